@@ -1,0 +1,1 @@
+"""mograder: teach with marimo notebooks."""

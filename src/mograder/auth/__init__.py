@@ -1,0 +1,1 @@
+"""Who is asking: tokens, cookies, identities, roles. Pure functions, no frameworks."""

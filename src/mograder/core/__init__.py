@@ -1,0 +1,1 @@
+"""Names, errors, settings, clock, log: what every other room stands on."""

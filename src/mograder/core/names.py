@@ -1,0 +1,86 @@
+"""One grammar for the names of users, items and files: parsed once, path-safe for ever.
+
+A parsed name is a ``str`` of its own type, NFC-normalised, that can be joined to a directory
+without leaving it: no separator, no leading dot or dash, no ``..``, no control character,
+bounded length (security.md, "Input").
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import ClassVar, Self
+
+from mograder.core.errors import InvalidInput
+
+INSTRUCTOR = "__instructor__"
+"""The reserved user of 0.3.16's instructor tokens (compat.md 1)."""
+
+_MAX_CHARACTERS = 100
+_MAX_BYTES = 200
+
+
+class _Name(str):
+    """A validated name; construct it with :meth:`parse` only."""
+
+    __slots__ = ()
+    what: ClassVar[str] = "name"
+    allowed: ClassVar[re.Pattern[str]] = re.compile(r"[\w][\w.@+ (),'&-]*")
+    alphabet: ClassVar[str] = "letters, digits, spaces and . _ - + @ ( ) , ' &"
+    reserved: ClassVar[frozenset[str]] = frozenset()
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the name, or raise :class:`InvalidInput` saying what is wrong with it."""
+        name = unicodedata.normalize("NFC", text)
+        problem = cls._problem(name)
+        if problem:
+            raise InvalidInput(f"Invalid {cls.what} {_shown(text)}: {problem}.")
+        return cls(name)
+
+    @classmethod
+    def _problem(cls, name: str) -> str:
+        if not name:
+            return "it is empty"
+        if len(name) > _MAX_CHARACTERS or len(name.encode("utf-8", "replace")) > _MAX_BYTES:
+            return f"it is longer than {_MAX_CHARACTERS} characters"
+        if name.startswith((".", "-")):
+            return "it must not start with a dot or a dash"
+        if ".." in name:
+            return "it must not contain '..'"
+        if name != name.strip() or name.endswith("."):
+            return "it must not end with a dot or a space"
+        if not cls.allowed.fullmatch(name):
+            return f"use only {cls.alphabet}"
+        if name in cls.reserved:
+            return "this name is reserved"
+        return ""
+
+
+class Username(_Name):
+    """A person's login name; what starts with two underscores is the program's own."""
+
+    __slots__ = ()
+    what = "username"
+    allowed = re.compile(r"(?!__)[\w][\w.@+-]*")
+    alphabet = "letters, digits and . _ - + @, not starting with '__'"
+
+
+class ItemName(_Name):
+    """An assignment's or a lecture's name, the same as its directory and its notebook."""
+
+    __slots__ = ()
+    what = "name"
+    reserved = frozenset({"user"})
+
+
+class FileName(_Name):
+    """One file's name, without any directory."""
+
+    __slots__ = ()
+    what = "file name"
+
+
+def _shown(text: str) -> str:
+    clipped = text if len(text) <= 60 else text[:57] + "..."
+    return repr(clipped)

@@ -1,0 +1,1 @@
+"""Pure functions over notebook text; no I/O."""

@@ -1,0 +1,1 @@
+"""Check an upload, prepare its environment, replace a release."""

@@ -1,0 +1,1 @@
+"""Processes: the only room that starts any. Policy, bubblewrap, environments, supervisor."""

@@ -1,0 +1,1 @@
+"""Live marimo sessions: which exist, which start, which stop."""

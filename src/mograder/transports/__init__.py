@@ -1,0 +1,1 @@
+"""Other servers, seen from our commands."""
