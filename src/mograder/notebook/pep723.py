@@ -1,0 +1,266 @@
+"""What a notebook's header asks for: its PEP 723 block and the ``mograder-*`` keys in it.
+
+Text in, a model out. The hub reads a release's header at publish time, and the command line
+reads it to tell a lecture from an assignment (B90, compat.md 7).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, time
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+from mograder.core.errors import InvalidInput
+
+KINDS = ("assignment", "lecture", "demo")
+"""What ``mograder-type`` may say."""
+
+_START = re.compile(r"# /// (?P<type>[a-zA-Z0-9-]+)")
+_END = "# ///"
+_KIND_KEY = "mograder-type"
+_KIND_LINE = re.compile(r"#\s*mograder-type\s*=\s*([\"'])(?P<kind>[\w-]*)\1\s*")
+_OURS = "mograder-"
+_TOML_LINE = re.compile(r" \(at line (\d+), column \d+\)$")
+_TOML_END = " (at end of document)"
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """What a notebook needs to run, and what kind of item it says it is.
+
+    ``dependencies`` and ``requires_python`` are in packaging's own spelling, so that two
+    notebooks which ask for the same thing compare equal. ``tool_uv`` is the ``[tool.uv]`` table
+    as JSON with sorted keys, empty when there is none. ``kind`` is empty, or one of `KINDS`.
+    """
+
+    requires_python: str = ""
+    dependencies: tuple[str, ...] = ()
+    tool_uv: str = ""
+    kind: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """One block: ``line`` is the 1-based line of its ``# /// type``."""
+
+    type: str
+    line: int
+    content: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What ``mograder-type`` says, and where."""
+
+    name: str
+    line: int
+
+
+def read_script(text: str) -> Script:
+    """Return what the notebook's ``# /// script`` block asks for; an empty `Script` without one.
+
+    Raises:
+        InvalidInput: The block is malformed, given twice or never closed, or asks for something
+            that no installer understands. The message names the line.
+    """
+    lines = _lines(text)
+    blocks = [block for block in _blocks(lines) if block.type == "script"]
+    if len(blocks) > 1:
+        raise _problem(
+            blocks[1].line,
+            f"a second script block (the first is in line {blocks[0].line})",
+            "Keep one `# /// script` block and move all dependencies into it.",
+        )
+    if not blocks:
+        _refuse_unclosed(lines)
+        return Script(kind=_checked(_kind_by_line(lines)))
+    block = blocks[0]
+    table = _parse(block)
+    return Script(
+        requires_python=_requires_python(block, table.get("requires-python")),
+        dependencies=_dependencies(block, table.get("dependencies")),
+        tool_uv=_tool_uv(block, table.get("tool")),
+        kind=_checked(_stated_kind(block, table) or _kind_by_line(lines)),
+    )
+
+
+def read_kind(text: str) -> str:
+    """Return the item's kind, or an empty string, however broken the rest of the header is.
+
+    0.3.16 finds ``mograder-type`` by its line, anywhere in the file; this does too, when the
+    block does not say it.
+    """
+    lines = _lines(text)
+    stated = (_readable_kind(block) for block in _blocks(lines) if block.type == "script")
+    kind = next(filter(None, stated), None) or _kind_by_line(lines)
+    return kind.name if kind is not None and kind.name in KINDS else ""
+
+
+def _lines(text: str) -> list[str]:
+    """Split as Python does, whatever the editor's line ends; a byte order mark is no content."""
+    plain = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    return plain.split("\n")
+
+
+def _blocks(lines: list[str]) -> Iterator[_Block]:
+    """Yield the blocks that PEP 723's reference expression finds, in order.
+
+    A block runs to the last ``# ///`` of the comment lines that follow its start; a start that
+    is never closed is no block; what stands inside a block starts none.
+    """
+    position = 0
+    while position < len(lines):
+        start = _START.fullmatch(lines[position])
+        end = _end_of_block(lines, position) if start else None
+        if start and end is not None:
+            content = tuple(line[2:] for line in lines[position + 1 : end])
+            yield _Block(start["type"], position + 1, content)
+            position = end
+        position += 1
+
+
+def _end_of_block(lines: list[str], start: int) -> int | None:
+    end = None
+    for index in range(start + 1, len(lines)):
+        line = lines[index]
+        if line != "#" and not line.startswith("# "):
+            break
+        if line == _END and index > start + 1:
+            end = index
+    return end
+
+
+def _refuse_unclosed(lines: list[str]) -> None:
+    """Refuse a script block at the head of the file that lacks its end.
+
+    The PEP lets tools ignore it, but then students would meet missing modules and nobody would
+    know why; uv refuses it too.
+    """
+    for number, line in enumerate(lines, start=1):
+        if line == "# /// script":
+            raise _problem(number, "the script block is not closed", "End it with a line `# ///`.")
+        if line and not line.startswith("#"):
+            return
+
+
+def _readable_kind(block: _Block) -> _Kind | None:
+    try:
+        return _stated_kind(block, _parse(block))
+    except InvalidInput:
+        return None
+
+
+def _parse(block: _Block) -> dict[str, object]:
+    try:
+        return tomllib.loads("\n".join(block.content))
+    except tomllib.TOMLDecodeError as error:
+        line, message = _place(block, str(error))
+        raise _problem(line, f"the script block is not valid TOML: {message}") from error
+    except RecursionError as error:
+        raise _problem(block.line, "the script block is nested too deeply") from error
+
+
+def _place(block: _Block, message: str) -> tuple[int, str]:
+    """Translate tomllib's position in the block to a line of the file."""
+    found = _TOML_LINE.search(message)
+    if found:
+        return block.line + int(found[1]), message[: found.start()]
+    return block.line + len(block.content), message.removesuffix(_TOML_END)
+
+
+def _requires_python(block: _Block, value: object) -> str:
+    if value is None:
+        return ""
+    line = _line_of(block, "requires-python")
+    if not isinstance(value, str):
+        raise _problem(line, "requires-python must be a text such as '>=3.11'")
+    try:
+        return str(SpecifierSet(value))
+    except InvalidSpecifier as error:
+        raise _problem(line, f"requires-python {value!r} is not a version range") from error
+
+
+def _dependencies(block: _Block, value: object) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise _problem(_line_of(block, "dependencies"), "dependencies must be a list of texts")
+    return tuple(_requirement(block, each) for each in value)
+
+
+def _requirement(block: _Block, text: str) -> str:
+    try:
+        return str(Requirement(text.strip()))
+    except InvalidRequirement as error:
+        reason = str(error).splitlines()[0].rstrip(".:")
+        raise _problem(
+            _line_of(block, text),
+            f"{text!r} is not a requirement that can be installed ({reason})",
+            "Write a package's name and, if needed, its versions: 'numpy>=2'.",
+        ) from error
+
+
+def _tool_uv(block: _Block, tool: object) -> str:
+    table = tool.get("uv") if isinstance(tool, dict) else None
+    if table is None:
+        return ""
+    if not isinstance(table, dict):
+        raise _problem(_line_of(block, "uv"), "[tool.uv] must be a table")
+    # 0.3.16 adds its keys as the block's last lines, where TOML counts them to the last table.
+    kept = {key: value for key, value in table.items() if not key.startswith(_OURS)}
+    if not kept:
+        return ""
+    return json.dumps(kept, sort_keys=True, separators=(",", ":"), default=_toml_scalar)
+
+
+def _toml_scalar(value: object) -> str:
+    if isinstance(value, date | time):
+        return value.isoformat()
+    raise TypeError(f"TOML has no {type(value).__name__}")
+
+
+def _stated_kind(block: _Block, table: dict[str, object]) -> _Kind | None:
+    value = table.get(_KIND_KEY)
+    if value is None:
+        return None
+    line = _line_of(block, _KIND_KEY)
+    if not isinstance(value, str):
+        raise _problem(line, "mograder-type must be a text")
+    return _Kind(value, line)
+
+
+def _kind_by_line(lines: list[str]) -> _Kind | None:
+    for number, line in enumerate(lines, start=1):
+        found = _KIND_LINE.fullmatch(line)
+        if found:
+            return _Kind(found["kind"], number)
+    return None
+
+
+def _checked(kind: _Kind | None) -> str:
+    if kind is None or not kind.name:
+        return ""
+    if kind.name not in KINDS:
+        known = ", ".join(KINDS)
+        raise _problem(
+            kind.line, f"mograder-type {kind.name!r} is not known", f"Use one of {known}."
+        )
+    return kind.name
+
+
+def _line_of(block: _Block, text: str) -> int:
+    """Return the first line of the block that holds the text, or the line where it starts."""
+    for offset, line in enumerate(block.content, start=1):
+        if text in line:
+            return block.line + offset
+    return block.line
+
+
+def _problem(line: int, message: str, hint: str = "") -> InvalidInput:
+    return InvalidInput(f"line {line}: {message}.", hint=hint)
