@@ -1,0 +1,115 @@
+"""The system's Chromium, driven by Playwright: one fresh profile per person."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+_FLAGS = (
+    "--no-sandbox",  # tests also run as root, where Chromium's own sandbox refuses to
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+)
+_TIMEOUT_MS = 60_000
+
+
+@dataclass  # no slots: Playwright keeps a mark on the owner of a listener
+class Person:
+    """Somebody with a browser profile of their own; ``notes`` holds what pages complained of."""
+
+    name: str
+    context: BrowserContext
+    notes: list[str] = field(default_factory=list)
+
+    async def open(self, url: str) -> Page:
+        """Open a new tab on a URL and wait until its document is there."""
+        page = await self.context.new_page()
+        await page.goto(url, wait_until="domcontentloaded")
+        return page
+
+    def _listen(self, page: Page) -> None:
+        page.on("console", self._note_console)
+        page.on("pageerror", lambda error: self.notes.append(f"error: {error}"))
+        page.on(
+            "requestfailed",
+            lambda request: self.notes.append(f"failed: {request.url} {request.failure}"),
+        )
+
+    def _note_console(self, message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"}:
+            self.notes.append(f"console {message.type}: {message.text}")
+
+
+class People:
+    """Opens profiles, and leaves screenshots and notes of all of them when a test fails."""
+
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+        self._everybody: list[Person] = []
+
+    async def person(
+        self,
+        name: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        javascript: bool = True,
+    ) -> Person:
+        """A new person with an empty profile; ``headers`` are added to every request."""
+        context = await self._browser.new_context(
+            extra_http_headers=dict(headers or {}),
+            java_script_enabled=javascript,
+            viewport={"width": 1280, "height": 900},
+            accept_downloads=True,
+        )
+        context.set_default_timeout(_TIMEOUT_MS)
+        person = Person(name, context)
+        context.on("page", person._listen)
+        self._everybody.append(person)
+        return person
+
+    async def leave_evidence(self, directory: Path) -> None:
+        """Write a screenshot of every open tab and what the pages complained of."""
+        for person in self._everybody:
+            stem = re.sub(r"\W+", "-", person.name)
+            for number, page in enumerate(person.context.pages):
+                await page.screenshot(path=directory / f"{stem}-{number}.png")
+            (directory / f"{stem}.txt").write_text(
+                "\n".join([*(page.url for page in person.context.pages), *person.notes])
+            )
+
+    async def close(self) -> None:
+        """Close every profile."""
+        for person in self._everybody:
+            await person.context.close()
+
+
+@asynccontextmanager
+async def chromium() -> AsyncIterator[Browser]:
+    """Run the system's Chromium for as long as the context lasts."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(
+            executable_path=executable(), headless=True, args=list(_FLAGS)
+        )
+        try:
+            yield browser
+        finally:
+            await browser.close()
+
+
+def executable() -> str:
+    """Where the system's Chromium is; the tests need one and do not skip without it."""
+    found = next(filter(None, map(shutil.which, _NAMES)), None)
+    assert found, "Chromium is needed: run scripts/setup, or install the package 'chromium'."
+    return found

@@ -1,0 +1,114 @@
+"""Servers that tests start as processes of their own and end by their pid."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+
+class ServerFailed(AssertionError):
+    """A server that a test needs ended or never answered; carries the end of its log."""
+
+
+class ServerProcess:
+    """One server in a process group of its own, its output in a file."""
+
+    def __init__(self, name: str, log: Path) -> None:
+        self.name = name
+        self.log = log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """The pid of the running server."""
+        assert self._process is not None, f"{self.name} was not started"
+        return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit status, or none while it runs."""
+        return self._process.poll() if self._process else None
+
+    def launch(self, command: Sequence[str], env: Mapping[str, str], cwd: Path) -> None:
+        """Start the command; its output is appended to the log."""
+        with self.log.open("ab") as output:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=dict(env),
+                cwd=cwd,
+                start_new_session=True,
+            )
+
+    def wait_until(self, ready: Callable[[], bool], seconds: float) -> None:
+        """Return once ``ready()`` holds; raise with the log when it cannot any more."""
+        deadline = time.monotonic() + seconds
+        while not ready():
+            if self.returncode is not None:
+                raise ServerFailed(f"{self.name} exited with {self.returncode}:\n{self.tail()}")
+            if time.monotonic() > deadline:
+                raise ServerFailed(f"{self.name} not ready after {seconds} s:\n{self.tail()}")
+            time.sleep(0.03)
+
+    def wait(self, seconds: float = 30) -> int:
+        """Wait for the server to end by itself and return its exit status."""
+        assert self._process is not None
+        return self._process.wait(timeout=seconds)
+
+    def stop(self, seconds: float = 15) -> int:
+        """Ask it to end (SIGTERM), insist (SIGKILL) after a while; return its exit status."""
+        process = self._process
+        if process is None:
+            return 0
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(timeout=seconds)
+            except subprocess.TimeoutExpired:
+                self.kill()
+        self._end_group(process.pid)
+        return process.returncode
+
+    def kill(self) -> None:
+        """End the server as a crash would (SIGKILL), its children left alone."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait(timeout=10)
+
+    def tail(self, lines: int = 60) -> str:
+        """The last lines that the server wrote."""
+        return "\n".join(self.log_text().splitlines()[-lines:])
+
+    def log_text(self) -> str:
+        """All that the server wrote so far."""
+        return self.log.read_text("utf-8", "replace") if self.log.exists() else ""
+
+    @staticmethod
+    def _end_group(leader: int) -> None:
+        """End what is left of the server's own process group."""
+        try:
+            os.killpg(leader, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            return
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on right now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def accepts(port: int) -> bool:
+    """Whether somebody accepts connections on a loopback port."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
