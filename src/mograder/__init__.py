@@ -1,1 +1,3 @@
 """mograder: teach with marimo notebooks."""
+
+__version__ = "1.0.0.dev0"

@@ -1,0 +1,57 @@
+"""The synthetic ``/etc`` of a sandbox: enough to resolve a name and link a library."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+_FILES = {
+    "passwd": "root:x:0:0:root:/root:/usr/sbin/nologin\n"
+    "student:x:1000:1000:student:/home/student:/bin/bash\n",
+    "group": "root:x:0:\nstudent:x:1000:\n",
+    # The kernel of marimo listens on localhost and looks the name up.
+    "hosts": "127.0.0.1 localhost notebook\n::1 localhost\n",
+    "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
+}
+_SESSION = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "fonts", "mime.types")
+_BUILD = (*_SESSION, "resolv.conf", "ssl", "ca-certificates", "pki", "uv", "hosts")
+
+
+def write_etc(directory: Path, *, network: bool) -> Path:
+    """Write a fresh synthetic ``/etc`` to ``directory`` and return it.
+
+    Builds (``network``) also see how to reach and trust the package index.
+    """
+    if directory.exists():
+        shutil.rmtree(directory)
+    directory.mkdir(mode=0o755, parents=True)
+    for name, text in _FILES.items():
+        (directory / name).write_text(text)
+    for name in _BUILD if network else _SESSION:
+        _copy(Path("/etc") / name, directory / name)
+    _open_to_all(directory)
+    return directory
+
+
+def refresh_resolver(directory: Path) -> None:
+    """Copy ``resolv.conf`` again: a machine changes networks while a supervisor goes on."""
+    _copy(Path("/etc/resolv.conf"), directory / "resolv.conf")
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.is_dir():
+        # What only root may read (private keys below /etc/ssl) stays out.
+        shutil.copytree(source, target, symlinks=True, ignore=_unreadable, dirs_exist_ok=True)
+    elif source.is_file():  # resolv.conf is often a link to /run, which is not there inside
+        shutil.copyfile(source, target)
+
+
+def _unreadable(directory: str, names: list[str]) -> list[str]:
+    paths = [Path(directory) / name for name in names]
+    return [p.name for p in paths if not p.is_symlink() and not p.stat().st_mode & 0o004]
+
+
+def _open_to_all(directory: Path) -> None:
+    for path in (directory, *directory.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() else 0o644)

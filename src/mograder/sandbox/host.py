@@ -1,0 +1,114 @@
+"""What a supervisor is told at its start, and the places it prepares on the host from that."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+from uv import find_uv_bin
+
+from mograder.core.errors import SandboxUnavailable
+from mograder.sandbox import serve
+from mograder.sandbox.bubblewrap import (
+    BubblewrapRunner,
+    PlainRunner,
+    Runner,
+    find_bubblewrap,
+    system_links,
+)
+from mograder.sandbox.etc import write_etc
+from mograder.sandbox.mounts import PlainSources, PrivateSources
+from mograder.sandbox.ownership import give_to
+from mograder.sandbox.policy import Host
+
+SESSIONS = "s"
+"""The directory of listening sockets below the runtime directory; no sandbox sees it."""
+
+
+class SupervisorConfig(BaseModel):
+    """One supervisor's settings, handed over as JSON on its command line (no secret in them).
+
+    ``owned``: started by a hub, which ends it; it ends itself after ``linger`` seconds without
+    any hub. ``build_variables`` go into environment builds (proxies, indexes, certificates).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    runtime: Path
+    uv_cache: Path
+    sandbox: Literal["bubblewrap", "none"]
+    uid_base: int
+    owned: bool
+    linger: float = 300.0
+    log: Path | None = None
+    build_variables: dict[str, str] = {}
+    build_readable: tuple[Path, ...] = ()
+
+    @property
+    def socket(self) -> Path:
+        """Where the supervisor answers."""
+        return self.runtime / "supervisor.sock"
+
+
+def prepare_runtime(runtime: Path) -> None:
+    """Make the runtime directory and refuse one that is somebody else's (``/tmp`` is shared)."""
+    runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = runtime.lstat()
+    if runtime.is_symlink() or status.st_uid != os.geteuid():
+        raise SandboxUnavailable(
+            f"The runtime directory {runtime} belongs to somebody else.",
+            hint="Remove it, or set [hub] runtime_dir to a directory of your own.",
+        )
+    # Root's sandboxes, of other uids, walk through to what root bound for them below.
+    runtime.chmod(0o711 if os.geteuid() == 0 else 0o700)
+    sessions = runtime / SESSIONS
+    sessions.mkdir(mode=0o700, exist_ok=True)
+    sessions.chmod(0o700)
+    for stale in sessions.iterdir():
+        stale.unlink()
+
+
+def prepare_runner(config: SupervisorConfig) -> tuple[Runner, Host]:
+    """Return what starts plans, with everything on disk that they share.
+
+    Raises: :class:`SandboxUnavailable` where the sandbox is wanted and cannot be made.
+    """
+    if config.sandbox == "none":
+        return PlainRunner(), _host(config, config.runtime)
+    program = find_bubblewrap()
+    if os.geteuid() != 0:
+        host = _host(config, config.runtime)
+        return BubblewrapRunner(program, host, PlainSources(), None), host
+    private = PrivateSources((config.runtime, Path("/run"), Path("/tmp")))  # noqa: S108
+    give_cache(config.uv_cache, config.uid_base)
+    host = _host(config, private.place)
+    return BubblewrapRunner(program, host, private, config.uid_base), host
+
+
+def give_cache(cache: Path, uid: int) -> None:
+    """Hand the uv cache to the uid that builds environments."""
+    cache.mkdir(mode=0o755, parents=True, exist_ok=True)
+    give_to(cache, uid)
+
+
+def _host(config: SupervisorConfig, place: Path) -> Host:
+    links, directories = system_links()
+    config.uv_cache.mkdir(mode=0o755, parents=True, exist_ok=True)
+    scripts = place / "scripts"
+    scripts.mkdir(mode=0o755, exist_ok=True)
+    # A copy of its own: the package may be upgraded while this supervisor goes on.
+    shutil.copyfile(serve.__file__, scripts / "serve.py")
+    return Host(
+        etc=write_etc(place / "etc", network=False),
+        build_etc=write_etc(place / "etc-build", network=True),
+        uv=Path(find_uv_bin()),
+        uv_cache=config.uv_cache,
+        serve=scripts / "serve.py",
+        links=links,
+        directories=directories,
+        build_variables=tuple(config.build_variables.items()),
+        build_readable=config.build_readable,
+    )

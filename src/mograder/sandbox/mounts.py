@@ -1,0 +1,152 @@
+"""Where bubblewrap finds what it binds.
+
+bubblewrap resolves the source of a bind as the sandbox's own uid. A supervisor that is not root
+shares that uid, and paths are used as they are. A supervisor started as root gives each student
+another uid, and that uid cannot walk into a 0700 home or a private course directory; so root
+binds every source into a place of its own first, in a mount namespace of its own that dies with
+it and that nobody else sees.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from mograder.core.errors import SandboxUnavailable
+
+_CLONE_NEWNS = 0x00020000
+_MS_NOSUID, _MS_NODEV, _MS_BIND, _MS_REC, _MS_SLAVE = 2, 4, 4096, 16384, 1 << 19
+_MNT_DETACH = 2
+_EXECUTE_BY_OTHERS = 0o001
+
+
+class Sources(Protocol):
+    """Turns a host path into one that a sandbox's uid can bind."""
+
+    def shared(self, path: Path) -> Path:
+        """For what many sandboxes see: environments, interpreters, the cache."""
+        ...
+
+    def own(self, path: Path) -> Path:
+        """For one sandbox's workspace; give it back with :meth:`release`."""
+        ...
+
+    def release(self, path: Path) -> None: ...
+
+
+class PlainSources:
+    """Paths as they are, for a supervisor whose sandboxes share its uid."""
+
+    def shared(self, path: Path) -> Path:
+        return path
+
+    def own(self, path: Path) -> Path:
+        return path
+
+    def release(self, path: Path) -> None:
+        return None
+
+
+class PrivateSources:
+    """Bind mounts in a private mount namespace, for a supervisor that is root."""
+
+    def __init__(self, candidates: tuple[Path, ...]) -> None:
+        """Leave the host's mount namespace; call once, before any thread exists.
+
+        ``candidates`` are directories to make the place in; the first one that every uid can
+        walk to is taken. Raises: :class:`SandboxUnavailable`.
+        """
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._numbers = itertools.count()
+        self._known: dict[Path, tuple[tuple[int, int], Path]] = {}
+        base = next((path for path in candidates if _walkable(path)), None)
+        if base is None:
+            raise SandboxUnavailable(
+                "There is no directory that a sandbox's user can reach.",
+                hint="Set [hub] runtime_dir to a directory below /run.",
+            )
+        self._place = Path(tempfile.mkdtemp(prefix="mounts-", dir=base))
+        self._place.chmod(0o711)
+        self._check(self._libc.unshare(_CLONE_NEWNS), "leave the mount namespace")
+        # Slave: a volume that the administrator mounts later still appears, ours never leave.
+        self._mount("none", "/", None, _MS_REC | _MS_SLAVE)
+        self._mount("tmpfs", self._place, "tmpfs", _MS_NOSUID | _MS_NODEV)
+        self._place.chmod(0o711)
+
+    @property
+    def place(self) -> Path:
+        """The private directory, itself on a file system that only this process sees."""
+        return self._place
+
+    def shared(self, path: Path) -> Path:
+        identity = _identity(path)
+        known = self._known.get(path)
+        if known is not None and known[0] == identity:
+            return known[1]
+        if known is not None:  # replaced on disk since: the old mount shows the old one
+            self.release(known[1])
+        target = self.own(path)
+        self._known[path] = (identity, target)
+        return target
+
+    def own(self, path: Path) -> Path:
+        target = self._place / str(next(self._numbers))
+        with _opened(path) as (descriptor, is_directory):
+            if is_directory:
+                target.mkdir(mode=0o755)
+            else:
+                target.touch(mode=0o644)
+            self._mount(f"/proc/self/fd/{descriptor}", target, None, _MS_BIND | _MS_REC)
+        return target
+
+    def release(self, path: Path) -> None:
+        self._check(self._libc.umount2(os.fsencode(path), _MNT_DETACH), f"unmount {path}")
+        if path.is_dir():
+            path.rmdir()
+        else:
+            path.unlink()
+
+    def _mount(self, source: str, target: Path | str, kind: str | None, flags: int) -> None:
+        result = self._libc.mount(
+            source.encode(), os.fsencode(target), kind and kind.encode(), flags, None
+        )
+        self._check(result, f"mount {source} on {target}")
+
+    def _check(self, result: int, what: str) -> None:
+        if result != 0:
+            reason = os.strerror(ctypes.get_errno())
+            raise SandboxUnavailable(
+                f"The supervisor cannot {what}: {reason}.",
+                hint="Run the hub as a service user instead of root, or outside a container.",
+            )
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[int, bool]]:
+    """A descriptor of the path itself, never of what a link there points to."""
+    descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
+            raise SandboxUnavailable(f"{path} is neither a directory nor a file.")
+        yield descriptor, stat.S_ISDIR(mode)
+    finally:
+        os.close(descriptor)
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino
+
+
+def _walkable(path: Path) -> bool:
+    if not path.is_dir():
+        return False
+    return all(p.stat().st_mode & _EXECUTE_BY_OTHERS for p in (path, *path.parents))

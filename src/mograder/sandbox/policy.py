@@ -1,0 +1,238 @@
+"""What a sandbox may see, as bubblewrap arguments. Pure: this file is the whole policy.
+
+An allow-list of mounts on an empty root, never the host's root (security.md, "The sandbox"):
+the system's ``/usr``, a synthetic ``/etc``, the environment and its interpreter, the uv cache
+and the programs of ours that run inside, all read-only; the workspace; private ``/tmp``,
+``/dev/shm``, ``/proc``, ``/dev``. What is not named here does not exist inside.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from mograder.sandbox.protocol import Limits, RunCommand, StartSession
+
+HOME = PurePosixPath("/home/student")
+WORK = HOME / "work"
+"""The workspace inside. Not below ``/tmp``: marimo never autosaves there (sessions.md)."""
+
+ENVIRONMENT = PurePosixPath("/opt/mograder/environment")
+BUILD = PurePosixPath("/opt/mograder/build")
+UV_CACHE = PurePosixPath("/opt/mograder/uv-cache")
+UV = PurePosixPath("/opt/mograder/uv")
+SERVE = PurePosixPath("/opt/mograder/serve.py")
+
+_UID = 1000
+"""The only uid inside; on the host it is the service user's or the student's own sub-uid."""
+
+_FIRST_CONFIGURATION = "[runtime]\nauto_instantiate = true\n\n[save]\nautosave = 'after_delay'\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """One directory or file of the host that appears inside."""
+
+    source: Path
+    target: PurePosixPath
+    writable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """The paths that a process finds inside, or the host's own where there is no sandbox."""
+
+    home: PurePosixPath
+    work: PurePosixPath
+    environment: PurePosixPath
+    uv: PurePosixPath
+    uv_cache: PurePosixPath
+    serve: PurePosixPath
+    tmp: PurePosixPath
+
+
+SANDBOXED_SESSION = Inside(
+    HOME,
+    WORK,
+    ENVIRONMENT,
+    UV,
+    UV_CACHE,
+    SERVE,
+    PurePosixPath("/tmp"),  # noqa: S108
+)
+SANDBOXED_BUILD = replace(SANDBOXED_SESSION, work=BUILD)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One process to run: what it sees, where it stands, what it is."""
+
+    argv: tuple[str, ...]
+    variables: tuple[tuple[str, str], ...]
+    binds: tuple[Bind, ...]
+    directory: PurePosixPath
+    network: bool
+    tmp_mb: int
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """Where the host keeps what every sandbox gets.
+
+    ``links`` are the top-level names beside ``/usr``, as (name, link target) on a merged system.
+    """
+
+    etc: Path
+    build_etc: Path
+    uv: Path
+    uv_cache: Path
+    serve: Path
+    links: tuple[tuple[str, str], ...]
+    directories: tuple[Path, ...] = ()
+    build_variables: tuple[tuple[str, str], ...] = ()
+    build_readable: tuple[Path, ...] = ()
+
+
+def session_plan(
+    request: StartSession, roots: Sequence[Path], host: Host, inside: Inside, fd: int
+) -> Plan:
+    """Return how to run one marimo session that listens on descriptor ``fd``.
+
+    ``roots`` are the directories of the interpreter that the environment belongs to, bound at
+    their own paths because the environment's links lead there.
+    """
+    edit = request.mode == "edit"
+    options = json.dumps(
+        {
+            "fd": fd,
+            "rlimits": rlimits(request.limits),
+            "config": _FIRST_CONFIGURATION,
+            "caches": str(inside.environment / "caches"),
+        }
+    )
+    flags = ("--skip-update-check",) if edit else ("--include-code",)
+    return Plan(
+        argv=(
+            str(inside.environment / "env/bin/python"),
+            str(inside.serve),
+            options,
+            "--",
+            *("-q", request.mode, "--headless", "--no-token", "--no-sandbox", *flags),
+            *("--base-url", request.base_url, "-p", "1", "--host", "127.0.0.1"),
+            request.notebook,
+        ),
+        variables=_session_variables(inside, edit=edit),
+        binds=(
+            *(Bind(root, PurePosixPath(root)) for root in roots),
+            Bind(request.environment, inside.environment),
+            Bind(host.uv_cache, inside.uv_cache),
+            Bind(host.serve, inside.serve),
+            Bind(request.directory, inside.work, writable=edit),
+        ),
+        directory=inside.work,
+        network=False,
+        tmp_mb=request.limits.tmp_mb,
+    )
+
+
+def unconfined(host: Host, *, work: Path, environment: Path, tmp: Path) -> Inside:
+    """Return the host's own paths, for a plan that runs without a sandbox."""
+    return Inside(
+        home=PurePosixPath(tmp),
+        work=PurePosixPath(work),
+        environment=PurePosixPath(environment),
+        uv=PurePosixPath(host.uv),
+        uv_cache=PurePosixPath(host.uv_cache),
+        serve=PurePosixPath(host.serve),
+        tmp=PurePosixPath(tmp),
+    )
+
+
+def build_plan(request: RunCommand, host: Host, inside: Inside) -> Plan:
+    """Return how to run one build command: packages that an instructor chose, with network.
+
+    It sees its own directory, the cache and the interpreters, and nothing of the course.
+    """
+    return Plan(
+        argv=tuple(str(inside.uv) if word == "uv" else word for word in request.argv),
+        variables=(
+            ("HOME", str(inside.home)),
+            ("PATH", "/usr/local/bin:/usr/bin:/bin"),
+            ("LANG", "C.UTF-8"),
+            ("UV_CACHE_DIR", str(inside.uv_cache)),
+            *host.build_variables,
+            *request.variables.items(),
+        ),
+        binds=(
+            *(Bind(path, PurePosixPath(path)) for path in host.build_readable),
+            *(Bind(path, PurePosixPath(path)) for path in request.readable),
+            Bind(host.uv, inside.uv),
+            Bind(host.uv_cache, inside.uv_cache, writable=True),
+            Bind(request.directory, inside.work, writable=True),
+        ),
+        directory=inside.work,
+        network=True,
+        tmp_mb=4096,
+    )
+
+
+def rlimits(limits: Limits) -> dict[str, int]:
+    """Return the rlimits of a session by their names in :mod:`resource`."""
+    return {
+        "RLIMIT_NPROC": limits.processes,
+        "RLIMIT_NOFILE": limits.open_files,
+        "RLIMIT_FSIZE": limits.file_size_mb << 20,
+        "RLIMIT_CORE": 0,
+    }
+
+
+def bubblewrap_arguments(plan: Plan, host: Host, *, info_fd: int, seccomp_fd: int) -> list[str]:
+    """Return the arguments of ``bwrap`` for a plan, without the program's own name."""
+    size = str(plan.tmp_mb << 20)
+    arguments = [
+        *("--unshare-user", "--uid", str(_UID), "--gid", str(_UID), "--disable-userns"),
+        *("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"),
+        *("--hostname", "notebook", "--new-session", "--die-with-parent", "--cap-drop", "ALL"),
+        *("--info-fd", str(info_fd), "--seccomp", str(seccomp_fd), "--clearenv"),
+        *("--ro-bind", "/usr", "/usr"),
+    ]
+    if not plan.network:
+        arguments.append("--unshare-net")
+    for name, target in host.links:
+        arguments += ["--symlink", target, name]
+    for directory in host.directories:
+        arguments += ["--ro-bind", str(directory), str(directory)]
+    arguments += ["--ro-bind", str(host.build_etc if plan.network else host.etc), "/etc"]
+    arguments += ["--proc", "/proc", "--dev", "/dev", "--size", size, "--tmpfs", "/dev/shm"]  # noqa: S108
+    arguments += ["--size", size, "--tmpfs", "/tmp", "--size", size, "--tmpfs", str(HOME)]  # noqa: S108
+    for bind in plan.binds:
+        kind = "--bind" if bind.writable else "--ro-bind"
+        arguments += [kind, str(bind.source), str(bind.target)]
+    arguments += ["--remount-ro", "/", "--chdir", str(plan.directory)]
+    for name, value in plan.variables:
+        arguments += ["--setenv", name, value]
+    return [*arguments, "--", *plan.argv]
+
+
+def _session_variables(inside: Inside, *, edit: bool) -> tuple[tuple[str, str], ...]:
+    """No secret ever enters here; the student's own settings live in the workspace."""
+    own = inside.work if edit else inside.home
+    path = f"{inside.environment / 'env/bin'}:/usr/local/bin:/usr/bin:/bin"
+    return (
+        ("HOME", str(inside.home)),
+        ("USER", "student"),
+        ("PATH", path),
+        ("LANG", "C.UTF-8"),
+        ("TMPDIR", str(inside.tmp)),
+        ("VIRTUAL_ENV", str(inside.environment / "env")),
+        ("XDG_CONFIG_HOME", str(own / ".config")),
+        ("XDG_DATA_HOME", str(own / ".local/share")),
+        ("XDG_STATE_HOME", str(inside.home / ".local/state")),
+        ("XDG_CACHE_HOME", str(inside.tmp / "cache")),
+        ("UV_CACHE_DIR", str(inside.uv_cache)),
+        ("UV_OFFLINE", "1"),
+        ("MARIMO_SKIP_UPDATE_CHECK", "1"),
+        ("MOGRADER_DASHBOARD", "1"),
+    )

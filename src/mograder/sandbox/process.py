@@ -1,0 +1,114 @@
+"""One child process of the supervisor: its output, its end, nothing else.
+
+Started from the main thread, since the kernel ties ``--die-with-parent`` to the thread that
+forked; watched by a pidfd, since a thread for every child would not scale.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What to execute: absolute program, whole environment, and the descriptors to keep.
+
+    ``uid`` is the host uid to become (and the gid of the same number), or None to stay.
+    """
+
+    argv: Sequence[str]
+    variables: Mapping[str, str] = field(default_factory=dict)
+    directory: str = "/"
+    uid: int | None = None
+    descriptors: Sequence[int] = ()
+    umask: int = 0o022
+
+
+class Child:
+    """A running child; ``exited`` resolves to its status once it is gone and its output read."""
+
+    def __init__(self, launch: Launch, on_output: Callable[[bytes], None]) -> None:
+        """Start the process; ``on_output`` gets standard output and error as they come.
+
+        Raises: :class:`OSError` when the program cannot be executed.
+        """
+        loop = asyncio.get_running_loop()
+        self.exited: asyncio.Future[int] = loop.create_future()
+        read_end, write_end = os.pipe()
+        try:
+            self._process = _popen(launch, write_end)
+        except BaseException:
+            os.close(read_end)
+            raise
+        finally:
+            os.close(write_end)
+        self.pid = self._process.pid
+        self._output = read_end
+        self._on_output = on_output
+        self._pidfd = os.pidfd_open(self.pid)
+        os.set_blocking(read_end, False)
+        loop.add_reader(read_end, self._read_output)
+        loop.add_reader(self._pidfd, self._reap)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal; a process that is gone already is no error."""
+        if not self.exited.done():
+            self._process.send_signal(number)
+
+    def _read_output(self) -> None:
+        try:
+            data = os.read(self._output, 65536)
+        except BlockingIOError:
+            return
+        if data:
+            self._on_output(data)
+        else:
+            self._close_output()
+
+    def _reap(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._pidfd)
+        os.close(self._pidfd)
+        status = self._process.wait()
+        # What it printed last explains its death: read that before saying so. A grandchild may
+        # hold the pipe open, so never wait for its end.
+        while self._output >= 0:
+            before = self._output
+            try:
+                data = os.read(before, 65536)
+            except BlockingIOError:
+                break
+            if not data:
+                break
+            self._on_output(data)
+        self._close_output()
+        self.exited.set_result(status)
+
+    def _close_output(self) -> None:
+        if self._output >= 0:
+            asyncio.get_running_loop().remove_reader(self._output)
+            os.close(self._output)
+            self._output = -1
+
+
+def _popen(launch: Launch, output: int) -> subprocess.Popen[bytes]:
+    as_other = launch.uid is not None
+    return subprocess.Popen(
+        list(launch.argv),
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        env=dict(launch.variables),
+        cwd=launch.directory,
+        pass_fds=tuple(launch.descriptors),
+        start_new_session=True,
+        umask=launch.umask,
+        user=launch.uid,
+        group=launch.uid,
+        extra_groups=[] if as_other else None,
+    )

@@ -1,0 +1,154 @@
+"""The words between hub and supervisor: JSON lines over a Unix socket, checked on both sides.
+
+The hub sends a :class:`Call`; the supervisor answers each with :class:`Output` lines while it
+works and exactly one :class:`Done` or :class:`Failed`, and tells every connected hub of each
+session's end by :class:`Ended`. A hub and a supervisor of different releases speak together as
+long as ``PROTOCOL`` is the same.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+PROTOCOL = 1
+LINE_LIMIT = 1 << 20
+"""Longest message in bytes, either way."""
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Limits(_Message):
+    """What one session may use; megabytes are 2**20 bytes."""
+
+    processes: int
+    open_files: int
+    file_size_mb: int
+    tmp_mb: int
+
+
+class StartSession(_Message):
+    """Start marimo on one notebook; see ``sessions.launcher.LaunchSpec``."""
+
+    op: Literal["start"] = "start"
+    session_id: str = Field(pattern=r"^[A-Za-z0-9_-]{8,64}$")
+    mode: Literal["edit", "run"]
+    directory: Path
+    notebook: str
+    environment: Path
+    base_url: str
+    uid_slot: int = Field(ge=1)
+    limits: Limits
+
+
+class StopSession(_Message):
+    """End a session with everything in it."""
+
+    op: Literal["stop"] = "stop"
+    session_id: str
+
+
+class ListSessions(_Message):
+    """Ask which sessions live."""
+
+    op: Literal["list"] = "list"
+
+
+class RunCommand(_Message):
+    """Run one build command in ``directory`` (bound writable, the working directory)."""
+
+    op: Literal["run"] = "run"
+    argv: tuple[str, ...]
+    directory: Path
+    readable: tuple[Path, ...] = ()
+    variables: dict[str, str] = {}
+    timeout: float
+
+
+class Hello(_Message):
+    """Ask who is there."""
+
+    op: Literal["hello"] = "hello"
+
+
+class Shutdown(_Message):
+    """End every session, then the supervisor."""
+
+    op: Literal["shutdown"] = "shutdown"
+
+
+Operation = Annotated[
+    StartSession | StopSession | ListSessions | RunCommand | Hello | Shutdown,
+    Field(discriminator="op"),
+]
+
+
+class Call(_Message):
+    """One request; ``id`` ties the answers to it."""
+
+    kind: Literal["call"] = "call"
+    id: int
+    operation: Operation
+
+
+class Output(_Message):
+    """A line that a running command printed."""
+
+    kind: Literal["output"] = "output"
+    id: int
+    line: str
+
+
+class SessionInfo(_Message):
+    """A live session and the path of its listening socket."""
+
+    session_id: str
+    socket: Path
+
+
+class Done(_Message):
+    """The answer: only the fields of the operation asked for are set."""
+
+    kind: Literal["done"] = "done"
+    id: int
+    protocol: int = PROTOCOL
+    version: str = ""
+    sandbox: str = ""
+    owned: bool = False
+    stopped: bool = False
+    status: int = 0
+    sessions: tuple[SessionInfo, ...] = ()
+
+
+class Failed(_Message):
+    """The operation failed; ``family`` names the class in ``core.errors``."""
+
+    kind: Literal["failed"] = "failed"
+    id: int
+    family: str
+    message: str
+    hint: str = ""
+
+
+class Ended(_Message):
+    """A session's last process is gone."""
+
+    kind: Literal["ended"] = "ended"
+    session_id: str
+    status: int
+    log_tail: str
+
+
+Answer = Annotated[Output | Done | Failed | Ended, Field(discriminator="kind")]
+
+CALL: TypeAdapter[Call] = TypeAdapter(Call)
+ANSWER: TypeAdapter[Output | Done | Failed | Ended] = TypeAdapter(Answer)
+
+
+def encode(message: BaseModel) -> bytes:
+    """Return the message as one line."""
+    return message.model_dump_json().encode() + b"\n"

@@ -1,0 +1,83 @@
+"""Put marimo's unmodified command line on a listening socket that it was given.
+
+Runs inside the sandbox, as the environment's own python, so it stands alone: the standard
+library, uvicorn and marimo, nothing of ours. marimo has no option for a Unix socket; uvicorn's
+public ``Server.run(sockets=...)`` is the seam (sessions.md, "Serving on a socket the hub made";
+tried on marimo 0.14.17 to 0.25.2). Connections queue in the socket until the server accepts, so
+nobody has to poll for readiness.
+
+Usage: ``python serve.py JSON -- MARIMO-ARGUMENTS...`` with JSON
+``{"fd": 7, "rlimits": {"RLIMIT_NPROC": 256}, "config": "...", "caches": "/path"}``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import resource
+import shutil
+import socket
+import sys
+from typing import Any
+
+
+def main(argv: list[str]) -> None:
+    """Limit this process, prepare its home, then become marimo."""
+    options = json.loads(argv[0])
+    for name, value in options["rlimits"].items():
+        resource.setrlimit(getattr(resource, name), (value, value))
+    _write_first_configuration(options["config"])
+    _copy_caches(options["caches"])
+    listener = socket.socket(fileno=options["fd"])
+    # The kernel and whatever it starts must not hold the door open.
+    listener.set_inheritable(False)
+    _serve_on(listener)
+    _run_marimo(argv[2:])
+
+
+def _write_first_configuration(text: str) -> None:
+    """Write marimo's user configuration unless the student already has one.
+
+    Written in here, not by the hub: the directory is the student's, and what is done in it on
+    their behalf is done with their rights.
+    """
+    folder = pathlib.Path(os.environ["XDG_CONFIG_HOME"]) / "marimo"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "marimo.toml").open("x") as file:
+            file.write(text)
+    except OSError:
+        return  # there already, or the student put something odd there: marimo copes
+
+
+def _copy_caches(directory: str) -> None:
+    """Hand the environment's warm caches (matplotlib's font list) to this session."""
+    try:
+        shutil.copytree(directory, os.environ["XDG_CACHE_HOME"], dirs_exist_ok=True)
+    except (OSError, shutil.Error):
+        return  # only slower
+
+
+def _serve_on(listener: socket.socket) -> None:
+    import uvicorn  # noqa: PLC0415 - the environment's, after the limits are in force
+
+    run = uvicorn.Server.run
+
+    def run_on_our_socket(self: Any, sockets: Any = None) -> None:
+        run(self, sockets=[listener])
+
+    uvicorn.Server.run = run_on_our_socket  # type: ignore[method-assign]
+
+
+def _run_marimo(arguments: list[str]) -> None:
+    from marimo._cli.cli import main as marimo  # noqa: PLC0415 - as above
+
+    sys.argv = ["marimo", *arguments]
+    marimo(args=arguments, prog_name="marimo", standalone_mode=True)
+
+
+if __name__ == "__main__":
+    # The script's own directory is not a place to import from.
+    sys.path[:] = [entry for entry in sys.path if entry != str(pathlib.Path(__file__).parent)]
+    main(sys.argv[1:])

@@ -1,0 +1,269 @@
+"""The process that owns sandboxes; the hub talks to it over a Unix socket.
+
+It outlives the hub: a hub that is restarted or upgraded finds every session as it was. Sandboxes
+die with the supervisor. One that a hub started for itself ends when told to, or when no hub has
+been there for a while (architecture.md, "A supervisor owns the sessions").
+
+Run as ``python -m mograder.sandbox.supervisor CONFIG`` with CONFIG the JSON of
+:class:`~mograder.sandbox.host.SupervisorConfig`. It prints ``ready`` when it answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import struct
+import sys
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from mograder import __version__
+from mograder.core.errors import MograderError, NotFound
+from mograder.core.log import configure_logging
+from mograder.sandbox.bubblewrap import Runner, leave_the_keyring
+from mograder.sandbox.etc import refresh_resolver
+from mograder.sandbox.host import SupervisorConfig, prepare_runner, prepare_runtime
+from mograder.sandbox.lives import Lives
+from mograder.sandbox.policy import SANDBOXED_BUILD, Host, build_plan, unconfined
+from mograder.sandbox.protocol import (
+    CALL,
+    LINE_LIMIT,
+    PROTOCOL,
+    Call,
+    Done,
+    Ended,
+    Failed,
+    Hello,
+    ListSessions,
+    Output,
+    RunCommand,
+    Shutdown,
+    StartSession,
+    StopSession,
+    encode,
+)
+
+_log = logging.getLogger("mograder.supervisor")
+
+
+class Supervisor:
+    """Answers hubs; all state is the live sessions and the connected hubs."""
+
+    def __init__(self, config: SupervisorConfig, runner: Runner, host: Host) -> None:
+        self._config = config
+        self._runner = runner
+        self._host = host
+        self._lives = Lives(runner, host, config.runtime, self._tell_ended)
+        self._hubs: set[asyncio.StreamWriter] = set()
+        self._stopping = asyncio.Event()
+        self._deadline: asyncio.TimerHandle | None = None
+
+    async def serve(self) -> None:
+        """Answer until told to shut down, or until nobody has asked for long."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        path = self._config.socket
+        path.unlink(missing_ok=True)
+        server = await asyncio.start_unix_server(self._converse, path, limit=LINE_LIMIT)
+        path.chmod(0o600)
+        self._expect_a_hub()
+        _log.info("supervisor %s answers at %s", __version__, path)
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        async with server:
+            await self._stopping.wait()
+            path.unlink(missing_ok=True)
+            await self._lives.end_all()
+            for hub in tuple(self._hubs):
+                hub.close()
+        _log.info("supervisor ended")
+
+    def _expect_a_hub(self) -> None:
+        if self._config.owned and not self._hubs:
+            loop = asyncio.get_running_loop()
+            self._deadline = loop.call_later(self._config.linger, self._stopping.set)
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not _is_ours(writer):
+            writer.close()
+            return
+        self._hubs.add(writer)
+        if self._deadline is not None:
+            self._deadline.cancel()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                while line := await reader.readline():
+                    tasks.create_task(self._answer(line, writer))
+                # What the hub asked for and did not wait for is of no use to anybody.
+                raise _HubGoneError
+        except* (_HubGoneError, ConnectionError, ValueError):
+            _log.debug("a hub has gone")
+        finally:
+            self._hubs.discard(writer)
+            writer.close()
+            self._expect_a_hub()
+
+    async def _answer(self, line: bytes, writer: asyncio.StreamWriter) -> None:
+        try:
+            call = CALL.validate_json(line)
+        except ValidationError as error:
+            _log.error("unreadable call: %s", error)
+            return
+        try:
+            answer: Done | Failed = await self._do(call, writer)
+        except MograderError as error:
+            answer = Failed(
+                id=call.id, family=type(error).__name__, message=error.message, hint=error.hint
+            )
+        except Exception:  # noqa: BLE001 - a supervisor loop: one bad call must not end 200 sessions
+            _log.exception("call %s failed", call.operation.op)
+            answer = Failed(
+                id=call.id,
+                family="SandboxUnavailable",
+                message="The session supervisor failed.",
+                hint="Its log tells why.",
+            )
+        await _send(writer, encode(answer))
+
+    async def _do(self, call: Call, writer: asyncio.StreamWriter) -> Done:
+        operation = call.operation
+        match operation:
+            case Hello():
+                return Done(
+                    id=call.id,
+                    version=__version__,
+                    protocol=PROTOCOL,
+                    sandbox=self._runner.kind,
+                    owned=self._config.owned,
+                )
+            case StartSession():
+                return Done(id=call.id, sessions=(self._lives.start(operation),))
+            case StopSession():
+                return Done(id=call.id, stopped=await self._lives.stop(operation.session_id))
+            case ListSessions():
+                return Done(id=call.id, sessions=self._lives.all())
+            case RunCommand():
+                return Done(id=call.id, status=await self._run(call.id, operation, writer))
+            case Shutdown():
+                self._stopping.set()
+                return Done(id=call.id, stopped=True)
+
+    async def _run(self, call_id: int, command: RunCommand, writer: asyncio.StreamWriter) -> int:
+        if not command.directory.is_dir():
+            raise NotFound(f"There is no build directory {command.directory}.")
+        refresh_resolver(self._host.build_etc)
+        inside = SANDBOXED_BUILD
+        if self._runner.kind == "none":
+            directory = command.directory
+            inside = unconfined(self._host, work=directory, environment=directory, tmp=directory)
+        lines = _Lines()
+        sandbox = self._runner.start(
+            build_plan(command, self._host, inside), uid_slot=0, keep=None, on_output=lines.feed
+        )
+        try:
+            async with asyncio.timeout(command.timeout):
+                while not sandbox.exited.done():
+                    await asyncio.wait({sandbox.exited}, timeout=0.2)
+                    for line in lines.take():
+                        await _send(writer, encode(Output(id=call_id, line=line)))
+        except TimeoutError:
+            await _send(writer, encode(Output(id=call_id, line="It took too long.")))
+            return 124
+        finally:
+            if not sandbox.exited.done():
+                sandbox.end()
+        for line in lines.take(last=True):
+            await _send(writer, encode(Output(id=call_id, line=line)))
+        return sandbox.exited.result()
+
+    def _tell_ended(self, news: Ended) -> None:
+        for hub in self._hubs:
+            hub.write(encode(news))
+
+
+class _HubGoneError(Exception):
+    """Ends the tasks that work for a hub whose connection ended."""
+
+
+class _Lines:
+    """Splits a program's output into lines, bounded whatever it prints."""
+
+    _LIMIT = 4000
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> None:
+        self._rest = (self._rest + data)[-262_144:]
+
+    def take(self, *, last: bool = False) -> list[str]:
+        *lines, rest = self._rest.split(b"\n")
+        self._rest = rest
+        if last and rest:
+            lines.append(rest)
+            self._rest = b""
+        return [line[: self._LIMIT].decode("utf-8", "replace").rstrip() for line in lines]
+
+
+def _is_ours(writer: asyncio.StreamWriter) -> bool:
+    """Only the supervisor's own user and root may ask (the directory is 0700 besides)."""
+    peer = writer.get_extra_info("socket")
+    credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    uid: int = struct.unpack("3i", credentials)[1]
+    return uid in (0, os.geteuid())
+
+
+async def _send(writer: asyncio.StreamWriter, data: bytes) -> None:
+    with contextlib.suppress(ConnectionError):
+        writer.write(data)
+        await writer.drain()
+
+
+def serve_supervisor(config: SupervisorConfig) -> None:
+    """Prepare the host and answer hubs until the end; blocks.
+
+    Raises: :class:`~mograder.core.errors.SandboxUnavailable` where no sandbox can be made.
+    """
+    leave_the_keyring()
+    prepare_runtime(config.runtime)
+    runner, host = prepare_runner(config)
+
+    async def run() -> None:
+        await Supervisor(config, runner, host).serve()
+
+    asyncio.run(run())
+
+
+def main(argv: list[str]) -> int:
+    """The program that a hub starts; failures are told on standard output, one line."""
+    config = SupervisorConfig.model_validate_json(argv[0])
+    os.umask(0o022)
+    configure_logging()
+    if config.log is not None:
+        _log_to(config.log)
+    try:
+        serve_supervisor(config)
+    except MograderError as error:
+        sys.stdout.write(f"failed {error.message}\t{error.hint}\n")
+        return 78
+    return 0
+
+
+def _log_to(path: Path) -> None:
+    """Standard error goes to a file of ours: the hub's terminal may be gone by then."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and path.stat().st_size > 1 << 20:
+        path.replace(path.with_suffix(".old.log"))
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
