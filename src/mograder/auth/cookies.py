@@ -1,0 +1,115 @@
+"""The login cookie: who signed in, in which role, when, and by which login (B131).
+
+``payload.mac``: the payload is URL-safe base64, the MAC is made with a key derived from the
+hub's secret, so that no token is ever a cookie or the reverse. The role in it is the role of
+the credential that was shown (a token); whether ``[hub] instructors`` lists the person is asked
+again on every request, so a name taken off the list loses its rights at once.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+import secrets
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+
+from mograder.auth.roles import Role
+from mograder.core.errors import InvalidInput
+from mograder.core.names import INSTRUCTOR, Username
+
+COOKIE = "mograder_session"
+"""The cookie's name over plain HTTP; :func:`cookie_name` adds the browser's prefixes."""
+
+LIFETIME = 86_400
+"""Seconds that a login lasts (compat.md 2.1)."""
+
+_SKEW = 60
+"""Seconds by which another machine's clock may be ahead of ours."""
+
+_MAX_VALUE = 1024
+_LOGIN_ID = re.compile(r"[A-Za-z0-9_-]{16,64}")
+_LABEL = b"\0mograder-login-cookie\0v1"
+_FIELDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """One act of signing in; ``login_id`` is what sign-out revokes, ``issued`` is in seconds."""
+
+    username: str
+    role: Role
+    login_id: str
+    issued: int
+    epoch: int
+
+
+def new_login_id() -> str:
+    """Return an id that nobody can guess, since capabilities and sign-out hang on it."""
+    return secrets.token_urlsafe(18)
+
+
+def cookie_name(*, secure: bool, prefix: str) -> str:
+    """Return the name in force: prefixed over HTTPS, so that no sibling host can plant one.
+
+    ``__Host-`` demands the path ``/``; under a path prefix ``__Secure-`` is what remains.
+    """
+    if not secure:
+        return COOKIE
+    return f"__Secure-{COOKIE}" if prefix else f"__Host-{COOKIE}"
+
+
+def make_cookie(secret: str, login: Login) -> str:
+    """Return the cookie's value for a login.
+
+    Raises: InvalidInput for a username or login id that is not in its grammar.
+    """
+    name = login.username if login.username == INSTRUCTOR else Username.parse(login.username)
+    if not _LOGIN_ID.fullmatch(login.login_id):
+        raise InvalidInput("A login id has 16 to 64 letters, digits, dashes and underscores.")
+    fields = [name, login.role, str(login.issued), login.login_id, str(login.epoch)]
+    payload = urlsafe_b64encode("\0".join(fields).encode()).rstrip(b"=").decode()
+    return f"{payload}.{_mac(secret, payload)}"
+
+
+def read_cookie(secret: str, value: str, now: datetime) -> Login | None:
+    """Return the login that the cookie proves, or None: forged, damaged, too old, from the future.
+
+    Whether the login was revoked since is for the caller to ask.
+    """
+    payload, _, mac = value.partition(".")
+    if len(value) > _MAX_VALUE or not value.isascii():
+        return None
+    if not hmac.compare_digest(_mac(secret, payload), mac):
+        return None
+    fields = urlsafe_b64decode(payload + "=" * (-len(payload) % 4)).decode().split("\0")
+    if len(fields) != _FIELDS:
+        return None
+    login = Login(fields[0], Role(fields[1]), fields[3], int(fields[2]), int(fields[4]))
+    age = now.timestamp() - login.issued
+    return login if -_SKEW <= age < LIFETIME else None
+
+
+def set_cookie_header(name: str, value: str, *, path: str, secure: bool, max_age: int) -> str:
+    """Return a ``Set-Cookie`` value that scripts cannot read and other sites cannot send."""
+    attributes = f"Path={path}; HttpOnly; SameSite=Lax; Max-Age={max_age}"
+    return f"{name}={value}; {attributes}" + ("; Secure" if secure else "")
+
+
+def clear_cookie_header(name: str, *, path: str, secure: bool) -> str:
+    """Return the ``Set-Cookie`` value that makes a browser forget the cookie."""
+    return set_cookie_header(name, "", path=path, secure=secure, max_age=0)
+
+
+def _mac(secret: str, payload: str) -> str:
+    return hmac.digest(_key(secret), payload.encode(), "sha256").hex()
+
+
+@lru_cache(maxsize=8)
+def _key(secret: str) -> bytes:
+    """Derive the cookies' own key; cached, since every request needs it."""
+    if not secret:
+        raise InvalidInput("The secret is empty.", hint="Anyone could make cookies with it.")
+    return hmac.digest(secret.encode("utf-8", "surrogateescape"), _LABEL, "sha256")

@@ -1,0 +1,268 @@
+"""Who is asking: login cookie, trusted header, bearer token, dev mode, in this order (B130).
+
+Pure: takes the headers of one request and answers at once, without SQL and without waiting.
+
+- A cookie that contradicts the trusted header of the same request is stale (a shared computer)
+  and counts as no cookie.
+- A request with an ``Authorization: Bearer`` header never gets its identity or role from a
+  cookie. So the order holds among credentials that count, and ``method`` says which one did:
+  the browser checks of ``auth.origin`` are waived only for ``Method.BEARER``, which no browser
+  adds by itself. A bearer token that is no good gives nobody, in dev mode too, unless a trusted
+  proxy vouches for the user (fronts that pass on their own OIDC tokens do that).
+- The header counts from trusted peers only, and never names a reserved user.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import lru_cache
+from typing import Protocol, TypeAlias
+
+from mograder.auth.cookies import Login, new_login_id, read_cookie
+from mograder.auth.roles import Role
+from mograder.auth.tokens import verify_token
+from mograder.core.clock import Clock
+from mograder.core.errors import InvalidInput
+from mograder.core.names import Username
+
+Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_DEV_LOGIN = "dev-"
+"""Marks logins that dev mode gave away: a hub with the same secret refuses them otherwise."""
+
+_LOOPBACK = ("127.0.0.0/8", "::1/128")
+
+
+class Method(StrEnum):
+    """What made us believe it."""
+
+    COOKIE = "cookie"
+    HEADER = "header"
+    BEARER = "bearer"
+    DEV = "dev"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who asks. ``login_id`` is empty for bearer; ``fresh`` is a login to set as a cookie."""
+
+    username: str
+    role: Role
+    method: Method
+    login_id: str
+    fresh: Login | None
+
+
+class Revocations(Protocol):
+    """What was taken back since a credential was made; answers from memory."""
+
+    def epoch(self, username: str) -> int:
+        """Return how often the user's credentials were revoked; 0 for everyone else."""
+        ...
+
+    def login_revoked(self, login_id: str) -> bool:
+        """Tell whether this login was signed out."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedPeers:
+    """Who may name a user in the trusted header."""
+
+    networks: tuple[Network, ...]
+    unix_socket: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AuthPolicy:
+    """The rules of one hub; ``instructors`` are instructors however they sign in."""
+
+    secret: str = field(repr=False)
+    trusted_header: str
+    trusted_proxies: tuple[Network, ...]
+    trust_unix_socket: bool
+    dev: bool
+    instructors: frozenset[str]
+
+    def __post_init__(self) -> None:
+        if not self.secret:
+            raise InvalidInput("The hub's secret is empty.", hint="Set MOGRADER_HUB_SECRET.")
+
+
+def parse_networks(texts: Iterable[str]) -> TrustedPeers:
+    """Return the peers of a list of addresses, networks and ``unix``.
+
+    Raises: InvalidInput naming the entry that is none of these.
+    """
+    networks = []
+    unix_socket = False
+    for text in texts:
+        if text == "unix":
+            unix_socket = True
+            continue
+        try:
+            networks.append(ipaddress.ip_network(text))
+        except ValueError as error:
+            raise InvalidInput(
+                f"{text!r} is not an address, a network or 'unix'.",
+                hint="Correct [hub] trusted_proxies.",
+            ) from error
+    return TrustedPeers(tuple(networks), unix_socket)
+
+
+def trusted_peers(listed: Sequence[str] | None, *, sandboxed: bool) -> TrustedPeers:
+    """Return who is trusted by ``[hub] trusted_proxies``, or by default where it is unset.
+
+    Loopback while sessions have no network; nobody without a sandbox, since a student's kernel
+    could then name anyone (security.md, "Identity").
+    """
+    if listed is None:
+        return parse_networks(_LOOPBACK if sandboxed else ())
+    return parse_networks(listed)
+
+
+def is_trusted(policy: AuthPolicy, client: str | None) -> bool:
+    """Tell whether this peer may name a user; ``None`` is a peer on the hub's Unix socket."""
+    if client is None:
+        return policy.trust_unix_socket
+    return _within(client, policy.trusted_proxies)
+
+
+class Authenticator:
+    """Answers who is asking, by one policy."""
+
+    def __init__(self, policy: AuthPolicy, revocations: Revocations, clock: Clock) -> None:
+        self._policy = policy
+        self._revocations = revocations
+        self._clock = clock
+        self._header = policy.trusted_header.lower().encode("latin-1")
+
+    def identify(self, headers: Headers, client: str | None, *, cookie: str) -> Identity | None:
+        """Return who is asking, or None for nobody; ``cookie`` is the cookie's name in force.
+
+        Raises: InvalidInput for a repeated credential or a malformed name in the header.
+        """
+        found = _Found.of(headers, self._header, cookie)
+        named = self._named(found.named, client)
+        login = self._login(found.logins)
+        if login and named and login.username != named:
+            login = None
+        if login and found.bearer is None:
+            return self._identity(login.username, login.role, Method.COOKIE, login.login_id)
+        if named:
+            method = Method.HEADER if is_trusted(self._policy, client) else Method.DEV
+            # A login beside a foreign bearer token only continues: its role does not count.
+            return self._by_login(named, method, login)
+        if found.bearer is not None:
+            return self._by_bearer(found.bearer)
+        if self._policy.dev:
+            return self._by_login(f"guest-{secrets.token_hex(2)}", Method.DEV, None)
+        return None
+
+    def _named(self, values: Sequence[bytes], client: str | None) -> str:
+        """Return the user named by the header where it counts, or ''."""
+        if not values or not (self._policy.dev or is_trusted(self._policy, client)):
+            return ""
+        if len(values) > 1:
+            raise InvalidInput("The request names its user more than once.")
+        try:
+            text = values[0].decode()
+        except UnicodeDecodeError as error:
+            raise InvalidInput("The user's name in the request is not UTF-8 text.") from error
+        return Username.parse(text) if text else ""
+
+    def _login(self, values: Sequence[bytes]) -> Login | None:
+        if not values:
+            return None
+        if len(values) > 1:
+            raise InvalidInput(
+                "The request has two login cookies.", hint="Delete this site's cookies."
+            )
+        login = read_cookie(
+            self._policy.secret, values[0].decode("ascii", "replace"), self._clock.now()
+        )
+        if login is None or login.epoch != self._revocations.epoch(login.username):
+            return None
+        if login.login_id.startswith(_DEV_LOGIN) and not self._policy.dev:
+            return None
+        return None if self._revocations.login_revoked(login.login_id) else login
+
+    def _by_bearer(self, token: bytes) -> Identity | None:
+        text = token.decode("utf-8", "replace")
+        claims = verify_token(self._policy.secret, text, self._revocations.epoch)
+        if claims is None:
+            return None
+        return self._identity(claims.username, claims.role, Method.BEARER, "")
+
+    def _by_login(self, username: str, method: Method, login: Login | None) -> Identity:
+        if login:
+            return self._identity(username, Role.STUDENT, method, login.login_id)
+        mark = _DEV_LOGIN if method is Method.DEV else ""
+        fresh = Login(
+            username=username,
+            role=Role.STUDENT,
+            login_id=mark + new_login_id(),
+            issued=int(self._clock.now().timestamp()),
+            epoch=self._revocations.epoch(username),
+        )
+        return self._identity(username, Role.STUDENT, method, fresh.login_id, fresh)
+
+    def _identity(
+        self, username: str, role: Role, method: Method, login_id: str, fresh: Login | None = None
+    ) -> Identity:
+        listed = username in self._policy.instructors
+        return Identity(username, Role.INSTRUCTOR if listed else role, method, login_id, fresh)
+
+
+@dataclass(slots=True)
+class _Found:
+    """The credentials of one request, collected in one pass over its headers."""
+
+    logins: list[bytes]
+    named: list[bytes]
+    bearer: bytes | None
+
+    @classmethod
+    def of(cls, headers: Headers, trusted_header: bytes, cookie: str) -> _Found:
+        found = cls([], [], None)
+        authorizations = 0
+        for name, value in headers:
+            if name == b"cookie":
+                found.logins += _cookies(value, cookie.encode("latin-1"))
+            elif name == b"authorization":
+                authorizations += 1
+                found.bearer = _bearer(value)
+            elif name == trusted_header:
+                found.named.append(value.strip())
+        if authorizations > 1:
+            raise InvalidInput("The request has two Authorization headers.")
+        return found
+
+
+def _cookies(header: bytes, wanted: bytes) -> list[bytes]:
+    if wanted not in header:
+        return []
+    pairs = (each.partition(b"=") for each in header.split(b";"))
+    return [value.strip() for name, _, value in pairs if name.strip() == wanted]
+
+
+def _bearer(value: bytes) -> bytes | None:
+    """Return the token, perhaps empty, or None for another scheme (a front's Basic login)."""
+    scheme, _, token = value.strip().partition(b" ")
+    return token.strip() if scheme.lower() == b"bearer" else None
+
+
+@lru_cache(maxsize=4096)
+def _within(client: str, networks: tuple[Network, ...]) -> bool:
+    """Tell whether an address is in one of the networks; cached, since peers are few."""
+    try:
+        address = ipaddress.ip_address(client)
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return any((mapped or address) in each for each in networks)

@@ -1,0 +1,54 @@
+"""``mograder config``: which settings are in force, and where each came from."""
+
+from __future__ import annotations
+
+from json import dumps
+from pathlib import Path
+
+import click
+
+from mograder.core.settings import FILE_NAME, LoadedSettings, SettingRow, describe, load_settings
+
+
+@click.group(name="config")
+def config() -> None:
+    """Look at the settings of a course."""
+
+
+@config.command(name="show")
+@click.option(
+    "-C",
+    "--course-dir",
+    type=click.Path(path_type=Path),
+    help="The course; otherwise MOGRADER_COURSE_DIR or the working directory.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def show(course_dir: Path | None, as_json: bool) -> None:
+    """Print each setting, its value and where it came from; secrets are masked."""
+    loaded = load_settings(course_dir)
+    rows = describe(loaded)
+    if as_json:
+        click.echo(_json(loaded, rows))
+        return
+    for warning in loaded.warnings:
+        click.echo(f"Warning: {warning}", err=True)
+    click.echo(f"# {loaded.course_dir / FILE_NAME}")
+    values = [_shown(row.value) for row in rows]
+    keys = max(len(row.key) for row in rows)
+    width = min(40, max(len(each) for each in values))
+    for row, value in zip(rows, values, strict=True):
+        click.echo(f"{row.key:{keys}}  {value:{width}}  {row.origin}")
+
+
+def _json(loaded: LoadedSettings, rows: tuple[SettingRow, ...]) -> str:
+    listed = [{"key": row.key, "value": row.value, "origin": row.origin} for row in rows]
+    answer = {
+        "course_dir": str(loaded.course_dir),
+        "settings": listed,
+        "warnings": loaded.warnings,
+    }
+    return dumps(answer, indent=2, ensure_ascii=False)
+
+
+def _shown(value: object) -> str:
+    return "(unset)" if value is None else dumps(value, ensure_ascii=False)

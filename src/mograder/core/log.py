@@ -1,0 +1,174 @@
+"""Structured logging: text for a terminal, JSON lines for journald, secrets masked in both.
+
+Every record is masked as it is formatted, message, extra fields and traceback alike, because
+the one place that nobody can forget is the last one (security.md, "Identity": secrets never in
+logs). The doors call :func:`configure_logging` once; everybody else calls :func:`get_logger`.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from json import dumps
+
+from mograder.core.errors import InvalidInput
+
+request_id: ContextVar[str] = ContextVar("mograder_request_id", default="")
+"""The id of the request being served, on every record that it causes; empty outside one."""
+
+_ROOT = "mograder"
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
+    *("message", "asctime", "taskName"),
+    "color_message",  # uvicorn's copy of the message, for its own formatter
+}
+_SECRET_FIELD = re.compile(r"(?i)token|secret|password|authorization|cookie|capability")
+_SHORTEST_SECRET = 8
+
+_MASKS: tuple[tuple[re.Pattern[str], str], ...] = (
+    # Whole header values first: what is left of them needs no closer look.
+    (re.compile(r"(?i)(\bauthorization['\"]?\s*[:=,]\s*b?['\"]?)[^\r\n'\"]+"), r"\1***"),
+    (re.compile(r"(?i)(\bcookie\s*:\s*)[^\r\n'\"]+"), r"\1***"),
+    (re.compile(r"(?i)(['\"](?:set-)?cookie['\"]\s*[:,]\s*b?['\"])[^\r\n'\"]+"), r"\1***"),
+    (re.compile(r"(mograder_session=)[^;,\s'\"]+"), r"\1***"),
+    (re.compile(r"(?i)(\b(?:bearer|basic)\s+)[^\s'\",;]{16,}"), r"\1***"),
+    # A token is `username:hex64`; in a URL its colon may be escaped.
+    (re.compile(r"(?i)(:|%3a)[0-9a-f]{64}"), r"\1***"),
+    (re.compile(r"(/s/)[A-Za-z0-9_-]{22,}"), r"\1***"),
+    (re.compile(r"(?i)([?&]code=)[^&\s'\"#;]+"), r"\1***"),
+    (re.compile(r"(?i)((?:token|secret|password|enrollment_code)=)[^&\s'\"#;]+"), r"\1***"),
+    (re.compile(r"(://[^\s/:@]*:)[^\s/]+@"), r"\1***@"),
+)
+
+_registered: tuple[str, ...] = ()
+
+
+def register_secret(secret: str) -> None:
+    """Mask this exact text wherever it is logged; the hub's own secret has no telling shape.
+
+    Texts under 8 characters are left alone: masking them would hide ordinary words.
+    """
+    global _registered  # noqa: PLW0603  - replaced whole, so that readers need no lock
+    if len(secret) >= _SHORTEST_SECRET and secret not in _registered:
+        _registered = tuple(sorted((*_registered, secret), key=len, reverse=True))
+
+
+def mask(text: str) -> str:
+    """Return the text without tokens, capability paths, cookies, passwords and known secrets."""
+    for secret in _registered:
+        text = text.replace(secret, "***")
+    for pattern, replacement in _MASKS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def get_logger(name: str) -> logging.Logger:
+    """Return the logger of a module of ours, below the one root that the level applies to."""
+    below = name == _ROOT or name.startswith(f"{_ROOT}.")
+    return logging.getLogger(name if below else f"{_ROOT}.{name}")
+
+
+def configure_logging(*, level: str = "info", json: bool = False) -> None:
+    """Send every record, masked, to standard error; may be called again.
+
+    Libraries are heard from ``warning`` up (from ``level`` up when that is ``debug``), ours
+    from ``level`` up.
+
+    Raises: InvalidInput for a level that does not exist.
+    """
+    chosen = logging.getLevelNamesMapping().get(level.upper())
+    if chosen is None:
+        raise InvalidInput(
+            f"There is no log level {level!r}.", hint="Use debug, info, warning or error."
+        )
+    root = logging.getLogger()
+    for handler in [each for each in root.handlers if isinstance(each, _Handler)]:
+        root.removeHandler(handler)
+    handler = _Handler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if json else TextFormatter())
+    root.addHandler(handler)
+    root.setLevel(chosen if chosen <= logging.DEBUG else max(chosen, logging.WARNING))
+    logging.getLogger(_ROOT).setLevel(chosen)
+
+
+class TextFormatter(logging.Formatter):
+    """One line for a person, then the traceback, if any, on lines of its own."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Render the record; control characters are escaped, so nobody can forge a line."""
+        request = request_id.get()
+        parts = [
+            _when(record),
+            record.levelname.lower().ljust(7),
+            f"{record.name}:",
+            _printable(_message(record)),
+            *(f"{name}={_printable(text)}" for name, text in _extra(record)),
+            *([f"request={request}"] if request else []),
+        ]
+        trace = _trace(record)
+        return " ".join(parts) + (f"\n{trace}" if trace else "")
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object per line, for journald and whatever collects it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Render the record; an extra field never replaces one of the fixed ones."""
+        fields = dict(_extra(record)) | {
+            "time": _when(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": _message(record),
+        }
+        if request := request_id.get():
+            fields["request"] = request
+        if trace := _trace(record):
+            fields["exception"] = trace
+        return dumps(fields, ensure_ascii=False)
+
+
+class _Handler(logging.StreamHandler):  # type: ignore[type-arg]  # generic in the stubs only
+    """A stream handler that does not print a record's raw arguments when writing fails."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # logging's name
+        notice = f"A log record of {record.name}, line {record.lineno}, could not be written.\n"
+        if sys.__stderr__ is not None:
+            sys.__stderr__.write(notice)
+
+
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return mask(record.getMessage())
+    except (TypeError, ValueError, KeyError):
+        return mask(f"{record.msg} (its arguments do not fit)")
+
+
+def _extra(record: logging.LogRecord) -> list[tuple[str, str]]:
+    """Return the fields given as ``extra=``, masked by name and by content."""
+    return [
+        (name, "***" if _SECRET_FIELD.search(name) else mask(str(value)))
+        for name, value in vars(record).items()
+        if name not in _STANDARD
+    ]
+
+
+def _trace(record: logging.LogRecord) -> str:
+    formatter = logging.Formatter()
+    parts = []
+    if record.exc_info:
+        parts.append(formatter.formatException(record.exc_info))
+    elif record.exc_text:
+        parts.append(record.exc_text)
+    if record.stack_info:
+        parts.append(record.stack_info)
+    return mask("\n".join(parts))
+
+
+def _when(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

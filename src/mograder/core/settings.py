@@ -1,0 +1,282 @@
+"""One typed tree of settings, and the only place that reads the environment.
+
+Defaults < ``mograder.toml`` < ``MOGRADER_*`` < options. The file is found in ``-C``, in
+``MOGRADER_COURSE_DIR`` or in the working directory. Doors load it once and hand it on; no room
+below asks the environment again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from pydantic import SecretStr
+
+from mograder.core.errors import InvalidInput
+from mograder.core.log import mask
+from mograder.core.settings_layers import KEYS, Layers, Origin
+from mograder.core.settings_model import (
+    DatabaseSettings,
+    HubSettings,
+    LimitsSettings,
+    SecuritySettings,
+    Settings,
+)
+
+__all__ = [
+    "FILE_NAME",
+    "DatabaseSettings",
+    "Environ",
+    "HubSettings",
+    "LimitsSettings",
+    "LoadedSettings",
+    "Origin",
+    "SecuritySettings",
+    "SettingRow",
+    "Settings",
+    "describe",
+    "load_settings",
+    "read_environ",
+    "runtime_dir",
+]
+
+FILE_NAME = "mograder.toml"
+"""The file's name in the course directory."""
+
+_MAX_FILE_BYTES = 1_000_000
+_TOML_POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
+_URL_PASSWORD = re.compile(r"(://[^:@]*:).*@", re.DOTALL)
+_BUILD_VARIABLES = frozenset(
+    {"SSL_CERT_FILE", "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
+)
+_NOT_FOR_BUILDS = ("UV_CACHE_DIR", "UV_PROJECT")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedSettings:
+    """The tree, the course that it belongs to, and where each value came from.
+
+    ``origins`` has every dotted key ("hub.port") as the file writes it; ``warnings`` are
+    sentences about what was ignored.
+    """
+
+    settings: Settings
+    course_dir: Path
+    origins: Mapping[str, Origin]
+    warnings: tuple[str, ...]
+
+    def path(self, relative: str) -> Path:
+        """Return a configured path, relative to the course, with ``~`` expanded.
+
+        Raises: InvalidInput when ``~`` names a home that does not exist.
+        """
+        try:
+            return self.course_dir / Path(relative).expanduser()
+        except RuntimeError as error:
+            raise InvalidInput(f"The path {relative} has no home directory.") from error
+
+
+@dataclass(frozen=True, slots=True)
+class SettingRow:
+    """One line of ``mograder config show``: ``value`` is plain JSON data, secrets masked."""
+
+    key: str
+    value: object
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Environ:
+    """What else we take from the environment: credentials, and what helpers must be given."""
+
+    hub_secret: SecretStr | None
+    hub_url: str
+    hub_instructor_token: SecretStr | None
+    course_dir: Path | None
+    runtime_directory: Path | None
+    """Made for us by systemd (``RuntimeDirectory=``)."""
+    xdg_runtime_dir: Path | None
+    build: Mapping[str, str]
+    """The variables that a uv build needs: indexes, certificates, proxies."""
+    home: Path
+    path: str
+
+
+def load_settings(
+    course_dir: Path | None = None,
+    *,
+    overrides: Mapping[str, object] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> LoadedSettings:
+    """Read the course's settings; ``overrides`` are options by dotted key, None = not given.
+
+    Raises: InvalidInput for a missing course directory, a file that cannot be read or parsed,
+    and any mistake in our own sections, in a variable or in an option.
+    """
+    environ = os.environ if environ is None else environ
+    directory = _course_dir(course_dir, environ)
+    layers = Layers()
+    file = directory / FILE_NAME
+    data = _read_file(file)
+    if data is not None:
+        layers.add_file(_with_old_assignments(_parse_toml(data, file)), str(file))
+    layers.add_environment(environ)
+    layers.add_options(overrides or {})
+    origins = MappingProxyType(layers.origins)
+    return LoadedSettings(layers.settings, directory, origins, tuple(layers.warnings))
+
+
+def read_environ(environ: Mapping[str, str] | None = None) -> Environ:
+    """Return the rest of the environment that we use; empty variables count as absent."""
+    environ = os.environ if environ is None else environ
+    return Environ(
+        hub_secret=_secret(environ.get("MOGRADER_HUB_SECRET", "")),
+        hub_url=environ.get("MOGRADER_HUB_URL", ""),
+        hub_instructor_token=_secret(environ.get("MOGRADER_HUB_INSTRUCTOR_TOKEN", "")),
+        course_dir=Path(text) if (text := environ.get("MOGRADER_COURSE_DIR", "")) else None,
+        # systemd joins several runtime directories with a colon; the first is ours.
+        runtime_directory=_absolute(environ.get("RUNTIME_DIRECTORY", "").split(":")[0]),
+        xdg_runtime_dir=_absolute(environ.get("XDG_RUNTIME_DIR", "")),
+        build=MappingProxyType({k: v for k, v in environ.items() if _for_builds(k)}),
+        home=_absolute(environ.get("HOME", "")) or Path.home(),
+        path=environ.get("PATH", os.defpath),
+    )
+
+
+def runtime_dir(loaded: LoadedSettings, environ: Environ) -> Path:
+    """Return the directory for sockets: short, since a socket's path is limited to 107 bytes.
+
+    One per course, so that two hubs on a machine do not meet. It is not made here; whoever
+    makes it must check its owner and mode, since anyone may write below ``/tmp``.
+    """
+    if configured := loaded.settings.hub.runtime_dir:
+        return loaded.path(configured)
+    if environ.runtime_directory:
+        return environ.runtime_directory
+    course = hashlib.sha256(os.fsencode(loaded.course_dir)).hexdigest()[:12]
+    if os.geteuid() == 0:
+        return Path(f"/run/mograder-{course}")
+    if environ.xdg_runtime_dir:
+        return environ.xdg_runtime_dir / f"mograder-{course}"
+    return Path(f"/tmp/mograder-{os.geteuid()}-{course}")  # noqa: S108  # see the docstring
+
+
+def describe(loaded: LoadedSettings) -> tuple[SettingRow, ...]:
+    """Return every setting with its value and origin, secrets masked, for people to read."""
+    tree: Mapping[str, object] = loaded.settings.model_dump(mode="json", by_alias=True)
+    return tuple(SettingRow(key, _displayed(key, tree), loaded.origins[key]) for key in KEYS)
+
+
+def _displayed(key: str, tree: Mapping[str, object]) -> object:
+    section, _, name = key.rpartition(".")
+    table = tree[section] if section else tree
+    value = table[name] if isinstance(table, Mapping) else None
+    if key == "https.token":
+        return "***" if value else ""
+    if key == "database.url":
+        # Everything up to the last @: a password may hold a slash, unescaped.
+        return mask(_URL_PASSWORD.sub(r"\1***@", str(value)))
+    return _masked(value)
+
+
+def _masked(value: object) -> object:
+    if isinstance(value, str):
+        return mask(value)
+    if isinstance(value, Mapping):
+        return {name: _masked(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_masked(each) for each in value]
+    return value
+
+
+def _course_dir(given: Path | None, environ: Mapping[str, str]) -> Path:
+    named = environ.get("MOGRADER_COURSE_DIR", "")
+    if given is not None:
+        directory, hint = given, "Check the -C/--course-dir option."
+    elif named:
+        directory, hint = Path(named), "Check the variable MOGRADER_COURSE_DIR."
+    else:
+        directory, hint = Path(), "Change to a directory that exists."
+    try:
+        resolved = directory.expanduser().resolve(strict=True)
+    except (OSError, RuntimeError) as error:
+        raise InvalidInput(f"There is no course directory {directory}.", hint=hint) from error
+    if not resolved.is_dir():
+        raise InvalidInput(f"The course directory {directory} is not a directory.", hint=hint)
+    return resolved
+
+
+def _read_file(file: Path) -> bytes | None:
+    """Return the file's bytes, or None when there is none: never when it is merely unreadable."""
+    try:
+        if not stat.S_ISREG(file.stat().st_mode):
+            raise InvalidInput(f"{file} is not a regular file.")
+        with file.open("rb") as stream:
+            data = stream.read(_MAX_FILE_BYTES + 1)
+    except FileNotFoundError as error:
+        if file.is_symlink():
+            raise InvalidInput(f"{file} is a symbolic link to nothing.") from error
+        return None
+    except OSError as error:
+        reason = error.strerror or "it cannot be opened"
+        raise InvalidInput(
+            f"{file} cannot be read: {reason}.", hint="Check the file's owner and permissions."
+        ) from error
+    if len(data) > _MAX_FILE_BYTES:
+        raise InvalidInput(f"{file} is larger than {_MAX_FILE_BYTES} bytes.")
+    return data
+
+
+def _parse_toml(data: bytes, file: Path) -> Mapping[str, object]:
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line, column = _position(data[: error.start].decode("utf-8", "replace"))
+        raise InvalidInput(f"{file}:{line}:{column}: not UTF-8 text.") from error
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        message = str(error)
+        found = _TOML_POSITION.search(message)
+        line, column = _position(text)
+        if found and found[1]:
+            line, column = int(found[1]), int(found[2])
+        reason = _TOML_POSITION.sub("", message)
+        raise InvalidInput(f"{file}:{line}:{column}: {reason}.") from error
+    except RecursionError as error:
+        raise InvalidInput(f"{file} is nested too deeply.") from error
+
+
+def _with_old_assignments(tree: Mapping[str, object]) -> Mapping[str, object]:
+    """Move ``[[moodle.assignments]]``, where older files have them, to the top (compat.md 6)."""
+    moodle = tree.get("moodle")
+    if not isinstance(moodle, dict) or "assignments" not in moodle:
+        return tree
+    rest = {name: value for name, value in moodle.items() if name != "assignments"}
+    return {"assignments": moodle["assignments"], **tree, "moodle": rest}
+
+
+def _position(text: str) -> tuple[int, int]:
+    """Return the 1-based line and column of the place just after the text."""
+    return text.count("\n") + 1, len(text) - (text.rfind("\n") + 1) + 1
+
+
+def _absolute(text: str) -> Path | None:
+    return Path(text) if text.startswith("/") else None
+
+
+def _secret(text: str) -> SecretStr | None:
+    return SecretStr(text) if text.strip() else None
+
+
+def _for_builds(name: str) -> bool:
+    if name.upper() in _BUILD_VARIABLES:
+        return True
+    return name.startswith("UV_") and not name.startswith(_NOT_FOR_BUILDS)

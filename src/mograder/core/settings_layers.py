@@ -1,0 +1,291 @@
+"""Lay file, environment and options over the defaults, and say who set what.
+
+Private to ``core.settings``: every layer is checked by itself, so a complaint names the file,
+the variable or the option that is wrong, and never the merged result.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import PurePath
+from typing import TypeVar, get_args, get_origin
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from mograder.core.errors import InvalidInput
+from mograder.core.settings_model import OUR_SECTIONS, SECRET_KEYS, Section, Settings
+
+SectionT = TypeVar("SectionT", bound=Section)
+
+_EXPECTED = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "string": "text",
+    "tuple": "a list",
+    "mapping": "a table",
+    "dict": "a table",
+    "model": "a table",
+}
+_OUR_PREFIXES = tuple(f"MOGRADER_{each.upper()}_" for each in sorted(OUR_SECTIONS))
+_FILE_ONLY = frozenset({"assignments", "edit_links"})
+_NOT_SETTINGS = frozenset(
+    f"MOGRADER_HUB_{each}"
+    for each in ("SECRET", "URL", "INSTRUCTOR_TOKEN", "SSH", "SSH_OPTIONS", "MODE")
+)
+"""Variables that look like a key of ours and are credentials or options instead (compat.md)."""
+
+
+class Origin(StrEnum):
+    """Where a setting's value came from; a later one wins over an earlier one."""
+
+    DEFAULT = "default"
+    FILE = "file"
+    ENVIRONMENT = "environment"
+    OPTION = "option"
+
+
+@dataclass(frozen=True, slots=True)
+class _Problem:
+    """One thing wrong with one table: where, and a predicate ("must be …")."""
+
+    path: tuple[str | int, ...]
+    unknown: bool
+    sentence: str
+
+
+@dataclass(slots=True)
+class Layers:
+    """The tree as it grows, with the origin of every key and the warnings so far."""
+
+    settings: Settings = field(default_factory=Settings)
+    origins: dict[str, Origin] = field(default_factory=lambda: dict.fromkeys(KEYS, Origin.DEFAULT))
+    warnings: list[str] = field(default_factory=list)
+
+    def add_file(self, tree: Mapping[str, object], shown: str) -> None:
+        """Lay a parsed ``mograder.toml`` over the defaults.
+
+        Raises: InvalidInput for a mistake in a section of ours.
+        """
+        top = {name: value for name, value in tree.items() if name not in SECTIONS}
+        if top:
+            self._merge("", top, Origin.FILE, self._reporter("", shown))
+        for section in (name for name in tree if name in SECTIONS):
+            table = tree[section]
+            if isinstance(table, dict):
+                report = self._reporter(section, shown)
+                self._merge(section, table, Origin.FILE, report)
+            else:
+                problem = _Problem((), False, f"must be a table, written [{section}]")
+                self._mistake(section, problem, shown)
+
+    def add_environment(self, environ: Mapping[str, str]) -> None:
+        """Lay ``MOGRADER_<SECTION>_<KEY>`` variables over the file; lists are comma-separated.
+
+        A variable that matches nothing is a warning only: every default is the safe side, and
+        the environment is shared with other programs.
+
+        Raises: InvalidInput naming the variable whose value cannot be used.
+        """
+        variables = {_variable(key): key for key in KEYS if key not in _FILE_ONLY}
+        for name in sorted(environ.keys() & variables.keys()):
+            key = variables[name]
+            section, _, last = key.rpartition(".")
+            text = environ[name]
+            value: object = _split(text) if _is_list(section, last) else text
+            self._merge(section, {last: value}, Origin.ENVIRONMENT, _refuser(name, key))
+        for name in sorted(environ):
+            if name.startswith(_OUR_PREFIXES) and name not in variables.keys() | _NOT_SETTINGS:
+                hint = _did_you_mean(name, variables)
+                self.warnings.append(f"The variable {name} is not a setting.{hint}")
+
+    def add_options(self, overrides: Mapping[str, object]) -> None:
+        """Lay command-line options, by dotted key, over everything; ``None`` is "not given".
+
+        Raises: InvalidInput naming the key whose value cannot be used.
+        """
+        for key, value in overrides.items():
+            if value is None:
+                continue
+            if key not in KEYS:
+                raise InvalidInput(
+                    f"There is no setting {key}.", hint=_did_you_mean(key, KEYS).strip()
+                )
+            section, _, last = key.rpartition(".")
+            report = _refuser(f"The option for {key}", key)
+            plain = str(value) if isinstance(value, PurePath) else value
+            self._merge(section, {last: plain}, Origin.OPTION, report)
+
+    def _merge(
+        self,
+        section: str,
+        table: Mapping[str, object],
+        origin: Origin,
+        report: Callable[[_Problem], None],
+    ) -> None:
+        """Check a table, report what is wrong with it, and take over what is right."""
+        strict = origin is Origin.FILE and section in OUR_SECTIONS
+        model = SECTIONS[section] if section else Settings
+        checked = _checked(model, dict(table), strict=strict, report=report)
+        given = {name: getattr(checked, name) for name in checked.model_fields_set}
+        if section:
+            merged = getattr(self.settings, section).model_copy(update=given)
+            self.settings = self.settings.model_copy(update={section: merged})
+        else:
+            self.settings = self.settings.model_copy(update=given)
+        for name in given:
+            self.origins[_dotted(section, _written(name, model.model_fields[name]))] = origin
+
+    def _reporter(self, section: str, shown: str) -> Callable[[_Problem], None]:
+        return lambda problem: self._mistake(section, problem, shown)
+
+    def _mistake(self, section: str, problem: _Problem, shown: str) -> None:
+        """Refuse a mistake in our own sections, warn about one anywhere else."""
+        parts = [str(each) for each in ((section,) if section else ()) + problem.path]
+        key = ".".join(parts)
+        nearest = _nearest(section, parts[-1]) if problem.unknown else ""
+        sentence = "is not a setting" if problem.unknown else problem.sentence
+        if section in OUR_SECTIONS:
+            raise InvalidInput(f"{shown}: {key} {sentence}.", hint=nearest)
+        self.warnings.append(f"{shown}: {key} {sentence}; it is ignored. {nearest}".strip())
+
+
+def _checked(
+    model: type[SectionT],
+    table: dict[str, object],
+    *,
+    strict: bool,
+    report: Callable[[_Problem], None],
+) -> SectionT:
+    """Validate a table; whatever is reported and survived that is left out of the result."""
+    while True:
+        try:
+            return model.model_validate(table, strict=strict)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+        report(_problem(model, first))
+        _leave_out(table, first["loc"])
+
+
+def _leave_out(table: dict[str, object], location: tuple[str | int, ...]) -> None:
+    """Remove the part at fault, copying what leads to it: the caller's tree stays as it was."""
+    holder: dict[str, object] = table
+    name = str(location[0])
+    inner = holder[name]
+    if len(location) > 1 and isinstance(inner, list) and isinstance(location[1], int):
+        index = location[1]
+        items = list(inner)
+        if len(location) > 2 and isinstance(items[index], dict):
+            items[index] = dict(items[index])
+            _leave_out(items[index], location[2:])
+        else:
+            del items[index]
+        holder[name] = items
+    elif len(location) > 1 and isinstance(inner, dict) and location[1] in inner:
+        holder[name] = {key: value for key, value in inner.items() if key != location[1]}
+    else:
+        del holder[name]
+
+
+def _problem(model: type[Section], error: ErrorDetails) -> _Problem:
+    path = error["loc"]
+    kind = error["type"]
+    if kind == "extra_forbidden":
+        return _Problem(path, True, "")
+    context = error.get("ctx", {})
+    if kind == "value_error":
+        return _Problem(path, False, str(context["error"]))
+    if kind == "literal_error":
+        expected = f"one of {context['expected']}".replace("'", '"')
+    elif kind in {"greater_than_equal", "less_than_equal"}:
+        bound = f"at least {context['ge']}" if "ge" in context else f"at most {context['le']}"
+        expected = bound
+    else:
+        expected = _EXPECTED.get(kind.split("_")[0], "of another type")
+    shown = "" if _is_secret(model, path) else f", not {_clipped(error['input'])}"
+    return _Problem(path, False, f"must be {expected}{shown}")
+
+
+def _refuser(who: str, key: str) -> Callable[[_Problem], None]:
+    def refuse(problem: _Problem) -> None:
+        hint = "" if who.endswith(key) else f"It sets {key}."
+        raise InvalidInput(f"{who} {problem.sentence}.", hint=hint)
+
+    return refuse
+
+
+def _sections() -> Iterator[tuple[str, type[Section]]]:
+    for name, info in Settings.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, Section):
+            yield name, info.annotation
+
+
+SECTIONS: Mapping[str, type[Section]] = dict(_sections())
+"""The tables of the file, by name."""
+
+
+def _keys() -> Iterator[str]:
+    for name in Settings.model_fields.keys() - SECTIONS.keys():
+        yield name
+    for section, model in SECTIONS.items():
+        for name, info in model.model_fields.items():
+            yield _dotted(section, _written(name, info))
+
+
+def _written(name: str, info: FieldInfo) -> str:
+    return info.alias or name
+
+
+def _dotted(section: str, name: str) -> str:
+    return f"{section}.{name}" if section else name
+
+
+KEYS: tuple[str, ...] = tuple(sorted(_keys(), key=lambda key: ("." in key, key)))
+"""Every key of the tree, dotted, as the file writes it; the top-level ones first."""
+
+
+def _variable(key: str) -> str:
+    return "MOGRADER_" + key.upper().replace(".", "_")
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(part for each in text.split(",") if (part := each.strip()))
+
+
+def _is_list(section: str, name: str) -> bool:
+    info = (SECTIONS[section] if section else Settings).model_fields.get(name)
+    annotation = info.annotation if info else None
+    return any(get_origin(each) is tuple for each in (annotation, *get_args(annotation)))
+
+
+def _is_secret(model: type[Section], path: tuple[str | int, ...]) -> bool:
+    section = next((name for name, each in SECTIONS.items() if each is model), "")
+    return _dotted(section, str(path[0])) in SECRET_KEYS
+
+
+def _clipped(value: object) -> str:
+    text = repr(value) if isinstance(value, str) else str(value)
+    if isinstance(value, bool):
+        text = text.lower()
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _nearest(section: str, name: str) -> str:
+    """Say which key was probably meant: here first, then the same name in another section."""
+    here = {key.rpartition(".")[2]: key for key in KEYS if key.rpartition(".")[0] == section}
+    if not section:
+        here |= {each: f"[{each}]" for each in SECTIONS}
+    close = difflib.get_close_matches(name, here, n=1, cutoff=0.6)
+    elsewhere = [key for key in KEYS if key.rpartition(".")[2] == name]
+    found = [here[each] for each in close] + elsewhere
+    return f"Did you mean {found[0]}?" if found else ""
+
+
+def _did_you_mean(name: str, known: Mapping[str, str] | tuple[str, ...]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.7)
+    return f" Did you mean {close[0]}?" if close else ""
