@@ -1,0 +1,400 @@
+"""What a notebook imports from us: checks, marks, hints and word counts.
+
+It runs beside student code, in every notebook's own environment and in Pyodide, so it needs the
+standard library and marimo alone and imports nothing of ours (architecture.md, "Rules that a
+linter keeps"; signatures and sidecar lines: compat.md 8). Authors write::
+
+    grader = Grader({"Q1": 10, "Q2": 15})
+    check = grader.check
+
+and then ``check("Q1: the mean", [(mean == 4, "the mean should be 4")])``. Whatever a student's
+value does (raises, is NaN, is an array), a check answers; a condition that may raise is written
+lazily, ``(lambda: mean(data) == 4, "the mean should be 4")``.
+"""
+
+from __future__ import annotations
+
+import ast
+import html
+import inspect
+import json
+import math
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeAlias
+
+import marimo as mo
+
+try:
+    from marimo._runtime.state import State
+except ImportError:  # a marimo that moved it: scores() counts, it only stops refreshing itself
+
+    class State:  # type: ignore[no-redef]
+        """A value that nobody watches."""
+
+        def __init__(self, value: object) -> None:
+            self._value = value
+
+        def _set_value(self, value: object) -> None:
+            self._value = value
+
+
+__all__ = ["Grader", "check", "count_response_words", "hint", "word_count"]
+
+Check: TypeAlias = tuple[object, str] | tuple[object, str, float]
+"""A condition (or a function without arguments that answers it), a message, and a weight."""
+
+_Status: TypeAlias = Literal["success", "partial", "danger", "warn"]
+_Kind: TypeAlias = Literal["success", "info", "danger", "warn"]
+
+_SIDECAR = "MOGRADER_SIDECAR_PATH"
+_HIDDEN_TESTS = re.compile(rb"^#\s*mograder-hidden-tests\s*=\s*true\s*$", re.MULTILINE)
+_HEAD_BYTES, _LONGEST_TEXT, _LONGEST_ERROR = 4096, 2000, 300
+# Per status: a sign, what the box says, what the score table says.
+_WORDS: Mapping[_Status, tuple[str, str, str]] = {
+    "success": ("✓", "all checks passed", "PASS"),
+    "partial": ("✗", "some checks failed:", "PARTIAL"),
+    "danger": ("✗", "some checks failed:", "FAIL"),
+    "warn": ("…", "waiting for your code", "—"),
+}
+_PROSE = "markdown prose dark:prose-invert max-w-none"
+# Our own few inline marks, instead of Markdown on text that may hold a student's value.
+_INLINE = re.compile(
+    r"(?P<ticks>`+)(?P<code>.+?)(?P=ticks)"
+    r"|\*\*(?P<bold>\S(?:.*?\S)?)\*\*"
+    r"|\$(?P<math>[^\s$](?:[^$\n]*[^\s$])?)\$(?!\d)"
+)
+_MATHS_SPAN = re.compile(r"\$\$.*?\$\$|\$[^$]*\$", re.DOTALL)
+_NEAR_TARGET, _GREEN, _AMBER, _RED = 100, "#2e8b57", "#e08e0b", "#d9363e"
+
+
+def check(label: str, checks: Sequence[Check]) -> mo.Html:
+    """Show whether the conditions of one question hold, and record it for the grader.
+
+    An empty list means that there is nothing to judge yet ("waiting for your code").
+
+    Raises:
+        ValueError: an entry is not ``(condition, message[, weight])``: the author's mistake.
+    """
+    result = _judge(label, checks)
+    _write_sidecar(result)
+    return _box(result, "danger" if result.status == "partial" else result.status)
+
+
+class Grader(State):  # type: ignore[type-arg,unused-ignore]
+    """Marks per question, and a score table that follows the checks.
+
+    It is itself a marimo state: a cell that names the grader (``grader.scores()``) runs again
+    when a mark changes, while cells that only use ``check = grader.check`` do not.
+    """
+
+    _value: Mapping[str, _Result]
+
+    def __init__(self, marks: Mapping[str, float]) -> None:
+        """Take the marks available per question key, the text before a label's first colon."""
+        super().__init__({})
+        self.marks = marks
+        self._hides_marks = _has_hidden_tests(sys._getframe(1).f_globals)
+
+    def __repr__(self) -> str:
+        return f"Grader({self.marks!r})"
+
+    def check(self, label: str, checks: Sequence[Check]) -> mo.Html:
+        """Show a check like :func:`check`, with its marks, and count it in the score.
+
+        The last check of a question counts. Marks are not shown while hidden tests are still
+        to come: they would promise something.
+        """
+        result = _judge(label, checks)
+        _write_sidecar(result)
+        self._remember(result)
+        available = None if self._hides_marks else self.marks.get(result.key)
+        return _box(result, "info" if result.status == "partial" else result.status, available)
+
+    def scores(self) -> mo.Html:
+        """Show the table of marks earned so far, or a notice when hidden tests exist."""
+        if self._hides_marks:
+            return mo.callout("Scores will be available in your feedback after grading.")
+        rows, total = [], 0.0
+        for question, available in self.marks.items():
+            result = self._value.get(question)
+            earned = result.share(available, result.earned) if result else 0.0
+            total = round(total + earned, 1)
+            verdict = _WORDS[result.status if result else "warn"][2]
+            rows.append((_inline(_text(question)), verdict, _fraction(earned, available)))
+        everything = sum(self.marks.values())
+        rows.append(("<strong>Total</strong>", "", _fraction(total, everything)))
+        full = math.isclose(total, everything, abs_tol=0.05)
+        return mo.callout(mo.Html(_table(rows)), kind="success" if full else "neutral")
+
+    def _remember(self, result: _Result) -> None:
+        # Setting a state makes its readers run again, so only a difference is set: a score cell
+        # that also checks something would otherwise never come to rest.
+        if self._value.get(result.key) != result:
+            self._set_value({**self._value, result.key: result})
+
+
+def hint(*texts: str) -> mo.Html:
+    """Fold hints (Markdown) away, one below the other, so that a student opens what is needed."""
+    names = ["Hint"] if len(texts) == 1 else [f"Hint {n}" for n in range(1, len(texts) + 1)]
+    return mo.accordion({name: mo.md(text) for name, text in zip(names, texts, strict=True)})
+
+
+def count_response_words(source: str, cell: str = "written_analysis") -> int | None:
+    """Count the words of the written answer in a notebook's text; a formula counts as one.
+
+    The answer is the longest string in the cell of that name. ``None``: there is no such cell.
+    """
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError):  # half a file, while it is being saved
+        return None
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == cell:
+            constants = (n.value for n in ast.walk(node) if isinstance(n, ast.Constant))
+            answer = max((c for c in constants if isinstance(c, str)), key=len, default="")
+            return len(_MATHS_SPAN.sub(" formula ", answer).split())
+    return None
+
+
+class _Readable(Protocol):
+    def read_text(self) -> str: ...
+
+
+def word_count(
+    notebook_file: str | Path | _Readable,
+    cell: str = "written_analysis",
+    target: tuple[int, int] = (300, 500),
+) -> mo.Html:
+    """Show how long a written answer is: green within the target, amber near it, red beyond.
+
+    Give the notebook as ``mo.watch.file(__file__)``, so that the count follows every save.
+    """
+    count = count_response_words(_read(notebook_file), cell)
+    if count is None:
+        return mo.Html(f"<p><em>Word count unavailable: no cell named {_inline(cell)}.</em></p>")
+    low, high = target
+    beyond = max(low - count, count - high, 0)
+    colour = _GREEN if not beyond else _AMBER if beyond <= _NEAR_TARGET else _RED
+    verdict = f"{beyond} too {'few' if count < low else 'many'}" if beyond else "within the target"
+    # The colour is an edge and the words say the same: readable in both themes and without it.
+    return mo.Html(
+        f'<p role="status" style="border-left:0.4em solid {colour};padding-left:0.6em">'
+        f"<strong>Word count: {count}</strong>, {verdict} "
+        f"(target: {low}–{high}; updates when the notebook is saved)</p>"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """One condition, judged; ``reason`` says why it could not be evaluated."""
+
+    passed: bool
+    message: str
+    weight: float
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """All conditions of one check, judged; ``key`` is the label up to its first colon."""
+
+    label: str
+    key: str
+    outcomes: tuple[_Outcome, ...]
+    status: _Status
+    earned: float
+    total: float
+
+    @property
+    def failures(self) -> list[_Outcome]:
+        """The conditions that do not hold."""
+        return [outcome for outcome in self.outcomes if not outcome.passed]
+
+    def share(self, available: float, weight: float) -> float:
+        """The part of the available marks that a weight stands for, to one decimal."""
+        return round(available * weight / self.total, 1) if self.total > 0 else 0.0
+
+
+def _judge(label: str, checks: Sequence[Check]) -> _Result:
+    name = _text(label)
+    outcomes = tuple(_outcome(name, n, entry) for n, entry in enumerate(checks, start=1))
+    earned = sum(outcome.weight for outcome in outcomes if outcome.passed)
+    status: _Status = "partial" if earned > 0 else "danger"
+    if all(outcome.passed for outcome in outcomes):
+        status = "success" if outcomes else "warn"
+    total = sum(outcome.weight for outcome in outcomes)
+    return _Result(name, name.split(":", 1)[0].strip(), outcomes, status, earned, total)
+
+
+def _outcome(label: str, number: int, entry: Check) -> _Outcome:
+    if not isinstance(entry, tuple | list) or len(entry) not in (2, 3):
+        raise ValueError(
+            f"Entry {number} of check {label!r} must be (condition, message) "
+            "or (condition, message, weight)."
+        )
+    weight = float(entry[2]) if len(entry) == 3 else 1.0
+    if not (math.isfinite(weight) and weight >= 0):
+        raise ValueError(f"The weight of entry {number} of check {label!r} must be 0 or more.")
+    message = _text(entry[1])
+    try:
+        return _Outcome(_holds(entry[0]), message, weight)
+    # A student's code: what it raises, also exit(), is an answer to show. An interrupt passes.
+    except (Exception, SystemExit) as error:  # noqa: BLE001
+        reason = f"{type(error).__name__}: {_text(error)}"[:_LONGEST_ERROR].removesuffix(": ")
+        return _Outcome(False, message, weight, reason)
+
+
+def _holds(condition: Any) -> bool:
+    """Whether a condition is true; an array is when it has elements and all of them are."""
+    value = condition() if _is_lazy(condition) else condition
+    if _is_nan(value) or getattr(value, "size", 1) == 0:
+        return False
+    for _ in range(2):  # a data frame's all() is a series, whose all() is a scalar
+        value = value.all() if callable(getattr(value, "all", None)) else value
+    return bool(value)
+
+
+def _is_nan(value: Any) -> bool:
+    """Whether a value, or any element of an array, is not equal to itself, as NaN is not."""
+    unequal = value != value  # noqa: PLR0124
+    for _ in range(2):
+        unequal = unequal.any() if callable(getattr(unequal, "any", None)) else unequal
+    return bool(unequal)
+
+
+def _is_lazy(condition: object) -> bool:
+    """Whether a condition is to be called: a function that needs no argument.
+
+    Any other function stays a plain true value, as in ``(student_function, "define it")``.
+    """
+    if isinstance(condition, type) or not callable(condition):
+        return False
+    try:
+        inspect.signature(condition).bind()
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _text(value: object) -> str:
+    """``str(value)``, bounded and encodable, even when the value refuses to be shown."""
+    try:
+        text = str(value)
+    except Exception as error:  # noqa: BLE001  (a student's __str__)
+        text = f"<{type(value).__name__}, not printable: {type(error).__name__}>"
+    return text[:_LONGEST_TEXT].encode("utf-8", "replace").decode("utf-8")
+
+
+def _write_sidecar(result: _Result) -> None:
+    """Append the result for the program that runs the notebook, if one asked for it.
+
+    A sidecar that cannot be written is an error of the cell: silence would lose marks.
+    """
+    # The one setting of the runtime; core.settings is out of reach beside a notebook.
+    path = os.environ.get(_SIDECAR)  # noqa: TID251
+    if not path:
+        return
+    record = {
+        "label": result.label,
+        "status": result.status,
+        "details": [o.message + (o.reason and f" ({o.reason})") for o in result.failures],
+        "earned_weight": result.earned,
+        "total_weight": result.total,
+    }
+    with Path(path).open("ab", buffering=0) as sidecar:  # unbuffered: a line is one write
+        sidecar.write(json.dumps(record).encode() + b"\n")
+
+
+def _box(result: _Result, kind: _Kind, available: float | None = None) -> mo.Html:
+    icon, sentence, _ = _WORDS[result.status]
+    badge = ""
+    if available is not None:
+        marks = _fraction(result.share(available, result.earned), available)
+        badge = f'<code style="float:right;margin-left:1em">[{marks} marks]</code>'
+    mark = f'<span aria-hidden="true">{icon} </span>'
+    body = f"{badge}{mark}<strong>{_inline(result.label)}</strong> — {sentence}"
+    if result.failures:
+        items = (f"<li>{_failure(failure, result, available)}</li>" for failure in result.failures)
+        body += f"<ul>{''.join(items)}</ul>"
+    if result.status == "partial":
+        count = len(result.outcomes)
+        passed = f"{count - len(result.failures)} of {count} checks passed"
+        body += f"{passed}{_worth(result.earned, result, available)}."
+    # A status region: a screen reader tells the new result when a student's cell has run.
+    return mo.callout(
+        mo.Html(f'<div class="{_PROSE}" role="status" aria-atomic="true">{body}</div>'), kind=kind
+    )
+
+
+def _failure(failure: _Outcome, result: _Result, available: float | None) -> str:
+    reason = f" <code>{html.escape(failure.reason)}</code>" if failure.reason else ""
+    return f"{_inline(failure.message)}{reason}{_worth(failure.weight, result, available)}"
+
+
+def _worth(weight: float, result: _Result, available: float | None) -> str:
+    """Say what a weight stands for: where partial credit comes from, or what is missing."""
+    if available is not None:
+        return f" ({_number(result.share(available, weight))} of {_number(available)} marks)"
+    if any(outcome.weight != 1 for outcome in result.outcomes):
+        return f" (weight {_number(weight)} of {_number(result.total)})"
+    return ""
+
+
+def _table(rows: Sequence[tuple[str, str, str]]) -> str:
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("Question", "Status", "Marks"))
+    body = "".join(
+        f'<tr><th scope="row">{name}</th><td>{verdict}</td><td>{marks}</td></tr>'
+        for name, verdict, marks in rows
+    )
+    return (
+        f'<div class="{_PROSE}" role="status"><h2>Your Score</h2>'
+        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def _fraction(earned: float, available: float) -> str:
+    return f"{_number(earned)}/{_number(available)}"
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value == int(value) else str(round(value, 2))
+
+
+def _inline(text: str) -> str:
+    """Escaped HTML of a text in which `code`, **bold** and $maths$ may stand, and nothing else."""
+    return _INLINE.sub(_marked, html.escape(text)).replace("\n", "<br />")
+
+
+def _marked(match: re.Match[str]) -> str:
+    if match["code"] is not None:
+        return f"<code>{match['code']}</code>"
+    if match["bold"] is not None:
+        return f"<strong>{match['bold']}</strong>"
+    # The element that mo.md makes of a formula.
+    return f'<marimo-tex class="arithmatex">||({match["math"]}||)</marimo-tex>'
+
+
+def _read(notebook_file: str | Path | _Readable) -> str:
+    try:
+        if isinstance(notebook_file, str | Path):
+            return Path(notebook_file).read_text(encoding="utf-8")
+        return notebook_file.read_text()
+    except (OSError, UnicodeDecodeError):  # not saved yet, or in the middle of a save
+        return ""
+
+
+def _has_hidden_tests(notebook_globals: Mapping[str, object]) -> bool:
+    """Whether the notebook that made the grader says that hidden tests will come."""
+    path = notebook_globals.get("__file__")
+    if not isinstance(path, str):
+        return False
+    try:
+        with Path(path).open("rb") as notebook:
+            return _HIDDEN_TESTS.search(notebook.read(_HEAD_BYTES)) is not None
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,136 @@
+"""The slim wheel that puts *our* ``mograder.runtime`` beside a notebook.
+
+On PyPI the name ``mograder`` belongs to another project, so an environment never takes it from
+an index: it is given this wheel by its exact path, whatever version a notebook asks for
+(architecture.md, "Two wheels, one name"; B96). For ``sandbox.environments``, and for the
+commands that run a notebook.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import os
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from contextlib import suppress
+from importlib import metadata, resources
+from pathlib import Path
+
+from packaging.version import Version
+
+from mograder.core.errors import SandboxUnavailable
+
+_MODULES = ("runtime.py", "remote.py")
+_INIT = b'"""mograder, as far as a notebook needs it: see mograder.runtime."""\n'
+_WHEEL = b"Wheel-Version: 1.0\nGenerator: mograder\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+# Zip can date nothing earlier; a fixed date makes equal content equal bytes.
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+def build_runtime_wheel(directory: Path) -> Path:
+    """Write the wheel below the directory, unless it is there already, and return its path.
+
+    Equal content has equal bytes and the same name; a changed runtime changes the name, so
+    that an environment made with an older one is not mistaken for up to date.
+
+    Raises:
+        SandboxUnavailable: the wheel cannot be written there.
+    """
+    modules = _own_modules()
+    version = _version(modules)
+    content = _archive(modules, version)
+    wheel = directory / f"mograder-{version}-py3-none-any.whl"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        if not (wheel.is_file() and wheel.read_bytes() == content):
+            _write(wheel, content)
+    except OSError as error:
+        raise SandboxUnavailable(
+            f"The notebooks' runtime cannot be written to {directory}: {error.strerror}.",
+            hint="Check that the directory is writable and that the disk is not full.",
+        ) from error
+    return wheel
+
+
+def _own_modules() -> Mapping[str, bytes]:
+    """What the wheel carries, by path; read from a checkout or an installed wheel alike."""
+    package = resources.files("mograder")
+    present = [name for name in _MODULES if package.joinpath(name).is_file()]
+    own = {f"mograder/{name}": package.joinpath(name).read_bytes() for name in present}
+    return {"mograder/__init__.py": _INIT, **own}
+
+
+def _version(modules: Mapping[str, bytes]) -> str:
+    """Our version with a local label that tells the content."""
+    try:
+        installed = Version(metadata.version("mograder"))
+    except metadata.PackageNotFoundError:  # a checkout on PYTHONPATH
+        installed = Version("0")
+    parts = (part for name, data in modules.items() for part in (name.encode(), data))
+    digest = hashlib.sha256(b"\0".join(parts)).hexdigest()
+    windows = (digest[start : start + 8] for start in range(len(digest) - 7))
+    # Digits alone would be a number to PEP 440, and lose their leading zeros in the name.
+    label = next(window for window in windows if not window.isdecimal())
+    local = f"{installed.local}." if installed.local else ""
+    return f"{installed.public}+{local}runtime.{label}"
+
+
+def _archive(modules: Mapping[str, bytes], version: str) -> bytes:
+    info = f"mograder-{version}.dist-info"
+    files = {
+        **modules,
+        f"{info}/METADATA": _metadata(version),
+        f"{info}/WHEEL": _WHEEL,
+    }
+    record = f"{info}/RECORD"
+    lines = [f"{name},{_hash(data)},{len(data)}\n" for name, data in files.items()]
+    files[record] = "".join([*lines, f"{record},,\n"]).encode()
+    buffer = io.BytesIO()
+    # Stored, not deflated: the bytes do not depend on the machine's zlib.
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, data in files.items():
+            entry = zipfile.ZipInfo(name, _EPOCH)
+            entry.create_system = 3
+            entry.external_attr = 0o100644 << 16
+            archive.writestr(entry, data)
+    return buffer.getvalue()
+
+
+def _metadata(version: str) -> bytes:
+    return (
+        f"Metadata-Version: 2.1\nName: mograder\nVersion: {version}\n"
+        "Summary: What a mograder notebook imports.\nLicense: MIT\nRequires-Python: >=3.11\n"
+    ).encode()
+
+
+def _hash(data: bytes) -> str:
+    digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest())
+    return f"sha256={digest.rstrip(b'=').decode()}"
+
+
+def _write(target: Path, content: bytes) -> None:
+    """Replace the file in one step: builders in other processes see all of it or none.
+
+    Not ``store.files``: rooms of one floor do not import each other.
+    """
+    descriptor, name = tempfile.mkstemp(prefix=".mograder-", suffix=".tmp", dir=target.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fchmod(file.fileno(), 0o644)  # sandboxes of another uid install from it
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+    directory = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
