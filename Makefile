@@ -1,0 +1,54 @@
+# Every habit has one verb; each installs what it needs and may be run again at any time.
+# The verbs that do more than one line live in scripts/, which also work without make.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-fast test-long test-all lint format bench docs docs-serve clean
+
+PYTHON := .venv/bin/python
+UV := .tools/uv/bin/uv
+
+help: ## list the verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## install uv and the locked packages
+	@scripts/setup.sh tools
+
+demo: ## start a hub on a copy of the example course and open it
+	@scripts/demo
+
+test: ## run all tests but the long ones (what CI runs)
+	@scripts/test
+
+test-fast: setup ## run the unit tests only
+	@$(PYTHON) -m pytest -n 2 -m "not long" tests/unit tests/test_house.py
+
+test-long: ## run all tests, the long load and fault runs included
+	@scripts/test --long
+
+test-all: test-fast ## run the unit tests on every Python >= 3.11 that is present
+	@scripts/test-interpreters
+
+lint: setup ## ruff, mypy, import contracts, house rules
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+	@$(PYTHON) -m pytest -p no:xdist tests/test_house.py
+
+format: setup ## let ruff format and sort
+	@.venv/bin/ruff check --fix .
+	@.venv/bin/ruff format .
+
+bench: ## measure against a plain marimo in the same run
+	@scripts/setup.sh demo
+	@$(PYTHON) -m bench
+
+docs: setup ## build the docs into site/, strictly
+	@$(PYTHON) scripts/gen_cli_reference.py --check
+	@$(UV) run --frozen --group docs mkdocs build --strict
+
+docs-serve: setup ## show the docs while writing them
+	@$(UV) run --frozen --group docs mkdocs serve
+
+clean: ## remove what the verbs made, except .venv and .tools
+	rm -rf .demo artifacts site dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find src tests bench scripts -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,140 @@
+#!/usr/bin/env bash
+# Installs what this checkout needs, once, and says what it does. Safe to run again.
+#
+#   scripts/setup.sh tools   uv and the Python packages, into .tools/ and .venv/
+#   scripts/setup.sh demo    tools, and bubblewrap (the sandbox of the sessions)
+#   scripts/setup.sh test    demo, and what the tests drive: Chromium, nginx, make
+#
+# Needs Python 3.11 or newer. System packages come from apt, as root or through sudo; without apt
+# it names what to install by other means and goes on as soon as the commands are there.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+purpose="${1:-tools}"
+uv=""
+
+say() { printf '[setup] %s\n' "$*"; }
+fail() { printf '[setup] %s\n' "$@" >&2; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# --- system packages ---------------------------------------------------------------------------
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"
+  elif have sudo && [ -t 0 ]; then sudo "$@"
+  elif have sudo; then sudo -n "$@"
+  else fail "I am not root and there is no sudo. As root, run:" "  $*"; fi
+}
+
+apt_install() {
+  say "installing with apt: $*"
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq </dev/null
+  as_root env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y -qq --no-install-recommends "$@" </dev/null >&2
+}
+
+# A command's package, or nothing when one of the given commands is there already.
+missing() {
+  local package="$1" name; shift
+  for name in "$@"; do
+    if have "$name" || [ -x "/usr/sbin/$name" ]; then return; fi
+  done
+  printf '%s ' "$package"
+}
+
+system_packages() {
+  local wanted
+  wanted="$(missing bubblewrap bwrap)"
+  if [ "$purpose" = test ]; then
+    wanted+="$(missing chromium chromium chromium-browser google-chrome google-chrome-stable)"
+    wanted+="$(missing nginx nginx)"
+    wanted+="$(missing make make)"
+  fi
+  if [ -z "$wanted" ]; then say "system packages: all there"; return; fi
+  have apt-get || fail \
+    "These are missing, and there is no apt here to install them: $wanted" \
+    "Install them as your system does, then run this again. For example:" \
+    "  Fedora:  sudo dnf install bubblewrap chromium nginx make" \
+    "  Arch:    sudo pacman -S bubblewrap chromium nginx make" \
+    "  other:   anything that puts bwrap, chromium, nginx and make on the PATH"
+  # shellcheck disable=SC2086 # a list of package names
+  apt_install $wanted
+  # Debian starts a freshly installed nginx; the tests only want the program.
+  case "$wanted" in *nginx*)
+    if [ -d /run/systemd/system ]; then
+      say "stopping the nginx service that apt started: only the program is needed"
+      as_root systemctl disable --now nginx >/dev/null 2>&1 || true
+    fi ;;
+  esac
+}
+
+check_sandbox() {
+  if bwrap --unshare-all --ro-bind / / --proc /proc --dev /dev true 2>/dev/null; then
+    say "bubblewrap: works"
+    return
+  fi
+  say "bubblewrap cannot make a sandbox here: $(bwrap --unshare-all --ro-bind / / true 2>&1 | head -1)"
+  say "  In a container: start it with user namespaces allowed (Docker: --security-opt"
+  say "  seccomp=unconfined --security-opt apparmor=unconfined, or --privileged)."
+  say "  On Ubuntu 24.04: AppArmor has to allow bwrap user namespaces."
+  say "  Going on; the hub itself refuses to run sessions without a sandbox."
+}
+
+# --- Python ------------------------------------------------------------------------------------
+
+new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; }
+
+find_python() {
+  local name
+  for name in python3 python3.11 python3.12 python3.13 python3.14 python; do
+    if have "$name" && new_enough "$name"; then
+      "$name" -c 'import sys; print(sys.executable)'
+      return
+    fi
+  done
+  fail "Python 3.11 or newer is needed and none was found (tried python3, python3.11 to 3.14)."
+}
+
+locked_uv() { sed -n '/^name = "uv"$/{n;s/^version = "\(.*\)"$/\1/p;}' uv.lock; }
+
+# uv of its own for this checkout, in the locked version, so that every machine resolves alike.
+ensure_uv() {
+  local python="$1" version
+  version="$(locked_uv)"
+  uv="$PWD/.tools/uv/bin/uv"
+  mkdir -p .tools
+  printf '*\n' >.tools/.gitignore
+  if [ -x "$uv" ] && [ "$("$uv" --version | cut -d' ' -f2)" = "$version" ]; then
+    say "uv $version: there"
+    return
+  fi
+  say "installing uv $version into .tools/uv"
+  rm -rf .tools/uv
+  if ! "$python" -m venv .tools/uv >/dev/null 2>&1; then
+    rm -rf .tools/uv
+    have apt-get || fail "$python has no venv module; install it (Debian: python3-venv)."
+    apt_install python3-venv
+    "$python" -m venv .tools/uv
+  fi
+  .tools/uv/bin/python -m pip install --quiet --disable-pip-version-check "uv==$version"
+}
+
+ensure_packages() {
+  local python="$1"
+  export UV_PYTHON_DOWNLOADS=never
+  if [ -x .venv/bin/python ]; then
+    "$uv" sync --frozen --quiet --inexact
+  else
+    say "installing the locked Python packages into .venv (with $python)"
+    "$uv" sync --frozen --quiet --python "$python"
+  fi
+  say "Python packages: as locked"
+}
+
+# -----------------------------------------------------------------------------------------------
+
+case "$purpose" in tools|demo|test) ;; *) fail "unknown purpose '$purpose': tools, demo or test" ;; esac
+if [ "$purpose" != tools ]; then system_packages; check_sandbox; fi
+python="$(find_python)"
+ensure_uv "$python"
+ensure_packages "$python"
