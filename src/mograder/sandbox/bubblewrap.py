@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
-import json
 import os
+import re
 import shutil
 import signal
 from collections.abc import Callable
@@ -26,6 +26,8 @@ from mograder.sandbox.process import Child, Launch
 from mograder.sandbox.seccomp import filter_program
 
 _INFO_LIMIT = 4096
+_CHILD_PID = re.compile(rb'"child-pid": (\d+)\b[^\d]')
+_PR_SET_CHILD_SUBREAPER = 36
 _KEYCTL_JOIN_SESSION_KEYRING = 1
 _KEYCTL_NUMBERS = {"x86_64": 250, "aarch64": 219}
 
@@ -126,26 +128,41 @@ class BubblewrapRunner:
 
 
 class _Bubblewrapped:
-    """bwrap's monitor outside, its first process inside, the program below that."""
+    """bwrap's monitor outside, its first process inside, the program below that.
+
+    It has ended when the first process is gone, and with it, by the kernel's rule for pid
+    namespaces, everything that was in there; the monitor's end alone promises nothing.
+    """
 
     def __init__(self, child: Child, info: int) -> None:
-        self.exited = child.exited
+        loop = asyncio.get_running_loop()
+        self.exited: asyncio.Future[int] = loop.create_future()
         self._child = child
         self._info = info
+        self._told = b""
         self._first = -1
         self._first_pid = 0
-        loop = asyncio.get_running_loop()
         os.set_blocking(info, False)
         loop.add_reader(info, self._read_info)
-        child.exited.add_done_callback(lambda _: self._close())
+        child.exited.add_done_callback(lambda _: self._monitor_gone())
 
     def _read_info(self) -> None:
-        """bwrap tells the pid of the sandbox's first process as soon as it exists."""
-        data = os.read(self._info, _INFO_LIMIT)
-        with contextlib.suppress(ValueError, KeyError, ProcessLookupError):
-            self._first_pid = int(json.loads(data)["child-pid"])
-            self._first = os.pidfd_open(self._first_pid)
-        self._stop_reading()
+        """bwrap tells the pid of the sandbox's first process as soon as it exists.
+
+        It goes on writing after that, so the pipe is read to its end.
+        """
+        try:
+            data = os.read(self._info, _INFO_LIMIT)
+        except BlockingIOError:
+            return
+        self._told += data[: _INFO_LIMIT - len(self._told)]
+        found = _CHILD_PID.search(self._told)
+        if found and self._first < 0:
+            self._first_pid = int(found[1])
+            with contextlib.suppress(ProcessLookupError):
+                self._first = os.pidfd_open(self._first_pid)
+        if not data:
+            self._stop_reading()
 
     def _stop_reading(self) -> None:
         if self._info >= 0:
@@ -170,11 +187,23 @@ class _Bubblewrapped:
             else:  # it never came up; its monitor takes what there is of it along
                 self._child.signal(signal.SIGKILL)
 
-    def _close(self) -> None:
-        self._stop_reading()
-        if self._first >= 0:
-            os.close(self._first)
-            self._first = -1
+    def _monitor_gone(self) -> None:
+        if self._info >= 0:
+            self._read_info()  # the last words, if the loop has not come to them yet
+            self._stop_reading()
+        if self._first < 0:
+            self.exited.set_result(self._child.exited.result())
+            return
+        self.end()
+        asyncio.get_running_loop().add_reader(self._first, self._first_gone)
+
+    def _first_gone(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._first)
+        os.close(self._first)
+        self._first = -1
+        with contextlib.suppress(ChildProcessError):  # ours since its monitor is gone
+            os.waitpid(self._first_pid, os.WNOHANG)
+        self.exited.set_result(self._child.exited.result())
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +263,11 @@ def system_links() -> tuple[tuple[tuple[str, str], ...], tuple[Path, ...]]:
         elif path.is_dir():
             directories.append(path)
     return tuple(links), tuple(directories)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of what a sandbox's monitor leaves behind, to reap it."""
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def leave_the_keyring() -> None:

@@ -86,6 +86,7 @@ class PrivateSources:
         return self._place
 
     def shared(self, path: Path) -> Path:
+        path = path.resolve()
         identity = _identity(path)
         known = self._known.get(path)
         if known is not None and known[0] == identity:

@@ -25,7 +25,7 @@ from pydantic import ValidationError
 from mograder import __version__
 from mograder.core.errors import MograderError, NotFound
 from mograder.core.log import configure_logging
-from mograder.sandbox.bubblewrap import Runner, leave_the_keyring
+from mograder.sandbox.bubblewrap import Runner, adopt_orphans, leave_the_keyring
 from mograder.sandbox.etc import refresh_resolver
 from mograder.sandbox.host import SupervisorConfig, prepare_runner, prepare_runtime
 from mograder.sandbox.lives import Lives
@@ -50,6 +50,8 @@ from mograder.sandbox.protocol import (
 
 _log = logging.getLogger("mograder.supervisor")
 
+_FAREWELL_SECONDS = 2.0
+
 
 class Supervisor:
     """Answers hubs; all state is the live sessions and the connected hubs."""
@@ -60,6 +62,7 @@ class Supervisor:
         self._host = host
         self._lives = Lives(runner, host, config.runtime, self._tell_ended)
         self._hubs: set[asyncio.StreamWriter] = set()
+        self._conversations: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
         self._deadline: asyncio.TimerHandle | None = None
 
@@ -70,7 +73,7 @@ class Supervisor:
             loop.add_signal_handler(number, self._stopping.set)
         path = self._config.socket
         path.unlink(missing_ok=True)
-        server = await asyncio.start_unix_server(self._converse, path, limit=LINE_LIMIT)
+        server = await asyncio.start_unix_server(self._greet, path, limit=LINE_LIMIT)
         path.chmod(0o600)
         self._expect_a_hub()
         _log.info("supervisor %s answers at %s", __version__, path)
@@ -82,12 +85,19 @@ class Supervisor:
             await self._lives.end_all()
             for hub in tuple(self._hubs):
                 hub.close()
+            if self._conversations:
+                await asyncio.wait(self._conversations, timeout=_FAREWELL_SECONDS)
         _log.info("supervisor ended")
 
     def _expect_a_hub(self) -> None:
         if self._config.owned and not self._hubs:
             loop = asyncio.get_running_loop()
             self._deadline = loop.call_later(self._config.linger, self._stopping.set)
+
+    def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        conversation = asyncio.create_task(self._converse(reader, writer))
+        self._conversations.add(conversation)
+        conversation.add_done_callback(self._conversations.discard)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if not _is_ours(writer):
@@ -231,6 +241,7 @@ def serve_supervisor(config: SupervisorConfig) -> None:
     Raises: :class:`~mograder.core.errors.SandboxUnavailable` where no sandbox can be made.
     """
     leave_the_keyring()
+    adopt_orphans()
     prepare_runtime(config.runtime)
     runner, host = prepare_runner(config)
 

@@ -1,0 +1,241 @@
+"""The hub's end of the conversation with a supervisor, and how a hub gets one of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from mograder.core import errors
+from mograder.core.errors import MograderError, RemoteFailed, SandboxUnavailable
+from mograder.sandbox.host import SupervisorConfig
+from mograder.sandbox.protocol import (
+    ANSWER,
+    LINE_LIMIT,
+    PROTOCOL,
+    Call,
+    Done,
+    Ended,
+    Failed,
+    Hello,
+    ListSessions,
+    Operation,
+    Output,
+    RunCommand,
+    SessionInfo,
+    Shutdown,
+    StartSession,
+    StopSession,
+    encode,
+)
+
+_log = logging.getLogger(__name__)
+
+_ANSWER_SECONDS = 30.0
+_START_SECONDS = 30.0
+_BROKEN = RemoteFailed(
+    "The session supervisor has gone.", hint="Restart the hub; its log tells why it ended."
+)
+
+
+class SupervisorClient:
+    """One connection; many calls at a time. Use :func:`connect`, then :meth:`close`."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._ids = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[Done]] = {}
+        self._listeners: dict[int, Callable[[str], None]] = {}
+        self._exits: set[asyncio.Queue[Ended | None]] = set()
+        self._listening = asyncio.create_task(self._listen())
+        self.hello = Done(id=0)
+        self.child: subprocess.Popen[str] | None = None
+        """The supervisor's process when this hub started it, to be reaped at its end."""
+
+    async def start(self, request: StartSession) -> SessionInfo:
+        """Start a session. Raises: what the supervisor raised, or :class:`RemoteFailed`."""
+        return (await self._call(request)).sessions[0]
+
+    async def stop(self, session_id: str) -> bool:
+        """End a session; false if there was none."""
+        return (await self._call(StopSession(session_id=session_id))).stopped
+
+    async def sessions(self) -> tuple[SessionInfo, ...]:
+        """Return the live sessions."""
+        return (await self._call(ListSessions())).sessions
+
+    async def run(self, command: RunCommand, on_line: Callable[[str], None]) -> int:
+        """Run a build command, reporting each line that it prints; returns its exit status."""
+        return (await self._call(command, on_line, command.timeout + _ANSWER_SECONDS)).status
+
+    async def shutdown(self) -> None:
+        """End the supervisor and all that it runs."""
+        await self._call(Shutdown())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                await asyncio.wait({self._listening})
+        if self.child is not None:
+            await asyncio.to_thread(self.child.wait, _ANSWER_SECONDS)
+
+    async def ended(self) -> AsyncIterator[Ended]:
+        """Every end of a session from now on; stops when the connection does."""
+        queue: asyncio.Queue[Ended | None] = asyncio.Queue()
+        self._exits.add(queue)
+        try:
+            while (news := await queue.get()) is not None:
+                yield news
+        finally:
+            self._exits.discard(queue)
+
+    async def close(self) -> None:
+        """Hang up; the supervisor goes on."""
+        self._writer.close()
+        self._listening.cancel()
+        await asyncio.wait({self._listening})
+
+    async def greet(self) -> None:
+        """Check that both speak the same protocol. Raises: :class:`SandboxUnavailable`."""
+        self.hello = await self._call(Hello())
+        if self.hello.protocol != PROTOCOL:
+            raise SandboxUnavailable(
+                f"The running session supervisor (mograder {self.hello.version}) is of another "
+                "release than this hub.",
+                hint="Restart the supervisor when no student is at work; it ends the sessions.",
+            )
+
+    async def _call(
+        self,
+        operation: Operation,
+        on_line: Callable[[str], None] | None = None,
+        seconds: float = _ANSWER_SECONDS,
+    ) -> Done:
+        if self._listening.done():
+            raise _BROKEN
+        call = Call(id=next(self._ids), operation=operation)
+        future: asyncio.Future[Done] = asyncio.get_running_loop().create_future()
+        self._waiting[call.id] = future
+        if on_line is not None:
+            self._listeners[call.id] = on_line
+        try:
+            async with asyncio.timeout(seconds):
+                self._writer.write(encode(call))
+                await self._writer.drain()
+                return await future
+        except (ConnectionError, TimeoutError) as error:
+            raise RemoteFailed("The session supervisor does not answer.") from error
+        finally:
+            self._waiting.pop(call.id, None)
+            self._listeners.pop(call.id, None)
+
+    async def _listen(self) -> None:
+        try:
+            while line := await self._reader.readline():
+                self._hear(line)
+        except (ConnectionError, ValueError, ValidationError):
+            _log.exception("the supervisor's words are unreadable")
+        finally:
+            for future in self._waiting.values():
+                if not future.done():
+                    future.set_exception(_BROKEN)
+            for queue in self._exits:
+                queue.put_nowait(None)
+
+    def _hear(self, line: bytes) -> None:
+        answer = ANSWER.validate_json(line)
+        match answer:
+            case Ended():
+                for queue in self._exits:
+                    queue.put_nowait(answer)
+            case Output():
+                if listener := self._listeners.get(answer.id):
+                    listener(answer.line)
+            case Done() | Failed():
+                future = self._waiting.get(answer.id)
+                if future is not None and not future.done():
+                    if isinstance(answer, Done):
+                        future.set_result(answer)
+                    else:
+                        future.set_exception(_as_error(answer))
+
+
+def _as_error(failed: Failed) -> MograderError:
+    family = getattr(errors, failed.family, None)
+    if not (isinstance(family, type) and issubclass(family, MograderError)):
+        family = SandboxUnavailable
+    return family(failed.message, hint=failed.hint)
+
+
+async def connect(socket: Path) -> SupervisorClient:
+    """Connect to a running supervisor. Raises: :class:`RemoteFailed` when there is none."""
+    try:
+        reader, writer = await asyncio.open_unix_connection(socket, limit=LINE_LIMIT)
+    except OSError as error:
+        raise RemoteFailed(
+            f"No session supervisor answers at {socket}.",
+            hint="Start it (mograder hub supervisor), or leave [hub] supervisor_socket empty.",
+        ) from error
+    client = SupervisorClient(reader, writer)
+    try:
+        await client.greet()
+    except BaseException:
+        await client.close()
+        raise
+    return client
+
+
+async def connect_or_spawn(config: SupervisorConfig) -> SupervisorClient:
+    """Return the supervisor that is there from before, or a new one.
+
+    A hub that was killed leaves its supervisor, with every session, for the next one.
+    Raises: :class:`SandboxUnavailable` with the supervisor's own words when it cannot start.
+    """
+    try:
+        client = await connect(config.socket)
+    except RemoteFailed:
+        return await _connect_to_new(config)
+    if client.hello.sandbox == config.sandbox:
+        return client
+    # The administrator switched the sandbox on or off since: nothing runs on under the old rule.
+    await client.shutdown()
+    await client.close()
+    return await _connect_to_new(config)
+
+
+async def _connect_to_new(config: SupervisorConfig) -> SupervisorClient:
+    child = await asyncio.to_thread(_spawn, config)
+    client = await connect(config.socket)
+    client.child = child
+    return client
+
+
+def _spawn(config: SupervisorConfig) -> subprocess.Popen[str]:
+    """Start a supervisor in a session of its own and wait for its word.
+
+    It gets no secret: neither in its environment nor on its command line.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mograder.sandbox.supervisor", config.model_dump_json()],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+        cwd="/",
+        start_new_session=True,
+        text=True,
+    )
+    if process.stdout is None:  # for the type checker: it is a pipe
+        raise AssertionError
+    with process.stdout as words:
+        first = words.readline().rstrip("\n")
+    if first == "ready":
+        return process
+    message, _, hint = first.removeprefix("failed ").partition("\t")
+    process.wait(_START_SECONDS)
+    raise SandboxUnavailable(message or "The session supervisor did not start.", hint=hint)

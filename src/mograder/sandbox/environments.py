@@ -1,0 +1,313 @@
+"""Environments of notebooks: locked and built with uv, once per distinct set of dependencies.
+
+Two keys. A *request* is what a header asks for; it is locked once. A *lock* is what that comes
+to; requests with equal locks share one environment. An environment is read-only to all its
+users and never changes: other dependencies make another one (B96, sessions.md).
+
+Layout below the root: ``requests/<request>`` holds the key of an environment;
+``<key>/`` holds ``env/``, ``caches/``, ``lock.txt`` and ``environment.json``, in place only when
+complete.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from mograder.core.errors import InvalidInput, NotFound, SandboxUnavailable
+from mograder.notebook.pep723 import Script
+from mograder.sandbox.interpreters import Interpreter, find_interpreter
+from mograder.sandbox.project import lock_project
+from mograder.sandbox.protocol import RunCommand
+from mograder.sandbox.record import RECORD, EnvironmentRecord, read_record
+
+Progress = Callable[[str], None]
+
+_BUILD_VARIABLES = {
+    "NO_COLOR": "1",
+    "UV_NO_PROGRESS": "1",
+    "UV_LINK_MODE": "copy",  # cache and environment are different mounts in there
+    "UV_COMPILE_BYTECODE": "1",
+    "UV_PYTHON_DOWNLOADS": "never",
+    "XDG_CACHE_HOME": "caches",
+}
+_WARM = (
+    "import importlib.util, json, marimo;"
+    "importlib.util.find_spec('matplotlib') and __import__('matplotlib.font_manager');"
+    "print('MARIMO', marimo.__version__)"
+)
+_OUTPUT_LINES = 60
+_KEY_LENGTH = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """A finished environment; ``directory`` is what sessions are shown."""
+
+    key: str
+    directory: Path
+    python: str
+    marimo: str
+
+
+class CommandRunner(Protocol):
+    """Runs one build command in a sandbox (the supervisor's client)."""
+
+    async def run(self, command: RunCommand, on_line: Progress) -> int: ...
+
+
+@dataclass(slots=True)
+class _Build:
+    """A build under way and all who wait for it."""
+
+    task: asyncio.Task[Environment]
+    listeners: list[Progress] = field(default_factory=list)
+    last: str = ""
+
+
+class Environments:
+    """Finds, locks and builds environments; one build per request, whoever asks.
+
+    ``marimo`` is the version to prefer where a notebook leaves it open, so that environments
+    get what this release was tested with.
+    """
+
+    def __init__(
+        self, root: Path, runner: CommandRunner, *, wheel: Path, marimo: str, timeout: float
+    ) -> None:
+        self._root = root
+        self._runner = runner
+        self._wheel = wheel
+        self._marimo = marimo
+        self._timeout = timeout
+        self._known: dict[Script, Environment] = {}
+        self._building: dict[Script, _Build] = {}
+        self._one_key: dict[str, asyncio.Lock] = {}
+
+    async def prepare(self, script: Script, progress: Progress) -> Environment:
+        """Return the environment for a header, building it first if need be.
+
+        A caller that goes away does not stop the build for the others.
+        Raises: :class:`InvalidInput` with uv's own message when the requirements cannot be met,
+        :class:`SandboxUnavailable` when nothing can be built here.
+        """
+        known = self.ready(script)
+        if known is not None:
+            return known
+        build = self._building.get(script)
+        if build is None:
+            build = _Build(asyncio.create_task(self._obtain(script)))
+            self._building[script] = build
+            build.task.add_done_callback(lambda _: self._building.pop(script, None))
+        elif build.last:
+            progress(build.last)
+        build.listeners.append(progress)
+        try:
+            return await asyncio.shield(build.task)
+        finally:
+            build.listeners.remove(progress)
+
+    def ready(self, script: Script) -> Environment | None:
+        """Return the environment if it is known to be finished, without waiting."""
+        known = self._known.get(script)
+        if known is not None and known.directory.is_dir():
+            return known
+        return None
+
+    async def close(self) -> None:
+        """Give up the builds under way."""
+        tasks = [build.task for build in self._building.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _obtain(self, script: Script) -> Environment:
+        interpreter = await find_interpreter(script.requires_python)
+        request = (
+            self._root
+            / "requests"
+            / _digest(
+                *script.dependencies,
+                script.requires_python,
+                script.tool_uv,
+                interpreter.version,
+                self._wheel.name,
+            )
+        )
+        environment = await asyncio.to_thread(self._recall, request)
+        if environment is None:
+            environment = await self._lock_and_build(script, interpreter)
+            await asyncio.to_thread(_write, request, environment.key)
+        self._known[script] = environment
+        return environment
+
+    def _recall(self, request: Path) -> Environment | None:
+        try:
+            return self._load(request.read_text())
+        except (OSError, NotFound):
+            return None
+
+    def _load(self, key: str) -> Environment:
+        directory = self._root / key
+        record = read_record(directory)
+        return Environment(key, directory, record.python, record.marimo)
+
+    async def _lock_and_build(self, script: Script, interpreter: Interpreter) -> Environment:
+        workshop = self._root / f".building-{secrets.token_hex(8)}"
+        tell = self._teller(script)
+        try:
+            await asyncio.to_thread(self._furnish, workshop, script)
+            job = _Job(self._runner, workshop, interpreter, self._timeout, tell)
+            tell("Resolving the notebook's requirements")
+            lock = await job.lock()
+            key = _digest(lock, interpreter.version, str(interpreter.program), self._wheel.name)
+            async with self._one_key.setdefault(key, asyncio.Lock()):
+                try:
+                    return self._load(key)
+                except NotFound:
+                    return await self._build(job, key, lock)
+        finally:
+            await asyncio.to_thread(shutil.rmtree, workshop, ignore_errors=True)
+
+    def _furnish(self, workshop: Path, script: Script) -> None:
+        (workshop / "caches").mkdir(parents=True)
+        (workshop / "pyproject.toml").write_text(lock_project(script))
+        # uv keeps the versions of an existing lock file where they fit.
+        (workshop / "lock.txt").write_text(f"marimo=={self._marimo}\n")
+        shutil.copyfile(self._wheel, workshop / self._wheel.name)
+
+    def _teller(self, script: Script) -> Progress:
+        def tell(message: str) -> None:
+            build = self._building.get(script)
+            if build is not None:
+                build.last = message
+                for listener in tuple(build.listeners):
+                    listener(message)
+
+        return tell
+
+    async def _build(self, job: _Job, key: str, lock: str) -> Environment:
+        await job.install(self._wheel.name)
+        record = EnvironmentRecord(
+            key=key,
+            python=job.interpreter.version,
+            marimo=await job.warm(),
+            interpreter_roots=job.interpreter.roots,
+        )
+        await asyncio.to_thread(self._put_in_place, job.workshop, record, lock)
+        return self._load(key)
+
+    def _put_in_place(self, workshop: Path, record: EnvironmentRecord, lock: str) -> None:
+        """Only now does it get its name: a build that was cut off never looks finished."""
+        finished = self._root / f".finished-{record.key}"
+        shutil.rmtree(finished, ignore_errors=True)
+        finished.mkdir(mode=0o755)
+        for part in ("env", "caches"):
+            (workshop / part).rename(finished / part)
+            _let_all_read(finished / part)
+        (finished / "lock.txt").write_text(lock)
+        (finished / RECORD).write_text(record.model_dump_json(indent=2))
+        finished.rename(self._root / record.key)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """The commands of one build, each in a sandbox that sees the workshop and the cache."""
+
+    runner: CommandRunner
+    workshop: Path
+    interpreter: Interpreter
+    timeout: float
+    tell: Progress
+
+    async def lock(self) -> str:
+        """Resolve the requirements and return the lock's text."""
+        python = ("--python", str(self.interpreter.program))
+        command = ("uv", "pip", "compile", "pyproject.toml", "-o", "lock.txt", "--no-header")
+        quietly = ("--no-annotate", "--quiet")
+        await self._run("The notebook's requirements cannot be met", *command, *python, *quietly)
+        # Read from inside: what a build leaves lying about may be a link to anywhere.
+        lines = await self._run("The lock cannot be read", "/usr/bin/cat", "lock.txt")
+        return "\n".join(lines) + "\n"
+
+    async def install(self, wheel: str) -> None:
+        python = str(self.interpreter.program)
+        failed = "The notebook's environment cannot be built"
+        into = ("uv", "pip", "install", "--python", "env/bin/python", "--no-deps")
+        await self._run(failed, "uv", "venv", "--relocatable", "--python", python, "env")
+        self.tell("Downloading and installing packages")
+        await self._run(failed, *into, "-r", "lock.txt")
+        await self._run(failed, *into, f"./{wheel}")
+
+    async def warm(self) -> str:
+        """Import once what is slow to import first, and return marimo's version."""
+        self.tell("Warming up")
+        lines = await self._run(
+            "The notebook's environment does not start", "env/bin/python", "-c", _WARM
+        )
+        versions = [line.split()[1] for line in lines if line.startswith("MARIMO ")]
+        if not versions:
+            raise InvalidInput("The notebook's environment has no working marimo.")
+        return versions[-1][:40]
+
+    async def _run(self, failed: str, *argv: str) -> list[str]:
+        lines: list[str] = []
+
+        def hear(line: str) -> None:
+            if len(lines) < 100_000:
+                lines.append(line)
+            if line.strip() and argv[0] == "uv":
+                self.tell(line.strip())
+
+        status = await self.runner.run(
+            RunCommand(
+                argv=argv,
+                directory=self.workshop,
+                readable=self.interpreter.roots,
+                variables=_BUILD_VARIABLES,
+                timeout=self.timeout,
+            ),
+            hear,
+        )
+        if status != 0:
+            said = "\n".join(line for line in lines[-_OUTPUT_LINES:] if line.strip())
+            raise InvalidInput(
+                f"{failed}:\n{said}" if said else f"{failed} (exit status {status}).",
+                hint="" if said else "The supervisor's log may tell why.",
+            )
+        return lines
+
+
+def _digest(*parts: str) -> str:
+    """A name for a set of texts; their borders count, so the parts cannot run together."""
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:_KEY_LENGTH]
+
+
+def _write(path: Path, text: str) -> None:
+    """A cut-off write must not leave an empty key behind."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
+    temporary.write_text(text)
+    temporary.replace(path)
+
+
+def _let_all_read(top: Path) -> None:
+    """Some packages ship files that only their owner may read; sessions have other uids."""
+    try:
+        for _, directories, files, descriptor in os.fwalk(top, follow_symlinks=False):
+            for name in (*directories, *files):
+                mode = os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mode
+                if not stat.S_ISLNK(mode):
+                    wanted = mode | (0o555 if mode & 0o100 else 0o444)
+                    os.chmod(name, stat.S_IMODE(wanted), dir_fd=descriptor)
+    except OSError as error:
+        raise SandboxUnavailable(f"The environment cannot be put in place: {error}.") from error

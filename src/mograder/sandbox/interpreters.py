@@ -1,0 +1,78 @@
+"""Which python an environment is made with, and which directories it needs to be seen."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import platform
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.specifiers import SpecifierSet
+from uv import find_uv_bin
+
+from mograder.core.errors import InvalidInput
+
+_SECONDS = 60.0
+_QUERY = (
+    "import json, platform, sys;"
+    "print(json.dumps([platform.python_version(), sys.base_prefix, sys.base_exec_prefix]))"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Interpreter:
+    """A python of the host: its program, its version, the directories that it lives in."""
+
+    program: Path
+    version: str
+    roots: tuple[Path, ...]
+
+
+async def find_interpreter(requires_python: str) -> Interpreter:
+    """Return the hub's own python where it satisfies the notebook, else another that is here.
+
+    Raises: :class:`InvalidInput` when no installed python satisfies ``requires_python``.
+    """
+    own = platform.python_version()
+    if not requires_python or SpecifierSet(requires_python).contains(own, prereleases=True):
+        # In a virtual environment `sys.executable` is a link; its target is what uv links to.
+        program = Path(getattr(sys, "_base_executable", sys.executable))
+        return Interpreter(program, own, _roots(sys.base_prefix, sys.base_exec_prefix))
+    command = ("python", "find", "--no-project", "--no-python-downloads", "--system")
+    status, found = await _output(find_uv_bin(), *command, requires_python)
+    if status != 0:
+        raise InvalidInput(
+            f"No Python on the hub satisfies requires-python = {requires_python!r} "
+            f"(the hub's own is {own}).",
+            hint="Relax requires-python in the notebook's header, or install that Python.",
+        )
+    program = Path(found.splitlines()[-1])
+    status, answer = await _output(str(program), "-I", "-c", _QUERY)
+    if status != 0:
+        raise InvalidInput(f"The Python at {program} does not run.")
+    version, *prefixes = json.loads(answer)
+    return Interpreter(program, str(version), _roots(*prefixes))
+
+
+def _roots(*prefixes: str) -> tuple[Path, ...]:
+    """Directories outside ``/usr`` (which every sandbox has), under both names if linked."""
+    paths = {Path(prefix) for prefix in prefixes} | {Path(prefix).resolve() for prefix in prefixes}
+    return tuple(sorted(path for path in paths if not path.is_relative_to("/usr")))
+
+
+async def _output(*argv: str) -> tuple[int, str]:
+    variables = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(Path.home())}
+    process = await asyncio.create_subprocess_exec(
+        *argv,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        env=variables,
+        cwd=os.sep,
+    )
+    async with asyncio.timeout(_SECONDS):
+        output, _ = await process.communicate()
+    return process.returncode or 0, output.decode("utf-8", "replace").strip()
