@@ -1,0 +1,335 @@
+"""A running hub, as the command line sees it: a typed client for its HTTP interface.
+
+It speaks to our hub, which streams its progress, and to a hub of 0.3.16, which answers once
+(compat.md 2.3). Failures of the network and refusals of the hub become our own errors here.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from types import TracebackType
+from typing import Self
+from urllib.parse import quote
+
+import httpx
+
+from mograder.core.errors import (
+    Busy,
+    Conflict,
+    Forbidden,
+    InvalidInput,
+    MograderError,
+    NotFound,
+    RemoteFailed,
+    TimedOut,
+    TooLarge,
+)
+from mograder.transports.upload import Upload, opened
+
+Progress = Callable[[str], None]
+"""Is told what the hub is doing, one sentence at a time."""
+
+_STREAM = "application/x-ndjson"
+_CONNECT_SECONDS = 10.0
+_WRITE_SECONDS = 120.0
+_READ_SECONDS = 960.0
+"""Longer than a hub gives one environment build ([limits] build_timeout): uv may be silent."""
+_MAX_ANSWER = 1_000_000
+_MAX_DETAIL = 20_000
+_HOW_TO_GET_ONE = (
+    "Make an instructor token where the hub runs: "
+    "`mograder hub generate-token --role instructor NAME`."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What the hub holds now. ``warmed`` tells whether it prepared the environment as well."""
+
+    files: tuple[str, ...]
+    kind: str
+    warmed: bool
+
+
+class HubClient:
+    """A connection to one hub as one person; use it as a context manager.
+
+    ``url`` is what the browser shows, path prefix included (``https://host/live/hub/``).
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        insecure: bool = False,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        """Check the address before the token goes anywhere.
+
+        Raises:
+            InvalidInput: The URL is none, or would send the token in the clear to another host.
+        """
+        self.url = parse_hub_url(url, insecure=insecure)
+        if not token.isprintable() or not token.isascii() or " " in token:
+            raise InvalidInput(
+                "The token holds characters that no token has.", hint=_HOW_TO_GET_ONE
+            )
+        self._client = httpx.Client(
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=httpx.Timeout(_READ_SECONDS, connect=_CONNECT_SECONDS, write=_WRITE_SECONDS),
+            # A proxy from the environment must not carry a token that is meant for this machine.
+            trust_env=not is_loopback(httpx.URL(self.url).host),
+            transport=transport,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._client.close()
+
+    def publish(
+        self, name: str, kind: str, files: Sequence[Upload], progress: Progress
+    ) -> Published:
+        """Replace the hub's release of an item, telling progress while its environment is built.
+
+        Raises:
+            MograderError: The hub refused or could not be reached; the old release stays.
+        """
+        with opened(files) as parts, self._errors():
+            request = self._client.build_request(
+                "POST",
+                f"{self.url}/publish/{quote(name, safe='')}",
+                params={"type": kind},
+                headers={"Accept": _STREAM},
+                files=[("files", part) for part in parts],
+            )
+            with self._sent(request) as response:
+                return self._published(response, progress)
+
+    def warm_cache(self) -> tuple[str, ...]:
+        """Have a hub of 0.3.16 fetch all items' packages; return the items' names.
+
+        Raises:
+            MograderError: The hub refused or could not be reached.
+        """
+        with self._errors():
+            request = self._client.build_request("POST", f"{self.url}/warm-cache")
+            with self._sent(request) as response:
+                return _texts(self._answer(response).get("warmed"))
+
+    @contextmanager
+    def _sent(self, request: httpx.Request) -> Iterator[httpx.Response]:
+        response = self._client.send(request, stream=True)
+        try:
+            yield response
+        finally:
+            response.close()
+
+    def _published(self, response: httpx.Response, progress: Progress) -> Published:
+        if _media_type(response) != _STREAM:
+            answer = self._answer(response)
+            return Published(_texts(answer.get("files")), str(answer.get("type", "")), False)
+        for line in _bounded_lines(response.iter_bytes()):
+            answer = _object(line, self.url)
+            event = answer.get("event")
+            if event == "progress":
+                progress(str(answer.get("message", "")))
+            elif event == "done":
+                return Published(_texts(answer.get("files")), str(answer.get("type", "")), True)
+            elif event == "error":
+                raise _refusal(_status(answer.get("status")), _detail(answer), self.url)
+        raise RemoteFailed(
+            "The hub closed the connection before it was done.",
+            hint="The old release is still there. Look at the hub's log, then publish again.",
+        )
+
+    def _answer(self, response: httpx.Response) -> dict[str, object]:
+        """Return the JSON object of a plain answer, or raise what a refusal means."""
+        status = response.status_code
+        body = _bounded_body(response.iter_bytes())
+        if status == HTTPStatus.OK:
+            return _object(body, self.url)
+        if 300 <= status < 400:
+            target = response.headers.get("location", "another address")
+            raise RemoteFailed(
+                f"{self.url} redirects to {target[:200]}.",
+                hint="Give the hub's own address, which an API client reaches without a sign-in "
+                "page in front.",
+            )
+        raise _refusal(status, _said(_media_type(response), body), self.url)
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Translate what httpx raises."""
+        try:
+            yield
+        except httpx.ConnectError as error:
+            raise RemoteFailed(
+                f"The hub at {self.url} cannot be reached: {error}.",
+                hint="Check the address, and that the hub is running.",
+            ) from error
+        except httpx.TimeoutException as error:
+            raise RemoteFailed(
+                f"The hub at {self.url} did not answer in time.",
+                hint="Look at the hub's log; it may still be building. Then publish again.",
+            ) from error
+        except httpx.HTTPError as error:
+            raise RemoteFailed(
+                f"The connection to the hub at {self.url} broke: {str(error) or 'closed'}.",
+                hint="A proxy in front may limit the size of an upload. Publish again.",
+            ) from error
+
+
+def parse_hub_url(text: str, *, insecure: bool = False) -> str:
+    """Return the hub's base URL without its trailing slash.
+
+    Raises:
+        InvalidInput: It is no http(s) URL, or plain http to another machine without `insecure`.
+    """
+    try:
+        url = httpx.URL(text.strip())
+    except httpx.InvalidURL as error:
+        raise InvalidInput(f"{text!r} is not a URL: {error}.", hint=_URL_HINT) from error
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise InvalidInput(f"{text!r} is not the URL of a hub.", hint=_URL_HINT)
+    if url.userinfo or url.query or url.fragment:
+        raise InvalidInput(
+            "The hub's URL must have no user, query or fragment part.", hint=_URL_HINT
+        )
+    if url.scheme == "http" and not insecure and not is_loopback(url.host):
+        raise InvalidInput(
+            f"{url} is not encrypted: anyone on the way could read the token.",
+            hint="Use https, or --insecure if you trust every machine in between.",
+        )
+    return str(url).rstrip("/")
+
+
+_URL_HINT = "Give it as https://hub.example.org, with the path prefix if the hub has one."
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host name means this machine, without asking the network."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _refusal(status: int, detail: str, url: str) -> MograderError:
+    """Name the hub's refusal; pure. uv's own words arrive in ``detail`` and stay whole."""
+    said = detail or f"The hub answered {status} {_phrase(status)}."
+    match status:
+        case 401 | 403:
+            return _forbidden(detail)
+        case 404:
+            hint = f"Is {url} the hub's address, with its path prefix?"
+            return NotFound(f"There is no hub at {url}, or it is too old: {said}", hint=hint)
+        case 409:
+            return Conflict(said, hint="Publish again in a moment.")
+        case 413:
+            return TooLarge(said)
+        case 503:
+            return Busy(said)
+        case 504:
+            return TimedOut(said, hint="Look at the hub's log, then publish again.")
+        case _ if 400 <= status < 500:
+            return InvalidInput(said)
+        case _:
+            return RemoteFailed(said)
+
+
+def _forbidden(detail: str) -> Forbidden:
+    if detail == "Instructor access required":
+        return Forbidden(
+            "This token is a student's; publishing needs an instructor.", hint=_HOW_TO_GET_ONE
+        )
+    if not detail or detail == "403 Forbidden":
+        return Forbidden("The hub does not accept this token.", hint=_HOW_TO_GET_ONE)
+    return Forbidden(detail)
+
+
+def _said(media_type: str, body: bytes) -> str:
+    """Return what an error answer says: JSON ``detail``, or plain text; never a page."""
+    if media_type == "application/json":
+        try:
+            return _detail(_object(body, ""))
+        except RemoteFailed:
+            return ""
+    if media_type == "text/plain":
+        return body.decode("utf-8", "replace").strip()[:_MAX_DETAIL]
+    return ""
+
+
+def _detail(answer: dict[str, object]) -> str:
+    detail = answer.get("detail", "")
+    return (detail if isinstance(detail, str) else json.dumps(detail))[:_MAX_DETAIL].strip()
+
+
+def _object(content: bytes, url: str) -> dict[str, object]:
+    try:
+        answer = json.loads(content)
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        raise RemoteFailed(
+            f"What answers at {url} is not a mograder hub.",
+            hint="Give the hub's own address, not that of a sign-in page in front of it.",
+        )
+    return answer
+
+
+def _bounded_body(chunks: Iterator[bytes]) -> bytes:
+    body = b""
+    for chunk in chunks:
+        body += chunk
+        if len(body) > _MAX_ANSWER:
+            raise RemoteFailed("The hub's answer is longer than any hub's answer can be.")
+    return body
+
+
+def _bounded_lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    rest = b""
+    for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        if len(rest) > _MAX_ANSWER:
+            raise RemoteFailed("The hub sent a line of progress that never ends.")
+        yield from (line for line in lines if line.strip())
+    if rest.strip():
+        yield rest
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(str(each) for each in value) if isinstance(value, list) else ()
+
+
+def _status(value: object) -> int:
+    return value if isinstance(value, int) else HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""
+
+
+def _media_type(response: httpx.Response) -> str:
+    return str(response.headers.get("content-type", "")).partition(";")[0].strip().lower()

@@ -1,0 +1,107 @@
+"""A hub that says what a test tells it to, over real HTTP on a loopback port."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from email import policy
+from email.parser import BytesParser
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
+
+NDJSON = "application/x-ndjson"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer: ``body`` goes out as it is."""
+
+    status: int = 200
+    body: bytes = b"{}"
+    media_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """One request as the hub received it; ``files`` are the parts of field ``files``."""
+
+    path: str
+    query: str
+    headers: Mapping[str, str]
+    files: Mapping[str, bytes]
+
+
+class FakeHub:
+    """Answers each path (prefix included) with the reply that was set for it, else 404."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.replies: dict[str, Reply] = {}
+        self.heard: list[Heard] = []
+
+    def answers(self, path: str, **answer: object) -> None:
+        """Answer a path with a JSON object and 200."""
+        self.replies[path] = Reply(body=json.dumps(answer).encode())
+
+    def streams(self, path: str, *events: Mapping[str, object]) -> None:
+        """Answer a path with the progress protocol's lines."""
+        lines = [json.dumps(event).encode() + b"\n" for event in events]
+        self.replies[path] = Reply(body=b"".join(lines), media_type=NDJSON)
+
+
+@contextmanager
+def running_hub() -> Iterator[FakeHub]:
+    """Serve a fake hub on a free port while the context lasts."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        hub = FakeHub(f"http://127.0.0.1:{server.server_address[1]}")
+        server.RequestHandlerClass = _handler(hub)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield hub
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def _handler(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length", 0)))
+            url = urlsplit(self.path)
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            files = _files(headers.get("content-type", ""), body)
+            hub.heard.append(Heard(url.path, url.query, headers, files))
+            self._answer(hub.replies.get(url.path, Reply(404, b'{"detail":"Not Found"}')))
+
+        def _answer(self, reply: Reply) -> None:
+            self.send_response(reply.status)
+            self.send_header("content-type", reply.media_type)
+            self.send_header("content-length", str(len(reply.body)))
+            for name, value in reply.headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(reply.body)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing on the tests' stderr."""
+
+    return Handler
+
+
+def _files(content_type: str, body: bytes) -> dict[str, bytes]:
+    if not content_type.startswith("multipart/form-data"):
+        return {}
+    head = f"Content-Type: {content_type}\r\n\r\n".encode()
+    message = BytesParser(policy=policy.HTTP).parsebytes(head + body)
+    found = {}
+    for part in message.iter_parts():
+        assert part.get_param("name", header="content-disposition") == "files"
+        content = part.get_payload(decode=True)
+        assert isinstance(content, bytes)
+        found[str(part.get_filename())] = content
+    return found
