@@ -1,0 +1,106 @@
+"""What the hub does with an upload: check it, prepare its environment, then replace the release.
+
+In this order, so that a notebook that does not parse or a requirement that cannot be installed
+leaves the old release as it was and its author with the reason (B96).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from mograder.core.errors import InvalidInput, TooLarge
+from mograder.core.names import ItemName
+from mograder.notebook.pep723 import Script, read_script
+from mograder.notebook.syntax import check_notebook
+from mograder.store.releases import ItemKind, Release
+
+MAX_NOTEBOOK = 16_000_000
+"""Bytes of one notebook; larger ones are data that was pasted into code."""
+
+Progress = Callable[[str], None]
+
+
+class CurrentReleases(Protocol):
+    """What is published now."""
+
+    def get(self, name: ItemName, /) -> Release | None:
+        """Return the item's release, if it has one."""
+
+
+class Preparer(Protocol):
+    """Builds environments, once per set of dependencies."""
+
+    async def prepare(self, script: Script, progress: Progress, /) -> object:
+        """Return when the environment is ready; raise with the installer's message if not."""
+
+
+class Staged(Protocol):
+    """An upload that nobody sees yet; what is not committed vanishes with its context."""
+
+    @property
+    def path(self) -> Path:
+        """The directory that holds the uploaded files."""
+
+    def commit(self, kind: ItemKind, /) -> Release:
+        """Replace the release in one step."""
+
+
+async def publish_release(
+    *,
+    releases: CurrentReleases,
+    environments: Preparer,
+    name: ItemName,
+    kind: ItemKind | None,
+    staged: Staged,
+    progress: Progress,
+) -> Release:
+    """Replace an item's release by a staged upload, if it is sound and its environment builds.
+
+    ``kind`` is what the publisher asked for; without it the notebook's ``mograder-type`` counts,
+    else it is an assignment (B90, B91).
+
+    Raises:
+        InvalidInput: The notebook is missing, does not parse, or its header is malformed.
+        MograderError: Whatever keeps the environment from being built, in the installer's words.
+    """
+    script = await asyncio.to_thread(_checked_script, name, staged.path)
+    kind = kind or (ItemKind(script.kind) if script.kind else ItemKind.ASSIGNMENT)
+    current = await asyncio.to_thread(releases.get, name)
+    if current is not None and current.kind != kind:
+        progress(f"{name} was published as {current.kind.value} and becomes {kind.value}.")
+    progress("Preparing the environment…")
+    await environments.prepare(script, progress)
+    return await asyncio.to_thread(staged.commit, kind)
+
+
+def _checked_script(name: ItemName, directory: Path) -> Script:
+    filename = f"{name}.py"
+    text = _read_notebook(directory / filename)
+    check_notebook(text, filename)
+    try:
+        return read_script(text)
+    except InvalidInput as error:
+        raise InvalidInput(f"{filename}, {error.message}", hint=error.hint) from error
+
+
+def _read_notebook(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_NOTEBOOK + 1)
+    except FileNotFoundError as error:
+        raise InvalidInput(
+            f"The upload holds no {path.name}.",
+            hint="An item's notebook has the item's name; publish the whole directory.",
+        ) from error
+    if len(content) > MAX_NOTEBOOK:
+        raise TooLarge(f"{path.name} is larger than {MAX_NOTEBOOK // 1_000_000} MB.")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise InvalidInput(
+            f"{path.name}:{line}: the file is not UTF-8 text.", hint="Save it as UTF-8."
+        ) from error
