@@ -1,0 +1,298 @@
+"""Who is asking: B130, B131, B134, compat.md 2.1, security.md "Identity"."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_network
+
+import pytest
+
+from mograder.auth.cookies import COOKIE, Login, make_cookie
+from mograder.auth.identity import (
+    Authenticator,
+    AuthPolicy,
+    Identity,
+    Method,
+    is_trusted,
+    parse_networks,
+    trusted_peers,
+)
+from mograder.auth.roles import Role
+from mograder.auth.tokens import make_token
+from mograder.core.clock import ManualClock
+from mograder.core.errors import InvalidInput
+from mograder.core.names import INSTRUCTOR
+
+SECRET = "a secret of the hub"
+PROXY = "10.0.0.1"
+STRANGER = "192.0.2.7"
+POLICY = AuthPolicy(
+    secret=SECRET,
+    trusted_header="X-Remote-User",
+    trusted_proxies=(ip_network("10.0.0.0/24"), ip_network("::1")),
+    trust_unix_socket=False,
+    dev=False,
+    instructors=frozenset({"prof"}),
+)
+CLOCK = ManualClock()
+
+
+@dataclass
+class Taken:
+    """What was revoked, in memory."""
+
+    epochs: dict[str, int] = field(default_factory=dict)
+    logins: set[str] = field(default_factory=set)
+
+    def epoch(self, username: str) -> int:
+        return self.epochs.get(username, 0)
+
+    def login_revoked(self, login_id: str) -> bool:
+        return login_id in self.logins
+
+
+def ask(
+    *headers: tuple[str, str],
+    client: str | None = STRANGER,
+    policy: AuthPolicy = POLICY,
+    taken: Taken | None = None,
+) -> Identity | None:
+    raw = [(name.encode(), value.encode()) for name, value in headers]
+    authenticator = Authenticator(policy, taken or Taken(), CLOCK)
+    return authenticator.identify(raw, client, cookie=COOKIE)
+
+
+def login(username: str = "alice", role: Role = Role.STUDENT, epoch: int = 0) -> Login:
+    return Login(username, role, f"login-id-of-{username}", int(CLOCK.now().timestamp()), epoch)
+
+
+def cookie(username: str = "alice", role: Role = Role.STUDENT, epoch: int = 0) -> tuple[str, str]:
+    value = make_cookie(SECRET, login(username, role, epoch))
+    return ("cookie", f"theme=dark; {COOKIE}={value}; other=1")
+
+
+def remote(name: str) -> tuple[str, str]:
+    return ("x-remote-user", name)
+
+
+def bearer(username: str, role: Role = Role.STUDENT) -> tuple[str, str]:
+    return ("authorization", f"Bearer {make_token(SECRET, username, role)}")
+
+
+def test_b130_a_request_without_credentials_is_nobodys() -> None:
+    assert ask() is None
+    assert ask(("cookie", "theme=dark")) is None
+
+
+def test_b130_each_credential_alone_identifies() -> None:
+    assert ask(cookie()) == Identity(
+        "alice", Role.STUDENT, Method.COOKIE, "login-id-of-alice", None
+    )
+    assert ask(bearer("alice")) == Identity("alice", Role.STUDENT, Method.BEARER, "", None)
+    found = ask(remote("alice"), client=PROXY)
+    assert found is not None
+    assert (found.username, found.role, found.method) == ("alice", Role.STUDENT, Method.HEADER)
+
+
+def test_b130_the_cookie_wins_over_an_agreeing_header_and_keeps_its_login() -> None:
+    found = ask(cookie(), remote("alice"), client=PROXY)
+    assert found is not None
+    assert found.method is Method.COOKIE
+    assert found.fresh is None
+
+
+def test_a_cookie_that_contradicts_the_trusted_header_is_stale() -> None:
+    found = ask(cookie("alice", Role.INSTRUCTOR), remote("bob"), client=PROXY)
+    assert found is not None
+    assert (found.username, found.role, found.method) == ("bob", Role.STUDENT, Method.HEADER)
+    assert found.fresh is not None
+
+
+def test_an_untrusted_header_neither_identifies_nor_contradicts() -> None:
+    assert ask(remote("bob")) is None
+    found = ask(cookie(), remote("bob"))
+    assert found is not None
+    assert found.username == "alice"
+
+
+def test_b130_the_header_wins_over_a_bearer_token() -> None:
+    found = ask(remote("alice"), bearer(INSTRUCTOR, Role.INSTRUCTOR), client=PROXY)
+    assert found is not None
+    assert (found.username, found.method) == ("alice", Method.HEADER)
+
+
+def test_b131_the_first_header_login_brings_a_cookie_that_then_identifies() -> None:
+    found = ask(remote("alice"), client=PROXY)
+    assert found is not None
+    assert found.fresh is not None
+    assert found.login_id == found.fresh.login_id
+    value = make_cookie(SECRET, found.fresh)
+    again = ask(("cookie", f"{COOKIE}={value}"))
+    assert again == replace(found, method=Method.COOKIE, fresh=None)
+
+
+def test_a_bearer_request_never_counts_its_cookies() -> None:
+    found = ask(cookie("prof", Role.INSTRUCTOR), bearer("alice"))
+    assert found is not None
+    assert (found.username, found.role, found.method) == ("alice", Role.STUDENT, Method.BEARER)
+    assert ask(cookie(), ("authorization", "Bearer alice:nonsense")) is None
+    assert ask(cookie(), ("authorization", "Bearer")) is None
+    assert ask(cookie(), ("authorization", "bearer ")) is None
+
+
+def test_a_foreign_bearer_token_does_not_disturb_a_trusted_front() -> None:
+    """Fronts that pass their own OIDC token on; the login continues, its role does not count."""
+    foreign = ("authorization", "Bearer eyJhbGciOi.J9.x")
+    found = ask(cookie("alice", Role.INSTRUCTOR), remote("alice"), foreign, client=PROXY)
+    assert found == Identity("alice", Role.STUDENT, Method.HEADER, "login-id-of-alice", None)
+
+
+def test_a_fronts_basic_login_is_not_a_bearer_token() -> None:
+    found = ask(cookie(), ("authorization", "Basic YWxpY2U6cHc="))
+    assert found is not None
+    assert found.method is Method.COOKIE
+
+
+def test_b134_listed_instructors_are_instructors_however_they_come() -> None:
+    for headers in ([cookie("prof")], [bearer("prof")], [remote("prof")]):
+        found = ask(*headers, client=PROXY)
+        assert found is not None
+        assert found.role is Role.INSTRUCTOR
+
+
+def test_a_listed_instructor_loses_the_role_when_taken_off_the_list() -> None:
+    found = ask(remote("prof"), client=PROXY)
+    assert found is not None
+    assert found.fresh is not None
+    kept = ("cookie", f"{COOKIE}={make_cookie(SECRET, found.fresh)}")
+    later = ask(kept, policy=replace(POLICY, instructors=frozenset()))
+    assert later is not None
+    assert later.role is Role.STUDENT
+
+
+def test_the_role_of_an_instructors_token_lives_on_in_the_cookie() -> None:
+    found = ask(cookie("carol", Role.INSTRUCTOR), policy=replace(POLICY, instructors=frozenset()))
+    assert found is not None
+    assert found.role is Role.INSTRUCTOR
+
+
+def test_revoked_logins_and_old_epochs_prove_nothing() -> None:
+    assert ask(cookie(), taken=Taken(logins={"login-id-of-alice"})) is None
+    assert ask(cookie(), taken=Taken(epochs={"alice": 1})) is None
+    assert ask(bearer("alice"), taken=Taken(epochs={"alice": 1})) is None
+    assert ask(cookie(epoch=1), taken=Taken(epochs={"alice": 1})) is not None
+    found = ask(remote("alice"), client=PROXY, taken=Taken(epochs={"alice": 2}))
+    assert found is not None
+    assert found.fresh is not None
+    assert found.fresh.epoch == 2
+
+
+@pytest.mark.parametrize(
+    "name", [INSTRUCTOR, "__admin__", "alice, bob", "../alice", "a/b", "(null)", "a" * 300, "a b"]
+)
+def test_reserved_and_malformed_names_in_the_header_are_refused(name: str) -> None:
+    with pytest.raises(InvalidInput):
+        ask(remote(name), client=PROXY)
+
+
+def test_a_name_that_is_not_utf_8_is_refused() -> None:
+    authenticator = Authenticator(POLICY, Taken(), CLOCK)
+    with pytest.raises(InvalidInput):
+        authenticator.identify([(b"x-remote-user", b"\xff")], PROXY, cookie=COOKIE)
+
+
+def test_repeated_credentials_are_refused() -> None:
+    for headers in (
+        [remote("alice"), remote("alice")],
+        [cookie(), cookie()],
+        [("cookie", f"{COOKIE}=a; {COOKIE}=b")],
+        [bearer("alice"), bearer("alice")],
+    ):
+        with pytest.raises(InvalidInput):
+            ask(*headers, client=PROXY)
+
+
+def test_an_empty_header_names_nobody() -> None:
+    assert ask(remote(""), client=PROXY) is None
+
+
+def test_names_beyond_ascii_are_normalised() -> None:
+    found = ask(remote("ju\u0308rgen"), client=PROXY)
+    assert found is not None
+    assert found.username == "j\u00fcrgen"
+
+
+def test_only_the_cookie_name_in_force_counts() -> None:
+    value = make_cookie(SECRET, login())
+    assert ask(("cookie", f"__Host-{COOKIE}={value}; x{COOKIE}={value}")) is None
+
+
+def test_b130_dev_mode_believes_the_header_from_anywhere_and_else_makes_a_guest() -> None:
+    dev = replace(POLICY, dev=True)
+    named = ask(remote("alice"), policy=dev)
+    assert named is not None
+    assert (named.username, named.method) == ("alice", Method.DEV)
+    guest = ask(policy=dev)
+    assert guest is not None
+    assert re.fullmatch(r"guest-[0-9a-f]{4}", guest.username)
+    assert guest.fresh is not None
+    value = make_cookie(SECRET, guest.fresh)
+    again = ask(("cookie", f"{COOKIE}={value}"), policy=dev)
+    assert again is not None
+    assert again.username == guest.username
+    assert ask(("authorization", "Bearer alice:nonsense"), policy=dev) is None
+
+
+def test_a_login_given_away_in_dev_mode_is_worth_nothing_to_a_real_hub() -> None:
+    named = ask(remote("prof"), policy=replace(POLICY, dev=True))
+    assert named is not None
+    assert named.fresh is not None
+    assert ask(("cookie", f"{COOKIE}={make_cookie(SECRET, named.fresh)}")) is None
+
+
+@pytest.mark.parametrize(
+    ("client", "trusted"),
+    [
+        ("10.0.0.1", True),
+        ("::ffff:10.0.0.1", True),
+        ("::1", True),
+        ("10.0.1.1", False),
+        ("127.0.0.1", False),
+        ("testclient", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_trust_follows_the_peers_address(client: str | None, trusted: bool) -> None:
+    assert is_trusted(POLICY, client) is trusted
+
+
+def test_the_hubs_unix_socket_is_trusted_only_when_listed() -> None:
+    peers = parse_networks(["unix"])
+    policy = replace(POLICY, trust_unix_socket=peers.unix_socket)
+    assert ask(remote("alice"), client=None, policy=policy) is not None
+    assert ask(remote("alice"), client=None) is None
+
+
+def test_by_default_loopback_is_trusted_while_sessions_are_sandboxed_and_nobody_otherwise() -> None:
+    loopback = trusted_peers(None, sandboxed=True)
+    policy = replace(POLICY, trusted_proxies=loopback.networks)
+    assert is_trusted(policy, "127.0.0.1")
+    assert is_trusted(policy, "::1")
+    assert not is_trusted(policy, STRANGER)
+    assert trusted_peers(None, sandboxed=False).networks == ()
+    assert trusted_peers(["10.0.0.0/8"], sandboxed=False) == parse_networks(["10.0.0.0/8"])
+    with pytest.raises(InvalidInput, match="nowhere"):
+        parse_networks(["nowhere"])
+
+
+def test_an_empty_trusted_header_matches_no_header() -> None:
+    policy = replace(POLICY, trusted_header="")
+    assert ask(remote("alice"), client=PROXY, policy=policy) is None
+
+
+def test_a_policy_without_a_secret_cannot_be_made_nor_shows_it() -> None:
+    with pytest.raises(InvalidInput):
+        replace(POLICY, secret="")
+    assert SECRET not in repr(POLICY)

@@ -1,0 +1,81 @@
+"""Browser checks: security.md "Identity" and "The session's page is enemy territory"."""
+
+from __future__ import annotations
+
+import pytest
+
+from mograder.auth.identity import Identity, Method
+from mograder.auth.origin import browser_marks, check_unsafe, same_origin, websocket_allowed
+from mograder.auth.roles import Role
+from mograder.core.errors import Forbidden
+
+OWN = frozenset({"https://hub.example.net"})
+COOKIE = Identity("alice", Role.STUDENT, Method.COOKIE, "login", None)
+BEARER = Identity("alice", Role.STUDENT, Method.BEARER, "", None)
+
+Given = list[tuple[str, str]]
+
+OURS: Given = [("origin", "https://hub.example.net")]
+CASES: list[tuple[Given, bool]] = [
+    ([], True),
+    (OURS, True),
+    ([("origin", "HTTPS://Hub.Example.Net")], True),
+    ([("origin", "https://hub.example.net:8443")], False),
+    ([("origin", "http://hub.example.net")], False),
+    ([("origin", "https://hub.example.net.evil.example")], False),
+    ([("origin", "null")], False),
+    ([("origin", "")], False),
+    ([("origin", "null"), ("sec-fetch-site", "same-origin")], False),
+    ([*OURS, *OURS], False),
+    ([("origin", "http://front.internal"), ("sec-fetch-site", "same-origin")], True),
+    ([("origin", "https://evil.example"), ("sec-fetch-site", "cross-site")], False),
+    ([("sec-fetch-site", "same-origin")], True),
+    ([("sec-fetch-site", "same-site")], False),
+    ([("sec-fetch-site", "cross-site")], False),
+    ([("sec-fetch-site", "same-origin"), ("sec-fetch-site", "cross-site")], False),
+    ([("sec-fetch-mode", "navigate")], False),
+]
+
+
+def raw(headers: Given) -> list[tuple[bytes, bytes]]:
+    return [(name.encode(), value.encode()) for name, value in headers]
+
+
+def passes(identity: Identity | None, headers: Given) -> bool:
+    try:
+        check_unsafe(identity, raw(headers), OWN)
+    except Forbidden:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(("headers", "allowed"), CASES)
+def test_unsafe_methods_and_websockets_need_our_own_origin(headers: Given, allowed: bool) -> None:
+    assert passes(COOKIE, headers) is allowed
+    assert passes(None, headers) is allowed
+    assert websocket_allowed(COOKIE, raw(headers), OWN) is allowed
+
+
+@pytest.mark.parametrize(("headers", "allowed"), CASES)
+def test_a_bearer_identity_is_exempt_and_a_header_identity_is_not(
+    headers: Given, allowed: bool
+) -> None:
+    assert passes(BEARER, headers)
+    assert websocket_allowed(BEARER, raw(headers), OWN)
+    by_header = Identity("alice", Role.STUDENT, Method.HEADER, "login", None)
+    # The mere presence of a bearer header exempts nothing: what counts is who it identified.
+    assert passes(by_header, [*headers, ("authorization", "Bearer x")]) is allowed
+
+
+def test_what_the_user_typed_is_no_other_sites_doing_but_opens_no_websocket() -> None:
+    typed = [("sec-fetch-site", "none")]
+    assert passes(COOKIE, typed)
+    assert not websocket_allowed(COOKIE, raw(typed), OWN)
+    assert not passes(COOKIE, [*typed, ("origin", "https://evil.example")])
+
+
+def test_a_browser_is_known_by_its_marks_and_silence_is_not_our_origin() -> None:
+    assert browser_marks(raw([("sec-fetch-dest", "document")]))
+    assert browser_marks(raw(OURS))
+    assert not browser_marks(raw([("user-agent", "Mozilla/5.0"), ("referer", "https://x")]))
+    assert not same_origin([], OWN)

@@ -1,0 +1,176 @@
+"""Logging: security.md "Identity" (secrets never in logs), architecture.md "core"."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from mograder.auth.tokens import make_token
+from mograder.core.errors import InvalidInput
+from mograder.core.log import (
+    JsonFormatter,
+    TextFormatter,
+    configure_logging,
+    get_logger,
+    mask,
+    register_secret,
+    request_id,
+)
+
+TOKEN = make_token("the hub's secret", "alice")
+MAC = TOKEN.partition(":")[2]
+CAPABILITY = "Zm9vYmFyYmF6cXV4MTIzNDU2"
+
+
+@pytest.fixture
+def logging_restored() -> Iterator[None]:
+    """Leave the process's logging as it was."""
+    root, ours = logging.getLogger(), logging.getLogger("mograder")
+    handlers, levels = list(root.handlers), (root.level, ours.level)
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(levels[0])
+    ours.setLevel(levels[1])
+
+
+def record(message: str, *args: object, **extra: object) -> logging.LogRecord:
+    made = logging.LogRecord("mograder.web", logging.INFO, "app.py", 1, message, args, None)
+    vars(made).update(extra)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("text", "hidden"),
+    [
+        (f"token {TOKEN} refused", MAC),
+        (f"GET /x?t=alice%3A{MAC}", MAC),
+        (f"GET /live/hub/s/{CAPABILITY}/api/kernel", CAPABILITY),
+        ("GET /signin?code=one-time-code&x=1", "one-time-code"),
+        ("GET /keys?a=1&token=abc123", "abc123"),
+        ("POST /?wstoken=abc123", "abc123"),
+        (f"Authorization: Bearer {TOKEN}", MAC),
+        ("{'authorization': 'Basic YWxpY2U6cGFzc3dvcmQ='}", "YWxpY2U6"),
+        ("(b'authorization', b'Basic YWxpY2U6cGFzc3dvcmQ=')", "YWxpY2U6"),
+        ("sent Bearer eyJhbGciOiJIUzI1NiJ9.e30.abc", "eyJhbGci"),
+        ("Cookie: theme=dark; other=value", "value"),
+        ("Set-Cookie: mograder_session=payload.mac; Path=/", "payload"),
+        ("[(b'cookie', b'__Host-mograder_session=payload.mac')]", "payload"),
+        ("__Secure-mograder_session=payload.mac", "payload"),
+        ("postgresql://hub:hunter2@db/hub", "hunter2"),
+        ("MOGRADER_HUB_SECRET=0123456789abcdef", "0123456789abcdef"),
+    ],
+)
+def test_what_opens_a_door_is_masked(text: str, hidden: str) -> None:
+    assert hidden in text
+    assert hidden not in mask(text)
+    assert "***" in mask(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "GET /edit/user/alice@example.net/A1/?file=A1.py 200",
+        "http://127.0.0.1:8080/edit/user/alice@example.net/A1",
+        "alice started A1: 3 sessions, exit code=1",
+        "static /s/probe",
+        "two login cookies, refused",
+    ],
+)
+def test_ordinary_lines_stay_readable(text: str) -> None:
+    assert mask(text) == text
+
+
+def test_a_masked_path_keeps_its_shape() -> None:
+    assert mask(f"/hub/s/{CAPABILITY}/ws?x=1") == "/hub/s/***/ws?x=1"
+    assert mask(TOKEN) == "alice:***"
+
+
+def test_a_registered_secret_is_masked_wherever_it_appears() -> None:
+    register_secret("correct horse battery")
+    register_secret("tiny")
+    assert mask("using 'correct horse battery'") == "using '***'"
+    assert mask("a tiny thing") == "a tiny thing"
+
+
+def test_a_text_line_masks_message_extra_fields_and_traceback() -> None:
+    try:
+        raise ValueError(f"bad token {TOKEN}")
+    except ValueError:
+        made = record("no %s", TOKEN, user="alice", session_token="abc", path=f"/s/{CAPABILITY}/")
+        made.exc_info = sys.exc_info()
+    line = TextFormatter().format(made)
+    assert "user=alice session_token=*** path=/s/***/" in line
+    assert "ValueError: bad token alice:***" in line
+    assert MAC not in line
+    assert CAPABILITY not in line
+
+
+def test_nobody_forges_a_line_with_control_characters() -> None:
+    line = TextFormatter().format(record("name %s", "x\n2026 error: all is lost\x1b[31m"))
+    assert "\n" not in line
+    assert "\x1b" not in line
+
+
+def test_a_json_line_has_the_request_and_masks_as_well() -> None:
+    before = request_id.set("abc123")
+    try:
+        made = record("token %s", TOKEN, level="forged", user="ä")
+        line = JsonFormatter().format(made)
+    finally:
+        request_id.reset(before)
+    fields = json.loads(line)
+    assert fields["message"] == "token alice:***"
+    assert fields["request"] == "abc123"
+    assert fields["level"] == "info"
+    assert fields["user"] == "ä"
+    assert fields["logger"] == "mograder.web"
+    assert fields["time"].endswith("+00:00")
+
+
+def test_a_record_whose_arguments_do_not_fit_is_written_all_the_same() -> None:
+    assert "%d things" in TextFormatter().format(record("%d things", "many"))
+
+
+@pytest.mark.usefixtures("logging_restored")
+def test_configuring_twice_writes_each_record_once(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(json=True)
+    configure_logging(level="info")
+    get_logger("mograder.web").info("hello %s", TOKEN)
+    get_logger("web").debug("too fine")
+    logging.getLogger("a.library").info("chatter")
+    written = capsys.readouterr().err
+    assert written.count("hello alice:***") == 1
+    assert "too fine" not in written
+    assert "chatter" not in written
+
+
+@pytest.mark.usefixtures("logging_restored")
+def test_a_record_that_cannot_be_written_does_not_spill_its_arguments(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError("no space left")
+
+    monkeypatch.setattr(sys, "stderr", Full())
+    configure_logging()
+    get_logger("web").warning("token %s", TOKEN)
+    written = capfd.readouterr().err
+    assert "could not be written" in written
+    assert MAC not in written
+
+
+def test_an_unknown_level_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="loud"):
+        configure_logging(level="loud")
+
+
+def test_loggers_live_below_one_root() -> None:
+    assert get_logger("mograder.web").name == "mograder.web"
+    assert get_logger("elsewhere").name == "mograder.elsewhere"
+    assert get_logger("mograder").name == "mograder"
