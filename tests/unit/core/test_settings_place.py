@@ -1,0 +1,158 @@
+"""Where settings are found and what else the environment gives: B73, compat.md 6."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mograder.core.errors import InvalidInput
+from mograder.core.settings import (
+    FILE_NAME,
+    LoadedSettings,
+    load_settings,
+    read_environ,
+    runtime_dir,
+)
+
+Load = Callable[..., LoadedSettings]
+Refusal = Callable[..., str]
+
+
+@pytest.mark.parametrize(
+    ("text", "position"),
+    [
+        ("[hub\nport = 1", ":1:5:"),
+        ("[hub]\nport = ", ":2:8:"),
+        ("[hub]\nport = 1\nport = 2", ":3:9:"),
+        ('title = "open', ":1:14:"),
+    ],
+)
+def test_malformed_toml_is_refused_with_file_line_and_column(
+    refusal: Refusal, tmp_path: Path, text: str, position: str
+) -> None:
+    assert refusal(text).startswith(f"{tmp_path / FILE_NAME}{position}")
+
+
+def test_a_file_that_is_not_text_is_refused_with_its_place(
+    refusal: Refusal, tmp_path: Path
+) -> None:
+    (tmp_path / FILE_NAME).write_bytes(b"title = 'a'\nx = '\xff'\n")
+    assert f"{FILE_NAME}:2:6: not UTF-8" in refusal()
+
+
+def test_a_byte_order_mark_is_no_mistake(load: Load) -> None:
+    assert load("\ufefftitle = 'T'").settings.title == "T"
+
+
+def test_deep_nesting_is_refused_and_not_a_crash(refusal: Refusal) -> None:
+    assert FILE_NAME in refusal("x = " + "[" * 100_000)
+
+
+def test_what_is_no_regular_file_is_refused(refusal: Refusal, tmp_path: Path) -> None:
+    file = tmp_path / FILE_NAME
+    file.mkdir()
+    assert "not a regular file" in refusal()
+    file.rmdir()
+    os.mkfifo(file)
+    assert "not a regular file" in refusal()
+    file.unlink()
+    file.symlink_to("nowhere")
+    assert "symbolic link" in refusal()
+    file.unlink()
+    file.symlink_to(FILE_NAME)
+    assert "cannot be read" in refusal()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_an_unreadable_file_is_refused_and_not_ignored(
+    load: Load, refusal: Refusal, tmp_path: Path
+) -> None:
+    load("title = 'T'")
+    (tmp_path / FILE_NAME).chmod(0)
+    assert "cannot be read: Permission denied" in refusal()
+
+
+def test_b73_the_course_is_found_by_option_then_variable_then_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("option", "variable", "here"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / FILE_NAME).write_text(f"title = '{name}'", encoding="utf-8")
+    monkeypatch.chdir(tmp_path / "here")
+    environ = {"MOGRADER_COURSE_DIR": str(tmp_path / "variable")}
+    assert load_settings(tmp_path / "option", environ=environ).settings.title == "option"
+    assert load_settings(environ=environ).settings.title == "variable"
+    found = load_settings(environ={})
+    assert found.settings.title == "here"
+    assert found.course_dir == (tmp_path / "here").resolve()
+    assert load_settings(Path(), environ=environ).settings.title == "here"
+
+
+def test_a_missing_course_directory_is_refused_with_where_it_was_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="--course-dir"):
+        load_settings(tmp_path / "missing", environ={})
+    with pytest.raises(InvalidInput, match="MOGRADER_COURSE_DIR"):
+        load_settings(environ={"MOGRADER_COURSE_DIR": str(tmp_path / "missing")})
+    (tmp_path / "file").touch()
+    with pytest.raises(InvalidInput, match="not a directory"):
+        load_settings(tmp_path / "file", environ={})
+
+
+def test_paths_are_relative_to_the_course_and_expand_the_home(load: Load, tmp_path: Path) -> None:
+    loaded = load()
+    assert loaded.path("hub-release") == tmp_path.resolve() / "hub-release"
+    assert loaded.path("/srv/x") == Path("/srv/x")
+    assert loaded.path("~/x") == Path.home() / "x"
+    with pytest.raises(InvalidInput):
+        loaded.path("~no-such-user-here/x")
+
+
+def test_the_environment_gives_credentials_and_what_builds_need(tmp_path: Path) -> None:
+    environ = read_environ(
+        {
+            "MOGRADER_HUB_SECRET": "s3cret",
+            "MOGRADER_HUB_URL": "https://hub.example.net",
+            "MOGRADER_HUB_INSTRUCTOR_TOKEN": " ",
+            "MOGRADER_COURSE_DIR": str(tmp_path),
+            "RUNTIME_DIRECTORY": "/run/mograder:/run/other",
+            "XDG_RUNTIME_DIR": "relative",
+            "HOME": "/home/hub",
+            "PATH": "/usr/bin",
+            "UV_INDEX_URL": "https://index.example.net/simple",
+            "UV_CACHE_DIR": "/x",
+            "UV_PROJECT_ENVIRONMENT": "/y",
+            "https_proxy": "http://proxy:3128",
+            "NO_PROXY": "localhost",
+            "SSL_CERT_FILE": "/ca.pem",
+            "EDITOR": "vi",
+        }
+    )
+    assert environ.hub_secret is not None
+    assert environ.hub_secret.get_secret_value() == "s3cret"
+    assert "s3cret" not in repr(environ)
+    assert environ.hub_instructor_token is None
+    assert (environ.hub_url, environ.course_dir) == ("https://hub.example.net", tmp_path)
+    assert (environ.runtime_directory, environ.xdg_runtime_dir) == (Path("/run/mograder"), None)
+    assert (environ.home, environ.path) == (Path("/home/hub"), "/usr/bin")
+    assert set(environ.build) == {"UV_INDEX_URL", "https_proxy", "NO_PROXY", "SSL_CERT_FILE"}
+
+
+def test_the_runtime_directory_is_configured_or_given_or_short_and_of_this_course(
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = load()
+    given_one = read_environ({"RUNTIME_DIRECTORY": "/run/mograder"})
+    assert runtime_dir(load("[hub]\nruntime_dir = 'run'"), given_one) == tmp_path.resolve() / "run"
+    assert runtime_dir(loaded, given_one) == Path("/run/mograder")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    as_root = runtime_dir(loaded, read_environ({"XDG_RUNTIME_DIR": "/run/user/0"}))
+    assert as_root.parent == Path("/run")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert runtime_dir(loaded, read_environ({"XDG_RUNTIME_DIR": "/run/user/1000"})) == Path(
+        f"/run/user/1000/{as_root.name}"
+    )
+    fallback = runtime_dir(loaded, read_environ({}))
+    assert fallback == Path(f"/tmp/mograder-1000-{as_root.name.removeprefix('mograder-')}")
