@@ -1,0 +1,254 @@
+"""Where a request came from and where the hub seems to live, worked out once per request.
+
+A front may serve the hub under a path prefix and over HTTPS, strip the prefix or not, and tell
+so in ``X-Forwarded-*`` headers; those count from trusted peers only. Everything behind this
+middleware reads one frozen :class:`RequestContext` and never these headers again.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import cast
+from urllib.parse import unquote, urlsplit
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from mograder.core.errors import InvalidInput
+from mograder.core.log import get_logger, request_id
+
+_KEY = "mograder.context"
+_PREFIX = re.compile(r"(?:/[A-Za-z0-9_.~-]+)+")
+_HOST = re.compile(r"(?:[A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_CAPABILITY = re.compile(r"^/s/[^/]{16,}")
+_SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
+_MAX_HEADER_BYTES = 64 * 1024
+_MAX_HEADERS = 200
+_FORWARDED = frozenset(
+    {b"x-forwarded-prefix", b"x-forwarded-proto", b"x-forwarded-host", b"x-request-id"}
+)
+_access = get_logger("mograder.access")
+
+
+@dataclass(frozen=True, slots=True)
+class RequestContext:
+    """What a handler needs to know about a request's way in.
+
+    ``prefix`` is "" or like "/live/hub"; ``client`` the peer's address, None on a Unix socket;
+    ``path`` is decoded and below the prefix, ``raw_path`` the same as it came over the wire.
+    """
+
+    prefix: str
+    scheme: str
+    host: str
+    own_origins: frozenset[str]
+    client: str | None
+    request_id: str
+    path: str
+    raw_path: bytes = b""
+
+    @property
+    def secure(self) -> bool:
+        """Whether the browser came over HTTPS, so that cookies may be ``Secure``."""
+        return self.scheme == "https"
+
+
+def context_of(scope: Scope) -> RequestContext:
+    """Return the context that :class:`ContextMiddleware` put into the scope."""
+    return cast(RequestContext, scope[_KEY])
+
+
+class ContextMiddleware:
+    """The outermost layer: context, request id, header bounds, access log.
+
+    ``base_url`` is the prefix the hub was configured with, ``public_url`` the scheme and host
+    that browsers use; where they are empty, a trusted front's headers decide.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        base_url: str,
+        public_url: str,
+        trusts: Callable[[str | None], bool],
+    ) -> None:
+        self._app = app
+        self._base_url = _checked_prefix(base_url)
+        self._public = _public_origin(public_url)
+        self._trusts = trusts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        try:
+            context = self._context(scope)
+        except InvalidInput as error:
+            await _refuse(scope, send, 400, error.message)
+            return
+        if _headers_too_large(scope):
+            await _refuse(scope, send, 431, "The request's headers exceed 64 KB.")
+            return
+        await self._run(context, scope, receive, send)
+
+    async def _run(
+        self, context: RequestContext, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        inner = dict(scope)
+        inner[_KEY] = context
+        inner["root_path"] = context.prefix
+        inner["path"] = context.prefix + context.path
+        inner["raw_path"] = context.prefix.encode() + context.raw_path
+        began = time.perf_counter()
+        status = 0
+        header = (b"x-request-id", context.request_id.encode())
+
+        async def tagged(message: Message) -> None:
+            nonlocal status
+            kind = message["type"]
+            if kind in ("http.response.start", "websocket.http.response.start"):
+                status = message["status"]
+                message["headers"] = [*message.get("headers", ()), header]
+            elif kind == "websocket.accept":
+                status = 101
+            await send(message)
+
+        token = request_id.set(context.request_id)
+        try:
+            await self._app(inner, receive, tagged)
+        finally:
+            _log_access(scope, context, status, time.perf_counter() - began)
+            request_id.reset(token)
+
+    def _context(self, scope: Scope) -> RequestContext:
+        peer = scope.get("client")
+        client = str(peer[0]) if peer else None
+        told = _forwarded(scope["headers"]) if self._trusts(client) else {}
+        prefix = self._base_url or _checked_prefix(told.get(b"x-forwarded-prefix", ""))
+        scheme, host = self._public or _origin_seen(scope, told)
+        raw_path = _raw_path(scope)
+        mark = prefix.encode()
+        if mark and (raw_path == mark or raw_path.startswith(mark + b"/")):
+            raw_path = raw_path[len(mark) :] or b"/"
+        given = told.get(b"x-request-id", "")
+        return RequestContext(
+            prefix=prefix,
+            scheme=scheme,
+            host=host,
+            own_origins=frozenset({_origin(scheme, host)}) if host else frozenset(),
+            client=client,
+            request_id=given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8),
+            path=unquote(raw_path.decode("latin-1")),
+            raw_path=raw_path,
+        )
+
+
+def _forwarded(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, str]:
+    """Collect a trusted front's headers; one that comes twice is ambiguous, so refused."""
+    found: dict[bytes, str] = {}
+    for name, value in headers:
+        if name not in _FORWARDED:
+            continue
+        if name in found:
+            raise InvalidInput(f"The header {name.decode()} was sent twice.")
+        found[name] = value.decode("latin-1").split(",")[0].strip()
+    return found
+
+
+def _origin_seen(scope: Scope, told: dict[bytes, str]) -> tuple[str, str]:
+    scheme = _SCHEMES.get(told.get(b"x-forwarded-proto", "").lower() or scope["scheme"])
+    if scheme is None:
+        raise InvalidInput("The header x-forwarded-proto must be http or https.")
+    host = told.get(b"x-forwarded-host", "") or _host_header(scope["headers"])
+    if host and not _HOST.fullmatch(host):
+        raise InvalidInput("The host name of this request is malformed.")
+    return scheme, host.lower()
+
+
+def _host_header(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    values = [value for name, value in headers if name == b"host"]
+    if len(values) > 1:
+        raise InvalidInput("The header host was sent twice.")
+    return values[0].decode("latin-1").strip() if values else ""
+
+
+def _raw_path(scope: Scope) -> bytes:
+    raw = scope.get("raw_path")
+    path = raw if isinstance(raw, bytes) else str(scope["path"]).encode()
+    return path if path.startswith(b"/") else b"/" + path
+
+
+def _checked_prefix(prefix: str) -> str:
+    """Accept "" or an absolute path without dot segments, without its trailing slash.
+
+    Raises: :class:`InvalidInput` for anything else; the prefix ends up in pages and redirects.
+    """
+    trimmed = prefix.rstrip("/")
+    if not trimmed:
+        return ""
+    dots = any(part in (".", "..") for part in trimmed.split("/"))
+    if dots or len(trimmed) > 200 or not _PREFIX.fullmatch(trimmed):
+        raise InvalidInput(f"The path prefix {trimmed[:60]!r} is malformed.")
+    return trimmed
+
+
+def _public_origin(public_url: str) -> tuple[str, str] | None:
+    if not public_url:
+        return None
+    parts = urlsplit(public_url)
+    if parts.scheme not in ("http", "https") or not _HOST.fullmatch(parts.netloc):
+        raise InvalidInput(
+            f"The public address {public_url!r} is malformed.",
+            hint="Give scheme and host, such as https://hub.example.org.",
+        )
+    return parts.scheme, parts.netloc.lower()
+
+
+def _origin(scheme: str, host: str) -> str:
+    """Spell an origin as browsers do: without the scheme's default port."""
+    default = ":443" if scheme == "https" else ":80"
+    return f"{scheme}://{host.removesuffix(default)}"
+
+
+def _headers_too_large(scope: Scope) -> bool:
+    # httptools has no bound of its own on the headers' total.
+    headers = scope["headers"]
+    if len(headers) > _MAX_HEADERS:
+        return True
+    return sum(len(name) + len(value) for name, value in headers) > _MAX_HEADER_BYTES
+
+
+async def _refuse(scope: Scope, send: Send, status: int, text: str) -> None:
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1008, "reason": text})
+        return
+    body = text.encode()
+    headers = [
+        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"content-length", str(len(body)).encode()),
+        (b"connection", b"close"),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _log_access(scope: Scope, context: RequestContext, status: int, seconds: float) -> None:
+    if not _access.isEnabledFor(logging.INFO):
+        return
+    # The query stays out: it may carry a marimo session id or a sign-in code. The formatter
+    # masks too; doing it here keeps a capability out of every other handler as well.
+    path = _CAPABILITY.sub("/s/***", context.raw_path.decode("latin-1"), count=1)
+    _access.info(
+        "%s %s %s %d ms from %s",
+        scope.get("method", "WS"),
+        context.prefix + path,
+        status or "-",
+        round(seconds * 1000),
+        context.client or "unix",
+    )

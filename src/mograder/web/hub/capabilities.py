@@ -1,0 +1,181 @@
+"""Capabilities: the unguessable names under which session pages load everything they need.
+
+A session's page runs in an opaque origin, so it has no cookie; its authority is the path
+``/s/<capability>/`` (security.md, "The session's page is enemy territory"). There is one per
+viewer, login and session. Resolving is a look into memory, since every request of a page does
+it; the database holds only SHA-256 hashes, so that pages survive a restart of the hub and a
+stolen database opens nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from mograder.auth.identity import Identity
+from mograder.auth.roles import Role
+from mograder.core.clock import Clock
+from mograder.store.tables import CapabilityRow
+
+_RANDOM_BYTES = 24  # 192 bits; 32 url-safe characters
+_LONGEST = 64
+
+
+class CapabilityStore(Protocol):
+    """The part of the hub's state that keeps capabilities over a restart."""
+
+    def add_capability(self, row: CapabilityRow) -> None: ...
+
+    def remove_capabilities(
+        self, *, session_id: str | None = None, login_id: str | None = None
+    ) -> object: ...
+
+    def capabilities(self) -> Iterable[CapabilityRow]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Capability:
+    """What a capability stands for: this viewer, by this login, in this session."""
+
+    hash: str
+    session_id: str
+    username: str
+    role: Role
+    login_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Viewer:
+    session_id: str
+    username: str
+    login_id: str
+
+
+class Capabilities:
+    """Issues, resolves and revokes capabilities; may be called from any thread.
+
+    Mutable state: ``_by_hash`` (the truth in memory), ``_issued`` (the plain text, known only
+    to the process that issued it), ``_watchers`` (who closes what when one is revoked).
+    """
+
+    def __init__(self, state: CapabilityStore, clock: Clock) -> None:
+        self._state = state
+        self._clock = clock
+        self._lock = threading.Lock()  # memory only: the event loop takes it too
+        self._issuing = threading.Lock()  # held over a write to the database
+        self._by_hash: dict[str, Capability] = {}
+        self._issued: dict[_Viewer, str] = {}
+        self._watchers: defaultdict[str, dict[object, Callable[[], None]]] = defaultdict(dict)
+
+    def load(self) -> None:
+        """Read what an earlier hub issued, so that open pages go on working (at start)."""
+        rows = {row.cap_hash: _capability(row) for row in self._state.capabilities()}
+        with self._lock:
+            self._by_hash.update(rows)
+
+    def known(self, session_id: str, identity: Identity) -> str | None:
+        """Return the viewer's capability if this process has issued it; no I/O."""
+        return self._issued.get(_Viewer(session_id, identity.username, identity.login_id))
+
+    def issue(self, session_id: str, identity: Identity) -> str:
+        """Return the viewer's capability for a session, a new one the first time (writes)."""
+        viewer = _Viewer(session_id, identity.username, identity.login_id)
+        with self._issuing:
+            if viewer in self._issued:
+                return self._issued[viewer]
+            cap = secrets.token_urlsafe(_RANDOM_BYTES)
+            row = CapabilityRow(
+                cap_hash=_hash(cap),
+                session_id=session_id,
+                username=identity.username,
+                role=identity.role,
+                login_id=identity.login_id,
+                created=self._clock.now(),
+            )
+            # Stored before it is handed out: a page that holds it must survive a restart.
+            self._state.add_capability(row)
+            with self._lock:
+                self._by_hash[row.cap_hash] = _capability(row)
+                self._issued[viewer] = cap
+            return cap
+
+    def resolve(self, cap: str) -> Capability | None:
+        """Tell what a capability stands for, from memory only; None if it was never or is gone."""
+        if len(cap) > _LONGEST:
+            return None
+        # Looking up the hash, not the text, leaves nothing for a timing attack to learn.
+        return self._by_hash.get(_hash(cap))
+
+    def revoke_session(self, session_id: str) -> None:
+        """End every capability of a session that stopped, and what is open under it."""
+        self._drop(lambda capability: capability.session_id == session_id)
+        self._state.remove_capabilities(session_id=session_id)
+
+    def revoke_login(self, login_id: str) -> None:
+        """End every capability of a login that signed out, and what is open under it."""
+        if not login_id:
+            return
+        self._drop(lambda capability: capability.login_id == login_id)
+        self._state.remove_capabilities(login_id=login_id)
+
+    def on_revoke(self, capability: Capability, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call back, on the running event loop, when the capability ends; returns the undoing.
+
+        A capability that ended between its resolution and this call is told at once.
+        """
+        loop = asyncio.get_running_loop()
+        key = object()
+
+        def on_loop() -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(callback)
+
+        with self._lock:
+            if capability.hash in self._by_hash:
+                self._watchers[capability.hash][key] = on_loop
+                return lambda: self._forget(capability.hash, key)
+        on_loop()
+        return _nothing
+
+    def _forget(self, cap_hash: str, key: object) -> None:
+        with self._lock:
+            watchers = self._watchers.get(cap_hash)
+            if watchers is None:
+                return
+            watchers.pop(key, None)
+            if not watchers:
+                del self._watchers[cap_hash]
+
+    def _drop(self, ends: Callable[[Capability], bool]) -> None:
+        with self._lock:
+            gone = {cap_hash for cap_hash, each in self._by_hash.items() if ends(each)}
+            for cap_hash in gone:
+                del self._by_hash[cap_hash]
+            for viewer, cap in list(self._issued.items()):
+                if _hash(cap) in gone:
+                    del self._issued[viewer]
+            told = [
+                callback
+                for cap_hash in gone
+                for callback in self._watchers.pop(cap_hash, {}).values()
+            ]
+        for callback in told:
+            callback()
+
+
+def _capability(row: CapabilityRow) -> Capability:
+    return Capability(row.cap_hash, row.session_id, row.username, row.role, row.login_id)
+
+
+def _hash(cap: str) -> str:
+    return hashlib.sha256(cap.encode("utf-8", "replace")).hexdigest()
+
+
+def _nothing() -> None:
+    return None

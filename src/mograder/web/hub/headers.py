@@ -1,0 +1,167 @@
+"""Which headers cross the border between browsers and student code, in either direction.
+
+Towards the session: an allow-list, so that no credential of the hub's can slip through. Towards
+the browser: everything but what would act on the hub's origin, on a front, or on the connection
+(security.md, "The session's server is enemy territory too").
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from multidict import CIMultiDict
+
+RawHeaders = Sequence[tuple[bytes, bytes]]
+Header = tuple[bytes, bytes]
+HeaderList = list[Header]
+
+UPSTREAM_HOST = "session.invalid"
+"""The Host that every session's server sees; marimo builds redirects from it."""
+
+SANDBOX_POLICY = (
+    b"sandbox allow-scripts allow-forms allow-modals allow-popups "
+    b"allow-popups-to-escape-sandbox allow-downloads"
+)
+"""The opaque origin; never with ``allow-same-origin`` (security.md)."""
+
+_TO_SESSION = frozenset(
+    b"""accept accept-encoding accept-language cache-control content-encoding content-language
+    content-type if-match if-modified-since if-none-match if-range if-unmodified-since
+    last-event-id marimo-lsp-token marimo-server-token marimo-session-id
+    marimo-stable-session-id pragma range user-agent""".split()
+)
+_CONDITIONAL = frozenset(
+    b"""accept-encoding if-match if-modified-since if-none-match if-range if-unmodified-since
+    range""".split()
+)
+_FROM_SESSION_NEVER = frozenset(
+    # What security.md lists.
+    b"""set-cookie clear-site-data service-worker-allowed strict-transport-security x-sendfile
+    refresh alt-svc report-to nel content-security-policy """
+    # Kin of those: they set state for the origin, ask for a password in the hub's name, report
+    # to others, or contradict what the hub sets.
+    b"""content-security-policy-report-only reporting-endpoints set-cookie2 set-login
+    public-key-pins expect-ct www-authenticate authentication-info use-as-dictionary
+    origin-agent-cluster document-policy document-isolation-policy permissions-policy
+    feature-policy speculation-rules accept-ch critical-ch delegate-ch link service-worker
+    observe-browsing-topics activate-storage-access x-content-type-options x-frame-options
+    x-xss-protection x-permitted-cross-domain-policies referrer-policy x-lighttpd-send-file
+    x-reproxy-url x-request-id x-dns-prefetch-control content-location """
+    # Hop-by-hop, and what the hub itself writes.
+    b"""connection keep-alive proxy-authenticate proxy-authentication-info proxy-connection te
+    trailer transfer-encoding upgrade date server via location content-length""".split()
+)
+_FROM_SESSION_NEVER_PREFIXES = (
+    b"access-control-",
+    b"attribution-reporting-",
+    b"cross-origin-",
+    b"x-accel-",
+    b"x-mograder-",
+    b"x-remote-",
+    b"x-sendfile-",
+    b"sec-",
+)
+_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+def header(headers: RawHeaders, name: bytes) -> str:
+    """Return a header's first value as text, or ""."""
+    for each, value in headers:
+        if each == name:
+            return value.decode("latin-1")
+    return ""
+
+
+def upstream_headers(headers: RawHeaders, *, whole: bool) -> CIMultiDict[str]:
+    """Return what a session's server may see of a request's headers.
+
+    ``whole`` asks for the complete, unencoded body, since the hub is going to write into it.
+    """
+    passed: CIMultiDict[str] = CIMultiDict(Host=UPSTREAM_HOST)
+    for name, value in headers:
+        if name not in _TO_SESSION or (whole and name in _CONDITIONAL):
+            continue
+        try:
+            passed.add(name.decode("ascii"), value.decode("utf-8"))
+        except UnicodeDecodeError:
+            continue  # not text: no header that marimo reads has such a value
+    if whole:
+        passed["Accept-Encoding"] = "identity"
+    return passed
+
+
+def response_headers(headers: RawHeaders) -> HeaderList:
+    """Return what a browser may see of a session's headers; length and location come apart."""
+    hop = _named_by_connection(headers)
+    return [
+        (lower, value)
+        for lower, value in ((name.lower(), value) for name, value in headers)
+        if lower not in _FROM_SESSION_NEVER
+        and lower not in hop
+        and not lower.startswith(_FROM_SESSION_NEVER_PREFIXES)
+        and _NAME.fullmatch(lower)
+        and not _BAD_VALUE.search(value)
+    ]
+
+
+def content_length(headers: RawHeaders, status: int) -> int | None:
+    """Return the announced length if it can be passed on: one number, on a body that exists."""
+    if status in (204, 304):
+        return None
+    names = [name.lower() for name, _ in headers]
+    if names.count(b"content-length") != 1 or b"transfer-encoding" in names:
+        return None
+    values = {value for name, value in headers if name.lower() == b"content-length"}
+    value = values.pop()
+    return int(value) if value.isdigit() and len(value) < 19 else None
+
+
+def session_headers(*, sandbox: bool, shared: bool) -> HeaderList:
+    """Return what every response from a session carries, errors included.
+
+    ``sandbox`` makes the origin opaque; ``shared`` is for capability paths, whose pages are of
+    another origin by that and must read the answers. Never with credentials.
+    """
+    headers = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]
+    if sandbox:
+        headers.append((b"content-security-policy", SANDBOX_POLICY))
+    if shared:
+        headers.append((b"access-control-allow-origin", b"*"))
+        headers.append((b"access-control-expose-headers", b"*"))
+    return headers
+
+
+def public_location(location: str, base_url: str, public_base: str) -> str | None:
+    """Translate an upstream redirect to the hub's path, or None when it leads elsewhere.
+
+    marimo builds absolute ones from Host (``/b`` → 307); the host never reaches the browser.
+    """
+    if _BAD_VALUE.search(location.encode("utf-8", "replace")) or "\\" in location:
+        return None
+    try:
+        parts = urlsplit(location)
+    except ValueError:
+        return None
+    if parts.netloc not in ("", UPSTREAM_HOST) or parts.scheme not in ("", "http", "https"):
+        return None
+    path = parts.path
+    if path.startswith("/"):
+        if path != base_url and not path.startswith(base_url + "/"):
+            return None
+        path = public_base + path.removeprefix(base_url)
+    elif parts.netloc or parts.scheme:
+        return None
+    query = f"?{parts.query}" if parts.query else ""
+    fragment = f"#{parts.fragment}" if parts.fragment else ""
+    return f"{path}{query}{fragment}"
+
+
+def _named_by_connection(headers: RawHeaders) -> frozenset[bytes]:
+    named: set[bytes] = set()
+    for name, value in headers:
+        if name.lower() == b"connection":
+            named.update(token.strip().lower() for token in value.split(b","))
+    return frozenset(named)

@@ -1,0 +1,376 @@
+"""The way to every session: who may pass, and as whom; then HTTP or WebSocket is relayed.
+
+A bare ASGI app, since it is the hub's hot path. ``/edit/user/…`` and ``/run/user/…`` are decided
+by the login, ``/s/<capability>/…`` by the capability alone (security.md, "The session's page is
+enemy territory in the browser"; compat.md 2.3).
+"""
+
+from __future__ import annotations
+
+from asyncio import to_thread
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import Generic, Protocol, TypeVar
+from urllib.parse import quote
+
+from starlette.types import Receive, Scope, Send
+
+from mograder.auth.identity import Identity, Method, Revocations
+from mograder.auth.origin import browser_marks, same_origin
+from mograder.auth.roles import Role
+from mograder.core.errors import MograderError
+from mograder.core.log import get_logger
+from mograder.core.settings import LoadedSettings
+from mograder.sessions.live import SessionKey
+from mograder.web.context import RequestContext, context_of
+from mograder.web.hub.capabilities import Capabilities, Capability
+from mograder.web.hub.headers import Header, HeaderList, header, session_headers
+from mograder.web.hub.proxy_http import METHODS, Exchange, Limits, relay_http, send_text
+from mograder.web.hub.proxy_websocket import Attendance, refuse_websocket, relay_websocket
+from mograder.web.hub.session_answer import Visit
+from mograder.web.hub.session_paths import (
+    CapabilityPath,
+    ProbePath,
+    SessionPath,
+    UserPath,
+    parse_session_path,
+)
+from mograder.web.hub.upstream import Session, Upstreams
+from mograder.web.identity import (
+    RESTRICTED_PAGE,
+    IdentityServices,
+    identify,
+    login_headers,
+    restricted,
+)
+from mograder.web.problems import HUB_STATUS, status_of
+
+S = TypeVar("S", bound=Session)
+_log = get_logger("mograder.web.hub.proxy")
+
+
+class Pool(Protocol[S]):
+    """The part of the session pool that the hot path uses; it answers from memory."""
+
+    def find(self, key: SessionKey) -> S | None: ...
+
+    def by_id(self, session_id: str) -> S | None: ...
+
+    def touch(self, session: S) -> None: ...
+
+    def connected(self, session: S) -> AbstractContextManager[object]: ...
+
+
+class ProxyServices(IdentityServices, Protocol[S]):
+    """The part of the hub's services that the proxy uses."""
+
+    @property
+    def loaded(self) -> LoadedSettings: ...
+
+    @property
+    def revocations(self) -> Revocations: ...
+
+    @property
+    def pool(self) -> Pool[S]: ...
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+
+class _Refusal(Exception):
+    """An answer of the proxy's own, decided before any session's server is asked."""
+
+    def __init__(self, status: int, text: str = "", headers: Sequence[Header] = ()) -> None:
+        super().__init__(status, text)
+        self.status = status
+        self.text = text
+        self.headers = headers
+
+
+class SessionProxy(Generic[S]):
+    """The ASGI app for session paths, HTTP and WebSocket.
+
+    ``answer_seconds`` bounds how long a session's server may take until its headers are there
+    (compat.md 2.3: 60). Mutable state: ``_upstreams``, the clients of live sessions.
+    """
+
+    def __init__(self, services: ProxyServices[S], *, answer_seconds: float = 60.0) -> None:
+        settings = services.loaded.settings
+        self._services = services
+        self._pool = services.pool
+        self._sandbox = settings.hub.session_isolation == "sandbox"
+        self._limits = Limits(settings.limits.request_mb * 2**20, answer_seconds)
+        self._upstreams = Upstreams()
+
+    async def aclose(self) -> None:
+        """Close the connections to all sessions (at shutdown)."""
+        await self._upstreams.aclose()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = Exchange(scope, receive, send)
+        context = context_of(scope)
+        try:
+            path = parse_session_path(context.raw_path)
+        except MograderError as error:
+            await self._answer(exchange, _Refusal(400, error.message), shared=False)
+            return
+        if isinstance(path, UserPath):
+            await self._by_login(path, exchange, context)
+        else:
+            await self._by_capability(path, exchange, context)
+
+    # ---- by login: /edit/user/<u>/<a>/… and /run/user/<u>/<l>/… ----
+
+    async def _by_login(self, path: UserPath, exchange: Exchange, context: RequestContext) -> None:
+        scope = exchange.scope
+        cookies: HeaderList = []
+        try:
+            if path.rest is None:
+                raise _to_slash(scope, context)
+            identity = identify(scope, self._services)
+            cookies = login_headers(identity, context, self._services.secret)
+            viewer = self._admit(path, identity, scope, context)
+            session = self._session(path, viewer, scope, context)
+            visit = self._visit_by_login(path, viewer, session, scope)
+        except _Refusal as refusal:
+            await self._answer(exchange, refusal, shared=False, cookies=cookies)
+        except MograderError as error:
+            status = status_of(error, HUB_STATUS)
+            await self._answer(exchange, _Refusal(status, str(error)), shared=False)
+        else:
+            await self._relay(visit, session, exchange)
+
+    def _admit(
+        self, path: UserPath, identity: Identity | None, scope: Scope, context: RequestContext
+    ) -> Identity:
+        """Decide who may ask for this session at all, and whether a browser may so."""
+        if identity is None:
+            raise self._nobody(scope, context)
+        if restricted(identity, self._services):
+            raise _Refusal(403, RESTRICTED_PAGE.decode(), [_HTML])
+        owner = identity.username == path.user
+        if not owner and identity.role is not Role.INSTRUCTOR:
+            _log.warning("%s was refused the session of %s", identity.username, path.user)
+            raise _Refusal(403, "403 Forbidden")
+        if identity.method is not Method.BEARER:
+            self._check_browser(scope, context)
+            if not owner and not self._sandbox:
+                raise _Refusal(403, _ONLY_OWNERS)
+        return identity
+
+    def _nobody(self, scope: Scope, context: RequestContext) -> _Refusal:
+        if not _navigates(scope):
+            return _Refusal(403, "403 Forbidden")
+        target = quote(_here(scope, context), safe="/")
+        return _see_other(f"{context.prefix}/login?next={target}")
+
+    def _check_browser(self, scope: Scope, context: RequestContext) -> None:
+        """A browser gets the document here and nothing else, whoever is signed in.
+
+        A page in an opaque origin would otherwise act by the cookie that came along (tried:
+        frames, forms and fetches of a hostile notebook).
+        """
+        headers = scope["headers"]
+        if not browser_marks(headers):
+            return
+        if not self._sandbox and same_origin(headers, context.own_origins):
+            return
+        if scope["type"] == "http" and scope["method"] in ("GET", "HEAD"):
+            destinations = {value for name, value in headers if name == b"sec-fetch-dest"}
+            if destinations == {b"document"}:
+                return
+        raise _Refusal(403, "Open this address in a tab of its own.")
+
+    def _session(
+        self, path: UserPath, viewer: Identity, scope: Scope, context: RequestContext
+    ) -> S:
+        session = self._pool.find(SessionKey(path.user, path.item, path.mode))
+        if session is not None:
+            return session
+        if viewer.username == path.user and _navigates(scope):
+            raise _see_other(context.prefix + path.spinner)
+        noun = "session" if path.mode == "edit" else "lecture session"
+        raise _Refusal(404, f"No active {noun}")
+
+    def _visit_by_login(self, path: UserPath, viewer: Identity, session: S, scope: Scope) -> Visit:
+        context = context_of(scope)
+        base = context.prefix + session.base_url
+        based = self._sandbox and viewer.method is not Method.BEARER
+        return Visit(
+            session=session,
+            rest=path.rest or "",
+            query=_query(scope),
+            public_base=base,
+            edit_base=base,
+            page_base=partial(self._page_base, session, viewer, context) if based else None,
+            by_capability=False,
+            sandbox=self._sandbox,
+            destination=header(scope["headers"], b"sec-fetch-dest"),
+            cookies=login_headers(viewer, context, self._services.secret),
+            on_revoke=_never,
+        )
+
+    async def _page_base(self, session: S, viewer: Identity, context: RequestContext) -> str:
+        # Only now that a page is there: a client that brings a trusted header and no cookie is
+        # a new login at each of its requests.
+        capabilities = self._services.capabilities
+        cap = capabilities.known(session.id, viewer)
+        if cap is None:
+            cap = await to_thread(capabilities.issue, session.id, viewer)
+        return f"{context.prefix}/s/{cap}"
+
+    # ---- by capability: /s/<capability>/… ----
+
+    async def _by_capability(
+        self, path: SessionPath | None, exchange: Exchange, context: RequestContext
+    ) -> None:
+        scope = exchange.scope
+        try:
+            if scope["type"] == "http" and scope["method"] == "OPTIONS":
+                raise _preflight()
+            if isinstance(path, ProbePath):
+                raise _Refusal(204)
+            capability = self._resolve(path)
+            session = self._pool.by_id(capability.session_id) if capability else None
+            if not isinstance(path, CapabilityPath) or capability is None or session is None:
+                raise _Refusal(404, "This session has ended.", ((b"x-mograder-session", b"gone"),))
+            visit = self._visit_by_capability(path, capability, session, scope)
+            _check_page(visit, scope, context)
+        except _Refusal as refusal:
+            await self._answer(exchange, refusal, shared=True)
+        else:
+            await self._relay(visit, session, exchange)
+
+    def _resolve(self, path: SessionPath | None) -> Capability | None:
+        # Without the sandbox, a page under /s/ would be active content of the hub's own origin.
+        if not isinstance(path, CapabilityPath) or not self._sandbox:
+            return None
+        capability = self._services.capabilities.resolve(path.cap)
+        if capability and self._services.revocations.login_revoked(capability.login_id):
+            return None
+        return capability
+
+    def _visit_by_capability(
+        self, path: CapabilityPath, capability: Capability, session: S, scope: Scope
+    ) -> Visit:
+        prefix = context_of(scope).prefix
+        capabilities = self._services.capabilities
+
+        def on_revoke(cut: Callable[[], None]) -> Callable[[], None]:
+            return capabilities.on_revoke(capability, cut)
+
+        return Visit(
+            session=session,
+            rest=path.rest,
+            query=_query(scope),
+            public_base=f"{prefix}/s/{path.cap}",
+            edit_base=prefix + session.base_url,
+            page_base=None,
+            by_capability=True,
+            sandbox=True,
+            destination=header(scope["headers"], b"sec-fetch-dest"),
+            cookies=[],
+            on_revoke=on_revoke,
+        )
+
+    # ---- both ----
+
+    async def _relay(self, visit: Visit, session: S, exchange: Exchange) -> None:
+        upstream = self._upstreams.of(session)
+        if exchange.scope["type"] == "websocket":
+            attendance = Attendance(
+                lambda: self._pool.touch(session), lambda: self._pool.connected(session)
+            )
+            await relay_websocket(visit, exchange, upstream, self._limits, attendance)
+            return
+        if exchange.scope["method"] not in METHODS:
+            refusal = _Refusal(405, "Method not allowed")
+            await self._answer(exchange, refusal, shared=visit.by_capability)
+            return
+        self._pool.touch(session)
+        await relay_http(visit, exchange, upstream, self._limits)
+
+    async def _answer(
+        self,
+        exchange: Exchange,
+        refusal: _Refusal,
+        *,
+        shared: bool,
+        cookies: HeaderList | None = None,
+    ) -> None:
+        if exchange.scope["type"] == "websocket":
+            status = 403 if refusal.status < 500 else refusal.status
+            await refuse_websocket(exchange, status, refusal.text)
+            return
+        headers = session_headers(sandbox=self._sandbox, shared=shared)
+        whole = [*headers, *refusal.headers, *(cookies or ())]
+        await send_text(exchange.send, refusal.status, refusal.text, whole)
+
+
+_HTML = (b"content-type", b"text/html; charset=utf-8")
+_ONLY_OWNERS = (
+    "This hub runs session pages on its own origin ([hub] session_isolation = "
+    '"same-origin"), so only their owners may open them. Set it to "sandbox".'
+)
+
+
+def _check_page(visit: Visit, scope: Scope, context: RequestContext) -> None:
+    """Keep tabs and other sites' sockets away from a capability path."""
+    if scope["type"] == "websocket":
+        origins = {value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"}
+        if not origins <= {"null", *context.own_origins}:
+            raise _Refusal(403, "403 Forbidden")
+        return
+    if not visit.as_document:
+        return
+    path = visit.rest.lower()
+    if scope["method"] == "GET" and (path.startswith("@file/") or path.endswith(".pdf")):
+        return  # decided by what the server answers
+    raise _see_other(visit.document_url)
+
+
+def _navigates(scope: Scope) -> bool:
+    """Tell whether a browser's tab is asking, so that a redirect helps more than a status."""
+    if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD"):
+        return False
+    headers = scope["headers"]
+    if browser_marks(headers):
+        return header(headers, b"sec-fetch-dest") == "document"
+    # Over plain HTTP browsers send no Sec-Fetch-* headers.
+    return "text/html" in header(headers, b"accept")
+
+
+def _to_slash(scope: Scope, context: RequestContext) -> _Refusal:
+    raw = context.raw_path.decode("latin-1")
+    location = f"{context.prefix}{raw}/{_query(scope)}"
+    return _Refusal(307, "", ((b"location", location.encode("latin-1")),))
+
+
+def _see_other(location: str) -> _Refusal:
+    return _Refusal(303, "", ((b"location", location.encode("ascii")),))
+
+
+def _preflight() -> _Refusal:
+    return _Refusal(
+        204,
+        "",
+        (
+            (b"access-control-allow-methods", ", ".join(sorted(METHODS)).encode()),
+            (b"access-control-allow-headers", b"*"),
+            (b"access-control-max-age", b"7200"),
+        ),
+    )
+
+
+def _here(scope: Scope, context: RequestContext) -> str:
+    return context.prefix + context.raw_path.decode("latin-1") + _query(scope)
+
+
+def _query(scope: Scope) -> str:
+    query = scope["query_string"].decode("latin-1")
+    return f"?{query}" if query else ""
+
+
+def _never(cut: Callable[[], None]) -> Callable[[], None]:
+    return lambda: None

@@ -1,0 +1,99 @@
+"""The addresses of session pages, parsed once from the bytes that came over the wire.
+
+``/edit/user/<u>/<a>/…`` and ``/run/user/<u>/<l>/…`` are authorised by login, ``/s/<cap>/…`` by
+capability. The decoded path is never used: what a front, the hub and marimo decode differently
+is how requests are smuggled past a check.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import quote, unquote_to_bytes
+
+from mograder.core.errors import InvalidInput
+from mograder.core.names import ItemName, Username
+from mograder.sessions.launcher import Mode
+
+_CAPABILITY = re.compile(r"[A-Za-z0-9_-]{16,64}")
+_ENCODED_SEPARATOR = re.compile(r"%(?:2f|5c|00)", re.IGNORECASE)
+_DOTS = re.compile(r"(?:\.|%2e){1,2}", re.IGNORECASE)
+_UNCLEAN = re.compile(r"[\x00-\x20\x7f\\]|[^\x00-\x7f]")
+
+
+@dataclass(frozen=True, slots=True)
+class UserPath:
+    """A session addressed by its owner, item and mode; ``rest`` None lacks the final slash."""
+
+    mode: Mode
+    user: Username
+    item: ItemName
+    rest: str | None
+
+    @property
+    def spinner(self) -> str:
+        """The page, below the prefix, that starts this session again."""
+        return f"/{self.mode}/{quote(self.item, safe='')}"
+
+
+@dataclass(frozen=True, slots=True)
+class CapabilityPath:
+    """A session addressed by a capability; ``rest`` is still percent-encoded."""
+
+    cap: str
+    rest: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProbePath:
+    """``/s/probe``: the spinner page asks whether a front lets ``/s/`` through."""
+
+
+SessionPath = UserPath | CapabilityPath | ProbePath
+
+
+def is_session_path(raw_path: bytes) -> bool:
+    """Tell the dispatcher whether a path below the prefix belongs to the session proxy."""
+    return raw_path.startswith((b"/s/", b"/edit/user/", b"/run/user/"))
+
+
+def parse_session_path(raw_path: bytes) -> SessionPath | None:
+    """Parse a raw path below the prefix; None when it is none of the proxy's.
+
+    Raises: :class:`InvalidInput` for a malformed one: encoded separators in the part that the
+    hub routes by, dot segments, control characters, names outside the grammar.
+    """
+    text = raw_path.decode("latin-1")
+    if _UNCLEAN.search(text) or any(map(_DOTS.fullmatch, text.split("/"))):
+        raise InvalidInput("This address is malformed.")
+    parts = text.split("/", 3)
+    if len(parts) >= 3 and parts[1] == "s":
+        return _capability_path(text)
+    if len(parts) == 4 and parts[1] in ("edit", "run") and parts[2] == "user":
+        return _user_path(Mode(parts[1]), parts[3])
+    return None
+
+
+def _capability_path(text: str) -> CapabilityPath | ProbePath | None:
+    cap, _, rest = text.removeprefix("/s/").partition("/")
+    if cap == "probe" and not rest:
+        return ProbePath()
+    return CapabilityPath(cap, rest) if _CAPABILITY.fullmatch(cap) else None
+
+
+def _user_path(mode: Mode, tail: str) -> UserPath | None:
+    parts = tail.split("/", 2)
+    if len(parts) < 2 or not parts[0] or not parts[1]:
+        return None
+    user = Username.parse(_decoded(parts[0]))
+    item = ItemName.parse(_decoded(parts[1]))
+    return UserPath(mode, user, item, parts[2] if len(parts) == 3 else None)
+
+
+def _decoded(segment: str) -> str:
+    if _ENCODED_SEPARATOR.search(segment):
+        raise InvalidInput("This address is malformed.")
+    try:
+        return unquote_to_bytes(segment).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidInput("This address is not valid UTF-8.") from error
