@@ -266,6 +266,9 @@ class LimitsSettings(Section):
     processes: Positive = 256
     open_files: Positive = 1024
     file_size_mb: Positive = 1024
+    """One file that a session writes."""
+    tmp_mb: Positive = 512
+    """A session's private /tmp, its home outside the workspace, and its shared memory, each."""
     upload_mb: Positive = 100
     """A whole publish or upload body."""
     upload_files: Positive = 200

@@ -8,7 +8,7 @@ import itertools
 import logging
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -54,7 +54,8 @@ class SupervisorClient:
         self._ids = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Done]] = {}
         self._listeners: dict[int, Callable[[str], None]] = {}
-        self._exits: set[asyncio.Queue[Ended | None]] = set()
+        self._on_ended: Callable[[Ended], None] = lambda _: None
+        self._on_lost: Callable[[], None] = lambda: None
         self._listening = asyncio.create_task(self._listen())
         self.hello = Done(id=0)
         self.child: subprocess.Popen[str] | None = None
@@ -85,18 +86,19 @@ class SupervisorClient:
         if self.child is not None:
             await asyncio.to_thread(self.child.wait, _ANSWER_SECONDS)
 
-    async def ended(self) -> AsyncIterator[Ended]:
-        """Every end of a session from now on; stops when the connection does."""
-        queue: asyncio.Queue[Ended | None] = asyncio.Queue()
-        self._exits.add(queue)
-        try:
-            while (news := await queue.get()) is not None:
-                yield news
-        finally:
-            self._exits.discard(queue)
+    def watch(self, on_ended: Callable[[Ended], None], on_lost: Callable[[], None]) -> None:
+        """Be told of every session's end from now on, and of the connection's own."""
+        self._on_ended = on_ended
+        self._on_lost = on_lost
+
+    @property
+    def alive(self) -> bool:
+        """Whether the supervisor is still on the line."""
+        return not self._listening.done()
 
     async def close(self) -> None:
         """Hang up; the supervisor goes on."""
+        self._on_lost = lambda: None
         self._writer.close()
         self._listening.cancel()
         await asyncio.wait({self._listening})
@@ -117,7 +119,7 @@ class SupervisorClient:
         on_line: Callable[[str], None] | None = None,
         seconds: float = _ANSWER_SECONDS,
     ) -> Done:
-        if self._listening.done():
+        if not self.alive:
             raise _BROKEN
         call = Call(id=next(self._ids), operation=operation)
         future: asyncio.Future[Done] = asyncio.get_running_loop().create_future()
@@ -145,15 +147,13 @@ class SupervisorClient:
             for future in self._waiting.values():
                 if not future.done():
                     future.set_exception(_BROKEN)
-            for queue in self._exits:
-                queue.put_nowait(None)
+            self._on_lost()
 
     def _hear(self, line: bytes) -> None:
         answer = ANSWER.validate_json(line)
         match answer:
             case Ended():
-                for queue in self._exits:
-                    queue.put_nowait(answer)
+                self._on_ended(answer)
             case Output():
                 if listener := self._listeners.get(answer.id):
                     listener(answer.line)

@@ -18,19 +18,17 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from mograder.core.errors import InvalidInput, NotFound, SandboxUnavailable
+from mograder.core.shared import Progress, Shared
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.interpreters import Interpreter, find_interpreter
 from mograder.sandbox.project import lock_project
 from mograder.sandbox.protocol import RunCommand
 from mograder.sandbox.record import RECORD, EnvironmentRecord, read_record
-
-Progress = Callable[[str], None]
 
 _BUILD_VARIABLES = {
     "NO_COLOR": "1",
@@ -65,15 +63,6 @@ class CommandRunner(Protocol):
     async def run(self, command: RunCommand, on_line: Progress) -> int: ...
 
 
-@dataclass(slots=True)
-class _Build:
-    """A build under way and all who wait for it."""
-
-    task: asyncio.Task[Environment]
-    listeners: list[Progress] = field(default_factory=list)
-    last: str = ""
-
-
 class Environments:
     """Finds, locks and builds environments; one build per request, whoever asks.
 
@@ -90,7 +79,7 @@ class Environments:
         self._marimo = marimo
         self._timeout = timeout
         self._known: dict[Script, Environment] = {}
-        self._building: dict[Script, _Build] = {}
+        self._builds: Shared[Script, Environment] = Shared()
         self._one_key: dict[str, asyncio.Lock] = {}
 
     async def prepare(self, script: Script, progress: Progress) -> Environment:
@@ -103,18 +92,7 @@ class Environments:
         known = self.ready(script)
         if known is not None:
             return known
-        build = self._building.get(script)
-        if build is None:
-            build = _Build(asyncio.create_task(self._obtain(script)))
-            self._building[script] = build
-            build.task.add_done_callback(lambda _: self._building.pop(script, None))
-        elif build.last:
-            progress(build.last)
-        build.listeners.append(progress)
-        try:
-            return await asyncio.shield(build.task)
-        finally:
-            build.listeners.remove(progress)
+        return await self._builds.get(script, lambda tell: self._obtain(script, tell), progress)
 
     def ready(self, script: Script) -> Environment | None:
         """Return the environment if it is known to be finished, without waiting."""
@@ -125,12 +103,9 @@ class Environments:
 
     async def close(self) -> None:
         """Give up the builds under way."""
-        tasks = [build.task for build in self._building.values()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._builds.close()
 
-    async def _obtain(self, script: Script) -> Environment:
+    async def _obtain(self, script: Script, tell: Progress) -> Environment:
         interpreter = await find_interpreter(script.requires_python)
         request = (
             self._root
@@ -145,7 +120,7 @@ class Environments:
         )
         environment = await asyncio.to_thread(self._recall, request)
         if environment is None:
-            environment = await self._lock_and_build(script, interpreter)
+            environment = await self._lock_and_build(script, interpreter, tell)
             await asyncio.to_thread(_write, request, environment.key)
         self._known[script] = environment
         return environment
@@ -161,9 +136,10 @@ class Environments:
         record = read_record(directory)
         return Environment(key, directory, record.python, record.marimo)
 
-    async def _lock_and_build(self, script: Script, interpreter: Interpreter) -> Environment:
+    async def _lock_and_build(
+        self, script: Script, interpreter: Interpreter, tell: Progress
+    ) -> Environment:
         workshop = self._root / f".building-{secrets.token_hex(8)}"
-        tell = self._teller(script)
         try:
             await asyncio.to_thread(self._furnish, workshop, script)
             job = _Job(self._runner, workshop, interpreter, self._timeout, tell)
@@ -184,16 +160,6 @@ class Environments:
         # uv keeps the versions of an existing lock file where they fit.
         (workshop / "lock.txt").write_text(f"marimo=={self._marimo}\n")
         shutil.copyfile(self._wheel, workshop / self._wheel.name)
-
-    def _teller(self, script: Script) -> Progress:
-        def tell(message: str) -> None:
-            build = self._building.get(script)
-            if build is not None:
-                build.last = message
-                for listener in tuple(build.listeners):
-                    listener(message)
-
-        return tell
 
     async def _build(self, job: _Job, key: str, lock: str) -> Environment:
         await job.install(self._wheel.name)

@@ -7,7 +7,7 @@ sessions.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -80,6 +80,9 @@ class Launcher(Protocol):
 
     async def running(self) -> list[Launched]: ...
 
-    def exits(self) -> AsyncIterator[Exit]:
-        """Every end of a session from now on, whoever caused it."""
+    def watch(self, on_exit: Callable[[Exit], None], on_lost: Callable[[], None]) -> None:
+        """Be told of every end of a session from now on, whoever caused it.
+
+        ``on_lost``: the launcher itself has gone, and every session with it.
+        """
         ...

@@ -1,0 +1,79 @@
+"""A hub's lasting link to its supervisor: the connection is made again when it was lost."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from mograder.core.errors import MograderError
+from mograder.core.shared import Progress
+from mograder.sandbox.client import SupervisorClient, connect, connect_or_spawn
+from mograder.sandbox.host import SupervisorConfig
+from mograder.sandbox.protocol import Ended, RunCommand, SessionInfo, StartSession
+
+_log = logging.getLogger(__name__)
+
+
+class SupervisorLink:
+    """Speaks to the supervisor of a course, whichever process that is at the moment.
+
+    A supervisor of the hub's own that crashed (its sessions died with it) is started again at
+    the next call; one that a service manager keeps is connected to again.
+    """
+
+    def __init__(self, config: SupervisorConfig) -> None:
+        self._config = config
+        self._client: SupervisorClient | None = None
+        self._connecting = asyncio.Lock()
+        self._on_ended: Callable[[Ended], None] = lambda _: None
+        self._on_lost: Callable[[], None] = lambda: None
+
+    async def open(self) -> SupervisorClient:
+        """Return a live connection. Raises: as :func:`~mograder.sandbox.client.connect`."""
+        async with self._connecting:
+            if self._client is None or not self._client.alive:
+                reach = (
+                    connect_or_spawn(self._config)
+                    if self._config.owned
+                    else connect(self._config.socket)
+                )
+                self._client = await reach
+                self._client.watch(self._on_ended, self._on_lost)
+            return self._client
+
+    def watch(self, on_ended: Callable[[Ended], None], on_lost: Callable[[], None]) -> None:
+        """Be told of sessions' ends, and when the supervisor itself has gone."""
+        self._on_ended, self._on_lost = on_ended, on_lost
+        if self._client is not None:
+            self._client.watch(on_ended, on_lost)
+
+    async def start(self, request: StartSession) -> SessionInfo:
+        """Start a session."""
+        return await (await self.open()).start(request)
+
+    async def stop(self, session_id: str) -> bool:
+        """End a session; false if there was none."""
+        return await (await self.open()).stop(session_id)
+
+    async def sessions(self) -> tuple[SessionInfo, ...]:
+        """Return the live sessions."""
+        return await (await self.open()).sessions()
+
+    async def run(self, command: RunCommand, on_line: Progress) -> int:
+        """Run a build command; returns its exit status."""
+        return await (await self.open()).run(command, on_line)
+
+    async def close(self) -> None:
+        """Hang up, and end a supervisor of the hub's own with all that it runs."""
+        client = self._client
+        if client is None:
+            return
+        self._on_lost = lambda: None
+        client.watch(lambda _: None, lambda: None)
+        if self._config.owned and client.alive:
+            try:
+                await client.shutdown()
+            except MograderError as error:
+                _log.warning("%s", error)
+        await client.close()

@@ -1,0 +1,122 @@
+"""Sandboxed or not: decided once at the hub's start, by proof, and never silently.
+
+``[security] use_bubblewrap``: unset means required wherever bubblewrap works, and a refusal to
+start where it does not; true means required; false means off, with a warning (B22,
+security.md). ``--dev`` without a working bubblewrap runs unsandboxed, on loopback only.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import shutil
+from pathlib import Path
+
+from mograder.core.errors import MograderError, SandboxUnavailable
+from mograder.core.settings import Environ, Settings
+from mograder.sandbox.host import SupervisorConfig
+from mograder.sandbox.link import SupervisorLink
+from mograder.sandbox.protocol import RunCommand
+
+_log = logging.getLogger(__name__)
+
+_PROOF_SECONDS = 20.0
+_REMEDY = (
+    "On Ubuntu 24.04 and later, AppArmor keeps bubblewrap from making user namespaces: allow it "
+    "with a profile for /usr/bin/bwrap. In a container, allow unprivileged user namespaces."
+)
+
+
+def supervisor_config(
+    settings: Settings,
+    environ: Environ,
+    *,
+    runtime: Path,
+    state: Path,
+    uv_cache: Path | None,
+    socket: Path | None,
+) -> SupervisorConfig:
+    """Return how this course's supervisor is to run.
+
+    ``socket`` is that of a supervisor kept by the service manager, or None for one of the hub's
+    own. As root, environments are built by an unprivileged uid, which could not write to root's
+    own cache and should not: the default is then a cache of the course's (B111).
+    """
+    default = state / "uv-cache" if os.geteuid() == 0 else environ.home / ".cache/uv"
+    build = dict(environ.build)
+    own_config = environ.home / ".config/uv/uv.toml"
+    if own_config.is_file():
+        build.setdefault("UV_CONFIG_FILE", str(own_config))
+    return SupervisorConfig(
+        runtime=runtime if socket is None else socket.parent,
+        uv_cache=uv_cache or default,
+        sandbox="none" if settings.security.use_bubblewrap is False else "bubblewrap",
+        uid_base=settings.security.sandbox_uid_base,
+        owned=socket is None,
+        log=state / "supervisor.log",
+        build_variables=build,
+        build_readable=tuple(sorted(set(_named_files(build)))),
+    )
+
+
+async def open_sandbox(
+    config: SupervisorConfig, use_bubblewrap: bool | None, *, dev: bool
+) -> tuple[SupervisorLink, bool]:
+    """Return a link to the supervisor, and whether what it starts is sandboxed.
+
+    Raises: :class:`SandboxUnavailable` where a sandbox is wanted and none can be made.
+    """
+    if use_bubblewrap is False:
+        _log.warning(
+            "[security] use_bubblewrap is false: student code runs without a sandbox and can "
+            "read and write whatever this user can"
+        )
+        return await _open(config), False
+    try:
+        link = await _open(config)
+    except SandboxUnavailable as error:
+        if not (dev and use_bubblewrap is None):
+            raise
+        _log.warning("--dev: student code runs without a sandbox, on loopback only: %s", error)
+        return await _open(config.model_copy(update={"sandbox": "none"})), False
+    return link, True
+
+
+async def _open(config: SupervisorConfig) -> SupervisorLink:
+    link = SupervisorLink(config)
+    client = await link.open()
+    if config.sandbox == "bubblewrap":
+        try:
+            if client.hello.sandbox != "bubblewrap":
+                raise SandboxUnavailable("The running session supervisor makes no sandboxes.")
+            await _prove(link, config)
+        except MograderError:
+            await link.close()
+            raise
+    return link
+
+
+async def _prove(link: SupervisorLink, config: SupervisorConfig) -> None:
+    """Run one sandbox: only that shows that the kernel allows it."""
+    said: list[str] = []
+    directory = config.runtime / f"proof-{secrets.token_hex(8)}"
+    directory.mkdir(mode=0o700)
+    command = RunCommand(argv=("/usr/bin/true",), directory=directory, timeout=_PROOF_SECONDS)
+    try:
+        status = await link.run(command, said.append)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+    if status != 0:
+        reason = " ".join(line for line in said if line)
+        raise SandboxUnavailable(
+            f"bubblewrap does not work here, and student code runs only in a sandbox: {reason}",
+            hint=_REMEDY,
+        )
+
+
+def _named_files(variables: dict[str, str]) -> list[Path]:
+    """Files that the variables name and that a build would not see otherwise."""
+    paths = [Path(value) for value in variables.values() if value.startswith("/")]
+    known = (Path("/usr"), Path("/etc"))
+    return [p for p in paths if p.exists() and not any(p.is_relative_to(k) for k in known)]

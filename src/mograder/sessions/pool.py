@@ -1,0 +1,325 @@
+"""Which sessions exist: start one or find it, stop, cull, adopt.
+
+The rows in the hub's database are the truth and outlive the hub; the memory here is a cache of
+them for the hot path. All mutable state is ``_live`` (sessions that answer) and ``_starts``
+(those on their way). Deciding is separate from doing: :func:`idle` and :func:`orphans` only say
+what should happen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+import aiohttp
+
+from mograder.core.clock import Clock
+from mograder.core.errors import MograderError, SandboxUnavailable, TimedOut
+from mograder.core.shared import Progress, Shared
+from mograder.sessions.launcher import Endpoint, Exit, Launched, Launcher, LaunchSpec, Mode
+from mograder.sessions.live import LiveSession, SessionKey
+from mograder.sessions.spawner import Spawner
+from mograder.store.hub_state import SessionRow, SessionState
+
+_log = logging.getLogger(__name__)
+
+_HOUSEKEEPING_SECONDS = 15.0
+
+Probe = Callable[[Endpoint, str], Awaitable[bool]]
+
+
+class SessionRows(Protocol):
+    """The rows of sessions; :class:`~mograder.store.hub_state.HubState` keeps them."""
+
+    def add_session(self, row: SessionRow) -> None: ...
+
+    def update_session(
+        self,
+        session_id: str,
+        *,
+        state: SessionState | None = None,
+        socket: str | None = None,
+        last_seen: datetime | None = None,
+    ) -> bool: ...
+
+    def remove_session(self, session_id: str) -> bool: ...
+
+    def sessions(self) -> tuple[SessionRow, ...]: ...
+
+
+class SessionPool:
+    """One session per user, item and mode. Call :meth:`open` first and :meth:`close` last."""
+
+    def __init__(
+        self,
+        *,
+        launcher: Launcher,
+        spawner: Spawner,
+        rows: SessionRows,
+        clock: Clock,
+        probe: Probe,
+        ttl: float,
+        start_timeout: float,
+    ) -> None:
+        """``ttl`` is the idle time in seconds after which a session is culled (B77)."""
+        self._launcher = launcher
+        self._spawner = spawner
+        self._rows = rows
+        self._clock = clock
+        self._probe = probe
+        self._ttl = timedelta(seconds=ttl)
+        self._start_timeout = start_timeout
+        self._live: dict[SessionKey, LiveSession] = {}
+        self._by_id: dict[str, LiveSession] = {}
+        self._starts: Shared[SessionKey, LiveSession] = Shared()
+        self._deaths: dict[str, asyncio.Future[Exit]] = {}
+        self._exits: asyncio.Queue[Exit | None] = asyncio.Queue()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def open(self) -> None:
+        """Adopt what runs from before, then watch for ends and idleness."""
+        self._launcher.watch(self._exits.put_nowait, lambda: self._exits.put_nowait(None))
+        await self._adopt()
+        for watch in (self._hear_exits(), self._keep_house()):
+            self._tasks.append(asyncio.create_task(watch))
+
+    async def close(self) -> None:
+        """Stop watching; the sessions go on in the launcher."""
+        await self._starts.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.to_thread(self._save_last_seen)
+
+    async def get_or_start(self, key: SessionKey, progress: Progress) -> LiveSession:
+        """Return the session that runs, or the one being started, or a new one (B72).
+
+        Raises: :class:`~mograder.core.errors.NotFound` when there is nothing to open,
+        :class:`TimedOut` when the server never answers, :class:`SandboxUnavailable` when it
+        dies at start, and what preparing an environment raises.
+        """
+        live = self._live.get(key)
+        if live is not None:
+            if live.version == await self._spawner.version(key):
+                self.touch(live)
+                return live
+            await self.stop(key)  # a lecture that was published again since
+        return await self._starts.get(key, lambda tell: self._start(key, tell), progress)
+
+    async def stop(self, key: SessionKey) -> bool:
+        """End a session; false if none was running."""
+        live = self._live.get(key)
+        if live is None:
+            return False
+        self._forget(live)
+        with suppress(MograderError):
+            await self._launcher.stop(live.id)
+        await asyncio.to_thread(self._rows.remove_session, live.id)
+        return True
+
+    def find(self, key: SessionKey) -> LiveSession | None:
+        """Return the session if it answers; memory only."""
+        return self._live.get(key)
+
+    def by_id(self, session_id: str) -> LiveSession | None:
+        """Return the session with this id if it answers; memory only."""
+        return self._by_id.get(session_id)
+
+    def all(self) -> list[LiveSession]:
+        """Return every session that answers."""
+        return list(self._live.values())
+
+    def touch(self, session: LiveSession) -> None:
+        """Note activity, by HTTP or by WebSocket."""
+        session.last_seen = self._clock.now()
+
+    @contextmanager
+    def connected(self, session: LiveSession) -> Iterator[None]:
+        """Count a WebSocket for as long as it is open."""
+        session.connections += 1
+        self.touch(session)
+        try:
+            yield
+        finally:
+            session.connections -= 1
+            self.touch(session)
+
+    async def _start(self, key: SessionKey, tell: Progress) -> LiveSession:
+        session_id = secrets.token_urlsafe(12)
+        tell("Preparing the software that this notebook needs")
+        spec = await self._spawner.spec(key, session_id, tell)
+        version = await self._spawner.version(key)
+        tell("Starting the notebook")
+        now = self._clock.now()
+        row = SessionRow(
+            session_id=session_id,
+            username=key.user,
+            item=key.item,
+            mode=key.mode.value,
+            state=SessionState.STARTING,
+            socket="",
+            version=version,
+            environment=spec.environment.name,
+            started_at=now,
+            last_seen=now,
+        )
+        await asyncio.to_thread(self._rows.add_session, row)
+        self._deaths[session_id] = asyncio.get_running_loop().create_future()
+        try:
+            launched = await self._launch(spec)
+        except BaseException:
+            await self._give_up(session_id)
+            raise
+        finally:
+            self._deaths.pop(session_id).cancel()
+        socket = str(launched.endpoint.socket)
+        await asyncio.to_thread(
+            self._rows.update_session, session_id, state=SessionState.RUNNING, socket=socket
+        )
+        live = LiveSession(
+            session_id, key, launched.endpoint, spec.base_url, version, now, self._clock.now()
+        )
+        self._remember(live)
+        _log.info("started %s of %s for %s", key.mode.value, key.item, key.user)
+        return live
+
+    async def _launch(self, spec: LaunchSpec) -> Launched:
+        """Start the process and wait until it answers, dies, or has had its time."""
+        launched = await self._launcher.start(spec)
+        death = self._deaths[spec.session_id]
+        probe = asyncio.ensure_future(self._probe(launched.endpoint, spec.base_url))
+        try:
+            either: tuple[asyncio.Future[Any], ...] = (death, probe)
+            await asyncio.wait(
+                either, timeout=self._start_timeout, return_when=asyncio.FIRST_COMPLETED
+            )
+            if death.done():
+                raise _died(death.result())
+            if not probe.done():
+                raise TimedOut(
+                    f"The notebook did not start within {self._start_timeout:.0f} seconds.",
+                    hint="Try again; if it happens again, tell your instructor.",
+                )
+            try:
+                healthy = probe.result()
+            except (aiohttp.ClientError, OSError):
+                healthy = False
+            if not healthy:
+                raise SandboxUnavailable(
+                    "The notebook's server gave no sensible answer.",
+                    hint="Try again; if it happens again, tell your instructor.",
+                )
+            return launched
+        finally:
+            probe.cancel()
+            await asyncio.gather(probe, return_exceptions=True)
+
+    async def _give_up(self, session_id: str) -> None:
+        with suppress(MograderError):
+            await self._launcher.stop(session_id)
+        await asyncio.to_thread(self._rows.remove_session, session_id)
+
+    async def _adopt(self) -> None:
+        """Match the rows of the hub before with what the launcher still has."""
+        rows = await asyncio.to_thread(self._rows.sessions)
+        running = {launched.session_id: launched for launched in await self._launcher.running()}
+        for row in rows:
+            launched = running.get(row.session_id)
+            if launched is not None and row.state is SessionState.RUNNING:
+                key = SessionKey(row.username, row.item, Mode(row.mode))
+                self._remember(
+                    LiveSession(
+                        row.session_id,
+                        key,
+                        launched.endpoint,
+                        f"/{key.url.rstrip('/')}",
+                        row.version,
+                        row.started_at,
+                        self._clock.now(),
+                    )
+                )
+            else:
+                await asyncio.to_thread(self._rows.remove_session, row.session_id)
+        for session_id in orphans(rows, running):
+            await self._launcher.stop(session_id)
+        if self._live:
+            _log.info("adopted %d running sessions", len(self._live))
+
+    async def _hear_exits(self) -> None:
+        while True:
+            gone = await self._exits.get()
+            if gone is not None:
+                await self._note_exit(gone)
+                continue
+            _log.error("the supervisor has gone, and all sessions with it")
+            for session_id in (*self._by_id, *self._deaths):
+                await self._note_exit(Exit(session_id, -1, ""))
+
+    async def _note_exit(self, gone: Exit) -> None:
+        death = self._deaths.get(gone.session_id)
+        if death is not None and not death.done():
+            death.set_result(gone)
+        live = self._by_id.get(gone.session_id)
+        if live is not None:
+            _log.warning(
+                "%s of %s for %s ended by itself with status %s: %s",
+                live.key.mode.value,
+                live.key.item,
+                live.key.user,
+                gone.status,
+                gone.log_tail[-500:],
+            )
+            self._forget(live)
+            await asyncio.to_thread(self._rows.remove_session, live.id)
+
+    async def _keep_house(self) -> None:
+        while True:
+            await asyncio.sleep(min(_HOUSEKEEPING_SECONDS, self._ttl.total_seconds() / 4))
+            for live in idle(self.all(), self._clock.now(), self._ttl):
+                _log.info(
+                    "culled idle %s of %s for %s", live.key.mode, live.key.item, live.key.user
+                )
+                await self.stop(live.key)
+            await asyncio.to_thread(self._save_last_seen)
+
+    def _save_last_seen(self) -> None:
+        for live in self.all():
+            self._rows.update_session(live.id, last_seen=live.last_seen)
+
+    def _remember(self, live: LiveSession) -> None:
+        self._live[live.key] = live
+        self._by_id[live.id] = live
+
+    def _forget(self, live: LiveSession) -> None:
+        if self._by_id.pop(live.id, None) is None:
+            return
+        if self._live.get(live.key) is live:
+            del self._live[live.key]
+        for callback in tuple(live.on_stop):
+            callback()
+
+
+def idle(sessions: Iterable[LiveSession], now: datetime, ttl: timedelta) -> list[LiveSession]:
+    """Return the sessions without activity for longer than ``ttl``, oldest activity first."""
+    stale = [session for session in sessions if now - session.last_seen > ttl]
+    return sorted(stale, key=lambda session: session.last_seen)
+
+
+def orphans(rows: Iterable[SessionRow], running: Iterable[str]) -> list[str]:
+    """Return the ids that run without a row of a session that answered: nobody can reach them."""
+    known = {row.session_id for row in rows if row.state is SessionState.RUNNING}
+    return [session_id for session_id in running if session_id not in known]
+
+
+def _died(gone: Exit) -> SandboxUnavailable:
+    last = next((line for line in reversed(gone.log_tail.splitlines()) if line.strip()), "")
+    said = f" It said: {last[:300]}" if last else ""
+    return SandboxUnavailable(
+        f"The notebook ended while it was starting (status {gone.status}).{said}",
+        hint="Try again; if it happens again, tell your instructor.",
+    )

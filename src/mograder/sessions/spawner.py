@@ -1,0 +1,87 @@
+"""From "alice opens A1" to all that a launcher must know."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from mograder.core.errors import NotFound
+from mograder.core.names import ItemName, Username
+from mograder.core.shared import Progress
+from mograder.notebook.pep723 import Script, read_script
+from mograder.sandbox.environments import Environment
+from mograder.sessions.launcher import LaunchSpec, Mode
+from mograder.sessions.live import SessionKey
+from mograder.store.releases import Release, Releases
+from mograder.store.workspaces import Workspaces
+
+
+class EnvironmentSource(Protocol):
+    """Prepares environments; :class:`~mograder.sandbox.environments.Environments` does."""
+
+    async def prepare(self, script: Script, progress: Progress) -> Environment: ...
+
+
+class Slots(Protocol):
+    """Numbers users; :class:`~mograder.store.hub_state.HubState` does."""
+
+    def slot_of(self, username: str) -> int: ...
+
+
+class Spawner:
+    """Gathers what a session needs; changes nothing but preparing its environment."""
+
+    def __init__(
+        self,
+        releases: Releases,
+        workspaces: Workspaces,
+        environments: EnvironmentSource,
+        slots: Slots,
+    ) -> None:
+        self._releases = releases
+        self._workspaces = workspaces
+        self._environments = environments
+        self._slots = slots
+
+    async def spec(self, key: SessionKey, session_id: str, progress: Progress) -> LaunchSpec:
+        """Return the launch for a session.
+
+        The environment is the release's, not what a student wrote into a copy's header.
+        Raises: :class:`NotFound` when there is no notebook to open, and what preparing an
+        environment raises.
+        """
+        release = await asyncio.to_thread(self._releases.get, ItemName(key.item))
+        user, item = Username(key.user), ItemName(key.item)
+        if key.mode is Mode.RUN:
+            if release is None:
+                raise NotFound("Lecture not found")
+            directory = release.directory
+        else:
+            directory = self._workspaces.directory(user, item)
+            if not await asyncio.to_thread(self._workspaces.has_copy, user, item):
+                raise NotFound("Notebook not found")
+        script = await asyncio.to_thread(_script_of, release)
+        environment = await self._environments.prepare(script, progress)
+        return LaunchSpec(
+            session_id=session_id,
+            owner=key.user,
+            item=key.item,
+            mode=key.mode,
+            directory=directory,
+            notebook=f"{key.item}.py",
+            environment=environment.directory,
+            base_url=f"/{key.url.rstrip('/')}",
+            uid_slot=await asyncio.to_thread(self._slots.slot_of, key.user),
+        )
+
+    async def version(self, key: SessionKey) -> str:
+        """Return the release's version, which a running lecture must match; "" for edits."""
+        if key.mode is Mode.EDIT:
+            return ""
+        release = await asyncio.to_thread(self._releases.get, ItemName(key.item))
+        return "" if release is None else release.version
+
+
+def _script_of(release: Release | None) -> Script:
+    """An old copy whose release is gone still opens, in the plain environment."""
+    return Script() if release is None else read_script(release.notebook.read_text("utf-8"))

@@ -1,0 +1,198 @@
+"""Running the hub: the socket, the event loop, the signals, the words on the terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import secrets
+import signal
+import socket
+import sys
+import webbrowser
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import uvicorn
+import uvloop
+
+from mograder.auth.links import LINK_LIFE, make_code
+from mograder.auth.roles import Role
+from mograder.core.errors import Conflict, InvalidInput
+from mograder.core.log import configure_logging, get_logger, register_secret
+from mograder.core.settings import LoadedSettings, read_environ
+from mograder.web.hub.app import create_app
+from mograder.web.hub.services import Services, open_services
+
+_log = get_logger(__name__)
+
+_BACKLOG = 2048
+_GRACE_SECONDS = 3
+_LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class HubOptions:
+    """How ``mograder hub`` was called; the settings already hold its options."""
+
+    loaded: LoadedSettings
+    dev: bool
+    headless: bool
+
+
+def serve_hub(options: HubOptions) -> None:
+    """Serve until SIGTERM or Ctrl-C.
+
+    Raises: :class:`InvalidInput` for a missing secret or a bad address, :class:`Conflict` for a
+    port in use, and what :func:`~mograder.web.hub.services.open_services` raises.
+    """
+    configure_logging()
+    for warning in options.loaded.warnings:
+        _log.warning("%s", warning)
+    environ = read_environ()
+    if environ.hub_secret is not None:
+        secret = environ.hub_secret.get_secret_value()
+    elif options.dev:
+        secret = secrets.token_hex(32)
+    else:
+        raise InvalidInput("MOGRADER_HUB_SECRET must be set (or use --dev for ephemeral secret)")
+    register_secret(secret)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(options, secret))
+
+
+async def _serve(options: HubOptions, secret: str) -> None:
+    loaded = options.loaded
+    hub = loaded.settings.hub
+    # The port first: a hub that cannot be reached must not touch a running one's sessions.
+    with contextlib.closing(_bind(hub.host, hub.port)) as listener:
+        async with open_services(
+            loaded, read_environ(), secret=secret, dev=options.dev
+        ) as services:
+            if options.dev and not services.sandboxed:
+                _only_loopback(listener)
+            server = _Server(_configuration(services))
+            url = _url(loaded, listener)
+            _greet(services, url)
+            if not options.headless:
+                await asyncio.to_thread(webbrowser.open, await _first_page(services, url))
+            elif options.dev:
+                sys.stdout.write(f"As an instructor: {await _first_page(services, url)}\n")
+            sys.stdout.flush()
+            with _until_signalled(server):
+                await server.serve(sockets=[listener])
+
+
+def _configuration(services: Services) -> uvicorn.Config:
+    """Forwarded headers are ours to judge (``web.context``), so uvicorn leaves them alone.
+
+    ``websockets-sansio`` passes binary frames, close codes and messages of any size; marimo
+    sends whole outputs as one message, so there is no limit but the request's own.
+    """
+    return uvicorn.Config(
+        create_app(services),
+        http="httptools",
+        ws="websockets-sansio",
+        ws_max_size=services.loaded.settings.limits.request_mb << 20,
+        ws_per_message_deflate=False,
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+    )
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: it would raise the signal again when it has served,
+
+    and the process would die before the sessions are put away.
+    """
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@contextlib.contextmanager
+def _until_signalled(server: uvicorn.Server) -> Iterator[None]:
+    """Stop gracefully at the first SIGTERM or Ctrl-C, at once at the second."""
+
+    def stop() -> None:
+        server.force_exit = server.should_exit
+        server.should_exit = True
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except socket.gaierror as error:
+        raise InvalidInput(
+            f"{host!r} is not an address of this machine.", hint="Correct [hub] host or --host."
+        ) from error
+    listener = socket.socket(family, kind, protocol)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        raise _cannot_bind(host, port, error) from error
+    listener.listen(_BACKLOG)
+    listener.setblocking(False)
+    return listener
+
+
+def _cannot_bind(host: str, port: int, error: OSError) -> Conflict | InvalidInput:
+    if error.errno == errno.EADDRINUSE:
+        return Conflict(f"Port {port} is in use on {host}.", hint="Choose another one with --port.")
+    hint = "Ports below 1024 need root." if error.errno == errno.EACCES else ""
+    return InvalidInput(f"Cannot listen on {host} port {port}: {error.strerror}.", hint=hint)
+
+
+def _only_loopback(listener: socket.socket) -> None:
+    """Without a sandbox nobody else may come in, whatever --host says."""
+    host = listener.getsockname()[0]
+    if host not in (_LOOPBACK, "::1"):
+        raise InvalidInput(
+            f"Without a sandbox, --dev serves on loopback only, not on {host}.",
+            hint="Add --host 127.0.0.1, or install bubblewrap.",
+        )
+
+
+def _url(loaded: LoadedSettings, listener: socket.socket) -> str:
+    """Where a browser on this machine finds the hub."""
+    hub = loaded.settings.hub
+    host, port = listener.getsockname()[:2]
+    shown = _LOOPBACK if host == "0.0.0.0" else "[::1]" if ":" in host else host  # noqa: S104
+    return f"{hub.public_url or f'http://{shown}:{port}'}{hub.base_url}/"
+
+
+def _greet(services: Services, url: str) -> None:
+    title = services.loaded.settings.title or services.loaded.course_dir.name
+    confined = "in a sandbox" if services.sandboxed else "WITHOUT A SANDBOX"
+    sys.stdout.write(
+        f"Hub for {title}: {url}\nStudent code runs {confined}. Press Ctrl+C to stop.\n"
+    )
+
+
+async def _first_page(services: Services, url: str) -> str:
+    """Return what to open: in development, a link that signs in as an instructor, once."""
+    if not services.dev:
+        return url
+    code = make_code()
+    expires = services.clock.now() + LINK_LIFE
+    add = services.state.add_link
+    await asyncio.to_thread(add, code.hash, "instructor", Role.INSTRUCTOR, expires)
+    return f"{url}login/link?code={code.text}"

@@ -1,0 +1,196 @@
+"""All that the hub's handlers need, made in one place and handed on as one frozen object."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from mograder.auth.identity import Authenticator, AuthPolicy, trusted_peers
+from mograder.core.clock import Clock, SystemClock
+from mograder.core.errors import Conflict, MograderError
+from mograder.core.log import get_logger
+from mograder.core.settings import Environ, LoadedSettings, runtime_dir
+from mograder.notebook.pep723 import Script, read_script
+from mograder.sandbox.environments import Environments
+from mograder.sandbox.runtime_wheel import build_runtime_wheel
+from mograder.sandbox.safety import open_sandbox, supervisor_config
+from mograder.sessions.local import LocalLauncher
+from mograder.sessions.pool import SessionPool
+from mograder.sessions.probe import answers
+from mograder.sessions.spawner import Spawner
+from mograder.store.database import database_url, open_engine, upgrade
+from mograder.store.hub_state import HubState
+from mograder.store.releases import Limits, Releases
+from mograder.store.revocations import CachedRevocations
+from mograder.store.roster import Roster
+from mograder.store.workspaces import Workspaces
+from mograder.web.hub.capabilities import Capabilities
+
+_log = get_logger(__name__)
+
+STATE = ".mograder"
+"""The program's own directory in a course: database, environments, logs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What a handler may use. ``sandboxed`` is false where sessions run without bubblewrap."""
+
+    loaded: LoadedSettings
+    clock: Clock
+    secret: str
+    authenticator: Authenticator
+    policy: AuthPolicy
+    roster: Roster
+    releases: Releases
+    workspaces: Workspaces
+    state: HubState
+    revocations: CachedRevocations
+    environments: Environments
+    pool: SessionPool
+    capabilities: Capabilities
+    sandboxed: bool
+    dev: bool
+
+
+@asynccontextmanager
+async def open_services(
+    loaded: LoadedSettings, environ: Environ, *, secret: str, dev: bool
+) -> AsyncIterator[Services]:
+    """Prepare everything, and put it away in reverse order at the end.
+
+    Raises: :class:`~mograder.core.errors.SandboxUnavailable` where student code could not be
+    confined, :class:`Conflict` when another hub runs on this course, and what the database says.
+    """
+    settings = loaded.settings
+    clock = SystemClock()
+    async with AsyncExitStack() as stack:
+        state_dir = loaded.path(STATE)
+        state_dir.mkdir(mode=0o700, exist_ok=True)
+        stack.callback(os.close, _lock(state_dir / "hub.lock"))
+        engine = open_engine(database_url(settings.database.url, loaded.course_dir))
+        stack.callback(engine.dispose)
+        await asyncio.to_thread(upgrade, engine)
+        state = HubState(engine)
+        revocations = CachedRevocations(state, clock)
+
+        config = supervisor_config(
+            settings,
+            environ,
+            runtime=runtime_dir(loaded, environ),
+            state=state_dir,
+            uv_cache=_given(loaded, settings.hub.uv_cache_dir),
+            socket=_given(loaded, settings.hub.supervisor_socket),
+        )
+        link, sandboxed = await open_sandbox(config, settings.security.use_bubblewrap, dev=dev)
+        stack.push_async_callback(link.close)
+
+        releases = Releases(
+            loaded.path(settings.hub.release_dir),
+            limits=Limits(settings.limits.upload_files, settings.limits.upload_mb),
+            clock=clock,
+        )
+        workspaces = Workspaces(loaded.path(settings.hub.notebooks_dir))
+        environments = Environments(
+            loaded.path(settings.hub.environments_dir),
+            link,
+            wheel=build_runtime_wheel(state_dir / "wheels"),
+            marimo=metadata.version("marimo"),
+            timeout=settings.limits.build_timeout,
+        )
+        stack.push_async_callback(environments.close)
+        pool = SessionPool(
+            launcher=LocalLauncher(link, settings.limits),
+            spawner=Spawner(releases, workspaces, environments, state),
+            rows=state,
+            clock=clock,
+            probe=answers,
+            ttl=settings.hub.session_ttl,
+            start_timeout=settings.limits.start_timeout,
+        )
+        await pool.open()
+        stack.push_async_callback(pool.close)
+        capabilities = Capabilities(state, clock)
+        await asyncio.to_thread(capabilities.load)
+        policy = _policy(loaded, secret, sandboxed=sandboxed, dev=dev)
+        await stack.enter_async_context(_warming(releases, environments))
+        yield Services(
+            loaded=loaded,
+            clock=clock,
+            secret=secret,
+            authenticator=Authenticator(policy, revocations, clock),
+            policy=policy,
+            roster=Roster(loaded.course_dir / "allowed_users.txt"),
+            releases=releases,
+            workspaces=workspaces,
+            state=state,
+            revocations=revocations,
+            environments=environments,
+            pool=pool,
+            capabilities=capabilities,
+            sandboxed=sandboxed,
+            dev=dev,
+        )
+
+
+def _policy(loaded: LoadedSettings, secret: str, *, sandboxed: bool, dev: bool) -> AuthPolicy:
+    hub = loaded.settings.hub
+    peers = trusted_peers(hub.trusted_proxies, sandboxed=sandboxed)
+    return AuthPolicy(
+        secret=secret,
+        trusted_header=hub.trusted_header,
+        trusted_proxies=peers.networks,
+        trust_unix_socket=peers.unix_socket,
+        dev=dev,
+        instructors=frozenset(hub.instructors),
+    )
+
+
+@asynccontextmanager
+async def _warming(releases: Releases, environments: Environments) -> AsyncIterator[None]:
+    """Prepare every published item's environment before the first student comes (B96)."""
+    task = asyncio.create_task(_warm(releases, environments))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _warm(releases: Releases, environments: Environments) -> None:
+    for release in await asyncio.to_thread(releases.all):
+        try:
+            script = await asyncio.to_thread(_script, release.notebook)
+            await environments.prepare(script, lambda _: None)
+        except (MograderError, OSError, UnicodeDecodeError) as error:
+            _log.warning("the environment of %s cannot be prepared: %s", release.name, error)
+        else:
+            _log.info("the environment of %s is ready", release.name)
+
+
+def _script(notebook: Path) -> Script:
+    return read_script(notebook.read_text("utf-8"))
+
+
+def _given(loaded: LoadedSettings, relative: str) -> Path | None:
+    return loaded.path(relative) if relative else None
+
+
+def _lock(path: Path) -> int:
+    """Two hubs on one course would fight over its sessions; the lock dies with the process."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise Conflict(
+            "Another hub is running on this course.",
+            hint="Stop it first, or serve another course directory with -C.",
+        ) from error
+    return descriptor
