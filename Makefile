@@ -1,7 +1,8 @@
 # Every habit has one verb; each installs what it needs and may be run again at any time.
 # The verbs that do more than one line live in scripts/, which also work without make.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-long test-all lint format bench docs docs-serve clean
+.PHONY: help setup demo test test-fast test-long test-all lint format bench docs docs-serve \
+	reference clean
 
 PYTHON := .venv/bin/python
 UV := .tools/uv/bin/uv
@@ -43,11 +44,16 @@ bench: ## measure against a plain marimo in the same run
 	@$(PYTHON) -m bench
 
 docs: setup ## build the docs into site/, strictly
-	@$(PYTHON) scripts/gen_cli_reference.py --check
-	@$(UV) run --frozen --group docs mkdocs build --strict
+	@$(PYTHON) -m scripts.gen_cli_reference --check
+	@$(PYTHON) -m scripts.gen_settings_reference --check
+	@NO_MKDOCS_2_WARNING=1 $(UV) run --frozen --group docs mkdocs build --strict
+
+reference: setup ## write the reference pages of commands and settings again
+	@$(PYTHON) -m scripts.gen_cli_reference
+	@$(PYTHON) -m scripts.gen_settings_reference
 
 docs-serve: setup ## show the docs while writing them
-	@$(UV) run --frozen --group docs mkdocs serve
+	@NO_MKDOCS_2_WARNING=1 $(UV) run --frozen --group docs mkdocs serve
 
 clean: ## remove what the verbs made, except .venv and .tools
 	rm -rf .demo artifacts site dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,124 @@
+"""Write ``docs/reference/settings.md`` from the settings' own types; ``--check`` only compares.
+
+Types, defaults and bounds come from the models; a key's explanation is the string below it in
+``core/settings_model.py``.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import sys
+from collections.abc import Iterator
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, SecretStr
+from pydantic.fields import FieldInfo
+
+from mograder.core import settings_model
+from mograder.core.settings_model import OUR_SECTIONS, Settings
+
+PAGE = Path(__file__).parent.parent / "docs" / "reference" / "settings.md"
+_OPENING = """\
+# Settings
+
+<!-- Written by scripts/gen_settings_reference.py (make reference); change the model, not this page. -->
+
+Settings live in `mograder.toml`, in the course's directory. Everything is optional. The course's
+directory is the one given with `-C`, else `MOGRADER_COURSE_DIR`, else the working directory.
+
+A value comes from the first of these that has one: the command's option, the environment
+variable, the file, the default. `mograder config show` tells each value and where it came from.
+
+In `[hub]`, `[security]`, `[limits]` and `[database]` an unknown key or a value of the wrong type
+is refused, with its path and the nearest key that exists. In other sections it is a warning, since
+course files of earlier versions have to open.
+"""
+_ENVIRONMENT = """\
+## Environment
+
+| variable | what |
+|---|---|
+| `MOGRADER_HUB_SECRET` | the secret that signs tokens and logins; required unless `--dev` |
+| `MOGRADER_HUB_URL` | the hub that `publish` and others talk to |
+| `MOGRADER_HUB_INSTRUCTOR_TOKEN` | the token they send |
+| `MOGRADER_COURSE_DIR` | the course, when `-C` does not say |
+| `MOGRADER_<SECTION>_<KEY>` | any setting of the sections above, such as `MOGRADER_HUB_PORT` |
+"""
+
+
+def main(arguments: list[str]) -> int:
+    """Write the page, or with ``--check`` return 1 when it is not current."""
+    page = render()
+    if "--check" not in arguments:
+        PAGE.write_text(page, "utf-8")
+        return 0
+    if PAGE.exists() and PAGE.read_text("utf-8") == page:
+        return 0
+    print(f"{PAGE.name} is out of date: run make reference", file=sys.stderr)
+    return 1
+
+
+def render() -> str:
+    """Return the page: the top-level keys, our own sections, then the others."""
+    notes = _notes()
+    sections = [name for name, field in Settings.model_fields.items() if _model(field)]
+    ours = [name for name in sections if name in OUR_SECTIONS]
+    others = [name for name in sections if name not in OUR_SECTIONS]
+    plain = {n: f for n, f in Settings.model_fields.items() if not _model(f)}
+    parts = [_OPENING, "## Top level\n", *_table(plain, notes.get("Settings", {}))]
+    for name in [*ours, *others]:
+        model = _model(Settings.model_fields[name])
+        assert model is not None
+        parts += [f"## `[{name}]`\n", *_table(model.model_fields, notes[model.__name__])]
+    return "\n".join([*parts, _ENVIRONMENT])
+
+
+def _table(fields: dict[str, FieldInfo], notes: dict[str, str]) -> Iterator[str]:
+    yield "| key | default | |"
+    yield "|---|---|---|"
+    for name, field in fields.items():
+        note = notes.get(name, "").replace("|", "\\|")
+        yield f"| `{field.alias or name}` | {_default(field)} | {note} |"
+    yield ""
+
+
+def _default(field: FieldInfo) -> str:
+    value: Any = field.get_default(call_default_factory=True)
+    if value is None:
+        return "unset"
+    if isinstance(value, SecretStr):
+        value = value.get_secret_value()
+    if isinstance(value, Enum):
+        value = value.value
+    shown = dict(value) if isinstance(value, dict) else value
+    return f"`{json.dumps(shown)}`"
+
+
+def _model(field: FieldInfo) -> type[BaseModel] | None:
+    kind = field.annotation
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+
+
+def _notes() -> dict[str, dict[str, str]]:
+    """Return the strings that stand below keys, by class and key."""
+    tree = ast.parse(inspect.getsource(settings_model))
+    return {node.name: _notes_of(node) for node in tree.body if isinstance(node, ast.ClassDef)}
+
+
+def _notes_of(node: ast.ClassDef) -> dict[str, str]:
+    found = {}
+    for key, below in zip(node.body, node.body[1:], strict=False):
+        if not isinstance(key, ast.AnnAssign) or not isinstance(key.target, ast.Name):
+            continue
+        match below:
+            case ast.Expr(value=ast.Constant(value=str(text))):
+                found[key.target.id] = " ".join(text.split())
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
