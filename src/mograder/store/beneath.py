@@ -1,0 +1,337 @@
+"""Files below a directory whose contents belong to somebody hostile.
+
+A student's code owns every name in a workspace: links to the host's files, pipes that block
+whoever opens them, devices, files of ten gigabytes, names that change between two looks. So a
+path is resolved by the kernel in one step (``openat2``, or a walk that opens component by
+component), opened without blocking, looked at through its descriptor, and read up to a bound
+(security.md, "The hub treats a workspace as enemy territory"; B132).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound, TooLarge
+from mograder.store.disk import DISK, Disk, Place, explained_when_full, write_all
+from mograder.store.resolve import Resolver, best_resolver, resolve
+
+_ALLOWED_FLAGS = os.O_ACCMODE | os.O_APPEND
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
+_CHUNK = 1 << 18
+_KINDS = (
+    (stat.S_ISDIR, "a directory"),
+    (stat.S_ISLNK, "a symbolic link"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+)
+_REMEDY = "Rename or remove it in the workspace, then try again."
+
+
+@dataclass(frozen=True, slots=True)
+class FileInfo:
+    """What a regular file's inode says."""
+
+    size: int
+    modified_ns: int
+    owner: int
+    links: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewFile:
+    """How a file is made.
+
+    ``owner``: a uid, or ``None`` for whoever owns the directory it lands in, so that a hub that
+    runs as root does not leave files that the student cannot write. ``replace``: whether it may
+    take the place of another. ``durable``: whether it must survive a power cut.
+    """
+
+    mode: int = 0o644
+    owner: int | None = None
+    modified_ns: int | None = None
+    replace: bool = True
+    durable: bool = True
+
+
+_PLAIN = NewFile()
+
+
+class Beneath:
+    """The files below one trusted directory.
+
+    ``base`` itself is trusted; nothing below it is. ``staging`` is a directory of the hub's own
+    on the same file system where new files grow before they are moved in; without it the object
+    only reads.
+    """
+
+    def __init__(
+        self,
+        base: Path,
+        *,
+        staging: Path | None = None,
+        resolver: Resolver | None = None,
+        disk: Disk = DISK,
+    ) -> None:
+        self._base = base
+        self._staging = staging
+        self._resolver = resolver or best_resolver()
+        self._disk = disk
+
+    def open(self, relative: str, flags: int = os.O_RDONLY, *, owner: int | None = None) -> int:
+        """Open an existing regular file with one link, never blocking, and return its descriptor.
+
+        Raises: :class:`NotFound`, :class:`InvalidInput` (not such a file), :class:`Conflict`
+        (somebody holds a lease on it).
+        """
+        if flags & ~_ALLOWED_FLAGS:
+            raise ValueError("open_below neither creates nor truncates; use write_below")
+        fd = self._resolve(relative, flags | os.O_NONBLOCK | os.O_NOCTTY)
+        try:
+            info = _check_regular(fd, relative)
+            _check_sole(info, relative, owner)
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
+
+    def read(self, relative: str, limit: int, *, owner: int | None = None) -> bytes:
+        """Return a file's bytes, at most ``limit`` of them.
+
+        Raises: as :meth:`open`, and :class:`TooLarge`.
+        """
+        fd = self.open(relative, owner=owner)
+        try:
+            if os.fstat(fd).st_size > limit:
+                raise _too_large(relative, limit)
+            data = bytearray()
+            # Counted again: the file may grow while it is read.
+            while chunk := os.read(fd, min(_CHUNK, limit + 1 - len(data))):
+                data += chunk
+                if len(data) > limit:
+                    raise _too_large(relative, limit)
+            return bytes(data)
+        finally:
+            os.close(fd)
+
+    def stat(self, relative: str) -> FileInfo:
+        """Look at a regular file without opening it for reading.
+
+        Raises: :class:`NotFound`, :class:`InvalidInput`.
+        """
+        fd = self._resolve(relative, os.O_PATH | os.O_NOFOLLOW)
+        try:
+            info = _check_regular(fd, relative)
+        finally:
+            os.close(fd)
+        return FileInfo(info.st_size, info.st_mtime_ns, info.st_uid, info.st_nlink)
+
+    def write(self, relative: str, data: bytes, how: NewFile = _PLAIN) -> bool:
+        """Put a file there in one step; see :meth:`copy`."""
+        return self.copy(relative, io.BytesIO(data), how)
+
+    def copy(self, relative: str, source: BinaryIO, how: NewFile = _PLAIN) -> bool:
+        """Copy ``source`` to a file, complete or not at all; false if one was there already.
+
+        It grows in the staging directory, where no student can touch it, and is renamed into
+        its directory's descriptor: a link in its place is replaced, not followed.
+
+        Raises: :class:`NotFound` (no such directory), :class:`InvalidInput`.
+        """
+        parent, _, name = _checked(relative).rpartition("/")
+        directory = self._resolve(parent, _DIRECTORY)
+        try:
+            with explained_when_full(), self._staged(source, how, directory) as (staging, temp):
+                moved = self._move(Place(temp, staging), Place(name, directory), how, relative)
+            if moved and how.durable:
+                self._disk.fsync(directory)
+            return moved
+        finally:
+            os.close(directory)
+
+    def make_directory(self, relative: str, *, mode: int = 0o700, owner: int | None = None) -> None:
+        """Make a directory and those above it, unless they exist; the last may get an ``owner``.
+
+        Raises: :class:`InvalidInput` when something else has the name.
+        """
+        parts = _checked(relative).split("/")
+        for count in range(1, len(parts) + 1):
+            last = count == len(parts)
+            self._make_one(parts[:count], mode, owner if last else None)
+
+    def remove(self, relative: str) -> None:
+        """Unlink a name that is not a directory, whatever it is; nothing happens if it is gone.
+
+        Raises: :class:`InvalidInput`.
+        """
+        parent, _, name = _checked(relative).rpartition("/")
+        directory = self._resolve(parent, _DIRECTORY)
+        try:
+            with _explained(relative), contextlib.suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=directory)
+        finally:
+            os.close(directory)
+
+    def _resolve(self, relative: str, flags: int) -> int:
+        if relative:
+            _checked(relative)
+        try:
+            base = os.open(self._base, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise NotFound(f"The directory {self._base.name!r} does not exist.") from error
+        try:
+            with _explained(relative):
+                return resolve(self._resolver, base, relative or ".", flags)
+        finally:
+            os.close(base)
+
+    def _make_one(self, parts: list[str], mode: int, owner: int | None) -> None:
+        relative = "/".join(parts)
+        directory = self._resolve("/".join(parts[:-1]), _DIRECTORY)
+        try:
+            with _explained(relative), explained_when_full():
+                os.mkdir(parts[-1], mode, dir_fd=directory)
+        except FileExistsError:
+            os.close(self._resolve(relative, os.O_PATH | os.O_DIRECTORY))
+        else:
+            made = self._resolve(relative, _DIRECTORY)
+            try:
+                _give(made, directory, owner)
+            finally:
+                os.close(made)
+            self._disk.fsync(directory)
+        finally:
+            os.close(directory)
+
+    @contextlib.contextmanager
+    def _staged(self, source: BinaryIO, how: NewFile, directory: int) -> Iterator[tuple[int, str]]:
+        if self._staging is None:
+            raise ValueError("writing below a directory needs a staging directory")
+        self._staging.mkdir(mode=0o700, exist_ok=True)
+        staging = os.open(self._staging, _DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        name = secrets.token_hex(12)
+        try:
+            self._grow(staging, name, source, how, directory)
+            yield staging, name
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=staging)
+            os.close(staging)
+
+    def _grow(
+        self, staging: int, name: str, source: BinaryIO, how: NewFile, directory: int
+    ) -> None:
+        create = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(name, create, 0o600, dir_fd=staging)
+        try:
+            while chunk := source.read(_CHUNK):
+                write_all(fd, chunk)
+            os.fchmod(fd, how.mode)
+            _give(fd, directory, how.owner)
+            if how.modified_ns is not None:
+                os.utime(fd, ns=(how.modified_ns, how.modified_ns))
+            if how.durable:
+                self._disk.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def _move(self, source: Place, target: Place, how: NewFile, relative: str) -> bool:
+        with _explained(relative):
+            try:
+                if how.replace:
+                    self._disk.rename(source, target)
+                else:
+                    self._disk.place(source, target)
+            except FileExistsError:
+                return False
+        return True
+
+
+def _checked(relative: str) -> str:
+    parts = relative.split("/")
+    if "\0" in relative or any(part in ("", ".", "..") for part in parts):
+        raise InvalidInput(f"The path {relative!r} does not stay below its directory.")
+    try:
+        os.fsencode(relative)
+    except UnicodeEncodeError as error:
+        raise InvalidInput(f"The path {relative!r} cannot be a file's name.") from error
+    return relative
+
+
+def _check_regular(fd: int, relative: str) -> os.stat_result:
+    info = os.fstat(fd)
+    if not stat.S_ISREG(info.st_mode):
+        kind = next((words for test, words in _KINDS if test(info.st_mode)), "a device")
+        raise InvalidInput(f"{relative!r} is {kind}, not a file.", hint=_REMEDY)
+    return info
+
+
+def _check_sole(info: os.stat_result, relative: str, owner: int | None) -> None:
+    if info.st_nlink != 1:
+        raise InvalidInput(f"{relative!r} is a hard link, not a file of its own.", hint=_REMEDY)
+    if owner is not None and info.st_uid != owner:
+        raise InvalidInput(f"{relative!r} belongs to another account.", hint=_REMEDY)
+
+
+def _give(fd: int, directory: int, owner: int | None) -> None:
+    """Only root can give a file away; anybody else's files are their own already."""
+    if os.geteuid() != 0:
+        return
+    above = os.fstat(directory)
+    uid, gid = (above.st_uid, above.st_gid) if owner is None else (owner, owner)
+    if (uid, gid) != (0, 0):
+        os.fchown(fd, uid, gid)
+
+
+def _too_large(relative: str, limit: int) -> TooLarge:
+    return TooLarge(f"{relative!r} is larger than the {limit} bytes allowed.")
+
+
+@contextlib.contextmanager
+def _explained(relative: str) -> Iterator[None]:
+    """Say in words what a hostile name does; anything else stays what it was."""
+    try:
+        yield
+    except OSError as error:
+        explanation = _explanation(error, relative)
+        if explanation is None:
+            raise
+        raise explanation from error
+
+
+def _explanation(error: OSError, relative: str) -> MograderError | None:
+    shown = repr(relative) if relative else "the directory"
+    match error.errno:
+        case errno.ENOENT:
+            return NotFound(f"{shown} does not exist.")
+        case errno.ELOOP | errno.EXDEV:
+            return InvalidInput(
+                f"{shown} leads through a link or another file system.", hint=_REMEDY
+            )
+        case errno.ENOTDIR:
+            return InvalidInput(f"A part of {shown} is a link or a file.", hint=_REMEDY)
+        case errno.ENXIO | errno.ENODEV:
+            return InvalidInput(
+                f"{shown} is a pipe, a socket or a device, not a file.", hint=_REMEDY
+            )
+        case errno.EISDIR | errno.ENOTEMPTY:
+            return InvalidInput(f"{shown} is a directory, not a file.", hint=_REMEDY)
+        case errno.EACCES | errno.EPERM:
+            return InvalidInput(
+                f"The hub is not permitted to use {shown}.",
+                hint="Give its owner read and write permission again, then try again.",
+            )
+        case errno.ENAMETOOLONG:
+            return InvalidInput(f"The path {shown[:60]} is too long.")
+        case errno.EAGAIN | errno.ETXTBSY:
+            return Conflict(f"{shown} is held by a running program.", hint="Try again in a minute.")
+        case _:
+            return None

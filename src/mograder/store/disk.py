@@ -1,0 +1,145 @@
+"""The few system calls on which durability hangs: fsync, rename, exchange.
+
+They stand in one small object so that a test can cut the power between any two of them
+(security.md, "What nothing may lose"). Used by the other modules of ``store`` only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mograder.core.errors import Busy
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+UNSUPPORTED = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP})
+"""What a kernel or a file system answers that lacks a flag of ``renameat2``."""
+
+_AT_FDCWD = -100
+_RENAME_NOREPLACE = 1
+_RENAME_EXCHANGE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A name in an opened directory, or (without one) a path."""
+
+    name: str
+    directory: int | None = None
+
+    @classmethod
+    def of(cls, path: Path) -> Place:
+        """The place that a path names."""
+        return cls(str(path))
+
+
+class Disk:
+    """The machine's own disk; tests give one that fails at a chosen call."""
+
+    def fsync(self, fd: int) -> None:
+        """Return when what was written through ``fd`` survives a power cut."""
+        os.fsync(fd)
+
+    def rename(self, source: Place, target: Place) -> None:
+        """Move ``source`` over ``target``, atomically."""
+        os.rename(
+            source.name, target.name, src_dir_fd=source.directory, dst_dir_fd=target.directory
+        )
+
+    def place(self, source: Place, target: Place) -> None:
+        """Move ``source`` to ``target`` only if nothing is there.
+
+        Without ``RENAME_NOREPLACE`` a file is linked and then unlinked, and a directory renamed,
+        which replaces an empty directory at most.
+
+        Raises: ``FileExistsError``.
+        """
+        try:
+            _renameat2(source, target, _RENAME_NOREPLACE)
+        except OSError as error:
+            if error.errno not in UNSUPPORTED:
+                raise
+            self._place_by_link(source, target)
+
+    def exchange(self, one: Place, other: Place) -> None:
+        """Swap two existing names in one step.
+
+        Raises: ``FileNotFoundError`` when one is missing; ``OSError`` with an errno of
+        ``UNSUPPORTED`` where the file system cannot.
+        """
+        _renameat2(one, other, _RENAME_EXCHANGE)
+
+    def _place_by_link(self, source: Place, target: Place) -> None:
+        info = os.stat(source.name, dir_fd=source.directory, follow_symlinks=False)
+        if stat.S_ISDIR(info.st_mode):
+            try:
+                self.rename(source, target)
+            except OSError as error:
+                if error.errno in (errno.ENOTEMPTY, errno.ENOTDIR):
+                    raise FileExistsError(errno.EEXIST, "already there", target.name) from error
+                raise
+            return
+        os.link(
+            source.name,
+            target.name,
+            src_dir_fd=source.directory,
+            dst_dir_fd=target.directory,
+            follow_symlinks=False,
+        )
+        os.unlink(source.name, dir_fd=source.directory)
+
+
+DISK = Disk()
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write every byte, however the kernel splits it."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+@contextlib.contextmanager
+def explained_when_full() -> Iterator[None]:
+    """Turn "no space left" and "read-only" into words, since both are the operator's to mend.
+
+    Raises: :class:`~mograder.core.errors.Busy`.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise Busy(
+                "The hub's disk is full, so nothing was changed.",
+                hint="Free some space in the course directory, then try again.",
+                retry_after=60,
+            ) from error
+        if error.errno == errno.EROFS:
+            raise Busy(
+                "The hub's disk is read-only, so nothing was changed.",
+                hint="Mount the course directory writable, then try again.",
+                retry_after=60,
+            ) from error
+        raise
+
+
+def _renameat2(source: Place, target: Place, flags: int) -> None:
+    call = getattr(LIBC, "renameat2", None)
+    if call is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    done = call(
+        _AT_FDCWD if source.directory is None else source.directory,
+        os.fsencode(source.name),
+        _AT_FDCWD if target.directory is None else target.directory,
+        os.fsencode(target.name),
+        ctypes.c_uint(flags),
+    )
+    if done != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), source.name, None, target.name)

@@ -1,0 +1,243 @@
+"""Writing that a crash cannot halve, removing that cannot be led astray, opening below a base.
+
+For every room that touches a disk; ``store.beneath`` holds what is needed where the names
+belong to a student, and its four common verbs are offered here as functions.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from mograder.core.errors import Conflict
+from mograder.store.beneath import Beneath, FileInfo, NewFile
+from mograder.store.disk import (
+    DISK,
+    UNSUPPORTED,
+    Disk,
+    Place,
+    explained_when_full,
+    write_all,
+)
+
+PARKED = ".replaced-"
+"""What :func:`exchange_or_rename` puts before the name of an old thing it could not swap."""
+
+_TRIES = 16
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def atomic_write(path: Path, data: bytes, mode: int = 0o644, *, disk: Disk = DISK) -> None:
+    """Replace a file by ``data``, so that every reader and every crash sees the old or the new.
+
+    Raises: :class:`~mograder.core.errors.Busy` when the disk is full.
+    """
+    temporary = path.with_name(f".{path.name[:80]}.{secrets.token_hex(6)}.tmp")
+    create = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with explained_when_full():
+        try:
+            fd = os.open(temporary, create, 0o600)
+            try:
+                write_all(fd, data)
+                os.fchmod(fd, mode)
+                disk.fsync(fd)
+            finally:
+                os.close(fd)
+            disk.rename(Place.of(temporary), Place.of(path))
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        fsync_directory(path.parent, disk=disk)
+
+
+def fsync_directory(path: Path, *, disk: Disk = DISK) -> None:
+    """Return when the names in a directory survive a power cut."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        disk.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def exchange_or_rename(staged: Path, target: Path, *, disk: Disk = DISK) -> Path | None:
+    """Put ``staged`` where ``target`` is, and tell where the old one went, if there was one.
+
+    With ``RENAME_EXCHANGE`` there is no moment without a target. Where the file system has none
+    (some network and FUSE ones), the old is first parked beside ``staged`` under the name
+    ``.replaced-<name>``; whoever owns the directory puts it back if a crash fell between the two
+    renames. Both must be on one file system, and what ``staged`` holds must be synced already.
+    """
+    old = _exchange_or_rename(staged, target, disk)
+    fsync_directory(target.parent, disk=disk)
+    fsync_directory(staged.parent, disk=disk)
+    return old
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a file or a tree that somebody hostile may have made; nothing happens if it is gone.
+
+    No link is followed. Directories are emptied one level at a time and their subdirectories
+    hoisted to the top, so that neither depth nor path length matters; directories without
+    permissions get them first.
+
+    Raises: :class:`Conflict` when somebody keeps adding to it.
+    """
+    try:
+        parent = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        for _ in range(_TRIES):
+            # A name that vanishes under our hands says nothing about the rest: look again.
+            with contextlib.suppress(FileNotFoundError):
+                if _unlinked(path.name, parent) or _emptied(path.name, parent):
+                    return
+            if not os.path.lexists(path):
+                return
+        raise Conflict(f"{path.name!r} is still being written to.", hint="Stop its session.")
+    finally:
+        os.close(parent)
+
+
+def open_below(base: Path, relative: str, flags: int = os.O_RDONLY) -> int:
+    """Open a regular file below ``base`` without following, blocking, creating or truncating.
+
+    Raises: :class:`~mograder.core.errors.NotFound`,
+    :class:`~mograder.core.errors.InvalidInput`.
+    """
+    return Beneath(base).open(relative, flags)
+
+
+def read_below(base: Path, relative: str, limit: int, owner: int | None = None) -> bytes:
+    """Read a regular file below ``base``, at most ``limit`` bytes, owned by ``owner`` if given.
+
+    Raises: as :func:`open_below`, and :class:`~mograder.core.errors.TooLarge`.
+    """
+    return Beneath(base).read(relative, limit, owner=owner)
+
+
+def stat_below(base: Path, relative: str) -> FileInfo:
+    """Look at a regular file below ``base``.
+
+    Raises: as :func:`open_below`.
+    """
+    return Beneath(base).stat(relative)
+
+
+def write_below(
+    base: Path, relative: str, data: bytes, *, staging: Path, mode: int = 0o644
+) -> None:
+    """Replace a file below ``base`` in one step; it grows in ``staging``, on the same file system.
+
+    Raises: as :func:`open_below`, and :class:`~mograder.core.errors.Busy` when the disk is full.
+    """
+    Beneath(base, staging=staging).write(relative, data, NewFile(mode=mode))
+
+
+def _exchange_or_rename(staged: Path, target: Path, disk: Disk) -> Path | None:
+    for _ in range(_TRIES):
+        try:
+            disk.exchange(Place.of(staged), Place.of(target))
+        except FileNotFoundError:
+            try:
+                disk.place(Place.of(staged), Place.of(target))
+            except FileExistsError:
+                continue  # Somebody else's came first: exchange with that one.
+            return None
+        except OSError as error:
+            if error.errno not in UNSUPPORTED:
+                raise
+            return _park_and_rename(staged, target, disk)
+        return staged
+    raise Conflict(f"{target.name!r} is being replaced by somebody else.", hint="Try again.")
+
+
+def _park_and_rename(staged: Path, target: Path, disk: Disk) -> Path | None:
+    parked = staged.with_name(PARKED + target.name)
+    try:
+        disk.rename(Place.of(target), Place.of(parked))
+    except FileNotFoundError:
+        disk.place(Place.of(staged), Place.of(target))
+        return None
+    try:
+        disk.rename(Place.of(staged), Place.of(target))
+    except OSError:
+        disk.rename(Place.of(parked), Place.of(target))
+        raise
+    # Under its mark only while it may have to be put back.
+    disk.rename(Place.of(parked), Place.of(staged))
+    return staged
+
+
+def _emptied(name: str, parent: int) -> bool:
+    """Empty a directory and remove it; false if something was added meanwhile."""
+    top = _enter(name, parent)
+    try:
+        mark = secrets.token_hex(6)
+        fresh = (f"{mark}-{number}" for number in itertools.count())
+        while names := _names(top):
+            for entry in names:
+                if not _unlinked(entry, top):
+                    _hoist(entry, top, fresh)
+    finally:
+        os.close(top)
+    return _removed(name, parent)
+
+
+def _hoist(name: str, top: int, fresh: Iterator[str]) -> None:
+    """Move the subdirectories of ``top/name`` up into ``top``, and remove the rest of it."""
+    inner = _enter(name, top)
+    try:
+        for entry in _names(inner):
+            if not _unlinked(entry, inner):
+                _permit(entry, inner)
+                os.rename(entry, next(fresh), src_dir_fd=inner, dst_dir_fd=top)
+    finally:
+        os.close(inner)
+    _removed(name, top)
+
+
+def _names(directory: int) -> list[str]:
+    with os.scandir(directory) as entries:
+        return [entry.name for entry in entries]
+
+
+def _enter(name: str, parent: int) -> int:
+    _permit(name, parent)
+    return os.open(name, _DIRECTORY, dir_fd=parent)
+
+
+def _permit(name: str, parent: int) -> None:
+    """Give a directory its permissions back; by descriptor, so that no link is followed."""
+    fd = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    try:
+        if stat.S_IMODE(os.fstat(fd).st_mode) & 0o700 != 0o700:
+            # fchmod refuses an O_PATH descriptor, and a directory without r opens no other way.
+            Path(f"/proc/self/fd/{fd}").chmod(0o700)
+    finally:
+        os.close(fd)
+
+
+def _unlinked(name: str, parent: int) -> bool:
+    """Unlink what is not a directory; false for a directory."""
+    info = os.stat(name, dir_fd=parent, follow_symlinks=False)
+    if stat.S_ISDIR(info.st_mode):
+        return False
+    os.unlink(name, dir_fd=parent)
+    return True
+
+
+def _removed(name: str, parent: int) -> bool:
+    try:
+        os.rmdir(name, dir_fd=parent)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        return False
+    return True

@@ -1,0 +1,92 @@
+"""Resolving a path below a directory, so that no name in it can lead anywhere else.
+
+For ``store.beneath`` only: ``openat2`` where the kernel has it and no filter forbids it, else a
+walk that opens one component at a time.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import functools
+import os
+import struct
+import sys
+from enum import Enum
+
+from mograder.store.disk import LIBC
+
+_SYS_OPENAT2 = 437
+_RESOLVE = 0x01 | 0x02 | 0x04 | 0x08  # NO_XDEV, NO_MAGICLINKS, NO_SYMLINKS, BENEATH
+_TRIES = 8
+
+
+class Resolver(Enum):
+    """Who resolves a path: the kernel in one call, or we, one component at a time."""
+
+    KERNEL = "openat2"
+    WALK = "walk"
+
+
+def resolve(resolver: Resolver, base: int, relative: str, flags: int) -> int:
+    """Open ``relative`` below the directory ``base`` and return its descriptor.
+
+    Raises: ``OSError``; ``EAGAIN`` when a program holds a lease on the file.
+    """
+    if resolver is Resolver.KERNEL:
+        return _openat2(base, relative, flags | os.O_CLOEXEC)
+    return _walk(base, relative, flags | os.O_CLOEXEC)
+
+
+@functools.cache
+def best_resolver() -> Resolver:
+    """The kernel where it has ``openat2`` and no filter forbids it, else our own walk."""
+    if sys.platform != "linux":
+        return Resolver.WALK
+    root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.close(_openat2(root, ".", os.O_PATH | os.O_CLOEXEC))
+    except OSError:
+        return Resolver.WALK
+    finally:
+        os.close(root)
+    return Resolver.KERNEL
+
+
+def _openat2(base: int, relative: str, flags: int) -> int:
+    how = struct.pack("QQQ", flags, 0, _RESOLVE)
+    code = errno.EAGAIN
+    # EAGAIN also means a lease, which its owner may hold for 45 s: never wait for that long.
+    for _ in range(_TRIES):
+        fd: int = LIBC.syscall(
+            ctypes.c_long(_SYS_OPENAT2),
+            ctypes.c_int(base),
+            os.fsencode(relative),
+            how,
+            ctypes.c_size_t(len(how)),
+        )
+        if fd >= 0:
+            return fd
+        code = ctypes.get_errno()
+        if code not in (errno.EAGAIN, errno.EINTR):
+            break
+    raise OSError(code, os.strerror(code), relative)
+
+
+def _walk(base: int, relative: str, flags: int) -> int:
+    """Open component by component; a mount is noticed by its device number only."""
+    *parents, last = relative.split("/")
+    device = os.fstat(base).st_dev
+    current = os.dup(base)
+    try:
+        for part in parents:
+            following = os.open(
+                part, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=current
+            )
+            os.close(current)
+            current = following
+            if os.fstat(current).st_dev != device:
+                raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), relative)
+        return os.open(last, flags | os.O_NOFOLLOW, dir_fd=current)
+    finally:
+        os.close(current)

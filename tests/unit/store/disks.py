@@ -1,0 +1,84 @@
+"""Disks that fail where a test wants them to."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from pathlib import Path
+
+from mograder.store.disk import Disk, Place
+
+
+class Unplugged(OSError):
+    """The disk is gone."""
+
+
+class FailingDisk(Disk):
+    """Works for a number of calls, then fails for good."""
+
+    def __init__(self, calls: int) -> None:
+        self.left = calls
+
+    def _use(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise Unplugged(errno.EIO, "unplugged")
+
+    def fsync(self, fd: int) -> None:
+        self._use()
+        super().fsync(fd)
+
+    def rename(self, source: Place, target: Place) -> None:
+        self._use()
+        super().rename(source, target)
+
+    def place(self, source: Place, target: Place) -> None:
+        self._use()
+        super().place(source, target)
+
+    def exchange(self, one: Place, other: Place) -> None:
+        self._use()
+        super().exchange(one, other)
+
+
+class OldDisk(Disk):
+    """A file system without ``renameat2``."""
+
+    def place(self, source: Place, target: Place) -> None:
+        self._place_by_link(source, target)
+
+    def exchange(self, one: Place, other: Place) -> None:
+        raise OSError(errno.EINVAL, "not here")
+
+
+class WatchedDisk(Disk):
+    """Keeps a copy of a tree as it was before and after every call: what a crash would leave."""
+
+    def __init__(self, root: Path, album: Path, disk: Disk) -> None:
+        self._root = root
+        self._album = album
+        self._disk = disk
+        self.pictures: list[Path] = []
+
+    def _picture(self) -> None:
+        target = self._album / str(len(self.pictures))
+        shutil.copytree(self._root, target, symlinks=True)
+        self.pictures.append(target)
+
+    def fsync(self, fd: int) -> None:
+        self._picture()
+
+    def rename(self, source: Place, target: Place) -> None:
+        self._picture()
+        self._disk.rename(source, target)
+        self._picture()
+
+    def place(self, source: Place, target: Place) -> None:
+        self._picture()
+        self._disk.place(source, target)
+        self._picture()
+
+    def exchange(self, one: Place, other: Place) -> None:
+        self._picture()
+        self._disk.exchange(one, other)
+        self._picture()
