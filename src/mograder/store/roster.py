@@ -1,0 +1,95 @@
+"""The allowlist ``allowed_users.txt``: who may use the hub besides instructors (B37 to B44).
+
+An instructor edits the file and it counts from the next request on. What cannot be read lets
+no student in, since an open door is the worse mistake.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
+
+from mograder.auth.roles import Role
+from mograder.core.log import get_logger
+
+_LIMIT = 10_000_000
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """One reading of the file, good for as long as its inode says the same."""
+
+    stamp: tuple[int, int, int, int]
+    users: frozenset[str]
+
+
+class Roster:
+    """Who is on the list; looked at on every call, parsed when it changed. Any thread may ask.
+
+    Mutable state: ``_last``, the last reading, replaced as a whole.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._last: _Look | None = None
+
+    def allows(self, username: str, role: Role) -> bool:
+        """Whether this person may come in: instructors always, others if listed or unlisted.
+
+        Without the file everybody is allowed (B40, B44), with an empty one instructors (B41).
+        """
+        if role is Role.INSTRUCTOR:
+            return True
+        users = self._users()
+        return users is None or unicodedata.normalize("NFC", username) in users
+
+    def _users(self) -> frozenset[str] | None:
+        """The names on the list, or none when there is no list."""
+        try:
+            status = self._path.stat()
+        except FileNotFoundError:
+            # A link that leads nowhere is a list that cannot be read, not a missing one.
+            return frozenset() if self._path.is_symlink() else None
+        except OSError as error:
+            return self._closed(error.strerror or str(error))
+        last = self._last
+        if last is not None and last.stamp == _stamp(status):
+            return last.users
+        return self._load()
+
+    def _load(self) -> frozenset[str] | None:
+        try:
+            fd = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            return self._closed(error.strerror or str(error))
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(fd)
+            return self._closed("it is not a file")
+        with os.fdopen(fd, "rb") as file:
+            content = file.read(_LIMIT + 1)
+        if len(content) > _LIMIT:
+            return self._closed(f"it is larger than {_LIMIT} bytes")
+        look = _Look(_stamp(status), parse_users(content.decode("utf-8-sig", "replace")))
+        self._last = look
+        return look.users
+
+    def _closed(self, reason: str) -> frozenset[str]:
+        _log.error("%s cannot be read (%s): only instructors may enter.", self._path.name, reason)
+        return frozenset()
+
+
+def parse_users(text: str) -> frozenset[str]:
+    """Return the names in a list: one a line, blank lines and ``#`` lines left out (B36)."""
+    lines = (unicodedata.normalize("NFC", line.strip()) for line in text.splitlines())
+    return frozenset(line for line in lines if line and not line.startswith("#"))
+
+
+def _stamp(status: os.stat_result) -> tuple[int, int, int, int]:
+    return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)

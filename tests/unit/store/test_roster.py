@@ -1,0 +1,98 @@
+"""The allowlist decides who may come in, from the moment it is saved (B36 to B44)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from mograder.auth.roles import Role
+from mograder.store.roster import Roster
+
+STUDENT, INSTRUCTOR = Role.STUDENT, Role.INSTRUCTOR
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the list is."""
+    return tmp_path / "allowed_users.txt"
+
+
+@pytest.fixture
+def roster(path: Path) -> Roster:
+    """A roster that was made before there was any list."""
+    return Roster(path)
+
+
+def test_without_a_list_everybody_may_come_in_b40(roster: Roster) -> None:
+    assert roster.allows("alice", STUDENT)
+
+
+def test_only_listed_users_may_come_in_b36_b38(roster: Roster, path: Path) -> None:
+    path.write_text("# a comment\n\n  alice \r\nBob\n")
+    assert roster.allows("alice", STUDENT)
+    assert roster.allows("Bob", STUDENT)
+    assert not roster.allows("bob", STUDENT)
+    assert not roster.allows("# a comment", STUDENT)
+    assert not roster.allows("", STUDENT)
+
+
+def test_an_empty_list_lets_in_instructors_only_b41_b42(roster: Roster, path: Path) -> None:
+    path.write_text("")
+    assert not roster.allows("alice", STUDENT)
+    assert roster.allows("alice", INSTRUCTOR)
+
+
+def test_a_changed_list_counts_at_once_b37_b43(roster: Roster, path: Path) -> None:
+    path.write_text("alice\n")
+    assert not roster.allows("carol", STUDENT)
+    path.write_text("carol\n")
+    assert roster.allows("carol", STUDENT)
+    assert not roster.allows("alice", STUDENT)
+
+
+def test_a_list_that_was_replaced_by_one_of_the_same_size_and_time_counts(
+    roster: Roster, path: Path
+) -> None:
+    path.write_text("alice\n")
+    os.utime(path, ns=(0, 0))
+    assert roster.allows("alice", STUDENT)
+    other = path.with_suffix(".new")
+    other.write_text("carol\n")
+    os.utime(other, ns=(0, 0))
+    other.replace(path)
+    assert not roster.allows("alice", STUDENT)
+
+
+def test_deleting_the_list_lifts_the_restriction_b44(roster: Roster, path: Path) -> None:
+    path.write_text("alice\n")
+    assert not roster.allows("bob", STUDENT)
+    path.unlink()
+    assert roster.allows("bob", STUDENT)
+
+
+def test_names_are_compared_in_one_normal_form_whatever_the_editor_wrote(
+    roster: Roster, path: Path
+) -> None:
+    path.write_bytes(b"\xef\xbb\xbf" + "Zoe\u0308\n".encode())
+    assert roster.allows("Zo\u00eb", STUDENT)
+
+
+@pytest.mark.parametrize("trap", ["directory", "pipe", "dangling", "loop", "binary"])
+def test_a_list_that_cannot_be_read_lets_no_student_in(
+    roster: Roster, path: Path, trap: str
+) -> None:
+    match trap:
+        case "directory":
+            path.mkdir()
+        case "pipe":
+            os.mkfifo(path)
+        case "dangling":
+            path.symlink_to("nowhere")
+        case "loop":
+            path.symlink_to(path.name)
+        case _:
+            path.write_bytes(bytes(range(256)))
+    assert not roster.allows("alice", STUDENT)
+    assert roster.allows("alice", INSTRUCTOR)
