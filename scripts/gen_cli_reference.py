@@ -18,7 +18,7 @@ PAGE = Path(__file__).parent.parent / "docs" / "reference" / "cli.md"
 _OPENING = """\
 # Commands
 
-<!-- Written by scripts/gen_cli_reference.py (make reference); change the commands, not this page. -->
+<!-- Written by `make reference`; change the commands, not this page. -->
 
 Exit statuses: 0 done; 1 the answer is no; 2 what was given cannot be used; 3 not found; 4 not
 allowed; 5 in conflict; 69 another server failed; 70 a bug; 75 busy, try again; 78 no sandbox.

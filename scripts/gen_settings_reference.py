@@ -25,7 +25,7 @@ PAGE = Path(__file__).parent.parent / "docs" / "reference" / "settings.md"
 _OPENING = """\
 # Settings
 
-<!-- Written by scripts/gen_settings_reference.py (make reference); change the model, not this page. -->
+<!-- Written by `make reference`; change the model, not this page. -->
 
 Settings live in `mograder.toml`, in the course's directory. Everything is optional. The course's
 directory is the one given with `-C`, else `MOGRADER_COURSE_DIR`, else the working directory.
