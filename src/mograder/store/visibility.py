@@ -1,0 +1,99 @@
+"""Which published items students may see, and from when (compat.md 2.3, ``.visibility.json``).
+
+Read only, for now: the file of an existing course is honoured from the first day. What cannot be
+read hides everything, since an exam that shows early cannot be taken back.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from mograder.core.errors import NotFound
+from mograder.core.log import get_logger
+
+_LIMIT = 1024 * 1024
+_log = get_logger(__name__)
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    hidden: bool = False
+    visible_from: AwareDatetime | None = None
+
+
+_FILE = TypeAdapter(dict[str, _Entry])
+
+
+@dataclass(frozen=True, slots=True)
+class Visibility:
+    """Whether students see an item: now, from a time on, or not at all."""
+
+    hidden: bool = False
+    visible_from: datetime | None = None
+
+    def visible(self, now: datetime) -> bool:
+        """Whether a student may see the item at this moment."""
+        return not self.hidden and (self.visible_from is None or self.visible_from <= now)
+
+    def refusal(self, now: datetime) -> NotFound:
+        """What a student reads who asks for a hidden item (compat.md 2.3, start-edit-deep)."""
+        if not self.hidden and self.visible_from is not None and self.visible_from > now:
+            return NotFound(f"Not available until {self.visible_from:%a %d %b %Y, %H:%M}")
+        return NotFound("Not available")
+
+    @classmethod
+    def nothing(cls) -> Self:
+        """The rule that hides an item from every student."""
+        return cls(hidden=True)
+
+
+class VisibilityRules:
+    """The rules of a course, read again when their file changed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen: tuple[int, int, int] | None = None
+        self._rules: dict[str, Visibility] | None = {}
+
+    def of(self, name: str) -> Visibility:
+        """The rule of one item; an item without an entry is visible."""
+        rules = self._current()
+        return Visibility.nothing() if rules is None else rules.get(name, Visibility())
+
+    def _current(self) -> dict[str, Visibility] | None:
+        """The rules by item, or none when the file cannot be understood."""
+        try:
+            status = self._path.stat()
+        except FileNotFoundError:
+            self._seen, self._rules = None, {}
+            return self._rules
+        stamp = (status.st_ino, status.st_size, status.st_mtime_ns)
+        if stamp != self._seen:
+            self._rules = self._load(status.st_size)
+            self._seen = stamp
+        return self._rules
+
+    def _load(self, size: int) -> dict[str, Visibility] | None:
+        if size > _LIMIT:
+            _log.error("%s is larger than %d bytes: everything is hidden", self._path.name, _LIMIT)
+            return None
+        try:
+            entries = _FILE.validate_python(json.loads(self._path.read_bytes()), strict=False)
+        except (OSError, ValueError, RecursionError, ValidationError) as error:
+            _log.error("%s cannot be read: everything is hidden: %s", self._path.name, error)
+            return None
+        return {name: _visibility(entry) for name, entry in entries.items()}
+
+
+def _visibility(entry: _Entry) -> Visibility:
+    moment = entry.visible_from
+    if moment is not None and moment.utcoffset() is None:
+        moment = moment.replace(tzinfo=UTC)
+    return Visibility(entry.hidden, moment)

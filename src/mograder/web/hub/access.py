@@ -1,0 +1,86 @@
+"""Who may pass a route: the guards that the route table names (security.md, "Who may do what").
+
+Every entry of the table names one, so a new route cannot forget to ask.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Awaitable, Callable, Mapping
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from mograder.auth.identity import Identity
+from mograder.auth.roles import Role
+from mograder.core.errors import Forbidden, NotAuthenticated
+from mograder.web.hub.answers import NotEnrolled
+from mograder.web.hub.desk import desk_of, identity_of
+from mograder.web.identity import restricted
+
+
+class Access(StrEnum):
+    """Whom a route lets pass."""
+
+    ANYONE = "anyone"
+    MEMBER = "member"
+    OWNER = "owner"
+    INSTRUCTOR = "instructor"
+
+
+async def anyone(request: Request) -> Identity | None:
+    """Let everybody pass, signed in or not."""
+    return identity_of(request)
+
+
+async def member(request: Request) -> Identity:
+    """Let pass who is signed in and on the course's list.
+
+    Raises: NotAuthenticated, NotEnrolled (B38, B39).
+    """
+    identity = identity_of(request)
+    if identity is None:
+        raise NotAuthenticated("Nobody is signed in.")
+    if restricted(identity, desk_of(request).services):
+        raise NotEnrolled("You are not enrolled in this course.")
+    return identity
+
+
+async def owner(request: Request, identity: Annotated[Identity, Depends(member)]) -> Identity:
+    """Let pass the user whom the path names, and instructors (compat.md 2.2).
+
+    Raises: Forbidden.
+    """
+    named = unicodedata.normalize("NFC", request.path_params["user"])
+    if identity.role is not Role.INSTRUCTOR and identity.username != named:
+        raise Forbidden("Cannot access another user's resources")
+    return identity
+
+
+async def instructor(identity: Annotated[Identity, Depends(member)]) -> Identity:
+    """Let instructors pass (compat.md 2.2).
+
+    Raises: Forbidden.
+    """
+    if identity.role is not Role.INSTRUCTOR:
+        raise Forbidden("Instructor access required")
+    return identity
+
+
+GUARDS: Mapping[Access, Callable[..., Awaitable[Identity | None]]] = MappingProxyType(
+    {
+        Access.ANYONE: anyone,
+        Access.MEMBER: member,
+        Access.OWNER: owner,
+        Access.INSTRUCTOR: instructor,
+    }
+)
+"""Access → the dependency that grants it."""
+
+Visitor = Annotated[Identity | None, Depends(anyone)]
+"""A handler's parameter: who asks, or none."""
+
+Caller = Annotated[Identity, Depends(member)]
+"""A handler's parameter: who asks, surely signed in and enrolled."""

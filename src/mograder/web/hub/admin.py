@@ -1,0 +1,177 @@
+"""What instructors do to the course: publish a release (B128).
+
+An upload is bounded in bytes and files, and spooled to disk while it arrives; nothing of the old
+release is touched before the new one is complete and its environment stands (B95, B96).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from anyio import to_thread
+from fastapi import Request
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+
+from mograder.core.errors import InvalidInput, TooLarge
+from mograder.core.names import ItemName
+from mograder.publishing.publish import publish_release
+from mograder.store.manifest import parse_file
+from mograder.store.releases import ItemKind, Release, StagedRelease
+from mograder.web.hub.access import Caller
+from mograder.web.hub.answers import deliver
+from mograder.web.hub.audit import Event
+from mograder.web.hub.desk import Desk, TheDesk, context
+from mograder.web.hub.models import Published
+from mograder.web.hub.progress import Report
+
+_MEGABYTE = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be published, as the request's path and query say."""
+
+    name: ItemName
+    kind: ItemKind | None
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One uploaded file, already on disk when it is large."""
+
+    name: str
+    part: UploadFile
+
+
+async def publish(name: str, request: Request, desk: TheDesk, caller: Caller) -> Response:
+    """Replace an item's release by the uploaded files (multipart field ``files``)."""
+    order = Order(_item_name(name), _kind(request.query_params.get("type")))
+    limits = desk.services.loaded.settings.limits
+    form = await _receive(request, limits.upload_mb * _MEGABYTE, limits.upload_files)
+    where = context(request).client or ""
+
+    async def job(report: Report) -> Published:
+        async with _closing(form):
+            release = await _replace(desk, order, _uploads(form), report)
+        await desk.audit.granted(Event(caller.username, "publish", release.name, where))
+        return Published(files=sorted(release.files), type=release.kind)
+
+    return await deliver(request, job, lambda _: "/")
+
+
+async def _replace(desk: Desk, order: Order, uploads: list[Upload], report: Report) -> Release:
+    report(f"Received {len(uploads)} file{'' if len(uploads) == 1 else 's'}")
+    async with _staging(desk, order.name) as staged:
+        for upload in uploads:
+            await to_thread.run_sync(staged.add, upload.name, upload.part.file)
+        return await publish_release(
+            releases=desk.services.releases,
+            environments=desk.services.environments,
+            name=order.name,
+            kind=order.kind,
+            staged=staged,
+            progress=report,
+        )
+
+
+@asynccontextmanager
+async def _staging(desk: Desk, name: ItemName) -> AsyncIterator[StagedRelease]:
+    """Hold a new release that vanishes unless it is committed; the disk is touched in threads."""
+    staged = await to_thread.run_sync(desk.services.releases.stage, name)
+    stack = ExitStack()
+    stack.push(staged)
+    try:
+        yield staged
+    finally:
+        await to_thread.run_sync(stack.close)
+
+
+def _item_name(name: str) -> ItemName:
+    if name in ItemName.reserved:
+        raise InvalidInput(f"'{name}' is reserved and cannot be used as a name")
+    return ItemName.parse(name)
+
+
+def _kind(text: str | None) -> ItemKind | None:
+    if not text:
+        return None
+    try:
+        return ItemKind(text)
+    except ValueError as error:
+        raise InvalidInput(f"Unknown type '{text[:40]}'") from error
+
+
+def _uploads(form: FormData) -> list[Upload]:
+    parts = [part for part in form.getlist("files") if isinstance(part, UploadFile)]
+    if not parts:
+        raise InvalidInput(
+            "Nothing was uploaded.", hint="Send the files in the multipart field 'files'."
+        )
+    uploads = [Upload(_file_name(part.filename or ""), part) for part in parts]
+    names = {upload.name for upload in uploads}
+    if len(names) != len(uploads):
+        raise InvalidInput("Two of the uploaded files have the same name.")
+    return uploads
+
+
+def _file_name(text: str) -> str:
+    try:
+        return parse_file(text)
+    except InvalidInput as error:
+        raise InvalidInput("Invalid filename") from error
+
+
+async def _receive(request: Request, max_bytes: int, max_files: int) -> FormData:
+    """Read a multipart body to disk, never more than allowed of it.
+
+    Raises: TooLarge naming the bound, InvalidInput when it is not a multipart form.
+    """
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        raise InvalidInput("Send the files as a multipart form, in the field 'files'.")
+    announced = request.headers.get("content-length", "")
+    if announced.isdigit() and int(announced) > 2 * max_bytes:
+        raise _too_large(max_bytes)
+    body = _bounded(request, max_bytes)
+    parser = MultiPartParser(request.headers, body, max_files=max_files, max_fields=20)
+    try:
+        return await parser.parse()
+    except MultiPartException as error:
+        if error.message.startswith("Too many files"):
+            raise TooLarge(f"An upload may have at most {max_files} files.") from error
+        raise InvalidInput(f"The upload cannot be read: {error.message}") from error
+    except ClientDisconnect as error:
+        raise InvalidInput("The upload broke off.") from error
+
+
+async def _bounded(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:
+    """Pass the body on up to the bound.
+
+    What an honest client sends beyond it is read and dropped for as much again, since a client
+    that is still sending does not see an answer.
+    """
+    received = 0
+    async for chunk in request.stream():
+        received += len(chunk)
+        if received <= max_bytes:
+            yield chunk
+        elif received > 2 * max_bytes:
+            break
+    if received > max_bytes:
+        raise _too_large(max_bytes)
+
+
+def _too_large(max_bytes: int) -> TooLarge:
+    return TooLarge(f"An upload may have at most {max_bytes // _MEGABYTE} MB.")
+
+
+@asynccontextmanager
+async def _closing(form: FormData) -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        await form.close()

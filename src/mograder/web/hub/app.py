@@ -1,0 +1,288 @@
+"""The hub's web application: one table of all its routes, and what stands around it.
+
+Session traffic goes to the proxy, everything else through the gate to the table. Read the table
+as a map: method, path, who may pass, who answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from mograder import __version__
+from mograder.auth.identity import is_trusted
+from mograder.core.errors import InvalidInput, MograderError
+from mograder.store.visibility import VisibilityRules
+from mograder.web.context import ContextMiddleware, context_of
+from mograder.web.hub import admin, items, models, pages, sessions, signin
+from mograder.web.hub.access import GUARDS, Access
+from mograder.web.hub.answers import answer_problem, problem_page
+from mograder.web.hub.attempts import Attempts
+from mograder.web.hub.audit import AuditTrail
+from mograder.web.hub.desk import Desk, context, wanted
+from mograder.web.hub.gate import Gate
+from mograder.web.hub.progress import Work
+from mograder.web.hub.proxy import SessionProxy
+from mograder.web.hub.reference import in_words
+from mograder.web.hub.services import Services
+from mograder.web.hub.session_paths import is_session_path
+from mograder.web.problems import Wants
+from mograder.web.templating import load_pages
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """One route: who answers, whom it lets pass, and under which chapter it is documented.
+
+    A door without a chapter is a page for people and not part of the described API.
+    """
+
+    method: str
+    path: str
+    handler: Callable[..., object]
+    access: Access
+    chapter: str = ""
+    answer: Any = None
+    problems: tuple[int, ...] = ()
+    extra: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
+
+
+_FILES = MappingProxyType(
+    {
+        "requestBody": {
+            "required": True,
+            "content": {
+                "multipart/form-data": {
+                    "schema": {
+                        "type": "object",
+                        "required": ["files"],
+                        "properties": {
+                            "files": {
+                                "type": "array",
+                                "items": {"type": "string", "format": "binary"},
+                            }
+                        },
+                    }
+                }
+            },
+        },
+        "parameters": [
+            {
+                "name": "type",
+                "in": "query",
+                "required": False,
+                "schema": {"type": "string", "enum": ["assignment", "lecture", "demo"]},
+            }
+        ],
+    }
+)
+
+_STARTING = (400, 404, 409, 502, 503, 504)
+
+ROUTES: tuple[Door, ...] = (
+    # Pages
+    Door("GET", "/", pages.first_page, Access.ANYONE),
+    Door("GET", "/edit/{a}", pages.edit_spinner, Access.MEMBER),
+    Door("GET", "/edit/{a}/", pages.edit_spinner, Access.MEMBER),
+    Door("GET", "/run/{lecture}", pages.run_spinner, Access.MEMBER),
+    Door("GET", "/run/{lecture}/", pages.run_spinner, Access.MEMBER),
+    Door("POST", "/download/{a}", items.download, Access.MEMBER),
+    Door("GET", "/static/{version}/{name}", pages.static_file, Access.ANYONE),
+    # Signing in and out
+    Door("GET", "/login", signin.login_page, Access.ANYONE),
+    Door("POST", "/login", signin.login, Access.ANYONE),
+    Door("GET", "/login/link", signin.link_page, Access.ANYONE),
+    Door("POST", "/login/link", signin.use_link, Access.ANYONE),
+    Door("POST", "/logout", signin.logout, Access.ANYONE),
+    # Items
+    Door("GET", "/assignments", items.list_items, Access.MEMBER, "Items", list[models.Entry]),
+    Door(
+        "GET",
+        "/release/{name}/{filename:path}",
+        items.release_file,
+        Access.MEMBER,
+        "Items",
+        problems=(400, 404),
+    ),
+    Door(
+        "POST",
+        "/publish/{name}",
+        admin.publish,
+        Access.INSTRUCTOR,
+        "Items",
+        models.Published,
+        (400, 409, 413, 502, 503),
+        _FILES,
+    ),
+    # Sessions
+    Door(
+        "GET",
+        "/sessions",
+        sessions.list_sessions,
+        Access.MEMBER,
+        "Sessions",
+        list[models.SessionEntry],
+    ),
+    Door(
+        "POST",
+        "/start-edit-deep/{a}",
+        sessions.start_edit_deep,
+        Access.MEMBER,
+        "Sessions",
+        models.Started,
+        _STARTING,
+    ),
+    Door(
+        "POST",
+        "/start-edit/{user}/{a}",
+        sessions.start_edit,
+        Access.OWNER,
+        "Sessions",
+        models.Started,
+        _STARTING,
+    ),
+    Door(
+        "POST",
+        "/start-run/{lecture}",
+        sessions.start_run,
+        Access.MEMBER,
+        "Sessions",
+        models.Started,
+        _STARTING,
+    ),
+    Door(
+        "POST",
+        "/stop-edit/{user}/{a}",
+        sessions.stop_edit,
+        Access.OWNER,
+        "Sessions",
+        models.Stopped,
+        (400,),
+    ),
+    # The hub itself
+    Door("GET", "/health", pages.health, Access.ANYONE, "Hub", models.Health),
+    Door("GET", "/api/openapi.json", pages.openapi, Access.MEMBER),
+    Door("GET", "/api/docs", pages.api_docs, Access.MEMBER),
+)
+"""Every route of the hub but the session paths; a test demands an access entry for each."""
+
+
+def create_app(services: Services) -> ASGIApp:
+    """Build the hub: context, then the session proxy or the gate and the route table."""
+    hub = services.loaded.settings.hub
+    release_dir = services.loaded.path(hub.release_dir)
+    desk = Desk(
+        services=services,
+        pages=load_pages(),
+        work=Work(),
+        audit=AuditTrail(services.state, services.clock),
+        attempts=Attempts(services.clock),
+        visibility=VisibilityRules(release_dir / ".visibility.json"),
+    )
+    own = Gate(build_routes(desk), desk)
+    return ContextMiddleware(
+        Crossroads(SessionProxy(services), own),
+        base_url=hub.base_url,
+        public_url=hub.public_url,
+        trusts=partial(is_trusted, services.policy),
+    )
+
+
+class Crossroads:
+    """Sends session paths to the proxy, and everything else to our own app."""
+
+    def __init__(self, proxy: ASGIApp, own: ASGIApp) -> None:
+        self._proxy = proxy
+        self._own = own
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on; we have no WebSockets of our own."""
+        if scope["type"] == "lifespan":
+            await self._own(scope, receive, send)
+        elif scope["type"] == "websocket" or is_session_path(context_of(scope).raw_path):
+            await self._proxy(scope, receive, send)
+        else:
+            await self._own(scope, receive, send)
+
+
+def build_routes(desk: Desk) -> FastAPI:
+    """Turn the table into an app; FastAPI's own pages, which need a CDN, stay off."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await desk.work.close()
+
+    app = FastAPI(
+        title=f"{desk.course}: hub",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+        exception_handlers={
+            MograderError: _tell_problem,
+            HTTPException: _tell_http,
+            RequestValidationError: _tell_invalid,
+            Exception: _tell_bug,
+        },
+    )
+    for door in ROUTES:
+        _install(app, door)
+    return app
+
+
+def _install(app: FastAPI, door: Door) -> None:
+    statuses = door.problems if door.access is Access.ANYONE else {403, *door.problems}
+    app.add_api_route(
+        door.path,
+        door.handler,
+        methods=[door.method],
+        dependencies=[Depends(GUARDS[door.access])],
+        response_model=door.answer,
+        response_class=JSONResponse if door.answer else FileResponse,
+        responses={status: {"model": models.Problem} for status in sorted(statuses)},
+        summary=in_words(door.handler),
+        description="",
+        tags=[door.chapter] if door.chapter else None,
+        include_in_schema=bool(door.chapter),
+        openapi_extra=dict(door.extra) or None,
+    )
+
+
+async def _tell_problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, MograderError)
+    return await answer_problem(request, error)
+
+
+async def _tell_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if wanted(request) is not Wants.PAGE:
+        return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
+    message = "There is nothing at this address." if error.status_code == 404 else error.detail
+    return problem_page(request, error.status_code, message)
+
+
+async def _tell_invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    return await answer_problem(request, InvalidInput(f"{place}: {first['msg']}"))
+
+
+async def _tell_bug(request: Request, error: Exception) -> Response:
+    reference = context(request).request_id
+    if wanted(request) is Wants.PAGE:
+        return problem_page(request, 500, "The hub ran into a mistake of its own.")
+    return JSONResponse({"detail": f"Something broke. Reference: {reference}"}, 500)

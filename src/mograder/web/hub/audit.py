@@ -1,0 +1,64 @@
+"""Writes the audit log: every grant, refusal and privileged action (security.md, "Identity").
+
+Refusals repeat: a page that polls, a script that tries. One entry a minute tells the same story
+as a thousand, and nobody can fill the disk by being refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from anyio import to_thread
+
+from mograder.core.clock import Clock
+from mograder.store.hub_state import HubState
+
+_QUIET_SECONDS = 60.0
+_REMEMBERED = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of the audit log: who did what to what, from where."""
+
+    who: str
+    action: str
+    what: str
+    where: str = ""
+
+
+class AuditTrail:
+    """The log's writer; SQL is done in a thread."""
+
+    def __init__(self, state: HubState, clock: Clock) -> None:
+        self._state = state
+        self._clock = clock
+        self._lately: dict[Event, float] = {}
+
+    async def granted(self, event: Event) -> None:
+        """Record that something was done."""
+        await self._record(event, "ok")
+
+    async def refused(self, event: Event) -> None:
+        """Record that something was refused, once a minute for the same person and thing."""
+        now = self._clock.steady()
+        if now - self._lately.get(event, -_QUIET_SECONDS) < _QUIET_SECONDS:
+            return
+        if len(self._lately) >= _REMEMBERED:
+            self._lately.clear()
+        self._lately[event] = now
+        await self._record(event, "refused")
+
+    async def _record(self, event: Event, outcome: str) -> None:
+        await to_thread.run_sync(
+            partial(
+                self._state.record,
+                at=self._clock.now(),
+                who=event.who,
+                action=event.action,
+                what=event.what,
+                where=event.where,
+                outcome=outcome,
+            )
+        )

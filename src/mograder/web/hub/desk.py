@@ -1,0 +1,89 @@
+"""What every handler of the hub finds on its desk, and how it answers with a page.
+
+One frozen object is put into the request's scope by the gate; handlers get it by
+:func:`desk_of`, never from globals (style.md, "Wiring").
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+from starlette.responses import HTMLResponse, RedirectResponse
+
+from mograder.auth.identity import Identity
+from mograder.store.visibility import VisibilityRules
+from mograder.web.context import RequestContext, context_of
+from mograder.web.hub.attempts import Attempts
+from mograder.web.hub.audit import AuditTrail
+from mograder.web.hub.progress import Work
+from mograder.web.hub.services import Services
+from mograder.web.problems import Wants, wants
+from mograder.web.templating import Pages
+
+DESK = "mograder.desk"
+IDENTITY = "mograder.identity"
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """The hub's services, and what only its own pages need."""
+
+    services: Services
+    pages: Pages
+    work: Work
+    audit: AuditTrail
+    attempts: Attempts
+    visibility: VisibilityRules
+
+    @property
+    def course(self) -> str:
+        """The course's title, for the head of every page."""
+        return self.services.loaded.settings.title or "Course notebooks"
+
+
+def desk_of(request: Request) -> Desk:
+    """The desk that the gate put into the request."""
+    desk: Desk = request.scope[DESK]
+    return desk
+
+
+def identity_of(request: Request) -> Identity | None:
+    """Who asks, as the gate found out; none when nobody is signed in."""
+    identity: Identity | None = request.scope.get(IDENTITY)
+    return identity
+
+
+def context(request: Request) -> RequestContext:
+    """Where the request came in: prefix, scheme, host, client."""
+    return context_of(request.scope)
+
+
+def wanted(request: Request) -> Wants:
+    """What this client takes for an answer."""
+    return wants(request.headers.get("accept", ""))
+
+
+TheDesk = Annotated[Desk, Depends(desk_of)]
+"""A handler's parameter that is the desk."""
+
+
+def page(request: Request, template: str, status: int = 200, **values: object) -> HTMLResponse:
+    """Answer with a page that knows the course and who is looking at it."""
+    desk = desk_of(request)
+    where = context(request)
+    html = desk.pages.render(
+        template,
+        where.prefix,
+        course=desk.course,
+        viewer=identity_of(request),
+        request_id=where.request_id,
+        **values,
+    )
+    return HTMLResponse(html, status)
+
+
+def go_to(request: Request, path: str) -> RedirectResponse:
+    """Send the browser on with a GET to a path below the hub's prefix."""
+    return RedirectResponse(f"{context(request).prefix}{path}", 303)

@@ -1,0 +1,184 @@
+"""Assignments and lectures: listing them, their files, and a first copy of one.
+
+What a student may know of an item is decided here: demos are never listed, hidden items are left
+out unless the student already works on one (compat.md 2.3).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from anyio import to_thread
+from fastapi import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+
+from mograder.auth.identity import Identity
+from mograder.auth.roles import Role
+from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.names import INSTRUCTOR, ItemName, Username
+from mograder.sessions.launcher import Mode
+from mograder.sessions.live import SessionKey
+from mograder.store.releases import ItemKind, Release
+from mograder.store.visibility import Visibility
+from mograder.store.workspaces import FileStatus
+from mograder.web.hub.access import Caller
+from mograder.web.hub.desk import Desk, TheDesk, go_to, wanted
+from mograder.web.hub.models import AssignmentEntry, Done, Entry, LectureEntry
+from mograder.web.problems import Wants
+
+
+@dataclass(frozen=True, slots=True)
+class ItemView:
+    """One item as one person sees it."""
+
+    release: Release
+    visibility: Visibility
+    visible: bool
+    status: FileStatus
+    has_copy: bool
+    updated: bool
+    active: bool
+
+    @property
+    def name(self) -> str:
+        """The item's name."""
+        return self.release.name
+
+    @property
+    def kind(self) -> ItemKind:
+        """Assignment or lecture."""
+        return self.release.kind
+
+
+def person(identity: Identity) -> Username:
+    """The directory name of whoever asks; the old instructor token's user is the one exception."""
+    name = identity.username
+    return Username(name) if name == INSTRUCTOR else Username.parse(name)
+
+
+def mode_of(kind: ItemKind) -> Mode:
+    """How items of a kind are opened: assignments to edit, the others to run."""
+    return Mode.EDIT if kind is ItemKind.ASSIGNMENT else Mode.RUN
+
+
+def survey(desk: Desk, identity: Identity) -> list[ItemView]:
+    """All items that a person may know of, in the order of the list. Reads the disk."""
+    views = (_view(desk, identity, release) for release in desk.services.releases.all())
+    return [view for view in views if _listed(view, identity)]
+
+
+def find_release(desk: Desk, name: str) -> Release | None:
+    """The release of that name, or none; a name outside the grammar is just unknown."""
+    try:
+        item = ItemName.parse(name)
+    except InvalidInput:
+        return None
+    return desk.services.releases.get(item)
+
+
+def demand_visible(desk: Desk, identity: Identity, name: str) -> None:
+    """Refuse a student an item that is hidden or not open yet.
+
+    Raises: NotFound with the words of compat.md 2.3.
+    """
+    rule, now = desk.visibility.of(name), desk.services.clock.now()
+    if identity.role is not Role.INSTRUCTOR and not rule.visible(now):
+        raise rule.refusal(now)
+
+
+async def list_items(desk: TheDesk, caller: Caller) -> list[Entry]:
+    """List assignments, then lectures, as the caller sees them (B126)."""
+    views = await to_thread.run_sync(survey, desk, caller)
+    return [_entry(view) for view in views]
+
+
+async def release_file(name: str, filename: str, desk: TheDesk, caller: Caller) -> FileResponse:
+    """Send one file of a published release: what its manifest names and nothing else (B127)."""
+    path, version = await to_thread.run_sync(_find_file, desk, caller, name, filename)
+    return FileResponse(
+        path,
+        filename=filename.rpartition("/")[2],
+        content_disposition_type="attachment",
+        headers={"Cache-Control": "no-cache", "X-Release-Version": version},
+    )
+
+
+async def download(a: str, request: Request, desk: TheDesk, caller: Caller) -> Response:
+    """Copy a release into the caller's workspace, unless there is a copy already (B52, B69)."""
+    await to_thread.run_sync(take_copy, desk, caller, a)
+    if wanted(request) is Wants.PAGE:
+        return go_to(request, "/")
+    return JSONResponse(Done().model_dump(mode="json"))
+
+
+def take_copy(desk: Desk, identity: Identity, name: str) -> Release:
+    """Make sure that a person has a copy of an item, and never overwrite one (B66, B69).
+
+    Raises: NotFound (unknown or not available), InvalidInput (a demo).
+    """
+    release = find_release(desk, name)
+    if release is None:
+        raise NotFound("Assignment not found")
+    if release.kind is ItemKind.DEMO:
+        raise InvalidInput("Demos can only be run")
+    user = person(identity)
+    if not desk.services.workspaces.has_copy(user, release.name):
+        demand_visible(desk, identity, release.name)
+    desk.services.workspaces.ensure(user, release)
+    return release
+
+
+def _find_file(desk: Desk, identity: Identity, name: str, filename: str) -> tuple[str, str]:
+    if ".." in filename or ".." in name:
+        raise InvalidInput("Invalid filename")
+    release = find_release(desk, name)
+    if release is None:
+        raise NotFound("File not found")
+    demand_visible(desk, identity, release.name)
+    return str(desk.services.releases.readable(release.name, filename)), release.version
+
+
+def _view(desk: Desk, identity: Identity, release: Release) -> ItemView:
+    services, user = desk.services, person(identity)
+    rule = desk.visibility.of(release.name)
+    key = SessionKey(user, release.name, mode_of(release.kind))
+    has_copy = services.workspaces.has_copy(user, release.name)
+    return ItemView(
+        release=release,
+        visibility=rule,
+        visible=rule.visible(services.clock.now()),
+        status=services.workspaces.file_status(user, release.name),
+        has_copy=has_copy,
+        updated=has_copy and services.workspaces.updated(user, release),
+        active=services.pool.find(key) is not None,
+    )
+
+
+def _listed(view: ItemView, identity: Identity) -> bool:
+    if view.kind is ItemKind.DEMO:
+        return False
+    kept = view.kind is ItemKind.ASSIGNMENT and view.has_copy
+    return view.visible or kept or identity.role is Role.INSTRUCTOR
+
+
+def _entry(view: ItemView) -> Entry:
+    moment = view.visibility.visible_from
+    visible_from = moment.isoformat() if moment else None
+    if view.kind is ItemKind.ASSIGNMENT:
+        return AssignmentEntry(
+            name=view.name,
+            file_status=view.status,
+            has_release=True,
+            session_active=view.active,
+            updated=view.updated,
+            visible=view.visible,
+            visible_from=visible_from,
+        )
+    return LectureEntry(
+        name=view.name,
+        has_copy=view.has_copy,
+        updated=view.updated,
+        session_active=view.active,
+        visible=view.visible,
+        visible_from=visible_from,
+    )

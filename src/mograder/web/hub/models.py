@@ -1,0 +1,103 @@
+"""The JSON that the hub speaks, with the shapes of compat.md 2.3.
+
+These are the edge: inside the hub nobody passes them on. What a client sends is refused when it
+has unknown fields; what we answer is written down here so that OpenAPI can tell it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mograder.sessions.launcher import Mode
+from mograder.store.releases import ItemKind
+from mograder.store.workspaces import FileStatus
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Problem(_Body):
+    """Every failure: one sentence that tells what is wrong, and what helps."""
+
+    detail: str
+
+
+class Health(_Body):
+    """The hub answers."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Done(_Body):
+    """It was done."""
+
+    status: Literal["ok"] = "ok"
+
+
+class AssignmentEntry(_Body):
+    """An assignment in a person's list."""
+
+    name: str
+    type: Literal[ItemKind.ASSIGNMENT] = ItemKind.ASSIGNMENT
+    file_status: FileStatus
+    has_release: bool
+    session_active: bool
+    updated: bool
+    visible: bool
+    visible_from: str | None = None
+
+
+class LectureEntry(_Body):
+    """A lecture in a person's list; there is no copy of it to be in any state."""
+
+    name: str
+    type: Literal[ItemKind.LECTURE] = ItemKind.LECTURE
+    file_status: Literal["n/a"] = "n/a"
+    has_copy: bool
+    updated: bool
+    has_release: bool = True
+    session_active: bool
+    visible: bool
+    visible_from: str | None = None
+
+
+Entry = Annotated[AssignmentEntry | LectureEntry, Field(discriminator="type")]
+"""One line of ``GET /assignments``."""
+
+
+class SessionEntry(_Body):
+    """A running session; ``url`` has no leading slash, ``port`` is always 0."""
+
+    username: str
+    assignment: str
+    port: int = 0
+    url: str
+    type: ItemKind
+    mode: Mode
+    last_seen: float
+
+
+class Started(_Body):
+    """A session runs and answers below ``url`` (no leading slash, percent-encoded names)."""
+
+    status: Literal["ok"] = "ok"
+    url: str
+    port: int = 0
+
+
+class Stopped(_Body):
+    """No session is left; ``terminated`` tells whether there was one."""
+
+    status: Literal["ok"] = "ok"
+    terminated: bool
+
+
+class Published(_Body):
+    """A release was replaced; ``files`` are its files, sorted."""
+
+    status: Literal["ok"] = "ok"
+    files: list[str]
+    type: ItemKind

@@ -1,0 +1,103 @@
+"""Long work with news on the way: starting a session, publishing a release.
+
+The work is a task of the app and not of the request: a browser that goes away neither ends a
+session's start for the others who wait for it nor leaves a release half published. Progress goes
+out as JSON lines to whoever asks for them (``Accept: application/x-ndjson``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Generic, TypeVar
+
+from mograder.core.errors import MograderError
+from mograder.core.log import get_logger
+
+Report = Callable[[str], None]
+"""Tells the person who waits what is being done; callable from any thread."""
+
+T = TypeVar("T")
+_HEARTBEAT = 10.0
+"""Seconds of silence after which the last news is said again, so that no front hangs up."""
+
+_KEPT_MESSAGES = 200
+_log = get_logger(__name__)
+
+
+class Running(Generic[T]):
+    """One piece of work under way: its news, and in the end its result."""
+
+    def __init__(self, job: Callable[[Report], Awaitable[T]]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._news: deque[str] = deque(maxlen=_KEPT_MESSAGES)
+        self._stirred = asyncio.Event()
+        self._ended = False
+        self.task: asyncio.Task[T] = asyncio.create_task(self._run(job))
+        self.task.add_done_callback(self._end)
+
+    async def result(self) -> T:
+        """Wait for the end; being cancelled oneself leaves the work alone."""
+        return await asyncio.shield(self.task)
+
+    async def news(self) -> AsyncIterator[str]:
+        """Yield what is reported until the work has ended, and the last news when it is quiet."""
+        last = ""
+        while True:
+            while self._news:
+                last = self._news.popleft()
+                yield last
+            if self._ended:
+                return
+            self._stirred.clear()
+            try:
+                async with asyncio.timeout(_HEARTBEAT):
+                    await self._stirred.wait()
+            except TimeoutError:
+                yield last
+
+    async def _run(self, job: Callable[[Report], Awaitable[T]]) -> T:
+        return await job(self._report)
+
+    def _report(self, message: str) -> None:
+        self._loop.call_soon_threadsafe(self._hear, message)
+
+    def _hear(self, message: str) -> None:
+        self._news.append(message)
+        self._stirred.set()
+
+    def _end(self, task: asyncio.Task[T]) -> None:
+        self._ended = True
+        self._stirred.set()
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, MograderError):
+            _log.error("Work ended by a bug of ours", exc_info=error)
+
+
+class Work:
+    """All work under way in one app; ends it when the app ends."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[object]] = set()
+
+    def begin(self, job: Callable[[Report], Awaitable[T]]) -> Running[T]:
+        """Start a job that outlives the request which asked for it."""
+        running = Running(job)
+        task: asyncio.Task[object] = running.task
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return running
+
+    async def close(self) -> None:
+        """Cancel what still runs and wait until it is gone."""
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def line(event: str, **values: object) -> bytes:
+    """One event of the progress protocol."""
+    return json.dumps({"event": event, **values}, ensure_ascii=False).encode() + b"\n"

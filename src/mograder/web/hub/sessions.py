@@ -1,0 +1,158 @@
+"""Sessions: listing, starting and stopping them (B114-B116, B124, B126).
+
+A start is one piece of work shared by all who ask for it; the pool decides whether a session is
+reused or made, this door only says for whom, and in which words it failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from anyio import to_thread
+from fastapi import Request
+from starlette.responses import Response
+
+from mograder.auth.identity import Identity
+from mograder.auth.roles import Role
+from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.names import INSTRUCTOR, ItemName, Username
+from mograder.sessions.launcher import Mode
+from mograder.sessions.live import LiveSession, SessionKey
+from mograder.store.releases import ItemKind, Release
+from mograder.web.hub.access import Caller
+from mograder.web.hub.answers import deliver
+from mograder.web.hub.audit import Event
+from mograder.web.hub.desk import Desk, TheDesk, context
+from mograder.web.hub.items import demand_visible, find_release, mode_of, person, take_copy
+from mograder.web.hub.models import SessionEntry, Started, Stopped
+from mograder.web.hub.progress import Report
+
+
+async def list_sessions(desk: TheDesk, caller: Caller) -> list[SessionEntry]:
+    """List running sessions: one's own; for instructors, all."""
+    sessions = visible_sessions(desk, caller)
+    kinds = await to_thread.run_sync(_kinds, desk)
+    return [_entry(session, kinds) for session in sessions]
+
+
+async def start_edit_deep(a: str, request: Request, desk: TheDesk, caller: Caller) -> Response:
+    """Copy the release if there is no copy yet, and start or find the caller's editor (B114)."""
+
+    async def job(report: Report) -> Started:
+        report("Getting your copy ready")
+        release = await to_thread.run_sync(take_copy, desk, caller, a)
+        return await _start(desk, SessionKey(person(caller), release.name, Mode.EDIT), report)
+
+    return await deliver(request, job, _page_of)
+
+
+async def start_edit(
+    user: str, a: str, request: Request, desk: TheDesk, caller: Caller
+) -> Response:
+    """Start or find the editor of a copy that exists; an instructor may for a student (B115)."""
+
+    async def job(report: Report) -> Started:
+        key = await to_thread.run_sync(_existing_copy, desk, user, a)
+        await _note_foreign(request, desk, caller, key, "start session")
+        return await _start(desk, key, report)
+
+    return await deliver(request, job, _page_of)
+
+
+async def start_run(lecture: str, request: Request, desk: TheDesk, caller: Caller) -> Response:
+    """Start or find the caller's own session of a lecture (B63, B124)."""
+
+    async def job(report: Report) -> Started:
+        report("Opening the lecture")
+        release = await to_thread.run_sync(_lecture, desk, caller, lecture)
+        return await _start(desk, SessionKey(person(caller), release.name, Mode.RUN), report)
+
+    return await deliver(request, job, _page_of)
+
+
+async def stop_edit(
+    user: str, a: str, request: Request, desk: TheDesk, caller: Caller, mode: Mode = Mode.EDIT
+) -> Response:
+    """End a session; with ``mode=run`` a lecture's (B58, B116)."""
+    key = SessionKey(_username(user), ItemName.parse(a), mode)
+
+    async def job(report: Report) -> Stopped:
+        report("Stopping")
+        await _note_foreign(request, desk, caller, key, "stop session")
+        return Stopped(terminated=await desk.services.pool.stop(key))
+
+    return await deliver(request, job, lambda _: "/#sessions")
+
+
+def visible_sessions(desk: Desk, identity: Identity) -> list[LiveSession]:
+    """The sessions that a person may know of, in a steady order."""
+    everything = identity.role is Role.INSTRUCTOR
+    sessions = [
+        session
+        for session in desk.services.pool.all()
+        if everything or session.key.user == identity.username
+    ]
+    return sorted(sessions, key=lambda session: (session.key.user, session.key.item))
+
+
+async def _start(desk: Desk, key: SessionKey, report: Report) -> Started:
+    session = await desk.services.pool.get_or_start(key, report)
+    return Started(url=session.key.url)
+
+
+def _page_of(started: Started) -> str:
+    return f"/{started.url}"
+
+
+def _existing_copy(desk: Desk, user: str, name: str) -> SessionKey:
+    try:
+        owner, item = _username(user), ItemName.parse(name)
+    except InvalidInput as error:
+        raise NotFound("Notebook not found") from error
+    if not desk.services.workspaces.has_copy(owner, item):
+        raise NotFound("Notebook not found")
+    return SessionKey(owner, item, Mode.EDIT)
+
+
+def _lecture(desk: Desk, identity: Identity, name: str) -> Release:
+    release = find_release(desk, name)
+    if release is None or mode_of(release.kind) is not Mode.RUN:
+        raise InvalidInput("Not a lecture")
+    demand_visible(desk, identity, release.name)
+    return release
+
+
+def _username(text: str) -> Username:
+    return Username(text) if text == INSTRUCTOR else Username.parse(text)
+
+
+async def _note_foreign(
+    request: Request, desk: Desk, caller: Identity, key: SessionKey, action: str
+) -> None:
+    """Record what an instructor does to somebody else's things."""
+    if key.user == caller.username:
+        return
+    what = f"{key.user}/{key.item} ({key.mode})"
+    where = context(request).client or ""
+    await desk.audit.granted(Event(caller.username, action, what, where))
+
+
+def _kinds(desk: Desk) -> Callable[[LiveSession], ItemKind]:
+    by_name = {str(release.name): release.kind for release in desk.services.releases.all()}
+
+    def kind(session: LiveSession) -> ItemKind:
+        guess = ItemKind.ASSIGNMENT if session.key.mode is Mode.EDIT else ItemKind.LECTURE
+        return by_name.get(session.key.item, guess)
+
+    return kind
+
+
+def _entry(session: LiveSession, kind: Callable[[LiveSession], ItemKind]) -> SessionEntry:
+    return SessionEntry(
+        username=session.key.user,
+        assignment=session.key.item,
+        url=session.key.url,
+        type=kind(session),
+        mode=session.key.mode,
+        last_seen=session.last_seen.timestamp(),
+    )

@@ -1,0 +1,105 @@
+"""How a failure looks on the wire: the HTTP table of the error families, and who wants what.
+
+A failure is looked up by its class ancestry, so a new family without an entry of its own answers
+like its parent (architecture.md, "Errors"). The apps share this; each adds its own words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+
+from starlette.responses import JSONResponse
+
+from mograder.core.errors import (
+    Busy,
+    Conflict,
+    Forbidden,
+    InvalidInput,
+    MograderError,
+    NotAuthenticated,
+    NotFound,
+    RemoteFailed,
+    SandboxUnavailable,
+    TimedOut,
+    TooLarge,
+)
+
+NDJSON = "application/x-ndjson"
+"""The media type in which a client asks for progress, one JSON object per line."""
+
+HTTP_STATUS: Mapping[type[MograderError], int] = MappingProxyType(
+    {
+        MograderError: 500,
+        InvalidInput: 400,
+        TooLarge: 413,
+        NotAuthenticated: 401,
+        Forbidden: 403,
+        NotFound: 404,
+        Conflict: 409,
+        Busy: 503,
+        TimedOut: 504,
+        RemoteFailed: 502,
+        SandboxUnavailable: 503,
+    }
+)
+"""Family of failure → HTTP status; an app overrides what its clients expect otherwise."""
+
+HUB_STATUS: Mapping[type[MograderError], int] = MappingProxyType(
+    {**HTTP_STATUS, NotAuthenticated: 403}
+)
+"""The hub's own table: its clients read 403 when nobody is signed in (compat.md 2.1)."""
+
+TITLES: Mapping[int, str] = MappingProxyType(
+    {
+        400: "That cannot be used",
+        401: "Please sign in",
+        403: "This is not open to you",
+        404: "Not found",
+        405: "That is not how this page works",
+        409: "Something changed in between",
+        413: "That is too large",
+        429: "Too many attempts",
+        500: "Something broke on our side",
+        502: "Another server did not answer",
+        503: "Not possible at the moment",
+        504: "That took too long",
+    }
+)
+"""Status → the heading of a page that tells about it."""
+
+
+class Wants(StrEnum):
+    """What a client takes for an answer: JSON, a page, or JSON lines while it waits."""
+
+    JSON = "json"
+    PAGE = "page"
+    PROGRESS = "progress"
+
+
+def wants(accept: str) -> Wants:
+    """Read the ``Accept`` header the way browsers and API clients really send it."""
+    if NDJSON in accept:
+        return Wants.PROGRESS
+    return Wants.PAGE if "text/html" in accept else Wants.JSON
+
+
+def status_of(error: MograderError, table: Mapping[type[MograderError], int] = HTTP_STATUS) -> int:
+    """The HTTP status of a failure, by its class ancestry."""
+    for family in type(error).__mro__:
+        if family in table:
+            return table[family]
+    return 500
+
+
+def headers_of(error: MograderError) -> dict[str, str]:
+    """What a failure adds to its answer's headers: when to come back, if it is a matter of time."""
+    return {"Retry-After": str(error.retry_after)} if isinstance(error, Busy) else {}
+
+
+def problem_json(
+    error: MograderError, table: Mapping[type[MograderError], int] = HTTP_STATUS
+) -> JSONResponse:
+    """The failure for a program: ``{"detail": sentence and hint}`` (compat.md 2)."""
+    return JSONResponse({"detail": str(error)}, status_of(error, table), headers_of(error))

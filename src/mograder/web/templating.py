@@ -1,0 +1,94 @@
+"""Pages and their static files: Jinja2 with autoescape, and a version in every static path.
+
+Static files are few and small: they are read once at the start and served from memory, so no
+request ever turns a path into a file. Their common version is part of the path
+(``/static/<version>/app.css``), which is why browsers may keep them for ever, and why one module
+finds the next one by a relative import.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+_MEDIA_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StaticFile:
+    """One stylesheet, module or picture of our own, in memory."""
+
+    body: bytes
+    media_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class StaticFiles:
+    """All static files of an app, under one version made from their contents."""
+
+    version: str
+    by_name: Mapping[str, StaticFile]
+
+    def url(self, prefix: str, name: str) -> str:
+        """The address of a file below the app's prefix; an unknown name is a bug of ours."""
+        if name not in self.by_name:
+            raise KeyError(name)
+        return f"{prefix}/static/{self.version}/{name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """Renders the templates of ``web/templates``; page text lives there and nowhere else."""
+
+    environment: Environment
+    static: StaticFiles
+
+    def render(self, template: str, prefix: str, **values: object) -> str:
+        """Return a page's HTML; ``prefix`` is the path below which this app lives."""
+
+        def asset(name: str) -> str:
+            return self.static.url(prefix, name)
+
+        return self.environment.get_template(template).render(prefix=prefix, asset=asset, **values)
+
+
+def load_pages() -> Pages:
+    """Read templates and static files from the package."""
+    environment = Environment(
+        loader=PackageLoader("mograder.web"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["segment"] = path_segment
+    return Pages(environment, load_static(files("mograder.web") / "static"))
+
+
+def load_static(directory: Traversable) -> StaticFiles:
+    """Read the known kinds of files of one directory and make their version."""
+    found: dict[str, StaticFile] = {}
+    digest = hashlib.sha256()
+    for entry in sorted(directory.iterdir(), key=lambda entry: entry.name):
+        media_type = _MEDIA_TYPES.get("." + entry.name.rpartition(".")[2])
+        if media_type is None or not entry.is_file():
+            continue
+        body = entry.read_bytes()
+        digest.update(entry.name.encode() + b"\0" + body + b"\0")
+        found[entry.name] = StaticFile(body, media_type)
+    return StaticFiles(digest.hexdigest()[:16], found)
+
+
+def path_segment(name: str) -> str:
+    """Percent-encode one name for use between two slashes."""
+    return quote(name, safe="")
