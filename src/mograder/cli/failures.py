@@ -1,0 +1,41 @@
+"""What a person reads when a command fails; loaded only then."""
+
+from __future__ import annotations
+
+import hashlib
+import traceback
+from pathlib import Path
+
+import click
+
+from mograder.core.errors import MograderError
+
+
+def tell(error: Exception, *, debug: bool) -> None:
+    """Print a failure to stderr: its sentence and remedy, or a bug's reference.
+
+    The traceback, which means nothing to a teacher, comes only with ``debug``.
+    """
+    if debug:
+        click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+    if isinstance(error, MograderError):
+        click.echo(f"Error: {error.message}", err=True)
+        if error.hint:
+            click.echo(error.hint, err=True)
+        return
+    click.echo(
+        f"Error: something went wrong inside mograder (reference {reference(error)}).", err=True
+    )
+    if not debug:
+        click.echo(
+            "Run it again with MOGRADER_DEBUG=1 or `mograder --debug …` to see the details, "
+            "and report them with the reference.",
+            err=True,
+        )
+
+
+def reference(error: BaseException) -> str:
+    """Return an id of the place that failed: the same bug has the same id on every machine."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = [f"{Path(each.filename).name}:{each.name}" for each in frames]
+    return hashlib.sha256("\n".join([type(error).__name__, *place]).encode()).hexdigest()[:8]

@@ -1,0 +1,159 @@
+"""The console script: the root command, and the boundary where failures become exit codes.
+
+Nothing heavy is imported here; each group loads when it is asked for. Whatever happens below,
+a person sees a sentence and a remedy, never a traceback (architecture.md, "Errors").
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import ClassVar, NoReturn
+
+import click
+
+from mograder import __version__
+from mograder.cli.lazy import Lazy, LazyGroup
+from mograder.core.errors import (
+    Busy,
+    Conflict,
+    Forbidden,
+    InvalidInput,
+    MograderError,
+    NotAuthenticated,
+    NotFound,
+    RemoteFailed,
+    SandboxUnavailable,
+    TimedOut,
+)
+
+EXIT_CODES: Mapping[type[MograderError], int] = MappingProxyType(
+    {
+        InvalidInput: 2,
+        NotFound: 3,
+        NotAuthenticated: 4,
+        Forbidden: 4,
+        Conflict: 5,
+        RemoteFailed: 69,
+        Busy: 75,
+        TimedOut: 75,
+        SandboxUnavailable: 78,
+    }
+)
+"""Family → exit status, looked up by class ancestry; `web.problems` holds the HTTP side."""
+
+EXIT_BUG = 70
+EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141
+"""What a shell reports for a program that its reader left: 128 + SIGPIPE."""
+
+
+@dataclass(slots=True)
+class _Wishes:
+    """What the root command's options asked of the error boundary."""
+
+    debug: bool = False
+
+
+class _Root(LazyGroup):
+    table: ClassVar[Mapping[str, Lazy]] = MappingProxyType(
+        {
+            "hub": Lazy("mograder.cli.hub:hub", "Run the shared hub, and look after it."),
+            "config": Lazy("mograder.cli.config:config", "Look at the settings of a course."),
+        }
+    )
+
+
+@click.group(cls=_Root, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "-v",
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=lambda ctx, _, wanted: _show_version(ctx) if wanted else None,
+    help="Show the version and exit.",
+)
+@click.option(
+    "--debug",
+    is_flag=True,
+    envvar="MOGRADER_DEBUG",
+    show_envvar=True,
+    help="Show the technical details of a failure.",
+)
+@click.pass_context
+def root(ctx: click.Context, debug: bool) -> None:
+    """Teach with marimo notebooks: hand out, run, collect and grade."""
+    ctx.ensure_object(_Wishes).debug = debug
+
+
+def main() -> NoReturn:
+    """Run the command line of this process and exit with its status."""
+    status = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        status = _leave_the_pipe()
+    sys.exit(status)
+
+
+def run(arguments: Sequence[str], command: click.Command = root) -> int:
+    """Run one command line and return its exit status; every failure is told on stderr."""
+    wishes = _Wishes()
+    stdout = sys.stdout
+    try:
+        result = command.main(
+            args=list(arguments), prog_name="mograder", standalone_mode=False, obj=wishes
+        )
+        return result if isinstance(result, int) else 0
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        return _leave_the_pipe()
+    except MograderError as error:
+        _tell(error, debug=wishes.debug)
+        return exit_code(type(error))
+    except SystemExit as error:
+        # click puts a stand-in over a stdout that nobody reads any more, and leaves.
+        return _status_of(error) if sys.stdout is stdout else _leave_the_pipe()
+    except Exception as error:  # noqa: BLE001  # the last door: nobody is shown a traceback
+        _tell(error, debug=wishes.debug)
+        return EXIT_BUG
+
+
+def exit_code(family: type[BaseException]) -> int:
+    """Return the exit status of a failure: that of its nearest ancestor in the table."""
+    known = (EXIT_CODES[each] for each in family.__mro__ if each in EXIT_CODES)
+    return next(known, EXIT_BUG)
+
+
+def _show_version(ctx: click.Context) -> NoReturn:
+    click.echo(f"mograder {__version__}")
+    ctx.exit()
+
+
+def _tell(error: Exception, *, debug: bool) -> None:
+    from mograder.cli.failures import tell  # noqa: PLC0415  # a success does not pay for it
+
+    tell(error, debug=debug)
+
+
+def _status_of(error: SystemExit) -> int:
+    if error.code is None:
+        return 0
+    if isinstance(error.code, int):
+        return error.code
+    click.echo(f"Error: {error.code}", err=True)
+    return 1
+
+
+def _leave_the_pipe() -> int:
+    """Point stdout at nothing, so that the interpreter's last flush is quiet too."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return EXIT_BROKEN_PIPE

@@ -1,0 +1,60 @@
+"""Options that several commands share, and what the `hub` group hands to its subcommands.
+
+Light on purpose: `mograder hub --help` imports this and no settings (performance.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+_F = TypeVar("_F", bound=Callable[..., object])
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What stood on the command line: only what was given overrides the settings (B14-B17)."""
+
+    course_dir: Path | None = None
+    overrides: Mapping[str, object] = field(default_factory=dict)
+
+
+def course_dir_option(command: _F) -> _F:
+    """Add ``-C``; without it MOGRADER_COURSE_DIR counts, then the working directory (B73)."""
+    return click.option(
+        "-C",
+        "--course-dir",
+        type=click.Path(path_type=Path),
+        default=None,
+        help="Course directory.  [env var: MOGRADER_COURSE_DIR; default: .]",
+    )(command)
+
+
+def hub_url_option(command: _F) -> _F:
+    """Add ``--url``; its variable is read with the other settings (B97)."""
+    return click.option("--url", help="Hub base URL.  [env var: MOGRADER_HUB_URL]")(command)
+
+
+def hub_token_option(command: _F) -> _F:
+    """Add ``--token``; its variable is read with the other settings (B98)."""
+    return click.option(
+        "--token", help="Instructor token.  [env var: MOGRADER_HUB_INSTRUCTOR_TOKEN]"
+    )(command)
+
+
+def insecure_option(command: _F) -> _F:
+    """Add ``--insecure``, for a hub that is only reached over plain http."""
+    return click.option(
+        "--insecure", is_flag=True, help="Send the token over plain http to another machine."
+    )(command)
+
+
+def json_option(command: _F) -> _F:
+    """Add ``--json``, for scripts."""
+    return click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")(
+        command
+    )

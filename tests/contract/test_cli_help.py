@@ -1,0 +1,116 @@
+"""What `--help` offers is what the documents promise (B73-B105, compat-cli.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import click
+import pytest
+
+from mograder.cli.lazy import LazyGroup
+from mograder.cli.main import root
+
+PROMISED = {
+    "": "-v --version",
+    "hub": "-C --course-dir --port --host --notebooks-dir --session-ttl --trusted-header "
+    "--instructors --base-url --dev --headless",
+    "hub publish": "--moodle-assignment --url --token --force --dry-run --no-warm --lecture",
+    "hub generate-token": "--role",
+    "config show": "-C --course-dir --json",
+}
+"""Command → options that the seeds, or scripts written for 0.3.16, use of what exists now."""
+
+DEFAULTS = {
+    "--course-dir": "default: .",
+    "--port": "8080",
+    "--host": "0.0.0.0",
+    "--notebooks-dir": "hub-notebooks",
+    "--session-ttl": "3600",
+    "--trusted-header": "X-Remote-User",
+}
+"""B73-B78: option of `mograder hub` → the default that its help names."""
+
+
+def commands(command: click.Command = root, path: str = "") -> Iterator[tuple[str, click.Command]]:
+    """Every command with its path, the hidden ones too."""
+    yield path, command
+    if isinstance(command, click.Group):
+        names = command.table if isinstance(command, LazyGroup) else command.commands
+        for name in names:
+            found = command.get_command(click.Context(command), name)
+            assert found is not None
+            yield from commands(found, f"{path} {name}".strip())
+
+
+ALL = dict(commands())
+
+
+def options_of(path: str) -> dict[str, click.Option]:
+    return {
+        name: option
+        for option in ALL[path].params
+        if isinstance(option, click.Option)
+        for name in option.opts
+    }
+
+
+def help_of(path: str) -> str:
+    command = ALL[path]
+    return command.get_help(click.Context(command, info_name=f"mograder {path}"))
+
+
+@pytest.mark.parametrize(
+    ("path", "option"), [(path, name) for path in PROMISED for name in PROMISED[path].split()]
+)
+def test_every_promised_option_is_there(path: str, option: str) -> None:
+    assert option in options_of(path)
+
+
+@pytest.mark.parametrize("option", sorted(DEFAULTS))
+def test_the_hubs_help_names_the_documented_default(option: str) -> None:
+    assert DEFAULTS[option] in (options_of("hub")[option].help or "")
+
+
+@pytest.mark.parametrize("variable", ["MOGRADER_HUB_URL", "MOGRADER_HUB_INSTRUCTOR_TOKEN"])
+def test_publish_names_its_variables(variable: str) -> None:
+    """B97, B98."""
+    assert variable in help_of("hub publish")
+
+
+@pytest.mark.parametrize("path", sorted(ALL))
+def test_every_command_and_option_says_what_it_is_for(path: str) -> None:
+    assert ALL[path].help
+    unexplained = [name for name, option in options_of(path).items() if not option.help]
+    assert unexplained == []
+
+
+def test_a_group_lists_its_commands_in_their_own_words() -> None:
+    """The one-line descriptions are written twice, since listing must not import."""
+    for path, group in ALL.items():
+        if isinstance(group, LazyGroup):
+            for name, lazy in group.table.items():
+                own = ALL[f"{path} {name}".strip()].help or ""
+                assert own.strip().splitlines()[0] == lazy.summary
+
+
+def test_only_the_shipped_units_command_is_hidden() -> None:
+    hidden = {
+        f"{path} {name}".strip()
+        for path, group in ALL.items()
+        if isinstance(group, LazyGroup)
+        for name, lazy in group.table.items()
+        if lazy.hidden
+    }
+    assert hidden == {"hub supervisor"}
+    assert "supervisor" not in help_of("hub")
+
+
+def test_an_environment_variable_is_read_by_the_settings_and_not_by_an_option() -> None:
+    """One reader of the environment; `--debug` alone belongs to the command line itself."""
+    read = {
+        name
+        for path in ALL
+        for name, option in options_of(path).items()
+        if option.envvar is not None
+    }
+    assert read == {"--debug"}

@@ -1,0 +1,256 @@
+"""``mograder hub publish`` against a hub that a test scripts (B86-B99, compat.md 10)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mograder.cli.main import run
+from tests.unit.transports.fake_hub import FakeHub, Reply, running_hub
+
+TOKEN = "ann:0123"
+DONE = {"event": "done", "status": "ok", "files": ["A1-Intro.py"], "type": "assignment"}
+UNVERIFIED = (
+    "Error: Verification against Moodle is not available in this version yet; nothing was sent.\n"
+    "Use --force to publish without it.\n"
+)
+
+
+@pytest.fixture
+def hub() -> Iterator[FakeHub]:
+    with running_hub() as hub:
+        yield hub
+
+
+@pytest.fixture(autouse=True)
+def course(tmp_path: Path, hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A course with an assignment and a lecture; the environment names the hub and the token."""
+    for name, kind in (("A1-Intro", ""), ("L01-Lines", '# mograder-type = "lecture"\n')):
+        directory = tmp_path / "release" / name
+        directory.mkdir(parents=True)
+        (directory / f"{name}.py").write_text(
+            f"# /// script\n# x = 1\n{kind}# ///\nimport marimo\n"
+        )
+        (directory / "data.csv").write_text("1,2\n")
+    (tmp_path / "release" / "A1-Intro" / "A1-Intro.html").write_text("<html>")
+    monkeypatch.delenv("MOGRADER_COURSE_DIR", raising=False)
+    monkeypatch.setenv("MOGRADER_HUB_URL", hub.url)
+    monkeypatch.setenv("MOGRADER_HUB_INSTRUCTOR_TOKEN", TOKEN)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_publish_sends_the_release_and_follows_its_environment(
+    hub: FakeHub, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """B87, B92, B94, B96-B98."""
+    hub.streams(
+        "/publish/A1-Intro",
+        {"event": "progress", "message": "Received 2 files"},
+        {"event": "progress", "message": "Received 2 files"},
+        {"event": "progress", "message": "Installing [numpy]"},
+        DONE,
+    )
+    assert run(["hub", "publish", "A1", "--force"]) == 0
+    told = capfd.readouterr()
+    assert told.out == (
+        "Assignment: A1-Intro\n"
+        "Local files: A1-Intro.py, data.csv\n"
+        "Left out: A1-Intro.html\n"
+        "Published 2 files to hub.\n"
+    )
+    assert told.err == "  Sending the files…\n  Received 2 files\n  Installing [numpy]\n"
+    (request,) = hub.heard
+    assert set(request.files) == {"A1-Intro.py", "data.csv"}
+    assert request.headers["authorization"] == f"Bearer {TOKEN}"
+
+
+def test_a_lecture_is_detected_and_needs_no_force(
+    hub: FakeHub, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """B90, B93, B113."""
+    hub.streams("/publish/L01-Lines", {**DONE, "type": "lecture"})
+    assert run(["hub", "publish", "L01-Lines"]) == 0
+    assert capfd.readouterr().out.splitlines()[:3] == [
+        "Lecture: L01-Lines",
+        "Local files: L01-Lines.py, data.csv",
+        "Auto-detected lecture from mograder-type metadata.",
+    ]
+    assert hub.heard[0].query == "type=lecture"
+
+
+def test_lecture_makes_an_assignment_one_and_implies_force(
+    hub: FakeHub, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """B91."""
+    hub.streams("/publish/A1-Intro", {**DONE, "type": "lecture"})
+    assert run(["hub", "publish", "release/A1-Intro", "--lecture"]) == 0
+    out = capfd.readouterr().out
+    assert out.startswith("Lecture: A1-Intro\n")
+    assert "Auto-detected" not in out
+    assert hub.heard[0].query == "type=lecture"
+
+
+@pytest.mark.parametrize("more", [[], ["--dry-run"], ["--moodle-assignment", "A1. Intro"]])
+def test_an_assignment_without_force_is_not_sent(
+    hub: FakeHub, more: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """B86, B89: until the comparison with Moodle arrives."""
+    assert run(["hub", "publish", "A1", *more]) == 1
+    assert capfd.readouterr().err == UNVERIFIED
+    assert hub.heard == []
+
+
+def test_a_dry_run_tells_what_would_go_and_needs_no_hub(
+    hub: FakeHub, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """B88, B99."""
+    monkeypatch.delenv("MOGRADER_HUB_URL")
+    monkeypatch.delenv("MOGRADER_HUB_INSTRUCTOR_TOKEN")
+    assert run(["hub", "publish", "A1", "--force", "--dry-run"]) == 0
+    told = capfd.readouterr()
+    assert told.out.splitlines()[-1] == "Dry run — not publishing."
+    assert told.err == ""
+    assert hub.heard == []
+
+
+@pytest.mark.parametrize(
+    ("variable", "message"),
+    [
+        (
+            "MOGRADER_HUB_INSTRUCTOR_TOKEN",
+            "Error: --token required (or set MOGRADER_HUB_INSTRUCTOR_TOKEN)\n",
+        ),
+        ("MOGRADER_HUB_URL", "Error: --url or --ssh required (or set MOGRADER_HUB_URL)\n"),
+    ],
+)
+def test_without_a_hub_or_a_token_nothing_is_sent(
+    hub: FakeHub,
+    variable: str,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """compat.md 10: the messages are fixed."""
+    monkeypatch.delenv(variable)
+    assert run(["hub", "publish", "A1", "--force"]) == 1
+    assert capfd.readouterr().err == message
+    assert hub.heard == []
+
+
+def test_options_win_over_variables(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """B97, B98."""
+    monkeypatch.setenv("MOGRADER_HUB_URL", "http://127.0.0.1:1")
+    hub.streams("/live/hub/publish/A1-Intro", DONE)
+    options = ["--url", f"{hub.url}/live/hub/", "--token", "eve:9", "--force"]
+    assert run(["hub", "publish", "A1", *options]) == 0
+    assert hub.heard[0].headers["authorization"] == "Bearer eve:9"
+
+
+@pytest.mark.parametrize(
+    ("more", "warms"), [([], ["/publish/A1-Intro", "/warm-cache"]), (["--no-warm"], [])]
+)
+def test_a_hub_of_0_3_16_is_asked_to_warm_its_cache(
+    hub: FakeHub, more: list[str], warms: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """B96, compat.md 10."""
+    hub.answers("/publish/A1-Intro", status="ok", files=["A1-Intro.py"], type="assignment")
+    hub.answers("/warm-cache", status="ok", warmed=["A1-Intro", "L01-Lines"])
+    assert run(["hub", "publish", "A1", "--force", *more]) == 0
+    out = capfd.readouterr().out
+    said = "Warming uv cache...\nWarmed 2 notebooks: A1-Intro, L01-Lines\n"
+    assert out.endswith(f"Published 2 files to hub.\n{said if warms else ''}")
+    assert [request.path for request in hub.heard] == (warms or ["/publish/A1-Intro"])
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("B", "Error: No release matches 'B'.\n"),
+        ("no/such", "Error: no/such is not a directory.\n"),
+        ("release", "has no notebook release.py."),
+    ],
+)
+def test_what_cannot_be_found_ends_with_1(
+    argument: str, message: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """compat.md 7: `hub publish` errors are rc 1."""
+    assert run(["hub", "publish", argument, "--force"]) == 1
+    assert message in capfd.readouterr().err
+
+
+def test_an_ambiguous_name_lists_the_candidates(
+    course: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """B92."""
+    more = course / "release" / "A1-More"
+    more.mkdir()
+    (more / "A1-More.py").write_text("import marimo\n")
+    assert run(["hub", "publish", "A1", "--force"]) == 1
+    assert "'A1' may mean A1-Intro, A1-More." in capfd.readouterr().err
+
+
+def test_names_are_looked_up_where_the_course_keeps_its_releases(
+    course: Path, hub: FakeHub, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """`[dirs] release`, with -C before or after the command."""
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "mograder.toml").write_text("[dirs]\nrelease = 'out'\n")
+    (course / "release").rename(elsewhere / "out")
+    hub.streams("/publish/A1-Intro", DONE)
+    assert run(["hub", "publish", "A1", "--force", "-C", str(elsewhere)]) == 0
+    assert run(["hub", "-C", str(elsewhere), "publish", "A1", "--force"]) == 0
+
+
+def test_uvs_own_words_are_printed_whole(hub: FakeHub, capfd: pytest.CaptureFixture[str]) -> None:
+    words = "A1: No solution found:\n  ╰─▶ Because nunpy was not found …\n      [hint] look"
+    hub.streams("/publish/A1-Intro", {"event": "error", "status": 400, "detail": words})
+    assert run(["hub", "publish", "A1", "--force"]) == 2
+    told = capfd.readouterr()
+    assert told.err.endswith(f"Error: {words}\n")
+    assert "Published" not in told.out
+
+
+@pytest.mark.parametrize(
+    ("reply", "status", "words"),
+    [
+        (Reply(403, b"403 Forbidden", "text/plain"), 4, "does not accept this token"),
+        (Reply(502, b"<html>", "text/html"), 69, "502 Bad Gateway"),
+        (Reply(503, b'{"detail":"No sandbox here."}'), 75, "No sandbox here."),
+    ],
+)
+def test_a_refusal_is_one_line_a_remedy_and_a_status(
+    hub: FakeHub, reply: Reply, status: int, words: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    hub.replies["/publish/A1-Intro"] = reply
+    assert run(["hub", "publish", "A1", "--force"]) == status
+    err = capfd.readouterr().err
+    assert words in err
+    assert "Traceback" not in err
+    assert TOKEN not in err
+
+
+def test_a_token_never_leaves_for_another_machine_in_the_clear(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    options = ["--force", "--url", "http://hub.example.org"]
+    assert run(["hub", "publish", "A1", *options]) == 2
+    assert "not encrypted" in capfd.readouterr().err
+
+
+def test_json_is_all_that_a_script_reads(hub: FakeHub, capfd: pytest.CaptureFixture[str]) -> None:
+    hub.streams("/publish/A1-Intro", {"event": "progress", "message": "x"}, DONE)
+    expected = {
+        "name": "A1-Intro",
+        "type": "assignment",
+        "files": ["A1-Intro.py", "data.csv"],
+        "left_out": ["A1-Intro.html"],
+    }
+    for more, published in (["--dry-run"], False), ([], True):
+        assert run(["hub", "publish", "A1", "--force", "--json", *more]) == 0
+        told = capfd.readouterr()
+        assert json.loads(told.out) == {**expected, "published": published}
+        assert told.err == ""

@@ -1,0 +1,169 @@
+"""``hub generate-token`` and ``hub login-link`` (B47, B105, compat.md 1)."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from mograder.auth.roles import Role
+from mograder.auth.tokens import Claims, verify_token
+from mograder.cli.main import run
+from mograder.core.clock import SystemClock
+from mograder.store.database import database_url, open_engine, upgrade
+from mograder.store.hub_state import HubState
+
+SECRET = "0123456789abcdef" * 4
+
+
+@pytest.fixture(autouse=True)
+def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty course that is the working directory, and the hub's secret."""
+    monkeypatch.delenv("MOGRADER_COURSE_DIR", raising=False)
+    monkeypatch.delenv("MOGRADER_HUB_URL", raising=False)
+    monkeypatch.setenv("MOGRADER_HUB_SECRET", SECRET)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def state(course: Path) -> Iterator[HubState]:
+    """The database of a hub that has run in the course."""
+    engine = open_engine(database_url("", course))
+    upgrade(engine)
+    yield HubState(engine)
+    engine.dispose()
+
+
+def printed(capfd: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert run(["hub", *arguments]) == 0
+    told = capfd.readouterr()
+    assert told.err == ""
+    assert told.out.endswith("\n")
+    assert told.out.count("\n") == 1
+    return told.out.strip()
+
+
+def test_a_students_token_is_the_one_that_0_3_16_made(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """B105: only the token and a newline."""
+    expected = hmac.new(SECRET.encode(), b"alice", hashlib.sha256).hexdigest()
+    assert printed(capfd, "generate-token", "alice") == f"alice:{expected}"
+
+
+def test_an_instructors_token_names_its_instructor(capfd: pytest.CaptureFixture[str]) -> None:
+    """B47."""
+    token = printed(capfd, "generate-token", "--role", "instructor", "admin")
+    assert verify_token(SECRET, token, lambda _: 0) == Claims("admin", Role.INSTRUCTOR)
+
+
+def test_a_token_is_valid_after_earlier_ones_were_revoked(
+    state: HubState, capfd: pytest.CaptureFixture[str]
+) -> None:
+    old = printed(capfd, "generate-token", "alice")
+    state.bump_epoch("alice")
+    new = printed(capfd, "generate-token", "alice")
+    assert verify_token(SECRET, old, state.epoch) is None
+    assert verify_token(SECRET, new, state.epoch) == Claims("alice", Role.STUDENT)
+
+
+def test_making_a_token_makes_no_database(course: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    printed(capfd, "generate-token", "alice")
+    assert list(course.iterdir()) == []
+
+
+def test_without_the_secret_there_is_no_token(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("MOGRADER_HUB_SECRET")
+    assert run(["hub", "generate-token", "alice"]) == 1
+    told = capfd.readouterr()
+    assert told.err.startswith("Error: MOGRADER_HUB_SECRET must be set")
+    assert told.out == ""
+
+
+@pytest.mark.parametrize("command", ["generate-token", "login-link"])
+@pytest.mark.parametrize("name", ["__instructor__", "a:b", "a/b", ""])
+def test_a_name_outside_the_grammar_gets_nothing(
+    command: str, name: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["hub", command, name]) == 2
+    told = capfd.readouterr()
+    assert "Invalid username" in told.err
+    assert told.out == ""
+
+
+def test_a_link_signs_in_its_person_once(
+    state: HubState, capfd: pytest.CaptureFixture[str]
+) -> None:
+    link = printed(capfd, "login-link", "alice")
+    base, _, code = link.partition("/login/link?code=")
+    assert base == "http://127.0.0.1:8080"
+    assert len(code) >= 32
+    kept = hashlib.sha256(code.encode()).hexdigest()
+    now = SystemClock().now()
+    row = state.use_link(kept, now)
+    assert row is not None
+    assert (row.username, row.role) == ("alice", Role.STUDENT)
+    assert state.use_link(kept, now) is None
+
+
+def test_a_link_ends_by_itself(state: HubState, capfd: pytest.CaptureFixture[str]) -> None:
+    code = printed(capfd, "login-link", "alice").partition("code=")[2]
+    kept = hashlib.sha256(code.encode()).hexdigest()
+    assert state.use_link(kept, SystemClock().now() + timedelta(minutes=16)) is None
+
+
+def test_a_link_carries_its_role_and_is_written_down(
+    state: HubState, capfd: pytest.CaptureFixture[str]
+) -> None:
+    code = printed(capfd, "login-link", "--role", "instructor", "ann").partition("code=")[2]
+    row = state.use_link(hashlib.sha256(code.encode()).hexdigest(), SystemClock().now())
+    assert row is not None
+    assert row.role is Role.INSTRUCTOR
+    (line,) = state.recent_audit(5)
+    assert (line.action, line.what) == ("make instructor sign-in link", "ann")
+    assert code not in str(line)
+
+
+@pytest.mark.parametrize(
+    ("toml", "environ", "options", "base"),
+    [
+        ("[hub]\nport = 9000\n", "", [], "http://127.0.0.1:9000"),
+        ('[hub]\nbase_url = "/hub"\n', "", [], "http://127.0.0.1:8080/hub"),
+        (
+            '[hub]\nbase_url = "/hub"\npublic_url = "https://h.example"\n',
+            "",
+            [],
+            "https://h.example/hub",
+        ),
+        ("", "https://env.example/x/", [], "https://env.example/x"),
+        ("", "https://env.example", ["--url", "http://own.example/"], "http://own.example"),
+    ],
+)
+def test_a_link_leads_where_browsers_find_the_hub(
+    state: HubState,
+    course: Path,
+    toml: str,
+    environ: str,
+    options: list[str],
+    base: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    (course / "mograder.toml").write_text(toml)
+    monkeypatch.setenv("MOGRADER_HUB_URL", environ)
+    assert printed(capfd, "login-link", "alice", *options).startswith(f"{base}/login/link?code=")
+
+
+def test_a_course_without_a_hub_keeps_no_link(
+    course: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["hub", "login-link", "alice"]) == 3
+    assert "No hub has run in" in capfd.readouterr().err
+    assert list(course.iterdir()) == []

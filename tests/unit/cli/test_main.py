@@ -1,0 +1,204 @@
+"""The command line's front door: fast help, and every failure a sentence and an exit status."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import click
+import pytest
+
+from mograder import __version__
+from mograder.cli.failures import reference
+from mograder.cli.main import EXIT_BUG, EXIT_CODES, exit_code, root, run
+from mograder.core import errors
+from mograder.core.errors import MograderError
+
+HEAVY = [
+    *("aiohttp", "alembic", "fastapi", "httpx", "jinja2", "marimo"),
+    *("pydantic", "rich", "sqlalchemy", "uvicorn"),
+]
+
+
+def families(family: type[MograderError] = MograderError) -> Iterator[type[MograderError]]:
+    for each in family.__subclasses__():
+        if each.__module__ == errors.__name__:
+            yield each
+            yield from families(each)
+
+
+def failing(error: BaseException) -> click.Command:
+    """The root command with one subcommand that fails."""
+
+    group = click.Group("mograder", params=root.params, callback=root.callback)
+
+    @group.command()
+    def fail() -> None:
+        raise error
+
+    return group
+
+
+def mograder(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "mograder", *arguments],
+        capture_output=True,
+        text=True,
+        env={"PATH": os.environ["PATH"], **env},
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["-v"], ["hub", "--help"]])
+def test_help_and_version_load_no_framework(arguments: list[str]) -> None:
+    """performance.md: `mograder --help`."""
+    code = (
+        "import sys; from mograder.cli.main import run; status = run(sys.argv[1:]);"
+        f"loaded = [name for name in {HEAVY!r} if name in sys.modules];"
+        "sys.exit(f'loaded {loaded}' if loaded or status else 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_version_is_the_packages() -> None:
+    done = mograder("--version")
+    assert (done.returncode, done.stdout) == (0, f"mograder {__version__}\n")
+
+
+def test_every_family_of_errors_has_an_exit_status() -> None:
+    """architecture.md, "Errors"."""
+    assert {family for family in families() if exit_code(family) == EXIT_BUG} == set()
+    assert set(EXIT_CODES) <= set(families())
+
+
+@pytest.mark.parametrize(
+    ("family", "status"),
+    [
+        ("InvalidInput", 2),
+        ("TooLarge", 2),
+        ("NotFound", 3),
+        ("NotAuthenticated", 4),
+        ("Forbidden", 4),
+        ("Conflict", 5),
+        ("RemoteFailed", 69),
+        ("Busy", 75),
+        ("TimedOut", 75),
+        ("SandboxUnavailable", 78),
+    ],
+)
+def test_a_failure_ends_with_its_familys_status_and_its_remedy(
+    family: str, status: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    error = getattr(errors, family)("It went wrong.", hint="Do it otherwise.")
+    assert run(["fail"], failing(error)) == status
+    assert capfd.readouterr().err == "Error: It went wrong.\nDo it otherwise.\n"
+
+
+def test_a_descendant_of_a_family_ends_like_it() -> None:
+    class Gone(errors.NotFound):
+        pass
+
+    assert exit_code(Gone) == 3
+    assert exit_code(MograderError) == EXIT_BUG
+    assert exit_code(ValueError) == EXIT_BUG
+
+
+def test_a_message_of_many_lines_is_told_whole(capfd: pytest.CaptureFixture[str]) -> None:
+    run(["fail"], failing(errors.RemoteFailed("No solution found:\n  because of [this]")))
+    assert capfd.readouterr().err == "Error: No solution found:\n  because of [this]\n"
+
+
+def test_a_bug_is_a_reference_and_never_a_traceback(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["fail"], failing(ZeroDivisionError("secret detail"))) == EXIT_BUG
+    told = capfd.readouterr()
+    assert re.match(r"Error: something went wrong .*\(reference [0-9a-f]{8}\)\.\n", told.err)
+    assert "MOGRADER_DEBUG=1" in told.err
+    assert "Traceback" not in told.err
+    assert "secret detail" not in told.err
+    assert told.out == ""
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("detail"), errors.NotFound("detail")])
+def test_debug_shows_where_it_failed(
+    error: Exception, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(["--debug", "fail"], failing(error))
+    assert "Traceback" in capfd.readouterr().err
+    monkeypatch.setenv("MOGRADER_DEBUG", "1")
+    run(["fail"], failing(error))
+    assert "Traceback" in capfd.readouterr().err
+
+
+def test_the_same_bug_has_the_same_reference() -> None:
+    def fail(text: str) -> str:
+        try:
+            raise ValueError(text)
+        except ValueError as error:
+            return reference(error)
+
+    assert fail("one") == fail("two")
+    assert len(fail("one")) == 8
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), click.Abort()])
+def test_an_interrupt_ends_quietly_with_130(
+    error: BaseException, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["fail"], failing(error)) == 130
+    assert capfd.readouterr().err.strip() == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (click.ClickException("No."), 1),
+        (click.UsageError("No."), 2),
+        (click.exceptions.Exit(7), 7),
+        (SystemExit(), 0),
+        (SystemExit(9), 9),
+        (SystemExit("No."), 1),
+    ],
+)
+def test_a_command_may_say_its_status_itself(error: BaseException, status: int) -> None:
+    assert run(["fail"], failing(error)) == status
+
+
+@pytest.mark.parametrize("arguments", [["nonsense"], ["--nonsense"], ["hub", "--port", "many"]])
+def test_a_command_line_that_cannot_be_read_is_a_usage_error(arguments: list[str]) -> None:
+    done = mograder(*arguments)
+    assert done.returncode == 2
+    assert "Usage: mograder" in done.stderr
+    assert "Error: " in done.stderr
+
+
+def test_no_arguments_show_the_help() -> None:
+    done = mograder()
+    assert "Commands:" in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["config", "show"]])
+def test_a_reader_that_leaves_early_is_no_failure_to_talk_about(
+    arguments: list[str],
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "mograder", *arguments],
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
