@@ -131,9 +131,9 @@ def test_removing_copes_with_a_tree_deeper_than_any_path(tmp_path: Path) -> None
     tree = tmp_path / "tree"
     tree.mkdir()
     current = os.open(tree, os.O_RDONLY)
-    for _ in range(2500):
-        os.mkdir("d", dir_fd=current)
-        deeper = os.open("d", os.O_RDONLY, dir_fd=current)
+    for _ in range(1100):
+        os.mkdir("d" * 100, dir_fd=current)
+        deeper = os.open("d" * 100, os.O_RDONLY, dir_fd=current)
         os.close(current)
         current = deeper
     os.close(current)

@@ -1,0 +1,217 @@
+"""A release that is growing: filled file by file within its limits, then committed or discarded.
+
+``store.releases`` makes it and puts it in place.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Protocol, Self
+
+from mograder.core.errors import Conflict, InvalidInput, TooLarge
+from mograder.core.names import ItemName
+from mograder.store.disk import Disk, explained_when_full, write_all
+from mograder.store.files import fsync_directory
+from mograder.store.manifest import (
+    MANIFEST,
+    ItemKind,
+    Release,
+    listed_at,
+    open_release,
+    parse_file,
+    render_manifest,
+)
+
+_CHUNK = 1 << 18
+_LEFT_BEHIND = frozenset({".venv", "__pycache__", "__marimo__"})
+"""What 0.3.16 kept in a release directory and nobody needs: environments live elsewhere now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much one release may hold (``[limits] upload_files``, ``upload_mb``)."""
+
+    files: int = 200
+    megabytes: int = 100
+
+
+class Shelf(Protocol):
+    """Where a finished release goes (:class:`~mograder.store.releases.Releases`)."""
+
+    def current(self, name: ItemName) -> Path:
+        """Where the item's release is, or would be."""
+
+    def put_in_place(self, name: ItemName, staged: Path) -> Release:
+        """Exchange the staged directory with the item's release."""
+
+    def forget(self, home: Path, *, discard: bool) -> None:
+        """End the staging."""
+
+
+class StagedRelease:
+    """An upload that nobody sees yet; a context manager that discards what is not committed."""
+
+    def __init__(
+        self, name: ItemName, path: Path, limits: Limits, disk: Disk, shelf: Shelf
+    ) -> None:
+        self._name = name
+        self._path = path
+        self._limits = limits
+        self._disk = disk
+        self._shelf = shelf
+        self._files: list[str] = []
+        self._bytes = 0
+        self._ended = False
+        _make(path)
+
+    @property
+    def path(self) -> Path:
+        """The directory that holds the files so far."""
+        return self._path
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The names added so far, sorted."""
+        return tuple(sorted(self._files))
+
+    def add(self, filename: str, source: BinaryIO) -> None:
+        """Copy one file in; its name may have up to three components, as in ``public/a.png``.
+
+        Raises: :class:`InvalidInput` for a bad name or one given twice, :class:`TooLarge`.
+        """
+        path = parse_file(filename)
+        self._check_open()
+        if len(self._files) >= self._limits.files:
+            raise TooLarge(f"A release may hold at most {self._limits.files} files.")
+        if any(_clash(path, other) for other in self._files):
+            raise InvalidInput(f"The file {path!r} was given twice.")
+        with explained_when_full():
+            self._make_parents(path)
+            self._write(path, source)
+        self._files.append(path)
+
+    def commit(self, kind: ItemKind) -> Release:
+        """Replace the item's release by what was added, in one step.
+
+        Raises: :class:`InvalidInput` when the notebook is missing; the old release stays.
+        """
+        self._check_open()
+        if f"{self._name}.py" not in self._files:
+            raise InvalidInput(
+                f"The release holds no {self._name}.py.",
+                hint="An item's notebook has the item's name; publish the whole directory.",
+            )
+        with explained_when_full():
+            self._carry_over()
+            manifest = render_manifest(self._files, kind)
+            self._write_file(self._path / MANIFEST, [manifest])
+            for directory, _, _ in os.walk(self._path, topdown=False):
+                fsync_directory(Path(directory), disk=self._disk)
+        release = self._shelf.put_in_place(self._name, self._path)
+        self._end(discard=False)
+        return release
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if not self._ended:
+            self._end(discard=True)
+
+    def _end(self, *, discard: bool) -> None:
+        self._ended = True
+        self._shelf.forget(self._path.parent, discard=discard)
+
+    def _check_open(self) -> None:
+        if self._ended:
+            raise Conflict(f"This upload of {self._name} has ended already.")
+
+    def _make_parents(self, path: str) -> None:
+        parts = path.split("/")[:-1]
+        for count in range(1, len(parts) + 1):
+            directory = self._path.joinpath(*parts[:count])
+            if not directory.is_dir():
+                _make(directory)
+
+    def _write(self, path: str, source: BinaryIO) -> None:
+        target = self._path / path
+        try:
+            self._write_file(target, iter(lambda: source.read(_CHUNK), b""))
+        except BaseException:
+            # Half a file must not be committed by somebody who caught this.
+            target.unlink(missing_ok=True)
+            raise
+
+    def _write_file(self, path: Path, chunks: Iterable[bytes]) -> None:
+        fd = _create(path)
+        try:
+            for chunk in chunks:
+                self._bytes += len(chunk)
+                if self._bytes > self._limits.megabytes * 1_000_000:
+                    raise TooLarge(f"A release may hold at most {self._limits.megabytes} MB.")
+                write_all(fd, chunk)
+            self._disk.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def _carry_over(self) -> None:
+        """Keep what somebody put beside the published files by hand, as 0.3.16 did (2.7).
+
+        That is: subdirectories that no manifest names, and dotfiles. What an upload brought, the
+        next upload replaces, so that a file that was published by mistake can be taken back.
+        """
+        current = self._shelf.current(self._name)
+        fd = open_release(current)
+        if fd is None:
+            return
+        published = {path.split("/")[0] for path in listed_at(fd, self._name)}
+        os.close(fd)
+        ours = {path.split("/")[0] for path in self._files}
+        for entry in current.iterdir():
+            by_hand = entry.is_dir() or entry.name.startswith(".")
+            kept = by_hand and entry.name not in published | ours | _LEFT_BEHIND
+            if kept and not entry.is_symlink():
+                _link_tree(entry, self._path / entry.name)
+
+
+def _link_tree(source: Path, target: Path) -> None:
+    """Copy a tree of plain files by hard links, since course data may be large; links are left."""
+    if source.is_symlink():
+        return
+    if source.is_dir():
+        _make(target)
+        for entry in source.iterdir():
+            _link_tree(entry, target / entry.name)
+    elif source.is_file():
+        try:
+            target.hardlink_to(source)
+        except OSError:
+            shutil.copy2(source, target)
+
+
+def _clash(path: str, other: str) -> bool:
+    """Whether two names cannot both be files: the same, or one the other's directory."""
+    return path == other or path.startswith(other + "/") or other.startswith(path + "/")
+
+
+def _make(directory: Path) -> None:
+    directory.mkdir()
+    # A sandbox's uid reads releases, whatever our umask says.
+    directory.chmod(0o755)
+
+
+def _create(path: Path) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open(path, flags, 0o600)
+    os.fchmod(fd, 0o644)
+    return fd
