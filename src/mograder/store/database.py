@@ -1,0 +1,272 @@
+"""The database: opening an engine, short transactions, and bringing its tables up to date.
+
+SQLite (WAL) inside the course is the default; a PostgreSQL URL runs the same code
+(architecture.md, "SQLAlchemy 2 + Alembic"). Every other module of the program asks
+``store.hub_state``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from mograder.core.errors import Busy, Conflict, InvalidInput, MograderError
+from mograder.core.log import get_logger
+from mograder.store.files import fsync_directory
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+"""The revisions that this program knows."""
+
+_READ_ONLY = "mograder_reads"
+_BUSY_MS = 5000
+_ADVISORY_LOCK = 0x6D6F_6772
+"""The number under which programs of ours take turns at upgrading a PostgreSQL database."""
+
+_log = get_logger(__name__)
+
+
+def database_url(url: str, course_dir: Path) -> str:
+    """Return the URL to open: the configured one, or the SQLite file of the course.
+
+    Raises: :class:`InvalidInput` for what is neither SQLite nor PostgreSQL.
+    """
+    if not url:
+        path = course_dir / ".mograder" / "hub.db"
+        return URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
+    parsed = _parse(url)
+    if parsed.drivername == "sqlite":
+        if not parsed.database or parsed.database == ":memory:":
+            raise InvalidInput("[database] url names no SQLite file.", hint=_URL_HINT)
+        parsed = parsed.set(database=str(course_dir / parsed.database))
+    return parsed.render_as_string(hide_password=False)
+
+
+def open_engine(url: str) -> Engine:
+    """Open a database; nothing is read or written yet, but a new SQLite file is made, mode 0600.
+
+    Raises: :class:`InvalidInput` for an unusable URL.
+    """
+    parsed = _parse(url)
+    if parsed.drivername == "sqlite":
+        _make_private(Path(parsed.database or ""))
+        engine = create_engine(parsed)
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    try:
+        return create_engine(parsed, pool_pre_ping=True, connect_args={"connect_timeout": 10})
+    except ImportError as error:
+        raise InvalidInput(
+            "[database] url names PostgreSQL, but its driver is not installed.",
+            hint="Install mograder with the extra 'postgresql'.",
+        ) from error
+
+
+@contextlib.contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A short transaction that only reads, so that it never waits for a writer.
+
+    Raises: :class:`Busy` when the database does not answer.
+    """
+    with _translated(), engine.connect() as connection:
+        connection.execution_options(**{_READ_ONLY: True})
+        with connection.begin():
+            yield connection
+
+
+@contextlib.contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """A short transaction that writes; SQLite takes its lock at once, or two would deadlock.
+
+    Raises: :class:`Conflict` when a row that must be unique exists, :class:`Busy` when the
+    database does not answer.
+    """
+    with _translated(), engine.begin() as connection:
+        yield connection
+
+
+def upgrade(engine: Engine, *, migrations: Path = MIGRATIONS) -> None:
+    """Bring the tables up to date, all or nothing; an SQLite file is copied first if it changes.
+
+    Raises: :class:`Conflict` when a newer mograder wrote the database, :class:`InvalidInput`
+    when it is no database, :class:`Busy` when it cannot be reached.
+    """
+    config = _alembic_config(migrations)
+    head = head_version(migrations)
+    with _translated():
+        current = schema_version(engine)
+        if current == head:
+            return
+        _refuse_newer(current, config)
+        if current is not None:
+            _back_up(engine, current, head)
+        with engine.begin() as connection:
+            if connection.dialect.name == "postgresql":
+                lock = text("SELECT pg_advisory_xact_lock(:key)")
+                connection.execute(lock, {"key": _ADVISORY_LOCK})
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+
+def schema_version(engine: Engine) -> str | None:
+    """Return the revision of the database's tables; none for a new database.
+
+    Raises: :class:`Conflict` when the tables are somebody else's.
+    """
+    with reading(engine) as connection:
+        revision = MigrationContext.configure(connection).get_current_revision()
+        if revision is None and inspect(connection).has_table("users"):
+            raise Conflict(
+                "The database holds tables that are not mograder's.",
+                hint="Give [database] url a database of its own.",
+            )
+    return revision
+
+
+def head_version(migrations: Path = MIGRATIONS) -> str:
+    """Return the revision that this program needs."""
+    head = ScriptDirectory.from_config(_alembic_config(migrations)).get_current_head()
+    if head is None:
+        raise RuntimeError("the package was built without its migrations")
+    return head
+
+
+_URL_HINT = "Use postgresql://user:password@host/name, sqlite:///path, or leave it empty."
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        # The text is not repeated: it may hold a password.
+        raise InvalidInput("[database] url cannot be understood.", hint=_URL_HINT) from error
+    if parsed.drivername in ("postgres", "postgresql", "postgresql+psycopg"):
+        return parsed.set(drivername="postgresql+psycopg")
+    if parsed.drivername not in ("sqlite", "sqlite+pysqlite"):
+        raise InvalidInput(
+            f"[database] url names {parsed.drivername!r}, which mograder does not know.",
+            hint=_URL_HINT,
+        )
+    return parsed.set(drivername="sqlite")
+
+
+def _make_private(path: Path) -> None:
+    """Make the file before SQLite does, so that it is never open to others for a moment."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        fd = os.open(path, flags, 0o600)
+    except OSError as error:
+        raise InvalidInput(
+            f"The database {path.name} cannot be opened: {error.strerror}.",
+            hint=f"Look at {path}.",
+        ) from error
+    try:
+        os.fchmod(fd, 0o600)
+    finally:
+        os.close(fd)
+
+
+def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+    # Python's sqlite3 begins transactions late and in its own way: _begin_sqlite does it.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+    cursor.execute("PRAGMA journal_mode = WAL")
+    # A slot or a revocation that was answered must survive a power cut.
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    reads = connection.get_execution_options().get(_READ_ONLY)
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """Turn the driver's errors into ours where they enter."""
+    try:
+        yield
+    except (DBAPIError, PoolTimeout) as error:
+        raise _in_words(error) from error
+
+
+def _in_words(error: DBAPIError | PoolTimeout) -> MograderError:
+    if isinstance(error, IntegrityError):
+        return Conflict("This is recorded already, or what it belongs to is gone.")
+    if isinstance(error, DatabaseError) and "not a database" in str(error.orig):
+        return InvalidInput(
+            "The database file is damaged or is no database.",
+            hint="Put it back from a backup, or move it away to start with an empty one.",
+        )
+    if isinstance(error, OperationalError | InterfaceError | PoolTimeout):
+        _log.error("The database does not answer: %s", _cause(error))
+        return Busy(
+            "The hub's database does not answer.",
+            hint="Try again in a moment; if it lasts, look at [database] url and its server.",
+            retry_after=5,
+        )
+    raise error
+
+
+def _cause(error: DBAPIError | PoolTimeout) -> str:
+    return str(error.orig if isinstance(error, DBAPIError) else error)
+
+
+def _alembic_config(migrations: Path) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(migrations).replace("%", "%%"))
+    return config
+
+
+def _refuse_newer(current: str | None, config: Config) -> None:
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if current is not None and current not in known:
+        raise Conflict(
+            f"The database was written by a newer mograder (its tables are at {current!r}).",
+            hint="Install that version again, or put back the backup made before the upgrade.",
+        )
+
+
+def _back_up(engine: Engine, current: str, head: str) -> None:
+    """Copy an SQLite file beside itself; PostgreSQL's backups are its administrator's."""
+    if engine.dialect.name != "sqlite":
+        return
+    path = Path(engine.url.database or "")
+    target = path.with_name(f"{path.name}.before-{head}")
+    temporary = target.with_name(target.name + ".tmp")
+    temporary.unlink(missing_ok=True)
+    _make_private(temporary)
+    with (
+        contextlib.closing(sqlite3.connect(path)) as source,
+        contextlib.closing(sqlite3.connect(temporary)) as copy,
+    ):
+        source.backup(copy)
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    temporary.replace(target)
+    fsync_directory(target.parent)
+    _log.info("The database at %s was copied to %s before its upgrade.", current, target.name)

@@ -1,0 +1,293 @@
+"""All SQL of the hub's own state: what the program knows and must know again after a restart.
+
+Synchronous, thread-safe, one short transaction a call; callers on the event loop use their
+executor. Rows leave as frozen dataclasses, times as aware UTC.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from datetime import datetime
+
+from sqlalchemy import Connection, Engine, RowMapping, delete, insert, select, update
+
+from mograder.auth.roles import Role
+from mograder.core.errors import Conflict, NotFound
+from mograder.store.database import reading, writing
+from mograder.store.tables import (
+    AuditRow,
+    CapabilityRow,
+    LinkRow,
+    SessionRow,
+    SessionState,
+    UserEpoch,
+    audit,
+    capabilities,
+    counters,
+    links,
+    revoked_logins,
+    sessions,
+    users,
+)
+
+__all__ = [
+    "AuditRow",
+    "CapabilityRow",
+    "HubState",
+    "LinkRow",
+    "SessionRow",
+    "SessionState",
+    "UserEpoch",
+]
+
+_SLOTS = "slots"
+_NAME_LENGTH = 200
+_TEXT_LENGTH = 1000
+
+
+class HubState:
+    """The hub's tables; every method may raise :class:`~mograder.core.errors.Busy`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def slot_of(self, username: str) -> int:
+        """Return the user's number, given once, from 1 on, and never to anybody else.
+
+        A sandbox's uid is made of it, so two users with one number would share their files.
+        """
+        with reading(self._engine) as connection:
+            slot = _slot(connection, username)
+        if slot is not None:
+            return slot
+        with writing(self._engine) as connection:
+            following = _lock_users(connection) + 1
+            slot = _slot(connection, username)
+            if slot is not None:
+                return slot
+            changed = update(counters).where(counters.c.name == _SLOTS).values(value=following)
+            connection.execute(changed)
+            _upsert_user(connection, username)
+            given = update(users).where(users.c.username == username).values(slot=following)
+            connection.execute(given)
+        return following
+
+    def epoch(self, username: str) -> int:
+        """Return how often the user's tokens were revoked; 0 for somebody unknown."""
+        wanted = select(users.c.epoch).where(users.c.username == username)
+        with reading(self._engine) as connection:
+            epoch: int | None = connection.execute(wanted).scalar_one_or_none()
+        return epoch or 0
+
+    def epochs(self) -> tuple[UserEpoch, ...]:
+        """Return every user whose tokens were ever revoked."""
+        wanted = select(users.c.username, users.c.epoch).where(users.c.epoch > 0)
+        with reading(self._engine) as connection:
+            return tuple(UserEpoch(name, epoch) for name, epoch in connection.execute(wanted))
+
+    def bump_epoch(self, username: str) -> int:
+        """Revoke all tokens and logins of a user; return the new epoch."""
+        with writing(self._engine) as connection:
+            _lock_users(connection)
+            _upsert_user(connection, username)
+            bumped = (
+                update(users)
+                .where(users.c.username == username)
+                .values(epoch=users.c.epoch + 1)
+                .returning(users.c.epoch)
+            )
+            epoch: int = connection.execute(bumped).scalar_one()
+            return epoch
+
+    def revoke_login(self, login_id: str, until: datetime) -> None:
+        """Refuse a login from now on; it is remembered ``until`` its cookie expires anyway."""
+        # Revoking twice is no error: a person may sign out in two tabs at once.
+        with contextlib.suppress(Conflict), writing(self._engine) as connection:
+            connection.execute(insert(revoked_logins).values(login_id=login_id, until=until))
+
+    def revoked_logins(self, now: datetime) -> frozenset[str]:
+        """Return the logins that are revoked and would still be good."""
+        wanted = select(revoked_logins.c.login_id).where(revoked_logins.c.until > now)
+        with reading(self._engine) as connection:
+            return frozenset(connection.execute(wanted).scalars())
+
+    def forget_expired(self, now: datetime) -> None:
+        """Remove revoked logins and one-time links whose time is over."""
+        with writing(self._engine) as connection:
+            connection.execute(delete(revoked_logins).where(revoked_logins.c.until <= now))
+            connection.execute(delete(links).where(links.c.expires <= now))
+
+    def add_link(self, code_hash: str, username: str, role: Role, expires: datetime) -> None:
+        """Remember a one-time link by the hash of its code.
+
+        Raises: :class:`Conflict` when the code was used for another.
+        """
+        row = {"code_hash": code_hash, "username": username, "role": role.value}
+        with writing(self._engine) as connection:
+            connection.execute(insert(links).values(**row, expires=expires))
+
+    def use_link(self, code_hash: str, now: datetime) -> LinkRow | None:
+        """Use a link up and say whose it was; none if it was used, has expired or never was."""
+        used = (
+            delete(links)
+            .where(links.c.code_hash == code_hash)
+            .returning(links.c.username, links.c.role, links.c.expires)
+        )
+        with writing(self._engine) as connection:
+            row = connection.execute(used).one_or_none()
+        if row is None or row.expires <= now:
+            return None
+        return LinkRow(row.username, Role(row.role))
+
+    def add_session(self, row: SessionRow) -> None:
+        """Record a session.
+
+        Raises: :class:`Conflict` when the user has one of this item and mode.
+        """
+        with writing(self._engine) as connection:
+            connection.execute(
+                insert(sessions).values(
+                    session_id=row.session_id,
+                    username=row.username,
+                    item=row.item,
+                    mode=row.mode,
+                    state=row.state.value,
+                    socket=row.socket,
+                    version=row.version,
+                    environment=row.environment,
+                    started_at=row.started_at,
+                    last_seen=row.last_seen,
+                )
+            )
+
+    def update_session(
+        self,
+        session_id: str,
+        *,
+        state: SessionState | None = None,
+        socket: str | None = None,
+        version: str | None = None,
+        environment: str | None = None,
+        last_seen: datetime | None = None,
+    ) -> bool:
+        """Change what is given of a session; false if it is not recorded any more."""
+        given = {
+            "state": None if state is None else state.value,
+            "socket": socket,
+            "version": version,
+            "environment": environment,
+            "last_seen": last_seen,
+        }
+        changes = {name: value for name, value in given.items() if value is not None}
+        if not changes:
+            raise ValueError("nothing to change")
+        changed = update(sessions).where(sessions.c.session_id == session_id).values(**changes)
+        with writing(self._engine) as connection:
+            return connection.execute(changed).rowcount > 0
+
+    def remove_session(self, session_id: str) -> bool:
+        """Forget a session and its capabilities; false if it was not recorded."""
+        gone = delete(sessions).where(sessions.c.session_id == session_id)
+        with writing(self._engine) as connection:
+            return connection.execute(gone).rowcount > 0
+
+    def sessions(self) -> tuple[SessionRow, ...]:
+        """Return all sessions, the oldest first."""
+        wanted = select(sessions).order_by(sessions.c.started_at, sessions.c.session_id)
+        with reading(self._engine) as connection:
+            return tuple(_session(row) for row in connection.execute(wanted).mappings())
+
+    def add_capability(self, row: CapabilityRow) -> None:
+        """Record a capability.
+
+        Raises: :class:`NotFound` when its session has ended.
+        """
+        values = {
+            "cap_hash": row.cap_hash,
+            "session_id": row.session_id,
+            "username": row.username,
+            "role": row.role.value,
+            "login_id": row.login_id,
+            "created": row.created,
+        }
+        try:
+            with writing(self._engine) as connection:
+                connection.execute(insert(capabilities).values(**values))
+        except Conflict as error:
+            raise NotFound("The session has ended.", hint="Open the item again.") from error
+
+    def remove_capabilities(
+        self, *, session_id: str | None = None, login_id: str | None = None
+    ) -> int:
+        """Remove the capabilities of a session, of a login, or of a login in a session."""
+        gone = delete(capabilities)
+        if not session_id and not login_id:
+            # An empty login_id is every bearer client's: that would end them all.
+            raise ValueError("remove_capabilities needs a session or a login")
+        if session_id:
+            gone = gone.where(capabilities.c.session_id == session_id)
+        if login_id:
+            gone = gone.where(capabilities.c.login_id == login_id)
+        with writing(self._engine) as connection:
+            return connection.execute(gone).rowcount
+
+    def capabilities(self) -> tuple[CapabilityRow, ...]:
+        """Return all capabilities."""
+        with reading(self._engine) as connection:
+            rows = connection.execute(select(capabilities)).mappings()
+            return tuple(_capability(row) for row in rows)
+
+    def record(
+        self, at: datetime, who: str, action: str, what: str, where: str, outcome: str
+    ) -> None:
+        """Add a line to the audit log; texts are cut to a bound, since strangers write them."""
+        values = {
+            "who": _bounded(who, _NAME_LENGTH),
+            "action": _bounded(action, _NAME_LENGTH),
+            "what": _bounded(what, _TEXT_LENGTH),
+            "origin": _bounded(where, _NAME_LENGTH),
+            "outcome": _bounded(outcome, _NAME_LENGTH),
+        }
+        with writing(self._engine) as connection:
+            connection.execute(insert(audit).values(at=at, **values))
+
+    def recent_audit(self, limit: int) -> tuple[AuditRow, ...]:
+        """Return the last lines of the audit log, the newest first."""
+        wanted = select(audit).order_by(audit.c.number.desc()).limit(limit)
+        with reading(self._engine) as connection:
+            return tuple(
+                AuditRow(row.at, row.who, row.action, row.what, row.origin, row.outcome)
+                for row in connection.execute(wanted)
+            )
+
+
+def _slot(connection: Connection, username: str) -> int | None:
+    wanted = select(users.c.slot).where(users.c.username == username)
+    return connection.execute(wanted).scalar_one_or_none()
+
+
+def _lock_users(connection: Connection) -> int:
+    """Take turns at changing users; whoever waited looks again. Returns the last slot given."""
+    locked = select(counters.c.value).where(counters.c.name == _SLOTS).with_for_update()
+    last: int = connection.execute(locked).scalar_one()
+    return last
+
+
+def _upsert_user(connection: Connection, username: str) -> None:
+    known = select(users.c.username).where(users.c.username == username)
+    if connection.execute(known).one_or_none() is None:
+        connection.execute(insert(users).values(username=username))
+
+
+def _session(row: RowMapping) -> SessionRow:
+    return SessionRow(**{**row, "state": SessionState(row["state"])})
+
+
+def _capability(row: RowMapping) -> CapabilityRow:
+    return CapabilityRow(**{**row, "role": Role(row["role"])})
+
+
+def _bounded(text: str, length: int) -> str:
+    """Make any text storable: no lone surrogates, no NUL (PostgreSQL refuses both), no novel."""
+    clean = text.encode("utf-8", "replace").decode().replace("\0", "�")
+    return clean if len(clean) <= length else clean[: length - 1] + "…"

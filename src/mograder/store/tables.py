@@ -1,0 +1,200 @@
+"""The tables of the hub's own state, and the rows that leave this floor.
+
+``migrations/versions`` makes them in a real database; a contract test holds the two together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from sqlalchemy import (
+    Column,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    TypeDecorator,
+    UniqueConstraint,
+)
+
+from mograder.auth.roles import Role
+
+_NAME = String(200)
+_HASH = String(128)
+_TEXT = String(1000)
+_WORD = String(20)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Aware UTC times on every engine; SQLite itself keeps no zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse a time without a zone, since nobody could tell which one was meant."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without a zone reached the database")
+        utc = value.astimezone(UTC)
+        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Return the time as aware UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("username", _NAME, primary_key=True),
+    Column("slot", Integer, unique=True),
+    Column("epoch", Integer, nullable=False, server_default="0"),
+)
+
+counters = Table(
+    "counters",
+    metadata,
+    Column("name", _NAME, primary_key=True),
+    Column("value", Integer, nullable=False),
+)
+
+revoked_logins = Table(
+    "revoked_logins",
+    metadata,
+    Column("login_id", _HASH, primary_key=True),
+    Column("until", UtcDateTime(), nullable=False),
+)
+
+links = Table(
+    "links",
+    metadata,
+    Column("code_hash", _HASH, primary_key=True),
+    Column("username", _NAME, nullable=False),
+    Column("role", _WORD, nullable=False),
+    Column("expires", UtcDateTime(), nullable=False),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("session_id", _HASH, primary_key=True),
+    Column("username", _NAME, nullable=False),
+    Column("item", _NAME, nullable=False),
+    Column("mode", _WORD, nullable=False),
+    Column("state", _WORD, nullable=False),
+    Column("socket", _TEXT, nullable=False),
+    Column("version", _HASH, nullable=False),
+    Column("environment", _TEXT, nullable=False),
+    Column("started_at", UtcDateTime(), nullable=False),
+    Column("last_seen", UtcDateTime(), nullable=False),
+    UniqueConstraint("username", "item", "mode"),
+)
+
+capabilities = Table(
+    "capabilities",
+    metadata,
+    Column("cap_hash", _HASH, primary_key=True),
+    Column(
+        "session_id", _HASH, ForeignKey("sessions.session_id", ondelete="CASCADE"), nullable=False
+    ),
+    Column("username", _NAME, nullable=False),
+    Column("role", _WORD, nullable=False),
+    Column("login_id", _HASH, nullable=False),
+    Column("created", UtcDateTime(), nullable=False),
+    Index(None, "session_id"),
+    Index(None, "login_id"),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("at", UtcDateTime(), nullable=False),
+    Column("who", _NAME, nullable=False),
+    Column("action", _NAME, nullable=False),
+    Column("what", _TEXT, nullable=False),
+    Column("origin", _NAME, nullable=False),
+    Column("outcome", _NAME, nullable=False),
+)
+
+
+class SessionState(StrEnum):
+    """How far a session is."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRow:
+    """A session as the database knows it; ``mode`` is ``edit`` or ``run``."""
+
+    session_id: str
+    username: str
+    item: str
+    mode: str
+    state: SessionState
+    socket: str
+    version: str
+    environment: str
+    started_at: datetime
+    last_seen: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CapabilityRow:
+    """A capability by its hash, and whom and what it stands for."""
+
+    cap_hash: str
+    session_id: str
+    username: str
+    role: Role
+    login_id: str
+    created: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LinkRow:
+    """Who comes in by a one-time link."""
+
+    username: str
+    role: Role
+
+
+@dataclass(frozen=True, slots=True)
+class UserEpoch:
+    """A user whose tokens were revoked, and how often."""
+
+    username: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    """One line of the audit log: who did what to what, from where, and how it ended."""
+
+    at: datetime
+    who: str
+    action: str
+    what: str
+    where: str
+    outcome: str

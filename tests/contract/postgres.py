@@ -1,0 +1,153 @@
+"""A real PostgreSQL server for tests: throw-away, on a Unix socket, gone with its test run.
+
+PostgreSQL refuses to run as root, so root's tests run it as the account of the Debian package,
+or as nobody. The server dies with the process that started it, however that ends.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import itertools
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+_SETTINGS = ("listen_addresses=", "fsync=off", "synchronous_commit=off", "full_page_writes=off")
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresServer:
+    """A running server; ask it for databases."""
+
+    sockets: Path
+    user: str
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    def new_database(self) -> str:
+        """Make an empty database and return its URL."""
+        name = f"test_{next(self._numbers)}"
+        with self._connect() as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        return f"postgresql://{self.user}@/{name}?host={self.sockets}"
+
+    def disconnect_everybody(self) -> None:
+        """End all connections, as a restart of the server does."""
+        with self._connect() as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+            )
+
+    def _connect(self) -> psycopg.Connection[tuple[object, ...]]:
+        return psycopg.connect(
+            host=str(self.sockets), user=self.user, dbname="postgres", autocommit=True
+        )
+
+
+def find_binaries() -> Path | None:
+    """Where PostgreSQL's programs are: the newest Debian package, else the PATH."""
+    installed = sorted(
+        Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name)
+    )
+    for directory in reversed(installed):
+        if (directory / "initdb").exists() and (directory / "postgres").exists():
+            return directory
+    found = shutil.which("initdb")
+    return Path(found).parent if found else None
+
+
+@contextlib.contextmanager
+def run_postgres(binaries: Path) -> Iterator[PostgresServer]:
+    """Start a server in a directory of its own; it is stopped and removed at the end."""
+    # Short, since a Unix socket's path may have 107 bytes.
+    home = Path(tempfile.mkdtemp(prefix="mograder-pg-", dir="/tmp"))
+    account = _account()
+    os.chown(home, account.pw_uid, account.pw_gid)
+    data = home / "data"
+    try:
+        made = _start(
+            [
+                str(binaries / "initdb"),
+                f"--pgdata={data}",
+                f"--username={account.pw_name}",
+                "--auth=trust",
+                "--encoding=UTF8",
+                "--no-locale",
+                "--no-sync",
+            ],
+            account,
+            home,
+        )
+        output, _ = made.communicate(timeout=60)
+        if made.returncode != 0:
+            raise RuntimeError(f"initdb failed:\n{output}")
+        settings = [argument for setting in _SETTINGS for argument in ("-c", setting)]
+        command = [str(binaries / "postgres"), "-D", str(data), "-k", str(home), *settings]
+        with _serving(_start(command, account, home)):
+            yield PostgresServer(home, account.pw_name)
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _serving(server: subprocess.Popen[str]) -> Iterator[None]:
+    """Wait until the server says that it is ready; stop it at the end."""
+    log: collections.deque[str] = collections.deque(maxlen=200)
+    ready = threading.Event()
+
+    def read() -> None:
+        for line in server.stdout or ():
+            log.append(line)
+            if "ready to accept connections" in line:
+                ready.set()
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    try:
+        if not ready.wait(timeout=30):
+            raise RuntimeError("PostgreSQL did not start:\n" + "".join(log))
+        yield
+    finally:
+        server.send_signal(signal.SIGINT)
+        try:
+            server.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+        reader.join(timeout=10)
+        if server.stdout is not None:
+            server.stdout.close()
+
+
+def _start(command: list[str], account: pwd.struct_passwd, home: Path) -> subprocess.Popen[str]:
+    become = [f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
+    return subprocess.Popen(
+        # A test run that is killed takes its server along.
+        ["setpriv", "--pdeathsig=INT", *(become if os.geteuid() == 0 else []), *command],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=home,
+        env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "TZ": "Europe/London"},
+    )
+
+
+def _account() -> pwd.struct_passwd:
+    if os.geteuid() != 0:
+        return pwd.getpwuid(os.geteuid())
+    for name in ("postgres", "nobody"):
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(name)
+    raise RuntimeError("no unprivileged account to run PostgreSQL as")
