@@ -6,7 +6,6 @@ belong to a student, and its four common verbs are offered here as functions.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import itertools
 import os
@@ -89,18 +88,12 @@ def remove_tree(path: Path) -> None:
     Raises: :class:`Conflict` when somebody keeps adding to it.
     """
     try:
-        parent = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:
         return
     try:
-        for _ in range(_TRIES):
-            # A name that vanishes under our hands says nothing about the rest: look again.
-            with contextlib.suppress(FileNotFoundError):
-                if _unlinked(path.name, parent) or _emptied(path.name, parent):
-                    return
-            if not os.path.lexists(path):
-                return
-        raise Conflict(f"{path.name!r} is still being written to.", hint="Stop its session.")
+        if not any(_gone(path.name, parent) for _ in range(_TRIES)):
+            raise Conflict(f"{path.name!r} is still being written to.", hint="Stop its session.")
     finally:
         os.close(parent)
 
@@ -175,6 +168,15 @@ def _park_and_rename(staged: Path, target: Path, disk: Disk) -> Path | None:
     return staged
 
 
+def _gone(name: str, parent: int) -> bool:
+    """Try to remove a name with all that is in it; false if somebody was quicker."""
+    try:
+        return _unlinked(name, parent) or _emptied(name, parent)
+    except FileNotFoundError:
+        # What vanished under our hands may have been a part of it: look again.
+        return name not in _names(parent)
+
+
 def _emptied(name: str, parent: int) -> bool:
     """Empty a directory and remove it; false if something was added meanwhile."""
     top = _enter(name, parent)
@@ -182,9 +184,8 @@ def _emptied(name: str, parent: int) -> bool:
         mark = secrets.token_hex(6)
         fresh = (f"{mark}-{number}" for number in itertools.count())
         while names := _names(top):
-            for entry in names:
-                if not _unlinked(entry, top):
-                    _hoist(entry, top, fresh)
+            for entry in itertools.filterfalse(lambda each: _unlinked(each, top), names):
+                _hoist(entry, top, fresh)
     finally:
         os.close(top)
     return _removed(name, parent)
