@@ -3,7 +3,7 @@
 #
 #   scripts/setup.sh tools   uv and the Python packages, into .tools/ and .venv/
 #   scripts/setup.sh demo    tools, and bubblewrap (the sandbox of the sessions)
-#   scripts/setup.sh test    demo, and what the tests drive: Chromium, nginx, make
+#   scripts/setup.sh test    demo, and what the tests drive: Chromium, nginx, PostgreSQL, make
 #
 # Needs Python 3.11 or newer. System packages come from apt, as root or through sudo; without apt
 # it names what to install by other means and goes on as soon as the commands are there.
@@ -49,23 +49,34 @@ system_packages() {
     wanted+="$(missing chromium chromium chromium-browser google-chrome google-chrome-stable)"
     wanted+="$(missing nginx nginx)"
     wanted+="$(missing make make)"
+    # Debian keeps the server's programs off the PATH.
+    if ! compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null; then
+      wanted+="$(missing postgresql initdb)"
+    fi
   fi
   if [ -z "$wanted" ]; then say "system packages: all there"; return; fi
   have apt-get || fail \
     "These are missing, and there is no apt here to install them: $wanted" \
     "Install them as your system does, then run this again. For example:" \
-    "  Fedora:  sudo dnf install bubblewrap chromium nginx make" \
-    "  Arch:    sudo pacman -S bubblewrap chromium nginx make" \
-    "  other:   anything that puts bwrap, chromium, nginx and make on the PATH"
+    "  Fedora:  sudo dnf install bubblewrap chromium nginx postgresql-server make" \
+    "  Arch:    sudo pacman -S bubblewrap chromium nginx postgresql make" \
+    "  other:   whatever puts bwrap, chromium, nginx, initdb and make on the PATH" \
+    "(The demo only needs bubblewrap.)"
   # shellcheck disable=SC2086 # a list of package names
   apt_install $wanted
-  # Debian starts a freshly installed nginx; the tests only want the program.
-  case "$wanted" in *nginx*)
-    if [ -d /run/systemd/system ]; then
-      say "stopping the nginx service that apt started: only the program is needed"
-      as_root systemctl disable --now nginx >/dev/null 2>&1 || true
-    fi ;;
-  esac
+  stop_services "$wanted"
+}
+
+# Debian starts what it installs; the tests only want the programs, and ports and disk stay free.
+stop_services() {
+  local service
+  if [ ! -d /run/systemd/system ]; then return; fi
+  for service in nginx postgresql; do
+    case "$1" in *"$service "*)
+      say "stopping the $service service that apt started: only the programs are needed"
+      as_root systemctl disable --now "$service" >/dev/null 2>&1 || true ;;
+    esac
+  done
 }
 
 check_sandbox() {

@@ -26,7 +26,7 @@ def work_directory() -> Iterator[Path]:
 
 @pytest.fixture
 def start_hub(
-    work_directory: Path, artifacts: Path, uv_cache: Path
+    work_directory: Path, artifacts: Path, uv_cache: Path, run_directory: Path
 ) -> Iterator[Callable[..., HubProcess]]:
     """Start real hubs: ``start_hub(dev=True, settings={…})``; all are stopped after the test.
 
@@ -38,7 +38,8 @@ def start_hub(
         def start(course: Path | None = None, **choices: object) -> HubProcess:
             place = course or copy_example_course(Path(tempfile.mkdtemp(dir=work_directory)) / "c")
             chosen = HubConfig(**choices)  # type: ignore[arg-type]
-            config = _with_cache(chosen, uv_cache)
+            # Environments are the same for all tests: built once in a run.
+            config = _with_shared(chosen, uv_cache, run_directory / "environments")
             number = len(list(artifacts.glob("hub-*.log")))
             return hubs.enter_context(HubProcess(place, artifacts / f"hub-{number}.log", config))
 
@@ -68,8 +69,9 @@ async def people(request: pytest.FixtureRequest, artifacts: Path) -> AsyncIterat
         await people.close()
 
 
-def _with_cache(config: HubConfig, uv_cache: Path) -> HubConfig:
-    settings = {"hub.uv_cache_dir": str(uv_cache), **config.settings}
+def _with_shared(config: HubConfig, uv_cache: Path, environments: Path) -> HubConfig:
+    shared = {"hub.uv_cache_dir": str(uv_cache), "hub.environments_dir": str(environments)}
+    settings = {**shared, **config.settings}
     return HubConfig(
         secret=config.secret,
         dev=config.dev,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -9,6 +10,8 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+import psutil
 
 
 class ServerFailed(AssertionError):
@@ -22,6 +25,7 @@ class ServerProcess:
         self.name = name
         self.log = log
         self._process: subprocess.Popen[bytes] | None = None
+        self._bereaved: list[psutil.Process] = []
 
     @property
     def pid(self) -> int:
@@ -73,12 +77,14 @@ class ServerProcess:
                 process.wait(timeout=seconds)
             except subprocess.TimeoutExpired:
                 self.kill()
+        self._end_bereaved()
         self._end_group(process.pid)
         return process.returncode
 
     def kill(self) -> None:
-        """End the server as a crash would (SIGKILL), its children left alone."""
+        """End the server as a crash would (SIGKILL); its children live on until :meth:`stop`."""
         if self._process is not None and self._process.poll() is None:
+            self._bereaved += psutil.Process(self._process.pid).children(recursive=True)
             self._process.kill()
             self._process.wait(timeout=10)
 
@@ -89,6 +95,17 @@ class ServerProcess:
     def log_text(self) -> str:
         """All that the server wrote so far."""
         return self.log.read_text("utf-8", "replace") if self.log.exists() else ""
+
+    def _end_bereaved(self) -> None:
+        """End what a killed server left, unless the next one took care of it."""
+        for process in self._bereaved:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.terminate()
+        _, stubborn = psutil.wait_procs(self._bereaved, timeout=10)
+        for process in stubborn:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        self._bereaved.clear()
 
     @staticmethod
     def _end_group(leader: int) -> None:

@@ -1,0 +1,131 @@
+"""What was measured, what was allowed, and the table and JSON that say so."""
+
+from __future__ import annotations
+
+import json
+import platform
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+
+from mograder import __version__
+
+
+class Verdict(StrEnum):
+    """What a ratio says about its budget."""
+
+    HOLDS = "holds"
+    FAILS = "FAILS"
+    LATER = "later"
+    NONE = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """A bound on the ratio of ours to the reference, medians compared.
+
+    ``at_most`` or else at least. With a ``unit`` it bounds our own median instead. ``later`` names
+    what has to come first where a budget is not expected to hold yet; the number is shown all the
+    same.
+    """
+
+    bound: float
+    at_most: bool = True
+    unit: str = "×"
+    later: str = ""
+
+    def judge(self, ours: float, theirs: float) -> Verdict:
+        """Say whether two medians are within the budget."""
+        value = ours / theirs if self.unit == "×" else ours
+        if value <= self.bound if self.at_most else value >= self.bound:
+            return Verdict.HOLDS
+        return Verdict.LATER if self.later else Verdict.FAILS
+
+    def __str__(self) -> str:
+        return f"{'≤' if self.at_most else '≥'} {self.bound:g} {self.unit}"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table: the samples of both sides in the same unit, and the bound if any."""
+
+    name: str
+    unit: str
+    reference: str
+    ours: tuple[float, ...]
+    theirs: tuple[float, ...]
+    budget: Budget | None
+    note: str = ""
+
+    @property
+    def ratio(self) -> float:
+        """Ours to theirs, by medians."""
+        return statistics.median(self.ours) / statistics.median(self.theirs)
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the budget holds."""
+        if self.budget is None:
+            return Verdict.NONE
+        return self.budget.judge(statistics.median(self.ours), statistics.median(self.theirs))
+
+
+_HEADINGS = ("what", "unit", "ours min/med", "reference min/med", "ratio", "budget", "")
+
+
+def render(rows: Sequence[Row]) -> str:
+    """Return the table as text, aligned, with the notes below it."""
+    lines = [_HEADINGS, *(_cells(row) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(_HEADINGS))]
+    text = [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    ]
+    text.insert(1, "  ".join("─" * width for width in widths))
+    notes = [f"{row.name}: {note}" for row in rows for note in (row.note, _later(row)) if note]
+    return "\n".join([*text, "", *notes])
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    return (
+        row.name,
+        row.unit,
+        _pair(row.ours),
+        f"{_pair(row.theirs)} {row.reference}",
+        f"{row.ratio:.2f}",
+        str(row.budget or ""),
+        row.verdict,
+    )
+
+
+def _pair(samples: Sequence[float]) -> str:
+    return f"{_short(min(samples))}/{_short(statistics.median(samples))}"
+
+
+def _short(number: float) -> str:
+    return f"{number:.3g}" if number < 1000 else f"{number:.0f}"
+
+
+def _later(row: Row) -> str:
+    if row.budget is None or row.verdict is not Verdict.LATER:
+        return ""
+    return f"over its budget until {row.budget.later}"
+
+
+def write_json(rows: Sequence[Row], directory: Path) -> Path:
+    """Write the run to a file of its own and return its path."""
+    now = datetime.now(UTC)
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / f"{now:%Y%m%dT%H%M%SZ}-{__version__}.json"
+    run = {
+        "version": __version__,
+        "at": now.isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "rows": [{**asdict(row), "ratio": row.ratio, "verdict": row.verdict} for row in rows],
+    }
+    path.write_text(json.dumps(run, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    return path
