@@ -72,6 +72,11 @@ class LoadedSettings:
     origins: Mapping[str, Origin]
     warnings: tuple[str, ...]
 
+    @property
+    def state_dir(self) -> Path:
+        """The program's own directory in the course: database, environments, logs."""
+        return self.course_dir / ".mograder"
+
     def path(self, relative: str) -> Path:
         """Return a configured path, relative to the course, with ``~`` expanded.
 

@@ -174,15 +174,17 @@ class Environments:
 
     def _put_in_place(self, workshop: Path, record: EnvironmentRecord, lock: str) -> None:
         """Only now does it get its name: a build that was cut off never looks finished."""
-        finished = self._root / f".finished-{record.key}"
-        shutil.rmtree(finished, ignore_errors=True)
+        finished = self._root / f".finished-{secrets.token_hex(8)}"
         finished.mkdir(mode=0o755)
         for part in ("env", "caches"):
             (workshop / part).rename(finished / part)
             _let_all_read(finished / part)
         (finished / "lock.txt").write_text(lock)
         (finished / RECORD).write_text(record.model_dump_json(indent=2))
-        finished.rename(self._root / record.key)
+        try:
+            finished.rename(self._root / record.key)
+        except OSError:  # another process on the same directory was quicker; equal keys are equal
+            shutil.rmtree(finished, ignore_errors=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,9 +273,13 @@ def _let_all_read(top: Path) -> None:
     try:
         for _, directories, files, descriptor in os.fwalk(top, follow_symlinks=False):
             for name in (*directories, *files):
-                mode = os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mode
-                if not stat.S_ISLNK(mode):
-                    wanted = mode | (0o555 if mode & 0o100 else 0o444)
-                    os.chmod(name, stat.S_IMODE(wanted), dir_fd=descriptor)
+                _let_read(name, descriptor)
     except OSError as error:
         raise SandboxUnavailable(f"The environment cannot be put in place: {error}.") from error
+
+
+def _let_read(name: str, descriptor: int) -> None:
+    mode = os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mode
+    if not stat.S_ISLNK(mode):
+        wanted = mode | (0o555 if mode & stat.S_IXUSR else 0o444)
+        os.chmod(name, stat.S_IMODE(wanted), dir_fd=descriptor)

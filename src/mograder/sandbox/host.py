@@ -31,6 +31,7 @@ SESSIONS = "s"
 class SupervisorConfig(BaseModel):
     """One supervisor's settings, handed over as JSON on its command line (no secret in them).
 
+    ``runtime`` holds the sessions' sockets; ``socket`` is where the supervisor answers.
     ``owned``: started by a hub, which ends it; it ends itself after ``linger`` seconds without
     any hub. ``build_variables`` go into environment builds (proxies, indexes, certificates).
     """
@@ -38,6 +39,7 @@ class SupervisorConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     runtime: Path
+    socket: Path
     uv_cache: Path
     sandbox: Literal["bubblewrap", "none"]
     uid_base: int
@@ -46,11 +48,6 @@ class SupervisorConfig(BaseModel):
     log: Path | None = None
     build_variables: dict[str, str] = {}
     build_readable: tuple[Path, ...] = ()
-
-    @property
-    def socket(self) -> Path:
-        """Where the supervisor answers."""
-        return self.runtime / "supervisor.sock"
 
 
 def prepare_runtime(runtime: Path) -> None:

@@ -71,7 +71,7 @@ class SupervisorLink:
             return
         self._on_lost = lambda: None
         client.watch(lambda _: None, lambda: None)
-        if self._config.owned and client.alive:
+        if client.hello.owned and client.alive:
             try:
                 await client.shutdown()
             except MograderError as error:

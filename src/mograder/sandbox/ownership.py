@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 
@@ -18,10 +19,14 @@ def give_to(directory: Path, uid: int) -> None:
         if os.fstat(top).st_uid == uid:
             return
         for _, directories, files, descriptor in os.fwalk(".", dir_fd=top, follow_symlinks=False):
-            for name in (*directories, *files):
-                status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
-                if status.st_nlink == 1 or name in directories:
-                    os.chown(name, uid, uid, dir_fd=descriptor, follow_symlinks=False)
+            _give_entries((*directories, *files), descriptor, uid)
         os.fchown(top, uid, uid)
     finally:
         os.close(top)
+
+
+def _give_entries(names: tuple[str, ...], descriptor: int, uid: int) -> None:
+    for name in names:
+        status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+        if status.st_nlink == 1 or stat.S_ISDIR(status.st_mode):
+            os.chown(name, uid, uid, dir_fd=descriptor, follow_symlinks=False)

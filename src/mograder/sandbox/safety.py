@@ -14,7 +14,7 @@ import shutil
 from pathlib import Path
 
 from mograder.core.errors import MograderError, SandboxUnavailable
-from mograder.core.settings import Environ, Settings
+from mograder.core.settings import Environ, LoadedSettings, runtime_dir
 from mograder.sandbox.host import SupervisorConfig
 from mograder.sandbox.link import SupervisorLink
 from mograder.sandbox.protocol import RunCommand
@@ -29,32 +29,30 @@ _REMEDY = (
 
 
 def supervisor_config(
-    settings: Settings,
-    environ: Environ,
-    *,
-    runtime: Path,
-    state: Path,
-    uv_cache: Path | None,
-    socket: Path | None,
+    loaded: LoadedSettings, environ: Environ, *, lone: bool = False
 ) -> SupervisorConfig:
-    """Return how this course's supervisor is to run.
+    """Return how this course's supervisor is to run, or where the running one is found.
 
-    ``socket`` is that of a supervisor kept by the service manager, or None for one of the hub's
-    own. As root, environments are built by an unprivileged uid, which could not write to root's
-    own cache and should not: the default is then a cache of the course's (B111).
+    ``lone``: it is started by a service manager and not by a hub, which then must not end it;
+    ``[hub] supervisor_socket`` says that there is such a one.
+    As root, environments are built by an unprivileged uid, which could not write to root's own
+    cache and should not: the default is then a cache of the course's (B111).
     """
-    default = state / "uv-cache" if os.geteuid() == 0 else environ.home / ".cache/uv"
+    hub, security = loaded.settings.hub, loaded.settings.security
+    runtime = runtime_dir(loaded, environ)
+    own_cache = loaded.state_dir / "uv-cache" if os.geteuid() == 0 else environ.home / ".cache/uv"
     build = dict(environ.build)
-    own_config = environ.home / ".config/uv/uv.toml"
-    if own_config.is_file():
-        build.setdefault("UV_CONFIG_FILE", str(own_config))
+    uv_config = environ.home / ".config/uv/uv.toml"
+    if uv_config.is_file():
+        build.setdefault("UV_CONFIG_FILE", str(uv_config))
     return SupervisorConfig(
-        runtime=runtime if socket is None else socket.parent,
-        uv_cache=uv_cache or default,
-        sandbox="none" if settings.security.use_bubblewrap is False else "bubblewrap",
-        uid_base=settings.security.sandbox_uid_base,
-        owned=socket is None,
-        log=state / "supervisor.log",
+        runtime=runtime,
+        socket=loaded.path(hub.supervisor_socket or str(runtime / "supervisor.sock")),
+        uv_cache=loaded.path(hub.uv_cache_dir or str(own_cache)),
+        sandbox="none" if security.use_bubblewrap is False else "bubblewrap",
+        uid_base=security.sandbox_uid_base,
+        owned=not (lone or hub.supervisor_socket),
+        log=None if lone else loaded.state_dir / "supervisor.log",
         build_variables=build,
         build_readable=tuple(sorted(set(_named_files(build)))),
     )

@@ -51,6 +51,8 @@ from mograder.sandbox.protocol import (
 _log = logging.getLogger("mograder.supervisor")
 
 _FAREWELL_SECONDS = 2.0
+_REPORT_SECONDS = 0.2
+_TIMED_OUT = 124
 
 
 class Supervisor:
@@ -179,17 +181,15 @@ class Supervisor:
         try:
             async with asyncio.timeout(command.timeout):
                 while not sandbox.exited.done():
-                    await asyncio.wait({sandbox.exited}, timeout=0.2)
-                    for line in lines.take():
-                        await _send(writer, encode(Output(id=call_id, line=line)))
+                    await asyncio.wait({sandbox.exited}, timeout=_REPORT_SECONDS)
+                    await _send_lines(writer, call_id, lines.take())
         except TimeoutError:
-            await _send(writer, encode(Output(id=call_id, line="It took too long.")))
-            return 124
+            await _send_lines(writer, call_id, ["It took too long and was ended."])
+            return _TIMED_OUT
         finally:
             if not sandbox.exited.done():
                 sandbox.end()
-        for line in lines.take(last=True):
-            await _send(writer, encode(Output(id=call_id, line=line)))
+        await _send_lines(writer, call_id, lines.take(last=True))
         return sandbox.exited.result()
 
     def _tell_ended(self, news: Ended) -> None:
@@ -227,6 +227,11 @@ def _is_ours(writer: asyncio.StreamWriter) -> bool:
     credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     uid: int = struct.unpack("3i", credentials)[1]
     return uid in (0, os.geteuid())
+
+
+async def _send_lines(writer: asyncio.StreamWriter, call_id: int, lines: list[str]) -> None:
+    for line in lines:
+        await _send(writer, encode(Output(id=call_id, line=line)))
 
 
 async def _send(writer: asyncio.StreamWriter, data: bytes) -> None:

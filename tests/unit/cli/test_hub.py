@@ -9,10 +9,10 @@ import pytest
 
 from mograder.cli.course import load_course
 from mograder.cli.hub import hub, overrides_of
-from mograder.cli.hub_supervisor import lone_config
 from mograder.cli.main import run
 from mograder.cli.options import Given
 from mograder.core.settings import LoadedSettings, load_settings, read_environ
+from mograder.sandbox.safety import supervisor_config
 
 
 @pytest.fixture(autouse=True)
@@ -145,7 +145,7 @@ def test_a_supervisor_of_its_own_follows_the_settings(tmp_path: Path) -> None:
         "[security]\nuse_bubblewrap = false\nsandbox_uid_base = 70000\n"
     )
     environ = read_environ({"HOME": str(tmp_path), "UV_INDEX_URL": "https://e.org", "OTHER": "1"})
-    config = lone_config(load_settings(tmp_path, environ={}), environ)
+    config = supervisor_config(load_settings(tmp_path, environ={}), environ, lone=True)
     assert config.socket == tmp_path / "run" / "supervisor.sock"
     assert (config.sandbox, config.uid_base, config.owned) == ("none", 70000, False)
     assert config.uv_cache == tmp_path / "cache"
@@ -156,6 +156,6 @@ def test_a_supervisor_sandboxes_and_answers_in_the_units_directory_unless_told_o
     tmp_path: Path,
 ) -> None:
     environ = read_environ({"HOME": str(tmp_path), "RUNTIME_DIRECTORY": "/run/mograder"})
-    config = lone_config(load_settings(tmp_path, environ={}), environ)
+    config = supervisor_config(load_settings(tmp_path, environ={}), environ, lone=True)
     assert (config.sandbox, config.owned) == ("bubblewrap", False)
     assert config.socket == Path("/run/mograder/supervisor.sock")

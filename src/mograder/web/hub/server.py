@@ -11,6 +11,7 @@ import socket
 import sys
 import webbrowser
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 import uvicorn
@@ -64,23 +65,21 @@ def serve_hub(options: HubOptions) -> None:
 async def _serve(options: HubOptions, secret: str) -> None:
     loaded = options.loaded
     hub = loaded.settings.hub
-    # The port first: a hub that cannot be reached must not touch a running one's sessions.
-    with contextlib.closing(_bind(hub.host, hub.port)) as listener:
-        async with open_services(
-            loaded, read_environ(), secret=secret, dev=options.dev
-        ) as services:
-            if options.dev and not services.sandboxed:
-                _only_loopback(listener)
-            server = _Server(_configuration(services))
-            url = _url(loaded, listener)
-            _greet(services, url)
-            if not options.headless:
-                await asyncio.to_thread(webbrowser.open, await _first_page(services, url))
-            elif options.dev:
-                sys.stdout.write(f"As an instructor: {await _first_page(services, url)}\n")
-            sys.stdout.flush()
-            with _until_signalled(server):
-                await server.serve(sockets=[listener])
+    async with AsyncExitStack() as stack:
+        # The port first: a hub that cannot be reached must not touch a running one's sessions.
+        listener = stack.enter_context(contextlib.closing(_bind(hub.host, hub.port)))
+        opening = open_services(loaded, read_environ(), secret=secret, dev=options.dev)
+        services = await stack.enter_async_context(opening)
+        if options.dev and not services.sandboxed:
+            listener = stack.enter_context(contextlib.closing(_on_loopback(listener)))
+        server = _Server(_configuration(services))
+        url = _url(loaded, listener)
+        first = await _first_page(services, url)
+        _greet(services, url, first)
+        stack.enter_context(_until_signalled(server))
+        if not options.headless:
+            await asyncio.to_thread(webbrowser.open, first)
+        await server.serve(sockets=[listener])
 
 
 def _configuration(services: Services) -> uvicorn.Config:
@@ -161,14 +160,13 @@ def _cannot_bind(host: str, port: int, error: OSError) -> Conflict | InvalidInpu
     return InvalidInput(f"Cannot listen on {host} port {port}: {error.strerror}.", hint=hint)
 
 
-def _only_loopback(listener: socket.socket) -> None:
-    """Without a sandbox nobody else may come in, whatever --host says."""
-    host = listener.getsockname()[0]
-    if host not in (_LOOPBACK, "::1"):
-        raise InvalidInput(
-            f"Without a sandbox, --dev serves on loopback only, not on {host}.",
-            hint="Add --host 127.0.0.1, or install bubblewrap.",
-        )
+def _on_loopback(listener: socket.socket) -> socket.socket:
+    """Without a sandbox and without sign-in nobody else may come in, whatever --host says."""
+    host, port = listener.getsockname()[:2]
+    if host in (_LOOPBACK, "::1"):
+        return listener
+    listener.close()
+    return _bind(_LOOPBACK, port)
 
 
 def _url(loaded: LoadedSettings, listener: socket.socket) -> str:
@@ -179,7 +177,7 @@ def _url(loaded: LoadedSettings, listener: socket.socket) -> str:
     return f"{hub.public_url or f'http://{shown}:{port}'}{hub.base_url}/"
 
 
-def _greet(services: Services, url: str) -> None:
+def _greet(services: Services, url: str, first: str) -> None:
     title = services.loaded.settings.title or services.loaded.course_dir.name
     confined = "in a sandbox" if services.sandboxed else "WITHOUT A SANDBOX"
     sys.stdout.write(

@@ -15,9 +15,10 @@ from mograder.auth.identity import Authenticator, AuthPolicy, trusted_peers
 from mograder.core.clock import Clock, SystemClock
 from mograder.core.errors import Conflict, MograderError
 from mograder.core.log import get_logger
-from mograder.core.settings import Environ, LoadedSettings, runtime_dir
+from mograder.core.settings import Environ, LoadedSettings
 from mograder.notebook.pep723 import Script, read_script
 from mograder.sandbox.environments import Environments
+from mograder.sandbox.link import SupervisorLink
 from mograder.sandbox.runtime_wheel import build_runtime_wheel
 from mograder.sandbox.safety import open_sandbox, supervisor_config
 from mograder.sessions.local import LocalLauncher
@@ -33,9 +34,6 @@ from mograder.store.workspaces import Workspaces
 from mograder.web.hub.capabilities import Capabilities
 
 _log = get_logger(__name__)
-
-STATE = ".mograder"
-"""The program's own directory in a course: database, environments, logs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,54 +66,20 @@ async def open_services(
     Raises: :class:`~mograder.core.errors.SandboxUnavailable` where student code could not be
     confined, :class:`Conflict` when another hub runs on this course, and what the database says.
     """
-    settings = loaded.settings
     clock = SystemClock()
     async with AsyncExitStack() as stack:
-        state_dir = loaded.path(STATE)
-        state_dir.mkdir(mode=0o700, exist_ok=True)
-        stack.callback(os.close, _lock(state_dir / "hub.lock"))
-        engine = open_engine(database_url(settings.database.url, loaded.course_dir))
-        stack.callback(engine.dispose)
-        await asyncio.to_thread(upgrade, engine)
-        state = HubState(engine)
-        revocations = CachedRevocations(state, clock)
-
-        config = supervisor_config(
-            settings,
-            environ,
-            runtime=runtime_dir(loaded, environ),
-            state=state_dir,
-            uv_cache=_given(loaded, settings.hub.uv_cache_dir),
-            socket=_given(loaded, settings.hub.supervisor_socket),
-        )
-        link, sandboxed = await open_sandbox(config, settings.security.use_bubblewrap, dev=dev)
+        state = await _open_state(loaded, stack)
+        security = loaded.settings.security
+        config = supervisor_config(loaded, environ)
+        link, sandboxed = await open_sandbox(config, security.use_bubblewrap, dev=dev)
         stack.push_async_callback(link.close)
-
-        releases = Releases(
-            loaded.path(settings.hub.release_dir),
-            limits=Limits(settings.limits.upload_files, settings.limits.upload_mb),
-            clock=clock,
-        )
-        workspaces = Workspaces(loaded.path(settings.hub.notebooks_dir))
-        environments = Environments(
-            loaded.path(settings.hub.environments_dir),
-            link,
-            wheel=build_runtime_wheel(state_dir / "wheels"),
-            marimo=metadata.version("marimo"),
-            timeout=settings.limits.build_timeout,
-        )
+        releases, workspaces = _open_stores(loaded, clock)
+        environments = _environments(loaded, link)
         stack.push_async_callback(environments.close)
-        pool = SessionPool(
-            launcher=LocalLauncher(link, settings.limits),
-            spawner=Spawner(releases, workspaces, environments, state),
-            rows=state,
-            clock=clock,
-            probe=answers,
-            ttl=settings.hub.session_ttl,
-            start_timeout=settings.limits.start_timeout,
-        )
+        pool = _pool(loaded, clock, link, Spawner(releases, workspaces, environments, state), state)
         await pool.open()
         stack.push_async_callback(pool.close)
+        revocations = CachedRevocations(state, clock)
         capabilities = Capabilities(state, clock)
         await asyncio.to_thread(capabilities.load)
         policy = _policy(loaded, secret, sandboxed=sandboxed, dev=dev)
@@ -137,6 +101,47 @@ async def open_services(
             sandboxed=sandboxed,
             dev=dev,
         )
+
+
+async def _open_state(loaded: LoadedSettings, stack: AsyncExitStack) -> HubState:
+    loaded.state_dir.mkdir(mode=0o700, exist_ok=True)
+    stack.callback(os.close, _lock(loaded.state_dir / "hub.lock"))
+    engine = open_engine(database_url(loaded.settings.database.url, loaded.course_dir))
+    stack.callback(engine.dispose)
+    await asyncio.to_thread(upgrade, engine)
+    return HubState(engine)
+
+
+def _open_stores(loaded: LoadedSettings, clock: Clock) -> tuple[Releases, Workspaces]:
+    hub, limits = loaded.settings.hub, loaded.settings.limits
+    bounds = Limits(limits.upload_files, limits.upload_mb)
+    releases = Releases(loaded.path(hub.release_dir), limits=bounds, clock=clock)
+    return releases, Workspaces(loaded.path(hub.notebooks_dir))
+
+
+def _environments(loaded: LoadedSettings, link: SupervisorLink) -> Environments:
+    return Environments(
+        loaded.path(loaded.settings.hub.environments_dir),
+        link,
+        wheel=build_runtime_wheel(loaded.state_dir / "wheels"),
+        marimo=metadata.version("marimo"),
+        timeout=loaded.settings.limits.build_timeout,
+    )
+
+
+def _pool(
+    loaded: LoadedSettings, clock: Clock, link: SupervisorLink, spawner: Spawner, state: HubState
+) -> SessionPool:
+    settings = loaded.settings
+    return SessionPool(
+        launcher=LocalLauncher(link, settings.limits),
+        spawner=spawner,
+        rows=state,
+        clock=clock,
+        probe=answers,
+        ttl=settings.hub.session_ttl,
+        start_timeout=settings.limits.start_timeout,
+    )
 
 
 def _policy(loaded: LoadedSettings, secret: str, *, sandboxed: bool, dev: bool) -> AuthPolicy:
@@ -176,10 +181,6 @@ async def _warm(releases: Releases, environments: Environments) -> None:
 
 def _script(notebook: Path) -> Script:
     return read_script(notebook.read_text("utf-8"))
-
-
-def _given(loaded: LoadedSettings, relative: str) -> Path | None:
-    return loaded.path(relative) if relative else None
 
 
 def _lock(path: Path) -> int:

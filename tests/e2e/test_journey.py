@@ -1,0 +1,151 @@
+"""The main path in real Chromium: publish, deep link, edit, autosave, reload, stop.
+
+`Done when` 2 of the house issue; B48, B53, B54, B58, B61-B72, B86-B99, B114-B125.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.e2e.support.browser import People, Person
+from tests.e2e.support.front import PrefixProxy
+from tests.e2e.support.hub import HubProcess, run_mograder
+from tests.e2e.support.identity import from_proxy, instructor_token
+
+pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("browser")]
+
+ASSIGNMENT = "A1-Measuring-Pi"
+LECTURE = "L01-Random-Numbers"
+TYPED = "print('typed', 6 * 7)"
+SAVED_WITHIN = 15.0
+
+expect.set_options(timeout=30_000)
+
+
+async def test_a_student_comes_by_a_deep_link_edits_reloads_and_stops(
+    start_hub: Callable[..., HubProcess], people: People
+) -> None:
+    hub = start_hub()
+    publish(hub, hub.url, ASSIGNMENT, "--force")
+    alice = await people.person("alice", headers=from_proxy("alice"))
+    await edit_journey(alice, hub.url, hub.course / "hub-notebooks" / "alice")
+
+
+async def test_the_same_in_dev_mode_without_any_sign_in(
+    start_hub: Callable[..., HubProcess], people: People
+) -> None:
+    """B50; the guest's name comes from a cookie of the hub's own."""
+    hub = start_hub(dev=True)
+    publish(hub, hub.url, ASSIGNMENT, "--force")
+    guest = await people.person("guest")
+    notebooks = hub.course / "hub-notebooks"
+    page = await guest.open(f"{hub.url}/edit/{ASSIGNMENT}")
+    await page.wait_for_url("**/edit/user/**")
+    name = re.search(r"/edit/user/([^/]+)/", page.url)
+    assert name is not None
+    await page.close()
+    await edit_journey(guest, hub.url, notebooks / name.group(1))
+
+
+@pytest.mark.parametrize("strips", [True, False], ids=["stripping", "passing-on"])
+async def test_the_same_below_a_path_prefix_behind_nginx(
+    start_hub: Callable[..., HubProcess],
+    start_front: Callable[..., PrefixProxy],
+    people: People,
+    strips: bool,
+) -> None:
+    settings = {} if strips else {"hub.base_url": "/live/hub"}
+    hub = start_hub(settings=settings)
+    front = start_front(hub, strips=strips, remote_user="alice")
+    publish(hub, front.url, ASSIGNMENT, "--force")
+    alice = await people.person("alice")
+    await edit_journey(alice, front.url, hub.course / "hub-notebooks" / "alice")
+    publish(hub, front.url, LECTURE)
+    await lecture_journey(alice, front.url)
+
+
+async def test_a_lecture_runs_read_only_with_its_code_in_sight(
+    start_hub: Callable[..., HubProcess], people: People
+) -> None:
+    """B60-B65, B67; its links lead to other published items (B64)."""
+    hub = start_hub()
+    publish(hub, hub.url, ASSIGNMENT, "--force")
+    publish(hub, hub.url, LECTURE)
+    alice = await people.person("alice", headers=from_proxy("alice"))
+    page = await lecture_journey(alice, hub.url)
+    link = page.locator("a", has_text=re.compile("A1|Pi|pi")).first
+    async with alice.context.expect_page() as opened:
+        await link.click(modifiers=["Control"])
+    editor = await opened.value
+    await editor.wait_for_url(f"**/edit/user/alice/{ASSIGNMENT}/")
+
+
+async def edit_journey(person: Person, base: str, notebooks: Path) -> None:
+    """Deep link → editor → type and run a cell → on disk → reload → stop."""
+    page = await person.open(f"{base}/edit/{ASSIGNMENT}")
+    await page.wait_for_url(f"**/edit/user/*/{ASSIGNMENT}/")
+    await type_into_a_new_cell(page, TYPED)
+    await expect(page.get_by_text("typed 42")).to_be_visible()
+    notebook = notebooks / ASSIGNMENT / f"{ASSIGNMENT}.py"
+    await until(lambda: TYPED in notebook.read_text("utf-8"))
+    first = await session_of(person, base)
+    await page.reload()
+    await expect(page.get_by_text("typed 42")).to_be_visible()
+    assert await session_of(person, base) == first, "the reload found the same session"
+    dashboard = await person.open(f"{base}/")
+    await dashboard.get_by_role("button", name=re.compile("Stop")).first.click()
+    await expect(dashboard.get_by_role("button", name=re.compile("Stop"))).to_have_count(0)
+    assert await session_of(person, base) is None
+    assert TYPED in notebook.read_text("utf-8")
+
+
+async def lecture_journey(person: Person, base: str) -> Page:
+    page = await person.open(f"{base}/run/{LECTURE}")
+    await page.wait_for_url(f"**/run/user/*/{LECTURE}/")
+    await expect(page.get_by_role("heading").first).to_be_visible()
+    await expect(page.locator(".cm-editor, pre code, .marimo-cell code").first).to_be_attached()
+    assert await page.locator("[data-testid=create-cell-button]").count() == 0
+    return page
+
+
+async def type_into_a_new_cell(page: Page, code: str) -> None:
+    """Append a cell as a person does: the button below the last one, type, Ctrl+Enter."""
+    editor = page.locator(".cm-content").first
+    await expect(editor).to_be_visible()
+    add = page.get_by_role("button", name="Python", exact=True).last
+    await add.click()
+    cell = page.locator(".cm-content:focus")
+    await expect(cell).to_be_visible()
+    await page.keyboard.insert_text(code)
+    await page.keyboard.press("Control+Enter")
+
+
+async def session_of(person: Person, base: str) -> str | None:
+    """What the hub says is running for this person, as one comparable text."""
+    answer = await person.context.request.get(f"{base}/sessions")
+    rows = await answer.json()
+    return (
+        str([(row["username"], row["assignment"], row["mode"]) for row in rows]) if rows else None
+    )
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait for something on disk; the editor saves a second after the last key."""
+    async with asyncio.timeout(SAVED_WITHIN):
+        while not holds():  # noqa: ASYNC110 - a file has no event
+            await asyncio.sleep(0.1)
+
+
+def publish(hub: HubProcess, url: str, item: str, *options: str) -> None:
+    """Publish from the course's release directory, by the command that an instructor uses."""
+    done = run_mograder(
+        *("hub", "publish", item, "--url", url, "--token", instructor_token(), *options),
+        cwd=hub.course,
+    )
+    assert done.status == 0, done.output + done.errors
