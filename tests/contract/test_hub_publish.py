@@ -1,0 +1,85 @@
+"""Publishing to the hub as 0.3.16's clients do it (compat.md 2.3, 2.7; B95, B96, B128)."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from mograder.auth.roles import Role
+from mograder.core.names import INSTRUCTOR, ItemName
+from tests.unit.web_hub.hubkit import NOTEBOOK, Hub, events, hub
+
+__all__ = ["hub"]
+
+NDJSON = {"Accept": "application/x-ndjson"}
+
+
+def upload(name: str, content: str = NOTEBOOK) -> list[tuple[str, tuple[str, bytes]]]:
+    """One notebook as the multipart field of a publish."""
+    return [("files", (f"{name}.py", content.encode()))]
+
+
+async def test_b128_publishing_replaces_the_release(hub: Hub) -> None:
+    async with hub.client("prof", role=Role.INSTRUCTOR) as client:
+        files = [*upload("A1"), ("files", ("more.txt", b"more"))]
+        response = await client.post("/publish/A1", files=files)
+    assert response.json() == {
+        "status": "ok",
+        "files": ["A1.py", "more.txt"],
+        "type": "assignment",
+    }
+    manifest = json.loads((hub.course / "hub-release" / "A1" / "files.json").read_text())
+    assert manifest == {"files": ["A1.py", "more.txt"], "type": "assignment"}
+    assert ("prof", "publish", "A1", "ok") in hub.audit()
+
+
+async def test_b95_b128_a_lecture_is_published_as_one(hub: Hub) -> None:
+    async with hub.client("prof", role=Role.INSTRUCTOR) as client:
+        response = await client.post("/publish/L02?type=lecture", files=upload("L02"))
+    assert response.json()["type"] == "lecture"
+    release = hub.services.releases.get(ItemName.parse("L02"))
+    assert release is not None
+    assert release.kind.value == "lecture"
+
+
+@pytest.mark.parametrize(
+    ("path", "filename", "detail"),
+    [
+        ("/publish/user", "user.py", "'user' is reserved and cannot be used as a name"),
+        ("/publish/A1?type=zzz", "A1.py", "Unknown type 'zzz'"),
+        ("/publish/A1", "../A1.py", "Invalid filename"),
+        ("/publish/A1", ".bashrc", "Invalid filename"),
+    ],
+)
+async def test_b128_what_cannot_be_published_is_refused(
+    hub: Hub, path: str, filename: str, detail: str
+) -> None:
+    async with hub.client("prof", role=Role.INSTRUCTOR) as client:
+        response = await client.post(path, files=[("files", (filename, b"x"))])
+    assert (response.status_code, response.json()) == (400, {"detail": detail})
+
+
+async def test_b96_an_environment_that_cannot_be_built_leaves_the_old_release(hub: Hub) -> None:
+    header = '# /// script\n# dependencies = ["no-such-package"]\n# ///\n'
+    async with hub.client("prof", role=Role.INSTRUCTOR) as client:
+        response = await client.post("/publish/A1", files=upload("A1", header + NOTEBOOK))
+    assert response.status_code == 400
+    assert "no-such-package was not found" in response.json()["detail"]
+    assert (hub.course / "hub-release" / "A1" / "A1.py").read_text() == NOTEBOOK
+    assert (hub.course / "hub-release" / "A1" / "data.csv").is_file()
+
+
+async def test_publishing_tells_its_progress(hub: Hub) -> None:
+    async with hub.client("prof", role=Role.INSTRUCTOR) as client:
+        response = await client.post("/publish/A1", files=upload("A1"), headers=NDJSON)
+    told = events(response)
+    assert told[0] == {"event": "progress", "message": "Received 1 file"}
+    assert {"event": "progress", "message": "Resolving"} in told
+    assert told[-1] == {"event": "done", "status": "ok", "files": ["A1.py"], "type": "assignment"}
+
+
+async def test_the_old_instructor_token_still_publishes(hub: Hub) -> None:
+    async with hub.client(INSTRUCTOR, role=Role.INSTRUCTOR) as client:
+        response = await client.post("/publish/A1", files=upload("A1"))
+    assert response.status_code == 200

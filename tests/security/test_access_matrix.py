@@ -1,0 +1,214 @@
+"""Who may pass which route: generated from the route table, so that no route goes untested.
+
+A new route without an entry in ``EXPECTED`` fails here (architecture.md, "Tests").
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import httpx
+import pytest
+
+from mograder.auth.roles import Role
+from mograder.web.hub.access import Access
+from mograder.web.hub.app import ROUTES, Door
+from tests.unit.web_hub.hubkit import NOTEBOOK, ORIGIN, Hub, hub
+
+__all__ = ["hub"]
+
+
+class Who(StrEnum):
+    """Everybody who may knock."""
+
+    NOBODY = "nobody"
+    OWNER = "alice"
+    FELLOW = "bob"
+    STRANGER = "mallory"
+    """Signed in, and not on the course's list."""
+    INSTRUCTOR = "prof"
+
+
+class Verdict(StrEnum):
+    """What the door says; ``PASSED`` whatever the room behind it answers then."""
+
+    PASSED = "passed"
+    SIGN_IN = "sign in"
+    RESTRICTED = "restricted"
+    FOREIGN = "another user's"
+    UNPRIVILEGED = "instructors only"
+
+
+def _verdicts(*verdicts: Verdict) -> dict[Who, Verdict]:
+    return dict(zip(Who, verdicts, strict=True))
+
+
+_P, _S, _R = Verdict.PASSED, Verdict.SIGN_IN, Verdict.RESTRICTED
+OPEN = _verdicts(_P, _P, _P, _P, _P)
+MEMBERS = _verdicts(_S, _P, _P, _R, _P)
+OWNERS = _verdicts(_S, _P, Verdict.FOREIGN, _R, _P)
+INSTRUCTORS = _verdicts(_S, Verdict.UNPRIVILEGED, Verdict.UNPRIVILEGED, _R, _P)
+FIRST_PAGE = {**OPEN, Who.STRANGER: _R}
+
+EXPECTED: dict[tuple[str, str], dict[Who, Verdict]] = {
+    ("GET", "/"): FIRST_PAGE,
+    ("GET", "/edit/{a}"): MEMBERS,
+    ("GET", "/edit/{a}/"): MEMBERS,
+    ("GET", "/run/{lecture}"): MEMBERS,
+    ("GET", "/run/{lecture}/"): MEMBERS,
+    ("POST", "/download/{a}"): MEMBERS,
+    ("GET", "/static/{version}/{name}"): OPEN,
+    ("GET", "/login"): OPEN,
+    ("POST", "/login"): OPEN,
+    ("GET", "/login/link"): OPEN,
+    ("POST", "/login/link"): OPEN,
+    ("POST", "/logout"): OPEN,
+    ("GET", "/assignments"): MEMBERS,
+    ("GET", "/release/{name}/{filename:path}"): MEMBERS,
+    ("POST", "/publish/{name}"): INSTRUCTORS,
+    ("GET", "/sessions"): MEMBERS,
+    ("POST", "/start-edit-deep/{a}"): MEMBERS,
+    ("POST", "/start-edit/{user}/{a}"): OWNERS,
+    ("POST", "/start-run/{lecture}"): MEMBERS,
+    ("POST", "/stop-edit/{user}/{a}"): OWNERS,
+    ("GET", "/health"): OPEN,
+    ("GET", "/api/openapi.json"): MEMBERS,
+    ("GET", "/api/docs"): MEMBERS,
+}
+
+_VALUES = {
+    "{a}": "A1",
+    "{lecture}": "L01",
+    "{user}": "alice",
+    "{name}": "A1",
+    "{version}": "v",
+    "{filename:path}": "A1.py",
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One person at one door."""
+
+    door: Door
+    who: Who
+
+    def __str__(self) -> str:
+        return f"{self.door.method} {self.door.path} as {self.who.value}"
+
+
+def _expected(case: Case) -> Verdict | None:
+    return EXPECTED.get((case.door.method, case.door.path), {}).get(case.who)
+
+
+CASES = [Case(door, who) for door in ROUTES for who in Who]
+REFUSED = [case for case in CASES if _expected(case) is not Verdict.PASSED]
+
+
+def _address(door: Door) -> str:
+    path = door.path
+    for placeholder, value in _VALUES.items():
+        path = path.replace(placeholder, value)
+    assert "{" not in path, f"no example value for a part of {door.path}"
+    return path
+
+
+def _verdict(response: httpx.Response) -> Verdict:
+    if response.status_code != 403:
+        return Verdict.PASSED
+    texts = {
+        "403 Forbidden": Verdict.SIGN_IN,
+        '{"detail":"Cannot access another user\'s resources"}': Verdict.FOREIGN,
+        '{"detail":"Instructor access required"}': Verdict.UNPRIVILEGED,
+    }
+    if "<h1>Access Restricted</h1>" in response.text:
+        return Verdict.RESTRICTED
+    return texts.get(response.text, Verdict.PASSED)
+
+
+async def _knock(hub: Hub, case: Case) -> httpx.Response:
+    user = "" if case.who is Who.NOBODY else case.who.value
+    role = Role.INSTRUCTOR if case.who is Who.INSTRUCTOR else Role.STUDENT
+    files = [("files", ("A1.py", NOTEBOOK.encode()))] if "publish" in case.door.path else None
+    async with hub.client(user, role=role) as client:
+        return await client.request(case.door.method, _address(case.door), files=files)
+
+
+def test_the_matrix_names_exactly_the_routes_of_the_table() -> None:
+    assert {(door.method, door.path) for door in ROUTES} == set(EXPECTED)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+async def test_every_door_lets_pass_whom_it_should_and_nobody_else(hub: Hub, case: Case) -> None:
+    (hub.course / "allowed_users.txt").write_text("alice\nbob\n")
+    response = await _knock(hub, case)
+    assert response.status_code < 500
+    assert _verdict(response) is _expected(case)
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=str)
+async def test_who_is_refused_changes_nothing(hub: Hub, case: Case) -> None:
+    (hub.course / "allowed_users.txt").write_text("alice\nbob\n")
+    hub.start("alice", "A1")
+    before = set(hub.course.rglob("*.py"))
+    await _knock(hub, case)
+    assert set(hub.course.rglob("*.py")) == before
+    assert len(hub.pool.running) == 1
+    assert hub.pool.started == []
+
+
+@pytest.mark.parametrize(
+    "door", [door for door in ROUTES if door.method != "GET"], ids=lambda door: door.path
+)
+@pytest.mark.parametrize("origin", ["https://evil.test", "null", f"{ORIGIN}.evil.test"])
+async def test_no_other_site_makes_a_browser_change_anything(
+    hub: Hub, door: Door, origin: str
+) -> None:
+    """With the identity of SSO, which a browser sends along whoever asks it to (security.md)."""
+    transport = httpx.ASGITransport(hub.app, client=("127.0.0.1", 5000))
+    headers = {"X-Remote-User": "prof", "Origin": origin}
+    async with httpx.AsyncClient(transport=transport, base_url=ORIGIN, headers=headers) as client:
+        response = await client.request(door.method, _address(door))
+    assert response.status_code == 403
+    assert response.json()["detail"].startswith("This request did not come from a page of this hub")
+    assert hub.pool.started == []
+
+
+@pytest.mark.parametrize("door", ROUTES, ids=lambda door: f"{door.method} {door.path}")
+async def test_the_trusted_header_counts_from_trusted_addresses_only(hub: Hub, door: Door) -> None:
+    async with hub.client() as client:
+        response = await client.request(
+            door.method, _address(door), headers={"X-Remote-User": "prof"}
+        )
+    if door.access is not Access.ANYONE:
+        assert (response.status_code, response.text) == (403, "403 Forbidden")
+
+
+async def test_a_repeated_identity_is_refused_at_every_door(hub: Hub) -> None:
+    transport = httpx.ASGITransport(hub.app, client=("127.0.0.1", 5000))
+    headers = [("X-Remote-User", "prof"), ("X-Remote-User", "alice")]
+    async with httpx.AsyncClient(transport=transport, base_url=ORIGIN, headers=headers) as client:
+        for door in ROUTES:
+            response = await client.request(door.method, _address(door))
+            assert response.status_code == 400
+
+
+async def test_sso_sets_the_login_cookie_on_errors_too(hub: Hub) -> None:
+    """compat.md 2.1: the cookie is set on the response of that same request."""
+    transport = httpx.ASGITransport(hub.app, client=("127.0.0.1", 5000))
+    headers = {"X-Remote-User": "alice"}
+    async with httpx.AsyncClient(transport=transport, base_url=ORIGIN, headers=headers) as client:
+        for path in ("/assignments", "/nope"):
+            response = await client.get(path)
+            assert response.headers["set-cookie"].startswith("mograder_session=")
+            client.cookies.clear()
+    async with hub.client("alice") as client:
+        assert "set-cookie" not in (await client.get("/assignments")).headers
+
+
+async def test_an_encoded_slash_does_not_lead_around_the_session_proxy(hub: Hub) -> None:
+    async with hub.client("bob") as client:
+        for path in ("/edit%2Fuser/alice/A1/", "/edit/user%2Falice/A1", "/edit/%75ser/alice/A1/"):
+            response = await client.get(path)
+            assert response.status_code in (400, 403, 404)

@@ -1,0 +1,220 @@
+"""A hub in one process for tests: real stores in a temporary course, a pool without processes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from io import BytesIO
+from pathlib import Path
+from typing import cast
+from urllib.parse import quote
+
+import httpx
+import pytest
+from sqlalchemy import Engine
+from starlette.types import ASGIApp
+
+from mograder.auth.identity import Authenticator, AuthPolicy, parse_networks
+from mograder.auth.roles import Role
+from mograder.auth.tokens import make_token
+from mograder.core.clock import Clock, ManualClock
+from mograder.core.errors import InvalidInput, MograderError
+from mograder.core.names import ItemName
+from mograder.core.settings import load_settings
+from mograder.notebook.pep723 import Script
+from mograder.sandbox.environments import Environments
+from mograder.sessions.launcher import Mode
+from mograder.sessions.live import SessionKey
+from mograder.sessions.pool import SessionPool
+from mograder.store.database import open_engine, upgrade
+from mograder.store.hub_state import HubState
+from mograder.store.releases import ItemKind, Releases
+from mograder.store.revocations import CachedRevocations
+from mograder.store.roster import Roster
+from mograder.store.workspaces import Workspaces
+from mograder.web.hub.app import create_app
+from mograder.web.hub.capabilities import Capabilities
+from mograder.web.hub.services import Services
+
+SECRET = "s" * 32
+ORIGIN = "http://hub.test"
+NOTEBOOK = """import marimo
+
+app = marimo.App()
+
+
+@app.cell
+def _():
+    1 + 1
+    return
+
+
+if __name__ == "__main__":
+    app.run()
+"""
+
+
+@dataclass
+class FakeSession:
+    """What the hub's own routes read of a live session."""
+
+    key: SessionKey
+    last_seen: datetime
+    base_url: str = ""
+
+    def __post_init__(self) -> None:
+        path = f"{quote(self.key.user, safe='')}/{quote(self.key.item, safe='')}"
+        self.base_url = f"/{self.key.mode.value}/user/{path}"
+
+
+@dataclass
+class FakePool:
+    """The pool's port towards the routes, in memory; ``hold`` makes starts wait."""
+
+    clock: Clock
+    running: dict[SessionKey, FakeSession] = field(default_factory=dict)
+    started: list[SessionKey] = field(default_factory=list)
+    failure: MograderError | None = None
+    hold: asyncio.Event | None = None
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def get_or_start(self, key: SessionKey, progress: Callable[[str], None]) -> FakeSession:
+        progress("Starting the notebook")
+        self.reached.set()
+        if self.hold is not None:
+            await self.hold.wait()
+        if self.failure is not None:
+            raise self.failure
+        if key not in self.running:
+            self.started.append(key)
+            self.running[key] = FakeSession(key, self.clock.now())
+        return self.running[key]
+
+    async def stop(self, key: SessionKey) -> bool:
+        return self.running.pop(key, None) is not None
+
+    def find(self, key: SessionKey) -> FakeSession | None:
+        return self.running.get(key)
+
+    def all(self) -> list[FakeSession]:
+        return list(self.running.values())
+
+
+class FakeEnvironments:
+    """Builds nothing; a requirement called ``no-such-package`` fails like the installer does."""
+
+    async def prepare(self, script: Script, progress: Callable[[str], None]) -> object:
+        progress("Resolving")
+        if any("no-such-package" in each for each in script.dependencies):
+            raise InvalidInput("No solution found: no-such-package was not found.")
+        return object()
+
+
+@dataclass
+class Hub:
+    """The app, and the parts that a test arranges or looks at."""
+
+    app: ASGIApp
+    services: Services
+    pool: FakePool
+    clock: ManualClock
+    course: Path
+    engine: Engine
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.engine.dispose()
+
+    @asynccontextmanager
+    async def client(
+        self, user: str = "", *, role: Role = Role.STUDENT, browser: bool = False
+    ) -> AsyncIterator[httpx.AsyncClient]:
+        """Someone at the door: signed in by a bearer token, or nobody."""
+        headers = {"Authorization": f"Bearer {make_token(SECRET, user, role)}"} if user else {}
+        if browser:
+            headers["Accept"] = "text/html,application/xhtml+xml"
+        transport = httpx.ASGITransport(self.app, client=("192.0.2.7", 5000))
+        async with httpx.AsyncClient(
+            transport=transport, base_url=ORIGIN, headers=headers
+        ) as client:
+            yield client
+
+    def publish(
+        self, name: str, kind: ItemKind = ItemKind.ASSIGNMENT, files: dict[str, bytes] | None = None
+    ) -> None:
+        """Put a release in place without asking the hub."""
+        with self.services.releases.stage(ItemName.parse(name)) as staged:
+            staged.add(f"{name}.py", BytesIO(NOTEBOOK.encode()))
+            for filename, content in (files or {}).items():
+                staged.add(filename, BytesIO(content))
+            staged.commit(kind)
+
+    def start(self, user: str, item: str, mode: Mode = Mode.EDIT) -> None:
+        """Have a session running."""
+        key = SessionKey(user, item, mode)
+        self.pool.running[key] = FakeSession(key, self.clock.now())
+
+    def audit(self) -> list[tuple[str, str, str, str]]:
+        """The audit log: who, action, what, outcome; the oldest first."""
+        rows = self.services.state.recent_audit(1000)
+        return [(row.who, row.action, row.what, row.outcome) for row in reversed(rows)]
+
+
+def make_hub(course: Path, toml: str = "", *, dev: bool = False) -> Hub:
+    """Build a hub on an empty course directory."""
+    course.mkdir(parents=True, exist_ok=True)
+    (course / "mograder.toml").write_text(toml or 'title = "Numerics"\n')
+    loaded = load_settings(course, environ={})
+    clock = ManualClock()
+    engine = open_engine(f"sqlite:///{course / 'hub.db'}")
+    upgrade(engine)
+    state = HubState(engine)
+    revocations = CachedRevocations(state, clock)
+    policy = AuthPolicy(
+        secret=SECRET,
+        trusted_header=loaded.settings.hub.trusted_header,
+        trusted_proxies=parse_networks(["127.0.0.1"]).networks,
+        trust_unix_socket=False,
+        dev=dev,
+        instructors=frozenset(loaded.settings.hub.instructors),
+    )
+    pool = FakePool(clock)
+    services = Services(
+        loaded=loaded,
+        clock=clock,
+        secret=SECRET,
+        authenticator=Authenticator(policy, revocations, clock),
+        policy=policy,
+        roster=Roster(course / "allowed_users.txt"),
+        releases=Releases(course / "hub-release"),
+        workspaces=Workspaces(course / "hub-notebooks"),
+        state=state,
+        revocations=revocations,
+        environments=cast(Environments, FakeEnvironments()),
+        pool=cast(SessionPool, pool),
+        capabilities=Capabilities(state, clock),
+        sandboxed=True,
+        dev=dev,
+    )
+    return Hub(create_app(services), services, pool, clock, course, engine)
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[Hub]:
+    """A hub with two assignments, a lecture and a demo; ``prof`` is an instructor."""
+    made = make_hub(tmp_path / "course", 'title = "Numerics"\n[hub]\ninstructors = ["prof"]\n')
+    made.publish("A1", files={"data.csv": b"x,y\n1,2\n"})
+    made.publish("A2")
+    made.publish("L01", ItemKind.LECTURE)
+    made.publish("D1", ItemKind.DEMO)
+    yield made
+    made.close()
+
+
+def events(response: httpx.Response) -> list[dict[str, object]]:
+    """The JSON lines of a progress stream."""
+    return [json.loads(line) for line in response.text.splitlines()]

@@ -1,0 +1,176 @@
+"""Signing in without SSO and signing out (security.md, "Identity")."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import httpx
+import pytest
+
+from mograder.auth.links import make_code
+from mograder.auth.roles import Role
+from mograder.auth.tokens import make_token
+from mograder.core.clock import ManualClock
+from mograder.web.hub.attempts import Attempts
+from mograder.web.hub.signin import safe_next
+from tests.unit.web_hub.hubkit import ORIGIN, SECRET, Hub
+
+OURS = {"Origin": ORIGIN}
+
+
+async def sign_in(client: httpx.AsyncClient, token: str, target: str = "") -> httpx.Response:
+    """Paste a token into the page."""
+    return await client.post("/login", data={"token": token, "next": target}, headers=OURS)
+
+
+def add_link(hub: Hub, minutes: int = 15) -> str:
+    """Make a one-time link for carol and return its code."""
+    code = make_code()
+    expires = hub.clock.now() + timedelta(minutes=minutes)
+    hub.services.state.add_link(code.hash, "carol", Role.STUDENT, expires)
+    return code.text
+
+
+async def test_a_pasted_token_becomes_the_login_cookie(hub: Hub) -> None:
+    async with hub.client(browser=True) as client:
+        response = await sign_in(client, f" {make_token(SECRET, 'alice')}\n", "/edit/A1")
+        assert (response.status_code, response.headers["location"]) == (303, "/edit/A1")
+        cookie = response.headers["set-cookie"]
+        assert "HttpOnly" in cookie
+        assert "SameSite=Lax" in cookie
+        assert "<strong>alice</strong>" in (await client.get("/")).text
+    assert ("alice", "sign in", "", "ok") in hub.audit()
+
+
+@pytest.mark.parametrize(
+    "token", ["", "alice", "alice:" + "0" * 64, "nobody:" + "0" * 64, "x" * 9999]
+)
+async def test_every_wrong_token_gets_the_same_answer(hub: Hub, token: str) -> None:
+    async with hub.client(browser=True) as client:
+        response = await sign_in(client, token)
+    assert response.status_code == 403
+    assert "This token is not valid here." in response.text
+    assert "set-cookie" not in response.headers
+    assert "alice" not in response.text
+
+
+async def test_an_instructors_token_makes_an_instructor(hub: Hub) -> None:
+    async with hub.client(browser=True) as client:
+        await sign_in(client, make_token(SECRET, "dana", Role.INSTRUCTOR))
+        assert "How to publish" in (await client.get("/")).text
+
+
+async def test_many_wrong_tokens_are_slowed_down_but_a_right_one_works(hub: Hub) -> None:
+    async with hub.client(browser=True) as client:
+        for _ in range(20):
+            assert (await sign_in(client, "alice:00")).status_code == 403
+        refused = await sign_in(client, "alice:00")
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "60")
+        right = await sign_in(client, make_token(SECRET, "alice"))
+    assert right.status_code == 303
+
+
+async def test_another_site_cannot_sign_a_browser_in(hub: Hub) -> None:
+    form = {"token": make_token(SECRET, "mallory")}
+    async with hub.client(browser=True) as client:
+        for origin in ("https://evil.test", "null"):
+            response = await client.post("/login", data=form, headers={"Origin": origin})
+            assert response.status_code == 403
+            assert "set-cookie" not in response.headers
+
+
+async def test_a_form_that_is_too_large_is_refused(hub: Hub) -> None:
+    async with hub.client() as client:
+        response = await client.post("/login", data={"token": "x" * 20_000}, headers=OURS)
+    assert response.status_code == 413
+    assert "16 KB" in response.json()["detail"]
+
+
+async def test_looking_at_a_one_time_link_uses_up_nothing(hub: Hub) -> None:
+    code = add_link(hub)
+    async with hub.client(browser=True) as client:
+        for _ in range(2):
+            page = await client.get("/login/link", params={"code": code})
+            assert "Sign in with this link?" in page.text
+        response = await client.post("/login/link", data={"code": code}, headers=OURS)
+        assert response.status_code == 303
+        assert "<strong>carol</strong>" in (await client.get("/")).text
+
+
+async def test_a_one_time_link_works_once(hub: Hub) -> None:
+    code = add_link(hub)
+    async with hub.client(browser=True) as client:
+        await client.post("/login/link", data={"code": code}, headers=OURS)
+    async with hub.client(browser=True) as client:
+        again = await client.post("/login/link", data={"code": code}, headers=OURS)
+    assert again.status_code == 403
+    assert "It was used already" in again.text
+    assert "set-cookie" not in again.headers
+
+
+async def test_an_expired_link_does_not_work(hub: Hub) -> None:
+    code = add_link(hub, minutes=1)
+    hub.clock.advance(61)
+    async with hub.client(browser=True) as client:
+        response = await client.post("/login/link", data={"code": code}, headers=OURS)
+    assert response.status_code == 403
+
+
+async def test_a_link_with_a_mangled_code_says_so(hub: Hub) -> None:
+    async with hub.client(browser=True) as client:
+        page = await client.get("/login/link", params={"code": "<script>"})
+    assert "This link does not work" in page.text
+    assert "<script>" not in page.text
+
+
+async def test_signing_out_ends_the_login_for_good(hub: Hub) -> None:
+    async with hub.client(browser=True) as client:
+        await sign_in(client, make_token(SECRET, "alice"))
+        stolen = dict(client.cookies)
+        response = await client.post("/logout", headers=OURS)
+        assert response.headers["location"] == "/login?bye=1"
+        assert "Max-Age=0" in response.headers["set-cookie"]
+        assert "You have signed out." in (await client.get("/login?bye=1")).text
+    async with hub.client() as client:
+        client.cookies.update(stolen)
+        assert (await client.get("/assignments")).status_code == 403
+    assert ("alice", "sign out", "", "ok") in hub.audit()
+
+
+async def test_another_site_cannot_sign_anybody_out(hub: Hub) -> None:
+    async with hub.client(browser=True) as client:
+        await sign_in(client, make_token(SECRET, "alice"))
+        refused = await client.post("/logout", headers={"Origin": "https://evil.test"})
+        assert refused.status_code == 403
+        assert (await client.get("/assignments")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("text", "prefix", "safe"),
+    [
+        ("/edit/A1?x=1#top", "", "/edit/A1?x=1#top"),
+        ("/live/hub/edit/A1", "/live/hub", "/live/hub/edit/A1"),
+        ("/elsewhere/edit/A1", "/live/hub", ""),
+        ("/live/hubris", "/live/hub", ""),
+        ("//evil.test/", "", ""),
+        ("/\\evil.test/", "", ""),
+        ("/\t/evil.test", "", ""),
+        ("https://evil.test/", "", ""),
+        ("javascript:alert(1)", "", ""),
+        ("", "", ""),
+        ("/" + "x" * 3000, "", ""),
+    ],
+)
+def test_after_signing_in_one_only_goes_to_a_path_of_this_hub(
+    text: str, prefix: str, safe: str
+) -> None:
+    assert safe_next(text, prefix) == safe
+
+
+def test_failures_are_forgotten_after_a_minute() -> None:
+    clock = ManualClock()
+    attempts = Attempts(clock, allowed=2)
+    assert [attempts.failed("a"), attempts.failed("a"), attempts.failed("a")] == [True, True, False]
+    assert attempts.failed("b")
+    clock.advance(61)
+    assert attempts.failed("a")
