@@ -12,10 +12,13 @@ from functools import partial
 from anyio import to_thread
 
 from mograder.core.clock import Clock
+from mograder.core.errors import MograderError
+from mograder.core.log import get_logger
 from mograder.store.hub_state import HubState
 
 _QUIET_SECONDS = 60.0
 _REMEMBERED = 1000
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +54,19 @@ class AuditTrail:
         await self._record(event, "refused")
 
     async def _record(self, event: Event, outcome: str) -> None:
-        await to_thread.run_sync(
-            partial(
-                self._state.record,
-                at=self._clock.now(),
-                who=event.who,
-                action=event.action,
-                what=event.what,
-                where=event.where,
-                outcome=outcome,
-            )
+        """Write the line. What it tells has happened already, so failing here must not undo the
+        answer: the log keeps what the database could not.
+        """
+        record = partial(
+            self._state.record,
+            at=self._clock.now(),
+            who=event.who,
+            action=event.action,
+            what=event.what,
+            where=event.where,
+            outcome=outcome,
         )
+        try:
+            await to_thread.run_sync(record)
+        except MograderError as error:
+            _log.error("The audit log could not be written (%s): %s %s", error, outcome, event)

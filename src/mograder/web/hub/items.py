@@ -7,6 +7,7 @@ out unless the student already works on one (compat.md 2.3).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from anyio import to_thread
 from fastapi import Request
@@ -93,13 +94,16 @@ async def list_items(desk: TheDesk, caller: Caller) -> list[Entry]:
 
 
 async def release_file(name: str, filename: str, desk: TheDesk, caller: Caller) -> FileResponse:
-    """Send one file of a published release: what its manifest names and nothing else (B127)."""
-    path, version = await to_thread.run_sync(_find_file, desk, caller, name, filename)
+    """Send one file of a published release: what its manifest names and nothing else (B127).
+
+    Always as a download: a release may hold HTML, and this is the hub's own origin.
+    """
+    path = await to_thread.run_sync(_find_file, desk, caller, name, filename)
     return FileResponse(
         path,
         filename=filename.rpartition("/")[2],
         content_disposition_type="attachment",
-        headers={"Cache-Control": "no-cache", "X-Release-Version": version},
+        headers={"Cache-Control": "no-cache"},
     )
 
 
@@ -128,14 +132,14 @@ def take_copy(desk: Desk, identity: Identity, name: str) -> Release:
     return release
 
 
-def _find_file(desk: Desk, identity: Identity, name: str, filename: str) -> tuple[str, str]:
+def _find_file(desk: Desk, identity: Identity, name: str, filename: str) -> Path:
     if ".." in filename or ".." in name:
         raise InvalidInput("Invalid filename")
     release = find_release(desk, name)
     if release is None:
         raise NotFound("File not found")
     demand_visible(desk, identity, release.name)
-    return str(desk.services.releases.readable(release.name, filename)), release.version
+    return desk.services.releases.readable(release.name, filename)
 
 
 def _view(desk: Desk, identity: Identity, release: Release) -> ItemView:

@@ -1,0 +1,38 @@
+"""The audit log's writer."""
+
+from __future__ import annotations
+
+import pytest
+
+from mograder.web.hub.audit import AuditTrail, Event
+from tests.unit.web_hub.hubkit import Hub
+
+EVENT = Event("alice", "access", "GET /x", "192.0.2.7")
+
+
+async def test_the_same_refusal_is_written_again_after_a_minute(hub: Hub) -> None:
+    trail = AuditTrail(hub.services.state, hub.clock)
+    await trail.refused(EVENT)
+    await trail.refused(EVENT)
+    assert len(hub.audit()) == 1
+    hub.clock.advance(61)
+    await trail.refused(EVENT)
+    assert len(hub.audit()) == 2
+
+
+async def test_what_was_done_is_written_every_time(hub: Hub) -> None:
+    trail = AuditTrail(hub.services.state, hub.clock)
+    await trail.granted(EVENT)
+    await trail.granted(EVENT)
+    assert hub.audit() == [("alice", "access", "GET /x", "ok")] * 2
+
+
+async def test_a_log_that_cannot_be_written_does_not_undo_the_answer(
+    hub: Hub, caplog: pytest.LogCaptureFixture
+) -> None:
+    with hub.engine.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE audit")
+    trail = AuditTrail(hub.services.state, hub.clock)
+    await trail.granted(EVENT)
+    assert "The audit log could not be written" in caplog.text
+    assert "GET /x" in caplog.text
