@@ -39,7 +39,7 @@ def main() -> int:
     try:
         _wait_until_healthy(url, hub)
         _publish_everything(url, environment)
-        _invite(url, open_browser=not options.headless)
+        _invite(url, environment, open_browser=not options.headless)
         return hub.wait()
     except KeyboardInterrupt:
         return 0
@@ -98,14 +98,7 @@ def _wait_until_healthy(url: str, hub: subprocess.Popen[bytes]) -> None:
 
 def _publish_everything(url: str, environment: dict[str, str]) -> None:
     """Publish each release as an instructor would, from the command line."""
-    token = subprocess.run(
-        [str(MOGRADER), "hub", "generate-token", "--role", "instructor", "teacher"],
-        env=environment,
-        cwd=COURSE,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.strip()
+    token = _mograder("hub", "generate-token", "--role", "instructor", "teacher", env=environment)
     with_token = {
         **environment,
         "MOGRADER_HUB_URL": url,
@@ -117,10 +110,23 @@ def _publish_everything(url: str, environment: dict[str, str]) -> None:
         subprocess.run(command, env=with_token, cwd=COURSE, check=True)
 
 
-def _invite(url: str, *, open_browser: bool) -> None:
-    _say(f"the hub is at {url} and knows you as a guest student; Ctrl+C ends it")
+def _invite(url: str, environment: dict[str, str], *, open_browser: bool) -> None:
+    link = _mograder(
+        "hub", "login-link", "--role", "instructor", "teacher", "--url", url, env=environment
+    )
+    _say(f"the hub is at {url} and takes you for a guest student")
+    _say(f"in another browser you are the instructor by this link, once: {link}")
+    _say("Ctrl+C ends it")
     if open_browser and not webbrowser.open(url):
-        _say("no browser could be opened here: open that address yourself")
+        _say("no browser could be opened here: open the address yourself")
+
+
+def _mograder(*arguments: str, env: dict[str, str]) -> str:
+    command = [str(MOGRADER), *arguments]
+    done = subprocess.run(
+        command, env=env, cwd=COURSE, check=True, stdout=subprocess.PIPE, text=True
+    )
+    return done.stdout.strip()
 
 
 def _stop(hub: subprocess.Popen[bytes]) -> None:
