@@ -20,9 +20,6 @@ Report = Callable[[str], None]
 """Tells the person who waits what is being done; callable from any thread."""
 
 T = TypeVar("T")
-_HEARTBEAT = 10.0
-"""Seconds of silence after which the last news is said again, so that no front hangs up."""
-
 _KEPT_MESSAGES = 200
 _log = get_logger(__name__)
 
@@ -30,7 +27,8 @@ _log = get_logger(__name__)
 class Running(Generic[T]):
     """One piece of work under way: its news, and in the end its result."""
 
-    def __init__(self, job: Callable[[Report], Awaitable[T]]) -> None:
+    def __init__(self, job: Callable[[Report], Awaitable[T]], heartbeat: float) -> None:
+        self._heartbeat = heartbeat
         self._loop = asyncio.get_running_loop()
         self._news: deque[str] = deque(maxlen=_KEPT_MESSAGES)
         self._stirred = asyncio.Event()
@@ -53,7 +51,7 @@ class Running(Generic[T]):
                 return
             self._stirred.clear()
             try:
-                async with asyncio.timeout(_HEARTBEAT):
+                async with asyncio.timeout(self._heartbeat):
                     await self._stirred.wait()
             except TimeoutError:
                 yield last
@@ -77,14 +75,19 @@ class Running(Generic[T]):
 
 
 class Work:
-    """All work under way in one app; ends it when the app ends."""
+    """All work under way in one app; ends it when the app ends.
 
-    def __init__(self) -> None:
+    ``heartbeat`` is after how many seconds of silence the last news is said again, so that no
+    front hangs up on a client that waits.
+    """
+
+    def __init__(self, heartbeat: float = 10.0) -> None:
+        self._heartbeat = heartbeat
         self._tasks: set[asyncio.Task[object]] = set()
 
     def begin(self, job: Callable[[Report], Awaitable[T]]) -> Running[T]:
         """Start a job that outlives the request which asked for it."""
-        running = Running(job)
+        running = Running(job, self._heartbeat)
         task: asyncio.Task[object] = running.task
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
