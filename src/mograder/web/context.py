@@ -13,6 +13,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import cast
 from urllib.parse import unquote, urlsplit
 
@@ -29,6 +30,7 @@ _CAPABILITY = re.compile(r"^/s/[^/]{16,}")
 _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 _MAX_HEADER_BYTES = 64 * 1024
 _MAX_HEADERS = 200
+_SESSIONS = (b"/s/", b"/edit/user/", b"/run/user/")
 _FORWARDED = frozenset(
     {b"x-forwarded-prefix", b"x-forwarded-proto", b"x-forwarded-host", b"x-request-id"}
 )
@@ -141,10 +143,12 @@ class ContextMiddleware:
             prefix=prefix,
             scheme=scheme,
             host=host,
-            own_origins=frozenset({_origin(scheme, host)}) if host else frozenset(),
+            own_origins=_own_origins(scheme, host),
             client=client,
             request_id=given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8),
-            path=unquote(raw_path.decode("latin-1")),
+            path=unquote(raw_path.decode("latin-1"))
+            if b"%" in raw_path
+            else raw_path.decode("latin-1"),
             raw_path=raw_path,
         )
 
@@ -210,10 +214,11 @@ def _public_origin(public_url: str) -> tuple[str, str] | None:
     return parts.scheme, parts.netloc.lower()
 
 
-def _origin(scheme: str, host: str) -> str:
-    """Spell an origin as browsers do: without the scheme's default port."""
+@lru_cache(maxsize=256)
+def _own_origins(scheme: str, host: str) -> frozenset[str]:
+    """Spell our origin as browsers do: without the scheme's default port."""
     default = ":443" if scheme == "https" else ":80"
-    return f"{scheme}://{host.removesuffix(default)}"
+    return frozenset({f"{scheme}://{host.removesuffix(default)}"}) if host else frozenset()
 
 
 def _headers_too_large(scope: Scope) -> bool:
@@ -239,12 +244,16 @@ async def _refuse(scope: Scope, send: Send, status: int, text: str) -> None:
 
 
 def _log_access(scope: Scope, context: RequestContext, status: int, seconds: float) -> None:
-    if not _access.isEnabledFor(logging.INFO):
+    # A page of a session loads hundreds of files: only its failures are news.
+    routine = status < 400 and context.raw_path.startswith(_SESSIONS)
+    level = logging.DEBUG if routine else logging.INFO
+    if not _access.isEnabledFor(level):
         return
     # The query stays out: it may carry a marimo session id or a sign-in code. The formatter
     # masks too; doing it here keeps a capability out of every other handler as well.
     path = _CAPABILITY.sub("/s/***", context.raw_path.decode("latin-1"), count=1)
-    _access.info(
+    _access.log(
+        level,
         "%s %s %s %d ms from %s",
         scope.get("method", "WS"),
         context.prefix + path,

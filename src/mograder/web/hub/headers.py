@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from urllib.parse import urlsplit
 
-from multidict import CIMultiDict
+from multidict import CIMultiDict, istr
 
-RawHeaders = Sequence[tuple[bytes, bytes]]
+RawHeaders = Sequence[tuple[bytes, bytes]]  # names in lower case, as ASGI has them
 Header = tuple[bytes, bytes]
 HeaderList = list[Header]
 
@@ -26,12 +27,14 @@ SANDBOX_POLICY = (
 )
 """The opaque origin; never with ``allow-same-origin`` (security.md)."""
 
-_TO_SESSION = frozenset(
-    b"""accept accept-encoding accept-language cache-control content-encoding content-language
-    content-type if-match if-modified-since if-none-match if-range if-unmodified-since
-    last-event-id marimo-lsp-token marimo-server-token marimo-session-id
+_TO_SESSION = {
+    name: istr(name.decode().title())
+    for name in b"""accept accept-encoding accept-language cache-control content-encoding
+    content-language content-type if-match if-modified-since if-none-match if-range
+    if-unmodified-since last-event-id marimo-lsp-token marimo-server-token marimo-session-id
     marimo-stable-session-id pragma range user-agent""".split()
-)
+}
+_HOST = istr("Host")
 _CONDITIONAL = frozenset(
     b"""accept-encoding if-match if-modified-since if-none-match if-range if-unmodified-since
     range""".split()
@@ -80,12 +83,14 @@ def upstream_headers(headers: RawHeaders, *, whole: bool) -> CIMultiDict[str]:
 
     ``whole`` asks for the complete, unencoded body, since the hub is going to write into it.
     """
-    passed: CIMultiDict[str] = CIMultiDict(Host=UPSTREAM_HOST)
+    passed: CIMultiDict[str] = CIMultiDict()
+    passed[_HOST] = UPSTREAM_HOST
     for name, value in headers:
-        if name not in _TO_SESSION or (whole and name in _CONDITIONAL):
+        known = _TO_SESSION.get(name)
+        if known is None or (whole and name in _CONDITIONAL):
             continue
         try:
-            passed.add(name.decode("ascii"), value.decode("utf-8"))
+            passed.add(known, value.decode("utf-8"))
         except UnicodeDecodeError:
             continue  # not text: no header that marimo reads has such a value
     if whole:
@@ -97,26 +102,30 @@ def response_headers(headers: RawHeaders) -> HeaderList:
     """Return what a browser may see of a session's headers; length and location come apart."""
     hop = _named_by_connection(headers)
     return [
-        (lower, value)
-        for lower, value in ((name.lower(), value) for name, value in headers)
-        if lower not in _FROM_SESSION_NEVER
-        and lower not in hop
-        and not lower.startswith(_FROM_SESSION_NEVER_PREFIXES)
-        and _NAME.fullmatch(lower)
-        and not _BAD_VALUE.search(value)
+        (name, value)
+        for name, value in headers
+        if _may_pass(name) and name not in hop and not _BAD_VALUE.search(value)
     ]
+
+
+@lru_cache(maxsize=1024)
+def _may_pass(name: bytes) -> bool:
+    if name in _FROM_SESSION_NEVER or name.startswith(_FROM_SESSION_NEVER_PREFIXES):
+        return False
+    return _NAME.fullmatch(name) is not None
 
 
 def content_length(headers: RawHeaders, status: int) -> int | None:
     """Return the announced length if it can be passed on: one number, on a body that exists."""
-    if status in (204, 304):
+    values = [value for name, value in headers if name == b"content-length"]
+    if len(values) != 1 or status in (204, 304) or header(headers, b"transfer-encoding"):
         return None
-    names = [name.lower() for name, _ in headers]
-    if names.count(b"content-length") != 1 or b"transfer-encoding" in names:
-        return None
-    values = {value for name, value in headers if name.lower() == b"content-length"}
-    value = values.pop()
+    value = values[0]
     return int(value) if value.isdigit() and len(value) < 19 else None
+
+
+_ALWAYS = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"))
+_SHARED = ((b"access-control-allow-origin", b"*"), (b"access-control-expose-headers", b"*"))
 
 
 def session_headers(*, sandbox: bool, shared: bool) -> HeaderList:
@@ -125,13 +134,8 @@ def session_headers(*, sandbox: bool, shared: bool) -> HeaderList:
     ``sandbox`` makes the origin opaque; ``shared`` is for capability paths, whose pages are of
     another origin by that and must read the answers. Never with credentials.
     """
-    headers = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]
-    if sandbox:
-        headers.append((b"content-security-policy", SANDBOX_POLICY))
-    if shared:
-        headers.append((b"access-control-allow-origin", b"*"))
-        headers.append((b"access-control-expose-headers", b"*"))
-    return headers
+    policy = [(b"content-security-policy", SANDBOX_POLICY)] if sandbox else []
+    return [*_ALWAYS, *policy, *(_SHARED if shared else ())]
 
 
 def public_location(location: str, base_url: str, public_base: str) -> str | None:
@@ -162,6 +166,6 @@ def public_location(location: str, base_url: str, public_base: str) -> str | Non
 def _named_by_connection(headers: RawHeaders) -> frozenset[bytes]:
     named: set[bytes] = set()
     for name, value in headers:
-        if name.lower() == b"connection":
+        if name == b"connection":
             named.update(token.strip().lower() for token in value.split(b","))
     return frozenset(named)

@@ -154,7 +154,7 @@ def _document_by_capability(visit: Visit, status: int, headers: RawHeaders, medi
 
 def _streamed(visit: Visit, status: int, headers: RawHeaders) -> Shape:
     out = response_headers(headers)
-    location = header(headers_lower(headers), b"location")
+    location = header(headers, b"location")
     public = location and public_location(location, visit.session.base_url, visit.public_base)
     if public:
         out.append((b"location", public.encode("utf-8")))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import quote, unquote_to_bytes
 
 from mograder.core.errors import InvalidInput
@@ -17,7 +18,7 @@ from mograder.sessions.launcher import Mode
 
 _CAPABILITY = re.compile(r"[A-Za-z0-9_-]{16,64}")
 _ENCODED_SEPARATOR = re.compile(r"%(?:2f|5c|00)", re.IGNORECASE)
-_DOTS = re.compile(r"(?:\.|%2e){1,2}", re.IGNORECASE)
+_DOTS = re.compile(r"/(?:\.|%2e){1,2}(?:/|$)", re.IGNORECASE)
 _UNCLEAN = re.compile(r"[\x00-\x20\x7f\\]|[^\x00-\x7f]")
 
 
@@ -64,7 +65,7 @@ def parse_session_path(raw_path: bytes) -> SessionPath | None:
     hub routes by, dot segments, control characters, names outside the grammar.
     """
     text = raw_path.decode("latin-1")
-    if _UNCLEAN.search(text) or any(map(_DOTS.fullmatch, text.split("/"))):
+    if _UNCLEAN.search(text) or _DOTS.search(text):
         raise InvalidInput("This address is malformed.")
     parts = text.split("/", 3)
     if len(parts) >= 3 and parts[1] == "s":
@@ -85,9 +86,14 @@ def _user_path(mode: Mode, tail: str) -> UserPath | None:
     parts = tail.split("/", 2)
     if len(parts) < 2 or not parts[0] or not parts[1]:
         return None
-    user = Username.parse(_decoded(parts[0]))
-    item = ItemName.parse(_decoded(parts[1]))
+    user, item = _names(parts[0], parts[1])
     return UserPath(mode, user, item, parts[2] if len(parts) == 3 else None)
+
+
+@lru_cache(maxsize=4096)
+def _names(user: str, item: str) -> tuple[Username, ItemName]:
+    """Parse the two names; cached, since every file of a page asks again."""
+    return Username.parse(_decoded(user)), ItemName.parse(_decoded(item))
 
 
 def _decoded(segment: str) -> str:

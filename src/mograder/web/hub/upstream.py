@@ -88,7 +88,6 @@ class Upstream:
         self._pooled = _client(endpoint, reuse=True)
         self._single = _client(endpoint, reuse=False)
         self._cuts: set[Callable[[], None]] = set()
-        self.closed = False
 
     async def request(self, request: UpstreamRequest) -> aiohttp.ClientResponse:
         """Send a request and return as soon as the headers of its answer are there.
@@ -127,22 +126,26 @@ class Upstream:
         self._cuts.add(cut)
         return lambda: self._cuts.discard(cut)
 
-    def close(self) -> None:
-        """Cut everything that is open and close the connections; on the event loop only."""
-        self.closed = True
+    def cut(self) -> None:
+        """End everything that is open; on the event loop only."""
         for cut in tuple(self._cuts):
             cut()
-        for client in (self._pooled, self._single):
-            if client.connector is not None:
-                client.connector.close()
-            client.detach()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._pooled.close()
+        await self._single.close()
 
 
 class Upstreams:
-    """Finds the clients of a session, makes them at its first request, drops them at its end."""
+    """Finds the clients of a session, makes them at its first request, drops them at its end.
+
+    Mutable state: ``_by_session``, and ``_closing``, those on their way out.
+    """
 
     def __init__(self) -> None:
         self._by_session: dict[str, Upstream] = {}
+        self._closing: set[asyncio.Task[None]] = set()
 
     def of(self, session: Session) -> Upstream:
         """Return the session's clients; on the event loop only."""
@@ -162,15 +165,19 @@ class Upstreams:
         return upstream
 
     async def aclose(self) -> None:
-        """Close all clients, and give their connections one turn of the loop to go."""
+        """Close all clients, those of ended sessions too."""
         for session_id in tuple(self._by_session):
             self._drop(session_id)
-        await asyncio.sleep(0)
+        await asyncio.gather(*self._closing)
 
     def _drop(self, session_id: str) -> None:
         upstream = self._by_session.pop(session_id, None)
-        if upstream is not None:
-            upstream.close()
+        if upstream is None:
+            return
+        upstream.cut()
+        closing = asyncio.ensure_future(upstream.aclose())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
 
 
 def _client(endpoint: Endpoint, *, reuse: bool) -> aiohttp.ClientSession:

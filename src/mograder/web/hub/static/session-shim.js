@@ -133,9 +133,11 @@
         }
       }
     });
-    // marimo's page defines this later, and calls it from onload attributes; it would reach into
-    // the frame's document and throw.
-    addEventListener("DOMContentLoaded", () => define(window, "__resizeIframe", () => undefined));
+    // marimo's page declares this later, and calls it from onload attributes; it would reach
+    // into the frame's document and throw. A declared function can be assigned, not redefined.
+    addEventListener("DOMContentLoaded", () => {
+      window.__resizeIframe = () => undefined;
+    });
   });
 
   // ---- clipboard: what this page copied can be pasted in it ----------------------------------

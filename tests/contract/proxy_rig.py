@@ -1,0 +1,277 @@
+"""A hub that is only its session proxy, with real servers and real sockets around it.
+
+Real: uvicorn, the context, authentication, settings, capabilities, the upstream server on its
+Unix socket. Fakes: the pool (a dictionary that counts) and the table of capabilities (a list).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from mograder.auth.cookies import COOKIE, Login, make_cookie
+from mograder.auth.identity import Authenticator, AuthPolicy, is_trusted, parse_networks
+from mograder.auth.roles import Role
+from mograder.auth.tokens import make_token
+from mograder.core.clock import SystemClock
+from mograder.core.settings import LoadedSettings, load_settings
+from mograder.sessions.launcher import Endpoint, Mode
+from mograder.sessions.live import LiveSession, SessionKey
+from mograder.store.tables import CapabilityRow
+from mograder.web.context import ContextMiddleware
+from mograder.web.hub.capabilities import Capabilities
+from mograder.web.hub.proxy import SessionProxy
+
+SECRET = "a secret of the tests, long enough"
+DOCUMENT = {"Sec-Fetch-Dest": "document", "Sec-Fetch-Mode": "navigate", "Accept": "text/html"}
+"""What a browser's tab sends along."""
+
+
+@dataclass
+class FakePool:
+    """Sessions in a dictionary; counts what the proxy tells about them."""
+
+    live: dict[SessionKey, LiveSession] = field(default_factory=dict)
+    touches: int = 0
+
+    def find(self, key: SessionKey) -> LiveSession | None:
+        return self.live.get(key)
+
+    def by_id(self, session_id: str) -> LiveSession | None:
+        return next((each for each in self.live.values() if each.id == session_id), None)
+
+    def touch(self, session: LiveSession) -> None:
+        self.touches += 1
+
+    @contextmanager
+    def connected(self, session: LiveSession) -> Iterator[None]:
+        session.connections += 1
+        try:
+            yield
+        finally:
+            session.connections -= 1
+
+    def add(self, user: str, item: str, mode: Mode, path: Path) -> LiveSession:
+        now = datetime(2026, 9, 1, tzinfo=UTC)
+        session = LiveSession(
+            id=secrets.token_hex(4),
+            key=SessionKey(user, item, mode),
+            endpoint=Endpoint(path),
+            base_url=f"/{mode}/user/{user}/{item}",
+            version="1",
+            started_at=now,
+            last_seen=now,
+        )
+        self.live[session.key] = session
+        return session
+
+    def stop(self, session: LiveSession) -> None:
+        del self.live[session.key]
+        for callback in session.on_stop:
+            callback()
+
+
+@dataclass
+class FakeCapabilityTable:
+    """The database's table of capabilities, as a list."""
+
+    rows: list[CapabilityRow] = field(default_factory=list)
+
+    def add_capability(self, row: CapabilityRow) -> None:
+        self.rows.append(row)
+
+    def remove_capabilities(
+        self, *, session_id: str | None = None, login_id: str | None = None
+    ) -> int:
+        before = len(self.rows)
+        self.rows = [
+            row for row in self.rows if session_id != row.session_id and login_id != row.login_id
+        ]
+        return before - len(self.rows)
+
+    def capabilities(self) -> Sequence[CapabilityRow]:
+        return tuple(self.rows)
+
+
+@dataclass
+class FakeRoster:
+    """Everybody is enrolled but those listed."""
+
+    kept_out: set[str] = field(default_factory=set)
+
+    def allows(self, username: str, role: Role) -> bool:
+        return username not in self.kept_out
+
+
+@dataclass
+class FakeRevocations:
+    """Logins that signed out; nobody's tokens were revoked."""
+
+    logins: set[str] = field(default_factory=set)
+
+    def epoch(self, username: str) -> int:
+        return 0
+
+    def login_revoked(self, login_id: str) -> bool:
+        return login_id in self.logins
+
+
+@dataclass
+class RigServices:
+    """The part of the hub's services that the proxy sees."""
+
+    loaded: LoadedSettings
+    authenticator: Authenticator
+    roster: FakeRoster
+    revocations: FakeRevocations
+    pool: FakePool
+    capabilities: Capabilities
+    secret: str = SECRET
+
+
+@dataclass
+class Rig:
+    """A running proxy at ``url``, and what a test needs to provoke it."""
+
+    url: str
+    services: RigServices
+    table: FakeCapabilityTable
+    directory: Path
+    upstreams: list[asyncio.Server] = field(default_factory=list)
+
+    @property
+    def pool(self) -> FakePool:
+        return self.services.pool
+
+    @property
+    def host(self) -> str:
+        return self.url.removeprefix("http://")
+
+    def session(
+        self, path: Path, *, user: str = "alice", item: str = "A1", mode: Mode = Mode.EDIT
+    ) -> LiveSession:
+        return self.pool.add(user, item, mode, path)
+
+    async def raw(self, answer: Callable[[bytes], bytes]) -> LiveSession:
+        """A session whose server writes whatever it likes, once per connection."""
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            try:
+                head = await reader.readuntil(b"\r\n\r\n")
+                writer.write(answer(head))
+                await writer.drain()
+            except (ConnectionError, asyncio.IncompleteReadError):
+                pass
+            finally:
+                writer.close()
+
+        path = self.directory / f"{secrets.token_hex(4)}.sock"
+        self.upstreams.append(await asyncio.start_unix_server(serve, path))
+        return self.session(path)
+
+
+def cookie(username: str, *, role: Role = Role.STUDENT, login_id: str = "") -> dict[str, str]:
+    """The header of somebody who is signed in."""
+    login = Login(username, role, login_id or f"login-of-{username}-{'x' * 12}", _now(), 0)
+    return {"Cookie": f"theme=dark; {COOKIE}={make_cookie(SECRET, login)}"}
+
+
+def bearer(username: str, role: Role = Role.STUDENT) -> dict[str, str]:
+    """The header of an API client."""
+    return {"Authorization": f"Bearer {make_token(SECRET, username, role)}"}
+
+
+def services(directory: Path, overrides: dict[str, object] | None = None) -> RigServices:
+    """Build the services around a pool without sessions."""
+    peers = parse_networks(["127.0.0.0/8"])
+    policy = AuthPolicy(SECRET, "X-Remote-User", peers.networks, False, False, frozenset({"prof"}))
+    revocations = FakeRevocations()
+    clock = SystemClock()
+    return RigServices(
+        loaded=load_settings(directory, overrides=overrides or {}, environ={}),
+        authenticator=Authenticator(policy, revocations, clock),
+        roster=FakeRoster(),
+        revocations=revocations,
+        pool=FakePool(),
+        capabilities=Capabilities(FakeCapabilityTable(), clock),
+    )
+
+
+@asynccontextmanager
+async def running_rig(
+    *, overrides: dict[str, object] | None = None, answer_seconds: float = 20, base_url: str = ""
+) -> AsyncIterator[Rig]:
+    """Serve a proxy on a free loopback port until the end of the block."""
+    with tempfile.TemporaryDirectory(prefix="rig-") as name:
+        directory = Path(name)
+        made = services(directory, overrides)
+        table = FakeCapabilityTable()
+        made.capabilities = Capabilities(table, SystemClock())
+        proxy = SessionProxy(made, answer_seconds=answer_seconds)
+        peers = parse_networks(["127.0.0.0/8"])
+        policy = AuthPolicy(SECRET, "X-Remote-User", peers.networks, False, False, frozenset())
+        app = ContextMiddleware(
+            proxy, base_url=base_url, public_url="", trusts=partial(is_trusted, policy)
+        )
+        listening = socket.create_server(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        async with served(app, listening):
+            rig = Rig(url, made, table, directory)
+            try:
+                yield rig
+            finally:
+                await proxy.aclose()
+                for upstream in rig.upstreams:
+                    upstream.close()
+
+
+@asynccontextmanager
+async def served_on_unix(app: ASGIApp) -> AsyncIterator[Path]:
+    """Serve an app on a Unix socket, as a session's server is."""
+    with tempfile.TemporaryDirectory(prefix="up-") as directory:
+        path = Path(directory) / "s.sock"
+        listening = socket.socket(socket.AF_UNIX)
+        listening.bind(str(path))
+        listening.listen(128)
+        async with served(app, listening):
+            yield path
+
+
+@asynccontextmanager
+async def served(app: ASGIApp, listening: socket.socket) -> AsyncIterator[None]:
+    """Run uvicorn on a listening socket, with the options that the hub uses."""
+    config = uvicorn.Config(
+        app,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        http="httptools",
+        ws="websockets-sansio",
+        ws_max_size=2**28,
+        ws_per_message_deflate=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=1,
+    )
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await serving
+        listening.close()
+
+
+def _now() -> int:
+    return int(datetime.now(UTC).timestamp())

@@ -1,0 +1,552 @@
+"""The session proxy over real HTTP: who passes, what crosses the border, what streams.
+
+compat.md 2.1-2.3; security.md, "The session's server / page is enemy territory".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import httpx
+import psutil
+import pytest
+
+from mograder.auth.roles import Role
+from mograder.sessions.launcher import Mode
+from mograder.sessions.live import LiveSession
+from tests.contract.proxy_rig import DOCUMENT, Rig, bearer, cookie, running_rig, served_on_unix
+from tests.contract.proxy_upstream import Upstream
+
+A1 = "/edit/user/alice/A1"
+POLICY = (
+    "sandbox allow-scripts allow-forms allow-modals allow-popups "
+    "allow-popups-to-escape-sandbox allow-downloads"
+)
+
+
+@dataclass
+class House:
+    """A running proxy with one session of alice's, and a client."""
+
+    rig: Rig
+    upstream: Upstream
+    path: Path
+    session: LiveSession
+    http: httpx.AsyncClient
+
+    async def capability(self, user: str = "alice") -> str:
+        role = Role.INSTRUCTOR if user == "prof" else Role.STUDENT
+        page = await self.http.get(A1 + "/", headers={**cookie(user, role=role), **DOCUMENT})
+        found = re.search(r'<base href="(/s/[^/]+/)">', page.text)
+        assert found, page.text[:300]
+        return found.group(1)
+
+
+@pytest.fixture
+async def house() -> AsyncIterator[House]:
+    upstream = Upstream()
+    async with (
+        served_on_unix(upstream) as path,
+        running_rig(answer_seconds=2, overrides={"limits.request_mb": 3}) as rig,
+        httpx.AsyncClient(base_url=rig.url, trust_env=False, timeout=20) as http,
+    ):
+        yield House(rig, upstream, path, rig.session(path), http)
+
+
+# ---- who passes -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "text"),
+    [
+        ({}, 403, "403 Forbidden"),
+        (cookie("bob"), 403, "403 Forbidden"),
+        (bearer("bob"), 403, "403 Forbidden"),
+        ({"X-Remote-User": "bob"}, 403, "403 Forbidden"),
+        (cookie("alice"), 200, ""),
+        (bearer("alice"), 200, ""),
+        ({"X-Remote-User": "alice"}, 200, ""),
+        (cookie("prof", role=Role.INSTRUCTOR), 200, ""),
+        (bearer("prof", Role.INSTRUCTOR), 200, ""),
+    ],
+)
+async def test_only_the_owner_and_instructors_pass(
+    house: House, headers: dict[str, str], status: int, text: str
+) -> None:
+    answer = await house.http.get(A1 + "/health", headers=headers)
+    assert answer.status_code == status
+    assert text in answer.text
+    assert answer.headers["content-security-policy"] == POLICY
+
+
+async def test_a_browser_that_is_not_signed_in_is_sent_to_the_login_page(house: House) -> None:
+    answer = await house.http.get(A1 + "/?x=1&y=2", headers=DOCUMENT)
+    assert answer.status_code == 303
+    assert answer.headers["location"] == "/login?next=/edit/user/alice/A1/%3Fx%3D1%26y%3D2"
+
+
+async def test_who_is_not_enrolled_reads_so(house: House) -> None:
+    house.rig.services.roster.kept_out.add("alice")
+    answer = await house.http.get(A1 + "/", headers=cookie("alice"))
+    assert answer.status_code == 403
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "Access Restricted" in answer.text
+
+
+async def test_a_login_by_header_takes_its_cookie_home_on_errors_too(house: House) -> None:
+    good = await house.http.get(A1 + "/health", headers={"X-Remote-User": "alice"})
+    house.http.cookies.clear()
+    bad = await house.http.get("/edit/user/alice/A9/", headers={"X-Remote-User": "alice"})
+    house.http.cookies.clear()
+    assert (good.status_code, bad.status_code) == (200, 404)
+    for answer in (good, bad):
+        assert answer.headers["set-cookie"].startswith("mograder_session=")
+        assert "HttpOnly; SameSite=Lax" in answer.headers["set-cookie"]
+    token = await house.http.get(A1 + "/health", headers=bearer("alice"))
+    assert "set-cookie" not in token.headers
+
+
+@pytest.mark.parametrize("destination", ["iframe", "empty", "script", "embed", "worker", "image"])
+async def test_a_browser_gets_nothing_but_the_document_by_its_login(
+    house: House, destination: str
+) -> None:
+    headers = {**cookie("alice"), "Sec-Fetch-Dest": destination, "Sec-Fetch-Site": "same-origin"}
+    assert (await house.http.get(A1 + "/", headers=headers)).status_code == 403
+    assert not house.upstream.seen
+
+
+@pytest.mark.parametrize(
+    "marks",
+    [
+        {"Origin": "null"},
+        {"Origin": "http://evil.example"},
+        {"Sec-Fetch-Dest": "document", "Origin": "null"},
+        {"Sec-Fetch-Site": "same-origin"},
+    ],
+)
+async def test_a_form_of_a_hostile_page_runs_no_code(house: House, marks: dict[str, str]) -> None:
+    headers = {**cookie("alice"), **marks}
+    answer = await house.http.post(A1 + "/api/kernel/execute", headers=headers, content="x")
+    assert answer.status_code == 403
+    assert not house.upstream.seen
+
+
+async def test_a_session_that_does_not_run_is_named_or_started_again(house: House) -> None:
+    edit, run = "/edit/user/alice/A2/", "/run/user/alice/L%201/"
+    plain = cookie("alice")
+    assert (await house.http.get(edit, headers=plain)).text == "No active session"
+    assert (await house.http.get(run, headers=plain)).text == "No active lecture session"
+    tab = await house.http.get(edit, headers={**plain, **DOCUMENT})
+    assert (tab.status_code, tab.headers["location"]) == (303, "/edit/A2")
+    tab = await house.http.get(run, headers={**plain, **DOCUMENT})
+    assert (tab.status_code, tab.headers["location"]) == (303, "/run/L%201")
+    other = await house.http.get(edit, headers={**cookie("prof", role=Role.INSTRUCTOR), **DOCUMENT})
+    assert (other.status_code, other.text) == (404, "No active session")
+
+
+async def test_a_session_whose_server_is_gone_answers_502(house: House) -> None:
+    house.rig.session(house.rig.directory / "none.sock", item="A3")
+    house.rig.session(house.rig.directory / "none.sock", item="L1", mode=Mode.RUN)
+    edit = await house.http.get("/edit/user/alice/A3/", headers=bearer("alice"))
+    run = await house.http.get("/run/user/alice/L1/", headers=bearer("alice"))
+    assert (edit.status_code, edit.text) == (502, "Session unavailable")
+    assert (run.status_code, run.text) == (502, "Lecture session unavailable")
+
+
+async def test_a_path_without_its_slash_is_sent_to_the_one_with(house: House) -> None:
+    answer = await house.http.get(A1 + "?file=a", headers=bearer("alice"))
+    assert (answer.status_code, answer.headers["location"]) == (307, A1 + "/?file=a")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/edit/user/alice%2fA1/x/",
+        "/edit/user/alice/A1%5c..%5cA2/",
+        "/edit/user/alice/A1%00/",
+        "/edit/user/%2e%2e/A1/",
+        "/edit/user/alice/..%2fA1/x",
+        "/edit/user/%ff/A1/",
+        "/edit/user/alice/A1/x/%2e%2e/%2e%2e/y",
+        "/edit/user/__instructor__/A1/",
+    ],
+)
+async def test_a_malformed_path_is_refused(house: House, path: str) -> None:
+    async with aiohttp.ClientSession() as client:
+        url = aiohttp.client.URL(house.rig.url + path, encoded=True)
+        async with client.get(url, headers=bearer("prof", Role.INSTRUCTOR)) as answer:
+            assert answer.status == 400, await answer.text()
+    assert not house.upstream.seen
+
+
+# ---- what crosses the border ------------------------------------------------------------------
+
+
+async def test_the_session_sees_none_of_the_hubs_credentials(house: House) -> None:
+    headers = {
+        **cookie("alice"),
+        **bearer("alice"),
+        "X-Remote-User": "alice",
+        "X-Remote-Groups": "staff",
+        "X-Forwarded-For": "10.0.0.1",
+        "Forwarded": "for=10.0.0.1",
+        "Referer": house.rig.url + "/",
+        "Proxy-Authorization": "Basic eA==",
+        "X-Notebook-Id": "/etc/passwd",
+        "X-Runtime-Url": house.rig.url + "/s/abc/",
+        "Marimo-Session-Id": "s_1",
+        "Marimo-Server-Token": "t",
+        "Range": "bytes=0-1",
+    }
+    for path in ("/x", "/public/a.png"):
+        said = (await house.http.get(A1 + path, headers=headers)).json()
+        names = {name for name, _ in said["headers"]}
+        assert names <= {
+            "host",
+            "accept",
+            "accept-encoding",
+            "user-agent",
+            "marimo-session-id",
+            "marimo-server-token",
+            "range",
+            "x-notebook-id",
+        }
+        assert {"marimo-session-id", "marimo-server-token", "range"} <= names
+        assert ["host", "session.invalid"] in said["headers"]
+        notebooks = [value for name, value in said["headers"] if name == "x-notebook-id"]
+        assert notebooks == (["A1.py"] if path.startswith("/public/") else [])
+
+
+async def test_the_browser_sees_none_of_what_acts_on_the_hub(house: House) -> None:
+    cap = await house.capability()
+    for url, headers in ((A1 + "/hostile", bearer("alice")), (cap + "hostile", {})):
+        answer = await house.http.get(url, headers=headers)
+        assert answer.text == "boo"
+        passed = {name.lower() for name in answer.headers}
+        own = {"content-security-policy", "x-content-type-options", "referrer-policy"}
+        own |= {"access-control-allow-origin", "access-control-expose-headers", "x-request-id"}
+        assert passed - own == {"x-harmless", "date", "server", "transfer-encoding"}
+        assert answer.headers.get_list("content-security-policy") == [POLICY]
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["referrer-policy"] == "no-referrer"
+        shared = "*" if url.startswith("/s/") else None
+        assert answer.headers.get("access-control-allow-origin") == shared
+
+
+async def test_redirects_stay_within_the_hub_and_name_no_inner_host(house: House) -> None:
+    cap = await house.capability()
+    by_login = await house.http.get(A1 + "/redirect", headers=bearer("alice"))
+    by_capability = await house.http.get(cap + "redirect")
+    assert by_login.headers["location"] == A1 + "/next?x=1"
+    assert by_capability.headers["location"] == cap + "next?x=1"
+
+
+async def test_path_and_query_arrive_as_they_were_sent(house: House) -> None:
+    path = "/a%20b/c%2Fd;e//f%C3%A9?q=%2520&r=a+b&s"
+    async with aiohttp.ClientSession() as client:
+        url = aiohttp.client.URL(house.rig.url + A1 + path, encoded=True)
+        async with client.get(url, headers=bearer("alice")) as answer:
+            said = await answer.json()
+    assert f"{said['path']}?{said['query']}" == A1 + path
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"])
+async def test_every_method_of_marimos_passes(house: House, method: str) -> None:
+    answer = await house.http.request(method, A1 + "/x", headers=bearer("alice"))
+    assert answer.status_code == 200
+    assert house.upstream.seen[-1]["method"] == method
+
+
+# ---- the document -----------------------------------------------------------------------------
+
+
+async def test_a_signed_in_browser_gets_the_document_based_on_its_capability(
+    house: House,
+) -> None:
+    answer = await house.http.get(A1 + "/", headers={**cookie("alice"), **DOCUMENT})
+    assert answer.status_code == 200
+    assert re.match(r'<!doctype html><html><head><base href="/s/[\w-]{32}/"><script>', answer.text)
+    assert answer.text.endswith("</script><title>marimo</title></head><body>café</body></html>")
+    assert "cache-control" in answer.headers
+    assert "etag" not in answer.headers
+    sent = dict(house.upstream.seen[-1]["headers"])
+    assert sent[b"accept-encoding"] == b"identity"
+
+
+async def test_the_same_viewer_keeps_a_capability_and_another_has_another(house: House) -> None:
+    alice = {await house.capability() for _ in range(3)}
+    prof = await house.capability("prof")
+    assert len(alice) == 1
+    assert prof not in alice
+    assert len(house.rig.table.rows) == 2
+    assert all(cap.split("/")[2] not in repr(house.rig.table.rows) for cap in (*alice, prof))
+
+
+async def test_a_deeper_page_keeps_its_own_directory(house: House) -> None:
+    answer = await house.http.get(A1 + "/deep/er/page", headers={**cookie("alice"), **DOCUMENT})
+    assert re.search(r'<base href="/s/[\w-]+/deep/er/">', answer.text)
+
+
+async def test_a_bearer_client_gets_the_document_untouched(house: House) -> None:
+    answer = await house.http.get(A1 + "/", headers=bearer("alice"))
+    assert "<base" not in answer.text
+    assert answer.headers["etag"] == '"1"'
+    assert not house.rig.table.rows
+
+
+async def test_a_client_that_brings_only_a_header_leaves_no_trail_of_capabilities(
+    house: House,
+) -> None:
+    for _ in range(5):
+        await house.http.get(A1 + "/health", headers={"X-Remote-User": "alice"})
+        house.http.cookies.clear()
+    assert not house.rig.table.rows
+
+
+# ---- by capability ----------------------------------------------------------------------------
+
+
+async def test_the_capability_alone_is_the_authority(house: House) -> None:
+    cap = await house.capability()
+    for headers in ({}, cookie("bob"), {"X-Remote-User": "bob"}, {"Origin": "null"}):
+        answer = await house.http.post(cap + "api/x", headers=headers, content=b"12345")
+        assert answer.json()["length"] == 5
+        assert answer.json()["path"] == A1 + "/api/x"
+        assert "set-cookie" not in answer.headers
+    assert (await house.http.get("/s/" + "a" * 32 + "/x", headers=cookie("alice"))).is_error
+
+
+async def test_an_unknown_capability_is_gone_and_a_browser_may_read_that(house: House) -> None:
+    answer = await house.http.get("/s/" + "a" * 32 + "/x")
+    assert answer.status_code == 404
+    assert answer.headers["x-mograder-session"] == "gone"
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert answer.headers["content-security-policy"] == POLICY
+
+
+async def test_a_tab_is_sent_from_a_capability_to_the_documents_own_address(house: House) -> None:
+    cap = await house.capability()
+    before = len(house.upstream.seen)
+    for method in ("GET", "POST"):
+        answer = await house.http.request(method, cap + "x?y=1", headers=DOCUMENT)
+        assert (answer.status_code, answer.headers["location"]) == (303, A1 + "/x?y=1")
+    assert len(house.upstream.seen) == before
+
+
+async def test_a_file_in_a_tab_is_a_download(house: House) -> None:
+    cap = await house.capability()
+    answer = await house.http.get(cap + "@file/1-data.html", headers=DOCUMENT)
+    assert answer.status_code == 200
+    assert answer.headers["content-disposition"] == "attachment"
+    assert answer.headers["content-security-policy"] == POLICY
+
+
+@pytest.mark.parametrize("name", ["@file/1-paper.pdf", "paper.pdf"])
+async def test_a_pdf_has_a_tab_of_its_own_and_a_link_to_it_in_frames(
+    house: House, name: str
+) -> None:
+    cap = await house.capability()
+    tab = await house.http.get(cap + name, headers=DOCUMENT)
+    assert tab.content == b"%PDF-1.7"
+    assert tab.headers.get_list("content-type") == ["application/pdf"]
+    assert tab.headers["x-content-type-options"] == "nosniff"
+    assert "content-security-policy" not in tab.headers
+    frame = await house.http.get(cap + name, headers={"Sec-Fetch-Dest": "iframe"})
+    assert f'target="_blank" rel="noopener" href="{cap}{name}"' in frame.text
+    assert frame.headers["content-security-policy"] == POLICY
+
+
+async def test_a_frames_page_tells_its_height(house: House) -> None:
+    cap = await house.capability()
+    answer = await house.http.get(cap + "deep/er/page", headers={"Sec-Fetch-Dest": "iframe"})
+    assert answer.text.startswith("<!doctype html><html><head><title>")
+    assert "mograderFrameHeight" in answer.text
+
+
+async def test_the_hub_answers_preflights_and_the_probe_itself(house: House) -> None:
+    asks = {"Origin": "null", "Access-Control-Request-Method": "POST"}
+    cap = await house.capability()
+    before = len(house.upstream.seen)
+    preflight = await house.http.options(cap + "api/x", headers=asks)
+    probe = await house.http.get("/s/probe", headers={"Origin": "null"})
+    assert (preflight.status_code, probe.status_code) == (204, 204)
+    assert preflight.headers["access-control-allow-headers"] == "*"
+    assert "POST" in preflight.headers["access-control-allow-methods"]
+    assert probe.headers["access-control-allow-origin"] == "*"
+    assert "access-control-allow-credentials" not in preflight.headers
+    assert len(house.upstream.seen) == before
+
+
+async def test_signing_out_and_stopping_end_a_capability(house: House) -> None:
+    cap, prof = await house.capability(), await house.capability("prof")
+    capabilities = house.rig.services.capabilities
+    capabilities.revoke_login(f"login-of-alice-{'x' * 12}")
+    assert (await house.http.get(cap + "x")).status_code == 404
+    assert (await house.http.get(prof + "x")).status_code == 200
+    capabilities.revoke_session(house.session.id)
+    assert (await house.http.get(prof + "x")).status_code == 404
+    assert not house.rig.table.rows
+
+
+# ---- streaming, bounds, ends ------------------------------------------------------------------
+
+
+async def test_a_body_streams_both_ways_at_once(house: House) -> None:
+    back: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def body() -> AsyncIterator[bytes]:
+        for number in range(5):
+            yield b"part %d" % number
+            assert await back.get() == b"part %d" % number  # before the next one is sent
+
+    url = house.rig.url + A1 + "/stream-echo"
+    async with (
+        aiohttp.ClientSession() as client,
+        client.post(url, data=body(), headers=bearer("alice")) as answer,
+    ):
+        async for chunk in answer.content.iter_any():
+            back.put_nowait(chunk)
+    assert back.empty()
+
+
+async def test_a_body_over_the_bound_is_refused_announced_or_not(house: House) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(5):
+            yield b"x" * 2**20
+
+    announced = await house.http.post(A1 + "/x", headers=bearer("alice"), content=b"x" * 4 * 2**20)
+    assert (announced.status_code, announced.text) == (413, "The request exceeds 3 MB.")
+    assert not house.upstream.seen
+    streamed = await house.http.post(A1 + "/x", headers=bearer("alice"), content=chunks())
+    assert streamed.status_code == 413
+    fits = await house.http.post(A1 + "/x", headers=bearer("alice"), content=b"x" * 3 * 2**20)
+    assert fits.json()["length"] == 3 * 2**20
+
+
+async def test_a_server_that_never_answers_is_left_after_a_while(house: House) -> None:
+    answer = await house.http.get(A1 + "/hang", headers=bearer("alice"))
+    assert (answer.status_code, answer.text) == (504, "Session did not answer in time")
+    await asyncio.wait_for(house.upstream.left.wait(), 5)
+
+
+async def test_a_client_that_leaves_frees_the_server(house: House) -> None:
+    for path in ("/hang", "/forever"):
+        house.upstream.left.clear()
+        house.upstream.asked.clear()
+        async with (
+            aiohttp.ClientSession() as client,
+            asyncio.timeout(15),
+        ):
+            asked = asyncio.create_task(_begin(client, house.rig.url + A1 + path))
+            await house.upstream.asked.wait()
+            asked.cancel()
+            await asyncio.gather(asked, return_exceptions=True)
+        await asyncio.wait_for(house.upstream.left.wait(), 10)
+
+
+async def _begin(client: aiohttp.ClientSession, url: str) -> None:
+    async with client.get(url, headers=bearer("alice")) as answer:
+        async for _ in answer.content.iter_any():
+            pass
+
+
+async def test_a_slow_reader_slows_the_server_down(house: House) -> None:
+    reader, writer = await asyncio.open_connection(*house.rig.host.split(":"))
+    token = bearer("alice")["Authorization"]
+    head = f"GET {A1}/forever HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\n\r\n"
+    writer.write(head.encode())
+    await reader.readexactly(100_000)
+    before = -1
+    while before != house.upstream.sent:  # it stops when all buffers in between are full
+        before = house.upstream.sent
+        await asyncio.sleep(0.3)
+    assert house.upstream.sent < 30 * 2**20
+    writer.close()
+    await asyncio.wait_for(house.upstream.left.wait(), 10)
+
+
+async def test_an_answer_that_breaks_off_does_not_look_complete(house: House) -> None:
+    with pytest.raises(httpx.RemoteProtocolError):
+        await house.http.get(A1 + "/short", headers=bearer("alice"))
+
+
+async def test_stopping_a_session_ends_what_is_open_in_it(house: House) -> None:
+    async with aiohttp.ClientSession() as client:
+        asked = asyncio.create_task(
+            client.get(house.rig.url + A1 + "/hang", headers=bearer("alice"))
+        )
+        await asyncio.wait_for(house.upstream.asked.wait(), 5)
+        house.rig.pool.stop(house.session)
+        answer = await asyncio.wait_for(asked, 5)
+        assert answer.status == 502
+    await asyncio.wait_for(house.upstream.left.wait(), 5)
+
+
+async def test_signing_out_ends_a_request_that_is_under_way(house: House) -> None:
+    cap = await house.capability()
+    async with aiohttp.ClientSession() as client:
+        asked = asyncio.create_task(client.get(f"{house.rig.url}{cap}hang"))
+        await asyncio.wait_for(house.upstream.asked.wait(), 5)
+        house.rig.services.capabilities.revoke_login(f"login-of-alice-{'x' * 12}")
+        assert (await asyncio.wait_for(asked, 5)).status == 502
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"garbage\r\n\r\n",
+        b"HTTP/1.1 999 Odd\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: abc\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX-A: " + b"x" * 100_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"X-A: b\r\n" * 10_000 + b"\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+    ],
+)
+async def test_garbage_from_a_server_is_a_502(house: House, answer: bytes) -> None:
+    house.rig.pool.live.clear()
+    await house.rig.raw(lambda _: answer)
+    got = await house.http.get(A1 + "/x", headers=bearer("alice"))
+    assert (got.status_code, got.text) == (502, "Session unavailable")
+    assert got.headers["content-security-policy"] == POLICY
+
+
+async def test_a_get_survives_a_connection_that_went_stale(house: House) -> None:
+    house.rig.pool.live.clear()
+    await house.rig.raw(lambda _: b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    for _ in range(5):  # the server closes every time, without having said so
+        answer = await house.http.get(A1 + "/x", headers=bearer("alice"))
+        assert (answer.status_code, answer.text) == (200, "ok")
+
+
+async def test_every_request_counts_as_activity_and_leaves_nothing_behind(house: House) -> None:
+    cap = await house.capability()
+    before = house.rig.pool.touches
+    for _ in range(3):
+        await house.http.get(cap + "x")
+    assert house.rig.pool.touches == before + 3
+    names = [task.get_coro() for task in asyncio.all_tasks()]
+    assert not [name for name in names if "_watch" in repr(name) or "write_bytes" in repr(name)]
+
+
+async def test_a_large_answer_passes_with_flat_memory(house: House) -> None:
+    async with aiohttp.ClientSession() as client:
+        url = f"{house.rig.url}{A1}/forever"
+        process, got = psutil.Process(), 0
+        async with client.get(url, headers=bearer("alice")) as answer:
+            await answer.content.readexactly(2**20)
+            gc.collect()
+            before = process.memory_info().rss
+            async for chunk in answer.content.iter_any():
+                got += len(chunk)
+                if got > 100 * 2**20:
+                    break
+            grown = process.memory_info().rss - before
+    assert grown < 20 * 2**20
