@@ -48,10 +48,9 @@ class Shared(Generic[K, T]):
         work = self._works.get(key)
         if work is None:
             told = _Told()
-            work = _Work(asyncio.ensure_future(self._finish(key, do(told))), told)
-            # Its failure is told to whoever still waits; that nobody does is no failure.
-            work.task.add_done_callback(lambda task: task.cancelled() or task.exception())
+            work = _Work(asyncio.ensure_future(_run(do, told)), told)
             self._works[key] = work
+            work.task.add_done_callback(lambda task: self._finish(key, task))
         elif work.told.last:
             progress(work.told.last)
         work.told.listeners.append(progress)
@@ -71,8 +70,13 @@ class Shared(Generic[K, T]):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _finish(self, key: K, work: Awaitable[T]) -> T:
-        try:
-            return await work
-        finally:
-            self._works.pop(key, None)
+    def _finish(self, key: K, task: asyncio.Future[T]) -> None:
+        """Forget the work, also one that was cancelled before it began."""
+        del self._works[key]
+        if not task.cancelled():
+            # Its failure is told to whoever still waits; that nobody does is no failure.
+            task.exception()
+
+
+async def _run(do: Callable[[Progress], Awaitable[T]], told: Progress) -> T:
+    return await do(told)

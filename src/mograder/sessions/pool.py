@@ -1,9 +1,9 @@
 """Which sessions exist: start one or find it, stop, cull, adopt.
 
 The rows in the hub's database are the truth and outlive the hub; the memory here is a cache of
-them for the hot path. All mutable state is ``_live`` (sessions that answer) and ``_starts``
-(those on their way). Deciding is separate from doing: :func:`idle` and :func:`orphans` only say
-what should happen.
+them for the hot path. All mutable state is ``_live`` (sessions that answer), ``_starts`` (those
+on their way) and ``_ends`` (those on their way out). Deciding is separate from doing:
+:func:`idle` and :func:`orphans` only say what should happen.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import aiohttp
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError, SandboxUnavailable, TimedOut
 from mograder.core.shared import Progress, Shared
-from mograder.sessions.launcher import Endpoint, Exit, Launched, Launcher, LaunchSpec, Mode
+from mograder.sessions.launcher import Endpoint, Exit, Launcher, LaunchSpec, Mode
 from mograder.sessions.live import LiveSession, SessionKey
 from mograder.sessions.spawner import Spawner
 from mograder.store.hub_state import SessionRow, SessionState
@@ -77,6 +77,7 @@ class SessionPool:
         self._live: dict[SessionKey, LiveSession] = {}
         self._by_id: dict[str, LiveSession] = {}
         self._starts: Shared[SessionKey, LiveSession] = Shared()
+        self._ends: Shared[SessionKey, None] = Shared()
         self._deaths: dict[str, asyncio.Future[Exit]] = {}
         self._exits: asyncio.Queue[Exit | None] = asyncio.Queue()
         self._tasks: list[asyncio.Task[None]] = []
@@ -94,6 +95,7 @@ class SessionPool:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._ends.close()
         await asyncio.to_thread(self._save_last_seen)
 
     async def get_or_start(self, key: SessionKey, progress: Progress) -> LiveSession:
@@ -105,7 +107,8 @@ class SessionPool:
         """
         live = self._live.get(key)
         if live is not None:
-            if live.version == await self._spawner.version(key):
+            version = await self._spawner.version(key)
+            if self._live.get(key) is live and live.version == version:
                 self.touch(live)
                 return live
             await self.stop(key)  # a lecture that was published again since
@@ -117,9 +120,8 @@ class SessionPool:
         if live is None:
             return False
         self._forget(live)
-        with suppress(MograderError):
-            await self._launcher.stop(live.id)
-        await asyncio.to_thread(self._rows.remove_session, live.id)
+        # On its own, so that who asked may go away; and a new start of the key waits for it.
+        await self._ends.get(key, lambda _: self._give_up(live.id), _unheard)
         return True
 
     def find(self, key: SessionKey) -> LiveSession | None:
@@ -152,8 +154,9 @@ class SessionPool:
     async def _start(self, key: SessionKey, tell: Progress) -> LiveSession:
         session_id = secrets.token_urlsafe(12)
         tell("Preparing the software that this notebook needs")
-        spec = await self._spawner.spec(key, session_id, tell)
+        # Before the rest: one that is published meanwhile makes this session out of date.
         version = await self._spawner.version(key)
+        spec = await self._spawner.spec(key, session_id, tell)
         tell("Starting the notebook")
         now = self._clock.now()
         row = SessionRow(
@@ -168,31 +171,42 @@ class SessionPool:
             started_at=now,
             last_seen=now,
         )
+        # The one before, if it is still ending, holds the row and the workspace.
+        await self._ends.get(key, lambda _: _nothing(), _unheard)
         await asyncio.to_thread(self._rows.add_session, row)
-        self._deaths[session_id] = asyncio.get_running_loop().create_future()
-        try:
-            launched = await self._launch(spec)
-        except BaseException:
-            await self._give_up(session_id)
-            raise
-        finally:
-            self._deaths.pop(session_id).cancel()
-        socket = str(launched.endpoint.socket)
-        await asyncio.to_thread(
-            self._rows.update_session, session_id, state=SessionState.RUNNING, socket=socket
-        )
+        endpoint = await self._launch(spec)
         live = LiveSession(
-            session_id, key, launched.endpoint, spec.base_url, version, now, self._clock.now()
+            session_id, key, endpoint, spec.base_url, version, now, self._clock.now()
         )
         self._remember(live)
         _log.info("started %s of %s for %s", key.mode.value, key.item, key.user)
         return live
 
-    async def _launch(self, spec: LaunchSpec) -> Launched:
-        """Start the process and wait until it answers, dies, or has had its time."""
-        launched = await self._launcher.start(spec)
-        death = self._deaths[spec.session_id]
-        probe = asyncio.ensure_future(self._probe(launched.endpoint, spec.base_url))
+    async def _launch(self, spec: LaunchSpec) -> Endpoint:
+        """Start the process and bring its row up to date, or leave neither."""
+        death: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
+        self._deaths[spec.session_id] = death
+        try:
+            endpoint = (await self._launcher.start(spec)).endpoint
+            await self._expect(endpoint, spec.base_url, death)
+            await asyncio.to_thread(
+                self._rows.update_session,
+                spec.session_id,
+                state=SessionState.RUNNING,
+                socket=str(endpoint.socket),
+            )
+            if death.done():  # while that was written
+                raise _died(death.result())
+        except BaseException:
+            await self._give_up(spec.session_id)
+            raise
+        finally:
+            del self._deaths[spec.session_id]
+        return endpoint
+
+    async def _expect(self, endpoint: Endpoint, base_url: str, death: asyncio.Future[Exit]) -> None:
+        """Wait until the server answers, dies, or has had its time."""
+        probe = asyncio.ensure_future(self._probe(endpoint, base_url))
         try:
             either: tuple[asyncio.Future[Any], ...] = (death, probe)
             await asyncio.wait(
@@ -214,7 +228,6 @@ class SessionPool:
                     "The notebook's server gave no sensible answer.",
                     hint="Try again; if it happens again, tell your instructor.",
                 )
-            return launched
         finally:
             probe.cancel()
             await asyncio.gather(probe, return_exceptions=True)
@@ -222,6 +235,9 @@ class SessionPool:
     async def _give_up(self, session_id: str) -> None:
         with suppress(MograderError):
             await self._launcher.stop(session_id)
+        await self._remove_row(session_id)
+
+    async def _remove_row(self, session_id: str) -> None:
         await asyncio.to_thread(self._rows.remove_session, session_id)
 
     async def _adopt(self) -> None:
@@ -244,21 +260,30 @@ class SessionPool:
                     )
                 )
             else:
-                await asyncio.to_thread(self._rows.remove_session, row.session_id)
-        for session_id in orphans(rows, running):
-            await self._launcher.stop(session_id)
+                await self._remove_row(row.session_id)
+        await self._stop_all(orphans(rows, running))
         if self._live:
             _log.info("adopted %d running sessions", len(self._live))
 
     async def _hear_exits(self) -> None:
         while True:
             gone = await self._exits.get()
-            if gone is not None:
-                await self._note_exit(gone)
-                continue
-            _log.error("the supervisor has gone, and all sessions with it")
-            for session_id in (*self._by_id, *self._deaths):
-                await self._note_exit(Exit(session_id, -1, ""))
+            try:
+                await (self._note_loss() if gone is None else self._note_exit(gone))
+            except Exception:  # noqa: BLE001 - a loop: the next exit must be noticed too
+                _log.exception("the end of a session could not be noted")
+
+    async def _note_loss(self) -> None:
+        _log.error("the supervisor has gone, and all sessions with it")
+        for session_id in (*self._by_id, *self._deaths):
+            await self._note_exit(Exit(session_id, -1, ""))
+        # If only the line to it broke, what runs on there is out of everybody's reach.
+        with suppress(MograderError):
+            running = {launched.session_id for launched in await self._launcher.running()}
+            await self._stop_all(running - self._by_id.keys() - self._deaths.keys())
+
+    async def _stop_all(self, session_ids: Iterable[str]) -> None:
+        await asyncio.gather(*(self._launcher.stop(session_id) for session_id in session_ids))
 
     async def _note_exit(self, gone: Exit) -> None:
         death = self._deaths.get(gone.session_id)
@@ -275,17 +300,21 @@ class SessionPool:
                 gone.log_tail[-500:],
             )
             self._forget(live)
-            await asyncio.to_thread(self._rows.remove_session, live.id)
+            await self._ends.get(live.key, lambda _: self._remove_row(gone.session_id), _unheard)
 
     async def _keep_house(self) -> None:
         while True:
             await asyncio.sleep(min(_HOUSEKEEPING_SECONDS, self._ttl.total_seconds() / 4))
-            for live in idle(self.all(), self._clock.now(), self._ttl):
-                _log.info(
-                    "culled idle %s of %s for %s", live.key.mode, live.key.item, live.key.user
-                )
-                await self.stop(live.key)
-            await asyncio.to_thread(self._save_last_seen)
+            try:
+                await self._cull()
+                await asyncio.to_thread(self._save_last_seen)
+            except Exception:  # noqa: BLE001 - a loop: what failed now is tried again
+                _log.exception("the housekeeping failed")
+
+    async def _cull(self) -> None:
+        for live in idle(self.all(), self._clock.now(), self._ttl):
+            _log.info("culled idle %s of %s for %s", live.key.mode, live.key.item, live.key.user)
+            await self.stop(live.key)
 
     def _save_last_seen(self) -> None:
         for live in self.all():
@@ -314,6 +343,14 @@ def orphans(rows: Iterable[SessionRow], running: Iterable[str]) -> list[str]:
     """Return the ids that run without a row of a session that answered: nobody can reach them."""
     known = {row.session_id for row in rows if row.state is SessionState.RUNNING}
     return [session_id for session_id in running if session_id not in known]
+
+
+async def _nothing() -> None:
+    return None
+
+
+def _unheard(_: str) -> None:
+    return None
 
 
 def _died(gone: Exit) -> SandboxUnavailable:
