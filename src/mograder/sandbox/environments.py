@@ -26,7 +26,7 @@ from mograder.core.errors import InvalidInput, NotFound, SandboxUnavailable
 from mograder.core.shared import Progress, Shared
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.interpreters import Interpreter, find_interpreter
-from mograder.sandbox.project import lock_project
+from mograder.sandbox.project import NO_MOGRADER, lock_project
 from mograder.sandbox.protocol import RunCommand
 from mograder.sandbox.record import RECORD, EnvironmentRecord, read_record
 
@@ -39,7 +39,7 @@ _BUILD_VARIABLES = {
     "XDG_CACHE_HOME": "caches",
 }
 _WARM = (
-    "import importlib.util, json, marimo;"
+    "import importlib.util, marimo, mograder.runtime;"
     "importlib.util.find_spec('matplotlib') and __import__('matplotlib.font_manager');"
     "print('MARIMO', marimo.__version__)"
 )
@@ -157,6 +157,7 @@ class Environments:
     def _furnish(self, workshop: Path, script: Script) -> None:
         (workshop / "caches").mkdir(parents=True)
         (workshop / "pyproject.toml").write_text(lock_project(script))
+        (workshop / "overrides.txt").write_text(NO_MOGRADER)
         # uv keeps the versions of an existing lock file where they fit.
         (workshop / "lock.txt").write_text(f"marimo=={self._marimo}\n")
         shutil.copyfile(self._wheel, workshop / self._wheel.name)
@@ -175,16 +176,28 @@ class Environments:
     def _put_in_place(self, workshop: Path, record: EnvironmentRecord, lock: str) -> None:
         """Only now does it get its name: a build that was cut off never looks finished."""
         finished = self._root / f".finished-{secrets.token_hex(8)}"
-        finished.mkdir(mode=0o755)
+        finished.mkdir()
         for part in ("env", "caches"):
             (workshop / part).rename(finished / part)
-            _let_all_read(finished / part)
         (finished / "lock.txt").write_text(lock)
         (finished / RECORD).write_text(record.model_dump_json(indent=2))
+        _let_all_read(finished)
         try:
-            finished.rename(self._root / record.key)
-        except OSError:  # another process on the same directory was quicker; equal keys are equal
+            self._name(finished, record.key)
+        finally:
             shutil.rmtree(finished, ignore_errors=True)
+
+    def _name(self, finished: Path, key: str) -> None:
+        try:
+            finished.rename(self._root / key)
+        except OSError:
+            try:  # another process on the same directory was quicker; equal keys are equal
+                self._load(key)
+            except NotFound:  # a power cut left it without its record, and nobody ever used it
+                broken = self._root / f".broken-{secrets.token_hex(8)}"
+                (self._root / key).rename(broken)
+                finished.rename(self._root / key)
+                shutil.rmtree(broken, ignore_errors=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +214,7 @@ class _Job:
         """Resolve the requirements and return the lock's text."""
         python = ("--python", str(self.interpreter.program))
         command = ("uv", "pip", "compile", "pyproject.toml", "-o", "lock.txt", "--no-header")
-        quietly = ("--no-annotate", "--quiet")
+        quietly = ("--no-annotate", "--quiet", "--override", "overrides.txt")
         await self._run("The notebook's requirements cannot be met", *command, *python, *quietly)
         # Read from inside: what a build leaves lying about may be a link to anywhere.
         lines = await self._run("The lock cannot be read", "/usr/bin/cat", "lock.txt")
@@ -271,6 +284,7 @@ def _write(path: Path, text: str) -> None:
 def _let_all_read(top: Path) -> None:
     """Some packages ship files that only their owner may read; sessions have other uids."""
     try:
+        top.chmod(0o755)
         for _, directories, files, descriptor in os.fwalk(top, follow_symlinks=False):
             for name in (*directories, *files):
                 _let_read(name, descriptor)

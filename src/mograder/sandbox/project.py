@@ -11,18 +11,21 @@ from packaging.utils import canonicalize_name
 from mograder.notebook.pep723 import Script
 
 
-def lock_project(script: Script) -> str:
-    """Return a ``pyproject.toml`` with what the notebook asks for, and marimo.
+NO_MOGRADER = "mograder ; python_version < '0'\n"
+"""An override that takes ``mograder`` out wherever it is asked for.
 
-    ``mograder`` is taken out wherever it is asked for: on the index that name is another
-    project's, and ours is installed from its own wheel (architecture.md, "Two wheels").
-    """
+On the index that name is another project's; ours is installed from its own wheel
+(architecture.md, "Two wheels, one name"). It is for the lock alone: in the project's own settings
+it would keep our wheel out as well.
+"""
+
+
+def lock_project(script: Script) -> str:
+    """Return a ``pyproject.toml`` with what the notebook asks for, and marimo."""
     names = {canonicalize_name(Requirement(text).name) for text in script.dependencies}
     wanted = [*script.dependencies, *([] if "marimo" in names else ["marimo"])]
     project = {"name": "notebook", "version": "0", "dependencies": wanted}
     if script.requires_python:
         project["requires-python"] = script.requires_python
     options = json.loads(script.tool_uv) if script.tool_uv else {}
-    overrides = options.get("override-dependencies", [])
-    options["override-dependencies"] = [*overrides, "mograder ; python_version < '0'"]
     return tomlkit.dumps({"project": project, "tool": {"uv": options}})
