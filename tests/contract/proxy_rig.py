@@ -226,14 +226,19 @@ async def running_rig(
         )
         listening = socket.create_server(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        async with served(app, listening):
-            rig = Rig(url, made, table, directory)
-            try:
-                yield rig
-            finally:
-                await proxy.aclose()
-                for upstream in rig.upstreams:
-                    upstream.close()
+        rig = Rig(url, made, table, directory)
+        async with served(app, listening), _closing(proxy, rig):
+            yield rig
+
+
+@asynccontextmanager
+async def _closing(proxy: SessionProxy[LiveSession], rig: Rig) -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        await proxy.aclose()
+        for upstream in rig.upstreams:
+            upstream.close()
 
 
 @asynccontextmanager

@@ -5,58 +5,28 @@ compat.md 2.1-2.3; security.md, "The session's server / page is enemy territory"
 
 from __future__ import annotations
 
-import asyncio
-import gc
 import re
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import aiohttp
-import httpx
-import psutil
 import pytest
+from yarl import URL
 
 from mograder.auth.roles import Role
 from mograder.sessions.launcher import Mode
-from mograder.sessions.live import LiveSession
-from tests.contract.proxy_rig import DOCUMENT, Rig, bearer, cookie, running_rig, served_on_unix
-from tests.contract.proxy_upstream import Upstream
+from tests.contract.proxy_house import A1, House, open_house
+from tests.contract.proxy_rig import DOCUMENT, bearer, cookie
 
-A1 = "/edit/user/alice/A1"
 POLICY = (
     "sandbox allow-scripts allow-forms allow-modals allow-popups "
     "allow-popups-to-escape-sandbox allow-downloads"
 )
 
 
-@dataclass
-class House:
-    """A running proxy with one session of alice's, and a client."""
-
-    rig: Rig
-    upstream: Upstream
-    path: Path
-    session: LiveSession
-    http: httpx.AsyncClient
-
-    async def capability(self, user: str = "alice") -> str:
-        role = Role.INSTRUCTOR if user == "prof" else Role.STUDENT
-        page = await self.http.get(A1 + "/", headers={**cookie(user, role=role), **DOCUMENT})
-        found = re.search(r'<base href="(/s/[^/]+/)">', page.text)
-        assert found, page.text[:300]
-        return found.group(1)
-
-
 @pytest.fixture
 async def house() -> AsyncIterator[House]:
-    upstream = Upstream()
-    async with (
-        served_on_unix(upstream) as path,
-        running_rig(answer_seconds=2, overrides={"limits.request_mb": 3}) as rig,
-        httpx.AsyncClient(base_url=rig.url, trust_env=False, timeout=20) as http,
-    ):
-        yield House(rig, upstream, path, rig.session(path), http)
+    async with open_house() as opened:
+        yield opened
 
 
 # ---- who passes -------------------------------------------------------------------------------
@@ -179,7 +149,7 @@ async def test_a_path_without_its_slash_is_sent_to_the_one_with(house: House) ->
 )
 async def test_a_malformed_path_is_refused(house: House, path: str) -> None:
     async with aiohttp.ClientSession() as client:
-        url = aiohttp.client.URL(house.rig.url + path, encoded=True)
+        url = URL(house.rig.url + path, encoded=True)
         async with client.get(url, headers=bearer("prof", Role.INSTRUCTOR)) as answer:
             assert answer.status == 400, await answer.text()
     assert not house.upstream.seen
@@ -250,7 +220,7 @@ async def test_redirects_stay_within_the_hub_and_name_no_inner_host(house: House
 async def test_path_and_query_arrive_as_they_were_sent(house: House) -> None:
     path = "/a%20b/c%2Fd;e//f%C3%A9?q=%2520&r=a+b&s"
     async with aiohttp.ClientSession() as client:
-        url = aiohttp.client.URL(house.rig.url + A1 + path, encoded=True)
+        url = URL(house.rig.url + A1 + path, encoded=True)
         async with client.get(url, headers=bearer("alice")) as answer:
             said = await answer.json()
     assert f"{said['path']}?{said['query']}" == A1 + path
@@ -392,161 +362,3 @@ async def test_signing_out_and_stopping_end_a_capability(house: House) -> None:
     capabilities.revoke_session(house.session.id)
     assert (await house.http.get(prof + "x")).status_code == 404
     assert not house.rig.table.rows
-
-
-# ---- streaming, bounds, ends ------------------------------------------------------------------
-
-
-async def test_a_body_streams_both_ways_at_once(house: House) -> None:
-    back: asyncio.Queue[bytes] = asyncio.Queue()
-
-    async def body() -> AsyncIterator[bytes]:
-        for number in range(5):
-            yield b"part %d" % number
-            assert await back.get() == b"part %d" % number  # before the next one is sent
-
-    url = house.rig.url + A1 + "/stream-echo"
-    async with (
-        aiohttp.ClientSession() as client,
-        client.post(url, data=body(), headers=bearer("alice")) as answer,
-    ):
-        async for chunk in answer.content.iter_any():
-            back.put_nowait(chunk)
-    assert back.empty()
-
-
-async def test_a_body_over_the_bound_is_refused_announced_or_not(house: House) -> None:
-    async def chunks() -> AsyncIterator[bytes]:
-        for _ in range(5):
-            yield b"x" * 2**20
-
-    announced = await house.http.post(A1 + "/x", headers=bearer("alice"), content=b"x" * 4 * 2**20)
-    assert (announced.status_code, announced.text) == (413, "The request exceeds 3 MB.")
-    assert not house.upstream.seen
-    streamed = await house.http.post(A1 + "/x", headers=bearer("alice"), content=chunks())
-    assert streamed.status_code == 413
-    fits = await house.http.post(A1 + "/x", headers=bearer("alice"), content=b"x" * 3 * 2**20)
-    assert fits.json()["length"] == 3 * 2**20
-
-
-async def test_a_server_that_never_answers_is_left_after_a_while(house: House) -> None:
-    answer = await house.http.get(A1 + "/hang", headers=bearer("alice"))
-    assert (answer.status_code, answer.text) == (504, "Session did not answer in time")
-    await asyncio.wait_for(house.upstream.left.wait(), 5)
-
-
-async def test_a_client_that_leaves_frees_the_server(house: House) -> None:
-    for path in ("/hang", "/forever"):
-        house.upstream.left.clear()
-        house.upstream.asked.clear()
-        async with (
-            aiohttp.ClientSession() as client,
-            asyncio.timeout(15),
-        ):
-            asked = asyncio.create_task(_begin(client, house.rig.url + A1 + path))
-            await house.upstream.asked.wait()
-            asked.cancel()
-            await asyncio.gather(asked, return_exceptions=True)
-        await asyncio.wait_for(house.upstream.left.wait(), 10)
-
-
-async def _begin(client: aiohttp.ClientSession, url: str) -> None:
-    async with client.get(url, headers=bearer("alice")) as answer:
-        async for _ in answer.content.iter_any():
-            pass
-
-
-async def test_a_slow_reader_slows_the_server_down(house: House) -> None:
-    reader, writer = await asyncio.open_connection(*house.rig.host.split(":"))
-    token = bearer("alice")["Authorization"]
-    head = f"GET {A1}/forever HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\n\r\n"
-    writer.write(head.encode())
-    await reader.readexactly(100_000)
-    before = -1
-    while before != house.upstream.sent:  # it stops when all buffers in between are full
-        before = house.upstream.sent
-        await asyncio.sleep(0.3)
-    assert house.upstream.sent < 30 * 2**20
-    writer.close()
-    await asyncio.wait_for(house.upstream.left.wait(), 10)
-
-
-async def test_an_answer_that_breaks_off_does_not_look_complete(house: House) -> None:
-    with pytest.raises(httpx.RemoteProtocolError):
-        await house.http.get(A1 + "/short", headers=bearer("alice"))
-
-
-async def test_stopping_a_session_ends_what_is_open_in_it(house: House) -> None:
-    async with aiohttp.ClientSession() as client:
-        asked = asyncio.create_task(
-            client.get(house.rig.url + A1 + "/hang", headers=bearer("alice"))
-        )
-        await asyncio.wait_for(house.upstream.asked.wait(), 5)
-        house.rig.pool.stop(house.session)
-        answer = await asyncio.wait_for(asked, 5)
-        assert answer.status == 502
-    await asyncio.wait_for(house.upstream.left.wait(), 5)
-
-
-async def test_signing_out_ends_a_request_that_is_under_way(house: House) -> None:
-    cap = await house.capability()
-    async with aiohttp.ClientSession() as client:
-        asked = asyncio.create_task(client.get(f"{house.rig.url}{cap}hang"))
-        await asyncio.wait_for(house.upstream.asked.wait(), 5)
-        house.rig.services.capabilities.revoke_login(f"login-of-alice-{'x' * 12}")
-        assert (await asyncio.wait_for(asked, 5)).status == 502
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        b"",
-        b"garbage\r\n\r\n",
-        b"HTTP/1.1 999 Odd\r\nContent-Length: 0\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: abc\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nX-A: " + b"x" * 100_000 + b"\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\n" + b"X-A: b\r\n" * 10_000 + b"\r\n",
-        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
-    ],
-)
-async def test_garbage_from_a_server_is_a_502(house: House, answer: bytes) -> None:
-    house.rig.pool.live.clear()
-    await house.rig.raw(lambda _: answer)
-    got = await house.http.get(A1 + "/x", headers=bearer("alice"))
-    assert (got.status_code, got.text) == (502, "Session unavailable")
-    assert got.headers["content-security-policy"] == POLICY
-
-
-async def test_a_get_survives_a_connection_that_went_stale(house: House) -> None:
-    house.rig.pool.live.clear()
-    await house.rig.raw(lambda _: b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-    for _ in range(5):  # the server closes every time, without having said so
-        answer = await house.http.get(A1 + "/x", headers=bearer("alice"))
-        assert (answer.status_code, answer.text) == (200, "ok")
-
-
-async def test_every_request_counts_as_activity_and_leaves_nothing_behind(house: House) -> None:
-    cap = await house.capability()
-    before = house.rig.pool.touches
-    for _ in range(3):
-        await house.http.get(cap + "x")
-    assert house.rig.pool.touches == before + 3
-    names = [task.get_coro() for task in asyncio.all_tasks()]
-    assert not [name for name in names if "_watch" in repr(name) or "write_bytes" in repr(name)]
-
-
-async def test_a_large_answer_passes_with_flat_memory(house: House) -> None:
-    async with aiohttp.ClientSession() as client:
-        url = f"{house.rig.url}{A1}/forever"
-        process, got = psutil.Process(), 0
-        async with client.get(url, headers=bearer("alice")) as answer:
-            await answer.content.readexactly(2**20)
-            gc.collect()
-            before = process.memory_info().rss
-            async for chunk in answer.content.iter_any():
-                got += len(chunk)
-                if got > 100 * 2**20:
-                    break
-            grown = process.memory_info().rss - before
-    assert grown < 20 * 2**20

@@ -206,7 +206,8 @@ def _public_origin(public_url: str) -> tuple[str, str] | None:
     if not public_url:
         return None
     parts = urlsplit(public_url)
-    if parts.scheme not in ("http", "https") or not _HOST.fullmatch(parts.netloc):
+    bare = parts.path in ("", "/") and not parts.query and not parts.fragment
+    if parts.scheme not in ("http", "https") or not _HOST.fullmatch(parts.netloc) or not bare:
         raise InvalidInput(
             f"The public address {public_url!r} is malformed.",
             hint="Give scheme and host, such as https://hub.example.org.",

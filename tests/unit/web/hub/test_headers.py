@@ -1,0 +1,86 @@
+"""Which headers pass, and where redirects lead; pure."""
+
+from __future__ import annotations
+
+import pytest
+
+from mograder.web.hub.headers import (
+    content_length,
+    public_location,
+    response_headers,
+    session_headers,
+    upstream_headers,
+)
+
+BASE = "/edit/user/alice/A1"
+
+
+@pytest.mark.parametrize(
+    ("location", "public"),
+    [
+        (f"http://session.invalid{BASE}/", "/hub/s/cap/"),
+        (f"{BASE}/x?y#z", "/hub/s/cap/x?y#z"),
+        (BASE, "/hub/s/cap"),
+        ("next", "next"),
+        ("?a=b", "?a=b"),
+        ("https://evil.example/", None),
+        ("//evil.example/", None),
+        ("/edit/user/bob/A1/", None),
+        (f"{BASE}x/", None),
+        ("\\\\evil.example", None),
+        ("javascript:alert(1)", None),
+        ("https:evil", None),
+        ("http://[", None),
+        ("/a\r\nset-cookie: x", None),
+    ],
+)
+def test_redirects_become_the_hubs_own_or_nothing(location: str, public: str | None) -> None:
+    assert public_location(location, BASE, "/hub/s/cap") == public
+
+
+def test_what_connection_names_is_hop_by_hop() -> None:
+    headers = [(b"connection", b"close, X-Odd"), (b"x-odd", b"1"), (b"x-kept", b"2")]
+    assert response_headers(headers) == [(b"x-kept", b"2")]
+
+
+def test_names_and_values_that_no_server_may_send_are_dropped() -> None:
+    headers = [
+        (b"x y", b"1"),
+        (b"x-a", b"1\x00"),
+        (b"x-b", b"a\r\nset-cookie: b"),
+        (b"x-c", b"\xe9"),
+    ]
+    assert response_headers(headers) == [(b"x-c", b"\xe9")]
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "length"),
+    [
+        ([(b"content-length", b"5")], 200, 5),
+        ([(b"content-length", b"5")], 304, None),
+        ([(b"content-length", b"5"), (b"content-length", b"5")], 200, None),
+        ([(b"content-length", b"5"), (b"transfer-encoding", b"chunked")], 200, None),
+        ([(b"content-length", b"+5")], 200, None),
+        ([(b"content-length", b"9" * 30)], 200, None),
+        ([], 200, None),
+    ],
+)
+def test_a_length_is_told_only_when_it_is_certain(
+    headers: list[tuple[bytes, bytes]], status: int, length: int | None
+) -> None:
+    assert content_length(headers, status) == length
+
+
+def test_a_page_to_write_into_is_asked_for_whole_and_plain() -> None:
+    headers = [(b"accept-encoding", b"br"), (b"range", b"bytes=0-"), (b"if-none-match", b'"1"')]
+    assert dict(upstream_headers(headers, whole=True)) == {
+        "Host": "session.invalid",
+        "Accept-Encoding": "identity",
+    }
+    assert len(upstream_headers(headers, whole=False)) == 4
+
+
+def test_the_policy_never_allows_the_hubs_own_origin() -> None:
+    policy = dict(session_headers(sandbox=True, shared=False))[b"content-security-policy"]
+    assert policy.startswith(b"sandbox allow-scripts")
+    assert b"same-origin" not in policy

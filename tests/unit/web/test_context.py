@@ -1,0 +1,170 @@
+"""How a request's way in is worked out, from the scope that uvicorn hands over."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import MutableMapping
+from typing import Any
+
+import pytest
+from starlette.types import Message, Receive, Scope, Send
+
+from mograder.core.errors import InvalidInput
+from mograder.web.context import ContextMiddleware, RequestContext, context_of
+
+Sent = list[MutableMapping[str, Any]]
+
+
+class Probe:
+    """An app that remembers its scope and answers 200."""
+
+    def __init__(self) -> None:
+        self.scope: Scope = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope = scope
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def pass_through(
+    path: str,
+    headers: dict[str, str] | list[tuple[bytes, bytes]] | None = None,
+    *,
+    client: str | None = "127.0.0.1",
+    base_url: str = "",
+    public_url: str = "",
+) -> tuple[RequestContext | None, Scope, Sent]:
+    pairs = headers if isinstance(headers, list) else _pairs(headers or {})
+    probe, sent = Probe(), Sent()
+    scope: Scope = {
+        "type": "http",
+        "method": "GET",
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "client": (client, 1) if client else None,
+        "headers": pairs,
+    }
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    middleware = ContextMiddleware(
+        probe, base_url=base_url, public_url=public_url, trusts=lambda peer: peer == "127.0.0.1"
+    )
+    await middleware(scope, receive, send)
+    return (context_of(probe.scope) if probe.scope else None), probe.scope, sent
+
+
+def _pairs(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
+    base = {"host": "hub.example"} | headers
+    return [(name.lower().encode(), value.encode()) for name, value in base.items()]
+
+
+async def seen(path: str, headers: dict[str, str] | None = None, **options: Any) -> RequestContext:
+    context, _, _ = await pass_through(path, headers, **options)
+    assert context is not None
+    return context
+
+
+async def test_a_plain_request_is_what_it_says() -> None:
+    context = await seen("/a%20b")
+    assert (context.prefix, context.scheme, context.host) == ("", "http", "hub.example")
+    assert context.own_origins == {"http://hub.example"}
+    assert (context.path, context.raw_path, context.client) == ("/a b", b"/a%20b", "127.0.0.1")
+    assert not context.secure
+
+
+@pytest.mark.parametrize("path", ["/live/hub/x", "/x"])
+async def test_the_prefix_works_whether_or_not_the_front_strips_it(path: str) -> None:
+    context, scope, _ = await pass_through(path, base_url="/live/hub/")
+    assert context is not None
+    assert (context.prefix, context.path) == ("/live/hub", "/x")
+    assert (scope["root_path"], scope["path"]) == ("/live/hub", "/live/hub/x")
+    assert scope["raw_path"] == b"/live/hub/x"
+
+
+async def test_only_a_trusted_peer_names_prefix_scheme_and_host() -> None:
+    told = {
+        "X-Forwarded-Prefix": "/live/hub",
+        "X-Forwarded-Proto": "https",
+        "X-Forwarded-Host": "Uni.Example:443",
+    }
+    trusted = await seen("/x", told)
+    stranger = await seen("/x", told, client="10.1.2.3")
+    on_socket = await seen("/x", told, client=None)
+    assert (trusted.prefix, trusted.secure) == ("/live/hub", True)
+    assert trusted.own_origins == {"https://uni.example"}
+    for context in (stranger, on_socket):
+        assert (context.prefix, context.secure, context.host) == ("", False, "hub.example")
+
+
+async def test_the_configured_addresses_win_over_what_a_front_says() -> None:
+    told = {"X-Forwarded-Prefix": "/other", "X-Forwarded-Host": "evil.example"}
+    context = await seen("/x", told, base_url="/hub", public_url="https://hub.example/")
+    assert context.prefix == "/hub"
+    assert context.own_origins == {"https://hub.example"}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X-Forwarded-Prefix": "/a/../b"},
+        {"X-Forwarded-Prefix": '/a"><script>'},
+        {"X-Forwarded-Prefix": "//evil.example"},
+        {"X-Forwarded-Proto": "gopher"},
+        {"X-Forwarded-Host": "evil example"},
+        {"Host": "a/b"},
+        [(b"host", b"a"), (b"host", b"b")],
+        [(b"host", b"a"), (b"x-forwarded-proto", b"http"), (b"x-forwarded-proto", b"https")],
+    ],
+)
+async def test_malformed_or_repeated_headers_are_refused(headers: Any) -> None:
+    context, _, sent = await pass_through("/x", headers)
+    assert context is None
+    assert sent[0]["status"] == 400
+
+
+async def test_too_many_headers_are_refused() -> None:
+    big = [(b"x", b"y" * 70_000)]
+    many = [(b"x", b"y")] * 300
+    for headers in (big, many):
+        _, _, sent = await pass_through("/x", headers)
+        assert sent[0]["status"] == 431
+
+
+async def test_the_answer_tells_its_request_id_and_a_fronts_own_is_kept() -> None:
+    _, _, sent = await pass_through("/x", {"X-Request-Id": "abc-1"})
+    assert (b"x-request-id", b"abc-1") in sent[0]["headers"]
+    _, _, sent = await pass_through("/x", {"X-Request-Id": "a b\t"})
+    (made,) = [value for name, value in sent[0]["headers"] if name == b"x-request-id"]
+    assert len(made) == 16
+
+
+async def test_the_access_log_tells_no_capability_and_no_query(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.DEBUG, "mograder.access"):
+        await pass_through("/s/" + "a" * 32 + "/api/x")
+        await pass_through("/edit/A1")
+    assert [record.levelname for record in caplog.records] == ["DEBUG", "INFO"]
+    assert "aaaa" not in caplog.text
+    assert "GET /s/***/api/x 200" in caplog.text
+
+
+@pytest.mark.parametrize("base_url", ["live", "/a b", "/../x", "/" + "a" * 300])
+def test_a_malformed_base_url_is_refused_at_start(base_url: str) -> None:
+    with pytest.raises(InvalidInput):
+        ContextMiddleware(Probe(), base_url=base_url, public_url="", trusts=lambda _: False)
+
+
+@pytest.mark.parametrize("public_url", ["hub.example", "ftp://hub", "https://a/b c", "https://u@h"])
+def test_a_malformed_public_url_is_refused_at_start(public_url: str) -> None:
+    with pytest.raises(InvalidInput):
+        ContextMiddleware(Probe(), base_url="", public_url=public_url, trusts=lambda _: False)

@@ -1,0 +1,75 @@
+"""From a scope to an identity, and the cookie that a fresh login takes home."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from starlette.types import Scope
+
+from mograder.auth.identity import Method
+from mograder.core.errors import InvalidInput
+from mograder.web.context import RequestContext
+from mograder.web.identity import identify, login_headers, restricted
+from tests.contract.proxy_rig import SECRET, bearer, cookie, services
+
+
+def scope(headers: dict[str, str], *, scheme: str = "http", prefix: str = "") -> Scope:
+    return {
+        "type": "http",
+        "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
+        "mograder.context": RequestContext(
+            prefix, scheme, "h", frozenset(), "127.0.0.1", "id", "/", b"/"
+        ),
+    }
+
+
+def test_the_cookie_that_counts_depends_on_scheme_and_prefix(tmp_path: Path) -> None:
+    made, plain = services(tmp_path), cookie("alice")
+    assert identify(scope(plain), made) is not None
+    assert identify(scope(plain, scheme="https"), made) is None
+    host = {"Cookie": plain["Cookie"].replace("mograder_session", "__Host-mograder_session")}
+    assert identify(scope(host, scheme="https"), made) is not None
+    assert identify(scope(host, scheme="https", prefix="/hub"), made) is None
+
+
+def test_two_login_cookies_are_refused(tmp_path: Path) -> None:
+    twice = {"Cookie": f"{cookie('alice')['Cookie']}; {cookie('bob')['Cookie']}"}
+    with pytest.raises(InvalidInput):
+        identify(scope(twice), services(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("scheme", "prefix", "start", "end"),
+    [
+        ("http", "", "mograder_session=", "; Path=/; HttpOnly; SameSite=Lax; Max-Age=86400"),
+        ("http", "/hub", "mograder_session=", "; Path=/hub; HttpOnly; SameSite=Lax; Max-Age=86400"),
+        ("https", "", "__Host-mograder_session=", "; Secure"),
+        ("https", "/hub", "__Secure-mograder_session=", "; Secure"),
+    ],
+)
+def test_a_login_by_header_gets_a_cookie_and_a_bearer_none(
+    tmp_path: Path, scheme: str, prefix: str, start: str, end: str
+) -> None:
+    made = services(tmp_path)
+    came = scope({"X-Remote-User": "alice"}, scheme=scheme, prefix=prefix)
+    identity = identify(came, made)
+    assert identity is not None
+    assert identity.method is Method.HEADER
+    ((name, value),) = login_headers(identity, came["mograder.context"], SECRET)
+    assert name == b"set-cookie"
+    assert value.decode().startswith(start)
+    assert value.decode().endswith(end)
+    by_token = identify(scope(bearer("alice")), made)
+    assert by_token is not None
+    assert login_headers(by_token, came["mograder.context"], SECRET) == []
+    assert login_headers(None, came["mograder.context"], SECRET) == []
+
+
+def test_the_roster_keeps_out_who_is_not_enrolled(tmp_path: Path) -> None:
+    made = services(tmp_path)
+    made.roster.kept_out.add("bob")
+    for name, out in (("alice", False), ("bob", True)):
+        identity = identify(scope(cookie(name)), made)
+        assert identity is not None
+        assert restricted(identity, made) is out
