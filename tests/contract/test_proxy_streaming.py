@@ -120,6 +120,14 @@ async def test_stopping_a_session_ends_what_is_open_in_it(house: House) -> None:
     await asyncio.wait_for(house.upstream.left.wait(), 5)
 
 
+async def test_the_capabilities_of_a_stopped_session_are_forgotten(house: House) -> None:
+    cap = await house.capability()
+    assert (await house.http.get(cap + "x")).status_code == 200
+    house.rig.pool.stop(house.session)
+    assert house.rig.services.capabilities.resolve(cap.split("/")[2]) is None
+    assert (await house.http.get(cap + "x")).status_code == 404
+
+
 async def test_signing_out_ends_a_request_that_is_under_way(house: House) -> None:
     cap = await house.capability()
     async with aiohttp.ClientSession() as client:

@@ -113,9 +113,13 @@ class Capabilities:
         return self._by_hash.get(_hash(cap))
 
     def revoke_session(self, session_id: str) -> None:
-        """End every capability of a session that stopped, and what is open under it."""
-        self._drop(lambda capability: capability.session_id == session_id)
+        """End every capability of a session, and what is open under it (writes)."""
+        self.forget_session(session_id)
         self._state.remove_capabilities(session_id=session_id)
+
+    def forget_session(self, session_id: str) -> None:
+        """The same in memory only: for the end of a session, whose rows go with its own."""
+        self._drop(lambda capability: capability.session_id == session_id)
 
     def revoke_login(self, login_id: str) -> None:
         """End every capability of a login that signed out, and what is open under it."""

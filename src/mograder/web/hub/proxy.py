@@ -101,7 +101,7 @@ class SessionProxy(Generic[S]):
         self._pool = services.pool
         self._sandbox = settings.hub.session_isolation == "sandbox"
         self._limits = Limits(settings.limits.request_mb * 2**20, answer_seconds)
-        self._upstreams = Upstreams()
+        self._upstreams = Upstreams(services.capabilities.forget_session)
 
     async def aclose(self) -> None:
         """Close the connections to all sessions (at shutdown)."""

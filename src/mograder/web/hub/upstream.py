@@ -140,10 +140,12 @@ class Upstream:
 class Upstreams:
     """Finds the clients of a session, makes them at its first request, drops them at its end.
 
-    Mutable state: ``_by_session``, and ``_closing``, those on their way out.
+    ``ended`` is told the id of a session that ended. Mutable state: ``_by_session``, and
+    ``_closing``, those on their way out.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, ended: Callable[[str], None]) -> None:
+        self._ended = ended
         self._by_session: dict[str, Upstream] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -157,6 +159,7 @@ class Upstreams:
         loop = asyncio.get_running_loop()
 
         def stopped() -> None:
+            self._ended(session.id)
             # The pool may end a session from another thread, or after the loop has gone.
             with suppress(RuntimeError):
                 loop.call_soon_threadsafe(self._drop, session.id)
