@@ -56,6 +56,10 @@ class Runner(Protocol):
         self, plan: Plan, *, uid_slot: int, keep: int | None, on_output: Callable[[bytes], None]
     ) -> Sandboxed: ...
 
+    def close(self) -> None:
+        """Put away what was made on the host; nothing runs any more."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class BubblewrapRunner:
@@ -79,40 +83,44 @@ class BubblewrapRunner:
         Raises: :class:`SandboxUnavailable` when bubblewrap cannot be executed.
         """
         uid = None if self.uid_base is None else self.uid_base + uid_slot
-        borrowed: list[Path] = []
-        binds = tuple(self._usable(bind, uid, borrowed) for bind in plan.binds)
-        info_read, info_write = os.pipe()
-        filter_fd = _memory_file(filter_program())
-        host = self._shared_host()
-        arguments = bubblewrap_arguments(
-            replace(plan, binds=binds), host, info_fd=info_write, seccomp_fd=filter_fd
-        )
-        kept = () if keep is None else (keep,)
-        launch = Launch(
-            (self.program, *arguments),
-            uid=uid,
-            descriptors=(info_write, filter_fd, *kept),
-        )
-        try:
-            child = Child(launch, on_output)
-        except OSError as error:
-            os.close(info_read)
-            self._release(borrowed)
-            raise SandboxUnavailable(f"bubblewrap cannot be started: {error}.") from error
-        finally:
-            os.close(info_write)
-            os.close(filter_fd)
+        # A supervisor lives for months: whatever fails on the way, nothing stays open or mounted.
+        with contextlib.ExitStack() as failed, contextlib.ExitStack() as handed_in:
+            binds = tuple(self._usable(bind, uid, failed) for bind in plan.binds)
+            info_read, info_write = os.pipe()
+            failed.callback(os.close, info_read)
+            handed_in.callback(os.close, info_write)
+            filter_fd = _memory_file(filter_program())
+            handed_in.callback(os.close, filter_fd)
+            arguments = bubblewrap_arguments(
+                replace(plan, binds=binds),
+                self._shared_host(),
+                info_fd=info_write,
+                seccomp_fd=filter_fd,
+            )
+            kept = () if keep is None else (keep,)
+            launch = Launch(
+                (self.program, *arguments), uid=uid, descriptors=(info_write, filter_fd, *kept)
+            )
+            try:
+                child = Child(launch, on_output)
+            except OSError as error:
+                raise SandboxUnavailable(f"bubblewrap cannot be started: {error}.") from error
+            failed.pop_all()
         sandbox = _Bubblewrapped(child, info_read)
+        borrowed = [bind.source for bind in binds if bind.writable]
         sandbox.exited.add_done_callback(lambda _: self._release(borrowed))
         return sandbox
 
-    def _usable(self, bind: Bind, uid: int | None, borrowed: list[Path]) -> Bind:
+    def close(self) -> None:
+        self.sources.close()
+
+    def _usable(self, bind: Bind, uid: int | None, failed: contextlib.ExitStack) -> Bind:
         if not bind.writable:
             return replace(bind, source=self.sources.shared(bind.source))
         if uid is not None:
             give_to(bind.source, uid)
         source = self.sources.own(bind.source)
-        borrowed.append(source)
+        failed.callback(self.sources.release, source)
         return replace(bind, source=source)
 
     def _shared_host(self) -> Host:
@@ -123,8 +131,8 @@ class BubblewrapRunner:
         )
 
     def _release(self, borrowed: list[Path]) -> None:
-        while borrowed:
-            self.sources.release(borrowed.pop())
+        for source in borrowed:
+            self.sources.release(source)
 
 
 class _Bubblewrapped:
@@ -224,6 +232,9 @@ class PlainRunner:
             descriptors=() if keep is None else (keep,),
         )
         return _Plain(Child(launch, on_output))
+
+    def close(self) -> None:
+        return None
 
 
 class _Plain:

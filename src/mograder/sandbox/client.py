@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from mograder.core import errors
-from mograder.core.errors import MograderError, RemoteFailed, SandboxUnavailable
+from mograder.core.errors import Conflict, MograderError, RemoteFailed, SandboxUnavailable
 from mograder.sandbox.host import SupervisorConfig
 from mograder.sandbox.protocol import (
     ANSWER,
@@ -40,9 +40,6 @@ _log = logging.getLogger(__name__)
 
 _ANSWER_SECONDS = 30.0
 _START_SECONDS = 30.0
-_BROKEN = RemoteFailed(
-    "The session supervisor has gone.", hint="Restart the hub; its log tells why it ended."
-)
 
 
 class SupervisorClient:
@@ -83,8 +80,18 @@ class SupervisorClient:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_ANSWER_SECONDS):
                 await asyncio.wait({self._listening})
-        if self.child is not None:
-            await asyncio.to_thread(self.child.wait, _ANSWER_SECONDS)
+        await self.reap()
+
+    async def reap(self) -> None:
+        """Collect a supervisor that this hub started and that has ended, or will not."""
+        if self.child is None:
+            return
+        try:
+            await asyncio.to_thread(self.child.wait, _START_SECONDS)
+        except subprocess.TimeoutExpired:
+            _log.error("the supervisor does not end; it is killed, and what it runs with it")
+            self.child.kill()
+            await asyncio.to_thread(self.child.wait)
 
     def watch(self, on_ended: Callable[[Ended], None], on_lost: Callable[[], None]) -> None:
         """Be told of every session's end from now on, and of the connection's own."""
@@ -120,7 +127,7 @@ class SupervisorClient:
         seconds: float = _ANSWER_SECONDS,
     ) -> Done:
         if not self.alive:
-            raise _BROKEN
+            raise _gone()
         call = Call(id=next(self._ids), operation=operation)
         future: asyncio.Future[Done] = asyncio.get_running_loop().create_future()
         self._waiting[call.id] = future
@@ -146,7 +153,7 @@ class SupervisorClient:
         finally:
             for future in self._waiting.values():
                 if not future.done():
-                    future.set_exception(_BROKEN)
+                    future.set_exception(_gone())
             self._on_lost()
 
     def _hear(self, line: bytes) -> None:
@@ -164,6 +171,12 @@ class SupervisorClient:
                         future.set_result(answer)
                     else:
                         future.set_exception(_as_error(answer))
+
+
+def _gone() -> RemoteFailed:
+    return RemoteFailed(
+        "The session supervisor has gone.", hint="Restart the hub; its log tells why it ended."
+    )
 
 
 def _as_error(failed: Failed) -> MograderError:
@@ -191,6 +204,22 @@ async def connect(socket: Path) -> SupervisorClient:
     return client
 
 
+async def connect_to(config: SupervisorConfig) -> SupervisorClient:
+    """Connect to the supervisor of this course.
+
+    Raises: as :func:`connect`; :class:`Conflict` when it serves another course, whose sessions
+    this hub would take for stray and end.
+    """
+    client = await connect(config.socket)
+    if client.hello.course == config.course:
+        return client
+    await client.close()
+    raise Conflict(
+        f"The session supervisor at {config.socket} serves another course.",
+        hint="Give each course its own [hub] runtime_dir, or supervisor_socket.",
+    )
+
+
 async def connect_or_spawn(config: SupervisorConfig) -> SupervisorClient:
     """Return the supervisor that is there from before, or a new one.
 
@@ -198,7 +227,7 @@ async def connect_or_spawn(config: SupervisorConfig) -> SupervisorClient:
     Raises: :class:`SandboxUnavailable` with the supervisor's own words when it cannot start.
     """
     try:
-        client = await connect(config.socket)
+        client = await connect_to(config)
     except RemoteFailed:
         return await _connect_to_new(config)
     if client.hello.sandbox == config.sandbox:
@@ -211,7 +240,7 @@ async def connect_or_spawn(config: SupervisorConfig) -> SupervisorClient:
 
 async def _connect_to_new(config: SupervisorConfig) -> SupervisorClient:
     child = await asyncio.to_thread(_spawn, config)
-    client = await connect(config.socket)
+    client = await connect_to(config)
     client.child = child
     return client
 
@@ -225,7 +254,7 @@ def _spawn(config: SupervisorConfig) -> subprocess.Popen[str]:
         [sys.executable, "-m", "mograder.sandbox.supervisor", config.model_dump_json()],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+        env={"PATH": config.path},
         cwd="/",
         start_new_session=True,
         text=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import stat
 from pathlib import Path
 
 _FILES = {
@@ -16,11 +17,15 @@ _FILES = {
 _SESSION = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "fonts", "mime.types")
 _BUILD = (*_SESSION, "resolv.conf", "ssl", "ca-certificates", "pki", "uv", "hosts")
 
+_ALL_READ = 0o004
+_ALL_ENTER = 0o005
 
-def write_etc(directory: Path, *, network: bool) -> Path:
+
+def write_etc(directory: Path, *, network: bool, host: Path = Path("/etc")) -> Path:
     """Write a fresh synthetic ``/etc`` to ``directory`` and return it.
 
-    Builds (``network``) also see how to reach and trust the package index.
+    Builds (``network``) also see how to reach and trust the package index. Of the ``host``'s
+    own, only what every user of the machine may read is copied.
     """
     if directory.exists():
         shutil.rmtree(directory)
@@ -28,7 +33,7 @@ def write_etc(directory: Path, *, network: bool) -> Path:
     for name, text in _FILES.items():
         (directory / name).write_text(text)
     for name in _BUILD if network else _SESSION:
-        _copy(Path("/etc") / name, directory / name)
+        _copy(host / name, directory / name)
     _open_to_all(directory)
     return directory
 
@@ -39,6 +44,8 @@ def refresh_resolver(directory: Path) -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
+    if _unreadable(str(source.parent), [source.name]):
+        return
     if source.is_dir():
         # What only root may read (private keys below /etc/ssl) stays out.
         shutil.copytree(source, target, symlinks=True, ignore=_unreadable, dirs_exist_ok=True)
@@ -47,8 +54,18 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _unreadable(directory: str, names: list[str]) -> list[str]:
-    paths = [Path(directory) / name for name in names]
-    return [p.name for p in paths if not p.is_symlink() and not p.stat().st_mode & 0o004]
+    return [name for name in names if not _is_public(Path(directory) / name)]
+
+
+def _is_public(path: Path) -> bool:
+    """Links are copied as links, and lead nowhere inside if their target is not public."""
+    try:
+        mode = path.lstat().st_mode
+    except OSError:  # it went away meanwhile, or never was
+        return False
+    if stat.S_ISDIR(mode):
+        return mode & _ALL_ENTER == _ALL_ENTER
+    return stat.S_ISLNK(mode) or (stat.S_ISREG(mode) and bool(mode & _ALL_READ))
 
 
 def _open_to_all(directory: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import Literal
 
@@ -20,12 +22,21 @@ from mograder.sandbox.bubblewrap import (
     system_links,
 )
 from mograder.sandbox.etc import write_etc
-from mograder.sandbox.mounts import PlainSources, PrivateSources
+from mograder.sandbox.mounts import PREFIX, PlainSources, PrivateSources
 from mograder.sandbox.ownership import give_to
 from mograder.sandbox.policy import Host
 
 SESSIONS = "s"
 """The directory of listening sockets below the runtime directory; no sandbox sees it."""
+
+_SESSION_ID = 16
+"""Characters of the ids that the pool gives."""
+
+_SOCKET_PATH_BYTES = 107
+_HOLD_SECONDS = 5.0
+"""How long to wait for one that is just ending."""
+
+_HOLD_STEP = 0.05
 
 
 class SupervisorConfig(BaseModel):
@@ -34,6 +45,7 @@ class SupervisorConfig(BaseModel):
     ``runtime`` holds the sessions' sockets; ``socket`` is where the supervisor answers.
     ``owned``: started by a hub, which ends it; it ends itself after ``linger`` seconds without
     any hub. ``build_variables`` go into environment builds (proxies, indexes, certificates).
+    ``path`` is the hub's own ``PATH``: bubblewrap is where the administrator's shell finds it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,12 +58,25 @@ class SupervisorConfig(BaseModel):
     owned: bool
     linger: float = 300.0
     log: Path | None = None
+    path: str = os.defpath
     build_variables: dict[str, str] = {}
     build_readable: tuple[Path, ...] = ()
+    course: str = ""
+    """Names the course, so that the hub of another one does not take its sessions for stray."""
 
 
-def prepare_runtime(runtime: Path) -> None:
-    """Make the runtime directory and refuse one that is somebody else's (``/tmp`` is shared)."""
+def prepare_runtime(runtime: Path) -> int:
+    """Make the runtime directory, and hold it for as long as the returned descriptor is open.
+
+    Raises: :class:`SandboxUnavailable` for a directory that is somebody else's (``/tmp`` is
+    shared), that another supervisor works in, or whose name is too long for a socket's path.
+    """
+    longest = runtime / SESSIONS / ("x" * _SESSION_ID + ".sock")
+    if len(os.fsencode(longest)) > _SOCKET_PATH_BYTES:
+        raise SandboxUnavailable(
+            f"The path of the runtime directory {runtime} is too long for the sockets in it.",
+            hint="Set [hub] runtime_dir to a shorter one, for example below /run.",
+        )
     runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
     status = runtime.lstat()
     if runtime.is_symlink() or status.st_uid != os.geteuid():
@@ -61,11 +86,34 @@ def prepare_runtime(runtime: Path) -> None:
         )
     # Root's sandboxes, of other uids, walk through to what root bound for them below.
     runtime.chmod(0o711 if os.geteuid() == 0 else 0o700)
+    held = _hold(runtime)
     sessions = runtime / SESSIONS
     sessions.mkdir(mode=0o700, exist_ok=True)
     sessions.chmod(0o700)
     for stale in sessions.iterdir():
         stale.unlink()
+    for stale in runtime.glob(f"{PREFIX}*"):
+        stale.rmdir()  # empty: what a killed supervisor had mounted there went with it
+    return held
+
+
+def _hold(runtime: Path) -> int:
+    """Lock the directory: another supervisor in it would unlink this one's sockets."""
+    lock = os.open(runtime / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    deadline = time.monotonic() + _HOLD_SECONDS
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                os.close(lock)
+                raise SandboxUnavailable(
+                    f"Another session supervisor is at work in {runtime}.",
+                    hint="Stop it, or set [hub] runtime_dir to a directory of this course's own.",
+                ) from None
+            time.sleep(_HOLD_STEP)
+        else:
+            return lock
 
 
 def prepare_runner(config: SupervisorConfig) -> tuple[Runner, Host]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from packaging.specifiers import SpecifierSet
 from uv import find_uv_bin
 
-from mograder.core.errors import InvalidInput
+from mograder.core.errors import InvalidInput, SandboxUnavailable
 
 _SECONDS = 60.0
 _QUERY = (
@@ -40,7 +40,7 @@ async def find_interpreter(requires_python: str) -> Interpreter:
     if not requires_python or SpecifierSet(requires_python).contains(own, prereleases=True):
         # In a virtual environment `sys.executable` is a link; its target is what uv links to.
         program = Path(getattr(sys, "_base_executable", sys.executable))
-        return Interpreter(program, own, _roots(sys.base_prefix, sys.base_exec_prefix))
+        return _interpreter(program, own, sys.base_prefix, sys.base_exec_prefix)
     command = ("python", "find", "--no-project", "--no-python-downloads", "--system")
     status, found = await _output(find_uv_bin(), *command, requires_python)
     if status != 0:
@@ -54,13 +54,23 @@ async def find_interpreter(requires_python: str) -> Interpreter:
     if status != 0:
         raise InvalidInput(f"The Python at {program} does not run.")
     version, *prefixes = json.loads(answer)
-    return Interpreter(program, str(version), _roots(*prefixes))
+    return _interpreter(program, str(version), *prefixes)
+
+
+def _interpreter(program: Path, version: str, *prefixes: str) -> Interpreter:
+    """A sandbox sees the prefixes and ``/usr``: the program must be named where it lies there."""
+    roots = _roots(*prefixes)
+    visible = (Path("/usr"), *roots)
+    if not any(program.is_relative_to(place) for place in visible):
+        program = program.resolve()
+    return Interpreter(program, version, roots)
 
 
 def _roots(*prefixes: str) -> tuple[Path, ...]:
     """Directories outside ``/usr`` (which every sandbox has), under both names if linked."""
     paths = {Path(prefix) for prefix in prefixes} | {Path(prefix).resolve() for prefix in prefixes}
-    return tuple(sorted(path for path in paths if not path.is_relative_to("/usr")))
+    # `/bin/python3` of a merged system may call `/` its prefix; what it means lies below /usr.
+    return tuple(sorted(p for p in paths if p != Path("/") and not p.is_relative_to("/usr")))
 
 
 async def _output(*argv: str) -> tuple[int, str]:
@@ -73,6 +83,13 @@ async def _output(*argv: str) -> tuple[int, str]:
         env=variables,
         cwd=os.sep,
     )
-    async with asyncio.timeout(_SECONDS):
-        output, _ = await process.communicate()
+    try:
+        async with asyncio.timeout(_SECONDS):
+            output, _ = await process.communicate()
+    except TimeoutError as error:
+        raise SandboxUnavailable(f"{argv[0]} does not answer.") from error
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
     return process.returncode or 0, output.decode("utf-8", "replace").strip()

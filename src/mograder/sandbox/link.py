@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from mograder.core.errors import MograderError
 from mograder.core.shared import Progress
-from mograder.sandbox.client import SupervisorClient, connect, connect_or_spawn
+from mograder.sandbox.client import SupervisorClient, connect_or_spawn, connect_to
 from mograder.sandbox.host import SupervisorConfig
 from mograder.sandbox.protocol import Ended, RunCommand, SessionInfo, StartSession
 
@@ -33,14 +33,18 @@ class SupervisorLink:
         """Return a live connection. Raises: as :func:`~mograder.sandbox.client.connect`."""
         async with self._connecting:
             if self._client is None or not self._client.alive:
-                reach = (
-                    connect_or_spawn(self._config)
-                    if self._config.owned
-                    else connect(self._config.socket)
-                )
-                self._client = await reach
+                await self._put_away()
+                reach = connect_or_spawn if self._config.owned else connect_to
+                self._client = await reach(self._config)
                 self._client.watch(self._on_ended, self._on_lost)
             return self._client
+
+    async def _put_away(self) -> None:
+        """Let go of a connection that was lost."""
+        if self._client is not None:
+            lost, self._client = self._client, None
+            await lost.close()
+            await lost.reap()
 
     def watch(self, on_ended: Callable[[Ended], None], on_lost: Callable[[], None]) -> None:
         """Be told of sessions' ends, and when the supervisor itself has gone."""

@@ -26,6 +26,9 @@ _MS_NOSUID, _MS_NODEV, _MS_BIND, _MS_REC, _MS_SLAVE = 2, 4, 4096, 16384, 1 << 19
 _MNT_DETACH = 2
 _EXECUTE_BY_OTHERS = 0o001
 
+PREFIX = "mograder-mounts-"
+"""Of the directories that private places are mounted on; a killed supervisor leaves its own."""
+
 
 class Sources(Protocol):
     """Turns a host path into one that a sandbox's uid can bind."""
@@ -40,6 +43,10 @@ class Sources(Protocol):
 
     def release(self, path: Path) -> None: ...
 
+    def close(self) -> None:
+        """Leave nothing on the host."""
+        ...
+
 
 class PlainSources:
     """Paths as they are, for a supervisor whose sandboxes share its uid."""
@@ -51,6 +58,9 @@ class PlainSources:
         return path
 
     def release(self, path: Path) -> None:
+        return None
+
+    def close(self) -> None:
         return None
 
 
@@ -72,7 +82,7 @@ class PrivateSources:
                 "There is no directory that a sandbox's user can reach.",
                 hint="Set [hub] runtime_dir to a directory below /run.",
             )
-        self._place = Path(tempfile.mkdtemp(prefix="mounts-", dir=base))
+        self._place = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
         self._place.chmod(0o711)
         self._check(self._libc.unshare(_CLONE_NEWNS), "leave the mount namespace")
         # Slave: a volume that the administrator mounts later still appears, ours never leave.
@@ -113,6 +123,11 @@ class PrivateSources:
             path.rmdir()
         else:
             path.unlink()
+
+    def close(self) -> None:
+        """Unmount all of it and remove the directory that it was mounted on."""
+        self._check(self._libc.umount2(os.fsencode(self._place), _MNT_DETACH), "unmount")
+        self._place.rmdir()
 
     def _mount(self, source: str, target: Path | str, kind: str | None, flags: int) -> None:
         result = self._libc.mount(

@@ -7,11 +7,16 @@ forked; watched by a pidfd, since a thread for every child would not scale.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+
+_READ_BYTES = 65_536
+_LAST_READS = 16
+"""Together as much as a pipe can hold at most (1 MiB, ``/proc/sys/fs/pipe-max-size``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +67,7 @@ class Child:
 
     def _read_output(self) -> None:
         try:
-            data = os.read(self._output, 65536)
+            data = os.read(self._output, _READ_BYTES)
         except BlockingIOError:
             return
         if data:
@@ -74,18 +79,17 @@ class Child:
         loop = asyncio.get_running_loop()
         loop.remove_reader(self._pidfd)
         os.close(self._pidfd)
+        # What is left of its group goes with it. Before it is reaped, so that the number is still
+        # its own.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
         status = self._process.wait()
         # What it printed last explains its death: read that before saying so. A grandchild may
-        # hold the pipe open, so never wait for its end.
-        while self._output >= 0:
-            before = self._output
-            try:
-                data = os.read(before, 65536)
-            except BlockingIOError:
-                break
-            if not data:
-                break
-            self._on_output(data)
+        # hold the pipe open and fill it faster than we read, so wait neither for an end nor
+        # for silence.
+        for _ in range(_LAST_READS):
+            if self._output >= 0:
+                self._read_output()
         self._close_output()
         self.exited.set_result(status)
 

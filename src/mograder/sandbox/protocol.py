@@ -119,6 +119,7 @@ class Done(_Message):
     version: str = ""
     sandbox: str = ""
     owned: bool = False
+    course: str = ""
     stopped: bool = False
     status: int = 0
     sessions: tuple[SessionInfo, ...] = ()

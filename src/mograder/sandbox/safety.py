@@ -7,6 +7,7 @@ security.md). ``--dev`` without a working bubblewrap runs unsandboxed, on loopba
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import secrets
@@ -22,6 +23,7 @@ from mograder.sandbox.protocol import RunCommand
 _log = logging.getLogger(__name__)
 
 _PROOF_SECONDS = 20.0
+_COURSE_LENGTH = 12
 _REMEDY = (
     "On Ubuntu 24.04 and later, AppArmor keeps bubblewrap from making user namespaces: allow it "
     "with a profile for /usr/bin/bwrap. In a container, allow unprivileged user namespaces."
@@ -53,8 +55,10 @@ def supervisor_config(
         uid_base=security.sandbox_uid_base,
         owned=not (lone or hub.supervisor_socket),
         log=None if lone else loaded.state_dir / "supervisor.log",
+        path=environ.path,
         build_variables=build,
         build_readable=tuple(sorted(set(_named_files(build)))),
+        course=hashlib.sha256(os.fsencode(loaded.course_dir)).hexdigest()[:_COURSE_LENGTH],
     )
 
 
@@ -98,7 +102,9 @@ async def _open(config: SupervisorConfig) -> SupervisorLink:
 async def _prove(link: SupervisorLink, config: SupervisorConfig) -> None:
     """Run one sandbox: only that shows that the kernel allows it."""
     said: list[str] = []
-    directory = config.runtime / f"proof-{secrets.token_hex(8)}"
+    # Beside its socket: a supervisor that a service manager keeps may have another runtime
+    # directory than this hub would give it.
+    directory = config.socket.parent / f"proof-{secrets.token_hex(8)}"
     directory.mkdir(mode=0o700)
     command = RunCommand(argv=("/usr/bin/true",), directory=directory, timeout=_PROOF_SECONDS)
     try:

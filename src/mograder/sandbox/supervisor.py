@@ -89,6 +89,8 @@ class Supervisor:
                 hub.close()
             if self._conversations:
                 await asyncio.wait(self._conversations, timeout=_FAREWELL_SECONDS)
+            for hub in tuple(self._hubs):
+                hub.transport.abort()  # one that does not read must not keep us
         _log.info("supervisor ended")
 
     def _expect_a_hub(self) -> None:
@@ -153,6 +155,7 @@ class Supervisor:
                     protocol=PROTOCOL,
                     sandbox=self._runner.kind,
                     owned=self._config.owned,
+                    course=self._config.course,
                 )
             case StartSession():
                 return Done(id=call.id, sessions=(self._lives.start(operation),))
@@ -205,6 +208,7 @@ class _Lines:
     """Splits a program's output into lines, bounded whatever it prints."""
 
     _LIMIT = 4000
+    _LINES = 5000
 
     def __init__(self) -> None:
         self._rest = b""
@@ -218,6 +222,7 @@ class _Lines:
         if last and rest:
             lines.append(rest)
             self._rest = b""
+        del lines[: -self._LINES]
         return [line[: self._LIMIT].decode("utf-8", "replace").rstrip() for line in lines]
 
 
@@ -245,21 +250,25 @@ def serve_supervisor(config: SupervisorConfig) -> None:
 
     Raises: :class:`~mograder.core.errors.SandboxUnavailable` where no sandbox can be made.
     """
+    os.umask(0o022)  # other uids read what is prepared for them
     leave_the_keyring()
     adopt_orphans()
-    prepare_runtime(config.runtime)
+    held = prepare_runtime(config.runtime)
     runner, host = prepare_runner(config)
 
     async def run() -> None:
         await Supervisor(config, runner, host).serve()
 
-    asyncio.run(run())
+    try:
+        asyncio.run(run())
+    finally:
+        runner.close()
+        os.close(held)
 
 
 def main(argv: list[str]) -> int:
     """The program that a hub starts; failures are told on standard output, one line."""
     config = SupervisorConfig.model_validate_json(argv[0])
-    os.umask(0o022)
     configure_logging()
     if config.log is not None:
         _log_to(config.log)

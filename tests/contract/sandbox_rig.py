@@ -1,0 +1,151 @@
+"""A real supervisor for tests, and environments whose "python" is a shell script.
+
+What a supervisor does with a session does not depend on what runs in it, so most tests run a
+line of shell there: it starts in milliseconds and misbehaves in any way a test wants.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from mograder.sandbox.client import SupervisorClient, connect_or_spawn
+from mograder.sandbox.host import SupervisorConfig
+from mograder.sandbox.protocol import Ended, Limits, SessionInfo, StartSession
+from mograder.sandbox.record import RECORD, EnvironmentRecord
+
+UID_BASE = 600_000
+LIMITS = Limits(processes=64, open_files=256, file_size_mb=16, tmp_mb=32)
+PATIENCE = 20.0
+"""Seconds until a test that waits for something gives up; nothing takes that long."""
+
+
+@contextmanager
+def short_directory() -> Iterator[Path]:
+    """A private directory whose sockets' paths stay below the kernel's 107 bytes."""
+    directory = Path(tempfile.mkdtemp(prefix="mg-", dir="/tmp"))
+    yield directory
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def make_config(runtime: Path, place: Path, **choices: object) -> SupervisorConfig:
+    """Settings of a supervisor in ``runtime`` that keeps the rest below ``place``."""
+    known: dict[str, object] = {
+        "runtime": runtime,
+        "socket": runtime / "supervisor.sock",
+        "uv_cache": place / "uv-cache",
+        "sandbox": "bubblewrap",
+        "uid_base": UID_BASE,
+        "owned": True,
+        "log": place / "supervisor.log",
+    }
+    return SupervisorConfig.model_validate({**known, **choices})
+
+
+def shell_environment(directory: Path, script: str) -> Path:
+    """An environment in which marimo is these lines of shell."""
+    program = directory / "env" / "bin" / "python"
+    program.parent.mkdir(parents=True)
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    (directory / "caches").mkdir()
+    record = EnvironmentRecord(key=directory.name, python="3", marimo="0", interpreter_roots=())
+    (directory / RECORD).write_text(record.model_dump_json())
+    return directory
+
+
+@dataclass
+class Sessions:
+    """Sessions of shell scripts on one supervisor, and the news of their ends."""
+
+    client: SupervisorClient
+    place: Path
+    ended: dict[str, Ended] = field(default_factory=dict)
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.client.watch(self._hear, self._news.set)
+
+    def request(self, name: str, script: str, *, mode: str = "edit", slot: int = 1) -> StartSession:
+        """What to ask for, with a workspace that holds a notebook."""
+        workspace = self.place / f"workspace-{name}"
+        workspace.mkdir(exist_ok=True)
+        (workspace / "A1.py").write_text("# a notebook\n")
+        return StartSession.model_validate(
+            {
+                "session_id": f"session-{name}",
+                "mode": mode,
+                "directory": workspace,
+                "notebook": "A1.py",
+                "environment": shell_environment(self.place / f"environment-{name}", script),
+                "base_url": "/edit/user/alice/A1",
+                "uid_slot": slot,
+                "limits": LIMITS,
+            }
+        )
+
+    async def start(self, name: str, script: str, *, slot: int = 1) -> SessionInfo:
+        """Start a script and wait until it has said so (it must ``touch up`` when it is up)."""
+        request = self.request(name, script, slot=slot)
+        info = await self.client.start(request)
+        await until((request.directory / "up").exists)
+        return info
+
+    async def outcome(self, name: str) -> Ended:
+        """Wait for the end of a session."""
+        async with asyncio.timeout(PATIENCE):
+            while f"session-{name}" not in self.ended:
+                self._news.clear()
+                await self._news.wait()
+        return self.ended[f"session-{name}"]
+
+    def _hear(self, news: Ended) -> None:
+        assert news.session_id not in self.ended, "an end is told once"
+        self.ended[news.session_id] = news
+        self._news.set()
+
+
+@asynccontextmanager
+async def supervised(config: SupervisorConfig) -> AsyncIterator[SupervisorClient]:
+    """A supervisor of the test's own, gone afterwards."""
+    client = await connect_or_spawn(config)
+    try:
+        yield client
+    finally:
+        if client.alive:
+            await client.shutdown()
+        else:
+            await client.reap()
+        await client.close()
+
+
+def supervisor_process(client: SupervisorClient) -> psutil.Process:
+    """The process behind a connection that started it."""
+    assert client.child is not None
+    return psutil.Process(client.child.pid)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Return once the condition holds; for what no event tells of."""
+    async with asyncio.timeout(PATIENCE):
+        while not holds():  # noqa: ASYNC110 - what happens in other processes sets no event
+            await asyncio.sleep(0.01)
+
+
+async def until_gone(processes: list[psutil.Process]) -> None:
+    """Return once none of them runs any more."""
+    await until(lambda: not any(map(_runs, processes)))
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
