@@ -29,6 +29,7 @@ from mograder.store.hub_state import SessionRow, SessionState
 _log = logging.getLogger(__name__)
 
 _HOUSEKEEPING_SECONDS = 15.0
+_NEWS_SECONDS = 1.0
 
 Probe = Callable[[Endpoint, str], Awaitable[bool]]
 
@@ -223,6 +224,10 @@ class SessionPool:
                 healthy = probe.result()
             except (aiohttp.ClientError, OSError):
                 healthy = False
+                # The line breaks a moment before the news comes of why it did.
+                await asyncio.wait((death,), timeout=_NEWS_SECONDS)
+            if death.done():
+                raise _died(death.result())
             if not healthy:
                 raise SandboxUnavailable(
                     "The notebook's server gave no sensible answer.",
