@@ -183,6 +183,7 @@ def _greet(services: Services, url: str, first: str) -> None:
     sys.stdout.write(
         f"Hub for {title}: {url}\nStudent code runs {confined}. Press Ctrl+C to stop.\n"
     )
+    sys.stdout.flush()  # into a journal or a file it would else be told at the end only
 
 
 async def _first_page(services: Services, url: str) -> str:
