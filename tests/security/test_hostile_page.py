@@ -1,0 +1,124 @@
+"""A hostile notebook opened by an instructor in real Chromium (security.md, "in the browser").
+
+Its script runs in the middle of marimo's own page. It must read nothing from the hub and do
+nothing in it, whatever it tries, though the person who looks at it may do everything. Covers
+`Done when` 3 of the house issue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.support.browser import People, Person
+from tests.e2e.support.front import PrefixProxy
+from tests.e2e.support.hub import HubProcess, run_mograder
+from tests.e2e.support.identity import SECRET, from_proxy, instructor_token
+
+pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("browser")]
+
+ITEM = "A1"
+NOTEBOOK = """\
+# /// script
+# dependencies = ["marimo", "anywidget"]
+# ///
+import marimo
+
+app = marimo.App()
+
+
+@app.cell
+def _():
+    import pathlib
+
+    import anywidget
+
+    module = pathlib.Path("hostile.js")
+    script = module.read_text() if module.exists() else "export default {render() {}}"
+
+    class Widget(anywidget.AnyWidget):
+        _esm = script
+
+    Widget()
+    return
+
+
+if __name__ == "__main__":
+    app.run()
+"""
+_HOSTILE = Path(__file__).with_name("hostile.js")
+_TELLING = ("alice", "A1", "file_status", "last_seen", "openapi", "Sign out", "serverToken")
+
+
+@pytest.fixture
+def hub(start_hub: Callable[..., HubProcess]) -> HubProcess:
+    """A hub with a released item, alice at work on it, and mallory's hostile copy open."""
+    hub = start_hub(settings={"hub.instructors": ["prof"]})
+    release = hub.course / "hub-release" / ITEM
+    release.mkdir(parents=True)
+    (release / f"{ITEM}.py").write_text(NOTEBOOK, "utf-8")
+    for user in ("alice", "mallory"):
+        with hub.client(from_proxy(user)) as client:
+            client.post(f"/start-edit-deep/{ITEM}").raise_for_status()
+    workspace = hub.course / "hub-notebooks" / "mallory" / ITEM
+    (workspace / "hostile.js").write_text(_HOSTILE.read_text("utf-8").replace("ITEM", ITEM))
+    return hub
+
+
+async def test_it_reads_nothing_and_does_nothing_with_a_login_cookie(
+    hub: HubProcess, people: People
+) -> None:
+    """The instructor signed in by a one-time link, so that only the cookie speaks for them."""
+    prof = await people.person("prof")
+    await sign_in(prof, hub)
+    await the_attack_fails(prof, hub, hub.url)
+
+
+async def test_it_reads_nothing_and_does_nothing_behind_a_front_that_names_the_person(
+    hub: HubProcess, people: People, start_front: Callable[..., PrefixProxy]
+) -> None:
+    """The front adds the header to every request, the hostile page's own among them."""
+    front = start_front(hub, strips=True, remote_user="prof")
+    prof = await people.person("prof")
+    await the_attack_fails(prof, hub, front.url)
+
+
+async def the_attack_fails(prof: Person, hub: HubProcess, base: str) -> None:
+    before = state_of(hub)
+    page = await prof.open(f"{base}/edit/user/mallory/{ITEM}/")
+    await page.wait_for_function("window.ATTEMPTS", timeout=90_000)
+    attempts: dict[str, str] = await page.evaluate("window.ATTEMPTS")
+    assert attempts["origin"] == "null"
+    assert attempts["cookie"] == attempts["cookie written"] == ""
+    told = {name: said for name, said in attempts.items() if any(word in said for word in _TELLING)}
+    assert told == {}
+    assert attempts["ws alice"] == attempts["ws up"] == "refused"
+    assert attempts["worker"].startswith("ERR")
+    assert attempts["popup"] == "unreadable"
+    assert state_of(hub) == before, "nothing was published, stopped or started"
+    home = await prof.open(f"{base}/")
+    assert await home.get_by_text("Sign out").count() == 1, "still signed in"
+
+
+async def sign_in(person: Person, hub: HubProcess) -> None:
+    link = run_mograder(
+        *("hub", "login-link", "prof", "--role", "instructor", "--url", hub.url),
+        env={"MOGRADER_HUB_SECRET": SECRET},
+        cwd=hub.course,
+    )
+    assert link.status == 0, link.errors
+    page = await person.open(link.output.strip())
+    await page.get_by_role("button").first.click()
+    await page.get_by_text("Sign out").wait_for()
+
+
+def state_of(hub: HubProcess) -> tuple[str, ...]:
+    """What the attack would change: who runs what, and what is released."""
+    headers = {"Authorization": f"Bearer {instructor_token()}"}
+    with hub.client(headers) as client:
+        sessions = client.get("/sessions").json()
+    running = sorted(f"{row['username']} {row['assignment']} {row['mode']}" for row in sessions)
+    released = (hub.course / "hub-release" / ITEM / f"{ITEM}.py").read_text("utf-8")
+    return (*running, released)
