@@ -18,7 +18,7 @@ from functools import lru_cache
 
 from mograder.auth.roles import Role
 from mograder.core.errors import InvalidInput
-from mograder.core.names import INSTRUCTOR, Username
+from mograder.core.names import Username
 
 COOKIE = "mograder_session"
 """The cookie's name over plain HTTP; :func:`cookie_name` adds the browser's prefixes."""
@@ -66,7 +66,7 @@ def make_cookie(secret: str, login: Login) -> str:
 
     Raises: InvalidInput for a username or login id that is not in its grammar.
     """
-    name = login.username if login.username == INSTRUCTOR else Username.parse(login.username)
+    name = Username.of_account(login.username)
     if not _LOGIN_ID.fullmatch(login.login_id):
         raise InvalidInput("A login id has 16 to 64 letters, digits, dashes and underscores.")
     fields = [name, login.role, str(login.issued), login.login_id, str(login.epoch)]

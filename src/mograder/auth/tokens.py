@@ -52,7 +52,7 @@ def verify_token(secret: str, token: str, epoch_of: Callable[[str], int]) -> Cla
     if not separator or len(token) > _MAX_TOKEN:
         return None
     try:
-        username = INSTRUCTOR if name == INSTRUCTOR else Username.parse(name)
+        username = Username.of_account(name)
     except InvalidInput:
         return None
     epoch = epoch_of(username)

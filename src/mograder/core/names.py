@@ -65,6 +65,14 @@ class Username(_Name):
     allowed = re.compile(r"(?!__)[\w][\w.@+-]*")
     alphabet = "letters, digits and . _ - + @, not starting with '__'"
 
+    @classmethod
+    def of_account(cls, text: str) -> Self:
+        """Return the name of whoever may hold credentials: a person, or 0.3.16's instructor.
+
+        Raises: :class:`InvalidInput` as :meth:`parse` does. Never for a trusted header.
+        """
+        return cls(text) if text == INSTRUCTOR else cls.parse(text)
+
 
 class ItemName(_Name):
     """An assignment's or a lecture's name, the same as its directory and its notebook."""

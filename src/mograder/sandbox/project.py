@@ -10,7 +10,6 @@ from packaging.utils import canonicalize_name
 
 from mograder.notebook.pep723 import Script
 
-
 NO_MOGRADER = "mograder ; python_version < '0'\n"
 """An override that takes ``mograder`` out wherever it is asked for.
 

@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from mograder import __version__
 from mograder.auth.identity import is_trusted
 from mograder.core.errors import InvalidInput, MograderError
+from mograder.sessions.live import LiveSession
 from mograder.store.visibility import VisibilityRules
 from mograder.web.context import ContextMiddleware, context_of
 from mograder.web.hub import admin, items, models, pages, sessions, signin
@@ -189,9 +190,10 @@ def create_app(services: Services) -> ASGIApp:
         attempts=Attempts(services.clock),
         visibility=VisibilityRules(release_dir / ".visibility.json"),
     )
-    own = Gate(build_routes(desk), desk)
+    proxy = SessionProxy(services)
+    own = Gate(build_routes(desk, proxy), desk)
     return ContextMiddleware(
-        Crossroads(SessionProxy(services), own),
+        Crossroads(proxy, own),
         base_url=hub.base_url,
         public_url=hub.public_url,
         trusts=partial(is_trusted, services.policy),
@@ -215,13 +217,14 @@ class Crossroads:
             await self._own(scope, receive, send)
 
 
-def build_routes(desk: Desk) -> FastAPI:
+def build_routes(desk: Desk, proxy: SessionProxy[LiveSession]) -> FastAPI:
     """Turn the table into an app; FastAPI's own pages, which need a CDN, stay off."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         await desk.work.close()
+        await proxy.aclose()
 
     app = FastAPI(
         title=f"{desk.course}: hub",

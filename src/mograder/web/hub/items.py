@@ -16,7 +16,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from mograder.auth.identity import Identity
 from mograder.auth.roles import Role
 from mograder.core.errors import InvalidInput, NotFound
-from mograder.core.names import INSTRUCTOR, ItemName, Username
+from mograder.core.names import ItemName, Username
 from mograder.sessions.launcher import Mode
 from mograder.sessions.live import SessionKey
 from mograder.store.releases import ItemKind, Release
@@ -54,7 +54,7 @@ class ItemView:
 def person(identity: Identity) -> Username:
     """The directory name of whoever asks; the old instructor token's user is the one exception."""
     name = identity.username
-    return Username(name) if name == INSTRUCTOR else Username.parse(name)
+    return Username.of_account(name)
 
 
 def mode_of(kind: ItemKind) -> Mode:

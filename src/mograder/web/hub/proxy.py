@@ -22,6 +22,7 @@ from mograder.auth.roles import Role
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
 from mograder.core.settings import LoadedSettings
+from mograder.sessions.launcher import Mode
 from mograder.sessions.live import SessionKey
 from mograder.web.context import RequestContext, context_of
 from mograder.web.hub.capabilities import Capabilities, Capability
@@ -187,6 +188,8 @@ class SessionProxy(Generic[S]):
     ) -> S:
         session = self._pool.find(SessionKey(path.user, path.item, path.mode))
         if session is not None:
+            if path.mode is Mode.RUN and path.rest == "" and _navigates(scope):
+                _show_code(scope, context)
             return session
         if viewer.username == path.user and _navigates(scope):
             raise _see_other(context.prefix + path.spinner)
@@ -246,10 +249,12 @@ class SessionProxy(Generic[S]):
         # Without the sandbox, a page under /s/ would be active content of the hub's own origin.
         if not isinstance(path, CapabilityPath) or not self._sandbox:
             return None
-        capability = self._services.capabilities.resolve(path.cap)
-        if capability and self._services.revocations.login_revoked(capability.login_id):
+        services = self._services
+        capability = services.capabilities.resolve(path.cap)
+        if capability is None or services.revocations.login_revoked(capability.login_id):
             return None
-        return capability
+        # Taken off the roster in the middle of a session: the page ends with the access (B43).
+        return capability if services.roster.allows(capability.username, capability.role) else None
 
     def _visit_by_capability(
         self, path: CapabilityPath, capability: Capability, session: S, scope: Scope
@@ -345,6 +350,14 @@ def _to_slash(scope: Scope, context: RequestContext) -> _Refusal:
     raw = context.raw_path.decode("latin-1")
     location = f"{context.prefix}{raw}/{_query(scope)}"
     return _Refusal(307, "", ((b"location", location.encode("latin-1")),))
+
+
+def _show_code(scope: Scope, context: RequestContext) -> None:
+    """Open a lecture with its code in sight (B62); marimo hides it unless the address asks."""
+    query = scope["query_string"].decode("latin-1")
+    if "show-code" not in query:
+        wanted = f"?show-code=true&{query}".rstrip("&")
+        raise _see_other(context.prefix + context.raw_path.decode("latin-1") + wanted)
 
 
 def _see_other(location: str) -> _Refusal:

@@ -29,6 +29,9 @@ _log = get_logger(__name__)
 
 _BACKLOG = 2048
 _GRACE_SECONDS = 3
+_PING_SECONDS = 20
+_PONG_SECONDS = 120
+"""One large output on a slow link delays the answer to a ping; that is no reason to hang up."""
 _LOOPBACK = "127.0.0.1"
 
 
@@ -94,6 +97,8 @@ def _configuration(services: Services) -> uvicorn.Config:
         ws="websockets-sansio",
         ws_max_size=services.loaded.settings.limits.request_mb << 20,
         ws_per_message_deflate=False,
+        ws_ping_interval=_PING_SECONDS,
+        ws_ping_timeout=_PONG_SECONDS,
         lifespan="on",
         log_config=None,
         access_log=False,

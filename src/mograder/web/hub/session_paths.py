@@ -93,7 +93,7 @@ def _user_path(mode: Mode, tail: str) -> UserPath | None:
 @lru_cache(maxsize=4096)
 def _names(user: str, item: str) -> tuple[Username, ItemName]:
     """Parse the two names; cached, since every file of a page asks again."""
-    return Username.parse(_decoded(user)), ItemName.parse(_decoded(item))
+    return Username.of_account(_decoded(user)), ItemName.parse(_decoded(item))
 
 
 def _decoded(segment: str) -> str:

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from mograder.auth.identity import Identity
 from mograder.auth.roles import Role
 from mograder.core.errors import InvalidInput, NotFound
-from mograder.core.names import INSTRUCTOR, ItemName, Username
+from mograder.core.names import ItemName, Username
 from mograder.sessions.launcher import Mode
 from mograder.sessions.live import LiveSession, SessionKey
 from mograder.store.releases import ItemKind, Release
@@ -74,7 +74,7 @@ async def stop_edit(
     user: str, a: str, request: Request, desk: TheDesk, caller: Caller, mode: Mode = Mode.EDIT
 ) -> Response:
     """End a session; with ``mode=run`` a lecture's (B58, B116)."""
-    key = SessionKey(_username(user), ItemName.parse(a), mode)
+    key = SessionKey(Username.of_account(user), ItemName.parse(a), mode)
 
     async def job(report: Report) -> Stopped:
         report("Stopping")
@@ -106,7 +106,7 @@ def _page_of(started: Started) -> str:
 
 def _existing_copy(desk: Desk, user: str, name: str) -> SessionKey:
     try:
-        owner, item = _username(user), ItemName.parse(name)
+        owner, item = Username.of_account(user), ItemName.parse(name)
     except InvalidInput as error:
         raise NotFound("Notebook not found") from error
     if not desk.services.workspaces.has_copy(owner, item):
@@ -120,10 +120,6 @@ def _lecture(desk: Desk, identity: Identity, name: str) -> Release:
         raise InvalidInput("Not a lecture")
     demand_visible(desk, identity, release.name)
     return release
-
-
-def _username(text: str) -> Username:
-    return Username(text) if text == INSTRUCTOR else Username.parse(text)
 
 
 async def _note_foreign(
