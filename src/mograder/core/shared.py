@@ -63,6 +63,10 @@ class Shared(Generic[K, T]):
         """Tell whether the work for this key is going on."""
         return key in self._works
 
+    async def settle(self) -> None:
+        """Wait until all that is under way has ended by itself."""
+        await asyncio.gather(*(w.task for w in self._works.values()), return_exceptions=True)
+
     async def close(self) -> None:
         """Cancel all that is under way and wait until it is gone."""
         tasks = [work.task for work in self._works.values()]

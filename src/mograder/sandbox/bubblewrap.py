@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Protocol
 
 from mograder.core.errors import SandboxUnavailable
-from mograder.sandbox.mounts import Sources
+from mograder.sandbox.mounts import MountSpace, Sources
 from mograder.sandbox.ownership import give_to
 from mograder.sandbox.policy import Bind, Host, Plan, bubblewrap_arguments
 from mograder.sandbox.process import Child, Launch
@@ -216,25 +216,45 @@ class _Bubblewrapped:
 
 @dataclass(frozen=True, slots=True)
 class PlainRunner:
-    """No sandbox: ``[security] use_bubblewrap = false``, or ``--dev`` without bubblewrap."""
+    """No sandbox: ``[security] use_bubblewrap = false``, or ``--dev`` without bubblewrap.
 
+    Even then student code never runs as root: a supervisor that is root gives each student a
+    uid of their own, counted from ``uid_base``, and ``space`` lets those uids walk to what they
+    need below private directories. Both are None for a service user.
+    """
+
+    uid_base: int | None
+    space: MountSpace | None
     kind: str = "none"
 
     def start(
         self, plan: Plan, *, uid_slot: int, keep: int | None, on_output: Callable[[bytes], None]
     ) -> Sandboxed:
-        """Start the plan as it is, in a process group of its own."""
-        del uid_slot
+        """Start the plan as it is, in a process group of its own.
+
+        Raises: :class:`SandboxUnavailable` when the program cannot be executed.
+        """
+        uid = None if self.uid_base is None else self.uid_base + uid_slot
+        for bind in plan.binds:
+            if self.space is not None:
+                self.space.open_way(bind.source)
+            if bind.writable and uid is not None:
+                give_to(bind.source, uid)
         launch = Launch(
             plan.argv,
             dict(plan.variables),
             str(plan.directory),
+            uid=uid,
             descriptors=() if keep is None else (keep,),
         )
-        return _Plain(Child(launch, on_output))
+        try:
+            return _Plain(Child(launch, on_output))
+        except OSError as error:
+            raise SandboxUnavailable(f"{plan.argv[0]} cannot be started: {error}.") from error
 
     def close(self) -> None:
-        return None
+        if self.space is not None:
+            self.space.close()
 
 
 class _Plain:

@@ -22,7 +22,7 @@ from mograder.sandbox.bubblewrap import (
     system_links,
 )
 from mograder.sandbox.etc import write_etc
-from mograder.sandbox.mounts import PREFIX, PlainSources, PrivateSources
+from mograder.sandbox.mounts import PREFIX, MountSpace, PlainSources, PrivateSources
 from mograder.sandbox.ownership import give_to
 from mograder.sandbox.policy import Host
 
@@ -121,16 +121,20 @@ def prepare_runner(config: SupervisorConfig) -> tuple[Runner, Host]:
 
     Raises: :class:`SandboxUnavailable` where the sandbox is wanted and cannot be made.
     """
+    program = "" if config.sandbox == "none" else find_bubblewrap()
+    uid_base: int | None = None
+    space: MountSpace | None = None
+    place = config.runtime
+    if os.geteuid() == 0:
+        uid_base = config.uid_base
+        space = MountSpace((config.runtime, Path("/run"), Path("/tmp")))  # noqa: S108
+        place = space.place
+        give_cache(config.uv_cache, uid_base)
+    host = _host(config, place)
     if config.sandbox == "none":
-        return PlainRunner(), _host(config, config.runtime)
-    program = find_bubblewrap()
-    if os.geteuid() != 0:
-        host = _host(config, config.runtime)
-        return BubblewrapRunner(program, host, PlainSources(), None), host
-    private = PrivateSources((config.runtime, Path("/run"), Path("/tmp")))  # noqa: S108
-    give_cache(config.uv_cache, config.uid_base)
-    host = _host(config, private.place)
-    return BubblewrapRunner(program, host, private, config.uid_base), host
+        return PlainRunner(uid_base, space), host
+    sources = PlainSources() if space is None else PrivateSources(space)
+    return BubblewrapRunner(program, host, sources, uid_base), host
 
 
 def give_cache(cache: Path, uid: int) -> None:

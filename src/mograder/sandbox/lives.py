@@ -83,12 +83,7 @@ class Lives:
         record = read_record(request.environment)
         inside = SANDBOXED_SESSION
         if self._runner.kind == "none":
-            inside = unconfined(
-                self._host,
-                work=request.directory,
-                environment=request.environment,
-                tmp=self._sockets.parent,
-            )
+            inside = unconfined(self._host, work=request.directory, environment=request.environment)
         return session_plan(request, record.interpreter_roots, self._host, inside, fd)
 
     async def stop(self, session_id: str) -> bool:

@@ -22,7 +22,7 @@ from typing import Protocol
 from mograder.core.errors import SandboxUnavailable
 
 _CLONE_NEWNS = 0x00020000
-_MS_NOSUID, _MS_NODEV, _MS_BIND, _MS_REC, _MS_SLAVE = 2, 4, 4096, 16384, 1 << 19
+_MS_NOSUID, _MS_NODEV, _MS_BIND, _MS_MOVE, _MS_REC, _MS_SLAVE = 2, 4, 4096, 8192, 16384, 1 << 19
 _MNT_DETACH = 2
 _EXECUTE_BY_OTHERS = 0o001
 
@@ -64,8 +64,12 @@ class PlainSources:
         return None
 
 
-class PrivateSources:
-    """Bind mounts in a private mount namespace, for a supervisor that is root."""
+class MountSpace:
+    """A mount namespace of the supervisor's own, which nobody else sees and which dies with it.
+
+    ``place`` is a directory on a file system that exists only there and that every uid can walk
+    to.
+    """
 
     def __init__(self, candidates: tuple[Path, ...]) -> None:
         """Leave the host's mount namespace; call once, before any thread exists.
@@ -75,59 +79,70 @@ class PrivateSources:
         """
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._numbers = itertools.count()
-        self._known: dict[Path, tuple[tuple[int, int], Path]] = {}
         base = next((path for path in candidates if _walkable(path)), None)
         if base is None:
             raise SandboxUnavailable(
                 "There is no directory that a sandbox's user can reach.",
                 hint="Set [hub] runtime_dir to a directory below /run.",
             )
-        self._place = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
-        self._place.chmod(0o711)
+        self.place = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
         self._check(self._libc.unshare(_CLONE_NEWNS), "leave the mount namespace")
         # Slave: a volume that the administrator mounts later still appears, ours never leave.
         self._mount("none", "/", None, _MS_REC | _MS_SLAVE)
-        self._mount("tmpfs", self._place, "tmpfs", _MS_NOSUID | _MS_NODEV)
-        self._place.chmod(0o711)
+        self._mount("tmpfs", self.place, "tmpfs", _MS_NOSUID | _MS_NODEV)
+        self.place.chmod(0o711)
 
-    @property
-    def place(self) -> Path:
-        """The private directory, itself on a file system that only this process sees."""
-        return self._place
-
-    def shared(self, path: Path) -> Path:
-        path = path.resolve()
-        identity = _identity(path)
-        known = self._known.get(path)
-        if known is not None and known[0] == identity:
-            return known[1]
-        if known is not None:  # replaced on disk since: the old mount shows the old one
-            self.release(known[1])
-        target = self.own(path)
-        self._known[path] = (identity, target)
+    def bind(self, path: Path) -> Path:
+        """Show a directory or file at a fresh path in the place as well, and return that."""
+        target = self.place / str(next(self._numbers))
+        self._bind_at(path, target)
         return target
 
-    def own(self, path: Path) -> Path:
-        target = self._place / str(next(self._numbers))
+    def unbind(self, target: Path) -> None:
+        """Take away what :meth:`bind` made; whoever has it mounted keeps it."""
+        self._check(self._libc.umount2(os.fsencode(target), _MNT_DETACH), f"unmount {target}")
+        if target.is_dir():
+            target.rmdir()
+        else:
+            target.unlink()
+
+    def open_way(self, path: Path) -> None:
+        """Let every uid walk to ``path``, here only: no right on the host changes.
+
+        A private directory on the way is covered by a copy of its first level that others may
+        pass but not list; what is in it keeps its own rights.
+        """
+        for ancestor in reversed(path.resolve().parents):
+            if not ancestor.stat().st_mode & _EXECUTE_BY_OTHERS:
+                self._cover(ancestor)
+        if not path.exists():  # made since the copy
+            raise SandboxUnavailable(f"{path} cannot be reached without a sandbox.")
+
+    def close(self) -> None:
+        """Unmount the place with all that is in it, and remove the directory below."""
+        self._check(self._libc.umount2(os.fsencode(self.place), _MNT_DETACH), "unmount")
+        self.place.rmdir()
+
+    def _cover(self, directory: Path) -> None:
+        copy = self.place / str(next(self._numbers))
+        copy.mkdir()
+        self._mount("tmpfs", copy, "tmpfs", _MS_NOSUID | _MS_NODEV)
+        for entry in directory.iterdir():
+            if entry.is_symlink():
+                (copy / entry.name).symlink_to(entry.readlink())
+            elif entry.is_dir() or entry.is_file():
+                self._bind_at(entry, copy / entry.name)
+        copy.chmod(0o711)
+        self._mount(str(copy), directory, None, _MS_MOVE)
+        copy.rmdir()
+
+    def _bind_at(self, path: Path, target: Path) -> None:
         with _opened(path) as (descriptor, is_directory):
             if is_directory:
                 target.mkdir(mode=0o755)
             else:
                 target.touch(mode=0o644)
             self._mount(f"/proc/self/fd/{descriptor}", target, None, _MS_BIND | _MS_REC)
-        return target
-
-    def release(self, path: Path) -> None:
-        self._check(self._libc.umount2(os.fsencode(path), _MNT_DETACH), f"unmount {path}")
-        if path.is_dir():
-            path.rmdir()
-        else:
-            path.unlink()
-
-    def close(self) -> None:
-        """Unmount all of it and remove the directory that it was mounted on."""
-        self._check(self._libc.umount2(os.fsencode(self._place), _MNT_DETACH), "unmount")
-        self._place.rmdir()
 
     def _mount(self, source: str, target: Path | str, kind: str | None, flags: int) -> None:
         result = self._libc.mount(
@@ -142,6 +157,35 @@ class PrivateSources:
                 f"The supervisor cannot {what}: {reason}.",
                 hint="Run the hub as a service user instead of root, or outside a container.",
             )
+
+
+class PrivateSources:
+    """Bind mounts in a mount space, for a supervisor that is root."""
+
+    def __init__(self, space: MountSpace) -> None:
+        self._space = space
+        self._known: dict[Path, tuple[tuple[int, int], Path]] = {}
+
+    def shared(self, path: Path) -> Path:
+        path = path.resolve()
+        identity = _identity(path)
+        known = self._known.get(path)
+        if known is not None and known[0] == identity:
+            return known[1]
+        if known is not None:  # replaced on disk since: the old mount shows the old one
+            self.release(known[1])
+        target = self.own(path)
+        self._known[path] = (identity, target)
+        return target
+
+    def own(self, path: Path) -> Path:
+        return self._space.bind(path)
+
+    def release(self, path: Path) -> None:
+        self._space.unbind(path)
+
+    def close(self) -> None:
+        self._space.close()
 
 
 @contextmanager

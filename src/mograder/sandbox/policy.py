@@ -137,16 +137,19 @@ def session_plan(
     )
 
 
-def unconfined(host: Host, *, work: Path, environment: Path, tmp: Path) -> Inside:
-    """Return the host's own paths, for a plan that runs without a sandbox."""
+def unconfined(host: Host, *, work: Path, environment: Path) -> Inside:
+    """Return the host's own paths, for a plan that runs without a sandbox.
+
+    Its home is the workspace, the one place that it is sure to own.
+    """
     return Inside(
-        home=PurePosixPath(tmp),
+        home=PurePosixPath(work),
         work=PurePosixPath(work),
         environment=PurePosixPath(environment),
         uv=PurePosixPath(host.uv),
         uv_cache=PurePosixPath(host.uv_cache),
         serve=PurePosixPath(host.serve),
-        tmp=PurePosixPath(tmp),
+        tmp=PurePosixPath(work / ".tmp"),
     )
 
 

@@ -176,7 +176,7 @@ class Supervisor:
         inside = SANDBOXED_BUILD
         if self._runner.kind == "none":
             directory = command.directory
-            inside = unconfined(self._host, work=directory, environment=directory, tmp=directory)
+            inside = unconfined(self._host, work=directory, environment=directory)
         lines = _Lines()
         sandbox = self._runner.start(
             build_plan(command, self._host, inside), uid_slot=0, keep=None, on_output=lines.feed

@@ -96,7 +96,7 @@ class SessionPool:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._ends.close()
+        await self._ends.settle()  # a session that is half stopped must not be adopted
         await asyncio.to_thread(self._save_last_seen)
 
     async def get_or_start(self, key: SessionKey, progress: Progress) -> LiveSession:

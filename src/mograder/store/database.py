@@ -8,8 +8,10 @@ SQLite (WAL) inside the course is the default; a PostgreSQL URL runs the same co
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import sqlite3
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,7 +24,6 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import (
     ArgumentError,
-    DatabaseError,
     DBAPIError,
     IntegrityError,
     InterfaceError,
@@ -40,6 +41,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 _READ_ONLY = "mograder_reads"
 _BUSY_MS = 5000
+_PRIVATE = 0o600
 _ADVISORY_LOCK = 0x6D6F_6772
 """The number under which programs of ours take turns at upgrading a PostgreSQL database."""
 
@@ -63,13 +65,15 @@ def database_url(url: str, course_dir: Path) -> str:
 
 
 def open_engine(url: str) -> Engine:
-    """Open a database; nothing is read or written yet, but a new SQLite file is made, mode 0600.
+    """Open a database: an SQLite file is made if need be, a server is not yet asked.
 
-    Raises: :class:`InvalidInput` for an unusable URL.
+    Raises: :class:`InvalidInput` for an unusable URL or file, :class:`Busy` for a locked one.
     """
     parsed = _parse(url)
     if parsed.drivername == "sqlite":
-        _make_private(Path(parsed.database or ""))
+        path = Path(parsed.database or "")
+        _make_private(path)
+        _make_wal(path)
         engine = create_engine(parsed)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
@@ -172,20 +176,39 @@ def _parse(url: str) -> URL:
 
 
 def _make_private(path: Path) -> None:
-    """Make the file before SQLite does, so that it is never open to others for a moment."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    """Make the file before SQLite does, so that it is never open to others for a moment.
+
+    An existing one is not opened here: closing it would drop the locks that SQLite holds on it
+    elsewhere in this process.
+    """
     try:
-        fd = os.open(path, flags, 0o600)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        if path.is_file() and stat.S_IMODE(path.stat().st_mode) != _PRIVATE:
+            path.chmod(_PRIVATE)
     except OSError as error:
         raise InvalidInput(
-            f"The database {path.name} cannot be opened: {error.strerror}.",
-            hint=f"Look at {path}.",
+            f"The database {path.name} cannot be made: {error.strerror}.",
+            hint=f"Look at {path.parent}.",
         ) from error
+
+
+def _make_wal(path: Path) -> None:
+    """Switch the file to WAL, which lasts, before anybody works with it.
+
+    One program at a time: two that switch a new file at once do not wait for each other, and one
+    of them would fail as locked.
+    """
+    turn = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fchmod(fd, 0o600)
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        with contextlib.closing(sqlite3.connect(path, timeout=_BUSY_MS / 1000)) as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+    except sqlite3.Error as error:
+        raise _in_words(error) from error
     finally:
-        os.close(fd)
+        os.close(turn)
 
 
 def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
@@ -193,7 +216,6 @@ def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None
     connection.isolation_level = None
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
-    cursor.execute("PRAGMA journal_mode = WAL")
     # A slot or a revocation that was answered must survive a power cut.
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
@@ -214,26 +236,28 @@ def _translated() -> Iterator[None]:
         raise _in_words(error) from error
 
 
-def _in_words(error: DBAPIError | PoolTimeout) -> MograderError:
+def _in_words(error: DBAPIError | PoolTimeout | sqlite3.Error) -> MograderError:
+    cause = str(error.orig if isinstance(error, DBAPIError) else error)
     if isinstance(error, IntegrityError):
         return Conflict("This is recorded already, or what it belongs to is gone.")
-    if isinstance(error, DatabaseError) and "not a database" in str(error.orig):
+    if "not a database" in cause or "malformed" in cause:
         return InvalidInput(
             "The database file is damaged or is no database.",
             hint="Put it back from a backup, or move it away to start with an empty one.",
         )
-    if isinstance(error, OperationalError | InterfaceError | PoolTimeout):
-        _log.error("The database does not answer: %s", _cause(error))
+    if "unable to open database file" in cause or "readonly database" in cause:
+        return InvalidInput(
+            "The database file cannot be opened for writing.",
+            hint="See that it is a file in a directory that the hub's account may write.",
+        )
+    if isinstance(error, OperationalError | InterfaceError | PoolTimeout | sqlite3.Error):
+        _log.error("The database does not answer: %s", cause)
         return Busy(
             "The hub's database does not answer.",
             hint="Try again in a moment; if it lasts, look at [database] url and its server.",
             retry_after=5,
         )
     raise error
-
-
-def _cause(error: DBAPIError | PoolTimeout) -> str:
-    return str(error.orig if isinstance(error, DBAPIError) else error)
 
 
 def _alembic_config(migrations: Path) -> Config:
