@@ -1,0 +1,148 @@
+"""Work that many ask for and that is done once: joined, told, survived, closed."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from mograder.core.errors import InvalidInput
+from mograder.core.shared import Progress, Shared
+
+
+class Job:
+    """A piece of work that waits for the test; counts how often it was begun."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.started = asyncio.Event()
+        self.go_on = asyncio.Event()
+        self.failure: Exception | None = None
+        self.tell: Progress = unheard
+
+    async def __call__(self, tell: Progress) -> int:
+        self.begun += 1
+        self.tell = tell
+        tell("begun")
+        self.started.set()
+        await self.go_on.wait()
+        if self.failure is not None:
+            raise self.failure
+        return self.begun
+
+
+def unheard(_: str) -> None:
+    """Nobody listens."""
+
+
+async def test_all_who_ask_at_once_get_the_one_result() -> None:
+    shared: Shared[str, int] = Shared()
+    job = Job()
+    asking = [asyncio.create_task(shared.get("key", job, unheard)) for _ in range(3)]
+    await job.started.wait()
+    assert shared.busy("key")
+    job.go_on.set()
+    assert await asyncio.gather(*asking) == [1, 1, 1]
+    assert not shared.busy("key")
+
+
+async def test_another_key_is_other_work_and_a_later_call_begins_anew() -> None:
+    shared: Shared[str, int] = Shared()
+    job = Job()
+    job.go_on.set()
+    assert await asyncio.gather(*(shared.get(key, job, unheard) for key in "ab")) == [1, 2]
+    assert await shared.get("a", job, unheard) == 3
+
+
+async def test_progress_is_told_to_all_and_late_comers_hear_the_last_of_it() -> None:
+    shared: Shared[str, int] = Shared()
+    job = Job()
+    early: list[str] = []
+    late: list[str] = []
+    first = asyncio.create_task(shared.get("key", job, early.append))
+    await job.started.wait()
+    second = asyncio.create_task(shared.get("key", job, late.append))
+    await asyncio.sleep(0)
+    job.tell("half way")
+    job.go_on.set()
+    await asyncio.gather(first, second)
+    assert early == ["begun", "half way"]
+    assert late == ["begun", "half way"]
+
+
+async def test_one_who_leaves_neither_stops_the_work_nor_hears_more_of_it() -> None:
+    shared: Shared[str, int] = Shared()
+    job = Job()
+    heard: list[str] = []
+    leaving = asyncio.create_task(shared.get("key", job, heard.append))
+    staying = asyncio.create_task(shared.get("key", job, unheard))
+    await job.started.wait()
+    leaving.cancel()
+    await asyncio.wait({leaving})
+    job.tell("after that")
+    job.go_on.set()
+    assert await staying == 1
+    assert heard == ["begun"]
+
+
+async def test_the_work_goes_on_when_nobody_waits_any_more() -> None:
+    """A build that a student gave up waiting for is there for the next one."""
+    shared: Shared[str, int] = Shared()
+    job = Job()
+    leaving = asyncio.create_task(shared.get("key", job, unheard))
+    await job.started.wait()
+    leaving.cancel()
+    await asyncio.wait({leaving})
+    assert shared.busy("key")
+    job.go_on.set()
+    await shared.settle()
+    assert (job.begun, shared.busy("key")) == (1, False)
+
+
+async def test_a_failure_is_told_to_all_and_the_next_call_tries_again() -> None:
+    shared: Shared[str, int] = Shared()
+    job = Job()
+    job.failure = InvalidInput("no such package")
+    job.go_on.set()
+    results = await asyncio.gather(
+        *(shared.get("key", job, unheard) for _ in range(2)), return_exceptions=True
+    )
+    assert results == [job.failure, job.failure]
+    job.failure = None
+    assert await shared.get("key", job, unheard) == 2
+
+
+async def test_a_failure_that_nobody_waits_for_is_no_noise() -> None:
+    shared: Shared[str, int] = Shared()
+    job = Job()
+    job.failure = InvalidInput("no such package")
+    leaving = asyncio.create_task(shared.get("key", job, unheard))
+    await job.started.wait()
+    leaving.cancel()
+    job.go_on.set()
+    await shared.settle()
+    assert not shared.busy("key")
+
+
+async def test_close_ends_what_is_under_way() -> None:
+    shared: Shared[str, int] = Shared()
+    job = Job()
+    waiting = asyncio.create_task(shared.get("key", job, unheard))
+    await job.started.wait()
+    await shared.close()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert not shared.busy("key")
+
+
+async def test_close_also_ends_what_has_not_begun() -> None:
+    shared: Shared[str, int] = Shared()
+    job = Job()
+    waiting = asyncio.create_task(shared.get("key", job, unheard))
+    await asyncio.sleep(0)  # the caller ran, its work did not yet
+    assert job.begun == 0
+    await shared.close()
+    await asyncio.wait({waiting})
+    assert (job.begun, shared.busy("key")) == (0, False)
+    job.go_on.set()
+    assert await shared.get("key", job, unheard) == 1

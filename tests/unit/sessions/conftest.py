@@ -1,0 +1,17 @@
+"""Fixtures of the session room's tests."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.unit.sessions.poolkit import Rig, opened
+
+
+@pytest.fixture
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    """What a pool needs, on a database of this test's."""
+    async with opened(tmp_path) as rig:
+        yield rig

@@ -1,0 +1,186 @@
+"""A session pool for tests: real rows in SQLite, a launcher in memory, a plain spawner."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import cast
+
+from sqlalchemy import Engine
+
+from mograder.core.clock import ManualClock
+from mograder.core.errors import Busy, MograderError
+from mograder.core.shared import Progress
+from mograder.sessions.fake import InMemoryLauncher
+from mograder.sessions.launcher import Endpoint, LaunchSpec, Mode
+from mograder.sessions.live import SessionKey
+from mograder.sessions.pool import SessionPool
+from mograder.sessions.spawner import Spawner
+from mograder.store.database import open_engine, upgrade
+from mograder.store.hub_state import HubState, SessionState
+
+ALICE = SessionKey("alice", "A1", Mode.EDIT)
+BOB = SessionKey("bob", "A1", Mode.EDIT)
+LECTURE = SessionKey("alice", "L01", Mode.RUN)
+TTL = 3600.0
+PATIENCE = 10.0
+
+
+def unheard(_: str) -> None:
+    """Nobody waits for this progress."""
+
+
+@dataclass
+class PlainSpawner:
+    """Answers at once; ``versions`` are the releases', ``failure`` what it raises instead."""
+
+    versions: dict[str, str] = field(default_factory=dict)
+    failure: MograderError | None = None
+    hold: asyncio.Event | None = None
+
+    async def spec(self, key: SessionKey, session_id: str, progress: Progress) -> LaunchSpec:
+        if self.failure is not None:
+            raise self.failure
+        if self.hold is not None:
+            progress("Downloading")
+            await self.hold.wait()
+        return LaunchSpec(
+            session_id=session_id,
+            owner=key.user,
+            item=key.item,
+            mode=key.mode,
+            directory=Path("/workspaces") / key.user / key.item,
+            notebook=f"{key.item}.py",
+            environment=Path("/environments/abc"),
+            base_url=f"/{key.url.rstrip('/')}",
+            uid_slot=1,
+        )
+
+    async def version(self, key: SessionKey) -> str:
+        return self.versions.get(key.item, "")
+
+
+@dataclass
+class Server:
+    """Stands for the session's server: answers when ``up`` is set, and how ``reply`` says."""
+
+    up: asyncio.Event = field(default_factory=asyncio.Event)
+    reply: Callable[[], bool] = lambda: True
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.up.set()
+
+    async def __call__(self, endpoint: Endpoint, base_url: str) -> bool:
+        del endpoint, base_url
+        self.asked.set()
+        await self.up.wait()
+        return self.reply()
+
+
+class Launcher(InMemoryLauncher):
+    """The one in memory; while ``go_on`` is clear a stop takes its time, as marimo's saves do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stopping = asyncio.Event()
+        self.go_on = asyncio.Event()
+        self.go_on.set()
+
+    async def stop(self, session_id: str) -> bool:
+        self.stopping.set()
+        await self.go_on.wait()
+        return await super().stop(session_id)
+
+
+class FlakyState(HubState):
+    """A database that is too busy at the moments that a test chooses."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self.not_removed: set[str] = set()
+        self.failures = 0
+        """How many updates are still to fail."""
+
+    def remove_session(self, session_id: str) -> bool:
+        if session_id in self.not_removed:
+            raise Busy("The database is busy.")
+        return super().remove_session(session_id)
+
+    def update_session(
+        self,
+        session_id: str,
+        *,
+        state: SessionState | None = None,
+        socket: str | None = None,
+        version: str | None = None,
+        environment: str | None = None,
+        last_seen: datetime | None = None,
+    ) -> bool:
+        if self.failures:
+            self.failures -= 1
+            raise Busy("The database is busy.")
+        return super().update_session(
+            session_id,
+            state=state,
+            socket=socket,
+            version=version,
+            environment=environment,
+            last_seen=last_seen,
+        )
+
+
+@dataclass
+class Rig:
+    """A pool with everything around it; :meth:`pool` makes the next one on the same rows."""
+
+    state: FlakyState
+    launcher: Launcher = field(default_factory=Launcher)
+    spawner: PlainSpawner = field(default_factory=PlainSpawner)
+    server: Server = field(default_factory=Server)
+    clock: ManualClock = field(default_factory=ManualClock)
+
+    @asynccontextmanager
+    async def pool(
+        self, *, ttl: float = TTL, start_timeout: float = PATIENCE
+    ) -> AsyncIterator[SessionPool]:
+        """Open a pool; at the end it is put away, as at a hub's end, and sessions go on."""
+        pool = SessionPool(
+            launcher=self.launcher,
+            spawner=cast(Spawner, self.spawner),
+            rows=self.state,
+            clock=self.clock,
+            probe=self.server,
+            ttl=ttl,
+            start_timeout=start_timeout,
+        )
+        await pool.open()
+        try:
+            yield pool
+        finally:
+            await pool.close()
+
+    def rows(self) -> list[tuple[str, str, str]]:
+        """The recorded sessions: who, what, in which state."""
+        return [(row.username, row.item, row.state.value) for row in self.state.sessions()]
+
+
+@asynccontextmanager
+async def opened(directory: Path) -> AsyncIterator[Rig]:
+    """A rig on a fresh database."""
+    engine: Engine = open_engine(f"sqlite:///{directory / 'hub.db'}")
+    try:
+        await asyncio.to_thread(upgrade, engine)
+        yield Rig(FlakyState(engine))
+    finally:
+        engine.dispose()
+
+
+async def soon(happens: Awaitable[object]) -> None:
+    """Wait for what must happen, but not for ever."""
+    async with asyncio.timeout(PATIENCE):
+        await happens

@@ -1,0 +1,60 @@
+"""Whether a session's server answers, asked over its own socket whatever it says."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from mograder.sessions.launcher import Endpoint
+from mograder.sessions.probe import answers
+
+
+@asynccontextmanager
+async def server(reply: bytes) -> AsyncIterator[tuple[Endpoint, list[bytes]]]:
+    """A server on a Unix socket that gives every request this reply and hangs up."""
+    requests: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        requests.append((await reader.readuntil(b"\r\n\r\n")).partition(b"\r\n")[0])
+        writer.write(reply)
+        writer.close()
+
+    with tempfile.TemporaryDirectory(prefix="mg-", dir="/tmp") as directory:
+        path = Path(directory) / "s.sock"
+        async with await asyncio.start_unix_server(answer, path):
+            yield Endpoint(path), requests
+
+
+async def test_a_server_that_is_well_says_so_below_its_own_address() -> None:
+    async with server(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok") as (endpoint, requests):
+        assert await answers(endpoint, "/edit/user/alice/A1")
+    assert requests == [b"GET /edit/user/alice/A1/health HTTP/1.1"]
+
+
+async def test_a_server_that_is_not_well_is_told_from_one_that_is() -> None:
+    reply = b"HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n"
+    async with server(reply) as (endpoint, _):
+        assert not await answers(endpoint, "/edit/user/alice/A1")
+
+
+async def test_a_redirect_is_not_followed() -> None:
+    """Student code could answer so: the hub must not fetch what it names."""
+    reply = b"HTTP/1.1 302 There\r\nLocation: http://192.0.2.1/secret\r\nContent-Length: 0\r\n\r\n"
+    async with server(reply) as (endpoint, requests):
+        assert not await answers(endpoint, "/edit/user/alice/A1")
+    assert len(requests) == 1
+
+
+@pytest.mark.parametrize(
+    "reply", [b"", b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 200 OK\r\nA: " + b"x" * 99999]
+)
+async def test_garbage_is_an_error_of_the_line(reply: bytes) -> None:
+    async with server(reply) as (endpoint, _):
+        with pytest.raises((aiohttp.ClientError, OSError)):
+            await answers(endpoint, "/edit/user/alice/A1")

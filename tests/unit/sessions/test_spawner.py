@@ -1,0 +1,136 @@
+"""From "alice opens A1" to all that a launcher must know, on real releases and workspaces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+
+from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.names import ItemName, Username
+from mograder.core.shared import Progress
+from mograder.notebook.pep723 import Script
+from mograder.sandbox.environments import Environment
+from mograder.sessions.launcher import Mode
+from mograder.sessions.live import SessionKey
+from mograder.sessions.spawner import Spawner
+from mograder.store.releases import ItemKind, Release, Releases
+from mograder.store.workspaces import Workspaces
+from tests.unit.sessions.poolkit import ALICE, unheard
+
+NOTEBOOK = b"""# /// script
+# dependencies = ["numpy"]
+# ///
+import marimo
+"""
+
+
+@dataclass
+class Ready:
+    """Environments that are there; remembers for which headers."""
+
+    asked: list[Script] = field(default_factory=list)
+
+    async def prepare(self, script: Script, progress: Progress) -> Environment:
+        progress("Looking")
+        self.asked.append(script)
+        return Environment("abc", Path("/environments/abc"), "3.11.9", "0.25.2")
+
+
+class Numbers:
+    """Everybody's number is the length of the name."""
+
+    def slot_of(self, username: str) -> int:
+        return len(username)
+
+
+@dataclass
+class Place:
+    releases: Releases
+    workspaces: Workspaces
+    environments: Ready
+    spawner: Spawner
+
+    def publish(self, name: str, kind: ItemKind, text: bytes = NOTEBOOK) -> Release:
+        with self.releases.stage(ItemName.parse(name)) as staged:
+            staged.add(f"{name}.py", BytesIO(text))
+            return staged.commit(kind)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    releases, workspaces = Releases(tmp_path / "releases"), Workspaces(tmp_path / "workspaces")
+    environments = Ready()
+    spawner = Spawner(releases, workspaces, environments, Numbers())
+    return Place(releases, workspaces, environments, spawner)
+
+
+async def test_an_edit_is_of_the_students_copy(place: Place) -> None:
+    release = place.publish("A1", ItemKind.ASSIGNMENT)
+    directory = place.workspaces.ensure(Username("alice"), release)
+    spec = await place.spawner.spec(ALICE, "session-id", unheard)
+    assert (spec.directory, spec.notebook) == (directory, "A1.py")
+    assert (spec.owner, spec.item, spec.mode, spec.uid_slot) == ("alice", "A1", Mode.EDIT, 5)
+    assert spec.base_url == "/edit/user/alice/A1"
+    assert spec.environment == Path("/environments/abc")
+    assert await place.spawner.version(ALICE) == ""
+
+
+async def test_a_lecture_is_the_release_itself(place: Place) -> None:
+    release = place.publish("L01", ItemKind.LECTURE)
+    key = SessionKey("alice", "L01", Mode.RUN)
+    spec = await place.spawner.spec(key, "session-id", unheard)
+    assert (spec.directory, spec.base_url) == (release.directory, "/run/user/alice/L01")
+    assert await place.spawner.version(key) == release.version
+    again = place.publish("L01", ItemKind.LECTURE, NOTEBOOK + b"# more\n")
+    assert await place.spawner.version(key) == again.version != release.version
+
+
+async def test_names_are_encoded_in_the_address(place: Place) -> None:
+    release = place.publish("Week 1 & 2", ItemKind.ASSIGNMENT)
+    place.workspaces.ensure(Username("ann@x.edu"), release)
+    key = SessionKey("ann@x.edu", "Week 1 & 2", Mode.EDIT)
+    spec = await place.spawner.spec(key, "session-id", unheard)
+    assert spec.base_url == "/edit/user/ann%40x.edu/Week%201%20%26%202"
+
+
+async def test_a_copys_own_header_decides_nothing(place: Place) -> None:
+    """A student could name any package there."""
+    release = place.publish("A1", ItemKind.ASSIGNMENT)
+    directory = place.workspaces.ensure(Username("alice"), release)
+    (directory / "A1.py").write_bytes(NOTEBOOK.replace(b"numpy", b"requests"))
+    await place.spawner.spec(ALICE, "session-id", unheard)
+    assert [script.dependencies for script in place.environments.asked] == [("numpy",)]
+
+
+async def test_a_copy_whose_release_is_gone_opens_in_the_plain_environment(place: Place) -> None:
+    release = place.publish("A1", ItemKind.ASSIGNMENT)
+    place.workspaces.ensure(Username("alice"), release)
+    (release.directory / "A1.py").unlink()
+    await place.spawner.spec(ALICE, "session-id", unheard)
+    assert place.environments.asked == [Script()]
+
+
+async def test_there_must_be_something_to_open(place: Place) -> None:
+    with pytest.raises(NotFound, match="Notebook not found"):
+        await place.spawner.spec(ALICE, "session-id", unheard)
+    with pytest.raises(NotFound, match="Lecture not found"):
+        await place.spawner.spec(SessionKey("alice", "L01", Mode.RUN), "session-id", unheard)
+
+
+async def test_a_link_in_place_of_the_copy_is_no_copy(place: Place) -> None:
+    release = place.publish("A1", ItemKind.ASSIGNMENT)
+    notebook = place.workspaces.ensure(Username("alice"), release) / "A1.py"
+    notebook.unlink()
+    notebook.symlink_to("/etc/passwd")
+    with pytest.raises(NotFound):
+        await place.spawner.spec(ALICE, "session-id", unheard)
+
+
+async def test_a_malformed_header_is_named(place: Place) -> None:
+    release = place.publish("A1", ItemKind.ASSIGNMENT, b"# /// script\n# dependencies = [\n# ///\n")
+    place.workspaces.ensure(Username("alice"), release)
+    with pytest.raises(InvalidInput):
+        await place.spawner.spec(ALICE, "session-id", unheard)
