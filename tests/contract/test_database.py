@@ -19,7 +19,7 @@ from sqlalchemy import Engine, inspect, text
 
 from mograder.auth.roles import Role
 from mograder.core.clock import ManualClock
-from mograder.core.errors import Busy, Conflict, InvalidInput, NotFound
+from mograder.core.errors import Busy, Conflict, InvalidInput, MograderError, NotFound
 from mograder.store.database import (
     MIGRATIONS,
     database_url,
@@ -122,7 +122,7 @@ def at_once(count: int, work: Callable[[int], object]) -> list[object]:
         start.wait()
         try:
             results[number] = work(number)
-        except Conflict as error:
+        except MograderError as error:
             results[number] = error
 
     threads = [threading.Thread(target=one, args=(number,)) for number in range(count)]
@@ -439,10 +439,35 @@ def test_an_older_sqlite_database_is_copied_before_it_is_changed(
 
 def test_a_file_that_is_no_database_is_named_so(tmp_path: Path) -> None:
     (tmp_path / "hub.db").write_bytes(b"no database at all" * 100)
-    engine = open_engine(database_url("sqlite:///hub.db", tmp_path))
     with pytest.raises(InvalidInput, match="no database"):
+        open_engine(database_url("sqlite:///hub.db", tmp_path))
+
+
+def test_a_directory_where_the_database_should_be_is_named_so(tmp_path: Path) -> None:
+    (tmp_path / "hub.db").mkdir()
+    with pytest.raises(InvalidInput, match="cannot be opened"):
+        open_engine(database_url("sqlite:///hub.db", tmp_path))
+
+
+def test_a_new_sqlite_database_can_be_opened_by_many_at_once(tmp_path: Path) -> None:
+    url = database_url("", tmp_path)
+
+    def use(number: int) -> int:
+        engine = open_engine(url)
         upgrade(engine)
-    engine.dispose()
+        slot = HubState(engine).slot_of(f"user-{number}")
+        engine.dispose()
+        return slot
+
+    assert sorted(map(str, at_once(6, use))) == list("123456")
+
+
+def test_a_readable_database_becomes_private_when_it_is_opened(tmp_path: Path) -> None:
+    path = tmp_path / "hub.db"
+    path.touch()
+    path.chmod(0o644)
+    open_engine(database_url("sqlite:///hub.db", tmp_path)).dispose()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_readers_do_not_wait_for_a_writer_of_sqlite(tmp_path: Path) -> None:
