@@ -1,34 +1,18 @@
-"""One suite for both databases: SQLite as embedded, and a real PostgreSQL server."""
+"""The hub's state: one suite for SQLite as embedded and for a real PostgreSQL server."""
 
 from __future__ import annotations
 
-import shutil
-import sqlite3
-import stat
-import threading
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, timezone
-from pathlib import Path
 
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.runtime.migration import MigrationContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, inspect, text
+from sqlalchemy import Engine, text
 
 from mograder.auth.roles import Role
 from mograder.core.clock import ManualClock
-from mograder.core.errors import Busy, Conflict, InvalidInput, MograderError, NotFound
-from mograder.store.database import (
-    MIGRATIONS,
-    database_url,
-    head_version,
-    open_engine,
-    schema_version,
-    upgrade,
-    writing,
-)
+from mograder.core.errors import Conflict, NotFound
+from mograder.store.database import writing
 from mograder.store.hub_state import (
     AuditRow,
     CapabilityRow,
@@ -39,51 +23,9 @@ from mograder.store.hub_state import (
     UserEpoch,
 )
 from mograder.store.revocations import CachedRevocations
-from mograder.store.tables import metadata
-from tests.contract.postgres import PostgresServer, find_binaries, run_postgres
+from tests.contract.threads import at_once
 
 NOW = datetime(2026, 11, 20, 9, 30, 15, 123456, tzinfo=UTC)
-ENGINES = ["sqlite", "postgresql"]
-
-
-@pytest.fixture(scope="session")
-def installed_postgres() -> Iterator[PostgresServer | None]:
-    """One server for all tests of a worker, where PostgreSQL is installed."""
-    binaries = find_binaries()
-    if binaries is None:
-        yield None
-        return
-    with run_postgres(binaries) as server:
-        yield server
-
-
-@pytest.fixture
-def postgres(installed_postgres: PostgresServer | None) -> PostgresServer:
-    """The server; every test makes a database of its own."""
-    if installed_postgres is None:
-        pytest.skip("PostgreSQL is not installed (Debian: apt install postgresql)")
-    return installed_postgres
-
-
-# The server is asked for by both, or its start would count as a process that a test left behind.
-@pytest.fixture(params=ENGINES)
-def url(
-    request: pytest.FixtureRequest, tmp_path: Path, installed_postgres: PostgresServer | None
-) -> str:
-    """An empty database on each engine."""
-    if request.param == "sqlite":
-        return database_url("", tmp_path)
-    server: PostgresServer = request.getfixturevalue("postgres")
-    return server.new_database()
-
-
-@pytest.fixture
-def engine(url: str) -> Iterator[Engine]:
-    """The database, with its tables."""
-    engine = open_engine(url)
-    upgrade(engine)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture
@@ -111,92 +53,6 @@ def session(number: int = 1, *, user: str = "alice", mode: str = "edit") -> Sess
 def capability(cap: str, *, session_id: str = "session-1", login: str = "login") -> CapabilityRow:
     """A capability of alice's."""
     return CapabilityRow(cap, session_id, "alice", Role.STUDENT, login, NOW)
-
-
-def at_once(count: int, work: Callable[[int], object]) -> list[object]:
-    """Run a function in many threads that start together; return what each gave or raised."""
-    results: list[object] = [None] * count
-    start = threading.Barrier(count)
-
-    def one(number: int) -> None:
-        start.wait()
-        try:
-            results[number] = work(number)
-        except MograderError as error:
-            results[number] = error
-
-    threads = [threading.Thread(target=one, args=(number,)) for number in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return results
-
-
-# Tables ----------------------------------------------------------------------------------
-
-
-def test_a_new_database_gets_exactly_the_tables_that_the_program_uses(engine: Engine) -> None:
-    assert schema_version(engine) == head_version()
-    with engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert compare_metadata(context, metadata) == []
-
-
-def test_upgrading_twice_or_by_many_at_once_is_harmless(url: str) -> None:
-    engines = [open_engine(url) for _ in range(4)]
-    assert at_once(4, lambda number: upgrade(engines[number])) == [None] * 4
-    upgrade(engines[0])
-    assert HubState(engines[0]).slot_of("alice") == 1
-    for engine in engines:
-        engine.dispose()
-
-
-def test_a_database_of_a_newer_program_is_refused_with_the_reason(engine: Engine) -> None:
-    with writing(engine) as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(Conflict, match="newer mograder"):
-        upgrade(engine)
-
-
-def test_a_database_of_somebody_else_is_refused(url: str) -> None:
-    engine = open_engine(url)
-    with writing(engine) as connection:
-        connection.execute(text("CREATE TABLE users (id INTEGER)"))
-    with pytest.raises(Conflict, match="not mograder's"):
-        upgrade(engine)
-    engine.dispose()
-
-
-@pytest.fixture
-def next_migrations(tmp_path: Path) -> Path:
-    """The migrations of a later program: a column more for users."""
-    later = tmp_path / "migrations"
-    shutil.copytree(MIGRATIONS, later, ignore=shutil.ignore_patterns("__pycache__"))
-    (later / "versions" / "r9999_later.py").write_text(
-        "import sqlalchemy as sa\n"
-        "from alembic import op\n"
-        f"revision, down_revision = '9999', {head_version()!r}\n"
-        "def upgrade():\n"
-        "    op.add_column('users', sa.Column('nickname', sa.String(9)))\n"
-    )
-    return later
-
-
-def test_an_upgrade_keeps_what_is_recorded(engine: Engine, next_migrations: Path) -> None:
-    assert HubState(engine).slot_of("alice") == 1
-    upgrade(engine, migrations=next_migrations)
-    assert schema_version(engine) == "9999"
-    assert HubState(engine).slot_of("alice") == 1
-
-
-def test_an_upgrade_that_fails_changes_nothing(engine: Engine, next_migrations: Path) -> None:
-    with (next_migrations / "versions" / "r9999_later.py").open("a") as file:
-        file.write("    raise RuntimeError('the power is cut')\n")
-    with pytest.raises(RuntimeError, match="power"):
-        upgrade(engine, migrations=next_migrations)
-    assert schema_version(engine) == head_version()
-    assert "nickname" not in {column["name"] for column in inspect(engine).get_columns("users")}
 
 
 # Users -----------------------------------------------------------------------------------
@@ -395,133 +251,3 @@ def test_what_another_process_revoked_is_known_after_a_reload(state: HubState) -
     assert revocations.epoch("alice") == 0
     revocations.reload()
     assert (revocations.epoch("alice"), revocations.login_revoked("one")) == (1, True)
-
-
-# Each engine's own -----------------------------------------------------------------------
-
-
-def test_an_sqlite_database_is_private_and_durable(tmp_path: Path) -> None:
-    engine = open_engine(database_url("", tmp_path))
-    upgrade(engine)
-    files = list((tmp_path / ".mograder").iterdir())
-    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
-    with engine.connect() as connection:
-        found = {
-            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
-            for name in ("journal_mode", "busy_timeout", "foreign_keys", "synchronous")
-        }
-    assert found == {
-        "journal_mode": "wal",
-        "busy_timeout": 5000,
-        "foreign_keys": 1,
-        "synchronous": 2,
-    }
-    engine.dispose()
-
-
-def test_an_older_sqlite_database_is_copied_before_it_is_changed(
-    tmp_path: Path, next_migrations: Path
-) -> None:
-    engine = open_engine(database_url("", tmp_path))
-    upgrade(engine)
-    assert list((tmp_path / ".mograder").glob("*before*")) == [], "a new one has nothing to lose"
-    HubState(engine).slot_of("alice")
-    upgrade(engine, migrations=next_migrations)
-    engine.dispose()
-    (copy,) = (tmp_path / ".mograder").glob("*before*")
-    assert copy.name == "hub.db.before-9999"
-    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
-    older = open_engine(f"sqlite:///{copy}")
-    assert schema_version(older) == head_version()
-    assert HubState(older).slot_of("alice") == 1
-    older.dispose()
-
-
-def test_a_file_that_is_no_database_is_named_so(tmp_path: Path) -> None:
-    (tmp_path / "hub.db").write_bytes(b"no database at all" * 100)
-    with pytest.raises(InvalidInput, match="no database"):
-        open_engine(database_url("sqlite:///hub.db", tmp_path))
-
-
-def test_a_directory_where_the_database_should_be_is_named_so(tmp_path: Path) -> None:
-    (tmp_path / "hub.db").mkdir()
-    with pytest.raises(InvalidInput, match="cannot be opened"):
-        open_engine(database_url("sqlite:///hub.db", tmp_path))
-
-
-def test_a_new_sqlite_database_can_be_opened_by_many_at_once(tmp_path: Path) -> None:
-    url = database_url("", tmp_path)
-
-    def use(number: int) -> int:
-        engine = open_engine(url)
-        upgrade(engine)
-        slot = HubState(engine).slot_of(f"user-{number}")
-        engine.dispose()
-        return slot
-
-    assert sorted(map(str, at_once(6, use))) == list("123456")
-
-
-def test_a_readable_database_becomes_private_when_it_is_opened(tmp_path: Path) -> None:
-    path = tmp_path / "hub.db"
-    path.touch()
-    path.chmod(0o644)
-    open_engine(database_url("sqlite:///hub.db", tmp_path)).dispose()
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-
-
-def test_readers_do_not_wait_for_a_writer_of_sqlite(tmp_path: Path) -> None:
-    engine = open_engine(database_url("", tmp_path))
-    upgrade(engine)
-    state = HubState(engine)
-    with writing(engine) as connection:
-        connection.execute(text("INSERT INTO users (username, epoch) VALUES ('alice', 1)"))
-        assert state.epoch("alice") == 0
-    assert state.epoch("alice") == 1
-    engine.dispose()
-
-
-def test_a_database_locked_by_another_program_is_busy(tmp_path: Path) -> None:
-    url = database_url("", tmp_path)
-    engine = open_engine(url)
-    upgrade(engine)
-    with engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA busy_timeout = 1")
-    other = sqlite3.connect(tmp_path / ".mograder" / "hub.db", isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(Busy, match="does not answer"):
-        HubState(engine).bump_epoch("alice")
-    other.close()
-    engine.dispose()
-
-
-def test_a_restart_of_the_server_goes_unnoticed(postgres: PostgresServer) -> None:
-    engine = open_engine(postgres.new_database())
-    upgrade(engine)
-    state = HubState(engine)
-    assert state.slot_of("alice") == 1
-    postgres.disconnect_everybody()
-    assert state.slot_of("alice") == 1
-    engine.dispose()
-
-
-def test_a_server_that_is_not_there_is_busy(tmp_path: Path) -> None:
-    engine = open_engine(f"postgresql://nobody@/none?host={tmp_path}")
-    with pytest.raises(Busy, match="does not answer"):
-        upgrade(engine)
-    engine.dispose()
-
-
-@pytest.mark.parametrize(
-    "url", ["mysql://root:hunter2@host/db", "no url: hunter2", "sqlite://", "sqlite:///:memory:"]
-)
-def test_an_unusable_url_is_refused_without_its_password(url: str, tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput) as refused:
-        database_url(url, tmp_path)
-    assert "hunter2" not in str(refused.value)
-
-
-def test_the_database_is_a_file_of_the_course_by_default(tmp_path: Path) -> None:
-    assert database_url("", tmp_path) == f"sqlite:///{tmp_path}/.mograder/hub.db"
-    assert database_url("sqlite:///state.db", tmp_path) == f"sqlite:///{tmp_path}/state.db"
-    assert database_url("postgres://u:p@host/db", tmp_path) == "postgresql+psycopg://u:p@host/db"

@@ -1,0 +1,54 @@
+"""Databases for contract tests: an empty one on SQLite, and on a real PostgreSQL server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from mograder.store.database import database_url, open_engine, upgrade
+from tests.contract.postgres import PostgresServer, find_binaries, run_postgres
+
+ENGINES = ["sqlite", "postgresql"]
+
+
+@pytest.fixture(scope="session")
+def installed_postgres() -> Iterator[PostgresServer | None]:
+    """One server for all tests of a worker, where PostgreSQL is installed."""
+    binaries = find_binaries()
+    if binaries is None:
+        yield None
+        return
+    with run_postgres(binaries) as server:
+        yield server
+
+
+@pytest.fixture
+def postgres(installed_postgres: PostgresServer | None) -> PostgresServer:
+    """The server; every test makes a database of its own."""
+    if installed_postgres is None:
+        pytest.skip("PostgreSQL is not installed (Debian: apt install postgresql)")
+    return installed_postgres
+
+
+# The server is asked for by both, or its start would count as a process that a test left behind.
+@pytest.fixture(params=ENGINES)
+def url(
+    request: pytest.FixtureRequest, tmp_path: Path, installed_postgres: PostgresServer | None
+) -> str:
+    """An empty database on each engine."""
+    if request.param == "sqlite":
+        return database_url("", tmp_path)
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.new_database()
+
+
+@pytest.fixture
+def engine(url: str) -> Iterator[Engine]:
+    """The database, with its tables."""
+    engine = open_engine(url)
+    upgrade(engine)
+    yield engine
+    engine.dispose()
