@@ -107,7 +107,7 @@ async def edit_journey(person: Person, base: str, notebooks: Path) -> None:
 
 async def lecture_journey(person: Person, base: str) -> Page:
     page = await person.open(f"{base}/run/{LECTURE}")
-    await page.wait_for_url(f"**/run/user/*/{LECTURE}/")
+    await page.wait_for_url(f"**/run/user/*/{LECTURE}/?*")
     await expect(page.get_by_role("heading").first).to_be_visible()
     await expect(page.locator(".cm-editor, pre code, .marimo-cell code").first).to_be_attached()
     assert await page.locator("[data-testid=create-cell-button]").count() == 0
