@@ -488,11 +488,29 @@ async def test_unconfined_sessions_run_and_stop(runtime: Path, tmp_path: Path) -
         assert client.hello.sandbox == "none"
         sessions = Sessions(client, tmp_path)
         await sessions.start("plain", "touch up; sleep 607 & sleep 608")
-        assert _names(client).count("sleep") == 2
+        await until(lambda: _names(client).count("sleep") == 2)
         inside = _inside(client)
         assert await client.stop("session-plain")
         await until_gone(inside)
         assert await client.sessions() == ()
+
+
+async def test_unconfined_sessions_find_what_was_made_after_the_first_in_a_private_place(
+    runtime: Path, tmp_path: Path
+) -> None:
+    """A course that only its owner may enter; students are other users when the hub is root."""
+    private = tmp_path / "private"
+    private.mkdir(mode=0o700)
+    async with supervised(make_config(runtime, tmp_path, sandbox="none")) as client:
+        sessions = Sessions(client, private)
+        for slot, name in ((1, "alice"), (2, "bob")):
+            await sessions.start(name, SLEEPER, slot=slot)
+            workshop = private / f"workshop-{name}"
+            workshop.mkdir()
+            assert await client.run(shell(workshop, "echo made > here"), lambda _: None) == 0
+            assert (workshop / "here").read_text() == "made\n"
+        owners = {(private / f"workspace-{n}" / "up").stat().st_uid for n in ("alice", "bob")}
+        assert owners == ({UID_BASE + 1, UID_BASE + 2} if IS_ROOT else {os.geteuid()})
 
 
 async def test_a_hub_whose_sandbox_was_switched_on_leaves_nothing_unconfined(

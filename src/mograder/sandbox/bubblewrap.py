@@ -56,6 +56,10 @@ class Runner(Protocol):
         self, plan: Plan, *, uid_slot: int, keep: int | None, on_output: Callable[[bytes], None]
     ) -> Sandboxed: ...
 
+    def reach(self, path: Path) -> None:
+        """Bring a path of the hub's into sight, should this process have covered it."""
+        ...
+
     def close(self) -> None:
         """Put away what was made on the host; nothing runs any more."""
         ...
@@ -110,6 +114,9 @@ class BubblewrapRunner:
         borrowed = [bind.source for bind in binds if bind.writable]
         sandbox.exited.add_done_callback(lambda _: self._release(borrowed))
         return sandbox
+
+    def reach(self, path: Path) -> None:
+        return None
 
     def close(self) -> None:
         self.sources.close()
@@ -236,8 +243,7 @@ class PlainRunner:
         """
         uid = None if self.uid_base is None else self.uid_base + uid_slot
         for bind in plan.binds:
-            if self.space is not None:
-                self.space.open_way(bind.source)
+            self.reach(bind.source)
             if bind.writable and uid is not None:
                 give_to(bind.source, uid)
         launch = Launch(
@@ -251,6 +257,10 @@ class PlainRunner:
             return _Plain(Child(launch, on_output))
         except OSError as error:
             raise SandboxUnavailable(f"{plan.argv[0]} cannot be started: {error}.") from error
+
+    def reach(self, path: Path) -> None:
+        if self.space is not None:
+            self.space.open_way(path)
 
     def close(self) -> None:
         if self.space is not None:

@@ -14,7 +14,7 @@ from mograder.sandbox.bubblewrap import Runner, Sandboxed
 from mograder.sandbox.host import SESSIONS
 from mograder.sandbox.policy import SANDBOXED_SESSION, Host, Plan, session_plan, unconfined
 from mograder.sandbox.protocol import Ended, SessionInfo, StartSession
-from mograder.sandbox.record import read_record
+from mograder.sandbox.record import RECORD, read_record
 
 _log = logging.getLogger("mograder.supervisor")
 
@@ -56,6 +56,8 @@ class Lives:
         """
         if request.session_id in self._lives:
             raise Conflict(f"Session {request.session_id} is running already.")
+        for path in (request.directory / request.notebook, request.environment / RECORD):
+            self._runner.reach(path)
         if not (request.directory / request.notebook).is_file():
             raise NotFound(f"There is no notebook {request.notebook!r} to open.")
         path = self._sockets / f"{request.session_id}.sock"

@@ -16,6 +16,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Protocol
 
@@ -79,6 +80,7 @@ class MountSpace:
         """
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._numbers = itertools.count()
+        self._covered: dict[Path, int] = {}
         base = next((path for path in candidates if _walkable(path)), None)
         if base is None:
             raise SandboxUnavailable(
@@ -110,13 +112,14 @@ class MountSpace:
         """Let every uid walk to ``path``, here only: no right on the host changes.
 
         A private directory on the way is covered by a copy of its first level that others may
-        pass but not list; what is in it keeps its own rights.
+        pass but not list; what is in it keeps its own rights. What does not exist stays so.
         """
-        for ancestor in reversed(path.resolve().parents):
-            if not ancestor.stat().st_mode & _EXECUTE_BY_OTHERS:
+        steps = (*reversed(path.resolve().parents), path.resolve())
+        for ancestor, step in pairwise(steps):
+            if ancestor in self._covered:
+                self._reveal(ancestor, step.name)
+            elif not _passable(ancestor):
                 self._cover(ancestor)
-        if not path.exists():  # made since the copy
-            raise SandboxUnavailable(f"{path} cannot be reached without a sandbox.")
 
     def close(self) -> None:
         """Unmount the place with all that is in it, and remove the directory below."""
@@ -124,6 +127,7 @@ class MountSpace:
         self.place.rmdir()
 
     def _cover(self, directory: Path) -> None:
+        self._covered[directory] = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         copy = self.place / str(next(self._numbers))
         copy.mkdir()
         self._mount("tmpfs", copy, "tmpfs", _MS_NOSUID | _MS_NODEV)
@@ -135,6 +139,12 @@ class MountSpace:
         copy.chmod(0o711)
         self._mount(str(copy), directory, None, _MS_MOVE)
         copy.rmdir()
+
+    def _reveal(self, covered: Path, name: str) -> None:
+        """Show also what was made below a covered directory since."""
+        below = Path(f"/proc/self/fd/{self._covered[covered]}") / name
+        if below.exists() and not (covered / name).exists():
+            self._bind_at(below, covered / name)
 
     def _bind_at(self, path: Path, target: Path) -> None:
         with _opened(path) as (descriptor, is_directory):
@@ -204,6 +214,11 @@ def _opened(path: Path) -> Iterator[tuple[int, bool]]:
 def _identity(path: Path) -> tuple[int, int]:
     status = path.stat()
     return status.st_dev, status.st_ino
+
+
+def _passable(directory: Path) -> bool:
+    """Whether every uid may walk through, or nobody, since there is nothing."""
+    return not directory.is_dir() or bool(directory.stat().st_mode & _EXECUTE_BY_OTHERS)
 
 
 def _walkable(path: Path) -> bool:

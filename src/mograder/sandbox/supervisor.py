@@ -170,6 +170,7 @@ class Supervisor:
                 return Done(id=call.id, stopped=True)
 
     async def _run(self, call_id: int, command: RunCommand, writer: asyncio.StreamWriter) -> int:
+        self._runner.reach(command.directory)
         if not command.directory.is_dir():
             raise NotFound(f"There is no build directory {command.directory}.")
         refresh_resolver(self._host.build_etc)
