@@ -59,15 +59,15 @@ async def find_interpreter(requires_python: str) -> Interpreter:
 
 def _interpreter(program: Path, version: str, *prefixes: str) -> Interpreter:
     """A sandbox sees the prefixes and ``/usr``: the program must be named where it lies there."""
-    roots = _roots(*prefixes)
+    roots = roots_of(*prefixes)
     visible = (Path("/usr"), *roots)
     if not any(program.is_relative_to(place) for place in visible):
         program = program.resolve()
     return Interpreter(program, version, roots)
 
 
-def _roots(*prefixes: str) -> tuple[Path, ...]:
-    """Directories outside ``/usr`` (which every sandbox has), under both names if linked."""
+def roots_of(*prefixes: str) -> tuple[Path, ...]:
+    """Return the directories outside ``/usr``, which every sandbox has, under both their names."""
     paths = {Path(prefix) for prefix in prefixes} | {Path(prefix).resolve() for prefix in prefixes}
     # `/bin/python3` of a merged system may call `/` its prefix; what it means lies below /usr.
     return tuple(sorted(p for p in paths if p != Path("/") and not p.is_relative_to("/usr")))

@@ -178,7 +178,7 @@ class Supervisor:
         if self._runner.kind == "none":
             directory = command.directory
             inside = unconfined(self._host, work=directory, environment=directory)
-        lines = _Lines()
+        lines = Lines()
         sandbox = self._runner.start(
             build_plan(command, self._host, inside), uid_slot=0, keep=None, on_output=lines.feed
         )
@@ -205,7 +205,7 @@ class _HubGoneError(Exception):
     """Ends the tasks that work for a hub whose connection ended."""
 
 
-class _Lines:
+class Lines:
     """Splits a program's output into lines, bounded whatever it prints."""
 
     _LIMIT = 4000
