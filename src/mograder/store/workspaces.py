@@ -61,6 +61,11 @@ class Workspaces:
         """Whether the student has a notebook of this item; a link or a pipe is none."""
         return self._look(user, item, f"{item}.py") is not None
 
+    def notebook_size(self, user: Username, item: ItemName) -> int | None:
+        """How many bytes the student's notebook claims to have; ``None`` when there is none."""
+        found = self._look(user, item, f"{item}.py")
+        return None if found is None else found.size
+
     def ensure(self, user: Username, release: Release, *, owner: int | None = None) -> Path:
         """Return the student's directory, with a copy of the release if there was no notebook.
 
@@ -122,7 +127,8 @@ class Workspaces:
             self._below.remove(_path(user, current.name, _EXPORTED))
             for marker in (_UPLOADED, _FETCHED):
                 self._below.write(_path(user, current.name, marker), b"", _MARKER)
-            marked = self._below.stat(_path(user, current.name, _FETCHED)).modified_ns
+            # The earlier of the two: the clock may tick between them.
+            marked = self._below.stat(_path(user, current.name, _UPLOADED)).modified_ns
             for path in current.files:
                 if is_support(current, path):
                     self._copy_support(user, current.name, path, fd)
