@@ -16,6 +16,9 @@ from packaging.specifiers import SpecifierSet
 from mograder.core.errors import InvalidInput
 from mograder.notebook.pep723 import read_script
 
+MAX_NOTEBOOK = 16_000_000
+"""Bytes of one notebook; larger ones are data that was pasted into code."""
+
 _BYTE_ORDER_MARK = "\ufeff"
 _APP = re.compile(r"^\w+\s*=\s*\w+\.App\(", re.MULTILINE)
 _HOW_TO_MAKE = "Create notebooks with `marimo edit NAME.py`."

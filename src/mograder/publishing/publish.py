@@ -14,11 +14,8 @@ from typing import Protocol
 from mograder.core.errors import InvalidInput, TooLarge
 from mograder.core.names import ItemName
 from mograder.notebook.pep723 import Script, read_script
-from mograder.notebook.syntax import check_notebook
+from mograder.notebook.syntax import MAX_NOTEBOOK, check_notebook
 from mograder.store.releases import ItemKind, Release
-
-MAX_NOTEBOOK = 16_000_000
-"""Bytes of one notebook; larger ones are data that was pasted into code."""
 
 Progress = Callable[[str], None]
 

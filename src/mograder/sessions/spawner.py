@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
-from mograder.core.errors import NotFound
+from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
 from mograder.core.shared import Progress
 from mograder.notebook.pep723 import Script, read_script
+from mograder.notebook.syntax import MAX_NOTEBOOK
 from mograder.sandbox.environments import Environment
 from mograder.sessions.launcher import LaunchSpec, Mode
 from mograder.sessions.live import SessionKey
@@ -47,8 +48,8 @@ class Spawner:
         """Return the launch for a session.
 
         The environment is the release's, not what a student wrote into a copy's header.
-        Raises: :class:`NotFound` when there is no notebook to open, and what preparing an
-        environment raises.
+        Raises: :class:`NotFound` when there is no notebook to open, :class:`InvalidInput` when it
+        is too large, and what preparing an environment raises.
         """
         release = await asyncio.to_thread(self._releases.get, ItemName(key.item))
         user, item = Username(key.user), ItemName(key.item)
@@ -58,8 +59,7 @@ class Spawner:
             directory = release.directory
         else:
             directory = self._workspaces.directory(user, item)
-            if not await asyncio.to_thread(self._workspaces.has_copy, user, item):
-                raise NotFound("Notebook not found")
+            _check_size(await asyncio.to_thread(self._workspaces.notebook_size, user, item))
         script = await asyncio.to_thread(_script_of, release)
         environment = await self._environments.prepare(script, progress)
         return LaunchSpec(
@@ -80,6 +80,17 @@ class Spawner:
             return ""
         release = await asyncio.to_thread(self._releases.get, ItemName(key.item))
         return "" if release is None else release.version
+
+
+def _check_size(size: int | None) -> None:
+    """Refuse what marimo would read whole: a sparse file of 10 GB costs its maker nothing."""
+    if size is None:
+        raise NotFound("Notebook not found")
+    if size > MAX_NOTEBOOK:
+        raise InvalidInput(
+            f"The notebook is larger than {MAX_NOTEBOOK // 1_000_000} MB and cannot be opened.",
+            hint="Move the data in it to a file of its own.",
+        )
 
 
 def _script_of(release: Release | None) -> Script:

@@ -11,7 +11,8 @@ import pytest
 from mograder.core.errors import InvalidInput, MograderError, RemoteFailed, TooLarge
 from mograder.core.names import ItemName
 from mograder.notebook.pep723 import Script
-from mograder.publishing.publish import MAX_NOTEBOOK, publish_release
+from mograder.notebook.syntax import MAX_NOTEBOOK
+from mograder.publishing.publish import publish_release
 from mograder.store.releases import ItemKind, Release, Releases
 
 A1 = ItemName.parse("A1")

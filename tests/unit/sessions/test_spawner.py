@@ -134,3 +134,12 @@ async def test_a_malformed_header_is_named(place: Place) -> None:
     place.workspaces.ensure(Username("alice"), release)
     with pytest.raises(InvalidInput):
         await place.spawner.spec(ALICE, "session-id", unheard)
+
+
+async def test_a_notebook_too_large_to_be_read_whole_is_not_started(place: Place) -> None:
+    release = place.publish("A1", ItemKind.ASSIGNMENT)
+    place.workspaces.ensure(Username("alice"), release)
+    with place.workspaces.notebook(Username("alice"), release.name).open("r+b") as file:
+        file.truncate(10 << 30)
+    with pytest.raises(InvalidInput, match="larger than 16 MB"):
+        await place.spawner.spec(ALICE, "s1", unheard)
