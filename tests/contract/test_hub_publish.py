@@ -83,3 +83,17 @@ async def test_the_old_instructor_token_still_publishes(hub: Hub) -> None:
     async with hub.client(INSTRUCTOR, role=Role.INSTRUCTOR) as client:
         response = await client.post("/publish/A1", files=upload("A1"))
     assert response.status_code == 200
+
+
+async def test_b129_warm_cache_names_what_stands_ready_for_clients_of_0_3_16(hub: Hub) -> None:
+    """They ask for it right after publishing."""
+    async with hub.client("prof", role=Role.INSTRUCTOR) as client:
+        await client.post("/publish/A1", files=upload("A1"))
+        listed = [entry["name"] for entry in (await client.get("/assignments")).json()]
+        answer = await client.post("/warm-cache")
+    assert answer.json() == {"status": "ok", "warmed": listed}
+
+
+async def test_a_health_check_may_ask_with_head(hub: Hub) -> None:
+    async with hub.client("prof") as client:
+        assert (await client.head("/health")).status_code == 200

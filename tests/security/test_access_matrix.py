@@ -67,6 +67,7 @@ EXPECTED: dict[tuple[str, str], dict[Who, Verdict]] = {
     ("GET", "/assignments"): MEMBERS,
     ("GET", "/release/{name}/{filename:path}"): MEMBERS,
     ("POST", "/publish/{name}"): INSTRUCTORS,
+    ("POST", "/warm-cache"): INSTRUCTORS,
     ("GET", "/sessions"): MEMBERS,
     ("POST", "/start-edit-deep/{a}"): MEMBERS,
     ("POST", "/start-edit/{user}/{a}"): OWNERS,

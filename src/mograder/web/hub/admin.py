@@ -1,4 +1,4 @@
-"""What instructors do to the course: publish a release (B128).
+"""What instructors do to the course: publish a release (B128), warm the environments (B129).
 
 An upload is bounded in bytes and files, and spooled to disk while it arrives; nothing of the old
 release is touched before the new one is complete and its environment stands (B95, B96).
@@ -20,13 +20,14 @@ from starlette.responses import Response
 from mograder.core.errors import InvalidInput, TooLarge
 from mograder.core.names import ItemName
 from mograder.publishing.publish import publish_release
+from mograder.publishing.warm import warm_releases
 from mograder.store.manifest import parse_file
 from mograder.store.releases import ItemKind, Release, StagedRelease
 from mograder.web.hub.access import Caller
 from mograder.web.hub.answers import deliver
 from mograder.web.hub.audit import Event
 from mograder.web.hub.desk import Desk, TheDesk, context
-from mograder.web.hub.models import Published
+from mograder.web.hub.models import Published, Warmed
 from mograder.web.hub.progress import Report
 
 _MEGABYTE = 1024 * 1024
@@ -60,6 +61,19 @@ async def publish(name: str, request: Request, desk: TheDesk, caller: Caller) ->
             release = await _replace(desk, order, _uploads(form), report)
         await desk.audit.granted(Event(caller.username, "publish", release.name, where))
         return Published(files=sorted(release.files), type=release.kind)
+
+    return await deliver(request, job, lambda _: "/")
+
+
+async def warm_cache(request: Request, desk: TheDesk, caller: Caller) -> Response:
+    """Prepare the environments of all published items; 0.3.16's clients ask after publishing."""
+    services = desk.services
+    where = context(request).client or ""
+
+    async def job(report: Report) -> Warmed:
+        warmed = await warm_releases(services.releases, services.environments, report)
+        await desk.audit.granted(Event(caller.username, "warm cache", ", ".join(warmed), where))
+        return Warmed(warmed=warmed)
 
     return await deliver(request, job, lambda _: "/")
 

@@ -125,6 +125,14 @@ ROUTES: tuple[Door, ...] = (
         (400, 409, 413, 502, 503),
         _FILES,
     ),
+    Door(
+        "POST",
+        "/warm-cache",
+        admin.warm_cache,
+        Access.INSTRUCTOR,
+        "Items",
+        models.Warmed,
+    ),
     # Sessions
     Door(
         "GET",

@@ -95,6 +95,13 @@ class Stopped(_Body):
     terminated: bool
 
 
+class Warmed(_Body):
+    """The environments that stand ready, by item."""
+
+    status: Literal["ok"] = "ok"
+    warmed: list[str]
+
+
 class Published(_Body):
     """A release was replaced; ``files`` are its files, sorted."""
 

@@ -13,10 +13,9 @@ from pathlib import Path
 
 from mograder.auth.identity import Authenticator, AuthPolicy, trusted_peers
 from mograder.core.clock import Clock, SystemClock
-from mograder.core.errors import Conflict, MograderError
-from mograder.core.log import get_logger
+from mograder.core.errors import Conflict
 from mograder.core.settings import Environ, LoadedSettings
-from mograder.notebook.pep723 import Script, read_script
+from mograder.publishing.warm import warm_releases
 from mograder.sandbox.environments import Environments
 from mograder.sandbox.link import SupervisorLink
 from mograder.sandbox.runtime_wheel import build_runtime_wheel
@@ -32,8 +31,6 @@ from mograder.store.revocations import CachedRevocations
 from mograder.store.roster import Roster
 from mograder.store.workspaces import Workspaces
 from mograder.web.hub.capabilities import Capabilities
-
-_log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,27 +157,12 @@ def _policy(loaded: LoadedSettings, secret: str, *, sandboxed: bool, dev: bool) 
 @asynccontextmanager
 async def _warming(releases: Releases, environments: Environments) -> AsyncIterator[None]:
     """Prepare every published item's environment before the first student comes (B96)."""
-    task = asyncio.create_task(_warm(releases, environments))
+    task = asyncio.create_task(warm_releases(releases, environments, lambda _: None))
     try:
         yield
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-
-
-async def _warm(releases: Releases, environments: Environments) -> None:
-    for release in await asyncio.to_thread(releases.all):
-        try:
-            script = await asyncio.to_thread(_script, release.notebook)
-            await environments.prepare(script, lambda _: None)
-        except (MograderError, OSError, UnicodeDecodeError) as error:
-            _log.warning("the environment of %s cannot be prepared: %s", release.name, error)
-        else:
-            _log.info("the environment of %s is ready", release.name)
-
-
-def _script(notebook: Path) -> Script:
-    return read_script(notebook.read_text("utf-8"))
 
 
 def _lock(path: Path) -> int:
