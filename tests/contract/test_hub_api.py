@@ -325,6 +325,7 @@ async def test_openapi_describes_every_route_that_programs_use(hub: Hub) -> None
         "/release/{name}/{filename}",
         "/publish/{name}",
         "/sessions",
+        "/warm-cache",
         "/start-edit-deep/{a}",
         "/start-edit/{user}/{a}",
         "/start-run/{lecture}",
