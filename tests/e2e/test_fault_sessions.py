@@ -1,0 +1,346 @@
+"""Sessions that fail: at start, afterwards, never answering; workspaces that are no workspaces.
+
+Each has a clear message and the right status, harms nobody else, and loses nothing (issue: "Bad
+input and faults"; security.md, "enemy territory"; B66-B69, B72, B114-B116, B123, B124, B132).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.e2e.support.hub import HubProcess
+from tests.e2e.support.identity import from_proxy, student
+from tests.e2e.support.marimo import EditorFailed, open_editor
+from tests.e2e.support.scene import (
+    TALK,
+    TINY,
+    Shared,
+    editor,
+    module_hub,
+    servers_of,
+    start,
+    stop,
+    until,
+    workspace,
+)
+
+pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("fault-sessions")]
+
+_NAVIGATION = {"Sec-Fetch-Dest": "document", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "none"}
+
+
+@pytest.fixture(scope="module")
+def hub(uv_cache: Path, run_directory: Path) -> Iterator[HubProcess]:
+    settings = {"limits.start_timeout": 15}
+    with module_hub("fault-sessions", Shared(uv_cache, run_directory), settings=settings) as hub:
+        yield hub
+
+
+@pytest.fixture
+def alice(fresh_name: Callable[[str], str]) -> str:
+    return fresh_name("alice")
+
+
+def deep_link(hub: HubProcess, user: str, item: str = TINY) -> httpx.Response:
+    with hub.client(student(user)) as client:
+        return client.post(f"/start-edit-deep/{item}")
+
+
+def hang_at_start(hub: HubProcess, user: str) -> Path:
+    """Leave a pipe in the workspace that marimo reads for ever; returns it, to be removed."""
+    start(hub, user)
+    assert stop(hub, user)
+    pipe = workspace(hub, user) / "pyproject.toml"
+    os.mkfifo(pipe)
+    return pipe
+
+
+def _let_go(pipe: Path) -> None:
+    """Have whoever waits for the pipe read its end, and nobody wait again."""
+    descriptor = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
+    pipe.unlink()
+    os.close(descriptor)
+
+
+def sessions_of(hub: HubProcess, user: str) -> list[str]:
+    with hub.client(student(user)) as client:
+        return [row["assignment"] for row in client.get("/sessions").json()]
+
+
+def test_a_session_that_never_answers_is_given_up_and_starts_when_asked_again(
+    hub: HubProcess, alice: str
+) -> None:
+    pipe = hang_at_start(hub, alice)
+    before = (workspace(hub, alice) / f"{TINY}.py").read_bytes()
+    answer = deep_link(hub, alice)
+    assert answer.status_code == 504
+    assert answer.json() == {
+        "detail": "The notebook did not start within 15 seconds. "
+        "Try again; if it happens again, tell your instructor."
+    }
+    assert servers_of(alice) == [], "what did not answer is gone"
+    assert sessions_of(hub, alice) == []
+    pipe.unlink()
+    assert deep_link(hub, alice).status_code == 200
+    assert (workspace(hub, alice) / f"{TINY}.py").read_bytes() == before
+
+
+def test_a_session_that_dies_at_start_says_so_at_once_and_can_be_retried(
+    hub: HubProcess, alice: str
+) -> None:
+    pipe = hang_at_start(hub, alice)
+    with ThreadPoolExecutor() as threads:
+        starting = threads.submit(deep_link, hub, alice)
+        until(lambda: len(servers_of(alice)) == 1)
+        servers_of(alice)[0].kill()
+        answer = starting.result()
+    assert answer.status_code == 503
+    assert answer.json()["detail"].startswith("The notebook ended while it was starting (status ")
+    assert sessions_of(hub, alice) == []
+    pipe.unlink()
+    assert deep_link(hub, alice).status_code == 200
+
+
+async def test_a_session_that_dies_later_tells_the_page_and_the_next_link_starts_another(
+    hub: HubProcess, alice: str
+) -> None:
+    start(hub, alice)
+    first = servers_of(alice)
+    with hub.client({**from_proxy(alice), **_NAVIGATION}) as browser:
+        page = browser.get(f"/edit/user/{alice}/{TINY}/").text
+    cap = page.partition('<base href="')[2].partition('"')[0]
+    async with open_editor(editor(hub, alice)) as tab:
+        await tab.edit(0, "kept = 17")
+        await tab.save()
+        first[0].kill()
+        with pytest.raises(EditorFailed, match="closed the connection"):
+            await tab.until(lambda: False)
+    until(lambda: sessions_of(hub, alice) == [])
+    with hub.client() as client:
+        gone = client.get(cap)
+        assert (gone.status_code, gone.text) == (404, "This session has ended.")
+        assert gone.headers["x-mograder-session"] == "gone"
+        direct = client.get(f"/edit/user/{alice}/{TINY}/", headers=student(alice))
+        assert (direct.status_code, direct.text) == (404, "No active session")
+        tab_again = client.get(
+            f"/edit/user/{alice}/{TINY}/", headers={**from_proxy(alice), **_NAVIGATION}
+        )
+        assert (tab_again.status_code, tab_again.headers["location"]) == (303, f"/edit/{TINY}")
+    start(hub, alice)
+    second = servers_of(alice)
+    assert len(second) == 1
+    assert second[0].pid != first[0].pid
+    assert "kept = 17" in (workspace(hub, alice) / f"{TINY}.py").read_text()
+
+
+def test_a_killed_kernel_of_one_student_leaves_the_others_alone(
+    hub: HubProcess, fresh_name: Callable[[str], str]
+) -> None:
+    victim, neighbour = fresh_name("victim"), fresh_name("neighbour")
+    start(hub, victim)
+    start(hub, neighbour)
+    pid = servers_of(neighbour)[0].pid
+    servers_of(victim)[0].kill()
+    until(lambda: sessions_of(hub, victim) == [])
+    start(hub, neighbour)
+    assert [process.pid for process in servers_of(neighbour)] == [pid]
+
+
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [
+        (Path.mkdir, "a directory"),
+        (os.mkfifo, "a named pipe"),
+        (lambda path: path.symlink_to("/etc/passwd"), "a symbolic link"),
+    ],
+    ids=["directory", "pipe", "link"],
+)
+def test_what_is_no_file_where_the_notebook_should_be_is_named_and_left_alone(
+    hub: HubProcess, alice: str, make: Callable[[Path], None], what: str
+) -> None:
+    place = workspace(hub, alice)
+    place.mkdir(parents=True)
+    there = place / f"{TINY}.py"
+    make(there)
+    before = there.lstat()
+    answer = deep_link(hub, alice)
+    assert answer.status_code == 400
+    assert answer.json() == {
+        "detail": f"'{alice}/{TINY}/{TINY}.py' is {what}, not a file. "
+        "Rename or remove it in the workspace, then try again."
+    }
+    assert there.lstat() == before
+    there.rename(place / "aside")
+    assert deep_link(hub, alice).status_code == 200, "and then it works"
+
+
+def test_a_notebook_of_ten_gigabytes_is_refused_before_anybody_reads_it(
+    hub: HubProcess, alice: str
+) -> None:
+    place = workspace(hub, alice)
+    place.mkdir(parents=True)
+    with (place / f"{TINY}.py").open("wb") as file:
+        file.truncate(10 << 30)
+    answer = deep_link(hub, alice)
+    assert answer.status_code == 400
+    assert answer.json()["detail"].startswith("The notebook is larger than 16 MB")
+    assert servers_of(alice) == []
+
+
+def test_a_workspace_that_leads_elsewhere_is_refused(
+    hub: HubProcess, fresh_name: Callable[[str], str]
+) -> None:
+    bob, mallory = fresh_name("bob"), fresh_name("mallory")
+    start(hub, bob)
+    stop(hub, bob)
+    workspace(hub, mallory).parent.mkdir()
+    workspace(hub, mallory).symlink_to(workspace(hub, bob))
+    answer = deep_link(hub, mallory)
+    assert answer.status_code == 400
+    assert "leads through a link" in answer.json()["detail"]
+    assert servers_of(mallory) == []
+
+
+@pytest.mark.parametrize("content", [b"this is ( no python", b"\0\xff\xfe", b""])
+async def test_a_copy_that_does_not_parse_still_opens_and_is_kept(
+    hub: HubProcess, alice: str, content: bytes
+) -> None:
+    """What a student broke, a student must be able to see and repair."""
+    place = workspace(hub, alice)
+    place.mkdir(parents=True)
+    (place / f"{TINY}.py").write_bytes(content)
+    start(hub, alice)
+    with hub.client(student(alice)) as client:
+        page = client.get(f"/edit/user/{alice}/{TINY}/")
+    assert page.status_code == 200
+    assert (place / f"{TINY}.py").read_bytes() == content
+
+
+def test_a_client_that_leaves_during_a_start_does_not_stop_it_for_the_others(
+    hub: HubProcess, alice: str
+) -> None:
+    """B72: everybody who asks meanwhile waits for the same start."""
+    pipe = hang_at_start(hub, alice)
+    with (
+        ThreadPoolExecutor() as threads,
+        hub.client({**student(alice), "Accept": "application/x-ndjson"}) as leaver,
+    ):
+        with leaver.stream("POST", f"/start-edit-deep/{TINY}") as news:
+            assert next(news.iter_lines()).startswith('{"event": "progress"')
+            until(lambda: len(servers_of(alice)) == 1)
+            pid = servers_of(alice)[0].pid
+            other = threads.submit(deep_link, hub, alice)
+        _let_go(pipe)
+        assert other.result().status_code == 200
+    assert [process.pid for process in servers_of(alice)] == [pid]
+
+
+def test_starts_that_come_at_once_make_one_session(hub: HubProcess, alice: str) -> None:
+    with ThreadPoolExecutor() as threads:
+        answers = list(threads.map(lambda _: deep_link(hub, alice), range(6)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.json()["url"] for answer in answers}) == 1
+    assert len(servers_of(alice)) == 1
+
+
+def test_an_editor_that_is_opened_while_it_stops_opens(hub: HubProcess, alice: str) -> None:
+    start(hub, alice)
+    with ThreadPoolExecutor() as threads:
+        stopping = threads.submit(stop, hub, alice)
+        until(lambda: sessions_of(hub, alice) == [])
+        answer = deep_link(hub, alice)
+        assert stopping.result()
+    assert answer.status_code == 200, answer.text
+    assert len(servers_of(alice)) == 1
+
+
+async def test_a_client_that_leaves_a_download_or_an_upload_half_done_harms_nothing(
+    hub: HubProcess, alice: str
+) -> None:
+    start(hub, alice)
+    public = workspace(hub, alice) / "public"
+    public.mkdir()
+    big = os.urandom(1 << 16) * 320  # 20 MB
+    (public / "big.bin").write_bytes(big)
+    path = f"/edit/user/{alice}/{TINY}/public/big.bin"
+    with hub.client(student(alice)) as client:
+        with client.stream("GET", path) as answer:
+            assert answer.status_code == 200
+            assert next(answer.iter_bytes())
+        await _break_off_an_upload(hub, alice)
+        assert client.get(path).content == big
+    async with open_editor(editor(hub, alice)) as tab:
+        assert "42" in (await tab.edit(0, "6 * 7")).data
+
+
+async def _break_off_an_upload(hub: HubProcess, user: str) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", hub.port)
+    head = [
+        f"POST /edit/user/{user}/{TINY}/api/kernel/save HTTP/1.1",
+        "Host: hub",
+        f"Authorization: {student(user)['Authorization']}",
+        "Content-Type: application/json",
+        "Content-Length: 1000000",
+        "",
+        '{"cellIds": [',
+    ]
+    writer.write("\r\n".join(head).encode())
+    await writer.drain()
+    writer.close()
+    await writer.wait_closed()
+    assert reader is not None
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "detail"),
+    [
+        ("/start-edit-deep/never-published", 404, "Assignment not found"),
+        ("/start-edit-deep/.hidden", 404, "Assignment not found"),
+        ("/start-edit-deep/a:b", 404, "Assignment not found"),
+        ("/start-run/never-published", 400, "Not a lecture"),
+        (f"/start-run/{TINY}", 400, "Not a lecture"),
+        ("/start-edit/somebody/else", 403, "Cannot access another user's resources"),
+    ],
+)
+def test_what_cannot_be_opened_is_refused_in_the_words_that_clients_know(
+    hub: HubProcess, alice: str, path: str, status: int, detail: str
+) -> None:
+    with hub.client(student(alice)) as client:
+        answer = client.post(path)
+    assert (answer.status_code, answer.json()) == (status, {"detail": detail})
+
+
+@pytest.mark.parametrize("page", ["/edit/never-published", "/run/never-published", f"/run/{TALK}"])
+def test_a_deep_link_to_anything_answers_with_the_page_that_tries(
+    hub: HubProcess, alice: str, page: str
+) -> None:
+    with hub.client(student(alice)) as client:
+        answer = client.get(page)
+    assert answer.status_code == 200
+    assert f"Starting {page.rpartition('/')[2]}..." in answer.text
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/edit/user/{user}/..%2Fbob/",
+        "/edit/user/{user}/%2E%2E/",
+        "/edit/user/%2Fetc/A1/",
+        "/edit/user/{user}/.ssh/",
+        "/edit/user/{user}/" + "x" * 300 + "/",
+    ],
+)
+def test_a_session_path_outside_the_grammar_is_refused(
+    hub: HubProcess, alice: str, path: str
+) -> None:
+    with hub.client(student(alice)) as client:
+        answer = client.get(path.format(user=alice))
+    assert answer.status_code == 400
+    assert len(answer.text) < 300
