@@ -1,0 +1,363 @@
+"""Publishing that fails: what the instructor reads, and that nobody loses the old release.
+
+Issue "Bad input and faults"; compat.md 2.3, 2.7; B86-B99, B128; security.md, "Input". The hub,
+uv, marimo and the command are real.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.e2e.support.hub import Answer, HubProcess, run_mograder
+from tests.e2e.support.identity import instructor, instructor_token, student, token
+from tests.e2e.support.marimo import open_editor
+from tests.e2e.support.scene import (
+    HEADER,
+    Shared,
+    editor,
+    module_hub,
+    notebook,
+    put_release,
+    start,
+    workspace,
+)
+
+pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("publish")]
+
+NEW = "P0-New"
+IMPOSSIBLE = HEADER.replace('"numpy"', '"numpy>=2",\n#     "numpy<2"')
+UNBUILT = '# /// script\n# dependencies = ["marimo", "idna"]\n# ///\n'
+Parts = list[tuple[str, tuple[str, bytes]]]
+"""A multipart form: fields with file names and contents."""
+
+NDJSON = {"Accept": "application/x-ndjson"}
+
+
+@pytest.fixture(scope="module")
+def shared(uv_cache: Path, run_directory: Path) -> Shared:
+    return Shared(uv_cache, run_directory)
+
+
+@pytest.fixture(scope="module")
+def hub(shared: Shared) -> Iterator[HubProcess]:
+    settings = {"limits.upload_mb": 2, "limits.upload_files": 5}
+    with module_hub("publish", shared, settings=settings) as hub:
+        yield hub
+
+
+@pytest.fixture
+def item(hub: HubProcess, fresh_name: Callable[[str], str]) -> str:
+    """An item that is published, and that only this test replaces."""
+    name = fresh_name("P1-Item")
+    put_release(hub.course, name, notebook("'the old one'"))
+    return name
+
+
+def upload(item: str, text: str | bytes, **more: bytes) -> Parts:
+    """The parts of a publish: the notebook, and more files as ``data="…"`` → ``data.txt``."""
+    content = text.encode() if isinstance(text, str) else text
+    others = [("files", (f"{name}.txt", data)) for name, data in more.items()]
+    return [("files", (f"{item}.py", content)), *others]
+
+
+def publish(hub: HubProcess, path: str, parts: Parts) -> Answer:
+    """Publish by HTTP as an instructor; the status, and the detail of a refusal."""
+    with hub.client(instructor()) as client:
+        answer = client.post(f"/publish/{path}", files=parts)
+    return Answer(answer.status_code, answer.text, str(answer.json().get("detail", "")))
+
+
+def release_of(hub: HubProcess, item: str) -> dict[str, bytes]:
+    """All files of a release, by name."""
+    directory = hub.course / "hub-release" / item
+    return {path.name: path.read_bytes() for path in directory.iterdir() if path.is_file()}
+
+
+def leavings(hub: HubProcess) -> list[str]:
+    """What half-done publishing left lying about."""
+    places = [hub.course / "hub-release", *(hub.course / "hub-release").glob(".staging*")]
+    return [
+        path.name
+        for place in places
+        for path in place.iterdir()
+        if path.name.startswith(".") and not path.name.startswith(".staging")
+    ]
+
+
+async def _still_opens(hub: HubProcess, user: str, item: str) -> None:
+    """A student who comes now gets the old release."""
+    start(hub, user, item)
+    async with open_editor(editor(hub, user, item)) as tab:
+        assert tab.cells.codes == ["'the old one'"]
+
+
+@pytest.mark.parametrize(
+    ("content", "detail"),
+    [
+        ("import marimo\n\napp = marimo.App(\n", "{item}.py:3: '(' was never closed."),
+        ("print('hello')\n", "{item}.py:1: this is not a marimo notebook."),
+        (b"import marimo\n\xff\xfe\n", "{item}.py:2: the file is not UTF-8 text."),
+        ("", "{item}.py:1: the notebook is empty."),
+        (notebook().replace("# ///\n", "# dependencies = [\n# ///\n"), "{item}.py, line "),
+    ],
+    ids=["syntax", "no-notebook", "no-text", "empty", "header"],
+)
+def test_a_notebook_that_does_not_parse_is_told_with_its_line_and_changes_nothing(
+    hub: HubProcess, item: str, content: str | bytes, detail: str
+) -> None:
+    before = release_of(hub, item)
+    answer = publish(hub, item, upload(item, content, data=b"new"))
+    assert answer.status == 400
+    assert answer.errors.startswith(detail.format(item=item))
+    assert release_of(hub, item) == before
+    assert leavings(hub) == []
+
+
+async def test_after_a_refused_publish_the_old_release_still_opens(
+    hub: HubProcess, item: str, fresh_name: Callable[[str], str]
+) -> None:
+    assert publish(hub, item, upload(item, "def broken(:\n")).status == 400
+    await _still_opens(hub, fresh_name("alice"), item)
+
+
+async def test_an_environment_that_cannot_be_built_is_told_in_uvs_words_and_disturbs_nobody(
+    hub: HubProcess, item: str, fresh_name: Callable[[str], str]
+) -> None:
+    """B96: uv's message comes whole; the old release stays, and its sessions go on."""
+    alice = fresh_name("alice")
+    before = release_of(hub, item)
+    start(hub, alice, item)
+    async with open_editor(editor(hub, alice, item)) as tab:
+        await tab.edit(0, "kept = 21")
+        answer = await asyncio.to_thread(
+            publish, hub, item, upload(item, notebook(header=IMPOSSIBLE))
+        )
+        await tab.post("/api/kernel/run", {"cellIds": ["probe"], "codes": ["kept * 2"]})
+        await tab.until(lambda: "42" in str(tab.progress.outputs.get("probe")))
+    assert answer.status == 400
+    assert answer.errors.startswith("The notebook's requirements cannot be met:\n")
+    for said in ("numpy>=2", "numpy<2", "unsatisfiable"):
+        assert said in answer.errors
+    assert release_of(hub, item) == before
+    assert leavings(hub) == []
+    await _still_opens(hub, fresh_name("bob"), item)
+
+
+def test_progress_ends_with_the_refusal_that_a_plain_answer_would_be(
+    hub: HubProcess, item: str
+) -> None:
+    with hub.client({**instructor(), **NDJSON}) as client:
+        answer = client.post(f"/publish/{item}", files=upload(item, "def broken(:\n"))
+    assert answer.status_code == 200
+    last = answer.text.splitlines()[-1]
+    assert '"event": "error"' in last
+    assert '"status": 400' in last
+    assert f"{item}.py:1:" in last
+
+
+@pytest.mark.parametrize(
+    ("path", "filename", "detail"),
+    [
+        ("user", "user.py", "'user' is reserved and cannot be used as a name"),
+        (f"{NEW}?type=zzz", f"{NEW}.py", "Unknown type 'zzz'"),
+        (NEW, "../up.py", "Invalid filename"),
+        (NEW, "..\\up.py", "Invalid filename"),
+        (NEW, ".bashrc", "Invalid filename"),
+        (NEW, "sub/../../up.py", "Invalid filename"),
+        (".hidden", ".hidden.py", "Invalid name '.hidden': it must not start with a dot or a dash"),
+        ("a..b", "a..b.py", "Invalid name 'a..b': it must not contain '..'"),
+        ("x" * 101, "x.py", f"Invalid name '{'x' * 57}...': it is longer than 100 characters"),
+        (NEW, "other.py", f"The upload holds no {NEW}.py."),
+    ],
+)
+def test_names_and_types_that_cannot_be_are_refused_before_anything_is_made(
+    hub: HubProcess, path: str, filename: str, detail: str
+) -> None:
+    answer = publish(hub, path, [("files", (filename, notebook().encode()))])
+    assert answer.status == 400
+    assert answer.errors.startswith(detail)
+    assert not (hub.course / "hub-release" / NEW).exists()
+    assert not (hub.course / "up.py").exists()
+    assert leavings(hub) == []
+
+
+def test_a_publish_without_files_is_refused(hub: HubProcess, item: str) -> None:
+    with hub.client(instructor()) as client:
+        nothing = client.post(f"/publish/{item}", files=[("other", ("a.py", b"x"))])
+        no_form = client.post(f"/publish/{item}", content=b"x")
+    assert (nothing.status_code, no_form.status_code) == (400, 400)
+    assert nothing.json()["detail"].startswith("Nothing was uploaded.")
+    assert "multipart" in no_form.json()["detail"]
+    assert release_of(hub, item)[f"{item}.py"] == notebook("'the old one'").encode()
+
+
+def test_only_instructors_publish(hub: HubProcess, item: str) -> None:
+    before = release_of(hub, item)
+    parts = upload(item, notebook("'from a student'"))
+    with hub.client() as client:
+        path = f"/publish/{item}"
+        as_student = client.post(path, files=parts, headers=student("mallory"))
+        forged = {"Authorization": f"Bearer {token('__instructor__', 'a-guess')}"}
+        wrong = client.post(path, files=parts, headers=forged)
+        nobody = client.post(path, files=parts)
+    assert as_student.status_code == 403
+    assert as_student.json() == {"detail": "Instructor access required"}
+    assert [(each.status_code, each.text) for each in (wrong, nobody)] == [
+        (403, "403 Forbidden")
+    ] * 2
+    assert release_of(hub, item) == before
+
+
+def _chunks(total: int) -> Iterator[bytes]:
+    yield b'--b\r\nContent-Disposition: form-data; name="files"; filename="A.py"\r\n\r\n'
+    for _ in range(total // 65536):
+        yield b"x" * 65536
+    yield b"\r\n--b--\r\n"
+
+
+def test_an_upload_over_the_limit_is_refused_with_the_limit(hub: HubProcess, item: str) -> None:
+    before = release_of(hub, item)
+    large = publish(hub, item, upload(item, notebook(), data=b"x" * (3 << 20)))
+    assert (large.status, large.errors) == (413, "An upload may have at most 2 MB.")
+    form = {**instructor(), "Content-Type": "multipart/form-data; boundary=b"}
+    with hub.client(form) as client:
+        unannounced = client.post(f"/publish/{item}", content=_chunks(3 << 20))
+    assert unannounced.status_code == 413
+    assert unannounced.json()["detail"] == "An upload may have at most 2 MB."
+    many = {f"data{number}": b"x" for number in range(5)}
+    crowded = publish(hub, item, upload(item, notebook(), **many))
+    assert (crowded.status, crowded.errors) == (413, "An upload may have at most 5 files.")
+    assert release_of(hub, item) == before
+    assert leavings(hub) == []
+    assert publish(hub, item, upload(item, notebook(), data=b"x" * (1 << 20))).status == 200
+
+
+async def test_an_upload_that_breaks_off_leaves_the_old_release(hub: HubProcess, item: str) -> None:
+    before = release_of(hub, item)
+    _, writer = await asyncio.open_connection("127.0.0.1", hub.port)
+    head = [
+        f"POST /publish/{item} HTTP/1.1",
+        "Host: hub",
+        f"Authorization: Bearer {instructor_token()}",
+        "Content-Type: multipart/form-data; boundary=b",
+        "Content-Length: 100000",
+        "",
+        "--b",
+        f'Content-Disposition: form-data; name="files"; filename="{item}.py"',
+        "",
+        notebook("'half"),
+    ]
+    writer.write("\r\n".join(head).encode())
+    await writer.drain()
+    writer.close()
+    await writer.wait_closed()
+    assert await asyncio.to_thread(hub.healthy)
+    assert release_of(hub, item) == before
+    done = await asyncio.to_thread(publish, hub, item, upload(item, notebook("'whole'")))
+    assert done.status == 200
+    assert leavings(hub) == []
+
+
+def test_publishing_at_once_leaves_one_of_the_versions_and_no_mixture(
+    hub: HubProcess, item: str
+) -> None:
+    def send(number: int) -> int:
+        text = notebook(f"version = {number}")
+        return publish(hub, item, upload(item, text, data=str(number).encode())).status
+
+    with ThreadPoolExecutor() as threads:
+        assert set(threads.map(send, range(4))) == {200}
+    files = release_of(hub, item)
+    number = files["data.txt"].decode()
+    assert f"version = {number}\n" in files[f"{item}.py"].decode()
+    assert leavings(hub) == []
+
+
+def test_a_hub_that_is_killed_while_it_publishes_keeps_the_old_release(shared: Shared) -> None:
+    with module_hub("publish-killed", shared) as hub:
+        put_release(hub.course, NEW, notebook("'the old one'"))
+        before = release_of(hub, NEW)
+        parts = upload(NEW, notebook(header=UNBUILT), data=b"new")
+        with pytest.raises(httpx.TransportError):
+            _kill_while_resolving(hub, parts)
+        assert release_of(hub, NEW) == before
+        hub.restart()
+        assert release_of(hub, NEW) == before
+        start(hub, "alice", NEW)
+        assert "'the old one'" in (workspace(hub, "alice", NEW) / f"{NEW}.py").read_text()
+        assert publish(hub, NEW, upload(NEW, notebook("'newer'"))).status == 200
+        assert leavings(hub) == []
+
+
+def _kill_while_resolving(hub: HubProcess, parts: Parts) -> None:
+    with (
+        hub.client({**instructor(), **NDJSON}) as client,
+        client.stream("POST", f"/publish/{NEW}", files=parts) as news,
+    ):
+        for line in news.iter_lines():
+            if "Resolving" in line:
+                hub.kill()
+
+
+def _by_command(hub: HubProcess, directory: Path, *options: str) -> Answer:
+    where = ("--url", hub.url, "--token", instructor_token())
+    return run_mograder("hub", "publish", str(directory), *where, *options, cwd=hub.course)
+
+
+@pytest.fixture
+def local(tmp_path: Path, item: str) -> Path:
+    """A release directory of the instructor's, named like the item."""
+    directory = tmp_path / item
+    directory.mkdir()
+    (directory / f"{item}.py").write_text(notebook("'sent by the command'"))
+    return directory
+
+
+def test_the_command_tells_the_hubs_refusal_and_its_exit_code(
+    hub: HubProcess, item: str, local: Path
+) -> None:
+    before = release_of(hub, item)
+    (local / f"{item}.py").write_text(notebook(header=IMPOSSIBLE))
+    unbuildable = _by_command(hub, local, "--force")
+    assert unbuildable.status == 2
+    assert "unsatisfiable" in unbuildable.errors
+    assert "Traceback" not in unbuildable.errors
+    (local / f"{item}.py").write_text("def broken(:\n")
+    broken = _by_command(hub, local, "--force")
+    assert broken.status == 2
+    assert f"{item}.py:1:" in broken.errors
+    assert release_of(hub, item) == before
+
+
+def test_the_command_without_rights_or_a_hub_says_so(
+    hub: HubProcess, item: str, local: Path
+) -> None:
+    before = release_of(hub, item)
+    for held in (token("mallory"), token("__instructor__", "a-guess")):
+        answer = _by_command(hub, local, "--force", "--token", held)
+        assert answer.status == 4
+        assert answer.errors.splitlines()[-1].strip()
+        assert held.partition(":")[2] not in answer.errors
+    gone = _by_command(hub, local, "--force", "--url", "http://127.0.0.1:1")
+    assert gone.status == 69
+    unverified = _by_command(hub, local)
+    assert unverified.status == 1
+    assert "--force" in unverified.errors
+    assert release_of(hub, item) == before
+
+
+def test_the_command_names_what_is_wrong_with_a_name(hub: HubProcess, tmp_path: Path) -> None:
+    for name in ("user", ".hidden", "a..b"):
+        directory = tmp_path / name
+        directory.mkdir()
+        (directory / f"{name}.py").write_text(notebook())
+        answer = _by_command(hub, directory, "--force")
+        assert answer.status == 1, name
+        assert f"Error: Invalid name {name!r}: " in answer.errors
+        assert "Traceback" not in answer.errors
