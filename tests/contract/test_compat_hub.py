@@ -1,0 +1,354 @@
+"""Clients and course folders of mograder 0.3.16 against this hub (compat.md 1, 2, 3).
+
+The client is plain httpx with tokens made by hand; the folder is laid out as 0.3.16 left it,
+with markers, archives, a ``.venv`` and keys. B37-B44, B69, B95, B105, B114-B116, B123-B128.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import websockets
+from websockets.asyncio.client import connect
+
+from tests.e2e.support.hub import HubProcess
+from tests.e2e.support.identity import from_proxy, instructor, student
+from tests.e2e.support.scene import TALK, TINY, Shared, module_hub, notebook, servers_of
+
+pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("compat-hub")]
+
+LATER, HIDDEN, BARE, DEMO, PLAIN = "B2-Later", "B3-Hidden", "L0-Bare", "D0-Demo", "B1-Plain"
+SENT = "C1-Sent"
+TOML = """\
+title = "Autumn"
+[hub]
+port = 8080
+session_ttl = 3600
+[security]
+use_bubblewrap = true
+[moodle]
+url = "https://moodle.example"
+a_key_of_old = 1
+"""
+
+
+def lay_out(course: Path) -> None:
+    """Fill a course directory as 0.3.16 left it (compat.md 3), modification times included."""
+    (course / "mograder.toml").write_text(TOML)
+    (course / "session_mb.json").write_text('{"default": 200}')
+    (course / "session_memory.json").write_text('{"B1-Plain": 180}')
+    (course / "marking.json").write_text("[]")
+    release = course / "hub-release"
+    _release(release, PLAIN, notebook(), {"files": [f"{PLAIN}.py", "data.csv"], "type": None})
+    (release / PLAIN / "data.csv").write_text("x,y\n1,2\n")
+    (release / PLAIN / "keys.json").write_text("{}")
+    (release / PLAIN / "keys_all.json").write_text("{}")
+    (release / PLAIN / ".venv" / "bin").mkdir(parents=True)
+    (release / PLAIN / ".venv" / "bin" / "python").write_text("#!/bin/sh\n")
+    (release / PLAIN / ".venv" / "requirements.txt").write_text("marimo\n")
+    _release(release, LATER, notebook(), None)
+    _release(release, HIDDEN, notebook(), None)
+    lecture = notebook(header='# /// script\n# mograder-type = "lecture"\n# ///\n')
+    _release(release, BARE, lecture, None)
+    _release(release, DEMO, notebook(), {"files": [f"{DEMO}.py"], "type": "demo"})
+    rules = {LATER: {"visible_from": "2030-01-01T09:00:00+00:00"}, HIDDEN: {"hidden": True}}
+    (release / ".visibility.json").write_text(json.dumps(rules))
+    for user in ("alice", "bob", "carol", "dave"):
+        _workspace(course / "hub-notebooks" / user / PLAIN, PLAIN)
+    age(course / "hub-notebooks" / "alice" / PLAIN, uploaded=100, notebook=200, fetched=100)
+    age(course / "hub-notebooks" / "bob" / PLAIN, uploaded=200, notebook=100, fetched=4_000_000_000)
+    age(course / "hub-notebooks" / "carol" / PLAIN, uploaded=100, notebook=200, exported=300)
+    age(course / "hub-notebooks" / "dave" / PLAIN, notebook=200)
+    _workspace(course / "hub-notebooks" / "alice" / HIDDEN, HIDDEN)
+
+
+def _release(root: Path, item: str, text: str, manifest: dict[str, object] | None) -> None:
+    (root / item).mkdir(parents=True)
+    (root / item / f"{item}.py").write_text(text)
+    if manifest is not None:
+        kept = {key: value for key, value in manifest.items() if value is not None}
+        (root / item / "files.json").write_text(json.dumps(kept, indent=2))
+
+
+def _workspace(place: Path, item: str) -> None:
+    place.mkdir(parents=True)
+    (place / f"{item}.py").write_text(notebook("'my own work'"))
+    (place / f"{item}.html").write_text("<html>")
+    (place / f"{item}.bak.20250101T120000.py").write_text("# an archive\n")
+    (place / ".config" / "marimo").mkdir(parents=True)
+    (place / ".config" / "marimo" / "marimo.toml").write_text(
+        "[runtime]\nauto_instantiate = false\n"
+    )
+    (place / "__marimo__").mkdir()
+
+
+def age(place: Path, **seconds: int) -> None:
+    """Make the markers, and set the times of them and of the notebook."""
+    for what, moment in seconds.items():
+        path = place / (f"{place.name}.py" if what == "notebook" else f".{what}")
+        path.touch()
+        os.utime(path, (moment, moment))
+
+
+@pytest.fixture(scope="module")
+def hub(uv_cache: Path, run_directory: Path) -> Iterator[HubProcess]:
+    shared = Shared(uv_cache, run_directory)
+    with module_hub("compat-hub", shared, prepare=lay_out) as hub:
+        yield hub
+
+
+def items(hub: HubProcess, headers: dict[str, str]) -> dict[str, dict[str, object]]:
+    with hub.client(headers) as client:
+        return {row["name"]: row for row in client.get("/assignments").json()}
+
+
+def refusal(answer: httpx.Response) -> tuple[int, object]:
+    return answer.status_code, answer.json()
+
+
+def test_an_old_courses_items_are_listed_in_the_old_shape(hub: HubProcess) -> None:
+    with hub.client(student("alice")) as client:
+        rows = [row for row in client.get("/assignments").json() if row["name"] != SENT]
+    assert [row["name"] for row in rows] == [PLAIN, HIDDEN, TINY, BARE, TALK]
+    assert rows[0] == {
+        "name": PLAIN,
+        "type": "assignment",
+        "file_status": "modified",
+        "has_release": True,
+        "session_active": False,
+        "updated": True,
+        "visible": True,
+        "visible_from": None,
+    }
+    assert rows[3] == {
+        "name": BARE,
+        "type": "lecture",
+        "file_status": "n/a",
+        "has_copy": False,
+        "updated": False,
+        "has_release": True,
+        "session_active": False,
+        "visible": True,
+        "visible_from": None,
+    }
+    assert (rows[1]["visible"], rows[1]["name"]) == (False, HIDDEN), "kept: alice has a copy"
+    seen = items(hub, instructor())
+    assert {LATER, HIDDEN} <= seen.keys()
+    assert str(seen[LATER]["visible_from"]).startswith("2030-01-01T09:00:00")
+    assert DEMO not in seen
+
+
+@pytest.mark.parametrize(
+    ("user", "status", "updated"),
+    [
+        ("alice", "modified", True),
+        ("bob", "uploaded", False),
+        ("carol", "exported", True),
+        ("dave", "not_started", False),
+    ],
+)
+def test_the_markers_of_an_old_copy_are_read_as_they_were(
+    hub: HubProcess, user: str, status: str, updated: bool
+) -> None:
+    row = items(hub, student(user))[PLAIN]
+    assert (row["file_status"], row["updated"]) == (status, updated)
+
+
+def test_an_old_copy_opens_in_place_and_nothing_of_it_is_touched(hub: HubProcess) -> None:
+    place = hub.course / "hub-notebooks" / "carol" / PLAIN
+    before = _snapshot(place)
+    with hub.client(student("carol")) as client:
+        answer = client.post(f"/start-edit-deep/{PLAIN}")
+        assert answer.json() == {"status": "ok", "url": f"edit/user/carol/{PLAIN}/", "port": 0}
+        page = client.get("/" + answer.json()["url"])
+    assert page.status_code == 200
+    assert before.items() <= _snapshot(place).items()
+    assert items(hub, student("carol"))[PLAIN]["file_status"] == "exported"
+
+
+def _snapshot(place: Path) -> dict[str, tuple[bytes, int]]:
+    return {
+        str(path.relative_to(place)): (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in place.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_a_token_of_the_old_kind_signs_a_program_in_without_a_cookie(hub: HubProcess) -> None:
+    with hub.client(student("alice")) as client:
+        answer = client.get("/assignments")
+    assert answer.status_code == 200
+    assert "set-cookie" not in answer.headers
+    with hub.client() as client:
+        for headers in ({}, {"Authorization": "Bearer alice:00"}, {"Authorization": "alice"}):
+            refused = client.get("/assignments", headers=headers)
+            assert (refused.status_code, refused.text) == (403, "403 Forbidden")
+            assert refused.headers["content-type"].startswith("text/plain")
+
+
+def test_a_login_by_header_is_kept_by_cookie_on_errors_too(hub: HubProcess) -> None:
+    with hub.client() as client:
+        first = client.post("/start-run/unknown", headers=from_proxy("erin"))
+        assert refusal(first) == (400, {"detail": "Not a lecture"})
+        shape = r"mograder_session=[^;]+; Path=/; HttpOnly; SameSite=Lax; Max-Age=86400"
+        assert re.fullmatch(shape, first.headers["set-cookie"])
+        assert client.get("/assignments").status_code == 200, "by the cookie alone"
+        started = client.post(f"/start-edit-deep/{TINY}")
+        assert started.json()["url"] == f"edit/user/erin/{TINY}/", "unsafe methods too"
+        other = client.post(f"/start-edit-deep/{TINY}", headers=from_proxy("frank"))
+        assert other.json()["url"] == f"edit/user/frank/{TINY}/", "the header is fresher"
+
+
+def test_a_session_lives_through_the_endpoints_in_the_old_shapes(hub: HubProcess) -> None:
+    with hub.client(student("gina")) as client:
+        absent = client.post(f"/start-edit/gina/{TINY}")
+        assert refusal(absent) == (404, {"detail": "Notebook not found"})
+        deep = client.post(f"/start-edit-deep/{TINY}")
+        assert deep.json() == {"status": "ok", "url": f"edit/user/gina/{TINY}/", "port": 0}
+        again = client.post(f"/start-edit/gina/{TINY}")
+        assert (again.json(), len(servers_of("gina"))) == (deep.json(), 1)
+        row = client.get("/sessions").json()[0]
+        assert isinstance(row.pop("last_seen"), float)
+        assert row == {
+            "username": "gina",
+            "assignment": TINY,
+            "port": 0,
+            "url": f"edit/user/gina/{TINY}/",
+            "type": "assignment",
+            "mode": "edit",
+        }
+        assert items(hub, student("gina"))[TINY]["session_active"] is True
+        stopped = client.post(f"/stop-edit/gina/{TINY}")
+        assert stopped.json() == {"status": "ok", "terminated": True}
+        assert client.post(f"/stop-edit/gina/{TINY}").json()["terminated"] is False
+        assert client.get("/sessions").json() == []
+
+
+def test_a_lecture_runs_and_stops_in_the_old_shapes(hub: HubProcess) -> None:
+    with hub.client(student("hans")) as client:
+        started = client.post(f"/start-run/{TALK}")
+        assert started.json() == {"status": "ok", "url": f"run/user/hans/{TALK}/", "port": 0}
+        row = client.get("/sessions").json()[0]
+        assert (row["type"], row["mode"], row["url"]) == ("lecture", "run", started.json()["url"])
+        assert client.post(f"/stop-edit/hans/{TALK}").json()["terminated"] is False
+        ended = client.post(f"/stop-edit/hans/{TALK}?mode=run")
+        assert ended.json() == {"status": "ok", "terminated": True}
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "detail"),
+    [
+        ("/start-edit-deep/Nothing", 404, "Assignment not found"),
+        (f"/start-edit-deep/{DEMO}", 400, "Demos can only be run"),
+        (f"/start-edit-deep/{HIDDEN}", 404, "Not available"),
+        (f"/start-edit-deep/{LATER}", 404, "Not available until Tue 01 Jan 2030, 09:00"),
+        (f"/start-run/{TINY}", 400, "Not a lecture"),
+        ("/start-run/Nothing", 400, "Not a lecture"),
+        (f"/start-edit/alice/{PLAIN}", 403, "Cannot access another user's resources"),
+        (f"/stop-edit/alice/{PLAIN}", 403, "Cannot access another user's resources"),
+        (f"/publish/{PLAIN}", 403, "Instructor access required"),
+    ],
+)
+def test_refusals_have_the_old_words(hub: HubProcess, path: str, status: int, detail: str) -> None:
+    with hub.client(student("ivan")) as client:
+        assert refusal(client.post(path)) == (status, {"detail": detail})
+
+
+def test_an_unknown_path_is_not_found(hub: HubProcess) -> None:
+    with hub.client(student("ivan")) as client:
+        assert refusal(client.get("/no/such/path")) == (404, {"detail": "Not Found"})
+
+
+def test_release_files_are_sent_and_what_is_none_is_not(hub: HubProcess) -> None:
+    """0.3.16 also sent keys and files of the ``.venv``: that is a defect not to be copied."""
+    with hub.client(student("ivan")) as client:
+        sent = client.get(f"/release/{PLAIN}/data.csv")
+        assert (sent.status_code, sent.text) == (200, "x,y\n1,2\n")
+        assert "etag" in sent.headers
+        missing = (404, {"detail": "File not found"})
+        for name in ("files.json", "keys.json", "keys_all.json", ".venv/requirements.txt", "no"):
+            assert refusal(client.get(f"/release/{PLAIN}/{name}")) == missing, name
+        up = client.get(f"/release/{PLAIN}/%2e%2e%2f{TINY}%2f{TINY}.py")
+        assert refusal(up) == (400, {"detail": "Invalid filename"})
+        assert client.get(f"/release/{HIDDEN}/{HIDDEN}.py").status_code == 404
+
+
+def test_publishing_answers_in_the_old_shape(hub: HubProcess) -> None:
+    parts = [
+        ("files", (f"{SENT}.py", notebook().encode())),
+        ("files", ("b.txt", b"b")),
+        ("files", ("a.txt", b"a")),
+    ]
+    with hub.client(instructor()) as client:
+        done = client.post(f"/publish/{SENT}", files=parts)
+        assert done.json() == {
+            "status": "ok",
+            "files": [f"{SENT}.py", "a.txt", "b.txt"],
+            "type": "assignment",
+        }
+        lecture = client.post(f"/publish/{SENT}?type=lecture", files=parts[:1])
+        assert lecture.json() == {"status": "ok", "files": [f"{SENT}.py"], "type": "lecture"}
+        for path, detail in (
+            ("/publish/user", "'user' is reserved and cannot be used as a name"),
+            (f"/publish/{SENT}?type=zzz", "Unknown type 'zzz'"),
+        ):
+            assert refusal(client.post(path, files=parts)) == (400, {"detail": detail})
+    written = (hub.course / "hub-release" / SENT / "files.json").read_text()
+    assert json.loads(written) == {"files": [f"{SENT}.py"], "type": "lecture"}
+
+
+async def test_the_proxy_answers_in_the_old_words(hub: HubProcess) -> None:
+    with hub.client(student("jane")) as client:
+        assert client.get(f"/edit/user/jane/{TINY}").status_code == 307
+        for path, text in (
+            (f"/edit/user/jane/{TINY}/", "No active session"),
+            (f"/run/user/jane/{TALK}/", "No active lecture session"),
+        ):
+            answer = client.get(path)
+            assert (answer.status_code, answer.text) == (404, text)
+        other = client.get(f"/edit/user/alice/{PLAIN}/")
+        assert (other.status_code, other.text) == (403, "403 Forbidden")
+    url = f"ws://127.0.0.1:{hub.port}/edit/user/jane/{TINY}/ws?session_id=s_abcdef"
+    with pytest.raises(websockets.InvalidStatus):
+        await connect(url, additional_headers=student("jane"), proxy=None)
+
+
+def test_the_spinner_pages_answer_for_any_name(hub: HubProcess) -> None:
+    with hub.client(student("ivan")) as client:
+        for path in (f"/edit/{TINY}", f"/edit/{TINY}/", "/edit/Nothing", f"/run/{TALK}/"):
+            page = client.get(path)
+            assert page.status_code == 200
+            assert page.headers["content-type"].startswith("text/html")
+            assert f"<title>Starting {path.split('/')[2]}...</title>" in page.text
+
+
+def test_the_old_allowlist_is_read_at_every_request(
+    hub: HubProcess, fresh_name: Callable[[str], str]
+) -> None:
+    """B37-B44; last in this module's hub only for as long as the file is there."""
+    listed, other = fresh_name("listed"), fresh_name("other")
+    file = hub.course / "allowed_users.txt"
+    file.write_text(f"# Allowed users — managed by mograder sync-users\n\n  {listed}  \n")
+    try:
+        with hub.client() as client:
+            assert client.get("/assignments", headers=student(listed)).status_code == 200
+            assert client.get("/assignments", headers=instructor()).status_code == 200
+            kept_out = client.get("/assignments", headers=student(other))
+    finally:
+        file.unlink()
+    assert kept_out.status_code == 403
+    assert kept_out.headers["content-type"].startswith("text/html")
+    assert "Access Restricted" in kept_out.text
+    assert "instructor" in kept_out.text
+    with hub.client(student(other)) as client:
+        assert client.get("/assignments").status_code == 200
+
+
+def test_an_unknown_key_in_an_old_section_is_warned_about_and_no_more(hub: HubProcess) -> None:
+    assert "moodle.a_key_of_old" in hub.log_text()
