@@ -12,14 +12,19 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 
 import psutil
 
+from mograder.core.settings import load_settings, read_environ
 from mograder.sandbox.client import SupervisorClient, connect_or_spawn
+from mograder.sandbox.environments import CommandRunner, Environments
 from mograder.sandbox.host import SupervisorConfig
 from mograder.sandbox.protocol import Ended, Limits, SessionInfo, StartSession
 from mograder.sandbox.record import RECORD, EnvironmentRecord
+from mograder.sandbox.runtime_wheel import build_runtime_wheel
+from mograder.sandbox.safety import supervisor_config
 
 UID_BASE = 600_000
 LIMITS = Limits(processes=64, open_files=256, file_size_mb=16, tmp_mb=32)
@@ -149,3 +154,21 @@ def _runs(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def real_config(runtime: Path, place: Path, uv_cache: Path) -> SupervisorConfig:
+    """The same for real builds: with what the machine needs to reach a package index."""
+    hub = {"hub.runtime_dir": str(runtime), "hub.uv_cache_dir": str(uv_cache)}
+    loaded = load_settings(place, overrides=hub, environ={})
+    return supervisor_config(loaded, read_environ())
+
+
+def real_environments(root: Path, link: CommandRunner, place: Path) -> Environments:
+    """Environments as a hub makes them, below a directory that all tests of a run share."""
+    return Environments(
+        root,
+        link,
+        wheel=build_runtime_wheel(place / "wheels"),
+        marimo=metadata.version("marimo"),
+        timeout=240,
+    )

@@ -157,6 +157,7 @@ class _Bubblewrapped:
         self._told = b""
         self._first = -1
         self._first_pid = 0
+        self._unwanted = False
         os.set_blocking(info, False)
         loop.add_reader(info, self._read_info)
         child.exited.add_done_callback(lambda _: self._monitor_gone())
@@ -176,6 +177,8 @@ class _Bubblewrapped:
             self._first_pid = int(found[1])
             with contextlib.suppress(ProcessLookupError):
                 self._first = os.pidfd_open(self._first_pid)
+            if self._unwanted:
+                self.end()
         if not data:
             self._stop_reading()
 
@@ -188,12 +191,18 @@ class _Bubblewrapped:
     def end_gently(self) -> None:
         # A pid may have been reused between looking and signalling: the pidfd is taken first,
         # and what it names must still be the first process's child.
-        for pid in _children(self._first_pid) if self._first >= 0 else []:
+        programs = _children(self._first_pid) if self._first >= 0 else []
+        for pid in programs:
             with contextlib.suppress(ProcessLookupError):
                 descriptor = os.pidfd_open(pid)
                 if pid in _children(self._first_pid):
                     signal.pidfd_send_signal(descriptor, signal.SIGTERM)
                 os.close(descriptor)
+        if self._first < 0:
+            # Not by its monitor's death: a first process that nobody knows yet would stay.
+            self._unwanted = True
+        elif not programs:  # nothing runs in there that could have something to save
+            self.end()
 
     def end(self) -> None:
         with contextlib.suppress(ProcessLookupError):

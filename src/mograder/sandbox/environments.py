@@ -282,7 +282,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _let_all_read(top: Path) -> None:
-    """Some packages ship files that only their owner may read; sessions have other uids."""
+    """Some packages ship files that only their owner may read, or anybody may write."""
     try:
         top.chmod(0o755)
         for _, directories, files, descriptor in os.fwalk(top, follow_symlinks=False):
@@ -296,4 +296,4 @@ def _let_read(name: str, descriptor: int) -> None:
     mode = os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mode
     if not stat.S_ISLNK(mode):
         wanted = mode | (0o555 if mode & stat.S_IXUSR else 0o444)
-        os.chmod(name, stat.S_IMODE(wanted), dir_fd=descriptor)
+        os.chmod(name, stat.S_IMODE(wanted) & ~0o022, dir_fd=descriptor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import shutil
 import time
@@ -25,6 +26,9 @@ from mograder.sandbox.etc import write_etc
 from mograder.sandbox.mounts import PREFIX, MountSpace, PlainSources, PrivateSources
 from mograder.sandbox.ownership import give_to
 from mograder.sandbox.policy import Host
+from mograder.sandbox.strays import end_strays
+
+_log = logging.getLogger("mograder.supervisor")
 
 SESSIONS = "s"
 """The directory of listening sockets below the runtime directory; no sandbox sees it."""
@@ -90,6 +94,8 @@ def prepare_runtime(runtime: Path) -> int:
     sessions = runtime / SESSIONS
     sessions.mkdir(mode=0o700, exist_ok=True)
     sessions.chmod(0o700)
+    if strays := end_strays(sessions):
+        _log.warning("ended %d processes that a killed supervisor had left behind", strays)
     for stale in sessions.iterdir():
         stale.unlink()
     for stale in runtime.glob(f"{PREFIX}*"):

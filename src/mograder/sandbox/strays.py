@@ -1,0 +1,53 @@
+"""End what a supervisor left behind that was killed while a session of its was starting.
+
+``--die-with-parent`` holds from the moment that bubblewrap has asked for it, some milliseconds
+after it was started. What has a session's listening socket is of a session, whatever became of
+its parents, and nothing else ever has it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+_INODE, _PATH = 6, 7  # columns of /proc/net/unix
+_SOCKET = re.compile(r"socket:\[(\d+)\]")
+
+
+def end_strays(sockets: Path) -> int:
+    """Kill every process that has a socket below ``sockets`` open; returns how many."""
+    inodes = set(_inodes(f"{sockets}/"))
+    if not inodes:
+        return 0
+    strays = [pid for pid in _pids() if not inodes.isdisjoint(_sockets_of(pid))]
+    for pid in strays:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return len(strays)
+
+
+def _inodes(prefix: str) -> Iterator[str]:
+    for line in Path("/proc/net/unix").read_text("utf-8", "replace").splitlines():
+        columns = line.split(maxsplit=_PATH)
+        if len(columns) > _PATH and columns[_PATH].startswith(prefix):
+            yield columns[_INODE]
+
+
+def _pids() -> list[int]:
+    own = os.getpid()
+    return [
+        int(p.name) for p in Path("/proc").iterdir() if p.name.isdecimal() and int(p.name) != own
+    ]
+
+
+def _sockets_of(pid: int) -> Iterator[str]:
+    try:
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            if found := _SOCKET.fullmatch(str(link.readlink())):
+                yield found[1]
+    except OSError:  # it ended meanwhile, or is somebody else's
+        return

@@ -1,0 +1,91 @@
+"""A real build: real uv, in a real sandbox, with packages from the index (B96, B111)."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from mograder.core.errors import InvalidInput
+from mograder.notebook.pep723 import Script
+from mograder.sandbox.environments import Environment, Environments
+from mograder.sandbox.link import SupervisorLink
+from tests.contract.sandbox_rig import real_config, real_environments, short_directory
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture
+def runtime() -> Iterator[Path]:
+    with short_directory() as directory:
+        yield directory
+
+
+@pytest.fixture
+async def link(runtime: Path, tmp_path: Path, uv_cache: Path) -> AsyncIterator[SupervisorLink]:
+    link = SupervisorLink(real_config(runtime, tmp_path, uv_cache))
+    yield link
+    await link.close()
+
+
+@pytest.fixture
+def environments(link: SupervisorLink, run_directory: Path, tmp_path: Path) -> Environments:
+    return real_environments(run_directory / "environments", link, tmp_path)
+
+
+async def test_a_notebook_gets_marimo_and_our_own_runtime(environments: Environments) -> None:
+    """And not what the index has under our name (architecture.md, "Two wheels, one name")."""
+    built = await environments.prepare(Script(dependencies=("mograder",)), lambda _: None)
+    code = "import mograder.runtime, importlib.metadata as m; print(m.version('mograder'))"
+    assert "+runtime." in _python(built, code)
+    assert built.marimo == metadata.version("marimo")
+    again = await environments.prepare(Script(), lambda _: None)
+    assert again == built, "they come to the same lock"
+
+
+async def test_it_is_compiled_and_belongs_to_no_session(environments: Environments) -> None:
+    built = await environments.prepare(Script(), lambda _: None)
+    found = _python(
+        built, "import marimo, pathlib; print(pathlib.Path(marimo.__cached__).exists())"
+    )
+    assert found == "True"
+    writable = [
+        p for p in built.directory.rglob("*") if p.lstat().st_mode & 0o022 and not p.is_symlink()
+    ]
+    assert writable == []
+
+
+async def test_a_requirement_that_cannot_be_met_is_told_in_uvs_words(
+    environments: Environments, run_directory: Path
+) -> None:
+    script = Script(dependencies=("marimo==0.0.0.1",))
+    with pytest.raises(InvalidInput, match=r"cannot be met") as failure:
+        await environments.prepare(script, lambda _: None)
+    assert "No solution found" in failure.value.message
+    assert "marimo==0.0.0.1" in failure.value.message
+    left = [p.name for p in (run_directory / "environments").glob(".building-*")]
+    assert left == []
+
+
+async def test_a_build_cannot_read_the_course(environments: Environments, tmp_path: Path) -> None:
+    """A requirement may name a file: what it finds there must not be the hub's."""
+    secret = tmp_path / "requirements.txt"
+    secret.write_text("the-secret-of-the-course\n")
+    script = Script(dependencies=(f"thing @ file://{secret}",))
+    with pytest.raises(InvalidInput) as failure:
+        await environments.prepare(script, lambda _: None)
+    assert "the-secret-of-the-course" not in failure.value.message
+
+
+def _python(built: Environment, code: str) -> str:
+    done = subprocess.run(
+        [str(built.directory / "env/bin/python"), "-I", "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return done.stdout.strip()
