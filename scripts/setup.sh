@@ -53,6 +53,11 @@ system_packages() {
     if ! compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null; then
       wanted+="$(missing postgresql initdb)"
     fi
+    # The driver that comes with Playwright is linked against it, and small systems lack it.
+    if ! compgen -G "/usr/lib*/*/libatomic.so.1" >/dev/null &&
+      ! compgen -G "/usr/lib*/libatomic.so.1" >/dev/null; then
+      wanted+=" libatomic1"
+    fi
   fi
   if [ -z "$wanted" ]; then say "system packages: all there"; return; fi
   have apt-get || fail \
