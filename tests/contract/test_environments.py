@@ -11,8 +11,10 @@ import pytest
 
 from mograder.core.errors import InvalidInput
 from mograder.notebook.pep723 import Script
+from mograder.sandbox.assets import ASSETS, read_assets
 from mograder.sandbox.environments import Environment, Environments
 from mograder.sandbox.link import SupervisorLink
+from mograder.sandbox.record import read_record
 from tests.contract.sandbox_rig import real_config, real_environments, short_directory
 
 pytestmark = pytest.mark.timeout(300)
@@ -44,6 +46,25 @@ async def test_a_notebook_gets_marimo_and_our_own_runtime(environments: Environm
     assert built.marimo == metadata.version("marimo")
     again = await environments.prepare(Script(), lambda _: None)
     assert again == built, "they come to the same lock"
+
+
+async def test_the_files_of_its_editor_can_be_shared(
+    environments: Environments, run_directory: Path
+) -> None:
+    """The real marimo has ``--asset-url`` in both modes, and its files where we look."""
+    built = await environments.prepare(Script(), lambda _: None)
+    name = read_record(built.directory).assets
+    assert name.startswith(f"{built.marimo}-")
+    kept = read_assets(run_directory / "environments" / ASSETS, name)
+    own = {path.suffix for path in _static(built).rglob("*") if path.is_file()}
+    left_out = own - {Path(path).suffix for path in kept.files}
+    assert left_out == {".html", ".md"}
+    assert len(kept.files) > 500
+
+
+def _static(built: Environment) -> Path:
+    (static,) = (built.directory / "env/lib").glob("python3*/site-packages/marimo/_static")
+    return static
 
 
 async def test_it_is_compiled_and_belongs_to_no_session(environments: Environments) -> None:

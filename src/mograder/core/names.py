@@ -79,7 +79,7 @@ class ItemName(_Name):
 
     __slots__ = ()
     what = "name"
-    reserved = frozenset({"user"})
+    reserved = frozenset({"user", "_marimo"})
 
 
 class FileName(_Name):

@@ -6,7 +6,7 @@ users and never changes: other dependencies make another one (B96, sessions.md).
 
 Layout below the root: ``requests/<request>`` holds the key of an environment;
 ``<key>/`` holds ``env/``, ``caches/``, ``lock.txt`` and ``environment.json``, in place only when
-complete.
+complete; ``assets/`` holds marimo's static files (:mod:`mograder.sandbox.assets`).
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from typing import Protocol
 from mograder.core.errors import InvalidInput, NotFound, SandboxUnavailable
 from mograder.core.shared import Progress, Shared
 from mograder.notebook.pep723 import Script
+from mograder.sandbox.assets import ASSETS, keep_assets, read_assets
 from mograder.sandbox.interpreters import Interpreter, find_interpreter
 from mograder.sandbox.project import NO_MOGRADER, lock_project
 from mograder.sandbox.protocol import RunCommand
@@ -38,11 +39,18 @@ _BUILD_VARIABLES = {
     "UV_PYTHON_DOWNLOADS": "never",
     "XDG_CACHE_HOME": "caches",
 }
-_WARM = (
-    "import importlib.util, marimo, mograder.runtime;"
-    "importlib.util.find_spec('matplotlib') and __import__('matplotlib.font_manager');"
-    "print('MARIMO', marimo.__version__)"
-)
+_WARM = """\
+import importlib.util, marimo, mograder.runtime
+importlib.util.find_spec('matplotlib') and __import__('matplotlib.font_manager')
+print('MARIMO', marimo.__version__)
+try:
+    from marimo._cli.cli import main
+    options = [{each.name for each in main.commands[mode].params} for mode in ('edit', 'run')]
+except Exception:
+    options = [set()]
+print('ASSET-URL', 'yes' if all('asset_url' in names for names in options) else 'no')
+"""
+"""Also asks whether marimo can load its page's files from elsewhere; its help hides the option."""
 _OUTPUT_LINES = 60
 _KEY_LENGTH = 20
 
@@ -134,7 +142,21 @@ class Environments:
     def _load(self, key: str) -> Environment:
         directory = self._root / key
         record = read_record(directory)
+        if record.assets:
+            self._keep_held(directory, record)
         return Environment(key, directory, record.python, record.marimo)
+
+    def _keep_held(self, directory: Path, record: EnvironmentRecord) -> None:
+        """Take the static files out again if their set was lost; the record stays as it is."""
+        try:
+            read_assets(self._root / ASSETS, record.assets)
+        except NotFound:
+            self._keep_assets(directory / "env", record.python, record.marimo)
+
+    def _keep_assets(self, env: Path, python: str, marimo: str) -> str:
+        root = self._root / ASSETS
+        root.mkdir(parents=True, exist_ok=True)
+        return keep_assets(env, python, marimo, root)
 
     async def _lock_and_build(
         self, script: Script, interpreter: Interpreter, tell: Progress
@@ -164,11 +186,18 @@ class Environments:
 
     async def _build(self, job: _Job, key: str, lock: str) -> Environment:
         await job.install(self._wheel.name)
+        marimo = await job.warm()
+        assets, python = "", job.interpreter.version
+        if marimo.asset_url:
+            job.tell("Preparing the editor's files")
+            env = job.workshop / "env"
+            assets = await asyncio.to_thread(self._keep_assets, env, python, marimo.version)
         record = EnvironmentRecord(
             key=key,
-            python=job.interpreter.version,
-            marimo=await job.warm(),
+            python=python,
+            marimo=marimo.version,
             interpreter_roots=job.interpreter.roots,
+            assets=assets,
         )
         await asyncio.to_thread(self._put_in_place, job.workshop, record, lock)
         return self._load(key)
@@ -201,6 +230,14 @@ class Environments:
 
 
 @dataclass(frozen=True, slots=True)
+class _Marimo:
+    """What an environment says of its marimo; ``asset_url``: it has ``--asset-url``."""
+
+    version: str
+    asset_url: bool
+
+
+@dataclass(frozen=True, slots=True)
 class _Job:
     """The commands of one build, each in a sandbox that sees the workshop and the cache."""
 
@@ -229,8 +266,8 @@ class _Job:
         await self._run(failed, *into, "-r", "lock.txt")
         await self._run(failed, *into, f"./{wheel}")
 
-    async def warm(self) -> str:
-        """Import once what is slow to import first, and return marimo's version."""
+    async def warm(self) -> _Marimo:
+        """Import once what is slow to import first, and return what marimo it is."""
         self.tell("Warming up")
         lines = await self._run(
             "The notebook's environment does not start", "env/bin/python", "-c", _WARM
@@ -238,7 +275,7 @@ class _Job:
         versions = [line.split()[1] for line in lines if line.startswith("MARIMO ")]
         if not versions:
             raise InvalidInput("The notebook's environment has no working marimo.")
-        return versions[-1][:40]
+        return _Marimo(versions[-1][:40], "ASSET-URL yes" in lines)
 
     async def _run(self, failed: str, *argv: str) -> list[str]:
         lines: list[str] = []

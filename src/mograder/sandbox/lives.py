@@ -86,7 +86,8 @@ class Lives:
         inside = SANDBOXED_SESSION
         if self._runner.kind == "none":
             inside = unconfined(self._host, work=request.directory, environment=request.environment)
-        return session_plan(request, record.interpreter_roots, self._host, inside, fd)
+        roots = record.interpreter_roots
+        return session_plan(request, roots, self._host, inside, fd, assets=record.assets)
 
     async def stop(self, session_id: str) -> bool:
         """End a session, gently first; false when there is none."""

@@ -25,6 +25,14 @@ UV_CACHE = PurePosixPath("/opt/mograder/uv-cache")
 UV = PurePosixPath("/opt/mograder/uv")
 SERVE = PurePosixPath("/opt/mograder/serve.py")
 
+ASSET_URL = "../_marimo"
+"""Where a session's page finds marimo's static files, relative to the page.
+
+The public prefix is known per request only, so no absolute path would do. The page's base is
+``{prefix}/s/<capability>/``, or its own address ``{prefix}/edit/user/<user>/<item>/`` where the
+hub leaves it alone; the hub serves both (``web.hub.assets``).
+"""
+
 _UID = 1000
 """The only uid inside; on the host it is the service user's or the student's own sub-uid."""
 
@@ -96,12 +104,19 @@ class Host:
 
 
 def session_plan(
-    request: StartSession, roots: Sequence[Path], host: Host, inside: Inside, fd: int
+    request: StartSession,
+    roots: Sequence[Path],
+    host: Host,
+    inside: Inside,
+    fd: int,
+    *,
+    assets: str = "",
 ) -> Plan:
     """Return how to run one marimo session that listens on descriptor ``fd``.
 
     ``roots`` are the directories of the interpreter that the environment belongs to, bound at
-    their own paths because the environment's links lead there.
+    their own paths because the environment's links lead there. ``assets`` names the set of
+    static files that the hub serves for this environment, "" if the session serves its own.
     """
     edit = request.mode == "edit"
     options = json.dumps(
@@ -113,13 +128,14 @@ def session_plan(
         }
     )
     flags = ("--skip-update-check",) if edit else ("--include-code",)
+    where = ("--asset-url", f"{ASSET_URL}/{assets}") if assets else ()
     return Plan(
         argv=(
             str(inside.environment / "env/bin/python"),
             str(inside.serve),
             options,
             "--",
-            *("-q", request.mode, "--headless", "--no-token", "--no-sandbox", *flags),
+            *("-q", request.mode, "--headless", "--no-token", "--no-sandbox", *flags, *where),
             *("--base-url", request.base_url, "-p", "1", "--host", "127.0.0.1"),
             request.notebook,
         ),

@@ -8,15 +8,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mograder.core.errors import NotFound
+from mograder.sandbox.assets import SET_NAME
 
 RECORD = "environment.json"
 
 
 class EnvironmentRecord(BaseModel):
-    """What was built; ``interpreter_roots`` are host directories that sessions see read-only."""
+    """What was built; ``interpreter_roots`` are host directories that sessions see read-only.
+
+    ``assets`` names the shared set of its marimo's static files
+    (:mod:`mograder.sandbox.assets`), "" where each session's own server must serve them: an old
+    marimo without ``--asset-url``, or files that could not be taken.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -24,6 +30,7 @@ class EnvironmentRecord(BaseModel):
     python: str
     marimo: str
     interpreter_roots: tuple[Path, ...]
+    assets: str = Field(default="", pattern=rf"^(?:{SET_NAME.pattern})?$")
 
 
 def read_record(environment: Path) -> EnvironmentRecord:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,9 +18,10 @@ import pytest
 from mograder.core.errors import InvalidInput
 from mograder.core.shared import Progress
 from mograder.notebook.pep723 import Script
+from mograder.sandbox.assets import ASSETS, read_assets
 from mograder.sandbox.environments import Environment, Environments
 from mograder.sandbox.protocol import RunCommand
-from mograder.sandbox.record import RECORD
+from mograder.sandbox.record import RECORD, read_record
 
 UV_SAYS = ("  × No solution found when resolving dependencies:", "  ╰─▶ Because nope was not found")
 NUMPY = Script(dependencies=("numpy",))
@@ -31,6 +33,7 @@ class Uv:
 
     lock: str = "marimo==0.25.2\nnumpy==2.1\n"
     fails_at: str = ""
+    asset_url: bool = True
     commands: list[str] = field(default_factory=list)
     hold: asyncio.Event | None = None
     begun: asyncio.Event = field(default_factory=asyncio.Event)
@@ -65,9 +68,18 @@ class Uv:
             python.write_text("#!/bin/sh\n")
             python.chmod(0o700)
             (directory / "env" / "secret.py").touch(0o600)
+            static = _static_files(directory / "env")
+            static.mkdir(parents=True)
+            (static / "index.js").write_text("42")
         elif what == "warm":
-            return ["a warning", "MARIMO 0.25.2"]
+            return ["a warning", "MARIMO 0.25.2", f"ASSET-URL {'yes' if self.asset_url else 'no'}"]
         return []
+
+
+def _static_files(env: Path) -> Path:
+    """Where marimo keeps its page's files; the interpreter of a build is the tests' own."""
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    return env / "lib" / version / "site-packages/marimo/_static"
 
 
 def _verb(argv: tuple[str, ...]) -> str:
@@ -273,3 +285,33 @@ def _leavings(root: Path) -> list[str]:
 
 def _finished(root: Path) -> list[str]:
     return [path.parent.name for path in root.glob(f"*/{RECORD}")]
+
+
+async def test_the_editors_files_are_kept_once_for_all_environments(
+    environments: Environments, uv: Uv, root: Path
+) -> None:
+    first = await environments.prepare(NUMPY, unheard)
+    uv.lock = "marimo==0.25.2\npandas==2\n"
+    second = await environments.prepare(Script(dependencies=("pandas",)), unheard)
+    kept = {read_record(each.directory).assets for each in (first, second)}
+    assert kept == {each.name for each in (root / ASSETS).iterdir()}
+    assert read_assets(root / ASSETS, *kept).read("index.js") == b"42"
+
+
+async def test_a_marimo_that_cannot_load_them_from_elsewhere_serves_its_own(
+    environments: Environments, uv: Uv, root: Path
+) -> None:
+    uv.asset_url = False
+    built = await environments.prepare(NUMPY, unheard)
+    assert read_record(built.directory).assets == ""
+    assert not (root / ASSETS).exists()
+
+
+async def test_files_that_were_lost_are_taken_out_again(
+    environments: Environments, uv: Uv, root: Path, tmp_path: Path
+) -> None:
+    built = await environments.prepare(NUMPY, unheard)
+    shutil.rmtree(root / ASSETS)
+    await make(root, uv, tmp_path).prepare(NUMPY, unheard)
+    assert uv.builds() == 1
+    assert read_assets(root / ASSETS, read_record(built.directory).assets).files

@@ -234,3 +234,14 @@ def test_without_a_sandbox_the_hosts_own_paths_are_meant() -> None:
     assert variables["HOME"] == str(request.directory), "the one place it is sure to own"
     assert variables["TMPDIR"].startswith(str(request.directory))
     assert str(WORK) not in json.dumps(made.argv)
+
+
+@pytest.mark.parametrize("mode", ["edit", "run"])
+def test_the_page_loads_its_files_from_the_shared_set(mode: str) -> None:
+    """Relative, since the public prefix is known per request only (sessions.md, "Assets")."""
+    own = session_plan(session(mode), (), HOST, SANDBOXED_SESSION, fd=9)
+    assert "--asset-url" not in own.argv
+    name = "0.25.2-0123456789abcdef"
+    shared = session_plan(session(mode), (), HOST, SANDBOXED_SESSION, fd=9, assets=name)
+    assert ("--asset-url", f"../_marimo/{name}") in pairwise(shared.argv)
+    assert shared.argv[-1] == "A1.py"

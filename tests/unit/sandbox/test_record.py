@@ -22,6 +22,14 @@ def test_a_later_releases_record_is_read_as_well(tmp_path: Path) -> None:
     text = '{"key":"k","python":"3","marimo":"0","interpreter_roots":[],"more":1}'
     (tmp_path / RECORD).write_text(text)
     assert read_record(tmp_path).key == "k"
+    assert read_record(tmp_path).assets == ""
+
+
+def test_a_record_names_a_set_of_files_and_no_path(tmp_path: Path) -> None:
+    text = '{"key":"k","python":"3","marimo":"0","interpreter_roots":[],"assets":"../up"}'
+    (tmp_path / RECORD).write_text(text)
+    with pytest.raises(NotFound):
+        read_record(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"key":"k"}', "\0"])

@@ -22,12 +22,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from mograder import __version__
 from mograder.auth.identity import is_trusted
 from mograder.core.errors import InvalidInput, MograderError
+from mograder.sandbox.assets import ASSETS
 from mograder.sessions.live import LiveSession
 from mograder.store.visibility import VisibilityRules
 from mograder.web.context import ContextMiddleware, context_of
 from mograder.web.hub import admin, items, models, pages, sessions, signin
 from mograder.web.hub.access import GUARDS, Access
 from mograder.web.hub.answers import answer_problem, problem_page
+from mograder.web.hub.assets import AssetServer, is_asset_path
 from mograder.web.hub.attempts import Attempts
 from mograder.web.hub.audit import AuditTrail
 from mograder.web.hub.desk import Desk, context, wanted
@@ -200,8 +202,9 @@ def create_app(services: Services) -> ASGIApp:
     )
     proxy = SessionProxy(services)
     own = Gate(build_routes(desk, proxy), desk)
+    assets = AssetServer(services.loaded.path(hub.environments_dir) / ASSETS)
     return ContextMiddleware(
-        Crossroads(proxy, own),
+        Crossroads(proxy, assets, own),
         base_url=hub.base_url,
         public_url=hub.public_url,
         trusts=partial(is_trusted, services.policy),
@@ -209,16 +212,19 @@ def create_app(services: Services) -> ASGIApp:
 
 
 class Crossroads:
-    """Sends session paths to the proxy, and everything else to our own app."""
+    """Sends session paths to the proxy, but for marimo's static files; the rest to our own app."""
 
-    def __init__(self, proxy: ASGIApp, own: ASGIApp) -> None:
+    def __init__(self, proxy: ASGIApp, assets: ASGIApp, own: ASGIApp) -> None:
         self._proxy = proxy
+        self._assets = assets
         self._own = own
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on; we have no WebSockets of our own."""
         if scope["type"] == "lifespan":
             await self._own(scope, receive, send)
+        elif is_asset_path(context_of(scope).raw_path):
+            await self._assets(scope, receive, send)
         elif scope["type"] == "websocket" or is_session_path(context_of(scope).raw_path):
             await self._proxy(scope, receive, send)
         else:

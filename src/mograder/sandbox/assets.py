@@ -1,0 +1,257 @@
+"""marimo's static files, taken out of a finished environment once and kept for all sessions.
+
+Every editor page loads hundreds of them, the same for every notebook with the same marimo. The
+hub serves them from here, compressed once instead of at each request (sessions.md, "Assets").
+What a build leaves is hostile: only regular files with plain names of known kinds are taken,
+never through a link, and not without end. The name of a set tells its content, so an environment
+that brings other files of the same version gets a set of its own.
+
+Layout below the root: ``<version>-<digest>/manifest.json`` and ``files/<path>``, with
+``<path>.br`` and ``<path>.gz`` beside those that get smaller; in place only when complete.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import logging
+import os
+import re
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import brotli  # type: ignore[import-untyped]
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from mograder.core.errors import NotFound
+
+ASSETS = "assets"
+"""The directory of all sets, beside the environments."""
+
+ASSET_TYPES: Mapping[str, str] = {
+    ".css": "text/css; charset=utf-8",
+    ".gif": "image/gif",
+    ".ico": "image/x-icon",
+    ".jpg": "image/jpeg",
+    ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".map": "application/json",
+    ".mjs": "text/javascript; charset=utf-8",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+    ".ttf": "font/ttf",
+    ".wasm": "application/wasm",
+    ".webmanifest": "application/manifest+json",
+    ".webp": "image/webp",
+    ".woff": "font/woff",
+    ".woff2": "font/woff2",
+}
+"""What is taken, and as what it is served; HTML is not: it would be a page of the hub's origin."""
+
+SET_NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_]{0,39}-[0-9a-f]{16}")
+"""How a set is called."""
+
+_PART = re.compile(r"[0-9A-Za-z_@~+-][0-9A-Za-z._@~+-]{0,119}")
+_MANIFEST = "manifest.json"
+_FILES = "files"
+_MAX_FILES = 5000
+_MAX_DEPTH = 8
+_MAX_FILE = 32 << 20
+_MAX_TOTAL = 192 << 20
+_BROTLI_QUALITY = 9  # 11 takes nine times as long for 8 % less
+_WORTH = 0.95
+"""A compressed sibling must be this much smaller: pictures and fonts mostly are not."""
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_log = logging.getLogger(__name__)
+
+
+class AssetFile(BaseModel):
+    """One file: its size and digest, and the sizes of its compressed siblings, 0 without one."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    size: int
+    digest: str
+    br: int = 0
+    gzip: int = 0
+
+
+class _Manifest(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    files: dict[str, AssetFile]
+
+
+@dataclass(frozen=True, slots=True)
+class AssetSet:
+    """A complete set; only what ``files`` names exists in it."""
+
+    directory: Path
+    files: Mapping[str, AssetFile]
+
+    def read(self, name: str, suffix: str = "") -> bytes:
+        """Return a listed file, or with ``.br`` or ``.gz`` its sibling."""
+        assert name in self.files
+        return (self.directory / _FILES / f"{name}{suffix}").read_bytes()
+
+
+class _UnusableError(Exception):
+    """The files cannot be shared; the sentence says why."""
+
+
+def keep_assets(environment: Path, python: str, marimo: str, root: Path) -> str:
+    """Keep the static files of an environment's marimo below ``root``; return the set's name.
+
+    ``environment`` is the directory made by ``uv venv``, which nothing writes any more. Returns
+    "" where they cannot be shared: each session's own server then serves them, only slower.
+    """
+    minor = ".".join(python.split(".")[:2])
+    place = ("lib", f"python{minor}", "site-packages", "marimo", "_static")
+    try:
+        with _directory_below(environment, place) as top:
+            return _keep(top, marimo, root)
+    except (OSError, _UnusableError) as error:
+        _log.warning("the editor's files of marimo %s are not shared: %s", marimo, error)
+        return ""
+
+
+def read_assets(root: Path, name: str) -> AssetSet:
+    """Return a complete set. Raises: :class:`NotFound`, also when a power cut left half of it."""
+    directory = root / name
+    try:
+        if not SET_NAME.fullmatch(name):
+            raise FileNotFoundError(name)
+        manifest = _Manifest.model_validate_json((directory / _MANIFEST).read_bytes())
+        for path, file in manifest.files.items():
+            _check_whole(directory / _FILES / path, file)
+    except (OSError, ValidationError) as error:
+        raise NotFound(f"There are no editor files {name[:60]!r}.") from error
+    return AssetSet(directory, manifest.files)
+
+
+def _check_whole(path: Path, file: AssetFile) -> None:
+    for suffix, size in (("", file.size), (".br", file.br), (".gz", file.gzip)):
+        if size and path.with_name(path.name + suffix).stat().st_size != size:
+            raise FileNotFoundError(path)
+
+
+def _keep(top: int, marimo: str, root: Path) -> str:
+    found = dict(_digests(top))
+    if not any(path.endswith(".js") for path in found):
+        raise _UnusableError("there are none where they were expected")
+    whole = hashlib.sha256("".join(f"{p}\0{d}\n" for p, d in sorted(found.items())).encode())
+    version = re.sub(r"[^0-9A-Za-z.+_]", "", marimo)[:40].lstrip(".+_") or "unknown"
+    name = f"{version}-{whole.hexdigest()[:16]}"
+    try:
+        read_assets(root, name)
+    except NotFound:
+        _write_set(top, found, root, name)
+    return name
+
+
+def _digests(top: int) -> Iterator[tuple[str, str]]:
+    """Yield path and digest of each file that may be served, within bounds."""
+    count = total = 0
+    for path in _walk(top, PurePosixPath()):
+        content = _read_below(top, path)
+        count, total = count + 1, total + len(content)
+        if count > _MAX_FILES or total > _MAX_TOTAL:
+            raise _UnusableError("there are too many, or they are too large")
+        yield str(path), hashlib.sha256(content).hexdigest()
+
+
+def _walk(directory: int, below: PurePosixPath) -> Iterator[PurePosixPath]:
+    if len(below.parts) > _MAX_DEPTH:
+        raise _UnusableError("they lie too deep")
+    for name in sorted(os.listdir(directory)):
+        if not _PART.fullmatch(name):
+            continue
+        mode = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
+        if stat.S_ISDIR(mode):
+            descriptor = os.open(name, _DIRECTORY, dir_fd=directory)
+            try:
+                yield from _walk(descriptor, below / name)
+            finally:
+                os.close(descriptor)
+        elif stat.S_ISREG(mode) and PurePosixPath(name).suffix in ASSET_TYPES:
+            yield below / name
+
+
+def _read_below(top: int, path: PurePosixPath) -> bytes:
+    with _directory_below(top, path.parts[:-1]) as directory:
+        descriptor = os.open(path.name, _FILE, dir_fd=directory)
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_FILE:
+            raise _UnusableError(f"{path} is no plain file, or too large")
+        content = file.read(_MAX_FILE + 1)
+    if len(content) > _MAX_FILE:
+        raise _UnusableError(f"{path} is too large")
+    return content
+
+
+@contextmanager
+def _directory_below(top: Path | int, parts: tuple[str, ...]) -> Iterator[int]:
+    """Open a directory component by component, so that no link on the way is followed."""
+    descriptor = os.open(".", _DIRECTORY, dir_fd=top) if isinstance(top, int) else -1
+    if isinstance(top, Path):
+        descriptor = os.open(top, _DIRECTORY)
+    try:
+        for part in parts:
+            deeper = os.open(part, _DIRECTORY, dir_fd=descriptor)
+            os.close(descriptor)
+            descriptor = deeper
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _write_set(top: int, found: Mapping[str, str], root: Path, name: str) -> None:
+    staged = root / f".collecting-{secrets.token_hex(8)}"
+    try:
+        files: dict[str, AssetFile] = {}
+        for path, digest in found.items():
+            content = _read_below(top, PurePosixPath(path))
+            if hashlib.sha256(content).hexdigest() != digest:
+                raise _UnusableError(f"{path} changes while it is read")
+            files[path] = _write_file(staged / _FILES / path, content, digest)
+        (staged / _MANIFEST).write_text(_Manifest(files=files).model_dump_json())
+        _name_set(staged, root, name)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+
+
+def _write_file(path: Path, content: bytes, digest: str) -> AssetFile:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    siblings: tuple[tuple[str, bytes], ...] = (
+        (".br", brotli.compress(content, quality=_BROTLI_QUALITY)),
+        (".gz", gzip.compress(content, 9, mtime=0)),
+    )
+    sizes = []
+    for suffix, squeezed in siblings:
+        worth = len(squeezed) < _WORTH * len(content)
+        if worth:
+            path.with_name(path.name + suffix).write_bytes(squeezed)
+        sizes.append(len(squeezed) if worth else 0)
+    return AssetFile(size=len(content), digest=digest, br=sizes[0], gzip=sizes[1])
+
+
+def _name_set(staged: Path, root: Path, name: str) -> None:
+    try:
+        staged.rename(root / name)
+    except OSError:
+        try:  # another build was quicker; equal names are equal sets
+            read_assets(root, name)
+        except NotFound:  # a power cut left half of it
+            broken = root / f".broken-{secrets.token_hex(8)}"
+            (root / name).rename(broken)
+            staged.rename(root / name)
+            shutil.rmtree(broken, ignore_errors=True)

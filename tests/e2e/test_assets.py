@@ -1,0 +1,117 @@
+"""marimo's static files come from one shared address: real Chromium, the whole hub.
+
+sessions.md, "Assets"; performance.md, "editor opened a second time".
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.e2e.support.browser import People, Person
+from tests.e2e.support.hub import HubProcess
+from tests.e2e.support.scene import TALK, notebook, put_release
+
+pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("browser")]
+
+expect.set_options(timeout=60_000)
+
+ITEMS = ("A1", "A2")
+HARMLESS = ("ERR_ABORTED", "Service workers are not supported", "preloaded intentionally")
+"""What marimo's page says in an opaque origin anyway, and a page that was left."""
+
+
+@dataclass
+class Traffic:
+    """What one tab loaded: paths by where they came from, and bytes over the wire."""
+
+    cached: list[str] = field(default_factory=list)
+    fetched: list[str] = field(default_factory=list)
+    encodings: set[str] = field(default_factory=set)
+    bytes: int = 0
+    _paths: dict[str, str] = field(default_factory=dict)
+
+    async def listen(self, page: Page) -> None:
+        """Hear what the network stack itself says, which knows its cache."""
+        devtools = await page.context.new_cdp_session(page)
+        devtools.on("Network.responseReceived", self._received)
+        devtools.on("Network.loadingFinished", self._finished)
+        await devtools.send("Network.enable")
+
+    def shared(self, paths: list[str]) -> list[str]:
+        """Those of the paths that are marimo's static files."""
+        return [path for path in paths if "/_marimo/" in path]
+
+    def _received(self, event: dict[str, Any]) -> None:
+        response = event["response"]
+        if not response["url"].startswith("http"):
+            return
+        cached = response.get("fromDiskCache") or response.get("fromPrefetchCache")
+        (self.cached if cached else self.fetched).append(response["url"])
+        self._paths[event["requestId"]] = response["url"]
+        if "/_marimo/" in response["url"]:
+            headers = {name.lower(): value for name, value in response["headers"].items()}
+            self.encodings.add(headers.get("content-encoding", ""))
+
+    def _finished(self, event: dict[str, Any]) -> None:
+        if "/_marimo/" in self._paths.get(event["requestId"], ""):
+            self.bytes += int(event["encodedDataLength"])
+
+
+def course(work_directory: Path) -> Path:
+    directory = work_directory / "course"
+    directory.mkdir()
+    for item in ITEMS:
+        put_release(directory, item, notebook('f"it runs {6 * 7}"'))
+    put_release(directory, TALK, notebook('f"it runs {6 * 7}"'), "lecture")
+    return directory
+
+
+async def opened(person: Person, url: str) -> Traffic:
+    """Open a session and wait until its cell has run; return what the tab loaded."""
+    page = await person.context.new_page()
+    traffic = Traffic()
+    await traffic.listen(page)
+    await page.goto(url, wait_until="domcontentloaded")
+    await expect(page.get_by_text("it runs 42")).to_be_visible()
+    async with asyncio.timeout(30):
+        await page.wait_for_load_state("networkidle")
+    await page.close()
+    return traffic
+
+
+async def test_all_of_an_editors_files_come_compressed_from_the_shared_address(
+    start_hub: Callable[..., HubProcess], people: People, work_directory: Path
+) -> None:
+    """In an opaque origin and below a prefix, for editors and for lectures."""
+    settings = {"hub.base_url": "/live/hub"}
+    hub = start_hub(course(work_directory), dev=True, settings=settings)
+    guest = await people.person("guest")
+    for where in ("edit/A1", f"run/{TALK}"):
+        traffic = await opened(guest, f"{hub.url}/live/hub/{where}")
+        shared = [url for url in traffic.fetched if "/live/hub/s/_marimo/0." in url]
+        assert len(shared) > 200
+        assert not [url for url in traffic.fetched if "/assets/" in url and url not in shared]
+        assert traffic.encodings <= {"br", ""}
+        assert traffic.bytes < 5_000_000
+    assert not [note for note in guest.notes if not any(word in note for word in HARMLESS)]
+
+
+async def test_a_second_assignment_fetches_none_of_them_again(
+    start_hub: Callable[..., HubProcess], people: People, work_directory: Path
+) -> None:
+    """Where the browser has a cache: an opaque origin has none, in Chromium and in Firefox."""
+    settings = {"hub.session_isolation": "same-origin"}
+    hub = start_hub(course(work_directory), dev=True, settings=settings)
+    guest = await people.person("guest")
+    first, second = [await opened(guest, f"{hub.url}/edit/{item}") for item in ITEMS]
+    assert len(first.shared(first.fetched)) > 200
+    assert second.shared(second.fetched) == []
+    assert len(second.shared(second.cached)) == len(first.shared(first.fetched))
+    assert second.bytes == 0
