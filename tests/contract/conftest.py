@@ -1,4 +1,4 @@
-"""Databases for contract tests: an empty one on SQLite, and on a real PostgreSQL server."""
+"""Fixtures of contract tests: empty databases on each engine, real supervisors."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from sqlalchemy import Engine
 
 from mograder.store.database import database_url, open_engine, upgrade
 from tests.contract.postgres import PostgresServer, find_binaries, run_postgres
+from tests.contract.sandbox_fixtures import client, config, runtime, sessions, workshop
+
+__all__ = ["client", "config", "runtime", "sessions", "workshop"]
 
 ENGINES = ["sqlite", "postgresql"]
 
