@@ -1,4 +1,4 @@
-"""Databases for contract tests: an empty one on SQLite, and on a real PostgreSQL server."""
+"""Fixtures of contract tests: empty databases on each engine, real supervisors."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from sqlalchemy import Engine
 
 from mograder.store.database import database_url, open_engine, upgrade
 from tests.contract.postgres import PostgresServer, find_binaries, run_postgres
+from tests.contract.sandbox_fixtures import client, config, runtime, sessions, workshop
+
+__all__ = ["client", "config", "runtime", "sessions", "workshop"]
 
 ENGINES = ["sqlite", "postgresql"]
 
@@ -29,7 +32,7 @@ def installed_postgres() -> Iterator[PostgresServer | None]:
 def postgres(installed_postgres: PostgresServer | None) -> PostgresServer:
     """The server; every test makes a database of its own."""
     if installed_postgres is None:
-        pytest.skip("PostgreSQL is not installed (Debian: apt install postgresql)")
+        pytest.fail("PostgreSQL is needed: run scripts/setup.sh test")
     return installed_postgres
 
 

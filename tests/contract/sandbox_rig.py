@@ -7,6 +7,7 @@ line of shell there: it starts in milliseconds and misbehaves in any way a test 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -21,7 +22,7 @@ from mograder.core.settings import load_settings, read_environ
 from mograder.sandbox.client import SupervisorClient, connect_or_spawn
 from mograder.sandbox.environments import CommandRunner, Environments
 from mograder.sandbox.host import SupervisorConfig
-from mograder.sandbox.protocol import Ended, Limits, SessionInfo, StartSession
+from mograder.sandbox.protocol import Ended, Limits, RunCommand, SessionInfo, StartSession
 from mograder.sandbox.record import RECORD, EnvironmentRecord
 from mograder.sandbox.runtime_wheel import build_runtime_wheel
 from mograder.sandbox.safety import supervisor_config
@@ -172,3 +173,28 @@ def real_environments(root: Path, link: CommandRunner, place: Path) -> Environme
         marimo=metadata.version("marimo"),
         timeout=240,
     )
+
+
+def family_of(client: SupervisorClient) -> list[psutil.Process]:
+    """Return the supervisor's process and all below it."""
+    supervisor = supervisor_process(client)
+    return [supervisor, *supervisor.children(recursive=True)]
+
+
+def inside_of(client: SupervisorClient) -> list[psutil.Process]:
+    """Return what runs below the supervisor."""
+    return family_of(client)[1:]
+
+
+def names_inside(client: SupervisorClient) -> list[str]:
+    """Return the names of the programs that run below it."""
+    names = []
+    for process in inside_of(client):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            names.append(process.name())
+    return names
+
+
+def shell(workshop: Path, script: str, *, timeout: float = PATIENCE) -> RunCommand:
+    """A build command that runs a line of shell."""
+    return RunCommand(argv=("/bin/sh", "-c", script), directory=workshop, timeout=timeout)

@@ -9,24 +9,24 @@ import asyncio
 import contextlib
 import os
 import socket
-import time
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
-from mograder.core.errors import Conflict, NotFound, RemoteFailed, SandboxUnavailable
+from mograder.core.errors import Conflict, RemoteFailed, SandboxUnavailable
 from mograder.sandbox.client import SupervisorClient, connect, connect_or_spawn, connect_to
 from mograder.sandbox.host import SupervisorConfig
 from mograder.sandbox.link import SupervisorLink
-from mograder.sandbox.protocol import PROTOCOL, Call, Done, RunCommand, encode
+from mograder.sandbox.protocol import PROTOCOL, Call, Done, encode
 from tests.contract.sandbox_rig import (
     PATIENCE,
     UID_BASE,
     Sessions,
+    family_of,
+    inside_of,
     make_config,
-    short_directory,
+    names_inside,
+    shell,
     supervised,
     supervisor_process,
     until,
@@ -37,39 +37,6 @@ IS_ROOT = os.geteuid() == 0
 HOST_NETWORK = str(Path("/proc/self/ns/net").readlink())
 SLEEPER = "touch up; exec sleep 600"
 SESSION_LOG_BYTES = 16_384
-
-
-@pytest.fixture
-def runtime() -> Iterator[Path]:
-    with short_directory() as directory:
-        yield directory
-
-
-@pytest.fixture
-def config(runtime: Path, tmp_path: Path) -> SupervisorConfig:
-    return make_config(runtime, tmp_path)
-
-
-@pytest.fixture
-async def client(config: SupervisorConfig) -> AsyncIterator[SupervisorClient]:
-    async with supervised(config) as client:
-        yield client
-
-
-@pytest.fixture
-def sessions(client: SupervisorClient, tmp_path: Path) -> Sessions:
-    return Sessions(client, tmp_path)
-
-
-@pytest.fixture
-def workshop(tmp_path: Path) -> Path:
-    directory = tmp_path / "workshop"
-    directory.mkdir()
-    return directory
-
-
-def shell(workshop: Path, script: str, *, timeout: float = PATIENCE) -> RunCommand:
-    return RunCommand(argv=("/bin/sh", "-c", script), directory=workshop, timeout=timeout)
 
 
 # --- who speaks to it -----------------------------------------------------------------------
@@ -180,7 +147,7 @@ async def test_sessions_survive_a_hub_that_is_killed(
     await client.close()  # as the kernel does for a killed hub
     following = await connect_to(config)
     assert await following.sessions() == (info,)
-    assert len(_inside(client)) >= 1
+    assert len(inside_of(client)) >= 1
     await following.shutdown()
     await following.close()
     await client.reap()
@@ -192,7 +159,7 @@ async def test_one_of_a_hubs_own_ends_itself_when_no_hub_comes_back(
     client = await connect_or_spawn(make_config(runtime, tmp_path, linger=0.2))
     sessions = Sessions(client, tmp_path)
     await sessions.start("left", SLEEPER)
-    family = _family(client)
+    family = family_of(client)
     await client.close()
     await until_gone(family)
     await client.reap()
@@ -217,7 +184,7 @@ async def test_shutdown_ends_all_and_leaves_nothing(
 ) -> None:
     for name in ("one", "two"):
         await sessions.start(name, SLEEPER)
-    family = _family(client)
+    family = family_of(client)
     assert len(family) >= 5, "itself, and a monitor and a first process for each"
     await client.shutdown()
     await until_gone(family)
@@ -229,7 +196,7 @@ async def test_sigterm_is_a_shutdown(
     client: SupervisorClient, sessions: Sessions, runtime: Path
 ) -> None:
     await sessions.start("one", SLEEPER)
-    family = _family(client)
+    family = family_of(client)
     family[0].terminate()
     await until_gone(family)
     assert _leftovers(runtime) == []
@@ -242,8 +209,8 @@ async def test_a_hub_that_reads_nothing_does_not_keep_it_from_ending(
     deaf.transport.pause_reading()  # type: ignore[attr-defined]
     flood = shell(workshop, "exec yes")
     deaf.write(encode(Call(id=1, operation=flood)))
-    await until(lambda: "yes" in _names(client))
-    family = _family(client)
+    await until(lambda: "yes" in names_inside(client))
+    family = family_of(client)
     await client.shutdown()
     await until_gone(family)
     deaf.transport.abort()
@@ -260,7 +227,7 @@ async def test_killing_it_kills_every_sandbox_and_the_link_finds_a_new_one(
     link.watch(lambda _: None, lost.set)
     await link.start(request)
     await until((request.directory / "up").exists)
-    family = _family(first)
+    family = family_of(first)
     family[0].kill()
     async with asyncio.timeout(PATIENCE):
         await lost.wait()
@@ -271,212 +238,7 @@ async def test_killing_it_kills_every_sandbox_and_the_link_finds_a_new_one(
     await link.start(request)
     assert len(await link.sessions()) == 1
     await link.close()
-
-
-# --- ending a session -----------------------------------------------------------------------
-
-
-async def test_stop_ends_a_tree_that_hides_and_ignores_signals(
-    client: SupervisorClient, sessions: Sessions
-) -> None:
-    """It double-forks into sessions of its own, ignores SIGTERM and holds its output open."""
-    deaf = "trap '' TERM HUP INT; sleep 601 & wait; sleep 602"
-    script = f"""trap '' TERM HUP INT
-        (setsid sh -c "{deaf}" &) ; (setsid setsid sh -c "{deaf}" &)
-        touch up; while :; do sleep 603; done"""
-    await sessions.start("deaf", script)
-    inside = _inside(client)
-    assert len(inside) >= 6
-    started = time.monotonic()
-    assert await client.stop("session-deaf")
-    assert time.monotonic() - started < 10
-    await until_gone(inside)
-    assert (await sessions.outcome("deaf")).status != 0
-    assert await client.stop("session-deaf") is False
-
-
-async def test_stop_lets_a_session_finish_what_it_writes(
-    client: SupervisorClient, sessions: Sessions, tmp_path: Path
-) -> None:
-    """marimo saves in place: a notebook that is cut off is a lost notebook."""
-    script = "trap 'echo saved > A1.py; exit 0' TERM; touch up; while :; do sleep 0.05; done"
-    await sessions.start("saving", script)
-    await client.stop("session-saving")
-    assert (tmp_path / "workspace-saving" / "A1.py").read_text() == "saved\n"
-
-
-async def test_a_crash_is_told_once_with_the_last_output(sessions: Sessions) -> None:
-    request = sessions.request("crashed", "echo first; echo the last words >&2; exit 3")
-    info = await sessions.client.start(request)
-    news = await sessions.outcome("crashed")
-    assert news.status == 3
-    assert news.log_tail == "first\nthe last words\n"
-    assert not info.socket.exists()
-    assert await sessions.client.sessions() == ()
-
-
-async def test_a_session_that_floods_its_output_costs_nobody_else(
-    client: SupervisorClient, sessions: Sessions
-) -> None:
-    await sessions.start("loud", "touch up; yes aaaaaaaaaaaaaaaaaaaaaaa & exec yes")
-    before = supervisor_process(client).memory_info().rss
-    for _ in range(20):
-        async with asyncio.timeout(PATIENCE):
-            assert len(await client.sessions()) == 1
-    assert supervisor_process(client).memory_info().rss - before < 50 << 20
-    await client.stop("session-loud")
-    assert len((await sessions.outcome("loud")).log_tail) <= SESSION_LOG_BYTES
-
-
-async def test_an_orphan_that_floods_the_output_does_not_hold_up_the_end(
-    runtime: Path, tmp_path: Path
-) -> None:
-    """Unconfined there is no namespace that dies with the first process; its group must."""
-    async with supervised(make_config(runtime, tmp_path, sandbox="none")) as client:
-        sessions = Sessions(client, tmp_path)
-        await client.start(sessions.request("orphan", "yes & exit 4"))
-        assert (await sessions.outcome("orphan")).status == 4
-        await until(lambda: "yes" not in _names(client))
-
-
-async def test_what_cannot_start_leaves_no_socket(
-    client: SupervisorClient, sessions: Sessions, runtime: Path, tmp_path: Path
-) -> None:
-    request = sessions.request("twice", SLEEPER)
-    missing = request.model_copy(update={"notebook": "A2.py"})
-    with pytest.raises(NotFound, match=r"A2\.py"):
-        await client.start(missing)
-    homeless = request.model_copy(update={"environment": tmp_path / "nowhere"})
-    with pytest.raises(NotFound, match="environment"):
-        await client.start(homeless)
-    assert list((runtime / "s").iterdir()) == []
-    await client.start(request)
-    with pytest.raises(Conflict):
-        await client.start(request)
-    assert len(list((runtime / "s").iterdir())) == 1
-
-
-async def test_failing_starts_leave_no_descriptor_and_no_mount(
-    client: SupervisorClient, sessions: Sessions
-) -> None:
-    request = sessions.request("broken", SLEEPER)
-    hidden = request.environment.rename(request.environment.with_name("moved"))
-    request.environment.symlink_to(hidden)
-    link = request.directory.rename(request.directory.with_name("moved-too"))
-    request.directory.symlink_to(link)  # never bound: the student might have made it
-    process = supervisor_process(client)
-    descriptors = process.num_fds()
-    mounts = _mounts(process.pid)
-    for _ in range(5):
-        with pytest.raises(SandboxUnavailable):
-            await client.start(request)
-    assert process.num_fds() == descriptors
-    assert _mounts(process.pid) - mounts <= 8, "what all sandboxes share is bound once"
-
-
-# --- what a session and a build may see -----------------------------------------------------
-
-
-async def test_a_session_writes_as_its_students_own_user(
-    sessions: Sessions, tmp_path: Path
-) -> None:
-    for slot, name in ((1, "alice"), (2, "bob")):
-        await sessions.start(name, SLEEPER, slot=slot)
-    owners = [(tmp_path / f"workspace-{n}" / "up").stat().st_uid for n in ("alice", "bob")]
-    expected = [UID_BASE + 1, UID_BASE + 2] if IS_ROOT else [os.geteuid()] * 2
-    assert owners == expected
-
-
-async def test_a_lecture_cannot_change_its_files(sessions: Sessions, tmp_path: Path) -> None:
-    request = sessions.request("lecture", "touch up; echo more >> A1.py; exit 0", mode="run")
-    await sessions.client.start(request)
-    said = (await sessions.outcome("lecture")).log_tail
-    assert "Read-only file system" in said
-    place = tmp_path / "workspace-lecture"
-    assert not (place / "up").exists()
-    assert (place / "A1.py").read_text() == "# a notebook\n"
-
-
-async def test_builds_have_the_network_and_sessions_have_none(
-    client: SupervisorClient, sessions: Sessions, workshop: Path
-) -> None:
-    said: list[str] = []
-    await client.run(shell(workshop, "readlink /proc/self/ns/net"), said.append)
-    assert said == [HOST_NETWORK]
-    await client.start(sessions.request("cut-off", "readlink /proc/self/ns/net"))
-    assert (await sessions.outcome("cut-off")).log_tail.strip() != said[0]
-
-
-async def test_neither_sees_the_environment_of_the_hub(
-    runtime: Path, tmp_path: Path, workshop: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MOGRADER_HUB_SECRET", "a-word-that-nobody-may-hear")
-    async with supervised(make_config(runtime, tmp_path)) as client:
-        supervisor = supervisor_process(client)
-        assert set(supervisor.environ()) <= {"PATH", "LC_CTYPE"}
-        said: list[str] = []
-        await client.run(shell(workshop, "env"), said.append)
-    assert "a-word-that-nobody-may-hear" not in "\n".join(said)
-
-
-# --- builds ---------------------------------------------------------------------------------
-
-
-async def test_a_build_reports_its_lines_and_its_status(
-    client: SupervisorClient, workshop: Path
-) -> None:
-    said: list[str] = []
-    script = "echo one; printf 'a\\377b\\n'; printf unfinished; echo x > made; exit 7"
-    assert await client.run(shell(workshop, script), said.append) == 7
-    assert said == ["one", "a�b", "unfinished"]
-    assert (workshop / "made").exists()
-
-
-async def test_a_build_that_runs_too_long_is_ended_with_all_its_processes(
-    client: SupervisorClient, workshop: Path
-) -> None:
-    said: list[str] = []
-    script = "trap '' TERM; setsid sleep 604 & sleep 605"
-    running = asyncio.create_task(client.run(shell(workshop, script, timeout=0.5), said.append))
-    await until(lambda: _names(client).count("sleep") == 2)
-    inside = _inside(client)
-    assert await running == 124
-    assert said == ["It took too long and was ended."]
-    await until_gone(inside)
-
-
-async def test_a_build_that_floods_its_output_is_bounded(
-    client: SupervisorClient, workshop: Path
-) -> None:
-    said: list[str] = []
-    process = supervisor_process(client)
-    before = process.memory_info().rss
-    script = "yes '' | head -c 30000000; yes | head -c 30000000 | tr -d '\\n'; echo; echo end"
-    assert await client.run(shell(workshop, script), said.append) == 0
-    assert said[-1] == "end"
-    assert max(map(len, said)) <= 4000
-    assert len(said) < 2_000_000
-    assert process.memory_info().rss - before < 50 << 20
-
-
-async def test_the_build_of_a_hub_that_hangs_up_is_ended(
-    client: SupervisorClient, config: SupervisorConfig, workshop: Path
-) -> None:
-    other = await connect_to(config)
-    running = asyncio.create_task(other.run(shell(workshop, "exec sleep 606"), lambda _: None))
-    await until(lambda: "sleep" in _names(client))
-    inside = _inside(client)
-    await other.close()
-    with pytest.raises(RemoteFailed):
-        await running
-    await until_gone(inside)
-
-
-async def test_a_build_without_a_directory_is_refused(
-    client: SupervisorClient, tmp_path: Path
-) -> None:
-    with pytest.raises(NotFound):
-        await client.run(shell(tmp_path / "nowhere", "true"), lambda _: None)
+    assert _leftovers(config.runtime) == []
 
 
 # --- without a sandbox ----------------------------------------------------------------------
@@ -488,8 +250,8 @@ async def test_unconfined_sessions_run_and_stop(runtime: Path, tmp_path: Path) -
         assert client.hello.sandbox == "none"
         sessions = Sessions(client, tmp_path)
         await sessions.start("plain", "touch up; sleep 607 & sleep 608")
-        await until(lambda: _names(client).count("sleep") == 2)
-        inside = _inside(client)
+        await until(lambda: names_inside(client).count("sleep") == 2)
+        inside = inside_of(client)
         assert await client.stop("session-plain")
         await until_gone(inside)
         assert await client.sessions() == ()
@@ -518,34 +280,13 @@ async def test_a_hub_whose_sandbox_was_switched_on_leaves_nothing_unconfined(
 ) -> None:
     loose = await connect_or_spawn(make_config(runtime, tmp_path, sandbox="none"))
     await Sessions(loose, tmp_path).start("loose", SLEEPER)
-    family = _family(loose)
+    family = family_of(loose)
     async with supervised(make_config(runtime, tmp_path)) as confined:
         assert confined.hello.sandbox == "bubblewrap"
         await until_gone(family)
         assert await confined.sessions() == ()
     await loose.reap()
     await loose.close()
-
-
-def _family(client: SupervisorClient) -> list[psutil.Process]:
-    supervisor = supervisor_process(client)
-    return [supervisor, *supervisor.children(recursive=True)]
-
-
-def _inside(client: SupervisorClient) -> list[psutil.Process]:
-    return _family(client)[1:]
-
-
-def _names(client: SupervisorClient) -> list[str]:
-    names = []
-    for process in _inside(client):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            names.append(process.name())
-    return names
-
-
-def _mounts(pid: int) -> int:
-    return len(Path(f"/proc/{pid}/mountinfo").read_text().splitlines())
 
 
 def _leftovers(runtime: Path) -> list[str]:

@@ -34,7 +34,7 @@ from tests.e2e.support.scene import (
     workspace,
 )
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("durability")]
+pytestmark = pytest.mark.timeout(300)
 
 _NAVIGATION = {"Sec-Fetch-Dest": "document", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "none"}
 _TTL = 6

@@ -18,7 +18,7 @@ from tests.e2e.support.front import PrefixProxy
 from tests.e2e.support.hub import HubProcess, run_mograder
 from tests.e2e.support.identity import from_proxy, instructor_token
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.timeout(300)
 
 ASSIGNMENT = "A1-Measuring-Pi"
 LECTURE = "L01-Random-Numbers"

@@ -28,7 +28,7 @@ from tests.e2e.support.scene import (
     workspace,
 )
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("publish")]
+pytestmark = pytest.mark.timeout(300)
 
 NEW = "P0-New"
 IMPOSSIBLE = HEADER.replace('"numpy"', '"numpy>=2",\n#     "numpy<2"')

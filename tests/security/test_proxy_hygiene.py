@@ -29,7 +29,7 @@ from tests.e2e.support.identity import (
 from tests.e2e.support.marimo import Address, open_editor
 from tests.e2e.support.scene import TINY, Shared, editor, module_hub, notebook, put_release, start
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("proxy-hygiene")]
+pytestmark = pytest.mark.timeout(300)
 
 MIRROR = "M1-Mirror"
 REFLECT = """\

@@ -18,6 +18,8 @@ _READ_BYTES = 65_536
 _LAST_READS = 16
 """Together as much as a pipe can hold at most (1 MiB, ``/proc/sys/fs/pipe-max-size``)."""
 
+_GROUP_LOOKS, _GROUP_SECONDS = 40, 0.05
+
 
 @dataclass(frozen=True, slots=True)
 class Launch:
@@ -91,7 +93,17 @@ class Child:
             if self._output >= 0:
                 self._read_output()
         self._close_output()
+        self._reap_group(_GROUP_LOOKS)
         self.exited.set_result(status)
+
+    def _reap_group(self, looks: int) -> None:
+        """Collect what of its group became ours when it died (the supervisor adopts orphans)."""
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-self.pid, os.WNOHANG)[0]:
+                pass
+            if looks:  # killed, but not dead yet
+                loop = asyncio.get_running_loop()
+                loop.call_later(_GROUP_SECONDS, self._reap_group, looks - 1)
 
     def _close_output(self) -> None:
         if self._output >= 0:

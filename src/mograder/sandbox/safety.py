@@ -50,7 +50,8 @@ def supervisor_config(
     return SupervisorConfig(
         runtime=runtime,
         socket=loaded.path(hub.supervisor_socket or str(runtime / "supervisor.sock")),
-        uv_cache=loaded.path(hub.uv_cache_dir or str(own_cache)),
+        # Resolved: it may be a link to a volume, and is handed to another uid by its own path.
+        uv_cache=loaded.path(hub.uv_cache_dir or str(own_cache)).resolve(),
         sandbox="none" if security.use_bubblewrap is False else "bubblewrap",
         uid_base=security.sandbox_uid_base,
         owned=not (lone or hub.supervisor_socket),

@@ -278,6 +278,9 @@ def main(argv: list[str]) -> int:
     except MograderError as error:
         sys.stdout.write(f"failed {error.message}\t{error.hint}\n")
         return 78
+    except OSError as error:  # a directory that cannot be made, a socket that cannot be bound
+        sys.stdout.write(f"failed The session supervisor cannot start: {error}.\t\n")
+        return 78
     return 0
 
 

@@ -143,12 +143,13 @@ def workspace(hub: HubProcess, user: str, item: str = TINY) -> Path:
 def servers_of(user: str, item: str = TINY, mode: str = "edit") -> list[psutil.Process]:
     """The marimo servers of a user's session, looked up on the host by their arguments."""
     base = f"/{mode}/user/{user}/{item}"
-    found = []
-    for process in psutil.process_iter(["cmdline"]):
+    found = {}
+    for process in psutil.process_iter(["cmdline", "ppid"]):
         words = process.info["cmdline"] or [""]
         if words[0].endswith("env/bin/python") and base in words:
-            found.append(process)
-    return found
+            found[process.pid] = process
+    # A child of a server looks the same until it executes what it was made for.
+    return [process for process in found.values() if process.info["ppid"] not in found]
 
 
 def until(holds: Callable[[], bool], seconds: float = 30) -> None:

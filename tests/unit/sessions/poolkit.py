@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,7 +17,7 @@ from mograder.core.errors import Busy, MograderError
 from mograder.core.shared import Progress
 from mograder.sessions.fake import InMemoryLauncher
 from mograder.sessions.launcher import Endpoint, LaunchSpec, Mode
-from mograder.sessions.live import SessionKey
+from mograder.sessions.live import LiveSession, SessionKey
 from mograder.sessions.pool import SessionPool
 from mograder.sessions.spawner import Spawner
 from mograder.store.database import open_engine, upgrade
@@ -184,3 +184,10 @@ async def soon(happens: Awaitable[object]) -> None:
     """Wait for what must happen, but not for ever."""
     async with asyncio.timeout(PATIENCE):
         await happens
+
+
+def gone(session: LiveSession) -> Coroutine[None, None, None]:
+    """Listen from now on for a session's end, whatever ends it; wait for it later."""
+    over = asyncio.Event()
+    session.on_stop.append(over.set)
+    return soon(over.wait())
