@@ -128,6 +128,16 @@ class FakeRevocations:
 
 
 @dataclass
+class FakeLeave:
+    """What instructors allow, the same for every item."""
+
+    features: set[str] = field(default_factory=set)
+
+    async def allows(self, item: str, feature: str) -> bool:
+        return feature in self.features
+
+
+@dataclass
 class RigServices:
     """The part of the hub's services that the proxy sees."""
 
@@ -137,6 +147,7 @@ class RigServices:
     revocations: FakeRevocations
     pool: FakePool
     capabilities: Capabilities
+    allowances: FakeLeave = field(default_factory=FakeLeave)
     secret: str = SECRET
 
 

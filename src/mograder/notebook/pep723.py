@@ -21,6 +21,9 @@ from mograder.core.errors import InvalidInput
 KINDS = ("assignment", "lecture", "demo")
 """What ``mograder-type`` may say."""
 
+FEATURES = ("ai", "execute", "lsp", "packages", "secrets", "terminal")
+"""What ``[tool.mograder] allow`` may name: parts of marimo's page that are off by default."""
+
 _START = re.compile(r"# /// (?P<type>[a-zA-Z0-9-]+)")
 _END = "# ///"
 _KIND_KEY = "mograder-type"
@@ -36,13 +39,15 @@ class Script:
 
     ``dependencies`` and ``requires_python`` are in packaging's own spelling, so that two
     notebooks which ask for the same thing compare equal. ``tool_uv`` is the ``[tool.uv]`` table
-    as JSON with sorted keys, empty when there is none. ``kind`` is empty, or one of `KINDS`.
+    as JSON with sorted keys, empty when there is none. ``kind`` is empty, or one of `KINDS`;
+    ``allow`` holds some of `FEATURES`, sorted. Neither changes the environment.
     """
 
     requires_python: str = ""
     dependencies: tuple[str, ...] = ()
     tool_uv: str = ""
     kind: str = ""
+    allow: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,7 @@ def read_script(text: str) -> Script:
         dependencies=_dependencies(block, table.get("dependencies")),
         tool_uv=_tool_uv(block, table.get("tool")),
         kind=_checked(_stated_kind(block, table) or _kind_by_line(lines)),
+        allow=_allow(block, table.get("tool")),
     )
 
 
@@ -217,6 +223,27 @@ def _tool_uv(block: _Block, tool: object) -> str:
     if not kept:
         return ""
     return json.dumps(kept, sort_keys=True, separators=(",", ":"), default=_toml_scalar)
+
+
+def _allow(block: _Block, tool: object) -> tuple[str, ...]:
+    table = tool.get("mograder") if isinstance(tool, dict) else None
+    if table is None:
+        return ()
+    if not isinstance(table, dict):
+        raise _problem(_line_of(block, "mograder"), "[tool.mograder] must be a table")
+    for key in table:
+        if key != "allow" and not key.startswith(_OURS):
+            line = _line_of(block, key)
+            raise _problem(line, f"[tool.mograder] has no key {key!r}", "It knows `allow`.")
+    wanted = table.get("allow", [])
+    line = _line_of(block, "allow")
+    if not isinstance(wanted, list) or not all(isinstance(each, str) for each in wanted):
+        raise _problem(line, "allow must be a list of texts")
+    for each in wanted:
+        if each not in FEATURES:
+            known = ", ".join(FEATURES)
+            raise _problem(line, f"allow {each!r} is not known", f"Choose from {known}.")
+    return tuple(sorted(set(wanted)))
 
 
 def _toml_scalar(value: object) -> str:

@@ -36,7 +36,23 @@ hub leaves it alone; the hub serves both (``web.hub.assets``).
 _UID = 1000
 """The only uid inside; on the host it is the service user's or the student's own sub-uid."""
 
-_FIRST_CONFIGURATION = "[runtime]\nauto_instantiate = true\n\n[save]\nautosave = 'after_delay'\n"
+_FIRST_CONFIGURATION = """\
+[runtime]
+auto_instantiate = true
+
+[save]
+autosave = "after_delay"
+autosave_delay = 1000
+
+[completion]
+copilot = false
+"""
+_WITHOUT_AI = """
+[ai]
+enabled = false
+allow_provider_config = false
+inline_tooltip = false
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +139,7 @@ def session_plan(
         {
             "fd": fd,
             "rlimits": rlimits(request.limits),
-            "config": _FIRST_CONFIGURATION,
+            "config": first_configuration(request.allow),
             "caches": str(inside.environment / "caches"),
         }
     )
@@ -151,6 +167,15 @@ def session_plan(
         network=False,
         tmp_mb=request.limits.tmp_mb,
     )
+
+
+def first_configuration(allow: Sequence[str]) -> str:
+    """Return marimo's settings for a workspace that has none yet: what it offers works here.
+
+    A convenience only: the file is the student's from then on, and the hub refuses at the proxy
+    what is not allowed (sessions.md, "Flags and configuration").
+    """
+    return _FIRST_CONFIGURATION + ("" if "ai" in allow else _WITHOUT_AI)
 
 
 def unconfined(host: Host, *, work: Path, environment: Path) -> Inside:
@@ -253,5 +278,6 @@ def _session_variables(inside: Inside, *, edit: bool) -> tuple[tuple[str, str], 
         ("UV_CACHE_DIR", str(inside.uv_cache)),
         ("UV_OFFLINE", "1"),
         ("MARIMO_SKIP_UPDATE_CHECK", "1"),
+        ("MARIMO_RESTRICT_SHARING", "true"),  # no buttons that upload the notebook elsewhere
         ("MOGRADER_DASHBOARD", "1"),
     )

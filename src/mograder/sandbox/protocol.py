@@ -43,6 +43,7 @@ class StartSession(_Message):
     base_url: str
     uid_slot: int = Field(ge=1)
     limits: Limits
+    allow: tuple[str, ...] = ()
 
 
 class StopSession(_Message):

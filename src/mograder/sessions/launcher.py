@@ -27,7 +27,8 @@ class LaunchSpec:
 
     ``directory`` is the student's workspace (edit, writable) or the release (run, read-only);
     ``notebook`` a file name in it. ``uid_slot`` numbers the student for as long as the course
-    lives, so that a launcher with sub-uids can give each one of their own.
+    lives, so that a launcher with sub-uids can give each one of their own. ``allow`` are the
+    features (:data:`~mograder.notebook.pep723.FEATURES`) that the page may offer.
     """
 
     session_id: str
@@ -39,6 +40,7 @@ class LaunchSpec:
     environment: Path
     base_url: str
     uid_slot: int
+    allow: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

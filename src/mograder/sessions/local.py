@@ -32,6 +32,7 @@ class LocalLauncher:
             base_url=spec.base_url,
             uid_slot=spec.uid_slot,
             limits=self._limits,
+            allow=spec.allow,
         )
         return _launched(await self._link.start(request))
 

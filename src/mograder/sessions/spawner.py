@@ -8,12 +8,13 @@ from typing import Protocol
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
 from mograder.core.shared import Progress
-from mograder.notebook.pep723 import Script, read_script
+from mograder.notebook.pep723 import Script
 from mograder.notebook.syntax import MAX_NOTEBOOK
 from mograder.sandbox.environments import Environment
+from mograder.sessions.allowances import script_of
 from mograder.sessions.launcher import LaunchSpec, Mode
 from mograder.sessions.live import SessionKey
-from mograder.store.releases import Release, Releases
+from mograder.store.releases import Releases
 from mograder.store.workspaces import Workspaces
 
 
@@ -60,7 +61,7 @@ class Spawner:
         else:
             directory = self._workspaces.directory(user, item)
             _check_size(await asyncio.to_thread(self._workspaces.notebook_size, user, item))
-        script = await asyncio.to_thread(_script_of, release)
+        script = await asyncio.to_thread(script_of, release)
         environment = await self._environments.prepare(script, progress)
         return LaunchSpec(
             session_id=session_id,
@@ -72,6 +73,7 @@ class Spawner:
             environment=environment.directory,
             base_url=f"/{key.url.rstrip('/')}",
             uid_slot=await asyncio.to_thread(self._slots.slot_of, key.user),
+            allow=script.allow,
         )
 
     async def version(self, key: SessionKey) -> str:
@@ -91,8 +93,3 @@ def _check_size(size: int | None) -> None:
             f"The notebook is larger than {MAX_NOTEBOOK // 1_000_000} MB and cannot be opened.",
             hint="Move the data in it to a file of its own.",
         )
-
-
-def _script_of(release: Release | None) -> Script:
-    """An old copy whose release is gone still opens, in the plain environment."""
-    return Script() if release is None else read_script(release.notebook.read_text("utf-8"))

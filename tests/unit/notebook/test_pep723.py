@@ -129,6 +129,17 @@ def test_mograder_keys_that_toml_counts_to_tool_uv_still_count_and_stay_out_of_i
     assert script.tool_uv == '{"index-url":"https://example.org/simple"}'
 
 
+def test_what_an_instructor_allows_is_kept_in_one_spelling() -> None:
+    text = with_block(
+        'dependencies = ["numpy"]',
+        "[tool.mograder]",
+        'allow = ["terminal", "ai", "terminal"]',
+        'mograder-cell-hashes = "0a,1b"',
+    )
+    assert read_script(text).allow == ("ai", "terminal")
+    assert read_script(with_block("dependencies = []")).allow == ()
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -164,6 +175,14 @@ def test_a_kind_nobody_knows_is_no_kind_for_a_quick_look_and_refused_by_a_close_
         (with_block("x = 1", 'requires-python = "three"'), "line 3: requires-python 'three'"),
         (with_block("requires-python = 3.11"), "line 2: requires-python must be a text"),
         (with_block("[tool]", "uv = 1"), r"line 3: \[tool.uv\] must be a table"),
+        (with_block("[tool]", "mograder = 1"), r"line 3: \[tool.mograder\] must be a table"),
+        (
+            with_block("[tool.mograder]", "alow = []"),
+            r"line 3: \[tool.mograder\] has no key 'alow'",
+        ),
+        (with_block("[tool.mograder]", 'allow = "ai"'), "line 3: allow must be a list"),
+        (with_block("[tool.mograder]", "allow = [1]"), "line 3: allow must be a list"),
+        (with_block("[tool.mograder]", 'allow = ["shell"]'), "line 3: allow 'shell' is not known"),
         (with_block("mograder-type = 1"), "line 2: mograder-type must be a text"),
         ("# /// script\n# dependencies = []\n\nimport marimo\n", "line 1: .*not closed"),
         (with_block("a = " + "[" * 5000 + "]" * 5000), "line 1: .*nested too deeply"),
@@ -179,6 +198,11 @@ def test_a_kind_nobody_knows_is_no_kind_for_a_quick_look_and_refused_by_a_close_
         "python",
         "python-number",
         "uv",
+        "mograder",
+        "mograder-key",
+        "allow",
+        "allow-number",
+        "allow-unknown",
         "type",
         "unclosed",
         "deep",

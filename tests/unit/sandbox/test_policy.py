@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
@@ -21,6 +22,7 @@ from mograder.sandbox.policy import (
     Plan,
     bubblewrap_arguments,
     build_plan,
+    first_configuration,
     rlimits,
     session_plan,
     unconfined,
@@ -234,6 +236,15 @@ def test_without_a_sandbox_the_hosts_own_paths_are_meant() -> None:
     assert variables["HOME"] == str(request.directory), "the one place it is sure to own"
     assert variables["TMPDIR"].startswith(str(request.directory))
     assert str(WORK) not in json.dumps(made.argv)
+
+
+def test_the_first_settings_offer_only_what_works() -> None:
+    plain = tomllib.loads(first_configuration(()))
+    assert plain["runtime"] == {"auto_instantiate": True}
+    assert plain["save"] == {"autosave": "after_delay", "autosave_delay": 1000}
+    assert plain["completion"]["copilot"] is False
+    assert plain["ai"]["enabled"] is False
+    assert "ai" not in tomllib.loads(first_configuration(("ai",)))
 
 
 @pytest.mark.parametrize("mode", ["edit", "run"])

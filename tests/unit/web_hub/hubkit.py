@@ -27,6 +27,7 @@ from mograder.core.names import ItemName
 from mograder.core.settings import load_settings
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.environments import Environments
+from mograder.sessions.allowances import Allowances
 from mograder.sessions.launcher import Mode
 from mograder.sessions.live import SessionKey
 from mograder.sessions.pool import SessionPool
@@ -197,6 +198,7 @@ def make_hub(course: Path, toml: str = "", *, dev: bool = False) -> Hub:
         environments=cast(Environments, FakeEnvironments()),
         pool=cast(SessionPool, pool),
         capabilities=Capabilities(state, clock),
+        allowances=Allowances(Releases(course / "hub-release")),
         sandboxed=True,
         dev=dev,
     )

@@ -9,25 +9,25 @@ from __future__ import annotations
 
 from asyncio import to_thread
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from functools import partial
-from typing import Generic, Protocol, TypeVar
+from typing import Generic
 from urllib.parse import quote
 
 from starlette.types import Receive, Scope, Send
 
-from mograder.auth.identity import Identity, Method, Revocations
+from mograder.auth.identity import Identity, Method
 from mograder.auth.origin import browser_marks, same_origin
 from mograder.auth.roles import Role
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
-from mograder.core.settings import LoadedSettings
 from mograder.sessions.launcher import Mode
 from mograder.sessions.live import SessionKey
 from mograder.web.context import RequestContext, context_of
-from mograder.web.hub.capabilities import Capabilities, Capability
+from mograder.web.hub.capabilities import Capability
 from mograder.web.hub.headers import Header, HeaderList, header, session_headers
+from mograder.web.hub.permits import denial, guarded_feature
 from mograder.web.hub.proxy_http import METHODS, Exchange, Limits, relay_http, send_text
+from mograder.web.hub.proxy_ports import ProxyServices, S
 from mograder.web.hub.proxy_websocket import Attendance, refuse_websocket, relay_websocket
 from mograder.web.hub.session_answer import Visit
 from mograder.web.hub.session_paths import (
@@ -37,46 +37,16 @@ from mograder.web.hub.session_paths import (
     UserPath,
     parse_session_path,
 )
-from mograder.web.hub.upstream import Session, Upstreams
+from mograder.web.hub.upstream import Upstreams
 from mograder.web.identity import (
     RESTRICTED_PAGE,
-    IdentityServices,
     identify,
     login_headers,
     restricted,
 )
 from mograder.web.problems import HUB_STATUS, status_of
 
-S = TypeVar("S", bound=Session)
 _log = get_logger("mograder.web.hub.proxy")
-
-
-class Pool(Protocol[S]):
-    """The part of the session pool that the hot path uses; it answers from memory."""
-
-    def find(self, key: SessionKey) -> S | None: ...
-
-    def by_id(self, session_id: str) -> S | None: ...
-
-    def touch(self, session: S) -> None: ...
-
-    def connected(self, session: S) -> AbstractContextManager[object]: ...
-
-
-class ProxyServices(IdentityServices, Protocol[S]):
-    """The part of the hub's services that the proxy uses."""
-
-    @property
-    def loaded(self) -> LoadedSettings: ...
-
-    @property
-    def revocations(self) -> Revocations: ...
-
-    @property
-    def pool(self) -> Pool[S]: ...
-
-    @property
-    def capabilities(self) -> Capabilities: ...
 
 
 class _Refusal(Exception):
@@ -282,6 +252,12 @@ class SessionProxy(Generic[S]):
     # ---- both ----
 
     async def _relay(self, visit: Visit, session: S, exchange: Exchange) -> None:
+        feature = guarded_feature(visit.rest)
+        if feature and not await self._services.allowances.allows(session.key.item, feature):
+            refusal = _Refusal(403, denial(feature))
+            shared = visit.by_capability
+            await self._answer(exchange, refusal, shared=shared, cookies=visit.cookies)
+            return
         upstream = self._upstreams.of(session)
         if exchange.scope["type"] == "websocket":
             attendance = Attendance(

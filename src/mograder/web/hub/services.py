@@ -20,6 +20,7 @@ from mograder.sandbox.environments import Environments
 from mograder.sandbox.link import SupervisorLink
 from mograder.sandbox.runtime_wheel import build_runtime_wheel
 from mograder.sandbox.safety import open_sandbox, supervisor_config
+from mograder.sessions.allowances import Allowances
 from mograder.sessions.local import LocalLauncher
 from mograder.sessions.pool import SessionPool
 from mograder.sessions.probe import answers
@@ -50,6 +51,7 @@ class Services:
     environments: Environments
     pool: SessionPool
     capabilities: Capabilities
+    allowances: Allowances
     sandboxed: bool
     dev: bool
 
@@ -95,6 +97,7 @@ async def open_services(
             environments=environments,
             pool=pool,
             capabilities=capabilities,
+            allowances=Allowances(releases),
             sandboxed=sandboxed,
             dev=dev,
         )

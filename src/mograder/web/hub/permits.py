@@ -1,0 +1,53 @@
+"""Which requests of a session's page need an instructor's leave. Pure.
+
+marimo's own settings could switch these things off, but a workspace's configuration is the
+student's, so the proxy decides (sessions.md, "Flags and configuration"). It is a rule about what
+a page may ask for, no wall: what a notebook's code may do is decided by the sandbox.
+
+Not here: ``save_user_config``. It writes nothing but the student's own settings in their own
+workspace, which their code can write anyway; refusing it would greet each change of the theme
+with an error. Nor the questions that only read: which packages there are.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote
+
+_END = r"(?![\w-])"
+_GUARDED = re.compile(
+    rf"""/*(?:
+    (?P<terminal>terminal{_END})
+    |(?P<lsp>lsp{_END}|api/+lsp/+restart{_END})
+    |(?P<ai>mcp{_END}|api/+ai{_END})
+    |(?P<packages>
+        api/+packages(?!/+(?:sandbox|list|tree)/*$){_END}
+        |api/+kernel/+install_missing_packages{_END}
+        |api/+export/+requirements{_END})
+    |(?P<secrets>api/+secrets{_END})
+    |(?P<execute>api/+kernel/+execute{_END})
+    )""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_NAMES = {
+    "terminal": "The terminal",
+    "lsp": "The language server",
+    "ai": "AI assistance",
+    "packages": "Installing packages",
+    "secrets": "The panel for secrets",
+    "execute": "Running code from outside the page",
+}
+
+
+def guarded_feature(rest: str) -> str:
+    """Return the feature that a path below a session's base belongs to, or "".
+
+    ``rest`` is percent-encoded; it is read as marimo's server will read it, once decoded.
+    """
+    found = _GUARDED.match(unquote(rest) if "%" in rest else rest)
+    return (found.lastgroup or "") if found else ""
+
+
+def denial(feature: str) -> str:
+    """Return what a page is told that asks for a feature without leave."""
+    return f"{_NAMES[feature]} is switched off for this notebook. Your instructor can allow it."
