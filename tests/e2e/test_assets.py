@@ -22,6 +22,7 @@ pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("browser")]
 
 expect.set_options(timeout=60_000)
 
+BUILT_WITHIN = 200_000
 ITEMS = ("A1", "A2")
 HARMLESS = ("ERR_ABORTED", "Service workers are not supported", "preloaded intentionally")
 """What marimo's page says in an opaque origin anyway, and a page that was left."""
@@ -79,6 +80,7 @@ async def opened(person: Person, url: str) -> Traffic:
     traffic = Traffic()
     await traffic.listen(page)
     await page.goto(url, wait_until="domcontentloaded")
+    await page.wait_for_url("**/user/**", timeout=BUILT_WITHIN)
     await expect(page.get_by_text("it runs 42")).to_be_visible()
     async with asyncio.timeout(30):
         await page.wait_for_load_state("networkidle")

@@ -1,0 +1,87 @@
+"""What marimo's page offers a student, and what it gets when it asks for more.
+
+sessions.md, "Flags and configuration": real Chromium, the whole hub, the sandbox.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.e2e.support.browser import People
+from tests.e2e.support.hub import HubProcess
+from tests.e2e.support.scene import HEADER, notebook, put_release
+
+pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("browser")]
+
+expect.set_options(timeout=60_000)
+ALLOWING = HEADER.replace("# ///\n\n", '# [tool.mograder]\n# allow = ["ai", "terminal"]\n# ///\n\n')
+BUILT_WITHIN = 200_000
+SHOWN = 'f"it runs {6 * 7}"'
+
+
+async def test_the_page_offers_what_works_and_the_rest_is_refused(
+    start_hub: Callable[..., HubProcess], people: People, work_directory: Path
+) -> None:
+    course = work_directory / "course"
+    course.mkdir()
+    put_release(course, "A1", notebook(SHOWN))
+    put_release(course, "A2", notebook(SHOWN, ALLOWING))
+    hub = start_hub(course, dev=True)
+    guest = await people.person("guest")
+    page = await guest.open(f"{hub.url}/edit/A1")
+    await page.wait_for_url("**/edit/user/**", timeout=BUILT_WITHIN)
+    await expect(page.get_by_text("it runs 42")).to_be_visible()
+    config = await _config(page)
+    assert config["ai"]["enabled"] is False
+    assert config["completion"]["copilot"] is False
+    assert config["save"]["autosave"] == "after_delay"
+    assert config["runtime"]["auto_instantiate"] is True
+    assert await _opens(page, "terminal/ws") is False
+    assert await _status(page, "api/packages/add") == 403
+    guest.notes.clear()
+    await _change_a_setting(page)
+    assert not [note for note in guest.notes if "ERR_ABORTED" not in note]
+
+    page = await guest.open(f"{hub.url}/edit/A2")
+    await expect(page.get_by_text("it runs 42")).to_be_visible()
+    assert (await _config(page))["ai"]["enabled"] is True
+    assert await _opens(page, "terminal/ws") is True
+    assert await _status(page, "api/packages/add") == 403
+
+
+async def _config(page: Page) -> dict[str, Any]:
+    """The settings that marimo's server wrote into the page."""
+    return dict(
+        await page.evaluate(
+            "JSON.parse(document.querySelector('marimo-user-config').dataset.config)"
+        )
+    )
+
+
+async def _opens(page: Page, path: str) -> bool:
+    script = """path => new Promise(done => {
+        const url = new URL(path, document.baseURI);
+        url.protocol = "ws:";
+        const socket = new WebSocket(url);
+        socket.onopen = () => { socket.close(); done(true); };
+        socket.onerror = () => done(false);
+    })"""
+    return bool(await page.evaluate(script, path))
+
+
+async def _status(page: Page, path: str) -> int:
+    script = "path => fetch(path, {method: 'POST', body: '{}'}).then(answer => answer.status)"
+    return int(await page.evaluate(script, path))
+
+
+async def _change_a_setting(page: Page) -> None:
+    await page.get_by_test_id("app-config-button").click()
+    await page.get_by_role("button", name="User settings").click()
+    async with page.expect_response("**/api/kernel/save_user_config") as answered:
+        await page.get_by_role("checkbox", name="Signature hints").click()
+    assert (await answered.value).status == 200
