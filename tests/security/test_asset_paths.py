@@ -5,6 +5,8 @@ A corpus of paths as they come over the wire, without a client that tidies them 
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 from starlette.types import Message
 
@@ -65,14 +67,15 @@ def body_of(sent: list[Message]) -> bytes:
 @pytest.mark.parametrize("start", ["/s/_marimo", "/edit/user/alice/_marimo", "/_marimo"])
 async def test_no_path_leads_out_of_a_set(hub: Hub, name: str, start: str) -> None:
     served = []
-    for base in (f"{start}/{name}", f"{start}/{name}/files", start):
-        for up in ("", *_UP, *("/".join([each] * 3) for each in _UP)):
-            for target in (*_TARGETS, "index.html", "index.js"):
-                sent = await ask(hub, f"{base}/{up}/{target}".replace("//", "/"))
-                assert SECRET not in body_of(sent)
-                if sent[0]["status"] == 200:
-                    served.append(f"{base}/{target}")
-                    assert body_of(sent) == SCRIPT
+    bases = (f"{start}/{name}", f"{start}/{name}/files", start)
+    ups = ("", *_UP, *("/".join([each] * 3) for each in _UP))
+    targets = (*_TARGETS, "index.html", "index.js")
+    for base, up, target in product(bases, ups, targets):
+        sent = await ask(hub, f"{base}/{up}/{target}".replace("//", "/"))
+        assert SECRET not in body_of(sent)
+        if sent[0]["status"] == 200:
+            served.append(f"{base}/{target}")
+            assert body_of(sent) == SCRIPT
     expected = [] if start == "/_marimo" else [f"{start}/{name}/index.js"]
     assert served == expected
 
