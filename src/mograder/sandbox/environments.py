@@ -20,6 +20,7 @@ import shutil
 import stat
 import time
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
@@ -149,11 +150,14 @@ class Environments:
         return Environment(key, directory, record.python, record.marimo)
 
     def _keep_held(self, directory: Path, record: EnvironmentRecord) -> None:
-        """Take the static files out again if their set was lost; the record stays as it is."""
+        """Take the static files out again if their set was lost."""
         try:
             read_assets(self._root / ASSETS, record.assets)
         except NotFound:
-            self._keep_assets(directory / "env", record.python, record.marimo)
+            assets = self._keep_assets(directory / "env", record.python, record.marimo)
+            if assets != record.assets:  # this release takes others than the one that built it
+                changed = record.model_copy(update={"assets": assets})
+                _write(directory / RECORD, changed.model_dump_json(indent=2))
 
     def _keep_assets(self, env: Path, python: str, marimo: str) -> str:
         root = self._root / ASSETS
@@ -172,7 +176,7 @@ class Environments:
             key = _digest(lock, interpreter.version, str(interpreter.program), self._wheel.name)
             async with self._one_key.setdefault(key, asyncio.Lock()):
                 try:
-                    return self._load(key)
+                    return await asyncio.to_thread(self._load, key)
                 except NotFound:
                     return await self._build(job, key, lock)
         finally:
@@ -180,7 +184,8 @@ class Environments:
 
     def _sweep(self) -> None:
         """Remove what a hub that was killed in the middle of a build left behind."""
-        for left in (*self._root.glob(".building-*"), *self._root.glob(".finished-*")):
+        lefts = (".building-*", ".finished-*", f"{ASSETS}/.collecting-*")
+        for left in chain.from_iterable(map(self._root.glob, lefts)):
             # Another process may be building on the same directory: no build takes that long.
             if time.time() - left.lstat().st_mtime > _STALE_SECONDS:
                 shutil.rmtree(left, ignore_errors=True)
@@ -210,7 +215,7 @@ class Environments:
             assets=assets,
         )
         await asyncio.to_thread(self._put_in_place, job.workshop, record, lock)
-        return self._load(key)
+        return await asyncio.to_thread(self._load, key)
 
     def _put_in_place(self, workshop: Path, record: EnvironmentRecord, lock: str) -> None:
         """Only now does it get its name: a build that was cut off never looks finished."""

@@ -287,11 +287,14 @@ async def test_what_a_killed_build_left_is_swept_a_day_later(
     environments: Environments, root: Path
 ) -> None:
     old, young = root / ".building-old", root / ".building-young"
-    for left in (old, young):
+    files = root / ASSETS / ".collecting-old"
+    for left in (old, young, files):
         left.mkdir(parents=True)
-    os.utime(old, (0, 0))
+    for left in (old, files):
+        os.utime(left, (0, 0))
     await environments.prepare(NUMPY, unheard)
     assert not old.exists()
+    assert not files.exists()
     assert young.exists(), "another process may be at it"
 
 
@@ -327,3 +330,13 @@ async def test_files_that_were_lost_are_taken_out_again(
     await make(root, uv, tmp_path).prepare(NUMPY, unheard)
     assert uv.builds() == 1
     assert read_assets(root / ASSETS, read_record(built.directory).assets).files
+
+
+async def test_files_that_are_lost_for_good_are_no_longer_promised(
+    environments: Environments, uv: Uv, root: Path, tmp_path: Path
+) -> None:
+    built = await environments.prepare(NUMPY, unheard)
+    shutil.rmtree(root / ASSETS)
+    shutil.rmtree(_static_files(built.directory / "env"))
+    assert await make(root, uv, tmp_path).prepare(NUMPY, unheard) == built
+    assert read_record(built.directory).assets == ""
