@@ -238,7 +238,8 @@ async def running_rig(
         listening = socket.create_server(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         rig = Rig(url, made, table, directory)
-        async with served(app, listening), _closing(proxy, rig):
+        # The server ends first: a page that reconnects meanwhile would open new connections.
+        async with _closing(proxy, rig), served(app, listening):
             yield rig
 
 
