@@ -69,6 +69,13 @@ class RunCommand(_Message):
     timeout: float
 
 
+class Warm(_Message):
+    """Have sessions of an environment start warm from now on; answered at once."""
+
+    op: Literal["warm"] = "warm"
+    environment: Path
+
+
 class Hello(_Message):
     """Ask who is there."""
 
@@ -82,7 +89,7 @@ class Shutdown(_Message):
 
 
 Operation = Annotated[
-    StartSession | StopSession | ListSessions | RunCommand | Hello | Shutdown,
+    StartSession | StopSession | ListSessions | RunCommand | Warm | Hello | Shutdown,
     Field(discriminator="op"),
 ]
 
@@ -123,6 +130,10 @@ class Done(_Message):
     stopped: bool = False
     status: int = 0
     sessions: tuple[SessionInfo, ...] = ()
+    operations: tuple[str, ...] = ()
+    """In the answer to ``hello``: what this supervisor knows beyond the first release's."""
+    starts: dict[str, int] = {}
+    """How many sessions started warm, how many cold that should have been warm, and why."""
 
 
 class Failed(_Message):
