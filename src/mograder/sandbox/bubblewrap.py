@@ -76,6 +76,7 @@ class _Start:
     keep: tuple[int, ...] = ()
     place: Place | None = None
     stdin: int | None = None
+    info: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +102,15 @@ class BubblewrapRunner:
         """
         kept = () if keep is None else (keep,)
         start = _Start(plan, self._uid(uid_slot), kept)
-        child, info, release = self._start(start, on_output)
-        sandbox = Bubblewrapped(child, info)
+        info_read, info_write = os.pipe()
+        try:
+            child, release = self._start(replace(start, info=info_write), on_output)
+        except BaseException:
+            os.close(info_read)
+            raise
+        finally:
+            os.close(info_write)
+        sandbox = Bubblewrapped(child, info_read)
         sandbox.exited.add_done_callback(lambda _: release())
         return sandbox
 
@@ -143,39 +151,40 @@ class BubblewrapRunner:
         stdin, told = os.pipe()
         echo = Echo(on_output)
         try:
-            child, info, release = self._start(replace(start, stdin=stdin), echo.hear)
+            child, release = self._start(replace(start, stdin=stdin), echo.hear)
         except BaseException:
             os.close(told)
             raise
         finally:
             os.close(stdin)
-        sandbox = Held(child, info, told, echo)
+        sandbox = Held(child, told, echo)
         sandbox.exited.add_done_callback(lambda _: release())
         return sandbox
 
     def _start(
         self, start: _Start, on_output: Callable[[bytes], None]
-    ) -> tuple[Child, int, Callable[[], None]]:
-        """Start bubblewrap; returns it, where it tells of itself, and what to do at its end."""
+    ) -> tuple[Child, Callable[[], None]]:
+        """Start bubblewrap; returns it and what to do at its end."""
         # A supervisor lives for months: whatever fails on the way, nothing stays open or mounted.
         with contextlib.ExitStack() as failed, contextlib.ExitStack() as handed_in:
             binds = tuple(self._usable(bind, start.uid, failed) for bind in start.plan.binds)
-            info_read, info_write = os.pipe()
-            failed.callback(os.close, info_read)
-            handed_in.callback(os.close, info_write)
             filter_fd = _memory_file(filter_program())
             handed_in.callback(os.close, filter_fd)
             arguments = bubblewrap_arguments(
                 replace(start.plan, binds=binds),
                 self._shared_host(),
-                info_fd=info_write,
+                info_fd=start.info,
                 seccomp_fd=filter_fd,
                 yard=isinstance(start.place, Founded),
             )
             launch = Launch(
                 (self.program, *arguments),
                 uid=start.uid,
-                descriptors=(info_write, filter_fd, *start.keep),
+                descriptors=(
+                    filter_fd,
+                    *start.keep,
+                    *(() if start.info is None else (start.info,)),
+                ),
                 place=start.place,
                 stdin=start.stdin,
                 lend_output=start.place is not None,
@@ -186,7 +195,7 @@ class BubblewrapRunner:
                 raise SandboxUnavailable(f"bubblewrap cannot be started: {error}.") from error
             failed.pop_all()
         borrowed = [bind.source for bind in binds if bind.writable]
-        return child, info_read, lambda: self._release(borrowed)
+        return child, lambda: self._release(borrowed)
 
     def _usable(self, bind: Bind, uid: int | None, failed: contextlib.ExitStack) -> Bind:
         if not bind.writable:

@@ -31,6 +31,10 @@ EVERYTHING = (
 SETGID, SETUID = 6, 7
 """The capabilities that a zygote keeps where it forks for students of different uids."""
 
+_MS_REC, _MS_SLAVE = 1 << 14, 1 << 19
+_MS_NOTHING_SPECIAL = 2 | 4 | 8
+"""MS_NOSUID, MS_NODEV and MS_NOEXEC, as every /proc has."""
+
 _CLONE_NUMBERS = {"x86_64": 56, "aarch64": 220}
 _KEYCTL_NUMBERS = {"x86_64": 250, "aarch64": 219}
 _KEYCTL_JOIN_SESSION_KEYRING = 1
@@ -202,11 +206,23 @@ def _settle(place: Joined) -> None:
     keyctl = _KEYCTL_NUMBERS.get(platform.machine())
     if keyctl is not None:  # never the supervisor's own keyring
         _libc.syscall(keyctl, _KEYCTL_JOIN_SESSION_KEYRING, None, 0, 0, 0)
+    if place.flags == NESTED:
+        _show_its_processes()
     _bound(place.capabilities)  # while the right to do so is there
     _become(place.uid, single=place.uid == 0)
     _keep_only(place.capabilities)
     if place.program:
         _filter_calls(place.program)
+
+
+def _show_its_processes() -> None:
+    """Put the joined namespace's ``/proc`` in the place of ours, in a mount namespace of its own.
+
+    bubblewrap looks up its own child in there.
+    """
+    _check(_libc.unshare(_CLONE_NEWNS), "unshare")
+    _check(_libc.mount(b"none", b"/", None, _MS_REC | _MS_SLAVE, None), "mount")
+    _check(_libc.mount(b"proc", b"/proc", b"proc", _MS_NOTHING_SPECIAL, None), "mount proc")
 
 
 def _become(uid: int, *, single: bool) -> None:

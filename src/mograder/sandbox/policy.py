@@ -242,7 +242,7 @@ def rlimits(limits: Limits) -> dict[str, int]:
 
 
 def bubblewrap_arguments(
-    plan: Plan, host: Host, *, info_fd: int, seccomp_fd: int, yard: bool = False
+    plan: Plan, host: Host, *, info_fd: int | None, seccomp_fd: int, yard: bool = False
 ) -> list[str]:
     """Return the arguments of ``bwrap`` for a plan, without the program's own name.
 
@@ -255,7 +255,8 @@ def bubblewrap_arguments(
         *(() if yard else own_users),
         *("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"),
         *("--hostname", "notebook", "--new-session", "--die-with-parent", "--cap-drop", "ALL"),
-        *("--info-fd", str(info_fd), "--seccomp", str(seccomp_fd), "--clearenv"),
+        *(() if info_fd is None else ("--info-fd", str(info_fd))),
+        *("--seccomp", str(seccomp_fd), "--clearenv"),
         *("--ro-bind", "/usr", "/usr"),
     ]
     if not plan.network:

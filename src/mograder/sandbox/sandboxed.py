@@ -34,17 +34,18 @@ class Bubblewrapped:
     namespaces, everything that was in there; the monitor's end alone promises nothing.
     """
 
-    def __init__(self, child: Child, info: int) -> None:
+    def __init__(self, child: Child, info: int | None) -> None:
         loop = asyncio.get_running_loop()
         self.exited: asyncio.Future[int] = loop.create_future()
         self._child = child
-        self._info = info
+        self._info = -1 if info is None else info
         self._told = b""
         self._first = -1
         self._first_pid = 0
         self._unwanted = False
-        os.set_blocking(info, False)
-        loop.add_reader(info, self._read_info)
+        if info is not None:
+            os.set_blocking(info, False)
+            loop.add_reader(info, self._read_info)
         child.exited.add_done_callback(lambda _: self._monitor_gone())
 
     def _read_info(self) -> None:
@@ -59,17 +60,13 @@ class Bubblewrapped:
         self._told += data[: _INFO_LIMIT - len(self._told)]
         found = _CHILD_PID.search(self._told)
         if found and self._first < 0:
-            self._first_pid = self._seen_from_here(int(found[1]))
+            self._first_pid = int(found[1])
             with contextlib.suppress(ProcessLookupError):
-                self._first = os.pidfd_open(self._first_pid) if self._first_pid else -1
+                self._first = os.pidfd_open(self._first_pid)
             if self._unwanted:
                 self.end()
         if not data:
             self._stop_reading()
-
-    def _seen_from_here(self, told: int) -> int:
-        """What bubblewrap tells is its own view, which is ours unless it was started in a yard."""
-        return told
 
     def _stop_reading(self) -> None:
         if self._info >= 0:
@@ -142,8 +139,8 @@ class Held(Bubblewrapped):
     beside it.
     """
 
-    def __init__(self, child: Child, info: int, told: int, echo: Echo) -> None:
-        super().__init__(child, info)
+    def __init__(self, child: Child, told: int, echo: Echo) -> None:
+        super().__init__(child, None)
         self._told_holder = told
         self._echo = echo
         self.holder = -1
@@ -155,6 +152,10 @@ class Held(Bubblewrapped):
         """Where what joins writes its output; open until :meth:`let_go`."""
         return self._child.lent
 
+    def end(self) -> None:
+        self._look_inside()
+        super().end()
+
     async def stand(self) -> None:
         """Wait until the sandbox can be joined. Raises: :class:`NotJoinedError`."""
         with contextlib.suppress(BrokenPipeError):
@@ -163,8 +164,7 @@ class Held(Bubblewrapped):
         await asyncio.wait(either, timeout=_STAND_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         if not self._echo.heard.done():
             raise NotJoinedError("sandbox")
-        if self._first < 0:
-            self._read_info()
+        self._look_inside()
         holders = children_of(self._first_pid) if self._first >= 0 else []
         if not holders:
             raise NotJoinedError("holder")
@@ -182,10 +182,16 @@ class Held(Bubblewrapped):
         self.let_go()
         os.close(self._told_holder)
 
-    def _seen_from_here(self, told: int) -> int:
-        del told
-        # The monitor has this one child, and lives until the sandbox has ended.
-        return next(iter(children_of(self._child.pid)), 0)
+    def _look_inside(self) -> None:
+        """Find the first process: in a yard, bubblewrap does not know what we call it.
+
+        It is the monitor's only child, and the monitor lives until the sandbox has ended.
+        """
+        if self._first >= 0:
+            return
+        self._first_pid = next(iter(children_of(self._child.pid)), 0)
+        with contextlib.suppress(ProcessLookupError):
+            self._first = os.pidfd_open(self._first_pid) if self._first_pid else -1
 
 
 def children_of(pid: int) -> list[int]:

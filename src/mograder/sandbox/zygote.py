@@ -16,6 +16,7 @@ first process. Of its end it says ``{"ended": 1, "status": 0}``.
 from __future__ import annotations
 
 import array
+import asyncio
 import contextvars
 import ctypes
 import functools
@@ -25,6 +26,8 @@ import importlib.util
 import inspect
 import json
 import logging
+import multiprocessing
+import multiprocessing.process
 import os
 import pathlib
 import select
@@ -130,8 +133,7 @@ def _thread_count() -> int:
 def _rehearse() -> None:
     """Fill the caches of parsers and templates that the first output of a session needs."""
     try:
-        import marimo  # noqa: PLC0415 - the environment's
-
+        marimo = importlib.import_module("marimo")
         marimo.md("# a\n\n- *b* `c` $x$\n\n```python\nx = 1\n```")
         marimo.as_html([1, {"a": 2}])
         importlib.import_module("marimo._server.api.router").build_routes("/x")
@@ -141,8 +143,6 @@ def _rehearse() -> None:
 
 def _fork_kernels() -> str:
     """Let marimo fork its kernels where it spawns them; returns what is not as expected."""
-    import multiprocessing  # noqa: PLC0415 - below, with what it is for
-
     try:
         runtime: Any = importlib.import_module("marimo._runtime.runtime")
         kernels: Any = importlib.import_module("marimo._session.managers.kernel")
@@ -180,9 +180,6 @@ def _launched_afresh(launch: Callable[..., None]) -> Callable[..., None]:
 
 def _leave_the_server(queues: tuple[Any, ...]) -> None:
     """Undo what a forked kernel has of the server: signals, its loop, its descriptors."""
-    import asyncio  # noqa: PLC0415 - marimo's by then
-    from multiprocessing import process  # noqa: PLC0415 - as above
-
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
@@ -191,7 +188,7 @@ def _leave_the_server(queues: tuple[Any, ...]) -> None:
     keep = {0, 1, 2}
     for queue in queues:
         keep |= {queue._reader.fileno(), queue._writer.fileno()}
-    parent = process.parent_process()
+    parent = multiprocessing.process.parent_process()
     if parent is not None:
         keep.add(parent.sentinel)
     joiner.close_all_but(keep)
