@@ -32,6 +32,7 @@ TEST_PACKAGES = ("pytest", "pytest-asyncio", "pytest-timeout", "hypothesis", "ps
 NEEDED_TESTS = (
     "conftest.py",
     "contract/sandbox_rig.py",
+    "contract/launcher_rig.py",
     "contract/test_launcher.py",
     "e2e/support",
 )

@@ -18,6 +18,7 @@ import os
 import secrets
 import shutil
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -71,8 +72,17 @@ class Environments:
     """
 
     def __init__(
-        self, root: Path, runner: CommandRunner, *, wheel: Path, marimo: str, timeout: float
+        self,
+        root: Path,
+        runner: CommandRunner,
+        *,
+        wheel: Path,
+        marimo: str,
+        timeout: float,
+        on_ready: Callable[[Path], None] = lambda _: None,
     ) -> None:
+        """``on_ready`` is told the directory of each environment that comes into use."""
+        self._on_ready = on_ready
         self._root = root
         self._runner = runner
         self._wheel = wheel
@@ -123,6 +133,7 @@ class Environments:
             environment = await self._lock_and_build(script, interpreter, tell)
             await asyncio.to_thread(_write, request, environment.key)
         self._known[script] = environment
+        self._on_ready(environment.directory)
         return environment
 
     def _recall(self, request: Path) -> Environment | None:

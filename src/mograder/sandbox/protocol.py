@@ -70,7 +70,7 @@ class RunCommand(_Message):
 
 
 class Warm(_Message):
-    """Have sessions of an environment start warm from now on; answered at once."""
+    """Have sessions of an environment start warm; answered when they would, or will not."""
 
     op: Literal["warm"] = "warm"
     environment: Path
@@ -130,6 +130,7 @@ class Done(_Message):
     stopped: bool = False
     status: int = 0
     sessions: tuple[SessionInfo, ...] = ()
+    warm: bool = False
     operations: tuple[str, ...] = ()
     """In the answer to ``hello``: what this supervisor knows beyond the first release's."""
     starts: dict[str, int] = {}

@@ -175,10 +175,10 @@ class Supervisor:
             case RunCommand():
                 return Done(id=call.id, status=await self._run(call.id, operation, writer))
             case Warm():
-                if self._zygotes is not None:
-                    self._runner.reach(operation.environment)
-                    self._zygotes.warm(operation.environment)
-                return Done(id=call.id)
+                self._runner.reach(operation.environment)
+                zygotes = self._zygotes
+                warm = zygotes is not None and await zygotes.warm(operation.environment)
+                return Done(id=call.id, warm=warm)
             case Shutdown():
                 self._stopping.set()
                 return Done(id=call.id, stopped=True)

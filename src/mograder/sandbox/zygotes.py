@@ -61,12 +61,14 @@ class Zygotes:
         self._retired: set[Yard] = set()
         self.counts: Counter[str] = Counter()
 
-    def warm(self, environment: Path) -> None:
-        """Have a zygote for an environment, soon.
+    async def warm(self, environment: Path) -> bool:
+        """Have a zygote for an environment; returns whether there is one.
 
         Raises: :class:`~mograder.core.errors.NotFound` for what is no environment.
         """
-        self._yard(environment).wake()
+        yard = self._yard(environment)
+        with yard.in_use():
+            return await yard.ready(_BOOT_SECONDS) is not None
 
     async def join(self, start: WarmStart) -> Inhabited:
         """Start a session from a zygote. Raises: :class:`NotJoinedError` with the reason."""
@@ -152,7 +154,10 @@ class Yard:
 
     async def join(self, start: WarmStart) -> Inhabited:
         """Start a session here. Raises: :class:`NotJoinedError`."""
-        forker, pidfd = await self._ready()
+        warm = await self.ready(_READY_SECONDS)
+        if warm is None:
+            raise NotJoinedError(self._hopeless or "zygote not ready")
+        forker, pidfd = warm
         held = self._runner.hold(
             start.plan, uid_slot=start.uid_slot, yard=pidfd, on_output=start.on_output
         )
@@ -171,15 +176,15 @@ class Yard:
         held.exited.add_done_callback(lambda _: self._leave())
         return Inhabited(held, forked, forker.kill)
 
-    async def _ready(self) -> tuple[Forker, int]:
+    async def ready(self, seconds: float) -> tuple[Forker, int] | None:
+        """Return the zygote and a pidfd of its yard, once they are there, within this time."""
         self.wake()
         if self._waking is not None:
-            await asyncio.wait({self._waking}, timeout=_READY_SECONDS)
-        if self._hopeless:
-            raise NotJoinedError(self._hopeless)
-        if self._forker is None or not self._forker.alive or self._held is None:
-            waiting = self._waking is not None and not self._waking.done()
-            raise NotJoinedError("zygote not ready" if waiting else "zygote failed")
+            await asyncio.wait({self._waking}, timeout=seconds)
+        if self._hopeless or self._held is None or self._held.exited.done():
+            return None
+        if self._forker is None or not self._forker.alive:
+            return None
         return self._forker, self._held.holder
 
     async def _wake(self) -> None:
