@@ -32,7 +32,7 @@ def installed_postgres() -> Iterator[PostgresServer | None]:
 def postgres(installed_postgres: PostgresServer | None) -> PostgresServer:
     """The server; every test makes a database of its own."""
     if installed_postgres is None:
-        pytest.skip("PostgreSQL is not installed (Debian: apt install postgresql)")
+        pytest.fail("PostgreSQL is needed: run scripts/setup.sh test")
     return installed_postgres
 
 

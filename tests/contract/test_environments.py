@@ -59,15 +59,16 @@ async def test_it_is_compiled_and_belongs_to_no_session(environments: Environmen
 
 
 async def test_a_requirement_that_cannot_be_met_is_told_in_uvs_words(
-    environments: Environments, run_directory: Path
+    link: SupervisorLink, tmp_path: Path
 ) -> None:
+    own = tmp_path / "environments"  # in the shared one, others may be building
+    environments = real_environments(own, link, tmp_path)
     script = Script(dependencies=("marimo==0.0.0.1",))
     with pytest.raises(InvalidInput, match=r"cannot be met") as failure:
         await environments.prepare(script, lambda _: None)
     assert "No solution found" in failure.value.message
     assert "marimo==0.0.0.1" in failure.value.message
-    left = [p.name for p in (run_directory / "environments").glob(".building-*")]
-    assert left == []
+    assert list(own.glob(".building-*")) == []
 
 
 async def test_a_build_cannot_read_the_course(environments: Environments, tmp_path: Path) -> None:

@@ -238,6 +238,7 @@ async def test_killing_it_kills_every_sandbox_and_the_link_finds_a_new_one(
     await link.start(request)
     assert len(await link.sessions()) == 1
     await link.close()
+    assert _leftovers(config.runtime) == []
 
 
 # --- without a sandbox ----------------------------------------------------------------------

@@ -18,6 +18,7 @@ import os
 import secrets
 import shutil
 import stat
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,7 @@ _WARM = (
 )
 _OUTPUT_LINES = 60
 _KEY_LENGTH = 20
+_STALE_SECONDS = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +167,15 @@ class Environments:
         finally:
             await asyncio.to_thread(shutil.rmtree, workshop, ignore_errors=True)
 
+    def _sweep(self) -> None:
+        """Remove what a hub that was killed in the middle of a build left behind."""
+        for left in (*self._root.glob(".building-*"), *self._root.glob(".finished-*")):
+            # Another process may be building on the same directory: no build takes that long.
+            if time.time() - left.lstat().st_mtime > _STALE_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
+
     def _furnish(self, workshop: Path, script: Script) -> None:
+        self._sweep()
         (workshop / "caches").mkdir(parents=True)
         (workshop / "pyproject.toml").write_text(lock_project(script))
         (workshop / "overrides.txt").write_text(NO_MOGRADER)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import logging
 import os
 import shutil
@@ -23,7 +24,7 @@ from mograder.sandbox.bubblewrap import (
     system_links,
 )
 from mograder.sandbox.etc import write_etc
-from mograder.sandbox.mounts import PREFIX, MountSpace, PlainSources, PrivateSources
+from mograder.sandbox.mounts import MountSpace, PlainSources, PrivateSources
 from mograder.sandbox.ownership import give_to
 from mograder.sandbox.policy import Host
 from mograder.sandbox.strays import end_strays
@@ -100,8 +101,6 @@ def prepare_runtime(runtime: Path) -> int:
         _log.warning("ended %d processes that a killed supervisor had left behind", strays)
     for stale in sessions.iterdir():
         stale.unlink()
-    for stale in runtime.glob(f"{PREFIX}*"):
-        stale.rmdir()  # empty: what a killed supervisor had mounted there went with it
     return held
 
 
@@ -135,7 +134,8 @@ def prepare_runner(config: SupervisorConfig) -> tuple[Runner, Host]:
     place = config.runtime
     if os.geteuid() == 0:
         uid_base = config.uid_base
-        space = MountSpace((config.runtime, Path("/run"), Path("/tmp")))  # noqa: S108
+        own = hashlib.sha256(os.fsencode(config.runtime)).hexdigest()[:12]
+        space = MountSpace((config.runtime, Path("/run"), Path("/tmp")), own)  # noqa: S108
         place = space.place
         give_cache(config.uv_cache, uid_base)
     host = _host(config, place)

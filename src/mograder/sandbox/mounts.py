@@ -13,7 +13,6 @@ import ctypes
 import itertools
 import os
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -26,9 +25,6 @@ _CLONE_NEWNS = 0x00020000
 _MS_NOSUID, _MS_NODEV, _MS_BIND, _MS_MOVE, _MS_REC, _MS_SLAVE = 2, 4, 4096, 8192, 16384, 1 << 19
 _MNT_DETACH = 2
 _EXECUTE_BY_OTHERS = 0o001
-
-PREFIX = "mograder-mounts-"
-"""Of the directories that private places are mounted on; a killed supervisor leaves its own."""
 
 
 class Sources(Protocol):
@@ -72,11 +68,13 @@ class MountSpace:
     to.
     """
 
-    def __init__(self, candidates: tuple[Path, ...]) -> None:
+    def __init__(self, candidates: tuple[Path, ...], name: str) -> None:
         """Leave the host's mount namespace; call once, before any thread exists.
 
         ``candidates`` are directories to make the place in; the first one that every uid can
-        walk to is taken. Raises: :class:`SandboxUnavailable`.
+        walk to is taken. ``name`` is the supervisor's own and always the same, so that one that
+        was killed leaves nothing that the next one does not use and take away.
+        Raises: :class:`SandboxUnavailable`.
         """
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._numbers = itertools.count()
@@ -87,7 +85,7 @@ class MountSpace:
                 "There is no directory that a sandbox's user can reach.",
                 hint="Set [hub] runtime_dir to a directory below /run.",
             )
-        self.place = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
+        self.place = _own_directory(base / f"mograder-mounts-{name}")
         self._check(self._libc.unshare(_CLONE_NEWNS), "leave the mount namespace")
         # Slave: a volume that the administrator mounts later still appears, ours never leave.
         self._mount("none", "/", None, _MS_REC | _MS_SLAVE)
@@ -214,6 +212,18 @@ def _opened(path: Path) -> Iterator[tuple[int, bool]]:
 def _identity(path: Path) -> tuple[int, int]:
     status = path.stat()
     return status.st_dev, status.st_ino
+
+
+def _own_directory(path: Path) -> Path:
+    """Make a directory, or use one that is there if nobody else made it (``/tmp`` is shared)."""
+    path.mkdir(mode=0o711, exist_ok=True)
+    status = path.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+        raise SandboxUnavailable(
+            f"{path} belongs to somebody else.",
+            hint="Remove it, or set [hub] runtime_dir to a directory below /run.",
+        )
+    return path
 
 
 def _passable(directory: Path) -> bool:

@@ -93,7 +93,10 @@ def _as_nobody(holds: Callable[[], bool]) -> bool:
 def main(name: str, place: Path) -> None:
     """Run one check in a mount space."""
     check = next(check for check in CHECKS if check.__name__ == name)
-    check(MountSpace((place, Path("/run"), Path("/tmp"))), place)
+    space = MountSpace((place, Path("/run"), Path("/tmp")), f"test-{os.getpid()}")
+    check(space, place)
+    if space.place.exists():
+        space.close()
 
 
 if __name__ == "__main__":

@@ -271,5 +271,17 @@ def _leavings(root: Path) -> list[str]:
     return [path.name for path in root.glob(".*")] if root.is_dir() else []
 
 
+async def test_what_a_killed_build_left_is_swept_a_day_later(
+    environments: Environments, root: Path
+) -> None:
+    old, young = root / ".building-old", root / ".building-young"
+    for left in (old, young):
+        left.mkdir(parents=True)
+    os.utime(old, (0, 0))
+    await environments.prepare(NUMPY, unheard)
+    assert not old.exists()
+    assert young.exists(), "another process may be at it"
+
+
 def _finished(root: Path) -> list[str]:
     return [path.parent.name for path in root.glob(f"*/{RECORD}")]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,14 @@ import pytest
 from mograder.core.errors import SandboxUnavailable
 from mograder.sandbox.mounts import MountSpace, PlainSources
 from tests.unit.sandbox import mount_probe
+
+
+@pytest.fixture
+def walkable() -> Iterator[Path]:
+    """A directory that every uid can walk to; pytest's own are private."""
+    with tempfile.TemporaryDirectory(prefix="mg-", dir="/tmp") as directory:
+        Path(directory).chmod(0o711)
+        yield Path(directory)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts")
@@ -35,9 +45,21 @@ def test_a_mount_space(check: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may")
-def test_without_root_it_says_what_to_do() -> None:
+def test_without_root_it_says_what_to_do(walkable: Path) -> None:
     with pytest.raises(SandboxUnavailable, match="service user"):
-        MountSpace((Path("/tmp"),))
+        MountSpace((walkable,), "test")
+
+
+def test_a_place_that_somebody_else_prepared_is_refused(walkable: Path, tmp_path: Path) -> None:
+    """Anyone may put a link into /tmp."""
+    (walkable / "mograder-mounts-test").symlink_to(tmp_path)
+    with pytest.raises(SandboxUnavailable, match="somebody else"):
+        MountSpace((walkable,), "test")
+
+
+def test_nowhere_to_walk_to_is_said(tmp_path: Path) -> None:
+    with pytest.raises(SandboxUnavailable, match="runtime_dir"):
+        MountSpace((tmp_path, tmp_path / "nowhere"), "test")
 
 
 def test_who_shares_the_uid_uses_the_paths_as_they_are(tmp_path: Path) -> None:

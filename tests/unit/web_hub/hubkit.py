@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,7 +16,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 from sqlalchemy import Engine
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message
 
 from mograder.auth.identity import Authenticator, AuthPolicy, parse_networks
 from mograder.auth.roles import Role
@@ -203,15 +203,30 @@ def make_hub(course: Path, toml: str = "", *, dev: bool = False) -> Hub:
     return Hub(create_app(services), services, pool, clock, course, engine)
 
 
+@asynccontextmanager
+async def running(app: ASGIApp) -> AsyncIterator[None]:
+    """Start and stop an app as a server does; it closes its connections at the stop."""
+    inbox: asyncio.Queue[Message] = asyncio.Queue()
+    outbox: asyncio.Queue[Message] = asyncio.Queue()
+    serving = asyncio.ensure_future(app({"type": "lifespan", "state": {}}, inbox.get, outbox.put))
+    await inbox.put({"type": "lifespan.startup"})
+    assert (await outbox.get())["type"] == "lifespan.startup.complete"
+    yield
+    await inbox.put({"type": "lifespan.shutdown"})
+    assert (await outbox.get())["type"] == "lifespan.shutdown.complete"
+    await serving
+
+
 @pytest.fixture
-def hub(tmp_path: Path) -> Iterator[Hub]:
+async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
     """A hub with two assignments, a lecture and a demo; ``prof`` is an instructor."""
     made = make_hub(tmp_path / "course", 'title = "Numerics"\n[hub]\ninstructors = ["prof"]\n')
     made.publish("A1", files={"data.csv": b"x,y\n1,2\n"})
     made.publish("A2")
     made.publish("L01", ItemKind.LECTURE)
     made.publish("D1", ItemKind.DEMO)
-    yield made
+    async with running(made.app):
+        yield made
     made.close()
 
 

@@ -1,0 +1,140 @@
+"""The hub's own pages in real Chromium: by keyboard, on a phone, in the dark, without scripts.
+
+Screenshots of every state are left as artefacts for people to look at.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.e2e.support.browser import People
+from tests.e2e.support.hub import HubProcess, run_mograder
+from tests.e2e.support.identity import SECRET, from_proxy, token
+
+pytestmark = pytest.mark.timeout(300)
+
+ITEMS = ("A1-Measuring-Pi", "A2-Cooling-Coffee", "L01-Random-Numbers")
+
+
+@pytest.fixture
+def hub(start_hub: Callable[..., HubProcess]) -> HubProcess:
+    """A hub with the example course released."""
+    hub = start_hub()
+    for item in ITEMS:
+        shutil.copytree(hub.course / "release" / item, hub.course / "hub-release" / item)
+    return hub
+
+
+async def test_every_page_fits_a_phone_in_light_and_dark(
+    hub: HubProcess, people: People, artifacts: Path
+) -> None:
+    signed_in = await people.person("alice", headers=from_proxy("alice"))
+    nobody = await people.person("nobody")
+    for person, path in (
+        (signed_in, "/"),
+        (signed_in, "/edit/no-such-item"),
+        (signed_in, "/api/docs"),
+        (signed_in, "/nowhere"),
+        (nobody, "/"),
+        (nobody, "/login"),
+    ):
+        page = await person.context.new_page()
+        for width, scheme in ((1280, "light"), (360, "dark"), (360, "light")):
+            await page.set_viewport_size({"width": width, "height": 800})
+            await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+            await page.goto(hub.url + path)
+            name = path.strip("/").replace("/", "-") or "home"
+            shot = artifacts / f"{person.name}-{name}-{width}-{scheme}.png"
+            await page.screenshot(path=shot, full_page=True)
+            wide = await page.evaluate("document.documentElement.scrollWidth")
+            assert wide <= width, f"{path} scrolls sideways at {width}"
+        await page.close()
+
+
+async def test_an_assignment_is_opened_and_stopped_by_keyboard_alone(
+    hub: HubProcess, people: People
+) -> None:
+    alice = await people.person("alice", headers=from_proxy("alice"))
+    page = await alice.open(f"{hub.url}/")
+    await tab_to(page, "Edit A1-Measuring-Pi in a new tab")
+    async with alice.context.expect_page() as opened:
+        await page.keyboard.press("Enter")
+    editor = await opened.value
+    await editor.wait_for_url("**/edit/user/alice/A1-Measuring-Pi/")
+    await page.reload()
+    await tab_to(page, "Stop A1-Measuring-Pi")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_text("Nothing is running")).to_be_visible()
+
+
+async def test_the_way_to_the_editor_works_without_scripts(hub: HubProcess, people: People) -> None:
+    alice = await people.person("alice", headers=from_proxy("alice"), javascript=False)
+    page = await alice.open(f"{hub.url}/")
+    await page.get_by_role("button", name="Download A2-Cooling-Coffee").click()
+    await expect(page.get_by_text("downloaded")).to_be_visible()
+    await page.goto(f"{hub.url}/edit/A2-Cooling-Coffee")
+    await page.get_by_role("button", name="Start A2-Cooling-Coffee").click()
+    await page.wait_for_url("**/edit/user/alice/A2-Cooling-Coffee/")
+    await page.goto(f"{hub.url}/")
+    await page.get_by_role("button", name="Stop A2-Cooling-Coffee").click()
+    await expect(page.get_by_text("Nothing is running")).to_be_visible()
+
+
+async def test_signing_in_by_token_and_by_link_and_out_again(
+    hub: HubProcess, people: People
+) -> None:
+    """Whoever follows a deep link first ends up where it led."""
+    nobody = await people.person("nobody")
+    page = await nobody.open(f"{hub.url}/run/L01-Random-Numbers")
+    await page.get_by_label("Token").fill("alice:0000")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("alert")).to_be_visible()
+    await page.get_by_label("Token").fill(token("alice"))
+    await page.keyboard.press("Enter")
+    await page.wait_for_url("**/run/user/alice/L01-Random-Numbers/?*")
+    await page.goto(f"{hub.url}/")
+    await page.get_by_role("button", name="Sign out").click()
+    await expect(page.get_by_text("Sign out")).to_have_count(0)
+    link = run_mograder(
+        *("hub", "login-link", "bob", "--url", hub.url),
+        env={"MOGRADER_HUB_SECRET": SECRET},
+        cwd=hub.course,
+    ).output.strip()
+    await page.goto(link)
+    await page.get_by_role("main").get_by_role("button").click()
+    await expect(page.get_by_text("bob")).to_be_visible()
+    await page.goto(link)
+    await page.get_by_role("main").get_by_role("button").click()
+    await expect(page.get_by_role("alert")).to_be_visible()
+
+
+async def test_a_link_that_leads_nowhere_says_so_and_offers_to_try_again(
+    hub: HubProcess, people: People
+) -> None:
+    alice = await people.person("alice", headers=from_proxy("alice"))
+    page = await alice.open(f"{hub.url}/edit/A9-Later")
+    await expect(page.get_by_role("alert")).to_contain_text("Assignment not found")
+    retry = page.get_by_role("button", name="Retry")
+    await expect(retry).to_be_focused()
+    release = hub.course / "hub-release" / "A9-Later"
+    shutil.copytree(hub.course / "hub-release" / ITEMS[0], release)
+    (release / f"{ITEMS[0]}.py").rename(release / "A9-Later.py")
+    await page.keyboard.press("Enter")
+    await page.wait_for_url("**/edit/user/alice/A9-Later/")
+
+
+async def tab_to(page: Page, name: str) -> None:
+    """Press Tab until the named link or button has the focus, which must be visible."""
+    for _ in range(40):
+        await page.keyboard.press("Tab")
+        focused = await page.evaluate("document.activeElement.textContent.trim()")
+        if focused == name:
+            outline = await page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+            assert outline != "none"
+            return
+    raise AssertionError(f"the keyboard never reaches {name!r}")
