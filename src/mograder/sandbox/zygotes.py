@@ -82,6 +82,7 @@ class Zygotes:
             _log.warning("no warm start: %s", error)
             raise NotJoinedError("refused") from error
         self.counts["warm"] += 1
+        _log.info("a session of %s started warm", start.environment.name)
         return session
 
     def fell_back(self, reason: str) -> None:
