@@ -18,7 +18,7 @@ from typing import Protocol
 
 from mograder.core.errors import SandboxUnavailable
 from mograder.sandbox.mounts import MountSpace, Sources
-from mograder.sandbox.namespaces import NESTED, Founded, Joined, Place
+from mograder.sandbox.namespaces import NESTED, SETFCAP, Founded, Joined, Place
 from mograder.sandbox.ownership import give_to
 from mograder.sandbox.policy import Bind, Host, Plan, bubblewrap_arguments, held
 from mograder.sandbox.process import Child, Launch
@@ -131,7 +131,8 @@ class BubblewrapRunner:
 
         Raises: :class:`SandboxUnavailable` when the kernel refuses that.
         """
-        place = Joined(yard, NESTED, self.uid_inside(uid_slot))
+        rights = (SETFCAP,) if self.uid_base is None else ()
+        place = Joined(yard, NESTED, self.uid_inside(uid_slot), rights)
         return self._hold(_Start(held(plan), self._uid(uid_slot), place=place), on_output)
 
     def uid_inside(self, uid_slot: int) -> int:

@@ -28,8 +28,9 @@ NESTED = CLONE_NEWUSER | CLONE_NEWPID
 EVERYTHING = (
     NESTED | _CLONE_NEWNS | _CLONE_NEWCGROUP | _CLONE_NEWUTS | _CLONE_NEWIPC | _CLONE_NEWNET
 )
-SETGID, SETUID = 6, 7
-"""The capabilities that a zygote keeps where it forks for students of different uids."""
+SETGID, SETUID, SETFCAP = 6, 7, 31
+"""The first two are what a zygote keeps where it forks for students of different uids; the kernel
+asks for the last one of whoever gives a new user namespace the 0 of its own."""
 
 _MS_REC, _MS_SLAVE = 1 << 14, 1 << 19
 _MS_NOTHING_SPECIAL = 2 | 4 | 8
@@ -135,6 +136,8 @@ def _found(
             if os.read(named_read, 1) == b"x":
                 _become(0, single=place.count == 1)
                 _execute(launch, variables, streams)
+        except OSError as error:
+            _say(streams, error)
         finally:
             os._exit(_CANNOT_EXECUTE)
     os.close(left_write)
@@ -182,6 +185,8 @@ def _join(
                 _settle(place)
                 _execute(launch, variables, streams)
             os.write(write_end, _STARTED.pack(pid))
+        except OSError as error:
+            _say(streams, error)
         finally:
             os._exit(_CANNOT_EXECUTE)
     os.close(write_end)
@@ -273,6 +278,11 @@ def _execute(launch: Executable, variables: dict[str, str], streams: Standard) -
     os.umask(launch.umask)
     os.chdir(launch.directory)
     os.execve(launch.argv[0], list(launch.argv), variables)  # noqa: S606 - absolute, no shell
+
+
+def _say(streams: Standard, error: OSError) -> None:
+    """What the program would have printed goes to the same log."""
+    os.write(streams.output, f"{error}\n".encode())
 
 
 def _check(result: int, what: str) -> None:

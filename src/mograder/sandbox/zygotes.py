@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -35,7 +36,11 @@ _READY_SECONDS = 1.0
 
 _BOOT_SECONDS = 60.0
 _ATTEMPTS = 3
-"""Starts of a zygote that may fail, one after the other, until an environment stays cold."""
+"""Starts of a zygote that may fail, one after the other, until its environment rests."""
+
+_REST_SECONDS = 300.0
+_LIFE_SECONDS = 5.0
+"""A zygote that dies is replaced at once if it has lived so long, else when it is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +136,7 @@ class Yard:
         self._heavy = True
         self._failures = 0
         self._hopeless = ""
+        self._hopeless_until = math.inf
         self._users = 0
         self._on_end: Callable[[], None] | None = None
 
@@ -140,6 +146,8 @@ class Yard:
 
     def wake(self) -> None:
         """Start the zygote if it is not there, nor hopeless, nor on its way."""
+        if self._hopeless and asyncio.get_running_loop().time() > self._hopeless_until:
+            self._hopeless, self._hopeless_until = "", math.inf
         idle = self._waking is None or self._waking.done()
         if idle and not self._hopeless and not (self._forker and self._forker.alive):
             self._waking = asyncio.create_task(self._wake())
@@ -195,6 +203,7 @@ class Yard:
             problem = f"boot: {error}"
         if not problem:
             self._failures = 0
+            self._expect_its_end()
             _log.info("the zygote of %s is ready", self.environment.name)
             return
         said = self._forker.said if self._forker is not None else ""
@@ -207,6 +216,21 @@ class Yard:
             await self._wake()
         elif not problem.startswith("boot") or self._failures >= _ATTEMPTS:
             self._hopeless = problem.partition(":")[0]
+            if self._hopeless == "boot":  # the machine may have been short of something
+                self._failures = 0
+                self._hopeless_until = asyncio.get_running_loop().time() + _REST_SECONDS
+
+    def _expect_its_end(self) -> None:
+        """Replace a zygote that somebody killed before the next student waits for it."""
+        loop = asyncio.get_running_loop()
+        born = loop.time()
+
+        def died() -> None:
+            if not self._hopeless and loop.time() - born > _LIFE_SECONDS:
+                self.wake()
+
+        if self._forker is not None:
+            self._forker.exited.add_done_callback(lambda _: died())
 
     async def _start_zygote(self) -> str:
         if self._held is None or self._held.exited.done():
@@ -235,7 +259,7 @@ class Yard:
     def retire(self, on_end: Callable[[], None]) -> None:
         """End the zygote now, and the yard with the last session in it."""
         self._on_end = on_end
-        self._hopeless = "retired"
+        self._hopeless, self._hopeless_until = "retired", math.inf
         if self._waking is not None:
             self._waking.cancel()
         if self._forker is not None:
