@@ -34,7 +34,12 @@ LAZY_IMPORTS: dict[str, str] = {
 }
 """Where imports may stand inside functions: path prefix → reason."""
 
-STAND_ALONE = ("src/mograder/runtime.py", "src/mograder/sandbox/serve.py")
+STAND_ALONE = (
+    "src/mograder/runtime.py",
+    "src/mograder/sandbox/serve.py",
+    "src/mograder/sandbox/zygote.py",
+    "src/mograder/sandbox/joiner.py",
+)
 """Files that run as a notebook's own python, where mograder is not installed."""
 
 _MEASURED = ("src", "tests", "bench", "scripts")

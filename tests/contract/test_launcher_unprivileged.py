@@ -28,14 +28,23 @@ pytestmark = [
 
 SYSTEM_PYTHON = Path("/usr/bin/python3")
 NOBODY = 65_534
-TEST_PACKAGES = ("pytest", "pytest-asyncio", "pytest-timeout", "hypothesis", "psutil")
+TEST_PACKAGES = (
+    "pytest",
+    "pytest-asyncio",
+    "pytest-timeout",
+    "hypothesis",
+    "psutil",
+    "matplotlib",
+)
 NEEDED_TESTS = (
     "conftest.py",
     "contract/sandbox_rig.py",
+    "contract/launcher_rig.py",
     "contract/test_launcher.py",
+    "contract/test_warm_start.py",
     "e2e/support",
 )
-MODULE = "tests/contract/test_launcher.py"
+MODULES = ("tests/contract/test_launcher.py", "tests/contract/test_warm_start.py")
 
 
 @pytest.fixture
@@ -53,7 +62,7 @@ def test_a_service_user_fulfils_the_contract(place: Path) -> None:
     environment = _install(place)
     suite = _copy_suite(place)
     done = subprocess.run(
-        [environment / "env/bin/python", "-m", "pytest", MODULE, "-p", "no:cacheprovider"],
+        [environment / "env/bin/python", "-m", "pytest", *MODULES, "-p", "no:cacheprovider"],
         cwd=suite,
         env={
             "PATH": "/usr/local/bin:/usr/bin:/bin",
@@ -71,7 +80,7 @@ def test_a_service_user_fulfils_the_contract(place: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "12 passed" in done.stdout, done.stdout
+    assert "35 passed" in done.stdout, done.stdout
 
 
 def _install(place: Path) -> Path:

@@ -10,13 +10,14 @@ import inspect
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.contract.sandbox_rig import until
 from tests.e2e.support.hub import HubProcess
 from tests.e2e.support.identity import SECRET
 from tests.e2e.support.marimo import Address, open_editor
@@ -25,6 +26,7 @@ from tests.security import probe
 pytestmark = pytest.mark.timeout(300)
 
 ITEM = "A1-Measuring-Pi"
+WORKSPACE = "/home/student/work"
 NEEDLE = "the-neighbours-own-words-8f1c"
 SOURCE_NEEDLE = "a-line-of-the-solution-2b7d"
 
@@ -39,9 +41,15 @@ class Findings:
     runtime: Path
 
 
+@pytest.fixture(params=["cold", "warm"])
+def start_kind(request: pytest.FixtureRequest) -> str:
+    """How the sessions under attack start; the hub is told to start none the other way."""
+    return str(request.param)
+
+
 @pytest.fixture
 async def findings(
-    start_hub: Callable[..., HubProcess], course: Path, work_directory: Path
+    start_hub: Callable[..., HubProcess], course: Path, work_directory: Path, start_kind: str
 ) -> Findings:
     place = work_directory / "course"
     shutil.copytree(course, place)
@@ -49,15 +57,39 @@ async def findings(
     source = next((place / "source" / ITEM).glob("*.py"))
     source.write_text(source.read_text() + f"\n# {SOURCE_NEEDLE}\n")
     runtime = work_directory / "run"
-    hub = start_hub(place, settings={"hub.runtime_dir": str(runtime)})
-    for user in ("mallory", "alice"):
-        with hub.client({"X-Remote-User": user}) as client:
-            client.post(f"/start-edit-deep/{ITEM}").raise_for_status()
+    hub = start_hub(place, settings={"hub.runtime_dir": str(runtime), **_settings(start_kind)})
+    await _start_sessions(hub, ("alice", "mallory"), start_kind)
     neighbour = place / "hub-notebooks" / "alice" / ITEM / "diary.txt"
     neighbour.write_text(NEEDLE)
     neighbour.chmod(0o666)
     found = await _look_around(hub, _hints(place, neighbour, runtime, hub.port))
     return Findings(found, hub, neighbour, runtime)
+
+
+def _settings(start_kind: str) -> dict[str, object]:
+    return {"limits.warm_environments": 1 if start_kind == "warm" else 0}
+
+
+async def _start_sessions(hub: HubProcess, users: Sequence[str], start_kind: str) -> None:
+    """Start a session of each; all but the first are sure to start in the way asked for."""
+    for number, user in enumerate(users):
+        before = _warm_starts(hub)
+        with hub.client({"X-Remote-User": user}) as client:
+            client.post(f"/start-edit-deep/{ITEM}").raise_for_status()
+        if start_kind == "cold":
+            assert _warm_starts(hub) == 0
+        elif number:
+            assert _warm_starts(hub) == before + 1
+        else:
+            await until(lambda: "is ready" in _supervisor_log(hub))
+
+
+def _warm_starts(hub: HubProcess) -> int:
+    return _supervisor_log(hub).count("started warm")
+
+
+def _supervisor_log(hub: HubProcess) -> str:
+    return (hub.course / ".mograder" / "supervisor.log").read_text()
 
 
 def _hints(course: Path, neighbour: Path, runtime: Path, port: int) -> dict[str, Any]:
@@ -158,25 +190,54 @@ def _writes_only_where_it_may(found: dict[str, Any]) -> None:
 
 
 async def test_the_process_runs_as_nobody_who_matters_on_the_host(
-    start_hub: Callable[..., HubProcess],
+    start_hub: Callable[..., HubProcess], start_kind: str
 ) -> None:
     """Student code never runs as root; two students never share a uid when the hub is root."""
-    hub = start_hub()
+    hub = start_hub(settings=_settings(start_kind))
     shutil.copytree(hub.course / "release" / ITEM, hub.course / "hub-release" / ITEM)
-    for user in ("alice", "bob"):
-        with hub.client({"X-Remote-User": user}) as client:
-            client.post(f"/start-edit-deep/{ITEM}").raise_for_status()
+    await _start_sessions(hub, ("carol", "alice", "bob"), start_kind)
     uids = [_uid(pid) for pid in _sessions_of(hub)]
-    assert len(uids) == 2
+    assert len(uids) >= 3, "and what marimo starts beside itself"
     assert 0 not in uids
     if os.geteuid() == 0:
-        assert len(set(uids)) == 2
+        assert len(set(uids)) == 3
+
+
+async def test_a_zygote_sees_nothing_of_anybodys_and_has_next_to_no_rights(
+    start_hub: Callable[..., HubProcess],
+) -> None:
+    """security.md: it has only SETUID and SETGID, and sees no workspace."""
+    hub = start_hub(settings=_settings("warm"))
+    shutil.copytree(hub.course / "release" / ITEM, hub.course / "hub-release" / ITEM)
+    await _start_sessions(hub, ("alice",), "warm")
+    (zygote,) = [
+        pid for pid in _descendants(hub.pid) if _arguments(pid)[1:2] == ["/opt/mograder/zygote.py"]
+    ]
+    _has_next_to_no_rights(Path(f"/proc/{zygote}"))
+
+
+def _has_next_to_no_rights(process: Path) -> None:
+    status = dict(line.split(":\t", 1) for line in (process / "status").read_text().splitlines())
+    kept = (1 << 6 | 1 << 7) if os.geteuid() == 0 else 0
+    for name in ("CapEff", "CapPrm", "CapBnd"):
+        assert int(status[name], 16) == kept, name
+    assert (status["NoNewPrivs"], status["Seccomp"], status["Threads"]) == ("1", "2", "1")
+    assert process.stat().st_uid != 0
+    points = [line.split()[4] for line in (process / "mountinfo").read_text().splitlines()]
+    assert not [point for point in points if "work" in point or "cache" in point], points
+    assert SECRET.encode() not in (process / "environ").read_bytes()
+    for space in ("net", "pid", "mnt", "ipc", "uts", "user"):
+        ours = Path(f"/proc/self/ns/{space}").readlink()
+        assert (process / "ns" / space).readlink() != ours, space
+    opened = {str(link.readlink()) for link in (process / "fd").iterdir()}
+    assert all(name.startswith(("socket:", "pipe:", "/dev/null")) for name in opened), opened
+    assert len([name for name in opened if name.startswith("socket:")]) == 1, opened
 
 
 def _sessions_of(hub: HubProcess) -> list[int]:
-    """The python processes inside this hub's sandboxes."""
-    below = _descendants(hub.pid)
-    return [pid for pid in below if "/opt/mograder/serve.py" in _arguments(pid)[1:2]]
+    """The python processes that stand in a workspace inside this hub's sandboxes."""
+    below = [pid for pid in _descendants(hub.pid) if "python" in _arguments(pid)[0]]
+    return [pid for pid in below if str(Path(f"/proc/{pid}/cwd").readlink()) == WORKSPACE]
 
 
 def _descendants(pid: int) -> list[int]:

@@ -114,6 +114,7 @@ def _present(text: str) -> str:
 
 
 Positive = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0)]
 Present = Annotated[str, AfterValidator(_present)]
 
 
@@ -269,6 +270,9 @@ class LimitsSettings(Section):
     """One file that a session writes."""
     tmp_mb: Positive = 512
     """A session's private /tmp, its home outside the workspace, and its shared memory, each."""
+    warm_environments: Count = 8
+    """Environments of which a process is kept that sessions are forked from; 0: none, and every
+    session starts cold."""
     upload_mb: Positive = 100
     """A whole publish or upload body."""
     upload_files: Positive = 200

@@ -1,7 +1,6 @@
 """Run a plan in bubblewrap, or plainly where the administrator switched the sandbox off.
 
-Only the supervisor calls this. A sandbox ends by SIGKILL to its first process through a pidfd:
-student code can stop everything else, but not that (sessions.md, "What bites").
+Only the supervisor calls this.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ import asyncio
 import contextlib
 import ctypes
 import os
-import re
 import shutil
 import signal
 from collections.abc import Callable
@@ -20,15 +18,19 @@ from typing import Protocol
 
 from mograder.core.errors import SandboxUnavailable
 from mograder.sandbox.mounts import MountSpace, Sources
+from mograder.sandbox.namespaces import NESTED, SETFCAP, Founded, Joined, Place
 from mograder.sandbox.ownership import give_to
-from mograder.sandbox.policy import Bind, Host, Plan, bubblewrap_arguments
+from mograder.sandbox.policy import Bind, Host, Plan, bubblewrap_arguments, held
 from mograder.sandbox.process import Child, Launch
+from mograder.sandbox.sandboxed import Bubblewrapped, Echo, Held
 from mograder.sandbox.seccomp import filter_program
 
-_INFO_LIMIT = 4096
-_CHILD_PID = re.compile(rb'"child-pid": (\d+)\b[^\d]')
 _PR_SET_CHILD_SUBREAPER = 36
 _KEYCTL_JOIN_SESSION_KEYRING = 1
+
+YARD_UIDS = 65_536
+"""How many slots a yard knows; the sessions of later ones start cold."""
+
 _KEYCTL_NUMBERS = {"x86_64": 250, "aarch64": 219}
 
 
@@ -66,6 +68,18 @@ class Runner(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class _Start:
+    """One sandbox to start: a plan, whose uid on the host, and where."""
+
+    plan: Plan
+    uid: int | None = None
+    keep: tuple[int, ...] = ()
+    place: Place | None = None
+    stdin: int | None = None
+    info: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class BubblewrapRunner:
     """Every plan in a sandbox of its own.
 
@@ -86,40 +100,103 @@ class BubblewrapRunner:
 
         Raises: :class:`SandboxUnavailable` when bubblewrap cannot be executed.
         """
-        uid = None if self.uid_base is None else self.uid_base + uid_slot
-        # A supervisor lives for months: whatever fails on the way, nothing stays open or mounted.
-        with contextlib.ExitStack() as failed, contextlib.ExitStack() as handed_in:
-            binds = tuple(self._usable(bind, uid, failed) for bind in plan.binds)
-            info_read, info_write = os.pipe()
-            failed.callback(os.close, info_read)
-            handed_in.callback(os.close, info_write)
-            filter_fd = _memory_file(filter_program())
-            handed_in.callback(os.close, filter_fd)
-            arguments = bubblewrap_arguments(
-                replace(plan, binds=binds),
-                self._shared_host(),
-                info_fd=info_write,
-                seccomp_fd=filter_fd,
-            )
-            kept = () if keep is None else (keep,)
-            launch = Launch(
-                (self.program, *arguments), uid=uid, descriptors=(info_write, filter_fd, *kept)
-            )
-            try:
-                child = Child(launch, on_output)
-            except OSError as error:
-                raise SandboxUnavailable(f"bubblewrap cannot be started: {error}.") from error
-            failed.pop_all()
-        sandbox = _Bubblewrapped(child, info_read)
-        borrowed = [bind.source for bind in binds if bind.writable]
-        sandbox.exited.add_done_callback(lambda _: self._release(borrowed))
+        kept = () if keep is None else (keep,)
+        start = _Start(plan, self._uid(uid_slot), kept)
+        info_read, info_write = os.pipe()
+        try:
+            child, release = self._start(replace(start, info=info_write), on_output)
+        except BaseException:
+            os.close(info_read)
+            raise
+        finally:
+            os.close(info_write)
+        sandbox = Bubblewrapped(child, info_read)
+        sandbox.exited.add_done_callback(lambda _: release())
         return sandbox
+
+    def found(self, plan: Plan, on_output: Callable[[bytes], None]) -> Held:
+        """Found a yard: a held sandbox in whose namespaces others can nest.
+
+        Raises: :class:`SandboxUnavailable` when the kernel refuses that.
+        """
+        place = Founded(os.geteuid(), os.getegid(), 1)
+        if self.uid_base is not None:
+            place = Founded(self.uid_base, self.uid_base, YARD_UIDS)
+        return self._hold(_Start(held(plan), place=place), on_output)
+
+    def hold(
+        self, plan: Plan, *, uid_slot: int, yard: int, on_output: Callable[[bytes], None]
+    ) -> Held:
+        """Make a plan's sandbox in the yard of this pidfd, with only its holder in it.
+
+        Raises: :class:`SandboxUnavailable` when the kernel refuses that.
+        """
+        rights = (SETFCAP,) if self.uid_base is None else ()
+        place = Joined(yard, NESTED, self.uid_inside(uid_slot), rights)
+        return self._hold(_Start(held(plan), self._uid(uid_slot), place=place), on_output)
+
+    def uid_inside(self, uid_slot: int) -> int:
+        """Return what the uid of a slot is called in a yard."""
+        return 0 if self.uid_base is None else uid_slot
 
     def reach(self, path: Path) -> None:
         return None
 
     def close(self) -> None:
         self.sources.close()
+
+    def _uid(self, uid_slot: int) -> int | None:
+        return None if self.uid_base is None else self.uid_base + uid_slot
+
+    def _hold(self, start: _Start, on_output: Callable[[bytes], None]) -> Held:
+        stdin, told = os.pipe()
+        echo = Echo(on_output)
+        try:
+            child, release = self._start(replace(start, stdin=stdin), echo.hear)
+        except BaseException:
+            os.close(told)
+            raise
+        finally:
+            os.close(stdin)
+        sandbox = Held(child, told, echo)
+        sandbox.exited.add_done_callback(lambda _: release())
+        return sandbox
+
+    def _start(
+        self, start: _Start, on_output: Callable[[bytes], None]
+    ) -> tuple[Child, Callable[[], None]]:
+        """Start bubblewrap; returns it and what to do at its end."""
+        # A supervisor lives for months: whatever fails on the way, nothing stays open or mounted.
+        with contextlib.ExitStack() as failed, contextlib.ExitStack() as handed_in:
+            binds = tuple(self._usable(bind, start.uid, failed) for bind in start.plan.binds)
+            filter_fd = _memory_file(filter_program())
+            handed_in.callback(os.close, filter_fd)
+            arguments = bubblewrap_arguments(
+                replace(start.plan, binds=binds),
+                self._shared_host(),
+                info_fd=start.info,
+                seccomp_fd=filter_fd,
+                yard=isinstance(start.place, Founded),
+            )
+            launch = Launch(
+                (self.program, *arguments),
+                uid=start.uid,
+                descriptors=(
+                    filter_fd,
+                    *start.keep,
+                    *(() if start.info is None else (start.info,)),
+                ),
+                place=start.place,
+                stdin=start.stdin,
+                lend_output=start.place is not None,
+            )
+            try:
+                child = Child(launch, on_output)
+            except OSError as error:
+                raise SandboxUnavailable(f"bubblewrap cannot be started: {error}.") from error
+            failed.pop_all()
+        borrowed = [bind.source for bind in binds if bind.writable]
+        return child, lambda: self._release(borrowed)
 
     def _usable(self, bind: Bind, uid: int | None, failed: contextlib.ExitStack) -> Bind:
         if not bind.writable:
@@ -140,94 +217,6 @@ class BubblewrapRunner:
     def _release(self, borrowed: list[Path]) -> None:
         for source in borrowed:
             self.sources.release(source)
-
-
-class _Bubblewrapped:
-    """bwrap's monitor outside, its first process inside, the program below that.
-
-    It has ended when the first process is gone, and with it, by the kernel's rule for pid
-    namespaces, everything that was in there; the monitor's end alone promises nothing.
-    """
-
-    def __init__(self, child: Child, info: int) -> None:
-        loop = asyncio.get_running_loop()
-        self.exited: asyncio.Future[int] = loop.create_future()
-        self._child = child
-        self._info = info
-        self._told = b""
-        self._first = -1
-        self._first_pid = 0
-        self._unwanted = False
-        os.set_blocking(info, False)
-        loop.add_reader(info, self._read_info)
-        child.exited.add_done_callback(lambda _: self._monitor_gone())
-
-    def _read_info(self) -> None:
-        """bwrap tells the pid of the sandbox's first process as soon as it exists.
-
-        It goes on writing after that, so the pipe is read to its end.
-        """
-        try:
-            data = os.read(self._info, _INFO_LIMIT)
-        except BlockingIOError:
-            return
-        self._told += data[: _INFO_LIMIT - len(self._told)]
-        found = _CHILD_PID.search(self._told)
-        if found and self._first < 0:
-            self._first_pid = int(found[1])
-            with contextlib.suppress(ProcessLookupError):
-                self._first = os.pidfd_open(self._first_pid)
-            if self._unwanted:
-                self.end()
-        if not data:
-            self._stop_reading()
-
-    def _stop_reading(self) -> None:
-        if self._info >= 0:
-            asyncio.get_running_loop().remove_reader(self._info)
-            os.close(self._info)
-            self._info = -1
-
-    def end_gently(self) -> None:
-        # A pid may have been reused between looking and signalling: the pidfd is taken first,
-        # and what it names must still be the first process's child.
-        programs = _children(self._first_pid) if self._first >= 0 else []
-        for pid in programs:
-            with contextlib.suppress(ProcessLookupError):
-                descriptor = os.pidfd_open(pid)
-                if pid in _children(self._first_pid):
-                    signal.pidfd_send_signal(descriptor, signal.SIGTERM)
-                os.close(descriptor)
-        if self._first < 0:
-            # Not by its monitor's death: a first process that nobody knows yet would stay.
-            self._unwanted = True
-        elif not programs:  # nothing runs in there that could have something to save
-            self.end()
-
-    def end(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            if self._first >= 0:
-                signal.pidfd_send_signal(self._first, signal.SIGKILL)
-            else:  # it never came up; its monitor takes what there is of it along
-                self._child.signal(signal.SIGKILL)
-
-    def _monitor_gone(self) -> None:
-        if self._info >= 0:
-            self._read_info()  # the last words, if the loop has not come to them yet
-            self._stop_reading()
-        if self._first < 0:
-            self.exited.set_result(self._child.exited.result())
-            return
-        self.end()
-        asyncio.get_running_loop().add_reader(self._first, self._first_gone)
-
-    def _first_gone(self) -> None:
-        asyncio.get_running_loop().remove_reader(self._first)
-        os.close(self._first)
-        self._first = -1
-        with contextlib.suppress(ChildProcessError):  # ours since its monitor is gone
-            os.waitpid(self._first_pid, os.WNOHANG)
-        self.exited.set_result(self._child.exited.result())
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,13 +314,6 @@ def leave_the_keyring() -> None:
     number = _KEYCTL_NUMBERS.get(os.uname().machine)
     if number is not None:
         ctypes.CDLL(None).syscall(number, _KEYCTL_JOIN_SESSION_KEYRING, None, 0, 0, 0)
-
-
-def _children(pid: int) -> list[int]:
-    try:
-        return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []
 
 
 def _memory_file(data: bytes) -> int:

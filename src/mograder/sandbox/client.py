@@ -33,6 +33,7 @@ from mograder.sandbox.protocol import (
     Shutdown,
     StartSession,
     StopSession,
+    Warm,
     encode,
 )
 
@@ -40,6 +41,7 @@ _log = logging.getLogger(__name__)
 
 _ANSWER_SECONDS = 30.0
 _START_SECONDS = 30.0
+_WARM_SECONDS = 90.0
 
 
 class SupervisorClient:
@@ -73,6 +75,19 @@ class SupervisorClient:
     async def run(self, command: RunCommand, on_line: Callable[[str], None]) -> int:
         """Run a build command, reporting each line that it prints; returns its exit status."""
         return (await self._call(command, on_line, command.timeout + _ANSWER_SECONDS)).status
+
+    async def warm(self, environment: Path) -> bool:
+        """Have sessions of an environment start warm; returns whether they will.
+
+        A supervisor of an older release, which knows nothing of it, is not asked.
+        """
+        if "warm" not in self.hello.operations:
+            return False
+        return (await self._call(Warm(environment=environment), None, _WARM_SECONDS)).warm
+
+    async def starts(self) -> dict[str, int]:
+        """Return how many sessions started warm and cold, and the reasons for cold ones."""
+        return (await self._call(Hello())).starts
 
     async def shutdown(self) -> None:
         """End the supervisor and all that it runs."""

@@ -19,6 +19,7 @@ import secrets
 import shutil
 import stat
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -82,8 +83,17 @@ class Environments:
     """
 
     def __init__(
-        self, root: Path, runner: CommandRunner, *, wheel: Path, marimo: str, timeout: float
+        self,
+        root: Path,
+        runner: CommandRunner,
+        *,
+        wheel: Path,
+        marimo: str,
+        timeout: float,
+        on_ready: Callable[[Path], None] = lambda _: None,
     ) -> None:
+        """``on_ready`` is told the directory of each environment that comes into use."""
+        self._on_ready = on_ready
         self._root = root
         self._runner = runner
         self._wheel = wheel
@@ -134,6 +144,7 @@ class Environments:
             environment = await self._lock_and_build(script, interpreter, tell)
             await asyncio.to_thread(_write, request, environment.key)
         self._known[script] = environment
+        self._on_ready(environment.directory)
         return environment
 
     def _recall(self, request: Path) -> Environment | None:

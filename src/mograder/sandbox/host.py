@@ -50,6 +50,7 @@ class SupervisorConfig(BaseModel):
     ``runtime`` holds the sessions' sockets; ``socket`` is where the supervisor answers.
     ``owned``: started by a hub, which ends it; it ends itself after ``linger`` seconds without
     any hub. ``build_variables`` go into environment builds (proxies, indexes, certificates).
+    ``warm_environments`` is how many zygotes are kept; none: every session starts cold.
     ``path`` is the hub's own ``PATH``: bubblewrap is where the administrator's shell finds it.
     """
 
@@ -66,6 +67,7 @@ class SupervisorConfig(BaseModel):
     path: str = os.defpath
     build_variables: dict[str, str] = {}
     build_readable: tuple[Path, ...] = ()
+    warm_environments: int = 0
     course: str = ""
     """Names the course, so that the hub of another one does not take its sessions for stray."""
 
@@ -155,13 +157,16 @@ def _host(config: SupervisorConfig, place: Path) -> Host:
     scripts = place / "scripts"
     scripts.mkdir(mode=0o755, exist_ok=True)
     # A copy of its own: the package may be upgraded while this supervisor goes on.
-    shutil.copyfile(serve.__file__, scripts / "serve.py")
+    for name in ("serve.py", "zygote.py", "joiner.py"):
+        shutil.copyfile(Path(serve.__file__).with_name(name), scripts / name)
     return Host(
         etc=write_etc(place / "etc", network=False),
         build_etc=write_etc(place / "etc-build", network=True),
         uv=Path(find_uv_bin()),
         uv_cache=config.uv_cache,
         serve=scripts / "serve.py",
+        zygote=scripts / "zygote.py",
+        joiner=scripts / "joiner.py",
         links=links,
         directories=directories,
         build_variables=tuple(config.build_variables.items()),

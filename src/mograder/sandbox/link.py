@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 from mograder.core.errors import MograderError
 from mograder.core.shared import Progress
@@ -28,6 +29,7 @@ class SupervisorLink:
         self._connecting = asyncio.Lock()
         self._on_ended: Callable[[Ended], None] = lambda _: None
         self._on_lost: Callable[[], None] = lambda: None
+        self._warming: set[asyncio.Task[None]] = set()
 
     async def open(self) -> SupervisorClient:
         """Return a live connection. Raises: as :func:`~mograder.sandbox.client.connect`."""
@@ -68,8 +70,22 @@ class SupervisorLink:
         """Run a build command; returns its exit status."""
         return await (await self.open()).run(command, on_line)
 
+    def warm(self, environment: Path) -> None:
+        """Have sessions of an environment start warm, some time soon and if that works here."""
+        task = asyncio.create_task(self._warm(environment))
+        self._warming.add(task)
+        task.add_done_callback(self._warming.discard)
+
+    async def _warm(self, environment: Path) -> None:
+        try:
+            await (await self.open()).warm(environment)
+        except MograderError as error:
+            _log.warning("sessions of %s start cold: %s", environment.name, error)
+
     async def close(self) -> None:
         """Hang up, and end a supervisor of the hub's own with all that it runs."""
+        for task in tuple(self._warming):
+            task.cancel()
         client = self._client
         if client is None:
             return

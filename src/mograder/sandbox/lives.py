@@ -12,9 +12,11 @@ from pathlib import Path
 from mograder.core.errors import Conflict, NotFound
 from mograder.sandbox.bubblewrap import Runner, Sandboxed
 from mograder.sandbox.host import SESSIONS
+from mograder.sandbox.inhabited import Arriving
 from mograder.sandbox.policy import SANDBOXED_SESSION, Host, Plan, session_plan, unconfined
 from mograder.sandbox.protocol import Ended, SessionInfo, StartSession
 from mograder.sandbox.record import RECORD, read_record
+from mograder.sandbox.zygotes import WarmStart, Zygotes
 
 _log = logging.getLogger("mograder.supervisor")
 
@@ -36,9 +38,16 @@ class Lives:
     """Sessions by id; all of it is memory, since they die with this process."""
 
     def __init__(
-        self, runner: Runner, host: Host, runtime: Path, on_end: Callable[[Ended], None]
+        self,
+        runner: Runner,
+        host: Host,
+        runtime: Path,
+        on_end: Callable[[Ended], None],
+        zygotes: Zygotes | None = None,
     ) -> None:
+        """With ``zygotes``, sessions start warm where they can."""
         self._runner = runner
+        self._zygotes = zygotes
         self._host = host
         self._sockets = runtime / SESSIONS
         self._on_end = on_end
@@ -64,12 +73,7 @@ class Lives:
         listener = _listen(path)
         log = bytearray()
         try:
-            sandbox = self._runner.start(
-                self._plan(request, listener.fileno()),
-                uid_slot=request.uid_slot,
-                keep=listener.fileno(),
-                on_output=lambda data: _keep_tail(log, data),
-            )
+            sandbox = self._open(request, listener, lambda data: _keep_tail(log, data))
         except BaseException:
             path.unlink(missing_ok=True)
             raise
@@ -80,6 +84,32 @@ class Lives:
         sandbox.exited.add_done_callback(lambda done: self._ended(life, done.result()))
         _log.info("session %s started", request.session_id)
         return life.info
+
+    def _open(
+        self, request: StartSession, listener: socket.socket, on_output: Callable[[bytes], None]
+    ) -> Sandboxed:
+        zygotes = self._zygotes
+        if zygotes is None:
+            return self._open_cold(request, listener.fileno(), on_output)
+        plan = self._plan(request, listener.fileno())
+        descriptor = listener.detach()  # it is needed for longer than this call
+
+        def start_cold(reason: str) -> Sandboxed:
+            zygotes.fell_back(reason)
+            return self._open_cold(request, descriptor, on_output)
+
+        start = WarmStart(plan, request.environment, request.uid_slot, descriptor, on_output)
+        return Arriving(lambda: zygotes.join(start), start_cold, descriptor, on_output)
+
+    def _open_cold(
+        self, request: StartSession, listener: int, on_output: Callable[[bytes], None]
+    ) -> Sandboxed:
+        return self._runner.start(
+            self._plan(request, listener),
+            uid_slot=request.uid_slot,
+            keep=listener,
+            on_output=on_output,
+        )
 
     def _plan(self, request: StartSession, fd: int) -> Plan:
         record = read_record(request.environment)

@@ -24,6 +24,12 @@ BUILD = PurePosixPath("/opt/mograder/build")
 UV_CACHE = PurePosixPath("/opt/mograder/uv-cache")
 UV = PurePosixPath("/opt/mograder/uv")
 SERVE = PurePosixPath("/opt/mograder/serve.py")
+ZYGOTE = PurePosixPath("/opt/mograder/zygote.py")
+"""Beside ``serve.py`` and ``joiner.py``, which it imports from its own directory."""
+
+HOLDER = "/usr/bin/cat"
+"""What stands in a sandbox until somebody joins it: it answers a byte, and so tells that the
+mounts stand."""
 
 ASSET_URL = "../_marimo"
 """Where a session's page finds marimo's static files, relative to the page.
@@ -53,6 +59,14 @@ enabled = false
 allow_provider_config = false
 inline_tooltip = false
 """
+_YARD_TMP_MB = 64
+_SINGLE_THREADED = (
+    "OPENBLAS_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_MAX_THREADS",
+    "POLARS_MAX_THREADS",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +127,8 @@ class Host:
     uv: Path
     uv_cache: Path
     serve: Path
+    zygote: Path
+    joiner: Path
     links: tuple[tuple[str, str], ...]
     directories: tuple[Path, ...] = ()
     build_variables: tuple[tuple[str, str], ...] = ()
@@ -178,6 +194,39 @@ def first_configuration(allow: Sequence[str]) -> str:
     return _FIRST_CONFIGURATION + ("" if "ai" in allow else _WITHOUT_AI)
 
 
+def yard_plan(environment: Path, roots: Sequence[Path], host: Host) -> Plan:
+    """Return what the zygote of an environment sees: that, its interpreter and our scripts.
+
+    No workspace, no network, no uv cache; everything at the paths where a session finds it, since
+    what is imported here is what a session goes on with.
+    """
+    inside = SANDBOXED_SESSION
+    return Plan(
+        argv=(str(inside.environment / "env/bin/python"), str(ZYGOTE)),
+        # What a package reads from its environment when it is imported must be what it would find
+        # in a session; and it must start no threads, since only a process without them may fork.
+        variables=(
+            *_session_variables(inside, edit=True),
+            *((name, "1") for name in _SINGLE_THREADED),
+        ),
+        binds=(
+            *(Bind(root, PurePosixPath(root)) for root in roots),
+            Bind(environment, inside.environment),
+            Bind(host.serve, inside.serve),
+            Bind(host.zygote, ZYGOTE),
+            Bind(host.joiner, ZYGOTE.with_name("joiner.py")),
+        ),
+        directory=inside.home,
+        network=False,
+        tmp_mb=_YARD_TMP_MB,
+    )
+
+
+def held(plan: Plan) -> Plan:
+    """Return the same world with nothing in it but the one that holds it open."""
+    return replace(plan, argv=(HOLDER,))
+
+
 def unconfined(host: Host, *, work: Path, environment: Path) -> Inside:
     """Return the host's own paths, for a plan that runs without a sandbox.
 
@@ -232,14 +281,22 @@ def rlimits(limits: Limits) -> dict[str, int]:
     }
 
 
-def bubblewrap_arguments(plan: Plan, host: Host, *, info_fd: int, seccomp_fd: int) -> list[str]:
-    """Return the arguments of ``bwrap`` for a plan, without the program's own name."""
+def bubblewrap_arguments(
+    plan: Plan, host: Host, *, info_fd: int | None, seccomp_fd: int, yard: bool = False
+) -> list[str]:
+    """Return the arguments of ``bwrap`` for a plan, without the program's own name.
+
+    A ``yard`` has its user namespace already (:mod:`~mograder.sandbox.namespaces`), and sessions'
+    sandboxes make theirs below it.
+    """
     size = str(plan.tmp_mb << 20)
+    own_users = ("--unshare-user", "--uid", str(_UID), "--gid", str(_UID), "--disable-userns")
     arguments = [
-        *("--unshare-user", "--uid", str(_UID), "--gid", str(_UID), "--disable-userns"),
+        *(() if yard else own_users),
         *("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"),
         *("--hostname", "notebook", "--new-session", "--die-with-parent", "--cap-drop", "ALL"),
-        *("--info-fd", str(info_fd), "--seccomp", str(seccomp_fd), "--clearenv"),
+        *(() if info_fd is None else ("--info-fd", str(info_fd))),
+        *("--seccomp", str(seccomp_fd), "--clearenv"),
         *("--ro-bind", "/usr", "/usr"),
     ]
     if not plan.network:

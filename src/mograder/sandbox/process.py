@@ -13,6 +13,9 @@ import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
+
+from mograder.sandbox.namespaces import Place, Standard, start_in
 
 _READ_BYTES = 65_536
 _LAST_READS = 16
@@ -25,7 +28,10 @@ _GROUP_LOOKS, _GROUP_SECONDS = 40, 0.05
 class Launch:
     """What to execute: absolute program, whole environment, and the descriptors to keep.
 
-    ``uid`` is the host uid to become (and the gid of the same number), or None to stay.
+    ``uid`` is the host uid to become (and the gid of the same number), or None to stay. With a
+    ``place`` the program starts there instead, as whom the place says. ``stdin`` is a descriptor,
+    or None for nothing; ``lend_output`` keeps our end of the output open in ``Child.lent``, for
+    who writes to it later.
     """
 
     argv: Sequence[str]
@@ -34,6 +40,17 @@ class Launch:
     uid: int | None = None
     descriptors: Sequence[int] = ()
     umask: int = 0o022
+    place: Place | None = None
+    stdin: int | None = None
+    lend_output: bool = False
+
+
+class _Process(Protocol):
+    pid: int
+
+    def send_signal(self, number: signal.Signals, /) -> None: ...
+
+    def wait(self) -> int: ...
 
 
 class Child:
@@ -47,13 +64,15 @@ class Child:
         loop = asyncio.get_running_loop()
         self.exited: asyncio.Future[int] = loop.create_future()
         read_end, write_end = os.pipe()
+        self.lent = write_end
         try:
-            self._process = _popen(launch, write_end)
+            self._process = _start(launch, write_end)
         except BaseException:
             os.close(read_end)
+            self.end_loan()
             raise
-        finally:
-            os.close(write_end)
+        if not launch.lend_output:
+            self.end_loan()
         self.pid = self._process.pid
         self._output = read_end
         self._on_output = on_output
@@ -61,6 +80,12 @@ class Child:
         os.set_blocking(read_end, False)
         loop.add_reader(read_end, self._read_output)
         loop.add_reader(self._pidfd, self._reap)
+
+    def end_loan(self) -> None:
+        """Close our writing end of the output, if it is still open."""
+        if self.lent >= 0:
+            os.close(self.lent)
+            self.lent = -1
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal; a process that is gone already is no error."""
@@ -106,10 +131,23 @@ class Child:
                 loop.call_later(_GROUP_SECONDS, self._reap_group, looks - 1)
 
     def _close_output(self) -> None:
+        self.end_loan()
         if self._output >= 0:
             asyncio.get_running_loop().remove_reader(self._output)
             os.close(self._output)
             self._output = -1
+
+
+def _start(launch: Launch, output: int) -> _Process:
+    if launch.place is None:
+        return _popen(launch, output)
+    stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC) if launch.stdin is None else -1
+    try:
+        streams = Standard(stdin if launch.stdin is None else launch.stdin, output)
+        return start_in(launch.place, launch, dict(launch.variables), streams)
+    finally:
+        if stdin >= 0:
+            os.close(stdin)
 
 
 def _popen(launch: Launch, output: int) -> subprocess.Popen[bytes]:

@@ -70,6 +70,13 @@ class RunCommand(_Message):
     timeout: float
 
 
+class Warm(_Message):
+    """Have sessions of an environment start warm; answered when they would, or will not."""
+
+    op: Literal["warm"] = "warm"
+    environment: Path
+
+
 class Hello(_Message):
     """Ask who is there."""
 
@@ -83,7 +90,7 @@ class Shutdown(_Message):
 
 
 Operation = Annotated[
-    StartSession | StopSession | ListSessions | RunCommand | Hello | Shutdown,
+    StartSession | StopSession | ListSessions | RunCommand | Warm | Hello | Shutdown,
     Field(discriminator="op"),
 ]
 
@@ -124,6 +131,11 @@ class Done(_Message):
     stopped: bool = False
     status: int = 0
     sessions: tuple[SessionInfo, ...] = ()
+    warm: bool = False
+    operations: tuple[str, ...] = ()
+    """In the answer to ``hello``: what this supervisor knows beyond the first release's."""
+    starts: dict[str, int] = {}
+    """How many sessions started warm, how many cold that should have been warm, and why."""
 
 
 class Failed(_Message):

@@ -59,6 +59,7 @@ def supervisor_config(
         path=environ.path,
         build_variables=build,
         build_readable=tuple(sorted(set(_named_files(build)))),
+        warm_environments=loaded.settings.limits.warm_environments,
         course=hashlib.sha256(os.fsencode(loaded.course_dir)).hexdigest()[:_COURSE_LENGTH],
     )
 

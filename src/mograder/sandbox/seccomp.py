@@ -121,6 +121,8 @@ _DENIED_AARCH64 = {
     "personality": 92,
     "fanotify_init": 262,
 }
+_DENIED = {"x86_64": _DENIED_X86_64, "aarch64": _DENIED_AARCH64}
+_JOINING = ("setns", "keyctl")
 _IO_URING = (425, 426, 427)
 
 
@@ -141,9 +143,11 @@ _TABLES = {
 }
 
 
-def filter_program(machine: str | None = None) -> bytes:
+def filter_program(machine: str | None = None, *, joining: bool = False) -> bytes:
     """Return the filter for this machine's architecture as packed ``sock_filter`` records.
 
+    ``joining``: for a zygote, whose children enter a sandbox and a keyring of their own before
+    they take the whole filter on.
     Raises: :class:`SandboxUnavailable` on an architecture that has no table.
     """
     name = machine or platform.machine()
@@ -153,10 +157,11 @@ def filter_program(machine: str | None = None) -> bytes:
             f"There is no system-call filter for the architecture {name!r}.",
             hint="Run the hub on x86-64 or 64-bit ARM.",
         )
-    return b"".join(_program(table))
+    allowed = tuple(_DENIED[name][call] for call in _JOINING) if joining else ()
+    return b"".join(_program(table, allowed))
 
 
-def _program(table: _Table) -> Iterable[bytes]:
+def _program(table: _Table, allowed: tuple[int, ...]) -> Iterable[bytes]:
     yield _op(_LOAD, _ARCHITECTURE)
     yield _op(_JUMP_EQ, table.architecture, 1, 0)
     yield _op(_RETURN, _KILL)
@@ -168,6 +173,8 @@ def _program(table: _Table) -> Iterable[bytes]:
     for number in _IO_URING:
         yield from _refuse_when(_JUMP_EQ, number, _ENOSYS)
     for number in table.denied:
+        if number in allowed:
+            continue
         yield from _refuse_when(_JUMP_EQ, number, _EPERM)
     yield from _clone_without_namespaces(table.clone)
     yield from _sockets_of_known_families(table.socket)

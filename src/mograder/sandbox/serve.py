@@ -28,7 +28,7 @@ def main(argv: list[str]) -> None:
     for name, value in options["rlimits"].items():
         resource.setrlimit(getattr(resource, name), (value, value))
     _write_first_configuration(options["config"])
-    _copy_caches(options["caches"])
+    copy_caches(options["caches"])
     listener = socket.socket(fileno=options["fd"])
     # The kernel and whatever it starts must not hold the door open.
     listener.set_inheritable(False)
@@ -51,7 +51,7 @@ def _write_first_configuration(text: str) -> None:
         return  # there already, or the student put something odd there: marimo copes
 
 
-def _copy_caches(directory: str) -> None:
+def copy_caches(directory: str) -> None:
     """Hand the environment's warm caches (matplotlib's font list) to this session."""
     try:
         shutil.copytree(directory, os.environ["XDG_CACHE_HOME"], dirs_exist_ok=True)

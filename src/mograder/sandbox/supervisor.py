@@ -25,7 +25,7 @@ from pydantic import ValidationError
 from mograder import __version__
 from mograder.core.errors import MograderError, NotFound
 from mograder.core.log import configure_logging
-from mograder.sandbox.bubblewrap import Runner, adopt_orphans, leave_the_keyring
+from mograder.sandbox.bubblewrap import BubblewrapRunner, Runner, adopt_orphans, leave_the_keyring
 from mograder.sandbox.etc import refresh_resolver
 from mograder.sandbox.host import SupervisorConfig, prepare_runner, prepare_runtime
 from mograder.sandbox.lives import Lives
@@ -45,8 +45,10 @@ from mograder.sandbox.protocol import (
     Shutdown,
     StartSession,
     StopSession,
+    Warm,
     encode,
 )
+from mograder.sandbox.zygotes import Zygotes
 
 _log = logging.getLogger("mograder.supervisor")
 
@@ -62,7 +64,10 @@ class Supervisor:
         self._config = config
         self._runner = runner
         self._host = host
-        self._lives = Lives(runner, host, config.runtime, self._tell_ended)
+        self._zygotes: Zygotes | None = None
+        if config.warm_environments and isinstance(runner, BubblewrapRunner):
+            self._zygotes = Zygotes(runner, host, config.warm_environments)
+        self._lives = Lives(runner, host, config.runtime, self._tell_ended, self._zygotes)
         self._hubs: set[asyncio.StreamWriter] = set()
         self._conversations: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
@@ -85,6 +90,8 @@ class Supervisor:
             await self._stopping.wait()
             path.unlink(missing_ok=True)
             await self._lives.end_all()
+            if self._zygotes is not None:
+                await self._zygotes.close()
             for hub in tuple(self._hubs):
                 hub.close()
             if self._conversations:
@@ -156,6 +163,8 @@ class Supervisor:
                     sandbox=self._runner.kind,
                     owned=self._config.owned,
                     course=self._config.course,
+                    operations=("warm",),
+                    starts=dict(self._zygotes.counts) if self._zygotes else {},
                 )
             case StartSession():
                 return Done(id=call.id, sessions=(self._lives.start(operation),))
@@ -165,6 +174,11 @@ class Supervisor:
                 return Done(id=call.id, sessions=self._lives.all())
             case RunCommand():
                 return Done(id=call.id, status=await self._run(call.id, operation, writer))
+            case Warm():
+                self._runner.reach(operation.environment)
+                zygotes = self._zygotes
+                warm = zygotes is not None and await zygotes.warm(operation.environment)
+                return Done(id=call.id, warm=warm)
             case Shutdown():
                 self._stopping.set()
                 return Done(id=call.id, stopped=True)

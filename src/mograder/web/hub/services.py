@@ -126,6 +126,7 @@ def _environments(loaded: LoadedSettings, link: SupervisorLink) -> Environments:
         wheel=build_runtime_wheel(loaded.state_dir / "wheels"),
         marimo=metadata.version("marimo"),
         timeout=loaded.settings.limits.build_timeout,
+        on_ready=link.warm,
     )
 
 

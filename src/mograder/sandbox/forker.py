@@ -1,0 +1,190 @@
+"""The supervisor's end of the conversation with one zygote (``zygote.py`` says the words).
+
+A zygote runs packages that an instructor chose: what it says is read as a stranger's words are,
+and one that says nonsense is ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import itertools
+import json
+import logging
+import os
+import signal
+import socket
+from dataclasses import dataclass, replace
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from mograder.sandbox.policy import Plan
+from mograder.sandbox.process import Child, Launch
+from mograder.sandbox.sandboxed import NotJoinedError
+from mograder.sandbox.seccomp import filter_program
+
+_log = logging.getLogger("mograder.supervisor")
+
+_WORDS_BYTES = 4096
+_FORK_SECONDS = 5.0
+_LOG_BYTES = 4096
+
+
+class _Words(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+    ready: bool = False
+    threads: int = 0
+    problem: str = ""
+    id: int = 0
+    ended: int = 0
+    status: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Forked:
+    """A session's first process: a pidfd, and its status once it has ended and been collected."""
+
+    pidfd: int
+    ended: asyncio.Future[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Where a fork goes: as whom, onto which socket and output, into whose sandbox."""
+
+    uid: int
+    listener: int
+    output: int
+    holder: int
+
+
+class Forker:
+    """One zygote, from its start to its end. ``ready`` tells why it cannot serve, or nothing."""
+
+    def __init__(self, launch: Launch, caches: str, *, heavy: bool) -> None:
+        """Start it. Raises: :class:`OSError` when it cannot be."""
+        loop = asyncio.get_running_loop()
+        self.ready: asyncio.Future[str] = loop.create_future()
+        self._tail = b""
+        self._ids = itertools.count(1)
+        self._answers: dict[int, asyncio.Future[int]] = {}
+        self._ends: dict[int, asyncio.Future[int]] = {}
+        self._turn = asyncio.Lock()
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            options = json.dumps({"fd": theirs.fileno(), "caches": caches, "heavy": heavy})
+            argv = (*launch.argv, options)
+            whole = replace(launch, argv=argv, descriptors=(theirs.fileno(),))
+            try:
+                self._child = Child(whole, self._keep_tail)
+            except BaseException:
+                self._control.close()
+                raise
+        self._control.setblocking(False)
+        loop.add_reader(self._control, self._hear)
+        self.exited = self._child.exited
+        self.exited.add_done_callback(lambda _: self._gone())
+
+    @property
+    def said(self) -> str:
+        """Its last output, for the log."""
+        return self._tail.decode("utf-8", "replace").strip()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can be asked to fork."""
+        return not self.exited.done() and self.ready.done() and not self.ready.result()
+
+    def kill(self) -> None:
+        """End it, whatever it does; its sessions go on."""
+        self._child.signal(signal.SIGKILL)
+
+    async def fork(self, plan: Plan, way: Way) -> Forked:
+        """Fork a session into a sandbox. Raises: :class:`NotJoinedError`.
+
+        One at a time: each has its full time, and what waits here can still start cold.
+        """
+        async with self._turn:
+            if not self.alive:
+                raise NotJoinedError("zygote died")
+            number = next(self._ids)
+            loop = asyncio.get_running_loop()
+            answer = self._answers[number] = loop.create_future()
+            self._ends[number] = loop.create_future()
+            try:
+                async with asyncio.timeout(_FORK_SECONDS):
+                    descriptors = [way.listener, way.output, way.holder]
+                    socket.send_fds(self._control, [_request(number, plan, way)], descriptors)
+                    return Forked(await answer, self._ends[number])
+            except (OSError, TimeoutError) as error:
+                self.kill()  # whatever is half done in it must not go on
+                raise NotJoinedError("zygote silent") from error
+            finally:
+                del self._answers[number]
+
+    def _hear(self) -> None:
+        try:
+            data, descriptors, _, _ = socket.recv_fds(self._control, _WORDS_BYTES, 1)
+        except BlockingIOError:
+            return
+        except OSError:
+            data, descriptors = b"", []
+        try:
+            if not data:
+                asyncio.get_running_loop().remove_reader(self._control)
+                self.kill()
+            else:
+                self._heed(_Words.model_validate_json(data), descriptors)
+        except ValidationError:
+            _log.error("a zygote talks nonsense and is ended")
+            self.kill()
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+    def _heed(self, words: _Words, descriptors: list[int]) -> None:
+        if words.ready and not self.ready.done():
+            several = f"threads: {words.threads}" if words.threads != 1 else ""
+            self.ready.set_result(words.problem or several)
+        elif words.ended:
+            end = self._ends.pop(words.ended, None)
+            if end is not None and not end.done():
+                end.set_result(words.status)
+        elif (answer := self._answers.get(words.id)) is not None and not answer.done():
+            if words.problem or not descriptors:
+                _log.warning("a zygote could not start a session: %s", words.problem[:500])
+                answer.set_exception(NotJoinedError("join failed"))
+            else:
+                answer.set_result(descriptors.pop())
+
+    def _gone(self) -> None:
+        with contextlib.suppress(ValueError):  # hung up before
+            asyncio.get_running_loop().remove_reader(self._control)
+        self._control.close()
+        if not self.ready.done():
+            self.ready.set_result("boot: it ended before it was ready")
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(NotJoinedError("zygote died"))
+        for end in self._ends.values():
+            end.cancel()
+
+    def _keep_tail(self, data: bytes) -> None:
+        self._tail = (self._tail + data)[-_LOG_BYTES:]
+
+
+def _request(number: int, plan: Plan, way: Way) -> bytes:
+    """A plan's arguments after the python and the script, which the zygote is already."""
+    options, _, *arguments = plan.argv[2:]
+    return json.dumps(
+        {
+            "id": number,
+            "uid": way.uid,
+            "arguments": [options, "--", *arguments],
+            "variables": dict(plan.variables),
+            "directory": str(plan.directory),
+            "filter": base64.b64encode(filter_program()).decode(),
+        }
+    ).encode()

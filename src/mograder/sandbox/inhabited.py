@@ -1,0 +1,135 @@
+"""Sessions that a zygote forked, as seen from the supervisor."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from collections.abc import Awaitable, Callable
+
+from mograder.core.errors import MograderError
+from mograder.sandbox.bubblewrap import Sandboxed
+from mograder.sandbox.forker import Forked
+from mograder.sandbox.sandboxed import Held, NotJoinedError
+
+_log = logging.getLogger("mograder.supervisor")
+
+_STATUS_SECONDS = 1.0
+"""How long a zygote may take to tell how a session ended; one that was killed never does."""
+
+_END_SECONDS = 3.0
+"""How long a killed sandbox may take to be gone before its zygote, which should collect its
+processes, is taken for stuck."""
+
+_SIGNALLED = 128
+_UNKNOWN = 255
+
+
+class Inhabited:
+    """A held sandbox with a session in it; the session's end is the sandbox's."""
+
+    def __init__(self, held: Held, forked: Forked, kill_zygote: Callable[[], None]) -> None:
+        loop = asyncio.get_running_loop()
+        self.exited: asyncio.Future[int] = loop.create_future()
+        self._held = held
+        self._forked = forked
+        self._kill_zygote = kill_zygote
+        self._over = False
+        loop.add_reader(forked.pidfd, self._program_gone)
+        held.exited.add_done_callback(lambda _: self._sandbox_gone())
+
+    def end_gently(self) -> None:
+        if self._over:
+            self.end()
+            return
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._forked.pidfd, signal.SIGTERM)
+
+    def end(self) -> None:
+        self._held.end()
+        loop = asyncio.get_running_loop()
+        loop.call_later(_END_SECONDS, self._free_from_zygote)
+
+    def _free_from_zygote(self) -> None:
+        if not self._held.exited.done():
+            _log.error("a zygote does not collect what has ended, and is ended itself")
+            self._kill_zygote()
+
+    def _program_gone(self) -> None:
+        self._forget_program()
+        self.end()
+
+    def _forget_program(self) -> None:
+        if not self._over:
+            self._over = True
+            asyncio.get_running_loop().remove_reader(self._forked.pidfd)
+            os.close(self._forked.pidfd)
+
+    def _sandbox_gone(self) -> None:
+        self._forget_program()
+        self._telling = asyncio.create_task(self._tell())
+
+    async def _tell(self) -> None:
+        await asyncio.wait({self._forked.ended}, timeout=_STATUS_SECONDS)
+        known = self._forked.ended.done() and not self._forked.ended.cancelled()
+        status = self._forked.ended.result() if known else _UNKNOWN
+        self.exited.set_result(_SIGNALLED - status if status < 0 else status)
+
+
+class Arriving:
+    """A session on its way: warm if that works, else cold; it may be unwanted before either."""
+
+    def __init__(
+        self,
+        join: Callable[[], Awaitable[Sandboxed]],
+        start_cold: Callable[[str], Sandboxed],
+        listener: int,
+        on_output: Callable[[bytes], None],
+    ) -> None:
+        """``listener`` is ours to close once it was handed in."""
+        self._on_output = on_output
+        self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._join = join
+        self._start_cold = start_cold
+        self._listener = listener
+        self._session: Sandboxed | None = None
+        self._unwanted = False
+        self._arriving = asyncio.create_task(self._arrive())
+
+    def end_gently(self) -> None:
+        if self._session is None:
+            self._unwanted = True
+        else:
+            self._session.end_gently()
+
+    def end(self) -> None:
+        if self._session is None:
+            self._unwanted = True
+        else:
+            self._session.end()
+
+    async def _arrive(self) -> None:
+        try:
+            session = await self._start()
+        except MograderError as error:
+            _log.error("a session could not be started: %s", error)
+            self._on_output(f"{error}\n".encode())
+            self.exited.set_result(_UNKNOWN)
+            return
+        finally:
+            os.close(self._listener)
+        if session is None:
+            self.exited.set_result(_UNKNOWN)
+            return
+        self._session = session
+        session.exited.add_done_callback(lambda done: self.exited.set_result(done.result()))
+        if self._unwanted:
+            session.end()
+
+    async def _start(self) -> Sandboxed | None:
+        try:
+            return await self._join()
+        except NotJoinedError as error:
+            return None if self._unwanted else self._start_cold(str(error))

@@ -1,0 +1,163 @@
+"""The way of a zygote's child into a sandbox: join it, give up every right, become marimo.
+
+Runs inside, beside ``zygote.py`` and ``serve.py``, and stands alone like them. A sandbox that is
+joined holds nothing yet but its holder, so nobody can meet a process that is half way; what
+follows ``inside`` on the pipe is as confined as what bubblewrap starts itself.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import ctypes
+import importlib
+import json
+import os
+import pathlib
+import platform
+import signal
+import socket
+import struct
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+_SANDBOX = 0x7E020000
+"""CLONE_NEW{NS,CGROUP,UTS,IPC,USER,PID,NET}"""
+
+_PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_CAPBSET_DROP = 4, 22, 24
+_PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 38, 47, 4
+_CAPABILITY_VERSION = 0x20080522
+_LAST_CAPABILITY = 63
+_KEYCTL_NUMBERS = {"x86_64": 250, "aarch64": 219}
+_FAILED = 71
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Session:
+    """A child on its way: into the sandbox, then out of every right, then marimo."""
+
+    def __init__(
+        self, request: dict[str, Any], descriptors: list[int], told: int, control: socket.socket
+    ) -> None:
+        self._request = request
+        self._descriptors = descriptors
+        self._told = told
+        self._control = control
+
+    def enter(self, serve: Callable[[list[str]], None]) -> NoReturn:
+        """Join the sandbox; the pid namespace holds for a child, which is the session."""
+        try:
+            listener, output, holder = self._descriptors
+            signal.set_wakeup_fd(-1)
+            os.setsid()
+            uid = self._request["uid"]
+            if uid:
+                os.setgroups([])
+                os.setresgid(uid, uid, uid)
+                os.setresuid(uid, uid, uid)
+            _check(_libc.setns(holder, _SANDBOX), "setns")
+            pid = os.fork()
+            if pid:
+                os.write(self._told, b"pid %d\n" % pid)
+                os._exit(0)
+            self._give_up(listener, output)
+        except BaseException as error:  # noqa: BLE001 - told to the supervisor, then it is over
+            os.write(self._told, f"failed {error!r}"[:500].replace("\n", " ").encode() + b"\n")
+            os._exit(_FAILED)
+        try:
+            serve(self._arguments(listener))
+        except SystemExit as ending:
+            _leave(ending.code)
+        except BaseException:  # noqa: BLE001 - the zygote's own frames are none of its business
+            traceback.print_exc()
+            _leave(1)
+        _leave(0)
+
+    def _give_up(self, listener: int, output: int) -> None:
+        os.setsid()
+        self._control.close()
+        nothing = os.open(os.devnull, os.O_RDWR)
+        os.dup2(nothing, 0)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        close_all_but({0, 1, 2, listener, self._told})
+        _give_up_rights(base64.b64decode(self._request["filter"]))
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        os.umask(0o022)
+        os.chdir(self._request["directory"])
+        os.environ.clear()
+        os.environ.update(self._request["variables"])
+        os.environ["PWD"] = self._request["directory"]
+        time.tzset()
+        draw_new_random_numbers()
+        os.write(self._told, b"inside\n")
+        os.close(self._told)
+
+    def _arguments(self, listener: int) -> list[str]:
+        options, *arguments = self._request["arguments"]
+        return [json.dumps({**json.loads(options), "fd": listener}), *arguments]
+
+
+def _give_up_rights(program: bytes) -> None:
+    """Become what bubblewrap would have made: it confines its own children only."""
+    keyctl = _KEYCTL_NUMBERS.get(platform.machine())
+    if keyctl is None:
+        raise OSError(f"no system-call numbers for {platform.machine()}")
+    _check(_libc.syscall(keyctl, 1, None, 0, 0, 0), "a session keyring")
+    _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
+    _check(_libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0), "ambient")
+    for capability in range(_LAST_CAPABILITY + 1):
+        _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)  # the kernel knows fewer than 64
+    header = struct.pack("Ii", _CAPABILITY_VERSION, 0)
+    _check(_libc.capset(header, struct.pack("6I", 0, 0, 0, 0, 0, 0)), "capset")
+    # As after an execve: joining made it unreadable to its own uid, its kernel included.
+    _check(_libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0), "dumpable")
+    code = ctypes.create_string_buffer(program, len(program))
+    record = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(code))
+    _check(_libc.prctl(_PR_SET_SECCOMP, 2, record, 0, 0), "seccomp")
+    _check_rights()
+
+
+def _check_rights() -> None:
+    """Believe the kernel, not our own code."""
+    lines = pathlib.Path("/proc/self/status").read_text().splitlines()
+    status = {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    empty = all(int(status[name], 16) == 0 for name in ("CapPrm", "CapEff", "CapBnd", "CapAmb"))
+    if not empty or (status["NoNewPrivs"], status["Seccomp"]) != ("1", "2"):
+        raise OSError("the rights were not given up")
+
+
+def draw_new_random_numbers() -> None:
+    """A fork goes on with its parent's sequence; ``random`` itself sees to that."""
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed()
+
+
+def close_all_but(keep: set[int]) -> None:
+    """Close every other descriptor of this process."""
+    for descriptor in [int(entry.name) for entry in pathlib.Path("/proc/self/fd").iterdir()]:
+        if descriptor not in keep:
+            with contextlib.suppress(OSError):  # the one that listed them is closed already
+                os.close(descriptor)
+
+
+def _leave(code: object) -> NoReturn:
+    """End as a program does, without unwinding the zygote's own frames."""
+    if isinstance(code, str):
+        sys.stderr.write(f"{code}\n")
+    importlib.import_module("atexit")._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else int(code is not None))
+
+
+def _check(result: int, what: str) -> None:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")

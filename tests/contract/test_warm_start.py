@@ -1,0 +1,333 @@
+"""Sessions forked from a zygote: marimo works in them as in any other, and nothing is shared.
+
+sessions.md, "The zygote" and "What bites"; on the newest marimo and on the oldest that warm starts
+are supported for. Each test counts what started how: a cold start in disguise proves nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import shutil
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from mograder.notebook.pep723 import Script
+from mograder.sessions.launcher import Mode
+from tests.contract.launcher_rig import (
+    Local,
+    address_of,
+    make_spec,
+    open_local,
+    soon_healthy,
+)
+from tests.contract.sandbox_rig import (
+    real_config,
+    real_environments,
+    short_directory,
+    supervisor_process,
+    until,
+    until_gone,
+)
+from tests.e2e.support.marimo import MarimoClient, open_editor
+
+pytestmark = pytest.mark.timeout(300)
+
+ENVIRONMENT = os.environ.get("MOGRADER_TEST_ENVIRONMENT", "")
+OLDEST = "marimo==0.23.9"
+"""The oldest marimo that warm starts are supported for; said in docs/explanation/sessions.md."""
+
+SLIDER = """import marimo
+
+app = marimo.App()
+
+
+@app.cell
+def _():
+    import marimo as mo
+    slider = mo.ui.slider(1, 10)
+    slider
+    return (slider,)
+
+
+@app.cell
+def _(slider):
+    f"chosen: {slider.value * 100}"
+    return
+"""
+PLOT = """import marimo
+
+app = marimo.App()
+
+
+@app.cell
+def _():
+    import matplotlib.pyplot as plt
+    plt.plot([1, 4, 9])
+    {last}
+    return
+"""
+
+
+@pytest.fixture
+def runtime() -> Iterator[Path]:
+    with short_directory() as directory:
+        yield directory
+
+
+@pytest.fixture
+async def local(runtime: Path, tmp_path: Path, uv_cache: Path) -> AsyncIterator[Local]:
+    config = real_config(runtime, tmp_path, uv_cache)
+    config = config.model_copy(update={"warm_environments": 1})
+    async with open_local(config, tmp_path) as local:
+        yield local
+
+
+@pytest.fixture(params=["newest", "oldest"])
+async def environment(request: pytest.FixtureRequest, local: Local, run_directory: Path) -> Path:
+    """One with matplotlib, warmed up."""
+    if ENVIRONMENT:
+        if request.param != "newest":
+            pytest.skip("the environment given is the newest")
+        path = Path(ENVIRONMENT)
+    else:
+        source = real_environments(run_directory / "environments", local.link, local.place)
+        marimo = "marimo" if request.param == "newest" else OLDEST
+        script = Script(dependencies=(marimo, "matplotlib"))
+        path = (await source.prepare(script, lambda _: None)).directory
+    await local.warm(path)
+    return path
+
+
+@asynccontextmanager
+async def session(
+    local: Local, environment: Path, name: str, notebook: str = "", mode: Mode = Mode.EDIT
+) -> AsyncIterator[MarimoClient]:
+    """A warm session with its first tab, stopped in the end."""
+    spec = make_spec(name, local.place, environment, mode=mode, notebook=notebook)
+    before = (await local.starts()).get("warm", 0)
+    endpoint = (await local.launcher.start(spec)).endpoint
+    await soon_healthy(endpoint, spec)
+    counts = await local.starts()
+    assert counts == {**counts, "warm": before + 1}
+    async with open_editor(address_of(endpoint, spec), run=mode is Mode.EDIT) as editor:
+        yield editor
+    assert await local.launcher.stop(spec.session_id)
+
+
+EMPTY = SLIDER.partition("@app.cell")[0] + "@app.cell\ndef _():\n    1\n    return\n"
+
+
+async def test_a_running_cell_is_interrupted(local: Local, environment: Path) -> None:
+    async with session(local, environment, "alice", EMPTY) as editor:
+        endless = "open('begun', 'w').close()\nimport time\ntime.sleep(600)"
+        running = asyncio.create_task(editor.edit(0, endless))
+        await until((local.place / "workspace-alice" / "begun").exists)
+        await editor.post("/api/kernel/interrupt", {})
+        await running
+        assert "42" in (await editor.edit(0, "6 * 7")).data
+
+
+async def test_a_widget_tells_its_value(local: Local, environment: Path) -> None:
+    async with session(local, environment, "alice", SLIDER) as editor:
+        first, second = editor.cells.ids
+        found = re.search(r"object-id='([^']+)'", editor.progress.outputs[first].data)
+        assert found
+        body = {"objectIds": [found[1]], "values": [7]}
+        await editor.post("/api/kernel/set_ui_element_value", body)
+        await editor.until(lambda: "chosen: 700" in editor.progress.outputs[second].data)
+
+
+async def test_a_kernel_restarts_without_the_one_before(local: Local, environment: Path) -> None:
+    spec = make_spec("alice", local.place, environment, notebook=EMPTY)
+    endpoint = (await local.launcher.start(spec)).endpoint
+    draw = "import numpy, os; kept = 1; (os.getpid(), float(numpy.random.random()))"
+    async with open_editor(address_of(endpoint, spec)) as editor:
+        before = (await editor.edit(0, draw)).data
+        await editor.post("/api/kernel/restart_session", {})
+    async with open_editor(address_of(endpoint, spec)) as editor:
+        assert "gone" in (await editor.edit(0, "'here' if 'kept' in globals() else 'gone'")).data
+        after = (await editor.edit(0, draw)).data
+    assert _numbers(before).isdisjoint(_numbers(after)), "another process, other random numbers"
+    await local.launcher.stop(spec.session_id)
+    assert await local.starts() == {"warm": 1}
+
+
+@pytest.mark.parametrize("last", ["plt.gca()", "plt.show()"])
+@pytest.mark.parametrize("mode", [Mode.EDIT, Mode.RUN])
+async def test_a_plot_is_shown(local: Local, environment: Path, mode: Mode, last: str) -> None:
+    async with session(local, environment, "alice", PLOT.format(last=last), mode) as editor:
+        seen = editor.progress
+        cell = editor.cells.ids[0]
+        await editor.until(lambda: "image/png" in _all_of(seen.outputs.get(cell), seen.console))
+
+
+def _all_of(*parts: object) -> str:
+    return repr(parts)
+
+
+async def test_two_students_share_no_random_state(local: Local, environment: Path) -> None:
+    draws = []
+    for name in ("alice", "bob"):
+        async with session(local, environment, name, EMPTY) as editor:
+            code = "import random, numpy, uuid, tempfile\n"
+            code += "(random.random(), float(numpy.random.random()), "
+            code += "str(uuid.uuid4()), tempfile.mktemp())"
+            draws.append((await editor.edit(0, code)).data)
+    assert _numbers(draws[0]).isdisjoint(_numbers(draws[1]))
+
+
+async def test_the_student_sees_the_same_world_as_from_a_cold_start(
+    local: Local, environment: Path, runtime: Path, tmp_path: Path, uv_cache: Path
+) -> None:
+    """The same mounts, variables, limits, module path and descriptors."""
+    look = (
+        "import os, sys, resource, signal, threading, json\n"
+        "mounts = sorted(l.split(' - ')[0].split(' ')[4] for l in open('/proc/self/mountinfo'))\n"
+        "status = dict(l.strip().split(':\\t') for l in open('/proc/self/status') if ':\\t' in l)\n"
+        "print('WORLD' + json.dumps([mounts, sorted(os.environ.items()), sys.path, sys.flags,\n"
+        "  sys.executable, sys.prefix, os.getcwd(), os.umask(0o22), os.getgroups(),\n"
+        "  [resource.getrlimit(n) for n in range(16)],\n"
+        "  [status[n] for n in ('Uid', 'Gid', 'CapEff', 'CapPrm', 'CapInh', 'CapBnd', 'CapAmb',\n"
+        "   'NoNewPrivs', 'Seccomp', 'SigIgn', 'SigBlk')],\n"
+        "  sorted(os.listdir('/')), sorted(os.listdir('/dev')),\n"
+        "  sorted(os.listdir(os.environ['HOME'])), sys.getrecursionlimit()], default=str))\n"
+    )
+    async with session(local, environment, "warm", EMPTY) as editor:
+        warm = await _printed(editor, look)
+    with short_directory() as other:
+        config = real_config(other, tmp_path, uv_cache)
+        cold_config = config.model_copy(update={"warm_environments": 0})
+        async with open_local(cold_config, tmp_path) as cold:
+            spec = make_spec("cold", cold.place, environment, notebook=EMPTY)
+            endpoint = (await cold.launcher.start(spec)).endpoint
+            async with open_editor(address_of(endpoint, spec)) as editor:
+                assert await _printed(editor, look) == warm
+
+
+async def test_threads_and_processes_work_inside(local: Local, environment: Path) -> None:
+    code = (
+        "import multiprocessing, os, subprocess, threading, concurrent.futures as c\n"
+        "found = []\n"
+        "t = threading.Thread(target=lambda: found.append(1)); t.start(); t.join()\n"
+        "with multiprocessing.get_context('fork').Pool(2) as pool:\n"
+        "    found += pool.map(abs, [-2, -3])\n"
+        "with c.ProcessPoolExecutor(2, mp_context=multiprocessing.get_context('spawn')) as pool:\n"
+        "    found += pool.map(abs, [-4, -5])\n"
+        "found.append(int(subprocess.run(['echo', '6'], capture_output=True).stdout))\n"
+        "print('WORLD' + repr(found))"
+    )
+    async with session(local, environment, "alice", EMPTY) as editor:
+        assert await _printed(editor, code) == "[1, 2, 3, 4, 5, 6]"
+
+
+async def test_a_killed_zygote_takes_no_session_along_and_is_replaced(
+    local: Local, environment: Path
+) -> None:
+    """Done when 3 of the issue: kill -9 of a zygote."""
+    async with session(local, environment, "alice", EMPTY) as alice:
+        (zygote,) = await _zygotes(local)
+        zygote.kill()
+        await until_gone([zygote])
+        assert "42" in (await alice.edit(0, "6 * 7")).data
+        await local.warm(environment)
+        async with session(local, environment, "bob", EMPTY) as bob:
+            assert "43" in (await bob.edit(0, "6 * 7 + 1")).data
+        assert "44" in (await alice.edit(0, "6 * 7 + 2")).data
+    assert await local.launcher.running() == []
+
+
+async def test_a_start_right_after_the_zygotes_death_works(local: Local, environment: Path) -> None:
+    (zygote,) = await _zygotes(local)
+    zygote.kill()
+    spec = make_spec("alice", local.place, environment, notebook=EMPTY)
+    endpoint = (await local.launcher.start(spec)).endpoint
+    async with open_editor(address_of(endpoint, spec)) as editor:
+        assert "42" in (await editor.edit(0, "6 * 7")).data
+    await local.launcher.stop(spec.session_id)
+
+
+async def test_a_stopped_zygote_costs_its_time_and_nothing_else(
+    local: Local, environment: Path
+) -> None:
+    """It answers nobody: the start falls back, and the zygote is ended for a better one."""
+    (zygote,) = await _zygotes(local)
+    zygote.send_signal(signal.SIGSTOP)
+    spec = make_spec("alice", local.place, environment, notebook=EMPTY)
+    endpoint = (await local.launcher.start(spec)).endpoint
+    await soon_healthy(endpoint, spec)
+    await local.launcher.stop(spec.session_id)
+    assert await local.starts() == {"cold": 1, "fallback: zygote silent": 1}
+    await until_gone([zygote])
+    await local.warm(environment)
+    async with session(local, environment, "bob", EMPTY) as bob:
+        assert "42" in (await bob.edit(0, "6 * 7")).data
+
+
+async def test_a_crash_inside_is_told_with_its_status(local: Local, environment: Path) -> None:
+    local.launcher.watch(local.ear.ended, local.ear.lose)
+    spec = make_spec("alice", local.place, environment, notebook=EMPTY)
+    endpoint = (await local.launcher.start(spec)).endpoint
+    async with open_editor(address_of(endpoint, spec)) as editor:
+        with contextlib.suppress(Exception):
+            await editor.edit(0, "import os, signal; os.kill(os.getppid(), signal.SIGKILL)")
+    await local.ear.hear(lambda: bool(local.ear.exits))
+    assert [(e.session_id, e.status) for e in local.ear.exits] == [("session-alice", 137)]
+    assert await local.launcher.running() == []
+
+
+async def test_many_at_once_are_all_warm_and_leave_nothing(local: Local, environment: Path) -> None:
+    specs = [make_spec(f"s{n}", local.place, environment, notebook=EMPTY) for n in range(8)]
+    launched = await asyncio.gather(*(local.launcher.start(spec) for spec in specs))
+    for spec, one in zip(specs, launched, strict=True):
+        await soon_healthy(one.endpoint, spec)
+    assert await local.starts() == {"warm": 8}
+    await asyncio.gather(*(local.launcher.stop(spec.session_id) for spec in specs))
+    supervisor = supervisor_process(await local.link.open())
+    left = [p.name() for p in supervisor.children(recursive=True)]
+    assert sorted(left) == ["bwrap", "bwrap", "cat", "python"], "the yard with its zygote"
+
+
+async def test_the_least_used_zygote_makes_room(
+    local: Local, environment: Path, tmp_path: Path
+) -> None:
+    """Its yard stays while a session is in it."""
+    other = tmp_path / "other-environment"
+    other.mkdir()
+    shutil.copytree(environment / "caches", other / "caches")
+    shutil.copyfile(environment / "environment.json", other / "environment.json")
+    shutil.copytree(environment / "env", other / "env", symlinks=True)
+    async with session(local, environment, "alice", EMPTY) as alice:
+        (first,) = await _zygotes(local)
+        await local.warm(other)
+        await until_gone([first])
+        assert len(await _zygotes(local)) == 1
+        assert "42" in (await alice.edit(0, "6 * 7")).data
+    supervisor = supervisor_process(await local.link.open())
+    await until(lambda: len(supervisor.children(recursive=True)) == 4)
+
+
+async def _zygotes(local: Local) -> list[psutil.Process]:
+    supervisor = supervisor_process(await local.link.open())
+    return [
+        process
+        for process in supervisor.children()
+        if any(word.endswith("zygote.py") for word in process.cmdline()[1:2])
+    ]
+
+
+async def _printed(editor: MarimoClient, code: str) -> str:
+    await editor.edit(0, code)
+    said = editor.progress.console[editor.cells.ids[0]]
+    return said.partition("WORLD")[2].partition("\n")[0]
+
+
+def _numbers(text: str) -> set[str]:
+    return set(re.findall(r"\d+\.\d{4,}|\b\d{2,}\b|/tmp/\w+", text))
