@@ -28,6 +28,7 @@ from tests.contract.launcher_rig import (
     make_spec,
     open_local,
     soon_healthy,
+    zygotes_of,
 )
 from tests.contract.sandbox_rig import (
     real_config,
@@ -234,7 +235,7 @@ async def test_a_killed_zygote_takes_no_session_along_and_is_replaced(
 ) -> None:
     """Done when 3 of the issue: kill -9 of a zygote."""
     async with session(local, environment, "alice", EMPTY) as alice:
-        (zygote,) = await _zygotes(local)
+        (zygote,) = await zygotes_of(local)
         zygote.kill()
         await until_gone([zygote])
         assert "42" in (await alice.edit(0, "6 * 7")).data
@@ -246,7 +247,7 @@ async def test_a_killed_zygote_takes_no_session_along_and_is_replaced(
 
 
 async def test_a_start_right_after_the_zygotes_death_works(local: Local, environment: Path) -> None:
-    (zygote,) = await _zygotes(local)
+    (zygote,) = await zygotes_of(local)
     zygote.kill()
     spec = make_spec("alice", local.place, environment, notebook=EMPTY)
     endpoint = (await local.launcher.start(spec)).endpoint
@@ -259,7 +260,7 @@ async def test_a_stopped_zygote_costs_its_time_and_nothing_else(
     local: Local, environment: Path
 ) -> None:
     """It answers nobody: the start falls back, and the zygote is ended for a better one."""
-    (zygote,) = await _zygotes(local)
+    (zygote,) = await zygotes_of(local)
     zygote.send_signal(signal.SIGSTOP)
     spec = make_spec("alice", local.place, environment, notebook=EMPTY)
     endpoint = (await local.launcher.start(spec)).endpoint
@@ -302,10 +303,10 @@ async def test_the_least_used_zygote_makes_room(
     """Its yard stays while a session is in it."""
     other = _copy_of(environment, tmp_path)
     async with session(local, environment, "alice", EMPTY) as alice:
-        (first,) = await _zygotes(local)
+        (first,) = await zygotes_of(local)
         await local.warm(other)
         await until_gone([first])
-        assert len(await _zygotes(local)) == 1
+        assert len(await zygotes_of(local)) == 1
         assert "42" in (await alice.edit(0, "6 * 7")).data
     supervisor = supervisor_process(await local.link.open())
     await until(lambda: len(supervisor.children(recursive=True)) == 4)
@@ -316,7 +317,7 @@ async def test_a_replaced_environment_gets_a_zygote_of_its_own(
 ) -> None:
     place = _copy_of(environment, tmp_path)
     await local.warm(place)
-    (first,) = await _zygotes(local)
+    (first,) = await zygotes_of(local)
     record = (place / RECORD).read_text()
     (place / RECORD).unlink()
     (place / RECORD).write_text(record)
@@ -384,15 +385,6 @@ def _copy_of(environment: Path, place: Path) -> Path:
 def _packages(environment: Path) -> Path:
     (packages,) = (environment / "env" / "lib").glob("python3*/site-packages")
     return packages
-
-
-async def _zygotes(local: Local) -> list[psutil.Process]:
-    supervisor = supervisor_process(await local.link.open())
-    return [
-        process
-        for process in supervisor.children()
-        if any(word.endswith("zygote.py") for word in process.cmdline()[1:2])
-    ]
 
 
 async def _printed(editor: MarimoClient, code: str) -> str:
