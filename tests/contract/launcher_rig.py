@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+import psutil
+
 from mograder.core.settings_model import LimitsSettings
 from mograder.sandbox.host import SupervisorConfig
 from mograder.sandbox.link import SupervisorLink
@@ -162,3 +164,13 @@ def address_of(endpoint: Endpoint, spec: LaunchSpec) -> Address:
     """Where a session's editor is."""
     url = f"http://session{spec.base_url}"
     return Address(base_url=url, socket=endpoint.socket, timeout=100)
+
+
+async def zygotes_of(local: Local) -> list[psutil.Process]:
+    """The zygotes of its supervisor."""
+    supervisor = supervisor_process(await local.link.open())
+    return [
+        process
+        for process in supervisor.children()
+        if any(word.endswith("zygote.py") for word in process.cmdline()[1:2])
+    ]

@@ -20,6 +20,7 @@ import psutil
 import pytest
 
 from mograder.notebook.pep723 import Script
+from mograder.sandbox.record import RECORD
 from mograder.sessions.launcher import Mode
 from tests.contract.launcher_rig import (
     Local,
@@ -27,6 +28,7 @@ from tests.contract.launcher_rig import (
     make_spec,
     open_local,
     soon_healthy,
+    zygotes_of,
 )
 from tests.contract.sandbox_rig import (
     real_config,
@@ -233,7 +235,7 @@ async def test_a_killed_zygote_takes_no_session_along_and_is_replaced(
 ) -> None:
     """Done when 3 of the issue: kill -9 of a zygote."""
     async with session(local, environment, "alice", EMPTY) as alice:
-        (zygote,) = await _zygotes(local)
+        (zygote,) = await zygotes_of(local)
         zygote.kill()
         await until_gone([zygote])
         assert "42" in (await alice.edit(0, "6 * 7")).data
@@ -245,7 +247,7 @@ async def test_a_killed_zygote_takes_no_session_along_and_is_replaced(
 
 
 async def test_a_start_right_after_the_zygotes_death_works(local: Local, environment: Path) -> None:
-    (zygote,) = await _zygotes(local)
+    (zygote,) = await zygotes_of(local)
     zygote.kill()
     spec = make_spec("alice", local.place, environment, notebook=EMPTY)
     endpoint = (await local.launcher.start(spec)).endpoint
@@ -258,7 +260,7 @@ async def test_a_stopped_zygote_costs_its_time_and_nothing_else(
     local: Local, environment: Path
 ) -> None:
     """It answers nobody: the start falls back, and the zygote is ended for a better one."""
-    (zygote,) = await _zygotes(local)
+    (zygote,) = await zygotes_of(local)
     zygote.send_signal(signal.SIGSTOP)
     spec = make_spec("alice", local.place, environment, notebook=EMPTY)
     endpoint = (await local.launcher.start(spec)).endpoint
@@ -299,28 +301,90 @@ async def test_the_least_used_zygote_makes_room(
     local: Local, environment: Path, tmp_path: Path
 ) -> None:
     """Its yard stays while a session is in it."""
-    other = tmp_path / "other-environment"
-    other.mkdir()
-    shutil.copytree(environment / "caches", other / "caches")
-    shutil.copyfile(environment / "environment.json", other / "environment.json")
-    shutil.copytree(environment / "env", other / "env", symlinks=True)
+    other = _copy_of(environment, tmp_path)
     async with session(local, environment, "alice", EMPTY) as alice:
-        (first,) = await _zygotes(local)
+        (first,) = await zygotes_of(local)
         await local.warm(other)
         await until_gone([first])
-        assert len(await _zygotes(local)) == 1
+        assert len(await zygotes_of(local)) == 1
         assert "42" in (await alice.edit(0, "6 * 7")).data
     supervisor = supervisor_process(await local.link.open())
     await until(lambda: len(supervisor.children(recursive=True)) == 4)
 
 
-async def _zygotes(local: Local) -> list[psutil.Process]:
+async def test_a_replaced_environment_gets_a_zygote_of_its_own(
+    local: Local, environment: Path, tmp_path: Path
+) -> None:
+    place = _copy_of(environment, tmp_path)
+    await local.warm(place)
+    (first,) = await zygotes_of(local)
+    record = (place / RECORD).read_text()
+    (place / RECORD).unlink()
+    (place / RECORD).write_text(record)
+    await local.warm(place)
+    async with session(local, place, "alice", EMPTY) as alice:
+        assert "42" in (await alice.edit(0, "6 * 7")).data
+    await until_gone([first])
+
+
+THREAD = "import threading, time\n"
+THREAD += "threading.Thread(target=time.sleep, args=(600,), daemon=True).start()\n"
+
+
+async def test_a_package_that_starts_threads_is_left_to_the_sessions(
+    local: Local, environment: Path, tmp_path: Path
+) -> None:
+    place = _copy_of(environment, tmp_path)
+    (_packages(place) / "plotly.py").write_text(THREAD)
+    await local.warm(place)
+    async with session(local, place, "alice", EMPTY) as alice:
+        said = (await alice.edit(0, "import sys; 'in' if 'plotly' in sys.modules else 'out'")).data
+        assert "out" in said
+
+
+async def test_an_environment_that_cannot_be_warm_is_cold(
+    local: Local, environment: Path, tmp_path: Path
+) -> None:
+    place = _copy_of(environment, tmp_path)
+    (_packages(place) / "sitecustomize.py").write_text(THREAD)
+    assert not await (await local.link.open()).warm(place)
+    spec = make_spec("alice", local.place, place, notebook=EMPTY)
+    endpoint = (await local.launcher.start(spec)).endpoint
+    await soon_healthy(endpoint, spec)
+    assert await local.starts() == {"cold": 1, "fallback: threads": 1}
+    await local.launcher.stop(spec.session_id)
+
+
+async def test_a_killed_supervisor_takes_the_yard_along(local: Local, environment: Path) -> None:
+    spec = make_spec("alice", local.place, environment, notebook=EMPTY)
+    await soon_healthy((await local.launcher.start(spec)).endpoint, spec)
     supervisor = supervisor_process(await local.link.open())
-    return [
-        process
-        for process in supervisor.children()
-        if any(word.endswith("zygote.py") for word in process.cmdline()[1:2])
-    ]
+    family = supervisor.children(recursive=True)
+    assert len(family) >= 8, "a yard, its zygote, a sandbox and what is in it"
+    supervisor.kill()
+    await until(lambda: not list(filter(_lives, family)))
+    assert await local.launcher.running() == [], "of the next supervisor"
+
+
+def _lives(process: psutil.Process) -> bool:
+    """The orphans are this process's own by now, and nobody else collects them."""
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(process.pid, os.WNOHANG)
+    return process.is_running()
+
+
+def _copy_of(environment: Path, place: Path) -> Path:
+    other = place / "other-environment"
+    copy = shutil.copy2 if ENVIRONMENT else os.link
+    shutil.copytree(environment / "caches", other / "caches", copy_function=copy)
+    shutil.copytree(environment / "env", other / "env", symlinks=True, copy_function=copy)
+    shutil.copyfile(environment / RECORD, other / RECORD)
+    return other
+
+
+def _packages(environment: Path) -> Path:
+    (packages,) = (environment / "env" / "lib").glob("python3*/site-packages")
+    return packages
 
 
 async def _printed(editor: MarimoClient, code: str) -> str:

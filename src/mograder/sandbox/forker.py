@@ -29,6 +29,8 @@ _log = logging.getLogger("mograder.supervisor")
 _WORDS_BYTES = 4096
 _FORK_SECONDS = 5.0
 _LOG_BYTES = 4096
+_TITLE_BYTES = 2048
+"""Room in which a session writes its own arguments, for whoever looks at the machine."""
 
 
 class _Words(BaseModel):
@@ -75,7 +77,7 @@ class Forker:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             options = json.dumps({"fd": theirs.fileno(), "caches": caches, "heavy": heavy})
-            argv = (*launch.argv, options)
+            argv = (*launch.argv, options.ljust(_TITLE_BYTES))
             whole = replace(launch, argv=argv, descriptors=(theirs.fileno(),))
             try:
                 self._child = Child(whole, self._keep_tail)

@@ -33,6 +33,8 @@ _CAPABILITY_VERSION = 0x20080522
 _LAST_CAPABILITY = 63
 _KEYCTL_NUMBERS = {"x86_64": 250, "aarch64": 219}
 _FAILED = 71
+_ARG_START = 45
+"""Where the line of ``/proc/self/stat`` tells it, counted from behind the program's name."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -95,6 +97,7 @@ class Session:
         os.environ.update(self._request["variables"])
         os.environ["PWD"] = self._request["directory"]
         time.tzset()
+        _show_arguments([sys.executable, *self._request["arguments"]])
         draw_new_random_numbers()
         os.write(self._told, b"inside\n")
         os.close(self._told)
@@ -102,6 +105,15 @@ class Session:
     def _arguments(self, listener: int) -> list[str]:
         options, *arguments = self._request["arguments"]
         return [json.dumps({**json.loads(options), "fd": listener}), *arguments]
+
+
+def _show_arguments(arguments: list[str]) -> None:
+    """Let ``ps`` tell this session from the zygote and from another's."""
+    fields = pathlib.Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    start, end = int(fields[_ARG_START]), int(fields[_ARG_START + 1])
+    if 0 < start < end:
+        title = "\0".join(arguments).encode()[: end - start - 1]
+        ctypes.memmove(start, title.ljust(end - start, b"\0"), end - start)
 
 
 def _give_up_rights(program: bytes) -> None:

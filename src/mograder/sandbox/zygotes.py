@@ -267,13 +267,18 @@ class Yard:
         self._end_if_idle()
 
     def _end_if_idle(self) -> None:
-        if self._on_end is None or self._users:
+        """A yard that no session is in and that none will start in is of no use."""
+        if self._users or not (self._on_end or self._hopeless):
             return
         if self._held is None or self._held.exited.done():
+            self._tell_end()
+        else:
+            self._held.end()
+            self._held.exited.add_done_callback(lambda _: self._tell_end())
+
+    def _tell_end(self) -> None:
+        if self._on_end is not None:
             self._on_end()
-            return
-        self._held.end()
-        self._held.exited.add_done_callback(lambda _: self._on_end and self._on_end())
 
     async def ended(self) -> None:
         """Wait for the end of a retired yard, for a while."""
