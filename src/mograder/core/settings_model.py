@@ -270,7 +270,7 @@ class LimitsSettings(Section):
     """One file that a session writes."""
     tmp_mb: Positive = 512
     """A session's private /tmp, its home outside the workspace, and its shared memory, each."""
-    warm_environments: Count = 8
+    warm_environments: Count = 0
     """Environments of which a process is kept that sessions are forked from; 0: none, and every
     session starts cold."""
     upload_mb: Positive = 100
