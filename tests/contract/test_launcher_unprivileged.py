@@ -80,7 +80,7 @@ def test_a_service_user_fulfils_the_contract(place: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "35 passed" in done.stdout, done.stdout
+    assert "39 passed" in done.stdout, done.stdout
 
 
 def _install(place: Path) -> Path:
