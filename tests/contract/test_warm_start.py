@@ -40,7 +40,8 @@ from tests.contract.sandbox_rig import (
 )
 from tests.e2e.support.marimo import MarimoClient, open_editor
 
-pytestmark = pytest.mark.timeout(300)
+# With the long runs for as long as warm starts are off by default.
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
 ENVIRONMENT = os.environ.get("MOGRADER_TEST_ENVIRONMENT", "")
 OLDEST = "marimo==0.23.9"

@@ -65,7 +65,9 @@ class Supervisor:
         self._runner = runner
         self._host = host
         self._zygotes: Zygotes | None = None
-        if config.warm_environments and isinstance(runner, BubblewrapRunner):
+        # Root only for now: as a service user, a supervisor with a zygote was seen not to end.
+        root = os.geteuid() == 0
+        if config.warm_environments and root and isinstance(runner, BubblewrapRunner):
             self._zygotes = Zygotes(runner, host, config.warm_environments)
         self._lives = Lives(runner, host, config.runtime, self._tell_ended, self._zygotes)
         self._hubs: set[asyncio.StreamWriter] = set()
