@@ -7,17 +7,15 @@ leaves the old release as it was and its author with the reason (B96).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 from mograder.core.errors import InvalidInput, TooLarge
 from mograder.core.names import ItemName
+from mograder.core.shared import Progress
 from mograder.notebook.pep723 import Script, read_script
 from mograder.notebook.syntax import MAX_NOTEBOOK, check_notebook
 from mograder.store.releases import ItemKind, Release
-
-Progress = Callable[[str], None]
 
 
 class CurrentReleases(Protocol):

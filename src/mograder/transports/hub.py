@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -29,10 +29,8 @@ from mograder.core.errors import (
     TimedOut,
     TooLarge,
 )
+from mograder.core.shared import Progress
 from mograder.transports.upload import Upload, opened
-
-Progress = Callable[[str], None]
-"""Is told what the hub is doing, one sentence at a time."""
 
 _STREAM = "application/x-ndjson"
 _CONNECT_SECONDS = 10.0
