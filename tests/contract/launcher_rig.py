@@ -18,6 +18,7 @@ from mograder.sessions.fake import InMemoryLauncher
 from mograder.sessions.launcher import Endpoint, Exit, Launcher, LaunchSpec, Mode
 from mograder.sessions.local import LocalLauncher
 from mograder.sessions.probe import answers
+from mograder.sessions.spawner import limits_of
 from tests.contract.sandbox_rig import PATIENCE, shell_environment, supervisor_process
 from tests.e2e.support.marimo import Address, MarimoClient
 
@@ -123,7 +124,7 @@ class Local:
 async def open_local(config: SupervisorConfig, place: Path) -> AsyncIterator[Local]:
     """A launcher with a supervisor of its own, gone afterwards."""
     link = SupervisorLink(config)
-    yield Local(place, link, LocalLauncher(link, LimitsSettings()), config.warm_environments)
+    yield Local(place, link, LocalLauncher(link), config.warm_environments)
     await link.close()
 
 
@@ -144,6 +145,7 @@ def make_spec(
         environment=environment,
         base_url=f"/{mode.value}/user/{name}/A1",
         uid_slot=7,
+        limits=limits_of(LimitsSettings()),
     )
 
 

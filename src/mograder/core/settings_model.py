@@ -262,17 +262,42 @@ class SecuritySettings(Section):
 
 
 class LimitsSettings(Section):
-    """``[limits]``: bounds of one session, one upload, one request and one start."""
+    """``[limits]``: bounds of one session, of all of them together, and of one upload.
 
+    Those of one session may be set per item besides (`ItemLimits`).
+    """
+
+    memory_mb: Positive = 2048
+    """Memory of one session. One that needs more is ended."""
+    memory_soft_mb: Count = 0
+    """Where cgroup v2 is delegated: memory above which a session is slowed down. 0: three
+    quarters of memory_mb."""
     processes: Positive = 256
+    """Processes and threads of one session. One that starts more is ended."""
+    cpu_weight: Annotated[int, Field(ge=1, le=10_000)] = 100
+    """A session's share of busy processors, compared with the others'."""
     open_files: Positive = 1024
     file_size_mb: Positive = 1024
     """One file that a session writes."""
     tmp_mb: Positive = 512
     """A session's private /tmp, its home outside the workspace, and its shared memory, each."""
+    workspace_mb: Positive = 1024
+    """All files of one workspace together. A session that writes more is ended."""
+    disk_reserve_mb: Count = 1024
+    """Disk space that students' files leave free: below it the session that writes most is
+    ended."""
+    total_memory_mb: Count = 0
+    """Memory of all sessions together. More starts wait in line. 0: what the machine has, less a
+    tenth."""
+    starts_at_once: Count = 0
+    """Sessions that start at the same time; the others wait in line. 0: two per processor."""
+    line_length: Positive = 1000
+    """Starts that may wait in line; one more is refused."""
     warm_environments: Count = 0
     """Environments of which a process is kept that sessions are forked from; 0: none, and every
     session starts cold."""
+    warm_memory_mb: Positive = 1024
+    """Memory of those processes together; the ones used longest ago are ended."""
     upload_mb: Positive = 100
     """A whole publish or upload body."""
     upload_files: Positive = 200
@@ -282,6 +307,30 @@ class LimitsSettings(Section):
     """Seconds until a session must answer."""
     build_timeout: Positive = 900
     """Seconds for building an environment."""
+
+
+class ItemLimits(Section):
+    """The bounds of one session of one item; what is not set is as in ``[limits]``."""
+
+    memory_mb: Positive | None = None
+    memory_soft_mb: Count | None = None
+    processes: Positive | None = None
+    cpu_weight: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    open_files: Positive | None = None
+    file_size_mb: Positive | None = None
+    tmp_mb: Positive | None = None
+    workspace_mb: Positive | None = None
+
+
+class ItemSettings(Section):
+    """``[items.NAME]``: what the administrator decides about one item.
+
+    It beats the ``[tool.mograder]`` table of the item's own header.
+    """
+
+    allow: Annotated[tuple[str, ...], BeforeValidator(_listed)] | None = None
+    """Parts of marimo's page that are on; unset: as the header says."""
+    limits: ItemLimits = ItemLimits()
 
 
 class DatabaseSettings(Section):
@@ -311,4 +360,5 @@ class Settings(Section):
     hub: HubSettings = HubSettings()
     security: SecuritySettings = SecuritySettings()
     limits: LimitsSettings = LimitsSettings()
+    items: Mapping[str, ItemSettings] = Field(default_factory=dict)
     database: DatabaseSettings = DatabaseSettings()

@@ -20,12 +20,15 @@ from mograder.sandbox.protocol import (
     ANSWER,
     LINE_LIMIT,
     PROTOCOL,
+    Arrived,
     Call,
     Done,
     Ended,
     Failed,
     Hello,
     ListSessions,
+    Measured,
+    News,
     Operation,
     Output,
     RunCommand,
@@ -33,6 +36,7 @@ from mograder.sandbox.protocol import (
     Shutdown,
     StartSession,
     StopSession,
+    Subscribe,
     Warm,
     encode,
 )
@@ -55,6 +59,7 @@ class SupervisorClient:
         self._listeners: dict[int, Callable[[str], None]] = {}
         self._on_ended: Callable[[Ended], None] = lambda _: None
         self._on_lost: Callable[[], None] = lambda: None
+        self._on_news: Callable[[News], None] = lambda _: None
         self._listening = asyncio.create_task(self._listen())
         self.hello = Done(id=0)
         self.child: subprocess.Popen[str] | None = None
@@ -108,10 +113,26 @@ class SupervisorClient:
             self.child.kill()
             await asyncio.to_thread(self.child.wait)
 
-    def watch(self, on_ended: Callable[[Ended], None], on_lost: Callable[[], None]) -> None:
-        """Be told of every session's end from now on, and of the connection's own."""
+    def watch(
+        self,
+        on_ended: Callable[[Ended], None],
+        on_lost: Callable[[], None],
+        on_news: Callable[[News], None] = lambda _: None,
+    ) -> None:
+        """Be told of every session's end from now on, of the connection's own, and of news.
+
+        News come from :meth:`subscribe` on.
+        """
         self._on_ended = on_ended
         self._on_lost = on_lost
+        self._on_news = on_news
+
+    async def subscribe(self) -> bool:
+        """Ask for news; false from a supervisor of an older release, which has none to tell."""
+        if "subscribe" not in self.hello.operations:
+            return False
+        await self._call(Subscribe())
+        return True
 
     @property
     def alive(self) -> bool:
@@ -176,6 +197,8 @@ class SupervisorClient:
         match answer:
             case Ended():
                 self._on_ended(answer)
+            case Arrived() | Measured():
+                self._on_news(answer)
             case Output():
                 if listener := self._listeners.get(answer.id):
                     listener(answer.line)

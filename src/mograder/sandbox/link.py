@@ -11,7 +11,7 @@ from mograder.core.errors import MograderError
 from mograder.core.shared import Progress
 from mograder.sandbox.client import SupervisorClient, connect_or_spawn, connect_to
 from mograder.sandbox.host import SupervisorConfig
-from mograder.sandbox.protocol import Ended, RunCommand, SessionInfo, StartSession
+from mograder.sandbox.protocol import Ended, News, RunCommand, SessionInfo, StartSession
 
 _log = logging.getLogger(__name__)
 
@@ -29,6 +29,7 @@ class SupervisorLink:
         self._connecting = asyncio.Lock()
         self._on_ended: Callable[[Ended], None] = lambda _: None
         self._on_lost: Callable[[], None] = lambda: None
+        self._on_news: Callable[[News], None] = lambda _: None
         self._warming: set[asyncio.Task[None]] = set()
 
     async def open(self) -> SupervisorClient:
@@ -38,7 +39,8 @@ class SupervisorLink:
                 await self._put_away()
                 reach = connect_or_spawn if self._config.owned else connect_to
                 self._client = await reach(self._config)
-                self._client.watch(self._on_ended, self._on_lost)
+                self._client.watch(self._on_ended, self._on_lost, self._on_news)
+                await self._client.subscribe()
             return self._client
 
     async def _put_away(self) -> None:
@@ -48,11 +50,16 @@ class SupervisorLink:
             await lost.close()
             await lost.reap()
 
-    def watch(self, on_ended: Callable[[Ended], None], on_lost: Callable[[], None]) -> None:
-        """Be told of sessions' ends, and when the supervisor itself has gone."""
-        self._on_ended, self._on_lost = on_ended, on_lost
+    def watch(
+        self,
+        on_ended: Callable[[Ended], None],
+        on_lost: Callable[[], None],
+        on_news: Callable[[News], None] = lambda _: None,
+    ) -> None:
+        """Be told of sessions' ends and news, and when the supervisor itself has gone."""
+        self._on_ended, self._on_lost, self._on_news = on_ended, on_lost, on_news
         if self._client is not None:
-            self._client.watch(on_ended, on_lost)
+            self._client.watch(on_ended, on_lost, on_news)
 
     async def start(self, request: StartSession) -> SessionInfo:
         """Start a session."""

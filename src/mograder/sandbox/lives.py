@@ -14,7 +14,7 @@ from mograder.sandbox.bubblewrap import Runner, Sandboxed
 from mograder.sandbox.host import SESSIONS
 from mograder.sandbox.inhabited import Arriving
 from mograder.sandbox.policy import SANDBOXED_SESSION, Host, Plan, session_plan, unconfined
-from mograder.sandbox.protocol import Ended, SessionInfo, StartSession
+from mograder.sandbox.protocol import Arrived, Ended, News, SessionInfo, StartSession
 from mograder.sandbox.record import RECORD, read_record
 from mograder.sandbox.zygotes import WarmStart, Zygotes
 
@@ -43,6 +43,7 @@ class Lives:
         host: Host,
         runtime: Path,
         on_end: Callable[[Ended], None],
+        on_news: Callable[[News], None],
         zygotes: Zygotes | None = None,
     ) -> None:
         """With ``zygotes``, sessions start warm where they can."""
@@ -51,6 +52,7 @@ class Lives:
         self._host = host
         self._sockets = runtime / SESSIONS
         self._on_end = on_end
+        self._on_news = on_news
         self._lives: dict[str, _Life] = {}
 
     def all(self) -> tuple[SessionInfo, ...]:
@@ -90,16 +92,25 @@ class Lives:
     ) -> Sandboxed:
         zygotes = self._zygotes
         if zygotes is None:
-            return self._open_cold(request, listener.fileno(), on_output)
+            sandbox = self._open_cold(request, listener.fileno(), on_output)
+            self._on_news(Arrived(session_id=request.session_id, warm=False))
+            return sandbox
         plan = self._plan(request, listener.fileno())
         descriptor = listener.detach()  # it is needed for longer than this call
 
         def start_cold(reason: str) -> Sandboxed:
             zygotes.fell_back(reason)
-            return self._open_cold(request, descriptor, on_output)
+            sandbox = self._open_cold(request, descriptor, on_output)
+            self._on_news(Arrived(session_id=request.session_id, warm=False, fallback=reason))
+            return sandbox
+
+        async def join() -> Sandboxed:
+            session = await zygotes.join(start)
+            self._on_news(Arrived(session_id=request.session_id, warm=True))
+            return session
 
         start = WarmStart(plan, request.environment, request.uid_slot, descriptor, on_output)
-        return Arriving(lambda: zygotes.join(start), start_cold, descriptor, on_output)
+        return Arriving(join, start_cold, descriptor, on_output)
 
     def _open_cold(
         self, request: StartSession, listener: int, on_output: Callable[[bytes], None]

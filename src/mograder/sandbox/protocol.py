@@ -1,9 +1,9 @@
 """The words between hub and supervisor: JSON lines over a Unix socket, checked on both sides.
 
 The hub sends a :class:`Call`; the supervisor answers each with :class:`Output` lines while it
-works and exactly one :class:`Done` or :class:`Failed`, and tells every connected hub of each
-session's end by :class:`Ended`. A hub and a supervisor of different releases speak together as
-long as ``PROTOCOL`` is the same.
+works and exactly one :class:`Done` or :class:`Failed`, tells every connected hub of each
+session's end by :class:`Ended`, and those that subscribed of more. A hub and a supervisor of
+different releases speak together as long as ``PROTOCOL`` is the same.
 """
 
 from __future__ import annotations
@@ -23,12 +23,19 @@ class _Message(BaseModel):
 
 
 class Limits(_Message):
-    """What one session may use; megabytes are 2**20 bytes."""
+    """What one session may use; megabytes are 2**20 bytes.
+
+    The second half came later: 0 is no limit, which is what an older hub does not say.
+    """
 
     processes: int
     open_files: int
     file_size_mb: int
     tmp_mb: int
+    memory_mb: int = 0
+    memory_soft_mb: int = 0
+    cpu_weight: int = 100
+    workspace_mb: int = 0
 
 
 class StartSession(_Message):
@@ -77,6 +84,12 @@ class Warm(_Message):
     environment: Path
 
 
+class Subscribe(_Message):
+    """Ask to be told :class:`Arrived` and :class:`Measured` on this connection from now on."""
+
+    op: Literal["subscribe"] = "subscribe"
+
+
 class Hello(_Message):
     """Ask who is there."""
 
@@ -90,7 +103,7 @@ class Shutdown(_Message):
 
 
 Operation = Annotated[
-    StartSession | StopSession | ListSessions | RunCommand | Warm | Hello | Shutdown,
+    StartSession | StopSession | ListSessions | RunCommand | Warm | Subscribe | Hello | Shutdown,
     Field(discriminator="op"),
 ]
 
@@ -149,18 +162,54 @@ class Failed(_Message):
 
 
 class Ended(_Message):
-    """A session's last process is gone."""
+    """A session's last process is gone.
+
+    ``reason`` names the limit for which the supervisor ended it: ``memory``, ``processes``,
+    ``workspace``, ``disk`` (the host's reserve) or ``output``; "" for every other end.
+    """
 
     kind: Literal["ended"] = "ended"
     session_id: str
     status: int
     log_tail: str
+    reason: str = ""
 
 
-Answer = Annotated[Output | Done | Failed | Ended, Field(discriminator="kind")]
+class Arrived(_Message):
+    """A session's first process is in its sandbox; ``fallback`` is why it is not a warm one."""
+
+    kind: Literal["arrived"] = "arrived"
+    session_id: str
+    warm: bool
+    fallback: str = ""
+
+
+class SessionUse(_Message):
+    """What a session uses: bytes (a share of what is shared), seconds since its start, a count."""
+
+    session_id: str
+    memory: int
+    cpu: float
+    processes: int
+    workspace: int = 0
+
+
+class Measured(_Message):
+    """The sessions whose use has changed, told about once a second.
+
+    ``overhead`` is the memory of the supervisor's own and the zygotes'.
+    """
+
+    kind: Literal["measured"] = "measured"
+    sessions: tuple[SessionUse, ...] = ()
+    overhead: int = 0
+
+
+News = Arrived | Measured
+Answer = Annotated[Output | Done | Failed | Ended | Arrived | Measured, Field(discriminator="kind")]
 
 CALL: TypeAdapter[Call] = TypeAdapter(Call)
-ANSWER: TypeAdapter[Output | Done | Failed | Ended] = TypeAdapter(Answer)
+ANSWER: TypeAdapter[Output | Done | Failed | Ended | Arrived | Measured] = TypeAdapter(Answer)
 
 
 def encode(message: BaseModel) -> bytes:

@@ -40,11 +40,13 @@ from mograder.sandbox.protocol import (
     Failed,
     Hello,
     ListSessions,
+    News,
     Output,
     RunCommand,
     Shutdown,
     StartSession,
     StopSession,
+    Subscribe,
     Warm,
     encode,
 )
@@ -69,8 +71,11 @@ class Supervisor:
         root = os.geteuid() == 0
         if config.warm_environments and root and isinstance(runner, BubblewrapRunner):
             self._zygotes = Zygotes(runner, host, config.warm_environments)
-        self._lives = Lives(runner, host, config.runtime, self._tell_ended, self._zygotes)
+        self._lives = Lives(
+            runner, host, config.runtime, self._tell_ended, self._tell_news, self._zygotes
+        )
         self._hubs: set[asyncio.StreamWriter] = set()
+        self._subscribers: set[asyncio.StreamWriter] = set()
         self._conversations: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
         self._deadline: asyncio.TimerHandle | None = None
@@ -129,6 +134,7 @@ class Supervisor:
             _log.debug("a hub has gone")
         finally:
             self._hubs.discard(writer)
+            self._subscribers.discard(writer)
             writer.close()
             self._expect_a_hub()
 
@@ -165,7 +171,7 @@ class Supervisor:
                     sandbox=self._runner.kind,
                     owned=self._config.owned,
                     course=self._config.course,
-                    operations=("warm",),
+                    operations=("warm", "subscribe"),
                     starts=dict(self._zygotes.counts) if self._zygotes else {},
                 )
             case StartSession():
@@ -181,6 +187,9 @@ class Supervisor:
                 zygotes = self._zygotes
                 warm = zygotes is not None and await zygotes.warm(operation.environment)
                 return Done(id=call.id, warm=warm)
+            case Subscribe():
+                self._subscribers.add(writer)
+                return Done(id=call.id)
             case Shutdown():
                 self._stopping.set()
                 return Done(id=call.id, stopped=True)
@@ -214,6 +223,10 @@ class Supervisor:
 
     def _tell_ended(self, news: Ended) -> None:
         for hub in self._hubs:
+            hub.write(encode(news))
+
+    def _tell_news(self, news: News) -> None:
+        for hub in self._subscribers:
             hub.write(encode(news))
 
 

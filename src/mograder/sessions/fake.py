@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mograder.core.errors import Conflict
-from mograder.sessions.launcher import Endpoint, Exit, Launched, LaunchSpec
+from mograder.sessions.launcher import Endpoint, Exit, Launched, LaunchSpec, Limit, News, unheard
 
 
 class InMemoryLauncher:
@@ -22,6 +22,8 @@ class InMemoryLauncher:
         self._on_exit: Callable[[Exit], None] = lambda _: None
         self.lose: Callable[[], None] = lambda: None
         """Plays the launcher's own end."""
+        self.tell: Callable[[News], None] = unheard
+        """Plays its news."""
 
     async def start(self, spec: LaunchSpec) -> Launched:
         if self.failure is not None:
@@ -40,13 +42,20 @@ class InMemoryLauncher:
     async def running(self) -> list[Launched]:
         return [_launched(session_id) for session_id in self.specs]
 
-    def watch(self, on_exit: Callable[[Exit], None], on_lost: Callable[[], None]) -> None:
-        self._on_exit, self.lose = on_exit, on_lost
+    def watch(
+        self,
+        on_exit: Callable[[Exit], None],
+        on_lost: Callable[[], None],
+        on_news: Callable[[News], None] = unheard,
+    ) -> None:
+        self._on_exit, self.lose, self.tell = on_exit, on_lost, on_news
 
-    def die(self, session_id: str, *, status: int = 1, log_tail: str = "") -> None:
-        """Let a session end, as a crash or a stop would."""
+    def die(
+        self, session_id: str, *, status: int = 1, log_tail: str = "", limit: Limit | None = None
+    ) -> None:
+        """Let a session end, as a crash, a stop or a limit would."""
         del self.specs[session_id]
-        self._on_exit(Exit(session_id, status, log_tail))
+        self._on_exit(Exit(session_id, status, log_tail, limit))
 
 
 def _launched(session_id: str) -> Launched:

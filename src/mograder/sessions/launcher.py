@@ -7,7 +7,7 @@ sessions.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -19,6 +19,20 @@ class Mode(StrEnum):
 
     EDIT = "edit"
     RUN = "run"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLimits:
+    """What one session may use; megabytes are 2**20 bytes. ``[limits]``, and what an item sets."""
+
+    processes: int
+    open_files: int
+    file_size_mb: int
+    tmp_mb: int
+    memory_mb: int
+    memory_soft_mb: int
+    cpu_weight: int
+    workspace_mb: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +54,7 @@ class LaunchSpec:
     environment: Path
     base_url: str
     uid_slot: int
+    limits: SessionLimits
     allow: tuple[str, ...] = ()
 
 
@@ -58,13 +73,66 @@ class Launched:
     endpoint: Endpoint
 
 
+class Limit(StrEnum):
+    """The limit for which a launcher ended a session."""
+
+    MEMORY = "memory"
+    PROCESSES = "processes"
+    WORKSPACE = "workspace"
+    DISK = "disk"
+    """The host's reserve, not the session's own bound."""
+    OUTPUT = "output"
+
+
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """The news that a session's process ended; ``log_tail`` is its last output, bounded."""
+    """The news that a session's process ended; ``log_tail`` is its last output, bounded.
+
+    ``limit`` is set when the launcher ended it for that.
+    """
 
     session_id: str
     status: int
     log_tail: str
+    limit: Limit | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """The news that a session's first process runs: forked from a warm one, or started cold.
+
+    ``fallback`` is why a session that should have been warm is not.
+    """
+
+    session_id: str
+    warm: bool
+    fallback: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What a session uses now: bytes, processor seconds since its start, a count, bytes."""
+
+    session_id: str
+    memory: int
+    cpu: float
+    processes: int
+    workspace: int
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """The sessions whose use has changed since the last one, and what is used besides (bytes)."""
+
+    uses: Sequence[Use]
+    overhead: int
+
+
+News = Arrival | Measurement
+
+
+def unheard(_: object) -> None:
+    """Take news that nobody wants."""
 
 
 class Launcher(Protocol):
@@ -82,8 +150,13 @@ class Launcher(Protocol):
 
     async def running(self) -> list[Launched]: ...
 
-    def watch(self, on_exit: Callable[[Exit], None], on_lost: Callable[[], None]) -> None:
-        """Be told of every end of a session from now on, whoever caused it.
+    def watch(
+        self,
+        on_exit: Callable[[Exit], None],
+        on_lost: Callable[[], None],
+        on_news: Callable[[News], None] = unheard,
+    ) -> None:
+        """Be told of every end of a session from now on, whoever caused it, and of news.
 
         ``on_lost``: the launcher itself has gone, and every session with it.
         """

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
-from mograder.core.settings import LimitsSettings
+from mograder.sandbox import protocol
 from mograder.sandbox.link import SupervisorLink
-from mograder.sandbox.protocol import Ended, Limits, SessionInfo, StartSession
-from mograder.sessions.launcher import Endpoint, Exit, Launched, LaunchSpec
+from mograder.sandbox.protocol import Ended, Limits, Measured, SessionInfo, StartSession
+from mograder.sessions.launcher import (
+    Arrival,
+    Endpoint,
+    Exit,
+    Launched,
+    LaunchSpec,
+    Limit,
+    Measurement,
+    News,
+    Use,
+    unheard,
+)
 
 
 class LocalLauncher:
     """Fulfils :class:`~mograder.sessions.launcher.Launcher` by the supervisor's socket."""
 
-    def __init__(self, link: SupervisorLink, limits: LimitsSettings) -> None:
+    def __init__(self, link: SupervisorLink) -> None:
         self._link = link
-        self._limits = Limits(
-            processes=limits.processes,
-            open_files=limits.open_files,
-            file_size_mb=limits.file_size_mb,
-            tmp_mb=limits.tmp_mb,
-        )
 
     async def start(self, spec: LaunchSpec) -> Launched:
         request = StartSession(
@@ -31,7 +37,7 @@ class LocalLauncher:
             environment=spec.environment,
             base_url=spec.base_url,
             uid_slot=spec.uid_slot,
-            limits=self._limits,
+            limits=Limits.model_validate(dataclasses.asdict(spec.limits)),
             allow=spec.allow,
         )
         return _launched(await self._link.start(request))
@@ -42,12 +48,32 @@ class LocalLauncher:
     async def running(self) -> list[Launched]:
         return [_launched(info) for info in await self._link.sessions()]
 
-    def watch(self, on_exit: Callable[[Exit], None], on_lost: Callable[[], None]) -> None:
-        def ended(news: Ended) -> None:
-            on_exit(Exit(news.session_id, news.status, news.log_tail))
+    def watch(
+        self,
+        on_exit: Callable[[Exit], None],
+        on_lost: Callable[[], None],
+        on_news: Callable[[News], None] = unheard,
+    ) -> None:
+        def ended(told: Ended) -> None:
+            on_exit(Exit(told.session_id, told.status, told.log_tail, _limit(told.reason)))
 
-        self._link.watch(ended, on_lost)
+        self._link.watch(ended, on_lost, lambda told: on_news(_news(told)))
 
 
 def _launched(info: SessionInfo) -> Launched:
     return Launched(info.session_id, Endpoint(info.socket))
+
+
+def _limit(reason: str) -> Limit | None:
+    """A newer supervisor may know limits that this hub does not."""
+    return Limit(reason) if reason in set(Limit) else None
+
+
+def _news(told: protocol.News) -> News:
+    if isinstance(told, Measured):
+        uses = [
+            Use(use.session_id, use.memory, use.cpu, use.processes, use.workspace)
+            for use in told.sessions
+        ]
+        return Measurement(uses, told.overhead)
+    return Arrival(told.session_id, told.warm, told.fallback)

@@ -7,12 +7,13 @@ from typing import Protocol
 
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
+from mograder.core.settings import LimitsSettings
 from mograder.core.shared import Progress
 from mograder.notebook.pep723 import Script
 from mograder.notebook.syntax import MAX_NOTEBOOK
 from mograder.sandbox.environments import Environment
 from mograder.sessions.allowances import script_of
-from mograder.sessions.launcher import LaunchSpec, Mode
+from mograder.sessions.launcher import LaunchSpec, Mode, SessionLimits
 from mograder.sessions.live import SessionKey
 from mograder.store.releases import Releases
 from mograder.store.workspaces import Workspaces
@@ -39,11 +40,13 @@ class Spawner:
         workspaces: Workspaces,
         environments: EnvironmentSource,
         slots: Slots,
+        limits: SessionLimits,
     ) -> None:
         self._releases = releases
         self._workspaces = workspaces
         self._environments = environments
         self._slots = slots
+        self._limits = limits
 
     async def spec(self, key: SessionKey, session_id: str, progress: Progress) -> LaunchSpec:
         """Return the launch for a session.
@@ -73,6 +76,7 @@ class Spawner:
             environment=environment.directory,
             base_url=f"/{key.url.rstrip('/')}",
             uid_slot=await asyncio.to_thread(self._slots.slot_of, key.user),
+            limits=self._limits,
             allow=script.allow,
         )
 
@@ -82,6 +86,20 @@ class Spawner:
             return ""
         release = await asyncio.to_thread(self._releases.get, ItemName(key.item))
         return "" if release is None else release.version
+
+
+def limits_of(settings: LimitsSettings) -> SessionLimits:
+    """Return the bounds of a session of which nothing else is said."""
+    return SessionLimits(
+        processes=settings.processes,
+        open_files=settings.open_files,
+        file_size_mb=settings.file_size_mb,
+        tmp_mb=settings.tmp_mb,
+        memory_mb=settings.memory_mb,
+        memory_soft_mb=settings.memory_soft_mb or settings.memory_mb * 3 // 4,
+        cpu_weight=settings.cpu_weight,
+        workspace_mb=settings.workspace_mb,
+    )
 
 
 def _check_size(size: int | None) -> None:

@@ -14,12 +14,13 @@ from sqlalchemy import Engine
 
 from mograder.core.clock import ManualClock
 from mograder.core.errors import Busy, MograderError
+from mograder.core.settings_model import LimitsSettings
 from mograder.core.shared import Progress
 from mograder.sessions.fake import InMemoryLauncher
 from mograder.sessions.launcher import Endpoint, LaunchSpec, Mode
 from mograder.sessions.live import LiveSession, SessionKey
 from mograder.sessions.pool import SessionPool
-from mograder.sessions.spawner import Spawner
+from mograder.sessions.spawner import Spawner, limits_of
 from mograder.store.database import open_engine, upgrade
 from mograder.store.hub_state import HubState, SessionState
 
@@ -58,6 +59,7 @@ class PlainSpawner:
             environment=Path("/environments/abc"),
             base_url=f"/{key.url.rstrip('/')}",
             uid_slot=1,
+            limits=limits_of(LimitsSettings()),
         )
 
     async def version(self, key: SessionKey) -> str:

@@ -10,12 +10,13 @@ import pytest
 
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
+from mograder.core.settings_model import LimitsSettings
 from mograder.core.shared import Progress
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.environments import Environment
 from mograder.sessions.launcher import Mode
 from mograder.sessions.live import SessionKey
-from mograder.sessions.spawner import Spawner
+from mograder.sessions.spawner import Spawner, limits_of
 from mograder.store.releases import ItemKind, Release, Releases
 from mograder.store.workspaces import Workspaces
 from tests.unit.sessions.poolkit import ALICE, unheard
@@ -63,7 +64,7 @@ class Place:
 def place(tmp_path: Path) -> Place:
     releases, workspaces = Releases(tmp_path / "releases"), Workspaces(tmp_path / "workspaces")
     environments = Ready()
-    spawner = Spawner(releases, workspaces, environments, Numbers())
+    spawner = Spawner(releases, workspaces, environments, Numbers(), limits_of(LimitsSettings()))
     return Place(releases, workspaces, environments, spawner)
 
 

@@ -24,7 +24,7 @@ from mograder.sessions.allowances import Allowances
 from mograder.sessions.local import LocalLauncher
 from mograder.sessions.pool import SessionPool
 from mograder.sessions.probe import answers
-from mograder.sessions.spawner import Spawner
+from mograder.sessions.spawner import Spawner, limits_of
 from mograder.store.database import database_url, open_engine, upgrade
 from mograder.store.hub_state import HubState
 from mograder.store.releases import Limits, Releases
@@ -75,7 +75,9 @@ async def open_services(
         releases, workspaces = _open_stores(loaded, clock)
         environments = _environments(loaded, link)
         stack.push_async_callback(environments.close)
-        pool = _pool(loaded, clock, link, Spawner(releases, workspaces, environments, state), state)
+        limits = limits_of(loaded.settings.limits)
+        spawner = Spawner(releases, workspaces, environments, state, limits)
+        pool = _pool(loaded, clock, link, spawner, state)
         await pool.open()
         stack.push_async_callback(pool.close)
         revocations = CachedRevocations(state, clock)
@@ -135,7 +137,7 @@ def _pool(
 ) -> SessionPool:
     settings = loaded.settings
     return SessionPool(
-        launcher=LocalLauncher(link, settings.limits),
+        launcher=LocalLauncher(link),
         spawner=spawner,
         rows=state,
         clock=clock,
