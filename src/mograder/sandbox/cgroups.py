@@ -1,0 +1,321 @@
+"""One cgroup v2 leaf for each session, where a part of the tree is ours to divide.
+
+The kernel then bounds a session's memory and processes and shares out the processor by itself,
+whatever a session forks and however fast (security.md, "The sandbox"). Ours it is under systemd
+with ``Delegate=yes``, and as root where no systemd manages the tree. Everybody else has the
+watchdog alone (:mod:`mograder.sandbox.watchdog`).
+
+The part looks like this afterwards; a cgroup that divides its resources holds no process itself::
+
+    <ours>/supervisor           whoever was there before: the supervisor, perhaps the hub
+    <ours>/zygotes              warm processes and their yards
+    <ours>/sessions-<name>/<id> one for each session
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mograder.sandbox.protocol import Limits
+
+_log = logging.getLogger("mograder.supervisor")
+
+CONTROLLERS = ("cpu", "memory", "pids")
+_OWN, _ZYGOTES, _SESSIONS = "supervisor", "zygotes", "sessions-"
+_MANAGED = Path("/run/systemd/system")
+_DELEGATED = ("user.delegate", "trusted.delegate")
+"""Marks that systemd puts on a cgroup that it will not touch."""
+
+_ROUNDS = 5
+"""How often to look for processes that were born while their parents were moved."""
+
+_MICROSECONDS = 1_000_000
+_SOFT = (3, 4)
+"""The soft limit as a part of the hard one, where none is set."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupUse:
+    """What a session uses: bytes without what the kernel can drop at once, seconds, tasks."""
+
+    memory: int
+    cpu: float
+    processes: int
+
+
+@dataclass(frozen=True, slots=True)
+class GroupEvents:
+    """How often the kernel killed for memory, and how often it refused one more task."""
+
+    oom_kills: int
+    refused: int
+
+
+class SessionGroup:
+    """The leaf of one session."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._last = GroupEvents(0, 0)
+
+    def enter(self, pid: int) -> None:
+        """Move a process here; what it forks from now on is born here.
+
+        Raises: :class:`OSError` when the kernel refuses; the process must then not go on.
+        """
+        _write(self.path / "cgroup.procs", str(pid))
+
+    def pids(self) -> list[int]:
+        """Return the processes that are here now."""
+        return _pids(self.path)
+
+    def use(self) -> GroupUse:
+        """Return what is used now. Raises: :class:`OSError` when the leaf is gone."""
+        dropped = _keyed(self.path / "memory.stat").get("inactive_file", 0)
+        return GroupUse(
+            memory=max(0, int(_read(self.path / "memory.current")) - dropped),
+            cpu=_keyed(self.path / "cpu.stat").get("usage_usec", 0) / _MICROSECONDS,
+            processes=int(_read(self.path / "pids.current")),
+        )
+
+    def events(self) -> GroupEvents:
+        """Return what happened so far; after :meth:`close`, what had happened by then."""
+        with contextlib.suppress(OSError):
+            self._last = GroupEvents(
+                oom_kills=_keyed(self.path / "memory.events").get("oom_kill", 0),
+                refused=_keyed(self.path / "pids.events").get("max", 0),
+            )
+        return self._last
+
+    def close(self) -> bool:
+        """Kill what is left here and remove the leaf; false while the dead are not collected."""
+        self.events()
+        return _remove(self.path)
+
+
+class SessionGroups:
+    """Our part of the tree, divided."""
+
+    def __init__(self, root: Path, name: str) -> None:
+        """``root`` is the part that is ours, ``name`` this supervisor's own and always the same."""
+        self.root = root
+        self._sessions = root / f"{_SESSIONS}{name}"
+        self._zygotes = root / _ZYGOTES
+        self._lingering: list[Path] = []
+
+    @classmethod
+    def find(
+        cls, name: str = "course", *, proc: Path = Path("/proc"), managed: Path = _MANAGED
+    ) -> SessionGroups | None:
+        """Take over our own cgroup, if it is ours to divide; call once, at the start.
+
+        Moves this process and whoever shares its cgroup into a leaf, and ends what a supervisor
+        of the same name that was killed has left. None, and a line in the log, where there is no
+        cgroup v2 with these controllers or it is not delegated to us.
+        """
+        root = _own_cgroup(proc)
+        if root is None:
+            return cls._without("this process is in no cgroup v2")
+        if root.name == _OWN and any(root.parent.glob(f"{_SESSIONS}*")):
+            root = root.parent  # started by a hub whose earlier supervisor moved it
+        missing = set(CONTROLLERS) - set(_words(root / "cgroup.controllers"))
+        if missing:
+            return cls._without(f"{root} has no {', '.join(sorted(missing))} controller")
+        if not _is_ours(root, managed):
+            return cls._without(f"{root} is not delegated (systemd: Delegate=yes)")
+        groups = cls(root, name)
+        try:
+            groups.divide()
+        except OSError as error:
+            return cls._without(f"{root} cannot be divided: {error}")
+        _log.info("sessions are limited by cgroups below %s", root)
+        return groups
+
+    @classmethod
+    def _without(cls, reason: str) -> SessionGroups | None:
+        _log.info("sessions are limited by rlimits and the watchdog alone: %s", reason)
+        return None
+
+    def divide(self) -> None:
+        """Make the branches and hand the controllers down. Raises: :class:`OSError`."""
+        own = self.root / _OWN
+        own.mkdir(exist_ok=True)
+        for _ in range(_ROUNDS):
+            for pid in _pids(self.root):
+                with contextlib.suppress(ProcessLookupError):
+                    _write(own / "cgroup.procs", str(pid))
+            try:
+                _hand_down(self.root)
+                break
+            except OSError as error:
+                refusal = error
+        else:
+            raise refusal
+        self._zygotes.mkdir(exist_ok=True)
+        self._sessions.mkdir(exist_ok=True)
+        _hand_down(self._sessions)
+        for stale in _branches(self._sessions):
+            _log.warning("a killed supervisor left the cgroup %s", stale.name)
+            self._put_away(stale)
+
+    def make(self, session_id: str, limits: Limits) -> SessionGroup:
+        """Make a session's leaf with its limits. Raises: :class:`OSError`."""
+        path = self._sessions / session_id
+        self._sweep()
+        path.mkdir()
+        try:
+            for file, value in _settings(limits):
+                _write(path / file, value)
+            if (path / "memory.swap.max").exists():
+                _write(path / "memory.swap.max", "0")
+        except OSError:
+            _remove(path)
+            raise
+        return SessionGroup(path)
+
+    def put_away(self, group: SessionGroup) -> None:
+        """Close a leaf, now or as soon as what was killed in it has been collected."""
+        if not group.close():
+            self._lingering.append(group.path)
+
+    def shelter(self, pid: int) -> None:
+        """Move a zygote out of the supervisor's leaf. Raises: :class:`OSError`."""
+        _write(self._zygotes / "cgroup.procs", str(pid))
+
+    def overhead(self) -> int:
+        """Return the memory of the supervisor's leaf and the zygotes' in bytes."""
+        return sum(_resident(self.root / name) for name in (_OWN, _ZYGOTES))
+
+    def close(self) -> None:
+        """Remove the sessions' branch; where we are ourselves stays, since we are still there."""
+        for path in (*_branches(self._sessions), self._sessions, self._zygotes):
+            self._put_away(path)
+
+    def _put_away(self, path: Path) -> None:
+        if not _remove(path):
+            self._lingering.append(path)
+
+    def _sweep(self) -> None:
+        self._lingering = [path for path in self._lingering if not _remove(path)]
+
+
+def _settings(limits: Limits) -> Iterator[tuple[str, str]]:
+    hard = limits.memory_mb << 20
+    part, whole = _SOFT
+    soft = (limits.memory_soft_mb << 20) or hard * part // whole
+    yield "memory.max", str(hard) if hard else "max"
+    yield "memory.high", str(min(soft, hard) if hard else soft) if soft else "max"
+    # A kernel without its server, or the other way round, helps nobody: all of it goes at once.
+    yield "memory.oom.group", "1"
+    yield "pids.max", str(limits.processes)
+    yield "cpu.weight", str(limits.cpu_weight)
+
+
+def _own_cgroup(proc: Path) -> Path | None:
+    """Where our own v2 cgroup is to be seen, if it is."""
+    own = next((w[3:] for w in _lines(proc / "self/cgroup") if w.startswith("0::/")), None)
+    if own is None or own.startswith("/.."):
+        return None
+    for line in _lines(proc / "self/mountinfo"):
+        before, _, after = line.partition(" - ")
+        fields = before.split()
+        if after.split()[:1] == ["cgroup2"] and Path(own).is_relative_to(fields[3]):
+            return Path(fields[4]) / Path(own).relative_to(fields[3])
+    return None
+
+
+def _is_ours(root: Path, managed: Path) -> bool:
+    needed = (root, root / "cgroup.procs", root / "cgroup.subtree_control")
+    if not all(os.access(path, os.W_OK) for path in needed):
+        return False
+    if os.geteuid() != 0 or not managed.exists():
+        return True
+    return any(_mark(root, name) == b"1" for name in _DELEGATED)
+
+
+def _mark(path: Path, name: str) -> bytes:
+    try:
+        return os.getxattr(path, name)
+    except OSError:
+        return b""
+
+
+def _hand_down(path: Path) -> None:
+    _write(path / "cgroup.subtree_control", " ".join(f"+{name}" for name in CONTROLLERS))
+
+
+def _remove(path: Path) -> bool:
+    """Kill what is in a cgroup and remove it; false when the kernel is not done with it yet."""
+    try:
+        if _pids(path):
+            _kill_all(path)
+        path.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def _kill_all(path: Path) -> None:
+    if (path / "cgroup.kill").exists():
+        _write(path / "cgroup.kill", "1")
+        return
+    for pid in _pids(path):  # before Linux 5.14
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _branches(path: Path) -> list[Path]:
+    return [entry for entry in path.iterdir() if entry.is_dir()] if path.is_dir() else []
+
+
+def _resident(path: Path) -> int:
+    with contextlib.suppress(OSError, ValueError):
+        dropped = _keyed(path / "memory.stat").get("inactive_file", 0)
+        return max(0, int(_read(path / "memory.current")) - dropped)
+    return 0
+
+
+def _pids(path: Path) -> list[int]:
+    """Without those that a container outside ours has here: they are called 0."""
+    return [pid for word in _words(path / "cgroup.procs") if (pid := int(word)) > 0]
+
+
+def _keyed(path: Path) -> dict[str, int]:
+    pairs = (line.split() for line in _read(path).splitlines())
+    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2}
+
+
+def _words(path: Path) -> list[str]:
+    return _optional(path, lambda text: text.split())
+
+
+def _lines(path: Path) -> list[str]:
+    return _optional(path, lambda text: text.splitlines())
+
+
+def _optional(path: Path, split: Callable[[str], list[str]]) -> list[str]:
+    try:
+        return split(_read(path))
+    except OSError:
+        return []
+
+
+def _read(path: Path) -> str:
+    return path.read_text("utf-8", "replace")
+
+
+def _write(path: Path, text: str) -> None:
+    """Write in one call, as these files want it."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    try:
+        os.write(descriptor, text.encode())
+    finally:
+        os.close(descriptor)
