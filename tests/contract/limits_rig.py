@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -182,17 +181,6 @@ def _is_hostile(process: psutil.Process) -> bool:
         return "hostile.py" in process.cmdline()
     except psutil.NoSuchProcess:
         return False
-
-
-def policies_of(processes: list[psutil.Process]) -> set[int]:
-    """Their scheduling policies."""
-    found = set()
-    for process in processes:
-        try:
-            found.add(os.sched_getscheduler(process.pid))
-        except ProcessLookupError:
-            continue
-    return found
 
 
 def told_of(processes: list[psutil.Process], name: str) -> set[str]:

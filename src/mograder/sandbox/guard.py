@@ -19,7 +19,7 @@ from pathlib import Path
 from mograder.sandbox.cgroups import SessionGroup
 from mograder.sandbox.machine import Machine, Memory
 from mograder.sandbox.policy import tmp_bytes
-from mograder.sandbox.priorities import Priorities
+from mograder.sandbox.priorities import GroupPriorities, Priorities
 from mograder.sandbox.protocol import Limits, Measured, SessionUse
 from mograder.sandbox.quota import DiskWatch
 from mograder.sandbox.usage import GroupMeter, Meter, ProcessMeter, Reading
@@ -43,6 +43,9 @@ _IDLE_PASSES = 4
 
 _DROP = 48 << 20
 """Memory of the machine's that goes between two passes and calls for another at once."""
+
+_BORN = 48
+"""Processes of the machine's that are born between two passes and do the same."""
 
 _GROWS = 24 << 20
 """Growth of a session from one pass to the next that makes the next one come soon."""
@@ -88,6 +91,7 @@ class Guard:
     def __init__(
         self,
         meter: Meter,
+        priorities: Priorities,
         *,
         disk_reserve: int,
         end: Callable[[str, Reason], None],
@@ -99,12 +103,12 @@ class Guard:
         self._disk = DiskWatch(disk_reserve, meter.pids)
         self._end, self._tell, self._overhead = end, tell, overhead
         self._machine = Machine()
-        self._priorities = Priorities()
+        self._priorities = priorities
         self._watches: dict[str, _Watch] = {}
         self._changes: list[Callable[[], None]] = []
         self._some = asyncio.Event()
         self._demoted: frozenset[str] = frozenset()
-        self._memory = self._machine.memory()
+        self._memory, self._task_count = self._machine.memory(), self._machine.tasks()
         self._next_pass = 0.0
         self._growing = False
         self._busy = 0.0
@@ -120,6 +124,8 @@ class Guard:
         self._watches[session_id] = _Watch(watched, time.monotonic(), limit)
         if watched.group is not None and isinstance(self._meter, GroupMeter):
             self._meter.join(session_id, watched.group)
+        if watched.group is not None and isinstance(self._priorities, GroupPriorities):
+            self._priorities.join(session_id, watched.group, limits.cpu_weight)
         self._changes.append(
             lambda: self._meter.add(session_id, first_pid, tmp_bytes(limits.tmp_mb))
         )
@@ -150,7 +156,12 @@ class Guard:
                 await self._some.wait()
             await asyncio.sleep(_GROWING_SECONDS if self._growing else _GLANCE_SECONDS)
             memory = self._machine.memory()
-            alarmed = self._memory.available - memory.available > _DROP or is_short(memory)
+            tasks = self._machine.tasks()
+            alarmed = (
+                self._memory.available - memory.available > _DROP
+                or is_short(memory)
+                or tasks - self._task_count > _BORN
+            )
             regular = time.monotonic() >= self._next_pass
             if not (alarmed or regular or self._growing):
                 continue
@@ -158,12 +169,13 @@ class Guard:
             try:
                 await asyncio.to_thread(self._measure, due, memory, time.monotonic())
                 self._act(memory, time.monotonic())
-                if regular:
+                if regular or self._growing:
                     await asyncio.to_thread(self._share_processors)
+                if regular:
                     self._tell_changes()
             except Exception:  # noqa: BLE001 - a loop that must outlive whatever /proc shows
                 _log.exception("the sessions could not be measured")
-            self._memory = memory
+            self._memory, self._task_count = memory, tasks
             if regular:
                 self._next_pass = time.monotonic() + _PASS_SECONDS - _GLANCE_SECONDS / 2
 
@@ -253,14 +265,14 @@ class Guard:
         if now >= self._next_overhead:
             self._next_overhead = now + _OVERHEAD_SECONDS
             self._told_overhead = self._overhead()
-        if isinstance(self._meter, GroupMeter):
-            return  # the kernel sees to it by their weights
+        watches = tuple(self._watches.items())
         loads = {
             name: watch.load
-            for name, watch in tuple(self._watches.items())
+            for name, watch in watches
             if watch.load is not None and now - watch.born > _YOUNG_SECONDS
         }
         chosen = choose_demoted(loads, self._demoted, self._busy, os.cpu_count() or 1)
+        chosen |= {name for name, watch in watches if watch.full_since < math.inf}
         for name in chosen:  # those of before as well, for what they have started since
             self._priorities.demote(name, self._meter.members(name))
         for name in self._demoted - chosen:

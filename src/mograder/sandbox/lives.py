@@ -18,9 +18,11 @@ from mograder.sandbox.host import SESSIONS
 from mograder.sandbox.inhabited import Arriving
 from mograder.sandbox.overhead import helpers_memory
 from mograder.sandbox.policy import SANDBOXED_SESSION, Host, Plan, session_plan, unconfined
+from mograder.sandbox.priorities import GroupPriorities, Priorities, ProcessPriorities
 from mograder.sandbox.processes import prefer_to_end
 from mograder.sandbox.protocol import Arrived, Ended, News, SessionInfo, StartSession
 from mograder.sandbox.record import RECORD, read_record
+from mograder.sandbox.shares import CpuShares
 from mograder.sandbox.usage import GroupMeter, Meter, ProcessMeter
 from mograder.sandbox.watchdog import Reason
 from mograder.sandbox.zygotes import WarmStart, Zygotes
@@ -38,10 +40,12 @@ _BACKLOG = 1024
 class Bounds:
     """How sessions are kept within their limits here.
 
-    ``groups`` is None where there is no cgroup v2 to divide; ``disk_reserve`` is in bytes.
+    ``groups`` is None where there is no cgroup v2 to divide, ``shares`` where there is no share of
+    the processors to give; ``disk_reserve`` is in bytes.
     """
 
     groups: SessionGroups | None = None
+    shares: CpuShares | None = None
     disk_reserve: int = 0
 
 
@@ -84,11 +88,14 @@ class Lives:
         self._lives: dict[str, _Life] = {}
         self._groups = bounds.groups
         confined = runner.kind != "none"
+        self._shares = bounds.shares
         self._meter: Meter = ProcessMeter(confined=confined)
+        priorities: Priorities = bounds.shares or ProcessPriorities()
         if bounds.groups is not None:
-            self._meter = GroupMeter()
+            self._meter, priorities = GroupMeter(), GroupPriorities()
         self._guard = Guard(
             self._meter,
+            priorities,
             disk_reserve=bounds.disk_reserve,
             end=self._end_for,
             tell=on_news,
@@ -149,6 +156,8 @@ class Lives:
         def settle(pid: int) -> None:
             if group is not None:
                 group.enter(pid)
+            elif self._shares is not None:
+                self._shares.enter(request.session_id, pid, request.limits.cpu_weight)
             prefer_to_end(pid)
             self._guard.add(watched, pid)
 
@@ -217,6 +226,10 @@ class Lives:
         """End every session at the supervisor's own end."""
         await asyncio.gather(*(self.stop(session_id) for session_id in tuple(self._lives)))
         await self._guard.close()
+        if self._groups is not None:
+            self._groups.close()
+        if self._shares is not None:
+            self._shares.close()
 
     def _end_for(self, session_id: str, reason: Reason) -> None:
         """End a session that went over a limit, at once: it would only go on."""
@@ -237,6 +250,8 @@ class Lives:
 
     def _put_away(self, session_id: str, group: SessionGroup | None) -> None:
         self._guard.forget(session_id)
+        if self._shares is not None:
+            self._shares.forget(session_id)
         if group is not None and self._groups is not None:
             self._groups.put_away(group)
 

@@ -37,12 +37,18 @@ def parse_meminfo(data: bytes) -> Memory:
     )
 
 
+def parse_tasks(data: bytes) -> int:
+    """Read from ``/proc/loadavg`` how many processes and threads there are."""
+    return int(data.split()[3].partition(b"/")[2])
+
+
 class Machine:
     """The machine's memory and processors; close it in the end."""
 
     def __init__(self) -> None:
         self._meminfo = os.open("/proc/meminfo", os.O_RDONLY | os.O_CLOEXEC)
         self._stat = os.open("/proc/stat", os.O_RDONLY | os.O_CLOEXEC)
+        self._load = os.open("/proc/loadavg", os.O_RDONLY | os.O_CLOEXEC)
         self._times = self._read_times()
 
     def __enter__(self) -> Self:
@@ -55,10 +61,15 @@ class Machine:
         """Look no more."""
         os.close(self._meminfo)
         os.close(self._stat)
+        os.close(self._load)
 
     def memory(self) -> Memory:
         """Return what is left now."""
         return parse_meminfo(os.pread(self._meminfo, _MEMINFO_BYTES, 0))
+
+    def tasks(self) -> int:
+        """Return how many processes and threads there are."""
+        return parse_tasks(os.pread(self._load, _STAT_BYTES, 0))
 
     def busy(self) -> float:
         """Return the part of all processors' time that was used since the last call, 0 to 1."""

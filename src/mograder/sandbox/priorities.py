@@ -1,10 +1,12 @@
 """Lets sessions that use more than their share run only when nobody else wants to.
 
-Only where no cgroup shares out the processor. ``SCHED_IDLE`` is inherited, and what runs under it
-cannot leave it. It orders processes within one autogroup, though, and with autogroups (the usual
-setting) every ``setsid`` makes a group of its own with a full share: so the groups are made nicer
-as well. Root can take both back. A service user can take back only the second, and does not do
-the first; without autogroups it can do but one mild and lasting step.
+By the weight of their cgroup where they have one (:mod:`mograder.sandbox.cgroups`,
+:mod:`mograder.sandbox.shares`), else by the priority of their processes. ``SCHED_IDLE`` is
+inherited, and what runs under it cannot leave it. It orders processes within one autogroup,
+though, and with autogroups (the usual setting) every ``setsid`` makes a group of its own with a
+full share: so the groups are made nicer as well. Root can take both back. A service user can take
+back only the second, and does not do the first; without autogroups it can do but one mild and
+lasting step.
 """
 
 from __future__ import annotations
@@ -13,15 +15,56 @@ import contextlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Protocol
 
+from mograder.sandbox.cgroups import SessionGroup
 from mograder.sandbox.usage import Member
 
 _NICEST, _MILD = 19, 5
 _SWITCH = Path("/proc/sys/kernel/sched_autogroup_enabled")
 
 
-class Priorities:
-    """What was changed, to change it back."""
+class Priorities(Protocol):
+    """Changes who runs first; ``members`` are a session's processes at this moment."""
+
+    def demote(self, session_id: str, members: Iterable[Member]) -> None:
+        """Put a session behind everybody else; again for what it has started since."""
+        ...
+
+    def restore(self, session_id: str, members: Iterable[Member]) -> None:
+        """Let a session run as everybody does."""
+        ...
+
+    def forget(self, session_id: str) -> None:
+        """A session has ended."""
+        ...
+
+
+class GroupPriorities:
+    """The weights of cgroups: nothing that a session does gets around them."""
+
+    def __init__(self) -> None:
+        self._groups: dict[str, tuple[SessionGroup, int]] = {}
+
+    def join(self, session_id: str, group: SessionGroup, weight: int) -> None:
+        """Say which leaf is a session's, and its usual weight."""
+        self._groups[session_id] = (group, weight)
+
+    def demote(self, session_id: str, members: Iterable[Member]) -> None:
+        if session_id in self._groups:
+            self._groups[session_id][0].weigh(0)
+
+    def restore(self, session_id: str, members: Iterable[Member]) -> None:
+        if session_id in self._groups:
+            group, weight = self._groups[session_id]
+            group.weigh(weight)
+
+    def forget(self, session_id: str) -> None:
+        self._groups.pop(session_id, None)
+
+
+class ProcessPriorities:
+    """The priority of each process, where no cgroup shares out the processors."""
 
     def __init__(self) -> None:
         self._root = os.geteuid() == 0
@@ -30,7 +73,6 @@ class Priorities:
         """Of each demoted session: the numbers of those of its autogroups that were made nicer."""
 
     def demote(self, session_id: str, members: Iterable[Member]) -> None:
-        """Put a session's processes behind everybody else's; again for those that came since."""
         lowered = self._lowered.setdefault(session_id, set())
         for member in members:
             if self._root and member.policy != os.SCHED_IDLE:
@@ -42,7 +84,6 @@ class Priorities:
                 _make_nice(member.pid)
 
     def restore(self, session_id: str, members: Iterable[Member]) -> None:
-        """Let a session run as everybody does."""
         lowered = self._lowered.pop(session_id, set())
         for member in members:
             if self._root and member.policy == os.SCHED_IDLE:
@@ -51,7 +92,6 @@ class Priorities:
                 lowered.discard(member.session)
 
     def forget(self, session_id: str) -> None:
-        """A session has ended."""
         self._lowered.pop(session_id, None)
 
 

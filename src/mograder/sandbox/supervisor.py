@@ -58,6 +58,7 @@ from mograder.sandbox.protocol import (
     Warm,
     encode,
 )
+from mograder.sandbox.shares import CpuShares
 from mograder.sandbox.zygotes import Zygotes
 
 _log = logging.getLogger("mograder.supervisor")
@@ -83,7 +84,9 @@ class Supervisor:
         root = os.geteuid() == 0
         if config.warm_environments and root and isinstance(runner, BubblewrapRunner):
             self._zygotes = Zygotes(runner, host, config.warm_environments)
-        self._groups = SessionGroups.find(runtime_name(config.runtime))
+        name = runtime_name(config.runtime)
+        groups = SessionGroups.find(name)
+        shares = CpuShares.find(name) if groups is None else None
         self._lives = Lives(
             runner,
             host,
@@ -91,7 +94,7 @@ class Supervisor:
             self._tell_ended,
             self._tell_news,
             self._zygotes,
-            Bounds(self._groups, config.disk_reserve_mb << 20),
+            Bounds(groups, shares, config.disk_reserve_mb << 20),
         )
         self._hubs: set[asyncio.StreamWriter] = set()
         self._subscribers: set[asyncio.StreamWriter] = set()
@@ -118,8 +121,6 @@ class Supervisor:
             await self._lives.end_all()
             if self._zygotes is not None:
                 await self._zygotes.close()
-            if self._groups is not None:
-                self._groups.close()
             for hub in tuple(self._hubs):
                 hub.close()
             if self._conversations:
