@@ -94,13 +94,10 @@ class SessionGroup:
         return self._last
 
     def weigh(self, weight: int) -> None:
-        """Set its share of busy processors; 0: only what nobody else wants."""
-        idle = self.path / "cpu.idle"
-        with contextlib.suppress(OSError):  # it has ended
-            if idle.exists():
-                _write(idle, "0" if weight else "1")
-            if weight or not idle.exists():
-                _write(self.path / "cpu.weight", str(weight or 1))
+        """Set its share of busy processors."""
+        if self.path.exists():
+            with contextlib.suppress(OSError):  # it has ended
+                _write(self.path / "cpu.weight", str(weight))
 
     def close(self) -> bool:
         """Kill what is left here and remove the leaf; false while the dead are not collected."""

@@ -8,18 +8,21 @@ microseconds and notices a session that begins to grow. Without sessions nothing
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import math
 import os
 import time
 from collections.abc import Callable, Collection, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from mograder.sandbox.cgroups import SessionGroup
 from mograder.sandbox.machine import Machine, Memory
 from mograder.sandbox.policy import tmp_bytes
-from mograder.sandbox.priorities import GroupPriorities, Priorities
+from mograder.sandbox.priorities import GroupPriorities, Priorities, put_first
 from mograder.sandbox.protocol import Limits, Measured, SessionUse
 from mograder.sandbox.quota import DiskWatch
 from mograder.sandbox.usage import GroupMeter, Meter, ProcessMeter, Reading
@@ -33,6 +36,9 @@ from mograder.sandbox.watchdog import (
     is_full,
     is_short,
 )
+
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
 
 _log = logging.getLogger("mograder.supervisor")
 
@@ -103,6 +109,7 @@ class Guard:
         self._disk = DiskWatch(disk_reserve, meter.pids)
         self._end, self._tell, self._overhead = end, tell, overhead
         self._machine = Machine()
+        self._threads = ThreadPoolExecutor(2, "guard", put_first)
         self._priorities = priorities
         self._watches: dict[str, _Watch] = {}
         self._changes: list[Callable[[], None]] = []
@@ -147,6 +154,7 @@ class Guard:
         for task in self._tasks:
             task.cancel()
         await asyncio.wait(self._tasks)
+        self._threads.shutdown()
         self._machine.close()
 
     async def _keep_use(self) -> None:
@@ -167,11 +175,10 @@ class Guard:
                 continue
             due = self._due(everybody=alarmed, regular=regular)
             try:
-                await asyncio.to_thread(self._measure, due, memory, time.monotonic())
+                await self._in_thread(self._measure, due, memory, time.monotonic())
                 self._act(memory, time.monotonic())
-                if regular or self._growing:
-                    await asyncio.to_thread(self._share_processors)
                 if regular:
+                    await self._in_thread(self._share_processors)
                     self._tell_changes()
             except Exception:  # noqa: BLE001 - a loop that must outlive whatever /proc shows
                 _log.exception("the sessions could not be measured")
@@ -185,11 +192,17 @@ class Guard:
             await asyncio.sleep(self._disk.pause)
             moving = {name for name, watch in self._watches.items() if not watch.still}
             try:
-                ends = await asyncio.to_thread(self._disk.look, moving)
+                ends = await self._in_thread(self._disk.look, moving)
             except Exception:  # noqa: BLE001 - as above
                 _log.exception("the workspaces could not be measured")
             else:
                 self._carry_out(ends)
+
+    async def _in_thread(
+        self, work: Callable[Given, Result], *given: Given.args, **named: Given.kwargs
+    ) -> Result:
+        call = functools.partial(work, *given, **named)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
     def _due(self, *, everybody: bool, regular: bool) -> Collection[str]:
         """Those that move, in every pass; the others now and then."""
@@ -255,6 +268,10 @@ class Guard:
     def _carry_out(self, ends: Collection[End]) -> None:
         for end in ends:
             if end.session_id in self._watches:
+                # Dying takes time on a processor as well.
+                members = self._meter.members(end.session_id)
+                if end.session_id in self._demoted:
+                    self._priorities.restore(end.session_id, members)
                 self.forget(end.session_id)
                 self._end(end.session_id, end.reason)
 
@@ -265,14 +282,12 @@ class Guard:
         if now >= self._next_overhead:
             self._next_overhead = now + _OVERHEAD_SECONDS
             self._told_overhead = self._overhead()
-        watches = tuple(self._watches.items())
         loads = {
             name: watch.load
-            for name, watch in watches
+            for name, watch in tuple(self._watches.items())
             if watch.load is not None and now - watch.born > _YOUNG_SECONDS
         }
         chosen = choose_demoted(loads, self._demoted, self._busy, os.cpu_count() or 1)
-        chosen |= {name for name, watch in watches if watch.full_since < math.inf}
         for name in chosen:  # those of before as well, for what they have started since
             self._priorities.demote(name, self._meter.members(name))
         for name in self._demoted - chosen:

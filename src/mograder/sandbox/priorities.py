@@ -1,12 +1,14 @@
-"""Lets sessions that use more than their share run only when nobody else wants to.
+"""Lets sessions that use more than their share run behind the others.
 
 By the weight of their cgroup where they have one (:mod:`mograder.sandbox.cgroups`,
-:mod:`mograder.sandbox.shares`), else by the priority of their processes. ``SCHED_IDLE`` is
-inherited, and what runs under it cannot leave it. It orders processes within one autogroup,
-though, and with autogroups (the usual setting) every ``setsid`` makes a group of its own with a
-full share: so the groups are made nicer as well. Root can take both back. A service user can take
-back only the second, and does not do the first; without autogroups it can do but one mild and
-lasting step.
+:mod:`mograder.sandbox.shares`), else by the niceness of their processes. That orders processes
+within one autogroup only, and with autogroups (the usual setting) every ``setsid`` makes a group
+of its own with a full share: so the groups are made nicer as well. Root can take both back. A
+service user can take back only the second, and does not do the first; without autogroups it can
+do but one mild and lasting step.
+
+A tenth of the usual weight, and never the idle class: whoever is in there may hold a lock of the
+kernel's that everybody's next ``fork`` needs, and would be run too late to let it go.
 """
 
 from __future__ import annotations
@@ -20,7 +22,10 @@ from typing import Protocol
 from mograder.sandbox.cgroups import SessionGroup
 from mograder.sandbox.usage import Member
 
-_NICEST, _MILD = 19, 5
+_NICE, _MILD, _FIRST = 10, 5, -10
+DEMOTED_PART = 10
+"""A demoted session has its weight divided by this; so do ten steps of niceness."""
+
 _SWITCH = Path("/proc/sys/kernel/sched_autogroup_enabled")
 
 
@@ -52,7 +57,8 @@ class GroupPriorities:
 
     def demote(self, session_id: str, members: Iterable[Member]) -> None:
         if session_id in self._groups:
-            self._groups[session_id][0].weigh(0)
+            group, weight = self._groups[session_id]
+            group.weigh(max(1, weight // DEMOTED_PART))
 
     def restore(self, session_id: str, members: Iterable[Member]) -> None:
         if session_id in self._groups:
@@ -75,19 +81,19 @@ class ProcessPriorities:
     def demote(self, session_id: str, members: Iterable[Member]) -> None:
         lowered = self._lowered.setdefault(session_id, set())
         for member in members:
-            if self._root and member.policy != os.SCHED_IDLE:
-                _schedule(member.pid, os.SCHED_IDLE)
+            if self._root:
+                _make_nice(member.pid, _NICE)
             if self._groups and member.session not in lowered:
-                if _make_group_nice(member.pid, _NICEST):
+                if _make_group_nice(member.pid, _NICE):
                     lowered.add(member.session)
             elif not self._groups and not self._root:
-                _make_nice(member.pid)
+                _make_nice(member.pid, _MILD)
 
     def restore(self, session_id: str, members: Iterable[Member]) -> None:
         lowered = self._lowered.pop(session_id, set())
         for member in members:
-            if self._root and member.policy == os.SCHED_IDLE:
-                _schedule(member.pid, os.SCHED_OTHER)
+            if self._root:
+                _make_nice(member.pid, 0)
             if member.session in lowered and _make_group_nice(member.pid, 0):
                 lowered.discard(member.session)
 
@@ -95,18 +101,22 @@ class ProcessPriorities:
         self._lowered.pop(session_id, None)
 
 
+def put_first() -> None:
+    """Let this thread act in time on a machine that others keep busy; only root can.
+
+    What it starts is as everybody else.
+    """
+    with contextlib.suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_OTHER | os.SCHED_RESET_ON_FORK, os.sched_param(0))
+        os.setpriority(os.PRIO_PROCESS, 0, _FIRST)
+        _make_group_nice(os.getpid(), _FIRST)
+
+
 def _autogroups() -> bool:
     try:
         return _SWITCH.read_text().strip() == "1"
     except OSError:
         return False
-
-
-def _schedule(pid: int, policy: int) -> None:
-    """Each thread has a policy of its own."""
-    for tid in _threads(pid):
-        with contextlib.suppress(OSError):
-            os.sched_setscheduler(tid, policy, os.sched_param(0))
 
 
 def _make_group_nice(pid: int, nice: int) -> bool:
@@ -124,11 +134,12 @@ def _make_group_nice(pid: int, nice: int) -> bool:
     return True
 
 
-def _make_nice(pid: int) -> None:
+def _make_nice(pid: int, nice: int) -> None:
+    """Each thread has a niceness of its own."""
     for tid in _threads(pid):
         with contextlib.suppress(OSError):
-            if os.getpriority(os.PRIO_PROCESS, tid) < _MILD:
-                os.setpriority(os.PRIO_PROCESS, tid, _MILD)
+            if os.getpriority(os.PRIO_PROCESS, tid) != nice:
+                os.setpriority(os.PRIO_PROCESS, tid, nice)
 
 
 def _threads(pid: int) -> list[int]:

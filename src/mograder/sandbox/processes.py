@@ -36,7 +36,6 @@ class Stat:
     ticks: int
     threads: int
     resident: int
-    policy: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +57,6 @@ def parse_stat(data: bytes) -> Stat:
             ticks=sum(map(int, fields[11:15])),
             threads=max(1, int(fields[17])),
             resident=max(0, int(fields[21])) * PAGE,
-            policy=int(fields[38]),
         )
     except IndexError as error:
         raise ValueError("a line of stat is too short") from error
@@ -173,20 +171,21 @@ def nameless_files(pids: Iterable[int], device: int, most: int) -> Nameless:
         names = _descriptors(pid)[: max(0, left)]
         left -= len(names)
         for name in names:
-            path = f"/proc/{pid}/fd/{name}"
-            try:
-                found = os.stat(path)  # noqa: PTH116 - a Path costs more than the call
-                if not stat.S_ISREG(found.st_mode) or found.st_nlink:
-                    continue
-                in_memory = os.readlink(path).startswith(_MEMORY_FILE)  # noqa: PTH115
-            except OSError:
-                continue
-            if in_memory or found.st_dev == device:
-                sizes[found.st_dev, found.st_ino] = (in_memory, found.st_blocks * _BLOCK)
+            with contextlib.suppress(OSError):
+                _add_nameless(f"/proc/{pid}/fd/{name}", device, sizes)
     return Nameless(
         disk=sum(size for in_memory, size in sizes.values() if not in_memory),
         memory=sum(size for in_memory, size in sizes.values() if in_memory),
     )
+
+
+def _add_nameless(path: str, device: int, sizes: dict[tuple[int, int], tuple[bool, int]]) -> None:
+    found = os.stat(path)  # noqa: PTH116 - a Path costs more than the call
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink:
+        return
+    in_memory = os.readlink(path).startswith(_MEMORY_FILE)  # noqa: PTH115
+    if in_memory or found.st_dev == device:
+        sizes[found.st_dev, found.st_ino] = (in_memory, found.st_blocks * _BLOCK)
 
 
 def written_by(pids: Iterable[int]) -> int:

@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from mograder.sandbox.priorities import DEMOTED_PART
 from mograder.sandbox.usage import Member
 
 _log = logging.getLogger("mograder.supervisor")
@@ -54,23 +55,16 @@ class CpuShares:
         leaf = self._root / session_id
         leaf.mkdir(exist_ok=True)
         self._weights[session_id] = weight
-        self._set(session_id, weight * _UNIT // _USUAL_WEIGHT)
+        self._set(session_id, weight)
         _write(leaf / "cgroup.procs", pid)
 
     def demote(self, session_id: str, members: Iterable[Member]) -> None:
-        """Give it next to nothing while other sessions want to run."""
-        with contextlib.suppress(OSError):  # it has ended
-            if (self._root / session_id / "cpu.idle").exists():
-                _write(self._root / session_id / "cpu.idle", 1)
-            else:
-                self._set(session_id, _LEAST)
+        """Give it a small part of its share."""
+        self._set(session_id, self._weights.get(session_id, 0) // DEMOTED_PART)
 
     def restore(self, session_id: str, members: Iterable[Member]) -> None:
         """Give it its share again."""
-        with contextlib.suppress(OSError):
-            if (self._root / session_id / "cpu.idle").exists():
-                _write(self._root / session_id / "cpu.idle", 0)
-            self._set(session_id, self._weights.get(session_id, 0) * _UNIT // _USUAL_WEIGHT)
+        self._set(session_id, self._weights.get(session_id, 0))
 
     def forget(self, session_id: str) -> None:
         """A session has ended; its leaf goes as soon as the kernel is done with it."""
@@ -90,8 +84,10 @@ class CpuShares:
         self.sweep()
         _remove(self._root)
 
-    def _set(self, session_id: str, shares: int) -> None:
-        _write(self._root / session_id / "cpu.shares", max(_LEAST, shares))
+    def _set(self, session_id: str, weight: int) -> None:
+        with contextlib.suppress(OSError):  # it has ended
+            shares = max(_LEAST, weight * _UNIT // _USUAL_WEIGHT)
+            _write(self._root / session_id / "cpu.shares", shares)
 
 
 def _own_cgroup(proc: Path) -> Path | None:

@@ -37,6 +37,7 @@ from mograder.sandbox.host import (
 from mograder.sandbox.lives import Bounds, Lives
 from mograder.sandbox.logfile import LogFile
 from mograder.sandbox.policy import SANDBOXED_BUILD, Host, build_plan, unconfined
+from mograder.sandbox.priorities import put_first
 from mograder.sandbox.protocol import (
     CALL,
     LINE_LIMIT,
@@ -307,6 +308,7 @@ def serve_supervisor(config: SupervisorConfig, log: LogFile | None = None) -> No
     leave_the_keyring()
     adopt_orphans()
     _allow_open_files()
+    put_first()
     held = prepare_runtime(config.runtime)
     runner, host = prepare_runner(config)
 

@@ -60,7 +60,6 @@ class Member:
 
     pid: int
     session: int
-    policy: int
 
 
 class Meter(Protocol):
@@ -204,7 +203,7 @@ class ProcessMeter:
         session = self._sessions.get(session_id)
         for process in () if session is None else tuple(session.processes.values()):
             if process.read():
-                yield Member(process.pid, process.stat.session, process.stat.policy)
+                yield Member(process.pid, process.stat.session)
 
     def _owner_of(self, pid: int) -> str | None:
         if self._confined:

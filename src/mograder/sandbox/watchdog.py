@@ -16,7 +16,7 @@ from mograder.sandbox.machine import Memory
 Reason = Literal["memory", "processes", "workspace", "disk", "output"]
 """Why a session was ended; the words of ``protocol.Ended``."""
 
-FULL_SECONDS = 2.0
+FULL_SECONDS = 1.5
 """How long a session may have as many processes as it can before it counts as stuck there."""
 
 FEW = 4
@@ -106,7 +106,7 @@ def fair_share(load: Load, loads: Mapping[str, Load], processors: int) -> float:
 def choose_demoted(
     loads: Mapping[str, Load], demoted: frozenset[str], busy: float, processors: int
 ) -> frozenset[str]:
-    """Return the sessions that run only when nobody else wants to, from now on.
+    """Return the sessions that run behind the others, from now on.
 
     On a busy machine those that use more than their share; they stay it until they use much less
     or the machine has calmed down. They lose nothing as long as nobody else has work.
