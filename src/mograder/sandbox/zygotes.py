@@ -36,12 +36,17 @@ class Zygotes:
         """Keep at most ``kept`` zygotes, and of those as many as the memory allows."""
         self._runner = runner
         self._host = host
-        self._kept = kept
+        self._most = kept
         self._budget = memory_mb << 20
         self._yards: dict[Path, Yard] = {}
         self._retired: set[Yard] = set()
         self._gate = asyncio.Semaphore(_AT_ONCE)
         self.counts: Counter[str] = Counter()
+
+    @property
+    def kept(self) -> tuple[Path, ...]:
+        """The environments of the zygotes, the one used last at the end."""
+        return tuple(self._yards)
 
     def memory(self) -> int:
         """Return what the zygotes take of the machine's memory in bytes, as measured lately."""
@@ -111,7 +116,7 @@ class Zygotes:
         """
         number, used = len(self._yards), self.memory()
         for yard in tuple(self._yards.values())[:-1]:
-            if number <= self._kept and used <= self._budget:
+            if number <= self._most and used <= self._budget:
                 return
             if not yard.starting:
                 number, used = number - 1, used - yard.memory()
