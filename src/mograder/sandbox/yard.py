@@ -152,8 +152,7 @@ class Yard:
             _settle(start, forked)
             os.write(say_go, _GO)
         except BaseException:
-            held.end()
-            await asyncio.shield(held.exited)  # the workspace is free again
+            await _emptied(held, forker)  # the workspace is free again
             raise
         finally:
             held.let_go()
@@ -313,6 +312,15 @@ def identity_of(environment: Path) -> tuple[int, int]:
     except OSError as error:
         raise SandboxUnavailable(f"{environment.name} is no finished environment.") from error
     return status.st_ino, status.st_mtime_ns
+
+
+async def _emptied(held: Held, forker: Forker) -> None:
+    """End a sandbox that nothing came of; a zygote that keeps it from ending goes as well."""
+    held.end()
+    await asyncio.wait({held.exited}, timeout=_END_SECONDS)
+    if not held.exited.done():
+        forker.kill()
+        await asyncio.wait({held.exited}, timeout=_END_SECONDS)
 
 
 def _settle(start: WarmStart, forked: Forked) -> None:

@@ -27,6 +27,7 @@ import importlib.util
 import inspect
 import json
 import logging
+import mimetypes
 import multiprocessing
 import multiprocessing.process
 import os
@@ -138,8 +139,17 @@ def _rehearse() -> None:
         marimo.md("# a\n\n- *b* `c` $x$\n\n```python\nx = 1\n```")
         marimo.as_html([1, {"a": 2}])
         importlib.import_module("marimo._server.api.router").build_routes("/x")
+        mimetypes.init()
+        _remember_entry_points()
     except Exception as error:  # noqa: BLE001 - only slower
         sys.stderr.write(f"the rehearsal failed: {error!r}\n")
+
+
+def _remember_entry_points() -> None:
+    """Look for marimo's plugins once: the environment does not change under its sessions."""
+    registry: Any = importlib.import_module("marimo._entrypoints.registry")
+    registry.entry_points = functools.cache(registry.entry_points)
+    registry.entry_points()
 
 
 def _fork_kernels() -> str:
