@@ -22,8 +22,9 @@ from mograder.sessions.spawner import limits_of
 from tests.contract.sandbox_rig import PATIENCE, shell_environment, supervisor_process
 from tests.e2e.support.marimo import Address, MarimoClient
 
-OBEDIENT = """while [ ! -e crash ]; do sleep 0.02; done; cat crash >&2; exit 3"""
-"""A session that dies with the words that its workspace's file ``crash`` holds."""
+OBEDIENT = """case "$1" in *zygote.py) exit 1;; esac
+while [ ! -e crash ]; do sleep 0.02; done; cat crash >&2; exit 3"""
+"""A session that dies with the words that its workspace's file ``crash`` holds; no zygote."""
 
 
 @dataclass
@@ -173,6 +174,6 @@ async def zygotes_of(local: Local) -> list[psutil.Process]:
     supervisor = supervisor_process(await local.link.open())
     return [
         process
-        for process in supervisor.children()
+        for process in supervisor.children(recursive=True)
         if any(word.endswith("zygote.py") for word in process.cmdline()[1:2])
     ]

@@ -53,7 +53,7 @@ def config(runtime: Path, tmp_path: Path, uv_cache: Path) -> SupervisorConfig:
     return real_config(runtime, tmp_path, uv_cache)
 
 
-@pytest.fixture(params=["cold", pytest.param("warm", marks=pytest.mark.long)])
+@pytest.fixture(params=["cold", "warm"])
 async def local(
     request: pytest.FixtureRequest, config: SupervisorConfig, tmp_path: Path
 ) -> AsyncIterator[Local]:
@@ -61,7 +61,7 @@ async def local(
         yield local
 
 
-@pytest.fixture(params=["in memory", "cold", pytest.param("warm", marks=pytest.mark.long)])
+@pytest.fixture(params=["in memory", "cold", "warm"])
 async def bench(
     request: pytest.FixtureRequest, config: SupervisorConfig, tmp_path: Path
 ) -> AsyncIterator[Bench]:

@@ -40,8 +40,7 @@ from tests.contract.sandbox_rig import (
 )
 from tests.e2e.support.marimo import MarimoClient, open_editor
 
-# With the long runs for as long as warm starts are off by default.
-pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 ENVIRONMENT = os.environ.get("MOGRADER_TEST_ENVIRONMENT", "")
 OLDEST = "marimo==0.23.9"
@@ -138,6 +137,7 @@ async def test_a_running_cell_is_interrupted(local: Local, environment: Path) ->
         assert "42" in (await editor.edit(0, "6 * 7")).data
 
 
+@pytest.mark.long
 async def test_a_widget_tells_its_value(local: Local, environment: Path) -> None:
     async with session(local, environment, "alice", SLIDER) as editor:
         first, second = editor.cells.ids
@@ -163,8 +163,15 @@ async def test_a_kernel_restarts_without_the_one_before(local: Local, environmen
     assert await local.starts() == {"warm": 1}
 
 
-@pytest.mark.parametrize("last", ["plt.gca()", "plt.show()"])
-@pytest.mark.parametrize("mode", [Mode.EDIT, Mode.RUN])
+@pytest.mark.parametrize(
+    ("mode", "last"),
+    [
+        (Mode.EDIT, "plt.gca()"),
+        pytest.param(Mode.RUN, "plt.show()", marks=pytest.mark.long),
+        pytest.param(Mode.EDIT, "plt.show()", marks=pytest.mark.long),
+        pytest.param(Mode.RUN, "plt.gca()", marks=pytest.mark.long),
+    ],
+)
 async def test_a_plot_is_shown(local: Local, environment: Path, mode: Mode, last: str) -> None:
     async with session(local, environment, "alice", PLOT.format(last=last), mode) as editor:
         seen = editor.progress
@@ -176,6 +183,7 @@ def _all_of(*parts: object) -> str:
     return repr(parts)
 
 
+@pytest.mark.long
 async def test_two_students_share_no_random_state(local: Local, environment: Path) -> None:
     draws = []
     for name in ("alice", "bob"):
@@ -187,6 +195,7 @@ async def test_two_students_share_no_random_state(local: Local, environment: Pat
     assert _numbers(draws[0]).isdisjoint(_numbers(draws[1]))
 
 
+@pytest.mark.long
 async def test_the_student_sees_the_same_world_as_from_a_cold_start(
     local: Local, environment: Path, runtime: Path, tmp_path: Path, uv_cache: Path
 ) -> None:
@@ -247,6 +256,7 @@ async def test_a_killed_zygote_takes_no_session_along_and_is_replaced(
     assert await local.launcher.running() == []
 
 
+@pytest.mark.long
 async def test_a_start_right_after_the_zygotes_death_works(local: Local, environment: Path) -> None:
     (zygote,) = await zygotes_of(local)
     zygote.kill()
@@ -257,6 +267,7 @@ async def test_a_start_right_after_the_zygotes_death_works(local: Local, environ
     await local.launcher.stop(spec.session_id)
 
 
+@pytest.mark.long
 async def test_a_stopped_zygote_costs_its_time_and_nothing_else(
     local: Local, environment: Path
 ) -> None:
@@ -298,6 +309,7 @@ async def test_many_at_once_are_all_warm_and_leave_nothing(local: Local, environ
     assert sorted(left) == ["bwrap", "bwrap", "cat", "python"], "the yard with its zygote"
 
 
+@pytest.mark.long
 async def test_the_least_used_zygote_makes_room(
     local: Local, environment: Path, tmp_path: Path
 ) -> None:
@@ -313,6 +325,7 @@ async def test_the_least_used_zygote_makes_room(
     await until(lambda: len(supervisor.children(recursive=True)) == 4)
 
 
+@pytest.mark.long
 async def test_a_replaced_environment_gets_a_zygote_of_its_own(
     local: Local, environment: Path, tmp_path: Path
 ) -> None:
@@ -332,6 +345,7 @@ THREAD = "import threading, time\n"
 THREAD += "threading.Thread(target=time.sleep, args=(600,), daemon=True).start()\n"
 
 
+@pytest.mark.long
 async def test_a_package_that_starts_threads_is_left_to_the_sessions(
     local: Local, environment: Path, tmp_path: Path
 ) -> None:
@@ -343,6 +357,7 @@ async def test_a_package_that_starts_threads_is_left_to_the_sessions(
         assert "out" in said
 
 
+@pytest.mark.long
 async def test_an_environment_that_cannot_be_warm_is_cold(
     local: Local, environment: Path, tmp_path: Path
 ) -> None:

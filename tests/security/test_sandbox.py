@@ -41,7 +41,7 @@ class Findings:
     runtime: Path
 
 
-@pytest.fixture(params=["cold", pytest.param("warm", marks=pytest.mark.long)])
+@pytest.fixture(params=["cold", "warm"])
 def start_kind(request: pytest.FixtureRequest) -> str:
     """How the sessions under attack start; the hub is told to start none the other way."""
     return str(request.param)
@@ -203,7 +203,6 @@ async def test_the_process_runs_as_nobody_who_matters_on_the_host(
         assert len(set(uids)) == 3
 
 
-@pytest.mark.long
 async def test_a_zygote_sees_nothing_of_anybodys_and_has_next_to_no_rights(
     start_hub: Callable[..., HubProcess],
 ) -> None:

@@ -293,7 +293,7 @@ class LimitsSettings(Section):
     """Sessions that start at the same time; the others wait in line. 0: two per processor."""
     line_length: Positive = 1000
     """Starts that may wait in line; one more is refused."""
-    warm_environments: Count = 0
+    warm_environments: Count = 8
     """Environments of which a process is kept that sessions are forked from; 0: none, and every
     session starts cold."""
     warm_memory_mb: Positive = 1024

@@ -6,28 +6,38 @@ and one that says nonsense is ended.
 
 from __future__ import annotations
 
+import array
 import asyncio
 import base64
 import contextlib
+import fcntl
 import itertools
 import json
 import logging
 import os
 import signal
 import socket
+import termios
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from mograder.sandbox.namespaces import pid_behind
 from mograder.sandbox.policy import Plan
 from mograder.sandbox.process import Child, Launch
-from mograder.sandbox.sandboxed import NotJoinedError
+from mograder.sandbox.sandboxed import NotJoinedError, ZygoteGoneError
 from mograder.sandbox.seccomp import filter_program
 
 _log = logging.getLogger("mograder.supervisor")
 
 _WORDS_BYTES = 4096
+_HEED_SECONDS = 1.0
+"""How long a request may lie unread: a stopped zygote, or one that is stuck, reads none."""
+
 _FORK_SECONDS = 5.0
+"""How long one that is at work on a request may take, on a machine that has no time for it."""
+
 _LOG_BYTES = 4096
 _TITLE_BYTES = 2048
 """Room in which a session writes its own arguments, for whoever looks at the machine."""
@@ -51,15 +61,31 @@ class Forked:
     pidfd: int
     ended: asyncio.Future[int]
 
+    @property
+    def pid(self) -> int:
+        """The host's pid. Raises: :class:`ProcessLookupError` when it has ended already."""
+        pid = pid_behind(self.pidfd)
+        if pid <= 0:
+            raise ProcessLookupError("it has ended already")
+        return pid
+
+    def forget(self) -> None:
+        """Let go of it."""
+        os.close(self.pidfd)
+
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """Where a fork goes: as whom, onto which socket and output, into whose sandbox."""
+    """Where a fork goes: as whom, onto which socket and output, into whose sandbox.
+
+    It waits there for a ``g`` from the pipe ``go``.
+    """
 
     uid: int
     listener: int
     output: int
     holder: int
+    go: int
 
 
 class Forker:
@@ -69,6 +95,7 @@ class Forker:
         """Start it. Raises: :class:`OSError` when it cannot be."""
         loop = asyncio.get_running_loop()
         self.ready: asyncio.Future[str] = loop.create_future()
+        self._killed = False
         self._tail = b""
         self._ids = itertools.count(1)
         self._answers: dict[int, asyncio.Future[int]] = {}
@@ -97,33 +124,53 @@ class Forker:
     @property
     def alive(self) -> bool:
         """Whether it can be asked to fork."""
-        return not self.exited.done() and self.ready.done() and not self.ready.result()
+        return self.served and not self.exited.done() and not self._killed
+
+    @property
+    def served(self) -> bool:
+        """Whether it could be asked once."""
+        return self.ready.done() and not self.ready.result()
+
+    def memory(self) -> int:
+        """Bytes of its own, and its share of what it shares with its sessions; 0 when it ended."""
+        return 0 if self.exited.done() else share_of_memory(self._child.pid)
 
     def kill(self) -> None:
         """End it, whatever it does; its sessions go on."""
+        self._killed = True
         self._child.signal(signal.SIGKILL)
 
     async def fork(self, plan: Plan, way: Way) -> Forked:
         """Fork a session into a sandbox. Raises: :class:`NotJoinedError`.
 
-        One at a time: each has its full time, and what waits here can still start cold.
+        One at a time: each has its full time, and what waits here can still start cold, or, by
+        :class:`ZygoteGoneError`, from another zygote.
         """
         async with self._turn:
             if not self.alive:
-                raise NotJoinedError("zygote died")
+                raise ZygoteGoneError(asked=False)
             number = next(self._ids)
             loop = asyncio.get_running_loop()
             answer = self._answers[number] = loop.create_future()
-            self._ends[number] = loop.create_future()
+            end = self._ends[number] = loop.create_future()
             try:
-                async with asyncio.timeout(_FORK_SECONDS):
-                    descriptors = [way.listener, way.output, way.holder]
-                    socket.send_fds(self._control, [_request(number, plan, way)], descriptors)
-                    return Forked(await answer, self._ends[number])
+                descriptors = [way.listener, way.output, way.holder, way.go]
+                socket.send_fds(self._control, [_request(number, plan, way)], descriptors)
+                await asyncio.wait({answer}, timeout=_HEED_SECONDS)
+                if not answer.done() and not _unread(self._control):
+                    await asyncio.wait({answer}, timeout=_FORK_SECONDS)
+                if not answer.done():
+                    raise TimeoutError
+                return Forked(answer.result(), end)
             except (OSError, TimeoutError) as error:
                 self.kill()  # whatever is half done in it must not go on
                 raise NotJoinedError("zygote silent") from error
+            except asyncio.CancelledError:
+                if answer.done() and answer.exception() is None:
+                    os.close(answer.result())  # its process ends by itself: it is told nothing
+                raise
             finally:
+                answer.cancel()
                 del self._answers[number]
 
     def _hear(self) -> None:
@@ -169,12 +216,28 @@ class Forker:
             self.ready.set_result("boot: it ended before it was ready")
         for answer in self._answers.values():
             if not answer.done():
-                answer.set_exception(NotJoinedError("zygote died"))
+                answer.set_exception(ZygoteGoneError(asked=True))
         for end in self._ends.values():
             end.cancel()
 
     def _keep_tail(self, data: bytes) -> None:
         self._tail = (self._tail + data)[-_LOG_BYTES:]
+
+
+def share_of_memory(pid: int) -> int:
+    """Return a process's proportional share of memory in bytes; 0 for one that is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:")), 0)
+
+
+def _unread(control: socket.socket) -> bool:
+    """Whether the other side has not taken all that we said."""
+    count = array.array("i", [0])
+    fcntl.ioctl(control, termios.TIOCOUTQ, count)  # SIOCOUTQ, of a socket
+    return count[0] > 0
 
 
 def _request(number: int, plan: Plan, way: Way) -> bytes:

@@ -50,8 +50,9 @@ class SupervisorConfig(BaseModel):
     ``runtime`` holds the sessions' sockets; ``socket`` is where the supervisor answers.
     ``owned``: started by a hub, which ends it; it ends itself after ``linger`` seconds without
     any hub. ``build_variables`` go into environment builds (proxies, indexes, certificates).
-    ``warm_environments`` is how many zygotes are kept; none: every session starts cold.
-    ``disk_reserve_mb`` is the free space that sessions leave on a disk; 0: none is kept.
+    ``warm_environments`` is how many zygotes are kept, within ``warm_memory_mb`` together; none:
+    every session starts cold. ``disk_reserve_mb`` is the free space that sessions leave on a
+    disk; 0: none is kept.
     ``path`` is the hub's own ``PATH``: bubblewrap is where the administrator's shell finds it.
     """
 
@@ -70,6 +71,7 @@ class SupervisorConfig(BaseModel):
     build_readable: tuple[Path, ...] = ()
     warm_environments: int = 0
     disk_reserve_mb: int = 0
+    warm_memory_mb: int = 1024
     course: str = ""
     """Names the course, so that the hub of another one does not take its sessions for stray."""
 

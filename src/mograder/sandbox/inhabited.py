@@ -7,12 +7,12 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 
-from mograder.core.errors import MograderError
+from mograder.core.errors import MograderError, SandboxUnavailable
 from mograder.sandbox.bubblewrap import Sandboxed
 from mograder.sandbox.forker import Forked
-from mograder.sandbox.sandboxed import Held, NotJoinedError
+from mograder.sandbox.sandboxed import Bubblewrapped, Held, NotJoinedError
 
 _log = logging.getLogger("mograder.supervisor")
 
@@ -40,6 +40,11 @@ class Inhabited:
         loop.add_reader(forked.pidfd, self._program_gone)
         held.exited.add_done_callback(lambda _: self._sandbox_gone())
 
+    @property
+    def first_pid(self) -> int:
+        """The host's pid of the sandbox's first process."""
+        return self._held.first_pid
+
     def end_gently(self) -> None:
         if self._over:
             self.end()
@@ -65,7 +70,7 @@ class Inhabited:
         if not self._over:
             self._over = True
             asyncio.get_running_loop().remove_reader(self._forked.pidfd)
-            os.close(self._forked.pidfd)
+            self._forked.forget()
 
     def _sandbox_gone(self) -> None:
         self._forget_program()
@@ -83,7 +88,7 @@ class Arriving:
 
     def __init__(
         self,
-        join: Callable[[], Awaitable[Sandboxed]],
+        join: Callable[[], Coroutine[None, None, Sandboxed]],
         start_cold: Callable[[str], Sandboxed],
         listener: int,
         on_output: Callable[[bytes], None],
@@ -91,31 +96,56 @@ class Arriving:
         """``listener`` is ours to close once it was handed in."""
         self._on_output = on_output
         self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._join = join
+        self.failure: MograderError | None = None
+        """Why neither way worked."""
         self._start_cold = start_cold
         self._listener = listener
         self._session: Sandboxed | None = None
         self._unwanted = False
+        self._joining = asyncio.create_task(join())
         self._arriving = asyncio.create_task(self._arrive())
+
+    @property
+    def first_pid(self) -> int:
+        """The host's pid of the sandbox's first process, 0 while there is none."""
+        session = self._session
+        return session.first_pid if isinstance(session, Inhabited | Bubblewrapped) else 0
 
     def end_gently(self) -> None:
         if self._session is None:
-            self._unwanted = True
+            self._call_off()
         else:
             self._session.end_gently()
 
     def end(self) -> None:
         if self._session is None:
-            self._unwanted = True
+            self._call_off()
         else:
             self._session.end()
+
+    async def arrived(self) -> None:
+        """Wait until the session is in its sandbox, or over.
+
+        Raises: the reason, where it could not be started at all.
+        """
+        await asyncio.wait({self._arriving})
+        if self.failure is not None:
+            raise self.failure
+
+    def _call_off(self) -> None:
+        if not self._unwanted:
+            self._unwanted = True
+            self._joining.cancel()
 
     async def _arrive(self) -> None:
         try:
             session = await self._start()
-        except MograderError as error:
-            _log.error("a session could not be started: %s", error)
-            self._on_output(f"{error}\n".encode())
+        except Exception as error:  # noqa: BLE001 - a door: who waits for its end must hear of it
+            _log.error("a session could not be started", exc_info=error)
+            self.failure = SandboxUnavailable(f"It cannot be started: {error}.")
+            if isinstance(error, MograderError):
+                self.failure = error
+            self._on_output(f"{self.failure}\n".encode())
             self.exited.set_result(_UNKNOWN)
             return
         finally:
@@ -129,7 +159,15 @@ class Arriving:
             session.end()
 
     async def _start(self) -> Sandboxed | None:
-        try:
-            return await self._join()
-        except NotJoinedError as error:
-            return None if self._unwanted else self._start_cold(str(error))
+        await asyncio.wait({self._joining})
+        if self._joining.cancelled():
+            return None
+        error = self._joining.exception()
+        if error is None:
+            return self._joining.result()
+        if self._unwanted:
+            return None
+        if isinstance(error, NotJoinedError):
+            return self._start_cold(str(error))
+        _log.error("a warm start failed in a way that nobody thought of", exc_info=error)
+        return self._start_cold("unexpected")

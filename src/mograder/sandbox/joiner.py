@@ -53,7 +53,7 @@ class Session:
     def enter(self, serve: Callable[[list[str]], None]) -> NoReturn:
         """Join the sandbox; the pid namespace holds for a child, which is the session."""
         try:
-            listener, output, holder = self._descriptors
+            listener, output, holder, go = self._descriptors
             signal.set_wakeup_fd(-1)
             os.setsid()
             uid = self._request["uid"]
@@ -66,10 +66,13 @@ class Session:
             if pid:
                 os.write(self._told, b"pid %d\n" % pid)
                 os._exit(0)
-            self._give_up(listener, output)
+            self._give_up(listener, output, go)
         except BaseException as error:  # noqa: BLE001 - told to the supervisor, then it is over
             os.write(self._told, f"failed {error!r}"[:500].replace("\n", " ").encode() + b"\n")
             os._exit(_FAILED)
+        if os.read(go, 1) != b"g":  # it was not settled in, or the supervisor is gone
+            os._exit(_FAILED)
+        os.close(go)
         try:
             serve(self._arguments(listener))
         except SystemExit as ending:
@@ -79,14 +82,14 @@ class Session:
             _leave(1)
         _leave(0)
 
-    def _give_up(self, listener: int, output: int) -> None:
+    def _give_up(self, listener: int, output: int, go: int) -> None:
         os.setsid()
         self._control.close()
         nothing = os.open(os.devnull, os.O_RDWR)
         os.dup2(nothing, 0)
         os.dup2(output, 1)
         os.dup2(output, 2)
-        close_all_but({0, 1, 2, listener, self._told})
+        close_all_but({0, 1, 2, listener, go, self._told})
         _give_up_rights(base64.b64decode(self._request["filter"]))
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)

@@ -210,6 +210,15 @@ class Lives:
         roots = record.interpreter_roots
         return session_plan(request, roots, self._host, inside, fd, assets=record.assets)
 
+    async def arrived(self, session_id: str) -> None:
+        """Wait until a session that was just started is in its sandbox, or over.
+
+        Raises: the reason, where it could not be started at all.
+        """
+        life = self._lives.get(session_id)
+        if life is not None and isinstance(life.sandbox, Arriving):
+            await life.sandbox.arrived()
+
     async def stop(self, session_id: str) -> bool:
         """End a session, gently first; false when there is none."""
         life = self._lives.get(session_id)
@@ -263,6 +272,8 @@ class Lives:
         if life.group is not None and not life.reason and life.group.events().oom_kills:
             life.reason = "memory"
         _log.info("session %s ended with status %s", session_id, status)
+        if isinstance(life.sandbox, Arriving) and life.sandbox.failure:
+            return  # told to whoever asked for it: it never was
         tail = life.log.decode("utf-8", "replace")
         self._on_end(Ended(session_id=session_id, status=status, log_tail=tail, reason=life.reason))
 

@@ -9,10 +9,13 @@ Nothing here decides what a sandbox may see: that is ``policy.py``.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import platform
+import select
 import signal
+import socket
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +24,7 @@ from typing import NoReturn, Protocol
 
 CLONE_NEWUSER, CLONE_NEWPID = 0x10000000, 0x20000000
 _CLONE_NEWNS, _CLONE_NEWCGROUP, _CLONE_NEWUTS = 0x00020000, 0x02000000, 0x04000000
-_CLONE_NEWIPC, _CLONE_NEWNET, _CLONE_PARENT = 0x08000000, 0x40000000, 0x00008000
+_CLONE_NEWIPC, _CLONE_NEWNET = 0x08000000, 0x40000000
 NESTED = CLONE_NEWUSER | CLONE_NEWPID
 """What a session's bubblewrap takes over: it makes all the rest itself."""
 
@@ -36,15 +39,17 @@ _MS_REC, _MS_SLAVE = 1 << 14, 1 << 19
 _MS_NOTHING_SPECIAL = 2 | 4 | 8
 """MS_NOSUID, MS_NODEV and MS_NOEXEC, as every /proc has."""
 
-_CLONE_NUMBERS = {"x86_64": 56, "aarch64": 220}
 _KEYCTL_NUMBERS = {"x86_64": 250, "aarch64": 219}
 _KEYCTL_JOIN_SESSION_KEYRING = 1
-_PR_CAPBSET_DROP, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 24, 22, 38
+_PR_CAPBSET_DROP, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS, _PR_SET_PDEATHSIG = 24, 22, 38, 1
 _SECCOMP_MODE_FILTER = 2
 _CAPABILITY_VERSION = 0x20080522
 _LAST_CAPABILITY = 63
-_STARTED = struct.Struct("i")
 _CANNOT_EXECUTE = 127
+_CLOSE_RANGE = 436
+"""The same on every machine; Python's own ``closerange`` may be a loop over a million numbers."""
+
+_ALL_DESCRIPTORS = 1 << 31
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -101,16 +106,30 @@ class Standard:
 
 
 class Started:
-    """A child by its pid, with the words of ``subprocess`` that its watcher needs."""
+    """A process by its pidfd, with the words of ``subprocess`` that its watcher needs.
 
-    def __init__(self, pid: int) -> None:
-        self.pid = pid
+    One in a yard is a child of the yard's first process, which collects it.
+    """
+
+    def __init__(self, pidfd: int, *, ours: bool) -> None:
+        self.pid = pid_behind(pidfd)
+        self.pidfd = pidfd
+        self.ours = ours
 
     def send_signal(self, number: signal.Signals) -> None:
-        os.kill(self.pid, number)
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.pidfd, number)
 
     def wait(self) -> int:
+        if not self.ours:
+            return 0  # nobody outside is told
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+def pid_behind(pidfd: int) -> int:
+    """Return the pid of a process as it is called here; -1 when it is gone."""
+    lines = Path(f"/proc/self/fdinfo/{pidfd}").read_text().splitlines()
+    return next((int(line.split()[1]) for line in lines if line.startswith("Pid:")), -1)
 
 
 def start_in(
@@ -128,20 +147,24 @@ def _found(
     """The child leaves its user namespace, we say who is who in the new one, it goes on."""
     left_read, left_write = os.pipe()
     named_read, named_write = os.pipe()
+    us = os.pidfd_open(os.getpid())
     pid = os.fork()
     if pid == 0:
         try:
+            wanted = {named_read, left_write, us}
+            _hold_only(wanted, launch, streams)
             _check(_libc.unshare(CLONE_NEWUSER), "unshare")
             os.write(left_write, b"x")
             if os.read(named_read, 1) == b"x":
                 _become(0, single=place.count == 1)
+                _die_with(us)
                 _execute(launch, variables, streams)
         except OSError as error:
             _say(streams, error)
         finally:
             os._exit(_CANNOT_EXECUTE)
-    os.close(left_write)
-    os.close(named_read)
+    for descriptor in (left_write, named_read, us):
+        os.close(descriptor)
     try:
         if os.read(left_read, 1) != b"x":
             raise PermissionError("the kernel refuses a user namespace")
@@ -156,7 +179,20 @@ def _found(
         os.close(left_read)
         if named_write >= 0:
             os.close(named_write)
-    return Started(pid)
+    return Started(os.pidfd_open(pid), ours=True)
+
+
+def _hold_only(own: set[int], launch: Executable, streams: Standard) -> None:
+    """Close all else that the fork has of the supervisor's, and the other ends of its own pipes.
+
+    A child that waits for us with both ends of a pipe would wait for ever if we are killed, and
+    keep the hub's connection and the runtime directory's lock for as long.
+    """
+    bounds = sorted({2, *own, streams.stdin, streams.output, *launch.descriptors})
+    for low, high in zip(bounds, [*bounds[1:], _ALL_DESCRIPTORS], strict=True):
+        if low + 1 < high:
+            last = ctypes.c_uint(high - 1)
+            _check(_libc.syscall(_CLOSE_RANGE, low + 1, last, 0), "close_range")
 
 
 def _name_ids(pid: int, place: Founded) -> None:
@@ -170,41 +206,56 @@ def _name_ids(pid: int, place: Founded) -> None:
 def _join(
     place: Joined, launch: Executable, variables: dict[str, str], streams: Standard
 ) -> Started:
-    """A first child enters the namespaces, its brother is the process that lives there.
+    """A first child enters the namespaces, its child lives there, and that one's is the program.
 
-    The pid namespace holds only for what is made after entering it. ``CLONE_PARENT`` makes that
-    one our own child, which ``--die-with-parent`` and its reaping ask for.
+    The pid namespace holds only for what is made after entering it. The one in the middle goes at
+    once, so that the program belongs to the first process in there, which collects it: a dead
+    process that waits for a parent outside would keep the whole namespace from ending, should
+    the supervisor be killed.
     """
-    read_end, write_end = os.pipe()
-    entering = os.fork()
-    if entering == 0:
-        try:
-            _check(_libc.setns(place.pidfd, place.flags), "setns")
-            pid = _fork_brother()
-            if pid == 0:
-                _settle(place)
-                _execute(launch, variables, streams)
-            os.write(write_end, _STARTED.pack(pid))
-        except OSError as error:
-            _say(streams, error)
-        finally:
-            os._exit(_CANNOT_EXECUTE)
-    os.close(write_end)
-    os.waitpid(entering, 0)
-    try:
-        told = os.read(read_end, _STARTED.size)
-    finally:
-        os.close(read_end)
-    if len(told) != _STARTED.size:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours:
+        with theirs:
+            entering = os.fork()
+            if entering == 0:
+                try:
+                    _hold_only({place.pidfd, theirs.fileno()}, launch, streams)
+                    _check(_libc.setns(place.pidfd, place.flags), "setns")
+                    _go_on_inside(place, launch, variables, streams, theirs)
+                except OSError as error:
+                    _say(streams, error)
+                finally:
+                    os._exit(_CANNOT_EXECUTE)
+        os.waitpid(entering, 0)
+        descriptors = socket.recv_fds(ours, 1, 1)[1]
+    if not descriptors:
         raise PermissionError("the kernel refuses to enter the namespaces")
-    return Started(int(_STARTED.unpack(told)[0]))
+    return Started(descriptors[0], ours=False)
 
 
-def _fork_brother() -> int:
-    number = _CLONE_NUMBERS[platform.machine()]
-    pid = int(_libc.syscall(number, _CLONE_PARENT | signal.SIGCHLD, 0, 0, 0, 0))
-    _check(min(pid, 0), "clone")
-    return pid
+def _go_on_inside(
+    place: Joined,
+    launch: Executable,
+    variables: dict[str, str],
+    streams: Standard,
+    told: socket.socket,
+) -> None:
+    middle = os.fork()
+    if middle:
+        os.waitpid(middle, 0)
+        return
+    parent = os.pidfd_open(os.getpid())
+    pid = os.fork()
+    if pid:
+        socket.send_fds(told, [b"x"], [os.pidfd_open(pid)])
+        os._exit(0)
+    told.close()
+    _settle(place)
+    # bubblewrap dies with its parent: with the right one.
+    poll = select.poll()
+    poll.register(parent, select.POLLIN)
+    poll.poll()
+    _execute(launch, variables, streams)
 
 
 def _settle(place: Joined) -> None:
@@ -263,6 +314,16 @@ def _filter_calls(program: bytes) -> None:
     _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
     filtered = _libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(record), 0, 0)
     _check(filtered, "seccomp")
+
+
+def _die_with(us: int) -> None:
+    """Ask for it now and not only when bubblewrap does: the supervisor may be killed till then."""
+    # Last of all that changes who this is: the kernel forgets the wish then.
+    _check(_libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "pdeathsig")
+    poll = select.poll()
+    poll.register(us, select.POLLIN)
+    if poll.poll(0):
+        raise ProcessLookupError("the supervisor has gone")
 
 
 def _execute(launch: Executable, variables: dict[str, str], streams: Standard) -> NoReturn:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from mograder.sandbox.namespaces import Place, Standard, start_in
+from mograder.sandbox.namespaces import Place, Standard, Started, start_in
 
 _READ_BYTES = 65_536
 _LAST_READS = 16
@@ -83,7 +83,12 @@ class Child:
         self._allowance = float(self._rate * _BURST_SECONDS)
         self._read_at = loop.time()
         self._pause: asyncio.TimerHandle | None = None
-        self._pidfd = os.pidfd_open(self.pid)
+        self._ours = True
+        """Whether this process is its parent, and nobody else reuses its number meanwhile."""
+        if isinstance(self._process, Started):
+            self._pidfd, self._ours = self._process.pidfd, self._process.ours
+        else:
+            self._pidfd = os.pidfd_open(self.pid)
         os.set_blocking(read_end, False)
         loop.add_reader(read_end, self._read_output)
         loop.add_reader(self._pidfd, self._reap)
@@ -132,8 +137,9 @@ class Child:
         os.close(self._pidfd)
         # What is left of its group goes with it. Before it is reaped, so that the number is still
         # its own.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)
+        if self._ours:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
         status = self._process.wait()
         # What it printed last explains its death: read that before saying so. A grandchild may
         # hold the pipe open and fill it faster than we read, so wait neither for an end nor
@@ -142,7 +148,8 @@ class Child:
             if self._output >= 0:
                 self._read_output()
         self._close_output()
-        self._reap_group(_GROUP_LOOKS)
+        if self._ours:
+            self._reap_group(_GROUP_LOOKS)
         self.exited.set_result(status)
 
     def _reap_group(self, looks: int) -> None:

@@ -61,6 +61,7 @@ def supervisor_config(
         build_readable=tuple(sorted(set(_named_files(build)))),
         warm_environments=loaded.settings.limits.warm_environments,
         disk_reserve_mb=loaded.settings.limits.disk_reserve_mb,
+        warm_memory_mb=loaded.settings.limits.warm_memory_mb,
         course=hashlib.sha256(os.fsencode(loaded.course_dir)).hexdigest()[:_COURSE_LENGTH],
     )
 

@@ -30,6 +30,17 @@ class NotJoinedError(Exception):
     """A warm start failed on the way; its words name the step. Whoever asked starts cold."""
 
 
+class ZygoteGoneError(NotJoinedError):
+    """The zygote died before it answered; the next one may do better.
+
+    ``asked`` tells whether it did so over this very request.
+    """
+
+    def __init__(self, *, asked: bool) -> None:
+        super().__init__("zygote died")
+        self.asked = asked
+
+
 class Bubblewrapped:
     """bwrap's monitor outside, its first process inside, the program below that.
 
@@ -62,6 +73,11 @@ class Bubblewrapped:
             os.set_blocking(info, False)
             loop.add_reader(info, self._read_info)
         child.exited.add_done_callback(lambda _: self._monitor_gone())
+
+    @property
+    def first_pid(self) -> int:
+        """The host's pid of the sandbox's first process, 0 while it is not known."""
+        return self._first_pid
 
     def _read_info(self) -> None:
         """bwrap tells the pid of the sandbox's first process as soon as it exists.
@@ -102,11 +118,6 @@ class Bubblewrapped:
             asyncio.get_running_loop().remove_reader(self._info)
             os.close(self._info)
             self._info = -1
-
-    @property
-    def first_pid(self) -> int:
-        """The host's number of the first process, 0 while it is unknown."""
-        return self._first_pid
 
     def end_gently(self) -> None:
         # A pid may have been reused between looking and signalling: the pidfd is taken first,

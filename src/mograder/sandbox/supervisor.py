@@ -81,10 +81,9 @@ class Supervisor:
         self._runner = runner
         self._host = host
         self._zygotes: Zygotes | None = None
-        # Root only for now: as a service user, a supervisor with a zygote was seen not to end.
-        root = os.geteuid() == 0
-        if config.warm_environments and root and isinstance(runner, BubblewrapRunner):
-            self._zygotes = Zygotes(runner, host, config.warm_environments)
+        kept, memory_mb = config.warm_environments, config.warm_memory_mb
+        if kept and isinstance(runner, BubblewrapRunner):
+            self._zygotes = Zygotes(runner, host, kept, memory_mb)
         name = runtime_name(config.runtime)
         groups = SessionGroups.find(name)
         shares = CpuShares.find(name) if groups is None else None
@@ -198,7 +197,9 @@ class Supervisor:
                     starts=dict(self._zygotes.counts) if self._zygotes else {},
                 )
             case StartSession():
-                return Done(id=call.id, sessions=(self._lives.start(operation),))
+                info = self._lives.start(operation)
+                await self._lives.arrived(info.session_id)
+                return Done(id=call.id, sessions=(info,))
             case StopSession():
                 return Done(id=call.id, stopped=await self._lives.stop(operation.session_id))
             case ListSessions():

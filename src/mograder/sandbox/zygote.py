@@ -8,9 +8,10 @@ sandbox first, gives up every right, and then is what a cold start is from its f
 Usage: ``python zygote.py JSON`` with JSON ``{"fd": 7, "caches": "/path", "heavy": true}``; ``fd``
 is a SOCK_SEQPACKET socket, on which it says ``{"ready": true, "threads": 1, "problem": ""}``.
 Each request ``{"id": 1, "uid": 3, "arguments": [...], "variables": {...}, "directory": "/...",
-"filter": "base64"}`` comes with three descriptors (the listening socket, the output, a pidfd of
-the sandbox's holder) and is answered by ``{"id": 1, "problem": ""}`` with a pidfd of the session's
-first process. Of its end it says ``{"ended": 1, "status": 0}``.
+"filter": "base64"}`` comes with four descriptors (the listening socket, the output, a pidfd of
+the sandbox's holder, and a pipe) and is answered by ``{"id": 1, "problem": ""}`` with a pidfd of
+the session's first process. That does nothing until a ``g`` comes through the pipe. Of its end the
+zygote says ``{"ended": 1, "status": 0}``.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import importlib.util
 import inspect
 import json
 import logging
+import mimetypes
 import multiprocessing
 import multiprocessing.process
 import os
@@ -137,8 +139,17 @@ def _rehearse() -> None:
         marimo.md("# a\n\n- *b* `c` $x$\n\n```python\nx = 1\n```")
         marimo.as_html([1, {"a": 2}])
         importlib.import_module("marimo._server.api.router").build_routes("/x")
+        mimetypes.init()
+        _remember_entry_points()
     except Exception as error:  # noqa: BLE001 - only slower
         sys.stderr.write(f"the rehearsal failed: {error!r}\n")
+
+
+def _remember_entry_points() -> None:
+    """Look for marimo's plugins once: the environment does not change under its sessions."""
+    registry: Any = importlib.import_module("marimo._entrypoints.registry")
+    registry.entry_points = functools.cache(registry.entry_points)
+    registry.entry_points()
 
 
 def _fork_kernels() -> str:

@@ -1,0 +1,331 @@
+"""Which zygotes are kept, and what becomes of a start when one misbehaves.
+
+The sandboxes are real; the zygotes are scripts of a few lines that fail in every way there is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import pytest
+from uv import find_uv_bin
+
+from mograder.sandbox import serve
+from mograder.sandbox.bubblewrap import BubblewrapRunner, find_bubblewrap, system_links
+from mograder.sandbox.etc import write_etc
+from mograder.sandbox.inhabited import Inhabited
+from mograder.sandbox.mounts import PlainSources
+from mograder.sandbox.policy import SANDBOXED_SESSION as INSIDE
+from mograder.sandbox.policy import Host, Plan, session_plan
+from mograder.sandbox.protocol import StartSession
+from mograder.sandbox.sandboxed import NotJoinedError
+from mograder.sandbox.zygotes import WarmStart, Zygotes
+from tests.contract.sandbox_rig import LIMITS, PATIENCE, shell_environment, until
+
+SCRIPTED = Path("/usr/bin/python3")
+"""The only python that a sandbox sees without an environment."""
+
+pytestmark = pytest.mark.skipif(not SCRIPTED.exists(), reason="no system Python for the scripts")
+
+TALK = """
+import json, os, socket, sys, time
+control = socket.socket(fileno=json.loads(sys.argv[2])["fd"])
+def say(**words): control.send(json.dumps(words).encode())
+def hear():
+    data, fds, _, _ = socket.recv_fds(control, 65536, 4)
+    return (json.loads(data)["id"], fds) if data else sys.exit()
+def answer(number, fds):
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0 if os.read(fds[3], 1) == b"g" and time.sleep(600) else 1)
+    socket.send_fds(control, [json.dumps({"id": number}).encode()], [os.pidfd_open(pid)])
+    for fd in fds: os.close(fd)
+"""
+READY = "say(ready=True, threads=1)\n"
+SERVES = f"{READY}while True: answer(*hear())"
+
+
+@dataclass
+class House:
+    """Zygotes in a process of their own making: this one."""
+
+    place: Path
+    host: Host
+    runner: BubblewrapRunner
+    zygotes: Zygotes
+    joined: list[Inhabited] = field(default_factory=list)
+    open: ExitStack = field(default_factory=ExitStack)
+
+    def environment(self, name: str, script: str) -> Path:
+        """One whose python follows a script."""
+        directory = shell_environment(self.place / name, "")
+        program = directory / "env" / "bin" / "python"
+        program.write_text(f"#!{SCRIPTED}\n{TALK}{script}\n")
+        return directory
+
+    async def join(
+        self, environment: Path, name: str, settle: Callable[[int], None] = lambda _: None
+    ) -> Inhabited:
+        """Start a session there."""
+        listener = os.open(os.devnull, os.O_RDONLY)
+        self.open.callback(os.close, listener)
+        plan = self._plan(environment, name, listener)
+        start = WarmStart(plan, environment, 1, listener, lambda _: None, settle)
+        session = await self.zygotes.join(start)
+        self.joined.append(session)
+        return session
+
+    async def close(self) -> None:
+        """Leave nothing."""
+        for session in self.joined:
+            session.end()
+        if self.joined:
+            await asyncio.wait([session.exited for session in self.joined], timeout=PATIENCE)
+        await self.zygotes.close()
+        self.open.close()
+
+    def _plan(self, environment: Path, name: str, fd: int) -> Plan:
+        workspace = self.place / f"workspace-{name}"
+        workspace.mkdir()
+        request = StartSession(
+            session_id=f"session-{name}",
+            mode="edit",
+            directory=workspace,
+            notebook="A1.py",
+            environment=environment,
+            base_url="/",
+            uid_slot=1,
+            limits=LIMITS,
+        )
+        return session_plan(request, (), self.host, INSIDE, fd)
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Host:
+    links, directories = system_links()
+    tmp_path = tmp_path_factory.mktemp("host")
+    (tmp_path / "cache").mkdir()
+    scripts = Path(serve.__file__)
+    return Host(
+        etc=write_etc(tmp_path / "etc", network=False),
+        build_etc=write_etc(tmp_path / "etc-build", network=True),
+        uv=Path(find_uv_bin()),
+        uv_cache=tmp_path / "cache",
+        serve=scripts,
+        zygote=scripts.with_name("zygote.py"),
+        joiner=scripts.with_name("joiner.py"),
+        links=links,
+        directories=directories,
+    )
+
+
+@pytest.fixture
+async def make_house(host: Host, tmp_path: Path) -> AsyncIterator[Callable[[int, int], House]]:
+    """``make_house(kept, memory_mb)``"""
+    made: list[House] = []
+
+    def make(kept: int, memory_mb: int) -> House:
+        runner = BubblewrapRunner(find_bubblewrap(), host, PlainSources(), None)
+        made.append(House(tmp_path, host, runner, Zygotes(runner, host, kept, memory_mb)))
+        return made[-1]
+
+    yield make
+    for house in made:
+        await house.close()
+
+
+@pytest.fixture
+def house(make_house: Callable[[int, int], House]) -> House:
+    return make_house(4, 1024)
+
+
+def zygotes_now() -> int:
+    """How many run, with what they forked."""
+    mine = psutil.Process().children(recursive=True)
+    return sum(map(_is_zygote, mine))
+
+
+def _is_zygote(process: psutil.Process) -> bool:
+    try:
+        return process.name() == "python" and "/opt/mograder/zygote.py" in process.cmdline()
+    except psutil.NoSuchProcess:
+        return False
+
+
+# --- which are kept -------------------------------------------------------------------------
+
+
+async def test_the_one_used_longest_ago_makes_room_in_number(
+    make_house: Callable[[int, int], House],
+) -> None:
+    house = make_house(2, 1024)
+    one, two, three = (house.environment(name, SERVES) for name in ("one", "two", "three"))
+    assert await house.zygotes.warm(one)
+    assert await house.zygotes.warm(two)
+    assert await house.zygotes.warm(one)
+    assert await house.zygotes.warm(three)
+    await until(lambda: zygotes_now() == 2)
+    assert {path.name for path in house.zygotes.kept} == {"one", "three"}
+
+
+async def test_the_one_used_longest_ago_makes_room_in_memory(
+    make_house: Callable[[int, int], House],
+) -> None:
+    house = make_house(8, 100)
+    large = f"kept = bytearray(os.urandom(60 << 20))\n{SERVES}"
+    for name in ("one", "two", "three"):
+        assert await house.zygotes.warm(house.environment(name, large))
+    await until(lambda: zygotes_now() == 1)
+    assert {path.name for path in house.zygotes.kept} == {"three"}
+    assert 60 << 20 < house.zygotes.memory() < 100 << 20
+
+
+async def test_the_only_one_stays_however_large_it_is(
+    make_house: Callable[[int, int], House],
+) -> None:
+    house = make_house(8, 8)
+    large = f"kept = bytearray(os.urandom(30 << 20))\n{SERVES}"
+    environment = house.environment("one", large)
+    assert await house.zygotes.warm(environment)
+    assert await house.zygotes.warm(environment)
+    assert house.zygotes.memory() > 30 << 20
+
+
+async def test_a_yard_stays_for_its_sessions_and_goes_with_the_last(
+    make_house: Callable[[int, int], House],
+) -> None:
+    house = make_house(1, 1024)
+    session = await house.join(house.environment("one", SERVES), "a")
+    assert await house.zygotes.warm(house.environment("two", SERVES))
+    await until(lambda: zygotes_now() == 2)  # the session and the other zygote
+    assert not session.exited.done()
+    session.end()
+    await asyncio.wait_for(session.exited, PATIENCE)
+
+
+# --- what becomes of a start ----------------------------------------------------------------
+
+
+async def test_many_at_once_come_in_the_order_that_they_asked(house: House) -> None:
+    environment = house.environment("one", SERVES)
+    settled: list[int] = []
+
+    def settle(number: int) -> Callable[[int], None]:
+        return lambda _: settled.append(number)
+
+    starts = (house.join(environment, str(n), settle(n)) for n in range(20))
+    await asyncio.gather(*starts)
+    assert house.zygotes.counts == {"warm": 20}
+    early = [number for place, number in enumerate(settled) if abs(place - number) > 4]
+    assert early == [], "as far as those that are on their way at the same time allow"
+
+
+async def test_a_session_is_settled_by_its_pid_before_it_does_anything(house: House) -> None:
+    pids: list[int] = []
+    waiting = "number, fds = hear(); answer(number, fds); hear()"
+    session = await house.join(house.environment("one", READY + waiting), "a", pids.append)
+    (pid,) = pids
+    assert "/opt/mograder/zygote.py" in psutil.Process(pid).cmdline()
+    assert session.first_pid > 0
+
+
+async def test_one_that_cannot_be_settled_ends_and_the_start_falls_back(house: House) -> None:
+    pids: list[int] = []
+
+    def refuse(pid: int) -> None:
+        pids.append(pid)
+        raise OSError("no such group")
+
+    environment = house.environment("one", SERVES)
+    with pytest.raises(NotJoinedError, match="settle"):
+        await house.join(environment, "a", refuse)
+    await until(lambda: not _runs(pids[0]))
+    await house.join(environment, "b")
+    assert house.zygotes.counts == {"warm": 1}
+
+
+async def test_a_start_waits_for_a_zygote_that_is_on_its_way(house: House) -> None:
+    await house.join(house.environment("one", f"time.sleep(0.3)\n{SERVES}"), "a")
+    assert house.zygotes.counts == {"warm": 1}
+
+
+async def test_a_crowd_waits_longer_than_one_alone(house: House) -> None:
+    """It would take as long to start them all cold."""
+    slow = f"time.sleep(3)\n{SERVES}"
+    with pytest.raises(NotJoinedError, match="not ready"):
+        await house.join(house.environment("lone", slow), "lone")
+    crowd = house.environment("crowd", slow)
+    number = 12 * (os.cpu_count() or 1)
+    await asyncio.gather(*(house.join(crowd, str(n)) for n in range(number)))
+    assert house.zygotes.counts == {"warm": number}
+
+
+async def test_nobody_waits_long_for_one_that_never_comes(house: House) -> None:
+    environment = house.environment("one", "time.sleep(600)")
+    for name in ("a", "b"):
+        with pytest.raises(NotJoinedError, match="not ready"):
+            await asyncio.wait_for(house.join(environment, name), PATIENCE)
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        (f"{READY}hear(); sys.exit(1)", "zygote died"),
+        (f"{READY}hear(); control.send(b'what?'); time.sleep(600)", "zygote died"),
+        (f"{READY}time.sleep(600)", "zygote silent"),
+        ("sys.exit('no marimo here')", "zygote not ready"),
+    ],
+)
+async def test_one_that_fails_again_and_again_is_left_alone(
+    house: House, script: str, reason: str
+) -> None:
+    environment = house.environment("one", script)
+    said = []
+    for name in ("a", "b", "c", "d"):
+        with pytest.raises(NotJoinedError) as refused:
+            await house.join(environment, name)
+        said.append(str(refused.value))
+    assert said[0] == reason
+    assert said[-1] == (reason if READY in script else "boot"), "it rests"
+    await until(lambda: zygotes_now() == 0)
+
+
+async def test_one_refused_fork_is_no_reason_to_give_the_zygote_up(house: House) -> None:
+    """A student can make a workspace that nobody can enter."""
+    script = (
+        f"{READY}for _ in range(4): say(id=hear()[0], problem='failed')\nanswer(*hear()); hear()"
+    )
+    environment = house.environment("one", script)
+    for name in ("a", "b", "c", "d"):
+        with pytest.raises(NotJoinedError, match="join failed"):
+            await house.join(environment, name)
+    await house.join(environment, "e")
+
+
+@pytest.mark.parametrize("problem", ["internals: other", "threads: 2"])
+async def test_one_that_cannot_serve_is_not_asked_again(house: House, problem: str) -> None:
+    environment = house.environment(
+        "one", f"say(ready=True, threads=1, problem={problem!r})\nhear()"
+    )
+    assert not await house.zygotes.warm(environment)
+    with pytest.raises(NotJoinedError, match=problem.partition(":")[0]):
+        await house.join(environment, "a")
+    await until(lambda: zygotes_now() == 0)
+
+
+async def test_nothing_can_start_in_what_is_no_environment(house: House, tmp_path: Path) -> None:
+    with pytest.raises(NotJoinedError, match="refused"):
+        await house.join(tmp_path / "nowhere", "a")
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
