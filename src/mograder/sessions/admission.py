@@ -142,6 +142,7 @@ class Line:
         Raises: :class:`Busy` with the seconds after which to ask again.
         """
         if len(self._waiting) >= self._terms.line:
+            self._tally.starts["unknown", "refused"] += 1
             raise Busy(
                 "The server is full, and so is the line of those who wait.",
                 hint="Try again in a few minutes.",
