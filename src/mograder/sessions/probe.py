@@ -39,7 +39,9 @@ async def answers(endpoint: Endpoint, base_url: str) -> bool:
         return response.status == 200
 
 
-async def connections(endpoint: Endpoint, base_url: str) -> int | None:
+async def connections(
+    endpoint: Endpoint, base_url: str, *, seconds: float = _CENSUS_SECONDS
+) -> int | None:
     """Return how many pages the server says are open; none when it says nothing sensible.
 
     It may lie, but only to live as long as a page that somebody forgot.
@@ -47,7 +49,7 @@ async def connections(endpoint: Endpoint, base_url: str) -> int | None:
     url = f"http://session{base_url}/api/status/connections"
     try:
         async with (
-            _client(endpoint, _CENSUS_SECONDS) as client,
+            _client(endpoint, seconds) as client,
             client.get(url, allow_redirects=False) as response,
         ):
             if response.status != 200:
@@ -67,10 +69,10 @@ def _client(endpoint: Endpoint, seconds: float | None) -> aiohttp.ClientSession:
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
-    """Read a short body; a longer one is cut, and then is no JSON."""
+    """Read a short body; of a longer one, nothing."""
     body = b""
     async for chunk in response.content.iter_chunked(_CENSUS_BYTES):
         body += chunk
         if len(body) > _CENSUS_BYTES:
-            break
-    return body[:_CENSUS_BYTES]
+            return b""
+    return body
