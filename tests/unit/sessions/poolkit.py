@@ -18,8 +18,9 @@ from mograder.core.settings_model import LimitsSettings
 from mograder.core.shared import Progress
 from mograder.sessions.capacity import MEGABYTE, Terms
 from mograder.sessions.fake import InMemoryLauncher
-from mograder.sessions.launcher import Endpoint, LaunchSpec, Mode
+from mograder.sessions.launcher import Endpoint, LaunchSpec, Measurement, Mode, Use
 from mograder.sessions.live import LiveSession, SessionKey
+from mograder.sessions.measure import UNKNOWN
 from mograder.sessions.pool import SessionPool
 from mograder.sessions.spawner import Spawner, limits_of
 from mograder.store.database import open_engine, upgrade
@@ -28,6 +29,11 @@ from mograder.store.hub_state import HubState, SessionState
 ALICE = SessionKey("alice", "A1", Mode.EDIT)
 BOB = SessionKey("bob", "A1", Mode.EDIT)
 LECTURE = SessionKey("alice", "L01", Mode.RUN)
+CAROL = SessionKey("carol", "A1", Mode.EDIT)
+TWO = 2 * UNKNOWN // MEGABYTE
+"""Megabytes that are enough for two sessions of which nothing is known."""
+QUICK = 0.04
+"""An idle time in seconds that makes the housekeeping look every 10 ms."""
 TTL = 3600.0
 PATIENCE = 10.0
 
@@ -227,3 +233,21 @@ def gone(session: LiveSession) -> Coroutine[None, None, None]:
     over = asyncio.Event()
     session.on_stop.append(over.set)
     return soon(over.wait())
+
+
+async def until(happened: Callable[[], bool]) -> None:
+    """Wait for what nobody tells."""
+    async with asyncio.timeout(PATIENCE):
+        while not happened():  # noqa: ASYNC110 - see above
+            await asyncio.sleep(0.005)
+
+
+def measure(rig: Rig, *sizes: tuple[LiveSession, int], cpu: float = 0.0) -> None:
+    """Tell how many megabytes sessions use."""
+    uses = [Use(live.id, size * MEGABYTE, cpu, 3, 0) for live, size in sizes]
+    rig.launcher.tell(Measurement(uses, overhead=0))
+
+
+def waiting(pool: SessionPool) -> int:
+    """How many stand in line."""
+    return pool.states()["waiting"]

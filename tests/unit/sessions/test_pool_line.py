@@ -3,53 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
 
 from mograder.core.errors import Busy, Conflict, TimedOut
 from mograder.sessions.capacity import MEGABYTE
-from mograder.sessions.endings import EndReason
-from mograder.sessions.launcher import Arrival, Measurement, Mode, Use
-from mograder.sessions.live import LiveSession, SessionKey
+from mograder.sessions.launcher import Arrival, Mode
+from mograder.sessions.live import SessionKey
 from mograder.sessions.measure import UNKNOWN, YOUNG_SECONDS
-from mograder.sessions.pool import SessionPool
 from tests.unit.sessions.poolkit import (
     ALICE,
     BOB,
+    CAROL,
     LECTURE,
-    PATIENCE,
+    TWO,
     Rig,
-    gone,
+    measure,
     soon,
     terms,
     unheard,
+    until,
+    waiting,
 )
-
-CAROL = SessionKey("carol", "A1", Mode.EDIT)
-TWO = 2 * UNKNOWN // MEGABYTE
-"""Megabytes that are enough for two sessions of which nothing is known."""
-QUICK = 0.04
-"""An idle time in seconds that makes the housekeeping look every 10 ms."""
-
-
-async def until(happened: Callable[[], bool]) -> None:
-    """Wait for what nobody tells."""
-    async with asyncio.timeout(PATIENCE):
-        while not happened():  # noqa: ASYNC110 - see above
-            await asyncio.sleep(0.005)
-
-
-def measure(rig: Rig, *sizes: tuple[LiveSession, int], cpu: float = 0.0) -> None:
-    """Tell how many megabytes sessions use."""
-    uses = [Use(live.id, size * MEGABYTE, cpu, 3, 0) for live, size in sizes]
-    rig.launcher.tell(Measurement(uses, overhead=0))
-
-
-def waiting(pool: SessionPool) -> int:
-    """How many stand in line."""
-    return pool.states()["waiting"]
-
 
 # --- places ---------------------------------------------------------------------------------
 
@@ -294,89 +269,6 @@ async def test_measures_that_come_while_the_hub_adopts_are_not_lost(rig: Rig) ->
         adopted = pool.find(ALICE)
         assert adopted is not None
         assert adopted.memory == 70 * MEGABYTE
-
-
-# --- pressure -------------------------------------------------------------------------------
-
-
-async def test_who_is_idle_makes_room_for_those_who_wait_the_oldest_first(rig: Rig) -> None:
-    async with rig.pool(terms(memory_mb=TWO)) as pool:
-        first = await pool.get_or_start(ALICE, unheard)
-        rig.clock.advance(30)
-        second = await pool.get_or_start(BOB, unheard)
-        rig.clock.advance(100)
-        await pool.get_or_start(CAROL, unheard)
-        ending = pool.ending(first.id)
-        assert ending is not None
-        assert ending.reason is EndReason.PRESSURE
-        assert pool.find(BOB) is second
-        assert pool.tally.endings == {EndReason.PRESSURE: 1}
-
-
-async def test_nobody_at_work_has_to_go_for_others(rig: Rig) -> None:
-    async with rig.pool(terms(ttl=40, memory_mb=TWO)) as pool:
-        here = await pool.get_or_start(ALICE, unheard)
-        elsewhere = await pool.get_or_start(BOB, unheard)
-        rig.pages.open[elsewhere.base_url] = 1  # on the fast path only its server knows
-        with pool.connected(here):
-            rig.clock.advance(300)
-            third = asyncio.create_task(pool.get_or_start(CAROL, unheard))
-            await until(lambda: waiting(pool) == 1 and rig.pages.asked != [])
-            await asyncio.wait({third}, timeout=0.1)
-            assert {live.key for live in pool.all()} == {ALICE, BOB}
-            assert rig.pages.asked == [elsewhere.base_url], "once, and only who might go"
-            await pool.stop(BOB)
-            await third
-
-
-async def test_a_server_that_cannot_say_is_not_put_away_for_others(rig: Rig) -> None:
-    async with rig.pool(terms(memory_mb=TWO // 2)) as pool:
-        session = await pool.get_or_start(ALICE, unheard)
-        measure(rig, (session, TWO // 2))
-        rig.pages.open[session.base_url] = None
-        rig.clock.advance(300)
-        second = asyncio.create_task(pool.get_or_start(BOB, unheard))
-        await until(lambda: rig.pages.asked != [])
-        await asyncio.wait({second}, timeout=0.05)
-        assert pool.find(ALICE) is session
-        await pool.stop(ALICE)
-        await second
-
-
-# --- idleness, with what only servers and measurements know ----------------------------------
-
-
-async def test_a_server_is_asked_for_its_pages_before_it_is_put_away(rig: Rig) -> None:
-    """The front's fast path: the hub sees no WebSocket there."""
-    async with rig.pool(terms(ttl=QUICK)) as pool:
-        session = await pool.get_or_start(ALICE, unheard)
-        rig.pages.open[session.base_url] = 2
-        rig.clock.advance(10)
-        await until(lambda: session.paged is not None)
-        assert pool.find(ALICE) is session
-        end = gone(session)
-        rig.pages.open[session.base_url] = None
-        rig.clock.advance(10)
-        await end
-        ending = pool.ending(session.id)
-        assert ending is not None
-        assert ending.reason is EndReason.IDLE
-
-
-async def test_a_kernel_that_computes_is_not_idle_until_it_rests(rig: Rig) -> None:
-    async with rig.pool(terms(ttl=QUICK)) as pool:
-        session = await pool.get_or_start(ALICE, unheard)
-        for seconds in (0.0, 2.0, 2.0, 2.0):
-            rig.clock.advance(seconds)
-            pool.touch(session)
-            measure(rig, (session, 50), cpu=10 * session.cpu + 1)
-        assert session.busy
-        rig.clock.advance(10)
-        await until(lambda: session.computed is not None)
-        assert pool.find(ALICE) is session
-        end = gone(session)
-        rig.clock.advance(30)
-        await end
 
 
 # --- counting -------------------------------------------------------------------------------
