@@ -11,7 +11,7 @@ import asyncio
 import bisect
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -19,7 +19,8 @@ from mograder.core.clock import Clock
 from mograder.core.errors import Busy, Conflict
 from mograder.core.shared import Progress
 from mograder.sessions.capacity import Terms
-from mograder.sessions.live import SessionKey, Usage
+from mograder.sessions.launcher import Mode
+from mograder.sessions.live import LiveSession, SessionKey, Usage
 from mograder.sessions.measure import Ledger
 from mograder.sessions.tally import Tally
 
@@ -175,6 +176,23 @@ class Line:
             Conflict("The notebook was stopped before its turn came.", hint="Open it again.")
         )
         return True
+
+    def reconsider(
+        self, running: Iterable[LiveSession], expected: Callable[[SessionKey], int]
+    ) -> None:
+        """Have who waits, and what is young, count with what is known by now, and let in."""
+        known: dict[tuple[str, Mode], int] = {}
+
+        def by_now(key: SessionKey) -> int:
+            if (key.item, key.mode) not in known:
+                known[key.item, key.mode] = expected(key)
+            return known[key.item, key.mode]
+
+        for live in running:
+            live.usage.expected = min(live.usage.expected, by_now(live.key))
+        for ticket in self._waiting:
+            ticket.expected = by_now(ticket.key)
+        self.pump()
 
     def pump(self) -> None:
         """Let in whose turn it is, and tell the others where they are."""

@@ -21,8 +21,10 @@ UNKNOWN = 150 * MEGABYTE
 """What a session of an unknown item is taken to need: marimo with pandas, started cold (160), or
 three warm ones (48 each, sessions.md)."""
 
-YOUNG_SECONDS = 60.0
-"""For so long a session counts with what is expected if it uses less: its cells have yet to run."""
+YOUNG_SECONDS = 20.0
+"""For so long a session counts with what is expected if it uses less: its page has yet to open,
+its kernel to start, its cells to run. Three hundred who come within a minute must fit: longer, and
+half of them would wait for memory that nobody uses."""
 
 BUSY_SHARE = 0.05
 """Of one processor; an open editor at rest takes less than a hundredth."""
@@ -36,7 +38,9 @@ _RISE = 0.25
 _FALL = 0.1
 _HIGHEST_RISE = 1.25
 _ENOUGH = 4
-"""Sessions of an item from which on those that run are better known than those that ran."""
+"""Grown sessions of an item that tell what the next one needs."""
+_MARGIN = 1.5
+"""What an item may still grow by of which no session has ended yet."""
 
 
 class Ledger:
@@ -96,23 +100,28 @@ class Expectations:
         """Take over what an earlier hub learnt."""
         self._known[item, mode] = max(expected, _LEAST)
 
-    def expect(self, item: str, mode: Mode, running: Iterable[LiveSession], most: int) -> int:
-        """Return what to reckon with; ``most`` is the session's own limit.
+    def expect(self, item: str, mode: Mode, running: Iterable[LiveSession], now: float) -> int:
+        """Return what to reckon with.
 
-        Of those that run the third quartile counts, so that a few bombs among them do not.
+        Of those that run and are grown, the third quartile counts, so that a few bombs do not.
         """
         same = (live for live in running if (live.key.item, live.key.mode) == (item, mode))
-        alike = [live.memory for live in same if live.memory]
-        now = round(quantiles(alike)[2]) if len(alike) >= _ENOUGH else 0
-        expected = max(self._known.get((item, mode), UNKNOWN), now)
-        return min(expected, most) if most else expected
+        grown = [live.memory for live in same if live.memory and not young(live.usage, now)]
+        usual = round(quantiles(grown)[2]) if len(grown) >= _ENOUGH else 0
+        known = self._known.get((item, mode))
+        if known is None:
+            return round(usual * _MARGIN) or UNKNOWN
+        return max(known, usual)
 
     def learn(self, item: str, mode: Mode, peak: int) -> None:
-        """Note the most memory that a session used."""
+        """Note the most memory that a session used; the first one takes the place of the guess."""
         if not peak:
             return
         known = self._known.get((item, mode))
-        learnt = adapted(UNKNOWN if known is None else known, peak)
+        if known is None:
+            learnt = adapted(UNKNOWN, peak) if peak > UNKNOWN else max(peak, _LEAST)
+        else:
+            learnt = adapted(known, peak)
         if learnt != known:
             self._known[item, mode] = learnt
             self._changed.add((item, mode))
@@ -131,8 +140,12 @@ def weight(usage: Usage, now: float) -> int:
     """Return the bytes that a session counts with."""
     if not usage.memory:
         return usage.expected
-    young = now - usage.born < YOUNG_SECONDS
-    return max(usage.memory, usage.expected) if young else usage.memory
+    return max(usage.memory, usage.expected) if young(usage, now) else usage.memory
+
+
+def young(usage: Usage, now: float) -> bool:
+    """Tell whether a session has probably not yet used what it needs."""
+    return now - usage.born < YOUNG_SECONDS
 
 
 def note_use(usage: Usage, use: Use, now: float) -> None:

@@ -231,7 +231,7 @@ class SessionPool:
         spec = await self._spawner.spec(key, session_id, tell)
         # The one before, if it is still ending, holds the row and the workspace.
         await self._ends.get(key, lambda _: _nothing(), _unheard)
-        ticket = Ticket(number, key, session_id, self._expected(key, spec), tell)
+        ticket = Ticket(number, key, session_id, self._expected(key), tell)
         place = await self._line.enter(ticket)
         try:
             if ticket.told:  # it may have been published, or withdrawn, in the meantime
@@ -269,10 +269,10 @@ class SessionPool:
         self._remember(live)
         return live
 
-    def _expected(self, key: SessionKey, spec: LaunchSpec) -> int:
+    def _expected(self, key: SessionKey) -> int:
         # One that is taken to need the whole machine would wait until nothing else runs.
-        most = min(spec.limits.memory_mb << 20 or self._terms.memory, self._terms.memory // 2)
-        return self._expectations.expect(key.item, key.mode, self.all(), most)
+        now, most = self._clock.steady(), self._terms.memory // 2
+        return min(self._expectations.expect(key.item, key.mode, self.all(), now), most)
 
     async def _adopt(self) -> None:
         """Match the rows of the hub before with what the launcher still has."""
@@ -297,8 +297,7 @@ class SessionPool:
 
     def _revived(self, row: SessionRow) -> LiveSession:
         key = key_of(row)
-        expected = self._expectations.expect(key.item, key.mode, (), self._terms.memory // 2)
-        usage = self._ledger.open(row.session_id, expected)
+        usage = self._ledger.open(row.session_id, self._expected(key))
         return revived(row, usage, self._clock.now())
 
     def _hear_news(self, news: News) -> None:
@@ -309,7 +308,7 @@ class SessionPool:
             return
         self._ledger.measured(news.uses, news.overhead)
         if len(self._line):
-            self._line.pump()
+            self._line.reconsider(self.all(), self._expected)
 
     async def _hear_exits(self) -> None:
         while True:

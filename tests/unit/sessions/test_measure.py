@@ -89,12 +89,12 @@ def test_how_it_started_is_known_once_it_arrived() -> None:
 # --- what is expected -----------------------------------------------------------------------
 
 
+NOW = YOUNG_SECONDS
+"""When those that were born at 0 are grown."""
+
+
 def test_an_unknown_item_is_taken_for_an_ordinary_one() -> None:
-    assert Expectations().expect("A1", EDIT, (), 2 * GIGABYTE) == UNKNOWN
-
-
-def test_nothing_is_expected_to_need_more_than_it_may_have() -> None:
-    assert Expectations().expect("A1", EDIT, (), MEGABYTE) == MEGABYTE
+    assert Expectations().expect("A1", EDIT, (), NOW) == UNKNOWN
 
 
 def test_what_runs_now_counts_by_its_third_quartile() -> None:
@@ -103,10 +103,27 @@ def test_what_runs_now_counts_by_its_third_quartile() -> None:
     bomb, other = running("A1", 2 * GIGABYTE), running("A2", 2 * GIGABYTE)
     lecture = running("A1", 2 * GIGABYTE, Mode.RUN)
     expectations = Expectations()
-    found = expectations.expect("A1", EDIT, [*alike, bomb, other, lecture], 2 * GIGABYTE)
+    expectations.remember("A1", EDIT, 200 * MEGABYTE)
+    assert expectations.expect("A1", EDIT, alike, NOW) == 300 * MEGABYTE
+    found = expectations.expect("A1", EDIT, [*alike, bomb, other, lecture], NOW)
     assert found < GIGABYTE * 1.2
-    assert expectations.expect("A1", EDIT, alike, 2 * GIGABYTE) == 300 * MEGABYTE
-    assert expectations.expect("A1", EDIT, alike[:3], 2 * GIGABYTE) == UNKNOWN, "too few to tell"
+    assert expectations.expect("A1", EDIT, alike[:3], NOW) == 200 * MEGABYTE, "too few to tell"
+    assert expectations.expect("A1", EDIT, alike, NOW - 1) == 200 * MEGABYTE, "too young to tell"
+
+
+def test_of_an_item_that_was_never_opened_before_the_first_students_tell() -> None:
+    """Else the first three hundred would count with three times what they use."""
+    alike = [running("A1", 40 * MEGABYTE) for _ in range(4)]
+    assert Expectations().expect("A1", EDIT, alike, NOW) == 60 * MEGABYTE
+
+
+@pytest.mark.parametrize(("peak", "learnt"), [(50, 50), (1, 16), (200, 162.5), (4000, 187.5)])
+def test_the_first_session_takes_the_place_of_the_guess_but_a_bomb_does_not(
+    peak: int, learnt: float
+) -> None:
+    expectations = Expectations()
+    expectations.learn("A1", EDIT, peak * MEGABYTE)
+    assert expectations.changes() == [("A1", EDIT, round(learnt * MEGABYTE))]
 
 
 def test_what_was_learnt_is_told_until_it_is_written_down() -> None:

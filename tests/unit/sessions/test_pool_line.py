@@ -194,6 +194,20 @@ async def test_sessions_that_turn_out_small_make_room_as_they_grow_up(rig: Rig) 
         await third
 
 
+async def test_those_who_wait_and_the_young_count_with_what_is_known_by_now(rig: Rig) -> None:
+    """The first students of a new item show what it needs: nobody waits for the guess."""
+    keys = [SessionKey(f"user-{number}", "A1", Mode.EDIT) for number in range(12)]
+    async with rig.pool(terms(memory_mb=8 * UNKNOWN // MEGABYTE)) as pool:
+        first = [await pool.get_or_start(key, unheard) for key in keys[:4]]
+        rig.clock.advance(YOUNG_SECONDS - 1)
+        young = [await pool.get_or_start(key, unheard) for key in keys[4:8]]
+        others = [asyncio.create_task(pool.get_or_start(key, unheard)) for key in keys[8:]]
+        await until(lambda: waiting(pool) == 4)
+        rig.clock.advance(1)
+        measure(rig, *((session, 50) for session in (*first, *young)))
+        await asyncio.gather(*others)  # 4 × 50, 4 × 75 and 4 × 75; at 150 only two would fit
+
+
 async def test_sessions_that_grow_keep_the_next_one_out(rig: Rig) -> None:
     async with rig.pool(terms(memory_mb=1000)) as pool:
         session = await pool.get_or_start(ALICE, unheard)
