@@ -205,7 +205,7 @@ async def test_those_who_wait_and_the_young_count_with_what_is_known_by_now(rig:
         await until(lambda: waiting(pool) == 4)
         rig.clock.advance(1)
         measure(rig, *((session, 50) for session in (*first, *young)))
-        await asyncio.gather(*others)  # 4 × 50, 4 × 75 and 4 × 75; at 150 only two would fit
+        await asyncio.gather(*others)  # by 50 and 75 each; at 150, only two of them fit
 
 
 async def test_sessions_that_grow_keep_the_next_one_out(rig: Rig) -> None:
