@@ -153,7 +153,8 @@ class SupervisorClient:
             raise SandboxUnavailable(
                 f"The running session supervisor (mograder {self.hello.version}) is of another "
                 "release than this hub.",
-                hint="Restart the supervisor when no student is at work; it ends the sessions.",
+                hint="Restart it (its service, or the process) when no student is at work, since "
+                f"that ends the sessions; until then run the hub of mograder {self.hello.version}.",
             )
 
     async def _call(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,9 +16,11 @@ from mograder.core.clock import ManualClock
 from mograder.core.errors import Busy, MograderError
 from mograder.core.settings_model import LimitsSettings
 from mograder.core.shared import Progress
+from mograder.sessions.capacity import MEGABYTE, Terms
 from mograder.sessions.fake import InMemoryLauncher
-from mograder.sessions.launcher import Endpoint, LaunchSpec, Mode
+from mograder.sessions.launcher import Endpoint, LaunchSpec, Measurement, Mode, Use
 from mograder.sessions.live import LiveSession, SessionKey
+from mograder.sessions.measure import UNKNOWN
 from mograder.sessions.pool import SessionPool
 from mograder.sessions.spawner import Spawner, limits_of
 from mograder.store.database import open_engine, upgrade
@@ -27,6 +29,11 @@ from mograder.store.hub_state import HubState, SessionState
 ALICE = SessionKey("alice", "A1", Mode.EDIT)
 BOB = SessionKey("bob", "A1", Mode.EDIT)
 LECTURE = SessionKey("alice", "L01", Mode.RUN)
+CAROL = SessionKey("carol", "A1", Mode.EDIT)
+TWO = 2 * UNKNOWN // MEGABYTE
+"""Megabytes that are enough for two sessions of which nothing is known."""
+QUICK = 0.04
+"""An idle time in seconds that makes the housekeeping look every 10 ms."""
 TTL = 3600.0
 PATIENCE = 10.0
 
@@ -123,9 +130,7 @@ class FlakyState(HubState):
         environment: str | None = None,
         last_seen: datetime | None = None,
     ) -> bool:
-        if self.failures:
-            self.failures -= 1
-            raise Busy("The database is busy.")
+        self._fail_perhaps()
         return super().update_session(
             session_id,
             state=state,
@@ -134,6 +139,40 @@ class FlakyState(HubState):
             environment=environment,
             last_seen=last_seen,
         )
+
+    def saw_sessions(self, seen: Mapping[str, datetime]) -> None:
+        self._fail_perhaps()
+        super().saw_sessions(seen)
+
+    def _fail_perhaps(self) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise Busy("The database is busy.")
+
+
+@dataclass
+class Pages:
+    """Stands for what sessions' servers say of their open pages, by base URL; ``asked`` counts."""
+
+    open: dict[str, int | None] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+
+    async def __call__(self, endpoint: Endpoint, base_url: str) -> int | None:
+        del endpoint
+        self.asked.append(base_url)
+        return self.open.get(base_url, 0)
+
+
+def terms(
+    *,
+    ttl: float = TTL,
+    start_timeout: float = PATIENCE,
+    memory_mb: int = 100_000,
+    starts: int = 100,
+    line: int = 1000,
+) -> Terms:
+    """Terms that keep nobody waiting, but for what is given."""
+    return Terms(ttl, start_timeout, memory_mb * MEGABYTE, starts, line)
 
 
 @dataclass
@@ -144,11 +183,12 @@ class Rig:
     launcher: Launcher = field(default_factory=Launcher)
     spawner: PlainSpawner = field(default_factory=PlainSpawner)
     server: Server = field(default_factory=Server)
+    pages: Pages = field(default_factory=Pages)
     clock: ManualClock = field(default_factory=ManualClock)
 
     @asynccontextmanager
     async def pool(
-        self, *, ttl: float = TTL, start_timeout: float = PATIENCE
+        self, on: Terms | None = None, *, ttl: float = TTL, start_timeout: float = PATIENCE
     ) -> AsyncIterator[SessionPool]:
         """Open a pool; at the end it is put away, as at a hub's end, and sessions go on."""
         pool = SessionPool(
@@ -157,8 +197,8 @@ class Rig:
             rows=self.state,
             clock=self.clock,
             probe=self.server,
-            ttl=ttl,
-            start_timeout=start_timeout,
+            census=self.pages,
+            terms=on or terms(ttl=ttl, start_timeout=start_timeout),
         )
         await pool.open()
         try:
@@ -193,3 +233,21 @@ def gone(session: LiveSession) -> Coroutine[None, None, None]:
     over = asyncio.Event()
     session.on_stop.append(over.set)
     return soon(over.wait())
+
+
+async def until(happened: Callable[[], bool]) -> None:
+    """Wait for what nobody tells."""
+    async with asyncio.timeout(PATIENCE):
+        while not happened():  # noqa: ASYNC110 - see above
+            await asyncio.sleep(0.005)
+
+
+def measure(rig: Rig, *sizes: tuple[LiveSession, int], cpu: float = 0.0) -> None:
+    """Tell how many megabytes sessions use."""
+    uses = [Use(live.id, size * MEGABYTE, cpu, 3, 0) for live, size in sizes]
+    rig.launcher.tell(Measurement(uses, overhead=0))
+
+
+def waiting(pool: SessionPool) -> int:
+    """How many stand in line."""
+    return pool.states()["waiting"]
