@@ -23,9 +23,10 @@ from pydantic import (
 )
 
 from mograder.core.errors import InvalidInput
+from mograder.core.features import FEATURES
 from mograder.core.names import Username
 
-OUR_SECTIONS: Final = frozenset({"hub", "security", "limits", "database"})
+OUR_SECTIONS: Final = frozenset({"hub", "security", "limits", "items", "database"})
 """Sections where a mistake is refused; elsewhere it is a warning, since old files must open."""
 
 SECRET_KEYS: Final = frozenset({"https.token", "database.url"})
@@ -101,6 +102,12 @@ def _header(text: str) -> str:
     return text
 
 
+def _feature(text: str) -> str:
+    if text not in FEATURES:
+        raise ValueError(f"must list some of {', '.join(FEATURES)}, not {text[:40]!r}")
+    return text
+
+
 def _database_url(text: str) -> str:
     if text and "://" not in text:
         raise ValueError("must be a URL such as postgresql://user:password@host/name, or empty")
@@ -115,6 +122,8 @@ def _present(text: str) -> str:
 
 Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
+Megabytes = Annotated[int, Field(ge=1, le=16_777_216)]
+"""Up to 16 TiB: a slip of the keyboard must not become a number that the kernel cannot take."""
 Present = Annotated[str, AfterValidator(_present)]
 
 
@@ -310,26 +319,42 @@ class LimitsSettings(Section):
 
 
 class ItemLimits(Section):
-    """The bounds of one session of one item; what is not set is as in ``[limits]``."""
+    """The bounds of one session of one item; what is not set is as in ``[limits]``.
 
-    memory_mb: Positive | None = None
-    memory_soft_mb: Count | None = None
-    processes: Positive | None = None
+    A notebook's header may set them too, in ``[tool.mograder.limits]``.
+    """
+
+    memory_mb: Megabytes | None = None
+    """Memory of one session of this item."""
+    memory_soft_mb: Annotated[int, Field(ge=0, le=16_777_216)] | None = None
+    """Memory above which it is slowed down. Unset where memory_mb is set, or 0: three quarters
+    of that."""
+    processes: Annotated[int, Field(ge=1, le=4_194_304)] | None = None
+    """Its processes and threads."""
     cpu_weight: Annotated[int, Field(ge=1, le=10_000)] | None = None
-    open_files: Positive | None = None
-    file_size_mb: Positive | None = None
-    tmp_mb: Positive | None = None
-    workspace_mb: Positive | None = None
+    """Its share of busy processors."""
+    open_files: Annotated[int, Field(ge=1, le=1_048_576)] | None = None
+    """Its open files."""
+    file_size_mb: Megabytes | None = None
+    """One file that it writes."""
+    tmp_mb: Megabytes | None = None
+    """Its private /tmp, its home and its shared memory, each."""
+    workspace_mb: Megabytes | None = None
+    """All files of one workspace together."""
 
 
 class ItemSettings(Section):
     """``[items.NAME]``: what the administrator decides about one item.
 
-    It beats the ``[tool.mograder]`` table of the item's own header.
+    It beats the ``[tool.mograder]`` table of the item's own header, key by key.
     """
 
-    allow: Annotated[tuple[str, ...], BeforeValidator(_listed)] | None = None
-    """Parts of marimo's page that are on; unset: as the header says."""
+    allow: (
+        Annotated[tuple[Annotated[str, AfterValidator(_feature)], ...], BeforeValidator(_listed)]
+        | None
+    ) = None
+    """The parts of marimo's page that are on, and no others: ai, execute, lsp, packages, secrets,
+    terminal. Unset: as the header says."""
     limits: ItemLimits = ItemLimits()
 
 
@@ -361,4 +386,5 @@ class Settings(Section):
     security: SecuritySettings = SecuritySettings()
     limits: LimitsSettings = LimitsSettings()
     items: Mapping[str, ItemSettings] = Field(default_factory=dict)
+    """By the item's name."""
     database: DatabaseSettings = DatabaseSettings()
