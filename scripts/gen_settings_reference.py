@@ -40,7 +40,7 @@ warning, since course files of earlier versions have to open.
 _ITEMS = """\
 One table for each item that needs one, in the file only; a name with spaces is quoted, as in
 `[items."Week 1"]`. A key here beats the same key in the item's own header, which beats `[limits]`:
-see [Limits of an item](../how-to/limits-of-an-item.md).
+see [Set the limits of an item](../how-to/limits-of-an-item.md).
 """
 _ENVIRONMENT = """\
 ## Environment
