@@ -379,7 +379,9 @@ _SIGCHLD = 17
 
 def refusals(numbers: dict[str, int], clone: int) -> dict[str, int]:
     """Make each system call and return its errno, 0 if it worked."""
-    said = {name: _call(number) for name, number in numbers.items()}
+    # UFFD_USER_MODE_ONLY: without it the kernel itself refuses people without rights.
+    first = {"userfaultfd": 1}
+    said = {name: _call(number, first.get(name, 0)) for name, number in numbers.items()}
     for name, flag in _NEW_NAMESPACES.items():
         said[f"unshare {name}"] = _call(numbers["unshare"], flag)
         said[f"clone {name}"] = _clone(clone, flag)
