@@ -21,7 +21,7 @@ import pytest
 
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.host import SupervisorConfig
-from tests.contract import library_probe
+from tests.contract import filter_probe, library_probe
 from tests.contract.launcher_rig import Local, address_of, make_spec, open_local, soon_healthy
 from tests.contract.sandbox_rig import real_config, real_environments, short_directory
 from tests.e2e.support.marimo import MarimoClient, open_editor
@@ -108,7 +108,9 @@ async def session(local: Local, environment: Path) -> AsyncIterator[MarimoClient
     spec = make_spec("alice", local.place, environment, notebook=EMPTY)
     limits = replace(spec.limits, processes=PROCESSES, open_files=OPEN_FILES)
     spec = replace(spec, limits=limits)
-    (spec.directory / "library_probe.py").write_text(inspect.getsource(library_probe))
+    for probe in (library_probe, filter_probe):
+        name = f"{probe.__name__.rpartition('.')[2]}.py"
+        (spec.directory / name).write_text(inspect.getsource(probe))
     endpoint = (await local.launcher.start(spec)).endpoint
     await soon_healthy(endpoint, spec)
     assert await local.starts() == ({"warm": 1} if local.kept else {})
@@ -118,8 +120,9 @@ async def session(local: Local, environment: Path) -> AsyncIterator[MarimoClient
 
 
 async def told(editor: MarimoClient, expression: str) -> object:
-    """What an expression with the probe's names is worth in the kernel."""
-    code = f"import json, library_probe\nprint('TOLD' + json.dumps(library_probe.{expression}))"
+    """What an expression with the probes is worth in the kernel."""
+    probes = "import json, filter_probe, library_probe, resource"
+    code = f"{probes}\nprint('TOLD' + json.dumps({expression}))"
     editor.progress.console.clear()
     await editor.edit(0, code)
     said = editor.progress.console.get(editor.cells.ids[0], "")
@@ -131,7 +134,7 @@ async def told(editor: MarimoClient, expression: str) -> object:
 @pytest.mark.parametrize("group", library_probe.GROUPS)
 async def test_what_programs_do_all_day_works(local: Local, environment: Path, group: str) -> None:
     async with session(local, environment) as editor:
-        assert await told(editor, f"run({group!r})") == {}
+        assert await told(editor, f"library_probe.run({group!r})") == {}
 
 
 async def test_each_call_that_the_filter_is_there_for_is_refused_by_it(
@@ -139,7 +142,7 @@ async def test_each_call_that_the_filter_is_there_for_is_refused_by_it(
 ) -> None:
     numbers = {name: pair[ARM] for name, pair in NUMBERS.items()}
     async with session(local, environment) as editor:
-        said = await told(editor, f"refusals({numbers}, {CLONE[ARM]})")
+        said = await told(editor, f"filter_probe.refusals({numbers}, {CLONE[ARM]})")
     assert isinstance(said, dict)
     assert {name: errno.errorcode.get(said[name], said[name]) for name in said} == _expected()
 
@@ -161,7 +164,7 @@ def _expected() -> dict[str, str]:
 @pytest.mark.skipif(ARM, reason="only x86-64 has a 32-bit door")
 async def test_a_call_as_a_32_bit_program_ends_its_process(local: Local, environment: Path) -> None:
     async with session(local, environment) as editor:
-        ended_by = await told(editor, "end_of_one_who_takes_the_32_bit_door()")
+        ended_by = await told(editor, "filter_probe.end_of_one_who_takes_the_32_bit_door()")
         assert ended_by in {signal.SIGSYS, signal.SIGSEGV}, "SIGSEGV where the kernel has no door"
         assert "42" in (await editor.edit(0, "6 * 7")).data, "and nobody else's"
 
@@ -169,5 +172,5 @@ async def test_a_call_as_a_32_bit_program_ends_its_process(local: Local, environ
 async def test_the_limits_of_the_item_are_those_inside(local: Local, environment: Path) -> None:
     async with session(local, environment) as editor:
         for name, expected in (("NPROC", PROCESSES), ("NOFILE", OPEN_FILES)):
-            limit = f"resource.getrlimit(library_probe.resource.RLIMIT_{name})"
+            limit = f"resource.getrlimit(resource.RLIMIT_{name})"
             assert await told(editor, limit) == [expected, expected]
