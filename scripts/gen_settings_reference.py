@@ -19,7 +19,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from mograder.core import settings_model
-from mograder.core.settings_model import OUR_SECTIONS, Settings
+from mograder.core.settings_model import OUR_SECTIONS, ItemLimits, ItemSettings, Settings
 
 PAGE = Path(__file__).parent.parent / "docs" / "reference" / "settings.md"
 _OPENING = """\
@@ -33,9 +33,14 @@ directory is the one given with `-C`, else `MOGRADER_COURSE_DIR`, else the worki
 A value comes from the first of these that has one: the command's option, the environment
 variable, the file, the default. `mograder config show` tells each value and where it came from.
 
-In `[hub]`, `[security]`, `[limits]` and `[database]` an unknown key or a value of the wrong type
-is refused, with its path and the nearest key that exists. In other sections it is a warning, since
-course files of earlier versions have to open.
+In `[hub]`, `[security]`, `[limits]`, `[items]` and `[database]` an unknown key or a value of the
+wrong type is refused, with its path and the nearest key that exists. In other sections it is a
+warning, since course files of earlier versions have to open.
+"""
+_ITEMS = """\
+One table for each item that needs one, in the file only; a name with spaces is quoted, as in
+`[items."Week 1"]`. A key here beats the same key in the item's own header, which beats `[limits]`:
+see [Set the limits of an item](../how-to/limits-of-an-item.md).
 """
 _ENVIRONMENT = """\
 ## Environment
@@ -46,7 +51,7 @@ _ENVIRONMENT = """\
 | `MOGRADER_HUB_URL` | the hub that `publish` and others talk to |
 | `MOGRADER_HUB_INSTRUCTOR_TOKEN` | the token they send |
 | `MOGRADER_COURSE_DIR` | the course, when `-C` does not say |
-| `MOGRADER_<SECTION>_<KEY>` | any setting of the sections above, such as `MOGRADER_HUB_PORT` |
+| `MOGRADER_<SECTION>_<KEY>` | any setting above, such as `MOGRADER_HUB_PORT`, but no item's |
 """
 
 
@@ -68,13 +73,24 @@ def render() -> str:
     sections = [name for name, field in Settings.model_fields.items() if _model(field)]
     ours = [name for name in sections if name in OUR_SECTIONS]
     others = [name for name in sections if name not in OUR_SECTIONS]
-    plain = {n: f for n, f in Settings.model_fields.items() if not _model(f)}
+    plain = {n: f for n, f in Settings.model_fields.items() if not _model(f) and n != "items"}
     parts = [_OPENING, "## Top level\n", *_table(plain, notes.get("Settings", {}))]
     for name in [*ours, *others]:
         model = _model(Settings.model_fields[name])
         assert model is not None
         parts += [f"## `[{name}]`\n", *_table(model.model_fields, notes[model.__name__])]
+        if name == "limits":
+            parts += _items(notes)
     return "\n".join([*parts, _ENVIRONMENT])
+
+
+def _items(notes: dict[str, dict[str, str]]) -> Iterator[str]:
+    own = {name: field for name, field in ItemSettings.model_fields.items() if not _model(field)}
+    yield "## `[items.NAME]`\n"
+    yield _ITEMS
+    yield from _table(own, notes["ItemSettings"])
+    yield "### `[items.NAME.limits]`\n"
+    yield from _table(ItemLimits.model_fields, notes["ItemLimits"])
 
 
 def _table(fields: dict[str, FieldInfo], notes: dict[str, str]) -> Iterator[str]:

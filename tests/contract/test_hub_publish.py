@@ -70,6 +70,29 @@ async def test_b96_an_environment_that_cannot_be_built_leaves_the_old_release(hu
     assert (hub.course / "hub-release" / "A1" / "data.csv").is_file()
 
 
+@pytest.mark.parametrize(
+    ("lines", "detail"),
+    [
+        ("# allow = ['shell']\n", "A1.py, line 3: allow 'shell' is not known."),
+        ("# limit = 3\n", "A1.py, line 3: [tool.mograder] has no key 'limit'."),
+        (
+            "# limits.memory_mb = 0\n",
+            "A1.py, line 3: memory_mb in [tool.mograder.limits] must be at least 1, not 0.",
+        ),
+        ("# limits = \n", "A1.py, line 3: the script block is not valid TOML"),
+    ],
+)
+async def test_a_broken_table_of_ours_is_refused_with_its_line(
+    hub: Hub, lines: str, detail: str
+) -> None:
+    header = f"# /// script\n# [tool.mograder]\n{lines}# ///\n"
+    async with hub.client("prof", role=Role.INSTRUCTOR) as client:
+        response = await client.post("/publish/A1", files=upload("A1", header + NOTEBOOK))
+    assert response.status_code == 400
+    assert response.json()["detail"].startswith(detail)
+    assert (hub.course / "hub-release" / "A1" / "A1.py").read_text() == NOTEBOOK
+
+
 async def test_publishing_tells_its_progress(hub: Hub) -> None:
     async with hub.client("prof", role=Role.INSTRUCTOR) as client:
         response = await client.post("/publish/A1", files=upload("A1"), headers=NDJSON)

@@ -21,10 +21,12 @@ from pydantic import SecretStr
 
 from mograder.core.errors import InvalidInput
 from mograder.core.log import mask
-from mograder.core.settings_layers import KEYS, Layers, Origin
+from mograder.core.settings_layers import KEYS, Layers, Origin, item_keys
 from mograder.core.settings_model import (
     DatabaseSettings,
     HubSettings,
+    ItemLimits,
+    ItemSettings,
     LimitsSettings,
     SecuritySettings,
     Settings,
@@ -35,6 +37,8 @@ __all__ = [
     "DatabaseSettings",
     "Environ",
     "HubSettings",
+    "ItemLimits",
+    "ItemSettings",
     "LimitsSettings",
     "LoadedSettings",
     "Origin",
@@ -176,7 +180,10 @@ def runtime_dir(loaded: LoadedSettings, environ: Environ) -> Path:
 def describe(loaded: LoadedSettings) -> tuple[SettingRow, ...]:
     """Return every setting with its value and origin, secrets masked, for people to read."""
     tree: Mapping[str, object] = loaded.settings.model_dump(mode="json", by_alias=True)
-    return tuple(SettingRow(key, _displayed(key, tree), loaded.origins[key]) for key in KEYS)
+    rows = [(key, _displayed(key, tree)) for key in KEYS]
+    for name, item in sorted(loaded.settings.items.items()):
+        rows += item_keys(name, item).items()
+    return tuple(SettingRow(key, value, loaded.origins[key]) for key, value in rows)
 
 
 def _displayed(key: str, tree: Mapping[str, object]) -> object:

@@ -7,6 +7,8 @@ the variable or the option that is wrong, and never the merged result.
 from __future__ import annotations
 
 import difflib
+import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -17,22 +19,25 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from mograder.core.complaints import complaint
 from mograder.core.errors import InvalidInput
-from mograder.core.settings_model import OUR_SECTIONS, SECRET_KEYS, Section, Settings
+from mograder.core.names import ItemName
+from mograder.core.settings_model import (
+    OUR_SECTIONS,
+    SECRET_KEYS,
+    ItemLimits,
+    ItemSettings,
+    Section,
+    Settings,
+)
 
 SectionT = TypeVar("SectionT", bound=Section)
 
-_EXPECTED = {
-    "int": "a whole number",
-    "float": "a number",
-    "bool": "true or false",
-    "string": "text",
-    "tuple": "a list",
-    "mapping": "a table",
-    "dict": "a table",
-    "model": "a table",
-}
 _OUR_PREFIXES = tuple(f"MOGRADER_{each.upper()}_" for each in sorted(OUR_SECTIONS))
+ITEMS = "items"
+"""The table of tables: a section per item."""
+
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
 _FILE_ONLY = frozenset({"assignments", "edit_links"})
 _NOT_SETTINGS = frozenset(
     f"MOGRADER_HUB_{each}"
@@ -72,7 +77,7 @@ class Layers:
 
         Raises: InvalidInput for a mistake in a section of ours.
         """
-        top = {name: value for name, value in tree.items() if name not in SECTIONS}
+        top = {name: value for name, value in tree.items() if name not in (*SECTIONS, ITEMS)}
         if top:
             self._merge("", top, Origin.FILE, self._reporter("", shown))
         for section in (name for name in tree if name in SECTIONS):
@@ -83,6 +88,8 @@ class Layers:
             else:
                 problem = _Problem((), False, f"must be a table, written [{section}]")
                 self._mistake(section, problem, shown)
+        if ITEMS in tree:
+            self._add_items(tree[ITEMS], shown)
 
     def add_environment(self, environ: Mapping[str, str]) -> None:
         """Lay ``MOGRADER_<SECTION>_<KEY>`` variables over the file; lists are comma-separated.
@@ -121,6 +128,22 @@ class Layers:
             plain = str(value) if isinstance(value, PurePath) else value
             self._merge(section, {last: plain}, Origin.OPTION, report)
 
+    def _add_items(self, table: object, shown: str) -> None:
+        """Take over ``[items.NAME]``, a table per item; only the file has them."""
+        if not isinstance(table, dict):
+            self._mistake(
+                ITEMS, _Problem((), False, "must be a table, written [items.NAME]"), shown
+            )
+            return
+        items: dict[str, ItemSettings] = {}
+        for written, decided in table.items():
+            name = _item_name(written, shown)
+            if name in items:
+                raise InvalidInput(f"{shown}: {item_key(name)} is there twice.")
+            items[name] = _item(name, decided, shown)
+            self.origins |= dict.fromkeys(item_keys(name, items[name]), Origin.FILE)
+        self.settings = self.settings.model_copy(update={ITEMS: items})
+
     def _merge(
         self,
         section: str,
@@ -153,6 +176,30 @@ class Layers:
         if section in OUR_SECTIONS:
             raise InvalidInput(f"{shown}: {key} {sentence}.", hint=nearest)
         self.warnings.append(f"{shown}: {key} {sentence}; it is ignored. {nearest}".strip())
+
+
+def _item_name(written: str, shown: str) -> str:
+    try:
+        return ItemName.parse(written)
+    except InvalidInput as error:
+        raise InvalidInput(f"{shown}: [items]: {error.message}", hint=error.hint) from error
+
+
+def _item(name: str, table: object, shown: str) -> ItemSettings:
+    """Check one item's table; a mistake in it is refused as in every section of ours."""
+    try:
+        return ItemSettings.model_validate(table, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+    path = [str(part) for part in first["loc"]]
+    key = ".".join([item_key(name), *path])
+    if first["type"] != "extra_forbidden":
+        raise InvalidInput(f"{shown}: {key} {complaint(first)}.")
+    model = ItemLimits if len(path) > 1 else ItemSettings
+    raise InvalidInput(
+        f"{shown}: {key} is not a setting.",
+        hint=_did_you_mean(path[-1], tuple(model.model_fields)).strip(),
+    )
 
 
 def _checked(
@@ -194,21 +241,9 @@ def _leave_out(table: dict[str, object], location: tuple[str | int, ...]) -> Non
 
 def _problem(model: type[Section], error: ErrorDetails) -> _Problem:
     path = error["loc"]
-    kind = error["type"]
-    if kind == "extra_forbidden":
+    if error["type"] == "extra_forbidden":
         return _Problem(path, True, "")
-    context = error.get("ctx", {})
-    if kind == "value_error":
-        return _Problem(path, False, str(context["error"]))
-    if kind == "literal_error":
-        expected = f"one of {context['expected']}".replace("'", '"')
-    elif kind in {"greater_than_equal", "less_than_equal"}:
-        bound = f"at least {context['ge']}" if "ge" in context else f"at most {context['le']}"
-        expected = bound
-    else:
-        expected = _EXPECTED.get(kind.split("_")[0], "of another type")
-    shown = "" if _is_secret(model, path) else f", not {_clipped(error['input'])}"
-    return _Problem(path, False, f"must be {expected}{shown}")
+    return _Problem(path, False, complaint(error, secret=_is_secret(model, path)))
 
 
 def _refuser(who: str, key: str) -> Callable[[_Problem], None]:
@@ -229,8 +264,24 @@ SECTIONS: Mapping[str, type[Section]] = dict(_sections())
 """The tables of the file, by name."""
 
 
+def item_key(name: str) -> str:
+    """Return the key of an item's table as TOML writes it: ``items."Week 1"``."""
+    quoted = name if _BARE.fullmatch(name) else json.dumps(name, ensure_ascii=False)
+    return f"{ITEMS}.{quoted}"
+
+
+def item_keys(name: str, item: ItemSettings) -> Mapping[str, object]:
+    """Return what is set of an item, by dotted key."""
+    own = item.model_dump(exclude_unset=True, exclude_none=True, exclude={"limits"})
+    limits = item.limits.model_dump(exclude_none=True)
+    key = item_key(name)
+    return {f"{key}.{each}": value for each, value in own.items()} | {
+        f"{key}.limits.{each}": value for each, value in limits.items()
+    }
+
+
 def _keys() -> Iterator[str]:
-    for name in Settings.model_fields.keys() - SECTIONS.keys():
+    for name in Settings.model_fields.keys() - SECTIONS.keys() - {ITEMS}:
         yield name
     for section, model in SECTIONS.items():
         for name, info in model.model_fields.items():
@@ -246,7 +297,8 @@ def _dotted(section: str, name: str) -> str:
 
 
 KEYS: tuple[str, ...] = tuple(sorted(_keys(), key=lambda key: ("." in key, key)))
-"""Every key of the tree, dotted, as the file writes it; the top-level ones first."""
+"""Every key of the tree, dotted, as the file writes it; the top-level ones first. Those of items
+come beside, by :func:`item_keys`."""
 
 
 def _variable(key: str) -> str:
@@ -268,18 +320,11 @@ def _is_secret(model: type[Section], path: tuple[str | int, ...]) -> bool:
     return _dotted(section, str(path[0])) in SECRET_KEYS
 
 
-def _clipped(value: object) -> str:
-    text = repr(value) if isinstance(value, str) else str(value)
-    if isinstance(value, bool):
-        text = text.lower()
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
 def _nearest(section: str, name: str) -> str:
     """Say which key was probably meant: here first, then the same name in another section."""
     here = {key.rpartition(".")[2]: key for key in KEYS if key.rpartition(".")[0] == section}
     if not section:
-        here |= {each: f"[{each}]" for each in SECTIONS}
+        here |= {each: f"[{each}]" for each in (*SECTIONS, ITEMS)}
     close = difflib.get_close_matches(name, here, n=1, cutoff=0.6)
     elsewhere = [key for key in KEYS if key.rpartition(".")[2] == name]
     found = [here[each] for each in close] + elsewhere

@@ -7,11 +7,8 @@ them. Section by section as compat.md 6 lists them, plus our own ``[hub]``, ``[s
 
 from __future__ import annotations
 
-import ipaddress
-import re
 from collections.abc import Mapping
 from typing import Annotated, Final, Literal
-from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -22,100 +19,30 @@ from pydantic import (
     SecretStr,
 )
 
-from mograder.core.errors import InvalidInput
-from mograder.core.names import Username
+from mograder.core.settings_values import (
+    database_url,
+    feature,
+    header,
+    listed,
+    normalise_base_url,
+    normalise_public_url,
+    peer,
+    present,
+    user,
+)
 
-OUR_SECTIONS: Final = frozenset({"hub", "security", "limits", "database"})
+OUR_SECTIONS: Final = frozenset({"hub", "security", "limits", "items", "database"})
 """Sections where a mistake is refused; elsewhere it is a warning, since old files must open."""
 
 SECRET_KEYS: Final = frozenset({"https.token", "database.url"})
 """Keys whose value is never printed as it is."""
 
-_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-_PATH_SEGMENT = re.compile(r"[A-Za-z0-9._~-]+")
-_HOST = re.compile(r"\[[0-9a-f:.]+\]|[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
-_DEFAULT_PORTS = {"http": 80, "https": 443}
-
-
-def normalise_base_url(text: str) -> str:
-    """Return a path prefix as ``/live/hub``, or ``""`` for the root.
-
-    Raises: ValueError for anything else than plain path segments.
-    """
-    path = text.strip().rstrip("/")
-    if not path:
-        return ""
-    segments = path.removeprefix("/").split("/")
-    if any(not _PATH_SEGMENT.fullmatch(each) or each in {".", ".."} for each in segments):
-        raise ValueError("must be a path prefix such as /live/hub, without scheme, query or '..'")
-    return "/" + "/".join(segments)
-
-
-def normalise_public_url(text: str) -> str:
-    """Return the origin that browsers use, as they write it in ``Origin``, or ``""``.
-
-    Raises: ValueError when it is more or less than scheme, host and port.
-    """
-    if not text.strip():
-        return ""
-    expected = "must be scheme and host only, such as https://hub.example.net"
-    try:
-        parts = urlsplit(text.strip())
-        port = parts.port
-    except ValueError as error:
-        raise ValueError(expected) from error
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
-    extra = parts.path.rstrip("/") or parts.query or parts.fragment or "@" in parts.netloc
-    if parts.scheme not in _DEFAULT_PORTS or extra or not _HOST.fullmatch(host):
-        raise ValueError(expected)
-    shown = "" if port in {None, _DEFAULT_PORTS[parts.scheme]} else f":{port}"
-    return f"{parts.scheme}://{host}{shown}"
-
-
-def _listed(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _user(text: str) -> str:
-    try:
-        return Username.parse(text)
-    except InvalidInput as error:
-        raise ValueError(f"must list usernames: {error.message}") from error
-
-
-def _peer(text: str) -> str:
-    if text == "unix":
-        return text
-    try:
-        return str(ipaddress.ip_network(text)) if "/" in text else str(ipaddress.ip_address(text))
-    except ValueError as error:
-        raise ValueError(
-            "must list addresses, networks such as 10.0.0.0/8, or 'unix'"
-            f" ({text!r}: {str(error).removeprefix(repr(text)).strip()})"
-        ) from error
-
-
-def _header(text: str) -> str:
-    if text and not _HEADER_NAME.fullmatch(text):
-        raise ValueError("must be the name of an HTTP header, or empty to trust none")
-    return text
-
-
-def _database_url(text: str) -> str:
-    if text and "://" not in text:
-        raise ValueError("must be a URL such as postgresql://user:password@host/name, or empty")
-    return text
-
-
-def _present(text: str) -> str:
-    if not text.strip():
-        raise ValueError("must not be empty")
-    return text
-
 
 Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
-Present = Annotated[str, AfterValidator(_present)]
+Megabytes = Annotated[int, Field(ge=1, le=16_777_216)]
+"""Up to 16 TiB: a slip of the keyboard must not become a number that the kernel cannot take."""
+Present = Annotated[str, AfterValidator(present)]
 
 
 class Section(BaseModel):
@@ -140,7 +67,7 @@ class Assignment(Section):
     duedate: int = 0
     """Unix time; 0 means no deadline."""
     dir: str = ""
-    files: Annotated[tuple[AssignmentFile, ...], BeforeValidator(_listed)] = ()
+    files: Annotated[tuple[AssignmentFile, ...], BeforeValidator(listed)] = ()
 
 
 class MoodleSettings(Section):
@@ -225,16 +152,16 @@ class HubSettings(Section):
     release_dir: Present = "hub-release"
     session_ttl: Positive = 3600
     """Seconds without traffic after which a session is stopped."""
-    trusted_header: Annotated[str, AfterValidator(_header)] = "X-Remote-User"
+    trusted_header: Annotated[str, AfterValidator(header)] = "X-Remote-User"
     """The header in which a trusted proxy names the user."""
     uv_cache_dir: str = ""
     """Empty: ~/.cache/uv."""
     instructors: Annotated[
-        tuple[Annotated[str, AfterValidator(_user)], ...], BeforeValidator(_listed)
+        tuple[Annotated[str, AfterValidator(user)], ...], BeforeValidator(listed)
     ] = ()
     """Users who are instructors however they sign in."""
     trusted_proxies: Annotated[
-        tuple[Annotated[str, AfterValidator(_peer)], ...] | None, BeforeValidator(_listed)
+        tuple[Annotated[str, AfterValidator(peer)], ...] | None, BeforeValidator(listed)
     ] = None
     """Who may name a user in the header: addresses, networks, or "unix" for the hub's own Unix
     socket. Unset: loopback while sessions are sandboxed, nobody otherwise."""
@@ -310,33 +237,49 @@ class LimitsSettings(Section):
 
 
 class ItemLimits(Section):
-    """The bounds of one session of one item; what is not set is as in ``[limits]``."""
+    """The bounds of one session of one item; what is not set is as in ``[limits]``.
 
-    memory_mb: Positive | None = None
-    memory_soft_mb: Count | None = None
-    processes: Positive | None = None
+    A notebook's header may set them too, in ``[tool.mograder.limits]``.
+    """
+
+    memory_mb: Megabytes | None = None
+    """Memory of one session of this item."""
+    memory_soft_mb: Annotated[int, Field(ge=0, le=16_777_216)] | None = None
+    """Memory above which it is slowed down. Unset where memory_mb is set, or 0: three quarters
+    of that."""
+    processes: Annotated[int, Field(ge=1, le=4_194_304)] | None = None
+    """Its processes and threads."""
     cpu_weight: Annotated[int, Field(ge=1, le=10_000)] | None = None
-    open_files: Positive | None = None
-    file_size_mb: Positive | None = None
-    tmp_mb: Positive | None = None
-    workspace_mb: Positive | None = None
+    """Its share of busy processors."""
+    open_files: Annotated[int, Field(ge=1, le=1_048_576)] | None = None
+    """Its open files."""
+    file_size_mb: Megabytes | None = None
+    """One file that it writes."""
+    tmp_mb: Megabytes | None = None
+    """Its private /tmp, its home and its shared memory, each."""
+    workspace_mb: Megabytes | None = None
+    """All files of one workspace together."""
 
 
 class ItemSettings(Section):
     """``[items.NAME]``: what the administrator decides about one item.
 
-    It beats the ``[tool.mograder]`` table of the item's own header.
+    It beats the ``[tool.mograder]`` table of the item's own header, key by key.
     """
 
-    allow: Annotated[tuple[str, ...], BeforeValidator(_listed)] | None = None
-    """Parts of marimo's page that are on; unset: as the header says."""
+    allow: (
+        Annotated[tuple[Annotated[str, AfterValidator(feature)], ...], BeforeValidator(listed)]
+        | None
+    ) = None
+    """The parts of marimo's page that are on, and no others: ai, execute, lsp, packages, secrets,
+    terminal. Unset: as the header says."""
     limits: ItemLimits = ItemLimits()
 
 
 class DatabaseSettings(Section):
     """``[database]``: the hub's own state."""
 
-    url: Annotated[str, AfterValidator(_database_url)] = Field(default="", repr=False)
+    url: Annotated[str, AfterValidator(database_url)] = Field(default="", repr=False)
     """Empty: the SQLite file ``.mograder/hub.db`` in the course."""
 
 
@@ -346,7 +289,7 @@ class Settings(Section):
     title: str | None = None
     transport: Literal["moodle", "https"] = "moodle"
     config_url: str = ""
-    assignments: Annotated[tuple[Assignment, ...], BeforeValidator(_listed)] = ()
+    assignments: Annotated[tuple[Assignment, ...], BeforeValidator(listed)] = ()
     edit_links: Mapping[str, str] = Field(default_factory=dict)
     """Name of a link to an online editor = its URL, with {content_lz} {dir} {filename}."""
     moodle: MoodleSettings = MoodleSettings()
@@ -361,4 +304,5 @@ class Settings(Section):
     security: SecuritySettings = SecuritySettings()
     limits: LimitsSettings = LimitsSettings()
     items: Mapping[str, ItemSettings] = Field(default_factory=dict)
+    """By the item's name."""
     database: DatabaseSettings = DatabaseSettings()

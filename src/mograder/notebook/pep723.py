@@ -10,25 +10,28 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, time
+from difflib import get_close_matches
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from pydantic import ValidationError
 
+from mograder.core.complaints import complaint
 from mograder.core.errors import InvalidInput
+from mograder.core.features import FEATURES
+from mograder.core.settings_model import ItemLimits
 
 KINDS = ("assignment", "lecture", "demo")
 """What ``mograder-type`` may say."""
-
-FEATURES = ("ai", "execute", "lsp", "packages", "secrets", "terminal")
-"""What ``[tool.mograder] allow`` may name: parts of marimo's page that are off by default."""
 
 _START = re.compile(r"# /// (?P<type>[a-zA-Z0-9-]+)")
 _END = "# ///"
 _KIND_KEY = "mograder-type"
 _KIND_LINE = re.compile(r"#\s*mograder-type\s*=\s*([\"'])(?P<kind>[\w-]*)\1\s*")
 _OURS = "mograder-"
+_OUR_KEYS = frozenset({"allow", "limits"})
 _TOML_LINE = re.compile(r" \(at line (\d+), column \d+\)$")
 _TOML_END = " (at end of document)"
 
@@ -40,7 +43,8 @@ class Script:
     ``dependencies`` and ``requires_python`` are in packaging's own spelling, so that two
     notebooks which ask for the same thing compare equal. ``tool_uv`` is the ``[tool.uv]`` table
     as JSON with sorted keys, empty when there is none. ``kind`` is empty, or one of `KINDS`;
-    ``allow`` holds some of `FEATURES`, sorted. Neither changes the environment.
+    ``allow`` holds some of :data:`~mograder.core.features.FEATURES`, sorted; ``limits`` what the
+    item's sessions may use. None of these three changes the environment.
     """
 
     requires_python: str = ""
@@ -48,6 +52,7 @@ class Script:
     tool_uv: str = ""
     kind: str = ""
     allow: tuple[str, ...] = ()
+    limits: ItemLimits = field(default_factory=ItemLimits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +92,14 @@ def read_script(text: str) -> Script:
         return Script(kind=_checked(_kind_by_line(lines)))
     block = blocks[0]
     table = _parse(block)
+    ours = _tool_mograder(block, table.get("tool"))
     return Script(
         requires_python=_requires_python(block, table.get("requires-python")),
         dependencies=_dependencies(block, table.get("dependencies")),
         tool_uv=_tool_uv(block, table.get("tool")),
         kind=_checked(_stated_kind(block, table) or _kind_by_line(lines)),
-        allow=_allow(block, table.get("tool")),
+        allow=_allow(block, ours.get("allow", [])),
+        limits=_limits(block, ours.get("limits", {})),
     )
 
 
@@ -225,18 +232,23 @@ def _tool_uv(block: _Block, tool: object) -> str:
     return json.dumps(kept, sort_keys=True, separators=(",", ":"), default=_toml_scalar)
 
 
-def _allow(block: _Block, tool: object) -> tuple[str, ...]:
+def _tool_mograder(block: _Block, tool: object) -> dict[str, object]:
+    """Return our own table, without the keys that 0.3.16 appends to whichever table is last."""
     table = tool.get("mograder") if isinstance(tool, dict) else None
     if table is None:
-        return ()
+        return {}
     if not isinstance(table, dict):
         raise _problem(_line_of(block, "mograder"), "[tool.mograder] must be a table")
-    for key in table:
-        if key != "allow" and not key.startswith(_OURS):
-            line = _line_of(block, key)
-            raise _problem(line, f"[tool.mograder] has no key {key!r}", "It knows `allow`.")
-    wanted = table.get("allow", [])
-    line = _line_of(block, "allow")
+    ours = {key: value for key, value in table.items() if not key.startswith(_OURS)}
+    for key in ours.keys() - _OUR_KEYS:
+        line = _line_of_key(block, key)
+        known = " and ".join(f"`{each}`" for each in sorted(_OUR_KEYS))
+        raise _problem(line, f"[tool.mograder] has no key {key!r}", f"It knows {known}.")
+    return ours
+
+
+def _allow(block: _Block, wanted: object) -> tuple[str, ...]:
+    line = _line_of_key(block, "allow")
     if not isinstance(wanted, list) or not all(isinstance(each, str) for each in wanted):
         raise _problem(line, "allow must be a list of texts")
     for each in wanted:
@@ -244,6 +256,27 @@ def _allow(block: _Block, tool: object) -> tuple[str, ...]:
             known = ", ".join(FEATURES)
             raise _problem(line, f"allow {each!r} is not known", f"Choose from {known}.")
     return tuple(sorted(set(wanted)))
+
+
+def _limits(block: _Block, table: object) -> ItemLimits:
+    if not isinstance(table, dict):
+        raise _problem(_line_of_key(block, "limits"), "[tool.mograder.limits] must be a table")
+    wanted = {key: value for key, value in table.items() if not key.startswith(_OURS)}
+    try:
+        return ItemLimits.model_validate(wanted, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+    key = str(first["loc"][0])
+    line = _line_of_key(block, key)
+    if first["type"] != "extra_forbidden":
+        raise _problem(line, f"{key} in [tool.mograder.limits] {complaint(first)}")
+    close = get_close_matches(key, ItemLimits.model_fields, n=1, cutoff=0.6)
+    hint = (
+        f"Did you mean `{close[0]}`?"
+        if close
+        else f"It knows {', '.join(ItemLimits.model_fields)}."
+    )
+    raise _problem(line, f"[tool.mograder.limits] has no key {key!r}", hint)
 
 
 def _toml_scalar(value: object) -> str:
@@ -287,6 +320,20 @@ def _line_of(block: _Block, text: str) -> int:
         if text in line:
             return block.line + offset
     return block.line
+
+
+def _line_of_key(block: _Block, key: str) -> int:
+    """Return the line that sets a key of our own table, or the first that mentions the key.
+
+    A dependency may have the same word in its name, so only lines below the first mention of us
+    count, if any does.
+    """
+    ours = next((n for n, line in enumerate(block.content) if "mograder" in line), 0)
+    setting = re.compile(rf"(?<![\w-])[\"']?{re.escape(key)}[\"']?\s*(?:=|\]|\.)")
+    for offset, line in enumerate(block.content[ours:], start=ours + 1):
+        if setting.search(line):
+            return block.line + offset
+    return _line_of(block, key)
 
 
 def _problem(line: int, message: str, hint: str = "") -> InvalidInput:

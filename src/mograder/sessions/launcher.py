@@ -42,7 +42,7 @@ class LaunchSpec:
     ``directory`` is the student's workspace (edit, writable) or the release (run, read-only);
     ``notebook`` a file name in it. ``uid_slot`` numbers the student for as long as the course
     lives, so that a launcher with sub-uids can give each one of their own. ``allow`` are the
-    features (:data:`~mograder.notebook.pep723.FEATURES`) that the page may offer.
+    features (:data:`~mograder.core.features.FEATURES`) that the page may offer.
     """
 
     session_id: str

@@ -12,7 +12,13 @@ from mograder.core.shared import Progress
 from mograder.notebook.pep723 import Script
 from mograder.notebook.syntax import MAX_NOTEBOOK
 from mograder.sandbox.environments import Environment
-from mograder.sessions.allowances import script_of
+from mograder.sessions.allowances import (
+    NOTHING_DECIDED,
+    Decisions,
+    allowed,
+    limited,
+    script_of,
+)
 from mograder.sessions.launcher import LaunchSpec, Mode, SessionLimits
 from mograder.sessions.live import SessionKey
 from mograder.store.releases import Releases
@@ -41,17 +47,21 @@ class Spawner:
         environments: EnvironmentSource,
         slots: Slots,
         limits: SessionLimits,
+        decisions: Decisions = NOTHING_DECIDED,
     ) -> None:
+        """``limits`` are those of a session of which neither header nor ``decisions`` say more."""
         self._releases = releases
         self._workspaces = workspaces
         self._environments = environments
         self._slots = slots
         self._limits = limits
+        self._decisions = decisions
 
     async def spec(self, key: SessionKey, session_id: str, progress: Progress) -> LaunchSpec:
         """Return the launch for a session.
 
-        The environment is the release's, not what a student wrote into a copy's header.
+        The environment, the limits and the features are the release's, not what a student wrote
+        into a copy's header.
         Raises: :class:`NotFound` when there is no notebook to open, :class:`InvalidInput` when it
         is too large, and what preparing an environment raises.
         """
@@ -66,6 +76,7 @@ class Spawner:
             _check_size(await asyncio.to_thread(self._workspaces.notebook_size, user, item))
         script = await asyncio.to_thread(script_of, release)
         environment = await self._environments.prepare(script, progress)
+        decided = self._decisions.get(key.item)
         return LaunchSpec(
             session_id=session_id,
             owner=key.user,
@@ -76,8 +87,8 @@ class Spawner:
             environment=environment.directory,
             base_url=f"/{key.url.rstrip('/')}",
             uid_slot=await asyncio.to_thread(self._slots.slot_of, key.user),
-            limits=self._limits,
-            allow=script.allow,
+            limits=limited(self._limits, script, decided),
+            allow=allowed(script, decided),
         )
 
     async def version(self, key: SessionKey) -> str:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mograder.core.errors import InvalidInput
+from mograder.core.settings_model import ItemLimits
 from mograder.notebook.pep723 import Script, read_kind, read_script
 
 REFERENCE = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
@@ -140,6 +141,24 @@ def test_what_an_instructor_allows_is_kept_in_one_spelling() -> None:
     assert read_script(with_block("dependencies = []")).allow == ()
 
 
+def test_the_limits_of_an_items_sessions_are_read_however_toml_spells_them() -> None:
+    spelt = [
+        ("[tool.mograder.limits]", "memory_mb = 4096", "processes = 9", 'mograder-type = "demo"'),
+        ("[tool.mograder]", "limits = {memory_mb = 4096, processes = 9}"),
+        ("[tool.mograder]", "limits.memory_mb = 4096", "limits.processes = 9"),
+    ]
+    for lines in spelt:
+        limits = read_script(with_block(*lines)).limits
+        assert limits.model_dump(exclude_none=True) == {"memory_mb": 4096, "processes": 9}
+    assert read_script(with_block("dependencies = []")).limits == ItemLimits()
+
+
+def test_a_script_with_limits_is_a_key_like_any_other() -> None:
+    """Environments are remembered by header."""
+    text = with_block("[tool.mograder.limits]", "memory_mb = 4096")
+    assert {read_script(text): 1}[read_script(text)] == 1
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -183,6 +202,30 @@ def test_a_kind_nobody_knows_is_no_kind_for_a_quick_look_and_refused_by_a_close_
         (with_block("[tool.mograder]", 'allow = "ai"'), "line 3: allow must be a list"),
         (with_block("[tool.mograder]", "allow = [1]"), "line 3: allow must be a list"),
         (with_block("[tool.mograder]", 'allow = ["shell"]'), "line 3: allow 'shell' is not known"),
+        (
+            with_block('dependencies = ["memory_mb"]', "[tool.mograder.limits]", "memory_mb = 0"),
+            r"line 4: memory_mb in \[tool.mograder.limits\] must be at least 1, not 0",
+        ),
+        (
+            with_block("[tool.mograder]", 'limits = {processes = 3, memory_mb = "2 GB"}'),
+            "line 3: memory_mb in .* must be a whole number, not '2 GB'",
+        ),
+        (
+            with_block("[tool.mograder.limits]", "processes = 3", "open_files = true"),
+            "line 4: open_files in .* must be a whole number, not true",
+        ),
+        (
+            with_block("[tool.mograder.limits]", "tmp_mb = 99999999999"),
+            "line 3: tmp_mb in .* must be at most 16777216",
+        ),
+        (
+            with_block("[tool.mograder.limits]", "memory = 3"),
+            r"line 3: \[tool.mograder.limits\] has no key 'memory'.*`memory_mb`",
+        ),
+        (
+            with_block("[tool.mograder]", "limits = 3"),
+            r"line 3: \[tool.mograder.limits\] must be a table",
+        ),
         (with_block("mograder-type = 1"), "line 2: mograder-type must be a text"),
         ("# /// script\n# dependencies = []\n\nimport marimo\n", "line 1: .*not closed"),
         (with_block("a = " + "[" * 5000 + "]" * 5000), "line 1: .*nested too deeply"),
@@ -203,6 +246,12 @@ def test_a_kind_nobody_knows_is_no_kind_for_a_quick_look_and_refused_by_a_close_
         "allow",
         "allow-number",
         "allow-unknown",
+        "limits-zero",
+        "limits-text",
+        "limits-truth",
+        "limits-huge",
+        "limits-key",
+        "limits-number",
         "type",
         "unclosed",
         "deep",

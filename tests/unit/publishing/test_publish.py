@@ -116,9 +116,17 @@ async def test_a_change_of_kind_is_said(releases: Releases) -> None:
         (NOTEBOOK.replace("return", "return = 1"), r"^A1\.py:12: invalid syntax"),
         ("print('hello')\n", r"^A1\.py:1: this is not a marimo notebook"),
         (NOTEBOOK.replace('"numpy"]', '"num py"]'), r"^A1\.py, line 2: 'num py' is not"),
+        (
+            NOTEBOOK.replace("# ///\n\n", "# [tool.mograder]\n# allow = ['shell']\n# ///\n\n"),
+            r"^A1\.py, line 4: allow 'shell'",
+        ),
+        (
+            NOTEBOOK.replace("# ///\n\n", "# [tool.mograder.limits]\n# tmp_mb = 0\n# ///\n\n"),
+            r"^A1\.py, line 4: tmp_mb in .* at least 1",
+        ),
         (NOTEBOOK.encode().replace(b"_()", b"_\xff()"), r"^A1\.py:11: the file is not UTF-8"),
     ],
-    ids=["syntax", "script", "header", "latin-1"],
+    ids=["syntax", "script", "header", "allow", "limits", "latin-1"],
 )
 async def test_a_broken_notebook_leaves_the_old_release_and_builds_nothing(
     releases: Releases, notebook: bytes | str, message: str

@@ -10,7 +10,7 @@ import pytest
 
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
-from mograder.core.settings_model import LimitsSettings
+from mograder.core.settings_model import ItemLimits, ItemSettings, LimitsSettings
 from mograder.core.shared import Progress
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.environments import Environment
@@ -104,6 +104,42 @@ async def test_a_copys_own_header_decides_nothing(place: Place) -> None:
     (directory / "A1.py").write_bytes(NOTEBOOK.replace(b"numpy", b"requests"))
     await place.spawner.spec(ALICE, "session-id", unheard)
     assert [script.dependencies for script in place.environments.asked] == [("numpy",)]
+
+
+LIMITED = NOTEBOOK.replace(
+    b"# ///\nimport",
+    b'# [tool.mograder]\n# allow = ["ai"]\n# limits = {memory_mb = 64}\n# ///\nimport',
+)
+
+
+async def test_the_release_says_what_a_session_may_use_and_a_copy_does_not(place: Place) -> None:
+    release = place.publish("A1", ItemKind.ASSIGNMENT, LIMITED)
+    directory = place.workspaces.ensure(Username("alice"), release)
+    asked_for_more = LIMITED.replace(b"= 64", b"= 64000").replace(b"ai", b"terminal")
+    assert asked_for_more != LIMITED
+    (directory / "A1.py").write_bytes(asked_for_more)
+    spec = await place.spawner.spec(ALICE, "session-id", unheard)
+    assert (spec.limits.memory_mb, spec.limits.memory_soft_mb, spec.allow) == (64, 48, ("ai",))
+    assert spec.limits.processes == LimitsSettings().processes
+
+
+async def test_the_administrator_says_more_than_the_release(place: Place) -> None:
+    release = place.publish("A1", ItemKind.ASSIGNMENT, LIMITED)
+    place.workspaces.ensure(Username("alice"), release)
+    place.publish("L01", ItemKind.LECTURE, LIMITED)
+    decided = ItemSettings(allow=("lsp",), limits=ItemLimits(memory_mb=128))
+    spawner = Spawner(
+        place.releases,
+        place.workspaces,
+        place.environments,
+        Numbers(),
+        limits_of(LimitsSettings()),
+        {"A1": decided},
+    )
+    spec = await spawner.spec(ALICE, "session-id", unheard)
+    assert (spec.limits.memory_mb, spec.allow) == (128, ("lsp",))
+    spec = await spawner.spec(SessionKey("alice", "L01", Mode.RUN), "session-id", unheard)
+    assert (spec.limits.memory_mb, spec.allow) == (64, ("ai",)), "only the item that it names"
 
 
 async def test_a_copy_whose_release_is_gone_opens_in_the_plain_environment(place: Place) -> None:

@@ -76,8 +76,8 @@ async def open_services(
         releases, workspaces = _open_stores(loaded, clock)
         environments = _environments(loaded, link)
         stack.push_async_callback(environments.close)
-        limits = limits_of(loaded.settings.limits)
-        spawner = Spawner(releases, workspaces, environments, state, limits)
+        limits, items = limits_of(loaded.settings.limits), loaded.settings.items
+        spawner = Spawner(releases, workspaces, environments, state, limits, items)
         pool = _pool(loaded, clock, link, spawner, state)
         await pool.open()
         stack.push_async_callback(pool.close)
@@ -100,7 +100,7 @@ async def open_services(
             environments=environments,
             pool=pool,
             capabilities=capabilities,
-            allowances=Allowances(releases),
+            allowances=Allowances(releases, items),
             sandboxed=sandboxed,
             dev=dev,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mograder.notebook.pep723 import FEATURES
+from mograder.core.features import FEATURES
 from mograder.web.hub.permits import denial, guarded_feature
 
 

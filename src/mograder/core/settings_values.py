@@ -1,0 +1,127 @@
+"""Rules for single values of ``mograder.toml``: what is taken, and in which spelling it is kept.
+
+Each raises :class:`ValueError` with a predicate ("must be …"), which becomes the complaint that
+names file and key.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from urllib.parse import urlsplit
+
+from mograder.core.errors import InvalidInput
+from mograder.core.features import FEATURES
+from mograder.core.names import Username
+
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_PATH_SEGMENT = re.compile(r"[A-Za-z0-9._~-]+")
+_HOST = re.compile(r"\[[0-9a-f:.]+\]|[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def normalise_base_url(text: str) -> str:
+    """Return a path prefix as ``/live/hub``, or ``""`` for the root.
+
+    Raises: ValueError for anything else than plain path segments.
+    """
+    path = text.strip().rstrip("/")
+    if not path:
+        return ""
+    segments = path.removeprefix("/").split("/")
+    if any(not _PATH_SEGMENT.fullmatch(each) or each in {".", ".."} for each in segments):
+        raise ValueError("must be a path prefix such as /live/hub, without scheme, query or '..'")
+    return "/" + "/".join(segments)
+
+
+def normalise_public_url(text: str) -> str:
+    """Return the origin that browsers use, as they write it in ``Origin``, or ``""``.
+
+    Raises: ValueError when it is more or less than scheme, host and port.
+    """
+    if not text.strip():
+        return ""
+    expected = "must be scheme and host only, such as https://hub.example.net"
+    try:
+        parts = urlsplit(text.strip())
+        port = parts.port
+    except ValueError as error:
+        raise ValueError(expected) from error
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
+    extra = parts.path.rstrip("/") or parts.query or parts.fragment or "@" in parts.netloc
+    if parts.scheme not in _DEFAULT_PORTS or extra or not _HOST.fullmatch(host):
+        raise ValueError(expected)
+    shown = "" if port in {None, _DEFAULT_PORTS[parts.scheme]} else f":{port}"
+    return f"{parts.scheme}://{host}{shown}"
+
+
+def listed(value: object) -> object:
+    """Take a list, as files have it, for the tuple that the tree keeps."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def user(text: str) -> str:
+    """Return a username.
+
+    Raises: ValueError for what is none.
+    """
+    try:
+        return Username.parse(text)
+    except InvalidInput as error:
+        raise ValueError(f"must list usernames: {error.message}") from error
+
+
+def peer(text: str) -> str:
+    """Return an address, a network or ``unix`` in the usual spelling.
+
+    Raises: ValueError for anything else.
+    """
+    if text == "unix":
+        return text
+    try:
+        return str(ipaddress.ip_network(text)) if "/" in text else str(ipaddress.ip_address(text))
+    except ValueError as error:
+        raise ValueError(
+            "must list addresses, networks such as 10.0.0.0/8, or 'unix'"
+            f" ({text!r}: {str(error).removeprefix(repr(text)).strip()})"
+        ) from error
+
+
+def header(text: str) -> str:
+    """Return the name of an HTTP header, or ``""``.
+
+    Raises: ValueError for what no header can be called.
+    """
+    if text and not _HEADER_NAME.fullmatch(text):
+        raise ValueError("must be the name of an HTTP header, or empty to trust none")
+    return text
+
+
+def feature(text: str) -> str:
+    """Return the name of a part of marimo's page.
+
+    Raises: ValueError for one that nobody knows.
+    """
+    if text not in FEATURES:
+        raise ValueError(f"must list some of {', '.join(FEATURES)}, not {text[:40]!r}")
+    return text
+
+
+def database_url(text: str) -> str:
+    """Return a database's URL, or ``""``.
+
+    Raises: ValueError for what has no scheme; the URL is not shown, since it may hold a password.
+    """
+    if text and "://" not in text:
+        raise ValueError("must be a URL such as postgresql://user:password@host/name, or empty")
+    return text
+
+
+def present(text: str) -> str:
+    """Return a text that is not blank.
+
+    Raises: ValueError for one that is.
+    """
+    if not text.strip():
+        raise ValueError("must not be empty")
+    return text

@@ -1,0 +1,130 @@
+"""A lecture is each student's own: B62, B63, decision 26.
+
+The notebook leaves traces wherever a process that students share would keep them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mograder.notebook.pep723 import Script
+from mograder.sandbox.host import SupervisorConfig
+from mograder.sessions.launcher import LaunchSpec, Mode
+from tests.contract.launcher_rig import Local, address_of, make_spec, open_local, soon_healthy
+from tests.contract.sandbox_rig import real_config, real_environments, short_directory
+from tests.e2e.support.marimo import EditorFailed, MarimoClient, open_editor
+
+pytestmark = pytest.mark.timeout(300)
+
+LECTURE = """import marimo
+
+app = marimo.App()
+
+
+@app.cell
+def _():
+    import os, random, sys
+    from pathlib import Path
+    import marimo as mo
+    slider = mo.ui.slider(0, 10)
+    slider
+    return Path, mo, os, random, slider, sys
+
+
+@app.cell
+def _(Path, os, random, sys):
+    sys.visits = getattr(sys, "visits", 0) + 1
+    os.environ["VISITS"] = os.environ.get("VISITS", "") + "x"
+    with Path("/tmp/visits").open("a") as _file:
+        _file.write("x")
+    random.seed(1)
+    _numbers = [random.randint(0, 99) for _ in range(3)]
+    f"traces {sys.visits} {os.environ['VISITS']} {Path('/tmp/visits').read_text()} {_numbers}"
+    return
+
+
+@app.cell
+def _(slider):
+    f"chosen: {slider.value * 100}"
+    return
+"""
+
+
+@pytest.fixture
+def runtime() -> Iterator[Path]:
+    with short_directory() as directory:
+        yield directory
+
+
+@pytest.fixture(params=["cold", pytest.param("warm", marks=pytest.mark.long)])
+async def local(
+    request: pytest.FixtureRequest, runtime: Path, tmp_path: Path, uv_cache: Path
+) -> AsyncIterator[Local]:
+    config: SupervisorConfig = real_config(runtime, tmp_path, uv_cache)
+    kept = 1 if request.param == "warm" else 0
+    config = config.model_copy(update={"warm_environments": kept})
+    async with open_local(config, tmp_path) as local:
+        yield local
+
+
+@pytest.fixture
+async def lecture(local: Local, run_directory: Path) -> LaunchSpec:
+    """One release, whoever opens it."""
+    source = real_environments(run_directory / "environments", local.link, local.place)
+    environment = (await source.prepare(Script(), lambda _: None)).directory
+    if local.kept:
+        await local.warm(environment)
+    return make_spec("lecture", local.place, environment, mode=Mode.RUN, notebook=LECTURE)
+
+
+@asynccontextmanager
+async def viewing(local: Local, lecture: LaunchSpec, name: str) -> AsyncIterator[MarimoClient]:
+    """A student who has the lecture open."""
+    spec = replace(
+        lecture, session_id=f"session-{name}", owner=name, base_url=f"/run/user/{name}/A1"
+    )
+    endpoint = (await local.launcher.start(spec)).endpoint
+    await soon_healthy(endpoint, spec)
+    async with open_editor(address_of(endpoint, spec), run=False) as viewer:
+        await viewer.until(lambda: viewer.progress.completed_runs > 0)
+        yield viewer
+    await local.launcher.stop(spec.session_id)
+
+
+def seen(viewer: MarimoClient, position: int) -> str:
+    """What a cell shows to a student."""
+    return viewer.progress.outputs[viewer.cells.ids[position]].data
+
+
+async def test_b63_two_students_share_neither_widgets_nor_anything_of_a_process(
+    local: Local, lecture: LaunchSpec
+) -> None:
+    async with viewing(local, lecture, "alice") as alice, viewing(local, lecture, "bob") as bob:
+        for viewer in (alice, bob):
+            assert "traces 1 x x [17, 72, 97]" in seen(viewer, 1), "the first and only visitor"
+        found = re.search(r"object-id='([^']+)'", seen(alice, 0))
+        assert found
+        body = {"objectIds": [found[1]], "values": [7]}
+        await alice.post("/api/kernel/set_ui_element_value", body)
+        await alice.until(lambda: "chosen: 700" in seen(alice, 2))
+        assert "chosen: 0" in seen(bob, 2)
+
+
+async def test_b62_a_lecture_shows_its_code_and_runs_no_other(
+    local: Local, lecture: LaunchSpec
+) -> None:
+    async with viewing(local, lecture, "alice") as alice:
+        assert "random.seed(1)" in alice.cells.codes[1]
+        for path, body in (
+            ("/api/kernel/run", {"cellIds": alice.cells.ids[:1], "codes": ["1/0"]}),
+            ("/api/kernel/execute", {"code": "1/0"}),
+            ("/api/kernel/save", {}),
+        ):
+            with pytest.raises(EditorFailed, match=f"{path}: 40[13]"):
+                await alice.post(path, body)

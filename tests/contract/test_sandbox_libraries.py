@@ -1,0 +1,176 @@
+"""The sandbox is tight and nobody notices: what scientific programs do works inside it.
+
+The other half of the system-call filter's contract (security.md, "The sandbox"): numpy, pandas,
+matplotlib, native threads and process pools work in a real session, started cold and forked from a
+zygote, and each call that the filter is there for is refused by it.
+"""
+
+from __future__ import annotations
+
+import errno
+import inspect
+import json
+import platform
+import signal
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mograder.notebook.pep723 import Script
+from mograder.sandbox.host import SupervisorConfig
+from tests.contract import filter_probe, library_probe
+from tests.contract.launcher_rig import Local, address_of, make_spec, open_local, soon_healthy
+from tests.contract.sandbox_rig import real_config, real_environments, short_directory
+from tests.e2e.support.marimo import MarimoClient, open_editor
+
+pytestmark = pytest.mark.timeout(300)
+
+EMPTY = "import marimo\n\napp = marimo.App()\n\n\n@app.cell\ndef _():\n    return\n"
+PROCESSES, OPEN_FILES = 180, 333
+"""An item's own limits, different from the ordinary ones."""
+
+# By x86-64 and 64-bit ARM; None where the architecture has no such call.
+NUMBERS: Mapping[str, tuple[int, int]] = {
+    "keyctl": (250, 219),
+    "add_key": (248, 217),
+    "request_key": (249, 218),
+    "bpf": (321, 280),
+    "perf_event_open": (298, 241),
+    "userfaultfd": (323, 282),
+    "kexec_load": (246, 104),
+    "kexec_file_load": (320, 294),
+    "init_module": (175, 105),
+    "finit_module": (313, 273),
+    "delete_module": (176, 106),
+    "ptrace": (101, 117),
+    "process_vm_readv": (310, 270),
+    "process_vm_writev": (311, 271),
+    "pidfd_getfd": (438, 438),
+    "unshare": (272, 97),
+    "setns": (308, 268),
+    "mount": (165, 40),
+    "umount2": (166, 39),
+    "pivot_root": (155, 41),
+    "open_tree": (428, 428),
+    "move_mount": (429, 429),
+    "fsopen": (430, 430),
+    "io_uring_setup": (425, 425),
+    "io_uring_enter": (426, 426),
+    "io_uring_register": (427, 427),
+    "clone3": (435, 435),
+}
+HIDDEN = ("clone3", "io_uring_setup", "io_uring_enter", "io_uring_register")
+"""Calls of which the filter says that there are none, so that libraries fall back."""
+
+CLONE = (56, 220)
+UNKNOWN_FAMILIES = ("packet", "packet raw", "vsock", "alg", "bluetooth", "xdp")
+ARM = platform.machine() == "aarch64"
+
+
+@pytest.fixture
+def runtime() -> Iterator[Path]:
+    with short_directory() as directory:
+        yield directory
+
+
+@pytest.fixture
+def config(runtime: Path, tmp_path: Path, uv_cache: Path) -> SupervisorConfig:
+    return real_config(runtime, tmp_path, uv_cache)
+
+
+@pytest.fixture(params=["cold", pytest.param("warm", marks=pytest.mark.long)])
+async def local(
+    request: pytest.FixtureRequest, config: SupervisorConfig, tmp_path: Path
+) -> AsyncIterator[Local]:
+    kept = 1 if request.param == "warm" else 0
+    config = config.model_copy(update={"warm_environments": kept})
+    async with open_local(config, tmp_path) as local:
+        yield local
+
+
+@pytest.fixture
+async def environment(local: Local, run_directory: Path) -> Path:
+    """numpy, pandas and matplotlib; built once in a run."""
+    source = real_environments(run_directory / "environments", local.link, local.place)
+    script = Script(dependencies=("marimo", "numpy", "pandas", "matplotlib"))
+    directory = (await source.prepare(script, lambda _: None)).directory
+    if local.kept:
+        await local.warm(directory)
+    return directory
+
+
+@asynccontextmanager
+async def session(local: Local, environment: Path) -> AsyncIterator[MarimoClient]:
+    """An editor of a workspace that holds the probe as a module, started as it should be."""
+    spec = make_spec("alice", local.place, environment, notebook=EMPTY)
+    limits = replace(spec.limits, processes=PROCESSES, open_files=OPEN_FILES)
+    spec = replace(spec, limits=limits)
+    for probe in (library_probe, filter_probe):
+        name = f"{probe.__name__.rpartition('.')[2]}.py"
+        (spec.directory / name).write_text(inspect.getsource(probe))
+    endpoint = (await local.launcher.start(spec)).endpoint
+    await soon_healthy(endpoint, spec)
+    assert await local.starts() == ({"warm": 1} if local.kept else {})
+    async with open_editor(address_of(endpoint, spec)) as editor:
+        yield editor
+    await local.launcher.stop(spec.session_id)
+
+
+async def told(editor: MarimoClient, expression: str) -> object:
+    """What an expression with the probes is worth in the kernel."""
+    probes = "import json, filter_probe, library_probe, resource"
+    code = f"{probes}\nprint('TOLD' + json.dumps({expression}))"
+    editor.progress.console.clear()
+    await editor.edit(0, code)
+    said = editor.progress.console.get(editor.cells.ids[0], "")
+    assert "TOLD" in said, said
+    answer: object = json.loads(said.partition("TOLD")[2].partition("\n")[0])
+    return answer
+
+
+@pytest.mark.parametrize("group", library_probe.GROUPS)
+async def test_what_programs_do_all_day_works(local: Local, environment: Path, group: str) -> None:
+    async with session(local, environment) as editor:
+        assert await told(editor, f"library_probe.run({group!r})") == {}
+
+
+async def test_each_call_that_the_filter_is_there_for_is_refused_by_it(
+    local: Local, environment: Path
+) -> None:
+    numbers = {name: pair[ARM] for name, pair in NUMBERS.items()}
+    async with session(local, environment) as editor:
+        said = await told(editor, f"filter_probe.refusals({numbers}, {CLONE[ARM]})")
+    assert isinstance(said, dict)
+    assert {name: errno.errorcode.get(said[name], said[name]) for name in said} == _expected()
+
+
+def _expected() -> dict[str, str]:
+    calls = {name: "ENOSYS" if name in HIDDEN else "EPERM" for name in NUMBERS}
+    spaces = ("cgroup", "uts", "ipc", "user", "pid", "net", "mount", "time")
+    calls |= {f"{call} {space}": "EPERM" for call in ("unshare", "clone") for space in spaces}
+    families = {f"socket {name}": "EAFNOSUPPORT" for name in UNKNOWN_FAMILIES}
+    kinds = ("raw", "raw 6", "raw, not blocking", "old packet")
+    return {
+        **calls,
+        **families,
+        **{f"socket {kind}": "EPERM" for kind in kinds},
+        "ptrace of a child": "EPERM",
+    }
+
+
+@pytest.mark.skipif(ARM, reason="only x86-64 has a 32-bit door")
+async def test_a_call_as_a_32_bit_program_ends_its_process(local: Local, environment: Path) -> None:
+    async with session(local, environment) as editor:
+        ended_by = await told(editor, "filter_probe.end_of_one_who_takes_the_32_bit_door()")
+        assert ended_by in {signal.SIGSYS, signal.SIGSEGV}, "SIGSEGV where the kernel has no door"
+        assert "42" in (await editor.edit(0, "6 * 7")).data, "and nobody else's"
+
+
+async def test_the_limits_of_the_item_are_those_inside(local: Local, environment: Path) -> None:
+    async with session(local, environment) as editor:
+        for name, expected in (("NPROC", PROCESSES), ("NOFILE", OPEN_FILES)):
+            limit = f"resource.getrlimit(resource.RLIMIT_{name})"
+            assert await told(editor, limit) == [expected, expected]

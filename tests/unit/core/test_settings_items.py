@@ -1,0 +1,100 @@
+"""``[items.NAME]``: what the administrator decides about one item, and where it is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from mograder.core.settings import FILE_NAME, LoadedSettings, Origin, describe
+
+Load = Callable[..., LoadedSettings]
+Refusal = Callable[..., str]
+
+FILE = """
+[limits]
+memory_mb = 1000
+[items.A1]
+allow = ["terminal"]
+[items."Week 1 & 2".limits]
+memory_mb = 4096
+processes = 32
+"""
+
+
+def test_an_items_table_is_read_and_what_is_not_set_stays_open(load: Load) -> None:
+    items = load(FILE).settings.items
+    assert set(items) == {"A1", "Week 1 & 2"}
+    assert items["A1"].allow == ("terminal",)
+    assert items["A1"].limits.model_dump(exclude_none=True) == {}
+    week = items["Week 1 & 2"]
+    assert week.allow is None
+    assert week.limits.model_dump(exclude_none=True) == {"memory_mb": 4096, "processes": 32}
+
+
+def test_no_items_are_no_surprise(load: Load) -> None:
+    assert load("[items]\n").settings.items == {}
+    assert load("").settings.items == {}
+
+
+def test_what_is_set_is_described_under_the_key_that_the_file_has(load: Load) -> None:
+    loaded = load(FILE)
+    rows = {row.key: row for row in describe(loaded)}
+    shown = {key: row.value for key, row in rows.items() if key.startswith("items")}
+    assert shown == {
+        "items.A1.allow": ("terminal",),
+        'items."Week 1 & 2".limits.memory_mb': 4096,
+        'items."Week 1 & 2".limits.processes': 32,
+    }
+    assert {rows[key].origin for key in shown} == {Origin.FILE}
+    assert rows.keys() == loaded.origins.keys()
+
+
+def test_an_item_that_allows_nothing_is_not_one_that_says_nothing(load: Load) -> None:
+    items = load("[items.A1]\nallow = []\n[items.A2]\n").settings.items
+    assert (items["A1"].allow, items["A2"].allow) == ((), None)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("items = 3", ["items must be a table, written [items.NAME]"]),
+        ("[items]\nA1 = 3", ["items.A1 must be a table"]),
+        ("[items.A1]\nalow = []", ["items.A1.alow is not a setting", "allow"]),
+        ("[items.A1]\nallow = 'ai'", ["items.A1.allow must be a list, not 'ai'"]),
+        ("[items.A1]\nallow = ['shell']", ["items.A1.allow.0 must list", "terminal", "'shell'"]),
+        ("[items.A1]\nlimits = 3", ["items.A1.limits must be a table, not 3"]),
+        ("[items.A1.limits]\nmemory = 1", ["items.A1.limits.memory is not", "memory_mb"]),
+        ("[items.A1.limits]\nmemory_mb = 0", ["items.A1.limits.memory_mb must be at least 1"]),
+        ("[items.A1.limits]\nmemory_mb = '2'", ["must be a whole number, not '2'"]),
+        ("[items.A1.limits]\nmemory_mb = true", ["must be a whole number, not true"]),
+        ("[items.A1.limits]\nmemory_mb = 1e3", ["must be a whole number"]),
+        ("[items.A1.limits]\ntmp_mb = 99999999999", ["items.A1.limits.tmp_mb must be at most"]),
+        ("[items.'a/b']\n", ["[items]", "'a/b'"]),
+        ("[items.user]\n", ["[items]", "reserved"]),
+        ("[items.'e\u0301']\n[items.'\u00e9']\n", ["is there twice"]),
+    ],
+)
+def test_a_mistake_is_refused_with_its_path_and_remedy(
+    refusal: Refusal, text: str, parts: list[str]
+) -> None:
+    message = refusal(text)
+    assert FILE_NAME in message
+    assert [part for part in parts if part not in message] == [], message
+
+
+def test_a_name_is_the_same_however_it_is_composed(load: Load) -> None:
+    """The keyboard of one system writes an accent apart from its letter, another's does not."""
+    assert set(load("[items.'Ex e\u0301']\n").settings.items) == {"Ex \u00e9"}
+
+
+def test_only_the_file_has_items(load: Load, refusal: Refusal) -> None:
+    loaded = load(environ={"MOGRADER_ITEMS_A1_ALLOW": "ai", "MOGRADER_ITEMS": "x"})
+    assert loaded.settings.items == {}
+    assert "MOGRADER_ITEMS_A1_ALLOW is not a setting" in loaded.warnings[0]
+    assert "There is no setting items" in refusal(items={"A1": {}})
+    assert "There is no setting items.A1.allow" in refusal(items__A1__allow=["ai"])
+
+
+def test_a_misspelt_section_finds_its_way(load: Load) -> None:
+    assert "Did you mean [items]?" in load("[itmes.A1]\nallow = []").warnings[0]
