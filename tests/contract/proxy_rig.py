@@ -31,11 +31,14 @@ from mograder.sessions.live import LiveSession, SessionKey
 from mograder.store.tables import CapabilityRow
 from mograder.web.context import ContextMiddleware
 from mograder.web.hub.capabilities import Capabilities
+from mograder.web.hub.pace import Allowances
 from mograder.web.hub.proxy import SessionProxy
+from mograder.web.hub.traffic import Traffic
 
 SECRET = "a secret of the tests, long enough"
 DOCUMENT = {"Sec-Fetch-Dest": "document", "Sec-Fetch-Mode": "navigate", "Accept": "text/html"}
 """What a browser's tab sends along."""
+_ALLOWANCES = Allowances()
 
 
 @dataclass
@@ -159,6 +162,7 @@ class Rig:
     services: RigServices
     table: FakeCapabilityTable
     directory: Path
+    traffic: Traffic
     upstreams: list[asyncio.Server] = field(default_factory=list)
 
     @property
@@ -221,7 +225,11 @@ def services(directory: Path, overrides: dict[str, object] | None = None) -> Rig
 
 @asynccontextmanager
 async def running_rig(
-    *, overrides: dict[str, object] | None = None, answer_seconds: float = 20, base_url: str = ""
+    *,
+    overrides: dict[str, object] | None = None,
+    answer_seconds: float = 20,
+    base_url: str = "",
+    allowances: Allowances = _ALLOWANCES,
 ) -> AsyncIterator[Rig]:
     """Serve a proxy on a free loopback port until the end of the block."""
     with tempfile.TemporaryDirectory(prefix="rig-") as name:
@@ -229,7 +237,7 @@ async def running_rig(
         made = services(directory, overrides)
         table = FakeCapabilityTable()
         made.capabilities = Capabilities(table, SystemClock())
-        proxy = SessionProxy(made, answer_seconds=answer_seconds)
+        proxy = SessionProxy(made, answer_seconds=answer_seconds, allowances=allowances)
         peers = parse_networks(["127.0.0.0/8"])
         policy = AuthPolicy(SECRET, "X-Remote-User", peers.networks, False, False, frozenset())
         app = ContextMiddleware(
@@ -237,7 +245,7 @@ async def running_rig(
         )
         listening = socket.create_server(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        rig = Rig(url, made, table, directory)
+        rig = Rig(url, made, table, directory, proxy.traffic)
         # The server ends first: a page that reconnects meanwhile would open new connections.
         async with _closing(proxy, rig), served(app, listening):
             yield rig

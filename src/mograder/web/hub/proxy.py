@@ -25,6 +25,7 @@ from mograder.sessions.live import SessionKey
 from mograder.web.context import RequestContext, context_of
 from mograder.web.hub.capabilities import Capability
 from mograder.web.hub.headers import Header, HeaderList, header, session_headers
+from mograder.web.hub.pace import Allowances
 from mograder.web.hub.permits import denial, guarded_feature
 from mograder.web.hub.proxy_http import METHODS, Exchange, Limits, relay_http, send_text
 from mograder.web.hub.proxy_ports import ProxyServices, S
@@ -37,6 +38,7 @@ from mograder.web.hub.session_paths import (
     UserPath,
     parse_session_path,
 )
+from mograder.web.hub.traffic import Traffic
 from mograder.web.hub.upstream import Upstreams
 from mograder.web.identity import (
     RESTRICTED_PAGE,
@@ -63,16 +65,23 @@ class SessionProxy(Generic[S]):
     """The ASGI app for session paths, HTTP and WebSocket.
 
     ``answer_seconds`` bounds how long a session's server may take until its headers are there
-    (compat.md 2.3: 60). Mutable state: ``_upstreams``, the clients of live sessions.
+    (compat.md 2.3: 60). Mutable state: ``_upstreams``, the clients of live sessions; ``traffic``.
     """
 
-    def __init__(self, services: ProxyServices[S], *, answer_seconds: float = 60.0) -> None:
+    def __init__(
+        self,
+        services: ProxyServices[S],
+        *,
+        answer_seconds: float = 60.0,
+        allowances: Allowances = Allowances(),  # noqa: B008 - frozen
+    ) -> None:
         settings = services.loaded.settings
         self._services = services
         self._pool = services.pool
         self._sandbox = settings.hub.session_isolation == "sandbox"
         self._limits = Limits(settings.limits.request_mb * 2**20, answer_seconds)
-        self._upstreams = Upstreams(services.capabilities.forget_session)
+        self._upstreams = Upstreams(services.capabilities.forget_session, allowances)
+        self.traffic = Traffic()
 
     async def aclose(self) -> None:
         """Close the connections to all sessions (at shutdown)."""
@@ -260,8 +269,11 @@ class SessionProxy(Generic[S]):
             return
         upstream = self._upstreams.of(session)
         if exchange.scope["type"] == "websocket":
+            self.traffic.websockets += 1
             attendance = Attendance(
-                lambda: self._pool.touch(session), lambda: self._pool.connected(session)
+                self.traffic,
+                lambda: self._pool.touch(session),
+                lambda: self._pool.connected(session),
             )
             await relay_websocket(visit, exchange, upstream, self._limits, attendance)
             return
@@ -269,8 +281,9 @@ class SessionProxy(Generic[S]):
             refusal = _Refusal(405, "Method not allowed")
             await self._answer(exchange, refusal, shared=visit.by_capability)
             return
+        self.traffic.http += 1
         self._pool.touch(session)
-        await relay_http(visit, exchange, upstream, self._limits)
+        await relay_http(visit, exchange, upstream, self._limits, self.traffic)
 
     async def _answer(
         self,
@@ -280,6 +293,7 @@ class SessionProxy(Generic[S]):
         shared: bool,
         cookies: HeaderList | None = None,
     ) -> None:
+        self.traffic.refused += 1
         if exchange.scope["type"] == "websocket":
             status = 403 if refusal.status < 500 else refusal.status
             await refuse_websocket(exchange, status, refusal.text)
