@@ -68,7 +68,7 @@ def _handshake(head: bytes) -> bytes:
     name = b"sec-websocket-key: "
     line = next(line for line in head.split(b"\r\n") if line.lower().startswith(name))
     key = line[len(name) :]
-    accept = base64.b64encode(hashlib.sha1(key + _MAGIC).digest())  # noqa: S324 - the protocol's
+    accept = base64.b64encode(hashlib.sha1(key + _MAGIC).digest())
     return (
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n"

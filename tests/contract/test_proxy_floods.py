@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import httpx
@@ -40,6 +41,7 @@ class House:
         return host, int(port)
 
 
+@asynccontextmanager
 async def _house(allowances: Allowances) -> AsyncIterator[House]:
     calm = Upstream()
     async with served_on_unix(calm) as path, running_rig(allowances=allowances) as rig:
@@ -52,7 +54,7 @@ async def _house(allowances: Allowances) -> AsyncIterator[House]:
 @pytest.fixture
 async def house() -> AsyncIterator[House]:
     """Without any bound on the rate: only turns are taken."""
-    async for house in _house(Allowances(_UNBOUNDED, _UNBOUNDED, _UNBOUNDED)):
+    async with _house(Allowances(_UNBOUNDED, _UNBOUNDED, _UNBOUNDED)) as house:
         yield house
 
 
@@ -76,7 +78,7 @@ async def _ask(http: httpx.AsyncClient) -> None:
 
 async def test_a_flood_gets_its_burst_and_then_its_rate_and_no_more() -> None:
     rates = Allowances(_UNBOUNDED, Rate(1000, 10), _UNBOUNDED)
-    async for house in _house(rates):
+    async with _house(rates) as house:
         loop = asyncio.get_running_loop()
         began = loop.time()
         with draining(house.address, _SOCKET, _ALICE) as drain:
