@@ -25,10 +25,33 @@ class SessionKey:
 
 
 @dataclass(slots=True, eq=False)
+class Usage:
+    """What a session uses, as far as it was measured; 0 and none until then.
+
+    ``expected`` is the memory that it counts with while it is young or was never measured, and
+    ``born`` the steady time from which it is. ``mark`` and ``marked`` are the processor seconds
+    and the steady time from which ``busy`` is judged next; ``peak`` is the most memory so far.
+    """
+
+    expected: int
+    born: float
+    memory: int = 0
+    peak: int = 0
+    cpu: float = 0.0
+    processes: int = 0
+    warm: bool | None = None
+    busy: bool = False
+    mark: float = 0.0
+    marked: float | None = None
+
+
+@dataclass(slots=True, eq=False)
 class LiveSession:
     """A session that answers; ``version`` is the release's, for lectures.
 
-    ``on_stop`` callbacks run once when it is gone, whatever ended it.
+    ``last_seen`` is its last request or message, ``attended`` when it was last known to be in use
+    without any: a page was open, or its kernel computed. ``on_stop`` callbacks run once when it
+    is gone, whatever ended it; by then its ending can be asked for.
     """
 
     id: str
@@ -40,3 +63,30 @@ class LiveSession:
     last_seen: datetime
     connections: int = 0
     on_stop: list[Callable[[], None]] = field(default_factory=list)
+    usage: Usage = field(default_factory=lambda: Usage(expected=0, born=0.0))
+    attended: datetime | None = None
+
+    @property
+    def memory(self) -> int:
+        """Bytes; 0 while it was never measured."""
+        return self.usage.memory
+
+    @property
+    def cpu(self) -> float:
+        """Processor seconds since its start."""
+        return self.usage.cpu
+
+    @property
+    def processes(self) -> int:
+        """How many processes it has; 0 while they were never counted."""
+        return self.usage.processes
+
+    @property
+    def warm(self) -> bool | None:
+        """Whether it was forked from a warm process; none if nobody said."""
+        return self.usage.warm
+
+    @property
+    def busy(self) -> bool:
+        """Whether it computes at the moment."""
+        return self.usage.busy

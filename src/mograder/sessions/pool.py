@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
@@ -21,9 +22,12 @@ import aiohttp
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError, SandboxUnavailable, TimedOut
 from mograder.core.shared import Progress, Shared
+from mograder.sessions.endings import Ending, EndReason
+from mograder.sessions.history import EndingRows, History
 from mograder.sessions.launcher import Endpoint, Exit, Launcher, LaunchSpec, Mode
 from mograder.sessions.live import LiveSession, SessionKey
 from mograder.sessions.spawner import Spawner
+from mograder.sessions.tally import ItemMemory, Tally
 from mograder.store.hub_state import SessionRow, SessionState
 
 _log = logging.getLogger(__name__)
@@ -34,7 +38,7 @@ _NEWS_SECONDS = 1.0
 Probe = Callable[[Endpoint, str], Awaitable[bool]]
 
 
-class SessionRows(Protocol):
+class SessionRows(EndingRows, Protocol):
     """The rows of sessions; :class:`~mograder.store.hub_state.HubState` keeps them."""
 
     def add_session(self, row: SessionRow) -> None: ...
@@ -75,6 +79,8 @@ class SessionPool:
         self._probe = probe
         self._ttl = timedelta(seconds=ttl)
         self._start_timeout = start_timeout
+        self._history = History(rows, clock)
+        self.tally = Tally()
         self._live: dict[SessionKey, LiveSession] = {}
         self._by_id: dict[str, LiveSession] = {}
         self._starts: Shared[SessionKey, LiveSession] = Shared()
@@ -115,11 +121,13 @@ class SessionPool:
             await self.stop(key)  # a lecture that was published again since
         return await self._starts.get(key, lambda tell: self._start(key, tell), progress)
 
-    async def stop(self, key: SessionKey) -> bool:
+    async def stop(self, key: SessionKey, reason: EndReason = EndReason.STOPPED) -> bool:
         """End a session; false if none was running."""
         live = self._live.get(key)
         if live is None:
             return False
+        self._history.note(live, reason)
+        self.tally.endings[reason] += 1
         self._forget(live)
         # On its own, so that who asked may go away; and a new start of the key waits for it.
         await self._ends.get(key, lambda _: self._give_up(live.id), _unheard)
@@ -136,6 +144,26 @@ class SessionPool:
     def all(self) -> list[LiveSession]:
         """Return every session that answers."""
         return list(self._live.values())
+
+    def ending(self, session_id: str) -> Ending | None:
+        """Return how a session ended, also one of the hub before; memory only."""
+        return self._history.of_session(session_id)
+
+    def last_ending(self, key: SessionKey) -> Ending | None:
+        """Return how the last session of a key ended, unless it was started again since."""
+        return self._history.of_key(key)
+
+    def endings_of(self, user: str) -> list[Ending]:
+        """Return how a user's last session of each item and mode ended, the newest first."""
+        return self._history.of_user(user)
+
+    def states(self) -> Counter[str]:
+        """Count the sessions that are waiting, starting, running and ending."""
+        return Counter(running=len(self._live), starting=len(self._deaths))
+
+    def memory_by_item(self) -> list[ItemMemory]:
+        """Return what the running sessions of each item and mode use together."""
+        return []
 
     def touch(self, session: LiveSession) -> None:
         """Note activity, by HTTP or by WebSocket."""

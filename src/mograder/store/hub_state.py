@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from datetime import datetime
 
-from sqlalchemy import Connection, Engine, RowMapping, delete, insert, select, update
+from sqlalchemy import Connection, Delete, Engine, RowMapping, delete, insert, select, update
 
 from mograder.auth.roles import Role
 from mograder.core.errors import Conflict, NotFound
@@ -17,6 +17,8 @@ from mograder.store.database import reading, writing
 from mograder.store.tables import (
     AuditRow,
     CapabilityRow,
+    EndingRow,
+    ItemMemoryRow,
     LinkRow,
     SessionRow,
     SessionState,
@@ -24,6 +26,8 @@ from mograder.store.tables import (
     audit,
     capabilities,
     counters,
+    endings,
+    item_memory,
     links,
     revoked_logins,
     sessions,
@@ -33,7 +37,9 @@ from mograder.store.tables import (
 __all__ = [
     "AuditRow",
     "CapabilityRow",
+    "EndingRow",
     "HubState",
+    "ItemMemoryRow",
     "LinkRow",
     "SessionRow",
     "SessionState",
@@ -197,6 +203,47 @@ class HubState:
         with reading(self._engine) as connection:
             return tuple(_session(row) for row in connection.execute(wanted).mappings())
 
+    def save_ending(self, row: EndingRow, *, forget_before: datetime) -> None:
+        """Record how a session ended, in place of the one before; the oldest are forgotten."""
+        values = {
+            "username": row.username,
+            "item": row.item,
+            "mode": row.mode,
+            "session_id": row.session_id,
+            "reason": row.reason,
+            "ended_at": row.ended_at,
+            "detail": _bounded(row.detail, _TEXT_LENGTH),
+        }
+        with writing(self._engine) as connection:
+            connection.execute(_ending_of(row.username, row.item, row.mode))
+            connection.execute(delete(endings).where(endings.c.ended_at < forget_before))
+            connection.execute(insert(endings).values(**values))
+
+    def forget_ending(self, username: str, item: str, mode: str) -> None:
+        """Forget how the last session ended, since there is a new one."""
+        with writing(self._engine) as connection:
+            connection.execute(_ending_of(username, item, mode))
+
+    def endings(self, since: datetime) -> tuple[EndingRow, ...]:
+        """Return how sessions ended since then, the oldest first."""
+        wanted = select(endings).where(endings.c.ended_at >= since).order_by(endings.c.ended_at)
+        with reading(self._engine) as connection:
+            return tuple(EndingRow(**row) for row in connection.execute(wanted).mappings())
+
+    def save_item_memory(self, row: ItemMemoryRow) -> None:
+        """Remember what a session of an item and mode is expected to need."""
+        c = item_memory.c
+        values = {"item": row.item, "mode": row.mode, "bytes": row.bytes, "updated": row.updated}
+        with writing(self._engine) as connection:
+            connection.execute(delete(item_memory).where(c.item == row.item, c.mode == row.mode))
+            connection.execute(insert(item_memory).values(**values))
+
+    def item_memory(self) -> tuple[ItemMemoryRow, ...]:
+        """Return what is remembered of every item and mode."""
+        with reading(self._engine) as connection:
+            rows = connection.execute(select(item_memory)).mappings()
+            return tuple(ItemMemoryRow(**row) for row in rows)
+
     def add_capability(self, row: CapabilityRow) -> None:
         """Record a capability.
 
@@ -277,6 +324,11 @@ def _upsert_user(connection: Connection, username: str) -> None:
     known = select(users.c.username).where(users.c.username == username)
     if connection.execute(known).one_or_none() is None:
         connection.execute(insert(users).values(username=username))
+
+
+def _ending_of(username: str, item: str, mode: str) -> Delete:
+    c = endings.c
+    return delete(endings).where(c.username == username, c.item == item, c.mode == mode)
 
 
 def _session(row: RowMapping) -> SessionRow:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from sqlalchemy import (
+    BigInteger,
     Column,
     DateTime,
     Dialect,
@@ -137,6 +138,29 @@ audit = Table(
 )
 
 
+endings = Table(
+    "endings",
+    metadata,
+    Column("username", _NAME, primary_key=True),
+    Column("item", _NAME, primary_key=True),
+    Column("mode", _WORD, primary_key=True),
+    Column("session_id", _HASH, nullable=False),
+    Column("reason", _WORD, nullable=False),
+    Column("ended_at", UtcDateTime(), nullable=False),
+    Column("detail", _TEXT, nullable=False),
+    Index(None, "ended_at"),
+)
+
+item_memory = Table(
+    "item_memory",
+    metadata,
+    Column("item", _NAME, primary_key=True),
+    Column("mode", _WORD, primary_key=True),
+    Column("bytes", BigInteger, nullable=False),
+    Column("updated", UtcDateTime(), nullable=False),
+)
+
+
 class SessionState(StrEnum):
     """How far a session is."""
 
@@ -158,6 +182,29 @@ class SessionRow:
     environment: str
     started_at: datetime
     last_seen: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class EndingRow:
+    """How the last session of a user, item and mode ended; ``reason`` is a word of the pool's."""
+
+    username: str
+    item: str
+    mode: str
+    session_id: str
+    reason: str
+    ended_at: datetime
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class ItemMemoryRow:
+    """How much memory a session of an item and mode is expected to need."""
+
+    item: str
+    mode: str
+    bytes: int
+    updated: datetime
 
 
 @dataclass(frozen=True, slots=True)

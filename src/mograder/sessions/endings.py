@@ -1,0 +1,152 @@
+"""Why a session ended, and what is said about it: here and nowhere else.
+
+The pages and the API ask :func:`describe`; so a student reads the same words on the dashboard, on
+the spinner page and in the page that was open.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from mograder.sessions.launcher import Exit, Mode, SessionLimits
+from mograder.sessions.live import SessionKey
+
+_DETAIL_LENGTH = 500
+
+
+class EndReason(StrEnum):
+    """Why a session ended; those of a :class:`~mograder.sessions.launcher.Limit` share its name."""
+
+    STOPPED = "stopped"
+    """By a person."""
+    IDLE = "idle"
+    PRESSURE = "pressure"
+    """It was idle, though not for long, and others waited for its memory."""
+    REPLACED = "replaced"
+    """The lecture was published again."""
+    MEMORY = "memory"
+    PROCESSES = "processes"
+    WORKSPACE = "workspace"
+    DISK = "disk"
+    OUTPUT = "output"
+    CRASHED = "crashed"
+    """Its process ended by itself."""
+    LOST = "lost"
+    """The supervisor went, and its sessions with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How one session ended; ``detail`` is the log's last words, of a crash only, and bounded.
+
+    The words are the student's own program's: show them as text, never as markup.
+    """
+
+    key: SessionKey
+    session_id: str
+    reason: EndReason
+    at: datetime
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What a student reads: what happened, and what to do."""
+
+    title: str
+    text: str
+
+
+def reason_of(gone: Exit) -> EndReason:
+    """Return why a session ended that nobody asked to end."""
+    if gone.limit is not None:
+        return EndReason(gone.limit.value)
+    # It ended well: somebody used marimo's own "shut down".
+    return EndReason.STOPPED if gone.status == 0 else EndReason.CRASHED
+
+
+def last_words(log_tail: str) -> str:
+    """Return the last line of a log that says something, bounded."""
+    last = next((line for line in reversed(log_tail.splitlines()) if line.strip()), "")
+    return "".join(each for each in last if each.isprintable()).strip()[:_DETAIL_LENGTH]
+
+
+def describe(ending: Ending, limits: SessionLimits) -> Explanation:
+    """Explain an ending to the student whose session it was.
+
+    ``limits`` are those of the session's item as they are now.
+    """
+    notebook = "lecture" if ending.key.mode is Mode.RUN else "notebook"
+    told = _TOLD[ending.reason]
+    text = told.text.format(
+        memory=_amount(limits.memory_mb),
+        processes=limits.processes,
+        workspace=_amount(limits.workspace_mb),
+        notebook=notebook,
+        saved=_SAVED if ending.key.mode is Mode.EDIT else "",
+        detail=f" Its last words were: {ending.detail}" if ending.detail else "",
+    )
+    return Explanation(told.title.format(notebook=notebook), " ".join(text.split()))
+
+
+_SAVED = "Your work is saved."
+
+_TOLD = {
+    EndReason.STOPPED: Explanation(
+        "The {notebook} was stopped.",
+        "{saved} Open it again whenever you like.",
+    ),
+    EndReason.IDLE: Explanation(
+        "The {notebook} was closed because nobody used it.",
+        "{saved} Open it again to go on where you were.",
+    ),
+    EndReason.PRESSURE: Explanation(
+        "The {notebook} was closed to make room for others.",
+        "Many people are working at the moment, and nobody was using this one. {saved} "
+        "Open it again to go on where you were; it may have to wait in line.",
+    ),
+    EndReason.REPLACED: Explanation(
+        "The {notebook} was published again.",
+        "{saved} Open it again to see the new version.",
+    ),
+    EndReason.MEMORY: Explanation(
+        "Your {notebook} used too much memory and was stopped.",
+        "It needed more than {memory}. {saved} Open it again, and load less data at once, or "
+        "delete large variables that you no longer need.",
+    ),
+    EndReason.PROCESSES: Explanation(
+        "Your {notebook} started too many processes and was stopped.",
+        "It may have {processes} processes and threads at a time. {saved} Open it again, and "
+        "start fewer at once; look for a loop that starts them without end.",
+    ),
+    EndReason.WORKSPACE: Explanation(
+        "Your {notebook} filled its folder and was stopped.",
+        "All files in the folder together may have {workspace}. {saved} Open it again, delete "
+        "files that you do not need, and write less.",
+    ),
+    EndReason.DISK: Explanation(
+        "Your {notebook} was stopped because the server's disk is nearly full.",
+        "It was the one that wrote the most. {saved} Open it again and delete large files; if "
+        "you have none, tell your instructor.",
+    ),
+    EndReason.OUTPUT: Explanation(
+        "Your {notebook} printed too much and was stopped.",
+        "{saved} Open it again, and look for a loop that prints without end.",
+    ),
+    EndReason.CRASHED: Explanation(
+        "Your {notebook} ended unexpectedly.",
+        "{saved} Open it again; if it happens again, tell your instructor.{detail}",
+    ),
+    EndReason.LOST: Explanation(
+        "The {notebook} was closed because the server was restarted.",
+        "{saved} Open it again to go on where you were.",
+    ),
+}
+
+
+def _amount(megabytes: int) -> str:
+    if megabytes < 1024:
+        return f"{megabytes} MB"
+    return f"{megabytes / 1024:.1f}".removesuffix(".0") + " GB"
