@@ -26,6 +26,7 @@ from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
 from mograder.core.clock import SystemClock
 from mograder.core.settings import LoadedSettings, load_settings
+from mograder.sessions.endings import Ending, EndReason
 from mograder.sessions.launcher import Endpoint, Mode
 from mograder.sessions.live import LiveSession, SessionKey
 from mograder.store.tables import CapabilityRow
@@ -46,6 +47,7 @@ class FakePool:
     """Sessions in a dictionary; counts what the proxy tells about them."""
 
     live: dict[SessionKey, LiveSession] = field(default_factory=dict)
+    ended: dict[str, Ending] = field(default_factory=dict)
     touches: int = 0
 
     def find(self, key: SessionKey) -> LiveSession | None:
@@ -53,6 +55,9 @@ class FakePool:
 
     def by_id(self, session_id: str) -> LiveSession | None:
         return next((each for each in self.live.values() if each.id == session_id), None)
+
+    def ending(self, session_id: str) -> Ending | None:
+        return self.ended.get(session_id)
 
     def touch(self, session: LiveSession) -> None:
         self.touches += 1
@@ -79,8 +84,10 @@ class FakePool:
         self.live[session.key] = session
         return session
 
-    def stop(self, session: LiveSession) -> None:
+    def stop(self, session: LiveSession, reason: EndReason = EndReason.STOPPED) -> None:
         del self.live[session.key]
+        at = datetime(2026, 9, 1, tzinfo=UTC)
+        self.ended[session.id] = Ending(session.key, session.id, reason, at)
         for callback in session.on_stop:
             callback()
 

@@ -11,7 +11,7 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
@@ -21,6 +21,7 @@ Report = Callable[[str], None]
 
 T = TypeVar("T")
 _KEPT_MESSAGES = 200
+_KEPT_WORKS = 1000
 _log = get_logger(__name__)
 
 
@@ -31,6 +32,8 @@ class Running(Generic[T]):
         self._heartbeat = heartbeat
         self._loop = asyncio.get_running_loop()
         self._news: deque[str] = deque(maxlen=_KEPT_MESSAGES)
+        self.latest = ""
+        """What was reported last."""
         self._stirred = asyncio.Event()
         self._ended = False
         self.task: asyncio.Task[T] = asyncio.create_task(self._run(job))
@@ -64,6 +67,7 @@ class Running(Generic[T]):
 
     def _hear(self, message: str) -> None:
         self._news.append(message)
+        self.latest = message
         self._stirred.set()
 
     def _end(self, task: asyncio.Task[T]) -> None:
@@ -84,6 +88,7 @@ class Work:
     def __init__(self, heartbeat: float = 10.0) -> None:
         self._heartbeat = heartbeat
         self._tasks: set[asyncio.Task[object]] = set()
+        self._kept: dict[str, Running[object]] = {}
 
     def begin(self, job: Callable[[Report], Awaitable[T]]) -> Running[T]:
         """Start a job that outlives the request which asked for it."""
@@ -91,6 +96,20 @@ class Work:
         task: asyncio.Task[object] = running.task
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return running
+
+    def keep(self, name: str, running: Running[T]) -> None:
+        """Remember work for somebody who will ask about it by name, a page without scripts."""
+        self._kept.pop(name, None)
+        self._kept[name] = cast(Running[object], running)
+        if len(self._kept) > _KEPT_WORKS:
+            del self._kept[next(iter(self._kept))]
+
+    def kept(self, name: str) -> Running[object] | None:
+        """Return the work of this name; what has ended is told once."""
+        running = self._kept.get(name)
+        if running is not None and running.task.done():
+            del self._kept[name]
         return running
 
     async def close(self) -> None:

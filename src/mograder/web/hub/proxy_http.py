@@ -227,10 +227,10 @@ async def _pass_on(relay: _Relay, response: aiohttp.ClientResponse) -> None:
         return
     content = response.content
     start, added = b"", len(shape.append)
-    if shape.based and relay.visit.page_base is not None:
-        base = session_page.base_for(await relay.visit.page_base(), relay.visit.rest)
+    if shape.based and relay.visit.page is not None:
+        insert = session_page.page_insert(await relay.visit.page(), relay.visit.rest)
         relay.line.expect_within(relay.limits.answer_seconds)
-        start, inserted = await _start_of_page(content, session_page.page_insert(base))
+        start, inserted = await _start_of_page(content, insert)
         relay.line.expect_within(None)
         added += inserted
     await answer.start(shape, added)
