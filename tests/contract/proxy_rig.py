@@ -244,7 +244,8 @@ async def running_rig(
         made = services(directory, overrides)
         table = FakeCapabilityTable()
         made.capabilities = Capabilities(table, SystemClock())
-        proxy = SessionProxy(made, answer_seconds=answer_seconds, allowances=allowances)
+        traffic = Traffic()
+        proxy = SessionProxy(made, traffic, answer_seconds=answer_seconds, allowances=allowances)
         peers = parse_networks(["127.0.0.0/8"])
         policy = AuthPolicy(SECRET, "X-Remote-User", peers.networks, False, False, frozenset())
         app = ContextMiddleware(
@@ -252,7 +253,7 @@ async def running_rig(
         )
         listening = socket.create_server(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        rig = Rig(url, made, table, directory, proxy.traffic)
+        rig = Rig(url, made, table, directory, traffic)
         # The server ends first: a page that reconnects meanwhile would open new connections.
         async with _closing(proxy, rig), served(app, listening):
             yield rig

@@ -96,6 +96,11 @@ async def health() -> Health:
     return Health()
 
 
+async def metrics(desk: TheDesk, caller: Caller) -> Response:
+    """Numbers about the hub and its sessions, for Prometheus."""
+    return desk.meter.response()
+
+
 async def openapi(request: Request, caller: Caller) -> Response:
     """The machine-readable description of this API."""
     schema = {**describe(request.app), "servers": [{"url": context(request).prefix or "/"}]}

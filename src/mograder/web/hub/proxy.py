@@ -69,12 +69,13 @@ class SessionProxy(Generic[S]):
     """The ASGI app for session paths, HTTP and WebSocket.
 
     ``answer_seconds`` bounds how long a session's server may take until its headers are there
-    (compat.md 2.3: 60). Mutable state: ``_upstreams``, the clients of live sessions; ``traffic``.
+    (compat.md 2.3: 60). Mutable state: ``_upstreams``, the clients of live sessions.
     """
 
     def __init__(
         self,
         services: ProxyServices[S],
+        traffic: Traffic,
         *,
         answer_seconds: float = 60.0,
         allowances: Allowances = Allowances(),  # noqa: B008 - frozen
@@ -85,7 +86,7 @@ class SessionProxy(Generic[S]):
         self._sandbox = settings.hub.session_isolation == "sandbox"
         self._limits = Limits(settings.limits.request_mb * 2**20, answer_seconds)
         self._upstreams = Upstreams(services.capabilities.forget_session, allowances)
-        self.traffic = Traffic()
+        self._traffic = traffic
 
     async def aclose(self) -> None:
         """Close the connections to all sessions (at shutdown)."""
@@ -301,9 +302,9 @@ class SessionProxy(Generic[S]):
             return
         upstream = self._upstreams.of(session)
         if exchange.scope["type"] == "websocket":
-            self.traffic.websockets += 1
+            self._traffic.websockets += 1
             attendance = Attendance(
-                self.traffic,
+                self._traffic,
                 lambda: self._pool.touch(session),
                 lambda: self._pool.connected(session),
             )
@@ -313,9 +314,9 @@ class SessionProxy(Generic[S]):
             refusal = Refusal(405, "Method not allowed")
             await self._answer(exchange, refusal, shared=visit.by_capability)
             return
-        self.traffic.http += 1
+        self._traffic.http += 1
         self._pool.touch(session)
-        await relay_http(visit, exchange, upstream, self._limits, self.traffic)
+        await relay_http(visit, exchange, upstream, self._limits, self._traffic)
 
     async def _answer(
         self,
@@ -325,7 +326,7 @@ class SessionProxy(Generic[S]):
         shared: bool,
         cookies: HeaderList | None = None,
     ) -> None:
-        self.traffic.refused += 1
+        self._traffic.refused += 1
         if exchange.scope["type"] == "websocket":
             status = 403 if refusal.status < 500 else refusal.status
             await refuse_websocket(exchange, status, refusal.text)
