@@ -84,10 +84,12 @@ class FakePool:
         self.live[session.key] = session
         return session
 
-    def stop(self, session: LiveSession, reason: EndReason = EndReason.STOPPED) -> None:
+    def stop(
+        self, session: LiveSession, reason: EndReason = EndReason.STOPPED, detail: str = ""
+    ) -> None:
         del self.live[session.key]
         at = datetime(2026, 9, 1, tzinfo=UTC)
-        self.ended[session.id] = Ending(session.key, session.id, reason, at)
+        self.ended[session.id] = Ending(session.key, session.id, reason, at, detail)
         for callback in session.on_stop:
             callback()
 
