@@ -88,9 +88,12 @@ class FakePool:
     failure: MograderError | None = None
     hold: asyncio.Event | None = None
     reached: asyncio.Event = field(default_factory=asyncio.Event)
+    say: Callable[[str], None] = lambda _: None
+    """Tells whoever waits what goes on, while a start is held."""
 
     async def get_or_start(self, key: SessionKey, progress: Callable[[str], None]) -> FakeSession:
         progress("Starting the notebook")
+        self.say = progress
         self.reached.set()
         if self.hold is not None:
             await self.hold.wait()
