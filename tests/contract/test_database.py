@@ -16,7 +16,9 @@ from mograder.store.database import writing
 from mograder.store.hub_state import (
     AuditRow,
     CapabilityRow,
+    EndingRow,
     HubState,
+    ItemMemoryRow,
     LinkRow,
     SessionRow,
     SessionState,
@@ -186,6 +188,56 @@ def test_capabilities_are_removed_by_session_or_by_login(state: HubState) -> Non
 def test_a_session_that_ended_gets_no_capability(state: HubState) -> None:
     with pytest.raises(NotFound, match="ended"):
         state.add_capability(capability("one"))
+
+
+def test_the_last_activity_of_many_sessions_is_written_at_once(state: HubState) -> None:
+    for number, mode in ((1, "edit"), (2, "run")):
+        state.add_session(session(number, mode=mode))
+    later = NOW + timedelta(minutes=5)
+    state.saw_sessions({})
+    state.saw_sessions({"session-2": later, "gone": later})
+    assert [row.last_seen for row in state.sessions()] == [NOW, later]
+
+
+# Endings and what items need ----------------------------------------------------------------
+
+
+def ending(number: int, *, user: str = "alice", mode: str = "edit") -> EndingRow:
+    """The end of a session of A1, so many days after it began."""
+    at = NOW + timedelta(days=number)
+    return EndingRow(user, "A1", mode, f"session-{number}", "idle", at, "last words")
+
+
+def test_the_last_ending_of_each_user_item_and_mode_is_kept(state: HubState) -> None:
+    rows = (ending(2), ending(3, mode="run"), ending(4, user="bob"))
+    for row in (ending(1), *reversed(rows)):
+        state.save_ending(row, forget_before=NOW)
+    assert state.endings(NOW) == rows
+    assert state.endings(NOW + timedelta(days=3)) == rows[1:]
+    state.forget_ending("alice", "A1", "edit")
+    assert state.endings(NOW) == rows[1:]
+
+
+def test_old_endings_are_forgotten_when_one_is_recorded(state: HubState) -> None:
+    state.save_ending(ending(1), forget_before=NOW)
+    state.save_ending(ending(40, user="bob"), forget_before=NOW + timedelta(days=10))
+    assert [row.username for row in state.endings(NOW)] == ["bob"]
+
+
+def test_last_words_are_cut_to_a_bound_whatever_they_are(state: HubState) -> None:
+    last_words = "\0\ud800" + "x" * 5000
+    row = EndingRow("alice", "A1", "edit", "session-1", "crashed", NOW, last_words)
+    state.save_ending(row, forget_before=NOW)
+    (kept,) = state.endings(NOW)
+    assert len(kept.detail) == 1000
+
+
+def test_what_items_need_is_remembered_per_item_and_mode(state: HubState) -> None:
+    large = ItemMemoryRow("A1", "edit", 3 * 2**32, NOW)
+    lecture = ItemMemoryRow("A1", "run", 2, NOW)
+    for row in (ItemMemoryRow("A1", "edit", 1, NOW), lecture, large):
+        state.save_item_memory(row)
+    assert set(state.item_memory()) == {large, lecture}
 
 
 # Times, texts, audit ---------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import stat
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, inspect, text
 
+from mograder.auth.roles import Role
 from mograder.core.errors import Busy, Conflict, InvalidInput
 from mograder.store.database import (
     MIGRATIONS,
@@ -22,10 +24,18 @@ from mograder.store.database import (
     upgrade,
     writing,
 )
-from mograder.store.hub_state import HubState
+from mograder.store.hub_state import (
+    CapabilityRow,
+    EndingRow,
+    HubState,
+    SessionRow,
+    SessionState,
+)
 from mograder.store.tables import metadata
 from tests.contract.postgres import PostgresServer
 from tests.contract.threads import at_once
+
+AT = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 
 
 def test_a_new_database_gets_exactly_the_tables_that_the_program_uses(engine: Engine) -> None:
@@ -89,6 +99,29 @@ def test_an_upgrade_that_fails_changes_nothing(engine: Engine, next_migrations: 
         upgrade(engine, migrations=next_migrations)
     assert schema_version(engine) == head_version()
     assert "nickname" not in {column["name"] for column in inspect(engine).get_columns("users")}
+
+
+def test_a_database_of_the_first_release_keeps_all_that_it_holds(url: str, tmp_path: Path) -> None:
+    """From 0001: users, a running session and its capability; then endings can be recorded."""
+    first = tmp_path / "first-release"
+    shutil.copytree(MIGRATIONS, first, ignore=shutil.ignore_patterns("__pycache__", "r0002*"))
+    engine = open_engine(url)
+    upgrade(engine, migrations=first)
+    assert schema_version(engine) == "0001"
+    state = HubState(engine)
+    assert state.slot_of("alice") == 1
+    session = SessionRow("id", "alice", "A1", "edit", SessionState.RUNNING, "/s", "", "e", AT, AT)
+    state.add_session(session)
+    capability = CapabilityRow("cap", "id", "alice", Role.STUDENT, "login", AT)
+    state.add_capability(capability)
+    upgrade(engine)
+    assert schema_version(engine) == head_version() != "0001"
+    assert (state.sessions(), state.capabilities()) == ((session,), (capability,))
+    assert state.slot_of("bob") == 2
+    ended = EndingRow("alice", "A1", "edit", "id", "idle", AT, "")
+    state.save_ending(ended, forget_before=AT)
+    assert (state.endings(AT), state.item_memory()) == ((ended,), ())
+    engine.dispose()
 
 
 def test_an_sqlite_database_is_private_and_durable(tmp_path: Path) -> None:

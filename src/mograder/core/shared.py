@@ -59,6 +59,10 @@ class Shared(Generic[K, T]):
         finally:
             work.told.listeners.remove(progress)
 
+    def __len__(self) -> int:
+        """How much is going on."""
+        return len(self._works)
+
     def busy(self, key: K) -> bool:
         """Tell whether the work for this key is going on."""
         return key in self._works

@@ -49,9 +49,9 @@ class Usage:
 class LiveSession:
     """A session that answers; ``version`` is the release's, for lectures.
 
-    ``last_seen`` is its last request or message, ``attended`` when it was last known to be in use
-    without any: a page was open, or its kernel computed. ``on_stop`` callbacks run once when it
-    is gone, whatever ended it; by then its ending can be asked for.
+    ``last_seen`` is its last request or message; ``paged`` and ``computed`` are when a page of it
+    was last known to be open, and its kernel to compute, without any. ``on_stop`` callbacks run
+    once when it is gone, whatever ended it; by then its ending can be asked for.
     """
 
     id: str
@@ -64,7 +64,8 @@ class LiveSession:
     connections: int = 0
     on_stop: list[Callable[[], None]] = field(default_factory=list)
     usage: Usage = field(default_factory=lambda: Usage(expected=0, born=0.0))
-    attended: datetime | None = None
+    paged: datetime | None = None
+    computed: datetime | None = None
 
     @property
     def memory(self) -> int:

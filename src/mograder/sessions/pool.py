@@ -1,64 +1,61 @@
-"""Which sessions exist: start one or find it, stop, cull, adopt.
+"""Which sessions exist: start one or find it, stop, adopt.
 
 The rows in the hub's database are the truth and outlive the hub; the memory here is a cache of
 them for the hot path. All mutable state is ``_live`` (sessions that answer), ``_starts`` (those
-on their way) and ``_ends`` (those on their way out). Deciding is separate from doing:
-:func:`idle` and :func:`orphans` only say what should happen.
+on their way, also those who wait in line) and ``_ends`` (those on their way out); what they use
+is in the ledger. Whose turn it is decides :mod:`.admission`, who has to go :mod:`.culling`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import secrets
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from datetime import datetime, timedelta
-from typing import Any, Protocol
-
-import aiohttp
+from datetime import datetime
+from typing import Protocol
 
 from mograder.core.clock import Clock
-from mograder.core.errors import MograderError, SandboxUnavailable, TimedOut
+from mograder.core.errors import MograderError
 from mograder.core.shared import Progress, Shared
-from mograder.sessions.endings import Ending, EndReason
+from mograder.sessions.admission import Line, Place, Ticket
+from mograder.sessions.adoption import has_answered, key_of, orphans, revived
+from mograder.sessions.capacity import Terms
+from mograder.sessions.endings import Ending, EndReason, last_words, reason_of
 from mograder.sessions.history import EndingRows, History
-from mograder.sessions.launcher import Endpoint, Exit, Launcher, LaunchSpec, Mode
+from mograder.sessions.keeper import Keeper
+from mograder.sessions.launcher import Arrival, Exit, Launcher, LaunchSpec, Mode, News
 from mograder.sessions.live import LiveSession, SessionKey
+from mograder.sessions.measure import YOUNG_SECONDS, Expectations, Ledger, by_item
+from mograder.sessions.probe import Census, Probe, connections
 from mograder.sessions.spawner import Spawner
-from mograder.sessions.tally import ItemMemory, Tally
-from mograder.store.hub_state import SessionRow, SessionState
+from mograder.sessions.starter import Starter, StartRows
+from mograder.sessions.tally import ItemMemory, Tally, kind_of
+from mograder.store.hub_state import ItemMemoryRow, SessionRow
 
 _log = logging.getLogger(__name__)
 
-_HOUSEKEEPING_SECONDS = 15.0
-_NEWS_SECONDS = 1.0
 
-Probe = Callable[[Endpoint, str], Awaitable[bool]]
-
-
-class SessionRows(EndingRows, Protocol):
+class SessionRows(StartRows, EndingRows, Protocol):
     """The rows of sessions; :class:`~mograder.store.hub_state.HubState` keeps them."""
 
-    def add_session(self, row: SessionRow) -> None: ...
-
-    def update_session(
-        self,
-        session_id: str,
-        *,
-        state: SessionState | None = None,
-        socket: str | None = None,
-        last_seen: datetime | None = None,
-    ) -> bool: ...
-
-    def remove_session(self, session_id: str) -> bool: ...
+    def saw_sessions(self, seen: Mapping[str, datetime]) -> None: ...
 
     def sessions(self) -> tuple[SessionRow, ...]: ...
 
+    def save_item_memory(self, row: ItemMemoryRow) -> None: ...
+
+    def item_memory(self) -> tuple[ItemMemoryRow, ...]: ...
+
 
 class SessionPool:
-    """One session per user, item and mode. Call :meth:`open` first and :meth:`close` last."""
+    """One session per user, item and mode. Call :meth:`open` first and :meth:`close` last.
+
+    ``tally`` is what it has counted since then.
+    """
 
     def __init__(
         self,
@@ -68,70 +65,97 @@ class SessionPool:
         rows: SessionRows,
         clock: Clock,
         probe: Probe,
-        ttl: float,
-        start_timeout: float,
+        terms: Terms,
+        census: Census = connections,
     ) -> None:
-        """``ttl`` is the idle time in seconds after which a session is culled (B77)."""
+        """``probe`` and ``census`` ask a session's server whether it answers, and its pages."""
         self._launcher = launcher
         self._spawner = spawner
         self._rows = rows
         self._clock = clock
-        self._probe = probe
-        self._ttl = timedelta(seconds=ttl)
-        self._start_timeout = start_timeout
-        self._history = History(rows, clock)
+        self._terms = terms
         self.tally = Tally()
+        self._starter = Starter(launcher, rows, probe, terms.start_timeout)
+        self._history = History(rows, clock)
+        self._ledger = Ledger(clock)
+        self._expectations = Expectations()
+        self._line = Line(terms, self._ledger, self.tally, clock)
+        self._keeper = Keeper(self, self._line, clock, census, terms.ttl)
         self._live: dict[SessionKey, LiveSession] = {}
         self._by_id: dict[str, LiveSession] = {}
         self._starts: Shared[SessionKey, LiveSession] = Shared()
         self._ends: Shared[SessionKey, None] = Shared()
-        self._deaths: dict[str, asyncio.Future[Exit]] = {}
+        self._askers: Counter[SessionKey] = Counter()
+        self._numbers = itertools.count(1)
+        self._written: dict[str, datetime] = {}
         self._exits: asyncio.Queue[Exit | None] = asyncio.Queue()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def open(self) -> None:
-        """Adopt what runs from before, then watch for ends and idleness."""
-        self._launcher.watch(self._exits.put_nowait, lambda: self._exits.put_nowait(None))
+        """Adopt what runs from before, then watch for ends, idleness and those who wait."""
+        await self._history.load()
+        for known in await asyncio.to_thread(self._rows.item_memory):
+            self._expectations.remember(known.item, Mode(known.mode), known.bytes)
+        self._launcher.watch(
+            self._exits.put_nowait, lambda: self._exits.put_nowait(None), self._hear_news
+        )
         await self._adopt()
-        for watch in (self._hear_exits(), self._keep_house()):
+        for watch in (self._hear_exits(), self._keeper.keep_house(), self._keeper.relieve()):
             self._tasks.append(asyncio.create_task(watch))
 
     async def close(self) -> None:
         """Stop watching; the sessions go on in the launcher."""
         await self._starts.close()
+        self._line.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._ends.settle()  # a session that is half stopped must not be adopted
-        await asyncio.to_thread(self._save_last_seen)
+        for live in self.all():
+            self._learn(live)
+        await asyncio.to_thread(self.note_down)
 
     async def get_or_start(self, key: SessionKey, progress: Progress) -> LiveSession:
         """Return the session that runs, or the one being started, or a new one (B72).
 
+        A new one may have to wait in line; ``progress`` is told its place. If all who ask for it
+        go away, it leaves the line.
+
         Raises: :class:`~mograder.core.errors.NotFound` when there is nothing to open,
-        :class:`TimedOut` when the server never answers, :class:`SandboxUnavailable` when it
-        dies at start, and what preparing an environment raises.
+        :class:`~mograder.core.errors.Busy` when the line is full, what
+        :meth:`~mograder.sessions.starter.Starter.start` raises, and what preparing an
+        environment does.
         """
-        live = self._live.get(key)
-        if live is not None:
+        while (live := self._live.get(key)) is not None:
             version = await self._spawner.version(key)
             if self._live.get(key) is live and live.version == version:
                 self.touch(live)
                 return live
-            await self.stop(key)  # a lecture that was published again since
-        return await self._starts.get(key, lambda tell: self._start(key, tell), progress)
+            await self.end(live, EndReason.REPLACED)  # a lecture that was published again since
+        self._askers[key] += 1
+        try:
+            return await self._starts.get(key, lambda tell: self._start(key, tell), progress)
+        finally:
+            self._askers[key] -= 1
+            if not self._askers[key]:
+                del self._askers[key]
+                self._line.dismiss(key)
 
     async def stop(self, key: SessionKey, reason: EndReason = EndReason.STOPPED) -> bool:
-        """End a session; false if none was running."""
+        """End a session, or have it leave the line; false if there was none."""
         live = self._live.get(key)
         if live is None:
-            return False
-        self._history.note(live, reason)
-        self.tally.endings[reason] += 1
-        self._forget(live)
-        # On its own, so that who asked may go away; and a new start of the key waits for it.
-        await self._ends.get(key, lambda _: self._give_up(live.id), _unheard)
+            return self._line.dismiss(key)
+        await self.end(live, reason)
         return True
+
+    async def end(self, live: LiveSession, reason: EndReason) -> None:
+        """End this one session, if it has not ended yet."""
+        if self._by_id.get(live.id) is not live:
+            return
+        ending = self._bury(live, reason)
+        # On its own, so that who asked may go away; and a new start of the key waits for it.
+        await self._ends.get(live.key, lambda _: self._conclude(ending, alive=True), _unheard)
 
     def find(self, key: SessionKey) -> LiveSession | None:
         """Return the session if it answers; memory only."""
@@ -159,11 +183,16 @@ class SessionPool:
 
     def states(self) -> Counter[str]:
         """Count the sessions that are waiting, starting, running and ending."""
-        return Counter(running=len(self._live), starting=len(self._deaths))
+        return Counter(
+            waiting=len(self._line),
+            starting=len(self._starter),
+            running=len(self._live),
+            ending=len(self._ends),
+        )
 
     def memory_by_item(self) -> list[ItemMemory]:
         """Return what the running sessions of each item and mode use together."""
-        return []
+        return by_item(self.all())
 
     def touch(self, session: LiveSession) -> None:
         """Note activity, by HTTP or by WebSocket."""
@@ -180,123 +209,107 @@ class SessionPool:
             session.connections -= 1
             self.touch(session)
 
+    def note_down(self) -> None:
+        """Write down the last activity and what items need, where it changed; blocks."""
+        seen = {live.id: live.last_seen for live in self.all()}
+        self._rows.saw_sessions(
+            {each: at for each, at in seen.items() if self._written.get(each) != at}
+        )
+        self._written = seen
+        now = self._clock.now()
+        for item, mode, expected in self._expectations.changes():
+            self._rows.save_item_memory(ItemMemoryRow(item, mode.value, expected, now))
+            self._expectations.written(item, mode, expected)
+
     async def _start(self, key: SessionKey, tell: Progress) -> LiveSession:
+        asked, number = self._clock.steady(), next(self._numbers)
+        self._line.demand_room()
         session_id = secrets.token_urlsafe(12)
         tell("Preparing the software that this notebook needs")
         # Before the rest: one that is published meanwhile makes this session out of date.
         version = await self._spawner.version(key)
         spec = await self._spawner.spec(key, session_id, tell)
-        tell("Starting the notebook")
-        now = self._clock.now()
-        row = SessionRow(
-            session_id=session_id,
-            username=key.user,
-            item=key.item,
-            mode=key.mode.value,
-            state=SessionState.STARTING,
-            socket="",
-            version=version,
-            environment=spec.environment.name,
-            started_at=now,
-            last_seen=now,
-        )
         # The one before, if it is still ending, holds the row and the workspace.
         await self._ends.get(key, lambda _: _nothing(), _unheard)
-        await asyncio.to_thread(self._rows.add_session, row)
-        endpoint = await self._launch(spec)
-        live = LiveSession(
-            session_id, key, endpoint, spec.base_url, version, now, self._clock.now()
-        )
-        self._remember(live)
+        ticket = Ticket(number, key, session_id, self._expected(key, spec), tell)
+        place = await self._line.enter(ticket)
+        try:
+            if ticket.told:  # it may have been published, or withdrawn, in the meantime
+                version = await self._spawner.version(key)
+                spec = await self._spawner.spec(key, session_id, tell)
+            tell("Starting the notebook")
+            live = await self._launch(key, spec, version, place)
+        except BaseException as error:
+            if isinstance(error, MograderError):
+                self.tally.starts[kind_of(place.usage.warm), "failed"] += 1
+            self._ledger.close(session_id)
+            raise
+        finally:
+            place.leave()
+        self.tally.started(live.warm, self._clock.steady() - asked)
+        await self._history.forget(key)
         _log.info("started %s of %s for %s", key.mode.value, key.item, key.user)
         return live
 
-    async def _launch(self, spec: LaunchSpec) -> Endpoint:
-        """Start the process and bring its row up to date, or leave neither."""
-        death: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
-        self._deaths[spec.session_id] = death
-        try:
-            endpoint = (await self._launcher.start(spec)).endpoint
-            await self._expect(endpoint, spec.base_url, death)
-            await asyncio.to_thread(
-                self._rows.update_session,
-                spec.session_id,
-                state=SessionState.RUNNING,
-                socket=str(endpoint.socket),
-            )
-            if death.done():  # while that was written
-                raise _died(death.result())
-        except BaseException:
-            await self._give_up(spec.session_id)
-            raise
-        finally:
-            del self._deaths[spec.session_id]
-        return endpoint
+    async def _launch(
+        self, key: SessionKey, spec: LaunchSpec, version: str, place: Place
+    ) -> LiveSession:
+        now = self._clock.now()
+        endpoint = await self._starter.start(spec, version, now)
+        live = LiveSession(
+            id=spec.session_id,
+            key=key,
+            endpoint=endpoint,
+            base_url=spec.base_url,
+            version=version,
+            started_at=now,
+            last_seen=self._clock.now(),
+            usage=place.usage,
+        )
+        self._remember(live)
+        return live
 
-    async def _expect(self, endpoint: Endpoint, base_url: str, death: asyncio.Future[Exit]) -> None:
-        """Wait until the server answers, dies, or has had its time."""
-        probe = asyncio.ensure_future(self._probe(endpoint, base_url))
-        try:
-            either: tuple[asyncio.Future[Any], ...] = (death, probe)
-            await asyncio.wait(
-                either, timeout=self._start_timeout, return_when=asyncio.FIRST_COMPLETED
-            )
-            if death.done():
-                raise _died(death.result())
-            if not probe.done():
-                raise TimedOut(
-                    f"The notebook did not start within {self._start_timeout:.0f} seconds.",
-                    hint="Try again; if it happens again, tell your instructor.",
-                )
-            try:
-                healthy = probe.result()
-            except (aiohttp.ClientError, OSError):
-                healthy = False
-                # The line breaks a moment before the news comes of why it did.
-                await asyncio.wait((death,), timeout=_NEWS_SECONDS)
-            if death.done():
-                raise _died(death.result())
-            if not healthy:
-                raise SandboxUnavailable(
-                    "The notebook's server gave no sensible answer.",
-                    hint="Try again; if it happens again, tell your instructor.",
-                )
-        finally:
-            probe.cancel()
-            await asyncio.gather(probe, return_exceptions=True)
-
-    async def _give_up(self, session_id: str) -> None:
-        with suppress(MograderError):
-            await self._launcher.stop(session_id)
-        await self._remove_row(session_id)
-
-    async def _remove_row(self, session_id: str) -> None:
-        await asyncio.to_thread(self._rows.remove_session, session_id)
+    def _expected(self, key: SessionKey, spec: LaunchSpec) -> int:
+        # One that is taken to need the whole machine would wait until nothing else runs.
+        most = min(spec.limits.memory_mb << 20 or self._terms.memory, self._terms.memory // 2)
+        return self._expectations.expect(key.item, key.mode, self.all(), most)
 
     async def _adopt(self) -> None:
         """Match the rows of the hub before with what the launcher still has."""
         rows = await asyncio.to_thread(self._rows.sessions)
+        found = {row.session_id: self._revived(row) for row in rows if has_answered(row)}
+        # They count before the launcher is asked: from then on it tells only of changes.
         running = {launched.session_id: launched for launched in await self._launcher.running()}
         for row in rows:
+            live = found.get(row.session_id)
             launched = running.get(row.session_id)
-            if launched is not None and row.state is SessionState.RUNNING:
-                key = SessionKey(row.username, row.item, Mode(row.mode))
-                self._remember(
-                    LiveSession(
-                        row.session_id,
-                        key,
-                        launched.endpoint,
-                        f"/{key.url.rstrip('/')}",
-                        row.version,
-                        row.started_at,
-                        self._clock.now(),
-                    )
-                )
-            else:
-                await self._remove_row(row.session_id)
+            if live is not None and launched is not None:
+                live.endpoint = launched.endpoint
+                self._remember(live)
+                continue
+            self._ledger.close(row.session_id)
+            await asyncio.to_thread(self._rows.remove_session, row.session_id)
+            if live is not None:
+                await self._history.save(self._history.note(live, EndReason.LOST))
         await self._stop_all(orphans(rows, running))
         if self._live:
             _log.info("adopted %d running sessions", len(self._live))
+
+    def _revived(self, row: SessionRow) -> LiveSession:
+        key = key_of(row)
+        expected = self._expectations.expect(key.item, key.mode, (), self._terms.memory // 2)
+        usage = self._ledger.open(row.session_id, expected)
+        return revived(row, usage, self._clock.now())
+
+    def _hear_news(self, news: News) -> None:
+        if isinstance(news, Arrival):
+            self._ledger.arrived(news)
+            if news.fallback:
+                self.tally.fell_back(news.fallback)
+            return
+        self._ledger.measured(news.uses, news.overhead)
+        if len(self._line):
+            self._line.pump()
 
     async def _hear_exits(self) -> None:
         while True:
@@ -308,50 +321,61 @@ class SessionPool:
 
     async def _note_loss(self) -> None:
         _log.error("the supervisor has gone, and all sessions with it")
-        for session_id in (*self._by_id, *self._deaths):
-            await self._note_exit(Exit(session_id, -1, ""))
+        for session_id in (*self._by_id, *self._starter.ids()):
+            await self._note_exit(Exit(session_id, -1, ""), EndReason.LOST)
         # If only the line to it broke, what runs on there is out of everybody's reach.
         with suppress(MograderError):
             running = {launched.session_id for launched in await self._launcher.running()}
-            await self._stop_all(running - self._by_id.keys() - self._deaths.keys())
+            await self._stop_all(running - self._by_id.keys() - set(self._starter.ids()))
 
     async def _stop_all(self, session_ids: Iterable[str]) -> None:
         await asyncio.gather(*(self._launcher.stop(session_id) for session_id in session_ids))
 
-    async def _note_exit(self, gone: Exit) -> None:
-        death = self._deaths.get(gone.session_id)
-        if death is not None and not death.done():
-            death.set_result(gone)
+    async def _note_exit(self, gone: Exit, reason: EndReason | None = None) -> None:
+        self._starter.note_exit(gone)
         live = self._by_id.get(gone.session_id)
-        if live is not None:
-            _log.warning(
-                "%s of %s for %s ended by itself with status %s: %s",
-                live.key.mode.value,
-                live.key.item,
-                live.key.user,
-                gone.status,
-                gone.log_tail[-500:],
-            )
-            self._forget(live)
-            await self._ends.get(live.key, lambda _: self._remove_row(gone.session_id), _unheard)
+        if live is None:
+            return
+        reason = reason or reason_of(gone)
+        _log.warning(
+            "%s of %s for %s ended by itself (%s) with status %s: %s",
+            live.key.mode.value,
+            live.key.item,
+            live.key.user,
+            reason.value,
+            gone.status,
+            gone.log_tail[-500:],
+        )
+        detail = last_words(gone.log_tail) if reason is EndReason.CRASHED else ""
+        ending = self._bury(live, reason, detail)
+        await self._ends.get(live.key, lambda _: self._conclude(ending, alive=False), _unheard)
 
-    async def _keep_house(self) -> None:
-        while True:
-            await asyncio.sleep(min(_HOUSEKEEPING_SECONDS, self._ttl.total_seconds() / 4))
-            try:
-                await self._cull()
-                await asyncio.to_thread(self._save_last_seen)
-            except Exception:  # noqa: BLE001 - a loop: what failed now is tried again
-                _log.exception("the housekeeping failed")
+    def _bury(self, live: LiveSession, reason: EndReason, detail: str = "") -> Ending:
+        """Take a session that ends, or has ended, out of everybody's sight."""
+        ending = self._history.note(live, reason, detail)
+        self.tally.endings[reason] += 1
+        self._learn(live)
+        self._forget(live)
+        return ending
 
-    async def _cull(self) -> None:
-        for live in idle(self.all(), self._clock.now(), self._ttl):
-            _log.info("culled idle %s of %s for %s", live.key.mode, live.key.item, live.key.user)
-            await self.stop(live.key)
+    async def _conclude(self, ending: Ending, *, alive: bool) -> None:
+        """End what is still ``alive``, and leave nothing of it but why."""
+        try:
+            if alive:
+                with suppress(MograderError):
+                    await self._launcher.stop(ending.session_id)
+        finally:
+            self._ledger.close(ending.session_id)
+            self._line.pump()
+        await asyncio.to_thread(self._rows.remove_session, ending.session_id)
+        await self._history.save(ending)
 
-    def _save_last_seen(self) -> None:
-        for live in self.all():
-            self._rows.update_session(live.id, last_seen=live.last_seen)
+    def _learn(self, live: LiveSession) -> None:
+        """Learn from what it used; one that hardly lived tells nothing, unless it used more."""
+        usage = live.usage
+        grown = self._clock.steady() - usage.born >= YOUNG_SECONDS
+        if grown or usage.peak > usage.expected:
+            self._expectations.learn(live.key.item, live.key.mode, usage.peak)
 
     def _remember(self, live: LiveSession) -> None:
         self._live[live.key] = live
@@ -366,30 +390,9 @@ class SessionPool:
             callback()
 
 
-def idle(sessions: Iterable[LiveSession], now: datetime, ttl: timedelta) -> list[LiveSession]:
-    """Return the sessions without activity for longer than ``ttl``, oldest activity first."""
-    stale = [session for session in sessions if now - session.last_seen > ttl]
-    return sorted(stale, key=lambda session: session.last_seen)
-
-
-def orphans(rows: Iterable[SessionRow], running: Iterable[str]) -> list[str]:
-    """Return the ids that run without a row of a session that answered: nobody can reach them."""
-    known = {row.session_id for row in rows if row.state is SessionState.RUNNING}
-    return [session_id for session_id in running if session_id not in known]
-
-
 async def _nothing() -> None:
     return None
 
 
 def _unheard(_: str) -> None:
     return None
-
-
-def _died(gone: Exit) -> SandboxUnavailable:
-    last = next((line for line in reversed(gone.log_tail.splitlines()) if line.strip()), "")
-    said = f" It said: {last[:300]}" if last else ""
-    return SandboxUnavailable(
-        f"The notebook ended while it was starting (status {gone.status}).{said}",
-        hint="Try again; if it happens again, tell your instructor.",
-    )

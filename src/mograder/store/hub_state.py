@@ -7,9 +7,20 @@ executor. Rows leave as frozen dataclasses, times as aware UTC.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from datetime import datetime
 
-from sqlalchemy import Connection, Delete, Engine, RowMapping, delete, insert, select, update
+from sqlalchemy import (
+    Connection,
+    Delete,
+    Engine,
+    RowMapping,
+    bindparam,
+    delete,
+    insert,
+    select,
+    update,
+)
 
 from mograder.auth.roles import Role
 from mograder.core.errors import Conflict, NotFound
@@ -190,6 +201,19 @@ class HubState:
         changed = update(sessions).where(sessions.c.session_id == session_id).values(**changes)
         with writing(self._engine) as connection:
             return connection.execute(changed).rowcount > 0
+
+    def saw_sessions(self, seen: Mapping[str, datetime]) -> None:
+        """Record the last activity of sessions, by their ids, in one transaction."""
+        if not seen:
+            return
+        changed = (
+            update(sessions)
+            .where(sessions.c.session_id == bindparam("which"))
+            .values(last_seen=bindparam("seen"))
+        )
+        with writing(self._engine) as connection:
+            rows = [{"which": session_id, "seen": at} for session_id, at in seen.items()]
+            connection.execute(changed, rows)
 
     def remove_session(self, session_id: str) -> bool:
         """Forget a session and its capabilities; false if it was not recorded."""

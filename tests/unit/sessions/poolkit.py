@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,6 +16,7 @@ from mograder.core.clock import ManualClock
 from mograder.core.errors import Busy, MograderError
 from mograder.core.settings_model import LimitsSettings
 from mograder.core.shared import Progress
+from mograder.sessions.capacity import MEGABYTE, Terms
 from mograder.sessions.fake import InMemoryLauncher
 from mograder.sessions.launcher import Endpoint, LaunchSpec, Mode
 from mograder.sessions.live import LiveSession, SessionKey
@@ -123,9 +124,7 @@ class FlakyState(HubState):
         environment: str | None = None,
         last_seen: datetime | None = None,
     ) -> bool:
-        if self.failures:
-            self.failures -= 1
-            raise Busy("The database is busy.")
+        self._fail_perhaps()
         return super().update_session(
             session_id,
             state=state,
@@ -134,6 +133,40 @@ class FlakyState(HubState):
             environment=environment,
             last_seen=last_seen,
         )
+
+    def saw_sessions(self, seen: Mapping[str, datetime]) -> None:
+        self._fail_perhaps()
+        super().saw_sessions(seen)
+
+    def _fail_perhaps(self) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise Busy("The database is busy.")
+
+
+@dataclass
+class Pages:
+    """Stands for what sessions' servers say of their open pages, by base URL; ``asked`` counts."""
+
+    open: dict[str, int | None] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+
+    async def __call__(self, endpoint: Endpoint, base_url: str) -> int | None:
+        del endpoint
+        self.asked.append(base_url)
+        return self.open.get(base_url, 0)
+
+
+def terms(
+    *,
+    ttl: float = TTL,
+    start_timeout: float = PATIENCE,
+    memory_mb: int = 100_000,
+    starts: int = 100,
+    line: int = 1000,
+) -> Terms:
+    """Terms that keep nobody waiting, but for what is given."""
+    return Terms(ttl, start_timeout, memory_mb * MEGABYTE, starts, line)
 
 
 @dataclass
@@ -144,11 +177,12 @@ class Rig:
     launcher: Launcher = field(default_factory=Launcher)
     spawner: PlainSpawner = field(default_factory=PlainSpawner)
     server: Server = field(default_factory=Server)
+    pages: Pages = field(default_factory=Pages)
     clock: ManualClock = field(default_factory=ManualClock)
 
     @asynccontextmanager
     async def pool(
-        self, *, ttl: float = TTL, start_timeout: float = PATIENCE
+        self, on: Terms | None = None, *, ttl: float = TTL, start_timeout: float = PATIENCE
     ) -> AsyncIterator[SessionPool]:
         """Open a pool; at the end it is put away, as at a hub's end, and sessions go on."""
         pool = SessionPool(
@@ -157,8 +191,8 @@ class Rig:
             rows=self.state,
             clock=self.clock,
             probe=self.server,
-            ttl=ttl,
-            start_timeout=start_timeout,
+            census=self.pages,
+            terms=on or terms(ttl=ttl, start_timeout=start_timeout),
         )
         await pool.open()
         try:

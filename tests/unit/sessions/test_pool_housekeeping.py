@@ -6,9 +6,10 @@ import asyncio
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from mograder.sessions.adoption import orphans
+from mograder.sessions.culling import idle
 from mograder.sessions.launcher import Endpoint
 from mograder.sessions.live import LiveSession
-from mograder.sessions.pool import idle, orphans
 from mograder.store.hub_state import SessionRow, SessionState
 from tests.unit.sessions.poolkit import ALICE, BOB, LECTURE, PATIENCE, TTL, Rig, gone, soon, unheard
 
@@ -25,7 +26,7 @@ async def test_an_idle_session_is_culled_and_an_active_one_is_not(rig: Rig) -> N
     async with rig.pool(ttl=SHORT) as pool:
         sleepy, busy = [await pool.get_or_start(key, unheard) for key in (ALICE, BOB)]
         culled = gone(sleepy)
-        rig.clock.advance(1)
+        rig.clock.advance(10)
         pool.touch(busy)
         await culled
         assert pool.all() == [busy]
@@ -38,7 +39,7 @@ async def test_lectures_are_culled_like_edits(rig: Rig) -> None:
     async with rig.pool(ttl=SHORT) as pool:
         session = await pool.get_or_start(LECTURE, unheard)
         culled = gone(session)
-        rig.clock.advance(1)
+        rig.clock.advance(10)
         await culled
         assert pool.all() == []
 
@@ -51,7 +52,7 @@ async def test_culling_goes_on_after_a_failure_of_the_database(rig: Rig) -> None
             while rig.state.failures:  # noqa: ASYNC110 - the housekeeping tells nobody
                 await asyncio.sleep(0.005)
         culled = gone(session)
-        rig.clock.advance(1)
+        rig.clock.advance(10)
         await culled
 
 

@@ -1,8 +1,9 @@
-"""Whether a session's server answers, asked over its own socket whatever it says."""
+"""What a session's server is asked over its own socket, whatever it says."""
 
 from __future__ import annotations
 
 import asyncio
+import gzip
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,7 +13,7 @@ import aiohttp
 import pytest
 
 from mograder.sessions.launcher import Endpoint
-from mograder.sessions.probe import answers
+from mograder.sessions.probe import answers, connections
 
 
 @asynccontextmanager
@@ -58,3 +59,66 @@ async def test_garbage_is_an_error_of_the_line(reply: bytes) -> None:
     async with server(reply) as (endpoint, _):
         with pytest.raises((aiohttp.ClientError, OSError)):
             await answers(endpoint, "/edit/user/alice/A1")
+
+
+# --- open pages -----------------------------------------------------------------------------
+
+
+def answer(body: bytes, *, status: str = "200 OK", headers: str = "") -> bytes:
+    head = f"HTTP/1.1 {status}\r\n{headers}Content-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+async def test_a_server_tells_how_many_pages_are_open() -> None:
+    async with server(answer(b'{"active": 3}')) as (endpoint, requests):
+        assert await connections(endpoint, "/run/user/alice/L01") == 3
+    assert requests == [b"GET /run/user/alice/L01/api/status/connections HTTP/1.1"]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"",
+        b"SSH-2.0-OpenSSH\r\n",
+        b"HTTP/1.1 200 OK\r\nA: " + b"x" * 99999,
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{",
+        answer(b""),
+        answer(b"{}"),
+        answer(b'{"active": -1}'),
+        answer(b'{"active": "3"}'),
+        answer(b'{"active": 3.5}'),
+        answer(b'{"active": 1e999}'),
+        answer(b'{"active": true}'),
+        answer(b"[" * 1000),
+        answer(b'{"active": 3}' + b" " * 100_000),
+        answer(b'{"active": 3}', status="500 Oh"),
+        answer(b'{"active": 3}', status="302 There", headers="Location: http://192.0.2.1/\r\n"),
+        answer(gzip.compress(b'{"active": 3}'), headers="Content-Encoding: gzip\r\n"),
+    ],
+)
+async def test_what_is_no_number_of_pages_is_none(reply: bytes) -> None:
+    async with server(reply) as (endpoint, _):
+        assert await connections(endpoint, "/edit/user/alice/A1") is None
+
+
+async def test_a_socket_that_is_gone_tells_nothing() -> None:
+    assert await connections(Endpoint(Path("/nowhere/s.sock")), "/edit/user/alice/A1") is None
+
+
+async def test_a_server_that_never_finishes_tells_nothing() -> None:
+    """What it began to say is worth nothing, and its time is bounded."""
+    reply = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"
+    over = asyncio.Event()
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(reply)
+        await reader.read()
+        writer.close()
+        over.set()
+
+    with tempfile.TemporaryDirectory(prefix="mg-", dir="/tmp") as directory:
+        path = Path(directory) / "s.sock"
+        async with await asyncio.start_unix_server(hang, path):
+            assert await connections(Endpoint(path), "/b", seconds=0.05) is None
+            async with asyncio.timeout(10):
+                await over.wait()

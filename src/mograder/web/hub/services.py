@@ -21,6 +21,7 @@ from mograder.sandbox.link import SupervisorLink
 from mograder.sandbox.runtime_wheel import build_runtime_wheel
 from mograder.sandbox.safety import open_sandbox, supervisor_config
 from mograder.sessions.allowances import Allowances
+from mograder.sessions.capacity import terms_of
 from mograder.sessions.local import LocalLauncher
 from mograder.sessions.pool import SessionPool
 from mograder.sessions.probe import answers
@@ -142,8 +143,7 @@ def _pool(
         rows=state,
         clock=clock,
         probe=answers,
-        ttl=settings.hub.session_ttl,
-        start_timeout=settings.limits.start_timeout,
+        terms=terms_of(settings.hub.session_ttl, settings.limits),
     )
 
 

@@ -1,0 +1,174 @@
+"""What sessions use, as the launcher measures it, and what the next one will probably need.
+
+A start is let in by what is *expected* of it, since it has used nothing yet; a session that runs
+counts with what was *measured*. The expectation is learnt per item and mode, slowly in both
+directions and never by much from one session: else a single student's memory bomb would make
+everybody wait who opens the same assignment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from statistics import quantiles
+
+from mograder.core.clock import Clock
+from mograder.sessions.capacity import MEGABYTE
+from mograder.sessions.launcher import Arrival, Mode, Use
+from mograder.sessions.live import LiveSession, Usage
+from mograder.sessions.tally import ItemMemory
+
+UNKNOWN = 150 * MEGABYTE
+"""What a session of an unknown item is taken to need: marimo with pandas, started cold (160), or
+three warm ones (48 each, sessions.md)."""
+
+YOUNG_SECONDS = 60.0
+"""For so long a session counts with what is expected if it uses less: its cells have yet to run."""
+
+BUSY_SHARE = 0.05
+"""Of one processor; an open editor at rest takes less than a hundredth."""
+
+_BUSY_WINDOW = 5.0
+"""Seconds over which a share of a processor is judged."""
+_STALE_WINDOW = 3 * _BUSY_WINDOW
+
+_LEAST = 16 * MEGABYTE
+_RISE = 0.25
+_FALL = 0.1
+_HIGHEST_RISE = 1.25
+_ENOUGH = 4
+"""Sessions of an item from which on those that run are better known than those that ran."""
+
+
+class Ledger:
+    """The memory of all sessions that start, run or end, by session id.
+
+    Mutable state: ``_usages``, and ``_overhead``, what is used besides (zygotes).
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._usages: dict[str, Usage] = {}
+        self._overhead = 0
+
+    def open(self, session_id: str, expected: int) -> Usage:
+        """Count a session from now on."""
+        usage = Usage(expected=expected, born=self._clock.steady())
+        self._usages[session_id] = usage
+        return usage
+
+    def close(self, session_id: str) -> None:
+        """Count a session no more: its last process is gone."""
+        self._usages.pop(session_id, None)
+
+    def used(self) -> int:
+        """Return what all of it together counts with, in bytes."""
+        now = self._clock.steady()
+        return self._overhead + sum(weight(usage, now) for usage in self._usages.values())
+
+    def measured(self, uses: Iterable[Use], overhead: int) -> None:
+        """Note what was measured; sessions that nobody knows any more are left out."""
+        self._overhead = overhead
+        now = self._clock.steady()
+        for use in uses:
+            usage = self._usages.get(use.session_id)
+            if usage is not None:
+                note_use(usage, use, now)
+
+    def arrived(self, arrival: Arrival) -> None:
+        """Note how a session started."""
+        usage = self._usages.get(arrival.session_id)
+        if usage is not None:
+            usage.warm = arrival.warm
+
+    def __len__(self) -> int:
+        """How many sessions count."""
+        return len(self._usages)
+
+
+class Expectations:
+    """What a session of each item and mode probably needs, in bytes."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, Mode], int] = {}
+        self._changed: set[tuple[str, Mode]] = set()
+
+    def remember(self, item: str, mode: Mode, expected: int) -> None:
+        """Take over what an earlier hub learnt."""
+        self._known[item, mode] = max(expected, _LEAST)
+
+    def expect(self, item: str, mode: Mode, running: Iterable[LiveSession], most: int) -> int:
+        """Return what to reckon with; ``most`` is the session's own limit.
+
+        Of those that run the third quartile counts, so that a few bombs among them do not.
+        """
+        same = (live for live in running if (live.key.item, live.key.mode) == (item, mode))
+        alike = [live.memory for live in same if live.memory]
+        now = round(quantiles(alike)[2]) if len(alike) >= _ENOUGH else 0
+        expected = max(self._known.get((item, mode), UNKNOWN), now)
+        return min(expected, most) if most else expected
+
+    def learn(self, item: str, mode: Mode, peak: int) -> None:
+        """Note the most memory that a session used."""
+        if not peak:
+            return
+        known = self._known.get((item, mode))
+        learnt = adapted(UNKNOWN if known is None else known, peak)
+        if learnt != known:
+            self._known[item, mode] = learnt
+            self._changed.add((item, mode))
+
+    def changes(self) -> list[tuple[str, Mode, int]]:
+        """Return what was learnt and is not yet written down."""
+        return [(item, mode, self._known[item, mode]) for item, mode in sorted(self._changed)]
+
+    def written(self, item: str, mode: Mode, expected: int) -> None:
+        """Note that it is written down, unless more was learnt in the meantime."""
+        if self._known.get((item, mode)) == expected:
+            self._changed.discard((item, mode))
+
+
+def weight(usage: Usage, now: float) -> int:
+    """Return the bytes that a session counts with."""
+    if not usage.memory:
+        return usage.expected
+    young = now - usage.born < YOUNG_SECONDS
+    return max(usage.memory, usage.expected) if young else usage.memory
+
+
+def note_use(usage: Usage, use: Use, now: float) -> None:
+    """Take over a measurement; whether it computes is judged over some seconds."""
+    usage.memory = use.memory
+    usage.peak = max(usage.peak, use.memory)
+    usage.cpu = use.cpu
+    usage.processes = use.processes
+    if usage.marked is None or now - usage.marked > _STALE_WINDOW:
+        # News come of what changes only: over a long silence the mean says nothing of now.
+        usage.mark, usage.marked = use.cpu, now
+        return
+    span = now - usage.marked
+    if span >= _BUSY_WINDOW:
+        usage.busy = use.cpu - usage.mark > BUSY_SHARE * span
+        usage.mark, usage.marked = use.cpu, now
+
+
+def rest(usage: Usage, now: float) -> None:
+    """Take a session of which nothing was heard for a while for one that does not compute."""
+    if usage.busy and (usage.marked is None or now - usage.marked > _STALE_WINDOW):
+        usage.busy = False
+
+
+def adapted(known: int, peak: int) -> int:
+    """Return what is expected after one more session."""
+    if peak > known:
+        return min(round(known + _RISE * (peak - known)), round(known * _HIGHEST_RISE))
+    return max(round(known - _FALL * (known - peak)), _LEAST)
+
+
+def by_item(sessions: Iterable[LiveSession]) -> list[ItemMemory]:
+    """Add up what sessions use, per item and mode."""
+    sums: dict[tuple[str, str], tuple[int, int]] = {}
+    for live in sessions:
+        name = (live.key.item, live.key.mode.value)
+        count, total = sums.get(name, (0, 0))
+        sums[name] = (count + 1, total + live.memory)
+    return [ItemMemory(*name, *sums[name]) for name in sorted(sums)]

@@ -1,0 +1,151 @@
+"""Sees one start through: the row, the process, the server's first answer. Or leaves nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import datetime
+from typing import Any, Protocol
+
+import aiohttp
+
+from mograder.core.errors import MograderError, SandboxUnavailable, TimedOut
+from mograder.sessions.endings import last_words
+from mograder.sessions.launcher import Endpoint, Exit, Launcher, LaunchSpec
+from mograder.sessions.probe import Probe
+from mograder.store.hub_state import SessionRow, SessionState
+
+_NEWS_SECONDS = 1.0
+
+
+class StartRows(Protocol):
+    """The rows of sessions; :class:`~mograder.store.hub_state.HubState` keeps them."""
+
+    def add_session(self, row: SessionRow) -> None: ...
+
+    def update_session(
+        self,
+        session_id: str,
+        *,
+        state: SessionState | None = None,
+        socket: str | None = None,
+    ) -> bool: ...
+
+    def remove_session(self, session_id: str) -> bool: ...
+
+
+class Starter:
+    """Starts processes by the launcher. Mutable state: ``_deaths``, one for each on its way."""
+
+    def __init__(
+        self, launcher: Launcher, rows: StartRows, probe: Probe, start_timeout: float
+    ) -> None:
+        self._launcher = launcher
+        self._rows = rows
+        self._probe = probe
+        self._start_timeout = start_timeout
+        self._deaths: dict[str, asyncio.Future[Exit]] = {}
+
+    def ids(self) -> Iterable[str]:
+        """Return the sessions that are on their way."""
+        return tuple(self._deaths)
+
+    def __len__(self) -> int:
+        """How many are on their way."""
+        return len(self._deaths)
+
+    def note_exit(self, gone: Exit) -> None:
+        """Note a death: if it was on its way, its start fails."""
+        death = self._deaths.get(gone.session_id)
+        if death is not None and not death.done():
+            death.set_result(gone)
+
+    async def start(self, spec: LaunchSpec, version: str, now: datetime) -> Endpoint:
+        """Start the process and write its row, or leave neither; ``version`` is the release's.
+
+        Raises: :class:`TimedOut` when the server never answers, :class:`SandboxUnavailable` when
+        it dies or talks nonsense, and what the launcher and the database say.
+        """
+        await asyncio.to_thread(self._rows.add_session, _row(spec, version, now))
+        death: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
+        self._deaths[spec.session_id] = death
+        try:
+            endpoint = (await self._launcher.start(spec)).endpoint
+            await self._expect(endpoint, spec.base_url, death)
+            await asyncio.to_thread(
+                self._rows.update_session,
+                spec.session_id,
+                state=SessionState.RUNNING,
+                socket=str(endpoint.socket),
+            )
+            if death.done():  # while that was written
+                raise _died(death.result())
+        except BaseException:
+            await self.give_up(spec.session_id)
+            raise
+        finally:
+            del self._deaths[spec.session_id]
+        return endpoint
+
+    async def give_up(self, session_id: str) -> None:
+        """End a process, if it still runs, and remove its row."""
+        with suppress(MograderError):
+            await self._launcher.stop(session_id)
+        await asyncio.to_thread(self._rows.remove_session, session_id)
+
+    async def _expect(self, endpoint: Endpoint, base_url: str, death: asyncio.Future[Exit]) -> None:
+        """Wait until the server answers, dies, or has had its time."""
+        probe = asyncio.ensure_future(self._probe(endpoint, base_url))
+        try:
+            either: tuple[asyncio.Future[Any], ...] = (death, probe)
+            await asyncio.wait(
+                either, timeout=self._start_timeout, return_when=asyncio.FIRST_COMPLETED
+            )
+            if death.done():
+                raise _died(death.result())
+            if not probe.done():
+                raise TimedOut(
+                    f"The notebook did not start within {self._start_timeout:.0f} seconds.",
+                    hint="Try again; if it happens again, tell your instructor.",
+                )
+            try:
+                healthy = probe.result()
+            except (aiohttp.ClientError, OSError):
+                healthy = False
+                # The line breaks a moment before the news comes of why it did.
+                await asyncio.wait((death,), timeout=_NEWS_SECONDS)
+            if death.done():
+                raise _died(death.result())
+            if not healthy:
+                raise SandboxUnavailable(
+                    "The notebook's server gave no sensible answer.",
+                    hint="Try again; if it happens again, tell your instructor.",
+                )
+        finally:
+            probe.cancel()
+            await asyncio.gather(probe, return_exceptions=True)
+
+
+def _row(spec: LaunchSpec, version: str, now: datetime) -> SessionRow:
+    return SessionRow(
+        session_id=spec.session_id,
+        username=spec.owner,
+        item=spec.item,
+        mode=spec.mode.value,
+        state=SessionState.STARTING,
+        socket="",
+        version=version,
+        environment=spec.environment.name,
+        started_at=now,
+        last_seen=now,
+    )
+
+
+def _died(gone: Exit) -> SandboxUnavailable:
+    last = last_words(gone.log_tail)
+    said = f" It said: {last[:300]}" if last else ""
+    return SandboxUnavailable(
+        f"The notebook ended while it was starting (status {gone.status}).{said}",
+        hint="Try again; if it happens again, tell your instructor.",
+    )

@@ -1,0 +1,326 @@
+"""The line: nobody overtakes, nobody starves, and everybody knows the place (decision 25)."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mograder.core.clock import ManualClock
+from mograder.core.errors import Busy, Conflict
+from mograder.sessions.admission import (
+    Line,
+    Obstacle,
+    Place,
+    Ticket,
+    obstacle,
+    place_text,
+    retry_after,
+)
+from mograder.sessions.capacity import MEGABYTE, Terms
+from mograder.sessions.launcher import Mode
+from mograder.sessions.live import SessionKey, Usage
+from mograder.sessions.measure import Ledger
+from mograder.sessions.tally import Tally
+from tests.unit.sessions.poolkit import soon, terms
+
+FEW_STEPS = 8
+"""Turns of the event loop that any news takes to arrive here."""
+
+
+@dataclass
+class Queue:
+    """A line, and those who went to it, by number."""
+
+    on: Terms
+    seconds: float = 60.0
+    clock: ManualClock = field(default_factory=ManualClock)
+    tally: Tally = field(default_factory=Tally)
+    tickets: dict[int, Ticket] = field(default_factory=dict)
+    tasks: dict[int, asyncio.Task[Place]] = field(default_factory=dict)
+    told: dict[int, list[str]] = field(default_factory=dict)
+    order: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.ledger = Ledger(self.clock)
+        self.line = Line(self.on, self.ledger, self.tally, self.clock, place_seconds=self.seconds)
+
+    async def come(self, number: int, expected: int = 100) -> None:
+        """Have somebody ask for a start that needs this many megabytes."""
+        key = SessionKey(f"user-{number}", "A1", Mode.EDIT)
+        self.told[number] = []
+        ticket = Ticket(number, key, f"s{number}", expected * MEGABYTE, self.told[number].append)
+        self.tickets[number] = ticket
+        ticket.admitted.add_done_callback(lambda done: self._note(number, done))
+        self.tasks[number] = asyncio.create_task(self.line.enter(ticket))
+        await settle()
+
+    def _note(self, number: int, admitted: asyncio.Future[Usage]) -> None:
+        if not admitted.cancelled() and admitted.exception() is None:
+            self.order.append(number)
+
+    async def answer(self, number: int) -> None:
+        """Have the server of one who was let in answer."""
+        (await self.tasks[number]).leave()
+        await settle()
+
+    async def end(self, number: int) -> None:
+        """Have the session of one who was let in end."""
+        await self.answer(number)
+        self.ledger.close(f"s{number}")
+        self.line.pump()
+        await settle()
+
+    async def leave(self, number: int) -> None:
+        """Have one who waits go away."""
+        self.tasks[number].cancel()
+        await settle()
+
+    @property
+    def inside(self) -> list[int]:
+        """Who was let in, in order of their admission."""
+        return self.order
+
+    async def close(self) -> None:
+        """Leave no task and no timer behind."""
+        for task in self.tasks.values():
+            task.cancel()
+        for done in await asyncio.gather(*self.tasks.values(), return_exceptions=True):
+            if isinstance(done, Place):
+                done.leave()
+        self.line.close()
+
+
+async def settle() -> None:
+    """Let every task that can go on do so."""
+    for _ in range(FEW_STEPS):
+        await asyncio.sleep(0)
+
+
+# --- deciding -------------------------------------------------------------------------------
+
+
+def test_a_start_is_kept_out_by_places_by_memory_or_not_at_all() -> None:
+    on = terms(memory_mb=100, starts=2)
+    full = 100 * MEGABYTE
+    assert obstacle(full, used=0, sessions=1, starting=1, terms=on) is None
+    assert obstacle(1, used=0, sessions=2, starting=2, terms=on) is Obstacle.PLACES
+    assert obstacle(1, used=full, sessions=1, starting=0, terms=on) is Obstacle.MEMORY
+
+
+def test_where_nothing_runs_one_start_is_let_in_whatever_it_needs() -> None:
+    on = terms(memory_mb=100)
+    assert obstacle(10**12, used=10**12, sessions=0, starting=0, terms=on) is None
+
+
+def test_the_time_to_ask_again_follows_the_pace_of_the_line_within_reason() -> None:
+    assert retry_after([], 1000) == 60
+    assert retry_after([0.0, 1.0, 2.0], 100) == 100
+    assert retry_after([0.0, 0.001], 10) == 10
+    assert retry_after([0.0, 1000.0], 1000) == 300
+
+
+# --- the order ------------------------------------------------------------------------------
+
+
+async def test_those_who_came_first_are_let_in_first() -> None:
+    queue = Queue(terms(starts=2))
+    for number in (1, 2, 3, 4):
+        await queue.come(number)
+    assert queue.inside == [1, 2]
+    await queue.answer(2)
+    assert queue.inside == [1, 2, 3]
+    await queue.answer(1)
+    assert queue.inside == [1, 2, 3, 4]
+    assert queue.tally.queue_length == 0
+    await queue.close()
+
+
+async def test_who_asked_first_stands_first_even_if_its_software_took_longer() -> None:
+    queue = Queue(terms(starts=1))
+    for number in (1, 3, 4, 2):
+        await queue.come(number)
+    await queue.answer(1)
+    await queue.answer(2)
+    assert queue.inside == [1, 2, 3]
+    await queue.close()
+
+
+async def test_a_small_start_does_not_overtake_a_large_one() -> None:
+    queue = Queue(terms(memory_mb=300))
+    await queue.come(1, 200)
+    await queue.come(2, 200)
+    await queue.come(3, 50)
+    assert queue.inside == [1]
+    await queue.end(1)
+    assert queue.inside == [1, 2, 3]
+    await queue.close()
+
+
+async def test_one_who_goes_away_leaves_the_line_to_the_others() -> None:
+    queue = Queue(terms(starts=1))
+    for number in (1, 2, 3):
+        await queue.come(number)
+    await queue.leave(2)
+    assert len(queue.line) == 1
+    await queue.answer(1)
+    assert queue.inside == [1, 3]
+    await queue.close()
+
+
+async def test_a_large_one_that_goes_away_no_longer_keeps_the_small_ones_out() -> None:
+    queue = Queue(terms(memory_mb=300))
+    await queue.come(1, 200)
+    await queue.come(2, 200)
+    await queue.come(3, 50)
+    await queue.leave(2)
+    assert queue.inside == [1, 3]
+    await queue.close()
+
+
+async def test_one_who_is_cancelled_at_the_moment_of_being_let_in_takes_no_place() -> None:
+    queue = Queue(terms(starts=1))
+    for number in (1, 2, 3):
+        await queue.come(number)
+    (await queue.tasks[1]).leave()  # 2 is let in now, and does not know it yet
+    assert queue.tickets[2].admitted.done()
+    await queue.leave(2)
+    assert queue.inside == [1, 2, 3]
+    assert len(queue.ledger) == 2, "what 2 would have used is not counted"
+    await queue.close()
+
+
+async def test_one_who_is_told_to_leave_hears_why() -> None:
+    queue = Queue(terms(starts=1))
+    for number in (1, 2, 3):
+        await queue.come(number)
+    assert queue.line.dismiss(queue.tickets[2].key)
+    assert not queue.line.dismiss(queue.tickets[2].key)
+    assert not queue.line.dismiss(queue.tickets[1].key), "who was let in waits no more"
+    with pytest.raises(Conflict, match="before its turn"):
+        await queue.tasks[2]
+    await queue.answer(1)
+    assert queue.inside == [1, 3]
+    await queue.close()
+
+
+async def test_a_full_line_says_when_to_ask_again() -> None:
+    queue = Queue(terms(starts=1, line=2))
+    for number in (1, 2, 3, 4):
+        await queue.come(number)
+    with pytest.raises(Busy) as refused:
+        await queue.tasks[4]
+    assert refused.value.retry_after == 60
+    assert queue.tally.starts["unknown", "refused"] == 1
+    await queue.close()
+
+
+async def test_a_server_that_hangs_keeps_others_out_for_a_moment_only() -> None:
+    """Else a handful of students with a trick could keep everybody from starting."""
+    queue = Queue(terms(starts=1), seconds=0.01)
+    await queue.come(1)
+    await queue.come(2)
+    await soon(queue.tasks[2])
+    assert queue.inside == [1, 2]
+    await queue.answer(1)
+    await queue.come(3)
+    await soon(queue.tasks[3])
+    await queue.close()
+
+
+# --- the places -----------------------------------------------------------------------------
+
+
+async def test_everybody_is_told_the_place_and_every_step_forward() -> None:
+    queue = Queue(terms(starts=1))
+    for number in (1, 2, 3):
+        await queue.come(number)
+    assert queue.told[1] == []
+    assert queue.told[2] == [place_text(1, Obstacle.PLACES)]
+    assert queue.told[3] == [place_text(2, Obstacle.PLACES)]
+    assert queue.told[3][0].startswith("You are number 2 in line: ")
+    await queue.answer(1)
+    await soon(_until_told(queue, 3, 2))
+    assert queue.told[3][-1] == place_text(1, Obstacle.PLACES)
+    assert queue.told[2] == [place_text(1, Obstacle.PLACES)], "who was let in hears no more"
+    await queue.close()
+
+
+async def test_who_waits_for_memory_is_told_so() -> None:
+    queue = Queue(terms(memory_mb=100))
+    await queue.come(1)
+    await queue.come(2)
+    assert queue.told[2] == [place_text(1, Obstacle.MEMORY)]
+    assert queue.line.pressed.is_set()
+    assert queue.line.shortage() == 100 * MEGABYTE
+    await queue.end(1)
+    assert not queue.line.pressed.is_set()
+    assert queue.line.shortage() == 0
+    await queue.close()
+
+
+async def _until_told(queue: Queue, number: int, times: int) -> None:
+    while len(queue.told[number]) < times:  # noqa: ASYNC110 - the line tells a list
+        await asyncio.sleep(0.01)
+
+
+# --- whatever happens -----------------------------------------------------------------------
+
+Step = tuple[str, int]
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["come", "answer", "end", "leave"]), st.integers(1, 400)),
+    max_size=40,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(steps=STEPS, starts=st.integers(1, 4), memory=st.integers(1, 500))
+def test_whatever_happens_the_order_and_the_bounds_hold_and_nobody_starves(
+    steps: list[Step], starts: int, memory: int
+) -> None:
+    asyncio.run(_live_through(steps, terms(starts=starts, memory_mb=memory)))
+
+
+async def _live_through(steps: list[Step], on: Terms) -> None:
+    queue = Queue(on)
+    answered: set[int] = set()
+    ended: set[int] = set()
+    left: set[int] = set()
+    for what, value in steps:
+        inside = [number for number in queue.order if number not in ended]
+        waiting = [each for each in queue.tasks if each not in queue.order and each not in left]
+        if what == "come":
+            await queue.come(len(queue.tasks) + 1, value)
+        elif what == "leave" and waiting:
+            left.add(waiting[value % len(waiting)])
+            await queue.leave(waiting[value % len(waiting)])
+        elif what == "answer" and inside:
+            answered.add(inside[value % len(inside)])
+            await queue.answer(inside[value % len(inside)])
+        elif what == "end" and inside:
+            ended.add(inside[value % len(inside)])
+            await queue.end(inside[value % len(inside)])
+        _check(queue, answered | ended, ended, left)
+    for number in queue.tasks:
+        if number not in left:
+            await asyncio.wait_for(asyncio.shield(queue.tasks[number]), 5)
+            await queue.end(number)
+    assert queue.order == [number for number in queue.tasks if number not in left]
+    await queue.close()
+
+
+def _check(queue: Queue, quiet: set[int], ended: set[int], left: set[int]) -> None:
+    assert queue.order == sorted(queue.order), "nobody overtakes"
+    starting = [number for number in queue.order if number not in quiet]
+    assert len(starting) <= queue.on.starts
+    inside = [number for number in queue.order if number not in ended]
+    used = sum(queue.tickets[number].expected for number in inside)
+    assert used <= queue.on.memory or len(inside) == 1
+    waiting = [each for each in queue.tasks if each not in queue.order and each not in left]
+    if waiting:
+        first = queue.tickets[waiting[0]].expected
+        full = len(starting) >= queue.on.starts or (inside and used + first > queue.on.memory)
+        assert full, "nobody waits without a reason"

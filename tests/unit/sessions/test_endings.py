@@ -1,0 +1,185 @@
+"""Why a session ended, in words for its student, and remembered for the next hub."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from mograder.core.settings_model import LimitsSettings
+from mograder.sessions.endings import Ending, EndReason, describe, last_words, reason_of
+from mograder.sessions.launcher import Exit, Limit
+from mograder.sessions.live import SessionKey
+from mograder.sessions.spawner import limits_of
+from tests.unit.sessions.poolkit import ALICE, BOB, LECTURE, Rig, gone, unheard
+
+NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+LIMITS = limits_of(LimitsSettings(memory_mb=1536, workspace_mb=512, processes=77))
+
+
+@pytest.mark.parametrize("key", [ALICE, LECTURE])
+@pytest.mark.parametrize("reason", EndReason)
+def test_every_ending_is_explained_with_what_to_do(reason: EndReason, key: SessionKey) -> None:
+    explained = describe(Ending(key, "s", reason, NOW), LIMITS)
+    assert explained.title.endswith(".")
+    assert "Open it again" in explained.text
+    assert ("Your work is saved." in explained.text) is (key == ALICE), "a lecture holds no work"
+    for text in (explained.title, explained.text):
+        assert "{" not in text
+        assert "  " not in text
+
+
+def test_the_limits_are_told_in_numbers() -> None:
+    def text(reason: EndReason) -> str:
+        return describe(Ending(ALICE, "s", reason, NOW), LIMITS).text
+
+    assert "more than 1.5 GB" in text(EndReason.MEMORY)
+    assert "512 MB" in text(EndReason.WORKSPACE)
+    assert "77 processes" in text(EndReason.PROCESSES)
+    two = limits_of(LimitsSettings(memory_mb=2048))
+    assert "more than 2 GB." in describe(Ending(ALICE, "s", EndReason.MEMORY, NOW), two).text
+
+
+def test_the_last_words_of_a_crash_are_told_as_they_are() -> None:
+    ending = Ending(ALICE, "s", EndReason.CRASHED, NOW, "boom {memory} <b>")
+    assert describe(ending, LIMITS).text.endswith("Its last words were: boom {memory} <b>")
+
+
+def test_every_limit_of_a_launcher_is_a_reason() -> None:
+    for limit in Limit:
+        assert reason_of(Exit("s", -9, "", limit)).value == limit.value
+
+
+def test_an_end_that_nobody_asked_for_is_a_crash_unless_it_ended_well() -> None:
+    assert reason_of(Exit("s", 1, "")) is EndReason.CRASHED
+    assert reason_of(Exit("s", 0, "")) is EndReason.STOPPED
+
+
+def test_last_words_are_one_short_line_without_tricks() -> None:
+    assert last_words("first\n\n  the \x1b[31mlast\x00  \n \n") == "the [31mlast"
+    assert last_words("") == ""
+    assert len(last_words("x" * 100_000)) == 500
+
+
+# --- kept -----------------------------------------------------------------------------------
+
+
+async def test_each_end_has_its_reason(rig: Rig) -> None:
+    async with rig.pool() as pool:
+        session = await pool.get_or_start(ALICE, unheard)
+        assert (pool.ending(session.id), pool.last_ending(ALICE)) == (None, None)
+        await pool.stop(ALICE)
+        ending = pool.ending(session.id)
+        assert ending == Ending(ALICE, session.id, EndReason.STOPPED, rig.clock.now())
+        assert pool.last_ending(ALICE) == ending
+        assert pool.tally.endings == {EndReason.STOPPED: 1}
+
+
+async def test_a_limit_a_crash_and_a_loss_are_told_apart(rig: Rig) -> None:
+    async with rig.pool() as pool:
+        greedy, broken, bereaved = [
+            await pool.get_or_start(key, unheard) for key in (ALICE, BOB, LECTURE)
+        ]
+        ends = [gone(session) for session in (greedy, broken, bereaved)]
+        rig.launcher.die(greedy.id, status=-9, log_tail="whatever", limit=Limit.MEMORY)
+        rig.launcher.die(broken.id, status=-11, log_tail="Segmentation\nfault\n")
+        await ends[0]
+        await ends[1]
+        rig.launcher.specs.clear()
+        rig.launcher.lose()
+        await ends[2]
+        found = [pool.ending(each.id) for each in (greedy, broken, bereaved)]
+        assert [(each.reason, each.detail) for each in found if each is not None] == [
+            (EndReason.MEMORY, ""),
+            (EndReason.CRASHED, "fault"),
+            (EndReason.LOST, ""),
+        ]
+
+
+async def test_the_reason_is_known_when_open_pages_hear_of_the_end(rig: Rig) -> None:
+    async with rig.pool() as pool:
+        session = await pool.get_or_start(ALICE, unheard)
+        heard: list[Ending | None] = []
+        session.on_stop.append(lambda: heard.append(pool.ending(session.id)))
+        await pool.stop(ALICE)
+        assert [each.reason for each in heard if each is not None] == [EndReason.STOPPED]
+
+
+async def test_a_start_forgets_the_last_ending_but_an_old_page_may_still_ask(rig: Rig) -> None:
+    async with rig.pool() as pool:
+        first = await pool.get_or_start(ALICE, unheard)
+        await pool.stop(ALICE)
+        await pool.get_or_start(ALICE, unheard)
+        assert pool.last_ending(ALICE) is None
+        assert pool.endings_of("alice") == []
+        old = pool.ending(first.id)
+        assert old is not None
+    async with rig.pool() as pool:
+        assert pool.last_ending(ALICE) is None, "nor does the next hub know it"
+
+
+async def test_endings_survive_the_hub(rig: Rig) -> None:
+    async with rig.pool() as pool:
+        sessions = [await pool.get_or_start(key, unheard) for key in (ALICE, LECTURE, BOB)]
+        end = gone(sessions[1])
+        await pool.stop(ALICE)
+        rig.clock.advance(60)
+        rig.launcher.die(sessions[1].id, log_tail="boom")
+        await end
+        before = pool.endings_of("alice")
+        assert [each.key for each in before] == [LECTURE, ALICE], "the newest first"
+    async with rig.pool() as pool:
+        assert pool.endings_of("alice") == before
+        assert pool.ending(sessions[0].id) == before[1]
+        assert pool.tally.endings == {}, "the hub before counted them"
+
+
+async def test_what_ended_while_no_hub_was_there_is_told_as_lost(rig: Rig) -> None:
+    async with rig.pool() as pool:
+        session = await pool.get_or_start(ALICE, unheard)
+    rig.launcher.specs.clear()
+    async with rig.pool() as pool:
+        ending = pool.last_ending(ALICE)
+        assert ending is not None
+        assert (ending.session_id, ending.reason) == (session.id, EndReason.LOST)
+    async with rig.pool() as pool:
+        assert pool.last_ending(ALICE) == ending
+
+
+async def test_endings_are_forgotten_after_a_month(rig: Rig) -> None:
+    async with rig.pool() as pool:
+        await pool.get_or_start(ALICE, unheard)
+        await pool.stop(ALICE)
+    rig.clock.advance(31 * 86_400)
+    async with rig.pool() as pool:
+        assert pool.last_ending(ALICE) is None
+        await pool.get_or_start(BOB, unheard)
+        await pool.stop(BOB)
+    kept = rig.state.endings(NOW.replace(year=2020))
+    assert [row.username for row in kept] == ["bob"], "alice's went when bob's came"
+
+
+async def test_a_reason_of_a_newer_program_is_a_crash_to_this_one(rig: Rig) -> None:
+    async with rig.pool() as pool:
+        await pool.get_or_start(ALICE, unheard)
+        await pool.stop(ALICE)
+    (row,) = rig.state.endings(NOW.replace(year=2020))
+    newer = type(row)(
+        row.username, row.item, row.mode, row.session_id, "sunspots", row.ended_at, row.detail
+    )
+    rig.state.save_ending(newer, forget_before=NOW.replace(year=2020))
+    async with rig.pool() as pool:
+        ending = pool.last_ending(ALICE)
+        assert ending is not None
+        assert ending.reason is EndReason.CRASHED
+
+
+async def test_a_lecture_published_again_says_so_to_the_page_that_was_open(rig: Rig) -> None:
+    rig.spawner.versions["L01"] = "1"
+    async with rig.pool() as pool:
+        first = await pool.get_or_start(LECTURE, unheard)
+        rig.spawner.versions["L01"] = "2"
+        await pool.get_or_start(LECTURE, unheard)
+        ending = pool.ending(first.id)
+        assert ending is not None
+        assert ending.reason is EndReason.REPLACED

@@ -1,0 +1,403 @@
+"""The pool's line: who waits, for what, what makes room, and what survives a hub (decision 25)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from mograder.core.errors import Busy, Conflict, TimedOut
+from mograder.sessions.capacity import MEGABYTE
+from mograder.sessions.endings import EndReason
+from mograder.sessions.launcher import Arrival, Measurement, Mode, Use
+from mograder.sessions.live import LiveSession, SessionKey
+from mograder.sessions.measure import UNKNOWN, YOUNG_SECONDS
+from mograder.sessions.pool import SessionPool
+from tests.unit.sessions.poolkit import (
+    ALICE,
+    BOB,
+    LECTURE,
+    PATIENCE,
+    Rig,
+    gone,
+    soon,
+    terms,
+    unheard,
+)
+
+CAROL = SessionKey("carol", "A1", Mode.EDIT)
+TWO = 2 * UNKNOWN // MEGABYTE
+"""Megabytes that are enough for two sessions of which nothing is known."""
+QUICK = 0.04
+"""An idle time in seconds that makes the housekeeping look every 10 ms."""
+
+
+async def until(happened: Callable[[], bool]) -> None:
+    """Wait for what nobody tells."""
+    async with asyncio.timeout(PATIENCE):
+        while not happened():  # noqa: ASYNC110 - see above
+            await asyncio.sleep(0.005)
+
+
+def measure(rig: Rig, *sizes: tuple[LiveSession, int], cpu: float = 0.0) -> None:
+    """Tell how many megabytes sessions use."""
+    uses = [Use(live.id, size * MEGABYTE, cpu, 3, 0) for live, size in sizes]
+    rig.launcher.tell(Measurement(uses, overhead=0))
+
+
+def waiting(pool: SessionPool) -> int:
+    """How many stand in line."""
+    return pool.states()["waiting"]
+
+
+# --- places ---------------------------------------------------------------------------------
+
+
+async def test_only_so_many_start_at_a_time_and_the_others_know_their_place(rig: Rig) -> None:
+    rig.server.up.clear()
+    told: list[str] = []
+    async with rig.pool(terms(starts=1)) as pool:
+        first = asyncio.create_task(pool.get_or_start(ALICE, unheard))
+        await soon(rig.server.asked.wait())
+        second = asyncio.create_task(pool.get_or_start(BOB, told.append))
+        await until(lambda: waiting(pool) == 1)
+        assert any(text.startswith("You are number 1 in line: many") for text in told)
+        assert pool.states() == {"waiting": 1, "starting": 1, "running": 0, "ending": 0}
+        assert pool.tally.queue_length == 1
+        assert len(rig.launcher.specs) == 1
+        rig.server.up.set()
+        await asyncio.gather(first, second)
+        assert told[-1] == "Starting the notebook"
+        assert pool.states() == {"waiting": 0, "starting": 0, "running": 2, "ending": 0}
+
+
+async def test_a_hundred_at_once_start_in_the_order_in_which_they_asked(rig: Rig) -> None:
+    keys = [SessionKey(f"user-{number}", "A1", Mode.EDIT) for number in range(100)]
+    async with rig.pool(terms(starts=1)) as pool:
+        await asyncio.gather(*(pool.get_or_start(key, unheard) for key in keys))
+        order = [spec.owner for spec in rig.launcher.specs.values()]
+        assert order == [key.user for key in keys]
+        assert pool.tally.starts == {("unknown", "ok"): 100}
+        assert pool.tally.start_seconds.count == 100
+
+
+async def test_a_session_that_runs_is_found_without_waiting(rig: Rig) -> None:
+    async with rig.pool(terms(starts=1)) as pool:
+        session = await pool.get_or_start(ALICE, unheard)
+        rig.server.up.clear()
+        rig.server.asked.clear()
+        other = asyncio.create_task(pool.get_or_start(BOB, unheard))
+        await soon(rig.server.asked.wait())
+        assert await pool.get_or_start(ALICE, unheard) is session
+        rig.server.up.set()
+        await other
+
+
+async def test_a_start_that_fails_gives_its_place_to_the_next(rig: Rig) -> None:
+    rig.server.up.clear()
+    async with rig.pool(terms(starts=1, start_timeout=0.05, memory_mb=200)) as pool:
+        asking = [asyncio.create_task(pool.get_or_start(key, unheard)) for key in (ALICE, BOB)]
+        for each in asking:
+            with pytest.raises(TimedOut):
+                await each
+        assert pool.tally.starts == {("unknown", "failed"): 2}
+        assert rig.launcher.specs == {}
+        rig.server.up.set()
+        await pool.get_or_start(ALICE, unheard)
+
+
+async def test_the_time_to_start_counts_from_being_let_in(rig: Rig) -> None:
+    """However long the line is, who waits in it has all the time to start."""
+    rig.server.up.clear()
+    async with rig.pool(terms(starts=1, start_timeout=0.3)) as pool:
+        first = asyncio.create_task(pool.get_or_start(ALICE, unheard))
+        await soon(rig.server.asked.wait())
+        second = asyncio.create_task(pool.get_or_start(BOB, unheard))
+        with pytest.raises(TimedOut):
+            await first
+        rig.server.up.set()
+        await second
+
+
+async def test_a_full_line_is_busy_and_says_for_how_long(rig: Rig) -> None:
+    rig.server.up.clear()
+    async with rig.pool(terms(starts=1, line=1)) as pool:
+        asking = [asyncio.create_task(pool.get_or_start(key, unheard)) for key in (ALICE, BOB)]
+        await until(lambda: waiting(pool) == 1)
+        with pytest.raises(Busy) as refused:
+            await pool.get_or_start(CAROL, unheard)
+        assert refused.value.retry_after >= 10
+        assert pool.tally.starts["unknown", "refused"] == 1
+        rig.server.up.set()
+        await asyncio.gather(*asking)
+
+
+async def test_who_gives_up_waiting_leaves_the_line_unless_somebody_else_waits_too(
+    rig: Rig,
+) -> None:
+    rig.server.up.clear()
+    async with rig.pool(terms(starts=1)) as pool:
+        first = asyncio.create_task(pool.get_or_start(ALICE, unheard))
+        await soon(rig.server.asked.wait())
+        asking = [asyncio.create_task(pool.get_or_start(BOB, unheard)) for _ in range(2)]
+        await until(lambda: waiting(pool) == 1)
+        asking[0].cancel()
+        await asyncio.wait({asking[0]})
+        assert waiting(pool) == 1
+        asking[1].cancel()
+        await asyncio.wait({asking[1]})
+        await until(lambda: waiting(pool) == 0)
+        rig.server.up.set()
+        await first
+        assert [spec.owner for spec in rig.launcher.specs.values()] == ["alice"]
+
+
+async def test_stop_takes_one_who_waits_out_of_the_line(rig: Rig) -> None:
+    rig.server.up.clear()
+    async with rig.pool(terms(starts=1)) as pool:
+        first = asyncio.create_task(pool.get_or_start(ALICE, unheard))
+        await soon(rig.server.asked.wait())
+        second = asyncio.create_task(pool.get_or_start(BOB, unheard))
+        await until(lambda: waiting(pool) == 1)
+        assert await pool.stop(BOB)
+        with pytest.raises(Conflict, match="before its turn"):
+            await second
+        rig.server.up.set()
+        await first
+        assert pool.find(BOB) is None
+
+
+async def test_what_was_published_while_one_waited_is_what_starts(rig: Rig) -> None:
+    rig.spawner.versions["L01"] = "1"
+    rig.server.up.clear()
+    async with rig.pool(terms(starts=1)) as pool:
+        first = asyncio.create_task(pool.get_or_start(ALICE, unheard))
+        await soon(rig.server.asked.wait())
+        second = asyncio.create_task(pool.get_or_start(LECTURE, unheard))
+        await until(lambda: waiting(pool) == 1)
+        rig.spawner.versions["L01"] = "2"
+        rig.server.up.set()
+        assert (await second).version == "2"
+        await first
+
+
+async def test_closing_empties_the_line(rig: Rig) -> None:
+    rig.server.up.clear()
+    async with rig.pool(terms(starts=1)) as pool:
+        asking = [asyncio.create_task(pool.get_or_start(key, unheard)) for key in (ALICE, BOB)]
+        await until(lambda: waiting(pool) == 1)
+    ends = await asyncio.gather(*asking, return_exceptions=True)
+    assert all(isinstance(end, BaseException) for end in ends)
+    assert (rig.launcher.specs, rig.rows()) == ({}, [])
+
+
+# --- memory ---------------------------------------------------------------------------------
+
+
+async def test_a_start_that_does_not_fit_waits_until_another_session_ends(rig: Rig) -> None:
+    told: list[str] = []
+    async with rig.pool(terms(memory_mb=TWO)) as pool:
+        for key in (ALICE, BOB):
+            await pool.get_or_start(key, unheard)
+        third = asyncio.create_task(pool.get_or_start(CAROL, told.append))
+        await until(lambda: waiting(pool) == 1)
+        assert any("memory is in use" in text for text in told)
+        await pool.stop(ALICE)
+        await third
+
+
+async def test_sessions_that_turn_out_small_make_room_as_they_grow_up(rig: Rig) -> None:
+    async with rig.pool(terms(memory_mb=TWO)) as pool:
+        sessions = [await pool.get_or_start(key, unheard) for key in (ALICE, BOB)]
+        third = asyncio.create_task(pool.get_or_start(CAROL, unheard))
+        await until(lambda: waiting(pool) == 1)
+        measure(rig, *((session, 10) for session in sessions))
+        assert waiting(pool) == 1, "their cells have yet to run"
+        rig.clock.advance(YOUNG_SECONDS)
+        measure(rig, *((session, 10) for session in sessions))
+        await third
+
+
+async def test_sessions_that_grow_keep_the_next_one_out(rig: Rig) -> None:
+    async with rig.pool(terms(memory_mb=1000)) as pool:
+        session = await pool.get_or_start(ALICE, unheard)
+        measure(rig, (session, 900))
+        assert (session.memory, session.processes) == (900 * MEGABYTE, 3)
+        (item,) = pool.memory_by_item()
+        assert (item.item, item.mode, item.sessions) == ("A1", "edit", 1)
+        assert item.bytes == 900 * MEGABYTE
+        second = asyncio.create_task(pool.get_or_start(BOB, unheard))
+        await until(lambda: waiting(pool) == 1)
+        measure(rig, (session, 100))
+        await second
+
+
+async def test_one_start_is_always_let_in_where_nothing_runs(rig: Rig) -> None:
+    async with rig.pool(terms(memory_mb=1)) as pool:
+        session = await pool.get_or_start(ALICE, unheard)
+        measure(rig, (session, 50))
+        second = asyncio.create_task(pool.get_or_start(BOB, unheard))
+        await until(lambda: waiting(pool) == 1)
+        await pool.stop(ALICE)
+        await second
+
+
+async def test_what_an_item_needs_is_remembered_by_the_next_hub(rig: Rig) -> None:
+    async with rig.pool() as pool:
+        session = await pool.get_or_start(ALICE, unheard)
+        measure(rig, (session, 2000))
+        await pool.stop(ALICE)
+    (row,) = rig.state.item_memory()
+    assert (row.item, row.mode) == ("A1", "edit")
+    assert row.bytes > UNKNOWN
+    room = 3 * row.bytes // MEGABYTE - 1
+    assert room > 3 * UNKNOWN // MEGABYTE
+    async with rig.pool(terms(memory_mb=room)) as pool:
+        for key in (ALICE, BOB):
+            await pool.get_or_start(key, unheard)
+        third = asyncio.create_task(pool.get_or_start(CAROL, unheard))
+        await until(lambda: waiting(pool) == 1)
+        third.cancel()
+        await asyncio.wait({third})
+        await pool.stop(ALICE)
+    assert rig.state.item_memory() == (row,), "one that hardly lived teaches nothing"
+
+
+async def test_adopted_sessions_count_though_nothing_is_known_of_them(rig: Rig) -> None:
+    async with rig.pool() as pool:
+        for key in (ALICE, BOB):
+            await pool.get_or_start(key, unheard)
+    async with rig.pool(terms(memory_mb=TWO)) as pool:
+        adopted = pool.find(ALICE)
+        assert adopted is not None
+        assert (adopted.memory, adopted.cpu, adopted.warm, adopted.busy) == (0, 0.0, None, False)
+        assert pool.tally.starts == {}, "the hub before counted them"
+        third = asyncio.create_task(pool.get_or_start(CAROL, unheard))
+        await until(lambda: waiting(pool) == 1)
+        rig.launcher.die(adopted.id)
+        await third
+
+
+async def test_measures_that_come_while_the_hub_adopts_are_not_lost(rig: Rig) -> None:
+    """A supervisor tells only what changes: it may not say it again for an hour."""
+    async with rig.pool() as pool:
+        session = await pool.get_or_start(ALICE, unheard)
+    running = rig.launcher.running
+
+    async def tell_and_answer() -> list[object]:
+        measure(rig, (session, 70))
+        return list(await running())
+
+    rig.launcher.running = tell_and_answer  # type: ignore[method-assign, assignment]
+    async with rig.pool() as pool:
+        adopted = pool.find(ALICE)
+        assert adopted is not None
+        assert adopted.memory == 70 * MEGABYTE
+
+
+# --- pressure -------------------------------------------------------------------------------
+
+
+async def test_who_is_idle_makes_room_for_those_who_wait_the_oldest_first(rig: Rig) -> None:
+    async with rig.pool(terms(memory_mb=TWO)) as pool:
+        first = await pool.get_or_start(ALICE, unheard)
+        rig.clock.advance(30)
+        second = await pool.get_or_start(BOB, unheard)
+        rig.clock.advance(100)
+        await pool.get_or_start(CAROL, unheard)
+        ending = pool.ending(first.id)
+        assert ending is not None
+        assert ending.reason is EndReason.PRESSURE
+        assert pool.find(BOB) is second
+        assert pool.tally.endings == {EndReason.PRESSURE: 1}
+
+
+async def test_nobody_at_work_has_to_go_for_others(rig: Rig) -> None:
+    async with rig.pool(terms(ttl=40, memory_mb=TWO)) as pool:
+        here = await pool.get_or_start(ALICE, unheard)
+        elsewhere = await pool.get_or_start(BOB, unheard)
+        rig.pages.open[elsewhere.base_url] = 1  # on the fast path only its server knows
+        with pool.connected(here):
+            rig.clock.advance(300)
+            third = asyncio.create_task(pool.get_or_start(CAROL, unheard))
+            await until(lambda: waiting(pool) == 1 and rig.pages.asked != [])
+            await asyncio.wait({third}, timeout=0.1)
+            assert {live.key for live in pool.all()} == {ALICE, BOB}
+            assert rig.pages.asked == [elsewhere.base_url], "once, and only who might go"
+            await pool.stop(BOB)
+            await third
+
+
+async def test_a_server_that_cannot_say_is_not_put_away_for_others(rig: Rig) -> None:
+    async with rig.pool(terms(memory_mb=TWO // 2)) as pool:
+        session = await pool.get_or_start(ALICE, unheard)
+        measure(rig, (session, TWO // 2))
+        rig.pages.open[session.base_url] = None
+        rig.clock.advance(300)
+        second = asyncio.create_task(pool.get_or_start(BOB, unheard))
+        await until(lambda: rig.pages.asked != [])
+        await asyncio.wait({second}, timeout=0.05)
+        assert pool.find(ALICE) is session
+        await pool.stop(ALICE)
+        await second
+
+
+# --- idleness, with what only servers and measurements know ----------------------------------
+
+
+async def test_a_server_is_asked_for_its_pages_before_it_is_put_away(rig: Rig) -> None:
+    """The front's fast path: the hub sees no WebSocket there."""
+    async with rig.pool(terms(ttl=QUICK)) as pool:
+        session = await pool.get_or_start(ALICE, unheard)
+        rig.pages.open[session.base_url] = 2
+        rig.clock.advance(10)
+        await until(lambda: session.paged is not None)
+        assert pool.find(ALICE) is session
+        end = gone(session)
+        rig.pages.open[session.base_url] = None
+        rig.clock.advance(10)
+        await end
+        ending = pool.ending(session.id)
+        assert ending is not None
+        assert ending.reason is EndReason.IDLE
+
+
+async def test_a_kernel_that_computes_is_not_idle_until_it_rests(rig: Rig) -> None:
+    async with rig.pool(terms(ttl=QUICK)) as pool:
+        session = await pool.get_or_start(ALICE, unheard)
+        for seconds in (0.0, 2.0, 2.0, 2.0):
+            rig.clock.advance(seconds)
+            pool.touch(session)
+            measure(rig, (session, 50), cpu=10 * session.cpu + 1)
+        assert session.busy
+        rig.clock.advance(10)
+        await until(lambda: session.computed is not None)
+        assert pool.find(ALICE) is session
+        end = gone(session)
+        rig.clock.advance(30)
+        await end
+
+
+# --- counting -------------------------------------------------------------------------------
+
+
+async def test_how_sessions_started_is_counted(rig: Rig) -> None:
+    rig.server.up.clear()
+    async with rig.pool() as pool:
+        asking = asyncio.create_task(pool.get_or_start(ALICE, unheard))
+        await soon(rig.server.asked.wait())
+        (session_id,) = rig.launcher.specs
+        rig.launcher.tell(Arrival(session_id, warm=False, fallback="another marimo"))
+        rig.server.up.set()
+        assert (await asking).warm is False
+        assert pool.tally.starts == {("cold", "ok"): 1}
+        assert pool.tally.fallbacks == {"another marimo": 1}
+
+
+async def test_reasons_of_fallbacks_are_bounded_in_number(rig: Rig) -> None:
+    async with rig.pool() as pool:
+        for number in range(100):
+            rig.launcher.tell(Arrival("s", warm=False, fallback=f"reason {number}"))
+        assert len(pool.tally.fallbacks) == 51
+        assert pool.tally.fallbacks["other"] == 50
