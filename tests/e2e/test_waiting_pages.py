@@ -14,6 +14,7 @@ import pytest
 from playwright.async_api import Page, Route, expect
 
 from mograder.core.errors import Busy
+from mograder.sessions.admission import Obstacle, place_text
 from mograder.sessions.endings import EndReason
 from mograder.sessions.launcher import Mode
 from tests.contract.proxy_rig import served
@@ -60,14 +61,14 @@ async def test_the_place_in_line_is_shown_as_it_changes_without_moving_the_page(
     await expect(news).to_have_text("Starting the notebook")
     await expect(spoken).not_to_have_text("")
     heard = await spoken.text_content()
-    places = []
     back = page.get_by_role("link", name="Back to the course")
+    places = [await back.bounding_box()]
     for place in (112, 9, 1):
-        text = f"Waiting for a free place: number {place} in line"
+        text = place_text(place, Obstacle.MEMORY)
         hub.pool.say(text)
         await expect(news).to_have_text(text)
         places.append(await back.bounding_box())
-    assert places[0] == places[1] == places[2]
+    assert all(each == places[0] for each in places)
     assert await spoken.text_content() == heard, "a line that moves is not read out each time"
     await photograph(page, artifacts, "line")
     hub.pool.hold.set()

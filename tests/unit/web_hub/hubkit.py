@@ -181,11 +181,13 @@ class Hub:
         key = SessionKey(user, item, mode)
         self.pool.running[key] = FakeSession(key, self.clock.now())
 
-    def end(self, user: str, item: str, reason: EndReason, mode: Mode = Mode.EDIT) -> None:
+    def end(
+        self, user: str, item: str, reason: EndReason, mode: Mode = Mode.EDIT, detail: str = ""
+    ) -> None:
         """Have a session end."""
         key = SessionKey(user, item, mode)
         self.pool.running.pop(key, None)
-        self.pool.ended[key] = Ending(key, f"{user}-{item}", reason, self.clock.now())
+        self.pool.ended[key] = Ending(key, f"{user}-{item}", reason, self.clock.now(), detail)
 
     def audit(self) -> list[tuple[str, str, str, str]]:
         """The audit log: who, action, what, outcome; the oldest first."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import TypeVar
 from urllib.parse import quote
 
@@ -32,6 +32,9 @@ from mograder.web.problems import (
 )
 
 M = TypeVar("M", bound=BaseModel)
+ABSENT_SECONDS = 30.0
+"""How long a place in line is held for somebody whose browser has gone."""
+
 _PATIENCE_SECONDS = 5.0
 """How long a form waits for its answer; then a page that asks again takes its place, since fronts
 and browsers give up on what takes minutes."""
@@ -99,11 +102,16 @@ async def deliver(
         done, _ = await asyncio.wait((running.task,), timeout=_PATIENCE_SECONDS)
         if not done:
             desk_of(request).work.keep(_name(request, spinner), running)
+            running.abandon(ABSENT_SECONDS)
             return go_to(request, f"{spinner}?waiting")
     if form is Wants.PROGRESS:
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return StreamingResponse(
-            _lines(running, context(request).request_id), media_type=NDJSON, headers=headers
+            progress_lines(
+                running, context(request).request_id, absent=ABSENT_SECONDS if spinner else None
+            ),
+            media_type=NDJSON,
+            headers=headers,
         )
     try:
         result = await running.result()
@@ -118,7 +126,10 @@ async def deliver(
 
 def kept_work(request: Request, spinner: str) -> Running[object] | None:
     """Return what the page at this path waits for, started by a form of the same person."""
-    return desk_of(request).work.kept(_name(request, spinner))
+    running = desk_of(request).work.kept(_name(request, spinner))
+    if running is not None and not running.task.done():
+        running.abandon(ABSENT_SECONDS)  # unless the page looks again until then
+    return running
 
 
 def _name(request: Request, spinner: str) -> str:
@@ -126,9 +137,20 @@ def _name(request: Request, spinner: str) -> str:
     return f"{who.username if who else ''} {spinner}"
 
 
-async def _lines(running: Running[M], request_id: str) -> AsyncIterator[bytes]:
-    async for message in running.news():
-        yield line("progress", message=message)
+async def progress_lines(
+    running: Running[M], request_id: str, *, absent: float | None
+) -> AsyncGenerator[bytes, None]:
+    """Yield the lines of the progress protocol, the result or the failure being the last.
+
+    When the client leaves before that, the work is given up after ``absent`` seconds: a page that
+    is loaded again has asked again by then. None: the work goes on whoever watches.
+    """
+    try:
+        async for message in running.news():
+            yield line("progress", message=message)
+    finally:
+        if absent is not None and not running.task.done():
+            running.abandon(absent)
     try:
         result = await running.result()
     except MograderError as error:

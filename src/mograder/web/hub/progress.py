@@ -1,7 +1,8 @@
 """Long work with news on the way: starting a session, publishing a release.
 
 The work is a task of the app and not of the request: a browser that goes away neither ends a
-session's start for the others who wait for it nor leaves a release half published. Progress goes
+session's start for the others who wait for it nor leaves a release half published. But nobody
+holds a place in line for somebody who has left: see :meth:`Running.abandon`. Progress goes
 out as JSON lines to whoever asks for them (``Accept: application/x-ndjson``).
 """
 
@@ -36,12 +37,23 @@ class Running(Generic[T]):
         """What was reported last."""
         self._stirred = asyncio.Event()
         self._ended = False
+        self._abandoning: asyncio.TimerHandle | None = None
         self.task: asyncio.Task[T] = asyncio.create_task(self._run(job))
         self.task.add_done_callback(self._end)
 
     async def result(self) -> T:
         """Wait for the end; being cancelled oneself leaves the work alone."""
         return await asyncio.shield(self.task)
+
+    def abandon(self, seconds: float) -> None:
+        """Give the work up unless somebody takes an interest in it within so many seconds."""
+        self.keep_up()
+        self._abandoning = self._loop.call_later(seconds, self.task.cancel)
+
+    def keep_up(self) -> None:
+        """Go on: somebody waits for it."""
+        if self._abandoning is not None:
+            self._abandoning.cancel()
 
     async def news(self) -> AsyncIterator[str]:
         """Yield what is reported until the work has ended, and the last news when it is quiet."""
@@ -72,6 +84,7 @@ class Running(Generic[T]):
 
     def _end(self, task: asyncio.Task[T]) -> None:
         self._ended = True
+        self.keep_up()
         self._stirred.set()
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, MograderError):
@@ -106,10 +119,11 @@ class Work:
             del self._kept[next(iter(self._kept))]
 
     def kept(self, name: str) -> Running[object] | None:
-        """Return the work of this name; what has ended is told once."""
+        """Return the work of this name, unless it was given up; what has ended is told once."""
         running = self._kept.get(name)
         if running is not None and running.task.done():
             del self._kept[name]
+            return None if running.task.cancelled() else running
         return running
 
     async def close(self) -> None:

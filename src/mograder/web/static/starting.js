@@ -134,6 +134,7 @@ function show(state) {
   clearTimeout(speaking);
   main.classList.toggle("failed", state !== "waiting");
   document.querySelector("#waiting").hidden = state !== "waiting";
+  document.querySelector("#next").hidden = state !== "waiting";
   busy.hidden = state !== "busy";
   problem.hidden = state !== "failed";
   front.hidden = state !== "front";
