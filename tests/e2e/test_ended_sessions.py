@@ -7,14 +7,16 @@ shows are left as artefacts for people to look at.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Locator, Page, Route, expect
+from playwright.async_api import Locator, Page, Route, WebSocket, expect
 
 from mograder.auth.cookies import COOKIE, Login, make_cookie
 from mograder.auth.roles import Role
@@ -24,11 +26,14 @@ from tests.contract.proxy_rig import SECRET, Rig, running_rig, served_on_unix
 from tests.contract.proxy_upstream import Upstream
 from tests.contract.sandbox_rig import until
 from tests.e2e.support.browser import People, Person
+from tests.e2e.support.hub import HubProcess
+from tests.e2e.support.identity import from_proxy
 
 _CONNECT = """new Promise(done => {
     window.s = new WebSocket(new URL("ws", document.baseURI));
     s.onopen = () => done(1);
 })"""
+_ITEM = "A1-Measuring-Pi"
 _LOGIN = "login-of-alice-xxxxxxxx"
 
 
@@ -169,3 +174,39 @@ async def test_a_page_without_a_socket_asks_less_and_less_and_then_no_more(
             await asyncio.sleep(0.05)
         assert 3 <= sum("_mograder/ended" in url for url in asked) <= 12
         assert await tab.alert.count() == 0
+
+
+@pytest.mark.timeout(300)
+async def test_marimos_page_outlives_a_restart_of_the_hub_and_then_tells_its_end(
+    people: People, artifacts: Path, start_hub: Callable[..., HubProcess], run_directory: Path
+) -> None:
+    """The real hub, supervisor and marimo: a killed hub is no end, and a Stop elsewhere is one."""
+    hub = start_hub(settings={"hub.runtime_dir": tempfile.mkdtemp(prefix="r-", dir=run_directory)})
+    release = hub.course / "release" / _ITEM
+    shutil.copytree(release, hub.course / "hub-release" / _ITEM)
+    alice = await people.person("alice", headers=from_proxy("alice"))
+    page = await alice.open(f"{hub.url}/edit/{_ITEM}")
+    await page.wait_for_url(f"**/edit/user/alice/{_ITEM}/")
+    await expect(page.locator(".cm-content").first).to_be_visible(timeout=60_000)
+    sockets: list[WebSocket] = []
+    page.on("websocket", sockets.append)
+
+    hub.kill()
+    await asyncio.sleep(0.5)
+    await asyncio.to_thread(hub.restart)
+    await until(lambda: any(not each.is_closed() for each in sockets))
+    assert await page.locator("mograder-ended").count() == 0
+
+    with hub.client(from_proxy("alice")) as client:
+        assert client.post(f"/stop-edit/alice/{_ITEM}").json()["terminated"]
+    alert = page.locator("mograder-ended").get_by_role("alert")
+    await expect(alert).to_contain_text("The notebook was stopped.", timeout=30_000)
+    for width, scheme in ((1200, "light"), (1200, "dark"), (360, "light")):
+        await page.set_viewport_size({"width": width, "height": 800})
+        await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+        await page.screenshot(path=artifacts / f"marimo-{width}-{scheme}.png")
+    page.on("dialog", lambda dialog: dialog.accept())
+    await page.get_by_role("link", name="Open it again").click()
+    await page.wait_for_url(f"**/edit/user/alice/{_ITEM}/")
+    await expect(page.locator(".cm-content").first).to_be_visible(timeout=60_000)
+    assert await page.locator("mograder-ended").count() == 0
