@@ -176,7 +176,7 @@ async def test_a_page_without_a_socket_asks_less_and_less_and_then_no_more(
         assert await tab.alert.count() == 0
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(400)
 async def test_marimos_page_outlives_a_restart_of_the_hub_and_then_tells_its_end(
     people: People, artifacts: Path, start_hub: Callable[..., HubProcess], run_directory: Path
 ) -> None:
@@ -186,7 +186,8 @@ async def test_marimos_page_outlives_a_restart_of_the_hub_and_then_tells_its_end
     shutil.copytree(release, hub.course / "hub-release" / _ITEM)
     alice = await people.person("alice", headers=from_proxy("alice"))
     page = await alice.open(f"{hub.url}/edit/{_ITEM}")
-    await page.wait_for_url(f"**/edit/user/alice/{_ITEM}/")
+    # The first start builds the environment.
+    await page.wait_for_url(f"**/edit/user/alice/{_ITEM}/", timeout=200_000)
     await expect(page.locator(".cm-content").first).to_be_visible(timeout=60_000)
     sockets: list[WebSocket] = []
     page.on("websocket", sockets.append)
