@@ -47,14 +47,12 @@ def flooding(directory: Path) -> Iterator[Flood]:
 
 
 def _serve(listening: socket.socket, flood: Flood, over: threading.Event) -> None:
-    with suppress(OSError):
-        connection = listening.accept()[0]
-        with connection:
-            connection.settimeout(1)
-            connection.sendall(_handshake(_head(connection)))
-            while not over.is_set():
-                with suppress(TimeoutError):
-                    flood.sent += connection.send(_BLOCK)
+    with suppress(OSError), listening.accept()[0] as connection:
+        connection.settimeout(1)
+        connection.sendall(_handshake(_head(connection)))
+        while not over.is_set():
+            with suppress(TimeoutError):
+                flood.sent += connection.send(_BLOCK)
 
 
 def _head(connection: socket.socket) -> bytes:

@@ -132,13 +132,14 @@ async def test_an_endless_answer_is_slowed_down_beyond_its_burst() -> None:
     upstream = Upstream()
     async with served_on_unix(upstream) as path, running_rig(allowances=rates) as rig:
         rig.session(path)
-        async with httpx.AsyncClient(base_url=rig.url, trust_env=False) as http:
-            loop = asyncio.get_running_loop()
-            began = loop.time()
-            url = "/edit/user/alice/A1/forever"
-            async with http.stream("GET", url, headers=bearer("alice")) as answer:
-                async for _ in answer.aiter_raw():
-                    if rig.traffic.bytes_out >= 6 * 2**20:
-                        break
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        async with (
+            httpx.AsyncClient(base_url=rig.url, trust_env=False) as http,
+            http.stream("GET", "/edit/user/alice/A1/forever", headers=bearer("alice")) as answer,
+        ):
+            chunks = answer.aiter_raw()
+            while rig.traffic.bytes_out < 6 * 2**20:
+                await anext(chunks)
             most = 4 * 2**20 + 2**20 * (loop.time() - began) + 2**20
             assert rig.traffic.bytes_out <= most
