@@ -190,7 +190,11 @@ async def test_marimos_page_outlives_a_restart_of_the_hub_and_then_tells_its_end
     await page.wait_for_url(f"**/edit/user/alice/{_ITEM}/", timeout=200_000)
     await expect(page.locator(".cm-content").first).to_be_visible(timeout=60_000)
     sockets: list[WebSocket] = []
-    page.on("websocket", sockets.append)
+
+    def note(opened: WebSocket) -> None:
+        sockets.append(opened)
+
+    page.on("websocket", note)
 
     hub.kill()
     await asyncio.sleep(0.5)
