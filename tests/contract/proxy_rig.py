@@ -26,16 +26,20 @@ from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
 from mograder.core.clock import SystemClock
 from mograder.core.settings import LoadedSettings, load_settings
+from mograder.sessions.endings import Ending, EndReason
 from mograder.sessions.launcher import Endpoint, Mode
 from mograder.sessions.live import LiveSession, SessionKey
 from mograder.store.tables import CapabilityRow
 from mograder.web.context import ContextMiddleware
 from mograder.web.hub.capabilities import Capabilities
+from mograder.web.hub.pace import Allowances
 from mograder.web.hub.proxy import SessionProxy
+from mograder.web.hub.traffic import Traffic
 
 SECRET = "a secret of the tests, long enough"
 DOCUMENT = {"Sec-Fetch-Dest": "document", "Sec-Fetch-Mode": "navigate", "Accept": "text/html"}
 """What a browser's tab sends along."""
+_ALLOWANCES = Allowances()
 
 
 @dataclass
@@ -43,6 +47,7 @@ class FakePool:
     """Sessions in a dictionary; counts what the proxy tells about them."""
 
     live: dict[SessionKey, LiveSession] = field(default_factory=dict)
+    ended: dict[str, Ending] = field(default_factory=dict)
     touches: int = 0
 
     def find(self, key: SessionKey) -> LiveSession | None:
@@ -50,6 +55,9 @@ class FakePool:
 
     def by_id(self, session_id: str) -> LiveSession | None:
         return next((each for each in self.live.values() if each.id == session_id), None)
+
+    def ending(self, session_id: str) -> Ending | None:
+        return self.ended.get(session_id)
 
     def touch(self, session: LiveSession) -> None:
         self.touches += 1
@@ -76,8 +84,12 @@ class FakePool:
         self.live[session.key] = session
         return session
 
-    def stop(self, session: LiveSession) -> None:
+    def stop(
+        self, session: LiveSession, reason: EndReason = EndReason.STOPPED, detail: str = ""
+    ) -> None:
         del self.live[session.key]
+        at = datetime(2026, 9, 1, tzinfo=UTC)
+        self.ended[session.id] = Ending(session.key, session.id, reason, at, detail)
         for callback in session.on_stop:
             callback()
 
@@ -159,6 +171,7 @@ class Rig:
     services: RigServices
     table: FakeCapabilityTable
     directory: Path
+    traffic: Traffic
     upstreams: list[asyncio.Server] = field(default_factory=list)
 
     @property
@@ -221,7 +234,11 @@ def services(directory: Path, overrides: dict[str, object] | None = None) -> Rig
 
 @asynccontextmanager
 async def running_rig(
-    *, overrides: dict[str, object] | None = None, answer_seconds: float = 20, base_url: str = ""
+    *,
+    overrides: dict[str, object] | None = None,
+    answer_seconds: float = 20,
+    base_url: str = "",
+    allowances: Allowances = _ALLOWANCES,
 ) -> AsyncIterator[Rig]:
     """Serve a proxy on a free loopback port until the end of the block."""
     with tempfile.TemporaryDirectory(prefix="rig-") as name:
@@ -229,7 +246,8 @@ async def running_rig(
         made = services(directory, overrides)
         table = FakeCapabilityTable()
         made.capabilities = Capabilities(table, SystemClock())
-        proxy = SessionProxy(made, answer_seconds=answer_seconds)
+        traffic = Traffic()
+        proxy = SessionProxy(made, traffic, answer_seconds=answer_seconds, allowances=allowances)
         peers = parse_networks(["127.0.0.0/8"])
         policy = AuthPolicy(SECRET, "X-Remote-User", peers.networks, False, False, frozenset())
         app = ContextMiddleware(
@@ -237,7 +255,7 @@ async def running_rig(
         )
         listening = socket.create_server(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        rig = Rig(url, made, table, directory)
+        rig = Rig(url, made, table, directory, traffic)
         # The server ends first: a page that reconnects meanwhile would open new connections.
         async with _closing(proxy, rig), served(app, listening):
             yield rig

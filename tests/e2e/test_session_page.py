@@ -239,18 +239,5 @@ async def test_the_page_reloads_itself_once_after_its_session_was_restarted(
             assert len(documents) == 2
 
 
-async def test_a_page_whose_session_ended_says_so(people: People) -> None:
-    upstream = Upstream()
-    async with served_on_unix(upstream) as path, running_rig() as rig:
-        session = rig.session(path)
-        async with signed_in(people, rig, "alice") as alice:
-            page = await alice.open(f"{rig.url}/edit/user/alice/A1/")
-            rig.services.capabilities.revoke_session(session.id)
-            await page.evaluate("fetch('x').then(() => 1)")
-            await expect(page.get_by_text("This session has ended.")).to_be_visible()
-            link = page.get_by_role("link", name="Open it again")
-            assert await link.get_attribute("href") == f"{rig.url}/edit/user/alice/A1/"
-
-
 def _now() -> float:
     return datetime.now(UTC).timestamp()

@@ -176,6 +176,9 @@ class HubSettings(Section):
     """A short path for sockets; empty: chosen automatically."""
     supervisor_socket: str = ""
     """The socket of a supervisor that runs already; empty: the hub starts its own."""
+    metrics_socket: str = ""
+    """A Unix socket on which this machine's monitoring reads /metrics without a token; empty:
+    none."""
 
 
 class SecuritySettings(Section):

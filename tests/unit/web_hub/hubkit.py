@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -28,9 +29,11 @@ from mograder.core.settings import load_settings
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.environments import Environments
 from mograder.sessions.allowances import Allowances
+from mograder.sessions.endings import Ending, EndReason
 from mograder.sessions.launcher import Mode
 from mograder.sessions.live import SessionKey
 from mograder.sessions.pool import SessionPool
+from mograder.sessions.tally import ItemMemory, Tally
 from mograder.store.database import open_engine, upgrade
 from mograder.store.hub_state import HubState
 from mograder.store.releases import ItemKind, Releases
@@ -78,13 +81,19 @@ class FakePool:
 
     clock: Clock
     running: dict[SessionKey, FakeSession] = field(default_factory=dict)
+    ended: dict[SessionKey, Ending] = field(default_factory=dict)
+    tally: Tally = field(default_factory=Tally)
+    memory: list[ItemMemory] = field(default_factory=list)
     started: list[SessionKey] = field(default_factory=list)
     failure: MograderError | None = None
     hold: asyncio.Event | None = None
     reached: asyncio.Event = field(default_factory=asyncio.Event)
+    say: Callable[[str], None] = lambda _: None
+    """Tells whoever waits what goes on, while a start is held."""
 
     async def get_or_start(self, key: SessionKey, progress: Callable[[str], None]) -> FakeSession:
         progress("Starting the notebook")
+        self.say = progress
         self.reached.set()
         if self.hold is not None:
             await self.hold.wait()
@@ -93,6 +102,7 @@ class FakePool:
         if key not in self.running:
             self.started.append(key)
             self.running[key] = FakeSession(key, self.clock.now())
+            self.ended.pop(key, None)
         return self.running[key]
 
     async def stop(self, key: SessionKey) -> bool:
@@ -103,6 +113,18 @@ class FakePool:
 
     def all(self) -> list[FakeSession]:
         return list(self.running.values())
+
+    def last_ending(self, key: SessionKey) -> Ending | None:
+        return self.ended.get(key)
+
+    def endings_of(self, user: str) -> list[Ending]:
+        return [ending for ending in self.ended.values() if ending.key.user == user]
+
+    def states(self) -> Counter[str]:
+        return Counter(running=len(self.running))
+
+    def memory_by_item(self) -> list[ItemMemory]:
+        return self.memory
 
 
 class FakeEnvironments:
@@ -158,6 +180,14 @@ class Hub:
         """Have a session running."""
         key = SessionKey(user, item, mode)
         self.pool.running[key] = FakeSession(key, self.clock.now())
+
+    def end(
+        self, user: str, item: str, reason: EndReason, mode: Mode = Mode.EDIT, detail: str = ""
+    ) -> None:
+        """Have a session end."""
+        key = SessionKey(user, item, mode)
+        self.pool.running.pop(key, None)
+        self.pool.ended[key] = Ending(key, f"{user}-{item}", reason, self.clock.now(), detail)
 
     def audit(self) -> list[tuple[str, str, str, str]]:
         """The audit log: who, action, what, outcome; the oldest first."""

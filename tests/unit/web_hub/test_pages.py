@@ -10,7 +10,9 @@ import httpx
 import pytest
 
 from mograder.auth.roles import Role
+from mograder.core.errors import Busy
 from mograder.core.names import INSTRUCTOR, ItemName, Username
+from mograder.sessions.endings import EndReason
 from mograder.sessions.launcher import Mode
 from mograder.web.hub.app import ROUTES
 from tests.unit.web_hub.hubkit import ORIGIN, Hub, make_hub
@@ -87,6 +89,64 @@ async def test_b58_stop_works_as_a_plain_form(hub: Hub) -> None:
         response = await client.post("/stop-edit/alice/A1?mode=edit", headers={"Origin": ORIGIN})
     assert (response.status_code, response.headers["location"]) == (303, "/#sessions")
     assert hub.pool.running == {}
+
+
+async def test_the_first_page_says_why_a_session_ended_that_nobody_stopped(hub: Hub) -> None:
+    hub.end("alice", "A1", EndReason.MEMORY)
+    hub.end("alice", "A2", EndReason.STOPPED)
+    hub.end("bob", "A2", EndReason.IDLE)
+    text = (await see(hub, "/")).text
+    assert "Your notebook used too much memory and was stopped." in text
+    assert "more than 2 GB" in text
+    assert text.count("Open again") == 1
+    assert "nobody used it" not in text
+    hub.start("alice", "A1")
+    assert "too much memory" not in (await see(hub, "/")).text
+
+
+async def test_what_cannot_be_opened_again_offers_no_button(hub: Hub) -> None:
+    hub.end("alice", "A9-withdrawn", EndReason.IDLE)
+    text = (await see(hub, "/")).text
+    assert "A9-withdrawn" in text
+    assert "Open again" not in text
+
+
+async def test_the_bounds_that_are_named_are_the_items_own(tmp_path: Path) -> None:
+    made = make_hub(tmp_path / "own", "[items.A1.limits]\nmemory_mb = 512\n")
+    made.end("alice", "A1", EndReason.MEMORY)
+    made.end("alice", "A2", EndReason.MEMORY)
+    text = (await see(made, "/")).text
+    made.close()
+    assert "more than 512 MB" in text
+    assert "more than 2 GB" in text
+
+
+async def test_the_last_words_of_a_crash_are_shown_as_text(hub: Hub) -> None:
+    hub.end("alice", "A1", EndReason.CRASHED, detail="<script>alert(1)</script>")
+    for path in ("/", "/edit/A1"):
+        text = (await see(hub, path)).text
+        assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+        assert "<script>" not in text
+
+
+async def test_the_spinner_says_why_the_session_before_ended(hub: Hub) -> None:
+    hub.end("alice", "L01", EndReason.PROCESSES, Mode.RUN)
+    hub.end("alice", "A2", EndReason.STOPPED)
+    assert "too many processes" in (await see(hub, "/run/L01")).text
+    assert 'id="before"' not in (await see(hub, "/edit/A2")).text
+    assert 'id="before"' not in (await see(hub, "/run/L01", user="bob")).text
+
+
+async def test_a_form_on_a_full_hub_is_answered_503_with_a_time_and_a_way_back(hub: Hub) -> None:
+    hub.pool.failure = Busy("The line is full.", retry_after=90)
+    async with hub.client("alice", browser=True) as client:
+        page = await client.post("/start-edit-deep/A1", headers={"Origin": ORIGIN})
+    assert (page.status_code, page.headers["retry-after"]) == (503, "90")
+    assert "The line is full." in page.text
+    assert 'href="/edit/A1"' in page.text
+    async with hub.client("alice") as client:
+        program = await client.post("/start-edit-deep/A1")
+    assert (program.status_code, program.headers["retry-after"]) == (503, "90")
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 
 import pytest
 
-from mograder.core.errors import NotFound
+from mograder.core.errors import Busy, NotFound
+from mograder.web.hub.answers import progress_lines
+from mograder.web.hub.models import Started
 from mograder.web.hub.progress import Report, Work
 
 
@@ -80,3 +83,71 @@ async def test_closing_ends_what_still_runs() -> None:
     running = work.begin(job)
     await work.close()
     assert running.task.cancelled()
+
+
+async def waiting_in_line(report: Report) -> Started:
+    report("You are number 3 in line.")
+    await asyncio.Event().wait()
+    raise AssertionError("nobody lets it in")
+
+
+async def test_who_leaves_the_line_gives_up_the_place_after_a_while() -> None:
+    running = Work().begin(waiting_in_line)
+    lines = progress_lines(running, "x", absent=0.01)
+    assert b"number 3" in await anext(lines)
+    await lines.aclose()
+    await asyncio.wait((running.task,), timeout=10)
+    assert running.task.cancelled()
+
+
+async def test_work_that_is_for_others_too_goes_on_whoever_watches() -> None:
+    work = Work()
+    running = work.begin(waiting_in_line)
+    lines = progress_lines(running, "x", absent=None)
+    await anext(lines)
+    await lines.aclose()
+    assert (await asyncio.wait((running.task,), timeout=0.2))[0] == set()
+    await work.close()
+
+
+async def test_who_looks_again_in_time_keeps_the_place() -> None:
+    work = Work()
+    running = work.begin(waiting_in_line)
+    work.keep("alice /edit/A1", running)
+    running.abandon(0.05)
+    running.abandon(60)
+    assert (await asyncio.wait((running.task,), timeout=0.2))[0] == set()
+    assert work.kept("alice /edit/A1") is running
+    await work.close()
+
+
+async def test_what_was_given_up_is_not_told_as_a_result() -> None:
+    work = Work()
+    running = work.begin(waiting_in_line)
+    work.keep("alice /edit/A1", running)
+    running.abandon(0)
+    await asyncio.wait((running.task,), timeout=10)
+    assert work.kept("alice /edit/A1") is None
+
+
+async def test_the_number_of_starts_remembered_for_pages_without_scripts_is_bounded() -> None:
+    work = Work()
+    running = work.begin(waiting_in_line)
+    for number in range(1100):
+        work.keep(f"user{number} /edit/A1", running)
+    assert work.kept("user0 /edit/A1") is None
+    assert work.kept("user1099 /edit/A1") is running
+    await work.close()
+
+
+async def test_a_full_hub_tells_in_the_last_line_when_to_come_back() -> None:
+    async def job(_: Report) -> Started:
+        raise Busy("Full.", retry_after=42)
+
+    lines = [each async for each in progress_lines(Work().begin(job), "x", absent=1)]
+    assert json.loads(lines[-1]) == {
+        "event": "error",
+        "status": 503,
+        "detail": "Full.",
+        "retry_after": 42,
+    }

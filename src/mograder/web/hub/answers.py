@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import TypeVar
 from urllib.parse import quote
 
@@ -16,7 +17,7 @@ from starlette.responses import (
     StreamingResponse,
 )
 
-from mograder.core.errors import Forbidden, MograderError, NotAuthenticated
+from mograder.core.errors import Busy, Forbidden, MograderError, NotAuthenticated
 from mograder.web.hub.audit import Event
 from mograder.web.hub.desk import context, desk_of, go_to, identity_of, page, wanted
 from mograder.web.hub.progress import Report, Running, line
@@ -31,6 +32,12 @@ from mograder.web.problems import (
 )
 
 M = TypeVar("M", bound=BaseModel)
+ABSENT_SECONDS = 30.0
+"""How long a place in line is held for somebody whose browser has gone."""
+
+_PATIENCE_SECONDS = 5.0
+"""How long a form waits for its answer; then a page that asks again takes its place, since fronts
+and browsers give up on what takes minutes."""
 
 
 class NotEnrolled(Forbidden):
@@ -51,9 +58,17 @@ async def answer_problem(request: Request, error: MograderError) -> Response:
 
 
 def problem_page(
-    request: Request, status: int, message: str, error: MograderError | None = None
+    request: Request,
+    status: int,
+    message: str,
+    error: MograderError | None = None,
+    *,
+    again: str = "",
 ) -> Response:
-    """A failure for a person: what it is, what helps, and the number to quote."""
+    """A failure for a person: what it is, what helps, and the number to quote.
+
+    ``again`` is a path below the prefix where it can be tried once more.
+    """
     response = page(
         request,
         "problem.html",
@@ -62,38 +77,85 @@ def problem_page(
         answered=status,
         message=message,
         hint=error.hint if error else "",
+        again=again,
+        retry_after=error.retry_after if isinstance(error, Busy) else 0,
     )
     response.headers.update(headers_of(error) if error else {})
     return response
 
 
 async def deliver(
-    request: Request, job: Callable[[Report], Awaitable[M]], onward: Callable[[M], str]
+    request: Request,
+    job: Callable[[Report], Awaitable[M]],
+    onward: Callable[[M], str],
+    spinner: str = "",
 ) -> Response:
     """Run a job and answer as asked: JSON lines, the plain JSON, or for a form the next page.
+
+    ``spinner`` is the path of the page that waits for this job, if there is one.
 
     Raises: what the job raises, unless progress was asked for; then it is the last line.
     """
     running = desk_of(request).work.begin(job)
     form = wanted(request)
+    if form is Wants.PAGE and spinner:
+        done, _ = await asyncio.wait((running.task,), timeout=_PATIENCE_SECONDS)
+        if not done:
+            desk_of(request).work.keep(_name(request, spinner), running)
+            running.abandon(ABSENT_SECONDS)
+            return go_to(request, f"{spinner}?waiting")
     if form is Wants.PROGRESS:
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return StreamingResponse(
-            _lines(running, context(request).request_id), media_type=NDJSON, headers=headers
+            progress_lines(
+                running, context(request).request_id, absent=ABSENT_SECONDS if spinner else None
+            ),
+            media_type=NDJSON,
+            headers=headers,
         )
-    result = await running.result()
+    try:
+        result = await running.result()
+    except Busy as error:
+        if form is Wants.PAGE and spinner:
+            return problem_page(request, 503, error.message, error, again=spinner)
+        raise
     if form is Wants.PAGE:
         return go_to(request, onward(result))
     return JSONResponse(result.model_dump(mode="json"))
 
 
-async def _lines(running: Running[M], request_id: str) -> AsyncIterator[bytes]:
-    async for message in running.news():
-        yield line("progress", message=message)
+def kept_work(request: Request, spinner: str) -> Running[object] | None:
+    """Return what the page at this path waits for, started by a form of the same person."""
+    running = desk_of(request).work.kept(_name(request, spinner))
+    if running is not None and not running.task.done():
+        running.abandon(ABSENT_SECONDS)  # unless the page looks again until then
+    return running
+
+
+def _name(request: Request, spinner: str) -> str:
+    who = identity_of(request)
+    return f"{who.username if who else ''} {spinner}"
+
+
+async def progress_lines(
+    running: Running[M], request_id: str, *, absent: float | None
+) -> AsyncGenerator[bytes, None]:
+    """Yield the lines of the progress protocol, the result or the failure being the last.
+
+    When the client leaves before that, the work is given up after ``absent`` seconds: a page that
+    is loaded again has asked again by then. None: the work goes on whoever watches.
+    """
+    try:
+        async for message in running.news():
+            yield line("progress", message=message)
+    finally:
+        if absent is not None and not running.task.done():
+            running.abandon(absent)
     try:
         result = await running.result()
     except MograderError as error:
-        yield line("error", status=status_of(error, HUB_STATUS), detail=str(error))
+        later = {"retry_after": error.retry_after} if isinstance(error, Busy) else {}
+        yield line("error", status=status_of(error, HUB_STATUS), detail=str(error), **later)
     except Exception:  # noqa: BLE001 - a door: the client gets a reference, the work has logged
         yield line("error", status=500, detail=f"Something broke. Reference: {request_id}")
     else:

@@ -34,6 +34,7 @@ from mograder.web.hub.attempts import Attempts
 from mograder.web.hub.audit import AuditTrail
 from mograder.web.hub.desk import Desk, context, wanted
 from mograder.web.hub.gate import Gate
+from mograder.web.hub.meter import Meter
 from mograder.web.hub.progress import Work
 from mograder.web.hub.proxy import SessionProxy
 from mograder.web.hub.reference import in_words
@@ -182,14 +183,16 @@ ROUTES: tuple[Door, ...] = (
     ),
     # The hub itself
     Door("GET", "/health", pages.health, Access.ANYONE, "Hub", models.Health),
+    Door("GET", "/metrics", pages.metrics, Access.INSTRUCTOR),
     Door("GET", "/api/openapi.json", pages.openapi, Access.MEMBER),
     Door("GET", "/api/docs", pages.api_docs, Access.MEMBER),
 )
 """Every route of the hub but the session paths; a test demands an access entry for each."""
 
 
-def create_app(services: Services) -> ASGIApp:
+def create_app(services: Services, meter: Meter | None = None) -> ASGIApp:
     """Build the hub: context, then the session proxy or the gate and the route table."""
+    meter = meter or Meter(services.pool)
     hub = services.loaded.settings.hub
     release_dir = services.loaded.path(hub.release_dir)
     desk = Desk(
@@ -199,8 +202,9 @@ def create_app(services: Services) -> ASGIApp:
         audit=AuditTrail(services.state, services.clock),
         attempts=Attempts(services.clock),
         visibility=VisibilityRules(release_dir / ".visibility.json"),
+        meter=meter,
     )
-    proxy = SessionProxy(services)
+    proxy = SessionProxy(services, meter.traffic)
     own = Gate(build_routes(desk, proxy), desk)
     assets = AssetServer(services.loaded.path(hub.environments_dir) / ASSETS)
     return ContextMiddleware(

@@ -17,6 +17,7 @@ from mograder.store.visibility import VisibilityRules
 from mograder.web.context import RequestContext, context_of
 from mograder.web.hub.attempts import Attempts
 from mograder.web.hub.audit import AuditTrail
+from mograder.web.hub.meter import Meter
 from mograder.web.hub.progress import Work
 from mograder.web.hub.services import Services
 from mograder.web.problems import Wants, wants
@@ -36,6 +37,7 @@ class Desk:
     audit: AuditTrail
     attempts: Attempts
     visibility: VisibilityRules
+    meter: Meter
 
     @property
     def course(self) -> str:

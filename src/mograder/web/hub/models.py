@@ -95,6 +95,14 @@ class Stopped(_Body):
     terminated: bool
 
 
+class Standing(_Body):
+    """How an open page stands with its session, and what to tell who looks at it."""
+
+    state: Literal["running", "ended", "signed-out"]
+    title: str = ""
+    text: str = ""
+
+
 class Warmed(_Body):
     """The environments that stand ready, by item."""
 

@@ -8,15 +8,23 @@ from anyio import to_thread
 from fastapi import Request
 from starlette.responses import JSONResponse, Response
 
-from mograder.core.errors import InvalidInput, NotFound
+from mograder.auth.identity import Identity
+from mograder.core.errors import InvalidInput, MograderError, NotFound
 from mograder.core.names import ItemName
+from mograder.sessions.endings import Explanation
+from mograder.sessions.launcher import Mode
+from mograder.sessions.live import SessionKey
 from mograder.store.releases import ItemKind
 from mograder.web.hub.access import Caller, Visitor, member
-from mograder.web.hub.desk import TheDesk, context, desk_of, page
-from mograder.web.hub.items import ItemView, survey
-from mograder.web.hub.models import Health
+from mograder.web.hub.answers import kept_work, problem_page
+from mograder.web.hub.desk import Desk, TheDesk, context, desk_of, go_to, page
+from mograder.web.hub.endings import news_of
+from mograder.web.hub.items import ItemView, person, survey
+from mograder.web.hub.models import Health, Started
+from mograder.web.hub.progress import Running
 from mograder.web.hub.reference import describe, read_schema
-from mograder.web.hub.sessions import visible_sessions
+from mograder.web.hub.sessions import page_of, spinner_of, visible_sessions
+from mograder.web.problems import HUB_STATUS, status_of
 
 _FOR_EVER = "public, max-age=31536000, immutable"
 
@@ -28,6 +36,16 @@ class SessionLine:
     item: str
     mode: str
     url: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndedLine:
+    """One session that ended unasked; ``again`` is the page that starts it, "" if none does."""
+
+    item: str
+    mode: str
+    words: Explanation
+    again: str
 
 
 async def first_page(request: Request, desk: TheDesk, visitor: Visitor) -> Response:
@@ -44,25 +62,43 @@ async def first_page(request: Request, desk: TheDesk, visitor: Visitor) -> Respo
         assignments=[view for view in views if view.kind is ItemKind.ASSIGNMENT],
         lectures=[view for view in views if view.kind is ItemKind.LECTURE],
         sessions=[SessionLine(s.key.item, s.key.mode.value, s.key.url) for s in own],
+        ended=_ended(desk, visitor, frozenset(view.name for view in views)),
         others=len(sessions) - len(own),
         unsandboxed=not desk.services.sandboxed,
         origin=f"{context(request).scheme}://{context(request).host}",
     )
 
 
+def _ended(desk: Desk, identity: Identity, known: frozenset[str]) -> list[EndedLine]:
+    pool, lines = desk.services.pool, []
+    for ending in pool.endings_of(person(identity)):
+        words = news_of(ending, desk.services.loaded.settings)
+        if words is None or pool.find(ending.key) is not None:
+            continue
+        mode, item = ending.key.mode, ending.key.item
+        again = spinner_of(mode, item) if item in known else ""
+        lines.append(EndedLine(item, mode.value, words, again))
+    return lines
+
+
 async def edit_spinner(a: str, request: Request, caller: Caller) -> Response:
     """Show the page that starts an editor and then leads to it (B66, B68)."""
-    return _spinner(request, a, "start-edit-deep", "editor")
+    return await _spinner(request, caller, a, Mode.EDIT)
 
 
 async def run_spinner(lecture: str, request: Request, caller: Caller) -> Response:
     """Show the page that starts a lecture and then leads to it (B67, B68)."""
-    return _spinner(request, lecture, "start-run", "lecture")
+    return await _spinner(request, caller, lecture, Mode.RUN)
 
 
 async def health() -> Health:
     """Tell whoever asks that the hub answers."""
     return Health()
+
+
+async def metrics(desk: TheDesk, caller: Caller) -> Response:
+    """Numbers about the hub and its sessions, for Prometheus."""
+    return desk.meter.response()
 
 
 async def openapi(request: Request, caller: Caller) -> Response:
@@ -87,18 +123,40 @@ async def static_file(version: str, name: str, request: Request) -> Response:
     return Response(found.body, headers=headers)
 
 
-def _spinner(request: Request, name: str, start: str, what: str) -> Response:
+async def _spinner(request: Request, caller: Identity, name: str, mode: Mode) -> Response:
     """The same page for known and unknown names, since it is the start that tells."""
+    what = "editor" if mode is Mode.EDIT else "lecture"
     try:
         item = ItemName.parse(name)
     except InvalidInput as error:
         raise NotFound(f"There is no {what} of this name.", hint="Check the link.") from error
-    settings = desk_of(request).services.loaded.settings
+    if "waiting" in request.query_params:
+        running = kept_work(request, spinner_of(mode, item))
+        if running is not None:
+            return await _waiting(request, running, item, spinner_of(mode, item))
+    services = desk_of(request).services
+    before = services.pool.last_ending(SessionKey(person(caller), item, mode))
     return page(
         request,
         "starting.html",
         name=item,
-        start=start,
+        start="start-edit-deep" if mode is Mode.EDIT else "start-run",
         what=what,
-        probe=settings.hub.session_isolation == "sandbox",
+        before=news_of(before, services.loaded.settings),
+        probe=services.loaded.settings.hub.session_isolation == "sandbox",
     )
+
+
+async def _waiting(
+    request: Request, running: Running[object], item: ItemName, spinner: str
+) -> Response:
+    """Tell a browser without scripts how far its start is, and send it on when it is through."""
+    if not running.task.done():
+        return page(request, "waiting.html", name=item, news=running.latest)
+    try:
+        started = await running.result()
+    except MograderError as error:
+        status = status_of(error, HUB_STATUS)
+        return problem_page(request, status, error.message, error, again=spinner)
+    assert isinstance(started, Started)
+    return go_to(request, page_of(started))

@@ -1,7 +1,8 @@
 """Long work with news on the way: starting a session, publishing a release.
 
 The work is a task of the app and not of the request: a browser that goes away neither ends a
-session's start for the others who wait for it nor leaves a release half published. Progress goes
+session's start for the others who wait for it nor leaves a release half published. But nobody
+holds a place in line for somebody who has left: see :meth:`Running.abandon`. Progress goes
 out as JSON lines to whoever asks for them (``Accept: application/x-ndjson``).
 """
 
@@ -11,7 +12,7 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
@@ -21,6 +22,7 @@ Report = Callable[[str], None]
 
 T = TypeVar("T")
 _KEPT_MESSAGES = 200
+_KEPT_WORKS = 1000
 _log = get_logger(__name__)
 
 
@@ -31,14 +33,27 @@ class Running(Generic[T]):
         self._heartbeat = heartbeat
         self._loop = asyncio.get_running_loop()
         self._news: deque[str] = deque(maxlen=_KEPT_MESSAGES)
+        self.latest = ""
+        """What was reported last."""
         self._stirred = asyncio.Event()
         self._ended = False
+        self._abandoning: asyncio.TimerHandle | None = None
         self.task: asyncio.Task[T] = asyncio.create_task(self._run(job))
         self.task.add_done_callback(self._end)
 
     async def result(self) -> T:
         """Wait for the end; being cancelled oneself leaves the work alone."""
         return await asyncio.shield(self.task)
+
+    def abandon(self, seconds: float) -> None:
+        """Give the work up unless somebody takes an interest in it within so many seconds."""
+        self.keep_up()
+        self._abandoning = self._loop.call_later(seconds, self.task.cancel)
+
+    def keep_up(self) -> None:
+        """Go on: somebody waits for it."""
+        if self._abandoning is not None:
+            self._abandoning.cancel()
 
     async def news(self) -> AsyncIterator[str]:
         """Yield what is reported until the work has ended, and the last news when it is quiet."""
@@ -64,10 +79,12 @@ class Running(Generic[T]):
 
     def _hear(self, message: str) -> None:
         self._news.append(message)
+        self.latest = message
         self._stirred.set()
 
     def _end(self, task: asyncio.Task[T]) -> None:
         self._ended = True
+        self.keep_up()
         self._stirred.set()
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, MograderError):
@@ -84,6 +101,7 @@ class Work:
     def __init__(self, heartbeat: float = 10.0) -> None:
         self._heartbeat = heartbeat
         self._tasks: set[asyncio.Task[object]] = set()
+        self._kept: dict[str, Running[object]] = {}
 
     def begin(self, job: Callable[[Report], Awaitable[T]]) -> Running[T]:
         """Start a job that outlives the request which asked for it."""
@@ -91,6 +109,21 @@ class Work:
         task: asyncio.Task[object] = running.task
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return running
+
+    def keep(self, name: str, running: Running[T]) -> None:
+        """Remember work for somebody who will ask about it by name, a page without scripts."""
+        self._kept.pop(name, None)
+        self._kept[name] = cast(Running[object], running)
+        if len(self._kept) > _KEPT_WORKS:
+            del self._kept[next(iter(self._kept))]
+
+    def kept(self, name: str) -> Running[object] | None:
+        """Return the work of this name, unless it was given up; what has ended is told once."""
+        running = self._kept.get(name)
+        if running is not None and running.task.done():
+            del self._kept[name]
+            return None if running.task.cancelled() else running
         return running
 
     async def close(self) -> None:

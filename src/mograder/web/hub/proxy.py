@@ -8,7 +8,7 @@ enemy territory in the browser"; compat.md 2.3).
 from __future__ import annotations
 
 from asyncio import to_thread
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Generic
 from urllib.parse import quote
@@ -24,12 +24,27 @@ from mograder.sessions.launcher import Mode
 from mograder.sessions.live import SessionKey
 from mograder.web.context import RequestContext, context_of
 from mograder.web.hub.capabilities import Capability
-from mograder.web.hub.headers import Header, HeaderList, header, session_headers
+from mograder.web.hub.endings import session_asked, standing
+from mograder.web.hub.headers import HeaderList, header, session_headers
+from mograder.web.hub.pace import Allowances
 from mograder.web.hub.permits import denial, guarded_feature
 from mograder.web.hub.proxy_http import METHODS, Exchange, Limits, relay_http, send_text
 from mograder.web.hub.proxy_ports import ProxyServices, S
 from mograder.web.hub.proxy_websocket import Attendance, refuse_websocket, relay_websocket
+from mograder.web.hub.refusals import (
+    GONE,
+    Refusal,
+    here,
+    navigates,
+    preflight,
+    query_of,
+    see_other,
+    show_code,
+    to_slash,
+    told,
+)
 from mograder.web.hub.session_answer import Visit
+from mograder.web.hub.session_page import STANDING, Page
 from mograder.web.hub.session_paths import (
     CapabilityPath,
     ProbePath,
@@ -37,6 +52,7 @@ from mograder.web.hub.session_paths import (
     UserPath,
     parse_session_path,
 )
+from mograder.web.hub.traffic import Traffic
 from mograder.web.hub.upstream import Upstreams
 from mograder.web.identity import (
     RESTRICTED_PAGE,
@@ -49,16 +65,6 @@ from mograder.web.problems import HUB_STATUS, status_of
 _log = get_logger("mograder.web.hub.proxy")
 
 
-class _Refusal(Exception):
-    """An answer of the proxy's own, decided before any session's server is asked."""
-
-    def __init__(self, status: int, text: str = "", headers: Sequence[Header] = ()) -> None:
-        super().__init__(status, text)
-        self.status = status
-        self.text = text
-        self.headers = headers
-
-
 class SessionProxy(Generic[S]):
     """The ASGI app for session paths, HTTP and WebSocket.
 
@@ -66,13 +72,21 @@ class SessionProxy(Generic[S]):
     (compat.md 2.3: 60). Mutable state: ``_upstreams``, the clients of live sessions.
     """
 
-    def __init__(self, services: ProxyServices[S], *, answer_seconds: float = 60.0) -> None:
+    def __init__(
+        self,
+        services: ProxyServices[S],
+        traffic: Traffic,
+        *,
+        answer_seconds: float = 60.0,
+        allowances: Allowances = Allowances(),  # noqa: B008 - frozen
+    ) -> None:
         settings = services.loaded.settings
         self._services = services
         self._pool = services.pool
         self._sandbox = settings.hub.session_isolation == "sandbox"
         self._limits = Limits(settings.limits.request_mb * 2**20, answer_seconds)
-        self._upstreams = Upstreams(services.capabilities.forget_session)
+        self._upstreams = Upstreams(services.capabilities.forget_session, allowances)
+        self._traffic = traffic
 
     async def aclose(self) -> None:
         """Close the connections to all sessions (at shutdown)."""
@@ -84,7 +98,7 @@ class SessionProxy(Generic[S]):
         try:
             path = parse_session_path(context.raw_path)
         except MograderError as error:
-            await self._answer(exchange, _Refusal(400, error.message), shared=False)
+            await self._answer(exchange, Refusal(400, error.message), shared=False)
             return
         if isinstance(path, UserPath):
             await self._by_login(path, exchange, context)
@@ -98,17 +112,19 @@ class SessionProxy(Generic[S]):
         cookies: HeaderList = []
         try:
             if path.rest is None:
-                raise _to_slash(scope, context)
+                raise to_slash(scope, context)
             identity = identify(scope, self._services)
             cookies = login_headers(identity, context, self._services.secret)
             viewer = self._admit(path, identity, scope, context)
+            if path.rest == STANDING:
+                raise self._standing(scope, admitted=True)
             session = self._session(path, viewer, scope, context)
             visit = self._visit_by_login(path, viewer, session, scope)
-        except _Refusal as refusal:
+        except Refusal as refusal:
             await self._answer(exchange, refusal, shared=False, cookies=cookies)
         except MograderError as error:
             status = status_of(error, HUB_STATUS)
-            await self._answer(exchange, _Refusal(status, str(error)), shared=False)
+            await self._answer(exchange, Refusal(status, str(error)), shared=False)
         else:
             await self._relay(visit, session, exchange)
 
@@ -119,22 +135,22 @@ class SessionProxy(Generic[S]):
         if identity is None:
             raise self._nobody(scope, context)
         if restricted(identity, self._services):
-            raise _Refusal(403, RESTRICTED_PAGE.decode(), [_HTML])
+            raise Refusal(403, RESTRICTED_PAGE.decode(), [_HTML])
         owner = identity.username == path.user
         if not owner and identity.role is not Role.INSTRUCTOR:
             _log.warning("%s was refused the session of %s", identity.username, path.user)
-            raise _Refusal(403, "403 Forbidden")
+            raise Refusal(403, "403 Forbidden")
         if identity.method is not Method.BEARER:
             self._check_browser(scope, context)
             if not owner and not self._sandbox:
-                raise _Refusal(403, _ONLY_OWNERS)
+                raise Refusal(403, _ONLY_OWNERS)
         return identity
 
-    def _nobody(self, scope: Scope, context: RequestContext) -> _Refusal:
-        if not _navigates(scope):
-            return _Refusal(403, "403 Forbidden")
-        target = quote(_here(scope, context), safe="/")
-        return _see_other(f"{context.prefix}/login?next={target}")
+    def _nobody(self, scope: Scope, context: RequestContext) -> Refusal:
+        if not navigates(scope):
+            return Refusal(403, "403 Forbidden")
+        target = quote(here(scope, context), safe="/")
+        return see_other(f"{context.prefix}/login?next={target}")
 
     def _check_browser(self, scope: Scope, context: RequestContext) -> None:
         """A browser gets the document here and nothing else, whoever is signed in.
@@ -151,32 +167,32 @@ class SessionProxy(Generic[S]):
             destinations = {value for name, value in headers if name == b"sec-fetch-dest"}
             if destinations == {b"document"}:
                 return
-        raise _Refusal(403, "Open this address in a tab of its own.")
+        raise Refusal(403, "Open this address in a tab of its own.")
 
     def _session(
         self, path: UserPath, viewer: Identity, scope: Scope, context: RequestContext
     ) -> S:
         session = self._pool.find(SessionKey(path.user, path.item, path.mode))
         if session is not None:
-            if path.mode is Mode.RUN and path.rest == "" and _navigates(scope):
-                _show_code(scope, context)
+            if path.mode is Mode.RUN and path.rest == "" and navigates(scope):
+                show_code(scope, context)
             return session
-        if viewer.username == path.user and _navigates(scope):
-            raise _see_other(context.prefix + path.spinner)
+        if viewer.username == path.user and navigates(scope):
+            raise see_other(context.prefix + path.spinner)
         noun = "session" if path.mode == "edit" else "lecture session"
-        raise _Refusal(404, f"No active {noun}")
+        raise Refusal(404, f"No active {noun}", (GONE,))
 
     def _visit_by_login(self, path: UserPath, viewer: Identity, session: S, scope: Scope) -> Visit:
         context = context_of(scope)
         base = context.prefix + session.base_url
-        based = self._sandbox and viewer.method is not Method.BEARER
+        page = partial(self._page, session, viewer, context)
         return Visit(
             session=session,
             rest=path.rest or "",
-            query=_query(scope),
+            query=query_of(scope),
             public_base=base,
             edit_base=base,
-            page_base=partial(self._page_base, session, viewer, context) if based else None,
+            page=None if viewer.method is Method.BEARER else page,
             by_capability=False,
             sandbox=self._sandbox,
             destination=header(scope["headers"], b"sec-fetch-dest"),
@@ -184,14 +200,20 @@ class SessionProxy(Generic[S]):
             on_revoke=_never,
         )
 
-    async def _page_base(self, session: S, viewer: Identity, context: RequestContext) -> str:
+    async def _page(self, session: S, viewer: Identity, context: RequestContext) -> Page:
+        """Say where a page lives that is about to be shown."""
+        own = context.prefix + session.base_url
+        mine = viewer.username == session.key.user
+        again = f"{own}/" if mine else f"{context.prefix}/"
+        if not self._sandbox:
+            return Page(own, session.id, again, opaque=False)
         # Only now that a page is there: a client that brings a trusted header and no cookie is
         # a new login at each of its requests.
         capabilities = self._services.capabilities
         cap = capabilities.known(session.id, viewer)
         if cap is None:
             cap = await to_thread(capabilities.issue, session.id, viewer)
-        return f"{context.prefix}/s/{cap}"
+        return Page(f"{context.prefix}/s/{cap}", session.id, again, opaque=True)
 
     # ---- by capability: /s/<capability>/… ----
 
@@ -201,16 +223,18 @@ class SessionProxy(Generic[S]):
         scope = exchange.scope
         try:
             if scope["type"] == "http" and scope["method"] == "OPTIONS":
-                raise _preflight()
+                raise preflight()
             if isinstance(path, ProbePath):
-                raise _Refusal(204)
+                raise Refusal(204)
             capability = self._resolve(path)
             session = self._pool.by_id(capability.session_id) if capability else None
+            if isinstance(path, CapabilityPath) and path.rest == STANDING:
+                raise self._standing(scope, admitted=capability is not None)
             if not isinstance(path, CapabilityPath) or capability is None or session is None:
-                raise _Refusal(404, "This session has ended.", ((b"x-mograder-session", b"gone"),))
+                raise Refusal(404, "This session has ended.", (GONE,))
             visit = self._visit_by_capability(path, capability, session, scope)
             _check_page(visit, scope, context)
-        except _Refusal as refusal:
+        except Refusal as refusal:
             await self._answer(exchange, refusal, shared=True)
         else:
             await self._relay(visit, session, exchange)
@@ -238,10 +262,10 @@ class SessionProxy(Generic[S]):
         return Visit(
             session=session,
             rest=path.rest,
-            query=_query(scope),
+            query=query_of(scope),
             public_base=f"{prefix}/s/{path.cap}",
             edit_base=prefix + session.base_url,
-            page_base=None,
+            page=None,
             by_capability=True,
             sandbox=True,
             destination=header(scope["headers"], b"sec-fetch-dest"),
@@ -251,35 +275,58 @@ class SessionProxy(Generic[S]):
 
     # ---- both ----
 
+    def _standing(self, scope: Scope, *, admitted: bool) -> Refusal:
+        """Tell a page that lost its session why.
+
+        It asks by the session's id: its capability ended with the session, and a hub that was
+        restarted since never knew it.
+        """
+        if scope["type"] != "http" or scope["method"] != "GET":
+            return Refusal(405, "Method not allowed")
+        session_id = session_asked(scope["query_string"])
+        return told(
+            standing(
+                self._pool.ending(session_id),
+                self._services.loaded.settings,
+                runs=self._pool.by_id(session_id) is not None,
+                admitted=admitted,
+            )
+        )
+
     async def _relay(self, visit: Visit, session: S, exchange: Exchange) -> None:
         feature = guarded_feature(visit.rest)
         if feature and not await self._services.allowances.allows(session.key.item, feature):
-            refusal = _Refusal(403, denial(feature))
+            refusal = Refusal(403, denial(feature))
             shared = visit.by_capability
             await self._answer(exchange, refusal, shared=shared, cookies=visit.cookies)
             return
         upstream = self._upstreams.of(session)
         if exchange.scope["type"] == "websocket":
+            self._traffic.websockets += 1
             attendance = Attendance(
-                lambda: self._pool.touch(session), lambda: self._pool.connected(session)
+                self._traffic,
+                lambda: self._pool.touch(session),
+                lambda: self._pool.connected(session),
             )
             await relay_websocket(visit, exchange, upstream, self._limits, attendance)
             return
         if exchange.scope["method"] not in METHODS:
-            refusal = _Refusal(405, "Method not allowed")
+            refusal = Refusal(405, "Method not allowed")
             await self._answer(exchange, refusal, shared=visit.by_capability)
             return
+        self._traffic.http += 1
         self._pool.touch(session)
-        await relay_http(visit, exchange, upstream, self._limits)
+        await relay_http(visit, exchange, upstream, self._limits, self._traffic)
 
     async def _answer(
         self,
         exchange: Exchange,
-        refusal: _Refusal,
+        refusal: Refusal,
         *,
         shared: bool,
         cookies: HeaderList | None = None,
     ) -> None:
+        self._traffic.refused += 1
         if exchange.scope["type"] == "websocket":
             status = 403 if refusal.status < 500 else refusal.status
             await refuse_websocket(exchange, status, refusal.text)
@@ -301,64 +348,14 @@ def _check_page(visit: Visit, scope: Scope, context: RequestContext) -> None:
     if scope["type"] == "websocket":
         origins = {value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"}
         if not origins <= {"null", *context.own_origins}:
-            raise _Refusal(403, "403 Forbidden")
+            raise Refusal(403, "403 Forbidden")
         return
     if not visit.as_document:
         return
     path = visit.rest.lower()
     if scope["method"] == "GET" and (path.startswith("@file/") or path.endswith(".pdf")):
         return  # decided by what the server answers
-    raise _see_other(visit.document_url)
-
-
-def _navigates(scope: Scope) -> bool:
-    """Tell whether a browser's tab is asking, so that a redirect helps more than a status."""
-    if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD"):
-        return False
-    headers = scope["headers"]
-    if browser_marks(headers):
-        return header(headers, b"sec-fetch-dest") == "document"
-    # Over plain HTTP browsers send no Sec-Fetch-* headers.
-    return "text/html" in header(headers, b"accept")
-
-
-def _to_slash(scope: Scope, context: RequestContext) -> _Refusal:
-    raw = context.raw_path.decode("latin-1")
-    location = f"{context.prefix}{raw}/{_query(scope)}"
-    return _Refusal(307, "", ((b"location", location.encode("latin-1")),))
-
-
-def _show_code(scope: Scope, context: RequestContext) -> None:
-    """Open a lecture with its code in sight (B62); marimo hides it unless the address asks."""
-    query = scope["query_string"].decode("latin-1")
-    if "show-code" not in query:
-        wanted = f"?show-code=true&{query}".rstrip("&")
-        raise _see_other(context.prefix + context.raw_path.decode("latin-1") + wanted)
-
-
-def _see_other(location: str) -> _Refusal:
-    return _Refusal(303, "", ((b"location", location.encode("ascii")),))
-
-
-def _preflight() -> _Refusal:
-    return _Refusal(
-        204,
-        "",
-        (
-            (b"access-control-allow-methods", ", ".join(sorted(METHODS)).encode()),
-            (b"access-control-allow-headers", b"*"),
-            (b"access-control-max-age", b"7200"),
-        ),
-    )
-
-
-def _here(scope: Scope, context: RequestContext) -> str:
-    return context.prefix + context.raw_path.decode("latin-1") + _query(scope)
-
-
-def _query(scope: Scope) -> str:
-    query = scope["query_string"].decode("latin-1")
-    return f"?{query}" if query else ""
+    raise see_other(visit.document_url)
 
 
 def _never(cut: Callable[[], None]) -> Callable[[], None]:

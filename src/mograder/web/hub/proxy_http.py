@@ -18,6 +18,7 @@ from mograder.web.hub import session_page
 from mograder.web.hub.headers import HeaderList, header, upstream_headers
 from mograder.web.hub.lifeline import End, Lifeline
 from mograder.web.hub.session_answer import Shape, Visit, headers_lower, shape_answer
+from mograder.web.hub.traffic import Traffic
 from mograder.web.hub.upstream import Body, Upstream, UpstreamRequest
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -55,13 +56,15 @@ async def send_text(send: Send, status: int, text: str, headers: HeaderList) -> 
     await send({"type": "http.response.body", "body": body})
 
 
-async def relay_http(visit: Visit, exchange: Exchange, upstream: Upstream, limits: Limits) -> None:
+async def relay_http(
+    visit: Visit, exchange: Exchange, upstream: Upstream, limits: Limits, traffic: Traffic
+) -> None:
     """Ask the session's server and pass its answer on; every failure becomes an answer too."""
-    upload = _Upload(exchange, limits)
+    upload = _Upload(exchange, limits, traffic)
     if upload.declared is not None and upload.declared > limits.request_bytes:
         await _refuse(visit, exchange.send, End.TOO_LARGE, limits)
         return
-    answer = _Answer(exchange.send)
+    answer = _Answer(exchange.send, traffic)
     async with Lifeline() as line:
         undo = (upstream.on_close(line.cut), visit.on_revoke(line.cut))
         try:
@@ -76,8 +79,9 @@ async def relay_http(visit: Visit, exchange: Exchange, upstream: Upstream, limit
 class _Answer:
     """The answer on its way to the client; knows whether it has begun."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, traffic: Traffic) -> None:
         self._send = send
+        self._traffic = traffic
         self.started = False
 
     async def start(self, shape: Shape, added: int = 0) -> None:
@@ -90,19 +94,21 @@ class _Answer:
         )
 
     async def part(self, body: bytes, *, more: bool) -> None:
+        self._traffic.bytes_out += len(body)
         await self._send({"type": "http.response.body", "body": body, "more_body": more})
 
 
 class _Upload:
     """The request's body on its way to the server, bounded in size and in time."""
 
-    def __init__(self, exchange: Exchange, limits: Limits) -> None:
+    def __init__(self, exchange: Exchange, limits: Limits, traffic: Traffic) -> None:
         headers = exchange.scope["headers"]
         length = header(headers, b"content-length")
         self.declared = int(length) if length.isdigit() and len(length) < 19 else None
         self.chunked = bool(header(headers, b"transfer-encoding"))
         self._receive = exchange.receive
         self._limits = limits
+        self._traffic = traffic
         self.answered = False
         self.writing = False
 
@@ -115,7 +121,9 @@ class _Upload:
         first = await self._receive()
         if first["type"] == "http.request" and not first.get("more_body", False):
             line.watch(self._receive)
-            return bytes(first.get("body", b""))
+            whole = bytes(first.get("body", b""))
+            self._traffic.bytes_in += len(whole)
+            return whole
         return self._stream(first, line)
 
     async def _stream(self, message: Message, line: Lifeline) -> AsyncIterator[bytes]:
@@ -127,6 +135,7 @@ class _Upload:
                     raise ConnectionResetError
                 chunk = message.get("body", b"")
                 total += len(chunk)
+                self._traffic.bytes_in += len(chunk)
                 if total > self._limits.request_bytes:
                     line.end(End.TOO_LARGE)
                     raise ConnectionAbortedError
@@ -218,16 +227,18 @@ async def _pass_on(relay: _Relay, response: aiohttp.ClientResponse) -> None:
         return
     content = response.content
     start, added = b"", len(shape.append)
-    if shape.based and relay.visit.page_base is not None:
-        base = session_page.base_for(await relay.visit.page_base(), relay.visit.rest)
+    if shape.based and relay.visit.page is not None:
+        insert = session_page.page_insert(await relay.visit.page(), relay.visit.rest)
         relay.line.expect_within(relay.limits.answer_seconds)
-        start, inserted = await _start_of_page(content, session_page.page_insert(base))
+        start, inserted = await _start_of_page(content, insert)
         relay.line.expect_within(None)
         added += inserted
     await answer.start(shape, added)
+    pace = relay.upstream.paces.stream
     while not content.at_eof():
         if start:
             await answer.part(start, more=True)
+            await pace.passed(len(start))
         start = await content.readany()
     await answer.part(start + shape.append, more=False)
 

@@ -1,7 +1,8 @@
 """Relays one WebSocket between a client and a session: text and binary, both ways, until one ends.
 
 There is no idle limit, and no bound on a message but the one that keeps a single sender from
-filling the hub's memory (a message is held whole while it passes).
+filling the hub's memory (a message is held whole while it passes). One message is read when the
+one before has been passed on, so a reader that is slow, or reads nothing, slows the sender down.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from starlette.types import Message
 
 from mograder.core.log import get_logger
 from mograder.web.hub.headers import upstream_headers
+from mograder.web.hub.pace import Pace
 from mograder.web.hub.proxy_http import Exchange, Limits
 from mograder.web.hub.session_answer import Visit
+from mograder.web.hub.traffic import Traffic, size_of
 from mograder.web.hub.upstream import Upgraded, Upstream
 
 POLICY = 1008
@@ -43,8 +46,9 @@ class Close:
 
 @dataclass(frozen=True, slots=True)
 class Attendance:
-    """How the pool learns that somebody is there: messages count, pings do not."""
+    """Who is told that somebody is there: the pool, of messages and not of pings; the counters."""
 
+    traffic: Traffic
     touch: Callable[[], None]
     connected: Callable[[], AbstractContextManager[object]]
 
@@ -97,9 +101,11 @@ async def relay_websocket(
         await refuse_websocket(exchange, 502, f"{visit.noun} unavailable")
         return
     try:
+        attendance.traffic.open_websockets += 1
         with attendance.connected():
             await _between(visit, exchange, upstream, attendance, socket)
     finally:
+        attendance.traffic.open_websockets -= 1
         if not socket.closed:
             await socket.close(code=_GOING_AWAY)
 
@@ -123,7 +129,9 @@ async def _between(
         await exchange.send({"type": "websocket.accept", "subprotocol": socket.protocol})
         attendance.touch()
         client_left, close = await _race(
-            _to_session(exchange, socket, attendance), _to_client(exchange, socket, attendance), cut
+            _to_session(exchange, socket, attendance, upstream.paces.to_session),
+            _to_client(exchange, socket, attendance, upstream.paces.to_client),
+            cut,
         )
     finally:
         for each in undo:
@@ -149,13 +157,19 @@ async def _race(
     return first is inward and first.result().code != _TOO_BIG, first.result()
 
 
-async def _to_session(exchange: Exchange, socket: Upgraded, attendance: Attendance) -> Close:
+async def _to_session(
+    exchange: Exchange, socket: Upgraded, attendance: Attendance, pace: Pace
+) -> Close:
+    traffic = attendance.traffic
     while True:
         message = await exchange.receive()
         if message["type"] != "websocket.receive":
             return _left(message)
         attendance.touch()
         text = message.get("text")
+        size = size_of(message["bytes"] if text is None else text)
+        traffic.messages_in += 1
+        traffic.bytes_in += size
         try:
             if text is not None:
                 await socket.send_str(text)
@@ -164,13 +178,17 @@ async def _to_session(exchange: Exchange, socket: Upgraded, attendance: Attendan
         except (aiohttp.ClientError, OSError, UnicodeEncodeError):
             # The other direction tells how the server closed; this one only stops.
             return await asyncio.Future()
+        await pace.passed(size)
 
 
 def _left(message: Message) -> Close:
     return legal_close(message.get("code"), message.get("reason") or "", otherwise=_GOING_AWAY)
 
 
-async def _to_client(exchange: Exchange, socket: Upgraded, attendance: Attendance) -> Close:
+async def _to_client(
+    exchange: Exchange, socket: Upgraded, attendance: Attendance, pace: Pace
+) -> Close:
+    traffic = attendance.traffic
     while True:
         message = await socket.receive()
         if message.type not in _DATA:
@@ -182,6 +200,10 @@ async def _to_client(exchange: Exchange, socket: Upgraded, attendance: Attendanc
         except OSError:
             # The server's way to say that the client has gone.
             return Close(_GOING_AWAY)
+        size = size_of(message.data)
+        traffic.messages_out += 1
+        traffic.bytes_out += size
+        await pace.passed(size)
 
 
 def _closed_by_server(message: aiohttp.WSMessage, socket: Upgraded) -> Close:

@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 import webbrowser
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
@@ -23,12 +23,15 @@ from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.log import configure_logging, get_logger, register_secret
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.web.hub.app import create_app
+from mograder.web.hub.meter import Meter
+from mograder.web.hub.metrics_socket import metrics_app, metrics_listener
 from mograder.web.hub.services import Services, open_services
 
 _log = get_logger(__name__)
 
 _BACKLOG = 2048
 _GRACE_SECONDS = 3
+_SCRAPES_AT_ONCE = 16
 _PING_SECONDS = 20
 _PONG_SECONDS = 120
 """One large output on a slow link delays the answer to a ping; that is no reason to hang up."""
@@ -75,24 +78,51 @@ async def _serve(options: HubOptions, secret: str) -> None:
         services = await stack.enter_async_context(opening)
         if options.dev and not services.sandboxed:
             listener = stack.enter_context(contextlib.closing(_on_loopback(listener)))
-        server = _Server(_configuration(services))
+        meter = Meter(services.pool)
+        server = _Server(_configuration(services, meter))
         url = _url(loaded, listener)
         first = await _first_page(services, url)
         _greet(services, url, first)
         stack.enter_context(_until_signalled(server))
+        await stack.enter_async_context(_telling_numbers(loaded, meter))
         if not options.headless:
             await asyncio.to_thread(webbrowser.open, first)
         await server.serve(sockets=[listener])
 
 
-def _configuration(services: Services) -> uvicorn.Config:
+@contextlib.asynccontextmanager
+async def _telling_numbers(loaded: LoadedSettings, meter: Meter) -> AsyncIterator[None]:
+    """Serve the metrics on their own socket, if the settings name one."""
+    if not loaded.settings.hub.metrics_socket:
+        yield
+        return
+    with metrics_listener(loaded.path(loaded.settings.hub.metrics_socket)) as listener:
+        config = uvicorn.Config(
+            metrics_app(meter),
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            limit_concurrency=_SCRAPES_AT_ONCE,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+        )
+        server = _Server(config)
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        try:
+            yield
+        finally:
+            server.should_exit = True
+            await serving
+
+
+def _configuration(services: Services, meter: Meter) -> uvicorn.Config:
     """Forwarded headers are ours to judge (``web.context``), so uvicorn leaves them alone.
 
     ``websockets-sansio`` passes binary frames, close codes and messages of any size; marimo
     sends whole outputs as one message, so there is no limit but the request's own.
     """
     return uvicorn.Config(
-        create_app(services),
+        create_app(services, meter),
         http="httptools",
         ws="websockets-sansio",
         ws_max_size=services.loaded.settings.limits.request_mb << 20,

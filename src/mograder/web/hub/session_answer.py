@@ -37,9 +37,9 @@ class Visit:
     """One authorised request to a session: what is asked for, and as whom.
 
     ``rest`` is the encoded path below the session's ``base_url``; ``public_base`` is where this
-    client sees that; ``page_base`` finds the capability path that documents are based on (it may
-    have to be issued first), None when they pass untouched. ``cookies`` go onto the answer.
-    ``on_revoke`` registers a cut.
+    client sees that; ``page`` finds out what documents are told about where they live (a
+    capability may have to be issued first), None when they pass untouched. ``cookies`` go onto
+    the answer. ``on_revoke`` registers a cut.
     """
 
     session: Session
@@ -47,7 +47,7 @@ class Visit:
     query: str
     public_base: str
     edit_base: str
-    page_base: Callable[[], Awaitable[str]] | None
+    page: Callable[[], Awaitable[session_page.Page]] | None
     by_capability: bool
     sandbox: bool
     destination: str
@@ -73,7 +73,7 @@ class Visit:
     def whole(self) -> bool:
         """Whether the answer may be a page to write into, so must come complete and plain."""
         frame = self.by_capability and self.destination in _FRAMES
-        return frame or (self.page_base is not None and (self.as_document or not self.rest))
+        return frame or (self.page is not None and (self.as_document or not self.rest))
 
     @property
     def noun(self) -> str:
@@ -115,7 +115,7 @@ def shape_answer(visit: Visit, method: str, status: int, headers: RawHeaders) ->
     plain = _streamed(visit, status, headers)
     if media != "text/html" or _encoded(headers):
         return plain
-    if visit.page_base is not None and method in ("GET", "HEAD"):
+    if visit.page is not None and method in ("GET", "HEAD"):
         return Shape(
             status,
             [*_without_validators(plain.headers), (b"cache-control", b"no-store")],

@@ -1,14 +1,20 @@
-"""What the hub adds to a session's page so that it lives in an opaque origin.
+"""What the hub adds to a session's page: how to live in an opaque origin, and how to end.
 
 The document's ``<base>`` points to the viewer's capability path, and the shim stands in for what
-such an origin lacks (sessions.md, "The editor in an opaque origin"). Pure: bytes in, bytes out.
+such an origin lacks (sessions.md, "The editor in an opaque origin"). Another script, in either
+origin, tells why the session ended. Pure: bytes in, bytes out.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
+from urllib.parse import quote
+
+STANDING = "_mograder/ended"
+"""Below a session's own address: where its page asks whether the session has ended, and why."""
 
 HEAD_WITHIN = 256 * 1024
 """How far into a page its ``<head>`` is looked for; marimo's starts within 60 bytes."""
@@ -17,22 +23,48 @@ _HEAD = re.compile(rb"<head(?:\s[^>]*)?>", re.IGNORECASE)
 _STATIC = files("mograder.web.hub").joinpath("static")
 
 
-def _inline_script(name: str) -> bytes:
+def _source(name: str) -> bytes:
     source = _STATIC.joinpath(name).read_bytes()
     if b"</script" in source.lower():
         raise ValueError(f"{name} would end its own script element")
-    return b"<script>" + source + b"</script>"
+    return source
 
 
-_SHIM = _inline_script("session-shim.js")
-FRAME_REPORTER = _inline_script("frame-height.js")
+def _script(source: bytes, **data: str) -> bytes:
+    given = "".join(f' data-{name}="{escape(value)}"' for name, value in data.items())
+    return b"<script" + given.encode("utf-8") + b">" + source + b"</script>"
+
+
+_SHIM = _script(_source("session-shim.js"))
+_ENDED = _source("session-ended.js")
+FRAME_REPORTER = _script(_source("frame-height.js"))
 """Goes to the end of a frame's HTML: tells the page how high it is, which it may not measure."""
 _PDF_PAGE = _STATIC.joinpath("pdf-link.html").read_text("utf-8")
 
 
-def page_insert(base: str) -> bytes:
-    """Return what goes right after ``<head>``; ``base`` is a path that ends with a slash."""
-    return b'<base href="' + escape(base).encode("utf-8") + b'">' + _SHIM
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Where a session's page lives: all it loads is below ``root``, without a slash at its end.
+
+    ``again`` is where to go when the session has ended; ``opaque`` whether the page is in an
+    origin of its own, so that ``root`` has to be told to it.
+    """
+
+    root: str
+    session_id: str
+    again: str
+    opaque: bool
+
+
+def page_insert(page: Page, rest: str) -> bytes:
+    """Return what goes right after ``<head>`` of the page at ``rest`` below the root."""
+    ask = f"{page.root}/{STANDING}?session={quote(page.session_id)}"
+    ended = _script(_ENDED, root=f"{page.root}/", ask=ask, again=page.again)
+    if not page.opaque:
+        return ended
+    base = escape(base_for(page.root, rest)).encode("utf-8")
+    # The shim first: the rest of the page, our own other script too, finds its stand-ins.
+    return b'<base href="' + base + b'">' + _SHIM + ended
 
 
 def base_for(public_base: str, rest: str) -> str:

@@ -7,6 +7,7 @@ reused or made, this door only says for whom, and in which words it failed.
 from __future__ import annotations
 
 from collections.abc import Callable
+from urllib.parse import quote
 
 from anyio import to_thread
 from fastapi import Request
@@ -43,7 +44,7 @@ async def start_edit_deep(a: str, request: Request, desk: TheDesk, caller: Calle
         release = await to_thread.run_sync(take_copy, desk, caller, a)
         return await _start(desk, SessionKey(person(caller), release.name, Mode.EDIT), report)
 
-    return await deliver(request, job, _page_of)
+    return await deliver(request, job, page_of, spinner_of(Mode.EDIT, a))
 
 
 async def start_edit(
@@ -56,7 +57,7 @@ async def start_edit(
         await _note_foreign(request, desk, caller, key, "start session")
         return await _start(desk, key, report)
 
-    return await deliver(request, job, _page_of)
+    return await deliver(request, job, page_of)
 
 
 async def start_run(lecture: str, request: Request, desk: TheDesk, caller: Caller) -> Response:
@@ -67,7 +68,7 @@ async def start_run(lecture: str, request: Request, desk: TheDesk, caller: Calle
         release = await to_thread.run_sync(_lecture, desk, caller, lecture)
         return await _start(desk, SessionKey(person(caller), release.name, Mode.RUN), report)
 
-    return await deliver(request, job, _page_of)
+    return await deliver(request, job, page_of, spinner_of(Mode.RUN, lecture))
 
 
 async def stop_edit(
@@ -95,12 +96,18 @@ def visible_sessions(desk: Desk, identity: Identity) -> list[LiveSession]:
     return sorted(sessions, key=lambda session: (session.key.user, session.key.item))
 
 
+def spinner_of(mode: Mode, item: str) -> str:
+    """The page that waits for a session of one's own, below the prefix."""
+    return f"/{mode.value}/{quote(item, safe='')}"
+
+
 async def _start(desk: Desk, key: SessionKey, report: Report) -> Started:
     session = await desk.services.pool.get_or_start(key, report)
     return Started(url=session.key.url)
 
 
-def _page_of(started: Started) -> str:
+def page_of(started: Started) -> str:
+    """Where a session that was started is, below the prefix."""
     return f"/{started.url}"
 
 

@@ -19,6 +19,7 @@ from yarl import URL
 
 from mograder.sessions.launcher import Endpoint, Mode
 from mograder.web.hub.headers import UPSTREAM_HOST
+from mograder.web.hub.pace import Allowances, Paces
 
 READ_BYTES = 256 * 1024
 """How much of a body is read at once; at 64 KB a 10 MB answer costs a third more time."""
@@ -79,12 +80,14 @@ class UpstreamRequest:
 class Upstream:
     """The clients of one session's server, and what to cut when it ends.
 
+    ``paces`` is shared by all that is open there, so that many connections gain nothing.
     Mutable state: ``_cuts``, the ends of everything open. ``GET`` and ``HEAD`` reuse
     connections (aiohttp repeats them once on a stale one); everything else opens its own, since
     marimo closes a connection after a 500 and a ``POST`` must not be sent twice.
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, allowances: Allowances) -> None:
+        self.paces = Paces(allowances)
         self._pooled = _client(endpoint, reuse=True)
         self._single = _client(endpoint, reuse=False)
         self._cuts: set[Callable[[], None]] = set()
@@ -144,8 +147,9 @@ class Upstreams:
     ``_closing``, those on their way out.
     """
 
-    def __init__(self, ended: Callable[[str], None]) -> None:
+    def __init__(self, ended: Callable[[str], None], allowances: Allowances) -> None:
         self._ended = ended
+        self._allowances = allowances
         self._by_session: dict[str, Upstream] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -154,7 +158,7 @@ class Upstreams:
         found = self._by_session.get(session.id)
         if found is not None:
             return found
-        upstream = Upstream(session.endpoint)
+        upstream = Upstream(session.endpoint, self._allowances)
         self._by_session[session.id] = upstream
         loop = asyncio.get_running_loop()
 

@@ -2,32 +2,48 @@
 
 const main = document.querySelector("main");
 const news = document.querySelector("#news");
+const said = document.querySelector("#said");
 const elapsed = document.querySelector("#elapsed");
+const busy = document.querySelector("#busy");
+const countdown = document.querySelector("#countdown");
 const problem = document.querySelector("#problem");
 const front = document.querySelector("#front");
 const again = document.querySelector("#again");
 const { start, home, probe } = main.dataset;
 const QUIET_MS = 3000;
+const SPOKEN_MS = 10000; // a line can move every second; nobody wants to hear all of that
+const BROKEN_OFF_S = 5;
+
+let clock = 0;
+let speaking = 0;
+let spoken = 0;
 
 again.addEventListener("click", () => begin());
 begin();
 
+// A failure that time may mend: the page tries again by itself.
+class Later extends Error {
+  constructor(message, seconds) {
+    super(message);
+    this.seconds = seconds;
+  }
+}
+
 async function begin() {
   show("waiting");
   const began = Date.now();
-  const clock = setInterval(() => tell_elapsed(began), 500);
+  clock = setInterval(() => tell_elapsed(began), 500);
   try {
     if (probe && !(await lets_through(probe))) {
       show("front");
       return;
     }
     const done = await ask();
-    news.textContent = "Opening…";
+    tell("Opening…");
     location.replace(`${home}/${done.url}`);
   } catch (error) {
-    fail(error.message);
-  } finally {
-    clearInterval(clock);
+    if (error instanceof Later) wait(error);
+    else fail(error.message);
   }
 }
 
@@ -40,13 +56,17 @@ async function lets_through(address) {
 async function ask() {
   const answer = await fetch(start, { method: "POST", headers: { Accept: "application/x-ndjson" } }).catch(() => null);
   if (!answer) throw new Error("the hub cannot be reached. Check your network.");
-  if (!answer.ok) throw new Error(await reason(answer));
+  if (!answer.ok) {
+    const seconds = Number(answer.headers.get("retry-after"));
+    const message = await reason(answer);
+    throw seconds > 0 ? new Later(message, seconds) : new Error(message);
+  }
   for await (const event of events(answer.body)) {
     if (event.event === "progress") tell(event.message);
     else if (event.event === "done") return event;
-    else throw new Error(event.detail);
+    else throw event.retry_after > 0 ? new Later(event.detail, event.retry_after) : new Error(event.detail);
   }
-  throw new Error("the connection to the hub broke off.");
+  throw new Later("The connection to the hub broke off.", BROKEN_OFF_S);
 }
 
 async function* events(body) {
@@ -71,12 +91,37 @@ async function reason(answer) {
 }
 
 function tell(message) {
-  if (message && news.textContent !== message) news.textContent = message;
+  if (!message || news.textContent === message) return;
+  news.textContent = message;
+  speak(message);
+}
+
+// The newest message, but not one upon the other.
+function speak(message) {
+  clearTimeout(speaking);
+  speaking = setTimeout(() => {
+    spoken = Date.now();
+    said.textContent = message;
+  }, Math.max(0, spoken + SPOKEN_MS - Date.now()));
 }
 
 function tell_elapsed(began) {
   const waited = Date.now() - began;
   elapsed.textContent = waited < QUIET_MS ? "" : `${Math.round(waited / 1000)} seconds`;
+}
+
+function wait({ message, seconds }) {
+  // Everybody was told the same number: not all at the same moment.
+  const due = Date.now() + seconds * 1000 * (1 + Math.random() / 5);
+  document.querySelector("#busy-why").textContent = `${message} This page tries again by itself.`;
+  show("busy");
+  const count = () => {
+    const left = Math.ceil((due - Date.now()) / 1000);
+    if (left <= 0) begin();
+    else countdown.textContent = `Trying again in ${left} s`;
+  };
+  count();
+  clock = setInterval(count, 250);
 }
 
 function fail(message) {
@@ -85,14 +130,21 @@ function fail(message) {
 }
 
 function show(state) {
+  clearInterval(clock);
+  clearTimeout(speaking);
   main.classList.toggle("failed", state !== "waiting");
   document.querySelector("#waiting").hidden = state !== "waiting";
+  document.querySelector("#next").hidden = state !== "waiting";
+  busy.hidden = state !== "busy";
   problem.hidden = state !== "failed";
   front.hidden = state !== "front";
+  again.textContent = state === "busy" ? "Try now" : "Retry";
+  const focused = document.activeElement === again;
   again.hidden = state === "waiting";
   if (state === "waiting") {
-    elapsed.textContent = "";
-  } else {
+    elapsed.textContent = said.textContent = "";
+    if (focused) main.focus();
+  } else if (state !== "busy") {
     again.focus();
   }
 }

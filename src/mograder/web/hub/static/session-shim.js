@@ -249,46 +249,4 @@
       false,
     );
   });
-
-  // ---- a session that was restarted ----------------------------------------------------------
-
-  // marimo's page reconnects to a restarted server with the old server's token, says
-  // "Reconnected", and has every request refused with 401. Loading the page again gets the new
-  // token. Not twice in a row: a 401 right after a reload has another reason.
-  part("reloading after a restart", () => {
-    const patience = 10000;
-    const nativeFetch = window.fetch.bind(window);
-    const navigation = performance.getEntriesByType("navigation")[0];
-    const justReloaded = () => navigation?.type === "reload" && performance.now() < patience;
-    let reloading = false;
-    define(window, "fetch", async (...request) => {
-      const answer = await nativeFetch(...request);
-      const ours = answer.url.startsWith(sessionBase);
-      if (ours && answer.status === 401 && !reloading && !justReloaded()) {
-        reloading = true;
-        location.reload();
-      }
-      if (ours && answer.headers.get("x-mograder-session") === "gone") sayGone();
-      return answer;
-    });
-  });
-
-  // The capability was revoked: the session was stopped, or the person signed out. Starting it
-  // again is theirs to decide, so there is only a bar with a link.
-  let saidGone = false;
-  const sayGone = () => {
-    if (saidGone || !document.body) return;
-    saidGone = true;
-    const bar = document.createElement("div");
-    bar.setAttribute("role", "status");
-    bar.style.cssText =
-      "position:fixed;inset:0 0 auto 0;z-index:2147483647;padding:10px 16px;text-align:center;" +
-      "font:15px system-ui,sans-serif;color:#fff;background:#7a2e12";
-    const link = document.createElement("a");
-    link.href = pageUrl;
-    link.textContent = "Open it again";
-    link.style.color = "inherit";
-    bar.append("This session has ended. ", link);
-    document.body.append(bar);
-  };
 })();

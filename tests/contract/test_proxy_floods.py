@@ -1,0 +1,145 @@
+"""A session that floods holds up only its own student (security.md, "streams for ever").
+
+Everything is counted: how much of the flood passed while others were served, and how much is
+held when nobody reads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import httpx
+import psutil
+import pytest
+
+from mograder.web.hub.pace import Allowances, Rate
+from tests.contract.proxy_flood import Flood, draining, flooding, open_socket
+from tests.contract.proxy_rig import Rig, bearer, running_rig, served_on_unix
+from tests.contract.proxy_upstream import Upstream
+from tests.contract.sandbox_rig import until
+
+_UNBOUNDED = Rate(1e12, 1e12)
+_SOCKET = "/edit/user/alice/A1/ws"
+_ALICE = bearer("alice")["Authorization"]
+
+
+@dataclass
+class House:
+    """A hub with a flooding session of alice's and an ordinary one of bob's."""
+
+    rig: Rig
+    flood: Flood
+    calm: Upstream
+
+    @property
+    def address(self) -> tuple[str, int]:
+        host, port = self.rig.host.split(":")
+        return host, int(port)
+
+
+@asynccontextmanager
+async def _house(allowances: Allowances) -> AsyncIterator[House]:
+    calm = Upstream()
+    async with served_on_unix(calm) as path, running_rig(allowances=allowances) as rig:
+        with flooding(rig.directory) as flood:
+            rig.session(flood.path)
+            rig.session(path, user="bob")
+            yield House(rig, flood, calm)
+
+
+@pytest.fixture
+async def house() -> AsyncIterator[House]:
+    """Without any bound on the rate: only turns are taken."""
+    async with _house(Allowances(_UNBOUNDED, _UNBOUNDED, _UNBOUNDED)) as house:
+        yield house
+
+
+async def test_others_are_answered_between_the_messages_of_a_flood(house: House) -> None:
+    with draining(house.address, _SOCKET, _ALICE) as drain:
+        await until(lambda: drain.got > 100_000)
+        async with httpx.AsyncClient(base_url=house.rig.url, trust_env=False) as http:
+            await _ask(http)
+            before = house.rig.traffic.messages_out
+            for _ in range(20):
+                await _ask(http)
+        passed = house.rig.traffic.messages_out - before
+    # Without turns it is a hundred thousand for each request; with them, some three thousand.
+    assert passed < 20 * 20_000, f"{passed} messages of the flood came first"
+
+
+async def _ask(http: httpx.AsyncClient) -> None:
+    answer = await http.get("/edit/user/bob/A1/x", headers=bearer("bob"))
+    assert answer.status_code == 200
+
+
+async def test_a_flood_gets_its_burst_and_then_its_rate_and_no_more() -> None:
+    rates = Allowances(_UNBOUNDED, Rate(1000, 10), _UNBOUNDED)
+    async with _house(rates) as house:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        with draining(house.address, _SOCKET, _ALICE) as drain:
+            await until(lambda: house.rig.traffic.messages_out >= 1010)
+            most = 1000 + 10 * (loop.time() - began) + 2
+            assert house.rig.traffic.messages_out <= most
+            assert drain.got < 10_000
+            assert house.flood.sent < 2 * 2**20, "the session's server is held up, not the hub"
+
+
+async def test_many_connections_gain_a_flood_nothing() -> None:
+    """The allowance is the session's."""
+    upstream = Upstream()
+    rates = Allowances(_UNBOUNDED, Rate(60, 5), _UNBOUNDED)
+    async with served_on_unix(upstream) as path, running_rig(allowances=rates) as rig:
+        rig.session(path)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        host, port = rig.host.split(":")
+        sockets = [open_socket((host, int(port)), _SOCKET, _ALICE) for _ in range(4)]
+        try:
+            for each in sockets:
+                each.setblocking(False)
+                await loop.sock_recv(each, 4096)  # the handshake
+                each.send(b"\x81\x81\x00\x00\x00\x00x" * 50)
+            await until(lambda: rig.traffic.messages_in >= 65)
+            assert rig.traffic.messages_in <= 60 + 5 * (loop.time() - began) + 2 * len(sockets)
+        finally:
+            for each in sockets:
+                each.close()
+
+
+async def test_a_client_that_reads_nothing_does_not_fill_the_hubs_memory(house: House) -> None:
+    connection = open_socket(house.address, _SOCKET, _ALICE)
+    try:
+        await until(lambda: house.rig.traffic.messages_out > 1000)
+        gc.collect()
+        before = psutil.Process().memory_info().rss
+        sent = -1
+        while sent != house.flood.sent:  # it stops when all buffers in between are full
+            sent = house.flood.sent
+            await asyncio.sleep(0.5)
+        assert sent < 30 * 2**20
+        assert psutil.Process().memory_info().rss - before < 50 * 2**20
+    finally:
+        connection.close()
+
+
+async def test_an_endless_answer_is_slowed_down_beyond_its_burst() -> None:
+    rates = Allowances(_UNBOUNDED, _UNBOUNDED, Rate(4 * 2**20, 2**20))
+    upstream = Upstream()
+    async with served_on_unix(upstream) as path, running_rig(allowances=rates) as rig:
+        rig.session(path)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        async with (
+            httpx.AsyncClient(base_url=rig.url, trust_env=False) as http,
+            http.stream("GET", "/edit/user/alice/A1/forever", headers=bearer("alice")) as answer,
+        ):
+            chunks = answer.aiter_raw()
+            while rig.traffic.bytes_out < 6 * 2**20:
+                await anext(chunks)
+            most = 4 * 2**20 + 2**20 * (loop.time() - began) + 2**20
+            assert rig.traffic.bytes_out <= most

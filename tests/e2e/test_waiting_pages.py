@@ -1,0 +1,175 @@
+"""The pages around a session that waits, is refused, or has ended, in real Chromium.
+
+The hub's own pages are real; the pool behind them is played, so that each state can be held.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Page, Route, expect
+
+from mograder.core.errors import Busy
+from mograder.sessions.admission import Obstacle, place_text
+from mograder.sessions.endings import EndReason
+from mograder.sessions.launcher import Mode
+from tests.contract.proxy_rig import served
+from tests.e2e.support.browser import People
+from tests.e2e.support.identity import from_proxy
+from tests.unit.web_hub.hubkit import Hub, hub
+
+__all__ = ["hub"]
+
+_VIEWS = ((1200, "light"), (1200, "dark"), (360, "light"), (360, "dark"))
+
+
+@pytest.fixture
+async def url(hub: Hub) -> AsyncIterator[str]:
+    """Where the hub of these tests is served."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    async with served(hub.app, listening):
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+@pytest.fixture
+async def page(people: People) -> Page:
+    """A tab of alice's, on nothing yet."""
+    alice = await people.person("alice", headers=from_proxy("alice"))
+    return await alice.context.new_page()
+
+
+async def photograph(page: Page, artifacts: Path, name: str) -> None:
+    """Leave pictures of a state, and see that nothing scrolls sideways."""
+    for width, scheme in _VIEWS:
+        await page.set_viewport_size({"width": width, "height": 760})
+        await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+        await page.screenshot(path=artifacts / f"{name}-{width}-{scheme}.png", full_page=True)
+        assert await page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+async def test_the_place_in_line_is_shown_as_it_changes_without_moving_the_page(
+    hub: Hub, url: str, page: Page, artifacts: Path
+) -> None:
+    hub.pool.hold = asyncio.Event()
+    await page.set_viewport_size({"width": 360, "height": 760})
+    await page.goto(f"{url}/edit/A1")
+    news, spoken = page.locator("#news"), page.locator("#said")
+    await expect(news).to_have_text("Starting the notebook")
+    await expect(spoken).not_to_have_text("")
+    heard = await spoken.text_content()
+    back = page.get_by_role("link", name="Back to the course")
+    places = [await back.bounding_box()]
+    for place in (112, 9, 1):
+        text = place_text(place, Obstacle.MEMORY)
+        hub.pool.say(text)
+        await expect(news).to_have_text(text)
+        places.append(await back.bounding_box())
+    assert all(each == places[0] for each in places)
+    assert await spoken.text_content() == heard, "a line that moves is not read out each time"
+    await photograph(page, artifacts, "line")
+    hub.pool.hold.set()
+    await page.wait_for_url("**/edit/user/alice/A1/")
+
+
+async def test_a_full_hub_is_told_and_tried_again_by_itself(
+    hub: Hub, url: str, page: Page, artifacts: Path
+) -> None:
+    hub.pool.failure = Busy("Too many notebooks are starting.", retry_after=2)
+    await page.goto(f"{url}/edit/A1")
+    await expect(page.get_by_role("alert")).to_contain_text("Too many notebooks are starting.")
+    await expect(page.locator("#countdown")).to_contain_text("Trying again in")
+    await photograph(page, artifacts, "busy")
+    hub.pool.failure = None
+    await page.wait_for_url("**/edit/user/alice/A1/")
+
+
+async def test_who_does_not_want_to_wait_presses_a_button(hub: Hub, url: str, page: Page) -> None:
+    hub.pool.failure = Busy("Too many notebooks are starting.", retry_after=600)
+    await page.goto(f"{url}/edit/A1")
+    await expect(page.get_by_role("alert")).to_be_visible()
+    hub.pool.failure = None
+    await page.get_by_role("button", name="Try now").focus()
+    await page.keyboard.press("Enter")
+    await page.wait_for_url("**/edit/user/alice/A1/")
+
+
+async def test_a_front_that_is_full_counts_as_a_full_hub(url: str, page: Page) -> None:
+    async def full(route: Route) -> None:
+        await route.fulfill(status=503, headers={"Retry-After": "600"}, body="<h1>503</h1>")
+
+    await page.route("**/start-edit-deep/A1", full)
+    await page.goto(f"{url}/edit/A1")
+    await expect(page.get_by_role("alert")).to_contain_text("the hub answered 503")
+    await expect(page.get_by_role("button", name="Try now")).to_be_visible()
+
+
+async def test_the_page_that_starts_again_says_why_it_has_to(
+    hub: Hub, url: str, page: Page, artifacts: Path
+) -> None:
+    hub.end("alice", "A1", EndReason.MEMORY)
+    hub.pool.hold = asyncio.Event()
+    await page.goto(f"{url}/edit/A1")
+    await expect(page.locator("#before")).to_contain_text("used too much memory")
+    await expect(page.locator("#news")).to_have_text("Starting the notebook")
+    await photograph(page, artifacts, "before")
+    hub.pool.hold.set()
+    await page.wait_for_url("**/edit/user/alice/A1/")
+
+
+async def test_the_first_page_tells_what_ended_and_opens_it_again_by_keyboard(
+    hub: Hub, url: str, page: Page, artifacts: Path
+) -> None:
+    hub.start("alice", "A2")
+    hub.end("alice", "A1", EndReason.IDLE)
+    hub.end("alice", "L01", EndReason.PROCESSES, Mode.RUN)
+    await page.goto(f"{url}/")
+    panel = page.locator("#sessions")
+    await expect(panel).to_contain_text("closed because nobody used it")
+    await expect(panel).to_contain_text("too many processes")
+    await photograph(page, artifacts, "home")
+    await page.get_by_role("link", name="Open again A1").focus()
+    async with page.context.expect_page() as opened:
+        await page.keyboard.press("Enter")
+    editor = await opened.value
+    await editor.wait_for_url("**/edit/user/alice/A1/")
+    await page.reload()
+    await expect(panel).not_to_contain_text("closed because nobody used it")
+
+
+async def test_without_scripts_a_page_that_looks_again_waits_in_line(
+    hub: Hub, url: str, people: People, artifacts: Path
+) -> None:
+    alice = await people.person("alice", headers=from_proxy("alice"), javascript=False)
+    hub.pool.hold = asyncio.Event()
+    page = await alice.open(f"{url}/edit/A1")
+    await page.screenshot(path=artifacts / "noscript-1200-light.png")
+    await page.get_by_role("button", name="Start A1").click()
+    await page.wait_for_url("**/edit/A1?waiting")
+    await expect(page.locator("#news")).to_have_text("Starting the notebook")
+    hub.pool.say("Waiting for a free place: number 4 in line")
+    await expect(page.locator("#news")).to_contain_text("number 4 in line", timeout=20_000)
+    await photograph(page, artifacts, "waiting")
+    hub.pool.hold.set()
+    await page.wait_for_url("**/edit/user/alice/A1/")
+
+
+async def test_without_scripts_a_full_hub_says_when_to_try_again(
+    hub: Hub, url: str, people: People, artifacts: Path
+) -> None:
+    alice = await people.person("alice", headers=from_proxy("alice"), javascript=False)
+    hub.pool.failure = Busy("Too many notebooks are starting.", retry_after=30)
+    page = await alice.open(f"{url}/edit/A1")
+    async with page.expect_navigation() as navigation:
+        await page.get_by_role("button", name="Start A1").click()
+    response = await navigation.value
+    assert response is not None
+    assert (response.status, response.headers["retry-after"]) == (503, "30")
+    await photograph(page, artifacts, "full")
+    hub.pool.failure = None
+    await page.get_by_role("link", name="Try again").click()
+    await page.get_by_role("button", name="Start A1").click()
+    await page.wait_for_url("**/edit/user/alice/A1/")

@@ -1,0 +1,160 @@
+"""``/metrics``: what it says, in which form, and that the reference lists exactly that."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+import httpx
+import pytest
+from prometheus_client.core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from mograder.auth.roles import Role
+from mograder.core.clock import ManualClock
+from mograder.core.errors import Conflict, InvalidInput
+from mograder.sessions.endings import EndReason
+from mograder.sessions.tally import ItemMemory
+from mograder.web.hub.meter import Meter
+from mograder.web.hub.metrics_socket import metrics_app, metrics_listener
+from tests.conftest import REPOSITORY
+from tests.contract.proxy_rig import served
+from tests.unit.web_hub.hubkit import FakePool, Hub
+
+_REFERENCE = REPOSITORY / "docs" / "reference" / "metrics.md"
+_ROW = re.compile(r"^\| `((?:mograder|process)_\w+)` \| (\w+) \|(.*)$", re.MULTILINE)
+
+
+def eventful() -> FakePool:
+    """A pool that has seen one of everything."""
+    pool = FakePool(ManualClock())
+    pool.tally.started(True, 0.08)
+    pool.tally.started(False, 1.5)
+    pool.tally.starts["unknown", "refused"] += 3
+    pool.tally.fell_back("another marimo")
+    pool.tally.endings[EndReason.IDLE] += 2
+    pool.tally.queue_length = 4
+    pool.memory.append(ItemMemory("A1", "edit", 2, 90_000_000))
+    return pool
+
+
+def read(text: str) -> dict[str, float]:
+    """Every sample as ``name{labels}``, as Prometheus itself would read it."""
+    samples: dict[str, float] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            labels = ",".join(f"{name}={value}" for name, value in sorted(sample.labels.items()))
+            samples[f"{sample.name}{{{labels}}}"] = sample.value
+    return samples
+
+
+def test_the_pools_numbers_arrive_under_their_names() -> None:
+    samples = read(Meter(eventful()).render().decode())
+    assert samples["mograder_session_starts_total{kind=warm,outcome=ok}"] == 1
+    assert samples["mograder_session_starts_total{kind=unknown,outcome=refused}"] == 3
+    assert samples["mograder_session_starts_total{kind=cold,outcome=failed}"] == 0
+    assert samples["mograder_session_start_seconds_bucket{le=0.1}"] == 1
+    assert samples["mograder_session_start_seconds_bucket{le=+Inf}"] == 2
+    assert samples["mograder_session_start_seconds_count{}"] == 2
+    assert samples["mograder_session_start_seconds_sum{}"] == pytest.approx(1.58)
+    assert samples["mograder_warm_start_fallbacks_total{reason=another marimo}"] == 1
+    assert samples["mograder_session_endings_total{reason=idle}"] == 2
+    assert samples["mograder_session_endings_total{reason=memory}"] == 0
+    assert samples["mograder_start_queue_length{}"] == 4
+    assert samples["mograder_item_memory_bytes{item=A1,mode=edit}"] == 90_000_000
+    assert samples["mograder_sessions{state=waiting}"] == 0
+    assert samples["process_resident_memory_bytes{}"] > 1_000_000
+
+
+def test_sessions_that_ran_before_the_hub_did_are_told_as_adopted(hub: Hub) -> None:
+    hub.start("alice", "A1")
+    meter = Meter(hub.pool)
+    hub.start("bob", "A1")
+    samples = read(meter.render().decode())
+    assert samples["mograder_adopted_sessions{}"] == 1
+    assert samples["mograder_sessions{state=running}"] == 2
+
+
+async def test_an_instructor_scrapes_by_token_and_students_never(hub: Hub) -> None:
+    async with hub.client("prof", role=Role.INSTRUCTOR) as client:
+        answer = await client.get("/metrics")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert "mograder_sessions" in answer.text
+    async with hub.client("alice") as client:
+        assert (await client.get("/metrics")).status_code == 403
+
+
+def test_no_label_names_a_person() -> None:
+    """Usernames would make one series per student (bounded cardinality), and are nobody's."""
+    families = families_of(Meter(eventful()))
+    labels = {name for family in families for sample in family.samples for name in sample.labels}
+    allowed = {"kind", "outcome", "state", "reason", "item", "mode", "direction", "le"}
+    assert labels <= allowed
+
+
+def test_the_reference_lists_what_is_told_and_nothing_else() -> None:
+    listed = {name: kind for name, kind, _ in _ROW.findall(_REFERENCE.read_text("utf-8"))}
+    told = {full_name(family): family.type for family in families_of(Meter(eventful()))}
+    assert listed == told
+
+
+def test_the_reference_lists_the_values_of_closed_labels() -> None:
+    rows = {name: rest for name, _, rest in _ROW.findall(_REFERENCE.read_text("utf-8"))}
+    told = {
+        (full_name(family), value)
+        for family in families_of(Meter(eventful()))
+        for sample in family.samples
+        for label, value in sample.labels.items()
+        if label in {"kind", "outcome", "state", "direction"}
+    }
+    told |= {("mograder_session_endings_total", reason.value) for reason in EndReason}
+    assert [each for each in sorted(told) if f"`{each[1]}`" not in rows[each[0]]] == []
+
+
+def families_of(meter: Meter) -> Iterable[Metric]:
+    return list(text_string_to_metric_families(meter.render().decode()))
+
+
+def full_name(family: Metric) -> str:
+    return f"{family.name}_total" if family.type == "counter" else family.name
+
+
+async def test_the_socket_answers_without_a_token_and_only_with_metrics(tmp_path: Path) -> None:
+    path = tmp_path / "m.sock"
+    with metrics_listener(path) as listener:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o660
+        async with served(metrics_app(Meter(eventful())), listener):
+            transport = httpx.AsyncHTTPTransport(uds=str(path))
+            async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+                found = await client.get("/metrics")
+                others = [await client.get("/"), await client.post("/metrics")]
+    assert "mograder_sessions" in found.text
+    assert [answer.status_code for answer in others] == [404, 404]
+    assert not path.exists()
+
+
+async def test_a_socket_left_by_a_crash_is_replaced_and_a_file_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "m.sock"
+    with metrics_listener(path):
+        path.rename(tmp_path / "left.sock")
+    with metrics_listener(tmp_path / "left.sock"):
+        _, writer = await asyncio.open_unix_connection(tmp_path / "left.sock")
+        writer.close()
+        await writer.wait_closed()
+    path.write_text("somebody's notes")
+    with pytest.raises(Conflict), metrics_listener(path):
+        pass
+    assert path.read_text() == "somebody's notes"
+
+
+@pytest.mark.parametrize("name", ["no/such/directory/m.sock", "x" * 200])
+def test_a_place_where_no_socket_can_be_is_refused_in_words(tmp_path: Path, name: str) -> None:
+    with (
+        pytest.raises(InvalidInput, match=r"metrics_socket|No socket"),
+        metrics_listener(tmp_path / name),
+    ):
+        pass
