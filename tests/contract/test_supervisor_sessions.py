@@ -44,8 +44,8 @@ async def test_stop_ends_a_tree_that_hides_and_ignores_signals(
         (setsid sh -c "{deaf}" &) ; (setsid setsid sh -c "{deaf}" &)
         touch up; while :; do sleep 603; done"""
     await sessions.start("deaf", script)
+    await until(lambda: len(inside_of(client)) >= 6)
     inside = inside_of(client)
-    assert len(inside) >= 6
     started = time.monotonic()
     assert await client.stop("session-deaf")
     assert time.monotonic() - started < 10

@@ -34,6 +34,10 @@ YARD_UIDS = 65_536
 _KEYCTL_NUMBERS = {"x86_64": 250, "aarch64": 219}
 
 
+def unsettled(_: int) -> None:
+    """Let a first process be as it is."""
+
+
 class Sandboxed(Protocol):
     """A running plan: ``exited`` resolves to its status."""
 
@@ -55,7 +59,13 @@ class Runner(Protocol):
     def kind(self) -> str: ...
 
     def start(
-        self, plan: Plan, *, uid_slot: int, keep: int | None, on_output: Callable[[bytes], None]
+        self,
+        plan: Plan,
+        *,
+        uid_slot: int,
+        keep: int | None,
+        on_output: Callable[[bytes], None],
+        settle: Callable[[int], None] = unsettled,
     ) -> Sandboxed: ...
 
     def reach(self, path: Path) -> None:
@@ -77,6 +87,7 @@ class _Start:
     place: Place | None = None
     stdin: int | None = None
     info: int | None = None
+    gate: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,23 +105,34 @@ class BubblewrapRunner:
     kind: str = "bubblewrap"
 
     def start(
-        self, plan: Plan, *, uid_slot: int, keep: int | None, on_output: Callable[[bytes], None]
+        self,
+        plan: Plan,
+        *,
+        uid_slot: int,
+        keep: int | None,
+        on_output: Callable[[bytes], None],
+        settle: Callable[[int], None] = unsettled,
     ) -> Sandboxed:
         """Start the plan as the student of this slot; ``keep`` is a descriptor to hand in.
 
+        ``settle`` is called with the sandbox's first process before the program runs; where it
+        raises OSError, the program never does.
         Raises: :class:`SandboxUnavailable` when bubblewrap cannot be executed.
         """
         kept = () if keep is None else (keep,)
-        start = _Start(plan, self._uid(uid_slot), kept)
         info_read, info_write = os.pipe()
+        gate_read, gate_write = os.pipe()
+        start = _Start(plan, self._uid(uid_slot), kept, info=info_write, gate=gate_read)
         try:
-            child, release = self._start(replace(start, info=info_write), on_output)
+            child, release = self._start(start, on_output)
         except BaseException:
             os.close(info_read)
+            os.close(gate_write)
             raise
         finally:
             os.close(info_write)
-        sandbox = Bubblewrapped(child, info_read)
+            os.close(gate_read)
+        sandbox = Bubblewrapped(child, info_read, settle, gate_write)
         sandbox.exited.add_done_callback(lambda _: release())
         return sandbox
 
@@ -177,6 +199,7 @@ class BubblewrapRunner:
                 info_fd=start.info,
                 seccomp_fd=filter_fd,
                 yard=isinstance(start.place, Founded),
+                block_fd=start.gate,
             )
             launch = Launch(
                 (self.program, *arguments),
@@ -184,11 +207,12 @@ class BubblewrapRunner:
                 descriptors=(
                     filter_fd,
                     *start.keep,
-                    *(() if start.info is None else (start.info,)),
+                    *(fd for fd in (start.info, start.gate) if fd is not None),
                 ),
                 place=start.place,
                 stdin=start.stdin,
                 lend_output=start.place is not None,
+                output_rate=start.plan.output_rate,
             )
             try:
                 child = Child(launch, on_output)
@@ -233,9 +257,15 @@ class PlainRunner:
     kind: str = "none"
 
     def start(
-        self, plan: Plan, *, uid_slot: int, keep: int | None, on_output: Callable[[bytes], None]
+        self,
+        plan: Plan,
+        *,
+        uid_slot: int,
+        keep: int | None,
+        on_output: Callable[[bytes], None],
+        settle: Callable[[int], None] = unsettled,
     ) -> Sandboxed:
-        """Start the plan as it is, in a process group of its own.
+        """Start the plan as it is, in a process group of its own; settled a moment later.
 
         Raises: :class:`SandboxUnavailable` when the program cannot be executed.
         """
@@ -250,11 +280,19 @@ class PlainRunner:
             str(plan.directory),
             uid=uid,
             descriptors=() if keep is None else (keep,),
+            output_rate=plan.output_rate,
         )
         try:
-            return _Plain(Child(launch, on_output))
+            child = Child(launch, on_output)
         except OSError as error:
             raise SandboxUnavailable(f"{plan.argv[0]} cannot be started: {error}.") from error
+        sandbox = _Plain(child)
+        try:
+            settle(child.pid)
+        except OSError as error:
+            sandbox.end()
+            raise SandboxUnavailable(f"A session cannot be given its limits: {error}.") from error
+        return sandbox
 
     def reach(self, path: Path) -> None:
         if self.space is not None:

@@ -51,6 +51,7 @@ class SupervisorConfig(BaseModel):
     ``owned``: started by a hub, which ends it; it ends itself after ``linger`` seconds without
     any hub. ``build_variables`` go into environment builds (proxies, indexes, certificates).
     ``warm_environments`` is how many zygotes are kept; none: every session starts cold.
+    ``disk_reserve_mb`` is the free space that sessions leave on a disk; 0: none is kept.
     ``path`` is the hub's own ``PATH``: bubblewrap is where the administrator's shell finds it.
     """
 
@@ -68,6 +69,7 @@ class SupervisorConfig(BaseModel):
     build_variables: dict[str, str] = {}
     build_readable: tuple[Path, ...] = ()
     warm_environments: int = 0
+    disk_reserve_mb: int = 0
     course: str = ""
     """Names the course, so that the hub of another one does not take its sessions for stray."""
 
@@ -123,6 +125,11 @@ def _hold(runtime: Path) -> int:
             return lock
 
 
+def runtime_name(runtime: Path) -> str:
+    """Return what names a supervisor among others: one at a time holds a runtime directory."""
+    return hashlib.sha256(os.fsencode(runtime)).hexdigest()[:12]
+
+
 def prepare_runner(config: SupervisorConfig) -> tuple[Runner, Host]:
     """Return what starts plans, with everything on disk that they share.
 
@@ -134,7 +141,7 @@ def prepare_runner(config: SupervisorConfig) -> tuple[Runner, Host]:
     place = config.runtime
     if os.geteuid() == 0:
         uid_base = config.uid_base
-        own = hashlib.sha256(os.fsencode(config.runtime)).hexdigest()[:12]
+        own = runtime_name(config.runtime)
         space = MountSpace((config.runtime, Path("/run"), Path("/tmp")), own)  # noqa: S108
         place = space.place
         give_cache(config.uv_cache, uid_base)

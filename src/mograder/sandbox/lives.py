@@ -8,14 +8,21 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from mograder.core.errors import Conflict, NotFound
+from mograder.core.errors import Conflict, NotFound, SandboxUnavailable
 from mograder.sandbox.bubblewrap import Runner, Sandboxed
+from mograder.sandbox.cgroups import SessionGroup, SessionGroups
+from mograder.sandbox.guard import Guard, Watched
 from mograder.sandbox.host import SESSIONS
 from mograder.sandbox.inhabited import Arriving
+from mograder.sandbox.overhead import helpers_memory
 from mograder.sandbox.policy import SANDBOXED_SESSION, Host, Plan, session_plan, unconfined
+from mograder.sandbox.processes import prefer_to_end
 from mograder.sandbox.protocol import Arrived, Ended, News, SessionInfo, StartSession
 from mograder.sandbox.record import RECORD, read_record
+from mograder.sandbox.usage import GroupMeter, Meter, ProcessMeter
+from mograder.sandbox.watchdog import Reason
 from mograder.sandbox.zygotes import WarmStart, Zygotes
 
 _log = logging.getLogger("mograder.supervisor")
@@ -27,11 +34,31 @@ _LOG_BYTES = 16_384
 _BACKLOG = 1024
 
 
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How sessions are kept within their limits here.
+
+    ``groups`` is None where there is no cgroup v2 to divide; ``disk_reserve`` is in bytes.
+    """
+
+    groups: SessionGroups | None = None
+    disk_reserve: int = 0
+
+
 @dataclass(slots=True)
 class _Life:
     info: SessionInfo
     sandbox: Sandboxed
     log: bytearray
+    group: SessionGroup | None
+    reason: Reason | Literal[""] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    request: StartSession
+    on_output: Callable[[bytes], None]
+    settle: Callable[[int], None]
 
 
 class Lives:
@@ -45,6 +72,7 @@ class Lives:
         on_end: Callable[[Ended], None],
         on_news: Callable[[News], None],
         zygotes: Zygotes | None = None,
+        bounds: Bounds = Bounds(),
     ) -> None:
         """With ``zygotes``, sessions start warm where they can."""
         self._runner = runner
@@ -54,6 +82,18 @@ class Lives:
         self._on_end = on_end
         self._on_news = on_news
         self._lives: dict[str, _Life] = {}
+        self._groups = bounds.groups
+        confined = runner.kind != "none"
+        self._meter: Meter = ProcessMeter(confined=confined)
+        if bounds.groups is not None:
+            self._meter = GroupMeter()
+        self._guard = Guard(
+            self._meter,
+            disk_reserve=bounds.disk_reserve,
+            end=self._end_for,
+            tell=on_news,
+            overhead=self._overhead,
+        )
 
     def all(self) -> tuple[SessionInfo, ...]:
         """Return what lives now."""
@@ -72,27 +112,52 @@ class Lives:
         if not (request.directory / request.notebook).is_file():
             raise NotFound(f"There is no notebook {request.notebook!r} to open.")
         path = self._sockets / f"{request.session_id}.sock"
+        group = self._make_group(request)
         listener = _listen(path)
         log = bytearray()
         try:
-            sandbox = self._open(request, listener, lambda data: _keep_tail(log, data))
+            start = _Start(
+                request, lambda data: _keep_tail(log, data), self._settler(request, group)
+            )
+            sandbox = self._open(start, listener)
         except BaseException:
             path.unlink(missing_ok=True)
+            self._put_away(request.session_id, group)
             raise
         finally:
             listener.close()
-        life = _Life(SessionInfo(session_id=request.session_id, socket=path), sandbox, log)
+        info = SessionInfo(session_id=request.session_id, socket=path)
+        life = _Life(info, sandbox, log, group)
         self._lives[request.session_id] = life
         sandbox.exited.add_done_callback(lambda done: self._ended(life, done.result()))
         _log.info("session %s started", request.session_id)
         return life.info
 
-    def _open(
-        self, request: StartSession, listener: socket.socket, on_output: Callable[[bytes], None]
-    ) -> Sandboxed:
-        zygotes = self._zygotes
+    def _make_group(self, request: StartSession) -> SessionGroup | None:
+        if self._groups is None:
+            return None
+        try:
+            return self._groups.make(request.session_id, request.limits)
+        except OSError as error:
+            raise SandboxUnavailable(f"A session cannot be given its limits: {error}.") from error
+
+    def _settler(self, request: StartSession, group: SessionGroup | None) -> Callable[[int], None]:
+        """What is done with a session's first process before any code of a student's runs."""
+        workspace = request.directory if request.mode == "edit" else None
+        watched = Watched(request.session_id, request.limits, workspace, group)
+
+        def settle(pid: int) -> None:
+            if group is not None:
+                group.enter(pid)
+            prefer_to_end(pid)
+            self._guard.add(watched, pid)
+
+        return settle
+
+    def _open(self, start: _Start, listener: socket.socket) -> Sandboxed:
+        request, zygotes = start.request, self._zygotes
         if zygotes is None:
-            sandbox = self._open_cold(request, listener.fileno(), on_output)
+            sandbox = self._open_cold(start, listener.fileno())
             self._on_news(Arrived(session_id=request.session_id, warm=False))
             return sandbox
         plan = self._plan(request, listener.fileno())
@@ -100,26 +165,32 @@ class Lives:
 
         def start_cold(reason: str) -> Sandboxed:
             zygotes.fell_back(reason)
-            sandbox = self._open_cold(request, descriptor, on_output)
+            sandbox = self._open_cold(start, descriptor)
             self._on_news(Arrived(session_id=request.session_id, warm=False, fallback=reason))
             return sandbox
 
         async def join() -> Sandboxed:
-            session = await zygotes.join(start)
+            session = await zygotes.join(warm)
             self._on_news(Arrived(session_id=request.session_id, warm=True))
             return session
 
-        start = WarmStart(plan, request.environment, request.uid_slot, descriptor, on_output)
-        return Arriving(join, start_cold, descriptor, on_output)
+        warm = WarmStart(
+            plan,
+            request.environment,
+            request.uid_slot,
+            descriptor,
+            start.on_output,
+            settle=start.settle,
+        )
+        return Arriving(join, start_cold, descriptor, start.on_output)
 
-    def _open_cold(
-        self, request: StartSession, listener: int, on_output: Callable[[bytes], None]
-    ) -> Sandboxed:
+    def _open_cold(self, start: _Start, listener: int) -> Sandboxed:
         return self._runner.start(
-            self._plan(request, listener),
-            uid_slot=request.uid_slot,
+            self._plan(start.request, listener),
+            uid_slot=start.request.uid_slot,
             keep=listener,
-            on_output=on_output,
+            on_output=start.on_output,
+            settle=start.settle,
         )
 
     def _plan(self, request: StartSession, fd: int) -> Plan:
@@ -145,13 +216,40 @@ class Lives:
     async def end_all(self) -> None:
         """End every session at the supervisor's own end."""
         await asyncio.gather(*(self.stop(session_id) for session_id in tuple(self._lives)))
+        await self._guard.close()
+
+    def _end_for(self, session_id: str, reason: Reason) -> None:
+        """End a session that went over a limit, at once: it would only go on."""
+        life = self._lives.get(session_id)
+        if life is None:
+            return
+        _log.warning("session %s is ended for its limit of %s", session_id, reason)
+        life.reason = reason
+        life.sandbox.end()
+
+    def _overhead(self) -> int:
+        """In the guard's thread."""
+        if self._groups is not None:
+            return self._groups.overhead()
+        return helpers_memory(
+            {pid for name in tuple(self._lives) for pid in self._meter.pids(name)}
+        )
+
+    def _put_away(self, session_id: str, group: SessionGroup | None) -> None:
+        self._guard.forget(session_id)
+        if group is not None and self._groups is not None:
+            self._groups.put_away(group)
 
     def _ended(self, life: _Life, status: int) -> None:
+        session_id = life.info.session_id
         life.info.socket.unlink(missing_ok=True)
-        self._lives.pop(life.info.session_id, None)
-        _log.info("session %s ended with status %s", life.info.session_id, status)
+        self._lives.pop(session_id, None)
+        self._put_away(session_id, life.group)
+        if life.group is not None and not life.reason and life.group.events().oom_kills:
+            life.reason = "memory"
+        _log.info("session %s ended with status %s", session_id, status)
         tail = life.log.decode("utf-8", "replace")
-        self._on_end(Ended(session_id=life.info.session_id, status=status, log_tail=tail))
+        self._on_end(Ended(session_id=session_id, status=status, log_tail=tail, reason=life.reason))
 
 
 def _keep_tail(log: bytearray, data: bytes) -> None:

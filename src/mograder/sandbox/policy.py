@@ -60,6 +60,8 @@ allow_provider_config = false
 inline_tooltip = false
 """
 _YARD_TMP_MB = 64
+_DATA_SLACK_MB = 512
+_SESSION_OUTPUT, _BUILD_OUTPUT = 256 << 10, 32 << 20
 _SINGLE_THREADED = (
     "OPENBLAS_NUM_THREADS",
     "OMP_NUM_THREADS",
@@ -113,6 +115,8 @@ class Plan:
     directory: PurePosixPath
     network: bool
     tmp_mb: int
+    output_rate: int = _SESSION_OUTPUT
+    """Bytes per second that are read of what it prints; who prints more has to wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,34 +272,54 @@ def build_plan(request: RunCommand, host: Host, inside: Inside) -> Plan:
         directory=inside.work,
         network=True,
         tmp_mb=4096,
+        output_rate=_BUILD_OUTPUT,
     )
 
 
 def rlimits(limits: Limits) -> dict[str, int]:
-    """Return the rlimits of a session by their names in :mod:`resource`."""
+    """Return the rlimits of a session by their names in :mod:`resource`.
+
+    With the one for data, a single array that is too large is a ``MemoryError`` in its cell and
+    not the end of the session. It counts what is reserved and not what is used, the stacks of
+    threads and buffers of libraries too, so it is wider than the limit of memory.
+    """
+    data = {"RLIMIT_DATA": (limits.memory_mb + _DATA_SLACK_MB) << 20} if limits.memory_mb else {}
     return {
         "RLIMIT_NPROC": limits.processes,
         "RLIMIT_NOFILE": limits.open_files,
         "RLIMIT_FSIZE": limits.file_size_mb << 20,
         "RLIMIT_CORE": 0,
+        **data,
     }
 
 
+def tmp_bytes(tmp_mb: int) -> int:
+    """Return the size of each of a sandbox's file systems in memory."""
+    return tmp_mb << 20
+
+
 def bubblewrap_arguments(
-    plan: Plan, host: Host, *, info_fd: int | None, seccomp_fd: int, yard: bool = False
+    plan: Plan,
+    host: Host,
+    *,
+    info_fd: int | None,
+    seccomp_fd: int,
+    yard: bool = False,
+    block_fd: int | None = None,
 ) -> list[str]:
     """Return the arguments of ``bwrap`` for a plan, without the program's own name.
 
     A ``yard`` has its user namespace already (:mod:`~mograder.sandbox.namespaces`), and sessions'
-    sandboxes make theirs below it.
+    sandboxes make theirs below it. The program starts once something can be read of ``block_fd``.
     """
-    size = str(plan.tmp_mb << 20)
+    size = str(tmp_bytes(plan.tmp_mb))
     own_users = ("--unshare-user", "--uid", str(_UID), "--gid", str(_UID), "--disable-userns")
     arguments = [
         *(() if yard else own_users),
         *("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"),
         *("--hostname", "notebook", "--new-session", "--die-with-parent", "--cap-drop", "ALL"),
         *(() if info_fd is None else ("--info-fd", str(info_fd))),
+        *(() if block_fd is None else ("--block-fd", str(block_fd))),
         *("--seccomp", str(seccomp_fd), "--clearenv"),
         *("--ro-bind", "/usr", "/usr"),
     ]

@@ -22,6 +22,8 @@ _LAST_READS = 16
 """Together as much as a pipe can hold at most (1 MiB, ``/proc/sys/fs/pipe-max-size``)."""
 
 _GROUP_LOOKS, _GROUP_SECONDS = 40, 0.05
+_BURST_SECONDS = 4
+"""What somebody may print at once who was silent before: so many seconds' worth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ class Launch:
     ``uid`` is the host uid to become (and the gid of the same number), or None to stay. With a
     ``place`` the program starts there instead, as whom the place says. ``stdin`` is a descriptor,
     or None for nothing; ``lend_output`` keeps our end of the output open in ``Child.lent``, for
-    who writes to it later.
+    who writes to it later. ``output_rate`` is how many bytes a second are read of it.
     """
 
     argv: Sequence[str]
@@ -43,6 +45,7 @@ class Launch:
     place: Place | None = None
     stdin: int | None = None
     lend_output: bool = False
+    output_rate: int = 1 << 20
 
 
 class _Process(Protocol):
@@ -76,6 +79,10 @@ class Child:
         self.pid = self._process.pid
         self._output = read_end
         self._on_output = on_output
+        self._rate = launch.output_rate
+        self._allowance = float(self._rate * _BURST_SECONDS)
+        self._read_at = loop.time()
+        self._pause: asyncio.TimerHandle | None = None
         self._pidfd = os.pidfd_open(self.pid)
         os.set_blocking(read_end, False)
         loop.add_reader(read_end, self._read_output)
@@ -99,8 +106,25 @@ class Child:
             return
         if data:
             self._on_output(data)
+            self._pace(len(data))
         else:
             self._close_output()
+
+    def _pace(self, size: int) -> None:
+        """Read no more for a while of one that floods: it waits then, and nobody else does."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        earned = self._allowance + (now - self._read_at) * self._rate
+        self._allowance = min(earned, self._rate * _BURST_SECONDS) - size
+        self._read_at = now
+        if self._allowance < 0 and self._pause is None:
+            loop.remove_reader(self._output)
+            self._pause = loop.call_later(-self._allowance / self._rate, self._read_on)
+
+    def _read_on(self) -> None:
+        self._pause = None
+        if self._output >= 0:
+            asyncio.get_running_loop().add_reader(self._output, self._read_output)
 
     def _reap(self) -> None:
         loop = asyncio.get_running_loop()
@@ -132,6 +156,8 @@ class Child:
 
     def _close_output(self) -> None:
         self.end_loan()
+        if self._pause is not None:
+            self._pause.cancel()
         if self._output >= 0:
             asyncio.get_running_loop().remove_reader(self._output)
             os.close(self._output)

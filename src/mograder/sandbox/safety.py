@@ -60,6 +60,7 @@ def supervisor_config(
         build_variables=build,
         build_readable=tuple(sorted(set(_named_files(build)))),
         warm_environments=loaded.settings.limits.warm_environments,
+        disk_reserve_mb=loaded.settings.limits.disk_reserve_mb,
         course=hashlib.sha256(os.fsencode(loaded.course_dir)).hexdigest()[:_COURSE_LENGTH],
     )
 

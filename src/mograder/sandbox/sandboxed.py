@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import re
 import signal
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from mograder.sandbox.process import Child
+
+_log = logging.getLogger("mograder.supervisor")
 
 _INFO_LIMIT = 4096
 _CHILD_PID = re.compile(rb'"child-pid": (\d+)\b[^\d]')
@@ -34,8 +37,20 @@ class Bubblewrapped:
     namespaces, everything that was in there; the monitor's end alone promises nothing.
     """
 
-    def __init__(self, child: Child, info: int | None) -> None:
+    def __init__(
+        self,
+        child: Child,
+        info: int | None,
+        settle: Callable[[int], None] = lambda _: None,
+        gate: int = -1,
+    ) -> None:
+        """``settle`` gets the first process's pid before the program runs.
+
+        The program waits for ``gate`` to be closed. Whoever could not be settled is ended first.
+        """
         loop = asyncio.get_running_loop()
+        self._settle = settle
+        self._gate = gate
         self.exited: asyncio.Future[int] = loop.create_future()
         self._child = child
         self._info = -1 if info is None else info
@@ -63,16 +78,35 @@ class Bubblewrapped:
             self._first_pid = int(found[1])
             with contextlib.suppress(ProcessLookupError):
                 self._first = os.pidfd_open(self._first_pid)
-            if self._unwanted:
+            if self._unwanted or not self._settled():
                 self.end()
+            self._open_gate()
         if not data:
             self._stop_reading()
+
+    def _settled(self) -> bool:
+        try:
+            self._settle(self._first_pid)
+        except OSError as error:
+            _log.error("a sandbox could not be given its limits, and is ended: %s", error)
+            return False
+        return True
+
+    def _open_gate(self) -> None:
+        if self._gate >= 0:
+            os.close(self._gate)
+            self._gate = -1
 
     def _stop_reading(self) -> None:
         if self._info >= 0:
             asyncio.get_running_loop().remove_reader(self._info)
             os.close(self._info)
             self._info = -1
+
+    @property
+    def first_pid(self) -> int:
+        """The host's number of the first process, 0 while it is unknown."""
+        return self._first_pid
 
     def end_gently(self) -> None:
         # A pid may have been reused between looking and signalling: the pidfd is taken first,
@@ -101,6 +135,7 @@ class Bubblewrapped:
         if self._info >= 0:
             self._read_info()  # the last words, if the loop has not come to them yet
             self._stop_reading()
+        self._open_gate()
         if self._first < 0:
             self.exited.set_result(self._child.exited.result())
             return

@@ -14,11 +14,11 @@ import asyncio
 import contextlib
 import logging
 import os
+import resource
 import signal
 import socket
 import struct
 import sys
-from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -26,14 +26,22 @@ from mograder import __version__
 from mograder.core.errors import MograderError, NotFound
 from mograder.core.log import configure_logging
 from mograder.sandbox.bubblewrap import BubblewrapRunner, Runner, adopt_orphans, leave_the_keyring
+from mograder.sandbox.cgroups import SessionGroups
 from mograder.sandbox.etc import refresh_resolver
-from mograder.sandbox.host import SupervisorConfig, prepare_runner, prepare_runtime
-from mograder.sandbox.lives import Lives
+from mograder.sandbox.host import (
+    SupervisorConfig,
+    prepare_runner,
+    prepare_runtime,
+    runtime_name,
+)
+from mograder.sandbox.lives import Bounds, Lives
+from mograder.sandbox.logfile import LogFile
 from mograder.sandbox.policy import SANDBOXED_BUILD, Host, build_plan, unconfined
 from mograder.sandbox.protocol import (
     CALL,
     LINE_LIMIT,
     PROTOCOL,
+    Arrived,
     Call,
     Done,
     Ended,
@@ -57,6 +65,10 @@ _log = logging.getLogger("mograder.supervisor")
 _FAREWELL_SECONDS = 2.0
 _REPORT_SECONDS = 0.2
 _TIMED_OUT = 124
+_UNREAD_BYTES = 1 << 20
+"""A hub that reads so slowly is not told what sessions use."""
+
+_OPEN_FILES = 65_536
 
 
 class Supervisor:
@@ -71,8 +83,15 @@ class Supervisor:
         root = os.geteuid() == 0
         if config.warm_environments and root and isinstance(runner, BubblewrapRunner):
             self._zygotes = Zygotes(runner, host, config.warm_environments)
+        self._groups = SessionGroups.find(runtime_name(config.runtime))
         self._lives = Lives(
-            runner, host, config.runtime, self._tell_ended, self._tell_news, self._zygotes
+            runner,
+            host,
+            config.runtime,
+            self._tell_ended,
+            self._tell_news,
+            self._zygotes,
+            Bounds(self._groups, config.disk_reserve_mb << 20),
         )
         self._hubs: set[asyncio.StreamWriter] = set()
         self._subscribers: set[asyncio.StreamWriter] = set()
@@ -99,6 +118,8 @@ class Supervisor:
             await self._lives.end_all()
             if self._zygotes is not None:
                 await self._zygotes.close()
+            if self._groups is not None:
+                self._groups.close()
             for hub in tuple(self._hubs):
                 hub.close()
             if self._conversations:
@@ -227,7 +248,8 @@ class Supervisor:
 
     def _tell_news(self, news: News) -> None:
         for hub in self._subscribers:
-            hub.write(encode(news))
+            if hub.transport.get_write_buffer_size() < _UNREAD_BYTES or isinstance(news, Arrived):
+                hub.write(encode(news))
 
 
 class _HubGoneError(Exception):
@@ -275,7 +297,7 @@ async def _send(writer: asyncio.StreamWriter, data: bytes) -> None:
         await writer.drain()
 
 
-def serve_supervisor(config: SupervisorConfig) -> None:
+def serve_supervisor(config: SupervisorConfig, log: LogFile | None = None) -> None:
     """Prepare the host and answer hubs until the end; blocks.
 
     Raises: :class:`~mograder.core.errors.SandboxUnavailable` where no sandbox can be made.
@@ -283,11 +305,15 @@ def serve_supervisor(config: SupervisorConfig) -> None:
     os.umask(0o022)  # other uids read what is prepared for them
     leave_the_keyring()
     adopt_orphans()
+    _allow_open_files()
     held = prepare_runtime(config.runtime)
     runner, host = prepare_runner(config)
 
     async def run() -> None:
+        small = None if log is None else asyncio.create_task(log.keep_small())
         await Supervisor(config, runner, host).serve()
+        if small is not None:
+            small.cancel()
 
     try:
         asyncio.run(run())
@@ -296,14 +322,19 @@ def serve_supervisor(config: SupervisorConfig) -> None:
         os.close(held)
 
 
+def _allow_open_files() -> None:
+    """It holds several descriptors for each session, and one for each process in it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, _OPEN_FILES)), hard))
+
+
 def main(argv: list[str]) -> int:
     """The program that a hub starts; failures are told on standard output, one line."""
     config = SupervisorConfig.model_validate_json(argv[0])
     configure_logging()
-    if config.log is not None:
-        _log_to(config.log)
+    log = None if config.log is None else LogFile(config.log)
     try:
-        serve_supervisor(config)
+        serve_supervisor(config, log)
     except MograderError as error:
         sys.stdout.write(f"failed {error.message}\t{error.hint}\n")
         return 78
@@ -311,16 +342,6 @@ def main(argv: list[str]) -> int:
         sys.stdout.write(f"failed The session supervisor cannot start: {error}.\t\n")
         return 78
     return 0
-
-
-def _log_to(path: Path) -> None:
-    """Standard error goes to a file of ours: the hub's terminal may be gone by then."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists() and path.stat().st_size > 1 << 20:
-        path.replace(path.with_suffix(".old.log"))
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    os.dup2(descriptor, 2)
-    os.close(descriptor)
 
 
 if __name__ == "__main__":

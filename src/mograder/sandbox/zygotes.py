@@ -52,6 +52,7 @@ class WarmStart:
     uid_slot: int
     listener: int
     on_output: Callable[[bytes], None]
+    settle: Callable[[int], None] = lambda _: None
 
 
 class Zygotes:

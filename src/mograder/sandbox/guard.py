@@ -1,0 +1,295 @@
+"""Watches over the live sessions: measures, tells what they use, and acts on the watchdog's word.
+
+Measuring happens in a thread, so that the supervisor answers meanwhile, once a second, and ten
+times a second while something grows. Between two passes a glance at the machine's memory costs
+microseconds and notices a session that begins to grow. Without sessions nothing happens at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import os
+import time
+from collections.abc import Callable, Collection, Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mograder.sandbox.cgroups import SessionGroup
+from mograder.sandbox.machine import Machine, Memory
+from mograder.sandbox.policy import tmp_bytes
+from mograder.sandbox.priorities import Priorities
+from mograder.sandbox.protocol import Limits, Measured, SessionUse
+from mograder.sandbox.quota import DiskWatch
+from mograder.sandbox.usage import GroupMeter, Meter, ProcessMeter, Reading
+from mograder.sandbox.watchdog import (
+    End,
+    Load,
+    Reason,
+    View,
+    choose_demoted,
+    decide,
+    is_full,
+    is_short,
+)
+
+_log = logging.getLogger("mograder.supervisor")
+
+_PASS_SECONDS = 1.0
+_GLANCE_SECONDS, _GROWING_SECONDS = 0.25, 0.1
+_IDLE_PASSES = 4
+"""A session that does not move is measured every so many passes."""
+
+_DROP = 48 << 20
+"""Memory of the machine's that goes between two passes and calls for another at once."""
+
+_GROWS = 24 << 20
+"""Growth of a session from one pass to the next that makes the next one come soon."""
+
+_YOUNG_SECONDS = 3.0
+"""A session that starts keeps its priority."""
+
+_LOAD_SECONDS = 0.5
+_OVERHEAD_SECONDS = 10.0
+_MEMORY_STEP, _CPU_STEP = 1 << 20, 0.05
+"""Changes that are worth telling."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A session to watch over; ``workspace`` is None where it cannot write."""
+
+    session_id: str
+    limits: Limits
+    workspace: Path | None
+    group: SessionGroup | None = None
+
+
+@dataclass(slots=True)
+class _Watch:
+    watched: Watched
+    born: float
+    limit: int
+    reading: Reading = field(default=Reading(0, 0.0, 0))
+    read_at: float = 0.0
+    told: SessionUse | None = None
+    grown: int = 0
+    refused: int = 0
+    full_since: float = math.inf
+    still: int = 0
+    """Passes in which nothing moved."""
+    load: Load | None = None
+
+
+class Guard:
+    """All watches of a supervisor, and the tasks that keep them."""
+
+    def __init__(
+        self,
+        meter: Meter,
+        *,
+        disk_reserve: int,
+        end: Callable[[str, Reason], None],
+        tell: Callable[[Measured], None],
+        overhead: Callable[[], int],
+    ) -> None:
+        """``end`` ends a session, ``tell`` passes on news, ``overhead`` measures all the rest."""
+        self._meter = meter
+        self._disk = DiskWatch(disk_reserve, meter.pids)
+        self._end, self._tell, self._overhead = end, tell, overhead
+        self._machine = Machine()
+        self._priorities = Priorities()
+        self._watches: dict[str, _Watch] = {}
+        self._changes: list[Callable[[], None]] = []
+        self._some = asyncio.Event()
+        self._demoted: frozenset[str] = frozenset()
+        self._memory = self._machine.memory()
+        self._next_pass = 0.0
+        self._growing = False
+        self._busy = 0.0
+        self._told_overhead = 0
+        self._next_overhead = 0.0
+        keepers: tuple[Coroutine[None, None, None], ...] = (self._keep_use(), self._keep_disk())
+        self._tasks = [asyncio.create_task(keeper) for keeper in keepers]
+
+    def add(self, watched: Watched, first_pid: int) -> None:
+        """Watch a session from now on; its first process is all that there is of it."""
+        session_id, limits = watched.session_id, watched.limits
+        limit = limits.memory_mb << 20
+        self._watches[session_id] = _Watch(watched, time.monotonic(), limit)
+        if watched.group is not None and isinstance(self._meter, GroupMeter):
+            self._meter.join(session_id, watched.group)
+        self._changes.append(
+            lambda: self._meter.add(session_id, first_pid, tmp_bytes(limits.tmp_mb))
+        )
+        if watched.workspace is not None:
+            self._disk.add(session_id, watched.workspace, limits.workspace_mb << 20)
+        self._some.set()
+
+    def forget(self, session_id: str) -> None:
+        """Watch a session no more."""
+        if self._watches.pop(session_id, None) is None:
+            return
+        self._changes.append(lambda: self._meter.remove(session_id))
+        self._disk.remove(session_id)
+        self._priorities.forget(session_id)
+        self._demoted -= {session_id}
+
+    async def close(self) -> None:
+        """Stop watching."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks)
+        self._machine.close()
+
+    async def _keep_use(self) -> None:
+        while True:
+            if not (self._watches or self._changes):
+                self._some.clear()
+                await self._some.wait()
+            await asyncio.sleep(_GROWING_SECONDS if self._growing else _GLANCE_SECONDS)
+            memory = self._machine.memory()
+            alarmed = self._memory.available - memory.available > _DROP or is_short(memory)
+            regular = time.monotonic() >= self._next_pass
+            if not (alarmed or regular or self._growing):
+                continue
+            due = self._due(everybody=alarmed, regular=regular)
+            try:
+                await asyncio.to_thread(self._measure, due, memory, time.monotonic())
+                self._act(memory, time.monotonic())
+                if regular:
+                    await asyncio.to_thread(self._share_processors)
+                    self._tell_changes()
+            except Exception:  # noqa: BLE001 - a loop that must outlive whatever /proc shows
+                _log.exception("the sessions could not be measured")
+            self._memory = memory
+            if regular:
+                self._next_pass = time.monotonic() + _PASS_SECONDS - _GLANCE_SECONDS / 2
+
+    async def _keep_disk(self) -> None:
+        while True:
+            await self._some.wait()
+            await asyncio.sleep(self._disk.pause)
+            moving = {name for name, watch in self._watches.items() if not watch.still}
+            try:
+                ends = await asyncio.to_thread(self._disk.look, moving)
+            except Exception:  # noqa: BLE001 - as above
+                _log.exception("the workspaces could not be measured")
+            else:
+                self._carry_out(ends)
+
+    def _due(self, *, everybody: bool, regular: bool) -> Collection[str]:
+        """Those that move, in every pass; the others now and then."""
+        if everybody:
+            return tuple(self._watches)
+        return [
+            name
+            for name, watch in self._watches.items()
+            if watch.grown > _GROWS
+            or watch.full_since < math.inf
+            or (regular and watch.still % _IDLE_PASSES == 0)
+        ]
+
+    def _measure(self, due: Collection[str], memory: Memory, now: float) -> None:
+        """In a thread: one pass."""
+        while self._changes:
+            self._changes.pop(0)()
+        if isinstance(self._meter, ProcessMeter):
+            self._meter.notice_shared_memory(memory.shared)
+        grown = self._meter.discover()
+        for name, watch in tuple(self._watches.items()):
+            if name in due or name in grown:
+                self._read(watch, now)
+            else:
+                watch.still += 1
+        if isinstance(self._meter, ProcessMeter):
+            self._meter.settle_shared_memory()
+
+    def _read(self, watch: _Watch, now: float) -> None:
+        before, passed = watch.reading, now - watch.read_at
+        reading = self._meter.read(watch.watched.session_id, watch.limit)
+        used = reading.cpu - before.cpu
+        moved = used >= _CPU_STEP or abs(reading.memory - before.memory) > _MEMORY_STEP
+        watch.still = 0 if moved or reading.tasks != before.tasks else watch.still + 1
+        watch.grown = reading.memory - before.memory if watch.read_at else 0
+        if passed >= _LOAD_SECONDS or watch.load is None:
+            cpus = used / passed if watch.read_at else 0.0
+            watch.load = Load(cpus, watch.watched.limits.cpu_weight)
+            watch.read_at = now
+            watch.reading = reading
+        else:  # too short a time to tell how much of the processors it has
+            watch.reading = Reading(reading.memory, before.cpu, reading.tasks)
+        full = is_full(reading.tasks, watch.watched.limits.processes) or self._refused(watch)
+        watch.full_since = min(watch.full_since, now) if full else math.inf
+
+    def _refused(self, watch: _Watch) -> bool:
+        """Whether the kernel has refused it a process since the last look."""
+        if watch.watched.group is None:
+            return False
+        before, watch.refused = watch.refused, watch.watched.group.events().refused
+        return watch.refused > before
+
+    def _act(self, memory: Memory, now: float) -> None:
+        views = [
+            View(name, watch.reading.memory, watch.limit, watch.grown, watch.full_since)
+            for name, watch in self._watches.items()
+        ]
+        self._growing = any(
+            watch.grown > _GROWS or watch.full_since < math.inf for watch in self._watches.values()
+        )
+        self._carry_out(decide(views, memory, now))
+
+    def _carry_out(self, ends: Collection[End]) -> None:
+        for end in ends:
+            if end.session_id in self._watches:
+                self.forget(end.session_id)
+                self._end(end.session_id, end.reason)
+
+    def _share_processors(self) -> None:
+        """In a thread: put those that use too much behind the others, and take that back."""
+        self._busy = self._machine.busy()
+        now = time.monotonic()
+        if now >= self._next_overhead:
+            self._next_overhead = now + _OVERHEAD_SECONDS
+            self._told_overhead = self._overhead()
+        if isinstance(self._meter, GroupMeter):
+            return  # the kernel sees to it by their weights
+        loads = {
+            name: watch.load
+            for name, watch in tuple(self._watches.items())
+            if watch.load is not None and now - watch.born > _YOUNG_SECONDS
+        }
+        chosen = choose_demoted(loads, self._demoted, self._busy, os.cpu_count() or 1)
+        for name in chosen:  # those of before as well, for what they have started since
+            self._priorities.demote(name, self._meter.members(name))
+        for name in self._demoted - chosen:
+            self._priorities.restore(name, self._meter.members(name))
+        self._demoted = chosen
+
+    def _tell_changes(self) -> None:
+        changed = []
+        for name, watch in self._watches.items():
+            use = SessionUse(
+                session_id=name,
+                memory=watch.reading.memory,
+                cpu=round(watch.reading.cpu, 2),
+                processes=watch.reading.tasks,
+                workspace=self._disk.size(name),
+            )
+            if watch.read_at and _differs(watch.told, use):
+                watch.told = use
+                changed.append(use)
+        if changed:
+            self._tell(Measured(sessions=tuple(changed), overhead=self._told_overhead))
+
+
+def _differs(before: SessionUse | None, now: SessionUse) -> bool:
+    """Whether a change is worth a word."""
+    if before is None:
+        return True
+    return (
+        abs(now.memory - before.memory) >= _MEMORY_STEP
+        or now.cpu - before.cpu >= _CPU_STEP
+        or (now.processes, now.workspace) != (before.processes, before.workspace)
+    )

@@ -1,0 +1,228 @@
+"""The disk that sessions use: each workspace has a size, and the disk keeps a reserve.
+
+A workspace is walked only while its session writes, the more often the nearer it comes to its
+limit, never following a link, no further than the limit. Files that are deleted but still open
+count with it. What escapes the walk meets the reserve, which ends the one who wrote most lately.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from mograder.sandbox.processes import nameless_files, written_by
+from mograder.sandbox.watchdog import End
+
+_BLOCK = 512
+_LEAST = 4096
+"""What any file costs, were it empty: there is an end to names as well."""
+
+_DEEPEST = 64
+"""Directories in each other; nobody's course has more, and more count as a full workspace."""
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_UNLIMITED = 1 << 40
+_MOST_FILES = 4096
+_WALK_SECONDS, _HURRY_SECONDS = 3.0, 0.2
+_WALK_PART = 20
+"""A walk is followed by a pause so many times as long."""
+
+_HURRY_PART = 4
+_PAUSE_SECONDS = 1.0
+_FELL = 16 << 20
+"""Free space that goes in one look and makes the next one come soon."""
+
+_WROTE = 8 << 20
+"""Lately written bytes that make a session one that fills the disk."""
+
+_FORGET_SECONDS = 30.0
+"""What was written so long ago counts half."""
+
+
+@dataclass(slots=True)
+class _Space:
+    """One workspace."""
+
+    directory: Path
+    device: int
+    limit: int
+    size: int = 0
+    walked: bool = False
+    next_walk: float = 0.0
+    cost: float = 0.0
+    written: int = 0
+    unwalked: int = 0
+    """Bytes written since the last walk."""
+    lately: float = 0.0
+
+
+class DiskWatch:
+    """Measures workspaces and free space; one thread at a time."""
+
+    def __init__(self, reserve: int, pids: Callable[[str], list[int]]) -> None:
+        """``reserve`` is in bytes; ``pids`` returns a session's processes."""
+        self._reserve = reserve
+        self._pids = pids
+        self._spaces: dict[str, _Space] = {}
+        self._free: dict[int, int] = {}
+        self._looked = time.monotonic()
+        self.pause = _PAUSE_SECONDS
+        """Seconds until the next look."""
+
+    def add(self, session_id: str, directory: Path, limit: int) -> None:
+        """Watch a workspace; ``limit`` in bytes, 0 for none."""
+        with contextlib.suppress(OSError):
+            device = directory.stat().st_dev
+            self._spaces[session_id] = _Space(directory, device, limit)
+
+    def remove(self, session_id: str) -> None:
+        """Watch it no more."""
+        self._spaces.pop(session_id, None)
+
+    def size(self, session_id: str) -> int:
+        """Return the bytes of a workspace as measured last."""
+        space = self._spaces.get(session_id)
+        return 0 if space is None else space.size
+
+    def look(self, moving: Collection[str]) -> list[End]:
+        """Measure where something moves; returns which sessions must end."""
+        now = time.monotonic()
+        forget = 0.5 ** ((now - self._looked) / _FORGET_SECONDS)
+        self._looked = now
+        free, fell = self._read_free()
+        hurry = fell
+        ends = []
+        for session_id, space in tuple(self._spaces.items()):
+            space.lately *= forget
+            if session_id not in moving and space.walked:
+                continue
+            wrote = self._count_written(session_id, space)
+            hurry = hurry or wrote > _FELL
+            self._walk_if_due(session_id, space, now, fell=fell, wrote=wrote > 0)
+            if space.limit and space.size > space.limit:
+                ends.append(End(session_id, "workspace"))
+        self.pause = _HURRY_SECONDS if hurry else _PAUSE_SECONDS
+        return ends or self._keep_reserve(free)
+
+    def _read_free(self) -> tuple[dict[int, int], bool]:
+        """Free bytes of each file system, and whether any of them fills fast."""
+        free: dict[int, int] = {}
+        for space in tuple(self._spaces.values()):
+            if space.device not in free:
+                with contextlib.suppress(OSError):
+                    found = os.statvfs(space.directory)
+                    free[space.device] = found.f_bavail * found.f_frsize
+        before, self._free = self._free, free
+        return free, any(before.get(device, 0) - now > _FELL for device, now in free.items())
+
+    def _count_written(self, session_id: str, space: _Space) -> int:
+        total = written_by(self._pids(session_id))
+        wrote = max(0, total - space.written)
+        space.written = total
+        space.unwalked += wrote
+        space.lately += wrote
+        return wrote
+
+    def _walk_if_due(
+        self, session_id: str, space: _Space, now: float, *, fell: bool, wrote: bool
+    ) -> None:
+        near = space.limit > 0 and space.size + space.unwalked > space.limit
+        last = space.next_walk
+        if near or fell:
+            due = now >= last - _WALK_SECONDS + max(_HURRY_SECONDS, space.cost * _HURRY_PART)
+        else:
+            due = (wrote or space.unwalked > 0 or not space.walked) and now >= last
+        if not due:
+            return
+        enough = space.limit or _UNLIMITED
+        size = tree_size(space.directory, enough)
+        if size <= enough:
+            size += nameless_files(self._pids(session_id), space.device, _MOST_FILES).disk
+        if space.walked:  # reserving room for a file writes nothing
+            space.lately += max(0, size - space.size - space.unwalked)
+        space.cost = time.monotonic() - now
+        space.size, space.walked, space.unwalked = size, True, 0
+        space.next_walk = now + max(_WALK_SECONDS, space.cost * _WALK_PART)
+
+    def _keep_reserve(self, free: dict[int, int]) -> list[End]:
+        short = {device for device, left in free.items() if left < self._reserve}
+        writers = {
+            session_id: space
+            for session_id, space in self._spaces.items()
+            if space.device in short and space.lately >= _WROTE
+        }
+        if not writers:
+            return []
+        heaviest = max(writers, key=lambda session_id: writers[session_id].lately)
+        writers[heaviest].lately = 0.0
+        return [End(heaviest, "disk")]
+
+
+def tree_size(top: Path, enough: int) -> int:
+    """Return the bytes that a tree takes on its disk, or something above ``enough``.
+
+    Never follows a link nor leaves the file system; a file with several names counts once. The
+    owner may change the tree meanwhile: what cannot be read counts as one file.
+    """
+    levels: list[_Level] = []
+    linked: set[int] = set()
+    total = 0
+    try:
+        levels.append(_Level(os.open(top, _DIRECTORY)))
+        device = os.fstat(levels[0].descriptor).st_dev
+        while levels and total <= enough:
+            entry = next(levels[-1].entries, None)
+            if entry is None:
+                levels.pop().close()
+                continue
+            size, is_directory = _measure(entry, device, linked)
+            total += size
+            if is_directory and len(levels) == _DEEPEST:
+                return enough + 1
+            if is_directory:
+                _descend(levels, entry.name)
+    except OSError:
+        return total
+    finally:
+        for level in levels:
+            level.close()
+    return total
+
+
+class _Level:
+    """One directory on the way down."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self.entries = os.scandir(descriptor)
+
+    def close(self) -> None:
+        self.entries.close()
+        os.close(self.descriptor)
+
+
+def _descend(levels: list[_Level], name: str) -> None:
+    with contextlib.suppress(OSError):
+        levels.append(_Level(os.open(name, _DIRECTORY, dir_fd=levels[-1].descriptor)))
+
+
+def _measure(entry: os.DirEntry[str], device: int, linked: set[int]) -> tuple[int, bool]:
+    """What an entry takes, and whether it is a directory to go into."""
+    try:
+        found = entry.stat(follow_symlinks=False)
+    except OSError:
+        return _LEAST, False
+    if found.st_dev != device:
+        return _LEAST, False
+    if stat.S_ISDIR(found.st_mode):
+        return max(_LEAST, found.st_blocks * _BLOCK), True
+    if found.st_nlink > 1:
+        if found.st_ino in linked:
+            return _LEAST, False
+        linked.add(found.st_ino)
+    return max(_LEAST, found.st_blocks * _BLOCK), False

@@ -1,0 +1,306 @@
+"""What each session uses, measured from ``/proc`` where no cgroup v2 tells it.
+
+A process belongs to a session by its pid namespace: a session has one of its own and can make no
+other, so forking twice, ``setsid`` and adoption hide nothing. Resident memory is read each time,
+the proportional share (PSS) only where that has moved, and PSS is what is told: forks of one
+zygote share most of their pages.
+
+One pass over 200 idle sessions must cost next to nothing (performance.md, "idle hub"): descriptors
+of ``/proc/PID/stat`` are kept open, and who calls leaves out sessions that do not move.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from mograder.sandbox.cgroups import SessionGroup
+from mograder.sandbox.policy import HOME
+from mograder.sandbox.processes import (
+    TICKS,
+    Process,
+    Stat,
+    nameless_files,
+    namespace_of,
+    parse_stat,
+)
+
+_STEP = 4 << 20
+"""Resident memory that comes or goes unnoticed, at least."""
+
+_PASS_SECONDS = 0.05
+"""For measuring shares in one pass; what is left is done in the next."""
+
+_DOUBT_SECONDS = 0.25
+"""For measuring the shares of one session that seems to be over its limit."""
+
+_FOREIGN_SECONDS = 30.0
+"""How long a process is taken for somebody else's without another look."""
+
+_MOST_FILES = 4096
+_MEMORY_MOUNTS = ("tmp", "dev/shm", str(HOME).lstrip("/"))
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a session uses now: bytes, processor seconds since its start, processes and threads."""
+
+    memory: int
+    cpu: float
+    tasks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One process of a session, for who changes its priority."""
+
+    pid: int
+    session: int
+    policy: int
+
+
+class Meter(Protocol):
+    """Measures sessions; one thread at a time."""
+
+    def add(self, session_id: str, first_pid: int, tmp_bytes: int) -> None:
+        """Measure a session from now on, by the first process of its sandbox.
+
+        ``tmp_bytes`` is how large its file systems in memory were made.
+        """
+        ...
+
+    def remove(self, session_id: str) -> None:
+        """Measure it no more."""
+        ...
+
+    def discover(self) -> Collection[str]:
+        """Return the sessions that have new processes."""
+        ...
+
+    def read(self, session_id: str, limit: int) -> Reading:
+        """Measure one session, exactly if it seems to use more than ``limit`` bytes."""
+        ...
+
+    def pids(self, session_id: str) -> list[int]:
+        """Return its processes as they were found last; from any thread."""
+        ...
+
+    def members(self, session_id: str) -> Iterator[Member]:
+        """Return its processes as they are at this moment."""
+        ...
+
+
+@dataclass(slots=True)
+class _Session:
+    namespace: str
+    tmp_bytes: int
+    processes: dict[int, Process] = field(default_factory=dict)
+    kept_ticks: int = 0
+    """Of processes that ended and whose parent did not ask: the total never falls."""
+    ticks: int = 0
+    mounted: int = 0
+    """Bytes in the file systems in memory that its sandbox has."""
+    hidden: int = 0
+    """Bytes of files in memory that have no name."""
+
+
+class ProcessMeter:
+    """Measures sessions by their processes."""
+
+    def __init__(self, *, confined: bool = True) -> None:
+        """Unconfined, a session is the first process with what descends from it."""
+        self._confined = confined
+        self._sessions: dict[str, _Session] = {}
+        self._owners: dict[str, str] = {}
+        self._known: dict[int, str] = {}
+        self._foreign: set[int] = set()
+        self._foreign_since = 0.0
+        self._spent_until = 0.0
+        self._shared_memory = 0
+        self._hidden_due = False
+
+    def add(self, session_id: str, first_pid: int, tmp_bytes: int) -> None:
+        self.remove(session_id)  # a warm start that failed, before the cold one
+        namespace = namespace_of(first_pid) if self._confined else ""
+        self._sessions[session_id] = _Session(namespace, tmp_bytes if self._confined else 0)
+        if namespace:
+            self._owners[namespace] = session_id
+        self._foreign.discard(first_pid)
+        self._follow(session_id, first_pid)
+
+    def remove(self, session_id: str) -> None:
+        session = self._sessions.pop(session_id, None)
+        if session is None:
+            return
+        self._owners.pop(session.namespace, None)
+        for pid in tuple(session.processes):
+            self._unfollow(session, pid)
+
+    def discover(self) -> Collection[str]:
+        """Find new processes; begins a pass."""
+        now = time.monotonic()
+        self._spent_until = now + _PASS_SECONDS
+        if now - self._foreign_since > _FOREIGN_SECONDS:  # a number may be another's by now
+            self._foreign.clear()
+            self._foreign_since = now
+        present = {int(name) for name in os.listdir("/proc") if name.isdecimal()}  # noqa: PTH208
+        self._foreign &= present
+        grown = set()
+        # In order of age, mostly: unconfined, parents are to be known before their children.
+        for pid in sorted(present - self._known.keys() - self._foreign):
+            owner = self._owner_of(pid)
+            if owner is None:
+                self._foreign.add(pid)
+            elif self._follow(owner, pid):
+                grown.add(owner)
+        return grown
+
+    def notice_shared_memory(self, total: int) -> None:
+        """Hear how much shared memory the whole machine holds: files without a name are there."""
+        if total - self._shared_memory > _STEP << 4:
+            self._hidden_due = True
+        if self._hidden_due or total < self._shared_memory:
+            self._shared_memory = total
+
+    def settle_shared_memory(self) -> None:
+        """End a pass in which all sessions that move were looked at for such files."""
+        self._hidden_due = False
+
+    def read(self, session_id: str, limit: int) -> Reading:
+        session = self._sessions.get(session_id)
+        if session is None:
+            return Reading(0, 0.0, 0)
+        gone = [pid for pid, process in session.processes.items() if not process.read()]
+        for pid in gone:
+            self._unfollow(session, pid)
+        if self._count_ticks(session) or self._hidden_due:
+            _measure(session, self._spent_until)
+            session.mounted = _in_memory_mounts(session)
+            if self._hidden_due or session.hidden:
+                session.hidden = nameless_files(session.processes, -1, _MOST_FILES).memory
+        doubt = sum(process.doubt for process in session.processes.values())
+        if limit and _memory(session) + doubt > limit:
+            _measure(session, time.monotonic() + _DOUBT_SECONDS)
+        return Reading(
+            memory=_memory(session),
+            cpu=(session.ticks + session.kept_ticks) / TICKS,
+            tasks=sum(process.stat.threads for process in session.processes.values()),
+        )
+
+    def pids(self, session_id: str) -> list[int]:
+        session = self._sessions.get(session_id)
+        return [] if session is None else list(session.processes)
+
+    def members(self, session_id: str) -> Iterator[Member]:
+        session = self._sessions.get(session_id)
+        for process in () if session is None else tuple(session.processes.values()):
+            if process.read():
+                yield Member(process.pid, process.stat.session, process.stat.policy)
+
+    def _owner_of(self, pid: int) -> str | None:
+        if self._confined:
+            return self._owners.get(namespace_of(pid))
+        found = _stat_of(pid)
+        return None if found is None else self._known.get(found.parent)
+
+    def _follow(self, session_id: str, pid: int) -> bool:
+        try:
+            process = Process(pid)
+        except (OSError, ValueError):
+            return False
+        self._known[pid] = session_id
+        self._sessions[session_id].processes[pid] = process
+        return True
+
+    def _unfollow(self, session: _Session, pid: int) -> None:
+        session.processes.pop(pid).close()
+        self._known.pop(pid, None)
+
+    def _count_ticks(self, session: _Session) -> bool:
+        """Add up; returns whether anything was done."""
+        ticks = sum(process.stat.ticks for process in session.processes.values())
+        moved = ticks != session.ticks
+        session.kept_ticks += max(0, session.ticks - ticks)
+        session.ticks = ticks
+        return moved
+
+
+class GroupMeter:
+    """Measures sessions by their cgroups, which the kernel counts."""
+
+    def __init__(self) -> None:
+        self._groups: dict[str, SessionGroup] = {}
+        self._tasks: dict[str, int] = {}
+        self._readings: dict[str, Reading] = {}
+
+    def join(self, session_id: str, group: SessionGroup) -> None:
+        """Say which leaf is a session's, before :meth:`add`."""
+        self._groups[session_id] = group
+
+    def add(self, session_id: str, first_pid: int, tmp_bytes: int) -> None:
+        return None
+
+    def remove(self, session_id: str) -> None:
+        self._groups.pop(session_id, None)
+        self._readings.pop(session_id, None)
+
+    def discover(self) -> Collection[str]:
+        return ()
+
+    def read(self, session_id: str, limit: int) -> Reading:
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            use = self._groups[session_id].use()
+            self._readings[session_id] = Reading(use.memory, use.cpu, use.processes)
+        return self._readings.get(session_id, Reading(0, 0.0, 0))
+
+    def pids(self, session_id: str) -> list[int]:
+        group = self._groups.get(session_id)
+        return [] if group is None else group.pids()
+
+    def members(self, session_id: str) -> Iterator[Member]:
+        return iter(())
+
+
+def _memory(session: _Session) -> int:
+    """Shared memory that is mapped and lies in a mounted file as well counts once."""
+    processes = session.processes.values()
+    shared = sum(process.shared for process in processes)
+    private = sum(process.private for process in processes)
+    return private + max(shared, session.mounted + session.hidden)
+
+
+def _measure(session: _Session, until: float) -> None:
+    """Take the shares that are most in doubt first, for as long as there is time."""
+    doubtful = [process for process in session.processes.values() if process.doubt > _STEP]
+    doubtful.sort(key=lambda process: -process.doubt)
+    for process in doubtful:
+        if time.monotonic() > until:
+            return
+        process.measure()
+
+
+def _in_memory_mounts(session: _Session) -> int:
+    """What the sandbox's own file systems in memory hold, seen through one of its processes.
+
+    One that still sees the host's is told by the size: the sandbox's are made with theirs.
+    """
+    for pid in session.processes:
+        try:
+            found = [os.statvfs(f"/proc/{pid}/root/{name}") for name in _MEMORY_MOUNTS]
+        except OSError:
+            continue
+        own = [each for each in found if each.f_blocks * each.f_frsize <= session.tmp_bytes]
+        return sum((each.f_blocks - each.f_bfree) * each.f_frsize for each in own)
+    return 0
+
+
+def _stat_of(pid: int) -> Stat | None:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - a Path costs more
+            return parse_stat(file.read())
+    except (OSError, ValueError):
+        return None

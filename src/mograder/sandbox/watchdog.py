@@ -1,0 +1,122 @@
+"""Decides what becomes of sessions that use too much. Pure: measuring and acting are elsewhere.
+
+Memory and processes end a session; the processor never does. Where the kernel enforces cgroup
+limits by itself this only notices what it did.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from mograder.sandbox.machine import Memory
+
+Reason = Literal["memory", "processes", "workspace", "disk", "output"]
+"""Why a session was ended; the words of ``protocol.Ended``."""
+
+FULL_SECONDS = 2.0
+"""How long a session may have as many processes as it can before it counts as stuck there."""
+
+FEW = 4
+"""How near the limit is at it: a sandbox's own processes count here and not there."""
+
+_RESERVE_PART, _RESERVE_MOST = 20, 256 << 20
+"""The machine runs out of memory below a twentieth, or this."""
+
+_GROWN = 32 << 20
+"""Growth since the last look that makes a session one that the machine's shortage is due to."""
+
+_BUSY, _CALM = 0.9, 0.75
+_CALM_PART = 0.5
+_GUEST_WEIGHT = 100
+"""One more session that may come counts with the weight that is usual."""
+
+_SOME_PROCESSOR = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A session as the watchdog sees it; ``limit`` and ``task_limit`` 0 for none.
+
+    ``full_since`` is when it was first seen at its limit of processes, since when it has been.
+    """
+
+    session_id: str
+    memory: int
+    limit: int
+    grown: int
+    full_since: float = math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """A session is to be ended."""
+
+    session_id: str
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """The processors that a session has used of late, and the share that it is owed."""
+
+    cpus: float
+    weight: int
+
+
+def is_full(tasks: int, limit: int) -> bool:
+    """Whether a session has all the processes that it may have."""
+    return limit > 0 and tasks >= max(limit - FEW, 1)
+
+
+def decide(views: Sequence[View], memory: Memory, now: float) -> list[End]:
+    """Return which sessions must end: those over a limit, and one when the machine runs out."""
+    ends: dict[str, End] = {}
+    for view in views:
+        if view.limit and view.memory > view.limit:
+            ends[view.session_id] = End(view.session_id, "memory")
+        elif now - view.full_since >= FULL_SECONDS:
+            ends[view.session_id] = End(view.session_id, "processes")
+    if not ends and (culprit := _culprit(views, memory)) is not None:
+        return [End(culprit.session_id, "memory")]
+    return list(ends.values())
+
+
+def is_short(memory: Memory) -> bool:
+    """Whether the machine itself runs out."""
+    return memory.available < min(memory.total // _RESERVE_PART, _RESERVE_MOST)
+
+
+def _culprit(views: Sequence[View], memory: Memory) -> View | None:
+    """Before the kernel's own choice, which could be the hub: whoever grew most, or is largest."""
+    if not views or not is_short(memory):
+        return None
+    growing = max(views, key=lambda view: view.grown)
+    return growing if growing.grown >= _GROWN else max(views, key=lambda view: view.memory)
+
+
+def fair_share(load: Load, loads: Mapping[str, Load], processors: int) -> float:
+    """Return the processors that a session may use, were one more session to come."""
+    active = sum(each.weight for each in loads.values() if each.cpus > _SOME_PROCESSOR)
+    return processors * load.weight / (active + _GUEST_WEIGHT)
+
+
+def choose_demoted(
+    loads: Mapping[str, Load], demoted: frozenset[str], busy: float, processors: int
+) -> frozenset[str]:
+    """Return the sessions that run only when nobody else wants to, from now on.
+
+    On a busy machine those that use more than their share; they stay it until they use much less
+    or the machine has calmed down. They lose nothing as long as nobody else has work.
+    """
+    chosen = set()
+    for session_id, load in loads.items():
+        share = fair_share(load, loads, processors)
+        if session_id in demoted:
+            if busy > _CALM and load.cpus > share * _CALM_PART:
+                chosen.add(session_id)
+        elif busy > _BUSY and load.cpus > share:
+            chosen.add(session_id)
+    return frozenset(chosen)
