@@ -36,8 +36,12 @@ _ROUNDS = 5
 """How often to look for processes that were born while their parents were moved."""
 
 _MICROSECONDS = 1_000_000
-_SOFT = (3, 4)
-"""The soft limit as a part of the hard one, where none is set."""
+_SOFT = (31, 32)
+"""The soft limit as a part of the hard one, where none is set.
+
+Sessions have no swap, so beyond it the kernel slows them nearly to a halt, a MiB a second: a wide
+gap would freeze a notebook for minutes before it is ended and its student is told why.
+"""
 
 
 @dataclass(frozen=True, slots=True)
