@@ -32,14 +32,15 @@ class Unit:
     path: Path
     uid: int
 
-    def enter(self) -> None:
-        """Move the calling process here, then become the unit's user, as systemd does.
-
-        What a hub starts later is born where its first supervisor moved it.
-        """
+    @property
+    def entrance(self) -> Path:
+        """Where a new process begins; what a hub starts later, where a supervisor moved the hub."""
         moved = self.path / "supervisor"
-        place = moved if moved.exists() else self.path
-        (place / "cgroup.procs").write_text(str(os.getpid()))
+        return moved if moved.exists() else self.path
+
+    def enter(self) -> None:
+        """Move the calling process here, then become the unit's user, as systemd does."""
+        (self.entrance / "cgroup.procs").write_text(str(os.getpid()))
         if self.uid:
             os.setgroups([])
             os.setgid(self.uid)
