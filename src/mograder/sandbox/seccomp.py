@@ -17,7 +17,7 @@ from mograder.core.errors import SandboxUnavailable
 
 _LOAD, _JUMP_EQ, _JUMP_GE, _JUMP_SET, _AND, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
-_EPERM, _ENOSYS, _EAFNOSUPPORT = 1, 38, 97
+_EPERM, _ENOSYS, _EOPNOTSUPP, _EAFNOSUPPORT = 1, 38, 95, 97
 _NUMBER, _ARCHITECTURE, _ARG0, _ARG1 = 0, 4, 16, 24  # offsets in struct seccomp_data
 
 _NEW_NAMESPACES = 0x7E020080
@@ -124,6 +124,10 @@ _DENIED_AARCH64 = {
 _DENIED = {"x86_64": _DENIED_X86_64, "aarch64": _DENIED_AARCH64}
 _JOINING = ("setns", "keyctl")
 _IO_URING = (425, 426, 427)
+_SYSTEM_V_X86_64 = (29, 64, 68)
+_SYSTEM_V_AARCH64 = (194, 190, 186)
+"""``shmget``, ``semget``, ``msgget``: memory that belongs to no process, so nobody could count it.
+``multiprocessing`` uses the POSIX ones, which lie in the sandbox's own ``/dev/shm``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +138,34 @@ class _Table:
     clone3: int
     socket: int
     ioctl: int
+    fallocate: int
+    system_v: tuple[int, ...]
     x32: bool
 
 
 _TABLES = {
-    "x86_64": _Table(0xC000003E, tuple(_DENIED_X86_64.values()), 56, 435, 41, 16, x32=True),
-    "aarch64": _Table(0xC00000B7, tuple(_DENIED_AARCH64.values()), 220, 435, 198, 29, x32=False),
+    "x86_64": _Table(
+        architecture=0xC000003E,
+        denied=tuple(_DENIED_X86_64.values()),
+        clone=56,
+        clone3=435,
+        socket=41,
+        ioctl=16,
+        fallocate=285,
+        system_v=_SYSTEM_V_X86_64,
+        x32=True,
+    ),
+    "aarch64": _Table(
+        architecture=0xC00000B7,
+        denied=tuple(_DENIED_AARCH64.values()),
+        clone=220,
+        clone3=435,
+        socket=198,
+        ioctl=29,
+        fallocate=47,
+        system_v=_SYSTEM_V_AARCH64,
+        x32=False,
+    ),
 }
 
 
@@ -170,8 +196,10 @@ def _program(table: _Table, allowed: tuple[int, ...]) -> Iterable[bytes]:
         yield from _refuse_when(_JUMP_GE, 0x40000000, _ENOSYS)
     # clone3 keeps its flags in memory, out of a filter's sight: libc falls back to clone.
     yield from _refuse_when(_JUMP_EQ, table.clone3, _ENOSYS)
-    for number in _IO_URING:
+    for number in (*_IO_URING, *table.system_v):
         yield from _refuse_when(_JUMP_EQ, number, _ENOSYS)
+    # It takes all of a disk in no time, before anybody could notice: libc writes the blocks then.
+    yield from _refuse_when(_JUMP_EQ, table.fallocate, _EOPNOTSUPP)
     for number in table.denied:
         if number in allowed:
             continue

@@ -119,6 +119,7 @@ class ProcessMeter:
         self._known: dict[int, str] = {}
         self._foreign: set[int] = set()
         self._foreign_since = 0.0
+        self._last_pid = b""
         self._spent_until = 0.0
         self._shared_memory = 0
         self._hidden_due = False
@@ -147,6 +148,10 @@ class ProcessMeter:
         if now - self._foreign_since > _FOREIGN_SECONDS:  # a number may be another's by now
             self._foreign.clear()
             self._foreign_since = now
+            self._last_pid = b""
+        before, self._last_pid = self._last_pid, _last_pid()
+        if before == self._last_pid:
+            return ()
         present = {int(name) for name in os.listdir("/proc") if name.isdecimal()}  # noqa: PTH208
         self._foreign &= present
         grown = set()
@@ -296,6 +301,12 @@ def _in_memory_mounts(session: _Session) -> int:
         own = [each for each in found if each.f_blocks * each.f_frsize <= session.tmp_bytes]
         return sum((each.f_blocks - each.f_bfree) * each.f_frsize for each in own)
     return 0
+
+
+def _last_pid() -> bytes:
+    """The number that was given last: as long as it is the same, no process is new."""
+    with open("/proc/loadavg", "rb") as file:  # noqa: PTH123 - a Path costs more
+        return file.read().split()[-1]
 
 
 def _stat_of(pid: int) -> Stat | None:

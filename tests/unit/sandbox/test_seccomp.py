@@ -14,12 +14,12 @@ import pytest
 from mograder.core.errors import SandboxUnavailable
 from mograder.sandbox.seccomp import filter_program
 
-EPERM, ENOSYS, EAFNOSUPPORT = 1, 38, 97
+EPERM, ENOSYS, EOPNOTSUPP, EAFNOSUPPORT = 1, 38, 95, 97
 KNOWN = ("x86_64", "aarch64")
 
 # Runs with the filter on: tries what it must refuse, then what must go on working.
 PROBE = r"""
-import concurrent.futures, ctypes, errno, fcntl, json, os, socket, subprocess, sys, threading
+import concurrent.futures, ctypes, errno, fcntl, json, os, socket, subprocess, sys, tempfile, threading
 libc = ctypes.CDLL(None, use_errno=True)
 data = open(sys.argv[1], "rb").read()
 program = ctypes.create_string_buffer(data, len(data))
@@ -54,6 +54,13 @@ call("mount", 40 if arm else 165, 0, 0, 0, 0, 0)
 call("ptrace", 117 if arm else 101, 0, 0, 0, 0)
 call("setns", 268 if arm else 308, 0, 0)
 call("bpf", 280 if arm else 321, 0, 0, 0)
+call("shmget", 194 if arm else 29, 0, 4096, 0o600)
+call("semget", 190 if arm else 64, 0, 1, 0o600)
+call("msgget", 186 if arm else 68, 0, 0o600)
+with tempfile.TemporaryFile() as file:
+    call("fallocate", 47 if arm else 285, file.fileno(), 0, 0, 4096)
+    attempt("reserving room", lambda: os.posix_fallocate(file.fileno(), 0, 4096))
+    found["reserved"] = os.fstat(file.fileno()).st_size
 if not arm:
     call("x32 getpid", 0x40000000 | 39)
 for family in (40, 38, 17, 31, 9):
@@ -144,6 +151,10 @@ def _run(program: Path) -> subprocess.CompletedProcess[str]:
         ("ptrace", EPERM),
         ("setns", EPERM),
         ("bpf", EPERM),
+        ("shmget", ENOSYS),
+        ("semget", ENOSYS),
+        ("msgget", ENOSYS),
+        ("fallocate", EOPNOTSUPP),
         ("family 40", EAFNOSUPPORT),
         ("family 38", EAFNOSUPPORT),
         ("family 17", EAFNOSUPPORT),
@@ -164,7 +175,8 @@ def test_the_x32_numbers_are_closed(found: dict[str, object]) -> None:
 
 
 def test_what_python_needs_goes_on_working(found: dict[str, object]) -> None:
-    working = ("allowed AF_UNIX", "allowed AF_INET", "netlink", "pair", "thread")
+    working = ("allowed AF_UNIX", "allowed AF_INET", "netlink", "pair", "thread", "reserving room")
     assert {name: found[name] for name in working} == dict.fromkeys(working, "worked")
     assert found["allowed AF_INET6"] in ("worked", EAFNOSUPPORT), "some machines have none"
+    assert found["reserved"] == 4096, "the C library writes it instead"
     assert (found["fork"], found["subprocess"], found["pool"]) == (5, "42\n", 3)
