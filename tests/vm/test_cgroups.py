@@ -89,6 +89,19 @@ def test_a_second_supervisor_of_the_moved_hub_finds_the_same_place(unit: Unit) -
     inside(unit, work)
 
 
+@users
+def test_so_does_one_that_follows_a_supervisor_that_ended_well(unit: Unit) -> None:
+    """Its branches are gone then; the hub, or the shell that it was started in, is still moved."""
+
+    def work() -> None:
+        for _ in range(2):
+            ours().close()
+            assert status_of(child(lambda: _finds(unit.path))) == 0
+
+    inside(unit, work)
+    assert not (unit.path / "supervisor/supervisor").exists()
+
+
 def _finds(root: Path) -> None:
     assert ours().root == root
 

@@ -134,23 +134,24 @@ async def test_a_student_sees_no_cgroup_to_write_to(
     assert "cgroup2" not in "".join(line for line in seen.splitlines() if "rw," in line)
 
 
-async def test_a_killed_supervisor_leaves_nothing_to_the_next(
-    sessions: UnitSessions, service: Service
-) -> None:
-    for slot, name in ((1, "one"), (2, "two")):
-        await sessions.start(name, SLEEPER, slot=slot)
-    assert service.leaves() == ["session-one", "session-two"]
-    service.kill()
-    service.start()
-    assert service.leaves() == []
-    client = await connect(service.socket)
-    assert await client.sessions() == ()
-    following = UnitSessions(client, sessions.place / "next", uid=service.unit.uid)
-    following.place.mkdir()
-    await following.start("one", SLEEPER)
-    assert service.leaves() == ["session-one"]
-    await client.shutdown()
-    await client.close()
-    service.reap()
-    assert [path.name for path in service.unit.path.iterdir() if path.is_dir()] == ["supervisor"]
-    service.start()
+@pytest.mark.parametrize("uid", [ROOT, SERVICE], ids=["root", "service"])
+async def test_a_killed_supervisor_leaves_nothing_to_the_next(uid: int) -> None:
+    with open_service("doomed", uid) as service:
+        first = await connect(service.socket)
+        sessions = UnitSessions(first, service.place, uid=uid)
+        for slot, name in ((1, "one"), (2, "two")):
+            await sessions.start(name, SLEEPER, slot=slot)
+        assert service.leaves() == ["session-one", "session-two"]
+        service.kill()
+        await first.close()
+        service.start()
+        assert service.leaves() == []
+        second = await connect(service.socket)
+        assert await second.sessions() == ()
+        await second.start(sessions.request("three", SLEEPER))
+        assert service.leaves() == ["session-three"]
+        await second.shutdown()
+        await second.close()
+        service.reap()
+        branches = [path.name for path in service.unit.path.iterdir() if path.is_dir()]
+        assert branches == ["supervisor"]
