@@ -1,8 +1,8 @@
 # Every habit has one verb; each installs what it needs and may be run again at any time.
 # The verbs that do more than one line live in scripts/, which also work without make.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-long test-all lint format bench docs docs-serve \
-	reference clean
+.PHONY: help setup demo test test-fast test-long test-all test-vm lint format bench docs \
+	docs-serve reference clean
 
 PYTHON := .venv/bin/python
 UV := .tools/uv/bin/uv
@@ -27,6 +27,9 @@ test-long: ## run all tests, the long load and fault runs included
 
 test-all: test-fast ## run the unit tests on every Python >= 3.11 that is present
 	@scripts/test-interpreters
+
+test-vm: ## run the tests of the cgroup v2 code in an emulated machine (some minutes)
+	@scripts/test-vm
 
 lint: setup ## ruff, mypy, import contracts, house rules
 	@.venv/bin/ruff check .
@@ -55,6 +58,6 @@ reference: setup ## write the reference pages of commands and settings again
 docs-serve: setup ## show the docs while writing them
 	@NO_MKDOCS_2_WARNING=1 $(UV) run --frozen --group docs mkdocs serve
 
-clean: ## remove what the verbs made, except .venv and .tools
+clean: ## remove what the verbs made, except .venv, .tools and .vm
 	rm -rf .demo artifacts site dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find src tests bench scripts -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -200,8 +200,8 @@ class LimitsSettings(Section):
     memory_mb: Positive = 2048
     """Memory of one session. One that needs more is ended."""
     memory_soft_mb: Count = 0
-    """Where cgroup v2 is delegated: memory above which a session is slowed down. 0: three
-    quarters of memory_mb."""
+    """Where cgroup v2 is delegated: memory above which a session is slowed down, nearly to a halt.
+    0: just below memory_mb."""
     processes: Positive = 256
     """Processes and threads of one session. One that starts more is ended."""
     cpu_weight: Annotated[int, Field(ge=1, le=10_000)] = 100

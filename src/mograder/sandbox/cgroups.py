@@ -36,8 +36,12 @@ _ROUNDS = 5
 """How often to look for processes that were born while their parents were moved."""
 
 _MICROSECONDS = 1_000_000
-_SOFT = (3, 4)
-"""The soft limit as a part of the hard one, where none is set."""
+_SOFT = (31, 32)
+"""The soft limit as a part of the hard one, where none is set.
+
+Sessions have no swap, so beyond it the kernel slows them nearly to a halt, a MiB a second: a wide
+gap would freeze a notebook for minutes before it is ended and its student is told why.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +132,7 @@ class SessionGroups:
         root = _own_cgroup(proc)
         if root is None:
             return cls._without("this process is in no cgroup v2")
-        if root.name == _OWN and any(root.parent.glob(f"{_SESSIONS}*")):
+        if root.name == _OWN and _is_divided(root.parent) and _is_ours(root.parent, managed):
             root = root.parent  # started by a hub whose earlier supervisor moved it
         missing = set(CONTROLLERS) - set(_words(root / "cgroup.controllers"))
         if missing:
@@ -234,6 +238,11 @@ def _own_cgroup(proc: Path) -> Path | None:
         if after.split()[:1] == ["cgroup2"] and Path(own).is_relative_to(fields[3]):
             return Path(fields[4]) / Path(own).relative_to(fields[3])
     return None
+
+
+def _is_divided(root: Path) -> bool:
+    """Whether it hands our controllers down; the branches themselves go with their supervisor."""
+    return set(CONTROLLERS) <= set(_words(root / "cgroup.subtree_control"))
 
 
 def _is_ours(root: Path, managed: Path) -> bool:

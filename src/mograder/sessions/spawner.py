@@ -107,7 +107,7 @@ def limits_of(settings: LimitsSettings) -> SessionLimits:
         file_size_mb=settings.file_size_mb,
         tmp_mb=settings.tmp_mb,
         memory_mb=settings.memory_mb,
-        memory_soft_mb=settings.memory_soft_mb or settings.memory_mb * 3 // 4,
+        memory_soft_mb=settings.memory_soft_mb,
         cpu_weight=settings.cpu_weight,
         workspace_mb=settings.workspace_mb,
     )

@@ -1,0 +1,416 @@
+"""``sandbox.cgroups`` on the kernel's real cgroup v2, as root and as a service user.
+
+security.md, "The sandbox": limits per session through cgroup v2 where it is delegated.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from mograder.sandbox.cgroups import SessionGroup, SessionGroups
+from mograder.sandbox.protocol import Limits
+from tests.vm.rig import (
+    ROOT,
+    SERVICE,
+    SLICE,
+    Unit,
+    apart,
+    child,
+    ended,
+    inside,
+    number_in,
+    open_unit,
+    resident,
+    sleep_forever,
+    status_of,
+    wait_for_events,
+    words_of,
+)
+
+SESSION = "session-one"
+MIB = 1 << 20
+LIMITS = Limits(processes=32, open_files=64, file_size_mb=16, tmp_mb=16, memory_mb=64)
+BUSY_SECONDS = 6.0
+SPINNERS = 20
+
+users = pytest.mark.parametrize("unit", [ROOT, SERVICE], ids=["root", "service"], indirect=True)
+
+
+@pytest.fixture
+def unit(request: pytest.FixtureRequest) -> Iterator[Unit]:
+    with open_unit("hub", request.param) as unit:
+        yield unit
+
+
+def ours() -> SessionGroups:
+    """What a supervisor does at its start; asserts that it may."""
+    found = SessionGroups.find()
+    assert found is not None
+    return found
+
+
+# --- whose tree it is -----------------------------------------------------------------------
+
+
+@users
+def test_a_delegated_cgroup_is_divided_and_its_inhabitant_moves(unit: Unit) -> None:
+    def work() -> None:
+        assert ours().root == unit.path
+        assert Path("/proc/self/cgroup").read_text().endswith("/hub.service/supervisor\n")
+
+    inside(unit, work)
+    for branch in (unit.path, unit.path / "sessions-course"):
+        assert {"cpu", "memory", "pids"} <= set(words_of(branch / "cgroup.subtree_control"))
+        assert words_of(branch / "cgroup.procs") == []
+
+
+@users
+def test_a_hub_in_the_same_cgroup_moves_along(unit: Unit) -> None:
+    hub = resident(unit, lambda: None)
+    with ended(hub):
+        inside(unit, ours)
+        assert words_of(unit.path / "supervisor/cgroup.procs") == [str(hub)]
+
+
+@users
+def test_a_second_supervisor_of_the_moved_hub_finds_the_same_place(unit: Unit) -> None:
+    def work() -> None:
+        ours()
+        assert status_of(child(lambda: _finds(unit.path))) == 0
+
+    inside(unit, work)
+
+
+@users
+def test_so_does_one_that_follows_a_supervisor_that_ended_well(unit: Unit) -> None:
+    """Its branches are gone then; the hub, or the shell that it was started in, is still moved."""
+
+    def work() -> None:
+        for _ in range(2):
+            ours().close()
+            assert status_of(child(lambda: _finds(unit.path))) == 0
+
+    inside(unit, work)
+    assert not (unit.path / "supervisor/supervisor").exists()
+
+
+def _finds(root: Path) -> None:
+    assert ours().root == root
+
+
+@users
+def test_what_is_not_delegated_is_left_alone(unit: Unit) -> None:
+    with open_unit("other", unit.uid, delegate=False) as other:
+        inside(other, _finds_nothing)
+        assert not (other.path / "supervisor").exists()
+
+
+@users
+def test_a_cgroup_without_the_controllers_is_left_alone(unit: Unit) -> None:
+    """``Delegate=pids``: what systemd has not switched on cannot be handed down."""
+
+    def work() -> None:
+        (unit.path / "inner").mkdir()
+        (unit.path / "inner/cgroup.procs").write_text(str(os.getpid()))
+        _finds_nothing()
+
+    inside(unit, work)
+
+
+def _finds_nothing() -> None:
+    assert SessionGroups.find() is None
+
+
+# --- one session's leaf ---------------------------------------------------------------------
+
+
+@users
+def test_the_limits_are_written(unit: Unit) -> None:
+    limits = LIMITS.model_copy(update={"memory_soft_mb": 48, "cpu_weight": 50})
+
+    inside(unit, lambda: ours().make(SESSION, limits))
+    leaf = unit.path / "sessions-course" / SESSION
+    read = {
+        name: (leaf / name).read_text().strip()
+        for name in ("memory.max", "memory.high", "memory.oom.group", "pids.max", "cpu.weight")
+    }
+    assert read == {
+        "memory.max": str(64 * MIB),
+        "memory.high": str(48 * MIB),
+        "memory.oom.group": "1",
+        "pids.max": "32",
+        "cpu.weight": "50",
+    }
+
+
+@users
+def test_a_session_without_limits_has_none(unit: Unit) -> None:
+    free = LIMITS.model_copy(update={"memory_mb": 0})
+    inside(unit, lambda: ours().make(SESSION, free))
+    leaf = unit.path / "sessions-course" / SESSION
+    assert words_of(leaf / "memory.max") == words_of(leaf / "memory.high") == ["max"]
+
+
+@users
+def test_a_process_that_enters_is_counted_with_its_children(unit: Unit) -> None:
+    def work() -> None:
+        group = ours().make(SESSION, LIMITS)
+        first = _joined(group, lambda: _hold(24 * MIB))
+        second = _joined(group, _stay)
+        assert sorted(group.pids()) == sorted([first, second])
+        use = group.use()
+        assert use.processes == 2
+        assert 24 * MIB <= use.memory < 48 * MIB
+        assert use.cpu > 0
+        _close(group, first, second)
+        assert not group.path.exists()
+
+    inside(unit, work)
+
+
+@users
+def test_files_that_are_only_cached_are_not_counted(unit: Unit) -> None:
+    """The kernel drops them at once when it needs the place."""
+
+    def work() -> None:
+        group = ours().make(SESSION, LIMITS.model_copy(update={"memory_mb": 256}))
+        reader = _joined(group, lambda: _read_much(64 * MIB))
+        assert group.use().memory < 32 * MIB
+        _close(group, reader)
+
+    inside(unit, work)
+
+
+def _read_much(amount: int) -> None:
+    """Read files of the system until this much has gone by."""
+    for path in Path("/usr/lib/x86_64-linux-gnu").iterdir():
+        if amount > 0 and path.is_file():
+            amount -= len(path.read_bytes())
+    _stay()
+
+
+@users
+def test_a_process_past_its_memory_is_killed_with_all_of_its_session_and_nobody_else(
+    unit: Unit,
+) -> None:
+    def work() -> None:
+        groups = ours()
+        group, neighbour = groups.make(SESSION, _hard(48)), groups.make("session-two", LIMITS)
+        kept = _joined(neighbour, _stay)
+        helper = _joined(group, _stay)
+        bomb = child(lambda: _entered(group, lambda: _hold(128 * MIB)))
+        assert status_of(bomb) == status_of(helper) == -signal.SIGKILL
+        assert group.events().oom_kills >= 1
+        assert neighbour.pids() == [kept]
+        assert neighbour.events().oom_kills == 0
+        _close(group)
+        assert group.events().oom_kills >= 1, "also when the leaf is gone"
+        _close(neighbour, kept)
+
+    inside(unit, work)
+
+
+def _hard(memory_mb: int) -> Limits:
+    """A hard limit that is met before the soft one slows anything."""
+    return LIMITS.model_copy(update={"memory_mb": memory_mb, "memory_soft_mb": memory_mb})
+
+
+@users
+def test_a_process_past_the_soft_limit_is_slowed_and_lives(unit: Unit) -> None:
+    def work() -> None:
+        soft = LIMITS.model_copy(update={"memory_mb": 256, "memory_soft_mb": 32})
+        group = ours().make(SESSION, soft)
+        large = _joined(group, lambda: _hold(33 * MIB))
+        assert number_in(group.path / "memory.events", "high") > 0
+        assert group.events().oom_kills == 0
+        assert group.pids() == [large]
+        _close(group, large)
+
+    inside(unit, work)
+
+
+@users
+def test_the_kernel_refuses_one_process_too_many(unit: Unit) -> None:
+    def work() -> None:
+        group = ours().make(SESSION, LIMITS)
+        assert group.events().refused == 0
+        assert status_of(child(lambda: _entered(group, _fork_until_refused))) == 0
+        assert group.events().refused >= 1
+        assert group.use().processes <= LIMITS.processes
+        _close(group)
+
+    inside(unit, work)
+
+
+def _fork_until_refused() -> None:
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            child(lambda: apart(sleep_forever))
+
+
+@users
+def test_twenty_busy_processes_take_no_more_than_one(unit: Unit) -> None:
+    """A ratio of the processor's time, not a time: without weights it is about one to ten."""
+
+    def work() -> None:
+        groups = ours()
+        crowd, single = groups.make(SESSION, LIMITS), groups.make("session-two", LIMITS)
+        spinners = [_joined(crowd, _spin, stays=False) for _ in range(SPINNERS)]
+        spinner = _joined(single, _spin, stays=False)
+        before = crowd.use().cpu, single.use().cpu
+        time.sleep(BUSY_SECONDS)  # what is measured is what they use meanwhile
+        crowds, singles = crowd.use().cpu - before[0], single.use().cpu - before[1]
+        assert singles > 0.3 * (crowds + singles), (crowds, singles)
+        _close(crowd, *spinners)
+        _close(single, spinner)
+
+    inside(unit, work)
+
+
+# --- the end --------------------------------------------------------------------------------
+
+
+@users
+def test_closing_kills_what_is_left_and_nothing_stays(unit: Unit) -> None:
+    def work() -> None:
+        groups = ours()
+        for name in ("session-one", "session-two"):
+            _joined(groups.make(name, LIMITS), lambda: _spread(5))
+        for group in (unit.path / "sessions-course").iterdir():
+            if group.is_dir():
+                groups.put_away(SessionGroup(group))
+        for group in (unit.path / "sessions-course").iterdir():
+            if group.is_dir():
+                wait_for_events(group, "populated 0")
+        groups.close()
+        groups.close()  # whoever is not collected yet is by the second time
+
+    inside(unit, work)
+    assert not (unit.path / "sessions-course").exists()
+
+
+def _spread(depth: int) -> None:
+    """Children and grandchildren, each in a session of its own; the last one says so."""
+    if depth:
+        child(lambda: apart(lambda: _spread(depth - 1)))
+        sleep_forever()
+    _stay()
+
+
+@users
+def test_a_killed_supervisors_sessions_are_ended_by_the_next(unit: Unit) -> None:
+    left: list[int] = []
+
+    def die() -> None:
+        group = ours().make(SESSION, LIMITS)
+        group.enter(os.getpid())
+        child(lambda: apart(sleep_forever))
+
+    supervisor = resident(unit, die)
+    leaf = unit.path / "sessions-course" / SESSION
+    left += map(int, words_of(leaf / "cgroup.procs"))
+    os.kill(supervisor, signal.SIGKILL)
+    status_of(supervisor)
+    assert len(left) == 2
+
+    def follow() -> None:
+        groups = ours()
+        if leaf.exists():  # the killed are still on their way
+            wait_for_events(leaf, "populated 0")
+        groups.make(SESSION, LIMITS)
+
+    inside(unit, follow)
+    assert words_of(leaf / "cgroup.procs") == []
+
+
+@users
+def test_another_supervisors_sessions_are_left_alone(unit: Unit) -> None:
+    """Two courses' supervisors may share a unit; each sweeps what bears its own name."""
+
+    def hold() -> None:
+        groups = SessionGroups.find("spring")
+        assert groups is not None
+        _joined(groups.make(SESSION, LIMITS), _stay)
+
+    supervisor = resident(unit, hold)
+    with ended(supervisor):
+        inside(unit, ours)
+        leaf = unit.path / "sessions-spring" / SESSION
+        assert len(words_of(leaf / "cgroup.procs")) == 1
+
+
+def test_the_machine_has_what_these_tests_are_about() -> None:
+    """cgroup v2 and nothing of v1, or they would test something else."""
+    mounted = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
+    assert [fields[1] for fields in mounted if fields[2] == "cgroup2"] == ["/sys/fs/cgroup"]
+    assert not [fields for fields in mounted if fields[2] == "cgroup"]
+    assert {"cpu", "memory", "pids"} <= set(words_of(SLICE / "cgroup.subtree_control"))
+
+
+# --- hands ----------------------------------------------------------------------------------
+
+
+def _entered(group: SessionGroup, work: Callable[[], object]) -> None:
+    group.enter(os.getpid())
+    work()
+
+
+def _joined(group: SessionGroup, work: Callable[[], object], *, stays: bool = True) -> int:
+    """Fork a process, move it from outside as a supervisor does, and let it work.
+
+    One that ``stays`` says so at the end of its work (``_stay``); the others are on their own.
+    """
+    told, tell = os.pipe()
+    released, release = os.pipe()
+
+    def wait_and_work() -> None:
+        os.read(released, 1)
+        os.dup2(tell, _TELL)
+        work()
+
+    pid = child(wait_and_work)
+    group.enter(pid)
+    os.write(release, b"!")
+    for descriptor in (tell, released, release):
+        os.close(descriptor)
+    with os.fdopen(told, "rb") as words:
+        assert not stays or words.read(1), "it failed; its words are in the output"
+    return pid
+
+
+_TELL = 100
+"""Where a joined process says that it stays."""
+
+
+def _stay() -> None:
+    os.write(_TELL, b"!")
+    sleep_forever()
+
+
+def _hold(amount: int) -> None:
+    memory = mmap.mmap(-1, amount, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    for offset in range(0, amount, mmap.PAGESIZE):
+        memory[offset] = 1
+    _stay()
+
+
+def _spin() -> None:
+    while True:
+        pass
+
+
+def _close(group: SessionGroup, *pids: int) -> None:
+    """Close a leaf, and collect whom that kills."""
+    if not group.close():
+        for pid in pids:
+            assert status_of(pid) == -signal.SIGKILL
+        wait_for_events(group.path, "populated 0")
+        assert group.close()
