@@ -133,13 +133,16 @@ class _Table:
     clone: int
     clone3: int
     socket: int
+    socketpair: int
     ioctl: int
     x32: bool
 
 
 _TABLES = {
-    "x86_64": _Table(0xC000003E, tuple(_DENIED_X86_64.values()), 56, 435, 41, 16, x32=True),
-    "aarch64": _Table(0xC00000B7, tuple(_DENIED_AARCH64.values()), 220, 435, 198, 29, x32=False),
+    "x86_64": _Table(0xC000003E, tuple(_DENIED_X86_64.values()), 56, 435, 41, 53, 16, x32=True),
+    "aarch64": _Table(
+        0xC00000B7, tuple(_DENIED_AARCH64.values()), 220, 435, 198, 199, 29, x32=False
+    ),
 }
 
 
@@ -178,6 +181,7 @@ def _program(table: _Table, allowed: tuple[int, ...]) -> Iterable[bytes]:
         yield from _refuse_when(_JUMP_EQ, number, _EPERM)
     yield from _clone_without_namespaces(table.clone)
     yield from _sockets_of_known_families(table.socket)
+    yield from _pairs_of_unix_sockets(table.socketpair)
     yield from _no_terminal_injection(table.ioctl)
     yield _op(_RETURN, _ALLOW)
 
@@ -210,6 +214,18 @@ def _sockets_of_known_families(socket: int) -> list[bytes]:
         _op(_RETURN, _ALLOW),
     ]
     return [_op(_JUMP_EQ, socket, 0, len(body)), *body]
+
+
+def _pairs_of_unix_sockets(socketpair: int) -> list[bytes]:
+    """No other family that a notebook needs has pairs, and asking would load the family's code."""
+    unix, *_ = _FAMILIES
+    body = [
+        _op(_LOAD, _ARG0),
+        _op(_JUMP_EQ, unix, 1, 0),
+        _op(_RETURN, _ERRNO | _EAFNOSUPPORT),
+        _op(_RETURN, _ALLOW),
+    ]
+    return [_op(_JUMP_EQ, socketpair, 0, len(body)), *body]
 
 
 def _no_terminal_injection(ioctl: int) -> list[bytes]:
