@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import stat
@@ -23,7 +24,7 @@ DEVICES = {
     *("fd", "stdin", "stdout", "stderr", "core", "console", "mqueue"),
 }
 OPEN_KINDS = ("pipe:", "socket:", "anon_inode:", "/memfd:", "/dev/", "/proc/", "/tmp/")
-MEMORY_CHUNK = 1 << 22
+LARGEST_AREA = 1 << 28
 
 
 @attempt("lists a directory of the host", unsandboxed=True)
@@ -178,22 +179,28 @@ def holds_host_files(_: Hints) -> object:
 
 @attempt("holds a process or a conversation of the host by a descriptor")
 def holds_host_descriptors(_: Hints) -> object:
-    found: list[tuple[str, str]] = []
+    return [(name, target) for name, target in own_descriptors() if is_of_the_host(name, target)]
+
+
+def own_descriptors() -> list[tuple[str, str]]:
+    """What this process has open, by number."""
+    found = []
     for name in os.listdir("/proc/self/fd"):
-        try:
-            target = os.readlink(f"/proc/self/fd/{name}")
-        except OSError:
-            continue
-        if target == "anon_inode:[pidfd]":
-            with open(f"/proc/self/fdinfo/{name}") as file:
-                if "Pid:\t0\n" in file.read():  # a process that has no number in here
-                    found.append((name, target))
-        if target.startswith("socket:"):
-            with socket.socket(fileno=os.dup(int(name))) as held:
-                foreign = held.family == socket.AF_UNIX and held.type != socket.SOCK_STREAM
-                if foreign or (held.family == socket.AF_UNIX and held.getsockname()):
-                    found.append((name, repr(held)))
+        with contextlib.suppress(FileNotFoundError):  # the one that lists them
+            found.append((name, os.readlink(f"/proc/self/fd/{name}")))
     return found
+
+
+def is_of_the_host(name: str, target: str) -> bool:
+    """Whether a descriptor leads to a process or a socket that was made outside."""
+    if target == "anon_inode:[pidfd]":
+        with open(f"/proc/self/fdinfo/{name}") as file:
+            return "Pid:\t0\n" in file.read()  # a process that has no number in here
+    if not target.startswith("socket:"):
+        return False
+    with socket.socket(fileno=os.dup(int(name))) as held:
+        of_unix = held.family == socket.AF_UNIX
+        return of_unix and (held.type != socket.SOCK_STREAM or bool(held.getsockname()))
 
 
 @attempt("finds a secret in a file or in what a process was started with")
@@ -239,22 +246,20 @@ def finds_secrets_in_memory(hints: Hints) -> object:
 
 def memory_of(pid: int) -> list[bytes]:
     """What can be read of a process's own writable memory."""
-    chunks = []
-    try:
-        with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as memory:
-            for line in maps:
-                area, rights, *_ = line.split()
-                start, end = (int(number, 16) for number in area.split("-"))
-                if rights.startswith("rw") and end - start < 1 << 28:
-                    chunks += read_area(memory.fileno(), start, end)
-    except OSError:
-        pass
+    chunks: list[bytes] = []
+    with contextlib.suppress(OSError):
+        with open(f"/proc/{pid}/maps") as file:
+            areas = [line.split()[:2] for line in file]
+        with open(f"/proc/{pid}/mem", "rb", 0) as memory:
+            for area, rights in areas:
+                chunks += read_area(memory.fileno(), area) if rights.startswith("rw") else []
     return chunks
 
 
-def read_area(descriptor: int, start: int, end: int) -> list[bytes]:
-    """One area, as far as it is there."""
+def read_area(descriptor: int, area: str) -> list[bytes]:
+    """One area, as far as it is there and not only set aside."""
+    start, end = (int(number, 16) for number in area.split("-"))
     try:
-        return [os.pread(descriptor, end - start, start)]
+        return [os.pread(descriptor, end - start, start)] if end - start < LARGEST_AREA else []
     except OSError:
         return []
