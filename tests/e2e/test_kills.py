@@ -19,12 +19,11 @@ import pytest
 
 from tests.e2e.support.hub import HubProcess
 from tests.e2e.support.remains import (
-    own_range,
     owned_by,
     parts_of,
     remains,
     uid_of,
-    zygotes_of,
+    zygotes,
 )
 from tests.e2e.support.scene import Shared, module_hub
 from tests.e2e.support.workers import CUT, Worker, at_work, soon
@@ -40,29 +39,21 @@ HUB, ZYGOTE, SUPERVISOR = "hub", "zygote", "supervisor"
 SEED = os.environ.get("MOGRADER_TEST_SEED", "")
 
 
-@pytest.fixture
-def first_uid() -> int:
-    return own_range()
-
-
 @pytest.fixture(params=["cold", "warm"])
 def hub(
-    request: pytest.FixtureRequest, first_uid: int, uv_cache: Path, run_directory: Path
+    request: pytest.FixtureRequest, uv_cache: Path, run_directory: Path
 ) -> Iterator[HubProcess]:
-    settings = {
-        "security.sandbox_uid_base": first_uid,
-        "limits.warm_environments": 8 if request.param == "warm" else 0,
-    }
+    settings = {"limits.warm_environments": 8 if request.param == "warm" else 0}
     shared = Shared(uv_cache, run_directory)
     with module_hub(f"kills-{request.param}", shared, settings=settings) as hub:
         yield hub
         hub.stop()
-        assert remains(hub, first_uid) == {}
+        assert remains(hub) == {}
 
 
 @pytest.mark.parametrize("rounds", [20, pytest.param(200, marks=pytest.mark.long)])
 async def test_a_kill_of_any_part_at_any_moment_disturbs_and_loses_nothing(
-    hub: HubProcess, first_uid: int, rounds: int
+    hub: HubProcess, rounds: int
 ) -> None:
     seed = int(SEED) if SEED else random.SystemRandom().randrange(1 << 32)
     print(f"MOGRADER_TEST_SEED={seed}")  # shown when the test fails
@@ -70,8 +61,8 @@ async def test_a_kill_of_any_part_at_any_moment_disturbs_and_loses_nothing(
     others = [Worker(hub, "alice"), Worker(hub, "bob")]
     for other in others:
         await other.begin()
-    field = Field(hub, first_uid, others, Worker(hub, "victim"), chance)
-    kinds = [*PARTS, HUB, ZYGOTE, SUPERVISOR] if zygotes_of(first_uid) else [*PARTS, HUB]
+    field = Field(hub, others, Worker(hub, "victim"), chance)
+    kinds = [*PARTS, HUB, ZYGOTE, SUPERVISOR] if zygotes() else [*PARTS, HUB]
     async with at_work(*others):
         for number in range(rounds):
             # Each comes about as often as the others; the supervisor's end ends all, so rarely.
@@ -86,19 +77,19 @@ class Field:
     def __init__(
         self,
         hub: HubProcess,
-        first_uid: int,
         others: list[Worker],
         victim: Worker,
         chance: random.Random,
     ) -> None:
         self._hub = hub
-        self._first_uid = first_uid
         self._others = others
         self._victim = victim
         self._chance = chance
 
     async def round(self, kind: str) -> None:
         """Let the victim work, kill one part, and see what everybody has afterwards."""
+        for other in self._others:
+            await other.goes_on()
         before = [(list(other.kernels), other.cuts) for other in self._others]
         using = asyncio.create_task(self._use())
         try:
@@ -137,14 +128,14 @@ class Field:
         if kind in PARTS:
             await soon(lambda: kind in self._parts(), lambda: f"no {kind}: {self._parts()}")
         if kind == ZYGOTE:
-            await soon(lambda: bool(zygotes_of(self._first_uid)), lambda: "no zygote")
+            await soon(lambda: bool(zygotes()), lambda: "no zygote")
         await asyncio.sleep(self._chance.uniform(0, 0.8))
         with contextlib.suppress(psutil.NoSuchProcess, KeyError, IndexError):
             self._target(kind).kill()
 
     def _target(self, kind: str) -> psutil.Process:
         if kind == ZYGOTE:
-            return zygotes_of(self._first_uid)[0]
+            return zygotes()[0]
         return supervisor_of(self._hub) if kind == SUPERVISOR else self._parts()[kind]
 
     def _parts(self) -> dict[str, psutil.Process]:
@@ -183,7 +174,7 @@ class Field:
 
 async def _ended(using: asyncio.Task[None], kind: str) -> None:
     """Wait for the end of the victim's tab; what is still open after a while is closed."""
-    await asyncio.wait({using}, timeout=5 if kind in (ZYGOTE, "kernel") else 40)
+    await asyncio.wait({using}, timeout=1 if kind in (ZYGOTE, "kernel") else 40)
     using.cancel()
     with contextlib.suppress(asyncio.CancelledError, *CUT):
         await using

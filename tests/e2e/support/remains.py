@@ -1,14 +1,12 @@
 """The processes of a hub's sandboxes by what they are, and what must not be left of them.
 
-Where the hub is root each student's sandbox has a uid of its own: with a range of uids that
-nobody else on the machine uses, that tells everything that belongs to a session, however it was
-started and whatever became of its parents.
+Where the hub is root each student's sandbox has a uid of its own, which tells what belongs to it,
+however it was started and whatever became of its parents: orphans are this process's own.
 """
 
 from __future__ import annotations
 
 import contextlib
-import random
 from pathlib import Path
 
 import psutil
@@ -16,21 +14,20 @@ import psutil
 from tests.e2e.support.hub import HubProcess
 from tests.e2e.support.scene import TINY, workspace
 
+FIRST_UID = 600_000
+"""``[security] sandbox_uid_base`` as it is by default: builds' and zygotes' uid."""
+
 YARD_UIDS = 65_536
 
 
-def own_range() -> int:
-    """The first uid of a range that no other hub on this machine has."""
-    return 1_000_000_000 + random.SystemRandom().randrange(30_000) * YARD_UIDS
-
-
 def owned_by(first: int, count: int = 1) -> list[psutil.Process]:
-    """Every process of these uids that is alive."""
+    """Every process of these uids that is alive, of those that this test has started."""
     found = []
-    for process in psutil.process_iter(["uids", "status"]):
-        uids = process.info["uids"]
-        if uids and first <= uids.real < first + count and process.info["status"] != "zombie":
-            found.append(process)
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            alive = process.status() != psutil.STATUS_ZOMBIE
+            if alive and first <= process.uids().real < first + count:
+                found.append(process)
     return found
 
 
@@ -60,21 +57,21 @@ def _role(process: psutil.Process, family: dict[int, psutil.Process]) -> str:
     return "kernel" if parent is not None and "python" in parent.name() else "server"
 
 
-def zygotes_of(first_uid: int) -> list[psutil.Process]:
-    """The zygotes of a hub: they are the first uid of its range."""
+def zygotes() -> list[psutil.Process]:
+    """The zygotes of this test's hubs."""
     found = []
-    for process in owned_by(first_uid):
+    for process in owned_by(FIRST_UID):
         with contextlib.suppress(psutil.Error):
             if process.cmdline()[1:2] == ["/opt/mograder/zygote.py"]:
                 found.append(process)
     return found
 
 
-def remains(hub: HubProcess, first_uid: int) -> dict[str, list[str]]:
+def remains(hub: HubProcess) -> dict[str, list[str]]:
     """What of a hub that has ended is still there: nothing, if all is well."""
     place = hub.course.parent
     left = {
-        "processes": [_described(p) for p in owned_by(first_uid, YARD_UIDS)],
+        "processes": [_described(p) for p in owned_by(FIRST_UID, YARD_UIDS)],
         "of ours": [_described(p) for p in psutil.process_iter() if str(place) in _words(p)],
         "sockets": [str(path) for path in (place / "run").rglob("*") if path.is_socket()],
         "mounts": [line for line in _mounts() if str(place) in line],

@@ -23,10 +23,12 @@ CUT = (EditorFailed, httpx.TransportError, websockets.WebSocketException, OSErro
 _BREATH_SECONDS = 0.05
 _PATIENCE_SECONDS = 60.0
 _PAGE_SECONDS = 30.0
-_SAID = re.compile(r"STEP (\d+) OF (\d+)")
+_SAID = re.compile(r"STEP (\d+) OF (\w+)")
 _STEP = """\
 saved = {number}
-print("STEP", {number}, "OF", __import__("os").getpid())"""
+import builtins, os
+builtins.born = getattr(builtins, "born", "") or os.urandom(6).hex()
+print("STEP", {number}, "OF", builtins.born)"""
 
 
 @dataclass
@@ -34,7 +36,7 @@ class Worker:
     """One student with one tab, who runs a cell and saves the notebook, again and again.
 
     ``steps`` counts what the kernel answered, ``acknowledged`` is the last version that the
-    server said it had saved, ``kernels`` are the pids (inside) that answered, in order.
+    server said it had saved, ``kernels`` are those that answered, each by a name it gave itself.
     """
 
     hub: HubProcess
@@ -44,7 +46,7 @@ class Worker:
     sent: int = 0
     acknowledged: int = 0
     cuts: int = 0
-    kernels: list[int] = field(default_factory=list)
+    kernels: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     breath: float = _BREATH_SECONDS
 
@@ -94,7 +96,7 @@ class Worker:
         said = _SAID.findall(tab.progress.console.get(cell, ""))
         if not said or int(said[-1][0]) != number:
             raise EditorFailed(f"step {number} was not answered: {tab.progress.console}")
-        kernel = int(said[-1][1])
+        kernel = said[-1][1]
         if kernel not in self.kernels:
             self.kernels.append(kernel)
         self.steps += 1
@@ -141,6 +143,6 @@ async def at_work(*workers: Worker) -> AsyncIterator[None]:
 async def soon(holds: Callable[[], bool], otherwise: Callable[[], str]) -> None:
     """Wait for what sets no event of this process's. Raises: :class:`AssertionError`."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
-    while not holds():  # noqa: ASYNC110 - what happens in other processes sets no event
+    while not holds():
         assert time.monotonic() < deadline, otherwise()
         await asyncio.sleep(0.02)
