@@ -335,7 +335,8 @@ def bubblewrap_arguments(
     for bind in plan.binds:
         kind = "--bind" if bind.writable else "--ro-bind"
         arguments += [kind, str(bind.source), str(bind.target)]
-    arguments += ["--remount-ro", "/", "--chdir", str(plan.directory)]
+    # Some settings below /proc/sys are the namespace's own, and so the student's to change.
+    arguments += ["--remount-ro", "/proc", "--remount-ro", "/", "--chdir", str(plan.directory)]
     for name, value in plan.variables:
         arguments += ["--setenv", name, value]
     return [*arguments, "--", *plan.argv]

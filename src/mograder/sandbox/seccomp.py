@@ -137,6 +137,7 @@ class _Table:
     clone: int
     clone3: int
     socket: int
+    socketpair: int
     ioctl: int
     fallocate: int
     system_v: tuple[int, ...]
@@ -150,6 +151,7 @@ _TABLES = {
         clone=56,
         clone3=435,
         socket=41,
+        socketpair=53,
         ioctl=16,
         fallocate=285,
         system_v=_SYSTEM_V_X86_64,
@@ -161,6 +163,7 @@ _TABLES = {
         clone=220,
         clone3=435,
         socket=198,
+        socketpair=199,
         ioctl=29,
         fallocate=47,
         system_v=_SYSTEM_V_AARCH64,
@@ -206,6 +209,7 @@ def _program(table: _Table, allowed: tuple[int, ...]) -> Iterable[bytes]:
         yield from _refuse_when(_JUMP_EQ, number, _EPERM)
     yield from _clone_without_namespaces(table.clone)
     yield from _sockets_of_known_families(table.socket)
+    yield from _pairs_of_unix_sockets(table.socketpair)
     yield from _no_terminal_injection(table.ioctl)
     yield _op(_RETURN, _ALLOW)
 
@@ -238,6 +242,18 @@ def _sockets_of_known_families(socket: int) -> list[bytes]:
         _op(_RETURN, _ALLOW),
     ]
     return [_op(_JUMP_EQ, socket, 0, len(body)), *body]
+
+
+def _pairs_of_unix_sockets(socketpair: int) -> list[bytes]:
+    """No other family that a notebook needs has pairs, and asking would load the family's code."""
+    unix, *_ = _FAMILIES
+    body = [
+        _op(_LOAD, _ARG0),
+        _op(_JUMP_EQ, unix, 1, 0),
+        _op(_RETURN, _ERRNO | _EAFNOSUPPORT),
+        _op(_RETURN, _ALLOW),
+    ]
+    return [_op(_JUMP_EQ, socketpair, 0, len(body)), *body]
 
 
 def _no_terminal_injection(ioctl: int) -> list[bytes]:

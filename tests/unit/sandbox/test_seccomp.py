@@ -66,6 +66,7 @@ if not arm:
     call("x32 getpid", 0x40000000 | 39)
 for family in (40, 38, 17, 31, 9):
     attempt(f"family {family}", lambda: socket.socket(family, socket.SOCK_STREAM, 0).close())
+    attempt(f"pair of family {family}", lambda: socket.socketpair(family, socket.SOCK_STREAM))
 for name, kind in {"raw": socket.SOCK_RAW, "raw non-blocking": socket.SOCK_RAW | 0o4000}.items():
     attempt(name, lambda: socket.socket(socket.AF_INET, kind, 1).close())
 attempt("TIOCSTI", lambda: fcntl.ioctl(0, 0x5412, b"x"))
@@ -161,6 +162,8 @@ def _run(program: Path) -> subprocess.CompletedProcess[str]:
         ("family 17", EAFNOSUPPORT),
         ("family 31", EAFNOSUPPORT),
         ("family 9", EAFNOSUPPORT),
+        ("pair of family 40", EAFNOSUPPORT),
+        ("pair of family 17", EAFNOSUPPORT),
         ("raw", EPERM),
         ("raw non-blocking", EPERM),
         ("TIOCSTI", EPERM),

@@ -1,0 +1,105 @@
+"""A class that comes at once, and a hub that must answer everybody else meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import httpx
+
+from tests.e2e.support.hub import HubProcess
+from tests.e2e.support.identity import student
+from tests.e2e.support.scene import TINY
+
+_PAUSE_SECONDS = 0.02
+
+
+@dataclass
+class Burst:
+    """What came of many starts at once: who asked and who was served, in order."""
+
+    asked: list[str] = field(default_factory=list)
+    served: list[str] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
+    waits: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class Others:
+    """How long other requests took meanwhile, in seconds, and which were not answered."""
+
+    seconds: list[float] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+    def told(self) -> str:
+        """The distribution in words."""
+        if not self.seconds:
+            return "nothing was asked"
+        ordered = sorted(self.seconds)
+        middle, high = ordered[len(ordered) // 2], ordered[int(len(ordered) * 0.99)]
+        return (
+            f"{len(ordered)} requests: p50 {middle * 1000:.0f} ms, p99 {high * 1000:.0f} ms, "
+            f"max {ordered[-1] * 1000:.0f} ms, failed {len(self.failed)}"
+        )
+
+
+async def come(hub: HubProcess, users: list[str], item: str = TINY) -> Burst:
+    """Have them all click at once, in this order; returns when the last has the editor."""
+    burst = Burst()
+    limits = httpx.Limits(max_connections=len(users))
+    async with httpx.AsyncClient(
+        base_url=hub.url, timeout=900, trust_env=False, limits=limits
+    ) as client:
+
+        async def click(user: str) -> None:
+            burst.asked.append(user)
+            begun = time.monotonic()
+            answer = await client.post(f"/start-edit-deep/{item}", headers=student(user))
+            burst.waits[user] = time.monotonic() - begun
+            if answer.status_code == httpx.codes.OK:
+                burst.served.append(user)
+            else:
+                burst.refused[user] = answer.text
+
+        await asyncio.gather(*map(click, users))
+    return burst
+
+
+@contextlib.asynccontextmanager
+async def asked_meanwhile(
+    hub: HubProcess, user: str, path: str = "/assignments"
+) -> AsyncIterator[Others]:
+    """Ask for a page of the hub's again and again, on a connection of one's own."""
+    others = Others()
+    asking = asyncio.create_task(_ask(hub, user, path, others))
+    try:
+        yield others
+    finally:
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+
+
+async def _ask(hub: HubProcess, user: str, path: str, others: Others) -> None:
+    async with httpx.AsyncClient(
+        base_url=hub.url, headers=student(user), timeout=30, trust_env=False
+    ) as client:
+        while True:
+            begun = time.perf_counter()
+            try:
+                answer = await client.get(path)
+            except httpx.TransportError as error:
+                others.failed.append(repr(error))
+                continue
+            others.seconds.append(time.perf_counter() - begun)
+            if answer.status_code != httpx.codes.OK:
+                others.failed.append(f"{answer.status_code} {answer.text[:200]}")
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+
+def displacement(asked: list[str], served: list[str]) -> int:
+    """How far anybody was served from the place that asking gave."""
+    place = {user: number for number, user in enumerate(asked)}
+    return max(abs(place[user] - number) for number, user in enumerate(served))

@@ -1,0 +1,80 @@
+"""A class that comes at once: nobody is refused, nobody overtakes, the hub answers the others.
+
+`Done when` 2 of the sessions issue. How long it takes is measured in ``bench/``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.support.burst import asked_meanwhile, come, displacement
+from tests.e2e.support.hub import HubProcess
+from tests.e2e.support.scene import Shared, module_hub, servers_of, stop, until
+from tests.e2e.support.workers import Worker
+
+pytestmark = pytest.mark.timeout(1800)
+
+FEW = 12
+MANY = 100
+AT_ONCE = 4
+"""Starts that the hub lets go on together: within these, the machine decides who is first."""
+
+_ANSWER_SECONDS = 0.2
+_STARTED = re.compile(r"started edit of \S+ for (student-\d+)")
+
+
+@pytest.fixture(params=["cold", "warm"])
+def hub(
+    request: pytest.FixtureRequest, uv_cache: Path, run_directory: Path
+) -> Iterator[HubProcess]:
+    settings = {
+        "limits.warm_environments": 8 if request.param == "warm" else 0,
+        "limits.starts_at_once": AT_ONCE,
+    }
+    shared = Shared(uv_cache, run_directory)
+    with module_hub(f"burst-{request.param}", shared, settings=settings) as hub:
+        if request.param == "warm":
+            log = hub.course / ".mograder" / "supervisor.log"
+            until(lambda: "is ready" in log.read_text())
+        yield hub
+
+
+@pytest.mark.parametrize("count", [FEW, pytest.param(MANY, marks=pytest.mark.long)])
+async def test_many_who_start_at_once_are_served_in_turn_and_the_hub_answers_meanwhile(
+    hub: HubProcess, count: int
+) -> None:
+    users = [f"student-{number}" for number in range(count)]
+    async with asked_meanwhile(hub, "onlooker") as others:
+        burst = await come(hub, users)
+    print(f"{count} at once, last after {max(burst.waits.values()):.1f} s; {others.told()}")
+    assert burst.refused == {}
+    assert sorted(burst.served) == sorted(users)
+    assert others.failed == []
+    assert others.seconds, "the hub answered others during the burst"
+    if count == MANY:
+        quick = sorted(others.seconds)[int(len(others.seconds) * 0.99)]
+        assert quick < _ANSWER_SECONDS, others.told()
+    await _each_has_its_own(hub, users)
+    # In the order of the hub's own log: that of the clients is disturbed by their own machine.
+    order = _STARTED.findall(hub.log_text())
+    assert displacement(_arrival(hub, users), order) < 2 * AT_ONCE, order
+    await asyncio.gather(*(asyncio.to_thread(stop, hub, user) for user in users))
+    assert not any(servers_of(user) for user in users)
+
+
+def _arrival(hub: HubProcess, users: list[str]) -> list[str]:
+    """In which order their workspaces were made: the first thing that a start does."""
+    places = {user: hub.course / "hub-notebooks" / user for user in users}
+    return sorted(users, key=lambda user: places[user].stat().st_ctime_ns)
+
+
+async def _each_has_its_own(hub: HubProcess, users: list[str]) -> None:
+    """Some of them run a cell; all have one server each."""
+    assert all(len(servers_of(user)) == 1 for user in users)
+    for user in (users[0], users[len(users) // 2], users[-1]):
+        await Worker(hub, user).computes()

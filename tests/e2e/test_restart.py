@@ -1,0 +1,79 @@
+"""A hub that restarts under a class at work, its supervisor a service of its own.
+
+`Done when` 5 of the sessions issue; sessions.md, "Durability".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.support.hub import HubProcess
+from tests.e2e.support.identity import instructor
+from tests.e2e.support.process import ServerProcess
+from tests.e2e.support.scene import Shared
+from tests.e2e.support.service import shipped_hub
+from tests.e2e.support.workers import Worker, at_work, soon
+
+pytestmark = pytest.mark.timeout(600)
+
+_CLASS = 20
+_ATTEMPTS = 200
+"""A page of marimo's goes on trying for longer than this many of our clients' attempts take."""
+
+
+@pytest.fixture(params=["cold", "warm"])
+def hub(
+    request: pytest.FixtureRequest, uv_cache: Path, run_directory: Path
+) -> Iterator[HubProcess]:
+    kept = {"limits.warm_environments": 8 if request.param == "warm" else 0}
+    with shipped_hub(f"restart-{request.param}", Shared(uv_cache, run_directory), kept) as (hub, _):
+        yield hub
+
+
+@pytest.mark.parametrize("ending", [ServerProcess.stop, ServerProcess.kill])
+async def test_a_class_at_work_loses_no_session_when_the_hub_restarts(
+    hub: HubProcess, ending: object
+) -> None:
+    """SIGTERM, as an upgrade does, and SIGKILL, as a crash."""
+    assert callable(ending)
+    workers = [Worker(hub, f"student-{number}", breath=1.0) for number in range(_CLASS)]
+    await _start_all(workers)
+    async with at_work(*workers):
+        await asyncio.gather(*(worker.goes_on() for worker in workers))
+        kernels = {worker.name: list(worker.kernels) for worker in workers}
+        sessions = _sessions(hub)
+        assert len(sessions) == _CLASS
+        await asyncio.to_thread(ending, hub)
+        begun, steps = time.monotonic(), {worker.name: worker.steps for worker in workers}
+        await asyncio.to_thread(hub.restart)
+        healthy = time.monotonic() - begun
+        await soon(
+            lambda: all(worker.steps > steps[worker.name] for worker in workers),
+            lambda: str([worker.told() for worker in workers]),
+        )
+        print(f"restarted in {healthy:.2f} s, all at work after {time.monotonic() - begun:.2f} s")
+    assert {worker.name: worker.kernels for worker in workers} == kernels, "the same kernels"
+    assert _sessions(hub) == sessions
+    for worker in workers:
+        assert 1 <= worker.cuts <= _ATTEMPTS, worker.told()
+        assert worker.saved() >= worker.acknowledged, worker.told()
+
+
+async def _start_all(workers: list[Worker]) -> None:
+    turns = asyncio.Semaphore(4)
+
+    async def begin(worker: Worker) -> None:
+        async with turns:
+            await worker.begin()
+
+    await asyncio.gather(*map(begin, workers))
+
+
+def _sessions(hub: HubProcess) -> set[tuple[str, str]]:
+    with hub.client(instructor()) as client:
+        return {(row["username"], row["started_at"]) for row in client.get("/sessions").json()}
