@@ -1,0 +1,47 @@
+"""Many students at once: who got where, when, and who failed and why."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+
+from bench.tab import Tab, Times
+
+
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    """The tabs of those who arrived, and the reasons of those who did not."""
+
+    tabs: tuple[Tab, ...]
+    failures: tuple[str, ...]
+
+    @property
+    def times(self) -> list[Times]:
+        """When each of those who arrived got where."""
+        return [tab.times for tab in self.tabs]
+
+    @property
+    def last_page(self) -> float:
+        """Until the last has the page, in seconds; infinite when nobody has."""
+        return max((each.page for each in self.times), default=float("inf"))
+
+    def close(self) -> None:
+        """Close every tab."""
+        for tab in self.tabs:
+            tab.close()
+
+    def why(self) -> str:
+        """The first reason of a failure, if any, for a row's note."""
+        return f"; first failure: {self.failures[0]}" if self.failures else ""
+
+
+async def gather(openings: Sequence[Awaitable[Tab]]) -> Crowd:
+    """Wait until all have opened their tabs or failed."""
+    results = await asyncio.gather(*openings, return_exceptions=True)
+    failed = [each for each in results if isinstance(each, BaseException)]
+    for each in failed:
+        if not isinstance(each, Exception):
+            raise each
+    tabs = [each for each in results if isinstance(each, Tab)]
+    return Crowd(tuple(tabs), tuple(f"{type(each).__name__}: {each}" for each in failed))
