@@ -13,11 +13,11 @@ class Options:
     """Turns per comparison."""
     students: int = 300
     """Who comes to the lecture hall."""
-    within: float = 60
+    within: float = 60.0
     """Seconds in which they come."""
-    stay: float = 300
+    stay: float = 300.0
     """Seconds for which they stay."""
     sessions: int = 200
     """Sessions beside an idle hub."""
-    idle: float = 30
+    idle: float = 30.0
     """Seconds for which the idle hub is watched."""

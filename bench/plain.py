@@ -58,13 +58,16 @@ async def plain_marimo(stage: Stage) -> AsyncIterator[Plain]:
 
 async def _accepts(server: ServerProcess, port: int) -> None:
     async with asyncio.timeout(PATIENCE):
-        while True:
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except OSError:
-                if server.returncode is not None:
-                    raise ServerFailed(server.tail()) from None
-                await asyncio.sleep(_AGAIN_SECONDS)
-            else:
-                writer.close()
-                return
+        while not await _connects(port):
+            if server.returncode is not None:
+                raise ServerFailed(server.tail())
+            await asyncio.sleep(_AGAIN_SECONDS)
+
+
+async def _connects(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True

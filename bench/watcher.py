@@ -39,11 +39,13 @@ async def watching(port: int, path: str, user: str) -> AsyncIterator[list[float]
         stdout=subprocess.PIPE,
         cwd=Path(__file__).parent.parent,
     )
+    assert watcher.stdin is not None
     assert watcher.stdout is not None
     await watcher.stdout.readline()  # it has had its first answer
     try:
         yield answers
     finally:
+        watcher.stdin.close()
         said, _ = await watcher.communicate()
         answers += [float(each) for each in json.loads(said)]
 
