@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -26,7 +27,7 @@ from bench import (
 )
 from bench.options import Options
 from bench.progress import say
-from bench.report import Row, Verdict, render, write_json
+from bench.report import Row, Verdict, broken, render, write_json
 from bench.stage import Stage, set_up, warm_up
 
 Measure = Callable[[Stage, Options], Awaitable[list[Row]]]
@@ -98,8 +99,19 @@ async def _measure(names: Sequence[str], options: Options) -> list[Row]:
         say("sessions start warm" if warm else "sessions start COLD: no zygote came up")
         for name in names:
             say(f"measuring {name} …")
-            rows += await (ROWS | LONG)[name](stage, options)
+            rows += await _measure_one(name, stage, options)
     return rows
+
+
+async def _measure_one(name: str, stage: Stage, options: Options) -> list[Row]:
+    """Measure one row; one that breaks is told as such, and the others are still measured."""
+    try:
+        return await (ROWS | LONG)[name](stage, options)
+    except Exception as error:  # noqa: BLE001 - a loop: the other rows took minutes to measure
+        traceback.print_exc()
+        return [broken(name, error)]
+    finally:
+        await stage.clear()
 
 
 if __name__ == "__main__":

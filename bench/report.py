@@ -14,6 +14,8 @@ from pathlib import Path
 
 from mograder import __version__
 
+_WHY_CHARACTERS = 500
+
 
 class Verdict(StrEnum):
     """What a ratio says about its budget."""
@@ -77,6 +79,12 @@ class Row:
         if self.budget is None:
             return Verdict.NONE
         return self.budget.judge(statistics.median(self.ours), self.ratio)
+
+
+def broken(name: str, error: Exception) -> Row:
+    """The row of what could not be measured, which fails."""
+    why = f"{type(error).__name__}: {error}"[:_WHY_CHARACTERS]
+    return Row(f"{name}: could not be measured", "", "", (1,), (), Budget(0, unit="errors"), why)
 
 
 _HEADINGS = ("what", "unit", "ours min/med", "reference min/med", "ratio", "budget", "")

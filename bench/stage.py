@@ -46,6 +46,7 @@ class Stage:
     directory: Path
     runtime: Path
     _numbers: Iterator[int] = field(default_factory=itertools.count)
+    _here: set[str] = field(default_factory=set)
 
     @property
     def python(self) -> Path:
@@ -63,6 +64,7 @@ class Stage:
         Raises: :class:`~bench.wire.Refused` when the hub does.
         """
         asked = time.perf_counter()
+        self._here.add(user)
         headers = student(user)
         line = Line(Target(path="", port=self.hub.port))
         answer = await line.ask(f"/start-edit-deep/{ITEM}", body=b"{}", headers=headers)
@@ -86,6 +88,13 @@ class Stage:
         path = f"/stop-edit/{user}/{ITEM}"
         (await line.ask(path, body=b"{}", headers=student(user))).expect()
         line.close()
+        self._here.discard(user)
+
+    async def clear(self) -> None:
+        """End what a measurement that broke left behind, if the hub is still there."""
+        there = await asyncio.to_thread(self.hub.healthy)
+        if there and self._here:
+            await self.stop_sessions(list(self._here))
 
     async def stop_sessions(self, users: list[str]) -> None:
         """End many sessions, a few at a time."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.report import Budget, Row, Verdict, render, write_json
+from bench.report import Budget, Row, Verdict, broken, render, write_json
 
 
 def _row(ours: tuple[float, ...], theirs: tuple[float, ...], budget: Budget | None) -> Row:
@@ -61,3 +61,9 @@ def test_a_run_is_kept_as_json_with_its_samples(tmp_path: Path) -> None:
     assert run["rows"][0]["ours"] == [1.0]
     assert run["rows"][0]["ratio"] == 0.5
     assert run["rows"][0]["verdict"] == "holds"
+
+
+def test_what_could_not_be_measured_fails_and_says_why() -> None:
+    row = broken("assets", RuntimeError("no Chromium"))
+    assert row.verdict is Verdict.FAILS
+    assert "assets: could not be measured: RuntimeError: no Chromium" in render([row])
