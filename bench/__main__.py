@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
 import traceback
 from collections.abc import Awaitable, Callable, Sequence
@@ -55,9 +56,11 @@ RESULTS = Path(__file__).parent / "results"
 def main(arguments: Sequence[str]) -> int:
     """Measure what was asked for; returns 1 when a budget does not hold."""
     names, options = read_command_line(arguments)
+    load = os.getloadavg()[0]
     rows = asyncio.run(_measure(names, options))
     print(render(rows))
-    print(f"\nwritten to {write_json(rows, RESULTS)}")
+    print(f"\nthe machine's load was {load:.1f} before; more than 0.5 is somebody else's")
+    print(f"written to {write_json(rows, RESULTS)}")
     return int(any(row.verdict is Verdict.FAILS for row in rows))
 
 

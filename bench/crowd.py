@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 
-from bench.tab import Tab, Times
+from bench.tab import Tab
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,14 +18,24 @@ class Crowd:
     failures: tuple[str, ...]
 
     @property
-    def times(self) -> list[Times]:
-        """When each of those who arrived got where."""
-        return [tab.times for tab in self.tabs]
+    def pages(self) -> list[float]:
+        """Seconds to the page of each who arrived; infinite when nobody did."""
+        return [tab.times.page for tab in self.tabs] or [math.inf]
+
+    @property
+    def outputs(self) -> list[float]:
+        """Seconds to the first output of each who arrived; infinite when nobody did."""
+        return [tab.times.first_output for tab in self.tabs] or [math.inf]
+
+    @property
+    def cells(self) -> list[float]:
+        """Seconds until all cells had run for each who arrived; infinite when nobody did."""
+        return [tab.times.all_cells for tab in self.tabs] or [math.inf]
 
     @property
     def last_page(self) -> float:
-        """Until the last has the page, in seconds; infinite when nobody has."""
-        return max((each.page for each in self.times), default=float("inf"))
+        """Seconds until the last has the page."""
+        return max(self.pages)
 
     def close(self) -> None:
         """Close every tab."""

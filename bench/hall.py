@@ -83,9 +83,7 @@ async def _let_in(stage: Stage, users: Sequence[str], seconds: float) -> Crowd:
 
 def _arrival_rows(crowd: Crowd, took: float, options: Options, starts: dict[str, int]) -> list[Row]:
     name = f"hall: {options.students} within {options.within:.0f} s"
-    outputs = [each.first_output for each in crowd.times] or [float("inf")]
-    pages = [each.page for each in crowd.times] or [float("inf")]
-    cells = [each.all_cells for each in crowd.times] or [float("inf")]
+    pages, outputs, cells = crowd.pages, crowd.outputs, crowd.cells
     return [
         Row(
             f"{name}: who failed",

@@ -21,8 +21,7 @@ async def measure(stage: Stage, options: Options) -> list[Row]:
         watching(port, "/", visitor) as home,
     ):
         crowd = await at_the_hub(stage, STUDENTS)
-    pages = [each.page for each in crowd.times]
-    outputs = [each.first_output for each in crowd.times]
+    pages, outputs = crowd.pages, crowd.outputs
     return [
         Row(
             f"{STUDENTS} at once: who failed",
