@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Awaitable, Callable, Sequence
@@ -96,6 +97,9 @@ def read_command_line(arguments: Sequence[str]) -> tuple[list[str], Options]:
 
 async def _measure(names: Sequence[str], options: Options) -> list[Row]:
     rows: list[Row] = []
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # clean up then, too
     say("starting the hub and publishing the benchmark's notebook …")
     with set_up() as stage:
         warm = await warm_up(stage)
