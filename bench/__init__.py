@@ -2,5 +2,6 @@
 
 A result is a ratio of two things measured in the same run, taking turns, because machines are
 noisy and differ. One module per row, or per few rows that share a set-up; ``bench.stage`` has the
-real hub and the plain marimo, ``bench.report`` the table and the JSON.
+real hub, ``bench.plain`` the plain marimo, ``bench.tab`` the student, ``bench.report`` the table
+and the JSON. docs/explanation/performance.md tells how to read it.
 """

@@ -4,51 +4,121 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
+import signal
 import sys
+import traceback
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 
-from bench import burst, cell, command_line, memory, proxy, start, websocket
-from bench.report import Row, Verdict, render, write_json
-from bench.stage import Stage, set_up
+from bench import (
+    assets,
+    burst,
+    cell,
+    command_line,
+    cost,
+    hall,
+    hundred,
+    idle,
+    memory,
+    proxy,
+    restart,
+    start,
+    websocket,
+)
+from bench.options import Options
+from bench.progress import say
+from bench.report import Row, Verdict, broken, render, write_json
+from bench.stage import Stage, set_up, warm_up
 
-Measure = Callable[[Stage, int], Awaitable[list[Row]]]
+Measure = Callable[[Stage, Options], Awaitable[list[Row]]]
 
 ROWS: dict[str, Measure] = {
     "start": start.measure,
+    "cost": cost.measure,
     "burst": burst.measure,
+    "hundred": hundred.measure,
     "memory": memory.measure,
     "proxy": proxy.measure,
     "websocket": websocket.measure,
     "cell": cell.measure,
+    "assets": assets.measure,
+    "idle": idle.measure,
+    "restart": restart.measure,
     "help": command_line.measure,
 }
+LONG: dict[str, Measure] = {"hall": hall.measure}
+"""Measured only when asked for by name."""
+
 RESULTS = Path(__file__).parent / "results"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure what was asked for; returns 1 when a budget that should hold does not."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"which of {', '.join(ROWS)} (all)")
-    parser.add_argument("--rounds", type=int, default=5, help="turns per comparison (5)")
-    options = parser.parse_args(arguments)
-    unknown = set(options.rows) - set(ROWS)
-    if unknown:
-        parser.error(f"there is no row {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}")
-    rows = asyncio.run(_measure(options.rows or list(ROWS), options.rounds))
+    """Measure what was asked for; returns 1 when a budget does not hold."""
+    names, options = read_command_line(arguments)
+    load = os.getloadavg()[0]
+    rows = asyncio.run(_measure(names, options))
     print(render(rows))
-    print(f"\nwritten to {write_json(rows, RESULTS)}")
+    print(f"\nthe machine's load was {load:.1f} before; more than 0.5 is somebody else's")
+    print(f"written to {write_json(rows, RESULTS)}")
     return int(any(row.verdict is Verdict.FAILS for row in rows))
 
 
-async def _measure(names: Sequence[str], rounds: int) -> list[Row]:
+def read_command_line(arguments: Sequence[str]) -> tuple[list[str], Options]:
+    """The rows to measure and how large; ends the program for a row that there is not."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    known = ROWS | LONG
+    parser.add_argument(
+        "rows",
+        nargs="*",
+        metavar="ROW",
+        help=f"which of {', '.join(known)} (all but {', '.join(LONG)})",
+    )
+    told = {
+        "rounds": "turns per comparison",
+        "students": "who comes to the lecture hall",
+        "within": "seconds in which they come",
+        "stay": "seconds for which they stay",
+        "sessions": "sessions beside an idle hub",
+        "idle": "seconds for which the idle hub is watched",
+    }
+    for field in fields(Options):
+        kind = type(field.default)
+        help_text = f"{told[field.name]} ({field.default})"
+        parser.add_argument(f"--{field.name}", type=kind, default=field.default, help=help_text)
+    given = parser.parse_args(arguments)
+    unknown = set(given.rows) - set(known)
+    if unknown:
+        parser.error(f"there is no row {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    chosen = {field.name: getattr(given, field.name) for field in fields(Options)}
+    return given.rows or list(ROWS), Options(**chosen)
+
+
+async def _measure(names: Sequence[str], options: Options) -> list[Row]:
     rows: list[Row] = []
-    print("starting the hub and publishing the benchmark's notebook …", file=sys.stderr)
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # clean up then, too
+    say("starting the hub and publishing the benchmark's notebook …")
     with set_up() as stage:
+        warm = await warm_up(stage)
+        say("sessions start warm" if warm else "sessions start COLD: no zygote came up")
         for name in names:
-            print(f"measuring {name} …", file=sys.stderr)
-            rows += await ROWS[name](stage, rounds)
+            say(f"measuring {name} …")
+            rows += await _measure_one(name, stage, options)
     return rows
+
+
+async def _measure_one(name: str, stage: Stage, options: Options) -> list[Row]:
+    """Measure one row; one that breaks is told as such, and the others are still measured."""
+    try:
+        return await (ROWS | LONG)[name](stage, options)
+    except Exception as error:  # noqa: BLE001 - a loop: the other rows took minutes to measure
+        traceback.print_exc()
+        return [broken(name, error)]
+    finally:
+        await stage.clear()
 
 
 if __name__ == "__main__":

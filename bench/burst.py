@@ -1,36 +1,74 @@
-"""Burst: ten students open an assignment at once; until the last of them has the page."""
+"""Burst: thirty students open an assignment at once; until the last of them has the page."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 
+from bench.crowd import Crowd, gather
+from bench.figures import percentile
+from bench.options import Options
+from bench.plain import plain_marimo
+from bench.progress import say
 from bench.report import Budget, Row
-from bench.stage import Opened, Stage, time_hub, time_plain
+from bench.stage import Stage
+from bench.tab import Tab
 
-STUDENTS = 10
+STUDENTS = 30
 
 
-async def measure(stage: Stage, rounds: int) -> list[Row]:
-    """Let ten arrive at the hub, then start ten plain marimos, in turns."""
+async def measure(stage: Stage, options: Options) -> list[Row]:
+    """Let thirty arrive at the hub, and start thirty plain marimos, in turns."""
     ours, theirs = [], []
-    for _ in range(max(1, rounds // 2)):
-        ours.append(await _last_page(stage, time_hub))
-        theirs.append(await _last_page(stage, time_plain))
-    later = "sessions start from a warm process (the sessions issue)"
+    turns = max(1, options.rounds // 2)
+    for turn in range(turns):
+        say(f"  turn {turn + 1} of {turns}: {STUDENTS} at the hub, {STUDENTS} plain marimos")
+        ours += [await at_the_hub(stage, STUDENTS), await at_the_hub(stage, STUDENTS)]
+        theirs.append(await _plain(stage))
+    failures = sum(len(each.failures) for each in ours)
     return [
         Row(
-            f"burst of {STUDENTS}: until the last has the page",
+            f"{STUDENTS} at once: until the last has the page",
             "s",
             "plain marimos, cold",
-            tuple(ours),
-            tuple(theirs),
-            Budget(0.12, later=later),
-        )
+            tuple(each.last_page for each in ours),
+            tuple(each.last_page for each in theirs),
+            Budget(0.12),
+            f"the median student's page after {_median_page(ours):.2f} s, "
+            f"of a plain marimo after {_median_page(theirs):.2f} s",
+        ),
+        Row(
+            f"{STUDENTS} at once: who failed",
+            "students",
+            "",
+            (failures,),
+            (),
+            Budget(0, unit="students"),
+            "".join(each.why() for each in ours).removeprefix("; "),
+        ),
     ]
 
 
-async def _last_page(stage: Stage, one: Callable[[Stage], Awaitable[Opened]]) -> float:
-    return max(
-        opened.page for opened in await asyncio.gather(*(one(stage) for _ in range(STUDENTS)))
-    )
+def _median_page(crowds: list[Crowd]) -> float:
+    return percentile([page for crowd in crowds for page in crowd.pages], 50)
+
+
+async def at_the_hub(stage: Stage, count: int) -> Crowd:
+    """Let so many new students arrive at the same moment; their sessions are ended after."""
+    users = [stage.newcomer() for _ in range(count)]
+    crowd = await gather([stage.open_tab(user) for user in users])
+    crowd.close()
+    await stage.stop_sessions(users)
+    return crowd
+
+
+async def _plain(stage: Stage) -> Crowd:
+    async with AsyncExitStack() as servers:
+
+        async def start() -> Tab:
+            plain = await servers.enter_async_context(plain_marimo(stage))
+            return await plain.tab.open()
+
+        crowd = await gather([asyncio.ensure_future(start()) for _ in range(STUDENTS)])
+        crowd.close()
+        return crowd

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 
+from bench.options import Options
 from bench.report import Row
 from bench.stage import Stage
 from tests.e2e.support.marimo import MarimoClient, open_editor
@@ -14,14 +15,14 @@ from tests.e2e.support.marimo import MarimoClient, open_editor
 _TURNS = 20
 
 
-async def measure(stage: Stage, rounds: int) -> list[Row]:
+async def measure(stage: Stage, options: Options) -> list[Row]:
     """Run a small cell again and again, the two ways in turns on sessions of the same kind."""
     user, other, before = stage.newcomer(), stage.newcomer(), stage.known_sockets()
     direct = stage.direct(await stage.start_session(other), before)
     proxied = await stage.start_session(user)
     async with open_editor(proxied) as ours, open_editor(direct) as theirs:
         samples: tuple[list[float], list[float]] = ([], [])
-        for turn in range(rounds * _TURNS):
+        for turn in range(options.rounds * _TURNS):
             for editor, kept in zip((ours, theirs), samples, strict=True):
                 kept.append(await _run_a_cell(editor, turn))
     await stage.stop_session(user)

@@ -7,15 +7,16 @@ import resource
 import subprocess
 import sys
 
+from bench.options import Options
 from bench.report import Budget, Row
 from bench.stage import Stage
 from tests.e2e.support.hub import MOGRADER, outside
 
 
-async def measure(stage: Stage, rounds: int) -> list[Row]:
+async def measure(stage: Stage, options: Options) -> list[Row]:
     """Run both, in turns, and compare the processor time they used."""
     ours, theirs = [], []
-    for _ in range(rounds * 3):
+    for _ in range(options.rounds * 3):
         ours.append(await asyncio.to_thread(_cpu_milliseconds, [str(MOGRADER), "--help"]))
         theirs.append(await asyncio.to_thread(_cpu_milliseconds, [sys.executable, "-c", "pass"]))
     return [

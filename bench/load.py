@@ -42,7 +42,7 @@ async def requests_per_second(target: Target, *, connections: int, seconds: floa
 async def seconds_of_one(target: Target) -> tuple[float, int]:
     """Time one request on a fresh connection; returns the seconds and the size of the body."""
     started = time.perf_counter()
-    reader, writer = await _connect(target)
+    reader, writer = await connect(target)
     try:
         size = await _ask(reader, writer, target.request())
         return time.perf_counter() - started, size
@@ -53,7 +53,7 @@ async def seconds_of_one(target: Target) -> tuple[float, int]:
 
 async def _ask_until(target: Target, until: float) -> int:
     request, answered = target.request(), 0
-    reader, writer = await _connect(target)
+    reader, writer = await connect(target)
     try:
         while time.perf_counter() < until:
             await _ask(reader, writer, request)
@@ -64,7 +64,8 @@ async def _ask_until(target: Target, until: float) -> int:
     return answered
 
 
-async def _connect(target: Target) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def connect(target: Target) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Open a connection to where a target is."""
     if target.socket is not None:
         return await asyncio.open_unix_connection(str(target.socket), limit=_CHUNK)
     return await asyncio.open_connection("127.0.0.1", target.port, limit=_CHUNK)
@@ -77,19 +78,19 @@ async def _ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, reque
         raise LoadFailed(head.decode("latin-1"))
     fields = head.lower()
     if b"\r\ntransfer-encoding: chunked" in fields:
-        return await _read_chunked(reader)
+        return len(await read_chunked(reader))
     length = int(fields.partition(b"\r\ncontent-length:")[2].partition(b"\r\n")[0])
     await _skip(reader, length)
     return length
 
 
-async def _read_chunked(reader: asyncio.StreamReader) -> int:
-    total = 0
+async def read_chunked(reader: asyncio.StreamReader) -> bytes:
+    """Read a chunked body to its end."""
+    body = bytearray()
     while size := int(await reader.readline(), 16):
-        await _skip(reader, size + 2)
-        total += size
+        body += (await reader.readexactly(size + 2))[:size]
     await reader.readline()
-    return total
+    return bytes(body)
 
 
 async def _skip(reader: asyncio.StreamReader, length: int) -> None:

@@ -1,65 +1,55 @@
-"""Memory: what one more session with its kernel costs, as proportional set size (PSS)."""
+"""Memory: what one more session with its kernel costs, as proportional set size (PSS).
+
+All that is open is weighed together, before and after one more was opened: whatever it shares
+with the others, or with the process that it was forked from, is not counted twice.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
+import itertools
+from contextlib import AsyncExitStack
 
-import psutil
-
+from bench.options import Options
+from bench.plain import plain_marimo
+from bench.processes import MIB, below, pss
 from bench.report import Budget, Row
 from bench.stage import Stage
-from tests.e2e.support.marimo import open_editor
-
-_MIB = 1 << 20
 
 
-async def measure(stage: Stage, rounds: int) -> list[Row]:
-    """Open editors one after another, each beside the ones before, and weigh what was added."""
-    ours, theirs = [], []
-    for _ in range(rounds):
-        ours.append(await _weigh_hub(stage))
-        theirs.append(await _weigh_plain(stage))
-    later = "sessions share a warm process's memory (the sessions issue)"
+async def measure(stage: Stage, options: Options) -> list[Row]:
+    """Open editors one after another on both sides, each beside the ones before."""
+    users = [stage.newcomer() for _ in range(options.rounds + 1)]
+    ours, theirs = [_weigh_hub(stage)], [0]
+    plain: set[int] = set()
+    async with AsyncExitStack() as opened:
+        for user in users:
+            tab = await stage.open_tab(user)
+            opened.callback(tab.close)
+            ours.append(_weigh_hub(stage))
+            other = await opened.enter_async_context(plain_marimo(stage))
+            await other.tab.open()
+            opened.callback(other.tab.close)
+            plain |= {other.pid, *below(other.pid)}
+            theirs.append(pss(plain))
+    await stage.stop_sessions(users)
     return [
         Row(
-            "memory of one session with its kernel",
+            "memory of one more session with its kernel",
             "MiB",
             "plain marimo",
-            tuple(ours),
-            tuple(theirs),
-            Budget(0.45, later=later),
+            _added(ours),
+            _added(theirs),
+            Budget(0.45),
+            f"the first {ours[1] / MIB - ours[0] / MIB:.0f} and {theirs[1] / MIB:.0f} MiB; before "
+            f"it the supervisor's processes had {ours[0] / MIB:.0f} MiB",
         )
     ]
 
 
-async def _weigh_hub(stage: Stage) -> float:
-    user = stage.newcomer()
-    before = _descendants(stage.hub.pid)
-    async with open_editor(await stage.start_session(user)):
-        weight = sum(map(_pss, _descendants(stage.hub.pid) - before))
-    await stage.stop_session(user)
-    return weight / _MIB
+def _weigh_hub(stage: Stage) -> int:
+    return pss(below(stage.supervisor.pid))
 
 
-async def _weigh_plain(stage: Stage) -> float:
-    with stage.plain_marimo() as (server, address):
-        server.wait_until(lambda: _listens(server.pid), address.timeout)
-        async with open_editor(address):
-            return sum(map(_pss, {server.pid, *_descendants(server.pid)})) / _MIB
-
-
-def _descendants(pid: int) -> frozenset[int]:
-    return frozenset(child.pid for child in psutil.Process(pid).children(recursive=True))
-
-
-def _listens(pid: int) -> bool:
-    connections = psutil.Process(pid).net_connections(kind="tcp")
-    return any(each.status == psutil.CONN_LISTEN for each in connections)
-
-
-def _pss(pid: int) -> int:
-    """Bytes of a process, shared pages divided among those who share them."""
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) * 1024
-    return 0
+def _added(weights: list[int]) -> tuple[float, ...]:
+    """Each one's addition but the first's, which pays for what all share."""
+    return tuple((b - a) / MIB for a, b in itertools.pairwise(weights[1:]))

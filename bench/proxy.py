@@ -14,6 +14,7 @@ import httpx
 import psutil
 
 from bench.load import Target, requests_per_second, seconds_of_one
+from bench.options import Options
 from bench.report import Budget, Row
 from bench.stage import Stage
 from tests.e2e.support.marimo import MarimoClient, open_editor
@@ -42,7 +43,7 @@ class _Ways:
         return _below(self.direct, path), _below(self.token, path), _below(self.capability, path)
 
 
-async def measure(stage: Stage, rounds: int) -> list[Row]:
+async def measure(stage: Stage, options: Options) -> list[Row]:
     """Start one session and compare the ways to it, in turns."""
     user, before = stage.newcomer(), stage.known_sockets()
     address = await stage.start_session(user)
@@ -54,8 +55,8 @@ async def measure(stage: Stage, rounds: int) -> list[Row]:
             token=Target(path=path, port=stage.hub.port, headers=address.headers),
             capability=Target(path=await _capability(stage, user, path), port=stage.hub.port),
         )
-        rows = await _rates(ways, rounds)
-        rows.append(await _large(stage, ways, await _make_large_file(editor), rounds))
+        rows = await _rates(ways, options.rounds)
+        rows.append(await _large(stage, ways, await _make_large_file(editor), options.rounds))
     await stage.stop_session(user)
     return rows
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import statistics
 from collections.abc import Sequence
@@ -13,13 +14,15 @@ from pathlib import Path
 
 from mograder import __version__
 
+_WHY_CHARACTERS = 500
+
 
 class Verdict(StrEnum):
     """What a ratio says about its budget."""
 
     HOLDS = "holds"
     FAILS = "FAILS"
-    LATER = "later"
+    MISSED = "goal missed"
     NONE = ""
 
 
@@ -27,30 +30,32 @@ class Verdict(StrEnum):
 class Budget:
     """A bound on the ratio of ours to the reference, medians compared.
 
-    ``at_most`` or else at least. With a ``unit`` it bounds our own median instead. ``later`` names
-    what has to come first where a budget is not expected to hold yet; the number is shown all the
-    same.
+    ``at_most`` or else at least. With a ``unit`` it bounds our own median instead. A ``goal`` is
+    reported, and missing it fails no run.
     """
 
     bound: float
     at_most: bool = True
     unit: str = "×"
-    later: str = ""
+    goal: bool = False
 
-    def judge(self, ours: float, theirs: float) -> Verdict:
-        """Say whether two medians are within the budget."""
-        value = ours / theirs if self.unit == "×" else ours
-        if value <= self.bound if self.at_most else value >= self.bound:
+    def judge(self, ours: float, ratio: float | None) -> Verdict:
+        """Say whether our median, or its ratio to the reference, is within the budget."""
+        value = ours if self.unit != "×" else ratio
+        if value is not None and (value <= self.bound if self.at_most else value >= self.bound):
             return Verdict.HOLDS
-        return Verdict.LATER if self.later else Verdict.FAILS
+        return Verdict.MISSED if self.goal else Verdict.FAILS
 
     def __str__(self) -> str:
-        return f"{'≤' if self.at_most else '≥'} {self.bound:g} {self.unit}"
+        return f"{'≤' if self.at_most else '≥'} {self.bound:.4g} {self.unit}"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table: the samples of both sides in the same unit, and the bound if any."""
+    """One line of the table: the samples of both sides in the same unit, and the bound if any.
+
+    Without samples of the reference there is no ratio, and the budget needs a unit.
+    """
 
     name: str
     unit: str
@@ -61,16 +66,25 @@ class Row:
     note: str = ""
 
     @property
-    def ratio(self) -> float:
-        """Ours to theirs, by medians."""
-        return statistics.median(self.ours) / statistics.median(self.theirs)
+    def ratio(self) -> float | None:
+        """Ours to theirs, by medians; none without a reference."""
+        if not self.theirs:
+            return None
+        theirs = statistics.median(self.theirs)
+        return statistics.median(self.ours) / theirs if theirs else None
 
     @property
     def verdict(self) -> Verdict:
         """Whether the budget holds."""
         if self.budget is None:
             return Verdict.NONE
-        return self.budget.judge(statistics.median(self.ours), statistics.median(self.theirs))
+        return self.budget.judge(statistics.median(self.ours), self.ratio)
+
+
+def broken(name: str, error: Exception) -> Row:
+    """The row of what could not be measured, which fails."""
+    why = f"{type(error).__name__}: {error}"[:_WHY_CHARACTERS]
+    return Row(f"{name}: could not be measured", "", "", (1,), (), Budget(0, unit="errors"), why)
 
 
 _HEADINGS = ("what", "unit", "ours min/med", "reference min/med", "ratio", "budget", "")
@@ -85,7 +99,7 @@ def render(rows: Sequence[Row]) -> str:
         for line in lines
     ]
     text.insert(1, "  ".join("─" * width for width in widths))
-    notes = [f"{row.name}: {note}" for row in rows for note in (row.note, _later(row)) if note]
+    notes = [f"{row.name}: {row.note}" for row in rows if row.note]
     return "\n".join([*text, "", *notes])
 
 
@@ -94,25 +108,22 @@ def _cells(row: Row) -> tuple[str, ...]:
         row.name,
         row.unit,
         _pair(row.ours),
-        f"{_pair(row.theirs)} {row.reference}",
-        f"{row.ratio:.2f}",
+        f"{_pair(row.theirs)} {row.reference}".strip(),
+        "" if row.ratio is None else f"{row.ratio:.2f}",
         str(row.budget or ""),
         row.verdict,
     )
 
 
 def _pair(samples: Sequence[float]) -> str:
+    """The least and the median; one number where there is one."""
+    if len(samples) < 2:
+        return "".join(map(_short, samples))
     return f"{_short(min(samples))}/{_short(statistics.median(samples))}"
 
 
 def _short(number: float) -> str:
     return f"{number:.3g}" if number < 1000 else f"{number:.0f}"
-
-
-def _later(row: Row) -> str:
-    if row.budget is None or row.verdict is not Verdict.LATER:
-        return ""
-    return f"over its budget until {row.budget.later}"
 
 
 def write_json(rows: Sequence[Row], directory: Path) -> Path:
@@ -125,6 +136,7 @@ def write_json(rows: Sequence[Row], directory: Path) -> Path:
         "at": now.isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "load_average": os.getloadavg(),
         "rows": [{**asdict(row), "ratio": row.ratio, "verdict": row.verdict} for row in rows],
     }
     path.write_text(json.dumps(run, indent=2, ensure_ascii=False) + "\n", "utf-8")

@@ -1,61 +1,120 @@
-"""The two sides of every comparison: a real hub with a course, and a plain ``marimo edit``."""
+"""The hub's side of every comparison: a course with one small notebook, as it runs in earnest.
+
+The supervisor is a service of its own, as the shipped units have it, so that a row may kill the
+hub and find its sessions alive. ``bench.plain`` is the other side.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+import json
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx
-
-from tests.e2e.support.hub import HubConfig, HubProcess, outside, run_mograder
+from bench.load import Target
+from bench.progress import say
+from bench.tab import Tab
+from bench.wire import Line
+from mograder.sandbox.protocol import ANSWER, Call, Done, Hello, encode
+from tests.e2e.support.hub import MOGRADER, HubConfig, HubProcess, run_mograder, write_settings
 from tests.e2e.support.identity import SECRET, instructor_token, student
-from tests.e2e.support.marimo import Address, MarimoClient, open_editor
-from tests.e2e.support.process import ServerProcess, accepts, free_port
+from tests.e2e.support.marimo import Address
+from tests.e2e.support.process import ServerProcess
 
 ITEM = "bench"
+WARM_ENVIRONMENTS = 8
+CACHE = Path(__file__).parent.parent / ".tools" / "test-uv-cache"
 _CELLS = 10
-_CACHE = Path(__file__).parent.parent / ".tools" / "test-uv-cache"
 _START_SECONDS = 180.0
+_WARM_SECONDS = 60.0
 
 
 @dataclass(slots=True)
 class Stage:
-    """A hub that has the benchmark's notebook published, and how to start a marimo without it."""
+    """A hub that has the benchmark's notebook published, its supervisor, and its students."""
 
     hub: HubProcess
+    supervisor: ServerProcess
     directory: Path
-    python: Path
-    sockets: Path
+    runtime: Path
     _numbers: Iterator[int] = field(default_factory=itertools.count)
+    _here: set[str] = field(default_factory=set)
+
+    @property
+    def python(self) -> Path:
+        """The python of the notebook's environment."""
+        (python,) = (self.hub.course / ".mograder" / "environments").glob("*/env/bin/python")
+        return python
 
     def newcomer(self) -> str:
         """The name of a student who was never here."""
         return f"student{next(self._numbers)}"
 
+    async def arrive(self, user: str) -> Tab:
+        """Follow the deep link's request as a student's program does; returns the unopened tab.
+
+        Raises: :class:`~bench.wire.Refused` when the hub does.
+        """
+        asked = time.perf_counter()
+        self._here.add(user)
+        headers = student(user)
+        line = Line(Target(path="", port=self.hub.port))
+        answer = await line.ask(f"/start-edit-deep/{ITEM}", body=b"{}", headers=headers)
+        path = "/" + str(json.loads(answer.expect())["url"]).strip("/")
+        return Tab(Target(path=path, port=self.hub.port, headers=headers), asked, line)
+
+    async def open_tab(self, user: str) -> Tab:
+        """Arrive, and have the page, the kernel and every cell's output."""
+        tab = await self.arrive(user)
+        return await tab.open()
+
     async def start_session(self, user: str) -> Address:
-        """Follow the deep link's request as a student's program does; where the editor is then."""
-        async with httpx.AsyncClient(trust_env=False, timeout=_START_SECONDS) as client:
-            answer = await client.post(
-                f"{self.hub.url}/start-edit-deep/{ITEM}", headers=student(user)
-            )
-        answer.raise_for_status()
-        url = f"{self.hub.url}/{answer.json()['url']}".rstrip("/")
+        """Start a session without opening it; where its editor is then."""
+        (await self.arrive(user)).close()
+        url = f"{self.hub.url}/edit/user/{user}/{ITEM}"
         return Address(base_url=url, headers=student(user), timeout=_START_SECONDS)
 
     async def stop_session(self, user: str) -> None:
         """End a session, so that the next measurement starts with an idle machine."""
-        async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
-            answer = await client.post(
-                f"{self.hub.url}/stop-edit/{user}/{ITEM}", headers=student(user)
-            )
-        answer.raise_for_status()
+        line = Line(Target(path="", port=self.hub.port))
+        path = f"/stop-edit/{user}/{ITEM}"
+        (await line.ask(path, body=b"{}", headers=student(user))).expect()
+        line.close()
+        self._here.discard(user)
+
+    async def clear(self) -> None:
+        """End what a measurement that broke left behind, if the hub is still there."""
+        there = await asyncio.to_thread(self.hub.healthy)
+        if there and self._here:
+            await self.stop_sessions(list(self._here))
+
+    async def stop_sessions(self, users: list[str]) -> None:
+        """End many sessions, a few at a time."""
+        few = asyncio.Semaphore(8)
+
+        async def stop(user: str) -> None:
+            async with few:
+                await self.stop_session(user)
+
+        await asyncio.gather(*(stop(user) for user in users))
+
+    async def starts(self) -> Counter[str]:
+        """How many sessions started warm and how many cold so far, as the supervisor counts."""
+        reader, writer = await asyncio.open_unix_connection(str(self.runtime / "supervisor.sock"))
+        writer.write(encode(Call(id=1, operation=Hello())))
+        answer = ANSWER.validate_json(await reader.readline())
+        writer.close()
+        await writer.wait_closed()
+        assert isinstance(answer, Done), answer
+        return Counter(answer.starts)
 
     def direct(self, address: Address, before: frozenset[Path]) -> Address:
         """The same editor without the hub: by the socket that appeared since ``before``."""
@@ -65,84 +124,51 @@ class Stage:
 
     def known_sockets(self) -> frozenset[Path]:
         """The sockets of all sessions that live now."""
-        return frozenset(self.sockets.rglob("*.sock"))
-
-    @contextmanager
-    def plain_marimo(self) -> Iterator[tuple[ServerProcess, Address]]:
-        """Start a cold ``marimo edit`` on a fresh copy, in the same environment; not waited for."""
-        place = Path(tempfile.mkdtemp(dir=self.directory))
-        notebook = place / f"{ITEM}.py"
-        notebook.write_text(notebook_text())
-        port = free_port()
-        options = ["--headless", "--no-token", "--no-sandbox", "--skip-update-check"]
-        where = ["--host", "127.0.0.1", "-p", str(port)]
-        server = ServerProcess("marimo", place / "log")
-        command = [str(self.python), "-m", "marimo", "-q", "edit", *options, *where, str(notebook)]
-        try:
-            server.launch(command, {**outside(), "HOME": str(place)}, place)
-            yield server, Address(base_url=f"http://127.0.0.1:{port}", timeout=_START_SECONDS)
-        finally:
-            server.stop()
+        return frozenset((self.runtime / "s").rglob("*.sock"))
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """How long it took from asking until the page, and until the first output, in seconds."""
-
-    page: float
-    first_output: float
-
-
-async def time_hub(stage: Stage) -> Opened:
-    """A new student asks for the editor and opens it."""
-    user = stage.newcomer()
-    asked = time.perf_counter()
-    address = await stage.start_session(user)
-    async with _opened(address, asked) as opened:
-        result = opened
-    await stage.stop_session(user)
-    return result
-
-
-async def time_plain(stage: Stage) -> Opened:
-    """Somebody types ``marimo edit`` and opens it."""
-    asked = time.perf_counter()
-    with stage.plain_marimo() as (server, address):
-        port = httpx.URL(address.base_url).port or 0
-        server.wait_until(lambda: accepts(port), _START_SECONDS)
-        async with _opened(address, asked) as opened:
-            return opened
-
-
-@asynccontextmanager
-async def _opened(address: Address, asked: float) -> AsyncIterator[Opened]:
-    offset = time.perf_counter() - asked
-    async with open_editor(address) as editor:
-        yield Opened(offset + _at(editor, "page"), offset + _at(editor, "first-output"))
-
-
-def _at(editor: MarimoClient, stage: str) -> float:
-    return editor.progress.stages[stage]
+async def warm_up(stage: Stage) -> bool:
+    """Start sessions until one of them was warm; whether one was, within a minute."""
+    deadline = time.monotonic() + _WARM_SECONDS
+    while time.monotonic() < deadline:
+        user = stage.newcomer()
+        tab = await stage.open_tab(user)
+        tab.close()
+        await stage.stop_session(user)
+        if (await stage.starts())["warm"]:
+            return True
+    return False
 
 
 @contextmanager
 def set_up() -> Iterator[Stage]:
     """Make a course with one small notebook, start a hub on it, publish, and clean up after."""
-    directory = Path(tempfile.mkdtemp(prefix="mograder-bench-", dir="/var/tmp"))
-    runtime = Path(tempfile.mkdtemp(prefix="mgb-", dir="/tmp"))
-    course = directory / "course"
-    release = course / "release" / ITEM
-    release.mkdir(parents=True)
-    (release / f"{ITEM}.py").write_text(notebook_text())
-    settings = {"hub.uv_cache_dir": str(_CACHE), "hub.runtime_dir": str(runtime)}
-    try:
-        with HubProcess(course, directory / "hub.log", HubConfig(settings=settings)) as hub:
-            _publish(hub, course)
-            (python,) = (course / ".mograder" / "environments").glob("*/env/bin/python")
-            yield Stage(hub, directory, python, runtime / "s")
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-        shutil.rmtree(runtime, ignore_errors=True)
+    with ExitStack() as stack:
+        directory = Path(tempfile.mkdtemp(prefix="mograder-bench-", dir="/var/tmp"))
+        stack.callback(shutil.rmtree, directory, ignore_errors=True)
+        runtime = Path(tempfile.mkdtemp(prefix="mgb-", dir="/tmp"))
+        stack.callback(shutil.rmtree, runtime, ignore_errors=True)
+        course = directory / "course"
+        release = course / "release" / ITEM
+        release.mkdir(parents=True)
+        (release / f"{ITEM}.py").write_text(notebook_text())
+        settings: dict[str, object] = {
+            "hub.uv_cache_dir": str(CACHE),
+            "hub.runtime_dir": str(runtime),
+            "hub.supervisor_socket": str(runtime / "supervisor.sock"),
+            "limits.warm_environments": WARM_ENVIRONMENTS,
+        }
+        hub = HubProcess(course, directory / "hub.log", HubConfig(settings=settings))
+        write_settings(course, settings)
+        supervisor = ServerProcess("mograder hub supervisor", directory / "supervisor.log")
+        stack.callback(supervisor.stop, 60)
+        command = [str(MOGRADER), "hub", "supervisor", "-C", str(course)]
+        supervisor.launch(command, hub.environment(), course)
+        supervisor.wait_until((runtime / "supervisor.sock").is_socket, _START_SECONDS)
+        stack.enter_context(hub)
+        _publish(hub, course)
+        yield Stage(hub, supervisor, directory, runtime)
+        say("cleaning up …")
 
 
 def _publish(hub: HubProcess, course: Path) -> None:

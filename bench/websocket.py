@@ -11,6 +11,7 @@ import time
 from starlette.types import Receive, Scope, Send
 from websockets.asyncio.client import ClientConnection, connect, unix_connect
 
+from bench.options import Options
 from bench.report import Budget, Row
 from bench.stage import Stage
 from tests.contract.proxy_rig import bearer, running_rig, served_on_unix
@@ -19,7 +20,7 @@ _MESSAGES = 200
 _TEXT = "x" * 200
 
 
-async def measure(stage: Stage, rounds: int) -> list[Row]:
+async def measure(stage: Stage, options: Options) -> list[Row]:
     """Send messages and wait for their echo, the two ways in turns."""
     ours, theirs = [], []
     async with served_on_unix(_echo) as socket, running_rig() as rig:
@@ -30,7 +31,7 @@ async def measure(stage: Stage, rounds: int) -> list[Row]:
             connect(url, additional_headers=bearer("alice"), proxy=None) as proxied,
             unix_connect(str(socket), f"ws://localhost{path}") as direct,
         ):
-            for _ in range(rounds * _MESSAGES):
+            for _ in range(options.rounds * _MESSAGES):
                 ours.append(await _round_trip(proxied))
                 theirs.append(await _round_trip(direct))
     return [

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import expect
 
 from tests.e2e.support.browser import People, Person
 from tests.e2e.support.hub import HubProcess
 from tests.e2e.support.scene import TALK, notebook, put_release
+from tests.e2e.support.traffic import Traffic
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("browser")]
 
@@ -26,43 +25,6 @@ BUILT_WITHIN = 200_000
 ITEMS = ("A1", "A2")
 HARMLESS = ("ERR_ABORTED", "Service workers are not supported", "preloaded intentionally")
 """What marimo's page says in an opaque origin anyway, and a page that was left."""
-
-
-@dataclass
-class Traffic:
-    """What one tab loaded: paths by where they came from, and bytes over the wire."""
-
-    cached: list[str] = field(default_factory=list)
-    fetched: list[str] = field(default_factory=list)
-    encodings: set[str] = field(default_factory=set)
-    bytes: int = 0
-    _paths: dict[str, str] = field(default_factory=dict)
-
-    async def listen(self, page: Page) -> None:
-        """Hear what the network stack itself says, which knows its cache."""
-        devtools = await page.context.new_cdp_session(page)
-        devtools.on("Network.responseReceived", self._received)
-        devtools.on("Network.loadingFinished", self._finished)
-        await devtools.send("Network.enable")
-
-    def shared(self, paths: list[str]) -> list[str]:
-        """Those of the paths that are marimo's static files."""
-        return [path for path in paths if "/_marimo/" in path]
-
-    def _received(self, event: dict[str, Any]) -> None:
-        response = event["response"]
-        if not response["url"].startswith("http"):
-            return
-        cached = response.get("fromDiskCache") or response.get("fromPrefetchCache")
-        (self.cached if cached else self.fetched).append(response["url"])
-        self._paths[event["requestId"]] = response["url"]
-        if "/_marimo/" in response["url"]:
-            headers = {name.lower(): value for name, value in response["headers"].items()}
-            self.encodings.add(headers.get("content-encoding", ""))
-
-    def _finished(self, event: dict[str, Any]) -> None:
-        if "/_marimo/" in self._paths.get(event["requestId"], ""):
-            self.bytes += int(event["encodedDataLength"])
 
 
 def course(work_directory: Path) -> Path:

@@ -1,0 +1,90 @@
+"""Assets: what a browser fetches of marimo's files when a student opens a second assignment.
+
+Real Chromium, twice: where a session's page has the hub's origin, and, as it is by default, an
+opaque one, for which browsers keep no cache (decision 22).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from pathlib import Path
+
+from playwright.async_api import expect
+
+from bench.options import Options
+from bench.processes import MIB
+from bench.report import Budget, Row
+from bench.stage import CACHE, WARM_ENVIRONMENTS, Stage, notebook_text
+from tests.e2e.support.browser import People, Person, chromium
+from tests.e2e.support.hub import HubConfig, HubProcess
+from tests.e2e.support.scene import put_release
+from tests.e2e.support.traffic import Traffic
+
+_ITEMS = ("first", "second")
+_PATIENCE_MS = 180_000
+_QUIET_SECONDS = 30
+
+
+async def measure(stage: Stage, options: Options) -> list[Row]:
+    """Open two assignments one after the other in a fresh profile, in both modes."""
+    rows = []
+    for mode, budget, why in (
+        ("same-origin", Budget(0, unit="MiB"), ""),
+        ("sandbox", None, "the default: a page in an opaque origin has no HTTP cache"),
+    ):
+        first, second = await _visit(stage, mode)
+        note = f"{len(second.shared(second.fetched))} files of {len(first.shared(first.fetched))}"
+        rows.append(
+            Row(
+                f"editor opened a second time, {mode}: asset bytes",
+                "MiB",
+                "first time",
+                (second.bytes / MIB,),
+                (first.bytes / MIB,),
+                budget,
+                f"{note} fetched again{'; ' if why else ''}{why}",
+            )
+        )
+    return rows
+
+
+async def _visit(stage: Stage, mode: str) -> tuple[Traffic, Traffic]:
+    place = Path(tempfile.mkdtemp(dir=stage.directory))
+    course = place / "course"
+    course.mkdir()
+    for item in _ITEMS:
+        put_release(course, item, notebook_text())
+    settings: dict[str, object] = {
+        "hub.session_isolation": mode,
+        "hub.uv_cache_dir": str(CACHE),
+        "hub.runtime_dir": str(stage.runtime / mode[:2]),
+        "hub.environments_dir": str(stage.hub.course / ".mograder" / "environments"),
+        "limits.warm_environments": WARM_ENVIRONMENTS,
+    }
+    hub = HubProcess(course, place / "hub.log", HubConfig(settings=settings, dev=True))
+    try:
+        await asyncio.to_thread(hub.start)
+        async with chromium() as browser:
+            people = People(browser)
+            guest = await people.person("guest")
+            first, second = [await _open(guest, f"{hub.url}/edit/{item}") for item in _ITEMS]
+            await people.close()
+    finally:
+        await asyncio.to_thread(hub.stop, 60)
+    return first, second
+
+
+async def _open(guest: Person, url: str) -> Traffic:
+    """Open an editor until its last cell has run and the network is quiet."""
+    page = await guest.context.new_page()
+    traffic = Traffic()
+    await traffic.listen(page)
+    await page.goto(url, wait_until="domcontentloaded")
+    await page.wait_for_url("**/user/**", timeout=_PATIENCE_MS)
+    shown = page.locator("pre", has_text="9")
+    await expect(shown.last).to_be_visible(timeout=_PATIENCE_MS)
+    async with asyncio.timeout(_QUIET_SECONDS):
+        await page.wait_for_load_state("networkidle")
+    await page.close()
+    return traffic

@@ -1,0 +1,45 @@
+"""What a tab of Chromium loads: from its cache or over the wire, how much, how compressed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from playwright.async_api import Page
+
+
+@dataclass
+class Traffic:
+    """What one tab loaded: paths by where they came from, and bytes over the wire."""
+
+    cached: list[str] = field(default_factory=list)
+    fetched: list[str] = field(default_factory=list)
+    encodings: set[str] = field(default_factory=set)
+    bytes: int = 0
+    _paths: dict[str, str] = field(default_factory=dict)
+
+    async def listen(self, page: Page) -> None:
+        """Hear what the network stack itself says, which knows its cache."""
+        devtools = await page.context.new_cdp_session(page)
+        devtools.on("Network.responseReceived", self._received)
+        devtools.on("Network.loadingFinished", self._finished)
+        await devtools.send("Network.enable")
+
+    def shared(self, paths: list[str]) -> list[str]:
+        """Those of the paths that are marimo's static files."""
+        return [path for path in paths if "/_marimo/" in path]
+
+    def _received(self, event: dict[str, Any]) -> None:
+        response = event["response"]
+        if not response["url"].startswith("http"):
+            return
+        cached = response.get("fromDiskCache") or response.get("fromPrefetchCache")
+        (self.cached if cached else self.fetched).append(response["url"])
+        self._paths[event["requestId"]] = response["url"]
+        if "/_marimo/" in response["url"]:
+            headers = {name.lower(): value for name, value in response["headers"].items()}
+            self.encodings.add(headers.get("content-encoding", ""))
+
+    def _finished(self, event: dict[str, Any]) -> None:
+        if "/_marimo/" in self._paths.get(event["requestId"], ""):
+            self.bytes += int(event["encodedDataLength"])
