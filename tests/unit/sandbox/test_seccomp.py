@@ -19,7 +19,8 @@ KNOWN = ("x86_64", "aarch64")
 
 # Runs with the filter on: tries what it must refuse, then what must go on working.
 PROBE = r"""
-import concurrent.futures, ctypes, errno, fcntl, json, os, socket, subprocess, sys, tempfile, threading
+import concurrent.futures, ctypes, errno, fcntl, json, os, socket, subprocess, sys, threading
+import tempfile
 libc = ctypes.CDLL(None, use_errno=True)
 data = open(sys.argv[1], "rb").read()
 program = ctypes.create_string_buffer(data, len(data))
