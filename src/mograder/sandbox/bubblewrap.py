@@ -11,6 +11,7 @@ import ctypes
 import os
 import shutil
 import signal
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -66,6 +67,7 @@ class Runner(Protocol):
         keep: int | None,
         on_output: Callable[[bytes], None],
         settle: Callable[[int], None] = unsettled,
+        entry: int | None = None,
     ) -> Sandboxed: ...
 
     def reach(self, path: Path) -> None:
@@ -88,6 +90,7 @@ class _Start:
     stdin: int | None = None
     info: int | None = None
     gate: int | None = None
+    entry: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,17 +115,20 @@ class BubblewrapRunner:
         keep: int | None,
         on_output: Callable[[bytes], None],
         settle: Callable[[int], None] = unsettled,
+        entry: int | None = None,
     ) -> Sandboxed:
         """Start the plan as the student of this slot; ``keep`` is a descriptor to hand in.
 
         ``settle`` is called with the sandbox's first process before the program runs; where it
-        raises OSError, the program never does.
+        raises OSError, the program never does. ``entry`` is where it enters its cgroup.
         Raises: :class:`SandboxUnavailable` when bubblewrap cannot be executed.
         """
         kept = () if keep is None else (keep,)
         info_read, info_write = os.pipe()
         gate_read, gate_write = os.pipe()
-        start = _Start(plan, self._uid(uid_slot), kept, info=info_write, gate=gate_read)
+        start = _Start(
+            plan, self._uid(uid_slot), kept, info=info_write, gate=gate_read, entry=entry
+        )
         try:
             child, release = self._start(start, on_output)
         except BaseException:
@@ -213,10 +219,11 @@ class BubblewrapRunner:
                 stdin=start.stdin,
                 lend_output=start.place is not None,
                 output_rate=start.plan.output_rate,
+                entry=start.entry,
             )
             try:
                 child = Child(launch, on_output)
-            except OSError as error:
+            except (OSError, subprocess.SubprocessError) as error:
                 raise SandboxUnavailable(f"bubblewrap cannot be started: {error}.") from error
             failed.pop_all()
         borrowed = [bind.source for bind in binds if bind.writable]
@@ -264,6 +271,7 @@ class PlainRunner:
         keep: int | None,
         on_output: Callable[[bytes], None],
         settle: Callable[[int], None] = unsettled,
+        entry: int | None = None,
     ) -> Sandboxed:
         """Start the plan as it is, in a process group of its own; settled a moment later.
 
@@ -281,6 +289,7 @@ class PlainRunner:
             uid=uid,
             descriptors=() if keep is None else (keep,),
             output_rate=plan.output_rate,
+            entry=entry,
         )
         try:
             child = Child(launch, on_output)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -156,8 +157,6 @@ class Lives:
         def settle(pid: int) -> None:
             if group is not None:
                 group.enter(pid)
-            elif self._shares is not None:
-                self._shares.enter(request.session_id, pid, request.limits.cpu_weight)
             prefer_to_end(pid)
             self._guard.add(watched, pid)
 
@@ -194,13 +193,28 @@ class Lives:
         return Arriving(join, start_cold, descriptor, start.on_output)
 
     def _open_cold(self, start: _Start, listener: int) -> Sandboxed:
-        return self._runner.start(
-            self._plan(start.request, listener),
-            uid_slot=start.request.uid_slot,
-            keep=listener,
-            on_output=start.on_output,
-            settle=start.settle,
-        )
+        request = start.request
+        entry = self._give_share(request)
+        try:
+            return self._runner.start(
+                self._plan(request, listener),
+                uid_slot=request.uid_slot,
+                keep=listener,
+                on_output=start.on_output,
+                settle=start.settle,
+                entry=entry,
+            )
+        finally:
+            if entry is not None:
+                os.close(entry)
+
+    def _give_share(self, request: StartSession) -> int | None:
+        if self._shares is None:
+            return None
+        try:
+            return self._shares.make(request.session_id, request.limits.cpu_weight)
+        except OSError as error:
+            raise SandboxUnavailable(f"A session cannot be given its limits: {error}.") from error
 
     def _plan(self, request: StartSession, fd: int) -> Plan:
         record = read_record(request.environment)

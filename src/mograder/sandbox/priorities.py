@@ -90,7 +90,9 @@ class ProcessPriorities:
                 _make_nice(member.pid, _MILD)
 
     def restore(self, session_id: str, members: Iterable[Member]) -> None:
-        lowered = self._lowered.pop(session_id, set())
+        if session_id not in self._lowered:
+            return
+        lowered = self._lowered.pop(session_id)
         for member in members:
             if self._root:
                 _make_nice(member.pid, 0)

@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from mograder.sandbox.priorities import DEMOTED_PART
+from mograder.sandbox.priorities import DEMOTED_PART, ProcessPriorities
 from mograder.sandbox.usage import Member
 
 _log = logging.getLogger("mograder.supervisor")
@@ -32,6 +32,8 @@ class CpuShares:
         """Raises: :class:`OSError` where no cgroup can be made."""
         self._root = root
         self._weights: dict[str, int] = {}
+        self._without = ProcessPriorities()
+        """For sessions that were forked from a zygote, and so are in no cgroup of their own."""
         root.mkdir(exist_ok=True)
         # All sessions together weigh as much as one busy process on every processor.
         _write(root / "cpu.shares", _UNIT * (os.cpu_count() or 1))
@@ -49,26 +51,37 @@ class CpuShares:
             _log.info("sessions get no share of the processors: %s", error)
             return None
 
-    def enter(self, session_id: str, pid: int, weight: int) -> None:
-        """Give a session its share. Raises: :class:`OSError`; the process must not go on then."""
+    def make(self, session_id: str, weight: int) -> int:
+        """Give a session its share; whoever writes 0 to the descriptor returned is in it.
+
+        A process that moves itself needs no lock of the kernel's. Moving another one waits for
+        every fork that is under way, which on a machine with a fork bomb takes a minute.
+        Raises: :class:`OSError`.
+        """
         self.sweep()
         leaf = self._root / session_id
         leaf.mkdir(exist_ok=True)
         self._weights[session_id] = weight
         self._set(session_id, weight)
-        _write(leaf / "cgroup.procs", pid)
+        return os.open(leaf / "tasks", os.O_WRONLY | os.O_CLOEXEC)
 
     def demote(self, session_id: str, members: Iterable[Member]) -> None:
         """Give it a small part of its share."""
-        self._set(session_id, self._weights.get(session_id, 0) // DEMOTED_PART)
+        if session_id in self._weights:
+            self._set(session_id, self._weights[session_id] // DEMOTED_PART)
+        else:
+            self._without.demote(session_id, members)
 
     def restore(self, session_id: str, members: Iterable[Member]) -> None:
         """Give it its share again."""
-        self._set(session_id, self._weights.get(session_id, 0))
+        if session_id in self._weights:
+            self._set(session_id, self._weights[session_id])
+        self._without.restore(session_id, members)
 
     def forget(self, session_id: str) -> None:
         """A session has ended; its leaf goes as soon as the kernel is done with it."""
         self._weights.pop(session_id, None)
+        self._without.forget(session_id)
         self.sweep()
 
     def sweep(self) -> None:
