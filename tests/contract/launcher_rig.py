@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,6 +16,7 @@ import psutil
 from mograder.core.settings_model import LimitsSettings
 from mograder.sandbox.host import SupervisorConfig
 from mograder.sandbox.link import SupervisorLink
+from mograder.sandbox.record import RECORD
 from mograder.sessions.fake import InMemoryLauncher
 from mograder.sessions.launcher import Endpoint, Exit, Launcher, LaunchSpec, Mode
 from mograder.sessions.local import LocalLauncher
@@ -167,6 +170,15 @@ def address_of(endpoint: Endpoint, spec: LaunchSpec) -> Address:
     """Where a session's editor is."""
     url = f"http://session{spec.base_url}"
     return Address(base_url=url, socket=endpoint.socket, timeout=100)
+
+
+def copy_of(environment: Path, other: Path, *, linked: bool) -> Path:
+    """Another environment with the same packages; ``linked``: the files are the same ones."""
+    copy = os.link if linked else shutil.copy2
+    shutil.copytree(environment / "caches", other / "caches", copy_function=copy)
+    shutil.copytree(environment / "env", other / "env", symlinks=True, copy_function=copy)
+    shutil.copyfile(environment / RECORD, other / RECORD)
+    return other
 
 
 async def zygotes_of(local: Local) -> list[psutil.Process]:

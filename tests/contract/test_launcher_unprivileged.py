@@ -23,7 +23,7 @@ from tests.e2e.support.hub import outside
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user runs the contract itself"),
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(600),
 ]
 
 SYSTEM_PYTHON = Path("/usr/bin/python3")
@@ -80,7 +80,7 @@ def test_a_service_user_fulfils_the_contract(place: Path) -> None:
         umask=0o077,
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=540,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

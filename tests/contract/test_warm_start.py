@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import os
 import re
-import shutil
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -25,6 +24,7 @@ from mograder.sessions.launcher import Mode
 from tests.contract.launcher_rig import (
     Local,
     address_of,
+    copy_of,
     make_spec,
     open_local,
     soon_healthy,
@@ -41,6 +41,7 @@ from tests.contract.sandbox_rig import (
 from tests.e2e.support.marimo import MarimoClient, open_editor
 
 pytestmark = pytest.mark.timeout(300)
+LONG = pytest.mark.long
 
 ENVIRONMENT = os.environ.get("MOGRADER_TEST_ENVIRONMENT", "")
 OLDEST = "marimo==0.23.9"
@@ -137,7 +138,7 @@ async def test_a_running_cell_is_interrupted(local: Local, environment: Path) ->
         assert "42" in (await editor.edit(0, "6 * 7")).data
 
 
-@pytest.mark.long
+@LONG
 async def test_a_widget_tells_its_value(local: Local, environment: Path) -> None:
     async with session(local, environment, "alice", SLIDER) as editor:
         first, second = editor.cells.ids
@@ -163,27 +164,16 @@ async def test_a_kernel_restarts_without_the_one_before(local: Local, environmen
     assert await local.starts() == {"warm": 1}
 
 
-@pytest.mark.parametrize(
-    ("mode", "last"),
-    [
-        (Mode.EDIT, "plt.gca()"),
-        pytest.param(Mode.RUN, "plt.show()", marks=pytest.mark.long),
-        pytest.param(Mode.EDIT, "plt.show()", marks=pytest.mark.long),
-        pytest.param(Mode.RUN, "plt.gca()", marks=pytest.mark.long),
-    ],
-)
+@pytest.mark.parametrize("last", ["plt.gca()", pytest.param("plt.show()", marks=LONG)])
+@pytest.mark.parametrize("mode", [Mode.EDIT, pytest.param(Mode.RUN, marks=LONG)])
 async def test_a_plot_is_shown(local: Local, environment: Path, mode: Mode, last: str) -> None:
     async with session(local, environment, "alice", PLOT.format(last=last), mode) as editor:
         seen = editor.progress
         cell = editor.cells.ids[0]
-        await editor.until(lambda: "image/png" in _all_of(seen.outputs.get(cell), seen.console))
+        await editor.until(lambda: "image/png" in repr((seen.outputs.get(cell), seen.console)))
 
 
-def _all_of(*parts: object) -> str:
-    return repr(parts)
-
-
-@pytest.mark.long
+@LONG
 async def test_two_students_share_no_random_state(local: Local, environment: Path) -> None:
     draws = []
     for name in ("alice", "bob"):
@@ -195,7 +185,7 @@ async def test_two_students_share_no_random_state(local: Local, environment: Pat
     assert _numbers(draws[0]).isdisjoint(_numbers(draws[1]))
 
 
-@pytest.mark.long
+@LONG
 async def test_the_student_sees_the_same_world_as_from_a_cold_start(
     local: Local, environment: Path, runtime: Path, tmp_path: Path, uv_cache: Path
 ) -> None:
@@ -256,7 +246,7 @@ async def test_a_killed_zygote_takes_no_session_along_and_is_replaced(
     assert await local.launcher.running() == []
 
 
-@pytest.mark.long
+@LONG
 async def test_a_start_right_after_the_zygotes_death_works(local: Local, environment: Path) -> None:
     (zygote,) = await zygotes_of(local)
     zygote.kill()
@@ -267,7 +257,7 @@ async def test_a_start_right_after_the_zygotes_death_works(local: Local, environ
     await local.launcher.stop(spec.session_id)
 
 
-@pytest.mark.long
+@LONG
 async def test_a_stopped_zygote_costs_its_time_and_nothing_else(
     local: Local, environment: Path
 ) -> None:
@@ -309,7 +299,7 @@ async def test_many_at_once_are_all_warm_and_leave_nothing(local: Local, environ
     assert sorted(left) == ["bwrap", "bwrap", "cat", "python"], "the yard with its zygote"
 
 
-@pytest.mark.long
+@LONG
 async def test_the_least_used_zygote_makes_room(
     local: Local, environment: Path, tmp_path: Path
 ) -> None:
@@ -325,7 +315,7 @@ async def test_the_least_used_zygote_makes_room(
     await until(lambda: len(supervisor.children(recursive=True)) == 4)
 
 
-@pytest.mark.long
+@LONG
 async def test_a_replaced_environment_gets_a_zygote_of_its_own(
     local: Local, environment: Path, tmp_path: Path
 ) -> None:
@@ -341,11 +331,12 @@ async def test_a_replaced_environment_gets_a_zygote_of_its_own(
     await until_gone([first])
 
 
-THREAD = "import threading, time\n"
-THREAD += "threading.Thread(target=time.sleep, args=(600,), daemon=True).start()\n"
+THREAD = (
+    "import threading as t, time\nt.Thread(target=time.sleep, args=(9e3,), daemon=True).start()\n"
+)
 
 
-@pytest.mark.long
+@LONG
 async def test_a_package_that_starts_threads_is_left_to_the_sessions(
     local: Local, environment: Path, tmp_path: Path
 ) -> None:
@@ -357,7 +348,7 @@ async def test_a_package_that_starts_threads_is_left_to_the_sessions(
         assert "out" in said
 
 
-@pytest.mark.long
+@LONG
 async def test_an_environment_that_cannot_be_warm_is_cold(
     local: Local, environment: Path, tmp_path: Path
 ) -> None:
@@ -390,12 +381,7 @@ def _lives(process: psutil.Process) -> bool:
 
 
 def _copy_of(environment: Path, place: Path) -> Path:
-    other = place / "other-environment"
-    copy = shutil.copy2 if ENVIRONMENT else os.link
-    shutil.copytree(environment / "caches", other / "caches", copy_function=copy)
-    shutil.copytree(environment / "env", other / "env", symlinks=True, copy_function=copy)
-    shutil.copyfile(environment / RECORD, other / RECORD)
-    return other
+    return copy_of(environment, place / "other-environment", linked=not ENVIRONMENT)
 
 
 def _packages(environment: Path) -> Path:

@@ -218,19 +218,29 @@ def _join(
         with theirs:
             entering = os.fork()
             if entering == 0:
-                try:
-                    _hold_only({place.pidfd, theirs.fileno()}, launch, streams)
-                    _check(_libc.setns(place.pidfd, place.flags), "setns")
-                    _go_on_inside(place, launch, variables, streams, theirs)
-                except OSError as error:
-                    _say(streams, error)
-                finally:
-                    os._exit(_CANNOT_EXECUTE)
+                _enter(place, launch, variables, streams, theirs)
         os.waitpid(entering, 0)
         descriptors = socket.recv_fds(ours, 1, 1)[1]
     if not descriptors:
         raise PermissionError("the kernel refuses to enter the namespaces")
     return Started(descriptors[0], ours=False)
+
+
+def _enter(
+    place: Joined,
+    launch: Executable,
+    variables: dict[str, str],
+    streams: Standard,
+    told: socket.socket,
+) -> NoReturn:
+    try:
+        _hold_only({place.pidfd, told.fileno()}, launch, streams)
+        _check(_libc.setns(place.pidfd, place.flags), "setns")
+        _go_on_inside(place, launch, variables, streams, told)
+    except OSError as error:
+        _say(streams, error)
+    finally:
+        os._exit(_CANNOT_EXECUTE)
 
 
 def _go_on_inside(
