@@ -6,17 +6,17 @@ security.md, "The sandbox": limits per session through cgroup v2 where it is del
 from __future__ import annotations
 
 import contextlib
-import mmap
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from mograder.sandbox.cgroups import SessionGroup, SessionGroups
 from mograder.sandbox.protocol import Limits
+from tests.vm.members import close, entered, hold_memory, joined, spin, stay
 from tests.vm.rig import (
     ROOT,
     SERVICE,
@@ -163,14 +163,14 @@ def test_a_session_without_limits_has_none(unit: Unit) -> None:
 def test_a_process_that_enters_is_counted_with_its_children(unit: Unit) -> None:
     def work() -> None:
         group = ours().make(SESSION, LIMITS)
-        first = _joined(group, lambda: _hold(24 * MIB))
-        second = _joined(group, _stay)
+        first = joined(group, lambda: hold_memory(24 * MIB))
+        second = joined(group, stay)
         assert sorted(group.pids()) == sorted([first, second])
         use = group.use()
         assert use.processes == 2
         assert 24 * MIB <= use.memory < 48 * MIB
         assert use.cpu > 0
-        _close(group, first, second)
+        close(group, first, second)
         assert not group.path.exists()
 
     inside(unit, work)
@@ -182,9 +182,9 @@ def test_files_that_are_only_cached_are_not_counted(unit: Unit) -> None:
 
     def work() -> None:
         group = ours().make(SESSION, LIMITS.model_copy(update={"memory_mb": 256}))
-        reader = _joined(group, lambda: _read_much(64 * MIB))
+        reader = joined(group, lambda: _read_much(64 * MIB))
         assert group.use().memory < 32 * MIB
-        _close(group, reader)
+        close(group, reader)
 
     inside(unit, work)
 
@@ -194,7 +194,7 @@ def _read_much(amount: int) -> None:
     for path in Path("/usr/lib/x86_64-linux-gnu").iterdir():
         if amount > 0 and path.is_file():
             amount -= len(path.read_bytes())
-    _stay()
+    stay()
 
 
 @users
@@ -204,16 +204,16 @@ def test_a_process_past_its_memory_is_killed_with_all_of_its_session_and_nobody_
     def work() -> None:
         groups = ours()
         group, neighbour = groups.make(SESSION, _hard(48)), groups.make("session-two", LIMITS)
-        kept = _joined(neighbour, _stay)
-        helper = _joined(group, _stay)
-        bomb = child(lambda: _entered(group, lambda: _hold(128 * MIB)))
+        kept = joined(neighbour, stay)
+        helper = joined(group, stay)
+        bomb = child(lambda: entered(group, lambda: hold_memory(128 * MIB)))
         assert status_of(bomb) == status_of(helper) == -signal.SIGKILL
         assert group.events().oom_kills >= 1
         assert neighbour.pids() == [kept]
         assert neighbour.events().oom_kills == 0
-        _close(group)
+        close(group)
         assert group.events().oom_kills >= 1, "also when the leaf is gone"
-        _close(neighbour, kept)
+        close(neighbour, kept)
 
     inside(unit, work)
 
@@ -228,11 +228,11 @@ def test_a_process_past_the_soft_limit_is_slowed_and_lives(unit: Unit) -> None:
     def work() -> None:
         soft = LIMITS.model_copy(update={"memory_mb": 256, "memory_soft_mb": 32})
         group = ours().make(SESSION, soft)
-        large = _joined(group, lambda: _hold(33 * MIB))
+        large = joined(group, lambda: hold_memory(33 * MIB))
         assert number_in(group.path / "memory.events", "high") > 0
         assert group.events().oom_kills == 0
         assert group.pids() == [large]
-        _close(group, large)
+        close(group, large)
 
     inside(unit, work)
 
@@ -242,10 +242,10 @@ def test_the_kernel_refuses_one_process_too_many(unit: Unit) -> None:
     def work() -> None:
         group = ours().make(SESSION, LIMITS)
         assert group.events().refused == 0
-        assert status_of(child(lambda: _entered(group, _fork_until_refused))) == 0
+        assert status_of(child(lambda: entered(group, _fork_until_refused))) == 0
         assert group.events().refused >= 1
         assert group.use().processes <= LIMITS.processes
-        _close(group)
+        close(group)
 
     inside(unit, work)
 
@@ -263,14 +263,14 @@ def test_twenty_busy_processes_take_no_more_than_one(unit: Unit) -> None:
     def work() -> None:
         groups = ours()
         crowd, single = groups.make(SESSION, LIMITS), groups.make("session-two", LIMITS)
-        spinners = [_joined(crowd, _spin, stays=False) for _ in range(SPINNERS)]
-        spinner = _joined(single, _spin, stays=False)
+        spinners = [joined(crowd, spin, stays=False) for _ in range(SPINNERS)]
+        spinner = joined(single, spin, stays=False)
         before = crowd.use().cpu, single.use().cpu
         time.sleep(BUSY_SECONDS)  # what is measured is what they use meanwhile
         crowds, singles = crowd.use().cpu - before[0], single.use().cpu - before[1]
         assert singles > 0.3 * (crowds + singles), (crowds, singles)
-        _close(crowd, *spinners)
-        _close(single, spinner)
+        close(crowd, *spinners)
+        close(single, spinner)
 
     inside(unit, work)
 
@@ -283,7 +283,7 @@ def test_closing_kills_what_is_left_and_nothing_stays(unit: Unit) -> None:
     def work() -> None:
         groups = ours()
         for name in ("session-one", "session-two"):
-            _joined(groups.make(name, LIMITS), lambda: _spread(5))
+            joined(groups.make(name, LIMITS), lambda: _spread(5))
         for group in (unit.path / "sessions-course").iterdir():
             if group.is_dir():
                 groups.put_away(SessionGroup(group))
@@ -302,7 +302,7 @@ def _spread(depth: int) -> None:
     if depth:
         child(lambda: apart(lambda: _spread(depth - 1)))
         sleep_forever()
-    _stay()
+    stay()
 
 
 @users
@@ -338,7 +338,7 @@ def test_another_supervisors_sessions_are_left_alone(unit: Unit) -> None:
     def hold() -> None:
         groups = SessionGroups.find("spring")
         assert groups is not None
-        _joined(groups.make(SESSION, LIMITS), _stay)
+        joined(groups.make(SESSION, LIMITS), stay)
 
     supervisor = resident(unit, hold)
     with ended(supervisor):
@@ -353,64 +353,3 @@ def test_the_machine_has_what_these_tests_are_about() -> None:
     assert [fields[1] for fields in mounted if fields[2] == "cgroup2"] == ["/sys/fs/cgroup"]
     assert not [fields for fields in mounted if fields[2] == "cgroup"]
     assert {"cpu", "memory", "pids"} <= set(words_of(SLICE / "cgroup.subtree_control"))
-
-
-# --- hands ----------------------------------------------------------------------------------
-
-
-def _entered(group: SessionGroup, work: Callable[[], object]) -> None:
-    group.enter(os.getpid())
-    work()
-
-
-def _joined(group: SessionGroup, work: Callable[[], object], *, stays: bool = True) -> int:
-    """Fork a process, move it from outside as a supervisor does, and let it work.
-
-    One that ``stays`` says so at the end of its work (``_stay``); the others are on their own.
-    """
-    told, tell = os.pipe()
-    released, release = os.pipe()
-
-    def wait_and_work() -> None:
-        os.read(released, 1)
-        os.dup2(tell, _TELL)
-        work()
-
-    pid = child(wait_and_work)
-    group.enter(pid)
-    os.write(release, b"!")
-    for descriptor in (tell, released, release):
-        os.close(descriptor)
-    with os.fdopen(told, "rb") as words:
-        assert not stays or words.read(1), "it failed; its words are in the output"
-    return pid
-
-
-_TELL = 100
-"""Where a joined process says that it stays."""
-
-
-def _stay() -> None:
-    os.write(_TELL, b"!")
-    sleep_forever()
-
-
-def _hold(amount: int) -> None:
-    memory = mmap.mmap(-1, amount, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    for offset in range(0, amount, mmap.PAGESIZE):
-        memory[offset] = 1
-    _stay()
-
-
-def _spin() -> None:
-    while True:
-        pass
-
-
-def _close(group: SessionGroup, *pids: int) -> None:
-    """Close a leaf, and collect whom that kills."""
-    if not group.close():
-        for pid in pids:
-            assert status_of(pid) == -signal.SIGKILL
-        wait_for_events(group.path, "populated 0")
-        assert group.close()

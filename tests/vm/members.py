@@ -1,0 +1,72 @@
+"""Processes that tests put into a session's cgroup, and what they do there."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import signal
+from collections.abc import Callable
+
+from mograder.sandbox.cgroups import SessionGroup
+from tests.vm.rig import child, sleep_forever, status_of, wait_for_events
+
+_TELL = 100
+"""Where a joined process says that it stays."""
+
+
+def entered(group: SessionGroup, work: Callable[[], object]) -> None:
+    """Enter a session's cgroup, and work there."""
+    group.enter(os.getpid())
+    work()
+
+
+def joined(group: SessionGroup, work: Callable[[], object], *, stays: bool = True) -> int:
+    """Fork a process, move it from outside as a supervisor does, and let it work.
+
+    One that ``stays`` says so at the end of its work (``stay``); the others are on their own.
+    """
+    told, tell = os.pipe()
+    released, release = os.pipe()
+
+    def wait_and_work() -> None:
+        os.read(released, 1)
+        os.dup2(tell, _TELL)
+        work()
+
+    pid = child(wait_and_work)
+    group.enter(pid)
+    os.write(release, b"!")
+    for descriptor in (tell, released, release):
+        os.close(descriptor)
+    with os.fdopen(told, "rb") as words:
+        assert not stays or words.read(1), "it failed; its words are in the output"
+    return pid
+
+
+def stay() -> None:
+    """Say that the work is done, and wait to be killed."""
+    os.write(_TELL, b"!")
+    sleep_forever()
+
+
+def hold_memory(amount: int) -> None:
+    """Take this many bytes, and stay."""
+    memory = mmap.mmap(-1, amount, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    for offset in range(0, amount, mmap.PAGESIZE):
+        memory[offset] = 1
+    stay()
+
+
+def spin() -> None:
+    """Keep a processor busy."""
+    while True:
+        pass
+
+
+def close(group: SessionGroup, *pids: int) -> None:
+    """Close a leaf, and collect whom that kills."""
+    if not group.close():
+        for pid in pids:
+            assert status_of(pid) == -signal.SIGKILL
+        wait_for_events(group.path, "populated 0")
+        assert group.close()
