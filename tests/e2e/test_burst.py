@@ -19,10 +19,13 @@ from tests.e2e.support.workers import Worker
 
 pytestmark = pytest.mark.timeout(1800)
 
-FEW = 12
+FEW = 24
 MANY = 100
 AT_ONCE = 4
 """Starts that the hub lets go on together: within these, the machine decides who is first."""
+
+FAIR = 3 * AT_ONCE
+"""Requests on so many connections arrive a little out of order, and so do their sessions."""
 
 _ANSWER_SECONDS = 0.2
 _STARTED = re.compile(r"started edit of \S+ for (student-\d+)")
@@ -60,17 +63,11 @@ async def test_many_who_start_at_once_are_served_in_turn_and_the_hub_answers_mea
         quick = sorted(others.seconds)[int(len(others.seconds) * 0.99)]
         assert quick < _ANSWER_SECONDS, others.told()
     await _each_has_its_own(hub, users)
-    # In the order of the hub's own log: that of the clients is disturbed by their own machine.
+    # In the order of the hub's own log; the clients' is disturbed by their own event loop.
     order = _STARTED.findall(hub.log_text())
-    assert displacement(_arrival(hub, users), order) < 2 * AT_ONCE, order
+    assert displacement(burst.asked, order) <= FAIR, order
     await asyncio.gather(*(asyncio.to_thread(stop, hub, user) for user in users))
     assert not any(servers_of(user) for user in users)
-
-
-def _arrival(hub: HubProcess, users: list[str]) -> list[str]:
-    """In which order their workspaces were made: the first thing that a start does."""
-    places = {user: hub.course / "hub-notebooks" / user for user in users}
-    return sorted(users, key=lambda user: places[user].stat().st_ctime_ns)
 
 
 async def _each_has_its_own(hub: HubProcess, users: list[str]) -> None:

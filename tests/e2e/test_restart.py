@@ -15,7 +15,7 @@ import pytest
 from tests.e2e.support.hub import HubProcess
 from tests.e2e.support.identity import instructor
 from tests.e2e.support.process import ServerProcess
-from tests.e2e.support.scene import Shared
+from tests.e2e.support.scene import Shared, servers_of
 from tests.e2e.support.service import shipped_hub
 from tests.e2e.support.workers import Worker, at_work, soon
 
@@ -74,6 +74,8 @@ async def _start_all(workers: list[Worker]) -> None:
     await asyncio.gather(*map(begin, workers))
 
 
-def _sessions(hub: HubProcess) -> set[tuple[str, str]]:
+def _sessions(hub: HubProcess) -> set[tuple[str, int]]:
+    """What the hub says that runs, and which process each is."""
     with hub.client(instructor()) as client:
-        return {(row["username"], row["started_at"]) for row in client.get("/sessions").json()}
+        names = [row["username"] for row in client.get("/sessions").json()]
+    return {(name, server.pid) for name in names for server in servers_of(name)}

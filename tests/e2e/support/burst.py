@@ -49,15 +49,19 @@ class Others:
 async def come(hub: HubProcess, users: list[str], item: str = TINY) -> Burst:
     """Have them all click at once, in this order; returns when the last has the editor."""
     burst = Burst()
-    limits = httpx.Limits(max_connections=len(users))
-    async with httpx.AsyncClient(
-        base_url=hub.url, timeout=900, trust_env=False, limits=limits
-    ) as client:
+    async with contextlib.AsyncExitStack() as stack:
+        clients = {}
+        for user in users:  # connected already, or their requests would overtake each other
+            client = httpx.AsyncClient(
+                base_url=hub.url, headers=student(user), timeout=900, trust_env=False
+            )
+            clients[user] = await stack.enter_async_context(client)
+            await clients[user].get("/health")
 
         async def click(user: str) -> None:
             burst.asked.append(user)
             begun = time.monotonic()
-            answer = await client.post(f"/start-edit-deep/{item}", headers=student(user))
+            answer = await clients[user].post(f"/start-edit-deep/{item}")
             burst.waits[user] = time.monotonic() - begun
             if answer.status_code == httpx.codes.OK:
                 burst.served.append(user)
