@@ -202,10 +202,14 @@ class SessionGroups:
         """Return the memory of the supervisor's leaf and the zygotes' in bytes."""
         return sum(_resident(self.root / name) for name in (_OWN, _ZYGOTES))
 
-    def close(self) -> None:
-        """Remove the sessions' branch; where we are ourselves stays, since we are still there."""
+    def close(self) -> bool:
+        """Remove the sessions' branch; false while the kernel is not done with what ended in it.
+
+        Where we are ourselves stays, since we are still there.
+        """
         for path in (*_branches(self._sessions), self._sessions, self._zygotes):
             self._put_away(path)
+        return not self._sessions.exists()
 
     def _put_away(self, path: Path) -> None:
         if not _remove(path):

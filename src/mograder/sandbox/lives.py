@@ -34,6 +34,9 @@ _GENTLY_SECONDS = 1.5
 """How long marimo may finish a save: it writes in place, and half a file is a lost file."""
 
 _LOG_BYTES = 16_384
+_CLOSE_LOOKS, _CLOSE_SECONDS = 40, 0.05
+"""How long the kernel may take to be done with what was killed in a cgroup."""
+
 _BACKLOG = 1024
 
 
@@ -249,10 +252,11 @@ class Lives:
         """End every session at the supervisor's own end."""
         await asyncio.gather(*(self.stop(session_id) for session_id in tuple(self._lives)))
         await self._guard.close()
-        if self._groups is not None:
-            self._groups.close()
-        if self._shares is not None:
-            self._shares.close()
+        for tree in (self._groups, self._shares):
+            for _ in range(_CLOSE_LOOKS if tree is not None else 0):
+                if tree is None or tree.close():
+                    break
+                await asyncio.sleep(_CLOSE_SECONDS)
 
     def _end_for(self, session_id: str, reason: Reason) -> None:
         """End a session that went over a limit, at once: it would only go on."""

@@ -91,11 +91,12 @@ class CpuShares:
                 if leaf.is_dir() and leaf.name not in self._weights:
                     _remove(leaf)
 
-    def close(self) -> None:
-        """Remove the branch, if all has ended."""
+    def close(self) -> bool:
+        """Remove the branch; false while the kernel is not done with what ended in it."""
         self._weights.clear()
         self.sweep()
         _remove(self._root)
+        return not self._root.exists()
 
     def _set(self, session_id: str, weight: int) -> None:
         with contextlib.suppress(OSError):  # it has ended
