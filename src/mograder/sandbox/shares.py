@@ -60,7 +60,7 @@ class CpuShares:
         """
         self.sweep()
         leaf = self._root / session_id
-        leaf.mkdir(exist_ok=True)
+        leaf.mkdir(parents=True, exist_ok=True)
         self._weights[session_id] = weight
         self._set(session_id, weight)
         return os.open(leaf / "tasks", os.O_WRONLY | os.O_CLOEXEC)
