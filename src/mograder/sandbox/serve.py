@@ -12,12 +12,15 @@ Usage: ``python serve.py JSON -- MARIMO-ARGUMENTS...`` with JSON
 
 from __future__ import annotations
 
+import functools
+import importlib
 import json
 import os
 import pathlib
 import resource
 import shutil
 import socket
+import stat
 import sys
 from typing import Any
 
@@ -33,6 +36,7 @@ def main(argv: list[str]) -> None:
     # The kernel and whatever it starts must not hold the door open.
     listener.set_inheritable(False)
     _serve_on(listener)
+    _save_whole()
     _run_marimo(argv[2:])
 
 
@@ -68,6 +72,34 @@ def _serve_on(listener: socket.socket) -> None:
         run(self, sockets=[listener])
 
     uvicorn.Server.run = run_on_our_socket  # type: ignore[method-assign]
+
+
+def _save_whole() -> None:
+    """Let a save put the new notebook in the old one's place at once.
+
+    marimo writes over the old text. A session that is killed in the middle, or a full disk,
+    would leave half a notebook and nothing of what had been saved before.
+    """
+    try:
+        storage: Any = importlib.import_module("marimo._session.notebook.storage")
+        write = storage.FilesystemStorage.write
+    except (ImportError, AttributeError):  # a marimo that saves elsewhere: as it does
+        return
+
+    @functools.wraps(write)
+    def write_whole(self: Any, path: Any, content: str) -> None:
+        target = pathlib.Path(path)
+        if target.is_symlink() or not target.is_file():
+            write(self, path, content)
+            return
+        beside = target.with_name(f".{target.name}.saving")
+        write(self, beside, content)
+        with beside.open("rb") as saved:
+            os.fchmod(saved.fileno(), stat.S_IMODE(target.stat().st_mode))
+            os.fsync(saved.fileno())
+        beside.replace(target)
+
+    storage.FilesystemStorage.write = write_whole
 
 
 def _run_marimo(arguments: list[str]) -> None:

@@ -1,0 +1,75 @@
+"""A save leaves the old notebook or the new one, never half of either (security.md)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from mograder.notebook.pep723 import Script
+from tests.contract.launcher_rig import Local, address_of, make_spec, open_local, soon_healthy
+from tests.contract.sandbox_rig import real_config, real_environments, short_directory
+from tests.e2e.support.marimo import EditorFailed, open_editor
+
+pytestmark = pytest.mark.timeout(300)
+
+NOTEBOOK = """import marimo
+
+app = marimo.App()
+
+
+@app.cell
+def _():
+    1
+    return
+"""
+
+
+@pytest.fixture
+def runtime() -> Iterator[Path]:
+    with short_directory() as directory:
+        yield directory
+
+
+@pytest.fixture(params=[0, 1], ids=["cold", "warm"])
+async def local(
+    request: pytest.FixtureRequest, runtime: Path, tmp_path: Path, uv_cache: Path
+) -> AsyncIterator[Local]:
+    config = real_config(runtime, tmp_path, uv_cache)
+    async with open_local(
+        config.model_copy(update={"warm_environments": request.param}), tmp_path
+    ) as local:
+        yield local
+
+
+async def test_a_save_puts_a_whole_notebook_in_the_old_ones_place(
+    local: Local, run_directory: Path
+) -> None:
+    """Who had the old file open, a backup or an export, still reads all of it."""
+    source = real_environments(run_directory / "environments", local.link, local.place)
+    environment = await source.prepare(Script(), lambda _: None)
+    if local.kept:
+        await local.warm(environment.directory)
+    spec = make_spec("alice", local.place, environment.directory, notebook=NOTEBOOK)
+    notebook = spec.directory / spec.notebook
+    notebook.chmod(0o640)
+    endpoint = (await local.launcher.start(spec)).endpoint
+    await soon_healthy(endpoint, spec)
+    async with open_editor(address_of(endpoint, spec), run=True) as editor:
+        with notebook.open() as before:
+            await editor.edit(0, "6 * 7")
+            await editor.save()
+            assert "6 * 7" in notebook.read_text()
+            assert "6 * 7" not in before.read()
+        assert notebook.stat().st_mode & 0o777 == 0o640
+        assert [path.name for path in spec.directory.glob("*.saving")] == []
+
+        occupied = spec.directory / f".{spec.notebook}.saving"
+        occupied.mkdir()
+        saved = notebook.read_text()
+        await editor.edit(0, "7 * 8")
+        with pytest.raises(EditorFailed):
+            await editor.save()
+        assert notebook.read_text() == saved
+    assert await local.launcher.stop(spec.session_id)
