@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from mograder.sandbox.priorities import DEMOTED_PART, ProcessPriorities
+from mograder.sandbox.priorities import DEMOTED_PART, STARTING_TIMES
 from mograder.sandbox.usage import Member
 
 _log = logging.getLogger("mograder.supervisor")
@@ -32,8 +32,6 @@ class CpuShares:
         """Raises: :class:`OSError` where no cgroup can be made."""
         self._root = root
         self._weights: dict[str, int] = {}
-        self._without = ProcessPriorities()
-        """For sessions that were forked from a zygote, and so are in no cgroup of their own."""
         root.mkdir(exist_ok=True)
         # All sessions together weigh as much as one busy process on every processor.
         _write(root / "cpu.shares", _UNIT * (os.cpu_count() or 1))
@@ -52,36 +50,32 @@ class CpuShares:
             return None
 
     def make(self, session_id: str, weight: int) -> int:
-        """Give a session its share; whoever writes 0 to the descriptor returned is in it.
+        """Give a session that starts its share; whoever writes 0 to what is returned is in it.
 
-        A process that moves itself needs no lock of the kernel's. Moving another one waits for
-        every fork that is under way, which on a machine with a fork bomb takes a minute.
+        A thread that moves itself needs no lock of the kernel's; to move a whole process, or
+        another one, the kernel waits for forks that are under way anywhere.
         Raises: :class:`OSError`.
         """
         self.sweep()
         leaf = self._root / session_id
         leaf.mkdir(parents=True, exist_ok=True)
         self._weights[session_id] = weight
-        self._set(session_id, weight)
+        self._set(session_id, weight * STARTING_TIMES)
         return os.open(leaf / "tasks", os.O_WRONLY | os.O_CLOEXEC)
 
     def demote(self, session_id: str, members: Iterable[Member]) -> None:
         """Give it a small part of its share."""
         if session_id in self._weights:
             self._set(session_id, self._weights[session_id] // DEMOTED_PART)
-        else:
-            self._without.demote(session_id, members)
 
     def restore(self, session_id: str, members: Iterable[Member]) -> None:
         """Give it its share again."""
         if session_id in self._weights:
             self._set(session_id, self._weights[session_id])
-        self._without.restore(session_id, members)
 
     def forget(self, session_id: str) -> None:
         """A session has ended; its leaf goes as soon as the kernel is done with it."""
         self._weights.pop(session_id, None)
-        self._without.forget(session_id)
         self.sweep()
 
     def sweep(self) -> None:

@@ -27,6 +27,7 @@ from mograder.sandbox.processes import (
     nameless_files,
     namespace_of,
     parse_stat,
+    socket_buffers,
 )
 
 _STEP = 4 << 20
@@ -105,6 +106,8 @@ class _Session:
     """Bytes in the file systems in memory that its sandbox has."""
     hidden: int = 0
     """Bytes of files in memory that have no name."""
+    buffers: int = 0
+    """Bytes that its sockets may hold."""
 
 
 class ProcessMeter:
@@ -184,6 +187,7 @@ class ProcessMeter:
         if self._count_ticks(session) or self._hidden_due:
             _measure(session, self._spent_until)
             session.mounted = _in_memory_mounts(session)
+            session.buffers = _in_sockets(session)
             if self._hidden_due or session.hidden:
                 session.hidden = nameless_files(session.processes, -1, _MOST_FILES).memory
         doubt = sum(process.doubt for process in session.processes.values())
@@ -274,7 +278,7 @@ def _memory(session: _Session) -> int:
     processes = session.processes.values()
     shared = sum(process.shared for process in processes)
     private = sum(process.private for process in processes)
-    return private + max(shared, session.mounted + session.hidden)
+    return private + session.buffers + max(shared, session.mounted + session.hidden)
 
 
 def _measure(session: _Session, until: float) -> None:
@@ -299,6 +303,14 @@ def _in_memory_mounts(session: _Session) -> int:
             continue
         own = [each for each in found if each.f_blocks * each.f_frsize <= session.tmp_bytes]
         return sum((each.f_blocks - each.f_bfree) * each.f_frsize for each in own)
+    return 0
+
+
+def _in_sockets(session: _Session) -> int:
+    """What its sockets hold: a confined session has a network of its own, and so all of them."""
+    for pid in session.processes if session.namespace else ():
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            return socket_buffers(pid)
     return 0
 
 

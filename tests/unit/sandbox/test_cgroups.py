@@ -5,6 +5,7 @@ What the kernel does with it is tested in a virtual machine (``make test-vm``).
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -82,7 +83,9 @@ def test_a_session_has_its_limits(tree: Path) -> None:
     groups = _find(tree)
     assert groups is not None
     group = groups.make("session-1", LIMITS)
-    group.enter(4711)
+    entry = group.entry()
+    os.write(entry, b"4711")
+    os.close(entry)
     written = {path.name: path.read_text() for path in group.path.iterdir()}
     assert written == {
         "memory.max": str(400 << 20),

@@ -75,7 +75,7 @@ def test_a_session_has_one_share_whatever_it_forks() -> None:
             pids = (leaf / "cgroup.procs").read_text().split()
             assert str(process.pid) in pids
             assert len(pids) == 2
-            assert _shares(leaf) == 2560
+            assert _shares(leaf) == 25_600, "it starts"
             shares.demote("session-1", [])
             assert _shares(leaf) == 256
             shares.restore("session-1", [])
