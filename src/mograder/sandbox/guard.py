@@ -155,6 +155,12 @@ class Guard:
         self._priorities.forget(session_id)
         self._demoted -= {session_id}
 
+    def let_die(self, session_id: str) -> None:
+        """Watch no more one that is about to be ended: dying takes time on a processor as well."""
+        if session_id in self._demoted:
+            self._priorities.restore(session_id, self._meter.members(session_id))
+        self.forget(session_id)
+
     async def close(self) -> None:
         """Stop watching."""
         for task in self._tasks:
@@ -275,11 +281,7 @@ class Guard:
     def _carry_out(self, ends: Collection[End]) -> None:
         for end in ends:
             if end.session_id in self._watches:
-                # Dying takes time on a processor as well.
-                members = self._meter.members(end.session_id)
-                if end.session_id in self._demoted:
-                    self._priorities.restore(end.session_id, members)
-                self.forget(end.session_id)
+                self.let_die(end.session_id)
                 self._end(end.session_id, end.reason)
 
     def _share_processors(self) -> None:
@@ -299,8 +301,6 @@ class Guard:
             if watch.load is not None and (watch.started or name in started)
         }
         chosen = choose_demoted(loads, self._demoted, self._busy, os.cpu_count() or 1)
-        # One that has all the processes that it may have stands back as well, until it has fewer.
-        chosen |= {name for name, watch in watches if watch.full_since < math.inf}
         for name in chosen:  # those of before as well, for what they have started since
             self._priorities.demote(name, self._meter.members(name))
         for name in (self._demoted | started) - chosen:

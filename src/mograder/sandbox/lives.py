@@ -250,6 +250,7 @@ class Lives:
         life.sandbox.end_gently()
         await asyncio.wait({life.sandbox.exited}, timeout=_GENTLY_SECONDS)
         if not life.sandbox.exited.done():
+            self._guard.let_die(session_id)
             life.sandbox.end()
             await asyncio.wait({life.sandbox.exited})
         return True

@@ -42,6 +42,9 @@ _DOUBT_SECONDS = 0.25
 _FOREIGN_SECONDS = 30.0
 """How long a process is taken for somebody else's without another look."""
 
+_BIRTHS, _BIRTHS_READS = 8, 3
+"""New processes since the last look that put off measuring shares, and how often in a row."""
+
 _MOST_FILES = 4096
 _MEMORY_MOUNTS = ("tmp", "dev/shm", str(HOME).lstrip("/"))
 
@@ -108,6 +111,8 @@ class _Session:
     """Bytes of files in memory that have no name."""
     buffers: int = 0
     """Bytes that its sockets may hold."""
+    born: int = 0
+    put_off: int = 0
 
 
 class ProcessMeter:
@@ -184,14 +189,16 @@ class ProcessMeter:
         gone = [pid for pid, process in session.processes.items() if not process.read()]
         for pid in gone:
             self._unfollow(session, pid)
-        if self._count_ticks(session) or self._hidden_due:
-            _measure(session, self._spent_until)
+        moved, measurable = self._count_ticks(session), _is_measurable(session)
+        if moved or self._hidden_due:
+            if measurable:
+                _measure(session, self._spent_until)
             session.mounted = _in_memory_mounts(session)
             session.buffers = _in_sockets(session)
             if self._hidden_due or session.hidden:
                 session.hidden = nameless_files(session.processes, -1, _MOST_FILES).memory
         doubt = sum(process.doubt for process in session.processes.values())
-        if limit and _memory(session) + doubt > limit:
+        if limit and measurable and _memory(session) + doubt > limit:
             _measure(session, time.monotonic() + _DOUBT_SECONDS)
         return Reading(
             memory=_memory(session),
@@ -222,6 +229,7 @@ class ProcessMeter:
             return False
         self._known[pid] = session_id
         self._sessions[session_id].processes[pid] = process
+        self._sessions[session_id].born += 1
         return True
 
     def _unfollow(self, session: _Session, pid: int) -> None:
@@ -271,6 +279,17 @@ class GroupMeter:
 
     def members(self, session_id: str) -> Iterator[Member]:
         return iter(())
+
+
+def _is_measurable(session: _Session) -> bool:
+    """Whether its shares can be taken now: a process that forks is locked for as long.
+
+    With a fork bomb that is long, and who waits for it would not see that it is one.
+    """
+    forking = session.born > _BIRTHS and session.put_off < _BIRTHS_READS
+    session.put_off = session.put_off + 1 if forking else 0
+    session.born = 0
+    return not forking
 
 
 def _memory(session: _Session) -> int:

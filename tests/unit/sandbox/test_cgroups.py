@@ -52,6 +52,7 @@ def test_a_delegated_cgroup_is_divided(tree: Path) -> None:
 
 def test_a_supervisor_in_the_leaf_of_the_one_before_finds_the_same_tree(tree: Path) -> None:
     assert _find(tree) is not None
+    (tree / "cgroup.subtree_control").write_text("cpu memory pids\n")  # as the kernel tells it
     (tree.parent.parent.parent / "proc/self/cgroup").write_text(
         "0::/system.slice/hub.service/supervisor\n"
     )
@@ -89,7 +90,7 @@ def test_a_session_has_its_limits(tree: Path) -> None:
     written = {path.name: path.read_text() for path in group.path.iterdir()}
     assert written == {
         "memory.max": str(400 << 20),
-        "memory.high": str(300 << 20),
+        "memory.high": str((400 << 20) * 31 // 32),
         "memory.oom.group": "1",
         "pids.max": "64",
         "cpu.weight": "250",
