@@ -139,8 +139,9 @@ class Process:
         return True
 
     def close(self) -> None:
-        """Follow it no more."""
-        os.close(self._descriptor)
+        """Follow it no more; another thread that still measures it finds it gone."""
+        descriptor, self._descriptor = self._descriptor, -1
+        os.close(descriptor)
 
     @property
     def private(self) -> int:

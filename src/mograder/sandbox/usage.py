@@ -14,7 +14,8 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -36,15 +37,14 @@ _STEP = 4 << 20
 _PASS_SECONDS = 0.05
 """For measuring shares in one pass; what is left is done in the next."""
 
+_LEAST_SECONDS = 0.01
 _DOUBT_SECONDS = 0.25
 """For measuring the shares of one session that seems to be over its limit."""
 
 _FOREIGN_SECONDS = 30.0
 """How long a process is taken for somebody else's without another look."""
 
-_BIRTHS, _BIRTHS_READS = 8, 3
-"""New processes since the last look that put off measuring shares, and how often in a row."""
-
+_WEIGHERS = 8
 _MOST_FILES = 4096
 _MEMORY_MOUNTS = ("tmp", "dev/shm", str(HOME).lstrip("/"))
 
@@ -111,8 +111,8 @@ class _Session:
     """Bytes of files in memory that have no name."""
     buffers: int = 0
     """Bytes that its sockets may hold."""
-    born: int = 0
-    put_off: int = 0
+    weighing: Future[None] | None = None
+    """Its shares are being taken, perhaps since the last pass."""
 
 
 class ProcessMeter:
@@ -130,6 +130,7 @@ class ProcessMeter:
         self._spent_until = 0.0
         self._shared_memory = 0
         self._hidden_due = False
+        self._weighers = ThreadPoolExecutor(_WEIGHERS, "weigher")
 
     def add(self, session_id: str, first_pid: int, tmp_bytes: int) -> None:
         self.remove(session_id)  # a warm start that failed, before the cold one
@@ -189,17 +190,15 @@ class ProcessMeter:
         gone = [pid for pid, process in session.processes.items() if not process.read()]
         for pid in gone:
             self._unfollow(session, pid)
-        moved, measurable = self._count_ticks(session), _is_measurable(session)
-        if moved or self._hidden_due:
-            if measurable:
-                _measure(session, self._spent_until)
+        if self._count_ticks(session) or self._hidden_due:
+            self._weigh(session, self._spent_until)
             session.mounted = _in_memory_mounts(session)
             session.buffers = _in_sockets(session)
             if self._hidden_due or session.hidden:
                 session.hidden = nameless_files(session.processes, -1, _MOST_FILES).memory
         doubt = sum(process.doubt for process in session.processes.values())
-        if limit and measurable and _memory(session) + doubt > limit:
-            _measure(session, time.monotonic() + _DOUBT_SECONDS)
+        if limit and _memory(session) + doubt > limit:
+            self._weigh(session, time.monotonic() + _DOUBT_SECONDS)
         return Reading(
             memory=_memory(session),
             cpu=(session.ticks + session.kept_ticks) / TICKS,
@@ -229,8 +228,18 @@ class ProcessMeter:
             return False
         self._known[pid] = session_id
         self._sessions[session_id].processes[pid] = process
-        self._sessions[session_id].born += 1
         return True
+
+    def _weigh(self, session: _Session, until: float) -> None:
+        """Take shares, and wait for that no longer than it may take.
+
+        A process that forks or maps memory is locked for as long, which is long where nobody lets
+        it run. Who waited for that would not see what else its session does.
+        """
+        if session.weighing is None or session.weighing.done():
+            processes = tuple(session.processes.values())
+            session.weighing = self._weighers.submit(_measure, processes, until)
+        wait((session.weighing,), timeout=max(_LEAST_SECONDS, until - time.monotonic()))
 
     def _unfollow(self, session: _Session, pid: int) -> None:
         session.processes.pop(pid).close()
@@ -281,17 +290,6 @@ class GroupMeter:
         return iter(())
 
 
-def _is_measurable(session: _Session) -> bool:
-    """Whether its shares can be taken now: a process that forks is locked for as long.
-
-    With a fork bomb that is long, and who waits for it would not see that it is one.
-    """
-    forking = session.born > _BIRTHS and session.put_off < _BIRTHS_READS
-    session.put_off = session.put_off + 1 if forking else 0
-    session.born = 0
-    return not forking
-
-
 def _memory(session: _Session) -> int:
     """Shared memory that is mapped and lies in a mounted file as well counts once."""
     processes = session.processes.values()
@@ -300,9 +298,9 @@ def _memory(session: _Session) -> int:
     return private + session.buffers + max(shared, session.mounted + session.hidden)
 
 
-def _measure(session: _Session, until: float) -> None:
+def _measure(processes: Iterable[Process], until: float) -> None:
     """Take the shares that are most in doubt first, for as long as there is time."""
-    doubtful = [process for process in session.processes.values() if process.doubt > _STEP]
+    doubtful = [process for process in processes if process.doubt > _STEP]
     doubtful.sort(key=lambda process: -process.doubt)
     for process in doubtful:
         if time.monotonic() > until:
