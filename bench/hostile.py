@@ -82,7 +82,6 @@ async def _visit(stage: Stage) -> _Visit:
     ran = time.perf_counter() - asked
     tab.close()
     await stage.stop_session(user)
-    say(f"    {tab.times}")
     return _Visit(tab.times.all_cells, ran)
 
 

@@ -298,7 +298,10 @@ class Guard:
         loads = {
             name: watch.load
             for name, watch in watches
-            if watch.load is not None and (watch.started or name in started)
+            if watch.load is not None
+            and (watch.started or name in started)
+            # One that forks holds locks of files and pages that all forks of a zygote share.
+            and watch.full_since == math.inf
         }
         chosen = choose_demoted(loads, self._demoted, self._busy, os.cpu_count() or 1)
         for name in chosen:  # those of before as well, for what they have started since

@@ -16,7 +16,7 @@ from mograder.sandbox.machine import Memory
 Reason = Literal["memory", "processes", "workspace", "disk", "output"]
 """Why a session was ended; the words of ``protocol.Ended``."""
 
-FULL_SECONDS = 1.5
+FULL_SECONDS = 1.0
 """How long a session may have as many processes as it can before it counts as stuck there."""
 
 FEW = 4
