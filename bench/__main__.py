@@ -19,6 +19,7 @@ from bench import (
     command_line,
     cost,
     hall,
+    hostile,
     hundred,
     idle,
     memory,
@@ -48,7 +49,7 @@ ROWS: dict[str, Measure] = {
     "restart": restart.measure,
     "help": command_line.measure,
 }
-LONG: dict[str, Measure] = {"hall": hall.measure}
+LONG: dict[str, Measure] = {"hall": hall.measure, "hostile": hostile.measure}
 """Measured only when asked for by name."""
 
 RESULTS = Path(__file__).parent / "results"

@@ -1,12 +1,12 @@
 """Memory: what one more session with its kernel costs, as proportional set size (PSS).
 
-All that is open is weighed together, before and after one more was opened: whatever it shares
-with the others, or with the process that it was forked from, is not counted twice.
+All that is open is weighed together, before and after many more were opened. Pages that a session
+shares with the process that it was forked from, and with the other sessions, are then divided
+among many, as they are in a course; one session alone would seem to pay for half of them.
 """
 
 from __future__ import annotations
 
-import itertools
 from contextlib import AsyncExitStack
 
 from bench.options import Options
@@ -15,41 +15,58 @@ from bench.processes import MIB, below, pss
 from bench.report import Budget, Row
 from bench.stage import Stage
 
+_BESIDE, _MORE = 2, 16
+_PLAIN_MORE = 4
+"""Plain marimos share files alone, from the second on: fewer tell as much, in less time."""
+
 
 async def measure(stage: Stage, options: Options) -> list[Row]:
-    """Open editors one after another on both sides, each beside the ones before."""
-    users = [stage.newcomer() for _ in range(options.rounds + 1)]
-    ours, theirs = [_weigh_hub(stage)], [0]
-    plain: set[int] = set()
-    async with AsyncExitStack() as opened:
-        for user in users:
-            tab = await stage.open_tab(user)
-            opened.callback(tab.close)
-            ours.append(_weigh_hub(stage))
-            other = await opened.enter_async_context(plain_marimo(stage))
-            await other.tab.open()
-            opened.callback(other.tab.close)
-            plain |= {other.pid, *below(other.pid)}
-            theirs.append(pss(plain))
-    await stage.stop_sessions(users)
+    """Open editors on both sides, and weigh those that come after the first ones."""
+    before = _weigh_hub(stage)
+    ours, first = await _at_the_hub(stage)
+    theirs = await _plain(stage)
     return [
         Row(
-            "memory of one more session with its kernel",
+            f"memory of one session with its kernel, of {_MORE} more",
             "MiB",
             "plain marimo",
-            _added(ours),
-            _added(theirs),
+            (ours / MIB,),
+            (theirs / MIB,),
             Budget(0.45),
-            f"the first {ours[1] / MIB - ours[0] / MIB:.0f} and {theirs[1] / MIB:.0f} MiB; before "
-            f"it the supervisor's processes had {ours[0] / MIB:.0f} MiB",
+            f"the first {_BESIDE} {first / MIB:.0f} MiB; before them the supervisor's processes "
+            f"had {before / MIB:.0f} MiB",
         )
     ]
 
 
+async def _at_the_hub(stage: Stage) -> tuple[float, int]:
+    """What each of many more adds, and what the first ones added together."""
+    before = _weigh_hub(stage)
+    users = [stage.newcomer() for _ in range(_BESIDE + _MORE)]
+    async with AsyncExitStack() as opened:
+        for user in users[:_BESIDE]:
+            opened.callback((await stage.open_tab(user)).close)
+        few = _weigh_hub(stage)
+        for user in users[_BESIDE:]:
+            opened.callback((await stage.open_tab(user)).close)
+        many = _weigh_hub(stage)
+    await stage.stop_sessions(users)
+    return (many - few) / _MORE, few - before
+
+
+async def _plain(stage: Stage) -> float:
+    """What each of some more plain marimos adds."""
+    weighed: list[int] = []
+    known: set[int] = set()
+    async with AsyncExitStack() as opened:
+        for _ in range(_BESIDE + _PLAIN_MORE):
+            other = await opened.enter_async_context(plain_marimo(stage))
+            await other.tab.open()
+            opened.callback(other.tab.close)
+            known |= {other.pid, *below(other.pid)}
+            weighed.append(pss(known))
+    return (weighed[-1] - weighed[_BESIDE - 1]) / _PLAIN_MORE
+
+
 def _weigh_hub(stage: Stage) -> int:
     return pss(below(stage.supervisor.pid))
-
-
-def _added(weights: list[int]) -> tuple[float, ...]:
-    """Each one's addition but the first's, which pays for what all share."""
-    return tuple((b - a) / MIB for a, b in itertools.pairwise(weights[1:]))

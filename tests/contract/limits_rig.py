@@ -46,8 +46,39 @@ for place in ("/tmp", "/dev/shm"):
         for _ in range(190): file.write(b"x" * (1 << 20))
 time.sleep(600)"""
 HIDDEN_MEMORY = """
-files = [os.memfd_create("hidden") for _ in range(8)]
-for file in files: os.write(file, b"x" * (100 << 20))
+try: os.memfd_create("hidden")
+except OSError: pass
+else: sys.exit("there are files in memory that nobody counts")
+import socket, tempfile
+ours, theirs = socket.socketpair()
+for place in ("/tmp", "/dev/shm"):
+    with tempfile.TemporaryFile(dir=place) as file:
+        for _ in range(190): file.write(b"x" * (1 << 20))
+        file.flush()
+        socket.send_fds(ours, [b"x"], [file.fileno()])
+time.sleep(600)"""
+PAGE_TABLES = """
+import mmap
+pages = mmap.mmap(-1, 400 << 30, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000, mmap.PROT_READ)
+for at in range(0, len(pages), 2 << 20): pages[at]
+time.sleep(600)"""
+SOCKETS = """
+import socket
+for _ in range(16):
+    if os.fork(): continue
+    kept = []
+    for _ in range(100):
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        kept += [ours, theirs]
+        try:
+            while True: ours.send(b"x" * 4096)
+        except BlockingIOError: pass
+    time.sleep(600)
+time.sleep(600)"""
+FEW_SOCKETS = """
+kept = [socket.socketpair() for _ in range(100)]
+open("done", "w").close()
 time.sleep(600)"""
 FORKS = """
 while True:

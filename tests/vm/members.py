@@ -16,12 +16,19 @@ _TELL = 100
 
 def entered(group: SessionGroup, work: Callable[[], object]) -> None:
     """Enter a session's cgroup, and work there."""
-    group.enter(os.getpid())
+    enter(group)
     work()
 
 
+def enter(group: SessionGroup) -> None:
+    """Go where a session belongs, as its first process does."""
+    entry = group.entry()
+    os.write(entry, b"0")
+    os.close(entry)
+
+
 def joined(group: SessionGroup, work: Callable[[], object], *, stays: bool = True) -> int:
-    """Fork a process, move it from outside as a supervisor does, and let it work.
+    """Fork a process, which enters by what a supervisor opened, and let it work.
 
     One that ``stays`` says so at the end of its work (``stay``); the others are on their own.
     """
@@ -30,13 +37,15 @@ def joined(group: SessionGroup, work: Callable[[], object], *, stays: bool = Tru
 
     def wait_and_work() -> None:
         os.read(released, 1)
+        os.write(entry, b"0")
+        os.close(entry)
         os.dup2(tell, _TELL)
         work()
 
+    entry = group.entry()
     pid = child(wait_and_work)
-    group.enter(pid)
     os.write(release, b"!")
-    for descriptor in (tell, released, release):
+    for descriptor in (tell, released, release, entry):
         os.close(descriptor)
     with os.fdopen(told, "rb") as words:
         assert not stays or words.read(1), "it failed; its words are in the output"

@@ -16,7 +16,7 @@ import pytest
 
 from mograder.sandbox.cgroups import SessionGroup, SessionGroups
 from mograder.sandbox.protocol import Limits
-from tests.vm.members import close, entered, hold_memory, joined, spin, stay
+from tests.vm.members import close, enter, entered, hold_memory, joined, spin, stay
 from tests.vm.rig import (
     ROOT,
     SERVICE,
@@ -311,7 +311,7 @@ def test_a_killed_supervisors_sessions_are_ended_by_the_next(unit: Unit) -> None
 
     def die() -> None:
         group = ours().make(SESSION, LIMITS)
-        group.enter(os.getpid())
+        enter(group)
         child(lambda: apart(sleep_forever))
 
     supervisor = resident(unit, die)

@@ -187,8 +187,9 @@ class SecuritySettings(Section):
     use_bubblewrap: bool | None = None
     """Unset or true: sessions run in bubblewrap or not at all. False: no sandbox."""
     safety_scan: Literal["refuse", "warn", "off"] = "refuse"
-    sandbox_uid_base: Annotated[int, Field(ge=1000, le=4_000_000_000)] = 600_000
-    """The first uid of students' sandboxes when the supervisor runs as root."""
+    sandbox_uid_base: Annotated[int, Field(ge=1000, le=2_000_000_000)] = 600_000
+    """The first uid of students' sandboxes when the supervisor runs as root; bubblewrap takes none
+    from 2147483648 on."""
 
 
 class LimitsSettings(Section):

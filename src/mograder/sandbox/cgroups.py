@@ -68,12 +68,14 @@ class SessionGroup:
         self.path = path
         self._last = GroupEvents(0, 0)
 
-    def enter(self, pid: int) -> None:
-        """Move a process here; what it forks from now on is born here.
+    def entry(self) -> int:
+        """Return a descriptor: whoever writes 0 to it is here, with what it forks from then on.
 
-        Raises: :class:`OSError` when the kernel refuses; the process must then not go on.
+        The kernel asks for the rights of who opened it, so a process may enter that could not
+        even see this directory. It may wait there for forks that are under way elsewhere; a
+        supervisor that moved others would stand still for as long. Raises: :class:`OSError`.
         """
-        _write(self.path / "cgroup.procs", str(pid))
+        return os.open(self.path / "cgroup.procs", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
     def pids(self) -> list[int]:
         """Return the processes that are here now."""
@@ -195,7 +197,10 @@ class SessionGroups:
             self._lingering.append(group.path)
 
     def shelter(self, pid: int) -> None:
-        """Move a zygote out of the supervisor's leaf. Raises: :class:`OSError`."""
+        """Move a zygote out of the supervisor's leaf; it may take a while, so in a thread.
+
+        Raises: :class:`OSError`.
+        """
         _write(self._zygotes / "cgroup.procs", str(pid))
 
     def overhead(self) -> int:

@@ -78,7 +78,8 @@ class Forked:
 class Way:
     """Where a fork goes: as whom, onto which socket and output, into whose sandbox.
 
-    It waits there for a ``g`` from the pipe ``go``.
+    It waits there for a ``g`` from the pipe ``go``. ``entry`` is where it enters its cgroup, first
+    of all.
     """
 
     uid: int
@@ -86,6 +87,7 @@ class Way:
     output: int
     holder: int
     go: int
+    entry: int | None = None
 
 
 class Forker:
@@ -122,6 +124,11 @@ class Forker:
         return self._tail.decode("utf-8", "replace").strip()
 
     @property
+    def pid(self) -> int:
+        """The host's pid of the zygote."""
+        return self._child.pid
+
+    @property
     def alive(self) -> bool:
         """Whether it can be asked to fork."""
         return self.served and not self.exited.done() and not self._killed
@@ -155,6 +162,8 @@ class Forker:
             end = self._ends[number] = loop.create_future()
             try:
                 descriptors = [way.listener, way.output, way.holder, way.go]
+                if way.entry is not None:
+                    descriptors.append(way.entry)
                 socket.send_fds(self._control, [_request(number, plan, way)], descriptors)
                 await asyncio.wait({answer}, timeout=_HEED_SECONDS)
                 if not answer.done() and not _unread(self._control):

@@ -33,6 +33,7 @@ from mograder.sandbox.watchdog import (
     View,
     choose_demoted,
     decide,
+    is_busy,
     is_full,
     is_short,
 )
@@ -42,7 +43,10 @@ Result = TypeVar("Result")
 
 _log = logging.getLogger("mograder.supervisor")
 
-_PASS_SECONDS = 1.0
+_PASS_SECONDS, _BUSY_PASS_SECONDS = 1.0, 0.3
+"""Between two passes; on a machine that is busy, where who takes too much is to stand back soon."""
+
+_NEWS_SECONDS = 0.9
 _GLANCE_SECONDS, _GROWING_SECONDS = 0.25, 0.1
 _IDLE_PASSES = 4
 """A session that does not move is measured every so many passes."""
@@ -56,10 +60,11 @@ _BORN = 48
 _GROWS = 24 << 20
 """Growth of a session from one pass to the next that makes the next one come soon."""
 
-_YOUNG_SECONDS = 3.0
-"""A session that starts keeps its priority."""
+_START_SECONDS, _START_CPU = 15.0, 0.8
+"""A session that starts goes before the others, for as long as it takes, and for little more of
+the processors' time than a start from a zygote needs."""
 
-_LOAD_SECONDS = 0.5
+_LOAD_SECONDS = 0.25
 _OVERHEAD_SECONDS = 10.0
 _MEMORY_STEP, _CPU_STEP = 1 << 20, 0.05
 """Changes that are worth telling."""
@@ -89,6 +94,7 @@ class _Watch:
     still: int = 0
     """Passes in which nothing moved."""
     load: Load | None = None
+    started: bool = False
 
 
 class Guard:
@@ -120,7 +126,7 @@ class Guard:
         self._growing = False
         self._busy = 0.0
         self._told_overhead = 0
-        self._next_overhead = 0.0
+        self._next_overhead = self._next_news = 0.0
         keepers: tuple[Coroutine[None, None, None], ...] = (self._keep_use(), self._keep_disk())
         self._tasks = [asyncio.create_task(keeper) for keeper in keepers]
 
@@ -148,6 +154,12 @@ class Guard:
         self._disk.remove(session_id)
         self._priorities.forget(session_id)
         self._demoted -= {session_id}
+
+    def let_die(self, session_id: str) -> None:
+        """Watch no more one that is about to be ended: dying takes time on a processor as well."""
+        if session_id in self._demoted:
+            self._priorities.restore(session_id, self._meter.members(session_id))
+        self.forget(session_id)
 
     async def close(self) -> None:
         """Stop watching."""
@@ -184,7 +196,8 @@ class Guard:
                 _log.exception("the sessions could not be measured")
             self._memory, self._task_count = memory, tasks
             if regular:
-                self._next_pass = time.monotonic() + _PASS_SECONDS - _GLANCE_SECONDS / 2
+                pause = _BUSY_PASS_SECONDS if is_busy(self._busy) else _PASS_SECONDS
+                self._next_pass = time.monotonic() + pause - _GLANCE_SECONDS / 2
 
     async def _keep_disk(self) -> None:
         while True:
@@ -268,11 +281,7 @@ class Guard:
     def _carry_out(self, ends: Collection[End]) -> None:
         for end in ends:
             if end.session_id in self._watches:
-                # Dying takes time on a processor as well.
-                members = self._meter.members(end.session_id)
-                if end.session_id in self._demoted:
-                    self._priorities.restore(end.session_id, members)
-                self.forget(end.session_id)
+                self.let_die(end.session_id)
                 self._end(end.session_id, end.reason)
 
     def _share_processors(self) -> None:
@@ -282,19 +291,31 @@ class Guard:
         if now >= self._next_overhead:
             self._next_overhead = now + _OVERHEAD_SECONDS
             self._told_overhead = self._overhead()
+        watches = tuple(self._watches.items())
+        started = {
+            name for name, watch in watches if not watch.started and _has_started(watch, now)
+        }
         loads = {
             name: watch.load
-            for name, watch in tuple(self._watches.items())
-            if watch.load is not None and now - watch.born > _YOUNG_SECONDS
+            for name, watch in watches
+            if watch.load is not None
+            and (watch.started or name in started)
+            # One that forks holds locks of files and pages that all forks of a zygote share.
+            and watch.full_since == math.inf
         }
         chosen = choose_demoted(loads, self._demoted, self._busy, os.cpu_count() or 1)
         for name in chosen:  # those of before as well, for what they have started since
             self._priorities.demote(name, self._meter.members(name))
-        for name in self._demoted - chosen:
+        for name in (self._demoted | started) - chosen:
             self._priorities.restore(name, self._meter.members(name))
+        for name, watch in watches:
+            watch.started |= name in started
         self._demoted = chosen
 
     def _tell_changes(self) -> None:
+        if time.monotonic() < self._next_news:
+            return
+        self._next_news = time.monotonic() + _NEWS_SECONDS
         changed = []
         for name, watch in self._watches.items():
             use = SessionUse(
@@ -309,6 +330,10 @@ class Guard:
                 changed.append(use)
         if changed:
             self._tell(Measured(sessions=tuple(changed), overhead=self._told_overhead))
+
+
+def _has_started(watch: _Watch, now: float) -> bool:
+    return watch.reading.cpu > _START_CPU or now - watch.born > _START_SECONDS
 
 
 def _differs(before: SessionUse | None, now: SessionUse) -> bool:

@@ -67,6 +67,7 @@ class _Start:
     request: StartSession
     on_output: Callable[[bytes], None]
     settle: Callable[[int], None]
+    open_entry: Callable[[], int | None]
 
 
 class Lives:
@@ -128,7 +129,10 @@ class Lives:
         log = bytearray()
         try:
             start = _Start(
-                request, lambda data: _keep_tail(log, data), self._settler(request, group)
+                request,
+                lambda data: _keep_tail(log, data),
+                self._settler(request, group),
+                lambda: self._open_entry(request, group),
             )
             sandbox = self._open(start, listener)
         except BaseException:
@@ -158,8 +162,6 @@ class Lives:
         watched = Watched(request.session_id, request.limits, workspace, group)
 
         def settle(pid: int) -> None:
-            if group is not None:
-                group.enter(pid)
             prefer_to_end(pid)
             self._guard.add(watched, pid)
 
@@ -192,12 +194,13 @@ class Lives:
             descriptor,
             start.on_output,
             settle=start.settle,
+            open_entry=start.open_entry,
         )
         return Arriving(join, start_cold, descriptor, start.on_output)
 
     def _open_cold(self, start: _Start, listener: int) -> Sandboxed:
         request = start.request
-        entry = self._give_share(request)
+        entry = start.open_entry()
         try:
             return self._runner.start(
                 self._plan(request, listener),
@@ -211,10 +214,13 @@ class Lives:
             if entry is not None:
                 os.close(entry)
 
-    def _give_share(self, request: StartSession) -> int | None:
-        if self._shares is None:
-            return None
+    def _open_entry(self, request: StartSession, group: SessionGroup | None) -> int | None:
+        """Where the session's first process enters its cgroup by itself, if there is one."""
         try:
+            if group is not None:
+                return group.entry()
+            if self._shares is None:
+                return None
             return self._shares.make(request.session_id, request.limits.cpu_weight)
         except OSError as error:
             raise SandboxUnavailable(f"A session cannot be given its limits: {error}.") from error
@@ -244,6 +250,7 @@ class Lives:
         life.sandbox.end_gently()
         await asyncio.wait({life.sandbox.exited}, timeout=_GENTLY_SECONDS)
         if not life.sandbox.exited.done():
+            self._guard.let_die(session_id)
             life.sandbox.end()
             await asyncio.wait({life.sandbox.exited})
         return True

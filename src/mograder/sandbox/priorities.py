@@ -26,6 +26,11 @@ _NICE, _MILD, _FIRST = 10, 5, -10
 DEMOTED_PART = 10
 """A demoted session has its weight divided by this; so do ten steps of niceness."""
 
+STARTING_TIMES = 10
+"""A session that starts has its weight times this, where it has one."""
+
+_MOST_WEIGHT = 10_000
+
 _SWITCH = Path("/proc/sys/kernel/sched_autogroup_enabled")
 
 
@@ -37,7 +42,7 @@ class Priorities(Protocol):
         ...
 
     def restore(self, session_id: str, members: Iterable[Member]) -> None:
-        """Let a session run as everybody does."""
+        """Let a session run as everybody does: one that was put behind, or has started."""
         ...
 
     def forget(self, session_id: str) -> None:
@@ -52,8 +57,9 @@ class GroupPriorities:
         self._groups: dict[str, tuple[SessionGroup, int]] = {}
 
     def join(self, session_id: str, group: SessionGroup, weight: int) -> None:
-        """Say which leaf is a session's, and its usual weight."""
+        """Say which leaf is a session's that starts now, and its usual weight."""
         self._groups[session_id] = (group, weight)
+        group.weigh(min(_MOST_WEIGHT, weight * STARTING_TIMES))
 
     def demote(self, session_id: str, members: Iterable[Member]) -> None:
         if session_id in self._groups:

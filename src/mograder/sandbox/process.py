@@ -13,7 +13,6 @@ import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Protocol
 
 from mograder.sandbox.namespaces import Place, Standard, Started, start_in
@@ -27,6 +26,14 @@ _BURST_SECONDS = 4
 """What somebody may print at once who was silent before: so many seconds' worth."""
 
 
+_ENTER = ("/bin/sh", "-c", 'echo 0 >&0 && exec "$@" </dev/null', "enter")
+"""Enters the cgroup of standard input, then becomes its arguments, or nothing where that fails.
+
+A program of its own, since entering may wait for the kernel, and we wait for our children up to
+the moment that they execute something.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Launch:
     """What to execute: absolute program, whole environment, and the descriptors to keep.
@@ -35,7 +42,7 @@ class Launch:
     ``place`` the program starts there instead, as whom the place says. ``stdin`` is a descriptor,
     or None for nothing; ``lend_output`` keeps our end of the output open in ``Child.lent``, for
     who writes to it later. ``output_rate`` is how many bytes a second are read of it. ``entry``
-    is where the child enters its cgroup, or none.
+    is where the child enters its cgroup before it becomes the program, or none.
     """
 
     argv: Sequence[str]
@@ -188,9 +195,12 @@ def _start(launch: Launch, output: int) -> _Process:
 
 def _popen(launch: Launch, output: int) -> subprocess.Popen[bytes]:
     as_other = launch.uid is not None
+    argv, stdin = list(launch.argv), subprocess.DEVNULL
+    if launch.entry is not None:
+        argv, stdin = [*_ENTER, *argv], launch.entry
     return subprocess.Popen(
-        list(launch.argv),
-        stdin=subprocess.DEVNULL,
+        argv,
+        stdin=stdin,
         stdout=output,
         stderr=output,
         env=dict(launch.variables),
@@ -201,6 +211,4 @@ def _popen(launch: Launch, output: int) -> subprocess.Popen[bytes]:
         user=launch.uid,
         group=launch.uid,
         extra_groups=[] if as_other else None,
-        # One system call: nothing that another thread could hold a lock for.
-        preexec_fn=partial(os.write, launch.entry, b"0") if launch.entry is not None else None,  # noqa: PLW1509
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,10 +16,16 @@ from dataclasses import dataclass
 PAGE = os.sysconf("SC_PAGE_SIZE")
 TICKS = os.sysconf("SC_CLK_TCK")
 
-_STAT_BYTES, _ROLLUP_BYTES, _IO_BYTES = 1024, 4096, 1024
+_STAT_BYTES, _ROLLUP_BYTES, _IO_BYTES, _STATUS_BYTES = 1024, 4096, 1024, 4096
 _BLOCK = 512
 """What ``st_blocks`` counts, whatever the file system's own blocks are."""
 
+_FEW_SOCKETS = 64
+_SOCKET_BYTES = 416 << 10
+"""A full buffer of one end, as large as a process may make it (``wmem_max``, doubled)."""
+
+_QUEUES_BYTES = 1 << 20
+_PAGE_TABLES = re.compile(rb"^VmPTE:\s*(\d+) kB", re.MULTILINE)
 _OOM_SCORE = b"600"
 _MEMORY_FILE = "/memfd:"
 
@@ -73,6 +80,30 @@ def parse_rollup(data: bytes) -> Share:
     return Share(private=max(0, whole - shared), shared=shared)
 
 
+def parse_page_tables(data: bytes) -> int:
+    """Read from ``/proc/PID/status`` how many bytes the page tables take; 0 if it is not told.
+
+    They belong to one process alone, whoever shares the pages themselves.
+    """
+    found = _PAGE_TABLES.search(data)
+    return int(found[1]) << 10 if found else 0
+
+
+def parse_sockets(data: bytes) -> int:
+    """Read from ``net/sockstat`` how many sockets a network namespace has, of every family."""
+    words = data.split(maxsplit=3)
+    return int(words[2]) if len(words) > 2 and words[2].isdigit() else 0
+
+
+def parse_queues(data: bytes) -> int:
+    """Read from ``net/tcp`` or ``net/tcp6`` how many bytes wait in the sockets' queues."""
+    total = 0
+    for line in data.splitlines()[1:]:
+        sending, _, received = line.split()[4].partition(b":")
+        total += int(sending, 16) + int(received, 16)
+    return total
+
+
 def parse_written(data: bytes) -> int:
     """Read from ``/proc/PID/io`` how many bytes were sent on their way to a disk."""
     for line in data.splitlines():
@@ -108,8 +139,9 @@ class Process:
         return True
 
     def close(self) -> None:
-        """Follow it no more."""
-        os.close(self._descriptor)
+        """Follow it no more; another thread that still measures it finds it gone."""
+        descriptor, self._descriptor = self._descriptor, -1
+        os.close(descriptor)
 
     @property
     def private(self) -> int:
@@ -148,8 +180,28 @@ class Process:
 
 
 def share_of(pid: int) -> Share:
-    """Return a process's share of memory. Raises: OSError."""
-    return parse_rollup(_read(f"/proc/{pid}/smaps_rollup", _ROLLUP_BYTES))
+    """Return a process's share of memory, its page tables among it. Raises: OSError."""
+    share = parse_rollup(_read(f"/proc/{pid}/smaps_rollup", _ROLLUP_BYTES))
+    tables = parse_page_tables(_read(f"/proc/{pid}/status", _STATUS_BYTES))
+    return Share(share.private + tables, share.shared)
+
+
+def socket_buffers(pid: int) -> int:
+    """Return what the sockets of a process's network namespace may hold, at most.
+
+    The kernel tells nobody what Unix sockets hold, also those that are on their way through one
+    another: beyond the few that every program has, each counts as full. Raises: OSError.
+    """
+    many = parse_sockets(_read(f"/proc/{pid}/net/sockstat", _STAT_BYTES)) - _FEW_SOCKETS
+    if many <= 0:
+        return 0
+    queues = sum(_queues(f"/proc/{pid}/net/{name}") for name in ("tcp", "tcp6"))
+    return many * _SOCKET_BYTES + queues
+
+
+def _queues(path: str) -> int:
+    with open(path, "rb") as file:  # noqa: PTH123 - as above
+        return parse_queues(file.read(_QUEUES_BYTES))
 
 
 @dataclass(frozen=True, slots=True)

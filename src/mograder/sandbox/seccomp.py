@@ -140,6 +140,7 @@ class _Table:
     socketpair: int
     ioctl: int
     fallocate: int
+    memfd_create: int
     system_v: tuple[int, ...]
     x32: bool
 
@@ -154,6 +155,7 @@ _TABLES = {
         socketpair=53,
         ioctl=16,
         fallocate=285,
+        memfd_create=319,
         system_v=_SYSTEM_V_X86_64,
         x32=True,
     ),
@@ -166,6 +168,7 @@ _TABLES = {
         socketpair=199,
         ioctl=29,
         fallocate=47,
+        memfd_create=279,
         system_v=_SYSTEM_V_AARCH64,
         x32=False,
     ),
@@ -201,6 +204,9 @@ def _program(table: _Table, allowed: tuple[int, ...]) -> Iterable[bytes]:
     yield from _refuse_when(_JUMP_EQ, table.clone3, _ENOSYS)
     for number in (*_IO_URING, *table.system_v):
         yield from _refuse_when(_JUMP_EQ, number, _ENOSYS)
+    # A file in memory with no name can lie in a socket's queue, where nobody could count it;
+    # libraries use /dev/shm then, as on an older kernel.
+    yield from _refuse_when(_JUMP_EQ, table.memfd_create, _ENOSYS)
     # It takes all of a disk in no time, before anybody could notice: libc writes the blocks then.
     yield from _refuse_when(_JUMP_EQ, table.fallocate, _EOPNOTSUPP)
     for number in table.denied:

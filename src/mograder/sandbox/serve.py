@@ -29,7 +29,7 @@ def main(argv: list[str]) -> None:
     """Limit this process, prepare its home, then become marimo."""
     options = json.loads(argv[0])
     for name, value in options["rlimits"].items():
-        resource.setrlimit(getattr(resource, name), (value, value))
+        _limit(getattr(resource, name), value)
     _write_first_configuration(options["config"])
     copy_caches(options["caches"])
     listener = socket.socket(fileno=options["fd"])
@@ -38,6 +38,13 @@ def main(argv: list[str]) -> None:
     _serve_on(listener)
     _save_whole()
     _run_marimo(argv[2:])
+
+
+def _limit(kind: int, wanted: int) -> None:
+    """No more than the machine grants the supervisor: who runs here could not raise that."""
+    hard = resource.getrlimit(kind)[1]
+    value = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(kind, (value, value))
 
 
 def _write_first_configuration(text: str) -> None:

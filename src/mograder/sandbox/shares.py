@@ -9,12 +9,16 @@ own a session has one share, whatever it forks. Memory and processes are the wat
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import os
+from collections import deque
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
-from mograder.sandbox.priorities import DEMOTED_PART, ProcessPriorities
+from mograder.sandbox.priorities import DEMOTED_PART, STARTING_TIMES
 from mograder.sandbox.usage import Member
 
 _log = logging.getLogger("mograder.supervisor")
@@ -23,6 +27,18 @@ _UNIT, _LEAST = 1024, 2
 """``cpu.shares`` of weight 100, and what the kernel knows as the least."""
 
 _USUAL_WEIGHT = 100
+_AT_HAND = 16
+"""Leaves that are made before they are needed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Share:
+    leaf: Path
+    weight: int
+
+    def weigh(self, weight: int) -> None:
+        with contextlib.suppress(OSError):  # it has ended
+            _write(self.leaf / "cpu.shares", max(_LEAST, weight * _UNIT // _USUAL_WEIGHT))
 
 
 class CpuShares:
@@ -31,13 +47,17 @@ class CpuShares:
     def __init__(self, root: Path) -> None:
         """Raises: :class:`OSError` where no cgroup can be made."""
         self._root = root
-        self._weights: dict[str, int] = {}
-        self._without = ProcessPriorities()
-        """For sessions that were forked from a zygote, and so are in no cgroup of their own."""
+        self._shares: dict[str, _Share] = {}
+        self._numbers = itertools.count(1)
+        self._ready: deque[Path] = deque()
+        self._ended: deque[Path] = deque()
+        self._worker = ThreadPoolExecutor(1, "shares")
         root.mkdir(exist_ok=True)
         # All sessions together weigh as much as one busy process on every processor.
         _write(root / "cpu.shares", _UNIT * (os.cpu_count() or 1))
-        self.sweep()
+        for leaf in _leaves(root):  # a killed supervisor's
+            _remove(leaf)
+        self._prepare()
 
     @classmethod
     def find(cls, name: str, *, proc: Path = Path("/proc")) -> CpuShares | None:
@@ -52,56 +72,63 @@ class CpuShares:
             return None
 
     def make(self, session_id: str, weight: int) -> int:
-        """Give a session its share; whoever writes 0 to the descriptor returned is in it.
+        """Give a session that starts its share; whoever writes 0 to what is returned is in it.
 
-        A process that moves itself needs no lock of the kernel's. Moving another one waits for
-        every fork that is under way, which on a machine with a fork bomb takes a minute.
+        A thread that moves itself needs no lock of the kernel's; to move a whole process, or
+        another one, the kernel waits for forks that are under way anywhere.
         Raises: :class:`OSError`.
         """
-        self.sweep()
-        leaf = self._root / session_id
-        leaf.mkdir(parents=True, exist_ok=True)
-        self._weights[session_id] = weight
-        self._set(session_id, weight)
-        return os.open(leaf / "tasks", os.O_WRONLY | os.O_CLOEXEC)
+        share = self._shares.get(session_id)  # of a warm start that failed, before the cold one
+        if share is None:
+            share = _Share(self._ready.popleft() if self._ready else self._make_leaf(), weight)
+            self._shares[session_id] = share
+            self._worker.submit(self._prepare)
+        share.weigh(weight * STARTING_TIMES)
+        return os.open(share.leaf / "tasks", os.O_WRONLY | os.O_CLOEXEC)
 
     def demote(self, session_id: str, members: Iterable[Member]) -> None:
         """Give it a small part of its share."""
-        if session_id in self._weights:
-            self._set(session_id, self._weights[session_id] // DEMOTED_PART)
-        else:
-            self._without.demote(session_id, members)
+        if (share := self._shares.get(session_id)) is not None:
+            share.weigh(share.weight // DEMOTED_PART)
 
     def restore(self, session_id: str, members: Iterable[Member]) -> None:
         """Give it its share again."""
-        if session_id in self._weights:
-            self._set(session_id, self._weights[session_id])
-        self._without.restore(session_id, members)
+        if (share := self._shares.get(session_id)) is not None:
+            share.weigh(share.weight)
 
     def forget(self, session_id: str) -> None:
         """A session has ended; its leaf goes as soon as the kernel is done with it."""
-        self._weights.pop(session_id, None)
-        self._without.forget(session_id)
-        self.sweep()
-
-    def sweep(self) -> None:
-        """Remove the leaves of sessions that have ended, of a killed supervisor's as well."""
-        with contextlib.suppress(FileNotFoundError):
-            for leaf in self._root.iterdir():
-                if leaf.is_dir() and leaf.name not in self._weights:
-                    _remove(leaf)
+        if (share := self._shares.pop(session_id, None)) is not None:
+            self._ended.append(share.leaf)
+            self._worker.submit(self._prepare)
 
     def close(self) -> bool:
         """Remove the branch; false while the kernel is not done with what ended in it."""
-        self._weights.clear()
-        self.sweep()
+        self._worker.shutdown()
+        self._shares.clear()
+        for leaf in _leaves(self._root):
+            _remove(leaf)
         _remove(self._root)
         return not self._root.exists()
 
-    def _set(self, session_id: str, weight: int) -> None:
-        with contextlib.suppress(OSError):  # it has ended
-            shares = max(_LEAST, weight * _UNIT // _USUAL_WEIGHT)
-            _write(self._root / session_id / "cpu.shares", shares)
+    def _prepare(self) -> None:
+        """In a thread: have empty leaves at hand, and remove what has ended.
+
+        While somebody moves a process into another cgroup, nobody makes or removes one, and that
+        may take as long as the slowest fork: nothing that the supervisor's loop can wait for.
+        """
+        for _ in range(len(self._ended)):
+            leaf = self._ended.popleft()
+            if not _remove(leaf):
+                self._ended.append(leaf)  # the dead are not collected yet: the next time
+        with contextlib.suppress(OSError):
+            while len(self._ready) < _AT_HAND:
+                self._ready.append(self._make_leaf())
+
+    def _make_leaf(self) -> Path:
+        leaf = self._root / f"session-{next(self._numbers)}"
+        leaf.mkdir(parents=True)
+        return leaf
 
 
 def _own_cgroup(proc: Path) -> Path | None:
@@ -119,9 +146,18 @@ def _own_cgroup(proc: Path) -> Path | None:
     return None
 
 
-def _remove(path: Path) -> None:
-    with contextlib.suppress(OSError):  # the dead are not collected yet: the next time
+def _leaves(root: Path) -> list[Path]:
+    return [path for path in root.iterdir() if path.is_dir()] if root.is_dir() else []
+
+
+def _remove(path: Path) -> bool:
+    try:
         path.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def _write(path: Path, value: int) -> None:

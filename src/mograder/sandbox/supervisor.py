@@ -80,12 +80,13 @@ class Supervisor:
         self._config = config
         self._runner = runner
         self._host = host
+        name = runtime_name(config.runtime)
+        groups = SessionGroups.find(name)
         self._zygotes: Zygotes | None = None
         kept, memory_mb = config.warm_environments, config.warm_memory_mb
         if kept and isinstance(runner, BubblewrapRunner):
-            self._zygotes = Zygotes(runner, host, kept, memory_mb)
-        name = runtime_name(config.runtime)
-        groups = SessionGroups.find(name)
+            shelter = None if groups is None else groups.shelter
+            self._zygotes = Zygotes(runner, host, kept, memory_mb, shelter)
         shares = CpuShares.find(name) if groups is None else None
         self._lives = Lives(
             runner,

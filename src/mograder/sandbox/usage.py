@@ -14,7 +14,8 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -27,6 +28,7 @@ from mograder.sandbox.processes import (
     nameless_files,
     namespace_of,
     parse_stat,
+    socket_buffers,
 )
 
 _STEP = 4 << 20
@@ -35,12 +37,14 @@ _STEP = 4 << 20
 _PASS_SECONDS = 0.05
 """For measuring shares in one pass; what is left is done in the next."""
 
+_LEAST_SECONDS = 0.01
 _DOUBT_SECONDS = 0.25
 """For measuring the shares of one session that seems to be over its limit."""
 
 _FOREIGN_SECONDS = 30.0
 """How long a process is taken for somebody else's without another look."""
 
+_WEIGHERS = 8
 _MOST_FILES = 4096
 _MEMORY_MOUNTS = ("tmp", "dev/shm", str(HOME).lstrip("/"))
 
@@ -105,6 +109,10 @@ class _Session:
     """Bytes in the file systems in memory that its sandbox has."""
     hidden: int = 0
     """Bytes of files in memory that have no name."""
+    buffers: int = 0
+    """Bytes that its sockets may hold."""
+    weighing: Future[None] | None = None
+    """Its shares are being taken, perhaps since the last pass."""
 
 
 class ProcessMeter:
@@ -122,6 +130,7 @@ class ProcessMeter:
         self._spent_until = 0.0
         self._shared_memory = 0
         self._hidden_due = False
+        self._weighers = ThreadPoolExecutor(_WEIGHERS, "weigher")
 
     def add(self, session_id: str, first_pid: int, tmp_bytes: int) -> None:
         self.remove(session_id)  # a warm start that failed, before the cold one
@@ -182,13 +191,14 @@ class ProcessMeter:
         for pid in gone:
             self._unfollow(session, pid)
         if self._count_ticks(session) or self._hidden_due:
-            _measure(session, self._spent_until)
+            self._weigh(session, self._spent_until)
             session.mounted = _in_memory_mounts(session)
+            session.buffers = _in_sockets(session)
             if self._hidden_due or session.hidden:
                 session.hidden = nameless_files(session.processes, -1, _MOST_FILES).memory
         doubt = sum(process.doubt for process in session.processes.values())
         if limit and _memory(session) + doubt > limit:
-            _measure(session, time.monotonic() + _DOUBT_SECONDS)
+            self._weigh(session, time.monotonic() + _DOUBT_SECONDS)
         return Reading(
             memory=_memory(session),
             cpu=(session.ticks + session.kept_ticks) / TICKS,
@@ -219,6 +229,17 @@ class ProcessMeter:
         self._known[pid] = session_id
         self._sessions[session_id].processes[pid] = process
         return True
+
+    def _weigh(self, session: _Session, until: float) -> None:
+        """Take shares, and wait for that no longer than it may take.
+
+        A process that forks or maps memory is locked for as long, which is long where nobody lets
+        it run. Who waited for that would not see what else its session does.
+        """
+        if session.weighing is None or session.weighing.done():
+            processes = tuple(session.processes.values())
+            session.weighing = self._weighers.submit(_measure, processes, until)
+        wait((session.weighing,), timeout=max(_LEAST_SECONDS, until - time.monotonic()))
 
     def _unfollow(self, session: _Session, pid: int) -> None:
         session.processes.pop(pid).close()
@@ -274,12 +295,12 @@ def _memory(session: _Session) -> int:
     processes = session.processes.values()
     shared = sum(process.shared for process in processes)
     private = sum(process.private for process in processes)
-    return private + max(shared, session.mounted + session.hidden)
+    return private + session.buffers + max(shared, session.mounted + session.hidden)
 
 
-def _measure(session: _Session, until: float) -> None:
+def _measure(processes: Iterable[Process], until: float) -> None:
     """Take the shares that are most in doubt first, for as long as there is time."""
-    doubtful = [process for process in session.processes.values() if process.doubt > _STEP]
+    doubtful = [process for process in processes if process.doubt > _STEP]
     doubtful.sort(key=lambda process: -process.doubt)
     for process in doubtful:
         if time.monotonic() > until:
@@ -299,6 +320,14 @@ def _in_memory_mounts(session: _Session) -> int:
             continue
         own = [each for each in found if each.f_blocks * each.f_frsize <= session.tmp_bytes]
         return sum((each.f_blocks - each.f_bfree) * each.f_frsize for each in own)
+    return 0
+
+
+def _in_sockets(session: _Session) -> int:
+    """What its sockets hold: a confined session has a network of its own, and so all of them."""
+    for pid in session.processes if session.namespace else ():
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            return socket_buffers(pid)
     return 0
 
 

@@ -16,7 +16,7 @@ from mograder.sandbox.machine import Memory
 Reason = Literal["memory", "processes", "workspace", "disk", "output"]
 """Why a session was ended; the words of ``protocol.Ended``."""
 
-FULL_SECONDS = 1.5
+FULL_SECONDS = 1.0
 """How long a session may have as many processes as it can before it counts as stuck there."""
 
 FEW = 4
@@ -86,15 +86,30 @@ def decide(views: Sequence[View], memory: Memory, now: float) -> list[End]:
 
 def is_short(memory: Memory) -> bool:
     """Whether the machine itself runs out."""
-    return memory.available < min(memory.total // _RESERVE_PART, _RESERVE_MOST)
+    return memory.available < _reserve(memory)
 
 
 def _culprit(views: Sequence[View], memory: Memory) -> View | None:
-    """Before the kernel's own choice, which could be the hub: whoever grew most, or is largest."""
+    """Before the kernel's own choice, which could be the hub: whoever grew most, or is largest.
+
+    A session whose end would not help is not ended: then the memory is somebody else's.
+    """
     if not views or not is_short(memory):
         return None
     growing = max(views, key=lambda view: view.grown)
-    return growing if growing.grown >= _GROWN else max(views, key=lambda view: view.memory)
+    if growing.grown >= _GROWN:
+        return growing
+    largest = max(views, key=lambda view: view.memory)
+    return largest if largest.memory >= _reserve(memory) else None
+
+
+def _reserve(memory: Memory) -> int:
+    return min(memory.total // _RESERVE_PART, _RESERVE_MOST)
+
+
+def is_busy(busy: float) -> bool:
+    """Whether the processors have no time left over."""
+    return busy > _BUSY
 
 
 def fair_share(load: Load, loads: Mapping[str, Load], processors: int) -> float:
@@ -117,6 +132,6 @@ def choose_demoted(
         if session_id in demoted:
             if busy > _CALM and load.cpus > share * _CALM_PART:
                 chosen.add(session_id)
-        elif busy > _BUSY and load.cpus > share:
+        elif is_busy(busy) and load.cpus > share:
             chosen.add(session_id)
     return frozenset(chosen)

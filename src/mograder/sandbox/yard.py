@@ -52,7 +52,8 @@ class WarmStart:
 
     ``settle`` is called with the host's pid of the session's first process, once that is in its
     sandbox and before it does anything; its :class:`OSError` ends the process, and the start
-    falls back to a cold one.
+    falls back to a cold one. ``open_entry`` opens where it enters its cgroup by itself; its
+    failure is the start's.
     """
 
     plan: Plan
@@ -61,6 +62,7 @@ class WarmStart:
     listener: int
     on_output: Callable[[bytes], None]
     settle: Callable[[int], None] = lambda _: None
+    open_entry: Callable[[], int | None] = lambda: None
 
 
 class Yard:
@@ -73,13 +75,18 @@ class Yard:
         host: Host,
         environment: Path,
         on_ready: Callable[[], None] = lambda: None,
+        shelter: Callable[[int], None] | None = None,
     ) -> None:
-        """Raises: :class:`~mograder.core.errors.NotFound` for what is no environment."""
+        """``shelter`` puts a zygote into its cgroup, and takes a while.
+
+        Raises: :class:`~mograder.core.errors.NotFound` for what is no environment.
+        """
         self.environment = environment
         self.starting = 0
         """Starts under way here."""
         self._runner = runner
         self._on_ready = on_ready
+        self._shelter = shelter
         self._identity = identity_of(environment)
         roots = read_record(environment).interpreter_roots
         self._plan = yard_plan(environment, roots, host)
@@ -146,9 +153,7 @@ class Yard:
         go, say_go = os.pipe()
         try:
             await held.stand()
-            uid = self._runner.uid_inside(start.uid_slot)
-            way = Way(uid, start.listener, held.output, held.holder, go)
-            forked = await self._fork(forker, start.plan, way)
+            forked = await self._fork(forker, start, held, go)
             _settle(start, forked)
             os.write(say_go, _GO)
         except BaseException:
@@ -162,15 +167,21 @@ class Yard:
         held.exited.add_done_callback(lambda _: self._leave())
         return Inhabited(held, forked, forker.kill)
 
-    async def _fork(self, forker: Forker, plan: Plan, way: Way) -> Forked:
+    async def _fork(self, forker: Forker, start: WarmStart, held: Held, go: int) -> Forked:
         """Have it forked; a zygote that keeps failing to answer is not asked for a while."""
+        uid = self._runner.uid_inside(start.uid_slot)
+        entry = start.open_entry()
+        way = Way(uid, start.listener, held.output, held.holder, go, entry)
         try:
-            forked = await forker.fork(plan, way)
+            forked = await forker.fork(start.plan, way)
         except NotJoinedError as error:
             asked = not isinstance(error, ZygoteGoneError) or error.asked
             if asked and not forker.alive:
                 self._failed(str(error))
             raise
+        finally:
+            if entry is not None:
+                os.close(entry)
         self._failures = 0
         return forked
 
@@ -263,6 +274,8 @@ class Yard:
         self._forker = Forker(launch, caches, heavy=self._heavy)
         try:
             async with asyncio.timeout(BOOT_SECONDS):
+                if self._shelter is not None:
+                    await asyncio.to_thread(self._shelter, self._forker.pid)
                 return await asyncio.shield(self._forker.ready)
         except TimeoutError:
             return "boot: it took too long"

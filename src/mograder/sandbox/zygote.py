@@ -9,8 +9,9 @@ Usage: ``python zygote.py JSON`` with JSON ``{"fd": 7, "caches": "/path", "heavy
 is a SOCK_SEQPACKET socket, on which it says ``{"ready": true, "threads": 1, "problem": ""}``.
 Each request ``{"id": 1, "uid": 3, "arguments": [...], "variables": {...}, "directory": "/...",
 "filter": "base64"}`` comes with four descriptors (the listening socket, the output, a pidfd of
-the sandbox's holder, and a pipe) and is answered by ``{"id": 1, "problem": ""}`` with a pidfd of
-the session's first process. That does nothing until a ``g`` comes through the pipe. Of its end the
+the sandbox's holder, and a pipe), and a fifth where the session has a cgroup: it enters that by
+writing 0 there. It is answered by ``{"id": 1, "problem": ""}`` with a pidfd of the session's first
+process. That does nothing until a ``g`` comes through the pipe. Of its end the
 zygote says ``{"ended": 1, "status": 0}``.
 """
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from mograder.core.errors import MograderError
@@ -32,8 +33,19 @@ out of order. First come, first served."""
 class Zygotes:
     """The yards in use, the latest last; ``counts`` tells what became of the starts."""
 
-    def __init__(self, runner: BubblewrapRunner, host: Host, kept: int, memory_mb: int) -> None:
-        """Keep at most ``kept`` zygotes, and of those as many as the memory allows."""
+    def __init__(
+        self,
+        runner: BubblewrapRunner,
+        host: Host,
+        kept: int,
+        memory_mb: int,
+        shelter: Callable[[int], None] | None = None,
+    ) -> None:
+        """Keep at most ``kept`` zygotes, and of those as many as the memory allows.
+
+        ``shelter`` puts a new one into its cgroup.
+        """
+        self._shelter = shelter
         self._runner = runner
         self._host = host
         self._most = kept
@@ -104,7 +116,7 @@ class Zygotes:
             self._retire(yard)  # another environment in the place of the one that it knows
             yard = None
         if yard is None:
-            yard = Yard(self._runner, self._host, environment, self._make_room)
+            yard = Yard(self._runner, self._host, environment, self._make_room, self._shelter)
         self._yards[environment] = yard
         self._make_room()
         return yard

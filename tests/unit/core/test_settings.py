@@ -121,6 +121,7 @@ uv_cache_dir = ""  # empty = default ~/.cache/uv
         ("[hub]\nsession_isolation = 'none'", ['"sandbox" or "same-origin"']),
         ("[security]\nuse_bubblewrap = 'yes'", ["must be true or false, not 'yes'"]),
         ("[security]\nsandbox_uid_base = 0", ["at least 1000"]),
+        ("[security]\nsandbox_uid_base = 3000000000", ["at most 2000000000"]),
     ],
 )
 def test_mistakes_in_our_own_sections_are_refused_with_path_and_remedy(

@@ -5,6 +5,7 @@ What the kernel does with it is tested in a virtual machine (``make test-vm``).
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -51,6 +52,7 @@ def test_a_delegated_cgroup_is_divided(tree: Path) -> None:
 
 def test_a_supervisor_in_the_leaf_of_the_one_before_finds_the_same_tree(tree: Path) -> None:
     assert _find(tree) is not None
+    (tree / "cgroup.subtree_control").write_text("cpu memory pids\n")  # as the kernel tells it
     (tree.parent.parent.parent / "proc/self/cgroup").write_text(
         "0::/system.slice/hub.service/supervisor\n"
     )
@@ -82,11 +84,13 @@ def test_a_session_has_its_limits(tree: Path) -> None:
     groups = _find(tree)
     assert groups is not None
     group = groups.make("session-1", LIMITS)
-    group.enter(4711)
+    entry = group.entry()
+    os.write(entry, b"4711")
+    os.close(entry)
     written = {path.name: path.read_text() for path in group.path.iterdir()}
     assert written == {
         "memory.max": str(400 << 20),
-        "memory.high": str(300 << 20),
+        "memory.high": str((400 << 20) * 31 // 32),
         "memory.oom.group": "1",
         "pids.max": "64",
         "cpu.weight": "250",

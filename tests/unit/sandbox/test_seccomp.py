@@ -55,6 +55,7 @@ call("mount", 40 if arm else 165, 0, 0, 0, 0, 0)
 call("ptrace", 117 if arm else 101, 0, 0, 0, 0)
 call("setns", 268 if arm else 308, 0, 0)
 call("bpf", 280 if arm else 321, 0, 0, 0)
+call("memfd_create", 279 if arm else 319, b"x", 0)
 call("shmget", 194 if arm else 29, 0, 4096, 0o600)
 call("semget", 190 if arm else 64, 0, 1, 0o600)
 call("msgget", 186 if arm else 68, 0, 0o600)
@@ -153,6 +154,7 @@ def _run(program: Path) -> subprocess.CompletedProcess[str]:
         ("ptrace", EPERM),
         ("setns", EPERM),
         ("bpf", EPERM),
+        ("memfd_create", ENOSYS),
         ("shmget", ENOSYS),
         ("semget", ENOSYS),
         ("msgget", ENOSYS),

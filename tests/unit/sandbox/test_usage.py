@@ -14,7 +14,10 @@ from mograder.sandbox.processes import (
     PAGE,
     Process,
     nameless_files,
+    parse_page_tables,
+    parse_queues,
     parse_rollup,
+    parse_sockets,
     parse_stat,
     parse_written,
 )
@@ -41,6 +44,12 @@ def test_half_a_line_is_an_error(line: bytes) -> None:
 def test_shares_and_totals_are_read() -> None:
     share = parse_rollup(b"a-b ---p 0 [rollup]\nRss: 9 kB\nPss:  7 kB\nPss_Shmem:   2 kB\n")
     assert (share.private, share.shared) == (5 << 10, 2 << 10)
+    assert parse_page_tables(b"VmLib:\t 3 kB\nVmPTE:\t     420 kB\nVmSwap:\t 0 kB\n") == 420 << 10
+    assert parse_page_tables(b"Name:\tVmPTE: 9 kB\n") == 0, "a name may look like anything"
+    assert parse_sockets(b"sockets: used 128\nTCP: inuse 5 orphan 0\n") == 128
+    assert parse_sockets(b"") == 0
+    row = b"  0: 0100007F:1F90 0100007F:0050 01 00000010:00000100 00:00000000 0 1000 0 1\n"
+    assert parse_queues(b"  sl  local_address rem_address\n" + 2 * row) == 2 * 0x110
     assert parse_written(b"rchar: 1\nwrite_bytes: 4096\ncancelled_write_bytes: 1\n") == 4096
     memory = parse_meminfo(b"MemTotal: 8 kB\nMemAvailable:   4 kB\nShmem: 1 kB\nHugePages_Total: 0")
     assert (memory.total, memory.available, memory.shared) == (8 << 10, 4 << 10, 1 << 10)

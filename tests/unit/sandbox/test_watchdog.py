@@ -51,6 +51,11 @@ def test_when_nobody_grows_the_largest_ends() -> None:
     assert decide([_view("large", 900), _view("small", 2)], NOTHING, 0) == [End("large", "memory")]
 
 
+def test_nobody_ends_whose_end_would_not_help() -> None:
+    """The memory is somebody else's: the kernel, which knows whose, decides."""
+    assert decide([_view("small", 120), _view("smaller", 20, grown=5)], NOTHING, 0) == []
+
+
 def test_nobody_ends_for_the_machine_while_one_ends_for_itself() -> None:
     views = [_view("large", 900), _view("over", 101, 100)]
     assert decide(views, NOTHING, 0) == [End("over", "memory")]

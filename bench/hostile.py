@@ -1,0 +1,116 @@
+"""Hostile: five sessions that take all they can get, and a sixth student who starts and computes.
+
+The bombs are those of the tests. They go off right before the sixth student comes, anew for each
+sample, since a session that was ended or has got used to its share is no attack any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from bench.figures import percentile
+from bench.options import Options
+from bench.progress import say
+from bench.report import Budget, Row
+from bench.stage import Stage
+from bench.tab import Tab
+from bench.wire import Refused
+from tests.e2e.support import bombs
+
+_LEAST_ROUNDS = 8
+_FORKS = ("forker", "leaver")
+"""One of them in each round: five sessions are hostile."""
+
+_BROKEN = (Refused, OSError, EOFError, TimeoutError)
+"""What a tab sees whose session is ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Visit:
+    """Seconds until the editor stands with all its outputs, and of one more run of a cell."""
+
+    start: float
+    run: float
+
+
+async def measure(stage: Stage, options: Options) -> list[Row]:
+    """Let a student come in peace and under attack, in turns."""
+    calm, attacked = [], []
+    rounds = max(_LEAST_ROUNDS, options.rounds)
+    for turn in range(rounds):
+        calm.append(await _visit(stage))
+        async with _attack(stage, _FORKS[turn % 2]):
+            attacked.append(await _visit(stage))
+        now, then = attacked[-1], calm[-1]
+        say(f"  turn {turn + 1} of {rounds}: {_told(now)} under attack, {_told(then)} in peace")
+    return [
+        _row("start", [each.start for each in attacked], [each.start for each in calm]),
+        _row(
+            "start and cell run",
+            [each.start + each.run for each in attacked],
+            [each.start + each.run for each in calm],
+        ),
+    ]
+
+
+def _row(what: str, attacked: list[float], calm: list[float]) -> Row:
+    return Row(
+        f"sixth student beside five hostile sessions: {what}",
+        "s",
+        "in peace",
+        tuple(attacked),
+        tuple(calm),
+        Budget(2),
+        f"slowest {max(attacked):.2f} s, in peace {max(calm):.2f} s; "
+        f"p75 {percentile(attacked, 75):.2f} s",
+    )
+
+
+def _told(visit: _Visit) -> str:
+    return f"{visit.start:.2f} + {visit.run:.2f} s"
+
+
+async def _visit(stage: Stage) -> _Visit:
+    user = stage.newcomer()
+    tab = await stage.open_tab(user)
+    asked = time.perf_counter()
+    await tab.run(0, "print(6 * 7)", "42")
+    ran = time.perf_counter() - asked
+    tab.close()
+    await stage.stop_session(user)
+    return _Visit(tab.times.all_cells, ran)
+
+
+@contextlib.asynccontextmanager
+async def _attack(stage: Stage, forks: str) -> AsyncIterator[None]:
+    kinds = [forks, *(kind for kind in bombs.ALL if kind not in _FORKS)]
+    users = [stage.newcomer() for _ in kinds]
+    tabs = await asyncio.gather(*(stage.open_tab(user) for user in users))
+    blasts = [
+        asyncio.create_task(_blow(tab, bombs.ALL[kind]))
+        for tab, kind in zip(tabs, kinds, strict=True)
+    ]
+    try:
+        yield
+    finally:
+        for blast in blasts:
+            blast.cancel()
+        await asyncio.gather(*blasts, return_exceptions=True)
+        for tab in tabs:
+            tab.close()
+        for user in users:
+            await _stop(stage, user)
+
+
+async def _blow(tab: Tab, code: str) -> None:
+    with contextlib.suppress(*_BROKEN):
+        await tab.run(0, code, "")
+
+
+async def _stop(stage: Stage, user: str) -> None:
+    with contextlib.suppress(Refused):  # it was ended
+        await stage.stop_session(user)
