@@ -69,7 +69,7 @@ def _lines(sidecar: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in sidecar.read_text().splitlines()]
 
 
-def test_it_imports_the_standard_library_and_marimo_only() -> None:
+def test_it_imports_the_standard_library_marimo_and_its_companions_only() -> None:
     tree = ast.parse(Path(mograder.runtime.__file__).read_text())
     names = {
         alias.name.split(".")[0]
@@ -82,7 +82,7 @@ def test_it_imports_the_standard_library_and_marimo_only() -> None:
         for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom)
     }
-    assert names - set(sys.stdlib_module_names) == {"marimo"}
+    assert names - set(sys.stdlib_module_names) == {"marimo", "mograder"}
 
 
 def test_an_empty_list_waits_for_code(sidecar: Path) -> None:

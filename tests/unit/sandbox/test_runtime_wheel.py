@@ -37,7 +37,8 @@ def test_uv_installs_it_offline_and_the_runtime_imports_from_there(tmp_path: Pat
     program = (
         "import mograder.runtime as r, importlib.metadata as m;"
         "print(r.__file__); print(m.version('mograder'));"
-        "print(m.requires('mograder')); print(r.count_response_words('x'))"
+        "print(m.requires('mograder')); print(r.count_response_words('x'));"
+        "import sys; print(sorted(n for n in sys.modules if n.startswith('mograder')))"
     )
     answer = subprocess.run(
         [sys.executable, "-c", program],
@@ -49,16 +50,19 @@ def test_uv_installs_it_offline_and_the_runtime_imports_from_there(tmp_path: Pat
     ).stdout.splitlines()
     assert Path(answer[0]) == target / "mograder" / "runtime.py"
     assert answer[1] == wheel.name.split("-")[1]
-    assert answer[2:] == ["None", "None"]
+    assert answer[2:4] == ["None", "None"]
+    companions = ["mograder", "mograder.judging", "mograder.remote", "mograder.runtime"]
+    assert answer[4] == str(companions)
 
 
 def test_it_holds_what_a_notebook_needs_and_nothing_else(tmp_path: Path) -> None:
     wheel = build_runtime_wheel(tmp_path)
     info = f"mograder-{wheel.name.split('-')[1]}.dist-info"
-    own = [name for name in _names(wheel) if name != "mograder/remote.py"]
-    assert own == [
+    assert _names(wheel) == [
         "mograder/__init__.py",
         "mograder/runtime.py",
+        "mograder/judging.py",
+        "mograder/remote.py",
         f"{info}/METADATA",
         f"{info}/WHEEL",
         f"{info}/RECORD",
