@@ -83,7 +83,7 @@ def _python_files() -> list[Path]:
         path
         for top in _MEASURED
         for path in (REPOSITORY / top).rglob("*.py")
-        if "__pycache__" not in path.parts
+        if "__pycache__" not in path.parts and REPOSITORY / "tests" / "data" not in path.parents
     )
 
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import sys
+import types
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, unquote, urlsplit
+
+import pytest
 
 from mograder import remote
 
@@ -167,3 +171,14 @@ class BrowserRequest:
             raise BrowserError(f"NetworkError: {error}") from error
         finally:
             connection.close()
+
+
+def pretend_to_be_in_a_browser(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Pyodide has: no sockets for us, ``js`` and ``pyodide.ffi`` instead."""
+    javascript, ffi = types.ModuleType("js"), types.ModuleType("pyodide.ffi")
+    monkeypatch.setattr(javascript, "XMLHttpRequest", BrowserRequest, raising=False)
+    monkeypatch.setattr(ffi, "JsException", BrowserError, raising=False)
+    monkeypatch.setattr(ffi, "to_js", memoryview, raising=False)
+    monkeypatch.setitem(sys.modules, "js", javascript)
+    monkeypatch.setitem(sys.modules, "pyodide.ffi", ffi)
+    monkeypatch.setattr(sys, "platform", "emscripten")

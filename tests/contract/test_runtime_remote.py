@@ -5,10 +5,9 @@ Every test runs through a socket and through a stand-in of the browser's XMLHttp
 
 from __future__ import annotations
 
-import sys
 import threading
-import types
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,10 @@ import pytest
 from mograder import remote, runtime
 from mograder.remote import RemoteError, fetch, status, submit
 from tests.contract.assignment_server import (
-    BrowserError,
-    BrowserRequest,
     Course,
     Handler,
     Listing,
+    pretend_to_be_in_a_browser,
     reply,
 )
 
@@ -33,22 +31,10 @@ def names(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir())
 
 
-@pytest.fixture
-def in_a_browser(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What Pyodide has: no sockets for us, ``js`` and ``pyodide.ffi`` instead."""
-    javascript, ffi = types.ModuleType("js"), types.ModuleType("pyodide.ffi")
-    monkeypatch.setattr(javascript, "XMLHttpRequest", BrowserRequest, raising=False)
-    monkeypatch.setattr(ffi, "JsException", BrowserError, raising=False)
-    monkeypatch.setattr(ffi, "to_js", memoryview, raising=False)
-    monkeypatch.setitem(sys.modules, "js", javascript)
-    monkeypatch.setitem(sys.modules, "pyodide.ffi", ffi)
-    monkeypatch.setattr(sys, "platform", "emscripten")
-
-
 @pytest.fixture(params=["socket", "browser"])
-def transport(request: pytest.FixtureRequest) -> str:
+def transport(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "browser":
-        request.getfixturevalue("in_a_browser")
+        pretend_to_be_in_a_browser(monkeypatch)
     return str(request.param)
 
 
@@ -346,6 +332,47 @@ def test_a_server_that_does_not_answer_is_not_waited_for(
     with pytest.raises(RemoteError, match=r"did not answer in time|timed out"):
         status(url, "A1", "alice")
     over.set()
+
+
+def test_an_answer_that_drips_is_not_waited_for(
+    url: str, course: Course, transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if transport == "browser":
+        pytest.skip("the browser keeps the time")
+    over = threading.Event()
+
+    def drip(handler: BaseHTTPRequestHandler) -> None:
+        reply(handler, 200, b"", content_length="1000000")
+        with suppress(OSError):  # the client goes away
+            while not over.wait(0.01):
+                handler.wfile.write(b" ")
+
+    course.rude = drip
+    monkeypatch.setattr(remote, "_ANSWER_SECONDS", 0.2)
+    with pytest.raises(RemoteError, match="too slow"):
+        status(url, "A1", "alice")
+    over.set()
+
+
+def test_a_download_follows_where_the_server_moved_and_a_submission_does_not(
+    url: str, course: Course, transport: str, here: Path
+) -> None:
+    if transport == "browser":
+        pytest.skip("the browser follows by its own rules")
+
+    def moved(handler: BaseHTTPRequestHandler) -> None:
+        course.rude = None
+        reply(handler, 301, b"", location=url + handler.path)
+
+    course.rude = moved
+    assert status(url, "A1-Pi", "alice")["status"] == "new"
+    course.rude = moved
+    (here / "A1.py").write_text("x")
+    with pytest.raises(RemoteError, match=r"301: .* The server has moved"):
+        submit(url, "A1-Pi", "A1.py", "alice")
+    course.rude = lambda handler: reply(handler, 302, b"", location="file:///etc/passwd")
+    with pytest.raises(RemoteError, match="302"):
+        fetch(url, "A1-Pi")
 
 
 def test_an_answer_that_breaks_off_is_an_error(url: str, course: Course) -> None:
