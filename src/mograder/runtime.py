@@ -57,7 +57,12 @@ _WORDS: Mapping[Status, tuple[str, str, str]] = {
     "danger": ("✗", "some checks failed:", "FAIL"),
     "warn": ("…", "waiting for your code", "—"),
 }
-_PROSE = "markdown prose dark:prose-invert max-w-none"
+# As wide as the box, and a student's endless value wraps instead of pushing the page aside.
+_PROSE = (
+    'class="markdown prose dark:prose-invert" style="max-width:none;overflow-wrap:anywhere" '
+    'role="status"'
+)
+_LEFT = 'style="text-align:left"'
 # Our own few inline marks, instead of Markdown on text that may hold a student's value.
 _INLINE = re.compile(
     r"(?P<ticks>`+)(?P<code>.+?)(?P=ticks)"
@@ -203,9 +208,7 @@ def _box(result: Result, kind: _Kind, available: float | None = None) -> mo.Html
         passed = f"{count - len(result.failures)} of {count} checks passed"
         body += f"{passed}{_worth(result.earned, result, available)}."
     # A status region: a screen reader tells the new result when a student's cell has run.
-    return mo.callout(
-        mo.Html(f'<div class="{_PROSE}" role="status" aria-atomic="true">{body}</div>'), kind=kind
-    )
+    return mo.callout(mo.Html(f'<div {_PROSE} aria-atomic="true">{body}</div>'), kind=kind)
 
 
 def _failure(failure: Outcome, result: Result, available: float | None) -> str:
@@ -223,15 +226,22 @@ def _worth(weight: float, result: Result, available: float | None) -> str:
 
 
 def _table(rows: Sequence[tuple[str, str, str]]) -> str:
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("Question", "Status", "Marks"))
+    names = ("Question", "Status", "Marks")
+    head = "".join(f'<th scope="col" {_LEFT}>{name}</th>' for name in names)
     body = "".join(
-        f'<tr><th scope="row">{name}</th><td>{verdict}</td><td>{marks}</td></tr>'
+        f'<tr><th scope="row" {_LEFT}>{name}</th>{_cell(verdict)}{_cell(marks)}</tr>'
         for name, verdict, marks in rows
     )
     return (
-        f'<div class="{_PROSE}" role="status"><h2>Your Score</h2>'
+        f"<div {_PROSE}><h2>Your Score</h2>"
         f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
+
+
+def _cell(text: str) -> str:
+    # A dash alone is read out as nothing.
+    said = ' aria-label="waiting"' if text == _WORDS["warn"][2] else ""
+    return f"<td {_LEFT}{said}>{text}</td>"
 
 
 def _fraction(earned: float, available: float) -> str:
