@@ -137,19 +137,29 @@ def _holds(condition: Any) -> bool:
     if inspect.iscoroutine(value):
         value.close()
         raise TypeError("an async function was called without await")
-    if _is_nan(value) or getattr(value, "size", 1) == 0:
+    if isinstance(value, type):  # its all() would be for its instances
+        return True
+    if _has_gaps(value) or getattr(value, "size", 1) == 0:
         return False
     for _ in range(2):  # a data frame's all() is a series, whose all() is a scalar
         value = value.all() if callable(getattr(value, "all", None)) else value
     return bool(value)
 
 
-def _is_nan(value: Any) -> bool:
-    """Whether a value, or any element of an array, is not equal to itself, as NaN is not."""
-    unequal = value != value  # noqa: PLR0124
-    for _ in range(2):
-        unequal = unequal.any() if callable(getattr(unequal, "any", None)) else unequal
-    return bool(unequal)
+def _has_gaps(value: Any) -> bool:
+    """Whether a value, or any element of an array, is not a number or missing.
+
+    NaN is not equal to itself; pandas and polars say themselves what is missing, and their
+    ``all()`` would pass over it.
+    """
+    missing = getattr(value, "isna", None) or getattr(value, "is_null", None)
+    return _any(value != value) or (callable(missing) and _any(missing()))  # noqa: PLR0124
+
+
+def _any(value: Any) -> bool:
+    for _ in range(2):  # as all() in _holds
+        value = value.any() if callable(getattr(value, "any", None)) else value
+    return bool(value)
 
 
 def _is_lazy(condition: object) -> bool:

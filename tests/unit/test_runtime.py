@@ -18,9 +18,9 @@ from tests.unit.boxes import body_of, kind_of, lines_of, words_of
 
 
 class _Array:
-    """As much of a numpy array as a condition meets; the example course brings the real one."""
+    """As much of an array as a condition meets: numpy's ``size``, pandas' ``isna``."""
 
-    def __init__(self, *values: float) -> None:
+    def __init__(self, *values: float | None) -> None:
         self.values = values
         self.size = len(values)
 
@@ -30,6 +30,9 @@ class _Array:
 
     def all(self) -> bool:
         return all(self.values)
+
+    def isna(self) -> _Array:
+        return _Array(*(value is None for value in self.values))
 
     def any(self) -> bool:
         return any(self.values)
@@ -176,6 +179,8 @@ def test_a_partial_is_lazy() -> None:
         (_Array(1, 1), "success"),
         (_Array(1, 0), "danger"),
         (_Array(1, math.nan), "danger"),
+        (_Array(1, None), "danger"),
+        (_Array, "success"),
         (_Array(), "danger"),
     ],
 )
