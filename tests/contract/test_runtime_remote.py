@@ -33,6 +33,7 @@ def names(directory: Path) -> list[str]:
 
 @pytest.fixture(params=["socket", "browser"])
 def transport(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
     if request.param == "browser":
         pretend_to_be_in_a_browser(monkeypatch)
     return str(request.param)
