@@ -1,8 +1,9 @@
 """What a notebook imports from us: checks, marks, hints and word counts.
 
 It runs beside student code, in every notebook's own environment and in Pyodide, so it needs the
-standard library and marimo alone and imports nothing of ours (architecture.md, "Rules that a
-linter keeps"; signatures and sidecar lines: compat.md 8). Authors write::
+standard library and marimo alone; of ours it imports only its two companions of the slim wheel,
+``mograder.judging`` and ``mograder.remote`` (architecture.md, "Rules that a linter keeps";
+signatures and sidecar lines: compat.md 8). Authors write::
 
     grader = Grader({"Q1": 10, "Q2": 15})
     check = grader.check
@@ -16,18 +17,17 @@ from __future__ import annotations
 
 import ast
 import html
-import inspect
-import json
 import math
-import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 import marimo as mo
+
+from mograder.judging import Check, Outcome, Result, Status, judge, plain_text, write_sidecar
+from mograder.remote import fetch, status, submit
 
 try:
     from marimo._runtime.state import State
@@ -43,25 +43,26 @@ except ImportError:  # a marimo that moved it: scores() counts, it only stops re
             self._value = value
 
 
-__all__ = ["Grader", "check", "count_response_words", "hint", "word_count"]
+# What a star import brought in 0.3.16; the two word counters are imported by name (compat.md 8).
+__all__ = ["Grader", "check", "fetch", "hint", "status", "submit"]
 
-Check: TypeAlias = tuple[object, str] | tuple[object, str, float]
-"""A condition (or a function without arguments that answers it), a message, and a weight."""
-
-_Status: TypeAlias = Literal["success", "partial", "danger", "warn"]
 _Kind: TypeAlias = Literal["success", "info", "danger", "warn"]
 
-_SIDECAR = "MOGRADER_SIDECAR_PATH"
 _HIDDEN_TESTS = re.compile(rb"^#\s*mograder-hidden-tests\s*=\s*true\s*$", re.MULTILINE)
-_HEAD_BYTES, _LONGEST_TEXT, _LONGEST_ERROR = 4096, 2000, 300
+_HEAD_BYTES, _MOST_SHOWN = 4096, 25
 # Per status: a sign, what the box says, what the score table says.
-_WORDS: Mapping[_Status, tuple[str, str, str]] = {
+_WORDS: Mapping[Status, tuple[str, str, str]] = {
     "success": ("✓", "all checks passed", "PASS"),
     "partial": ("✗", "some checks failed:", "PARTIAL"),
     "danger": ("✗", "some checks failed:", "FAIL"),
     "warn": ("…", "waiting for your code", "—"),
 }
-_PROSE = "markdown prose dark:prose-invert max-w-none"
+# As wide as the box, and a student's endless value wraps instead of pushing the page aside.
+_PROSE = (
+    'class="markdown prose dark:prose-invert" style="max-width:none;overflow-wrap:anywhere" '
+    'role="status"'
+)
+_LEFT = 'style="text-align:left"'
 # Our own few inline marks, instead of Markdown on text that may hold a student's value.
 _INLINE = re.compile(
     r"(?P<ticks>`+)(?P<code>.+?)(?P=ticks)"
@@ -80,8 +81,8 @@ def check(label: str, checks: Sequence[Check]) -> mo.Html:
     Raises:
         ValueError: an entry is not ``(condition, message[, weight])``: the author's mistake.
     """
-    result = _judge(label, checks)
-    _write_sidecar(result)
+    result = judge(label, checks)
+    write_sidecar(result)
     return _box(result, "danger" if result.status == "partial" else result.status)
 
 
@@ -92,7 +93,7 @@ class Grader(State):  # type: ignore[type-arg,unused-ignore]
     when a mark changes, while cells that only use ``check = grader.check`` do not.
     """
 
-    _value: Mapping[str, _Result]
+    _value: Mapping[str, Result]
 
     def __init__(self, marks: Mapping[str, float]) -> None:
         """Take the marks available per question key, the text before a label's first colon."""
@@ -109,8 +110,8 @@ class Grader(State):  # type: ignore[type-arg,unused-ignore]
         The last check of a question counts. Marks are not shown while hidden tests are still
         to come: they would promise something.
         """
-        result = _judge(label, checks)
-        _write_sidecar(result)
+        result = judge(label, checks)
+        write_sidecar(result)
         self._remember(result)
         available = None if self._hides_marks else self.marks.get(result.key)
         return _box(result, "info" if result.status == "partial" else result.status, available)
@@ -125,13 +126,13 @@ class Grader(State):  # type: ignore[type-arg,unused-ignore]
             earned = result.share(available, result.earned) if result else 0.0
             total = round(total + earned, 1)
             verdict = _WORDS[result.status if result else "warn"][2]
-            rows.append((_inline(_text(question)), verdict, _fraction(earned, available)))
+            rows.append((_inline(plain_text(question)), verdict, _fraction(earned, available)))
         everything = sum(self.marks.values())
         rows.append(("<strong>Total</strong>", "", _fraction(total, everything)))
         full = math.isclose(total, everything, abs_tol=0.05)
         return mo.callout(mo.Html(_table(rows)), kind="success" if full else "neutral")
 
-    def _remember(self, result: _Result) -> None:
+    def _remember(self, result: Result) -> None:
         # Setting a state makes its readers run again, so only a difference is set: a score cell
         # that also checks something would otherwise never come to rest.
         if self._value.get(result.key) != result:
@@ -189,128 +190,7 @@ def word_count(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    """One condition, judged; ``reason`` says why it could not be evaluated."""
-
-    passed: bool
-    message: str
-    weight: float
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Result:
-    """All conditions of one check, judged; ``key`` is the label up to its first colon."""
-
-    label: str
-    key: str
-    outcomes: tuple[_Outcome, ...]
-    status: _Status
-    earned: float
-    total: float
-
-    @property
-    def failures(self) -> list[_Outcome]:
-        """The conditions that do not hold."""
-        return [outcome for outcome in self.outcomes if not outcome.passed]
-
-    def share(self, available: float, weight: float) -> float:
-        """The part of the available marks that a weight stands for, to one decimal."""
-        return round(available * weight / self.total, 1) if self.total > 0 else 0.0
-
-
-def _judge(label: str, checks: Sequence[Check]) -> _Result:
-    name = _text(label)
-    outcomes = tuple(_outcome(name, n, entry) for n, entry in enumerate(checks, start=1))
-    earned = sum(outcome.weight for outcome in outcomes if outcome.passed)
-    status: _Status = "partial" if earned > 0 else "danger"
-    if all(outcome.passed for outcome in outcomes):
-        status = "success" if outcomes else "warn"
-    total = sum(outcome.weight for outcome in outcomes)
-    return _Result(name, name.split(":", 1)[0].strip(), outcomes, status, earned, total)
-
-
-def _outcome(label: str, number: int, entry: Check) -> _Outcome:
-    if not isinstance(entry, tuple | list) or len(entry) not in (2, 3):
-        raise ValueError(
-            f"Entry {number} of check {label!r} must be (condition, message) "
-            "or (condition, message, weight)."
-        )
-    weight = float(entry[2]) if len(entry) == 3 else 1.0
-    if not (math.isfinite(weight) and weight >= 0):
-        raise ValueError(f"The weight of entry {number} of check {label!r} must be 0 or more.")
-    message = _text(entry[1])
-    try:
-        return _Outcome(_holds(entry[0]), message, weight)
-    # A student's code: what it raises, also exit(), is an answer to show. An interrupt passes.
-    except (Exception, SystemExit) as error:  # noqa: BLE001
-        reason = f"{type(error).__name__}: {_text(error)}"[:_LONGEST_ERROR].removesuffix(": ")
-        return _Outcome(False, message, weight, reason)
-
-
-def _holds(condition: Any) -> bool:
-    """Whether a condition is true; an array is when it has elements and all of them are."""
-    value = condition() if _is_lazy(condition) else condition
-    if _is_nan(value) or getattr(value, "size", 1) == 0:
-        return False
-    for _ in range(2):  # a data frame's all() is a series, whose all() is a scalar
-        value = value.all() if callable(getattr(value, "all", None)) else value
-    return bool(value)
-
-
-def _is_nan(value: Any) -> bool:
-    """Whether a value, or any element of an array, is not equal to itself, as NaN is not."""
-    unequal = value != value  # noqa: PLR0124
-    for _ in range(2):
-        unequal = unequal.any() if callable(getattr(unequal, "any", None)) else unequal
-    return bool(unequal)
-
-
-def _is_lazy(condition: object) -> bool:
-    """Whether a condition is to be called: a function that needs no argument.
-
-    Any other function stays a plain true value, as in ``(student_function, "define it")``.
-    """
-    if isinstance(condition, type) or not callable(condition):
-        return False
-    try:
-        inspect.signature(condition).bind()
-    except (TypeError, ValueError):
-        return False
-    return True
-
-
-def _text(value: object) -> str:
-    """``str(value)``, bounded and encodable, even when the value refuses to be shown."""
-    try:
-        text = str(value)
-    except Exception as error:  # noqa: BLE001  (a student's __str__)
-        text = f"<{type(value).__name__}, not printable: {type(error).__name__}>"
-    return text[:_LONGEST_TEXT].encode("utf-8", "replace").decode("utf-8")
-
-
-def _write_sidecar(result: _Result) -> None:
-    """Append the result for the program that runs the notebook, if one asked for it.
-
-    A sidecar that cannot be written is an error of the cell: silence would lose marks.
-    """
-    # The one setting of the runtime; core.settings is out of reach beside a notebook.
-    path = os.environ.get(_SIDECAR)  # noqa: TID251
-    if not path:
-        return
-    record = {
-        "label": result.label,
-        "status": result.status,
-        "details": [o.message + (o.reason and f" ({o.reason})") for o in result.failures],
-        "earned_weight": result.earned,
-        "total_weight": result.total,
-    }
-    with Path(path).open("ab", buffering=0) as sidecar:  # unbuffered: a line is one write
-        sidecar.write(json.dumps(record).encode() + b"\n")
-
-
-def _box(result: _Result, kind: _Kind, available: float | None = None) -> mo.Html:
+def _box(result: Result, kind: _Kind, available: float | None = None) -> mo.Html:
     icon, sentence, _ = _WORDS[result.status]
     badge = ""
     if available is not None:
@@ -319,24 +199,24 @@ def _box(result: _Result, kind: _Kind, available: float | None = None) -> mo.Htm
     mark = f'<span aria-hidden="true">{icon} </span>'
     body = f"{badge}{mark}<strong>{_inline(result.label)}</strong> — {sentence}"
     if result.failures:
-        items = (f"<li>{_failure(failure, result, available)}</li>" for failure in result.failures)
-        body += f"<ul>{''.join(items)}</ul>"
+        shown = [_failure(failure, result, available) for failure in result.failures[:_MOST_SHOWN]]
+        if len(result.failures) > _MOST_SHOWN:
+            shown.append(f"… and {len(result.failures) - _MOST_SHOWN} more")
+        body += f"<ul>{''.join(f'<li>{item}</li>' for item in shown)}</ul>"
     if result.status == "partial":
         count = len(result.outcomes)
         passed = f"{count - len(result.failures)} of {count} checks passed"
         body += f"{passed}{_worth(result.earned, result, available)}."
     # A status region: a screen reader tells the new result when a student's cell has run.
-    return mo.callout(
-        mo.Html(f'<div class="{_PROSE}" role="status" aria-atomic="true">{body}</div>'), kind=kind
-    )
+    return mo.callout(mo.Html(f'<div {_PROSE} aria-atomic="true">{body}</div>'), kind=kind)
 
 
-def _failure(failure: _Outcome, result: _Result, available: float | None) -> str:
+def _failure(failure: Outcome, result: Result, available: float | None) -> str:
     reason = f" <code>{html.escape(failure.reason)}</code>" if failure.reason else ""
     return f"{_inline(failure.message)}{reason}{_worth(failure.weight, result, available)}"
 
 
-def _worth(weight: float, result: _Result, available: float | None) -> str:
+def _worth(weight: float, result: Result, available: float | None) -> str:
     """Say what a weight stands for: where partial credit comes from, or what is missing."""
     if available is not None:
         return f" ({_number(result.share(available, weight))} of {_number(available)} marks)"
@@ -346,15 +226,22 @@ def _worth(weight: float, result: _Result, available: float | None) -> str:
 
 
 def _table(rows: Sequence[tuple[str, str, str]]) -> str:
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("Question", "Status", "Marks"))
+    names = ("Question", "Status", "Marks")
+    head = "".join(f'<th scope="col" {_LEFT}>{name}</th>' for name in names)
     body = "".join(
-        f'<tr><th scope="row">{name}</th><td>{verdict}</td><td>{marks}</td></tr>'
+        f'<tr><th scope="row" {_LEFT}>{name}</th>{_cell(verdict)}{_cell(marks)}</tr>'
         for name, verdict, marks in rows
     )
     return (
-        f'<div class="{_PROSE}" role="status"><h2>Your Score</h2>'
+        f"<div {_PROSE}><h2>Your Score</h2>"
         f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
+
+
+def _cell(text: str) -> str:
+    # A dash alone is read out as nothing.
+    said = ' aria-label="waiting"' if text == _WORDS["warn"][2] else ""
+    return f"<td {_LEFT}{said}>{text}</td>"
 
 
 def _fraction(earned: float, available: float) -> str:

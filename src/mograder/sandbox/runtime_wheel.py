@@ -23,7 +23,7 @@ from packaging.version import Version
 
 from mograder.core.errors import SandboxUnavailable
 
-_MODULES = ("runtime.py", "remote.py")
+_MODULES = ("runtime.py", "judging.py", "remote.py")
 _INIT = b'"""mograder, as far as a notebook needs it: see mograder.runtime."""\n'
 _WHEEL = b"Wheel-Version: 1.0\nGenerator: mograder\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 # Zip can date nothing earlier; a fixed date makes equal content equal bytes.

@@ -37,7 +37,8 @@ def test_uv_installs_it_offline_and_the_runtime_imports_from_there(tmp_path: Pat
     program = (
         "import mograder.runtime as r, importlib.metadata as m;"
         "print(r.__file__); print(m.version('mograder'));"
-        "print(m.requires('mograder')); print(r.count_response_words('x'))"
+        "print(m.requires('mograder')); print(r.count_response_words('x'));"
+        "import sys; print(sorted(n for n in sys.modules if n.startswith('mograder')))"
     )
     answer = subprocess.run(
         [sys.executable, "-c", program],
@@ -49,16 +50,44 @@ def test_uv_installs_it_offline_and_the_runtime_imports_from_there(tmp_path: Pat
     ).stdout.splitlines()
     assert Path(answer[0]) == target / "mograder" / "runtime.py"
     assert answer[1] == wheel.name.split("-")[1]
-    assert answer[2:] == ["None", "None"]
+    assert answer[2:4] == ["None", "None"]
+    companions = ["mograder", "mograder.judging", "mograder.remote", "mograder.runtime"]
+    assert answer[4] == str(companions)
+
+
+def test_uv_runs_a_notebook_with_it_when_the_header_says_where_it_is(tmp_path: Path) -> None:
+    """Away from the hub a header's source keeps PyPI's project of that name out."""
+    wheel = build_runtime_wheel(tmp_path / "wheels")
+    notebook = tmp_path / "source" / "A1.py"
+    notebook.parent.mkdir()
+    notebook.write_text(
+        '# /// script\n# dependencies = ["mograder>=0.3.16"]\n#\n# [tool.uv.sources]\n'
+        f'# mograder = {{ path = "../wheels/{wheel.name}" }}\n# ///\n'
+        "import mograder.remote, importlib.metadata as m\n"
+        "print(m.version('mograder'))\n"
+    )
+    command = ["run", "--offline", "--no-project", "--python", sys.executable, str(notebook)]
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [find_uv_bin(), *command],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**kept, "UV_CACHE_DIR": str(tmp_path / "cache")},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == wheel.name.split("-")[1]
 
 
 def test_it_holds_what_a_notebook_needs_and_nothing_else(tmp_path: Path) -> None:
     wheel = build_runtime_wheel(tmp_path)
     info = f"mograder-{wheel.name.split('-')[1]}.dist-info"
-    own = [name for name in _names(wheel) if name != "mograder/remote.py"]
-    assert own == [
+    assert _names(wheel) == [
         "mograder/__init__.py",
         "mograder/runtime.py",
+        "mograder/judging.py",
+        "mograder/remote.py",
         f"{info}/METADATA",
         f"{info}/WHEEL",
         f"{info}/RECORD",

@@ -1,0 +1,396 @@
+"""What a notebook says to an assignment server: fetch files, hand work in, ask for the mark.
+
+It runs beside student code, also in Pyodide, so it needs the standard library alone and imports
+nothing of ours (signatures: compat.md 8; routes: compat.md 4). Like 0.3.16 it sends no token: it
+speaks to a server that asks for none, and says so to a student when one does. The server is a
+stranger here: what it names is checked before anything is written, what it sends is bounded.
+"""
+
+from __future__ import annotations
+
+import http.client
+import importlib
+import json
+import re
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import warnings
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+_BOUNDARY = "----MograderBoundary"
+_SILENCE_SECONDS, _ANSWER_SECONDS = 30.0, 300.0
+_LARGEST_LIST, _LARGEST_FILE, _LARGEST_ERROR = 4 * 2**20, 128 * 2**20, 64 * 2**10
+_MOST_FILES, _LONGEST_NAME, _CHUNK = 500, 255, 2**16
+_LONGEST_MESSAGE, _LONGEST_LIST_OF_NAMES = 300, 4000
+# Would leave the directory on some system, or cannot be written at all.
+_UNSAFE_NAME = re.compile(r"^\.+$|[/\\:\x00-\x1f\x7f\ud800-\udfff]")
+_SURROGATES_AND_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
+_ADVICE: Mapping[int, str] = {
+    401: "A notebook sends no token; use the command `mograder https` or ask your instructor.",
+    403: "Check the user name, or ask your instructor.",
+    404: "Check the spelling of the assignment.",
+    413: "The file is too large for the server.",
+}
+
+
+class RemoteError(urllib.error.URLError):
+    """The server could not be reached, refused, or answered something else than it should.
+
+    A ``URLError``, because notebooks written for 0.3.16 catch that; ``code`` is the HTTP status
+    when there was one.
+    """
+
+    def __init__(self, message: str, code: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+
+    def __str__(self) -> str:
+        return str(self.reason)
+
+
+def fetch(url: str, assignment: str, dest: str | Path = ".") -> list[Path]:
+    """Download the files of an assignment into a directory and return where they are.
+
+    A file that is there already and differs is kept beside the new one, under its name with the
+    time, and a warning says so: a student's work is never overwritten. Nothing changes before
+    all files have arrived. Hidden files are left out.
+
+    Raises:
+        ValueError: there is no such assignment (the message names those that there are), or the
+            address is none.
+        RemoteError: the server cannot be reached, refuses, or names a file that is not safe.
+    """
+    server = _server(url)
+    offered = _listing(_ask(_Request(f"{server}/assignments"), _LARGEST_LIST))
+    if assignment not in offered:
+        names = _printable(", ".join(sorted(offered)) or "none")[:_LONGEST_LIST_OF_NAMES]
+        raise ValueError(f"There is no assignment {assignment!r}. Available: {names}.")
+    files = _files(assignment, offered[assignment])
+    directory = Path(dest)
+    directory.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".mograder-", dir=directory) as staging:
+        for name, path in files.items():
+            content = _ask(_Request(server + path), _LARGEST_FILE)
+            (Path(staging) / name).write_bytes(content)
+        kept = [_install(Path(staging) / name, directory) for name in files]
+    copies = ", ".join(str(copy) for copy in kept if copy)
+    if copies:
+        warnings.warn(f"Your files were kept as {copies}.", stacklevel=2)
+    return [directory / name for name in files]
+
+
+def submit(url: str, assignment: str, filepath: str | Path, user: str) -> str:
+    """Hand a file in for a user and return the server's word for it, "ok".
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: the file is larger than any server takes, or the address is none.
+        RemoteError: the server cannot be reached or refuses.
+    """
+    path = Path(filepath)
+    with path.open("rb") as file:
+        content = file.read(_LARGEST_FILE + 1)
+    if len(content) > _LARGEST_FILE:
+        raise ValueError(f"{path} is larger than {_LARGEST_FILE // 2**20} MB.")
+    body, content_type = _multipart(path.name, content)
+    address = f"{_address(url, assignment)}/submit?user={_encoded(user)}"
+    answer = _object(_ask(_Request(address, body, content_type), _LARGEST_LIST))
+    if not isinstance(answer.get("status"), str):
+        raise _unlike_a_server()
+    return str(answer["status"])
+
+
+def status(url: str, assignment: str, user: str) -> dict[str, object]:
+    """Ask whether a user's work was handed in and marked, as the server says it.
+
+    The keys are ``status`` ("new" or "submitted"), ``graded``, ``grade``, ``feedback`` and
+    ``feedback_available``.
+
+    Raises:
+        ValueError: the address is none.
+        RemoteError: the server cannot be reached or refuses.
+    """
+    address = f"{_address(url, assignment)}/status?user={_encoded(user)}"
+    return _object(_ask(_Request(address), _LARGEST_LIST))
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """One request; one with a body is a POST."""
+
+    url: str
+    body: bytes | None = None
+    content_type: str = ""
+
+    @property
+    def method(self) -> str:
+        return "GET" if self.body is None else "POST"
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What came back, whatever the status."""
+
+    code: int
+    body: bytes
+
+
+def _server(url: str) -> str:
+    """The address without its last slash; ``file:`` and the like are no servers."""
+    parts = urlsplit(url.strip())
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError(f"{url!r} is no address of a server: it begins with http:// or https://.")
+    return url.strip().rstrip("/")
+
+
+def _address(url: str, assignment: str) -> str:
+    return f"{_server(url)}/assignments/{_encoded(assignment)}"
+
+
+def _encoded(name: str) -> str:
+    """Percent-encoded for one step of a path: no name reaches into another step.
+
+    Raises:
+        ValueError: it is empty, or dots that an address takes for directories.
+    """
+    if name in ("", ".", ".."):
+        raise ValueError(f"{name!r} is no name of an assignment or a user.")
+    return quote(name, safe="")
+
+
+def _listing(body: bytes) -> dict[str, list[object]]:
+    """What the server says of the files of each assignment, still unchecked."""
+    entries = _json(body)
+    if not isinstance(entries, list):
+        raise _unlike_a_server()
+    offered: dict[str, list[object]] = {}
+    for entry in entries:
+        if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+            raise _unlike_a_server()
+        files = entry.get("files")
+        offered[entry["name"]] = files if isinstance(files, list) else []
+    return offered
+
+
+def _files(assignment: str, entries: list[object]) -> dict[str, str]:
+    """The files to fetch, name → path on the server; every name is safe to write."""
+    files: dict[str, str] = {}
+    for entry in entries:
+        name = entry.get("filename") if isinstance(entry, dict) else None
+        if not isinstance(entry, dict) or not isinstance(name, str):
+            raise _unlike_a_server()
+        if not _is_safe(name) or name.casefold() in map(str.casefold, files):
+            raise RemoteError(f"The server names a file that is not safe to write: {name[:80]!r}.")
+        if not name.startswith("."):
+            files[name] = _path(assignment, name, entry.get("url"))
+        if len(files) > _MOST_FILES:
+            raise RemoteError(f"The server names more than {_MOST_FILES} files.")
+    return files
+
+
+def _is_safe(name: str) -> bool:
+    """Whether a name stays in the directory it is written to, on every system."""
+    return bool(name) and not _UNSAFE_NAME.search(name) and len(name.encode()) <= _LONGEST_NAME
+
+
+def _path(assignment: str, name: str, given: object) -> str:
+    """Where a file is on the server: where it says, as long as that is on this server."""
+    usual = f"/assignments/{assignment}/files/{name}"
+    if not isinstance(given, str) or given == usual:
+        return f"/assignments/{quote(assignment, safe='')}/files/{quote(name, safe='')}"
+    if not given.startswith("/") or given.startswith("//") or ".." in given.split("/"):
+        raise RemoteError(f"The server names a file that is elsewhere: {given[:80]!r}.")
+    return quote(given, safe="/%?=&", errors="replace")
+
+
+def _install(new: Path, directory: Path) -> Path | None:
+    """Put a file in its place in one step; what differed there before moves aside.
+
+    Renaming never follows a link, so that nothing outside the directory is written.
+    """
+    target = directory / new.name
+    copy = None
+    if target.is_symlink() or target.exists():
+        if target.is_file() and target.read_bytes() == new.read_bytes():
+            return None
+        copy = _free_name(target)
+        target.rename(copy)
+    new.replace(target)
+    return copy
+
+
+def _free_name(target: Path) -> Path:
+    """A name with the time, as submissions have: commands do not take it for the notebook."""
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    copy, number = target.with_name(f"{target.stem}_{stamp}{target.suffix}"), 1
+    while copy.is_symlink() or copy.exists():
+        number += 1
+        copy = target.with_name(f"{target.stem}_{stamp}_{number}{target.suffix}")
+    return copy
+
+
+def _multipart(filename: str, content: bytes) -> tuple[bytes, str]:
+    """The body of a form with one file, and its type; the boundary does not occur in the file."""
+    boundary, number = _BOUNDARY, 0
+    while boundary.encode() in content:
+        number += 1
+        boundary = f"{_BOUNDARY}{number}"
+    name = _printable(filename).replace('"', "%22").encode("utf-8", "replace")
+    head = b'Content-Disposition: form-data; name="file"; filename="' + name + b'"\r\n'
+    head += b"Content-Type: text/x-python\r\n\r\n"
+    mark = b"--" + boundary.encode()
+    body = mark + b"\r\n" + head + content + b"\r\n" + mark + b"--\r\n"
+    return body, f"multipart/form-data; boundary={boundary}"
+
+
+def _ask(request: _Request, limit: int) -> bytes:
+    """The body of a good answer, at most so many bytes of it; every other answer is an error."""
+    # A browser has no sockets; marimo runs notebooks there in a worker, which may wait.
+    send = _through_the_browser if sys.platform == "emscripten" else _through_a_socket
+    answer = send(request, limit)
+    if HTTPStatus.OK <= answer.code < HTTPStatus.MULTIPLE_CHOICES:
+        return answer.body
+    said = _complaint(answer)
+    raise RemoteError(f"The server answered {answer.code}: {said}", answer.code)
+
+
+class _FollowReading(urllib.request.HTTPRedirectHandler):
+    """Follows where a download has moved, not where a submission has: it would arrive empty."""
+
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: Any,
+        code: int,
+        msg: str,
+        headers: http.client.HTTPMessage,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        if req.get_method() != "GET" or urlsplit(newurl).scheme not in ("http", "https"):
+            return None
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _through_a_socket(request: _Request, limit: int) -> _Answer:
+    headers = {"Content-Type": request.content_type} if request.content_type else {}
+    # The scheme is http or https: see _server.
+    ready = urllib.request.Request(request.url, request.body, headers)  # noqa: S310
+    end = time.monotonic() + _ANSWER_SECONDS
+    try:
+        opener = urllib.request.build_opener(_FollowReading)
+        with opener.open(ready, timeout=_SILENCE_SECONDS) as response:
+            announced = str(response.headers.get("Content-Length") or "")
+            return _Answer(response.status, _read(response, limit, end, announced))
+    except urllib.error.HTTPError as error:
+        return _Answer(error.code, _read_complaint(error))
+    except RemoteError:
+        raise
+    # InvalidURL and friends; what urllib makes of a strange answer is a ValueError.
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise _unreachable(request, error) from error
+
+
+def _read_complaint(error: urllib.error.HTTPError) -> bytes:
+    with error, suppress(OSError, http.client.HTTPException):
+        return error.read(_LARGEST_ERROR)
+    return b""
+
+
+def _read(response: http.client.HTTPResponse, limit: int, end: float, announced: str) -> bytes:
+    content = bytearray()
+    while chunk := response.read1(_CHUNK):
+        content += chunk
+        if len(content) > limit:
+            raise _too_large(limit)
+        if time.monotonic() > end:
+            raise RemoteError("The server is too slow: its answer did not end in time.")
+    if announced.isdecimal() and len(content) < int(announced):
+        raise RemoteError("The connection to the server broke off in the middle of its answer.")
+    return bytes(content)
+
+
+def _through_the_browser(request: _Request, limit: int) -> _Answer:
+    """By the XMLHttpRequest of the page's worker, the one request there that can be waited for."""
+    javascript: Any = importlib.import_module("js")
+    ffi: Any = importlib.import_module("pyodide.ffi")
+    xhr = javascript.XMLHttpRequest.new()
+    try:
+        xhr.open(request.method, request.url, False)
+        xhr.responseType = "arraybuffer"
+        xhr.timeout = int(_ANSWER_SECONDS * 1000)
+        if request.content_type:
+            xhr.setRequestHeader("Content-Type", request.content_type)
+        xhr.send(ffi.to_js(request.body) if request.body is not None else None)
+    except ffi.JsException as error:
+        raise _unreachable(request, error) from error
+    size = getattr(xhr.response, "byteLength", None)  # an absent one is None, or jsnull since 0.28
+    if size is None:
+        raise _unreachable(request, OSError("no answer"))
+    if size > limit:
+        raise _too_large(limit)
+    return _Answer(int(xhr.status), bytes(xhr.response.to_bytes()))
+
+
+def _complaint(answer: _Answer) -> str:
+    """What the server says is wrong, made printable, and what may help."""
+    try:
+        said = _object(answer.body)
+    except RemoteError:
+        said = {}
+    message = said.get("error") or said.get("detail")
+    if not isinstance(message, str):
+        known = answer.code in HTTPStatus._value2member_map_
+        message = HTTPStatus(answer.code).phrase if known else "an error"
+    message = _printable(message)[:_LONGEST_MESSAGE].rstrip(" .")
+    advice = _ADVICE.get(answer.code, "Try again later." if answer.code >= 500 else "")
+    if answer.code in range(300, 400):
+        advice = "The server has moved: ask for its new address."
+    return f"{message}. {advice}".rstrip()
+
+
+def _object(body: bytes) -> dict[str, object]:
+    answer = _json(body)
+    if not isinstance(answer, dict):
+        raise _unlike_a_server()
+    return answer
+
+
+def _json(body: bytes) -> object:
+    try:
+        answer: object = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise _unlike_a_server() from error
+    return answer
+
+
+def _printable(text: str) -> str:
+    return _SURROGATES_AND_CONTROLS.sub(" ", text)
+
+
+def _unlike_a_server() -> RemoteError:
+    return RemoteError("The address does not answer like a mograder server. Check the address.")
+
+
+def _too_large(limit: int) -> RemoteError:
+    return RemoteError(f"The server sends more than {limit // 2**20} MB.")
+
+
+def _unreachable(request: _Request, error: Exception) -> RemoteError:
+    place = urlsplit(request.url).netloc
+    reason = getattr(error, "reason", None) or error
+    if isinstance(reason, TimeoutError):
+        return RemoteError(f"The server at {place} did not answer in time. Try again later.")
+    why = _printable(str(reason))[:_LONGEST_MESSAGE] or type(error).__name__
+    return RemoteError(
+        f"The server at {place} cannot be reached ({why}). Check the address and the network."
+    )

@@ -1,0 +1,100 @@
+"""A notebook written for 0.3.16 runs with our runtime; its sidecar lines are compat.md 8's."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+NOTEBOOK = Path(__file__).parents[1] / "data" / "legacy" / "A1-Everything" / "A1-Everything.py"
+SOLVED: Mapping[str, str] = {}
+STARTED: Mapping[str, str] = {
+    "sum(values) / len(values)\n    ### END": "5.0\n    ### END",
+    "return math.pi * radius**2": "return 3.14159265358979 * radius",
+    'word = "marimo"': "word = ...",
+}
+"""What a student wrote instead of a solution: one wrong, one half right, one not begun."""
+
+
+def _run(notebook: Path, command: list[str]) -> tuple[str, list[dict[str, object]]]:
+    """What the run printed, and the lines of its sidecar."""
+    sidecar = notebook.with_name("checks.jsonl")
+    done = subprocess.run(
+        [sys.executable, *command],
+        check=False,
+        cwd=notebook.parent,
+        env={**os.environ, "MOGRADER_SIDECAR_PATH": str(sidecar)},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout, [json.loads(line) for line in sidecar.read_text().splitlines()]
+
+
+def _copy(directory: Path, answers: Mapping[str, str]) -> Path:
+    text = NOTEBOOK.read_text()
+    for solution, answer in answers.items():
+        assert text.count(solution) == 1
+        text = text.replace(solution, answer)
+    notebook = directory / NOTEBOOK.name
+    notebook.write_text(text)
+    return notebook
+
+
+def _line(
+    label: str, status: str, details: list[str], earned: float, total: float
+) -> dict[str, object]:
+    return {
+        "label": label,
+        "status": status,
+        "details": details,
+        "earned_weight": earned,
+        "total_weight": total,
+    }
+
+
+def test_a_solved_notebook_passes_every_check(tmp_path: Path) -> None:
+    _, lines = _run(_copy(tmp_path, SOLVED), [NOTEBOOK.name])
+    assert lines == [
+        _line("Q1: The mean", "success", [], 2, 2),
+        _line("Q2: The area", "success", [], 5, 5),
+        _line("Q3: A word", "success", [], 1, 1),
+        _line("Without marks", "success", [], 1, 1),
+    ]
+
+
+def test_a_started_notebook_says_what_is_missing(tmp_path: Path) -> None:
+    _, lines = _run(_copy(tmp_path, STARTED), [NOTEBOOK.name])
+    assert lines == [
+        _line("Q1: The mean", "partial", ["the mean of 2, 4 and 6 is **4**"], 1, 2),
+        _line("Q2: The area", "partial", ["the area grows with the square"], 3, 5),
+        _line("Q3: A word", "warn", [], 0, 0),
+        _line("Without marks", "success", [], 1, 1),
+    ]
+    assert [list(line) for line in lines] == [list(_line("", "", [], 0, 0))] * 4
+
+
+@pytest.mark.parametrize(
+    ("answers", "shown"),
+    [
+        (SOLVED, ("[10/10 marks]", "[15/15 marks]", "30/50", "within the target")),
+        (STARTED, ("[5/10 marks]", "[9/15 marks]", "PARTIAL", "14/50", "waiting for your code")),
+    ],
+)
+def test_the_editors_kernel_shows_boxes_marks_and_scores(
+    tmp_path: Path, answers: Mapping[str, str], shown: tuple[str, ...]
+) -> None:
+    notebook, page = _copy(tmp_path, answers), tmp_path / "page.html"
+    export = ["-m", "marimo", "-q", "export", "html", "--no-sandbox", NOTEBOOK.name]
+    _, lines = _run(notebook, [*export, "-o", str(page)])
+    html = page.read_text()
+    assert {str(line["label"]) for line in lines} >= {"Q1: The mean", "Q2: The area"}
+    assert [text for text in shown if text not in html] == []
+    assert "MarimoExceptionRaisedError" not in html
+    assert "Hint 2" in html
