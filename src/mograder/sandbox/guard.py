@@ -312,6 +312,11 @@ class Guard:
             watch.started |= name in started
         self._demoted = chosen
 
+    def tell_all(self) -> None:
+        """Tell the use of every session with the next news: there is a new listener."""
+        for watch in self._watches.values():
+            watch.told = None
+
     def _tell_changes(self) -> None:
         if time.monotonic() < self._next_news:
             return

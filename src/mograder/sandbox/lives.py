@@ -255,6 +255,10 @@ class Lives:
             await asyncio.wait({life.sandbox.exited})
         return True
 
+    def tell_all(self) -> None:
+        """Tell what every session uses soon, whether or not it has changed."""
+        self._guard.tell_all()
+
     async def end_all(self) -> None:
         """End every session at the supervisor's own end."""
         await asyncio.gather(*(self.stop(session_id) for session_id in tuple(self._lives)))

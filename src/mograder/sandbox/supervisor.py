@@ -214,6 +214,7 @@ class Supervisor:
                 return Done(id=call.id, warm=warm)
             case Subscribe():
                 self._subscribers.add(writer)
+                self._lives.tell_all()
                 return Done(id=call.id)
             case Shutdown():
                 self._stopping.set()

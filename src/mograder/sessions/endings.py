@@ -6,7 +6,7 @@ the spinner page and in the page that was open.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -41,7 +41,8 @@ class EndReason(StrEnum):
 class Ending:
     """How one session ended; ``detail`` is the log's last words, of a crash only, and bounded.
 
-    The words are the student's own program's: show them as text, never as markup.
+    The words are the student's own program's: show them as text, never as markup. ``limits`` are
+    those that it ran under, as long as the hub that started it knows.
     """
 
     key: SessionKey
@@ -49,6 +50,7 @@ class Ending:
     reason: EndReason
     at: datetime
     detail: str = ""
+    limits: SessionLimits | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +78,9 @@ def last_words(log_tail: str) -> str:
 def describe(ending: Ending, limits: SessionLimits) -> Explanation:
     """Explain an ending to the student whose session it was.
 
-    ``limits`` are those of the session's item as they are now.
+    ``limits`` are told where the ending does not know its own.
     """
+    limits = ending.limits or limits
     notebook = "lecture" if ending.key.mode is Mode.RUN else "notebook"
     told = _TOLD[ending.reason]
     text = told.text.format(

@@ -48,7 +48,7 @@ class History:
 
     def note(self, live: LiveSession, reason: EndReason, detail: str = "") -> Ending:
         """Remember an ending; :meth:`save` writes it down."""
-        ending = Ending(live.key, live.id, reason, self._clock.now(), detail)
+        ending = Ending(live.key, live.id, reason, self._clock.now(), detail, live.limits)
         self._remember(ending)
         return ending
 

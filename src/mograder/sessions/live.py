@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from urllib.parse import quote
 
-from mograder.sessions.launcher import Endpoint, Mode
+from mograder.sessions.launcher import Endpoint, Mode, SessionLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,8 @@ class LiveSession:
 
     ``last_seen`` is its last request or message; ``paged`` and ``computed`` are when a page of it
     was last known to be open, and its kernel to compute, without any. ``on_stop`` callbacks run
-    once when it is gone, whatever ended it; by then its ending can be asked for.
+    once when it is gone, whatever ended it; by then its ending can be asked for. ``limits`` are
+    none of one that was adopted.
     """
 
     id: str
@@ -66,6 +67,7 @@ class LiveSession:
     usage: Usage = field(default_factory=lambda: Usage(expected=0, born=0.0))
     paged: datetime | None = None
     computed: datetime | None = None
+    limits: SessionLimits | None = None
 
     @property
     def memory(self) -> int:

@@ -265,6 +265,7 @@ class SessionPool:
             started_at=now,
             last_seen=self._clock.now(),
             usage=place.usage,
+            limits=spec.limits,
         )
         self._remember(live)
         return live

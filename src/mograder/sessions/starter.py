@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, ParamSpec, Protocol
 
 import aiohttp
 
@@ -17,6 +17,7 @@ from mograder.sessions.probe import Probe
 from mograder.store.hub_state import SessionRow, SessionState
 
 _NEWS_SECONDS = 1.0
+_P = ParamSpec("_P")
 
 
 class StartRows(Protocol):
@@ -67,13 +68,13 @@ class Starter:
         Raises: :class:`TimedOut` when the server never answers, :class:`SandboxUnavailable` when
         it dies or talks nonsense, and what the launcher and the database say.
         """
-        await asyncio.to_thread(self._rows.add_session, _row(spec, version, now))
         death: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
         self._deaths[spec.session_id] = death
         try:
+            await _to_its_end(self._rows.add_session, _row(spec, version, now))
             endpoint = (await self._launcher.start(spec)).endpoint
             await self._expect(endpoint, spec.base_url, death)
-            await asyncio.to_thread(
+            await _to_its_end(
                 self._rows.update_session,
                 spec.session_id,
                 state=SessionState.RUNNING,
@@ -125,6 +126,19 @@ class Starter:
         finally:
             probe.cancel()
             await asyncio.gather(probe, return_exceptions=True)
+
+
+async def _to_its_end(write: Callable[_P, object], *args: _P.args, **kwargs: _P.kwargs) -> None:
+    """Write in a thread, and be cancelled only when that is done.
+
+    A thread cannot be stopped: it would write the row of a start that was given up meanwhile.
+    """
+    writing = asyncio.ensure_future(asyncio.to_thread(write, *args, **kwargs))
+    try:
+        await asyncio.shield(writing)
+    except asyncio.CancelledError:
+        await asyncio.wait({writing})
+        raise
 
 
 def _row(spec: LaunchSpec, version: str, now: datetime) -> SessionRow:

@@ -14,6 +14,9 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote
 
+BY_ITSELF = frozenset({"api/lsp/health", "api/usage"})
+"""What an open page asks again and again without anybody at it: no sign that it is used."""
+
 _END = r"(?![\w-])"
 _GUARDED = re.compile(
     rf"""/*(?:

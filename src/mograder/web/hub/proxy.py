@@ -27,7 +27,7 @@ from mograder.web.hub.capabilities import Capability
 from mograder.web.hub.endings import session_asked, standing
 from mograder.web.hub.headers import HeaderList, header, session_headers
 from mograder.web.hub.pace import Allowances
-from mograder.web.hub.permits import denial, guarded_feature
+from mograder.web.hub.permits import BY_ITSELF, denial, guarded_feature
 from mograder.web.hub.proxy_http import METHODS, Exchange, Limits, relay_http, send_text
 from mograder.web.hub.proxy_ports import ProxyServices, S
 from mograder.web.hub.proxy_websocket import Attendance, refuse_websocket, relay_websocket
@@ -315,7 +315,8 @@ class SessionProxy(Generic[S]):
             await self._answer(exchange, refusal, shared=visit.by_capability)
             return
         self._traffic.http += 1
-        self._pool.touch(session)
+        if visit.rest not in BY_ITSELF:
+            self._pool.touch(session)
         await relay_http(visit, exchange, upstream, self._limits, self._traffic)
 
     async def _answer(
