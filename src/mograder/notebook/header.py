@@ -13,23 +13,37 @@ _CODING = re.compile(r"#.*?coding[:=][ \t]*[-\w.]+")
 
 
 def set_keys(text: str, keys: Mapping[str, str | bool]) -> str:
-    """Write top-level keys before the end of the block, each in the place of one it had before.
+    """Write keys into the block: in the place that each has already, else before its end.
 
-    0.3.16 looks for them by line, so they stand on lines of their own behind everything else
-    (compat.md 7). A text without a block stays as it is.
+    0.3.16 looks for them by line, so each stands on one of its own (compat.md 7). A text without
+    a block stays as it is.
     """
     lines = split_lines(text)
     block = _find_block(lines)
     if block is None:
         return text
     start, end = block
-    old = [
-        LineEdit(number, number)
-        for number in range(start + 1, end)
-        if _key_of(lines[number - 1]) in keys
+    there = {_key_of(lines[number - 1]): number for number in range(start + 1, end)}
+    edits = [
+        LineEdit(there[key], there[key], (_line(key, value),))
+        for key, value in keys.items()
+        if key in there
     ]
-    new = tuple(f"# {key} = {_toml(value)}" for key, value in keys.items())
-    return replace_lines(lines, [*old, LineEdit(end, end - 1, new)])
+    new = tuple(_line(key, value) for key, value in keys.items() if key not in there)
+    return replace_lines(lines, [*edits, LineEdit(end, end - 1, new)])
+
+
+def read_key(text: str, key: str) -> str:
+    """Return the text of a key in the block, read by its line as 0.3.16 does; "" for none."""
+    lines = split_lines(text)
+    block = _find_block(lines)
+    if block is None:
+        return ""
+    for number in range(block[0] + 1, block[1]):
+        name, _, value = lines[number - 1].removeprefix("# ").partition("=")
+        if name.strip() == key:
+            return value.strip().strip("\"'")
+    return ""
 
 
 def ensure_kind(text: str, kind: str) -> str:
@@ -71,6 +85,10 @@ def _find_block(lines: tuple[str, ...]) -> tuple[int, int] | None:
 
 def _key_of(line: str) -> str:
     return line.removeprefix("# ").partition("=")[0].strip()
+
+
+def _line(key: str, value: str | bool) -> str:
+    return f"# {key} = {_toml(value)}"
 
 
 def _toml(value: str | bool) -> str:
