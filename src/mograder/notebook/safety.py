@@ -15,11 +15,38 @@ from dataclasses import dataclass
 from mograder.notebook.findings import Finding
 
 DENIED_IMPORTS = frozenset(
-    """os subprocess shutil sys ctypes socket http urllib requests pathlib signal multiprocessing
-    threading code codeop importlib pkgutil inspect builtins io tempfile glob fnmatch pickle shelve
-    marshal""".split()
+    [
+        "os",
+        "subprocess",
+        "shutil",
+        "sys",
+        "ctypes",
+        "socket",
+        "http",
+        "urllib",
+        "requests",
+        "pathlib",
+        "signal",
+        "multiprocessing",
+        "threading",
+        "code",
+        "codeop",
+        "importlib",
+        "pkgutil",
+        "inspect",
+        "builtins",
+        "io",
+        "tempfile",
+        "glob",
+        "fnmatch",
+        "pickle",
+        "shelve",
+        "marshal",
+    ]
 )
-DENIED_CALLS = frozenset("eval exec compile __import__ breakpoint exit quit open input".split())
+DENIED_CALLS = frozenset(
+    ["eval", "exec", "compile", "__import__", "breakpoint", "exit", "quit", "open", "input"]
+)
 _BUILTINS = frozenset(("builtins", "__builtins__"))
 _GETTERS = frozenset(("getattr", "setattr", "delattr", "hasattr"))
 _IMPORTERS = frozenset(("__import__", "import_module"))
@@ -106,7 +133,7 @@ class _Scanner:
             yield self._call(second, node.lineno)
 
     def _module(self, name: str, line: int) -> Iterator[Finding]:
-        top = name.split(".")[0]
+        top = name.split(".", maxsplit=1)[0]
         if top in self.denied.imports:
             yield Finding(self.filename, line, f"denied import: {top}")
 
