@@ -15,37 +15,15 @@ from dataclasses import dataclass
 from mograder.notebook.findings import Finding
 
 DENIED_IMPORTS = frozenset(
-    [
-        "os",
-        "subprocess",
-        "shutil",
-        "sys",
-        "ctypes",
-        "socket",
-        "http",
-        "urllib",
-        "requests",
-        "pathlib",
-        "signal",
-        "multiprocessing",
-        "threading",
-        "code",
-        "codeop",
-        "importlib",
-        "pkgutil",
-        "inspect",
-        "builtins",
-        "io",
-        "tempfile",
-        "glob",
-        "fnmatch",
-        "pickle",
-        "shelve",
-        "marshal",
-    ]
+    (
+        *("os", "subprocess", "shutil", "sys", "ctypes", "socket", "http", "urllib", "requests"),
+        *("pathlib", "signal", "multiprocessing", "threading", "code", "codeop", "importlib"),
+        *("pkgutil", "inspect", "builtins", "io", "tempfile", "glob", "fnmatch", "pickle"),
+        *("shelve", "marshal"),
+    )
 )
 DENIED_CALLS = frozenset(
-    ["eval", "exec", "compile", "__import__", "breakpoint", "exit", "quit", "open", "input"]
+    ("eval", "exec", "compile", "__import__", "breakpoint", "exit", "quit", "open", "input")
 )
 _BUILTINS = frozenset(("builtins", "__builtins__"))
 _GETTERS = frozenset(("getattr", "setattr", "delattr", "hasattr"))
