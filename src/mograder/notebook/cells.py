@@ -8,6 +8,7 @@ other one as it is, byte for byte.
 from __future__ import annotations
 
 import ast
+import contextlib
 import io
 import re
 import tokenize
@@ -17,15 +18,26 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 
-from marimo._ast.parse import MarimoFileError
+from marimo._ast.parse import (
+    MarimoFileError,
+    get_valid_decorator,
+    is_run_guard,
+    is_setup_cell,
+    is_unparsable_cell,
+)
 from marimo._ast.parse import parse_notebook as parse_with_marimo
 from marimo._schemas.serialization import CellDef
 
 from mograder.core.errors import InvalidInput
 
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
-_ANONYMOUS = "_"
 _HOW_TO_MAKE = "Create notebooks with `marimo edit NAME.py`."
+_HOW_TO_SAVE = "Open the notebook in marimo and save it."
+_MARIMO_FAILS = (
+    *(MarimoFileError, SyntaxError, RecursionError, MemoryError, tokenize.TokenError),
+    *(AssertionError, ValueError, IndexError, TypeError, AttributeError),
+)
+"""marimo's parser states what it expects with ``assert``, and indexes what it has found."""
 
 
 class CellKind(StrEnum):
@@ -49,11 +61,11 @@ _DECORATORS = {
 class Cell:
     """One cell; all lines are the file's, from 1, both ends included.
 
-    ``first`` to ``last`` is all of it, decorators included. ``body_first`` to ``body_last`` is
-    what the author wrote, without the ``def`` line and the last ``return``; empty when
-    ``body_last`` is the smaller one. ``return_first`` is the line of that ``return``, 0 for none,
-    and ``returns`` the names in it. ``code`` is what marimo takes for the cell's code, and
-    ``code_first`` the line where that begins.
+    ``first`` to ``last`` is all of it, with decorators and the comments at its end.
+    ``body_first`` to ``body_last`` is what the author wrote, without the ``def`` line and the last
+    ``return``; empty when ``body_last`` is the smaller one. ``return_first`` to ``return_last``
+    are the lines of that ``return``, 0 for none, and ``returns`` the names in it. ``code`` is what
+    marimo takes for the cell's code, and ``code_first`` the line where that begins.
     """
 
     index: int
@@ -66,6 +78,7 @@ class Cell:
     body_last: int
     code_first: int
     return_first: int = 0
+    return_last: int = 0
     returns: tuple[str, ...] = ()
 
     def line_of(self, line: int) -> int:
@@ -101,22 +114,37 @@ def parse_cells(text: str, filename: str) -> NotebookText:
     Raises:
         InvalidInput: It is no notebook, as ``file:line: reason``.
     """
-    lines = split_lines(text)
-    plain = "".join(line.rstrip("\r\n") + "\n" for line in lines).removeprefix("\ufeff")
-    tree = _tree(plain, filename)
+    plain = plain_text(text)
+    statements = list(_cell_statements(_tree(plain, filename), filename))
     codes = _codes(plain, filename)
-    statements = [(kind, node) for node in tree.body if (kind := _kind(node)) is not None]
     if len(codes) != len(statements):
         raise InvalidInput(
             f"{filename}:1: marimo finds {len(codes)} cells and Python {len(statements)}.",
-            hint="Open the notebook in marimo and save it.",
+            hint=_HOW_TO_SAVE,
         )
+    lines = plain.split("\n")
     ends = _signature_ends(plain)
     cells = (
-        _cell(index, kind, node, code, plain.split("\n"), ends)
+        _cell(_Place(index, kind, node), code, lines, ends)
         for index, ((kind, node), code) in enumerate(zip(statements, codes, strict=True))
     )
-    return NotebookText(text, lines, tuple(cells))
+    return NotebookText(text, split_lines(text), tuple(cells))
+
+
+def plain_text(text: str) -> str:
+    """Return the text as Python reads it: each line ends with LF, and no byte order mark."""
+    plain = "".join(line.rstrip("\r\n") + "\n" for line in split_lines(text))
+    return plain.removeprefix("\ufeff")
+
+
+def parse_python(source: str, filename: str = "<text>") -> ast.Module | None:
+    """Parse, without the warnings that an author's escapes may cause; None if it is no Python."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.parse(source, filename=filename)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
 
 
 def split_lines(text: str) -> tuple[str, ...]:
@@ -127,19 +155,26 @@ def split_lines(text: str) -> tuple[str, ...]:
 def replace_lines(lines: Sequence[str], edits: Sequence[LineEdit]) -> str:
     """Return the text with these lines replaced; every other byte stays as it is.
 
-    New lines are given without ends and get the end of the line before them, or of the first
-    line of the file. Edits must not overlap.
+    New lines are given without ends and get the end that is used there. A text whose last line
+    has no end keeps it so. Edits must not overlap.
     """
-    out: list[str] = []
-    position = 1
-    for before, after in pairwise(sorted(edits)):
+    ordered = sorted(edits)
+    for before, after in pairwise(ordered):
         if after.first <= before.last:
             raise ValueError(f"the edits at lines {before.first} and {after.first} overlap")
-    for edit in sorted(edits):
+    out: list[str] = []
+    position = 1
+    for edit in ordered:
         out += lines[position - 1 : edit.first - 1]
-        out += (f"{line}{_end_like(lines, edit.first)}" for line in edit.lines)
+        end = _end_like(lines, edit.first)
+        if edit.lines and out and not _end_of(out[-1]):
+            out[-1] += end
+        out += (line + end for line in edit.lines)
         position = max(position, edit.last + 1, edit.first)
-    return "".join([*out, *lines[position - 1 :]])
+    rest = lines[position - 1 :]
+    if out and not rest and lines and not _end_of(lines[-1]):
+        out[-1] = out[-1].rstrip("\r\n")
+    return "".join([*out, *rest])
 
 
 def indent_of(line: str) -> str:
@@ -148,11 +183,12 @@ def indent_of(line: str) -> str:
 
 
 def _end_like(lines: Sequence[str], line: int) -> str:
-    for candidate in (*lines[max(line - 1, 0) : line], *lines[max(line - 2, 0) : line], *lines[:1]):
-        end = candidate[len(candidate.rstrip("\r\n")) :]
-        if end:
-            return end
-    return "\n"
+    near = (*lines[max(line - 1, 0) : line], *lines[max(line - 2, 0) : max(line - 1, 0)])
+    return next((end for each in (*near, *lines[:1]) if (end := _end_of(each))), "\n")
+
+
+def _end_of(line: str) -> str:
+    return line[len(line.rstrip("\r\n")) :]
 
 
 def _tree(text: str, filename: str) -> ast.Module:
@@ -162,7 +198,9 @@ def _tree(text: str, filename: str) -> ast.Module:
             return ast.parse(text, filename=filename)
     except SyntaxError as error:
         raise InvalidInput(f"{filename}:{error.lineno or 1}: {error.msg}.") from error
-    except (ValueError, RecursionError, MemoryError) as error:
+    except (RecursionError, MemoryError) as error:
+        raise InvalidInput(f"{filename}:1: the code is nested too deeply.") from error
+    except ValueError as error:
         raise InvalidInput(f"{filename}:1: the file cannot be read as Python: {error}.") from error
 
 
@@ -171,24 +209,46 @@ def _codes(text: str, filename: str) -> list[CellDef]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             notebook = parse_with_marimo(text, filename)
-    except (MarimoFileError, SyntaxError, RecursionError) as error:
-        raise InvalidInput(f"{filename}:1: {error}", hint=_HOW_TO_MAKE) from error
+    except _MARIMO_FAILS as error:
+        reason = str(error) or "marimo cannot read this file"
+        raise InvalidInput(f"{filename}:1: {reason}", hint=_HOW_TO_MAKE) from error
     if notebook is None or not notebook.valid:
         raise InvalidInput(f"{filename}:1: this is not a marimo notebook.", hint=_HOW_TO_MAKE)
     return list(notebook.cells)
 
 
+def _cell_statements(tree: ast.Module, filename: str) -> Iterator[tuple[CellKind, ast.stmt]]:
+    """Yield the statements that are cells, and refuse those where marimo overlooks them.
+
+    marimo takes cells between ``app = marimo.App()`` and ``if __name__ == "__main__"`` only,
+    and the setup cell only as the first; it drops the others when the notebook is saved.
+    """
+    seen = False
+    guarded = False
+    for node in tree.body:
+        guarded = guarded or is_run_guard(node)
+        kind = _kind(node)
+        if kind is None:
+            continue
+        if guarded or (kind is CellKind.SETUP and seen):
+            what = "a setup cell that is not the first" if kind is CellKind.SETUP else "a cell"
+            where = " below `if __name__`" if guarded else ""
+            raise InvalidInput(
+                f"{filename}:{node.lineno}: {what}{where}, which marimo would drop.",
+                hint="Move it to where it belongs.",
+            )
+        seen = True
+        yield kind, node
+
+
 def _kind(node: ast.stmt) -> CellKind | None:
-    """Tell which form of a cell a statement is, if it is one."""
+    """Tell which form of a cell a statement is, if it is one, by marimo's own rules."""
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        names = (_app_attribute(decorator) for decorator in node.decorator_list)
-        return next((_DECORATORS[name] for name in names if name in _DECORATORS), None)
+        decorator = get_valid_decorator(node)
+        return None if decorator is None else _DECORATORS.get(_app_attribute(decorator))
     if isinstance(node, ast.With | ast.AsyncWith):
-        named = _app_attribute(node.items[0].context_expr)
-        return CellKind.SETUP if named == "setup" else None
-    if isinstance(node, ast.Expr) and _app_attribute(node.value) == "_unparsable_cell":
-        return CellKind.UNPARSABLE
-    return None
+        return CellKind.SETUP if is_setup_cell(node) else None
+    return CellKind.UNPARSABLE if is_unparsable_cell(node) else None
 
 
 def _app_attribute(node: ast.expr) -> str:
@@ -199,17 +259,19 @@ def _app_attribute(node: ast.expr) -> str:
     return ""
 
 
-def _cell(
-    index: int,
-    kind: CellKind,
-    node: ast.stmt,
-    parsed: CellDef,
-    lines: Sequence[str],
-    ends: Sequence[int],
-) -> Cell:
-    last = node.end_lineno or node.lineno
-    decorators = getattr(node, "decorator_list", [])
-    first = min([node.lineno, *(decorator.lineno for decorator in decorators)])
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A statement that is a cell: which one, and of what kind."""
+
+    index: int
+    kind: CellKind
+    node: ast.stmt
+
+
+def _cell(place: _Place, parsed: CellDef, lines: Sequence[str], ends: Sequence[int]) -> Cell:
+    kind, node = place.kind, place.node
+    decorators: list[ast.expr] = getattr(node, "decorator_list", [])
+    last = _with_comments(node.end_lineno or node.lineno, lines)
     returned = _last_return(node) if kind is CellKind.CELL else None
     body_first, body_last = node.lineno, last
     if kind in (CellKind.CELL, CellKind.SETUP):
@@ -219,18 +281,32 @@ def _cell(
     if kind is CellKind.UNPARSABLE and isinstance(node, ast.Expr):
         body_first, body_last = _literal_lines(node)
     return Cell(
-        index=index,
+        index=place.index,
         kind=kind,
         name=parsed.name,
         code=parsed.code,
-        first=first,
+        first=min([node.lineno, *(decorator.lineno for decorator in decorators)]),
         last=last,
         body_first=body_first,
         body_last=body_last,
-        code_first=_code_first(parsed.code, lines, body_first, body_last),
+        code_first=_code_first(place, parsed.code, lines, (body_first, body_last)),
         return_first=returned.lineno if returned is not None else 0,
+        return_last=(returned.end_lineno or returned.lineno) if returned is not None else 0,
         returns=tuple(_names(returned)) if returned is not None else (),
     )
+
+
+def _with_comments(last: int, lines: Sequence[str]) -> int:
+    """Return the last line of a cell whose last statement ends in this one.
+
+    Comments have no place in a syntax tree; the indented ones that follow belong to the cell.
+    """
+    end = last
+    for number, line in enumerate(lines[last:], start=last + 1):
+        if line.strip() and not (line[0] in " \t" and line.lstrip().startswith("#")):
+            break
+        end = number if line.strip() else end
+    return end
 
 
 def _last_return(node: ast.stmt) -> ast.Return | None:
@@ -255,13 +331,19 @@ def _literal_lines(node: ast.Expr) -> tuple[int, int]:
     return node.lineno, node.end_lineno or node.lineno
 
 
-def _code_first(code: str, lines: Sequence[str], first: int, last: int) -> int:
-    """Return the line in which the code begins: marimo drops empty lines at its head."""
+def _code_first(place: _Place, code: str, lines: Sequence[str], body: tuple[int, int]) -> int:
+    """Return the line in which the code begins, as marimo cuts it out for each kind."""
+    node = place.node
+    if place.kind is CellKind.SETUP:
+        return node.lineno + 1
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        if place.kind is CellKind.CELL:
+            return body[0] if node.body[0].lineno > node.lineno else node.lineno
+        decorator = get_valid_decorator(node)
+        return node.lineno if decorator is None else (decorator.end_lineno or 0) + 1
     begin = code.split("\n", 1)[0].strip()
-    for number in range(first, last + 1):
-        if begin and begin in lines[number - 1]:
-            return number
-    return first
+    numbers = range(body[0], body[1] + 1)
+    return next((n for n in numbers if begin and begin in lines[n - 1]), body[0])
 
 
 def _signature_ends(text: str) -> list[int]:
@@ -269,7 +351,7 @@ def _signature_ends(text: str) -> list[int]:
     ends: list[int] = []
     depth = 0
     pending = False
-    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+    for token in tokens_of(text):
         if token.type == tokenize.INDENT:
             depth += 1
         elif token.type == tokenize.DEDENT:
@@ -281,3 +363,9 @@ def _signature_ends(text: str) -> list[int]:
                 ends.append(token.start[0])
             pending = False
     return ends
+
+
+def tokens_of(text: str) -> Iterator[tokenize.TokenInfo]:
+    """Yield a text's tokens, as far as it has some."""
+    with contextlib.suppress(tokenize.TokenError, SyntaxError):
+        yield from tokenize.generate_tokens(io.StringIO(text).readline)

@@ -15,7 +15,12 @@ _DIGITS = 8
 
 def is_editable(cell: Cell) -> bool:
     """Whether the cell is for the student: it says so, or it holds a written answer."""
-    return TO_DO in cell.code or _ANSWER.fullmatch(cell.name) is not None
+    return TO_DO in cell.code or is_answer_name(cell.name)
+
+
+def is_answer_name(name: str) -> bool:
+    """Whether a cell of this name holds a written answer."""
+    return _ANSWER.fullmatch(name) is not None
 
 
 def cell_hash(code: str) -> str:

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
+import tomllib
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
 
+from mograder.core.errors import InvalidInput
 from mograder.notebook.cells import LineEdit, replace_lines, split_lines
+from mograder.notebook.pep723 import read_script
 
 _START, _END = "# /// script", "# ///"
 _COMMENT = re.compile(r"#( .*)?")
+_TABLE = re.compile(r"\s*\[{1,2}[^\[\]]+\]{1,2}\s*(#.*)?")
+_VALUE = re.compile(
+    r"""#[ ]+(?P<key>[\w-]+)\s*=\s*(?:(?P<quote>["'])(?P<text>[^"'\r\n]*)(?P=quote)"""
+    r"""|(?P<bare>[^"'\s#]+))"""
+)
 _CODING = re.compile(r"#.*?coding[:=][ \t]*[-\w.]+")
 
 
 def set_keys(text: str, keys: Mapping[str, str | bool]) -> str:
     """Write keys into the block: in the place that each has already, else before its end.
 
-    0.3.16 looks for them by line, so each stands on one of its own (compat.md 7). A text without
-    a block stays as it is.
+    0.3.16 looks for them by line, so each stands on one of its own (compat.md 7). Where tables
+    end the block they come before those: inside a ``[tool.uv.sources]`` they would be wrong. A
+    text without a block stays as it is.
     """
     lines = split_lines(text)
     block = _find_block(lines)
@@ -30,7 +41,21 @@ def set_keys(text: str, keys: Mapping[str, str | bool]) -> str:
         if key in there
     ]
     new = tuple(_line(key, value) for key, value in keys.items() if key not in there)
-    return replace_lines(lines, [*edits, LineEdit(end, end - 1, new)])
+    place = _before_tables(lines, start, end)
+    return replace_lines(lines, [*edits, LineEdit(place, place - 1, new)])
+
+
+def check_header(text: str, filename: str) -> None:
+    """Return when no tool will stumble over the block.
+
+    Raises:
+        InvalidInput: It is malformed, as ``file:line: reason``.
+    """
+    try:
+        read_script(text)
+    except InvalidInput as error:
+        place = error.message.removeprefix("line ")
+        raise InvalidInput(f"{filename}:{place}", hint=error.hint) from error
 
 
 def read_key(text: str, key: str) -> str:
@@ -40,9 +65,9 @@ def read_key(text: str, key: str) -> str:
     if block is None:
         return ""
     for number in range(block[0] + 1, block[1]):
-        name, _, value = lines[number - 1].removeprefix("# ").partition("=")
-        if name.strip() == key:
-            return value.strip().strip("\"'")
+        found = _VALUE.match(lines[number - 1])
+        if found is not None and found["key"] == key:
+            return found["text"] or found["bare"] or ""
     return ""
 
 
@@ -71,16 +96,48 @@ def _stays_first(line: str, index: int) -> bool:
 def _find_block(lines: tuple[str, ...]) -> tuple[int, int] | None:
     """Return the lines (from 1) that open and close the script block."""
     plain = [line.rstrip("\r\n").removeprefix("\ufeff") for line in lines]
-    if _START not in plain:
-        return None
-    start = plain.index(_START)
+    for start, line in enumerate(plain):
+        end = _end_of_block(plain, start) if line == _START else None
+        if end is not None:
+            return start + 1, end + 1
+    return None
+
+
+def _end_of_block(plain: Sequence[str], start: int) -> int | None:
+    """Return the last end among the comments that follow, as PEP 723's expression does."""
     end = None
     for number in range(start + 1, len(plain)):
         if not _COMMENT.fullmatch(plain[number]):
             break
-        if plain[number] == _END:
+        if plain[number] == _END and number > start + 1:
             end = number
-    return None if end is None else (start + 1, end + 1)
+    return end
+
+
+def _before_tables(lines: tuple[str, ...], start: int, end: int) -> int:
+    """Return the line (from 1) that new keys come before: the end, or the first table.
+
+    A comment above a table belongs to the table.
+    """
+    content = [line.rstrip("\r\n").removeprefix("#")[1:] for line in lines[start : end - 1]]
+    for index, line in enumerate(content):
+        if _TABLE.fullmatch(line) and _is_whole(content[:index]):
+            above = takewhile(_is_remark, reversed(content[:index]))
+            return start + 1 + index - sum(1 for _ in above)
+    return end
+
+
+def _is_whole(content: Sequence[str]) -> bool:
+    """Whether lines are complete TOML, so that what follows stands in no list."""
+    try:
+        tomllib.loads("\n".join(content))
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return False
+    return True
+
+
+def _is_remark(line: str) -> bool:
+    return not line.strip() or line.lstrip().startswith("#")
 
 
 def _key_of(line: str) -> str:
@@ -94,5 +151,4 @@ def _line(key: str, value: str | bool) -> str:
 def _toml(value: str | bool) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -10,10 +10,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Sequence
 
-from mograder.notebook.cells import split_lines
+from mograder.notebook.cells import parse_python, plain_text, split_lines
 from mograder.notebook.findings import Finding
-from mograder.notebook.markers import Block
-from mograder.notebook.scopes import missing_names
+from mograder.notebook.markers import Block, BlockKind
+from mograder.notebook.scopes import sentinels
 
 _HINT = "Change it, or put it into a block as well."
 _SHORTEST = 8
@@ -40,10 +40,10 @@ def left_over(
 
 
 def _answer_names(text: str, blocks: Sequence[Block]) -> frozenset[str]:
-    plain = "".join(line.rstrip("\r\n") + "\n" for line in split_lines(text))
-    tree = ast.parse(plain.removeprefix("\ufeff"))
-    found = (missing_names(tree, block.begin, block.end).names for block in blocks)
-    return frozenset(name for names in found for name in names)
+    tree = parse_python(plain_text(text))
+    solutions = [(b.begin, b.end) for b in blocks if b.kind is BlockKind.SOLUTION]
+    found = {} if tree is None else sentinels(tree, solutions)
+    return frozenset(name for names in found.values() for name in names)
 
 
 def _neighbours(lines: Sequence[str], blocks: Sequence[Block]) -> set[tuple[str, str]]:
@@ -54,10 +54,8 @@ def _neighbours(lines: Sequence[str], blocks: Sequence[Block]) -> set[tuple[str,
 
 def _gives_answer(line: str, answers: frozenset[str]) -> bool:
     """Whether the line gives one of the answers a value that is not just a beginning."""
-    try:
-        statement = ast.parse(line).body[0]
-    except (SyntaxError, IndexError, ValueError):
-        return False
+    tree = parse_python(line)
+    statement = tree.body[0] if tree is not None and tree.body else None
     if not isinstance(statement, ast.Assign | ast.AnnAssign) or statement.value is None:
         return False
     targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]

@@ -1,18 +1,27 @@
 """The marks that authors put around what students must not see (compat.md 7).
 
 ``### BEGIN SOLUTION`` … ``### END SOLUTION`` and ``### BEGIN HIDDEN TESTS`` … ``### END HIDDEN
-TESTS``, each on a line of its own. A mark that is nearly right would publish a solution, so
-whatever looks like one and is none is an error.
+TESTS``, each on a line of its own. Lines count as 0.3.16 counts them: also in a string, such as
+the text of a Markdown cell. A mark that is nearly right would publish a solution, so whatever
+looks like one and is none is an error.
 """
 
 from __future__ import annotations
 
 import re
+import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mograder.notebook.cells import Cell, NotebookText, parse_cells, split_lines
+from mograder.notebook.cells import (
+    Cell,
+    NotebookText,
+    parse_cells,
+    plain_text,
+    split_lines,
+    tokens_of,
+)
 from mograder.notebook.findings import Finding, refuse
 
 
@@ -46,10 +55,12 @@ _MARKS = {
     f"### {word} {kind}": (word == "BEGIN", kind) for word in ("BEGIN", "END") for kind in BlockKind
 }
 _NEARLY = re.compile(
-    r"(?:##+\s*(?i:(?P<word>BEGIN|START|END|STOP)[\s_-]*(?P<what>SOLUTIONS?|HIDDEN[\s_-]*TESTS?))"
-    r"|#\s*(?P<Word>BEGIN|END)[ _-](?P<What>SOLUTION|HIDDEN[ _-]TESTS))\b.*"
+    r"##+\s*(?i:(?P<word1>BEGIN|START|END|STOP)[\s_-]*(?P<what1>SOLUTIONS?|HIDDEN[\s_-]*TESTS?))\b.*"
+    r"|##+\s*(?P<what2>SOLUTIONS?|HIDDEN[\s_-]*TESTS?)[\s_-]+(?P<word2>BEGIN|START|END|STOP)\b.*"
+    r"|#\s*(?P<word3>BEGIN|END)[\s_-]+(?P<what3>SOLUTION|HIDDEN[\s_-]*TESTS)\b.*"
+    r"|#\s*(?i:(?P<word4>BEGIN|END)\s+(?P<what4>SOLUTION|HIDDEN\s+TESTS?))"
 )
-"""Two marks and more in any spelling, or a single one in capitals: that is no remark."""
+"""Two marks and more in any spelling; a single one in capitals, or alone: that is no remark."""
 
 
 def find_blocks(text: str, filename: str) -> tuple[Block, ...]:
@@ -61,7 +72,7 @@ def find_blocks(text: str, filename: str) -> tuple[Block, ...]:
     """
     lines = split_lines(text)
     marks = list(_marks(lines))
-    findings = list(_misspelt(lines, filename))
+    findings = [*_misspelt(lines, filename), *_behind_code(text, filename)]
     blocks = list(_pair(marks, filename, findings))
     if blocks and not findings:
         findings += _misplaced(blocks, parse_cells(text, filename), filename)
@@ -79,19 +90,26 @@ def _marks(lines: tuple[str, ...]) -> Iterator[_Mark]:
 def _misspelt(lines: tuple[str, ...], filename: str) -> Iterator[Finding]:
     for number, line in enumerate(lines, start=1):
         stripped = line.strip()
-        if stripped in _MARKS or not _NEARLY.fullmatch(stripped):
+        if stripped not in _MARKS and (found := _NEARLY.fullmatch(stripped)) is not None:
+            yield _no_mark(found, filename, number)
+
+
+def _behind_code(text: str, filename: str) -> Iterator[Finding]:
+    """Find marks that stand behind code, where nobody looks for them."""
+    for token in tokens_of(plain_text(text)):
+        if token.type != tokenize.COMMENT or not token.line[: token.start[1]].strip():
             continue
-        hint = f"Write exactly {_meant(stripped)!r}, on a line of its own."
-        yield Finding(filename, number, f"{stripped[:60]!r} is not a marker.", hint)
+        if (found := _NEARLY.fullmatch(token.string.strip())) is not None:
+            yield _no_mark(found, filename, token.start[0])
 
 
-def _meant(stripped: str) -> str:
-    found = _NEARLY.fullmatch(stripped)
-    groups = {} if found is None else found.groupdict()
-    word, what = groups.get("word") or groups["Word"], groups.get("what") or groups["What"]
-    begins = word.upper() in ("BEGIN", "START")
+def _no_mark(found: re.Match[str], filename: str, line: int) -> Finding:
+    word = next(filter(None, found.group("word1", "word2", "word3", "word4")))
+    what = next(filter(None, found.group("what1", "what2", "what3", "what4")))
     kind = BlockKind.SOLUTION if what.upper().startswith("SOL") else BlockKind.HIDDEN
-    return str(_Mark(0, begins, kind))
+    meant = _Mark(line, word.upper() in ("BEGIN", "START"), kind)
+    hint = f"Write exactly {str(meant)!r}, on a line of its own."
+    return Finding(filename, line, f"{found[0][:60]!r} is not a marker.", hint)
 
 
 def _pair(marks: list[_Mark], filename: str, findings: list[Finding]) -> Iterator[Block]:
@@ -129,6 +147,9 @@ def _misplaced(blocks: list[Block], notebook: NotebookText, filename: str) -> It
         elif begun is not ended:
             message = f"the {block.kind} block of line {block.begin} ends in another cell."
             yield Finding(filename, block.end, message, "Give each cell a block of its own.")
+        elif begun.return_first and block.begin > begun.return_first:
+            message = f"the {block.kind} block stands below the cell's return."
+            yield Finding(filename, block.begin, message, "Move it above.")
         elif begun.return_first and block.end > begun.return_first:
             message = f"the {block.kind} block holds the cell's own return line."
             yield Finding(filename, block.end, message, "End the block before it.")

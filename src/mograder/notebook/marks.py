@@ -11,11 +11,15 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from mograder.notebook.cells import Cell, CellKind, NotebookText
+from mograder.notebook.cells import Cell, CellKind, NotebookText, parse_python
 
 MARKS = "# === MOGRADER: MARKS ==="
+_MOST_MARKS = 1_000_000
 _CHECK = re.compile(
-    r"""\bcheck\(\s*(?P<prefix>[rRuUfF]*)(?P<literal>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')"""
+    r"""\bcheck\((?:\s|\#[^\n]*\n)*(?P<prefix>[rRuUfF]{0,2})
+    (?P<literal>"{3}[^"\\]*"{3} | '{3}[^'\\]*'{3}
+    | "(?:[^"\\\n]|\\.)+" | '(?:[^'\\\n]|\\.)+')""",
+    re.VERBOSE,
 )
 
 
@@ -56,35 +60,45 @@ def marks_of(notebook: NotebookText) -> Mapping[str, float] | None:
     return None
 
 
-def _checks(cell: Cell) -> Iterator[Check]:
-    if cell.kind is CellKind.UNPARSABLE:
-        return
-    for found in _CHECK.finditer(cell.code):
+def labels_in(code: str) -> Iterator[tuple[str, int]]:
+    """Yield the labels of the checks in a cell's code, with their lines (from 1) in it.
+
+    They are found by their look, as 0.3.16 finds them, so that code need not be Python.
+    """
+    for found in _CHECK.finditer(code):
         if "f" in found["prefix"].lower():
             continue  # its label is known only when it runs
-        try:
-            label = ast.literal_eval(found["prefix"] + found["literal"])
-        except (ValueError, SyntaxError):
-            continue
-        yield Check(label, cell, cell.line_of(cell.code.count("\n", 0, found.start()) + 1))
+        tree = parse_python(found["prefix"] + found["literal"])
+        match tree and tree.body:
+            case [ast.Expr(value=ast.Constant(value=str(label)))]:
+                yield label, code.count("\n", 0, found.start()) + 1
+
+
+def _checks(cell: Cell) -> Iterator[Check]:
+    if cell.kind is not CellKind.UNPARSABLE:
+        for label, line in labels_in(cell.code):
+            yield Check(label, cell, cell.line_of(line))
 
 
 def _marks_in(cell: Cell) -> Mapping[str, float] | None:
-    try:
-        tree = ast.parse(cell.code)
-    except (SyntaxError, ValueError):
-        return None
-    for node in tree.body:
-        if not isinstance(node, ast.Assign) or not _assigns_marks(node):
-            continue
-        try:
-            value = ast.literal_eval(node.value)
-        except (ValueError, SyntaxError):
-            return None
-        if isinstance(value, dict):
-            return {str(k): float(v) for k, v in value.items() if isinstance(v, int | float)}
+    tree = parse_python(cell.code)
+    for node in tree.body if tree is not None else ():
+        if isinstance(node, ast.Assign | ast.AnnAssign) and _assigns_marks(node):
+            return _numbers(node.value) if isinstance(node.value, ast.Dict) else None
     return None
 
 
-def _assigns_marks(node: ast.Assign) -> bool:
-    return any(isinstance(target, ast.Name) and target.id == "_marks" for target in node.targets)
+def _assigns_marks(node: ast.Assign | ast.AnnAssign) -> bool:
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    return any(isinstance(target, ast.Name) and target.id == "_marks" for target in targets)
+
+
+def _numbers(node: ast.Dict) -> Mapping[str, float]:
+    """Return the entries that are a text and a number, written down."""
+    found: dict[str, float] = {}
+    for key, value in zip(node.keys, node.values, strict=True):
+        match key, value:
+            case ast.Constant(value=str(name)), ast.Constant(value=int() | float() as number):
+                if not isinstance(number, bool) and 0 <= number <= _MOST_MARKS:
+                    found[name.strip()] = float(number)
+    return found
