@@ -80,6 +80,8 @@ class Cell:
     return_first: int = 0
     return_last: int = 0
     returns: tuple[str, ...] = ()
+    hidden: bool = False
+    """Whether the editor hides the code."""
 
     def line_of(self, line: int) -> int:
         """Return the file's line of a line (from 1) of the code."""
@@ -124,11 +126,16 @@ def parse_cells(text: str, filename: str) -> NotebookText:
         )
     lines = plain.split("\n")
     ends = _signature_ends(plain)
-    cells = (
+    cells = tuple(
         _cell(_Place(index, kind, node), code, lines, ends)
         for index, ((kind, node), code) in enumerate(zip(statements, codes, strict=True))
     )
-    return NotebookText(text, split_lines(text), tuple(cells))
+    for before, after in pairwise(cells):
+        if after.first <= before.last:
+            raise InvalidInput(
+                f"{filename}:{after.first}: two cells in one line.", hint=_HOW_TO_SAVE
+            )
+    return NotebookText(text, split_lines(text), cells)
 
 
 def plain_text(text: str) -> str:
@@ -293,6 +300,7 @@ def _cell(place: _Place, parsed: CellDef, lines: Sequence[str], ends: Sequence[i
         return_first=returned.lineno if returned is not None else 0,
         return_last=(returned.end_lineno or returned.lineno) if returned is not None else 0,
         returns=tuple(_names(returned)) if returned is not None else (),
+        hidden=parsed.options.get("hide_code") is True,
     )
 
 

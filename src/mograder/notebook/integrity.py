@@ -1,25 +1,47 @@
 """Whether a student's notebook still is the one that was released, but for the answers.
 
-With the release at hand its cells are compared by what they check; without it, by the hashes
-that the release carries in its header (compat.md 7). What a student changed in a check is never
-run: :attr:`IntegrityReport.restored` has the checks and marks as they were released.
+With the release at hand, cells are compared by what they check, and the rest by fingerprint;
+without it, all by the fingerprints in the notebook's own header (compat.md 7). What a student
+changed in a check, in the marks or in what brings the checks is never run:
+:attr:`IntegrityReport.restored` has it as it was released, and :attr:`IntegrityReport.counted`
+says which cells' checks are the teacher's.
+
+What integrity cannot know, because it reads and does not run: an answer that replaces the
+runtime's functions from within (``mograder.runtime.check.__code__ = …``), that writes to the
+report, or that reads what a check compares with; and a check in the same cell as an answer, which
+is the student's to change. Another name for a check (``c = check; c("Q1", …)``) is not seen as a
+check, and its result does not count, because its cell is not among those counted. Without the
+release, whoever changes a check can change the header as well.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+import ast
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mograder.notebook.cells import Cell, LineEdit, NotebookText, parse_cells, replace_lines
+from mograder.notebook.alignment import compare
+from mograder.notebook.cells import (
+    Cell,
+    CellKind,
+    LineEdit,
+    NotebookText,
+    parse_cells,
+    parse_python,
+    replace_lines,
+)
 from mograder.notebook.findings import Finding
 from mograder.notebook.hashes import cell_hash, is_editable
 from mograder.notebook.header import read_key
-from mograder.notebook.marks import checks_in, is_marks_cell
+from mograder.notebook.marks import is_marks_cell, key_of, labels_in
+from mograder.notebook.scopes import bound_names
 
 _MARKS_LABEL = "the marks"
+_SOURCE_LABEL = "the import of the checks"
 _HASHES = "mograder-cell-hashes"
+_RUNTIME = "mograder"
+_CHECKERS = frozenset(("check", "grader", "Grader"))
 
 
 class Level(StrEnum):
@@ -34,11 +56,16 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class IntegrityReport:
-    """What was found; ``restored`` is the text to run, None when that is the text itself."""
+    """What was found.
+
+    ``restored`` is the text to run, None when that is the text itself. ``counted`` are the
+    indexes of the cells in that text whose checks count; None when nobody can tell.
+    """
 
     level: Level
     findings: tuple[Finding, ...]
     restored: str | None = None
+    counted: frozenset[int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +75,24 @@ class _Guarded:
     labels: tuple[str, ...]
     cell: Cell
     lines: tuple[str, ...]
+    names: frozenset[str]
 
     @property
     def name(self) -> str:
         """What to call it."""
-        return self.labels[0]
+        return self.labels[0] if self.labels else "no check"
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """The questions of its checks."""
+        return frozenset(map(key_of, self.labels))
 
 
 def check_integrity(student: str, release: str | None, filename: str) -> IntegrityReport:
     """Compare a student's notebook with its release, or with its own hashes if there is none.
 
     Raises:
-        InvalidInput: The student's text is no notebook.
+        InvalidInput: The student's text, or the release, is no notebook.
     """
     if release is None:
         return _by_hashes(student, filename)
@@ -67,40 +100,27 @@ def check_integrity(student: str, release: str | None, filename: str) -> Integri
 
 
 def _by_hashes(text: str, filename: str) -> IntegrityReport:
+    notebook = parse_cells(text, filename)
     stated = read_key(text, _HASHES)
     if not stated:
         return IntegrityReport(Level.NONE, ())
-    notebook = parse_cells(text, filename)
-    expected = stated.split(",")
-    cells = [cell for cell in notebook.cells if not is_editable(cell)]
-    there = Counter(cell_hash(cell.code) for cell in cells)
-    missing = Counter(expected) - there
-    if not missing:
-        return IntegrityReport(Level.HASH, ())
-    strange = Counter(cell_hash(cell.code) for cell in cells) - Counter(expected)
-    findings: list[Finding] = []
-    for cell in cells:
-        if strange[cell_hash(cell.code)] and sum(missing.values()) > len(findings):
-            message = "this cell is not as it was released."
-            findings.append(Finding(filename, cell.first, message))
-    lost = sum(missing.values()) - len(findings)
-    if lost > 0:
-        cells_are = "1 cell of the release is" if lost == 1 else f"{lost} cells of the release are"
-        findings.append(Finding(filename, 1, f"{cells_are} not there any more."))
-    return IntegrityReport(Level.HASH, tuple(findings))
+    expected = [each.strip() for each in stated.split(",")]
+    return IntegrityReport(Level.HASH, tuple(compare(expected, notebook.cells, filename)))
 
 
 def _by_release(student: NotebookText, release: NotebookText, filename: str) -> IntegrityReport:
-    released = list(_guarded(release))
-    pairs, others = _match(list(_guarded(student)), released)
+    released = [each for each in _known(release) if each.labels and not is_editable(each.cell)]
+    theirs = list(_known(student))
+    pairs = _match(theirs, released)
     findings: list[Finding] = []
     edits: list[LineEdit] = []
-    for theirs, ours in pairs:
-        if not _same(theirs, ours):
+    for own, ours in pairs:
+        if not _same(own, ours) and not _only_imports_more(own, ours):
             message = f"the cell for {ours.name!r} was changed; it runs as it was released."
-            findings.append(Finding(filename, theirs.cell.first, message))
-            edits.append(LineEdit(theirs.cell.first, theirs.cell.last, ours.lines))
-    for foreign in others:
+            findings.append(Finding(filename, own.cell.first, message))
+            edits.append(LineEdit(own.cell.first, own.cell.last, ours.lines))
+    paired = {own.cell.index for own, _ in pairs}
+    for foreign in _foreign(theirs, paired, release):
         copied = any(_same(foreign, ours) for ours in released)
         what = "there already" if copied else "not in the release"
         message = f"this check of {foreign.name!r} is {what}, and does not count."
@@ -113,71 +133,168 @@ def _by_release(student: NotebookText, release: NotebookText, filename: str) -> 
         message = f"the cell for {ours.name!r} is gone; it runs as it was released."
         findings.append(Finding(filename, 1, message))
     findings += _moved(pairs, released, filename)
+    findings += _others(student, release, paired, filename)
     restored = _restored(student, edits, lost) if edits or lost else None
-    return IntegrityReport(Level.SOURCE, tuple(sorted(findings)), restored)
+    to_run = student if restored is None else parse_cells(restored, filename)
+    counted = _counted(to_run, release)
+    return IntegrityReport(Level.SOURCE, tuple(sorted(findings)), restored, counted)
 
 
-def _guarded(notebook: NotebookText) -> Iterator[_Guarded]:
-    """Yield the cell of the marks, and those with checks."""
-    labels: dict[int, list[str]] = {}
-    for check in checks_in(notebook):
-        labels.setdefault(check.cell.index, []).append(check.label)
+def _known(notebook: NotebookText) -> Iterator[_Guarded]:
+    """Yield all cells, with the labels of what they check; no labels for all that check nothing."""
     for cell in notebook.cells:
-        known = [_MARKS_LABEL] if is_marks_cell(cell) else labels.get(cell.index, [])
-        if known:
-            lines = (line.rstrip("\r\n") for line in notebook.lines[cell.first - 1 : cell.last])
-            yield _Guarded(tuple(known), cell, tuple(lines))
+        tree = parse_python(cell.code)
+        labels = tuple(label for label, _ in labels_in(cell.code))
+        names = frozenset() if tree is None else bound_names(tree.body)
+        nodes = () if tree is None else ast.walk(tree)
+        if not names.isdisjoint(_CHECKERS) or any(map(_imports_runtime, nodes)):
+            labels = (*labels, _SOURCE_LABEL)
+        if is_marks_cell(cell):
+            labels = (_MARKS_LABEL, *labels)
+        lines = (line.rstrip("\r\n") for line in notebook.lines[cell.first - 1 : cell.last])
+        public = frozenset(name for name in names if not name.startswith("_"))
+        yield _Guarded(labels, cell, tuple(lines), public)
 
 
-def _match(
-    student: list[_Guarded], released: list[_Guarded]
-) -> tuple[list[tuple[_Guarded, _Guarded]], list[_Guarded]]:
-    """Say which cell is which, as it is first, by a common label then; and which are none."""
+def _imports_runtime(node: ast.AST) -> bool:
+    match node:
+        case ast.ImportFrom(module=str(module)):
+            return module.split(".")[0] == _RUNTIME
+        case ast.Import():
+            return any(alias.name.split(".")[0] == _RUNTIME for alias in node.names)
+    return False
+
+
+def _only_imports_more(own: _Guarded, ours: _Guarded) -> bool:
+    """Whether a student only added imports to the cell where others stand, as people do."""
+    if own.cell.kind is not ours.cell.kind or any(True for _ in labels_in(own.cell.code)):
+        return False
+    theirs, released = parse_python(own.cell.code), parse_python(ours.cell.code)
+    if theirs is None or released is None:
+        return False
+    expected = [ast.dump(node) for node in released.body]
+    taken = ours.names | {"*"}
+    for node in theirs.body:
+        if expected and ast.dump(node) == expected[0]:
+            expected.pop(0)
+            continue
+        imports = isinstance(node, ast.Import | ast.ImportFrom) and not _imports_runtime(node)
+        if not imports or not bound_names([node]).isdisjoint(taken):
+            return False
+    return not expected
+
+
+def _match(theirs: list[_Guarded], released: list[_Guarded]) -> list[tuple[_Guarded, _Guarded]]:
+    """Say which cell is which: as it is first, then by label, question, and what it defines."""
     pairs: list[tuple[_Guarded, _Guarded]] = []
     free = list(released)
-    left = list(student)
-    for alike in (_same, _akin):
-        for theirs in tuple(left):
-            ours = next((each for each in free if alike(theirs, each)), None)
-            if ours is not None:
-                pairs.append((theirs, ours))
+    left = list(theirs)
+    for alike in _LIKENESSES:
+        for ours in tuple(free):
+            own = next((each for each in left if alike(each, ours)), None)
+            if own is not None:
+                pairs.append((own, ours))
                 free.remove(ours)
-                left.remove(theirs)
+                left.remove(own)
     pairs.sort(key=lambda pair: pair[0].cell.index)
-    return pairs, left
+    return pairs
 
 
-def _same(theirs: _Guarded, ours: _Guarded) -> bool:
-    return theirs.cell.code.strip() == ours.cell.code.strip()
+def _same(own: _Guarded, ours: _Guarded) -> bool:
+    return own.cell.kind is ours.cell.kind and own.cell.code.strip() == ours.cell.code.strip()
 
 
-def _akin(theirs: _Guarded, ours: _Guarded) -> bool:
-    return not set(theirs.labels).isdisjoint(ours.labels)
+def _of_one_label(own: _Guarded, ours: _Guarded) -> bool:
+    return not set(own.labels).isdisjoint(ours.labels)
+
+
+def _of_one_question(own: _Guarded, ours: _Guarded) -> bool:
+    return not own.keys.isdisjoint(ours.keys)
+
+
+def _of_one_name(own: _Guarded, ours: _Guarded) -> bool:
+    both_set_up = own.cell.kind is CellKind.SETUP and ours.cell.kind is CellKind.SETUP
+    return both_set_up or not own.names.isdisjoint(ours.names)
+
+
+_LIKENESSES: tuple[Callable[[_Guarded, _Guarded], bool], ...] = (
+    _same,
+    _of_one_label,
+    _of_one_question,
+    _of_one_name,
+)
+
+
+def _foreign(
+    theirs: Sequence[_Guarded], paired: set[int], release: NotebookText
+) -> Iterator[_Guarded]:
+    """Yield the cells with checks that no released cell answers for."""
+    open_labels = _open_labels(release)
+    for own in theirs:
+        labels = set(own.labels) - {_SOURCE_LABEL}
+        if own.cell.index not in paired and labels and not labels <= open_labels:
+            yield own
+
+
+def _open_labels(release: NotebookText) -> frozenset[str]:
+    """Return the labels of checks that stand in one cell with an answer."""
+    return frozenset[str]().union(*(_labels(each) for each in release.cells if is_editable(each)))
+
+
+def _labels(cell: Cell) -> frozenset[str]:
+    return frozenset(label for label, _ in labels_in(cell.code))
 
 
 def _moved(
     pairs: Sequence[tuple[_Guarded, _Guarded]], released: Sequence[_Guarded], filename: str
 ) -> Iterator[Finding]:
     """Tell of checks that stand in another order: marimo does not mind, a reader may."""
+    places = {id(each): place for place, each in enumerate(released)}
     latest = -1
-    for theirs, ours in pairs:
-        place = next(n for n, each in enumerate(released) if each is ours)
-        if place < latest:
-            yield Finding(filename, theirs.cell.first, f"the cell for {ours.name!r} was moved.")
-        latest = max(latest, place)
+    for own, ours in pairs:
+        if places[id(ours)] < latest:
+            yield Finding(filename, own.cell.first, f"the cell for {ours.name!r} was moved.")
+        latest = max(latest, places[id(ours)])
+
+
+def _others(
+    student: NotebookText, release: NotebookText, paired: set[int], filename: str
+) -> list[Finding]:
+    """Tell what became of the released cells without checks; they are not put back."""
+    known = [each for each in _known(release) if not each.labels]
+    expected = [cell_hash(each.cell.code) for each in known if not is_editable(each.cell)]
+    free = (cell for cell in student.cells if cell.index not in paired)
+    return compare(expected, [c for c in free if not any(labels_in(c.code))], filename)
 
 
 def _restored(student: NotebookText, edits: Sequence[LineEdit], lost: Sequence[_Guarded]) -> str:
     """Return the text with the released cells; lost ones come before the last cell."""
-    before = student.cells[-1].first if student.cells else len(student.lines) + 1
-    added = [line for guarded in lost for line in (*guarded.lines, "", "")]
-    replaced = any(edit.first <= before <= edit.last for edit in edits)
-    if not added:
-        return replace_lines(student.lines, edits)
-    if not replaced:
-        return replace_lines(student.lines, [*edits, LineEdit(before, before - 1, tuple(added))])
+    start = student.cells[0].first if student.cells else _guard_line(student)
+    end = student.cells[-1].first if student.cells else start
+    added: dict[int, list[str]] = {}
+    for guarded in lost:  # a setup cell is one only where it comes first
+        place = start if guarded.cell.kind is CellKind.SETUP else end
+        added.setdefault(place, []).extend((*guarded.lines, "", ""))
     merged = [
-        LineEdit(e.first, e.last, (*added, *e.lines)) if e.first <= before <= e.last else e
-        for e in edits
+        LineEdit(edit.first, edit.last, (*added.pop(edit.first, ()), *edit.lines)) for edit in edits
     ]
+    merged += (LineEdit(place, place - 1, tuple(lines)) for place, lines in added.items())
     return replace_lines(student.lines, merged)
+
+
+def _guard_line(notebook: NotebookText) -> int:
+    """Return the line of ``if __name__``, below which marimo looks for no cells."""
+    lines = enumerate(notebook.lines, start=1)
+    guards = (number for number, line in lines if line.startswith("if __name__"))
+    return next(guards, len(notebook.lines) + 1)
+
+
+def _counted(notebook: NotebookText, release: NotebookText) -> frozenset[int]:
+    """Return the cells that are as released, and those where check and answer share one."""
+    codes = {cell.code.strip() for cell in release.cells if not is_editable(cell)}
+    open_labels = _open_labels(release)
+    return frozenset(
+        cell.index
+        for cell in notebook.cells
+        if cell.code.strip() in codes or ((labels := _labels(cell)) and labels <= open_labels)
+    )

@@ -11,13 +11,26 @@ import ast
 import re
 from collections.abc import Callable, Iterator
 
-from mograder.notebook.cells import LineEdit, parse_cells, replace_lines, split_lines
-from mograder.notebook.header import ensure_kind
+from mograder.notebook.cells import (
+    LineEdit,
+    parse_cells,
+    parse_python,
+    plain_text,
+    replace_lines,
+    split_lines,
+)
+from mograder.notebook.findings import Finding, refuse
+from mograder.notebook.header import check_header, ensure_kind
+from mograder.notebook.markers import find_blocks
 
 _LINK = re.compile(
-    r"(?P<text>\[[^\]\n]*\])\((?:\.\./|\./)?(?P<name>[^/()\s]+)/(?P=name)\.py(?P<rest>[#?][^)\s]*)?\)"
+    r"""(?P<before>\]\([ ]?<?|\]:[ ]<?|\bhref=\\?["'])(?:\.\./|\./)?"""
+    r"""(?P<name>[^/()<>\s"'\\]+)/(?P=name)\.py(?P<rest>[#?][^)>\s"'\\]*)?(?=[)>\s"'\\]|\Z)"""
 )
+"""The address in ``[text](…)``, ``[text]: …`` and ``href="…"``."""
 _UP = "../../../../"
+_MARK = "\ufeff"
+_NO_BLOCKS = "It would be published. Make an assignment of it, or remove the block."
 _LAYOUT = ("layout_file", "html_head_file")
 """Files beside the source that are not published with it."""
 
@@ -29,9 +42,14 @@ def to_lecture(text: str, *, filename: str, mode_of: Callable[[str], str | None]
     a link to anything else stays as it is.
 
     Raises:
-        InvalidInput: It is no notebook.
+        InvalidInput: It is no notebook, or one with marks around what students must not see.
     """
     notebook = parse_cells(text, filename)
+    refuse(
+        Finding(filename, block.begin, f"a {block.kind} block in a lecture.", _NO_BLOCKS)
+        for block in find_blocks(text, filename)
+    )
+    check_header(text, filename)
     edits = list(_links(notebook.lines, mode_of))
     text = replace_lines(notebook.lines, edits)
     return ensure_kind(_without_layout(text), "lecture")
@@ -52,7 +70,7 @@ def _links(lines: tuple[str, ...], mode_of: Callable[[str], str | None]) -> Iter
         mode = mode_of(found["name"])
         if mode is None:
             return found[0]
-        return f"{found['text']}({_UP}{mode}/{found['name']}/{found['rest'] or ''})"
+        return f"{found['before']}{_UP}{mode}/{found['name']}/{found['rest'] or ''}"
 
     for number, line in enumerate(lines, start=1):
         changed = _LINK.sub(on_the_hub, line)
@@ -62,23 +80,52 @@ def _links(lines: tuple[str, ...], mode_of: Callable[[str], str | None]) -> Iter
 
 def _without_layout(text: str) -> str:
     """Take the options out of ``marimo.App(...)`` that name files beside the source."""
+    while (place := _layout_option(text)) is not None:
+        text = text[: place[0]] + text[place[1] :]
+    return text
+
+
+def _layout_option(text: str) -> tuple[int, int] | None:
+    """Return where an unwanted option begins and ends, with the comma that goes with it."""
     call = _app_call(text)
-    unwanted = [] if call is None else [k for k in call.keywords if k.arg in _LAYOUT]
-    if call is None or not unwanted:
-        return text
+    if call is None:
+        return None
+    arguments = sorted(
+        (*call.args, *call.keywords), key=lambda each: (each.lineno, each.col_offset)
+    )
+    for index, each in enumerate(arguments):
+        if not isinstance(each, ast.keyword) or each.arg not in _LAYOUT:
+            continue
+        begin = _offset(text, each.lineno, each.col_offset)
+        end = _offset(text, each.end_lineno, each.end_col_offset)
+        if index + 1 < len(arguments):
+            return begin, _offset(
+                text, arguments[index + 1].lineno, arguments[index + 1].col_offset
+            )
+        if index:
+            before = arguments[index - 1]
+            return _offset(text, before.end_lineno, before.end_col_offset), end
+        comma = re.match(r"\s*,", text[end:])
+        return begin, end + (comma.end() if comma is not None else 0)
+    return None
+
+
+def _offset(text: str, line: int | None, column: int | None) -> int:
+    """Return the place in the text of a line (from 1) and a column in UTF-8, as Python tells it."""
     lines = split_lines(text)
-    kept = [*call.args, *(k for k in call.keywords if k.arg not in _LAYOUT)]
-    options = ", ".join(ast.unparse(each) for each in kept)
-    last = call.end_lineno or call.lineno
-    head = lines[call.lineno - 1].encode()[: call.func.end_col_offset].decode()
-    tail = lines[last - 1].encode()[call.end_col_offset or 0 :].decode().rstrip("\r\n")
-    return replace_lines(lines, [LineEdit(call.lineno, last, (f"{head}({options}){tail}",))])
+    number = (line or 1) - 1
+    mark = len(_MARK) if number == 0 and text.startswith(_MARK) else 0
+    own = lines[number][mark:].encode()[: column or 0].decode()
+    return sum(map(len, lines[:number])) + mark + len(own)
 
 
 def _app_call(text: str) -> ast.Call | None:
-    plain = "".join(line.rstrip("\r\n") + "\n" for line in split_lines(text))
-    for node in ast.parse(plain.removeprefix("\ufeff")).body:
-        value = node.value if isinstance(node, ast.Assign) else None
-        if isinstance(value, ast.Call) and ast.unparse(value.func) == "marimo.App":
-            return value
+    tree = parse_python(plain_text(text))
+    for node in tree.body if tree is not None else ():
+        match node:
+            case ast.Assign(
+                targets=[ast.Name(id="app")],
+                value=ast.Call(func=ast.Attribute(value=ast.Name(), attr="App")) as call,
+            ):
+                return call
     return None
