@@ -20,12 +20,13 @@ from mograder.notebook.markers import BlockKind, find_blocks
 _DIGITS = 4
 """Significant digits of a number that nobody meets by chance."""
 _CHARACTERS = 6
-_LONGEST_OUTPUT = 1_000_000
+_LARGEST = 1e300
+_LONGEST_OUTPUT = 200_000
 _SHOWN = 60
 _NUMBER = re.compile(r"(?<![\w.])[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?![\w])")
 _PATH = re.compile(
     r"""(?:(?<![\w.:/@%~$^}>)\]\\*-])/|file:///)
-    (?:home|Users|root|mnt|media|Volumes|private|scratch)/(?P<next>\w[\w.@-]*)[\w./@ -]*
+    (?:home|Users|root|mnt|media|Volumes|private|scratch)/(?P<next>\w[\w.@-]*)[\w./@-]*
     | (?<![\w/])[A-Za-z]:(?:\\{1,2}|/)(?:Users|Documents|Program\ Files|Windows|Temp)\b[^\s"'<>]*
     | (?<![\w/])[A-Z]:(?:\\\\|/)\w[^\s"'<>]*""",
     re.VERBOSE,
@@ -65,7 +66,8 @@ def hidden_values(source: str, release: str, filename: str) -> tuple[str, ...]:
         and any(block.begin < node.lineno < block.end for block in blocks)
         and (text := _telling(node.value))
     )
-    return tuple(dict.fromkeys(text for text in found if text not in release))
+    given = _constants(release)
+    return tuple(dict.fromkeys(t for t in found if t not in release and t not in given))
 
 
 def find_leaks(
@@ -93,11 +95,18 @@ def find_leaks(
     return tuple(sorted(dict.fromkeys(found)))
 
 
+def _constants(release: str) -> frozenset[str]:
+    """Return the numbers of a release as they are compared, however it writes them."""
+    tree = parse_python(plain_text(release))
+    nodes = () if tree is None else ast.walk(tree)
+    return frozenset(_telling(node.value) for node in nodes if isinstance(node, ast.Constant))
+
+
 def _telling(value: object) -> str:
     """Return a value as it would be shown; nothing for one that anybody may come across."""
     if isinstance(value, str):
         return value if len(value.strip()) >= _CHARACTERS else ""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > _LARGEST:
         return ""
     text = repr(value)
     digits = re.sub(r"[eE].*|\D", "", text).strip("0")

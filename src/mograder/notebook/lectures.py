@@ -90,9 +90,8 @@ def _layout_option(text: str) -> tuple[int, int] | None:
     call = _app_call(text)
     if call is None:
         return None
-    arguments = sorted(
-        (*call.args, *call.keywords), key=lambda each: (each.lineno, each.col_offset)
-    )
+    both: list[ast.expr | ast.keyword] = [*call.args, *call.keywords]
+    arguments = sorted(both, key=lambda each: (each.lineno, each.col_offset))
     for index, each in enumerate(arguments):
         if not isinstance(each, ast.keyword) or each.arg not in _LAYOUT:
             continue

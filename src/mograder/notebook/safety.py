@@ -107,6 +107,7 @@ def _names_in(tree: ast.Module, denied: Denied) -> _Names:
                 own.add(name)
             case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
                 own.add(name)
+    calls = {name: of for name, of in calls.items() if of not in own}
     return _Names(frozenset(builtins), calls, frozenset(own), frozenset(imported))
 
 
