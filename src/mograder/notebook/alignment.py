@@ -26,10 +26,11 @@ TWICE = "this cell of the release stands here once more."
 
 @dataclass(frozen=True, slots=True)
 class _Gap:
-    """Released cells that are missing, and the cells that stand in their place."""
+    """Released cells that are missing, and the cells that stand in their place, from this line."""
 
     missing: tuple[str, ...]
     instead: tuple[Cell, ...]
+    line: int
     exact: bool = True
 
 
@@ -43,32 +44,37 @@ def compare(expected: Sequence[str], cells: Sequence[Cell], filename: str) -> li
     released = Counter(expected)
     missing = released - Counter(hashes)
     strange = Counter(hashes) - released
-    lost = sum(missing.values())
     findings: list[Finding] = []
     for gap in _gaps(expected, fixed, hashes):
         gone = _take(missing, gap.missing)
         new = [cell for cell in gap.instead if not released[cell_hash(cell.code)]]
-        changed = sorted(new, key=_looks_released)[:gone]
+        changed = sorted(filter(_looks_released, new), key=_is_check, reverse=True)[:gone]
         findings += (Finding(filename, cell.first, CHANGED) for cell in changed)
-        lost -= len(changed)
+        if gone > len(changed):
+            findings.append(Finding(filename, gap.line, _lost(gone - len(changed))))
         known = (cell for cell in gap.instead if gap.exact and released[cell_hash(cell.code)])
         for cell in known:
             what = TWICE if strange[cell_hash(cell.code)] else MOVED
             findings.append(Finding(filename, cell.first, what))
-    if lost > 0:
-        cells_are = "1 cell of the release is" if lost == 1 else f"{lost} cells of the release are"
-        findings.append(Finding(filename, 1, f"{cells_are} not there any more."))
     return sorted(findings)
 
 
 def _gaps(expected: Sequence[str], fixed: Sequence[Cell], hashes: Sequence[str]) -> Iterator[_Gap]:
     if len(expected) * len(hashes) > _MOST_COMPARED:
-        yield _Gap(tuple(expected), tuple(fixed), exact=False)
+        yield _Gap(tuple(expected), tuple(fixed), 1, exact=False)
         return
     matcher = SequenceMatcher(None, expected, hashes, autojunk=False)
     for tag, i1, i2, j1, j2 in matcher.get_opcodes():
         if tag != "equal":
-            yield _Gap(tuple(expected[i1:i2]), tuple(fixed[j1:j2]))
+            line = fixed[min(j1, len(fixed) - 1)].first if fixed else 1
+            yield _Gap(tuple(expected[i1:i2]), tuple(fixed[j1:j2]), line)
+
+
+def _lost(number: int) -> str:
+    cells_are = (
+        "1 cell of the release was" if number == 1 else f"{number} cells of the release were"
+    )
+    return f"{cells_are} changed or taken out near here."
 
 
 def _take(missing: Counter[str], wanted: Sequence[str]) -> int:
@@ -81,8 +87,10 @@ def _take(missing: Counter[str], wanted: Sequence[str]) -> int:
     return taken
 
 
-def _looks_released(cell: Cell) -> int:
-    """Sort cells by how little they look like an answer: checks first, and hidden code."""
-    if is_marks_cell(cell) or any(True for _ in labels_in(cell.code)):
-        return 0
-    return 1 if cell.hidden else 2
+def _looks_released(cell: Cell) -> bool:
+    """Whether a cell looks like a teacher's and not like an answer."""
+    return cell.hidden or _is_check(cell)
+
+
+def _is_check(cell: Cell) -> bool:
+    return is_marks_cell(cell) or any(True for _ in labels_in(cell.code))

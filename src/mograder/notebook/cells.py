@@ -217,7 +217,7 @@ def _codes(text: str, filename: str) -> list[CellDef]:
             warnings.simplefilter("ignore")
             notebook = parse_with_marimo(text, filename)
     except _MARIMO_FAILS as error:
-        reason = str(error) or "marimo cannot read this file"
+        reason = str(error) or "marimo cannot read this file."
         raise InvalidInput(f"{filename}:1: {reason}", hint=_HOW_TO_MAKE) from error
     if notebook is None or not notebook.valid:
         raise InvalidInput(f"{filename}:1: this is not a marimo notebook.", hint=_HOW_TO_MAKE)
@@ -296,7 +296,7 @@ def _cell(place: _Place, parsed: CellDef, lines: Sequence[str], ends: Sequence[i
         last=last,
         body_first=body_first,
         body_last=body_last,
-        code_first=_code_first(place, parsed.code, lines, (body_first, body_last)),
+        code_first=_code_first(place, parsed, lines, (body_first, body_last)),
         return_first=returned.lineno if returned is not None else 0,
         return_last=(returned.end_lineno or returned.lineno) if returned is not None else 0,
         returns=tuple(_names(returned)) if returned is not None else (),
@@ -339,17 +339,19 @@ def _literal_lines(node: ast.Expr) -> tuple[int, int]:
     return node.lineno, node.end_lineno or node.lineno
 
 
-def _code_first(place: _Place, code: str, lines: Sequence[str], body: tuple[int, int]) -> int:
+def _code_first(place: _Place, parsed: CellDef, lines: Sequence[str], body: tuple[int, int]) -> int:
     """Return the line in which the code begins, as marimo cuts it out for each kind."""
     node = place.node
     if place.kind is CellKind.SETUP:
         return node.lineno + 1
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        if place.kind is CellKind.CELL:
-            return body[0] if node.body[0].lineno > node.lineno else node.lineno
-        decorator = get_valid_decorator(node)
-        return node.lineno if decorator is None else (decorator.end_lineno or 0) + 1
-    begin = code.split("\n", 1)[0].strip()
+        if place.kind is not CellKind.CELL:
+            decorator = get_valid_decorator(node)
+            return node.lineno if decorator is None else (decorator.end_lineno or 0) + 1
+        if node.body[0].lineno == node.lineno:
+            return node.lineno
+    begin = parsed.code.split("\n", 1)[0].strip()
+    # Comments between decorator and def make marimo leave out as many lines of the body.
     numbers = range(body[0], body[1] + 1)
     return next((n for n in numbers if begin and begin in lines[n - 1]), body[0])
 
