@@ -290,7 +290,7 @@ def _cell(place: _Place, parsed: CellDef, lines: Sequence[str], ends: Sequence[i
     return Cell(
         index=place.index,
         kind=kind,
-        name=parsed.name,
+        name=str(parsed.options.get("name") or parsed.name),
         code=parsed.code,
         first=min([node.lineno, *(decorator.lineno for decorator in decorators)]),
         last=last,
@@ -350,8 +350,11 @@ def _code_first(place: _Place, parsed: CellDef, lines: Sequence[str], body: tupl
             return node.lineno if decorator is None else (decorator.end_lineno or 0) + 1
         if node.body[0].lineno == node.lineno:
             return node.lineno
+        # Comments between decorator and def make marimo leave out as many lines of the body. It
+        # counts from the first line that is not empty.
+        empty = next((n for n, line in enumerate(lines) if line.strip()), 0)
+        return max(body[0], parsed.lineno + 1 + empty)
     begin = parsed.code.split("\n", 1)[0].strip()
-    # Comments between decorator and def make marimo leave out as many lines of the body.
     numbers = range(body[0], body[1] + 1)
     return next((n for n in numbers if begin and begin in lines[n - 1]), body[0])
 

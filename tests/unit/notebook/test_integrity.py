@@ -242,7 +242,7 @@ def test_a_students_own_check_does_not_count() -> None:
         "this check of 'Q1: other' is not in the release, and does not count."
     ]
     assert report.restored is None
-    assert report.counted == {0, 1, 3, 5, 7}
+    assert report.counted == frozenset({0, 1, 3, 5, 7})
 
 
 def test_a_released_check_under_another_label_is_a_changed_one() -> None:
@@ -258,7 +258,7 @@ def test_a_check_in_disguise_does_not_count_because_its_cell_does_not(call: str)
     own = f"@app.cell\ndef _(check, grader):\n    {call}\n    return\n"
     report = by_release(MARKS, TITLE, SOLVED, CHECK_1, ANSWER_2, CHECK_2, own, SCORES)
     assert report.findings == ()
-    assert report.counted == {0, 1, 3, 5, 7}
+    assert report.counted == frozenset({0, 1, 3, 5, 7})
 
 
 def test_counted_cells_are_those_of_the_restored_text() -> None:
@@ -297,7 +297,7 @@ def test_a_check_in_one_cell_with_an_answer_is_the_students_to_change() -> None:
     report = check_integrity(solved, release, "A1.py")
     assert report.findings == ()
     assert report.restored is None
-    assert report.counted == {0, 1, 2}
+    assert report.counted == frozenset({0, 1, 2})
 
 
 def test_a_lost_setup_cell_comes_back_as_the_first() -> None:
