@@ -16,7 +16,7 @@ from mograder.notebook.findings import Finding
 from mograder.notebook.hashes import cell_hash, is_editable
 from mograder.notebook.marks import is_marks_cell, labels_in
 
-_MOST_COMPARED = 250_000
+_MOST_COMPARED = 100_000
 """Pairs of cells to align; a student may write as many hashes into the header as they like."""
 
 CHANGED = "this cell is not as it was released."

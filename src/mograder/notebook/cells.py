@@ -13,6 +13,7 @@ import io
 import re
 import tokenize
 import warnings
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -124,10 +125,9 @@ def parse_cells(text: str, filename: str) -> NotebookText:
             f"{filename}:1: marimo finds {len(codes)} cells and Python {len(statements)}.",
             hint=_HOW_TO_SAVE,
         )
-    lines = plain.split("\n")
-    ends = _signature_ends(plain)
+    frame = _Frame.of(plain)
     cells = tuple(
-        _cell(_Place(index, kind, node), code, lines, ends)
+        _cell(_Place(index, kind, node), code, frame)
         for index, ((kind, node), code) in enumerate(zip(statements, codes, strict=True))
     )
     for before, after in pairwise(cells):
@@ -275,14 +275,30 @@ class _Place:
     node: ast.stmt
 
 
-def _cell(place: _Place, parsed: CellDef, lines: Sequence[str], ends: Sequence[int]) -> Cell:
-    kind, node = place.kind, place.node
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """A text's lines, where its top-level headers end, and how many empty lines it begins with."""
+
+    lines: Sequence[str]
+    ends: Sequence[int]
+    empty: int
+
+    @classmethod
+    def of(cls, plain: str) -> _Frame:
+        """Read it off a text."""
+        empty = len(plain) - len(plain.lstrip())
+        return cls(plain.split("\n"), _signature_ends(plain), plain.count("\n", 0, empty))
+
+
+def _cell(place: _Place, parsed: CellDef, frame: _Frame) -> Cell:
+    kind, node, lines = place.kind, place.node, frame.lines
     decorators: list[ast.expr] = getattr(node, "decorator_list", [])
     last = _with_comments(node.end_lineno or node.lineno, lines)
     returned = _last_return(node) if kind is CellKind.CELL else None
     body_first, body_last = node.lineno, last
     if kind in (CellKind.CELL, CellKind.SETUP):
-        body_first = next((end for end in ends if end >= node.lineno), node.lineno) + 1
+        at = bisect_left(frame.ends, node.lineno)
+        body_first = (frame.ends[at] if at < len(frame.ends) else node.lineno) + 1
     if returned is not None:
         body_last = returned.lineno - 1
     if kind is CellKind.UNPARSABLE and isinstance(node, ast.Expr):
@@ -296,7 +312,7 @@ def _cell(place: _Place, parsed: CellDef, lines: Sequence[str], ends: Sequence[i
         last=last,
         body_first=body_first,
         body_last=body_last,
-        code_first=_code_first(place, parsed, lines, (body_first, body_last)),
+        code_first=_code_first(place, parsed, frame, (body_first, body_last)),
         return_first=returned.lineno if returned is not None else 0,
         return_last=(returned.end_lineno or returned.lineno) if returned is not None else 0,
         returns=tuple(_names(returned)) if returned is not None else (),
@@ -339,7 +355,7 @@ def _literal_lines(node: ast.Expr) -> tuple[int, int]:
     return node.lineno, node.end_lineno or node.lineno
 
 
-def _code_first(place: _Place, parsed: CellDef, lines: Sequence[str], body: tuple[int, int]) -> int:
+def _code_first(place: _Place, parsed: CellDef, frame: _Frame, body: tuple[int, int]) -> int:
     """Return the line in which the code begins, as marimo cuts it out for each kind."""
     node = place.node
     if place.kind is CellKind.SETUP:
@@ -352,11 +368,10 @@ def _code_first(place: _Place, parsed: CellDef, lines: Sequence[str], body: tupl
             return node.lineno
         # Comments between decorator and def make marimo leave out as many lines of the body. It
         # counts from the first line that is not empty.
-        empty = next((n for n, line in enumerate(lines) if line.strip()), 0)
-        return max(body[0], parsed.lineno + 1 + empty)
+        return max(body[0], parsed.lineno + 1 + frame.empty)
     begin = parsed.code.split("\n", 1)[0].strip()
     numbers = range(body[0], body[1] + 1)
-    return next((n for n in numbers if begin and begin in lines[n - 1]), body[0])
+    return next((n for n in numbers if begin and begin in frame.lines[n - 1]), body[0])
 
 
 def _signature_ends(text: str) -> list[int]:

@@ -36,6 +36,7 @@ from mograder.notebook.hashes import cell_hash, is_editable
 from mograder.notebook.header import read_key
 from mograder.notebook.marks import is_marks_cell, key_of, labels_in
 from mograder.notebook.scopes import bound_names
+from mograder.notebook.strays import strays
 
 _MARKS_LABEL = "the marks"
 _SOURCE_LABEL = "the import of the checks"
@@ -105,7 +106,8 @@ def _by_hashes(text: str, filename: str) -> IntegrityReport:
     if not stated:
         return IntegrityReport(Level.NONE, ())
     expected = [each.strip() for each in stated.split(",")]
-    return IntegrityReport(Level.HASH, tuple(compare(expected, notebook.cells, filename)))
+    findings = [*compare(expected, notebook.cells, filename), *strays(notebook, filename)]
+    return IntegrityReport(Level.HASH, tuple(sorted(findings)))
 
 
 def _by_release(student: NotebookText, release: NotebookText, filename: str) -> IntegrityReport:
@@ -134,6 +136,7 @@ def _by_release(student: NotebookText, release: NotebookText, filename: str) -> 
         findings.append(Finding(filename, 1, message))
     findings += _moved(pairs, released, filename)
     findings += _others(student, release, paired, filename)
+    findings += strays(student, filename)
     restored = _restored(student, edits, lost) if edits or lost else None
     to_run = student if restored is None else parse_cells(restored, filename)
     counted = _counted(to_run, release)
@@ -213,8 +216,10 @@ def _of_one_question(own: _Guarded, ours: _Guarded) -> bool:
 
 
 def _of_one_name(own: _Guarded, ours: _Guarded) -> bool:
-    both_set_up = own.cell.kind is CellKind.SETUP and ours.cell.kind is CellKind.SETUP
-    return both_set_up or not own.names.isdisjoint(ours.names)
+    if own.cell.kind is CellKind.SETUP and ours.cell.kind is CellKind.SETUP:
+        return True
+    shared = own.names & ours.names
+    return bool(shared & _CHECKERS) or 2 * len(shared) > len(ours.names)
 
 
 _LIKENESSES: tuple[Callable[[_Guarded, _Guarded], bool], ...] = (

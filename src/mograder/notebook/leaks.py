@@ -23,7 +23,7 @@ _CHARACTERS = 6
 _LARGEST = 1e300
 _LONGEST_OUTPUT = 200_000
 _SHOWN = 60
-_NUMBER = re.compile(r"(?<![\w.])[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?![\w])")
+_NUMBER = re.compile(r"(?<![\w.])[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?(?![\w])")
 _PATH = re.compile(
     r"""(?:(?<![\w.:/@%~$^}>)\]\\*-])/|file:///)
     (?:home|Users|root|mnt|media|Volumes|private|scratch)/(?P<next>\w[\w.@-]*)[\w./@-]*

@@ -15,8 +15,9 @@ from mograder.notebook.cells import Cell, CellKind, NotebookText, parse_python
 
 MARKS = "# === MOGRADER: MARKS ==="
 _MOST_MARKS = 1_000_000
+# Bounded, because a student may write "check(#" as often as they like.
 _CHECK = re.compile(
-    r"""\bcheck\((?:\s|\#[^\n]*\n)*(?P<prefix>[rRuUfF]{0,2})
+    r"""\bcheck\(\s{0,500}(?:\#[^\n]{0,200}\n\s{0,500}){0,5}(?P<prefix>[rRuUfF]{0,2})
     (?P<literal>"{3}[^"\\]*"{3} | '{3}[^'\\]*'{3}
     | "(?:[^"\\\n]|\\.)+" | '(?:[^'\\\n]|\\.)+')""",
     re.VERBOSE,
@@ -65,13 +66,26 @@ def labels_in(code: str) -> Iterator[tuple[str, int]]:
 
     They are found by their look, as 0.3.16 finds them, so that code need not be Python.
     """
+    line, counted = 1, 0
     for found in _CHECK.finditer(code):
-        if "f" in found["prefix"].lower():
-            continue  # its label is known only when it runs
-        tree = parse_python(found["prefix"] + found["literal"])
-        match tree and tree.body:
-            case [ast.Expr(value=ast.Constant(value=str(label)))]:
-                yield label, code.count("\n", 0, found.start()) + 1
+        line += code.count("\n", counted, found.start())
+        counted = found.start()
+        label = _label(found["prefix"].lower(), found["literal"])
+        if label is not None:
+            yield label, line
+
+
+def _label(prefix: str, literal: str) -> str | None:
+    """Return a label as it will be; None for one that is known only when it runs."""
+    if "f" in prefix:
+        return None
+    if "\\" not in literal and not literal.startswith(('"""', "'''")):
+        return literal[1:-1]
+    tree = parse_python(prefix + literal)
+    match tree and tree.body:
+        case [ast.Expr(value=ast.Constant(value=str(label)))]:
+            return label
+    return None
 
 
 def _checks(cell: Cell) -> Iterator[Check]:

@@ -9,6 +9,7 @@ from mograder.notebook.findings import Finding
 from mograder.notebook.markers import Block, BlockKind
 from mograder.notebook.marks import checks_in, marks_of
 from mograder.notebook.scopes import bound_between
+from mograder.notebook.strays import strays
 
 
 def lost_names(source: NotebookText, blocks: Sequence[Block], filename: str) -> Iterator[Finding]:
@@ -27,7 +28,8 @@ def lost_names(source: NotebookText, blocks: Sequence[Block], filename: str) -> 
 
 
 def advise(source: NotebookText, filename: str) -> Iterator[Finding]:
-    """Find labels that are given twice, and questions that have no marks."""
+    """Find labels that are given twice, questions without marks, and code outside of cells."""
+    yield from strays(source, filename)
     marks = marks_of(source)
     seen: dict[str, Cell] = {}
     for check in checks_in(source):

@@ -84,10 +84,8 @@ def make_release(text: str, *, filename: str, assignment: str) -> ReleaseText | 
         keys["mograder-hidden-tests"] = True
     keys["mograder-cell-hashes"] = ",".join(hashes)
     released = set_keys(stripped, keys)
-    advice = (*advise(source, filename), *_unnamed_answers(source, filename))
-    return ReleaseText(
-        released, hidden, len(solutions), hashes, secrets, tuple(sorted(dict.fromkeys(advice)))
-    )
+    advice = sorted({*advise(source, filename), *_unnamed_answers(source, filename)})
+    return ReleaseText(released, hidden, len(solutions), hashes, secrets, tuple(advice))
 
 
 def _strip(source: NotebookText, filename: str, blocks: Sequence[Block]) -> NotebookText:

@@ -190,3 +190,10 @@ def test_a_warning_of_pythons_is_none_of_the_authors_business() -> None:
     assert parse_python("'\\d'") is not None
     assert parse_python("x = = 1") is None
     assert parse_python("\0") is None
+
+
+def test_thousands_of_cells_after_thousands_of_lines_are_found() -> None:
+    text = "\n" * 20_000 + HEAD + "@app.cell\ndef _():\n    return\n" * 2_000
+    notebook = parse_cells(text, "A1.py")
+    assert len(notebook.cells) == 2_000
+    assert notebook.cells[-1].last == len(notebook.lines)

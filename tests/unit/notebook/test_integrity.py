@@ -345,3 +345,25 @@ def test_a_million_hashes_in_a_header_are_compared_in_no_time() -> None:
 def test_what_is_no_notebook_is_refused() -> None:
     with pytest.raises(InvalidInput, match=r"^A1\.py:1: "):
         check_integrity("x = = 1", RELEASE, "A1.py")
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["import mograder.runtime", "if True: app.run()", "def check(*_): ...", "import marimo, os"],
+)
+def test_code_outside_of_all_cells_is_told(line: str) -> None:
+    whole = student(MARKS, TITLE, SOLVED, CHECK_1, ANSWER_2, CHECK_2, SCORES)
+    text = whole.replace("\nif __name__", f"\n{line}\n\nif __name__")
+    for release in (RELEASE, None):
+        findings = check_integrity(text, release, "A1.py").findings
+        assert [finding.line for finding in findings] == [text[: text.index(line)].count("\n") + 1]
+    guarded = whole.replace("    app.run()", "    steal()")
+    assert len(check_integrity(guarded, RELEASE, "A1.py").findings) == 1
+
+
+def test_an_answer_that_takes_an_import_over_is_not_replaced() -> None:
+    """Half of what a cell defines makes it the changed one; a single name does not."""
+    mine = SOLVED.replace("    x = ", "    import marimo as mo\n    x = ")
+    report = by_release(TITLE, mine, CHECK_1, ANSWER_2, CHECK_2, SCORES)
+    assert report.restored is not None
+    assert "x = 41 + 1" in report.restored

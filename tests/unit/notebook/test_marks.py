@@ -64,5 +64,18 @@ def test_a_check_is_told_with_its_line() -> None:
     assert [(check.key, check.line) for check in found] == [("Q1", 10), ("Q2", 11)]
 
 
-def test_a_text_made_to_confuse_takes_no_time() -> None:
-    assert list(labels_in("check(" + "#\n " * 20000 + '"' + "\\" * 20001)) == []
+@pytest.mark.parametrize(
+    "code",
+    [
+        "check(" + "#\n " * 20000 + '"' + "\\" * 20001,
+        "check(#" * 50_000,
+        "check(#\n" * 50_000,
+        "check( " * 50_000,
+    ],
+)
+def test_a_text_made_to_confuse_is_read_in_one_go(code: str) -> None:
+    assert list(labels_in(code)) == []
+
+
+def test_very_many_checks_are_read_in_one_go() -> None:
+    assert list(labels_in('check("a",\n' * 50_000))[-1] == ("a", 50_000)
