@@ -170,7 +170,8 @@ def _imports_runtime(node: ast.AST) -> bool:
 
 def _only_imports_more(own: _Guarded, ours: _Guarded) -> bool:
     """Whether a student only added imports to the cell where others stand, as people do."""
-    if own.cell.kind is not ours.cell.kind or any(True for _ in labels_in(own.cell.code)):
+    alike = own.cell.kind is ours.cell.kind and is_marks_cell(own.cell) == is_marks_cell(ours.cell)
+    if not alike or any(labels_in(own.cell.code)):
         return False
     theirs, released = parse_python(own.cell.code), parse_python(ours.cell.code)
     if theirs is None or released is None:

@@ -19,6 +19,11 @@ VALUES = st.one_of(
 )
 
 
+def _prose(remark: str) -> str:
+    """What may stand in a string."""
+    return remark.replace('"', "'").replace("\\", "/")
+
+
 @st.composite
 def statements(draw: st.DrawFn) -> list[str]:
     """Some lines of code at no indent."""
@@ -34,7 +39,7 @@ def statements(draw: st.DrawFn) -> list[str]:
         case "def":
             return [f"def {name}(a, *b, c=1):", f" {draw(REMARKS)}", f" return {value}"]
         case "string":
-            return [f'{name} = """', draw(REMARKS), "  kept", '"""']
+            return [f'{name} = """', _prose(draw(REMARKS)), "  kept", '"""']
     return [""]
 
 
@@ -61,7 +66,7 @@ def cells(draw: st.DrawFn, *, marked: bool) -> str:
     if kind == "unparsable":
         return 'app._unparsable_cell(\n    r"""\n    x = = 1\n    """,\n    name="_"\n)\n'
     if kind == "markdown":
-        text = draw(REMARKS).replace('"', "'").replace("\\", "/")
+        text = _prose(draw(REMARKS))
         lines = [
             "@app.cell(hide_code=True)",
             "def _(mo):",
@@ -144,3 +149,51 @@ def damaged(draw: st.DrawFn) -> str:
     end = draw(st.integers(begin, min(len(text), begin + 60)))
     piece = draw(st.sampled_from(["", text[begin:end] * 2]) | FRAGMENTS)
     return text[:begin] + piece + text[end:]
+
+
+PIECES = (
+    """\
+def _():
+    from mograder.runtime import Grader
+    # === MOGRADER: MARKS ===
+    _marks = {"Q1": 1}
+    check = Grader(_marks).check
+    return (check,)
+""",
+    'def _(mo):\n    mo.md(r"""\n    # Title\n    """)\n    return\n',
+    "def _():\n    # YOUR CODE HERE\n    x = ...\n    return (x,)\n",
+    'def _(check, x):\n    check("Q1: a", [(x == 1, "one")])\n    return\n',
+    'def _(check, x):\n    _y = x\n    check("Q1: b", [(_y == 1, "one")])\n    return\n',
+    'def _(check, x):\n    check("Q2", [])\n    check("Q3", [])\n    return\n',
+)
+"""Cells of a small assignment: marks, text, answer and checks."""
+CHANGES = st.sampled_from(
+    [
+        *(
+            ("Q1", "Q2"),
+            ("Q2", "Q1: a"),
+            ("==", "!="),
+            ("check(", "check("),
+            ("    return", "    # x"),
+        ),
+        *(("# === MOGRADER: MARKS ===", "# YOUR CODE HERE"), ("# YOUR CODE HERE", "y = 1")),
+        *(("x = ...", 'check("Q1: a", [])'), ("from mograder.", "from other."), ("_():", "f():")),
+    ]
+)
+
+
+def assembled(pieces: list[str]) -> str:
+    """A notebook of these cells."""
+    body = "\n\n".join(f"@app.cell\n{piece}" for piece in pieces)
+    return f"import marimo\n\napp = marimo.App()\n\n\n{body}"
+
+
+@st.composite
+def tampered(draw: st.DrawFn) -> str:
+    """The small assignment with cells changed, moved, taken out and doubled."""
+    pieces = []
+    for index in draw(st.lists(st.integers(0, len(PIECES) - 1), max_size=9)):
+        old, new = draw(CHANGES)
+        changed = draw(st.booleans())
+        pieces.append(PIECES[index].replace(old, new) if changed else PIECES[index])
+    return assembled(pieces).replace("\n", draw(LINE_ENDS))

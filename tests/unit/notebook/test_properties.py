@@ -24,7 +24,15 @@ from mograder.notebook.marks import checks_in, marks_of
 from mograder.notebook.pep723 import read_kind
 from mograder.notebook.release import make_release
 from mograder.notebook.safety import scan
-from tests.unit.notebook.strategies import REMARKS, TEXTS, damaged, notebooks
+from tests.unit.notebook.strategies import (
+    PIECES,
+    REMARKS,
+    TEXTS,
+    assembled,
+    damaged,
+    notebooks,
+    tampered,
+)
 
 pytestmark = pytest.mark.timeout(1800)
 FEW = settings(max_examples=max(20, settings().max_examples // 5))
@@ -121,6 +129,22 @@ def test_no_text_breaks_the_comparison_with_a_release(text: str, release: str | 
         return
     again = check_integrity(report.restored, release, "x.py")
     assert again.restored is None, "what was restored still has to be restored"
+
+
+@FEW
+@given(tampered())
+def test_whatever_a_student_did_each_check_runs_once_as_released(text: str) -> None:
+    release = assembled(list(PIECES))
+    report = check_integrity(text, release, "x.py")
+    to_run = text if report.restored is None else report.restored
+    codes = [cell.code for cell in parse_cells(to_run, "x.py").cells]
+    for cell in parse_cells(release, "x.py").cells:
+        if "check(" in cell.code:
+            assert codes.count(cell.code) == 1
+    assert any('_marks = {"Q1": 1}' in code and "= Grader(_marks).check" in code for code in codes)
+    assert check_integrity(to_run, release, "x.py").restored is None
+    released = {cell.code for cell in parse_cells(release, "x.py").cells}
+    assert {codes[index] for index in report.counted or ()} <= released
 
 
 @FEW
