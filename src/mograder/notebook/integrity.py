@@ -127,7 +127,7 @@ def _by_release(student: NotebookText, release: NotebookText, filename: str) -> 
         what = "there already" if copied else "not in the release"
         message = f"this check of {foreign.name!r} is {what}, and does not count."
         findings.append(Finding(filename, foreign.cell.first, message))
-        if copied:  # what it defines would be defined twice
+        if copied or is_marks_cell(foreign.cell):  # what it defines would be defined twice
             edits.append(LineEdit(foreign.cell.first, foreign.cell.last))
     found = {id(ours) for _, ours in pairs}
     lost = [ours for ours in released if id(ours) not in found]

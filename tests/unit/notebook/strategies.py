@@ -174,7 +174,6 @@ CHANGES = st.sampled_from(
             ("Q2", "Q1: a"),
             ("==", "!="),
             ("check(", "check("),
-            ("    return", "    # x"),
         ),
         *(("# === MOGRADER: MARKS ===", "# YOUR CODE HERE"), ("# YOUR CODE HERE", "y = 1")),
         *(("x = ...", 'check("Q1: a", [])'), ("from mograder.", "from other."), ("_():", "f():")),

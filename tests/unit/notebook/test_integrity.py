@@ -367,3 +367,11 @@ def test_an_answer_that_takes_an_import_over_is_not_replaced() -> None:
     report = by_release(TITLE, mine, CHECK_1, ANSWER_2, CHECK_2, SCORES)
     assert report.restored is not None
     assert "x = 41 + 1" in report.restored
+
+
+def test_a_second_cell_of_marks_does_not_run() -> None:
+    richer = MARKS.replace('"Q1": 10', '"Q1": 100')
+    report = by_release(richer, MARKS, TITLE, SOLVED, CHECK_1, ANSWER_2, CHECK_2, SCORES)
+    assert report.restored is not None
+    assert '"Q1": 100' not in report.restored
+    assert report.restored.count("MARKS") == 1
