@@ -29,7 +29,8 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 # A shared machine stalls now and then; a slow example is no wrong example.
 hypothesis.settings.register_profile("house", deadline=None)
-hypothesis.settings.load_profile("house")
+hypothesis.settings.register_profile("long", deadline=None, max_examples=10_000)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "house"))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,0 +1,96 @@
+"""Which cells of a release were changed, moved or taken out, told by their fingerprints.
+
+A notebook's answers look new in every copy, so a cell that is not known is no news by itself.
+What counts is where a known cell is missing, and what stands there instead.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+
+from mograder.notebook.cells import Cell
+from mograder.notebook.findings import Finding
+from mograder.notebook.hashes import cell_hash, is_editable
+from mograder.notebook.marks import is_marks_cell, labels_in
+
+_MOST_COMPARED = 100_000
+"""Pairs of cells to align; a student may write as many hashes into the header as they like."""
+
+CHANGED = "this cell is not as it was released."
+MOVED = "this cell was moved."
+TWICE = "this cell of the release stands here once more."
+
+
+@dataclass(frozen=True, slots=True)
+class _Gap:
+    """Released cells that are missing, and the cells that stand in their place, from this line."""
+
+    missing: tuple[str, ...]
+    instead: tuple[Cell, ...]
+    line: int
+    exact: bool = True
+
+
+def compare(expected: Sequence[str], cells: Sequence[Cell], filename: str) -> list[Finding]:
+    """Return what became of the released cells; ``cells`` are all of the student's, in order.
+
+    Cells that are for students to change, and those that they added, are no finding.
+    """
+    fixed = [cell for cell in cells if not is_editable(cell)]
+    hashes = [cell_hash(cell.code) for cell in fixed]
+    released = Counter(expected)
+    missing = released - Counter(hashes)
+    strange = Counter(hashes) - released
+    findings: list[Finding] = []
+    for gap in _gaps(expected, fixed, hashes):
+        gone = _take(missing, gap.missing)
+        new = [cell for cell in gap.instead if not released[cell_hash(cell.code)]]
+        changed = sorted(filter(_looks_released, new), key=_is_check, reverse=True)[:gone]
+        findings += (Finding(filename, cell.first, CHANGED) for cell in changed)
+        if gone > len(changed):
+            findings.append(Finding(filename, gap.line, _lost(gone - len(changed))))
+        known = (cell for cell in gap.instead if gap.exact and released[cell_hash(cell.code)])
+        for cell in known:
+            what = TWICE if strange[cell_hash(cell.code)] else MOVED
+            findings.append(Finding(filename, cell.first, what))
+    return sorted(findings)
+
+
+def _gaps(expected: Sequence[str], fixed: Sequence[Cell], hashes: Sequence[str]) -> Iterator[_Gap]:
+    if len(expected) * len(hashes) > _MOST_COMPARED:
+        yield _Gap(tuple(expected), tuple(fixed), 1, exact=False)
+        return
+    matcher = SequenceMatcher(None, expected, hashes, autojunk=False)
+    for tag, i1, i2, j1, j2 in matcher.get_opcodes():
+        if tag != "equal":
+            line = fixed[min(j1, len(fixed) - 1)].first if fixed else 1
+            yield _Gap(tuple(expected[i1:i2]), tuple(fixed[j1:j2]), line)
+
+
+def _lost(number: int) -> str:
+    cells_are = (
+        "1 cell of the release was" if number == 1 else f"{number} cells of the release were"
+    )
+    return f"{cells_are} changed or taken out near here."
+
+
+def _take(missing: Counter[str], wanted: Sequence[str]) -> int:
+    """Take out of the missing ones those that are missing here; moved ones are not."""
+    taken = 0
+    for each in wanted:
+        if missing[each] > 0:
+            missing[each] -= 1
+            taken += 1
+    return taken
+
+
+def _looks_released(cell: Cell) -> bool:
+    """Whether a cell looks like a teacher's and not like an answer."""
+    return cell.hidden or _is_check(cell)
+
+
+def _is_check(cell: Cell) -> bool:
+    return is_marks_cell(cell) or any(True for _ in labels_in(cell.code))

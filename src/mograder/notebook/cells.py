@@ -1,0 +1,399 @@
+"""The cells of a notebook's text, and where each one stands in it.
+
+marimo's own parser says what the code of a cell is, because cell hashes are taken of that
+(compat.md 7). Python's says where it stands, because whoever changes a line must leave every
+other one as it is, byte for byte.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import io
+import re
+import tokenize
+import warnings
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import pairwise
+
+from marimo._ast.parse import (
+    MarimoFileError,
+    get_valid_decorator,
+    is_run_guard,
+    is_setup_cell,
+    is_unparsable_cell,
+)
+from marimo._ast.parse import parse_notebook as parse_with_marimo
+from marimo._schemas.serialization import CellDef
+
+from mograder.core.errors import InvalidInput
+
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
+_HOW_TO_MAKE = "Create notebooks with `marimo edit NAME.py`."
+_HOW_TO_SAVE = "Open the notebook in marimo and save it."
+_MARIMO_FAILS = (
+    *(MarimoFileError, SyntaxError, RecursionError, MemoryError, tokenize.TokenError),
+    *(AssertionError, ValueError, IndexError, TypeError, AttributeError),
+)
+"""marimo's parser states what it expects with ``assert``, and indexes what it has found."""
+
+
+class CellKind(StrEnum):
+    """The five forms in which marimo writes a cell."""
+
+    CELL = "cell"
+    SETUP = "setup"
+    FUNCTION = "function"
+    CLASS = "class"
+    UNPARSABLE = "unparsable"
+
+
+_DECORATORS = {
+    "cell": CellKind.CELL,
+    "function": CellKind.FUNCTION,
+    "class_definition": CellKind.CLASS,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One cell; all lines are the file's, from 1, both ends included.
+
+    ``first`` to ``last`` is all of it, with decorators and the comments at its end.
+    ``body_first`` to ``body_last`` is what the author wrote, without the ``def`` line and the last
+    ``return``; empty when ``body_last`` is the smaller one. ``return_first`` to ``return_last``
+    are the lines of that ``return``, 0 for none, and ``returns`` the names in it. ``code`` is what
+    marimo takes for the cell's code, and ``code_first`` the line where that begins.
+    """
+
+    index: int
+    kind: CellKind
+    name: str
+    code: str
+    first: int
+    last: int
+    body_first: int
+    body_last: int
+    code_first: int
+    return_first: int = 0
+    return_last: int = 0
+    returns: tuple[str, ...] = ()
+    hidden: bool = False
+    """Whether the editor hides the code."""
+
+    def line_of(self, line: int) -> int:
+        """Return the file's line of a line (from 1) of the code."""
+        return self.code_first + line - 1
+
+
+@dataclass(frozen=True, slots=True)
+class NotebookText:
+    """A notebook's text, its lines with their ends, and its cells in order."""
+
+    text: str
+    lines: tuple[str, ...]
+    cells: tuple[Cell, ...]
+
+    def cell_at(self, line: int) -> Cell | None:
+        """Return the cell that a line (from 1) belongs to."""
+        return next((cell for cell in self.cells if cell.first <= line <= cell.last), None)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class LineEdit:
+    """Lines to put in the place of others; with ``last < first``, before the line ``first``."""
+
+    first: int
+    last: int
+    lines: tuple[str, ...] = ()
+
+
+def parse_cells(text: str, filename: str) -> NotebookText:
+    """Find the cells of a notebook.
+
+    Raises:
+        InvalidInput: It is no notebook, as ``file:line: reason``.
+    """
+    plain = plain_text(text)
+    statements = list(_cell_statements(_tree(plain, filename), filename))
+    codes = _codes(plain, filename)
+    if len(codes) != len(statements):
+        raise InvalidInput(
+            f"{filename}:1: marimo finds {len(codes)} cells and Python {len(statements)}.",
+            hint=_HOW_TO_SAVE,
+        )
+    frame = _Frame.of(plain)
+    cells = tuple(
+        _cell(_Place(index, kind, node), code, frame)
+        for index, ((kind, node), code) in enumerate(zip(statements, codes, strict=True))
+    )
+    for before, after in pairwise(cells):
+        if after.first <= before.last:
+            raise InvalidInput(
+                f"{filename}:{after.first}: two cells in one line.", hint=_HOW_TO_SAVE
+            )
+    return NotebookText(text, split_lines(text), cells)
+
+
+def plain_text(text: str) -> str:
+    """Return the text as Python reads it: each line ends with LF, and no byte order mark."""
+    plain = "".join(line.rstrip("\r\n") + "\n" for line in split_lines(text))
+    return plain.removeprefix("\ufeff")
+
+
+def parse_python(source: str, filename: str = "<text>") -> ast.Module | None:
+    """Parse, without the warnings that an author's escapes may cause; None if it is no Python."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.parse(source, filename=filename)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def split_lines(text: str) -> tuple[str, ...]:
+    """Split into lines with their ends, at the line ends that Python knows and no others."""
+    return tuple(_LINE.findall(text))
+
+
+def replace_lines(lines: Sequence[str], edits: Sequence[LineEdit]) -> str:
+    """Return the text with these lines replaced; every other byte stays as it is.
+
+    New lines are given without ends and get the end that is used there. A text whose last line
+    has no end keeps it so. Edits must not overlap.
+    """
+    ordered = sorted(edits)
+    for before, after in pairwise(ordered):
+        if after.first <= before.last:
+            raise ValueError(f"the edits at lines {before.first} and {after.first} overlap")
+    out: list[str] = []
+    position = 1
+    for edit in ordered:
+        out += lines[position - 1 : edit.first - 1]
+        end = _end_like(lines, edit.first)
+        if edit.lines and out and not _end_of(out[-1]):
+            out[-1] += end
+        out += (line + end for line in edit.lines)
+        position = max(position, edit.last + 1, edit.first)
+    rest = lines[position - 1 :]
+    if out and not rest and lines and not _end_of(lines[-1]):
+        out[-1] = out[-1].rstrip("\r\n")
+    return "".join([*out, *rest])
+
+
+def indent_of(line: str) -> str:
+    """Return the white space at the head of a line."""
+    return line[: len(line) - len(line.lstrip(" \t"))]
+
+
+def _end_like(lines: Sequence[str], line: int) -> str:
+    near = (*lines[max(line - 1, 0) : line], *lines[max(line - 2, 0) : max(line - 1, 0)])
+    return next((end for each in (*near, *lines[:1]) if (end := _end_of(each))), "\n")
+
+
+def _end_of(line: str) -> str:
+    return line[len(line.rstrip("\r\n")) :]
+
+
+def _tree(text: str, filename: str) -> ast.Module:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.parse(text, filename=filename)
+    except SyntaxError as error:
+        raise InvalidInput(f"{filename}:{error.lineno or 1}: {error.msg}.") from error
+    except (RecursionError, MemoryError) as error:
+        raise InvalidInput(f"{filename}:1: the code is nested too deeply.") from error
+    except ValueError as error:
+        raise InvalidInput(f"{filename}:1: the file cannot be read as Python: {error}.") from error
+
+
+def _codes(text: str, filename: str) -> list[CellDef]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            notebook = parse_with_marimo(text, filename)
+    except _MARIMO_FAILS as error:
+        reason = str(error) or "marimo cannot read this file."
+        raise InvalidInput(f"{filename}:1: {reason}", hint=_HOW_TO_MAKE) from error
+    if notebook is None or not notebook.valid:
+        raise InvalidInput(f"{filename}:1: this is not a marimo notebook.", hint=_HOW_TO_MAKE)
+    return list(notebook.cells)
+
+
+def _cell_statements(tree: ast.Module, filename: str) -> Iterator[tuple[CellKind, ast.stmt]]:
+    """Yield the statements that are cells, and refuse those where marimo overlooks them.
+
+    marimo takes cells between ``app = marimo.App()`` and ``if __name__ == "__main__"`` only,
+    and the setup cell only as the first; it drops the others when the notebook is saved.
+    """
+    seen = False
+    guarded = False
+    for node in tree.body:
+        guarded = guarded or is_run_guard(node)
+        kind = _kind(node)
+        if kind is None:
+            continue
+        if guarded or (kind is CellKind.SETUP and seen):
+            what = "a setup cell that is not the first" if kind is CellKind.SETUP else "a cell"
+            where = " below `if __name__`" if guarded else ""
+            raise InvalidInput(
+                f"{filename}:{node.lineno}: {what}{where}, which marimo would drop.",
+                hint="Move it to where it belongs.",
+            )
+        seen = True
+        yield kind, node
+
+
+def _kind(node: ast.stmt) -> CellKind | None:
+    """Tell which form of a cell a statement is, if it is one, by marimo's own rules."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        decorator = get_valid_decorator(node)
+        return None if decorator is None else _DECORATORS.get(_app_attribute(decorator))
+    if isinstance(node, ast.With | ast.AsyncWith):
+        return CellKind.SETUP if is_setup_cell(node) else None
+    return CellKind.UNPARSABLE if is_unparsable_cell(node) else None
+
+
+def _app_attribute(node: ast.expr) -> str:
+    """Return ``cell`` for ``app.cell`` and ``app.cell(...)``."""
+    target = node.func if isinstance(node, ast.Call) else node
+    if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name):
+        return target.attr if target.value.id == "app" else ""
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A statement that is a cell: which one, and of what kind."""
+
+    index: int
+    kind: CellKind
+    node: ast.stmt
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """A text's lines, where its top-level headers end, and how many empty lines it begins with."""
+
+    lines: Sequence[str]
+    ends: Sequence[int]
+    empty: int
+
+    @classmethod
+    def of(cls, plain: str) -> _Frame:
+        """Read it off a text."""
+        empty = len(plain) - len(plain.lstrip())
+        return cls(plain.split("\n"), _signature_ends(plain), plain.count("\n", 0, empty))
+
+
+def _cell(place: _Place, parsed: CellDef, frame: _Frame) -> Cell:
+    kind, node, lines = place.kind, place.node, frame.lines
+    decorators: list[ast.expr] = getattr(node, "decorator_list", [])
+    last = _with_comments(node.end_lineno or node.lineno, lines)
+    returned = _last_return(node) if kind is CellKind.CELL else None
+    body_first, body_last = node.lineno, last
+    if kind in (CellKind.CELL, CellKind.SETUP):
+        at = bisect_left(frame.ends, node.lineno)
+        body_first = (frame.ends[at] if at < len(frame.ends) else node.lineno) + 1
+    if returned is not None:
+        body_last = returned.lineno - 1
+    if kind is CellKind.UNPARSABLE and isinstance(node, ast.Expr):
+        body_first, body_last = _literal_lines(node)
+    return Cell(
+        index=place.index,
+        kind=kind,
+        name=str(parsed.options.get("name") or parsed.name),
+        code=parsed.code,
+        first=min([node.lineno, *(decorator.lineno for decorator in decorators)]),
+        last=last,
+        body_first=body_first,
+        body_last=body_last,
+        code_first=_code_first(place, parsed, frame, (body_first, body_last)),
+        return_first=returned.lineno if returned is not None else 0,
+        return_last=(returned.end_lineno or returned.lineno) if returned is not None else 0,
+        returns=tuple(_names(returned)) if returned is not None else (),
+        hidden=parsed.options.get("hide_code") is True,
+    )
+
+
+def _with_comments(last: int, lines: Sequence[str]) -> int:
+    """Return the last line of a cell whose last statement ends in this one.
+
+    Comments have no place in a syntax tree; the indented ones that follow belong to the cell.
+    """
+    end = last
+    for number, line in enumerate(lines[last:], start=last + 1):
+        if line.strip() and not (line[0] in " \t" and line.lstrip().startswith("#")):
+            break
+        end = number if line.strip() else end
+    return end
+
+
+def _last_return(node: ast.stmt) -> ast.Return | None:
+    body = getattr(node, "body", [])
+    last = body[-1] if body else None
+    return last if isinstance(last, ast.Return) else None
+
+
+def _names(node: ast.Return) -> Iterator[str]:
+    values = node.value.elts if isinstance(node.value, ast.Tuple) else [node.value]
+    for value in values:
+        if isinstance(value, ast.Name):
+            yield value.id
+
+
+def _literal_lines(node: ast.Expr) -> tuple[int, int]:
+    """Return the lines of the text that an unparsable cell is kept in."""
+    call = node.value
+    if isinstance(call, ast.Call) and call.args:
+        literal = call.args[0]
+        return literal.lineno, literal.end_lineno or literal.lineno
+    return node.lineno, node.end_lineno or node.lineno
+
+
+def _code_first(place: _Place, parsed: CellDef, frame: _Frame, body: tuple[int, int]) -> int:
+    """Return the line in which the code begins, as marimo cuts it out for each kind."""
+    node = place.node
+    if place.kind is CellKind.SETUP:
+        return node.lineno + 1
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        if place.kind is not CellKind.CELL:
+            decorator = get_valid_decorator(node)
+            return node.lineno if decorator is None else (decorator.end_lineno or 0) + 1
+        if node.body[0].lineno == node.lineno:
+            return node.lineno
+        # Comments between decorator and def make marimo leave out as many lines of the body. It
+        # counts from the first line that is not empty.
+        return max(body[0], parsed.lineno + 1 + frame.empty)
+    begin = parsed.code.split("\n", 1)[0].strip()
+    numbers = range(body[0], body[1] + 1)
+    return next((n for n in numbers if begin and begin in frame.lines[n - 1]), body[0])
+
+
+def _signature_ends(text: str) -> list[int]:
+    """Return the lines in which top-level headers (``def …:``, ``with …:``) end, in order."""
+    ends: list[int] = []
+    depth = 0
+    pending = False
+    for token in tokens_of(text):
+        if token.type == tokenize.INDENT:
+            depth += 1
+        elif token.type == tokenize.DEDENT:
+            depth -= 1
+        elif depth == 0 and token.type == tokenize.OP and token.string == ":":
+            pending = True
+        elif token.type == tokenize.NEWLINE:
+            if pending and depth == 0:
+                ends.append(token.start[0])
+            pending = False
+    return ends
+
+
+def tokens_of(text: str) -> Iterator[tokenize.TokenInfo]:
+    """Yield a text's tokens, as far as it has some."""
+    with contextlib.suppress(tokenize.TokenError, SyntaxError):
+        yield from tokenize.generate_tokens(io.StringIO(text).readline)

@@ -1,0 +1,154 @@
+"""Changing a notebook's PEP 723 block, and nothing else of it: comments and order stay."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
+
+from mograder.core.errors import InvalidInput
+from mograder.notebook.cells import LineEdit, replace_lines, split_lines
+from mograder.notebook.pep723 import read_script
+
+_START, _END = "# /// script", "# ///"
+_COMMENT = re.compile(r"#( .*)?")
+_TABLE = re.compile(r"\s*\[{1,2}[^\[\]]+\]{1,2}\s*(#.*)?")
+_VALUE = re.compile(
+    r"""#[ ]+(?P<key>[\w-]+)\s*=\s*(?:(?P<quote>["'])(?P<text>[^"'\r\n]*)(?P=quote)"""
+    r"""|(?P<bare>[^"'\s#]+))"""
+)
+_CODING = re.compile(r"#.*?coding[:=][ \t]*[-\w.]+")
+
+
+def set_keys(text: str, keys: Mapping[str, str | bool]) -> str:
+    """Write keys into the block: in the place that each has already, else before its end.
+
+    0.3.16 looks for them by line, so each stands on one of its own (compat.md 7). Where tables
+    end the block they come before those: inside a ``[tool.uv.sources]`` they would be wrong. A
+    text without a block stays as it is.
+    """
+    lines = split_lines(text)
+    block = _find_block(lines)
+    if block is None:
+        return text
+    start, end = block
+    there = {_key_of(lines[number - 1]): number for number in range(start + 1, end)}
+    edits = [
+        LineEdit(there[key], there[key], (_line(key, value),))
+        for key, value in keys.items()
+        if key in there
+    ]
+    new = tuple(_line(key, value) for key, value in keys.items() if key not in there)
+    place = _before_tables(lines, start, end)
+    return replace_lines(lines, [*edits, LineEdit(place, place - 1, new)])
+
+
+def check_header(text: str, filename: str) -> None:
+    """Return when no tool will stumble over the block.
+
+    Raises:
+        InvalidInput: It is malformed, as ``file:line: reason``.
+    """
+    try:
+        read_script(text)
+    except InvalidInput as error:
+        place = error.message.removeprefix("line ")
+        raise InvalidInput(f"{filename}:{place}", hint=error.hint) from error
+
+
+def read_key(text: str, key: str) -> str:
+    """Return the text of a key in the block, read by its line as 0.3.16 does; "" for none."""
+    lines = split_lines(text)
+    block = _find_block(lines)
+    if block is None:
+        return ""
+    for number in range(block[0] + 1, block[1]):
+        found = _VALUE.match(lines[number - 1])
+        if found is not None and found["key"] == key:
+            return found["text"] or found["bare"] or ""
+    return ""
+
+
+def ensure_kind(text: str, kind: str) -> str:
+    """Let the block say ``mograder-type``; one is made where there is none.
+
+    It is made at the head of the file, below a ``#!`` line and an encoding, where PEP 723 tools
+    and people look for it.
+    """
+    lines = split_lines(text)
+    if _find_block(lines) is not None:
+        return set_keys(text, {"mograder-type": kind})
+    before = 0
+    while before < min(2, len(lines)) and _stays_first(lines[before], before):
+        before += 1
+    made = (_START, f'# mograder-type = "{kind}"', _END, "")
+    if not before and text.startswith("\ufeff"):
+        return "\ufeff" + ensure_kind(text.removeprefix("\ufeff"), kind)
+    return replace_lines(lines, [LineEdit(before + 1, before, made)])
+
+
+def _stays_first(line: str, index: int) -> bool:
+    return (index == 0 and line.startswith("#!")) or _CODING.match(line) is not None
+
+
+def _find_block(lines: tuple[str, ...]) -> tuple[int, int] | None:
+    """Return the lines (from 1) that open and close the script block."""
+    plain = [line.rstrip("\r\n").removeprefix("\ufeff") for line in lines]
+    for start, line in enumerate(plain):
+        end = _end_of_block(plain, start) if line == _START else None
+        if end is not None:
+            return start + 1, end + 1
+    return None
+
+
+def _end_of_block(plain: Sequence[str], start: int) -> int | None:
+    """Return the last end among the comments that follow, as PEP 723's expression does."""
+    end = None
+    for number in range(start + 1, len(plain)):
+        if not _COMMENT.fullmatch(plain[number]):
+            break
+        if plain[number] == _END and number > start + 1:
+            end = number
+    return end
+
+
+def _before_tables(lines: tuple[str, ...], start: int, end: int) -> int:
+    """Return the line (from 1) that new keys come before: the end, or the first table.
+
+    A comment above a table belongs to the table.
+    """
+    content = [line.rstrip("\r\n").removeprefix("#")[1:] for line in lines[start : end - 1]]
+    for index, line in enumerate(content):
+        if _TABLE.fullmatch(line) and _is_whole(content[:index]):
+            above = takewhile(_is_remark, reversed(content[:index]))
+            return start + 1 + index - sum(1 for _ in above)
+    return end
+
+
+def _is_whole(content: Sequence[str]) -> bool:
+    """Whether lines are complete TOML, so that what follows stands in no list."""
+    try:
+        tomllib.loads("\n".join(content))
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return False
+    return True
+
+
+def _is_remark(line: str) -> bool:
+    return not line.strip() or line.lstrip().startswith("#")
+
+
+def _key_of(line: str) -> str:
+    return line.removeprefix("# ").partition("=")[0].strip()
+
+
+def _line(key: str, value: str | bool) -> str:
+    return f"# {key} = {_toml(value)}"
+
+
+def _toml(value: str | bool) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,0 +1,159 @@
+"""The marks that authors put around what students must not see (compat.md 7).
+
+``### BEGIN SOLUTION`` … ``### END SOLUTION`` and ``### BEGIN HIDDEN TESTS`` … ``### END HIDDEN
+TESTS``, each on a line of its own. Lines count as 0.3.16 counts them: also in a string, such as
+the text of a Markdown cell. A mark that is nearly right would publish a solution, so whatever
+looks like one and is none is an error.
+"""
+
+from __future__ import annotations
+
+import re
+import tokenize
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from mograder.notebook.cells import (
+    Cell,
+    NotebookText,
+    parse_cells,
+    plain_text,
+    split_lines,
+    tokens_of,
+)
+from mograder.notebook.findings import Finding, refuse
+
+
+class BlockKind(StrEnum):
+    """What a block hides."""
+
+    SOLUTION = "SOLUTION"
+    HIDDEN = "HIDDEN TESTS"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One block: the lines (from 1) of its two marks."""
+
+    kind: BlockKind
+    begin: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    line: int
+    begins: bool
+    kind: BlockKind
+
+    def __str__(self) -> str:
+        return f"### {'BEGIN' if self.begins else 'END'} {self.kind}"
+
+
+_MARKS = {
+    f"### {word} {kind}": (word == "BEGIN", kind) for word in ("BEGIN", "END") for kind in BlockKind
+}
+_NEARLY = re.compile(
+    r"##+\s*(?i:(?P<word1>BEGIN|START|END|STOP)[\s_-]*(?P<what1>SOLUTIONS?|HIDDEN[\s_-]*TESTS?))\b.*"
+    r"|##+\s*(?P<what2>SOLUTIONS?|HIDDEN[\s_-]*TESTS?)[\s_-]+(?P<word2>BEGIN|START|END|STOP)\b.*"
+    r"|#\s*(?P<word3>BEGIN|END)[\s_-]+(?P<what3>SOLUTION|HIDDEN[\s_-]*TESTS)\b.*"
+    r"|#\s*(?i:(?P<word4>BEGIN|END)\s+(?P<what4>SOLUTION|HIDDEN\s+TESTS?))"
+)
+"""Two marks and more in any spelling; a single one in capitals, or alone: that is no remark."""
+
+
+def find_blocks(text: str, filename: str) -> tuple[Block, ...]:
+    """Return the blocks of a notebook, in order.
+
+    Raises:
+        InvalidInput: Marks are nested, crossed, unmatched, unclosed, misspelt, or outside of a
+            cell; one line ``file:line: message`` for each mistake. Or it is no notebook.
+    """
+    lines = split_lines(text)
+    marks = list(_marks(lines))
+    findings = [*_misspelt(lines, filename), *_behind_code(text, filename)]
+    blocks = list(_pair(marks, filename, findings))
+    if blocks and not findings:
+        findings += _misplaced(blocks, parse_cells(text, filename), filename)
+    refuse(findings)
+    return tuple(blocks)
+
+
+def _marks(lines: tuple[str, ...]) -> Iterator[_Mark]:
+    for number, line in enumerate(lines, start=1):
+        found = _MARKS.get(line.strip())
+        if found is not None:
+            yield _Mark(number, *found)
+
+
+def _misspelt(lines: tuple[str, ...], filename: str) -> Iterator[Finding]:
+    for number, line in enumerate(lines, start=1):
+        stripped = line.strip()
+        if stripped not in _MARKS and (found := _NEARLY.fullmatch(stripped)) is not None:
+            yield _no_mark(found, filename, number)
+
+
+def _behind_code(text: str, filename: str) -> Iterator[Finding]:
+    """Find marks that stand behind code, where nobody looks for them."""
+    for token in tokens_of(plain_text(text)):
+        if token.type != tokenize.COMMENT or not token.line[: token.start[1]].strip():
+            continue
+        if (found := _NEARLY.fullmatch(token.string.strip())) is not None:
+            yield _no_mark(found, filename, token.start[0])
+
+
+def _no_mark(found: re.Match[str], filename: str, line: int) -> Finding:
+    word = next(filter(None, found.group("word1", "word2", "word3", "word4")))
+    what = next(filter(None, found.group("what1", "what2", "what3", "what4")))
+    kind = BlockKind.SOLUTION if what.upper().startswith("SOL") else BlockKind.HIDDEN
+    meant = _Mark(line, word.upper() in ("BEGIN", "START"), kind)
+    hint = f"Write exactly {str(meant)!r}, on a line of its own."
+    return Finding(filename, line, f"{found[0][:60]!r} is not a marker.", hint)
+
+
+def _pair(marks: list[_Mark], filename: str, findings: list[Finding]) -> Iterator[Block]:
+    """Yield the blocks; what does not fit goes to the findings."""
+    opened: _Mark | None = None
+    for mark in marks:
+        if mark.begins:
+            if opened is not None:
+                nested = f"{str(mark)!r} inside the {opened.kind} block of line {opened.line}."
+                findings.append(Finding(filename, mark.line, nested, "Close that one first."))
+            opened = mark
+        elif opened is None:
+            lone = f"{str(mark)!r} without its BEGIN."
+            findings.append(Finding(filename, mark.line, lone, "Remove it, or add the BEGIN."))
+        elif mark.kind is not opened.kind:
+            crossed = f"{str(mark)!r} ends the {opened.kind} block of line {opened.line}."
+            hint = f"End it with '### END {opened.kind}'."
+            findings.append(Finding(filename, mark.line, crossed, hint))
+            opened = None
+        else:
+            yield Block(mark.kind, opened.line, mark.line)
+            opened = None
+    if opened is not None:
+        unclosed = f"{str(opened)!r} is never closed."
+        hint = f"End it with '### END {opened.kind}'."
+        findings.append(Finding(filename, opened.line, unclosed, hint))
+
+
+def _misplaced(blocks: list[Block], notebook: NotebookText, filename: str) -> Iterator[Finding]:
+    for block in blocks:
+        begun, ended = notebook.cell_at(block.begin), notebook.cell_at(block.end)
+        if begun is None or not _inside(begun, block.begin):
+            message = f"the {block.kind} block begins outside of a cell."
+            yield Finding(filename, block.begin, message, "Put it into the cell's code.")
+        elif begun is not ended:
+            message = f"the {block.kind} block of line {block.begin} ends in another cell."
+            yield Finding(filename, block.end, message, "Give each cell a block of its own.")
+        elif begun.return_first and block.begin > begun.return_first:
+            message = f"the {block.kind} block stands below the cell's return."
+            yield Finding(filename, block.begin, message, "Move it above.")
+        elif begun.return_first and block.end > begun.return_first:
+            message = f"the {block.kind} block holds the cell's own return line."
+            yield Finding(filename, block.end, message, "End the block before it.")
+
+
+def _inside(cell: Cell, line: int) -> bool:
+    return cell.body_first <= line <= cell.last

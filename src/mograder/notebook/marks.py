@@ -1,0 +1,118 @@
+"""What a notebook says about its questions: the marks, and the checks that earn them.
+
+compat.md 7: ``_marks = {"Q1": 10}`` in the cell of the marks, ``check("Q1: …", …)`` in others;
+a question's key is the label up to its first colon.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from mograder.notebook.cells import Cell, CellKind, NotebookText, parse_python
+
+MARKS = "# === MOGRADER: MARKS ==="
+_MOST_MARKS = 1_000_000
+# Bounded, because a student may write "check(#" as often as they like.
+_CHECK = re.compile(
+    r"""\bcheck\(\s{0,500}(?:\#[^\n]{0,200}\n\s{0,500}){0,5}(?P<prefix>[rRuUfF]{0,2})
+    (?P<literal>"{3}[^"\\]*"{3} | '{3}[^'\\]*'{3}
+    | "(?:[^"\\\n]|\\.)+" | '(?:[^'\\\n]|\\.)+')""",
+    re.VERBOSE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A ``check("label", …)`` in a notebook, and the cell and line where it stands."""
+
+    label: str
+    cell: Cell
+    line: int
+
+    @property
+    def key(self) -> str:
+        """The question that it belongs to."""
+        return key_of(self.label)
+
+
+def key_of(label: str) -> str:
+    """Return the question's key: the label up to its first colon."""
+    return label.split(":", 1)[0].strip()
+
+
+def checks_in(notebook: NotebookText) -> tuple[Check, ...]:
+    """Return the checks of a notebook, in order."""
+    return tuple(check for cell in notebook.cells for check in _checks(cell))
+
+
+def is_marks_cell(cell: Cell) -> bool:
+    """Whether the cell holds the marks."""
+    return any(line.strip() == MARKS for line in cell.code.split("\n"))
+
+
+def marks_of(notebook: NotebookText) -> Mapping[str, float] | None:
+    """Return the marks available per question; None without a cell that says so."""
+    for cell in notebook.cells:
+        if is_marks_cell(cell) and (found := _marks_in(cell)) is not None:
+            return found
+    return None
+
+
+def labels_in(code: str) -> Iterator[tuple[str, int]]:
+    """Yield the labels of the checks in a cell's code, with their lines (from 1) in it.
+
+    They are found by their look, as 0.3.16 finds them, so that code need not be Python.
+    """
+    line, counted = 1, 0
+    for found in _CHECK.finditer(code):
+        line += code.count("\n", counted, found.start())
+        counted = found.start()
+        label = _label(found["prefix"].lower(), found["literal"])
+        if label is not None:
+            yield label, line
+
+
+def _label(prefix: str, literal: str) -> str | None:
+    """Return a label as it will be; None for one that is known only when it runs."""
+    if "f" in prefix:
+        return None
+    if "\\" not in literal and not literal.startswith(('"""', "'''")):
+        return literal[1:-1]
+    tree = parse_python(prefix + literal)
+    match tree and tree.body:
+        case [ast.Expr(value=ast.Constant(value=str(label)))]:
+            return label
+    return None
+
+
+def _checks(cell: Cell) -> Iterator[Check]:
+    if cell.kind is not CellKind.UNPARSABLE:
+        for label, line in labels_in(cell.code):
+            yield Check(label, cell, cell.line_of(line))
+
+
+def _marks_in(cell: Cell) -> Mapping[str, float] | None:
+    tree = parse_python(cell.code)
+    for node in tree.body if tree is not None else ():
+        if isinstance(node, ast.Assign | ast.AnnAssign) and _assigns_marks(node):
+            return _numbers(node.value) if isinstance(node.value, ast.Dict) else None
+    return None
+
+
+def _assigns_marks(node: ast.Assign | ast.AnnAssign) -> bool:
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    return any(isinstance(target, ast.Name) and target.id == "_marks" for target in targets)
+
+
+def _numbers(node: ast.Dict) -> Mapping[str, float]:
+    """Return the entries that are a text and a number, written down."""
+    found: dict[str, float] = {}
+    for key, value in zip(node.keys, node.values, strict=True):
+        match key, value:
+            case ast.Constant(value=str(name)), ast.Constant(value=int() | float() as number):
+                if not isinstance(number, bool) and 0 <= number <= _MOST_MARKS:
+                    found[name.strip()] = float(number)
+    return found

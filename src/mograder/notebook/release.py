@@ -1,0 +1,178 @@
+"""From an author's source to what students get: solutions and hidden tests are gone.
+
+Every rule is 0.3.16's (compat.md 7), so that a course's old sources give the notebooks that its
+students know. Text in, text out; equal text in, equal text out.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from mograder.core.errors import InvalidInput
+from mograder.notebook.cells import (
+    Cell,
+    LineEdit,
+    NotebookText,
+    indent_of,
+    parse_cells,
+    parse_python,
+    plain_text,
+    replace_lines,
+)
+from mograder.notebook.findings import Finding, refuse
+from mograder.notebook.hashes import TO_DO, cell_hashes, is_answer_name
+from mograder.notebook.header import check_header, set_keys
+from mograder.notebook.leftovers import left_over
+from mograder.notebook.markers import Block, BlockKind, find_blocks
+from mograder.notebook.oversights import advise, lost_names
+from mograder.notebook.scopes import sentinels
+
+HIDDEN = "# HIDDEN TESTS"
+_PLACEHOLDER = re.compile(r"response_text = (?P<literal>.+)")
+_AWKWARD = re.compile(r'"""|["\\]\Z|[^\n\t -\x7e\xa0-\ud7ff\ue000-\U0010ffff]')
+"""What cannot stand in raw triple quotes, or not so that an editor shows it."""
+_WHOLE = (
+    "Let no block be all that an `if`, a loop or a function holds, and let each begin and end "
+    "with whole statements."
+)
+_NAME_IT = (
+    "Name the cell `written_analysis`, or `written_analysis_…` if there are several; "
+    "answers in other cells count as changes."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseText:
+    """A released notebook.
+
+    ``secrets`` are the lines, without indent, that were taken out; ``advice`` is what the author
+    should look at, though it is no reason to refuse.
+    """
+
+    text: str
+    has_hidden_tests: bool
+    solution_blocks: int
+    cell_hashes: tuple[str, ...]
+    secrets: tuple[str, ...]
+    advice: tuple[Finding, ...] = ()
+
+
+def make_release(text: str, *, filename: str, assignment: str) -> ReleaseText | None:
+    """Return what students get of a source; None when it has no solution to take out.
+
+    Raises:
+        InvalidInput: Marks are wrong, what is left is no notebook, or a solution is still in it;
+            one line ``file:line: message`` for each mistake.
+    """
+    blocks = find_blocks(text, filename)
+    solutions = [block for block in blocks if block.kind is BlockKind.SOLUTION]
+    if not solutions:
+        return None
+    check_header(text, filename)
+    source = parse_cells(text, filename)
+    refuse(lost_names(source, blocks, filename))
+    secrets = _secrets(source.lines, solutions)
+    refuse(left_over(text, blocks, secrets, filename))
+    stripped = _with_written_answers(_strip(source, filename, blocks))
+    hidden = any(block.kind is BlockKind.HIDDEN for block in blocks)
+    hashes = cell_hashes(parse_cells(stripped, filename).cells)
+    keys: dict[str, str | bool] = {"mograder-assignment": assignment}
+    if hidden:
+        keys["mograder-hidden-tests"] = True
+    keys["mograder-cell-hashes"] = ",".join(hashes)
+    released = set_keys(stripped, keys)
+    advice = sorted({*advise(source, filename), *_unnamed_answers(source, filename)})
+    return ReleaseText(released, hidden, len(solutions), hashes, secrets, tuple(advice))
+
+
+def _strip(source: NotebookText, filename: str, blocks: Sequence[Block]) -> NotebookText:
+    tree = ast.parse("") if (found := parse_python(plain_text(source.text))) is None else found
+    solutions = [(b.begin, b.end) for b in blocks if b.kind is BlockKind.SOLUTION]
+    names = sentinels(tree, solutions)
+    edits = []
+    for block in blocks:
+        indent = indent_of(source.lines[block.begin - 1])
+        new = [HIDDEN]
+        if block.kind is BlockKind.SOLUTION:
+            bound = names.get((block.begin, block.end), ())
+            new = [*(f"{name} = ..." for name in bound), TO_DO, "pass"]
+        edits.append(LineEdit(block.begin, block.end, tuple(f"{indent}{line}" for line in new)))
+    try:
+        return parse_cells(replace_lines(source.lines, edits), filename)
+    except InvalidInput as error:
+        refuse(_breaking(source, filename, edits))
+        raise InvalidInput(
+            f"{filename}:{blocks[0].begin}: without its blocks this is no notebook any more.",
+            hint=_WHOLE,
+        ) from error
+
+
+def _breaking(source: NotebookText, filename: str, edits: Sequence[LineEdit]) -> Iterator[Finding]:
+    """Find the blocks that cannot be taken out on their own."""
+    for edit in edits:
+        if parse_python(plain_text(replace_lines(source.lines, [edit]))) is None:
+            message = "without this block the notebook is no Python any more."
+            yield Finding(filename, edit.first, message, _WHOLE)
+
+
+def _with_written_answers(notebook: NotebookText) -> str:
+    """Turn the four lines of a written answer into the Markdown that a student edits."""
+    edits: list[LineEdit] = []
+    for cell in notebook.cells:
+        edits += _written_answer(cell, notebook.lines)
+    return replace_lines(notebook.lines, edits)
+
+
+def _written_answer(cell: Cell, lines: Sequence[str]) -> Iterator[LineEdit]:
+    last = 0
+    for first in range(cell.body_first, cell.body_last - 2):
+        placeholder = _placeholder(lines[first - 1 : first + 3])
+        if placeholder is None or first <= last:
+            continue
+        last = first + 3
+        indent = indent_of(lines[first - 1])
+        content = [f"{indent}{line}" if line.strip() else "" for line in placeholder.split("\n")]
+        yield LineEdit(first, last, (f'{indent}mo.md(r"""', *content, f'{indent}""")'))
+    if last:
+        yield from _without_response(cell, lines)
+
+
+def _placeholder(lines: Sequence[str]) -> str | None:
+    """Return the placeholder when these are the four lines, and it can stand as it is."""
+    stripped = [line.strip() for line in lines]
+    found = _PLACEHOLDER.fullmatch(stripped[0])
+    if found is None or stripped[1:] != [TO_DO, "pass", "mo.md(response_text)"]:
+        return None
+    tree = parse_python(found["literal"])
+    match tree and tree.body:
+        case [ast.Expr(value=ast.Constant(value=str(value)))]:
+            return None if _AWKWARD.search(value) else value
+    return None
+
+
+def _without_response(cell: Cell, lines: Sequence[str]) -> Iterator[LineEdit]:
+    """Drop ``response_text`` from the cell's return."""
+    if "response_text" not in cell.returns:
+        return
+    names = [name for name in cell.returns if name != "response_text"]
+    indent = indent_of(lines[cell.return_first - 1])
+    value = f"({names[0]},)" if len(names) == 1 else ", ".join(names)
+    yield LineEdit(cell.return_first, cell.return_last, (f"{indent}return {value}".rstrip(),))
+
+
+def _unnamed_answers(source: NotebookText, filename: str) -> Iterator[Finding]:
+    """Tell of written answers that a student may not change, for the want of the cell's name."""
+    for cell in source.cells:
+        lines = [line.strip() for line in source.lines[cell.first - 1 : cell.last]]
+        if "mo.md(response_text)" in lines and not is_answer_name(cell.name):
+            message = "this written answer's cell has no name that says so."
+            yield Finding(filename, cell.first, message, _NAME_IT)
+
+
+def _secrets(lines: Sequence[str], solutions: Sequence[Block]) -> tuple[str, ...]:
+    """Return the lines of the solutions; a hidden test may well repeat a visible one."""
+    inside = (line.strip() for b in solutions for line in lines[b.begin : b.end - 1])
+    return tuple(dict.fromkeys(line for line in inside if line and not line.startswith("#")))

@@ -1,0 +1,42 @@
+"""The small notebooks of ``tests/data/notebooks``, and how what becomes of them is written down.
+
+``NAME.notebook`` is a source and ``NAME.expected`` what comes of it: ``skip``, ``refused`` with
+the messages, or ``release`` with the advice and the text that students get. They do not end in
+``.py`` because many of them are wrong on purpose.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mograder.core.errors import InvalidInput
+from mograder.notebook.release import make_release
+
+NOTEBOOKS = Path(__file__).parents[2] / "data" / "notebooks"
+
+
+def names() -> list[str]:
+    """The names of all notebooks."""
+    return sorted(path.stem for path in NOTEBOOKS.glob("*.notebook"))
+
+
+def source(name: str) -> str:
+    """A notebook's text, its line ends as they are."""
+    return (NOTEBOOKS / f"{name}.notebook").read_bytes().decode()
+
+
+def expected(name: str) -> str:
+    """What should become of it."""
+    return (NOTEBOOKS / f"{name}.expected").read_bytes().decode()
+
+
+def outcome(text: str, name: str) -> str:
+    """What becomes of a source, as the files have it."""
+    try:
+        made = make_release(text, filename=f"{name}.py", assignment=name)
+    except InvalidInput as refused:
+        return f"refused\n{refused}\n"
+    if made is None:
+        return "skip\n"
+    advice = "".join(f"advice: {finding}\n" for finding in made.advice)
+    return f"release\n{advice}---\n{made.text}"

@@ -1,0 +1,74 @@
+"""What becomes of each small notebook of the corpus (compat.md 7): one mistake or form each."""
+
+from __future__ import annotations
+
+import pytest
+
+from mograder.core.errors import InvalidInput
+from mograder.notebook.cells import CellKind, parse_cells
+from mograder.notebook.header import read_key
+from mograder.notebook.release import make_release
+from mograder.notebook.syntax import check_notebook
+from tests.unit.notebook import corpus
+
+NAMES = corpus.names()
+RELEASED = [name for name in NAMES if corpus.expected(name).startswith("release\n")]
+REFUSED = [name for name in NAMES if corpus.expected(name).startswith("refused\n")]
+UNREADABLE = {"file-bom"}
+"""Released as they are, though marimo does not open them: publishing says so."""
+
+
+def released(name: str) -> str:
+    return corpus.expected(name).partition("---\n")[2]
+
+
+def test_the_corpus_is_large_enough_to_mean_something() -> None:
+    assert len(NAMES) >= 60
+    assert len(RELEASED) >= 40
+    assert len(REFUSED) >= 30
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_source_becomes_what_is_written_beside_it(name: str) -> None:
+    assert corpus.outcome(corpus.source(name), name) == corpus.expected(name)
+
+
+@pytest.mark.parametrize("name", [n for n in RELEASED if n not in UNREADABLE])
+def test_a_release_is_a_notebook_that_marimo_opens(name: str) -> None:
+    check_notebook(released(name), f"{name}.py")
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_a_release_has_nothing_left_to_take_out(name: str) -> None:
+    assert "BEGIN SOLUTION\n" not in released(name)
+    assert make_release(released(name), filename=f"{name}.py", assignment=name) is None
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_refusal_names_file_and_line(name: str) -> None:
+    for line in corpus.expected(name).splitlines()[1:]:
+        file, number, _ = line.split(":", 2)
+        assert file == f"{name}.py"
+        assert 1 <= int(number) <= len(corpus.source(name).splitlines())
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_the_header_says_which_cells_are_the_teachers(name: str) -> None:
+    made = make_release(corpus.source(name), filename=f"{name}.py", assignment=name)
+    assert made is not None
+    stated = read_key(made.text, "mograder-cell-hashes")
+    assert stated == ("" if name == "header-none" else ",".join(made.cell_hashes))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_cells_code_begins_in_the_line_that_it_names(name: str) -> None:
+    try:
+        notebook = parse_cells(corpus.source(name), f"{name}.py")
+    except InvalidInput:
+        return
+    for cell in notebook.cells:
+        first = cell.code.split("\n", 1)[0].strip()
+        line = notebook.lines[cell.code_first - 1]
+        one_line = cell.kind is CellKind.CELL and not cell.code
+        assert one_line or first in line
+        assert cell.first <= cell.code_first <= cell.last or one_line

@@ -1,0 +1,81 @@
+"""What a notebook says about its questions (compat.md 7)."""
+
+from __future__ import annotations
+
+import pytest
+
+from mograder.notebook.cells import NotebookText, parse_cells
+from mograder.notebook.marks import checks_in, key_of, labels_in, marks_of
+
+HEAD = "import marimo\n\napp = marimo.App()\n\n\n@app.cell\ndef _(check):\n"
+
+
+def notebook(*lines: str) -> NotebookText:
+    return parse_cells(HEAD + "".join(f"    {line}\n" for line in lines) + "    return\n", "A1.py")
+
+
+def marks(line: str) -> object:
+    return marks_of(notebook("# === MOGRADER: MARKS ===", line))
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ('_marks = {"Q1": 10, "Q2": 2.5}', {"Q1": 10.0, "Q2": 2.5}),
+        ('_marks: dict[str, int] = {" Q1 ": 1}', {"Q1": 1.0}),
+        ('_marks = {"Q1": True, "Q2": -1, "Q3": 1e400, "Q4": "x", 5: 5}', {}),
+        ('_marks = {"Q1": ' + "9" * 400 + "}", {}),
+        ('_marks = {"Q1": 1, **more}', {"Q1": 1.0}),
+        ("_marks = dict(Q1=1)", None),
+        ("marks = {}", None),
+    ],
+)
+def test_marks_are_what_is_written_down(line: str, expected: object) -> None:
+    assert marks(line) == expected
+
+
+def test_marks_without_their_remark_are_none() -> None:
+    assert marks_of(notebook('_marks = {"Q1": 10}')) is None
+
+
+@pytest.mark.parametrize(("label", "key"), [("Q1: a: b", "Q1"), (" Q1 :x", "Q1"), ("Q1", "Q1")])
+def test_a_key_is_the_label_up_to_its_first_colon(label: str, key: str) -> None:
+    assert key_of(label) == key
+
+
+@pytest.mark.parametrize(
+    ("code", "labels"),
+    [
+        ('check("Q1", [])', ["Q1"]),
+        ("grader.check('Q1: it\\'s', [])", ["Q1: it's"]),
+        ('check(\n  # why\n  r"Q\\d",\n)', ["Q\\d"]),
+        ('check("""Q1""", [])', ["Q1"]),
+        ('check("Q1", []); check("Q2", [])', ["Q1", "Q2"]),
+        ('check("\\d", [])', ["\\d"]),
+        *((code, []) for code in ('check(f"Q{n}")', "check(label)", 'recheck("Q1")', 'check("")')),
+    ],
+)
+def test_a_check_is_known_by_its_look(code: str, labels: list[str]) -> None:
+    assert [label for label, _ in labels_in(code)] == labels
+
+
+def test_a_check_is_told_with_its_line() -> None:
+    found = checks_in(notebook("", "x = 1", 'check("Q1: x", [])', "check(", '    "Q2",', ")"))
+    assert [(check.key, check.line) for check in found] == [("Q1", 10), ("Q2", 11)]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "check(" + "#\n " * 20000 + '"' + "\\" * 20001,
+        "check(#" * 50_000,
+        "check(#\n" * 50_000,
+        "check( " * 50_000,
+    ],
+)
+def test_a_text_made_to_confuse_is_read_in_one_go(code: str) -> None:
+    assert list(labels_in(code)) == []
+
+
+def test_very_many_checks_are_read_in_one_go() -> None:
+    assert list(labels_in('check("a",\n' * 50_000))[-1] == ("a", 50_000)
