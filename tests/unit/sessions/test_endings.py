@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -43,6 +44,13 @@ def test_the_limits_are_told_in_numbers() -> None:
 def test_the_last_words_of_a_crash_are_told_as_they_are() -> None:
     ending = Ending(ALICE, "s", EndReason.CRASHED, NOW, "boom {memory} <b>")
     assert describe(ending, LIMITS).text.endswith("Its last words were: boom {memory} <b>")
+
+
+def test_an_ending_tells_the_limits_that_it_ran_under() -> None:
+    """They may be the item's own, or have been changed since."""
+    ran_under = replace(LIMITS, memory_mb=512)
+    ending = Ending(ALICE, "s", EndReason.MEMORY, NOW, limits=ran_under)
+    assert "more than 512 MB." in describe(ending, LIMITS).text
 
 
 def test_every_limit_of_a_launcher_is_a_reason() -> None:
