@@ -395,5 +395,5 @@ def _signature_ends(text: str) -> list[int]:
 
 def tokens_of(text: str) -> Iterator[tokenize.TokenInfo]:
     """Yield a text's tokens, as far as it has some."""
-    with contextlib.suppress(tokenize.TokenError, SyntaxError):
+    with contextlib.suppress(tokenize.TokenError, SyntaxError, UnicodeError):
         yield from tokenize.generate_tokens(io.StringIO(text).readline)

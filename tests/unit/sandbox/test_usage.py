@@ -64,7 +64,11 @@ def test_the_machine_is_read() -> None:
 
 
 def test_a_process_is_followed_to_its_end() -> None:
-    with subprocess.Popen(["sleep", "600"]) as child:
+    code = "print('up', flush=True); input()"
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"up\n"
         process = Process(child.pid)
         assert process.doubt == process.stat.resident
         process.measure()
