@@ -395,5 +395,6 @@ def _signature_ends(text: str) -> list[int]:
 
 def tokens_of(text: str) -> Iterator[tokenize.TokenInfo]:
     """Yield a text's tokens, as far as it has some."""
-    with contextlib.suppress(tokenize.TokenError, SyntaxError, UnicodeError):
+    # SystemError: the tokenizer of early releases of Python 3.12 forgets to raise its own.
+    with contextlib.suppress(tokenize.TokenError, SyntaxError, UnicodeError, SystemError):
         yield from tokenize.generate_tokens(io.StringIO(text).readline)
