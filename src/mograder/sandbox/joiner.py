@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import ctypes
+import functools
 import importlib
 import json
 import os
@@ -103,6 +104,7 @@ class Session:
         os.environ.update(self._request["variables"])
         os.environ["PWD"] = self._request["directory"]
         time.tzset()
+        look_up_again()
         _show_arguments([sys.executable, *self._request["arguments"]])
         draw_new_random_numbers()
         os.write(self._told, b"inside\n")
@@ -149,6 +151,15 @@ def _check_rights() -> None:
     empty = all(int(status[name], 16) == 0 for name in ("CapPrm", "CapEff", "CapBnd", "CapAmb"))
     if not empty or (status["NoNewPrivs"], status["Seccomp"]) != ("1", "2"):
         raise OSError("the rights were not given up")
+
+
+def look_up_again() -> None:
+    """Forget where marimo found its settings: the zygote's home and directory had none."""
+    for name, module in tuple(sys.modules.items()):
+        if name.startswith("marimo._config"):
+            for each in tuple(vars(module).values()):
+                if isinstance(each, functools._lru_cache_wrapper):
+                    each.cache_clear()
 
 
 def draw_new_random_numbers() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -19,7 +20,7 @@ from tests.e2e.support.hub import HubConfig, HubProcess
 @pytest.fixture
 def work_directory() -> Iterator[Path]:
     """A private directory outside ``/tmp``, below which marimo refuses to save by itself."""
-    directory = Path(tempfile.mkdtemp(prefix="mograder-test-", dir="/var/tmp"))
+    directory = Path(tempfile.mkdtemp(prefix=f"mograder-test-{os.getpid()}-", dir="/var/tmp"))
     yield directory
     shutil.rmtree(directory, ignore_errors=True)
 

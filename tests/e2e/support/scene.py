@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 import tempfile
 import time
@@ -18,6 +20,8 @@ from tests.conftest import REPOSITORY
 from tests.e2e.support.hub import HubConfig, HubProcess
 from tests.e2e.support.identity import student
 from tests.e2e.support.marimo import Address
+
+_OWNER = re.compile(r"mograder-test-(\d+)-")
 
 TINY = "T1-Tiny"
 TALK = "L1-Talk"
@@ -96,7 +100,7 @@ def module_hub(
     ``prepare`` may fill the course before. The environment is built when this returns. The log
     stays behind as an artefact.
     """
-    place = Path(tempfile.mkdtemp(prefix="mograder-test-", dir="/var/tmp"))
+    place = Path(tempfile.mkdtemp(prefix=f"mograder-test-{os.getpid()}-", dir="/var/tmp"))
     logs = REPOSITORY / "artifacts"
     logs.mkdir(exist_ok=True)
     (logs / f"{name}.log").unlink(missing_ok=True)
@@ -146,10 +150,20 @@ def servers_of(user: str, item: str = TINY, mode: str = "edit") -> list[psutil.P
     found = {}
     for process in psutil.process_iter(["cmdline", "ppid"]):
         words = process.info["cmdline"] or [""]
-        if words[0].endswith("env/bin/python") and base in words:
+        if words[0].endswith("env/bin/python") and base in words and not _is_anothers(process):
             found[process.pid] = process
     # A child of a server looks the same until it executes what it was made for.
     return [process for process in found.values() if process.info["ppid"] not in found]
+
+
+def _is_anothers(process: psutil.Process) -> bool:
+    """Whether it belongs to a hub of tests that run beside these; their places say whose."""
+    try:
+        lines = [" ".join(each.cmdline()) for each in process.parents()]
+    except psutil.Error:  # it ended meanwhile, or its parents did
+        return False
+    owners = {int(owner) for line in lines for owner in _OWNER.findall(line)}
+    return bool(owners) and os.getpid() not in owners
 
 
 def until(holds: Callable[[], bool], seconds: float = 30) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -36,7 +37,7 @@ def shipped_hub(
     name: str, shared: Shared, settings: Mapping[str, object]
 ) -> Iterator[tuple[HubProcess, SupervisorProcess]]:
     """A supervisor as a service and a hub that uses it, with a tiny assignment."""
-    place = Path(tempfile.mkdtemp(prefix="mograder-test-", dir="/var/tmp"))
+    place = Path(tempfile.mkdtemp(prefix=f"mograder-test-{os.getpid()}-", dir="/var/tmp"))
     logs = REPOSITORY / "artifacts"
     logs.mkdir(exist_ok=True)
     with ExitStack() as stack:
