@@ -1,0 +1,168 @@
+"""``mograder generate``: releases of sources, with every mistake told before a student meets it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import click
+
+from mograder.cli.course import load_course
+from mograder.cli.options import Given, course_dir_option
+from mograder.cli.output import reporting
+from mograder.core.settings import LoadedSettings, read_environ
+from mograder.grading.generate import generate as generate_items
+from mograder.grading.outcomes import Outcome, Watch, Wishes
+from mograder.grading.running import CheckOutcome, TrustedRuns
+from mograder.sandbox.author_run import AuthorEnvironment
+from mograder.store.course import SourceItem, find_source
+
+_LONGEST_JOBS = 64
+
+
+@click.command("generate")
+@click.argument("assignments", nargs=-1, required=True)
+@click.option(
+    "-o",
+    "--output-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where releases are written.  [default: the course's release directory]",
+)
+@click.option("--dry-run", is_flag=True, help="Check the sources; run and write nothing.")
+@click.option(
+    "--validate/--no-validate",
+    default=True,
+    help="Run source and release before anything is replaced.  [default: validate]",
+)
+@click.option("--lecture", is_flag=True, help="Links lead to the hub's pages; nothing is run.")
+@click.option("--submit-url", default="", help="Add a form that hands in to this server.")
+@click.option("--progress", is_flag=True, help="Tell what goes on as JSON lines on stderr.")
+@click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(1, _LONGEST_JOBS),
+    default=2,
+    show_default=True,
+    help="How many notebooks run at a time.",
+)
+@click.option("--own-python", is_flag=True, help="Run with mograder's own Python and packages.")
+@course_dir_option
+@click.pass_context
+def generate(  # noqa: PLR0913  # one argument per option
+    ctx: click.Context,
+    /,
+    assignments: tuple[str, ...],
+    *,
+    output_dir: Path | None,
+    dry_run: bool,
+    validate: bool,
+    lecture: bool,
+    submit_url: str,
+    progress: bool,
+    jobs: int,
+    own_python: bool,
+    course_dir: Path | None,
+) -> None:
+    """Make releases of sources: without solutions and hidden tests.
+
+    ASSIGNMENTS are names in the course's source directory, or their beginnings up to a dash, or
+    paths. Unless --no-validate is given, the source is run first, where every check must pass,
+    and the release after, where none may pass that should wait for a student. A release that
+    fails is not written, and the old one stays.
+    """
+    loaded = load_course(Given(), course_dir)
+    dirs = loaded.settings.dirs
+    sources, releases = loaded.path(dirs.source), loaded.path(dirs.release)
+    items = _items(assignments, sources)
+    wishes = Wishes(
+        sources=sources,
+        releases=releases,
+        output=output_dir or releases,
+        validate=validate,
+        dry_run=dry_run,
+        lecture=lecture,
+        submit_url=submit_url,
+        jobs=jobs,
+    )
+    with reporting(quiet=progress) as report:
+        talk = _Talk(events=progress, report=report)
+        talk.event("start", assignments=[item.name for item in items])
+        run = _generate(items, wishes, loaded, talk, own_python=own_python)
+        outcomes = asyncio.run(run)
+    ctx.exit(_tell(outcomes, talk))
+
+
+@dataclass(frozen=True, slots=True)
+class _Talk:
+    """Tells what goes on: to a program as JSON lines (compat.md 9), or to a person."""
+
+    events: bool
+    report: Callable[[str], None]
+
+    def event(self, kind: str, **facts: object) -> None:
+        """Tell a program; people read the same in other words."""
+        if self.events:
+            click.echo(json.dumps({"event": kind, **facts}, ensure_ascii=False), err=True)
+
+    def watch(self) -> Watch:
+        """Return who is told by the generator."""
+        return Watch(progress=self._progress, check=self._check)
+
+    def _progress(self, name: str, message: str) -> None:
+        self.event("progress", assignment=name, message=message)
+        self.report(f"{name}: {message}")
+
+    def _check(self, name: str, check: CheckOutcome) -> None:
+        self.event("check", assignment=name, label=check.label, status=check.status)
+
+
+def _items(arguments: Sequence[str], sources: Path) -> list[SourceItem]:
+    """Find what is asked for, each once: one directory must not be written by two."""
+    found: dict[Path, SourceItem] = {}
+    for argument in arguments:
+        item = find_source(argument, sources)
+        place = item.directory.resolve()
+        known = found.get(place)
+        if known is not None:
+            notebooks = dict.fromkeys([*known.notebooks, *item.notebooks])
+            item = replace(known, notebooks=tuple(notebooks))
+        found[place] = item
+    names = [item.name for item in found.values()]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise click.UsageError(f"Two directories are called {twice[0]}; generate them apart.")
+    return list(found.values())
+
+
+async def _generate(
+    items: Sequence[SourceItem],
+    wishes: Wishes,
+    loaded: LoadedSettings,
+    talk: _Talk,
+    *,
+    own_python: bool,
+) -> tuple[Outcome, ...]:
+    environ = read_environ()
+    variables = {**environ.build, "PATH": environ.path, "HOME": str(environ.home)}
+    with tempfile.TemporaryDirectory(prefix="mograder-generate-") as scratch:
+        environment = AuthorEnvironment(Path(scratch), variables, own=own_python)
+        try:
+            runs = TrustedRuns(environment, seconds=loaded.settings.defaults.timeout)
+            return await generate_items(items, runs, wishes, talk.watch())
+        finally:
+            await environment.close()
+
+
+def _tell(outcomes: Sequence[Outcome], talk: _Talk) -> int:
+    """Print what came of each item, mistakes on stderr; return the exit status."""
+    for outcome in outcomes:
+        for line in outcome.lines:
+            click.echo(str(line))
+        for problem in outcome.problems:
+            click.echo(problem, err=True)
+    results = {outcome.name: "ok" if outcome.ok else "failed" for outcome in outcomes}
+    talk.event("results", results=results)
+    return 0 if all(outcome.ok for outcome in outcomes) else 1

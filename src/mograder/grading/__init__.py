@@ -1,0 +1,1 @@
+"""Making releases of sources, and judging what notebooks hold."""

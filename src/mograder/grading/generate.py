@@ -1,0 +1,283 @@
+"""``mograder generate``: a source that works becomes a release that runs and gives nothing away.
+
+The new release is made beside the old one. Source and release run at the same time; only when
+both came out well does the new release take the old one's place, in one step. So every mistake
+is told before a student can meet it, and nothing is ever half written (compat.md 7).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mograder.core.errors import MograderError
+from mograder.grading.lecture import copy_support, generate_lecture
+from mograder.grading.outcomes import Line, Outcome, Step, Watch, Wishes
+from mograder.grading.running import RunReport, Runs
+from mograder.notebook.cells import parse_cells
+from mograder.notebook.findings import Finding, refuse
+from mograder.notebook.leaks import find_leaks, hidden_values
+from mograder.notebook.marks import checks_in, key_of, marks_of
+from mograder.notebook.pep723 import read_kind
+from mograder.notebook.release import ReleaseText, make_release
+from mograder.notebook.submit_cells import with_submit_cells
+from mograder.store.course import (
+    SourceItem,
+    StagedRelease,
+    read_notebook,
+    shown,
+    staged_release,
+    support_files,
+)
+
+_PASSES_TOO_SOON = (
+    "Let it wait for an answer: give the check an empty list while the student's name is `...`."
+)
+_CORRECT = "Correct the solution or the check."
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """One notebook on its way: the source's text and the release's."""
+
+    source: Path
+    text: str
+    release: ReleaseText
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One of the runs that an item needs, under the name that people know the file by."""
+
+    made: _Made
+    notebook: Path
+    support: Path
+    filename: str
+    is_release: bool
+
+
+async def generate(
+    items: Sequence[SourceItem], runs: Runs, wishes: Wishes, watch: Watch
+) -> tuple[Outcome, ...]:
+    """Make the releases of several items at a time; the outcomes are in the items' order.
+
+    One item's failure is its own outcome and stops no other.
+    """
+    room = asyncio.Semaphore(max(1, wishes.jobs))
+    generators = [_Generator(item, runs, wishes, watch, room) for item in items]
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(each.outcome()) for each in generators]
+    return tuple(task.result() for task in tasks)
+
+
+class _Generator:
+    """Makes one item's release, and keeps the lines that tell of it."""
+
+    def __init__(
+        self,
+        item: SourceItem,
+        runs: Runs,
+        wishes: Wishes,
+        watch: Watch,
+        room: asyncio.Semaphore,
+    ) -> None:
+        self._item = item
+        self._runs = runs
+        self._wishes = wishes
+        self._watch = watch
+        self._room = room
+        self._target = wishes.output / item.name
+        self._lines: list[Line] = []
+
+    async def outcome(self) -> Outcome:
+        try:
+            problems = await self._generate()
+        except MograderError as error:
+            problems = (str(error),)
+        return Outcome(self._item.name, tuple(self._lines), tuple(problems))
+
+    async def _generate(self) -> Sequence[str]:
+        if self._wishes.lecture:
+            self._lines += await asyncio.to_thread(generate_lecture, self._item, self._wishes)
+            return ()
+        made = await asyncio.to_thread(self._make_all)
+        if not made:
+            return ()
+        if self._wishes.dry_run:
+            await asyncio.to_thread(self._preview, made)
+            return ()
+        stack = ExitStack()
+        try:
+            stage = await asyncio.to_thread(stack.enter_context, staged_release(self._target))
+            return await self._release(made, stage)
+        finally:
+            await asyncio.to_thread(stack.close)
+
+    async def _release(self, made: Sequence[_Made], stage: StagedRelease) -> Sequence[str]:
+        written = await asyncio.to_thread(self._fill, made, stage)
+        checked: list[Line] = []
+        if self._wishes.validate:
+            problems = await self._check(made, stage, checked)
+            if problems:
+                return problems
+        await asyncio.to_thread(stage.commit)
+        sources = [line for line in checked if line.step is Step.VALID]
+        releases = [line for line in checked if line.step is not Step.VALID]
+        self._lines += [*sources, *written, *releases]
+        return ()
+
+    def _make_all(self) -> tuple[_Made, ...]:
+        made = []
+        for source in self._item.notebooks:
+            self._watch.progress(self._item.name, "Taking out the solutions")
+            text = read_notebook(source)
+            filename = shown(source)
+            release = self._make(text, filename)
+            if release is None:
+                hint = " A lecture needs --lecture." if read_kind(text) == "lecture" else ""
+                told = f"{filename} has no solution block; nothing is written.{hint}"
+                self._tell(Step.SKIP, told)
+                continue
+            for finding in release.advice:
+                self._tell(Step.ADVICE, str(finding))
+            made.append(_Made(source, text, release))
+        return tuple(made)
+
+    def _make(self, text: str, filename: str) -> ReleaseText | None:
+        url, name = self._wishes.submit_url, self._item.name
+        if url:
+            text = with_submit_cells(text, url=url, assignment=name)
+        release = make_release(text, filename=filename, assignment=name)
+        if release is not None:
+            refuse(find_leaks(release.text, self._released(filename)))
+        return release
+
+    def _released(self, filename: str) -> str:
+        return shown(self._target / Path(filename).name)
+
+    def _preview(self, made: Sequence[_Made]) -> None:
+        for each in made:
+            target = shown(self._target / each.source.name)
+            count = each.release.solution_blocks
+            blocks = "one solution block" if count == 1 else f"{count} solution blocks"
+            self._tell(Step.DRY_RUN, f"{shown(each.source)} -> {target} ({blocks})")
+        for name in support_files(self._item):
+            self._tell(Step.DRY_RUN, f"would copy {name}, if it is newer")
+
+    def _fill(self, made: Sequence[_Made], stage: StagedRelease) -> list[Line]:
+        """Write all that the release consists of into the stage; return what to tell of it."""
+        lines = []
+        for each in made:
+            stage.write(each.source.name, each.release.text.encode("utf-8", "surrogatepass"))
+            lines.append(
+                Line(Step.OK, f"{shown(each.source)} -> {self._released(each.source.name)}")
+            )
+        support = support_files(self._item)
+        lines += copy_support(self._item, support, stage, shown(self._target))
+        names = [*(each.source.name for each in made), *support]
+        archive = f"{self._item.name}.zip"
+        if len(names) > 1:
+            stage.zip(names)
+            lines.append(Line(Step.ZIP, f"{self._released(archive)} ({len(names)} files)"))
+        else:
+            stage.drop(archive)
+        return lines
+
+    async def _check(
+        self, made: Sequence[_Made], stage: StagedRelease, lines: list[Line]
+    ) -> list[str]:
+        """Run sources and releases side by side; return what is wrong with either."""
+        wanted = []
+        for each in made:
+            source, name = each.source, each.source.name
+            wanted.append(_Run(each, source, source.parent, shown(source), is_release=False))
+            target = self._released(name)
+            wanted.append(_Run(each, stage.path / name, stage.path, target, is_release=True))
+        reports = await self._run_all(wanted)
+        problems: list[str] = []
+        for run, report in zip(wanted, reports, strict=True):
+            found = await asyncio.to_thread(_judge, run, report)
+            problems += found
+            if not found:
+                lines.append(_verdict(run, report))
+        return problems
+
+    async def _run_all(self, wanted: Sequence[_Run]) -> tuple[RunReport, ...]:
+        for run in wanted:
+            if not run.is_release:
+                self._tell(Step.VALIDATE, f"{run.filename}: running it with its solutions")
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._run(run)) for run in wanted]
+        return tuple(task.result() for task in tasks)
+
+    async def _run(self, run: _Run) -> RunReport:
+        """Run a notebook when there is room; what keeps it from running is a problem of its own."""
+        name = self._item.name
+        async with self._room:
+            self._watch.progress(name, f"Running {run.filename}")
+            try:
+                report = await self._runs.run(
+                    run.notebook, run.support, lambda told: self._watch.progress(name, told)
+                )
+            except MograderError as error:
+                return RunReport(problem=str(error))
+        for check in report.checks if not run.is_release else ():
+            self._watch.check(name, check)
+        return report
+
+    def _tell(self, step: Step, text: str) -> None:
+        self._lines.append(Line(step, text))
+
+
+def _verdict(run: _Run, report: RunReport) -> Line:
+    count = len(report.checks)
+    if run.is_release:
+        what = "runs without errors" if not count else f"runs, and {_checks(count)} wait"
+        return Line(Step.RELEASE_CHECK, f"{run.filename}: {what}")
+    return Line(Step.VALID, f"{run.filename}: {_checks(count)} passed" if count else run.filename)
+
+
+def _checks(count: int) -> str:
+    return "one check" if count == 1 else f"{count} checks"
+
+
+def _judge(run: _Run, report: RunReport) -> list[str]:
+    """Return what is wrong with a run, in the order of the file."""
+    if report.problem:
+        return [f"{run.filename}:1: it did not run: {report.problem}"]
+    judged = _early(run, report) if run.is_release else _failed(run, report)
+    named = (replace(error, filename=run.filename) for error in report.cell_errors)
+    return [str(finding) for finding in sorted({*named, *judged})]
+
+
+def _failed(run: _Run, report: RunReport) -> Iterator[Finding]:
+    """Find checks of a source that do not pass."""
+    lines = _lines_of_checks(run.made.text, run.filename)
+    for check in report.checks:
+        if check.status != "success":
+            reason = "; ".join(check.messages) or "it waits for an answer"
+            message = f"the check {check.label!r} does not pass: {reason}."
+            yield Finding(run.filename, lines.get(check.label, 1), message, _CORRECT)
+
+
+def _early(run: _Run, report: RunReport) -> Iterator[Finding]:
+    """Find what a release gives away when it runs: marks without work, expected values.
+
+    Where the notebook says what earns marks, any other check may pass from the start.
+    """
+    text = run.made.release.text
+    lines, marks = _lines_of_checks(text, run.filename), marks_of(parse_cells(text, run.filename))
+    for check in report.checks:
+        counts = marks is None or key_of(check.label) in marks
+        if check.status == "success" and counts:
+            message = f"the check {check.label!r} passes though nothing is answered yet."
+            yield Finding(run.filename, lines.get(check.label, 1), message, _PASSES_TOO_SOON)
+    hidden = hidden_values(run.made.text, text, run.filename)
+    yield from find_leaks(text, run.filename, outputs=report.outputs, hidden=hidden)
+
+
+def _lines_of_checks(text: str, filename: str) -> dict[str, int]:
+    return {check.label: check.line for check in checks_in(parse_cells(text, filename))}

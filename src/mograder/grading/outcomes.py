@@ -1,0 +1,84 @@
+"""What generating tells: lines with 0.3.16's prefixes, and what came of each item."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from mograder.grading.running import CheckOutcome
+
+
+class Step(StrEnum):
+    """What a line is about (compat.md 7); ``ADVICE`` is ours."""
+
+    VALIDATE = "VALIDATE"
+    VALID = "VALID"
+    OK = "OK"
+    COPY = "COPY"
+    ZIP = "ZIP"
+    RELEASE_CHECK = "RELEASE-CHECK"
+    SKIP = "SKIP"
+    DRY_RUN = "DRY-RUN"
+    ADVICE = "ADVICE"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line for people and for scripts written for 0.3.16."""
+
+    step: Step
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.step}: {self.text}"
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What is to be made of the sources, and where.
+
+    ``sources`` and ``releases`` are the course's own directories, which tell what a lecture's
+    links lead to; ``output`` is where releases are written. ``jobs`` bounds how many notebooks
+    run at a time.
+    """
+
+    sources: Path
+    releases: Path
+    output: Path
+    validate: bool = True
+    dry_run: bool = False
+    lecture: bool = False
+    submit_url: str = ""
+    jobs: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one item: its lines in order, and why nothing was written, if so."""
+
+    name: str
+    lines: tuple[Line, ...]
+    problems: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+
+def _silent(_name: str, _message: str) -> None:
+    return None
+
+
+def _unseen(_name: str, _check: CheckOutcome) -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Who is told while it goes on: ``progress`` in words, ``check`` what each check came to."""
+
+    progress: Callable[[str, str], None] = field(default=_silent)
+    check: Callable[[str, CheckOutcome], None] = field(default=_unseen)
