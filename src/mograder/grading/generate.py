@@ -234,14 +234,16 @@ class _Generator:
 
 def _verdict(run: _Run, report: RunReport) -> Line:
     count = len(report.checks)
-    if run.is_release:
-        what = "runs without errors" if not count else f"runs, and {_checks(count)} wait"
-        return Line(Step.RELEASE_CHECK, f"{run.filename}: {what}")
-    return Line(Step.VALID, f"{run.filename}: {_checks(count)} passed" if count else run.filename)
+    if not run.is_release:
+        told = f"{run.filename}: {_checks(count)} passed" if count else run.filename
+        return Line(Step.VALID, told)
+    waiting = sum(check.status == "warn" for check in report.checks)
+    told = f"{run.filename}: runs without errors, {waiting} of {_checks(count)} wait"
+    return Line(Step.RELEASE_CHECK, told if count else f"{run.filename}: runs without errors")
 
 
 def _checks(count: int) -> str:
-    return "one check" if count == 1 else f"{count} checks"
+    return f"{count} check" if count == 1 else f"{count} checks"
 
 
 def _judge(run: _Run, report: RunReport) -> list[str]:

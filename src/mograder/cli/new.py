@@ -1,0 +1,61 @@
+"""``mograder new``: start a course, or an item in one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from mograder.cli.course import load_course
+from mograder.cli.options import Given, course_dir_option
+from mograder.core.names import ItemName
+from mograder.grading.scaffold import (
+    FIRST_ASSIGNMENT,
+    FIRST_LECTURE,
+    new_assignment,
+    new_course,
+    new_lecture,
+)
+from mograder.store.course import shown
+
+
+@click.command("new")
+@click.argument("directory", required=False, type=click.Path(path_type=Path, file_okay=False))
+@click.option("--assignment", metavar="NAME", help="Start an assignment in an existing course.")
+@click.option("--lecture", metavar="NAME", help="Start a lecture in an existing course.")
+@course_dir_option
+def new(
+    *, directory: Path | None, assignment: str | None, lecture: str | None, course_dir: Path | None
+) -> None:
+    """Start a course in DIRECTORY, or an assignment or a lecture in a course.
+
+    What is written works at once, and its comments tell how it is meant. Nothing that exists is
+    overwritten.
+    """
+    if sum(each is not None for each in (directory, assignment, lecture)) != 1:
+        raise click.UsageError("Give one of these: DIRECTORY, --assignment or --lecture.")
+    if directory is not None:
+        _say(new_course(directory))
+        click.echo(
+            f"Next: cd {directory}; mograder generate {FIRST_ASSIGNMENT}; "
+            f"mograder generate --lecture {FIRST_LECTURE}"
+        )
+        return
+    loaded = load_course(Given(), course_dir)
+    sources = loaded.path(loaded.settings.dirs.source)
+    if assignment is not None:
+        name = ItemName.parse(assignment)
+        _say(new_assignment(name, sources))
+        click.echo(f"Next: marimo edit {shown(sources / name / name)}.py; mograder generate {name}")
+    if lecture is not None:
+        name = ItemName.parse(lecture)
+        _say(new_lecture(name, sources))
+        click.echo(
+            f"Next: marimo edit {shown(sources / name / name)}.py; "
+            f"mograder generate --lecture {name}"
+        )
+
+
+def _say(written: tuple[Path, ...]) -> None:
+    for path in written:
+        click.echo(f"Wrote {shown(path.absolute())}")
