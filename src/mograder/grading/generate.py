@@ -8,19 +8,18 @@ is told before a student can meet it, and nothing is ever half written (compat.m
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from mograder.core.errors import MograderError
+from mograder.grading.judge import in_source, judge_release, judge_source
 from mograder.grading.lecture import copy_support, generate_lecture
 from mograder.grading.outcomes import Line, Outcome, Step, Watch, Wishes
 from mograder.grading.running import RunReport, Runs
-from mograder.notebook.cells import parse_cells
-from mograder.notebook.findings import Finding, refuse
-from mograder.notebook.leaks import find_leaks, hidden_values
-from mograder.notebook.marks import checks_in, key_of, marks_of
+from mograder.notebook.findings import refuse
+from mograder.notebook.leaks import find_leaks
 from mograder.notebook.pep723 import read_kind
 from mograder.notebook.release import ReleaseText, make_release
 from mograder.notebook.submit_cells import with_submit_cells
@@ -32,11 +31,6 @@ from mograder.store.course import (
     staged_release,
     support_files,
 )
-
-_PASSES_TOO_SOON = (
-    "Let it wait for an answer: give the check an empty list while the student's name is `...`."
-)
-_CORRECT = "Correct the solution or the check."
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +146,8 @@ class _Generator:
             text = with_submit_cells(text, url=url, assignment=name)
         release = make_release(text, filename=filename, assignment=name)
         if release is not None:
-            refuse(find_leaks(release.text, self._released(filename)))
+            leaks = find_leaks(release.text, filename)
+            refuse(in_source(text, release.text, filename, leaks))
         return release
 
     def _released(self, filename: str) -> str:
@@ -247,39 +242,9 @@ def _checks(count: int) -> str:
 
 
 def _judge(run: _Run, report: RunReport) -> list[str]:
-    """Return what is wrong with a run, in the order of the file."""
-    if report.problem:
-        return [f"{run.filename}:1: it did not run: {report.problem}"]
-    judged = _early(run, report) if run.is_release else _failed(run, report)
-    named = (replace(error, filename=run.filename) for error in report.cell_errors)
-    return [str(finding) for finding in sorted({*named, *judged})]
-
-
-def _failed(run: _Run, report: RunReport) -> Iterator[Finding]:
-    """Find checks of a source that do not pass."""
-    lines = _lines_of_checks(run.made.text, run.filename)
-    for check in report.checks:
-        if check.status != "success":
-            reason = "; ".join(check.messages) or "it waits for an answer"
-            message = f"the check {check.label!r} does not pass: {reason}."
-            yield Finding(run.filename, lines.get(check.label, 1), message, _CORRECT)
-
-
-def _early(run: _Run, report: RunReport) -> Iterator[Finding]:
-    """Find what a release gives away when it runs: marks without work, expected values.
-
-    Where the notebook says what earns marks, any other check may pass from the start.
-    """
-    text = run.made.release.text
-    lines, marks = _lines_of_checks(text, run.filename), marks_of(parse_cells(text, run.filename))
-    for check in report.checks:
-        counts = marks is None or key_of(check.label) in marks
-        if check.status == "success" and counts:
-            message = f"the check {check.label!r} passes though nothing is answered yet."
-            yield Finding(run.filename, lines.get(check.label, 1), message, _PASSES_TOO_SOON)
-    hidden = hidden_values(run.made.text, text, run.filename)
-    yield from find_leaks(text, run.filename, outputs=report.outputs, hidden=hidden)
-
-
-def _lines_of_checks(text: str, filename: str) -> dict[str, int]:
-    return {check.label: check.line for check in checks_in(parse_cells(text, filename))}
+    text, filename = run.made.text, shown(run.made.source)
+    if run.is_release:
+        found = judge_release(text, run.made.release.text, filename, report)
+    else:
+        found = judge_source(text, filename, report)
+    return [str(finding) for finding in found]

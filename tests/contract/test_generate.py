@@ -1,0 +1,142 @@
+"""Generating with a real marimo: a new course passes, and an author's mistakes are found."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from mograder.cli.main import run
+from mograder.core.errors import InvalidInput
+from mograder.grading.running import CheckOutcome, TrustedRuns
+from mograder.notebook.leaks import CellOutput
+from mograder.notebook.pep723 import Script
+from mograder.sandbox.author_run import AuthorEnvironment
+
+pytestmark = pytest.mark.timeout(120)
+NOTEBOOK = """\
+import marimo
+
+app = marimo.App()
+
+
+@app.cell
+def _():
+    import marimo as mo
+    from mograder.runtime import check
+
+    print((mo.notebook_dir() / "data.csv").read_text())
+    return check, mo
+
+
+@app.cell
+def _(check):
+    check("Q1: one", [(True, "yes")])
+    check("Q2: two", [(True, "yes"), (False, "no & never")])
+    return
+
+
+@app.cell
+def _(mo):
+    mo.stop(True, mo.md("Stopped **here**"))
+    never = 1
+    return (never,)
+
+
+@app.cell
+def _(never):
+    never + 1
+    return
+
+
+@app.cell
+def _():
+    zero = 0
+    1 / zero
+    return
+
+
+if __name__ == "__main__":
+    app.run()
+"""
+
+
+def variables() -> dict[str, str]:
+    return {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+
+
+@pytest.fixture
+async def environment(tmp_path: Path) -> AsyncIterator[AuthorEnvironment]:
+    own = AuthorEnvironment(tmp_path, variables(), own=True)
+    yield own
+    await own.close()
+
+
+@pytest.fixture
+def notebook(tmp_path: Path) -> Path:
+    directory = tmp_path / "A1"
+    directory.mkdir()
+    (directory / "data.csv").write_text("1234.5")
+    (directory / "A1.py").write_text(NOTEBOOK)
+    return directory / "A1.py"
+
+
+async def test_a_run_tells_checks_errors_and_outputs_and_leaves_nothing_behind(
+    environment: AuthorEnvironment, notebook: Path
+) -> None:
+    runs = TrustedRuns(environment, seconds=60)
+    report = await runs.run(notebook, notebook.parent, lambda _: None)
+    assert report.problem == ""
+    assert report.checks == (
+        CheckOutcome("Q1: one", "success"),
+        CheckOutcome("Q2: two", "partial", ("no & never",)),
+    )
+    (error,) = report.cell_errors
+    assert (error.line, error.message) == (37, "ZeroDivisionError: division by zero")
+    texts = {output.index: output.text for output in report.outputs}
+    assert "1234.5" in texts[0]
+    assert "no & never" in texts[1]
+    assert "Stopped here" in " ".join(texts[2].split())
+    assert isinstance(report.outputs[0], CellOutput)
+    assert sorted(path.name for path in notebook.parent.iterdir()) == ["A1.py", "data.csv"]
+
+
+async def test_a_notebook_that_does_not_end_is_ended(
+    environment: AuthorEnvironment, notebook: Path
+) -> None:
+    notebook.write_text(NOTEBOOK.replace("1 / zero", "while True: pass"))
+    report = await TrustedRuns(environment, seconds=4).run(
+        notebook, notebook.parent, lambda _: None
+    )
+    assert report.problem.startswith("it was still running after 4 s")
+
+
+async def test_a_process_that_leaves_in_the_middle_is_told(
+    environment: AuthorEnvironment, notebook: Path
+) -> None:
+    notebook.write_text(NOTEBOOK.replace("1 / zero", "import os; os._exit(3)"))
+    report = await TrustedRuns(environment, seconds=60).run(
+        notebook, notebook.parent, lambda _: None
+    )
+    assert report.problem.startswith("marimo could not run it")
+
+
+async def test_packages_that_cannot_be_had_are_told_in_uvs_words(tmp_path: Path) -> None:
+    environment = AuthorEnvironment(tmp_path, {**variables(), "UV_OFFLINE": "1"})
+    told: list[str] = []
+    with pytest.raises(InvalidInput, match="cannot be installed"):
+        await environment.command(Script(dependencies=("no-such-package-0==1",)), told.append)
+    assert told == ["Preparing the notebook's packages"]
+    await environment.close()
+
+
+def test_a_new_course_passes(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["new", str(tmp_path / "course")]) == 0
+    capfd.readouterr()
+    course = ["-C", str(tmp_path / "course"), "--own-python"]
+    assert run(["generate", "A1", "--submit-url", "https://example.org", *course]) == 0
+    out = capfd.readouterr().out
+    assert "VALID: " in out
+    assert out.endswith("runs without errors, 2 of 2 checks wait\n")

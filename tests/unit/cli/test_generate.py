@@ -1,0 +1,124 @@
+"""``mograder generate`` as a command: options, exit statuses, what a script reads."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mograder.cli.main import run
+from mograder.notebook.templates import assignment_text, lecture_text
+
+TEXT = assignment_text("A1", marimo="0.25.2")
+
+
+@pytest.fixture
+def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A course with two assignments and a lecture, which is also the working directory."""
+    for name, text in {
+        "A1-Sums": TEXT,
+        "A2-Means": TEXT,
+        "L01-Sums": lecture_text("L1", marimo="0.25.2", assignment="A1-Sums"),
+    }.items():
+        (tmp_path / "source" / name).mkdir(parents=True)
+        (tmp_path / "source" / name / f"{name}.py").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MOGRADER_COURSE_DIR", raising=False)
+    return tmp_path
+
+
+def released(course: Path, directory: str = "release") -> set[str]:
+    base = course / directory
+    return {path.relative_to(base).as_posix() for path in base.rglob("*") if path.is_file()}
+
+
+def test_several_names_are_made_and_told_in_their_order(
+    course: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """B112."""
+    assert run(["generate", "A2", "A1", "--no-validate"]) == 0
+    assert capfd.readouterr().out == (
+        "OK: source/A2-Means/A2-Means.py -> release/A2-Means/A2-Means.py\n"
+        "OK: source/A1-Sums/A1-Sums.py -> release/A1-Sums/A1-Sums.py\n"
+    )
+    assert released(course) == {"A1-Sums/A1-Sums.py", "A2-Means/A2-Means.py"}
+
+
+def test_a_lecture_is_made_from_a_path_and_links_to_the_hub(
+    course: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """B70, B113."""
+    assert run(["generate", "--lecture", "source/L01-Sums/L01-Sums.py"]) == 0
+    text = (course / "release/L01-Sums/L01-Sums.py").read_text()
+    assert "](../../../../edit/A1-Sums/)" in text
+    assert 'mograder-type = "lecture"' in text
+    assert capfd.readouterr().out.startswith("OK: source/L01-Sums/L01-Sums.py -> ")
+
+
+def test_another_output_directory_and_another_course_directory(
+    course: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (course / "elsewhere").mkdir()
+    monkeypatch.chdir(course / "elsewhere")
+    assert run(["generate", "A1", "-C", "..", "-o", "out", "--no-validate"]) == 0
+    assert released(course, "elsewhere/out") == {"A1-Sums/A1-Sums.py"}
+    assert released(course) == set()
+
+
+def test_the_courses_own_directories_are_used(course: Path) -> None:
+    (course / "mograder.toml").write_text('[dirs]\nsource = "src"\nrelease = "out"\n')
+    (course / "source").rename(course / "src")
+    assert run(["generate", "A1", "--no-validate"]) == 0
+    assert released(course, "out") == {"A1-Sums/A1-Sums.py"}
+
+
+def test_a_dry_run_writes_nothing(course: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["generate", "A1", "--dry-run"]) == 0
+    assert capfd.readouterr().out.startswith("DRY-RUN: source/A1-Sums/A1-Sums.py -> release/")
+    assert not (course / "release").exists()
+
+
+@pytest.mark.parametrize("name", ["A", "A3", "source/A9/A9.py"])
+def test_a_name_without_a_source_is_a_mistake_of_the_command_line(
+    course: Path, name: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """compat.md 7: 2."""
+    assert run(["generate", name]) == 2
+    assert "There is no" in capfd.readouterr().err
+    assert not (course / "release").exists()
+
+
+def test_one_mistake_ends_with_1_and_does_not_stop_the_others(
+    course: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    notebook = course / "source/A1-Sums/A1-Sums.py"
+    notebook.write_text(TEXT.replace("    ### END SOLUTION\n", "", 1))
+    assert run(["generate", "A1", "A2", "--no-validate"]) == 1
+    assert "source/A1-Sums/A1-Sums.py:" in capfd.readouterr().err
+    assert released(course) == {"A2-Means/A2-Means.py"}
+
+
+def test_a_form_is_added_for_an_assignment_server(course: Path) -> None:
+    url = "https://example.org:8443"
+    assert run(["generate", "A1", "--no-validate", "--submit-url", url]) == 0
+    text = (course / "release/A1-Sums/A1-Sums.py").read_text()
+    assert f'_submit("{url}", "A1-Sums", __file__, user)' in text
+
+
+def test_progress_is_json_lines_on_stderr(course: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """As compat.md 9 has it for autograding."""
+    assert run(["generate", "A1", "A2", "--no-validate", "--progress"]) == 0
+    events = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    assert events[0] == {"event": "start", "assignments": ["A1-Sums", "A2-Means"]}
+    assert {
+        "event": "progress",
+        "assignment": "A1-Sums",
+        "message": "Taking out the solutions",
+    } in (events)
+    assert events[-1] == {"event": "results", "results": {"A1-Sums": "ok", "A2-Means": "ok"}}
+
+
+def test_the_same_item_twice_is_made_once(course: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["generate", "A1", "source/A1-Sums", "--no-validate"]) == 0
+    assert capfd.readouterr().out.count("OK:") == 1
