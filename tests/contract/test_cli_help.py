@@ -16,6 +16,8 @@ PROMISED = {
     "--instructors --base-url --dev --headless",
     "hub publish": "--moodle-assignment --url --token --force --dry-run --no-warm --lecture",
     "hub generate-token": "--role",
+    "generate": "-o --output-dir --dry-run --validate --no-validate --submit-url --progress "
+    "--lecture",
     "config show": "-C --course-dir --json",
 }
 """Command → options that the seeds, or scripts written for 0.3.16, use of what exists now."""
@@ -50,7 +52,7 @@ def options_of(path: str) -> dict[str, click.Option]:
         name: option
         for option in ALL[path].params
         if isinstance(option, click.Option)
-        for name in option.opts
+        for name in (*option.opts, *option.secondary_opts)
     }
 
 

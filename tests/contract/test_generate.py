@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from mograder.core.errors import InvalidInput
 from mograder.grading.running import CheckOutcome, TrustedRuns
 from mograder.notebook.leaks import CellOutput
 from mograder.notebook.pep723 import Script
-from mograder.sandbox.author_run import AuthorEnvironment
+from mograder.sandbox.author_run import AuthorEnvironment, run_as_author
 
 pytestmark = pytest.mark.timeout(120)
 NOTEBOOK = """\
@@ -61,6 +62,7 @@ def _():
 if __name__ == "__main__":
     app.run()
 """
+LINE = NOTEBOOK.splitlines().index("    1 / zero") + 1
 
 
 def variables() -> dict[str, str]:
@@ -76,10 +78,13 @@ async def environment(tmp_path: Path) -> AsyncIterator[AuthorEnvironment]:
 
 @pytest.fixture
 def notebook(tmp_path: Path) -> Path:
-    directory = tmp_path / "A1"
+    return write(tmp_path / "A1", NOTEBOOK)
+
+
+def write(directory: Path, text: str) -> Path:
     directory.mkdir()
     (directory / "data.csv").write_text("1234.5")
-    (directory / "A1.py").write_text(NOTEBOOK)
+    (directory / "A1.py").write_text(text)
     return directory / "A1.py"
 
 
@@ -94,7 +99,7 @@ async def test_a_run_tells_checks_errors_and_outputs_and_leaves_nothing_behind(
         CheckOutcome("Q2: two", "partial", ("no & never",)),
     )
     (error,) = report.cell_errors
-    assert (error.line, error.message) == (37, "ZeroDivisionError: division by zero")
+    assert (error.line, error.message) == (LINE, "ZeroDivisionError: division by zero")
     texts = {output.index: output.text for output in report.outputs}
     assert "1234.5" in texts[0]
     assert "no & never" in texts[1]
@@ -104,23 +109,21 @@ async def test_a_run_tells_checks_errors_and_outputs_and_leaves_nothing_behind(
 
 
 async def test_a_notebook_that_does_not_end_is_ended(
-    environment: AuthorEnvironment, notebook: Path
+    environment: AuthorEnvironment, tmp_path: Path
 ) -> None:
-    notebook.write_text(NOTEBOOK.replace("1 / zero", "while True: pass"))
-    report = await TrustedRuns(environment, seconds=4).run(
-        notebook, notebook.parent, lambda _: None
-    )
+    notebook = write(tmp_path / "A2", NOTEBOOK.replace("1 / zero", "while True: pass"))
+    runs = TrustedRuns(environment, seconds=4)
+    report = await runs.run(notebook, notebook.parent, lambda _: None)
     assert report.problem.startswith("it was still running after 4 s")
 
 
-async def test_a_process_that_leaves_in_the_middle_is_told(
+async def test_a_python_without_marimo_is_told_in_its_own_words(
     environment: AuthorEnvironment, notebook: Path
 ) -> None:
-    notebook.write_text(NOTEBOOK.replace("1 / zero", "import os; os._exit(3)"))
-    report = await TrustedRuns(environment, seconds=60).run(
-        notebook, notebook.parent, lambda _: None
-    )
-    assert report.problem.startswith("marimo could not run it")
+    python = (sys.executable, "-I", "-S")
+    done = await run_as_author(environment, python, notebook, notebook.parent, seconds=60)
+    assert done.problem.startswith("marimo could not run it: ")
+    assert "No module named marimo" in done.problem
 
 
 async def test_packages_that_cannot_be_had_are_told_in_uvs_words(tmp_path: Path) -> None:

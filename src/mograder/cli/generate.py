@@ -67,9 +67,9 @@ def generate(  # noqa: PLR0913  # one argument per option
     own_python: bool,
     course_dir: Path | None,
 ) -> None:
-    """Make releases of sources: without solutions and hidden tests.
+    """Make releases of sources.
 
-    ASSIGNMENTS are names in the course's source directory, or their beginnings up to a dash, or
+    A release is a source without its solutions and hidden tests. ASSIGNMENTS are names in the course's source directory, or their beginnings up to a dash, or
     paths. Unless --no-validate is given, the source is run first, where every check must pass,
     and the release after, where none may pass that should wait for a student. A release that
     fails is not written, and the old one stays.

@@ -61,7 +61,7 @@ class _Wishes:
 class _Root(LazyGroup):
     table: ClassVar[Mapping[str, Lazy]] = MappingProxyType(
         {
-            "new": Lazy("mograder.cli.new:new", "Start a course, or an assignment in one."),
+            "new": Lazy("mograder.cli.new:new", "Start a course, or an item in one."),
             "generate": Lazy("mograder.cli.generate:generate", "Make releases of sources."),
             "hub": Lazy("mograder.cli.hub:hub", "Run the shared hub, and look after it."),
             "config": Lazy("mograder.cli.config:config", "Look at the settings of a course."),

@@ -27,9 +27,10 @@ from mograder.store.course import shown
 def new(
     *, directory: Path | None, assignment: str | None, lecture: str | None, course_dir: Path | None
 ) -> None:
-    """Start a course in DIRECTORY, or an assignment or a lecture in a course.
+    """Start a course, or an item in one.
 
-    What is written works at once, and its comments tell how it is meant. Nothing that exists is
+    A course is started in DIRECTORY, an assignment or a lecture in the course that -C names or
+    that is here. What is written works at once, and its comments tell how it is meant. Nothing that exists is
     overwritten.
     """
     if sum(each is not None for each in (directory, assignment, lecture)) != 1:

@@ -54,7 +54,7 @@ def find_source(argument: str, base: Path) -> SourceItem:
         InvalidInput: Nothing matches, or several do; the message lists them.
     """
     if "/" in argument or argument.endswith(".py"):
-        return _at(Path(argument).expanduser())
+        return _at(Path(argument).expanduser().absolute())
     if argument and argument not in (".", "..") and (base / argument).is_dir():
         return _in(base / argument)
     names = _directories(base)
@@ -63,7 +63,7 @@ def find_source(argument: str, base: Path) -> SourceItem:
         return _in(base / candidates[0])
     if candidates:
         raise InvalidInput(f"'{argument}' may mean {_listed(candidates)}.", hint="Say which one.")
-    there = f"{base} holds {_listed(names)}." if names else f"{base} holds no sources."
+    there = f"{shown(base)} holds {_listed(names) if names else 'no sources'}."
     raise InvalidInput(f"There is no source '{argument}'.", hint=there)
 
 
@@ -211,7 +211,9 @@ def _at(path: Path) -> SourceItem:
     if path.is_dir():
         return _in(path)
     if path.suffix != ".py" or not path.is_file():
-        raise InvalidInput(f"There is no notebook {path}.", hint="Give a name, or a .py file.")
+        raise InvalidInput(
+            f"There is no notebook {shown(path)}.", hint="Give a name, or a .py file."
+        )
     directory = _named(path.parent)
     return SourceItem(ItemName.parse(directory.name), directory, (directory / path.name,))
 
@@ -234,7 +236,8 @@ def _in(directory: Path) -> SourceItem:
 
 def _no_notebook(directory: Path, main: Path) -> NoReturn:
     raise InvalidInput(
-        f"{directory} holds no notebook.", hint=f"Create it with `marimo edit {main}`."
+        f"{shown(directory)} holds no notebook.",
+        hint=f"Create it with `marimo edit {shown(main)}`.",
     )
 
 
