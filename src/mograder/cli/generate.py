@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -69,10 +68,10 @@ def generate(  # noqa: PLR0913  # one argument per option
 ) -> None:
     """Make releases of sources.
 
-    A release is a source without its solutions and hidden tests. ASSIGNMENTS are names in the course's source directory, or their beginnings up to a dash, or
-    paths. Unless --no-validate is given, the source is run first, where every check must pass,
-    and the release after, where none may pass that should wait for a student. A release that
-    fails is not written, and the old one stays.
+    A release is a source without its solutions and hidden tests. ASSIGNMENTS are names in the
+    course's source directory, or their beginnings up to a dash, or paths. Unless --no-validate is
+    given, the source is run, where every check must pass, and the release, where none may pass
+    that should wait for a student. A release that fails is not written, and the old one stays.
     """
     loaded = load_course(Given(), course_dir)
     dirs = loaded.settings.dirs
@@ -147,13 +146,13 @@ async def _generate(
 ) -> tuple[Outcome, ...]:
     environ = read_environ()
     variables = {**environ.build, "PATH": environ.path, "HOME": str(environ.home)}
-    with tempfile.TemporaryDirectory(prefix="mograder-generate-") as scratch:
-        environment = AuthorEnvironment(Path(scratch), variables, own=own_python)
-        try:
-            runs = TrustedRuns(environment, seconds=loaded.settings.defaults.timeout)
-            return await generate_items(items, runs, wishes, talk.watch())
-        finally:
-            await environment.close()
+    # Kept with the course: uv finds again what it installed for the same wheel.
+    environment = AuthorEnvironment(loaded.state_dir / "runtime", variables, own=own_python)
+    try:
+        runs = TrustedRuns(environment, seconds=loaded.settings.defaults.timeout)
+        return await generate_items(items, runs, wishes, talk.watch())
+    finally:
+        await environment.close()
 
 
 def _tell(outcomes: Sequence[Outcome], talk: _Talk) -> int:

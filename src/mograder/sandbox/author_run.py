@@ -112,8 +112,9 @@ class AuthorEnvironment:
     all that uv and the notebook find in their environment.
     """
 
-    def __init__(self, scratch: Path, variables: Mapping[str, str], *, own: bool = False) -> None:
-        self._scratch = scratch
+    def __init__(self, wheels: Path, variables: Mapping[str, str], *, own: bool = False) -> None:
+        """``wheels`` is where our runtime is kept; it is made when it is needed."""
+        self._wheels = wheels
         self.variables = {**variables, "MPLBACKEND": "agg", "NO_COLOR": "1"}
         self._own = own
         self._made: dict[Script, asyncio.Task[tuple[str, ...]]] = {}
@@ -138,7 +139,7 @@ class AuthorEnvironment:
         await asyncio.gather(*self._made.values(), return_exceptions=True)
 
     async def _make(self, script: Script) -> tuple[str, ...]:
-        wheel = await asyncio.to_thread(build_runtime_wheel, self._scratch)
+        wheel = await asyncio.to_thread(_runtime, self._wheels)
         requirements = [Requirement(text) for text in script.dependencies]
         wanted = [str(r) for r in requirements if canonicalize_name(r.name) != "mograder"]
         command = [find_uv_bin(), "run", "--no-project", "--no-config", "--quiet"]
@@ -152,7 +153,7 @@ class AuthorEnvironment:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
-            cwd=self._scratch,
+            cwd=self._wheels,
             env=self.variables,
             start_new_session=True,
         )
@@ -163,6 +164,14 @@ class AuthorEnvironment:
                 hint="Change `dependencies` in the notebook's header.",
             )
         return (*command, "python")
+
+
+def _runtime(directory: Path) -> Path:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        return build_runtime_wheel(directory)
+    except OSError as error:
+        raise InvalidInput(f"{directory} cannot be written: {error.strerror}.") from error
 
 
 async def run_as_author(
