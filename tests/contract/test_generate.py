@@ -135,11 +135,32 @@ async def test_packages_that_cannot_be_had_are_told_in_uvs_words(tmp_path: Path)
     await environment.close()
 
 
-def test_a_new_course_passes(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("python", [["--own-python"], []], ids=["own", "uv"])
+def test_a_new_course_passes(
+    tmp_path: Path, python: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
     assert run(["new", str(tmp_path / "course")]) == 0
     capfd.readouterr()
-    course = ["-C", str(tmp_path / "course"), "--own-python"]
+    course = ["-C", str(tmp_path / "course"), *python]
     assert run(["generate", "A1", "--submit-url", "https://example.org", *course]) == 0
     out = capfd.readouterr().out
     assert "VALID: " in out
     assert out.endswith("runs without errors, 2 of 2 checks wait\n")
+
+
+def test_an_authors_mistakes_are_found_and_nothing_is_written(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    course = tmp_path / "course"
+    assert run(["new", str(course)]) == 0
+    notebook = course / "source/A1-First-Steps/A1-First-Steps.py"
+    text = notebook.read_text()
+    text = text.replace("sum(range(1, 101))", "4", 1).replace("if unanswered(mean, [1])", "if 0")
+    text = text.replace("    grader.scores()\n", "    total + 1\n    grader.scores()\n")
+    notebook.write_text(text.replace("def _(grader):", "def _(grader, total):"))
+    assert run(["generate", "A1", "-C", str(course), "--own-python"]) == 1
+    told = capfd.readouterr().err
+    line = notebook.read_text().splitlines().index("    total + 1") + 1
+    assert "the check 'Q1: The sum' does not pass: the sum is not right yet." in told
+    assert f"A1-First-Steps.py:{line}: without the solutions, TypeError" in told
+    assert not (course / "release/A1-First-Steps").exists()

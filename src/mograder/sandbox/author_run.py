@@ -124,6 +124,7 @@ class AuthorEnvironment:
 
         Raises:
             InvalidInput: uv cannot find the packages; the message is uv's.
+            SandboxUnavailable: Our runtime cannot be written.
         """
         if self._own:
             return (sys.executable,)
@@ -139,7 +140,7 @@ class AuthorEnvironment:
         await asyncio.gather(*self._made.values(), return_exceptions=True)
 
     async def _make(self, script: Script) -> tuple[str, ...]:
-        wheel = await asyncio.to_thread(_runtime, self._wheels)
+        wheel = await asyncio.to_thread(build_runtime_wheel, self._wheels)
         requirements = [Requirement(text) for text in script.dependencies]
         wanted = [str(r) for r in requirements if canonicalize_name(r.name) != "mograder"]
         command = [find_uv_bin(), "run", "--no-project", "--no-config", "--quiet"]
@@ -164,14 +165,6 @@ class AuthorEnvironment:
                 hint="Change `dependencies` in the notebook's header.",
             )
         return (*command, "python")
-
-
-def _runtime(directory: Path) -> Path:
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        return build_runtime_wheel(directory)
-    except OSError as error:
-        raise InvalidInput(f"{directory} cannot be written: {error.strerror}.") from error
 
 
 async def run_as_author(
