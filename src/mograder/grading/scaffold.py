@@ -5,15 +5,13 @@ Nothing that exists is ever overwritten.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
-from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.names import ItemName
 from mograder.core.settings import FILE_NAME
 from mograder.notebook.templates import assignment_text, lecture_text, settings_text
+from mograder.store.course import write_new
 
 FIRST_ASSIGNMENT = ItemName.parse("A1-First-Steps")
 """The assignment of a new course."""
@@ -33,7 +31,7 @@ def new_course(directory: Path) -> tuple[Path, ...]:
     assignment, lecture = FIRST_ASSIGNMENT, FIRST_LECTURE
     source = directory / "source"
     link = lecture_text("Lecture 1: Welcome", marimo=marimo, assignment=assignment)
-    return _write(
+    return write_new(
         {
             directory / FILE_NAME: settings_text(title),
             source / assignment / f"{assignment}.py": assignment_text(
@@ -50,7 +48,7 @@ def new_assignment(name: ItemName, sources: Path) -> tuple[Path, ...]:
     Raises: as :func:`new_course`.
     """
     text = assignment_text(_title(name), marimo=version("marimo"))
-    return _write({sources / name / f"{name}.py": text})
+    return write_new({sources / name / f"{name}.py": text})
 
 
 def new_lecture(name: ItemName, sources: Path) -> tuple[Path, ...]:
@@ -59,31 +57,8 @@ def new_lecture(name: ItemName, sources: Path) -> tuple[Path, ...]:
     Raises: as :func:`new_course`.
     """
     text = lecture_text(_title(name), marimo=version("marimo"))
-    return _write({sources / name / f"{name}.py": text})
+    return write_new({sources / name / f"{name}.py": text})
 
 
 def _title(name: str) -> str:
     return name.replace("-", " ").replace("_", " ").strip() or "A course"
-
-
-def _write(files: Mapping[Path, str]) -> tuple[Path, ...]:
-    """Write all of them, or none."""
-    if there := [str(path) for path in files if path.exists() or path.is_symlink()]:
-        raise Conflict(
-            f"{', '.join(there)} exists already; nothing was written.",
-            hint="Choose another name.",
-        )
-    written: list[Path] = []
-    try:
-        for path, text in files.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            # Exclusively: whoever made it since the look above keeps theirs.
-            with path.open("x", encoding="utf-8", newline="\n") as file:
-                written.append(path)
-                file.write(text)
-    except OSError as error:
-        for path in written:
-            with contextlib.suppress(OSError):
-                path.unlink()
-        raise InvalidInput(f"{path} cannot be written: {error.strerror}.") from error
-    return tuple(written)

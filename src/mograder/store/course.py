@@ -13,12 +13,12 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from mograder.core.errors import InvalidInput, TooLarge
+from mograder.core.errors import Conflict, InvalidInput, TooLarge
 from mograder.core.names import ItemName
 from mograder.store.files import atomic_write, exchange_or_rename, remove_tree
 
@@ -28,6 +28,7 @@ SERVED = "public"
 _NOT_COPIED = frozenset({".html", ".zip"})
 _MAX_NOTEBOOK = 16_000_000
 _MAX_FILES = 10_000
+_MAX_SUPPORT = 1_000_000_000
 _SHOWN = 20
 _TIMESTAMPED = re.compile(r"[-_. ]\d{4}-?\d{2}-?\d{2}([-_T ]?\d{2}[-:]?\d{2}([-:]?\d{2})?)?Z?\Z")
 """What editors and 0.3.16's collecting put behind the name of a copy."""
@@ -95,7 +96,7 @@ def support_files(item: SourceItem) -> tuple[str, ...]:
     solutions.
 
     Raises:
-        TooLarge: There are more than ten thousand.
+        TooLarge: There are more than ten thousand, or a gigabyte of them.
     """
     beside = [
         path
@@ -103,8 +104,10 @@ def support_files(item: SourceItem) -> tuple[str, ...]:
         if path.is_file() and _goes_along(path.name) and path not in item.notebooks
     ]
     kept = [path for path in beside if not _is_copy_of_a_notebook(path, item)]
-    public = _below(item.directory / SERVED)
-    return tuple(sorted(path.relative_to(item.directory).as_posix() for path in [*kept, *public]))
+    found = [*kept, *_below(item.directory / SERVED)]
+    if sum(path.stat().st_size for path in found) > _MAX_SUPPORT:
+        raise TooLarge(f"{shown(item.directory)} holds more than {_MAX_SUPPORT // 10**9} GB.")
+    return tuple(sorted(path.relative_to(item.directory).as_posix() for path in found))
 
 
 class StagedRelease:
@@ -199,6 +202,34 @@ def zip_bytes(files: Mapping[str, bytes]) -> bytes:
             entry.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(entry, files[name])
     return buffer.getvalue()
+
+
+def write_new(files: Mapping[Path, str]) -> tuple[Path, ...]:
+    """Write files that do not exist yet, all of them or none; return them.
+
+    Raises:
+        Conflict: One is there already.
+        InvalidInput: One cannot be written.
+    """
+    if there := [shown(path) for path in files if path.exists() or path.is_symlink()]:
+        raise Conflict(
+            f"{', '.join(there)} exists already; nothing was written.",
+            hint="Choose another name.",
+        )
+    written: list[Path] = []
+    try:
+        for path, text in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Exclusively: whoever made it since the look above keeps theirs.
+            with path.open("x", encoding="utf-8", newline="\n") as file:
+                written.append(path)
+                file.write(text)
+    except OSError as error:
+        for path in written:
+            with suppress(OSError):
+                path.unlink()
+        raise InvalidInput(f"{shown(path)} cannot be written: {error.strerror}.") from error
+    return tuple(written)
 
 
 def shown(path: Path) -> str:

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from mograder.core.errors import InvalidInput, TooLarge
+from mograder.core.errors import Conflict, InvalidInput, TooLarge
 from mograder.store.course import (
     find_source,
     read_notebook,
     staged_release,
     support_files,
+    write_new,
     zip_bytes,
 )
 
@@ -89,6 +90,15 @@ def test_plain_files_and_public_go_along_and_nothing_else(tmp_path: Path) -> Non
     assert support_files(find_source("A1", tmp_path)) == tuple(wanted)
 
 
+def test_files_are_bounded_in_all(tmp_path: Path) -> None:
+    make(tmp_path / "A1", "A1.py")
+    for name in ("a.dat", "b.dat"):
+        with (tmp_path / "A1" / name).open("wb") as file:
+            file.truncate(600_000_000)
+    with pytest.raises(TooLarge, match="A1 holds more than 1 GB"):
+        support_files(find_source("A1", tmp_path))
+
+
 def test_an_archive_depends_on_names_and_contents_alone() -> None:
     one = zip_bytes({"b.txt": b"b", "a.txt": b"a" * 1000})
     assert one == zip_bytes({"a.txt": b"a" * 1000, "b.txt": b"b"})
@@ -162,3 +172,15 @@ def test_a_notebook_that_is_no_text_is_told_with_its_line(tmp_path: Path) -> Non
     path.write_bytes(b" " * 16_000_001)
     with pytest.raises(TooLarge, match="16 MB"):
         read_notebook(path)
+
+
+def test_new_files_are_written_all_or_none(tmp_path: Path) -> None:
+    make(tmp_path, "there/file")
+    new = tmp_path / "new" / "a.txt"
+    with pytest.raises(InvalidInput, match="cannot be written"):
+        write_new({new: "a", tmp_path / "there" / "file" / "below": "b"})
+    assert not new.exists()
+    with pytest.raises(Conflict, match="exists already"):
+        write_new({new: "a", tmp_path / "there" / "file": "b"})
+    assert not new.exists()
+    assert write_new({new: "a"}) == (new,)
