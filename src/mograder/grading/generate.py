@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mograder.core.errors import MograderError
-from mograder.grading.judge import in_source, judge_release, judge_source
+from mograder.grading.judge import advise_release, in_source, judge_release, judge_source
 from mograder.grading.lecture import copy_support, generate_lecture
 from mograder.grading.outcomes import Line, Outcome, Step, Watch, Wishes
 from mograder.grading.running import RunReport, Runs
@@ -198,6 +198,7 @@ class _Generator:
             problems += found
             if not found:
                 lines.append(_verdict(run, report))
+                lines += await asyncio.to_thread(_advice, run, report)
         return problems
 
     async def _run_all(self, wanted: Sequence[_Run]) -> tuple[RunReport, ...]:
@@ -239,6 +240,14 @@ def _verdict(run: _Run, report: RunReport) -> Line:
 
 def _checks(count: int) -> str:
     return f"{count} check" if count == 1 else f"{count} checks"
+
+
+def _advice(run: _Run, report: RunReport) -> list[Line]:
+    if not run.is_release:
+        return []
+    text, filename = run.made.text, shown(run.made.source)
+    found = advise_release(text, run.made.release.text, filename, report)
+    return [Line(Step.ADVICE, str(finding)) for finding in found]
 
 
 def _judge(run: _Run, report: RunReport) -> list[str]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from difflib import SequenceMatcher
 
-from mograder.grading.running import RunReport
+from mograder.grading.running import CheckStatus, RunReport
 from mograder.notebook.cells import parse_cells, split_lines
 from mograder.notebook.findings import Finding
 from mograder.notebook.leaks import find_leaks, hidden_values
@@ -47,6 +47,13 @@ def judge_release(
     return in_source(source, release, filename, [*named, *_early(release, filename, report)])
 
 
+def advise_release(
+    source: str, release: str, filename: str, report: RunReport
+) -> tuple[Finding, ...]:
+    """Return what an author should look at in a release that may be handed out."""
+    return in_source(source, release, filename, _partly(release, filename, report))
+
+
 def in_source(
     source: str, release: str, filename: str, findings: Iterable[Finding]
 ) -> tuple[Finding, ...]:
@@ -75,12 +82,25 @@ def _failed(text: str, filename: str, report: RunReport) -> Iterator[Finding]:
 
 
 def _early(text: str, filename: str, report: RunReport) -> Iterator[Finding]:
+    for label, line in _counted(text, filename, report, "success"):
+        message = f"the check {label!r} passes though nothing is answered yet."
+        yield Finding(filename, line, message, _PASSES_TOO_SOON)
+
+
+def _partly(text: str, filename: str, report: RunReport) -> Iterator[Finding]:
+    for label, line in _counted(text, filename, report, "partial"):
+        message = f"the check {label!r} passes in part though nothing is answered yet."
+        yield Finding(filename, line, message, _PASSES_TOO_SOON)
+
+
+def _counted(
+    text: str, filename: str, report: RunReport, status: CheckStatus
+) -> Iterator[tuple[str, int]]:
+    """Yield label and line of the checks that earn marks and came to this."""
     lines, marks = _lines_of_checks(text, filename), marks_of(parse_cells(text, filename))
     for check in report.checks:
-        counts = marks is None or key_of(check.label) in marks
-        if check.status == "success" and counts:
-            message = f"the check {check.label!r} passes though nothing is answered yet."
-            yield Finding(filename, lines.get(check.label, 1), message, _PASSES_TOO_SOON)
+        if check.status == status and (marks is None or key_of(check.label) in marks):
+            yield check.label, lines.get(check.label, 1)
 
 
 def _lines_of_checks(text: str, filename: str) -> dict[str, int]:

@@ -212,6 +212,14 @@ async def test_a_check_without_marks_may_pass_from_the_start(course: Path) -> No
     assert outcome.ok
 
 
+async def test_credit_for_nothing_is_worth_a_look_and_no_failure(course: Path) -> None:
+    partly = RunReport(checks=(CheckOutcome("Q1: The sum", "partial"),))
+    (outcome,) = await make(course, Script(release=partly))
+    advice = lines(outcome)[-1].removeprefix("ADVICE: ")
+    assert (outcome.ok, place_of(advice)) == (True, CHECK)
+    assert "passes in part though nothing is answered yet." in advice
+
+
 async def test_the_mistakes_of_source_and_release_are_told_together(course: Path) -> None:
     bad = RunReport(cell_errors=(Finding("x", 2, "oops."),))
     (outcome,) = await make(course, Script(source=bad, release=bad))
