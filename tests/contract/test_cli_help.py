@@ -14,7 +14,10 @@ PROMISED = {
     "": "-v --version",
     "hub": "-C --course-dir --port --host --notebooks-dir --session-ttl --trusted-header "
     "--instructors --base-url --dev --headless",
-    "hub publish": "--moodle-assignment --url --token --force --dry-run --no-warm --lecture",
+    "hub publish": "--moodle-assignment --url --token --force --dry-run --no-warm --lecture "
+    "--demo --ssh --ssh-port",
+    "hub warm-cache": "--all --dry-run --url --token --ssh --ssh-port",
+    "hub check": "-C --json --url",
     "hub generate-token": "--role",
     "generate": "-o --output-dir --dry-run --validate --no-validate --submit-url --progress "
     "--lecture",

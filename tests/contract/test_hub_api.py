@@ -322,6 +322,7 @@ async def test_openapi_describes_every_route_that_programs_use(hub: Hub) -> None
     schema = (await ask(hub, "GET", "/api/openapi.json")).json()
     assert set(schema["paths"]) == {
         "/assignments",
+        "/release/{name}",
         "/release/{name}/{filename}",
         "/publish/{name}",
         "/sessions",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import pytest
@@ -93,6 +94,19 @@ async def test_a_broken_table_of_ours_is_refused_with_its_line(
     assert (hub.course / "hub-release" / "A1" / "A1.py").read_text() == NOTEBOOK
 
 
+async def test_b99_an_instructor_sees_what_is_published(hub: Hub) -> None:
+    """So that `--dry-run` can tell what would change, and publishing the same be no work."""
+    async with hub.client("prof", role=Role.INSTRUCTOR) as client:
+        answer = (await client.get("/release/A1")).json()
+        none = (await client.get("/release/B7")).json()
+        refused = await client.get("/release/user")
+    assert answer["type"] == "assignment"
+    assert set(answer["files"]) == {"A1.py", "data.csv"}
+    assert answer["files"]["A1.py"] == hashlib.sha256(NOTEBOOK.encode()).hexdigest()
+    assert none == {"status": "ok", "files": {}, "type": None}
+    assert refused.status_code == 400
+
+
 async def test_publishing_tells_its_progress(hub: Hub) -> None:
     async with hub.client("prof", role=Role.INSTRUCTOR) as client:
         response = await client.post("/publish/A1", files=upload("A1"), headers=NDJSON)
@@ -116,6 +130,17 @@ async def test_b129_warm_cache_names_what_stands_ready_for_clients_of_0_3_16(hub
         answer = await client.post("/warm-cache")
     assert answer.json()["status"] == "ok"
     assert set(answer.json()["warmed"]) == {*listed, "D1"}, "demos, which nobody lists, as well"
+
+
+async def test_b129_warm_cache_tells_why_an_item_is_not_ready(hub: Hub) -> None:
+    header = '# /// script\n# dependencies = ["no-such-package"]\n# ///\n'
+    hub.publish("A9", files={})
+    (hub.course / "hub-release" / "A9" / "A9.py").write_text(header + NOTEBOOK)
+    async with hub.client("prof", role=Role.INSTRUCTOR) as client:
+        answer = (await client.post("/warm-cache")).json()
+    assert "A9" not in answer["warmed"]
+    assert list(answer["failed"]) == ["A9"]
+    assert "no-such-package was not found" in answer["failed"]["A9"]
 
 
 async def test_a_health_check_may_ask_with_head(hub: Hub) -> None:

@@ -58,6 +58,7 @@ EXPECTED: dict[tuple[str, str], dict[Who, Verdict]] = {
     ("GET", "/run/{lecture}"): MEMBERS,
     ("GET", "/run/{lecture}/"): MEMBERS,
     ("POST", "/download/{a}"): MEMBERS,
+    ("GET", "/release/{name}"): INSTRUCTORS,
     ("GET", "/static/{version}/{name}"): OPEN,
     ("GET", "/login"): OPEN,
     ("POST", "/login"): OPEN,

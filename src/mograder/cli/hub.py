@@ -31,6 +31,10 @@ class _Hub(LazyGroup):
             "publish": Lazy(
                 "mograder.cli.hub_publish:publish", "Publish an assignment or a lecture to a hub."
             ),
+            "warm-cache": Lazy(
+                "mograder.cli.hub_warm:warm_cache", "Prepare the environments of notebooks."
+            ),
+            "check": Lazy("mograder.cli.hub_check:check", "Check that a hub can run here."),
             "generate-token": Lazy(
                 "mograder.cli.hub_tokens:generate_token", "Print a person's token."
             ),

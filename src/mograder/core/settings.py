@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shlex
 import stat
 import tomllib
 from collections.abc import Mapping
@@ -116,6 +117,8 @@ class Environ:
     """The variables that a uv build needs: indexes, certificates, proxies."""
     home: Path
     path: str
+    hub_ssh: str = ""
+    hub_ssh_options: tuple[str, ...] = ()
 
 
 def load_settings(
@@ -156,6 +159,8 @@ def read_environ(environ: Mapping[str, str] | None = None) -> Environ:
         build=MappingProxyType({k: v for k, v in environ.items() if _for_builds(k)}),
         home=_absolute(environ.get("HOME", "")) or Path.home(),
         path=environ.get("PATH", os.defpath),
+        hub_ssh=environ.get("MOGRADER_HUB_SSH", ""),
+        hub_ssh_options=_words(environ, "MOGRADER_HUB_SSH_OPTIONS"),
     )
 
 
@@ -282,6 +287,14 @@ def _position(text: str) -> tuple[int, int]:
 
 def _absolute(text: str) -> Path | None:
     return Path(text) if text.startswith("/") else None
+
+
+def _words(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
+    """Split a variable as a shell would."""
+    try:
+        return tuple(shlex.split(environ.get(name, "")))
+    except ValueError as error:
+        raise InvalidInput(f"{name} cannot be split into words: {error}.") from error
 
 
 def _secret(text: str) -> SecretStr | None:

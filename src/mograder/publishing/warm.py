@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from mograder.core.errors import MograderError
+from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.log import get_logger
 from mograder.core.shared import Progress
 from mograder.notebook.pep723 import Script, read_script
@@ -23,15 +25,22 @@ class Published(Protocol):
         """Return every item's release."""
 
 
-async def warm_releases(
-    releases: Published, environments: Preparer, progress: Progress
-) -> list[str]:
-    """Prepare every item's environment and return the names of those that stand (B96, B129).
+@dataclass(frozen=True, slots=True)
+class Warmth:
+    """Whose environments stand ready, and by item why others do not."""
 
-    One that cannot be prepared keeps nobody else's from being: it is logged, and its author was
-    told when it was published.
+    ready: tuple[str, ...]
+    failed: Mapping[str, str]
+
+
+async def warm_releases(releases: Published, environments: Preparer, progress: Progress) -> Warmth:
+    """Prepare every item's environment and tell which of them stand (B96, B129).
+
+    One that cannot be prepared keeps nobody else's from being: it is logged, and told to whoever
+    asked.
     """
     warmed: list[str] = []
+    failed: dict[str, str] = {}
     for release in await asyncio.to_thread(releases.all):
         progress(f"Preparing the environment of {release.name}")
         try:
@@ -39,10 +48,25 @@ async def warm_releases(
             await environments.prepare(script, progress)
         except (MograderError, OSError, UnicodeDecodeError) as error:
             _log.warning("the environment of %s cannot be prepared: %s", release.name, error)
+            failed[release.name] = str(error)
         else:
             _log.info("the environment of %s is ready", release.name)
             warmed.append(release.name)
-    return warmed
+    return Warmth(tuple(warmed), failed)
+
+
+def read_notebook_script(notebook: Path) -> Script:
+    """Read what a notebook asks for.
+
+    Raises:
+        InvalidInput: There is no such file, it is no text, or its header is malformed.
+    """
+    try:
+        return _script(notebook)
+    except OSError as error:
+        raise InvalidInput(f"{notebook} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"{notebook} is not UTF-8 text.") from error
 
 
 def _script(notebook: Path) -> Script:

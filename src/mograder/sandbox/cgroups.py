@@ -131,16 +131,9 @@ class SessionGroups:
         of the same name that was killed has left. None, and a line in the log, where there is no
         cgroup v2 with these controllers or it is not delegated to us.
         """
-        root = _own_cgroup(proc)
-        if root is None:
-            return cls._without("this process is in no cgroup v2")
-        if root.name == _OWN and _is_divided(root.parent) and _is_ours(root.parent, managed):
-            root = root.parent  # started by a hub whose earlier supervisor moved it
-        missing = set(CONTROLLERS) - set(_words(root / "cgroup.controllers"))
-        if missing:
-            return cls._without(f"{root} has no {', '.join(sorted(missing))} controller")
-        if not _is_ours(root, managed):
-            return cls._without(f"{root} is not delegated (systemd: Delegate=yes)")
+        root = _divisible(proc, managed)
+        if isinstance(root, str):
+            return cls._without(root)
         groups = cls(root, name)
         try:
             groups.divide()
@@ -148,6 +141,15 @@ class SessionGroups:
             return cls._without(f"{root} cannot be divided: {error}")
         _log.info("sessions are limited by cgroups below %s", root)
         return groups
+
+    @staticmethod
+    def refusal(*, proc: Path = Path("/proc"), managed: Path = _MANAGED) -> str:
+        """Return why the part of the tree in which we are is not ours to divide, or nothing.
+
+        Changes nothing, so anybody may ask.
+        """
+        root = _divisible(proc, managed)
+        return root if isinstance(root, str) else ""
 
     @classmethod
     def _without(cls, reason: str) -> SessionGroups | None:
@@ -234,6 +236,21 @@ def _settings(limits: Limits) -> Iterator[tuple[str, str]]:
     yield "memory.oom.group", "1"
     yield "pids.max", str(limits.processes)
     yield "cpu.weight", str(limits.cpu_weight)
+
+
+def _divisible(proc: Path, managed: Path) -> Path | str:
+    """Return the part that is ours, or why there is none."""
+    root = _own_cgroup(proc)
+    if root is None:
+        return "this process is in no cgroup v2"
+    if root.name == _OWN and _is_divided(root.parent) and _is_ours(root.parent, managed):
+        root = root.parent  # started by a hub whose earlier supervisor moved it
+    missing = set(CONTROLLERS) - set(_words(root / "cgroup.controllers"))
+    if missing:
+        return f"{root} has no {', '.join(sorted(missing))} controller"
+    if not _is_ours(root, managed):
+        return f"{root} is not delegated (systemd: Delegate=yes)"
+    return root
 
 
 def _own_cgroup(proc: Path) -> Path | None:

@@ -53,6 +53,7 @@ class SupervisorConfig(BaseModel):
     ``warm_environments`` is how many zygotes are kept, within ``warm_memory_mb`` together; none:
     every session starts cold. ``disk_reserve_mb`` is the free space that sessions leave on a
     disk; 0: none is kept.
+    ``divide_cgroups``: false for a command's own, which leaves the tree to the hub's supervisor.
     ``path`` is the hub's own ``PATH``: bubblewrap is where the administrator's shell finds it.
     """
 
@@ -72,6 +73,7 @@ class SupervisorConfig(BaseModel):
     warm_environments: int = 0
     disk_reserve_mb: int = 0
     warm_memory_mb: int = 1024
+    divide_cgroups: bool = True
     course: str = ""
     """Names the course, so that the hub of another one does not take its sessions for stray."""
 

@@ -81,13 +81,13 @@ class Supervisor:
         self._runner = runner
         self._host = host
         name = runtime_name(config.runtime)
-        groups = SessionGroups.find(name)
+        groups = SessionGroups.find(name) if config.divide_cgroups else None
         self._zygotes: Zygotes | None = None
         kept, memory_mb = config.warm_environments, config.warm_memory_mb
         if kept and isinstance(runner, BubblewrapRunner):
             shelter = None if groups is None else groups.shelter
             self._zygotes = Zygotes(runner, host, kept, memory_mb, shelter)
-        shares = CpuShares.find(name) if groups is None else None
+        shares = CpuShares.find(name) if config.divide_cgroups and groups is None else None
         self._lives = Lives(
             runner,
             host,

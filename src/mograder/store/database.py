@@ -148,6 +148,17 @@ def schema_version(engine: Engine) -> str | None:
     return revision
 
 
+def awaits_upgrade(engine: Engine, *, migrations: Path = MIGRATIONS) -> bool:
+    """Tell whether :func:`upgrade` would change the tables; it changes nothing itself.
+
+    Raises: :class:`Conflict` when a newer mograder wrote the database, and as
+    :func:`schema_version`.
+    """
+    current = schema_version(engine)
+    _refuse_newer(current, _alembic_config(migrations))
+    return current != head_version(migrations)
+
+
 def head_version(migrations: Path = MIGRATIONS) -> str:
     """Return the revision that this program needs."""
     head = ScriptDirectory.from_config(_alembic_config(migrations)).get_current_head()

@@ -6,9 +6,10 @@ It speaks to our hub, which streams its progress, and to a hub of 0.3.16, which 
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -38,6 +39,7 @@ _WRITE_SECONDS = 120.0
 _READ_SECONDS = 960.0
 """Longer than a hub gives one environment build ([limits] build_timeout): uv may be silent."""
 _MAX_ANSWER = 1_000_000
+_NO_SUCH_ROUTE = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
 _MAX_DETAIL = 20_000
 _HOW_TO_GET_ONE = (
     "Make an instructor token where the hub runs: "
@@ -52,6 +54,27 @@ class Published:
     files: tuple[str, ...]
     kind: str
     warmed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Warmed:
+    """Whose environments stand ready on the hub, and by item why others do not."""
+
+    ready: tuple[str, ...]
+    failed: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What the hub holds of an item: SHA-256 by file.
+
+    ``kind`` is empty where the hub does not tell (0.3.16), or holds nothing; ``complete``: there
+    is nothing on the hub that ``files`` does not name.
+    """
+
+    files: Mapping[str, str]
+    kind: str
+    complete: bool
 
 
 class HubClient:
@@ -109,7 +132,7 @@ class HubClient:
         Raises:
             MograderError: The hub refused or could not be reached; the old release stays.
         """
-        with opened(files) as parts, self._errors():
+        with opened(files, progress) as parts, self._errors():
             request = self._client.build_request(
                 "POST",
                 f"{self.url}/publish/{quote(name, safe='')}",
@@ -120,16 +143,46 @@ class HubClient:
             with self._sent(request) as response:
                 return self._published(response, progress)
 
-    def warm_cache(self) -> tuple[str, ...]:
-        """Have a hub of 0.3.16 fetch all items' packages; return the items' names.
+    def warm_cache(self, progress: Progress = lambda _: None) -> Warmed:
+        """Have the hub prepare all items' environments; a hub of 0.3.16 fetches their packages.
 
         Raises:
             MograderError: The hub refused or could not be reached.
         """
+        headers = {"Accept": _STREAM}
         with self._errors():
-            request = self._client.build_request("POST", f"{self.url}/warm-cache")
+            request = self._client.build_request("POST", f"{self.url}/warm-cache", headers=headers)
             with self._sent(request) as response:
-                return _texts(self._answer(response).get("warmed"))
+                answer = self._result(response, progress)
+        return Warmed(_texts(answer.get("warmed")), _words_by_name(answer.get("failed")))
+
+    def held(self, name: str, files: Sequence[str]) -> Held:
+        """Return what the hub holds of an item; of a hub of 0.3.16, these files are asked for.
+
+        Raises:
+            MograderError: The hub refused or could not be reached.
+        """
+        url = f"{self.url}/release/{quote(name, safe='')}"
+        with self._errors():
+            with self._sent(self._client.build_request("GET", url)) as response:
+                if response.status_code not in _NO_SUCH_ROUTE:
+                    answer = self._answer(response)
+                    digests = _words_by_name(answer.get("files"))
+                    return Held(digests, str(answer.get("type") or ""), complete=True)
+            found = ((file, self._digest(f"{url}/{quote(file)}")) for file in files)
+            return Held({file: digest for file, digest in found if digest}, "", complete=False)
+
+    def _digest(self, url: str) -> str:
+        """Return the SHA-256 of what is there, or nothing."""
+        digest = hashlib.sha256()
+        with self._sent(self._client.build_request("GET", url)) as response:
+            if response.status_code == HTTPStatus.NOT_FOUND:
+                return ""
+            if response.status_code != HTTPStatus.OK:
+                self._answer(response)
+            for chunk in response.iter_bytes():
+                digest.update(chunk)
+        return digest.hexdigest()
 
     @contextmanager
     def _sent(self, request: httpx.Request) -> Iterator[httpx.Response]:
@@ -140,21 +193,26 @@ class HubClient:
             response.close()
 
     def _published(self, response: httpx.Response, progress: Progress) -> Published:
+        answer = self._result(response, progress)
+        warmed = _media_type(response) == _STREAM
+        return Published(_texts(answer.get("files")), str(answer.get("type", "")), warmed)
+
+    def _result(self, response: httpx.Response, progress: Progress) -> dict[str, object]:
+        """Return the answer, from the end of a stream of progress or as it came."""
         if _media_type(response) != _STREAM:
-            answer = self._answer(response)
-            return Published(_texts(answer.get("files")), str(answer.get("type", "")), False)
+            return self._answer(response)
         for line in _bounded_lines(response.iter_bytes()):
             answer = _object(line, self.url)
             event = answer.get("event")
             if event == "progress":
                 progress(str(answer.get("message", "")))
             elif event == "done":
-                return Published(_texts(answer.get("files")), str(answer.get("type", "")), True)
+                return answer
             elif event == "error":
                 raise _refusal(_status(answer.get("status")), _detail(answer), self.url)
         raise RemoteFailed(
             "The hub closed the connection before it was done.",
-            hint="The old release is still there. Look at the hub's log, then publish again.",
+            hint="What was published before is still there. Look at the hub's log and try again.",
         )
 
     def _answer(self, response: httpx.Response) -> dict[str, object]:
@@ -316,6 +374,12 @@ def _bounded_lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 def _texts(value: object) -> tuple[str, ...]:
     return tuple(str(each) for each in value) if isinstance(value, list) else ()
+
+
+def _words_by_name(value: object) -> dict[str, str]:
+    if not isinstance(value, dict):
+        return {}
+    return {str(name): str(text)[:_MAX_DETAIL] for name, text in value.items()}
 
 
 def _status(value: object) -> int:

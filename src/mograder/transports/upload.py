@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import io
+import os
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from mograder.core.errors import InvalidInput
+from mograder.core.shared import Progress
+
+_LARGE = 4 << 20
+"""What is smaller has gone before anybody reads how far it is."""
+
+_STEPS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,18 +27,55 @@ class Upload:
     path: Path
 
 
+class _Told(io.BufferedReader):
+    """A file that tells how many bytes of it were read."""
+
+    def __init__(self, path: Path, tell: Callable[[int], None]) -> None:
+        super().__init__(io.FileIO(path))
+        self._on_read = tell
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        self._on_read(len(data))
+        return data
+
+
+class _Sent:
+    """How much has gone, told in quarters."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.total = 0
+        self._sent = 0
+        self._progress = progress
+        self._step = 0
+
+    def __call__(self, count: int) -> None:
+        self._sent += count
+        step = self._sent * _STEPS // self.total if self.total >= _LARGE else 0
+        if step > self._step:
+            self._step = step
+            self._progress(f"Sent {step * 100 // _STEPS} % of {self.total >> 20} MB")
+
+
 @contextmanager
-def opened(files: Sequence[Upload]) -> Iterator[list[tuple[str, BinaryIO]]]:
+def opened(
+    files: Sequence[Upload], progress: Progress = lambda _: None
+) -> Iterator[list[tuple[str, BinaryIO]]]:
     """Open all files at once, so that a missing one is found before anything is sent.
+
+    ``progress`` is told how far a large upload is, as the files are read.
 
     Raises:
         InvalidInput: A file cannot be read.
     """
     with ExitStack() as stack:
         parts: list[tuple[str, BinaryIO]] = []
+        sent = _Sent(progress)
         for file in files:
             try:
-                parts.append((file.name, stack.enter_context(file.path.open("rb"))))
+                stream = stack.enter_context(_Told(file.path, sent))
+                sent.total += os.fstat(stream.fileno()).st_size
+                parts.append((file.name, stream))
             except OSError as error:
                 raise InvalidInput(f"{file.path} cannot be read: {error.strerror}.") from error
         yield parts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -248,9 +249,106 @@ def test_json_is_all_that_a_script_reads(hub: FakeHub, capfd: pytest.CaptureFixt
         "type": "assignment",
         "files": ["A1-Intro.py", "data.csv"],
         "left_out": ["A1-Intro.html"],
+        "new": ["A1-Intro.py", "data.csv"],
+        "changed": [],
+        "unchanged": [],
+        "removed": [],
     }
     for more, published in (["--dry-run"], False), ([], True):
         assert run(["hub", "publish", "A1", "--force", "--json", *more]) == 0
         told = capfd.readouterr()
         assert json.loads(told.out) == {**expected, "published": published}
         assert told.err == ""
+
+
+def holds(hub: FakeHub, course: Path, kind: str = "assignment", **other: bytes) -> None:
+    """Have the hub hold the release A1-Intro as it lies here, but for these files."""
+    release = course / "release" / "A1-Intro"
+    files = {name: (release / name).read_bytes() for name in ("A1-Intro.py", "data.csv")}
+    changed = {name.replace("_", "."): content for name, content in other.items()}
+    digests = {
+        name: hashlib.sha256(content).hexdigest() for name, content in {**files, **changed}.items()
+    }
+    hub.answers("/release/A1-Intro", status="ok", files=digests, type=kind)
+
+
+def test_publishing_the_same_again_does_nothing_and_says_so(
+    hub: FakeHub, course: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    holds(hub, course)
+    assert run(["hub", "publish", "A1", "--force"]) == 0
+    assert capfd.readouterr().out.endswith(
+        "data.csv\nLeft out: A1-Intro.html\nUnchanged; nothing to do.\n"
+    )
+    assert hub.heard == []
+
+
+def test_again_sends_what_the_hub_holds_already(hub: FakeHub, course: Path) -> None:
+    holds(hub, course)
+    hub.streams("/publish/A1-Intro", DONE)
+    assert run(["hub", "publish", "A1", "--force", "--again"]) == 0
+    assert len(hub.heard) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "other"),
+    [("lecture", {}), ("assignment", {"data_csv": b"old"}), ("assignment", {"x_txt": b""})],
+)
+def test_any_difference_is_sent(
+    hub: FakeHub, course: Path, kind: str, other: dict[str, bytes]
+) -> None:
+    """A changed file, one that is to go, another type."""
+    holds(hub, course, kind, **other)
+    hub.streams("/publish/A1-Intro", DONE)
+    assert run(["hub", "publish", "A1", "--force"]) == 0
+    assert len(hub.heard) == 1
+
+
+def test_a_dry_run_tells_exactly_what_would_change_on_the_hub(
+    hub: FakeHub, course: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """B88, B99."""
+    (course / "release" / "A1-Intro" / "new.txt").write_text("new")
+    holds(hub, course, "lecture", data_csv=b"old", gone_txt=b"")
+    assert run(["hub", "publish", "A1", "--force", "--dry-run"]) == 0
+    assert capfd.readouterr().out.splitlines()[3:] == [
+        "  type: lecture becomes assignment",
+        "  new: new.txt",
+        "  changed: data.csv",
+        "  unchanged: A1-Intro.py",
+        "  removed: gone.txt",
+        "Dry run — not publishing.",
+    ]
+    assert hub.heard == []
+
+
+def test_a_dry_run_of_what_the_hub_holds_says_that_nothing_would_change(
+    hub: FakeHub, course: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    holds(hub, course)
+    assert run(["hub", "publish", "A1", "--force", "--dry-run"]) == 0
+    assert "Unchanged: the hub holds exactly this.\n" in capfd.readouterr().out
+
+
+def test_a_hub_of_0_3_16_is_asked_for_each_file(
+    hub: FakeHub, course: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It cannot tell what it holds besides, so what is the same is sent again."""
+    hub.replies["/release/A1-Intro/data.csv"] = Reply(200, b"1,2\n", "text/csv")
+    assert run(["hub", "publish", "A1", "--force", "--dry-run"]) == 0
+    out = capfd.readouterr().out
+    assert "  new: A1-Intro.py\n  unchanged: data.csv\n" in out
+    assert "does not tell which of its files would be removed" in out
+
+
+def test_a_demo_is_published_as_one(hub: FakeHub, capfd: pytest.CaptureFixture[str]) -> None:
+    """compat-cli.md."""
+    hub.streams("/publish/A1-Intro", {**DONE, "type": "demo"})
+    assert run(["hub", "publish", "A1", "--demo"]) == 0
+    assert capfd.readouterr().out.startswith("Demo: A1-Intro\n")
+    assert hub.heard[0].query == "type=demo"
+
+
+def test_an_item_is_not_a_lecture_and_a_demo(hub: FakeHub) -> None:
+    assert run(["hub", "publish", "A1", "--demo", "--lecture"]) == 2
+    assert hub.heard == []

@@ -67,6 +67,17 @@ def test_without_a_cgroup_of_its_own_there_is_none(tree: Path, words: str) -> No
     assert _find(tree) is None
 
 
+def test_asking_whether_it_is_ours_changes_nothing(tree: Path) -> None:
+    """`hub check` asks beside a running hub."""
+    proc, nowhere = tree.parent.parent.parent / "proc", Path("/nonexistent")
+    before = sorted(tree.rglob("*"))
+    assert SessionGroups.refusal(proc=proc, managed=nowhere) == ""
+    assert sorted(tree.rglob("*")) == before
+    (tree / "cgroup.controllers").write_text("cpu pids\n")
+    refusal = SessionGroups.refusal(proc=proc, managed=nowhere)
+    assert refusal == f"{tree} has no memory controller"
+
+
 def test_without_the_controllers_there_is_none(tree: Path) -> None:
     (tree / "cgroup.controllers").write_text("cpu pids\n")
     assert _find(tree) is None

@@ -42,6 +42,9 @@ class FakeHub:
         self.url = url
         self.replies: dict[str, Reply] = {}
         self.heard: list[Heard] = []
+        """What was posted."""
+        self.asked: list[Heard] = []
+        """What was only read."""
 
     def answers(self, path: str, **answer: object) -> None:
         """Answer a path with a JSON object and 200."""
@@ -70,12 +73,18 @@ def running_hub() -> Iterator[FakeHub]:
 
 def _handler(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self._serve(hub.asked)
+
         def do_POST(self) -> None:
+            self._serve(hub.heard)
+
+        def _serve(self, requests: list[Heard]) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
             url = urlsplit(self.path)
             headers = {name.lower(): value for name, value in self.headers.items()}
             files = _files(headers.get("content-type", ""), body)
-            hub.heard.append(Heard(url.path, url.query, headers, files))
+            requests.append(Heard(url.path, url.query, headers, files))
             self._answer(hub.replies.get(url.path, Reply(404, b'{"detail":"Not Found"}')))
 
         def _answer(self, reply: Reply) -> None:

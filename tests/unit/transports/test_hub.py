@@ -20,7 +20,7 @@ from mograder.core.errors import (
     TimedOut,
     TooLarge,
 )
-from mograder.transports.hub import HubClient, Published, is_loopback, parse_hub_url
+from mograder.transports.hub import HubClient, Published, Warmed, is_loopback, parse_hub_url
 from mograder.transports.upload import Upload
 from tests.unit.transports.fake_hub import NDJSON, FakeHub, Reply, running_hub
 
@@ -88,7 +88,15 @@ def test_a_hub_of_0_3_16_answers_once_and_is_asked_to_warm(
     assert published == Published(("A1.py", "x.png"), "lecture", warmed=False)
     assert told == []
     with HubClient(hub.url, "t:1") as client:
-        assert client.warm_cache() == ("A1", "L1")
+        assert client.warm_cache() == Warmed(("A1", "L1"), {})
+
+
+def test_a_large_upload_tells_how_far_it_is(hub: FakeHub, tmp_path: Path) -> None:
+    with (tmp_path / "data.bin").open("wb") as file:
+        file.truncate(8 << 20)
+    hub.streams(PUBLISH, DONE)
+    _, told = publish(hub, [Upload("data.bin", tmp_path / "data.bin")])
+    assert told == [f"Sent {part} % of 8 MB" for part in (25, 50, 75, 100)]
 
 
 def test_a_hub_behind_a_path_prefix_is_reached(hub: FakeHub, files: list[Upload]) -> None:

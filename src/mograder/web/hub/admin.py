@@ -6,6 +6,7 @@ release is touched before the new one is complete and its environment stands (B9
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from mograder.web.hub.access import Caller
 from mograder.web.hub.answers import deliver
 from mograder.web.hub.audit import Event
 from mograder.web.hub.desk import Desk, TheDesk, context
-from mograder.web.hub.models import Published, Warmed
+from mograder.web.hub.models import Held, Published, Warmed
 from mograder.web.hub.progress import Report
 
 _MEGABYTE = 1024 * 1024
@@ -65,15 +66,21 @@ async def publish(name: str, request: Request, desk: TheDesk, caller: Caller) ->
     return await deliver(request, job, lambda _: "/")
 
 
+async def held(name: str, desk: TheDesk, caller: Caller) -> Held:
+    """Tell what is published under a name, so that a publisher sees what would change (B99)."""
+    return await to_thread.run_sync(_held, desk, _item_name(name))
+
+
 async def warm_cache(request: Request, desk: TheDesk, caller: Caller) -> Response:
     """Prepare the environments of all published items; 0.3.16's clients ask after publishing."""
     services = desk.services
     where = context(request).client or ""
 
     async def job(report: Report) -> Warmed:
-        warmed = await warm_releases(services.releases, services.environments, report)
-        await desk.audit.granted(Event(caller.username, "warm cache", ", ".join(warmed), where))
-        return Warmed(warmed=warmed)
+        result = await warm_releases(services.releases, services.environments, report)
+        what = ", ".join(result.ready)
+        await desk.audit.granted(Event(caller.username, "warm cache", what, where))
+        return Warmed(warmed=list(result.ready), failed=dict(result.failed))
 
     return await deliver(request, job, lambda _: "/")
 
@@ -103,6 +110,17 @@ async def _staging(desk: Desk, name: ItemName) -> AsyncIterator[StagedRelease]:
         yield staged
     finally:
         await to_thread.run_sync(stack.close)
+
+
+def _held(desk: Desk, name: ItemName) -> Held:
+    release = desk.services.releases.get(name)
+    if release is None:
+        return Held(files={}, type=None)
+    digests = {}
+    for filename in release.files:
+        with desk.services.releases.readable(name, filename).open("rb") as file:
+            digests[filename] = hashlib.file_digest(file, "sha256").hexdigest()
+    return Held(files=digests, type=release.kind)
 
 
 def _item_name(name: str) -> ItemName:

@@ -119,6 +119,15 @@ ROUTES: tuple[Door, ...] = (
         problems=(400, 404),
     ),
     Door(
+        "GET",
+        "/release/{name}",
+        admin.held,
+        Access.INSTRUCTOR,
+        "Items",
+        models.Held,
+        (400,),
+    ),
+    Door(
         "POST",
         "/publish/{name}",
         admin.publish,

@@ -104,10 +104,19 @@ class Standing(_Body):
 
 
 class Warmed(_Body):
-    """The environments that stand ready, by item."""
+    """The environments that stand ready, by item, and why others do not."""
 
     status: Literal["ok"] = "ok"
     warmed: list[str]
+    failed: dict[str, str] = {}
+
+
+class Held(_Body):
+    """What is published under a name: SHA-256 by file; ``type`` is null where nothing is."""
+
+    status: Literal["ok"] = "ok"
+    files: dict[str, str]
+    type: ItemKind | None
 
 
 class Published(_Body):

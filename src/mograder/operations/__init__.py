@@ -1,0 +1,1 @@
+"""Looking after a hub: checks before it runs."""

@@ -1,0 +1,260 @@
+"""``mograder hub check``: can a hub run here, and would it be safe? (B46, B81-B85, security.md).
+
+The first lines are those of 0.3.16, in its order (compat.md 10); the others follow. What can be
+proved is tried and not inferred: the sandbox by a session that looks around in it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+
+from mograder.auth.identity import Network, trusted_peers
+from mograder.core.errors import MograderError
+from mograder.core.settings import FILE_NAME, Environ, LoadedSettings
+from mograder.operations.machine_checks import (
+    directory_lines,
+    disk_line,
+    kernel_lines,
+    limits_line,
+    port_line,
+)
+from mograder.operations.report import Level, Line, note, ok, problem
+from mograder.sandbox.bubblewrap import find_bubblewrap
+from mograder.sandbox.client import connect_to
+from mograder.sandbox.momentary import Moment, momentary_supervisor
+from mograder.sandbox.proof import Seen, look_from_inside, uv_version
+from mograder.sandbox.safety import supervisor_config
+from mograder.store.database import awaits_upgrade, database_url, open_engine
+from mograder.store.roster import parse_users
+from mograder.transports.spoof import Spoof, try_spoof
+
+_SECRET_LENGTH = 32
+_DIFFERENT = 10
+"""A random secret of that length has at least so many different characters."""
+
+_MAX_USERS = 10_000_000
+_WIDEST_V4, _WIDEST_V6 = 16, 48
+"""Prefixes of networks that hold a whole campus: fewer bits are hardly one front's."""
+
+_SHOWN = 3
+_USERS = "allowed_users.txt"
+_REMEDY = "Make one: openssl rand -hex 32"
+
+
+async def examine(loaded: LoadedSettings, environ: Environ) -> tuple[Line, ...]:
+    """Look at everything that a hub on this course needs; changes nothing that lasts."""
+    hub = loaded.settings.hub
+    lines = [
+        *_secret(environ),
+        _marimo(),
+        _bubblewrap(),
+        *_directories(loaded),
+        port_line(hub.host, hub.port),
+        disk_line(loaded, loaded.path(hub.notebooks_dir)),
+        _database(loaded),
+        _users(loaded.course_dir / _USERS),
+        *_proxies(loaded),
+        *await _sandbox(loaded, environ),
+        *await _kept_supervisor(loaded, environ),
+        limits_line(),
+        *kernel_lines(loaded),
+    ]
+    return tuple(lines)
+
+
+def examine_front(loaded: LoadedSettings, url: str) -> Line:
+    """Try through the public address to come in by naming oneself in the trusted header.
+
+    Raises:
+        MograderError: The address is none, or does not answer.
+    """
+    hub = loaded.settings.hub
+    user = hub.instructors[0] if hub.instructors else "mograder-check"
+    match try_spoof(url, hub.trusted_header, user):
+        case Spoof.REFUSED:
+            return ok("front", f"{url} does not believe a client's own {hub.trusted_header}")
+        case Spoof.OPEN:
+            return problem(
+                "front",
+                f"{url} lets anybody in without signing in",
+                "Is the hub in --dev mode, or is the check itself signed in by its address?",
+            )
+        case Spoof.BELIEVED:
+            return problem(
+                "front",
+                f"{url} passes on a client's own {hub.trusted_header}: "
+                "anybody can come in as anybody",
+                f"Have the front delete {hub.trusted_header} from what clients send, "
+                "or take it out of [hub] trusted_proxies.",
+            )
+
+
+def _secret(environ: Environ) -> Iterator[Line]:
+    """B81."""
+    if environ.hub_secret is None:
+        text = "MOGRADER_HUB_SECRET not set (use --dev or set env var)"
+        yield problem("secret", text, _REMEDY)
+        return
+    yield ok("secret", "MOGRADER_HUB_SECRET is set")
+    secret = environ.hub_secret.get_secret_value()
+    if len(secret) < _SECRET_LENGTH or len(set(secret)) < _DIFFERENT:
+        text = "MOGRADER_HUB_SECRET can be guessed: every login and token hangs on it"
+        yield problem("secret-strength", text, _REMEDY)
+
+
+def _marimo() -> Line:
+    """B82."""
+    if importlib.util.find_spec("marimo") is None:
+        return problem("marimo", "marimo not found", "Install mograder again.")
+    return ok("marimo", "marimo available")
+
+
+def _bubblewrap() -> Line:
+    """B83; whether it may be missing is the sandbox's line to say."""
+    try:
+        find_bubblewrap()
+    except MograderError as error:
+        return note("bubblewrap", "bubblewrap not found (optional, recommended)", error.hint)
+    return ok("bubblewrap", "bubblewrap available")
+
+
+def _directories(loaded: LoadedSettings) -> Iterator[Line]:
+    """B85."""
+    hub = loaded.settings.hub
+    named = {
+        "notebooks_dir": loaded.path(hub.notebooks_dir),
+        "release_dir": loaded.path(hub.release_dir),
+    }
+    for name, path in named.items():
+        yield Line(name, Level.PLAIN, f"{name}: {path}")
+        yield from directory_lines(name, path)
+    yield from directory_lines("environments_dir", loaded.path(hub.environments_dir))
+    yield from directory_lines("state", loaded.state_dir)
+
+
+def _database(loaded: LoadedSettings) -> Line:
+    try:
+        url = database_url(loaded.settings.database.url, loaded.course_dir)
+        file = Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:") else None
+        # One that the check made would be of the wrong owner.
+        if file is not None and not file.exists():
+            return ok("database", "database: new, made at the hub's first start")
+        engine = open_engine(url)
+        try:
+            awaits = awaits_upgrade(engine)
+        finally:
+            engine.dispose()
+    except MograderError as error:
+        return problem("database", f"database: {error.message}", error.hint)
+    return ok("database", "database: opens" + (", upgraded at the hub's start" if awaits else ""))
+
+
+def _users(path: Path) -> Line:
+    """B37-B44, as the hub will read it."""
+    try:
+        content = _content(path)
+    except FileNotFoundError:
+        if path.is_symlink():
+            return problem("users", f"{path.name} is a link to nothing: no student may enter")
+        return note("users", f"no {path.name}: everybody who signs in may enter")
+    except OSError as error:
+        text = f"{path.name} cannot be read ({error.strerror}): no student may enter"
+        return problem("users", text, "Let the hub's user read it.")
+    users = parse_users(content.decode("utf-8-sig", "replace"))
+    if not users:
+        return note("users", f"{path.name} is empty: only instructors may enter")
+    return ok("users", f"{path.name}: {len(users)} users")
+
+
+def _content(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_MAX_USERS)
+
+
+def _proxies(loaded: LoadedSettings) -> Iterator[Line]:
+    hub, sandboxed = loaded.settings.hub, loaded.settings.security.use_bubblewrap is not False
+    try:
+        peers = trusted_peers(hub.trusted_proxies, sandboxed=sandboxed)
+    except MograderError as error:
+        yield problem("proxies", error.message, error.hint)
+        return
+    wide = [str(each) for each in peers.networks if _is_wide(each)]
+    loopback = any(each.is_loopback for each in peers.networks)
+    if wide:
+        text = f"trusted_proxies: {', '.join(wide)} may name any user in {hub.trusted_header}"
+        yield problem("proxies", text, "List the addresses of your own fronts only.")
+    elif loopback and not sandboxed:
+        text = "trusted_proxies: without a sandbox student code on this machine may name any user"
+        yield problem("proxies", text, "Let the front use the hub's Unix socket, or a sandbox.")
+    else:
+        listed = ", ".join(map(str, peers.networks)) or "nobody"
+        unix = " and the hub's Unix socket" if peers.unix_socket else ""
+        yield ok("proxies", f"trusted_proxies: {listed}{unix}")
+
+
+def _is_wide(network: Network) -> bool:
+    """Everybody, or more of the public internet than a front's own addresses."""
+    if network.prefixlen == 0:
+        return True
+    public = not network.is_private
+    return public and (network.prefixlen < (_WIDEST_V4 if network.version == 4 else _WIDEST_V6))
+
+
+async def _sandbox(loaded: LoadedSettings, environ: Environ) -> list[Line]:
+    """Run a session that looks around, and uv, in a supervisor of the check's own."""
+    config = supervisor_config(loaded, environ)
+    try:
+        async with momentary_supervisor(config, own_cache=True) as moment:
+            lines = [await _uv(moment)]
+            if config.sandbox == "none":
+                text = "sandbox: [security] use_bubblewrap is false, student code runs without one"
+                return [*lines, problem("sandbox", text, "Take the line out of mograder.toml.")]
+            hidden = (*_files_to_hide(loaded), moment.place / "lock")
+            seen = await look_from_inside(moment.client, moment.place / "proof", hidden)
+    except MograderError as error:
+        return [problem("sandbox", f"sandbox: {error.message}", error.hint)]
+    return [*lines, _confined(seen)]
+
+
+async def _kept_supervisor(loaded: LoadedSettings, environ: Environ) -> list[Line]:
+    """Greet the supervisor that a service manager keeps, where the settings name one."""
+    if not loaded.settings.hub.supervisor_socket:
+        return []
+    try:
+        client = await connect_to(supervisor_config(loaded, environ))
+    except MograderError as error:
+        return [problem("supervisor", f"supervisor: {error.message}", error.hint)]
+    version = client.hello.version
+    await client.close()
+    return [ok("supervisor", f"supervisor: mograder {version} answers")]
+
+
+def _files_to_hide(loaded: LoadedSettings) -> tuple[Path, ...]:
+    """Files and no directories: one of the same name may rightly be in a sandbox, as /tmp is."""
+    course = loaded.course_dir
+    return (
+        course / FILE_NAME,
+        course / _USERS,
+        loaded.state_dir / "hub.db",
+        Path("/etc/shadow"),
+    )
+
+
+async def _uv(moment: Moment) -> Line:
+    try:
+        version = await uv_version(moment.client, moment.place / "uv")
+    except MograderError as error:
+        return problem("uv", error.message, error.hint)
+    return ok("uv", f"{version.partition('(')[0].strip()} works in a sandbox")
+
+
+def _confined(seen: tuple[Seen, ...]) -> Line:
+    if not seen:
+        text = "sandbox: a session sees no network, none of the course's files, nobody's processes"
+        return ok("sandbox", text)
+    shown = ", ".join(f"{each.what} {each.which}" for each in seen[:_SHOWN])
+    more = f", and {len(seen) - _SHOWN} more" if len(seen) > _SHOWN else ""
+    text = f"sandbox: student code reaches {shown}{more}"
+    return problem("sandbox", text, "Do not run a hub here; report this.")

@@ -1,0 +1,83 @@
+"""Trying to enter a hub as somebody else, through the address that students use (security.md).
+
+A front that passes on a client's own ``X-Remote-User`` lets anybody in as anybody. Only asking
+through the front itself shows whether this one does.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+import httpx
+
+from mograder.core.errors import NotFound, RemoteFailed
+from mograder.transports.hub import is_loopback, parse_hub_url
+
+_SECONDS = 20.0
+_LIST = "assignments"
+"""Only who is signed in may ask for it (compat.md 2.3)."""
+
+
+class Spoof(Enum):
+    """What came of it."""
+
+    REFUSED = auto()
+    BELIEVED = auto()
+    OPEN = auto()
+    """Everybody comes in, whatever they say."""
+
+
+def try_spoof(
+    url: str, header: str, user: str, *, transport: httpx.BaseTransport | None = None
+) -> Spoof:
+    """Ask once as nobody and once as ``user`` by the header, and compare.
+
+    Someone whom the hub knows and who is not on the course's list gets other words than nobody,
+    and that is a belief too.
+
+    Raises:
+        InvalidInput: The URL is none.
+        NotFound: There is no hub at that address.
+        RemoteFailed: It cannot be reached.
+    """
+    base = parse_hub_url(url, insecure=True)
+    try:
+        with httpx.Client(
+            timeout=_SECONDS, transport=transport, trust_env=not is_loopback(httpx.URL(base).host)
+        ) as client:
+            _demand_hub(client, base)
+            nobody = client.get(f"{base}/{_LIST}")
+            client.cookies.clear()
+            named = client.get(f"{base}/{_LIST}", headers={header: user})
+    except httpx.HTTPError as error:
+        raise RemoteFailed(
+            f"The hub at {base} cannot be reached: {error}.",
+            hint="Check the address, and that the hub is running.",
+        ) from error
+    if nobody.status_code == httpx.codes.OK:
+        return Spoof.OPEN
+    return Spoof.BELIEVED if _is_inside(named, nobody) else Spoof.REFUSED
+
+
+def _demand_hub(client: httpx.Client, base: str) -> None:
+    answer = client.get(f"{base}/health")
+    redirected = answer.is_redirect or answer.status_code in (401, 403)
+    if answer.status_code != httpx.codes.OK and not redirected:
+        raise NotFound(
+            f"There is no hub at {base}: it answered {answer.status_code}.",
+            hint="Give the address that browsers use, with the path prefix if there is one.",
+        )
+
+
+def _is_inside(named: httpx.Response, nobody: httpx.Response) -> bool:
+    """Tell whether the hub took the name: it answers, or refuses somebody in particular.
+
+    It tells a person who is not on the list so on a page, and nobody in plain text.
+    """
+    if named.status_code == httpx.codes.OK:
+        return True
+    return named.status_code == httpx.codes.FORBIDDEN and _form(named) != _form(nobody)
+
+
+def _form(answer: httpx.Response) -> tuple[int, str]:
+    return answer.status_code, answer.headers.get("content-type", "").partition(";")[0]

@@ -1,0 +1,219 @@
+"""``mograder hub check`` with a real supervisor and a real sandbox (B46, B81-B85, security.md)."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from mograder.cli.main import run
+from mograder.core.errors import RemoteFailed
+from mograder.core.settings import load_settings, read_environ
+from mograder.operations.preflight import examine_front
+from mograder.operations.report import Level
+from mograder.sandbox.momentary import momentary_supervisor
+from mograder.sandbox.proof import look_from_inside, read_report
+from mograder.sandbox.safety import supervisor_config
+from mograder.store.database import open_engine, upgrade
+from tests.unit.transports.fake_hub import FakeHub, Reply, running_hub
+
+SECRET = "0123456789abcdef" * 4
+
+
+@pytest.fixture(autouse=True)
+def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A course that nothing is wrong with, on a port that is free."""
+    directory = tmp_path / "course"
+    directory.mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = found.getsockname()[1]
+    (directory / "mograder.toml").write_text(f"[hub]\nhost = '127.0.0.1'\nport = {port}\n")
+    (directory / "allowed_users.txt").write_text("alice\nbob\n")
+    monkeypatch.setenv("MOGRADER_HUB_SECRET", SECRET)
+    monkeypatch.delenv("MOGRADER_COURSE_DIR", raising=False)
+    return directory
+
+
+@pytest.fixture
+def hub() -> Iterator[FakeHub]:
+    with running_hub() as hub:
+        yield hub
+
+
+def settings(course: Path, text: str) -> None:
+    """Write further lines into the course's settings."""
+    with (course / "mograder.toml").open("a") as file:
+        file.write(text)
+
+
+def test_b46_a_sound_course_is_all_good(course: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """compat.md 10: these lines in this order, and then our own."""
+    port = load_settings(course).settings.hub.port
+    before = sorted(path.name for path in course.iterdir())
+    assert run(["hub", "check", str(course)]) == 0
+    out = capfd.readouterr().out
+    assert out.startswith(
+        "  [ok] MOGRADER_HUB_SECRET is set\n"
+        "  [ok] marimo available\n"
+        "  [ok] bubblewrap available\n"
+        f"  notebooks_dir: {course / 'hub-notebooks'}\n"
+        f"  release_dir: {course / 'hub-release'}\n"
+        f"  [ok] port {port} is free\n"
+    )
+    assert "  [ok] sandbox: a session sees no network, none of the course's files" in out
+    assert "works in a sandbox" in out
+    assert "  [ok] allowed_users.txt: 2 users\n" in out
+    assert out.endswith("\n\nHub check: all good\n")
+    assert sorted(path.name for path in course.iterdir()) == before, "it leaves nothing behind"
+
+
+def test_problems_are_counted_and_end_with_1(
+    course: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """B81, B84, B85, and a file that the hub could not read."""
+    monkeypatch.delenv("MOGRADER_HUB_SECRET")
+    (course / "hub-notebooks").write_text("no directory")
+    (course / "allowed_users.txt").unlink()
+    (course / "allowed_users.txt").mkdir()
+    port = load_settings(course).settings.hub.port
+    with socket.create_server(("127.0.0.1", port)):
+        assert run(["hub", "check", str(course)]) == 1
+    out = capfd.readouterr().out
+    assert "  [!!] MOGRADER_HUB_SECRET not set (use --dev or set env var)\n" in out
+    assert f"  [!!] {course / 'hub-notebooks'} is not a directory\n" in out
+    assert f"  [!!] port {port} is in use\n" in out
+    assert "  [!!] allowed_users.txt cannot be read (Is a directory): no student may enter" in out
+    assert out.endswith("\nHub check: 4 issue(s) found\n")
+
+
+def test_json_is_for_programs(course: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["hub", "check", "-C", str(course), "--json"]) == 0
+    answer = json.loads(capfd.readouterr().out)
+    assert (answer["ok"], answer["problems"]) == (True, 0)
+    levels = {each["check"]: each["level"] for each in answer["checks"]}
+    assert levels["sandbox"] == levels["uv"] == levels["database"] == "ok"
+
+
+@pytest.mark.parametrize("secret", ["secret", "a" * 64])
+def test_a_secret_that_can_be_guessed_is_a_problem(
+    course: Path,
+    secret: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("MOGRADER_HUB_SECRET", secret)
+    assert run(["hub", "check", str(course)]) == 1
+    out = capfd.readouterr().out
+    assert "[!!] MOGRADER_HUB_SECRET can be guessed" in out
+
+
+def test_b83_without_bubblewrap_there_is_a_note_and_the_sandbox_is_the_problem(
+    course: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert run(["hub", "check", str(course)]) == 1
+    out = capfd.readouterr().out
+    assert "  [--] bubblewrap not found (optional, recommended)\n" in out
+    assert "  [!!] sandbox: bubblewrap (bwrap) is not installed" in out
+
+
+def test_a_sandbox_that_is_switched_off_is_a_problem(
+    course: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """security.md: a warning at start, in `hub check` and on the instructors' page."""
+    settings(course, "trusted_proxies = ['127.0.0.1']\n[security]\nuse_bubblewrap = false\n")
+    assert run(["hub", "check", str(course)]) == 1
+    out = capfd.readouterr().out
+    assert "  [!!] sandbox: [security] use_bubblewrap is false" in out
+    assert "  [!!] trusted_proxies: without a sandbox student code" in out
+
+
+async def test_the_proof_sees_what_is_not_hidden(course: Path) -> None:
+    """A proof that could not fail would prove nothing: without a sandbox it finds all of it."""
+    config = supervisor_config(load_settings(course), read_environ())
+    exposed = config.model_copy(update={"sandbox": "none"})
+    async with momentary_supervisor(exposed, own_cache=True) as moment:
+        lock = moment.place / "lock"
+        found = await look_from_inside(moment.client, moment.place / "proof", [lock])
+    assert {"file", "process"} <= {each.what for each in found}
+    assert str(lock) in {each.which for each in found}
+
+
+async def test_the_supervisor_of_a_moment_is_gone_after_it(course: Path) -> None:
+    config = supervisor_config(load_settings(course), read_environ())
+    async with momentary_supervisor(config, own_cache=True) as moment:
+        assert moment.client.child is not None
+        pid = moment.client.child.pid
+    assert not psutil.pid_exists(pid)
+    assert not moment.place.exists()
+
+
+def test_a_session_that_says_nothing_proves_nothing() -> None:
+    with pytest.raises(RemoteFailed, match="no such file"):
+        read_report("PROOF file /x\nsh: no such file\n")
+
+
+def test_a_kept_supervisor_that_does_not_answer_is_a_problem(
+    course: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    settings(course, "supervisor_socket = 'none.sock'\n")
+    assert run(["hub", "check", str(course)]) == 1
+    out = capfd.readouterr().out
+    assert f"  [!!] supervisor: No session supervisor answers at {course / 'none.sock'}" in out
+    assert "  [ok] sandbox: " in out
+
+
+@pytest.mark.parametrize("listed", ["0.0.0.0/0", "::/0", "8.0.0.0/8"])
+def test_a_proxy_list_that_trusts_everybody_is_a_problem(
+    course: Path, listed: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    settings(course, f"trusted_proxies = ['{listed}']\n")
+    assert run(["hub", "check", str(course)]) == 1
+    assert f"  [!!] trusted_proxies: {listed} may name any user" in capfd.readouterr().out
+
+
+def test_a_database_that_opens_is_fine_and_one_of_a_newer_mograder_is_not(
+    course: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = course / ".mograder" / "hub.db"
+    engine = open_engine(f"sqlite:///{file}")
+    upgrade(engine)
+    engine.dispose()
+    assert run(["hub", "check", str(course)]) == 0
+    assert "  [ok] database: opens\n" in capfd.readouterr().out
+    with sqlite3.connect(file) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+    assert run(["hub", "check", str(course)]) == 1
+    out = capfd.readouterr().out
+    assert "  [!!] database: The database was written by a newer mograder" in out
+
+
+def test_the_forged_header_is_tried_through_the_public_address(course: Path, hub: FakeHub) -> None:
+    """security.md: `hub check --url`."""
+    hub.answers("/live/health", status="ok")
+    hub.replies["/live/assignments"] = Reply(403, b"403 Forbidden", "text/plain")
+    loaded = load_settings(course)
+    line = examine_front(loaded, f"{hub.url}/live/")
+    assert line.level is Level.OK
+    assert [each.headers.get("x-remote-user") for each in hub.asked][1:] == [
+        None,
+        "mograder-check",
+    ]
+    hub.replies["/live/assignments"] = Reply(200, b"[]")
+    assert examine_front(loaded, f"{hub.url}/live").level is Level.PROBLEM
+
+
+def test_an_address_without_a_hub_is_a_problem(
+    course: Path, hub: FakeHub, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["hub", "check", str(course), "--url", hub.url]) == 1
+    assert f"  [!!] There is no hub at {hub.url}" in capfd.readouterr().out

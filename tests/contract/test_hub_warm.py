@@ -1,0 +1,41 @@
+"""``mograder hub warm-cache`` with a real supervisor and real builds (B100, B104)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mograder.cli.main import run
+from mograder.sandbox.record import RECORD
+
+HEADER = '# /// script\n# dependencies = ["{0}"]\n# ///\nimport marimo\n'
+
+
+@pytest.fixture(autouse=True)
+def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A course with notebooks whose packages are there, and one whose are nowhere."""
+    (tmp_path / "good.py").write_text(HEADER.format("marimo"))
+    (tmp_path / "bad.py").write_text(HEADER.format("mograder-no-such-package"))
+    (tmp_path / "plain.py").write_text("import marimo\n")
+    for name in ("MOGRADER_COURSE_DIR", "MOGRADER_HUB_URL", "MOGRADER_HUB_SSH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_b104_what_a_notebook_needs_is_built_and_in_the_cache(
+    course: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """One that cannot be is told with uv's own words, ends with 1 and stops nobody else's."""
+    (course / "mograder.toml").write_text("[hub]\nuv_cache_dir = 'cache'\n")
+    assert run(["hub", "warm-cache", "bad.py", "plain.py", "good.py"]) == 1
+    out = capfd.readouterr().out
+    assert out.startswith("  bad.py: mograder-no-such-package\n    failed: ")
+    assert "mograder-no-such-package was not found" in out
+    assert out.endswith("  plain.py: no PEP 723 deps\n  good.py: marimo\n    ok\n")
+    built = list((course / ".mograder" / "environments").glob(f"*/{RECORD}"))
+    assert len(built) == 1, "a hub of this course will find it"
+    assert any((course / "cache").iterdir())
+    assert run(["hub", "warm-cache", "good.py"]) == 0
+    assert capfd.readouterr().out == "  good.py: marimo\n    ok\n"
