@@ -155,11 +155,10 @@ def _check_rights() -> None:
 
 def look_up_again() -> None:
     """Forget where marimo found its settings: the zygote's home and directory had none."""
-    for name, module in tuple(sys.modules.items()):
-        if name.startswith("marimo._config"):
-            for each in tuple(vars(module).values()):
-                if isinstance(each, functools._lru_cache_wrapper):
-                    each.cache_clear()
+    modules = [m for name, m in tuple(sys.modules.items()) if name.startswith("marimo._config")]
+    for each in [value for module in modules for value in vars(module).values()]:
+        if isinstance(each, functools._lru_cache_wrapper):
+            each.cache_clear()
 
 
 def draw_new_random_numbers() -> None:
