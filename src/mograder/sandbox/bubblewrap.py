@@ -153,15 +153,24 @@ class BubblewrapRunner:
         return self._hold(_Start(held(plan), place=place), on_output)
 
     def hold(
-        self, plan: Plan, *, uid_slot: int, yard: int, on_output: Callable[[bytes], None]
+        self,
+        plan: Plan,
+        *,
+        uid_slot: int,
+        yard: int,
+        on_output: Callable[[bytes], None],
+        entry: int | None = None,
     ) -> Held:
         """Make a plan's sandbox in the yard of this pidfd, with only its holder in it.
+
+        ``entry`` is where it enters its cgroup, which is all that is seen of cgroups inside.
 
         Raises: :class:`SandboxUnavailable` when the kernel refuses that.
         """
         rights = (SETFCAP,) if self.uid_base is None else ()
         place = Joined(yard, NESTED, self.uid_inside(uid_slot), rights)
-        return self._hold(_Start(held(plan), self._uid(uid_slot), place=place), on_output)
+        start = _Start(held(plan), self._uid(uid_slot), place=place, entry=entry)
+        return self._hold(start, on_output)
 
     def uid_inside(self, uid_slot: int) -> int:
         """Return what the uid of a slot is called in a yard."""

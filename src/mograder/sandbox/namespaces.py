@@ -95,6 +95,8 @@ class Executable(Protocol):
     def descriptors(self) -> Sequence[int]: ...
     @property
     def umask(self) -> int: ...
+    @property
+    def entry(self) -> int | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +190,8 @@ def _hold_only(own: set[int], launch: Executable, streams: Standard) -> None:
     A child that waits for us with both ends of a pipe would wait for ever if we are killed, and
     keep the hub's connection and the runtime directory's lock for as long.
     """
-    bounds = sorted({2, *own, streams.stdin, streams.output, *launch.descriptors})
+    entry = () if launch.entry is None else (launch.entry,)
+    bounds = sorted({2, *own, streams.stdin, streams.output, *launch.descriptors, *entry})
     for low, high in zip(bounds, [*bounds[1:], _ALL_DESCRIPTORS], strict=True):
         if low + 1 < high:
             last = ctypes.c_uint(high - 1)
@@ -260,6 +263,8 @@ def _go_on_inside(
         socket.send_fds(told, [b"x"], [os.pidfd_open(pid)])
         os._exit(0)
     told.close()
+    if launch.entry is not None:  # before the sandbox's cgroup namespace is made
+        os.write(launch.entry, b"0")
     _settle(place)
     # bubblewrap dies with its parent: with the right one.
     poll = select.poll()

@@ -147,13 +147,24 @@ class Yard:
             raise NotJoinedError(self._hopeless or "zygote not ready")
 
     async def _join(self, start: WarmStart, forker: Forker, pidfd: int) -> Inhabited:
-        held = self._runner.hold(
-            start.plan, uid_slot=start.uid_slot, yard=pidfd, on_output=start.on_output
-        )
+        entry = start.open_entry()
+        try:
+            held = self._runner.hold(
+                start.plan,
+                uid_slot=start.uid_slot,
+                yard=pidfd,
+                on_output=start.on_output,
+                entry=entry,
+            )
+        except BaseException:
+            _close(entry)
+            raise
         go, say_go = os.pipe()
         try:
             await held.stand()
-            forked = await self._fork(forker, start, held, go)
+            uid = self._runner.uid_inside(start.uid_slot)
+            way = Way(uid, start.listener, held.output, held.holder, go, entry)
+            forked = await self._fork(forker, start, way)
             _settle(start, forked)
             os.write(say_go, _GO)
         except BaseException:
@@ -163,15 +174,13 @@ class Yard:
             held.let_go()
             os.close(go)
             os.close(say_go)
+            _close(entry)
         self._sessions += 1
         held.exited.add_done_callback(lambda _: self._leave())
         return Inhabited(held, forked, forker.kill)
 
-    async def _fork(self, forker: Forker, start: WarmStart, held: Held, go: int) -> Forked:
+    async def _fork(self, forker: Forker, start: WarmStart, way: Way) -> Forked:
         """Have it forked; a zygote that keeps failing to answer is not asked for a while."""
-        uid = self._runner.uid_inside(start.uid_slot)
-        entry = start.open_entry()
-        way = Way(uid, start.listener, held.output, held.holder, go, entry)
         try:
             forked = await forker.fork(start.plan, way)
         except NotJoinedError as error:
@@ -179,9 +188,6 @@ class Yard:
             if asked and not forker.alive:
                 self._failed(str(error))
             raise
-        finally:
-            if entry is not None:
-                os.close(entry)
         self._failures = 0
         return forked
 
@@ -334,6 +340,11 @@ async def _emptied(held: Held, forker: Forker) -> None:
     if not held.exited.done():
         forker.kill()
         await asyncio.wait({held.exited}, timeout=_END_SECONDS)
+
+
+def _close(descriptor: int | None) -> None:
+    if descriptor is not None:
+        os.close(descriptor)
 
 
 def _settle(start: WarmStart, forked: Forked) -> None:
