@@ -8,10 +8,12 @@ is told before a student can meet it, and nothing is ever half written (compat.m
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from mograder.core.errors import MograderError
 from mograder.grading.judge import advise_release, in_source, judge_release, judge_source
@@ -31,6 +33,10 @@ from mograder.store.course import (
     staged_release,
     support_files,
 )
+
+_PARSER = threading.Lock()
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +101,9 @@ class _Generator:
 
     async def _generate(self) -> Sequence[str]:
         if self._wishes.lecture:
-            self._lines += await asyncio.to_thread(generate_lecture, self._item, self._wishes)
+            self._lines += await _parsing(generate_lecture, self._item, self._wishes)
             return ()
-        made = await asyncio.to_thread(self._make_all)
+        made = await _parsing(self._make_all)
         if not made:
             return ()
         if self._wishes.dry_run:
@@ -111,7 +117,7 @@ class _Generator:
             await asyncio.to_thread(stack.close)
 
     async def _release(self, made: Sequence[_Made], stage: StagedRelease) -> Sequence[str]:
-        written = await asyncio.to_thread(self._fill, made, stage)
+        written = await _parsing(self._fill, made, stage)
         checked: list[Line] = []
         if self._wishes.validate:
             problems = await self._check(made, stage, checked)
@@ -194,11 +200,11 @@ class _Generator:
         reports = await self._run_all(wanted)
         problems: list[str] = []
         for run, report in zip(wanted, reports, strict=True):
-            found = await asyncio.to_thread(_judge, run, report)
+            found = await _parsing(_judge, run, report)
             problems += found
             if not found:
                 lines.append(_verdict(run, report))
-                lines += await asyncio.to_thread(_advice, run, report)
+                lines += await _parsing(_advice, run, report)
         return problems
 
     async def _run_all(self, wanted: Sequence[_Run]) -> tuple[RunReport, ...]:
@@ -257,3 +263,17 @@ def _judge(run: _Run, report: RunReport) -> list[str]:
     else:
         found = judge_source(text, filename, report)
     return [str(finding) for finding in found]
+
+
+async def _parsing(work: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
+    """Do in a thread what parses notebooks, one at a time.
+
+    Python 3.11 counts the depth of what it parses for all threads together, and gives up with a
+    ``SystemError`` when two of them parse.
+    """
+
+    def alone() -> _R:
+        with _PARSER:
+            return work(*args, **kwargs)
+
+    return await asyncio.to_thread(alone)
