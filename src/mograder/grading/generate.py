@@ -8,12 +8,10 @@ is told before a student can meet it, and nothing is ever half written (compat.m
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ParamSpec, TypeVar
 
 from mograder.core.errors import MograderError
 from mograder.grading.judge import advise_release, in_source, judge_release, judge_source
@@ -33,10 +31,6 @@ from mograder.store.course import (
     staged_release,
     support_files,
 )
-
-_PARSER = threading.Lock()
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +95,9 @@ class _Generator:
 
     async def _generate(self) -> Sequence[str]:
         if self._wishes.lecture:
-            self._lines += await _parsing(generate_lecture, self._item, self._wishes)
+            self._lines += await asyncio.to_thread(generate_lecture, self._item, self._wishes)
             return ()
-        made = await _parsing(self._make_all)
+        made = await asyncio.to_thread(self._make_all)
         if not made:
             return ()
         if self._wishes.dry_run:
@@ -117,7 +111,7 @@ class _Generator:
             await asyncio.to_thread(stack.close)
 
     async def _release(self, made: Sequence[_Made], stage: StagedRelease) -> Sequence[str]:
-        written = await _parsing(self._fill, made, stage)
+        written = await asyncio.to_thread(self._fill, made, stage)
         checked: list[Line] = []
         if self._wishes.validate:
             problems = await self._check(made, stage, checked)
@@ -200,11 +194,11 @@ class _Generator:
         reports = await self._run_all(wanted)
         problems: list[str] = []
         for run, report in zip(wanted, reports, strict=True):
-            found = await _parsing(_judge, run, report)
+            found = await asyncio.to_thread(_judge, run, report)
             problems += found
             if not found:
                 lines.append(_verdict(run, report))
-                lines += await _parsing(_advice, run, report)
+                lines += await asyncio.to_thread(_advice, run, report)
         return problems
 
     async def _run_all(self, wanted: Sequence[_Run]) -> tuple[RunReport, ...]:
@@ -263,17 +257,3 @@ def _judge(run: _Run, report: RunReport) -> list[str]:
     else:
         found = judge_source(text, filename, report)
     return [str(finding) for finding in found]
-
-
-async def _parsing(work: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
-    """Do in a thread what parses notebooks, one at a time.
-
-    Python 3.11 counts the depth of what it parses for all threads together, and gives up with a
-    ``SystemError`` when two of them parse.
-    """
-
-    def alone() -> _R:
-        with _PARSER:
-            return work(*args, **kwargs)
-
-    return await asyncio.to_thread(alone)

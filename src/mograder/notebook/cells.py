@@ -12,7 +12,6 @@ import contextlib
 import io
 import re
 import tokenize
-import warnings
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from marimo._ast.parse import parse_notebook as parse_with_marimo
 from marimo._schemas.serialization import CellDef
 
 from mograder.core.errors import InvalidInput
+from mograder.notebook.parsing import quiet_parser
 
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 _HOW_TO_MAKE = "Create notebooks with `marimo edit NAME.py`."
@@ -147,8 +147,7 @@ def plain_text(text: str) -> str:
 def parse_python(source: str, filename: str = "<text>") -> ast.Module | None:
     """Parse, without the warnings that an author's escapes may cause; None if it is no Python."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet_parser():
             return ast.parse(source, filename=filename)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
@@ -200,8 +199,7 @@ def _end_of(line: str) -> str:
 
 def _tree(text: str, filename: str) -> ast.Module:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet_parser():
             return ast.parse(text, filename=filename)
     except SyntaxError as error:
         raise InvalidInput(f"{filename}:{error.lineno or 1}: {error.msg}.") from error
@@ -213,8 +211,7 @@ def _tree(text: str, filename: str) -> ast.Module:
 
 def _codes(text: str, filename: str) -> list[CellDef]:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet_parser():
             notebook = parse_with_marimo(text, filename)
     except _MARIMO_FAILS as error:
         reason = str(error) or "marimo cannot read this file."

@@ -8,11 +8,11 @@ It catches honest mistakes and tells their lines. It is no protection, which is 
 from __future__ import annotations
 
 import ast
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from mograder.notebook.findings import Finding
+from mograder.notebook.parsing import quiet_parser
 
 DENIED_IMPORTS = frozenset(
     (
@@ -51,8 +51,7 @@ def scan(text: str, filename: str, denied: Denied = DEFAULT_DENIED) -> tuple[Fin
     else can be said of it.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet_parser():
             tree = ast.parse(text.removeprefix("\ufeff"), filename=filename)
     except SyntaxError as error:
         return (Finding(filename, error.lineno or 1, f"cannot be checked: {error.msg}"),)

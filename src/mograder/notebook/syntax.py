@@ -8,12 +8,12 @@ from __future__ import annotations
 import ast
 import platform
 import re
-import warnings
 
 from marimo._ast.parse import MarimoFileError, is_non_marimo_python_script, parse_notebook
 from packaging.specifiers import SpecifierSet
 
 from mograder.core.errors import InvalidInput
+from mograder.notebook.parsing import quiet_parser
 from mograder.notebook.pep723 import read_script
 
 MAX_NOTEBOOK = 16_000_000
@@ -65,8 +65,7 @@ def _check_frame(text: str, filename: str) -> None:
 
 def _check_python(text: str, filename: str) -> None:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet_parser():
             ast.parse(text, filename=filename)
     except SyntaxError as error:
         raise InvalidInput(
@@ -81,8 +80,7 @@ def _check_python(text: str, filename: str) -> None:
 
 def _check_marimo(text: str, filename: str) -> None:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet_parser():
             notebook = parse_notebook(text, filename)
     except (MarimoFileError, RecursionError) as error:
         raise InvalidInput(f"{filename}:1: {error}", hint=_HOW_TO_MAKE) from error
