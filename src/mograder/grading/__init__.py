@@ -1,1 +1,1 @@
-"""Making releases of sources, and judging what notebooks hold."""
+"""Making releases of sources, and judging what notebooks are worth."""

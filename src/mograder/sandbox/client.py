@@ -24,6 +24,8 @@ from mograder.sandbox.protocol import (
     Call,
     Done,
     Ended,
+    Execute,
+    Executed,
     Failed,
     Hello,
     ListSessions,
@@ -80,6 +82,22 @@ class SupervisorClient:
     async def run(self, command: RunCommand, on_line: Callable[[str], None]) -> int:
         """Run a build command, reporting each line that it prints; returns its exit status."""
         return (await self._call(command, on_line, command.timeout + _ANSWER_SECONDS)).status
+
+    async def execute(self, request: Execute, on_line: Callable[[str], None]) -> Executed:
+        """Run a notebook, passing on each line of its report; returns how it ended.
+
+        Raises: what the supervisor raised; :class:`SandboxUnavailable` from one of an older
+        release, which cannot.
+        """
+        if "execute" not in self.hello.operations:
+            raise SandboxUnavailable(
+                f"The running session supervisor (mograder {self.hello.version}) cannot validate.",
+                hint="Restart it when no student is at work, since that ends the sessions.",
+            )
+        done = await self._call(request, on_line, request.seconds + _START_SECONDS)
+        if done.executed is None:
+            raise RemoteFailed("The session supervisor does not say how a notebook ended.")
+        return done.executed
 
     async def warm(self, environment: Path) -> bool:
         """Have sessions of an environment start warm; returns whether they will.

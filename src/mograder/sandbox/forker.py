@@ -19,7 +19,7 @@ import signal
 import socket
 import termios
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -255,6 +255,7 @@ def _request(number: int, plan: Plan, way: Way) -> bytes:
     return json.dumps(
         {
             "id": number,
+            "program": PurePosixPath(plan.argv[1]).stem,
             "uid": way.uid,
             "arguments": [options, "--", *arguments],
             "variables": dict(plan.variables),

@@ -1,6 +1,6 @@
-"""The way of a zygote's child into a sandbox: join it, give up every right, become marimo.
+"""The way of a zygote's child into a sandbox: join it, give up every right, become a program.
 
-Runs inside, beside ``zygote.py`` and ``serve.py``, and stands alone like them. A sandbox that is
+Runs inside, beside ``zygote.py`` and the programs, and stands alone like them. A sandbox that is
 joined holds nothing yet but its holder, so nobody can meet a process that is half way; what
 follows ``inside`` on the pipe is as confined as what bubblewrap starts itself.
 """
@@ -41,7 +41,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Session:
-    """A child on its way: into the sandbox, then out of every right, then marimo."""
+    """A child on its way: into the sandbox, then out of every right, then a program."""
 
     def __init__(
         self, request: dict[str, Any], descriptors: list[int], told: int, control: socket.socket
@@ -51,7 +51,7 @@ class Session:
         self._told = told
         self._control = control
 
-    def enter(self, serve: Callable[[list[str]], None]) -> NoReturn:
+    def enter(self, program: Callable[[list[str]], None]) -> NoReturn:
         """Join the sandbox; the pid namespace holds for a child, which is the session."""
         try:
             listener, output, holder, go, *entries = self._descriptors
@@ -78,7 +78,7 @@ class Session:
             os._exit(_FAILED)
         os.close(go)
         try:
-            serve(self._arguments(listener))
+            program(self._arguments(listener))
         except SystemExit as ending:
             _leave(ending.code)
         except BaseException:  # noqa: BLE001 - the zygote's own frames are none of its business

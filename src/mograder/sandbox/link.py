@@ -11,7 +11,15 @@ from mograder.core.errors import MograderError
 from mograder.core.shared import Progress
 from mograder.sandbox.client import SupervisorClient, connect_or_spawn, connect_to
 from mograder.sandbox.host import SupervisorConfig
-from mograder.sandbox.protocol import Ended, News, RunCommand, SessionInfo, StartSession
+from mograder.sandbox.protocol import (
+    Ended,
+    Execute,
+    Executed,
+    News,
+    RunCommand,
+    SessionInfo,
+    StartSession,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -76,6 +84,10 @@ class SupervisorLink:
     async def run(self, command: RunCommand, on_line: Progress) -> int:
         """Run a build command; returns its exit status."""
         return await (await self.open()).run(command, on_line)
+
+    async def execute(self, request: Execute, on_line: Callable[[str], None]) -> Executed:
+        """Run a notebook, passing on each line of its report; returns how it ended."""
+        return await (await self.open()).execute(request, on_line)
 
     def warm(self, environment: Path) -> None:
         """Have sessions of an environment start warm, some time soon and if that works here."""

@@ -18,10 +18,17 @@ from mograder.sandbox.guard import Guard, Watched
 from mograder.sandbox.host import SESSIONS
 from mograder.sandbox.inhabited import Arriving
 from mograder.sandbox.overhead import helpers_memory
-from mograder.sandbox.policy import SANDBOXED_SESSION, Host, Plan, session_plan, unconfined
+from mograder.sandbox.policy import (
+    SANDBOXED_SESSION,
+    Host,
+    Plan,
+    execution_plan,
+    session_plan,
+    unconfined,
+)
 from mograder.sandbox.priorities import GroupPriorities, Priorities, ProcessPriorities
 from mograder.sandbox.processes import prefer_to_end
-from mograder.sandbox.protocol import Arrived, Ended, News, SessionInfo, StartSession
+from mograder.sandbox.protocol import Arrived, Ended, Execute, News, SessionInfo, StartSession
 from mograder.sandbox.record import RECORD, read_record
 from mograder.sandbox.shares import CpuShares
 from mograder.sandbox.usage import GroupMeter, Meter, ProcessMeter
@@ -59,12 +66,14 @@ class _Life:
     sandbox: Sandboxed
     log: bytearray
     group: SessionGroup | None
+    on_end: Callable[[Ended], None]
+    listed: bool
     reason: Reason | Literal[""] = ""
 
 
 @dataclass(frozen=True, slots=True)
 class _Start:
-    request: StartSession
+    request: StartSession | Execute
     on_output: Callable[[bytes], None]
     settle: Callable[[int], None]
     open_entry: Callable[[], int | None]
@@ -109,7 +118,7 @@ class Lives:
 
     def all(self) -> tuple[SessionInfo, ...]:
         """Return what lives now."""
-        return tuple(life.info for life in self._lives.values())
+        return tuple(life.info for life in self._lives.values() if life.listed)
 
     def start(self, request: StartSession) -> SessionInfo:
         """Start a session on a listening socket made here, so nothing inside chooses it.
@@ -117,16 +126,49 @@ class Lives:
         Raises: :class:`Conflict` for an id in use, :class:`NotFound` for a missing directory,
         :class:`~mograder.core.errors.SandboxUnavailable`.
         """
+        path = self._sockets / f"{request.session_id}.sock"
+        self._look(request)
+        listener = _listen(path).detach()
+        return self._begin(request, listener, path, self._on_end).info
+
+    def execute(self, request: Execute, report: int, on_end: Callable[[Ended], None]) -> None:
+        """Run a notebook that reports to this descriptor, which is ours to close.
+
+        It has a session's limits and ends as one does, but no hub hears of it: only ``on_end``.
+
+        Raises: as :meth:`start`.
+        """
+        path = self._sockets / f"{request.session_id}.none"
+        try:
+            self._look(request)
+        except BaseException:
+            os.close(report)
+            raise
+        self._begin(request, report, path, on_end)
+
+    def _look(self, request: StartSession | Execute) -> None:
         if request.session_id in self._lives:
             raise Conflict(f"Session {request.session_id} is running already.")
         for path in (request.directory / request.notebook, request.environment / RECORD):
             self._runner.reach(path)
         if not (request.directory / request.notebook).is_file():
             raise NotFound(f"There is no notebook {request.notebook!r} to open.")
-        path = self._sockets / f"{request.session_id}.sock"
-        group = self._make_group(request)
-        listener = _listen(path)
+
+    def _begin(
+        self,
+        request: StartSession | Execute,
+        descriptor: int,
+        path: Path,
+        on_end: Callable[[Ended], None],
+    ) -> _Life:
+        """Start what goes on with a descriptor, a listening socket or a report."""
         log = bytearray()
+        try:
+            group = self._make_group(request)
+        except BaseException:
+            os.close(descriptor)
+            path.unlink(missing_ok=True)
+            raise
         try:
             start = _Start(
                 request,
@@ -134,21 +176,20 @@ class Lives:
                 self._settler(request, group),
                 lambda: self._open_entry(request, group),
             )
-            sandbox = self._open(start, listener)
+            sandbox = self._open(start, descriptor)
         except BaseException:
             path.unlink(missing_ok=True)
             self._put_away(request.session_id, group)
             raise
-        finally:
-            listener.close()
         info = SessionInfo(session_id=request.session_id, socket=path)
-        life = _Life(info, sandbox, log, group)
+        listed = isinstance(request, StartSession)
+        life = _Life(info, sandbox, log, group, on_end, listed)
         self._lives[request.session_id] = life
         sandbox.exited.add_done_callback(lambda done: self._ended(life, done.result()))
         _log.info("session %s started", request.session_id)
-        return life.info
+        return life
 
-    def _make_group(self, request: StartSession) -> SessionGroup | None:
+    def _make_group(self, request: StartSession | Execute) -> SessionGroup | None:
         if self._groups is None:
             return None
         try:
@@ -156,9 +197,12 @@ class Lives:
         except OSError as error:
             raise SandboxUnavailable(f"A session cannot be given its limits: {error}.") from error
 
-    def _settler(self, request: StartSession, group: SessionGroup | None) -> Callable[[int], None]:
+    def _settler(
+        self, request: StartSession | Execute, group: SessionGroup | None
+    ) -> Callable[[int], None]:
         """What is done with a session's first process before any code of a student's runs."""
-        workspace = request.directory if request.mode == "edit" else None
+        lecture = isinstance(request, StartSession) and request.mode == "run"
+        workspace = None if lecture else request.directory
         watched = Watched(request.session_id, request.limits, workspace, group)
 
         def settle(pid: int) -> None:
@@ -167,14 +211,21 @@ class Lives:
 
         return settle
 
-    def _open(self, start: _Start, listener: socket.socket) -> Sandboxed:
+    def _open(self, start: _Start, descriptor: int) -> Sandboxed:
+        """Start it; the descriptor is closed once it was handed in, or cannot be."""
         request, zygotes = start.request, self._zygotes
         if zygotes is None:
-            sandbox = self._open_cold(start, listener.fileno())
+            try:
+                sandbox = self._open_cold(start, descriptor)
+            finally:
+                os.close(descriptor)
             self._on_news(Arrived(session_id=request.session_id, warm=False))
             return sandbox
-        plan = self._plan(request, listener.fileno())
-        descriptor = listener.detach()  # it is needed for longer than this call
+        try:
+            plan = self._plan(request, descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
 
         def start_cold(reason: str) -> Sandboxed:
             zygotes.fell_back(reason)
@@ -214,7 +265,9 @@ class Lives:
             if entry is not None:
                 os.close(entry)
 
-    def _open_entry(self, request: StartSession, group: SessionGroup | None) -> int | None:
+    def _open_entry(
+        self, request: StartSession | Execute, group: SessionGroup | None
+    ) -> int | None:
         """Where the session's first process enters its cgroup by itself, if there is one."""
         try:
             if group is not None:
@@ -225,12 +278,14 @@ class Lives:
         except OSError as error:
             raise SandboxUnavailable(f"A session cannot be given its limits: {error}.") from error
 
-    def _plan(self, request: StartSession, fd: int) -> Plan:
+    def _plan(self, request: StartSession | Execute, fd: int) -> Plan:
         record = read_record(request.environment)
         inside = SANDBOXED_SESSION
         if self._runner.kind == "none":
             inside = unconfined(self._host, work=request.directory, environment=request.environment)
         roots = record.interpreter_roots
+        if isinstance(request, Execute):
+            return execution_plan(request, roots, self._host, inside, fd)
         return session_plan(request, roots, self._host, inside, fd, assets=record.assets)
 
     async def arrived(self, session_id: str) -> None:
@@ -254,6 +309,14 @@ class Lives:
             life.sandbox.end()
             await asyncio.wait({life.sandbox.exited})
         return True
+
+    async def end(self, session_id: str) -> None:
+        """End it at once, should it still be there, and wait until it is gone."""
+        life = self._lives.get(session_id)
+        if life is not None:
+            self._guard.let_die(session_id)
+            life.sandbox.end()
+            await asyncio.wait({life.sandbox.exited})
 
     def tell_all(self) -> None:
         """Tell what every session uses soon, whether or not it has changed."""
@@ -304,7 +367,7 @@ class Lives:
         if isinstance(life.sandbox, Arriving) and life.sandbox.failure:
             return  # told to whoever asked for it: it never was
         tail = life.log.decode("utf-8", "replace")
-        self._on_end(Ended(session_id=session_id, status=status, log_tail=tail, reason=life.reason))
+        life.on_end(Ended(session_id=session_id, status=status, log_tail=tail, reason=life.reason))
 
 
 def _keep_tail(log: bytearray, data: bytes) -> None:

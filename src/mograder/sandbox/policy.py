@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from mograder.sandbox.protocol import Limits, RunCommand, StartSession
+from mograder.sandbox.protocol import Execute, Limits, RunCommand, StartSession
 
 HOME = PurePosixPath("/home/student")
 WORK = HOME / "work"
@@ -24,8 +24,11 @@ BUILD = PurePosixPath("/opt/mograder/build")
 UV_CACHE = PurePosixPath("/opt/mograder/uv-cache")
 UV = PurePosixPath("/opt/mograder/uv")
 SERVE = PurePosixPath("/opt/mograder/serve.py")
+CELLRUN = "cellrun.py"
+"""Beside ``serve.py``, inside as on the host."""
+
 ZYGOTE = PurePosixPath("/opt/mograder/zygote.py")
-"""Beside ``serve.py`` and ``joiner.py``, which it imports from its own directory."""
+"""Beside the programs that it becomes and ``joiner.py``, which it imports from there."""
 
 HOLDER = "/usr/bin/cat"
 """What stands in a sandbox until somebody joins it: it answers a byte, and so tells that the
@@ -189,6 +192,34 @@ def session_plan(
     )
 
 
+def execution_plan(
+    request: Execute, roots: Sequence[Path], host: Host, inside: Inside, fd: int
+) -> Plan:
+    """Return how to run one notebook that reports to descriptor ``fd``: a session's world."""
+    options = json.dumps(
+        {
+            "fd": fd,
+            "rlimits": rlimits(request.limits),
+            "caches": str(inside.environment / "caches"),
+        }
+    )
+    program = inside.serve.with_name(CELLRUN)
+    python = str(inside.environment / "env/bin/python")
+    return Plan(
+        argv=(python, str(program), options, "--", request.notebook),
+        variables=_session_variables(inside, edit=True),
+        binds=(
+            *(Bind(root, PurePosixPath(root)) for root in roots),
+            Bind(request.environment, inside.environment),
+            Bind(host.serve.with_name(CELLRUN), program),
+            Bind(request.directory, inside.work, writable=True),
+        ),
+        directory=inside.work,
+        network=False,
+        tmp_mb=request.limits.tmp_mb,
+    )
+
+
 def first_configuration(allow: Sequence[str]) -> str:
     """Return marimo's settings for a workspace that has none yet: what it offers works here.
 
@@ -217,6 +248,7 @@ def yard_plan(environment: Path, roots: Sequence[Path], host: Host) -> Plan:
             *(Bind(root, PurePosixPath(root)) for root in roots),
             Bind(environment, inside.environment),
             Bind(host.serve, inside.serve),
+            Bind(host.serve.with_name(CELLRUN), inside.serve.with_name(CELLRUN)),
             Bind(host.zygote, ZYGOTE),
             Bind(host.joiner, ZYGOTE.with_name("joiner.py")),
         ),

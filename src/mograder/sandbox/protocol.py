@@ -84,6 +84,23 @@ class Warm(_Message):
     environment: Path
 
 
+class Execute(_Message):
+    """Run one notebook, cell by cell, in a sandbox of its own that ends with it.
+
+    ``directory`` is a private copy, writable inside. The lines of the report come as
+    :class:`Output`, and how it ended as :attr:`Done.executed`.
+    """
+
+    op: Literal["execute"] = "execute"
+    session_id: str = Field(pattern=r"^[A-Za-z0-9_-]{8,64}$")
+    directory: Path
+    notebook: str
+    environment: Path
+    uid_slot: int = Field(ge=1)
+    limits: Limits
+    seconds: float = Field(gt=0, le=3600)
+
+
 class Subscribe(_Message):
     """Ask to be told :class:`Arrived` and :class:`Measured` on this connection from now on."""
 
@@ -103,7 +120,15 @@ class Shutdown(_Message):
 
 
 Operation = Annotated[
-    StartSession | StopSession | ListSessions | RunCommand | Warm | Subscribe | Hello | Shutdown,
+    StartSession
+    | StopSession
+    | ListSessions
+    | RunCommand
+    | Warm
+    | Execute
+    | Subscribe
+    | Hello
+    | Shutdown,
     Field(discriminator="op"),
 ]
 
@@ -131,6 +156,21 @@ class SessionInfo(_Message):
     socket: Path
 
 
+class Executed(_Message):
+    """How the run of a notebook ended; its report came line by line.
+
+    ``reason`` is the limit for which it was ended, as in :class:`Ended`; ``overflow`` says that
+    it reported more than anybody wants to read, and was ended.
+    """
+
+    status: int
+    log_tail: str
+    seconds: float
+    reason: str = ""
+    timed_out: bool = False
+    overflow: bool = False
+
+
 class Done(_Message):
     """The answer: only the fields of the operation asked for are set."""
 
@@ -147,6 +187,7 @@ class Done(_Message):
     warm: bool = False
     operations: tuple[str, ...] = ()
     """In the answer to ``hello``: what this supervisor knows beyond the first release's."""
+    executed: Executed | None = None
     starts: dict[str, int] = {}
     """How many sessions started warm, how many cold that should have been warm, and why."""
 

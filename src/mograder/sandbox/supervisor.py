@@ -28,6 +28,7 @@ from mograder.core.log import configure_logging
 from mograder.sandbox.bubblewrap import BubblewrapRunner, Runner, adopt_orphans, leave_the_keyring
 from mograder.sandbox.cgroups import SessionGroups
 from mograder.sandbox.etc import refresh_resolver
+from mograder.sandbox.executions import execute
 from mograder.sandbox.host import (
     SupervisorConfig,
     prepare_runner,
@@ -46,6 +47,7 @@ from mograder.sandbox.protocol import (
     Call,
     Done,
     Ended,
+    Execute,
     Failed,
     Hello,
     ListSessions,
@@ -194,7 +196,7 @@ class Supervisor:
                     sandbox=self._runner.kind,
                     owned=self._config.owned,
                     course=self._config.course,
-                    operations=("warm", "subscribe"),
+                    operations=("warm", "subscribe", "execute"),
                     starts=dict(self._zygotes.counts) if self._zygotes else {},
                 )
             case StartSession():
@@ -207,6 +209,10 @@ class Supervisor:
                 return Done(id=call.id, sessions=self._lives.all())
             case RunCommand():
                 return Done(id=call.id, status=await self._run(call.id, operation, writer))
+            case Execute():
+                executed, lines = await execute(self._lives, operation)
+                await _send_lines(writer, call.id, lines)
+                return Done(id=call.id, executed=executed)
             case Warm():
                 self._runner.reach(operation.environment)
                 zygotes = self._zygotes

@@ -1,14 +1,15 @@
 """A warm process that forks sessions: marimo is imported once for each environment, not once each.
 
 Runs as the environment's own python in a yard (``policy.yard_plan``), so it stands alone: the
-standard library, marimo and ``serve.py`` beside it, nothing of ours. It has one thread, no secret
+standard library, marimo and the programs beside it, nothing of ours. It has one thread, no secret
 and no file of the hub's, and never runs a line of a student's: a child of it joins a fresh
 sandbox first, gives up every right, and then is what a cold start is from its first line on.
 
 Usage: ``python zygote.py JSON`` with JSON ``{"fd": 7, "caches": "/path", "heavy": true}``; ``fd``
 is a SOCK_SEQPACKET socket, on which it says ``{"ready": true, "threads": 1, "problem": ""}``.
-Each request ``{"id": 1, "uid": 3, "arguments": [...], "variables": {...}, "directory": "/...",
-"filter": "base64"}`` comes with four descriptors (the listening socket, the output, a pidfd of
+Each request ``{"id": 1, "program": "serve", "uid": 3, "arguments": [...], "variables": {...},
+"directory": "/...", "filter": "base64"}`` comes with four descriptors (the listening socket of
+``serve`` or the report of ``cellrun``, the output, a pidfd of
 the sandbox's holder, and a pipe), and a fifth where the session has a cgroup: it enters that by
 writing 0 there. It is answered by ``{"id": 1, "problem": ""}`` with a pidfd of the session's first
 process. That does nothing until a ``g`` comes through the pipe. Of its end the
@@ -41,7 +42,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import joiner  # type: ignore[import-not-found]  # these two lie beside this file, wherever it runs
+import cellrun  # type: ignore[import-not-found]  # these lie beside this file, wherever it runs
+import joiner  # type: ignore[import-not-found]
 import serve  # type: ignore[import-not-found]
 
 _HEAVY = ("numpy", "pandas", "matplotlib.pyplot", "scipy", "altair", "plotly")
@@ -64,12 +66,17 @@ _MARIMO = (
     "pymdownx.blocks.admonition pymdownx.blocks.details pymdownx.blocks.html "
     "pymdownx.blocks.tab pymdownx.caret pymdownx.critic pymdownx.emoji1_db pymdownx.highlight "
     "pymdownx.keys pymdownx.magiclink uvicorn.lifespan.on uvicorn.loops.auto "
-    "uvicorn.protocols.http.auto uvicorn.protocols.websockets.auto"
+    "uvicorn.protocols.http.auto uvicorn.protocols.websockets.auto "
+    "marimo._ast.load marimo._ast.app marimo._lint.validate_graph marimo._runtime.dataflow "
+    "marimo._runtime.context.script_context"
 )
 """What marimo imports on the way to the first output; one that is missing costs time only."""
 
 _LAUNCH = ("control_queue", "set_ui_element_queue", "completion_queue", "input_queue")
 """The first parameters of marimo's ``launch_kernel``, whose pipes a kernel goes on with."""
+
+_PROGRAMS: dict[str, Callable[[list[str]], None]] = {"serve": serve.main, "cellrun": cellrun.main}
+"""What a child may become: nothing else, whatever is asked."""
 
 _MODE_INDEX = 6
 _PR_SET_CHILD_SUBREAPER = 36
@@ -286,11 +293,14 @@ class _Zygote:
 
     def _fork(self, request: dict[str, Any], descriptors: list[int]) -> tuple[int | None, str]:
         """Fork; returns the session's pid, as seen from here, once it is inside and harmless."""
+        program = _PROGRAMS.get(request.get("program", "serve"))
+        if program is None:
+            return None, "failed: an unknown program"
         read_end, write_end = os.pipe()
         entering = os.fork()
         if entering == 0:
             os.close(read_end)
-            joiner.Session(request, descriptors, write_end, self._control).enter(serve.main)
+            joiner.Session(request, descriptors, write_end, self._control).enter(program)
         os.close(write_end)
         try:
             words = _read_to_end(read_end)

@@ -1,0 +1,98 @@
+"""What validation found: the shape that the command line, the hub and the pages share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from mograder.notebook.findings import Finding
+from mograder.notebook.integrity import Level
+from mograder.sandbox.execution import Outcome
+
+
+class CheckStatus(StrEnum):
+    """What a check says; the first four are the sidecar's words (compat.md 8)."""
+
+    SUCCESS = "success"
+    PARTIAL = "partial"
+    DANGER = "danger"
+    WARN = "warn"
+    """It waits for an answer."""
+    NOT_RUN = "not_run"
+
+
+@dataclass(frozen=True, slots=True)
+class ValidatedCheck:
+    """One check of the notebook; ``line`` is where it stands in the student's file, if it does.
+
+    ``earned`` and ``available`` are marks, None for a question without any. ``hidden`` says that
+    its tests are still to come, so that waiting is right.
+    """
+
+    label: str
+    key: str
+    status: CheckStatus
+    messages: tuple[str, ...] = ()
+    earned: float | None = None
+    available: float | None = None
+    cell: str = ""
+    line: int | None = None
+    hidden: bool = False
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing is left to do about it."""
+        waits = self.hidden and self.status is CheckStatus.WARN
+        return waits or self.status is CheckStatus.SUCCESS
+
+
+@dataclass(frozen=True, slots=True)
+class CellError:
+    """A cell that did not end well; ``line`` is one of the student's file, if it is there."""
+
+    cell: str
+    line: int | None
+    error_type: str
+    message: str
+    output: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class IntegrityFindings:
+    """What the notebook was compared with, and what differs."""
+
+    level: Level = Level.NONE
+    warnings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationReport:
+    """All of it; ``problem`` says why the notebook did not run to its end, or nothing."""
+
+    filename: str
+    outcome: Outcome
+    problem: str = ""
+    checks: tuple[ValidatedCheck, ...] = ()
+    cell_errors: tuple[CellError, ...] = ()
+    integrity: IntegrityFindings = field(default_factory=IntegrityFindings)
+    log_tail: str = ""
+    seconds: float = 0.0
+
+    @property
+    def ran(self) -> bool:
+        """Whether the notebook ran from its first cell to its last."""
+        return self.outcome is Outcome.FINISHED and not self.problem
+
+    @property
+    def ok(self) -> bool:
+        """Whether it ran to its end without an error, and every check that counts succeeded."""
+        return self.ran and not self.cell_errors and all(check.passed for check in self.checks)
+
+    @property
+    def marks(self) -> tuple[float, float] | None:
+        """Marks earned and available, by the last check of each question; None without marks."""
+        last = {check.key: check for check in self.checks if check.available is not None}
+        if not last:
+            return None
+        earned = sum(check.earned or 0.0 for check in last.values())
+        return round(earned, 1), sum(check.available or 0.0 for check in last.values())

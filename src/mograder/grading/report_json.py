@@ -1,0 +1,110 @@
+"""A validation report as JSON: the keys of 0.3.16 (compat.md 2.3), and ours beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from mograder.grading.report import CheckStatus, ValidatedCheck, ValidationReport
+from mograder.grading.report_text import headline
+
+_Word = Literal["success", "partial", "danger", "warn"]
+_OLD_WORDS: Mapping[CheckStatus, _Word] = {
+    CheckStatus.SUCCESS: "success",
+    CheckStatus.PARTIAL: "partial",
+    CheckStatus.DANGER: "danger",
+    CheckStatus.WARN: "warn",
+    CheckStatus.NOT_RUN: "warn",
+}
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class CheckAnswer(_Answer):
+    """One check. A client of 0.3.16 knows four words: what never ran waits, and says so."""
+
+    label: str
+    status: _Word
+    details: tuple[str, ...]
+    ran: bool
+    passed: bool
+    earned: float | None
+    available: float | None
+    cell: str
+    line: int | None
+
+
+class ErrorAnswer(_Answer):
+    """A cell that did not end well."""
+
+    cell: str
+    line: int | None
+    error_type: str
+    message: str
+    output: str
+
+
+class ValidationAnswer(_Answer):
+    """What POST /validate answers, and ``mograder validate --json`` prints for each notebook."""
+
+    file: str
+    ok: bool
+    summary: str
+    outcome: str
+    checks: tuple[CheckAnswer, ...]
+    cell_errors: int
+    errors: tuple[ErrorAnswer, ...]
+    export_ok: bool
+    export_error: str
+    html_available: bool
+    integrity_level: Literal["source", "hash", "none"]
+    integrity_warnings: tuple[str, ...]
+    seconds: float
+
+
+def answer_of(report: ValidationReport, *, html_available: bool) -> ValidationAnswer:
+    """Return the report as both sides of the wire know it."""
+    errors = tuple(
+        ErrorAnswer(
+            cell=each.cell,
+            line=each.line,
+            error_type=each.error_type,
+            message=each.message,
+            output=each.output,
+        )
+        for each in report.cell_errors
+    )
+    return ValidationAnswer(
+        file=report.filename,
+        ok=report.ok,
+        summary=headline(report),
+        outcome=report.outcome.value,
+        checks=tuple(_check(each) for each in report.checks),
+        cell_errors=len(errors),
+        errors=errors,
+        export_ok=report.ran,
+        export_error=report.problem,
+        html_available=html_available,
+        integrity_level=report.integrity.level.value,
+        integrity_warnings=tuple(str(each) for each in report.integrity.warnings),
+        seconds=round(report.seconds, 3),
+    )
+
+
+def _check(check: ValidatedCheck) -> CheckAnswer:
+    ran = check.status is not CheckStatus.NOT_RUN
+    return CheckAnswer(
+        label=check.label,
+        status=_OLD_WORDS[check.status],
+        details=check.messages,
+        ran=ran,
+        passed=check.passed,
+        earned=check.earned,
+        available=check.available,
+        cell=check.cell,
+        line=check.line,
+    )

@@ -1,0 +1,290 @@
+"""Run a student's notebook against its own checks, and say what came of it.
+
+Integrity first, which decides what runs and whose checks count; then the run, on a copy, in the
+sandbox. A result counts if it was written while a cell ran that holds that very check and counts.
+What nobody can tell from outside (a runtime patched from within, notebook/integrity.py) stays
+possible: whoever gives marks for it grades on a machine of theirs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Protocol
+
+from mograder.core.errors import InvalidInput
+from mograder.grading.report import (
+    CellError,
+    CheckStatus,
+    IntegrityFindings,
+    ValidatedCheck,
+    ValidationReport,
+)
+from mograder.notebook.cells import Cell, NotebookText, parse_cells
+from mograder.notebook.integrity import check_integrity
+from mograder.notebook.marks import checks_in, key_of, marks_of
+from mograder.sandbox.execution import (
+    CellResult,
+    CellStatus,
+    CheckResult,
+    ExecutionRequest,
+    ExecutionResult,
+    Outcome,
+)
+from mograder.sandbox.protocol import Limits
+
+_HIDDEN = "# HIDDEN TESTS"
+_CALL = re.compile(r"\bcheck\(")
+_WORST_FIRST = (CheckStatus.DANGER, CheckStatus.PARTIAL, CheckStatus.WARN, CheckStatus.SUCCESS)
+_REASONS = {
+    "processes": "it started too many processes",
+    "workspace": "it wrote too much to its folder",
+    "disk": "the disk is nearly full",
+    "output": "it printed too much",
+}
+_NO_CELLS = (
+    "The notebook's environment has a marimo that cannot run it cell by cell, "
+    "so that nobody can tell which cell a result is from. Ask for a newer marimo."
+)
+
+
+class Runs(Protocol):
+    """Who runs a notebook: :class:`mograder.sandbox.executor.Executor`."""
+
+    async def execute(self, request: ExecutionRequest) -> ExecutionResult: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A notebook to validate: its text, and where and how it may run.
+
+    ``filename`` is what messages call it. ``release`` is the text it was made from, None where
+    nobody has that. ``folder`` holds the files beside it.
+    """
+
+    text: str
+    filename: str
+    environment: Path
+    limits: Limits
+    seconds: float
+    release: str | None = None
+    folder: Path | None = None
+    uid_slot: int = 1
+
+
+async def validate(submission: Submission, runs: Runs) -> ValidationReport:
+    """Check the integrity of a notebook, run it, and judge what it says.
+
+    The student's file is not touched: what runs is a copy, with the released checks put back.
+
+    Raises:
+        InvalidInput: The release is no notebook.
+        MograderError: It could not be run at all, which is no fault of the notebook's.
+    """
+    filename, release = submission.filename, submission.release
+    released = None if release is None else parse_cells(release, filename)
+    try:
+        own = parse_cells(submission.text, filename)
+        integrity = check_integrity(submission.text, release, filename)
+        text = submission.text if integrity.restored is None else integrity.restored
+        to_run = parse_cells(text, filename)
+    except InvalidInput as error:
+        checks = () if released is None else _never_ran(released)
+        return ValidationReport(filename, Outcome.UNREADABLE, str(error), checks)
+    result = await runs.execute(
+        ExecutionRequest(
+            text,
+            PurePath(filename).name,
+            submission.environment,
+            submission.limits,
+            submission.seconds,
+            folder=submission.folder,
+            uid_slot=submission.uid_slot,
+        )
+    )
+    judging = _Judging(own, to_run, released, integrity.counted, result)
+    return ValidationReport(
+        filename,
+        result.outcome,
+        judging.problem(submission.seconds),
+        tuple(judging.checks()),
+        tuple(judging.errors()),
+        IntegrityFindings(integrity.level, integrity.findings),
+        result.log_tail,
+        result.seconds,
+    )
+
+
+def _never_ran(released: NotebookText) -> tuple[ValidatedCheck, ...]:
+    marks = marks_of(released) or {}
+    labels = dict.fromkeys(check.label for check in checks_in(released))
+    return tuple(_not_run(label, marks, "the notebook cannot be read") for label in labels)
+
+
+def _not_run(label: str, marks: Mapping[str, float], why: str) -> ValidatedCheck:
+    key = key_of(label)
+    available = marks.get(key)
+    earned = None if available is None else 0.0
+    return ValidatedCheck(label, key, CheckStatus.NOT_RUN, (f"not run: {why}",), earned, available)
+
+
+class _Judging:
+    """One run, compared with what the notebook and its release say."""
+
+    def __init__(
+        self,
+        own: NotebookText,
+        to_run: NotebookText,
+        released: NotebookText | None,
+        counted: frozenset[int] | None,
+        result: ExecutionResult,
+    ) -> None:
+        self._result = result
+        self._to_run = to_run
+        self._own = {cell.code.strip(): cell for cell in reversed(own.cells)}
+        self._marks = marks_of(released or to_run) or {}
+        self._cells = {each.index: each for each in result.cells}
+        everything = frozenset(range(len(to_run.cells)))
+        self._counted = everything if counted is None else counted
+        self._places: dict[str, list[tuple[Cell, int]]] = {}
+        for check in checks_in(released or to_run):
+            self._places[check.label] = []
+        for check in checks_in(to_run):
+            if check.cell.index in self._counted and check.label in self._places:
+                self._places[check.label].append((check.cell, check.line))
+
+    def problem(self, seconds: float) -> str:
+        """Say why the notebook did not run to its end, in a sentence for its student."""
+        result = self._result
+        where = self._where_it_was()
+        match result.outcome:
+            case Outcome.TIMED_OUT:
+                return f"It was ended after {seconds:g} seconds{where}: is there an endless loop?"
+            case Outcome.OUT_OF_MEMORY:
+                return f"It needed more memory than there is for it{where}."
+            case Outcome.KILLED:
+                reason = _REASONS.get(result.reason, result.reason)
+                return f"It was ended{where}: {reason}."
+            case Outcome.EXITED:
+                return f"It ended before its last cell{where}, so the rest did not run."
+            case Outcome.UNREADABLE:
+                return "What it reported cannot be read, so none of it counts."
+        if result.problem:
+            return f"It could not be run: {result.problem}"
+        if any(check.cell_index is None for check in result.checks):
+            return _NO_CELLS
+        if len(result.cells) < len(self._to_run.cells):
+            return "Not all of its cells were run."
+        return ""
+
+    def _where_it_was(self) -> str:
+        running = (c for c in self._result.cells if c.status is CellStatus.INTERRUPTED)
+        index = next((each.index for each in running), None)
+        if index is None or index >= len(self._to_run.cells):
+            return ""
+        line = self._line(self._to_run.cells[index], 1)
+        return " in a cell that was put back" if line is None else f" in the cell at line {line}"
+
+    def checks(self) -> Iterator[ValidatedCheck]:
+        """Yield every check that should have run, then those whose labels only a run can tell."""
+        for label, places in self._places.items():
+            yield self._check(label, places)
+        for label, (cell, results) in self._dynamic().items():
+            yield self._judged(label, results, cell, cell.line_of(1))
+
+    def _check(self, label: str, places: list[tuple[Cell, int]]) -> ValidatedCheck:
+        indexes = {cell.index for cell, _ in places}
+        results = [
+            each
+            for each in self._result.checks
+            if each.label == label and each.cell_index in indexes
+        ]
+        if results and places:
+            cell, line = next(p for p in places if p[0].index == results[-1].cell_index)
+            return self._judged(label, results, cell, line)
+        return _not_run(label, self._marks, self._why_not(places))
+
+    def _why_not(self, places: list[tuple[Cell, int]]) -> str:
+        if not places:
+            return "no cell that counts holds it"
+        told = self._cells.get(places[0][0].index)
+        if told is None:
+            return "the notebook ended before it"
+        match told.status:
+            case CellStatus.SKIPPED:
+                return told.message or "its cell was skipped"
+            case CellStatus.ERROR:
+                return f"its cell has an error ({told.error_type})"
+            case CellStatus.INTERRUPTED:
+                return "its cell did not end"
+        return "its cell ran without it"
+
+    def _dynamic(self) -> dict[str, tuple[Cell, list[CheckResult]]]:
+        """Results of calls like ``check(f"Q{n}", …)``, from cells that count and hold such."""
+        dynamic = {
+            cell.index: cell
+            for cell in self._to_run.cells
+            if cell.index in self._counted and self._has_dynamic(cell)
+        }
+        found: dict[str, tuple[Cell, list[CheckResult]]] = {}
+        for each in self._result.checks:
+            cell = None if each.cell_index is None else dynamic.get(each.cell_index)
+            if cell is not None and each.label not in self._places:
+                found.setdefault(each.label, (cell, []))[1].append(each)
+        return found
+
+    def _has_dynamic(self, cell: Cell) -> bool:
+        held = (c.index for places in self._places.values() for c, _ in places)
+        return len(_CALL.findall(cell.code)) > sum(index == cell.index for index in held)
+
+    def _judged(
+        self, label: str, results: list[CheckResult], cell: Cell, line: int
+    ) -> ValidatedCheck:
+        """The worst of what was said: a result that was written twice is not to be trusted."""
+        worst = min(results, key=lambda each: _WORST_FIRST.index(CheckStatus(each.status)))
+        key, status = key_of(label), CheckStatus(worst.status)
+        available = self._marks.get(key)
+        earned = None if available is None else _earned(worst, status, available)
+        return ValidatedCheck(
+            label,
+            key,
+            status,
+            worst.details,
+            earned,
+            available,
+            cell.name,
+            self._line(cell, line - cell.line_of(1) + 1),
+            hidden=_HIDDEN in cell.code,
+        )
+
+    def errors(self) -> Iterator[CellError]:
+        """Yield the cells that did not end well, in the order of the file."""
+        for told in self._result.cells:
+            if told.index >= len(self._to_run.cells):
+                continue
+            cell = self._to_run.cells[told.index]
+            if told.status is CellStatus.ERROR:
+                yield self._error(cell, told, told.error_type, told.message)
+            elif told.status is CellStatus.INTERRUPTED:
+                yield self._error(cell, told, "Interrupted", "It was running at the end.")
+
+    def _error(self, cell: Cell, told: CellResult, kind: str, message: str) -> CellError:
+        line = self._line(cell, told.line or 1)
+        return CellError(cell.name, line, kind, message, told.output_tail)
+
+    def _line(self, cell: Cell, line: int) -> int | None:
+        """Return where a line of a cell's code stands in the student's own file."""
+        own = self._own.get(cell.code.strip())
+        inside = 1 <= line <= cell.code.count("\n") + 1
+        return None if own is None else own.line_of(line if inside else 1)
+
+
+def _earned(result: CheckResult, status: CheckStatus, available: float) -> float:
+    """Marks to one decimal, as the notebook itself shows them (compat.md 8)."""
+    if status is CheckStatus.SUCCESS:
+        return available
+    if status is not CheckStatus.PARTIAL or not 0 < result.earned_weight < result.total_weight:
+        return 0.0
+    return round(available * result.earned_weight / result.total_weight, 1)

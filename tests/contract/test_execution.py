@@ -1,0 +1,208 @@
+"""A notebook runs cell by cell in a real sandbox, and whatever it does, a report comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from mograder.notebook.pep723 import Script
+from mograder.sandbox.execution import (
+    CellStatus,
+    ExecutionRequest,
+    ExecutionResult,
+    Outcome,
+)
+from mograder.sandbox.executor import Executor
+from mograder.sandbox.protocol import Limits
+from mograder.store.files import remove_tree
+from tests.contract.launcher_rig import Local, open_local
+from tests.contract.sandbox_rig import inside_of, real_config, real_environments, until
+
+pytestmark = pytest.mark.timeout(300)
+
+LIMITS = Limits(processes=64, open_files=256, file_size_mb=64, tmp_mb=64, memory_mb=400)
+
+
+def notebook(*cells: str) -> str:
+    """A notebook's text, of cells' bodies; a cell that starts with ``@`` brings its own head."""
+    text = ["import marimo\n\napp = marimo.App()\n"]
+    text.append("with app.setup:\n    import os\n    from mograder.runtime import check\n")
+    for cell in cells:
+        body = "\n".join(f"    {line}" for line in cell.splitlines())
+        text.append(f"@app.cell\ndef _():\n{body}\n    return\n")
+    return "\n\n".join(text)
+
+
+@dataclass
+class Rig:
+    """An executor with an environment to run notebooks in."""
+
+    local: Local
+    executor: Executor
+    environment: Path
+    copies: Path
+
+    async def run(self, *cells: str, seconds: float = 120, text: str = "") -> ExecutionResult:
+        """Run a notebook of these cells."""
+        return await self.executor.execute(
+            ExecutionRequest(text or notebook(*cells), "A1.py", self.environment, LIMITS, seconds)
+        )
+
+    async def is_clean(self) -> bool:
+        """Whether nothing of a run is left."""
+        client = await self.local.link.open()
+        return not list(self.copies.iterdir()) and not await client.sessions()
+
+
+@pytest.fixture(params=[0, 1], ids=["cold", "warm"])
+async def rig(
+    request: pytest.FixtureRequest,
+    runtime: Path,
+    tmp_path: Path,
+    uv_cache: Path,
+    run_directory: Path,
+) -> AsyncIterator[Rig]:
+    config = real_config(runtime, tmp_path, uv_cache)
+    config = config.model_copy(update={"warm_environments": request.param})
+    async with open_local(config, tmp_path) as local:
+        source = real_environments(run_directory / "environments", local.link, tmp_path)
+        directory = (await source.prepare(Script(), lambda _: None)).directory
+        if request.param:
+            await local.warm(directory)
+        copies = tmp_path / "copies"
+        rig = Rig(local, Executor(local.link, copies, remove_tree), directory, copies)
+        yield rig
+        assert await rig.is_clean()
+
+
+only_cold = pytest.mark.parametrize("rig", [0], indirect=True)
+
+
+async def test_cells_checks_and_errors_are_told_one_by_one(rig: Rig) -> None:
+    broken = 'app._unparsable_cell(\n    r"""\n    a = (\n    """,\n    name="_"\n)\n'
+    text = notebook(
+        'print("said")\nx = 1',
+        'check("Q1: one", [(x == 1, "not one")])',
+        'check("Q2: two", [(x == 2, "not two"), (True, "", 3)])',
+        "y = 1\nz = y / 0",
+        "z",
+        "first = second",
+        "second = first",
+        "twice = 1",
+        "twice = 2",
+        "import sys\nsys.exit(3)",
+        "import asyncio\nawait asyncio.sleep(0)",
+    ).replace("def _():\n    import asyncio", "async def _():\n    import asyncio")
+    result = await rig.run(text=f"{text}\n\n{broken}")
+    assert result.outcome is Outcome.FINISHED, result
+    by_index = {cell.index: cell for cell in result.cells}
+    assert sorted(by_index) == list(range(13))
+    assert (by_index[0].name, by_index[0].status) == ("setup", CellStatus.OK)
+    assert by_index[1].output_tail == "said\n"
+    assert (by_index[4].error_type, by_index[4].line) == ("ZeroDivisionError", 2)
+    assert by_index[5].status is CellStatus.SKIPPED
+    assert by_index[6].error_type == by_index[7].error_type == "CycleError"
+    assert by_index[8].error_type == by_index[9].error_type == "MultipleDefinitionError"
+    assert by_index[10].error_type == "SystemExit"
+    assert by_index[11].status is CellStatus.OK
+    assert by_index[12].error_type == "SyntaxError"
+    one, two = result.checks
+    assert (one.label, one.status, one.cell_index) == ("Q1: one", "success", 2)
+    assert (two.status, two.details, two.earned_weight, two.cell_index) == (
+        "partial",
+        ("not two",),
+        3.0,
+        3,
+    )
+    if rig.local.kept:
+        assert (await rig.local.starts())["warm"] == 1
+
+
+async def test_an_endless_loop_names_its_cell(rig: Rig) -> None:
+    result = await rig.run('check("Q1", [(True, "")])', "while True: pass", seconds=8)
+    assert result.outcome is Outcome.TIMED_OUT
+    assert result.cells[-1].status is CellStatus.INTERRUPTED
+    assert result.cells[-1].index == 2
+    client = await rig.local.link.open()
+    spinning = [p for p in inside_of(client) if p.status() == psutil.STATUS_RUNNING]
+    await until(lambda: not any(p.is_running() and "cellrun" in str(p.cmdline()) for p in spinning))
+
+
+async def test_one_that_leaves_early_is_not_finished(rig: Rig) -> None:
+    result = await rig.run('check("Q1", [(True, "")])', "os._exit(0)")
+    assert result.outcome is Outcome.EXITED
+    assert (result.cells[-1].index, result.cells[-1].status) == (2, CellStatus.INTERRUPTED)
+
+
+BOMBS: dict[str, tuple[str, Callable[[ExecutionResult], bool]]] = {
+    "one large array": (
+        "kept = bytearray(4 << 30)",
+        lambda r: r.cells[-1].error_type == "MemoryError",
+    ),
+    "memory": (
+        "pids = [os.fork() for _ in range(4)]\nkept = b'x' * (220 << 20)\nwhile True: pass",
+        lambda r: r.outcome is Outcome.OUT_OF_MEMORY and r.reason == "memory",
+    ),
+    "a gigabyte of prints": (
+        "for _ in range(1000): print('x' * (1 << 20))",
+        lambda r: r.outcome is Outcome.FINISHED and len(r.cells[-1].output_tail) < 5000,
+    ),
+    "a flooded report": (
+        (
+            "import stat\n"
+            "for fd in range(3, 64):\n"
+            "    try: pipe = stat.S_ISFIFO(os.fstat(fd).st_mode)\n"
+            "    except OSError: continue\n"
+            "    while pipe: os.write(fd, b'{}' * 4000 + b'\\n')"
+        ),
+        lambda r: r.outcome is Outcome.UNREADABLE and not r.checks,
+    ),
+    "a forged report": (
+        (
+            "import json, stat\n"
+            "line = {'kind': 'check', 'index': 0, 'label': 'Q1', 'status': 'success',"
+            " 'details': [], 'earned_weight': 1.0, 'total_weight': 1.0}\n"
+            "for fd in range(3, 64):\n"
+            "    try: pipe = stat.S_ISFIFO(os.fstat(fd).st_mode)\n"
+            "    except OSError: continue\n"
+            "    if pipe: os.write(fd, json.dumps(line).encode() + b'\\n')"
+        ),
+        lambda r: r.outcome is Outcome.UNREADABLE and not r.checks,
+    ),
+}
+
+
+@only_cold
+@pytest.mark.parametrize("name", BOMBS)
+async def test_what_a_hostile_notebook_does_ends_in_a_report(rig: Rig, name: str) -> None:
+    code, holds = BOMBS[name]
+    result = await rig.run(code)
+    assert holds(result), result
+
+
+@only_cold
+async def test_files_beside_the_notebook_are_there_and_stay_as_they_are(
+    rig: Rig, tmp_path: Path
+) -> None:
+    folder = tmp_path / "folder"
+    (folder / "data").mkdir(parents=True)
+    (folder / "data" / "numbers.csv").write_text("1,2")
+    (folder / ".secret").write_text("not copied")
+    (folder / "link").symlink_to("/etc/passwd")
+    (folder / "A2.py").write_text(notebook("x = 'of somebody else'"))
+    text = notebook(
+        "assert open('data/numbers.csv').read() == '1,2'",
+        "seen = sorted(name for name in os.listdir() if name != '.config')",
+        "assert seen == ['A1.py', 'data'], seen",
+        "open('data/numbers.csv', 'w').write('changed')\nos.chmod('data', 0)",
+        "for _ in range(3000):\n    os.mkdir('deep')\n    os.chdir('deep')",
+    )
+    result = await rig.executor.execute(
+        ExecutionRequest(text, "A1.py", rig.environment, LIMITS, 60, folder=folder)
+    )
+    assert [cell.message for cell in result.cells if cell.status is not CellStatus.OK] == []
+    assert (folder / "data" / "numbers.csv").read_text() == "1,2"

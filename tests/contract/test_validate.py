@@ -1,0 +1,185 @@
+"""Validation of notebooks that mean ill, on real sandboxes: each ends in a clear report."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from mograder.grading.report import CheckStatus, ValidationReport
+from mograder.grading.validate import Submission, validate
+from mograder.notebook.pep723 import Script
+from mograder.sandbox.execution import Outcome
+from mograder.sandbox.executor import Executor
+from mograder.sandbox.protocol import Limits
+from mograder.store.files import remove_tree
+from tests.contract.launcher_rig import open_local
+from tests.contract.sandbox_rig import real_config, real_environments
+
+pytestmark = pytest.mark.timeout(300)
+
+LIMITS = Limits(processes=64, open_files=256, file_size_mb=64, tmp_mb=64, memory_mb=400)
+
+RELEASE = """import marimo
+
+app = marimo.App()
+
+
+@app.cell
+def _():
+    import marimo as mo
+    from mograder.runtime import Grader
+    return Grader, mo
+
+
+@app.cell
+def _(Grader):
+    # === MOGRADER: MARKS ===
+    _marks = {"Q1": 10, "Q2": 5}
+    grader = Grader(_marks)
+    check = grader.check
+    return check, grader
+
+
+@app.cell
+def _():
+    # YOUR CODE HERE
+    ANSWER
+    return (x,)
+
+
+@app.cell
+def _(check, x):
+    check("Q1: one", [(x == 1, "not one")])
+    return
+
+
+@app.cell
+def _(check, x):
+    check("Q2: two", [(lambda: x + 1 == 2, "not two"), (x > 5, "small")])
+    return
+
+
+@app.cell
+def _(grader):
+    grader.scores()
+    return
+
+
+if __name__ == "__main__":
+    app.run()
+"""
+
+
+def with_answer(*lines: str) -> str:
+    """The release with these lines as the answer."""
+    return RELEASE.replace("    ANSWER\n", "".join(f"    {line}\n" for line in lines))
+
+
+UNANSWERED = with_answer("x = 0")
+
+FORGE = (
+    "import json, os",
+    "with open(os.environ['MOGRADER_SIDECAR_PATH'], 'ab') as _f:",
+    "    for _label in ('Q1: one', 'Q2: two'):",
+    "        _told = dict(label=_label, status='success', details=[])",
+    "        _told.update(earned_weight=1, total_weight=1)",
+    "        _f.write(json.dumps(_told).encode() + b'\\n')",
+)
+
+
+@dataclass
+class Rig:
+    executor: Executor
+    environment: Path
+
+    async def validate(self, *answer: str, text: str = "", seconds: float = 60) -> ValidationReport:
+        """Validate the release with this answer, or another text, against the release."""
+        student = text or with_answer(*answer)
+        return await validate(
+            Submission(student, "A1.py", self.environment, LIMITS, seconds, UNANSWERED),
+            self.executor,
+        )
+
+
+@pytest.fixture
+async def rig(
+    runtime: Path, tmp_path: Path, uv_cache: Path, run_directory: Path
+) -> AsyncIterator[Rig]:
+    async with open_local(real_config(runtime, tmp_path, uv_cache), tmp_path) as local:
+        source = real_environments(run_directory / "environments", local.link, tmp_path)
+        environment = await source.prepare(Script(), lambda _: None)
+        yield Rig(Executor(local.link, tmp_path / "copies", remove_tree), environment.directory)
+
+
+async def test_an_honest_answer_earns_what_it_is_worth(rig: Rig) -> None:
+    report = await rig.validate("x = 1")
+    assert report.problem == ""
+    assert [check.status for check in report.checks] == [CheckStatus.SUCCESS, CheckStatus.PARTIAL]
+    assert report.checks[1].messages == ("small",)
+    assert report.marks == (12.5, 15.0)
+    assert not report.ok
+    again = await rig.validate("class X(int):", "    pass", "x = X(1)")
+    assert again.checks[0].passed
+
+
+async def test_a_syntax_error_is_told_where_it_is(rig: Rig) -> None:
+    broken = with_answer("x = 1").replace(
+        "@app.cell\ndef _():\n    # YOUR CODE HERE\n    x = 1\n    return (x,)",
+        'app._unparsable_cell(\n    r"""\n    # YOUR CODE HERE\n    x = (\n    """,\n'
+        '    name="_"\n)',
+    )
+    report = await rig.validate(text=broken)
+    (error, *_) = report.cell_errors
+    assert (error.error_type, broken.splitlines()[(error.line or 0) - 1]) == (
+        "SyntaxError",
+        "    x = (",
+    )
+    assert not report.ok
+    assert not any(check.passed for check in report.checks)
+
+
+ATTACKS: dict[str, tuple[str, ...]] = {
+    "it writes the sidecar itself": (*FORGE, "x = 0"),
+    "it writes the sidecar and leaves": (*FORGE, "x = 0", "os._exit(0)"),
+    "it writes the sidecar and fails": (*FORGE, "x = 0", "raise SystemExit"),
+    "it stops the cells after it": (*FORGE, "import marimo as _m", "_m.stop(True)", "x = 0"),
+    "it makes the sidecar unreadable": (
+        "import os",
+        "_path = os.environ['MOGRADER_SIDECAR_PATH']",
+        "os.unlink(_path)",
+        "os.mkdir(_path)",
+        "x = 1",
+    ),
+    "it kills its own process": ("import os, signal", "os.kill(os.getpid(), 9)", "x = 1"),
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+async def test_no_success_is_reported_that_was_not_earned(rig: Rig, attack: str) -> None:
+    report = await rig.validate(*ATTACKS[attack])
+    assert not report.ok
+    assert [check for check in report.checks if check.passed] == []
+    assert report.marks == (0.0, 15.0)
+
+
+async def test_a_check_cell_that_was_patched_runs_as_it_was_released(rig: Rig) -> None:
+    patched = UNANSWERED.replace(
+        "check = grader.check", "check = lambda label, _: grader.check(label, [(True, '')])"
+    )
+    report = await rig.validate(text=patched)
+    assert not report.ok
+    assert report.checks[0].status is CheckStatus.DANGER
+    assert any("changed" in str(warning) for warning in report.integrity.warnings)
+    gutted = UNANSWERED.replace("[(x == 1, ", "[(True, ")
+    report = await rig.validate(text=gutted)
+    assert report.checks[0].status is CheckStatus.DANGER
+
+
+async def test_an_endless_loop_is_told_with_its_cell(rig: Rig) -> None:
+    report = await rig.validate("while True:", "    pass", "x = 1", seconds=8)
+    assert report.outcome is Outcome.TIMED_OUT
+    assert "the cell at line 24" in report.problem
+    assert all("did not end" in c.messages[0] or "ended" in c.messages[0] for c in report.checks)
