@@ -16,8 +16,7 @@ from mograder.cli.output import reporting
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.grading.generate import generate as generate_items
 from mograder.grading.outcomes import Outcome, Watch, Wishes
-from mograder.grading.running import CheckOutcome, TrustedRuns
-from mograder.sandbox.author_run import AuthorEnvironment
+from mograder.grading.running import CheckOutcome, How, open_runs
 from mograder.store.course import SourceItem, find_source
 
 _LONGEST_JOBS = 64
@@ -48,7 +47,14 @@ _LONGEST_JOBS = 64
     show_default=True,
     help="How many notebooks run at a time.",
 )
-@click.option("--own-python", is_flag=True, help="Run with mograder's own Python and packages.")
+@click.option(
+    "--no-sandbox", is_flag=True, help="Run without a sandbox: with the network, and no limits."
+)
+@click.option(
+    "--own-python",
+    is_flag=True,
+    help="Run with mograder's own Python and packages, without a sandbox.",
+)
 @course_dir_option
 @click.pass_context
 def generate(  # noqa: PLR0913  # one argument per option
@@ -63,6 +69,7 @@ def generate(  # noqa: PLR0913  # one argument per option
     submit_url: str,
     progress: bool,
     jobs: int,
+    no_sandbox: bool,
     own_python: bool,
     course_dir: Path | None,
 ) -> None:
@@ -90,7 +97,14 @@ def generate(  # noqa: PLR0913  # one argument per option
     with reporting(quiet=progress) as report:
         talk = _Talk(events=progress, report=report)
         talk.event("start", assignments=[item.name for item in items])
-        run = _generate(items, wishes, loaded, talk, own_python=own_python)
+        how = How(
+            runs=2 * sum(len(item.notebooks) for item in items),
+            jobs=jobs,
+            # Where nothing runs, there is nothing to prepare.
+            sandbox=validate and not (dry_run or lecture or no_sandbox or own_python),
+            own_python=own_python,
+        )
+        run = _generate(items, wishes, loaded, talk, how)
         outcomes = asyncio.run(run)
     ctx.exit(_tell(outcomes, talk))
 
@@ -106,6 +120,12 @@ class _Talk:
         """Tell a program; people read the same in other words."""
         if self.events:
             click.echo(json.dumps({"event": kind, **facts}, ensure_ascii=False), err=True)
+
+    def warn(self, message: str) -> None:
+        """Tell of something that concerns the whole command."""
+        self.event("warning", message=message)
+        if not self.events:
+            click.echo(f"Warning: {message}", err=True)
 
     def watch(self) -> Watch:
         """Return who is told by the generator."""
@@ -141,18 +161,10 @@ async def _generate(
     wishes: Wishes,
     loaded: LoadedSettings,
     talk: _Talk,
-    *,
-    own_python: bool,
+    how: How,
 ) -> tuple[Outcome, ...]:
-    environ = read_environ()
-    variables = {**environ.build, "PATH": environ.path, "HOME": str(environ.home)}
-    # Kept with the course: uv finds again what it installed for the same wheel.
-    environment = AuthorEnvironment(loaded.state_dir / "runtime", variables, own=own_python)
-    try:
-        runs = TrustedRuns(environment, seconds=loaded.settings.defaults.timeout)
+    async with open_runs(loaded, read_environ(), how, talk.warn) as runs:
         return await generate_items(items, runs, wishes, talk.watch())
-    finally:
-        await environment.close()
 
 
 def _tell(outcomes: Sequence[Outcome], talk: _Talk) -> int:

@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from mograder.core.errors import SandboxUnavailable
+from mograder.core.settings import Environ, LoadedSettings
 from mograder.core.shared import Progress
-from mograder.notebook.cells import parse_cells
+from mograder.grading.workbench import Workbench, open_workbench
+from mograder.notebook.cells import Cell, parse_cells
 from mograder.notebook.findings import Finding
 from mograder.notebook.leaks import CellOutput
 from mograder.notebook.pep723 import read_script
-from mograder.sandbox.author_run import AuthorEnvironment, CellRun, run_as_author
+from mograder.sandbox.author_run import (
+    AuthorEnvironment,
+    CellRun,
+    plain_output,
+    run_as_author,
+)
+from mograder.sandbox.execution import CellStatus, ExecutionRequest, ExecutionResult
+from mograder.sandbox.execution import Outcome as Ending
 from mograder.store.course import read_notebook
 
 CheckStatus = Literal["success", "partial", "danger", "warn"]
 """What a check says, in the words of the sidecar (compat.md 8)."""
 
+_LONGEST = 3600.0
+_LOG = 2000
 _HOW = "Open the notebook with `marimo edit` to see the cell fail."
 
 
@@ -37,6 +52,19 @@ class RunReport:
     checks: tuple[CheckOutcome, ...] = ()
     outputs: tuple[CellOutput, ...] = ()
     problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """How an author wants notebooks run; ``runs`` is how often, ``jobs`` how many at a time.
+
+    ``own_python`` uses the python that runs mograder, which no sandbox knows.
+    """
+
+    runs: int
+    jobs: int
+    sandbox: bool = True
+    own_python: bool = False
 
 
 class Runs(Protocol):
@@ -73,6 +101,117 @@ class TrustedRuns:
             outputs=tuple(CellOutput(i, cell.output) for i, cell in enumerate(done.cells)),
             problem=done.problem,
         )
+
+
+class SandboxedRuns:
+    """Runs an author's notebook as a session would: without a network, within its limits.
+
+    So a mistake that only a hub would show is found before there is a student.
+    """
+
+    def __init__(self, bench: Workbench, *, seconds: float) -> None:
+        self._bench = bench
+        self._seconds = min(seconds, _LONGEST)
+
+    async def run(self, notebook: Path, support: Path, progress: Progress, /) -> RunReport:
+        """Run a copy; see :class:`Runs`."""
+        text = await asyncio.to_thread(read_notebook, notebook)
+        environment = await self._bench.environment(text, progress)
+        result = await self._bench.executor.execute(
+            ExecutionRequest(
+                text,
+                notebook.name,
+                environment,
+                self._bench.limits,
+                self._seconds,
+                folder=support,
+                notebooks=True,
+                outputs=True,
+            )
+        )
+        cells = (await asyncio.to_thread(parse_cells, text, str(notebook))).cells
+        last = {check.label: check for check in result.checks}
+        return RunReport(
+            cell_errors=tuple(_failures(cells, str(notebook), result)),
+            checks=tuple(CheckOutcome(c.label, c.status, c.details) for c in last.values()),
+            outputs=tuple(CellOutput(c.index, plain_output(c.shown)) for c in result.cells),
+            problem=_problem(cells, result, self._seconds),
+        )
+
+
+@asynccontextmanager
+async def open_runs(
+    loaded: LoadedSettings,
+    environ: Environ,
+    how: How,
+    warn: Callable[[str], None],
+) -> AsyncIterator[Runs]:
+    """Yield what runs an author's notebooks: a sandbox, or nothing between them and this machine.
+
+    An author's notebook is what its author would run anyway, so a machine that makes no sandbox
+    may run it: ``warn`` is told so.
+
+    Raises:
+        SandboxUnavailable: None can be made, and ``[security] use_bubblewrap`` demands one.
+    """
+    seconds = loaded.settings.defaults.timeout
+    wanted = loaded.settings.security.use_bubblewrap
+    async with AsyncExitStack() as stack:
+        if how.sandbox and wanted is False:
+            warn("Without a sandbox, since [security] use_bubblewrap is false.")
+        elif how.sandbox:
+            opening = open_workbench(loaded, environ, trusted=True, runs=how.runs, jobs=how.jobs)
+            try:
+                bench = await stack.enter_async_context(opening)
+            except SandboxUnavailable as error:
+                if wanted:
+                    raise
+                warn(f"Without a sandbox, since this machine makes none: {error}")
+            else:
+                yield SandboxedRuns(bench, seconds=seconds)
+                return
+        variables = {**environ.build, "PATH": environ.path, "HOME": str(environ.home)}
+        # Kept with the course: uv finds again what it installed for the same wheel.
+        wheels = loaded.state_dir / "runtime"
+        environment = AuthorEnvironment(wheels, variables, own=how.own_python)
+        stack.push_async_callback(environment.close)
+        yield TrustedRuns(environment, seconds=seconds)
+
+
+def _problem(cells: tuple[Cell, ...], result: ExecutionResult, seconds: float) -> str:
+    """Say why a notebook did not come to its end, in a sentence for its author."""
+    running = (each for each in result.cells if each.status is CellStatus.INTERRUPTED)
+    index = next((each.index for each in running), len(cells))
+    where = f" in the cell at line {cells[index].first}" if index < len(cells) else ""
+    match result.outcome:
+        case Ending.TIMED_OUT:
+            return (
+                f"it was still running after {seconds:g} s{where}; `timeout` in [defaults] of "
+                "mograder.toml allows more."
+            )
+        case Ending.OUT_OF_MEMORY:
+            return (
+                f"it needed more memory than a student's session has{where}; `memory_mb` in "
+                "[limits] of mograder.toml allows more."
+            )
+        case Ending.KILLED:
+            return f"it was ended{where} for its limit of {result.reason}."
+        case Ending.EXITED:
+            return f"it left before its last cell{where}. {result.log_tail[-_LOG:]}".strip()
+        case Ending.UNREADABLE:
+            return "what came of its run cannot be read."
+    return result.problem
+
+
+def _failures(cells: tuple[Cell, ...], filename: str, result: ExecutionResult) -> list[Finding]:
+    found = []
+    for told in result.cells:
+        if told.status is CellStatus.ERROR and told.index < len(cells):
+            cell = cells[told.index]
+            line = cell.line_of(told.line) if told.line else cell.first
+            message = f"{told.error_type}: {told.message}" if told.message else told.error_type
+            found.append(Finding(filename, line, message, _HOW))
+    return found
 
 
 def _errors(text: str, filename: str, ran: tuple[CellRun, ...]) -> list[Finding]:

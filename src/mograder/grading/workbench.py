@@ -9,24 +9,32 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from mograder.core.errors import MograderError
+from mograder.core.log import get_logger
 from mograder.core.settings import FILE_NAME, Environ, LoadedSettings
 from mograder.notebook.pep723 import read_script
 from mograder.sandbox.environments import Environments
-from mograder.sandbox.executor import Executor
+from mograder.sandbox.executor import Bounds, Executor
 from mograder.sandbox.host import SupervisorConfig
+from mograder.sandbox.link import SupervisorLink
 from mograder.sandbox.protocol import Limits
 from mograder.sandbox.runtime_wheel import build_runtime_wheel
 from mograder.sandbox.safety import open_sandbox, supervisor_config
 from mograder.store.files import remove_tree
 
-_WARM_FROM = 3
+_log = get_logger(__name__)
+
+_WARM_FROM = 2
 """Runs for which it pays to import marimo once for all of them."""
+_WARM_ENVIRONMENTS = 4
+_AUTHORS = Bounds(files=10_000, mb=1000)
+"""As much as a release may hold beside its notebooks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,50 +44,61 @@ class Workbench:
     executor: Executor
     limits: Limits
     environments: Environments
+    warm: Callable[[Path], Awaitable[object]]
 
     async def environment(self, text: str, say: Callable[[str], None]) -> Path:
-        """Return the environment of a notebook, built first if need be.
+        """Return the environment of a notebook, built first if need be, and warm if that pays.
 
         Raises:
             InvalidInput: The header is wrong, or what it asks for cannot be had.
         """
-        return (await self.environments.prepare(read_script(text), say)).directory
+        directory = (await self.environments.prepare(read_script(text), say)).directory
+        await self.warm(directory)
+        return directory
 
 
 @asynccontextmanager
 async def open_workbench(
-    loaded: LoadedSettings, environ: Environ, *, sandbox: bool = True, runs: int = 1, jobs: int = 2
+    loaded: LoadedSettings,
+    environ: Environ,
+    *,
+    sandbox: bool = True,
+    trusted: bool = False,
+    runs: int = 1,
+    jobs: int = 2,
 ) -> AsyncIterator[Workbench]:
     """Yield a workbench for so many runs, ``jobs`` at a time.
 
+    With ``trusted``, as much may lie beside a notebook as beside an author's.
     Without ``sandbox``, or where the settings switch it off, nothing protects this machine from
     the notebooks.
 
     Raises:
         SandboxUnavailable: A sandbox is wanted and none can be made.
     """
-    place = _place(loaded, environ)
+    place, environments_dir = _places(loaded, environ)
     runtime = Path(tempfile.mkdtemp(prefix="mograder-"))
     wanted = loaded.settings.security.use_bubblewrap if sandbox else False
     config = _config(loaded, environ, place, runtime).model_copy(
         update={
             "sandbox": "none" if wanted is False else "bubblewrap",
-            "warm_environments": 1 if runs >= _WARM_FROM else 0,
+            "warm_environments": _WARM_ENVIRONMENTS if runs >= _WARM_FROM else 0,
         }
     )
     try:
         link, _ = await open_sandbox(config, wanted, dev=False)
         environments = Environments(
-            place / "environments",
+            environments_dir,
             link,
             wheel=await asyncio.to_thread(build_runtime_wheel, place / "wheels"),
             marimo=metadata.version("marimo"),
             timeout=loaded.settings.limits.build_timeout,
-            on_ready=link.warm if runs >= _WARM_FROM else lambda _: None,
         )
+        bounds = _AUTHORS if trusted else Bounds()
+        copies = runtime / "copies"
+        executor = Executor(link, copies, remove_tree, at_once=jobs, bounds=bounds)
         try:
-            executor = Executor(link, runtime / "copies", remove_tree, at_once=jobs)
-            yield Workbench(executor, _limits(loaded), environments)
+            yield Workbench(executor, _limits(loaded), environments, _Warming(link))
         finally:
             await environments.close()
             await link.close()
@@ -87,11 +106,25 @@ async def open_workbench(
         await asyncio.to_thread(shutil.rmtree, runtime, ignore_errors=True)
 
 
-def _place(loaded: LoadedSettings, environ: Environ) -> Path:
-    """Where builds stay: in the course, or where there is none, in the user's own cache."""
+class _Warming:
+    """Has environments warm before their notebooks run, where the supervisor keeps any warm."""
+
+    def __init__(self, link: SupervisorLink) -> None:
+        self._link = link
+
+    async def __call__(self, environment: Path) -> None:
+        try:
+            await (await self._link.open()).warm(environment)
+        except MograderError as error:
+            _log.warning("notebooks of %s start cold: %s", environment.name, error)
+
+
+def _places(loaded: LoadedSettings, environ: Environ) -> tuple[Path, Path]:
+    """Where wheels and environments stay: with the course, or else in the user's own cache."""
     if (loaded.course_dir / FILE_NAME).is_file():
-        return loaded.state_dir
-    return environ.home / ".cache" / "mograder"
+        return loaded.state_dir, loaded.path(loaded.settings.hub.environments_dir)
+    cache = environ.home / ".cache" / "mograder"
+    return cache, cache / "environments"
 
 
 def _config(

@@ -266,12 +266,12 @@ def _bytes(file: Path) -> bytes:
 
 
 def _cell(cell: _Cell) -> CellRun:
-    shown = [_plain(value) for output in cell.outputs for value in output.data.values()]
-    printed = [_plain(each.text) for each in cell.console if each.mimetype != _TRACEBACK]
+    shown = [plain_output(value) for output in cell.outputs for value in output.data.values()]
+    printed = [plain_output(each.text) for each in cell.console if each.mimetype != _TRACEBACK]
     output = "\n".join([*shown, *printed])
     for each in cell.outputs:
         if each.type == "error" and each.ename not in _SKIPPED:
-            traces = [_plain(c.text) for c in cell.console if c.mimetype == _TRACEBACK]
+            traces = [plain_output(c.text) for c in cell.console if c.mimetype == _TRACEBACK]
             trace = traces[-1].strip() if traces else ""
             lines = _LINE.findall(trace)
             message = trace.rpartition("\n")[2] or each.evalue or each.ename
@@ -279,8 +279,8 @@ def _cell(cell: _Cell) -> CellRun:
     return CellRun(output)
 
 
-def _plain(value: object) -> str:
-    """Return an output's text without its HTML; attributes hold text, too, so they are kept."""
+def plain_output(value: object) -> str:
+    """Return the text of a cell's output without its HTML, but with what attributes hold."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return html.unescape(_TAGS.sub(_attributes, _EMBEDDED.sub("", text)))
 

@@ -5,14 +5,15 @@ alone: the standard library and marimo, nothing of ours. The cells are marimo's 
 in marimo's own order; one that fails takes only those along that need it, as in the editor.
 
 Usage: ``python cellrun.py JSON -- NOTEBOOK`` with JSON ``{"fd": 7, "rlimits": {"RLIMIT_NPROC":
-256}, "caches": "/path"}``. Lines of JSON go to ``fd``, each when it is known, so that whoever ends
-an endless loop still knows which cell it was: ``{"kind": "start", "index": 0}``, ``"cell"``,
-``"check"`` (a line of the sidecar, compat.md 8, with the cell that was running), and at last
-``{"kind": "end"}``; without that one the notebook left early. All of it is a student's word.
+256}, "caches": "/path", "outputs": false}``. Lines of JSON go to ``fd``, each when it is known, so
+that whoever ends an endless loop still knows which cell it was: ``{"kind": "start", "index": 0}``,
+``"cell"``, ``"check"`` (a line of the sidecar, compat.md 8, with the cell that was running), with
+``outputs`` also ``"output"`` (what the cell shows, in pieces), and at last ``{"kind": "end"}``;
+without that one the notebook left early. All of it is a student's word.
 
-It needs internals of marimo (tried on 0.14.17, 0.18.4 and 0.25.2). Where they are not as
-expected, the whole notebook runs at once: its checks belong to no cell then, and nobody counts
-them.
+It stands beside ``celloutput.py``, and needs internals of marimo (tried on 0.14.17, 0.18.4 and
+0.25.2). Where they are not as expected, the whole notebook runs at once: its checks belong to no
+cell then, and nobody counts them.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ import contextlib
 import importlib
 import importlib.util
 import inspect
-import io
 import json
 import os
 import pathlib
@@ -39,8 +39,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import celloutput  # type: ignore[import-not-found]  # it lies beside this file, wherever it runs
+
 _MOST_CELLS = 2000
-_TAIL, _MESSAGE, _NAME = 4000, 2000, 200
+_MESSAGE, _NAME = 2000, 200
+_PIECE, _MOST_SHOWN = 8000, 2 << 20
 _DETAILS, _DETAIL = 20, 500
 _SIDECAR_BYTES = 1 << 20
 _MOST_CHECKS = 500
@@ -57,8 +60,9 @@ def main(argv: list[str]) -> None:
         _limit(getattr(resource, name), value)
     _copy_caches(options["caches"])
     os.set_inheritable(options["fd"], False)
-    report = _Report(options["fd"], _Sidecar(), _Tail())
-    _quiet_figures()
+    shown = celloutput.Shown() if options["outputs"] else None
+    report = _Report(options["fd"], _Sidecar(), celloutput.Tail(whole=shown is not None), shown)
+    celloutput.quiet_figures()
     _run(argv[2], report)
     report.say({"kind": "end"})
     # Threads and exit handlers of a student's have nothing more to say.
@@ -74,48 +78,6 @@ def _limit(kind: int, wanted: int) -> None:
 def _copy_caches(directory: str) -> None:
     with contextlib.suppress(OSError, shutil.Error):  # only slower
         shutil.copytree(directory, os.environ["XDG_CACHE_HOME"], dirs_exist_ok=True)
-
-
-def _quiet_figures() -> None:
-    """Nobody looks at figures here, and marimo's backend wants an editor."""
-    os.environ["MPLBACKEND"] = "Agg"
-    if "matplotlib" in sys.modules:
-        sys.modules["matplotlib"].use("Agg")
-
-
-class _Tail(io.RawIOBase):
-    """Standard output that keeps its end only: a gigabyte of prints costs a few kilobytes."""
-
-    def __init__(self) -> None:
-        self._kept = bytearray()
-        self._lost = False
-        text = io.TextIOWrapper(
-            io.BufferedWriter(self), encoding="utf-8", errors="replace", line_buffering=True
-        )
-        sys.stdout = sys.stderr = self._text = text
-
-    def writable(self) -> bool:
-        return True
-
-    def fileno(self) -> int:
-        return 1
-
-    def write(self, data: Any) -> int:
-        view = memoryview(data).cast("B")
-        self._kept += view[-4 * _TAIL :]
-        if len(self._kept) > 4 * _TAIL or len(view) > 4 * _TAIL:
-            del self._kept[: -4 * _TAIL]
-            self._lost = True
-        return len(view)
-
-    def take(self) -> str:
-        """Return what was printed since the last time, or the end of it."""
-        with contextlib.suppress(Exception):  # a student may have closed it
-            self._text.flush()
-        text = self._kept.decode("utf-8", "replace")
-        cut, self._lost = self._lost or len(text) > _TAIL, False
-        self._kept.clear()
-        return ("…" if cut else "") + text[-_TAIL:]
 
 
 class _Sidecar:
@@ -157,8 +119,10 @@ class _Report:
 
     _fd: int
     sidecar: _Sidecar
-    tail: _Tail
+    tail: Any
+    shown: Any
     _checks: int = 0
+    _told: int = 0
 
     def say(self, words: dict[str, Any]) -> None:
         """Tell one line."""
@@ -173,6 +137,14 @@ class _Report:
             self._checks += 1
             if self._checks <= _MOST_CHECKS:
                 self.say({"kind": "check", "index": index, **check})
+
+    def tell_output(self, index: int, text: str) -> None:
+        """Tell what a cell shows, as far as anybody wants to read it."""
+        for start in range(0, len(text), _PIECE):
+            piece = text[start : start + _PIECE]
+            self._told += len(json.dumps(piece))
+            if self._told <= _MOST_SHOWN:
+                self.say({"kind": "output", "index": index, "text": piece})
 
     def tell_cell(self, index: int, name: str, status: str, **more: Any) -> None:
         """Tell how a cell ended."""
@@ -332,28 +304,40 @@ class _Runner:
         index, name = notebook.indexes[cell_id], notebook.names[cell_id]
         report.say({"kind": "start", "index": index})
         started = time.perf_counter()
-        status = "ok"
-        more: dict[str, Any] = {}
-        within = self._with_cell(cell_id) if self._with_cell else contextlib.nullcontext()
-        try:
-            with within:
-                self._execute(notebook.cells[cell_id])
-        except BaseException as error:  # noqa: BLE001 - whatever a student's cell raises
-            status, more = _failure(error, notebook.cells[cell_id])
-            _skip_after(notebook, cell_id)
+        with self._with_cell(cell_id) if self._with_cell else contextlib.nullcontext():
+            status, more, shown = self._attempt(cell_id)
         report.tell_checks(index)
-        more["output_tail"] = report.tail.take()
+        printed = report.tail.take()
+        if report.shown is not None:
+            report.tell_output(index, f"{shown}\n{printed}".strip())
+        more["output_tail"] = printed[-celloutput.TAIL :]
         more["seconds"] = round(time.perf_counter() - started, 4)
         report.tell_cell(index, name, status, **more)
 
-    def _execute(self, cell: Any) -> None:
+    def _attempt(self, cell_id: Any) -> tuple[str, dict[str, Any], str]:
+        """Run a cell; returns how it ended, and what it shows if anybody asks for that."""
+        cell, shown = self._notebook.cells[cell_id], self._report.shown
+        status, value = "ok", None
+        more: dict[str, Any] = {}
+        try:
+            value = self._execute(cell)
+        except BaseException as error:  # noqa: BLE001 - whatever a student's cell raises
+            status, more = _failure(error, cell)
+            _skip_after(self._notebook, cell_id)
+            if status == "skipped":
+                value = getattr(error, "output", None)
+        return status, more, "" if shown is None else shown.text(value, _marimo_context())
+
+    def _execute(self, cell: Any) -> Any:
+        value = None
         for code in (cell.body, cell.last_expr):
             if code is None:
                 continue
             value = eval(code, self._names)  # noqa: S307 - this is what the sandbox is for
             if code.co_flags & inspect.CO_COROUTINE:
                 self._loop = self._loop or asyncio.new_event_loop()
-                self._loop.run_until_complete(value)
+                value = self._loop.run_until_complete(value)
+        return value
 
 
 def _marimo_context() -> Any:

@@ -54,8 +54,9 @@ class CellStatus(StrEnum):
 class ExecutionRequest:
     """A notebook's text to run, in an environment, as the student of a slot.
 
-    ``folder`` holds the files beside it, which are copied along; ``name`` is the notebook's own
-    file name.
+    ``folder`` holds the files beside it, which are copied along, notebooks only with
+    ``notebooks``: a student's may lie beside another's. ``name`` is the notebook's own file name.
+    ``outputs`` asks for what its cells show, too.
     """
 
     text: str
@@ -65,11 +66,13 @@ class ExecutionRequest:
     seconds: float
     folder: Path | None = None
     uid_slot: int = 1
+    notebooks: bool = False
+    outputs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class CellResult:
-    """One cell; ``line`` is one of its own code, from 1."""
+    """One cell; ``line`` is one of its own code, from 1, ``shown`` what it showed, if asked."""
 
     index: int
     name: str
@@ -79,6 +82,7 @@ class CellResult:
     line: int | None = None
     output_tail: str = ""
     seconds: float = 0.0
+    shown: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +142,12 @@ class _Check(_Words):
     total_weight: _Weight
 
 
+class _Output(_Words):
+    kind: Literal["output"]
+    index: _Index
+    text: Annotated[str, Field(max_length=10_000)]
+
+
 class _Failure(_Words):
     kind: Literal["failure"]
     error_type: _Name
@@ -149,8 +159,8 @@ class _End(_Words):
     kind: Literal["end"]
 
 
-_LINE: TypeAdapter[_Start | _Cell | _Check | _Failure | _End] = TypeAdapter(
-    Annotated[_Start | _Cell | _Check | _Failure | _End, Field(discriminator="kind")]
+_LINE: TypeAdapter[_Start | _Cell | _Check | _Output | _Failure | _End] = TypeAdapter(
+    Annotated[_Start | _Cell | _Check | _Output | _Failure | _End, Field(discriminator="kind")]
 )
 
 
@@ -158,6 +168,7 @@ _LINE: TypeAdapter[_Start | _Cell | _Check | _Failure | _End] = TypeAdapter(
 class _Reading:
     cells: dict[int, CellResult] = field(default_factory=dict)
     checks: list[CheckResult] = field(default_factory=list)
+    shown: list[str] = field(default_factory=list)
     running: int | None = None
     problem: str = ""
     ended: bool = False
@@ -176,6 +187,10 @@ class _Reading:
                 if told.index != self.running:
                     raise ValueError("a check of a cell that does not run")
                 self.checks.append(_check_result(told))
+            case _Output():
+                if told.index != self.running:
+                    raise ValueError("an output of a cell that does not run")
+                self.shown.append(told.text)
             case _Failure():
                 place = f" (line {told.line})" if told.line else ""
                 self.problem = f"{told.error_type}: {told.message}{place}"
@@ -200,9 +215,11 @@ class _Reading:
             told.line,
             told.output_tail,
             told.seconds,
+            "".join(self.shown),
         )
         if ran:
             self.running = None
+            self.shown.clear()
 
 
 def _check_result(told: _Check) -> CheckResult:

@@ -11,18 +11,27 @@ import os
 import secrets
 import stat
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from mograder.core.errors import InvalidInput, TooLarge
 from mograder.sandbox.execution import ExecutionRequest, ExecutionResult, read_report
 from mograder.sandbox.protocol import Execute, Executed
 
 _ID_BYTES = 12
-_MOST_FILES, _MOST_BYTES, _DEEPEST = 500, 256 << 20, 6
+_DEEPEST = 6
 _COPY_BYTES = 1 << 20
 _NOTEBOOK, _HEAD_BYTES = b"marimo.App(", 1 << 16
 _SKIPPED = frozenset(("__pycache__", "__marimo__", "node_modules"))
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much may lie beside a notebook that is to run."""
+
+    files: int = 500
+    mb: int = 256
 
 
 class Hands(Protocol):
@@ -35,13 +44,20 @@ class Executor:
     """Runs notebooks, a few at a time; the others wait their turn."""
 
     def __init__(
-        self, hands: Hands, place: Path, remove: Callable[[Path], None], *, at_once: int = 2
+        self,
+        hands: Hands,
+        place: Path,
+        remove: Callable[[Path], None],
+        *,
+        at_once: int = 2,
+        bounds: Bounds | None = None,
     ) -> None:
         """Keep copies below ``place``, which is ours alone.
 
         ``remove`` removes a tree that a student may have filled
         (:func:`mograder.store.files.remove_tree`).
         """
+        self._bounds = bounds or Bounds()
         self._remove = remove
         self._hands = hands
         self._place = place
@@ -60,7 +76,7 @@ class Executor:
         lines: list[str] = []
         async with self._turn:
             try:
-                await asyncio.to_thread(_copy, request, directory)
+                await asyncio.to_thread(_copy, request, directory, self._bounds)
                 executed = await self._hands.execute(_asked(request, name, directory), lines.append)
             finally:
                 await asyncio.to_thread(self._remove, directory)
@@ -76,13 +92,14 @@ def _asked(request: ExecutionRequest, name: str, directory: Path) -> Execute:
         uid_slot=request.uid_slot,
         limits=request.limits,
         seconds=request.seconds,
+        outputs=request.outputs,
     )
 
 
-def _copy(request: ExecutionRequest, directory: Path) -> None:
+def _copy(request: ExecutionRequest, directory: Path, bounds: Bounds) -> None:
     directory.mkdir(mode=0o700, parents=True)
     if request.folder is not None:
-        _Copying(directory).copy(request.folder)
+        _Copying(directory, bounds, notebooks=request.notebooks).copy(request.folder)
     target = directory / request.name
     target.unlink(missing_ok=True)
     # Exactly as it is: a text that is checked by its bytes must not change its line ends here.
@@ -92,9 +109,11 @@ def _copy(request: ExecutionRequest, directory: Path) -> None:
 class _Copying:
     """Copies plain files; a student may exchange a folder for a link meanwhile."""
 
-    def __init__(self, target: Path) -> None:
+    def __init__(self, target: Path, bounds: Bounds, *, notebooks: bool) -> None:
         self._target = target
-        self._files, self._bytes = _MOST_FILES, _MOST_BYTES
+        self._notebooks = notebooks
+        self._bounds = bounds
+        self._files, self._bytes = bounds.files, bounds.mb << 20
 
     def copy(self, folder: Path) -> None:
         """Raises: :class:`TooLarge`."""
@@ -115,7 +134,7 @@ class _Copying:
         with os.fdopen(source, "rb") as opened:
             if not stat.S_ISREG(os.fstat(source).st_mode):
                 return
-            if name.endswith(".py") and _NOTEBOOK in opened.read(_HEAD_BYTES):
+            if self._is_left_out(name, opened):
                 return  # another student's, where submissions lie side by side
             opened.seek(0)
             self._files -= 1
@@ -126,11 +145,16 @@ class _Copying:
                     self._check_bounds()
                     copy.write(data)
 
+    def _is_left_out(self, name: str, opened: BinaryIO) -> bool:
+        if self._notebooks or not name.endswith(".py"):
+            return False
+        return _NOTEBOOK in opened.read(_HEAD_BYTES)
+
     def _check_bounds(self) -> None:
         if self._files < 0 or self._bytes < 0:
             raise TooLarge(
-                f"The notebook's folder holds more than {_MOST_FILES} files or "
-                f"{_MOST_BYTES >> 20} MB.",
+                f"The notebook's folder holds more than {self._bounds.files} files or "
+                f"{self._bounds.mb} MB.",
                 hint="Remove what the notebook does not need.",
             )
 

@@ -24,8 +24,8 @@ BUILD = PurePosixPath("/opt/mograder/build")
 UV_CACHE = PurePosixPath("/opt/mograder/uv-cache")
 UV = PurePosixPath("/opt/mograder/uv")
 SERVE = PurePosixPath("/opt/mograder/serve.py")
-CELLRUN = "cellrun.py"
-"""Beside ``serve.py``, inside as on the host."""
+CELLRUN = ("cellrun.py", "celloutput.py")
+"""What runs notebooks cell by cell: beside ``serve.py``, inside as on the host."""
 
 ZYGOTE = PurePosixPath("/opt/mograder/zygote.py")
 """Beside the programs that it becomes and ``joiner.py``, which it imports from there."""
@@ -196,28 +196,28 @@ def execution_plan(
     request: Execute, roots: Sequence[Path], host: Host, inside: Inside, fd: int
 ) -> Plan:
     """Return how to run one notebook that reports to descriptor ``fd``: a session's world."""
-    options = json.dumps(
-        {
-            "fd": fd,
-            "rlimits": rlimits(request.limits),
-            "caches": str(inside.environment / "caches"),
-        }
-    )
-    program = inside.serve.with_name(CELLRUN)
+    caches, limits = str(inside.environment / "caches"), rlimits(request.limits)
+    told = {"fd": fd, "rlimits": limits, "caches": caches, "outputs": request.outputs}
+    program = inside.serve.with_name(CELLRUN[0])
     python = str(inside.environment / "env/bin/python")
     return Plan(
-        argv=(python, str(program), options, "--", request.notebook),
+        argv=(python, str(program), json.dumps(told), "--", request.notebook),
         variables=_session_variables(inside, edit=True),
         binds=(
             *(Bind(root, PurePosixPath(root)) for root in roots),
             Bind(request.environment, inside.environment),
-            Bind(host.serve.with_name(CELLRUN), program),
+            *_cellrun(host, inside),
             Bind(request.directory, inside.work, writable=True),
         ),
         directory=inside.work,
         network=False,
         tmp_mb=request.limits.tmp_mb,
     )
+
+
+def _cellrun(host: Host, inside: Inside) -> tuple[Bind, ...]:
+    serve = inside.serve
+    return tuple(Bind(host.serve.with_name(n), serve.with_name(n)) for n in CELLRUN)
 
 
 def first_configuration(allow: Sequence[str]) -> str:
@@ -248,7 +248,7 @@ def yard_plan(environment: Path, roots: Sequence[Path], host: Host) -> Plan:
             *(Bind(root, PurePosixPath(root)) for root in roots),
             Bind(environment, inside.environment),
             Bind(host.serve, inside.serve),
-            Bind(host.serve.with_name(CELLRUN), inside.serve.with_name(CELLRUN)),
+            *_cellrun(host, inside),
             Bind(host.zygote, ZYGOTE),
             Bind(host.joiner, ZYGOTE.with_name("joiner.py")),
         ),

@@ -88,7 +88,8 @@ class Execute(_Message):
     """Run one notebook, cell by cell, in a sandbox of its own that ends with it.
 
     ``directory`` is a private copy, writable inside. The lines of the report come as
-    :class:`Output`, and how it ended as :attr:`Done.executed`.
+    :class:`Output`, and how it ended as :attr:`Done.executed`. With ``outputs`` it also reports
+    what its cells show.
     """
 
     op: Literal["execute"] = "execute"
@@ -99,6 +100,7 @@ class Execute(_Message):
     uid_slot: int = Field(ge=1)
     limits: Limits
     seconds: float = Field(gt=0, le=3600)
+    outputs: bool = False
 
 
 class Subscribe(_Message):
