@@ -60,3 +60,71 @@ def test_it_tells_right_from_wrong_and_changes_nothing(tmp_path: Path, uv_cache:
     result = CliRunner().invoke(root, ["validate", "-C", str(tmp_path), str(right)])
     assert result.exit_code == 0, result.output
     assert "1 of 1 checks pass" in result.stdout
+
+
+@pytest.fixture
+def course(tmp_path: Path, uv_cache: Path) -> Path:
+    """A course with one item, whose source is right."""
+    directory = tmp_path / "course"
+    (directory / "source" / "A1-Adding").mkdir(parents=True)
+    (directory / "source" / "A1-Adding" / "A1-Adding.py").write_text(NOTEBOOK)
+    (directory / "release" / "A1-Adding").mkdir(parents=True)
+    (directory / "release" / "A1-Adding" / "A1-Adding.py").write_text(
+        NOTEBOOK.replace("x = 1\n", "# YOUR CODE HERE\n    x = ...\n")
+    )
+    (directory / "mograder.toml").write_text(f'[hub]\nuv_cache_dir = "{uv_cache}"\n')
+    return directory
+
+
+def test_a_beginning_names_the_source_and_a_students_file_is_held_against_its_release(
+    course: Path, tmp_path: Path
+) -> None:
+    student = tmp_path / "downloads (1)"
+    student.mkdir()
+    mine = student / "A1-Adding.py"
+    mine.write_text(
+        "# /// script\n"
+        '# mograder-assignment = "A1-Adding"\n'
+        "# ///\n" + NOTEBOOK.replace("x = 1\n", "x = 3\n").replace("[(x == 1,", "[(True,")
+    )
+    before = mine.read_text()
+    result = CliRunner().invoke(
+        root, ["validate", "-C", str(course), "--json", "A1", str(mine), "--fix"]
+    )
+    assert result.exit_code == 1, result.output
+    assert "no file is changed" in result.stderr
+    source, own = json.loads(result.stdout)
+    assert source["ok"]
+    assert (own["integrity_level"], own["ok"]) == ("source", False)
+    assert own["checks"][0]["details"] == ["not one"]
+    assert mine.read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["A2"], "There is no source 'A2'"),
+        (["A"], "may mean A-One, A-Two"),
+        (["nowhere/A1.py"], "There is no notebook"),
+        (["A1", "--release", "source/A-One"], "holds no release of"),
+    ],
+)
+def test_what_names_nothing_is_told(
+    course: Path, arguments: list[str], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(course)
+    for name in ("A-One", "A-Two"):
+        (course / "source" / name).mkdir()
+    (course / "source" / "A1-Adding" / "A1-Adding.py").rename(
+        course / "source" / "A1-Adding" / "x.py"
+    )
+    result = CliRunner().invoke(root, ["validate", "-C", str(course), *arguments])
+    assert result.exit_code != 0
+    assert words in str(result.exception) + result.output
+
+
+def test_a_course_that_demands_a_sandbox_runs_nothing_without(course: Path) -> None:
+    (course / "mograder.toml").write_text("[security]\nuse_bubblewrap = true\n")
+    result = CliRunner().invoke(root, ["validate", "-C", str(course), "A1", "--no-sandbox"])
+    assert result.exit_code == 2
+    assert "use_bubblewrap" in result.output

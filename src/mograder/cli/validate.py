@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import click
 from mograder.cli.course import load_course
 from mograder.cli.options import Given, course_dir_option, json_option
 from mograder.cli.output import reporting
-from mograder.core.errors import InvalidInput, MograderError, TooLarge
+from mograder.core.errors import InvalidInput, MograderError, SandboxUnavailable
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.grading.report import ValidationReport
 from mograder.grading.report_html import render_html
@@ -21,11 +22,13 @@ from mograder.grading.report_json import answer_of
 from mograder.grading.report_text import render_text
 from mograder.grading.validate import Submission, validate
 from mograder.grading.workbench import Workbench, open_workbench
-from mograder.notebook.syntax import MAX_NOTEBOOK
+from mograder.notebook.header import read_key
 from mograder.sandbox.execution import Outcome
+from mograder.store.course import find_notebooks, find_release, read_notebook, shown
 from mograder.store.files import atomic_write
 
 _LONGEST = 3600
+_UNPROTECTED = "Code that you trust as your own runs without one with --no-sandbox."
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +41,11 @@ class _Wishes:
 
 
 @click.command("validate")
-@click.argument(
-    "notebooks",
-    nargs=-1,
-    required=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-)
+@click.argument("assignments", nargs=-1, required=True)
 @click.option(
     "--release",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The released notebook: its checks run, whatever became of them.",
+    type=click.Path(exists=True, path_type=Path),
+    help="The released notebook, or a directory of releases.  [default: the course's]",
 )
 @click.option(
     "--timeout",
@@ -61,34 +59,48 @@ class _Wishes:
 )
 @click.option(
     "--html",
-    type=click.Path(path_type=Path),
+    type=click.Path(file_okay=False, path_type=Path),
     help="Write each report as NOTEBOOK.html into this directory.",
 )
 @click.option(
     "--no-sandbox", is_flag=True, help="Run without protection: they can do whatever you can."
 )
+@click.option("--fix", is_flag=True, hidden=True)
 @json_option
 @course_dir_option
-def validate_command(  # one argument per option
-    notebooks: tuple[Path, ...],
+def validate_command(  # noqa: PLR0913  # one argument per option
+    assignments: tuple[str, ...],
     *,
     release: Path | None,
     timeout: int,
     jobs: int,
     html: Path | None,
     no_sandbox: bool,
+    fix: bool,
     as_json: bool,
     course_dir: Path | None,
 ) -> None:
-    """Run NOTEBOOKS against their checks and report each check and each failing cell.
+    """Run notebooks against their checks and report each check and each failing cell.
 
-    A copy of each runs in a sandbox; the files stay as they are. Exits with 1 unless every check
-    that counts succeeded and no cell had an error.
+    ASSIGNMENTS are names in the course's source or release directory, or their beginnings up to
+    a dash, or paths. A copy of each notebook runs in a sandbox; the files stay as they are. What
+    was made from a release is compared with it, and runs with the checks as released. Exits with
+    1 unless every check that counts succeeded and no cell had an error.
     """
     loaded = load_course(Given(), course_dir)
+    if no_sandbox and loaded.settings.security.use_bubblewrap:
+        raise click.UsageError("[security] use_bubblewrap is true: nothing runs without a sandbox.")
+    if fix:  # known to 0.3.16, which changed the student's file
+        click.echo("Warning: --fix has no effect: no file is changed.", err=True)
+    if no_sandbox:
+        click.echo("Warning: nothing protects this machine from what runs now.", err=True)
+    notebooks = _notebooks(assignments, loaded)
     wishes = _Wishes(release, html, timeout, jobs, not no_sandbox)
-    with reporting(quiet=as_json) as say:
-        reports = asyncio.run(_validate_all(loaded, notebooks, wishes, say))
+    try:
+        with reporting(quiet=as_json) as say:
+            reports = asyncio.run(_validate_all(loaded, notebooks, wishes, say))
+    except SandboxUnavailable as error:
+        raise SandboxUnavailable(error.message, hint=f"{error.hint} {_UNPROTECTED}") from error
     if html is not None:
         _write_pages(html, notebooks, reports)
     if as_json:
@@ -102,22 +114,34 @@ def validate_command(  # one argument per option
         raise SystemExit(1)
 
 
+def _notebooks(arguments: Sequence[str], loaded: LoadedSettings) -> tuple[Path, ...]:
+    bases = (loaded.path(loaded.settings.dirs.source), *_releases(loaded))
+    found = (path for argument in arguments for path in find_notebooks(argument, bases))
+    return tuple(dict.fromkeys(found))
+
+
+def _releases(loaded: LoadedSettings) -> tuple[Path, ...]:
+    """Where a release may lie: made here, published here, or fetched by a student (compat.md 4)."""
+    settings = loaded.settings
+    wanted = (settings.dirs.release, settings.hub.release_dir, ".mograder/release")
+    return tuple(map(loaded.path, wanted))
+
+
 async def _validate_all(
     loaded: LoadedSettings, notebooks: tuple[Path, ...], wishes: _Wishes, say: Callable[[str], None]
 ) -> list[ValidationReport]:
-    release = None if wishes.release is None else _read(wishes.release)
-    texts = [_read(path) for path in notebooks]
-    say("Preparing the sandbox")
+    pairs = [_read(path, wishes.release, loaded) for path in notebooks]
+    say("Preparing the sandbox" if wishes.sandbox else "Preparing")
     runs, jobs = len(notebooks), wishes.jobs
     async with open_workbench(
         loaded, read_environ(), sandbox=wishes.sandbox, runs=runs, jobs=jobs
     ) as workbench:
-        work = _Work(workbench, release, wishes.seconds, say)
+        work = _Work(workbench, wishes.seconds, say)
         try:
             async with asyncio.TaskGroup() as tasks:
                 started = [
-                    tasks.create_task(work.validate(path, text))
-                    for path, text in zip(notebooks, texts, strict=True)
+                    tasks.create_task(work.validate(path, text, release))
+                    for path, (text, release) in zip(notebooks, pairs, strict=True)
                 ]
         except ExceptionGroup as group:
             told = group.subgroup(MograderError)
@@ -130,42 +154,46 @@ class _Work:
     """What all runs of one call share."""
 
     workbench: Workbench
-    release: str | None
     seconds: int
     say: Callable[[str], None]
 
-    async def validate(self, path: Path, text: str) -> ValidationReport:
+    async def validate(self, path: Path, text: str, release: str | None) -> ValidationReport:
         """Validate one; what is wrong with its own header is a report like any other."""
-        bench, release = self.workbench, self.release
+        bench, name = self.workbench, shown(path)
         try:
             # The release's own header, where there is one: a student's chooses no packages.
             environment = await bench.environment(text if release is None else release, self.say)
         except InvalidInput as error:
-            return ValidationReport(str(path), Outcome.UNREADABLE, str(error))
-        self.say(f"Running {path.name}")
+            return ValidationReport(name, Outcome.UNREADABLE, str(error))
+        self.say(f"Running {name}")
         seconds, folder = self.seconds, path.parent
         return await validate(
-            Submission(text, str(path), environment, bench.limits, seconds, release, folder),
+            Submission(text, name, environment, bench.limits, seconds, release, folder),
             bench.executor,
         )
 
 
-def _read(path: Path) -> str:
-    with path.open("rb") as file:
-        data = file.read(MAX_NOTEBOOK + 1)
-    if len(data) > MAX_NOTEBOOK:
-        raise TooLarge(f"{path} is larger than {MAX_NOTEBOOK // 1_000_000} MB.")
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise InvalidInput(
-            f"{path} is no text in UTF-8.", hint="Open it in marimo and save it."
-        ) from error
+def _read(path: Path, release: Path | None, loaded: LoadedSettings) -> tuple[str, str | None]:
+    """Return a notebook's text and that of its release; a source has none to be held against."""
+    text = read_notebook(path)
+    sources = loaded.path(loaded.settings.dirs.source)
+    if release is not None and release.is_file():
+        return text, read_notebook(release)
+    if release is None and path.is_relative_to(sources.absolute()):
+        return text, None
+    bases = _releases(loaded) if release is None else (release,)
+    found = find_release(path, read_key(text, "mograder-assignment"), bases)
+    if release is not None and found is None:
+        raise InvalidInput(f"{shown(release)} holds no release of {shown(path)}.")
+    return text, None if found is None else read_notebook(found)
 
 
 def _write_pages(
     directory: Path, notebooks: tuple[Path, ...], reports: list[ValidationReport]
 ) -> None:
     directory.mkdir(parents=True, exist_ok=True)
+    stems = Counter(path.stem for path in notebooks)
     for path, report in zip(notebooks, reports, strict=True):
-        atomic_write(directory / f"{path.stem}.html", render_html(report).encode())
+        # Submissions of one assignment have one name, in a directory for each student.
+        name = path.stem if stems[path.stem] == 1 else f"{path.parent.name}-{path.stem}"
+        atomic_write(directory / f"{name}.html", render_html(report).encode())

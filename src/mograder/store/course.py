@@ -68,6 +68,40 @@ def find_source(argument: str, base: Path) -> SourceItem:
     raise InvalidInput(f"There is no source '{argument}'.", hint=there)
 
 
+def find_notebooks(argument: str, bases: Sequence[Path]) -> tuple[Path, ...]:
+    """Return the notebooks that a command line's name means, in the first base that knows it.
+
+    As :func:`find_source`; but a path may be called as it likes, since a student's file lies
+    anywhere.
+
+    Raises:
+        InvalidInput: Nothing matches, or several do; the message lists them.
+    """
+    path = Path(argument).expanduser().absolute()
+    if argument.endswith(".py") and path.is_file():
+        return (path,)
+    if "/" in argument or argument.endswith(".py"):
+        return _at(path).notebooks
+    for base in bases:
+        names = _directories(base)
+        if argument in names or any(name.startswith(f"{argument}-") for name in names):
+            return find_source(argument, base).notebooks
+    return find_source(argument, bases[0]).notebooks
+
+
+def find_release(notebook: Path, assignment: str, bases: Sequence[Path]) -> Path | None:
+    """Return the release that a student's notebook was made from, if one of the bases has it.
+
+    ``assignment`` is what its header says; without a word there, its directory's name.
+    """
+    try:
+        name = ItemName.parse(assignment or notebook.parent.name)
+    except InvalidInput:
+        return None
+    places = [base / name / file for base in bases for file in (notebook.name, f"{name}.py")]
+    return next((place for place in places if place.is_file()), None)
+
+
 def read_notebook(path: Path) -> str:
     """Return a notebook's text, line ends as they are.
 
