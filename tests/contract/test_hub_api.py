@@ -331,6 +331,7 @@ async def test_openapi_describes_every_route_that_programs_use(hub: Hub) -> None
         "/start-edit/{user}/{a}",
         "/start-run/{lecture}",
         "/stop-edit/{user}/{a}",
+        "/validate/{user}/{a}",
         "/health",
     }
     answers = schema["paths"]["/start-run/{lecture}"]["post"]["responses"]

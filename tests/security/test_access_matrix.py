@@ -74,6 +74,7 @@ EXPECTED: dict[tuple[str, str], dict[Who, Verdict]] = {
     ("POST", "/start-edit/{user}/{a}"): OWNERS,
     ("POST", "/start-run/{lecture}"): MEMBERS,
     ("POST", "/stop-edit/{user}/{a}"): OWNERS,
+    ("POST", "/validate/{user}/{a}"): OWNERS,
     ("GET", "/health"): OPEN,
     ("GET", "/metrics"): INSTRUCTORS,
     ("GET", "/api/openapi.json"): MEMBERS,

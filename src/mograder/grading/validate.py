@@ -8,6 +8,7 @@ possible: whoever gives marks for it grades on a machine of theirs.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from mograder.grading.report import (
     ValidationReport,
 )
 from mograder.notebook.cells import Cell, NotebookText, parse_cells
-from mograder.notebook.integrity import check_integrity
+from mograder.notebook.integrity import IntegrityReport, check_integrity
 from mograder.notebook.marks import checks_in, key_of, marks_of
 from mograder.sandbox.execution import (
     CellResult,
@@ -83,6 +84,42 @@ async def validate(submission: Submission, runs: Runs) -> ValidationReport:
         InvalidInput: The release is no notebook.
         MograderError: It could not be run at all, which is no fault of the notebook's.
     """
+    prepared = await asyncio.to_thread(_prepare, submission)
+    if isinstance(prepared, ValidationReport):
+        return prepared
+    result = await runs.execute(prepared.request)
+    return await asyncio.to_thread(prepared.judge, result)
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """What is to run, and what its results are compared with."""
+
+    request: ExecutionRequest
+    filename: str
+    own: NotebookText
+    to_run: NotebookText
+    released: NotebookText | None
+    integrity: IntegrityReport
+
+    def judge(self, result: ExecutionResult) -> ValidationReport:
+        """Return what a run comes to."""
+        counted = self.integrity.counted
+        judging = _Judging(self.own, self.to_run, self.released, counted, result)
+        return ValidationReport(
+            self.filename,
+            result.outcome,
+            judging.problem(self.request.seconds),
+            tuple(judging.checks()),
+            tuple(judging.errors()),
+            IntegrityFindings(self.integrity.level, self.integrity.findings),
+            result.log_tail,
+            result.seconds,
+        )
+
+
+def _prepare(submission: Submission) -> _Prepared | ValidationReport:
+    """Check the integrity; a text that is no notebook has its report already."""
     filename, release = submission.filename, submission.release
     released = None if release is None else parse_cells(release, filename)
     try:
@@ -93,28 +130,16 @@ async def validate(submission: Submission, runs: Runs) -> ValidationReport:
     except InvalidInput as error:
         checks = () if released is None else _never_ran(released)
         return ValidationReport(filename, Outcome.UNREADABLE, str(error), checks)
-    result = await runs.execute(
-        ExecutionRequest(
-            text,
-            PurePath(filename).name,
-            submission.environment,
-            submission.limits,
-            submission.seconds,
-            folder=submission.folder,
-            uid_slot=submission.uid_slot,
-        )
+    request = ExecutionRequest(
+        text,
+        PurePath(filename).name,
+        submission.environment,
+        submission.limits,
+        submission.seconds,
+        folder=submission.folder,
+        uid_slot=submission.uid_slot,
     )
-    judging = _Judging(own, to_run, released, integrity.counted, result)
-    return ValidationReport(
-        filename,
-        result.outcome,
-        judging.problem(submission.seconds),
-        tuple(judging.checks()),
-        tuple(judging.errors()),
-        IntegrityFindings(integrity.level, integrity.findings),
-        result.log_tail,
-        result.seconds,
-    )
+    return _Prepared(request, filename, own, to_run, released, integrity)
 
 
 def _never_ran(released: NotebookText) -> tuple[ValidatedCheck, ...]:

@@ -80,7 +80,7 @@ class Executor:
                 executed = await self._hands.execute(_asked(request, name, directory), lines.append)
             finally:
                 await asyncio.to_thread(self._remove, directory)
-        return read_report(lines, executed)
+        return await asyncio.to_thread(read_report, lines, executed)
 
 
 def _asked(request: ExecutionRequest, name: str, directory: Path) -> Execute:

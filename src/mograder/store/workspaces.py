@@ -66,6 +66,20 @@ class Workspaces:
         found = self._look(user, item, f"{item}.py")
         return None if found is None else found.size
 
+    def text(self, user: Username, item: ItemName, limit: int) -> str:
+        """Return the text of the student's notebook as it is now.
+
+        Raises: :class:`NotFound` where there is none, :class:`InvalidInput` for what is no plain
+        file or no text in UTF-8, :class:`TooLarge` beyond ``limit`` bytes.
+        """
+        data = self._below.read(_path(user, item, f"{item}.py"), limit)
+        try:
+            return data.decode()
+        except UnicodeDecodeError as error:
+            raise InvalidInput(
+                f"{item}.py is no text in UTF-8.", hint="Open it in the editor and save it."
+            ) from error
+
     def ensure(self, user: Username, release: Release, *, owner: int | None = None) -> Path:
         """Return the student's directory, with a copy of the release if there was no notebook.
 

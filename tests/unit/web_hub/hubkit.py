@@ -26,8 +26,10 @@ from mograder.core.clock import Clock, ManualClock
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.names import ItemName
 from mograder.core.settings import load_settings
+from mograder.grading.workspace import Validations
 from mograder.notebook.pep723 import Script
-from mograder.sandbox.environments import Environments
+from mograder.sandbox.environments import Environment, Environments
+from mograder.sandbox.execution import ExecutionRequest, ExecutionResult, Outcome
 from mograder.sessions.allowances import Allowances
 from mograder.sessions.endings import Ending, EndReason
 from mograder.sessions.launcher import Mode
@@ -130,11 +132,28 @@ class FakePool:
 class FakeEnvironments:
     """Builds nothing; a requirement called ``no-such-package`` fails like the installer does."""
 
-    async def prepare(self, script: Script, progress: Callable[[str], None]) -> object:
+    async def prepare(self, script: Script, progress: Callable[[str], None]) -> Environment:
         progress("Resolving")
         if any("no-such-package" in each for each in script.dependencies):
             raise InvalidInput("No solution found: no-such-package was not found.")
-        return object()
+        return Environment("key", Path("/environment"), "3.11.9", "0.25.2")
+
+
+@dataclass
+class FakeRuns:
+    """Runs no notebook, but answers as arranged; ``hold`` makes it wait."""
+
+    result: ExecutionResult = ExecutionResult(Outcome.FINISHED)  # noqa: RUF009  # frozen
+    asked: list[ExecutionRequest] = field(default_factory=list)
+    hold: asyncio.Event | None = None
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def execute(self, request: ExecutionRequest) -> ExecutionResult:
+        self.asked.append(request)
+        self.reached.set()
+        if self.hold is not None:
+            await self.hold.wait()
+        return self.result
 
 
 @dataclass
@@ -147,6 +166,7 @@ class Hub:
     clock: ManualClock
     course: Path
     engine: Engine
+    runs: FakeRuns
 
     def close(self) -> None:
         """Let go of the database."""
@@ -213,7 +233,7 @@ def make_hub(course: Path, toml: str = "", *, dev: bool = False) -> Hub:
         dev=dev,
         instructors=frozenset(loaded.settings.hub.instructors),
     )
-    pool = FakePool(clock)
+    pool, runs = FakePool(clock), FakeRuns()
     services = Services(
         loaded=loaded,
         clock=clock,
@@ -229,10 +249,11 @@ def make_hub(course: Path, toml: str = "", *, dev: bool = False) -> Hub:
         pool=cast(SessionPool, pool),
         capabilities=Capabilities(state, clock),
         allowances=Allowances(Releases(course / "hub-release")),
+        validations=Validations(runs),
         sandboxed=True,
         dev=dev,
     )
-    return Hub(create_app(services), services, pool, clock, course, engine)
+    return Hub(create_app(services), services, pool, clock, course, engine, runs)
 
 
 @asynccontextmanager

@@ -22,11 +22,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from mograder import __version__
 from mograder.auth.identity import is_trusted
 from mograder.core.errors import InvalidInput, MograderError
+from mograder.grading.report_json import ValidationAnswer
 from mograder.sandbox.assets import ASSETS
 from mograder.sessions.live import LiveSession
 from mograder.store.visibility import VisibilityRules
 from mograder.web.context import ContextMiddleware, context_of
-from mograder.web.hub import admin, items, models, pages, sessions, signin
+from mograder.web.hub import admin, items, models, pages, sessions, signin, validation
 from mograder.web.hub.access import GUARDS, Access
 from mograder.web.hub.answers import answer_problem, problem_page
 from mograder.web.hub.assets import AssetServer, is_asset_path
@@ -189,6 +190,16 @@ ROUTES: tuple[Door, ...] = (
         "Sessions",
         models.Stopped,
         (400,),
+    ),
+    # Validation
+    Door(
+        "POST",
+        "/validate/{user}/{a}",
+        validation.validate,
+        Access.OWNER,
+        "Validation",
+        ValidationAnswer,
+        (400, 404, 413, 503, 504),
     ),
     # The hub itself
     Door("GET", "/health", pages.health, Access.ANYONE, "Hub", models.Health),

@@ -15,8 +15,10 @@ from mograder.auth.identity import Authenticator, AuthPolicy, trusted_peers
 from mograder.core.clock import Clock, SystemClock
 from mograder.core.errors import Conflict
 from mograder.core.settings import Environ, LoadedSettings
+from mograder.grading.workspace import Validations
 from mograder.publishing.warm import warm_releases
 from mograder.sandbox.environments import Environments
+from mograder.sandbox.executor import Executor
 from mograder.sandbox.link import SupervisorLink
 from mograder.sandbox.runtime_wheel import build_runtime_wheel
 from mograder.sandbox.safety import open_sandbox, supervisor_config
@@ -27,6 +29,7 @@ from mograder.sessions.pool import SessionPool
 from mograder.sessions.probe import answers
 from mograder.sessions.spawner import Spawner, limits_of
 from mograder.store.database import database_url, open_engine, upgrade
+from mograder.store.files import remove_tree
 from mograder.store.hub_state import HubState
 from mograder.store.releases import Limits, Releases
 from mograder.store.revocations import CachedRevocations
@@ -53,6 +56,7 @@ class Services:
     pool: SessionPool
     capabilities: Capabilities
     allowances: Allowances
+    validations: Validations
     sandboxed: bool
     dev: bool
 
@@ -81,6 +85,8 @@ async def open_services(
         pool = _pool(loaded, clock, link, spawner, state)
         await pool.open()
         stack.push_async_callback(pool.close)
+        validations = await asyncio.to_thread(_validations, loaded, link)
+        stack.push_async_callback(validations.close)
         revocations = CachedRevocations(state, clock)
         capabilities = Capabilities(state, clock)
         await asyncio.to_thread(capabilities.load)
@@ -101,6 +107,7 @@ async def open_services(
             pool=pool,
             capabilities=capabilities,
             allowances=Allowances(releases, items),
+            validations=validations,
             sandboxed=sandboxed,
             dev=dev,
         )
@@ -131,6 +138,13 @@ def _environments(loaded: LoadedSettings, link: SupervisorLink) -> Environments:
         timeout=loaded.settings.limits.build_timeout,
         on_ready=link.warm,
     )
+
+
+def _validations(loaded: LoadedSettings, link: SupervisorLink) -> Validations:
+    copies = loaded.state_dir / "copies"
+    remove_tree(copies)  # of a hub that was killed meanwhile
+    jobs = loaded.settings.defaults.jobs
+    return Validations(Executor(link, copies, remove_tree, at_once=jobs))
 
 
 def _pool(

@@ -1,0 +1,59 @@
+"""Validation for a hub: a student's notebook, a few at a time, once for each student.
+
+A student who asks twice for the same text waits for one run; whoever wants another while the
+first goes on is told to wait, so that nobody takes the others' turns.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from mograder.core.errors import Busy
+from mograder.core.shared import Progress, Shared
+from mograder.grading.report import ValidationReport
+from mograder.grading.validate import Runs, Submission, validate
+
+_MOST_WAITING = 200
+_RETRY_SECONDS = 5
+
+
+class Validations:
+    """Validates notebooks of students who all ask at once."""
+
+    def __init__(self, runs: Runs) -> None:
+        """``runs`` bounds how many run at a time."""
+        self._runs = runs
+        self._last: dict[str, str] = {}
+        self._shared: Shared[str, ValidationReport] = Shared()
+
+    async def validate(
+        self, student: str, submission: Submission, progress: Progress
+    ) -> ValidationReport:
+        """Validate a student's notebook.
+
+        Raises:
+            Busy: Another text of this student's is being validated, or too many wait.
+            MograderError: As :func:`~mograder.grading.validate.validate`.
+        """
+        text = f"{submission.filename}\0{submission.text}"
+        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+        key = f"{student} {digest}"
+        self._take_turn(student, key)
+
+        async def run(tell: Progress) -> ValidationReport:
+            tell("Running the notebook")
+            return await validate(submission, self._runs)
+
+        return await self._shared.get(key, run, progress)
+
+    def _take_turn(self, student: str, key: str) -> None:
+        going = self._last.get(student, key)
+        if going != key and self._shared.busy(going):
+            raise Busy("A notebook of yours is being validated.", retry_after=_RETRY_SECONDS)
+        if len(self._shared) >= _MOST_WAITING and not self._shared.busy(key):
+            raise Busy("Too many notebooks are being validated.", retry_after=_RETRY_SECONDS)
+        self._last[student] = key
+
+    async def close(self) -> None:
+        """Give up what is under way."""
+        await self._shared.close()

@@ -1,0 +1,88 @@
+"""Validating a student's notebook on the hub (B55, B119, compat.md 2.3 and 2.6).
+
+The notebook is read from the workspace, which is enemy territory, and runs elsewhere, as a copy:
+an editor that is open on it goes on undisturbed, and the student's file is never changed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from anyio import to_thread
+from fastapi import Request
+from starlette.responses import Response
+
+from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.names import ItemName, Username
+from mograder.grading.report_json import ValidationAnswer, answer_of
+from mograder.grading.validate import Submission
+from mograder.notebook.syntax import MAX_NOTEBOOK
+from mograder.sandbox.protocol import Limits
+from mograder.sessions.allowances import limited, script_of
+from mograder.sessions.spawner import limits_of
+from mograder.store.course import read_notebook
+from mograder.store.releases import Release
+from mograder.web.hub.access import Caller
+from mograder.web.hub.answers import deliver
+from mograder.web.hub.audit import Event
+from mograder.web.hub.desk import Desk, TheDesk, context
+from mograder.web.hub.progress import Report
+
+_SECONDS = 120.0
+"""As long as 0.3.16 lets a notebook run; the course's own limit may be shorter."""
+
+
+async def validate(user: str, a: str, request: Request, desk: TheDesk, caller: Caller) -> Response:
+    """Run a student's notebook against its checks, and tell what came of each (B119)."""
+
+    async def job(report: Report) -> ValidationAnswer:
+        owner, item = _names(user, a)
+        text = await to_thread.run_sync(_text, desk, owner, item)
+        if owner != caller.username:
+            where = context(request).client or ""
+            await desk.audit.granted(Event(caller.username, "validate", f"{owner}/{item}", where))
+        submission = await _submission(desk, owner, item, text, report)
+        found = await desk.services.validations.validate(owner, submission, report)
+        return answer_of(found, html_available=False)
+
+    return await deliver(request, job, lambda _: "/")
+
+
+def _names(user: str, name: str) -> tuple[Username, ItemName]:
+    try:
+        return Username.of_account(user), ItemName.parse(name)
+    except InvalidInput as error:
+        raise NotFound("Notebook not found") from error
+
+
+def _text(desk: Desk, user: Username, item: ItemName) -> str:
+    try:
+        return desk.services.workspaces.text(user, item, MAX_NOTEBOOK)
+    except NotFound as error:
+        raise NotFound("Notebook not found") from error
+
+
+async def _submission(
+    desk: Desk, user: Username, item: ItemName, text: str, report: Report
+) -> Submission:
+    """Gather what a validation needs: packages and limits are the release's, as in a session."""
+    services = desk.services
+    settings = services.loaded.settings
+    release = await to_thread.run_sync(services.releases.get, item)
+    script = await to_thread.run_sync(script_of, release)
+    environment = await services.environments.prepare(script, report)
+    limits = limited(limits_of(settings.limits), script, settings.items.get(item))
+    return Submission(
+        text,
+        f"{item}.py",
+        environment.directory,
+        Limits.model_validate(dataclasses.asdict(limits)),
+        min(_SECONDS, settings.defaults.timeout),
+        release=await to_thread.run_sync(_released, release),
+        folder=services.workspaces.directory(user, item),
+        uid_slot=await to_thread.run_sync(services.state.slot_of, user),
+    )
+
+
+def _released(release: Release | None) -> str | None:
+    return None if release is None else read_notebook(release.notebook)

@@ -1,0 +1,156 @@
+"""``POST /validate`` as 0.3.16's clients know it, on workspaces that may hold anything (B119)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+
+import httpx
+import pytest
+
+from mograder.auth.roles import Role
+from mograder.core.names import ItemName, Username
+from mograder.sandbox.execution import CellResult, CellStatus, CheckResult, ExecutionResult, Outcome
+from mograder.store.releases import ItemKind
+from tests.unit.web_hub.hubkit import Hub, hub
+
+__all__ = ["hub"]
+
+NOTEBOOK = """import marimo
+
+app = marimo.App()
+
+
+@app.cell
+def _():
+    from mograder.runtime import check
+    return (check,)
+
+
+@app.cell
+def _():
+    # YOUR CODE HERE
+    x = ...
+    return (x,)
+
+
+@app.cell
+def _(check, x):
+    check("Q1: one", [(x == 1, "not one")])
+    return
+
+
+if __name__ == "__main__":
+    app.run()
+"""
+RAN = ExecutionResult(
+    Outcome.FINISHED,
+    tuple(CellResult(index, "_", CellStatus.OK) for index in range(3)),
+    (CheckResult("Q1: one", "success", (), 1.0, 1.0, 2),),
+)
+
+
+async def ask(hub: Hub, user: str = "alice", path: str = "/validate/alice/B1") -> httpx.Response:
+    """One request of a program with a token."""
+    role = Role.INSTRUCTOR if user == "prof" else Role.STUDENT
+    async with hub.client(user, role=role) as client:
+        return await client.post(path)
+
+
+@pytest.fixture
+def workspace(hub: Hub) -> Path:
+    """Alice's copy of B1, which passes as :data:`RAN` says."""
+    with hub.services.releases.stage(ItemName("B1")) as staged:
+        staged.add("B1.py", BytesIO(NOTEBOOK.encode()))
+        release = staged.commit(ItemKind.ASSIGNMENT)
+    hub.runs.result = RAN
+    return hub.services.workspaces.ensure(Username("alice"), release)
+
+
+async def test_the_answer_has_the_shape_that_clients_know(hub: Hub, workspace: Path) -> None:
+    text = NOTEBOOK.replace("x = ...", "x = 1").replace("[(x == 1,", "[(True,")
+    (workspace / "B1.py").write_text(text)
+    response = await ask(hub)
+    assert response.status_code == 200
+    answer = response.json()
+    assert answer["checks"][0]["label"] == "Q1: one"
+    assert answer["checks"][0]["status"] == "success"
+    assert (answer["cell_errors"], answer["export_ok"], answer["export_error"]) == (0, True, "")
+    assert (answer["html_available"], answer["integrity_level"]) == (False, "source")
+    (warning,) = answer["integrity_warnings"]
+    assert "B1.py:20" in warning
+    (asked,) = hub.runs.asked
+    assert "x == 1" in asked.text
+    assert (asked.folder, asked.name) == (workspace, "B1.py")
+    assert asked.uid_slot == hub.services.state.slot_of("alice")
+    assert (workspace / "B1.py").read_text() == text
+
+
+async def test_an_instructor_may_validate_for_a_student_and_that_is_recorded(
+    hub: Hub, workspace: Path
+) -> None:
+    assert (workspace.parent.name, workspace.name) == ("alice", "B1")
+    assert (await ask(hub, "prof")).status_code == 200
+    assert ("prof", "validate", "alice/B1", "ok") in hub.audit()
+    assert hub.runs.asked[0].uid_slot == hub.services.state.slot_of("alice")
+
+
+@pytest.mark.parametrize("name", ["A1", "zz", ".hidden", "B1"])
+async def test_what_is_not_there_is_not_found(hub: Hub, name: str) -> None:
+    response = await ask(hub, path=f"/validate/alice/{name}")
+    assert (response.status_code, response.json()["detail"]) == (404, "Notebook not found")
+
+
+def _link(notebook: Path) -> None:
+    (notebook.parent / "secret").write_text(NOTEBOOK)
+    notebook.symlink_to(notebook.parent / "secret")
+
+
+def _sparse(notebook: Path) -> None:
+    notebook.touch()
+    os.truncate(notebook, 10 << 30)
+
+
+TRAPS: dict[str, Callable[[Path], object]] = {
+    "link": _link,
+    "pipe": os.mkfifo,
+    "directory": Path.mkdir,
+    "sparse": _sparse,
+    "bytes": lambda notebook: notebook.write_bytes(b"\xff\xfe"),
+}
+
+
+@pytest.mark.parametrize("trap", TRAPS)
+async def test_a_trap_in_the_notebooks_place_harms_nobody(
+    hub: Hub, workspace: Path, trap: str
+) -> None:
+    (workspace / "B1.py").unlink()
+    TRAPS[trap](workspace / "B1.py")
+    response = await ask(hub)
+    assert response.status_code in {400, 404, 413}
+    assert not hub.runs.asked
+
+
+async def test_a_text_that_is_no_notebook_is_a_report(hub: Hub, workspace: Path) -> None:
+    (workspace / "B1.py").write_text("x = (")
+    answer = (await ask(hub)).json()
+    assert not answer["export_ok"]
+    assert "B1.py:1" in answer["export_error"]
+    assert [each["status"] for each in answer["checks"]] == ["warn"]
+
+
+async def test_one_student_takes_one_turn_at_a_time(hub: Hub, workspace: Path) -> None:
+    hub.runs.hold = asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        first = tasks.create_task(ask(hub))
+        await hub.runs.reached.wait()
+        again = tasks.create_task(ask(hub))
+        (workspace / "B1.py").write_text(NOTEBOOK + "# changed\n")
+        other = await ask(hub)
+        assert (other.status_code, other.headers["retry-after"]) == (503, "5")
+        hub.runs.hold.set()
+    assert first.result().json() == again.result().json()
+    assert (await ask(hub)).status_code == 200
