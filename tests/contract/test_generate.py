@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mograder.cli.main import run
-from mograder.core.errors import InvalidInput
-from mograder.grading.running import CheckOutcome, TrustedRuns
+from mograder.core.errors import InvalidInput, SandboxUnavailable
+from mograder.core.settings import load_settings, read_environ
+from mograder.grading.running import CheckOutcome, How, Runs, TrustedRuns, open_runs
 from mograder.notebook.leaks import CellOutput
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.author_run import AuthorEnvironment, run_as_author
@@ -88,10 +90,29 @@ def write(directory: Path, text: str) -> Path:
     return directory / "A1.py"
 
 
+@pytest.fixture(params=["sandboxed", "trusted"])
+async def runs(
+    request: pytest.FixtureRequest, tmp_path: Path, uv_cache: Path
+) -> AsyncIterator[Runs]:
+    """Both ways to run an author's notebook; they must tell the same."""
+    if request.param == "trusted":
+        own = AuthorEnvironment(tmp_path, variables(), own=True)
+        yield TrustedRuns(own, seconds=60)
+        await own.close()
+        return
+    course = tmp_path / "course"
+    course.mkdir()
+    (course / "mograder.toml").write_text(f'[hub]\nuv_cache_dir = "{uv_cache}"\n')
+    warnings: list[str] = []
+    loaded = load_settings(course, environ=os.environ)
+    async with open_runs(loaded, read_environ(), How(runs=2, jobs=1), warnings.append) as found:
+        yield found
+    assert warnings == []
+
+
 async def test_a_run_tells_checks_errors_and_outputs_and_leaves_nothing_behind(
-    environment: AuthorEnvironment, notebook: Path
+    runs: Runs, notebook: Path
 ) -> None:
-    runs = TrustedRuns(environment, seconds=60)
     report = await runs.run(notebook, notebook.parent, lambda _: None)
     assert report.problem == ""
     assert report.checks == (
@@ -135,17 +156,40 @@ async def test_packages_that_cannot_be_had_are_told_in_uvs_words(tmp_path: Path)
     await environment.close()
 
 
-@pytest.mark.parametrize("python", [["--own-python"], []], ids=["own", "uv"])
+@pytest.mark.parametrize(
+    "python", [["--own-python"], ["--no-sandbox"], []], ids=["own", "uv", "sandbox"]
+)
 def test_a_new_course_passes(
-    tmp_path: Path, python: list[str], capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, uv_cache: Path, python: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["new", str(tmp_path / "course")]) == 0
+    with (tmp_path / "course" / "mograder.toml").open("a") as settings:
+        settings.write(f'\n[hub]\nuv_cache_dir = "{uv_cache}"\n')
     capfd.readouterr()
     course = ["-C", str(tmp_path / "course"), *python]
     assert run(["generate", "A1", "--submit-url", "https://example.org", *course]) == 0
     out = capfd.readouterr().out
     assert "VALID: " in out
     assert out.endswith("runs without errors, 2 of 2 checks wait\n")
+
+
+async def test_where_no_sandbox_works_an_author_is_told_and_a_demand_is_kept(
+    tmp_path: Path, notebook: Path
+) -> None:
+    (tmp_path / "mograder.toml").write_text("[hub]\nsupervisor_socket = 'none.sock'\n")
+    told: list[str] = []
+    how = How(runs=2, jobs=1, own_python=True)
+    loaded = load_settings(tmp_path, environ={})
+    environ = replace(read_environ(), path=str(tmp_path / "without-bwrap"))
+    async with open_runs(loaded, environ, how, told.append) as runs:
+        assert isinstance(runs, TrustedRuns)
+        assert (await runs.run(notebook, notebook.parent, lambda _: None)).checks
+    assert [line.partition(",")[0] for line in told] == ["Without a sandbox"]
+    (tmp_path / "mograder.toml").write_text("[security]\nuse_bubblewrap = true\n")
+    loaded = load_settings(tmp_path, environ={})
+    with pytest.raises(SandboxUnavailable):
+        async with open_runs(loaded, environ, how, told.append):
+            pass
 
 
 def test_an_authors_mistakes_are_found_and_nothing_is_written(
