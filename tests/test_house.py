@@ -42,6 +42,7 @@ STAND_ALONE = (
     "src/mograder/sandbox/zygote.py",
     "src/mograder/sandbox/joiner.py",
     "src/mograder/sandbox/cellrun.py",
+    "src/mograder/sandbox/cellguard.py",
     "src/mograder/sandbox/celloutput.py",
 )
 """Files that run as a notebook's own python, where mograder is not installed."""

@@ -155,27 +155,38 @@ async def open_runs(
         SandboxUnavailable: None can be made, and ``[security] use_bubblewrap`` demands one.
     """
     seconds = loaded.settings.defaults.timeout
-    wanted = loaded.settings.security.use_bubblewrap
     async with AsyncExitStack() as stack:
-        if how.sandbox and wanted is False:
-            warn("Without a sandbox, since [security] use_bubblewrap is false.")
-        elif how.sandbox:
-            opening = open_workbench(loaded, environ, trusted=True, runs=how.runs, jobs=how.jobs)
-            try:
-                bench = await stack.enter_async_context(opening)
-            except SandboxUnavailable as error:
-                if wanted:
-                    raise
-                warn(f"Without a sandbox, since this machine makes none: {error}")
-            else:
-                yield SandboxedRuns(bench, seconds=seconds)
-                return
+        bench = await _open_bench(stack, loaded, environ, how, warn) if how.sandbox else None
+        if bench is not None:
+            yield SandboxedRuns(bench, seconds=seconds)
+            return
         variables = {**environ.build, "PATH": environ.path, "HOME": str(environ.home)}
         # Kept with the course: uv finds again what it installed for the same wheel.
         wheels = loaded.state_dir / "runtime"
         environment = AuthorEnvironment(wheels, variables, own=how.own_python)
         stack.push_async_callback(environment.close)
         yield TrustedRuns(environment, seconds=seconds)
+
+
+async def _open_bench(
+    stack: AsyncExitStack,
+    loaded: LoadedSettings,
+    environ: Environ,
+    how: How,
+    warn: Callable[[str], None],
+) -> Workbench | None:
+    wanted = loaded.settings.security.use_bubblewrap
+    if wanted is False:
+        warn("Without a sandbox, since [security] use_bubblewrap is false.")
+        return None
+    opening = open_workbench(loaded, environ, trusted=True, runs=how.runs, jobs=how.jobs)
+    try:
+        return await stack.enter_async_context(opening)
+    except SandboxUnavailable as error:
+        if wanted:
+            raise
+        warn(f"Without a sandbox, since this machine makes none: {error}")
+        return None
 
 
 def _problem(cells: tuple[Cell, ...], result: ExecutionResult, seconds: float) -> str:

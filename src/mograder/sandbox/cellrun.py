@@ -11,9 +11,9 @@ that whoever ends an endless loop still knows which cell it was: ``{"kind": "sta
 ``outputs`` also ``"output"`` (what the cell shows, in pieces), and at last ``{"kind": "end"}``;
 without that one the notebook left early. All of it is a student's word.
 
-It stands beside ``celloutput.py``, and needs internals of marimo (tried on 0.14.17, 0.18.4 and
-0.25.2). Where they are not as expected, the whole notebook runs at once: its checks belong to no
-cell then, and nobody counts them.
+It stands beside ``cellguard.py`` and ``celloutput.py``, and needs internals of marimo (tried on
+0.14.17, 0.18.4 and 0.25.2). Where they are not as expected, the whole notebook runs at once: its
+checks belong to no cell then, and nobody counts them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import celloutput  # type: ignore[import-not-found]  # it lies beside this file, wherever it runs
+import cellguard  # type: ignore[import-not-found]  # these lie beside this file, wherever it runs
+import celloutput  # type: ignore[import-not-found]
 
 _MOST_CELLS = 2000
 _MESSAGE, _NAME = 2000, 200
@@ -285,6 +286,7 @@ class _Runner:
         self._report = report
         self._names = names
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._guard = cellguard.Guard()
         self._with_cell = getattr(_marimo_context(), "with_cell_id", None)
 
     def run(self) -> None:
@@ -303,9 +305,11 @@ class _Runner:
         notebook, report = self._notebook, self._report
         index, name = notebook.indexes[cell_id], notebook.names[cell_id]
         report.say({"kind": "start", "index": index})
+        self._guard.put_back(self._names)
         started = time.perf_counter()
         with self._with_cell(cell_id) if self._with_cell else contextlib.nullcontext():
             status, more, shown = self._attempt(cell_id)
+        self._guard.put_back(self._names)  # what follows is done with the same means
         report.tell_checks(index)
         printed = report.tail.take()
         if report.shown is not None:

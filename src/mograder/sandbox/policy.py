@@ -24,7 +24,7 @@ BUILD = PurePosixPath("/opt/mograder/build")
 UV_CACHE = PurePosixPath("/opt/mograder/uv-cache")
 UV = PurePosixPath("/opt/mograder/uv")
 SERVE = PurePosixPath("/opt/mograder/serve.py")
-CELLRUN = ("cellrun.py", "celloutput.py")
+CELLRUN = ("cellrun.py", "cellguard.py", "celloutput.py")
 """What runs notebooks cell by cell: beside ``serve.py``, inside as on the host."""
 
 ZYGOTE = PurePosixPath("/opt/mograder/zygote.py")
