@@ -17,6 +17,8 @@ from mograder.core.settings import LoadedSettings, read_environ
 from mograder.grading.generate import generate as generate_items
 from mograder.grading.outcomes import Outcome, Watch, Wishes
 from mograder.grading.running import CheckOutcome, TrustedRuns
+from mograder.notebook.safety import Denied
+from mograder.notebook.screening import denied_by
 from mograder.sandbox.author_run import AuthorEnvironment
 from mograder.store.course import SourceItem, find_source
 
@@ -86,6 +88,7 @@ def generate(  # noqa: PLR0913  # one argument per option
         lecture=lecture,
         submit_url=submit_url,
         jobs=jobs,
+        denied=_denied(loaded),
     )
     with reporting(quiet=progress) as report:
         talk = _Talk(events=progress, report=report)
@@ -93,6 +96,11 @@ def generate(  # noqa: PLR0913  # one argument per option
         run = _generate(items, wishes, loaded, talk, own_python=own_python)
         outcomes = asyncio.run(run)
     ctx.exit(_tell(outcomes, talk))
+
+
+def _denied(loaded: LoadedSettings) -> Denied | None:
+    off = loaded.settings.security.safety_scan == "off"
+    return None if off else denied_by(loaded.settings.safety)
 
 
 @dataclass(frozen=True, slots=True)

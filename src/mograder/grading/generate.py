@@ -18,10 +18,11 @@ from mograder.grading.judge import advise_release, in_source, judge_release, jud
 from mograder.grading.lecture import copy_support, generate_lecture
 from mograder.grading.outcomes import Line, Outcome, Step, Watch, Wishes
 from mograder.grading.running import RunReport, Runs
-from mograder.notebook.findings import refuse
+from mograder.notebook.findings import Finding, refuse
 from mograder.notebook.leaks import find_leaks
 from mograder.notebook.pep723 import read_kind
 from mograder.notebook.release import ReleaseText, make_release
+from mograder.notebook.screening import screen_source
 from mograder.notebook.submit_cells import with_submit_cells
 from mograder.store.course import (
     SourceItem,
@@ -135,7 +136,7 @@ class _Generator:
                 told = f"{filename} has no solution block; nothing is written.{hint}"
                 self._tell(Step.SKIP, told)
                 continue
-            for finding in release.advice:
+            for finding in (*release.advice, *self._objections(text, filename)):
                 self._tell(Step.ADVICE, str(finding))
             made.append(_Made(source, text, release))
         return tuple(made)
@@ -149,6 +150,11 @@ class _Generator:
             leaks = find_leaks(release.text, filename)
             refuse(in_source(text, release.text, filename, leaks))
         return release
+
+    def _objections(self, text: str, filename: str) -> Sequence[Finding]:
+        """What a hub would say to students who solve it as the author did."""
+        denied = self._wishes.denied
+        return () if denied is None else screen_source(text, filename, denied)
 
     def _released(self, filename: str) -> str:
         return shown(self._target / Path(filename).name)

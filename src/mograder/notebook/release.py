@@ -89,7 +89,7 @@ def make_release(text: str, *, filename: str, assignment: str) -> ReleaseText | 
 
 
 def _strip(source: NotebookText, filename: str, blocks: Sequence[Block]) -> NotebookText:
-    tree = ast.parse("") if (found := parse_python(plain_text(source.text))) is None else found
+    tree = parse_python(plain_text(source.text)) or ast.Module(body=[], type_ignores=[])
     solutions = [(b.begin, b.end) for b in blocks if b.kind is BlockKind.SOLUTION]
     names = sentinels(tree, solutions)
     edits = []

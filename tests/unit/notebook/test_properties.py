@@ -24,6 +24,7 @@ from mograder.notebook.marks import checks_in, marks_of
 from mograder.notebook.pep723 import read_kind
 from mograder.notebook.release import make_release
 from mograder.notebook.safety import scan
+from mograder.notebook.screening import screen_source, screen_submission
 from tests.unit.notebook.strategies import (
     PIECES,
     REMARKS,
@@ -150,8 +151,13 @@ def test_whatever_a_student_did_each_check_runs_once_as_released(text: str) -> N
 @FEW
 @given(ANYTHING)
 def test_no_text_breaks_the_scan(text: str) -> None:
-    for finding in scan(text, "x.py"):
-        assert finding.line >= 1
+    found = scan(text, "x.py")
+    assert all(finding.line >= 1 for finding in found)
+    alone = screen_submission(text, "x.py", release=None)
+    assert sorted((*alone.denied, *alone.unchecked)) == list(found)
+    assert len(screen_source(text, "x.py")) <= len(found)
+    same = screen_submission(text, "x.py", release=text)
+    assert set(same.denied) <= set(found)
 
 
 @FEW
