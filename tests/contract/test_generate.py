@@ -164,3 +164,27 @@ def test_an_authors_mistakes_are_found_and_nothing_is_written(
     assert "the check 'Q1: The sum' does not pass: the sum is not right yet." in told
     assert f"A1-First-Steps.py:{line}: without the solutions, TypeError" in told
     assert not (course / "release/A1-First-Steps").exists()
+
+
+def test_what_an_editor_of_another_system_writes_comes_out_as_it_was(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """CRLF and tabs stay; the byte order mark goes, with which marimo opens nothing."""
+    course = tmp_path / "course"
+    assert run(["new", str(course)]) == 0
+    name = "A1-First-Steps"
+    notebook = course / f"source/{name}/{name}.py"
+    plain = ["generate", "A1", "-C", str(course), "--own-python"]
+    assert run([*plain, "-o", str(tmp_path / "plain")]) == 0
+    tabs = notebook.read_text().replace("\n    ", "\n\t").replace("\n", "\r\n")
+    notebook.write_bytes(b"\xef\xbb\xbf" + tabs.encode())
+    capfd.readouterr()
+    assert run([*plain, "-o", str(tmp_path / "made")]) == 0
+    out = capfd.readouterr().out
+    assert f"{name}.py:1: the file begins with a byte order mark" in out
+    assert out.endswith("runs without errors, 2 of 2 checks wait\n")
+    made = (tmp_path / f"made/{name}/{name}.py").read_bytes().decode()
+    expected = (tmp_path / f"plain/{name}/{name}.py").read_text()
+    assert made.replace("\r\n", "\n").replace("\n\t", "\n    ") == expected
+    assert made.count("\n") == made.count("\r\n") == expected.count("\n")
+    assert "\n\t" in made

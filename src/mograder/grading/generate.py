@@ -20,6 +20,7 @@ from mograder.grading.outcomes import Line, Outcome, Step, Watch, Wishes
 from mograder.grading.running import RunReport, Runs
 from mograder.notebook.findings import Finding, refuse
 from mograder.notebook.leaks import find_leaks
+from mograder.notebook.oversights import without_mark
 from mograder.notebook.pep723 import read_kind
 from mograder.notebook.release import ReleaseText, make_release
 from mograder.notebook.screening import screen_source
@@ -194,7 +195,8 @@ class _Generator:
         wanted = []
         for each in made:
             source, name = each.source, each.source.name
-            wanted.append(_Run(each, source, source.parent, shown(source), is_release=False))
+            runs = await asyncio.to_thread(_that_opens, each, stage)
+            wanted.append(_Run(each, runs, source.parent, shown(source), is_release=False))
             target = self._released(name)
             wanted.append(_Run(each, stage.path / name, stage.path, target, is_release=True))
         reports = await self._run_all(wanted)
@@ -232,6 +234,14 @@ class _Generator:
 
     def _tell(self, step: Step, text: str) -> None:
         self._lines.append(Line(step, text))
+
+
+def _that_opens(made: _Made, stage: StagedRelease) -> Path:
+    """Return the source, or a copy without the mark at its beginning that marimo cannot open."""
+    plain = without_mark(made.text)
+    if plain == made.text:
+        return made.source
+    return stage.aside(made.source.name, plain.encode("utf-8", "surrogatepass"))
 
 
 def _verdict(run: _Run, report: RunReport) -> Line:

@@ -12,6 +12,14 @@ from mograder.notebook.scopes import bound_between
 from mograder.notebook.strays import strays
 
 
+_MARK = "\ufeff"
+
+
+def without_mark(text: str) -> str:
+    """Return what is published of a text: marimo opens no file that begins with this mark."""
+    return text.removeprefix(_MARK)
+
+
 def lost_names(source: NotebookText, blocks: Sequence[Block], filename: str) -> Iterator[Finding]:
     """Find names that a cell returns and only its hidden tests bind: students get an error."""
     tree = parse_python(plain_text(source.text))
@@ -28,7 +36,11 @@ def lost_names(source: NotebookText, blocks: Sequence[Block], filename: str) -> 
 
 
 def advise(source: NotebookText, filename: str) -> Iterator[Finding]:
-    """Find labels that are given twice, questions without marks, and code outside of cells."""
+    """Find what marimo cannot open or drops, labels given twice, and questions without marks."""
+    if source.text.startswith(_MARK):
+        message = "the file begins with a byte order mark, which marimo cannot open."
+        hint = "The release has none; save the source as UTF-8 without a byte order mark."
+        yield Finding(filename, 1, message, hint)
     yield from strays(source, filename)
     marks = marks_of(source)
     seen: dict[str, Cell] = {}

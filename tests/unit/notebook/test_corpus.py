@@ -14,8 +14,6 @@ from tests.unit.notebook import corpus
 NAMES = corpus.names()
 RELEASED = [name for name in NAMES if corpus.expected(name).startswith("release\n")]
 REFUSED = [name for name in NAMES if corpus.expected(name).startswith("refused\n")]
-UNREADABLE = {"file-bom"}
-"""Released as they are, though marimo does not open them: publishing says so."""
 
 
 def released(name: str) -> str:
@@ -33,7 +31,7 @@ def test_a_source_becomes_what_is_written_beside_it(name: str) -> None:
     assert corpus.outcome(corpus.source(name), name) == corpus.expected(name)
 
 
-@pytest.mark.parametrize("name", [n for n in RELEASED if n not in UNREADABLE])
+@pytest.mark.parametrize("name", RELEASED)
 def test_a_release_is_a_notebook_that_marimo_opens(name: str) -> None:
     check_notebook(released(name), f"{name}.py")
 

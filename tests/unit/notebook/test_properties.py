@@ -102,7 +102,8 @@ def test_a_release_differs_in_blocks_and_header_only(text: str) -> None:
     again = make_release(text, filename="x.py", assignment="A1")
     assert again == made
     inside = {n for b in find_blocks(text, "x.py") for n in range(b.begin, b.end + 1)}
-    kept = [line for n, line in enumerate(split_lines(text), start=1) if n not in inside]
+    lines = split_lines(text.removeprefix("\ufeff"))  # which marimo opens no file with
+    kept = [line for n, line in enumerate(lines, start=1) if n not in inside]
     left = iter(split_lines(made.text))
     if "mo.md(response_text)" not in text and "mograder-" not in text:
         assert all(line in left for line in kept), "a line outside of the blocks was changed"
