@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from uv import find_uv_bin
 
 from mograder.cli.main import run
 from mograder.core.errors import InvalidInput
@@ -146,6 +149,24 @@ def test_a_new_course_passes(
     out = capfd.readouterr().out
     assert "VALID: " in out
     assert out.endswith("runs without errors, 2 of 2 checks wait\n")
+
+
+@pytest.mark.parametrize("place", ["source", "release"])
+def test_uv_runs_a_new_notebook_with_our_runtime(
+    tmp_path: Path, uv_cache: Path, place: str
+) -> None:
+    """Decision 5: on PyPI the name is another project's; the header says where ours is."""
+    assert run(["new", str(tmp_path)]) == 0
+    assert run(["generate", "A1", "-C", str(tmp_path), "--no-validate"]) == 0
+    notebook = tmp_path / place / "A1-First-Steps/A1-First-Steps.py"
+    sidecar = tmp_path / "checks.jsonl"
+    own = {"UV_CACHE_DIR": str(uv_cache), "MOGRADER_SIDECAR_PATH": str(sidecar)}
+    command = [find_uv_bin(), "run", "--python", sys.executable, "--script", str(notebook)]
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    subprocess.run(command, check=True, env={**kept, **own}, cwd=tmp_path, timeout=100)
+    lines = [json.loads(line) for line in sidecar.read_text().splitlines()]
+    expected = {"source": "success", "release": "warn"}[place]
+    assert [line["status"] for line in lines] == [expected] * 2
 
 
 def test_an_authors_mistakes_are_found_and_nothing_is_written(

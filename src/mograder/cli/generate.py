@@ -20,6 +20,7 @@ from mograder.grading.running import CheckOutcome, TrustedRuns
 from mograder.notebook.safety import Denied
 from mograder.notebook.screening import denied_by
 from mograder.sandbox.author_run import AuthorEnvironment
+from mograder.sandbox.runtime_wheel import offer_runtime
 from mograder.store.course import SourceItem, find_source
 
 _LONGEST_JOBS = 64
@@ -155,8 +156,11 @@ async def _generate(
     environ = read_environ()
     variables = {**environ.build, "PATH": environ.path, "HOME": str(environ.home)}
     # Kept with the course: uv finds again what it installed for the same wheel.
-    environment = AuthorEnvironment(loaded.state_dir / "runtime", variables, own=own_python)
+    runtime = loaded.state_dir / "runtime"
+    environment = AuthorEnvironment(runtime, variables, own=own_python)
     try:
+        if wishes.validate and not wishes.dry_run:
+            await asyncio.to_thread(offer_runtime, runtime)
         runs = TrustedRuns(environment, seconds=loaded.settings.defaults.timeout)
         return await generate_items(items, runs, wishes, talk.watch())
     finally:

@@ -11,7 +11,6 @@ from mograder.notebook.marks import checks_in, marks_of
 from mograder.notebook.scopes import bound_between
 from mograder.notebook.strays import strays
 
-
 _MARK = "\ufeff"
 
 

@@ -31,6 +31,9 @@ _END = "# ///"
 _KIND_KEY = "mograder-type"
 _KIND_LINE = re.compile(r"#\s*mograder-type\s*=\s*([\"'])(?P<kind>[\w-]*)\1\s*")
 _OURS = "mograder-"
+_RUNTIME = "mograder"
+"""Our package's name, and that of the index which `mograder new` writes for it."""
+
 _OUR_KEYS = frozenset({"allow", "limits"})
 _TOML_LINE = re.compile(r" \(at line (\d+), column \d+\)$")
 _TOML_END = " (at end of document)"
@@ -227,9 +230,27 @@ def _tool_uv(block: _Block, tool: object) -> str:
         raise _problem(_line_of(block, "uv"), "[tool.uv] must be a table")
     # 0.3.16 adds its keys as the block's last lines, where TOML counts them to the last table.
     kept = {key: value for key, value in table.items() if not key.startswith(_OURS)}
+    _forget_our_source(kept)
     if not kept:
         return ""
     return json.dumps(kept, sort_keys=True, separators=(",", ":"), default=_toml_scalar)
+
+
+def _forget_our_source(table: dict[str, object]) -> None:
+    """Take out where an author's machine finds our runtime: whoever runs a notebook brings it.
+
+    The path would lead nowhere, and notebooks that differ in it alone share an environment.
+    """
+    sources, indexes = table.get("sources"), table.get("index")
+    if isinstance(sources, dict):
+        table["sources"] = {name: each for name, each in sources.items() if name != _RUNTIME}
+    if isinstance(indexes, list):
+        named = (each.get("name") if isinstance(each, dict) else "" for each in indexes)
+        pairs = zip(indexes, named, strict=True)
+        table["index"] = [each for each, name in pairs if name != _RUNTIME]
+    for key in ("sources", "index"):
+        if key in table and not table[key]:
+            del table[key]
 
 
 def _tool_mograder(block: _Block, tool: object) -> dict[str, object]:

@@ -184,7 +184,7 @@ RELATIVE = 'Write it relative to the notebook: `mo.notebook_dir() / "data.csv"`.
 @pytest.mark.parametrize(
     ("runs", "line", "said"),
     [
-        (Script(source=ERROR), "# ///", "NameError: a. Why."),
+        (Script(source=ERROR), "#", "NameError: a. Why."),
         (Script(source=FAILS), CHECK, "the check 'Q1: The sum' does not pass: no."),
         (Script(source=WAITS), CHECK, "does not pass: it waits for an answer. Correct the"),
         (Script(source=ENDLESS), "# /// script", "it did not run: it took too long."),
