@@ -26,6 +26,7 @@ from mograder.core.settings_model import ItemLimits
 KINDS = ("assignment", "lecture", "demo")
 """What ``mograder-type`` may say."""
 
+_HOW_TO_WRITE = 'Write it like `# dependencies = ["marimo", "numpy"]`.'
 _START = re.compile(r"# /// (?P<type>[a-zA-Z0-9-]+)")
 _END = "# ///"
 _KIND_KEY = "mograder-type"
@@ -177,7 +178,8 @@ def _parse(block: _Block) -> dict[str, object]:
         return tomllib.loads("\n".join(block.content))
     except tomllib.TOMLDecodeError as error:
         line, message = _place(block, str(error))
-        raise _problem(line, f"the script block is not valid TOML: {message}") from error
+        told = f"the script block is not valid TOML: {message}"
+        raise _problem(line, told, _HOW_TO_WRITE) from error
     except RecursionError as error:
         raise _problem(block.line, "the script block is nested too deeply") from error
 
@@ -199,14 +201,16 @@ def _requires_python(block: _Block, value: object) -> str:
     try:
         return str(SpecifierSet(value))
     except InvalidSpecifier as error:
-        raise _problem(line, f"requires-python {value!r} is not a version range") from error
+        told = f"requires-python {value!r} is not a version range"
+        raise _problem(line, told, "Write it like '>=3.11'.") from error
 
 
 def _dependencies(block: _Block, value: object) -> tuple[str, ...]:
     if value is None:
         return ()
     if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
-        raise _problem(_line_of(block, "dependencies"), "dependencies must be a list of texts")
+        line = _line_of(block, "dependencies")
+        raise _problem(line, "dependencies must be a list of texts", _HOW_TO_WRITE)
     return tuple(_requirement(block, each) for each in value)
 
 
