@@ -17,6 +17,9 @@ from mograder.core.settings import LoadedSettings, read_environ
 from mograder.grading.generate import generate as generate_items
 from mograder.grading.outcomes import Outcome, Watch, Wishes
 from mograder.grading.running import CheckOutcome, How, open_runs
+from mograder.notebook.safety import Denied
+from mograder.notebook.screening import denied_by
+from mograder.sandbox.runtime_wheel import offer_runtime
 from mograder.store.course import SourceItem, find_source
 
 _LONGEST_JOBS = 64
@@ -93,6 +96,7 @@ def generate(  # noqa: PLR0913  # one argument per option
         lecture=lecture,
         submit_url=submit_url,
         jobs=jobs,
+        denied=_denied(loaded),
     )
     with reporting(quiet=progress) as report:
         talk = _Talk(events=progress, report=report)
@@ -107,6 +111,11 @@ def generate(  # noqa: PLR0913  # one argument per option
         run = _generate(items, wishes, loaded, talk, how)
         outcomes = asyncio.run(run)
     ctx.exit(_tell(outcomes, talk))
+
+
+def _denied(loaded: LoadedSettings) -> Denied | None:
+    off = loaded.settings.security.safety_scan == "off"
+    return None if off else denied_by(loaded.settings.safety)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +172,8 @@ async def _generate(
     talk: _Talk,
     how: How,
 ) -> tuple[Outcome, ...]:
+    if wishes.validate and not wishes.dry_run:
+        await asyncio.to_thread(offer_runtime, loaded.state_dir / "runtime")
     async with open_runs(loaded, read_environ(), how, talk.warn) as runs:
         return await generate_items(items, runs, wishes, talk.watch())
 
