@@ -18,6 +18,7 @@ from bench import (
     cell,
     command_line,
     cost,
+    generate,
     hall,
     hostile,
     hundred,
@@ -26,6 +27,7 @@ from bench import (
     proxy,
     restart,
     start,
+    validate,
     websocket,
 )
 from bench.options import Options
@@ -47,6 +49,8 @@ ROWS: dict[str, Measure] = {
     "assets": assets.measure,
     "idle": idle.measure,
     "restart": restart.measure,
+    "validate": validate.measure,
+    "generate": generate.measure,
     "help": command_line.measure,
 }
 LONG: dict[str, Measure] = {"hall": hall.measure, "hostile": hostile.measure}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -54,6 +55,25 @@ async def plain_marimo(stage: Stage) -> AsyncIterator[Plain]:
         yield Plain(server.pid, Tab(Target(path="", port=port), asked))
     finally:
         await asyncio.to_thread(server.stop)
+
+
+def export(python: Path, notebook: Path) -> float:
+    """Run a notebook as marimo's own command does, to a page; returns the seconds it took."""
+    page = notebook.parent / "page.html"
+    command = [str(python), "-m", "marimo", "-q", "-y", "export", "html", str(notebook)]
+    options = ["--no-sandbox", "-o", str(page)]
+    started = time.perf_counter()
+    subprocess.run(
+        [*command, *options],
+        env={**outside(), "HOME": str(notebook.parent)},
+        cwd=notebook.parent,
+        check=True,
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+    )
+    seconds = time.perf_counter() - started
+    page.unlink()
+    return seconds
 
 
 async def _accepts(server: ServerProcess, port: int) -> None:

@@ -63,10 +63,10 @@ class _Root(LazyGroup):
         {
             "new": Lazy("mograder.cli.new:new", "Start a course, or an item in one."),
             "generate": Lazy("mograder.cli.generate:generate", "Make releases of sources."),
-            "hub": Lazy("mograder.cli.hub:hub", "Run the shared hub, and look after it."),
             "validate": Lazy(
                 "mograder.cli.validate:validate_command", "Run notebooks against their checks."
             ),
+            "hub": Lazy("mograder.cli.hub:hub", "Run the shared hub, and look after it."),
             "config": Lazy("mograder.cli.config:config", "Look at the settings of a course."),
         }
     )

@@ -65,7 +65,7 @@ class _Wishes:
 @click.option(
     "--no-sandbox", is_flag=True, help="Run without protection: they can do whatever you can."
 )
-@click.option("--fix", is_flag=True, hidden=True)
+@click.option("--fix", is_flag=True, hidden=True, help="Has no effect: no file is changed.")
 @json_option
 @course_dir_option
 def validate_command(  # noqa: PLR0913  # one argument per option
@@ -80,12 +80,13 @@ def validate_command(  # noqa: PLR0913  # one argument per option
     as_json: bool,
     course_dir: Path | None,
 ) -> None:
-    """Run notebooks against their checks and report each check and each failing cell.
+    """Run notebooks against their checks.
 
-    ASSIGNMENTS are names in the course's source or release directory, or their beginnings up to
-    a dash, or paths. A copy of each notebook runs in a sandbox; the files stay as they are. What
-    was made from a release is compared with it, and runs with the checks as released. Exits with
-    1 unless every check that counts succeeded and no cell had an error.
+    Each check and each failing cell is reported. ASSIGNMENTS are names in the course's source or
+    release directory, or their beginnings up to a dash, or paths. A copy of each notebook runs in
+    a sandbox; the files stay as they are. What was made from a release is compared with it, and
+    runs with the checks as released. Exits with 1 unless every check that counts succeeded and no
+    cell had an error.
     """
     loaded = load_course(Given(), course_dir)
     if no_sandbox and loaded.settings.security.use_bubblewrap:
