@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from mograder.cli.authoring import denied_code, keep_runtime
 from mograder.cli.course import load_course
 from mograder.cli.options import Given, course_dir_option
 from mograder.cli.output import reporting
@@ -17,10 +18,7 @@ from mograder.core.settings import LoadedSettings, read_environ
 from mograder.grading.generate import generate as generate_items
 from mograder.grading.outcomes import Outcome, Watch, Wishes
 from mograder.grading.running import CheckOutcome, TrustedRuns
-from mograder.notebook.safety import Denied
-from mograder.notebook.screening import denied_by
 from mograder.sandbox.author_run import AuthorEnvironment
-from mograder.sandbox.runtime_wheel import offer_runtime
 from mograder.store.course import SourceItem, find_source
 
 _LONGEST_JOBS = 64
@@ -80,6 +78,8 @@ def generate(  # noqa: PLR0913  # one argument per option
     dirs = loaded.settings.dirs
     sources, releases = loaded.path(dirs.source), loaded.path(dirs.release)
     items = _items(assignments, sources)
+    if not dry_run:
+        keep_runtime(loaded)
     wishes = Wishes(
         sources=sources,
         releases=releases,
@@ -89,7 +89,7 @@ def generate(  # noqa: PLR0913  # one argument per option
         lecture=lecture,
         submit_url=submit_url,
         jobs=jobs,
-        denied=_denied(loaded),
+        denied=denied_code(loaded),
     )
     with reporting(quiet=progress) as report:
         talk = _Talk(events=progress, report=report)
@@ -97,11 +97,6 @@ def generate(  # noqa: PLR0913  # one argument per option
         run = _generate(items, wishes, loaded, talk, own_python=own_python)
         outcomes = asyncio.run(run)
     ctx.exit(_tell(outcomes, talk))
-
-
-def _denied(loaded: LoadedSettings) -> Denied | None:
-    off = loaded.settings.security.safety_scan == "off"
-    return None if off else denied_by(loaded.settings.safety)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,11 +151,8 @@ async def _generate(
     environ = read_environ()
     variables = {**environ.build, "PATH": environ.path, "HOME": str(environ.home)}
     # Kept with the course: uv finds again what it installed for the same wheel.
-    runtime = loaded.state_dir / "runtime"
-    environment = AuthorEnvironment(runtime, variables, own=own_python)
+    environment = AuthorEnvironment(loaded.state_dir / "runtime", variables, own=own_python)
     try:
-        if wishes.validate and not wishes.dry_run:
-            await asyncio.to_thread(offer_runtime, runtime)
         runs = TrustedRuns(environment, seconds=loaded.settings.defaults.timeout)
         return await generate_items(items, runs, wishes, talk.watch())
     finally:
