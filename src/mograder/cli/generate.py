@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from mograder.cli.authoring import denied_code, keep_runtime
 from mograder.cli.course import load_course
 from mograder.cli.options import Given, course_dir_option
 from mograder.cli.output import reporting
@@ -17,9 +18,6 @@ from mograder.core.settings import LoadedSettings, read_environ
 from mograder.grading.generate import generate as generate_items
 from mograder.grading.outcomes import Outcome, Watch, Wishes
 from mograder.grading.running import CheckOutcome, How, open_runs
-from mograder.notebook.safety import Denied
-from mograder.notebook.screening import denied_by
-from mograder.sandbox.runtime_wheel import offer_runtime
 from mograder.store.course import SourceItem, find_source
 
 _LONGEST_JOBS = 64
@@ -87,6 +85,8 @@ def generate(  # noqa: PLR0913  # one argument per option
     dirs = loaded.settings.dirs
     sources, releases = loaded.path(dirs.source), loaded.path(dirs.release)
     items = _items(assignments, sources)
+    if not dry_run:
+        keep_runtime(loaded)
     wishes = Wishes(
         sources=sources,
         releases=releases,
@@ -96,7 +96,7 @@ def generate(  # noqa: PLR0913  # one argument per option
         lecture=lecture,
         submit_url=submit_url,
         jobs=jobs,
-        denied=_denied(loaded),
+        denied=denied_code(loaded),
     )
     with reporting(quiet=progress) as report:
         talk = _Talk(events=progress, report=report)
@@ -111,11 +111,6 @@ def generate(  # noqa: PLR0913  # one argument per option
         run = _generate(items, wishes, loaded, talk, how)
         outcomes = asyncio.run(run)
     ctx.exit(_tell(outcomes, talk))
-
-
-def _denied(loaded: LoadedSettings) -> Denied | None:
-    off = loaded.settings.security.safety_scan == "off"
-    return None if off else denied_by(loaded.settings.safety)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +167,6 @@ async def _generate(
     talk: _Talk,
     how: How,
 ) -> tuple[Outcome, ...]:
-    if wishes.validate and not wishes.dry_run:
-        await asyncio.to_thread(offer_runtime, loaded.state_dir / "runtime")
     async with open_runs(loaded, read_environ(), how, talk.warn) as runs:
         return await generate_items(items, runs, wishes, talk.watch())
 
