@@ -27,6 +27,7 @@ from mograder.sandbox.etc import write_etc
 from mograder.sandbox.mounts import MountSpace, PlainSources, PrivateSources
 from mograder.sandbox.ownership import give_to
 from mograder.sandbox.policy import CELLRUN, Host
+from mograder.sandbox.porter import Porter
 from mograder.sandbox.strays import end_strays
 
 _log = logging.getLogger("mograder.supervisor")
@@ -153,7 +154,9 @@ def prepare_runner(config: SupervisorConfig) -> tuple[Runner, Host]:
     if config.sandbox == "none":
         return PlainRunner(uid_base, space), host
     sources = PlainSources() if space is None else PrivateSources(space)
-    return BubblewrapRunner(program, host, sources, uid_base), host
+    # Last of all: it is to see the mounts that were made.
+    porter = Porter() if config.warm_environments else None
+    return BubblewrapRunner(program, host, sources, uid_base, porter), host
 
 
 def give_cache(cache: Path, uid: int) -> None:
