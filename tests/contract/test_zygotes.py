@@ -120,6 +120,8 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Host:
         serve=scripts,
         zygote=scripts.with_name("zygote.py"),
         joiner=scripts.with_name("joiner.py"),
+        rehearsal=scripts.with_name("rehearsal.py"),
+        pages=scripts.with_name("pages.py"),
         links=links,
         directories=directories,
     )

@@ -168,7 +168,7 @@ def _host(config: SupervisorConfig, place: Path) -> Host:
     scripts = place / "scripts"
     scripts.mkdir(mode=0o755, exist_ok=True)
     # A copy of its own: the package may be upgraded while this supervisor goes on.
-    for name in ("serve.py", "zygote.py", "joiner.py"):
+    for name in ("serve.py", "zygote.py", "joiner.py", "rehearsal.py", "pages.py"):
         shutil.copyfile(Path(serve.__file__).with_name(name), scripts / name)
     return Host(
         etc=write_etc(place / "etc", network=False),
@@ -178,6 +178,8 @@ def _host(config: SupervisorConfig, place: Path) -> Host:
         serve=scripts / "serve.py",
         zygote=scripts / "zygote.py",
         joiner=scripts / "joiner.py",
+        rehearsal=scripts / "rehearsal.py",
+        pages=scripts / "pages.py",
         links=links,
         directories=directories,
         build_variables=tuple(config.build_variables.items()),

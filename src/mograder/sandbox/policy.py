@@ -25,7 +25,7 @@ UV_CACHE = PurePosixPath("/opt/mograder/uv-cache")
 UV = PurePosixPath("/opt/mograder/uv")
 SERVE = PurePosixPath("/opt/mograder/serve.py")
 ZYGOTE = PurePosixPath("/opt/mograder/zygote.py")
-"""Beside ``serve.py`` and ``joiner.py``, which it imports from its own directory."""
+"""Beside ``serve.py`` and two more, which it imports from its own directory."""
 
 HOLDER = "/usr/bin/cat"
 """What stands in a sandbox until somebody joins it: it answers a byte, and so tells that the
@@ -133,6 +133,8 @@ class Host:
     serve: Path
     zygote: Path
     joiner: Path
+    rehearsal: Path
+    pages: Path
     links: tuple[tuple[str, str], ...]
     directories: tuple[Path, ...] = ()
     build_variables: tuple[tuple[str, str], ...] = ()
@@ -219,6 +221,8 @@ def yard_plan(environment: Path, roots: Sequence[Path], host: Host) -> Plan:
             Bind(host.serve, inside.serve),
             Bind(host.zygote, ZYGOTE),
             Bind(host.joiner, ZYGOTE.with_name("joiner.py")),
+            Bind(host.rehearsal, ZYGOTE.with_name("rehearsal.py")),
+            Bind(host.pages, ZYGOTE.with_name("pages.py")),
         ),
         directory=inside.home,
         network=False,

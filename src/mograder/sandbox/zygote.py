@@ -1,7 +1,7 @@
 """A warm process that forks sessions: marimo is imported once for each environment, not once each.
 
 Runs as the environment's own python in a yard (``policy.yard_plan``), so it stands alone: the
-standard library, marimo and ``serve.py`` beside it, nothing of ours. It has one thread, no secret
+standard library, marimo and the scripts beside it, nothing of ours. It has one thread, no secret
 and no file of the hub's, and never runs a line of a student's: a child of it joins a fresh
 sandbox first, gives up every right, and then is what a cold start is from its first line on.
 
@@ -41,7 +41,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import joiner  # type: ignore[import-not-found]  # these two lie beside this file, wherever it runs
+import joiner  # type: ignore[import-not-found]  # these lie beside this file, wherever it runs
+import pages  # type: ignore[import-not-found]
+import rehearsal  # type: ignore[import-not-found]
 import serve  # type: ignore[import-not-found]
 
 _HEAVY = ("numpy", "pandas", "matplotlib.pyplot", "scipy", "altair", "plotly")
@@ -64,14 +66,18 @@ _MARIMO = (
     "pymdownx.blocks.admonition pymdownx.blocks.details pymdownx.blocks.html "
     "pymdownx.blocks.tab pymdownx.caret pymdownx.critic pymdownx.emoji1_db pymdownx.highlight "
     "pymdownx.keys pymdownx.magiclink uvicorn.lifespan.on uvicorn.loops.auto "
-    "uvicorn.protocols.http.auto uvicorn.protocols.websockets.auto"
+    "uvicorn.protocols.http.auto uvicorn.protocols.websockets.auto tomlkit readline"
 )
 """What marimo imports on the way to the first output; one that is missing costs time only."""
 
 _LAUNCH = ("control_queue", "set_ui_element_queue", "completion_queue", "input_queue")
 """The first parameters of marimo's ``launch_kernel``, whose pipes a kernel goes on with."""
 
+_SELDOM, _OFTEN = 10_000, gc.get_threshold()
+"""How much a server, and a kernel, may make before garbage is collected."""
+
 _MODE_INDEX = 6
+_TEXTS = 256
 _PR_SET_CHILD_SUBREAPER = 36
 _REQUEST_BYTES = 65_536
 _JOIN_SECONDS = 4.0
@@ -90,9 +96,14 @@ def main(argv: list[str]) -> None:
     sys.modules["__main__"].__file__ = serve.__file__
     serve.copy_caches(options["caches"])
     problem = _warm_up(_HEAVY if options["heavy"] else ()) or _fork_kernels()
+    if not problem and options.get("rehearse", True):
+        _rehearse_whole(control, options)
     _close_log_files()
     gc.collect()
     gc.freeze()
+    pages.enlarge()
+    # A server that has just started makes much and drops little: there is nothing to collect.
+    gc.set_threshold(_SELDOM)
     _Zygote(control).run(problem)
 
 
@@ -141,16 +152,37 @@ def _rehearse() -> None:
         marimo.as_html([1, {"a": 2}])
         importlib.import_module("marimo._server.api.router").build_routes("/x")
         mimetypes.init()
-        _remember_entry_points()
+        _remember()
     except Exception as error:  # noqa: BLE001 - only slower
         sys.stderr.write(f"the rehearsal failed: {error!r}\n")
 
 
-def _remember_entry_points() -> None:
-    """Look for marimo's plugins once: the environment does not change under its sessions."""
+def _rehearse_whole(control: socket.socket, options: dict[str, Any]) -> None:
+    """Rehearse a session; if that leaves anything, begin again and do without."""
+    problem = rehearsal.rehearse(_close_log_files)
+    if not problem:
+        return
+    sys.stderr.write(f"no dress rehearsal: {problem[-1000:]}\n")
+    sys.stderr.flush()
+    control.set_inheritable(True)
+    words = json.dumps({**options, "rehearse": False}).ljust(len(sys.argv[-1]))
+    os.execv(sys.executable, [*sys.orig_argv[:-1], words])  # noqa: S606 - no shell
+
+
+def _remember() -> None:
+    """Look for plugins once, since the environment does not change under its sessions.
+
+    And let a text that was dedented not be dedented again: marimo parses a notebook three times
+    on the way to its first output, and takes longest over that.
+    """
     registry: Any = importlib.import_module("marimo._entrypoints.registry")
     registry.entry_points = functools.cache(registry.entry_points)
     registry.entry_points()
+    parse: Any = importlib.import_module("marimo._ast.parse")
+    if callable(getattr(parse, "fixed_dedent", None)):
+        parse.fixed_dedent = functools.lru_cache(_TEXTS)(parse.fixed_dedent)
+    tables: Any = importlib.import_module("marimo._utils.narwhals_utils")
+    tables.can_narwhalify(object())
 
 
 def _fork_kernels() -> str:
@@ -197,6 +229,7 @@ def _leave_the_server(queues: tuple[Any, ...]) -> None:
         signal.signal(number, signal.SIG_DFL)
     asyncio._set_running_loop(None)  # there is no other way to leave one
     gc.freeze()  # what is the server's is never collected: it would close what is ours by then
+    gc.set_threshold(*_OFTEN)
     keep = {0, 1, 2}
     for queue in queues:
         keep |= {queue._reader.fileno(), queue._writer.fileno()}
@@ -226,6 +259,7 @@ class _Zygote:
     def __init__(self, control: socket.socket) -> None:
         self._control = control
         self._sessions: dict[int, int] = {}
+        self._forgets = joiner.remembered_files()
 
     def run(self, problem: str) -> None:
         """Answer until the supervisor hangs up."""
@@ -290,7 +324,9 @@ class _Zygote:
         entering = os.fork()
         if entering == 0:
             os.close(read_end)
-            joiner.Session(request, descriptors, write_end, self._control).enter(serve.main)
+            joiner.Session(
+                request, descriptors, write_end, self._control, self._forgets
+            ).enter(serve.main)
         os.close(write_end)
         try:
             words = _read_to_end(read_end)
