@@ -42,6 +42,7 @@ STAND_ALONE = (
     "src/mograder/sandbox/zygote.py",
     "src/mograder/sandbox/joiner.py",
     "src/mograder/sandbox/rehearsal.py",
+    "src/mograder/sandbox/memento.py",
     "src/mograder/sandbox/pages.py",
 )
 """Files that run as a notebook's own python, where mograder is not installed."""

@@ -25,7 +25,9 @@ UV_CACHE = PurePosixPath("/opt/mograder/uv-cache")
 UV = PurePosixPath("/opt/mograder/uv")
 SERVE = PurePosixPath("/opt/mograder/serve.py")
 ZYGOTE = PurePosixPath("/opt/mograder/zygote.py")
-"""Beside ``serve.py`` and two more, which it imports from its own directory."""
+"""Beside ``serve.py``, ``joiner.py`` and these, which it imports from its own directory."""
+
+BESIDE = ("rehearsal.py", "memento.py", "pages.py")
 
 HOLDER = "/usr/bin/cat"
 """What stands in a sandbox until somebody joins it: it answers a byte, and so tells that the
@@ -133,8 +135,7 @@ class Host:
     serve: Path
     zygote: Path
     joiner: Path
-    rehearsal: Path
-    pages: Path
+    beside: tuple[Path, ...]
     links: tuple[tuple[str, str], ...]
     directories: tuple[Path, ...] = ()
     build_variables: tuple[tuple[str, str], ...] = ()
@@ -221,8 +222,7 @@ def yard_plan(environment: Path, roots: Sequence[Path], host: Host) -> Plan:
             Bind(host.serve, inside.serve),
             Bind(host.zygote, ZYGOTE),
             Bind(host.joiner, ZYGOTE.with_name("joiner.py")),
-            Bind(host.rehearsal, ZYGOTE.with_name("rehearsal.py")),
-            Bind(host.pages, ZYGOTE.with_name("pages.py")),
+            *(Bind(each, ZYGOTE.with_name(each.name)) for each in host.beside),
         ),
         directory=inside.home,
         network=False,

@@ -9,8 +9,7 @@ much of a kernel as leaves nothing behind. Runs beside ``zygote.py``, and stands
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import functools
+import contextvars
 import gc
 import importlib
 import json
@@ -25,12 +24,17 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+import memento  # type: ignore[import-not-found]  # it lies beside this file, wherever it runs
+
 _SECONDS = 20
 """How long a rehearsal may take, on a machine that has no time for it."""
+
+_AGAIN_SECONDS = 2.0
+"""After that, whoever did not heed the first time is told again."""
 
 _SETTLE_SECONDS = 2.0
 _EDIT, _RUN = ("edit", "--skip-update-check"), ("run", "--include-code")
@@ -41,8 +45,6 @@ _GOING = b"\x88\x82\0\0\0\0\x03\xe9"
 """The WebSocket's frame of a tab that is closed."""
 
 _TOKEN = re.compile(rb'"serverToken":\s*"([^"]*)"')
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP, signal.SIGALRM)
-_OF_FILES = ("marimo._config", "marimo._server.files")
 _NOTEBOOK = """# /// script
 # requires-python = ">=3.11"
 # dependencies = ["marimo"]
@@ -97,23 +99,31 @@ def rehearse(tidy: Callable[[], None]) -> str:
     """
     tidy()
     gc.collect()
-    before = _traces()
-    directory, here = pathlib.Path(tempfile.mkdtemp()), pathlib.Path.cwd()
-    (directory / "rehearsal.py").write_text(_NOTEBOOK)
+    before = memento.traces()
     try:
-        with _put_back():
-            os.chdir(directory)
-            signal.alarm(_SECONDS)
-            for mode in (_EDIT, _RUN):
-                _serve(directory / f"{mode[0]}.sock", mode)
+        kept = memento.Memento()
+        try:
+            contextvars.copy_context().run(_perform)
+        finally:
+            tidy()
+            kept.put_back()
     except BaseException:  # noqa: BLE001 - whatever marimo does, leaving the program among it
         return traceback.format_exc()
-    finally:
-        os.chdir(here)
-        shutil.rmtree(directory, ignore_errors=True)
-    _forget()
-    tidy()
     return _settled(before)
+
+
+def _perform() -> None:
+    """As an editor and as an app, each from a directory that is gone afterwards."""
+    signal.signal(signal.SIGALRM, _too_long)
+    signal.setitimer(signal.ITIMER_REAL, _SECONDS, _AGAIN_SECONDS)
+    directory = pathlib.Path(tempfile.mkdtemp())
+    try:
+        (directory / "rehearsal.py").write_text(_NOTEBOOK)
+        os.chdir(directory)
+        for mode in (_EDIT, _RUN):
+            _serve(directory / f"{mode[0]}.sock", mode)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _serve(door: pathlib.Path, mode: tuple[str, ...]) -> None:
@@ -187,82 +197,33 @@ async def _until(reader: asyncio.StreamReader, word: bytes) -> None:
         seen = seen[-len(word) :] + part
 
 
-@contextlib.contextmanager
-def _put_back() -> Iterator[None]:
-    """Undo what a server and its kernel change for their whole process."""
-    uvicorn: Any = importlib.import_module("uvicorn")
-    kept = {name: getattr(uvicorn.Server, name) for name in ("run", "main_loop")}
-    names = ("argv", "stdin", "stdout", "stderr", "displayhook", "excepthook")
-    system = {name: getattr(sys, name) for name in names}
-    path, main, variables = list(sys.path), sys.modules["__main__"], dict(os.environ)
-    finders = [(each, vars(each).get("find_spec")) for each in sys.meta_path]
-    handlers = {number: signal.getsignal(number) for number in _SIGNALS}
-    signal.signal(signal.SIGALRM, _too_long)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        for name, value in kept.items():
-            setattr(uvicorn.Server, name, value)
-        for name, value in system.items():
-            setattr(sys, name, value)
-        sys.path[:], sys.modules["__main__"] = path, main
-        os.environ.clear()
-        os.environ.update(variables)
-        _put_back_finders(finders)
-
-
-def _put_back_finders(finders: list[tuple[Any, object]]) -> None:
-    """An app's server hooks into imports; an editor's kernel does so itself."""
-    sys.meta_path[:] = [finder for finder, _ in finders]
-    for finder, find_spec in finders:
-        if find_spec is not None:
-            finder.find_spec = find_spec
-        elif "find_spec" in vars(finder):
-            del finder.find_spec
+class _TooLongError(SystemExit):
+    """Of the kind that an event loop does not keep to itself."""
 
 
 def _too_long(_: int, __: FrameType | None) -> None:
-    raise TimeoutError(f"it took more than {_SECONDS} seconds")
+    raise _TooLongError(f"it took more than {_SECONDS} seconds")
 
 
-def _forget() -> None:
-    """Drop what marimo remembers of files: a session has others in their places."""
-    for each in gc.get_objects():
-        if isinstance(each, functools._lru_cache_wrapper) and each.__module__.startswith(_OF_FILES):
-            each.cache_clear()
-
-
-def _settled(before: tuple[object, ...]) -> str:
+def _settled(before: dict[str, object]) -> str:
     """Wait until nothing of it is left; returns what stays, or nothing."""
     deadline = time.monotonic() + _SETTLE_SECONDS
     for child in multiprocessing.active_children():
         child.kill()
         child.join()
         child.close()
-    while (now := _traces()) != before:
+    while (now := memento.traces()) != before:
         if time.monotonic() > deadline:
-            return f"{before} became {now}"
+            return _differences(before, now)
         gc.collect()
         time.sleep(0.01)
     return ""
 
 
-def _traces() -> tuple[object, ...]:
-    """What would follow a session from here: threads, descriptors, children, signals."""
-    threads = sum(1 for _ in pathlib.Path("/proc/self/task").iterdir())
-    children = len(multiprocessing.active_children())
-    return threads, _descriptors(), children, tuple(map(signal.getsignal, _SIGNALS))
-
-
-def _descriptors() -> tuple[int, ...]:
-    """The open ones, without the one that lists them."""
-    names = [int(entry.name) for entry in pathlib.Path("/proc/self/fd").iterdir()]
-    held = []
-    for number in sorted(names):
-        with contextlib.suppress(OSError):
-            os.fstat(number)
-            held.append(number)
-    return tuple(held)
+def _differences(before: dict[str, Any], now: dict[str, Any]) -> str:
+    said = []
+    for kind, was in before.items():
+        if now[kind] != was:
+            more = now[kind] - was if isinstance(was, frozenset) else now[kind]
+            said.append(f"{kind}: {more}"[:200])
+    return "left behind: " + "; ".join(said)

@@ -6,7 +6,8 @@ and no file of the hub's, and never runs a line of a student's: a child of it jo
 sandbox first, gives up every right, and then is what a cold start is from its first line on.
 
 Usage: ``python zygote.py JSON`` with JSON ``{"fd": 7, "caches": "/path", "heavy": true}``; ``fd``
-is a SOCK_SEQPACKET socket, on which it says ``{"ready": true, "threads": 1, "problem": ""}``.
+is a SOCK_SEQPACKET socket, on which it says ``{"ready": true, "threads": 1, "problem": "",
+"unrehearsed": ""}``, the last of which tells why it did not rehearse.
 Each request ``{"id": 1, "uid": 3, "arguments": [...], "variables": {...}, "directory": "/...",
 "filter": "base64"}`` comes with four descriptors (the listening socket, the output, a pidfd of
 the sandbox's holder, and a pipe), and a fifth where the session has a cgroup: it enters that by
@@ -66,7 +67,8 @@ _MARIMO = (
     "pymdownx.blocks.admonition pymdownx.blocks.details pymdownx.blocks.html "
     "pymdownx.blocks.tab pymdownx.caret pymdownx.critic pymdownx.emoji1_db pymdownx.highlight "
     "pymdownx.keys pymdownx.magiclink uvicorn.lifespan.on uvicorn.loops.auto "
-    "uvicorn.protocols.http.auto uvicorn.protocols.websockets.auto tomlkit readline"
+    "uvicorn.protocols.http.auto uvicorn.protocols.websockets.auto "
+    "tomlkit readline uvicorn.loops.asyncio"
 )
 """What marimo imports on the way to the first output; one that is missing costs time only."""
 
@@ -77,6 +79,7 @@ _SELDOM, _OFTEN = 10_000, gc.get_threshold()
 """How much a server, and a kernel, may make before garbage is collected."""
 
 _MODE_INDEX = 6
+_WORDS = 400
 _TEXTS = 256
 _PR_SET_CHILD_SUBREAPER = 36
 _REQUEST_BYTES = 65_536
@@ -96,7 +99,8 @@ def main(argv: list[str]) -> None:
     sys.modules["__main__"].__file__ = serve.__file__
     serve.copy_caches(options["caches"])
     problem = _warm_up(_HEAVY if options["heavy"] else ()) or _fork_kernels()
-    if not problem and options.get("rehearse", True):
+    unrehearsed = options.get("unrehearsed", "")
+    if not problem and not unrehearsed:
         _rehearse_whole(control, options)
     _close_log_files()
     gc.collect()
@@ -104,7 +108,7 @@ def main(argv: list[str]) -> None:
     pages.enlarge()
     # A server that has just started makes much and drops little: there is nothing to collect.
     gc.set_threshold(_SELDOM)
-    _Zygote(control).run(problem)
+    _Zygote(control).run(problem, unrehearsed)
 
 
 def _warm_up(heavy: tuple[str, ...]) -> str:
@@ -162,10 +166,9 @@ def _rehearse_whole(control: socket.socket, options: dict[str, Any]) -> None:
     problem = rehearsal.rehearse(_close_log_files)
     if not problem:
         return
-    sys.stderr.write(f"no dress rehearsal: {problem[-1000:]}\n")
     sys.stderr.flush()
     control.set_inheritable(True)
-    words = json.dumps({**options, "rehearse": False}).ljust(len(sys.argv[-1]))
+    words = json.dumps({**options, "unrehearsed": problem[-_WORDS:]}).ljust(len(sys.argv[-1]))
     os.execv(sys.executable, [*sys.orig_argv[:-1], words])  # noqa: S606 - no shell
 
 
@@ -261,7 +264,7 @@ class _Zygote:
         self._sessions: dict[int, int] = {}
         self._forgets = joiner.remembered_files()
 
-    def run(self, problem: str) -> None:
+    def run(self, problem: str, unrehearsed: str) -> None:
         """Answer until the supervisor hangs up."""
         _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         wake, woken = os.pipe()
@@ -269,7 +272,8 @@ class _Zygote:
         os.set_blocking(woken, False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
-        self._say({"ready": True, "threads": _thread_count(), "problem": problem})
+        words = {"threads": _thread_count(), "problem": problem, "unrehearsed": unrehearsed}
+        self._say({"ready": True, **words})
         while True:
             self._collect()
             waiting: list[Any] = [self._control, wake]
@@ -324,9 +328,9 @@ class _Zygote:
         entering = os.fork()
         if entering == 0:
             os.close(read_end)
-            joiner.Session(
-                request, descriptors, write_end, self._control, self._forgets
-            ).enter(serve.main)
+            joiner.Session(request, descriptors, write_end, self._control, self._forgets).enter(
+                serve.main
+            )
         os.close(write_end)
         try:
             words = _read_to_end(read_end)
