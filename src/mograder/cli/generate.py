@@ -79,14 +79,12 @@ def generate(  # noqa: PLR0913  # one argument per option
     A release is a source without its solutions and hidden tests. ASSIGNMENTS are names in the
     course's source directory, or their beginnings up to a dash, or paths. Unless --no-validate is
     given, the source is run, where every check must pass, and the release, where none may pass
-    that should wait for a student. A release that fails is not written, and the old one stays.
+    that should wait. A release that fails is not written, and the old one stays.
     """
     loaded = load_course(Given(), course_dir)
     dirs = loaded.settings.dirs
     sources, releases = loaded.path(dirs.source), loaded.path(dirs.release)
     items = _items(assignments, sources)
-    if not dry_run:
-        keep_runtime(loaded)
     wishes = Wishes(
         sources=sources,
         releases=releases,
@@ -98,18 +96,16 @@ def generate(  # noqa: PLR0913  # one argument per option
         jobs=jobs,
         denied=denied_code(loaded),
     )
+    if not dry_run:
+        keep_runtime(loaded)
     with reporting(quiet=progress) as report:
         talk = _Talk(events=progress, report=report)
         talk.event("start", assignments=[item.name for item in items])
-        how = How(
-            runs=2 * sum(len(item.notebooks) for item in items),
-            jobs=jobs,
-            # Where nothing runs, there is nothing to prepare.
-            sandbox=validate and not (dry_run or lecture or no_sandbox or own_python),
-            own_python=own_python,
-        )
-        run = _generate(items, wishes, loaded, talk, how)
-        outcomes = asyncio.run(run)
+        runs = 2 * sum(len(item.notebooks) for item in items)
+        # Where nothing runs, there is nothing to prepare.
+        sandbox = validate and not (dry_run or lecture or no_sandbox or own_python)
+        how = How(runs=runs, jobs=jobs, sandbox=sandbox, own_python=own_python)
+        outcomes = asyncio.run(_generate(items, wishes, loaded, talk, how))
     ctx.exit(_tell(outcomes, talk))
 
 
