@@ -203,21 +203,34 @@ def test_a_value_that_refuses_to_be_judged_or_shown_only_fails() -> None:
     assert "<Hostile, not printable: RuntimeError>" in words
 
 
-def test_whatever_is_raised_is_an_answer_but_an_interrupt_and_a_stop() -> None:
-    class Own(BaseException):
-        pass
+class _Raises:
+    """A value that raises when it is compared, with anything or with itself."""
 
-    class Compares:
-        def __ne__(self, other: object) -> bool:
-            raise error
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
 
-    for error in (Own("own"), GeneratorExit(), asyncio.CancelledError("gone"), RecursionError()):
-        told = words_of(check("Q1", [(lambda: Compares() != 1, "a"), (Compares(), "b")]))
-        assert told.count(type(error).__name__) == 2
-    for passes in (KeyboardInterrupt(), MarimoStopError(None)):
-        error = passes
-        with pytest.raises(type(passes)):
-            check("Q1", [(lambda: Compares() != 1, "a")])
+    def __ne__(self, other: object) -> bool:
+        raise self._error
+
+
+class _Own(BaseException):
+    pass
+
+
+@pytest.mark.parametrize(
+    "error", [_Own("own"), GeneratorExit(), asyncio.CancelledError("gone"), RecursionError()]
+)
+def test_whatever_is_raised_is_an_answer(error: BaseException) -> None:
+    value = _Raises(error)
+    told = words_of(check("Q1", [(lambda: value != object(), "a"), (value, "b")]))
+    assert told.count(type(error).__name__.removeprefix("_")) == 2
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), MarimoStopError(None)])
+def test_an_interrupt_and_a_stop_are_no_answer(error: BaseException) -> None:
+    value = _Raises(error)
+    with pytest.raises(type(error)):
+        check("Q1", [(lambda: value != object(), "a")])
 
 
 def test_a_text_with_methods_of_its_own_is_a_text() -> None:
@@ -227,10 +240,10 @@ def test_a_text_with_methods_of_its_own_is_a_text() -> None:
         def __str__(self) -> str:
             return self
 
-        def __getitem__(self, key: object) -> str:  # type: ignore[override]
+        def __getitem__(self, key: object) -> str:
             return Sly("<b>no end</b>" * 1000)
 
-        def encode(self, *_: object) -> bytes:  # type: ignore[override]
+        def encode(self, *_: object) -> bytes:
             raise RuntimeError
 
     assert "— some checks failed:plain" in words_of(check("Q1", [(False, Sly("plain"))]))

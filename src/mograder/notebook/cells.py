@@ -21,7 +21,6 @@ from itertools import pairwise
 from marimo._ast.parse import (
     MarimoFileError,
     get_valid_decorator,
-    is_run_guard,
     is_setup_cell,
     is_unparsable_cell,
 )
@@ -29,7 +28,7 @@ from marimo._ast.parse import parse_notebook as parse_with_marimo
 from marimo._schemas.serialization import CellDef
 
 from mograder.core.errors import InvalidInput
-from mograder.notebook.parsing import quiet_parser
+from mograder.notebook.parsing import is_guard, quiet_parser
 
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 _HOW_TO_MAKE = "Create notebooks with `marimo edit NAME.py`."
@@ -233,7 +232,7 @@ def _cell_statements(tree: ast.Module, filename: str) -> Iterator[tuple[CellKind
     seen = False
     guarded = False
     for node in tree.body:
-        guarded = guarded or is_run_guard(node)
+        guarded = guarded or is_guard(node)
         kind = _kind(node)
         if kind is None:
             continue

@@ -9,10 +9,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from marimo._ast.parse import is_cell, is_run_guard
+from marimo._ast.parse import is_cell
 
 from mograder.notebook.cells import NotebookText, parse_python, plain_text
 from mograder.notebook.findings import Finding
+from mograder.notebook.parsing import is_guard
 
 _HINT = "Put it into a cell."
 
@@ -39,5 +40,5 @@ def _is_frame(node: ast.stmt) -> bool:
         ):
             return True
         case ast.If(body=[ast.Expr(value=ast.Call(args=[], keywords=[])) as run]):
-            return is_run_guard(node) and ast.unparse(run) == "app.run()"
+            return is_guard(node) and ast.unparse(run) == "app.run()"
     return False
