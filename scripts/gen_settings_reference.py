@@ -33,9 +33,9 @@ directory is the one given with `-C`, else `MOGRADER_COURSE_DIR`, else the worki
 A value comes from the first of these that has one: the command's option, the environment
 variable, the file, the default. `mograder config show` tells each value and where it came from.
 
-In `[hub]`, `[security]`, `[limits]`, `[items]` and `[database]` an unknown key or a value of the
-wrong type is refused, with its path and the nearest key that exists. In other sections it is a
-warning, since course files of earlier versions have to open.
+In `[hub]`, `[security]`, `[safety]`, `[limits]`, `[items]` and `[database]` an unknown key or a
+value of the wrong type is refused, with its path and the nearest key that exists. In other
+sections it is a warning, since course files of earlier versions have to open.
 """
 _ITEMS = """\
 One table for each item that needs one, in the file only; a name with spaces is quoted, as in

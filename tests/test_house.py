@@ -44,6 +44,9 @@ STAND_ALONE = (
     "src/mograder/sandbox/cellrun.py",
     "src/mograder/sandbox/cellguard.py",
     "src/mograder/sandbox/celloutput.py",
+    "src/mograder/sandbox/rehearsal.py",
+    "src/mograder/sandbox/memento.py",
+    "src/mograder/sandbox/pages.py",
 )
 """Files that run as a notebook's own python, where mograder is not installed."""
 

@@ -99,10 +99,18 @@ def write_sidecar(result: Result) -> None:
 def plain_text(value: object) -> str:
     """``str(value)``, bounded and encodable, even when the value refuses to be shown."""
     try:
-        text = str(value)
-    except (Exception, SystemExit) as error:  # noqa: BLE001  (a student's __str__)
+        # Plain text also of what only claims to be some, with methods of its own.
+        text = str.__getitem__(str(value), slice(_LONGEST_TEXT))
+    except BaseException as error:  # noqa: BLE001  (a student's __str__)
+        _let_pass(error)
         text = f"<{type(value).__name__}, not printable: {type(error).__name__}>"
     return text[:_LONGEST_TEXT].encode("utf-8", "replace").decode("utf-8")
+
+
+def _let_pass(error: BaseException) -> None:
+    """Raise what is no answer: an interrupt, and marimo's own ``mo.stop``."""
+    if isinstance(error, KeyboardInterrupt) or type(error).__module__.startswith("marimo."):
+        raise error
 
 
 def _outcome(label: str, number: int, entry: Check) -> Outcome:
@@ -117,8 +125,8 @@ def _outcome(label: str, number: int, entry: Check) -> Outcome:
     message = plain_text(entry[1])
     try:
         return Outcome(_holds(entry[0]), message, weight)
-    # A student's code: what it raises, also exit(), is an answer to show. An interrupt passes.
-    except (Exception, SystemExit) as error:  # noqa: BLE001
+    except BaseException as error:  # noqa: BLE001  (a student's code: it raises what it likes)
+        _let_pass(error)
         reason = f"{type(error).__name__}: {plain_text(error)}"[:_LONGEST_ERROR].removesuffix(": ")
         return Outcome(False, message, weight, reason)
 

@@ -53,15 +53,15 @@ _HEAD_BYTES, _MOST_SHOWN = 4096, 25
 # Per status: a sign, what the box says, what the score table says.
 _WORDS: Mapping[Status, tuple[str, str, str]] = {
     "success": ("✓", "all checks passed", "PASS"),
-    "partial": ("✗", "some checks failed:", "PARTIAL"),
+    "partial": ("◐", "some checks failed:", "PARTIAL"),
     "danger": ("✗", "some checks failed:", "FAIL"),
     "warn": ("…", "waiting for your code", "—"),
 }
 # As wide as the box, and a student's endless value wraps instead of pushing the page aside.
-_PROSE = (
-    'class="markdown prose dark:prose-invert" style="max-width:none;overflow-wrap:anywhere" '
-    'role="status"'
-)
+_PROSE = 'class="markdown prose dark:prose-invert" style="max-width:none;overflow-wrap:anywhere"'
+# The marks stand in the corner however far the label wraps, and are read out after it.
+_ROW = 'style="display:flex;justify-content:space-between;align-items:baseline;gap:1em"'
+_TOGETHER = 'style="white-space:nowrap"'
 _LEFT = 'style="text-align:left"'
 # Our own few inline marks, instead of Markdown on text that may hold a student's value.
 _INLINE = re.compile(
@@ -195,34 +195,41 @@ def _box(result: Result, kind: _Kind, available: float | None = None) -> mo.Html
     badge = ""
     if available is not None:
         marks = _fraction(result.share(available, result.earned), available)
-        badge = f'<code style="float:right;margin-left:1em">[{marks} marks]</code>'
+        badge = f" <code {_TOGETHER}>[{marks} marks]</code>"
     mark = f'<span aria-hidden="true">{icon} </span>'
-    body = f"{badge}{mark}<strong>{_inline(result.label)}</strong> — {sentence}"
+    said = f"{mark}<strong>{_inline(result.label)}</strong> — {sentence}"
+    body = f"<div {_ROW}><span>{said}</span>{badge}</div>"
     if result.failures:
         shown = [_failure(failure, result, available) for failure in result.failures[:_MOST_SHOWN]]
         if len(result.failures) > _MOST_SHOWN:
             shown.append(f"… and {len(result.failures) - _MOST_SHOWN} more")
-        body += f"<ul>{''.join(f'<li>{item}</li>' for item in shown)}</ul>"
+        items = "".join(f"<li>{item}</li>" for item in shown)
+        body += f'<ul style="margin:0.5em 0">{items}</ul>'
     if result.status == "partial":
         count = len(result.outcomes)
         passed = f"{count - len(result.failures)} of {count} checks passed"
-        body += f"{passed}{_worth(result.earned, result, available)}."
+        body += f"<div>{passed}{_worth(result.earned, result, available)}.</div>"
     # A status region: a screen reader tells the new result when a student's cell has run.
-    return mo.callout(mo.Html(f'<div {_PROSE} aria-atomic="true">{body}</div>'), kind=kind)
+    return mo.callout(
+        mo.Html(f'<div {_PROSE} role="status" aria-atomic="true">{body}</div>'), kind=kind
+    )
 
 
 def _failure(failure: Outcome, result: Result, available: float | None) -> str:
-    reason = f" <code>{html.escape(failure.reason)}</code>" if failure.reason else ""
-    return f"{_inline(failure.message)}{reason}{_worth(failure.weight, result, available)}"
+    # On a line of its own: a message often ends in code, too.
+    reason = f"<br /><code>{html.escape(failure.reason)}</code>" if failure.reason else ""
+    return f"{_inline(failure.message)}{_worth(failure.weight, result, available)}{reason}"
 
 
 def _worth(weight: float, result: Result, available: float | None) -> str:
     """Say what a weight stands for: where partial credit comes from, or what is missing."""
     if available is not None:
-        return f" ({_number(result.share(available, weight))} of {_number(available)} marks)"
-    if any(outcome.weight != 1 for outcome in result.outcomes):
-        return f" (weight {_number(weight)} of {_number(result.total)})"
-    return ""
+        told = f"{_number(result.share(available, weight))} of {_number(available)} marks"
+    elif any(outcome.weight != 1 for outcome in result.outcomes):
+        told = f"weight {_number(weight)} of {_number(result.total)}"
+    else:
+        return ""
+    return f" <span {_TOGETHER}>({told})</span>"
 
 
 def _table(rows: Sequence[tuple[str, str, str]]) -> str:
@@ -233,7 +240,7 @@ def _table(rows: Sequence[tuple[str, str, str]]) -> str:
         for name, verdict, marks in rows
     )
     return (
-        f"<div {_PROSE}><h2>Your Score</h2>"
+        f'<div {_PROSE}><h2 style="margin-top:0">Your Score</h2>'
         f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 

@@ -296,7 +296,8 @@ async def test_many_at_once_are_all_warm_and_leave_nothing(local: Local, environ
     await asyncio.gather(*(local.launcher.stop(spec.session_id) for spec in specs))
     supervisor = supervisor_process(await local.link.open())
     left = [p.name() for p in supervisor.children(recursive=True)]
-    assert sorted(left) == ["bwrap", "bwrap", "cat", "python"], "the yard with its zygote"
+    yard, porter = ["bwrap", "bwrap", "cat", "python"], ["python"]
+    assert sorted(left) == sorted(yard + porter), "the yard with its zygote"
 
 
 @LONG
@@ -312,7 +313,7 @@ async def test_the_least_used_zygote_makes_room(
         assert len(await zygotes_of(local)) == 1
         assert "42" in (await alice.edit(0, "6 * 7")).data
     supervisor = supervisor_process(await local.link.open())
-    await until(lambda: len(supervisor.children(recursive=True)) == 4)
+    await until(lambda: len(supervisor.children(recursive=True)) == 5)
 
 
 @LONG

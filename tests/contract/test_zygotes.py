@@ -21,8 +21,8 @@ from mograder.sandbox.bubblewrap import BubblewrapRunner, find_bubblewrap, syste
 from mograder.sandbox.etc import write_etc
 from mograder.sandbox.inhabited import Inhabited
 from mograder.sandbox.mounts import PlainSources
+from mograder.sandbox.policy import BESIDE, Host, Plan, session_plan
 from mograder.sandbox.policy import SANDBOXED_SESSION as INSIDE
-from mograder.sandbox.policy import Host, Plan, session_plan
 from mograder.sandbox.protocol import StartSession
 from mograder.sandbox.sandboxed import NotJoinedError
 from mograder.sandbox.zygotes import WarmStart, Zygotes
@@ -120,6 +120,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Host:
         serve=scripts,
         zygote=scripts.with_name("zygote.py"),
         joiner=scripts.with_name("joiner.py"),
+        beside=tuple(scripts.with_name(name) for name in BESIDE),
         links=links,
         directories=directories,
     )

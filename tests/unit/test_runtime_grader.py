@@ -16,7 +16,7 @@ from tests.unit.boxes import body_of, kind_of, lines_of, words_of
 def test_a_grader_shows_the_marks_and_what_is_missing() -> None:
     box = Grader({"Q1": 15}).check("Q1: slope", [(True, "a"), (True, "b"), (False, "c", 3)])
     assert kind_of(box) == "info"
-    assert words_of(box).startswith("[6/15 marks]")
+    assert "some checks failed: [6/15 marks]" in words_of(box)
     assert "c (9 of 15 marks)" in words_of(box)
     assert "2 of 3 checks passed (6 of 15 marks)." in words_of(box)
 
@@ -24,9 +24,9 @@ def test_a_grader_shows_the_marks_and_what_is_missing() -> None:
 def test_marks_are_rounded_to_one_decimal_and_whole_ones_are_whole() -> None:
     grader = Grader({"Q1": 10})
     third = grader.check("Q1", [(True, "a"), (False, "b"), (False, "c")])
-    assert words_of(third).startswith("[3.3/10 marks]")
-    assert words_of(grader.check("Q1", [(True, "a")])).startswith("[10/10 marks]")
-    assert words_of(grader.check("Q1", [])).startswith("[0/10 marks]")
+    assert "[3.3/10 marks]" in words_of(third)
+    assert "[10/10 marks]" in words_of(grader.check("Q1", [(True, "a")]))
+    assert "[0/10 marks]" in words_of(grader.check("Q1", []))
     assert kind_of(grader.check("Q1", [(False, "a")])) == "danger"
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from mograder.cli.authoring import denied_code, keep_runtime
 from mograder.cli.course import load_course
 from mograder.cli.options import Given, course_dir_option
 from mograder.cli.output import reporting
@@ -78,7 +79,7 @@ def generate(  # noqa: PLR0913  # one argument per option
     A release is a source without its solutions and hidden tests. ASSIGNMENTS are names in the
     course's source directory, or their beginnings up to a dash, or paths. Unless --no-validate is
     given, the source is run, where every check must pass, and the release, where none may pass
-    that should wait for a student. A release that fails is not written, and the old one stays.
+    that should wait. A release that fails is not written, and the old one stays.
     """
     loaded = load_course(Given(), course_dir)
     dirs = loaded.settings.dirs
@@ -93,19 +94,18 @@ def generate(  # noqa: PLR0913  # one argument per option
         lecture=lecture,
         submit_url=submit_url,
         jobs=jobs,
+        denied=denied_code(loaded),
     )
+    if not dry_run:
+        keep_runtime(loaded)
     with reporting(quiet=progress) as report:
         talk = _Talk(events=progress, report=report)
         talk.event("start", assignments=[item.name for item in items])
-        how = How(
-            runs=2 * sum(len(item.notebooks) for item in items),
-            jobs=jobs,
-            # Where nothing runs, there is nothing to prepare.
-            sandbox=validate and not (dry_run or lecture or no_sandbox or own_python),
-            own_python=own_python,
-        )
-        run = _generate(items, wishes, loaded, talk, how)
-        outcomes = asyncio.run(run)
+        runs = 2 * sum(len(item.notebooks) for item in items)
+        # Where nothing runs, there is nothing to prepare.
+        sandbox = validate and not (dry_run or lecture or no_sandbox or own_python)
+        how = How(runs=runs, jobs=jobs, sandbox=sandbox, own_python=own_python)
+        outcomes = asyncio.run(_generate(items, wishes, loaded, talk, how))
     ctx.exit(_tell(outcomes, talk))
 
 

@@ -43,14 +43,14 @@ def new(
         )
         return
     loaded = load_course(Given(), course_dir)
-    sources = loaded.path(loaded.settings.dirs.source)
+    sources, runtime = loaded.path(loaded.settings.dirs.source), loaded.state_dir / "runtime"
     if assignment is not None:
         name = ItemName.parse(assignment)
-        _say(new_assignment(name, sources))
+        _say(new_assignment(name, sources, runtime))
         click.echo(f"Next: marimo edit {shown(sources / name / name)}.py; mograder generate {name}")
     if lecture is not None:
         name = ItemName.parse(lecture)
-        _say(new_lecture(name, sources))
+        _say(new_lecture(name, sources, runtime))
         click.echo(
             f"Next: marimo edit {shown(sources / name / name)}.py; "
             f"mograder generate --lecture {name}"

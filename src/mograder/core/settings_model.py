@@ -2,7 +2,7 @@
 
 Only shapes live here; ``core.settings`` reads the file, the environment and the options into
 them. Section by section as compat.md 6 lists them, plus our own ``[hub]``, ``[security]``,
-``[limits]`` and ``[database]``. A key's docstring is its documentation.
+``[safety]``, ``[limits]`` and ``[database]``. A key's docstring is its documentation.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ from pydantic import (
 )
 
 from mograder.core.settings_values import (
+    builtin,
     database_url,
     feature,
     header,
     listed,
+    module,
     normalise_base_url,
     normalise_public_url,
     peer,
@@ -31,7 +33,7 @@ from mograder.core.settings_values import (
     user,
 )
 
-OUR_SECTIONS: Final = frozenset({"hub", "security", "limits", "items", "database"})
+OUR_SECTIONS: Final = frozenset({"hub", "security", "safety", "limits", "items", "database"})
 """Sections where a mistake is refused; elsewhere it is a warning, since old files must open."""
 
 SECRET_KEYS: Final = frozenset({"https.token", "database.url"})
@@ -43,6 +45,8 @@ Count = Annotated[int, Field(ge=0)]
 Megabytes = Annotated[int, Field(ge=1, le=16_777_216)]
 """Up to 16 TiB: a slip of the keyboard must not become a number that the kernel cannot take."""
 Present = Annotated[str, AfterValidator(present)]
+Modules = Annotated[tuple[Annotated[str, AfterValidator(module)], ...], BeforeValidator(listed)]
+Builtins = Annotated[tuple[Annotated[str, AfterValidator(builtin)], ...], BeforeValidator(listed)]
 
 
 class Section(BaseModel):
@@ -187,9 +191,26 @@ class SecuritySettings(Section):
     use_bubblewrap: bool | None = None
     """Unset or true: sessions run in bubblewrap or not at all. False: no sandbox."""
     safety_scan: Literal["refuse", "warn", "off"] = "refuse"
+    """What becomes of a student's notebook in which the scan of [safety] finds something."""
     sandbox_uid_base: Annotated[int, Field(ge=1000, le=2_000_000_000)] = 600_000
     """The first uid of students' sandboxes when the supervisor runs as root; bubblewrap takes none
     from 2147483648 on."""
+
+
+class SafetySettings(Section):
+    """``[safety]``: what a scan of students' notebooks denies, beside what it always does.
+
+    What is both denied and allowed here is denied.
+    """
+
+    deny_imports: Modules = ()
+    """Further modules that students should not import."""
+    allow_imports: Modules = ()
+    """Modules that they may import after all, such as pathlib."""
+    deny_calls: Builtins = ()
+    """Further builtins that they should not call."""
+    allow_calls: Builtins = ()
+    """Builtins that they may call after all, such as open."""
 
 
 class LimitsSettings(Section):
@@ -306,6 +327,7 @@ class Settings(Section):
     penalties: PenaltiesSettings = PenaltiesSettings()
     hub: HubSettings = HubSettings()
     security: SecuritySettings = SecuritySettings()
+    safety: SafetySettings = SafetySettings()
     limits: LimitsSettings = LimitsSettings()
     items: Mapping[str, ItemSettings] = Field(default_factory=dict)
     """By the item's name."""

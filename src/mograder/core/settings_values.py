@@ -6,6 +6,7 @@ names file and key.
 
 from __future__ import annotations
 
+import builtins
 import ipaddress
 import re
 from urllib.parse import urlsplit
@@ -104,6 +105,26 @@ def feature(text: str) -> str:
     """
     if text not in FEATURES:
         raise ValueError(f"must list some of {', '.join(FEATURES)}, not {text[:40]!r}")
+    return text
+
+
+def module(text: str) -> str:
+    """Return the top-level name of a module.
+
+    Raises: ValueError for what is none, such as ``os.path``.
+    """
+    if not text.isidentifier():
+        raise ValueError(f"must list modules by their first name, such as os, not {text[:40]!r}")
+    return text
+
+
+def builtin(text: str) -> str:
+    """Return the name of a builtin.
+
+    Raises: ValueError for one that Python does not have.
+    """
+    if not hasattr(builtins, text):
+        raise ValueError(f"must list builtins of Python, such as open, not {text[:40]!r}")
     return text
 
 

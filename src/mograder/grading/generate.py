@@ -18,10 +18,12 @@ from mograder.grading.judge import advise_release, in_source, judge_release, jud
 from mograder.grading.lecture import copy_support, generate_lecture
 from mograder.grading.outcomes import Line, Outcome, Step, Watch, Wishes
 from mograder.grading.running import RunReport, Runs
-from mograder.notebook.findings import refuse
+from mograder.notebook.findings import Finding, refuse
 from mograder.notebook.leaks import find_leaks
+from mograder.notebook.oversights import without_mark
 from mograder.notebook.pep723 import read_kind
 from mograder.notebook.release import ReleaseText, make_release
+from mograder.notebook.screening import screen_source
 from mograder.notebook.submit_cells import with_submit_cells
 from mograder.store.course import (
     SourceItem,
@@ -135,7 +137,7 @@ class _Generator:
                 told = f"{filename} has no solution block; nothing is written.{hint}"
                 self._tell(Step.SKIP, told)
                 continue
-            for finding in release.advice:
+            for finding in (*release.advice, *self._objections(text, filename)):
                 self._tell(Step.ADVICE, str(finding))
             made.append(_Made(source, text, release))
         return tuple(made)
@@ -149,6 +151,11 @@ class _Generator:
             leaks = find_leaks(release.text, filename)
             refuse(in_source(text, release.text, filename, leaks))
         return release
+
+    def _objections(self, text: str, filename: str) -> Sequence[Finding]:
+        """What a hub would say to students who solve it as the author did."""
+        denied = self._wishes.denied
+        return () if denied is None else screen_source(text, filename, denied)
 
     def _released(self, filename: str) -> str:
         return shown(self._target / Path(filename).name)
@@ -188,7 +195,8 @@ class _Generator:
         wanted = []
         for each in made:
             source, name = each.source, each.source.name
-            wanted.append(_Run(each, source, source.parent, shown(source), is_release=False))
+            runs = await asyncio.to_thread(_that_opens, each, stage)
+            wanted.append(_Run(each, runs, source.parent, shown(source), is_release=False))
             target = self._released(name)
             wanted.append(_Run(each, stage.path / name, stage.path, target, is_release=True))
         reports = await self._run_all(wanted)
@@ -226,6 +234,14 @@ class _Generator:
 
     def _tell(self, step: Step, text: str) -> None:
         self._lines.append(Line(step, text))
+
+
+def _that_opens(made: _Made, stage: StagedRelease) -> Path:
+    """Return the source, or a copy without the mark at its beginning that marimo cannot open."""
+    plain = without_mark(made.text)
+    if plain == made.text:
+        return made.source
+    return stage.aside(made.source.name, plain.encode("utf-8", "surrogatepass"))
 
 
 def _verdict(run: _Run, report: RunReport) -> Line:

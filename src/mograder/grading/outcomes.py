@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from mograder.grading.running import CheckOutcome
+from mograder.notebook.safety import Denied
 
 
 class Step(StrEnum):
@@ -41,7 +42,7 @@ class Wishes:
 
     ``sources`` and ``releases`` are the course's own directories, which tell what a lecture's
     links lead to; ``output`` is where releases are written. ``jobs`` bounds how many notebooks
-    run at a time.
+    run at a time; ``denied`` is what students' answers should do without, None for anything goes.
     """
 
     sources: Path
@@ -52,6 +53,7 @@ class Wishes:
     lecture: bool = False
     submit_url: str = ""
     jobs: int = 2
+    denied: Denied | None = None
 
 
 @dataclass(frozen=True, slots=True)

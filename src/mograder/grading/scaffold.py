@@ -5,12 +5,14 @@ Nothing that exists is ever overwritten.
 
 from __future__ import annotations
 
+import os
 from importlib.metadata import version
 from pathlib import Path
 
 from mograder.core.names import ItemName
 from mograder.core.settings import FILE_NAME
 from mograder.notebook.templates import assignment_text, lecture_text, settings_text
+from mograder.sandbox.runtime_wheel import offer_runtime
 from mograder.store.course import write_new
 
 FIRST_ASSIGNMENT = ItemName.parse("A1-First-Steps")
@@ -26,12 +28,13 @@ def new_course(directory: Path) -> tuple[Path, ...]:
     Raises:
         Conflict: Something of it is there already; nothing is written then.
         InvalidInput: The directory cannot be made or written to.
+        SandboxUnavailable: Our wheel for notebooks cannot be written.
     """
-    marimo, title = version("marimo"), _title(directory.resolve().name)
+    marimo, title = _marimo(), _title(directory.resolve().name)
     assignment, lecture = FIRST_ASSIGNMENT, FIRST_LECTURE
     source = directory / "source"
     link = lecture_text("Lecture 1: Welcome", marimo=marimo, assignment=assignment)
-    return write_new(
+    written = write_new(
         {
             directory / FILE_NAME: settings_text(title),
             source / assignment / f"{assignment}.py": assignment_text(
@@ -40,24 +43,40 @@ def new_course(directory: Path) -> tuple[Path, ...]:
             source / lecture / f"{lecture}.py": link,
         }
     )
+    offer_runtime(directory / ".mograder" / "runtime")
+    return written
 
 
-def new_assignment(name: ItemName, sources: Path) -> tuple[Path, ...]:
+def new_assignment(name: ItemName, sources: Path, runtime: Path) -> tuple[Path, ...]:
     """Begin an assignment in a course; return what was written.
+
+    ``runtime`` is the course's directory for our wheel, which is put there.
 
     Raises: as :func:`new_course`.
     """
-    text = assignment_text(_title(name), marimo=version("marimo"))
-    return write_new({sources / name / f"{name}.py": text})
+    seen = os.path.relpath(runtime, sources / name)
+    return _new(
+        name, sources, runtime, assignment_text(_title(name), marimo=_marimo(), runtime=seen)
+    )
 
 
-def new_lecture(name: ItemName, sources: Path) -> tuple[Path, ...]:
+def new_lecture(name: ItemName, sources: Path, runtime: Path) -> tuple[Path, ...]:
     """Begin a lecture in a course; return what was written.
 
     Raises: as :func:`new_course`.
     """
-    text = lecture_text(_title(name), marimo=version("marimo"))
-    return write_new({sources / name / f"{name}.py": text})
+    seen = os.path.relpath(runtime, sources / name)
+    return _new(name, sources, runtime, lecture_text(_title(name), marimo=_marimo(), runtime=seen))
+
+
+def _new(name: ItemName, sources: Path, runtime: Path, text: str) -> tuple[Path, ...]:
+    written = write_new({sources / name / f"{name}.py": text})
+    offer_runtime(runtime)
+    return written
+
+
+def _marimo() -> str:
+    return version("marimo")
 
 
 def _title(name: str) -> str:

@@ -33,6 +33,7 @@ from mograder.notebook.parsing import quiet_parser
 
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 _HOW_TO_MAKE = "Create notebooks with `marimo edit NAME.py`."
+_HOW_TO_MEND = "Correct this line, or the one before it."
 _HOW_TO_SAVE = "Open the notebook in marimo and save it."
 _MARIMO_FAILS = (
     *(MarimoFileError, SyntaxError, RecursionError, MemoryError, tokenize.TokenError),
@@ -202,7 +203,9 @@ def _tree(text: str, filename: str) -> ast.Module:
         with quiet_parser():
             return ast.parse(text, filename=filename)
     except SyntaxError as error:
-        raise InvalidInput(f"{filename}:{error.lineno or 1}: {error.msg}.") from error
+        raise InvalidInput(
+            f"{filename}:{error.lineno or 1}: {error.msg}.", hint=_HOW_TO_MEND
+        ) from error
     except (RecursionError, MemoryError) as error:
         raise InvalidInput(f"{filename}:1: the code is nested too deeply.") from error
     except ValueError as error:

@@ -58,6 +58,11 @@ def check_header(text: str, filename: str) -> None:
         raise InvalidInput(f"{filename}:{place}", hint=error.hint) from error
 
 
+def has_block(text: str) -> bool:
+    """Whether the notebook has a script block."""
+    return _find_block(split_lines(text)) is not None
+
+
 def read_key(text: str, key: str) -> str:
     """Return the text of a key in the block, read by its line as 0.3.16 does; "" for none."""
     lines = split_lines(text)

@@ -22,6 +22,7 @@ from mograder.notebook.cells import (
 from mograder.notebook.findings import Finding, refuse
 from mograder.notebook.header import check_header, ensure_kind
 from mograder.notebook.markers import find_blocks
+from mograder.notebook.oversights import without_mark
 
 _LINK = re.compile(
     r"""(?P<before>\]\([ ]?<?|\]:[ ]<?|\bhref=\\?["'])(?:\.\./|\./)?"""
@@ -52,7 +53,7 @@ def to_lecture(text: str, *, filename: str, mode_of: Callable[[str], str | None]
     check_header(text, filename)
     edits = list(_links(notebook.lines, mode_of))
     text = replace_lines(notebook.lines, edits)
-    return ensure_kind(_without_layout(text), "lecture")
+    return without_mark(ensure_kind(_without_layout(text), "lecture"))
 
 
 def linked_items(text: str) -> tuple[str, ...]:

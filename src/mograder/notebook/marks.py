@@ -97,17 +97,18 @@ def _checks(cell: Cell) -> Iterator[Check]:
 def _marks_in(cell: Cell) -> Mapping[str, float] | None:
     tree = parse_python(cell.code)
     for node in tree.body if tree is not None else ():
-        if isinstance(node, ast.Assign | ast.AnnAssign) and _assigns_marks(node):
-            return _numbers(node.value) if isinstance(node.value, ast.Dict) else None
+        if isinstance(node, ast.Assign | ast.AnnAssign) and assigns_marks(node):
+            return numbers(node.value) if isinstance(node.value, ast.Dict) else None
     return None
 
 
-def _assigns_marks(node: ast.Assign | ast.AnnAssign) -> bool:
+def assigns_marks(node: ast.Assign | ast.AnnAssign) -> bool:
+    """Whether a statement is ``_marks = …``."""
     targets = node.targets if isinstance(node, ast.Assign) else [node.target]
     return any(isinstance(target, ast.Name) and target.id == "_marks" for target in targets)
 
 
-def _numbers(node: ast.Dict) -> Mapping[str, float]:
+def numbers(node: ast.Dict) -> Mapping[str, float]:
     """Return the entries that are a text and a number, written down."""
     found: dict[str, float] = {}
     for key, value in zip(node.keys, node.values, strict=True):

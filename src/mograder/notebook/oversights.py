@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator, Sequence
 
 from mograder.notebook.cells import Cell, NotebookText, parse_python, plain_text
 from mograder.notebook.findings import Finding
+from mograder.notebook.header import has_block
 from mograder.notebook.markers import Block, BlockKind
-from mograder.notebook.marks import checks_in, marks_of
+from mograder.notebook.marks import (
+    MARKS,
+    assigns_marks,
+    checks_in,
+    is_marks_cell,
+    marks_of,
+    numbers,
+)
 from mograder.notebook.scopes import bound_between
 from mograder.notebook.strays import strays
+
+_MARK = "\ufeff"
+_WRITE_MARKS = 'Write each with its number: `_marks = {"Q1": 10}`.'
+
+
+def without_mark(text: str) -> str:
+    """Return what is published of a text: marimo opens no file that begins with this mark."""
+    return text.removeprefix(_MARK)
 
 
 def lost_names(source: NotebookText, blocks: Sequence[Block], filename: str) -> Iterator[Finding]:
@@ -28,8 +45,17 @@ def lost_names(source: NotebookText, blocks: Sequence[Block], filename: str) -> 
 
 
 def advise(source: NotebookText, filename: str) -> Iterator[Finding]:
-    """Find labels that are given twice, questions without marks, and code outside of cells."""
+    """Find what marimo cannot open or drops, labels given twice, and questions without marks."""
+    if source.text.startswith(_MARK):
+        message = "the file begins with a byte order mark, which marimo cannot open."
+        hint = "The release has none; save the source as UTF-8 without a byte order mark."
+        yield Finding(filename, 1, message, hint)
+    if not has_block(source.text):
+        message = "there is no script block: nothing says which packages the notebook needs."
+        hint = 'Begin the file with `# /// script`, `# dependencies = ["marimo"]` and `# ///`.'
+        yield Finding(filename, 1, message, hint)
     yield from strays(source, filename)
+    yield from _about_marks(source, filename)
     marks = marks_of(source)
     seen: dict[str, Cell] = {}
     for check in checks_in(source):
@@ -42,3 +68,47 @@ def advise(source: NotebookText, filename: str) -> Iterator[Finding]:
             message = f"{check.key!r} has no marks."
             hint = "Add it to `_marks`, or begin the label with one of its questions."
             yield Finding(filename, check.line, message, hint)
+
+
+def _about_marks(source: NotebookText, filename: str) -> Iterator[Finding]:
+    """Find marks that nobody reads: not marked as such, given again, or not written down."""
+    known = False
+    for cell in source.cells:
+        place = _marks_in(cell)
+        if not is_marks_cell(cell):
+            if place is not None:
+                message = "nobody reads these marks."
+                yield Finding(filename, place[0], message, f"Put the line `{MARKS}` above them.")
+            continue
+        if known:
+            message = "the marks are given in a cell above as well."
+            yield Finding(filename, cell.code_first, message, "Keep one of them.")
+        known = True
+        if place is None or not isinstance(place[1], ast.Dict):
+            message = "the marks are not written down."
+            line = cell.code_first if place is None else place[0]
+            yield Finding(filename, line, message, _WRITE_MARKS)
+        else:
+            yield from _about_entries(cell, place[1], filename)
+
+
+def _marks_in(cell: Cell) -> tuple[int, ast.expr | None] | None:
+    """Return the line of ``_marks = …`` in a cell, and its value."""
+    tree = parse_python(cell.code)
+    for node in tree.body if tree is not None else ():
+        if isinstance(node, ast.Assign | ast.AnnAssign) and assigns_marks(node):
+            return cell.line_of(node.lineno), node.value
+    return None
+
+
+def _about_entries(cell: Cell, marks: ast.Dict, filename: str) -> Iterator[Finding]:
+    seen: set[str] = set()
+    for key, value in zip(marks.keys, marks.values, strict=True):
+        line = cell.line_of(value.lineno)
+        found = numbers(ast.Dict([key], [value]))
+        if not found:
+            message = f"these marks are no number: {ast.unparse(value)[:40]}."
+            yield Finding(filename, line, message, _WRITE_MARKS)
+        for name in found.keys() & seen:
+            yield Finding(filename, line, f"{name!r} has marks already.", "Keep one of them.")
+        seen |= found.keys()

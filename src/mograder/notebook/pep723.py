@@ -26,11 +26,15 @@ from mograder.core.settings_model import ItemLimits
 KINDS = ("assignment", "lecture", "demo")
 """What ``mograder-type`` may say."""
 
+_HOW_TO_WRITE = 'Write it like `# dependencies = ["marimo", "numpy"]`.'
 _START = re.compile(r"# /// (?P<type>[a-zA-Z0-9-]+)")
 _END = "# ///"
 _KIND_KEY = "mograder-type"
 _KIND_LINE = re.compile(r"#\s*mograder-type\s*=\s*([\"'])(?P<kind>[\w-]*)\1\s*")
 _OURS = "mograder-"
+_RUNTIME = "mograder"
+"""Our package's name, and that of the index which `mograder new` writes for it."""
+
 _OUR_KEYS = frozenset({"allow", "limits"})
 _TOML_LINE = re.compile(r" \(at line (\d+), column \d+\)$")
 _TOML_END = " (at end of document)"
@@ -174,7 +178,8 @@ def _parse(block: _Block) -> dict[str, object]:
         return tomllib.loads("\n".join(block.content))
     except tomllib.TOMLDecodeError as error:
         line, message = _place(block, str(error))
-        raise _problem(line, f"the script block is not valid TOML: {message}") from error
+        told = f"the script block is not valid TOML: {message}"
+        raise _problem(line, told, _HOW_TO_WRITE) from error
     except RecursionError as error:
         raise _problem(block.line, "the script block is nested too deeply") from error
 
@@ -196,14 +201,16 @@ def _requires_python(block: _Block, value: object) -> str:
     try:
         return str(SpecifierSet(value))
     except InvalidSpecifier as error:
-        raise _problem(line, f"requires-python {value!r} is not a version range") from error
+        told = f"requires-python {value!r} is not a version range"
+        raise _problem(line, told, "Write it like '>=3.11'.") from error
 
 
 def _dependencies(block: _Block, value: object) -> tuple[str, ...]:
     if value is None:
         return ()
     if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
-        raise _problem(_line_of(block, "dependencies"), "dependencies must be a list of texts")
+        line = _line_of(block, "dependencies")
+        raise _problem(line, "dependencies must be a list of texts", _HOW_TO_WRITE)
     return tuple(_requirement(block, each) for each in value)
 
 
@@ -227,9 +234,27 @@ def _tool_uv(block: _Block, tool: object) -> str:
         raise _problem(_line_of(block, "uv"), "[tool.uv] must be a table")
     # 0.3.16 adds its keys as the block's last lines, where TOML counts them to the last table.
     kept = {key: value for key, value in table.items() if not key.startswith(_OURS)}
+    _forget_our_source(kept)
     if not kept:
         return ""
     return json.dumps(kept, sort_keys=True, separators=(",", ":"), default=_toml_scalar)
+
+
+def _forget_our_source(table: dict[str, object]) -> None:
+    """Take out where an author's machine finds our runtime: whoever runs a notebook brings it.
+
+    The path would lead nowhere, and notebooks that differ in it alone share an environment.
+    """
+    sources, indexes = table.get("sources"), table.get("index")
+    if isinstance(sources, dict):
+        table["sources"] = {name: each for name, each in sources.items() if name != _RUNTIME}
+    if isinstance(indexes, list):
+        named = (each.get("name") if isinstance(each, dict) else "" for each in indexes)
+        pairs = zip(indexes, named, strict=True)
+        table["index"] = [each for each, name in pairs if name != _RUNTIME]
+    for key in ("sources", "index"):
+        if key in table and not table[key]:
+            del table[key]
 
 
 def _tool_mograder(block: _Block, tool: object) -> dict[str, object]:

@@ -27,7 +27,7 @@ from mograder.notebook.hashes import TO_DO, cell_hashes, is_answer_name
 from mograder.notebook.header import check_header, set_keys
 from mograder.notebook.leftovers import left_over
 from mograder.notebook.markers import Block, BlockKind, find_blocks
-from mograder.notebook.oversights import advise, lost_names
+from mograder.notebook.oversights import advise, lost_names, without_mark
 from mograder.notebook.scopes import sentinels
 
 HIDDEN = "# HIDDEN TESTS"
@@ -83,13 +83,13 @@ def make_release(text: str, *, filename: str, assignment: str) -> ReleaseText | 
     if hidden:
         keys["mograder-hidden-tests"] = True
     keys["mograder-cell-hashes"] = ",".join(hashes)
-    released = set_keys(stripped, keys)
+    released = without_mark(set_keys(stripped, keys))
     advice = sorted({*advise(source, filename), *_unnamed_answers(source, filename)})
     return ReleaseText(released, hidden, len(solutions), hashes, secrets, tuple(advice))
 
 
 def _strip(source: NotebookText, filename: str, blocks: Sequence[Block]) -> NotebookText:
-    tree = ast.parse("") if (found := parse_python(plain_text(source.text))) is None else found
+    tree = parse_python(plain_text(source.text)) or ast.Module(body=[], type_ignores=[])
     solutions = [(b.begin, b.end) for b in blocks if b.kind is BlockKind.SOLUTION]
     names = sentinels(tree, solutions)
     edits = []

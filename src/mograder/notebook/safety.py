@@ -25,6 +25,9 @@ DENIED_IMPORTS = frozenset(
 DENIED_CALLS = frozenset(
     ("eval", "exec", "compile", "__import__", "breakpoint", "exit", "quit", "open", "input")
 )
+UNCHECKED = "cannot be checked"
+"""How the message begins when it is not about something denied."""
+
 _BUILTINS = frozenset(("builtins", "__builtins__"))
 _GETTERS = frozenset(("getattr", "setattr", "delattr", "hasattr"))
 _IMPORTERS = frozenset(("__import__", "import_module"))
@@ -54,9 +57,9 @@ def scan(text: str, filename: str, denied: Denied = DEFAULT_DENIED) -> tuple[Fin
         with quiet_parser():
             tree = ast.parse(text.removeprefix("\ufeff"), filename=filename)
     except SyntaxError as error:
-        return (Finding(filename, error.lineno or 1, f"cannot be checked: {error.msg}"),)
+        return (Finding(filename, error.lineno or 1, f"{UNCHECKED}: {error.msg}"),)
     except (ValueError, RecursionError, MemoryError) as error:
-        return (Finding(filename, 1, f"cannot be checked: {error}"),)
+        return (Finding(filename, 1, f"{UNCHECKED}: {error}"),)
     scanner = _Scanner(filename, denied, _names_in(tree, denied))
     found = {finding: None for node in ast.walk(tree) for finding in scanner.look_at(node)}
     return tuple(sorted(found))
@@ -137,7 +140,7 @@ class _Scanner:
         first, second = (_text_of(argument) for argument in (*node.args[:2], None, None)[:2])
         match node.func:
             case ast.Attribute(attr="_unparsable_cell"):
-                message = "cannot be checked: this cell is no Python"
+                message = f"{UNCHECKED}: this cell is no Python"
                 yield Finding(self.filename, node.lineno, message)
             case ast.Name(id=name):
                 yield from self._builtin(self.names.call(name), node.lineno)

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import json
 
+RUNTIME = "../../.mograder/runtime"
+"""Our wheel for notebooks, in a course that has its directories where they are by default."""
+
 _HEADER = """\
 # /// script
 # requires-python = ">=3.11"
@@ -15,7 +18,17 @@ _HEADER = """\
 #     "marimo",
 #     "mograder",
 # ]
-{more}# ///
+{more}#
+# # Where `uv run` and `marimo edit --sandbox` take mograder from: PyPI has another by that name.
+# [[tool.uv.index]]
+# name = "mograder"
+# url = {runtime}
+# format = "flat"
+# explicit = true
+#
+# [tool.uv.sources]
+# mograder = {{ index = "mograder" }}
+# ///
 
 import marimo
 
@@ -223,21 +236,33 @@ timeout = 120        # seconds that one notebook may run when it is checked
 """
 
 
-def assignment_text(title: str, *, marimo: str) -> str:
-    """Return the source of an assignment with checks, a hidden test and a written answer."""
-    return _HEADER.format(more="", marimo=marimo) + _ASSIGNMENT.format(title=_safe(title)) + _END
+def assignment_text(title: str, *, marimo: str, runtime: str = RUNTIME) -> str:
+    """Return the source of an assignment with checks, a hidden test and a written answer.
+
+    ``runtime`` is the directory that holds our wheel for notebooks, as seen from this one.
+    """
+    head = _HEADER.format(more="", marimo=marimo, runtime=_quoted(runtime))
+    return head + _ASSIGNMENT.format(title=_safe(title)) + _END
 
 
-def lecture_text(title: str, *, marimo: str, assignment: str = "") -> str:
-    """Return the source of a lecture that links to an assignment, if there is one."""
-    head = _HEADER.format(more='# mograder-type = "lecture"\n', marimo=marimo)
+def lecture_text(title: str, *, marimo: str, assignment: str = "", runtime: str = RUNTIME) -> str:
+    """Return the source of a lecture that links to an assignment, if there is one.
+
+    ``runtime`` is as for an assignment.
+    """
+    more = '# mograder-type = "lecture"\n'
+    head = _HEADER.format(more=more, marimo=marimo, runtime=_quoted(runtime))
     link = _LINK.format(name=assignment) if assignment else ""
     return head + _LECTURE.format(title=_safe(title)) + link + _END
 
 
 def settings_text(title: str) -> str:
     """Return a course's ``mograder.toml``."""
-    return _SETTINGS.format(title=json.dumps(title, ensure_ascii=False))
+    return _SETTINGS.format(title=_quoted(title))
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _safe(title: str) -> str:

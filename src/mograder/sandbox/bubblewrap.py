@@ -22,6 +22,7 @@ from mograder.sandbox.mounts import MountSpace, Sources
 from mograder.sandbox.namespaces import NESTED, SETFCAP, Founded, Joined, Place
 from mograder.sandbox.ownership import give_to
 from mograder.sandbox.policy import Bind, Host, Plan, bubblewrap_arguments, held
+from mograder.sandbox.porter import Porter
 from mograder.sandbox.process import Child, Launch
 from mograder.sandbox.sandboxed import Bubblewrapped, Echo, Held
 from mograder.sandbox.seccomp import filter_program
@@ -98,13 +99,15 @@ class BubblewrapRunner:
     """Every plan in a sandbox of its own.
 
     ``uid_base`` is the host uid of slot 0 (builds) when the supervisor is root, else None: then
-    all sandboxes share its uid and rely on their namespaces.
+    all sandboxes share its uid and rely on their namespaces. ``porter`` starts those in a yard,
+    or nobody but the supervisor itself does.
     """
 
     program: str
     host: Host
     sources: Sources
     uid_base: int | None
+    porter: Porter | None = None
     kind: str = "bubblewrap"
 
     def start(
@@ -168,7 +171,7 @@ class BubblewrapRunner:
         Raises: :class:`SandboxUnavailable` when the kernel refuses that.
         """
         rights = (SETFCAP,) if self.uid_base is None else ()
-        place = Joined(yard, NESTED, self.uid_inside(uid_slot), rights)
+        place = Joined(yard, NESTED, self.uid_inside(uid_slot), rights, guide=self.porter)
         start = _Start(held(plan), self._uid(uid_slot), place=place, entry=entry)
         return self._hold(start, on_output)
 
@@ -180,6 +183,8 @@ class BubblewrapRunner:
         return None
 
     def close(self) -> None:
+        if self.porter is not None:
+            self.porter.close()
         self.sources.close()
 
     def _uid(self, uid_slot: int) -> int | None:

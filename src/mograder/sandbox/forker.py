@@ -49,6 +49,7 @@ class _Words(BaseModel):
     ready: bool = False
     threads: int = 0
     problem: str = ""
+    unrehearsed: str = ""
     id: int = 0
     ended: int = 0
     status: int = 0
@@ -97,6 +98,8 @@ class Forker:
         """Start it. Raises: :class:`OSError` when it cannot be."""
         loop = asyncio.get_running_loop()
         self.ready: asyncio.Future[str] = loop.create_future()
+        self.unrehearsed = ""
+        """Why sessions come without a rehearsal before them, when they do."""
         self._killed = False
         self._tail = b""
         self._ids = itertools.count(1)
@@ -205,6 +208,7 @@ class Forker:
     def _heed(self, words: _Words, descriptors: list[int]) -> None:
         if words.ready and not self.ready.done():
             several = f"threads: {words.threads}" if words.threads != 1 else ""
+            self.unrehearsed = words.unrehearsed
             self.ready.set_result(words.problem or several)
         elif words.ended:
             end = self._ends.pop(words.ended, None)

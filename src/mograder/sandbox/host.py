@@ -26,7 +26,8 @@ from mograder.sandbox.bubblewrap import (
 from mograder.sandbox.etc import write_etc
 from mograder.sandbox.mounts import MountSpace, PlainSources, PrivateSources
 from mograder.sandbox.ownership import give_to
-from mograder.sandbox.policy import CELLRUN, Host
+from mograder.sandbox.policy import BESIDE, CELLRUN, Host
+from mograder.sandbox.porter import Porter
 from mograder.sandbox.strays import end_strays
 
 _log = logging.getLogger("mograder.supervisor")
@@ -153,7 +154,9 @@ def prepare_runner(config: SupervisorConfig) -> tuple[Runner, Host]:
     if config.sandbox == "none":
         return PlainRunner(uid_base, space), host
     sources = PlainSources() if space is None else PrivateSources(space)
-    return BubblewrapRunner(program, host, sources, uid_base), host
+    # Last of all: it is to see the mounts that were made.
+    porter = Porter() if config.warm_environments else None
+    return BubblewrapRunner(program, host, sources, uid_base, porter), host
 
 
 def give_cache(cache: Path, uid: int) -> None:
@@ -168,7 +171,7 @@ def _host(config: SupervisorConfig, place: Path) -> Host:
     scripts = place / "scripts"
     scripts.mkdir(mode=0o755, exist_ok=True)
     # A copy of its own: the package may be upgraded while this supervisor goes on.
-    for name in ("serve.py", *CELLRUN, "zygote.py", "joiner.py"):
+    for name in ("serve.py", *CELLRUN, "zygote.py", "joiner.py", *BESIDE):
         shutil.copyfile(Path(serve.__file__).with_name(name), scripts / name)
     return Host(
         etc=write_etc(place / "etc", network=False),
@@ -178,6 +181,7 @@ def _host(config: SupervisorConfig, place: Path) -> Host:
         serve=scripts / "serve.py",
         zygote=scripts / "zygote.py",
         joiner=scripts / "joiner.py",
+        beside=tuple(scripts / name for name in BESIDE),
         links=links,
         directories=directories,
         build_variables=tuple(config.build_variables.items()),

@@ -34,6 +34,7 @@ _CAPABILITY_VERSION = 0x20080522
 _LAST_CAPABILITY = 63
 _KEYCTL_NUMBERS = {"x86_64": 250, "aarch64": 219}
 _FAILED = 71
+_OF_FILES = "marimo._config"
 _ARG_START = 45
 """Where the line of ``/proc/self/stat`` tells it, counted from behind the program's name."""
 
@@ -44,8 +45,15 @@ class Session:
     """A child on its way: into the sandbox, then out of every right, then a program."""
 
     def __init__(
-        self, request: dict[str, Any], descriptors: list[int], told: int, control: socket.socket
+        self,
+        request: dict[str, Any],
+        descriptors: list[int],
+        told: int,
+        control: socket.socket,
+        forgets: list[functools._lru_cache_wrapper[Any]],
     ) -> None:
+        """``forgets`` is what :func:`remembered_files` returned to the zygote."""
+        self._forgets = forgets
         self._request = request
         self._descriptors = descriptors
         self._told = told
@@ -104,7 +112,8 @@ class Session:
         os.environ.update(self._request["variables"])
         os.environ["PWD"] = self._request["directory"]
         time.tzset()
-        look_up_again()
+        for each in self._forgets:
+            each.cache_clear()
         _show_arguments([sys.executable, *self._request["arguments"]])
         draw_new_random_numbers()
         os.write(self._told, b"inside\n")
@@ -153,12 +162,14 @@ def _check_rights() -> None:
         raise OSError("the rights were not given up")
 
 
-def look_up_again() -> None:
-    """Forget where marimo found its settings: the zygote's home and directory had none."""
-    modules = [m for name, m in tuple(sys.modules.items()) if name.startswith("marimo._config")]
-    for each in [value for module in modules for value in vars(module).values()]:
-        if isinstance(each, functools._lru_cache_wrapper):
-            each.cache_clear()
+def remembered_files() -> list[functools._lru_cache_wrapper[Any]]:
+    """Where marimo remembers what it found in files: to be forgotten in every session.
+
+    Looked for once, in the zygote: whoever looks writes to a page of every module.
+    """
+    modules = [m for name, m in tuple(sys.modules.items()) if name.startswith(_OF_FILES)]
+    values = [value for module in modules for value in vars(module).values()]
+    return [each for each in values if isinstance(each, functools._lru_cache_wrapper)]
 
 
 def draw_new_random_numbers() -> None:

@@ -17,7 +17,7 @@ import select
 import signal
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, Protocol
@@ -71,7 +71,8 @@ class Joined:
     """The namespaces ``flags`` of the process behind ``pidfd``, as ``uid`` in there.
 
     Of all capabilities only ``capabilities`` are kept; ``program`` is a system-call filter that
-    the process has from its first instruction on, or none.
+    the process has from its first instruction on, or none. ``guide`` does the entering, or who
+    starts it itself.
     """
 
     pidfd: int
@@ -79,6 +80,7 @@ class Joined:
     uid: int
     capabilities: tuple[int, ...] = ()
     program: bytes = b""
+    guide: Guide | None = None
 
 
 Place = Founded | Joined
@@ -97,6 +99,16 @@ class Executable(Protocol):
     def umask(self) -> int: ...
     @property
     def entry(self) -> int | None: ...
+
+
+class Guide(Protocol):
+    """Enters for somebody who is too large to fork (:class:`~mograder.sandbox.porter.Porter`)."""
+
+    def enter(
+        self, place: Joined, launch: Executable, variables: Mapping[str, str], streams: Standard
+    ) -> int:
+        """As :func:`enter`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,16 +147,17 @@ def pid_behind(pidfd: int) -> int:
 
 
 def start_in(
-    place: Place, launch: Executable, variables: dict[str, str], streams: Standard
+    place: Place, launch: Executable, variables: Mapping[str, str], streams: Standard
 ) -> Started:
     """Start a program in its place. Raises: :class:`OSError` when the kernel refuses that."""
     if isinstance(place, Founded):
         return _found(place, launch, variables, streams)
-    return _join(place, launch, variables, streams)
+    lead = enter if place.guide is None else place.guide.enter
+    return Started(lead(place, launch, variables, streams), ours=False)
 
 
 def _found(
-    place: Founded, launch: Executable, variables: dict[str, str], streams: Standard
+    place: Founded, launch: Executable, variables: Mapping[str, str], streams: Standard
 ) -> Started:
     """The child leaves its user namespace, we say who is who in the new one, it goes on."""
     left_read, left_write = os.pipe()
@@ -206,15 +219,18 @@ def _name_ids(pid: int, place: Founded) -> None:
     (process / "gid_map").write_text(f"0 {place.first_gid} {place.count}")
 
 
-def _join(
-    place: Joined, launch: Executable, variables: dict[str, str], streams: Standard
-) -> Started:
-    """A first child enters the namespaces, its child lives there, and that one's is the program.
+def enter(
+    place: Joined, launch: Executable, variables: Mapping[str, str], streams: Standard
+) -> int:
+    """Start a program in the namespaces of a process; returns a pidfd of it.
+
+    A first child enters the namespaces, its child lives there, and that one's is the program.
 
     The pid namespace holds only for what is made after entering it. The one in the middle goes at
     once, so that the program belongs to the first process in there, which collects it: a dead
     process that waits for a parent outside would keep the whole namespace from ending, should
     the supervisor be killed.
+    Raises: :class:`OSError` when the kernel refuses that.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours:
@@ -226,13 +242,13 @@ def _join(
         descriptors = socket.recv_fds(ours, 1, 1)[1]
     if not descriptors:
         raise PermissionError("the kernel refuses to enter the namespaces")
-    return Started(descriptors[0], ours=False)
+    return descriptors[0]
 
 
 def _enter(
     place: Joined,
     launch: Executable,
-    variables: dict[str, str],
+    variables: Mapping[str, str],
     streams: Standard,
     told: socket.socket,
 ) -> NoReturn:
@@ -249,7 +265,7 @@ def _enter(
 def _go_on_inside(
     place: Joined,
     launch: Executable,
-    variables: dict[str, str],
+    variables: Mapping[str, str],
     streams: Standard,
     told: socket.socket,
 ) -> None:
@@ -341,7 +357,7 @@ def _die_with(us: int) -> None:
         raise ProcessLookupError("the supervisor has gone")
 
 
-def _execute(launch: Executable, variables: dict[str, str], streams: Standard) -> NoReturn:
+def _execute(launch: Executable, variables: Mapping[str, str], streams: Standard) -> NoReturn:
     os.setsid()
     # Python ignores these, and what is ignored stays so for the next program.
     for number in (signal.SIGPIPE, signal.SIGXFSZ):

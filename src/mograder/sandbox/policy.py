@@ -28,8 +28,8 @@ CELLRUN = ("cellrun.py", "cellguard.py", "celloutput.py")
 """What runs notebooks cell by cell: beside ``serve.py``, inside as on the host."""
 
 ZYGOTE = PurePosixPath("/opt/mograder/zygote.py")
-"""Beside the programs that it becomes and ``joiner.py``, which it imports from there."""
-
+"""Beside the programs that it becomes, ``joiner.py`` and these, which it imports from there."""
+BESIDE = ("rehearsal.py", "memento.py", "pages.py")
 HOLDER = "/usr/bin/cat"
 """What stands in a sandbox until somebody joins it: it answers a byte, and so tells that the
 mounts stand."""
@@ -136,6 +136,7 @@ class Host:
     serve: Path
     zygote: Path
     joiner: Path
+    beside: tuple[Path, ...]
     links: tuple[tuple[str, str], ...]
     directories: tuple[Path, ...] = ()
     build_variables: tuple[tuple[str, str], ...] = ()
@@ -251,6 +252,7 @@ def yard_plan(environment: Path, roots: Sequence[Path], host: Host) -> Plan:
             *_cellrun(host, inside),
             Bind(host.zygote, ZYGOTE),
             Bind(host.joiner, ZYGOTE.with_name("joiner.py")),
+            *(Bind(each, ZYGOTE.with_name(each.name)) for each in host.beside),
         ),
         directory=inside.home,
         network=False,

@@ -55,6 +55,22 @@ def build_runtime_wheel(directory: Path) -> Path:
     return wheel
 
 
+def offer_runtime(directory: Path) -> Path:
+    """Write the wheel, and remove those of other versions: uv takes the highest it finds there.
+
+    For the directory that a course's notebooks name in their headers; the hub keeps one of its
+    own, whose older wheels a hub that still runs may need.
+
+    Raises: as :func:`build_runtime_wheel`.
+    """
+    wheel = build_runtime_wheel(directory)
+    for other in directory.glob("mograder-*.whl"):
+        if other != wheel:
+            with suppress(OSError):  # somebody else was faster
+                other.unlink()
+    return wheel
+
+
 def _own_modules() -> Mapping[str, bytes]:
     """What the wheel carries, by path; read from a checkout or an installed wheel alike."""
     package = resources.files("mograder")

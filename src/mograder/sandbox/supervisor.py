@@ -25,6 +25,7 @@ from pydantic import ValidationError
 from mograder import __version__
 from mograder.core.errors import MograderError, NotFound
 from mograder.core.log import configure_logging
+from mograder.sandbox import pages
 from mograder.sandbox.bubblewrap import BubblewrapRunner, Runner, adopt_orphans, leave_the_keyring
 from mograder.sandbox.cgroups import SessionGroups
 from mograder.sandbox.etc import refresh_resolver
@@ -320,6 +321,8 @@ def serve_supervisor(config: SupervisorConfig, log: LogFile | None = None) -> No
     put_first()
     held = prepare_runtime(config.runtime)
     runner, host = prepare_runner(config)
+
+    pages.enlarge()  # it forks three times for each sandbox
 
     async def run() -> None:
         small = None if log is None else asyncio.create_task(log.keep_small())

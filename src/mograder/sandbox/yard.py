@@ -74,10 +74,12 @@ class Yard:
         runner: BubblewrapRunner,
         host: Host,
         environment: Path,
-        on_ready: Callable[[], None] = lambda: None,
+        on_ready: Callable[[str], None] = lambda _: None,
         shelter: Callable[[int], None] | None = None,
     ) -> None:
-        """``shelter`` puts a zygote into its cgroup, and takes a while.
+        """``on_ready`` hears of each zygote, and why it did not rehearse, if it did not.
+
+        ``shelter`` puts a zygote into its cgroup, and takes a while.
 
         Raises: :class:`~mograder.core.errors.NotFound` for what is no environment.
         """
@@ -229,7 +231,7 @@ class Yard:
             self._measured_at = -math.inf
             self._expect_its_end()
             _log.info("the zygote of %s is ready", self.environment.name)
-            self._on_ready()
+            self._on_ready("" if self._forker is None else self._forker.unrehearsed)
             return
         said = self._forker.said if self._forker is not None else ""
         _log.warning("the zygote of %s: %s %s", self.environment.name, problem, said)

@@ -6,7 +6,8 @@ and no file of the hub's, and never runs a line of a student's: a child of it jo
 sandbox first, gives up every right, and then is what a cold start is from its first line on.
 
 Usage: ``python zygote.py JSON`` with JSON ``{"fd": 7, "caches": "/path", "heavy": true}``; ``fd``
-is a SOCK_SEQPACKET socket, on which it says ``{"ready": true, "threads": 1, "problem": ""}``.
+is a SOCK_SEQPACKET socket, on which it says ``{"ready": true, "threads": 1, "problem": "",
+"unrehearsed": ""}``, the last of which tells why it did not rehearse.
 Each request ``{"id": 1, "program": "serve", "uid": 3, "arguments": [...], "variables": {...},
 "directory": "/...", "filter": "base64"}`` comes with four descriptors (the listening socket of
 ``serve`` or the report of ``cellrun``, the output, a pidfd of
@@ -44,6 +45,8 @@ from typing import Any
 
 import cellrun  # type: ignore[import-not-found]  # these lie beside this file, wherever it runs
 import joiner  # type: ignore[import-not-found]
+import pages  # type: ignore[import-not-found]
+import rehearsal  # type: ignore[import-not-found]
 import serve  # type: ignore[import-not-found]
 
 _HEAVY = ("numpy", "pandas", "matplotlib.pyplot", "scipy", "altair", "plotly")
@@ -67,6 +70,7 @@ _MARIMO = (
     "pymdownx.blocks.tab pymdownx.caret pymdownx.critic pymdownx.emoji1_db pymdownx.highlight "
     "pymdownx.keys pymdownx.magiclink uvicorn.lifespan.on uvicorn.loops.auto "
     "uvicorn.protocols.http.auto uvicorn.protocols.websockets.auto "
+    "tomlkit readline uvicorn.loops.asyncio "
     "marimo._ast.load marimo._ast.app marimo._lint.validate_graph marimo._runtime.dataflow "
     "marimo._runtime.context.script_context"
 )
@@ -77,8 +81,12 @@ _LAUNCH = ("control_queue", "set_ui_element_queue", "completion_queue", "input_q
 
 _PROGRAMS: dict[str, Callable[[list[str]], None]] = {"serve": serve.main, "cellrun": cellrun.main}
 """What a child may become: nothing else, whatever is asked."""
+_SELDOM, _OFTEN = 10_000, gc.get_threshold()
+"""How much a server, and a kernel, may make before garbage is collected."""
 
 _MODE_INDEX = 6
+_WORDS = 400
+_TEXTS = 256
 _PR_SET_CHILD_SUBREAPER = 36
 _REQUEST_BYTES = 65_536
 _JOIN_SECONDS = 4.0
@@ -97,10 +105,16 @@ def main(argv: list[str]) -> None:
     sys.modules["__main__"].__file__ = serve.__file__
     serve.copy_caches(options["caches"])
     problem = _warm_up(_HEAVY if options["heavy"] else ()) or _fork_kernels()
+    unrehearsed = options.get("unrehearsed", "")
+    if not problem and not unrehearsed:
+        _rehearse_whole(control, options)
     _close_log_files()
     gc.collect()
     gc.freeze()
-    _Zygote(control).run(problem)
+    pages.enlarge()
+    # A server that has just started makes much and drops little: there is nothing to collect.
+    gc.set_threshold(_SELDOM)
+    _Zygote(control).run(problem, unrehearsed)
 
 
 def _warm_up(heavy: tuple[str, ...]) -> str:
@@ -148,16 +162,36 @@ def _rehearse() -> None:
         marimo.as_html([1, {"a": 2}])
         importlib.import_module("marimo._server.api.router").build_routes("/x")
         mimetypes.init()
-        _remember_entry_points()
+        _remember()
     except Exception as error:  # noqa: BLE001 - only slower
         sys.stderr.write(f"the rehearsal failed: {error!r}\n")
 
 
-def _remember_entry_points() -> None:
-    """Look for marimo's plugins once: the environment does not change under its sessions."""
+def _rehearse_whole(control: socket.socket, options: dict[str, Any]) -> None:
+    """Rehearse a session; if that leaves anything, begin again and do without."""
+    problem = rehearsal.rehearse(_close_log_files)
+    if not problem:
+        return
+    sys.stderr.flush()
+    control.set_inheritable(True)
+    words = json.dumps({**options, "unrehearsed": problem[-_WORDS:]}).ljust(len(sys.argv[-1]))
+    os.execv(sys.executable, [*sys.orig_argv[:-1], words])  # noqa: S606 - no shell
+
+
+def _remember() -> None:
+    """Look for plugins once, since the environment does not change under its sessions.
+
+    And let a text that was dedented not be dedented again: marimo parses a notebook three times
+    on the way to its first output, and takes longest over that.
+    """
     registry: Any = importlib.import_module("marimo._entrypoints.registry")
     registry.entry_points = functools.cache(registry.entry_points)
     registry.entry_points()
+    parse: Any = importlib.import_module("marimo._ast.parse")
+    if callable(getattr(parse, "fixed_dedent", None)):
+        parse.fixed_dedent = functools.lru_cache(_TEXTS)(parse.fixed_dedent)
+    tables: Any = importlib.import_module("marimo._utils.narwhals_utils")
+    tables.can_narwhalify(object())
 
 
 def _fork_kernels() -> str:
@@ -204,6 +238,7 @@ def _leave_the_server(queues: tuple[Any, ...]) -> None:
         signal.signal(number, signal.SIG_DFL)
     asyncio._set_running_loop(None)  # there is no other way to leave one
     gc.freeze()  # what is the server's is never collected: it would close what is ours by then
+    gc.set_threshold(*_OFTEN)
     keep = {0, 1, 2}
     for queue in queues:
         keep |= {queue._reader.fileno(), queue._writer.fileno()}
@@ -233,8 +268,9 @@ class _Zygote:
     def __init__(self, control: socket.socket) -> None:
         self._control = control
         self._sessions: dict[int, int] = {}
+        self._forgets = joiner.remembered_files()
 
-    def run(self, problem: str) -> None:
+    def run(self, problem: str, unrehearsed: str) -> None:
         """Answer until the supervisor hangs up."""
         _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         wake, woken = os.pipe()
@@ -242,7 +278,8 @@ class _Zygote:
         os.set_blocking(woken, False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
-        self._say({"ready": True, "threads": _thread_count(), "problem": problem})
+        words = {"threads": _thread_count(), "problem": problem, "unrehearsed": unrehearsed}
+        self._say({"ready": True, **words})
         while True:
             self._collect()
             waiting: list[Any] = [self._control, wake]
@@ -300,7 +337,9 @@ class _Zygote:
         entering = os.fork()
         if entering == 0:
             os.close(read_end)
-            joiner.Session(request, descriptors, write_end, self._control).enter(program)
+            joiner.Session(request, descriptors, write_end, self._control, self._forgets).enter(
+                program
+            )
         os.close(write_end)
         try:
             words = _read_to_end(read_end)

@@ -116,10 +116,16 @@ class Zygotes:
             self._retire(yard)  # another environment in the place of the one that it knows
             yard = None
         if yard is None:
-            yard = Yard(self._runner, self._host, environment, self._make_room, self._shelter)
+            yard = Yard(self._runner, self._host, environment, self._woke, self._shelter)
         self._yards[environment] = yard
         self._make_room()
         return yard
+
+    def _woke(self, unrehearsed: str) -> None:
+        if unrehearsed:
+            self.counts["unrehearsed"] += 1
+            _log.warning("a zygote did not rehearse: %s", unrehearsed)
+        self._make_room()
 
     def _make_room(self) -> None:
         """End the zygotes used longest ago, beyond the number and the memory that may be kept.

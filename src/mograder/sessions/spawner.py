@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from mograder.core.errors import InvalidInput, NotFound
@@ -21,7 +23,7 @@ from mograder.sessions.allowances import (
 )
 from mograder.sessions.launcher import LaunchSpec, Mode, SessionLimits
 from mograder.sessions.live import SessionKey
-from mograder.store.releases import Releases
+from mograder.store.releases import Release, Releases
 from mograder.store.workspaces import Workspaces
 
 
@@ -37,8 +39,20 @@ class Slots(Protocol):
     def slot_of(self, username: str) -> int: ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What the disk and the database know of a session that is to start."""
+
+    directory: Path
+    script: Script
+    uid_slot: int
+
+
 class Spawner:
-    """Gathers what a session needs; changes nothing but preparing its environment."""
+    """Gathers what a session needs; changes nothing but preparing its environment.
+
+    Mutable state: ``_scripts``, the headers read last, by item, each with its release's version.
+    """
 
     def __init__(
         self,
@@ -56,6 +70,7 @@ class Spawner:
         self._slots = slots
         self._limits = limits
         self._decisions = decisions
+        self._scripts: dict[str, tuple[str, Script]] = {}
 
     async def spec(self, key: SessionKey, session_id: str, progress: Progress) -> LaunchSpec:
         """Return the launch for a session.
@@ -65,30 +80,22 @@ class Spawner:
         Raises: :class:`NotFound` when there is no notebook to open, :class:`InvalidInput` when it
         is too large, and what preparing an environment raises.
         """
-        release = await asyncio.to_thread(self._releases.get, ItemName(key.item))
-        user, item = Username(key.user), ItemName(key.item)
-        if key.mode is Mode.RUN:
-            if release is None:
-                raise NotFound("Lecture not found")
-            directory = release.directory
-        else:
-            directory = self._workspaces.directory(user, item)
-            _check_size(await asyncio.to_thread(self._workspaces.notebook_size, user, item))
-        script = await asyncio.to_thread(script_of, release)
-        environment = await self._environments.prepare(script, progress)
+        # One hop: each costs as much as all that is looked up in it.
+        found = await asyncio.to_thread(self._find, key)
+        environment = await self._environments.prepare(found.script, progress)
         decided = self._decisions.get(key.item)
         return LaunchSpec(
             session_id=session_id,
             owner=key.user,
             item=key.item,
             mode=key.mode,
-            directory=directory,
+            directory=found.directory,
             notebook=f"{key.item}.py",
             environment=environment.directory,
             base_url=f"/{key.url.rstrip('/')}",
-            uid_slot=await asyncio.to_thread(self._slots.slot_of, key.user),
-            limits=limited(self._limits, script, decided),
-            allow=allowed(script, decided),
+            uid_slot=found.uid_slot,
+            limits=limited(self._limits, found.script, decided),
+            allow=allowed(found.script, decided),
         )
 
     async def version(self, key: SessionKey) -> str:
@@ -97,6 +104,29 @@ class Spawner:
             return ""
         release = await asyncio.to_thread(self._releases.get, ItemName(key.item))
         return "" if release is None else release.version
+
+    def _find(self, key: SessionKey) -> _Found:
+        """In a thread."""
+        release = self._releases.get(ItemName(key.item))
+        user, item = Username(key.user), ItemName(key.item)
+        if key.mode is Mode.RUN:
+            if release is None:
+                raise NotFound("Lecture not found")
+            directory = release.directory
+        else:
+            directory = self._workspaces.directory(user, item)
+            _check_size(self._workspaces.notebook_size(user, item))
+        return _Found(directory, self._script_of(release), self._slots.slot_of(key.user))
+
+    def _script_of(self, release: Release | None) -> Script:
+        """Read the header only where the release is another one than the last time."""
+        if release is None:
+            return script_of(release)
+        version, script = self._scripts.get(release.name, ("", Script()))
+        if version != release.version:
+            script = script_of(release)
+            self._scripts[release.name] = release.version, script
+        return script
 
 
 def limits_of(settings: LimitsSettings) -> SessionLimits:

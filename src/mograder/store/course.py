@@ -178,6 +178,12 @@ class StagedRelease:
         self._changed = True
         return True
 
+    def aside(self, name: str, data: bytes) -> Path:
+        """Write a file that vanishes with the stage, beside the release and no part of it."""
+        place = Path(tempfile.mkdtemp(dir=self.path.parent)) / name
+        place.write_bytes(data)
+        return place
+
     def differs(self, source: Path, name: str) -> bool:
         """Whether the release's file has other bytes than the source's."""
         return (self.path / name).read_bytes() != source.read_bytes()

@@ -12,6 +12,7 @@ import fcntl
 import os
 import sqlite3
 import stat
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,6 +41,9 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 """The revisions that this program knows."""
 
 _READ_ONLY = "mograder_reads"
+_FLEETING = "mograder_fleeting"
+_TURN = "mograder_turn"
+_SYNCHRONOUS = "mograder_synchronous"
 _BUSY_MS = 5000
 _PRIVATE = 0o600
 _ADVISORY_LOCK = 0x6D6F_6772
@@ -74,7 +78,7 @@ def open_engine(url: str) -> Engine:
         path = Path(parsed.database or "")
         _make_private(path)
         _make_wal(path)
-        engine = create_engine(parsed)
+        engine = create_engine(parsed, execution_options={_TURN: threading.Lock()})
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
@@ -100,14 +104,37 @@ def reading(engine: Engine) -> Iterator[Connection]:
 
 
 @contextlib.contextmanager
-def writing(engine: Engine) -> Iterator[Connection]:
+def writing(engine: Engine, *, fleeting: bool = False) -> Iterator[Connection]:
     """A short transaction that writes; SQLite takes its lock at once, or two would deadlock.
+
+    What is ``fleeting`` means nothing once the machine has lost power, since what it tells of has
+    gone as well. SQLite then does not wait for the disk: a killed program still loses nothing, a
+    power cut may lose the last of it, and what is written later without the word brings all that
+    was before to the disk.
 
     Raises: :class:`Conflict` when a row that must be unique exists, :class:`Busy` when the
     database does not answer.
     """
-    with _translated(), engine.begin() as connection:
-        yield connection
+    with _translated(), _turn(engine), engine.connect() as connection:
+        if fleeting:
+            connection.execution_options(**{_FLEETING: True})
+        with connection.begin():
+            yield connection
+
+
+@contextlib.contextmanager
+def _turn(engine: Engine) -> Iterator[None]:
+    """Write one at a time: SQLite would have the others look again and again, in no order."""
+    lock: threading.Lock | None = engine.get_execution_options().get(_TURN)
+    if lock is None:  # a server, which has a line of its own
+        yield
+        return
+    if not lock.acquire(timeout=_BUSY_MS / 1000):
+        raise _no_answer("another writer takes too long")
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def upgrade(engine: Engine, *, migrations: Path = MIGRATIONS) -> None:
@@ -222,20 +249,31 @@ def _make_wal(path: Path) -> None:
         os.close(turn)
 
 
-def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+def _prepare_sqlite(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
     # Python's sqlite3 begins transactions late and in its own way: _begin_sqlite does it.
     connection.isolation_level = None
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
-    # A slot or a revocation that was answered must survive a power cut.
-    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute(f"PRAGMA synchronous = {_FULL}")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()
+    entry.info[_SYNCHRONOUS] = _FULL
+
+
+_FULL, _NORMAL = "FULL", "NORMAL"
+"""A slot or a revocation that was answered must survive a power cut; what is fleeting need not."""
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    reads = connection.get_execution_options().get(_READ_ONLY)
-    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+    options = connection.get_execution_options()
+    if options.get(_READ_ONLY):
+        connection.exec_driver_sql("BEGIN")
+        return
+    wanted = _NORMAL if options.get(_FLEETING) else _FULL
+    if connection.info[_SYNCHRONOUS] != wanted:
+        connection.exec_driver_sql(f"PRAGMA synchronous = {wanted}")
+        connection.info[_SYNCHRONOUS] = wanted
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 @contextlib.contextmanager
@@ -262,13 +300,17 @@ def _in_words(error: DBAPIError | PoolTimeout | sqlite3.Error) -> MograderError:
             hint="See that it is a file in a directory that the hub's account may write.",
         )
     if isinstance(error, OperationalError | InterfaceError | PoolTimeout | sqlite3.Error):
-        _log.error("The database does not answer: %s", cause)
-        return Busy(
-            "The hub's database does not answer.",
-            hint="Try again in a moment; if it lasts, look at [database] url and its server.",
-            retry_after=5,
-        )
+        return _no_answer(cause)
     raise error
+
+
+def _no_answer(cause: str) -> Busy:
+    _log.error("The database does not answer: %s", cause)
+    return Busy(
+        "The hub's database does not answer.",
+        hint="Try again in a moment; if it lasts, look at [database] url and its server.",
+        retry_after=5,
+    )
 
 
 def _alembic_config(migrations: Path) -> Config:

@@ -1,7 +1,8 @@
 """All SQL of the hub's own state: what the program knows and must know again after a restart.
 
 Synchronous, thread-safe, one short transaction a call; callers on the event loop use their
-executor. Rows leave as frozen dataclasses, times as aware UTC.
+executor. Rows leave as frozen dataclasses, times as aware UTC. Sessions and their capabilities
+end when the machine loses power, so the disk is not waited for over them (``fleeting``).
 """
 
 from __future__ import annotations
@@ -84,9 +85,9 @@ class HubState:
                 return slot
             changed = update(counters).where(counters.c.name == _SLOTS).values(value=following)
             connection.execute(changed)
-            _upsert_user(connection, username)
             given = update(users).where(users.c.username == username).values(slot=following)
-            connection.execute(given)
+            if not connection.execute(given).rowcount:
+                connection.execute(insert(users).values(username=username, slot=following))
         return following
 
     def epoch(self, username: str) -> int:
@@ -161,21 +162,20 @@ class HubState:
 
         Raises: :class:`Conflict` when the user has one of this item and mode.
         """
-        with writing(self._engine) as connection:
-            connection.execute(
-                insert(sessions).values(
-                    session_id=row.session_id,
-                    username=row.username,
-                    item=row.item,
-                    mode=row.mode,
-                    state=row.state.value,
-                    socket=row.socket,
-                    version=row.version,
-                    environment=row.environment,
-                    started_at=row.started_at,
-                    last_seen=row.last_seen,
-                )
-            )
+        values = {
+            "session_id": row.session_id,
+            "username": row.username,
+            "item": row.item,
+            "mode": row.mode,
+            "state": row.state.value,
+            "socket": row.socket,
+            "version": row.version,
+            "environment": row.environment,
+            "started_at": row.started_at,
+            "last_seen": row.last_seen,
+        }
+        with writing(self._engine, fleeting=True) as connection:
+            connection.execute(_ADD_SESSION, values)
 
     def update_session(
         self,
@@ -198,28 +198,23 @@ class HubState:
         changes = {name: value for name, value in given.items() if value is not None}
         if not changes:
             raise ValueError("nothing to change")
-        changed = update(sessions).where(sessions.c.session_id == session_id).values(**changes)
-        with writing(self._engine) as connection:
-            return connection.execute(changed).rowcount > 0
+        with writing(self._engine, fleeting=True) as connection:
+            return (
+                connection.execute(_CHANGE_SESSION, {"which": session_id, **changes}).rowcount > 0
+            )
 
     def saw_sessions(self, seen: Mapping[str, datetime]) -> None:
         """Record the last activity of sessions, by their ids, in one transaction."""
         if not seen:
             return
-        changed = (
-            update(sessions)
-            .where(sessions.c.session_id == bindparam("which"))
-            .values(last_seen=bindparam("seen"))
-        )
-        with writing(self._engine) as connection:
-            rows = [{"which": session_id, "seen": at} for session_id, at in seen.items()]
-            connection.execute(changed, rows)
+        rows = [{"which": session_id, "last_seen": at} for session_id, at in seen.items()]
+        with writing(self._engine, fleeting=True) as connection:
+            connection.execute(_CHANGE_SESSION, rows)
 
     def remove_session(self, session_id: str) -> bool:
         """Forget a session and its capabilities; false if it was not recorded."""
-        gone = delete(sessions).where(sessions.c.session_id == session_id)
-        with writing(self._engine) as connection:
-            return connection.execute(gone).rowcount > 0
+        with writing(self._engine, fleeting=True) as connection:
+            return connection.execute(_REMOVE_SESSION, {"which": session_id}).rowcount > 0
 
     def sessions(self) -> tuple[SessionRow, ...]:
         """Return all sessions, the oldest first."""
@@ -245,7 +240,7 @@ class HubState:
 
     def forget_ending(self, username: str, item: str, mode: str) -> None:
         """Forget how the last session ended, since there is a new one."""
-        with writing(self._engine) as connection:
+        with writing(self._engine, fleeting=True) as connection:
             connection.execute(_ending_of(username, item, mode))
 
     def endings(self, since: datetime) -> tuple[EndingRow, ...]:
@@ -282,8 +277,8 @@ class HubState:
             "created": row.created,
         }
         try:
-            with writing(self._engine) as connection:
-                connection.execute(insert(capabilities).values(**values))
+            with writing(self._engine, fleeting=True) as connection:
+                connection.execute(_ADD_CAPABILITY, values)
         except Conflict as error:
             raise NotFound("The session has ended.", hint="Open the item again.") from error
 
@@ -332,9 +327,16 @@ class HubState:
             )
 
 
+# Made once: to put a statement together takes as long as to run it.
+_ADD_SESSION = insert(sessions)
+_CHANGE_SESSION = update(sessions).where(sessions.c.session_id == bindparam("which"))
+_REMOVE_SESSION = delete(sessions).where(sessions.c.session_id == bindparam("which"))
+_ADD_CAPABILITY = insert(capabilities)
+_SLOT_OF = select(users.c.slot).where(users.c.username == bindparam("which"))
+
+
 def _slot(connection: Connection, username: str) -> int | None:
-    wanted = select(users.c.slot).where(users.c.username == username)
-    return connection.execute(wanted).scalar_one_or_none()
+    return connection.execute(_SLOT_OF, {"which": username}).scalar_one_or_none()
 
 
 def _lock_users(connection: Connection) -> int:

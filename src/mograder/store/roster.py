@@ -35,6 +35,7 @@ class Roster:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._name = os.fspath(path)
         self._last: _Look | None = None
 
     def allows(self, username: str, role: Role) -> bool:
@@ -50,7 +51,7 @@ class Roster:
     def _users(self) -> frozenset[str] | None:
         """The names on the list, or none when there is no list."""
         try:
-            status = self._path.stat()
+            status = os.stat(self._name)  # noqa: PTH116 - every request asks; a Path costs more
         except FileNotFoundError:
             # A link that leads nowhere is a list that cannot be read, not a missing one.
             return frozenset() if self._path.is_symlink() else None

@@ -8,8 +8,8 @@ middleware reads one frozen :class:`RequestContext` and never these headers agai
 from __future__ import annotations
 
 import logging
+import os
 import re
-import secrets
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -145,7 +145,7 @@ class ContextMiddleware:
             host=host,
             own_origins=_own_origins(scheme, host),
             client=client,
-            request_id=given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8),
+            request_id=given if given and _REQUEST_ID.fullmatch(given) else os.urandom(8).hex(),
             path=unquote(raw_path.decode("latin-1"))
             if b"%" in raw_path
             else raw_path.decode("latin-1"),

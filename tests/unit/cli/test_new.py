@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def files(directory: Path) -> set[str]:
-    return {path.relative_to(directory).as_posix() for path in directory.rglob("*.*")}
+    found = (path for path in directory.rglob("*") if path.is_file())
+    return {path.relative_to(directory).as_posix() for path in found}
 
 
 def test_a_new_course_has_settings_an_assignment_and_a_lecture(
@@ -28,7 +30,9 @@ def test_a_new_course_has_settings_an_assignment_and_a_lecture(
     assert run(["new", 'Sums "and" means']) == 0
     assert capfd.readouterr().out.startswith('Wrote Sums "and" means/mograder.toml\n')
     course = here / 'Sums "and" means'
+    (wheel,) = (course / ".mograder/runtime").iterdir()
     assert files(course) == {
+        f".mograder/runtime/{wheel.name}",
         "mograder.toml",
         "source/A1-First-Steps/A1-First-Steps.py",
         "source/L01-Welcome/L01-Welcome.py",
@@ -58,6 +62,9 @@ def test_an_item_is_added_where_the_course_has_its_sources(here: Path, option: s
     text = (here / "src/X7-Sorting/X7-Sorting.py").read_text()
     assert "# X7 Sorting\n" in text
     assert ('mograder-type = "lecture"' in text) == (option == "--lecture")
+    index = re.search(r'^# url = "(.*)"$', text, re.MULTILINE)
+    assert index is not None
+    assert list((here / "src/X7-Sorting" / index[1]).glob("mograder-*.whl"))
 
 
 @pytest.mark.parametrize("there", ["mograder.toml", "source/L01-Welcome/L01-Welcome.py"])

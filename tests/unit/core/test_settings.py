@@ -120,6 +120,12 @@ uv_cache_dir = ""  # empty = default ~/.cache/uv
         ("[hub]\ntrusted_header = 'X Remote'", ["hub.trusted_header"]),
         ("[hub]\nsession_isolation = 'none'", ['"sandbox" or "same-origin"']),
         ("[security]\nuse_bubblewrap = 'yes'", ["must be true or false, not 'yes'"]),
+        (
+            "[safety]\nallow_imports = ['os.path']",
+            ["by their first name, such as os, not"],
+        ),
+        ("[safety]\nallow_calls = ['opne']", ["must list builtins of Python, such as open, not"]),
+        ("[safety]\nallow_import = ['os']", ["safety.allow_import", "allow_imports"]),
         ("[security]\nsandbox_uid_base = 0", ["at least 1000"]),
         ("[security]\nsandbox_uid_base = 3000000000", ["at most 2000000000"]),
     ],

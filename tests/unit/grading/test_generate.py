@@ -17,6 +17,7 @@ from mograder.grading.outcomes import Outcome, Watch, Wishes
 from mograder.grading.running import CheckOutcome, RunReport
 from mograder.notebook.findings import Finding
 from mograder.notebook.leaks import CellOutput
+from mograder.notebook.safety import DEFAULT_DENIED
 from mograder.notebook.templates import assignment_text
 from mograder.store.course import find_source
 
@@ -183,7 +184,7 @@ RELATIVE = 'Write it relative to the notebook: `mo.notebook_dir() / "data.csv"`.
 @pytest.mark.parametrize(
     ("runs", "line", "said"),
     [
-        (Script(source=ERROR), "# ///", "NameError: a. Why."),
+        (Script(source=ERROR), "#", "NameError: a. Why."),
         (Script(source=FAILS), CHECK, "the check 'Q1: The sum' does not pass: no."),
         (Script(source=WAITS), CHECK, "does not pass: it waits for an answer. Correct the"),
         (Script(source=ENDLESS), "# /// script", "it did not run: it took too long."),
@@ -327,3 +328,15 @@ async def test_links_of_a_lecture_follow_what_the_course_says_an_item_is(course:
     released = (course / "release/L1/L1.py").read_text()
     assert "](../../../../run/Warm-up/)" in released
     assert "](../Nobody/Nobody.py)" in released
+
+
+async def test_an_answer_that_a_hub_would_refuse_is_worth_a_look(course: Path) -> None:
+    notebook = course / "source/A1/A1.py"
+    answer = "total = sum(range(1, 101))"
+    notebook.write_text(TEXT.replace(answer, f"import glob\n    {answer}"))
+    (outcome,) = await make(course, Script(), denied=DEFAULT_DENIED)
+    (advice,) = [line for line in lines(outcome) if line.startswith("ADVICE: ")]
+    assert "(denied import: glob). Allow it in [safety]" in advice
+    assert place_of(advice.removeprefix("ADVICE: ")) == "import glob"
+    (outcome,) = await make(course, Script())
+    assert not [line for line in lines(outcome) if line.startswith("ADVICE: ")]

@@ -10,7 +10,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from mograder.core.errors import InvalidInput
+from mograder.grading.judge import in_source
+from mograder.notebook.findings import refuse
+from mograder.notebook.leaks import find_leaks
 from mograder.notebook.release import make_release
+from mograder.notebook.screening import screen_source
 
 NOTEBOOKS = Path(__file__).parents[2] / "data" / "notebooks"
 
@@ -34,9 +38,13 @@ def outcome(text: str, name: str) -> str:
     """What becomes of a source, as the files have it."""
     try:
         made = make_release(text, filename=f"{name}.py", assignment=name)
+        if made is not None:
+            leaks = find_leaks(made.text, f"{name}.py")
+            refuse(in_source(text, made.text, f"{name}.py", leaks))
     except InvalidInput as refused:
         return f"refused\n{refused}\n"
     if made is None:
         return "skip\n"
-    advice = "".join(f"advice: {finding}\n" for finding in made.advice)
+    told = [*made.advice, *screen_source(text, f"{name}.py")]
+    advice = "".join(f"advice: {finding}\n" for finding in told)
     return f"release\n{advice}---\n{made.text}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from mograder.core.errors import InvalidInput
@@ -14,8 +16,6 @@ from tests.unit.notebook import corpus
 NAMES = corpus.names()
 RELEASED = [name for name in NAMES if corpus.expected(name).startswith("release\n")]
 REFUSED = [name for name in NAMES if corpus.expected(name).startswith("refused\n")]
-UNREADABLE = {"file-bom"}
-"""Released as they are, though marimo does not open them: publishing says so."""
 
 
 def released(name: str) -> str:
@@ -33,7 +33,7 @@ def test_a_source_becomes_what_is_written_beside_it(name: str) -> None:
     assert corpus.outcome(corpus.source(name), name) == corpus.expected(name)
 
 
-@pytest.mark.parametrize("name", [n for n in RELEASED if n not in UNREADABLE])
+@pytest.mark.parametrize("name", RELEASED)
 def test_a_release_is_a_notebook_that_marimo_opens(name: str) -> None:
     check_notebook(released(name), f"{name}.py")
 
@@ -50,6 +50,20 @@ def test_a_refusal_names_file_and_line(name: str) -> None:
         file, number, _ = line.split(":", 2)
         assert file == f"{name}.py"
         assert 1 <= int(number) <= len(corpus.source(name).splitlines())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_refusal_and_advice_names_a_remedy(name: str) -> None:
+    told = corpus.expected(name).partition("---\n")[0].splitlines()[1:]
+    for line in told:
+        assert re.search(r"[.)] [A-Z][^.]+", line), line
+
+
+def test_there_is_a_cell_of_every_kind() -> None:
+    """So that a kind which marimo adds, and we learn, is not forgotten here."""
+    sources = [corpus.source(name) for name in RELEASED]
+    kinds = {cell.kind for text in sources for cell in parse_cells(text, "x.py").cells}
+    assert kinds == set(CellKind)
 
 
 @pytest.mark.parametrize("name", RELEASED)

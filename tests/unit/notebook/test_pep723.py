@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 
@@ -101,6 +102,20 @@ def test_tool_uv_is_kept_in_one_spelling_whatever_its_order() -> None:
     expected = '{"a":"x","b":1,"sources":{"p":{"path":"q"}}}'
     assert read_script(one).tool_uv == expected
     assert read_script(other).tool_uv == expected
+
+
+def test_where_an_author_keeps_our_runtime_is_no_part_of_the_environment() -> None:
+    """The hub brings its own; the path of ``mograder new`` leads nowhere there."""
+    index = '# [[tool.uv.index]]\n# name = "{0}"\n# url = "{0}"\n'
+    sources = "# [tool.uv.sources]\n# mograder = {{ index = 'mograder' }}\n{}# ///\n"
+    text = "# /// script\n" + index.format("mograder") + sources.format("")
+    assert read_script(text).tool_uv == ""
+    other = index.format("torch") + sources.format("# torch = { index = 'torch' }\n")
+    text = "# /// script\n" + index.format("mograder") + other
+    assert json.loads(read_script(text).tool_uv) == {
+        "index": [{"name": "torch", "url": "torch"}],
+        "sources": {"torch": {"index": "torch"}},
+    }
 
 
 def test_a_date_in_tool_uv_can_be_kept() -> None:

@@ -37,6 +37,7 @@ HOST = Host(
     serve=Path("/run/m/scripts/serve.py"),
     zygote=Path("/run/m/scripts/zygote.py"),
     joiner=Path("/run/m/scripts/joiner.py"),
+    beside=(Path("/run/m/scripts/rehearsal.py"),),
     links=(("/bin", "usr/bin"), ("/lib64", "usr/lib64")),
     directories=(Path("/libx32"),),
     build_variables=(("HTTPS_PROXY", "http://proxy.test:3128"),),

@@ -16,7 +16,7 @@ from uv import find_uv_bin
 import mograder.runtime
 from mograder.core.errors import SandboxUnavailable
 from mograder.sandbox import runtime_wheel
-from mograder.sandbox.runtime_wheel import build_runtime_wheel
+from mograder.sandbox.runtime_wheel import build_runtime_wheel, offer_runtime
 
 
 def _names(wheel: Path) -> list[str]:
@@ -137,3 +137,13 @@ def test_a_directory_that_cannot_be_made_is_explained(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(SandboxUnavailable, match="cannot be written"):
         build_runtime_wheel(tmp_path / "file" / "wheels")
+
+
+def test_the_one_that_is_offered_to_a_course_stands_alone(tmp_path: Path) -> None:
+    """uv takes the highest of an index, and a digest is as good as random."""
+    old = tmp_path / "mograder-9.0.0+runtime.ffffffff-py3-none-any.whl"
+    old.write_bytes(b"old")
+    (tmp_path / "other-1.whl").write_bytes(b"theirs")
+    wheel = offer_runtime(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {wheel.name, "other-1.whl"}
+    assert offer_runtime(tmp_path) == wheel

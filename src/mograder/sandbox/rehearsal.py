@@ -1,0 +1,229 @@
+"""A zygote's dress rehearsal: marimo serves a notebook of ours, so that sessions start warmed up.
+
+What a server does for the first time takes a third of a start's processor time: parsers compile
+their expressions, messages their types, and the interpreter settles on the code that runs. The
+zygote does it all once before it forks, as an editor and as an app, whose kernel is a thread: so
+much of a kernel as leaves nothing behind. Runs beside ``zygote.py``, and stands alone like it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+import importlib
+import json
+import multiprocessing
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import memento  # type: ignore[import-not-found]  # it lies beside this file, wherever it runs
+
+_SECONDS = 20
+"""How long a rehearsal may take, on a machine that has no time for it."""
+
+_AGAIN_SECONDS = 2.0
+"""After that, whoever did not heed the first time is told again."""
+
+_SETTLE_SECONDS = 2.0
+_EDIT, _RUN = ("edit", "--skip-update-check"), ("run", "--include-code")
+_BASE = "/rehearsal"
+_SESSION = "s_first1"
+_KEY = "AAAAAAAAAAAAAAAAAAAAAA=="
+_GOING = b"\x88\x82\0\0\0\0\x03\xe9"
+"""The WebSocket's frame of a tab that is closed."""
+
+_TOKEN = re.compile(rb'"serverToken":\s*"([^"]*)"')
+_NOTEBOOK = """# /// script
+# requires-python = ">=3.11"
+# dependencies = ["marimo"]
+# ///
+import marimo
+
+app = marimo.App()
+
+
+@app.cell
+def _():
+    import marimo as mo
+    return (mo,)
+
+
+@app.cell
+def _(mo):
+    mo.md("# A *title*")
+    return
+
+
+@app.cell
+def _():
+    x = [1, 2]
+    x
+    return (x,)
+
+
+@app.cell
+def _(x):
+    y = {"a": x}
+    y
+    return (y,)
+
+
+@app.cell
+def _(x, y):
+    z = len(x) + len(y)
+    z
+    return
+
+
+if __name__ == "__main__":
+    app.run()
+"""
+
+
+def rehearse(tidy: Callable[[], None]) -> str:
+    """Serve the notebook and put everything back; returns why sessions must not come after it.
+
+    ``tidy`` closes the log files that marimo opens.
+    """
+    tidy()
+    gc.collect()
+    before = memento.traces()
+    try:
+        kept = memento.Memento()
+        try:
+            contextvars.copy_context().run(_perform)
+        finally:
+            tidy()
+            kept.put_back()
+    except BaseException:  # noqa: BLE001 - whatever marimo does, leaving the program among it
+        return traceback.format_exc()
+    return _settled(before)
+
+
+def _perform() -> None:
+    """As an editor and as an app, each from a directory that is gone afterwards."""
+    signal.signal(signal.SIGALRM, _too_long)
+    signal.setitimer(signal.ITIMER_REAL, _SECONDS, _AGAIN_SECONDS)
+    directory = pathlib.Path(tempfile.mkdtemp())
+    try:
+        (directory / "rehearsal.py").write_text(_NOTEBOOK)
+        os.chdir(directory)
+        for mode in (_EDIT, _RUN):
+            _serve(directory / f"{mode[0]}.sock", mode)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _serve(door: pathlib.Path, mode: tuple[str, ...]) -> None:
+    """Be marimo's command line until its one visitor has gone."""
+    uvicorn: Any = importlib.import_module("uvicorn")
+    command: Any = importlib.import_module("marimo._cli.cli")
+    run = uvicorn.Server.run
+
+    async def attend(_: object, *__: object) -> None:
+        await _visit(str(door), instantiates=mode is _EDIT)
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(door))
+        listener.listen()
+        uvicorn.Server.run = lambda server, sockets=None: run(server, sockets=[listener])
+        uvicorn.Server.main_loop = attend
+        words = ["-q", mode[0], "--headless", "--no-token", "--no-sandbox", mode[1]]
+        words += ["--asset-url", "/assets/x", "--base-url", _BASE, "-p", "1"]
+        words += ["--host", "127.0.0.1", "rehearsal.py"]
+        sys.argv = ["marimo", *words]
+        command.main(args=words, prog_name="marimo", standalone_mode=False)
+        uvicorn.Server.run = run
+
+
+async def _visit(door: str, *, instantiates: bool) -> None:
+    """Do what a page does: load, connect, have every cell run."""
+    await _ask(door, _request("GET", "/health"))
+    page = await _ask(door, _request("GET", "/"))
+    found = _TOKEN.search(page)
+    reader, writer = await asyncio.open_unix_connection(door)
+    try:
+        upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Key": _KEY}
+        upgrade["Sec-WebSocket-Version"] = "13"
+        writer.write(_request("GET", f"/ws?session_id={_SESSION}", upgrade))
+        await _until(reader, b"kernel-ready")
+        if instantiates:
+            headers = {"Marimo-Session-Id": _SESSION, "Content-Type": "application/json"}
+            headers["Marimo-Server-Token"] = found[1].decode() if found else ""
+            body = json.dumps({"objectIds": [], "values": [], "autoRun": True}).encode()
+            await _ask(door, _request("POST", "/api/kernel/instantiate", headers, body))
+        await _until(reader, b"completed-run")
+        writer.write(_GOING)
+    finally:
+        writer.close()
+
+
+def _request(
+    method: str, path: str, headers: dict[str, str] | None = None, body: bytes = b""
+) -> bytes:
+    lines = [f"{method} {_BASE}{path} HTTP/1.1", "Host: localhost"]
+    given = {"Connection": "close", "Content-Length": str(len(body)), **(headers or {})}
+    lines += [f"{name}: {value}" for name, value in given.items()]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+async def _ask(door: str, request: bytes) -> bytes:
+    reader, writer = await asyncio.open_unix_connection(door)
+    try:
+        writer.write(request)
+        return await reader.read()
+    finally:
+        writer.close()
+
+
+async def _until(reader: asyncio.StreamReader, word: bytes) -> None:
+    seen = b""
+    while word not in seen:
+        part = await reader.read(1 << 16)
+        if not part:
+            raise EOFError(f"no {word!r} came")
+        seen = seen[-len(word) :] + part
+
+
+class _TooLongError(SystemExit):
+    """Of the kind that an event loop does not keep to itself."""
+
+
+def _too_long(_: int, __: FrameType | None) -> None:
+    raise _TooLongError(f"it took more than {_SECONDS} seconds")
+
+
+def _settled(before: dict[str, object]) -> str:
+    """Wait until nothing of it is left; returns what stays, or nothing."""
+    deadline = time.monotonic() + _SETTLE_SECONDS
+    for child in multiprocessing.active_children():
+        child.kill()
+        child.join()
+        child.close()
+    while (now := memento.traces()) != before:
+        if time.monotonic() > deadline:
+            return _differences(before, now)
+        gc.collect()
+        time.sleep(0.01)
+    return ""
+
+
+def _differences(before: dict[str, Any], now: dict[str, Any]) -> str:
+    said = []
+    for kind, was in before.items():
+        if now[kind] != was:
+            more = now[kind] - was if isinstance(was, frozenset) else now[kind]
+            said.append(f"{kind}: {more}"[:200])
+    return "left behind: " + "; ".join(said)

@@ -1,0 +1,242 @@
+"""What a rehearsal leaves in a zygote: nothing that a session would find, or there is none.
+
+``memento.py`` puts back what it knows, and what stays is told, so that the zygote begins again
+without a rehearsal. In the environments' own pythons, on the newest marimo and on the oldest that
+warm starts are supported for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from mograder.notebook.pep723 import Script
+from mograder.sandbox import serve
+from mograder.sessions.launcher import Mode
+from tests.contract.launcher_rig import (
+    Local,
+    address_of,
+    make_spec,
+    open_local,
+    shown,
+    soon_healthy,
+    zygotes_of,
+)
+from tests.contract.sandbox_rig import real_config, real_environments, short_directory
+from tests.e2e.support.marimo import open_editor
+
+pytestmark = pytest.mark.timeout(300)
+
+OLDEST = "marimo==0.23.9"
+SCRIPTS = Path(serve.__file__).parent
+NOTEBOOK = "import marimo\n\napp = marimo.App()\n\n\n@app.cell\ndef _():\n    6 * 7\n    return\n"
+
+DRIVER = """
+import functools, gc, json, logging, os, pathlib, sys, types
+import atexit, asyncio, contextvars, random, signal, tempfile, threading
+scripts, act = sys.argv[1:]
+sys.path.insert(0, scripts)
+import rehearsal, zygote
+sys.path.remove(scripts)
+assert zygote._warm_up(()) == "" and zygote._fork_kernels() == ""
+import marimo
+
+def shape(value, depth=0):
+    if isinstance(value, (types.ModuleType, types.FunctionType, type, logging.Handler)):
+        return id(value)
+    if isinstance(value, (str, int, float, type(None))):
+        return value
+    if isinstance(value, (list, tuple, set, frozenset, dict)):
+        return len(value), [id(each) for each in value]
+    inside = getattr(value, "__dict__", None)
+    if isinstance(inside, dict) and depth < 3:
+        return {k: shape(v, depth + 1) for k, v in list(inside.items()) if k[:2] != "__"}
+    return id(value)
+
+def state():
+    found = {}
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] in ("marimo", "uvicorn", "starlette", "asyncio", "tempfile"):
+            for key, value in list(vars(module).items()):
+                if key[:2] != "__":
+                    found[f"{name}.{key}"] = shape(value)
+    system = ("argv", "path", "stdin", "stdout", "stderr", "displayhook", "excepthook")
+    found |= {f"sys.{name}": shape(getattr(sys, name)) for name in system}
+    found["finders"] = [(id(f), id(vars(f).get("find_spec"))) for f in sys.meta_path]
+    found |= {"environ": dict(os.environ), "cwd": os.getcwd(), "main": id(sys.modules["__main__"])}
+    found["umask"] = os.umask(0o22), os.umask(0o22)
+    found["signals"] = [str(signal.getsignal(n)) for n in signal.valid_signals()]
+    found["wakeup"], found["timer"] = signal.set_wakeup_fd(-1), signal.getitimer(signal.ITIMER_REAL)
+    found["threads"] = len(os.listdir("/proc/self/task"))
+    found["fds"] = sorted(os.listdir("/proc/self/fd"))
+    tasks = pathlib.Path("/proc/self/task").glob("*/children")
+    found["children"] = "".join(task.read_text() for task in tasks)
+    found["context"] = len(contextvars.copy_context())
+    found["files"] = sorted(map(str, pathlib.Path(tempfile.gettempdir()).iterdir()))
+    tempfile.tempdir = None
+    levels = {n: logging.getLogger(n) for n in list(logging.root.manager.loggerDict)}
+    found["logs"] = {n: (g.level, g.propagate, shape(g.handlers)) for n, g in levels.items()}
+    return found
+
+def loops():
+    gc.collect()
+    alive = [o for o in gc.get_objects() if isinstance(o, asyncio.AbstractEventLoop)]
+    return len(alive)
+
+code = pathlib.Path(act).read_text()
+if code:
+    perform = rehearsal._visit
+    async def visit(*args, **kwargs):
+        exec(code, {"marimo": marimo, **globals()})
+        await perform(*args, **kwargs)
+    rehearsal._visit = visit
+zygote._close_log_files()
+before = state()
+problem = rehearsal.rehearse(zygote._close_log_files)
+after = state()
+changed = sorted(k for k in {*before, *after} if before.get(k) != after.get(k))
+ended = []
+atexit.register(lambda: print("ENDED"))
+print("TOLD" + json.dumps({"problem": problem, "changed": changed, "loops": loops()}))
+"""
+
+
+@pytest.fixture
+def runtime() -> Iterator[Path]:
+    with short_directory() as directory:
+        yield directory
+
+
+@pytest.fixture
+async def local(runtime: Path, tmp_path: Path, uv_cache: Path) -> AsyncIterator[Local]:
+    config = real_config(runtime, tmp_path, uv_cache)
+    config = config.model_copy(update={"warm_environments": 1})
+    async with open_local(config, tmp_path) as local:
+        yield local
+
+
+async def _environment(local: Local, run_directory: Path, marimo: str) -> Path:
+    source = real_environments(run_directory / "environments", local.link, local.place)
+    script = Script(dependencies=(marimo, "matplotlib"))
+    return (await source.prepare(script, lambda _: None)).directory
+
+
+@pytest.fixture
+async def newest(local: Local, run_directory: Path) -> Path:
+    return await _environment(local, run_directory, "marimo")
+
+
+async def _rehearsed(environment: Path, place: Path, act: str = "") -> dict[str, object]:
+    """Rehearse in an environment's own python while something is done in it; what came of it."""
+    home = place / "home"
+    (home / "tmp").mkdir(parents=True)
+    (place / "driver.py").write_text(DRIVER)
+    (place / "act.py").write_text(act)
+    process = await asyncio.create_subprocess_exec(
+        environment / "env" / "bin" / "python",
+        place / "driver.py",
+        SCRIPTS,
+        place / "act.py",
+        stdout=asyncio.subprocess.PIPE,
+        env={"HOME": str(home), "TMPDIR": str(home / "tmp"), "PATH": "/usr/bin:/bin"},
+        cwd=home,
+    )
+    said = (await process.communicate())[0].decode()
+    assert process.returncode == 0
+    (told,) = [line[4:] for line in said.splitlines() if line.startswith("TOLD")]
+    found: dict[str, object] = json.loads(told)
+    return found
+
+
+async def test_everything_is_as_it_was_before_it(newest: Path, tmp_path: Path) -> None:
+    """marimo's variables, loops, files, descriptors, signals, settings and log files."""
+    told = await _rehearsed(newest, tmp_path)
+    assert told == {"problem": "", "changed": [], "loops": 0}
+
+
+PUT_BACK = {
+    "a variable": "import os; os.environ['SEEN'] = 'yes'",
+    "the directory": "import os; os.chdir('/')",
+    "an app": "import marimo._server.ai.tools.tool_manager as t; t._TOOL_MANAGER = object()",
+    "what marimo found": "import marimo._loggers as m; m._LOGGERS['other'] = 1",
+    "a signal's handler": "import signal; signal.signal(signal.SIGTERM, lambda *_: None)",
+    "the end of the program": "import atexit; atexit.register(print, 'NEVER')",
+    "the path": "import sys; sys.path.insert(0, '/other'); sys.argv.append('other')",
+    "the hooks": "import sys; sys.excepthook = sys.displayhook = print",
+    "the loop": "import asyncio; asyncio.set_event_loop_policy(asyncio.DefaultEventLoopPolicy())",
+    "a logger": "import logging; logging.getLogger('marimo').setLevel(1)",
+}
+
+
+@pytest.mark.parametrize("act", PUT_BACK.values(), ids=PUT_BACK.keys())
+async def test_what_it_changes_is_put_back(newest: Path, tmp_path: Path, act: str) -> None:
+    told = await _rehearsed(newest, tmp_path, act)
+    assert (told["problem"], told["changed"]) == ("", [])
+
+
+TOLD = {
+    "threads": "import threading, time; threading.Thread(target=time.sleep, args=(60,), "
+    "daemon=True).start()",
+    "descriptors": "globals()['marimo'].kept = open('/dev/zero')",
+    "children": "import subprocess; subprocess.Popen(['sleep', '60'], stdin=subprocess.DEVNULL, "
+    "stdout=subprocess.DEVNULL)",
+    "umask": "import os; os.umask(0o77)",
+    "blocked": "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})",
+    "modules": "import sys, types; sys.modules['marimo.new'] = types.ModuleType('marimo.new')",
+    "RuntimeError": "raise RuntimeError('it is not as it was')",
+    "more than": "globals()['rehearsal'].signal.setitimer(0, 0.01); import time; time.sleep(60)",
+}
+
+
+@pytest.mark.parametrize("kind", TOLD)
+async def test_what_cannot_be_put_back_is_told(newest: Path, tmp_path: Path, kind: str) -> None:
+    act = TOLD[kind]
+    if kind == "descriptors":  # held by an object that nobody puts back
+        act = "import os; os.dup(0)"
+    told = await _rehearsed(newest, tmp_path, act)
+    assert kind in str(told["problem"])
+
+
+def _seen_of(pid: int) -> tuple[list[str], set[str]]:
+    """What a process holds open, and the names in its temporary directory."""
+    process = Path(f"/proc/{pid}")
+    held = [str(each.readlink()) for each in (process / "fd").iterdir()]
+    return held, {each.name for each in (process / "root" / "tmp").iterdir()}
+
+
+async def test_a_session_after_a_rehearsal_is_no_other_than_the_first(
+    local: Local, newest: Path
+) -> None:
+    """The zygote in its yard has one thread, no child, no file of marimo's, and no loop's."""
+    await local.warm(newest)
+    (zygote_process,) = await zygotes_of(local)
+    assert zygote_process.num_threads() == 1
+    assert zygote_process.children() == []
+    held, files = _seen_of(zygote_process.pid)
+    assert not any("eventpoll" in name or "marimo" in name for name in held), held
+    assert files <= {"cache"}
+    spec = make_spec("alice", local.place, newest, mode=Mode.EDIT, notebook=NOTEBOOK)
+    endpoint = (await local.launcher.start(spec)).endpoint
+    async with open_editor(address_of(endpoint, spec)) as editor:
+        assert "42" in await shown(editor)
+    await local.launcher.stop(spec.session_id)
+    assert await local.starts() == {"warm": 1}, "and no zygote without a rehearsal"
+
+
+async def test_a_session_without_a_rehearsal_is_warm_and_counted(
+    local: Local, run_directory: Path, runtime: Path
+) -> None:
+    """marimo 0.23.9 leaves threads behind: the zygote begins again, and does without."""
+    environment = await _environment(local, run_directory, OLDEST)
+    await local.warm(environment)
+    spec = make_spec("alice", local.place, environment, notebook=NOTEBOOK)
+    endpoint = (await local.launcher.start(spec)).endpoint
+    await soon_healthy(endpoint, spec)
+    await local.launcher.stop(spec.session_id)
+    assert await local.starts() == {"warm": 1, "unrehearsed": 1}
+    log = (local.place / ".mograder" / "supervisor.log").read_text()
+    assert "did not rehearse: left behind: threads" in log
