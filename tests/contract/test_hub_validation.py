@@ -79,7 +79,8 @@ async def test_the_answer_has_the_shape_that_clients_know(hub: Hub, workspace: P
     assert answer["checks"][0]["label"] == "Q1: one"
     assert answer["checks"][0]["status"] == "success"
     assert (answer["cell_errors"], answer["export_ok"], answer["export_error"]) == (0, True, "")
-    assert (answer["html_available"], answer["integrity_level"]) == (False, "source")
+    assert (answer["html_available"], answer["integrity_level"]) == (True, "source")
+    assert "<h1>B1.py passes</h1>" in (workspace / "B1.html").read_text()
     (warning,) = answer["integrity_warnings"]
     assert "B1.py:19" in warning
     (asked,) = hub.runs.asked
@@ -132,6 +133,21 @@ async def test_a_trap_in_the_notebooks_place_harms_nobody(
     response = await ask(hub)
     assert response.status_code in {400, 404, 413}
     assert not hub.runs.asked
+
+
+@pytest.mark.parametrize("trap", ["link", "directory", "pipe"])
+async def test_a_trap_in_the_reports_place_is_left_alone(
+    hub: Hub, workspace: Path, trap: str
+) -> None:
+    outside = workspace.parent.parent.parent / "outside"
+    outside.write_text("safe")
+    page = workspace / "B1.html"
+    if trap == "link":
+        page.symlink_to(outside)
+    else:
+        TRAPS[trap](page)
+    assert (await ask(hub)).status_code == 200
+    assert outside.read_text() == "safe"
 
 
 async def test_a_text_that_is_no_notebook_is_a_report(hub: Hub, workspace: Path) -> None:

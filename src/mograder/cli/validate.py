@@ -180,7 +180,7 @@ def _read(path: Path, release: Path | None, loaded: LoadedSettings) -> tuple[str
     sources = loaded.path(loaded.settings.dirs.source)
     if release is not None and release.is_file():
         return text, read_notebook(release)
-    if release is None and path.is_relative_to(sources.absolute()):
+    if release is None and path.resolve().is_relative_to(sources.resolve()):
         return text, None
     bases = _releases(loaded) if release is None else (release,)
     found = find_release(path, read_key(text, "mograder-assignment"), bases)

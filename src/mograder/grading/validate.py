@@ -8,7 +8,6 @@ possible: whoever gives marks for it grades on a machine of theirs.
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from mograder.grading.report import (
 from mograder.notebook.cells import Cell, NotebookText, parse_cells
 from mograder.notebook.integrity import IntegrityReport, check_integrity
 from mograder.notebook.marks import checks_in, key_of, marks_of
+from mograder.sandbox.apart import Apart
 from mograder.sandbox.execution import (
     CellResult,
     CellStatus,
@@ -75,20 +75,25 @@ class Submission:
     uid_slot: int = 1
 
 
-async def validate(submission: Submission, runs: Runs) -> ValidationReport:
+async def validate(
+    submission: Submission, runs: Runs, apart: Apart | None = None
+) -> ValidationReport:
     """Check the integrity of a notebook, run it, and judge what it says.
 
-    The student's file is not touched: what runs is a copy, with the released checks put back.
+    Where others wait meanwhile, as on a hub, ``apart`` is where a large text is parsed. The
+    student's file is not touched: what runs is a copy, with the released checks put back.
 
     Raises:
         InvalidInput: The release is no notebook.
         MograderError: It could not be run at all, which is no fault of the notebook's.
     """
-    prepared = await asyncio.to_thread(_prepare, submission)
+    apart = apart or Apart()
+    size = len(submission.text) + len(submission.release or "")
+    prepared = await apart.call(_prepare, submission, size=size)
     if isinstance(prepared, ValidationReport):
         return prepared
     result = await runs.execute(prepared.request)
-    return await asyncio.to_thread(prepared.judge, result)
+    return await apart.call(_judge, (prepared, result), size=size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,20 +107,21 @@ class _Prepared:
     released: NotebookText | None
     integrity: IntegrityReport
 
-    def judge(self, result: ExecutionResult) -> ValidationReport:
-        """Return what a run comes to."""
-        counted = self.integrity.counted
-        judging = _Judging(self.own, self.to_run, self.released, counted, result)
-        return ValidationReport(
-            self.filename,
-            result.outcome,
-            judging.problem(self.request.seconds),
-            tuple(judging.checks()),
-            tuple(judging.errors()),
-            IntegrityFindings(self.integrity.level, self.integrity.findings),
-            result.log_tail,
-            result.seconds,
-        )
+
+def _judge(of: tuple[_Prepared, ExecutionResult]) -> ValidationReport:
+    prepared, result = of
+    integrity = prepared.integrity
+    judging = _Judging(prepared.own, prepared.to_run, prepared.released, integrity.counted, result)
+    return ValidationReport(
+        prepared.filename,
+        result.outcome,
+        judging.problem(prepared.request.seconds),
+        tuple(judging.checks()),
+        tuple(judging.errors()),
+        IntegrityFindings(integrity.level, integrity.findings),
+        result.log_tail,
+        result.seconds,
+    )
 
 
 def _prepare(submission: Submission) -> _Prepared | ValidationReport:

@@ -12,6 +12,7 @@ from mograder.core.errors import Busy
 from mograder.core.shared import Progress, Shared
 from mograder.grading.report import ValidationReport
 from mograder.grading.validate import Runs, Submission, validate
+from mograder.sandbox.apart import Apart
 
 _MOST_WAITING = 200
 _RETRY_SECONDS = 5
@@ -23,6 +24,7 @@ class Validations:
     def __init__(self, runs: Runs) -> None:
         """``runs`` bounds how many run at a time."""
         self._runs = runs
+        self._apart = Apart()
         self._last: dict[str, str] = {}
         self._shared: Shared[str, ValidationReport] = Shared()
 
@@ -42,7 +44,7 @@ class Validations:
 
         async def run(tell: Progress) -> ValidationReport:
             tell("Running the notebook")
-            return await validate(submission, self._runs)
+            return await validate(submission, self._runs, self._apart)
 
         return await self._shared.get(key, run, progress)
 

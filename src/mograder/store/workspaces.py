@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO
 
-from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.errors import Busy, InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
 from mograder.store.beneath import Beneath, FileInfo, NewFile
 from mograder.store.disk import DISK, Disk
@@ -79,6 +79,16 @@ class Workspaces:
             raise InvalidInput(
                 f"{item}.py is no text in UTF-8.", hint="Open it in the editor and save it."
             ) from error
+
+    def put_report(self, user: Username, item: ItemName, page: str) -> bool:
+        """Leave the last validation's page beside the notebook (compat.md 2.6).
+
+        False where something else has its place, or the disk is full: a page is no great loss.
+        """
+        try:
+            return self._below.write(_path(user, item, f"{item}.html"), page.encode(), _MARKER)
+        except (InvalidInput, NotFound, Busy):
+            return False
 
     def ensure(self, user: Username, release: Release, *, owner: int | None = None) -> Path:
         """Return the student's directory, with a copy of the release if there was no notebook.

@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
+from mograder.grading.report_html import render_html
 from mograder.grading.report_json import ValidationAnswer, answer_of
 from mograder.grading.validate import Submission
 from mograder.notebook.syntax import MAX_NOTEBOOK
@@ -43,7 +44,9 @@ async def validate(user: str, a: str, request: Request, desk: TheDesk, caller: C
             await desk.audit.granted(Event(caller.username, "validate", f"{owner}/{item}", where))
         submission = await _submission(desk, owner, item, text, report)
         found = await desk.services.validations.validate(owner, submission, report)
-        return answer_of(found, html_available=False)
+        put = desk.services.workspaces.put_report
+        kept = await to_thread.run_sync(put, owner, item, render_html(found))
+        return answer_of(found, html_available=kept)
 
     return await deliver(request, job, lambda _: "/")
 

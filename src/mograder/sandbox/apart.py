@@ -1,0 +1,108 @@
+"""Call one of our own functions in a process of its own, which may die of what it is given.
+
+Python's parser holds the interpreter's lock while it works: a megabyte of brackets would keep a hub
+from answering anybody for seconds, and take hundreds of megabytes. What parses a student's text is
+called here, with an end to its time and memory. A short one is parsed in a thread, which takes less
+time than starting a process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import pickle
+import resource
+import sys
+from collections.abc import Callable
+from typing import TypeVar
+
+from mograder.core.errors import InvalidInput, MograderError
+from mograder.core.log import get_logger
+
+_SHORT = 32_000
+"""Characters: parsed in some milliseconds, whatever they are."""
+
+_SECONDS = 20
+_MEMORY = 2 << 30
+_WAIT_SECONDS = 60.0
+_AT_ONCE = 2
+_log = get_logger(__name__)
+
+A = TypeVar("A")
+R = TypeVar("R")
+
+
+class Apart:
+    """Calls functions for large texts, a few at a time; the others wait for their turn."""
+
+    def __init__(self) -> None:
+        self._turns = asyncio.Semaphore(_AT_ONCE)
+
+    async def call(self, function: Callable[[A], R], argument: A, *, size: int) -> R:
+        """Return ``function(argument)``, for a text of so many characters.
+
+        The function stands at the top of a module of ours, and its argument and what it returns
+        are plain data of ours.
+
+        Raises: what the function raises of our own errors; :class:`InvalidInput` when it takes
+        more time or memory than any notebook needs.
+        """
+        if size <= _SHORT:
+            return await asyncio.to_thread(function, argument)
+        async with self._turns:
+            said = await _ask(pickle.dumps((function, argument)))
+        try:
+            # Said by our own code, which has parsed the text and run nothing of it.
+            result: tuple[MograderError | None, R] = pickle.loads(said)  # noqa: S301
+        except (pickle.UnpicklingError, EOFError) as error:
+            _log.warning("%s did not end on %d characters", function.__name__, size)
+            raise InvalidInput(
+                "The notebook is too large or too complex to be checked.",
+                hint="Move data in it to a file of its own.",
+            ) from error
+        failure, returned = result
+        if failure is not None:
+            raise failure
+        return returned
+
+
+async def _ask(request: bytes) -> bytes:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-I", "-m", __name__),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        env={},
+        start_new_session=True,
+    )
+    try:
+        async with asyncio.timeout(_WAIT_SECONDS):
+            said, _ = await process.communicate(request)
+    except TimeoutError:
+        return b""
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+    return said
+
+
+def main() -> None:
+    """Read function and argument from the standard input, and write what came of it."""
+    resource.setrlimit(resource.RLIMIT_CPU, (_SECONDS, _SECONDS))
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    function, argument = pickle.load(sys.stdin.buffer)  # noqa: S301  # from ourselves
+    failure, returned = None, None
+    try:
+        returned = function(argument)
+    except MograderError as error:
+        failure = error
+    sys.stdout.buffer.write(pickle.dumps((failure, returned)))
+    sys.stdout.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
