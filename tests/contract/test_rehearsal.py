@@ -243,7 +243,7 @@ async def test_a_session_after_a_rehearsal_is_no_other_than_the_first(
     async with open_editor(address_of(endpoint, spec)) as editor:
         assert "42" in await shown(editor)
     await local.launcher.stop(spec.session_id)
-    assert await local.starts() == {"warm": 1}, "and no zygote without a rehearsal"
+    assert await local.counts() == {"warm": 1}, "and no zygote without a rehearsal"
 
 
 async def test_a_session_without_a_rehearsal_is_warm_and_counted(
@@ -256,6 +256,6 @@ async def test_a_session_without_a_rehearsal_is_warm_and_counted(
     endpoint = (await local.launcher.start(spec)).endpoint
     await soon_healthy(endpoint, spec)
     await local.launcher.stop(spec.session_id)
-    assert await local.starts() == {"warm": 1, "unrehearsed": 1}
+    assert await local.counts() == {"warm": 1, "unrehearsed": 1}
     log = (local.place / ".mograder" / "supervisor.log").read_text()
     assert "did not rehearse: left behind: threads" in log

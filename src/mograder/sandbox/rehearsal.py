@@ -36,7 +36,7 @@ _SECONDS = 20
 _AGAIN_SECONDS = 2.0
 """After that, whoever did not heed the first time is told again."""
 
-_SETTLE_SECONDS = 2.0
+_SETTLE_SECONDS = 1.0
 _EDIT, _RUN = ("edit", "--skip-update-check"), ("run", "--include-code")
 _BASE = "/rehearsal"
 _SESSION = "s_first1"
