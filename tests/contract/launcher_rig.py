@@ -121,6 +121,11 @@ class Local:
 
     async def starts(self) -> dict[str, int]:
         """How sessions started so far."""
+        counts = await self.counts()
+        return {kind: count for kind, count in counts.items() if kind != "unrehearsed"}
+
+    async def counts(self) -> dict[str, int]:
+        """The same, with the zygotes that did without a rehearsal."""
         return await (await self.link.open()).starts()
 
 

@@ -45,8 +45,11 @@ sys.path.remove(scripts)
 assert zygote._warm_up(()) == "" and zygote._fork_kernels() == ""
 import marimo
 
+LOGGERS = list(logging.root.manager.loggerDict)
+
 def shape(value, depth=0):
-    if isinstance(value, (types.ModuleType, types.FunctionType, type, logging.Handler)):
+    whole = types.ModuleType, types.FunctionType, type, logging.Handler, logging.Logger
+    if isinstance(value, whole):
         return id(value)
     if isinstance(value, (str, int, float, type(None))):
         return value
@@ -73,14 +76,17 @@ def state():
     found["wakeup"], found["timer"] = signal.set_wakeup_fd(-1), signal.getitimer(signal.ITIMER_REAL)
     found["threads"] = len(os.listdir("/proc/self/task"))
     found["fds"] = sorted(os.listdir("/proc/self/fd"))
-    tasks = pathlib.Path("/proc/self/task").glob("*/children")
-    found["children"] = "".join(task.read_text() for task in tasks)
+    found["children"] = found_children()
     found["context"] = len(contextvars.copy_context())
     found["files"] = sorted(map(str, pathlib.Path(tempfile.gettempdir()).iterdir()))
     tempfile.tempdir = None
-    levels = {n: logging.getLogger(n) for n in list(logging.root.manager.loggerDict)}
+    levels = {n: logging.getLogger(n) for n in LOGGERS}
     found["logs"] = {n: (g.level, g.propagate, shape(g.handlers)) for n, g in levels.items()}
     return found
+
+def found_children():
+    tasks = pathlib.Path("/proc/self/task").glob("*/children")
+    return [int(pid) for task in tasks for pid in task.read_text().split()]
 
 def loops():
     gc.collect()
@@ -91,17 +97,18 @@ code = pathlib.Path(act).read_text()
 if code:
     perform = rehearsal._visit
     async def visit(*args, **kwargs):
-        exec(code, {"marimo": marimo, **globals()})
         await perform(*args, **kwargs)
+        exec(code, {"marimo": marimo, **globals()})
     rehearsal._visit = visit
 zygote._close_log_files()
 before = state()
 problem = rehearsal.rehearse(zygote._close_log_files)
 after = state()
 changed = sorted(k for k in {*before, *after} if before.get(k) != after.get(k))
-ended = []
-atexit.register(lambda: print("ENDED"))
 print("TOLD" + json.dumps({"problem": problem, "changed": changed, "loops": loops()}))
+sys.stdout.flush()
+for child in found_children():
+    os.kill(child, signal.SIGKILL)
 """
 
 
@@ -147,6 +154,7 @@ async def _rehearsed(environment: Path, place: Path, act: str = "") -> dict[str,
     )
     said = (await process.communicate())[0].decode()
     assert process.returncode == 0
+    assert "NEVER" not in said
     (told,) = [line[4:] for line in said.splitlines() if line.startswith("TOLD")]
     found: dict[str, object] = json.loads(told)
     return found
@@ -158,47 +166,58 @@ async def test_everything_is_as_it_was_before_it(newest: Path, tmp_path: Path) -
     assert told == {"problem": "", "changed": [], "loops": 0}
 
 
-PUT_BACK = {
-    "a variable": "import os; os.environ['SEEN'] = 'yes'",
-    "the directory": "import os; os.chdir('/')",
-    "an app": "import marimo._server.ai.tools.tool_manager as t; t._TOOL_MANAGER = object()",
-    "what marimo found": "import marimo._loggers as m; m._LOGGERS['other'] = 1",
-    "a signal's handler": "import signal; signal.signal(signal.SIGTERM, lambda *_: None)",
-    "the end of the program": "import atexit; atexit.register(print, 'NEVER')",
-    "the path": "import sys; sys.path.insert(0, '/other'); sys.argv.append('other')",
-    "the hooks": "import sys; sys.excepthook = sys.displayhook = print",
-    "the loop": "import asyncio; asyncio.set_event_loop_policy(asyncio.DefaultEventLoopPolicy())",
-    "a logger": "import logging; logging.getLogger('marimo').setLevel(1)",
-}
+CHANGES = """
+import asyncio, atexit, logging, os, signal, sys
+import marimo._loggers, marimo._server.ai.tools.tool_manager as tools
+os.environ["SEEN"] = "yes"
+os.chdir("/")
+tools._TOOL_MANAGER = object()
+marimo._loggers._LOGGERS["other"] = logging.getLogger("marimo")
+signal.signal(signal.SIGTERM, lambda *_: None)
+atexit.register(print, "NEVER")
+sys.path.insert(0, "/other")
+sys.argv.append("other")
+sys.excepthook = sys.displayhook = print
+asyncio.set_event_loop_policy(asyncio.DefaultEventLoopPolicy())
+logging.getLogger("marimo").setLevel(1)
+"""
 
 
-@pytest.mark.parametrize("act", PUT_BACK.values(), ids=PUT_BACK.keys())
-async def test_what_it_changes_is_put_back(newest: Path, tmp_path: Path, act: str) -> None:
-    told = await _rehearsed(newest, tmp_path, act)
+async def test_what_it_changes_is_put_back(newest: Path, tmp_path: Path) -> None:
+    told = await _rehearsed(newest, tmp_path, CHANGES)
     assert (told["problem"], told["changed"]) == ("", [])
 
 
-TOLD = {
-    "threads": "import threading, time; threading.Thread(target=time.sleep, args=(60,), "
-    "daemon=True).start()",
-    "descriptors": "globals()['marimo'].kept = open('/dev/zero')",
-    "children": "import subprocess; subprocess.Popen(['sleep', '60'], stdin=subprocess.DEVNULL, "
-    "stdout=subprocess.DEVNULL)",
-    "umask": "import os; os.umask(0o77)",
-    "blocked": "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})",
-    "modules": "import sys, types; sys.modules['marimo.new'] = types.ModuleType('marimo.new')",
-    "RuntimeError": "raise RuntimeError('it is not as it was')",
-    "more than": "globals()['rehearsal'].signal.setitimer(0, 0.01); import time; time.sleep(60)",
-}
+LEAVES = """
+import os, signal, subprocess, sys, threading, time, types
+threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+os.dup(0)
+nothing = subprocess.DEVNULL
+marimo.kept = subprocess.Popen(["sleep", "60"], stdin=nothing, stdout=nothing)
+os.umask(0o77)
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
+sys.modules["marimo.new"] = types.ModuleType("marimo.new")
+"""
+KINDS = ("threads", "descriptors", "children", "umask", "blocked", "modules")
 
 
-@pytest.mark.parametrize("kind", TOLD)
-async def test_what_cannot_be_put_back_is_told(newest: Path, tmp_path: Path, kind: str) -> None:
-    act = TOLD[kind]
-    if kind == "descriptors":  # held by an object that nobody puts back
-        act = "import os; os.dup(0)"
+async def test_what_cannot_be_put_back_is_told(newest: Path, tmp_path: Path) -> None:
+    told = await _rehearsed(newest, tmp_path, LEAVES)
+    said = str(told["problem"])
+    assert [kind for kind in KINDS if f"{kind}: " not in said] == []
+
+
+HANGS = "import rehearsal, time; rehearsal.signal.setitimer(0, 0.01, 1); time.sleep(60)"
+
+
+@pytest.mark.parametrize(
+    ("act", "reason"), [("raise RuntimeError('another marimo')", "another marimo"), (HANGS, "more")]
+)
+async def test_one_that_fails_or_hangs_says_why(
+    newest: Path, tmp_path: Path, act: str, reason: str
+) -> None:
     told = await _rehearsed(newest, tmp_path, act)
-    assert kind in str(told["problem"])
+    assert reason in str(told["problem"])
 
 
 def _seen_of(pid: int) -> tuple[list[str], set[str]]:
@@ -224,7 +243,7 @@ async def test_a_session_after_a_rehearsal_is_no_other_than_the_first(
     async with open_editor(address_of(endpoint, spec)) as editor:
         assert "42" in await shown(editor)
     await local.launcher.stop(spec.session_id)
-    assert await local.starts() == {"warm": 1}, "and no zygote without a rehearsal"
+    assert await local.counts() == {"warm": 1}, "and no zygote without a rehearsal"
 
 
 async def test_a_session_without_a_rehearsal_is_warm_and_counted(
@@ -237,6 +256,6 @@ async def test_a_session_without_a_rehearsal_is_warm_and_counted(
     endpoint = (await local.launcher.start(spec)).endpoint
     await soon_healthy(endpoint, spec)
     await local.launcher.stop(spec.session_id)
-    assert await local.starts() == {"warm": 1, "unrehearsed": 1}
+    assert await local.counts() == {"warm": 1, "unrehearsed": 1}
     log = (local.place / ".mograder" / "supervisor.log").read_text()
     assert "did not rehearse: left behind: threads" in log

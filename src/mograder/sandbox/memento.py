@@ -73,7 +73,6 @@ class Memento:
 
     def put_back(self) -> None:
         """Make everything as it was, as far as it can be."""
-        signal.alarm(0)
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         atexit.register = self._register

@@ -36,7 +36,7 @@ _SECONDS = 20
 _AGAIN_SECONDS = 2.0
 """After that, whoever did not heed the first time is told again."""
 
-_SETTLE_SECONDS = 2.0
+_SETTLE_SECONDS = 1.0
 _EDIT, _RUN = ("edit", "--skip-update-check"), ("run", "--include-code")
 _BASE = "/rehearsal"
 _SESSION = "s_first1"
@@ -105,24 +105,28 @@ def rehearse(tidy: Callable[[], None]) -> str:
         try:
             contextvars.copy_context().run(_perform)
         finally:
+            _settle(before)  # a thread that is about to end would change again what is put back
             tidy()
             kept.put_back()
     except BaseException:  # noqa: BLE001 - whatever marimo does, leaving the program among it
         return traceback.format_exc()
-    return _settled(before)
+    gc.collect()
+    now = memento.traces()
+    return "" if now == before else _differences(before, now)
 
 
 def _perform() -> None:
     """As an editor and as an app, each from a directory that is gone afterwards."""
     signal.signal(signal.SIGALRM, _too_long)
     signal.setitimer(signal.ITIMER_REAL, _SECONDS, _AGAIN_SECONDS)
-    directory = pathlib.Path(tempfile.mkdtemp())
+    here, directory = pathlib.Path.cwd(), pathlib.Path(tempfile.mkdtemp())
     try:
         (directory / "rehearsal.py").write_text(_NOTEBOOK)
-        os.chdir(directory)
         for mode in (_EDIT, _RUN):
+            os.chdir(directory)
             _serve(directory / f"{mode[0]}.sock", mode)
     finally:
+        os.chdir(here)
         shutil.rmtree(directory, ignore_errors=True)
 
 
@@ -205,19 +209,20 @@ def _too_long(_: int, __: FrameType | None) -> None:
     raise _TooLongError(f"it took more than {_SECONDS} seconds")
 
 
-def _settled(before: dict[str, object]) -> str:
-    """Wait until nothing of it is left; returns what stays, or nothing."""
-    deadline = time.monotonic() + _SETTLE_SECONDS
+def _settle(before: dict[str, object]) -> None:
+    """Wait for the end of threads, and for what they and the loops hold, but not for ever."""
+    signal.setitimer(signal.ITIMER_REAL, 0)
     for child in multiprocessing.active_children():
         child.kill()
         child.join()
         child.close()
-    while (now := memento.traces()) != before:
-        if time.monotonic() > deadline:
-            return _differences(before, now)
+    deadline = time.monotonic() + _SETTLE_SECONDS
+    while time.monotonic() < deadline:
+        now = memento.traces()
+        if all(now[kind] == before[kind] for kind in ("threads", "children", "descriptors")):
+            return
         gc.collect()
         time.sleep(0.01)
-    return ""
 
 
 def _differences(before: dict[str, Any], now: dict[str, Any]) -> str:
