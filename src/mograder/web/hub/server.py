@@ -32,6 +32,9 @@ _log = get_logger(__name__)
 _BACKLOG = 2048
 _GRACE_SECONDS = 3
 _SCRAPES_AT_ONCE = 16
+_SWITCH_SECONDS = 0.001
+"""How long a thread that reads the disk or the database keeps the loop waiting: Python's own 5 ms
+are felt when a hundred arrive at once."""
 _PING_SECONDS = 20
 _PONG_SECONDS = 120
 """One large output on a slow link delays the answer to a ping; that is no reason to hang up."""
@@ -64,6 +67,7 @@ def serve_hub(options: HubOptions) -> None:
     else:
         raise InvalidInput("MOGRADER_HUB_SECRET must be set (or use --dev for ephemeral secret)")
     register_secret(secret)
+    sys.setswitchinterval(_SWITCH_SECONDS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(options, secret))
 
