@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import resource
@@ -318,6 +319,8 @@ def serve_supervisor(config: SupervisorConfig, log: LogFile | None = None) -> No
     put_first()
     held = prepare_runtime(config.runtime)
     runner, host = prepare_runner(config)
+    gc.collect()
+    gc.freeze()  # what is there by now stays: nobody is to wait while it is searched for garbage
 
     async def run() -> None:
         small = None if log is None else asyncio.create_task(log.keep_small())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import gc
 import secrets
 import signal
 import socket
@@ -91,6 +92,10 @@ async def _serve(options: HubOptions, secret: str) -> None:
         await stack.enter_async_context(_telling_numbers(loaded, meter))
         if not options.headless:
             await asyncio.to_thread(webbrowser.open, first)
+        # What is there by now stays, and to look through it for garbage takes 0.1 s each time, for
+        # which nobody is answered.
+        gc.collect()
+        gc.freeze()
         await server.serve(sockets=[listener])
 
 
