@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import resource
@@ -74,6 +75,9 @@ _UNREAD_BYTES = 1 << 20
 """A hub that reads so slowly is not told what sessions use."""
 
 _OPEN_FILES = 65_536
+_SWITCH_SECONDS = 0.001
+"""How long a thread that measures keeps the loop waiting. A start takes a dozen steps, and with
+Python's own 5 ms each of them could wait for so long."""
 
 
 class Supervisor:
@@ -318,9 +322,12 @@ def serve_supervisor(config: SupervisorConfig, log: LogFile | None = None) -> No
     leave_the_keyring()
     adopt_orphans()
     _allow_open_files()
+    sys.setswitchinterval(_SWITCH_SECONDS)
     put_first()
     held = prepare_runtime(config.runtime)
     runner, host = prepare_runner(config)
+    gc.collect()
+    gc.freeze()  # what is there by now stays: nobody is to wait while it is searched for garbage
 
     pages.enlarge()  # it forks three times for each sandbox
 

@@ -67,7 +67,12 @@ def wanted(request: Request) -> Wants:
     return wants(request.headers.get("accept", ""))
 
 
-TheDesk = Annotated[Desk, Depends(desk_of)]
+async def _the_desk(request: Request) -> Desk:
+    # Not desk_of itself: FastAPI has a thread do whatever is not async.
+    return desk_of(request)
+
+
+TheDesk = Annotated[Desk, Depends(_the_desk)]
 """A handler's parameter that is the desk."""
 
 
