@@ -86,9 +86,13 @@ class SessionGroup:
         dropped = _keyed(self.path / "memory.stat").get("inactive_file", 0)
         return GroupUse(
             memory=max(0, int(_read(self.path / "memory.current")) - dropped),
-            cpu=_keyed(self.path / "cpu.stat").get("usage_usec", 0) / _MICROSECONDS,
+            cpu=self.cpu(),
             processes=int(_read(self.path / "pids.current")),
         )
+
+    def cpu(self) -> float:
+        """Return the processor seconds used so far. Raises: :class:`OSError`."""
+        return _keyed(self.path / "cpu.stat").get("usage_usec", 0) / _MICROSECONDS
 
     def events(self) -> GroupEvents:
         """Return what happened so far; after :meth:`close`, what had happened by then."""

@@ -22,7 +22,7 @@ from typing import Protocol
 from mograder.sandbox.cgroups import SessionGroup
 from mograder.sandbox.usage import Member
 
-_NICE, _MILD, _FIRST = 10, 5, -10
+_NICE, _MILD, _FIRST, _FORWARD = 10, 5, -10, -5
 DEMOTED_PART = 10
 """A demoted session has its weight divided by this; so do ten steps of niceness."""
 
@@ -118,6 +118,14 @@ def put_first() -> None:
         os.sched_setscheduler(0, os.SCHED_OTHER | os.SCHED_RESET_ON_FORK, os.sched_param(0))
         os.setpriority(os.PRIO_PROCESS, 0, _FIRST)
         _make_group_nice(os.getpid(), _FIRST)
+
+
+def put_forward(pid: int) -> None:
+    """Let a process that many wait for go before sessions, by its autogroup; only root can.
+
+    Not by its own niceness, which what it forks would inherit.
+    """
+    _make_group_nice(pid, _FORWARD)
 
 
 def _autogroups() -> bool:

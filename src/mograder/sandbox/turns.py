@@ -1,0 +1,123 @@
+"""Whose turn it is: lets who starts go first, and who takes more than a share stand back.
+
+Apart from the measuring of memory, which waits for processes that fork or map memory. How much of
+the processors a session has used is read in no time, and must be known within a tenth of a second
+while somebody starts beside others who are at work: until then they weigh as much as the one who
+waits for a first page.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from mograder.sandbox.priorities import Priorities
+from mograder.sandbox.usage import Meter
+from mograder.sandbox.watchdog import Load, choose_demoted, is_busy
+
+_START_SECONDS, _START_CPU = 15.0, 0.2
+"""A session that starts goes before the others, for as long as it takes, and for little more of
+the processors' time than a start from a zygote needs."""
+
+_LOAD_SECONDS = 0.09
+"""The shortest time over which a load is told: the kernel counts in hundredths of a second."""
+
+_WORKING = 0.1
+"""Processors that a session uses who may be in the way of one that starts."""
+
+
+@dataclass(slots=True)
+class _Turn:
+    weight: int
+    born: float
+    cpu: float = 0.0
+    read_at: float = -math.inf
+    load: Load | None = None
+    started: bool = False
+
+    @property
+    def works(self) -> bool:
+        return self.load is not None and self.load.cpus > _WORKING
+
+    def has_started(self, now: float) -> bool:
+        return self.cpu > _START_CPU or now - self.born > _START_SECONDS
+
+
+class Turns:
+    """The sessions' turns; add and forget on the loop, all else in one thread at a time."""
+
+    def __init__(self, meter: Meter, priorities: Priorities, busy: Callable[[], float]) -> None:
+        """``busy`` tells which part of all processors' time was used since it was called last."""
+        self._meter = meter
+        self._priorities = priorities
+        self._read_busy = busy
+        self._busy = 0.0
+        self._turns: dict[str, _Turn] = {}
+        self._demoted: frozenset[str] = frozenset()
+
+    @property
+    def busy(self) -> bool:
+        """Whether the processors had no time left over when turns were given last."""
+        return is_busy(self._busy)
+
+    @property
+    def contested(self) -> bool:
+        """Whether somebody starts while others are at work, or have just started themselves."""
+        turns = tuple(self._turns.values())
+        starting = sum(not turn.started for turn in turns)
+        return starting > 1 or bool(starting and any(turn.works for turn in turns))
+
+    def add(self, session_id: str, weight: int, now: float) -> None:
+        """A session starts."""
+        self._turns[session_id] = _Turn(weight, now)
+
+    def forget(self, session_id: str) -> None:
+        """A session has ended."""
+        self._turns.pop(session_id, None)
+        self._priorities.forget(session_id)
+        self._demoted -= {session_id}
+
+    def let_die(self, session_id: str) -> None:
+        """Let a session have its weight for its end: dying takes time on a processor as well."""
+        if session_id in self._demoted:
+            self._priorities.restore(session_id, self._meter.members(session_id))
+
+    def look(self, now: float) -> None:
+        """Read the processors' time of those that start and those at work."""
+        for session_id, turn in tuple(self._turns.items()):
+            if turn.works or not turn.started:
+                self.note(session_id, self._meter.cpu(session_id), now)
+
+    def note(self, session_id: str, cpu: float, now: float) -> None:
+        """Take what one has used since its start."""
+        turn = self._turns.get(session_id)
+        if turn is None or now - turn.read_at < _LOAD_SECONDS:
+            return
+        passed = now - turn.read_at
+        turn.load = Load((cpu - turn.cpu) / passed, turn.weight)
+        turn.cpu, turn.read_at = cpu, now
+
+    def give(self, now: float, full: Collection[str]) -> None:
+        """Put those that use too much behind the others, and take that back.
+
+        Not those in ``full``, which have all their processes: one that forks holds locks of
+        files and pages that all forks of a zygote share.
+        """
+        self._busy = self._read_busy()
+        turns = tuple(self._turns.items())
+        started = {name for name, turn in turns if not turn.started and turn.has_started(now)}
+        loads = {
+            name: turn.load
+            for name, turn in turns
+            if turn.load is not None and (turn.started or name in started) and name not in full
+        }
+        chosen = choose_demoted(loads, self._demoted, self._busy, os.cpu_count() or 1)
+        for name in chosen:  # those of before as well, for what they have started since
+            self._priorities.demote(name, self._meter.members(name))
+        for name in (self._demoted | started) - chosen:
+            self._priorities.restore(name, self._meter.members(name))
+        for name, turn in turns:
+            turn.started |= name in started
+        self._demoted = chosen & self._turns.keys()
