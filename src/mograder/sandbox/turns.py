@@ -17,12 +17,15 @@ from mograder.sandbox.priorities import Priorities
 from mograder.sandbox.usage import Meter
 from mograder.sandbox.watchdog import Load, choose_demoted, is_busy
 
-_START_SECONDS, _START_CPU = 15.0, 0.2
+_START_SECONDS, _START_CPU = 15.0, 0.12
 """A session that starts goes before the others, for as long as it takes, and for little more of
 the processors' time than a start from a zygote needs."""
 
 _LOAD_SECONDS = 0.09
 """The shortest time over which a load is told: the kernel counts in hundredths of a second."""
+
+_FADES_SECONDS = 1.0
+"""In which a load is forgotten by half: who stands back and gets no time has not calmed down."""
 
 _WORKING = 0.1
 """Processors that a session uses who may be in the way of one that starts."""
@@ -96,7 +99,8 @@ class Turns:
         if turn is None or now - turn.read_at < _LOAD_SECONDS:
             return
         passed = now - turn.read_at
-        turn.load = Load((cpu - turn.cpu) / passed, turn.weight)
+        faded = turn.load.cpus * 0.5 ** (passed / _FADES_SECONDS) if turn.load else 0.0
+        turn.load = Load(max((cpu - turn.cpu) / passed, faded), turn.weight)
         turn.cpu, turn.read_at = cpu, now
 
     def give(self, now: float, full: Collection[str]) -> None:
@@ -113,7 +117,9 @@ class Turns:
             for name, turn in turns
             if turn.load is not None and (turn.started or name in started) and name not in full
         }
-        chosen = choose_demoted(loads, self._demoted, self._busy, os.cpu_count() or 1)
+        chosen = choose_demoted(
+            loads, self._demoted, self._busy, os.cpu_count() or 1, contested=self.contested
+        )
         for name in chosen:  # those of before as well, for what they have started since
             self._priorities.demote(name, self._meter.members(name))
         for name in (self._demoted | started) - chosen:

@@ -119,12 +119,18 @@ def fair_share(load: Load, loads: Mapping[str, Load], processors: int) -> float:
 
 
 def choose_demoted(
-    loads: Mapping[str, Load], demoted: frozenset[str], busy: float, processors: int
+    loads: Mapping[str, Load],
+    demoted: frozenset[str],
+    busy: float,
+    processors: int,
+    *,
+    contested: bool = False,
 ) -> frozenset[str]:
     """Return the sessions that run behind the others, from now on.
 
-    On a busy machine those that use more than their share; they stay it until they use much less
-    or the machine has calmed down. They lose nothing as long as nobody else has work.
+    On a busy machine those that use more than their share, or, while it is ``contested`` by one
+    that starts, half of it; they stay it until they use much less or the machine has calmed down.
+    They lose nothing as long as nobody else has work.
     """
     chosen = set()
     for session_id, load in loads.items():
@@ -132,6 +138,6 @@ def choose_demoted(
         if session_id in demoted:
             if busy > _CALM and load.cpus > share * _CALM_PART:
                 chosen.add(session_id)
-        elif is_busy(busy) and load.cpus > share:
+        elif is_busy(busy) and load.cpus > (share * _CALM_PART if contested else share):
             chosen.add(session_id)
     return frozenset(chosen)
