@@ -120,12 +120,16 @@ class Guard:
         keepers: tuple[Coroutine[None, None, None], ...] = (self._keep_use(), self._keep_disk())
         self._tasks = [asyncio.create_task(keeper) for keeper in keepers]
 
+    def expect(self, session_id: str, limits: Limits) -> None:
+        """Let those who are at work stand back for one that starts; :meth:`add` it then."""
+        self._turns.expect(session_id, limits.cpu_weight, time.monotonic())
+        self._arrived.set()
+
     def add(self, watched: Watched, first_pid: int) -> None:
         """Watch a session from now on; its first process is all that there is of it."""
         session_id, limits = watched.session_id, watched.limits
         limit = limits.memory_mb << 20
         self._watches[session_id] = _Watch(watched, limit)
-        self._turns.add(session_id, limits.cpu_weight, time.monotonic())
         if watched.group is not None and isinstance(self._meter, GroupMeter):
             self._meter.join(session_id, watched.group)
         if watched.group is not None and isinstance(self._priorities, GroupPriorities):
@@ -136,15 +140,14 @@ class Guard:
         if watched.workspace is not None:
             self._disk.add(session_id, watched.workspace, limits.workspace_mb << 20)
         self._some.set()
-        self._arrived.set()
 
     def forget(self, session_id: str) -> None:
         """Watch a session no more."""
+        self._turns.forget(session_id)
         if self._watches.pop(session_id, None) is None:
             return
         self._changes.append(lambda: self._meter.remove(session_id))
         self._disk.remove(session_id)
-        self._turns.forget(session_id)
 
     def let_die(self, session_id: str) -> None:
         """Watch no more one that is about to be ended: dying takes time on a processor as well."""
@@ -191,7 +194,7 @@ class Guard:
 
     async def _pause(self) -> None:
         """Until the next glance: a short while, or until somebody comes."""
-        quick = self._growing or self._turns.contested
+        quick = self._growing or (self._turns.contested and self._turns.busy)
         self._arrived.clear()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_GROWING_SECONDS if quick else _GLANCE_SECONDS):

@@ -126,6 +126,7 @@ class Lives:
         path = self._sockets / f"{request.session_id}.sock"
         group = self._make_group(request)
         listener = _listen(path)
+        self._guard.expect(request.session_id, request.limits)
         log = bytearray()
         try:
             start = _Start(

@@ -42,7 +42,7 @@ class _Turn:
 
     @property
     def works(self) -> bool:
-        return self.load is not None and self.load.cpus > _WORKING
+        return self.started and (self.load is None or self.load.cpus > _WORKING)
 
     def has_started(self, now: float) -> bool:
         return self.cpu > _START_CPU or now - self.born > _START_SECONDS
@@ -70,10 +70,10 @@ class Turns:
         """Whether somebody starts while others are at work, or have just started themselves."""
         turns = tuple(self._turns.values())
         starting = sum(not turn.started for turn in turns)
-        return starting > 1 or bool(starting and any(turn.works for turn in turns))
+        return starting > 1 or (starting == 1 and any(turn.works for turn in turns))
 
-    def add(self, session_id: str, weight: int, now: float) -> None:
-        """A session starts."""
+    def expect(self, session_id: str, weight: int, now: float) -> None:
+        """A session starts; it is measured as soon as it has a first process."""
         self._turns[session_id] = _Turn(weight, now)
 
     def forget(self, session_id: str) -> None:
@@ -110,20 +110,19 @@ class Turns:
         files and pages that all forks of a zygote share.
         """
         self._busy = self._read_busy()
-        turns = tuple(self._turns.items())
-        started = {name for name, turn in turns if not turn.started and turn.has_started(now)}
-        loads = {
-            name: turn.load
-            for name, turn in turns
-            if turn.load is not None and (turn.started or name in started) and name not in full
-        }
+        contested = self.contested
+        loads = {}
+        for name, turn in tuple(self._turns.items()):
+            if turn.started and turn.load is not None and name not in full:
+                loads[name] = turn.load
+            elif not turn.started and turn.has_started(now):
+                turn.started, turn.load = True, None  # what the start took is not held against it
+                self._priorities.restore(name, self._meter.members(name))
         chosen = choose_demoted(
-            loads, self._demoted, self._busy, os.cpu_count() or 1, contested=self.contested
+            loads, self._demoted, self._busy, os.cpu_count() or 1, contested=contested
         )
         for name in chosen:  # those of before as well, for what they have started since
             self._priorities.demote(name, self._meter.members(name))
-        for name in (self._demoted | started) - chosen:
+        for name in self._demoted - chosen:
             self._priorities.restore(name, self._meter.members(name))
-        for name, turn in turns:
-            turn.started |= name in started
         self._demoted = chosen & self._turns.keys()
