@@ -79,6 +79,8 @@ class _Watch:
     limit: int
     reading: Reading = field(default=Reading(0, 0.0, 0))
     read: bool = False
+    counted: float = 0.0
+    """The processors' time when it was last seen at work, however short a time ago."""
     told: SessionUse | None = None
     grown: int = 0
     refused: int = 0
@@ -168,44 +170,42 @@ class Guard:
                 self._some.clear()
                 await self._some.wait()
             await self._pause()
-            if self._turns.contested:
-                await self._guarded(self._give_turns)
-            memory = self._machine.memory()
-            tasks = self._machine.tasks()
-            alarmed = (
-                self._memory.available - memory.available > _DROP
-                or is_short(memory)
-                or tasks - self._task_count > _BORN
-            )
-            regular = time.monotonic() >= self._next_pass
-            if not (alarmed or regular or self._growing):
-                continue
-            due = self._due(everybody=alarmed, regular=regular)
-            await self._guarded(functools.partial(self._measure, due, memory))
-            self._act(memory, time.monotonic())
-            if regular:
-                await self._guarded(self._give_turns)
-                await self._guarded(self._measure_overhead)
-                self._tell_changes()
-            self._memory, self._task_count = memory, tasks
-            if regular:
-                pause = _BUSY_PASS_SECONDS if self._turns.busy else _PASS_SECONDS
-                self._next_pass = time.monotonic() + pause - _GLANCE_SECONDS / 2
+            try:
+                await self._look()
+            except Exception:  # noqa: BLE001 - a loop that must outlive whatever /proc shows
+                _log.exception("the sessions could not be measured")
+
+    async def _look(self) -> None:
+        """Glance, and measure if there is reason to or the time has come."""
+        if self._turns.contested:
+            await self._in_thread(self._give_turns)
+        memory = self._machine.memory()
+        tasks = self._machine.tasks()
+        alarmed = (
+            self._memory.available - memory.available > _DROP
+            or is_short(memory)
+            or tasks - self._task_count > _BORN
+        )
+        regular = time.monotonic() >= self._next_pass
+        if not (alarmed or regular or self._growing):
+            return
+        self._memory, self._task_count = memory, tasks
+        due = self._due(everybody=alarmed, regular=regular)
+        await self._in_thread(self._measure, due, memory)
+        self._act(memory, time.monotonic())
+        if regular:
+            await self._in_thread(self._give_turns)
+            self._tell_changes()
+            pause = _BUSY_PASS_SECONDS if self._turns.busy else _PASS_SECONDS
+            self._next_pass = time.monotonic() + pause - _GLANCE_SECONDS / 2
 
     async def _pause(self) -> None:
         """Until the next glance: a short while, or until somebody comes."""
         quick = self._growing or (self._turns.contested and self._turns.busy)
-        self._arrived.clear()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_GROWING_SECONDS if quick else _GLANCE_SECONDS):
                 await self._arrived.wait()
-
-    async def _guarded(self, work: Callable[[], None]) -> None:
-        """In a thread; whatever goes wrong is told, and the watch goes on."""
-        try:
-            await self._in_thread(work)
-        except Exception:  # noqa: BLE001 - a loop that must outlive whatever /proc shows
-            _log.exception("the sessions could not be measured")
+        self._arrived.clear()
 
     async def _keep_disk(self) -> None:
         while True:
@@ -252,6 +252,9 @@ class Guard:
                 watch.still += 1
         if isinstance(self._meter, ProcessMeter):
             self._meter.settle_shared_memory()
+        if now >= self._next_overhead:
+            self._next_overhead = now + _OVERHEAD_SECONDS
+            self._told_overhead = self._overhead()
 
     def _make_changes(self) -> None:
         while self._changes:
@@ -261,8 +264,10 @@ class Guard:
         before, name = watch.reading, watch.watched.session_id
         reading = self._meter.read(name, watch.limit)
         self._turns.note(name, reading.cpu, time.monotonic())
-        used = reading.cpu - before.cpu
-        moved = used >= _CPU_STEP or abs(reading.memory - before.memory) > _MEMORY_STEP
+        worked = reading.cpu - watch.counted >= _CPU_STEP
+        if worked:
+            watch.counted = reading.cpu
+        moved = worked or abs(reading.memory - before.memory) > _MEMORY_STEP
         watch.still = 0 if moved or reading.tasks != before.tasks else watch.still + 1
         watch.grown = reading.memory - before.memory if watch.read else 0
         watch.reading, watch.read = reading, True
@@ -293,19 +298,13 @@ class Guard:
                 self._end(end.session_id, end.reason)
 
     def _give_turns(self) -> None:
-        """In a thread, and soon done: nothing here waits for a process."""
+        """In a thread, and soon done: nothing here waits for a process that forks."""
         self._make_changes()
         self._grown.update(self._meter.discover())
         now = time.monotonic()
         self._turns.look(now)
         watches = tuple(self._watches.items())
         self._turns.give(now, [name for name, watch in watches if watch.full_since < math.inf])
-
-    def _measure_overhead(self) -> None:
-        now = time.monotonic()
-        if now >= self._next_overhead:
-            self._next_overhead = now + _OVERHEAD_SECONDS
-            self._told_overhead = self._overhead()
 
     def tell_all(self) -> None:
         """Tell the use of every session with the next news: there is a new listener."""

@@ -13,13 +13,18 @@ import os
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from mograder.sandbox.priorities import Priorities
+from mograder.sandbox.priorities import STARTING_TIMES, Priorities
 from mograder.sandbox.usage import Meter
 from mograder.sandbox.watchdog import Load, choose_demoted, is_busy
 
-_START_SECONDS, _START_CPU = 15.0, 0.12
-"""A session that starts goes before the others, for as long as it takes, and for little more of
-the processors' time than a start from a zygote needs."""
+_START_SECONDS = 15.0
+_START_STEPS = ((0.03, STARTING_TIMES), (0.06, 16), (0.09, 8), (0.12, 4))
+"""A session that starts goes before the others, for as long as it takes, and for as much of the
+processors' time as a start from a zygote needs: by so many times its weight up to so many seconds.
+The more it has had, the less: among those that start, who came last has least behind it."""
+
+_GRACE_SECONDS = 0.5
+"""For so long nobody stands back for what the start took, unless somebody else starts."""
 
 _LOAD_SECONDS = 0.09
 """The shortest time over which a load is told: the kernel counts in hundredths of a second."""
@@ -38,14 +43,23 @@ class _Turn:
     cpu: float = 0.0
     read_at: float = -math.inf
     load: Load | None = None
-    started: bool = False
+    times: int = STARTING_TIMES
+    """Its weight is multiplied by this."""
+    started_at: float = math.inf
+
+    @property
+    def started(self) -> bool:
+        return self.started_at < math.inf
 
     @property
     def works(self) -> bool:
         return self.started and (self.load is None or self.load.cpus > _WORKING)
 
-    def has_started(self, now: float) -> bool:
-        return self.cpu > _START_CPU or now - self.born > _START_SECONDS
+    def times_at(self, now: float) -> int:
+        """Its weight times this is what it starts with; 1 once it has started."""
+        if now - self.born > _START_SECONDS:
+            return 1
+        return next((times for seconds, times in _START_STEPS if self.cpu < seconds), 1)
 
 
 class Turns:
@@ -110,14 +124,17 @@ class Turns:
         files and pages that all forks of a zygote share.
         """
         self._busy = self._read_busy()
-        contested = self.contested
-        loads = {}
         for name, turn in tuple(self._turns.items()):
-            if turn.started and turn.load is not None and name not in full:
-                loads[name] = turn.load
-            elif not turn.started and turn.has_started(now):
-                turn.started, turn.load = True, None  # what the start took is not held against it
-                self._priorities.restore(name, self._meter.members(name))
+            if not turn.started:
+                self._start(name, turn, now)
+        contested = self.contested
+        loads = {
+            name: turn.load
+            for name, turn in tuple(self._turns.items())
+            if turn.load is not None
+            and name not in full
+            and (turn.started if contested else now - turn.started_at > _GRACE_SECONDS)
+        }
         chosen = choose_demoted(
             loads, self._demoted, self._busy, os.cpu_count() or 1, contested=contested
         )
@@ -126,3 +143,11 @@ class Turns:
         for name in self._demoted - chosen:
             self._priorities.restore(name, self._meter.members(name))
         self._demoted = chosen & self._turns.keys()
+
+    def _start(self, session_id: str, turn: _Turn, now: float) -> None:
+        before, turn.times = turn.times, turn.times_at(now)
+        if turn.times == before:
+            return
+        if turn.times == 1:
+            turn.started_at = now
+        self._priorities.favour(session_id, turn.times)

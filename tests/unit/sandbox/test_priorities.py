@@ -75,7 +75,9 @@ def test_a_session_has_one_share_whatever_it_forks() -> None:
             pids = (leaf / "cgroup.procs").read_text().split()
             assert str(process.pid) in pids
             assert len(pids) == 2
-            assert _shares(leaf) == 25_600, "it starts"
+            assert _shares(leaf) == 81_920, "it starts"
+            shares.favour("session-1", 4)
+            assert _shares(leaf) == 10_240
             shares.demote("session-1", [])
             assert _shares(leaf) == 256
             shares.restore("session-1", [])
