@@ -24,7 +24,7 @@ from mograder.sandbox.machine import Machine, Memory
 from mograder.sandbox.policy import tmp_bytes
 from mograder.sandbox.priorities import GroupPriorities, Priorities, put_first
 from mograder.sandbox.protocol import Limits, Measured, SessionUse
-from mograder.sandbox.quota import DiskWatch
+from mograder.sandbox.quota import GLANCE_SECONDS, DiskWatch
 from mograder.sandbox.turns import Turns
 from mograder.sandbox.usage import GroupMeter, Meter, ProcessMeter, Reading
 from mograder.sandbox.watchdog import (
@@ -210,7 +210,7 @@ class Guard:
     async def _keep_disk(self) -> None:
         while True:
             await self._some.wait()
-            await asyncio.sleep(self._disk.pause)
+            await asyncio.sleep(GLANCE_SECONDS)
             moving = {name for name, watch in self._watches.items() if not watch.still}
             try:
                 ends = await self._in_thread(self._disk.look, moving)
