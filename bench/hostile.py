@@ -7,8 +7,9 @@ sample, since a session that was ended or has got used to its share is no attack
 from __future__ import annotations
 
 import contextlib
+import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
 from bench.attackers import attacking
@@ -16,10 +17,12 @@ from bench.figures import percentile
 from bench.options import Options
 from bench.progress import say
 from bench.report import Budget, Row
-from bench.stage import Stage
+from bench.stage import ITEM, Stage
+from bench.waits import Spent, spent, told, zygotes_below
 from bench.wire import Refused
 from mograder.sandbox.priorities import put_first
 from tests.e2e.support import bombs
+from tests.e2e.support.remains import owned_by, uid_of
 
 _LEAST_ROUNDS = 8
 _FORKS = ("forker", "leaver")
@@ -32,6 +35,8 @@ class _Visit:
 
     start: float
     run: float
+    waits: Mapping[str, Spent]
+    """Of the hub's and the student's own processes: in line for a processor, and on one."""
 
 
 async def measure(stage: Stage, options: Options) -> list[Row]:
@@ -48,6 +53,8 @@ async def measure(stage: Stage, options: Options) -> list[Row]:
             attacked.append(await _visit(stage))
         now, then = attacked[-1], calm[-1]
         say(f"  turn {turn + 1} of {rounds}: {_told(now)} under attack, {_told(then)} in peace")
+        say(f"    in line for a processor + on one: {told(now.waits)}")
+        say(f"    in peace: {told(then.waits)}")
     return [
         _row("start", [each.start for each in attacked], [each.start for each in calm]),
         _row(
@@ -77,13 +84,22 @@ def _told(visit: _Visit) -> str:
 
 async def _visit(stage: Stage) -> _Visit:
     user = stage.newcomer()
+    servers = {
+        "hub": [stage.hub.pid],
+        "supervisor": [stage.supervisor.pid],
+        "client": [os.getpid()],
+    }
+    servers["zygotes"] = zygotes_below(stage.supervisor.pid)
+    before = {name: spent(pids) for name, pids in servers.items()}
     tab = await stage.open_tab(user)
     asked = time.perf_counter()
     await tab.run(0, "print(6 * 7)", "42")
     ran = time.perf_counter() - asked
+    waits = {name: spent(pids) - before[name] for name, pids in servers.items()}
+    waits["session"] = spent(process.pid for process in owned_by(uid_of(stage.hub, user, ITEM)))
     tab.close()
     await stage.stop_session(user)
-    return _Visit(tab.times.all_cells, ran)
+    return _Visit(tab.times.all_cells, ran, waits)
 
 
 @contextlib.asynccontextmanager

@@ -211,7 +211,7 @@ class Guard:
         while True:
             await self._some.wait()
             await asyncio.sleep(GLANCE_SECONDS)
-            moving = {name for name, watch in self._watches.items() if not watch.still}
+            moving = {name for name, watch in self._watches.items() if watch.still <= 1}
             try:
                 ends = await self._in_thread(self._disk.look, moving)
             except Exception:  # noqa: BLE001 - as above

@@ -105,7 +105,7 @@ class DiskWatch:
         ends = []
         for session_id, space in tuple(self._spaces.items()):
             space.lately *= forget
-            if session_id not in moving and space.walked:
+            if session_id not in moving and space.walked and not space.unwalked:
                 continue
             wrote = self._count_written(session_id, space)
             hurry = hurry or wrote > _FELL
