@@ -49,6 +49,9 @@ _GLANCE_SECONDS, _GROWING_SECONDS = 0.25, 0.1
 _IDLE_PASSES = 4
 """A session that does not move is measured every so many passes."""
 
+_MOVING_SECONDS = 3.0
+"""For so long after it moved a session may have written what nobody has walked through yet."""
+
 _DROP = 48 << 20
 """Memory of the machine's that goes between two passes and calls for another at once."""
 
@@ -87,6 +90,7 @@ class _Watch:
     full_since: float = math.inf
     still: int = 0
     """Passes in which nothing moved."""
+    moved_at: float = field(default_factory=time.monotonic)
 
 
 class Guard:
@@ -211,7 +215,8 @@ class Guard:
         while True:
             await self._some.wait()
             await asyncio.sleep(GLANCE_SECONDS)
-            moving = {name for name, watch in self._watches.items() if watch.still <= 1}
+            since = time.monotonic() - _MOVING_SECONDS
+            moving = {name for name, watch in self._watches.items() if watch.moved_at > since}
             try:
                 ends = await self._in_thread(self._disk.look, moving)
             except Exception:  # noqa: BLE001 - as above
@@ -268,7 +273,10 @@ class Guard:
         if worked:
             watch.counted = reading.cpu
         moved = worked or abs(reading.memory - before.memory) > _MEMORY_STEP
-        watch.still = 0 if moved or reading.tasks != before.tasks else watch.still + 1
+        if moved or reading.tasks != before.tasks:
+            watch.still, watch.moved_at = 0, now
+        else:
+            watch.still += 1
         watch.grown = reading.memory - before.memory if watch.read else 0
         watch.reading, watch.read = reading, True
         full = is_full(reading.tasks, watch.watched.limits.processes) or self._refused(watch)
