@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mograder.sandbox.priorities import ProcessPriorities
+from mograder.sandbox.priorities import ProcessPriorities, put_forward
 from mograder.sandbox.shares import CpuShares
 from mograder.sandbox.usage import Member
 
@@ -47,6 +47,15 @@ def test_a_process_stands_back_with_all_its_threads_and_comes_forward(
     priorities.restore("s", [member])
     assert _niceness(process.pid) == [0, 0]
     assert _autogroup(process.pid) in ("0", "")
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="only root lets anybody go first")
+def test_what_many_wait_for_goes_first_and_what_it_forks_does_not(
+    process: subprocess.Popen[str],
+) -> None:
+    put_forward(process.pid)
+    assert _autogroup(process.pid) in ("-5", "")
+    assert _niceness(process.pid) == [0, 0], "this would be inherited"
 
 
 def test_a_process_that_has_gone_is_no_error() -> None:
