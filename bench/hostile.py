@@ -6,27 +6,27 @@ sample, since a session that was ended or has got used to its share is no attack
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
+import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
+from bench.attackers import attacking
 from bench.figures import percentile
 from bench.options import Options
 from bench.progress import say
 from bench.report import Budget, Row
-from bench.stage import Stage
-from bench.tab import Tab
+from bench.stage import ITEM, Stage
+from bench.waits import Spent, spent, told, zygotes_below
 from bench.wire import Refused
+from mograder.sandbox.priorities import put_first
 from tests.e2e.support import bombs
+from tests.e2e.support.remains import owned_by, uid_of
 
 _LEAST_ROUNDS = 8
 _FORKS = ("forker", "leaver")
 """One of them in each round: five sessions are hostile."""
-
-_BROKEN = (Refused, OSError, EOFError, TimeoutError)
-"""What a tab sees whose session is ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +35,16 @@ class _Visit:
 
     start: float
     run: float
+    waits: Mapping[str, Spent]
+    """Of the hub's and the student's own processes: in line for a processor, and on one."""
 
 
 async def measure(stage: Stage, options: Options) -> list[Row]:
-    """Let a student come in peace and under attack, in turns."""
+    """Let a student come in peace and under attack, in turns.
+
+    The student's own browser is on another machine, as it were: it waits for no processor here.
+    """
+    put_first()
     calm, attacked = [], []
     rounds = max(_LEAST_ROUNDS, options.rounds)
     for turn in range(rounds):
@@ -47,6 +53,8 @@ async def measure(stage: Stage, options: Options) -> list[Row]:
             attacked.append(await _visit(stage))
         now, then = attacked[-1], calm[-1]
         say(f"  turn {turn + 1} of {rounds}: {_told(now)} under attack, {_told(then)} in peace")
+        say(f"    in line for a processor + on one: {told(now.waits)}")
+        say(f"    in peace: {told(then.waits)}")
     return [
         _row("start", [each.start for each in attacked], [each.start for each in calm]),
         _row(
@@ -76,39 +84,34 @@ def _told(visit: _Visit) -> str:
 
 async def _visit(stage: Stage) -> _Visit:
     user = stage.newcomer()
+    servers = {
+        "hub": [stage.hub.pid],
+        "supervisor": [stage.supervisor.pid],
+        "client": [os.getpid()],
+    }
+    servers["zygotes"] = zygotes_below(stage.supervisor.pid)
+    before = {name: spent(pids) for name, pids in servers.items()}
     tab = await stage.open_tab(user)
     asked = time.perf_counter()
     await tab.run(0, "print(6 * 7)", "42")
     ran = time.perf_counter() - asked
+    waits = {name: spent(pids) - before[name] for name, pids in servers.items()}
+    waits["session"] = spent(process.pid for process in owned_by(uid_of(stage.hub, user, ITEM)))
     tab.close()
     await stage.stop_session(user)
-    return _Visit(tab.times.all_cells, ran)
+    return _Visit(tab.times.all_cells, ran, waits)
 
 
 @contextlib.asynccontextmanager
 async def _attack(stage: Stage, forks: str) -> AsyncIterator[None]:
     kinds = [forks, *(kind for kind in bombs.ALL if kind not in _FORKS)]
-    users = [stage.newcomer() for _ in kinds]
-    tabs = await asyncio.gather(*(stage.open_tab(user) for user in users))
-    blasts = [
-        asyncio.create_task(_blow(tab, bombs.ALL[kind]))
-        for tab, kind in zip(tabs, kinds, strict=True)
-    ]
+    users = {stage.newcomer(): kind for kind in kinds}
     try:
-        yield
+        async with attacking(stage.hub.port, users):
+            yield
     finally:
-        for blast in blasts:
-            blast.cancel()
-        await asyncio.gather(*blasts, return_exceptions=True)
-        for tab in tabs:
-            tab.close()
         for user in users:
             await _stop(stage, user)
-
-
-async def _blow(tab: Tab, code: str) -> None:
-    with contextlib.suppress(*_BROKEN):
-        await tab.run(0, code, "")
 
 
 async def _stop(stage: Stage, user: str) -> None:

@@ -63,13 +63,8 @@ class Stage:
 
         Raises: :class:`~bench.wire.Refused` when the hub does.
         """
-        asked = time.perf_counter()
         self._here.add(user)
-        headers = student(user)
-        line = Line(Target(path="", port=self.hub.port))
-        answer = await line.ask(f"/start-edit-deep/{ITEM}", body=b"{}", headers=headers)
-        path = "/" + str(json.loads(answer.expect())["url"]).strip("/")
-        return Tab(Target(path=path, port=self.hub.port, headers=headers), asked, line)
+        return await arrive(self.hub.port, user)
 
     async def open_tab(self, user: str) -> Tab:
         """Arrive, and have the page, the kernel and every cell's output."""
@@ -125,6 +120,16 @@ class Stage:
     def known_sockets(self) -> frozenset[Path]:
         """The sockets of all sessions that live now."""
         return frozenset((self.runtime / "s").rglob("*.sock"))
+
+
+async def arrive(port: int, user: str) -> Tab:
+    """Follow the deep link's request on a hub at this port; as :meth:`Stage.arrive`."""
+    asked = time.perf_counter()
+    headers = student(user)
+    line = Line(Target(path="", port=port))
+    answer = await line.ask(f"/start-edit-deep/{ITEM}", body=b"{}", headers=headers)
+    path = "/" + str(json.loads(answer.expect())["url"]).strip("/")
+    return Tab(Target(path=path, port=port, headers=headers), asked, line)
 
 
 async def warm_up(stage: Stage) -> bool:

@@ -6,6 +6,7 @@ import click
 
 from mograder.cli.options import Given
 from mograder.core.settings import load_settings, read_environ
+from mograder.sandbox.priorities import put_first
 
 
 def run_hub(given: Given, *, dev: bool, headless: bool) -> None:
@@ -24,4 +25,5 @@ def run_hub(given: Given, *, dev: bool, headless: bool) -> None:
     # server tells the settings' warnings itself, in its log.
     from mograder.web.hub.server import HubOptions, serve_hub  # noqa: PLC0415
 
+    put_first()
     serve_hub(HubOptions(loaded=loaded, dev=dev, headless=headless))

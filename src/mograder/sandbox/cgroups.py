@@ -32,6 +32,12 @@ _MANAGED = Path("/run/systemd/system")
 _DELEGATED = ("user.delegate", "trusted.delegate")
 """Marks that systemd puts on a cgroup that it will not touch."""
 
+_FIRST = 1000
+"""The weight of the supervisor, of the hub that started it, and of what forks sessions."""
+
+_ALL = 100 * (os.cpu_count() or 1)
+"""The weight of all sessions together: of one busy process on every processor."""
+
 _ROUNDS = 5
 """How often to look for processes that were born while their parents were moved."""
 
@@ -86,9 +92,13 @@ class SessionGroup:
         dropped = _keyed(self.path / "memory.stat").get("inactive_file", 0)
         return GroupUse(
             memory=max(0, int(_read(self.path / "memory.current")) - dropped),
-            cpu=_keyed(self.path / "cpu.stat").get("usage_usec", 0) / _MICROSECONDS,
+            cpu=self.cpu(),
             processes=int(_read(self.path / "pids.current")),
         )
+
+    def cpu(self) -> float:
+        """Return the processor seconds used so far. Raises: :class:`OSError`."""
+        return _keyed(self.path / "cpu.stat").get("usage_usec", 0) / _MICROSECONDS
 
     def events(self) -> GroupEvents:
         """Return what happened so far; after :meth:`close`, what had happened by then."""
@@ -173,6 +183,8 @@ class SessionGroups:
             raise refusal
         self._zygotes.mkdir(exist_ok=True)
         self._sessions.mkdir(exist_ok=True)
+        for branch, weight in ((own, _FIRST), (self._zygotes, _FIRST), (self._sessions, _ALL)):
+            _write(branch / "cpu.weight", str(weight))
         _hand_down(self._sessions)
         for stale in _branches(self._sessions):
             _log.warning("a killed supervisor left the cgroup %s", stale.name)

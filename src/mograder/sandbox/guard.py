@@ -8,10 +8,10 @@ microseconds and notices a session that begins to grow. Without sessions nothing
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import math
-import os
 import time
 from collections.abc import Callable, Collection, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -24,16 +24,14 @@ from mograder.sandbox.machine import Machine, Memory
 from mograder.sandbox.policy import tmp_bytes
 from mograder.sandbox.priorities import GroupPriorities, Priorities, put_first
 from mograder.sandbox.protocol import Limits, Measured, SessionUse
-from mograder.sandbox.quota import DiskWatch
+from mograder.sandbox.quota import GLANCE_SECONDS, DiskWatch
+from mograder.sandbox.turns import Turns
 from mograder.sandbox.usage import GroupMeter, Meter, ProcessMeter, Reading
 from mograder.sandbox.watchdog import (
     End,
-    Load,
     Reason,
     View,
-    choose_demoted,
     decide,
-    is_busy,
     is_full,
     is_short,
 )
@@ -51,6 +49,9 @@ _GLANCE_SECONDS, _GROWING_SECONDS = 0.25, 0.1
 _IDLE_PASSES = 4
 """A session that does not move is measured every so many passes."""
 
+_MOVING_SECONDS = 3.0
+"""For so long after it moved a session may have written what nobody has walked through yet."""
+
 _DROP = 48 << 20
 """Memory of the machine's that goes between two passes and calls for another at once."""
 
@@ -60,11 +61,6 @@ _BORN = 48
 _GROWS = 24 << 20
 """Growth of a session from one pass to the next that makes the next one come soon."""
 
-_START_SECONDS, _START_CPU = 15.0, 0.8
-"""A session that starts goes before the others, for as long as it takes, and for little more of
-the processors' time than a start from a zygote needs."""
-
-_LOAD_SECONDS = 0.25
 _OVERHEAD_SECONDS = 10.0
 _MEMORY_STEP, _CPU_STEP = 1 << 20, 0.05
 """Changes that are worth telling."""
@@ -83,18 +79,18 @@ class Watched:
 @dataclass(slots=True)
 class _Watch:
     watched: Watched
-    born: float
     limit: int
     reading: Reading = field(default=Reading(0, 0.0, 0))
-    read_at: float = 0.0
+    read: bool = False
+    counted: float = 0.0
+    """The processors' time when it was last seen at work, however short a time ago."""
     told: SessionUse | None = None
     grown: int = 0
     refused: int = 0
     full_since: float = math.inf
     still: int = 0
     """Passes in which nothing moved."""
-    load: Load | None = None
-    started: bool = False
+    moved_at: float = field(default_factory=time.monotonic)
 
 
 class Guard:
@@ -117,24 +113,29 @@ class Guard:
         self._machine = Machine()
         self._threads = ThreadPoolExecutor(2, "guard", put_first)
         self._priorities = priorities
+        self._turns = Turns(meter, priorities, self._machine.busy)
         self._watches: dict[str, _Watch] = {}
         self._changes: list[Callable[[], None]] = []
-        self._some = asyncio.Event()
-        self._demoted: frozenset[str] = frozenset()
+        self._grown: set[str] = set()
+        self._some, self._arrived = asyncio.Event(), asyncio.Event()
         self._memory, self._task_count = self._machine.memory(), self._machine.tasks()
         self._next_pass = 0.0
         self._growing = False
-        self._busy = 0.0
         self._told_overhead = 0
         self._next_overhead = self._next_news = 0.0
         keepers: tuple[Coroutine[None, None, None], ...] = (self._keep_use(), self._keep_disk())
         self._tasks = [asyncio.create_task(keeper) for keeper in keepers]
 
+    def expect(self, session_id: str, limits: Limits) -> None:
+        """Let those who are at work stand back for one that starts; :meth:`add` it then."""
+        self._turns.expect(session_id, limits.cpu_weight, time.monotonic())
+        self._arrived.set()
+
     def add(self, watched: Watched, first_pid: int) -> None:
         """Watch a session from now on; its first process is all that there is of it."""
         session_id, limits = watched.session_id, watched.limits
         limit = limits.memory_mb << 20
-        self._watches[session_id] = _Watch(watched, time.monotonic(), limit)
+        self._watches[session_id] = _Watch(watched, limit)
         if watched.group is not None and isinstance(self._meter, GroupMeter):
             self._meter.join(session_id, watched.group)
         if watched.group is not None and isinstance(self._priorities, GroupPriorities):
@@ -148,17 +149,15 @@ class Guard:
 
     def forget(self, session_id: str) -> None:
         """Watch a session no more."""
+        self._turns.forget(session_id)
         if self._watches.pop(session_id, None) is None:
             return
         self._changes.append(lambda: self._meter.remove(session_id))
         self._disk.remove(session_id)
-        self._priorities.forget(session_id)
-        self._demoted -= {session_id}
 
     def let_die(self, session_id: str) -> None:
         """Watch no more one that is about to be ended: dying takes time on a processor as well."""
-        if session_id in self._demoted:
-            self._priorities.restore(session_id, self._meter.members(session_id))
+        self._turns.let_die(session_id)
         self.forget(session_id)
 
     async def close(self) -> None:
@@ -174,36 +173,50 @@ class Guard:
             if not (self._watches or self._changes):
                 self._some.clear()
                 await self._some.wait()
-            await asyncio.sleep(_GROWING_SECONDS if self._growing else _GLANCE_SECONDS)
-            memory = self._machine.memory()
-            tasks = self._machine.tasks()
-            alarmed = (
-                self._memory.available - memory.available > _DROP
-                or is_short(memory)
-                or tasks - self._task_count > _BORN
-            )
-            regular = time.monotonic() >= self._next_pass
-            if not (alarmed or regular or self._growing):
-                continue
-            due = self._due(everybody=alarmed, regular=regular)
+            await self._pause()
             try:
-                await self._in_thread(self._measure, due, memory, time.monotonic())
-                self._act(memory, time.monotonic())
-                if regular:
-                    await self._in_thread(self._share_processors)
-                    self._tell_changes()
+                await self._look()
             except Exception:  # noqa: BLE001 - a loop that must outlive whatever /proc shows
                 _log.exception("the sessions could not be measured")
-            self._memory, self._task_count = memory, tasks
-            if regular:
-                pause = _BUSY_PASS_SECONDS if is_busy(self._busy) else _PASS_SECONDS
-                self._next_pass = time.monotonic() + pause - _GLANCE_SECONDS / 2
+
+    async def _look(self) -> None:
+        """Glance, and measure if there is reason to or the time has come."""
+        if self._turns.contested:
+            await self._in_thread(self._give_turns)
+        memory = self._machine.memory()
+        tasks = self._machine.tasks()
+        alarmed = (
+            self._memory.available - memory.available > _DROP
+            or is_short(memory)
+            or tasks - self._task_count > _BORN
+        )
+        regular = time.monotonic() >= self._next_pass
+        if not (alarmed or regular or self._growing):
+            return
+        self._memory, self._task_count = memory, tasks
+        due = self._due(everybody=alarmed, regular=regular)
+        await self._in_thread(self._measure, due, memory)
+        self._act(memory, time.monotonic())
+        if regular:
+            await self._in_thread(self._give_turns)
+            self._tell_changes()
+            pause = _BUSY_PASS_SECONDS if self._turns.busy else _PASS_SECONDS
+            self._next_pass = time.monotonic() + pause - _GLANCE_SECONDS / 2
+
+    async def _pause(self) -> None:
+        """Until the next glance: a short while, or until somebody comes."""
+        quick = self._growing or (self._turns.contested and self._turns.busy)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_GROWING_SECONDS if quick else _GLANCE_SECONDS):
+                await self._arrived.wait()
+        self._arrived.clear()
 
     async def _keep_disk(self) -> None:
         while True:
             await self._some.wait()
-            await asyncio.sleep(self._disk.pause)
-            moving = {name for name, watch in self._watches.items() if not watch.still}
+            await asyncio.sleep(GLANCE_SECONDS)
+            since = time.monotonic() - _MOVING_SECONDS
+            moving = {name for name, watch in self._watches.items() if watch.moved_at > since}
             try:
                 ends = await self._in_thread(self._disk.look, moving)
             except Exception:  # noqa: BLE001 - as above
@@ -229,13 +242,14 @@ class Guard:
             or (regular and watch.still % _IDLE_PASSES == 0)
         ]
 
-    def _measure(self, due: Collection[str], memory: Memory, now: float) -> None:
+    def _measure(self, due: Collection[str], memory: Memory) -> None:
         """In a thread: one pass."""
-        while self._changes:
-            self._changes.pop(0)()
+        now = time.monotonic()
+        self._make_changes()
         if isinstance(self._meter, ProcessMeter):
             self._meter.notice_shared_memory(memory.shared)
-        grown = self._meter.discover()
+        grown = self._grown.union(self._meter.discover())
+        self._grown.clear()
         for name, watch in tuple(self._watches.items()):
             if name in due or name in grown:
                 self._read(watch, now)
@@ -243,21 +257,28 @@ class Guard:
                 watch.still += 1
         if isinstance(self._meter, ProcessMeter):
             self._meter.settle_shared_memory()
+        if now >= self._next_overhead:
+            self._next_overhead = now + _OVERHEAD_SECONDS
+            self._told_overhead = self._overhead()
+
+    def _make_changes(self) -> None:
+        while self._changes:
+            self._changes.pop(0)()
 
     def _read(self, watch: _Watch, now: float) -> None:
-        before, passed = watch.reading, now - watch.read_at
-        reading = self._meter.read(watch.watched.session_id, watch.limit)
-        used = reading.cpu - before.cpu
-        moved = used >= _CPU_STEP or abs(reading.memory - before.memory) > _MEMORY_STEP
-        watch.still = 0 if moved or reading.tasks != before.tasks else watch.still + 1
-        watch.grown = reading.memory - before.memory if watch.read_at else 0
-        if passed >= _LOAD_SECONDS or watch.load is None:
-            cpus = used / passed if watch.read_at else 0.0
-            watch.load = Load(cpus, watch.watched.limits.cpu_weight)
-            watch.read_at = now
-            watch.reading = reading
-        else:  # too short a time to tell how much of the processors it has
-            watch.reading = Reading(reading.memory, before.cpu, reading.tasks)
+        before, name = watch.reading, watch.watched.session_id
+        reading = self._meter.read(name, watch.limit)
+        self._turns.note(name, reading.cpu, time.monotonic())
+        worked = reading.cpu - watch.counted >= _CPU_STEP
+        if worked:
+            watch.counted = reading.cpu
+        moved = worked or abs(reading.memory - before.memory) > _MEMORY_STEP
+        if moved or reading.tasks != before.tasks:
+            watch.still, watch.moved_at = 0, now
+        else:
+            watch.still += 1
+        watch.grown = reading.memory - before.memory if watch.read else 0
+        watch.reading, watch.read = reading, True
         full = is_full(reading.tasks, watch.watched.limits.processes) or self._refused(watch)
         watch.full_since = min(watch.full_since, now) if full else math.inf
 
@@ -284,33 +305,14 @@ class Guard:
                 self.let_die(end.session_id)
                 self._end(end.session_id, end.reason)
 
-    def _share_processors(self) -> None:
-        """In a thread: put those that use too much behind the others, and take that back."""
-        self._busy = self._machine.busy()
+    def _give_turns(self) -> None:
+        """In a thread, and soon done: nothing here waits for a process that forks."""
+        self._make_changes()
+        self._grown.update(self._meter.discover())
         now = time.monotonic()
-        if now >= self._next_overhead:
-            self._next_overhead = now + _OVERHEAD_SECONDS
-            self._told_overhead = self._overhead()
+        self._turns.look(now)
         watches = tuple(self._watches.items())
-        started = {
-            name for name, watch in watches if not watch.started and _has_started(watch, now)
-        }
-        loads = {
-            name: watch.load
-            for name, watch in watches
-            if watch.load is not None
-            and (watch.started or name in started)
-            # One that forks holds locks of files and pages that all forks of a zygote share.
-            and watch.full_since == math.inf
-        }
-        chosen = choose_demoted(loads, self._demoted, self._busy, os.cpu_count() or 1)
-        for name in chosen:  # those of before as well, for what they have started since
-            self._priorities.demote(name, self._meter.members(name))
-        for name in (self._demoted | started) - chosen:
-            self._priorities.restore(name, self._meter.members(name))
-        for name, watch in watches:
-            watch.started |= name in started
-        self._demoted = chosen
+        self._turns.give(now, [name for name, watch in watches if watch.full_since < math.inf])
 
     def tell_all(self) -> None:
         """Tell the use of every session with the next news: there is a new listener."""
@@ -330,15 +332,11 @@ class Guard:
                 processes=watch.reading.tasks,
                 workspace=self._disk.size(name),
             )
-            if watch.read_at and _differs(watch.told, use):
+            if watch.read and _differs(watch.told, use):
                 watch.told = use
                 changed.append(use)
         if changed:
             self._tell(Measured(sessions=tuple(changed), overhead=self._told_overhead))
-
-
-def _has_started(watch: _Watch, now: float) -> bool:
-    return watch.reading.cpu > _START_CPU or now - watch.born > _START_SECONDS
 
 
 def _differs(before: SessionUse | None, now: SessionUse) -> bool:

@@ -20,8 +20,8 @@ _STATUS_SECONDS = 1.0
 """How long a zygote may take to tell how a session ended; one that was killed never does."""
 
 _END_SECONDS = 3.0
-"""How long a killed sandbox may take to be gone before its zygote, which should collect its
-processes, is taken for stuck."""
+"""How long a zygote may take to collect a session's first process that is dead, before it is taken
+for stuck. Not how long a sandbox takes to die: a fork bomb of many processes may need as long."""
 
 _SIGNALLED = 128
 _UNKNOWN = 255
@@ -54,17 +54,18 @@ class Inhabited:
 
     def end(self) -> None:
         self._held.end()
-        loop = asyncio.get_running_loop()
-        loop.call_later(_END_SECONDS, self._free_from_zygote)
 
     def _free_from_zygote(self) -> None:
-        if not self._held.exited.done():
+        if not (self._held.exited.done() or self._forked.ended.done()):
             _log.error("a zygote does not collect what has ended, and is ended itself")
             self._kill_zygote()
 
     def _program_gone(self) -> None:
+        """It is dead, and its zygote's to collect; what else is in there may take longer to die."""
         self._forget_program()
         self.end()
+        loop = asyncio.get_running_loop()
+        loop.call_later(_END_SECONDS, self._free_from_zygote)
 
     def _forget_program(self) -> None:
         if not self._over:

@@ -169,6 +169,7 @@ class Lives:
             os.close(descriptor)
             path.unlink(missing_ok=True)
             raise
+        self._guard.expect(request.session_id, request.limits)
         try:
             start = _Start(
                 request,

@@ -22,14 +22,14 @@ from typing import Protocol
 from mograder.sandbox.cgroups import SessionGroup
 from mograder.sandbox.usage import Member
 
-_NICE, _MILD, _FIRST = 10, 5, -10
+_NICE, _MILD, _FIRST, _FORWARD = 10, 5, -10, -5
 DEMOTED_PART = 10
 """A demoted session has its weight divided by this; so do ten steps of niceness."""
 
-STARTING_TIMES = 10
-"""A session that starts has its weight times this, where it has one."""
+STARTING_TIMES = 32
+"""A session that starts has its weight times this at first, where it has one."""
 
-_MOST_WEIGHT = 10_000
+MOST_WEIGHT = 10_000
 
 _SWITCH = Path("/proc/sys/kernel/sched_autogroup_enabled")
 
@@ -37,12 +37,16 @@ _SWITCH = Path("/proc/sys/kernel/sched_autogroup_enabled")
 class Priorities(Protocol):
     """Changes who runs first; ``members`` are a session's processes at this moment."""
 
+    def favour(self, session_id: str, times: int) -> None:
+        """Give one that starts so many times its weight, where it has a weight."""
+        ...
+
     def demote(self, session_id: str, members: Iterable[Member]) -> None:
         """Put a session behind everybody else; again for what it has started since."""
         ...
 
     def restore(self, session_id: str, members: Iterable[Member]) -> None:
-        """Let a session run as everybody does: one that was put behind, or has started."""
+        """Let a session run as everybody does that was put behind."""
         ...
 
     def forget(self, session_id: str) -> None:
@@ -59,7 +63,12 @@ class GroupPriorities:
     def join(self, session_id: str, group: SessionGroup, weight: int) -> None:
         """Say which leaf is a session's that starts now, and its usual weight."""
         self._groups[session_id] = (group, weight)
-        group.weigh(min(_MOST_WEIGHT, weight * STARTING_TIMES))
+        self.favour(session_id, STARTING_TIMES)
+
+    def favour(self, session_id: str, times: int) -> None:
+        if session_id in self._groups:
+            group, weight = self._groups[session_id]
+            group.weigh(min(MOST_WEIGHT, weight * times))
 
     def demote(self, session_id: str, members: Iterable[Member]) -> None:
         if session_id in self._groups:
@@ -83,6 +92,9 @@ class ProcessPriorities:
         self._groups = _autogroups()
         self._lowered: dict[str, set[int]] = {}
         """Of each demoted session: the numbers of those of its autogroups that were made nicer."""
+
+    def favour(self, session_id: str, times: int) -> None:
+        """Nothing here has a weight."""
 
     def demote(self, session_id: str, members: Iterable[Member]) -> None:
         lowered = self._lowered.setdefault(session_id, set())
@@ -118,6 +130,14 @@ def put_first() -> None:
         os.sched_setscheduler(0, os.SCHED_OTHER | os.SCHED_RESET_ON_FORK, os.sched_param(0))
         os.setpriority(os.PRIO_PROCESS, 0, _FIRST)
         _make_group_nice(os.getpid(), _FIRST)
+
+
+def put_forward(pid: int) -> None:
+    """Let a process that many wait for go before sessions, by its autogroup; only root can.
+
+    Not by its own niceness, which what it forks would inherit.
+    """
+    _make_group_nice(pid, _FORWARD)
 
 
 def _autogroups() -> bool:

@@ -8,6 +8,7 @@ count with it. What escapes the walk meets the reserve, which ends the one who w
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import stat
 import time
@@ -33,9 +34,12 @@ _WALK_PART = 20
 """A walk is followed by a pause so many times as long."""
 
 _HURRY_PART = 4
-_PAUSE_SECONDS = 1.0
+_PAUSE_SECONDS, GLANCE_SECONDS = 1.0, 0.1
+"""Between two looks, and between two glances at the free space alone: one who writes half a GiB a
+second must be noticed before the next look."""
+
 _FELL = 16 << 20
-"""Free space that goes in one look and makes the next one come soon."""
+"""Free space that goes after one look and makes the next one come at once."""
 
 _WROTE = 8 << 20
 """Lately written bytes that make a session one that fills the disk."""
@@ -71,8 +75,7 @@ class DiskWatch:
         self._spaces: dict[str, _Space] = {}
         self._free: dict[int, int] = {}
         self._looked = time.monotonic()
-        self.pause = _PAUSE_SECONDS
-        """Seconds until the next look."""
+        self._next_look = -math.inf
 
     def add(self, session_id: str, directory: Path, limit: int) -> None:
         """Watch a workspace; ``limit`` in bytes, 0 for none."""
@@ -90,35 +93,37 @@ class DiskWatch:
         return 0 if space is None else space.size
 
     def look(self, moving: Collection[str]) -> list[End]:
-        """Measure where something moves; returns which sessions must end."""
+        """Measure where something moves, if it is time; returns which sessions must end."""
         now = time.monotonic()
+        free, fell = self._read_free()
+        if not fell and now < self._next_look:
+            return []
+        self._free = free
         forget = 0.5 ** ((now - self._looked) / _FORGET_SECONDS)
         self._looked = now
-        free, fell = self._read_free()
         hurry = fell
         ends = []
         for session_id, space in tuple(self._spaces.items()):
             space.lately *= forget
-            if session_id not in moving and space.walked:
+            if session_id not in moving and space.walked and not space.unwalked:
                 continue
             wrote = self._count_written(session_id, space)
             hurry = hurry or wrote > _FELL
             self._walk_if_due(session_id, space, now, fell=fell, wrote=wrote > 0)
             if space.limit and space.size > space.limit:
                 ends.append(End(session_id, "workspace"))
-        self.pause = _HURRY_SECONDS if hurry else _PAUSE_SECONDS
+        self._next_look = now + (_HURRY_SECONDS if hurry else _PAUSE_SECONDS)
         return ends or self._keep_reserve(free)
 
     def _read_free(self) -> tuple[dict[int, int], bool]:
-        """Free bytes of each file system, and whether any of them fills fast."""
+        """Free bytes of each file system, and whether one has filled much since the last look."""
         free: dict[int, int] = {}
         for space in tuple(self._spaces.values()):
             if space.device not in free:
                 with contextlib.suppress(OSError):
                     found = os.statvfs(space.directory)
                     free[space.device] = found.f_bavail * found.f_frsize
-        before, self._free = self._free, free
-        return free, any(before.get(device, 0) - now > _FELL for device, now in free.items())
+        return free, any(self._free.get(device, 0) - now > _FELL for device, now in free.items())
 
     def _count_written(self, session_id: str, space: _Space) -> int:
         total = written_by(self._pids(session_id))

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from mograder.sandbox.priorities import DEMOTED_PART, STARTING_TIMES
+from mograder.sandbox.priorities import DEMOTED_PART, MOST_WEIGHT, STARTING_TIMES
 from mograder.sandbox.usage import Member
 
 _log = logging.getLogger("mograder.supervisor")
@@ -83,8 +83,13 @@ class CpuShares:
             share = _Share(self._ready.popleft() if self._ready else self._make_leaf(), weight)
             self._shares[session_id] = share
             self._worker.submit(self._prepare)
-        share.weigh(weight * STARTING_TIMES)
+        share.weigh(min(MOST_WEIGHT, weight * STARTING_TIMES))
         return os.open(share.leaf / "tasks", os.O_WRONLY | os.O_CLOEXEC)
+
+    def favour(self, session_id: str, times: int) -> None:
+        """Give one that starts so many times its share."""
+        if (share := self._shares.get(session_id)) is not None:
+            share.weigh(min(MOST_WEIGHT, share.weight * times))
 
     def demote(self, session_id: str, members: Iterable[Member]) -> None:
         """Give it a small part of its share."""

@@ -88,6 +88,10 @@ class Meter(Protocol):
         """Measure one session, exactly if it seems to use more than ``limit`` bytes."""
         ...
 
+    def cpu(self, session_id: str) -> float:
+        """Return the processor seconds since its start, at once: nothing else is measured."""
+        ...
+
     def pids(self, session_id: str) -> list[int]:
         """Return its processes as they were found last; from any thread."""
         ...
@@ -113,6 +117,13 @@ class _Session:
     """Bytes that its sockets may hold."""
     weighing: Future[None] | None = None
     """Its shares are being taken, perhaps since the last pass."""
+    moved: bool = False
+    """Whether it has done anything since its memory was looked at."""
+
+    @property
+    def cpu(self) -> float:
+        """Processor seconds since its start."""
+        return (self.ticks + self.kept_ticks) / TICKS
 
 
 class ProcessMeter:
@@ -187,10 +198,9 @@ class ProcessMeter:
         session = self._sessions.get(session_id)
         if session is None:
             return Reading(0, 0.0, 0)
-        gone = [pid for pid, process in session.processes.items() if not process.read()]
-        for pid in gone:
-            self._unfollow(session, pid)
-        if self._count_ticks(session) or self._hidden_due:
+        self._count_ticks(session)
+        if session.moved or self._hidden_due:
+            session.moved = False
             self._weigh(session, self._spent_until)
             session.mounted = _in_memory_mounts(session)
             session.buffers = _in_sockets(session)
@@ -201,9 +211,16 @@ class ProcessMeter:
             self._weigh(session, time.monotonic() + _DOUBT_SECONDS)
         return Reading(
             memory=_memory(session),
-            cpu=(session.ticks + session.kept_ticks) / TICKS,
+            cpu=session.cpu,
             tasks=sum(process.stat.threads for process in session.processes.values()),
         )
+
+    def cpu(self, session_id: str) -> float:
+        session = self._sessions.get(session_id)
+        if session is None:
+            return 0.0
+        self._count_ticks(session)
+        return session.cpu
 
     def pids(self, session_id: str) -> list[int]:
         session = self._sessions.get(session_id)
@@ -245,13 +262,14 @@ class ProcessMeter:
         session.processes.pop(pid).close()
         self._known.pop(pid, None)
 
-    def _count_ticks(self, session: _Session) -> bool:
-        """Add up; returns whether anything was done."""
+    def _count_ticks(self, session: _Session) -> None:
+        gone = [pid for pid, process in session.processes.items() if not process.read()]
+        for pid in gone:
+            self._unfollow(session, pid)
         ticks = sum(process.stat.ticks for process in session.processes.values())
-        moved = ticks != session.ticks
+        session.moved |= ticks != session.ticks
         session.kept_ticks += max(0, session.ticks - ticks)
         session.ticks = ticks
-        return moved
 
 
 class GroupMeter:
@@ -281,6 +299,11 @@ class GroupMeter:
             use = self._groups[session_id].use()
             self._readings[session_id] = Reading(use.memory, use.cpu, use.processes)
         return self._readings.get(session_id, Reading(0, 0.0, 0))
+
+    def cpu(self, session_id: str) -> float:
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            return self._groups[session_id].cpu()
+        return 0.0
 
     def pids(self, session_id: str) -> list[int]:
         group = self._groups.get(session_id)

@@ -29,7 +29,7 @@ _GROWN = 32 << 20
 """Growth since the last look that makes a session one that the machine's shortage is due to."""
 
 _BUSY, _CALM = 0.9, 0.75
-_CALM_PART = 0.5
+_CALM_PART, _CONTESTED_PART = 0.5, 0.25
 _GUEST_WEIGHT = 100
 """One more session that may come counts with the weight that is usual."""
 
@@ -119,19 +119,26 @@ def fair_share(load: Load, loads: Mapping[str, Load], processors: int) -> float:
 
 
 def choose_demoted(
-    loads: Mapping[str, Load], demoted: frozenset[str], busy: float, processors: int
+    loads: Mapping[str, Load],
+    demoted: frozenset[str],
+    busy: float,
+    processors: int,
+    *,
+    contested: bool = False,
 ) -> frozenset[str]:
     """Return the sessions that run behind the others, from now on.
 
     On a busy machine those that use more than their share; they stay it until they use much less
-    or the machine has calmed down. They lose nothing as long as nobody else has work.
+    or the machine has calmed down. While it is ``contested`` by one that starts, a quarter of a
+    share is enough. They lose nothing as long as nobody else has work.
     """
     chosen = set()
+    most, least = (_CONTESTED_PART, _CONTESTED_PART) if contested else (1.0, _CALM_PART)
     for session_id, load in loads.items():
         share = fair_share(load, loads, processors)
         if session_id in demoted:
-            if busy > _CALM and load.cpus > share * _CALM_PART:
+            if busy > _CALM and load.cpus > share * least:
                 chosen.add(session_id)
-        elif is_busy(busy) and load.cpus > share:
+        elif is_busy(busy) and load.cpus > share * most:
             chosen.add(session_id)
     return frozenset(chosen)

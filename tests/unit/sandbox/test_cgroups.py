@@ -16,6 +16,8 @@ from mograder.sandbox.protocol import Limits
 
 LIMITS = Limits(processes=64, open_files=1, file_size_mb=1, tmp_mb=1, memory_mb=400, cpu_weight=250)
 
+BRANCHES = ("supervisor", "zygotes", "sessions-c")
+
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
@@ -46,6 +48,9 @@ def test_a_delegated_cgroup_is_divided(tree: Path) -> None:
     assert (tree / "supervisor/cgroup.procs").read_text() == "123"
     for branch in (tree, tree / "sessions-c"):
         assert (branch / "cgroup.subtree_control").read_text() == "+cpu +memory +pids"
+    weights = [int((tree / name / "cpu.weight").read_text()) for name in BRANCHES]
+    assert weights[0] == weights[1] == 1000
+    assert weights[2] == 100 * (os.cpu_count() or 1), "sessions come after who serves them"
     groups.shelter(77)
     assert (tree / "zygotes/cgroup.procs").read_text() == "77"
 

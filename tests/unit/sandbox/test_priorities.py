@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mograder.sandbox.priorities import ProcessPriorities
+from mograder.sandbox.priorities import ProcessPriorities, put_forward
 from mograder.sandbox.shares import CpuShares
 from mograder.sandbox.usage import Member
 
@@ -49,6 +49,15 @@ def test_a_process_stands_back_with_all_its_threads_and_comes_forward(
     assert _autogroup(process.pid) in ("0", "")
 
 
+@pytest.mark.skipif(not IS_ROOT, reason="only root lets anybody go first")
+def test_what_many_wait_for_goes_first_and_what_it_forks_does_not(
+    process: subprocess.Popen[str],
+) -> None:
+    put_forward(process.pid)
+    assert _autogroup(process.pid) in ("-5", "")
+    assert _niceness(process.pid) == [0, 0], "this would be inherited"
+
+
 def test_a_process_that_has_gone_is_no_error() -> None:
     with subprocess.Popen(["true"]) as process:
         process.wait()
@@ -75,7 +84,9 @@ def test_a_session_has_one_share_whatever_it_forks() -> None:
             pids = (leaf / "cgroup.procs").read_text().split()
             assert str(process.pid) in pids
             assert len(pids) == 2
-            assert _shares(leaf) == 25_600, "it starts"
+            assert _shares(leaf) == 81_920, "it starts"
+            shares.favour("session-1", 4)
+            assert _shares(leaf) == 10_240
             shares.demote("session-1", [])
             assert _shares(leaf) == 256
             shares.restore("session-1", [])

@@ -97,3 +97,11 @@ def test_a_larger_weight_is_a_larger_share() -> None:
 def test_one_stands_back_until_it_has_calmed_down(cpus: float, busy: float, still: bool) -> None:
     chosen = choose_demoted(_loads(spinner=cpus), frozenset({"spinner"}), busy, 2)
     assert ("spinner" in chosen) is still
+
+
+def test_while_somebody_starts_a_small_part_of_a_share_is_enough_to_stand_back() -> None:
+    loads = _loads(spinner=0.3, typing=0.02)
+    assert choose_demoted(loads, frozenset(), 0.99, 2) == frozenset()
+    assert choose_demoted(loads, frozenset(), 0.99, 2, contested=True) == {"spinner"}
+    assert choose_demoted(loads, frozenset({"spinner"}), 0.99, 2, contested=True) == {"spinner"}
+    assert choose_demoted(loads, frozenset(), 0.5, 2, contested=True) == frozenset()
