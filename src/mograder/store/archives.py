@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from mograder.core.errors import NotFound
 from mograder.core.names import ItemName
@@ -21,7 +21,7 @@ MOST_ARCHIVES = 200
 MOST_ARCHIVED = 256_000_000
 """Bytes of all earlier versions of one item."""
 
-_ENDING = re.compile(r"(?P<when>\d{8}T\d{6})(?:-(?P<number>[1-9]\d{0,3}))?\.py")
+_ENDING = re.compile(r"(?P<when>20\d{6}T\d{6})(?:-(?P<number>[1-9]\d{0,3}))?\.py")
 _SAME_SECOND = 1000
 
 
@@ -29,7 +29,7 @@ _SAME_SECOND = 1000
 class Archive:
     """One earlier version, ordered by when it was kept; ``modified`` is its last edit."""
 
-    kept: str
+    kept: datetime
     number: int
     name: str
     size: int
@@ -59,8 +59,12 @@ def archive_of(name: str, item: ItemName, info: FileInfo | None) -> Archive | No
     found = _match(name, item)
     if found is None or info is None:
         return None
-    modified = datetime.fromtimestamp(info.modified_ns // 1_000_000_000, UTC)
-    return Archive(found["when"], int(found["number"] or 0), name, info.size, modified)
+    try:
+        # The name holds local time, as 0.3.16 wrote it; anybody may have made it up.
+        kept = datetime.strptime(found["when"], "%Y%m%dT%H%M%S").astimezone()
+    except ValueError:
+        return None
+    return Archive(kept, int(found["number"] or 0), name, info.size, info.modified)
 
 
 def _match(name: str, item: ItemName) -> re.Match[str] | None:

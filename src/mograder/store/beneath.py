@@ -15,6 +15,7 @@ import os
 import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -40,6 +41,7 @@ from mograder.store.resolve import Resolver, best_resolver, resolve
 _ALLOWED_FLAGS = os.O_ACCMODE | os.O_APPEND
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 _CHUNK = 1 << 18
+_LATEST_NS = 4_000_000_000_000_000_000
 _NO_NAME = "There is no free name left for what was there."
 
 
@@ -51,6 +53,11 @@ class FileInfo:
     modified_ns: int
     owner: int
     links: int
+
+    @property
+    def modified(self) -> datetime:
+        """When it was changed, as its owner says."""
+        return moment_of(self.modified_ns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +77,11 @@ class NewFile:
 
 
 _PLAIN = NewFile()
+
+
+def moment_of(modified_ns: int) -> datetime:
+    """Return a file's time; its owner may have set it to a year that no calendar has."""
+    return datetime.fromtimestamp(min(max(modified_ns, 0), _LATEST_NS) / 1e9, UTC)
 
 
 class Beneath:

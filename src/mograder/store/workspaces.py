@@ -13,7 +13,7 @@ import os
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO
@@ -27,7 +27,7 @@ from mograder.store.archives import (
     archive_names,
     archive_of,
 )
-from mograder.store.beneath import Beneath, FileInfo, NewFile
+from mograder.store.beneath import Beneath, FileInfo, NewFile, moment_of
 from mograder.store.disk import DISK, Disk
 from mograder.store.manifest import Release, is_support, open_release, release_at, version_at
 from mograder.store.resolve import Resolver
@@ -61,6 +61,11 @@ class Saved:
 
     data: bytes
     modified_ns: int
+
+    @property
+    def modified(self) -> datetime:
+        """When it was changed, as its owner says."""
+        return moment_of(self.modified_ns)
 
     @property
     def digest(self) -> str:
@@ -136,7 +141,7 @@ class Workspaces:
         )
         if marker is None:
             return False
-        return release.updated > datetime.fromtimestamp(marker.modified_ns / 1e9, UTC)
+        return release.updated > marker.modified
 
     def read(self, user: Username, item: ItemName, name: str, limit: int) -> Saved:
         """Read a file of the workspace, at most ``limit`` bytes, as it was at one moment.

@@ -32,5 +32,5 @@ async def test_what_is_no_notebook_is_refused_with_its_line(tail: str) -> None:
 
 
 async def test_a_text_that_takes_too_much_to_parse_is_refused() -> None:
-    with pytest.raises(InvalidInput, match="too deeply|too complex"):
+    with pytest.raises(InvalidInput, match=r"too deeply|too complex"):
         await look("x = [" + "[]," * 5_000_000 + "]\n")

@@ -167,12 +167,26 @@ def test_only_archives_are_listed_whatever_the_student_called_a_file(
     directory = started(root, release)
     for name in ("A1.bak.py", "A1.bak.1.py", f"A2.bak.{STAMP}.py", f"A1.bak.{STAMP}.py.txt"):
         (directory / name).write_bytes(b"")
+    (directory / "A1.bak.20269999T999999.py").write_bytes(b"")
     (directory / KEPT).symlink_to("/etc/hostname")
     (directory / f"A1.bak.{STAMP}-3.py").mkdir()
     assert spaces.archives(ALICE, A1) == ()
     for name in ("../A1.py", "A1.py", ".uploaded", f"A2.bak.{STAMP}.py"):
         with pytest.raises(NotFound):
             parse_archive(name, A1)
+
+
+def test_a_time_that_no_calendar_has_harms_nobody(
+    spaces: Workspaces, root: Path, release: Release
+) -> None:
+    directory = started(root, release)
+    for name in ("A1.py", ".fetched", ".uploaded"):
+        os.utime(directory / name, (1 << 33, 1 << 33))
+    (directory / KEPT).write_bytes(b"")
+    os.utime(directory / KEPT, (-(1 << 31), -(1 << 31)))
+    assert not spaces.updated(ALICE, release)
+    assert spaces.archives(ALICE, A1)[0].modified.year == 1970
+    assert spaces.read(ALICE, A1, "A1.py", 100).modified.year == 2096
 
 
 def test_there_is_an_end_to_the_archives(spaces: Workspaces, root: Path, release: Release) -> None:

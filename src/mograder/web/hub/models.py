@@ -80,6 +80,54 @@ class SessionEntry(_Body):
     last_seen: float
 
 
+class CopyStatus(_Body):
+    """How a copy stands; of an unknown item all is as if nothing had happened."""
+
+    file_status: FileStatus
+    session_active: bool
+    has_release: bool
+
+
+class Uploaded(_Body):
+    """The notebook took the copy's place; ``path`` is where the hub keeps it."""
+
+    status: Literal["ok"] = "ok"
+    path: str
+
+
+class Reset(_Body):
+    """The copy is the release again; ``archive`` is the file that holds what was there."""
+
+    status: Literal["ok"] = "ok"
+    file_status: FileStatus
+    archive: str | None
+
+
+class Taken(_Body):
+    """The release was copied; ``archive`` is the file that holds what was there."""
+
+    status: Literal["ok"] = "ok"
+    path: str
+    archive: str | None
+
+
+class ArchiveEntry(_Body):
+    """An earlier version; ``kept`` and ``modified`` are Unix times, as ``last_seen`` is."""
+
+    name: str
+    size: int
+    kept: float
+    modified: float
+
+
+class Restored(_Body):
+    """An earlier version is the copy again; ``archive`` holds what it replaced."""
+
+    status: Literal["ok"] = "ok"
+    file_status: FileStatus
+    archive: str | None
+
+
 class Started(_Body):
     """A session runs and answers below ``url`` (no leading slash, percent-encoded names)."""
 
