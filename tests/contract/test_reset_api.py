@@ -1,4 +1,4 @@
-"""Beginning anew, earlier versions and reports, in hostile folders (compat.md 2.3, 2.8; B57, B120)."""
+"""Beginning anew, earlier versions and reports, in hostile folders (compat.md 2.8; B57, B120)."""
 
 from __future__ import annotations
 

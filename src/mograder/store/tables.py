@@ -245,3 +245,4 @@ class AuditRow:
     what: str
     where: str
     outcome: str
+    number: int = 0

@@ -5,6 +5,7 @@ Session traffic goes to the proxy, everything else through the gate to the table
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -29,6 +30,7 @@ from mograder.web.hub.assets import AssetServer, is_asset_path
 from mograder.web.hub.attempts import Attempts
 from mograder.web.hub.audit import AuditTrail
 from mograder.web.hub.desk import Desk, context, copies_of, wanted
+from mograder.web.hub.expulsion import keep_watch
 from mograder.web.hub.gate import Gate
 from mograder.web.hub.meter import Meter
 from mograder.web.hub.progress import Work
@@ -92,7 +94,10 @@ def build_routes(desk: Desk, proxy: SessionProxy[LiveSession]) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        watching = asyncio.create_task(keep_watch(desk))
         yield
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
         await desk.work.close()
         await proxy.aclose()
 

@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    RootModel,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 from mograder.sessions.launcher import Mode
 from mograder.store.releases import ItemKind
@@ -126,6 +133,48 @@ class Restored(_Body):
     status: Literal["ok"] = "ok"
     file_status: FileStatus
     archive: str | None
+
+
+class Synced(_Body):
+    """The list was replaced; ``count`` names are on it."""
+
+    status: Literal["ok"] = "ok"
+    count: int
+
+
+class VisibilityEntry(_Body):
+    """Whether students see an item: not at all while ``hidden``, else from a time on."""
+
+    hidden: bool = False
+    visible_from: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _as_0316_writes_it(self, serialize: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """Leave out what is not set, as the file has it."""
+        return {name: value for name, value in serialize(self).items() if value}
+
+
+class Rules(RootModel[dict[str, VisibilityEntry]]):
+    """The rules that are set, by item."""
+
+
+class Revoked(_Body):
+    """All earlier tokens and logins are void; ``epoch`` counts how often that was done."""
+
+    status: Literal["ok"] = "ok"
+    epoch: int
+
+
+class AuditEntry(_Body):
+    """One line of the audit log; ``at`` is Unix time, ``where`` the address that it came from."""
+
+    number: int
+    at: float
+    who: str
+    action: str
+    what: str
+    where: str
+    outcome: str
 
 
 class Started(_Body):

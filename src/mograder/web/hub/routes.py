@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from mograder.web.hub import admin, copies, items, models, pages, sessions, signin
+from mograder.web.hub import admin, copies, course, items, models, pages, sessions, signin
 from mograder.web.hub.access import Access
 
 
@@ -78,6 +78,13 @@ _FILE = MappingProxyType(
     }
 )
 
+
+def _body(properties: Mapping[str, object]) -> Mapping[str, object]:
+    """How a JSON body stands in the description; its handler reads it within bounds."""
+    schema = {"type": "object", "properties": dict(properties)}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
 _STARTING = (400, 404, 409, 502, 503, 504)
 _CHANGING = (400, 404, 409, 413, 503)
 
@@ -132,6 +139,54 @@ ROUTES: tuple[Door, ...] = (
         Access.INSTRUCTOR,
         "Items",
         models.Warmed,
+    ),
+    # The course
+    Door(
+        "POST",
+        "/sync-users",
+        course.sync_users,
+        Access.INSTRUCTOR,
+        "Course",
+        models.Synced,
+        (400, 413, 503),
+        _body({"users": {"type": "array", "items": {"type": "string"}}}),
+    ),
+    Door(
+        "GET",
+        "/visibility",
+        course.visibility,
+        Access.INSTRUCTOR,
+        "Course",
+        dict[str, models.VisibilityEntry],
+        (409,),
+    ),
+    Door(
+        "POST",
+        "/visibility",
+        course.set_visibility,
+        Access.INSTRUCTOR,
+        "Course",
+        models.Rules,
+        (400, 409, 413, 503),
+        _body({"items": {"type": "object"}, "replace": {"type": "boolean"}}),
+    ),
+    Door(
+        "POST",
+        "/revoke-token/{user}",
+        course.revoke_token,
+        Access.INSTRUCTOR,
+        "Course",
+        models.Revoked,
+        (400, 503),
+    ),
+    Door(
+        "GET",
+        "/audit",
+        course.audit_log,
+        Access.INSTRUCTOR,
+        "Course",
+        list[models.AuditEntry],
+        (400,),
     ),
     # Sessions
     Door(
