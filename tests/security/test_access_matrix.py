@@ -85,6 +85,7 @@ EXPECTED: dict[tuple[str, str], dict[Who, Verdict]] = {
     ("POST", "/mark-exported/{user}/{a}"): OWNERS,
     ("POST", "/reset/{user}/{a}"): OWNERS,
     ("POST", "/download-release/{user}/{a}"): OWNERS,
+    ("POST", "/submit/{user}/{a}"): OWNERS,
     ("GET", "/archives/{user}/{a}"): OWNERS,
     ("GET", "/archives/{user}/{a}/{archive}"): OWNERS,
     ("POST", "/restore/{user}/{a}/{archive}"): OWNERS,

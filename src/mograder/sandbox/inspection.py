@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import resource
 import sys
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from mograder.core.errors import InvalidInput
 from mograder.core.log import get_logger
 from mograder.notebook.safety import scan
 from mograder.notebook.syntax import check_notebook
+from mograder.notebook.tampering import UNTOUCHED, Tampering, find_tampering
 
 _SHORT = 32_000
 """Characters: parsed in some milliseconds, whatever they are."""
@@ -37,9 +37,14 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What was found in a notebook: messages of the safety scan, each with its line."""
+    """What was found in a notebook.
+
+    ``findings`` are messages of the safety scan, each with its line; ``tampering`` is what does
+    not agree with the release, where one was given.
+    """
 
     findings: tuple[tuple[str, int], ...]
+    tampering: Tampering
 
 
 class _Verdict(StrEnum):
@@ -54,6 +59,16 @@ class _Answer(BaseModel):
     message: str = ""
     hint: str = ""
     findings: list[tuple[str, int]] = []
+    tampered: list[str] = []
+    tampered_marks: bool = False
+
+
+class _Question(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    filename: str
+    text: str
+    release: str | None
 
 
 class Inspector:
@@ -62,16 +77,17 @@ class Inspector:
     def __init__(self) -> None:
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
-    async def inspect(self, text: str, filename: str) -> Inspection:
-        """Return what the safety scan finds in a marimo notebook.
+    async def inspect(self, text: str, filename: str, release: str | None = None) -> Inspection:
+        """Return what the safety scan finds in a marimo notebook, and what is not as released.
 
         Raises: :class:`InvalidInput` when it is none, with the line, or when looking at it takes
         more time or memory than any notebook needs.
         """
+        question = _Question(filename=filename, text=text, release=release)
         if len(text) <= _SHORT:
-            return _told(await asyncio.to_thread(_look, filename, text))
+            return _told(await asyncio.to_thread(_look, question))
         async with self._turns:
-            said = await _ask(filename, text)
+            said = await _ask(question)
         try:
             return _told(_Answer.model_validate_json(said))
         except ValidationError as error:
@@ -85,12 +101,13 @@ class Inspector:
 def _told(answer: _Answer) -> Inspection:
     if answer.verdict is _Verdict.NO_NOTEBOOK:
         raise InvalidInput(answer.message, hint=answer.hint)
-    return Inspection(tuple(answer.findings))
+    tampering = Tampering(tuple(answer.tampered), answer.tampered_marks)
+    return Inspection(tuple(answer.findings), tampering)
 
 
-async def _ask(filename: str, text: str) -> bytes:
+async def _ask(question: _Question) -> bytes:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", "-m", __name__, filename),
+        *(sys.executable, "-I", "-m", __name__),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
@@ -99,7 +116,7 @@ async def _ask(filename: str, text: str) -> bytes:
     )
     try:
         async with asyncio.timeout(_WAIT_SECONDS):
-            said, _ = await process.communicate(text.encode("utf-8", "surrogatepass"))
+            said, _ = await process.communicate(question.model_dump_json().encode())
     except TimeoutError:
         return b""
     finally:
@@ -109,26 +126,34 @@ async def _ask(filename: str, text: str) -> bytes:
     return said[:_MOST_ANSWER]
 
 
-def _look(filename: str, text: str) -> _Answer:
+def _look(question: _Question) -> _Answer:
+    text, filename, release = question.text, question.filename, question.release
+    tampering = UNTOUCHED
     try:
         check_notebook(text, filename)
+        if release is not None:
+            tampering = find_tampering(text, release, filename)
     except InvalidInput as error:
         return _Answer(
             verdict=_Verdict.NO_NOTEBOOK, message=error.message[:2000], hint=error.hint[:500]
         )
     found = scan(text, filename)[:_MOST_FINDINGS]
-    findings = [(each.message, each.line) for each in found]
-    return _Answer(verdict=_Verdict.GOOD, findings=findings)
+    return _Answer(
+        verdict=_Verdict.GOOD,
+        findings=[(each.message, each.line) for each in found],
+        tampered=list(tampering.checks),
+        tampered_marks=tampering.marks,
+    )
 
 
-def main(arguments: list[str]) -> None:
-    """Read the text from the standard input and write the answer as JSON."""
+def main() -> None:
+    """Read the question from the standard input and write the answer, both as JSON."""
     resource.setrlimit(resource.RLIMIT_CPU, (_SECONDS, _SECONDS))
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    text = sys.stdin.buffer.read().decode("utf-8", "replace")
-    json.dump(_look(arguments[0], text).model_dump(mode="json"), sys.stdout)
+    question = _Question.model_validate_json(sys.stdin.buffer.read())
+    sys.stdout.write(_look(question).model_dump_json())
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -66,12 +66,16 @@ class Copies:
         self._inspector = Inspector()
         self.turns = Turns()
 
-    async def inspect(self, data: bytes, filename: str) -> Inspection:
+    async def inspect(self, data: bytes, filename: str, release: bytes | None = None) -> Inspection:
         """Return what the safety scan finds in a notebook that somebody sent (B133).
+
+        With the release's bytes it also tells which of the release's checks were changed.
 
         Raises: :class:`InvalidInput` when it is not a marimo notebook in UTF-8.
         """
-        return await self._inspector.inspect(decode_notebook(data, filename), filename)
+        text = decode_notebook(data, filename)
+        released = None if release is None else decode_notebook(release, filename)
+        return await self._inspector.inspect(text, filename, released)
 
     async def upload(self, copy: CopyOf, data: bytes) -> str | None:
         """Put an inspected notebook in the copy's place; return the name of what is kept (B117).

@@ -36,6 +36,7 @@ _STAGING = ".staging"
 _UPLOADED = ".uploaded"
 _EXPORTED = ".exported"
 _FETCHED = ".fetched"
+_SUBMITTED = ".submitted"
 _PLAIN = NewFile()
 _MARKER = NewFile(durable=False)
 _STRIPES = 64
@@ -219,6 +220,11 @@ class Workspaces:
         with self._lock(user, item):
             self._make(user, item)
             self._mark(user, item, _EXPORTED, modified_ns=modified_ns)
+
+    def mark_submitted(self, user: Username, item: ItemName) -> None:
+        """Note that the student handed the notebook in on the hub."""
+        with self._lock(user, item):
+            self._mark(user, item, _SUBMITTED)
 
     def archives(self, user: Username, item: ItemName) -> tuple[Archive, ...]:
         """Return the earlier versions that are kept in the workspace, the newest first."""

@@ -21,6 +21,7 @@ from mograder.auth.identity import is_trusted
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.sandbox.assets import ASSETS
 from mograder.sessions.live import LiveSession
+from mograder.store.submissions import Submissions
 from mograder.store.visibility import VisibilityRules
 from mograder.web.context import ContextMiddleware, context_of
 from mograder.web.hub import models
@@ -57,6 +58,7 @@ def create_app(services: Services, meter: Meter | None = None) -> ASGIApp:
         visibility=VisibilityRules(release_dir / ".visibility.json"),
         meter=meter,
         copies=copies_of(services),
+        submissions=Submissions(services.loaded.path(services.loaded.settings.dirs.submitted)),
     )
     proxy = SessionProxy(services, meter.traffic)
     own = Gate(build_routes(desk, proxy), desk)

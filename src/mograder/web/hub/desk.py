@@ -14,6 +14,7 @@ from starlette.responses import HTMLResponse, RedirectResponse
 
 from mograder.auth.identity import Identity
 from mograder.sessions.copies import Copies
+from mograder.store.submissions import Submissions
 from mograder.store.visibility import VisibilityRules
 from mograder.web.context import RequestContext, context_of
 from mograder.web.hub.attempts import Attempts
@@ -40,6 +41,7 @@ class Desk:
     visibility: VisibilityRules
     meter: Meter
     copies: Copies
+    submissions: Submissions
 
     @property
     def course(self) -> str:

@@ -118,6 +118,15 @@ class Taken(_Body):
     archive: str | None
 
 
+class Submitted(_Body):
+    """It was handed in; the rest tells which checks and marks are not as they were handed out."""
+
+    status: Literal["ok"] = "ok"
+    submitted_path: str
+    tampered_checks: list[str]
+    tampered_marks: bool
+
+
 class ArchiveEntry(_Body):
     """An earlier version; ``kept`` and ``modified`` are Unix times, as ``last_seen`` is."""
 

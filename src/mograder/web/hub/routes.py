@@ -10,7 +10,17 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from mograder.web.hub import admin, copies, course, items, models, pages, sessions, signin
+from mograder.web.hub import (
+    admin,
+    copies,
+    course,
+    items,
+    models,
+    pages,
+    sessions,
+    signin,
+    submissions,
+)
 from mograder.web.hub.access import Access
 
 
@@ -285,6 +295,15 @@ ROUTES: tuple[Door, ...] = (
         Access.OWNER,
         "Copies",
         models.Taken,
+        _CHANGING,
+    ),
+    Door(
+        "POST",
+        "/submit/{user}/{a}",
+        submissions.submit,
+        Access.OWNER,
+        "Copies",
+        models.Submitted,
         _CHANGING,
     ),
     Door(
