@@ -298,7 +298,7 @@ class HubState:
         gone = delete(capabilities)
         if not session_id and not login_id and not username:
             # An empty login_id is every bearer client's: that would end them all.
-            raise ValueError("remove_capabilities needs a session, a login or a person")
+            raise ValueError("remove_capabilities needs a session or a login, or a person")
         if session_id:
             gone = gone.where(capabilities.c.session_id == session_id)
         if login_id:
