@@ -106,6 +106,9 @@ def test_every_answer_is_one_that_the_description_names(
     user: str,
 ) -> None:
     fixed = {name: value for name, value in KNOWN.items() if f"{{{name}" in door.path}
+    if "revoke" in door.path:
+        fixed["user"] = "carol"  # alice goes on
+    (hub.course / "allowed_users.txt").unlink(missing_ok=True)
     operation = schema[door.path.replace(":path}", "}")][door.method]
     made = operation.as_strategy(path_parameters=fixed if known and fixed else None)
 
