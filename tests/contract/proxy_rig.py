@@ -104,7 +104,11 @@ class FakeCapabilityTable:
         self.rows.append(row)
 
     def remove_capabilities(
-        self, *, session_id: str | None = None, login_id: str | None = None
+        self,
+        *,
+        session_id: str | None = None,
+        login_id: str | None = None,
+        username: str | None = None,
     ) -> int:
         before = len(self.rows)
         self.rows = [

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import DBAPIError
 
 from mograder.auth.roles import Role
 from mograder.core.clock import ManualClock
@@ -261,6 +262,21 @@ def test_any_aware_time_comes_back_as_the_same_moment_in_utc(
 def test_a_time_without_a_zone_is_refused(state: HubState) -> None:
     with pytest.raises(Exception, match="without a zone"):
         state.revoke_login("one", NOW.replace(tzinfo=None))
+
+
+@pytest.mark.parametrize("statement", ["UPDATE audit SET who = 'eve'", "DELETE FROM audit"])
+def test_the_audit_log_only_grows(state: HubState, engine: Engine, statement: str) -> None:
+    state.record(NOW, "alice", "publish", "A1", "", "ok")
+    with pytest.raises((Conflict, DBAPIError)), writing(engine) as connection:
+        connection.execute(text(statement))
+    assert [row.who for row in state.recent_audit(9)] == ["alice"]
+
+
+def test_the_audit_log_is_read_in_pages(state: HubState) -> None:
+    for action in ("one", "two", "three"):
+        state.record(NOW, "alice", action, "A1", "", "ok")
+    last = state.recent_audit(2)[-1]
+    assert [row.action for row in state.recent_audit(9, before=last.number)] == ["one"]
 
 
 def test_the_audit_log_tells_the_newest_first(state: HubState) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from mograder.auth.roles import Role
 from mograder.web.hub.access import Access
-from mograder.web.hub.app import ROUTES, Door
+from mograder.web.hub.routes import ROUTES, Door
 from tests.unit.web_hub.hubkit import NOTEBOOK, ORIGIN, Hub, hub
 
 __all__ = ["hub"]
@@ -75,6 +75,22 @@ EXPECTED: dict[tuple[str, str], dict[Who, Verdict]] = {
     ("POST", "/start-run/{lecture}"): MEMBERS,
     ("POST", "/stop-edit/{user}/{a}"): OWNERS,
     ("POST", "/validate/{user}/{a}"): OWNERS,
+    ("POST", "/sync-users"): INSTRUCTORS,
+    ("GET", "/visibility"): INSTRUCTORS,
+    ("POST", "/visibility"): INSTRUCTORS,
+    ("POST", "/revoke-token/{user}"): INSTRUCTORS,
+    ("GET", "/audit"): INSTRUCTORS,
+    ("GET", "/status/{user}/{a}"): OWNERS,
+    ("POST", "/upload/{user}/{a}"): OWNERS,
+    ("GET", "/export/{user}/{a}"): OWNERS,
+    ("POST", "/mark-exported/{user}/{a}"): OWNERS,
+    ("POST", "/reset/{user}/{a}"): OWNERS,
+    ("POST", "/download-release/{user}/{a}"): OWNERS,
+    ("POST", "/submit/{user}/{a}"): OWNERS,
+    ("GET", "/archives/{user}/{a}"): OWNERS,
+    ("GET", "/archives/{user}/{a}/{archive}"): OWNERS,
+    ("POST", "/restore/{user}/{a}/{archive}"): OWNERS,
+    ("GET", "/validate-report/{user}/{a}"): OWNERS,
     ("GET", "/health"): OPEN,
     ("GET", "/metrics"): INSTRUCTORS,
     ("GET", "/api/openapi.json"): MEMBERS,
@@ -87,6 +103,7 @@ _VALUES = {
     "{user}": "alice",
     "{name}": "A1",
     "{version}": "v",
+    "{archive}": "A1.bak.20260901T090000.py",
     "{filename:path}": "A1.py",
 }
 

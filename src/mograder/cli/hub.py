@@ -34,9 +34,21 @@ class _Hub(LazyGroup):
             "warm-cache": Lazy(
                 "mograder.cli.hub_warm:warm_cache", "Prepare the environments of notebooks."
             ),
+            "sync-users": Lazy(
+                "mograder.cli.hub_course:sync_users", "Replace the list of who may use a hub."
+            ),
+            "visibility": Lazy(
+                "mograder.cli.hub_course:visibility", "Show or change what students see."
+            ),
+            "schedule": Lazy(
+                "mograder.cli.hub_course:schedule", "Open a hub's items by a schedule."
+            ),
             "check": Lazy("mograder.cli.hub_check:check", "Check that a hub can run here."),
             "generate-token": Lazy(
                 "mograder.cli.hub_tokens:generate_token", "Print a person's token."
+            ),
+            "revoke-token": Lazy(
+                "mograder.cli.hub_tokens:revoke_token", "End all tokens and logins of a person."
             ),
             "login-link": Lazy(
                 "mograder.cli.hub_tokens:login_link", "Print a link that signs a person in once."

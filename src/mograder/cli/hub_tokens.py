@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import click
@@ -13,14 +14,17 @@ from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
 from mograder.cli.course import load_course
 from mograder.cli.options import Given, course_dir_option
+from mograder.cli.remote import Address, hub_address_options
 from mograder.core.clock import SystemClock
 from mograder.core.errors import NotFound
 from mograder.core.names import Username
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.store.database import database_url, open_engine, schema_version
 from mograder.store.hub_state import HubState
-from mograder.transports.hub import parse_hub_url
+from mograder.transports import hub_course
+from mograder.transports.hub_url import parse_hub_url
 
+_HERE = "command line"
 _role_option = click.option(
     "--role",
     type=click.Choice([role.value for role in Role]),
@@ -49,8 +53,50 @@ def generate_token(given: Given, username: str, role: str, course_dir: Path | No
             "MOGRADER_HUB_SECRET must be set to the hub's secret; "
             "on a server it is in /etc/mograder/hub-secret."
         )
-    epoch = _epoch(load_course(given, course_dir), user)
+    epoch = 0
+    with _state_of(load_course(given, course_dir)) as state:
+        if state is not None:
+            epoch = state.epoch(user)
+            state.record(_now(), "", f"make {role} token", user, _HERE, "ok")
     click.echo(make_token(secret.get_secret_value(), user, Role(role), epoch))
+
+
+@click.command("revoke-token")
+@click.argument("username")
+@hub_address_options
+@course_dir_option
+@click.pass_obj
+def revoke_token(
+    given: Given,
+    /,
+    username: str,
+    *,
+    url: str | None,
+    token: str | None,
+    ssh: str | None,
+    ssh_port: int,
+    insecure: bool,
+    course_dir: Path | None,
+) -> None:
+    """End all tokens and logins of a person.
+
+    With --url or --ssh the hub there does it; else the database of the course here is changed,
+    and a hub that runs on it notices within seconds. generate-token then makes a new one, where
+    the hub's database is at hand.
+    """
+    user = Username.of_account(username)
+    address = Address(url, token, ssh, ssh_port, insecure)
+    if address.given:
+        with address.client() as client:
+            hub_course.revoke_token(client, user)
+    else:
+        loaded = load_course(given, course_dir)
+        with _state_of(loaded) as state:
+            if state is None:
+                raise _no_hub(loaded)
+            state.bump_epoch(user)
+            state.record(_now(), "", "revoke token", user, _HERE, "ok")
+    click.echo(f"All tokens and logins of {user} are void.")
 
 
 @click.command("login-link")
@@ -73,13 +119,10 @@ def login_link(
     code = make_code()
     with _state_of(loaded) as state:
         if state is None:
-            raise NotFound(
-                f"No hub has run in {loaded.course_dir} yet, so no link can be kept.",
-                hint="Give the hub's course by -C, or start the hub once.",
-            )
-        now = SystemClock().now()
+            raise _no_hub(loaded)
+        now = _now()
         state.add_link(code.hash, user, Role(role), now + LINK_LIFE)
-        state.record(now, "", f"make {role} sign-in link", user, "command line", "ok")
+        state.record(now, "", f"make {role} sign-in link", user, _HERE, "ok")
     click.echo(f"{base}/login/link?code={code.text}")
 
 
@@ -98,9 +141,15 @@ def _state_of(loaded: LoadedSettings) -> Iterator[HubState | None]:
         engine.dispose()
 
 
-def _epoch(loaded: LoadedSettings, user: Username) -> int:
-    with _state_of(loaded) as state:
-        return state.epoch(user) if state is not None else 0
+def _no_hub(loaded: LoadedSettings) -> NotFound:
+    return NotFound(
+        f"No hub has run in {loaded.course_dir} yet, so nothing can be kept for it.",
+        hint="Give the hub's course by -C, or start the hub once.",
+    )
+
+
+def _now() -> datetime:
+    return SystemClock().now()
 
 
 def _base_url(loaded: LoadedSettings, url: str | None) -> str:

@@ -26,6 +26,8 @@ class EndReason(StrEnum):
     """It was idle, though not for long, and others waited for its memory."""
     REPLACED = "replaced"
     """The lecture was published again."""
+    REMOVED = "removed"
+    """Its student is not on the course's list any more."""
     MEMORY = "memory"
     PROCESSES = "processes"
     WORKSPACE = "workspace"
@@ -113,6 +115,11 @@ _TOLD = {
     EndReason.REPLACED: Explanation(
         "The {notebook} was published again.",
         "{saved} Open it again to see the new version.",
+    ),
+    EndReason.REMOVED: Explanation(
+        "Your access to this course has ended.",
+        "You are not on the course's list any more, so the {notebook} was closed. {saved} "
+        "If you think that this is a mistake, tell your instructor.",
     ),
     EndReason.MEMORY: Explanation(
         "Your {notebook} used too much memory and was stopped.",

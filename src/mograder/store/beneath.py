@@ -10,30 +10,39 @@ component), opened without blocking, looked at through its descriptor, and read 
 from __future__ import annotations
 
 import contextlib
-import errno
 import io
 import os
 import secrets
-import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound, TooLarge
-from mograder.store.disk import DISK, Disk, Place, explained_when_full, write_all
+from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound
+from mograder.store.disk import (
+    DISK,
+    UNSUPPORTED,
+    Disk,
+    Place,
+    explained_when_full,
+    write_all,
+)
+from mograder.store.refusals import (
+    REMEDY,
+    check_regular,
+    check_sole,
+    checked,
+    explained,
+    too_large,
+)
 from mograder.store.resolve import Resolver, best_resolver, resolve
 
 _ALLOWED_FLAGS = os.O_ACCMODE | os.O_APPEND
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 _CHUNK = 1 << 18
-_KINDS = (
-    (stat.S_ISDIR, "a directory"),
-    (stat.S_ISLNK, "a symbolic link"),
-    (stat.S_ISFIFO, "a named pipe"),
-    (stat.S_ISSOCK, "a socket"),
-)
-_REMEDY = "Rename or remove it in the workspace, then try again."
+_LATEST_NS = 4_000_000_000_000_000_000
+_NO_NAME = "There is no free name left for what was there."
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +53,11 @@ class FileInfo:
     modified_ns: int
     owner: int
     links: int
+
+    @property
+    def modified(self) -> datetime:
+        """When it was changed, as its owner says."""
+        return moment_of(self.modified_ns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +77,11 @@ class NewFile:
 
 
 _PLAIN = NewFile()
+
+
+def moment_of(modified_ns: int) -> datetime:
+    """Return a file's time; its owner may have set it to a year that no calendar has."""
+    return datetime.fromtimestamp(min(max(modified_ns, 0), _LATEST_NS) / 1e9, UTC)
 
 
 class Beneath:
@@ -96,8 +115,8 @@ class Beneath:
             raise ValueError("open_below neither creates nor truncates; use write_below")
         fd = self._resolve(relative, flags | os.O_NONBLOCK | os.O_NOCTTY)
         try:
-            info = _check_regular(fd, relative)
-            _check_sole(info, relative, owner)
+            info = check_regular(fd, relative)
+            check_sole(info, relative, owner)
         except BaseException:
             os.close(fd)
             raise
@@ -111,13 +130,13 @@ class Beneath:
         fd = self.open(relative, owner=owner)
         try:
             if os.fstat(fd).st_size > limit:
-                raise _too_large(relative, limit)
+                raise too_large(relative, limit)
             data = bytearray()
             # Counted again: the file may grow while it is read.
             while chunk := os.read(fd, min(_CHUNK, limit + 1 - len(data))):
                 data += chunk
                 if len(data) > limit:
-                    raise _too_large(relative, limit)
+                    raise too_large(relative, limit)
             return bytes(data)
         finally:
             os.close(fd)
@@ -129,7 +148,7 @@ class Beneath:
         """
         fd = self._resolve(relative, os.O_PATH | os.O_NOFOLLOW)
         try:
-            info = _check_regular(fd, relative)
+            info = check_regular(fd, relative)
         finally:
             os.close(fd)
         return FileInfo(info.st_size, info.st_mtime_ns, info.st_uid, info.st_nlink)
@@ -146,7 +165,7 @@ class Beneath:
 
         Raises: :class:`NotFound` (no such directory), :class:`InvalidInput`.
         """
-        parent, _, name = _checked(relative).rpartition("/")
+        parent, _, name = checked(relative).rpartition("/")
         directory = self._resolve(parent, _DIRECTORY)
         try:
             with explained_when_full(), self._staged(source, how, directory) as (staging, temp):
@@ -157,12 +176,49 @@ class Beneath:
         finally:
             os.close(directory)
 
+    def replace_keeping(
+        self, relative: str, kept: Iterable[str], source: BinaryIO, how: NewFile = _PLAIN
+    ) -> str | None:
+        """Put a file there, and keep whatever had the name beside it, under the first free name.
+
+        The new file is first placed under the name of the old, then both are exchanged in one
+        step: every crash leaves the old or the new one in its place, and the old one is never
+        without a name. A link, a pipe or a directory in the way is kept like a file. Returns the
+        name of what is kept, or none if there was nothing.
+
+        Raises: as :meth:`copy`, and :class:`Conflict` when all names in ``kept`` are taken.
+        """
+        parent, _, name = checked(relative).rpartition("/")
+        names = iter(kept)
+        directory = self._resolve(parent, _DIRECTORY)
+        try:
+            with explained_when_full(), self._staged(source, how, directory) as (staging, temp):
+                beside = self._first_free(Place(temp, staging), directory, names)
+                old = self._exchange(relative, beside, Place(name, directory), names)
+            self._disk.fsync(directory)
+            return old
+        finally:
+            os.close(directory)
+
+    def names(self, relative: str, limit: int) -> tuple[str, ...]:
+        """Return the names in a directory, no more than ``limit`` of them, in no order.
+
+        Raises: :class:`NotFound` (no such directory), :class:`InvalidInput`.
+        """
+        directory = self._resolve(relative, _DIRECTORY)
+        try:
+            with explained(relative), os.scandir(directory) as entries:
+                found = (entry.name for entry in entries)
+                return tuple(name for name, _ in zip(found, range(limit), strict=False))
+        finally:
+            os.close(directory)
+
     def make_directory(self, relative: str, *, mode: int = 0o700, owner: int | None = None) -> None:
         """Make a directory and those above it, unless they exist; the last may get an ``owner``.
 
         Raises: :class:`InvalidInput` when something else has the name.
         """
-        parts = _checked(relative).split("/")
+        parts = checked(relative).split("/")
         for count in range(1, len(parts) + 1):
             last = count == len(parts)
             self._make_one(parts[:count], mode, owner if last else None)
@@ -172,23 +228,23 @@ class Beneath:
 
         Raises: :class:`InvalidInput`.
         """
-        parent, _, name = _checked(relative).rpartition("/")
+        parent, _, name = checked(relative).rpartition("/")
         directory = self._resolve(parent, _DIRECTORY)
         try:
-            with _explained(relative), contextlib.suppress(FileNotFoundError):
+            with explained(relative), contextlib.suppress(FileNotFoundError):
                 os.unlink(name, dir_fd=directory)
         finally:
             os.close(directory)
 
     def _resolve(self, relative: str, flags: int) -> int:
         if relative:
-            _checked(relative)
+            checked(relative)
         try:
             base = os.open(self._base, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise NotFound(f"The directory {self._base.name!r} does not exist.") from error
         try:
-            with _explained(relative):
+            with explained(relative):
                 return resolve(self._resolver, base, relative or ".", flags)
         finally:
             os.close(base)
@@ -197,7 +253,7 @@ class Beneath:
         relative = "/".join(parts)
         directory = self._resolve("/".join(parts[:-1]), _DIRECTORY)
         try:
-            with _explained(relative), explained_when_full():
+            with explained(relative), explained_when_full():
                 os.mkdir(parts[-1], mode, dir_fd=directory)
         except FileExistsError:
             os.close(self._resolve(relative, os.O_PATH | os.O_DIRECTORY))
@@ -243,8 +299,59 @@ class Beneath:
         finally:
             os.close(fd)
 
+    def _first_free(self, source: Place, directory: int, names: Iterator[str]) -> Place:
+        for name in names:
+            target = Place(name, directory)
+            with explained(name), contextlib.suppress(FileExistsError):
+                self._disk.place(source, target)
+                return target
+        raise Conflict(_NO_NAME, hint=REMEDY)
+
+    def _exchange(self, relative: str, new: Place, old: Place, names: Iterator[str]) -> str | None:
+        """Let two names change places; the new one's is where the old one is kept."""
+        try:
+            with explained(old.name):
+                self._disk.exchange(new, old)
+        except NotFound:
+            self._disk.rename(new, old)
+            return None
+        except (OSError, MograderError) as error:
+            if isinstance(error, OSError) and error.errno in UNSUPPORTED:
+                return self._keep_by_copy(relative, new, old, names)
+            os.unlink(new.name, dir_fd=new.directory)
+            raise
+        return new.name
+
+    def _keep_by_copy(
+        self, relative: str, new: Place, old: Place, names: Iterator[str]
+    ) -> str | None:
+        """The same where the file system cannot exchange: a copy is kept, then the old replaced.
+
+        What is no file is moved instead: it is no notebook that a crash could lose.
+        """
+        assert old.directory is not None
+        try:
+            kept = self._copy_beside(relative, names)
+        except NotFound:
+            self._disk.rename(new, old)
+            return None
+        except InvalidInput:
+            kept = self._first_free(old, old.directory, names).name
+        self._disk.rename(new, old)
+        return kept
+
+    def _copy_beside(self, relative: str, names: Iterator[str]) -> str:
+        parent = relative.rpartition("/")[0]
+        with os.fdopen(self.open(relative), "rb") as source:
+            how = NewFile(modified_ns=os.fstat(source.fileno()).st_mtime_ns, replace=False)
+            for name in names:
+                source.seek(0)
+                if self.copy(f"{parent}/{name}", source, how):
+                    return name
+        raise Conflict(_NO_NAME, hint=REMEDY)
+
     def _move(self, source: Place, target: Place, how: NewFile, relative: str) -> bool:
-        with _explained(relative):
+        with explained(relative):
             try:
                 if how.replace:
                     self._disk.rename(source, target)
@@ -255,32 +362,6 @@ class Beneath:
         return True
 
 
-def _checked(relative: str) -> str:
-    parts = relative.split("/")
-    if "\0" in relative or any(part in ("", ".", "..") for part in parts):
-        raise InvalidInput(f"The path {relative!r} does not stay below its directory.")
-    try:
-        os.fsencode(relative)
-    except UnicodeEncodeError as error:
-        raise InvalidInput(f"The path {relative!r} cannot be a file's name.") from error
-    return relative
-
-
-def _check_regular(fd: int, relative: str) -> os.stat_result:
-    info = os.fstat(fd)
-    if not stat.S_ISREG(info.st_mode):
-        kind = next((words for test, words in _KINDS if test(info.st_mode)), "a device")
-        raise InvalidInput(f"{relative!r} is {kind}, not a file.", hint=_REMEDY)
-    return info
-
-
-def _check_sole(info: os.stat_result, relative: str, owner: int | None) -> None:
-    if info.st_nlink != 1:
-        raise InvalidInput(f"{relative!r} is a hard link, not a file of its own.", hint=_REMEDY)
-    if owner is not None and info.st_uid != owner:
-        raise InvalidInput(f"{relative!r} belongs to another account.", hint=_REMEDY)
-
-
 def _give(fd: int, directory: int, owner: int | None) -> None:
     """Only root can give a file away; anybody else's files are their own already."""
     if os.geteuid() != 0:
@@ -289,49 +370,3 @@ def _give(fd: int, directory: int, owner: int | None) -> None:
     uid, gid = (above.st_uid, above.st_gid) if owner is None else (owner, owner)
     if (uid, gid) != (0, 0):
         os.fchown(fd, uid, gid)
-
-
-def _too_large(relative: str, limit: int) -> TooLarge:
-    return TooLarge(f"{relative!r} is larger than the {limit} bytes allowed.")
-
-
-@contextlib.contextmanager
-def _explained(relative: str) -> Iterator[None]:
-    """Say in words what a hostile name does; anything else stays what it was."""
-    try:
-        yield
-    except OSError as error:
-        explanation = _explanation(error, relative)
-        if explanation is None:
-            raise
-        raise explanation from error
-
-
-def _explanation(error: OSError, relative: str) -> MograderError | None:
-    shown = repr(relative) if relative else "the directory"
-    match error.errno:
-        case errno.ENOENT:
-            return NotFound(f"{shown} does not exist.")
-        case errno.ELOOP | errno.EXDEV:
-            return InvalidInput(
-                f"{shown} leads through a link or another file system.", hint=_REMEDY
-            )
-        case errno.ENOTDIR:
-            return InvalidInput(f"A part of {shown} is a link or a file.", hint=_REMEDY)
-        case errno.ENXIO | errno.ENODEV:
-            return InvalidInput(
-                f"{shown} is a pipe, a socket or a device, not a file.", hint=_REMEDY
-            )
-        case errno.EISDIR | errno.ENOTEMPTY:
-            return InvalidInput(f"{shown} is a directory, not a file.", hint=_REMEDY)
-        case errno.EACCES | errno.EPERM:
-            return InvalidInput(
-                f"The hub is not permitted to use {shown}.",
-                hint="Give its owner read and write permission again, then try again.",
-            )
-        case errno.ENAMETOOLONG:
-            return InvalidInput(f"The path {shown[:60]} is too long.")
-        case errno.EAGAIN | errno.ETXTBSY:
-            return Conflict(f"{shown} is held by a running program.", hint="Try again in a minute.")
-        case _:
-            return None

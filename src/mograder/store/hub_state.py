@@ -283,17 +283,23 @@ class HubState:
             raise NotFound("The session has ended.", hint="Open the item again.") from error
 
     def remove_capabilities(
-        self, *, session_id: str | None = None, login_id: str | None = None
+        self,
+        *,
+        session_id: str | None = None,
+        login_id: str | None = None,
+        username: str | None = None,
     ) -> int:
-        """Remove the capabilities of a session, of a login, or of a login in a session."""
+        """Remove the capabilities of a session, a login or a person, or of all that is given."""
         gone = delete(capabilities)
-        if not session_id and not login_id:
+        if not session_id and not login_id and not username:
             # An empty login_id is every bearer client's: that would end them all.
-            raise ValueError("remove_capabilities needs a session or a login")
+            raise ValueError("remove_capabilities needs a session or a login, or a person")
         if session_id:
             gone = gone.where(capabilities.c.session_id == session_id)
         if login_id:
             gone = gone.where(capabilities.c.login_id == login_id)
+        if username:
+            gone = gone.where(capabilities.c.username == username)
         with writing(self._engine) as connection:
             return connection.execute(gone).rowcount
 
@@ -317,12 +323,14 @@ class HubState:
         with writing(self._engine) as connection:
             connection.execute(insert(audit).values(at=at, **values))
 
-    def recent_audit(self, limit: int) -> tuple[AuditRow, ...]:
-        """Return the last lines of the audit log, the newest first."""
+    def recent_audit(self, limit: int, *, before: int | None = None) -> tuple[AuditRow, ...]:
+        """Return lines of the audit log, the newest first; ``before`` is a line's number."""
         wanted = select(audit).order_by(audit.c.number.desc()).limit(limit)
+        if before is not None:
+            wanted = wanted.where(audit.c.number < before)
         with reading(self._engine) as connection:
             return tuple(
-                AuditRow(row.at, row.who, row.action, row.what, row.origin, row.outcome)
+                AuditRow(row.at, row.who, row.action, row.what, row.origin, row.outcome, row.number)
                 for row in connection.execute(wanted)
             )
 

@@ -48,6 +48,14 @@ class CachedRevocations:
             self._epochs = {**self._epochs, username: epoch}
             return epoch
 
+    def refresh(self) -> tuple[str, ...]:
+        """Look what another process revoked (the command line); return whose tokens."""
+        with self._lock:
+            known = self._epochs
+            self._epochs = {row.username: row.epoch for row in self._state.epochs()}
+            self._logins = self._state.revoked_logins(self._clock.now())
+            return tuple(name for name, epoch in self._epochs.items() if known.get(name) != epoch)
+
     def reload(self) -> None:
         """Read everything again, as when another process revoked something; prune the expired."""
         with self._lock:

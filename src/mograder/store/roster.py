@@ -9,12 +9,16 @@ from __future__ import annotations
 import os
 import stat
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from mograder.auth.roles import Role
 from mograder.core.log import get_logger
+from mograder.core.names import Username
+from mograder.store.files import atomic_write
 
+_HEADING = "# Allowed users — managed by mograder sync-users"
 _LIMIT = 10_000_000
 _log = get_logger(__name__)
 
@@ -47,6 +51,30 @@ class Roster:
             return True
         users = self._users()
         return users is None or unicodedata.normalize("NFC", username) in users
+
+    def replace(self, users: Iterable[str]) -> tuple[Username, ...]:
+        """Write a new list: each name once, sorted; it counts from now on (B30, B35).
+
+        Raises: :class:`InvalidInput` for a name that nobody can sign in with,
+        :class:`~mograder.core.errors.Busy` when the disk is full.
+        """
+        listed = sorted({Username.parse(name) for name in map(str.strip, users) if name})
+        text = "".join(f"{line}\n" for line in (_HEADING, *listed))
+        # A link that the administrator made stays one.
+        atomic_write(self._path.resolve(), text.encode())
+        return tuple(listed)
+
+    def stamp(self) -> tuple[int, int, int, int] | None:
+        """What differs after every change of the file; none without one."""
+        try:
+            return _stamp(self._path.stat())
+        except OSError:
+            return None
+
+    def listed(self) -> tuple[str, ...] | None:
+        """The names on the list, sorted; none when there is no list."""
+        users = self._users()
+        return None if users is None else tuple(sorted(users))
 
     def _users(self) -> frozenset[str] | None:
         """The names on the list, or none when there is no list."""

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -237,7 +237,10 @@ class UserEpoch:
 
 @dataclass(frozen=True, slots=True)
 class AuditRow:
-    """One line of the audit log: who did what to what, from where, and how it ended."""
+    """One line of the audit log: who did what to what, from where, and how it ended.
+
+    ``number`` is the database's, by which older lines are asked for.
+    """
 
     at: datetime
     who: str
@@ -245,3 +248,4 @@ class AuditRow:
     what: str
     where: str
     outcome: str
+    number: int = field(default=0, compare=False)

@@ -1,12 +1,13 @@
 """Which published items students may see, and from when (compat.md 2.3, ``.visibility.json``).
 
-Read only, for now: the file of an existing course is honoured from the first day. What cannot be
-read hides everything, since an exam that shows early cannot be taken back.
+What cannot be read hides everything, since an exam that shows early cannot be taken back.
 """
 
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,8 +15,9 @@ from typing import Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from mograder.core.errors import NotFound
+from mograder.core.errors import Conflict, NotFound
 from mograder.core.log import get_logger
+from mograder.store.files import atomic_write
 
 _LIMIT = 1024 * 1024
 _log = get_logger(__name__)
@@ -59,6 +61,7 @@ class VisibilityRules:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._changing = threading.Lock()
         self._seen: tuple[int, int, int] | None = None
         self._rules: dict[str, Visibility] | None = {}
 
@@ -66,6 +69,35 @@ class VisibilityRules:
         """The rule of one item; an item without an entry is visible."""
         rules = self._current()
         return Visibility.nothing() if rules is None else rules.get(name, Visibility())
+
+    def all(self) -> Mapping[str, Visibility]:
+        """Every rule that is set, by item.
+
+        Raises: :class:`Conflict` when the file cannot be understood.
+        """
+        rules = self._current()
+        if rules is None:
+            raise Conflict(
+                f"{self._path.name} cannot be read, so every item is hidden from students.",
+                hint="Mend the file, or replace all of its rules at once.",
+            )
+        return dict(rules)
+
+    def change(
+        self, changes: Mapping[str, Visibility], *, replace: bool = False
+    ) -> Mapping[str, Visibility]:
+        """Set rules, with ``replace`` instead of all others; return every rule that is set now.
+
+        Raises: as :meth:`all`, :class:`~mograder.core.errors.Busy` when the disk is full.
+        """
+        with self._changing:
+            before = {} if replace else self.all()
+            rules = {**before, **changes}
+            kept = {name: rule for name, rule in sorted(rules.items()) if rule != Visibility()}
+            text = json.dumps({name: _words(rule) for name, rule in kept.items()}, indent=2)
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            atomic_write(self._path, f"{text}\n".encode())
+            return kept
 
     def _current(self) -> dict[str, Visibility] | None:
         """The rules by item, or none when the file cannot be understood."""
@@ -90,6 +122,14 @@ class VisibilityRules:
             _log.error("%s cannot be read: everything is hidden: %s", self._path.name, error)
             return None
         return {name: _visibility(entry) for name, entry in entries.items()}
+
+
+def _words(rule: Visibility) -> dict[str, object]:
+    """A rule as 0.3.16 writes it."""
+    words: dict[str, object] = {"hidden": True} if rule.hidden else {}
+    if rule.visible_from is not None:
+        words["visible_from"] = rule.visible_from.isoformat()
+    return words
 
 
 def _visibility(entry: _Entry) -> Visibility:

@@ -1,22 +1,33 @@
 """Workspaces: a student's copies, ``hub-notebooks/<user>/<item>/`` (compat.md 2.4, 2.8, 3).
 
 Everything below the root may have been made by the student's code, and the hub may be root: so
-every look and every write goes through :class:`~mograder.store.beneath.Beneath`, and nothing
-that exists is ever overwritten here.
+every look and every write goes through :class:`~mograder.store.beneath.Beneath`. Nothing that
+exists is ever overwritten: what a new copy replaces is kept beside it (``store.archives``).
 """
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 import threading
-from datetime import UTC, datetime
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO
 
-from mograder.core.errors import Busy, InvalidInput, NotFound
+from mograder.core.errors import Busy, Conflict, InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
-from mograder.store.beneath import Beneath, FileInfo, NewFile
+from mograder.store.archives import (
+    MOST_ARCHIVED,
+    MOST_ARCHIVES,
+    Archive,
+    archive_names,
+    archive_of,
+)
+from mograder.store.beneath import Beneath, FileInfo, NewFile, moment_of
 from mograder.store.disk import DISK, Disk
 from mograder.store.manifest import Release, is_support, open_release, release_at, version_at
 from mograder.store.resolve import Resolver
@@ -25,8 +36,15 @@ _STAGING = ".staging"
 _UPLOADED = ".uploaded"
 _EXPORTED = ".exported"
 _FETCHED = ".fetched"
+_SUBMITTED = ".submitted"
+_PLAIN = NewFile()
 _MARKER = NewFile(durable=False)
 _STRIPES = 64
+_MOST_NAMES = 20_000
+_MOST_ITEMS = 200
+"""Directories of one student; the hub makes one for a name that nothing is published under."""
+
+_STEADY_LOOKS = 8
 
 
 class FileStatus(StrEnum):
@@ -36,6 +54,24 @@ class FileStatus(StrEnum):
     UPLOADED = "uploaded"
     MODIFIED = "modified"
     EXPORTED = "exported"
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A file of a student's as it was at one moment, read in one piece."""
+
+    data: bytes
+    modified_ns: int
+
+    @property
+    def modified(self) -> datetime:
+        """When it was changed, as its owner says."""
+        return moment_of(self.modified_ns)
+
+    @property
+    def digest(self) -> str:
+        """What tells it from another: an ETag."""
+        return hashlib.sha256(self.data).hexdigest()[:32]
 
 
 class Workspaces:
@@ -101,7 +137,7 @@ class Workspaces:
         way, :class:`NotFound` when the release is gone.
         """
         item = release.name
-        with self._locks[hash((user, item)) % _STRIPES]:
+        with self._lock(user, item):
             if not self._has_notebook(user, item):
                 self._root.mkdir(parents=True, exist_ok=True)
                 self._below.make_directory(_path(user, item), owner=owner)
@@ -130,7 +166,161 @@ class Workspaces:
         )
         if marker is None:
             return False
-        return release.updated > datetime.fromtimestamp(marker.modified_ns / 1e9, UTC)
+        return release.updated > marker.modified
+
+    def read(self, user: Username, item: ItemName, name: str, limit: int) -> Saved:
+        """Read a file of the workspace, at most ``limit`` bytes, as it was at one moment.
+
+        Raises: :class:`NotFound`, :class:`InvalidInput`, :class:`~mograder.core.errors.TooLarge`,
+        :class:`Conflict` when it is being written over and over.
+        """
+        path = _path(user, item, name)
+        for _ in range(_STEADY_LOOKS):
+            before = self._below.stat(path)
+            data = self._below.read(path, limit)
+            if before == self._below.stat(path) and len(data) == before.size:
+                return Saved(data, before.modified_ns)
+        raise Conflict(f"{name!r} is being written at the moment.", hint="Try again in a minute.")
+
+    def free_bytes(self) -> int:
+        """How much the disk of the workspaces still takes."""
+        try:
+            found = os.statvfs(self._root)
+        except FileNotFoundError:
+            found = os.statvfs(self._root.parent)
+        return found.f_bavail * found.f_frsize
+
+    def upload(self, user: Username, item: ItemName, data: bytes, now: datetime) -> str | None:
+        """Put a notebook into the workspace, keep the one before; return its new name, if any.
+
+        Raises: :class:`Conflict` (too many archives or items), :class:`InvalidInput`,
+        :class:`~mograder.core.errors.Busy` (disk full).
+        """
+        with self._lock(user, item):
+            self._make(user, item)
+            kept = self._replace(user, item, io.BytesIO(data), now)
+            self._drop_marker(user, item, _EXPORTED)
+            self._mark(user, item, _UPLOADED)
+        return kept
+
+    def restore(self, user: Username, item: ItemName, data: bytes, now: datetime) -> str | None:
+        """Put an earlier version back, as an edit; keep what it replaces and return its name.
+
+        Raises: as :meth:`upload`.
+        """
+        with self._lock(user, item):
+            kept = self._replace(user, item, io.BytesIO(data), now)
+            if self._look(user, item, _UPLOADED) is None:
+                self._mark(user, item, _UPLOADED, modified_ns=0)
+        return kept
+
+    def renew(
+        self, user: Username, release: Release, now: datetime, *, only_replace: bool = False
+    ) -> str | None:
+        """Begin anew from the release, keep the copy before and return its name (B57).
+
+        The student's support files stay as they are; those that are missing come back. With
+        ``only_replace`` nothing is copied where there is no copy (compat.md 2.3, reset).
+
+        Raises: as :meth:`upload`, and :class:`NotFound` when the release is gone.
+        """
+        with self._lock(user, release.name):
+            if only_replace and not self._anything(user, release.name):
+                return None
+            self._make(user, release.name)
+            fd, current = _pinned(release)
+            try:
+                return self._renew(user, current, fd, now)
+            except FileNotFoundError as error:
+                raise _gone(release) from error
+            finally:
+                os.close(fd)
+
+    def mark_exported(self, user: Username, item: ItemName, modified_ns: int | None = None) -> None:
+        """Note that the student took the notebook along: now, or the one of that time (B122).
+
+        Raises: :class:`InvalidInput`, :class:`Conflict`.
+        """
+        with self._lock(user, item):
+            self._make(user, item)
+            self._mark(user, item, _EXPORTED, modified_ns=modified_ns)
+
+    def mark_submitted(self, user: Username, item: ItemName) -> None:
+        """Note that the student handed the notebook in on the hub."""
+        with self._lock(user, item):
+            self._mark(user, item, _SUBMITTED)
+
+    def archives(self, user: Username, item: ItemName) -> tuple[Archive, ...]:
+        """Return the earlier versions that are kept in the workspace, the newest first."""
+        try:
+            names = self._below.names(_path(user, item), _MOST_NAMES)
+        except (NotFound, InvalidInput):
+            return ()
+        found = (archive_of(name, item, self._look(user, item, name)) for name in names)
+        return tuple(sorted((each for each in found if each is not None), reverse=True))
+
+    def _renew(self, user: Username, release: Release, fd: int, now: datetime) -> str | None:
+        for path in release.files:
+            if is_support(release, path):
+                self._copy_support(user, release.name, path, fd)
+        with _open_at(fd, release.notebook.name) as source:
+            modified = os.fstat(source.fileno()).st_mtime_ns
+            how = NewFile(modified_ns=modified)
+            kept = self._replace(user, release.name, source, now, how)
+        self._drop_marker(user, release.name, _EXPORTED)
+        # Never before the notebook's own time, which would say that it was edited.
+        marked = max(int(now.timestamp() * 1e9), modified)
+        for marker in (_UPLOADED, _FETCHED):
+            self._mark(user, release.name, marker, modified_ns=marked)
+        return kept
+
+    def _replace(
+        self,
+        user: Username,
+        item: ItemName,
+        source: BinaryIO,
+        now: datetime,
+        how: NewFile = _PLAIN,
+    ) -> str | None:
+        kept = self.archives(user, item)
+        if len(kept) >= MOST_ARCHIVES or sum(each.size for each in kept) >= MOST_ARCHIVED:
+            raise Conflict(
+                f"There are {len(kept)} earlier versions of {item} in its folder already.",
+                hint="Delete some of the .bak files in the editor's file browser, then try again.",
+            )
+        path = _path(user, item, f"{item}.py")
+        return self._below.replace_keeping(path, archive_names(item, now), source, how)
+
+    def _make(self, user: Username, item: ItemName) -> None:
+        """Make the student's directory of an item, unless the student has too many."""
+        self._root.mkdir(parents=True, exist_ok=True)
+        with suppress(NotFound):
+            present = self._below.names(user, _MOST_ITEMS)
+            if len(present) >= _MOST_ITEMS and item not in present:
+                raise Conflict(f"You have {_MOST_ITEMS} items already, and that is all.")
+        self._below.make_directory(_path(user, item))
+
+    def _mark(
+        self, user: Username, item: ItemName, marker: str, *, modified_ns: int | None = None
+    ) -> None:
+        how = NewFile(durable=False, modified_ns=modified_ns)
+        # A student who put a directory there has no state, and that is all.
+        with suppress(InvalidInput):
+            self._below.write(_path(user, item, marker), b"", how)
+
+    def _drop_marker(self, user: Username, item: ItemName, marker: str) -> None:
+        with suppress(InvalidInput):
+            self._below.remove(_path(user, item, marker))
+
+    def _lock(self, user: Username, item: ItemName) -> threading.Lock:
+        return self._locks[hash((user, item)) % _STRIPES]
+
+    def _anything(self, user: Username, item: ItemName) -> bool:
+        """Whether something has the notebook's name, be it a link or a directory."""
+        try:
+            return self._has_notebook(user, item)
+        except InvalidInput:
+            return True
 
     def _has_notebook(self, user: Username, item: ItemName) -> bool:
         try:

@@ -7,7 +7,6 @@ It speaks to our hub, which streams its progress, and to a hub of 0.3.16, which 
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,6 +30,7 @@ from mograder.core.errors import (
     TooLarge,
 )
 from mograder.core.shared import Progress
+from mograder.transports.hub_url import is_loopback, parse_hub_url
 from mograder.transports.upload import Upload, opened
 
 _STREAM = "application/x-ndjson"
@@ -172,6 +172,20 @@ class HubClient:
             found = ((file, self._digest(f"{url}/{quote(file)}")) for file in files)
             return Held({file: digest for file, digest in found if digest}, "", complete=False)
 
+    def ask(self, method: str, path: str, body: object = None) -> bytes:
+        """Return the JSON that the hub answers to a short question; ``path`` begins with a slash.
+
+        Raises:
+            MograderError: The hub refused or could not be reached.
+        """
+        with self._errors():
+            request = self._client.build_request(method, f"{self.url}{path}", json=body)
+            with self._sent(request) as response:
+                if response.status_code == HTTPStatus.OK:
+                    return _bounded_body(response.iter_bytes())
+                self._answer(response)
+        raise RemoteFailed(f"{self.url} gave an answer that no hub gives.")
+
     def _digest(self, url: str) -> str:
         """Return the SHA-256 of what is there, or nothing."""
         digest = hashlib.sha256()
@@ -250,43 +264,6 @@ class HubClient:
                 f"The connection to the hub at {self.url} broke: {str(error) or 'closed'}.",
                 hint="A proxy in front may limit the size of an upload. Publish again.",
             ) from error
-
-
-def parse_hub_url(text: str, *, insecure: bool = False) -> str:
-    """Return the hub's base URL without its trailing slash.
-
-    Raises:
-        InvalidInput: It is no http(s) URL, or plain http to another machine without `insecure`.
-    """
-    try:
-        url = httpx.URL(text.strip())
-    except httpx.InvalidURL as error:
-        raise InvalidInput(f"{text!r} is not a URL: {error}.", hint=_URL_HINT) from error
-    if url.scheme not in {"http", "https"} or not url.host:
-        raise InvalidInput(f"{text!r} is not the URL of a hub.", hint=_URL_HINT)
-    if url.userinfo or url.query or url.fragment:
-        raise InvalidInput(
-            "The hub's URL must have no user, query or fragment part.", hint=_URL_HINT
-        )
-    if url.scheme == "http" and not insecure and not is_loopback(url.host):
-        raise InvalidInput(
-            f"{url} is not encrypted: anyone on the way could read the token.",
-            hint="Use https, or --insecure if you trust every machine in between.",
-        )
-    return str(url).rstrip("/")
-
-
-_URL_HINT = "Give it as https://hub.example.org, with the path prefix if the hub has one."
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether a host name means this machine, without asking the network."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def _refusal(status: int, detail: str, url: str) -> MograderError:

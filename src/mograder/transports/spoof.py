@@ -11,7 +11,7 @@ from enum import Enum, auto
 import httpx
 
 from mograder.core.errors import NotFound, RemoteFailed
-from mograder.transports.hub import is_loopback, parse_hub_url
+from mograder.transports.hub_url import is_loopback, parse_hub_url
 
 _SECONDS = 20.0
 _LIST = "assignments"

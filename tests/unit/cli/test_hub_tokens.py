@@ -167,3 +167,21 @@ def test_a_course_without_a_hub_keeps_no_link(
     assert run(["hub", "login-link", "alice"]) == 3
     assert "No hub has run in" in capfd.readouterr().err
     assert list(course.iterdir()) == []
+
+
+def test_revoking_ends_old_tokens_and_the_log_tells(
+    state: HubState, capfd: pytest.CaptureFixture[str]
+) -> None:
+    old = printed(capfd, "generate-token", "alice")
+    assert printed(capfd, "revoke-token", "alice") == "All tokens and logins of alice are void."
+    assert verify_token(SECRET, old, state.epoch) is None
+    told = [(row.action, row.what, row.where) for row in state.recent_audit(2)]
+    assert told == [
+        ("revoke token", "alice", "command line"),
+        ("make student token", "alice", "command line"),
+    ]
+
+
+def test_revoking_without_a_hub_makes_no_database(course: Path) -> None:
+    assert run(["hub", "revoke-token", "alice"]) == 3
+    assert list(course.iterdir()) == []

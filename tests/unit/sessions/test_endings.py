@@ -23,7 +23,8 @@ LIMITS = limits_of(LimitsSettings(memory_mb=1536, workspace_mb=512, processes=77
 def test_every_ending_is_explained_with_what_to_do(reason: EndReason, key: SessionKey) -> None:
     explained = describe(Ending(key, "s", reason, NOW), LIMITS)
     assert explained.title.endswith(".")
-    assert "Open it again" in explained.text
+    remedy = "tell your instructor" if reason is EndReason.REMOVED else "Open it again"
+    assert remedy in explained.text
     assert ("Your work is saved." in explained.text) is (key == ALICE), "a lecture holds no work"
     for text in (explained.title, explained.text):
         assert "{" not in text

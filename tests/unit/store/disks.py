@@ -41,6 +41,29 @@ class FailingDisk(Disk):
         super().exchange(one, other)
 
 
+class FullDisk(Disk):
+    """Works for a number of calls, then has no space left."""
+
+    def __init__(self, calls: int) -> None:
+        self.left = calls
+
+    def _use(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise OSError(errno.ENOSPC, "no space left")
+
+    def fsync(self, fd: int) -> None:
+        self._use()
+
+    def place(self, source: Place, target: Place) -> None:
+        self._use()
+        super().place(source, target)
+
+    def exchange(self, one: Place, other: Place) -> None:
+        self._use()
+        super().exchange(one, other)
+
+
 class OldDisk(Disk):
     """A file system without ``renameat2``."""
 

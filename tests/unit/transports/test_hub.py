@@ -20,7 +20,8 @@ from mograder.core.errors import (
     TimedOut,
     TooLarge,
 )
-from mograder.transports.hub import HubClient, Published, Warmed, is_loopback, parse_hub_url
+from mograder.transports.hub import HubClient, Published, Warmed
+from mograder.transports.hub_url import is_loopback, parse_hub_url
 from mograder.transports.upload import Upload
 from tests.unit.transports.fake_hub import NDJSON, FakeHub, Reply, running_hub
 

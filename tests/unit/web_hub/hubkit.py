@@ -72,6 +72,11 @@ class FakeSession:
     last_seen: datetime
     base_url: str = ""
 
+    @property
+    def id(self) -> str:
+        """The session's id."""
+        return f"{self.key.user}-{self.key.item}"
+
     def __post_init__(self) -> None:
         path = f"{quote(self.key.user, safe='')}/{quote(self.key.item, safe='')}"
         self.base_url = f"/{self.key.mode.value}/user/{path}"
@@ -107,8 +112,11 @@ class FakePool:
             self.ended.pop(key, None)
         return self.running[key]
 
-    async def stop(self, key: SessionKey) -> bool:
-        return self.running.pop(key, None) is not None
+    async def stop(self, key: SessionKey, reason: EndReason = EndReason.STOPPED) -> bool:
+        session = self.running.pop(key, None)
+        if session is not None:
+            self.ended[key] = Ending(key, session.id, reason, self.clock.now())
+        return session is not None
 
     def find(self, key: SessionKey) -> FakeSession | None:
         return self.running.get(key)

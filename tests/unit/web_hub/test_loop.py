@@ -10,7 +10,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.dependencies.utils import get_dependant
 
 from mograder.web.hub.access import GUARDS
-from mograder.web.hub.app import ROUTES, Door
+from mograder.web.hub.routes import ROUTES, Door
 
 
 def _calls(dependant: Dependant) -> Iterator[Callable[..., object]]:

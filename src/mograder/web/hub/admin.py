@@ -7,18 +7,16 @@ release is touched before the new one is complete and its environment stands (B9
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from anyio import to_thread
 from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
-from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from mograder.core.errors import InvalidInput, TooLarge
+from mograder.core.errors import InvalidInput
 from mograder.core.names import ItemName
 from mograder.publishing.publish import publish_release
 from mograder.publishing.warm import warm_releases
@@ -28,10 +26,9 @@ from mograder.web.hub.access import Caller
 from mograder.web.hub.answers import deliver
 from mograder.web.hub.audit import Event
 from mograder.web.hub.desk import Desk, TheDesk, context
+from mograder.web.hub.intake import MEGABYTE, closing, receive
 from mograder.web.hub.models import Held, Published, Warmed
 from mograder.web.hub.progress import Report
-
-_MEGABYTE = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +51,11 @@ async def publish(name: str, request: Request, desk: TheDesk, caller: Caller) ->
     """Replace an item's release by the uploaded files (multipart field ``files``)."""
     order = Order(_item_name(name), _kind(request.query_params.get("type")))
     limits = desk.services.loaded.settings.limits
-    form = await _receive(request, limits.upload_mb * _MEGABYTE, limits.upload_files)
+    form = await receive(request, limits.upload_mb * MEGABYTE, limits.upload_files, field="files")
     where = context(request).client or ""
 
     async def job(report: Report) -> Published:
-        async with _closing(form):
+        async with closing(form):
             release = await _replace(desk, order, _uploads(form), report)
         await desk.audit.granted(Event(caller.username, "publish", release.name, where))
         return Published(files=sorted(release.files), type=release.kind)
@@ -156,54 +153,3 @@ def _file_name(text: str) -> str:
         return parse_file(text)
     except InvalidInput as error:
         raise InvalidInput("Invalid filename") from error
-
-
-async def _receive(request: Request, max_bytes: int, max_files: int) -> FormData:
-    """Read a multipart body to disk, never more than allowed of it.
-
-    Raises: TooLarge naming the bound, InvalidInput when it is not a multipart form.
-    """
-    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
-        raise InvalidInput("Send the files as a multipart form, in the field 'files'.")
-    announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > 2 * max_bytes:
-        raise _too_large(max_bytes)
-    body = _bounded(request, max_bytes)
-    parser = MultiPartParser(request.headers, body, max_files=max_files, max_fields=20)
-    try:
-        return await parser.parse()
-    except MultiPartException as error:
-        if error.message.startswith("Too many files"):
-            raise TooLarge(f"An upload may have at most {max_files} files.") from error
-        raise InvalidInput(f"The upload cannot be read: {error.message}") from error
-    except ClientDisconnect as error:
-        raise InvalidInput("The upload broke off.") from error
-
-
-async def _bounded(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:
-    """Pass the body on up to the bound.
-
-    What an honest client sends beyond it is read and dropped for as much again, since a client
-    that is still sending does not see an answer.
-    """
-    received = 0
-    async for chunk in request.stream():
-        received += len(chunk)
-        if received <= max_bytes:
-            yield chunk
-        elif received > 2 * max_bytes:
-            break
-    if received > max_bytes:
-        raise _too_large(max_bytes)
-
-
-def _too_large(max_bytes: int) -> TooLarge:
-    return TooLarge(f"An upload may have at most {max_bytes // _MEGABYTE} MB.")
-
-
-@asynccontextmanager
-async def _closing(form: FormData) -> AsyncIterator[None]:
-    try:
-        yield
-    finally:
-        await form.close()

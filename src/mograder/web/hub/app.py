@@ -1,17 +1,14 @@
-"""The hub's web application: one table of all its routes, and what stands around it.
+"""The hub's web application: what stands around the table of its routes (``web.hub.routes``).
 
-Session traffic goes to the proxy, everything else through the gate to the table. Read the table
-as a map: method, path, who may pass, who answers.
+Session traffic goes to the proxy, everything else through the gate to the table.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+import asyncio
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from functools import partial
-from types import MappingProxyType
-from typing import Any
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -22,192 +19,29 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from mograder import __version__
 from mograder.auth.identity import is_trusted
 from mograder.core.errors import InvalidInput, MograderError
-from mograder.grading.report_json import ValidationAnswer
 from mograder.sandbox.assets import ASSETS
 from mograder.sessions.live import LiveSession
+from mograder.store.submissions import Submissions
 from mograder.store.visibility import VisibilityRules
 from mograder.web.context import ContextMiddleware, context_of
-from mograder.web.hub import admin, items, models, pages, sessions, signin, validation
+from mograder.web.hub import models
 from mograder.web.hub.access import GUARDS, Access
 from mograder.web.hub.answers import answer_problem, problem_page
 from mograder.web.hub.assets import AssetServer, is_asset_path
 from mograder.web.hub.attempts import Attempts
 from mograder.web.hub.audit import AuditTrail
-from mograder.web.hub.desk import Desk, context, wanted
+from mograder.web.hub.desk import Desk, context, copies_of, wanted
+from mograder.web.hub.expulsion import keep_watch
 from mograder.web.hub.gate import Gate
 from mograder.web.hub.meter import Meter
 from mograder.web.hub.progress import Work
 from mograder.web.hub.proxy import SessionProxy
 from mograder.web.hub.reference import in_words
+from mograder.web.hub.routes import ROUTES, Door
 from mograder.web.hub.services import Services
 from mograder.web.hub.session_paths import is_session_path
 from mograder.web.problems import Wants
 from mograder.web.templating import load_pages
-
-
-@dataclass(frozen=True, slots=True)
-class Door:
-    """One route: who answers, whom it lets pass, and under which chapter it is documented.
-
-    A door without a chapter is a page for people and not part of the described API.
-    """
-
-    method: str
-    path: str
-    handler: Callable[..., object]
-    access: Access
-    chapter: str = ""
-    answer: Any = None
-    problems: tuple[int, ...] = ()
-    extra: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
-
-
-_FILES = MappingProxyType(
-    {
-        "requestBody": {
-            "required": True,
-            "content": {
-                "multipart/form-data": {
-                    "schema": {
-                        "type": "object",
-                        "required": ["files"],
-                        "properties": {
-                            "files": {
-                                "type": "array",
-                                "items": {"type": "string", "format": "binary"},
-                            }
-                        },
-                    }
-                }
-            },
-        },
-        "parameters": [
-            {
-                "name": "type",
-                "in": "query",
-                "required": False,
-                "schema": {"type": "string", "enum": ["assignment", "lecture", "demo"]},
-            }
-        ],
-    }
-)
-
-_STARTING = (400, 404, 409, 502, 503, 504)
-
-ROUTES: tuple[Door, ...] = (
-    # Pages
-    Door("GET", "/", pages.first_page, Access.ANYONE),
-    Door("GET", "/edit/{a}", pages.edit_spinner, Access.MEMBER),
-    Door("GET", "/edit/{a}/", pages.edit_spinner, Access.MEMBER),
-    Door("GET", "/run/{lecture}", pages.run_spinner, Access.MEMBER),
-    Door("GET", "/run/{lecture}/", pages.run_spinner, Access.MEMBER),
-    Door("POST", "/download/{a}", items.download, Access.MEMBER),
-    Door("GET", "/static/{version}/{name}", pages.static_file, Access.ANYONE),
-    # Signing in and out
-    Door("GET", "/login", signin.login_page, Access.ANYONE),
-    Door("POST", "/login", signin.login, Access.ANYONE),
-    Door("GET", "/login/link", signin.link_page, Access.ANYONE),
-    Door("POST", "/login/link", signin.use_link, Access.ANYONE),
-    Door("POST", "/logout", signin.logout, Access.ANYONE),
-    # Items
-    Door("GET", "/assignments", items.list_items, Access.MEMBER, "Items", list[models.Entry]),
-    Door(
-        "GET",
-        "/release/{name}/{filename:path}",
-        items.release_file,
-        Access.MEMBER,
-        "Items",
-        problems=(400, 404),
-    ),
-    Door(
-        "GET",
-        "/release/{name}",
-        admin.held,
-        Access.INSTRUCTOR,
-        "Items",
-        models.Held,
-        (400,),
-    ),
-    Door(
-        "POST",
-        "/publish/{name}",
-        admin.publish,
-        Access.INSTRUCTOR,
-        "Items",
-        models.Published,
-        (400, 409, 413, 502, 503),
-        _FILES,
-    ),
-    Door(
-        "POST",
-        "/warm-cache",
-        admin.warm_cache,
-        Access.INSTRUCTOR,
-        "Items",
-        models.Warmed,
-    ),
-    # Sessions
-    Door(
-        "GET",
-        "/sessions",
-        sessions.list_sessions,
-        Access.MEMBER,
-        "Sessions",
-        list[models.SessionEntry],
-    ),
-    Door(
-        "POST",
-        "/start-edit-deep/{a}",
-        sessions.start_edit_deep,
-        Access.MEMBER,
-        "Sessions",
-        models.Started,
-        _STARTING,
-    ),
-    Door(
-        "POST",
-        "/start-edit/{user}/{a}",
-        sessions.start_edit,
-        Access.OWNER,
-        "Sessions",
-        models.Started,
-        _STARTING,
-    ),
-    Door(
-        "POST",
-        "/start-run/{lecture}",
-        sessions.start_run,
-        Access.MEMBER,
-        "Sessions",
-        models.Started,
-        _STARTING,
-    ),
-    Door(
-        "POST",
-        "/stop-edit/{user}/{a}",
-        sessions.stop_edit,
-        Access.OWNER,
-        "Sessions",
-        models.Stopped,
-        (400,),
-    ),
-    # Validation
-    Door(
-        "POST",
-        "/validate/{user}/{a}",
-        validation.validate,
-        Access.OWNER,
-        "Validation",
-        ValidationAnswer,
-        (400, 404, 413, 503, 504),
-    ),
-    # The hub itself
-    Door("GET", "/health", pages.health, Access.ANYONE, "Hub", models.Health),
-    Door("GET", "/metrics", pages.metrics, Access.INSTRUCTOR),
-    Door("GET", "/api/openapi.json", pages.openapi, Access.MEMBER),
-    Door("GET", "/api/docs", pages.api_docs, Access.MEMBER),
-)
-"""Every route of the hub but the session paths; a test demands an access entry for each."""
 
 
 def create_app(services: Services, meter: Meter | None = None) -> ASGIApp:
@@ -223,6 +57,8 @@ def create_app(services: Services, meter: Meter | None = None) -> ASGIApp:
         attempts=Attempts(services.clock),
         visibility=VisibilityRules(release_dir / ".visibility.json"),
         meter=meter,
+        copies=copies_of(services),
+        submissions=Submissions(services.loaded.path(services.loaded.settings.dirs.submitted)),
     )
     proxy = SessionProxy(services, meter.traffic)
     own = Gate(build_routes(desk, proxy), desk)
@@ -260,7 +96,10 @@ def build_routes(desk: Desk, proxy: SessionProxy[LiveSession]) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        watching = asyncio.create_task(keep_watch(desk))
         yield
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
         await desk.work.close()
         await proxy.aclose()
 

@@ -33,7 +33,11 @@ class CapabilityStore(Protocol):
     def add_capability(self, row: CapabilityRow) -> None: ...
 
     def remove_capabilities(
-        self, *, session_id: str | None = None, login_id: str | None = None
+        self,
+        *,
+        session_id: str | None = None,
+        login_id: str | None = None,
+        username: str | None = None,
     ) -> object: ...
 
     def capabilities(self) -> Iterable[CapabilityRow]: ...
@@ -127,6 +131,19 @@ class Capabilities:
             return
         self._drop(lambda capability: capability.login_id == login_id)
         self._state.remove_capabilities(login_id=login_id)
+
+    def revoke_user(self, username: str) -> None:
+        """End every capability of a person whose tokens were revoked (writes)."""
+        self._drop(lambda capability: capability.username == username)
+        self._state.remove_capabilities(username=username)
+
+    def instructed(self, session_id: str) -> bool:
+        """Whether an instructor has a page of this session; memory only."""
+        with self._lock:
+            return any(
+                each.session_id == session_id and each.role is Role.INSTRUCTOR
+                for each in self._by_hash.values()
+            )
 
     def on_revoke(self, capability: Capability, callback: Callable[[], None]) -> Callable[[], None]:
         """Call back, on the running event loop, when the capability ends; returns the undoing.

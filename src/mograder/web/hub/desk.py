@@ -13,6 +13,8 @@ from fastapi import Depends, Request
 from starlette.responses import HTMLResponse, RedirectResponse
 
 from mograder.auth.identity import Identity
+from mograder.sessions.copies import Copies
+from mograder.store.submissions import Submissions
 from mograder.store.visibility import VisibilityRules
 from mograder.web.context import RequestContext, context_of
 from mograder.web.hub.attempts import Attempts
@@ -38,11 +40,19 @@ class Desk:
     attempts: Attempts
     visibility: VisibilityRules
     meter: Meter
+    copies: Copies
+    submissions: Submissions
 
     @property
     def course(self) -> str:
         """The course's title, for the head of every page."""
         return self.services.loaded.settings.title or "Course notebooks"
+
+
+def copies_of(services: Services) -> Copies:
+    """What changes students' copies, with the settings' bound on the disk."""
+    reserve = services.loaded.settings.limits.disk_reserve_mb * 1_000_000
+    return Copies(services.pool, services.workspaces, services.clock, reserve=reserve)
 
 
 def desk_of(request: Request) -> Desk:

@@ -76,7 +76,8 @@ class _Leaving:
 
     def _complete(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         names = {name.lower() for name, _ in headers}
-        headers += security_headers(self.context)
+        # An answer that holds a stranger's page brings a policy of its own.
+        headers += [each for each in security_headers(self.context) if each[0] not in names]
         if b"cache-control" not in names:
             headers.append((b"cache-control", b"no-store"))
         if b"set-cookie" not in names:

@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    RootModel,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 from mograder.sessions.launcher import Mode
 from mograder.store.releases import ItemKind
@@ -78,6 +85,105 @@ class SessionEntry(_Body):
     type: ItemKind
     mode: Mode
     last_seen: float
+
+
+class CopyStatus(_Body):
+    """How a copy stands; of an unknown item all is as if nothing had happened."""
+
+    file_status: FileStatus
+    session_active: bool
+    has_release: bool
+
+
+class Uploaded(_Body):
+    """The notebook took the copy's place; ``path`` is where the hub keeps it."""
+
+    status: Literal["ok"] = "ok"
+    path: str
+
+
+class Reset(_Body):
+    """The copy is the release again; ``archive`` is the file that holds what was there."""
+
+    status: Literal["ok"] = "ok"
+    file_status: FileStatus
+    archive: str | None
+
+
+class Taken(_Body):
+    """The release was copied; ``archive`` is the file that holds what was there."""
+
+    status: Literal["ok"] = "ok"
+    path: str
+    archive: str | None
+
+
+class Submitted(_Body):
+    """It was handed in; the rest tells which checks and marks are not as they were handed out."""
+
+    status: Literal["ok"] = "ok"
+    submitted_path: str
+    tampered_checks: list[str]
+    tampered_marks: bool
+
+
+class ArchiveEntry(_Body):
+    """An earlier version; ``kept`` and ``modified`` are Unix times, as ``last_seen`` is."""
+
+    name: str
+    size: int
+    kept: float
+    modified: float
+
+
+class Restored(_Body):
+    """An earlier version is the copy again; ``archive`` holds what it replaced."""
+
+    status: Literal["ok"] = "ok"
+    file_status: FileStatus
+    archive: str | None
+
+
+class Synced(_Body):
+    """The list was replaced; ``count`` names are on it."""
+
+    status: Literal["ok"] = "ok"
+    count: int
+
+
+class VisibilityEntry(_Body):
+    """Whether students see an item: not at all while ``hidden``, else from a time on."""
+
+    hidden: bool = False
+    visible_from: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _as_0316_writes_it(self, serialize: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """Leave out what is not set, as the file has it."""
+        return {name: value for name, value in serialize(self).items() if value}
+
+
+class Rules(RootModel[dict[str, VisibilityEntry]]):
+    """The rules that are set, by item."""
+
+
+class Revoked(_Body):
+    """All earlier tokens and logins are void; ``epoch`` counts how often that was done."""
+
+    status: Literal["ok"] = "ok"
+    epoch: int
+
+
+class AuditEntry(_Body):
+    """One line of the audit log; ``at`` is Unix time, ``where`` the address that it came from."""
+
+    number: int
+    at: float
+    who: str
+    action: str
+    what: str
+    where: str
+    outcome: str
 
 
 class Started(_Body):

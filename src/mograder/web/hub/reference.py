@@ -14,6 +14,7 @@ _NAMED = {
     "Mode": "edit or run",
     "FileStatus": "not_started, uploaded, modified or exported",
 }
+_REFUSALS = ("text/plain", "text/html")
 _SEED_LINES = re.compile(r" \((?:B\d+[-, ]*)+\)")
 
 
@@ -86,6 +87,10 @@ def describe(app: FastAPI) -> Mapping[str, object]:
             content = {"application/json": {"schema": problem}}
             refusal = {"description": "Bad Request", "content": content}
             operation["responses"].setdefault("400", refusal)
+        if "403" in operation["responses"]:
+            content = operation["responses"]["403"]["content"]
+            # Nobody is signed in, or somebody is not on the list (compat.md 2.1).
+            content |= {kind: {"schema": {"type": "string"}} for kind in _REFUSALS}
     for name in ("HTTPValidationError", "ValidationError"):
         schema["components"]["schemas"].pop(name, None)
     return schema

@@ -22,8 +22,8 @@ from mograder.sessions.live import LiveSession, SessionKey
 from mograder.store.releases import ItemKind, Release
 from mograder.web.hub.access import Caller
 from mograder.web.hub.answers import deliver
-from mograder.web.hub.audit import Event
-from mograder.web.hub.desk import Desk, TheDesk, context
+from mograder.web.hub.behalf import Deed, note_foreign
+from mograder.web.hub.desk import Desk, TheDesk
 from mograder.web.hub.items import demand_visible, find_release, mode_of, person, take_copy
 from mograder.web.hub.models import SessionEntry, Started, Stopped
 from mograder.web.hub.progress import Report
@@ -54,7 +54,7 @@ async def start_edit(
 
     async def job(report: Report) -> Started:
         key = await to_thread.run_sync(_existing_copy, desk, user, a)
-        await _note_foreign(request, desk, caller, key, "start session")
+        await note_foreign(request, caller, key.user, Deed("start session", _what(key)))
         return await _start(desk, key, report)
 
     return await deliver(request, job, page_of)
@@ -79,7 +79,7 @@ async def stop_edit(
 
     async def job(report: Report) -> Stopped:
         report("Stopping")
-        await _note_foreign(request, desk, caller, key, "stop session")
+        await note_foreign(request, caller, key.user, Deed("stop session", _what(key)))
         return Stopped(terminated=await desk.services.pool.stop(key))
 
     return await deliver(request, job, lambda _: "/#sessions")
@@ -102,7 +102,8 @@ def spinner_of(mode: Mode, item: str) -> str:
 
 
 async def _start(desk: Desk, key: SessionKey, report: Report) -> Started:
-    session = await desk.services.pool.get_or_start(key, report)
+    async with desk.copies.turns.starting(key):
+        session = await desk.services.pool.get_or_start(key, report)
     return Started(url=session.key.url)
 
 
@@ -129,15 +130,8 @@ def _lecture(desk: Desk, identity: Identity, name: str) -> Release:
     return release
 
 
-async def _note_foreign(
-    request: Request, desk: Desk, caller: Identity, key: SessionKey, action: str
-) -> None:
-    """Record what an instructor does to somebody else's things."""
-    if key.user == caller.username:
-        return
-    what = f"{key.user}/{key.item} ({key.mode})"
-    where = context(request).client or ""
-    await desk.audit.granted(Event(caller.username, action, what, where))
+def _what(key: SessionKey) -> str:
+    return f"{key.user}/{key.item} ({key.mode})"
 
 
 def _kinds(desk: Desk) -> Callable[[LiveSession], ItemKind]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from urllib.parse import parse_qs
 
 from anyio import to_thread
 from fastapi import Request
@@ -26,15 +25,14 @@ from mograder.auth.cookies import (
 )
 from mograder.auth.links import hash_code
 from mograder.auth.tokens import Claims, verify_token
-from mograder.core.errors import InvalidInput, TooLarge
 from mograder.web.context import RequestContext
 from mograder.web.hub.access import Visitor
 from mograder.web.hub.audit import Event
 from mograder.web.hub.desk import Desk, TheDesk, context, go_to, page, wanted
+from mograder.web.hub.intake import read_form
 from mograder.web.hub.models import Done
 from mograder.web.problems import Wants
 
-_FORM_LIMIT = 16 * 1024
 _CODE = re.compile(r"[A-Za-z0-9_-]{16,200}")
 
 
@@ -48,7 +46,7 @@ async def login_page(request: Request, desk: TheDesk, visitor: Visitor) -> Respo
 
 async def login(request: Request, desk: TheDesk, visitor: Visitor) -> Response:
     """Exchange a pasted token for the login cookie."""
-    form = await _read_form(request)
+    form = await read_form(request)
     where = context(request)
     target = safe_next(form.get("next", ""), where.prefix)
     claims = await to_thread.run_sync(_verify, desk, form.get("token", ""))
@@ -65,7 +63,7 @@ async def link_page(request: Request, desk: TheDesk, visitor: Visitor) -> Respon
 
 async def use_link(request: Request, desk: TheDesk, visitor: Visitor) -> Response:
     """Use up a one-time link and set the login cookie."""
-    form = await _read_form(request)
+    form = await read_form(request)
     code = form.get("code", "") or request.query_params.get("code", "")
     claims = None
     if _CODE.fullmatch(code):
@@ -154,17 +152,3 @@ def _cookie_place(where: RequestContext) -> tuple[str, str, bool]:
     """The login cookie's name, path and whether it is for https only."""
     name = cookie_name(secure=where.secure, prefix=where.prefix)
     return name, where.prefix or "/", where.secure
-
-
-async def _read_form(request: Request) -> dict[str, str]:
-    """The fields of a small form, one value each."""
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _FORM_LIMIT:
-            raise TooLarge(f"This form may have at most {_FORM_LIMIT // 1024} KB.")
-    try:
-        fields = parse_qs(body.decode("utf-8"), max_num_fields=20, keep_blank_values=True)
-    except ValueError as error:
-        raise InvalidInput("The form cannot be read.") from error
-    return {name: values[0] for name, values in fields.items()}

@@ -1,0 +1,113 @@
+"""A term's schedule: which items open when (compat.md 10, ``hub schedule``).
+
+Pure: a TOML text in, moments out. Keys: ``start`` (a date), ``time``, ``timezone``,
+``hide_unlisted``, ``[weeks]`` number = [names], ``[items]`` name = date.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from datetime import time as daytime
+from typing import Annotated
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mograder.core.errors import InvalidInput
+from mograder.core.names import ItemName
+
+DEFAULT_ZONE = "Europe/London"
+_MOST_WEEKS = 520
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When each item opens, in the order of the moments; what else there is may be hidden."""
+
+    opens: Mapping[str, datetime]
+    hide_unlisted: bool
+    zone: ZoneInfo
+
+
+class _Words(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    start: date | None = None
+    time: daytime = daytime(9, 0)
+    timezone: str = DEFAULT_ZONE
+    hide_unlisted: bool = False
+    weeks: dict[Annotated[str, Field(pattern=r"^\d{1,3}$")], list[str]] = {}
+    items: dict[str, datetime | date] = {}
+
+
+def parse_zone(name: str) -> ZoneInfo:
+    """Return a time zone by its name.
+
+    Raises: :class:`InvalidInput`.
+    """
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, ZoneInfoNotFoundError) as error:
+        raise InvalidInput(
+            f"{name!r} is no time zone.", hint="Write it as in Europe/London."
+        ) from error
+
+
+def parse_moment(text: str, zone: ZoneInfo, at: daytime = daytime(0, 0)) -> datetime:
+    """Return the moment that a date, or a date and time, means in a zone.
+
+    Raises: :class:`InvalidInput`.
+    """
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError as error:
+            raise InvalidInput(
+                f"{text!r} is no date.", hint="Write it as 2026-10-05 or 2026-10-05T09:00."
+            ) from error
+        return _in_zone(moment, zone, at)
+    return _in_zone(day, zone, at)
+
+
+def parse_schedule(text: str, filename: str) -> Schedule:
+    """Return what a schedule says.
+
+    Raises: :class:`InvalidInput` naming the key that is wrong.
+    """
+    try:
+        words = _Words.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidInput(f"{filename}: {error}.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise InvalidInput(f"{filename}: {place}: {first['msg']}.") from error
+    zone = parse_zone(words.timezone)
+    opens = dict(_weekly(words, zone, filename))
+    for name, day in words.items.items():
+        opens[ItemName.parse(name)] = _in_zone(day, zone, words.time)
+    ordered = sorted(opens.items(), key=lambda entry: (entry[1], entry[0]))
+    return Schedule(dict(ordered), words.hide_unlisted, zone)
+
+
+def _weekly(words: _Words, zone: ZoneInfo, filename: str) -> list[tuple[str, datetime]]:
+    if words.weeks and words.start is None:
+        raise InvalidInput(f"{filename}: [weeks] needs a date in 'start'.")
+    found: list[tuple[str, datetime]] = []
+    for number, names in words.weeks.items():
+        if not 1 <= int(number) <= _MOST_WEEKS or words.start is None:
+            raise InvalidInput(f"{filename}: there is no week {number}; the first is 1.")
+        day = words.start + timedelta(weeks=int(number) - 1)
+        found += [(ItemName.parse(name), _in_zone(day, zone, words.time)) for name in names]
+    return found
+
+
+def _in_zone(day: date | datetime, zone: ZoneInfo, at: daytime) -> datetime:
+    if not isinstance(day, datetime):
+        return datetime.combine(day, at, zone)
+    return day if day.tzinfo else day.replace(tzinfo=zone)

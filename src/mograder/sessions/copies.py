@@ -1,0 +1,176 @@
+"""A student's copy of an item: what takes its place, and what the student takes along.
+
+Whatever replaces a copy first ends its session, then exchanges the files, and keeps the one
+before (B57, B117). The hub treats the folder as enemy territory; ``store.workspaces`` does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from mograder.core.clock import Clock
+from mograder.core.errors import Busy, Conflict, InvalidInput, NotFound
+from mograder.core.names import ItemName, Username
+from mograder.notebook.syntax import MAX_NOTEBOOK
+from mograder.notebook.upload import decode_notebook, looks_whole
+from mograder.sandbox.inspection import Inspection, Inspector
+from mograder.sessions.launcher import Mode
+from mograder.sessions.live import SessionKey
+from mograder.sessions.turns import Stops, Turns
+from mograder.store.archives import parse_archive
+from mograder.store.manifest import Release
+from mograder.store.workspaces import Saved, Workspaces
+
+T = TypeVar("T")
+
+MAX_REPORT = 16_000_000
+"""Bytes of the last validation's report."""
+
+_SAVING_SECONDS = 0.25
+_SAVING_LOOKS = 6
+"""How long a notebook that ends in the middle may take until the rest of it is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class CopyOf:
+    """Whose copy of which item."""
+
+    user: Username
+    item: ItemName
+
+    @property
+    def key(self) -> SessionKey:
+        """The session that edits it."""
+        return SessionKey(self.user, self.item, Mode.EDIT)
+
+    @property
+    def notebook(self) -> str:
+        """The notebook's file name."""
+        return f"{self.item}.py"
+
+
+class Copies:
+    """Changes and reads copies; of one event loop. The disk is touched in threads.
+
+    ``reserve`` are the bytes that stay free on the disk, whatever students send.
+    """
+
+    def __init__(self, pool: Stops, workspaces: Workspaces, clock: Clock, *, reserve: int) -> None:
+        self._pool = pool
+        self._workspaces = workspaces
+        self._clock = clock
+        self._reserve = reserve
+        self._inspector = Inspector()
+        self.turns = Turns()
+
+    async def inspect(self, data: bytes, filename: str, release: bytes | None = None) -> Inspection:
+        """Return what the safety scan finds in a notebook that somebody sent (B133).
+
+        With the release's bytes it also tells which of the release's checks were changed.
+
+        Raises: :class:`InvalidInput` when it is not a marimo notebook in UTF-8.
+        """
+        text = decode_notebook(data, filename)
+        released = None if release is None else decode_notebook(release, filename)
+        return await self._inspector.inspect(text, filename, released)
+
+    async def upload(self, copy: CopyOf, data: bytes) -> str | None:
+        """Put an inspected notebook in the copy's place; return the name of what is kept (B117).
+
+        Raises: what :meth:`~mograder.store.workspaces.Workspaces.upload` does.
+        """
+        text = decode_notebook(data, copy.notebook)
+        now, user, item = self._clock.now(), copy.user, copy.item
+        return await self._change(
+            copy, lambda: self._workspaces.upload(user, item, text.encode(), now)
+        )
+
+    async def reset(self, copy: CopyOf, release: Release) -> str | None:
+        """Put the release in the copy's place, if there is a copy; return what is kept (B57)."""
+        return await self._renew(copy, release, only_replace=True)
+
+    async def take_release(self, copy: CopyOf, release: Release) -> str | None:
+        """Put the release in the copy's place, or where none is yet; return what is kept."""
+        return await self._renew(copy, release, only_replace=False)
+
+    async def restore(self, copy: CopyOf, archive: str) -> str | None:
+        """Put an earlier version back; return under which name the present one is kept.
+
+        Raises: :class:`NotFound` when there is no such version, and as :meth:`upload`.
+        """
+        user, item, now = copy.user, copy.item, self._clock.now()
+
+        def put_back() -> str | None:
+            earlier = self._workspaces.read(user, item, parse_archive(archive, item), MAX_NOTEBOOK)
+            return self._workspaces.restore(user, item, earlier.data, now)
+
+        return await self._change(copy, put_back)
+
+    async def export(self, copy: CopyOf) -> Saved:
+        """Return the newest complete save: never half of one that is being written (B118).
+
+        Raises: :class:`NotFound`, :class:`InvalidInput` for what is no file,
+        :class:`Conflict` when it stays incomplete.
+        """
+        for _ in range(_SAVING_LOOKS):
+            saved = await asyncio.to_thread(self._read, copy, copy.notebook)
+            if looks_whole(saved.data):
+                return saved
+            await asyncio.sleep(_SAVING_SECONDS)
+        try:
+            await self.inspect(saved.data, copy.notebook)
+        except InvalidInput as error:
+            raise Conflict(
+                f"The notebook is incomplete, so it was not exported: {error.message}",
+                hint="Open it and save it again, or put an earlier version back.",
+            ) from error
+        return saved
+
+    async def archive(self, copy: CopyOf, name: str) -> Saved:
+        """Return an earlier version. Raises: :class:`NotFound`, :class:`InvalidInput`."""
+        return await asyncio.to_thread(self._read, copy, parse_archive(name, copy.item))
+
+    async def report(self, copy: CopyOf) -> Saved:
+        """Return the page of the last validation, which lies in the student's folder.
+
+        Raises: :class:`NotFound`, :class:`InvalidInput`.
+        """
+        workspaces, name = self._workspaces, f"{copy.item}.html"
+        try:
+            return await asyncio.to_thread(workspaces.read, copy.user, copy.item, name, MAX_REPORT)
+        except NotFound as error:
+            raise NotFound("No validation report") from error
+
+    def _read(self, copy: CopyOf, name: str) -> Saved:
+        try:
+            return self._workspaces.read(copy.user, copy.item, name, MAX_NOTEBOOK)
+        except NotFound as error:
+            raise NotFound("Notebook not found") from error
+
+    async def _renew(self, copy: CopyOf, release: Release, *, only_replace: bool) -> str | None:
+        now, renew = self._clock.now(), self._workspaces.renew
+        return await self._change(
+            copy, lambda: renew(copy.user, release, now, only_replace=only_replace)
+        )
+
+    async def _change(self, copy: CopyOf, do: Callable[[], T]) -> T:
+        """Change the files with nobody in them; once begun it is done to its end."""
+        async with self.turns.changing(copy.key, self._pool):
+            changing = asyncio.ensure_future(asyncio.to_thread(self._with_room, do))
+            try:
+                return await asyncio.shield(changing)
+            except asyncio.CancelledError:
+                await asyncio.wait({changing})
+                raise
+
+    def _with_room(self, do: Callable[[], T]) -> T:
+        if self._workspaces.free_bytes() < self._reserve:
+            raise Busy(
+                "The hub's disk is nearly full, so nothing was changed.",
+                hint="Tell your instructor, who has to make room.",
+                retry_after=60,
+            )
+        return do()

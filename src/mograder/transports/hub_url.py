@@ -1,0 +1,46 @@
+"""The address of a hub: what is one, and when a token may travel to it."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import httpx
+
+from mograder.core.errors import InvalidInput
+
+
+def parse_hub_url(text: str, *, insecure: bool = False) -> str:
+    """Return the hub's base URL without its trailing slash.
+
+    Raises:
+        InvalidInput: It is no http(s) URL, or plain http to another machine without `insecure`.
+    """
+    try:
+        url = httpx.URL(text.strip())
+    except httpx.InvalidURL as error:
+        raise InvalidInput(f"{text!r} is not a URL: {error}.", hint=_URL_HINT) from error
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise InvalidInput(f"{text!r} is not the URL of a hub.", hint=_URL_HINT)
+    if url.userinfo or url.query or url.fragment:
+        raise InvalidInput(
+            "The hub's URL must have no user, query or fragment part.", hint=_URL_HINT
+        )
+    if url.scheme == "http" and not insecure and not is_loopback(url.host):
+        raise InvalidInput(
+            f"{url} is not encrypted: anyone on the way could read the token.",
+            hint="Use https, or --insecure if you trust every machine in between.",
+        )
+    return str(url).rstrip("/")
+
+
+_URL_HINT = "Give it as https://hub.example.org, with the path prefix if the hub has one."
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host name means this machine, without asking the network."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

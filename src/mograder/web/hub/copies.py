@@ -1,0 +1,303 @@
+"""A student's copy of an item over HTTP (B117, B118, B120-B122; compat.md 2.3, 2.4, 2.8).
+
+``sessions.copies`` does the work; this door says who may, for which item, and in which words.
+"""
+
+from __future__ import annotations
+
+from email.utils import formatdate
+from urllib.parse import quote
+
+from anyio import to_thread
+from fastapi import Request
+from starlette.datastructures import FormData, UploadFile
+from starlette.responses import Response
+
+from mograder.auth.identity import Identity
+from mograder.auth.roles import Role
+from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.names import ItemName, Username
+from mograder.sessions.copies import CopyOf
+from mograder.store.archives import Archive
+from mograder.store.releases import ItemKind, Release
+from mograder.store.workspaces import FileStatus, Saved
+from mograder.web.hub.access import Caller
+from mograder.web.hub.answers import deliver
+from mograder.web.hub.behalf import Deed, note_foreign
+from mograder.web.hub.desk import Desk, TheDesk
+from mograder.web.hub.intake import MEGABYTE, closing, receive
+from mograder.web.hub.items import demand_visible, find_release
+from mograder.web.hub.models import (
+    ArchiveEntry,
+    CopyStatus,
+    Done,
+    Reset,
+    Restored,
+    Taken,
+    Uploaded,
+)
+from mograder.web.hub.progress import Report
+
+_UPLOAD = 16 * MEGABYTE
+"""A form with one notebook of the largest size that marimo is given."""
+
+_REPORT_POLICY = (
+    "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; "
+    "form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+)
+"""For a page that the student's own code may have written: it shows itself, and can do nothing."""
+
+
+async def status(user: str, a: str, desk: TheDesk, caller: Caller) -> CopyStatus:
+    """Tell how a copy stands; unknown items have no copy (B121)."""
+    try:
+        copy = _copy(user, a)
+    except InvalidInput:
+        return CopyStatus(
+            file_status=FileStatus.NOT_STARTED, session_active=False, has_release=False
+        )
+    file_status, has_release = await to_thread.run_sync(_standing, desk, caller, copy)
+    active = desk.services.pool.find(copy.key) is not None
+    return CopyStatus(file_status=file_status, session_active=active, has_release=has_release)
+
+
+async def upload(user: str, a: str, request: Request, desk: TheDesk, caller: Caller) -> Response:
+    """Put the notebook in the field ``file`` in the copy's place, and keep the old one (B117)."""
+    copy = _copy(user, a)
+    form = await receive(request, _UPLOAD, 1, field="file")
+    async with closing(form):
+        data = await _sent(form)
+
+    async def job(report: Report) -> Uploaded:
+        release = await to_thread.run_sync(_known, desk, caller, copy)
+        report("Looking at the notebook")
+        await _scan(desk, copy, data, release, report)
+        report("Putting it in its place")
+        await desk.copies.upload(copy, data)
+        await note_foreign(request, caller, copy.user, Deed("upload", _what(copy)))
+        return Uploaded(path=_place(desk, copy))
+
+    return await deliver(request, job, _home)
+
+
+async def export(user: str, a: str, request: Request, desk: TheDesk, caller: Caller) -> Response:
+    """Send the newest complete save, and remember that its owner took it along (B56, B118)."""
+    copy = _known_copy(user, a)
+    saved = await desk.copies.export(copy)
+    mark = desk.services.workspaces.mark_exported
+    # Another site's link may lead here, but must not change anything.
+    if caller.username == copy.user and request.headers.get("sec-fetch-site") != "cross-site":
+        await to_thread.run_sync(mark, copy.user, copy.item, saved.modified_ns)
+    await note_foreign(request, caller, copy.user, Deed("export", _what(copy)))
+    return _attachment(saved, copy.notebook)
+
+
+async def mark_exported(
+    user: str, a: str, request: Request, desk: TheDesk, caller: Caller
+) -> Response:
+    """Remember that the copy was exported some other way (B122)."""
+    copy = _copy(user, a)
+
+    async def job(_: Report) -> Done:
+        await to_thread.run_sync(desk.services.workspaces.mark_exported, copy.user, copy.item)
+        return Done()
+
+    return await deliver(request, job, _home)
+
+
+async def reset(user: str, a: str, request: Request, desk: TheDesk, caller: Caller) -> Response:
+    """Begin anew from the release; the work is kept beside it (B57, B120)."""
+    copy = _known_copy(user, a)
+
+    async def job(report: Report) -> Reset:
+        release = await to_thread.run_sync(_obtainable, desk, caller, copy)
+        report("Stopping the editor and keeping your work")
+        archive = await desk.copies.reset(copy, release)
+        await note_foreign(request, caller, copy.user, Deed("reset", _what(copy)))
+        return Reset(file_status=await _file_status(desk, copy), archive=archive)
+
+    return await deliver(request, job, _home)
+
+
+async def download_release(
+    user: str, a: str, request: Request, desk: TheDesk, caller: Caller
+) -> Response:
+    """Copy the release, also over a copy that is there, which is kept beside it."""
+    copy = _known_copy(user, a)
+
+    async def job(report: Report) -> Taken:
+        release = await to_thread.run_sync(_obtainable, desk, caller, copy)
+        report("Copying the release")
+        archive = await desk.copies.take_release(copy, release)
+        await note_foreign(request, caller, copy.user, Deed("download release", _what(copy)))
+        return Taken(path=_place(desk, copy), archive=archive)
+
+    return await deliver(request, job, _home)
+
+
+async def list_archives(user: str, a: str, desk: TheDesk, caller: Caller) -> list[ArchiveEntry]:
+    """List the earlier versions of a copy, the newest first."""
+    copy = _known_copy(user, a)
+    found = await to_thread.run_sync(desk.services.workspaces.archives, copy.user, copy.item)
+    return [_entry(each) for each in found]
+
+
+async def archive(
+    user: str, a: str, archive: str, request: Request, desk: TheDesk, caller: Caller
+) -> Response:
+    """Send an earlier version."""
+    copy = _known_copy(user, a)
+    saved = await desk.copies.archive(copy, archive)
+    await note_foreign(request, caller, copy.user, Deed("export", f"{copy.user}/{archive}"))
+    return _attachment(saved, archive)
+
+
+async def restore(
+    user: str, a: str, archive: str, request: Request, desk: TheDesk, caller: Caller
+) -> Response:
+    """Put an earlier version back; what it replaces is kept in turn."""
+    copy = _known_copy(user, a)
+
+    async def job(report: Report) -> Restored:
+        report("Stopping the editor and keeping your work")
+        kept = await desk.copies.restore(copy, archive)
+        await note_foreign(request, caller, copy.user, Deed("restore", f"{copy.user}/{archive}"))
+        return Restored(file_status=await _file_status(desk, copy), archive=kept)
+
+    return await deliver(request, job, _home)
+
+
+async def validate_report(
+    user: str, a: str, request: Request, desk: TheDesk, caller: Caller
+) -> Response:
+    """Show the last validation, confined: it lies where the student's code could change it."""
+    try:
+        copy = _copy(user, a)
+    except InvalidInput as error:
+        raise NotFound("No validation report") from error
+    saved = await desk.copies.report(copy)
+    await note_foreign(request, caller, copy.user, Deed("read report", _what(copy)))
+    headers = {"Content-Security-Policy": _REPORT_POLICY}
+    return Response(saved.data, headers=headers, media_type="text/html; charset=utf-8")
+
+
+def _copy(user: str, name: str) -> CopyOf:
+    return CopyOf(Username.of_account(user), ItemName.parse(name))
+
+
+def _known_copy(user: str, name: str) -> CopyOf:
+    try:
+        return _copy(user, name)
+    except InvalidInput as error:
+        raise NotFound("Notebook not found") from error
+
+
+def _standing(desk: Desk, identity: Identity, copy: CopyOf) -> tuple[FileStatus, bool]:
+    services = desk.services
+    file_status = services.workspaces.file_status(copy.user, copy.item)
+    release = services.releases.get(copy.item)
+    return file_status, release is not None and _may_know(desk, identity, copy)
+
+
+def _may_know(desk: Desk, identity: Identity, copy: CopyOf) -> bool:
+    """Whether this person may learn that the item is published."""
+    if identity.role is Role.INSTRUCTOR or desk.services.workspaces.has_copy(copy.user, copy.item):
+        return True
+    return desk.visibility.of(copy.item).visible(desk.services.clock.now())
+
+
+def _known(desk: Desk, identity: Identity, copy: CopyOf) -> Release | None:
+    """The release of an item that somebody uploads to; there need not be one (compat.md 2.3)."""
+    release = find_release(desk, copy.item)
+    if release is not None and release.kind is ItemKind.DEMO:
+        raise InvalidInput("Demos can only be run")
+    if not _may_know(desk, identity, copy):
+        demand_visible(desk, identity, copy.item)
+    return release
+
+
+def _obtainable(desk: Desk, identity: Identity, copy: CopyOf) -> Release:
+    """The release that a person may have a copy of, also one who has worked on it already."""
+    release = find_release(desk, copy.item)
+    if release is None:
+        raise NotFound("Assignment not found")
+    if release.kind is ItemKind.DEMO:
+        raise InvalidInput("Demos can only be run")
+    demand_visible(desk, identity, copy.item)
+    return release
+
+
+async def _scan(
+    desk: Desk, copy: CopyOf, data: bytes, release: Release | None, report: Report
+) -> None:
+    """Refuse denied code (B133), but for what the release itself does: that was handed out."""
+    level = desk.services.loaded.settings.security.safety_scan
+    found = (await desk.copies.inspect(data, copy.notebook)).findings
+    if level == "off" or not found:
+        return
+    if release is not None:
+        handed_out = await _messages_of(desk, release)
+        found = tuple(each for each in found if each[0] not in handed_out)
+    for message, line in found:
+        report(f"{copy.notebook}:{line}: {message}")
+    if found and level == "refuse":
+        messages = "; ".join(dict.fromkeys(message for message, _ in found))
+        lines = ", ".join(dict.fromkeys(str(line) for _, line in found))
+        raise InvalidInput(f"Unsafe code: {messages}", hint=f"(in {copy.notebook}, line {lines})")
+
+
+async def _messages_of(desk: Desk, release: Release) -> frozenset[str]:
+    try:
+        data = await to_thread.run_sync(release.notebook.read_bytes)
+        found = (await desk.copies.inspect(data, release.notebook.name)).findings
+    except (InvalidInput, FileNotFoundError):
+        return frozenset()
+    return frozenset(message for message, _ in found)
+
+
+async def _sent(form: FormData) -> bytes:
+    part = form.get("file")
+    if not isinstance(part, UploadFile):
+        raise InvalidInput(
+            "Nothing was uploaded.", hint="Send the notebook in the multipart field 'file'."
+        )
+    return await part.read()
+
+
+async def _file_status(desk: Desk, copy: CopyOf) -> FileStatus:
+    look = desk.services.workspaces.file_status
+    return await to_thread.run_sync(look, copy.user, copy.item)
+
+
+def _attachment(saved: Saved, filename: str) -> Response:
+    """A file of a student's, always as a download and never as a page."""
+    quoted = quote(filename)
+    shown = f'filename="{filename}"' if quoted == filename else f"filename*=utf-8''{quoted}"
+    headers = {
+        "Content-Disposition": f"attachment; {shown}",
+        "ETag": f'"{saved.digest}"',
+        "Last-Modified": formatdate(saved.modified.timestamp(), usegmt=True),
+        "Cache-Control": "no-store",
+    }
+    return Response(saved.data, headers=headers, media_type="text/x-python; charset=utf-8")
+
+
+def _entry(found: Archive) -> ArchiveEntry:
+    return ArchiveEntry(
+        name=found.name,
+        size=found.size,
+        kept=found.kept.timestamp(),
+        modified=found.modified.timestamp(),
+    )
+
+
+def _place(desk: Desk, copy: CopyOf) -> str:
+    return str(desk.services.workspaces.notebook(copy.user, copy.item))
+
+
+def _what(copy: CopyOf) -> str:
+    return f"{copy.user}/{copy.item}"
+
+
+def _home(_: object) -> str:
+    return "/"

@@ -1,0 +1,61 @@
+"""Who is taken off the list in mid-session loses access at once (B37, B43).
+
+Every request asks the list, so only what is open already has to be closed: sessions, and with
+them their pages' WebSockets. The list may be edited by hand and tokens revoked from the command
+line, so one task looks at both every other second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from anyio import to_thread
+
+from mograder.auth.roles import Role
+from mograder.core.log import get_logger
+from mograder.core.names import INSTRUCTOR
+from mograder.sessions.endings import EndReason
+from mograder.sessions.live import LiveSession
+from mograder.web.hub.desk import Desk
+
+_LOOK_SECONDS = 2.0
+_log = get_logger(__name__)
+
+
+async def end_strangers(desk: Desk) -> int:
+    """End the sessions of those who may not come in any more; return how many."""
+    roster = desk.services.roster
+    sessions = [(live, _role(desk, live)) for live in desk.services.pool.all()]
+
+    def strangers() -> list[LiveSession]:
+        return [live for live, role in sessions if not roster.allows(live.key.user, role)]
+
+    gone = await to_thread.run_sync(strangers) if sessions else []
+    for live in gone:
+        _log.info("%s is not on the list any more: a session ends", live.key.user)
+        await desk.services.pool.stop(live.key, EndReason.REMOVED)
+    return len(gone)
+
+
+async def keep_watch(desk: Desk, seconds: float = _LOOK_SECONDS) -> None:
+    """Look at the list and at what was revoked until cancelled."""
+    seen: object = object()  # at first everything is news: sessions were adopted
+    while True:
+        try:
+            stamp = await to_thread.run_sync(desk.services.roster.stamp)
+            if stamp != seen:
+                seen = stamp
+                await end_strangers(desk)
+            for user in await to_thread.run_sync(desk.services.revocations.refresh):
+                await to_thread.run_sync(desk.services.capabilities.revoke_user, user)
+        except Exception:  # noqa: BLE001 - a loop: the next change must be noticed too
+            _log.exception("the list of users could not be watched")
+        await asyncio.sleep(seconds)
+
+
+def _role(desk: Desk, live: LiveSession) -> Role:
+    """The role that lets a session go on: an instructor's, if one is named or looks at it."""
+    user = live.key.user
+    named = user == INSTRUCTOR or user in desk.services.policy.instructors
+    seen = named or desk.services.capabilities.instructed(live.id)
+    return Role.INSTRUCTOR if seen else Role.STUDENT

@@ -1,0 +1,360 @@
+"""The table of all the hub's routes: read it as a map.
+
+Method, path, who answers, who may pass; then how it stands in the described API.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from mograder.grading.report_json import ValidationAnswer
+from mograder.web.hub import (
+    admin,
+    copies,
+    course,
+    items,
+    models,
+    pages,
+    sessions,
+    signin,
+    submissions,
+    validation,
+)
+from mograder.web.hub.access import Access
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """One route: who answers, whom it lets pass, and under which chapter it is documented.
+
+    A door without a chapter is a page for people and not part of the described API.
+    """
+
+    method: str
+    path: str
+    handler: Callable[..., object]
+    access: Access
+    chapter: str = ""
+    answer: Any = None
+    problems: tuple[int, ...] = ()
+    extra: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
+
+
+_FILES = MappingProxyType(
+    {
+        "requestBody": {
+            "required": True,
+            "content": {
+                "multipart/form-data": {
+                    "schema": {
+                        "type": "object",
+                        "required": ["files"],
+                        "properties": {
+                            "files": {
+                                "type": "array",
+                                "items": {"type": "string", "format": "binary"},
+                            }
+                        },
+                    }
+                }
+            },
+        },
+        "parameters": [
+            {
+                "name": "type",
+                "in": "query",
+                "required": False,
+                "schema": {"type": "string", "enum": ["assignment", "lecture", "demo"]},
+            }
+        ],
+    }
+)
+
+_FILE = MappingProxyType(
+    {
+        "requestBody": {
+            "required": True,
+            "content": {
+                "multipart/form-data": {
+                    "schema": {
+                        "type": "object",
+                        "required": ["file"],
+                        "properties": {"file": {"type": "string", "format": "binary"}},
+                    }
+                }
+            },
+        },
+    }
+)
+
+
+def _body(properties: Mapping[str, object]) -> Mapping[str, object]:
+    """How a JSON body stands in the description; its handler reads it within bounds."""
+    schema = {"type": "object", "properties": dict(properties)}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+_STARTING = (400, 404, 409, 502, 503, 504)
+_CHANGING = (400, 404, 409, 413, 503)
+
+ROUTES: tuple[Door, ...] = (
+    # Pages
+    Door("GET", "/", pages.first_page, Access.ANYONE),
+    Door("GET", "/edit/{a}", pages.edit_spinner, Access.MEMBER),
+    Door("GET", "/edit/{a}/", pages.edit_spinner, Access.MEMBER),
+    Door("GET", "/run/{lecture}", pages.run_spinner, Access.MEMBER),
+    Door("GET", "/run/{lecture}/", pages.run_spinner, Access.MEMBER),
+    Door("POST", "/download/{a}", items.download, Access.MEMBER),
+    Door("GET", "/static/{version}/{name}", pages.static_file, Access.ANYONE),
+    # Signing in and out
+    Door("GET", "/login", signin.login_page, Access.ANYONE),
+    Door("POST", "/login", signin.login, Access.ANYONE),
+    Door("GET", "/login/link", signin.link_page, Access.ANYONE),
+    Door("POST", "/login/link", signin.use_link, Access.ANYONE),
+    Door("POST", "/logout", signin.logout, Access.ANYONE),
+    # Items
+    Door("GET", "/assignments", items.list_items, Access.MEMBER, "Items", list[models.Entry]),
+    Door(
+        "GET",
+        "/release/{name}/{filename:path}",
+        items.release_file,
+        Access.MEMBER,
+        "Items",
+        problems=(400, 404),
+    ),
+    Door(
+        "GET",
+        "/release/{name}",
+        admin.held,
+        Access.INSTRUCTOR,
+        "Items",
+        models.Held,
+        (400,),
+    ),
+    Door(
+        "POST",
+        "/publish/{name}",
+        admin.publish,
+        Access.INSTRUCTOR,
+        "Items",
+        models.Published,
+        (400, 409, 413, 502, 503),
+        _FILES,
+    ),
+    Door(
+        "POST",
+        "/warm-cache",
+        admin.warm_cache,
+        Access.INSTRUCTOR,
+        "Items",
+        models.Warmed,
+    ),
+    # The course
+    Door(
+        "POST",
+        "/sync-users",
+        course.sync_users,
+        Access.INSTRUCTOR,
+        "Course",
+        models.Synced,
+        (400, 413, 503),
+        _body({"users": {"type": "array", "items": {"type": "string"}}}),
+    ),
+    Door(
+        "GET",
+        "/visibility",
+        course.visibility,
+        Access.INSTRUCTOR,
+        "Course",
+        dict[str, models.VisibilityEntry],
+        (409,),
+    ),
+    Door(
+        "POST",
+        "/visibility",
+        course.set_visibility,
+        Access.INSTRUCTOR,
+        "Course",
+        models.Rules,
+        (400, 409, 413, 503),
+        _body({"items": {"type": "object"}, "replace": {"type": "boolean"}}),
+    ),
+    Door(
+        "POST",
+        "/revoke-token/{user}",
+        course.revoke_token,
+        Access.INSTRUCTOR,
+        "Course",
+        models.Revoked,
+        (400, 503),
+    ),
+    Door(
+        "GET",
+        "/audit",
+        course.audit_log,
+        Access.INSTRUCTOR,
+        "Course",
+        list[models.AuditEntry],
+        (400,),
+    ),
+    # Sessions
+    Door(
+        "GET",
+        "/sessions",
+        sessions.list_sessions,
+        Access.MEMBER,
+        "Sessions",
+        list[models.SessionEntry],
+    ),
+    Door(
+        "POST",
+        "/start-edit-deep/{a}",
+        sessions.start_edit_deep,
+        Access.MEMBER,
+        "Sessions",
+        models.Started,
+        _STARTING,
+    ),
+    Door(
+        "POST",
+        "/start-edit/{user}/{a}",
+        sessions.start_edit,
+        Access.OWNER,
+        "Sessions",
+        models.Started,
+        _STARTING,
+    ),
+    Door(
+        "POST",
+        "/start-run/{lecture}",
+        sessions.start_run,
+        Access.MEMBER,
+        "Sessions",
+        models.Started,
+        _STARTING,
+    ),
+    Door(
+        "POST",
+        "/stop-edit/{user}/{a}",
+        sessions.stop_edit,
+        Access.OWNER,
+        "Sessions",
+        models.Stopped,
+        (400,),
+    ),
+    # A student's copy
+    Door(
+        "GET",
+        "/status/{user}/{a}",
+        copies.status,
+        Access.OWNER,
+        "Copies",
+        models.CopyStatus,
+    ),
+    Door(
+        "POST",
+        "/upload/{user}/{a}",
+        copies.upload,
+        Access.OWNER,
+        "Copies",
+        models.Uploaded,
+        _CHANGING,
+        _FILE,
+    ),
+    Door(
+        "GET",
+        "/export/{user}/{a}",
+        copies.export,
+        Access.OWNER,
+        "Copies",
+        problems=(400, 404, 409, 413),
+    ),
+    Door(
+        "POST",
+        "/mark-exported/{user}/{a}",
+        copies.mark_exported,
+        Access.OWNER,
+        "Copies",
+        models.Done,
+        (400, 409, 503),
+    ),
+    Door(
+        "POST",
+        "/reset/{user}/{a}",
+        copies.reset,
+        Access.OWNER,
+        "Copies",
+        models.Reset,
+        _CHANGING,
+    ),
+    Door(
+        "POST",
+        "/download-release/{user}/{a}",
+        copies.download_release,
+        Access.OWNER,
+        "Copies",
+        models.Taken,
+        _CHANGING,
+    ),
+    Door(
+        "POST",
+        "/submit/{user}/{a}",
+        submissions.submit,
+        Access.OWNER,
+        "Copies",
+        models.Submitted,
+        _CHANGING,
+    ),
+    Door(
+        "GET",
+        "/archives/{user}/{a}",
+        copies.list_archives,
+        Access.OWNER,
+        "Copies",
+        list[models.ArchiveEntry],
+        (404,),
+    ),
+    Door(
+        "GET",
+        "/archives/{user}/{a}/{archive}",
+        copies.archive,
+        Access.OWNER,
+        "Copies",
+        problems=(400, 404, 409, 413),
+    ),
+    Door(
+        "POST",
+        "/restore/{user}/{a}/{archive}",
+        copies.restore,
+        Access.OWNER,
+        "Copies",
+        models.Restored,
+        _CHANGING,
+    ),
+    Door(
+        "POST",
+        "/validate/{user}/{a}",
+        validation.validate,
+        Access.OWNER,
+        "Copies",
+        ValidationAnswer,
+        (400, 404, 413, 503, 504),
+    ),
+    Door(
+        "GET",
+        "/validate-report/{user}/{a}",
+        copies.validate_report,
+        Access.OWNER,
+        "Copies",
+        problems=(400, 404, 409, 413),
+    ),
+    # The hub itself
+    Door("GET", "/health", pages.health, Access.ANYONE, "Hub", models.Health),
+    Door("GET", "/metrics", pages.metrics, Access.INSTRUCTOR),
+    Door("GET", "/api/openapi.json", pages.openapi, Access.MEMBER),
+    Door("GET", "/api/docs", pages.api_docs, Access.MEMBER),
+)
+"""Every route of the hub but the session paths; a test demands an access entry for each."""

@@ -1,0 +1,63 @@
+"""Handing in on the hub, into the course's own ``submitted/``; never to Moodle (B59)."""
+
+from __future__ import annotations
+
+from anyio import to_thread
+from fastapi import Request
+from starlette.responses import Response
+
+from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.names import ItemName, Username
+from mograder.notebook.tampering import UNTOUCHED, Tampering
+from mograder.sessions.copies import CopyOf
+from mograder.store.releases import Release
+from mograder.web.hub.access import Caller
+from mograder.web.hub.answers import deliver
+from mograder.web.hub.behalf import Deed, note
+from mograder.web.hub.desk import Desk, TheDesk
+from mograder.web.hub.items import find_release
+from mograder.web.hub.models import Submitted
+from mograder.web.hub.progress import Report
+
+
+async def submit(user: str, a: str, request: Request, desk: TheDesk, caller: Caller) -> Response:
+    """Hand in the newest complete save; it is on the disk before this answers."""
+    copy = CopyOf(Username.of_account(user), _item(a))
+
+    async def job(report: Report) -> Submitted:
+        saved = await desk.copies.export(copy)
+        report("Comparing it with what was handed out")
+        release = await to_thread.run_sync(find_release, desk, copy.item)
+        tampering = await _tampering(desk, copy, saved.data, release)
+        report("Keeping your submission")
+        now = desk.services.clock.now()
+        add = desk.submissions.add
+        path = await to_thread.run_sync(add, copy.user, copy.item, saved.data, now)
+        mark = desk.services.workspaces.mark_submitted
+        await to_thread.run_sync(mark, copy.user, copy.item)
+        await note(request, caller, Deed("submit", f"{copy.user}/{copy.item}"))
+        return Submitted(
+            submitted_path=str(path),
+            tampered_checks=list(tampering.checks),
+            tampered_marks=tampering.marks,
+        )
+
+    return await deliver(request, job, lambda _: "/")
+
+
+def _item(name: str) -> ItemName:
+    try:
+        return ItemName.parse(name)
+    except InvalidInput as error:
+        raise NotFound("Notebook not found") from error
+
+
+async def _tampering(desk: Desk, copy: CopyOf, data: bytes, release: Release | None) -> Tampering:
+    """What is not as it was handed out; a notebook that cannot be compared is handed in too."""
+    if release is None:
+        return UNTOUCHED
+    released = await to_thread.run_sync(release.notebook.read_bytes)
+    try:
+        return (await desk.copies.inspect(data, copy.notebook, released)).tampering
+    except InvalidInput:
+        return Tampering((), marks=True)

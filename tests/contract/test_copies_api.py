@@ -1,0 +1,261 @@
+"""A student's copy over HTTP, sent and taken along (compat.md 2.3, 2.4; B55, B56, B117-B122)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mograder.sessions.launcher import Mode
+from mograder.sessions.live import SessionKey
+from tests.contract.copies_rig import OTHER, WORK, ask, begin, folder, kept, send
+from tests.unit.web_hub.hubkit import NOTEBOOK, Hub, hub, make_hub, running
+
+__all__ = ["hub"]
+
+
+# ---- status ----
+
+
+async def test_b121_status_tells_how_a_copy_stands(hub: Hub) -> None:
+    blank = {"file_status": "not_started", "session_active": False, "has_release": True}
+    assert (await ask(hub, "GET", "/status/alice/A1")).json() == blank
+    await begin(hub)
+    hub.start("alice", "A1")
+    assert (await ask(hub, "GET", "/status/alice/A1")).json() == {
+        "file_status": "modified",
+        "session_active": True,
+        "has_release": True,
+    }
+
+
+@pytest.mark.parametrize("item", ["zz", ".hidden", "a..b"])
+async def test_b121_of_an_unknown_item_nothing_has_happened(hub: Hub, item: str) -> None:
+    response = await ask(hub, "GET", f"/status/alice/{item}")
+    assert (response.status_code, response.json()) == (
+        200,
+        {"file_status": "not_started", "session_active": False, "has_release": False},
+    )
+
+
+async def test_b121_a_hidden_item_does_not_show_in_a_students_status(hub: Hub) -> None:
+    (hub.course / "hub-release" / ".visibility.json").write_text('{"A1": {"hidden": true}}')
+    assert (await ask(hub, "GET", "/status/alice/A1")).json()["has_release"] is False
+    response = await ask(hub, "GET", "/status/alice/A1", user="prof")
+    assert response.json()["has_release"] is True
+
+
+# ---- upload ----
+
+
+async def test_b117_an_upload_takes_the_copys_place_and_keeps_the_old(hub: Hub) -> None:
+    notebook = await begin(hub)
+    response = await send(hub, OTHER)
+    assert response.json() == {"status": "ok", "path": str(notebook)}
+    assert notebook.read_text() == OTHER
+    assert kept(hub) == [WORK]
+    assert (await ask(hub, "GET", "/status/alice/A1")).json()["file_status"] == "uploaded"
+
+
+async def test_b117_a_first_upload_can_be_opened(hub: Hub) -> None:
+    await send(hub, OTHER, "/upload/alice/own")
+    assert (folder(hub, item="own") / "own.py").read_text() == OTHER
+    assert (await ask(hub, "POST", "/start-edit/alice/own")).status_code == 200
+
+
+async def test_b117_an_upload_ends_the_session_that_would_save_over_it(hub: Hub) -> None:
+    await begin(hub)
+    hub.start("alice", "A1")
+    assert (await send(hub, OTHER)).status_code == 200
+    assert hub.pool.find(SessionKey("alice", "A1", Mode.EDIT)) is None
+
+
+async def test_b133_denied_code_is_refused_with_every_finding(hub: Hub) -> None:
+    await begin(hub)
+    response = await send(hub, NOTEBOOK.replace("1 + 1", "import os; eval('1')"))
+    assert response.status_code == 400
+    detail = response.json()["detail"]
+    assert detail.startswith("Unsafe code: denied builtin call: eval; denied import: os")
+    assert "line 8" in detail
+    assert (folder(hub) / "A1.py").read_text() == WORK
+
+
+async def test_b133_what_the_release_itself_does_is_not_held_against_a_student(hub: Hub) -> None:
+    await begin(hub)
+    release = hub.course / "hub-release" / "A1" / "A1.py"
+    release.write_text(NOTEBOOK.replace("1 + 1", "import os"))
+    assert (await send(hub, NOTEBOOK.replace("1 + 1", "import os"))).status_code == 200
+    response = await send(hub, NOTEBOOK.replace("1 + 1", "import os, sys"))
+    assert response.json()["detail"].startswith("Unsafe code: denied import: sys (in")
+
+
+@pytest.mark.parametrize(("level", "status"), [("refuse", 400), ("warn", 200), ("off", 200)])
+async def test_b133_the_course_decides_what_becomes_of_denied_code(
+    tmp_path: Path, level: str, status: int
+) -> None:
+    made = make_hub(tmp_path / "course", f'[security]\nsafety_scan = "{level}"\n')
+    async with running(made.app):
+        response = await send(made, NOTEBOOK.replace("1 + 1", "import os"))
+    assert response.status_code == status
+    made.close()
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"print('hello')\n", "not a marimo notebook"),
+        (b"", "empty"),
+        (b"PK\x03\x04\x00\x00", "null byte"),
+        (b"\x89PNG\r\n\x1a\n", "not UTF-8"),
+        (NOTEBOOK.encode("utf-16"), "UTF-16"),
+        (NOTEBOOK.encode("utf-32"), "UTF-32"),
+        (NOTEBOOK.replace("1 + 1", "'größe'").encode("latin-1"), "A1.py:8: the file is not UTF-8"),
+        (b"# coding: latin-1\n" + NOTEBOOK.encode(), "latin-1"),
+        (NOTEBOOK.replace("1 + 1", "1 +").encode(), "A1.py:8"),
+        (NOTEBOOK.encode()[:50], "A1.py"),
+    ],
+)
+async def test_b117_what_is_no_notebook_is_refused_and_nothing_changes(
+    hub: Hub, content: bytes, says: str
+) -> None:
+    notebook = await begin(hub)
+    response = await send(hub, content)
+    assert response.status_code == 400
+    assert says in response.json()["detail"]
+    assert notebook.read_text() == WORK
+    assert kept(hub) == []
+
+
+async def test_b117_a_byte_order_mark_is_left_out_since_marimo_cannot_open_it(hub: Hub) -> None:
+    assert (await send(hub, b"\xef\xbb\xbf" + NOTEBOOK.encode())).status_code == 200
+    assert (folder(hub) / "A1.py").read_bytes() == NOTEBOOK.encode()
+
+
+async def test_b117_line_endings_stay_as_they_were_sent(hub: Hub) -> None:
+    content = NOTEBOOK.replace("\n", "\r\n").encode()
+    assert (await send(hub, content)).status_code == 200
+    assert (folder(hub) / "A1.py").read_bytes() == content
+
+
+async def test_b117_two_hundred_megabytes_are_refused_before_they_are_read(hub: Hub) -> None:
+    notebook = await begin(hub)
+    headers = {"content-type": "multipart/form-data; boundary=x", "content-length": str(200 << 20)}
+    response = await ask(hub, "POST", "/upload/alice/A1", headers=headers, content=b"--x\r\n")
+    assert response.status_code == 413
+    assert "16 MB" in response.json()["detail"]
+    assert notebook.read_text() == WORK
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"content": b"x", "headers": {"content-type": "text/plain"}},
+        {"files": {"other": ("A1.py", b"x")}},
+        {"files": [("file", ("A1.py", b"x")), ("file", ("A2.py", b"x"))]},
+        {"content": b"--x\r\nnonsense", "headers": {"content-type": "multipart/form-data"}},
+    ],
+)
+async def test_b117_other_forms_are_refused(hub: Hub, more: dict[str, Any]) -> None:
+    response = await ask(hub, "POST", "/upload/alice/A1", **more)
+    assert response.status_code in (400, 413)
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "detail"),
+    [
+        ("/upload/alice/D1", 400, "Demos can only be run"),
+        ("/upload/alice/user", 400, "reserved"),
+        ("/upload/alice/.x", 400, "dot"),
+        ("/upload/bob/A1", 403, "Cannot access another user's resources"),
+    ],
+)
+async def test_b117_refusals(hub: Hub, path: str, status: int, detail: str) -> None:
+    response = await send(hub, NOTEBOOK, path)
+    assert response.status_code == status
+    assert detail in response.json()["detail"]
+
+
+async def test_b117_a_hidden_item_takes_no_uploads_of_who_has_no_copy(hub: Hub) -> None:
+    (hub.course / "hub-release" / ".visibility.json").write_text('{"A1": {"hidden": true}}')
+    response = await send(hub, NOTEBOOK)
+    assert (response.status_code, response.json()["detail"]) == (404, "Not available")
+
+
+# ---- export ----
+
+
+async def test_b118_export_sends_the_notebook_and_marks_it(hub: Hub) -> None:
+    notebook = await begin(hub)
+    response = await ask(hub, "GET", "/export/alice/A1")
+    assert response.text == WORK
+    assert response.headers["content-type"] == "text/x-python; charset=utf-8"
+    assert response.headers["content-disposition"] == 'attachment; filename="A1.py"'
+    assert response.headers["etag"].startswith('"')
+    modified = parsedate_to_datetime(response.headers["last-modified"]).timestamp()
+    assert abs(modified - notebook.stat().st_mtime) < 2
+    assert (await ask(hub, "GET", "/status/alice/A1")).json()["file_status"] == "exported"
+    os.utime(notebook, (time.time() + 5, time.time() + 5))
+    assert (await ask(hub, "GET", "/status/alice/A1")).json()["file_status"] == "modified"
+
+
+async def test_b118_without_a_notebook_there_is_nothing_to_export(hub: Hub) -> None:
+    for item in ("A1", "zz", ".x"):
+        response = await ask(hub, "GET", f"/export/alice/{item}")
+        assert (response.status_code, response.json()) == (404, {"detail": "Notebook not found"})
+
+
+async def test_b118_an_instructors_export_is_logged_and_marks_nothing(hub: Hub) -> None:
+    await begin(hub)
+    assert (await ask(hub, "GET", "/export/alice/A1", user="prof")).text == WORK
+    assert (await ask(hub, "GET", "/status/alice/A1")).json()["file_status"] == "modified"
+    assert ("prof", "export", "alice/A1", "ok") in hub.audit()
+
+
+async def test_b118_a_link_of_another_site_marks_nothing(hub: Hub) -> None:
+    await begin(hub)
+    foreign = {"Sec-Fetch-Site": "cross-site"}
+    assert (await ask(hub, "GET", "/export/alice/A1", headers=foreign)).text == WORK
+    assert (await ask(hub, "GET", "/status/alice/A1")).json()["file_status"] == "modified"
+
+
+async def test_b118_a_save_that_is_half_written_is_waited_for(hub: Hub) -> None:
+    notebook = await begin(hub)
+    notebook.write_text(WORK[:60])
+    asking = asyncio.create_task(ask(hub, "GET", "/export/alice/A1"))
+    await asyncio.sleep(0)
+    notebook.write_text(OTHER)
+    assert (await asking).text == OTHER
+
+
+async def test_b118_half_a_notebook_is_never_exported(hub: Hub) -> None:
+    notebook = await begin(hub)
+    notebook.write_text(WORK[:100])
+    response = await ask(hub, "GET", "/export/alice/A1")
+    assert response.status_code == 409
+    assert "incomplete" in response.json()["detail"]
+    assert not (folder(hub) / ".exported").exists()
+
+
+async def test_b118_a_name_that_headers_cannot_hold_is_encoded(hub: Hub) -> None:
+    hub.publish("A3 Größe")
+    await ask(hub, "POST", "/download/A3 Größe")
+    response = await ask(hub, "GET", "/export/alice/A3 Größe")
+    disposition = response.headers["content-disposition"]
+    assert disposition == "attachment; filename*=utf-8''A3%20Gr%C3%B6%C3%9Fe.py"
+
+
+async def test_b122_a_copy_can_be_marked_as_exported(hub: Hub) -> None:
+    await begin(hub)
+    response = await ask(hub, "POST", "/mark-exported/alice/A1")
+    assert response.json() == {"status": "ok"}
+    assert (await ask(hub, "GET", "/status/alice/A1")).json()["file_status"] == "exported"
+
+
+async def test_b122_the_directory_is_made_even_without_a_notebook(hub: Hub) -> None:
+    assert (await ask(hub, "POST", "/mark-exported/alice/A1")).json() == {"status": "ok"}
+    assert (folder(hub) / ".exported").is_file()

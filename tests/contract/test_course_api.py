@@ -1,0 +1,259 @@
+"""What instructors decide for the course (B30, B35-B44; compat.md 2.3)."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from mograder.auth.roles import Role
+from mograder.sessions.endings import EndReason
+from mograder.sessions.launcher import Mode
+from mograder.sessions.live import SessionKey
+from tests.contract.copies_rig import ask
+from tests.contract.sandbox_rig import until
+from tests.unit.web_hub.hubkit import ORIGIN, Hub, hub, make_hub, running
+
+__all__ = ["hub"]
+
+HEADING = "# Allowed users — managed by mograder sync-users\n"
+
+
+async def prof(hub: Hub, method: str, path: str, **more: Any) -> httpx.Response:
+    """One request of an instructor."""
+    return await ask(hub, method, path, user="prof", **more)
+
+
+def allowed(hub: Hub) -> Path:
+    """The list of those who may come in."""
+    return hub.course / "allowed_users.txt"
+
+
+# ---- who may come in ----
+
+
+async def test_b35_the_list_is_replaced_sorted_and_without_doubles(hub: Hub) -> None:
+    users = ["bob", " alice ", "", "bob"]
+    response = await prof(hub, "POST", "/sync-users", json={"users": users})
+    assert response.json() == {"status": "ok", "count": 2}
+    assert allowed(hub).read_text() == f"{HEADING}alice\nbob\n"
+    assert ("prof", "sync users", "2 users", "ok") in hub.audit()
+
+
+async def test_b38_b43_the_new_list_counts_from_the_next_request_on(hub: Hub) -> None:
+    assert (await ask(hub, "GET", "/assignments")).status_code == 200
+    await prof(hub, "POST", "/sync-users", json={"users": ["bob"]})
+    assert (await ask(hub, "GET", "/assignments")).status_code == 403
+    assert (await ask(hub, "GET", "/assignments", user="bob")).status_code == 200
+    await prof(hub, "POST", "/sync-users", json={"users": ["alice"]})
+    assert (await ask(hub, "GET", "/assignments")).status_code == 200
+
+
+async def test_b41_b42_with_an_empty_list_only_instructors_come_in(hub: Hub) -> None:
+    await prof(hub, "POST", "/sync-users", json={"users": []})
+    assert (await ask(hub, "GET", "/assignments")).status_code == 403
+    assert (await prof(hub, "GET", "/assignments")).status_code == 200
+
+
+async def test_b39_who_is_not_listed_reads_a_friendly_page(hub: Hub) -> None:
+    await prof(hub, "POST", "/sync-users", json={"users": ["bob"]})
+    response = await ask(hub, "GET", "/", headers={"Accept": "text/html"})
+    assert response.status_code == 403
+    assert "<h1>Access Restricted</h1>" in response.text
+    assert "instructor" in response.text
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ({"users": "alice"}, "'users' must be a list"),
+        ({"users": [1]}, "'users' must be a list"),
+        ({}, "'users' must be a list"),
+        ([], "should be an object"),
+        ({"users": ["a/b"]}, "username"),
+        ({"users": ["# alice"]}, "username"),
+        ({"users": ["alice\nmallory"]}, "username"),
+        ({"users": ["__instructor__"]}, "username"),
+    ],
+)
+async def test_b35_what_is_no_list_of_names_changes_nothing(
+    hub: Hub, body: object, says: str
+) -> None:
+    response = await prof(hub, "POST", "/sync-users", json=body)
+    assert response.status_code == 400
+    assert says in response.json()["detail"]
+    assert not allowed(hub).exists()
+
+
+async def test_a_list_without_end_is_refused(hub: Hub) -> None:
+    response = await prof(hub, "POST", "/sync-users", content=b'{"users":["' + b"a" * (5 << 20))
+    assert response.status_code == 413
+
+
+async def test_the_list_can_be_edited_in_a_form(hub: Hub) -> None:
+    headers = {"Accept": "text/html", "Origin": ORIGIN}
+    response = await prof(
+        hub, "POST", "/sync-users", data={"users": "bob\r\nalice\r\n"}, headers=headers
+    )
+    assert (response.status_code, response.headers["location"]) == (303, "/")
+    assert allowed(hub).read_text() == f"{HEADING}alice\nbob\n"
+
+
+async def test_a_student_who_is_taken_off_in_mid_session_loses_it_and_reads_why(hub: Hub) -> None:
+    hub.start("alice", "A1")
+    hub.start("bob", "L01", Mode.RUN)
+    hub.start("prof", "A1")
+    await prof(hub, "POST", "/sync-users", json={"users": ["bob"]})
+    assert {live.key.user for live in hub.pool.all()} == {"bob", "prof"}
+    ending = hub.pool.last_ending(SessionKey("alice", "A1", Mode.EDIT))
+    assert ending is not None
+    assert ending.reason is EndReason.REMOVED
+
+
+async def test_b43_a_list_that_is_edited_by_hand_ends_sessions_too(hub: Hub) -> None:
+    hub.start("alice", "A1")
+    allowed(hub).write_text("bob\n")
+    await until(lambda: hub.pool.all() == [])
+
+
+async def test_b44_without_the_file_everybody_is_allowed(hub: Hub) -> None:
+    allowed(hub).write_text("bob\n")
+    assert (await ask(hub, "GET", "/assignments")).status_code == 403
+    allowed(hub).unlink()
+    assert (await ask(hub, "GET", "/assignments")).status_code == 200
+
+
+# ---- what shows ----
+
+
+async def test_visibility_is_set_told_and_removed(hub: Hub) -> None:
+    moment = "2030-01-01T09:00:00+00:00"
+    rules = {"A1": {"visible_from": moment}, "A2": {"hidden": True}}
+    response = await prof(hub, "POST", "/visibility", json={"items": rules})
+    assert response.json() == rules
+    assert (await prof(hub, "GET", "/visibility")).json() == rules
+    assert ("prof", "set visibility", "A1, A2", "ok") in hub.audit()
+    names = [each["name"] for each in (await ask(hub, "GET", "/assignments")).json()]
+    assert names == ["L01"]
+    response = await ask(hub, "POST", "/start-edit-deep/A1")
+    assert response.json()["detail"] == "Not available until Tue 01 Jan 2030, 09:00"
+    response = await prof(hub, "POST", "/visibility", json={"items": {"A1": {}}})
+    assert response.json() == {"A2": {"hidden": True}}
+    response = await prof(hub, "POST", "/visibility", json={"items": {}, "replace": True})
+    assert response.json() == {}
+
+
+@pytest.mark.parametrize(
+    ("items", "detail"),
+    [
+        ({"user": {}}, "Invalid name: user"),
+        ({"a/b": {}}, "Invalid name: a/b"),
+        ({".x": {}}, "Invalid name: .x"),
+        ({"A1": {"visible_from": "soon"}}, "Bad datetime for A1"),
+        (
+            {"A1": {"visible_from": "2030-01-01T09:00:00"}},
+            "visible_from for A1 needs a UTC offset",
+        ),
+    ],
+)
+async def test_a_rule_that_cannot_be_meant_changes_nothing(
+    hub: Hub, items: dict[str, object], detail: str
+) -> None:
+    response = await prof(hub, "POST", "/visibility", json={"items": items})
+    assert (response.status_code, response.json()) == (400, {"detail": detail})
+    assert not (hub.course / "hub-release" / ".visibility.json").exists()
+
+
+async def test_rules_that_cannot_be_read_are_told_and_can_be_replaced(hub: Hub) -> None:
+    path = hub.course / "hub-release" / ".visibility.json"
+    path.write_text("{")
+    assert (await prof(hub, "GET", "/visibility")).status_code == 409
+    assert (await prof(hub, "POST", "/visibility", json={"items": {}})).status_code == 409
+    response = await prof(hub, "POST", "/visibility", json={"items": {}, "replace": True})
+    assert response.json() == {}
+
+
+@pytest.mark.parametrize(
+    ("fields", "rule"),
+    [
+        ({"state": "hide"}, {"hidden": True}),
+        ({"state": "show"}, None),
+        (
+            {"state": "from", "visible_from": "2030-07-01T09:00", "timezone": "Europe/London"},
+            {"visible_from": "2030-07-01T09:00:00+01:00"},
+        ),
+    ],
+)
+async def test_visibility_is_set_by_a_form(
+    hub: Hub, fields: dict[str, str], rule: dict[str, object] | None
+) -> None:
+    headers = {"Accept": "text/html", "Origin": ORIGIN}
+    response = await prof(
+        hub, "POST", "/visibility", data={"name": "A1", **fields}, headers=headers
+    )
+    assert response.status_code == 303
+    assert (await prof(hub, "GET", "/visibility")).json().get("A1") == rule
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"state": "zz"},
+        {"state": "from", "visible_from": "x"},
+        {"state": "from", "visible_from": "2030-07-01T09:00", "timezone": "../etc"},
+    ],
+)
+async def test_a_form_that_cannot_be_meant_is_refused(hub: Hub, fields: dict[str, str]) -> None:
+    response = await prof(hub, "POST", "/visibility", data={"name": "A1", **fields})
+    assert response.status_code == 400
+
+
+async def test_two_changes_at_once_both_count(hub: Hub) -> None:
+    await asyncio.gather(
+        *(
+            prof(hub, "POST", "/visibility", json={"items": {name: {"hidden": True}}})
+            for name in ("A1", "A2", "L01")
+        )
+    )
+    assert set((await prof(hub, "GET", "/visibility")).json()) == {"A1", "A2", "L01"}
+
+
+# ---- tokens and the log ----
+
+
+async def test_a_revoked_token_is_void_at_once(hub: Hub) -> None:
+    response = await prof(hub, "POST", "/revoke-token/alice")
+    assert response.json() == {"status": "ok", "epoch": 1}
+    assert (await ask(hub, "GET", "/assignments")).status_code == 403
+    assert (await ask(hub, "GET", "/assignments", user="bob")).status_code == 200
+    assert ("prof", "revoke token", "alice", "ok") in hub.audit()
+
+
+async def test_what_the_command_line_revoked_counts_within_seconds(hub: Hub) -> None:
+    hub.services.state.bump_epoch("alice")
+    await until(lambda: hub.services.revocations.epoch("alice") == 1)
+    assert (await ask(hub, "GET", "/assignments")).status_code == 403
+
+
+async def test_b134_a_named_instructor_is_one_with_a_students_token(tmp_path: Path) -> None:
+    made = make_hub(tmp_path / "course", '[hub]\ninstructors = ["dana"]\n')
+    async with running(made.app), made.client("dana", role=Role.STUDENT) as client:
+        assert (await client.get("/visibility")).status_code == 200
+    made.close()
+
+
+async def test_the_log_is_read_in_pages(hub: Hub) -> None:
+    for user in ("alice", "bob", "carol"):
+        await prof(hub, "POST", f"/revoke-token/{user}")
+    first = (await prof(hub, "GET", "/audit?limit=2")).json()
+    assert [(line["who"], line["what"], line["outcome"]) for line in first] == [
+        ("prof", "carol", "ok"),
+        ("prof", "bob", "ok"),
+    ]
+    rest = (await prof(hub, "GET", f"/audit?limit=2&before={first[-1]['number']}")).json()
+    assert [line["what"] for line in rest] == ["alice"]
+    assert (await prof(hub, "GET", "/audit?limit=0")).status_code == 400
+    assert (await prof(hub, "GET", "/audit?limit=x")).status_code == 400

@@ -1,0 +1,163 @@
+"""Commands about a whole course, against a hub that is served (B35, B36; compat.md 10)."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import uvicorn
+
+from mograder.auth.roles import Role
+from mograder.auth.tokens import make_token
+from mograder.cli.main import run
+from mograder.store.releases import ItemKind
+from tests.unit.web_hub.hubkit import SECRET, Hub, make_hub
+
+
+@dataclass(frozen=True)
+class Served:
+    """A hub, and where it is."""
+
+    hub: Hub
+    url: str
+
+
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+    """A hub on a free port, with an instructor's token in the environment."""
+    hub = make_hub(tmp_path / "course")
+    hub.publish("A1")
+    hub.publish("L01", ItemKind.LECTURE)
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(hub.app, log_config=None, proxy_headers=False))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    monkeypatch.setenv("MOGRADER_HUB_URL", url)
+    monkeypatch.setenv("MOGRADER_HUB_INSTRUCTOR_TOKEN", make_token(SECRET, "dana", Role.INSTRUCTOR))
+    monkeypatch.delenv("MOGRADER_HUB_SSH", raising=False)
+    monkeypatch.chdir(tmp_path)
+    yield Served(hub, url)
+    server.should_exit = True
+    thread.join()
+    listener.close()
+    hub.close()
+
+
+def test_b35_b36_sync_users_sends_the_names_of_a_file(
+    served: Served, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "users.txt").write_text("# the course\nbob\n\n  alice\n")
+    assert run(["hub", "sync-users", "users.txt"]) == 0
+    told = "Read 2 users from users.txt\nSynced 2 users to hub.\n"
+    assert capfd.readouterr().out == told
+    listed = (served.hub.course / "allowed_users.txt").read_text().splitlines()
+    assert listed[1:] == ["alice", "bob"]
+
+
+def test_b35_sync_users_takes_url_and_token(served: Served, tmp_path: Path) -> None:
+    (tmp_path / "users.txt").write_text("alice\n")
+    student = make_token(SECRET, "bob")
+    assert run(["hub", "sync-users", "users.txt", "--url", served.url, "--token", student]) == 4
+    assert not (served.hub.course / "allowed_users.txt").exists()
+
+
+def test_a_dry_run_of_sync_users_changes_nothing(
+    served: Served, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "users.txt").write_text("alice\n")
+    assert run(["hub", "sync-users", "users.txt", "--dry-run"]) == 0
+    assert capfd.readouterr().out.endswith("  alice\n")
+    assert not (served.hub.course / "allowed_users.txt").exists()
+
+
+def test_visibility_lists_every_item(served: Served, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["hub", "visibility"]) == 0
+    assert capfd.readouterr().out == ("  A1   assignment  visible\n  L01  lecture     visible\n")
+
+
+def test_visibility_is_changed_and_told(served: Served, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["hub", "visibility", "L01", "A9", "--hide"]) == 0
+    assert capfd.readouterr().out == (
+        "  L01  lecture     hidden\n  A9   -           hidden  (not published)\n"
+    )
+    assert run(["hub", "visibility", "A1", "--from", "2030-07-01T09:00"]) == 0
+    assert capfd.readouterr().out == "  A1  assignment  opens Mon 01 Jul 2030, 09:00\n"
+    assert run(["hub", "visibility", "A1", "--from", "2020-07-01", "--timezone", "UTC"]) == 0
+    assert capfd.readouterr().out == ("  A1  assignment  open (since Wed 01 Jul 2020, 00:00)\n")
+    assert run(["hub", "visibility", "L01", "A9", "--show"]) == 0
+    assert run(["hub", "visibility", "--json"]) == 0
+    told = json.loads(capfd.readouterr().out.splitlines()[-1])
+    assert [(each["name"], each["hidden"]) for each in told] == [("A1", False), ("L01", False)]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["A1", "--hide", "--show"], ["--hide"], ["A1", "--from", "soon"], ["--timezone", "Mars/X"]],
+)
+def test_visibility_refuses_what_cannot_be_meant(served: Served, arguments: list[str]) -> None:
+    assert run(["hub", "visibility", *arguments]) == 2
+
+
+SCHEDULE = """
+start = 2030-10-07
+time = "09:30"
+timezone = "Europe/London"
+hide_unlisted = true
+[weeks]
+1 = ["A1"]
+4 = ["A4"]
+[items]
+A2 = 2030-12-01
+"""
+
+
+def test_a_schedule_replaces_all_that_was_set(
+    served: Served, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run(["hub", "visibility", "A7", "--hide"])
+    (tmp_path / "term.toml").write_text(SCHEDULE)
+    capfd.readouterr()
+    assert run(["hub", "schedule", "term.toml", "--dry-run"]) == 0
+    assert capfd.readouterr().out.endswith("Dry run — nothing was changed.\n")
+    assert set(json.loads(_rules(served))) == {"A7"}
+    assert run(["hub", "schedule", "term.toml"]) == 0
+    assert capfd.readouterr().out == (
+        "  A1   assignment  opens Mon 07 Oct 2030, 09:30\n"
+        "  L01  lecture     hidden\n"
+        "  A4   -           opens Mon 28 Oct 2030, 09:30  (not published)\n"
+        "  A2   -           opens Sun 01 Dec 2030, 09:30  (not published)\n"
+    )
+    assert json.loads(_rules(served)) == {
+        "A1": {"visible_from": "2030-10-07T09:30:00+01:00"},
+        "A2": {"visible_from": "2030-12-01T09:30:00+00:00"},
+        "A4": {"visible_from": "2030-10-28T09:30:00+00:00"},
+        "L01": {"hidden": True},
+    }
+
+
+@pytest.mark.parametrize(
+    "text", ["start = ", 'weeks = {1 = ["A1"]}', "start = 2030-01-01\nweeks = {0 = []}", "x = 1"]
+)
+def test_a_schedule_that_cannot_be_meant_changes_nothing(
+    served: Served, tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "term.toml").write_text(text)
+    assert run(["hub", "schedule", "term.toml"]) == 2
+
+
+def test_a_token_is_revoked_on_a_hub_elsewhere(
+    served: Served, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["hub", "revoke-token", "alice", "--url", served.url]) == 0
+    assert capfd.readouterr().out == "All tokens and logins of alice are void.\n"
+    assert served.hub.services.revocations.epoch("alice") == 1
+
+
+def _rules(served: Served) -> str:
+    return (served.hub.course / "hub-release" / ".visibility.json").read_text()

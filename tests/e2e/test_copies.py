@@ -1,0 +1,109 @@
+"""Copies and access while real sessions run: reset, upload, submit, a student who is taken off.
+
+B54, B56, B57, B117, B118, B120, B37, B43. The hub, its supervisor, marimo and bubblewrap are real.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.e2e.support.hub import HubProcess
+from tests.e2e.support.identity import instructor, student
+from tests.e2e.support.marimo import EditorFailed, open_editor
+from tests.e2e.support.scene import (
+    TINY,
+    Shared,
+    editor,
+    module_hub,
+    notebook,
+    servers_of,
+    start,
+    until,
+    workspace,
+)
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module")
+def hub(uv_cache: Path, run_directory: Path) -> Iterator[HubProcess]:
+    with module_hub("copies", Shared(uv_cache, run_directory)) as hub:
+        yield hub
+
+
+def ask(hub: HubProcess, method: str, path: str, user: str) -> httpx.Response:
+    """One request of a student's client."""
+    with hub.client(student(user)) as client:
+        return client.request(method, path)
+
+
+def file_of(hub: HubProcess, user: str, name: str = f"{TINY}.py") -> str:
+    """A file in a student's folder."""
+    return (workspace(hub, user) / name).read_text("utf-8")
+
+
+def handed_in_of(hub: HubProcess, user: str) -> str:
+    """The latest submission of a student."""
+    return (hub.course / "submitted" / TINY / f"{user}.py").read_text("utf-8")
+
+
+async def test_b57_b120_a_reset_in_mid_session_ends_it_and_keeps_what_was_saved(
+    hub: HubProcess,
+) -> None:
+    start(hub, "reset")
+    async with open_editor(editor(hub, "reset")) as tab:
+        await tab.edit(0, "mine = 4711")
+        await tab.save()
+        answer = ask(hub, "POST", f"/reset/reset/{TINY}", "reset")
+    assert answer.json()["file_status"] == "uploaded"
+    assert "mine = 4711" in file_of(hub, "reset", answer.json()["archive"])
+    assert "4711" not in file_of(hub, "reset")
+    assert servers_of("reset") == []
+    start(hub, "reset")
+    async with open_editor(editor(hub, "reset"), run=False) as tab:
+        assert tab.cells.codes == ["1 + 1"]
+
+
+async def test_b56_b117_b118_what_was_uploaded_is_edited_and_exported(hub: HubProcess) -> None:
+    start(hub, "upload")
+    text = notebook("2 + 3")
+    with hub.client(student("upload")) as client:
+        path = f"/upload/upload/{TINY}"
+        client.post(path, files={"file": (f"{TINY}.py", text.encode())}).raise_for_status()
+    assert servers_of("upload") == []
+    start(hub, "upload")
+    async with open_editor(editor(hub, "upload")) as tab:
+        assert tab.cells.codes == ["2 + 3"]
+        await tab.edit(0, "2 + 40")
+        await tab.save()
+        exported = ask(hub, "GET", f"/export/upload/{TINY}", "upload")
+        handed_in = ask(hub, "POST", f"/submit/upload/{TINY}", "upload")
+    assert "2 + 40" in exported.text
+    assert ask(hub, "GET", f"/status/upload/{TINY}", "upload").json()["file_status"] == "exported"
+    assert handed_in.status_code == 200
+    assert "2 + 40" in handed_in_of(hub, "upload")
+
+
+async def test_b37_b43_a_student_who_is_taken_off_in_mid_session_loses_it_and_keeps_the_work(
+    hub: HubProcess,
+) -> None:
+    start(hub, "removed")
+    with hub.client(instructor()) as client:
+        async with open_editor(editor(hub, "removed")) as tab:
+            await tab.edit(0, "kept = 1")
+            await tab.save()
+            users = {"users": ["reset", "upload", "first"]}
+            client.post("/sync-users", json=users).raise_for_status()
+            until(lambda: servers_of("removed") == [])
+        assert ask(hub, "GET", "/assignments", "removed").status_code == 403
+        with pytest.raises(EditorFailed):
+            async with open_editor(editor(hub, "removed")):
+                pass
+        saved = client.get(f"/export/removed/{TINY}")
+        assert "kept = 1" in saved.text
+        (hub.course / "allowed_users.txt").unlink()
+    assert ask(hub, "GET", "/assignments", "removed").status_code == 200
