@@ -126,7 +126,7 @@ class Lives:
         path = self._sockets / f"{request.session_id}.sock"
         group = self._make_group(request)
         listener = _listen(path)
-        self._guard.expect(request.session_id, request.limits)
+        self._guard.expect(request.session_id, request.limits, cold=self._zygotes is None)
         log = bytearray()
         try:
             start = _Start(
@@ -179,6 +179,7 @@ class Lives:
 
         def start_cold(reason: str) -> Sandboxed:
             zygotes.fell_back(reason)
+            self._guard.expect(request.session_id, request.limits, cold=True)
             sandbox = self._open_cold(start, descriptor)
             self._on_news(Arrived(session_id=request.session_id, warm=False, fallback=reason))
             return sandbox
