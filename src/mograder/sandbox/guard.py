@@ -126,9 +126,12 @@ class Guard:
         keepers: tuple[Coroutine[None, None, None], ...] = (self._keep_use(), self._keep_disk())
         self._tasks = [asyncio.create_task(keeper) for keeper in keepers]
 
-    def expect(self, session_id: str, limits: Limits) -> None:
-        """Let those who are at work stand back for one that starts; :meth:`add` it then."""
-        self._turns.expect(session_id, limits.cpu_weight, time.monotonic())
+    def expect(self, session_id: str, limits: Limits, *, cold: bool) -> None:
+        """Let those who are at work stand back for one that starts; :meth:`add` it then.
+
+        Again where it turns out that it starts ``cold``, which takes longer.
+        """
+        self._turns.expect(session_id, limits.cpu_weight, time.monotonic(), cold=cold)
         self._arrived.set()
 
     def add(self, watched: Watched, first_pid: int) -> None:

@@ -169,7 +169,7 @@ class Lives:
             os.close(descriptor)
             path.unlink(missing_ok=True)
             raise
-        self._guard.expect(request.session_id, request.limits)
+        self._guard.expect(request.session_id, request.limits, cold=self._zygotes is None)
         try:
             start = _Start(
                 request,
@@ -230,6 +230,7 @@ class Lives:
 
         def start_cold(reason: str) -> Sandboxed:
             zygotes.fell_back(reason)
+            self._guard.expect(request.session_id, request.limits, cold=True)
             sandbox = self._open_cold(start, descriptor)
             self._on_news(Arrived(session_id=request.session_id, warm=False, fallback=reason))
             return sandbox

@@ -23,6 +23,9 @@ _START_STEPS = ((0.03, STARTING_TIMES), (0.06, 16), (0.09, 8), (0.12, 4))
 processors' time as a start from a zygote needs: by so many times its weight up to so many seconds.
 The more it has had, the less: among those that start, who came last has least behind it."""
 
+_COLD_TIMES = 10
+"""A start without a zygote needs so many times as much: it imports everything itself."""
+
 _GRACE_SECONDS = 0.5
 """For so long nobody stands back for what the start took, unless somebody else starts."""
 
@@ -40,6 +43,7 @@ _WORKING = 0.1
 class _Turn:
     weight: int
     born: float
+    cold: bool = False
     cpu: float = 0.0
     read_at: float = -math.inf
     load: Load | None = None
@@ -59,7 +63,8 @@ class _Turn:
         """Its weight times this is what it starts with; 1 once it has started."""
         if now - self.born > _START_SECONDS:
             return 1
-        return next((times for seconds, times in _START_STEPS if self.cpu < seconds), 1)
+        used = self.cpu / _COLD_TIMES if self.cold else self.cpu
+        return next((times for seconds, times in _START_STEPS if used < seconds), 1)
 
 
 class Turns:
@@ -86,9 +91,9 @@ class Turns:
         starting = sum(not turn.started for turn in turns)
         return starting > 1 or (starting == 1 and any(turn.works for turn in turns))
 
-    def expect(self, session_id: str, weight: int, now: float) -> None:
+    def expect(self, session_id: str, weight: int, now: float, *, cold: bool = False) -> None:
         """A session starts; it is measured as soon as it has a first process."""
-        self._turns[session_id] = _Turn(weight, now)
+        self._turns[session_id] = _Turn(weight, now, cold)
 
     def forget(self, session_id: str) -> None:
         """A session has ended."""

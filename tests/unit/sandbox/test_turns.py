@@ -76,6 +76,15 @@ def test_a_start_is_over_when_it_has_had_what_a_start_needs() -> None:
     assert not hall.turns.contested
 
 
+def test_a_cold_start_needs_more() -> None:
+    hall = Hall()
+    hall.comes("student")
+    hall.turns.expect("student", 100, hall.now, cold=True)
+    hall.turns.note("student", 0.0, hall.now)
+    assert hall.uses(student=0.5)["student"] > 1
+    assert hall.uses(seconds=1, student=0.9)["student"] == 1
+
+
 def test_a_start_is_over_after_a_while_whatever_it_has_had() -> None:
     hall = Hall()
     hall.comes("asleep")
