@@ -156,6 +156,11 @@ async def test_b51_who_comes_through_the_trusted_proxy_is_signed_in(hub: Hub) ->
         assert (await client.get("/status/bob/A1")).status_code == 403
 
 
+async def test_a_dashboard_of_0316_may_load(hub: Hub) -> None:
+    told = {"status": "ok", "mode": "run", "sessions": 0}
+    assert (await ask(hub, "GET", "/api/status")).json() == told
+
+
 # ---- what shows ----
 
 
