@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from mograder.auth.identity import Identity, Method
 from mograder.auth.roles import Role
 from mograder.sessions.endings import EndReason
 from mograder.sessions.launcher import Mode
 from mograder.sessions.live import SessionKey
+from mograder.store.hub_state import SessionRow, SessionState
 from tests.contract.copies_rig import ask
 from tests.contract.sandbox_rig import until
 from tests.unit.web_hub.hubkit import ORIGIN, Hub, hub, make_hub, running
 
 __all__ = ["hub"]
 
+_AT = datetime(2026, 9, 1, tzinfo=UTC)
+_REST = ("edit", SessionState.RUNNING, "/s", "v", "e", _AT, _AT)
 HEADING = "# Allowed users — managed by mograder sync-users\n"
 
 
@@ -124,6 +129,36 @@ async def test_b44_without_the_file_everybody_is_allowed(hub: Hub) -> None:
     assert (await ask(hub, "GET", "/assignments")).status_code == 403
     allowed(hub).unlink()
     assert (await ask(hub, "GET", "/assignments")).status_code == 200
+
+
+async def test_a_session_that_an_instructor_looks_at_goes_on(hub: Hub) -> None:
+    """Who was taken off may have left something that has to be looked at."""
+    hub.start("alice", "A1")
+    row = SessionRow("alice-A1", "alice", "A1", *_REST)
+    hub.services.state.add_session(row)
+    looking = Identity("prof", Role.INSTRUCTOR, Method.COOKIE, "login", None)
+    hub.services.capabilities.issue(row.session_id, looking)
+    await prof(hub, "POST", "/sync-users", json={"users": ["bob"]})
+    assert [live.key.user for live in hub.pool.all()] == ["alice"]
+    hub.services.capabilities.revoke_user("prof")
+    assert hub.services.state.capabilities() == ()
+    allowed(hub).write_text("carol\n")
+    await until(lambda: hub.pool.all() == [])
+
+
+async def test_b51_who_comes_through_the_trusted_proxy_is_signed_in(hub: Hub) -> None:
+    transport = httpx.ASGITransport(hub.app, client=("127.0.0.1", 5000))
+    async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as client:
+        first = await client.get("/assignments", headers={"X-Remote-User": "alice"})
+        assert first.status_code == 200
+        assert "mograder_session" in client.cookies
+        assert (await client.get("/status/alice/A1")).status_code == 200
+        assert (await client.get("/status/bob/A1")).status_code == 403
+
+
+async def test_a_dashboard_of_0316_may_load(hub: Hub) -> None:
+    told = {"status": "ok", "mode": "run", "sessions": 0}
+    assert (await ask(hub, "GET", "/api/status")).json() == told
 
 
 # ---- what shows ----

@@ -62,7 +62,7 @@ async def test_b120_an_instructors_reset_is_logged(hub: Hub) -> None:
 
 
 @pytest.mark.parametrize("trap", ["link", "pipe", "directory", "sparse"])
-async def test_a_notebook_that_was_replaced_by_a_trap_harms_nobody_and_can_be_reset(
+async def test_b132_a_notebook_that_was_replaced_by_a_trap_harms_nobody_and_can_be_reset(
     hub: Hub, trap: str
 ) -> None:
     notebook = await begin(hub)
@@ -170,7 +170,7 @@ async def test_only_earlier_versions_can_be_read_or_put_back(hub: Hub, name: str
     assert (await ask(hub, "POST", f"/restore/alice/A1/{name}")).status_code == 404
 
 
-async def test_an_archive_that_is_a_link_is_not_followed(hub: Hub) -> None:
+async def test_b132_an_archive_that_is_a_link_is_not_followed(hub: Hub) -> None:
     await begin(hub)
     name = "A1.bak.20260901T090000.py"
     (folder(hub) / name).symlink_to("/etc/passwd")

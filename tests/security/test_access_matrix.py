@@ -92,6 +92,7 @@ EXPECTED: dict[tuple[str, str], dict[Who, Verdict]] = {
     ("POST", "/restore/{user}/{a}/{archive}"): OWNERS,
     ("GET", "/validate-report/{user}/{a}"): OWNERS,
     ("GET", "/health"): OPEN,
+    ("GET", "/api/status"): MEMBERS,
     ("GET", "/metrics"): INSTRUCTORS,
     ("GET", "/api/openapi.json"): MEMBERS,
     ("GET", "/api/docs"): MEMBERS,

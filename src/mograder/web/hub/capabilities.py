@@ -137,13 +137,11 @@ class Capabilities:
         self._drop(lambda capability: capability.username == username)
         self._state.remove_capabilities(username=username)
 
-    def instructed(self, session_id: str) -> bool:
-        """Whether an instructor has a page of this session; memory only."""
+    def instructed(self) -> frozenset[str]:
+        """The sessions of which an instructor has a page; memory only."""
         with self._lock:
-            return any(
-                each.session_id == session_id and each.role is Role.INSTRUCTOR
-                for each in self._by_hash.values()
-            )
+            found = self._by_hash.values()
+            return frozenset(each.session_id for each in found if each.role is Role.INSTRUCTOR)
 
     def on_revoke(self, capability: Capability, callback: Callable[[], None]) -> Callable[[], None]:
         """Call back, on the running event loop, when the capability ends; returns the undoing.

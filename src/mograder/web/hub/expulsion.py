@@ -25,7 +25,8 @@ _log = get_logger(__name__)
 async def end_strangers(desk: Desk) -> int:
     """End the sessions of those who may not come in any more; return how many."""
     roster = desk.services.roster
-    sessions = [(live, _role(desk, live)) for live in desk.services.pool.all()]
+    seen = desk.services.capabilities.instructed()
+    sessions = [(live, _role(desk, live, seen)) for live in desk.services.pool.all()]
 
     def strangers() -> list[LiveSession]:
         return [live for live, role in sessions if not roster.allows(live.key.user, role)]
@@ -53,9 +54,8 @@ async def keep_watch(desk: Desk, seconds: float = _LOOK_SECONDS) -> None:
         await asyncio.sleep(seconds)
 
 
-def _role(desk: Desk, live: LiveSession) -> Role:
+def _role(desk: Desk, live: LiveSession, seen: frozenset[str]) -> Role:
     """The role that lets a session go on: an instructor's, if one is named or looks at it."""
     user = live.key.user
     named = user == INSTRUCTOR or user in desk.services.policy.instructors
-    seen = named or desk.services.capabilities.instructed(live.id)
-    return Role.INSTRUCTOR if seen else Role.STUDENT
+    return Role.INSTRUCTOR if named or live.id in seen else Role.STUDENT

@@ -38,6 +38,14 @@ class Health(_Body):
     status: Literal["ok"] = "ok"
 
 
+class ServerStatus(_Body):
+    """What a marimo server in run mode says of itself; the hub has no session of its own."""
+
+    status: Literal["ok"] = "ok"
+    mode: Literal["run"] = "run"
+    sessions: Literal[0] = 0
+
+
 class Done(_Body):
     """It was done."""
 

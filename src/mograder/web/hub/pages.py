@@ -20,7 +20,7 @@ from mograder.web.hub.answers import kept_work, problem_page
 from mograder.web.hub.desk import Desk, TheDesk, context, desk_of, go_to, page
 from mograder.web.hub.endings import news_of
 from mograder.web.hub.items import ItemView, person, survey
-from mograder.web.hub.models import Health, Started
+from mograder.web.hub.models import Health, ServerStatus, Started
 from mograder.web.hub.progress import Running
 from mograder.web.hub.reference import describe, read_schema
 from mograder.web.hub.sessions import page_of, spinner_of, visible_sessions
@@ -94,6 +94,11 @@ async def run_spinner(lecture: str, request: Request, caller: Caller) -> Respons
 async def health() -> Health:
     """Tell whoever asks that the hub answers."""
     return Health()
+
+
+async def status() -> ServerStatus:
+    """Tell 0.3.16's dashboard, which asks a marimo server, that it may go on (compat.md 2.3)."""
+    return ServerStatus()
 
 
 async def metrics(desk: TheDesk, caller: Caller) -> Response:

@@ -353,6 +353,7 @@ ROUTES: tuple[Door, ...] = (
     ),
     # The hub itself
     Door("GET", "/health", pages.health, Access.ANYONE, "Hub", models.Health),
+    Door("GET", "/api/status", pages.status, Access.MEMBER, "Hub", models.ServerStatus),
     Door("GET", "/metrics", pages.metrics, Access.INSTRUCTOR),
     Door("GET", "/api/openapi.json", pages.openapi, Access.MEMBER),
     Door("GET", "/api/docs", pages.api_docs, Access.MEMBER),
