@@ -96,10 +96,11 @@ def build_routes(desk: Desk, proxy: SessionProxy[LiveSession]) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        watching = asyncio.create_task(keep_watch(desk))
+        stop = asyncio.Event()
+        watching = asyncio.create_task(keep_watch(desk, stop))
         yield
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
+        stop.set()
+        await watching
         await desk.work.close()
         await proxy.aclose()
 

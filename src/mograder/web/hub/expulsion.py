@@ -8,6 +8,7 @@ line, so one task looks at both every other second.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 from anyio import to_thread
 
@@ -38,10 +39,14 @@ async def end_strangers(desk: Desk) -> int:
     return len(gone)
 
 
-async def keep_watch(desk: Desk, seconds: float = _LOOK_SECONDS) -> None:
-    """Look at the list and at what was revoked until cancelled."""
+async def keep_watch(desk: Desk, stop: asyncio.Event, seconds: float = _LOOK_SECONDS) -> None:
+    """Look at the list and at what was revoked until told to stop.
+
+    Not until cancelled: a look at the database in a thread would outlive that, and then the
+    database would be closed beneath it.
+    """
     seen: object = object()  # at first everything is news: sessions were adopted
-    while True:
+    while not stop.is_set():
         try:
             stamp = await to_thread.run_sync(desk.services.roster.stamp)
             if stamp != seen:
@@ -51,7 +56,8 @@ async def keep_watch(desk: Desk, seconds: float = _LOOK_SECONDS) -> None:
                 await to_thread.run_sync(desk.services.capabilities.revoke_user, user)
         except Exception:  # noqa: BLE001 - a loop: the next change must be noticed too
             _log.exception("the list of users could not be watched")
-        await asyncio.sleep(seconds)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), seconds)
 
 
 def _role(desk: Desk, live: LiveSession, seen: frozenset[str]) -> Role:
