@@ -35,10 +35,11 @@ class _Hub(LazyGroup):
                 "mograder.cli.hub_warm:warm_cache", "Prepare the environments of notebooks."
             ),
             "sync-users": Lazy(
-                "mograder.cli.hub_course:sync_users", "Replace the list of who may use a hub."
+                "mograder.cli.hub_course:sync_users", "Replace the list of those who may use a hub."
             ),
             "visibility": Lazy(
-                "mograder.cli.hub_course:visibility", "Show or change what students see."
+                "mograder.cli.hub_course:visibility",
+                "Show or change what students see of a hub's items.",
             ),
             "schedule": Lazy(
                 "mograder.cli.hub_course:schedule", "Open a hub's items by a schedule."
