@@ -48,13 +48,17 @@ class ValidatedCheck:
 
 @dataclass(frozen=True, slots=True)
 class CellError:
-    """A cell that did not end well; ``line`` is one of the student's file, if it is there."""
+    """A cell that did not end well; ``line`` is one of the student's file, if it is there.
+
+    ``code`` is what stands in that line: an editor shows no lines of the file.
+    """
 
     cell: str
     line: int | None
     error_type: str
     message: str
     output: str = ""
+    code: str = ""
 
 
 @dataclass(frozen=True, slots=True)

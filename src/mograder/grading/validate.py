@@ -37,6 +37,7 @@ from mograder.sandbox.execution import (
 from mograder.sandbox.protocol import Limits
 
 _HIDDEN = "# HIDDEN TESTS"
+_CODE_SHOWN = 300
 _CALL = re.compile(r"\bcheck\(")
 _WORST_FIRST = (CheckStatus.DANGER, CheckStatus.PARTIAL, CheckStatus.WARN, CheckStatus.SUCCESS)
 _REASONS = {
@@ -303,13 +304,19 @@ class _Judging:
 
     def _error(self, cell: Cell, told: CellResult, kind: str, message: str) -> CellError:
         line = self._line(cell, told.line or 1)
-        return CellError(cell.name, line, kind, message, told.output_tail)
+        code = _line_of(cell.code, told.line or 1)
+        return CellError(cell.name, line, kind, message, told.output_tail, code)
 
     def _line(self, cell: Cell, line: int) -> int | None:
         """Return where a line of a cell's code stands in the student's own file."""
         own = self._own.get(cell.code.strip())
         inside = 1 <= line <= cell.code.count("\n") + 1
         return None if own is None else own.line_of(line if inside else 1)
+
+
+def _line_of(code: str, number: int) -> str:
+    lines = code.split("\n")
+    return lines[number - 1].strip()[:_CODE_SHOWN] if 1 <= number <= len(lines) else ""
 
 
 def _earned(result: CheckResult, status: CheckStatus, available: float) -> float:

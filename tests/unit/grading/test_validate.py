@@ -150,6 +150,7 @@ async def test_a_cell_error_is_told_with_its_line_and_is_not_ok() -> None:
     assert not report.ok
     (error,) = report.cell_errors
     assert (error.line, error.error_type, error.output) == (22, "ZeroDivisionError", "printed")
+    assert error.code == "x = 0"
 
 
 @pytest.mark.parametrize(
