@@ -24,7 +24,7 @@ from mograder.grading.report import (
 )
 from mograder.notebook.cells import Cell, NotebookText, parse_cells
 from mograder.notebook.integrity import IntegrityReport, check_integrity
-from mograder.notebook.marks import checks_in, key_of, marks_of
+from mograder.notebook.marks import checks_in, has_conditions, key_of, marks_of
 from mograder.sandbox.apart import Apart
 from mograder.sandbox.execution import (
     CellResult,
@@ -276,7 +276,7 @@ class _Judging:
     ) -> ValidatedCheck:
         """The worst of what was said: a result that was written twice is not to be trusted."""
         worst = min(results, key=lambda each: _WORST_FIRST.index(CheckStatus(each.status)))
-        key, status = key_of(label), CheckStatus(worst.status)
+        key, status, hidden = key_of(label), CheckStatus(worst.status), _HIDDEN in cell.code
         available = self._marks.get(key)
         earned = None if available is None else _earned(worst, status, available)
         return ValidatedCheck(
@@ -288,7 +288,8 @@ class _Judging:
             available,
             cell.name,
             self._line(cell, line - cell.line_of(1) + 1),
-            hidden=_HIDDEN in cell.code,
+            hidden=hidden,
+            waits=hidden and not has_conditions(cell.code, label),
         )
 
     def errors(self) -> Iterator[CellError]:

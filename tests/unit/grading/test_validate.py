@@ -220,6 +220,17 @@ async def test_a_check_that_waits_for_hidden_tests_is_no_failure() -> None:
     assert not (await judged(ran(*checks))).ok
 
 
+@pytest.mark.parametrize("given", ["[]", "[] if x is None else"])
+async def test_a_question_that_has_other_tests_too_is_to_be_answered(given: str) -> None:
+    body = 'check("Q2: two", [(x == 2, "not two")])'
+    tests = "[]" if given == "[]" else f"{given} [(x == 2, 'not two'),\n    # HIDDEN TESTS\n    ]"
+    release = RELEASE.replace(body, f'# HIDDEN TESTS\n    check("Q2: two", {tests})')
+    report = await judged(ran(ALL[0], said("Q2: two", SECOND, "warn")), release, release)
+    assert report.ok == (given == "[]")
+    assert report.checks[1].hidden
+    assert render_text(report).splitlines()[0].endswith("more tests come when it is graded.")
+
+
 async def test_a_text_that_is_no_notebook_is_told_as_such() -> None:
     report = await judged(ran(*ALL), "this is ( no notebook")
     assert not report.ok
