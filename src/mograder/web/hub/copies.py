@@ -46,7 +46,11 @@ _REPORT_POLICY = (
     "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; "
     "form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
 )
-"""For a page that the student's own code may have written: it shows itself, and can do nothing."""
+"""For a page that the student's own code may have written: it shows itself, and can do nothing.
+
+No policy keeps ``<link rel="preconnect">`` from calling on another host: a page that holds a
+``<link>``, as ours never does, is none (:meth:`mograder.sessions.copies.Copies.report`).
+"""
 
 
 _DO_WITHOUT = "Do without, or ask your instructor to allow it."
@@ -181,7 +185,7 @@ async def validate_report(
         raise NotFound("No validation report") from error
     saved = await desk.copies.report(copy)
     await note_foreign(request, caller, copy.user, Deed("read report", _what(copy)))
-    headers = {"Content-Security-Policy": _REPORT_POLICY}
+    headers = {"Content-Security-Policy": _REPORT_POLICY, "X-DNS-Prefetch-Control": "off"}
     return Response(saved.data, headers=headers, media_type="text/html; charset=utf-8")
 
 
