@@ -40,7 +40,8 @@ def hub(uv_cache: Path, run_directory: Path) -> Iterator[HubProcess]:
 
     with module_hub("author", Shared(uv_cache, run_directory), prepare=author) as hub:
         told = command(
-            hub.course, "hub", "publish", "A1", "--url", hub.url, "--token", instructor_token()
+            *(hub.course, "hub", "publish", "A1", "--force"),
+            *("--url", hub.url, "--token", instructor_token()),
         )
         assert ITEM in told
         yield hub

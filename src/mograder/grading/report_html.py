@@ -115,6 +115,8 @@ def _named(cell: str, line: int | None) -> str:
 
 
 def _why(check: ValidatedCheck) -> str:
+    if check.status is CheckStatus.WARN and not check.messages:
+        return "" if check.waits else '<p class="place">It waits for an answer.</p>'
     reasons = "".join(f"<li>{_inline(message)}</li>" for message in check.messages)
     return f'<ul class="why">{reasons}</ul>' if reasons else ""
 
@@ -123,9 +125,9 @@ def _error(error: CellError) -> str:
     told = [
         '<span class="pill bad">ERROR</span>',
         f"<h3>{_text(error.error_type)}</h3>",
+        f'<p class="said">{_text(error.message)}</p>' if error.message.strip() else "",
         f'<p class="place">{_named(error.cell, error.line)}</p>',
         f"<pre><code>{_text(error.code)}</code></pre>" if error.code else "",
-        f'<p class="why">{_text(error.message)}</p>' if error.message.strip() else "",
         _printed(error.output),
     ]
     return f"<li>{''.join(told)}</li>"

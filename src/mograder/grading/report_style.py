@@ -43,6 +43,7 @@ h2 { margin-bottom: 0.75rem; font-size: 1.125rem; line-height: 1.3; font-weight:
 h3 { font-size: 1rem; line-height: 1.5; font-weight: 600; }
 section { margin-top: 2.25rem; }
 code, pre { font-family: var(--mono); font-size: 0.875em; }
+pre code { font-size: inherit; }
 .summary { margin-top: 1.25rem; padding: 0.9rem 1.1rem; border-radius: 0.75rem; }
 .summary p { font-size: 1.0625rem; font-weight: 600; }
 .summary.good { background: var(--good-tint); color: var(--good); }
@@ -75,8 +76,8 @@ code, pre { font-family: var(--mono); font-size: 0.875em; }
 .pill.none { background: var(--none-tint); color: var(--none); }
 .marks { color: var(--soft); font-variant-numeric: tabular-nums; white-space: nowrap; }
 .place { color: var(--soft); font-size: 0.9375rem; }
-.why { margin-top: 0.3rem; white-space: pre-line; }
-ul.why { padding-left: 1.15rem; white-space: normal; }
+.said { white-space: pre-line; }
+.why { margin-top: 0.3rem; padding-left: 1.15rem; list-style: disc; }
 .rows pre { margin-block: 0.35rem; padding: 0.6rem 0.8rem; background: var(--paper);
   border: 1px solid var(--line); border-radius: 0.5rem; white-space: pre-wrap; }
 .note { padding: 0.85rem 1.1rem; border-radius: 0.75rem; background: var(--wait-tint);

@@ -68,7 +68,7 @@ def test_it_says_for_each_check_what_came_of_it_where_and_why() -> None:
 
 def test_it_names_a_cell_that_failed_by_its_line_and_what_stands_there() -> None:
     words = read(REPORT)
-    assert "ERRORNameErrorLine 60total = sun(range(101))name 'sun' is not defined" in words
+    assert "ERRORNameErrorname 'sun' is not definedLine 60total = sun(range(101))" in words
     assert words.index("so far") < words.index("Checks"), "first what keeps checks from running"
     assert "Put back from the release" in read(
         replace(REPORT, cell_errors=(replace(BROKEN, line=None),))
@@ -82,6 +82,15 @@ def test_what_is_still_to_come_and_what_was_changed_is_said() -> None:
     assert "5 of 5 marks, more tests come when it is graded." in read(report)
     assert read(report).count("More tests come when it is graded.") == 1
     assert "A1.py:12: the check of Q1 was changed." in read(report)
+
+
+def test_a_check_that_waits_says_for_whom() -> None:
+    waiting = replace(SOLVED, status=CheckStatus.WARN, messages=(), earned=0.0)
+    assert "It waits for an answer." in read(replace(REPORT, checks=(waiting,)))
+    graded = replace(waiting, hidden=True, waits=True)
+    words = read(replace(REPORT, checks=(graded,)))
+    assert "More tests come when it is graded." in words
+    assert "It waits" not in words
 
 
 def test_a_notebook_that_never_ran_says_why() -> None:
