@@ -80,7 +80,7 @@ async def test_the_answer_has_the_shape_that_clients_know(hub: Hub, workspace: P
     assert answer["checks"][0]["status"] == "success"
     assert (answer["cell_errors"], answer["export_ok"], answer["export_error"]) == (0, True, "")
     assert (answer["html_available"], answer["integrity_level"]) == (True, "source")
-    assert "<h1>B1.py passes</h1>" in (workspace / "B1.html").read_text()
+    assert "<title>B1.py passes</title>" in (workspace / "B1.html").read_text()
     (warning,) = answer["integrity_warnings"]
     assert "B1.py:19" in warning
     (asked,) = hub.runs.asked

@@ -200,6 +200,23 @@ async def test_a_report_is_shown_confined_since_a_student_may_have_written_it(hu
     assert response.headers["x-content-type-options"] == "nosniff"
 
 
+@pytest.mark.parametrize(
+    "page",
+    [
+        b'<p>x</p><link rel="preconnect" href="//example.org">',
+        b'<LiNk\nrel=preconnect href="//example.org">',
+        '<link rel="preconnect" href="//example.org">'.encode("utf-16"),
+        b"\xfe\xff" + '<link rel="preconnect" href="//example.org">'.encode("utf-16-be"),
+    ],
+)
+async def test_a_report_that_no_policy_confines_is_not_shown(hub: Hub, page: bytes) -> None:
+    await begin(hub)
+    (folder(hub) / "A1.html").write_bytes(page)
+    response = await ask(hub, "GET", "/validate-report/alice/A1")
+    assert response.status_code == 404
+    assert response.json()["detail"].startswith("No validation report")
+
+
 @pytest.mark.parametrize("path", ["/reset/alice/A1", "/mark-exported/alice/A1"])
 async def test_a_form_is_answered_with_the_next_page(hub: Hub, path: str) -> None:
     await begin(hub)

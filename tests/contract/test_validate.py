@@ -137,6 +137,7 @@ async def test_a_syntax_error_is_told_where_it_is(rig: Rig) -> None:
         "SyntaxError",
         "    x = (",
     )
+    assert error.code == "x = ("
     assert not report.ok
     assert not any(check.passed for check in report.checks)
 

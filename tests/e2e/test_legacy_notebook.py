@@ -1,4 +1,4 @@
-"""A notebook written for 0.3.16 generates, and runs in the editor with our runtime.
+"""A notebook written for 0.3.16 generates, validates, and runs in the editor with our runtime.
 
 Issue "Authoring", done when 2; compat.md 7, 8. uv, marimo and Chromium are real; the environment
 is the one that any author has: the slim wheel and marimo.
@@ -38,6 +38,39 @@ def release(work_directory: Path, uv_cache: Path) -> str:
     assert "4 checks passed" in done.output
     assert "runs without errors, 3 of 4 checks wait" in done.output
     return (work_directory / "release" / NAME / f"{NAME}.py").read_text()
+
+
+def test_students_files_are_validated_by_the_command_line_and_say_the_same(
+    release: str, work_directory: Path, uv_cache: Path
+) -> None:
+    assert release.count("# HIDDEN TESTS") == 1
+    assert "# mograder-hidden-tests = true" in release
+    assert "the circle of radius 0" not in release
+    submitted = work_directory / "submitted" / NAME
+    submitted.mkdir(parents=True)
+    students = {"solved": SOLVED, "nobody": NOBODY, "started": STARTED}
+    for name, student in students.items():
+        (submitted / f"{name}.py").write_text(student.work(release))
+    cache = {"UV_CACHE_DIR": str(uv_cache)}
+    files = [f"submitted/{NAME}/{name}.py" for name in students]
+    done = run_mograder("validate", "--json", *files, env=cache, cwd=work_directory)
+    assert done.status == 1, done.errors
+    reports = dict(zip(students, json.loads(done.output), strict=True))
+    for name, student in students.items():
+        report = reports[name]
+        told = [(each["label"], each["status"], each["details"]) for each in report["checks"]]
+        lines = [(each["label"], each["status"], each["details"]) for each in student.lines]
+        assert told == lines
+        assert (report["integrity_level"], report["integrity_warnings"]) == ("source", [])
+        assert (report["export_ok"], report["cell_errors"]) == (True, 0)
+        assert (submitted / f"{name}.py").read_text() == student.work(release)
+    assert [reports[name]["ok"] for name in students] == [True, False, False]
+    marks = {each["label"]: each["earned"] for each in reports["started"]["checks"]}
+    assert marks == {"Q1: The mean": 5, "Q2: The area": 4.3, "Q3: A word": 0, "Without marks": None}
+    alone = run_mograder("validate", files[0], env=cache, cwd=work_directory)
+    assert alone.status == 0, alone.output + alone.errors
+    assert "4 of 4 checks pass" in alone.output
+    assert "more tests come when it is graded" in alone.output
 
 
 class Editor:

@@ -26,7 +26,7 @@ class ValidatedCheck:
     """One check of the notebook; ``line`` is where it stands in the student's file, if it does.
 
     ``earned`` and ``available`` are marks, None for a question without any. ``hidden`` says that
-    its tests are still to come, so that waiting is right.
+    tests of it are still to come, and ``waits`` that all of them are, so that waiting is right.
     """
 
     label: str
@@ -38,23 +38,28 @@ class ValidatedCheck:
     cell: str = ""
     line: int | None = None
     hidden: bool = False
+    waits: bool = False
 
     @property
     def passed(self) -> bool:
         """Whether nothing is left to do about it."""
-        waits = self.hidden and self.status is CheckStatus.WARN
+        waits = self.waits and self.status is CheckStatus.WARN
         return waits or self.status is CheckStatus.SUCCESS
 
 
 @dataclass(frozen=True, slots=True)
 class CellError:
-    """A cell that did not end well; ``line`` is one of the student's file, if it is there."""
+    """A cell that did not end well; ``line`` is one of the student's file, if it is there.
+
+    ``code`` is what stands in that line: an editor shows no lines of the file.
+    """
 
     cell: str
     line: int | None
     error_type: str
     message: str
     output: str = ""
+    code: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from mograder.grading.report import (
 )
 from mograder.notebook.cells import Cell, NotebookText, parse_cells
 from mograder.notebook.integrity import IntegrityReport, check_integrity
-from mograder.notebook.marks import checks_in, key_of, marks_of
+from mograder.notebook.marks import checks_in, has_conditions, key_of, marks_of
 from mograder.sandbox.apart import Apart
 from mograder.sandbox.execution import (
     CellResult,
@@ -37,6 +37,7 @@ from mograder.sandbox.execution import (
 from mograder.sandbox.protocol import Limits
 
 _HIDDEN = "# HIDDEN TESTS"
+_CODE_SHOWN = 300
 _CALL = re.compile(r"\bcheck\(")
 _WORST_FIRST = (CheckStatus.DANGER, CheckStatus.PARTIAL, CheckStatus.WARN, CheckStatus.SUCCESS)
 _REASONS = {
@@ -275,7 +276,7 @@ class _Judging:
     ) -> ValidatedCheck:
         """The worst of what was said: a result that was written twice is not to be trusted."""
         worst = min(results, key=lambda each: _WORST_FIRST.index(CheckStatus(each.status)))
-        key, status = key_of(label), CheckStatus(worst.status)
+        key, status, hidden = key_of(label), CheckStatus(worst.status), _HIDDEN in cell.code
         available = self._marks.get(key)
         earned = None if available is None else _earned(worst, status, available)
         return ValidatedCheck(
@@ -287,7 +288,8 @@ class _Judging:
             available,
             cell.name,
             self._line(cell, line - cell.line_of(1) + 1),
-            hidden=_HIDDEN in cell.code,
+            hidden=hidden,
+            waits=hidden and not has_conditions(cell.code, label),
         )
 
     def errors(self) -> Iterator[CellError]:
@@ -303,13 +305,19 @@ class _Judging:
 
     def _error(self, cell: Cell, told: CellResult, kind: str, message: str) -> CellError:
         line = self._line(cell, told.line or 1)
-        return CellError(cell.name, line, kind, message, told.output_tail)
+        code = _line_of(cell.code, told.line or 1)
+        return CellError(cell.name, line, kind, message, told.output_tail, code)
 
     def _line(self, cell: Cell, line: int) -> int | None:
         """Return where a line of a cell's code stands in the student's own file."""
         own = self._own.get(cell.code.strip())
         inside = 1 <= line <= cell.code.count("\n") + 1
         return None if own is None else own.line_of(line if inside else 1)
+
+
+def _line_of(code: str, number: int) -> str:
+    lines = code.split("\n")
+    return lines[number - 1].strip()[:_CODE_SHOWN] if 1 <= number <= len(lines) else ""
 
 
 def _earned(result: CheckResult, status: CheckStatus, available: float) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from mograder.notebook.cells import Cell, CellKind, NotebookText, parse_python
@@ -73,6 +73,24 @@ def labels_in(code: str) -> Iterator[tuple[str, int]]:
         label = _label(found["prefix"].lower(), found["literal"])
         if label is not None:
             yield label, line
+
+
+def has_conditions(code: str, label: str) -> bool:
+    """Whether a check's call has conditions written out, as ``[(x == 1, "not one")]``."""
+    tree = parse_python(code)
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)] if tree else []
+    told = (call for call in calls if _is_text(call.args[:1], label))
+    given = (each for call in told for each in (*call.args[1:], *(k.value for k in call.keywords)))
+    return any(_holds_tuples(node) for argument in given for node in ast.walk(argument))
+
+
+def _is_text(nodes: Sequence[ast.expr], text: str) -> bool:
+    return any(isinstance(node, ast.Constant) and node.value == text for node in nodes)
+
+
+def _holds_tuples(node: ast.AST) -> bool:
+    elements = node.elts if isinstance(node, ast.List | ast.Tuple) else ()
+    return any(isinstance(each, ast.Tuple) for each in elements)
 
 
 def _label(prefix: str, literal: str) -> str | None:

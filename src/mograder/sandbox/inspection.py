@@ -1,159 +1,70 @@
-"""Parse a stranger's notebook in a process of its own, which may die of it.
-
-Python's parser holds the interpreter's lock while it works: a megabyte of brackets would keep the
-hub from answering anybody for seconds, and take hundreds of megabytes. So a text that a student
-sent is looked at here, with an end to its time and memory. Only a short one is parsed in the hub
-itself, where it takes less time than starting a process.
-"""
+"""What a stranger's notebook is, found out where that can harm only itself (``sandbox.apart``)."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import resource
-import sys
 from dataclasses import dataclass
-from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from mograder.core.errors import InvalidInput
-from mograder.core.log import get_logger
-from mograder.notebook.safety import scan
+from mograder.notebook.safety import DEFAULT_DENIED, Denied
+from mograder.notebook.screening import Screening, screen_submission
 from mograder.notebook.syntax import check_notebook
-from mograder.notebook.tampering import UNTOUCHED, Tampering, find_tampering
+from mograder.notebook.tampering import Tampering, find_tampering
+from mograder.sandbox.apart import Apart
 
-_SHORT = 32_000
-"""Characters: parsed in some milliseconds, whatever they are."""
-
-_SECONDS = 20
-_MEMORY = 2 << 30
-_WAIT_SECONDS = 60.0
-_AT_ONCE = 2
 _MOST_FINDINGS = 50
-_MOST_ANSWER = 1 << 20
-_log = get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Inspection:
-    """What was found in a notebook.
-
-    ``findings`` are messages of the safety scan, each with its line; ``tampering`` is what does
-    not agree with the release, where one was given.
-    """
-
-    findings: tuple[tuple[str, int], ...]
-    tampering: Tampering
-
-
-class _Verdict(StrEnum):
-    GOOD = "good"
-    NO_NOTEBOOK = "no notebook"
-
-
-class _Answer(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    verdict: _Verdict
-    message: str = ""
-    hint: str = ""
-    findings: list[tuple[str, int]] = []
-    tampered: list[str] = []
-    tampered_marks: bool = False
-
-
-class _Question(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    filename: str
-    text: str
-    release: str | None
 
 
 class Inspector:
-    """Looks at texts, a few at a time; the others wait for their turn."""
+    """Looks at texts, a few large ones at a time; the others wait for their turn.
+
+    Each method raises :class:`InvalidInput` when the text is no marimo notebook, with the line,
+    or when looking at it takes more time or memory than any notebook needs.
+    """
 
     def __init__(self) -> None:
-        self._turns = asyncio.Semaphore(_AT_ONCE)
+        self._apart = Apart()
 
-    async def inspect(self, text: str, filename: str, release: str | None = None) -> Inspection:
-        """Return what the safety scan finds in a marimo notebook, and what is not as released.
+    async def check(self, text: str, filename: str) -> None:
+        """Return when it is a notebook that marimo can open."""
+        await self._apart.call(_check, _Question(text, filename), size=len(text))
 
-        Raises: :class:`InvalidInput` when it is none, with the line, or when looking at it takes
-        more time or memory than any notebook needs.
-        """
-        question = _Question(filename=filename, text=text, release=release)
-        if len(text) <= _SHORT:
-            return _told(await asyncio.to_thread(_look, question))
-        async with self._turns:
-            said = await _ask(question)
-        try:
-            return _told(_Answer.model_validate_json(said))
-        except ValidationError as error:
-            _log.warning("%s could not be inspected: %s", filename, said[-300:])
-            raise InvalidInput(
-                f"{filename}: the notebook is too large or too complex to be checked.",
-                hint="Move data in it to a file of its own.",
-            ) from error
+    async def screen(
+        self, text: str, filename: str, *, release: str | None, denied: Denied = DEFAULT_DENIED
+    ) -> Screening:
+        """Return what a course denies in it, but for the cells that stand in its release (B133)."""
+        question = _Question(text, filename, release, denied)
+        return await self._apart.call(_screen, question, size=question.size)
+
+    async def compare(self, text: str, filename: str, release: str) -> Tampering:
+        """Return which of the release's checks are not as they were handed out."""
+        question = _Question(text, filename, release)
+        return await self._apart.call(_compare, question, size=question.size)
 
 
-def _told(answer: _Answer) -> Inspection:
-    if answer.verdict is _Verdict.NO_NOTEBOOK:
-        raise InvalidInput(answer.message, hint=answer.hint)
-    tampering = Tampering(tuple(answer.tampered), answer.tampered_marks)
-    return Inspection(tuple(answer.findings), tampering)
+@dataclass(frozen=True, slots=True)
+class _Question:
+    text: str
+    filename: str
+    release: str | None = None
+    denied: Denied = DEFAULT_DENIED
+
+    @property
+    def size(self) -> int:
+        """All the characters that are to be parsed."""
+        return len(self.text) + len(self.release or "")
 
 
-async def _ask(question: _Question) -> bytes:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", "-m", __name__),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        env={},
-        start_new_session=True,
+def _check(question: _Question) -> None:
+    check_notebook(question.text, question.filename)
+
+
+def _screen(question: _Question) -> Screening:
+    _check(question)
+    found = screen_submission(
+        question.text, question.filename, release=question.release, denied=question.denied
     )
-    try:
-        async with asyncio.timeout(_WAIT_SECONDS):
-            said, _ = await process.communicate(question.model_dump_json().encode())
-    except TimeoutError:
-        return b""
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
-    return said[:_MOST_ANSWER]
+    return Screening(found.denied[:_MOST_FINDINGS], found.unchecked[:_MOST_FINDINGS])
 
 
-def _look(question: _Question) -> _Answer:
-    text, filename, release = question.text, question.filename, question.release
-    tampering = UNTOUCHED
-    try:
-        check_notebook(text, filename)
-        if release is not None:
-            tampering = find_tampering(text, release, filename)
-    except InvalidInput as error:
-        return _Answer(
-            verdict=_Verdict.NO_NOTEBOOK, message=error.message[:2000], hint=error.hint[:500]
-        )
-    found = scan(text, filename)[:_MOST_FINDINGS]
-    return _Answer(
-        verdict=_Verdict.GOOD,
-        findings=[(each.message, each.line) for each in found],
-        tampered=list(tampering.checks),
-        tampered_marks=tampering.marks,
-    )
-
-
-def main() -> None:
-    """Read the question from the standard input and write the answer, both as JSON."""
-    resource.setrlimit(resource.RLIMIT_CPU, (_SECONDS, _SECONDS))
-    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    question = _Question.model_validate_json(sys.stdin.buffer.read())
-    sys.stdout.write(_look(question).model_dump_json())
-
-
-if __name__ == "__main__":
-    main()
+def _compare(question: _Question) -> Tampering:
+    _check(question)
+    return find_tampering(question.text, question.release or "", question.filename)

@@ -79,10 +79,17 @@ _MARIMO = (
 _LAUNCH = ("control_queue", "set_ui_element_queue", "completion_queue", "input_queue")
 """The first parameters of marimo's ``launch_kernel``, whose pipes a kernel goes on with."""
 
-_PROGRAMS: dict[str, Callable[[list[str]], None]] = {"serve": serve.main, "cellrun": cellrun.main}
-"""What a child may become: nothing else, whatever is asked."""
 _SELDOM, _OFTEN = 10_000, gc.get_threshold()
-"""How much a server, and a kernel, may make before garbage is collected."""
+"""How much a server, and what runs a student's cells, may make before garbage is collected."""
+
+
+def _run_cells(argv: list[str]) -> None:
+    gc.set_threshold(*_OFTEN)  # what a cell drops is gone as soon as anywhere else
+    cellrun.main(argv)
+
+
+_PROGRAMS: dict[str, Callable[[list[str]], None]] = {"serve": serve.main, "cellrun": _run_cells}
+"""What a child may become: nothing else, whatever is asked."""
 
 _MODE_INDEX = 6
 _WORDS = 400

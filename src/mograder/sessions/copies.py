@@ -7,6 +7,7 @@ before (B57, B117). The hub treats the folder as enemy territory; ``store.worksp
 from __future__ import annotations
 
 import asyncio
+import codecs
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -14,9 +15,12 @@ from typing import TypeVar
 from mograder.core.clock import Clock
 from mograder.core.errors import Busy, Conflict, InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
+from mograder.notebook.safety import Denied
+from mograder.notebook.screening import Screening
 from mograder.notebook.syntax import MAX_NOTEBOOK
+from mograder.notebook.tampering import Tampering
 from mograder.notebook.upload import decode_notebook, looks_whole
-from mograder.sandbox.inspection import Inspection, Inspector
+from mograder.sandbox.inspection import Inspector
 from mograder.sessions.launcher import Mode
 from mograder.sessions.live import SessionKey
 from mograder.sessions.turns import Stops, Turns
@@ -28,6 +32,9 @@ T = TypeVar("T")
 
 MAX_REPORT = 16_000_000
 """Bytes of the last validation's report."""
+
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+"""A page that begins so is read as such, whatever its headers say, and nobody here knows how."""
 
 _SAVING_SECONDS = 0.25
 _SAVING_LOOKS = 6
@@ -66,16 +73,24 @@ class Copies:
         self._inspector = Inspector()
         self.turns = Turns()
 
-    async def inspect(self, data: bytes, filename: str, release: bytes | None = None) -> Inspection:
-        """Return what the safety scan finds in a notebook that somebody sent (B133).
-
-        With the release's bytes it also tells which of the release's checks were changed.
+    async def screen(
+        self, data: bytes, filename: str, release: bytes | None, denied: Denied
+    ) -> Screening:
+        """Return what a course denies in a notebook that somebody sent (B133).
 
         Raises: :class:`InvalidInput` when it is not a marimo notebook in UTF-8.
         """
         text = decode_notebook(data, filename)
-        released = None if release is None else decode_notebook(release, filename)
-        return await self._inspector.inspect(text, filename, released)
+        released = None if release is None else _text_of(release, filename)
+        return await self._inspector.screen(text, filename, release=released, denied=denied)
+
+    async def compare(self, data: bytes, filename: str, release: bytes) -> Tampering:
+        """Return which of the release's checks were changed in a notebook.
+
+        Raises: :class:`InvalidInput` when one of them is not a marimo notebook in UTF-8.
+        """
+        text, released = decode_notebook(data, filename), decode_notebook(release, filename)
+        return await self._inspector.compare(text, filename, released)
 
     async def upload(self, copy: CopyOf, data: bytes) -> str | None:
         """Put an inspected notebook in the copy's place; return the name of what is kept (B117).
@@ -121,7 +136,8 @@ class Copies:
                 return saved
             await asyncio.sleep(_SAVING_SECONDS)
         try:
-            await self.inspect(saved.data, copy.notebook)
+            text = decode_notebook(saved.data, copy.notebook)
+            await self._inspector.check(text, copy.notebook)
         except InvalidInput as error:
             raise Conflict(
                 f"The notebook is incomplete, so it was not exported: {error.message}",
@@ -136,13 +152,20 @@ class Copies:
     async def report(self, copy: CopyOf) -> Saved:
         """Return the page of the last validation, which lies in the student's folder.
 
-        Raises: :class:`NotFound`, :class:`InvalidInput`.
+        Raises: :class:`NotFound`, also for a page that a browser could not be kept from obeying;
+        :class:`InvalidInput`.
         """
-        workspaces, name = self._workspaces, f"{copy.item}.html"
+        return await asyncio.to_thread(self._report, copy)
+
+    def _report(self, copy: CopyOf) -> Saved:
         try:
-            return await asyncio.to_thread(workspaces.read, copy.user, copy.item, name, MAX_REPORT)
+            name = f"{copy.item}.html"
+            page = self._workspaces.read(copy.user, copy.item, name, MAX_REPORT)
         except NotFound as error:
             raise NotFound("No validation report") from error
+        if page.data.startswith(_UTF_16) or b"<link" in page.data.lower():
+            raise NotFound("No validation report", hint="Validate the notebook once more.")
+        return page
 
     def _read(self, copy: CopyOf, name: str) -> Saved:
         try:
@@ -174,3 +197,11 @@ class Copies:
                 retry_after=60,
             )
         return do()
+
+
+def _text_of(release: bytes, filename: str) -> str | None:
+    """A release that cannot be read excuses nothing, and is not the student's fault either."""
+    try:
+        return decode_notebook(release, filename)
+    except InvalidInput:
+        return None

@@ -150,6 +150,7 @@ async def test_a_cell_error_is_told_with_its_line_and_is_not_ok() -> None:
     assert not report.ok
     (error,) = report.cell_errors
     assert (error.line, error.error_type, error.output) == (22, "ZeroDivisionError", "printed")
+    assert error.code == "x = 0"
 
 
 @pytest.mark.parametrize(
@@ -217,6 +218,17 @@ async def test_a_check_that_waits_for_hidden_tests_is_no_failure() -> None:
     checks = (ALL[0], said("Q2: two", SECOND, "warn"))
     assert (await judged(ran(*checks), release, release)).ok
     assert not (await judged(ran(*checks))).ok
+
+
+@pytest.mark.parametrize("given", ["[]", "[] if x is None else"])
+async def test_a_question_that_has_other_tests_too_is_to_be_answered(given: str) -> None:
+    body = 'check("Q2: two", [(x == 2, "not two")])'
+    tests = "[]" if given == "[]" else f"{given} [(x == 2, 'not two'),\n    # HIDDEN TESTS\n    ]"
+    release = RELEASE.replace(body, f'# HIDDEN TESTS\n    check("Q2: two", {tests})')
+    report = await judged(ran(ALL[0], said("Q2: two", SECOND, "warn")), release, release)
+    assert report.ok == (given == "[]")
+    assert report.checks[1].hidden
+    assert render_text(report).splitlines()[0].endswith("more tests come when it is graded.")
 
 
 async def test_a_text_that_is_no_notebook_is_told_as_such() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mograder.notebook.cells import NotebookText, parse_cells
-from mograder.notebook.marks import checks_in, key_of, labels_in, marks_of
+from mograder.notebook.marks import checks_in, has_conditions, key_of, labels_in, marks_of
 
 HEAD = "import marimo\n\napp = marimo.App()\n\n\n@app.cell\ndef _(check):\n"
 
@@ -79,3 +79,21 @@ def test_a_text_made_to_confuse_is_read_in_one_go(code: str) -> None:
 
 def test_very_many_checks_are_read_in_one_go() -> None:
     assert list(labels_in('check("a",\n' * 50_000))[-1] == ("a", 50_000)
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ('check("Q1", [])', False),
+        ('check("Q1", [] if x in (1, 2) else [\n    # HIDDEN TESTS\n])', False),
+        ('check("Q1", tests)', False),
+        ('check("Q1", [(x, "no")])', True),
+        ('check("Q1", [] if x is ... else [(x, "no")])', True),
+        ('grader.check("Q1", checks=[(x, "no")])', True),
+        ('check("Q1", [])\ncheck("Q2", [(x, "no")])', False),
+        ('check("Q1", []) if x else check("Q1", [(x, "no")])', True),
+        ("check((", False),
+    ],
+)
+def test_a_check_with_hidden_tests_alone_has_no_conditions(code: str, expected: bool) -> None:
+    assert has_conditions(code, "Q1") is expected

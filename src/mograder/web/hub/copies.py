@@ -17,6 +17,7 @@ from mograder.auth.identity import Identity
 from mograder.auth.roles import Role
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
+from mograder.notebook.screening import denied_by
 from mograder.sessions.copies import CopyOf
 from mograder.store.archives import Archive
 from mograder.store.releases import ItemKind, Release
@@ -45,7 +46,14 @@ _REPORT_POLICY = (
     "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; "
     "form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
 )
-"""For a page that the student's own code may have written: it shows itself, and can do nothing."""
+"""For a page that the student's own code may have written: it shows itself, and can do nothing.
+
+No policy keeps ``<link rel="preconnect">`` from calling on another host: a page that holds a
+``<link>``, as ours never does, is none (:meth:`mograder.sessions.copies.Copies.report`).
+"""
+
+
+_DO_WITHOUT = "Do without, or ask your instructor to allow it."
 
 
 async def status(user: str, a: str, desk: TheDesk, caller: Caller) -> CopyStatus:
@@ -71,7 +79,7 @@ async def upload(user: str, a: str, request: Request, desk: TheDesk, caller: Cal
     async def job(report: Report) -> Uploaded:
         release = await to_thread.run_sync(_known, desk, caller, copy)
         report("Looking at the notebook")
-        await _scan(desk, copy, data, release, report)
+        await _screen(desk, copy, data, release, report)
         report("Putting it in its place")
         await desk.copies.upload(copy, data)
         await note_foreign(request, caller, copy.user, Deed("upload", _what(copy)))
@@ -177,7 +185,7 @@ async def validate_report(
         raise NotFound("No validation report") from error
     saved = await desk.copies.report(copy)
     await note_foreign(request, caller, copy.user, Deed("read report", _what(copy)))
-    headers = {"Content-Security-Policy": _REPORT_POLICY}
+    headers = {"Content-Security-Policy": _REPORT_POLICY, "X-DNS-Prefetch-Control": "off"}
     return Response(saved.data, headers=headers, media_type="text/html; charset=utf-8")
 
 
@@ -227,32 +235,32 @@ def _obtainable(desk: Desk, identity: Identity, copy: CopyOf) -> Release:
     return release
 
 
-async def _scan(
+async def _screen(
     desk: Desk, copy: CopyOf, data: bytes, release: Release | None, report: Report
 ) -> None:
-    """Refuse denied code (B133), but for what the release itself does: that was handed out."""
-    level = desk.services.loaded.settings.security.safety_scan
-    found = (await desk.copies.inspect(data, copy.notebook)).findings
-    if level == "off" or not found:
+    """Refuse what the course denies (B133), but for cells that stand as they were handed out.
+
+    What cannot be read is told only: half a solution may be broken, and can be taken home.
+    """
+    settings = desk.services.loaded.settings
+    released = None if release is None else await to_thread.run_sync(_text_of, release)
+    denied = denied_by(settings.safety)
+    found = await desk.copies.screen(data, copy.notebook, released, denied)
+    level = settings.security.safety_scan
+    if level == "off":
         return
-    if release is not None:
-        handed_out = await _messages_of(desk, release)
-        found = tuple(each for each in found if each[0] not in handed_out)
-    for message, line in found:
-        report(f"{copy.notebook}:{line}: {message}")
-    if found and level == "refuse":
-        messages = "; ".join(dict.fromkeys(message for message, _ in found))
-        lines = ", ".join(dict.fromkeys(str(line) for _, line in found))
-        raise InvalidInput(f"Unsafe code: {messages}", hint=f"(in {copy.notebook}, line {lines})")
+    for each in (*found.denied, *found.unchecked):
+        report(str(each))
+    if found.denied and level == "refuse":
+        raise InvalidInput(found.unsafe, hint=_DO_WITHOUT)
 
 
-async def _messages_of(desk: Desk, release: Release) -> frozenset[str]:
+def _text_of(release: Release) -> bytes | None:
+    """The release's notebook, if nobody is just replacing it."""
     try:
-        data = await to_thread.run_sync(release.notebook.read_bytes)
-        found = (await desk.copies.inspect(data, release.notebook.name)).findings
-    except (InvalidInput, FileNotFoundError):
-        return frozenset()
-    return frozenset(message for message, _ in found)
+        return release.notebook.read_bytes()
+    except FileNotFoundError:
+        return None
 
 
 async def _sent(form: FormData) -> bytes:

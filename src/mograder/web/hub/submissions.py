@@ -58,6 +58,6 @@ async def _tampering(desk: Desk, copy: CopyOf, data: bytes, release: Release | N
         return UNTOUCHED
     released = await to_thread.run_sync(release.notebook.read_bytes)
     try:
-        return (await desk.copies.inspect(data, copy.notebook, released)).tampering
+        return await desk.copies.compare(data, copy.notebook, released)
     except InvalidInput:
         return Tampering((), marks=True)

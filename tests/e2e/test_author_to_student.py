@@ -1,0 +1,191 @@
+"""One notebook, from its author to a student's report: the whole of authoring in real Chromium.
+
+Issue "Authoring", done when 5: ``mograder new``, ``generate`` and ``hub publish`` by the real
+commands, a deep link, solving in the browser, validating on the hub, and the report that says why.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Locator, Page, expect
+
+from tests.e2e.support.browser import People, Person
+from tests.e2e.support.hub import HubProcess, run_mograder
+from tests.e2e.support.identity import from_proxy, instructor_token
+from tests.e2e.support.scene import Shared, module_hub, until, workspace
+
+pytestmark = pytest.mark.timeout(300)
+
+ITEM = "A1-First-Steps"
+SUM = "total = sum(range(1, 101))"
+MIDDLE = "def mean(numbers):\n    return sorted(numbers)[1]"
+"""Right for three numbers; a list of one has no second."""
+
+expect.set_options(timeout=60_000)
+
+
+@pytest.fixture(scope="module")
+def hub(uv_cache: Path, run_directory: Path) -> Iterator[HubProcess]:
+    """A hub on which an author has published what ``mograder new`` begins a course with."""
+
+    def author(course: Path) -> None:
+        command(course, "new", ".")
+        told = command(course, "generate", "A1", env={"UV_CACHE_DIR": str(uv_cache)})
+        assert "2 checks passed" in told, told
+
+    with module_hub("author", Shared(uv_cache, run_directory), prepare=author) as hub:
+        told = command(
+            *(hub.course, "hub", "publish", "A1", "--force"),
+            *("--url", hub.url, "--token", instructor_token()),
+        )
+        assert ITEM in told
+        yield hub
+
+
+async def test_a_student_solves_a_part_and_the_report_says_which_and_why(
+    hub: HubProcess, people: People, fresh_name: Callable[[str], str]
+) -> None:
+    ada = await somebody(people, fresh_name("ada"))
+    page = await arrive(ada, hub)
+    await expect(box(page, "Q1: The sum — waiting for your code")).to_be_visible()
+    await solve(page, "total = ...", f"{SUM}\ntotal")
+    await expect(page.get_by_text("5050")).to_be_visible()
+    await expect(box(page, "Q1: The sum — all checks passed")).to_be_visible()
+    await solve(page, "def mean(numbers)", MIDDLE)
+    await expect(box(page, "Q2: The mean — some checks failed")).to_be_visible()
+    saved = workspace(hub, ada.name, ITEM) / f"{ITEM}.py"
+    until(lambda: SUM in saved.read_text() and "sorted(numbers)[1]" in saved.read_text())
+    before = saved.read_bytes()
+    answer = await validate(ada, hub)
+    assert [each["status"] for each in answer["checks"]] == ["success", "partial"]
+    assert (answer["ok"], answer["integrity_level"], answer["cell_errors"]) == (False, "source", 0)
+    report = await read_report(ada, hub)
+    await expect(report.get_by_role("heading", level=1)).to_have_text(
+        f"{ITEM}.py does not pass yet"
+    )
+    await expect(report.get_by_text("1 of 2 checks pass, 7.5 of 10 marks")).to_be_visible()
+    line = row(report, "Q1: The sum")
+    await expect(line).to_contain_text("PASS")
+    await expect(line).to_contain_text("5/5 marks")
+    line = row(report, "Q2: The mean")
+    for words in ("PARTIAL", "2.5/5 marks", "a single number is its own mean", "IndexError"):
+        await expect(line).to_contain_text(words)
+    call = line_of(saved, "Q2: The mean") - 1
+    assert saved.read_text().splitlines()[call - 1].strip() == "check("
+    await expect(line).to_contain_text(f"Line {call}")
+    await expect(line).not_to_contain_text("the mean of 1, 2 and 3 is 2")
+    assert saved.read_bytes() == before
+    await expect(box(page, "Q1: The sum — all checks passed")).to_be_visible()
+
+
+async def test_a_cell_that_fails_is_named_with_what_it_says(
+    hub: HubProcess, people: People, fresh_name: Callable[[str], str]
+) -> None:
+    bob = await somebody(people, fresh_name("bob"))
+    page = await arrive(bob, hub)
+    await solve(page, "total = ...", 'print("so far")\ntotal = sun(range(1, 101))')
+    await expect(page.get_by_text("name 'sun' is not defined").first).to_be_visible()
+    saved = workspace(hub, bob.name, ITEM) / f"{ITEM}.py"
+    until(lambda: "sun(range" in saved.read_text())
+    answer = await validate(bob, hub)
+    (error,) = answer["errors"]
+    assert error["line"] == line_of(saved, "sun(range")
+    report = await read_report(bob, hub)
+    line = row(report, "NameError")
+    for words in (f"Line {error['line']}", "total = sun(range(1, 101))", "so far"):
+        await expect(line).to_contain_text(words)
+    await expect(row(report, "Q1: The sum")).to_contain_text("not run: a cell that it needs")
+    await expect(row(report, "Q2: The mean")).to_contain_text("WAIT")
+    await solve(page, "sun(range", SUM)
+    await solve(page, "def mean(numbers)", "def mean(numbers):\n    return 2")
+    await expect(box(page, "Q2: The mean — some checks failed")).to_be_visible()
+    until(lambda: "return 2" in saved.read_text())
+    assert [each["status"] for each in (await validate(bob, hub))["checks"]] == [
+        "success",
+        "partial",
+    ]
+
+
+async def test_who_solves_all_of_it_passes_and_is_told_that_more_tests_come(
+    hub: HubProcess, people: People, fresh_name: Callable[[str], str]
+) -> None:
+    eve = await somebody(people, fresh_name("eve"))
+    page = await arrive(eve, hub)
+    await solve(page, "total = ...", SUM)
+    await solve(
+        page, "def mean(numbers)", "def mean(numbers):\n    return sum(numbers)/len(numbers)"
+    )
+    await expect(box(page, "Q2: The mean — all checks passed")).to_be_visible()
+    saved = workspace(hub, eve.name, ITEM) / f"{ITEM}.py"
+    until(lambda: "len(numbers)" in saved.read_text())
+    assert (await validate(eve, hub))["ok"] is True
+    report = await read_report(eve, hub)
+    await expect(report.get_by_role("heading", level=1)).to_have_text(f"{ITEM}.py passes")
+    await expect(row(report, "Q2: The mean")).to_contain_text("More tests come when it is graded.")
+
+
+def command(course: Path, *arguments: str, env: dict[str, str] | None = None) -> str:
+    """What a command says that an author types in the course's directory."""
+    done = run_mograder(*arguments, env=env, cwd=course)
+    assert done.status == 0, done.output + done.errors
+    return done.output
+
+
+async def somebody(people: People, name: str) -> Person:
+    """A student whom the front in front of the hub has signed in."""
+    return await people.person(name, headers=from_proxy(name))
+
+
+async def arrive(person: Person, hub: HubProcess) -> Page:
+    """Follow the deep link into the editor."""
+    page = await person.open(f"{hub.url}/edit/{ITEM}")
+    await page.wait_for_url(f"**/edit/user/{person.name}/{ITEM}/")
+    await expect(page.locator(".cm-content").first).to_be_visible()
+    return page
+
+
+async def solve(page: Page, old: str, code: str) -> None:
+    """Write into the cell that holds this, and run it."""
+    editor = page.locator(".cm-content", has_text=old)
+    await editor.click()
+    await page.keyboard.press("Control+a")
+    await page.keyboard.insert_text(code)
+    await page.keyboard.press("Control+Enter")
+
+
+def box(page: Page, words: str) -> Locator:
+    """The box of a check."""
+    return page.get_by_role("status").filter(has_text=words)
+
+
+async def validate(person: Person, hub: HubProcess) -> dict[str, Any]:
+    """Ask the hub as a page of its own does, with the browser's cookie."""
+    home = await person.open(f"{hub.url}/")
+    said = await home.evaluate(
+        "async path => (await fetch(path, {method: 'POST'})).text()",
+        f"/validate/{person.name}/{ITEM}",
+    )
+    await home.close()
+    answer: dict[str, Any] = json.loads(said)
+    assert "checks" in answer, said
+    return answer
+
+
+async def read_report(person: Person, hub: HubProcess) -> Page:
+    """Open the page of the last validation."""
+    return await person.open(f"{hub.url}/validate-report/{person.name}/{ITEM}")
+
+
+def row(report: Page, words: str) -> Locator:
+    """What the report says of one check, or of one cell."""
+    return report.locator(".rows > li").filter(has_text=words)
+
+
+def line_of(path: Path, words: str) -> int:
+    """Where something stands in a file."""
+    return next(n for n, line in enumerate(path.read_text().splitlines(), 1) if words in line)
