@@ -14,13 +14,16 @@ from starlette.responses import HTMLResponse, RedirectResponse
 
 from mograder.auth.identity import Identity
 from mograder.sessions.copies import Copies
+from mograder.store.copy_facts import CopyListing
 from mograder.store.submissions import Submissions
 from mograder.store.visibility import VisibilityRules
 from mograder.web.context import RequestContext, context_of
 from mograder.web.hub.attempts import Attempts
 from mograder.web.hub.audit import AuditTrail
+from mograder.web.hub.bell import Bell
 from mograder.web.hub.meter import Meter
 from mograder.web.hub.progress import Work
+from mograder.web.hub.results import Results
 from mograder.web.hub.services import Services
 from mograder.web.problems import Wants, wants
 from mograder.web.templating import Pages
@@ -42,6 +45,9 @@ class Desk:
     meter: Meter
     copies: Copies
     submissions: Submissions
+    listing: CopyListing
+    results: Results
+    bell: Bell
 
     @property
     def course(self) -> str:

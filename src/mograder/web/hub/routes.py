@@ -14,7 +14,10 @@ from mograder.grading.report_json import ValidationAnswer
 from mograder.web.hub import (
     admin,
     copies,
+    copy_pages,
     course,
+    events,
+    home,
     items,
     models,
     pages,
@@ -102,12 +105,18 @@ _CHANGING = (400, 404, 409, 413, 503)
 
 ROUTES: tuple[Door, ...] = (
     # Pages
-    Door("GET", "/", pages.first_page, Access.ANYONE),
+    Door("GET", "/", home.first_page, Access.ANYONE),
+    Door("GET", "/events", events.stream, Access.MEMBER),
     Door("GET", "/edit/{a}", pages.edit_spinner, Access.MEMBER),
     Door("GET", "/edit/{a}/", pages.edit_spinner, Access.MEMBER),
     Door("GET", "/run/{lecture}", pages.run_spinner, Access.MEMBER),
     Door("GET", "/run/{lecture}/", pages.run_spinner, Access.MEMBER),
     Door("POST", "/download/{a}", items.download, Access.MEMBER),
+    Door("GET", "/reset/{user}/{a}", copy_pages.reset_page, Access.OWNER),
+    Door("GET", "/versions/{user}/{a}", copy_pages.versions, Access.OWNER),
+    Door("GET", "/look/{user}/{a}", copy_pages.look, Access.OWNER),
+    Door("GET", "/look/{user}/{a}/{archive}", copy_pages.look_back, Access.OWNER),
+    Door("GET", "/validation/{user}/{a}", copy_pages.validation, Access.OWNER),
     Door("GET", "/static/{version}/{name}", pages.static_file, Access.ANYONE),
     # Signing in and out
     Door("GET", "/login", signin.login_page, Access.ANYONE),
