@@ -8,6 +8,7 @@ finds the next one by a relative import.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,10 +27,11 @@ _MEDIA_TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class StaticFile:
-    """One stylesheet, module or picture of our own, in memory."""
+    """One stylesheet, module or picture of our own, in memory, as it is and gzipped."""
 
     body: bytes
     media_type: str
+    packed: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ def load_static(directory: Traversable) -> StaticFiles:
             continue
         body = entry.read_bytes()
         digest.update(entry.name.encode() + b"\0" + body + b"\0")
-        found[entry.name] = StaticFile(body, media_type)
+        found[entry.name] = StaticFile(body, media_type, gzip.compress(body, 9, mtime=0))
     return StaticFiles(digest.hexdigest()[:16], found)
 
 

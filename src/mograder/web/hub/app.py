@@ -32,6 +32,7 @@ from mograder.web.hub.assets import AssetServer, is_asset_path
 from mograder.web.hub.attempts import Attempts
 from mograder.web.hub.audit import AuditTrail
 from mograder.web.hub.bell import Bell, Part
+from mograder.web.hub.census import Census
 from mograder.web.hub.desk import Desk, context, copies_of, wanted
 from mograder.web.hub.expulsion import keep_watch
 from mograder.web.hub.gate import Gate
@@ -52,6 +53,7 @@ def create_app(services: Services, meter: Meter | None = None, bell: Bell | None
     meter, bell = meter or Meter(services.pool), bell or Bell()
     hub = services.loaded.settings.hub
     release_dir = services.loaded.path(hub.release_dir)
+    listing = CopyListing(services.loaded.path(hub.notebooks_dir))
     desk = Desk(
         services=services,
         pages=load_pages(),
@@ -62,9 +64,10 @@ def create_app(services: Services, meter: Meter | None = None, bell: Bell | None
         meter=meter,
         copies=copies_of(services),
         submissions=Submissions(services.loaded.path(services.loaded.settings.dirs.submitted)),
-        listing=CopyListing(services.loaded.path(hub.notebooks_dir)),
+        listing=listing,
         results=Results(),
         bell=bell,
+        census=Census(listing, services.clock),
     )
     services.pool.on_change = lambda key: bell.ring(key.user, Part.SESSIONS)
     proxy = SessionProxy(services, meter.traffic, on_save=lambda user: bell.ring(user, Part.COPIES))
@@ -107,6 +110,8 @@ def build_routes(desk: Desk, proxy: SessionProxy[LiveSession]) -> FastAPI:
         yield
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
+        desk.bell.close()
+        await desk.census.close()
         await desk.work.close()
         await proxy.aclose()
 

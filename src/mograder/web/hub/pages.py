@@ -12,7 +12,7 @@ from mograder.sessions.launcher import Mode
 from mograder.sessions.live import SessionKey
 from mograder.web.hub.access import Caller
 from mograder.web.hub.answers import kept_work, problem_page
-from mograder.web.hub.desk import TheDesk, context, desk_of, go_to, page
+from mograder.web.hub.desk import TheDesk, context, desk_of, go_to, page, takes_gzip
 from mograder.web.hub.endings import news_of
 from mograder.web.hub.items import person
 from mograder.web.hub.models import Health, ServerStatus, Started
@@ -67,7 +67,13 @@ async def static_file(version: str, name: str, request: Request) -> Response:
     if found is None:
         raise NotFound("There is no such file.")
     cache = _FOR_EVER if version == static.version else "no-cache"
-    headers = {"Content-Type": found.media_type, "Cache-Control": cache}
+    headers = {
+        "Content-Type": found.media_type,
+        "Cache-Control": cache,
+        "Vary": "Accept-Encoding",
+    }
+    if takes_gzip(request):
+        return Response(found.packed, headers={**headers, "Content-Encoding": "gzip"})
     return Response(found.body, headers=headers)
 
 

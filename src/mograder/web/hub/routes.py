@@ -16,6 +16,7 @@ from mograder.web.hub import (
     copies,
     copy_pages,
     course,
+    course_pages,
     events,
     home,
     items,
@@ -117,6 +118,18 @@ ROUTES: tuple[Door, ...] = (
     Door("GET", "/look/{user}/{a}", copy_pages.look, Access.OWNER),
     Door("GET", "/look/{user}/{a}/{archive}", copy_pages.look_back, Access.OWNER),
     Door("GET", "/validation/{user}/{a}", copy_pages.validation, Access.OWNER),
+    # Pages of instructors
+    Door("GET", "/course/items", course_pages.items, Access.INSTRUCTOR),
+    Door("POST", "/course/publish", admin.publish_form, Access.INSTRUCTOR),
+    Door("GET", "/course/publishing/{name}", course_pages.working, Access.INSTRUCTOR),
+    Door("GET", "/course/preparing", course_pages.working, Access.INSTRUCTOR),
+    Door("GET", "/course/sessions", course_pages.sessions, Access.INSTRUCTOR),
+    Door("GET", "/course/students", course_pages.students, Access.INSTRUCTOR),
+    Door("GET", "/course/students/{user}", course_pages.student, Access.INSTRUCTOR),
+    Door("GET", "/course/people", course_pages.people, Access.INSTRUCTOR),
+    Door("GET", "/course/problems", course_pages.problems, Access.INSTRUCTOR),
+    Door("GET", "/course/log", course_pages.log, Access.INSTRUCTOR),
+    # What every page loads
     Door("GET", "/static/{version}/{name}", pages.static_file, Access.ANYONE),
     # Signing in and out
     Door("GET", "/login", signin.login_page, Access.ANYONE),
