@@ -76,11 +76,11 @@ async def listening(hub: Hub, user: str, role: Role = Role.STUDENT) -> AsyncIter
             (b"authorization", f"Bearer {token}".encode()),
         ],
     }
-    running = asyncio.create_task(hub.app(scope, receive, send))  # type: ignore[arg-type]  # ASGI
+    serving = asyncio.ensure_future(hub.app(scope, receive, send))  # type: ignore[arg-type]  # ASGI
     assert (await asyncio.wait_for(stream.parts.get(), 10)).startswith(b"retry: ")
     yield stream
     stream.left.set()
-    await running
+    await serving
 
 
 async def test_a_page_hears_of_its_own_copies_and_of_nobody_elses(hub: Hub) -> None:
@@ -177,9 +177,9 @@ async def test_news_that_come_faster_than_a_page_follows_melt_into_one() -> None
 
 async def test_a_hub_that_ends_ends_its_streams(hub: Hub) -> None:
     made = make_hub(hub.course.parent / "other")
-    serving = running(made.app)
-    await serving.__aenter__()
+    life = running(made.app)
+    await life.__aenter__()
     async with listening(made, "alice") as alice:
-        await serving.__aexit__(None, None, None)
+        await life.__aexit__(None, None, None)
         await asyncio.wait_for(alice.ended.wait(), 10)
     made.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 
@@ -21,6 +22,39 @@ from tests.contract.copies_rig import FORM, WORK, begin, folder, kept
 from tests.unit.web_hub.hubkit import NOTEBOOK, Hub, hub, make_hub, running
 
 __all__ = ["hub"]
+
+GRADED = """import marimo
+
+app = marimo.App()
+
+
+@app.cell
+def _():
+    # === MOGRADER: MARKS ===
+    from mograder.runtime import Grader
+
+    _marks = {"Q1": 10, "Q2": 5}
+    grader = Grader(_marks)
+    check = grader.check
+    return (check,)
+
+
+@app.cell
+def area():
+    1 / 0
+    return
+
+
+@app.cell
+def _(check):
+    check("Q1: shape", [(True, "sign")])
+    check("Q2: size", [(True, "size")])
+    return
+
+
+if __name__ == "__main__":
+    app.run()
+"""
 
 
 async def see(hub: Hub, path: str, user: str = "alice") -> httpx.Response:
@@ -90,15 +124,18 @@ async def test_pages_of_a_copy_are_closed_to_fellows_and_open_to_instructors(
 
 
 async def test_b55_a_result_names_the_failing_cell_and_why_marks_are_partial(hub: Hub) -> None:
-    await begin(hub)
+    (hub.course / "hub-release" / "A1" / "A1.py").write_text(GRADED)
+    await begin(hub, GRADED)
     hub.runs.result = ExecutionResult(
         Outcome.FINISHED,
-        cells=(
-            CellResult(0, "area", CellStatus.ERROR, "ZeroDivisionError", "division by zero", 1),
+        (
+            CellResult(0, "_", CellStatus.OK),
+            CellResult(1, "area", CellStatus.ERROR, "ZeroDivisionError", "division by zero", 1),
+            CellResult(2, "_", CellStatus.OK),
         ),
-        checks=(
-            CheckResult("Q1", "partial", ("<b>Right shape</b>, wrong sign",), 5.0, 10.0, 0),
-            CheckResult("Q2", "success", (), 5.0, 5.0, 0),
+        (
+            CheckResult("Q1: shape", "partial", ("<b>Right shape</b>, wrong sign",), 1.0, 2.0, 2),
+            CheckResult("Q2: size", "success", (), 1.0, 1.0, 2),
         ),
     )
     answer = await post(hub, "/validate/alice/A1")
@@ -121,7 +158,7 @@ async def test_a_validation_that_takes_long_has_a_page_that_waits(
 ) -> None:
     monkeypatch.setattr("mograder.web.hub.answers._PATIENCE_SECONDS", 0.01)
     await begin(hub)
-    hub.runs.hold = hub.runs.reached.__class__()
+    hub.runs.hold = asyncio.Event()
     answer = await post(hub, "/validate/alice/A1")
     waiting = answer.headers["location"]
     assert waiting == "/validation/alice/A1?waiting"
@@ -129,6 +166,7 @@ async def test_a_validation_that_takes_long_has_a_page_that_waits(
     hub.runs.hold.set()
     ended = await see(hub, waiting)
     while ended.status_code == 200:
+        await asyncio.sleep(0)  # a page that waits for nothing lets nobody else run
         ended = await see(hub, waiting)
     assert ended.headers["location"] == "/validation/alice/A1"
 
