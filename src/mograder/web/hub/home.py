@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from mograder.auth.identity import Identity
 from mograder.auth.roles import Role
-from mograder.core.errors import InvalidInput
+from mograder.publishing.schedule import parse_moment, parse_zone
 from mograder.sessions.endings import Explanation
 from mograder.store.copy_facts import CopyFacts
 from mograder.store.releases import ItemKind
@@ -123,7 +123,7 @@ def _line(
 
 
 def _preview(request: Request, visitor: Identity) -> Preview | None:
-    """What an instructor asks to see, ``?as=student&at=2026-10-05T09:00``; UTC without a zone.
+    """What an instructor asks to see, ``?as=student&at=2026-10-05T09:00&timezone=UTC``.
 
     Raises: InvalidInput.
     """
@@ -131,20 +131,8 @@ def _preview(request: Request, visitor: Identity) -> Preview | None:
     if visitor.role is not Role.INSTRUCTOR or query.get("as") != "student":
         return None
     student = dataclasses.replace(visitor, role=Role.STUDENT)
-    text = query.get("at", "")
-    if not text:
-        return Preview(student, None)
-    try:
-        moment = datetime.fromisoformat(text)
-        return Preview(student, moment.astimezone() if moment.tzinfo else _utc(moment))
-    except (ValueError, OverflowError, OSError) as error:
-        raise InvalidInput(
-            "This is no date and time.", hint="Write it as 2026-10-05T09:00."
-        ) from error
-
-
-def _utc(moment: datetime) -> datetime:
-    return datetime.fromisoformat(f"{moment.isoformat()}+00:00")
+    text, zone = query.get("at", ""), query.get("timezone") or "UTC"
+    return Preview(student, parse_moment(text[:40], parse_zone(zone[:60])) if text else None)
 
 
 def _ended(desk: Desk, identity: Identity, known: frozenset[str]) -> list[EndedLine]:
