@@ -1,6 +1,6 @@
 // The instructors' pages: they stay true while they are open, and a folder can be dropped on Publish.
 
-import { keep_true, progress, reason } from "./live.js";
+import { keep_true, progress, reason, word } from "./live.js";
 
 const MOST_FILES = 1000;
 
@@ -35,7 +35,7 @@ function accept(form) {
     const notebooks = dropped.map(([path]) => path).filter((path) => !path.includes("/") && path.endsWith(".py"));
     name.value = folder && notebooks.includes(`${folder}.py`) ? folder : notebooks.length === 1 ? notebooks[0].slice(0, -3) : folder;
     field.required = dropped.length === 0;
-    told.textContent = dropped.length ? `${dropped.length} files: ${dropped.map(([path]) => path).slice(0, 12).join(", ")}${dropped.length > 12 ? ", …" : ""}` : `${told.dataset.words} ${warning}`;
+    told.textContent = dropped.length ? `${dropped.length}: ${dropped.map(([path]) => path).slice(0, 12).join(", ")}${dropped.length > 12 ? ", …" : ""}` : `${told.dataset.words} ${warning}`;
   });
   field.addEventListener("change", () => {
     dropped = [];
@@ -52,17 +52,17 @@ function accept(form) {
     const item = name.value.trim() || (notebooks.length === 1 ? notebooks[0].slice(0, -3) : "");
     send(form, item, files, news).catch((error) => {
       news.className = "news-line verdict bad";
-      news.textContent = `It was not published: ${error.message}`;
+      news.textContent = word("unpublished", "", error.message);
     }).finally(() => button.removeAttribute("aria-disabled"));
   });
 }
 
 async function send(form, item, files, news) {
-  if (!item) throw new Error("write the item's name, the same as its notebook's without .py.");
+  if (!item) throw new Error(word("nameless"));
   const body = new FormData();
   for (const [path, file] of files) body.append("files", file, path);
   news.className = "news-line soft";
-  news.textContent = `Sending ${files.length} files`;
+  news.textContent = word("sending");
   const kind = form.querySelector("#type").value;
   const address = form.dataset.publish + encodeURIComponent(item) + (kind ? `?type=${kind}` : "");
   const answer = await fetch(address, { method: "POST", body, headers: { Accept: "application/x-ndjson" } });
@@ -72,7 +72,7 @@ async function send(form, item, files, news) {
     else if (event.event === "error") throw new Error(event.detail);
     else return location.assign(form.dataset.done + encodeURIComponent(item));
   }
-  throw new Error("the connection to the hub broke off. Reload this page to see what became of it.");
+  throw new Error(word("broken"));
 }
 
 // A folder's files with their paths, without going on for ever.

@@ -1,6 +1,6 @@
 // The first page without reloads: it stays true, Stop answers in place, and so does Validate.
 
-import { keep_true, progress, reason, refresh } from "./live.js";
+import { keep_true, progress, reason, refresh, word } from "./live.js";
 import { tell_times } from "./times.js";
 
 const said = document.querySelector("#said");
@@ -19,22 +19,22 @@ document.addEventListener("submit", (event) => {
 });
 
 async function stop(form) {
-  said.textContent = `Stopping ${form.dataset.stop}…`;
+  said.textContent = word("stopping", form.dataset.stop);
   try {
     const answer = await fetch(form.action, { method: "POST", headers: { Accept: "application/json" } });
     if (!answer.ok) throw new Error(await reason(answer));
     document.querySelector("#sessions").focus();
     await refresh();
-    said.textContent = `${form.dataset.stop} has stopped. Your work is saved.`;
+    said.textContent = word("stopped", form.dataset.stop);
   } catch (error) {
-    said.textContent = `${form.dataset.stop} could not be stopped: ${error.message}`;
+    said.textContent = word("unstopped", form.dataset.stop, error.message);
   }
 }
 
 async function validate(form) {
   const name = form.dataset.validate;
-  said.textContent = `Validating ${name}`;
-  fill(form, paragraph("soft", "Asking the hub…"));
+  said.textContent = word("validating", name);
+  fill(form, paragraph("soft", word("asking")));
   try {
     const answer = await fetch(form.action, { method: "POST", headers: { Accept: "application/x-ndjson" } });
     if (!answer.ok) throw new Error(await reason(answer));
@@ -43,10 +43,10 @@ async function validate(form) {
       else if (event.event === "error") throw new Error(event.detail);
       else return await show(form, name);
     }
-    throw new Error("the connection to the hub broke off. The result will be here when you reload the page.");
+    throw new Error(word("broken"));
   } catch (error) {
-    fill(form, paragraph("verdict bad", `${name} could not be validated: ${error.message}`));
-    said.textContent = `${name} could not be validated: ${error.message}`;
+    fill(form, paragraph("verdict bad", word("unvalidated", name, error.message)));
+    said.textContent = word("unvalidated", name, error.message);
   }
 }
 
@@ -54,12 +54,12 @@ async function show(form, name) {
   const answer = await fetch(form.dataset.result, { headers: { Accept: "text/html" } });
   const found = new DOMParser().parseFromString(await answer.text(), "text/html");
   const result = found.querySelector("#result");
-  if (!result) throw new Error("its result is gone already. Validate again.");
+  if (!result) throw new Error(word("gone"));
   tell_times(result);
   const close = document.createElement("button");
   close.type = "button";
   close.className = "act";
-  close.textContent = "Close this report";
+  close.textContent = word("close");
   close.dataset.close = "";
   fill(form, ...result.childNodes, close);
   slot_of(form).classList.add("open");

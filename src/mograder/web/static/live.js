@@ -69,9 +69,14 @@ function replace(part, other) {
   (again ?? part).focus({ preventScroll: true });
 }
 
+// The page's own words, which stand in its template.
+export function word(name, item = "", why = "") {
+  return document.querySelector("#words").dataset[name].replace("{item}", item).replace("{why}", why);
+}
+
 export async function reason(answer) {
   const problem = await answer.json().catch(() => null);
-  return problem?.detail ?? `the hub answered ${answer.status}`;
+  return problem?.detail ?? word("status", "", answer.status);
 }
 
 // The lines of a job's progress, the last one being its result or its failure.
