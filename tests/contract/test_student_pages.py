@@ -74,7 +74,7 @@ async def post(hub: Hub, path: str, user: str = "alice") -> httpx.Response:
 async def test_b54_b57_before_a_reset_a_page_says_what_is_kept_and_where(hub: Hub) -> None:
     await begin(hub)
     page = (await see(hub, "/reset/alice/A1")).text
-    assert "<code>A1.bak.</code>" in page
+    assert "<code>A1.bak.<i>time</i>.py</code>" in page
     assert "Earlier versions" in page
     assert 'method="post" action="/reset/alice/A1"' in page
     assert kept(hub) == []

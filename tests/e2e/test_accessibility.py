@@ -5,6 +5,7 @@ Screenshots are left as artefacts for people to look at.
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -50,6 +51,7 @@ CASES = [("alice", name, path) for name, path in ALICE.items()] + [
     ("prof", name, path) for name, path in PROF.items()
 ]
 _RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+_OPEN = "for (const each of document.querySelectorAll('main details')) each.open = true"
 _SHIFT = """() => new Promise((done) => {
   let moved = 0;
   new PerformanceObserver((list) => {
@@ -69,28 +71,31 @@ async def address(tmp_path: Path) -> AsyncIterator[str]:
     hub.close()
 
 
-async def demand_accessible(page: Page, what: str) -> None:
+async def violations(page: Page, what: str) -> list[str]:
     """Let axe look at the page as it is."""
     found = await Axe().run(page, options={"runOnly": _RULES, "resultTypes": ["violations"]})
-    assert found.violations_count == 0, f"{what}: {found.generate_report()}"
+    return [f"{what}: {found.generate_report()}"] if found.violations_count else []
 
 
-async def look(person: Person, url: str, name: str, artifacts: Path) -> None:
-    """Look at one page wide, on a phone, and in the dark."""
+async def look(person: Person, url: str, name: str, artifacts: Path) -> list[str]:
+    """Look at one page wide, on a phone, and in the dark; return what is wrong with it."""
+    wrong: list[str] = []
     page = await person.context.new_page()
     for width, scheme in ((1280, "light"), (360, "light"), (1280, "dark"), (360, "dark")):
         await page.set_viewport_size({"width": width, "height": 800})
         await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
         await page.goto(url, wait_until="load")
         what = f"{person.name}-{name}-{width}-{scheme}"
-        assert await page.evaluate(_SHIFT) < 0.02, f"{what} moves while it loads"
-        for details in await page.locator("main details:not([open])").all():
-            await details.locator("summary").first.click()
+        if (moved := await page.evaluate(_SHIFT)) > 0.02:
+            wrong.append(f"{what} moves while it loads, by {moved}")
+        await page.evaluate(_OPEN)
         await page.screenshot(path=artifacts / f"{what}.png", full_page=True)
         wide = await page.evaluate("document.documentElement.scrollWidth")
-        assert wide <= width, f"{what} scrolls sideways"
-        await demand_accessible(page, what)
+        if wide > width:
+            wrong.append(f"{what} scrolls sideways: it is {wide} wide")
+        wrong += await violations(page, what)
     await page.close()
+    return wrong
 
 
 async def test_every_page_passes_axe_wide_on_a_phone_and_in_the_dark(
@@ -99,9 +104,13 @@ async def test_every_page_passes_axe_wide_on_a_phone_and_in_the_dark(
     persons = {
         name: await people.person(name, headers=from_proxy(name)) for name in ("alice", "prof")
     }
+    wrong: list[str] = []
     for who, name, path in CASES:
-        await look(persons[who], address + path, name, artifacts)
-    assert [note for each in persons.values() for note in each.notes if "404" not in note] == []
+        wrong += await look(persons[who], address + path, name, artifacts)
+    # The stream of news ends with its page, and one page is asked for that is not there.
+    usual = re.compile(r"/events net::ERR_ABORTED|404 \(Not Found\)")
+    wrong += [note for each in persons.values() for note in each.notes if not usual.search(note)]
+    assert wrong == []
 
 
 async def test_a_validation_is_read_in_place_and_closed_by_keyboard(
@@ -112,8 +121,8 @@ async def test_a_validation_is_read_in_place_and_closed_by_keyboard(
     await page.get_by_role("button", name="Validate A1-Measuring-Pi").focus()
     await page.keyboard.press("Enter")
     await expect(page.get_by_text("Partial credit")).to_be_visible()
-    await expect(page.get_by_text("5 of 5 marks")).to_have_count(0)
-    await demand_accessible(page, "a result in place")
+    await expect(page.get_by_text("2.5 of 5 marks")).to_be_visible()
+    assert await violations(page, "a result in place") == []
     await page.screenshot(path=artifacts / "result-in-place.png", full_page=True)
     await page.set_viewport_size({"width": 360, "height": 800})
     await page.screenshot(path=artifacts / "result-in-place-360.png", full_page=True)
