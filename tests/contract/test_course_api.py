@@ -103,7 +103,10 @@ async def test_the_list_can_be_edited_in_a_form(hub: Hub) -> None:
     response = await prof(
         hub, "POST", "/sync-users", data={"users": "bob\r\nalice\r\n"}, headers=headers
     )
-    assert (response.status_code, response.headers["location"]) == (303, "/")
+    assert (response.status_code, response.headers["location"]) == (
+        303,
+        "/course/people?done=people",
+    )
     assert allowed(hub).read_text() == f"{HEADING}alice\nbob\n"
 
 

@@ -175,6 +175,8 @@ class HubSettings(Section):
     """The path prefix under which browsers find the hub, such as "/live/hub"."""
     public_url: Annotated[str, AfterValidator(normalise_public_url)] = ""
     """Scheme and host that browsers use, where the proxy in front does not tell."""
+    collect: bool = False
+    """Whether the dashboard offers Submit, which hands in on the hub, into [dirs] submitted."""
     environments_dir: Present = ".mograder/environments"
     runtime_dir: str = ""
     """A short path for sockets; empty: chosen automatically."""

@@ -25,7 +25,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
-from mograder.core.errors import InvalidInput, NotFound, SandboxUnavailable
+from mograder.core.errors import InvalidInput, MograderError, NotFound, SandboxUnavailable
 from mograder.core.shared import Progress, Shared
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.assets import ASSETS, keep_assets, read_assets
@@ -57,6 +57,7 @@ print('ASSET-URL', 'yes' if all('asset_url' in names for names in options) else 
 _OUTPUT_LINES = 60
 _KEY_LENGTH = 20
 _STALE_SECONDS = 86_400
+_MOST_TROUBLES = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,7 @@ class Environments:
         self._timeout = timeout
         self._known: dict[Script, Environment] = {}
         self._builds: Shared[Script, Environment] = Shared()
+        self._troubles: dict[Script, str] = {}
         self._one_key: dict[str, asyncio.Lock] = {}
 
     async def prepare(self, script: Script, progress: Progress) -> Environment:
@@ -113,7 +115,25 @@ class Environments:
         known = self.ready(script)
         if known is not None:
             return known
-        return await self._builds.get(script, lambda tell: self._obtain(script, tell), progress)
+        try:
+            found = await self._builds.get(
+                script, lambda tell: self._obtain(script, tell), progress
+            )
+        except MograderError as error:
+            if len(self._troubles) >= _MOST_TROUBLES:
+                self._troubles.clear()
+            self._troubles[script] = str(error)
+            raise
+        self._troubles.pop(script, None)
+        return found
+
+    def building(self, script: Script) -> bool:
+        """Whether the environment is being prepared at the moment."""
+        return self._builds.busy(script)
+
+    def trouble(self, script: Script) -> str:
+        """Why the environment could not be prepared the last time, in uv's words, or ""."""
+        return self._troubles.get(script, "")
 
     def ready(self, script: Script) -> Environment | None:
         """Return the environment if it is known to be finished, without waiting."""

@@ -13,7 +13,7 @@ import itertools
 import logging
 import secrets
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Protocol
@@ -54,7 +54,7 @@ class SessionRows(StartRows, EndingRows, Protocol):
 class SessionPool:
     """One session per user, item and mode. Call :meth:`open` first and :meth:`close` last.
 
-    ``tally`` is what it has counted since then.
+    ``tally`` is what it has counted since then; ``on_change`` is told whose session came or went.
     """
 
     def __init__(
@@ -75,6 +75,7 @@ class SessionPool:
         self._clock = clock
         self._terms = terms
         self.tally = Tally()
+        self.on_change: Callable[[SessionKey], None] = lambda _: None
         self._starter = Starter(launcher, rows, probe, terms.start_timeout)
         self._history = History(rows, clock)
         self._ledger = Ledger(clock)
@@ -282,8 +283,7 @@ class SessionPool:
         # They count before the launcher is asked: from then on it tells only of changes.
         running = {launched.session_id: launched for launched in await self._launcher.running()}
         for row in rows:
-            live = found.get(row.session_id)
-            launched = running.get(row.session_id)
+            live, launched = found.get(row.session_id), running.get(row.session_id)
             if live is not None and launched is not None:
                 live.endpoint = launched.endpoint
                 self._remember(live)
@@ -380,6 +380,7 @@ class SessionPool:
     def _remember(self, live: LiveSession) -> None:
         self._live[live.key] = live
         self._by_id[live.id] = live
+        self.on_change(live.key)
 
     def _forget(self, live: LiveSession) -> None:
         if self._by_id.pop(live.id, None) is None:
@@ -388,6 +389,7 @@ class SessionPool:
             del self._live[live.key]
         for callback in tuple(live.on_stop):
             callback()
+        self.on_change(live.key)
 
 
 async def _nothing() -> None:

@@ -8,9 +8,11 @@ finds the next one by a relative import.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from urllib.parse import quote
@@ -26,10 +28,11 @@ _MEDIA_TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class StaticFile:
-    """One stylesheet, module or picture of our own, in memory."""
+    """One stylesheet, module or picture of our own, in memory, as it is and gzipped."""
 
     body: bytes
     media_type: str
+    packed: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,7 @@ def load_pages() -> Pages:
         lstrip_blocks=True,
     )
     environment.filters["segment"] = path_segment
+    environment.filters["utc"] = in_utc
     return Pages(environment, load_static(files("mograder.web") / "static"))
 
 
@@ -85,8 +89,13 @@ def load_static(directory: Traversable) -> StaticFiles:
             continue
         body = entry.read_bytes()
         digest.update(entry.name.encode() + b"\0" + body + b"\0")
-        found[entry.name] = StaticFile(body, media_type)
+        found[entry.name] = StaticFile(body, media_type, gzip.compress(body, 9, mtime=0))
     return StaticFiles(digest.hexdigest()[:16], found)
+
+
+def in_utc(moment: datetime) -> datetime:
+    """The same moment in UTC, which pages show where no script tells the reader's own time."""
+    return moment.astimezone(UTC)
 
 
 def path_segment(name: str) -> str:

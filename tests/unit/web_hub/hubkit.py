@@ -71,6 +71,14 @@ class FakeSession:
     key: SessionKey
     last_seen: datetime
     base_url: str = ""
+    memory: int = 0
+    cpu: float = 0.0
+    busy: bool = False
+
+    @property
+    def started_at(self) -> datetime:
+        """When it began."""
+        return self.last_seen
 
     @property
     def id(self) -> str:
@@ -97,6 +105,7 @@ class FakePool:
     reached: asyncio.Event = field(default_factory=asyncio.Event)
     say: Callable[[str], None] = lambda _: None
     """Tells whoever waits what goes on, while a start is held."""
+    on_change: Callable[[SessionKey], None] = lambda _: None
 
     async def get_or_start(self, key: SessionKey, progress: Callable[[str], None]) -> FakeSession:
         progress("Starting the notebook")
@@ -110,12 +119,14 @@ class FakePool:
             self.started.append(key)
             self.running[key] = FakeSession(key, self.clock.now())
             self.ended.pop(key, None)
+            self.on_change(key)
         return self.running[key]
 
     async def stop(self, key: SessionKey, reason: EndReason = EndReason.STOPPED) -> bool:
         session = self.running.pop(key, None)
         if session is not None:
             self.ended[key] = Ending(key, session.id, reason, self.clock.now())
+            self.on_change(key)
         return session is not None
 
     def find(self, key: SessionKey) -> FakeSession | None:
@@ -140,11 +151,26 @@ class FakePool:
 class FakeEnvironments:
     """Builds nothing; a requirement called ``no-such-package`` fails like the installer does."""
 
+    def __init__(self) -> None:
+        self.troubles: dict[Script, str] = {}
+        self.known: dict[Script, Environment] = {}
+
     async def prepare(self, script: Script, progress: Callable[[str], None]) -> Environment:
         progress("Resolving")
         if any("no-such-package" in each for each in script.dependencies):
-            raise InvalidInput("No solution found: no-such-package was not found.")
-        return Environment("key", Path("/environment"), "3.11.9", "0.25.2")
+            self.troubles[script] = "No solution found: no-such-package was not found."
+            raise InvalidInput(self.troubles[script])
+        self.known[script] = Environment("key", Path("/environment"), "3.11.9", "0.25.2")
+        return self.known[script]
+
+    def ready(self, script: Script) -> Environment | None:
+        return self.known.get(script)
+
+    def building(self, script: Script) -> bool:
+        return False
+
+    def trouble(self, script: Script) -> str:
+        return self.troubles.get(script, "")
 
 
 @dataclass

@@ -16,6 +16,7 @@ from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
 from starlette.responses import Response
 
+from mograder.auth.identity import Identity
 from mograder.core.errors import InvalidInput
 from mograder.core.names import ItemName
 from mograder.publishing.publish import publish_release
@@ -25,9 +26,11 @@ from mograder.store.releases import ItemKind, Release, StagedRelease
 from mograder.web.hub.access import Caller
 from mograder.web.hub.answers import deliver
 from mograder.web.hub.audit import Event
-from mograder.web.hub.desk import Desk, TheDesk, context
+from mograder.web.hub.course_pages import PREPARING, publishing_page
+from mograder.web.hub.desk import Desk, TheDesk, context, desk_of
 from mograder.web.hub.intake import MEGABYTE, closing, receive
 from mograder.web.hub.models import Held, Published, Warmed
+from mograder.web.hub.onward import told
 from mograder.web.hub.progress import Report
 
 
@@ -52,15 +55,55 @@ async def publish(name: str, request: Request, desk: TheDesk, caller: Caller) ->
     order = Order(_item_name(name), _kind(request.query_params.get("type")))
     limits = desk.services.loaded.settings.limits
     form = await receive(request, limits.upload_mb * MEGABYTE, limits.upload_files, field="files")
-    where = context(request).client or ""
+    return await _publish(request, caller, order, form)
+
+
+async def publish_form(request: Request, desk: TheDesk, caller: Caller) -> Response:
+    """The same from the page's form: the name is a field, or else the only notebook's own."""
+    limits = desk.services.loaded.settings.limits
+    form = await receive(request, limits.upload_mb * MEGABYTE, limits.upload_files, field="files")
+    try:
+        order = Order(_item_name(_name_in(form)), _kind(_text(form, "type")))
+    except InvalidInput:
+        await form.close()
+        raise
+    return await _publish(request, caller, order, form)
+
+
+async def _publish(request: Request, caller: Identity, order: Order, form: FormData) -> Response:
+    desk, where = desk_of(request), context(request).client or ""
 
     async def job(report: Report) -> Published:
         async with closing(form):
             release = await _replace(desk, order, _uploads(form), report)
         await desk.audit.granted(Event(caller.username, "publish", release.name, where))
+        desk.bell.ring_all()
         return Published(files=sorted(release.files), type=release.kind)
 
-    return await deliver(request, job, lambda _: "/")
+    done, spinner = told("/course/items", "published", order.name), publishing_page(order.name)
+    return await deliver(request, job, lambda _: done, spinner, lasting=True)
+
+
+def _name_in(form: FormData) -> str:
+    """The item's name as the form says it, or of the one notebook among its files.
+
+    Raises: InvalidInput.
+    """
+    name = _text(form, "name").strip()
+    if name:
+        return name
+    notebooks = [upload.name for upload in _uploads(form) if upload.name.endswith(".py")]
+    if len(notebooks) != 1 or "/" in notebooks[0]:
+        raise InvalidInput(
+            "It is not clear which item this is.",
+            hint="Write its name into the form, the same as its notebook's without .py.",
+        )
+    return notebooks[0].removesuffix(".py")
+
+
+def _text(form: FormData, field: str) -> str:
+    value = form.get(field)
+    return value if isinstance(value, str) else ""
 
 
 async def held(name: str, desk: TheDesk, caller: Caller) -> Held:
@@ -79,7 +122,8 @@ async def warm_cache(request: Request, desk: TheDesk, caller: Caller) -> Respons
         await desk.audit.granted(Event(caller.username, "warm cache", what, where))
         return Warmed(warmed=list(result.ready), failed=dict(result.failed))
 
-    return await deliver(request, job, lambda _: "/")
+    done = told("/course/items", "warmed")
+    return await deliver(request, job, lambda _: done, PREPARING, lasting=True)
 
 
 async def _replace(desk: Desk, order: Order, uploads: list[Upload], report: Report) -> Release:

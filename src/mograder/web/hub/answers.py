@@ -19,6 +19,7 @@ from starlette.responses import (
 
 from mograder.core.errors import Busy, Forbidden, MograderError, NotAuthenticated
 from mograder.web.hub.audit import Event
+from mograder.web.hub.bell import Part
 from mograder.web.hub.desk import context, desk_of, go_to, identity_of, page, wanted
 from mograder.web.hub.progress import Report, Running, line
 from mograder.web.problems import (
@@ -89,30 +90,30 @@ async def deliver(
     job: Callable[[Report], Awaitable[M]],
     onward: Callable[[M], str],
     spinner: str = "",
+    *,
+    lasting: bool = False,
 ) -> Response:
     """Run a job and answer as asked: JSON lines, the plain JSON, or for a form the next page.
 
-    ``spinner`` is the path of the page that waits for this job, if there is one.
+    ``spinner`` is the path of the page that waits for this job, if there is one. What is
+    ``lasting`` goes on though nobody waits.
 
     Raises: what the job raises, unless progress was asked for; then it is the last line.
     """
-    running = desk_of(request).work.begin(job)
+    running = desk_of(request).work.begin(_announced(request, job))
     form = wanted(request)
     if form is Wants.PAGE and spinner:
         done, _ = await asyncio.wait((running.task,), timeout=_PATIENCE_SECONDS)
         if not done:
             desk_of(request).work.keep(_name(request, spinner), running)
-            running.abandon(ABSENT_SECONDS)
+            if not lasting:
+                running.abandon(ABSENT_SECONDS)
             return go_to(request, f"{spinner}?waiting")
     if form is Wants.PROGRESS:
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(
-            progress_lines(
-                running, context(request).request_id, absent=ABSENT_SECONDS if spinner else None
-            ),
-            media_type=NDJSON,
-            headers=headers,
-        )
+        absent = ABSENT_SECONDS if spinner and not lasting else None
+        news = progress_lines(running, context(request).request_id, absent=absent)
+        return StreamingResponse(news, media_type=NDJSON, headers=headers)
     try:
         result = await running.result()
     except Busy as error:
@@ -124,12 +125,27 @@ async def deliver(
     return JSONResponse(result.model_dump(mode="json"))
 
 
-def kept_work(request: Request, spinner: str) -> Running[object] | None:
+def kept_work(request: Request, spinner: str, *, lasting: bool = False) -> Running[object] | None:
     """Return what the page at this path waits for, started by a form of the same person."""
     running = desk_of(request).work.kept(_name(request, spinner))
-    if running is not None and not running.task.done():
+    if running is not None and not running.task.done() and not lasting:
         running.abandon(ABSENT_SECONDS)  # unless the page looks again until then
     return running
+
+
+def _announced(
+    request: Request, job: Callable[[Report], Awaitable[M]]
+) -> Callable[[Report], Awaitable[M]]:
+    """The same job, and then the bell at the pages of whose copy or session it was."""
+    bell, who = desk_of(request).bell, identity_of(request)
+    user = request.path_params.get("user") or (who.username if who else "")
+
+    async def run(report: Report) -> M:
+        result = await job(report)
+        bell.ring(user, Part.COPIES)
+        return result
+
+    return run
 
 
 def _name(request: Request, spinner: str) -> str:

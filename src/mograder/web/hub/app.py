@@ -21,6 +21,7 @@ from mograder.auth.identity import is_trusted
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.sandbox.assets import ASSETS
 from mograder.sessions.live import LiveSession
+from mograder.store.copy_facts import CopyListing
 from mograder.store.submissions import Submissions
 from mograder.store.visibility import VisibilityRules
 from mograder.web.context import ContextMiddleware, context_of
@@ -30,6 +31,8 @@ from mograder.web.hub.answers import answer_problem, problem_page
 from mograder.web.hub.assets import AssetServer, is_asset_path
 from mograder.web.hub.attempts import Attempts
 from mograder.web.hub.audit import AuditTrail
+from mograder.web.hub.bell import Bell, Part
+from mograder.web.hub.census import Census
 from mograder.web.hub.desk import Desk, context, copies_of, wanted
 from mograder.web.hub.expulsion import keep_watch
 from mograder.web.hub.gate import Gate
@@ -37,6 +40,7 @@ from mograder.web.hub.meter import Meter
 from mograder.web.hub.progress import Work
 from mograder.web.hub.proxy import SessionProxy
 from mograder.web.hub.reference import in_words
+from mograder.web.hub.results import Results
 from mograder.web.hub.routes import ROUTES, Door
 from mograder.web.hub.services import Services
 from mograder.web.hub.session_paths import is_session_path
@@ -44,11 +48,12 @@ from mograder.web.problems import Wants
 from mograder.web.templating import load_pages
 
 
-def create_app(services: Services, meter: Meter | None = None) -> ASGIApp:
+def create_app(services: Services, meter: Meter | None = None, bell: Bell | None = None) -> ASGIApp:
     """Build the hub: context, then the session proxy or the gate and the route table."""
-    meter = meter or Meter(services.pool)
+    meter, bell = meter or Meter(services.pool), bell or Bell()
     hub = services.loaded.settings.hub
     release_dir = services.loaded.path(hub.release_dir)
+    listing = CopyListing(services.loaded.path(hub.notebooks_dir))
     desk = Desk(
         services=services,
         pages=load_pages(),
@@ -59,8 +64,13 @@ def create_app(services: Services, meter: Meter | None = None) -> ASGIApp:
         meter=meter,
         copies=copies_of(services),
         submissions=Submissions(services.loaded.path(services.loaded.settings.dirs.submitted)),
+        listing=listing,
+        results=Results(),
+        bell=bell,
+        census=Census(listing, services.clock),
     )
-    proxy = SessionProxy(services, meter.traffic)
+    services.pool.on_change = lambda key: bell.ring(key.user, Part.SESSIONS)
+    proxy = SessionProxy(services, meter.traffic, on_save=lambda user: bell.ring(user, Part.COPIES))
     own = Gate(build_routes(desk, proxy), desk)
     assets = AssetServer(services.loaded.path(hub.environments_dir) / ASSETS)
     return ContextMiddleware(
@@ -101,6 +111,8 @@ def build_routes(desk: Desk, proxy: SessionProxy[LiveSession]) -> FastAPI:
         yield
         stop.set()
         await watching
+        desk.bell.close()
+        await desk.census.close()
         await desk.work.close()
         await proxy.aclose()
 

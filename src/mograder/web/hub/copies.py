@@ -25,6 +25,7 @@ from mograder.store.workspaces import FileStatus, Saved
 from mograder.web.hub.access import Caller
 from mograder.web.hub.answers import deliver
 from mograder.web.hub.behalf import Deed, note_foreign
+from mograder.web.hub.bell import Part
 from mograder.web.hub.desk import Desk, TheDesk
 from mograder.web.hub.intake import MEGABYTE, closing, receive
 from mograder.web.hub.items import demand_visible, find_release
@@ -37,6 +38,7 @@ from mograder.web.hub.models import (
     Taken,
     Uploaded,
 )
+from mograder.web.hub.onward import back_from
 from mograder.web.hub.progress import Report
 
 _UPLOAD = 16 * MEGABYTE
@@ -82,10 +84,12 @@ async def upload(user: str, a: str, request: Request, desk: TheDesk, caller: Cal
         await _screen(desk, copy, data, release, report)
         report("Putting it in its place")
         await desk.copies.upload(copy, data)
+        desk.results.forget(copy.user, copy.item)
         await note_foreign(request, caller, copy.user, Deed("upload", _what(copy)))
         return Uploaded(path=_place(desk, copy))
 
-    return await deliver(request, job, _home)
+    onward = back_from(request, caller, copy.user, "uploaded", copy.item)
+    return await deliver(request, job, onward)
 
 
 async def export(user: str, a: str, request: Request, desk: TheDesk, caller: Caller) -> Response:
@@ -96,6 +100,7 @@ async def export(user: str, a: str, request: Request, desk: TheDesk, caller: Cal
     # Another site's link may lead here, but must not change anything.
     if caller.username == copy.user and request.headers.get("sec-fetch-site") != "cross-site":
         await to_thread.run_sync(mark, copy.user, copy.item, saved.modified_ns)
+        desk.bell.ring(copy.user, Part.COPIES)
     await note_foreign(request, caller, copy.user, Deed("export", _what(copy)))
     return _attachment(saved, copy.notebook)
 
@@ -110,7 +115,8 @@ async def mark_exported(
         await to_thread.run_sync(desk.services.workspaces.mark_exported, copy.user, copy.item)
         return Done()
 
-    return await deliver(request, job, _home)
+    onward = back_from(request, caller, copy.user, "exported", copy.item)
+    return await deliver(request, job, onward)
 
 
 async def reset(user: str, a: str, request: Request, desk: TheDesk, caller: Caller) -> Response:
@@ -121,10 +127,12 @@ async def reset(user: str, a: str, request: Request, desk: TheDesk, caller: Call
         release = await to_thread.run_sync(_obtainable, desk, caller, copy)
         report("Stopping the editor and keeping your work")
         archive = await desk.copies.reset(copy, release)
+        desk.results.forget(copy.user, copy.item)
         await note_foreign(request, caller, copy.user, Deed("reset", _what(copy)))
         return Reset(file_status=await _file_status(desk, copy), archive=archive)
 
-    return await deliver(request, job, _home)
+    onward = back_from(request, caller, copy.user, "reset", copy.item)
+    return await deliver(request, job, onward)
 
 
 async def download_release(
@@ -137,10 +145,12 @@ async def download_release(
         release = await to_thread.run_sync(_obtainable, desk, caller, copy)
         report("Copying the release")
         archive = await desk.copies.take_release(copy, release)
+        desk.results.forget(copy.user, copy.item)
         await note_foreign(request, caller, copy.user, Deed("download release", _what(copy)))
         return Taken(path=_place(desk, copy), archive=archive)
 
-    return await deliver(request, job, _home)
+    onward = back_from(request, caller, copy.user, "fetched", copy.item)
+    return await deliver(request, job, onward)
 
 
 async def list_archives(user: str, a: str, desk: TheDesk, caller: Caller) -> list[ArchiveEntry]:
@@ -169,10 +179,12 @@ async def restore(
     async def job(report: Report) -> Restored:
         report("Stopping the editor and keeping your work")
         kept = await desk.copies.restore(copy, archive)
+        desk.results.forget(copy.user, copy.item)
         await note_foreign(request, caller, copy.user, Deed("restore", f"{copy.user}/{archive}"))
         return Restored(file_status=await _file_status(desk, copy), archive=kept)
 
-    return await deliver(request, job, _home)
+    onward = back_from(request, caller, copy.user, "restored", copy.item)
+    return await deliver(request, job, onward)
 
 
 async def validate_report(
@@ -305,7 +317,3 @@ def _place(desk: Desk, copy: CopyOf) -> str:
 
 def _what(copy: CopyOf) -> str:
     return f"{copy.user}/{copy.item}"
-
-
-def _home(_: object) -> str:
-    return "/"

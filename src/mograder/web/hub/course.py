@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from urllib.parse import quote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from anyio import to_thread
@@ -14,16 +15,17 @@ from fastapi import Request
 from pydantic import BaseModel, ConfigDict, StrictBool
 from starlette.responses import Response
 
-from mograder.core.errors import InvalidInput
+from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.names import ItemName, Username
 from mograder.store.visibility import Visibility
 from mograder.web.hub.access import Caller
 from mograder.web.hub.answers import deliver
 from mograder.web.hub.behalf import Deed, note
-from mograder.web.hub.desk import TheDesk
+from mograder.web.hub.desk import Desk, TheDesk
 from mograder.web.hub.expulsion import end_strangers
 from mograder.web.hub.intake import MEGABYTE, is_form, read_form, read_json
 from mograder.web.hub.models import AuditEntry, Revoked, Rules, Synced, VisibilityEntry
+from mograder.web.hub.onward import told
 from mograder.web.hub.progress import Report
 
 _MOST_USERS = 50_000
@@ -54,7 +56,9 @@ class _Rules(BaseModel):
 async def sync_users(request: Request, desk: TheDesk, caller: Caller) -> Response:
     """Replace the list of those who may come in; who is off it loses access at once (B30, B35)."""
     if is_form(request):
-        users = (await read_form(request, _LONG_FORM)).get("users", "").splitlines()
+        fields = await read_form(request, _LONG_FORM)
+        await _demand_unchanged(desk, fields.get("stamp"))
+        users = fields.get("users", "").splitlines()
     else:
         users = _texts((await read_json(request, _Users, _LONG_FORM)).users)
     if len(users) > _MOST_USERS:
@@ -65,9 +69,10 @@ async def sync_users(request: Request, desk: TheDesk, caller: Caller) -> Respons
         await note(request, caller, Deed("sync users", f"{len(listed)} users"))
         report("Closing the notebooks of those who are not on the list")
         await end_strangers(desk)
+        desk.bell.ring_all()
         return Synced(count=len(listed))
 
-    return await deliver(request, job, lambda _: "/")
+    return await deliver(request, job, lambda _: told("/course/people", "people"))
 
 
 async def visibility(desk: TheDesk, caller: Caller) -> dict[str, VisibilityEntry]:
@@ -90,9 +95,11 @@ async def set_visibility(request: Request, desk: TheDesk, caller: Caller) -> Res
         kept = await to_thread.run_sync(change)
         what = ", ".join(sorted(changes)) + (" (all others removed)" if rules.replace else "")
         await note(request, caller, Deed("set visibility", what))
+        desk.bell.ring_all()
         return Rules(root=_entries(kept))
 
-    return await deliver(request, job, lambda _: "/")
+    done = told("/course/items", "visibility", ", ".join(sorted(changes)))
+    return await deliver(request, job, lambda _: done)
 
 
 async def revoke_token(user: str, request: Request, desk: TheDesk, caller: Caller) -> Response:
@@ -105,7 +112,8 @@ async def revoke_token(user: str, request: Request, desk: TheDesk, caller: Calle
         await note(request, caller, Deed("revoke token", name))
         return Revoked(epoch=epoch)
 
-    return await deliver(request, job, lambda _: "/")
+    done = told(f"/course/students/{quote(name, safe='')}", "revoked", name)
+    return await deliver(request, job, lambda _: done)
 
 
 async def audit_log(
@@ -131,6 +139,15 @@ async def audit_log(
         ]
 
     return await to_thread.run_sync(read)
+
+
+async def _demand_unchanged(desk: Desk, stamp: str | None) -> None:
+    """Refuse a page's list that somebody else has changed since the page was opened."""
+    if stamp is not None and stamp != str(await to_thread.run_sync(desk.services.roster.stamp)):
+        raise Conflict(
+            "The list was changed since you opened it, so nothing was saved.",
+            hint="Go back, keep a copy of your lines, and reload the page.",
+        )
 
 
 def _texts(value: object) -> list[str]:

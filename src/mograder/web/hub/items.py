@@ -7,6 +7,7 @@ out unless the student already works on one (compat.md 2.3).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from anyio import to_thread
@@ -23,8 +24,10 @@ from mograder.store.releases import ItemKind, Release
 from mograder.store.visibility import Visibility
 from mograder.store.workspaces import FileStatus
 from mograder.web.hub.access import Caller
+from mograder.web.hub.bell import Part
 from mograder.web.hub.desk import Desk, TheDesk, go_to, wanted
 from mograder.web.hub.models import AssignmentEntry, Done, Entry, LectureEntry
+from mograder.web.hub.onward import told
 from mograder.web.problems import Wants
 
 
@@ -62,9 +65,13 @@ def mode_of(kind: ItemKind) -> Mode:
     return Mode.EDIT if kind is ItemKind.ASSIGNMENT else Mode.RUN
 
 
-def survey(desk: Desk, identity: Identity) -> list[ItemView]:
-    """All items that a person may know of, in the order of the list. Reads the disk."""
-    views = (_view(desk, identity, release) for release in desk.services.releases.all())
+def survey(desk: Desk, identity: Identity, at: datetime | None = None) -> list[ItemView]:
+    """All items that a person may know of, now or ``at`` a time, in the order of the list.
+
+    Reads the disk.
+    """
+    moment = at or desk.services.clock.now()
+    views = (_view(desk, identity, release, moment) for release in desk.services.releases.all())
     return [view for view in views if _listed(view, identity)]
 
 
@@ -110,8 +117,9 @@ async def release_file(name: str, filename: str, desk: TheDesk, caller: Caller) 
 async def download(a: str, request: Request, desk: TheDesk, caller: Caller) -> Response:
     """Copy a release into the caller's workspace, unless there is a copy already (B52, B69)."""
     await to_thread.run_sync(take_copy, desk, caller, a)
+    desk.bell.ring(person(caller), Part.COPIES)
     if wanted(request) is Wants.PAGE:
-        return go_to(request, "/")
+        return go_to(request, told("/", "downloaded", a))
     return JSONResponse(Done().model_dump(mode="json"))
 
 
@@ -142,7 +150,7 @@ def _find_file(desk: Desk, identity: Identity, name: str, filename: str) -> Path
     return desk.services.releases.readable(release.name, filename)
 
 
-def _view(desk: Desk, identity: Identity, release: Release) -> ItemView:
+def _view(desk: Desk, identity: Identity, release: Release, moment: datetime) -> ItemView:
     services, user = desk.services, person(identity)
     rule = desk.visibility.of(release.name)
     key = SessionKey(user, release.name, mode_of(release.kind))
@@ -150,7 +158,7 @@ def _view(desk: Desk, identity: Identity, release: Release) -> ItemView:
     return ItemView(
         release=release,
         visibility=rule,
-        visible=rule.visible(services.clock.now()),
+        visible=rule.visible(moment),
         status=services.workspaces.file_status(user, release.name),
         has_copy=has_copy,
         updated=has_copy and services.workspaces.updated(user, release),

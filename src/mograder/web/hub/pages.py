@@ -2,83 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from anyio import to_thread
 from fastapi import Request
 from starlette.responses import JSONResponse, Response
 
 from mograder.auth.identity import Identity
 from mograder.core.errors import InvalidInput, MograderError, NotFound
 from mograder.core.names import ItemName
-from mograder.sessions.endings import Explanation
 from mograder.sessions.launcher import Mode
 from mograder.sessions.live import SessionKey
-from mograder.store.releases import ItemKind
-from mograder.web.hub.access import Caller, Visitor, member
+from mograder.web.hub.access import Caller
 from mograder.web.hub.answers import kept_work, problem_page
-from mograder.web.hub.desk import Desk, TheDesk, context, desk_of, go_to, page
+from mograder.web.hub.desk import TheDesk, context, desk_of, go_to, page, takes_gzip
 from mograder.web.hub.endings import news_of
-from mograder.web.hub.items import ItemView, person, survey
+from mograder.web.hub.items import person
 from mograder.web.hub.models import Health, ServerStatus, Started
 from mograder.web.hub.progress import Running
 from mograder.web.hub.reference import describe, read_schema
-from mograder.web.hub.sessions import page_of, spinner_of, visible_sessions
+from mograder.web.hub.sessions import page_of, spinner_of
 from mograder.web.problems import HUB_STATUS, status_of
 
 _FOR_EVER = "public, max-age=31536000, immutable"
-
-
-@dataclass(frozen=True, slots=True)
-class SessionLine:
-    """One line of the panel of active editors."""
-
-    item: str
-    mode: str
-    url: str
-
-
-@dataclass(frozen=True, slots=True)
-class EndedLine:
-    """One session that ended unasked; ``again`` is the page that starts it, "" if none does."""
-
-    item: str
-    mode: str
-    words: Explanation
-    again: str
-
-
-async def first_page(request: Request, desk: TheDesk, visitor: Visitor) -> Response:
-    """Show a member's assignments, lectures and sessions, and others how to sign in."""
-    if visitor is None:
-        return page(request, "welcome.html")
-    await member(request)
-    views: list[ItemView] = await to_thread.run_sync(survey, desk, visitor)
-    sessions = visible_sessions(desk, visitor)
-    own = [session for session in sessions if session.key.user == visitor.username]
-    return page(
-        request,
-        "home.html",
-        assignments=[view for view in views if view.kind is ItemKind.ASSIGNMENT],
-        lectures=[view for view in views if view.kind is ItemKind.LECTURE],
-        sessions=[SessionLine(s.key.item, s.key.mode.value, s.key.url) for s in own],
-        ended=_ended(desk, visitor, frozenset(view.name for view in views)),
-        others=len(sessions) - len(own),
-        unsandboxed=not desk.services.sandboxed,
-        origin=f"{context(request).scheme}://{context(request).host}",
-    )
-
-
-def _ended(desk: Desk, identity: Identity, known: frozenset[str]) -> list[EndedLine]:
-    pool, lines = desk.services.pool, []
-    for ending in pool.endings_of(person(identity)):
-        words = news_of(ending, desk.services.loaded.settings)
-        if words is None or pool.find(ending.key) is not None:
-            continue
-        mode, item = ending.key.mode, ending.key.item
-        again = spinner_of(mode, item) if item in known else ""
-        lines.append(EndedLine(item, mode.value, words, again))
-    return lines
 
 
 async def edit_spinner(a: str, request: Request, caller: Caller) -> Response:
@@ -124,7 +67,13 @@ async def static_file(version: str, name: str, request: Request) -> Response:
     if found is None:
         raise NotFound("There is no such file.")
     cache = _FOR_EVER if version == static.version else "no-cache"
-    headers = {"Content-Type": found.media_type, "Cache-Control": cache}
+    headers = {
+        "Content-Type": found.media_type,
+        "Cache-Control": cache,
+        "Vary": "Accept-Encoding",
+    }
+    if takes_gzip(request):
+        return Response(found.packed, headers={**headers, "Content-Encoding": "gzip"})
     return Response(found.body, headers=headers)
 
 

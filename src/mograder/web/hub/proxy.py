@@ -69,7 +69,8 @@ class SessionProxy(Generic[S]):
     """The ASGI app for session paths, HTTP and WebSocket.
 
     ``answer_seconds`` bounds how long a session's server may take until its headers are there
-    (compat.md 2.3: 60). Mutable state: ``_upstreams``, the clients of live sessions.
+    (compat.md 2.3: 60), ``on_save`` is told whose notebook was saved. Mutable state:
+    ``_upstreams``, the clients of live sessions.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class SessionProxy(Generic[S]):
         *,
         answer_seconds: float = 60.0,
         allowances: Allowances = Allowances(),  # noqa: B008 - frozen
+        on_save: Callable[[str], None] = lambda _: None,
     ) -> None:
         settings = services.loaded.settings
         self._services = services
@@ -87,6 +89,7 @@ class SessionProxy(Generic[S]):
         self._limits = Limits(settings.limits.request_mb * 2**20, answer_seconds)
         self._upstreams = Upstreams(services.capabilities.forget_session, allowances)
         self._traffic = traffic
+        self._on_save = on_save
 
     async def aclose(self) -> None:
         """Close the connections to all sessions (at shutdown)."""
@@ -318,6 +321,8 @@ class SessionProxy(Generic[S]):
         if visit.rest not in BY_ITSELF:
             self._pool.touch(session)
         await relay_http(visit, exchange, upstream, self._limits, self._traffic)
+        if visit.rest == _SAVE:
+            self._on_save(session.key.user)
 
     async def _answer(
         self,
@@ -337,6 +342,7 @@ class SessionProxy(Generic[S]):
         await send_text(exchange.send, refusal.status, refusal.text, whole)
 
 
+_SAVE = "api/kernel/save"
 _HTML = (b"content-type", b"text/html; charset=utf-8")
 _ONLY_OWNERS = (
     "This hub runs session pages on its own origin ([hub] session_isolation = "

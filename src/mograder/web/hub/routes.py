@@ -14,7 +14,11 @@ from mograder.grading.report_json import ValidationAnswer
 from mograder.web.hub import (
     admin,
     copies,
+    copy_pages,
     course,
+    course_pages,
+    events,
+    home,
     items,
     models,
     pages,
@@ -102,12 +106,30 @@ _CHANGING = (400, 404, 409, 413, 503)
 
 ROUTES: tuple[Door, ...] = (
     # Pages
-    Door("GET", "/", pages.first_page, Access.ANYONE),
+    Door("GET", "/", home.first_page, Access.ANYONE),
+    Door("GET", "/events", events.stream, Access.MEMBER),
     Door("GET", "/edit/{a}", pages.edit_spinner, Access.MEMBER),
     Door("GET", "/edit/{a}/", pages.edit_spinner, Access.MEMBER),
     Door("GET", "/run/{lecture}", pages.run_spinner, Access.MEMBER),
     Door("GET", "/run/{lecture}/", pages.run_spinner, Access.MEMBER),
     Door("POST", "/download/{a}", items.download, Access.MEMBER),
+    Door("GET", "/reset/{user}/{a}", copy_pages.reset_page, Access.OWNER),
+    Door("GET", "/versions/{user}/{a}", copy_pages.versions, Access.OWNER),
+    Door("GET", "/look/{user}/{a}", copy_pages.look, Access.OWNER),
+    Door("GET", "/look/{user}/{a}/{archive}", copy_pages.look_back, Access.OWNER),
+    Door("GET", "/validation/{user}/{a}", copy_pages.validation, Access.OWNER),
+    # Pages of instructors
+    Door("GET", "/course/items", course_pages.items, Access.INSTRUCTOR),
+    Door("POST", "/course/publish", admin.publish_form, Access.INSTRUCTOR),
+    Door("GET", "/course/publishing/{name}", course_pages.working, Access.INSTRUCTOR),
+    Door("GET", "/course/preparing", course_pages.working, Access.INSTRUCTOR),
+    Door("GET", "/course/sessions", course_pages.sessions, Access.INSTRUCTOR),
+    Door("GET", "/course/students", course_pages.students, Access.INSTRUCTOR),
+    Door("GET", "/course/students/{user}", course_pages.student, Access.INSTRUCTOR),
+    Door("GET", "/course/people", course_pages.people, Access.INSTRUCTOR),
+    Door("GET", "/course/problems", course_pages.problems, Access.INSTRUCTOR),
+    Door("GET", "/course/log", course_pages.log, Access.INSTRUCTOR),
+    # What every page loads
     Door("GET", "/static/{version}/{name}", pages.static_file, Access.ANYONE),
     # Signing in and out
     Door("GET", "/login", signin.login_page, Access.ANYONE),

@@ -24,6 +24,7 @@ from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.log import configure_logging, get_logger, register_secret
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.web.hub.app import create_app
+from mograder.web.hub.bell import Bell
 from mograder.web.hub.meter import Meter
 from mograder.web.hub.metrics_socket import metrics_app, metrics_listener
 from mograder.web.hub.services import Services, open_services
@@ -83,12 +84,12 @@ async def _serve(options: HubOptions, secret: str) -> None:
         services = await stack.enter_async_context(opening)
         if options.dev and not services.sandboxed:
             listener = stack.enter_context(contextlib.closing(_on_loopback(listener)))
-        meter = Meter(services.pool)
-        server = _Server(_configuration(services, meter))
+        meter, bell = Meter(services.pool), Bell()
+        server = _Server(_configuration(services, meter, bell))
         url = _url(loaded, listener)
         first = await _first_page(services, url)
         _greet(services, url, first)
-        stack.enter_context(_until_signalled(server))
+        stack.enter_context(_until_signalled(server, bell))
         await stack.enter_async_context(_telling_numbers(loaded, meter))
         if not options.headless:
             await asyncio.to_thread(webbrowser.open, first)
@@ -124,14 +125,14 @@ async def _telling_numbers(loaded: LoadedSettings, meter: Meter) -> AsyncIterato
             await serving
 
 
-def _configuration(services: Services, meter: Meter) -> uvicorn.Config:
+def _configuration(services: Services, meter: Meter, bell: Bell) -> uvicorn.Config:
     """Forwarded headers are ours to judge (``web.context``), so uvicorn leaves them alone.
 
     ``websockets-sansio`` passes binary frames, close codes and messages of any size; marimo
     sends whole outputs as one message, so there is no limit but the request's own.
     """
     return uvicorn.Config(
-        create_app(services, meter),
+        create_app(services, meter, bell),
         http="httptools",
         ws="websockets-sansio",
         ws_max_size=services.loaded.settings.limits.request_mb << 20,
@@ -159,12 +160,13 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.contextmanager
-def _until_signalled(server: uvicorn.Server) -> Iterator[None]:
+def _until_signalled(server: uvicorn.Server, bell: Bell) -> Iterator[None]:
     """Stop gracefully at the first SIGTERM or Ctrl-C, at once at the second."""
 
     def stop() -> None:
         server.force_exit = server.should_exit
         server.should_exit = True
+        bell.close()  # pages that listen for news would else be waited for
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

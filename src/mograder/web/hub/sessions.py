@@ -26,6 +26,7 @@ from mograder.web.hub.behalf import Deed, note_foreign
 from mograder.web.hub.desk import Desk, TheDesk
 from mograder.web.hub.items import demand_visible, find_release, mode_of, person, take_copy
 from mograder.web.hub.models import SessionEntry, Started, Stopped
+from mograder.web.hub.onward import back_from
 from mograder.web.hub.progress import Report
 
 
@@ -82,7 +83,7 @@ async def stop_edit(
         await note_foreign(request, caller, key.user, Deed("stop session", _what(key)))
         return Stopped(terminated=await desk.services.pool.stop(key))
 
-    return await deliver(request, job, lambda _: "/#sessions")
+    return await deliver(request, job, back_from(request, caller, key.user, "stopped", key.item))
 
 
 def visible_sessions(desk: Desk, identity: Identity) -> list[LiveSession]:

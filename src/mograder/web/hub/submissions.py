@@ -17,6 +17,7 @@ from mograder.web.hub.behalf import Deed, note
 from mograder.web.hub.desk import Desk, TheDesk
 from mograder.web.hub.items import find_release
 from mograder.web.hub.models import Submitted
+from mograder.web.hub.onward import back_from
 from mograder.web.hub.progress import Report
 
 
@@ -42,7 +43,8 @@ async def submit(user: str, a: str, request: Request, desk: TheDesk, caller: Cal
             tampered_marks=tampering.marks,
         )
 
-    return await deliver(request, job, lambda _: "/")
+    onward = back_from(request, caller, copy.user, "submitted", copy.item)
+    return await deliver(request, job, onward)
 
 
 def _item(name: str) -> ItemName:

@@ -7,6 +7,7 @@ an editor that is open on it goes on undisturbed, and the student's file is neve
 from __future__ import annotations
 
 import dataclasses
+from urllib.parse import quote
 
 from anyio import to_thread
 from fastapi import Request
@@ -28,6 +29,7 @@ from mograder.web.hub.answers import deliver
 from mograder.web.hub.audit import Event
 from mograder.web.hub.desk import Desk, TheDesk, context
 from mograder.web.hub.progress import Report
+from mograder.web.hub.results import Result
 
 _SECONDS = 120.0
 """As long as 0.3.16 lets a notebook run; the course's own limit may be shorter."""
@@ -46,9 +48,17 @@ async def validate(user: str, a: str, request: Request, desk: TheDesk, caller: C
         found = await desk.services.validations.validate(owner, submission, report)
         put = desk.services.workspaces.put_report
         kept = await to_thread.run_sync(put, owner, item, render_html(found))
-        return answer_of(found, html_available=kept)
+        answer = answer_of(found, html_available=kept)
+        desk.results.put(owner, item, Result(desk.services.clock.now(), answer))
+        return answer
 
-    return await deliver(request, job, lambda _: "/")
+    shown = page_of(user, a)
+    return await deliver(request, job, lambda _: shown, shown, lasting=True)
+
+
+def page_of(user: str, name: str) -> str:
+    """The page with the result of the last validation, below the prefix."""
+    return f"/validation/{quote(user, safe='')}/{quote(name, safe='')}"
 
 
 def _names(user: str, name: str) -> tuple[Username, ItemName]:

@@ -1,63 +1,97 @@
-// The first page without reloads: Stop answers in place, times are told in the reader's own zone.
+// The first page without reloads: it stays true, Stop answers in place, and so does Validate.
 
-const sessions = document.querySelector("#sessions");
+import { keep_true, progress, reason, refresh, word } from "./live.js";
+import { tell_times } from "./times.js";
+
 const said = document.querySelector("#said");
 
-tell_times();
+keep_true(document.querySelector("main").dataset.events);
 
-// Back from the editor's tab: what was "not started" may be "edited" by now.
-document.addEventListener("visibilitychange", () => {
-  if (document.visibilityState === "visible") refresh();
-});
-
-sessions?.addEventListener("submit", (event) => {
-  const form = event.target.closest("form[data-stop]");
-  if (!form) return;
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  const act = form.dataset.stop ? stop : form.dataset.validate ? validate : null;
+  if (!act) return;
   event.preventDefault();
-  stop(form);
-});
-
-function tell_times() {
-  for (const time of document.querySelectorAll("time[datetime]")) {
-    const moment = new Date(time.dateTime);
-    if (!Number.isNaN(moment.valueOf())) {
-      time.textContent = moment.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
-    }
-  }
-}
-
-async function stop(form) {
   const button = form.querySelector("button");
   if (button.getAttribute("aria-disabled") === "true") return;
   button.setAttribute("aria-disabled", "true");
-  said.textContent = `Stopping ${form.dataset.stop}…`;
+  act(form).finally(() => button.removeAttribute("aria-disabled"));
+});
+
+async function stop(form) {
+  said.textContent = word("stopping", form.dataset.stop);
   try {
     const answer = await fetch(form.action, { method: "POST", headers: { Accept: "application/json" } });
     if (!answer.ok) throw new Error(await reason(answer));
+    document.querySelector("#sessions").focus();
     await refresh();
-    said.textContent = `${form.dataset.stop} has stopped. Your work is saved.`;
-    sessions.focus();
+    said.textContent = word("stopped", form.dataset.stop);
   } catch (error) {
-    button.removeAttribute("aria-disabled");
-    said.textContent = `${form.dataset.stop} could not be stopped: ${error.message}`;
+    said.textContent = word("unstopped", form.dataset.stop, error.message);
   }
 }
 
-async function reason(answer) {
-  const problem = await answer.json().catch(() => null);
-  return problem?.detail ?? `the hub answered ${answer.status}`;
+async function validate(form) {
+  const name = form.dataset.validate;
+  said.textContent = word("validating", name);
+  fill(form, paragraph("soft", word("asking")));
+  try {
+    const answer = await fetch(form.action, { method: "POST", headers: { Accept: "application/x-ndjson" } });
+    if (!answer.ok) throw new Error(await reason(answer));
+    for await (const event of progress(answer)) {
+      if (event.event === "progress") fill(form, paragraph("soft", `${event.message}…`));
+      else if (event.event === "error") throw new Error(event.detail);
+      else return await show(form, name);
+    }
+    throw new Error(word("broken"));
+  } catch (error) {
+    fill(form, paragraph("verdict bad", word("unvalidated", name, error.message)));
+    said.textContent = word("unvalidated", name, error.message);
+  }
 }
 
-// Takes the live parts from a fresh copy of this very page, where they differ; what holds the
-// reader's focus is left alone, unless it is the panel in which Stop was just pressed.
-async function refresh() {
-  const answer = await fetch(location.pathname, { headers: { Accept: "text/html" } }).catch(() => null);
-  if (!answer?.ok || answer.redirected) return;
-  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-  for (const part of document.querySelectorAll("[data-live]")) {
-    const other = fresh.getElementById(part.id);
-    const busy = part !== sessions && part.contains(document.activeElement);
-    if (other && !busy && other.innerHTML !== part.innerHTML) part.replaceChildren(...other.childNodes);
-  }
-  tell_times();
+async function show(form, name) {
+  const answer = await fetch(form.dataset.result, { headers: { Accept: "text/html" } });
+  const found = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const result = found.querySelector("#result");
+  if (!result) throw new Error(word("gone"));
+  tell_times(result);
+  const close = document.createElement("button");
+  close.type = "button";
+  close.className = "act";
+  close.textContent = word("close");
+  close.dataset.close = "";
+  fill(form, ...result.childNodes, close);
+  slot_of(form).classList.add("open");
+  said.textContent = `${name}: ${slot_of(form).querySelector(".verdict p").textContent}`;
+}
+
+document.addEventListener("click", (event) => {
+  if (!("close" in event.target.dataset)) return;
+  const slot = event.target.closest("[data-filled]");
+  const row = slot.closest("li");
+  slot.removeAttribute("data-filled");
+  slot.classList.remove("open");
+  slot.replaceChildren();
+  row.querySelector(".act")?.focus();
+  refresh();
+});
+
+function slot_of(form) {
+  return document.getElementById(form.dataset.slot);
+}
+
+// What stands here now is the script's: a refresh of the page leaves it alone.
+function fill(form, ...nodes) {
+  const slot = slot_of(form);
+  slot.dataset.filled = "";
+  slot.classList.remove("open");
+  slot.replaceChildren(...nodes);
+}
+
+function paragraph(style, text) {
+  const made = document.createElement("p");
+  made.className = style;
+  made.textContent = text;
+  return made;
 }

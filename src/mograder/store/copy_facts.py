@@ -1,0 +1,115 @@
+"""What the files of students' copies tell at a glance: who has which, saved when, handed in or not.
+
+For lists of people and copies. Only inodes are read, below a directory whose contents belong to
+somebody hostile (``store.beneath``); every time is what the owner of the file says it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+
+from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.names import ItemName, Username
+from mograder.store.beneath import Beneath, FileInfo
+
+_MOST_PEOPLE = 20_000
+_MOST_ITEMS = 200
+
+
+class CopyState(StrEnum):
+    """What became of a copy, in the words of the page (compat.md 2.4)."""
+
+    DOWNLOADED = "downloaded"
+    EDITED = "edited"
+    EXPORTED = "exported"
+    SUBMITTED = "submitted"
+
+
+@dataclass(frozen=True, slots=True)
+class CopyFacts:
+    """One copy; ``validated`` is when its last report was left, ``submitted`` when it was sent."""
+
+    item: ItemName
+    state: CopyState
+    saved: datetime
+    size: int
+    validated: datetime | None
+    submitted: datetime | None
+
+
+class CopyListing:
+    """Looks at the copies below one directory; may be used from any thread."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root.resolve()
+        self._below = Beneath(self._root)
+
+    def people(self) -> tuple[Username, ...]:
+        """Everybody who has a folder, sorted; what is no person's name is left out."""
+        try:
+            names = [path.name for path in self._root.iterdir() if path.is_dir()]
+        except (FileNotFoundError, NotADirectoryError):
+            return ()
+        found = (_person(name) for name in names[:_MOST_PEOPLE])
+        return tuple(sorted(name for name in found if name is not None))
+
+    def of(self, user: Username) -> tuple[CopyFacts, ...]:
+        """The copies of one person, by name."""
+        try:
+            names = self._below.names(user, _MOST_ITEMS)
+        except (NotFound, InvalidInput):
+            return ()
+        found = (self.facts(user, item) for item in map(_item, names) if item is not None)
+        return tuple(sorted((each for each in found if each), key=lambda each: each.item))
+
+    def facts(self, user: Username, item: ItemName) -> CopyFacts | None:
+        """One copy, or none: a link or a pipe in the notebook's place is none."""
+        notebook = self._look(user, item, f"{item}.py")
+        if notebook is None:
+            return None
+        submitted = self._look(user, item, ".submitted")
+        report = self._look(user, item, f"{item}.html")
+        return CopyFacts(
+            item=item,
+            state=self._state(user, item, notebook, submitted),
+            saved=notebook.modified,
+            size=notebook.size,
+            validated=report.modified if report else None,
+            submitted=submitted.modified if submitted else None,
+        )
+
+    def _state(
+        self, user: Username, item: ItemName, notebook: FileInfo, submitted: FileInfo | None
+    ) -> CopyState:
+        if submitted is not None and submitted.modified_ns >= notebook.modified_ns:
+            return CopyState.SUBMITTED
+        exported = self._look(user, item, ".exported")
+        if exported is not None and exported.modified_ns >= notebook.modified_ns:
+            return CopyState.EXPORTED
+        uploaded = self._look(user, item, ".uploaded")
+        if uploaded is not None and notebook.modified_ns > uploaded.modified_ns:
+            return CopyState.EDITED
+        return CopyState.DOWNLOADED
+
+    def _look(self, user: Username, item: ItemName, name: str) -> FileInfo | None:
+        try:
+            return self._below.stat(f"{user}/{item}/{name}")
+        except (NotFound, InvalidInput):
+            return None
+
+
+def _person(name: str) -> Username | None:
+    try:
+        return Username.of_account(name)
+    except InvalidInput:
+        return None
+
+
+def _item(name: str) -> ItemName | None:
+    try:
+        return ItemName.parse(name)
+    except InvalidInput:
+        return None

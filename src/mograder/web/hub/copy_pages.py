@@ -1,0 +1,180 @@
+"""Pages about one copy: before it is begun anew, its earlier versions, its text, its result.
+
+Each works without scripts. For an owner and for instructors alike; what an instructor reads of
+somebody else's is in the audit log. A notebook is shown as text and nothing else: no code of it
+runs, no markup of it counts, so it may be looked at on the hub's own origin (security.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from anyio import to_thread
+from fastapi import Request
+from starlette.responses import Response
+
+from mograder.core.errors import InvalidInput, MograderError, NotFound
+from mograder.core.names import ItemName, Username
+from mograder.sessions.copies import CopyOf
+from mograder.store.releases import Release
+from mograder.store.workspaces import Saved
+from mograder.web.hub.access import Caller
+from mograder.web.hub.answers import kept_work, problem_page
+from mograder.web.hub.behalf import Deed, note_foreign
+from mograder.web.hub.desk import Desk, TheDesk, go_to, page
+from mograder.web.hub.items import find_release
+from mograder.web.hub.onward import outcome
+from mograder.web.hub.validation import page_of
+from mograder.web.problems import HUB_STATUS, status_of
+
+_LINES = 400
+_CHARACTERS = 24_000
+"""Of a notebook on one page, which stays small whatever a student wrote."""
+
+_LONGEST_LINE = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Extract:
+    """Some lines of a notebook, counted from 1; ``before`` and ``following`` are 0 at the ends."""
+
+    text: str
+    first: int
+    last: int
+    total: int
+    before: int
+    following: int
+
+
+async def reset_page(
+    user: str, a: str, request: Request, desk: TheDesk, caller: Caller
+) -> Response:
+    """Ask before a copy is begun anew, and say what is kept and where (B57)."""
+    copy = _copy(user, a)
+    facts = await to_thread.run_sync(desk.listing.facts, copy.user, copy.item)
+    release = await to_thread.run_sync(find_release, desk, copy.item)
+    if release is None:
+        raise NotFound(
+            f"{copy.item} is not published any more, so there is nothing to begin anew from.",
+            hint="Your own notebook stays as it is.",
+        )
+    return page(
+        request,
+        "reset.html",
+        copy=copy,
+        facts=facts,
+        release=release,
+        updated=facts is not None and await _updated(desk, copy, release),
+        running=desk.services.pool.find(copy.key) is not None,
+        mine=copy.user == caller.username,
+    )
+
+
+async def versions(user: str, a: str, request: Request, desk: TheDesk, caller: Caller) -> Response:
+    """List a copy's earlier versions: look at one, take it along, put it back."""
+    copy = _copy(user, a)
+    found = await to_thread.run_sync(desk.services.workspaces.archives, copy.user, copy.item)
+    facts = await to_thread.run_sync(desk.listing.facts, copy.user, copy.item)
+    done, _ = outcome(request)
+    return page(
+        request,
+        "versions.html",
+        copy=copy,
+        facts=facts,
+        archives=found,
+        mine=copy.user == caller.username,
+        running=desk.services.pool.find(copy.key) is not None,
+        done=done,
+    )
+
+
+async def look(user: str, a: str, request: Request, desk: TheDesk, caller: Caller) -> Response:
+    """Show a copy's text as it was saved last."""
+    copy = _copy(user, a)
+    saved = await desk.copies.export(copy)
+    await note_foreign(request, caller, copy.user, Deed("read", f"{copy.user}/{copy.item}"))
+    return _shown(request, copy, saved, "", mine=copy.user == caller.username)
+
+
+async def look_back(
+    user: str, a: str, archive: str, request: Request, desk: TheDesk, caller: Caller
+) -> Response:
+    """Show an earlier version's text."""
+    copy = _copy(user, a)
+    saved = await desk.copies.archive(copy, archive)
+    await note_foreign(request, caller, copy.user, Deed("read", f"{copy.user}/{archive}"))
+    return _shown(request, copy, saved, archive, mine=copy.user == caller.username)
+
+
+async def validation(
+    user: str, a: str, request: Request, desk: TheDesk, caller: Caller
+) -> Response:
+    """Show what the last validation found, or how far the one under way is (B55)."""
+    copy = _copy(user, a)
+    spinner = page_of(copy.user, copy.item)
+    running = (
+        kept_work(request, spinner, lasting=True) if "waiting" in request.query_params else None
+    )
+    if running is not None and not running.task.done():
+        return page(request, "working.html", work="validate", item=copy.item, news=running.latest)
+    if running is not None:
+        try:
+            await running.result()
+        except MograderError as error:
+            status = status_of(error, HUB_STATUS)
+            return problem_page(request, status, error.message, error)
+        return go_to(request, spinner)
+    facts = await to_thread.run_sync(desk.listing.facts, copy.user, copy.item)
+    if facts is None:
+        raise NotFound("Notebook not found", hint="Download it first.")
+    mine = copy.user == caller.username
+    await note_foreign(request, caller, copy.user, Deed("read result", f"{copy.user}/{copy.item}"))
+    result = desk.results.of(copy.user, copy.item)
+    stale = result is not None and facts.saved > result.at
+    return page(
+        request, "validation.html", copy=copy, facts=facts, result=result, stale=stale, mine=mine
+    )
+
+
+def extract(text: str, first: int) -> Extract:
+    """Return as many lines from ``first`` on as one page takes."""
+    lines = text.splitlines()
+    start = min(max(first, 1), max(len(lines), 1))
+    shown: list[str] = []
+    room = _CHARACTERS
+    for whole in lines[start - 1 : start - 1 + _LINES]:
+        line = whole if len(whole) <= _LONGEST_LINE else f"{whole[:_LONGEST_LINE]} …"
+        room -= len(line) + 1
+        if room < 0 and shown:
+            break
+        shown.append(line)
+    last = start + len(shown) - 1
+    following = last + 1 if last < len(lines) else 0
+    before = max(1, start - _LINES) if start > 1 else 0
+    return Extract("\n".join(shown), start, last, len(lines), before, following)
+
+
+def _shown(request: Request, copy: CopyOf, saved: Saved, archive: str, *, mine: bool) -> Response:
+    text = saved.data.decode("utf-8", "replace")
+    asked = request.query_params.get("from", "1")
+    first = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 9 else 1
+    return page(
+        request,
+        "look.html",
+        copy=copy,
+        archive=archive,
+        modified=saved.modified,
+        extract=extract(text, first),
+        mine=mine,
+    )
+
+
+def _copy(user: str, name: str) -> CopyOf:
+    try:
+        return CopyOf(Username.of_account(user), ItemName.parse(name))
+    except InvalidInput as error:
+        raise NotFound("Notebook not found") from error
+
+
+async def _updated(desk: Desk, copy: CopyOf, release: Release) -> bool:
+    return await to_thread.run_sync(desk.services.workspaces.updated, copy.user, release)

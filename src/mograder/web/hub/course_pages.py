@@ -1,0 +1,297 @@
+"""The instructors' pages: items, sessions, people, what went wrong, and the log.
+
+All are read from memory, from rows or from the last count (``census``), a page at a time, so that
+they cost the same for fifty students and for five hundred. What they change goes through the
+same doors as the API's (``course``, ``admin``, ``sessions``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Generic, TypeVar
+from urllib.parse import quote
+
+from anyio import to_thread
+from fastapi import Request
+from starlette.responses import Response
+
+from mograder.core.errors import InvalidInput, MograderError
+from mograder.core.names import INSTRUCTOR, Username
+from mograder.notebook.pep723 import Script, read_script
+from mograder.sessions.live import LiveSession
+from mograder.store.copy_facts import CopyFacts
+from mograder.store.releases import Release
+from mograder.store.visibility import Visibility
+from mograder.web.hub.access import Caller
+from mograder.web.hub.answers import kept_work, problem_page
+from mograder.web.hub.census import Count
+from mograder.web.hub.desk import Desk, TheDesk, go_to, page
+from mograder.web.hub.onward import outcome, told
+from mograder.web.hub.results import Result
+from mograder.web.hub.troubles import gather
+from mograder.web.problems import HUB_STATUS, status_of
+
+T = TypeVar("T")
+_PAGE = 50
+_DIGITS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class ItemLine:
+    """One item; ``environment`` is ready, building, failed or waiting, ``said`` what uv said."""
+
+    release: Release
+    visibility: Visibility
+    visible: bool
+    environment: str
+    said: str
+    begun: int
+
+
+@dataclass(frozen=True, slots=True)
+class PersonLine:
+    """One person; ``saved`` is the copy that was saved last, ``checked`` when one was validated."""
+
+    name: str
+    here: bool
+    sessions: int
+    copies: int
+    saved: CopyFacts | None
+    checked: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class CopyLine:
+    """One copy of one person, and what its last validation found."""
+
+    facts: CopyFacts
+    result: Result | None
+    running: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet(Generic[T]):
+    """One page of a long list; ``before`` and ``following`` are 0 at its ends."""
+
+    lines: Sequence[T]
+    total: int
+    first: int
+    before: int
+    following: int
+
+
+async def items(request: Request, desk: TheDesk, caller: Caller) -> Response:
+    """Show what is published, who sees it, and whether its environment stands."""
+    count = await desk.census.look()
+    lines = await to_thread.run_sync(_item_lines, desk, count)
+    done, item = outcome(request)
+    return page(
+        request, "items.html", here="items", items=lines, count=count, done=done, done_item=item
+    )
+
+
+async def working(request: Request, desk: TheDesk, caller: Caller, name: str = "") -> Response:
+    """Tell a browser without scripts how far publishing or preparing is, then lead on."""
+    spinner = publishing_page(name) if name else PREPARING
+    running = kept_work(request, spinner, lasting=True)
+    if running is None:
+        return go_to(request, "/course/items")
+    if not running.task.done():
+        work = "publish" if name else "prepare"
+        return page(request, "working.html", work=work, item=name, news=running.latest)
+    try:
+        await running.result()
+    except MograderError as error:
+        return problem_page(request, status_of(error, HUB_STATUS), error.message, error)
+    return go_to(request, told("/course/items", "published" if name else "warmed", name))
+
+
+PREPARING = "/course/preparing"
+"""The page that waits until environments are prepared."""
+
+
+def publishing_page(name: str) -> str:
+    """The page that waits until an item is published."""
+    return f"/course/publishing/{quote(name, safe='')}"
+
+
+async def sessions(request: Request, desk: TheDesk, caller: Caller) -> Response:
+    """Show what runs, with its memory, and let it be stopped."""
+    by_memory = request.query_params.get("order") == "memory"
+    live = sorted(desk.services.pool.all(), key=_by_memory if by_memory else _by_name)
+    done, item = outcome(request)
+    return page(
+        request,
+        "sessions.html",
+        here="sessions",
+        sheet=_sheet(live, request),
+        by_memory=by_memory,
+        states=desk.services.pool.states(),
+        now=desk.services.clock.now(),
+        limit=desk.services.loaded.settings.limits.memory_mb,
+        done=done,
+        done_item=item,
+    )
+
+
+async def students(request: Request, desk: TheDesk, caller: Caller) -> Response:
+    """Show who is in the course and who is here."""
+    wanted = request.query_params.get("q", "").strip()[:100]
+    count = await desk.census.look()
+    listed = await to_thread.run_sync(desk.services.roster.listed)
+    running = [live.key.user for live in desk.services.pool.all()]
+    names = {*map(str, count.copies), *(listed or ()), *running} - {INSTRUCTOR}
+    found = sorted(name for name in names if wanted.casefold() in name.casefold())
+    here = desk.bell.present() | set(running)
+    sheet = _sheet(sorted(found, key=lambda name: (name not in here, name)), request)
+    return page(
+        request,
+        "students.html",
+        here="students",
+        sheet=sheet,
+        people=[
+            _person_line(name, count, running.count(name), name in here) for name in sheet.lines
+        ],
+        present=len(here & names),
+        count=count,
+        wanted=wanted,
+    )
+
+
+async def student(user: str, request: Request, desk: TheDesk, caller: Caller) -> Response:
+    """Show one person's copies and sessions; this folder alone is read."""
+    name = Username.of_account(user)
+    copies = await to_thread.run_sync(desk.listing.of, name)
+    live = [each for each in desk.services.pool.all() if each.key.user == name]
+    opened = {each.key.item for each in live}
+    listed = await to_thread.run_sync(desk.services.roster.listed)
+    done, item = outcome(request)
+    return page(
+        request,
+        "student.html",
+        here="students",
+        name=name,
+        copies=[
+            CopyLine(each, desk.results.of(name, each.item), each.item in opened) for each in copies
+        ],
+        sessions=live,
+        enrolled=listed is None or name in listed,
+        done=done,
+        done_item=item,
+    )
+
+
+async def people(request: Request, desk: TheDesk, caller: Caller) -> Response:
+    """Show the list of those who may come in, to be changed."""
+    roster = desk.services.roster
+    listed = await to_thread.run_sync(roster.listed)
+    done, item = outcome(request)
+    return page(
+        request,
+        "people.html",
+        here="people",
+        listed=listed,
+        stamp=str(await to_thread.run_sync(roster.stamp)),
+        instructors=sorted(desk.services.policy.instructors),
+        done=done,
+        done_item=item,
+    )
+
+
+async def problems(request: Request, desk: TheDesk, caller: Caller) -> Response:
+    """Show what went wrong lately, in plain words."""
+    troubles = await to_thread.run_sync(gather, desk)
+    lines = await to_thread.run_sync(_item_lines, desk, Count())
+    failed = [line for line in lines if line.environment == "failed"]
+    return page(request, "problems.html", here="problems", troubles=troubles, failed=failed)
+
+
+async def log(request: Request, desk: TheDesk, caller: Caller) -> Response:
+    """Show what was done and refused, the newest first, a page at a time."""
+    before = _number(request, "before") or None
+    read = desk.services.state.recent_audit
+    rows = await to_thread.run_sync(lambda: read(_PAGE + 1, before=before))
+    older = rows[_PAGE - 1].number if len(rows) > _PAGE else 0
+    return page(
+        request, "log.html", here="log", rows=rows[:_PAGE], older=older, newest=before is None
+    )
+
+
+def _item_lines(desk: Desk, count: Count) -> list[ItemLine]:
+    begun, now = count.begun(), desk.services.clock.now()
+    lines = []
+    for release in desk.services.releases.all():
+        rule = desk.visibility.of(release.name)
+        environment, said = _environment(desk, release)
+        line = ItemLine(
+            release, rule, rule.visible(now), environment, said, begun[str(release.name)]
+        )
+        lines.append(line)
+    return lines
+
+
+def _environment(desk: Desk, release: Release) -> tuple[str, str]:
+    environments = desk.services.environments
+    try:
+        script = _script(release.notebook, release.version)
+    except (InvalidInput, OSError, UnicodeDecodeError) as error:
+        return "failed", str(error)
+    if environments.ready(script) is not None:
+        return "ready", ""
+    if environments.building(script):
+        return "building", ""
+    said = environments.trouble(script)
+    return ("failed", said) if said else ("waiting", "")
+
+
+@lru_cache(maxsize=512)
+def _script(notebook: Path, version: str) -> Script:
+    """A release's header; ``version`` differs after every replacement."""
+    return read_script(notebook.read_text("utf-8"))
+
+
+def _person_line(name: str, count: Count, sessions: int, here: bool) -> PersonLine:
+    copies = count.copies.get(Username.of_account(name), ()) if _is_name(name) else ()
+    checked = [each.validated for each in copies if each.validated is not None]
+    return PersonLine(
+        name=name,
+        here=here,
+        sessions=sessions,
+        copies=len(copies),
+        saved=max(copies, key=lambda each: each.saved, default=None),
+        checked=max(checked, default=None),
+    )
+
+
+def _is_name(name: str) -> bool:
+    try:
+        Username.of_account(name)
+    except InvalidInput:
+        return False
+    return True
+
+
+def _by_name(live: LiveSession) -> tuple[int, str, str]:
+    return (0, live.key.user, live.key.item)
+
+
+def _by_memory(live: LiveSession) -> tuple[int, str, str]:
+    return (-live.memory, live.key.user, live.key.item)
+
+
+def _sheet(lines: Sequence[T], request: Request) -> Sheet[T]:
+    """The page of a list that the request names, ``?page=2``."""
+    last = max(1, -(-len(lines) // _PAGE))
+    number = min(max(1, _number(request, "page")), last)
+    start = (number - 1) * _PAGE
+    following = number + 1 if number < last else 0
+    return Sheet(lines[start : start + _PAGE], len(lines), start + 1, number - 1, following)
+
+
+def _number(request: Request, name: str) -> int:
+    text = request.query_params.get(name, "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _DIGITS + 3 else 0

@@ -1,0 +1,55 @@
+"""What the course's settings know of an assignment in Moodle: when it is due, and where it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from mograder.core.settings_model import Assignment, Settings
+
+
+@dataclass(frozen=True, slots=True)
+class HandIn:
+    """When an assignment is due, if ever, and its page in Moodle, "" where none is known."""
+
+    due: datetime | None = None
+    url: str = ""
+
+    def late(self, now: datetime) -> bool:
+        """Whether it was due before this moment."""
+        return self.due is not None and self.due < now
+
+
+NOWHERE = HandIn()
+"""Of an assignment that the settings do not name."""
+
+
+def hand_ins(settings: Settings) -> Mapping[str, HandIn]:
+    """Return what is known, by the item's name: ``dir`` of its table, else ``name``."""
+    base = moodle_base(settings)
+    return {
+        (each.dir.rstrip("/").rpartition("/")[2] or each.name): _hand_in(each, base)
+        for each in settings.assignments
+    }
+
+
+def course_page(settings: Settings) -> str:
+    """The course's page in Moodle, or ""."""
+    base, course = moodle_base(settings), settings.moodle.course_id
+    return f"{base}/course/view.php?id={course}" if base and course else base
+
+
+def moodle_base(settings: Settings) -> str:
+    """Where Moodle is, if it can be linked to."""
+    url = settings.moodle.url.rstrip("/")
+    return url if url.startswith(("https://", "http://")) else ""
+
+
+def _hand_in(assignment: Assignment, base: str) -> HandIn:
+    url = f"{base}/mod/assign/view.php?id={assignment.cmid}" if base and assignment.cmid else ""
+    try:
+        due = datetime.fromtimestamp(assignment.duedate, UTC) if assignment.duedate > 0 else None
+    except (OverflowError, OSError, ValueError):
+        due = None
+    return HandIn(due, url)

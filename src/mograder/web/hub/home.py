@@ -1,0 +1,147 @@
+"""The first page: a member's assignments, lectures and sessions (B52-B61), live with scripts.
+
+An instructor may look at it as a student would who has not begun, now or at a later time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from anyio import to_thread
+from fastapi import Request
+from starlette.responses import Response
+
+from mograder.auth.identity import Identity
+from mograder.auth.roles import Role
+from mograder.publishing.schedule import parse_moment, parse_zone
+from mograder.sessions.endings import Explanation
+from mograder.store.copy_facts import CopyFacts
+from mograder.store.releases import ItemKind
+from mograder.web.hub.access import Visitor, member
+from mograder.web.hub.deadlines import NOWHERE, HandIn, course_page, hand_ins
+from mograder.web.hub.desk import Desk, TheDesk, context, page
+from mograder.web.hub.endings import news_of
+from mograder.web.hub.items import ItemView, person, survey
+from mograder.web.hub.onward import outcome
+from mograder.web.hub.results import Result
+from mograder.web.hub.sessions import spinner_of, visible_sessions
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLine:
+    """One line of the panel of active editors."""
+
+    item: str
+    mode: str
+    url: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class EndedLine:
+    """One session that ended unasked; ``again`` is the page that starts it, "" if none does."""
+
+    item: str
+    mode: str
+    words: Explanation
+    again: str
+
+
+@dataclass(frozen=True, slots=True)
+class AssignmentLine:
+    """One assignment; ``copy`` and ``result`` are none before there are any."""
+
+    view: ItemView
+    copy: CopyFacts | None
+    result: Result | None
+    hand_in: HandIn
+    late: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """As whom an instructor looks: a student, perhaps at another time."""
+
+    identity: Identity
+    at: datetime | None
+
+
+async def first_page(request: Request, desk: TheDesk, visitor: Visitor) -> Response:
+    """Show a member's assignments, lectures and sessions, and others how to sign in."""
+    if visitor is None:
+        return page(request, "welcome.html")
+    await member(request)
+    preview = _preview(request, visitor)
+    shown = preview.identity if preview else visitor
+    views, lines = await to_thread.run_sync(_look, desk, shown, preview)
+    settings = desk.services.loaded.settings
+    sessions = [s for s in visible_sessions(desk, visitor) if s.key.user == visitor.username]
+    done, item = outcome(request)
+    return page(
+        request,
+        "home.html",
+        here="home",
+        assignments=lines,
+        lectures=[view for view in views if view.kind is ItemKind.LECTURE],
+        sessions=[
+            SessionLine(s.key.item, s.key.mode.value, s.key.url, s.last_seen) for s in sessions
+        ],
+        ended=_ended(desk, visitor, frozenset(view.name for view in views)),
+        preview=preview,
+        collects=settings.hub.collect,
+        moodle=course_page(settings),
+        unsandboxed=not desk.services.sandboxed,
+        origin=f"{context(request).scheme}://{context(request).host}",
+        done=done,
+        done_item=item,
+    )
+
+
+def _look(
+    desk: Desk, identity: Identity, preview: Preview | None
+) -> tuple[list[ItemView], list[AssignmentLine]]:
+    """Read the disk: a person's items, and of those with a copy what became of it."""
+    known = hand_ins(desk.services.loaded.settings)
+    views = survey(desk, identity, preview.at if preview else None)
+    if preview:  # of what the instructor has begun, a student knows nothing
+        views = [dataclasses.replace(view, has_copy=False) for view in views if view.visible]
+    found = [view for view in views if view.kind is ItemKind.ASSIGNMENT]
+    return views, [_line(desk, identity, view, known) for view in found]
+
+
+def _line(
+    desk: Desk, identity: Identity, view: ItemView, known: Mapping[str, HandIn]
+) -> AssignmentLine:
+    user, name = person(identity), view.release.name
+    hand_in = known.get(name, NOWHERE)
+    copy = desk.listing.facts(user, name) if view.has_copy else None
+    result = desk.results.of(user, name) if copy else None
+    return AssignmentLine(view, copy, result, hand_in, hand_in.late(desk.services.clock.now()))
+
+
+def _preview(request: Request, visitor: Identity) -> Preview | None:
+    """What an instructor asks to see, ``?as=student&at=2026-10-05T09:00&timezone=UTC``.
+
+    Raises: InvalidInput.
+    """
+    query = request.query_params
+    if visitor.role is not Role.INSTRUCTOR or query.get("as") != "student":
+        return None
+    student = dataclasses.replace(visitor, role=Role.STUDENT)
+    text, zone = query.get("at", ""), query.get("timezone") or "UTC"
+    return Preview(student, parse_moment(text[:40], parse_zone(zone[:60])) if text else None)
+
+
+def _ended(desk: Desk, identity: Identity, known: frozenset[str]) -> list[EndedLine]:
+    pool, lines = desk.services.pool, []
+    for ending in pool.endings_of(person(identity)):
+        words = news_of(ending, desk.services.loaded.settings)
+        if words is None or pool.find(ending.key) is not None:
+            continue
+        mode, item = ending.key.mode, ending.key.item
+        again = spinner_of(mode, item) if item in known else ""
+        lines.append(EndedLine(item, mode.value, words, again))
+    return lines

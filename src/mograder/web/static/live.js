@@ -1,0 +1,93 @@
+// A page that stays true while it is open: the hub tells which parts have changed, nothing polls.
+
+import { tell_times } from "./times.js";
+
+const COURSE_WIDE_MS = 8000; // everybody is told at once, and must not ask at once
+const SOON_MS = 200;
+
+let source = null;
+let due = 0;
+
+export function keep_true(address) {
+  const listen = () => {
+    if (source || document.visibilityState !== "visible") return;
+    source = new EventSource(address);
+    let before = false;
+    source.addEventListener("open", () => {
+      if (before) soon(["course"]);
+      before = true;
+    });
+    source.addEventListener("change", (event) => soon(JSON.parse(event.data)));
+    source.addEventListener("end", hush);
+  };
+  // A browser opens six connections to a host: pages that nobody looks at keep none.
+  document.addEventListener("visibilitychange", () => {
+    if (document.visibilityState !== "visible") return hush();
+    refresh();
+    listen();
+  });
+  addEventListener("pagehide", hush);
+  listen();
+}
+
+function hush() {
+  source?.close();
+  source = null;
+}
+
+function soon(parts) {
+  if (due) return;
+  due = setTimeout(refresh, parts.includes("course") ? Math.random() * COURSE_WIDE_MS : SOON_MS);
+}
+
+// Takes the live parts from a fresh copy of this very page, where they differ. What a script has
+// filled in stays, a form that somebody is at is left alone, and the focus stays where it was.
+export async function refresh() {
+  clearTimeout(due);
+  due = 0;
+  const answer = await fetch(location.pathname + location.search, { headers: { Accept: "text/html" } }).catch(() => null);
+  if (!answer?.ok || answer.redirected) return;
+  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  tell_times(fresh);
+  for (const part of document.querySelectorAll("[data-live]")) {
+    const other = fresh.getElementById(part.id);
+    if (other) replace(part, other);
+  }
+}
+
+function replace(part, other) {
+  for (const filled of part.querySelectorAll("[data-filled]")) {
+    other.querySelector(`#${CSS.escape(filled.id)}`)?.replaceWith(filled.cloneNode(true));
+  }
+  part.hidden = other.hidden;
+  const busy = [...part.querySelectorAll("details[open]")].some((each) => each.querySelector("form"));
+  if (busy || other.innerHTML === part.innerHTML) return;
+  const focused = part.contains(document.activeElement) && document.activeElement !== part ? document.activeElement.textContent : null;
+  part.replaceChildren(...other.childNodes);
+  if (focused === null) return;
+  const again = [...part.querySelectorAll("a[href], button")].find((each) => each.textContent === focused);
+  (again ?? part).focus({ preventScroll: true });
+}
+
+// The page's own words, which stand in its template.
+export function word(name, item = "", why = "") {
+  return document.querySelector("#words").dataset[name].replace("{item}", item).replace("{why}", why);
+}
+
+export async function reason(answer) {
+  const problem = await answer.json().catch(() => null);
+  return problem?.detail ?? word("status", "", answer.status);
+}
+
+// The lines of a job's progress, the last one being its result or its failure.
+export async function* progress(answer) {
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { value, done } = await reader.read().catch(() => ({ done: true }));
+    const lines = (rest + (value ?? "")).split("\n");
+    rest = lines.pop();
+    for (const line of lines) if (line.trim()) yield JSON.parse(line);
+    if (done) return;
+  }
+}

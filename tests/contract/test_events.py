@@ -1,0 +1,185 @@
+"""Live news: who hears what, for how long, and how many may listen (issue 5, "live")."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from mograder.auth.identity import Identity, Method
+from mograder.auth.roles import Role
+from mograder.auth.tokens import make_token
+from mograder.core.errors import Busy
+from mograder.web.hub import bell, events
+from mograder.web.hub.bell import Bell, Part
+from tests.contract.copies_rig import ask, begin
+from tests.unit.web_hub.hubkit import SECRET, Hub, hub, make_hub, running
+
+__all__ = ["hub"]
+
+
+def somebody(name: str, role: Role = Role.STUDENT) -> Identity:
+    """Somebody who is signed in."""
+    return Identity(name, role, Method.COOKIE, "login", None)
+
+
+class Stream:
+    """One open stream, spoken to the app as a server does."""
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.parts: asyncio.Queue[bytes] = asyncio.Queue()
+        self.left = asyncio.Event()
+        self.ended = asyncio.Event()
+
+    async def news(self) -> list[str]:
+        """The next event's parts."""
+        while True:
+            text = (await asyncio.wait_for(self.parts.get(), 10)).decode()
+            if text.startswith("event: change"):
+                found: list[str] = json.loads(text.split("data: ", 1)[1])
+                return found
+
+
+@asynccontextmanager
+async def listening(hub: Hub, user: str, role: Role = Role.STUDENT) -> AsyncIterator[Stream]:
+    """Somebody's page that is open."""
+    stream = Stream()
+
+    async def receive() -> dict[str, object]:
+        await stream.left.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: dict[str, object]) -> None:
+        if message["type"] == "http.response.start":
+            stream.status = int(str(message["status"]))
+        elif message.get("body"):
+            stream.parts.put_nowait(bytes(message["body"]))  # type: ignore[call-overload]  # ASGI
+        elif not message.get("more_body"):
+            stream.ended.set()
+
+    token = make_token(SECRET, user, role)
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "scheme": "http",
+        "path": "/events",
+        "raw_path": b"/events",
+        "query_string": b"",
+        "client": ("192.0.2.7", 5000),
+        "headers": [
+            (b"host", b"hub.test"),
+            (b"accept", b"text/event-stream"),
+            (b"authorization", f"Bearer {token}".encode()),
+        ],
+    }
+    serving = asyncio.ensure_future(hub.app(scope, receive, send))  # type: ignore[arg-type]  # ASGI
+    assert (await asyncio.wait_for(stream.parts.get(), 10)).startswith(b"retry: ")
+    yield stream
+    stream.left.set()
+    await serving
+
+
+async def test_a_page_hears_of_its_own_copies_and_of_nobody_elses(hub: Hub) -> None:
+    async with listening(hub, "alice") as alice, listening(hub, "bob") as bob:
+        await begin(hub)
+        assert await alice.news() == ["copies"]
+        assert bob.parts.empty()
+    assert alice.status == 200
+
+
+async def test_a_page_hears_when_a_session_comes_and_goes(hub: Hub) -> None:
+    async with listening(hub, "alice") as alice:
+        await ask(hub, "POST", "/start-edit-deep/A1")
+        assert "sessions" in await alice.news()
+        await ask(hub, "POST", "/stop-edit/alice/A1")
+        assert "sessions" in await alice.news()
+
+
+async def test_an_instructor_hears_of_everybody_and_everybody_of_the_course(hub: Hub) -> None:
+    async with (
+        listening(hub, "prof", Role.INSTRUCTOR) as prof,
+        listening(hub, "alice") as alice,
+    ):
+        await ask(hub, "POST", "/download/A1", user="bob")
+        assert await prof.news() == ["copies"]
+        rule = {"items": {"A2": {"hidden": True}}}
+        await ask(hub, "POST", "/visibility", user="prof", json=rule)
+        assert "course" in await alice.news()
+        assert "course" in await prof.news()
+
+
+async def test_a_stream_ends_with_the_login_that_opened_it(hub: Hub) -> None:
+    async with listening(hub, "alice") as alice:
+        await ask(hub, "POST", "/revoke-token/alice", user="prof")
+        await asyncio.wait_for(alice.ended.wait(), 10)
+
+
+async def test_a_stream_ends_when_its_reader_is_taken_off_the_list(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "KEEP_ALIVE_SECONDS", 0.01)
+    async with listening(hub, "alice") as alice:
+        (hub.course / "allowed_users.txt").write_text("bob\n")
+        await asyncio.wait_for(alice.ended.wait(), 10)
+
+
+async def test_a_quiet_stream_gives_signs_of_life(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "KEEP_ALIVE_SECONDS", 0.01)
+    async with listening(hub, "alice") as alice:
+        assert await asyncio.wait_for(alice.parts.get(), 10) == b": still here\n\n"
+
+
+async def test_a_program_that_asks_for_no_stream_gets_none(hub: Hub) -> None:
+    assert (await ask(hub, "GET", "/events")).status_code == 400
+
+
+async def test_a_reader_who_leaves_is_forgotten(hub: Hub) -> None:
+    async with listening(hub, "alice"):
+        pass
+    async with hub.client("prof", role=Role.INSTRUCTOR, browser=True) as client:
+        assert "here now" not in (await client.get("/course/students")).text
+
+
+def test_the_first_of_too_many_pages_of_one_person_has_to_go() -> None:
+    made = Bell()
+    ears = [made.listening(somebody("alice")) for _ in range(bell.MOST_OF_ONE + 1)]
+    first, *others = [each.__enter__() for each in ears]
+    assert (first.closed, first.replaced) == (True, True)
+    assert not any(each.closed for each in others)
+    for each in ears:
+        each.__exit__(None, None, None)
+    assert made.present() == frozenset()
+
+
+def test_one_page_too_many_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bell, "MOST", 1)
+    made = Bell()
+    made.demand_room()
+    with made.listening(somebody("alice")), pytest.raises(Busy):
+        made.demand_room()
+
+
+async def test_news_that_come_faster_than_a_page_follows_melt_into_one() -> None:
+    made = Bell()
+    with made.listening(somebody("alice")) as ear:
+        for _ in range(1000):
+            made.ring("alice", Part.COPIES)
+            made.ring("alice", Part.SESSIONS)
+        assert await ear.news(1) == {Part.COPIES, Part.SESSIONS}
+        assert await ear.news(0) == frozenset()
+
+
+async def test_a_hub_that_ends_ends_its_streams(hub: Hub) -> None:
+    made = make_hub(hub.course.parent / "other")
+    life = running(made.app)
+    await life.__aenter__()
+    async with listening(made, "alice") as alice:
+        await life.__aexit__(None, None, None)
+        await asyncio.wait_for(alice.ended.wait(), 10)
+    made.close()

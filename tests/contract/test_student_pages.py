@@ -1,0 +1,243 @@
+"""The student's pages without scripts: forms that lead on and say what was done (B52-B61)."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+
+import httpx
+import pytest
+
+from mograder.auth.roles import Role
+from mograder.sandbox.execution import (
+    CellResult,
+    CellStatus,
+    CheckResult,
+    ExecutionResult,
+    Outcome,
+)
+from mograder.web.hub.copy_pages import extract
+from tests.contract.copies_rig import FORM, WORK, begin, folder, kept
+from tests.unit.web_hub.hubkit import NOTEBOOK, Hub, hub, make_hub, running
+
+__all__ = ["hub"]
+
+GRADED = """import marimo
+
+app = marimo.App()
+
+
+@app.cell
+def _():
+    # === MOGRADER: MARKS ===
+    from mograder.runtime import Grader
+
+    _marks = {"Q1": 10, "Q2": 5}
+    grader = Grader(_marks)
+    check = grader.check
+    return (check,)
+
+
+@app.cell
+def area():
+    1 / 0
+    return
+
+
+@app.cell
+def _(check):
+    check("Q1: shape", [(True, "sign")])
+    check("Q2: size", [(True, "size")])
+    return
+
+
+if __name__ == "__main__":
+    app.run()
+"""
+
+
+async def see(hub: Hub, path: str, user: str = "alice") -> httpx.Response:
+    """Look at a page with a browser."""
+    role = Role.INSTRUCTOR if user == "prof" else Role.STUDENT
+    async with hub.client(user, role=role, browser=True) as client:
+        return await client.get(path)
+
+
+async def post(hub: Hub, path: str, user: str = "alice") -> httpx.Response:
+    """Press a button without scripts."""
+    role = Role.INSTRUCTOR if user == "prof" else Role.STUDENT
+    async with hub.client(user, role=role) as client:
+        return await client.post(path, headers=FORM)
+
+
+async def test_b54_b57_before_a_reset_a_page_says_what_is_kept_and_where(hub: Hub) -> None:
+    await begin(hub)
+    page = (await see(hub, "/reset/alice/A1")).text
+    assert "<code>A1.bak.<i>time</i>.py</code>" in page
+    assert "Earlier versions" in page
+    assert 'method="post" action="/reset/alice/A1"' in page
+    assert kept(hub) == []
+    answer = await post(hub, "/reset/alice/A1")
+    told = (await see(hub, answer.headers["location"])).text
+    assert "A1 begins anew." in told
+    assert kept(hub) == [WORK]
+
+
+async def test_a_reset_of_an_open_notebook_says_that_its_editor_is_closed(hub: Hub) -> None:
+    await begin(hub)
+    hub.start("alice", "A1")
+    assert "Its editor is closed first." in (await see(hub, "/reset/alice/A1")).text
+
+
+async def test_what_was_not_begun_or_is_unknown_cannot_be_reset(hub: Hub) -> None:
+    assert "There is nothing to reset" in (await see(hub, "/reset/alice/A1")).text
+    assert (await see(hub, "/reset/alice/zz")).status_code == 404
+
+
+async def test_an_earlier_version_is_looked_at_and_put_back(hub: Hub) -> None:
+    await begin(hub)
+    await post(hub, "/reset/alice/A1")
+    page = (await see(hub, "/versions/alice/A1")).text
+    look = re.search(r'href="(/look/alice/A1/[^"]+)"', page)
+    back = re.search(r'action="(/restore/alice/A1/[^"]+)"', page)
+    assert look is not None
+    assert back is not None
+    assert "2 + 2" in (await see(hub, look[1])).text
+    answer = await post(hub, back[1])
+    assert "The earlier version of A1 is back." in (await see(hub, answer.headers["location"])).text
+    assert (folder(hub) / "A1.py").read_text() == WORK
+
+
+async def test_a_copy_without_earlier_versions_says_so(hub: Hub) -> None:
+    await begin(hub)
+    assert "There are none." in (await see(hub, "/versions/alice/A1")).text
+
+
+@pytest.mark.parametrize("path", ["/versions/alice/A1", "/look/alice/A1", "/validation/alice/A1"])
+async def test_pages_of_a_copy_are_closed_to_fellows_and_open_to_instructors(
+    hub: Hub, path: str
+) -> None:
+    await begin(hub)
+    assert (await see(hub, path, user="bob")).status_code == 403
+    assert (await see(hub, path, user="prof")).status_code == 200
+
+
+async def test_b55_a_result_names_the_failing_cell_and_why_marks_are_partial(hub: Hub) -> None:
+    (hub.course / "hub-release" / "A1" / "A1.py").write_text(GRADED)
+    await begin(hub, GRADED)
+    hub.runs.result = ExecutionResult(
+        Outcome.FINISHED,
+        (
+            CellResult(0, "_", CellStatus.OK),
+            CellResult(1, "area", CellStatus.ERROR, "ZeroDivisionError", "division by zero", 1),
+            CellResult(2, "_", CellStatus.OK),
+        ),
+        (
+            CheckResult("Q1: shape", "partial", ("<b>Right shape</b>, wrong sign",), 1.0, 2.0, 2),
+            CheckResult("Q2: size", "success", (), 1.0, 1.0, 2),
+        ),
+    )
+    answer = await post(hub, "/validate/alice/A1")
+    assert answer.headers["location"] == "/validation/alice/A1"
+    page = (await see(hub, "/validation/alice/A1")).text
+    assert "Not there yet." in page
+    assert "<code>ZeroDivisionError</code>: division by zero" in page
+    assert "Partial credit" in page
+    assert "5 of 10 marks" in page
+    assert "&lt;b&gt;Right shape&lt;/b&gt;, wrong sign" in page
+    assert "Passed" in page
+    home = (await see(hub, "/")).text
+    assert "1 of 2 checks pass" in home
+    await post(hub, "/reset/alice/A1")
+    assert "1 of 2 checks pass" not in (await see(hub, "/")).text
+
+
+async def test_a_validation_that_takes_long_has_a_page_that_waits(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mograder.web.hub.answers._PATIENCE_SECONDS", 0.01)
+    await begin(hub)
+    hub.runs.hold = asyncio.Event()
+    answer = await post(hub, "/validate/alice/A1")
+    waiting = answer.headers["location"]
+    assert waiting == "/validation/alice/A1?waiting"
+    assert "<h1>Validating A1</h1>" in (await see(hub, waiting)).text
+    hub.runs.hold.set()
+    ended = await see(hub, waiting)
+    while ended.status_code == 200:
+        await asyncio.sleep(0)  # a page that waits for nothing lets nobody else run
+        ended = await see(hub, waiting)
+    assert ended.headers["location"] == "/validation/alice/A1"
+
+
+async def test_b59_the_page_says_that_nothing_goes_to_moodle_and_links_to_it(
+    tmp_path: Path,
+) -> None:
+    settings = """
+[hub]
+collect = true
+[moodle]
+url = "https://moodle.test"
+course_id = 7
+[[assignments]]
+name = "First sheet"
+dir = "A1"
+cmid = 42
+duedate = 4102444800
+"""
+    made = make_hub(tmp_path / "moodle", settings)
+    made.publish("A1")
+    async with running(made.app):
+        await begin(made)
+        text = (await see(made, "/")).text
+        submitted = await post(made, "/submit/alice/A1")
+        told = (await see(made, submitted.headers["location"])).text
+    made.close()
+    assert "The hub does not submit to Moodle" in text
+    assert 'href="https://moodle.test/course/view.php?id=7"' in text
+    assert 'href="https://moodle.test/mod/assign/view.php?id=42"' in text
+    assert 'due <time datetime="2100-01-01T00:00:00+00:00">' in text
+    assert 'action="/submit/alice/A1"' in text
+    assert "A1 was submitted" in told
+    assert '<span class="dot submitted">' in told
+    assert "Submit again" in told
+
+
+async def test_submit_is_not_offered_where_the_course_collects_elsewhere(hub: Hub) -> None:
+    await begin(hub)
+    text = (await see(hub, "/")).text
+    assert "/submit/" not in text
+    assert "The hub does not submit to Moodle" in text
+
+
+async def test_a_message_of_a_link_is_text_and_unknown_ones_say_nothing(hub: Hub) -> None:
+    told = (await see(hub, "/?done=stopped&item=<script>x</script>")).text
+    assert "&lt;script&gt;x&lt;/script&gt; has stopped." in told
+    assert "note good" not in (await see(hub, "/?done=zz")).text
+
+
+async def test_a_notebook_of_any_size_makes_a_small_page(hub: Hub) -> None:
+    await begin(hub, NOTEBOOK + "x = 1\n" * 100_000)
+    page = await see(hub, "/look/alice/A1")
+    assert len(page.content) < 60_000
+    assert "?from=401" in page.text
+    assert (await see(hub, "/look/alice/A1?from=99999999")).status_code == 200
+    assert extract("y" * 1_000_000, 1).text.endswith(" …")
+
+
+async def test_thirty_assignments_are_a_page_under_sixty_kilobytes_with_its_assets(
+    hub: Hub,
+) -> None:
+    for number in range(30):
+        hub.publish(f"A{number:02}-A-name-of-usual-length")
+        await post(hub, f"/download/A{number:02}-A-name-of-usual-length")
+    total = 0
+    async with hub.client("alice", browser=True) as client:
+        page = await client.get("/")
+        names = ["app.css", "home.js", "live.js", "times.js", "icon.svg"]
+        version = re.findall(r"/static/([0-9a-f]+)/", page.text)[0]
+        for answer in [page, *[await client.get(f"/static/{version}/{name}") for name in names]]:
+            assert answer.headers["content-encoding"] == "gzip"
+            total += int(answer.headers["content-length"])
+    assert total < 60_000
