@@ -191,7 +191,7 @@ async def test_without_a_validation_there_is_no_report(hub: Hub) -> None:
 
 async def test_a_report_is_shown_confined_since_a_student_may_have_written_it(hub: Hub) -> None:
     await begin(hub)
-    (folder(hub) / "A1.html").write_text("<script>alert(1)</script>")
+    (folder(hub) / "A1.html").write_text("<p onclick='alert(1)'>Fine</p>")
     response = await ask(hub, "GET", "/validate-report/alice/A1", user="prof")
     assert response.headers["content-type"] == "text/html; charset=utf-8"
     policies = response.headers.get_list("content-security-policy")
@@ -200,21 +200,12 @@ async def test_a_report_is_shown_confined_since_a_student_may_have_written_it(hu
     assert response.headers["x-content-type-options"] == "nosniff"
 
 
-@pytest.mark.parametrize(
-    "page",
-    [
-        b'<p>x</p><link rel="preconnect" href="//example.org">',
-        b'<LiNk\nrel=preconnect href="//example.org">',
-        '<link rel="preconnect" href="//example.org">'.encode("utf-16"),
-        b"\xfe\xff" + '<link rel="preconnect" href="//example.org">'.encode("utf-16-be"),
-    ],
-)
-async def test_a_report_that_no_policy_confines_is_not_shown(hub: Hub, page: bytes) -> None:
+async def test_a_report_with_elements_that_ours_never_have_is_not_shown(hub: Hub) -> None:
     await begin(hub)
-    (folder(hub) / "A1.html").write_bytes(page)
-    response = await ask(hub, "GET", "/validate-report/alice/A1")
+    (folder(hub) / "A1.html").write_text('<p>Fine</p><iframe src="//example.org"></iframe>')
+    response = await ask(hub, "GET", "/validate-report/alice/A1", user="prof")
     assert response.status_code == 404
-    assert response.json()["detail"].startswith("No validation report")
+    assert response.json()["detail"] == "No validation report Validate the notebook once more."
 
 
 @pytest.mark.parametrize("path", ["/reset/alice/A1", "/mark-exported/alice/A1"])

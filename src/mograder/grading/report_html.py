@@ -50,9 +50,28 @@ help, not a mark: marks are given when the work is graded.</p>
 </html>"""
 
 
+_ELEMENTS = frozenset(
+    (
+        *("html", "head", "meta", "title", "style", "body", "main", "section", "footer", "div"),
+        *("h1", "h2", "h3", "p", "span", "ul", "li", "i", "code", "pre", "strong"),
+    )
+)
+_OPENINGS = re.compile(rb"<(!doctype html>|/?[a-z0-9]*)")
+
+
 def render_html(report: ValidationReport) -> str:
     """Return the page."""
     return "\n".join(_page(report)) + "\n"
+
+
+def has_our_elements_only(page: bytes) -> bool:
+    """Whether a page that is read as UTF-8 holds no element that :func:`render_html` never writes.
+
+    Who may have written it is not to choose what a browser loads; a report of 0.3.16's, which is
+    nothing without its scripts, is none of these either.
+    """
+    names = (found[1].removeprefix(b"/").decode() for found in _OPENINGS.finditer(page))
+    return all(name in _ELEMENTS or name == "!doctype html>" for name in names)
 
 
 def _page(report: ValidationReport) -> Iterator[str]:

@@ -7,7 +7,6 @@ before (B57, B117). The hub treats the folder as enemy territory; ``store.worksp
 from __future__ import annotations
 
 import asyncio
-import codecs
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -30,11 +29,8 @@ from mograder.store.workspaces import Saved, Workspaces
 
 T = TypeVar("T")
 
-MAX_REPORT = 16_000_000
+MAX_REPORT = 8_000_000
 """Bytes of the last validation's report."""
-
-_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-"""A page that begins so is read as such, whatever its headers say, and nobody here knows how."""
 
 _SAVING_SECONDS = 0.25
 _SAVING_LOOKS = 6
@@ -152,20 +148,13 @@ class Copies:
     async def report(self, copy: CopyOf) -> Saved:
         """Return the page of the last validation, which lies in the student's folder.
 
-        Raises: :class:`NotFound`, also for a page that a browser could not be kept from obeying;
-        :class:`InvalidInput`.
+        Raises: :class:`NotFound`, :class:`InvalidInput`.
         """
-        return await asyncio.to_thread(self._report, copy)
-
-    def _report(self, copy: CopyOf) -> Saved:
+        workspaces, name = self._workspaces, f"{copy.item}.html"
         try:
-            name = f"{copy.item}.html"
-            page = self._workspaces.read(copy.user, copy.item, name, MAX_REPORT)
+            return await asyncio.to_thread(workspaces.read, copy.user, copy.item, name, MAX_REPORT)
         except NotFound as error:
             raise NotFound("No validation report") from error
-        if page.data.startswith(_UTF_16) or b"<link" in page.data.lower():
-            raise NotFound("No validation report", hint="Validate the notebook once more.")
-        return page
 
     def _read(self, copy: CopyOf, name: str) -> Saved:
         try:

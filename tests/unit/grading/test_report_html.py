@@ -15,7 +15,7 @@ from mograder.grading.report import (
     ValidatedCheck,
     ValidationReport,
 )
-from mograder.grading.report_html import render_html
+from mograder.grading.report_html import has_our_elements_only, render_html
 from mograder.notebook.findings import Finding
 from mograder.notebook.integrity import Level
 from mograder.sandbox.execution import Outcome
@@ -121,7 +121,29 @@ def test_nothing_that_a_student_says_becomes_anything_but_words() -> None:
     assert {name for name, _ in read_as.attributes} <= {name for name, _ in honest.attributes}
     assert "<script>alert(1)</script>" in read_as.words
     assert re.search("[\x00\x1b\u202e\ud800]", page) is None
-    page.encode("utf-8")
+    assert has_our_elements_only(page.encode())
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        b'<link rel="preconnect" href="//example.org">',
+        b"<LINK>",
+        b"<iframe/src=x>",
+        b"<i><frame>",
+        b"<!-- --><p>",
+        b"<svg><p>",
+        b"<a href=x>",
+        b"a < b",
+        b"<",
+        '<link rel="preconnect">'.encode("utf-16"),
+        b"\xfe\xff" + "<link>".encode("utf-16-be"),
+    ],
+)
+def test_a_page_with_other_elements_is_none_of_ours(page: bytes) -> None:
+    assert not has_our_elements_only(page)
+    assert has_our_elements_only(render_html(REPORT).encode())
+    assert not has_our_elements_only(render_html(REPORT).encode() + page)
 
 
 def test_it_loads_nothing_and_asks_nobody() -> None:

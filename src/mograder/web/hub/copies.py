@@ -17,6 +17,7 @@ from mograder.auth.identity import Identity
 from mograder.auth.roles import Role
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
+from mograder.grading.report_html import has_our_elements_only
 from mograder.notebook.screening import denied_by
 from mograder.sessions.copies import CopyOf
 from mograder.store.archives import Archive
@@ -50,8 +51,8 @@ _REPORT_POLICY = (
 )
 """For a page that the student's own code may have written: it shows itself, and can do nothing.
 
-No policy keeps ``<link rel="preconnect">`` from calling on another host: a page that holds a
-``<link>``, as ours never does, is none (:meth:`mograder.sessions.copies.Copies.report`).
+No policy keeps a browser from connecting to the host of an ``<iframe>`` or of a ``<link
+rel="preconnect">``, so a page with other elements than ours is not shown at all.
 """
 
 
@@ -196,6 +197,8 @@ async def validate_report(
     except InvalidInput as error:
         raise NotFound("No validation report") from error
     saved = await desk.copies.report(copy)
+    if not await to_thread.run_sync(has_our_elements_only, saved.data):
+        raise NotFound("No validation report", hint="Validate the notebook once more.")
     await note_foreign(request, caller, copy.user, Deed("read report", _what(copy)))
     headers = {"Content-Security-Policy": _REPORT_POLICY, "X-DNS-Prefetch-Control": "off"}
     return Response(saved.data, headers=headers, media_type="text/html; charset=utf-8")
