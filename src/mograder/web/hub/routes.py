@@ -182,7 +182,7 @@ ROUTES: tuple[Door, ...] = (
         Access.INSTRUCTOR,
         "Course",
         models.Synced,
-        (400, 413, 503),
+        (400, 409, 413, 503),
         _body({"users": {"type": "array", "items": {"type": "string"}}}),
     ),
     Door(

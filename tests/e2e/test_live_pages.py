@@ -1,0 +1,89 @@
+"""Pages that stay true while real sessions come, save and go; and what an instructor opens.
+
+B54, B55, B58, B134. The hub, its supervisor, marimo, bubblewrap and Chromium are real.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.async_api import expect
+
+from tests.e2e.support.browser import People
+from tests.e2e.support.hub import HubProcess
+from tests.e2e.support.identity import from_proxy, instructor, student
+from tests.e2e.support.marimo import open_editor
+from tests.e2e.support.scene import TINY, Shared, editor, module_hub, start
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module")
+def hub(uv_cache: Path, run_directory: Path) -> Iterator[HubProcess]:
+    with module_hub("live", Shared(uv_cache, run_directory)) as hub:
+        yield hub
+
+
+async def test_an_open_dashboard_shows_starts_saves_and_stops_without_a_reload(
+    hub: HubProcess, people: People
+) -> None:
+    start(hub, "alice")
+    with hub.client(student("alice")) as client:
+        client.post(f"/stop-edit/alice/{TINY}").raise_for_status()
+    alice = await people.person("alice", headers=from_proxy("alice"))
+    page = await alice.open(f"{hub.url}/")
+    await page.evaluate("window.stayed = true")
+    stop = page.get_by_role("button", name=f"Stop {TINY}")
+    await expect(stop).to_have_count(0)
+    start(hub, "alice")
+    await expect(stop).to_be_visible()
+    async with open_editor(editor(hub, "alice")) as tab:
+        await tab.edit(0, "mine = 4711")
+        await tab.save()
+        await expect(page.locator("#assignments .dot.edited")).to_have_count(1)
+    with hub.client(student("alice")) as client:
+        client.post(f"/stop-edit/alice/{TINY}").raise_for_status()
+    await expect(stop).to_have_count(0)
+    assert await page.evaluate("window.stayed") is True
+
+
+async def test_an_instructor_reads_a_notebook_as_text_and_opens_its_editor_on_purpose(
+    hub: HubProcess, people: People
+) -> None:
+    start(hub, "bob")
+    async with open_editor(editor(hub, "bob")) as tab:
+        await tab.edit(0, "bobs = 4711")
+        await tab.save()
+    headers = {"Authorization": instructor()["Authorization"]}
+    prof = await people.person("prof", headers=headers)
+    page = await prof.open(f"{hub.url}/course/students/bob")
+    await page.get_by_role("link", name=f"Read {TINY} of bob").click()
+    await expect(page.get_by_text("bobs = 4711")).to_be_visible()
+    await page.get_by_text("Open it in the editor").click()
+    await page.get_by_role("button", name="Open the editor of bob").click()
+    await page.wait_for_url(f"**/edit/user/bob/{TINY}/")
+    log = await prof.open(f"{hub.url}/course/log")
+    await expect(
+        log.get_by_role("row").filter(has_text=re.compile(r"read[\s\S]*bob"))
+    ).to_have_count(1)
+    opened = log.get_by_role("row").filter(has_text=re.compile(r"start session[\s\S]*bob"))
+    await expect(opened).to_have_count(1)
+
+
+async def test_a_page_comes_back_to_the_next_hub_by_itself(
+    start_hub: Callable[..., HubProcess], people: People
+) -> None:
+    """A stream of news does not keep a hub from ending, and is opened again when it is back."""
+    hub = start_hub()
+    alice = await people.person("alice", headers=from_proxy("alice"))
+    page = await alice.context.new_page()
+    async with page.expect_response("**/events"):
+        await page.goto(f"{hub.url}/")
+    hub.stop()
+    hub.restart()
+    async with page.expect_response("**/events", timeout=30_000) as again:
+        pass
+    assert (await again.value).ok
