@@ -49,6 +49,12 @@ def uv_cache() -> Path:
 
 
 @pytest.fixture(scope="session")
+def authors_uv_cache() -> Path:
+    """The same for those who run uv themselves: what they write, no sandbox could change."""
+    return _tools_directory() / "test-uv-cache-of-authors"
+
+
+@pytest.fixture(scope="session")
 def run_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory of this run that all of its workers share."""
     base = tmp_path_factory.getbasetemp()

@@ -18,14 +18,14 @@ pytestmark = pytest.mark.timeout(120)
 
 @pytest.mark.parametrize("place", ["source", "release"])
 def test_uv_runs_a_new_notebook_with_our_runtime(
-    tmp_path: Path, uv_cache: Path, place: str
+    tmp_path: Path, authors_uv_cache: Path, place: str
 ) -> None:
     """Decision 5: on PyPI the name is another project's; the header says where ours is."""
     assert run(["new", str(tmp_path)]) == 0
     assert run(["generate", "A1", "-C", str(tmp_path), "--no-validate"]) == 0
     notebook = tmp_path / place / "A1-First-Steps/A1-First-Steps.py"
     sidecar = tmp_path / "checks.jsonl"
-    own = {"UV_CACHE_DIR": str(uv_cache), "MOGRADER_SIDECAR_PATH": str(sidecar)}
+    own = {"UV_CACHE_DIR": str(authors_uv_cache), "MOGRADER_SIDECAR_PATH": str(sidecar)}
     command = [find_uv_bin(), "run", "--python", sys.executable, "--script", str(notebook)]
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     subprocess.run(command, check=True, env={**kept, **own}, cwd=tmp_path, timeout=100)

@@ -76,7 +76,7 @@ def test_students_files_are_validated_by_the_command_line_and_say_the_same(
 class Editor:
     """``marimo edit`` on one notebook, in an environment with our slim wheel."""
 
-    def __init__(self, directory: Path, uv_cache: Path, log: Path) -> None:
+    def __init__(self, directory: Path, authors_uv_cache: Path, log: Path) -> None:
         self.notebook = directory / "work" / f"{NAME}.py"
         self.notebook.parent.mkdir()
         self._sidecar = directory / "checks.jsonl"
@@ -86,7 +86,7 @@ class Editor:
         self._environ = {
             **outside(),
             "HOME": str(directory),
-            "UV_CACHE_DIR": str(uv_cache),
+            "UV_CACHE_DIR": str(authors_uv_cache),
             "MOGRADER_SIDECAR_PATH": str(self._sidecar),
         }
 
@@ -116,8 +116,8 @@ class Editor:
 
 
 @pytest.fixture
-def editor(work_directory: Path, uv_cache: Path, artifacts: Path) -> Iterator[Editor]:
-    editor = Editor(work_directory, uv_cache, artifacts / "marimo.log")
+def editor(work_directory: Path, authors_uv_cache: Path, artifacts: Path) -> Iterator[Editor]:
+    editor = Editor(work_directory, authors_uv_cache, artifacts / "marimo.log")
     yield editor
     editor.stop()
 
