@@ -24,7 +24,7 @@ from mograder.grading.report import (
 )
 from mograder.notebook.cells import Cell, NotebookText, parse_cells
 from mograder.notebook.integrity import IntegrityReport, check_integrity
-from mograder.notebook.marks import checks_in, has_conditions, key_of, marks_of
+from mograder.notebook.marks import checks_in, has_conditions, key_of, labels_in, marks_of
 from mograder.sandbox.apart import Apart
 from mograder.sandbox.execution import (
     CellResult,
@@ -151,7 +151,7 @@ def _prepare(submission: Submission) -> _Prepared | ValidationReport:
 
 def _never_ran(released: NotebookText) -> tuple[ValidatedCheck, ...]:
     marks = marks_of(released) or {}
-    labels = dict.fromkeys(check.label for check in checks_in(released))
+    labels = dict.fromkeys(check.label for check in checks_in(released, renamed=True))
     return tuple(_not_run(label, marks, "the notebook cannot be read") for label in labels)
 
 
@@ -181,9 +181,9 @@ class _Judging:
         everything = frozenset(range(len(to_run.cells)))
         self._counted = everything if counted is None else counted
         self._places: dict[str, list[tuple[Cell, int]]] = {}
-        for check in checks_in(released or to_run):
+        for check in checks_in(released or to_run, renamed=True):
             self._places[check.label] = []
-        for check in checks_in(to_run):
+        for check in checks_in(to_run, renamed=True):
             if check.cell.index in self._counted and check.label in self._places:
                 self._places[check.label].append((check.cell, check.line))
 
@@ -268,8 +268,8 @@ class _Judging:
         return found
 
     def _has_dynamic(self, cell: Cell) -> bool:
-        held = (c.index for places in self._places.values() for c, _ in places)
-        return len(_CALL.findall(cell.code)) > sum(index == cell.index for index in held)
+        held = sum(1 for _ in labels_in(cell.code))
+        return len(_CALL.findall(cell.code)) > held
 
     def _judged(
         self, label: str, results: list[CheckResult], cell: Cell, line: int

@@ -10,18 +10,19 @@ import ast
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from mograder.notebook.cells import Cell, CellKind, NotebookText, parse_python
 
 MARKS = "# === MOGRADER: MARKS ==="
 _MOST_MARKS = 1_000_000
 # Bounded, because a student may write "check(#" as often as they like.
-_CHECK = re.compile(
-    r"""\bcheck\(\s{0,500}(?:\#[^\n]{0,200}\n\s{0,500}){0,5}(?P<prefix>[rRuUfF]{0,2})
-    (?P<literal>"{3}[^"\\]*"{3} | '{3}[^'\\]*'{3}
-    | "(?:[^"\\\n]|\\.)+" | '(?:[^'\\\n]|\\.)+')""",
-    re.VERBOSE,
-)
+_CHECK = r"""\b(?:{names})\(\s{{0,500}}(?:\#[^\n]{{0,200}}\n\s{{0,500}}){{0,5}}
+    (?P<prefix>[rRuUfF]{{0,2}})
+    (?P<literal>"{{3}}[^"\\]*"{{3}} | '{{3}}[^'\\]*'{{3}}
+    | "(?:[^"\\\n]|\\.)+" | '(?:[^'\\\n]|\\.)+')"""
+_ALIAS = re.compile(r"\bcheck[ \t]{1,20}as[ \t]{1,20}([^\W\d]\w{0,80})\b")
+_MOST_ALIASES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +44,15 @@ def key_of(label: str) -> str:
     return label.split(":", 1)[0].strip()
 
 
-def checks_in(notebook: NotebookText) -> tuple[Check, ...]:
-    """Return the checks of a notebook, in order."""
-    return tuple(check for cell in notebook.cells for check in _checks(cell))
+def checks_in(notebook: NotebookText, *, renamed: bool = False) -> tuple[Check, ...]:
+    """Return the checks of a notebook, in order.
+
+    With ``renamed`` also those that are called by another name, as it was imported: ``from
+    mograder.runtime import check as plain_check``.
+    """
+    found = (name for cell in notebook.cells for name in _ALIAS.findall(cell.code))
+    names = tuple(dict.fromkeys(found))[:_MOST_ALIASES] if renamed else ()
+    return tuple(check for cell in notebook.cells for check in _checks(cell, names))
 
 
 def is_marks_cell(cell: Cell) -> bool:
@@ -61,13 +68,14 @@ def marks_of(notebook: NotebookText) -> Mapping[str, float] | None:
     return None
 
 
-def labels_in(code: str) -> Iterator[tuple[str, int]]:
+def labels_in(code: str, renamed: tuple[str, ...] = ()) -> Iterator[tuple[str, int]]:
     """Yield the labels of the checks in a cell's code, with their lines (from 1) in it.
 
     They are found by their look, as 0.3.16 finds them, so that code need not be Python.
+    ``renamed`` are further names of the function.
     """
     line, counted = 1, 0
-    for found in _CHECK.finditer(code):
+    for found in _calls_of(("check", *renamed)).finditer(code):
         line += code.count("\n", counted, found.start())
         counted = found.start()
         label = _label(found["prefix"].lower(), found["literal"])
@@ -106,9 +114,14 @@ def _label(prefix: str, literal: str) -> str | None:
     return None
 
 
-def _checks(cell: Cell) -> Iterator[Check]:
+@lru_cache(maxsize=32)
+def _calls_of(names: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile(_CHECK.format(names="|".join(map(re.escape, names))), re.VERBOSE)
+
+
+def _checks(cell: Cell, renamed: tuple[str, ...]) -> Iterator[Check]:
     if cell.kind is not CellKind.UNPARSABLE:
-        for label, line in labels_in(cell.code):
+        for label, line in labels_in(cell.code, renamed):
             yield Check(label, cell, cell.line_of(line))
 
 

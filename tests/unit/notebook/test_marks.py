@@ -97,3 +97,14 @@ def test_very_many_checks_are_read_in_one_go() -> None:
 )
 def test_a_check_with_hidden_tests_alone_has_no_conditions(code: str, expected: bool) -> None:
     assert has_conditions(code, "Q1") is expected
+
+
+def test_a_check_that_was_imported_under_another_name_is_found_if_asked_for() -> None:
+    code = (
+        "from mograder.runtime import Grader, check as plain_check",
+        'plain_check("Q1", [])',
+        'check("Q2", [])',
+        'spell_check("Q3", [])',
+    )
+    assert [each.label for each in checks_in(notebook(*code))] == ["Q2"]
+    assert [each.label for each in checks_in(notebook(*code), renamed=True)] == ["Q1", "Q2"]
