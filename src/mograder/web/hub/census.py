@@ -25,14 +25,14 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """All copies as they were ``at`` a time; none while they were never counted to the end."""
+    """All copies as they were ``at`` a time; none while they were never counted to the end.
+
+    ``begun`` is how many people have a copy of each item.
+    """
 
     copies: Mapping[Username, tuple[CopyFacts, ...]] = field(default_factory=dict)
+    begun: Counter[str] = field(default_factory=Counter)
     at: datetime | None = None
-
-    def begun(self) -> Counter[str]:
-        """How many people have a copy of each item."""
-        return Counter(str(fact.item) for facts in self.copies.values() for fact in facts)
 
 
 class Census:
@@ -62,9 +62,11 @@ class Census:
     async def _count(self) -> None:
         try:
             found: dict[Username, tuple[CopyFacts, ...]] = {}
+            begun: Counter[str] = Counter()
             for user in await asyncio.to_thread(self._listing.people):
                 found[user] = await asyncio.to_thread(self._listing.of, user)
-            self._last = Count(found, self._clock.now())
+                begun.update(str(fact.item) for fact in found[user])
+            self._last = Count(found, begun, self._clock.now())
         except OSError as error:
             _log.error("the students' copies could not be counted: %s", error)
         finally:

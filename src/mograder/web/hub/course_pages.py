@@ -222,7 +222,7 @@ async def log(request: Request, desk: TheDesk, caller: Caller) -> Response:
 
 
 def _item_lines(desk: Desk, count: Count) -> list[ItemLine]:
-    begun, now = count.begun(), desk.services.clock.now()
+    begun, now = count.begun, desk.services.clock.now()
     lines = []
     for release in desk.services.releases.all():
         rule = desk.visibility.of(release.name)
