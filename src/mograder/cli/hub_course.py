@@ -32,11 +32,7 @@ def sync_users(
     *,
     file: Path,
     dry_run: bool,
-    url: str | None,
-    token: str | None,
-    ssh: str | None,
-    ssh_port: int,
-    insecure: bool,
+    address: Address,
 ) -> None:
     """Replace the list of those who may use a hub.
 
@@ -49,7 +45,7 @@ def sync_users(
         for user in users:
             click.echo(f"  {user}")
         return
-    with Address(url, token, ssh, ssh_port, insecure).client() as client:
+    with address.client() as client:
         click.echo(f"Synced {hub_course.sync_users(client, users)} users to hub.")
 
 
@@ -61,18 +57,14 @@ def sync_users(
 @click.option("--timezone", default=DEFAULT_ZONE, show_default=True, help="For dates without one.")
 @hub_address_options
 @json_option
-def visibility(  # noqa: PLR0913  # one argument per option
+def visibility(
     *,
     names: tuple[str, ...],
     opens: str | None,
     hide: bool,
     show: bool,
     timezone: str,
-    url: str | None,
-    token: str | None,
-    ssh: str | None,
-    ssh_port: int,
-    insecure: bool,
+    address: Address,
     as_json: bool,
 ) -> None:
     """Show or change what students see of a hub's items.
@@ -85,7 +77,7 @@ def visibility(  # noqa: PLR0913  # one argument per option
         raise click.UsageError("Give one of --from, --hide and --show.")
     if asked and not names:
         raise click.UsageError("Name the items to change.")
-    with Address(url, token, ssh, ssh_port, insecure).client() as client:
+    with address.client() as client:
         if asked:
             moment = None if opens is None else parse_moment(opens, zone)
             hub_course.set_rules(client, dict.fromkeys(names, Rule(hide, moment)))
@@ -100,11 +92,7 @@ def schedule(
     *,
     schedule_file: Path,
     dry_run: bool,
-    url: str | None,
-    token: str | None,
-    ssh: str | None,
-    ssh_port: int,
-    insecure: bool,
+    address: Address,
 ) -> None:
     """Open a hub's items by a schedule.
 
@@ -113,7 +101,7 @@ def schedule(
     """
     plan = parse_schedule(_text(schedule_file), schedule_file.name)
     changes = {name: Rule(visible_from=moment) for name, moment in plan.opens.items()}
-    with Address(url, token, ssh, ssh_port, insecure).client() as client:
+    with address.client() as client:
         published = hub_course.items(client)
         if plan.hide_unlisted:
             changes |= {name: Rule(hidden=True) for name in published if name not in changes}

@@ -62,11 +62,7 @@ def publish(  # noqa: PLR0913  # one argument per option
     /,
     assignment: str,
     *,
-    url: str | None,
-    token: str | None,
-    ssh: str | None,
-    ssh_port: int,
-    insecure: bool,
+    address: Address,
     force: bool,
     lecture: bool,
     demo: bool,
@@ -88,7 +84,6 @@ def publish(  # noqa: PLR0913  # one argument per option
     loaded = load_course(given, course_dir)
     stated = ItemKind.LECTURE if lecture else ItemKind.DEMO if demo else None
     wishes = _Wishes(stated, force or lecture or demo, again, dry_run, no_warm, as_json)
-    address = Address(url, token, ssh, ssh_port, insecure)
     release = _find(assignment, loaded.path(loaded.settings.dirs.release))
     kind = wishes.kind or release.detected or ItemKind.ASSIGNMENT
     _announce(release, kind, wishes)

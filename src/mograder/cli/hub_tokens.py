@@ -71,11 +71,7 @@ def revoke_token(
     /,
     username: str,
     *,
-    url: str | None,
-    token: str | None,
-    ssh: str | None,
-    ssh_port: int,
-    insecure: bool,
+    address: Address,
     course_dir: Path | None,
 ) -> None:
     """End all tokens and logins of a person.
@@ -85,7 +81,6 @@ def revoke_token(
     the hub's database is at hand.
     """
     user = Username.of_account(username)
-    address = Address(url, token, ssh, ssh_port, insecure)
     if address.given:
         with address.client() as client:
             hub_course.revoke_token(client, user)

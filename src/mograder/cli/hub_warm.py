@@ -44,18 +44,14 @@ class _Outcome:
 @json_option
 @course_dir_option
 @click.pass_obj
-def warm_cache(  # noqa: PLR0913  # one argument per option
+def warm_cache(
     given: Given,
     /,
     notebooks: tuple[Path, ...],
     *,
     every: bool,
     dry_run: bool,
-    url: str | None,
-    token: str | None,
-    ssh: str | None,
-    ssh_port: int,
-    insecure: bool,
+    address: Address,
     as_json: bool,
     course_dir: Path | None,
 ) -> None:
@@ -64,7 +60,6 @@ def warm_cache(  # noqa: PLR0913  # one argument per option
     NOTEBOOKS are prepared on this machine, for the hub of this course. With --url or --ssh the
     hub there prepares all that is published on it. It ends with 1 if one could not be prepared.
     """
-    address = Address(url, token, ssh, ssh_port, insecure)
     local = bool(notebooks) or dry_run
     if address.given and local:
         raise click.UsageError("A hub warms all that it holds: give no notebooks and no --dry-run.")

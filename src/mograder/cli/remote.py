@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import wraps
 
 import click
 
 from mograder.cli.options import hub_token_option, hub_url_option, insecure_option
 from mograder.core.settings import read_environ
 from mograder.transports.hub import HubClient
-
-_F = TypeVar("_F", bound=Callable[..., object])
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +76,8 @@ class Address:
         return (self.token or (secret.get_secret_value() if secret else "")).strip()
 
 
-def hub_address_options(command: _F) -> _F:
-    """Add the options of an `Address`: ``--url --token --ssh --ssh-port --insecure``."""
+def hub_address_options(command: Callable[..., object]) -> Callable[..., object]:
+    """Add ``--url --token --ssh --ssh-port --insecure``; the command gets them as ``address``."""
     port = click.option(
         "--ssh-port",
         type=click.IntRange(1, 65535),
@@ -92,4 +90,18 @@ def hub_address_options(command: _F) -> _F:
         metavar="HOST",
         help="Reach the hub by an SSH tunnel to this host.  [env var: MOGRADER_HUB_SSH]",
     )
-    return hub_url_option(hub_token_option(ssh(port(insecure_option(command)))))
+
+    @wraps(command)
+    def with_address(
+        *args: object,
+        url: str | None,
+        token: str | None,
+        ssh: str | None,
+        ssh_port: int,
+        insecure: bool,
+        **others: object,
+    ) -> object:
+        address = Address(url, token, ssh, ssh_port, insecure)
+        return command(*args, address=address, **others)
+
+    return hub_url_option(hub_token_option(ssh(port(insecure_option(with_address)))))

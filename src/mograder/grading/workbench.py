@@ -94,11 +94,13 @@ async def open_workbench(
             marimo=metadata.version("marimo"),
             timeout=loaded.settings.limits.build_timeout,
         )
+        # What a session may use, by the names that the settings have for it.
+        limits = loaded.settings.limits.model_dump(include=set(Limits.model_fields))
         bounds = _AUTHORS if trusted else Bounds()
         copies = runtime / "copies"
         executor = Executor(link, copies, remove_tree, at_once=jobs, bounds=bounds)
         try:
-            yield Workbench(executor, _limits(loaded), environments, _Warming(link))
+            yield Workbench(executor, Limits.model_validate(limits), environments, _Warming(link))
         finally:
             await environments.close()
             await link.close()
@@ -140,17 +142,3 @@ def _config(
     if config.uv_cache.is_relative_to(loaded.state_dir):
         changes["uv_cache"] = place / "uv-cache"
     return config.model_copy(update=changes)
-
-
-def _limits(loaded: LoadedSettings) -> Limits:
-    limits = loaded.settings.limits
-    return Limits(
-        processes=limits.processes,
-        open_files=limits.open_files,
-        file_size_mb=limits.file_size_mb,
-        tmp_mb=limits.tmp_mb,
-        memory_mb=limits.memory_mb,
-        memory_soft_mb=limits.memory_soft_mb,
-        cpu_weight=limits.cpu_weight,
-        workspace_mb=limits.workspace_mb,
-    )

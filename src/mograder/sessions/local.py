@@ -17,9 +17,15 @@ from mograder.sessions.launcher import (
     Limit,
     Measurement,
     News,
+    SessionLimits,
     Use,
     unheard,
 )
+
+
+def sandbox_limits(limits: SessionLimits) -> Limits:
+    """Say the same bounds in the supervisor's words."""
+    return Limits.model_validate(dataclasses.asdict(limits))
 
 
 class LocalLauncher:
@@ -37,7 +43,7 @@ class LocalLauncher:
             environment=spec.environment,
             base_url=spec.base_url,
             uid_slot=spec.uid_slot,
-            limits=Limits.model_validate(dataclasses.asdict(spec.limits)),
+            limits=sandbox_limits(spec.limits),
             allow=spec.allow,
         )
         return _launched(await self._link.start(request))

@@ -13,16 +13,34 @@ class Unplugged(OSError):
     """The disk is gone."""
 
 
-class FailingDisk(Disk):
+class _LimitedDisk(Disk):
     """Works for a number of calls, then fails for good."""
 
     def __init__(self, calls: int) -> None:
         self.left = calls
 
+    def _failure(self) -> OSError:
+        raise NotImplementedError
+
     def _use(self) -> None:
         self.left -= 1
         if self.left < 0:
-            raise Unplugged(errno.EIO, "unplugged")
+            raise self._failure()
+
+    def place(self, source: Place, target: Place) -> None:
+        self._use()
+        super().place(source, target)
+
+    def exchange(self, one: Place, other: Place) -> None:
+        self._use()
+        super().exchange(one, other)
+
+
+class FailingDisk(_LimitedDisk):
+    """One that is unplugged."""
+
+    def _failure(self) -> OSError:
+        return Unplugged(errno.EIO, "unplugged")
 
     def fsync(self, fd: int) -> None:
         self._use()
@@ -32,36 +50,15 @@ class FailingDisk(Disk):
         self._use()
         super().rename(source, target)
 
-    def place(self, source: Place, target: Place) -> None:
-        self._use()
-        super().place(source, target)
 
-    def exchange(self, one: Place, other: Place) -> None:
-        self._use()
-        super().exchange(one, other)
+class FullDisk(_LimitedDisk):
+    """One that has no space left."""
 
-
-class FullDisk(Disk):
-    """Works for a number of calls, then has no space left."""
-
-    def __init__(self, calls: int) -> None:
-        self.left = calls
-
-    def _use(self) -> None:
-        self.left -= 1
-        if self.left < 0:
-            raise OSError(errno.ENOSPC, "no space left")
+    def _failure(self) -> OSError:
+        return OSError(errno.ENOSPC, "no space left")
 
     def fsync(self, fd: int) -> None:
         self._use()
-
-    def place(self, source: Place, target: Place) -> None:
-        self._use()
-        super().place(source, target)
-
-    def exchange(self, one: Place, other: Place) -> None:
-        self._use()
-        super().exchange(one, other)
 
 
 class OldDisk(Disk):

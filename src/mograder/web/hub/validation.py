@@ -6,7 +6,6 @@ an editor that is open on it goes on undisturbed, and the student's file is neve
 
 from __future__ import annotations
 
-import dataclasses
 from urllib.parse import quote
 
 from anyio import to_thread
@@ -19,8 +18,8 @@ from mograder.grading.report_html import render_html
 from mograder.grading.report_json import ValidationAnswer, answer_of
 from mograder.grading.validate import Submission
 from mograder.notebook.syntax import MAX_NOTEBOOK
-from mograder.sandbox.protocol import Limits
 from mograder.sessions.allowances import limited, script_of
+from mograder.sessions.local import sandbox_limits
 from mograder.sessions.spawner import limits_of
 from mograder.store.course import read_notebook
 from mograder.store.releases import Release
@@ -89,7 +88,7 @@ async def _submission(
         text,
         f"{item}.py",
         environment.directory,
-        Limits.model_validate(dataclasses.asdict(limits)),
+        sandbox_limits(limits),
         min(_SECONDS, settings.defaults.timeout),
         release=await to_thread.run_sync(_released, release),
         folder=services.workspaces.directory(user, item),

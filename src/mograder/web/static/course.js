@@ -1,6 +1,7 @@
 // The instructors' pages: they stay true while they are open, and a folder can be dropped on Publish.
 
-import { keep_true, progress, reason, word } from "./live.js";
+import { keep_true, reason, word } from "./live.js";
+import { progress } from "./progress.js";
 
 const MOST_FILES = 1000;
 

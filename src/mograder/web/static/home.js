@@ -1,6 +1,7 @@
 // The first page without reloads: it stays true, Stop answers in place, and so does Validate.
 
-import { keep_true, progress, reason, refresh, word } from "./live.js";
+import { keep_true, reason, refresh, word } from "./live.js";
+import { progress } from "./progress.js";
 import { tell_times } from "./times.js";
 
 const said = document.querySelector("#said");

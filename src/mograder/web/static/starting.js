@@ -1,5 +1,7 @@
 // The page that waits for a session: asks for it, tells what happens, then goes there.
 
+import { progress } from "./progress.js";
+
 const main = document.querySelector("main");
 const news = document.querySelector("#news");
 const said = document.querySelector("#said");
@@ -61,24 +63,12 @@ async function ask() {
     const message = await reason(answer);
     throw seconds > 0 ? new Later(message, seconds) : new Error(message);
   }
-  for await (const event of events(answer.body)) {
+  for await (const event of progress(answer)) {
     if (event.event === "progress") tell(event.message);
     else if (event.event === "done") return event;
     else throw event.retry_after > 0 ? new Later(event.detail, event.retry_after) : new Error(event.detail);
   }
   throw new Later("The connection to the hub broke off.", BROKEN_OFF_S);
-}
-
-async function* events(body) {
-  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "";
-  for (;;) {
-    const { value, done } = await reader.read().catch(() => ({ done: true }));
-    const lines = (rest + (value ?? "")).split("\n");
-    rest = lines.pop();
-    for (const line of lines) if (line.trim()) yield JSON.parse(line);
-    if (done) return;
-  }
 }
 
 async function reason(answer) {
