@@ -1,0 +1,53 @@
+"""``mograder moodle``: the commands around a course on Moodle (compat-cli.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import ClassVar
+
+import click
+
+from mograder.cli.lazy import Lazy, LazyGroup
+
+
+class _Moodle(LazyGroup):
+    table: ClassVar[Mapping[str, Lazy]] = MappingProxyType(
+        {
+            "login": Lazy("mograder.cli.moodle_login:login", "Sign in to a Moodle."),
+            "sync": Lazy(
+                "mograder.cli.moodle_course:sync",
+                "Write the course's assignments into mograder.toml.",
+            ),
+            "sync-users": Lazy(
+                "mograder.cli.moodle_users:sync_users", "Let the course's students use the hub."
+            ),
+            "fetch": Lazy("mograder.cli.moodle_student:fetch", "Fetch an assignment's files."),
+            "submit": Lazy("mograder.cli.moodle_student:submit", "Hand in a notebook."),
+            "feedback": Lazy(
+                "mograder.cli.moodle_student:feedback", "Show your status, grade and feedback."
+            ),
+            "fetch-submissions": Lazy(
+                "mograder.cli.moodle_collect:fetch_submissions", "Fetch what students handed in."
+            ),
+            "upload-feedback": Lazy(
+                "mograder.cli.moodle_grades:upload_feedback", "Send grades and feedback to Moodle."
+            ),
+            "export": Lazy(
+                "mograder.cli.moodle_export:export",
+                "Fill Moodle's grading worksheet, to be uploaded by hand.",
+            ),
+            "upload": Lazy(
+                "mograder.cli.moodle_upload:upload", "Attach an assignment's files on Moodle."
+            ),
+        }
+    )
+
+
+@click.group(cls=_Moodle)
+def moodle() -> None:
+    """Hand out, collect and grade with a Moodle course.
+
+    An ordinary teacher's account is enough. Sign in once by `mograder moodle login`, then run
+    `mograder moodle sync` in the course.
+    """

@@ -1,0 +1,137 @@
+"""``mograder moodle export``: the worksheet and the zip that a person uploads to Moodle by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from mograder.cli.course import load_course
+from mograder.cli.moodle_sheets import find_worksheet, people_in
+from mograder.cli.moodle_site import feedback_dir_of, item_name
+from mograder.cli.moodle_users import read_bytes
+from mograder.cli.options import Given, course_dir_option, json_option
+from mograder.core.clock import SystemClock
+from mograder.core.settings import LoadedSettings
+from mograder.exchange.grades_file import GradeLine, from_gradebook, parse_grades
+from mograder.exchange.moodle_export import Exported
+from mograder.exchange.moodle_export import export as fill_worksheet
+from mograder.exchange.moodle_grades import feedback_files
+from mograder.store.files import atomic_write
+from mograder.store.gradebook import existing_gradebook
+from mograder.transports.moodle.worksheet import parse_worksheet, render_worksheet
+
+
+@click.command("export")
+@click.argument("assignment")
+@click.option(
+    "--worksheet",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Grading worksheet from Moodle.  [default: import/ASSIGNMENT.csv, or [moodle] csv]",
+)
+@click.option(
+    "--grades-csv",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="CSV with student, mark, feedback.  [default: the gradebook]",
+)
+@click.option(
+    "--feedback-dir",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Feedback files, USERNAME.html.  [default: feedback/ASSIGNMENT]",
+)
+@click.option(
+    "-o",
+    "--output-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("export"),
+    show_default=True,
+    help="Where the two files go.",
+)
+@click.option(
+    "--match-column",
+    default="Username",
+    show_default=True,
+    help="Column of the worksheet that your grades name students by.",
+)
+@json_option
+@course_dir_option
+@click.pass_context
+def export(  # noqa: PLR0913  # one argument per option
+    ctx: click.Context,
+    /,
+    *,
+    assignment: str,
+    worksheet: Path | None,
+    grades_csv: Path | None,
+    feedback_dir: Path | None,
+    output_dir: Path,
+    match_column: str,
+    as_json: bool,
+    course_dir: Path | None,
+) -> None:
+    """Fill Moodle's grading worksheet, to be uploaded by hand.
+
+    The feedback files are packed into a zip for Moodle. This needs no connection to Moodle.
+    Download the worksheet from the assignment's page there (Submissions, Actions, Download grading
+    worksheet) into import/ASSIGNMENT.csv first.
+    """
+    loaded = load_course(Given(), course_dir)
+    settings = loaded.settings
+    if ctx.get_parameter_source("match_column") is not click.core.ParameterSource.COMMANDLINE:
+        match_column = settings.moodle.match_column
+    item = item_name(assignment, loaded)
+    sheet = parse_worksheet(read_bytes(worksheet or find_worksheet(loaded, assignment, item)))
+    known, usernames = people_in(loaded, sheet, match_column)
+    lines = _lines(loaded, grades_csv, item)
+    files = feedback_files(feedback_dir or feedback_dir_of(loaded, assignment, item))
+    now: datetime = SystemClock().now().astimezone()
+    made = fill_worksheet(sheet, lines, files, known, usernames, now)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    filled = output_dir / f"{assignment}.csv"
+    atomic_write(filled, render_worksheet(made.filled.sheet), 0o600)
+    archive = output_dir / f"{assignment}-feedback.zip"
+    if made.archive:
+        atomic_write(archive, made.archive, 0o600)
+    if as_json:
+        click.echo(json.dumps(_as_json(made, filled, archive), ensure_ascii=False))
+        return
+    _tell(made, filled, archive)
+
+
+def _lines(loaded: LoadedSettings, grades_csv: Path | None, item: str) -> Sequence[GradeLine]:
+    """Return the grades of the file, else those of the gradebook."""
+    if grades_csv is not None:
+        return parse_grades(read_bytes(grades_csv), str(grades_csv))
+    gradebook = existing_gradebook(loaded.path(loaded.settings.gradebook.path))
+    if gradebook is None:
+        return ()
+    with gradebook:
+        return from_gradebook(gradebook.marks(item))
+
+
+def _tell(made: Exported, filled: Path, archive: Path) -> None:
+    for participant, why in made.filled.skipped.items():
+        click.echo(f"  skipped: {made.people.get(participant, participant)}: {why}")
+    for who in made.unmatched:
+        click.echo(f"  skipped: {who}: not in the worksheet")
+    changed, same = len(made.filled.changed), len(made.filled.unchanged)
+    click.echo(f"Wrote {filled}: {changed} rows changed, {same} unchanged.")
+    click.echo("In Moodle: the assignment, Submissions, Actions, Upload grading worksheet.")
+    if made.archive:
+        click.echo(f"Wrote {archive}: {made.files} feedback files.")
+        click.echo("In Moodle: the assignment, Submissions, Actions, Upload multiple feedback")
+        click.echo("files in a zip.")
+
+
+def _as_json(made: Exported, filled: Path, archive: Path) -> dict[str, object]:
+    skipped = {str(made.people.get(who, who)): why for who, why in made.filled.skipped.items()}
+    return {
+        "worksheet": str(filled),
+        "feedback": str(archive) if made.archive else None,
+        "changed": [made.people.get(who, str(who)) for who in made.filled.changed],
+        "unchanged": [made.people.get(who, str(who)) for who in made.filled.unchanged],
+        "skipped": skipped | dict.fromkeys(made.unmatched, "not in the worksheet"),
+    }

@@ -1,0 +1,71 @@
+"""The grading worksheet that a person downloaded, and whom its rows mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mograder.cli.moodle_users import read_bytes
+from mograder.core.errors import NotFound
+from mograder.core.names import Username
+from mograder.core.settings import LoadedSettings
+from mograder.exchange.moodle_export import Columns, people_of
+from mograder.exchange.people import Person
+from mograder.store.gradebook import Identity, existing_gradebook
+from mograder.transports.moodle.address import parse_moodle_url
+from mograder.transports.moodle.worksheet import Worksheet, parse_worksheet
+
+
+def find_worksheet(loaded: LoadedSettings, *names: str) -> Path:
+    """Return where the downloaded worksheet is: import/NAME.csv, else [moodle] csv.
+
+    Raises:
+        NotFound: It is nowhere.
+    """
+    places = [loaded.path(loaded.settings.dirs.import_) / f"{name}.csv" for name in names]
+    if loaded.settings.moodle.csv:
+        places.append(loaded.path(loaded.settings.moodle.csv))
+    for place in places:
+        if place.is_file():
+            return place
+    raise NotFound(
+        f"There is no grading worksheet {places[0]}.",
+        hint="Download it from the assignment's page in Moodle (Submissions, Actions, Download "
+        "grading worksheet) and put it there, or name it by --worksheet.",
+    )
+
+
+def participants(
+    loaded: LoadedSettings, worksheet: Path | None, *names: str
+) -> tuple[tuple[Person, ...], Mapping[int, Username]]:
+    """Return a worksheet's people and their usernames, nobody where there is no worksheet.
+
+    Raises:
+        MograderError: The worksheet cannot be read.
+    """
+    try:
+        place = worksheet or find_worksheet(loaded, *names)
+    except NotFound:
+        return (), {}
+    return people_in(
+        loaded, parse_worksheet(read_bytes(place)), loaded.settings.moodle.match_column
+    )
+
+
+def people_in(
+    loaded: LoadedSettings, sheet: Worksheet, match_column: str
+) -> tuple[tuple[Person, ...], Mapping[int, Username]]:
+    """Return a worksheet's people, and those of their usernames that are known."""
+    remembered, names = _remembered(loaded)
+    columns = Columns(match_column, loaded.settings.moodle.name_column)
+    return people_of(sheet, columns, remembered, names)
+
+
+def _remembered(loaded: LoadedSettings) -> tuple[Sequence[Identity], Mapping[str, str]]:
+    """Return whom the gradebook knows: on this course's Moodle, and by name."""
+    gradebook = existing_gradebook(loaded.path(loaded.settings.gradebook.path))
+    if gradebook is None:
+        return (), {}
+    with gradebook:
+        url = loaded.settings.moodle.url
+        return gradebook.identities(parse_moodle_url(url)) if url else (), gradebook.students()

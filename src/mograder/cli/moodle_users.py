@@ -1,0 +1,162 @@
+"""``mograder moodle sync-users``: the course's students may use the hub (B28 to B34)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from mograder.cli.course import load_course
+from mograder.cli.moodle_site import Site, site_options
+from mograder.cli.options import Given, course_dir_option, insecure_option, json_option
+from mograder.cli.remote import Address
+from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.settings import LoadedSettings, read_environ
+from mograder.exchange.moodle_users import (
+    Naming,
+    Roll,
+    call_roll,
+    first_configured,
+    refuse_blind,
+    remember,
+    remembered_people,
+)
+from mograder.exchange.people import NamedBy, parse_mapping
+from mograder.store.gradebook import Gradebook
+from mograder.store.roster import Roster
+from mograder.transports import hub_course
+
+HEADING = "# Allowed users — synced from Moodle"
+"""First line of a list that is written here (compat.md 9)."""
+
+_MOST_BYTES = 20_000_000
+_F = TypeVar("_F", bound=Callable[..., object])
+
+
+def naming_options(command: _F) -> _F:
+    """Add ``--map`` and ``--username-from``, for sites that show teachers no usernames."""
+    mapping = click.option(
+        "--map",
+        "map_file",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="CSV that says who is who: username, and email, idnumber or user_id.",
+    )
+    derived = click.option(
+        "--username-from",
+        type=click.Choice([each.value for each in NamedBy]),
+        help="What usernames are made of where Moodle shows none.",
+    )
+    return mapping(derived(command))
+
+
+def naming_of(map_file: Path | None, username_from: str | None) -> Naming:
+    """Read what the options of :func:`naming_options` say.
+
+    Raises:
+        InvalidInput: The file cannot be read or used.
+    """
+    rows = parse_mapping(read_bytes(map_file), str(map_file)) if map_file else ()
+    return Naming(rows, NamedBy(username_from) if username_from else None)
+
+
+def read_bytes(file: Path, limit: int = _MOST_BYTES) -> bytes:
+    """Return a file's bytes, bounded.
+
+    Raises:
+        InvalidInput: It cannot be read, or is too large.
+        NotFound: There is none.
+    """
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(limit + 1)
+    except FileNotFoundError as error:
+        raise NotFound(f"There is no file {file}.") from error
+    except OSError as error:
+        raise InvalidInput(f"{file} cannot be read: {error.strerror}.") from error
+    if len(data) > limit:
+        raise InvalidInput(f"{file} is larger than {limit // 1_000_000} MB.")
+    return data
+
+
+@click.command("sync-users")
+@site_options
+@click.option("--hub-url", help="Hub base URL.  [env var: MOGRADER_HUB_URL]")
+@click.option(
+    "--hub-token", help="Instructor token of the hub.  [env var: MOGRADER_HUB_INSTRUCTOR_TOKEN]"
+)
+@naming_options
+@click.option("--dry-run", is_flag=True, help="Show the users only.")
+@insecure_option
+@json_option
+@course_dir_option
+def sync_users(  # noqa: PLR0913  # one argument per option
+    *,
+    site: Site,
+    hub_url: str | None,
+    hub_token: str | None,
+    map_file: Path | None,
+    username_from: str | None,
+    dry_run: bool,
+    insecure: bool,
+    as_json: bool,
+    course_dir: Path | None,
+) -> None:
+    """Let the course's students use the hub.
+
+    The participants of the first assignment in mograder.toml replace the hub's list of those who
+    may come in; without a hub's URL they are written to allowed_users.txt in the course. Their full
+    names go into the gradebook. Who is not on the list loses access at once; instructors always
+    have it.
+    """
+    loaded = load_course(Given(), course_dir)
+    configured = first_configured(loaded.settings.assignments)
+    naming = naming_of(map_file, username_from)
+    address = Address(hub_url, hub_token, None, 8080, insecure)
+    to_hub = bool(hub_url or read_environ().hub_url)
+    if to_hub and not dry_run and not address.complete:
+        raise click.ClickException("--hub-token required (or set MOGRADER_HUB_INSTRUCTOR_TOKEN)")
+    book = loaded.path(loaded.settings.gradebook.path)
+    with site.client(loaded) as client:
+        roll = call_roll(client, configured.id, remembered_people(book, client.url), naming)
+        url = client.url
+    refuse_blind(roll, configured)
+    say: Callable[[str], None] = (lambda _: None) if as_json else click.echo
+    say(f"Found {len(roll.people)} enrolled users on Moodle.")
+    users = roll.users()
+    if dry_run:
+        for user, name in users.items():
+            say(f"  {user}  ({name})")
+    else:
+        _write(loaded, book, url, roll, address if to_hub else None, say)
+    if as_json:
+        listed = [{"username": user, "full_name": name} for user, name in users.items()]
+        told = {"users": listed, "synced": not dry_run, "to": "hub" if to_hub else "file"}
+        click.echo(json.dumps(told, ensure_ascii=False))
+
+
+def _write(
+    loaded: LoadedSettings,
+    book: Path,
+    url: str,
+    roll: Roll,
+    address: Address | None,
+    say: Callable[[str], None],
+) -> None:
+    """Keep the names, then replace the list of those who may come in."""
+    users = roll.users()
+    if not users:
+        raise NotFound(
+            "Moodle names nobody in this assignment, so the list was left as it is.",
+            hint="An empty list would lock every student out. See whether students are enrolled.",
+        )
+    with Gradebook(book) as gradebook:
+        remember(gradebook, url, roll)
+    if address is None:
+        written = Roster(loaded.course_dir / "allowed_users.txt").replace(users, HEADING)
+        say(f"Wrote {len(written)} users to allowed_users.txt.")
+        return
+    with address.client() as client:
+        say(f"Synced {hub_course.sync_users(client, list(users))} users to hub.")

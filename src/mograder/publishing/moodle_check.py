@@ -1,0 +1,112 @@
+"""Is what would be published what Moodle hands out? (B86 to B89; compat.md 10)
+
+Moodle is where students read the assignment, so the two must not differ. Every file is compared:
+previews (.html) do not count, a zip on Moodle counts by what is in it. Comparing is pure.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from mograder.core.errors import InvalidInput, TooLarge
+from mograder.transports.interface import RemoteFile
+from mograder.transports.moodle.archives import read_entry
+
+Read = Callable[[RemoteFile], bytes]
+"""Brings a file's bytes from Moodle, verified."""
+
+MOST_BYTES = 200_000_000
+"""Of one file on Moodle, packed or not."""
+
+_MOST_ENTRIES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """How Moodle differs from what is here, by file name."""
+
+    missing: tuple[str, ...] = ()
+    differing: tuple[str, ...] = ()
+    extra: tuple[str, ...] = ()
+
+    @property
+    def none(self) -> bool:
+        """Whether Moodle hands out exactly these files."""
+        return not (self.missing or self.differing or self.extra)
+
+    def lines(self) -> list[str]:
+        """Say each of them in the words of compat.md 10."""
+        told = (
+            ("missing on Moodle", self.missing),
+            ("content differs", self.differing),
+            ("extra on Moodle (not local)", self.extra),
+        )
+        return [f"  {words}: {name}" for words, names in told for name in names]
+
+
+def compare(local: Mapping[str, str], remote: Mapping[str, frozenset[str]]) -> Differences:
+    """Compare SHA-256 by name; a name that Moodle has twice (loose and zipped) must agree twice."""
+    common = local.keys() & remote.keys()
+    return Differences(
+        missing=tuple(sorted(local.keys() - remote.keys())),
+        differing=tuple(sorted(name for name in common if remote[name] != {local[name]})),
+        extra=tuple(sorted(remote.keys() - local.keys())),
+    )
+
+
+def remote_digests(
+    files: Iterable[RemoteFile], read: Read, item: str
+) -> Mapping[str, frozenset[str]]:
+    """Return the SHA-256 of everything that Moodle hands out, zips opened, by name.
+
+    ``item`` is the name of a folder that a zip may wrap all its files in.
+
+    Raises: :class:`~mograder.core.errors.MograderError` when a file cannot be had or opened.
+    """
+    found: dict[str, set[str]] = {}
+    for file in files:
+        suffix = PurePosixPath(file.name).suffix.lower()
+        if suffix == ".html" and "/" not in file.name:
+            continue
+        if file.size is not None and file.size > MOST_BYTES:
+            raise TooLarge(f"{file.name} on Moodle is larger than {MOST_BYTES // 1_000_000} MB.")
+        data = read(file)
+        inner = _unzipped(data, file.name, item) if suffix == ".zip" else {file.name: data}
+        for name, content in inner.items():
+            found.setdefault(name, set()).add(hashlib.sha256(content).hexdigest())
+    return {name: frozenset(digests) for name, digests in found.items()}
+
+
+def _unzipped(data: bytes, name: str, item: str) -> Mapping[str, bytes]:
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            entries = [each for each in archive.infolist() if _counts(each)]
+            if len(entries) > _MOST_ENTRIES:
+                raise TooLarge(f"{name} on Moodle holds more than {_MOST_ENTRIES} files.")
+            contents: dict[str, bytes] = {}
+            left = MOST_BYTES
+            too_much = f"{name} on Moodle unpacks to too much."
+            for entry in entries:
+                contents[entry.filename] = read_entry(archive, entry, left, too_much)
+                left -= len(contents[entry.filename])
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise InvalidInput(
+            f"{name} on Moodle cannot be unpacked: {error}.", hint="Upload it to Moodle again."
+        ) from error
+    wrapped = bool(contents) and all(each.startswith(f"{item}/") for each in contents)
+    return {
+        each.removeprefix(f"{item}/") if wrapped else each: data for each, data in contents.items()
+    }
+
+
+def _counts(entry: zipfile.ZipInfo) -> bool:
+    steps = PurePosixPath(entry.filename).parts
+    hidden = any(step.startswith(".") or step == "__MACOSX" for step in steps)
+    preview = PurePosixPath(entry.filename).suffix.lower() in {".html", ".zip"}
+    return not (entry.is_dir() or hidden or (preview and len(steps) == 1))

@@ -1,0 +1,137 @@
+"""Moodle's zips of submissions and of feedback files (compat.md 9): who, and which file.
+
+Pure: bytes in, bytes out. Nothing is written under a name from a zip here; whoever does so parses
+the name first.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from mograder.core.errors import InvalidInput, TooLarge
+
+FILE = "file"
+ONLINE_TEXT = "onlinetext"
+
+_ENTRY = re.compile(
+    r"(?P<person>.+?)_(?P<number>\d{1,18})_assignsubmission_(?P<plugin>file|onlinetext)"
+    r"(?:_?/(?P<path>.+)|_(?P<flat>[^/]+))",
+    re.DOTALL,
+)
+_DATED = (2025, 1, 1, 0, 0, 0)
+"""One fixed date, so that the same feedback gives the same zip."""
+_MOST_ENTRIES = 100_000
+_MOST_BYTES = 4_000_000_000
+_MOST_OF_ONE = 500_000_000
+_CHUNK = 1 << 20
+_NOT_IN_A_FOLDER = re.compile(r"[\x00-\x1f\x7f/\\:*?\"<>|'`]")
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """One file of a zip of submissions.
+
+    ``participant`` is the number that Moodle's identifier has for this assignment; ``person`` the
+    name as the zip spells it, with punctuation gone; ``path`` is the student's own file name.
+    """
+
+    participant: int
+    person: str
+    plugin: str
+    path: PurePosixPath
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackFile:
+    """One file of a zip of feedback: for whom, called what, holding what."""
+
+    participant: int
+    full_name: str
+    name: str
+    content: bytes
+
+
+def read_submissions(data: bytes) -> tuple[Submitted, ...]:
+    """Return all files of a zip of submissions, in folders or flat.
+
+    Raises: :class:`InvalidInput` for what is no such zip (Moodle answers a web page when nothing
+    was submitted), :class:`TooLarge` for one that unpacks to too much.
+    """
+    if data[:200].lstrip().lower().startswith((b"<!doctype", b"<html")):
+        raise InvalidInput(
+            "This is a web page, not a zip.",
+            hint="Moodle answers so when nothing has been submitted, or you are signed out.",
+        )
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            return tuple(_submissions(archive))
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise InvalidInput(
+            "The zip of submissions is damaged, or it is no zip.", hint="Download it again."
+        ) from error
+
+
+def feedback_zip(files: Iterable[FeedbackFile]) -> bytes:
+    """Return a zip that Moodle's "Upload multiple feedback files in a zip" takes.
+
+    Raises: :class:`InvalidInput` when one person would get two files of one name.
+    """
+    buffer = io.BytesIO()
+    seen: set[tuple[int, str]] = set()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for file in sorted(files, key=lambda each: (each.participant, each.name)):
+            if (file.participant, file.name) in seen:
+                raise InvalidInput(f"{file.full_name} would get two files called {file.name}.")
+            seen.add((file.participant, file.name))
+            person = _NOT_IN_A_FOLDER.sub("", file.full_name).strip() or "Participant"
+            folder = f"{person}_{file.participant}_assignsubmission_file_"
+            entry = zipfile.ZipInfo(f"{folder}/{file.name}", _DATED)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, file.content)
+    return buffer.getvalue()
+
+
+def _submissions(archive: zipfile.ZipFile) -> Iterator[Submitted]:
+    entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+    if len(entries) > _MOST_ENTRIES:
+        raise TooLarge(f"The zip holds more than {_MOST_ENTRIES} files.")
+    left = _MOST_BYTES
+    for entry in entries:
+        found = _ENTRY.fullmatch(entry.filename)
+        if found is None:
+            raise InvalidInput(
+                f"{entry.filename[:80]!r} does not look like a submission.",
+                hint="Use the zip that Moodle makes with “Download all submissions”, unchanged.",
+            )
+        limit = min(left, _MOST_OF_ONE)
+        too_much = f"{entry.filename[:80]} unpacks to more than {limit} bytes."
+        content = read_entry(archive, entry, limit, too_much)
+        left -= len(content)
+        path = PurePosixPath(found["path"] or found["flat"])
+        yield Submitted(int(found["number"]), found["person"], found["plugin"], path, content)
+
+
+def read_entry(
+    archive: zipfile.ZipFile, entry: zipfile.ZipInfo, limit: int, too_much: str
+) -> bytes:
+    """Read one file by what it really unpacks to, since a header may lie.
+
+    Raises: :class:`TooLarge` saying ``too_much`` when that is more than ``limit`` bytes.
+    """
+    parts: list[bytes] = []
+    size = 0
+    with archive.open(entry) as file:
+        while chunk := file.read(_CHUNK):
+            size += len(chunk)
+            if size > limit:
+                raise TooLarge(too_much)
+            parts.append(chunk)
+    return b"".join(parts)

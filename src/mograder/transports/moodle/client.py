@@ -1,0 +1,345 @@
+"""A Moodle site as one person: one method for each web-service function in use.
+
+Whoever changes something uses ``grading.py`` (marks) or ``transport.py`` (submissions), which read
+back what Moodle made of it; the methods here send one request each and raise
+:class:`~mograder.core.errors.MograderError` with what to do, as all of this room.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+
+import httpx
+from pydantic import TypeAdapter
+
+from mograder.core.closing import Closing
+from mograder.core.errors import Forbidden, InvalidInput, NotFound
+from mograder.core.shared import Progress
+from mograder.transports.interface import RemoteFile
+from mograder.transports.moodle.files import Files
+from mograder.transports.moodle.functions import Functions, demand_access
+from mograder.transports.moodle.models import (
+    AssignmentsModel,
+    CourseModel,
+    CourseModuleModel,
+    ParticipantModel,
+    PersonModel,
+    SectionModel,
+    SiteModel,
+)
+from mograder.transports.moodle.models_work import (
+    FlagsModel,
+    GradesModel,
+    MappingsModel,
+    StatusModel,
+    SubmissionsModel,
+)
+from mograder.transports.moodle.records import (
+    Assignment,
+    Course,
+    CourseModule,
+    Draft,
+    Grade,
+    GradingMethod,
+    Mark,
+    Participant,
+    Person,
+    Site,
+    Status,
+    Submission,
+)
+from mograder.transports.moodle.wire import Pause, Value, Wire, check_token, listed
+from mograder.transports.upload import Upload
+
+_COURSES = TypeAdapter(list[CourseModel])
+_SECTIONS = TypeAdapter(list[SectionModel])
+_PARTICIPANTS = TypeAdapter(list[ParticipantModel])
+_PEOPLE = TypeAdapter(list[PersonModel])
+_SITE = TypeAdapter(SiteModel)
+_ASSIGNMENTS = TypeAdapter(AssignmentsModel)
+_MODULE = TypeAdapter(CourseModuleModel)
+_MAPPINGS = TypeAdapter(MappingsModel)
+_SUBMISSIONS = TypeAdapter(SubmissionsModel)
+_STATUS = TypeAdapter(StatusModel)
+_GRADES = TypeAdapter(GradesModel)
+_FLAGS = TypeAdapter(FlagsModel)
+
+_AT_ONCE = 200
+"""Values in one request: past PHP's ``max_input_vars`` (1000 by default) the rest vanishes."""
+
+_HTML = 1
+"""Moodle's number for the format that every comment is sent in."""
+
+
+class MoodleClient(Closing):
+    """A connection to one Moodle as the owner of a token; use it as a context manager."""
+
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        transport: httpx.BaseTransport | None = None,
+        pause: Pause = time.sleep,
+    ) -> None:
+        """Check address and token before anything is sent; http is for the caller to warn of.
+
+        Raises:
+            InvalidInput: The address or the token is none.
+        """
+        check_token(token)
+        self._wire = Wire(url, transport=transport, pause=pause)
+        self._ask = Functions(self._wire, token)
+        self._files = Files(self._wire, token)
+        self._site: Site | None = None
+
+    @property
+    def url(self) -> str:
+        """The site's address without a trailing slash."""
+        return self._wire.url
+
+    def close(self) -> None:
+        """Let the connections go."""
+        self._wire.close()
+
+    # The site and the course.
+
+    def site(self) -> Site:
+        """Return the site and who we are on it; asked once and kept."""
+        if self._site is None:
+            self._site = self._ask.read(_SITE, "core_webservice_get_site_info", {}).record()
+            self._ask.offered = self._site.functions
+        return self._site
+
+    def courses(self) -> tuple[Course, ...]:
+        """Return the courses that this account is enrolled in."""
+        found = self._ask.read(
+            _COURSES, "core_enrol_get_users_courses", {"userid": self.site().user_id}
+        )
+        return tuple(course.record() for course in found)
+
+    def assignments(self, course_id: int) -> tuple[Assignment, ...]:
+        """Return a course's assignments; a student's list has no hidden ones.
+
+        Raises:
+            NotFound: There is no such course for this account: Moodle says so in a warning only.
+        """
+        found = self._ask.read(
+            _ASSIGNMENTS, "mod_assign_get_assignments", listed("courseids", [course_id])
+        )
+        courses = [course for course in found.courses if course.id == course_id]
+        if not courses:
+            raise NotFound(
+                f"You have no course number {course_id} on {self.url}.",
+                hint="Check the number: it is the id= in the course page's address. --course-id, "
+                "or [moodle] course_id in mograder.toml. Your enrolment may also be suspended.",
+            )
+        return tuple(assignment.record() for assignment in courses[0].assignments)
+
+    def contents(self, course_id: int) -> tuple[CourseModule, ...]:
+        """Return a course's activities in the order of its page."""
+        found = self._ask.read(_SECTIONS, "core_course_get_contents", {"courseid": course_id})
+        return tuple(module for section in found for module in section.records())
+
+    def grading_method(self, assignment: Assignment) -> GradingMethod:
+        """Return how an assignment wants to be graded.
+
+        Moodle offers the grading worksheet only where no rubric or guide is active, so that most
+        assignments need no question. UNKNOWN where the service or the role does not tell.
+        """
+        if assignment.feedback.worksheet:
+            return GradingMethod.SIMPLE
+        function = "core_course_get_course_module"
+        if function not in self.site().functions:
+            return GradingMethod.UNKNOWN
+        try:
+            method = self._ask.read(_MODULE, function, {"cmid": assignment.cmid}).method()
+        except (Forbidden, InvalidInput, NotFound):
+            return GradingMethod.UNKNOWN
+        known = {each.value: each for each in GradingMethod} | {"": GradingMethod.SIMPLE}
+        return known.get("unknown" if method is None else method, GradingMethod.UNKNOWN)
+
+    # People.
+
+    def participants(self, assignment_id: int) -> tuple[Participant, ...]:
+        """Return who is to hand in: no teachers, nobody suspended."""
+        fields: dict[str, Value] = {"assignid": assignment_id, "groupid": 0, "filter": ""}
+        found = self._ask.read(_PARTICIPANTS, "mod_assign_list_participants", fields)
+        return tuple(participant.record() for participant in found)
+
+    def enrolled(
+        self, course_id: int, *, capability: str = "", only_active: bool = False
+    ) -> tuple[Person, ...]:
+        """Return who is in a course: teachers and suspended users too, unless restricted.
+
+        ``capability`` such as ``mod/assign:submit`` leaves those who have it.
+        """
+        options: list[tuple[str, Value]] = []
+        if capability:
+            options.append(("withcapability", capability))
+        if only_active:
+            options.append(("onlyactive", 1))
+        fields: dict[str, Value] = {"courseid": course_id}
+        for index, (name, value) in enumerate(options):
+            fields[f"options[{index}][name]"] = name
+            fields[f"options[{index}][value]"] = value
+        found = self._ask.read(_PEOPLE, "core_enrol_get_enrolled_users", fields)
+        return tuple(person.person() for person in found)
+
+    def users_by_field(self, field: str, values: Sequence[str]) -> tuple[Person, ...]:
+        """Return people by ``email``, ``idnumber``, ``id`` or ``username``.
+
+        Who is not found, or not to be seen by this account, is missing: most teachers find nobody
+        by username.
+        """
+        people: list[Person] = []
+        for start in range(0, len(values), _AT_ONCE):
+            some = values[start : start + _AT_ONCE]
+            fields = {"field": field, **listed("values", some)}
+            found = self._ask.read(_PEOPLE, "core_user_get_users_by_field", fields)
+            people += [person.person() for person in found]
+        return tuple(people)
+
+    def blind_identities(self, assignment_id: int) -> Mapping[int, int]:
+        """Return user ids by the number N of "Participant N"."""
+        found = self._ask.read(
+            _MAPPINGS, "mod_assign_get_user_mappings", listed("assignmentids", [assignment_id])
+        )
+        return {m.id: m.userid for each in found.assignments for m in each.mappings}
+
+    # Work.
+
+    def submissions(self, assignment_id: int) -> tuple[Submission, ...]:
+        """Return the latest attempts, among them rows that hold no work and the teacher's own.
+
+        Raises:
+            Forbidden: This account may not see them: Moodle answers an empty list and a warning.
+        """
+        function = "mod_assign_get_submissions"
+        found = self._ask.read(_SUBMISSIONS, function, listed("assignmentids", [assignment_id]))
+        demand_access(found.warnings, function)
+        rows = (s for each in found.assignments for s in each.submissions)
+        return tuple(row.record() for row in rows)
+
+    def submission_status(self, assignment_id: int, user_id: int | None = None) -> Status:
+        """Return where our own work stands, or somebody's.
+
+        With ``user_id`` Moodle makes an empty row for who has none: prefer :meth:`submissions`.
+        """
+        fields: dict[str, Value] = {"assignid": assignment_id}
+        if user_id is not None:
+            fields["userid"] = user_id
+        return self._ask.read(_STATUS, "mod_assign_get_submission_status", fields).record()
+
+    def save_submission(
+        self, assignment_id: int, *, draft: int | None = None, text: str | None = None
+    ) -> None:
+        """Save our work; the files of ``draft`` replace all that were there.
+
+        Moodle drops what is too large or too many and still says yes: read back.
+
+        Raises:
+            Conflict: It was not saved.
+        """
+        fields: dict[str, Value] = {"assignmentid": assignment_id}
+        if draft is not None:
+            fields["plugindata[files_filemanager]"] = draft
+        if text is not None:
+            fields["plugindata[onlinetext_editor][text]"] = text
+            fields["plugindata[onlinetext_editor][format]"] = _HTML
+            fields["plugindata[onlinetext_editor][itemid]"] = 0
+        self._ask.warned("mod_assign_save_submission", fields)
+
+    def submit_for_grading(self, assignment_id: int, *, accept_statement: bool) -> None:
+        """Hand a draft in; where saving hands in already, Moodle refuses this.
+
+        Raises:
+            Conflict: It was not handed in.
+        """
+        fields: dict[str, Value] = {
+            "assignmentid": assignment_id,
+            "acceptsubmissionstatement": accept_statement,
+        }
+        self._ask.warned("mod_assign_submit_for_grading", fields)
+
+    # Grades.
+
+    def grades(self, assignment_id: int) -> tuple[Grade, ...]:
+        """Return the grades of the latest attempts.
+
+        Raises:
+            Forbidden: This account may not see them: Moodle answers an empty list and a warning.
+        """
+        function = "mod_assign_get_grades"
+        found = self._ask.read(_GRADES, function, listed("assignmentids", [assignment_id]))
+        demand_access(found.warnings, function)
+        return tuple(g.record() for each in found.assignments for g in each.grades)
+
+    def save_grade(
+        self, assignment_id: int, mark: Mark, *, grade: Decimal, state: str, draft: int | None
+    ) -> None:
+        """Save one grade of the latest attempt, unchecked: use :mod:`.grading`.
+
+        The comment goes along always: Moodle's database refuses a grade without one where there
+        was one before.
+        """
+        fields: dict[str, Value] = {
+            "assignmentid": assignment_id,
+            "userid": mark.user_id,
+            "grade": grade,
+            "attemptnumber": -1,
+            "addattempt": 0,
+            "workflowstate": state,
+            "applytoall": mark.whole_team,
+            "plugindata[assignfeedbackcomments_editor][text]": mark.comment,
+            "plugindata[assignfeedbackcomments_editor][format]": _HTML,
+        }
+        if draft is not None:
+            fields["plugindata[files_filemanager]"] = draft
+        for index, choice in enumerate(mark.choices):
+            criterion = f"advancedgradingdata[rubric][criteria][{index}]"
+            fields[f"{criterion}[criterionid]"] = choice.criterion
+            fields[f"{criterion}[fillings][0][criterionid]"] = choice.criterion
+            fields[f"{criterion}[fillings][0][levelid]"] = choice.level
+            fields[f"{criterion}[fillings][0][remark]"] = choice.remark
+            fields[f"{criterion}[fillings][0][remarkformat]"] = _HTML
+        self._ask.change("mod_assign_save_grade", fields)
+
+    def workflow_states(self, assignment_id: int) -> Mapping[int, str]:
+        """Return the marking workflow states by user id; who has none is missing.
+
+        Raises:
+            Forbidden: This account may not see them: Moodle answers an empty list and a warning.
+        """
+        function = "mod_assign_get_user_flags"
+        found = self._ask.read(_FLAGS, function, listed("assignmentids", [assignment_id]))
+        demand_access(found.warnings, function)
+        flags = (flag for each in found.assignments for flag in each.userflags)
+        return {flag.userid: flag.workflowstate for flag in flags if flag.workflowstate}
+
+    # Files.
+
+    def upload(self, files: Sequence[Upload], progress: Progress = lambda _: None) -> Draft:
+        """Upload into one new draft area; every file arrived whole, or this raises."""
+        return self._files.upload(files, progress)
+
+    def download(self, file: RemoteFile, to: Path, progress: Progress = lambda _: None) -> None:
+        """Write a file to ``to``, verified by its SHA-1, whole or not at all; resumes."""
+        self._files.download(file, to, progress)
+
+    def download_all(
+        self,
+        files: Sequence[tuple[RemoteFile, Path]],
+        progress: Progress = lambda _: None,
+        *,
+        workers: int = 4,
+    ) -> None:
+        """Download a few at a time; the first failure stops it and what is whole stays."""
+        self._files.download_all(files, progress, workers)
+
+    def read(self, file: RemoteFile, limit: int) -> bytes:
+        """Return the verified bytes of a small file; TooLarge above ``limit``."""
+        return self._files.read(file, limit)

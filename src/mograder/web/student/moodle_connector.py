@@ -1,0 +1,113 @@
+"""The way to a course on Moodle: its password, or a token, as the commands keep it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mograder.core.errors import InvalidInput, MograderError, NotFound
+from mograder.transports.interface import Transport
+from mograder.transports.moodle.address import is_insecure, parse_moodle_url
+from mograder.transports.moodle.client import MoodleClient
+from mograder.transports.moodle.login import login_with_password
+from mograder.transports.moodle.tokens import CachedToken, TokenCache
+from mograder.transports.moodle.transport import MoodleTransport
+from mograder.web.student.connector import demand_owner
+
+
+class MoodleConnector:
+    """A course on Moodle, whose address and number the course's settings name.
+
+    Who signs in to Moodle in the browser only (single sign-on) signs in once with
+    ``mograder moodle login --sso``, whose token is taken up here.
+    """
+
+    def __init__(self, server: str, course_id: int, cache: TokenCache) -> None:
+        """Check what the settings say.
+
+        Raises:
+            InvalidInput: The address is none, or the course's number is missing.
+        """
+        self._server = parse_moodle_url(server)
+        if course_id <= 0:
+            raise InvalidInput(
+                "The settings do not say which course on Moodle this is.",
+                hint="Set [moodle] course_id in mograder.toml: it is the id= in the course page's "
+                "address.",
+            )
+        self._course_id = course_id
+        self._cache = cache
+
+    @property
+    def server(self) -> str:
+        """The site's address."""
+        return self._server
+
+    @property
+    def settled(self) -> bool:
+        """Always: the settings named it."""
+        return True
+
+    @property
+    def ways(self) -> tuple[str, ...]:
+        """With the password of Moodle, or with a token that one has."""
+        return ("moodle_password", "moodle_token")
+
+    def resume(self) -> Transport | None:
+        """Return the connection of the token that is kept for this site.
+
+        Raises:
+            MograderError: 0.3.16 kept it without the user name, and the site cannot be asked.
+        """
+        found = self._cache.find(self._server)
+        if found is None:
+            return None
+        transport = self._connected(found.token, found.username)
+        try:
+            _ = transport.user
+        except MograderError:
+            transport.close()
+            raise
+        return transport
+
+    def sign_in(self, way: str, fields: Mapping[str, str], owner: str) -> Transport:
+        """Sign in and see that this account is in the course, and the folder's ``owner``.
+
+        Raises:
+            MograderError: In words for the student.
+        """
+        match way:
+            case "moodle_password":
+                token = self._token_for(fields)
+            case "moodle_token":
+                token = fields.get("token", "").strip()
+            case _:
+                raise NotFound("There is no such way to sign in.")
+        client = MoodleClient(self._server, token)
+        transport = MoodleTransport(client, self._course_id)
+        try:
+            site = client.site()
+            demand_owner(owner, transport.user)
+            transport.list_assignments()
+            self._cache.keep(CachedToken(self._server, token, site.full_name, transport.user))
+        except MograderError:
+            transport.close()
+            raise
+        return transport
+
+    def sign_out(self) -> None:
+        """Drop the token, on this machine."""
+        self._cache.forget(self._server)
+
+    def _token_for(self, fields: Mapping[str, str]) -> str:
+        user, password = fields.get("user", "").strip(), fields.get("password", "")
+        if not user or not password:
+            raise InvalidInput("Both a user name and a password are needed.")
+        if is_insecure(self._server):
+            raise InvalidInput(
+                "Your password would travel in the clear: this address begins with http://.",
+                hint="Ask your teacher for the address that begins with https://.",
+            )
+        return login_with_password(self._server, user, password)
+
+    def _connected(self, token: str, user: str) -> MoodleTransport:
+        return MoodleTransport(MoodleClient(self._server, token), self._course_id, user=user)

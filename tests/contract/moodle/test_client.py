@@ -1,0 +1,303 @@
+"""What the client makes of a real Moodle's answers: each trap of the README that reading meets."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+
+from mograder.core.errors import Conflict, InvalidInput, NotFound
+from mograder.transports.moodle.client import MoodleClient
+from mograder.transports.moodle.records import (
+    Accepts,
+    FeedbackTypes,
+    GradingMethod,
+    SubmissionState,
+)
+from tests.contract.moodle.conftest import SignIn
+from tests.contract.moodle_replay import Replay, token_of
+from tests.contract.moodle_tape import NUMBERS
+
+
+def test_the_site_says_who_we_are_and_what_the_service_offers(
+    sign_in: SignIn, moodle: Replay
+) -> None:
+    site = sign_in("teach1").site()
+    assert (site.user_id, site.username, site.full_name) == (3, "teach1", "Tea Cher")
+    assert site.name == "Université de Côte-d’Azur — Moodle 测试"
+    assert len(site.functions) == 430
+    assert "core_course_edit_module" not in site.functions
+    assert (site.can_upload, site.max_upload) == (True, 67108864)
+
+
+def test_the_site_is_asked_once(sign_in: SignIn, moodle: Replay) -> None:
+    client = sign_in("teach1")
+    assert client.site() is client.site()
+    assert len(moodle.requests) == 1
+
+
+def test_courses_are_those_of_this_account(sign_in: SignIn) -> None:
+    (course,) = sign_in("alice").courses()
+    assert (course.id, course.short_name) == (2, "SciML 101")
+    assert course.full_name == "SciML 101 — Apprentissage scientifique"
+
+
+def test_assignments_have_the_settings_that_change_what_a_client_does(
+    sign_in: SignIn, moodle: Replay
+) -> None:
+    found = {each.id: each for each in sign_in("teach1").assignments(2)}
+    a1, a2 = found[1], found[2]
+    assert (a1.cmid, a1.name, a1.maximum) == (3, "A1. Introduction", Decimal(100))
+    assert a1.due == datetime(2026, 12, 18, 23, 59, tzinfo=UTC)
+    assert a1.cutoff is None
+    assert (a1.reopens, a1.attempts) == ("manual", None)
+    assert a1.accepts == Accepts(files=True, max_files=3, max_bytes=20 << 20)
+    assert a1.feedback == FeedbackTypes(comments=True, files=True, worksheet=True)
+    assert (a2.drafts, a2.workflow, a2.accepts.file_types) == (True, True, (".py", ".zip"))
+    assert a2.statement.startswith("This submission is my own work")
+    assert a1.statement == ""
+    assert found[3].blind
+    assert found[5].cutoff == datetime(2026, 10, 2, tzinfo=UTC)
+
+
+def test_later_assignments_show_teams_texts_and_no_feedback(
+    sign_in: SignIn, moodle: Replay
+) -> None:
+    moodle.begin(316)
+    found = {each.id: each for each in sign_in("alice").assignments(2)}
+    assert found[8].feedback == FeedbackTypes()
+    assert found[9].accepts == Accepts(online_text=True)
+    assert found[10].team
+    assert found[11].attachments == ()
+
+
+def test_names_come_without_the_escapes_of_html(sign_in: SignIn) -> None:
+    assert sign_in("teach1").assignments(2)[2].name == "A3. Blind & hidden"
+
+
+def test_a_hidden_assignment_is_missing_from_a_students_list_and_no_error(
+    sign_in: SignIn,
+) -> None:
+    """063: a warning names the hidden one."""
+    assert [each.id for each in sign_in("alice").assignments(2)] == [1, 2, 3, 4, 5, 7]
+
+
+def test_contents_are_the_activities_in_the_pages_order(sign_in: SignIn, moodle: Replay) -> None:
+    modules = sign_in("teach1").contents(2)
+    assert [module.cmid for module in modules] == [1, 3, 10, 4, 5, 6, 7, 8, 9]
+    a6 = next(module for module in modules if module.instance == 6 and module.kind == "assign")
+    assert not a6.visible
+    page = next(module for module in modules if module.kind == "page")
+    assert page.files[0].name == "index.html"
+
+
+def test_an_ordinary_teacher_sees_no_usernames_but_emails(sign_in: SignIn, moodle: Replay) -> None:
+    moodle.begin(132)
+    people = [each.person for each in sign_in("teach1").participants(1)]
+    assert {each.user_id for each in people} == {4, 5, 6, 7}
+    assert {each.username for each in people} == {""}
+    assert {each.email for each in people} == {
+        f"{name}@example.edu" for name in ("alice", "bob", "carol", "dora")
+    }
+
+
+def test_an_apostrophe_in_a_name_is_one(sign_in: SignIn, moodle: Replay) -> None:
+    moodle.begin(132)
+    names = {each.person.full_name for each in sign_in("teach1").participants(1)}
+    assert "Dora O'Connor" in names
+    assert "Carol Nguyễn-Łukasz" in names
+
+
+def test_nobody_is_found_by_username_by_an_ordinary_teacher(sign_in: SignIn) -> None:
+    """050 and 051: an empty list, and the same person by email."""
+    client = sign_in("teach1")
+    assert client.users_by_field("username", ["alice", "carol"]) == ()
+    (alice,) = client.users_by_field("email", ["alice@example.edu"])
+    assert (alice.user_id, alice.username) == (4, "")
+
+
+def test_the_identity_setting_shows_id_numbers_and_still_no_usernames(
+    sign_in: SignIn, moodle: Replay
+) -> None:
+    moodle.begin(262, "identity-shown")
+    client = sign_in("teach1")
+    (alice,) = client.users_by_field("idnumber", ["s1001"])
+    assert (alice.user_id, alice.id_number, alice.username) == (4, "s1001", "")
+    assert client.users_by_field("username", ["alice"]) == ()
+
+
+def test_the_right_to_see_all_details_shows_usernames(sign_in: SignIn, moodle: Replay) -> None:
+    moodle.begin(275, "details-shown")
+    people = {each.person.user_id: each.person for each in sign_in("teach1").participants(1)}
+    assert people[4].username == "alice"
+
+
+def test_enrolled_users_include_teachers_and_can_be_restricted(
+    sign_in: SignIn, moodle: Replay
+) -> None:
+    client = sign_in("teach1")
+    assert {each.user_id for each in client.enrolled(2)} == {3, 4, 5, 6, 7}
+    teacher = next(each for each in client.enrolled(2) if each.user_id == NUMBERS["teach1"])
+    assert teacher.roles == {"editingteacher"}
+    assert {each.user_id for each in client.enrolled(2, only_active=True)} == {3, 4, 5, 6, 7}
+    moodle.begin(264, "identity-shown")
+    students = client.enrolled(2, capability="mod/assign:submit")
+    assert {each.user_id for each in students} == {4, 5, 6, 7}
+
+
+def test_blind_participants_have_numbers_for_names_and_can_be_told_apart(
+    sign_in: SignIn, moodle: Replay
+) -> None:
+    """134, 135: submissions show real ids all the same."""
+    moodle.begin(133)
+    client = sign_in("teach1")
+    names = {each.person.user_id: each.person.full_name for each in client.participants(3)}
+    assert names[4] == "Participant 1"
+    assert {each.person.email for each in client.participants(3)} == {""}
+    assert client.blind_identities(3) == {1: 4, 2: 7, 3: 5, 4: 6}
+    assert {row.user_id for row in client.submissions(3)} == {4, 5}
+
+
+def test_submissions_have_rows_without_work_and_the_teachers_own(
+    sign_in: SignIn, moodle: Replay
+) -> None:
+    moodle.begin(129)
+    rows = {row.user_id: row for row in sign_in("teach1").submissions(1)}
+    assert rows[NUMBERS["teach1"]].state is SubmissionState.NEW
+    assert [file.name for file in rows[4].files] == ["A1-Introduction.py", "helper.py"]
+    assert rows[6].files[0].name == "étude n°1 – 山田.py"
+    assert rows[4].modified == datetime(2026, 11, 20, 6, 31, 43, tzinfo=UTC)
+
+
+def test_only_the_latest_attempt_is_listed(sign_in: SignIn, moodle: Replay) -> None:
+    moodle.begin(212)
+    rows = {row.user_id: row for row in sign_in("teach1").submissions(1)}
+    assert (rows[5].attempt, rows[5].state) == (1, SubmissionState.REOPENED)
+    assert rows[5].files == ()
+
+
+def test_a_teams_files_are_in_a_row_of_nobody(sign_in: SignIn, moodle: Replay) -> None:
+    moodle.begin(310)
+    rows = {row.user_id: row for row in sign_in("teach1").submissions(10)}
+    assert [file.name for file in rows[0].files] == ["team.py"]
+    assert rows[0].group_id == 1
+    assert rows[4].files == rows[5].files == ()
+
+
+def test_a_member_of_a_team_sees_its_files(sign_in: SignIn, moodle: Replay) -> None:
+    moodle.begin(309)
+    status = sign_in("bob").submission_status(10)
+    assert status.work is not None
+    assert [file.name for file in status.work.files] == ["team.py"]
+    assert status.submission is not None
+    assert status.submission.files == ()
+
+
+def test_the_submission_is_absent_before_the_first_save(sign_in: SignIn) -> None:
+    status = sign_in("alice").submission_status(1)
+    assert status.submission is None
+    assert (status.can_edit, status.feedback) == (True, None)
+
+
+def test_data_of_an_assignment_may_be_a_list(sign_in: SignIn, moodle: Replay) -> None:
+    """316: ``assignmentdata`` is ``[]`` before it opens, which PHP means as an empty object."""
+    moodle.begin(315)
+    assert not sign_in("alice").submission_status(11).can_edit
+
+
+def test_online_text_is_read(sign_in: SignIn, moodle: Replay) -> None:
+    moodle.begin(306)
+    client = sign_in("alice")
+    client.save_submission(9, text="<p>hello</p>")
+    status = client.submission_status(9)
+    assert status.work is not None
+    assert status.work.text == "<p>hello</p>"
+
+
+def test_grades_are_texts_and_minus_one_is_none(sign_in: SignIn, moodle: Replay) -> None:
+    moodle.begin(164)
+    grades = {grade.user_id: grade.grade for grade in sign_in("teach1").grades(1)}
+    assert grades == {4: Decimal("87.5"), 5: Decimal(55), 6: None}
+
+
+def test_no_grades_yet_is_a_warning_and_an_empty_list(sign_in: SignIn, moodle: Replay) -> None:
+    assert sign_in("teach1").grades(1) == ()
+
+
+def test_workflow_states_are_by_person(sign_in: SignIn, moodle: Replay) -> None:
+    moodle.begin(187)
+    assert sign_in("teach1").workflow_states(2) == {4: "released"}
+
+
+@pytest.mark.parametrize(
+    ("assignment", "expected"), [(1, GradingMethod.SIMPLE), (4, GradingMethod.RUBRIC)]
+)
+def test_a_rubric_is_known_before_a_grade_is_sent(
+    assignment: int, expected: GradingMethod, sign_in: SignIn, moodle: Replay
+) -> None:
+    client = sign_in("teach1")
+    found = {each.id: each for each in client.assignments(2)}
+    assert client.grading_method(found[assignment]) is expected
+
+
+def test_the_worksheet_setting_saves_the_question(sign_in: SignIn, moodle: Replay) -> None:
+    client = sign_in("teach1")
+    a1 = client.assignments(2)[0]
+    client.grading_method(a1)
+    asked = {request.fields["wsfunction"] for request in moodle.requests}
+    assert asked == {"mod_assign_get_assignments"}
+
+
+def test_a_refused_save_is_a_conflict_though_moodle_says_200(
+    sign_in: SignIn, moodle: Replay
+) -> None:
+    """106: a list of warnings."""
+    moodle.begin(105)
+    with pytest.raises(Conflict, match="Nothing was submitted"):
+        sign_in("alice").save_submission(1, draft=999999)
+
+
+def test_handing_in_where_saving_did_is_refused(sign_in: SignIn, moodle: Replay) -> None:
+    """102: with drafts off."""
+    moodle.begin(101)
+    with pytest.raises(Conflict, match="did not hand it in"):
+        sign_in("alice").submit_for_grading(1, accept_statement=True)
+
+
+def test_booleans_travel_as_0_and_1(sign_in: SignIn, moodle: Replay) -> None:
+    """362, 363: Moodle refuses "True" and "true"; 119 shows that 0 is understood."""
+    moodle.begin(118)
+    with pytest.raises(Conflict):
+        sign_in("alice").submit_for_grading(2, accept_statement=False)
+    sign_in("alice").submit_for_grading(2, accept_statement=True)
+    status = sign_in("alice").submission_status(2)
+    assert status.work is not None
+    assert status.work.state is SubmissionState.SUBMITTED
+
+
+def test_a_second_slash_in_the_address_does_no_harm(moodle: Replay) -> None:
+    with MoodleClient(f"{moodle.url}//", token_of("alice")) as client:
+        assert client.site().username == "alice"
+
+
+@pytest.mark.parametrize("token", ["", "with space", "né", "line\nbreak"])
+def test_a_token_that_is_none_is_refused_before_anything_is_sent(
+    token: str, moodle: Replay
+) -> None:
+    with pytest.raises(InvalidInput):
+        MoodleClient(moodle.url, token)
+    assert moodle.requests == []
+
+
+def test_moodles_cookies_are_not_sent_back(sign_in: SignIn, moodle: Replay) -> None:
+    """A session cookie would make Moodle ask for a sesskey, and mix up two accounts."""
+    client = sign_in("alice")
+    client.site()
+    assert client.submission_status(1).can_edit
+    assert moodle.cookies == set()
+
+
+def test_an_unknown_assignment_is_not_found(sign_in: SignIn) -> None:
+    with pytest.raises(NotFound):
+        sign_in("alice").submission_status(9999)

@@ -1,0 +1,269 @@
+"""Uploads that arrived whole, downloads that are what Moodle holds (README: Upload, Download)."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mograder.core.errors import (
+    Conflict,
+    Forbidden,
+    InvalidInput,
+    NotAuthenticated,
+    NotFound,
+    RemoteFailed,
+    TooLarge,
+)
+from mograder.transports.interface import RemoteFile
+from mograder.transports.upload import Upload
+from tests.contract.moodle.conftest import SignIn, Sized
+from tests.contract.moodle_replay import Replay, Reply
+from tests.contract.moodle_tape import recorded
+
+A1 = "/webservice/pluginfile.php/18/mod_assign/introattachment/0/A1-Introduction.py"
+CONTENT = recorded(137).body
+
+
+def a1(moodle: Replay, path: str = A1) -> RemoteFile:
+    return RemoteFile("A1-Introduction.py", f"{moodle.url}{path}", len(CONTENT))
+
+
+def test_files_arrive_in_one_draft_area(sign_in: SignIn, sized: Sized) -> None:
+    """089: the answer is JSON, called text/plain."""
+    files = [Upload(name, sized(name, 1)) for name in ("a.py", "b.py")]
+    draft = sign_in("alice").upload(files)
+    assert draft.names == ("a.py", "b.py")
+    assert draft.item > 0
+
+
+def test_an_empty_file_arrives(sign_in: SignIn, sized: Sized) -> None:
+    assert sign_in("alice").upload([Upload("empty.py", sized("empty.py", 0))]).item > 0
+
+
+def test_a_name_of_any_alphabet_arrives(sign_in: SignIn, sized: Sized) -> None:
+    name = "étude n°1 – 山田.py"
+    assert sign_in("alice").upload([Upload(name, sized("x", 20))]).names == (name,)
+
+
+def test_the_name_that_counts_is_the_one_that_comes_back(sign_in: SignIn, sized: Sized) -> None:
+    """087: quotation marks, slashes and steps upwards are taken out."""
+    draft = sign_in("alice").upload([Upload('../../we"ird/na me?.py', sized("x", 20))])
+    assert draft.names == ("na me?.py",)
+
+
+def test_a_file_above_the_sites_limit_is_an_error(
+    sign_in: SignIn, sized: Sized, moodle: Replay
+) -> None:
+    """095: an item of a list, with HTTP 200."""
+    moodle.begin(94, "small-uploads")
+    with pytest.raises(TooLarge, match=r"big\.py"):
+        sign_in("alice").upload([Upload("big.py", sized("big.py", 1048586))])
+
+
+def test_one_file_of_two_that_is_too_large_fails_both(
+    sign_in: SignIn, sized: Sized, moodle: Replay
+) -> None:
+    """096: the other one arrived, and nothing says that the whole failed."""
+    moodle.begin(94, "small-uploads")
+    files = [Upload("ok.py", sized("ok.py", 1)), Upload("big.py", sized("big.py", 1048586))]
+    with pytest.raises(TooLarge, match=r"big\.py"):
+        sign_in("alice").upload(files)
+
+
+def test_a_body_above_phps_limit_is_a_file_too_large(sign_in: SignIn, sized: Sized) -> None:
+    """099: Moodle misses the token, which was in the body that PHP dropped."""
+    client = sign_in("alice")
+    with pytest.raises(TooLarge, match=r"big\.py"):
+        client.upload([Upload("big.py", sized("big.py", 84934656))])
+
+
+def test_two_files_of_one_name_are_refused_before_anything_is_sent(
+    sign_in: SignIn, sized: Sized, moodle: Replay
+) -> None:
+    """084: Moodle would drop the second one."""
+    file = sized("a.py", 1)
+    with pytest.raises(InvalidInput, match="same name"):
+        sign_in("alice").upload([Upload("a.py", file), Upload("a.py", file)])
+    assert moodle.requests == []
+
+
+def test_a_file_that_arrived_short_is_an_error(
+    sign_in: SignIn, sized: Sized, moodle: Replay
+) -> None:
+    moodle.between = lambda reply: replace(
+        reply, body=reply.body.replace(b'"filesize": 20', b'"filesize": 19')
+    )
+    with pytest.raises(Conflict, match="Not all"):
+        sign_in("alice").upload([Upload("A1-Introduction.py", sized("x", 20))])
+
+
+def test_a_service_without_files_says_so(sign_in: SignIn, sized: Sized) -> None:
+    """093."""
+    with pytest.raises(Forbidden):
+        sign_in("no-files").upload([Upload("x.py", sized("x.py", 20))])
+
+
+def test_a_download_is_written_whole_and_verified(
+    sign_in: SignIn, moodle: Replay, tmp_path: Path
+) -> None:
+    """138: with the token in the body of a POST; ``replay`` refuses it anywhere else."""
+    to = tmp_path / "new" / "A1-Introduction.py"
+    sign_in("alice").download(a1(moodle), to)
+    assert to.read_bytes() == CONTENT
+    assert [path.name for path in to.parent.iterdir()] == [to.name]
+
+
+def test_a_plain_address_becomes_the_web_services(
+    sign_in: SignIn, moodle: Replay, tmp_path: Path
+) -> None:
+    """150: ``pluginfile.php`` knows no token and redirects to a page."""
+    plain = A1.replace("/webservice", "")
+    sign_in("alice").download(a1(moodle, plain), tmp_path / "a1.py")
+    assert (tmp_path / "a1.py").read_bytes() == CONTENT
+
+
+def test_a_site_that_names_files_in_the_query_is_understood(
+    sign_in: SignIn, moodle: Replay
+) -> None:
+    """154: "slash arguments" are off."""
+    path = "/pluginfile.php?file=%2F18%2Fmod_assign%2Fintroattachment%2F0%2FA1-Introduction.py"
+    assert sign_in("alice").read(a1(moodle, path), 1000) == CONTENT
+
+
+def test_an_address_keeps_its_escapes(sign_in: SignIn, moodle: Replay) -> None:
+    """141: file addresses come percent-encoded."""
+    moodle.begin(129)
+    client = sign_in("teach1")
+    rows = {row.user_id: row for row in client.submissions(1)}
+    assert client.read(rows[6].files[0], 1000) == '# carol\nx = "é"\n'.encode()
+
+
+def test_a_bad_token_is_no_file(sign_in: SignIn, moodle: Replay, tmp_path: Path) -> None:
+    """143: HTTP 200, with a refusal where the file should be."""
+    with pytest.raises(NotAuthenticated):
+        sign_in("invalid").download(a1(moodle), tmp_path / "a1.py")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_file_is_not_found(sign_in: SignIn, moodle: Replay, tmp_path: Path) -> None:
+    """147: HTTP 404 with JSON."""
+    gone = a1(moodle, A1.replace("A1-Introduction", "nope"))
+    with pytest.raises(NotFound):
+        sign_in("alice").download(gone, tmp_path / "a1.py")
+
+
+def test_anothers_file_is_not_found(sign_in: SignIn, moodle: Replay) -> None:
+    """142."""
+    moodle.begin(128)
+    path = "/webservice/pluginfile.php/18/assignsubmission_file/submission_files/1/"
+    file = RemoteFile("A1-Introduction.py", f"{moodle.url}{path}A1-Introduction.py")
+    with pytest.raises(NotFound):
+        sign_in("bob").read(file, 1000)
+
+
+def test_a_token_goes_to_no_other_server(sign_in: SignIn, moodle: Replay) -> None:
+    """Repositories may keep files elsewhere (``isexternalfile``)."""
+    elsewhere = RemoteFile("x.py", f"https://files.example.org{A1}")
+    with pytest.raises(RemoteFailed, match="another server"):
+        sign_in("alice").read(elsewhere, 1000)
+    assert moodle.requests == []
+
+
+def test_a_sign_in_page_is_no_file(sign_in: SignIn, moodle: Replay, tmp_path: Path) -> None:
+    page = recorded(151)
+    moodle.between = lambda _: Reply(200, page.content_type, page.body)
+    with pytest.raises(RemoteFailed, match="page instead of"):
+        sign_in("alice").download(a1(moodle), tmp_path / "a1.py")
+    with pytest.raises(RemoteFailed, match="page instead of"):
+        sign_in("alice").read(a1(moodle), 1 << 20)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_damaged_bytes_never_take_the_place_of_a_file(
+    sign_in: SignIn, moodle: Replay, tmp_path: Path
+) -> None:
+    to = tmp_path / "a1.py"
+    to.write_text("mine")
+    moodle.between = lambda reply: replace(reply, body=reply.body[:-1] + b"?")
+    with pytest.raises(RemoteFailed, match="not what Moodle says"):
+        sign_in("alice").download(a1(moodle), to)
+    assert [path.name for path in tmp_path.iterdir()] == ["a1.py"]
+    assert to.read_text() == "mine"
+    with pytest.raises(RemoteFailed, match="not what Moodle says"):
+        sign_in("alice").read(a1(moodle), 1 << 20)
+
+
+def test_a_download_goes_on_where_the_connection_broke(
+    sign_in: SignIn, moodle: Replay, tmp_path: Path
+) -> None:
+    """153: Moodle gives ranges."""
+    cut_once = iter([10, None])
+    moodle.between = lambda reply: replace(reply, cut=next(cut_once))
+    told: list[str] = []
+    sign_in("alice").download(a1(moodle), tmp_path / "a1.py", told.append)
+    assert (tmp_path / "a1.py").read_bytes() == CONTENT
+    assert [request.range for request in moodle.requests] == ["", "bytes=10-"]
+    assert "going on" in told[-1]
+
+
+def test_a_later_command_goes_on_with_what_an_earlier_one_left(
+    sign_in: SignIn, moodle: Replay, tmp_path: Path
+) -> None:
+    (tmp_path / ".a1.py.part").write_bytes(CONTENT[:100])
+    sign_in("alice").download(a1(moodle), tmp_path / "a1.py")
+    assert (tmp_path / "a1.py").read_bytes() == CONTENT
+    assert moodle.requests[0].range == "bytes=100-"
+
+
+@pytest.mark.parametrize("left", [b"of an older version", CONTENT + b"and more"])
+def test_what_an_earlier_command_left_of_another_file_is_dropped(
+    left: bytes, sign_in: SignIn, moodle: Replay, tmp_path: Path
+) -> None:
+    (tmp_path / ".a1.py.part").write_bytes(left)
+    sign_in("alice").download(a1(moodle), tmp_path / "a1.py")
+    assert (tmp_path / "a1.py").read_bytes() == CONTENT
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_several_downloads_go_at_once_and_tell_how_far_they_are(
+    sign_in: SignIn, moodle: Replay, tmp_path: Path
+) -> None:
+    told: list[str] = []
+    files = [(a1(moodle), tmp_path / f"{number}.py") for number in range(6)]
+    sign_in("alice").download_all(files, told.append, workers=3)
+    digests = {hashlib.sha1(path.read_bytes()).hexdigest() for path in tmp_path.iterdir()}
+    assert digests == {hashlib.sha1(CONTENT).hexdigest()}
+    assert len(told) == 6
+    assert told[-1] == "6 of 6: A1-Introduction.py"
+
+
+def test_the_first_failure_of_several_stops_them_and_keeps_what_is_whole(
+    sign_in: SignIn, moodle: Replay, tmp_path: Path
+) -> None:
+    gone = a1(moodle, A1.replace("A1-Introduction", "nope"))
+    files = [(a1(moodle), tmp_path / "a.py"), (gone, tmp_path / "b.py")]
+    files += [(a1(moodle), tmp_path / f"{number}.py") for number in range(20)]
+    with pytest.raises(NotFound):
+        sign_in("alice").download_all(files, workers=1)
+    assert (tmp_path / "a.py").read_bytes() == CONTENT
+    assert len(moodle.requests) < 22
+
+
+def test_a_file_above_the_callers_limit_is_not_read(sign_in: SignIn, moodle: Replay) -> None:
+    with pytest.raises(TooLarge):
+        sign_in("alice").read(a1(moodle), 100)
+    assert moodle.requests == []
+    untold = replace(a1(moodle), size=None)
+    with pytest.raises(TooLarge):
+        sign_in("alice").read(untold, 100)
+
+
+def test_a_directory_that_cannot_be_written_is_said(
+    sign_in: SignIn, moodle: Replay, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InvalidInput, match="cannot be written"):
+        sign_in("alice").download(a1(moodle), tmp_path / "file" / "a1.py")

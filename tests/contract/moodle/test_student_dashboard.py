@@ -1,0 +1,136 @@
+"""A student's own dashboard over Moodle: the same pages and the same port (issue 7)."""
+
+from __future__ import annotations
+
+import asyncio
+import html
+from pathlib import Path
+
+import httpx
+import pytest
+
+from mograder.core.errors import InvalidInput
+from mograder.transports.moodle.tokens import CachedToken, TokenCache
+from tests.contract.moodle_replay import Replay, token_of
+from tests.contract.moodle_tape import recorded
+from tests.unit.web_student.studentkit import Dashboard, dashboard
+
+A1 = "A1. Introduction"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, moodle: Replay) -> Path:
+    """A course folder whose settings name the replayed Moodle."""
+    place = tmp_path / "course"
+    place.mkdir()
+    settings = f'[moodle]\nurl = "{moodle.url}"\ncourse_id = 2\n'
+    (place / "mograder.toml").write_text(settings, "utf-8")
+    return place
+
+
+def tokens(folder: Path) -> TokenCache:
+    """The tokens of the dashboard's home, which lies beside its folder."""
+    home = folder.with_name(f"home-of-{folder.name}")
+    return TokenCache(home / ".config" / "mograder" / "token.json")
+
+
+async def press(shown: Dashboard, path: str, **fields: str) -> httpx.Response:
+    """Post a form as a browser without scripts does, and wait for the page that it leads to."""
+    answer = await shown.client.post(path, data=fields, follow_redirects=True)
+    async with asyncio.timeout(60):
+        while answer.url.path.startswith("/working/"):
+            await asyncio.sleep(0.02)
+            answer = await shown.client.get(answer.url, follow_redirects=True)
+    return answer
+
+
+def text(answer: httpx.Response) -> str:
+    return html.unescape(answer.text)
+
+
+async def test_a_student_signs_in_downloads_submits_and_reads_feedback(
+    folder: Path, moodle: Replay
+) -> None:
+    async with dashboard(folder) as shown:
+        answer = await press(shown, "/sign-in/moodle_password", user="alice", password="PASSWORD")
+        assert answer.url.path == "/", text(answer)
+        assert A1 in text(answer)
+        assert f"{A1} is yours now." in text(await press(shown, f"/fetch/{A1}"))
+        notebook = folder / A1 / "A1-Introduction.py"
+        assert notebook.read_bytes() == recorded(137).body
+        notebook.write_bytes(b"# mine, twenty bytes")
+        answer = await press(shown, f"/submit/{A1}")
+        assert f"{A1} is submitted" in text(answer)
+        for later in (105, 155):  # what alice and then the teacher did in the recordings
+            moodle.world.apply(recorded(later))
+        page = text(await press(shown, "/sync"))
+        assert "87.50 / 100.00" in page
+        feedback = await shown.client.get(f"/feedback/{A1}/0/file")
+        assert feedback.content == recorded(238).body
+
+
+async def test_a_wrong_password_is_told_on_the_page_and_never_shown(
+    folder: Path, moodle: Replay
+) -> None:
+    async with dashboard(folder) as shown:
+        answer = await press(shown, "/sign-in/moodle_password", user="alice", password="wrong")
+        assert "does not accept this user name and password" in text(answer)
+        assert "mograder moodle login --sso" in text(answer)
+        assert 'value="alice"' in answer.text
+        assert "wrong" not in answer.text.replace('id="wrong"', "")
+    assert tokens(folder).find(moodle.url) is None
+
+
+async def test_a_token_of_the_commands_signs_in_without_asking_moodle(
+    folder: Path, moodle: Replay
+) -> None:
+    async with dashboard(folder):
+        pass
+    tokens(folder).keep(CachedToken(moodle.url, token_of("alice"), "Alice", "alice"))
+    moodle.requests.clear()
+    async with dashboard(folder) as shown:
+        assert shown.desk.wire.user == "alice"
+        assert moodle.requests == []
+
+
+async def test_a_token_of_0_3_16_is_asked_whose_it_is(folder: Path, moodle: Replay) -> None:
+    async with dashboard(folder):
+        pass
+    tokens(folder).keep(CachedToken(moodle.url, token_of("alice"), "Alice Ångström"))
+    async with dashboard(folder) as shown:
+        assert shown.desk.wire.user == "alice"
+
+
+async def test_a_token_can_be_given_and_is_forgotten_on_signing_out(
+    folder: Path, moodle: Replay
+) -> None:
+    async with dashboard(folder) as shown:
+        answer = await press(shown, "/sign-in/moodle_token", token=token_of("alice"))
+        assert answer.url.path == "/", text(answer)
+        kept = tokens(folder).find(moodle.url)
+        assert kept is not None
+        assert (kept.username, kept.full_name) == ("alice", "Alice Ångström")
+        await press(shown, "/logout")
+        assert tokens(folder).find(moodle.url) is None
+
+
+async def test_a_bad_token_is_told_and_not_kept(folder: Path, moodle: Replay) -> None:
+    async with dashboard(folder) as shown:
+        answer = await press(shown, "/sign-in/moodle_token", token=token_of("invalid"))
+        assert "does not know this token" in text(answer)
+    assert tokens(folder).find(moodle.url) is None
+
+
+async def test_settings_without_the_courses_number_are_refused(folder: Path) -> None:
+    (folder / "mograder.toml").write_text('[moodle]\nurl = "https://moodle.example.edu"\n')
+    with pytest.raises(InvalidInput, match="which course on Moodle"):
+        async with dashboard(folder):
+            pass
+
+
+async def test_a_password_never_goes_over_plain_http_to_another_machine(folder: Path) -> None:
+    settings = '[moodle]\nurl = "http://moodle.example.edu"\ncourse_id = 2\n'
+    (folder / "mograder.toml").write_text(settings)
+    async with dashboard(folder) as shown:
+        answer = await press(shown, "/sign-in/moodle_password", user="alice", password="PASSWORD")
+        assert "would travel in the clear" in text(answer)

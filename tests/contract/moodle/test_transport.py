@@ -1,0 +1,351 @@
+"""What a student does over Moodle, through the port of every journey (README: Submission)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from mograder.core.clock import ManualClock
+from mograder.core.errors import Conflict, InvalidInput, NotFound, TooLarge
+from mograder.transports.interface import RemoteAssignment, RemoteFile, Transport, WorkState
+from mograder.transports.moodle.records import Status, Submission, SubmissionState
+from mograder.transports.moodle.transport import (
+    MoodleTransport,
+    as_text,
+    demand_kept,
+    tell_what_goes,
+)
+from mograder.transports.upload import Upload
+from tests.contract.moodle.conftest import SignIn, Sized
+from tests.contract.moodle_replay import Replay
+from tests.contract.moodle_tape import recorded
+
+RECORDED_AT = datetime(2026, 11, 20, 6, 40, tzinfo=UTC)
+AFTER_THE_DUE_DATE = datetime(2026, 12, 20, tzinfo=UTC)
+
+Enter = Callable[[str], MoodleTransport]
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(RECORDED_AT)
+
+
+@pytest.fixture
+def enter(sign_in: SignIn, clock: ManualClock) -> Iterator[Enter]:
+    with ExitStack() as stack:
+
+        def transport(person: str) -> MoodleTransport:
+            made = MoodleTransport(sign_in(person), 2, clock=clock)
+            stack.callback(made.close)
+            return made
+
+        yield transport
+
+
+def listed(transport: Transport, number: int) -> RemoteAssignment:
+    return next(each for each in transport.list_assignments() if each.number == number)
+
+
+def quiet(_: str) -> None:
+    """Hear nothing."""
+
+
+def asked(moodle: Replay) -> list[str]:
+    return [request.fields.get("wsfunction", request.path) for request in moodle.requests]
+
+
+def test_it_is_a_transport(enter: Enter) -> None:
+    transport: Transport = enter("alice")
+    assert transport.user == "alice"
+
+
+def test_a_student_lists_assignments_with_files_and_dates(enter: Enter) -> None:
+    found = enter("alice").list_assignments()
+    assert [each.number for each in found] == [1, 2, 3, 4, 5, 7]
+    a1 = found[0]
+    assert (a1.key, a1.name) == ("1", "A1. Introduction")
+    assert a1.due == datetime(2026, 12, 18, 23, 59, tzinfo=UTC)
+    assert [file.name for file in a1.files] == ["A1-Introduction.py"]
+
+
+def test_a_student_downloads_what_the_teacher_gave(enter: Enter, tmp_path: Path) -> None:
+    transport = enter("alice")
+    (file,) = listed(transport, 1).files
+    transport.download(file, tmp_path / file.name, quiet)
+    assert (tmp_path / file.name).read_bytes() == recorded(137).body
+
+
+def test_before_the_first_save_there_is_nothing_and_it_is_open(enter: Enter) -> None:
+    transport = enter("alice")
+    standing = transport.standing(listed(transport, 1))
+    assert (standing.state, standing.can_submit, standing.why_not) == (WorkState.NEW, True, "")
+    assert not standing.graded
+
+
+def test_with_drafts_off_saving_hands_in_and_is_read_back(
+    enter: Enter, sized: Sized, moodle: Replay
+) -> None:
+    """083, 100, 101; 102 shows that handing in as well would be refused."""
+    transport = enter("alice")
+    a1 = listed(transport, 1)
+    handed = transport.submit(a1, sized("A1-Introduction.py", 20), quiet)
+    assert handed.filename == "A1-Introduction.py"
+    assert handed.submitted_at == datetime(2026, 11, 20, 6, 31, 43, tzinfo=UTC)
+    assert not handed.late
+    assert "mod_assign_submit_for_grading" not in asked(moodle)
+    standing = transport.standing(a1)
+    assert (standing.state, standing.submitted_at) == (WorkState.SUBMITTED, handed.submitted_at)
+
+
+def test_with_drafts_on_the_statement_is_shown_and_the_work_handed_in(
+    enter: Enter, sized: Sized, moodle: Replay
+) -> None:
+    """117 to 121."""
+    moodle.begin(116)
+    transport = enter("alice")
+    told: list[str] = []
+    name = "A2 Optimisation – étude.py"
+    handed = transport.submit(listed(transport, 2), sized(name, 20), told.append)
+    assert handed.filename == name
+    assert told[-1].startswith("By handing in you confirm: This submission is my own work")
+    assert transport.standing(listed(transport, 2)).state is WorkState.SUBMITTED
+
+
+def test_a_draft_can_be_saved_alone(enter: Enter, sized: Sized, moodle: Replay) -> None:
+    """118: --no-finalize."""
+    moodle.begin(116)
+    transport = enter("alice")
+    a2 = listed(transport, 2)
+    transport.save_draft(a2, sized("A2 Optimisation – étude.py", 20), quiet)
+    standing = transport.standing(a2)
+    assert (standing.state, standing.submitted_at) == (WorkState.DRAFT, None)
+    assert "mod_assign_submit_for_grading" not in asked(moodle)
+
+
+def test_work_that_is_handed_in_cannot_be_changed_and_the_reason_is_the_true_one(
+    enter: Enter, sized: Sized, moodle: Replay
+) -> None:
+    """123: Moodle calls this "the due date has passed"."""
+    moodle.begin(121)
+    transport = enter("alice")
+    a2 = listed(transport, 2)
+    standing = transport.standing(a2)
+    assert not standing.can_submit
+    assert "handed in already" in standing.why_not
+    with pytest.raises(Conflict, match="handed in already"):
+        transport.submit(a2, sized("again.py", 20), quiet)
+    assert "/webservice/upload.php" not in asked(moodle)
+
+
+@pytest.mark.parametrize(
+    ("after", "person", "number", "why"),
+    [
+        (99, "alice", 5, "It closed on 02 October 2026 at 00:00 UTC."),
+        (201, "bob", 1, "Your teacher has locked it."),
+        (315, "alice", 11, "It opens on 01 January 2030"),
+        (308, "alice", 9, "It takes text only"),
+    ],
+)
+def test_what_moodle_would_refuse_is_refused_before_with_its_reason(
+    after: int, person: str, number: int, why: str, enter: Enter, sized: Sized, moodle: Replay
+) -> None:
+    """078, 202, 316: all that Moodle says is that one cannot edit. 306: a file for a text."""
+    moodle.begin(after)
+    transport = enter(person)
+    found = listed(transport, number)
+    standing = transport.standing(found)
+    assert not standing.can_submit
+    assert why in standing.why_not
+    with pytest.raises(Conflict, match="cannot be handed in now"):
+        transport.submit(found, sized("x.py", 5), quiet)
+    assert "/webservice/upload.php" not in asked(moodle)
+
+
+def test_an_extension_opens_what_is_closed(enter: Enter, sized: Sized, moodle: Replay) -> None:
+    """207 to 209, 225."""
+    moodle.begin(207)
+    transport = enter("alice")
+    a5 = listed(transport, 5)
+    assert transport.standing(a5).can_submit
+
+
+def test_late_work_is_called_late(enter: Enter, moodle: Replay) -> None:
+    """127: past the due date, without a cut-off."""
+    moodle.begin(126)
+    transport = enter("alice")
+    standing = transport.standing(listed(transport, 7))
+    assert (standing.state, standing.late, standing.can_submit) == (WorkState.SUBMITTED, True, True)
+
+
+def test_work_on_time_is_not_replaced_by_late_work_without_agreement(
+    enter: Enter, sized: Sized, moodle: Replay, clock: ManualClock
+) -> None:
+    """104: Moodle lets it be replaced at any time."""
+    moodle.begin(103)
+    clock.advance((AFTER_THE_DUE_DATE - clock.now()).total_seconds())
+    transport = enter("alice")
+    with pytest.raises(Conflict, match="was on time"):
+        transport.submit(listed(transport, 1), sized("A1-Introduction.py", 20), quiet)
+    assert "/webservice/upload.php" not in asked(moodle)
+
+
+def test_it_is_said_what_saving_replaces(sign_in: SignIn, moodle: Replay) -> None:
+    """103, 104: saving replaces the whole set of files."""
+    moodle.begin(103)
+    client = sign_in("alice")
+    work = client.submission_status(1).work
+    told: list[str] = []
+    tell_what_goes(client.assignments(2)[0], work, Path("A1-Introduction.py"), told.append)
+    assert told == ["This replaces what was handed in: helper.py"]
+
+
+def test_a_team_is_told_that_it_is_for_all(sign_in: SignIn, moodle: Replay) -> None:
+    moodle.begin(316)
+    client = sign_in("alice")
+    team = next(each for each in client.assignments(2) if each.team)
+    told: list[str] = []
+    tell_what_goes(team, None, Path("team.py"), told.append)
+    assert told == ["This is handed in for your whole team."]
+
+
+def test_a_file_above_the_limit_is_refused_before_it_is_sent(
+    enter: Enter, sized: Sized, moodle: Replay
+) -> None:
+    """112, 113: Moodle drops it and answers ``[]``."""
+    transport = enter("alice")
+    with pytest.raises(TooLarge, match="takes 20 MB"):
+        transport.submit(listed(transport, 1), sized("big.py", 21 << 20), quiet)
+    assert "/webservice/upload.php" not in asked(moodle)
+
+
+def test_a_file_of_another_type_is_refused_before_it_is_sent(
+    enter: Enter, sized: Sized, moodle: Replay
+) -> None:
+    """114, 115: Moodle takes it although the assignment does not."""
+    transport = enter("alice")
+    with pytest.raises(InvalidInput, match=r"takes \.py, \.zip only"):
+        transport.submit(listed(transport, 2), sized("notes.txt", 4), quiet)
+    assert "/webservice/upload.php" not in asked(moodle)
+
+
+def test_a_file_that_moodle_dropped_is_missed(
+    enter: Enter, sign_in: SignIn, sized: Sized, moodle: Replay
+) -> None:
+    """112, 113: ``[]`` is the answer to saving, and the large file is not there."""
+    moodle.begin(111)
+    settings = sign_in("alice").assignments(2)[0]
+    bob = sign_in("bob")
+    files = [Upload("big.py", sized("big.py", 21 << 20)), Upload("small.py", sized("small.py", 1))]
+    bob.save_submission(1, draft=bob.upload(files).item)
+    status = bob.submission_status(1)
+    with pytest.raises(Conflict, match=r"did not keep big\.py.*small\.py"):
+        demand_kept(settings, status, "big.py", 21 << 20)
+
+
+def test_files_past_the_limit_are_missed(sign_in: SignIn, sized: Sized, moodle: Replay) -> None:
+    """110, 111: five sent, three kept."""
+    moodle.begin(109)
+    settings = sign_in("alice").assignments(2)[0]
+    bob = sign_in("bob")
+    files = [Upload(name, sized(name, 13)) for name in (f"f{n}.py" for n in range(5))]
+    bob.save_submission(1, draft=bob.upload(files).item)
+    with pytest.raises(Conflict, match=r"did not keep f4\.py"):
+        demand_kept(settings, bob.submission_status(1), "f4.py", 13)
+
+
+def test_another_file_of_the_same_name_is_missed(sign_in: SignIn, moodle: Replay) -> None:
+    settings = sign_in("alice").assignments(2)[0]
+    row = Submission(1, 4, 0, SubmissionState.SUBMITTED, files=(RemoteFile("a.py", "", 7),))
+    with pytest.raises(Conflict):
+        demand_kept(settings, Status(submission=row), "a.py", 8)
+
+
+def test_a_graded_work_shows_grade_comment_and_feedback(enter: Enter, moodle: Replay) -> None:
+    """156, 238."""
+    moodle.begin(155)
+    transport = enter("alice")
+    a1 = listed(transport, 1)
+    standing = transport.standing(a1)
+    assert (standing.graded, standing.grade) == (True, "87.50 / 100.00")
+    assert standing.feedback == "Bien joué — 87.5 & more"
+    assert standing.feedback_available
+    (document,) = transport.feedback(a1)
+    assert document.name == "alice_feedback.html"
+    assert document.content == "<h1>Feedback é</h1>".encode()
+
+
+def test_a_comment_without_a_grade_is_not_graded(enter: Enter, moodle: Replay) -> None:
+    """166."""
+    moodle.begin(165)
+    transport = enter("carol")
+    standing = transport.standing(listed(transport, 1))
+    assert (standing.graded, standing.grade) == (False, None)
+    assert standing.feedback == "only feedback"
+
+
+def test_a_mark_that_is_not_released_is_no_mark_to_the_student(
+    enter: Enter, moodle: Replay
+) -> None:
+    """183: ``graded`` is true and there is no feedback."""
+    moodle.begin(182)
+    transport = enter("alice")
+    a2 = listed(transport, 2)
+    standing = transport.standing(a2)
+    assert (standing.graded, standing.grade, standing.feedback_available) == (False, None, False)
+    assert transport.feedback(a2) == ()
+
+
+def test_a_released_mark_is_shown(enter: Enter, moodle: Replay) -> None:
+    """188."""
+    moodle.begin(187)
+    transport = enter("alice")
+    standing = transport.standing(listed(transport, 2))
+    assert (standing.graded, standing.grade) == (True, "91.00 / 100.00")
+
+
+def test_a_reopened_attempt_is_new_work(enter: Enter, moodle: Replay) -> None:
+    """211: the grade of the attempt before is no grade of this one."""
+    moodle.begin(210)
+    transport = enter("bob")
+    standing = transport.standing(listed(transport, 1))
+    assert (standing.state, standing.graded, standing.can_submit) == (WorkState.NEW, False, True)
+
+
+def test_a_team_has_handed_in_when_one_of_it_has(enter: Enter, moodle: Replay) -> None:
+    """309, 310: alice hands in, bob's own row has no file."""
+    moodle.begin(309)
+    transport = enter("bob")
+    assert transport.standing(listed(transport, 10)).state is WorkState.SUBMITTED
+
+
+def test_an_assignment_that_was_hidden_meanwhile_is_not_found(enter: Enter) -> None:
+    with pytest.raises(NotFound, match="not in this course"):
+        enter("alice").standing(RemoteAssignment("6", "A6. Hidden draft"))
+
+
+def test_a_key_from_an_earlier_list_is_enough(enter: Enter) -> None:
+    assert enter("alice").standing(RemoteAssignment("1", "A1")).can_submit
+
+
+def test_a_file_that_is_gone_is_said(enter: Enter, tmp_path: Path) -> None:
+    transport = enter("alice")
+    with pytest.raises(InvalidInput, match="cannot be read"):
+        transport.submit(listed(transport, 1), tmp_path / "gone.py", quiet)
+
+
+@pytest.mark.parametrize(
+    ("comment", "text"),
+    [
+        ("<p>Bien joué — <b>87.5</b> &amp; more</p>", "Bien joué — 87.5 & more"),
+        ("<p>one</p><p>two</p>", "one\ntwo"),
+        ("a &lt; b<br />c", "a < b\nc"),
+        ("", ""),
+    ],
+)
+def test_a_comment_is_shown_as_text_with_its_lines(comment: str, text: str) -> None:
+    assert as_text(comment) == text

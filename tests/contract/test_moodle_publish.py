@@ -1,0 +1,332 @@
+"""Moodle, the hub and students: login, `hub publish`, `moodle upload`, fetch, submit, feedback.
+
+Against the recorded Moodle and a real hub (B86 to B89, B112; compat.md 4, 10).
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import stat
+import webbrowser
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from mograder.cli.main import run
+from tests.contract.moodle_desk import ATTACHED, Desk, ServedHub, desk, served_hub
+from tests.contract.moodle_replay import token_of
+from tests.contract.moodle_tape import recorded
+
+NOTEBOOK = "A1-Introduction.py"
+SOURCE = """\
+import marimo
+
+app = marimo.App()
+
+
+@app.cell
+def _():
+    ### BEGIN SOLUTION
+    x = 1
+    ### END SOLUTION
+    return
+
+
+if __name__ == "__main__":
+    app.run()
+"""
+
+
+@pytest.fixture
+def student(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    """A student's desk: to look at what Moodle hands out, one need not be a teacher."""
+    with desk(tmp_path / "course", monkeypatch) as made:
+        made.sign_in("alice")
+        yield made
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ServedHub]:
+    with served_hub(tmp_path / "hub-course") as served:
+        monkeypatch.setenv("MOGRADER_HUB_URL", served.url)
+        monkeypatch.setenv("MOGRADER_HUB_INSTRUCTOR_TOKEN", served.token)
+        yield served
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The pages that a browser was asked to open; there is none on the test machine."""
+    pages: list[str] = []
+
+    def note(page: str) -> bool:
+        pages.append(page)
+        return True
+
+    monkeypatch.setattr(webbrowser, "open", note)
+    return pages
+
+
+def release(student: Desk, content: bytes) -> Path:
+    """Have a release of A1 here."""
+    directory = student.course / "release" / "A1-Introduction"
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / NOTEBOOK).write_bytes(content)
+    return directory
+
+
+def test_login_keeps_a_token_that_the_other_commands_use(
+    student: Desk, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """compat.md 1: the cache, its mode and its keys."""
+    monkeypatch.delenv("MOGRADER_MOODLE_TOKEN")
+    assert run(["moodle", "fetch", "--list"]) == 4
+    told = capfd.readouterr().err
+    assert f"You are not signed in to {student.moodle.url}." in told
+    assert f"mograder moodle login --url {student.moodle.url}" in told
+    assert run(["moodle", "login", "--token", token_of("teach1")]) == 0
+    said = capfd.readouterr()
+    assert said.out.startswith("Signed in to ")
+    assert said.out.endswith(" as Tea Cher.\n")
+    assert "is not encrypted" in said.err
+    cache = student.course.parent / ".config" / "mograder" / "token.json"
+    assert stat.S_IMODE(cache.stat().st_mode) == 0o600
+    kept = json.loads(cache.read_text())
+    assert (kept["token"], kept["fullname"]) == (token_of("teach1"), "Tea Cher")
+    assert run(["moodle", "sync", "--dry-run"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("user", "password", "status", "words"),
+    [
+        ("teach1", "PASSWORD", 0, "as Tea Cher.\n"),
+        ("alice", "wrong", 4, "Moodle does not accept this user name and password."),
+    ],
+)
+def test_login_with_a_password_takes_it_from_a_line_of_a_scripts_input(
+    student: Desk,
+    monkeypatch: pytest.MonkeyPatch,
+    user: str,
+    password: str,
+    status: int,
+    words: str,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Recordings 4, 12, 348: the password goes to Moodle and nowhere else."""
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{password}\n"))
+    assert run(["moodle", "login", "--username", user]) == status
+    told = capfd.readouterr()
+    assert words in told.out + told.err
+    cache = student.course.parent / ".config" / "mograder" / "token.json"
+    assert cache.exists() is (status == 0)
+    assert password not in told.out + told.err + (cache.read_text() if cache.exists() else "")
+
+
+def test_login_with_the_browser_says_where_a_site_does_not_offer_it(
+    student: Desk, opened: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Recording 348: this site signs people in by password."""
+    assert run(["moodle", "login", "--sso"]) == 69
+    assert "Use `mograder moodle login` with your password" in capfd.readouterr().err
+    assert opened == []
+
+
+def test_login_refuses_a_token_that_moodle_does_not_know(
+    student: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["moodle", "login", "--token", token_of("invalid")]) == 4
+    assert "Moodle does not know this token" in capfd.readouterr().err
+    assert not (student.course.parent / ".config").exists()
+
+
+def test_a_student_lists_fetches_and_reads(
+    student: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """compat.md 4: the columns of the list."""
+    assert run(["moodle", "fetch", "--list"]) == 0
+    first, *rows = capfd.readouterr().out.splitlines()
+    assert first.split() == ["ID", "Name", "Due", "date", "Files"]
+    assert rows[0].startswith("1   A1. Introduction")
+    assert NOTEBOOK in rows[0]
+    assert run(["moodle", "fetch", "A1", "-o", "a1"]) == 0
+    assert capfd.readouterr().out == f"Fetched A1. Introduction to a1\n  {NOTEBOOK}\n"
+    assert (student.course / "a1" / NOTEBOOK).read_bytes() == recorded(137).body
+    student.at(104)
+    assert run(["moodle", "feedback", "A1"]) == 0
+    assert "Status:     submitted" in capfd.readouterr().out
+
+
+def test_a_student_hands_in_and_moodle_is_asked_whether_it_kept_it(
+    student: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Recordings 100, 101."""
+    student.at(99)
+    (student.course / NOTEBOOK).write_bytes(b"# alice\nx = 1       ")
+    assert (student.course / NOTEBOOK).stat().st_size == 20
+    assert run(["moodle", "submit", "A1", NOTEBOOK, "--dry-run"]) == 0
+    assert "Dry run — nothing was sent.\n" in capfd.readouterr().out
+    assert student.asked("mod_assign_save_submission") == []
+    assert run(["moodle", "submit", "A1", NOTEBOOK]) == 0
+    assert capfd.readouterr().out.startswith(f"Submitted {NOTEBOOK} to A1. Introduction.\n")
+
+
+def test_b86_publish_sends_what_moodle_hands_out(
+    student: Desk, hub: ServedHub, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """B86: verified first, then published."""
+    release(student, recorded(137).body)
+    assert run(["hub", "publish", "A1"]) == 0
+    assert "Moodle verification: OK\n" in capfd.readouterr().out
+    assert (hub.hub.course / "hub-release" / "A1-Introduction" / NOTEBOOK).is_file()
+
+
+def test_b86_publish_says_exactly_what_differs_and_how_to_fix_it(
+    student: Desk, hub: ServedHub, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """B86; compat.md 10: on stderr, status 1, nothing sent."""
+    directory = release(student, b"import marimo\n")
+    (directory / "data.csv").write_text("1,2\n")
+    assert run(["hub", "publish", "A1"]) == 1
+    told = capfd.readouterr().err
+    assert "Moodle verification: FAILED (A1. Introduction)\n" in told
+    assert "  missing on Moodle: data.csv\n" in told
+    assert f"  content differs: {NOTEBOOK}\n" in told
+    assert "mograder moodle upload A1-Introduction" in told
+    assert "--force" in told
+    assert not (hub.hub.course / "hub-release" / "A1-Introduction").exists()
+
+
+def test_b87_b88_force_asks_moodle_for_nothing(
+    student: Desk, hub: ServedHub, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """B87, B88."""
+    release(student, recorded(137).body + b"# not on Moodle\n")
+    assert run(["hub", "publish", "A1", "--force", "--dry-run"]) == 0
+    assert capfd.readouterr().out.endswith("Dry run — not publishing.\n")
+    assert not (hub.hub.course / "hub-release" / "A1-Introduction").exists()
+    assert run(["hub", "publish", "A1", "--force"]) == 0
+    assert student.moodle.requests == []
+    assert (hub.hub.course / "hub-release" / "A1-Introduction" / NOTEBOOK).is_file()
+
+
+def test_b89_the_name_on_moodle_may_be_another_one(
+    student: Desk, hub: ServedHub, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """B89: default the same as ASSIGNMENT."""
+    directory = student.course / "release" / "Darts"
+    directory.mkdir(parents=True)
+    (directory / "Darts.py").write_bytes(recorded(137).body)
+    assert run(["hub", "publish", "Darts"]) == 1
+    told = capfd.readouterr().err
+    assert "No assignment on Moodle matches 'Darts'." in told
+    assert "Nothing was sent." in told
+    assert run(["hub", "publish", "Darts", "--moodle-assignment", "A1. Introduction"]) == 1
+    told = capfd.readouterr().err
+    assert "missing on Moodle: Darts.py" in told
+    assert f"extra on Moodle (not local): {NOTEBOOK}" in told
+
+
+def test_publish_without_a_moodle_says_how_to_go_on(
+    student: Desk,
+    hub: ServedHub,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    release(student, b"import marimo\n")
+    monkeypatch.delenv("MOGRADER_MOODLE_URL")
+    assert run(["hub", "publish", "A1"]) == 1
+    told = capfd.readouterr().err
+    assert "No Moodle URL configured." in told
+    assert "--force" in told
+
+
+def test_b112_generate_then_upload_to_moodle_then_publish_to_the_hub(
+    student: Desk, hub: ServedHub, opened: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """B112: Moodle lets only a person attach files; what it then serves is verified."""
+    source = student.course / "source" / "A1-Introduction"
+    source.mkdir(parents=True)
+    (source / NOTEBOOK).write_text(SOURCE)
+    assert run(["generate", "A1", "--no-validate"]) == 0
+    built = student.course / "release" / "A1-Introduction" / NOTEBOOK
+    capfd.readouterr()
+
+    assert run(["moodle", "upload", "A1"]) == 1
+    told = capfd.readouterr().out
+    assert opened == [f"{student.moodle.url}/course/modedit.php?update=3"]
+    assert f"content differs: {NOTEBOOK}" in told
+    assert f"       {built}\n" in told
+    assert run(["hub", "publish", "A1"]) == 1
+    assert not (hub.hub.course / "hub-release" / "A1-Introduction").exists()
+    capfd.readouterr()
+
+    student.moodle.supplied[ATTACHED] = built.read_bytes()  # A person attaches it.
+    assert run(["moodle", "upload", "A1", "--no-open"]) == 0
+    assert capfd.readouterr().out == (
+        "Moodle hands out exactly these files for A1. Introduction.\n"
+    )
+    assert run(["hub", "publish", "A1"]) == 0
+    assert (hub.hub.course / "hub-release" / "A1-Introduction" / NOTEBOOK).is_file()
+    assert len(opened) == 1
+
+
+def test_b112_upload_builds_one_zip_of_a_release_with_several_files(
+    student: Desk, opened: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """B112."""
+    directory = release(student, b"import marimo\n")
+    (directory / "data.csv").write_text("1,2\n")
+    assert run(["moodle", "upload", "A1", "--dry-run"]) == 0
+    assert not (directory / "A1-Introduction.zip").exists()
+    capfd.readouterr()
+    assert run(["moodle", "upload", "A1", "--no-open", "--json"]) == 1
+    told = json.loads(capfd.readouterr().out)
+    assert told["attach"] == [str(directory / "A1-Introduction.zip")]
+    assert told["files"] == [NOTEBOOK, "data.csv"]
+    assert not told["verified"]
+    assert (directory / "A1-Introduction.zip").is_file()
+    assert opened == []
+
+
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch) -> Iterator[IO[str]]:
+    """A keyboard: what a test writes is what a person types into the terminal."""
+    person, terminal = os.openpty()
+    with open(person, "w") as keyboard, open(terminal) as stdin:  # noqa: PTH123  # descriptors
+        monkeypatch.setattr("sys.stdin", stdin)
+        yield keyboard
+
+
+def test_b112_upload_waits_for_the_person_and_looks_again(
+    student: Desk,
+    typed: IO[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """B112: after Enter Moodle is asked whether it now hands out what was built."""
+    directory = release(student, b"import marimo\n")
+
+    def attach(page: str) -> bool:
+        student.moodle.supplied[ATTACHED] = (directory / NOTEBOOK).read_bytes()
+        return True
+
+    monkeypatch.setattr(webbrowser, "open", attach)
+    typed.write("\n")
+    typed.flush()
+    assert run(["moodle", "upload", "A1"]) == 0
+    assert "Moodle hands out exactly these files" in capfd.readouterr().out
+
+
+def test_b112_upload_says_what_still_differs_until_the_person_stops(
+    student: Desk, typed: IO[str], opened: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """B112."""
+    release(student, b"import marimo\n")
+    typed.write("\nq\n")
+    typed.flush()
+    assert run(["moodle", "upload", "A1"]) == 1
+    assert capfd.readouterr().out.count(f"  content differs: {NOTEBOOK}\n") == 2
+    assert len(opened) == 1

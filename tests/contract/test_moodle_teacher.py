@@ -1,0 +1,318 @@
+"""``mograder moodle`` as an ordinary teacher uses it, against the recorded Moodle (issue 7)."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import sqlite3
+import stat
+import tomllib
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from mograder.cli.main import run
+from mograder.store import gradebook
+from mograder.store.gradebook import Gradebook
+from tests.contract.moodle_desk import SUPPLIED, Desk, desk
+
+RAW = Path(__file__).parent.parent / "data" / "moodle" / "raw"
+GRADES = (
+    "student,mark,feedback\n"
+    'alice,"87,5","<p>Bien joué — <b>87.5</b> &amp; more</p>"\n'
+    "bob@example.edu,55,\n"
+    "carol,,only feedback\n"
+)
+CHANGES = (
+    "  alice   changed    - -> 87.50, comment, 1 file\n"
+    "  bsmith  changed    - -> 55.00\n"
+    "  carol   changed    comment\n"
+    "A1. Introduction: 3 changed.\n"
+)
+
+
+@pytest.fixture
+def teacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    with desk(tmp_path / "course", monkeypatch) as made:
+        yield made
+
+
+def test_an_ordinary_teachers_way_from_sync_to_verified_grades(
+    teacher: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Issue 7, Done when 2: sync, sync-users, fetch-submissions, upload-feedback, verify."""
+    for name in ("A1-Introduction", "A2-Optimisation"):
+        (teacher.course / "source" / name).mkdir(parents=True)
+    assert run(["moodle", "sync"]) == 0
+    assert "  updated: A1. Introduction\n" in capfd.readouterr().out
+    text = (teacher.course / "mograder.toml").read_text()
+    assert text.startswith('# Our course.\ntitle = "SciML 101"  # for students\n')
+    assert tomllib.loads(text)["moodle"] == {"course_id": 2, "url": teacher.moodle.url}
+
+    assert run(["moodle", "sync-users", "--map", "students.csv"]) == 0
+    assert "Wrote 4 users" in capfd.readouterr().out
+    assert run(["moodle", "fetch-submissions", "A1"]) == 0
+    fetched(teacher, capfd.readouterr().out)
+
+    write_feedback(teacher)
+    upload = ["moodle", "upload-feedback", "A1", "--grades-csv", "grades.csv"]
+    assert run([*upload, "--dry-run"]) == 0
+    assert capfd.readouterr().out == f"{CHANGES}Dry run — nothing was sent.\n"
+    assert teacher.asked("mod_assign_save_grade") == []
+    assert run(upload) == 0
+    assert capfd.readouterr().out == (
+        f"{CHANGES}Moodle was asked again: it holds what is listed as changed.\n"
+    )
+
+    teacher.sign_in("alice")
+    assert run(["moodle", "feedback", "A1", "-o", "mine"]) == 0
+    told = capfd.readouterr().out
+    assert "Grade:      87.50 / 100.00\n" in told
+    assert "Feedback:   Bien joué — 87.5 & more\n" in told
+    assert (teacher.course / "mine" / "alice_feedback.html").read_text() == "<h1>Feedback é</h1>"
+
+
+def fetched(teacher: Desk, told: str) -> None:
+    """What a first fetch brings and says."""
+    submitted = teacher.course / "submitted" / "A1-Introduction"
+    assert told.splitlines()[-1] == f"3 fetched, 1 skipped: {submitted}"
+    assert "  dora    skipped    nothing handed in\n" in told
+    assert (submitted / "alice.py").read_bytes() == b'# alice v2\nx = "\xc3\xa9"\n'
+    assert (submitted / "alice.files" / "helper.py").read_bytes() == next(iter(SUPPLIED.values()))
+    assert (submitted / "carol.py").read_bytes() == b'# carol\nx = "\xc3\xa9"\n'
+    assert json.loads((submitted / ".fetch_metadata.json").read_text()) == {
+        "alice": 1795156303,
+        "bsmith": 1795156305,
+        "carol": 1795156304,
+    }
+
+
+def write_feedback(teacher: Desk) -> None:
+    """Grade as recordings 155, 158 and 164 do: with a file, without words, with words only."""
+    (teacher.course / "grades.csv").write_text(GRADES)
+    folder = teacher.course / "feedback" / "A1-Introduction" / "alice"
+    folder.mkdir(parents=True)
+    (folder / "alice_feedback.html").write_text("<h1>Feedback é</h1>", encoding="utf-8")
+
+
+def test_sync_is_repeatable_and_tells_what_it_did(
+    teacher: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["moodle", "sync", "--dry-run"]) == 0
+    assert capfd.readouterr().out.endswith("Dry run — nothing was changed.\n")
+    assert "cmid" not in (teacher.course / "mograder.toml").read_text()
+    assert run(["moodle", "sync", "--include", "A1.,a2*"]) == 0
+    assert capfd.readouterr().out == (
+        "  new: A2. Optimisation\n"
+        "  updated: A1. Introduction\n"
+        "Synced 2 assignments to mograder.toml.\n"
+    )
+    before = (teacher.course / "mograder.toml").read_text()
+    assert "A3. Blind & hidden" in before
+    assert run(["moodle", "sync", "--include", "A1.,a2*", "--json"]) == 0
+    told = json.loads(capfd.readouterr().out)
+    assert (told["new"], told["updated"]) == ([], [])
+    assert [each["id"] for each in told["assignments"]] == [1, 2]
+    assert (teacher.course / "mograder.toml").read_text() == before
+    assert run(["moodle", "sync", "--include", "exam"]) == 3
+
+
+def test_sync_begins_a_course_that_has_no_file_yet(
+    teacher: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A teacher of one course on Moodle need not look up its number (recording 56)."""
+    (teacher.course / "mograder.toml").unlink()
+    assert run(["moodle", "sync"]) == 0
+    assert capfd.readouterr().out.endswith("Synced 7 assignments to mograder.toml.\n")
+    read = tomllib.loads((teacher.course / "mograder.toml").read_text())
+    assert read["moodle"] == {"url": teacher.moodle.url, "course_id": 2}
+    assert [each["id"] for each in read["assignments"]] == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_fetching_again_fetches_what_has_changed_and_keeps_what_was_there(
+    teacher: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["moodle", "fetch-submissions", "A1", "-o", "in", "--map", "students.csv"]) == 0
+    capfd.readouterr()
+    alice = teacher.course / "in" / "alice.py"
+    alice.write_text("a teacher's own note")
+    assert run(["moodle", "fetch-submissions", "A1", "-o", "in"]) == 0
+    assert capfd.readouterr().out.endswith("3 unchanged, 1 skipped: in\n")
+    assert alice.read_text() == "a teacher's own note"
+    assert run(["moodle", "fetch-submissions", "A1", "-o", "in", "--force", "--json"]) == 0
+    told = {each["student"]: each["result"] for each in json.loads(capfd.readouterr().out)}
+    assert told == {"alice": "fetched", "bsmith": "fetched", "carol": "fetched", "dora": "skipped"}
+    assert alice.read_bytes().startswith(b"# alice v2")
+    (kept,) = (teacher.course / "in" / ".replaced").glob("*/alice.py")
+    assert kept.read_text() == "a teacher's own note"
+    assert stat.S_IMODE(alice.stat().st_mode) == 0o600
+
+
+def test_without_usernames_files_are_called_by_email_and_a_note_says_so(
+    teacher: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Issue 7: works for an ordinary teacher; grades find their way back by the same name."""
+    assert run(["moodle", "fetch-submissions", "A1"]) == 0
+    told = capfd.readouterr()
+    assert "  alice@example.edu  fetched" in told.out
+    assert "moodle/user:viewalldetails" in told.err
+    submitted = teacher.course / "submitted" / "A1-Introduction"
+    assert (submitted / "carol@example.edu.py").is_file()
+    (teacher.course / "g.csv").write_text("student,mark,feedback\nbob@example.edu,55,\n")
+    assert run(["moodle", "upload-feedback", "A1", "--grades-csv", "g.csv", "--dry-run"]) == 0
+    assert "  bob@example.edu  changed    - -> 55.00\n" in capfd.readouterr().out
+
+
+def test_anonymous_work_is_called_by_participant(
+    teacher: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Recordings 129, 134: blind marking shows real ids, and we do not."""
+    assert run(["moodle", "fetch-submissions", "A3", "--dry-run"]) == 0
+    told = capfd.readouterr()
+    assert "  Participant-1  fetched" in told.out
+    assert "alice" not in told.out + told.err
+    assert not (teacher.course / "submitted").exists()
+
+
+@pytest.mark.parametrize(
+    ("grades", "told"),
+    [
+        ("student,mark\nalice,abc\n", "line 2 (alice): 'abc' is not a mark"),
+        ("student,mark\nalice,-1\n", "line 2 (alice): '-1' is not a mark"),
+        ("a,b\n", "is not a file of grades"),
+        ("student,mark\nzoe,5\n", "Nobody on Moodle matches: zoe."),
+    ],
+)
+def test_grades_that_cannot_be_meant_are_refused_before_anything_is_sent(
+    teacher: Desk, grades: str, told: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Recordings 160 to 173: Moodle would drop them without a word."""
+    (teacher.course / "g.csv").write_text(grades)
+    assert run(["moodle", "upload-feedback", "A1", "--grades-csv", "g.csv"]) in (2, 3)
+    assert told in capfd.readouterr().err
+    assert teacher.asked("mod_assign_save_grade") == []
+
+
+def test_a_mark_above_the_maximum_is_skipped_and_ends_with_1(
+    teacher: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Recording 160: 150 of 100 is answered null, the grade dropped, the comment kept."""
+    (teacher.course / "g.csv").write_text("student,mark,feedback\nalice,150,x\nzoe,1,\n")
+    upload = ["moodle", "upload-feedback", "A1", "--grades-csv", "g.csv", "--map", "students.csv"]
+    assert run([*upload, "--json"]) == 1
+    alice, zoe = json.loads(capfd.readouterr().out)
+    assert (alice["student"], alice["result"]) == ("alice", "skipped")
+    assert "above the maximum" in alice["why"]
+    assert (zoe["result"], zoe["why"]) == (
+        "skipped",
+        "takes no part in this assignment on Moodle",
+    )
+    assert teacher.asked("mod_assign_save_grade") == []
+
+
+def test_what_moodle_holds_already_is_not_sent_again(teacher: Desk) -> None:
+    """Issue 7: safe to repeat; what Moodle confirmed is remembered."""
+    write_feedback(teacher)
+    upload = ["moodle", "upload-feedback", "A1", "--grades-csv", "grades.csv"]
+    upload += ["--map", "students.csv"]
+    assert run(upload) == 0
+    with Gradebook(teacher.course / "gradebook.db") as book:
+        sent = book.sent(teacher.moodle.url, 1)
+    assert {user: each.grade for user, each in sent.items()} == {4: "87.50", 5: "55.00", 6: ""}
+
+
+def test_marks_that_cannot_be_noted_down_are_sent_all_the_same(
+    teacher: Desk, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Moodle has them, which is what counts; another time they are sent once more."""
+    assert run(["moodle", "sync-users", "--map", "students.csv"]) == 0
+    write_feedback(teacher)
+    capfd.readouterr()
+    monkeypatch.setattr(gradebook, "_WAIT_SECONDS", 0.0)
+    with (teacher.course / "gradebook.db.lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        upload = ["moodle", "upload-feedback", "A1", "--grades-csv", "grades.csv"]
+        assert run(upload) == 0
+    told = capfd.readouterr()
+    assert told.out.startswith(CHANGES)
+    assert "could not be noted down. Another program holds gradebook.db.lock." in told.err
+    with Gradebook(teacher.course / "gradebook.db") as book:
+        assert book.sent(teacher.moodle.url, 1) == {}
+
+
+def test_export_fills_the_worksheet_and_packs_the_feedback(
+    teacher: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """compat.md 9: import/<a>.csv, Full name_PID_assignsubmission_file_/<student>.html."""
+    (teacher.course / "import").mkdir()
+    worksheet = teacher.course / "import" / "A1.csv"
+    assert run(["moodle", "export", "A1"]) == 3
+    assert "Download grading worksheet" in capfd.readouterr().err
+    worksheet.write_bytes((RAW / "worksheet-A1-identity.csv").read_bytes())
+    (teacher.course / "g.csv").write_text("student,mark,feedback\nalice,90.5,fine\nzoe,1,\n")
+    pages = teacher.course / "feedback" / "A1"
+    pages.mkdir(parents=True)
+    (pages / "bob.html").write_text("<p>b")
+    assert run(["moodle", "export", "A1", "--grades-csv", "g.csv"]) == 0
+    told = capfd.readouterr().out
+    assert "  skipped: zoe: not in the worksheet\n" in told
+    assert "Wrote export/A1.csv: 1 rows changed, 0 unchanged.\n" in told
+    assert "Wrote export/A1-feedback.zip: 1 feedback files.\n" in told
+    filled = (teacher.course / "export" / "A1.csv").read_text("utf-8-sig")
+    (alice,) = (line for line in filled.splitlines() if line.startswith("Participant 8,"))
+    assert ",90.50,100.00,Yes," in alice
+    assert alice.endswith(",fine")
+    assert teacher.moodle.requests == []
+
+
+def test_export_matches_by_whatever_column_names_the_students(
+    teacher: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    export = ["moodle", "export", "A1", "--worksheet", str(RAW / "worksheet-A1.csv")]
+    (teacher.course / "g.csv").write_text("student,mark\nbsmith,12\n")
+    assert run([*export, "--grades-csv", "g.csv"]) == 2
+    assert "--match-column" in capfd.readouterr().err
+    (teacher.course / "g.csv").write_text("student,mark\nbob@example.edu,12\n")
+    columns = ["--match-column", "Email address", "-o", "out", "--json"]
+    assert run([*export, "--grades-csv", "g.csv", *columns]) == 0
+    assert json.loads(capfd.readouterr().out)["changed"] == ["Bob Smith"]
+
+
+def test_the_gradebook_gives_the_marks_where_no_file_does(
+    teacher: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """compat.md 9: fractional marks are not cut to whole ones, and penalties count."""
+    with Gradebook(teacher.course / "gradebook.db"):
+        pass
+    with closing(sqlite3.connect(teacher.course / "gradebook.db")) as connection:
+        connection.executemany(
+            "INSERT INTO submissions (assignment, student, total_mark, penalised_mark, feedback) "
+            "VALUES ('A1-Introduction', ?, ?, ?, '')",
+            [("alice", 87.5, 78.75), ("bsmith", 12.125, None)],
+        )
+        connection.commit()
+    upload = ["moodle", "upload-feedback", "A1", "--map", "students.csv", "--dry-run"]
+    assert run(upload) == 0
+    told = capfd.readouterr().out
+    assert "  alice   changed    - -> 78.75\n" in told
+    assert "  bsmith  changed    - -> 12.125\n" in told
+
+
+@pytest.mark.parametrize("form", ["submissions-A1.zip", "submissions-A1-flat.zip"])
+def test_a_zip_that_was_downloaded_by_hand_becomes_the_same_files(
+    teacher: Desk, form: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """README, Zip: both forms, without web services; the worksheet says who is who."""
+    fetch = ["moodle", "fetch-submissions", "A1", "--zip", str(RAW / form)]
+    assert run([*fetch, "-o", "unknown", "--dry-run"]) == 0
+    assert "  Participant-8  fetched" in capfd.readouterr().out
+    assert not (teacher.course / "unknown").exists()
+    sheet = ["--worksheet", str(RAW / "worksheet-A1-identity.csv")]
+    assert run([*fetch, *sheet, "-o", "in"]) == 0
+    assert capfd.readouterr().out == "  alice  fetched\n  carol  fetched\n2 fetched: in\n"
+    found = sorted(str(p.relative_to("in")) for p in Path("in").rglob("*") if p.is_file())
+    assert found == ["alice.files/helper.py", "alice.py", "carol.py"]
+    assert (teacher.course / "in" / "alice.py").read_bytes() == b'# alice v2\nx = "\xc3\xa9"\n'
+    assert teacher.moodle.requests == []

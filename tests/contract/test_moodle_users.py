@@ -1,0 +1,181 @@
+"""``mograder moodle sync-users`` against the recorded Moodle and a real hub (B28 to B34)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mograder.cli.main import run
+from mograder.store.gradebook import Gradebook, Identity
+from tests.contract.moodle_desk import Desk, ServedHub, desk, served_hub
+
+NAMES = {
+    "alice": "Alice Ångström",
+    "bsmith": "Bob Smith",
+    "carol": "Carol Nguyễn-Łukasz",
+    "dora": "Dora O'Connor",
+}
+MAP = ["--map", "students.csv"]
+
+
+@pytest.fixture
+def teacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    with desk(tmp_path / "course", monkeypatch) as made:
+        yield made
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[ServedHub]:
+    with served_hub(tmp_path / "hub-course") as served:
+        yield served
+
+
+def names_in(teacher: Desk) -> dict[str, str]:
+    with Gradebook(teacher.course / "gradebook.db") as book:
+        return dict(book.students())
+
+
+def test_b28_b30_b31_the_participants_may_use_the_hub_and_graders_see_their_names(
+    teacher: Desk, hub: ServedHub, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """B28, B30, B31: the list is on the hub, and full names in the gradebook."""
+    arguments = ["--hub-url", hub.url, "--hub-token", hub.token, *MAP]
+    assert run(["moodle", "sync-users", *arguments]) == 0
+    told = capfd.readouterr().out
+    assert told == "Found 4 enrolled users on Moodle.\nSynced 4 users to hub.\n"
+    listed = (hub.hub.course / "allowed_users.txt").read_text().splitlines()
+    assert listed == ["# Allowed users — managed by mograder sync-users", *NAMES]
+    assert names_in(teacher) == NAMES
+    assert not (teacher.course / "allowed_users.txt").exists()
+
+
+def test_b28_the_hub_and_its_token_may_come_from_the_environment(
+    teacher: Desk, hub: ServedHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B28; compat.md 9: MOGRADER_HUB_URL and MOGRADER_HUB_INSTRUCTOR_TOKEN."""
+    monkeypatch.setenv("MOGRADER_HUB_URL", hub.url)
+    assert run(["moodle", "sync-users", *MAP]) == 1
+    assert not (teacher.course / "gradebook.db").exists()
+    monkeypatch.setenv("MOGRADER_HUB_INSTRUCTOR_TOKEN", hub.token)
+    assert run(["moodle", "sync-users", *MAP]) == 0
+    assert (hub.hub.course / "allowed_users.txt").exists()
+
+
+def test_b28_a_hub_that_refuses_is_told_as_such(
+    teacher: Desk, hub: ServedHub, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """B28."""
+    arguments = ["--hub-url", hub.url, "--hub-token", "dana:00"]
+    assert run(["moodle", "sync-users", *arguments, *MAP]) == 4
+    assert "does not accept this token" in capfd.readouterr().err
+    assert not (hub.hub.course / "allowed_users.txt").exists()
+
+
+def test_b29_the_first_configured_assignment_that_is_on_moodle_counts(teacher: Desk) -> None:
+    """B29; compat.md 9: the first with id > 0."""
+    assert run(["moodle", "sync-users", *MAP]) == 0
+    (asked,) = teacher.asked("mod_assign_list_participants")
+    assert (asked["assignid"], asked["groupid"], asked["filter"]) == ("1", "0", "")
+
+
+def test_b32_without_sync_there_is_no_assignment_to_ask_for(
+    teacher: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """B32."""
+    (teacher.course / "mograder.toml").write_text('[[assignments]]\nname = "On paper"\n')
+    assert run(["moodle", "sync-users", *MAP]) == 3
+    assert capfd.readouterr().err == (
+        "Error: mograder.toml names no assignment on Moodle yet.\n"
+        "Run `mograder moodle sync` first.\n"
+    )
+    assert teacher.moodle.requests == []
+
+
+def test_b33_a_dry_run_shows_the_users_and_changes_nothing(
+    teacher: Desk, hub: ServedHub, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """B33; compat.md 9: its lines."""
+    arguments = ["--hub-url", hub.url, "--dry-run", *MAP]
+    assert run(["moodle", "sync-users", *arguments]) == 0
+    lines = [f"  {user}  ({name})" for user, name in NAMES.items()]
+    assert capfd.readouterr().out.splitlines() == ["Found 4 enrolled users on Moodle.", *lines]
+    assert not (hub.hub.course / "allowed_users.txt").exists()
+    assert sorted(path.name for path in teacher.course.iterdir()) == [
+        "mograder.toml",
+        "students.csv",
+    ]
+
+
+def test_b34_without_a_hub_the_list_is_written_into_the_course(
+    teacher: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """B34; compat.md 9: the text and the heading."""
+    (teacher.course / "allowed_users.txt").write_text("mallory\n")
+    assert run(["moodle", "sync-users", *MAP]) == 0
+    assert capfd.readouterr().out.endswith("Wrote 4 users to allowed_users.txt.\n")
+    assert (teacher.course / "allowed_users.txt").read_text() == (
+        "# Allowed users — synced from Moodle\nalice\nbsmith\ncarol\ndora\n"
+    )
+
+
+def test_a_teacher_who_sees_no_usernames_is_told_what_solves_it(
+    teacher: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Issue 7: which right, or a mapping file; nothing has changed."""
+    assert run(["moodle", "sync-users"]) == 4
+    told = capfd.readouterr()
+    assert told.out == "Found 4 enrolled users on Moodle.\n"
+    assert "Moodle does not show you any usernames" in told.err
+    assert "moodle/user:viewalldetails" in told.err
+    assert "--map FILE" in told.err
+    assert not (teacher.course / "allowed_users.txt").exists()
+    assert not (teacher.course / "gradebook.db").exists()
+
+
+def test_who_was_matched_once_needs_no_mapping_again(teacher: Desk) -> None:
+    """Issue 7: the local mapping is kept in the gradebook."""
+    assert run(["moodle", "sync-users", *MAP]) == 0
+    (teacher.course / "allowed_users.txt").unlink()
+    assert run(["moodle", "sync-users"]) == 0
+    assert (teacher.course / "allowed_users.txt").read_text().split("\n")[1:5] == list(NAMES)
+    with Gradebook(teacher.course / "gradebook.db") as book:
+        alice, bob, *_ = book.identities(teacher.moodle.url)
+    assert alice == Identity(4, "alice", "Alice Ångström", "alice@example.edu")
+    assert (bob.user_id, bob.username) == (5, "bsmith")
+
+
+def test_usernames_that_are_email_addresses_need_no_file(
+    teacher: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["moodle", "sync-users", "--username-from", "email-name", "--json"]) == 0
+    told = json.loads(capfd.readouterr().out)
+    assert [each["username"] for each in told["users"]] == ["alice", "bob", "carol", "dora"]
+    assert told["to"] == "file"
+
+
+def test_usernames_that_moodle_shows_are_used(
+    teacher: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Recording 275: the teacher has moodle/user:viewalldetails."""
+    teacher.at(274, "details-shown")
+    assert run(["moodle", "sync-users"]) == 0
+    assert "Wrote 4 users" in capfd.readouterr().out
+    assert names_in(teacher) == {
+        **{n: v for n, v in NAMES.items() if n != "bsmith"},
+        "bob": "Bob Smith",
+    }
+
+
+def test_an_anonymous_assignment_names_nobody_and_changes_nothing(
+    teacher: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Recording 134: under blind marking people are "Participant N"."""
+    (teacher.course / "mograder.toml").write_text(
+        '[[assignments]]\nname = "A3. Blind & hidden"\nid = 3\n'
+    )
+    assert run(["moodle", "sync-users", *MAP]) == 5
+    assert "is marked anonymously" in capfd.readouterr().err
+    assert not (teacher.course / "allowed_users.txt").exists()

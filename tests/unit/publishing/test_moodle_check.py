@@ -1,0 +1,82 @@
+"""What is here against what Moodle hands out: every file, zips by content (B86 to B89)."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Mapping
+
+import pytest
+
+from mograder.core.errors import InvalidInput, TooLarge
+from mograder.publishing import moodle_check
+from mograder.publishing.moodle_check import Differences, compare, remote_digests
+from mograder.transports.interface import RemoteFile
+
+NOTEBOOK, DATA = b"import marimo\n", b"1,2\n"
+LOCAL = {
+    "A1.py": hashlib.sha256(NOTEBOOK).hexdigest(),
+    "data.csv": hashlib.sha256(DATA).hexdigest(),
+}
+
+
+def zipped(files: Mapping[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def found(remote: Mapping[str, bytes]) -> Differences:
+    """Compare the release with a Moodle that hands these files out."""
+    files = [RemoteFile(name, name, len(content)) for name, content in remote.items()]
+    return compare(LOCAL, remote_digests(files, lambda file: remote[file.address], "A1"))
+
+
+@pytest.mark.parametrize(
+    "remote",
+    [
+        {"A1.py": NOTEBOOK, "data.csv": DATA},
+        {"A1.zip": zipped({"A1.py": NOTEBOOK, "data.csv": DATA})},
+        {"all.ZIP": zipped({"A1/A1.py": NOTEBOOK, "A1/data.csv": DATA, "A1/": b""})},
+        {"A1.py": NOTEBOOK, "rest.zip": zipped({"data.csv": DATA, ".DS_Store": b"x"})},
+        {"A1.py": NOTEBOOK, "A1.zip": zipped({"A1.py": NOTEBOOK, "data.csv": DATA})},
+        {"A1.py": NOTEBOOK, "data.csv": DATA, "A1.html": b"<html>a preview"},
+        {"a.zip": zipped({"A1.py": NOTEBOOK, "data.csv": DATA, "A1.html": b"<html>"})},
+    ],
+    ids=["loose", "zip", "folder in a zip", "both", "twice", "preview", "preview in a zip"],
+)
+def test_b86_the_same_files_are_the_same_however_moodle_has_them(
+    remote: Mapping[str, bytes],
+) -> None:
+    """B86, compat.md 10: previews do not count, zips are compared by content."""
+    assert found(remote).none
+
+
+def test_b86_every_difference_is_said_by_name() -> None:
+    """B86, compat.md 10: the three kinds, in its words."""
+    differing = found({"A1.py": b"old", "old.py": b""})
+    assert differing.lines() == [
+        "  missing on Moodle: data.csv",
+        "  content differs: A1.py",
+        "  extra on Moodle (not local): old.py",
+    ]
+    assert not differing.none
+
+
+def test_b86_a_file_that_moodle_has_twice_must_be_right_twice() -> None:
+    """B86: a student may take either."""
+    remote = {"A1.py": NOTEBOOK, "A1.zip": zipped({"A1.py": b"old", "data.csv": DATA})}
+    assert found(remote).differing == ("A1.py",)
+
+
+def test_what_cannot_be_unpacked_is_told_with_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InvalidInput, match=r"A1\.zip on Moodle cannot be unpacked"):
+        found({"A1.zip": b"PK broken"})
+    monkeypatch.setattr(moodle_check, "MOST_BYTES", 1000)
+    with pytest.raises(TooLarge, match="unpacks to too much"):
+        found({"A1.zip": zipped({"A1.py": b"\0" * 5000})})
+    with pytest.raises(TooLarge, match="is larger than"):
+        found({"big.bin": b"\0" * 5000})
