@@ -6,10 +6,12 @@ import http.client
 import json
 import re
 import sys
+import threading
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
@@ -125,6 +127,20 @@ def reply(handler: BaseHTTPRequestHandler, code: int, body: bytes, **headers: st
         handler.send_header(name.replace("_", "-"), value)
     handler.end_headers()
     handler.wfile.write(body)
+
+
+@contextmanager
+def serving(course: Course) -> Iterator[str]:
+    """Serve a course on a free port of this machine, and yield its address."""
+    handler = type("Handler", (Handler,), {"course": course})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
 
 
 class BrowserError(Exception):

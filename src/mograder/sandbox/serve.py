@@ -12,6 +12,7 @@ Usage: ``python serve.py JSON -- MARIMO-ARGUMENTS...`` with JSON
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import json
@@ -19,9 +20,11 @@ import os
 import pathlib
 import resource
 import shutil
+import signal
 import socket
 import stat
 import sys
+import threading
 from typing import Any
 
 
@@ -100,11 +103,16 @@ def _save_whole() -> None:
             write(self, path, content)
             return
         beside = target.with_name(f".{target.name}.saving")
-        write(self, beside, content)
-        with beside.open("rb") as saved:
-            os.fchmod(saved.fileno(), stat.S_IMODE(target.stat().st_mode))
-            os.fsync(saved.fileno())
-        beside.replace(target)
+        try:
+            write(self, beside, content)
+            with beside.open("rb") as saved:
+                os.fchmod(saved.fileno(), stat.S_IMODE(target.stat().st_mode))
+                os.fsync(saved.fileno())
+            beside.replace(target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                beside.unlink()  # half a notebook, on a disk that may be full
+            raise
 
     storage.FilesystemStorage.write = write_whole
 
@@ -115,6 +123,41 @@ def _run_marimo(arguments: list[str]) -> None:
     sys.argv = ["marimo", *arguments]
     marimo(args=arguments, prog_name="marimo", standalone_mode=True)
 
+
+class _Forks(threading.local):
+    """Lets processes that a notebook forks end by SIGTERM, as any process does.
+
+    They inherit the kernel's handler, which is one in Python: of a signal that arrives before the
+    new process has begun to run, Python forgets it, and one that comes just before a wait does
+    not end the wait. ``Pool.terminate`` sends one signal and then waits for ever.
+    """
+
+    _mask: set[int] | None = None
+    """Which signals this thread blocked before it began to fork."""
+
+    def before(self) -> None:
+        of = getattr(signal.getsignal(signal.SIGTERM), "__module__", None)
+        if isinstance(of, str) and of.startswith("marimo."):
+            self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def after_in_parent(self) -> None:
+        if self._mask is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+            self._mask = None
+
+    def after_in_child(self) -> None:
+        if self._mask is not None:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            self.after_in_parent()
+
+
+_forks = _Forks()
+# Here, since the process of a cold kernel is spawned, and imports no more of ours than this.
+os.register_at_fork(
+    before=_forks.before,
+    after_in_parent=_forks.after_in_parent,
+    after_in_child=_forks.after_in_child,
+)
 
 if __name__ == "__main__":
     # The script's own directory is not a place to import from.

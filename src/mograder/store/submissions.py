@@ -1,118 +1,180 @@
-"""What was handed in on the hub: ``submitted/<item>/<user>_<time>.py`` (compat.md 2.3, 3; B157).
+"""What was handed in: ``submitted/<item>/<user>_<time>.py`` (compat.md 2.3, 3, 4; B156-B158).
 
-Every submission is kept; ``<user>.py`` is a link to the latest. What is acknowledged is on the
-disk: the file, its name and the link are synced before the reply. Students reach nothing here.
+Every submission is kept; ``<user>.py`` is a link to the one that counts, the latest. What is
+acknowledged is on the disk: the file, its name and the link are synced before the reply. Several
+processes may write at once (a hub and an assignment server): names are placed, never replaced,
+and the directory is locked while links move. Students reach nothing here.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
-import secrets
-import stat
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mograder.core.errors import Conflict, InvalidInput
+from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.log import get_logger
 from mograder.core.names import ItemName, Username
-from mograder.store.disk import DISK, Disk, Place, explained_when_full, write_all
-from mograder.store.files import fsync_directory
+from mograder.store.disk import DISK, Disk, explained_when_full
+from mograder.store.history import History, Person, Submission, reads_as_a_submission
+from mograder.store.records import Records, make_directories
+from mograder.store.submission_room import Kept as Kept
+from mograder.store.submission_room import Room, Work
+from mograder.store.submission_room import Terms as Terms
+from mograder.store.unnamed import written
 
-_MOST = 200
-"""Submissions of one person to one item."""
+_PLAIN = Terms()
+_LEFT_BEHIND = re.compile(r"\.[0-9a-f]{16}\.tmp")
+_LEFT_FOR_SECONDS = 3600
+_log = get_logger(__name__)
 
-_SAME_SECOND = 1000
-_LIKE_A_SUBMISSION = re.compile(r".*_\d{8}T\d{6}(-\d+)?")
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """Where a submission's bytes are: a plain file's name in a directory."""
+
+    directory: Path
+    name: str
 
 
 class Submissions:
-    """All submissions of one course; may be used from any thread."""
+    """All submissions of one course; may be used from any thread.
 
-    def __init__(self, root: Path, *, disk: Disk = DISK) -> None:
+    ``records`` is a directory for what the files' names do not tell. ``older`` is the root of a
+    server of 0.3.16, which kept an item's submissions in ``<root>/<item>/``: where there are some,
+    they stay there, and so do the new ones. ``mixed``: other files lie in the same directories.
+    Mutable state: ``_rooms``, guarded by ``_gate``.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        records: Path | None = None,
+        older: Path | None = None,
+        mixed: bool = False,
+        disk: Disk = DISK,
+    ) -> None:
         self._root = root
+        self._records = records
+        self._older = older
+        self._mixed = mixed
         self._disk = disk
-        self._turn = threading.Lock()
+        self._gate = threading.Lock()
+        self._rooms: dict[str, Room] = {}
 
-    def add(self, user: Username, item: ItemName, data: bytes, now: datetime) -> Path:
-        """Keep a submission and let the person's link lead to it; return where it is.
+    def add(
+        self, user: Username, item: ItemName, data: bytes, now: datetime, terms: Terms = _PLAIN
+    ) -> Kept:
+        """Keep a submission and let the person's link lead to it; it is on the disk then.
 
         Raises: :class:`InvalidInput` for a name that would read as a submission's,
-        :class:`Conflict` when there are too many, :class:`~mograder.core.errors.Busy` (disk full).
+        :class:`~mograder.core.errors.Conflict` when there are too many,
+        :class:`~mograder.core.errors.Busy` (disk full).
         """
-        if _LIKE_A_SUBMISSION.fullmatch(user):
+        if reads_as_a_submission(user):
             raise InvalidInput(f"Bad username for a submission: {user}")
-        directory = self._root / item
-        with self._turn, explained_when_full():
-            self._make(directory)
-            if len(self._of(user, directory)) >= _MOST:
-                raise Conflict(
-                    f"You have submitted {item} {_MOST} times, and that is all.",
-                    hint="Tell your instructor, who can remove some of them.",
-                )
-            path = self._write(directory, user, data, now)
-            self._keep_plain(directory, user)
-            self._link(directory, user, path.name)
-        return path
+        room = self._room(item)
+        moment = now.astimezone(UTC).replace(microsecond=now.microsecond // 1000 * 1000)
+        with explained_when_full():
+            make_directories(room.directory, disk=self._disk)
+            with written(room.directory, data, self._disk) as unnamed:
+                digest = hashlib.sha256(data).hexdigest()
+                return room.keep(Work(user, data, digest, unnamed, moment, terms))
 
-    def _of(self, user: Username, directory: Path) -> list[str]:
-        ours = re.compile(re.escape(user) + r"_\d{8}T\d{6}(-\d+)?\.py")
-        return [entry.name for entry in os.scandir(directory) if ours.fullmatch(entry.name)]
+    def counting(self, user: str, item: ItemName) -> Submission | None:
+        """Return the person's submission that counts, with its size and digest; none if none."""
+        room = self._room(item)
+        with room.looking() as history:
+            person = history.people.get(user)
+            found = person.counting if person else None
+            return None if person is None or found is None else room.known(person, found)
 
-    def _make(self, directory: Path) -> None:
-        if not directory.is_dir():
-            directory.mkdir(parents=True, exist_ok=True)
-            directory.chmod(0o700)
-            fsync_directory(directory.parent, disk=self._disk)
+    def repeated(self, user: Username, item: ItemName, data: bytes) -> Kept | None:
+        """Return the person's submission that counts if it has these very bytes; none otherwise."""
+        counting = self.counting(user, item)
+        if counting is None or counting.sha256 != hashlib.sha256(data).hexdigest():
+            return None
+        path = self._room(item).directory / counting.filename
+        held = self.holds(item, counting.filename, counting.sha256)
+        return Kept(counting, path, repeated=True) if held else None
 
-    def _write(self, directory: Path, user: Username, data: bytes, now: datetime) -> Path:
-        temporary = directory / f".{secrets.token_hex(8)}.tmp"
-        create = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        fd = os.open(temporary, create, 0o600)
+    def people(self, item: ItemName) -> Mapping[str, Person]:
+        """Return everybody who has handed in, by name, sorted; what counts has its digest."""
+        room = self._room(item)
+        with room.looking() as history:
+            found: dict[str, Person] = {}
+            for user, person in sorted(history.people.items()):
+                if person.counting is not None:
+                    room.known(person, person.counting)
+                    found[user] = replace(person, submissions=list(person.submissions))
+            return found
+
+    def locate(self, item: ItemName, filename: str) -> Located:
+        """Find a submission by its own name, or by ``<user>.py`` the one that counts.
+
+        Raises: :class:`NotFound`.
+        """
+        room = self._room(item)
+        with room.looking() as history:
+            found = history.find(filename)
+        if found is None:
+            raise NotFound(f"Not found: {filename}")
+        return Located(room.directory, found.filename)
+
+    def holds(self, item: ItemName, filename: str, sha256: str) -> bool:
+        """Tell whether a submission's file is there and has this digest, by reading it."""
         try:
-            try:
-                write_all(fd, data)
-                self._disk.fsync(fd)
-            finally:
-                os.close(fd)
-            path = self._place(temporary, directory, _names(user, now))
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        fsync_directory(directory, disk=self._disk)
-        return path
+            found = self.locate(item, filename)
+            data = (found.directory / found.name).read_bytes()
+        except (NotFound, OSError):
+            return False
+        return hashlib.sha256(data).hexdigest() == sha256
 
-    def _place(self, source: Path, directory: Path, names: Iterator[str]) -> Path:
-        for name in names:
-            with contextlib.suppress(FileExistsError):
-                self._disk.place(Place.of(source), Place.of(directory / name))
-                return directory / name
-        raise Conflict("There were too many submissions in this second.", hint="Try again.")
+    def anything_of(self, user: str) -> bool:
+        """Tell whether anything was ever handed in under this name, for any item."""
+        roots = [root for root in (self._root, self._older) if root is not None and root.is_dir()]
+        places = (place for root in roots for place in root.iterdir())
+        return any(os.path.lexists(place / f"{user}.py") for place in places)
 
-    def _keep_plain(self, directory: Path, user: Username) -> None:
-        """Turn a file where the link belongs (a fetched submission) into one of the history."""
-        latest = directory / f"{user}.py"
+    def _room(self, item: ItemName) -> Room:
+        with self._gate:
+            room = self._rooms.get(item)
+            if room is None:
+                room = self._rooms[item] = self._open(item)
+            return room
+
+    def _open(self, item: ItemName) -> Room:
+        directory, strict = self._root / item, self._mixed
+        if self._older is not None and _holds_history(self._older / item):
+            if _holds_history(directory):
+                _log.warning("%s is not looked at: those in %s count", directory, self._older)
+            directory, strict = self._older / item, True
+        records = Records(self._records / f"{item}.jsonl") if self._records else None
+        _sweep(directory)
+        return Room(History(directory, records, strict=strict), records, self._disk)
+
+
+def _holds_history(directory: Path) -> bool:
+    """Whether there is a submission of 0.3.16's in it."""
+    try:
+        with os.scandir(directory) as entries:
+            return any(reads_as_a_submission(entry.name.removesuffix(".py")) for entry in entries)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+def _sweep(directory: Path) -> None:
+    """Remove what a killed server left half written; never what another one writes now."""
+    old = time.time() - _LEFT_FOR_SECONDS
+    for path in directory.glob(".*.tmp"):
         with contextlib.suppress(FileNotFoundError):
-            info = latest.lstat()
-            if not stat.S_ISLNK(info.st_mode):
-                when = datetime.fromtimestamp(info.st_mtime, UTC)
-                self._place(latest, directory, _names(user, when))
-
-    def _link(self, directory: Path, user: Username, name: str) -> None:
-        temporary = directory / f".{secrets.token_hex(8)}.tmp"
-        temporary.symlink_to(name)
-        try:
-            self._disk.rename(Place.of(temporary), Place.of(directory / f"{user}.py"))
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        fsync_directory(directory, disk=self._disk)
-
-
-def _names(user: Username, when: datetime) -> Iterator[str]:
-    stem = f"{user}_{when.astimezone(UTC):%Y%m%dT%H%M%S}"
-    yield f"{stem}.py"
-    for number in range(1, _SAME_SECOND):
-        yield f"{stem}-{number}.py"
+            if _LEFT_BEHIND.fullmatch(path.name) and path.lstat().st_mtime < old:
+                path.unlink()

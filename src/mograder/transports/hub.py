@@ -12,12 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
-from types import TracebackType
-from typing import Self
 from urllib.parse import quote
 
 import httpx
 
+from mograder.core.closing import Closing
 from mograder.core.errors import (
     Busy,
     Conflict,
@@ -31,6 +30,7 @@ from mograder.core.errors import (
 )
 from mograder.core.shared import Progress
 from mograder.transports.hub_url import is_loopback, parse_hub_url
+from mograder.transports.unreachable import remedy
 from mograder.transports.upload import Upload, opened
 
 _STREAM = "application/x-ndjson"
@@ -77,7 +77,7 @@ class Held:
     complete: bool
 
 
-class HubClient:
+class HubClient(Closing):
     """A connection to one hub as one person; use it as a context manager.
 
     ``url`` is what the browser shows, path prefix included (``https://host/live/hub/``).
@@ -108,17 +108,6 @@ class HubClient:
             trust_env=not is_loopback(httpx.URL(self.url).host),
             transport=transport,
         )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close all connections."""
@@ -252,7 +241,7 @@ class HubClient:
         except httpx.ConnectError as error:
             raise RemoteFailed(
                 f"The hub at {self.url} cannot be reached: {error}.",
-                hint="Check the address, and that the hub is running.",
+                hint=remedy(error, "Check the address, and that the hub is running."),
             ) from error
         except httpx.TimeoutException as error:
             raise RemoteFailed(

@@ -9,21 +9,22 @@ import httpx
 from mograder.core.errors import InvalidInput
 
 
-def parse_hub_url(text: str, *, insecure: bool = False) -> str:
-    """Return the hub's base URL without its trailing slash.
+def parse_hub_url(text: str, *, insecure: bool = False, what: str = "hub") -> str:
+    """Return the base URL of a hub, or of ``what`` it is, without its trailing slash.
 
     Raises:
         InvalidInput: It is no http(s) URL, or plain http to another machine without `insecure`.
     """
+    hint = f"Give it as https://{what}.example.org, with the path prefix if the {what} has one."
     try:
         url = httpx.URL(text.strip())
     except httpx.InvalidURL as error:
-        raise InvalidInput(f"{text!r} is not a URL: {error}.", hint=_URL_HINT) from error
+        raise InvalidInput(f"{text!r} is not a URL: {error}.", hint=hint) from error
     if url.scheme not in {"http", "https"} or not url.host:
-        raise InvalidInput(f"{text!r} is not the URL of a hub.", hint=_URL_HINT)
+        raise InvalidInput(f"{text!r} is not the URL of a {what}.", hint=hint)
     if url.userinfo or url.query or url.fragment:
         raise InvalidInput(
-            "The hub's URL must have no user, query or fragment part.", hint=_URL_HINT
+            f"The {what}'s URL must have no user, query or fragment part.", hint=hint
         )
     if url.scheme == "http" and not insecure and not is_loopback(url.host):
         raise InvalidInput(
@@ -31,9 +32,6 @@ def parse_hub_url(text: str, *, insecure: bool = False) -> str:
             hint="Use https, or --insecure if you trust every machine in between.",
         )
     return str(url).rstrip("/")
-
-
-_URL_HINT = "Give it as https://hub.example.org, with the path prefix if the hub has one."
 
 
 def is_loopback(host: str) -> bool:

@@ -12,6 +12,7 @@ import httpx
 
 from mograder.core.errors import NotFound, RemoteFailed
 from mograder.transports.hub_url import is_loopback, parse_hub_url
+from mograder.transports.unreachable import remedy
 
 _SECONDS = 20.0
 _LIST = "assignments"
@@ -52,7 +53,7 @@ def try_spoof(
     except httpx.HTTPError as error:
         raise RemoteFailed(
             f"The hub at {base} cannot be reached: {error}.",
-            hint="Check the address, and that the hub is running.",
+            hint=remedy(error, "Check the address, and that the hub is running."),
         ) from error
     if nobody.status_code == httpx.codes.OK:
         return Spoof.OPEN

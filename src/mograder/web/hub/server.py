@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
+import functools
 import gc
 import secrets
-import signal
 import socket
 import sys
 import webbrowser
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
@@ -20,18 +19,20 @@ import uvloop
 
 from mograder.auth.links import LINK_LIFE, make_code
 from mograder.auth.roles import Role
-from mograder.core.errors import Conflict, InvalidInput
+from mograder.core.errors import InvalidInput
 from mograder.core.log import configure_logging, get_logger, register_secret
+from mograder.core.service import READY, STOPPING, Service
 from mograder.core.settings import LoadedSettings, read_environ
+from mograder.web.http_lines import HttpLine
 from mograder.web.hub.app import create_app
 from mograder.web.hub.bell import Bell
 from mograder.web.hub.meter import Meter
 from mograder.web.hub.metrics_socket import metrics_app, metrics_listener
 from mograder.web.hub.services import Services, open_services
+from mograder.web.serving import KEPT_SECONDS, Server, bind, until_signalled
 
 _log = get_logger(__name__)
 
-_BACKLOG = 2048
 _GRACE_SECONDS = 3
 _SCRAPES_AT_ONCE = 16
 _SWITCH_SECONDS = 0.001
@@ -58,10 +59,10 @@ def serve_hub(options: HubOptions) -> None:
     Raises: :class:`InvalidInput` for a missing secret or a bad address, :class:`Conflict` for a
     port in use, and what :func:`~mograder.web.hub.services.open_services` raises.
     """
-    configure_logging()
+    environ = read_environ()
+    configure_logging(journal=environ.service.journal)
     for warning in options.loaded.warnings:
         _log.warning("%s", warning)
-    environ = read_environ()
     if environ.hub_secret is not None:
         secret = environ.hub_secret.get_secret_value()
     elif options.dev:
@@ -71,25 +72,26 @@ def serve_hub(options: HubOptions) -> None:
     register_secret(secret)
     sys.setswitchinterval(_SWITCH_SECONDS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(options, secret))
+        runner.run(_serve(options, secret, environ.service))
 
 
-async def _serve(options: HubOptions, secret: str) -> None:
+async def _serve(options: HubOptions, secret: str, service: Service) -> None:
     loaded = options.loaded
-    hub = loaded.settings.hub
     async with AsyncExitStack() as stack:
         # The port first: a hub that cannot be reached must not touch a running one's sessions.
-        listener = stack.enter_context(contextlib.closing(_bind(hub.host, hub.port)))
+        listener = stack.enter_context(contextlib.closing(_listener(loaded, service)))
         opening = open_services(loaded, read_environ(), secret=secret, dev=options.dev)
         services = await stack.enter_async_context(opening)
         if options.dev and not services.sandboxed:
             listener = stack.enter_context(contextlib.closing(_on_loopback(listener)))
         meter, bell = Meter(services.pool), Bell()
-        server = _Server(_configuration(services, meter, bell))
         url = _url(loaded, listener)
+        ready = functools.partial(service.tell, READY, f"STATUS=Serving {url}")
+        server = Server(_configuration(services, meter, bell), ready)
         first = await _first_page(services, url)
         _greet(services, url, first)
-        stack.enter_context(_until_signalled(server, bell))
+        stack.enter_context(until_signalled(server, lambda: _stop(service, bell)))
+        await stack.enter_async_context(service.kept_alive())
         await stack.enter_async_context(_telling_numbers(loaded, meter))
         if not options.headless:
             await asyncio.to_thread(webbrowser.open, first)
@@ -116,7 +118,7 @@ async def _telling_numbers(loaded: LoadedSettings, meter: Meter) -> AsyncIterato
             limit_concurrency=_SCRAPES_AT_ONCE,
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )
-        server = _Server(config)
+        server = Server(config)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             yield
@@ -133,7 +135,7 @@ def _configuration(services: Services, meter: Meter, bell: Bell) -> uvicorn.Conf
     """
     return uvicorn.Config(
         create_app(services, meter, bell),
-        http="httptools",
+        http=HttpLine,
         ws="websockets-sansio",
         ws_max_size=services.loaded.settings.limits.request_mb << 20,
         ws_per_message_deflate=False,
@@ -145,66 +147,28 @@ def _configuration(services: Services, meter: Meter, bell: Bell) -> uvicorn.Conf
         proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=_GRACE_SECONDS,
+        timeout_keep_alive=KEPT_SECONDS,
     )
 
 
-class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers: it would raise the signal again when it has served,
-
-    and the process would die before the sessions are put away.
-    """
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
+def _stop(service: Service, bell: Bell) -> None:
+    service.tell(STOPPING)
+    bell.close()  # pages that listen for news would else be waited for
 
 
-@contextlib.contextmanager
-def _until_signalled(server: uvicorn.Server, bell: Bell) -> Iterator[None]:
-    """Stop gracefully at the first SIGTERM or Ctrl-C, at once at the second."""
-
-    def stop() -> None:
-        server.force_exit = server.should_exit
-        server.should_exit = True
-        bell.close()  # pages that listen for news would else be waited for
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
-    try:
-        yield
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except socket.gaierror as error:
+def _listener(loaded: LoadedSettings, service: Service) -> socket.socket:
+    """Take the service manager's socket, where connections wait while we restart, or make ours."""
+    given = service.listeners()
+    usable = [each for each in given if each.family in (socket.AF_INET, socket.AF_INET6)]
+    for other in given:
+        if other is not next(iter(usable), None):
+            other.close()
+    if given and not usable:
         raise InvalidInput(
-            f"{host!r} is not an address of this machine.", hint="Correct [hub] host or --host."
-        ) from error
-    # "localhost" may come as ::1 first, where most clients look last.
-    found.sort(key=lambda entry: entry[0] != socket.AF_INET)
-    family, kind, protocol, _, address = found[0]
-    listener = socket.socket(family, kind, protocol)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind(address)
-    except OSError as error:
-        listener.close()
-        raise _cannot_bind(host, port, error) from error
-    listener.listen(_BACKLOG)
-    listener.setblocking(False)
-    return listener
-
-
-def _cannot_bind(host: str, port: int, error: OSError) -> Conflict | InvalidInput:
-    if error.errno == errno.EADDRINUSE:
-        return Conflict(f"Port {port} is in use on {host}.", hint="Choose another one with --port.")
-    hint = "Ports below 1024 need root." if error.errno == errno.EACCES else ""
-    return InvalidInput(f"Cannot listen on {host} port {port}: {error.strerror}.", hint=hint)
+            "The service manager listens on no TCP port for the hub.",
+            hint="Give mograder-hub.socket one ListenStream=ADDRESS:PORT.",
+        )
+    return usable[0] if usable else bind(loaded.settings.hub.host, loaded.settings.hub.port)
 
 
 def _on_loopback(listener: socket.socket) -> socket.socket:
@@ -213,7 +177,7 @@ def _on_loopback(listener: socket.socket) -> socket.socket:
     if host in (_LOOPBACK, "::1"):
         return listener
     listener.close()
-    return _bind(_LOOPBACK, port)
+    return bind(_LOOPBACK, port)
 
 
 def _url(loaded: LoadedSettings, listener: socket.socket) -> str:

@@ -1,0 +1,61 @@
+"""Enrollment: a code that a whole class knows, good for one new name each (B140, B141).
+
+The code is apart from the secret: it makes nobody anybody in particular. What is said to who gets
+it wrong is in the words of 0.3.16, whose clients show them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+
+from mograder.core.errors import Forbidden, InvalidInput
+from mograder.core.names import Username
+
+_ALPHABET = re.compile(r"[a-zA-Z0-9._-]+")
+_RETRY_KEY_LENGTHS = range(16, 201)
+
+
+def parse_username(text: str) -> Username:
+    """Return the name if an assignment server may have a person of it (compat.md 4).
+
+    Narrower than elsewhere: names of 0.3.16's alphabet only, so that its servers and clients can
+    take the course over again.
+
+    Raises: :class:`InvalidInput`, in 0.3.16's words where it has some.
+    """
+    if not _ALPHABET.fullmatch(text):
+        raise InvalidInput("Invalid username: must be alphanumeric, underscore, hyphen, or dot")
+    if ".." in text:
+        raise InvalidInput("Invalid username: must not contain '..'")
+    if text.startswith("__"):
+        raise InvalidInput("Reserved username")
+    try:
+        return Username.parse(text)
+    except InvalidInput as error:
+        reason = error.message.partition(": ")[2].rstrip(".")
+        raise InvalidInput(f"Invalid username: {reason}") from error
+
+
+def check_code(expected: str, given: str) -> None:
+    """Let pass who knows the code; constant-time.
+
+    Raises: :class:`Forbidden`.
+    """
+    if not expected or not hmac.compare_digest(_bytes(expected), _bytes(given)):
+        raise Forbidden("Invalid enrollment code")
+
+
+def retry_mark(key: str) -> str:
+    """What is kept of a client's ``retry_key``: a hash that tells the same key again.
+
+    Raises: :class:`InvalidInput` for a key that is guessed or stored too easily.
+    """
+    if len(key) not in _RETRY_KEY_LENGTHS:
+        raise InvalidInput("A 'retry_key' has 16 to 200 characters")
+    return hashlib.sha256(b"mograder-retry\0" + _bytes(key)).hexdigest()
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")

@@ -1,0 +1,119 @@
+"""Receipts: what an assignment server signs when a submission is on its disk.
+
+Signed by HMAC with a key of its own, derived from the server's secret, so a receipt is no token
+and a token no receipt. Only the server (or whoever has its secret) tells whether one is genuine:
+a person who doubts asks it. The format is described in docs/reference/https-api.md.
+"""
+
+from __future__ import annotations
+
+import functools
+import hmac
+import json
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mograder.core.errors import InvalidInput
+
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+_PURPOSE = b"\0mograder-receipt"
+_LIMIT = 16 * 1024
+_WHEN = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+_HEX = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+_Name = Annotated[str, Field(min_length=1, max_length=400)]
+
+
+class Receipt(BaseModel):
+    """A receipt as it travels; ``signature`` covers all the rest.
+
+    Nothing in it is to be believed before :func:`is_genuine` said so.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    version: Literal[1] = 1
+    assignment: _Name
+    user: _Name
+    filename: _Name
+    sha256: _HEX
+    size: Annotated[int, Field(ge=0, le=2**53)]
+    received: Annotated[str, Field(pattern=_WHEN.pattern, max_length=24)]
+    sequence: Annotated[int, Field(ge=1, le=2**53)]
+    late: bool
+    signature: _HEX
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a receipt says of a submission."""
+
+    assignment: str
+    user: str
+    filename: str
+    sha256: str
+    size: int
+    received: datetime
+    sequence: int
+    late: bool
+
+
+def make_receipt(secret: str, facts: Facts) -> Receipt:
+    """Sign what is on the disk.
+
+    Raises: :class:`InvalidInput` for an empty secret.
+    """
+    unsigned = Receipt(
+        assignment=facts.assignment,
+        user=facts.user,
+        filename=facts.filename,
+        sha256=facts.sha256,
+        size=facts.size,
+        received=moment(facts.received),
+        sequence=facts.sequence,
+        late=facts.late,
+        signature="0" * 64,
+    )
+    return unsigned.model_copy(update={"signature": _signature(secret, unsigned)})
+
+
+def read_receipt(text: bytes | str) -> Receipt:
+    """Read a receipt that somebody kept, genuine or not.
+
+    Raises: :class:`InvalidInput`.
+    """
+    if len(text) > _LIMIT:
+        raise InvalidInput("This is not a receipt: it is longer than 16 KB.")
+    try:
+        return Receipt.model_validate_json(text)
+    except ValidationError as error:
+        if error.errors()[0]["type"] == "json_invalid":
+            raise InvalidInput("Invalid JSON") from error
+        raise InvalidInput("This is not a receipt") from error
+
+
+def is_genuine(secret: str, receipt: Receipt) -> bool:
+    """Tell whether this secret's owner signed exactly this; constant-time."""
+    return hmac.compare_digest(_signature(secret, receipt), receipt.signature)
+
+
+def moment(when: datetime) -> str:
+    """A time as our answers write it: ISO 8601 in UTC, to the thousandth of a second."""
+    utc = when.astimezone(UTC).replace(tzinfo=None)
+    return f"{utc.isoformat(timespec='milliseconds')}Z"
+
+
+def _signature(secret: str, receipt: Receipt) -> str:
+    if not secret:
+        raise InvalidInput("The secret is empty.", hint="Anyone could make receipts with it.")
+    signed = dict(receipt)
+    del signed["signature"]
+    return hmac.digest(_key(secret), _canonical(signed).encode(), "sha256").hex()
+
+
+@functools.lru_cache(4)
+def _key(secret: str) -> bytes:
+    return hmac.digest(secret.encode("utf-8", "surrogateescape"), _PURPOSE, "sha256")

@@ -1,0 +1,50 @@
+"""What the commands of a course elsewhere say alike, whichever server holds it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from mograder.exchange.feedback import Returned
+from mograder.transports.interface import RemoteAssignment, Standing
+
+_MOMENT = "%a %d %b %Y, %H:%M"
+
+
+def when(moment: datetime | None) -> str:
+    """A date in the reader's own zone, for people."""
+    return "No deadline" if moment is None else f"{moment.astimezone():{_MOMENT}}"
+
+
+def iso(moment: datetime | None) -> str | None:
+    """A date for programs."""
+    return None if moment is None else moment.isoformat()
+
+
+def plain(text: str) -> str:
+    """Keep a server's words from moving the terminal's cursor."""
+    return "".join(each if each.isprintable() else " " for each in text)
+
+
+def closed(standing: Standing) -> list[str]:
+    """Why nothing can be handed in now, if so."""
+    return [] if standing.can_submit or not standing.why_not else [plain(standing.why_not)]
+
+
+def standing_json(
+    assignment: RemoteAssignment, returned: Returned, *, saved_as: str
+) -> dict[str, object]:
+    """How the work stands, for programs; ``saved_as`` names the list of what was saved."""
+    standing = returned.standing
+    return {
+        "assignment": assignment.name,
+        "status": standing.state,
+        "graded": standing.graded,
+        "grade": standing.grade,
+        "feedback": standing.feedback,
+        "feedback_available": standing.feedback_available,
+        "submitted_at": iso(standing.submitted_at),
+        "late": standing.late,
+        "can_submit": standing.can_submit,
+        "why_not": standing.why_not,
+        saved_as: [str(path) for path in returned.pages],
+    }

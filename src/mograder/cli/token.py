@@ -1,0 +1,122 @@
+"""``mograder token``: tokens of a course that ``mograder serve`` serves (B142, B143)."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from mograder.auth.enrollment import parse_username
+from mograder.cli.tokens import print_lines
+from mograder.core.clock import SystemClock
+from mograder.core.errors import InvalidInput, MograderError
+from mograder.core.names import INSTRUCTOR, Username
+from mograder.store.people import PEOPLE_FILE, How, People
+from mograder.store.secret import SECRET_FILE, read_secret
+
+_LIMIT = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the secret comes from; at most one of the three."""
+
+    file: Path | None
+    stdin: bool
+    text: str | None
+
+    def read(self) -> str:
+        """The secret.
+
+        Raises: ``click.UsageError``, :class:`InvalidInput`.
+        """
+        if sum((self.file is not None, self.stdin, self.text is not None)) > 1:
+            raise click.UsageError("Give one of --secret-file, --secret-stdin and --secret only.")
+        if self.stdin:
+            secret = sys.stdin.read(_LIMIT).strip()
+        elif self.text is not None:
+            secret = self.text.strip()
+        else:
+            return read_secret(self.path)
+        if not secret:
+            raise InvalidInput("The secret is empty.")
+        return secret
+
+    @property
+    def path(self) -> Path:
+        """The secret's file, where it comes from one."""
+        return self.file or Path(SECRET_FILE)
+
+    def people(self) -> People | None:
+        """The names of the server whose secret it is, where that is here."""
+        if self.stdin or self.text is not None or self.path.name != SECRET_FILE:
+            return None
+        return People(self.path.parent / PEOPLE_FILE)
+
+
+@click.command("token")
+@click.argument("usernames", nargs=-1, required=True)
+@click.option(
+    "--secret-file",
+    type=click.Path(path_type=Path),
+    help=f"The server's secret.  [default: ./{SECRET_FILE}]",
+)
+@click.option("--secret-stdin", is_flag=True, help="Read the secret from standard input.")
+@click.option("--secret", help="The secret itself; others on this machine may see it.")
+@click.option("--revoke", is_flag=True, help="End these people's tokens instead.")
+@click.option("--reset", is_flag=True, help="End these people's tokens and give the names free.")
+def token(
+    usernames: tuple[str, ...],
+    secret_file: Path | None,
+    secret_stdin: bool,
+    secret: str | None,
+    *,
+    revoke: bool,
+    reset: bool,
+) -> None:
+    """Make the tokens of a served course.
+
+    One for each person is printed, and the instructor's. Run it in the directory that is served,
+    where the secret is. A name that is given out here cannot be registered by somebody else.
+    """
+    source = Source(secret_file, secret_stdin, secret)
+    key = source.read()
+    if revoke and reset:
+        raise click.UsageError("Give --revoke or --reset, not both.")
+    names = tuple(_parse(name, instructor=revoke) for name in usernames)
+    people = source.people()
+    if revoke or reset:
+        _end(people, names, How.REVOKED if revoke else How.RESET)
+        return
+    if people is not None:
+        _note(people, names)
+    print_lines(key, names, people.epoch if people else _never)
+
+
+def _parse(name: str, *, instructor: bool) -> Username:
+    """The person's name; the instructor's own token may be ended too."""
+    return Username.of_account(name) if instructor and name == INSTRUCTOR else parse_username(name)
+
+
+def _end(people: People | None, names: tuple[Username, ...], how: How) -> None:
+    if people is None:
+        raise click.UsageError(
+            f"Run this on the server, where its {SECRET_FILE} is: what is ended is noted beside it."
+        )
+    for name in names:
+        people.end(name, how, SystemClock().now())
+        click.echo(f"All tokens of {name} are void.")
+
+
+def _note(people: People, names: tuple[Username, ...]) -> None:
+    """Note that the names are given out; who may only read the secret still gets the tokens."""
+    try:
+        people.note(names, How.ISSUED, SystemClock().now())
+    except (OSError, MograderError) as error:
+        click.echo(f"Warning: these names can still be registered by others: {error}", err=True)
+
+
+def _never(_: str) -> int:
+    return 0

@@ -1,0 +1,45 @@
+"""How commands show files that travel: bars for people, a line for each in logs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
+
+from mograder.transports.resuming import Meter
+
+_WORTH_A_BAR = 1 << 17
+"""Bytes: what is smaller has come before anybody looks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transfers:
+    """``say`` tells what goes on, ``meter`` how far a file is."""
+
+    say: Callable[[str], None]
+    meter: Meter
+
+
+@contextmanager
+def transferring(*, quiet: bool = False) -> Iterator[Transfers]:
+    """Yield what shows transfers on stderr, so that stdout holds results only."""
+    console = Console(stderr=True, quiet=quiet, highlight=False)
+    columns = (TextColumn("  {task.description}", markup=False), BarColumn(), DownloadColumn())
+    shown = console.is_terminal and not quiet
+    with Progress(*columns, console=console, transient=True, disable=not shown) as bars:
+        rows: dict[str, TaskID] = {}
+
+        def say(message: str) -> None:
+            if not shown:
+                console.print(f"  {message}", markup=False, soft_wrap=True)
+
+        def meter(name: str, done: int, total: int | None, /) -> None:
+            if name not in rows and (total or done) >= _WORTH_A_BAR:
+                rows[name] = bars.add_task(name, total=total)
+            if name in rows:
+                bars.update(rows[name], completed=done, total=total)
+
+        yield Transfers(say, meter)

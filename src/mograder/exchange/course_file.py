@@ -1,0 +1,268 @@
+"""``mograder moodle sync`` in the file: assignments and [moodle] go into ``mograder.toml``.
+
+Pure but for one atomic write. What a teacher wrote there stays: comments, order, other sections,
+their own keys of an assignment (B32; compat.md 9 has it that 0.3.16 loses the comments).
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tomlkit
+from tomlkit.exceptions import TOMLKitError
+from tomlkit.items import AoT, Table
+from tomlkit.toml_document import TOMLDocument
+
+from mograder.core.errors import InvalidInput
+from mograder.exchange.matching import matching_directory
+from mograder.store.files import atomic_write
+from mograder.transports.moodle.records import Assignment
+
+EDIT_LINK = "https://molab.marimo.io/new/#code/{content_lz}"
+"""marimo's own online editor, as `wasm-edit-links` has it too."""
+
+
+_TIGHT = re.compile(r'^(url = "[^"\n]*"|course_id = \d+|duedate = \d+)\n\[', re.MULTILINE)
+_OURS = frozenset({"name", "id", "cmid", "duedate", "dir", "files"})
+"""The keys of an assignment that Moodle decides, and ``dir``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """The new text of the file, and what it says differently, by assignment name."""
+
+    text: str
+    added: tuple[str, ...] = ()
+    updated: tuple[str, ...] = ()
+    unchanged: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CourseOnMoodle:
+    """What sync found: where, and which assignments.
+
+    ``complete``: these are all that there are, so that others in the file are gone from Moodle.
+    """
+
+    url: str
+    course_id: int
+    assignments: Sequence[Assignment]
+    complete: bool = True
+    edit_links: bool = False
+
+
+def merge(text: str, course: CourseOnMoodle, directories: Sequence[str] = ()) -> Merged:
+    """Return the file's text with the course in it; ``directories`` are the items here.
+
+    Raises: :class:`InvalidInput` when the text is no TOML.
+    """
+    try:
+        document = tomlkit.parse(text)
+    except TOMLKitError as error:
+        raise InvalidInput(f"mograder.toml cannot be read: {error}.") from error
+    _set_site(document, course)
+    tables = _tables(document)
+    news = _Changes()
+    used = {str(table.get("dir")) for table in tables if table.get("dir")}
+    for assignment in course.assignments:
+        table = _table_of(assignment, tables)
+        fresh = table is None
+        table = tomlkit.table() if table is None else table
+        changed = _fill(table, assignment)
+        changed |= _fill_directory(table, assignment, directories, used)
+        changed |= _fill_files(table, assignment, gap=not fresh)
+        if fresh:
+            if not assignment.attachments:
+                table.add(tomlkit.nl())
+            tables.append(table)
+        news.note(assignment.name, fresh=fresh, changed=changed)
+    removed = _remove_gone(tables, course) if course.complete else ()
+    if course.edit_links and "edit_links" not in document:
+        links = tomlkit.table()
+        links["Open in molab"] = EDIT_LINK
+        document["edit_links"] = links
+    dumped = tomlkit.dumps(document)
+    written = text if dumped == text else _with_gaps(dumped)
+    _demand_nothing_lost(text, written, removed)
+    return Merged(
+        written,
+        tuple(news.added),
+        tuple(news.updated),
+        tuple(news.unchanged),
+        removed,
+    )
+
+
+def replace_course_file(path: Path, text: str) -> None:
+    """Write the file in one step; a link that the teacher made stays one."""
+    target = path.resolve()
+    mode = target.stat().st_mode & 0o777 if target.exists() else 0o644
+    atomic_write(target, text.encode(), mode)
+
+
+class _Changes:
+    def __init__(self) -> None:
+        self.added: list[str] = []
+        self.updated: list[str] = []
+        self.unchanged: list[str] = []
+
+    def note(self, name: str, *, fresh: bool, changed: bool) -> None:
+        kind = self.added if fresh else self.updated if changed else self.unchanged
+        kind.append(name)
+
+
+def _with_gaps(text: str) -> str:
+    """Leave a line between our last list of files and the next table, for the eye."""
+    return _TIGHT.sub(r"\1\n\n[", text).rstrip("\n") + "\n"
+
+
+def _set_site(document: TOMLDocument, course: CourseOnMoodle) -> None:
+    moodle = _section(document)
+    if moodle is None:
+        document["moodle"] = moodle = tomlkit.table()
+    _set(moodle, "url", course.url)
+    _set(moodle, "course_id", course.course_id)
+
+
+def _section(document: TOMLDocument) -> MutableMapping[str, object] | None:
+    """Return [moodle], also where it is written inline, with dots, or in several places."""
+    moodle = document.get("moodle")
+    return moodle if isinstance(moodle, MutableMapping) else None
+
+
+def _tables(document: TOMLDocument) -> AoT:
+    """Return [[assignments]]; [[moodle.assignments]] of old files moves there (compat.md 6)."""
+    moodle = _section(document)
+    old = moodle.get("assignments") if moodle is not None else None
+    if moodle is not None and old is not None:
+        del moodle["assignments"]
+    held = document.get("assignments")
+    if isinstance(held, AoT):
+        return held
+    if held is not None:
+        del document["assignments"]
+    tables = tomlkit.aot()
+    listed = held or old
+    for each in listed if isinstance(listed, list) else ():
+        tables.append(each if isinstance(each, Table) else _as_table(each))
+    document["assignments"] = tables
+    found = document["assignments"]
+    if not isinstance(found, AoT):
+        raise TypeError("tomlkit gave back another list of tables than it was given")
+    return found
+
+
+def _as_table(inline: Mapping[str, object]) -> Table:
+    """Return an inline table as one of its own."""
+    table = tomlkit.table()
+    for key, value in inline.items():
+        table[key] = value
+    return table
+
+
+def _demand_nothing_lost(before: str, after: str, removed: Sequence[str]) -> None:
+    """See that only what Moodle decides differs, however oddly the file is written.
+
+    Raises: :class:`InvalidInput`; nothing was written.
+    """
+    if _theirs(before, removed) != _theirs(after, ()):
+        raise InvalidInput(
+            "mograder.toml is written in a way in which it cannot be changed without a loss; it "
+            "is as it was.",
+            hint="Write [moodle] and each of the [[assignments]] as a table of its own.",
+        )
+
+
+def _theirs(text: str, removed: Sequence[str]) -> tuple[object, ...]:
+    """Return what a file says beside that which comes from Moodle."""
+    tree = tomllib.loads(text)
+    moodle = tree.pop("moodle", {})
+    old = moodle.pop("assignments", [])
+    assignments = tree.pop("assignments", old)
+    tree.pop("edit_links", None)
+    own = [
+        {key: value for key, value in each.items() if key not in _OURS}
+        for each in assignments
+        if each.get("name") not in removed
+    ]
+    site = {key: value for key, value in moodle.items() if key not in ("url", "course_id")}
+    return tree, site, [each for each in own if each]
+
+
+def _table_of(assignment: Assignment, tables: AoT) -> Table | None:
+    """Find an assignment's table: by its number, else by its name where no number stands."""
+    listed = [table for table in tables if isinstance(table, Table)]
+    for table in listed:
+        if table.get("id") == assignment.id:
+            return table
+    for table in listed:
+        if not table.get("id") and table.get("name") == assignment.name:
+            return table
+    return None
+
+
+def _fill(table: Table, assignment: Assignment) -> bool:
+    changed = _set(table, "name", assignment.name)
+    changed |= _set(table, "id", assignment.id)
+    changed |= _set(table, "cmid", assignment.cmid)
+    due = int(assignment.due.timestamp()) if assignment.due else 0
+    return changed | _set(table, "duedate", due)
+
+
+def _fill_files(table: Table, assignment: Assignment, *, gap: bool) -> bool:
+    """Replace the list of files if it differs; ``gap`` leaves a line before what follows it."""
+    wanted = [(file.name, file.address) for file in assignment.attachments]
+    held = [(each.get("name"), each.get("url")) for each in table.get("files", [])]
+    if held == wanted:
+        return False
+    table.pop("files", None)
+    files = tomlkit.aot()
+    for name, address in wanted:
+        each = tomlkit.table()
+        each["name"] = name
+        each["url"] = address
+        files.append(each)
+    if wanted:
+        if gap:
+            files[-1].add(tomlkit.nl())
+        table["files"] = files
+    return True
+
+
+def _fill_directory(
+    table: Table, assignment: Assignment, directories: Sequence[str], used: set[str]
+) -> bool:
+    """Name the item's directory here, unless the teacher did, or another assignment has it."""
+    if table.get("dir"):
+        return False
+    found = matching_directory(assignment.name, directories)
+    if not found or found in used:
+        return False
+    used.add(found)
+    return _set(table, "dir", found)
+
+
+def _remove_gone(tables: AoT, course: CourseOnMoodle) -> tuple[str, ...]:
+    there = {assignment.id for assignment in course.assignments}
+    gone = [
+        number
+        for number, table in enumerate(tables)
+        if table.get("id") and table.get("id") not in there
+    ]
+    names = tuple(str(tables[number].get("name", "")) for number in gone)
+    for number in reversed(gone):
+        del tables[number]
+    return names
+
+
+def _set(table: MutableMapping[str, object], key: str, value: str | int) -> bool:
+    """Set a key where it says something else; an equal value keeps its own spelling."""
+    if key in table and table[key] == value:
+        return False
+    table[key] = value
+    return True

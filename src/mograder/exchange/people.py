@@ -1,0 +1,300 @@
+"""Who is who: a Moodle user, and the same person's username on the hub and in our files.
+
+Pure. An ordinary teacher sees no usernames on Moodle, so a person is known by the user id there,
+by email and by ID number; the username comes from Moodle where it shows one, from what the
+gradebook remembers, or from a mapping file that the teacher gives.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from mograder.core.errors import Forbidden, InvalidInput, MograderError
+from mograder.core.names import Username
+from mograder.store.gradebook import Identity
+
+USERNAME_COLUMNS = ("username", "user", "hub username", "login")
+KEY_COLUMNS: Mapping[str, str] = {
+    "user_id": "user_id",
+    "userid": "user_id",
+    "id": "user_id",
+    "moodle id": "user_id",
+    "email": "email",
+    "email address": "email",
+    "idnumber": "idnumber",
+    "id number": "idnumber",
+    "full name": "full_name",
+    "full_name": "full_name",
+    "name": "full_name",
+}
+"""Columns of a mapping file, in small letters, and what of a Moodle user each one names."""
+
+_MOST_ROWS = 100_000
+
+
+class NamedBy(StrEnum):
+    """What becomes the username of a person whose username Moodle does not show."""
+
+    EMAIL = "email"
+    EMAIL_NAME = "email-name"
+    IDNUMBER = "idnumber"
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A participant as Moodle shows them to this teacher; empty is "not shown".
+
+    ``participant`` is the number of "Participant N" where the marking is blind, else 0.
+    """
+
+    user_id: int
+    full_name: str
+    username: str = ""
+    email: str = ""
+    idnumber: str = ""
+    participant: int = 0
+    group: int = 0
+
+    @property
+    def shown(self) -> str:
+        """How a message names this person."""
+        return self.full_name or self.email or f"user {self.user_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class MappingRow:
+    """One line of a mapping file: a username, and what it is found by."""
+
+    line: int
+    username: Username
+    keys: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The participants whose username is known, by Moodle's id, and those whose is not."""
+
+    usernames: Mapping[int, Username]
+    unnamed: tuple[Person, ...]
+
+
+def parse_mapping(data: bytes, name: str) -> tuple[MappingRow, ...]:
+    """Read a mapping file: CSV with a username column and at least one of id, email, idnumber.
+
+    Raises: :class:`InvalidInput` naming the line that is wrong.
+    """
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"{name} is not UTF-8 text.") from error
+    heading = text.partition("\n")[0]
+    delimiter = max(",;\t", key=heading.count)
+    table = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))[:_MOST_ROWS]
+    columns = [cell.strip().lower() for cell in table[0]] if table else []
+    user = next((columns.index(each) for each in USERNAME_COLUMNS if each in columns), None)
+    keys = {number: KEY_COLUMNS[each] for number, each in enumerate(columns) if each in KEY_COLUMNS}
+    if user is None or not keys:
+        raise InvalidInput(
+            f"{name} does not say which Moodle user is whom.",
+            hint="Its first line names the columns: username, and one of email, idnumber, user_id.",
+        )
+    return tuple(
+        _mapping_row(name, number, line, user, keys)
+        for number, line in enumerate(table[1:], start=2)
+        if any(cell.strip() for cell in line)
+    )
+
+
+def name_people(
+    people: Sequence[Person],
+    remembered: Iterable[Identity] = (),
+    mapping: Sequence[MappingRow] = (),
+    by: NamedBy | None = None,
+) -> Known:
+    """Find everybody's username: the file first, then Moodle, then memory, then ``by``.
+
+    Raises: :class:`InvalidInput` when two people would have one username, or one cannot be used.
+    """
+    memory = {each.user_id: each.username for each in remembered}
+    mapped = _mapped(people, mapping)
+    found: dict[int, Username] = {}
+    unnamed: list[Person] = []
+    for person in people:
+        text = (
+            mapped.get(person.user_id)
+            or person.username
+            or memory.get(person.user_id)
+            or _derived(person, by)
+        )
+        if text:
+            found[person.user_id] = _parse(text, person)
+        else:
+            unnamed.append(person)
+    _refuse_shared(found, people)
+    return Known(found, tuple(unnamed))
+
+
+def need_names(unnamed: Sequence[Person], total: int) -> Forbidden:
+    """Say that usernames are missing, and what solves it: a right, a file, or an option."""
+    listed = ", ".join(person.shown for person in unnamed[:3])
+    more = f" and {len(unnamed) - 3} more" if len(unnamed) > 3 else ""
+    told = "any usernames" if len(unnamed) == total else f"the usernames of {listed}{more}"
+    return Forbidden(
+        f"Moodle does not show you {told}, so nobody can be matched with the hub.",
+        hint=(
+            "One of these solves it:\n"
+            "  - your Moodle administrator lets teachers see usernames: the capability "
+            "moodle/user:viewalldetails for your role;\n"
+            "  - a mapping file, --map FILE: CSV with the columns username and email (or idnumber, "
+            "or user_id);\n"
+            "  - where usernames are the email addresses, or what stands before their @: "
+            "--username-from email, or email-name (or idnumber).\n"
+            "What was matched once is remembered in the gradebook."
+        ),
+    )
+
+
+def find_person(
+    text: str, people: Sequence[Person], usernames: Mapping[int, Username]
+) -> Person | None:
+    """Return whom a line of a grades file means: by username, email, ID number, id or number.
+
+    Raises: :class:`InvalidInput` when it may mean two people.
+    """
+    wanted = text.strip().casefold()
+    if not wanted:
+        return None
+    tests = (
+        lambda person: usernames.get(person.user_id, "").casefold() == wanted,
+        lambda person: person.username.casefold() == wanted,
+        lambda person: person.email.casefold() == wanted,
+        lambda person: person.idnumber.casefold() == wanted,
+        lambda person: bool(person.participant) and _participant(wanted) == person.participant,
+        lambda person: str(person.user_id) == wanted,
+        lambda person: person.full_name.casefold() == wanted,
+    )
+    for test in tests:
+        found = [person for person in people if test(person)]
+        if len(found) > 1:
+            both = ", ".join(f"{person.shown} (user {person.user_id})" for person in found[:3])
+            raise InvalidInput(f"{text!r} may mean {both}.", hint="Use their usernames.")
+        if found:
+            return found[0]
+    return None
+
+
+def parse_username(text: str) -> Username | None:
+    """Return a username, or None for what is none."""
+    try:
+        return Username.parse(text.strip())
+    except InvalidInput:
+        return None
+
+
+def identities(people: Sequence[Person], usernames: Mapping[int, Username]) -> list[Identity]:
+    """Return what the gradebook should remember of those whose username is known."""
+    return [
+        Identity(
+            person.user_id,
+            usernames[person.user_id],
+            person.full_name,
+            person.email,
+            person.idnumber,
+        )
+        for person in people
+        if person.user_id in usernames and not person.participant
+    ]
+
+
+def with_memory(people: Sequence[Person], remembered: Iterable[Identity]) -> tuple[Person, ...]:
+    """Complete what Moodle shows now by what it showed earlier."""
+    memory = {each.user_id: each for each in remembered}
+    return tuple(
+        replace(
+            person,
+            email=person.email or memory[person.user_id].email,
+            idnumber=person.idnumber or memory[person.user_id].idnumber,
+        )
+        if person.user_id in memory and not person.participant
+        else person
+        for person in people
+    )
+
+
+def _participant(text: str) -> int | None:
+    rest = text.removeprefix("participant").strip(" -_")
+    return int(rest) if text.startswith("participant") and rest.isdigit() else None
+
+
+def _mapping_row(
+    name: str, number: int, line: Sequence[str], user: int, keys: Mapping[int, str]
+) -> MappingRow:
+    if len(line) <= max(user, *keys):
+        raise InvalidInput(f"{name}, line {number}: there are too few columns.")
+    try:
+        username = Username.parse(line[user].strip())
+    except MograderError as error:
+        raise InvalidInput(f"{name}, line {number}: {error.message}") from error
+    told = {key: line[column].strip() for column, key in keys.items() if line[column].strip()}
+    return MappingRow(number, username, told)
+
+
+def _mapped(people: Sequence[Person], mapping: Sequence[MappingRow]) -> dict[int, str]:
+    """Match the lines of a mapping with people, by the most certain column that a line fills."""
+    found: dict[int, str] = {}
+    for row in mapping:
+        for key in ("user_id", "email", "idnumber", "full_name"):
+            wanted = row.keys.get(key, "").casefold()
+            matching = [
+                person for person in people if wanted and _value(person, key).casefold() == wanted
+            ]
+            if len(matching) == 1:
+                found[matching[0].user_id] = row.username
+                break
+    return found
+
+
+def _value(person: Person, key: str) -> str:
+    values = {
+        "user_id": str(person.user_id),
+        "email": person.email,
+        "idnumber": person.idnumber,
+        "full_name": person.full_name,
+    }
+    return values[key]
+
+
+def _derived(person: Person, by: NamedBy | None) -> str:
+    if by is NamedBy.EMAIL:
+        return person.email
+    if by is NamedBy.EMAIL_NAME:
+        return person.email.partition("@")[0]
+    return person.idnumber if by is NamedBy.IDNUMBER else ""
+
+
+def _parse(text: str, person: Person) -> Username:
+    try:
+        return Username.parse(text)
+    except MograderError as error:
+        raise InvalidInput(
+            f"{person.shown} cannot be named {text!r} here. {error.message}",
+            hint="Give this person another username in a mapping file (--map).",
+        ) from error
+
+
+def _refuse_shared(found: Mapping[int, Username], people: Sequence[Person]) -> None:
+    owners: dict[str, Person] = {}
+    for person in people:
+        username = found.get(person.user_id)
+        if username is None:
+            continue
+        other = owners.setdefault(username, person)
+        if other is not person:
+            raise InvalidInput(
+                f"{other.shown} and {person.shown} would both be {username}.",
+                hint="Give each a username of their own in a mapping file (--map).",
+            )

@@ -1,0 +1,104 @@
+"""Zips from another server, unpacked with limits: no path leaves its directory, no bomb goes off.
+
+What an archive's directory says of sizes is a claim, so the bytes are counted as they come
+(security.md, "Input").
+"""
+
+from __future__ import annotations
+
+import re
+import stat
+import unicodedata
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from mograder.core.errors import InvalidInput, TooLarge
+
+MAX_ENTRIES = 10_000
+MAX_UNPACKED = 1_000_000_000
+"""Bytes of everything in one archive, unpacked."""
+
+_MAX_DEPTH = 10
+_LONGEST_NAME = 255
+_CHUNK = 1 << 18
+_UNSAFE = re.compile(r"^\.+$|[/\\:\x00-\x1f\x7f\ud800-\udfff]")
+_REGULAR = (0, stat.S_IFREG)
+_NOT_WANTED = "__MACOSX"
+
+
+def safe_path(name: str) -> str:
+    """Return a relative path from elsewhere, each step a plain name that every system can write.
+
+    Raises:
+        InvalidInput: It is absolute, leads up, or holds what no name should.
+    """
+    steps = unicodedata.normalize("NFC", name).split("/")
+    fits = all(step and len(step.encode("utf-8", "replace")) <= _LONGEST_NAME for step in steps)
+    if not fits or len(steps) > _MAX_DEPTH or any(_UNSAFE.search(step) for step in steps):
+        raise InvalidInput(
+            f"The server names a file that is not safe to write: {name[:100]!r}.",
+            hint="Nothing was written. Tell your teacher.",
+        )
+    return "/".join(steps)
+
+
+def is_hidden(path: str) -> bool:
+    """Tell whether a path is a dotfile, below one, or what macOS puts into archives; pure."""
+    return any(step.startswith(".") or step == _NOT_WANTED for step in path.split("/"))
+
+
+def unpack(archive: Path, into: Path) -> tuple[str, ...]:
+    """Unpack all plain files of a zip below an empty directory; return their relative paths.
+
+    Raises:
+        InvalidInput: It is no zip, is damaged, or names a file that is not safe;
+            :class:`TooLarge` beyond ten thousand files or a gigabyte.
+    """
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            wanted = _wanted(opened, archive.name)
+            left = MAX_UNPACKED
+            for path, entry in wanted.items():
+                left -= _extract(opened, entry, into / PurePosixPath(path), left)
+            return tuple(wanted)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        # An encrypted entry is a RuntimeError, an unknown method a NotImplementedError.
+        raise InvalidInput(f"{archive.name} cannot be unpacked: {error}.") from error
+
+
+def _wanted(opened: zipfile.ZipFile, name: str) -> dict[str, zipfile.ZipInfo]:
+    entries = opened.infolist()
+    if len(entries) > MAX_ENTRIES:
+        raise TooLarge(f"{name} holds more than {MAX_ENTRIES} files.")
+    found = dict(_plain_files(entries))
+    if len({path.casefold() for path in found}) < len(found):
+        raise InvalidInput(f"{name} names one file twice.")
+    return found
+
+
+def _plain_files(entries: list[zipfile.ZipInfo]) -> Iterator[tuple[str, zipfile.ZipInfo]]:
+    """Yield what is a file: never a link, which could lead anywhere."""
+    seen: set[str] = set()
+    for entry in entries:
+        path = safe_path(entry.filename.rstrip("/"))
+        kind = stat.S_IFMT(entry.external_attr >> 16)
+        if entry.is_dir() or is_hidden(path):
+            continue
+        if kind not in _REGULAR or path in seen:
+            raise InvalidInput(f"{path} in the archive is a link, or is there twice.")
+        seen.add(path)
+        yield path, entry
+
+
+def _extract(opened: zipfile.ZipFile, entry: zipfile.ZipInfo, to: Path, left: int) -> int:
+    to.parent.mkdir(parents=True, exist_ok=True)
+    count = 0
+    with opened.open(entry) as source, to.open("xb") as target:
+        while chunk := source.read(_CHUNK):
+            count += len(chunk)
+            if count > left:
+                raise TooLarge(f"The archive holds more than {MAX_UNPACKED // 10**9} GB.")
+            target.write(chunk)
+    return count

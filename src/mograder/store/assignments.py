@@ -1,0 +1,261 @@
+"""The assignments of an assignment server: what lies in its directory, or its manifest says.
+
+Every directory with ``files/`` is one (B136); or ``assignments.json`` lists them (B137); with a
+release directory the files are flat in ``release/<assignment>/`` (B138). The manifest may also
+hold due dates, cut-offs and extensions (docs/reference/https-api.md).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    TypeAdapter,
+    ValidationError,
+)
+
+from mograder.core.errors import InvalidInput, MograderError, NotFound
+from mograder.core.log import get_logger
+from mograder.core.names import FileName, ItemName
+from mograder.store.history import reads_as_a_submission
+
+MANIFEST_FILE = "assignments.json"
+_LIMIT = 16 * 1024 * 1024
+_NEVER_SERVED = frozenset({"grades.json", "files.json", "keys.json", "keys_all.json"})
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """When work is due and when no more is taken; None is never."""
+
+    due: datetime | None = None
+    cutoff: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """One assignment; ``entry`` is its part of the manifest as it stands there, empty without.
+
+    ``files`` are the names of those that lie in ``directory``, where they were asked for.
+    """
+
+    name: ItemName
+    directory: Path
+    files: tuple[FileName, ...] = ()
+    entry: Mapping[str, JsonValue] = field(default_factory=dict)
+    deadline: Deadline = Deadline()
+    extensions: Mapping[str, Deadline] = field(default_factory=dict)
+
+    def deadline_of(self, user: str) -> Deadline:
+        """The person's own: an extension moves the due date, and the cut-off at least as far."""
+        extension = self.extensions.get(user)
+        if extension is None:
+            return self.deadline
+        due, cutoff = extension.due or self.deadline.due, extension.cutoff
+        if cutoff is None and self.deadline.cutoff is not None:
+            moments = [each for each in (extension.due, self.deadline.cutoff) if each]
+            cutoff = max(moments)
+        return Deadline(due, cutoff)
+
+
+class _Moments(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    due: AwareDatetime | None = None
+    cutoff: AwareDatetime | None = None
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    name: str
+    duedate: Annotated[int, Field(ge=0, le=10**11)] | None = None
+    due: AwareDatetime | None = None
+    cutoff: AwareDatetime | None = None
+    extensions: dict[str, AwareDatetime | _Moments] = Field(default_factory=dict)
+
+    def deadline(self) -> Deadline:
+        by_number = datetime.fromtimestamp(self.duedate, UTC) if self.duedate else None
+        return Deadline(self.due or by_number, self.cutoff)
+
+    def extended(self) -> dict[str, Deadline]:
+        return {
+            user: Deadline(each.due, each.cutoff) if isinstance(each, _Moments) else Deadline(each)
+            for user, each in self.extensions.items()
+        }
+
+
+_RAW = TypeAdapter(list[dict[str, JsonValue]])
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """One reading of the manifest, good for as long as its inode says the same."""
+
+    stamp: tuple[int, int, int]
+    listed: Mapping[str, Assignment]
+
+
+class Catalogue:
+    """The assignments of one server; may be asked from any thread.
+
+    ``release`` is a directory with the files of each assignment, flat. ``hidden`` are directories
+    that are no assignments whatever they hold, such as that of the submissions. Mutable state:
+    ``_last``, the last good reading of the manifest, replaced as a whole.
+    """
+
+    def __init__(self, root: Path, release: Path | None, hidden: tuple[Path, ...] = ()) -> None:
+        self.root = root
+        self.release = release
+        self._base = (release or root).resolve()
+        self._hidden = frozenset(path.resolve() for path in hidden)
+        self._last: _Reading | None = None
+
+    def all(self) -> tuple[Assignment, ...]:
+        """Return every assignment, in the manifest's order, else by name.
+
+        Raises: :class:`InvalidInput` for a manifest that was never good.
+        """
+        listed = self._manifest()
+        if listed is not None:
+            return tuple(self._with_files(each) for each in listed.values())
+        return tuple(self._discovered())
+
+    def find(self, name: str) -> Assignment:
+        """Return one assignment, without its list of files.
+
+        Raises: :class:`NotFound`, and as :meth:`all`.
+        """
+        listed = self._manifest()
+        try:
+            parsed = ItemName.parse(name)
+        except InvalidInput as error:
+            raise NotFound(f"There is no assignment {name[:100]}.") from error
+        found = self._one(parsed) if listed is None else listed.get(parsed)
+        if found is None:
+            raise NotFound(f"There is no assignment {name[:100]}.")
+        return found
+
+    def _manifest(self) -> Mapping[str, Assignment] | None:
+        """The manifest's assignments by name, none without one.
+
+        One that was spoilt while the server runs is as it was before, since nobody should miss a
+        deadline by somebody else's slip.
+        """
+        path = self.root / MANIFEST_FILE
+        last = self._last
+        try:
+            status = path.stat()
+            stamp = (status.st_ino, status.st_size, status.st_mtime_ns)
+            if last is None or last.stamp != stamp:
+                self._last = last = _Reading(stamp, self._load(path))
+        except FileNotFoundError:
+            return None
+        except (OSError, MograderError) as error:
+            if last is None:
+                raise InvalidInput(f"{MANIFEST_FILE} cannot be used: {error}") from error
+            _log.error("%s cannot be used, it counts as it was before: %s", MANIFEST_FILE, error)
+        return last.listed if last else None
+
+    def _load(self, path: Path) -> dict[str, Assignment]:
+        with path.open("rb") as file:
+            content = file.read(_LIMIT + 1)
+        if len(content) > _LIMIT:
+            raise InvalidInput(f"it is larger than {_LIMIT // 1024 // 1024} MB")
+        try:
+            raw = _RAW.validate_json(content)
+            entries = [_Entry.model_validate(each) for each in raw]
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"])
+            raise InvalidInput(f"{place or 'its content'}: {first['msg']}") from error
+        listed: dict[str, Assignment] = {}
+        for entry, values in zip(entries, raw, strict=True):
+            name = ItemName.parse(entry.name)
+            if name in listed:
+                raise InvalidInput(f"{name} is listed twice")
+            listed[name] = Assignment(
+                name=name,
+                directory=self._files_of(name),
+                entry=values,
+                deadline=entry.deadline(),
+                extensions=entry.extended(),
+            )
+        return listed
+
+    def _discovered(self) -> Iterator[Assignment]:
+        """What lies in the directory, by name."""
+        try:
+            names = sorted(os.listdir(self.release or self.root))  # noqa: PTH208 - names only
+        except OSError as error:
+            _log.error("the assignments cannot be listed: %s", error)
+            return
+        for name in names:
+            found = self._one(name)
+            if found is not None and found.name == name:
+                yield self._with_files(found)
+
+    def _one(self, name: str) -> Assignment | None:
+        """The assignment of this name, if the directory has it."""
+        try:
+            parsed = ItemName.parse(name)
+        except InvalidInput:
+            return None
+        directory = self._files_of(parsed)
+        if not directory.is_dir() or self._is_hidden(parsed):
+            return None
+        if self.release is not None and not _served(directory):
+            return None
+        return Assignment(name=parsed, directory=directory)
+
+    def _is_hidden(self, name: ItemName) -> bool:
+        # Asked for every submission: only what is a link itself is worth following.
+        place = self._base / name
+        return (place.resolve() if place.is_symlink() else place) in self._hidden
+
+    def _files_of(self, name: ItemName) -> Path:
+        return self.root / name / "files" if self.release is None else self.release / name
+
+    def _with_files(self, found: Assignment) -> Assignment:
+        files = _served(found.directory)
+        zips = tuple(each for each in files if each.lower().endswith(".zip"))
+        flat = self.release is not None and zips
+        return replace(found, files=zips if flat else files)
+
+
+def may_be_served(name: str) -> bool:
+    """Whether a file beside an assignment's own may be given to students."""
+    return name not in _NEVER_SERVED and not reads_as_a_submission(name.removesuffix(".py"))
+
+
+def _served(directory: Path) -> tuple[FileName, ...]:
+    """The plain files in a directory that students may have, sorted."""
+    found = []
+    try:
+        with os.scandir(directory) as entries:
+            listed = [(entry.name, entry.stat(follow_symlinks=False)) for entry in entries]
+    except OSError:
+        return ()
+    for name, status in listed:
+        try:
+            if (
+                stat.S_ISREG(status.st_mode)
+                and may_be_served(name)
+                and FileName.parse(name) == name
+            ):
+                found.append(FileName(name))
+        except InvalidInput:
+            continue
+    return tuple(sorted(found))

@@ -1,0 +1,274 @@
+"""The gradebook, ``gradebook.db``: students' names, their marks, and who they are on Moodle.
+
+compat.md 9: a database that 0.3.16 made opens in place, after a copy of it was put beside, and
+stays readable for it. Writers take turns by the file ``gradebook.db.lock`` as it does, and a row
+that somebody changed meanwhile is not overwritten.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, select
+from sqlalchemy.dialects.sqlite import Insert, insert
+from sqlalchemy.engine import URL
+
+from mograder.core.closing import Closing
+from mograder.core.errors import Busy, Conflict, InvalidInput
+from mograder.core.names import Username
+from mograder.store.database import awaits_upgrade, open_engine, reading, upgrade, writing
+from mograder.store.gradebook_rows import Marks, from_row, to_row
+from mograder.store.gradebook_tables import (
+    assignments,
+    identities,
+    students,
+    submissions,
+    uploads,
+)
+
+__all__ = ["GRADEBOOK_MIGRATIONS", "Gradebook", "Identity", "Marks", "Sent", "existing_gradebook"]
+
+GRADEBOOK_MIGRATIONS = Path(__file__).parent / "gradebook_migrations"
+"""The revisions of the gradebook's tables."""
+
+_WAIT_SECONDS = 10.0
+_BETWEEN_TRIES = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a user of a Moodle site is here; ``username`` is the one on the hub and in our files."""
+
+    user_id: int
+    username: str
+    full_name: str = ""
+    email: str = ""
+    idnumber: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What Moodle was given last for one person: a digest of all of it, and the grade itself."""
+
+    user_id: int
+    digest: str
+    grade: str
+
+
+class Gradebook(Closing):
+    """One course's marks; open it in a ``with`` block. Any thread may ask."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or make the file, and bring its tables up to date.
+
+        Raises: :class:`InvalidInput` when it is no database, :class:`Conflict` when a newer
+        mograder wrote it, :class:`Busy` when somebody holds it for too long.
+        """
+        if path.is_dir():
+            raise InvalidInput(f"{path} is a directory.", hint="See [gradebook] path.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = path.with_name(path.name + ".lock")
+        self._engine = _engine(path)
+        try:
+            if awaits_upgrade(self._engine, migrations=GRADEBOOK_MIGRATIONS):
+                with _turn(self._lock):
+                    upgrade(self._engine, migrations=GRADEBOOK_MIGRATIONS)
+        except BaseException:
+            self._engine.dispose()
+            raise
+
+    def close(self) -> None:
+        """Let the file go."""
+        self._engine.dispose()
+
+    def students(self) -> Mapping[str, str]:
+        """Return everybody's full name by username; empty where nobody told it."""
+        with reading(self._engine) as connection:
+            rows = connection.execute(select(students).order_by(students.c.username))
+            return {row.username: row.full_name or "" for row in rows}
+
+    def put_students(self, names: Mapping[str, str]) -> None:
+        """Add students or correct their full names (B31); an empty name erases none.
+
+        Raises: :class:`InvalidInput` for what is no username.
+        """
+        rows = [{"username": Username.parse(user), "full_name": names[user]} for user in names]
+        with self._writing() as connection:
+            for row in rows:
+                connection.execute(_student_upsert(row))
+
+    def identities(self, site: str) -> tuple[Identity, ...]:
+        """Return whom of a Moodle site we know, by their id there."""
+        columns = (column for column in identities.c if column.name != "site")
+        wanted = select(*columns).where(identities.c.site == site).order_by(identities.c.user_id)
+        with reading(self._engine) as connection:
+            return tuple(Identity(**row) for row in connection.execute(wanted).mappings())
+
+    def put_identities(self, site: str, people: Iterable[Identity]) -> None:
+        """Remember who users of a Moodle site are.
+
+        Raises: :class:`Conflict` when two of them would be one person here.
+        """
+        news = {person.user_id: person for person in people}
+        with self._writing() as connection:
+            owners = {
+                row.username: row.user_id
+                for row in connection.execute(select(identities).where(identities.c.site == site))
+                if row.user_id not in news
+            }
+            for person in news.values():
+                username = Username.parse(person.username)
+                if owners.setdefault(username, person.user_id) != person.user_id:
+                    raise Conflict(
+                        f"{username} would be two users of Moodle: {owners[username]} and "
+                        f"{person.user_id}.",
+                        hint="Correct the mapping file, so that each username is there once.",
+                    )
+                connection.execute(_identity_upsert(site, person))
+
+    def put_assignment(self, name: str, max_mark: float) -> None:
+        """Record an assignment and the most it gives; what else is known of it stays."""
+        news = insert(assignments).values(name=name, max_mark=max_mark)
+        changed = news.on_conflict_do_update(["name"], set_={"max_mark": max_mark})
+        with self._writing() as connection:
+            connection.execute(changed)
+
+    def marks(self, assignment: str) -> tuple[Marks, ...]:
+        """Return everybody's marks for an assignment, by username."""
+        wanted = (
+            select(submissions)
+            .where(submissions.c.assignment == assignment)
+            .order_by(submissions.c.student)
+        )
+        with reading(self._engine) as connection:
+            return tuple(from_row(row) for row in connection.execute(wanted).mappings())
+
+    def save_marks(self, marks: Marks, now: datetime) -> Marks:
+        """Write one person's marks, if nobody changed them since they were read.
+
+        ``marks.updated_at`` is that of the row that was read, empty for a new one. Returns the
+        row with its new time.
+
+        Raises: :class:`Conflict` when somebody did; nothing is written then.
+        """
+        key = (submissions.c.assignment == marks.assignment) & (
+            submissions.c.student == Username.parse(marks.student)
+        )
+        with self._writing() as connection:
+            held = connection.execute(select(submissions.c.updated_at).where(key)).first()
+            before = "" if held is None else held.updated_at or ""
+            if before != marks.updated_at or (held is not None) != marks.known:
+                raise Conflict(
+                    f"The marks of {marks.student} for {marks.assignment} were changed meanwhile.",
+                    hint="Look at them again, then repeat your change.",
+                )
+            row = to_row(marks, now)
+            news = insert(submissions).values(row)
+            connection.execute(
+                news.on_conflict_do_update(["assignment", "student"], set_=dict(row))
+            )
+        return from_row(row)
+
+    def sent(self, site: str, assignment_id: int) -> Mapping[int, Sent]:
+        """Return what Moodle was given last for an assignment, by user id."""
+        where = (uploads.c.site == site) & (uploads.c.assignment_id == assignment_id)
+        with reading(self._engine) as connection:
+            rows = connection.execute(select(uploads).where(where))
+            return {row.user_id: Sent(row.user_id, row.digest, row.grade) for row in rows}
+
+    def record_sent(self, site: str, assignment_id: int, sent: Sent, now: datetime) -> None:
+        """Remember what Moodle was given and has confirmed."""
+        values = {"digest": sent.digest, "grade": sent.grade, "uploaded_at": now.isoformat()}
+        key = {"site": site, "assignment_id": assignment_id, "user_id": sent.user_id}
+        with self._writing() as connection:
+            news = insert(uploads).values(**key, **values)
+            connection.execute(news.on_conflict_do_update(list(key), set_=values))
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with _turn(self._lock), writing(self._engine) as connection:
+            yield connection
+
+
+def existing_gradebook(path: Path) -> Gradebook | None:
+    """Open a gradebook for looking only: None where there is none, or one not yet brought up.
+
+    For what must change nothing, such as ``--dry-run``.
+    """
+    if not path.is_file():
+        return None
+    engine = _engine(path)
+    try:
+        waiting = awaits_upgrade(engine, migrations=GRADEBOOK_MIGRATIONS)
+    finally:
+        engine.dispose()
+    return None if waiting else Gradebook(path)
+
+
+def _engine(path: Path) -> Engine:
+    url = URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
+    return open_engine(url, private=False)
+
+
+@contextlib.contextmanager
+def _turn(lock: Path) -> Iterator[None]:
+    """Hold the lock file that 0.3.16 holds too while it writes.
+
+    ``flock`` has no timed wait, so it is asked again a few times a second, and not for ever.
+    """
+    fd = _open_lock(lock)
+    try:
+        deadline = time.monotonic() + _WAIT_SECONDS
+        while not _locked(fd):
+            if time.monotonic() > deadline:
+                raise Busy(
+                    f"Another program holds {lock.name}.",
+                    hint="Wait until it has finished grading, then try again.",
+                )
+            time.sleep(_BETWEEN_TRIES)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _open_lock(lock: Path) -> int:
+    """Open the lock file; a new one is for those who may open the gradebook."""
+    with contextlib.suppress(FileExistsError):
+        fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        os.fchmod(fd, lock.with_suffix("").stat().st_mode & 0o666)
+        return fd
+    return os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+
+
+def _locked(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _student_upsert(row: Mapping[str, str]) -> Insert:
+    news = insert(students).values(row)
+    if not row["full_name"]:
+        return news.on_conflict_do_nothing()
+    return news.on_conflict_do_update(["username"], set_={"full_name": row["full_name"]})
+
+
+def _identity_upsert(site: str, person: Identity) -> Insert:
+    told = {"full_name": person.full_name, "email": person.email, "idnumber": person.idnumber}
+    news = insert(identities).values(
+        site=site, user_id=person.user_id, username=person.username, **told
+    )
+    # What Moodle did not show this time is no reason to forget it.
+    kept = {name: value for name, value in told.items() if value}
+    return news.on_conflict_do_update(
+        ["site", "user_id"], set_={"username": person.username, **kept}
+    )

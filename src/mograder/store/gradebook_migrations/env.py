@@ -1,0 +1,8 @@
+"""Alembic's way in, for the gradebook."""
+
+from __future__ import annotations
+
+from mograder.store.gradebook_tables import metadata
+from mograder.store.migrating import run
+
+run(metadata)

@@ -1,0 +1,337 @@
+"""A student's own folder: a directory for each assignment, and what ``.mograder`` remembers.
+
+The layout is 0.3.16's where it has one (compat.md 5): ``.mograder/check_cache/<nb>.json`` and
+``.mograder/submissions/<nb>.json``. Beside them lie what is ours: receipts with what they were
+given for, notebooks that wait to be sent, feedback, and what the server last said. All of it is the
+student's own; what is written here survives a power cut before anybody is told that it is kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from mograder.core.errors import InvalidInput, NotFound, TooLarge
+from mograder.core.names import FileName, ItemName
+from mograder.store.copy_facts import CopyState
+from mograder.store.files import (
+    atomic_write,
+    exchange_or_rename,
+    fsync_directory,
+    remove_tree,
+)
+
+M = TypeVar("M", bound=BaseModel)
+
+STATE = ".mograder"
+_LARGEST_NOTEBOOK = 16_000_000
+_LARGEST_RECORD = 20_000_000
+_EARLIER = re.compile(r"\.bak\.\d{8}T\d{6}(-\d+)?\Z")
+_MOST_LOOKED_AT = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Notebook:
+    """A notebook in the student's folder, as it was saved last."""
+
+    folder: str
+    path: Path
+    mtime: float
+
+    @property
+    def saved(self) -> datetime:
+        """When it was saved last."""
+        return datetime.fromtimestamp(self.mtime, UTC)
+
+
+class Sent(BaseModel):
+    """The last submission that the server acknowledged; 0.3.16 knows ``file_mtime`` only."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    file_mtime: float
+    notebook: str = ""
+    digest: str = ""
+    filename: str = ""
+    submitted_at: datetime | None = None
+    late: bool = False
+    repeated: bool = False
+    receipt: str = ""
+    """The receipt's file, from the course's folder, or nothing where the server gave none."""
+
+
+class Waiting(BaseModel):
+    """A notebook that was to be submitted and that no server has acknowledged."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    file: str
+    digest: str
+    file_mtime: float
+    kept_at: datetime
+    late: bool = False
+    why: str = ""
+    """What kept it from being sent, in words for the student; empty while it is being sent."""
+
+
+class _Named(BaseModel):
+    """What every record of a notebook says, or 0.3.16's does not."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    notebook: str = ""
+
+
+class StudentFolder:
+    """The files of one student's course; may be used from any thread."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.state = root / STATE
+
+    def directory(self, folder: str) -> Path:
+        """Where an assignment's files lie. Raises: InvalidInput for what is no such name."""
+        return self.root / ItemName.parse(folder)
+
+    def notebook(self, folder: str) -> Notebook | None:
+        """The notebook of an assignment, or none before it is fetched.
+
+        The one named like its folder; else one of those that were handed out, else the first by
+        name. Never an earlier version that fetching or a student kept beside it.
+        """
+        directory = self.directory(folder)
+        handed_out = {path.name for path in self._releases(folder)}
+        found = _notebooks(directory)
+        found.sort(key=lambda path: (path.stem != folder, path.name not in handed_out, path.name))
+        for path in found[:1]:
+            with suppress(FileNotFoundError):
+                return Notebook(folder, path, path.stat().st_mtime)
+        return None
+
+    def read(self, notebook: Notebook) -> bytes:
+        """Return a notebook's bytes. Raises: NotFound, TooLarge."""
+        data = _bytes(notebook.path, _LARGEST_NOTEBOOK)
+        if data is None:
+            raise NotFound("The notebook is gone.", hint="Fetch the assignment again.")
+        return data
+
+    def released(self, notebook: Notebook) -> Path | None:
+        """The notebook as it was handed out, where fetching kept it (compat.md 4)."""
+        found = self._releases(notebook.folder)
+        return next((path for path in found if path.name == notebook.path.name), None)
+
+    def state_of(self, notebook: Notebook | None) -> CopyState | None:
+        """What became of a notebook, in the words of the page; None before it is fetched."""
+        if notebook is None:
+            return None
+        data = _bytes(notebook.path, _LARGEST_NOTEBOOK)
+        sent = self.sent(notebook)
+        if sent is not None and (
+            sent.digest == _digest(data or b"") or (not sent.digest and _same(sent, notebook))
+        ):
+            return CopyState.SUBMITTED
+        released = self.released(notebook)
+        if released is not None and data == _bytes(released, _LARGEST_NOTEBOOK):
+            return CopyState.DOWNLOADED
+        return CopyState.EDITED
+
+    def record(self, kind: str, notebook: Notebook, shape: type[M]) -> M | None:
+        """What is remembered of a notebook under this kind; what cannot be read counts as none."""
+        return _read(self._record_path(kind, notebook), shape)
+
+    def put_record(self, kind: str, notebook: Notebook, record: BaseModel) -> None:
+        """Remember something of a notebook, in the file that 0.3.16 looks for."""
+        path = self._record_path(kind, notebook)
+        self._write(path, record.model_dump_json(indent=2).encode())
+
+    def sent(self, notebook: Notebook) -> Sent | None:
+        """The last submission of a notebook that was acknowledged."""
+        return self.record("submissions", notebook, Sent)
+
+    def name_of(self, notebook: Notebook) -> str:
+        """How a record names its notebook: from the course's folder."""
+        return notebook.path.relative_to(self.root).as_posix()
+
+    def keep(self, notebook: Notebook, *, late: bool, now: datetime) -> Waiting:
+        """Keep a notebook as it is now until it is acknowledged.
+
+        Another one that waited is set aside, not lost.
+        """
+        data = self.read(notebook)
+        FileName.parse(notebook.path.name)
+        before = self.waiting(notebook.folder)
+        if before is not None and before.digest != _digest(data):
+            self.set_aside(notebook.folder, now)
+        waiting = Waiting(
+            file=notebook.path.name,
+            digest=_digest(data),
+            file_mtime=notebook.mtime,
+            kept_at=now,
+            late=late,
+        )
+        self._write(self._outbox(notebook.folder) / waiting.file, data)
+        self.put_waiting(notebook.folder, waiting)
+        return waiting
+
+    def waiting(self, folder: str) -> Waiting | None:
+        """The notebook of an assignment that waits to be sent."""
+        place = self._outbox(folder)
+        found = _read(place / "about.json", Waiting)
+        return found if found is not None and (place / found.file).is_file() else None
+
+    def put_waiting(self, folder: str, waiting: Waiting) -> None:
+        """Remember anew what is said of a notebook that waits."""
+        path = self._outbox(folder) / "about.json"
+        self._write(path, waiting.model_dump_json(indent=2).encode())
+
+    def waiting_file(self, folder: str, waiting: Waiting) -> Path:
+        """Where the notebook that waits is."""
+        return self._outbox(folder) / FileName.parse(waiting.file)
+
+    def set_aside(self, folder: str, now: datetime) -> None:
+        """Let a notebook wait no longer, but keep it."""
+        waiting = self.waiting(folder)
+        if waiting is not None:
+            target = self._free(self.state / "set-aside", folder, now)
+            self._move(self.waiting_file(folder, waiting), target)
+        self.forget_waiting(folder)
+
+    def acknowledged(self, notebook: Notebook, sent: Sent, now: datetime) -> None:
+        """Remember a submission, and keep the very bytes that the server has acknowledged."""
+        self.put_record("submissions", notebook, sent)
+        # Last: until here it would be sent again after a crash, which the server knows to be the
+        # same.
+        waiting = self.waiting(notebook.folder)
+        if waiting is not None:
+            target = self._free(self.state / "submitted", notebook.folder, now)
+            self._move(self.waiting_file(notebook.folder, waiting), target)
+        self.forget_waiting(notebook.folder)
+
+    def put_feedback(self, folder: str, documents: tuple[tuple[str, bytes], ...]) -> None:
+        """Replace the feedback on an assignment that can be read without the server."""
+        place = self._feedback(folder)
+        staged = place.with_name(f".{secrets.token_hex(6)}")
+        self._make(staged)
+        for number, (name, content) in enumerate(documents):
+            self._write(staged / f"{number:02}" / _plain(name), content)
+        old = exchange_or_rename(staged, place)
+        if old is not None:
+            remove_tree(old)
+
+    def feedback(self, folder: str) -> tuple[Path, ...]:
+        """The documents of feedback that were fetched, in the server's order."""
+        place = self._feedback(folder)
+        return tuple(sorted(path for path in place.glob("*/*") if path.is_file()))
+
+    def known(self, shape: type[M]) -> M | None:
+        """What the server last said of this course."""
+        return _read(self.state / "student.json", shape)
+
+    def put_known(self, known: BaseModel) -> None:
+        """Remember what the server said, for when it cannot be asked."""
+        self._write(self.state / "student.json", known.model_dump_json(indent=2).encode())
+
+    def _releases(self, folder: str) -> list[Path]:
+        """All notebooks that were handed out for an assignment."""
+        top = self.state / "release" / ItemName.parse(folder)
+        return sorted(
+            [*(self.directory(folder) / STATE / "release").glob("*/*.py"), *top.glob("*.py")]
+        )
+
+    def _record_path(self, kind: str, notebook: Notebook) -> Path:
+        """The record's file: named by the notebook alone, unless another one has that name."""
+        plain = self.state / kind / f"{notebook.path.stem}.json"
+        there = _read(plain, _Named)
+        names = ("", self.name_of(notebook), notebook.path.name, notebook.path.stem)
+        if there is None or there.notebook in (*names, str(notebook.path)):
+            return plain
+        return plain.with_name(f"{notebook.folder}--{notebook.path.stem}.json")
+
+    def _outbox(self, folder: str) -> Path:
+        return self.state / "outbox" / ItemName.parse(folder)
+
+    def _feedback(self, folder: str) -> Path:
+        return self.state / "feedback" / ItemName.parse(folder)
+
+    def forget_waiting(self, folder: str) -> None:
+        """Let nothing wait of an assignment."""
+        place = self._outbox(folder)
+        (place / "about.json").unlink(missing_ok=True)
+        shutil.rmtree(place, ignore_errors=True)
+
+    def _free(self, place: Path, folder: str, now: datetime) -> Path:
+        """A path that nothing has yet, named by the assignment and the time."""
+        self._make(place)
+        stem = f"{folder}_{now.astimezone(UTC):%Y%m%dT%H%M%S}"
+        names = (f"{stem}-{number}.py" if number else f"{stem}.py" for number in count())
+        return next(place / name for name in names if not (place / name).exists())
+
+    def _move(self, file: Path, target: Path) -> None:
+        self._make(target.parent)
+        file.rename(target)
+        fsync_directory(target.parent)
+
+    def _write(self, path: Path, data: bytes) -> None:
+        self._make(path.parent)
+        atomic_write(path, data, 0o600)
+
+    def _make(self, directory: Path) -> None:
+        try:
+            # Environments are built below the top one by somebody else, where we are root.
+            mode = 0o755 if directory == self.state else 0o700
+            directory.mkdir(mode=mode, parents=True, exist_ok=True)
+        except OSError as error:
+            raise InvalidInput(
+                f"{directory} cannot be made: {error.strerror}.",
+                hint="Start `mograder student` in a folder of your own.",
+            ) from error
+
+
+def _notebooks(directory: Path) -> list[Path]:
+    files = sorted(directory.glob("*.py"))[:_MOST_LOOKED_AT]
+    plain = (path for path in files if path.is_file() and not path.name.startswith("."))
+    return [path for path in plain if not _EARLIER.search(path.stem)]
+
+
+def _same(sent: Sent, notebook: Notebook) -> bool:
+    return abs(sent.file_mtime - notebook.mtime) < 1e-3
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _plain(name: str) -> str:
+    """A file's name that a server chose, as a plain one."""
+    with suppress(InvalidInput):
+        return FileName.parse(name)
+    return "feedback.html" if name.lower().endswith((".html", ".htm")) else "feedback.txt"
+
+
+def _bytes(path: Path, limit: int) -> bytes | None:
+    """Return a file's bytes, None if it is gone. Raises: TooLarge."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except OSError:
+        return None
+    if len(data) > limit:
+        raise TooLarge(f"{path.name} is larger than {limit // 1_000_000} MB.")
+    return data
+
+
+def _read(path: Path, shape: type[M]) -> M | None:
+    with suppress(ValidationError, TooLarge):
+        data = _bytes(path, _LARGEST_RECORD)
+        return None if data is None else shape.model_validate_json(data)
+    return None

@@ -1,0 +1,288 @@
+"""One item's directory of submissions: how what comes gets its name, its link and its number.
+
+Bytes are on the disk before they get here. A batch of them is named and linked while other
+processes are kept out, and the directory is synced once for all of it; then they are told.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import stat
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from mograder.core.errors import Conflict, MograderError
+from mograder.core.log import get_logger
+from mograder.core.names import Username
+from mograder.store.disk import Disk, Place
+from mograder.store.history import History, Person, Record, Submission, names_for
+from mograder.store.records import Records, locked
+from mograder.store.together import Together
+from mograder.store.unnamed import Unnamed
+
+_MOST = 5000
+"""Submissions of one person to one item."""
+
+_MOST_BYTES = 1024 * 1024 * 1024
+"""All of them together: nobody fills the disk that the others need."""
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On which terms a submission is taken.
+
+    ``due``: what comes later is late, and does not count in the place of one that was on time,
+    unless ``replace``. ``once``: the same bytes again are no second submission.
+    """
+
+    due: datetime | None = None
+    replace: bool = False
+    once: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A submission that is on the disk.
+
+    ``repeated``: it was there before. ``counts``: the person's link leads to it.
+    """
+
+    submission: Submission
+    path: Path
+    repeated: bool = False
+    counts: bool = True
+
+
+@dataclass(slots=True)
+class Work:
+    """One submission on its way: already on the disk, but without its name."""
+
+    user: Username
+    data: bytes
+    sha256: str
+    unnamed: Unnamed
+    received: datetime
+    terms: Terms
+    kept: Kept | None = None
+    error: Exception | None = None
+
+    @property
+    def late(self) -> bool:
+        """Whether it came after it was due."""
+        return self.terms.due is not None and self.received > self.terms.due
+
+
+class Room:
+    """One item's submissions; may be used from any thread.
+
+    Mutable state: the history and ``_busy``, both guarded by ``_lock``.
+    """
+
+    def __init__(self, history: History, records: Records | None, disk: Disk) -> None:
+        self.directory = history.directory
+        self._history = history
+        self._records = records
+        self._disk = disk
+        self._lock = threading.Lock()
+        self._busy = False
+        self._together: Together[Work] = Together(self._commit)
+
+    def keep(self, work: Work) -> Kept:
+        """Keep one submission, with all others that come now; its bytes are synced already.
+
+        Raises: :class:`Conflict`, and ``OSError`` as the disk does.
+        """
+        self._together.add(work)
+        if work.error is not None:
+            raise work.error
+        if work.kept is None:
+            raise RuntimeError("a batch left out a submission")
+        return work.kept
+
+    @contextlib.contextmanager
+    def looking(self) -> Iterator[History]:
+        """Hold the history still, as new as it is; a batch under way will tell of itself."""
+        with self._lock:
+            if not self._busy:
+                self._history.refresh()
+            yield self._history
+
+    def known(self, person: Person, submission: Submission) -> Submission:
+        """The submission with its size and digest, worked out where no record has them."""
+        if submission.sha256 is not None:
+            return submission
+        try:
+            data = (self.directory / submission.filename).read_bytes()
+        except OSError as error:
+            _log.error("%s cannot be read: %s", submission.filename, error)
+            return submission
+        digest = hashlib.sha256(data).hexdigest()
+        known = replace(submission, size=len(data), sha256=digest)
+        person.put(known)
+        return known
+
+    def _commit(self, batch: Sequence[Work]) -> None:
+        """Give a batch its names and links, and sync the directory once for all of it."""
+        failure: Exception | None = RuntimeError("a batch was not finished")
+        try:
+            with self._directory() as directory, locked(directory):
+                self._settle_all(batch, directory)
+                self._disk.fsync(directory)
+                with self._lock:
+                    self._history.trust()
+            failure = None
+        except (OSError, MograderError) as error:
+            failure = error
+        finally:
+            for work in batch:
+                work.error = work.error or failure
+            with self._lock:
+                self._busy = False
+                if any(work.error for work in batch):
+                    self._history.forget()
+
+    @contextlib.contextmanager
+    def _directory(self) -> Iterator[int]:
+        fd = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+    def _settle_all(self, batch: Sequence[Work], directory: int) -> None:
+        with self._lock:
+            self._busy = True
+            self._history.refresh()
+            for work in sorted(batch, key=lambda each: each.received):
+                try:
+                    work.kept = self._settle(work, directory)
+                except (OSError, MograderError) as error:
+                    work.error = error
+            new = [work.kept.submission for work in batch if work.kept and not work.kept.repeated]
+        if self._records is None or not new:
+            return
+        lines = [Record.of(each).model_dump_json().encode() for each in new]
+        try:
+            # What a power cut takes of these can be worked out from the files.
+            self._records.add(lines, durable=False)
+        except (OSError, MograderError) as error:
+            _log.warning("records of submissions cannot be written: %s", error)
+
+    def _settle(self, work: Work, directory: int) -> Kept:
+        """Decide what becomes of one submission, and do it but for the syncing."""
+        person = self._person(work.user)
+        before = person.counting
+        if work.terms.once and before and self._same(before, work):
+            return self._kept(self.known(person, before), repeated=True)
+        due = work.terms.due
+        on_time = before is not None and due is not None and before.received <= due
+        counts = work.terms.replace or not (work.late and on_time)
+        aside = self._aside(person, work)
+        if aside is not None:
+            late = due is not None and aside.received > due
+            aside = replace(self.known(person, aside), late=aside.late or late)
+            if counts:
+                self._link(self.directory, work.user, aside.filename)
+                person.counting = aside
+            return self._kept(aside, repeated=True, counts=counts)
+        self._check_room(person, work)
+        place = partial(work.unnamed.place, directory=directory)
+        path = self._name(place, names_for(work.user, work.received))
+        kept = Submission(
+            work.user,
+            path.name,
+            work.received,
+            person.next_sequence,
+            late=work.late,
+            size=len(work.data),
+            sha256=work.sha256,
+        )
+        person.add(kept, counts=False)
+        if counts:
+            self._link(path.parent, work.user, path.name)
+            person.counting = kept
+        return self._kept(kept, counts=counts)
+
+    def _check_room(self, person: Person, work: Work) -> None:
+        """Raises: :class:`Conflict` when the person has handed in too often, or too much."""
+        hint = "Tell your instructor, who can remove some of them."
+        name = self.directory.name
+        if len(person.submissions) >= _MOST:
+            raise Conflict(f"You have submitted {name} {_MOST} times, and that is all.", hint=hint)
+        if sum(each.size or 0 for each in person.submissions) + len(work.data) > _MOST_BYTES:
+            bound = f"{_MOST_BYTES // 1024 // 1024} MB"
+            raise Conflict(f"Your submissions to {name} have {bound}, and that is all.", hint=hint)
+
+    def _person(self, user: Username) -> Person:
+        """The person's entry, looked at again where the disk says something else."""
+        history = self._history
+        if history.leads_elsewhere(user):
+            history.forget()
+            history.refresh()
+        person = history.person(user)
+        if person.counting and person.counting.filename == f"{user}.py":
+            self._keep_plain(history.directory, user)
+            history.forget()
+            history.refresh()
+            person = history.person(user)
+        if person.counting and history.leads_elsewhere(user):
+            self._link(history.directory, user, person.counting.filename)
+        return person
+
+    def _aside(self, person: Person, work: Work) -> Submission | None:
+        """The same bytes, kept since the one that counts came, but not counting."""
+        if not work.terms.once or person.counting is None:
+            return None
+        above = person.counting.sequence
+        newer = (each for each in reversed(person.submissions) if each.sequence > above)
+        return next((each for each in newer if self._same(each, work)), None)
+
+    def _same(self, submission: Submission, work: Work) -> bool:
+        """Whether the very bytes are on the disk already; records alone would be hearsay."""
+        path = self.directory / submission.filename
+        try:
+            if path.stat().st_size != len(work.data):
+                return False
+            return path.read_bytes() == work.data
+        except OSError:
+            return False
+
+    def _kept(self, submission: Submission, *, repeated: bool = False, counts: bool = True) -> Kept:
+        return Kept(submission, self.directory / submission.filename, repeated, counts)
+
+    def _name(self, place: Callable[[str], None], names: Iterator[str]) -> Path:
+        for name in names:
+            with contextlib.suppress(FileExistsError):
+                place(name)
+                return self.directory / name
+        raise Conflict("There were too many submissions in this second.", hint="Try again.")
+
+    def _keep_plain(self, directory: Path, user: Username) -> None:
+        """Turn a file where the link belongs (a fetched submission) into one of the history."""
+        latest = directory / f"{user}.py"
+        with contextlib.suppress(FileNotFoundError):
+            info = latest.lstat()
+            if not stat.S_ISLNK(info.st_mode):
+                when = datetime.fromtimestamp(info.st_mtime, UTC)
+                self._name(partial(self._move, latest), names_for(user, when))
+
+    def _move(self, source: Path, name: str) -> None:
+        self._disk.place(Place.of(source), Place.of(source.with_name(name)))
+
+    def _link(self, directory: Path, user: Username, name: str) -> None:
+        temporary = directory / f".{secrets.token_hex(8)}.tmp"
+        temporary.symlink_to(name)
+        try:
+            self._disk.rename(Place.of(temporary), Place.of(directory / f"{user}.py"))
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise

@@ -1,0 +1,261 @@
+"""Talking to an assignment server: requests that are tried again, answers that are checked.
+
+Both servers that there are speak it: ours and 0.3.16 (compat.md 4). What goes wrong on the way,
+and what the server refuses, become our own errors here; nothing above knows httpx.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import BinaryIO, TypeVar
+
+import httpx
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from mograder.core.errors import (
+    Busy,
+    Conflict,
+    Forbidden,
+    InvalidInput,
+    MograderError,
+    NotAuthenticated,
+    NotFound,
+    RemoteFailed,
+    TooLarge,
+)
+from mograder.core.shared import Progress
+from mograder.transports.https_answers import receipt_text
+from mograder.transports.hub_url import is_loopback, parse_hub_url
+from mograder.transports.interface import WouldReplaceOnTime
+from mograder.transports.retrying import Patience, retry_after, send
+from mograder.transports.unreachable import remedy
+
+T = TypeVar("T")
+Parts = Sequence[tuple[str, tuple[str, BinaryIO, str]]]
+"""A form's files: field name, then file name, content and type."""
+
+_CONNECT_SECONDS, _SILENCE_SECONDS, _ANSWER_SECONDS = 10.0, 60.0, 600.0
+_LARGEST_ANSWER, _LARGEST_REFUSAL = 16_000_000, 64_000
+_LONGEST_WORDS = 500
+_LATE, _CLOSED = "late-would-replace", "closed"
+SIGN_IN = "Sign in with `mograder https login` or `mograder https register`."
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request; ``path`` begins with a slash and is encoded already."""
+
+    method: str
+    path: str
+    params: Mapping[str, str] | None = None
+    headers: Mapping[str, str] | None = None
+    json: object = None
+    content: bytes | None = None
+    files: Callable[[], Parts] | None = None
+
+
+class Connection:
+    """One person's connection to one server."""
+
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        insecure: bool = False,
+        transport: httpx.BaseTransport | None = None,
+        patience: Patience | None = None,
+    ) -> None:
+        """Check the address before anything secret goes anywhere.
+
+        Raises:
+            InvalidInput: The URL is none, or would carry the token in the clear to another
+                machine; or the token is none.
+        """
+        # Where nothing secret is sent, nothing can be overheard.
+        self.url = parse_hub_url(url, insecure=insecure or not token, what="server")
+        if not token.isprintable() or not token.isascii() or " " in token:
+            raise InvalidInput("The token holds characters that no token has.", hint=SIGN_IN)
+        self.patience = patience or Patience()
+        self._client = httpx.Client(
+            headers={"Authorization": f"Bearer {token}"} if token else {},
+            timeout=httpx.Timeout(_SILENCE_SECONDS, connect=_CONNECT_SECONDS),
+            # A proxy from the environment must not carry a token that is meant for this machine.
+            trust_env=not is_loopback(httpx.URL(self.url).host),
+            transport=transport,
+        )
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._client.close()
+
+    @contextmanager
+    def sent(self, call: Call, progress: Progress = lambda _: None) -> Iterator[httpx.Response]:
+        """Yield the answer to a call, good or not, its body unread.
+
+        Raises: RemoteFailed when there is none.
+        """
+        with self._errors():
+            response = send(
+                self._client,
+                lambda: self._request(call),
+                self.patience,
+                progress,
+            )
+        try:
+            yield response
+        finally:
+            response.close()
+
+    def ask(self, call: Call, shape: TypeAdapter[T], progress: Progress = lambda _: None) -> T:
+        """Return what the server answers, in the shape that it must have.
+
+        Raises:
+            MograderError: It refused, cannot be reached, or is no assignment server.
+        """
+        body = self.read(call, _LARGEST_ANSWER, progress)
+        try:
+            return shape.validate_json(body)
+        except ValidationError as error:
+            raise self.no_server() from error
+
+    def read(self, call: Call, limit: int, progress: Progress = lambda _: None) -> bytes:
+        """Return the body of a good answer, at most ``limit`` bytes of it.
+
+        Raises:
+            MograderError: As :meth:`ask`.
+        """
+        with self.sent(call, progress) as response, self._errors():
+            self.demand(response, HTTPStatus.OK)
+            return _bounded(response, limit)
+
+    def demand(self, response: httpx.Response, *wanted: HTTPStatus) -> None:
+        """Raise what an answer means that has another status than those."""
+        if response.status_code in wanted:
+            return
+        status = response.status_code
+        if response.has_redirect_location:
+            target = str(response.headers.get("location", ""))[:200]
+            raise RemoteFailed(
+                f"{self.url} redirects to {target}.",
+                hint="Give the server's own address, not that of a sign-in page in front of it.",
+            )
+        with self._errors():
+            said = _said(_bounded(response, _LARGEST_REFUSAL, cut=True))
+        raise _refusal(status, said, int(retry_after(response)))
+
+    def no_server(self) -> RemoteFailed:
+        """The failure of something that answers, but not as an assignment server does."""
+        return RemoteFailed(
+            f"What answers at {self.url} is not a mograder assignment server.",
+            hint="Check the address.",
+        )
+
+    def _request(self, call: Call) -> httpx.Request:
+        return self._client.build_request(
+            call.method,
+            f"{self.url}{call.path}",
+            params=call.params,
+            headers=call.headers,
+            content=call.content,
+            json=call.json,
+            files=call.files() if call.files else None,
+        )
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Translate what httpx raises."""
+        try:
+            yield
+        except httpx.TimeoutException as error:
+            raise RemoteFailed(
+                f"The server at {self.url} did not answer in time.",
+                hint="Try again in a moment.",
+            ) from error
+        except httpx.ConnectError as error:
+            raise RemoteFailed(
+                f"The server at {self.url} cannot be reached: {_one_line(str(error))}.",
+                hint=remedy(error, "Check the address and your network."),
+            ) from error
+        except httpx.HTTPError as error:
+            raise RemoteFailed(
+                f"The connection to {self.url} broke: {_one_line(str(error)) or 'closed'}.",
+                hint="Try again.",
+            ) from error
+
+
+class _Refusal(BaseModel):
+    """What a server says when it refuses: ``error``, or ``detail`` where a hub answers."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    error: str = ""
+    detail: str = ""
+    hint: str = ""
+    reason: str = ""
+    receipt: dict[str, object] | None = None
+
+
+def _refusal(status: int, said: _Refusal, wait: int) -> MograderError:
+    """Name a refusal by its status; the server's words stay as they are."""
+    words = _sentence(said.error or said.detail) or f"The server answered {status}."
+    hint = _one_line(said.hint)
+    match status:
+        case 401:
+            return NotAuthenticated(words, hint=hint or SIGN_IN)
+        case 403 if said.reason == _CLOSED:
+            return Conflict(words, hint=hint)
+        case 403:
+            return Forbidden(words, hint=hint)
+        case 404 | 405 | 501:
+            return NotFound(words, hint=hint)
+        case 409 if said.reason == _LATE:
+            receipt = receipt_text(said.receipt)
+            return WouldReplaceOnTime(words, hint=hint, receipt=receipt)
+        case 409:
+            return Conflict(words, hint=hint)
+        case 413:
+            return TooLarge(words, hint=hint)
+        case 400 | 411 | 415 | 422:
+            return InvalidInput(words, hint=hint)
+        case 429 | 503:
+            again = f"Try again in {wait} seconds." if wait else "Try again in a moment."
+            return Busy(words, hint=hint or again, retry_after=wait or 10)
+    return RemoteFailed(words, hint=hint or "The server's own log says more.")
+
+
+def _said(body: bytes) -> _Refusal:
+    try:
+        return _Refusal.model_validate_json(body)
+    except ValidationError:
+        return _Refusal()
+
+
+def _sentence(text: str) -> str:
+    words = _one_line(text)
+    return words if not words or words.endswith((".", "!", "?")) else f"{words}."
+
+
+def _one_line(text: str) -> str:
+    """Keep a stranger's words to one line without control characters."""
+    plain = "".join(each if each.isprintable() else " " for each in text)
+    return " ".join(plain.split())[:_LONGEST_WORDS].rstrip(".") if plain else ""
+
+
+def _bounded(response: httpx.Response, limit: int, *, cut: bool = False) -> bytes:
+    """Read a body up to a size and a time, since the server may be anybody's."""
+    body = bytearray()
+    end = time.monotonic() + _ANSWER_SECONDS
+    for chunk in response.iter_bytes():
+        body += chunk
+        if len(body) > limit and cut:
+            return bytes(body[:limit])
+        if len(body) > limit:
+            raise RemoteFailed(f"The server sends more than {limit // 10**6} MB.")
+        if time.monotonic() > end:
+            raise RemoteFailed("The server's answer does not end.", hint="Try again later.")
+    return bytes(body)

@@ -1,0 +1,167 @@
+"""Who may pass which door of the assignment server (B139, B145-B147)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from urllib.parse import parse_qsl
+
+from anyio import to_thread
+from starlette.requests import Request
+
+from mograder.auth.enrollment import parse_username
+from mograder.auth.roles import Role
+from mograder.auth.tokens import Claims, verify_token
+from mograder.core.errors import Forbidden, InvalidInput, MograderError, NotAuthenticated
+from mograder.core.log import get_logger
+from mograder.core.names import INSTRUCTOR, Username
+from mograder.store.people import How
+from mograder.web.context import context_of
+from mograder.web.server.services import Services
+
+_MOST_FIELDS = 20
+_log = get_logger(__name__)
+
+
+class Access(StrEnum):
+    """Whom a door lets pass."""
+
+    ANYONE = "anyone"
+    SIGNED_IN = "signed in"
+    OWNER = "owner or instructor"
+    INSTRUCTOR = "instructor"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who is asking; with ``--no-auth`` nobody in particular, who may do everything."""
+
+    user: str
+    instructor: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request as its handler sees it.
+
+    ``names`` are the named steps of its path, decoded; ``query`` its fields, one value each;
+    ``user`` is whose things it is about, where the door demands one.
+    """
+
+    request: Request
+    services: Services
+    names: Mapping[str, str]
+    query: Mapping[str, str]
+    caller: Caller | None = None
+    user: Username | None = None
+
+    def about(self, user: Username | None) -> Asked:
+        """The same request, about this person's things."""
+        return replace(self, user=user)
+
+    @property
+    def whose(self) -> Username:
+        """The person whose things it is about."""
+        if self.user is None:
+            raise RuntimeError("a door without an owner asked for one")
+        return self.user
+
+    @property
+    def asker(self) -> Caller:
+        """Who is asking, where the door demands somebody."""
+        if self.caller is None:
+            raise RuntimeError("a door for anyone asked who is there")
+        return self.caller
+
+    @property
+    def detailed(self) -> bool:
+        """Whether the client knows more than 0.3.16 did."""
+        return self.query.get("detail", "") not in ("", "0")
+
+
+def read_query(request: Request) -> dict[str, str]:
+    """The fields of the query.
+
+    Raises: :class:`InvalidInput` when one comes twice, since nobody could say which counts.
+    """
+    text = request.scope["query_string"].decode("latin-1")
+    try:
+        pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+    except ValueError as error:
+        raise InvalidInput("The query cannot be read.") from error
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise InvalidInput("The query has a field twice.")
+    return fields
+
+
+async def identify(request: Request, services: Services) -> Caller | None:
+    """Return who is asking by the token, None for nobody or a token that is no good.
+
+    Raises: :class:`InvalidInput` for two of them.
+    """
+    if services.options.no_auth:
+        return Caller("", instructor=True)
+    values = [value for name, value in request.scope["headers"] if name == b"authorization"]
+    if len(values) > 1:
+        raise InvalidInput("The request has two Authorization headers.")
+    if not values:
+        return None
+    scheme, _, token = values[0].strip().partition(b" ")
+    if scheme.lower() != b"bearer":
+        return None
+    text = token.strip().decode("utf-8", "replace")
+    claims = verify_token(services.secret, text, services.people.epoch)
+    if claims is None:
+        return None
+    instructor = claims.role is Role.INSTRUCTOR or claims.username == INSTRUCTOR
+    if not instructor:
+        await _note_use(claims, services)
+    return Caller(claims.username, instructor)
+
+
+async def admit(asked: Asked, access: Access) -> Username | None:
+    """Let pass whom the door admits; return whose things it is about, if anybody's.
+
+    Raises: :class:`NotAuthenticated`, :class:`Forbidden`, :class:`InvalidInput`.
+    """
+    if access is Access.ANYONE:
+        return None
+    caller = asked.caller
+    if caller is None:
+        raise NotAuthenticated("Authentication required")
+    if access is Access.INSTRUCTOR:
+        _check_instructor(asked, caller)
+        return None
+    if access is Access.SIGNED_IN:
+        return None
+    text = asked.names.get("user", asked.query.get("user", ""))
+    if not text:
+        raise InvalidInput("Missing 'user' query parameter")
+    user = parse_username(text)
+    if not caller.instructor and caller.user != user:
+        raise Forbidden("Token user does not match request user")
+    return user
+
+
+def _check_instructor(asked: Asked, caller: Caller) -> None:
+    if not caller.instructor:
+        raise Forbidden("Instructor access required")
+    if not asked.services.options.no_auth:
+        return
+    # Without tokens any page in this machine's browser could ask: ours and programs only.
+    origin = asked.request.headers.get("origin")
+    if origin is not None and origin not in context_of(asked.request.scope).own_origins:
+        raise Forbidden("With --no-auth, pages from elsewhere have no instructor access")
+
+
+async def _note_use(claims: Claims, services: Services) -> None:
+    """Note a name whose token is used for the first time: it is taken from now on."""
+    if services.people.find(claims.username) is not None:
+        return
+    note, now = services.people.note, services.clock.now()
+    try:
+        await to_thread.run_sync(note, (claims.username,), How.USED, now, limiter=services.writers)
+    except (OSError, MograderError) as error:
+        _log.warning("cannot note that %s's token is in use: %s", claims.username, error)

@@ -1,0 +1,121 @@
+"""What the course hands out: the list and the files (B136-B138, B146)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from urllib.parse import quote
+
+from anyio import to_thread
+from pydantic import JsonValue
+from starlette.responses import JSONResponse, Response
+
+from mograder.auth.receipts import moment
+from mograder.core.errors import Forbidden, InvalidInput, NotFound
+from mograder.core.names import FileName
+from mograder.store.assignments import Assignment, may_be_served
+from mograder.web.server.access import Asked
+from mograder.web.server.files import answer_file, look
+
+
+async def health(_: Asked) -> Response:
+    """Say that the server answers."""
+    return JSONResponse({"status": "ok"})
+
+
+async def list_all(asked: Asked) -> Response:
+    """Tell the assignments, each person with their own dates."""
+
+    def told() -> list[dict[str, JsonValue]]:
+        return [_told(each, asked) for each in asked.services.catalogue.all()]
+
+    return JSONResponse(await to_thread.run_sync(told, limiter=asked.services.readers))
+
+
+async def send_file(asked: Asked) -> Response:
+    """Send one file of an assignment."""
+    wanted = asked.names["file"]
+    try:
+        name = FileName.parse(wanted)
+    except InvalidInput as error:
+        raise Forbidden("Invalid path") from error
+    if not may_be_served(name):
+        raise NotFound(f"Not found: {name}")
+    services = asked.services
+    assignment = await find(asked)
+    opened = await to_thread.run_sync(
+        look, assignment.directory, name, services.digests, limiter=services.readers
+    )
+    return answer_file(opened, asked.request.headers, services.readers)
+
+
+async def find(asked: Asked) -> Assignment:
+    """The assignment that the path names.
+
+    Raises: :class:`NotFound`.
+    """
+    services = asked.services
+    find_it = services.catalogue.find
+    return await to_thread.run_sync(find_it, asked.names["name"], limiter=services.readers)
+
+
+def shown(when: datetime | None) -> str | None:
+    """A date as our answers write it, null where there is none."""
+    return None if when is None else moment(when)
+
+
+def _told(assignment: Assignment, asked: Asked) -> dict[str, JsonValue]:
+    entry: dict[str, JsonValue] = {"name": assignment.name, "id": assignment.name}
+    if assignment.entry:
+        entry = dict(assignment.entry)
+    files = entry.setdefault("files", [_file(assignment, each) for each in assignment.files])
+    if isinstance(entry.get("due"), str) and assignment.deadline.due:
+        entry.setdefault("duedate", int(assignment.deadline.due.timestamp()))
+    caller = asked.asker
+    if not caller.instructor:
+        entry.pop("extensions", None)
+        _extend(entry, assignment, caller.user)
+    if asked.detailed:
+        deadline = assignment.deadline_of(caller.user)
+        entry["due"], entry["cutoff"] = shown(deadline.due), shown(deadline.cutoff)
+        entry["files"] = _with_sizes(files, assignment, asked)
+    return entry
+
+
+def _extend(entry: dict[str, JsonValue], assignment: Assignment, user: str) -> None:
+    """Tell a person who has an extension their own dates."""
+    if user not in assignment.extensions:
+        return
+    own = assignment.deadline_of(user)
+    if own.due is not None:
+        entry["duedate"] = int(own.due.timestamp())
+        if "due" in entry:
+            entry["due"] = shown(own.due)
+    if own.cutoff is not None:
+        entry["cutoff"] = shown(own.cutoff)
+
+
+def _file(assignment: Assignment, name: str) -> dict[str, JsonValue]:
+    return {
+        "filename": name,
+        "url": f"/assignments/{quote(assignment.name, safe='')}/files/{quote(name, safe='')}",
+    }
+
+
+def _with_sizes(files: JsonValue, assignment: Assignment, asked: Asked) -> JsonValue:
+    """The listed files with size and digest, of those that lie here."""
+    if not isinstance(files, list):
+        return files
+    return [_with_size(each, assignment, asked) for each in files]
+
+
+def _with_size(file: JsonValue, assignment: Assignment, asked: Asked) -> JsonValue:
+    name = file.get("filename") if isinstance(file, dict) else None
+    if not isinstance(file, dict) or name not in assignment.files:
+        return file
+    try:
+        opened = look(assignment.directory, str(name), asked.services.digests)
+    except NotFound:
+        return file
+    sizes: Mapping[str, JsonValue] = {"size": opened.size, "sha256": opened.sha256.hex()}
+    return {**file, **sizes}

@@ -1,0 +1,65 @@
+"""Bounds guessing the enrollment code, and taking names in bulk."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from mograder.core.clock import Clock
+from mograder.web.server.problems import TooManyAttempts
+
+_SECONDS = 60.0
+_FAILURES = 20
+_FAILURES_OF_ALL = 200
+_NAMES = 600
+_MOST_ADDRESSES = 10_000
+
+
+class Attempts:
+    """Counts registrations by address; a class behind one address may all register at once.
+
+    Mutable state: ``_failed``, ``_made``; for one event loop.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._failed: dict[str, deque[float]] = {}
+        self._made: dict[str, deque[float]] = {}
+
+    def check(self, address: str) -> None:
+        """Let pass who has not tried too often in the last minute.
+
+        Raises: :class:`TooManyAttempts`.
+        """
+        failures = (
+            (self._recent(self._failed, address), _FAILURES),
+            (self._recent(self._failed, ""), _FAILURES_OF_ALL),
+            (self._recent(self._made, address), _NAMES),
+        )
+        for times, allowed in failures:
+            if len(times) >= allowed:
+                wait = _SECONDS - (self._clock.steady() - times[0])
+                raise TooManyAttempts(
+                    "Too many attempts.",
+                    hint="Wait a minute, then try again.",
+                    retry_after=max(1, round(wait)),
+                )
+
+    def failed(self, address: str) -> None:
+        """Note a wrong code."""
+        for key in {address, ""}:
+            self._note(self._failed, key)
+
+    def made(self, address: str) -> None:
+        """Note a name that was given away."""
+        self._note(self._made, address)
+
+    def _note(self, counted: dict[str, deque[float]], address: str) -> None:
+        if len(counted) >= _MOST_ADDRESSES:
+            counted.clear()
+        counted.setdefault(address, deque()).append(self._clock.steady())
+
+    def _recent(self, counted: dict[str, deque[float]], address: str) -> deque[float]:
+        times = counted.get(address, deque())
+        while times and self._clock.steady() - times[0] >= _SECONDS:
+            times.popleft()
+        return times

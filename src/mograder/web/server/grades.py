@@ -1,0 +1,104 @@
+"""Grades and feedback, from the instructor to each person (B147; compat.md 4)."""
+
+from __future__ import annotations
+
+from typing import BinaryIO
+
+from anyio import to_thread
+from starlette.responses import JSONResponse, Response
+
+from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.names import FileName, ItemName
+from mograder.store.feedback import FeedbackUpload, receiving
+from mograder.store.grades import parse_entries
+from mograder.web.server.access import Asked
+from mograder.web.server.assignments import find
+from mograder.web.server.bodies import (
+    MEGABYTE,
+    FileParts,
+    announced_size,
+    chunks,
+    is_multipart,
+    read_body,
+)
+from mograder.web.server.files import answer_file, look
+
+_GRADES_LIMIT = 16 * MEGABYTE
+_FEEDBACK_LIMIT = 2048 * MEGABYTE
+_FEEDBACK_SECONDS = 3600.0
+_AT_ONCE = 1 * MEGABYTE
+# A document is a marimo export: scripts, some from elsewhere. It gets an origin of its own.
+_SANDBOX = "sandbox allow-scripts allow-popups allow-popups-to-escape-sandbox allow-downloads"
+
+
+async def upload_grades(asked: Asked) -> Response:
+    """Merge grades into ``grades.json``."""
+    services, request = asked.services, asked.request
+    assignment = await find(asked)
+    async with services.bodies.lend(announced_size(request, _GRADES_LIMIT)):
+        body = await read_body(request, _GRADES_LIMIT)
+
+        def merge() -> int:
+            return services.grades.of(assignment.name).merge(parse_entries(body))
+
+        count = await to_thread.run_sync(merge, limiter=services.writers)
+    return JSONResponse({"status": "ok", "count": count})
+
+
+async def upload_feedback(asked: Asked) -> Response:
+    """Keep feedback documents: all of them, or none."""
+    services, request = asked.services, asked.request
+    assignment = await find(asked)
+    if not is_multipart(request):
+        raise InvalidInput("Expected multipart/form-data")
+    with receiving(services.feedback_directory(assignment.name), disk=services.disk) as upload:
+        names = await _receive(asked, upload)
+    if not names:
+        raise InvalidInput("No files received")
+    return JSONResponse({"status": "ok", "files": names})
+
+
+async def send_feedback(asked: Asked) -> Response:
+    """Send a person's feedback document."""
+    services = asked.services
+    assignment = await find(asked)
+    directory, name = services.feedback_directory(assignment.name), f"{asked.whose}.html"
+    try:
+        opened = await to_thread.run_sync(
+            look, directory, name, services.digests, limiter=services.readers
+        )
+    except NotFound as error:
+        raise NotFound("Feedback not available") from error
+    headers = asked.request.headers
+    answer = answer_file(opened, headers, services.readers, "text/html; charset=utf-8")
+    answer.headers["Content-Security-Policy"] = _SANDBOX
+    return answer
+
+
+async def _receive(asked: Asked, upload: FeedbackUpload) -> list[str]:
+    """Write the form to the disk as it comes, by no more memory than a piece of it."""
+    limiter = asked.services.writers
+
+    def begin(filename: str) -> BinaryIO:
+        return upload.open(_document(filename))
+
+    parts = FileParts(asked.request.headers.get("content-type", ""), begin)
+    try:
+        waiting = bytearray()
+        async for chunk in chunks(asked.request, _FEEDBACK_LIMIT, _FEEDBACK_SECONDS):
+            waiting += chunk
+            if len(waiting) >= _AT_ONCE:
+                await to_thread.run_sync(parts.feed, bytes(waiting), limiter=limiter)
+                waiting.clear()
+        await to_thread.run_sync(parts.feed, bytes(waiting), limiter=limiter)
+        parts.finish()
+    finally:
+        parts.close()
+    return list(await to_thread.run_sync(upload.finish, limiter=limiter))
+
+
+def _document(filename: str) -> FileName:
+    """The document's own name; some clients send the path that they had it under."""
+    name = FileName.parse(filename.replace("\\", "/").rpartition("/")[2])
+    ItemName.parse(name)
+    return name

@@ -1,0 +1,126 @@
+"""Who is who: registration by the class's code, names that are taken, and giving them free."""
+
+from __future__ import annotations
+
+from anyio import to_thread
+from pydantic import BaseModel, ConfigDict, ValidationError
+from starlette.responses import JSONResponse, Response
+
+from mograder.auth.enrollment import check_code, parse_username, retry_mark
+from mograder.auth.receipts import moment
+from mograder.auth.roles import Role
+from mograder.auth.tokens import make_token
+from mograder.core.errors import Forbidden, InvalidInput
+from mograder.core.names import Username
+from mograder.store.history import reads_as_a_submission
+from mograder.store.people import How, taken
+from mograder.web.context import context_of
+from mograder.web.server.access import Asked, identify
+from mograder.web.server.bodies import read_body
+
+_LIMIT = 16 * 1024
+_LOOPBACK = frozenset({"", "127.0.0.1", "::1"})
+
+
+class _Wish(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+
+    user: str = ""
+    enrollment_code: str = ""
+    retry_key: str = ""
+
+
+async def register(asked: Asked) -> Response:
+    """Give a new name and its token to who knows the enrollment code (B141)."""
+    services = asked.services
+    options = services.options
+    if not options.enrollment_code:
+        raise Forbidden("Registration is not enabled on this server")
+    if options.no_auth:
+        raise InvalidInput("Server has no auth secret (running in --no-auth mode)")
+    address = _address(asked)
+    services.attempts.check(address)
+    wish = _read(await read_body(asked.request, _LIMIT))
+    user = parse_username(wish.user)
+    if reads_as_a_submission(user):
+        raise InvalidInput("Invalid username: it reads as the name of a submission")
+    try:
+        check_code(options.enrollment_code, wish.enrollment_code)
+    except Forbidden:
+        services.attempts.failed(address)
+        raise
+    mark = retry_mark(wish.retry_key) if wish.retry_key else ""
+    caller = await identify(asked.request, services)
+    if caller is None or caller.user != user:
+        await to_thread.run_sync(_register, asked, user, mark, limiter=services.writers)
+        services.attempts.made(address)
+    token = make_token(services.secret, user, epoch=services.people.epoch(user))
+    return JSONResponse({"token": token, "user": user})
+
+
+async def me(asked: Asked) -> Response:
+    """Tell who the token is."""
+    caller = asked.asker
+    role = Role.INSTRUCTOR if caller.instructor else Role.STUDENT
+    now = moment(asked.services.clock.now())
+    return JSONResponse({"user": caller.user, "role": role.value, "time": now})
+
+
+async def list_all(asked: Asked) -> Response:
+    """Tell which names are taken."""
+    people = [
+        {"user": each.user, "since": moment(each.since), "how": each.how.value}
+        for each in asked.services.people.taken()
+    ]
+    return JSONResponse({"people": people})
+
+
+async def reset(asked: Asked) -> Response:
+    """End a name's tokens and give it free."""
+    return await _end(asked, How.RESET)
+
+
+async def revoke(asked: Asked) -> Response:
+    """End a name's tokens; it stays taken."""
+    return await _end(asked, How.REVOKED)
+
+
+async def _end(asked: Asked, how: How) -> Response:
+    services = asked.services
+    user = parse_username(asked.names["person"])
+    end, now = services.people.end, services.clock.now()
+    await to_thread.run_sync(end, user, how, now, limiter=services.writers)
+    return JSONResponse({"status": "ok", "user": user})
+
+
+def _address(asked: Asked) -> str:
+    """Where a request came from; behind a front of this machine, where that says it came from."""
+    client = context_of(asked.request.scope).client or ""
+    told = asked.request.headers.get("x-forwarded-for", "")
+    return told.rpartition(",")[2].strip()[:64] if told and client in _LOOPBACK else client
+
+
+def _register(asked: Asked, user: Username, mark: str) -> None:
+    services = asked.services
+    if services.roster is not None and not services.roster.allows(user, Role.STUDENT):
+        raise Forbidden(
+            f"The name {user} is not on this course's list.",
+            hint="Register with the name that your instructor has for you, or ask them.",
+        )
+    # Work that came under the name before there was a register of names.
+    if services.people.find(user) is None and services.submissions.anything_of(user):
+        raise taken(user)
+    services.people.register(user, mark, services.clock.now())
+
+
+def _read(body: bytes) -> _Wish:
+    try:
+        wish = _Wish.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors()[0]
+        if first["type"] == "json_invalid" or not first["loc"]:
+            raise InvalidInput("Invalid JSON") from error
+        raise InvalidInput(f"'{first['loc'][0]}' must be a text") from error
+    if not wish.user:
+        raise InvalidInput("Missing 'user' field")
+    return wish

@@ -1,0 +1,126 @@
+"""Running the assignment server: the socket, the event loop, the words on the terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import resource
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+import uvloop
+
+from mograder.core.errors import InvalidInput
+from mograder.core.log import configure_logging
+from mograder.web.http_lines import HttpLine
+from mograder.web.server.app import create_app
+from mograder.web.server.services import ServerOptions, open_services
+from mograder.web.serving import KEPT_SECONDS, Server, bind, until_signalled
+
+_GRACE_SECONDS = 30
+"""What is being handed in when the server stops is taken; the client has the answer."""
+
+_OPEN_FILES = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Where the server listens; ``forced`` lets strangers in where nobody signs in."""
+
+    host: str
+    port: int
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    forced: bool = False
+
+
+def serve_course(options: ServerOptions, listening: Listening) -> None:
+    """Serve until SIGTERM or Ctrl-C.
+
+    Raises: :class:`InvalidInput` for what cannot be served, and for ``--no-auth`` where others can
+    come in; :class:`~mograder.core.errors.Conflict` for a port in use.
+    """
+    configure_logging()
+    if options.no_auth and not listening.forced and not _is_loopback(listening.host):
+        raise InvalidInput(
+            f"With --no-auth anybody who reaches {listening.host} could read and replace "
+            "everybody's work and grades.",
+            hint="Use --host 127.0.0.1, or --force if you mean it.",
+        )
+    _allow_many_files()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(options, listening))
+
+
+async def _serve(options: ServerOptions, listening: Listening) -> None:
+    with contextlib.closing(bind(listening.host, listening.port)) as listener:
+        services = await asyncio.to_thread(open_services, options)
+        config = uvicorn.Config(
+            create_app(services),
+            http=HttpLine,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=KEPT_SECONDS,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+            ssl_certfile=listening.tls_cert,
+            ssl_keyfile=listening.tls_key,
+        )
+        server = Server(_loaded(config), lambda: _greet(options, listening, listener))
+        with until_signalled(server, _nothing):
+            await server.serve(sockets=[listener])
+
+
+def _loaded(config: uvicorn.Config) -> uvicorn.Config:
+    """Read the certificate now, so that a mistake in it is told in words."""
+    try:
+        config.load()
+    except OSError as error:
+        raise InvalidInput(
+            f"The certificate or its key cannot be used: {error}.",
+            hint="Both are PEM files: --tls-cert the chain, --tls-key the key.",
+        ) from error
+    return config
+
+
+def _greet(options: ServerOptions, listening: Listening, listener: socket.socket) -> None:
+    host = f"[{listening.host}]" if ":" in listening.host else listening.host
+    scheme = "https" if listening.tls_cert else "http"
+    auth = "disabled (--no-auth)" if options.no_auth else "enabled"
+    lines = [
+        f"Serving assignments from {options.root}",
+        f"  URL: {scheme}://{host}:{listener.getsockname()[1]}",
+        f"  Authentication: {auth}",
+    ]
+    if options.enrollment_code and not options.no_auth:
+        lines.append("  Registration: enabled")
+    sys.stdout.write("\n".join([*lines, "Press Ctrl+C to stop.", ""]))
+    sys.stdout.flush()  # into a journal or a file it would else be told at the end only
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _allow_many_files() -> None:
+    """A class that hands in at once is a few hundred connections and as many files."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft != resource.RLIM_INFINITY:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, allowed), hard))
+
+
+def _nothing() -> None:
+    """Nothing has to be ended: uvicorn waits for what is under way."""

@@ -1,0 +1,174 @@
+"""What every handler of the assignment server works with, built in one place."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from anyio import CapacityLimiter
+
+from mograder.auth.enrollment import parse_username
+from mograder.core.clock import Clock, SystemClock
+from mograder.core.errors import InvalidInput
+from mograder.core.log import get_logger, register_secret
+from mograder.core.names import ItemName, Username
+from mograder.store.assignments import Catalogue
+from mograder.store.disk import DISK, Disk
+from mograder.store.grades import Grades
+from mograder.store.people import PEOPLE_FILE, People
+from mograder.store.roster import Roster
+from mograder.store.secret import SECRET_FILE, ensure_secret
+from mograder.store.submissions import Submissions
+from mograder.web.server.attempts import Attempts
+from mograder.web.server.bodies import MEGABYTE
+from mograder.web.server.budget import Budget
+from mograder.web.server.files import Digests
+
+RECORDS = Path(".mograder") / "receipts"
+_BODIES = 256 * MEGABYTE
+_WRITERS = 32
+"""They wait for the disk, and the more of them do, the more of their work it takes at once."""
+
+_READERS = 16
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOptions:
+    """How ``mograder serve`` was called (B135-B145)."""
+
+    root: Path
+    release_dir: Path | None = None
+    submissions_dir: Path | None = None
+    enrollment_code: str = ""
+    roster: Path | None = None
+    no_auth: bool = False
+
+
+class GradeBooks:
+    """The grades of each assignment, opened once. Mutable state: ``_open``, under its lock."""
+
+    def __init__(self, root: Path, disk: Disk) -> None:
+        self._root = root
+        self._disk = disk
+        self._lock = threading.Lock()
+        self._open: dict[str, Grades] = {}
+
+    def of(self, name: ItemName) -> Grades:
+        """The grades of one assignment, ``<root>/<assignment>/grades.json``."""
+        with self._lock:
+            if name not in self._open:
+                self._open[name] = Grades(self._root / name, disk=self._disk)
+            return self._open[name]
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The rooms that the handlers use; ``writers`` and ``readers`` bound their threads.
+
+    A submission waits for the disk, a download does not, so each has threads of its own.
+    """
+
+    options: ServerOptions
+    secret: str = field(repr=False)
+    catalogue: Catalogue
+    submissions: Submissions
+    grades: GradeBooks
+    people: People
+    roster: Roster | None
+    attempts: Attempts
+    clock: Clock
+    disk: Disk
+    digests: Digests
+    bodies: Budget
+    writers: CapacityLimiter
+    readers: CapacityLimiter
+
+    def feedback_directory(self, name: ItemName) -> Path:
+        """Where the feedback documents of an assignment lie."""
+        return self.options.root / name / "feedback"
+
+
+def open_services(
+    options: ServerOptions, *, clock: Clock | None = None, disk: Disk = DISK
+) -> Services:
+    """Open a course's directory for serving; it is looked through once, so mistakes show here.
+
+    Raises: :class:`InvalidInput` for a directory, a secret, a manifest or a roster that cannot be
+    used.
+    """
+    root = options.root
+    if not root.is_dir():
+        raise InvalidInput(f"There is no directory {root}.", hint="Name the course's directory.")
+    secret = ensure_secret(root / SECRET_FILE, disk=disk)
+    register_secret(secret)
+    register_secret(options.enrollment_code)
+    release = _release_of(options)
+    submitted = options.submissions_dir or root / "submitted"
+    # Beside files/ and grades.json, where 0.3.16 had them, if somebody wants just that.
+    mixed = submitted.resolve() == root.resolve()
+    # In 0.3.16's place only where no release lies in it too, and nobody chose another.
+    flat_in_root = release is not None and release.resolve() == root.resolve()
+    older = None if options.submissions_dir or flat_in_root else root
+    catalogue = Catalogue(root, release, hidden=(submitted, *((release,) if release else ())))
+    if not catalogue.all():
+        _log.warning(
+            "no assignments: every directory with files/ in it is one, or name a release "
+            "directory by --release-dir"
+        )
+    clock = clock or SystemClock()
+    return Services(
+        options=options,
+        secret=secret,
+        catalogue=catalogue,
+        submissions=Submissions(
+            submitted, records=root / RECORDS, older=older, mixed=mixed, disk=disk
+        ),
+        grades=GradeBooks(root, disk),
+        people=People(root / PEOPLE_FILE, disk=disk),
+        roster=_roster_of(options),
+        attempts=Attempts(clock),
+        clock=clock,
+        disk=disk,
+        digests=Digests(),
+        bodies=Budget(_BODIES),
+        writers=CapacityLimiter(_WRITERS),
+        readers=CapacityLimiter(_READERS),
+    )
+
+
+def read_names(text: str) -> tuple[Username, ...]:
+    """The user names in a file of ours, one a line; blank lines and ``#`` lines are passed over.
+
+    Raises: :class:`InvalidInput` naming the line.
+    """
+    names = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        name = line.strip()
+        if not name or name.startswith("#"):
+            continue
+        try:
+            names.append(parse_username(name))
+        except InvalidInput as error:
+            raise InvalidInput(f"Line {number}: {error.message}") from error
+    return tuple(names)
+
+
+def _release_of(options: ServerOptions) -> Path | None:
+    if options.release_dir is not None:
+        if not options.release_dir.is_dir():
+            raise InvalidInput(f"There is no directory {options.release_dir}.")
+        return options.release_dir
+    found = options.root / "release"
+    # With files/ in it, it is an assignment of this name.
+    return found if found.is_dir() and not (found / "files").is_dir() else None
+
+
+def _roster_of(options: ServerOptions) -> Roster | None:
+    if options.roster is None:
+        return None
+    if not options.roster.is_file():
+        raise InvalidInput(f"There is no roster {options.roster}.")
+    return Roster(options.roster)

@@ -1,0 +1,210 @@
+"""Handing in, how it stands, and what the instructor collects (B146, B147, B157, B158)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from urllib.parse import quote
+
+from anyio import to_thread
+from pydantic import JsonValue
+from starlette.responses import JSONResponse, Response
+
+from mograder.auth.receipts import Facts, Receipt, make_receipt, moment
+from mograder.core.errors import Busy, Forbidden, InvalidInput
+from mograder.core.names import FileName, ItemName
+from mograder.store.assignments import Assignment, Deadline
+from mograder.store.grades import Mark
+from mograder.store.history import Submission, reads_as_a_submission
+from mograder.store.submissions import Kept, Terms
+from mograder.web.server.access import Asked
+from mograder.web.server.assignments import find, shown
+from mograder.web.server.bodies import (
+    SUBMISSION_LIMIT,
+    announced_size,
+    read_body,
+    submitted_bytes,
+)
+from mograder.web.server.files import answer_file, look
+
+_DAY = "%a %d %b %Y, %H:%M UTC"
+
+
+async def submit(asked: Asked) -> Response:
+    """Take a notebook; it is on the disk before this answers."""
+    services, request = asked.services, asked.request
+    if reads_as_a_submission(asked.whose):
+        raise InvalidInput("Invalid username: it reads as the name of a submission")
+    size = announced_size(request, SUBMISSION_LIMIT)
+    with services.bodies.sending(asked.whose):
+        assignment, kept = await _receive(asked, size)
+    deadline = assignment.deadline_of(asked.whose)
+    if kept is None:
+        return JSONResponse({"error": _closed(assignment, deadline), "reason": "closed"}, 403)
+    receipt = _receipt(asked, assignment.name, kept.submission).model_dump()
+    if not kept.counts:
+        told = {"error": _late(assignment, deadline), "reason": "late-would-replace"}
+        return JSONResponse({**told, "late": True, "receipt": receipt}, 409)
+    return JSONResponse(
+        {
+            "status": "ok",
+            "filename": f"{asked.whose}.py",
+            "late": kept.submission.late,
+            "repeated": kept.repeated,
+            "receipt": receipt,
+        }
+    )
+
+
+async def status(asked: Asked) -> Response:
+    """Tell how one person's work stands."""
+    assignment = await find(asked)
+
+    def told() -> dict[str, JsonValue]:
+        services, user = asked.services, asked.whose
+        counting = services.submissions.counting(user, assignment.name)
+        mark = services.grades.of(assignment.name).of(user) or Mark(None, "")
+        feedback = services.feedback_directory(assignment.name) / f"{user}.html"
+        plain: dict[str, JsonValue] = {
+            "status": "submitted" if counting else "new",
+            "graded": mark.grade is not None,
+            "grade": mark.grade,
+            "feedback": mark.feedback,
+            "feedback_available": feedback.is_file(),
+        }
+        return {**plain, **_more(asked, assignment, counting)} if asked.detailed else plain
+
+    return JSONResponse(await to_thread.run_sync(told, limiter=asked.services.readers))
+
+
+async def list_all(asked: Asked) -> Response:
+    """Tell whose submissions there are."""
+    assignment = await find(asked)
+
+    def told() -> list[dict[str, JsonValue]]:
+        found = asked.services.submissions.people(assignment.name)
+        base = f"/assignments/{quote(assignment.name, safe='')}/submissions"
+        lines: list[dict[str, JsonValue]] = []
+        for user, person in found.items():
+            name = f"{user}.py"
+            line: dict[str, JsonValue] = {
+                "username": user,
+                "filename": name,
+                "url": f"{base}/{quote(name, safe='')}",
+            }
+            if asked.detailed and person.counting is not None:
+                due = assignment.deadline_of(user).due
+                history: list[JsonValue] = [each.filename for each in person.submissions]
+                line |= {**_details(person.counting, due), "history": history}
+            lines.append(line)
+        return lines
+
+    return JSONResponse(await to_thread.run_sync(told, limiter=asked.services.readers))
+
+
+async def send(asked: Asked) -> Response:
+    """Send one submission, ``<user>.py`` or an earlier one."""
+    services = asked.services
+    assignment = await find(asked)
+    try:
+        name = FileName.parse(asked.names["file"])
+    except InvalidInput as error:
+        raise Forbidden("Invalid path") from error
+    locate = services.submissions.locate
+    found = await to_thread.run_sync(locate, assignment.name, name, limiter=services.readers)
+    opened = await to_thread.run_sync(
+        look, found.directory, found.name, services.digests, limiter=services.readers
+    )
+    return answer_file(opened, asked.request.headers, services.readers)
+
+
+async def _receive(asked: Asked, size: int) -> tuple[Assignment, Kept | None]:
+    """Read a notebook and keep it; None when the time is over."""
+    services, request = asked.services, asked.request
+    async with services.bodies.lend(size):
+        body = await read_body(request, SUBMISSION_LIMIT)
+        now = services.clock.now()
+        kind = request.headers.get("content-type", "")
+
+        def keep() -> tuple[Assignment, Kept | None]:
+            # Looked up here and not before: each way to a thread and back costs time.
+            assignment = services.catalogue.find(asked.names["name"])
+            return assignment, _keep(asked, assignment, submitted_bytes(kind, body), now)
+
+        return await to_thread.run_sync(keep, limiter=services.writers)
+
+
+def _keep(asked: Asked, assignment: Assignment, data: bytes, now: datetime) -> Kept | None:
+    """Keep a submission; None when the time is over, unless it is what was in time anyway."""
+    services, user = asked.services, asked.whose
+    deadline = assignment.deadline_of(user)
+    over = deadline.cutoff is not None and now > deadline.cutoff
+    if over and not asked.asker.instructor:
+        # The answer to the first try may have been lost.
+        return services.submissions.repeated(user, assignment.name, data)
+    terms = Terms(due=deadline.due, replace=asked.query.get("late") == "replace", once=True)
+    return services.submissions.add(user, assignment.name, data, now, terms)
+
+
+def _receipt(asked: Asked, name: ItemName, submission: Submission) -> Receipt:
+    if submission.sha256 is None or submission.size is None:
+        raise Busy("The submission cannot be read at the moment.", hint="Try again.")
+    facts = Facts(
+        assignment=name,
+        user=submission.user,
+        filename=submission.filename,
+        sha256=submission.sha256,
+        size=submission.size,
+        received=submission.received,
+        sequence=submission.sequence,
+        late=submission.late,
+    )
+    return make_receipt(asked.services.secret, facts)
+
+
+def _more(
+    asked: Asked, assignment: Assignment, counting: Submission | None
+) -> dict[str, JsonValue]:
+    deadline = assignment.deadline_of(asked.whose)
+    over = deadline.cutoff is not None and asked.services.clock.now() > deadline.cutoff
+    can_submit = not over or asked.asker.instructor
+    receipt = _receipt(asked, assignment.name, counting).model_dump() if counting else None
+    return {
+        "receipt": receipt,
+        "late": counting is not None and _is_late(counting, deadline.due),
+        "due": shown(deadline.due),
+        "cutoff": shown(deadline.cutoff),
+        "can_submit": can_submit,
+        "why_not": "" if can_submit else _closed(assignment, deadline),
+    }
+
+
+def _details(counting: Submission, due: datetime | None) -> dict[str, JsonValue]:
+    return {
+        "received": moment(counting.received),
+        "late": _is_late(counting, due),
+        "size": counting.size,
+        "sha256": counting.sha256,
+        "sequence": counting.sequence,
+    }
+
+
+def _is_late(submission: Submission, due: datetime | None) -> bool:
+    """By the due date as it is now: an extension that came later counts."""
+    return due is not None and submission.received > due
+
+
+def _closed(assignment: Assignment, deadline: Deadline) -> str:
+    when = f"{deadline.cutoff:{_DAY}}" if deadline.cutoff else "earlier"
+    return (
+        f"Submissions to {assignment.name} closed on {when}. Nothing was changed. "
+        "Ask your instructor if you should have more time."
+    )
+
+
+def _late(assignment: Assignment, deadline: Deadline) -> str:
+    when = f"{deadline.due:{_DAY}}" if deadline.due else "earlier"
+    return (
+        f"{assignment.name} was due on {when}, and what you handed in on time still counts. "
+        "This late version was kept, but does not count unless you confirm that it should "
+        "replace the one on time (late=replace), or your instructor picks it."
+    )

@@ -1,0 +1,37 @@
+"""Which connector a course wants: the one place that knows all kinds of servers."""
+
+from __future__ import annotations
+
+from mograder.core.settings import Environ, LoadedSettings, Origin
+from mograder.exchange.student_course import Known
+from mograder.store.student_folder import StudentFolder
+from mograder.transports.moodle.tokens import TokenCache as MoodleTokens
+from mograder.transports.token_cache import TokenCache
+from mograder.web.student.connector import Connector, HttpsConnector
+from mograder.web.student.moodle_connector import MoodleConnector
+
+
+def connector_of(loaded: LoadedSettings, environ: Environ) -> Connector:
+    """Return the way to this course's server.
+
+    ``transport`` says which; where it says nothing, the address that there is does. A folder
+    without settings goes on with the server that it was used with last, or asks for one.
+
+    Raises: InvalidInput for an address that is none, or a Moodle course without its number.
+    """
+    settings = loaded.settings
+    chosen = loaded.origins["transport"] is not Origin.DEFAULT
+    if settings.moodle.url and (
+        settings.transport == "moodle" if chosen else not settings.https.url
+    ):
+        cache = environ.home / ".config" / "mograder" / "token.json"
+        return MoodleConnector(settings.moodle.url, settings.moodle.course_id, MoodleTokens(cache))
+    server = settings.https.url
+    known = StudentFolder(loaded.course_dir).known(Known)
+    remembered = known.server if known and not server else ""
+    return HttpsConnector(
+        server or remembered,
+        TokenCache(environ.home),
+        settled=bool(server),
+        token=settings.https.token.get_secret_value(),
+    )

@@ -1,0 +1,248 @@
+"""The pages of the dashboard: they look at what is there, and change nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from anyio import to_thread
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+
+from mograder.core.errors import NotFound
+from mograder.web.headers import content_security_policy
+from mograder.web.student.desk import Desk, desk_of, go_to, page, where
+from mograder.web.student.gate import cookie_header
+from mograder.web.student.lines import Line, line_of, lines_of
+
+_FOR_EVER = "public, max-age=31536000, immutable"
+_FIRST_LOOK_SECONDS = 3.0
+FIRST_LOOK = "sync"
+"""The work that asks the server for everything."""
+
+_NO_SCRIPTS = (
+    "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:"
+)
+_OWN_SCRIPTS = (
+    "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval' https: "
+    "blob: data:; worker-src blob: data:; style-src 'unsafe-inline' https:; img-src https: data: "
+    "blob:; font-src https: data:; media-src data: blob:; connect-src https: data: blob:"
+)
+_PAGE, _TEXT = ("text/html; charset=utf-8", "text/plain; charset=utf-8")
+_LARGEST_DOCUMENT = 64_000_000
+MARKUP, PLAIN = (".html", ".htm"), (".txt", ".md", ".csv")
+"""Feedback that a page shows, by the ends of its names; what is neither can be downloaded."""
+
+
+async def health(request: Request) -> Response:
+    """Tell whoever asks that the dashboard answers."""
+    return JSONResponse({"status": "ok"})
+
+
+async def static_file(request: Request) -> Response:
+    """Send a stylesheet, module or picture of our own."""
+    static = desk_of(request).pages.static
+    found = static.by_name.get(request.path_params["name"])
+    if found is None:
+        raise NotFound("There is no such file.")
+    current = request.path_params["version"] == static.version
+    headers = {
+        "Content-Type": found.media_type,
+        "Cache-Control": _FOR_EVER if current else "no-cache",
+    }
+    return Response(found.body, headers=headers)
+
+
+async def use_link(request: Request) -> Response:
+    """Let the browser in that brings the one-time link."""
+    keeper = desk_of(request).keeper
+    if keeper.admits(request.scope):
+        return go_to("/")
+    value = keeper.use(request.query_params.get("code", ""))
+    if value is None:
+        return page(request, "student/closed.html", 403, wrong=True)
+    response: RedirectResponse = go_to("/")
+    response.headers["set-cookie"] = cookie_header(keeper.cookie, value)
+    return response
+
+
+async def home(request: Request) -> Response:
+    """The list of assignments, as the server told it last and as the folder is now."""
+    desk = desk_of(request)
+    looking = desk.work.kept(FIRST_LOOK)
+    if looking is not None and not looking.task.done():
+        await asyncio.wait((looking.task,), timeout=_FIRST_LOOK_SECONDS)
+    known = await to_thread.run_sync(desk.course.known)
+    if known is None and not desk.wire.user:
+        return go_to("/sign-in")
+    lines = await to_thread.run_sync(lines_of, desk, known)
+    return page(
+        request,
+        "student/home.html",
+        lines=lines,
+        known=known,
+        looking=looking is not None and not looking.task.done(),
+        trouble=desk.wire.trouble,
+        done=request.query_params.get("done", "")[:40],
+        done_item=request.query_params.get("item", "")[:200],
+    )
+
+
+async def sign_in_page(request: Request) -> Response:
+    """The forms for signing in."""
+    again = "again" in request.query_params
+    return sign_in_form(request, message=desk_of(request).wire.trouble if again else "")
+
+
+def sign_in_form(
+    request: Request, status: int = 200, *, message: str = "", hint: str = "", user: str = ""
+) -> Response:
+    """The forms once more, with what was wrong; a code or a token is never shown again."""
+    connector = desk_of(request).wire.connector
+    return page(
+        request,
+        "student/sign_in.html",
+        status,
+        ways=connector.ways,
+        settled=connector.settled,
+        message=message,
+        hint=hint,
+        user=user,
+    )
+
+
+async def validation(request: Request) -> Response:
+    """What the last validation of a notebook found."""
+    line = await the_line(request)
+    return page(request, "student/validation.html", line=line)
+
+
+async def editor(request: Request) -> Response:
+    """The page that leads to a running editor."""
+    line = await the_line(request)
+    found = desk_of(request).bench.editors.find(line.folder)
+    return page(request, "student/editor.html", line=line, url=found.url if found else "")
+
+
+async def replace(request: Request) -> Response:
+    """Ask before files are fetched over those that are there."""
+    return page(request, "student/replace.html", line=await the_line(request))
+
+
+async def late(request: Request) -> Response:
+    """Ask before a late submission replaces one that was on time."""
+    return page(request, "student/late.html", line=await the_line(request))
+
+
+async def receipt(request: Request) -> Response:
+    """What the server acknowledged."""
+    line = await the_line(request)
+    if line.sent is None:
+        raise NotFound("Nothing was submitted from this computer.")
+    text = await to_thread.run_sync(desk_of(request).course.receipt, line.sent)
+    return page(request, "student/receipt.html", line=line, sent=line.sent, receipt=text)
+
+
+async def receipt_file(request: Request) -> Response:
+    """The receipt, to keep."""
+    line = await the_line(request)
+    text = ""
+    if line.sent is not None:
+        text = await to_thread.run_sync(desk_of(request).course.receipt, line.sent)
+    if not text:
+        raise NotFound("There is no receipt.")
+    return _attached(text.encode(), f"receipt-{line.folder}.json", "application/json")
+
+
+async def feedback(request: Request) -> Response:
+    """The grade, and what was written about one's work."""
+    line = await the_line(request)
+    if not line.has_feedback:
+        raise NotFound("There is no feedback yet.")
+    scripts = "scripts" in request.query_params
+    shown = (*MARKUP, *PLAIN)
+    response = page(
+        request, "student/feedback.html", line=line, scripts=scripts, shown=shown, markup=MARKUP
+    )
+    own = content_security_policy(where(request))
+    response.headers["content-security-policy"] = f"{own}; frame-src 'self'"
+    return response
+
+
+async def document(request: Request) -> Response:
+    """A piece of feedback in a page that may do nothing, or only within itself.
+
+    The server's words are a stranger's: the page has an opaque origin, so that it can neither read
+    the dashboard nor send it anything.
+    """
+    found, content = await _document(request)
+    markup = found.suffix.lower() in MARKUP
+    if not markup and found.suffix.lower() not in PLAIN:
+        raise NotFound("This document can only be downloaded.")
+    scripts = markup and "scripts" in request.query_params
+    headers = {
+        "Content-Type": _PAGE if markup else _TEXT,
+        "Content-Security-Policy": (_OWN_SCRIPTS if scripts else _NO_SCRIPTS)
+        + "; form-action 'none'; base-uri 'none'; frame-ancestors 'self'",
+        "X-Frame-Options": "SAMEORIGIN",
+        "Referrer-Policy": "no-referrer",
+    }
+    return Response(content, headers=headers)
+
+
+async def document_file(request: Request) -> Response:
+    """A piece of feedback, to keep."""
+    found, content = await _document(request)
+    return _attached(content, found.name, "application/octet-stream")
+
+
+async def working(request: Request) -> Response:
+    """The page that waits, for browsers without scripts; it leads on when the work is done."""
+    what = request.path_params["what"]
+    running = desk_of(request).work.kept(what)
+    if running is None:
+        return go_to("/")
+    if not running.task.done():
+        return page(
+            request, "student/working.html", what=what.partition(":")[0], news=running.latest
+        )
+    return go_to(str(await running.result()))
+
+
+async def the_line(request: Request) -> Line:
+    """The assignment that the path names. Raises: NotFound."""
+    desk = desk_of(request)
+    return await to_thread.run_sync(_find, desk, request.path_params["folder"])
+
+
+def _find(desk: Desk, folder: str) -> Line:
+    known = desk.course.known()
+    if known is None:
+        raise NotFound("No assignments are known yet.", hint="Sign in first.")
+    return line_of(desk, known.item(folder))
+
+
+async def _document(request: Request) -> tuple[Path, bytes]:
+    line = await the_line(request)
+    number = int(request.path_params["number"])
+    if number >= len(line.documents):
+        raise NotFound("There is no such document.")
+    found = line.documents[number]
+    return found, await to_thread.run_sync(_read, found)
+
+
+def _read(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_LARGEST_DOCUMENT)
+
+
+def _attached(content: bytes, name: str, kind: str) -> Response:
+    plain = "".join(
+        each if each.isascii() and (each.isalnum() or each in "._-") else "-" for each in name
+    )
+    headers = {
+        "Content-Type": kind,
+        "Content-Disposition": f'attachment; filename="{plain}"',
+        "Content-Security-Policy": "sandbox; default-src 'none'",
+    }
+    return Response(content, headers=headers)

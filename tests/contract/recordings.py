@@ -1,0 +1,160 @@
+"""Conversations with mograder 0.3.16, as ``scripts/record_0316.py`` wrote them down, replayed."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+DATA = Path(__file__).parents[1] / "data" / "https"
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """One request and its answer, as they were recorded."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+    status: int
+    answer_headers: Mapping[str, str]
+    answer: bytes
+
+    @property
+    def media_type(self) -> str:
+        return self.answer_headers.get("content-type", "").partition(";")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command of 0.3.16: its words after ``https``, what it printed, what it said."""
+
+    words: tuple[str, ...]
+    status: int
+    out: str
+    err: str
+    new_files: tuple[str, ...]
+    conversation: tuple[Spoken, ...]
+
+    @property
+    def name(self) -> str:
+        return self.words[0]
+
+
+@cache
+def commands() -> tuple[Command, ...]:
+    """The commands in the order in which they were run."""
+    return tuple(
+        Command(
+            tuple(each["command"]),
+            each["exit"],
+            each["stdout"],
+            each["stderr"],
+            tuple(each["new_files"]),
+            tuple(map(_spoken, each["conversation"])),
+        )
+        for each in _read("commands.json")["commands"]
+    )
+
+
+@cache
+def answers() -> tuple[Spoken, ...]:
+    """What its server was asked beside."""
+    return tuple(map(_spoken, _read("answers.json")["answers"]))
+
+
+@dataclass
+class Replay:
+    """A server that answers what was recorded, and remembers what it never heard before."""
+
+    url: str = ""
+    known: dict[tuple[str, str], Spoken] = field(default_factory=dict)
+    unheard: list[str] = field(default_factory=list)
+
+    def learn(self, spoken: Sequence[Spoken]) -> None:
+        """Answer so from now on."""
+        for each in spoken:
+            self.known[each.method, without_detail(each.path)] = each
+
+    def answer(self, method: str, path: str) -> Spoken | None:
+        found = self.known.get((method, without_detail(path)))
+        if found is None:
+            self.unheard.append(f"{method} {path}")
+        return found
+
+
+def without_detail(path: str) -> str:
+    """Return a path as 0.3.16 reads it: it takes no notice of what our client asks for beside."""
+    parts = urlsplit(path)
+    query = [pair for pair in parse_qsl(parts.query, keep_blank_values=True) if pair[0] != "detail"]
+    return parts._replace(query=urlencode(query)).geturl()
+
+
+@contextmanager
+def replaying() -> Iterator[Replay]:
+    """Serve recordings on a free port while the context lasts."""
+    replay = Replay()
+    handler = type("Handler", (_Handler,), {"replay": replay})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        replay.url = f"http://127.0.0.1:{server.server_address[1]}"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield replay
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    replay: Replay
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("content-length", 0)))
+        self._answer()
+
+    def _answer(self) -> None:
+        found = self.replay.answer(self.command, self.path)
+        self.send_response(found.status if found else 599)
+        for name, value in (found.answer_headers if found else {}).items():
+            self.send_header(name, value)
+        body = found.answer if found else b""
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing on the tests' stderr."""
+
+
+def _spoken(each: Mapping[str, Any]) -> Spoken:
+    asked, answered = each["request"], each["answer"]
+    return Spoken(
+        asked["method"],
+        asked["path"],
+        asked["headers"],
+        _bytes(asked),
+        answered["status"],
+        answered["headers"],
+        _bytes(answered),
+    )
+
+
+def _bytes(part: Mapping[str, str]) -> bytes:
+    return base64.b64decode(part["base64"]) if "base64" in part else part["text"].encode()
+
+
+def _read(name: str) -> Any:
+    return json.loads((DATA / name).read_text("utf-8"))

@@ -1,0 +1,255 @@
+"""``mograder serve`` and ``mograder token`` as commands (B135, B140, B142-B145; compat.md 1, 4)."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import io
+import socket
+import ssl
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from mograder.cli.main import run
+from mograder.core.errors import RemoteFailed
+from mograder.transports.front_probe import look_at_front
+from mograder.transports.hub import HubClient
+from tests.e2e.support.course_server import CourseServer, make_served_course, notebook
+from tests.e2e.support.hub import run_mograder
+
+SECRET = "0123456789abcdef" * 4
+
+
+def _token(secret: str, user: str) -> str:
+    return f"{user}:{hmac.new(secret.encode(), user.encode(), hashlib.sha256).hexdigest()}"
+
+
+@pytest.fixture(autouse=True)
+def nothing_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What this machine sets must not decide a test."""
+    for name in ("PORT", "MOGRADER_ENROLLMENT_CODE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A directory with one assignment."""
+    return make_served_course(tmp_path / "course")
+
+
+def test_b135_serve_says_what_it_serves_and_stops_when_told(root: Path, tmp_path: Path) -> None:
+    """B135: the lines of 0.3.16; SIGTERM ends it with 0, and what is under way is answered."""
+    with CourseServer(root, tmp_path / "log") as server:
+        lines = server.log_text().splitlines()
+        assert lines[0] == f"Serving assignments from {root}"
+        assert lines[1] == f"  URL: http://127.0.0.1:{server.port}"
+        assert lines[2] == "  Authentication: enabled"
+        assert lines[3] == "Press Ctrl+C to stop."
+        body = notebook("slow")
+        head = (
+            f"POST /assignments/hw1/submit?user=alice HTTP/1.1\r\nHost: x\r\n"
+            f"Authorization: Bearer {server.token('alice')}\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n"
+        )
+        with socket.create_connection(("127.0.0.1", server.port)) as line:
+            line.sendall(head.encode() + body[:1000])
+            with server.client("bob") as client:
+                assert client.get("/").json() == {"status": "ok"}
+            ending = threading.Thread(target=server.stop)
+            ending.start()
+            line.sendall(body[1000:])
+            answer = line.makefile("rb").read()
+            ending.join()
+        assert b'"status":"ok"' in answer
+        assert server.returncode == 0
+        assert (root / "submitted" / "hw1" / "alice.py").read_bytes() == body
+        assert " POST /assignments/hw1/submit 200 " in server.log_text()
+        assert server.token("alice") not in server.log_text()
+
+
+def test_b140_the_code_comes_by_option_file_or_environment(root: Path, tmp_path: Path) -> None:
+    """B140, and none of two at once."""
+    file = tmp_path / "enrollment.txt"
+    file.write_text("our phrase\n")
+    for number, (options, env) in enumerate(
+        (
+            (["--enrollment-code", "our phrase"], {}),
+            (["--enrollment-code-file", str(file)], {}),
+            ([], {"MOGRADER_ENROLLMENT_CODE": "our phrase"}),
+        )
+    ):
+        with CourseServer(root, tmp_path / f"log{number}", options, env) as server:
+            assert "\n  Registration: enabled\n" in server.log_text()
+            body = {"user": f"student{number}", "enrollment_code": "our phrase"}
+            answer = httpx.post(f"{server.url}/register", json=body, trust_env=False)
+            assert answer.json()["token"] == server.token(f"student{number}")
+            assert "our phrase" not in server.log_text()
+    both = ["serve", str(root), "--enrollment-code", "a", "--enrollment-code-file", str(file)]
+    assert run(both) == 2
+    given = {"MOGRADER_ENROLLMENT_CODE": "a"}
+    told = run_mograder("serve", str(root), "--enrollment-code-file", str(file), env=given)
+    assert (told.status, "not both" in told.errors) == (2, True)
+    assert run(["serve", str(root), "--enrollment-code", " "]) == 2
+
+
+def test_b144_tokens_for_a_file_of_names(
+    root: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    names = tmp_path / "names.txt"
+    names.write_text("alice\n\n  bob  \n")
+    assert run(["serve", str(root), "--generate-tokens", str(names)]) == 0
+    secret = (root / ".mograder-secret").read_text().strip()
+    assert capfd.readouterr().out == (
+        f"alice: {_token(secret, 'alice')}\n"
+        f"bob: {_token(secret, 'bob')}\n"
+        "\n"
+        f"instructor: {_token(secret, '__instructor__')}\n"
+    )
+    names.write_text("alice\na b\n")
+    assert run(["serve", str(root), "--generate-tokens", str(names)]) == 2
+    assert "Line 2" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("way", ["cwd", "file", "stdin", "option"])
+def test_b142_b143_tokens_from_a_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], way: str
+) -> None:
+    """B142, B143: from the working directory, a file, standard input, or the option."""
+    options: list[str] = []
+    if way == "cwd":
+        (tmp_path / ".mograder-secret").write_text(SECRET + "\n")
+    if way == "file":
+        (tmp_path / "s").write_text(SECRET + "\n")
+        options = ["--secret-file", str(tmp_path / "s")]
+    if way == "stdin":
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(f"{SECRET}\n".encode())))
+        options = ["--secret-stdin"]
+    if way == "option":
+        options = ["--secret", SECRET]
+    monkeypatch.chdir(tmp_path)
+    assert run(["token", *options, "alice", "bob", "carol"]) == 0
+    people = "".join(f"{name}: {_token(SECRET, name)}\n" for name in ("alice", "bob", "carol"))
+    instructor = f"\ninstructor: {_token(SECRET, '__instructor__')}\n"
+    assert capfd.readouterr().out == people + instructor
+
+
+def test_b142_without_a_secret_or_with_two_it_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["token", "alice"]) == 2
+    assert "no secret" in capfd.readouterr().err
+    assert run(["token", "--secret", SECRET, "--secret-stdin", "alice"]) == 2
+    assert run(["token", "--secret", SECRET]) == 2
+    assert run(["token", "--secret", SECRET, "a b"]) == 2
+
+
+def test_a_token_can_be_revoked_and_a_name_given_free(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(root)
+    names = root.parent / "names.txt"
+    names.write_text("alice\n")
+    assert run(["serve", ".", "--generate-tokens", str(names)]) == 0
+    first = capfd.readouterr().out
+    assert run(["token", "--revoke", "alice"]) == 0
+    assert capfd.readouterr().out == "All tokens of alice are void.\n"
+    assert run(["token", "alice"]) == 0
+    second = capfd.readouterr().out
+    assert first.splitlines()[0] != second.splitlines()[0]
+    assert first.splitlines()[2] == second.splitlines()[2]
+    assert run(["token", "--revoke", "__instructor__"]) == 0
+    capfd.readouterr()
+    assert run(["token", "alice"]) == 0
+    third = capfd.readouterr().out
+    assert third.splitlines()[0] == second.splitlines()[0]
+    assert third.splitlines()[2] != second.splitlines()[2]
+    assert run(["token", "--reset", "__instructor__"]) == 2
+    assert run(["token", "--reset", "--revoke", "alice"]) == 2
+    assert run(["token", "--reset", "--secret", SECRET, "alice"]) == 2
+
+
+def test_b145_no_auth_keeps_to_this_machine_unless_forced(
+    root: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for host in ("0.0.0.0", "::", "192.0.2.1", "example.test"):
+        assert run(["serve", str(root), "--no-auth", "--host", host, "-p", "0"]) == 2
+        assert "--force" in capfd.readouterr().err
+    told = run_mograder("serve", str(root), "--no-auth", env={"PORT": "0"})
+    assert (told.status, "--force" in told.errors) == (2, True)
+    for number, options in enumerate((["--no-auth"], ["--no-auth", "--force", "--host=0.0.0.0"])):
+        with CourseServer(root, tmp_path / f"log{number}", options) as server:
+            assert "\n  Authentication: disabled (--no-auth)\n" in server.log_text()
+            url = f"http://127.0.0.1:{server.port}/assignments"
+            assert httpx.get(url, trust_env=False).status_code == 200
+
+
+def test_b135_the_port_and_the_address_of_a_hosting_platform(root: Path, tmp_path: Path) -> None:
+    """compat.md 4: $PORT decides both, an option either."""
+    with CourseServer(root, tmp_path / "log", env={"PORT": "1"}) as server:
+        assert server.url == f"http://0.0.0.0:{server.port}"
+    with CourseServer(root, tmp_path / "log2", ["--host", "localhost"], {"PORT": "1"}) as server:
+        assert server.url == f"http://localhost:{server.port}"
+    told = run_mograder("serve", str(root), env={"PORT": "eighty"})
+    assert (told.status, "$PORT" in told.errors) == (2, True)
+
+
+def test_a_port_in_use_is_told(root: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert run(["serve", str(root), "-p", port]) == 5
+    assert f"Port {port} is in use" in capfd.readouterr().err
+
+
+@contextmanager
+def certified(root: Path, place: Path) -> Iterator[tuple[CourseServer, Path]]:
+    """A server with HTTPS, and the certificate that it signed itself."""
+    cert, key = place / "cert.pem", place / "key.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+            *("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
+            *("-keyout", str(key), "-out", str(cert)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    options = ["--tls-cert", str(cert), "--tls-key", str(key), "--host", "localhost"]
+    with CourseServer(root, place / "log", options) as server:
+        yield server, cert
+
+
+def test_a_certificate_makes_it_https(root: Path, tmp_path: Path) -> None:
+    with certified(root, tmp_path) as (server, cert):
+        assert server.url == f"https://localhost:{server.port}"
+        trusted = ssl.create_default_context(cafile=str(cert))
+        assert httpx.get(server.url, verify=trusted, trust_env=False).json() == {"status": "ok"}
+
+
+def test_who_does_not_know_its_authority_is_told_what_to_do(root: Path, tmp_path: Path) -> None:
+    with certified(root, tmp_path) as (server, _):
+        with pytest.raises(RemoteFailed) as checked:
+            look_at_front(server.url)
+        with HubClient(server.url, "t") as hub, pytest.raises(RemoteFailed) as asked:
+            hub.ask("GET", "/assignments")
+    for told in (checked, asked):
+        assert "certificate" in str(told.value)
+        assert "SSL_CERT_FILE=" in told.value.hint
+
+
+@pytest.mark.parametrize("spoilt", ["half", "missing", "garbage"])
+def test_a_certificate_that_cannot_be_used_is_told(
+    root: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], spoilt: str
+) -> None:
+    cert = tmp_path / "cert.pem"
+    if spoilt == "garbage":
+        cert.write_text("no certificate")
+    key = [] if spoilt == "half" else ["--tls-key", str(cert)]
+    assert run(["serve", str(root), "-p", "0", "--tls-cert", str(cert), *key]) == 2
+    assert "certificate" in capfd.readouterr().err or spoilt == "half"

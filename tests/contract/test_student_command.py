@@ -1,0 +1,60 @@
+"""``mograder student`` as a process: where it listens, what it says, how it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from click.testing import CliRunner
+
+from mograder.cli.main import root, run
+from tests.e2e.support.student import StudentProcess
+
+pytestmark = pytest.mark.timeout(60)
+
+
+def test_it_listens_on_loopback_only_and_ends_at_ctrl_c(tmp_path: Path) -> None:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    dashboard = StudentProcess(folder, tmp_path / "home", tmp_path / "log")
+    try:
+        dashboard.start()
+        process = psutil.Process(dashboard.pid)
+        listening = [c.laddr for c in process.net_connections("inet") if c.status == "LISTEN"]
+        assert [(each.ip, each.port) for each in listening] == [("127.0.0.1", dashboard.port)]
+        answer = httpx.get(dashboard.link, follow_redirects=False, trust_env=False)
+        assert answer.status_code == httpx.codes.SEE_OTHER
+        assert "For another browser, once: http://127.0.0.1:" in dashboard.log_text()
+        os.kill(dashboard.pid, signal.SIGINT)
+        assert dashboard.wait(15) == 0, dashboard.tail()
+    finally:
+        dashboard.stop()
+
+
+def test_a_port_in_use_is_told_in_a_sentence(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        status = run(["student", str(tmp_path), "--headless", "--port", str(port)])
+    assert status == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"), [(["--port", "70000"], 2), (["ftp://x", "--headless"], 2)]
+)
+def test_what_cannot_be_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], status: int
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["student", *arguments]) == status
+
+
+def test_the_options_are_those_of_0_3_16() -> None:
+    """compat-cli: DIR_OR_URL, -p/--port, --headless, --no-token."""
+    text = CliRunner().invoke(root, ["student", "--help"]).output
+    for wanted in ("[DIR_OR_URL]", "-p, --port", "--headless", "--no-token"):
+        assert wanted in text

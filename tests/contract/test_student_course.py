@@ -1,0 +1,149 @@
+"""A student's course over a server of 0.3.16's shapes: no receipts, no deadlines of its own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from mograder.core.clock import ManualClock
+from mograder.core.errors import NotFound
+from mograder.exchange.student_course import StudentCourse
+from mograder.store.student_folder import StudentFolder
+from mograder.transports.https import HttpsTransport
+from mograder.transports.interface import WouldReplaceOnTime
+from mograder.transports.retrying import Patience
+from tests.contract.assignment_server import Course, Handler
+
+NOTEBOOK = b"import marimo\n\napp = marimo.App()\n"
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[Course, str]]:
+    course = Course(files={"hw 1": {"hw 1.py": NOTEBOOK, "data.csv": b"x\n"}, "hw2": {}})
+    own = type("Own", (Handler,), {"course": course})
+    with ThreadingHTTPServer(("127.0.0.1", 0), own) as running:
+        thread = threading.Thread(target=running.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield course, f"http://127.0.0.1:{running.server_address[1]}"
+        finally:
+            running.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def alice(server: tuple[Course, str]) -> Iterator[HttpsTransport]:
+    once = Patience(tries=1)
+    with HttpsTransport(server[1], f"alice:{'0' * 64}", patience=once) as transport:
+        yield transport
+
+
+@pytest.fixture
+def course(tmp_path: Path, clock: ManualClock) -> StudentCourse:
+    return StudentCourse(StudentFolder(tmp_path), clock)
+
+
+def quiet(message: str) -> None:
+    """Tell nobody."""
+
+
+def begin(course: StudentCourse, alice: HttpsTransport) -> Path:
+    """Know the assignments and fetch the first; returns its notebook."""
+    course.sync(alice, "http://server.test", quiet)
+    course.fetch(alice, "hw 1", quiet)
+    notebook = course.folder.notebook("hw 1")
+    assert notebook is not None
+    return notebook.path
+
+
+def test_b149_what_the_server_said_is_there_without_it(
+    course: StudentCourse, alice: HttpsTransport, tmp_path: Path, clock: ManualClock
+) -> None:
+    begin(course, alice)
+    again = StudentCourse(StudentFolder(tmp_path), clock).known()
+    assert again is not None
+    assert [item.assignment.name for item in again.items] == ["hw 1", "hw2"]
+    assert (again.user, again.synced) == ("alice", clock.now())
+    assert (tmp_path / "hw 1" / "data.csv").read_bytes() == b"x\n"
+
+
+def test_b150_a_server_without_receipts_gets_the_bytes_that_were_saved(
+    server: tuple[Course, str], course: StudentCourse, alice: HttpsTransport
+) -> None:
+    notebook = begin(course, alice)
+    notebook.write_bytes(NOTEBOOK + b"# mine\n")
+    done = course.submit(alice, "hw 1", quiet)
+    assert done.handed is not None
+    assert done.handed.receipt == ""
+    assert server[0].submissions["hw 1", "alice"] == NOTEBOOK + b"# mine\n"
+    known = course.known()
+    assert known is not None
+    standing = known.item("hw 1").standing
+    assert standing is not None
+    assert standing.grade == "7.5"
+
+
+def test_a_submission_whose_answer_was_lost_waits_and_is_sent_again(
+    server: tuple[Course, str], course: StudentCourse, alice: HttpsTransport
+) -> None:
+    begin(course, alice)
+
+    def hang_up(handler: BaseHTTPRequestHandler) -> None:
+        handler.close_connection = True
+
+    server[0].rude = hang_up
+    done = course.submit(alice, "hw 1", quiet)
+    assert done.handed is None
+    waiting = course.folder.waiting("hw 1")
+    assert waiting is not None
+    assert waiting.why == done.why != ""
+    server[0].rude = None
+    [sent] = course.send_all(alice, quiet)
+    assert sent.handed is not None
+    assert course.folder.waiting("hw 1") is None
+    with pytest.raises(NotFound):
+        course.send(alice, "hw 1", quiet)
+
+
+def test_what_is_due_is_asked_about_though_the_server_would_not(
+    server: tuple[Course, str], course: StudentCourse, alice: HttpsTransport, clock: ManualClock
+) -> None:
+    """0.3.16 passes due dates on and takes everything (compat.md 4)."""
+    listing = server[0].assignments()
+    listing[0]["duedate"] = int((clock.now() + timedelta(hours=1)).timestamp())
+    server[0].listing = listing
+    notebook = begin(course, alice)
+    course.submit(alice, "hw 1", quiet)
+    clock.advance(7200)
+    notebook.write_bytes(NOTEBOOK + b"# late\n")
+    with pytest.raises(WouldReplaceOnTime):
+        course.submit(alice, "hw 1", quiet)
+    assert server[0].submissions["hw 1", "alice"] == NOTEBOOK
+    assert course.folder.waiting("hw 1") is None, "it is still where it was"
+    course.submit(alice, "hw 1", quiet, late=True)
+    notebook.write_bytes(NOTEBOOK + b"# later\n")
+    course.submit(alice, "hw 1", quiet)
+    assert server[0].submissions["hw 1", "alice"] == NOTEBOOK + b"# later\n"
+
+
+def test_two_names_that_look_alike_on_a_disk_never_share_a_folder(
+    server: tuple[Course, str], course: StudentCourse, alice: HttpsTransport
+) -> None:
+    """Nor do they change places when the server names them in another order."""
+    server[0].listing = [{"name": name, "files": []} for name in ("a/b", "a:b", "a*b")]
+    first = course.sync(alice, "http://server.test", quiet)
+    folders = {item.assignment.name: item.folder for item in first.items}
+    assert len(set(folders.values())) == 3
+    server[0].listing.reverse()
+    second = course.sync(alice, "http://server.test", quiet)
+    assert {item.assignment.name: item.folder for item in second.items} == folders

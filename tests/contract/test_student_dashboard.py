@@ -1,0 +1,246 @@
+"""The student's dashboard over a real assignment server: what it keeps, asks and never mixes up."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.e2e.support.scene import Shared
+from tests.e2e.support.student import CODE, COFFEE, PI, RELEASED, Scene, served_course
+from tests.unit.web_student.studentkit import Dashboard, dashboard
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture(scope="module")
+def scene(uv_cache: Path, run_directory: Path) -> Iterator[Scene]:
+    with served_course("student-contract", Shared(uv_cache, run_directory)) as scene:
+        yield scene
+
+
+async def press(shown: Dashboard, path: str, **fields: str) -> httpx.Response:
+    """Post a form as a browser without scripts does, and wait for the page that it leads to."""
+    answer = await shown.client.post(path, data=fields, follow_redirects=True)
+    async with asyncio.timeout(60):
+        while answer.url.path.startswith("/working/"):
+            await asyncio.sleep(0.05)
+            answer = await shown.client.get(answer.url, follow_redirects=True)
+    return answer
+
+
+async def begin(shown: Dashboard, user: str) -> None:
+    """Register, and download the first assignment."""
+    answer = await press(shown, "/sign-in/register", user=user, code=CODE)
+    assert answer.url.path == "/", answer.text
+    assert PI in answer.text
+    answer = await press(shown, f"/fetch/{PI}")
+    assert f"{PI} is yours now." in answer.text
+
+
+def save(folder: Path, estimate: str, item: str = PI) -> str:
+    """Save another version of the notebook."""
+    text = RELEASED.replace("estimate = 0", f"estimate = {estimate}")
+    (folder / item / f"{item}.py").write_text(text)
+    return text
+
+
+def submissions(scene: Scene, item: str, user: str) -> list[str]:
+    """The texts of everything that a student handed in, the earliest first."""
+    found = sorted((scene.server.root).rglob(f"{user}_2*.py"))
+    return [path.read_text() for path in found if item in path.parts]
+
+
+async def test_b150_what_cannot_be_submitted_waits_over_a_restart_and_goes_when_asked(
+    tmp_path: Path, uv_cache: Path, run_directory: Path
+) -> None:
+    """What was pressed offline is what is sent, not what was typed after it."""
+    folder = tmp_path / "offline"
+    with served_course("student-offline", Shared(uv_cache, run_directory)) as scene:
+        async with dashboard(folder, scene.server.url) as shown:
+            await begin(shown, "offline")
+            text = save(folder, "3")
+            scene.server.stop()
+            answer = await press(shown, f"/submit/{PI}")
+            assert f"{PI} is not submitted yet." in answer.text
+        save(folder, "3.5")
+        async with dashboard(folder, scene.server.url) as shown:
+            page = (await shown.client.get("/")).text
+            assert "Not submitted yet." in page
+            page = (await press(shown, "/sync")).text
+            assert "The server cannot be asked at the moment." in page
+            assert "Not submitted yet." in page
+            assert submissions(scene, PI, "offline") == []
+            scene.server.start()
+            page = (await press(shown, "/sync")).text
+            assert "Not submitted yet." not in page
+            assert submissions(scene, PI, "offline") == [text]
+            receipt = await shown.client.get(f"/receipt/{PI}/file")
+            assert receipt.json()["user"] == "offline"
+
+
+async def test_what_waits_can_be_given_up_and_is_set_aside(scene: Scene, tmp_path: Path) -> None:
+    folder = tmp_path / "undecided"
+    async with dashboard(folder, scene.server.url) as shown:
+        await begin(shown, "undecided")
+        await press(shown, "/logout")
+        text = save(folder, "3")
+        answer = await press(shown, f"/submit/{PI}")
+        assert "not submitted yet" in answer.text
+        answer = await press(shown, f"/give-up/{PI}")
+        assert f"{PI} waits no longer." in answer.text
+        [aside] = (folder / ".mograder" / "set-aside").iterdir()
+        assert aside.read_text() == text
+        assert submissions(scene, PI, "undecided") == []
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["known-here", "known-there"])
+async def test_a_late_submission_replaces_one_on_time_only_when_told(
+    scene: Scene, tmp_path: Path, known: bool
+) -> None:
+    """Whether we know the due date or only the server does."""
+    folder, user = tmp_path / "late", f"late-{known}"
+    async with dashboard(folder, scene.server.url) as shown:
+        await begin(shown, user)
+        save(folder, "3")
+        assert "is submitted" in (await press(shown, f"/submit/{PI}")).text
+        receipt = (await shown.client.get(f"/receipt/{PI}/file")).json()
+        with due(scene, datetime.fromisoformat(receipt["received"]) + timedelta(milliseconds=1)):
+            if known:
+                await press(shown, "/sync")
+            late = save(folder, "3.2")
+            answer = await press(shown, f"/submit/{PI}")
+            assert answer.url.path == f"/late/{PI}"
+            assert "Replace what was on time?" in answer.text
+            again = (await shown.client.get(f"/receipt/{PI}/file")).json()
+            assert again == receipt, "the one that was on time still counts"
+            answer = await press(shown, f"/submit/{PI}", late="yes")
+            assert "It counts as late." in answer.text
+            with scene.server.instructor() as teacher:
+                said = teacher.verify_receipt((await shown.client.get(f"/receipt/{PI}/file")).text)
+            assert (said.valid, said.counts) == (True, True)
+            assert late in submissions(scene, PI, user)
+
+
+@contextmanager
+def due(scene: Scene, moment: datetime) -> Iterator[None]:
+    """The first assignment has a due date for a while, as a teacher writes it into the manifest."""
+    manifest = scene.server.root / "assignments.json"
+    files = [{"filename": f"{PI}.py", "url": f"/assignments/{PI}/files/{PI}.py"}]
+    manifest.write_text(
+        json.dumps([{"name": PI, "id": 1, "files": files, "due": moment.isoformat()}])
+    )
+    try:
+        yield
+    finally:
+        manifest.unlink()
+
+
+async def test_nobodys_work_is_sent_as_another_persons(scene: Scene, tmp_path: Path) -> None:
+    folder = tmp_path / "shared"
+    async with dashboard(folder, scene.server.url) as shown:
+        await begin(shown, "first")
+        [cache] = (tmp_path / "home-of-shared" / ".config" / "mograder").glob("https_tokens.json")
+        token = cache.read_text()
+        answer = await press(shown, "/sign-in/register", user="second", code=CODE)
+        assert answer.status_code == httpx.codes.CONFLICT
+        assert "holds the work of first" in answer.text
+        assert cache.read_text() == token, "the first one's own way in is not lost"
+        await press(shown, "/logout")
+        answer = await press(shown, "/sign-in/token", token="second:" + "0" * 64)
+        assert "holds the work of first" in answer.text
+        save(folder, "3")
+        await press(shown, f"/submit/{PI}")
+        assert submissions(scene, PI, "second") == []
+
+
+async def test_b148_the_token_is_kept_for_the_next_time_and_for_nobody_else(
+    scene: Scene, tmp_path: Path
+) -> None:
+    folder = tmp_path / "kept"
+    async with dashboard(folder, scene.server.url) as shown:
+        await begin(shown, "kept")
+    [cache] = (tmp_path / "home-of-kept" / ".config" / "mograder").glob("https_tokens.json")
+    assert stat.S_IMODE(cache.stat().st_mode) == 0o600
+    async with dashboard(folder, scene.server.url) as shown:
+        assert "<strong>kept</strong>" in (await shown.client.get("/")).text
+        await press(shown, "/logout")
+    async with dashboard(folder, scene.server.url) as shown:
+        page = (await shown.client.get("/")).text
+        assert "You are not signed in." in page
+        assert PI in page, "the course can be looked at all the same"
+
+
+@pytest.mark.parametrize(
+    ("way", "fields", "told"),
+    [
+        ("register", {"user": "mallory", "code": "guessed-code"}, "Invalid enrollment code"),
+        ("register", {"user": "", "code": CODE}, "Both a user name"),
+        ("token", {"token": "mallory:" + "0" * 64}, "Authentication required"),
+    ],
+)
+async def test_b141_a_wrong_code_or_token_is_told_and_never_shown_again(
+    scene: Scene, tmp_path: Path, way: str, fields: Mapping[str, str], told: str
+) -> None:
+    async with dashboard(tmp_path / "wrong", scene.server.url) as shown:
+        answer = await press(shown, f"/sign-in/{way}", **fields)
+        assert answer.status_code in (400, 401, 403)
+        assert told in answer.text
+        secret = fields.get("code") or fields["token"]
+        assert secret not in answer.text
+        assert not list((tmp_path / "home-of-wrong").rglob("https_token*.json"))
+
+
+async def test_an_update_is_offered_and_what_was_edited_is_kept(
+    scene: Scene, tmp_path: Path
+) -> None:
+    folder = tmp_path / "updated"
+    served = scene.server.root / COFFEE / "files" / f"{COFFEE}.py"
+    async with dashboard(folder, scene.server.url) as shown:
+        await begin(shown, "updated")
+        await press(shown, f"/fetch/{COFFEE}")
+        mine = save(folder, "1", COFFEE)
+        newer = RELEASED.replace("between 3 and 4", "between 3 and 4, you know")
+        served.write_text(newer)
+        try:
+            assert "update available" in (await press(shown, "/sync")).text
+            answer = await press(shown, f"/fetch/{COFFEE}")
+            assert "is the newest release now." in answer.text
+            assert "update available" not in answer.text
+            assert (folder / COFFEE / f"{COFFEE}.py").read_text() == newer
+            [kept] = (folder / COFFEE).glob("*.bak.*.py")
+            assert kept.read_text() == mine
+        finally:
+            served.write_text(RELEASED)
+
+
+async def test_b151_feedback_is_shown_in_a_page_that_may_do_nothing(
+    scene: Scene, tmp_path: Path
+) -> None:
+    folder = tmp_path / "graded"
+    async with dashboard(folder, scene.server.url) as shown:
+        await begin(shown, "graded")
+        await press(shown, f"/submit/{PI}")
+        scene.server.grade(PI, "graded", tmp_path)
+        assert "Grade 9.5" in (await press(shown, "/sync")).text
+        page = await shown.client.get(f"/feedback/{PI}")
+        assert 'sandbox=""' in page.text
+        assert "frame-src 'self'" in page.headers["content-security-policy"]
+        document = await shown.client.get(f"/feedback/{PI}/0")
+        assert "Well estimated, graded" not in page.text
+        assert "Well estimated, alice." in document.text
+        policy = document.headers["content-security-policy"]
+        assert policy.startswith("sandbox; default-src 'none'")
+        assert "allow-same-origin" not in policy
+        told = await shown.client.get(f"/feedback/{PI}/0?scripts")
+        policy = told.headers["content-security-policy"]
+        assert policy.startswith("sandbox allow-scripts;")
+        assert "allow-same-origin" not in policy
+        assert "frame-ancestors 'self'" in policy

@@ -1,0 +1,268 @@
+"""The student's own dashboard in real Chromium, over a real assignment server.
+
+`Done when` 4 of the assignment server's issue: register → fetch → edit → validate → submit →
+receipt → grade and feedback appear (B139-B151); by mouse, by keyboard, and without scripts.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Locator, Page, expect
+
+from tests.e2e.support.browser import People, Person
+from tests.e2e.support.scene import Shared
+from tests.e2e.support.student import (
+    CODE,
+    COFFEE,
+    PI,
+    Scene,
+    StudentProcess,
+    served_course,
+)
+from tests.e2e.test_accessibility import violations
+from tests.e2e.test_journey import until
+
+pytestmark = pytest.mark.timeout(300)
+
+expect.set_options(timeout=60_000)
+
+
+CHECKED = {"notebook", "file_mtime", "checks", "export_ok", "export_error", "cell_errors"}
+
+
+@pytest.fixture(scope="module")
+def scene(uv_cache: Path, run_directory: Path) -> Iterator[Scene]:
+    with served_course("student", Shared(uv_cache, run_directory)) as scene:
+        scene.build()
+        yield scene
+
+
+async def test_b141_a_student_goes_from_the_code_to_the_grade_by_mouse(
+    scene: Scene, people: People, artifacts: Path, tmp_path: Path
+) -> None:
+    """Also B148-B151: the token is kept, files are fetched, the work is handed in and graded."""
+    with scene.dashboard("alice") as dashboard:
+        alice = await people.person("alice")
+        page = await register(alice, dashboard, "alice")
+        await page.screenshot(path=artifacts / "list.png", full_page=True)
+        await page.get_by_role("button", name=f"Download {PI}").click()
+        await expect(page.get_by_text(f"{PI} is yours now.")).to_be_visible()
+        async with alice.context.expect_page() as opened:
+            await page.get_by_role("button", name=f"Edit {PI}").click()
+        notebook = dashboard.folder / PI / f"{PI}.py"
+        await estimate(await opened.value, notebook, "3.14159")
+        await page.reload()
+        await expect(row(page, PI).get_by_text("edited", exact=False).first).to_be_visible()
+        await page.get_by_role("button", name=f"Validate {PI}").click()
+        await expect(page.get_by_text("Everything passes.", exact=True)).to_be_visible()
+        await page.screenshot(path=artifacts / "validated.png", full_page=True)
+        await page.get_by_role("button", name=f"Submit {PI}").click()
+        await expect(page.get_by_role("heading", name=f"{PI} is submitted")).to_be_visible()
+        async with page.expect_download() as downloading:
+            await page.get_by_role("link", name="Download the receipt").click()
+        kept = tmp_path / "receipt.json"
+        await (await downloading.value).save_as(kept)
+        with scene.server.instructor() as teacher:
+            said = teacher.verify_receipt(kept.read_text("utf-8"))
+        assert (said.valid, said.stored, said.counts) == (True, True, True)
+        assert json.loads(kept.read_text("utf-8"))["user"] == "alice"
+        await page.get_by_role("link", name="Back to the assignments").click()
+        await expect(row(page, PI).get_by_text("submitted", exact=True)).to_be_visible()
+        await page.get_by_role("button", name=f"Stop {PI}").click()
+        await expect(page.get_by_role("button", name=f"Stop {PI}")).to_have_count(0)
+
+        remembered = dashboard.folder / ".mograder"
+        checked = json.loads((remembered / "check_cache" / f"{PI}.json").read_text("utf-8"))
+        assert checked.keys() >= CHECKED, "compat.md 5"
+        assert checked["checks"][0]["status"] == "success"
+        sent = json.loads((remembered / "submissions" / f"{PI}.json").read_text("utf-8"))
+        assert sent["file_mtime"] == notebook.stat().st_mtime
+        scene.server.grade(PI, "alice", tmp_path)
+        await read_what_came_back(page, artifacts)
+
+
+async def read_what_came_back(page: Page, artifacts: Path) -> None:
+    """Ask the server, and look at the grade and at the page of feedback."""
+    await page.get_by_role("button", name="Ask the server again").click()
+    await expect(row(page, PI).get_by_text("Grade 9.5")).to_be_visible()
+    await page.screenshot(path=artifacts / "graded.png", full_page=True)
+    await page.get_by_role("link", name=f"Grade and feedback on {PI}").click()
+    await expect(page.get_by_text("Well estimated.", exact=True)).to_be_visible()
+    paper = page.frame_locator("iframe.paper")
+    await expect(paper.get_by_text("Well estimated, alice.")).to_be_visible()
+    await expect(paper.get_by_text("no script has run")).to_be_visible()
+    await page.screenshot(path=artifacts / "feedback.png", full_page=True)
+    await page.get_by_role("link", name="Show it with its scripts").click()
+    await expect(paper.get_by_text("a script has run")).to_be_visible()
+    assert "stolen" not in await page.title(), "it cannot reach the page around it"
+
+
+@pytest.mark.long
+async def test_the_same_by_keyboard(scene: Scene, people: People, tmp_path: Path) -> None:
+    with scene.dashboard("bob") as dashboard:
+        bob = await people.person("bob")
+        page = await bob.open(dashboard.link)
+        await page.get_by_label("User name").focus()
+        await page.keyboard.type("bob")
+        await page.keyboard.press("Tab")
+        await page.keyboard.type(CODE)
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("heading", name="Your assignments")).to_be_visible()
+        await press(page, f"Download {PI}")
+        await expect(page.get_by_text(f"{PI} is yours now.")).to_be_visible()
+        async with bob.context.expect_page() as opened:
+            await press(page, f"Edit {PI}")
+        await estimate(await opened.value, dashboard.folder / PI / f"{PI}.py", "5")
+        await press(page, f"Validate {PI}")
+        await expect(page.get_by_text("It lies between 3 and 4.")).to_be_visible()
+        await press(page, "Close this report")
+        await expect(page.get_by_text("It lies between 3 and 4.")).to_have_count(0)
+        await press(page, f"Submit {PI}")
+        await expect(page.get_by_role("heading", name=f"{PI} is submitted")).to_be_visible()
+        scene.server.grade(PI, "bob", tmp_path)
+        await page.get_by_role("link", name="Back to the assignments").press("Enter")
+        await press(page, "Ask the server again")
+        await page.get_by_role("link", name=f"Grade and feedback on {PI}").press("Enter")
+        await expect(page.get_by_text("Well estimated.", exact=True)).to_be_visible()
+
+
+@pytest.mark.long
+async def test_the_journey_of_pages_works_without_scripts(scene: Scene, people: People) -> None:
+    with scene.dashboard("carol") as dashboard:
+        carol = await people.person("carol", javascript=False)
+        page = await register(carol, dashboard, "carol")
+        await page.get_by_role("button", name=f"Download {PI}").click()
+        await expect(page.get_by_text(f"{PI} is yours now.")).to_be_visible()
+        await page.get_by_role("button", name=f"Validate {PI}").click()
+        await expect(page.get_by_role("heading", name=f"Validation of {PI}")).to_be_visible()
+        await expect(page.get_by_text("Not there yet.", exact=True)).to_be_visible()
+        await page.get_by_role("link", name="Back", exact=True).click()
+        await page.get_by_role("button", name=f"Submit {PI}").click()
+        await expect(page.get_by_role("heading", name=f"{PI} is submitted")).to_be_visible()
+        await page.get_by_role("link", name="Back to the assignments").click()
+        await page.get_by_role("link", name=f"Download again {PI}").click()
+        await page.get_by_role("button", name="Keep mine aside and download").click()
+        await expect(page.get_by_text(f"{PI} is yours now.")).to_be_visible()
+        await page.get_by_role("button", name="Sign out").click()
+        await expect(page.get_by_role("heading", name="Sign in to your course")).to_be_visible()
+
+
+async def test_every_page_passes_axe_wide_on_a_phone_and_in_the_dark(
+    people: People, artifacts: Path, tmp_path: Path, uv_cache: Path, run_directory: Path
+) -> None:
+    with (
+        served_course("student-pages", Shared(uv_cache, run_directory)) as scene,
+        scene.dashboard("dora") as dashboard,
+    ):
+        dora, stranger = await people.person("dora"), await people.person("stranger")
+        wrong = await look(stranger, f"{dashboard.url}/", "closed", artifacts)
+        page = await dora.open(dashboard.link)
+        wrong += await look(dora, f"{dashboard.url}/sign-in", "sign-in", artifacts)
+        page = await fill_in(page, "dora")
+        wrong += await look(dora, f"{dashboard.url}/", "new", artifacts)
+        await live_through(page, scene, tmp_path)
+        for name, path in PAGES.items():
+            wrong += await look(dora, f"{dashboard.url}{path}", name, artifacts)
+        await page.goto(f"{dashboard.url}/")
+        await page.get_by_role("button", name=f"Send it now {COFFEE}").click()
+        await expect(page.get_by_role("heading", name=f"{COFFEE} is submitted")).to_be_visible()
+        wrong += await violations(page, "receipt after waiting")
+    usual = re.compile(
+        r"404 \(Not Found\)|403 \(Forbidden\)|frame is sandboxed|/validate/\S+ net::ERR_ABORTED"
+    )
+    notes = [*dora.notes, *stranger.notes]
+    assert wrong + [note for note in notes if not usual.search(note)] == []
+
+
+async def live_through(page: Page, scene: Scene, work: Path) -> None:
+    """One assignment is graded, the other waits for a server that was down and is back."""
+    for item in (PI, COFFEE):
+        await page.get_by_role("button", name=f"Download {item}").click()
+        await expect(page.get_by_text(f"{item} is yours now.")).to_be_visible()
+    await page.get_by_role("button", name=f"Submit {PI}").click()
+    await expect(page.get_by_role("heading", name=f"{PI} is submitted")).to_be_visible()
+    scene.server.grade(PI, "dora", work)
+    await page.get_by_role("link", name="Back to the assignments").click()
+    await page.get_by_role("button", name=f"Validate {PI}").click()
+    await expect(page.get_by_text("Not there yet.", exact=True)).to_be_visible()
+    await page.get_by_role("button", name="Ask the server again").click()
+    await expect(row(page, PI).get_by_text("Grade 9.5")).to_be_visible()
+    scene.server.stop()
+    await page.get_by_role("button", name=f"Submit {COFFEE}").click()
+    await expect(page.get_by_text(f"{COFFEE} is not submitted yet.")).to_be_visible()
+    scene.server.start()
+
+
+async def look(person: Person, url: str, name: str, artifacts: Path) -> list[str]:
+    """Look at one page wide and bright, and on a phone in the dark; return what is wrong."""
+    wrong: list[str] = []
+    page = await person.context.new_page()
+    await page.goto(url, wait_until="load")
+    for width, scheme in ((1280, "light"), (360, "dark")):
+        await page.set_viewport_size({"width": width, "height": 800})
+        await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+        what = f"{person.name}-{name}-{width}-{scheme}"
+        await page.screenshot(path=artifacts / f"{what}.png", full_page=True)
+        wide = await page.evaluate("document.documentElement.scrollWidth")
+        wrong += [f"{what} scrolls sideways: it is {wide} wide"] if wide > width else []
+        wrong += await violations(page, what)
+    await page.close()
+    return wrong
+
+
+PAGES = {
+    "list": f"/?done=waits&item={COFFEE}",
+    "signed-in": "/sign-in",
+    "validation": f"/validation/{PI}",
+    "replace": f"/replace/{PI}",
+    "late": f"/late/{PI}",
+    "receipt": f"/receipt/{PI}",
+    "feedback": f"/feedback/{PI}",
+    "no-editor": f"/editor/{PI}",
+    "nothing": "/validation/no-such-item",
+}
+
+
+def row(page: Page, item: str) -> Locator:
+    """The line of an assignment in the list."""
+    part = page.locator("#assignments")
+    return part.get_by_role("listitem").filter(has=page.get_by_role("heading", name=item))
+
+
+async def register(person: Person, dashboard: StudentProcess, user: str) -> Page:
+    """Come by the link and join the course with its code."""
+    return await fill_in(await person.open(dashboard.link), user)
+
+
+async def fill_in(page: Page, user: str) -> Page:
+    """Fill in the form on the page."""
+    await page.get_by_label("User name").fill(user)
+    await page.get_by_label("Enrollment code").fill(CODE)
+    await page.get_by_role("button", name="Register").click()
+    await expect(page.get_by_role("heading", name="Your assignments")).to_be_visible()
+    await expect(page.get_by_role("heading", name=PI)).to_be_visible()
+    return page
+
+
+async def press(page: Page, name: str) -> None:
+    """Press a button as somebody does who has no mouse."""
+    button = page.get_by_role("button", name=name)
+    await button.focus()
+    await page.keyboard.press("Enter")
+
+
+async def estimate(editor: Page, notebook: Path, value: str) -> None:
+    """Type another value into the cell of the real editor, run it, and wait until it is saved."""
+    cell = editor.locator(".cm-content", has_text="estimate = 0")
+    await expect(cell).to_be_visible(timeout=90_000)
+    await cell.click()
+    await editor.keyboard.press("ControlOrMeta+a")
+    await editor.keyboard.insert_text(f"estimate = {value}")
+    await editor.keyboard.press("Control+Enter")
+    await until(lambda: f"estimate = {value}" in notebook.read_text("utf-8"))
+    await editor.close()

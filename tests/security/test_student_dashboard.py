@@ -1,0 +1,94 @@
+"""Another page in the student's browser, even one of this machine, cannot drive the dashboard."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from playwright.async_api import expect
+
+from tests.e2e.support.browser import People
+from tests.e2e.support.scene import Shared
+from tests.e2e.support.student import PI, Scene, served_course
+from tests.e2e.test_student_dashboard import register
+
+pytestmark = pytest.mark.timeout(120)
+
+ATTACK = """<!doctype html><title>attacking</title><iframe name="sink" hidden></iframe>
+<iframe src="{url}/" id="framed"></iframe>
+<script>
+const pages = ["/", "/sign-in", "/feedback/{item}/0", "/receipt/{item}/file"];
+const deeds = ["/logout", "/sync", "/fetch/{item}", "/submit/{item}", "/edit/{item}"];
+async function attack() {{
+  const found = [];
+  for (const path of pages) {{
+    const answer = await fetch("{url}" + path, {{ credentials: "include" }}).catch(() => null);
+    if (answer) found.push(path);
+  }}
+  const wish = {{ method: "POST", mode: "no-cors", credentials: "include" }};
+  for (const path of deeds) await fetch("{url}" + path, wish).catch(() => null);
+  const form = document.createElement("form");
+  form.method = "post"; form.action = "{url}/logout"; form.target = "sink";
+  document.body.append(form); form.submit();
+  document.querySelector("[name=sink]").addEventListener("load", () => {{
+    document.title = found.length ? "read " + found : "read nothing";
+  }});
+}}
+attack();
+</script>"""
+
+
+@pytest.fixture(scope="module")
+def scene(uv_cache: Path, run_directory: Path) -> Iterator[Scene]:
+    with served_course("student-security", Shared(uv_cache, run_directory)) as scene:
+        yield scene
+
+
+@contextmanager
+def page_on_another_port(html: str) -> Iterator[int]:
+    """A web page that somebody else serves on this machine."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("content-type", "text/html")
+            self.end_headers()
+            self.wfile.write(html.encode())
+
+        def log_message(self, *args: object) -> None:
+            """Say nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield int(server.server_address[1])
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+async def test_a_page_of_another_port_can_neither_read_nor_press_anything(
+    scene: Scene, people: People
+) -> None:
+    """The same host name, so that the browser sends our cookie along: cookies know no ports."""
+    name = "victim"
+    with scene.dashboard(name) as dashboard:
+        person = await people.person(name)
+        own = await register(person, dashboard, name)
+        await own.get_by_role("button", name=f"Download {PI}").click()
+        await expect(own.get_by_text(f"{PI} is yours now.")).to_be_visible()
+        with page_on_another_port(ATTACK.format(url=dashboard.url, item=PI)) as port:
+            evil = await person.open(f"http://127.0.0.1:{port}/")
+            await expect(evil).to_have_title("read nothing")
+            framed = evil.frame_locator("#framed").get_by_text("Your assignments")
+            await expect(framed).to_have_count(0)
+            await evil.close()
+        await own.goto(f"{dashboard.url}/")
+        await expect(own.get_by_role("button", name="Sign out")).to_be_visible()
+        await expect(own.get_by_text("Nothing is running.")).to_be_visible()
+        assert not list(scene.server.root.rglob(f"{name}_2*.py")), "nothing was submitted"

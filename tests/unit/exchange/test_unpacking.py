@@ -1,0 +1,128 @@
+"""Zips from another server, unpacked safely (issue 6; security.md, "Input")."""
+
+from __future__ import annotations
+
+import stat
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mograder.core.errors import InvalidInput, TooLarge
+from mograder.exchange import unpacking
+from mograder.exchange.unpacking import is_hidden, safe_path, unpack
+
+
+def zipped(path: Path, files: Mapping[str, bytes], mode: int = 0) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            entry = zipfile.ZipInfo(name)
+            entry.external_attr = mode << 16
+            archive.writestr(entry, data, zipfile.ZIP_DEFLATED)
+    return path
+
+
+@pytest.fixture
+def into(tmp_path: Path) -> Path:
+    (tmp_path / "into").mkdir()
+    return tmp_path / "into"
+
+
+def all_below(directory: Path) -> set[str]:
+    return {
+        path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file()
+    }
+
+
+def test_files_and_folders_are_unpacked(tmp_path: Path, into: Path) -> None:
+    files = {"hw1.py": b"# 1", "data/a.csv": b"1,2", "data/deep/b.bin": b"\0"}
+    archive = zipped(tmp_path / "hw1.zip", {**files, "empty/": b""})
+    assert set(unpack(archive, into)) == set(files)
+    assert {name: (into / name).read_bytes() for name in all_below(into)} == files
+
+
+def test_hidden_files_are_left_out(tmp_path: Path, into: Path) -> None:
+    files = {"hw1.py": b"", ".env": b"", "__MACOSX/._hw1.py": b"", ".git/config": b""}
+    assert unpack(zipped(tmp_path / "z.zip", files), into) == ("hw1.py",)
+    assert all_below(into) == {"hw1.py"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../evil",
+        "a/../../evil",
+        "/etc/evil",
+        "a//b",
+        "..",
+        "C:evil",
+        "a\\..\\evil",
+        "a\nb",
+        "x" * 256,
+    ],
+)
+def test_a_path_that_leaves_is_refused_and_nothing_is_written(
+    tmp_path: Path, into: Path, name: str
+) -> None:
+    archive = zipped(tmp_path / "z.zip", {"hw1.py": b"", name: b"evil"})
+    with pytest.raises(InvalidInput):
+        unpack(archive, into)
+    assert all_below(tmp_path) == {"z.zip"}
+
+
+def test_a_link_in_an_archive_is_refused(tmp_path: Path, into: Path) -> None:
+    archive = zipped(tmp_path / "z.zip", {"link": b"/etc/passwd"}, stat.S_IFLNK | 0o777)
+    with pytest.raises(InvalidInput, match="link"):
+        unpack(archive, into)
+
+
+def test_names_that_one_disk_would_take_for_one_are_refused(tmp_path: Path, into: Path) -> None:
+    with pytest.raises(InvalidInput, match="twice"):
+        unpack(zipped(tmp_path / "z.zip", {"hw1.py": b"1", "HW1.py": b"2"}), into)
+
+
+def test_a_bomb_does_not_go_off(
+    tmp_path: Path, into: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unpacking, "MAX_UNPACKED", 1_000_000)
+    archive = zipped(tmp_path / "z.zip", {"zeros": bytes(5_000_000)})
+    assert archive.stat().st_size < 10_000
+    with pytest.raises(TooLarge):
+        unpack(archive, into)
+    assert (into / "zeros").stat().st_size <= 1_000_000
+
+
+def test_too_many_files_are_refused(
+    tmp_path: Path, into: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unpacking, "MAX_ENTRIES", 3)
+    with pytest.raises(TooLarge, match="3 files"):
+        unpack(zipped(tmp_path / "z.zip", {str(n): b"" for n in range(4)}), into)
+
+
+def test_what_is_no_zip_is_told_in_words(tmp_path: Path, into: Path) -> None:
+    whole = zipped(tmp_path / "z.zip", {"a": bytes(1000), "b": b"x" * 1000}).read_bytes()
+    damaged = whole[:33] + bytes([whole[33] ^ 0xFF]) + whole[34:]
+    for number, data in enumerate((b"", b"PK", whole[:-30], damaged)):
+        path = tmp_path / f"{number}.zip"
+        path.write_bytes(data)
+        scratch = into / str(number)
+        scratch.mkdir()
+        with pytest.raises(InvalidInput):
+            unpack(path, scratch)
+
+
+@given(st.text(max_size=40))
+def test_a_safe_path_stays_below_its_directory(name: str) -> None:
+    try:
+        path = safe_path(name)
+    except InvalidInput:
+        return
+    base = Path("/base")
+    assert (base / path).resolve(strict=False).is_relative_to(base)
+    assert path
+    assert "\\" not in path
+    assert is_hidden(path) == any(s.startswith(".") or s == "__MACOSX" for s in path.split("/"))

@@ -1,0 +1,148 @@
+"""Grades and feedback over the wire (B147; compat.md 4)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mograder.core.errors import Conflict
+from mograder.store.grades import Grades, parse_entries
+from tests.contract.threads import at_once
+from tests.unit.web_server.serverkit import Course, course
+
+__all__ = ["course"]
+
+GRADES = "/assignments/hw1/grades"
+FEEDBACK = "/assignments/hw1/feedback"
+
+
+async def test_b147_the_instructor_uploads_grades(course: Course) -> None:
+    """B147: merged by user, and told to each person as text."""
+    body = {
+        "grades": [
+            {"username": "alice", "grade": 8.5, "feedback": "Good.", "Q1": "3"},
+            {"userid": "bob", "grade": "", "feedback": "?"},
+        ],
+        "workflow_state": "released",
+    }
+    first = await course.ask("POST", GRADES, "prof", json=body)
+    assert (first.status_code, first.json()) == (200, {"status": "ok", "count": 2})
+    more = [{"username": "alice", "grade": "9"}, {"username": "carol", "grade": 0}]
+    second = await course.ask("POST", GRADES, "prof", json={"grades": more})
+    assert second.json()["count"] == 3
+    status = (await course.ask("GET", "/assignments/hw1/status?user=alice", "alice")).json()
+    assert (status["graded"], status["grade"], status["feedback"]) == (True, "9", "Good.")
+    ungraded = (await course.ask("GET", "/assignments/hw1/status?user=bob", "bob")).json()
+    assert (ungraded["graded"], ungraded["grade"]) == (False, None)
+    text = (course.root / "hw1" / "grades.json").read_text()
+    assert text.startswith('[\n  {\n    "username": "alice"')
+    assert json.loads(text)[0]["Q1"] == "3"
+
+
+async def test_a_bare_list_of_grades_is_taken(course: Course) -> None:
+    """compat.md 4 [BUG]: documented by 0.3.16, and crashed its connection."""
+    answer = await course.ask("POST", GRADES, "prof", json=[{"username": "alice", "grade": 1}])
+    assert answer.json() == {"status": "ok", "count": 1}
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (b"{", "Invalid JSON"),
+        (b"", "Invalid JSON"),
+        (b"[NaN]", "Invalid JSON"),
+        (b"[" * 5000, "Invalid JSON"),
+        (b'{"grades": 1}', "Expected a list of grades, or an object with a list 'grades'"),
+        (b"3", "Expected a list of grades, or an object with a list 'grades'"),
+        (b"[1]", "Grade 1 is not an object"),
+        (b'[{"grade": 1}]', "Grade 1 has neither 'userid' nor 'username'"),
+        (b'[{"username": "a"}, {"username": " "}]', "Grade 2 has neither"),
+        (b'[{"username": "a", "x": 1e999}]', "Grade 1 is nested too deeply, or has a number"),
+    ],
+)
+async def test_of_a_bad_upload_nothing_is_used(course: Course, body: bytes, error: str) -> None:
+    answer = await course.ask("POST", GRADES, "prof", content=body)
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith(error)
+    assert not (course.root / "hw1" / "grades.json").exists()
+
+
+def test_two_who_upload_at_once_lose_nothing(tmp_path: Path) -> None:
+    def upload(number: int) -> object:
+        entries = parse_entries(json.dumps([{"username": f"u{number}", "grade": 1}]).encode())
+        return Grades(tmp_path / "hw1").merge(entries)
+
+    counts = at_once(8, upload)
+    assert max(count for count in counts if isinstance(count, int)) == 8
+    assert len(json.loads((tmp_path / "hw1" / "grades.json").read_text())) == 8
+
+
+async def test_grades_that_were_spoilt_by_hand_are_not_overwritten(course: Course) -> None:
+    path = course.root / "hw1" / "grades.json"
+    path.write_text("[{")
+    answer = await course.ask("POST", GRADES, "prof", json=[{"username": "a", "grade": 1}])
+    assert answer.status_code == 409
+    assert "cannot be read" in answer.json()["error"]
+    assert path.read_text() == "[{"
+    with pytest.raises(Conflict):
+        Grades(course.root / "hw1").of("a")
+
+
+async def test_feedback_goes_to_whom_it_is_for(course: Course) -> None:
+    files = [
+        ("files", ("alice.html", b"<h1>Alice</h1>")),
+        ("any", ("C:\\out\\bob.html", b"<h1>Bob</h1>")),
+    ]
+    told = await course.ask("POST", FEEDBACK, "prof", files=files)
+    assert told.json() == {"status": "ok", "files": ["alice.html", "bob.html"]}
+    answer = await course.ask("GET", f"{FEEDBACK}/alice", "alice")
+    assert answer.content == b"<h1>Alice</h1>"
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert "access-control-allow-origin" not in answer.headers
+    assert answer.headers["content-security-policy"].startswith("sandbox ")
+    assert "allow-same-origin" not in answer.headers["content-security-policy"]
+    status = (await course.ask("GET", "/assignments/hw1/status?user=alice", "alice")).json()
+    assert status["feedback_available"] is True
+    none = await course.ask("GET", f"{FEEDBACK}/carol", "carol")
+    assert (none.status_code, none.json()) == (404, {"error": "Feedback not available"})
+
+
+async def test_feedback_of_many_megabytes_passes_through(course: Course) -> None:
+    files = [("f", (f"u{number}.html", bytes([number]) * 700_000)) for number in range(6)]
+    told = await course.ask("POST", FEEDBACK, "prof", files=files)
+    assert len(told.json()["files"]) == 6
+    assert (course.root / "hw1" / "feedback" / "u5.html").read_bytes() == b"\5" * 700_000
+
+
+@pytest.mark.parametrize(
+    ("more", "error"),
+    [
+        ({"json": []}, "Expected multipart/form-data"),
+        ({"files": {"f": ("", b"x")}}, "No files received"),
+        ({"files": {"f": ("../.html", b"x")}}, "Invalid file name"),
+        ({"files": {"f": (".alice.html", b"x")}}, "Invalid file name"),
+        (
+            {"content": b"--b\r\nbroken", "headers": {"Content-Type": "multipart/form-data"}},
+            "Expected multipart/form-data",
+        ),
+    ],
+)
+async def test_feedback_that_is_none_is_refused(
+    course: Course, more: dict[str, object], error: str
+) -> None:
+    answer = await course.ask("POST", FEEDBACK, "prof", **more)  # type: ignore[arg-type]
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith(error)
+
+
+async def test_feedback_that_breaks_off_leaves_nothing(course: Course) -> None:
+    body = (
+        b'--b\r\nContent-Disposition: form-data; name="f"; filename="alice.html"\r\n\r\n<p>'
+        b'\r\n--b\r\nContent-Disposition: form-data; name="f"; filename="bob.html"\r\n\r\n<p'
+    )
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    answer = await course.ask("POST", FEEDBACK, "prof", content=body, headers=headers)
+    assert answer.status_code == 400
+    assert list((course.root / "hw1" / "feedback").iterdir()) == []

@@ -1,0 +1,65 @@
+"""A dashboard in one process for tests: the real app over a real folder, without a socket."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from mograder.core.settings import load_settings, read_environ
+from mograder.web.student.app import create_app
+from mograder.web.student.connecting import connector_of
+from mograder.web.student.desk import Desk
+from mograder.web.student.server import StudentOptions, open_desk
+
+PORT = 4711
+URL = f"http://127.0.0.1:{PORT}"
+PAGE = {"accept": "text/html"}
+
+
+@dataclass(frozen=True, slots=True)
+class Dashboard:
+    """A running app, and a browser of its student that came by the link."""
+
+    desk: Desk
+    client: httpx.AsyncClient
+    stranger: Callable[[], httpx.AsyncClient]
+
+
+@asynccontextmanager
+async def dashboard(
+    folder: Path, server: str = "", *, everybody: bool = False
+) -> AsyncIterator[Dashboard]:
+    """Run a dashboard on a folder; its home lies beside that."""
+    desk = open_desk(_options(folder, server, everybody=everybody), PORT)
+    app = create_app(desk)
+
+    def stranger() -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url=URL, headers=PAGE, trust_env=False
+        )
+
+    await desk.wire.resume()
+    try:
+        async with stranger() as client:
+            if not everybody:
+                answer = await client.get(desk.keeper.new_link())
+                assert answer.status_code == httpx.codes.SEE_OTHER
+            yield Dashboard(desk, client, stranger)
+    finally:
+        await desk.work.close()
+        await desk.bench.close()
+        await desk.wire.close()
+
+
+def _options(folder: Path, server: str, *, everybody: bool) -> StudentOptions:
+    home = folder.with_name(f"home-of-{folder.name}")
+    home.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True)
+    overrides = {"https.url": server, "transport": "https"} if server else {}
+    loaded = load_settings(folder, overrides=overrides, environ={})
+    environ = read_environ({"HOME": str(home), "PATH": "/usr/bin:/bin"})
+    return StudentOptions(loaded, environ, connector_of(loaded, environ), everybody=everybody)
