@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from tests.e2e.support.hub import outside
-from tests.e2e.support.process import ServerProcess, accepts, free_port
+from tests.e2e.support.process import StartedServer, accepts, free_port
 
-_CONFIGURATION = """\
+_NGINX = """\
 {user}
 worker_processes 1;
 daemon off;
 pid {directory}/nginx.pid;
 error_log stderr warn;
-events {{ worker_connections 512; }}
+events {{ worker_connections 1024; }}
 http {{
   access_log off;
   client_body_temp_path {directory}/body;
@@ -25,6 +24,12 @@ http {{
   fastcgi_temp_path {directory}/fastcgi;
   uwsgi_temp_path {directory}/uwsgi;
   scgi_temp_path {directory}/scgi;
+{site}
+}}
+"""
+"""An nginx that keeps to a directory of its own; ``site`` stands in its ``http`` block."""
+
+_SITE = """\
   client_max_body_size 0;
   map $http_upgrade $connection_upgrade {{ default upgrade; '' ''; }}
   server {{
@@ -45,8 +50,13 @@ http {{
       {prefix_header}
     }}
   }}
-}}
 """
+
+
+def nginx_frame(directory: Path, site: str) -> str:
+    """The main configuration; as root the worker stays root, to enter private directories."""
+    user = "user root;" if os.geteuid() == 0 else ""
+    return _NGINX.format(directory=directory, user=user, site=site)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +74,7 @@ class FrontConfig:
     remote_user: str = ""
 
 
-class PrefixProxy(ServerProcess):
+class PrefixProxy(StartedServer):
     """nginx on a free loopback port, mounting the hub below a prefix; a context manager."""
 
     def __init__(self, directory: Path, config: FrontConfig) -> None:
@@ -89,33 +99,16 @@ class PrefixProxy(ServerProcess):
         self.wait_until(lambda: accepts(self.port), 20)
 
     def configuration(self) -> str:
-        """The nginx configuration; as root the worker stays root, to enter private directories."""
+        """The nginx configuration."""
         config = self.config
         upstream = f"http://127.0.0.1:{config.hub_port}"
         told = f"proxy_set_header X-Forwarded-Prefix {config.prefix};"
         stripping = config.strips and bool(config.prefix)
-        return _CONFIGURATION.format(
-            directory=self.directory,
+        site = _SITE.format(
             port=self.port,
-            user="user root;" if Path("/proc/self").owner() == "root" else "",
             location=f"{config.prefix}/",
             upstream=f"{upstream}/" if stripping else upstream,
             prefix_header=told if stripping else "proxy_set_header X-Forwarded-Prefix '';",
             remote_user=config.remote_user,
         )
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
+        return nginx_frame(self.directory, site)

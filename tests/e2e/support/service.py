@@ -11,11 +11,11 @@ from pathlib import Path
 
 from tests.conftest import REPOSITORY
 from tests.e2e.support.hub import MOGRADER, HubConfig, HubProcess, outside, write_settings
-from tests.e2e.support.process import ServerProcess
+from tests.e2e.support.process import StartedServer
 from tests.e2e.support.scene import TINY, Shared, notebook, put_release, start, stop
 
 
-class SupervisorProcess(ServerProcess):
+class SupervisorProcess(StartedServer):
     """``mograder hub supervisor`` on a course; use it as a context manager."""
 
     def __init__(self, course: Path, log: Path, socket: Path) -> None:

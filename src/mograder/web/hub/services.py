@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -38,9 +38,17 @@ from mograder.store.workspaces import Workspaces
 from mograder.web.hub.capabilities import Capabilities
 
 
+async def _attended() -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What a handler may use. ``sandboxed`` is false where sessions run without bubblewrap."""
+    """What a handler may use.
+
+    ``sandboxed`` is false where sessions run without bubblewrap. ``hang_up`` cuts all connections
+    to the server of the session with this id.
+    """
 
     loaded: LoadedSettings
     clock: Clock
@@ -57,8 +65,11 @@ class Services:
     capabilities: Capabilities
     allowances: Allowances
     validations: Validations
+    hang_up: Callable[[str], Awaitable[bool]]
     sandboxed: bool
     dev: bool
+    attended: Callable[[], Awaitable[bool]] = _attended
+    """Whether whoever starts sessions is there."""
 
 
 @asynccontextmanager
@@ -70,12 +81,11 @@ async def open_services(
     Raises: :class:`~mograder.core.errors.SandboxUnavailable` where student code could not be
     confined, :class:`Conflict` when another hub runs on this course, and what the database says.
     """
-    clock = SystemClock()
     async with AsyncExitStack() as stack:
-        state = await _open_state(loaded, stack)
-        security = loaded.settings.security
+        clock, state = SystemClock(), await _open_state(loaded, stack)
         config = supervisor_config(loaded, environ)
-        link, sandboxed = await open_sandbox(config, security.use_bubblewrap, dev=dev)
+        wanted = loaded.settings.security.use_bubblewrap
+        link, sandboxed = await open_sandbox(config, wanted, dev=dev)
         stack.push_async_callback(link.close)
         releases, workspaces = _open_stores(loaded, clock)
         environments = _environments(loaded, link)
@@ -108,8 +118,10 @@ async def open_services(
             capabilities=capabilities,
             allowances=Allowances(releases, items),
             validations=validations,
+            hang_up=link.hang_up,
             sandboxed=sandboxed,
             dev=dev,
+            attended=link.answers,
         )
 
 

@@ -1,0 +1,782 @@
+#!/usr/bin/env bash
+# Makes a mograder hub of an Ubuntu or Debian machine, and may be run again at any time: every step
+# looks first, does what is missing, and says so. Data is never removed, an existing mograder.toml,
+# secret or file system never replaced.
+#
+#   bash scripts/deploy-hub-aws.sh --host HOST --key KEY.pem [OPTIONS]
+#
+# --help lists the options. `mograder hub install --systemd` runs the same steps on the machine
+# itself. What it needs: a login that may use sudo without a password (as cloud images have), and
+# packages from the distribution and from PyPI.
+set -euo pipefail
+
+usage() {
+  cat <<'END'
+Usage: deploy-hub-aws.sh --host HOST --key KEY.pem [OPTIONS]
+
+Deploys the mograder hub to an Ubuntu or Debian machine by SSH. Run it again to change or upgrade.
+
+The machine:
+  --host HOST             its address (required)
+  --key FILE              the private key for SSH (required)
+  --user NAME             the login, which may use sudo [default: ubuntu]
+  --ssh-port PORT         [default: 22]
+  --volume DEVICE         the disk for the data, mounted at /srv/mograder; formatted only if it is
+                          empty. "none": no disk of its own.
+                          [default: /dev/nvme1n1 where there is an EBS volume of that name]
+
+The hub:
+  --mograder-version V    a version (1.2.3), a range (">=1.2"), a wheel file of this machine, or
+                          git+https://… [default: the newest release]
+  --port PORT             where the hub listens on the machine itself [default: 8080]
+  --domain NAME           the name that browsers use: Caddy serves it with HTTPS, and gets and
+                          renews the certificate
+  --internal-ca           with --domain: a certificate of Caddy's own authority, for a machine that
+                          the internet does not reach
+  --sso-header NAME       the header in which a single sign-on in front names the user
+                          [default: X-Remote-User]
+  --sso-proxy ADDRESS     with --domain: that sign-on is a machine of this address (or network), in
+                          front of Caddy; from everybody else the header is deleted
+
+  --dry-run               say what would be done, and connect to nothing
+  --uninstall             remove the services and programs; all data, settings and secrets stay
+  -h, --help
+END
+}
+
+# --- words -------------------------------------------------------------------------------------
+
+say() { printf '[deploy] %s\n' "$*"; }
+step() { printf '[deploy] == %s\n' "$*"; }
+warn() { printf '[deploy] !! %s\n' "$@" >&2; }
+fail() { printf '[deploy] !! %s\n' "$@" >&2; exit 1; }
+refuse() { printf '%s\n' "$@" "Try --help." >&2; exit 2; }
+
+# Does it, or only says so in a dry run.
+run() {
+  if [ -n "$dry" ]; then say "would run: $*"; else "$@" </dev/null; fi
+}
+
+# --- options -----------------------------------------------------------------------------------
+
+host="" key="" login=ubuntu ssh_port=22 volume=auto version="" port=8080 domain="" internal_ca=""
+sso_header=X-Remote-User sso_proxy="" dry="" uninstall="" here="" program=""
+
+top=/opt/mograder
+data=/srv/mograder
+course=$data/course
+account=mograder
+front_group=mograder-front
+settings=/etc/mograder
+units=/etc/systemd/system
+wrapper=/usr/local/sbin/mograder-hub
+
+parse_options() {
+  while [ $# -gt 0 ]; do
+    case "$1" in
+      --dry-run) dry=yes ;;
+      --internal-ca) internal_ca=yes ;;
+      --uninstall) uninstall=yes ;;
+      --here) here=yes ;;
+      -h | --help) usage; exit 0 ;;
+      --*=*) set -- "${1%%=*}" "${1#*=}" "${@:2}"; continue ;;
+      --host | --key | --user | --ssh-port | --volume | --mograder-version | --mograder-source | \
+        --port | --domain | --sso-header | --sso-proxy | --program)
+        [ $# -gt 1 ] || refuse "$1 wants a value."
+        take_value "$1" "$2"
+        shift ;;
+      *) refuse "I do not know $1." ;;
+    esac
+    shift
+  done
+  check_options
+}
+
+take_value() {
+  case "$1" in
+    --host) host="$2" ;;
+    --key) key="$2" ;;
+    --user) login="$2" ;;
+    --ssh-port) ssh_port="$2" ;;
+    --volume) volume="$2" ;;
+    --mograder-version | --mograder-source) version="$2" ;; # the second is 0.3.16's name
+    --port) port="$2" ;;
+    --domain) domain="$2" ;;
+    --sso-header) sso_header="$2" ;;
+    --sso-proxy) sso_proxy="$2" ;;
+    --program) program="$2" ;;
+  esac
+}
+
+# What stands in files that root writes is checked here, once.
+check_options() {
+  local number='^[0-9]{1,5}$'
+  if [ -z "$here" ]; then
+    [ -n "$host" ] || refuse "--host is missing: which machine?"
+    [ -n "$key" ] || refuse "--key is missing: the private key for SSH."
+    [[ $host =~ ^[A-Za-z0-9._:%-]+$ && $host != -* ]] || refuse "$host is no host."
+    [[ $login =~ ^[A-Za-z0-9._-]+$ && $login != -* ]] || refuse "$login is no login."
+  fi
+  [[ $port =~ $number && $((10#$port)) -ge 1024 && $((10#$port)) -le 65535 ]] ||
+    refuse "--port wants a number from 1024 to 65535."
+  [[ $ssh_port =~ $number ]] || refuse "--ssh-port wants a number."
+  [[ $volume =~ ^(auto|none|/dev/[A-Za-z0-9/._-]+)$ ]] || refuse "--volume wants a device."
+  [[ -z $domain || $domain =~ ^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$ ]] ||
+    refuse "--domain wants a host name."
+  [[ $sso_header =~ ^[A-Za-z0-9-]+$ ]] || refuse "--sso-header wants the name of a header."
+  [[ $sso_proxy =~ ^[0-9A-Fa-f.:/]*$ ]] || refuse "--sso-proxy wants an address or a network."
+  [ -n "$domain" ] || [ -z "$internal_ca$sso_proxy" ] ||
+    refuse "--internal-ca and --sso-proxy go with --domain."
+  [ -n "$here$dry" ] || [ -r "$key" ] || fail "The key $key cannot be read."
+}
+
+# --- from afar ---------------------------------------------------------------------------------
+
+ssh_options() {
+  printf '%s\n' -i "$key" -o BatchMode=yes -o ConnectTimeout=20 -o ServerAliveInterval=15 \
+    -o StrictHostKeyChecking=accept-new
+}
+
+over_ssh() {
+  local -a options
+  mapfile -t options < <(ssh_options)
+  ssh "${options[@]}" -p "$ssh_port" "$login@$host" "$@"
+}
+
+# The steps run there as root, from a copy of this file.
+deploy_from_afar() {
+  local place words wheel="" name
+  local -a arguments=(--here --volume "$volume" --port "$port" --sso-header "$sso_header")
+  case "$version" in
+    *.whl) [ -n "$dry" ] || [ -r "$version" ] || fail "The wheel $version cannot be read."
+      wheel="$version" ;;
+    ?*) arguments+=(--mograder-version "$version") ;;
+  esac
+  [ -z "$domain" ] || arguments+=(--domain "$domain")
+  [ -z "$sso_proxy" ] || arguments+=(--sso-proxy "$sso_proxy")
+  [ -z "$internal_ca" ] || arguments+=(--internal-ca)
+  [ -z "$uninstall" ] || arguments+=(--uninstall)
+  if [ -n "$dry" ]; then explain "$wheel"; return; fi
+  step "Connecting to $login@$host"
+  place="$(over_ssh 'mktemp -d /tmp/mograder-deploy.XXXXXXXX')" ||
+    fail "SSH to $login@$host does not work." \
+      "Check address, key, login (--user) and the machine's firewall (port $ssh_port)."
+  # shellcheck disable=SC2064 # the place as it is now
+  trap "over_ssh 'rm -rf $place' || true" EXIT
+  over_ssh "cat > $place/deploy.sh" <"$0"
+  if [ -n "$wheel" ]; then
+    name="$(basename "$wheel" | tr -c 'A-Za-z0-9._+\n-' '_')"
+    say "copying $name"
+    over_ssh "cat > $place/$name" <"$wheel"
+    arguments+=(--mograder-version "$place/$name")
+  fi
+  words="$(printf ' %q' "${arguments[@]}")"
+  over_ssh "if [ \$(id -u) = 0 ]; then s=; else s='sudo -n'; fi; \$s bash $place/deploy.sh$words"
+}
+
+explain() {
+  say "A dry run: nothing is connected to, nothing is changed. On $login@$host (SSH port $ssh_port,"
+  say "key $key), as root, each step only where it is not done yet:"
+  if [ -n "$uninstall" ]; then
+    say "  ensure_removed      stop and remove the services and programs; data and secrets stay"
+    return
+  fi
+  say "  ensure_system       Ubuntu or Debian with systemd; otherwise stop here"
+  say "  ensure_packages     apt: bubblewrap python3 python3-venv ca-certificates curl${domain:+ caddy}"
+  say "  ensure_account      the service user '$account', without a login"
+  say "  ensure_volume       disk: $volume, at $data, by UUID, nofail; formatted only if empty"
+  say "  ensure_sandbox      AppArmor's profile for bubblewrap where Ubuntu asks for one; sysctl"
+  say "  ensure_mograder     mograder ${1:-${version:-(newest release)}} in $top, the version before kept"
+  say "  ensure_secret       $settings/hub-secret, 64 random hex digits, mode 600, never replaced"
+  say "  ensure_course       $course with a mograder.toml, never replaced"
+  say "  ensure_services     mograder-hub (port $port) and mograder-sessions, enabled and started"
+  if [ -n "$domain" ]; then
+    say "  ensure_front        Caddy for https://$domain/${internal_ca:+ (its own authority)}," \
+      "sign-on header $sso_header ${sso_proxy:+from $sso_proxy}"
+  fi
+  say "  verify              services active, a sandbox run, HTTP through the front, a session opened"
+  say "                      and closed; then the instructor token and what to do next"
+}
+
+# --- the steps, as root on the machine ----------------------------------------------------------
+
+ensure_system() {
+  step "Looking at the machine"
+  [ "$(id -u)" = 0 ] || [ -n "$dry" ] || fail "This wants root: run it with sudo."
+  local name="" like=""
+  if [ -r /etc/os-release ]; then
+    # shellcheck source=/dev/null
+    name="$(. /etc/os-release && printf '%s' "$PRETTY_NAME")"
+    # shellcheck source=/dev/null
+    like="$(. /etc/os-release && printf '%s' " $ID ${ID_LIKE:-} ")"
+  fi
+  case "$like" in
+    *" debian "* | *" ubuntu "*) say "$name" ;;
+    *) fail "This is for Ubuntu and Debian; here is ${name:-another system}." ;;
+  esac
+  [ -d /run/systemd/system ] || [ -n "$dry" ] || fail "systemd does not run here."
+}
+
+installed() { dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null | grep -qx installed; }
+
+ensure_packages() {
+  step "System packages"
+  local package
+  local -a missing=()
+  for package in bubblewrap python3 python3-venv ca-certificates curl ${domain:+caddy}; do
+    installed "$package" || missing+=("$package")
+  done
+  if [[ $version == git+* ]] && ! installed git; then missing+=(git); fi
+  if [ ${#missing[@]} = 0 ]; then say "all there"; return; fi
+  say "installing ${missing[*]}"
+  run env DEBIAN_FRONTEND=noninteractive apt-get update -qq
+  run env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+    "${missing[@]}" >/dev/null || fail "apt could not install them; its words are above." \
+    "Caddy is in Debian 12 and Ubuntu 24.04 and later."
+}
+
+ensure_account() {
+  step "The service user '$account'"
+  if id "$account" >/dev/null 2>&1; then say "there"; else
+    run useradd --system --user-group --home-dir "/home/$account" --create-home \
+      --shell /usr/sbin/nologin "$account"
+  fi
+  # Whoever is in it may connect to sessions: a web server on the fast path, and nobody else.
+  getent group "$front_group" >/dev/null || run groupadd --system "$front_group"
+  ensure_in_front_group "$account"
+}
+
+ensure_in_front_group() {
+  if id -nG "$1" 2>/dev/null | tr ' ' '\n' | grep -qx "$front_group"; then return; fi
+  say "$1 joins the group $front_group"
+  run usermod -aG "$front_group" "$1"
+  joined=yes
+}
+
+# An EBS volume of the usual name, or nothing: an instance's own disk forgets at every stop.
+usual_volume() {
+  local disk=/dev/nvme1n1
+  if mountpoint -q "$data"; then return; fi
+  if [ ! -b "$disk" ]; then return; fi
+  case "$(lsblk -dno MODEL "$disk" 2>/dev/null)" in
+    *"Elastic Block Store"*) printf '%s' "$disk" ;;
+  esac
+}
+
+ensure_volume() {
+  step "The data's place, $data"
+  local device="$volume" uuid kind
+  if [ "$device" = auto ]; then device="$(usual_volume)"; fi
+  if [ -z "$device" ] || [ "$device" = none ]; then
+    if mountpoint -q "$data"; then say "a volume is mounted there"
+    else say "on the machine's own disk (--volume gives it one that outlives the machine)"; fi
+    run install -d -m 755 "$data"
+    return
+  fi
+  [ -b "$device" ] || fail "There is no disk $device. Attach it, or choose another; here are:" \
+    "$(lsblk -dno NAME,SIZE,MODEL)"
+  device="$(readlink -f "$device")"
+  if [ "$(findmnt -no SOURCE "$data" 2>/dev/null || true)" != "$device" ]; then
+    ensure_unused "$device"
+  fi
+  kind="$(blkid -p -o value -s TYPE "$device" 2>/dev/null || true)"
+  case "$kind" in
+    "") format_volume "$device" ;;
+    ext[234] | xfs | btrfs | f2fs) say "it carries $kind: kept as it is" ;;
+    *) fail "$device carries $kind, which is no file system to mount; I format nothing that holds" \
+      "something. If it may go: wipefs --all $device" ;;
+  esac
+  uuid="$(blkid -p -o value -s UUID "$device" || true)"
+  [ -n "$uuid" ] || [ -n "$dry" ] || fail "$device has no UUID."
+  mount_volume "$device" "$uuid"
+}
+
+ensure_unused() {
+  local used
+  used="$(lsblk -nro MOUNTPOINT "$1" | grep . | head -1 || true)"
+  [ -z "$used" ] || fail "$1 is in use at $used."
+  if [ -d "$data" ] && [ -n "$(ls -A "$data")" ]; then
+    mountpoint -q "$data" && fail "Another disk is mounted at $data."
+    fail "There is data in $data, which a volume mounted over it would hide." \
+      "Move it away, run this again, and move it back; or say --volume none."
+  fi
+}
+
+# Only what is empty to the last signature: no file system, no partition, no part of anything.
+format_volume() {
+  if [ "$(lsblk -nro NAME "$1" | wc -l)" != 1 ] ||
+    [ -n "$(blkid -p "$1" 2>/dev/null || true)" ] || [ -n "$(wipefs "$1" 2>/dev/null || true)" ]; then
+    fail "$1 is not empty (partitions or the signature of something); I format nothing that holds" \
+      "something. If it may go: wipefs --all $1"
+  fi
+  say "$1 is empty: making a file system on it"
+  run mkfs.ext4 -q -L mograder "$1"
+}
+
+mount_volume() {
+  local device="$1" uuid="${2:-UUID}"
+  if ! grep -qsE "^[^#]*[[:space:]]${data}[[:space:]]" /etc/fstab; then
+    say "mounting it at every start, by its UUID; the machine starts without it too (nofail)"
+    if [ -z "$dry" ]; then
+      printf 'UUID=%s %s ext4 defaults,nofail,x-systemd.device-timeout=30s 0 2\n' \
+        "$uuid" "$data" >>/etc/fstab
+      sed -i "\\|^UUID=$uuid |s| ext4 | $(blkid -p -o value -s TYPE "$device") |" /etc/fstab
+      systemctl daemon-reload
+    fi
+  fi
+  if mountpoint -q "$data"; then say "mounted"; return; fi
+  run mkdir -p "$data"
+  run mount "$data"
+}
+
+# Writes standard input to a file, if that changes it. Says whether it did.
+put() {
+  local target="$1" mode="$2" text
+  text="$(cat; printf x)"
+  text="${text%x}"
+  if [ -e "$target" ] && [ "$(cat "$target"; printf x)" = "${text}x" ]; then return 1; fi
+  if [ -n "$dry" ]; then say "would write $target"; return 0; fi
+  install -d -m 755 "$(dirname "$target")"
+  (umask 077 && printf '%s' "$text" >"$target.new")
+  chmod "$mode" "$target.new"
+  mv "$target.new" "$target"
+  say "wrote $target"
+}
+
+ensure_sandbox() {
+  step "What sandboxes need of the kernel"
+  if [ -e /proc/sys/kernel/apparmor_restrict_unprivileged_userns ]; then
+    if apparmor_profile | put /etc/apparmor.d/mograder 644; then
+      run apparmor_parser --replace /etc/apparmor.d/mograder
+    else say "AppArmor: the profile is there"; fi
+  else say "AppArmor does not keep bubblewrap from making namespaces here"; fi
+  if kernel_settings | put /etc/sysctl.d/60-mograder.conf 644; then
+    run sysctl -q -p /etc/sysctl.d/60-mograder.conf || warn "the kernel did not take all of it"
+  fi
+}
+
+# Ubuntu 23.10 and later: only a program that a profile names may make user namespaces.
+apparmor_profile() {
+  cat <<'END'
+# Written by mograder's deployment: its sandboxes are made of user namespaces.
+abi <abi/4.0>,
+include <tunables/global>
+
+profile mograder flags=(unconfined) {
+  userns,
+  include if exists <local/mograder>
+}
+
+profile mograder-bwrap /usr/bin/bwrap flags=(unconfined) {
+  userns,
+  include if exists <local/mograder-bwrap>
+}
+END
+}
+
+kernel_settings() {
+  printf '%s\n' '# Written by mograder: what hundreds of sessions of one user need.' \
+    'fs.inotify.max_user_instances = 8192' 'fs.pipe-user-pages-soft = 16384'
+  if [ -e /proc/sys/kernel/unprivileged_userns_clone ]; then
+    printf '%s\n' 'kernel.unprivileged_userns_clone = 1'
+  fi
+}
+
+uv() {
+  UV_PYTHON_INSTALL_DIR="$top/python" UV_CACHE_DIR="$top/cache" "$top/tools/bin/uv" "$@"
+}
+
+ensure_mograder() {
+  step "mograder in $top"
+  if [ -n "$program" ]; then use_program; return; fi
+  if [ -n "$dry" ]; then say "would install mograder ${version:-(the newest release)}"; return; fi
+  if [ ! -x "$top/tools/bin/uv" ]; then
+    say "installing uv"
+    python3 -m venv "$top/tools"
+    "$top/tools/bin/python" -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
+  fi
+  local wanted name
+  wanted="$(requirement)"
+  name="$(resolved_name "$wanted")"
+  install_version "$wanted" "$name"
+  point_at "$top/versions/$name"
+}
+
+requirement() {
+  case "$version" in
+    "") printf 'mograder[postgresql]' ;;
+    *.whl) printf 'mograder[postgresql] @ file://%s' "$version" ;;
+    git+*) printf 'mograder[postgresql] @ %s' "$version" ;;
+    [0-9]*) printf 'mograder[postgresql]==%s' "$version" ;;
+    *) printf 'mograder[postgresql]%s' "$version" ;;
+  esac
+}
+
+# A directory's name for what it comes to, so that the same again finds it there.
+resolved_name() {
+  local found
+  case "$version" in
+    *.whl) found="$(basename "$version" | cut -d- -f2)-$(sha256sum "$version" | head -c 8)" ;;
+    *) found="$(printf '%s\n' "$1" | uv pip compile - --no-deps --quiet --no-header --no-annotate \
+      --python "$(find_python)" | sed -n 's/^mograder[^=@]*[=@ ]*//p' | head -1)" ;;
+  esac
+  [ -n "$found" ] || fail "There is no mograder ${version:-release} to be found."
+  printf '%s' "$found" | tr -c 'A-Za-z0-9._+-' '_'
+}
+
+# Ubuntu 22.04's own python is too old; uv then gets one.
+find_python() { uv python find --system '>=3.11' 2>/dev/null || printf '3.12'; }
+
+# Each version has a directory of its own: what runs keeps its files while another is installed.
+install_version() {
+  local wanted="$1" place="$top/versions/$2"
+  if [ -e "$place/.complete" ]; then say "$2: there"; return; fi
+  say "installing $2"
+  rm -rf "$place"
+  mkdir -p "$top/versions"
+  uv venv --quiet --python "$(find_python)" "$place"
+  uv pip install --quiet --compile-bytecode --python "$place/bin/python" "$wanted" ||
+    fail "mograder could not be installed; uv's words are above."
+  "$place/bin/mograder" --version >/dev/null
+  touch "$place/.complete"
+}
+
+use_program() {
+  [ -x "$program/bin/mograder" ] || fail "There is no mograder in $program."
+  if [ -z "$dry" ] && ! runuser -u "$account" -- "$program/bin/mograder" --version >/dev/null; then
+    fail "The service user cannot run $program/bin/mograder." \
+      "Install mograder where everybody may read, such as $top, and run that one's hub install."
+  fi
+  point_at "$program"
+}
+
+point_at() {
+  changed_program=""
+  if [ "$(readlink -f "$top/current" || true)" = "$(readlink -f "$1")" ]; then
+    say "current: $(basename "$1")"
+  else
+    say "current: $(basename "$1"), was $(basename "$(readlink "$top/current" || echo none)")"
+    changed_program=yes
+    run mkdir -p "$top"
+    run ln -sfn "$1" "$top/current.new"
+    run mv -T "$top/current.new" "$top/current"
+  fi
+  forget_old_versions
+  run ln -sfn "$top/current/bin/mograder" /usr/local/bin/mograder
+  # Where the documented unit of a hand-made deployment looks.
+  run as_account mkdir -p "/home/$account/.local/bin"
+  run as_account ln -sfn "$top/current/bin/mograder" "$top/current/bin/uv" "/home/$account/.local/bin"
+}
+
+# What lies in the account's own directories is done as the account: root follows no link there.
+as_account() { runuser -u "$account" -- "$@"; }
+
+# The supervisor may run an earlier one for months, since only its restart ends sessions.
+forget_old_versions() {
+  local old
+  if [ -n "$dry" ] || [ ! -d "$top/versions" ]; then return; fi
+  find "$top/versions" -mindepth 1 -maxdepth 1 -printf '%T@ %p\n' | sort -rn | tail -n +6 |
+    cut -d' ' -f2- | while read -r old; do
+      if [ "$old" = "$(readlink -f "$top/current")" ]; then continue; fi
+      if grep -qsaF "$old/" /proc/[0-9]*/cmdline /proc/[0-9]*/maps; then continue; fi
+      say "removing the old version $(basename "$old")"
+      rm -rf "$old"
+    done
+}
+
+ensure_secret() {
+  step "The hub's secret"
+  run install -d -m 755 "$settings"
+  if [ -s "$settings/hub-secret" ]; then
+    say "there, and kept"
+    run chmod 600 "$settings/hub-secret"
+  elif [ -n "$dry" ]; then say "would write $settings/hub-secret"
+  else
+    { earlier_secret || new_secret; } | put "$settings/hub-secret" 600
+  fi
+  if [ ! -e "$settings/env" ]; then
+    printf '%s\n' '# Variables of the hub, such as MOGRADER_DATABASE_URL. The secret is in' \
+      '# hub-secret beside this file.' | put "$settings/env" 600
+  fi
+  if [ ! -e "$settings/build.env" ]; then
+    printf '%s\n' '# What building environments needs here, if anything: HTTPS_PROXY, SSL_CERT_FILE,' \
+      '# UV_INDEX_URL … No secrets: packages that are built can read it.' |
+      put "$settings/build.env" 644
+  fi
+}
+
+# Of a deployment made by hand or by 0.3.16: with another one, all tokens would be void.
+earlier_secret() {
+  local found
+  found="$(sed -n 's/^\(Environment=\)\{0,1\}"\{0,1\}MOGRADER_HUB_SECRET=\([^"]*\)"\{0,1\}$/\2/p' \
+    "$settings/env" "$units/mograder-hub.service" 2>/dev/null | grep -v '^<' | tail -1)"
+  [ -n "$found" ] || return 1
+  say "taken over from the deployment before" >&2
+  printf '%s\n' "$found"
+}
+
+new_secret() { python3 -c 'import secrets; print(secrets.token_hex(32))'; }
+
+ensure_course() {
+  step "The course in $course"
+  run install -d -o "$account" -g "$account" -m 750 "$course" "$data/hub-notebooks"
+  # Packages and marimo's files, which a web server may read; they are built again when missing.
+  run install -d -o "$account" -g "$account" -m 755 "$data/environments"
+  if [ -e "$course/mograder.toml" ]; then
+    say "mograder.toml: there, and kept"
+    [ -z "$domain" ] || grep -qF "https://$domain" "$course/mograder.toml" ||
+      warn "see that [hub] public_url in it is https://$domain"
+    return
+  fi
+  say "writing mograder.toml"
+  # shellcheck disable=SC2016 # the inner shell's
+  [ -n "$dry" ] || course_settings |
+    as_account sh -c 'set -C; umask 027; cat >"$1"' write "$course/mograder.toml"
+}
+
+course_settings() {
+  local public=""
+  if [ -n "$domain" ]; then
+    public="public_url = \"https://$domain\""$'\n'"front_group = \"$front_group\""
+  fi
+  cat <<END
+# The settings of this course; "mograder config show" lists all of them.
+# How students hand in: add [moodle] or [https] here (docs, "Files and settings").
+
+[hub]
+host = "127.0.0.1"
+port = $port
+notebooks_dir = "$data/hub-notebooks"
+environments_dir = "$data/environments"
+trusted_header = "$sso_header"
+instructors = []
+$public
+
+[security]
+use_bubblewrap = true
+END
+}
+
+shipped() { "$top/current/bin/python" -I -c \
+  'import sys; from mograder.operations.shipped import shipped_file; print(shipped_file(sys.argv[1]))' "$1"; }
+
+# The units that come with mograder, for this port.
+unit() { sed -e "s/127\\.0\\.0\\.1:8080/127.0.0.1:$port/" "$(shipped "$1")"; }
+
+ensure_services() {
+  step "The services"
+  local name changed="" sessions=""
+  if [ -n "$dry" ] && [ ! -e "$top/current" ]; then say "would write and start them"; return; fi
+  keep_foreign_unit
+  for name in mograder-sessions.service mograder-hub.socket mograder-hub.service; do
+    if unit "$name" | put "$units/$name" 644; then
+      changed=yes
+      if [ "$name" = mograder-sessions.service ]; then sessions=yes; fi
+    fi
+  done
+  if wrapper_text | put "$wrapper" 755; then changed=yes; fi
+  if [ -n "$changed" ]; then run systemctl daemon-reload; fi
+  run systemctl enable --quiet mograder-sessions.service mograder-hub.socket mograder-hub.service
+  if systemctl is-active --quiet mograder-sessions.service; then
+    if [ -n "$sessions$changed_program" ]; then
+      say "the session supervisor goes on as it is, since its restart ends every session. When"
+      say "nobody is at work: systemctl restart mograder-sessions"
+    fi
+  else
+    run systemctl start mograder-sessions.service || explain_failure mograder-sessions
+  fi
+  if ! systemctl is-active --quiet mograder-hub.service; then
+    run systemctl reset-failed mograder-hub.service 2>/dev/null || true
+    run systemctl start mograder-hub.socket mograder-hub.service || explain_failure mograder-hub
+  elif [ -n "$changed$changed_program" ]; then
+    say "restarting the hub; sessions go on"
+    run systemctl restart mograder-hub.service || explain_failure mograder-hub
+  fi
+}
+
+keep_foreign_unit() {
+  local old="$units/mograder-hub.service"
+  if [ ! -e "$old" ] || grep -qs 'Wants=mograder-sessions.service' "$old"; then return; fi
+  say "a unit of your own was there: kept as $settings/mograder-hub.service.before"
+  run install -m 600 "$old" "$settings/mograder-hub.service.before"
+  run systemctl stop mograder-hub.service
+}
+
+explain_failure() {
+  journalctl -u "$1" -n 20 --no-pager -o cat >&2 || true
+  fail "$1 did not start; its last words are above."
+}
+
+# `mograder hub …` as the service's user with its secret, for an administrator.
+wrapper_text() {
+  cat <<END
+#!/bin/sh
+# Runs "mograder hub ARGUMENTS" as the hub's user, with its settings and its secret.
+exec systemd-run --quiet --collect --wait --pipe --service-type=exec \\
+  -p User=$account -p Group=$account -p WorkingDirectory=$course \\
+  -p LoadCredential=hub-secret:$settings/hub-secret -p EnvironmentFile=-$settings/env \\
+  -p EnvironmentFile=-$settings/build.env \\
+  -p AppArmorProfile=-mograder -p Delegate=yes -p LimitNOFILE=65536 \\
+  -E MOGRADER_COURSE_DIR=$course -E MOGRADER_HUB_RUNTIME_DIR=/run/mograder \\
+  -E MOGRADER_HUB_SUPERVISOR_SOCKET=/run/mograder/supervisor.sock \\
+  -E PATH=$top/current/bin:/usr/local/bin:/usr/bin:/bin \\
+  $top/current/bin/mograder hub "\$@"
+END
+}
+
+ensure_front() {
+  if [ -z "$domain" ]; then return; fi
+  step "Caddy for https://$domain/"
+  local main=/etc/caddy/Caddyfile changed="" text
+  if [ -n "$dry" ]; then say "would write its configuration, and have Caddy take it"; return; fi
+  joined=""
+  ensure_in_front_group caddy
+  if [ -n "$joined" ]; then changed=restart; fi
+  text="$(front_text)" || fail "mograder hub proxy-config does not work; its words are above."
+  if printf '%s\n' "$text" | put /etc/caddy/mograder.caddy 644; then changed="${changed:-reload}"; fi
+  if ! grep -qsx 'import mograder.caddy' "$main"; then
+    say "importing it in $main"
+    changed="${changed:-reload}"
+    printf '\nimport mograder.caddy\n' >>"$main"
+  fi
+  if [ -z "$changed" ]; then say "as it should be"; return; fi
+  caddy validate --config "$main" --adapter caddyfile >/dev/null 2>&1 ||
+    fail "Caddy refuses its configuration: caddy validate --config $main --adapter caddyfile"
+  run systemctl enable --quiet caddy
+  if [ "$changed" = restart ]; then run systemctl restart caddy
+  else run systemctl reload-or-restart caddy; fi
+}
+
+# What mograder writes for Caddy, with this site's own lines after the site's address.
+front_text() {
+  local -a options=(--domain "$domain")
+  [ -z "$sso_proxy" ] || options+=(--remote-user '{http.vars.mograder_user}')
+  (cd / && "$top/current/bin/mograder" hub proxy-config caddy -C "$course" "${options[@]}") |
+    while IFS= read -r line; do
+      printf '%s\n' "$line"
+      if [ "$line" = "https://$domain {" ]; then site_lines; fi
+    done
+}
+
+# Before everything else in the site: whom a sign-on in front names, read only where it comes from.
+site_lines() {
+  if [ -n "$internal_ca" ]; then printf '\ttls internal\n'; fi
+  if [ -n "$sso_proxy" ]; then
+    printf '\t@mograder_sso remote_ip %s\n' "$sso_proxy"
+    printf '\tvars @mograder_sso mograder_user {http.request.header.%s}\n' "$sso_header"
+  fi
+}
+
+# --- verification ------------------------------------------------------------------------------
+
+problems=0
+verified() { say "ok: $*"; }
+unverified() { warn "$@"; problems=$((problems + 1)); }
+
+verify() {
+  local name url="http://127.0.0.1:$port"
+  if [ -n "$dry" ]; then say "A dry run: nothing was changed."; return; fi
+  step "Trying all of it"
+  for name in mograder-sessions mograder-hub ${domain:+caddy}; do
+    if systemctl is-active --quiet "$name"; then verified "$name is active"
+    else unverified "$name is not active: systemctl status $name"; fi
+  done
+  if curl -fsS -m 20 -o /dev/null "$url/health"; then verified "the hub answers at $url"
+  else unverified "the hub does not answer at $url: journalctl -u mograder-hub"; fi
+  if [ -n "$domain" ]; then verify_front; fi
+  say "a session is opened and closed, and a sandbox looked at from inside (some minutes the first"
+  say "time, since packages are downloaded):"
+  if "$wrapper" check --session; then verified "mograder-hub check finds nothing wrong"
+  else unverified "mograder-hub check found something: its lines are above"; fi
+}
+
+# A certificate from the internet takes a moment, and a name that leads here.
+verify_front() {
+  local -a options=(-fsS -m 20 -o /dev/null --retry 20 --retry-delay 3 --retry-all-errors
+    --resolve "$domain:443:127.0.0.1")
+  if [ -n "$internal_ca" ]; then
+    options+=(--cacert /var/lib/caddy/.local/share/caddy/pki/authorities/local/root.crt)
+  fi
+  if curl "${options[@]}" "https://$domain/health" 2>/dev/null; then
+    verified "https://$domain/ answers through Caddy"
+  else
+    unverified "https://$domain/ does not answer: does the name lead to this machine, and are ports" \
+      "80 and 443 open? journalctl -u caddy tells what the certificate lacks."
+  fi
+}
+
+next_steps() {
+  local token address="${domain:+https://$domain}"
+  if [ -n "$dry" ]; then return; fi
+  token="$("$wrapper" generate-token --role instructor admin)" || token="(failed)"
+  cat <<END
+
+The hub runs${address:+ at $address/}.
+Instructor token (keep it secret): $token
+
+What to do next:
+  1. Edit $course/mograder.toml: how students hand in ([moodle] or [https]), [hub] instructors.
+     Then: sudo systemctl restart mograder-hub (sessions go on)
+  2. Publish, from the machine where the course is written:
+     mograder hub publish A1 --url ${address:-http://127.0.0.1:$port} --token TOKEN
+     (with --force if the course is not on Moodle)
+  3. Prepare the environments: sudo mograder-hub warm-cache --all
+$([ -n "$domain" ] || printf '  4. Put a web server with HTTPS and your sign-in in front: mograder hub proxy-config --help\n')
+Look after it: sudo mograder-hub check · journalctl -u mograder-hub -f · systemctl status mograder-hub
+Back it up:    umask 077; sudo mograder-hub backup - > backup.tar.gz
+END
+}
+
+# --- the reverse -------------------------------------------------------------------------------
+
+ensure_removed() {
+  step "Removing the services and programs; what is in $data and $settings stays"
+  local name
+  for name in mograder-hub.service mograder-hub.socket mograder-sessions.service; do
+    if [ -e "$units/$name" ]; then
+      run systemctl disable --quiet --now "$name"
+      run rm -f "$units/$name"
+    fi
+  done
+  run systemctl daemon-reload
+  if grep -qsx 'import mograder.caddy' /etc/caddy/Caddyfile; then
+    run sed -i '/^import mograder.caddy$/d' /etc/caddy/Caddyfile
+    run rm -f /etc/caddy/mograder.caddy
+    run systemctl reload caddy || true
+  fi
+  if [ -e /etc/apparmor.d/mograder ]; then
+    run apparmor_parser --remove /etc/apparmor.d/mograder || true
+    run rm -f /etc/apparmor.d/mograder
+  fi
+  if id "$account" >/dev/null 2>&1; then
+    run as_account rm -f "/home/$account/.local/bin/mograder" "/home/$account/.local/bin/uv"
+  fi
+  run rm -rf "$wrapper" /usr/local/bin/mograder /etc/sysctl.d/60-mograder.conf "$top" /run/mograder
+  say "Left as they are: $data, $settings, the user '$account', installed packages, /etc/fstab."
+}
+
+deploy_here() {
+  ensure_system
+  if [ -n "$uninstall" ]; then ensure_removed; return; fi
+  ensure_packages
+  ensure_account
+  ensure_volume
+  ensure_sandbox
+  ensure_mograder
+  ensure_secret
+  ensure_course
+  ensure_services
+  ensure_front
+  verify
+  next_steps
+  [ "$problems" = 0 ] || fail "$problems thing(s) are not as they should be; see above. Run this again."
+}
+
+main() {
+  changed_program="" joined=""
+  parse_options "$@"
+  if [ -n "$here" ]; then deploy_here; else deploy_from_afar; fi
+}
+
+main "$@"
+exit 0

@@ -1,0 +1,52 @@
+"""Writes ``deploy/nginx.conf`` and ``deploy/Caddyfile``: what the command writes for an example.
+
+``--check`` only tells whether they are up to date.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+from mograder.core.settings import load_settings
+from mograder.operations.caddy_config import caddy_config
+from mograder.operations.nginx_config import nginx_config
+from mograder.operations.proxy_config import Wishes, front_of
+
+DEPLOY = Path(__file__).parent.parent / "deploy"
+SETTINGS = {
+    "hub.public_url": "https://hub.example.org",
+    "hub.host": "127.0.0.1",
+    "hub.port": 8080,
+    "hub.front_group": "mograder-front",
+    "hub.environments_dir": "/srv/mograder/environments",
+}
+
+
+def files() -> dict[Path, str]:
+    """Return each file and what belongs into it."""
+    with tempfile.TemporaryDirectory() as course:
+        loaded = load_settings(Path(course), overrides=SETTINGS, environ={})
+        front = front_of(loaded, Wishes())
+    return {DEPLOY / "nginx.conf": nginx_config(front), DEPLOY / "Caddyfile": caddy_config(front)}
+
+
+def main() -> int:
+    """Write the files, or check them."""
+    stale = [path for path, text in files().items() if not _holds(path, text)]
+    if "--check" in sys.argv[1:]:
+        for path in stale:
+            print(f"{path.name} is not what the command writes: run make reference")
+        return int(bool(stale))
+    for path, text in files().items():
+        path.write_text(text)
+    return 0
+
+
+def _holds(path: Path, text: str) -> bool:
+    return path.is_file() and path.read_text() == text
+
+
+if __name__ == "__main__":
+    sys.exit(main())

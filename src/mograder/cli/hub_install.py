@@ -1,0 +1,80 @@
+"""``mograder hub install`` and ``uninstall``: the deployment's steps on this machine itself."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from mograder.core.errors import InvalidInput
+from mograder.operations.shipped import DEPLOY_SCRIPT, shipped_file
+from mograder.sandbox.administration import run_script
+
+_PROGRAM = Path("bin") / "mograder"
+
+
+@click.command("install")
+@click.option("--systemd", is_flag=True, help="As services of systemd (the only kind there is).")
+@click.option("--port", type=int, default=8080, show_default=True, help="Port on this machine.")
+@click.option(
+    "--volume",
+    default="none",
+    show_default=True,
+    metavar="DEVICE",
+    help="Disk for the data, at /srv/mograder; formatted only if it is empty.",
+)
+@click.option("--domain", metavar="NAME", help="Name that browsers use: Caddy serves it by HTTPS.")
+@click.option("--internal-ca", is_flag=True, help="A certificate of Caddy's own authority.")
+@click.option(
+    "--sso-header",
+    default="X-Remote-User",
+    show_default=True,
+    metavar="NAME",
+    help="Header in which a sign-on in front names the user.",
+)
+@click.option("--sso-proxy", metavar="ADDRESS", help="Where that sign-on's requests come from.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and change nothing.")
+@click.pass_context
+def install(ctx: click.Context, /, systemd: bool, dry_run: bool, **options: object) -> None:
+    """Make a service of the hub on this machine, as root.
+
+    It is for Ubuntu and Debian. The same steps as scripts/deploy-hub-aws.sh takes by SSH, with
+    the mograder that this is. It may be run again: nothing that is there is replaced, and no data
+    touched.
+    """
+    if not systemd:
+        raise InvalidInput("Say --systemd: the hub becomes a service of systemd.")
+    arguments = ["--here", "--program", str(_program())]
+    for name, value in options.items():
+        option = f"--{name.replace('_', '-')}"
+        if value is True:
+            arguments.append(option)
+        elif value is not None and value is not False:
+            arguments += [option, str(value)]
+    _run(ctx, [*arguments, *(["--dry-run"] if dry_run else [])])
+
+
+@click.command("uninstall")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and change nothing.")
+@click.pass_context
+def uninstall(ctx: click.Context, /, dry_run: bool) -> None:
+    """Remove the services and programs; all data, settings and secrets stay."""
+    _run(ctx, ["--here", "--uninstall", *(["--dry-run"] if dry_run else [])])
+
+
+def _run(ctx: click.Context, arguments: list[str]) -> None:
+    status = run_script(shipped_file(DEPLOY_SCRIPT), arguments)
+    if status:
+        ctx.exit(status)
+
+
+def _program() -> Path:
+    """Return the environment that we are installed in, which the service is to use."""
+    place = Path(sys.prefix)
+    if not (place / _PROGRAM).is_file():
+        raise InvalidInput(
+            f"There is no {_PROGRAM} in {place}.",
+            hint="Install mograder into a virtual environment of its own, such as /opt/mograder.",
+        )
+    return place

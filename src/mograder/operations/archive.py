@@ -1,0 +1,131 @@
+"""What a backup file looks like: a compressed tar that says what it is, and what it held.
+
+The first member is the header, the last the manifest with the SHA-256 of every file. So a file
+that was cut off has no manifest, and one that was changed does not fit it (`backup`, `restore`).
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from pathlib import PurePosixPath
+from typing import Literal
+from urllib.parse import quote
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from mograder.core.errors import InvalidInput
+
+HEADER, MANIFEST = "mograder-backup.json", "mograder-manifest.json"
+COURSE = "course"
+"""The root that is always there."""
+
+FORMAT = 1
+DEEPEST = 64
+"""Directories within one another; what lies deeper is nobody's work, but an attack."""
+
+MOST_TEXT = 256 << 20
+"""Bytes of the header or the manifest: of a million files."""
+
+_DAMAGED = "Take another backup: this one was cut off or changed since it was made."
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Root(_Strict):
+    """One tree of the backup: its name in the archive, and where it stood."""
+
+    name: str
+    path: str
+    key: str = ""
+    """The setting that names it; empty for the course itself."""
+
+    kind: Literal["directory", "file"] = "directory"
+
+
+class Header(_Strict):
+    """What the archive says of itself before anything else."""
+
+    format: int
+    version: str
+    """Of the mograder that made it."""
+
+    made: datetime
+    owner: int
+    """The uid that the course belonged to."""
+
+    roots: tuple[Root, ...]
+    databases: tuple[str, ...] = ()
+    """Members that are SQLite files."""
+
+    external_database: bool = False
+    """The hub's state was on a database server, and is not in here."""
+
+
+class Held(_Strict):
+    """One file as it was put in."""
+
+    path: str
+    """As :func:`written` has it."""
+
+    sha256: str
+    size: int
+
+
+class Manifest(_Strict):
+    """Every file of the archive, and what was left out of it, in words."""
+
+    files: tuple[Held, ...]
+    left_out: tuple[str, ...] = ()
+
+
+def read_header(text: bytes) -> Header:
+    """Parse the first member.
+
+    Raises: :class:`InvalidInput` for what is no backup, or one of a newer mograder.
+    """
+    try:
+        header = Header.model_validate_json(text)
+    except ValidationError as error:
+        raise InvalidInput("This is no backup of a mograder course.") from error
+    if header.format != FORMAT:
+        raise InvalidInput(
+            f"The backup was made by a newer mograder ({header.version}).",
+            hint="Restore it with that version, then upgrade or go on with it.",
+        )
+    return header
+
+
+def read_manifest(text: bytes) -> Manifest:
+    """Parse the last member.
+
+    Raises: :class:`InvalidInput` when it cannot be read.
+    """
+    try:
+        return Manifest.model_validate_json(text)
+    except ValidationError as error:
+        raise damaged("its list of files cannot be read") from error
+
+
+def damaged(why: str) -> InvalidInput:
+    """Return the error for an archive that is not what it was."""
+    return InvalidInput(f"The backup is damaged: {why}.", hint=_DAMAGED)
+
+
+def written(name: str) -> str:
+    """Return a member's name as the manifest has it: a file's name may be any bytes, text not."""
+    return quote(os.fsencode(name), safe="/ ")
+
+
+def member_parts(name: str) -> tuple[str, ...]:
+    """Return the parts of a member's name, the root's first.
+
+    Raises: :class:`InvalidInput` for a name that would lead out of its root.
+    """
+    path = PurePosixPath(name)
+    parts = path.parts
+    if path.is_absolute() or ".." in parts or not parts or "\0" in name:
+        raise damaged(f"it holds the name {name!r}")
+    return parts

@@ -1,0 +1,388 @@
+"""``mograder hub backup``: everything that a course cannot do again, in one file, while it runs.
+
+A database is copied by SQLite's own means, as it is at one moment. A file is read whole and
+compared with itself, so that no half of one gets in; what students made is read as enemy
+territory (security.md). What builds itself again (environments, caches) stays out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import io
+import os
+import stat
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+
+from mograder import __version__
+from mograder.core.errors import Conflict, InvalidInput
+from mograder.core.settings import LoadedSettings
+from mograder.operations.archive import (
+    COURSE,
+    DEEPEST,
+    FORMAT,
+    HEADER,
+    MANIFEST,
+    Header,
+    Held,
+    Manifest,
+    Root,
+    written,
+)
+from mograder.store.database import copy_sqlite, database_url
+from mograder.store.disk import explained_when_full
+from mograder.store.files import fsync_directory
+
+Report = Callable[[str], None]
+
+_TRIES = 3
+_CHUNK = 1 << 20
+_IN_MEMORY = 8 << 20
+_SPARSE_BYTES, _SPARSE_TIMES = 16 << 20, 64
+"""A file that is large and nearly all hole holds no work, and would take for ever to read."""
+
+_LEVEL = 6
+_AGAIN = frozenset({".venv", "__pycache__", "node_modules"})
+"""Directories in an instructor's tree that tools make again."""
+
+_STATE_AGAIN = frozenset(
+    {"environments", "uv-cache", "copies", "wheels", "runtime", "hub.lock", "supervisor.log"}
+)
+_COMPANIONS = ("-wal", "-shm", "-journal")
+_STAGING = ".staging"
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A finished backup. ``left_out`` tells what is not in it, in words."""
+
+    files: int
+    size: int
+    sha256: str
+    left_out: tuple[str, ...]
+    external_database: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """Where to look, and what not to take."""
+
+    roots: tuple[Root, ...]
+    databases: tuple[Path, ...]
+    external_database: bool
+    skipped: frozenset[Path]
+    students: Path
+
+
+@dataclass(slots=True)
+class _Progress:
+    held: list[Held] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+
+    def leave_out(self, what: str) -> None:
+        """Note down what is not in the backup; a file's name may be any bytes."""
+        self.left_out.append(what.encode("utf-8", "backslashreplace").decode())
+
+
+def back_up(loaded: LoadedSettings, target: Path, report: Report) -> Made:
+    """Write a backup of the course to a new file, which only its owner may read.
+
+    Raises: :class:`Conflict` when there is a file of that name, :class:`InvalidInput` when it
+    would lie in the course itself, :class:`Busy` when the disk is full.
+    """
+    target = target.absolute()
+    if target.exists():
+        raise Conflict(f"There is a file {target} already.", hint="Choose another name.")
+    if not target.parent.is_dir():
+        raise InvalidInput(f"There is no directory {target.parent}.")
+    if target.resolve().is_relative_to(loaded.course_dir.resolve()):
+        raise InvalidInput(
+            "A backup inside the course would be lost with it.",
+            hint="Name a file elsewhere, best on another machine's disk.",
+        )
+    temporary = target.with_name(f".{target.name}.partial")
+    temporary.unlink(missing_ok=True)
+    with explained_when_full():
+        try:
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                made = write_backup(loaded, file, report)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(target)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        fsync_directory(target.parent)
+    return made
+
+
+def write_backup(loaded: LoadedSettings, stream: IO[bytes], report: Report) -> Made:
+    """Stream a backup, for another machine to keep; nothing but it is written to ``stream``.
+
+    Raises: :class:`InvalidInput` when a database cannot be read, :class:`Busy` when it is locked.
+    """
+    plan = _plan(loaded)
+    counted = _Counted(stream)
+    progress = _Progress()
+    with (
+        tempfile.TemporaryDirectory(prefix="mograder-backup-") as scratch,
+        # Files are the state's past or present, never its future: the databases come first.
+        gzip.GzipFile(fileobj=counted, mode="wb", compresslevel=_LEVEL) as packed,
+        tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as tar,
+    ):
+        named = {path: _member_of(path, plan.roots) for path in plan.databases}
+        _add_text(tar, HEADER, _header(loaded, plan, tuple(named.values())).model_dump_json())
+        for number, (path, member) in enumerate(named.items()):
+            report(f"Copying the database {path.name}")
+            copy = Path(scratch) / str(number)
+            copy_sqlite(path, copy)
+            with copy.open("rb") as file:
+                _add_copy(tar, member, file, path.stat(), progress)
+        for root in plan.roots:
+            if root.kind == "directory":
+                report(f"Reading {root.path}")
+                _add_tree(tar, root, plan, progress)
+        whole = Manifest(files=tuple(progress.held), left_out=tuple(progress.left_out))
+        _add_text(tar, MANIFEST, whole.model_dump_json())
+    return Made(
+        files=len(progress.held),
+        size=counted.size,
+        sha256=counted.digest.hexdigest(),
+        left_out=tuple(progress.left_out),
+        external_database=plan.external_database,
+    )
+
+
+class _Counted:
+    """Passes on what is written, and keeps its length and its checksum."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self.size = 0
+        self.digest = hashlib.sha256()
+
+    def write(self, data: bytes, /) -> int:
+        """Take what gzip has compressed."""
+        self._stream.write(data)
+        self.digest.update(data)
+        self.size += len(data)
+        return len(data)
+
+    def flush(self) -> None:
+        """Nothing waits here."""
+
+
+def _plan(loaded: LoadedSettings) -> _Plan:
+    course = loaded.course_dir
+    hub, dirs, state = loaded.settings.hub, loaded.settings.dirs, loaded.state_dir
+    named = {
+        "hub.notebooks_dir": loaded.path(hub.notebooks_dir),
+        "hub.release_dir": loaded.path(hub.release_dir),
+        "dirs.source": loaded.path(dirs.source),
+        "dirs.release": loaded.path(dirs.release),
+        "dirs.submitted": loaded.path(dirs.submitted),
+        "dirs.autograded": loaded.path(dirs.autograded),
+        "dirs.feedback": loaded.path(dirs.feedback),
+        "dirs.import": loaded.path(dirs.import_),
+    }
+    roots = [Root(name=COURSE, path=str(course.resolve()))]
+    # What a link or an absolute path puts elsewhere, as on a volume, is a root of its own.
+    for key, path in named.items():
+        real = path.resolve()
+        if real.is_dir() and not _within(real, roots):
+            roots.append(Root(name=f"outside-{len(roots)}", path=str(real), key=key))
+    databases, external = _databases(loaded)
+    for key, path in databases.items():
+        if not _within(path, roots):
+            name = f"outside-{len(roots)}"
+            roots.append(Root(name=name, path=str(path), key=key, kind="file"))
+    skipped = {state / name for name in _STATE_AGAIN}
+    skipped |= {named[key] / _STAGING for key in ("hub.release_dir", "hub.notebooks_dir")}
+    skipped.add(loaded.path(hub.environments_dir))
+    if hub.uv_cache_dir:
+        skipped.add(loaded.path(hub.uv_cache_dir))
+    for path in databases.values():
+        skipped |= {path, *(path.with_name(path.name + end) for end in _COMPANIONS)}
+    return _Plan(
+        roots=tuple(roots),
+        databases=tuple(databases.values()),
+        external_database=external,
+        skipped=frozenset(path.parent.resolve() / path.name for path in skipped),
+        students=named["hub.notebooks_dir"].resolve(),
+    )
+
+
+def _databases(loaded: LoadedSettings) -> tuple[dict[str, Path], bool]:
+    """Return the SQLite files that exist, by setting; and whether the hub's state is elsewhere."""
+    url = database_url(loaded.settings.database.url, loaded.course_dir)
+    own = url.startswith("sqlite:///")
+    found = {"gradebook.path": loaded.path(loaded.settings.gradebook.path)}
+    if own:
+        found["database.url"] = Path(url.removeprefix("sqlite:///"))
+    existing = {key: path.resolve() for key, path in found.items() if path.is_file()}
+    return existing, not own
+
+
+def _within(path: Path, roots: list[Root]) -> bool:
+    return any(path.is_relative_to(root.path) for root in roots)
+
+
+def _member_of(path: Path, roots: tuple[Root, ...]) -> str:
+    root = next(root for root in roots if path.is_relative_to(root.path))
+    below = path.relative_to(root.path).as_posix()
+    return root.name if root.kind == "file" else f"{root.name}/{below}"
+
+
+def _header(loaded: LoadedSettings, plan: _Plan, databases: tuple[str, ...]) -> Header:
+    return Header(
+        format=FORMAT,
+        version=__version__,
+        made=datetime.now(UTC),
+        owner=loaded.course_dir.stat().st_uid,
+        roots=plan.roots,
+        databases=databases,
+        external_database=plan.external_database,
+    )
+
+
+def _add_text(tar: tarfile.TarFile, name: str, text: str) -> None:
+    data = text.encode("utf-8", "surrogateescape")
+    info = tarfile.TarInfo(name)
+    info.size, info.mode = len(data), 0o600
+    tar.addfile(info, io.BytesIO(data))
+
+
+def _add_tree(tar: tarfile.TarFile, root: Root, plan: _Plan, progress: _Progress) -> None:
+    top = Path(root.path)
+    others = {Path(each.path) for each in plan.roots if each.path != root.path}
+    for place, directories, files, descriptor in os.fwalk(top, follow_symlinks=False):
+        below = Path(place).relative_to(top)
+        member = f"{root.name}/{below.as_posix()}" if below.parts else root.name
+        _add_special(tar, member, os.fstat(descriptor))
+        passed = plan.skipped | others
+        for name in sorted(directories):
+            inside = Path(place) / name
+            if inside in passed or (name in _AGAIN and not inside.is_relative_to(plan.students)):
+                directories.remove(name)
+            elif len(below.parts) >= DEEPEST:
+                directories.remove(name)
+                progress.leave_out(f"{member}/{name}: nested too deeply")
+        for name in sorted(files):
+            if Path(place) / name not in passed:
+                _add_file(tar, f"{member}/{name}", (name, descriptor), progress)
+        # fwalk lists links to directories with the directories, and goes into none of them.
+        for name in sorted(directories):
+            with contextlib.suppress(OSError):
+                _add_link(tar, f"{member}/{name}", name, descriptor)
+
+
+def _add_file(
+    tar: tarfile.TarFile, member: str, where: tuple[str, int], progress: _Progress
+) -> None:
+    """Add what is there: a regular file or a link; sockets, pipes and devices are nobody's work."""
+    try:
+        status = os.stat(where[0], dir_fd=where[1], follow_symlinks=False)
+        if stat.S_ISLNK(status.st_mode):
+            _add_link(tar, member, *where)
+        elif stat.S_ISREG(status.st_mode) and _is_hole(status):
+            progress.leave_out(f"{member}: a large file that is nearly empty")
+        elif stat.S_ISREG(status.st_mode):
+            _add_regular(tar, member, where, progress)
+    except FileNotFoundError:
+        return  # a session was quicker
+    except OSError as error:
+        progress.leave_out(f"{member}: {error.strerror}")
+
+
+def _add_regular(
+    tar: tarfile.TarFile, member: str, where: tuple[str, int], progress: _Progress
+) -> None:
+    with _settled(*where) as (copy, read, settled):
+        if not settled:
+            progress.leave_out(f"{member}: changed while it was read (it is in)")
+        _add_copy(tar, member, copy, read, progress)
+
+
+def _is_hole(status: os.stat_result) -> bool:
+    held = status.st_blocks * 512
+    return status.st_size > _SPARSE_BYTES and held * _SPARSE_TIMES < status.st_size
+
+
+@contextlib.contextmanager
+def _settled(name: str, directory: int) -> Iterator[tuple[IO[bytes], os.stat_result, bool]]:
+    """Copy a file until it stays the same while it is read, a few times at most."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as copy:
+        for _ in range(_TRIES):
+            with os.fdopen(os.open(name, flags, dir_fd=directory), "rb") as file:
+                before = os.fstat(file.fileno())
+                copy.seek(0)
+                copy.truncate()
+                _pour(file, copy, before.st_size)
+                after = os.fstat(file.fileno())
+            settled = _mark(before) == _mark(after) and copy.tell() == after.st_size
+            if settled:
+                break
+        copy.seek(0)
+        yield copy, after, settled
+
+
+def _pour(source: IO[bytes], target: IO[bytes], most: int) -> None:
+    """Copy no more than the file held at first: one that grows for ever is not followed."""
+    while most and (data := source.read(min(most, _CHUNK))):
+        target.write(data)
+        most -= len(data)
+
+
+def _mark(status: os.stat_result) -> tuple[int, int]:
+    return status.st_size, status.st_mtime_ns
+
+
+def _add_copy(
+    tar: tarfile.TarFile,
+    member: str,
+    copy: IO[bytes],
+    status: os.stat_result,
+    progress: _Progress,
+) -> None:
+    """Add a file that nobody else writes to."""
+    size = copy.seek(0, os.SEEK_END)
+    copy.seek(0)
+    digest = hashlib.sha256()
+    while data := copy.read(_CHUNK):
+        digest.update(data)
+    copy.seek(0)
+    info = _info(member, status)
+    info.size = size
+    tar.addfile(info, copy)
+    progress.held.append(Held(path=written(info.name), sha256=digest.hexdigest(), size=size))
+
+
+def _add_special(tar: tarfile.TarFile, member: str, status: os.stat_result) -> None:
+    info = _info(member, status)
+    info.type = tarfile.DIRTYPE
+    tar.addfile(info)
+
+
+def _add_link(tar: tarfile.TarFile, member: str, name: str, directory: int) -> None:
+    """Add a link as it is; it is never followed."""
+    info = _info(member, os.stat(name, dir_fd=directory, follow_symlinks=False))
+    info.linkname = os.readlink(name, dir_fd=directory)
+    info.type = tarfile.SYMTYPE
+    tar.addfile(info)
+
+
+def _info(member: str, status: os.stat_result) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(member)
+    info.mode = stat.S_IMODE(status.st_mode) & 0o777
+    info.uid, info.gid = status.st_uid, status.st_gid
+    info.mtime = int(status.st_mtime)
+    return info

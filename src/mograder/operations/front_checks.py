@@ -1,0 +1,134 @@
+"""``mograder hub check --url``: what the web server in front does to the hub (security.md).
+
+Each line tries one thing through the public address, as a browser would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mograder.core.errors import MograderError
+from mograder.core.settings import LoadedSettings
+from mograder.operations.report import Line, note, ok, problem
+from mograder.transports.front_probe import FrontSeen, look_at_front
+from mograder.transports.spoof import Spoof, try_spoof
+
+_REFUSED = 403
+_OK = 200
+_SESSION_POLICY = "sandbox"
+"""Every answer below a session's path says so first, the refusals too."""
+
+_SEE = (
+    'See "Run the hub behind nginx or Caddy" in the documentation, or `mograder hub proxy-config`.'
+)
+
+
+def examine_front(loaded: LoadedSettings, url: str) -> Line:
+    """Try through the public address to come in by naming oneself in the trusted header.
+
+    Raises:
+        MograderError: The address is none, or does not answer.
+    """
+    hub = loaded.settings.hub
+    user = hub.instructors[0] if hub.instructors else "mograder-check"
+    match try_spoof(url, hub.trusted_header, user):
+        case Spoof.REFUSED:
+            return ok("front", f"{url} does not believe a client's own {hub.trusted_header}")
+        case Spoof.OPEN:
+            return problem(
+                "front",
+                f"{url} lets anybody in without signing in",
+                "Is the hub in --dev mode, or is the check itself signed in by its address?",
+            )
+        case Spoof.BELIEVED:
+            return problem(
+                "front",
+                f"{url} passes on a client's own {hub.trusted_header}: "
+                "anybody can come in as anybody",
+                f"Have the front delete {hub.trusted_header} from what clients send, "
+                "or take it out of [hub] trusted_proxies.",
+            )
+
+
+def examine_public(loaded: LoadedSettings, url: str) -> tuple[Line, ...]:
+    """Try everything that needs no sign-in through the public address."""
+    try:
+        spoof = examine_front(loaded, url)
+        seen = look_at_front(url)
+    except MograderError as error:
+        return (problem("front", error.message, error.hint),)
+    return (spoof, *front_lines(seen, loaded.settings.hub.public_url))
+
+
+def front_lines(seen: FrontSeen, public_url: str = "") -> Iterator[Line]:
+    """Yield what an answer says about the front: pure."""
+    yield _encrypted(seen.origin)
+    yield from _headers(seen)
+    yield _session_path(seen)
+    yield _websocket(seen)
+    if public_url and public_url != seen.origin:
+        text = f"[hub] public_url is {public_url}, browsers come by {seen.origin}"
+        yield problem("front-url", text, "Make them the same, or leave public_url empty.")
+
+
+def _encrypted(origin: str) -> Line:
+    if origin.startswith("https://"):
+        return ok("front-https", "the address is encrypted, and its certificate is accepted")
+    return note(
+        "front-https",
+        f"{origin} is not encrypted: logins and work can be read on the way",
+        "Give the front a certificate; Caddy gets one by itself.",
+    )
+
+
+def _headers(seen: FrontSeen) -> Iterator[Line]:
+    """The hub names its own address in its policy: so one sees what the front has told it."""
+    own = seen.own
+    if own.status != _OK:
+        yield problem(
+            "front-signin",
+            f"/health answers {own.status} through the front, as if behind a sign-in",
+            "Let /health through, so that monitoring and this check see the hub.",
+        )
+        return
+    if not own.policy or not own.nosniff:
+        yield problem(
+            "front-headers",
+            "the front takes the hub's security headers away",
+            "Have it pass on Content-Security-Policy and X-Content-Type-Options.",
+        )
+    elif f"script-src {seen.static};" in own.policy:
+        yield ok("front-headers", f"the hub knows that browsers see it at {seen.origin}")
+    else:
+        believed = own.policy.partition("script-src ")[2].partition(";")[0]
+        yield problem(
+            "front-headers",
+            f"the hub believes that its files are at {believed or 'no address'}, "
+            f"and they are at {seen.static}: pages stay without scripts, forms are refused",
+            "Have the front send Host, X-Forwarded-Proto and, below a path, X-Forwarded-Prefix; "
+            "its address must be in [hub] trusted_proxies.",
+        )
+
+
+def _session_path(seen: FrontSeen) -> Line:
+    session = seen.session
+    if session.policy.startswith(_SESSION_POLICY):
+        return ok("front-sessions", "session paths (/s/) reach the hub without a sign-in")
+    where = f", and leads to {session.location}" if session.location else ""
+    return problem(
+        "front-sessions",
+        f"/s/ does not reach the hub: the front answers {session.status}{where}",
+        f"Let /s/ through without a sign-in: session pages have no cookie there. {_SEE}",
+    )
+
+
+def _websocket(seen: FrontSeen) -> Line:
+    if seen.websocket == _REFUSED:
+        return ok("front-websocket", "WebSockets reach the hub")
+    if seen.websocket == _OK:
+        text = "the front makes plain requests of WebSockets: editors would not connect"
+    elif seen.websocket_trouble:
+        text = f"a WebSocket through the front fails: {seen.websocket_trouble}"
+    else:
+        text = f"a WebSocket through the front is answered {seen.websocket}"
+    return problem("front-websocket", text, f"Pass on Upgrade and Connection. {_SEE}")

@@ -1,0 +1,340 @@
+"""``mograder hub restore``: puts a backup back, all of it or nothing of it.
+
+Everything is unpacked beside its place and compared with the backup's own list of checksums;
+only then does it go where it belongs. Nothing that is there is ever overwritten.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import tarfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from mograder.core.errors import Conflict, InvalidInput
+from mograder.operations.archive import (
+    COURSE,
+    HEADER,
+    MANIFEST,
+    MOST_TEXT,
+    Header,
+    Manifest,
+    Root,
+    damaged,
+    member_parts,
+    read_header,
+    read_manifest,
+    written,
+)
+from mograder.store.database import (
+    awaits_upgrade,
+    check_sqlite,
+    database_url,
+    open_engine,
+)
+from mograder.store.disk import explained_when_full
+from mograder.store.files import remove_tree
+
+Report = Callable[[str], None]
+
+_CHUNK = 1 << 20
+_STAGED = ".restoring-"
+_HARMLESS = frozenset({"lost+found"})
+"""What a new file system has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What was put back. ``left_out`` tells what the backup itself had left out."""
+
+    files: int
+    places: tuple[Path, ...]
+    left_out: tuple[str, ...]
+    external_database: bool
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where one root goes, and where it grows before."""
+
+    root: Root
+    target: Path
+    staged: Path
+
+
+@dataclass(slots=True)
+class _Unpacked:
+    """What came out so far: checksums by member, and what is set when all is there."""
+
+    sums: dict[str, tuple[str, int]] = field(default_factory=dict)
+    links: list[tuple[Path, tarfile.TarInfo]] = field(default_factory=list)
+    directories: list[tuple[Path, tarfile.TarInfo]] = field(default_factory=list)
+    manifest: Manifest | None = None
+
+
+def restore(
+    archive: Path, directory: Path | None, places: Mapping[str, Path], report: Report
+) -> Restored:
+    """Put a backup into an empty directory, the course's old one if none is named.
+
+    What stood outside the course goes where it stood, or where ``places`` says, by setting.
+    Raises: :class:`Conflict` where something is already, :class:`InvalidInput` for a backup that
+    is none, or damaged, :class:`Busy` when the disk is full.
+    """
+    with _opened(archive) as tar:
+        header = _read_first(tar)
+        chosen = _places(header, directory, places)
+        try:
+            manifest = _carry_out(tar, header, chosen, report)
+        finally:
+            for place in chosen:
+                remove_tree(place.staged)
+    return Restored(
+        files=len(manifest.files),
+        places=tuple(place.target for place in chosen),
+        left_out=manifest.left_out,
+        external_database=header.external_database,
+        version=header.version,
+    )
+
+
+def _carry_out(
+    tar: tarfile.TarFile, header: Header, chosen: tuple[_Place, ...], report: Report
+) -> Manifest:
+    """Unpack, compare, and put in place what is as it was."""
+    with explained_when_full(), _explained():
+        report(f"Unpacking the backup of {header.made:%Y-%m-%d %H:%M} UTC")
+        unpacked = _unpack(tar, chosen, header)
+        report("Comparing every file with the backup's list")
+        manifest = _compared(unpacked)
+        _check_databases(header, chosen)
+        _finish(unpacked, chosen)
+        os.sync()
+        for place in chosen:
+            _put_in_place(place)
+        os.sync()
+    return manifest
+
+
+@contextlib.contextmanager
+def _opened(archive: Path) -> Iterator[tarfile.TarFile]:
+    try:
+        with tarfile.open(archive, mode="r|gz") as tar:
+            yield tar
+    except FileNotFoundError as error:
+        if error.filename in (str(archive), archive):
+            raise InvalidInput(f"There is no file {archive}.") from error
+        raise
+    except tarfile.ReadError as error:
+        raise InvalidInput(f"{archive} is no backup of a mograder course.") from error
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except (tarfile.TarError, EOFError, zlib.error) as error:
+        raise damaged("it ends too early or cannot be unpacked") from error
+
+
+def _read_first(tar: tarfile.TarFile) -> Header:
+    first = tar.next()
+    if first is None or first.name != HEADER:
+        raise InvalidInput("This is no backup of a mograder course.")
+    return read_header(_text(tar, first))
+
+
+def _text(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    stream = tar.extractfile(member)
+    if stream is None or member.size > MOST_TEXT:
+        raise damaged(f"{member.name} cannot be read")
+    return stream.read()
+
+
+def _places(
+    header: Header, directory: Path | None, places: Mapping[str, Path]
+) -> tuple[_Place, ...]:
+    """Choose where everything goes, and see that nothing is there."""
+    unknown = sorted(places.keys() - {root.key for root in header.roots if root.key})
+    if unknown:
+        raise InvalidInput(f"The backup has nothing for {', '.join(unknown)}.")
+    chosen = []
+    for root in header.roots:
+        wanted = directory if root.name == COURSE else places.get(root.key)
+        target = Path(root.path) if wanted is None else wanted.absolute()
+        _demand_empty(target, root)
+        # In a directory it grows inside, since that may be a volume's top.
+        inside = target if root.kind == "directory" else target.parent
+        chosen.append(_Place(root, target, inside / f"{_STAGED}{secrets.token_hex(6)}"))
+    for place in chosen:
+        _ensure_directory(place.staged.parent)
+        place.staged.mkdir(mode=0o700)
+    return tuple(chosen)
+
+
+def _ensure_directory(path: Path) -> None:
+    """Make it with what leads to it, as whoever owns what is there."""
+    if path.is_dir():
+        return
+    _ensure_directory(path.parent)
+    path.mkdir(mode=0o750)
+    if os.geteuid() == 0:
+        owner = path.parent.stat()
+        os.chown(path, owner.st_uid, owner.st_gid)
+
+
+def _demand_empty(target: Path, root: Root) -> None:
+    free = not os.path.lexists(target)
+    if not free and root.kind == "directory" and target.is_dir():
+        free = {path.name for path in target.iterdir()} <= _HARMLESS
+    if free:
+        return
+    option = f" or choose another place by --place {root.key}=…" if root.key else ""
+    raise Conflict(
+        f"There is something at {target}, which a backup never overwrites.",
+        hint=f"Move it away{option}.",
+    )
+
+
+def _unpack(tar: tarfile.TarFile, places: tuple[_Place, ...], header: Header) -> _Unpacked:
+    """Write every file below its staged root. Links come last, so nothing is written by one."""
+    staged = {place.root.name: place.staged / "root" for place in places}
+    unpacked = _Unpacked()
+    for member in tar:
+        if member.name == HEADER:  # read already, and a stream tells it again
+            continue
+        if member.name == MANIFEST:
+            unpacked.manifest = read_manifest(_text(tar, member))
+            break
+        top, *rest = member_parts(member.name)
+        if top not in staged:
+            raise damaged(f"it holds {member.name!r}, which belongs to nothing")
+        path = staged[top].joinpath(*rest)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if member.isdir():
+            path.mkdir(exist_ok=True)
+            unpacked.directories.append((path, member))
+        elif member.issym():
+            unpacked.links.append((path, member))
+        elif member.isreg():
+            unpacked.sums[written(member.name)] = _write(tar, member, path)
+            _give(path, member, header)
+        else:
+            raise damaged(f"{member.name!r} is neither a file, a directory nor a link")
+    unpacked.directories = [(path, _owned(member, header)) for path, member in unpacked.directories]
+    unpacked.links = [(path, _owned(member, header)) for path, member in unpacked.links]
+    return unpacked
+
+
+def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> tuple[str, int]:
+    stream = tar.extractfile(member)
+    if stream is None:
+        raise damaged(f"{member.name!r} cannot be read")
+    create = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, create, 0o600)
+    except FileExistsError as error:
+        raise damaged(f"it holds {member.name!r} twice") from error
+    with os.fdopen(descriptor, "wb") as file:
+        return _pour(stream, file)
+
+
+def _pour(source: IO[bytes], target: IO[bytes]) -> tuple[str, int]:
+    digest, size = hashlib.sha256(), 0
+    while data := source.read(_CHUNK):
+        target.write(data)
+        digest.update(data)
+        size += len(data)
+    return digest.hexdigest(), size
+
+
+def _owned(member: tarfile.TarInfo, header: Header) -> tarfile.TarInfo:
+    """Say whose it shall be: the course's owner has another uid on another machine."""
+    if member.uid == header.owner:
+        member.uid = member.gid = -1
+    return member
+
+
+def _give(path: Path, member: tarfile.TarInfo, header: Header) -> None:
+    _set(path, _owned(member, header))
+
+
+def _set(path: Path, member: tarfile.TarInfo) -> None:
+    """Set mode and owner; only root can give away, everybody else keeps what it makes."""
+    if not path.is_symlink():
+        path.chmod(member.mode & 0o777)
+    if os.geteuid() == 0:
+        os.chown(path, member.uid, member.gid, follow_symlinks=False)
+    if not path.is_symlink():
+        os.utime(path, (member.mtime, member.mtime))
+
+
+def _compared(unpacked: _Unpacked) -> Manifest:
+    """Return the list of files, which all of them fit."""
+    if unpacked.manifest is None:
+        raise damaged("it ends too early")
+    wanted = {held.path: (held.sha256, held.size) for held in unpacked.manifest.files}
+    for name in sorted(wanted.keys() | unpacked.sums.keys()):
+        if wanted.get(name) != unpacked.sums.get(name):
+            raise damaged(f"{name} is not as it was")
+    return unpacked.manifest
+
+
+def _check_databases(header: Header, places: tuple[_Place, ...]) -> None:
+    """See that the databases are whole, and that this mograder knows their tables."""
+    staged = {place.root.name: place.staged / "root" for place in places}
+    for member in header.databases:
+        top, *rest = member_parts(member)
+        path = staged[top].joinpath(*rest)
+        if not path.is_file():
+            raise damaged(f"{member} is missing")
+        check_sqlite(path)
+    course = staged[COURSE]
+    hub = course / ".mograder" / "hub.db"
+    if hub.is_file():
+        engine = open_engine(database_url("", course))
+        try:
+            awaits_upgrade(engine)
+        finally:
+            engine.dispose()
+
+
+def _finish(unpacked: _Unpacked, places: tuple[_Place, ...]) -> None:
+    for path, member in unpacked.links:
+        path.symlink_to(member.linkname)
+        _set(path, member)
+    for path, member in reversed(unpacked.directories):
+        _set(path, member)
+    if os.geteuid() == 0:
+        for place in places:
+            _give_to_the_places_owner(place)
+
+
+def _give_to_the_places_owner(place: _Place) -> None:
+    """What belonged to the course's owner belongs to whoever owns the place where it goes."""
+    owner = place.staged.parent.stat()
+    os.chown(place.staged, owner.st_uid, owner.st_gid)
+    for directory, directories, files, descriptor in os.fwalk(place.staged, follow_symlinks=False):
+        del directory
+        for name in (*directories, *files):
+            found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+            if found.st_uid == 0:
+                os.chown(name, owner.st_uid, owner.st_gid, dir_fd=descriptor, follow_symlinks=False)
+
+
+def _put_in_place(place: _Place) -> None:
+    grown = place.staged / "root"
+    if not os.path.lexists(grown):
+        return
+    if place.root.kind == "file":
+        os.link(grown, place.target)  # never over something that came meanwhile
+        return
+    for path in sorted(grown.iterdir()):
+        path.rename(place.target / path.name)

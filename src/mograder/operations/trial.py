@@ -1,0 +1,90 @@
+"""``mograder hub check --session``: a session opened and closed, by the same doors as a student's.
+
+A demo of one cell is published, which no student is shown, run through the hub's HTTP interface,
+and taken away again.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from urllib.parse import quote
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from mograder.auth.roles import Role
+from mograder.auth.tokens import make_token
+from mograder.core.errors import MograderError, RemoteFailed
+from mograder.core.settings import Environ, LoadedSettings
+from mograder.core.shared import Progress
+from mograder.operations.report import Line, note, ok, problem
+from mograder.store.files import remove_tree
+from mograder.transports.hub import HubClient
+from mograder.transports.upload import Upload
+
+NAME = "mograder-check"
+"""The item, and whoever runs it."""
+
+NOTEBOOK = """\
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["marimo"]
+# mograder-type = "demo"
+# ///
+import marimo
+
+app = marimo.App()
+
+
+@app.cell
+def _():
+    import marimo as mo
+    mo.md("It works.")
+    return
+
+
+if __name__ == "__main__":
+    app.run()
+"""
+
+
+class _Started(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    url: str
+
+
+def examine_session(
+    loaded: LoadedSettings, environ: Environ, url: str | None, progress: Progress
+) -> Line:
+    """Open a session on the running hub, ask its server for the page, and close it."""
+    if environ.hub_secret is None:
+        return note("session", "session: not tried, since the hub's secret is not at hand")
+    hub = loaded.settings.hub
+    address = url or f"http://127.0.0.1:{hub.port}{hub.base_url}"
+    token = make_token(environ.hub_secret.get_secret_value(), NAME, Role.INSTRUCTOR)
+    try:
+        with HubClient(address, token, insecure=True) as client:
+            _try_session(client, progress)
+    except MograderError as error:
+        return problem("session", f"session: {error.message}", error.hint)
+    finally:
+        remove_tree(loaded.path(hub.release_dir) / NAME)
+    return ok("session", f"session: one was opened at {address}, answered, and was closed")
+
+
+def _try_session(client: HubClient, progress: Progress) -> None:
+    with tempfile.TemporaryDirectory(prefix="mograder-check-") as place:
+        notebook = Path(place) / f"{NAME}.py"
+        notebook.write_text(NOTEBOOK, "utf-8")
+        client.publish(NAME, "demo", [Upload(notebook.name, notebook)], progress)
+    progress("Starting a session")
+    try:
+        started = _Started.model_validate_json(client.ask("POST", f"/start-run/{NAME}"))
+        page = client.ask("GET", f"/{quote(started.url)}")
+    except ValidationError as error:
+        raise RemoteFailed("The hub does not say where the session is.") from error
+    finally:
+        client.ask("POST", f"/stop-edit/{NAME}/{NAME}?mode=run")
+    if b"marimo" not in page:
+        raise RemoteFailed("The session's server answers something else than marimo's page.")

@@ -1,0 +1,221 @@
+"""The shipped nginx and Caddy, plain and with the fast path, before the real session proxy.
+
+The same tests for all four: what the built-in proxy promises holds whatever carries the traffic
+(security.md; decision 0034; B19, B20). Those of ``test_proxy`` are run through each once more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+
+import pytest
+
+from mograder.auth.identity import Identity, Method
+from mograder.auth.roles import Role
+from mograder.core.session_headers import FROM_SESSION_NEVER
+from tests.contract.fronts_house import Standing, house, raw, standing
+from tests.contract.proxy_house import A1, House
+from tests.contract.proxy_rig import DOCUMENT, bearer, cookie, served_on_unix
+from tests.contract.proxy_upstream import Upstream
+from tests.contract.test_proxy import (
+    POLICY,
+    test_a_browser_gets_nothing_but_the_document_by_its_login,
+    test_a_file_in_a_tab_is_a_download,
+    test_a_form_of_a_hostile_page_runs_no_code,
+    test_a_frames_page_tells_its_height,
+    test_a_pdf_has_a_tab_of_its_own_and_a_link_to_it_in_frames,
+    test_a_signed_in_browser_gets_the_document_based_on_its_capability,
+    test_a_tab_is_sent_from_a_capability_to_the_documents_own_address,
+    test_an_unknown_capability_is_gone_and_a_browser_may_read_that,
+    test_redirects_stay_within_the_hub_and_name_no_inner_host,
+    test_signing_out_and_stopping_end_a_capability,
+    test_the_capability_alone_is_the_authority,
+    test_the_hub_answers_preflights_and_the_probe_itself,
+    test_the_session_sees_none_of_the_hubs_credentials,
+)
+
+__all__ = [
+    "house",
+    "standing",
+    "test_a_browser_gets_nothing_but_the_document_by_its_login",
+    "test_a_file_in_a_tab_is_a_download",
+    "test_a_form_of_a_hostile_page_runs_no_code",
+    "test_a_frames_page_tells_its_height",
+    "test_a_pdf_has_a_tab_of_its_own_and_a_link_to_it_in_frames",
+    "test_a_signed_in_browser_gets_the_document_based_on_its_capability",
+    "test_a_tab_is_sent_from_a_capability_to_the_documents_own_address",
+    "test_an_unknown_capability_is_gone_and_a_browser_may_read_that",
+    "test_redirects_stay_within_the_hub_and_name_no_inner_host",
+    "test_signing_out_and_stopping_end_a_capability",
+    "test_the_capability_alone_is_the_authority",
+    "test_the_hub_answers_preflights_and_the_probe_itself",
+    "test_the_session_sees_none_of_the_hubs_credentials",
+]
+
+
+# ---- who somebody is ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X-Remote-User": "alice"},
+        {"x-remote-user": "prof"},
+        {"X_Remote_User": "alice"},
+        {"X-Remote-User": "", "X-Forwarded-User": "alice"},
+    ],
+)
+async def test_what_a_client_says_about_itself_is_not_believed(
+    house: House, headers: dict[str, str]
+) -> None:
+    """B20, B130: the front sets or deletes the trusted header on each request."""
+    for path in (A1 + "/health", A1 + "/"):
+        answer = await house.http.get(path, headers=headers)
+        assert answer.status_code == 403, path
+        assert "set-cookie" not in answer.headers
+    assert not house.upstream.seen
+
+
+async def test_a_program_with_a_token_passes(house: House) -> None:
+    """B19, B20."""
+    answer = await house.http.get(A1 + "/x?y=1", headers=bearer("alice"))
+    assert (answer.status_code, answer.json()["query"]) == (200, "y=1")
+
+
+async def test_nobody_outside_asks_the_hub_in_the_fronts_name(
+    house: House, standing: Standing
+) -> None:
+    cap = await house.capability()
+    asked = (f"X-Mograder-Uri: {cap}x", "X-Mograder-Method: GET")
+    for path in ("/_front/session", "/_front//session", "/%5ffront/session", "//_front/session"):
+        status, body = await asyncio.to_thread(raw, standing.place.port, path, *asked)
+        # A hub without [hub] front_group has no such door; the rig always has one.
+        assert status == 404 or not standing.place.fast, path
+        assert ".sock" not in body
+    forged = {"X-Mograder-Uri": "/s/" + "b" * 32 + "/x", "X-Mograder-Socket": "/etc/passwd"}
+    answer = await house.http.get(cap + "x", headers=forged)
+    assert answer.json()["path"] == A1 + "/x"
+
+
+# ---- whose session ------------------------------------------------------------------------------
+
+
+def _confusing(own: str, other: str) -> list[str]:
+    """Addresses that two programs may read differently; ``/s/…/`` of two sessions."""
+    prefix, cap = own.strip("/").split("/")
+    bare = other.rstrip("/")
+    ups = ("..", "%2e%2e", ".%2e", "%2E.", "..;", "..%2f", "%252e%252e", "..%5c", "..\\")
+    paths = [f"{own}{up}/{bare.split('/')[-1]}/x" for up in ups]
+    paths += [f"{own}{up}{bare}/x" for up in ups]
+    paths += [f"{own}x%2f..%2f..%2f{bare.split('/')[-1]}/x", f"{own}a/../../../edit/user/bob/A1/x"]
+    paths += [f"//{prefix}/{cap}/x", f"/{prefix}//{cap}/x", f"/{prefix}/{cap}//x", f"{own}./x"]
+    paths += [f"/S/{cap}/x", f"/%73/{cap}/x", f"/x/../s/{cap}/x", f"/s/{cap}", f"/s/{cap}%2fx"]
+    paths += [f"{own}x%00y", f"{own}x%0d%0aX-Evil:1", f"{own}%c0%ae%c0%ae/x", f"{own}a|b"]
+    paths += [f"{own}x?y={bare}/../..//%2f", f"{own}x#y", f"{own}x;{bare}", f"{own}é"]
+    paths += [f"http://other.example{own}x", f"{own}:80/x", f"{own}@127.0.0.1/x"]
+    return paths
+
+
+async def test_no_address_leads_from_one_session_to_another(
+    house: House, standing: Standing
+) -> None:
+    """Encoded and doubled slashes, dot segments: hub and front must not read them differently."""
+    other = Upstream()
+    async with served_on_unix(other) as path:
+        house.rig.session(path, user="bob")
+        page = await house.http.get("/edit/user/bob/A1/", headers={**cookie("bob"), **DOCUMENT})
+        bobs = page.text.partition('<base href="')[2].partition('"')[0]
+        assert bobs.startswith("/s/")
+        own = await house.capability()
+        other.seen.clear()
+        for address in _confusing(own, bobs):
+            status, body = await asyncio.to_thread(raw, standing.place.port, address)
+            assert not other.seen, (address, status)
+            if status == 200 and body.startswith("{"):
+                assert json.loads(body)["path"].startswith(A1 + "/"), address
+
+
+async def test_sessions_on_one_connection_are_not_mixed_up(house: House) -> None:
+    """A front keeps connections to sessions only if it never takes one for another's."""
+    other = Upstream()
+    async with served_on_unix(other) as path:
+        bob = house.rig.session(path, user="bob", item="B1")
+        page = await house.http.get("/edit/user/bob/B1/", headers={**cookie("bob"), **DOCUMENT})
+        bobs = page.text.partition('<base href="')[2].partition('"')[0]
+        own = await house.capability()
+        for _ in range(10):
+            assert (await house.http.get(own + "x")).json()["path"] == A1 + "/x"
+            assert (await house.http.get(bobs + "x")).json()["path"] == bob.base_url + "/x"
+
+
+# ---- what crosses the border --------------------------------------------------------------------
+
+
+async def test_a_session_sees_of_a_pages_request_what_it_needs_and_no_more(house: House) -> None:
+    headers = {
+        **cookie("alice"),
+        **bearer("alice"),
+        "X-Remote-User": "alice",
+        "X-Remote-Groups": "staff",
+        "X-Forwarded-For": "10.0.0.1",
+        "X-Forwarded-Host": "uni.example",
+        "Forwarded": "for=10.0.0.1",
+        "Referer": house.rig.url + "/",
+        "Origin": "null",
+        "Proxy-Authorization": "Basic eA==",
+        "OIDC_CLAIM_email": "a@b.c",
+        "Sec-Fetch-Dest": "empty",
+        "Sec-CH-UA": "x",
+        "Marimo-Session-Id": "s_1",
+        "Marimo-Server-Token": "t",
+        "Range": "bytes=0-1",
+    }
+    cap = await house.capability()
+    for extra in ({}, {"X-Whatever": "1"}, {"Whatever": "1"}):
+        answer = await house.http.get(cap + "x?a=%2F&b=c+d", headers={**headers, **extra})
+        said = answer.json()
+        names = {name for name, _ in said["headers"]}
+        expected = {"marimo-session-id", "marimo-server-token", "range", "host"}
+        assert expected <= names
+        # A connection of its own says how long it lasts.
+        assert names - expected <= {"accept", "accept-encoding", "user-agent", "connection"}
+        assert ["host", "session.invalid"] in said["headers"]
+        assert (said["path"], said["query"]) == (A1 + "/x", "a=%2F&b=c+d")
+
+
+async def test_a_browser_sees_of_a_sessions_answer_nothing_that_acts(house: House) -> None:
+    """X-Accel-Redirect and the like, which nginx obeys, too."""
+    cap = await house.capability()
+    answer = await house.http.get(cap + "hostile")
+    assert (answer.status_code, answer.text) == (200, "boo")
+    headers = answer.headers
+    assert headers.get_list("content-security-policy") == [POLICY]
+    assert headers.get_list("access-control-allow-origin") == ["*"]
+    assert headers.get_list("x-content-type-options") == ["nosniff"]
+    assert headers.get_list("referrer-policy") == ["no-referrer"]
+    assert headers["x-harmless"] == "kept"
+    own = {"content-security-policy", "x-content-type-options", "referrer-policy", "server"}
+    own |= {"date", "transfer-encoding", "connection", "content-length", "x-request-id"}
+    assert not {name.lower() for name in headers} & (FROM_SESSION_NEVER - own)
+    for never in ("access-control-allow-credentials", "cross-origin-opener-policy"):
+        assert never not in headers
+    assert "x-mograder-session" not in headers
+    assert "x-mograder-socket" not in headers
+
+
+async def test_errors_of_a_session_are_fenced_too(house: House) -> None:
+    path = house.rig.directory / "none.sock"
+    with socket.socket(socket.AF_UNIX) as bound:  # and closed: nobody listens
+        bound.bind(str(path))
+    path.chmod(0o660)
+    gone = house.rig.session(path, item="A3")
+    alice = Identity("alice", Role.STUDENT, Method.COOKIE, "a-login-of-hers-1234", None)
+    cap = house.rig.services.capabilities.issue(gone.id, alice)
+    for asked in (f"/s/{cap}/x/y", f"/s/{cap}/x%2fy"):
+        answer = await house.http.get(asked)
+        assert (answer.status_code, answer.text) == (502, "Session unavailable")
+        assert answer.headers.get_list("content-security-policy") == [POLICY]
+        assert answer.headers["access-control-allow-origin"] == "*"
+        assert answer.headers["x-content-type-options"] == "nosniff"

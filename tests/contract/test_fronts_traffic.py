@@ -1,0 +1,197 @@
+"""What passes the shipped nginx and Caddy: bodies, WebSockets, static files (B19, B20).
+
+Plain and on the fast path, before the real session proxy (security.md; decision 0034).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from itertools import product
+
+import aiohttp
+import httpx
+import pytest
+import websockets
+from websockets.asyncio.client import ClientConnection
+
+from tests.contract.fronts_house import (
+    SCRIPT,
+    Standing,
+    dial,
+    house,
+    no_answer_is_lost,
+    raw,
+    standing,
+)
+from tests.contract.proxy_house import A1, House
+from tests.contract.proxy_rig import bearer
+
+__all__ = ["house", "standing"]
+
+# ---- bodies and times ---------------------------------------------------------------------------
+
+
+async def test_no_answer_to_a_post_is_lost(house: House) -> None:
+    """B19, B20."""
+    await no_answer_is_lost(house)
+
+
+async def test_a_body_over_the_bound_is_refused(house: House) -> None:
+    cap = await house.capability()
+    large = await house.http.post(cap + "api/x", content=b"x" * 4 * 2**20)
+    assert large.status_code == 413
+    fits = await house.http.post(cap + "api/x", content=b"x" * 3 * 2**20)
+    assert fits.json()["length"] == 3 * 2**20
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(3):
+            yield b"x" * 1000
+
+    streamed = await house.http.post(cap + "api/x", content=chunks())
+    assert streamed.json()["length"] == 3000
+
+
+async def test_an_answer_streams_and_a_slow_reader_slows_it_down(
+    house: House, standing: Standing
+) -> None:
+    cap = await house.capability()
+    reader, writer = await asyncio.open_connection("127.0.0.1", standing.place.port)
+    writer.write(f"GET {cap}forever HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+    await reader.readexactly(100_000)
+    before = -1
+    while before != house.upstream.sent:  # it stops when all buffers in between are full
+        before = house.upstream.sent
+        await asyncio.sleep(0.3)
+    assert house.upstream.sent < 40 * 2**20
+    writer.close()
+    await asyncio.wait_for(house.upstream.left.wait(), 10)
+
+
+async def test_an_answer_that_breaks_off_does_not_look_complete(house: House) -> None:
+    cap = await house.capability()
+    with pytest.raises(httpx.RemoteProtocolError):
+        await house.http.get(cap + "short")
+
+
+async def test_large_answers_arrive_whole(house: House) -> None:
+    cap = await house.capability()
+    answer = await house.http.get(cap + "big")
+    assert len(answer.content) == 10485760
+
+
+# ---- WebSockets ---------------------------------------------------------------------------------
+
+
+async def test_b19_b20_messages_pass_both_ways(house: House) -> None:
+    """B19, B20: WebSockets pass, by capability from the opaque page and by token."""
+    cap = await house.capability()
+    for path, headers in ((cap + "ws?session_id=s_1", {}), (A1 + "/ws", bearer("alice"))):
+        async with dial(house, path, additional_headers=headers) as line:
+            for message in ("hé", b"\x00\xff", "x" * 2_000_000, "", b""):
+                await line.send(message)
+                assert await line.recv() == message
+    names = {name for name, _ in house.upstream.seen[-2]["headers"]}
+    assert not names & {b"cookie", b"origin", b"authorization", b"x-forwarded-for"}
+
+
+async def test_the_servers_close_is_told(house: House) -> None:
+    cap = await house.capability()
+    async with dial(house, cap + "ws") as line:
+        await line.send("close 4000 MARIMO_é")
+        assert await _ended(line) == 4000
+        assert line.close_reason == "MARIMO_é"
+
+
+@pytest.mark.parametrize(
+    ("path", "origin"),
+    [("own", "https://evil.example"), ("/s/" + "a" * 32 + "/ws", "null"), (A1 + "/ws", None)],
+)
+async def test_a_strangers_socket_is_refused(house: House, path: str, origin: str | None) -> None:
+    cap = await house.capability()
+    where = cap + "ws" if path == "own" else path
+    with pytest.raises(websockets.InvalidStatus) as refused:
+        async with dial(house, where, origin=origin):
+            pass
+    assert refused.value.response.status_code == 403
+
+
+async def test_another_protocol_than_websocket_is_not_switched_to(
+    house: House, standing: Standing
+) -> None:
+    cap = await house.capability()
+    asked = ("Upgrade: h2c", "Connection: Upgrade, HTTP2-Settings", "HTTP2-Settings: AAMAAABk")
+    status, _ = await asyncio.to_thread(raw, standing.place.port, f"{cap}x", *asked)
+    assert status != 101
+
+
+async def test_sign_out_and_stop_close_what_is_open(house: House) -> None:
+    """security.md: sign-out and stop revoke a capability and close its sockets."""
+    cap = await house.capability()
+    async with dial(house, cap + "ws") as first:
+        await first.send("x")
+        assert await first.recv() == "x"
+        house.rig.services.capabilities.revoke_login(f"login-of-alice-{'x' * 12}")
+        assert await _ended(first) in (1008, 1006)
+    with pytest.raises(websockets.InvalidStatus):
+        await dial(house, cap + "ws")
+
+
+async def _ended(line: ClientConnection) -> int | None:
+    with pytest.raises(websockets.ConnectionClosed):
+        await asyncio.wait_for(line.recv(), 5)
+    return line.close_code
+
+
+async def test_requests_and_sockets_are_activity(house: House) -> None:
+    """Idle accounting: each request is seen; what a page asks by itself does not count."""
+    cap = await house.capability()
+    before = house.rig.pool.touches
+    await house.http.get(cap + "x/y")
+    assert house.rig.pool.touches == before + 1
+    await house.http.get(cap + "api/usage")
+    assert house.rig.pool.touches == before + 1
+    async with dial(house, cap + "ws"):
+        assert house.rig.pool.touches > before + 1
+
+
+# ---- static files -------------------------------------------------------------------------------
+
+
+async def test_marimos_files_come_from_the_disk_packed_and_for_ever(
+    house: House, standing: Standing
+) -> None:
+    if not standing.place.fast:
+        pytest.skip("only the fast path has them")
+    base = f"/s/_marimo/{standing.assets}/assets"
+    async with aiohttp.ClientSession(auto_decompress=False) as client:
+        for asked, coding in (("br, gzip", "br"), ("gzip", "gzip"), ("identity", None)):
+            url = f"{standing.place.url}{base}/index.js"
+            async with client.get(url, headers={"Accept-Encoding": asked}) as answer:
+                assert answer.status == 200
+                assert answer.headers.get("content-encoding") == coding
+                assert answer.headers.getall("content-type") == ["text/javascript; charset=utf-8"]
+                assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
+                assert answer.headers["access-control-allow-origin"] == "*"
+                assert answer.headers["x-content-type-options"] == "nosniff"
+                assert (len(await answer.read()) < len(SCRIPT)) == (coding is not None)
+    picture = await house.http.get(f"{base}/dot.png", headers={"Accept-Encoding": "br"})
+    assert (picture.content, picture.headers["content-type"]) == (b"\x89PNG", "image/png")
+    assert "content-encoding" not in picture.headers
+    assert not house.upstream.seen
+
+
+async def test_no_path_leads_out_of_the_static_files(house: House, standing: Standing) -> None:
+    base = f"/s/_marimo/{standing.assets}"
+    secret = "main.conf"
+    assert (standing.log.parent / secret).exists()
+    ups = ("..", "%2e%2e", "..%2f", ".%2e", "%252e%252e", "..\\")
+    starts = (base, f"{base}/assets", "/s/_marimo")
+    targets = (f"run/{secret}", "manifest.json", "etc/passwd")
+    for start, up, target, depth in product(starts, ups, targets, (1, 3)):
+        path = f"{start}/{'/'.join([up] * depth)}/{target}"
+        status, body = await asyncio.to_thread(raw, standing.place.port, path)
+        assert status != 200, path
+        assert "root:" not in body
+    status, _ = await asyncio.to_thread(raw, standing.place.port, f"{base}/manifest.json")
+    assert status == 404

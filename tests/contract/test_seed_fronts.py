@@ -1,0 +1,99 @@
+"""The reverse proxies of the deployment guide, word for word but for names, ports and TLS.
+
+B19 (Caddy) and B20 (nginx); the seed is the guide itself. What they lack is told by
+``mograder hub check --url`` and left out of the shipped ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+from websockets.asyncio.client import connect
+
+from tests.contract.fronts import running, two_ports
+from tests.contract.fronts_house import no_answer_is_lost
+from tests.contract.proxy_house import A1, House, open_house
+from tests.contract.proxy_rig import DOCUMENT, bearer
+
+CADDY = """\
+hub.example.com {
+    reverse_proxy localhost:8080
+
+    # WebSocket support
+    @websockets {
+        header Connection *Upgrade*
+        header Upgrade websocket
+    }
+    reverse_proxy @websockets localhost:8080
+}
+"""
+NGINX = """\
+server {
+    listen 443 ssl;
+    server_name hub.example.com;
+
+    location / {
+        proxy_pass http://127.0.0.1:8080;
+        proxy_set_header Host $host;
+        proxy_set_header X-Real-IP $remote_addr;
+        proxy_set_header X-Remote-User $remote_user;
+
+        # WebSocket support
+        proxy_http_version 1.1;
+        proxy_set_header Upgrade $http_upgrade;
+        proxy_set_header Connection "upgrade";
+        proxy_read_timeout 3600s;
+    }
+}
+"""
+
+
+@pytest.fixture(params=["nginx", "caddy"])
+async def house(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[House]:
+    port, hub_port = two_ports()
+    # The tests have no certificate and no name.
+    site = {
+        "nginx": NGINX.replace("listen 443 ssl;", f"listen {port};"),
+        "caddy": CADDY.replace("hub.example.com {", f"http://127.0.0.1:{port} {{"),
+    }[request.param].replace(":8080", f":{hub_port}")
+    url = f"http://127.0.0.1:{port}"
+    with running(request.param, site, port, tmp_path / "front"):
+        async with open_house(port=hub_port, url=url) as opened:
+            yield opened
+
+
+async def test_no_answer_to_a_post_is_lost(house: House) -> None:
+    """B19, B20."""
+    await no_answer_is_lost(house)
+
+
+async def test_b19_b20_the_guides_configurations_work(house: House) -> None:
+    """B19, B20: pages, requests by capability, and WebSockets, as the guide has them."""
+    answer = await house.http.get(A1 + "/x?y=%2F", headers=bearer("alice"))
+    assert (answer.json()["path"], answer.json()["query"]) == (A1 + "/x", "y=%2F")
+    cap = await house.capability()
+    posted = await house.http.post(cap + "api/x", headers={"Origin": "null"}, content=b"12345")
+    assert posted.json()["length"] == 5
+    hostile = await house.http.get(cap + "hostile")
+    assert (hostile.status_code, hostile.text) == (200, "boo"), "no X-Accel-Redirect gets through"
+    for path, headers in ((cap + "ws", {}), (A1 + "/ws", bearer("alice"))):
+        url = house.rig.url.replace("http", "ws", 1) + path
+        async with connect(url, additional_headers=headers, proxy=None) as line:
+            await line.send("hé")
+            assert await line.recv() == "hé"
+
+
+async def test_b20_nginx_names_the_user(house: House, request: pytest.FixtureRequest) -> None:
+    """B20: ``X-Remote-User $remote_user``, and a client's own header is overwritten."""
+    if "caddy" in request.node.name:
+        pytest.skip("the guide's Caddy signs nobody in")
+    named = httpx.BasicAuth("alice", "checked-by-nginx")
+    page = await house.http.get(A1 + "/", auth=named, headers=DOCUMENT)
+    assert page.status_code == 200
+    assert page.headers["set-cookie"].startswith("mograder_session=")
+    house.http.cookies.clear()
+    forged = await house.http.get(A1 + "/health", headers={"X-Remote-User": "alice"})
+    assert forged.status_code == 403

@@ -1,0 +1,133 @@
+"""Fronts that sign people in, as docs/how-to/single-sign-on.md has them: who gets in, as whom.
+
+B20, B51, B130. The written configurations with the how-to's lines in their places; what decides who
+somebody is (oauth2-proxy, Authelia) is a small server here that knows two session cookies.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+from starlette.types import Receive, Scope, Send
+
+from mograder.operations.caddy_config import caddy_config
+from mograder.operations.nginx_config import nginx_config
+from tests.contract.fronts import Place, running, two_ports
+from tests.contract.proxy_house import A1, House, open_house
+from tests.contract.proxy_rig import DOCUMENT, served_on_unix
+
+HOW_TO = Path(__file__).parents[2] / "docs/how-to/single-sign-on.md"
+FAST = pytest.mark.parametrize("fast", [False, True], ids=["plain", "fast"])
+
+
+async def oracle(scope: Scope, receive: Receive, send: Send) -> None:
+    """Knows who somebody is by a cookie of its own, as a sign-in service does."""
+    cookies = dict(scope["headers"]).get(b"cookie", b"").decode()
+    name = next((each for each in ("alice", "bob") if f"sso={each}" in cookies), "")
+    headers = [(b"content-length", b"0")]
+    if name:
+        headers.append((b"x-auth-request-preferred-username", name.encode()))
+        headers.append((b"remote-user", name.encode()))
+    status = 202 if name else 401
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def how_to(language: str, holding: str) -> str:
+    """The block of the how-to that holds this."""
+    blocks = re.findall(rf"```{language}\n(.*?)```", HOW_TO.read_text(), re.DOTALL)
+    (found,) = [block for block in blocks if holding in block]
+    return str(found)
+
+
+def with_oauth2_proxy(place: Place, socket: Path) -> str:
+    """The written file with the how-to's lines for oauth2-proxy beside nginx."""
+    site = nginx_config(place.front())
+    server = how_to("nginx", "location = /oauth2/auth")
+    server = server.replace("http://127.0.0.1:4180", f"http://unix:{socket}:")
+    inside = how_to("nginx", "auth_request /oauth2/auth")
+    start = "    # Everything else."
+    site = site.replace(start, f"{server}\n{start}")
+    return site.replace("    location / {\n", f"    location / {{\n{inside}", 1)
+
+
+def with_forward_auth(place: Place, socket: Path) -> str:
+    """The written file with the how-to's lines for Caddy."""
+    site = caddy_config(place.front())
+    lines = how_to("caddyfile", "forward_auth").replace("127.0.0.1:9091", f"unix/{socket}")
+    before, found, after = site.partition("		# Everything else.")
+    assert found
+    first, newline, rest = after.partition("\n")
+    return before + found + first + newline + lines + rest
+
+
+WRITERS = {
+    "nginx": (with_oauth2_proxy, "$somebody"),
+    "caddy": (with_forward_auth, "{http.request.header.Remote-User}"),
+}
+
+
+@pytest.fixture(params=["nginx", "caddy"])
+async def house(request: pytest.FixtureRequest, tmp_path: Path, fast: bool) -> AsyncIterator[House]:
+    write, user = WRITERS[request.param]
+    port, hub_port = two_ports()
+    place = Place(port=port, hub_port=hub_port, fast=fast, user=user)
+    async with served_on_unix(oracle) as socket:
+        with running(request.param, write(place, socket), port, tmp_path / "front"):
+            async with open_house(port=hub_port, url=place.url) as opened:
+                yield opened
+
+
+@FAST
+async def test_b51_who_signed_in_there_is_signed_in_here(house: House) -> None:
+    """B51: the front names alice, the hub gives her a login of its own."""
+    sso = {"Cookie": "sso=alice"}
+    page = await house.http.get(A1 + "/", headers={**DOCUMENT, **sso})
+    assert page.status_code == 200, page.text
+    assert page.headers["set-cookie"].startswith("mograder_session=")
+    base = re.search(r'<base href="(/s/[\w-]+/)">', page.text)
+    assert base
+    house.http.cookies.clear()
+    # The opaque page has no cookie of anybody's, and its address is enough.
+    said = await house.http.get(base[1] + "x", headers={"Origin": "null"})
+    assert said.json()["path"] == A1 + "/x"
+    foreign = await house.http.get(A1 + "/", headers={**DOCUMENT, "Cookie": "sso=bob"})
+    assert foreign.status_code == 403
+
+
+@FAST
+async def test_nobody_comes_in_by_a_header_of_their_own(house: House) -> None:
+    """security.md, "Identity": a front that passes on a client's own header lets anyone in."""
+    forged = dict.fromkeys(("X-Remote-User", "Remote-User", "X-Forwarded-User"), "alice")
+    forged["X-Auth-Request-Preferred-Username"] = "alice"
+    forged["Authorization"] = "Basic YWxpY2U6eA=="
+    for extra in ({}, {"Cookie": "sso=nobody"}):
+        answer = await house.http.get(A1 + "/health", headers={**forged, **extra})
+        assert answer.status_code in (401, 403, 404)
+    assert not house.upstream.seen
+    bob = await house.http.get(A1 + "/health", headers={**forged, "Cookie": "sso=bob"})
+    assert bob.status_code == 403
+    assert not house.upstream.seen
+
+
+@FAST
+async def test_nginxs_own_sign_in_checks_before_it_names(tmp_path: Path, fast: bool) -> None:
+    """B20: ``$remote_user`` is a client's own word unless a password was checked."""
+    port, hub_port = two_ports()
+    place = Place(port=port, hub_port=hub_port, fast=fast, user="$remote_user")
+    people = tmp_path / "people"
+    people.write_text("alice:{PLAIN}secret\n")
+    site = nginx_config(place.front()).replace("/etc/nginx/mograder-people", str(people))
+    with running("nginx", site, port, tmp_path / "front"):
+        async with open_house(port=hub_port, url=place.url) as house:
+            health = A1 + "/health"
+            for auth in (None, httpx.BasicAuth("alice", "wrong"), httpx.BasicAuth("bob", "secret")):
+                assert (await house.http.get(health, auth=auth)).status_code == 401
+            right = httpx.BasicAuth("alice", "secret")
+            assert (await house.http.get(health, auth=right)).status_code == 200
+            probe = await house.http.get("/s/probe", headers={"Origin": "null"})
+            assert probe.status_code == 204, "session pages need no sign-in"

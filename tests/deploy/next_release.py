@@ -1,0 +1,54 @@
+"""The release after this one, for upgrades: the same program with a later version and one more
+migration of the hub's database."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+from tests.conftest import REPOSITORY
+
+VERSION = "99.0"
+TABLE = "of_the_next_release"
+
+_PARTS = ("src", "deploy", "scripts", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md")
+_MIGRATIONS = Path("src/mograder/store/migrations/versions")
+_MIGRATION = """\
+import sqlalchemy as sa
+from alembic import op
+
+revision = "next"
+down_revision = "{newest}"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table("{table}", sa.Column("id", sa.Integer(), primary_key=True))
+"""
+
+
+def newest_migration() -> str:
+    """The revision of this program's database."""
+    return max(path.name for path in (REPOSITORY / _MIGRATIONS).glob("r*.py"))[1:5]
+
+
+def build_next_release(place: Path) -> Path:
+    """Build its wheel in an empty directory."""
+    source = place / "source"
+    source.mkdir(parents=True)
+    for part in _PARTS:
+        found = REPOSITORY / part
+        if found.is_dir():
+            shutil.copytree(found, source / part, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(found, source / part)
+    (source / "src/mograder/__init__.py").write_text(f'__version__ = "{VERSION}"\n', "utf-8")
+    text = _MIGRATION.format(newest=newest_migration(), table=TABLE)
+    (source / _MIGRATIONS / "r9999_next.py").write_text(text, "utf-8")
+    uv = REPOSITORY / ".tools" / "uv" / "bin" / "uv"
+    command = [str(uv), "build", "--wheel", "--quiet", "--out-dir", str(place), str(source)]
+    subprocess.run(command, check=True)
+    (built,) = place.glob("mograder-*.whl")
+    return built

@@ -1,0 +1,195 @@
+"""The student's journey through nginx and Caddy, each plain and with the fast path, in Chromium.
+
+B19, B20: the configurations that are shipped; decision 0034. The plain ones are long: what they
+carry is also tested by ``tests/contract/test_fronts.py``, quickly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.async_api import Page, expect
+
+from mograder.core.session_url import session_url
+from tests.contract.fronts import OWN_GROUP, Place, shipped
+from tests.e2e.support.browser import People, Person
+from tests.e2e.support.hub import HubProcess
+from tests.e2e.support.identity import student, token
+from tests.e2e.support.process import ServerProcess, free_port
+from tests.e2e.test_journey import (
+    ASSIGNMENT,
+    LECTURE,
+    TYPED,
+    edit_journey,
+    lecture_journey,
+    publish,
+    session_of,
+    type_into_a_new_cell,
+    until,
+)
+
+pytestmark = pytest.mark.timeout(300)
+
+FRONTS = [
+    pytest.param("nginx", True, id="nginx-fast"),
+    pytest.param("caddy", True, id="caddy-fast", marks=pytest.mark.long),
+    pytest.param("nginx", False, id="nginx-plain", marks=pytest.mark.long),
+    pytest.param("caddy", False, id="caddy-plain", marks=pytest.mark.long),
+]
+TTL = 10
+
+StartFront = Callable[..., tuple[Place, ServerProcess]]
+
+
+@pytest.fixture
+def start_shipped(work_directory: Path) -> Iterator[StartFront]:
+    """Start a program with the shipped configuration before a hub."""
+    with ExitStack() as stack:
+
+        def start(hub: HubProcess, program: str, **choices: object) -> tuple[Place, ServerProcess]:
+            environments = Path(str(hub.config.settings["hub.environments_dir"]))
+            here = {"port": free_port(), "assets": environments / "assets", **choices}
+            place = Place(hub_port=hub.port, request_mb=256, **here)  # type: ignore[arg-type]
+            directory = work_directory / f"front-{place.port}"
+            return place, stack.enter_context(shipped(program, place, directory))
+
+        yield start
+
+
+async def sign_in(person: Person, base: str) -> None:
+    """Paste a token, as people do where no front signs them in."""
+    page = await person.open(f"{base}/login")
+    await page.get_by_role("textbox").fill(token(person.name))
+    await page.get_by_role("button", name=re.compile("Sign in")).first.click()
+    await page.wait_for_url(re.compile(r"/$"))
+    await page.close()
+
+
+@pytest.mark.parametrize(("program", "fast"), FRONTS)
+async def test_b19_b20_a_student_edits_behind_a_front(
+    start_hub: Callable[..., HubProcess],
+    start_shipped: StartFront,
+    people: People,
+    program: str,
+    fast: bool,
+) -> None:
+    """B19, B20: the page, its WebSocket, saving and reloading, with and without the fast path."""
+    hub = start_hub(settings={"hub.front_group": OWN_GROUP} if fast else {})
+    place, server = start_shipped(hub, program, fast=fast)
+    publish(hub, hub.url, ASSIGNMENT, "--force")
+    alice = await people.person("alice")
+    await sign_in(alice, place.url)
+    await edit_journey(alice, place.url, hub.course / "hub-notebooks" / "alice")
+    publish(hub, hub.url, LECTURE)
+    await lecture_journey(alice, place.url)
+    assert "crit" not in server.log_text(), server.tail()
+
+
+@pytest.mark.parametrize("program", ["nginx", pytest.param("caddy", marks=pytest.mark.long)])
+async def test_signing_out_ends_the_page_that_the_fast_path_serves(
+    start_hub: Callable[..., HubProcess],
+    start_shipped: StartFront,
+    people: People,
+    program: str,
+) -> None:
+    """security.md: sign-out revokes the capability and closes its sockets, in a real sandbox."""
+    hub = start_hub(settings={"hub.front_group": OWN_GROUP})
+    place, _ = start_shipped(hub, program, fast=True)
+    publish(hub, hub.url, ASSIGNMENT, "--force")
+    alice = await people.person("alice")
+    await sign_in(alice, place.url)
+    page = await alice.open(f"{place.url}/edit/{ASSIGNMENT}")
+    await page.wait_for_url("**/edit/user/**")
+    closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    async with page.expect_websocket() as opening:
+        await page.reload()
+    line = await opening.value
+    line.once("close", lambda _: closed.set_result(None))
+    await expect(page.locator(".cm-content").first).to_be_visible()
+    first = await session_of(alice, place.url)
+    home = await alice.open(f"{place.url}/")
+    await home.get_by_role("button", name="Sign out").click()
+    await asyncio.wait_for(closed, 60)
+    await expect(page.get_by_role("alert")).to_contain_text("sign")
+    with hub.client(student("alice")) as client:
+        rows = client.get("/sessions").json()
+    assert first is not None
+    assert [row["assignment"] for row in rows] == [ASSIGNMENT], "the session itself goes on"
+
+
+@pytest.mark.long
+async def test_an_open_page_on_the_fast_path_keeps_its_session_and_a_closed_one_does_not(
+    start_hub: Callable[..., HubProcess], start_shipped: StartFront, people: People
+) -> None:
+    """Idle accounting without seeing a message: sub-requests, and marimo's own connections."""
+    hub = start_hub(settings={"hub.front_group": OWN_GROUP, "hub.session_ttl": TTL})
+    place, _ = start_shipped(hub, "nginx", fast=True)
+    publish(hub, hub.url, ASSIGNMENT, "--force")
+    alice = await people.person("alice")
+    await sign_in(alice, place.url)
+    page = await alice.open(f"{place.url}/edit/{ASSIGNMENT}")
+    await page.wait_for_url("**/edit/user/**")
+    await expect(page.locator(".cm-content").first).to_be_visible(timeout=120_000)
+    await page.wait_for_load_state("networkidle")
+    await asyncio.sleep(2.5 * TTL)  # the time is what is tested: nothing is asked meanwhile
+    assert await _sessions(hub) == [ASSIGNMENT]
+    await page.close()
+    async with asyncio.timeout(60):
+        while await _sessions(hub):  # noqa: ASYNC110 - another program decides
+            await asyncio.sleep(0.5)
+
+
+async def _sessions(hub: HubProcess) -> list[str]:
+    async with httpx.AsyncClient(base_url=hub.url, trust_env=False) as client:
+        rows = (await client.get("/sessions", headers=student("alice"))).json()
+    return [row["assignment"] for row in rows]
+
+
+async def test_a_session_has_an_origin_of_its_own_where_the_settings_say_so(
+    start_hub: Callable[..., HubProcess], start_shipped: StartFront, people: People
+) -> None:
+    """security.md: one random label per viewer and session, handed over by a code in a POST."""
+    port = free_port()
+    public, wildcard = f"http://127.0.0.1:{port}", f"http://{{session}}.localhost:{port}"
+    hub = start_hub(settings={"hub.public_url": public, "hub.session_url": wildcard})
+    url = session_url(wildcard, public)
+    place, _ = start_shipped(hub, "nginx", port=port, sessions=url)
+    publish(hub, hub.url, ASSIGNMENT, "--force")
+    alice = await people.person("alice")
+    await sign_in(alice, place.url)
+    page = await alice.open(f"{place.url}/edit/{ASSIGNMENT}")
+    await page.wait_for_url(re.compile(rf"^http://[a-z2-7]{{32}}\.localhost:{port}/edit/user/"))
+    await expect(page.locator(".cm-content").first).to_be_visible(timeout=120_000)
+    await type_into_a_new_cell(page, TYPED)
+    await expect(page.get_by_text("typed 42")).to_be_visible()
+    notebook = hub.course / "hub-notebooks" / "alice" / ASSIGNMENT / f"{ASSIGNMENT}.py"
+    await until(lambda: TYPED in notebook.read_text("utf-8"))
+    assert await page.evaluate("localStorage.setItem('a', 'kept'), localStorage.getItem('a')")
+    await _reaches_nothing_of_the_hub(page, public)
+    await page.reload()
+    await expect(page.get_by_text("typed 42")).to_be_visible()
+    home = await alice.open(f"{place.url}/")
+    await home.get_by_role("button", name="Sign out").click()
+    await expect(page.get_by_role("alert")).to_be_visible()
+
+
+async def _reaches_nothing_of_the_hub(page: Page, public: str) -> None:
+    """What hostile code of the page would try with the viewer's login."""
+    ask = """async (url) => {
+        try {
+            const answer = await fetch(url, { credentials: "include", method: "POST" });
+            return answer.status;
+        } catch (error) { return String(error); }
+    }"""
+    for path in ("/assignments", "/logout", f"/stop-edit/alice/{ASSIGNMENT}"):
+        assert "TypeError" in str(await page.evaluate(ask, public + path))
+    own = """async (path) => (await fetch(path, { credentials: "include" })).status"""
+    for path in ("/", "/assignments", "/login", "/sessions", "/api/openapi.json", "/health"):
+        assert await page.evaluate(own, path) == 404
+    assert await page.evaluate("document.cookie") == ""

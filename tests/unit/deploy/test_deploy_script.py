@@ -1,0 +1,220 @@
+"""``scripts/deploy-hub-aws.sh``: B1-B8, compat.md 10, as far as no machine is needed for it.
+
+The machine's side runs in ``make test-deploy``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from mograder.cli.main import run
+from tests.conftest import REPOSITORY
+
+SCRIPT = REPOSITORY / "scripts" / "deploy-hub-aws.sh"
+PLACE = "/tmp/mograder-deploy.abcdefgh"
+_FAKE_SSH = """\
+#!/bin/bash
+# Keeps what it is asked and given, and answers as a machine would.
+printf '%s\\0' "$@" '' >>"$SSH_LOG"
+case "${*: -1}" in
+  *mktemp*) echo /tmp/mograder-deploy.abcdefgh ;;
+  cat*) cat >>"$SSH_LOG.given" ;;
+esac
+"""
+
+
+@pytest.fixture
+def ssh(tmp_path: Path) -> Path:
+    """A directory with an `ssh` that goes nowhere."""
+    place = tmp_path / "bin"
+    place.mkdir()
+    (place / "ssh").write_text(_FAKE_SSH)
+    (place / "ssh").chmod(0o755)
+    return place
+
+
+def deploy(*arguments: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the script as a person would."""
+    before = f"{path}:" if path else ""
+    log = {"SSH_LOG": str(path / "log")} if path else {}
+    return subprocess.run(
+        ["bash", str(SCRIPT), *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env={"PATH": f"{before}{os.environ['PATH']}", **log},
+        timeout=60,
+        check=False,
+    )
+
+
+def asked(path: Path) -> list[list[str]]:
+    """The calls of ssh, as words."""
+    text = (path / "log").read_text() if (path / "log").exists() else ""
+    return [call.split("\0") for call in text.split("\0\0") if call]
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> str:
+    (tmp_path / "key.pem").write_text("a key")
+    return str(tmp_path / "key.pem")
+
+
+def test_b1_it_goes_to_the_host_with_the_key_and_runs_itself_there_as_root(
+    ssh: Path, key: str
+) -> None:
+    """B1: --host and --key are enough."""
+    done = deploy("--host", "hub.example.org", "--key", key, path=ssh)
+    assert done.returncode == 0, done.stderr
+    calls = asked(ssh)
+    for call in calls:
+        assert call[call.index("-i") + 1] == key
+        assert "ubuntu@hub.example.org" in call
+    assert (ssh / "log.given").read_text() == SCRIPT.read_text("utf-8")
+    command = calls[-2][-1]
+    assert "sudo -n" in command
+    assert (
+        "bash /tmp/mograder-deploy.abcdefgh/deploy.sh --here --volume auto --port 8080" in command
+    )
+    assert calls[-1][-1] == f"rm -rf {PLACE}", "nothing of it stays there"
+
+
+def test_b6_b7_the_volume_and_the_version_reach_the_machine(ssh: Path, key: str) -> None:
+    """B6, B7, and the name that 0.3.16 gave the second."""
+    for option in ("--mograder-version", "--mograder-source"):
+        (ssh / "log").unlink(missing_ok=True)
+        wanted = ("--volume", "/dev/xvdf", option, ">=1.0", "--user", "admin")
+        assert deploy("--host", "h", "--key", key, *wanted, path=ssh).returncode == 0
+        words = asked(ssh)[-2][-1]
+        assert "--volume /dev/xvdf" in words
+        assert r"--mograder-version \>=1.0" in words
+        assert "admin@h" in asked(ssh)[0]
+
+
+def test_b7_a_wheel_of_this_machine_is_taken_along(ssh: Path, key: str, tmp_path: Path) -> None:
+    """B7."""
+    wheel = tmp_path / "mograder-1.0-py3-none-any.whl"
+    wheel.write_text("a wheel")
+    assert (
+        deploy("--host=h", f"--key={key}", f"--mograder-version={wheel}", path=ssh).returncode == 0
+    )
+    assert (ssh / "log.given").read_text().endswith("a wheel")
+    assert f"{PLACE}/{wheel.name}" in asked(ssh)[-2][-1]
+
+
+def test_a_dry_run_explains_every_step_and_connects_to_nothing(ssh: Path) -> None:
+    done = deploy("--host", "h", "--key", "none.pem", "--domain", "x.org", "--dry-run", path=ssh)
+    assert done.returncode == 0, done.stderr
+    assert asked(ssh) == []
+    steps = set(re.findall(r"^(ensure_\w+)\(\)", SCRIPT.read_text("utf-8"), re.MULTILINE))
+    told = set(re.findall(r"ensure_\w+", done.stdout))
+    assert told == steps - {"ensure_removed", "ensure_unused", "ensure_in_front_group"}
+    assert "verify" in done.stdout
+
+
+def test_b2_to_b5_the_steps_are_taken_in_the_order_in_which_they_need_each_other() -> None:
+    """B2 dependencies, B3 the user, B4 the settings, B5 the service; and B8 at the end."""
+    text = SCRIPT.read_text("utf-8")
+    body = text[text.index("deploy_here() {") :]
+    calls = re.findall(r"^  (ensure_\w+|verify|next_steps)$", body, re.MULTILINE)
+    assert calls == [
+        "ensure_system",
+        "ensure_packages",
+        "ensure_account",
+        "ensure_volume",
+        "ensure_sandbox",
+        "ensure_mograder",
+        "ensure_secret",
+        "ensure_course",
+        "ensure_services",
+        "ensure_front",
+        "verify",
+        "next_steps",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "--host is missing"),
+        (("--host", "h"), "--key is missing"),
+        (("--host", "-oProxyCommand=x", "--key", "k"), "is no host"),
+        (("--host", "h;reboot", "--key", "k"), "is no host"),
+        (("--host", "h", "--key", "k", "--user", "-x"), "is no login"),
+        (("--host", "h", "--key", "k", "--port", "80"), "--port wants"),
+        (("--host", "h", "--key", "k", "--volume", "/dev/x y"), "--volume wants"),
+        (("--host", "h", "--key", "k", "--domain", "x{"), "--domain wants"),
+        (("--host", "h", "--key", "k", "--sso-header", "X: y"), "--sso-header wants"),
+        (("--host", "h", "--key", "k", "--internal-ca"), "go with --domain"),
+        (("--host", "h", "--key", "k", "--frobnicate"), "I do not know --frobnicate"),
+        (("--host",), "wants a value"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_before_anything_is_done(
+    arguments: tuple[str, ...], said: str, ssh: Path
+) -> None:
+    done = deploy(*arguments, path=ssh)
+    assert (done.returncode, asked(ssh)) == (2, [])
+    assert said in done.stderr
+
+
+def test_b6_b7_help_lists_the_options_that_are_promised() -> None:
+    """B6, B7, compat.md 10, and what the issue adds."""
+    text = deploy("--help").stdout
+    promised = "host key user volume mograder-version domain sso-header dry-run port"
+    for name in promised.split():
+        assert f"--{name} " in text
+
+
+def test_a_key_that_is_not_there_is_said_before_anything_is_done(ssh: Path) -> None:
+    done = deploy("--host", "h", "--key", "/nowhere/key.pem", path=ssh)
+    assert done.returncode == 1
+    assert "cannot be read" in done.stderr
+
+
+def test_what_is_empty_is_formatted_and_nothing_else() -> None:
+    """Every signature is asked for, of partitions too, before mkfs."""
+    text = SCRIPT.read_text("utf-8")
+    body = text[text.index("format_volume() {") : text.index("mount_volume() {")]
+    assert body.index("wipefs") < body.index("mkfs.ext4")
+    assert body.index("blkid -p") < body.index("mkfs.ext4")
+    assert text.count("mkfs") == 1
+    assert "defaults,nofail" in text
+    assert "UUID=%s" in text
+
+
+@pytest.mark.parametrize("script", sorted((REPOSITORY / "scripts").glob("*deploy*")), ids=str)
+def test_shellcheck_has_nothing_to_say(script: Path) -> None:
+    done = subprocess.run(
+        ["shellcheck", "--severity=style", str(script)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == ""
+
+
+def test_on_the_machine_itself_it_is_hub_install(capfd: pytest.CaptureFixture[str]) -> None:
+    """A dry run says what it would do and does none of it."""
+    status = run(["hub", "install", "--systemd", "--port", "8123", "--dry-run"])
+    out = capfd.readouterr().out
+    assert status == 0
+    assert "would" in out
+    assert "A dry run: nothing was changed." in out
+
+
+def test_hub_uninstall_leaves_the_data(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["hub", "uninstall", "--dry-run"]) == 0
+    out = capfd.readouterr().out
+    assert "Left as they are: /srv/mograder, /etc/mograder" in out
+    assert not re.search(r"would run: rm .*/(srv|etc)/mograder( |$)", out)
+
+
+def test_hub_install_says_that_it_knows_systemd_only(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["hub", "install"]) == 2
+    assert "--systemd" in capfd.readouterr().err

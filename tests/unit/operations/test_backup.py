@@ -1,0 +1,336 @@
+"""Backup and restore: a used course goes into one file and comes out as it was (issue, 1)."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import io
+import os
+import socket
+import sqlite3
+import tarfile
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from mograder.core.errors import Conflict, InvalidInput
+from mograder.core.settings import LoadedSettings, load_settings
+from mograder.operations.archive import HEADER, MANIFEST
+from mograder.operations.backup import Made, back_up, write_backup
+from mograder.operations.restore import restore
+from mograder.store.database import open_engine, upgrade
+from mograder.store.hub_state import HubState
+
+NOTEBOOK = "import marimo\napp = marimo.App()\n"
+
+
+def quiet(_: str) -> None:
+    """Nobody looks."""
+
+
+@pytest.fixture
+def course(tmp_path: Path) -> Path:
+    """A course that was worked in: state, releases, students' work, what they handed in."""
+    course = tmp_path / "course"
+    files = {
+        "mograder.toml": "title = 'Spring'\n",
+        "allowed_users.txt": "alice\nbob\n",
+        "hub-release/A1/A1.py": NOTEBOOK,
+        "hub-release/A1/files.json": "{}",
+        "hub-notebooks/alice/A1/A1.py": NOTEBOOK + "# alice\n",
+        "hub-notebooks/alice/A1/A1.bak.1.py": NOTEBOOK,
+        "submitted/A1/alice_20260310T200800.py": NOTEBOOK + "# handed in\n",
+        ".mograder/environments/abc/env/huge": "x" * 1000,
+        ".mograder/supervisor.log": "noise",
+        "source/A1/.venv/lib/x.py": "",
+    }
+    for name, text in files.items():
+        path = course / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    (course / "submitted/A1/alice.py").symlink_to("alice_20260310T200800.py")
+    (course / "submitted/A1/alice_20260310T200800.py").chmod(0o600)
+    with sqlite3.connect(course / "gradebook.db") as marks:
+        marks.execute("CREATE TABLE marks (student TEXT, mark REAL)")
+        marks.execute("INSERT INTO marks VALUES ('alice', 7.5)")
+    marks.close()
+    engine = open_engine(f"sqlite:///{course}/.mograder/hub.db")
+    upgrade(engine)
+    HubState(engine).record(datetime.now(UTC), "alice", "sign in", "hub", "test", "ok")
+    HubState(engine).slot_of("alice")
+    engine.dispose()
+    return course
+
+
+def loaded(course: Path) -> LoadedSettings:
+    return load_settings(course, environ={})
+
+
+def contents(top: Path) -> dict[str, bytes | str]:
+    """Every file by name, links by where they lead; without what is not worth keeping."""
+    found: dict[str, bytes | str] = {}
+    for path in sorted(top.rglob("*")):
+        name = path.relative_to(top).as_posix()
+        if path.is_symlink():
+            found[name] = f"-> {path.readlink()}"
+        elif path.is_file() and not name.endswith(("-wal", "-shm", ".db")):
+            found[name] = path.read_bytes()
+    return found
+
+
+def rebuilt(tmp_path: Path, made_of: Path, name: str = "again") -> Path:
+    restore(made_of, tmp_path / name, {}, quiet)
+    return tmp_path / name
+
+
+def test_a_used_course_comes_back_as_it_was(course: Path, tmp_path: Path) -> None:
+    made = back_up(loaded(course), tmp_path / "backup.tar.gz", quiet)
+    again = rebuilt(tmp_path, tmp_path / "backup.tar.gz")
+    before = contents(course)
+    left = {name for name in before if name.startswith((".mograder/env", ".mograder/superv"))}
+    left.add("source/A1/.venv/lib/x.py")
+    assert contents(again) == {name: each for name, each in before.items() if name not in left}
+    assert made.left_out == ()
+    handed_in = again / "submitted/A1/alice_20260310T200800.py"
+    assert handed_in.stat().st_mode & 0o777 == 0o600
+    with sqlite3.connect(again / "gradebook.db") as marks:
+        assert marks.execute("SELECT * FROM marks").fetchall() == [("alice", 7.5)]
+    marks.close()
+    engine = open_engine(f"sqlite:///{again}/.mograder/hub.db")
+    state = HubState(engine)
+    assert [row.action for row in state.recent_audit(5)] == ["sign in"]
+    assert state.slot_of("alice") == 1, "nobody gets another's number"
+    engine.dispose()
+
+
+def test_only_its_owner_may_read_a_backup(course: Path, tmp_path: Path) -> None:
+    back_up(loaded(course), tmp_path / "backup", quiet)
+    assert (tmp_path / "backup").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_database_that_is_written_to_is_copied_as_of_one_moment(
+    course: Path, tmp_path: Path
+) -> None:
+    """A transaction under way is not in it, and does not keep the backup from being made."""
+    writer = sqlite3.connect(course / ".mograder/hub.db", isolation_level=None)
+    writer.execute("BEGIN IMMEDIATE")
+    writer.execute("UPDATE users SET epoch = 99")
+    back_up(loaded(course), tmp_path / "backup", quiet)
+    writer.execute("ROLLBACK")
+    writer.close()
+    again = rebuilt(tmp_path, tmp_path / "backup")
+    engine = open_engine(f"sqlite:///{again}/.mograder/hub.db")
+    assert HubState(engine).epoch("alice") == 0
+    engine.dispose()
+
+
+def test_a_notebook_that_is_saved_all_the_time_is_never_half(course: Path, tmp_path: Path) -> None:
+    notebook = course / "hub-notebooks/alice/A1/A1.py"
+    texts = [letter * 300_000 for letter in "ab"]
+    stop = threading.Event()
+
+    def save() -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            temporary = notebook.with_name("A1.py.tmp")
+            temporary.write_text(texts[number % 2])
+            temporary.replace(notebook)
+
+    saving = threading.Thread(target=save)
+    saving.start()
+    try:
+        for number in range(5):
+            back_up(loaded(course), tmp_path / f"backup{number}", quiet)
+    finally:
+        stop.set()
+        saving.join()
+    for number in range(5):
+        again = rebuilt(tmp_path, tmp_path / f"backup{number}", f"again{number}")
+        assert (again / "hub-notebooks/alice/A1/A1.py").read_text() in texts
+
+
+def test_what_students_make_of_their_files_harms_nobody(course: Path, tmp_path: Path) -> None:
+    """security.md, "The hub treats a workspace as enemy territory"."""
+    home = course / "hub-notebooks/alice/A1"
+    (tmp_path / "secret").write_text("of the host")
+    (home / "stolen").symlink_to(tmp_path / "secret")
+    (home / "everything").symlink_to("/")
+    (home / "loop").symlink_to("loop")
+    os.mkfifo(home / "pipe")
+    with socket.socket(socket.AF_UNIX) as listener, contextlib.chdir(home):
+        listener.bind("socket")  # the whole path may be longer than a socket's may
+    with (home / "sparse").open("wb") as sparse:
+        sparse.truncate(10 << 30)
+    deep = home
+    for _ in range(200):
+        deep = deep / "d"
+        deep.mkdir()
+    strange = home / os.fsdecode(b"\xff\n name")
+    strange.write_text("kept")
+    made = back_up(loaded(course), tmp_path / "backup", quiet)
+    assert made.size < 100_000
+    assert len(made.left_out) == 2, "the hole, and what lies too deep"
+    again = rebuilt(tmp_path, tmp_path / "backup") / "hub-notebooks/alice/A1"
+    assert (again / "stolen").readlink() == tmp_path / "secret"
+    assert not (again / "pipe").exists()
+    assert not (again / "socket").exists()
+    assert (again / strange.name).read_text() == "kept"
+    assert b"of the host" not in gzip.decompress((tmp_path / "backup").read_bytes())
+
+
+def test_b21_work_on_a_volume_of_its_own_is_in_it_and_goes_back_there(
+    course: Path, tmp_path: Path
+) -> None:
+    """B21: notebooks_dir outside the course; another place may be chosen."""
+    volume = tmp_path / "volume"
+    (course / "hub-notebooks").rename(volume)
+    (course / "mograder.toml").write_text(f"[hub]\nnotebooks_dir = '{volume}'\n")
+    back_up(loaded(course), tmp_path / "backup", quiet)
+    restore(
+        tmp_path / "backup", tmp_path / "again", {"hub.notebooks_dir": tmp_path / "other"}, quiet
+    )
+    assert contents(tmp_path / "other") == contents(volume)
+    (volume / "alice").rename(tmp_path / "alice-before")
+    (volume / "lost+found").mkdir()
+    restore(tmp_path / "backup", tmp_path / "third", {}, quiet)
+    assert (volume / "alice/A1/A1.py").read_text() == NOTEBOOK + "# alice\n"
+
+
+def test_b21_a_link_to_a_volume_is_followed_once_where_the_settings_name_it(
+    course: Path, tmp_path: Path
+) -> None:
+    """B21."""
+    (course / "hub-notebooks").rename(tmp_path / "volume")
+    (course / "hub-notebooks").symlink_to(tmp_path / "volume")
+    back_up(loaded(course), tmp_path / "backup", quiet)
+    chosen = {"hub.notebooks_dir": tmp_path / "other"}
+    restore(tmp_path / "backup", tmp_path / "again", chosen, quiet)
+    assert (tmp_path / "other/alice/A1/A1.py").is_file()
+
+
+def test_nothing_is_ever_overwritten(course: Path, tmp_path: Path) -> None:
+    back_up(loaded(course), tmp_path / "backup", quiet)
+    before = (tmp_path / "backup").read_bytes()
+    with pytest.raises(Conflict, match="already"):
+        back_up(loaded(course), tmp_path / "backup", quiet)
+    assert (tmp_path / "backup").read_bytes() == before
+    work = contents(course)
+    with pytest.raises(Conflict, match="something at"):
+        restore(tmp_path / "backup", None, {}, quiet)
+    assert contents(course) == work
+
+
+def test_a_backup_inside_the_course_is_refused(course: Path) -> None:
+    with pytest.raises(InvalidInput, match="lost with it"):
+        back_up(loaded(course), course / "backup", quiet)
+
+
+def _cut(data: bytes) -> bytes:
+    return data[: len(data) * 2 // 3]
+
+
+def _changed(data: bytes) -> bytes:
+    whole = gzip.decompress(data)
+    return gzip.compress(whole.replace(b"# handed in", b"# handed on"))
+
+
+def _without_a_list(data: bytes) -> bytes:
+    target = io.BytesIO()
+    with (
+        tarfile.open(fileobj=io.BytesIO(data)) as source,
+        tarfile.open(fileobj=target, mode="w:gz", format=tarfile.PAX_FORMAT) as tar,
+    ):
+        for member in source:
+            if member.name != MANIFEST:
+                tar.addfile(member, source.extractfile(member) if member.isreg() else None)
+    return target.getvalue()
+
+
+@pytest.mark.parametrize("harm", [_cut, _changed, _without_a_list])
+def test_of_a_damaged_backup_nothing_is_put_in_place(
+    course: Path, tmp_path: Path, harm: object
+) -> None:
+    assert callable(harm)
+    back_up(loaded(course), tmp_path / "backup", quiet)
+    (tmp_path / "harmed").write_bytes(harm((tmp_path / "backup").read_bytes()))
+    with pytest.raises(InvalidInput, match="damaged"):
+        restore(tmp_path / "harmed", tmp_path / "again", {}, quiet)
+    assert list((tmp_path / "again").iterdir()) == []
+
+
+def forge(course: Path, tmp_path: Path, *members: tarfile.TarInfo) -> Path:
+    """A backup with the right header and members of somebody's own."""
+    back_up(loaded(course), tmp_path / "backup", quiet)
+    with (
+        tarfile.open(tmp_path / "backup") as source,
+        tarfile.open(tmp_path / "forged", mode="w:gz") as tar,
+    ):
+        header = source.next()
+        assert header is not None
+        tar.addfile(header, source.extractfile(header))
+        for member in members:
+            tar.addfile(member, io.BytesIO(b"evil") if member.isreg() else None)
+    return tmp_path / "forged"
+
+
+def evil(name: str) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.size = 4
+    return member
+
+
+@pytest.mark.parametrize("name", ["../evil", "/evil", "course/../../evil", "elsewhere/evil"])
+def test_a_forged_backup_writes_nowhere_else(course: Path, tmp_path: Path, name: str) -> None:
+    forged = forge(course, tmp_path, evil(name))
+    with pytest.raises(InvalidInput, match="damaged"):
+        restore(forged, tmp_path / "again", {}, quiet)
+    assert not list(tmp_path.rglob("evil"))
+
+
+def test_a_forged_link_is_not_written_through(course: Path, tmp_path: Path) -> None:
+    link = tarfile.TarInfo("course/way")
+    link.type, link.linkname = tarfile.SYMTYPE, str(tmp_path)
+    forged = forge(course, tmp_path, link, evil("course/way/evil"))
+    with pytest.raises(InvalidInput, match="damaged"):
+        restore(forged, tmp_path / "again", {}, quiet)
+    assert not (tmp_path / "evil").exists()
+
+
+@pytest.mark.parametrize("data", [b"", b"no archive at all", gzip.compress(b"no tar", mtime=0)])
+def test_what_is_no_backup_is_said_to_be_none(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "file").write_bytes(data)
+    with pytest.raises(InvalidInput, match="no backup"):
+        restore(tmp_path / "file", tmp_path / "again", {}, quiet)
+    with pytest.raises(InvalidInput, match="There is no file"):
+        restore(tmp_path / "none", tmp_path / "again", {}, quiet)
+
+
+def test_a_database_of_a_newer_mograder_is_not_put_back(course: Path, tmp_path: Path) -> None:
+    with sqlite3.connect(course / ".mograder/hub.db") as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+    back_up(loaded(course), tmp_path / "backup", quiet)
+    with pytest.raises(Conflict, match="newer mograder"):
+        restore(tmp_path / "backup", tmp_path / "again", {}, quiet)
+    assert list((tmp_path / "again").iterdir()) == []
+
+
+def test_a_backup_can_be_streamed_to_another_machine(course: Path, tmp_path: Path) -> None:
+    stream = io.BytesIO()
+    made = write_backup(loaded(course), stream, quiet)
+    assert isinstance(made, Made)
+    (tmp_path / "backup").write_bytes(stream.getvalue())
+    assert made.size == len(stream.getvalue())
+    with tarfile.open(tmp_path / "backup") as tar:
+        assert tar.getnames()[0] == HEADER
+    rebuilt(tmp_path, tmp_path / "backup")
+
+
+def test_a_database_server_is_said_to_be_outside(course: Path, tmp_path: Path) -> None:
+    (course / "mograder.toml").write_text("[database]\nurl = 'postgresql://u:p@db/hub'\n")
+    assert back_up(loaded(course), tmp_path / "backup", quiet).external_database
+    restored = restore(tmp_path / "backup", tmp_path / "again", {}, quiet)
+    assert restored.external_database

@@ -1,0 +1,124 @@
+"""``mograder hub proxy-config``: what it takes from the settings, and what it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from mograder.cli.main import root
+from mograder.core.errors import InvalidInput
+from mograder.core.session_headers import FROM_SESSION_NEVER, TO_SESSION
+from mograder.core.settings import load_settings
+from mograder.operations.caddy_config import caddy_config
+from mograder.operations.nginx_config import nginx_config
+from mograder.operations.proxy_config import Front, Wishes, front_of
+from scripts.gen_fronts import files
+
+PUBLIC = {"hub.public_url": "https://hub.example.org"}
+BOTH = pytest.mark.parametrize("write", [nginx_config, caddy_config])
+
+
+def front(course: Path, wishes: Wishes | None = None, **settings: object) -> Front:
+    overrides = {**PUBLIC, **{f"hub.{key}": value for key, value in settings.items()}}
+    return front_of(load_settings(course, overrides=overrides, environ={}), wishes or Wishes())
+
+
+def test_the_shipped_files_are_what_the_command_writes() -> None:
+    for path, text in files().items():
+        assert path.read_text() == text, "run make reference"
+
+
+def test_the_fast_path_is_there_only_with_its_group(tmp_path: Path) -> None:
+    plain, fast = front(tmp_path), front(tmp_path, front_group="hall")
+    for write in (nginx_config, caddy_config):
+        assert "unix" not in write(plain)
+        assert "_front/session" in write(fast)
+        assert "hall" in write(fast)
+
+
+@pytest.mark.parametrize("group", ["", "hall"])
+def test_the_trusted_header_is_deleted_unless_somebody_signs_in(tmp_path: Path, group: str) -> None:
+    """security.md, "Identity": shipped configurations delete what a client sends in it."""
+    nobody = front(tmp_path, front_group=group, trusted_header="Remote-Name")
+    assert 'proxy_set_header Remote-Name "";' in nginx_config(nobody)
+    assert "$remote_user" not in nginx_config(nobody)
+    assert "request_header -Remote-Name" in caddy_config(nobody)
+    somebody = front(tmp_path, Wishes(user="$remote_user"), front_group=group)
+    assert "proxy_set_header X-Remote-User $remote_user;" in nginx_config(somebody)
+    assert "auth_basic_user_file" in nginx_config(somebody), "else a client's own word"
+    told = front(tmp_path, Wishes(user="{http.auth.user.id}"), front_group=group)
+    assert "header_up X-Remote-User {http.auth.user.id}" in caddy_config(told)
+
+
+def test_prefix_port_name_and_bounds_follow_the_settings(tmp_path: Path) -> None:
+    here = front(
+        tmp_path,
+        Wishes(domain="other.example.org:8443"),
+        base_url="/live/hub",
+        host="0.0.0.0",
+        port=9123,
+        front_group="hall",
+    )
+    for text in (nginx_config(here), caddy_config(here)):
+        assert "127.0.0.1:9123" in text
+        assert "/live/hub/_front/session" in text
+        assert "other.example.org" in text
+        assert "8443" in text
+    assert "location ^~ /live/hub/s/" in nginx_config(here)
+    assert "client_max_body_size 256m;" in nginx_config(here)
+
+
+@BOTH
+def test_the_headers_are_those_of_the_built_in_proxy(
+    tmp_path: Path, write: Callable[[Front], str]
+) -> None:
+    text = write(front(tmp_path, front_group="hall")).lower()
+    taken = {"connection", "content-length", "keep-alive", "transfer-encoding", "date", "server"}
+    for name in FROM_SESSION_NEVER - taken - {"upgrade", "location"}:
+        assert f"proxy_hide_header {name};" in text or f"header_down -{name}\n" in text, name
+    if write is nginx_config:
+        for name in TO_SESSION:
+            assert f"proxy_set_header {name} $http_{name.replace('-', '_')};" in text
+        assert "proxy_pass_request_headers off;" in text
+
+
+@BOTH
+def test_sessions_of_an_origin_of_their_own_have_their_place(
+    tmp_path: Path, write: Callable[[Front], str]
+) -> None:
+    there = front(tmp_path, session_url="https://{session}.example.net")
+    assert "*.example.net" in write(there)
+    assert "*.example.net" not in write(front(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("wishes", "settings"),
+    [
+        (Wishes(), {"public_url": ""}),
+        (Wishes(), {"port": 0}),
+        (Wishes(user="alice"), {}),
+        (Wishes(user="$a; evil"), {}),
+        (Wishes(domain="a b"), {}),
+        (Wishes(domain="a;b"), {}),
+        (Wishes(certificate="/etc/x;y"), {}),
+        (Wishes(), {"environments_dir": "/srv/a b/c"}),
+        (Wishes(), {"session_url": "https://hub.example.org:8443"}),
+    ],
+)
+def test_what_would_be_no_configuration_is_refused(
+    tmp_path: Path, wishes: Wishes, settings: dict[str, object]
+) -> None:
+    with pytest.raises(InvalidInput):
+        front(tmp_path, wishes, **settings)
+
+
+def test_the_command_prints_it(tmp_path: Path) -> None:
+    arguments = ["hub", "proxy-config", "nginx", "-C", str(tmp_path)]
+    done = CliRunner().invoke(root, [*arguments, "--domain", "hub.example.org"])
+    assert done.exit_code == 0, done.output
+    assert "server_name hub.example.org;" in done.output
+    caddy = CliRunner().invoke(root, ["hub", "proxy-config", "apache", "-C", str(tmp_path)])
+    assert caddy.exit_code == 2
