@@ -18,14 +18,18 @@ from bench import (
     cell,
     command_line,
     cost,
+    fronts,
     generate,
     hall,
     hostile,
     hundred,
     idle,
+    intake,
     memory,
+    pages,
     proxy,
     restart,
+    soak,
     start,
     validate,
     websocket,
@@ -45,15 +49,22 @@ ROWS: dict[str, Measure] = {
     "memory": memory.measure,
     "proxy": proxy.measure,
     "websocket": websocket.measure,
+    "fronts": fronts.measure,
     "cell": cell.measure,
     "assets": assets.measure,
     "idle": idle.measure,
     "restart": restart.measure,
+    "pages": pages.measure,
     "validate": validate.measure,
     "generate": generate.measure,
+    "intake": intake.measure,
     "help": command_line.measure,
 }
-LONG: dict[str, Measure] = {"hall": hall.measure, "hostile": hostile.measure}
+LONG: dict[str, Measure] = {
+    "hall": hall.measure,
+    "hostile": hostile.measure,
+    "soak": soak.measure,
+}
 """Measured only when asked for by name."""
 
 RESULTS = Path(__file__).parent / "results"
@@ -87,6 +98,9 @@ def read_command_line(arguments: Sequence[str]) -> tuple[list[str], Options]:
         "stay": "seconds for which they stay",
         "sessions": "sessions beside an idle hub",
         "idle": "seconds for which the idle hub is watched",
+        "soakers": "students of the soak",
+        "minutes": "for which they work",
+        "seed": "what they decide by",
     }
     for field in fields(Options):
         kind = type(field.default)

@@ -21,3 +21,9 @@ class Options:
     """Sessions beside an idle hub."""
     idle: float = 30.0
     """Seconds for which the idle hub is watched."""
+    soakers: int = 40
+    """Students of the soak."""
+    minutes: float = 30.0
+    """For which they work."""
+    seed: int = 1
+    """What they decide by."""

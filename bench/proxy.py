@@ -53,10 +53,10 @@ async def measure(stage: Stage, options: Options) -> list[Row]:
         ways = _Ways(
             direct=Target(path=path, socket=direct.socket),
             token=Target(path=path, port=stage.hub.port, headers=address.headers),
-            capability=Target(path=await _capability(stage, user, path), port=stage.hub.port),
+            capability=Target(path=await capability_path(stage, user, path), port=stage.hub.port),
         )
         rows = await _rates(ways, options.rounds)
-        rows.append(await _large(stage, ways, await _make_large_file(editor), options.rounds))
+        rows.append(await _large(stage, ways, await make_large_file(editor), options.rounds))
     await stage.stop_session(user)
     return rows
 
@@ -114,7 +114,7 @@ async def _megabytes_per_second(target: Target) -> float:
     return size / seconds / 1e6
 
 
-async def _make_large_file(editor: MarimoClient) -> str:
+async def make_large_file(editor: MarimoClient) -> str:
     """Have the kernel offer a 10 MB file, as ``mo.download`` does; returns its path."""
     code = f"import marimo as mo\nmo.download(b'x' * {_LARGE}, filename='large.bin')"
     output = await editor.edit(0, f"v0 = 0\n{code}")
@@ -123,7 +123,7 @@ async def _make_large_file(editor: MarimoClient) -> str:
     return f"/{found.group()}"
 
 
-async def _capability(stage: Stage, user: str, path: str) -> str:
+async def capability_path(stage: Stage, user: str, path: str) -> str:
     """Open the document as a browser that a front signed in, and take the path from its base."""
     headers = {"X-Remote-User": user, **_NAVIGATION}
     async with httpx.AsyncClient(trust_env=False, timeout=60) as client:

@@ -24,6 +24,7 @@ from bench.progress import say
 from bench.tab import Tab
 from bench.wire import Line
 from mograder.sandbox.protocol import ANSWER, Call, Done, Hello, encode
+from tests.contract.fronts import OWN_GROUP
 from tests.e2e.support.hub import MOGRADER, HubConfig, HubProcess, run_mograder, write_settings
 from tests.e2e.support.identity import SECRET, instructor_token, student
 from tests.e2e.support.marimo import Address
@@ -161,6 +162,7 @@ def set_up() -> Iterator[Stage]:
             "hub.uv_cache_dir": str(CACHE),
             "hub.runtime_dir": str(runtime),
             "hub.supervisor_socket": str(runtime / "supervisor.sock"),
+            "hub.front_group": OWN_GROUP,
             "limits.warm_environments": WARM_ENVIRONMENTS,
         }
         hub = HubProcess(course, directory / "hub.log", HubConfig(settings=settings))

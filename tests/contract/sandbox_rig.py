@@ -30,7 +30,7 @@ from mograder.sandbox.safety import supervisor_config
 
 UID_BASE = 600_000
 LIMITS = Limits(processes=64, open_files=256, file_size_mb=16, tmp_mb=32)
-PATIENCE = 20.0 * float(os.environ.get("MOGRADER_TEST_PATIENCE", "1"))
+PATIENCE = 60.0 * float(os.environ.get("MOGRADER_TEST_PATIENCE", "1"))
 """Seconds until a test that waits for something gives up; nothing takes that long.
 
 The emulated machine of ``make test-vm`` is slow, and asks for a multiple."""
@@ -146,6 +146,15 @@ async def until(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(PATIENCE):
         while not holds():  # noqa: ASYNC110 - what happens in other processes sets no event
             await asyncio.sleep(0.01)
+
+
+def names_below(process: psutil.Process) -> list[str]:
+    """The names of all that runs below a process, in order."""
+    names = []
+    for child in process.children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            names.append(child.name())
+    return sorted(names)
 
 
 async def until_gone(processes: list[psutil.Process]) -> None:

@@ -71,7 +71,9 @@ async def open_tab(
         yield Tab(rig, session, person, page)
 
 
-@pytest.mark.parametrize("isolation", ["sandbox", "same-origin"])
+@pytest.mark.parametrize(
+    "isolation", ["sandbox", pytest.param("same-origin", marks=pytest.mark.long)]
+)
 async def test_a_page_says_why_its_session_ended_and_leads_back(
     people: People, isolation: str
 ) -> None:
@@ -205,7 +207,7 @@ async def test_marimos_page_outlives_a_restart_of_the_hub_and_then_tells_its_end
     with hub.client(from_proxy("alice")) as client:
         assert client.post(f"/stop-edit/alice/{_ITEM}").json()["terminated"]
     alert = page.locator("mograder-ended").get_by_role("alert")
-    await expect(alert).to_contain_text("The notebook was stopped.", timeout=30_000)
+    await expect(alert).to_contain_text("The notebook was stopped.", timeout=90_000)
     for width, scheme in ((1200, "light"), (1200, "dark"), (360, "light")):
         await page.set_viewport_size({"width": width, "height": 800})
         await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")

@@ -39,7 +39,7 @@ HUB, ZYGOTE, SUPERVISOR = "hub", "zygote", "supervisor"
 SEED = os.environ.get("MOGRADER_TEST_SEED", "")
 
 
-@pytest.fixture(params=["cold", "warm"])
+@pytest.fixture(params=[pytest.param("cold", marks=pytest.mark.long), "warm"])
 def hub(
     request: pytest.FixtureRequest, uv_cache: Path, run_directory: Path
 ) -> Iterator[HubProcess]:

@@ -78,7 +78,7 @@ async def test_a_line_gets_posts_and_reads_bodies_of_either_kind() -> None:
 
 async def test_messages_of_every_length_arrive_and_pings_are_answered() -> None:
     messages: asyncio.Queue[bytes] = asyncio.Queue()
-    async with _server() as target, asyncio.timeout(10):
+    async with _server() as target, asyncio.timeout(40):
         socket = await open_websocket(target, "/ws", messages.put_nowait)
         assert [len(await messages.get()) for _ in range(3)] == [3, 200, 70_000]
         assert await messages.get() == b"PONG there?"
@@ -89,7 +89,7 @@ async def test_messages_of_every_length_arrive_and_pings_are_answered() -> None:
 async def test_the_reason_is_told_when_the_server_leaves() -> None:
     async with _server() as target:
         socket = await open_websocket(target, "/leaves", lambda _: None)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(40):
             assert await socket.closed == "closed with 1012"
 
 

@@ -27,6 +27,7 @@ from mograder.sandbox.protocol import (
     Execute,
     Executed,
     Failed,
+    HangUp,
     Hello,
     ListSessions,
     Measured,
@@ -108,13 +109,20 @@ class SupervisorClient:
             return False
         return (await self._call(Warm(environment=environment), None, _WARM_SECONDS)).warm
 
+    async def hang_up(self, session_id: str) -> bool:
+        """Cut every connection to a session's server; false if that could not be done."""
+        if "hang up" not in self.hello.operations:
+            return False
+        return (await self._call(HangUp(session_id=session_id))).stopped
+
     async def starts(self) -> dict[str, int]:
         """Return how many sessions started warm and cold, and the reasons for cold ones."""
         return (await self._call(Hello())).starts
 
     async def shutdown(self) -> None:
-        """End the supervisor and all that it runs."""
-        await self._call(Shutdown())
+        """End the supervisor and all that it runs; it may be going already."""
+        with contextlib.suppress(_GoneError):
+            await self._call(Shutdown())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_ANSWER_SECONDS):
                 await asyncio.wait({self._listening})
@@ -193,7 +201,9 @@ class SupervisorClient:
                 self._writer.write(encode(call))
                 await self._writer.drain()
                 return await future
-        except (ConnectionError, TimeoutError) as error:
+        except ConnectionError as error:
+            raise _gone() from error
+        except TimeoutError as error:
             raise RemoteFailed("The session supervisor does not answer.") from error
         finally:
             self._waiting.pop(call.id, None)
@@ -203,7 +213,9 @@ class SupervisorClient:
         try:
             while line := await self._reader.readline():
                 self._hear(line)
-        except (ConnectionError, ValueError, ValidationError):
+        except ConnectionError as error:
+            _log.debug("the connection to the supervisor broke: %r", error)
+        except (ValueError, ValidationError):
             _log.exception("the supervisor's words are unreadable")
         finally:
             for future in self._waiting.values():
@@ -230,8 +242,12 @@ class SupervisorClient:
                         future.set_exception(_as_error(answer))
 
 
-def _gone() -> RemoteFailed:
-    return RemoteFailed(
+class _GoneError(RemoteFailed):
+    """There is no supervisor at the other end any more."""
+
+
+def _gone() -> _GoneError:
+    return _GoneError(
         "The session supervisor has gone.", hint="Restart the hub; its log tells why it ended."
     )
 

@@ -54,6 +54,7 @@ except Exception:
 print('ASSET-URL', 'yes' if all('asset_url' in names for names in options) else 'no')
 """
 """Also asks whether marimo can load its page's files from elsewhere; its help hides the option."""
+REQUESTS = "requests"
 _OUTPUT_LINES = 60
 _KEY_LENGTH = 20
 _STALE_SECONDS = 86_400
@@ -148,17 +149,8 @@ class Environments:
 
     async def _obtain(self, script: Script, tell: Progress) -> Environment:
         interpreter = await find_interpreter(script.requires_python)
-        request = (
-            self._root
-            / "requests"
-            / _digest(
-                *script.dependencies,
-                script.requires_python,
-                script.tool_uv,
-                interpreter.version,
-                self._wheel.name,
-            )
-        )
+        wanted = request_name(script, interpreter.version, self._wheel.name)
+        request = self._root / REQUESTS / wanted
         environment = await asyncio.to_thread(self._recall, request)
         if environment is None:
             environment = await self._lock_and_build(script, interpreter, tell)
@@ -349,6 +341,11 @@ class _Job:
                 hint="" if said else "The supervisor's log may tell why.",
             )
         return lines
+
+
+def request_name(script: Script, python: str, wheel: str) -> str:
+    """Return the name of the file below ``requests`` that says which environment a header has."""
+    return _digest(*script.dependencies, script.requires_python, script.tool_uv, python, wheel)
 
 
 def _digest(*parts: str) -> str:

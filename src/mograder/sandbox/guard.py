@@ -42,7 +42,8 @@ Result = TypeVar("Result")
 _log = logging.getLogger("mograder.supervisor")
 
 _PASS_SECONDS, _BUSY_PASS_SECONDS = 1.0, 0.3
-"""Between two passes; on a machine that is busy, where who takes too much is to stand back soon."""
+"""Between two passes; the second while sessions work on a busy machine: who takes too much is to
+stand back soon."""
 
 _NEWS_SECONDS = 0.9
 _GLANCE_SECONDS, _GROWING_SECONDS = 0.25, 0.1
@@ -203,7 +204,7 @@ class Guard:
         if regular:
             await self._in_thread(self._give_turns)
             self._tell_changes()
-            pause = _BUSY_PASS_SECONDS if self._turns.busy else _PASS_SECONDS
+            pause = _BUSY_PASS_SECONDS if self._turns.pressing else _PASS_SECONDS
             self._next_pass = time.monotonic() + pause - _GLANCE_SECONDS / 2
 
     async def _pause(self) -> None:

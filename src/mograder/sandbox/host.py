@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import fcntl
+import grp
 import hashlib
 import logging
 import os
 import shutil
+import stat
 import time
 from pathlib import Path
 from typing import Literal
@@ -54,6 +56,7 @@ class SupervisorConfig(BaseModel):
     ``warm_environments`` is how many zygotes are kept, within ``warm_memory_mb`` together; none:
     every session starts cold. ``disk_reserve_mb`` is the free space that sessions leave on a
     disk; 0: none is kept.
+    ``front_group`` may connect to sessions: a web server's fast path; "": nobody else may.
     ``divide_cgroups``: false for a command's own, which leaves the tree to the hub's supervisor.
     ``path`` is the hub's own ``PATH``: bubblewrap is where the administrator's shell finds it.
     """
@@ -74,16 +77,34 @@ class SupervisorConfig(BaseModel):
     warm_environments: int = 0
     disk_reserve_mb: int = 0
     warm_memory_mb: int = 1024
+    front_group: str = ""
     divide_cgroups: bool = True
     course: str = ""
     """Names the course, so that the hub of another one does not take its sessions for stray."""
 
 
-def prepare_runtime(runtime: Path) -> int:
+def group_of(name: str) -> int | None:
+    """Return a group's gid, or None for no name.
+
+    Raises: :class:`SandboxUnavailable` for a group that this machine does not have.
+    """
+    try:
+        return grp.getgrnam(name).gr_gid if name else None
+    except KeyError:
+        raise SandboxUnavailable(
+            f"There is no group {name!r}, to which [hub] front_group gives the sessions' sockets.",
+            hint=f"Make it: groupadd --system {name}",
+        ) from None
+
+
+def prepare_runtime(runtime: Path, front: int | None = None) -> int:
     """Make the runtime directory, and hold it for as long as the returned descriptor is open.
 
+    The group ``front`` may pass through it to the sessions' sockets, and list nothing.
+
     Raises: :class:`SandboxUnavailable` for a directory that is somebody else's (``/tmp`` is
-    shared), that another supervisor works in, or whose name is too long for a socket's path.
+    shared), that another supervisor works in, or whose name is too long for a socket's path, or
+    for a group that this user is not in.
     """
     longest = runtime / SESSIONS / ("x" * _SESSION_ID + ".sock")
     if len(os.fsencode(longest)) > _SOCKET_PATH_BYTES:
@@ -100,15 +121,30 @@ def prepare_runtime(runtime: Path) -> int:
         )
     # Root's sandboxes, of other uids, walk through to what root bound for them below.
     runtime.chmod(0o711 if os.geteuid() == 0 else 0o700)
+    if front is not None:
+        _let_through(runtime, front)
     held = _hold(runtime)
     sessions = runtime / SESSIONS
     sessions.mkdir(mode=0o700, exist_ok=True)
     sessions.chmod(0o700)
+    if front is not None:
+        _let_through(sessions, front)
     if strays := end_strays(sessions):
         _log.warning("ended %d processes that a killed supervisor had left behind", strays)
     for stale in sessions.iterdir():
         stale.unlink()
     return held
+
+
+def _let_through(directory: Path, front: int) -> None:
+    try:
+        os.chown(directory, -1, front)
+    except PermissionError:
+        raise SandboxUnavailable(
+            "This user cannot give the sessions' sockets to the group of [hub] front_group.",
+            hint="Put the hub's user into that group, and start the hub again.",
+        ) from None
+    directory.chmod(stat.S_IMODE(directory.stat().st_mode) | 0o010)
 
 
 def _hold(runtime: Path) -> int:

@@ -51,6 +51,14 @@ class SupervisorLink:
                 await self._client.subscribe()
             return self._client
 
+    async def answers(self) -> bool:
+        """Whether the supervisor is there, or is there again."""
+        try:
+            await self.open()
+        except MograderError:
+            return False
+        return True
+
     async def _put_away(self) -> None:
         """Let go of a connection that was lost."""
         if self._client is not None:
@@ -76,6 +84,10 @@ class SupervisorLink:
     async def stop(self, session_id: str) -> bool:
         """End a session; false if there was none."""
         return await (await self.open()).stop(session_id)
+
+    async def hang_up(self, session_id: str) -> bool:
+        """Cut every connection to a session's server; false if that could not be done."""
+        return await (await self.open()).hang_up(session_id)
 
     async def sessions(self) -> tuple[SessionInfo, ...]:
         """Return the live sessions."""

@@ -15,6 +15,7 @@ from mograder.core.errors import Conflict, NotFound, SandboxUnavailable
 from mograder.sandbox.bubblewrap import Runner, Sandboxed
 from mograder.sandbox.cgroups import SessionGroup, SessionGroups
 from mograder.sandbox.guard import Guard, Watched
+from mograder.sandbox.hangup import hang_up
 from mograder.sandbox.host import SESSIONS
 from mograder.sandbox.inhabited import Arriving
 from mograder.sandbox.overhead import helpers_memory
@@ -58,6 +59,8 @@ class Bounds:
     groups: SessionGroups | None = None
     shares: CpuShares | None = None
     disk_reserve: int = 0
+    front: int | None = None
+    """The gid of those who may connect to sessions besides this process's user."""
 
 
 @dataclass(slots=True)
@@ -103,6 +106,7 @@ class Lives:
         self._groups = bounds.groups
         confined = runner.kind != "none"
         self._shares = bounds.shares
+        self._front = bounds.front
         self._meter: Meter = ProcessMeter(confined=confined)
         priorities: Priorities = bounds.shares or ProcessPriorities()
         if bounds.groups is not None:
@@ -128,7 +132,7 @@ class Lives:
         """
         path = self._sockets / f"{request.session_id}.sock"
         self._look(request)
-        listener = _listen(path).detach()
+        listener = _listen(path, self._front).detach()
         return self._begin(request, listener, path, self._on_end).info
 
     def execute(self, request: Execute, report: int, on_end: Callable[[Ended], None]) -> None:
@@ -312,6 +316,13 @@ class Lives:
             await asyncio.wait({life.sandbox.exited})
         return True
 
+    async def hang_up(self, session_id: str) -> bool:
+        """Cut every connection to a session's server; false if there is none, or it failed."""
+        life = self._lives.get(session_id)
+        if life is None:
+            return False
+        return await asyncio.to_thread(hang_up, self._meter.pids(session_id), str(life.info.socket))
+
     async def end(self, session_id: str) -> None:
         """End it at once, should it still be there, and wait until it is gone."""
         life = self._lives.get(session_id)
@@ -377,10 +388,12 @@ def _keep_tail(log: bytearray, data: bytes) -> None:
     del log[:-_LOG_BYTES]
 
 
-def _listen(path: Path) -> socket.socket:
+def _listen(path: Path, front: int | None) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     path.unlink(missing_ok=True)
     listener.bind(str(path))
-    path.chmod(0o600)
+    if front is not None:
+        os.chown(path, -1, front)
+    path.chmod(0o600 if front is None else 0o660)
     listener.listen(_BACKLOG)
     return listener

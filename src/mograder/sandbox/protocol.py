@@ -103,6 +103,13 @@ class Execute(_Message):
     outputs: bool = False
 
 
+class HangUp(_Message):
+    """Cut every connection to a session's server; the session goes on."""
+
+    op: Literal["hang up"] = "hang up"
+    session_id: str
+
+
 class Subscribe(_Message):
     """Ask to be told :class:`Arrived` and :class:`Measured` on this connection from now on."""
 
@@ -128,6 +135,7 @@ Operation = Annotated[
     | RunCommand
     | Warm
     | Execute
+    | HangUp
     | Subscribe
     | Hello
     | Shutdown,

@@ -62,6 +62,7 @@ def supervisor_config(
         warm_environments=loaded.settings.limits.warm_environments,
         disk_reserve_mb=loaded.settings.limits.disk_reserve_mb,
         warm_memory_mb=loaded.settings.limits.warm_memory_mb,
+        front_group=hub.front_group,
         course=hashlib.sha256(os.fsencode(loaded.course_dir)).hexdigest()[:_COURSE_LENGTH],
     )
 

@@ -26,6 +26,7 @@ from pydantic import ValidationError
 from mograder import __version__
 from mograder.core.errors import MograderError, NotFound
 from mograder.core.log import configure_logging
+from mograder.core.service import NO_SERVICE, READY, STOPPING, Service
 from mograder.sandbox import pages
 from mograder.sandbox.bubblewrap import BubblewrapRunner, Runner, adopt_orphans, leave_the_keyring
 from mograder.sandbox.cgroups import SessionGroups
@@ -33,6 +34,7 @@ from mograder.sandbox.etc import refresh_resolver
 from mograder.sandbox.executions import execute
 from mograder.sandbox.host import (
     SupervisorConfig,
+    group_of,
     prepare_runner,
     prepare_runtime,
     runtime_name,
@@ -51,6 +53,7 @@ from mograder.sandbox.protocol import (
     Ended,
     Execute,
     Failed,
+    HangUp,
     Hello,
     ListSessions,
     News,
@@ -83,8 +86,11 @@ Python's own 5 ms each of them could wait for so long."""
 class Supervisor:
     """Answers hubs; all state is the live sessions and the connected hubs."""
 
-    def __init__(self, config: SupervisorConfig, runner: Runner, host: Host) -> None:
+    def __init__(
+        self, config: SupervisorConfig, runner: Runner, host: Host, service: Service = NO_SERVICE
+    ) -> None:
         self._config = config
+        self._service = service
         self._runner = runner
         self._host = host
         name = runtime_name(config.runtime)
@@ -94,6 +100,7 @@ class Supervisor:
         if kept and isinstance(runner, BubblewrapRunner):
             shelter = None if groups is None else groups.shelter
             self._zygotes = Zygotes(runner, host, kept, memory_mb, shelter)
+        front = group_of(config.front_group)
         shares = CpuShares.find(name) if config.divide_cgroups and groups is None else None
         self._lives = Lives(
             runner,
@@ -102,7 +109,7 @@ class Supervisor:
             self._tell_ended,
             self._tell_news,
             self._zygotes,
-            Bounds(groups, shares, config.disk_reserve_mb << 20),
+            Bounds(groups, shares, config.disk_reserve_mb << 20, front),
         )
         self._hubs: set[asyncio.StreamWriter] = set()
         self._subscribers: set[asyncio.StreamWriter] = set()
@@ -123,8 +130,10 @@ class Supervisor:
         _log.info("supervisor %s answers at %s", __version__, path)
         sys.stdout.write("ready\n")
         sys.stdout.flush()
+        self._service.tell(READY, f"STATUS=Answering at {path}")
         async with server:
             await self._stopping.wait()
+            self._service.tell(STOPPING)
             path.unlink(missing_ok=True)
             await self._lives.end_all()
             if self._zygotes is not None:
@@ -201,15 +210,17 @@ class Supervisor:
                     sandbox=self._runner.kind,
                     owned=self._config.owned,
                     course=self._config.course,
-                    operations=("warm", "subscribe", "execute"),
+                    operations=("warm", "subscribe", "execute", "hang up"),
                     starts=dict(self._zygotes.counts) if self._zygotes else {},
                 )
             case StartSession():
                 info = self._lives.start(operation)
                 await self._lives.arrived(info.session_id)
                 return Done(id=call.id, sessions=(info,))
-            case StopSession():
-                return Done(id=call.id, stopped=await self._lives.stop(operation.session_id))
+            case StopSession() | HangUp():
+                stops = isinstance(operation, StopSession)
+                act = self._lives.stop if stops else self._lives.hang_up
+                return Done(id=call.id, stopped=await act(operation.session_id))
             case ListSessions():
                 return Done(id=call.id, sessions=self._lives.all())
             case RunCommand():
@@ -313,7 +324,9 @@ async def _send(writer: asyncio.StreamWriter, data: bytes) -> None:
         await writer.drain()
 
 
-def serve_supervisor(config: SupervisorConfig, log: LogFile | None = None) -> None:
+def serve_supervisor(
+    config: SupervisorConfig, log: LogFile | None = None, service: Service = NO_SERVICE
+) -> None:
     """Prepare the host and answer hubs until the end; blocks.
 
     Raises: :class:`~mograder.core.errors.SandboxUnavailable` where no sandbox can be made.
@@ -324,7 +337,7 @@ def serve_supervisor(config: SupervisorConfig, log: LogFile | None = None) -> No
     _allow_open_files()
     sys.setswitchinterval(_SWITCH_SECONDS)
     put_first()
-    held = prepare_runtime(config.runtime)
+    held = prepare_runtime(config.runtime, group_of(config.front_group))
     runner, host = prepare_runner(config)
     gc.collect()
     gc.freeze()  # what is there by now stays: nobody is to wait while it is searched for garbage
@@ -333,7 +346,8 @@ def serve_supervisor(config: SupervisorConfig, log: LogFile | None = None) -> No
 
     async def run() -> None:
         small = None if log is None else asyncio.create_task(log.keep_small())
-        await Supervisor(config, runner, host).serve()
+        async with service.kept_alive():
+            await Supervisor(config, runner, host, service).serve()
         if small is not None:
             small.cancel()
 

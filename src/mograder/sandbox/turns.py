@@ -85,6 +85,11 @@ class Turns:
         return is_busy(self._busy)
 
     @property
+    def pressing(self) -> bool:
+        """Whether sessions are at work on a machine that is busy, and turns must not wait."""
+        return self.busy and any(turn.works for turn in tuple(self._turns.values()))
+
+    @property
     def contested(self) -> bool:
         """Whether somebody starts while others are at work, or have just started themselves."""
         turns = tuple(self._turns.values())

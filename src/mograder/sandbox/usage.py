@@ -109,6 +109,8 @@ class _Session:
     kept_ticks: int = 0
     """Of processes that ended and whose parent did not ask: the total never falls."""
     ticks: int = 0
+    faults: int = 0
+    """Page faults of those that are there, as counted last."""
     mounted: int = 0
     """Bytes in the file systems in memory that its sandbox has."""
     hidden: int = 0
@@ -117,7 +119,7 @@ class _Session:
     """Bytes that its sockets may hold."""
     weighing: Future[None] | None = None
     """Its shares are being taken, perhaps since the last pass."""
-    moved: bool = False
+    moved: bool = True
     """Whether it has done anything since its memory was looked at."""
 
     @property
@@ -244,7 +246,9 @@ class ProcessMeter:
         except (OSError, ValueError):
             return False
         self._known[pid] = session_id
-        self._sessions[session_id].processes[pid] = process
+        session = self._sessions[session_id]
+        session.processes[pid] = process
+        session.moved = True
         return True
 
     def _weigh(self, session: _Session, until: float) -> None:
@@ -266,10 +270,13 @@ class ProcessMeter:
         gone = [pid for pid, process in session.processes.items() if not process.read()]
         for pid in gone:
             self._unfollow(session, pid)
-        ticks = sum(process.stat.ticks for process in session.processes.values())
-        session.moved |= ticks != session.ticks
+        stats = [process.stat for process in session.processes.values()]
+        ticks = sum(stat.ticks for stat in stats)
+        faults = sum(stat.faults for stat in stats)
+        # Who works between two ticks of the clock is charged none: faults tell of the memory taken.
+        session.moved |= (ticks, faults) != (session.ticks, session.faults)
         session.kept_ticks += max(0, session.ticks - ticks)
-        session.ticks = ticks
+        session.ticks, session.faults = ticks, faults
 
 
 class GroupMeter:

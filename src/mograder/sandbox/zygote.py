@@ -48,6 +48,7 @@ import joiner  # type: ignore[import-not-found]
 import pages  # type: ignore[import-not-found]
 import rehearsal  # type: ignore[import-not-found]
 import serve  # type: ignore[import-not-found]
+import slices  # type: ignore[import-not-found]
 
 _HEAVY = ("numpy", "pandas", "matplotlib.pyplot", "scipy", "altair", "plotly")
 """Imported where the environment has them: what notebooks import and what takes long."""
@@ -104,6 +105,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def main(argv: list[str]) -> None:
     """Import, say what came of it, then fork whenever asked to."""
     options = json.loads(argv[0])
+    slices.shorten()  # its sessions inherit that
     control = socket.socket(fileno=options["fd"])
     control.set_inheritable(False)
     # The script's own directory is not a place to import from.

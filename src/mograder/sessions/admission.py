@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import bisect
+import contextlib
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -27,6 +28,9 @@ from mograder.sessions.tally import Tally
 _PLACE_SECONDS = 15.0
 """For how long a start that does not answer keeps others out. A cold one on a busy machine takes
 five; a student can make a server that hangs, and a few of those must not stop everybody."""
+
+_CROWD_SECONDS = 2.0
+"""For no longer, from its start, a new session waits with its kernel for others' pages."""
 
 _TELL_SECONDS = 0.25
 """News of places are gathered for so long: a hundred who wait hear of a hundred steps."""
@@ -108,8 +112,9 @@ class Line:
     """Who waits and who is starting; on the event loop only.
 
     Mutable state: ``_waiting``, in the order of their numbers, and ``_starting``, a count.
-    ``pressed`` is set while the first one waits for memory. :meth:`pump` is to be called when
-    memory may have become free.
+    ``pressed`` is set while the first one waits for memory, ``_calm`` unless somebody waited for
+    a place and starts are still going on. :meth:`pump` is to be called when memory may have
+    become free.
     """
 
     def __init__(
@@ -132,6 +137,8 @@ class Line:
         self._admissions: deque[float] = deque(maxlen=_PACES)
         self._telling: asyncio.TimerHandle | None = None
         self.pressed = asyncio.Event()
+        self._calm = asyncio.Event()
+        self._calm.set()
 
     def __len__(self) -> int:
         """How many wait."""
@@ -204,6 +211,18 @@ class Line:
             self.pressed.clear()
         self._changed()
 
+    async def pages_first(self, live: LiveSession) -> None:
+        """Hold a new session back from its kernel while a crowd waits for pages, for a moment.
+
+        A page is half the work of a start. When thirty come at once, everybody has theirs before
+        the first kernels run, instead of the last when all others are done.
+        """
+        age = (self._clock.now() - live.started_at).total_seconds()
+        if age < _CROWD_SECONDS:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_CROWD_SECONDS - max(0.0, age)):
+                    await self._calm.wait()
+
     def shortage(self) -> int:
         """Return how much memory the next few in line lack, in bytes."""
         wanted = sum(each.expected for each in self._waiting[: self._terms.starts])
@@ -245,6 +264,10 @@ class Line:
 
     def _changed(self) -> None:
         self._tally.queue_length = len(self._waiting)
+        if self.pressed.is_set() or not (self._waiting or self._starting):
+            self._calm.set()
+        elif self._waiting:
+            self._calm.clear()
         if self._waiting and self._telling is None:
             loop = asyncio.get_running_loop()
             self._telling = loop.call_later(_TELL_SECONDS, self._tell_all)

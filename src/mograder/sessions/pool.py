@@ -80,8 +80,9 @@ class SessionPool:
         self._history = History(rows, clock)
         self._ledger = Ledger(clock)
         self._expectations = Expectations()
-        self._line = Line(terms, self._ledger, self.tally, clock)
-        self._keeper = Keeper(self, self._line, clock, census, terms.ttl)
+        self._line = line = Line(terms, self._ledger, self.tally, clock)
+        self.pages_first = line.pages_first
+        self._keeper = Keeper(self, line, clock, census, terms.ttl)
         self._live: dict[SessionKey, LiveSession] = {}
         self._by_id: dict[str, LiveSession] = {}
         self._starts: Shared[SessionKey, LiveSession] = Shared()
@@ -213,9 +214,8 @@ class SessionPool:
     def note_down(self) -> None:
         """Write down the last activity and what items need, where it changed; blocks."""
         seen = {live.id: live.last_seen for live in self.all()}
-        self._rows.saw_sessions(
-            {each: at for each, at in seen.items() if self._written.get(each) != at}
-        )
+        new = {each: at for each, at in seen.items() if self._written.get(each) != at}
+        self._rows.saw_sessions(new)
         self._written = seen
         now = self._clock.now()
         for item, mode, expected in self._expectations.changes():

@@ -52,7 +52,7 @@ async def zygote(script: str) -> AsyncIterator[Forker]:
         yield forker
     finally:
         forker.kill()
-        await asyncio.wait_for(forker.exited, 20)
+        await asyncio.wait_for(forker.exited, 60)
 
 
 async def fork(forker: Forker) -> None:
@@ -66,7 +66,7 @@ async def fork(forker: Forker) -> None:
 
 
 async def serving(forker: Forker) -> None:
-    assert await asyncio.wait_for(forker.ready, 20) == ""
+    assert await asyncio.wait_for(forker.ready, 60) == ""
     assert forker.alive
 
 
@@ -83,13 +83,13 @@ async def serving(forker: Forker) -> None:
 )
 async def test_one_that_cannot_serve_says_why_or_is_ended(words: str, problem: str) -> None:
     async with zygote(words) as forker:
-        assert await asyncio.wait_for(forker.ready, 20) == problem
+        assert await asyncio.wait_for(forker.ready, 60) == problem
         assert not forker.alive
 
 
 async def test_its_last_words_are_kept_for_the_log() -> None:
     async with zygote("print('no marimo here', flush=True)") as forker:
-        await asyncio.wait_for(forker.exited, 20)
+        await asyncio.wait_for(forker.exited, 60)
         assert "no marimo here" in forker.said
 
 
@@ -102,7 +102,7 @@ async def test_a_session_is_handed_over_with_its_end() -> None:
         session = await forker.fork(PLAN, Way(0, *way))
         assert session.pid > 0
         asking = asyncio.create_task(forker.fork(PLAN, Way(0, *way)))
-        assert await asyncio.wait_for(session.ended, 20) == -9
+        assert await asyncio.wait_for(session.ended, 60) == -9
         with pytest.raises(ProcessLookupError):
             session.pid  # noqa: B018 - it is asked for the error
         session.forget()

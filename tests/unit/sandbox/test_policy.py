@@ -97,6 +97,7 @@ def mounts(plan: Plan) -> dict[str, tuple[str, str]]:
 
 
 def test_a_session_sees_what_is_listed_and_nothing_else() -> None:
+    """B24, B26: its workspace alone may be written to; the cache is read-only."""
     assert mounts(plan()) == {
         "/usr": ("--ro-bind", "/usr"),
         "/libx32": ("--ro-bind", "/libx32"),
@@ -124,6 +125,7 @@ def test_a_build_sees_its_workshop_and_the_cache_and_nothing_of_the_course() -> 
 
 @pytest.mark.parametrize("each", [plan("edit"), plan("run"), build()])
 def test_the_hosts_root_is_never_bound_and_ours_is_closed_last(each: Plan) -> None:
+    """B23: an empty root with a list of mounts, read-only in the end."""
     words = options(each)
     assert "/" not in mounts(each)
     assert ("--ro-bind", "/") not in list(pairwise(words))
@@ -159,6 +161,7 @@ def test_every_sandbox_has_namespaces_a_filter_and_no_power(each: Plan) -> None:
 
 
 def test_only_builds_keep_the_network() -> None:
+    """B25."""
     assert "--unshare-net" in options(plan("edit"))
     assert "--unshare-net" in options(plan("run"))
     assert "--unshare-net" not in options(build())

@@ -138,3 +138,16 @@ def test_one_that_is_ended_has_its_weight_for_that() -> None:
     assert hall.weights.times["spinner"] == 1
     hall.turns.forget("spinner")
     assert hall.uses() == {}
+
+
+def test_sessions_that_rest_press_nobody_however_busy_the_machine_is() -> None:
+    hall = Hall()
+    hall.comes("alice")
+    hall.uses(alice=0.2)
+    pressing = [hall.turns.pressing]
+    for _ in range(10):
+        hall.uses(1.0)
+    assert hall.turns.busy
+    pressing.append(hall.turns.pressing)
+    hall.uses(alice=0.1)
+    assert [*pressing, hall.turns.pressing] == [True, False, True]

@@ -35,7 +35,7 @@ TWO = 2 * UNKNOWN // MEGABYTE
 QUICK = 0.04
 """An idle time in seconds that makes the housekeeping look every 10 ms."""
 TTL = 3600.0
-PATIENCE = 10.0
+PATIENCE = 40.0
 
 
 def unheard(_: str) -> None:

@@ -1,6 +1,7 @@
 // The page that waits for a session: asks for it, tells what happens, then goes there.
 
 import { progress } from "./progress.js";
+import { word } from "./words.js";
 
 const main = document.querySelector("main");
 const news = document.querySelector("#news");
@@ -41,7 +42,7 @@ async function begin() {
       return;
     }
     const done = await ask();
-    tell("Opening…");
+    tell(word("opening"));
     location.replace(`${home}/${done.url}`);
   } catch (error) {
     if (error instanceof Later) wait(error);
@@ -57,7 +58,7 @@ async function lets_through(address) {
 
 async function ask() {
   const answer = await fetch(start, { method: "POST", headers: { Accept: "application/x-ndjson" } }).catch(() => null);
-  if (!answer) throw new Error("the hub cannot be reached. Check your network.");
+  if (!answer) throw new Error(word("unreachable"));
   if (!answer.ok) {
     const seconds = Number(answer.headers.get("retry-after"));
     const message = await reason(answer);
@@ -68,7 +69,7 @@ async function ask() {
     else if (event.event === "done") return event;
     else throw event.retry_after > 0 ? new Later(event.detail, event.retry_after) : new Error(event.detail);
   }
-  throw new Later("The connection to the hub broke off.", BROKEN_OFF_S);
+  throw new Later(word("broken"), BROKEN_OFF_S);
 }
 
 async function reason(answer) {
@@ -76,7 +77,7 @@ async function reason(answer) {
   try {
     return JSON.parse(text).detail;
   } catch {
-    return answer.status === 403 ? "you are not signed in any more. Reload this page." : `the hub answered ${answer.status}.`;
+    return answer.status === 403 ? word("unsigned") : word("status", "", answer.status);
   }
 }
 
@@ -97,25 +98,25 @@ function speak(message) {
 
 function tell_elapsed(began) {
   const waited = Date.now() - began;
-  elapsed.textContent = waited < QUIET_MS ? "" : `${Math.round(waited / 1000)} seconds`;
+  elapsed.textContent = waited < QUIET_MS ? "" : word("elapsed", "", Math.round(waited / 1000));
 }
 
 function wait({ message, seconds }) {
   // Everybody was told the same number: not all at the same moment.
   const due = Date.now() + seconds * 1000 * (1 + Math.random() / 5);
-  document.querySelector("#busy-why").textContent = `${message} This page tries again by itself.`;
+  document.querySelector("#busy-why").textContent = word("later", "", message);
   show("busy");
   const count = () => {
     const left = Math.ceil((due - Date.now()) / 1000);
     if (left <= 0) begin();
-    else countdown.textContent = `Trying again in ${left} s`;
+    else countdown.textContent = word("countdown", "", left);
   };
   count();
   clock = setInterval(count, 250);
 }
 
 function fail(message) {
-  problem.querySelector("p").textContent = message.startsWith("Not available") ? message : `Error: ${message}`;
+  problem.querySelector("p").textContent = message.startsWith("Not available") ? message : word("error", "", message);
   show("failed");
 }
 
@@ -128,7 +129,7 @@ function show(state) {
   busy.hidden = state !== "busy";
   problem.hidden = state !== "failed";
   front.hidden = state !== "front";
-  again.textContent = state === "busy" ? "Try now" : "Retry";
+  again.textContent = word(state === "busy" ? "now" : "retry");
   const focused = document.activeElement === again;
   again.hidden = state === "waiting";
   if (state === "waiting") {

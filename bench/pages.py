@@ -1,0 +1,161 @@
+"""Pages: what a year of 50 students and one of 500 make of the hub's lists, 30 items each.
+
+Two hubs that differ in nothing else are asked in turn; a page whose cost does not grow with the
+course answers as fast in both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from http.client import HTTPConnection
+
+from bench.figures import slope
+from bench.options import Options
+from bench.progress import say
+from bench.report import Budget, Row
+from bench.stage import CACHE, Stage, notebook_text
+from bench.term import ITEMS, LINES_EACH, headers_of, lay_out
+from tests.e2e.support.hub import HubConfig, HubProcess
+from tests.e2e.support.identity import instructor
+
+SIZES = (50, 500)
+_EACH_ROUND = 4
+_TRIES = 10
+"""Of which the least counts: what is more is the machine's, and a cost that grows is in each."""
+
+_FLAT = 1.3
+"""Ten times the students may cost so much more."""
+
+_COUNTED_SECONDS = 120.0
+_FRESH_SECONDS = 2.0
+"""Servers hang up on a line that was silent for five seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A page, or an answer for programs, and who asks for it."""
+
+    name: str
+    path: str
+    headers: Mapping[str, str]
+
+
+_STUDENT = headers_of(0)
+_PROF = {**instructor(), "Accept": "text/html"}
+SHEETS = (
+    Sheet("a student's first page", "/", _STUDENT),
+    Sheet("GET /assignments", "/assignments", {**_STUDENT, "Accept": "application/json"}),
+    Sheet("the items", "/course/items", _PROF),
+    Sheet("the students", "/course/students", _PROF),
+    Sheet("the students, the last page", "/course/students?page=99", _PROF),
+    Sheet("one student", "/course/students/student007", _PROF),
+    Sheet("the sessions", "/course/sessions", _PROF),
+    Sheet("the log", "/course/log", _PROF),
+    Sheet("the log, long ago", "/course/log?before=200", _PROF),
+)
+
+
+class Reader:
+    """One reader's connection to one hub."""
+
+    def __init__(self, port: int) -> None:
+        self._connection = HTTPConnection("127.0.0.1", port, timeout=_COUNTED_SECONDS)
+        self._last = time.monotonic()
+
+    def read(self, sheet: Sheet) -> tuple[float, str]:
+        """Ask for a page; the milliseconds until all of it is there, and its text.
+
+        Raises: RuntimeError for anything but 200.
+        """
+        if time.monotonic() - self._last > _FRESH_SECONDS:
+            self._connection.close()
+            self._connection.connect()
+        asked = time.perf_counter()
+        self._connection.request("GET", sheet.path, headers=dict(sheet.headers))
+        answer = self._connection.getresponse()
+        body = answer.read()
+        took = (time.perf_counter() - asked) * 1000
+        self._last = time.monotonic()
+        if answer.status != 200:
+            raise RuntimeError(f"{sheet.path} answered {answer.status}: {body[:200]!r}")
+        return took, body.decode()
+
+    def close(self) -> None:
+        """Hang up."""
+        self._connection.close()
+
+
+async def measure(stage: Stage, options: Options) -> list[Row]:
+    """Lay both courses out, start a hub on each, and ask both for every page in turn."""
+    return await asyncio.to_thread(_measure, stage, options)
+
+
+def _measure(stage: Stage, options: Options) -> list[Row]:
+    with ExitStack() as stack:
+        readers = []
+        for size in SIZES:
+            say(f"  laying out a year of {size} students")
+            hub = stack.enter_context(_hub(stage, size))
+            readers.append(Reader(hub.port))
+            stack.callback(readers[-1].close)
+            _until_counted(readers[-1], size)
+        return [_compare(sheet, readers, options.rounds) for sheet in SHEETS]
+
+
+def _compare(sheet: Sheet, readers: list[Reader], rounds: int) -> Row:
+    few: list[float] = []
+    many: list[float] = []
+    for reader in readers:
+        reader.read(sheet)  # the first one fills caches
+    for _ in range(rounds * _EACH_ROUND):
+        pairs = [tuple(reader.read(sheet)[0] for reader in readers) for _ in range(_TRIES)]
+        few.append(min(pair[0] for pair in pairs))
+        many.append(min(pair[1] for pair in pairs))
+    points = [(float(SIZES[0]), statistics.median(few)), (float(SIZES[1]), statistics.median(many))]
+    climbs = slope(points) * 1000
+    return Row(
+        f"pages: {sheet.name}, {SIZES[1]} students",
+        "ms",
+        f"{SIZES[0]} students",
+        tuple(many),
+        tuple(few),
+        Budget(_FLAT),
+        f"slope {climbs:+.2f} µs for each student more, with {ITEMS} copies and {LINES_EACH} lines "
+        "of the log each",
+    )
+
+
+def _until_counted(reader: Reader, size: int) -> None:
+    """Wait for the first count of everybody's copies, which pages show and never wait for."""
+    students = next(sheet for sheet in SHEETS if sheet.path == "/course/students")
+    deadline = time.monotonic() + _COUNTED_SECONDS
+    began = time.monotonic()
+    while "Copies were looked at" not in reader.read(students)[1]:
+        if time.monotonic() > deadline:
+            raise RuntimeError("the copies were never counted")
+        time.sleep(0.5)
+    say(f"  the copies of {size} students were counted within {time.monotonic() - began:.1f} s")
+
+
+@contextmanager
+def _hub(stage: Stage, size: int) -> Iterator[HubProcess]:
+    """A hub of its own on a course of that size; the environment is the stage's, built already."""
+    place = stage.directory / f"pages-{size}"
+    course = place / "course"
+    lay_out(course, size, notebook_text())
+    with tempfile.TemporaryDirectory(prefix="mgb-", dir="/tmp") as runtime:
+        settings: dict[str, object] = {
+            "hub.uv_cache_dir": str(CACHE),
+            "hub.environments_dir": str(stage.hub.course / ".mograder" / "environments"),
+            "hub.runtime_dir": runtime,
+        }
+        with HubProcess(course, place / "hub.log", HubConfig(settings=settings)) as hub:
+            yield hub
+    shutil.rmtree(place)

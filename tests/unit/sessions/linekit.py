@@ -1,0 +1,86 @@
+"""A line for tests, and those who went to it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from mograder.core.clock import ManualClock
+from mograder.sessions.admission import Line, Place, Ticket
+from mograder.sessions.capacity import MEGABYTE, Terms
+from mograder.sessions.launcher import Mode
+from mograder.sessions.live import SessionKey, Usage
+from mograder.sessions.measure import Ledger
+from mograder.sessions.tally import Tally
+
+FEW_STEPS = 8
+"""Turns of the event loop that any news takes to arrive here."""
+
+
+@dataclass
+class Queue:
+    """A line, and those who went to it, by number."""
+
+    on: Terms
+    seconds: float = 60.0
+    clock: ManualClock = field(default_factory=ManualClock)
+    tally: Tally = field(default_factory=Tally)
+    tickets: dict[int, Ticket] = field(default_factory=dict)
+    tasks: dict[int, asyncio.Task[Place]] = field(default_factory=dict)
+    told: dict[int, list[str]] = field(default_factory=dict)
+    order: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.ledger = Ledger(self.clock)
+        self.line = Line(self.on, self.ledger, self.tally, self.clock, place_seconds=self.seconds)
+
+    async def come(self, number: int, expected: int = 100) -> None:
+        """Have somebody ask for a start that needs this many megabytes."""
+        key = SessionKey(f"user-{number}", "A1", Mode.EDIT)
+        self.told[number] = []
+        ticket = Ticket(number, key, f"s{number}", expected * MEGABYTE, self.told[number].append)
+        self.tickets[number] = ticket
+        ticket.admitted.add_done_callback(lambda done: self._note(number, done))
+        self.tasks[number] = asyncio.create_task(self.line.enter(ticket))
+        await settle()
+
+    def _note(self, number: int, admitted: asyncio.Future[Usage]) -> None:
+        if not admitted.cancelled() and admitted.exception() is None:
+            self.order.append(number)
+
+    async def answer(self, number: int) -> None:
+        """Have the server of one who was let in answer."""
+        (await self.tasks[number]).leave()
+        await settle()
+
+    async def end(self, number: int) -> None:
+        """Have the session of one who was let in end."""
+        await self.answer(number)
+        self.ledger.close(f"s{number}")
+        self.line.pump()
+        await settle()
+
+    async def leave(self, number: int) -> None:
+        """Have one who waits go away."""
+        self.tasks[number].cancel()
+        await settle()
+
+    @property
+    def inside(self) -> list[int]:
+        """Who was let in, in order of their admission."""
+        return self.order
+
+    async def close(self) -> None:
+        """Leave no task and no timer behind."""
+        for task in self.tasks.values():
+            task.cancel()
+        for done in await asyncio.gather(*self.tasks.values(), return_exceptions=True):
+            if isinstance(done, Place):
+                done.leave()
+        self.line.close()
+
+
+async def settle() -> None:
+    """Let every task that can go on do so."""
+    for _ in range(FEW_STEPS):
+        await asyncio.sleep(0)
