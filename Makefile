@@ -1,7 +1,7 @@
 # Every habit has one verb; each installs what it needs and may be run again at any time.
 # The verbs that do more than one line live in scripts/, which also work without make.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-long test-all test-vm lint format bench bench-hall \
+.PHONY: help setup demo test test-fast test-long test-all test-vm test-deploy lint format bench bench-hall \
 	docs docs-serve reference clean
 
 PYTHON := .venv/bin/python
@@ -31,6 +31,9 @@ test-all: test-fast ## run the unit tests on every Python >= 3.11 that is presen
 test-vm: ## run the tests of the cgroup v2 code in an emulated machine (some minutes)
 	@scripts/test-vm
 
+test-deploy: ## deploy to a fresh Debian in a container, work there, back up and restore (minutes)
+	@scripts/test-deploy
+
 lint: setup ## ruff, mypy, import contracts, house rules
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
@@ -53,11 +56,13 @@ bench-hall: ## measure a lecture hall: 300 students within a minute, who stay fo
 docs: setup ## build the docs into site/, strictly
 	@$(PYTHON) -m scripts.gen_cli_reference --check
 	@$(PYTHON) -m scripts.gen_settings_reference --check
+	@$(PYTHON) -m scripts.gen_fronts --check
 	@NO_MKDOCS_2_WARNING=1 $(UV) run --frozen --group docs mkdocs build --strict
 
 reference: setup ## write the reference pages of commands and settings again
 	@$(PYTHON) -m scripts.gen_cli_reference
 	@$(PYTHON) -m scripts.gen_settings_reference
+	@$(PYTHON) -m scripts.gen_fronts
 
 docs-serve: setup ## show the docs while writing them
 	@NO_MKDOCS_2_WARNING=1 $(UV) run --frozen --group docs mkdocs serve

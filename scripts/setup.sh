@@ -3,7 +3,8 @@
 #
 #   scripts/setup.sh tools   uv and the Python packages, into .tools/ and .venv/
 #   scripts/setup.sh demo    tools, and bubblewrap (the sandbox of the sessions)
-#   scripts/setup.sh test    demo, and what the tests drive: Chromium, nginx, PostgreSQL, make
+#   scripts/setup.sh test    demo, and what the tests drive: Chromium, nginx, Caddy, PostgreSQL, make,
+#                            ShellCheck, systemd's own checker; with --long npm and Apache
 #
 # Needs Python 3.11 or newer. System packages come from apt, as root or through sudo; without apt
 # it names what to install by other means and goes on as soon as the commands are there.
@@ -11,6 +12,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 purpose="${1:-tools}"
+with="${2:-}"
 uv=""
 
 say() { printf '[setup] %s\n' "$*"; }
@@ -48,7 +50,14 @@ system_packages() {
   if [ "$purpose" = test ]; then
     wanted+="$(missing chromium chromium chromium-browser google-chrome google-chrome-stable)"
     wanted+="$(missing nginx nginx)"
+    wanted+="$(missing caddy caddy)"
     wanted+="$(missing make make)"
+    wanted+="$(missing shellcheck shellcheck)"
+    wanted+="$(missing systemd systemd-analyze)"
+    if [ "$with" = --long ]; then
+      wanted+="$(missing npm npm)" # it fetches Pyodide
+      wanted+="$(missing apache2-bin apache2)"
+    fi
     # Debian keeps the server's programs off the PATH.
     if ! compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null; then
       wanted+="$(missing postgresql initdb)"
@@ -63,9 +72,9 @@ system_packages() {
   have apt-get || fail \
     "These are missing, and there is no apt here to install them: $wanted" \
     "Install them as your system does, then run this again. For example:" \
-    "  Fedora:  sudo dnf install bubblewrap chromium nginx postgresql-server make" \
-    "  Arch:    sudo pacman -S bubblewrap chromium nginx postgresql make" \
-    "  other:   whatever puts bwrap, chromium, nginx, initdb and make on the PATH" \
+    "  Fedora:  sudo dnf install bubblewrap chromium nginx caddy postgresql-server make ShellCheck" \
+    "  Arch:    sudo pacman -S bubblewrap chromium nginx caddy postgresql make shellcheck" \
+    "  other:   whatever puts bwrap, chromium, nginx, caddy, initdb, make and shellcheck on the PATH" \
     "(The demo only needs bubblewrap.)"
   # shellcheck disable=SC2086 # a list of package names
   apt_install $wanted
@@ -76,7 +85,7 @@ system_packages() {
 stop_services() {
   local service
   if [ ! -d /run/systemd/system ]; then return; fi
-  for service in nginx postgresql; do
+  for service in nginx caddy postgresql; do
     case "$1" in *"$service "*)
       say "stopping the $service service that apt started: only the programs are needed"
       as_root systemctl disable --now "$service" >/dev/null 2>&1 || true ;;

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import itertools
+import logging
 import os
 import re
 import shutil
@@ -21,8 +22,10 @@ EXAMPLE_COURSE = REPOSITORY / "examples" / "course"
 FAILED = pytest.StashKey[bool]()
 """Set on a test's node once one of its phases has failed."""
 
-collect_ignore = [] if "MOGRADER_TEST_VM" in os.environ else ["vm"]
-"""``make test-vm`` runs those in a virtual machine, where there is cgroup v2."""
+_ELSEWHERE = {"vm": "MOGRADER_TEST_VM", "deploy": "MOGRADER_TEST_DEPLOY"}
+collect_ignore = [place for place, asked in _ELSEWHERE.items() if asked not in os.environ]
+"""``make test-vm`` runs those in a virtual machine, where there is cgroup v2; ``make test-deploy``
+deploys to a fresh system in a container."""
 
 _GRACE_SECONDS = 5.0
 _PR_SET_CHILD_SUBREAPER = 36
@@ -93,6 +96,19 @@ def artifacts(request: pytest.FixtureRequest) -> Iterator[Path]:
     yield directory
     if not any(directory.iterdir()):
         directory.rmdir()
+
+
+@pytest.fixture(autouse=True)
+def no_log_is_left_open() -> Iterator[None]:
+    """Logging is the process's: a command run here sends it where this test's words go."""
+    root, ours = logging.getLogger(), logging.getLogger("mograder")
+    before, levels = list(root.handlers), (root.level, ours.level)
+    yield
+    for handler in [each for each in root.handlers if each not in before]:
+        if type(handler).__module__.startswith("mograder."):
+            root.removeHandler(handler)
+    root.setLevel(levels[0])
+    ours.setLevel(levels[1])
 
 
 @pytest.fixture(autouse=True)

@@ -47,6 +47,7 @@ STAND_ALONE = (
     "src/mograder/sandbox/rehearsal.py",
     "src/mograder/sandbox/memento.py",
     "src/mograder/sandbox/pages.py",
+    "src/mograder/sandbox/slices.py",
 )
 """Files that run as a notebook's own python, where mograder is not installed."""
 

@@ -1,9 +1,9 @@
 """What a notebook says to an assignment server: fetch files, hand work in, ask for the mark.
 
 It runs beside student code, also in Pyodide, so it needs the standard library alone and imports
-nothing of ours (signatures: compat.md 8; routes: compat.md 4). Like 0.3.16 it sends no token: it
-speaks to a server that asks for none, and says so to a student when one does. The server is a
-stranger here: what it names is checked before anything is written, what it sends is bounded.
+nothing of ours (signatures: compat.md 8; routes: compat.md 4). 0.3.16 sends no token; here one may
+be given, and goes to that server only. The server is a stranger: what it names is checked before
+anything is written, what it sends is bounded.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _LONGEST_MESSAGE, _LONGEST_LIST_OF_NAMES = 300, 4000
 _UNSAFE_NAME = re.compile(r"^\.+$|[/\\:\x00-\x1f\x7f\ud800-\udfff]")
 _SURROGATES_AND_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
 _ADVICE: Mapping[int, str] = {
-    401: "A notebook sends no token; use the command `mograder https` or ask your instructor.",
+    401: 'Give your token: token="…".',
     403: "Check the user name, or ask your instructor.",
     404: "Check the spelling of the assignment.",
     413: "The file is too large for the server.",
@@ -58,7 +58,7 @@ class RemoteError(urllib.error.URLError):
         return str(self.reason)
 
 
-def fetch(url: str, assignment: str, dest: str | Path = ".") -> list[Path]:
+def fetch(url: str, assignment: str, dest: str | Path = ".", token: str = "") -> list[Path]:
     """Download the files of an assignment into a directory and return where they are.
 
     A file that is there already and differs is kept beside the new one, under its name with the
@@ -66,12 +66,12 @@ def fetch(url: str, assignment: str, dest: str | Path = ".") -> list[Path]:
     all files have arrived. Hidden files are left out.
 
     Raises:
-        ValueError: there is no such assignment (the message names those that there are), or the
-            address is none.
+        ValueError: there is no such assignment (the message names those that there are), the
+            address is none, or a token would travel in the clear.
         RemoteError: the server cannot be reached, refuses, or names a file that is not safe.
     """
-    server = _server(url)
-    offered = _listing(_ask(_Request(f"{server}/assignments"), _LARGEST_LIST))
+    server, headers = _server(url), _credentials(url, token)
+    offered = _listing(_ask(_Request(f"{server}/assignments", headers), _LARGEST_LIST))
     if assignment not in offered:
         names = _printable(", ".join(sorted(offered)) or "none")[:_LONGEST_LIST_OF_NAMES]
         raise ValueError(f"There is no assignment {assignment!r}. Available: {names}.")
@@ -80,7 +80,7 @@ def fetch(url: str, assignment: str, dest: str | Path = ".") -> list[Path]:
     directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".mograder-", dir=directory) as staging:
         for name, path in files.items():
-            content = _ask(_Request(server + path), _LARGEST_FILE)
+            content = _ask(_Request(server + path, headers), _LARGEST_FILE)
             (Path(staging) / name).write_bytes(content)
         kept = [_install(Path(staging) / name, directory) for name in files]
     copies = ", ".join(str(copy) for copy in kept if copy)
@@ -89,12 +89,12 @@ def fetch(url: str, assignment: str, dest: str | Path = ".") -> list[Path]:
     return [directory / name for name in files]
 
 
-def submit(url: str, assignment: str, filepath: str | Path, user: str) -> str:
+def submit(url: str, assignment: str, filepath: str | Path, user: str, token: str = "") -> str:
     """Hand a file in for a user and return the server's word for it, "ok".
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: the file is larger than any server takes, or the address is none.
+        ValueError: the file is too large, the address is none, or a token would be in the clear.
         RemoteError: the server cannot be reached or refuses.
     """
     path = Path(filepath)
@@ -104,24 +104,25 @@ def submit(url: str, assignment: str, filepath: str | Path, user: str) -> str:
         raise ValueError(f"{path} is larger than {_LARGEST_FILE // 2**20} MB.")
     body, content_type = _multipart(path.name, content)
     address = f"{_address(url, assignment)}/submit?user={_encoded(user)}"
-    answer = _object(_ask(_Request(address, body, content_type), _LARGEST_LIST))
+    headers = _credentials(url, token) | {"Content-Type": content_type}
+    answer = _object(_ask(_Request(address, headers, body), _LARGEST_LIST))
     if not isinstance(answer.get("status"), str):
         raise _unlike_a_server()
     return str(answer["status"])
 
 
-def status(url: str, assignment: str, user: str) -> dict[str, object]:
+def status(url: str, assignment: str, user: str, token: str = "") -> dict[str, object]:
     """Ask whether a user's work was handed in and marked, as the server says it.
 
     The keys are ``status`` ("new" or "submitted"), ``graded``, ``grade``, ``feedback`` and
     ``feedback_available``.
 
     Raises:
-        ValueError: the address is none.
+        ValueError: the address is none, or a token would travel in the clear.
         RemoteError: the server cannot be reached or refuses.
     """
     address = f"{_address(url, assignment)}/status?user={_encoded(user)}"
-    return _object(_ask(_Request(address), _LARGEST_LIST))
+    return _object(_ask(_Request(address, _credentials(url, token)), _LARGEST_LIST))
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,20 +130,12 @@ class _Request:
     """One request; one with a body is a POST."""
 
     url: str
+    headers: dict[str, str]
     body: bytes | None = None
-    content_type: str = ""
-
-    @property
-    def method(self) -> str:
-        return "GET" if self.body is None else "POST"
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """What came back, whatever the status."""
-
-    code: int
-    body: bytes
+_Answer = tuple[int, bytes]
+"""The status of what came back, and its body."""
 
 
 def _server(url: str) -> str:
@@ -151,6 +144,17 @@ def _server(url: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise ValueError(f"{url!r} is no address of a server: it begins with http:// or https://.")
     return url.strip().rstrip("/")
+
+
+def _credentials(url: str, token: str) -> dict[str, str]:
+    """The header with the token, never where anybody on the way could read it."""
+    host, plain = urlsplit(url.strip()).hostname or "", token.strip()
+    here = host in {"localhost", "::1"} or re.fullmatch(r"127(\.\d+){3}", host)
+    if plain and not here and not url.strip().lower().startswith("https:"):
+        raise ValueError(f"{url!r} is not encrypted: the token could be read on its way.")
+    if not re.fullmatch(r"[!-~]*", plain):
+        raise ValueError("The token holds characters that no token has.")
+    return {"Authorization": f"Bearer {plain}"} if plain else {}
 
 
 def _address(url: str, assignment: str) -> str:
@@ -257,11 +261,10 @@ def _ask(request: _Request, limit: int) -> bytes:
     """The body of a good answer, at most so many bytes of it; every other answer is an error."""
     # A browser has no sockets; marimo runs notebooks there in a worker, which may wait.
     send = _through_the_browser if sys.platform == "emscripten" else _through_a_socket
-    answer = send(request, limit)
-    if HTTPStatus.OK <= answer.code < HTTPStatus.MULTIPLE_CHOICES:
-        return answer.body
-    said = _complaint(answer)
-    raise RemoteError(f"The server answered {answer.code}: {said}", answer.code)
+    code, body = send(request, limit)
+    if HTTPStatus.OK <= code < HTTPStatus.MULTIPLE_CHOICES:
+        return body
+    raise RemoteError(f"The server answered {code}: {_complaint(code, body)}", code)
 
 
 class _FollowReading(urllib.request.HTTPRedirectHandler):
@@ -282,17 +285,18 @@ class _FollowReading(urllib.request.HTTPRedirectHandler):
 
 
 def _through_a_socket(request: _Request, limit: int) -> _Answer:
-    headers = {"Content-Type": request.content_type} if request.content_type else {}
     # The scheme is http or https: see _server.
-    ready = urllib.request.Request(request.url, request.body, headers)  # noqa: S310
+    ready = urllib.request.Request(request.url, request.body)  # noqa: S310
+    for name, value in request.headers.items():
+        ready.add_unredirected_header(name, value)  # where it leads to is another server
     end = time.monotonic() + _ANSWER_SECONDS
     try:
         opener = urllib.request.build_opener(_FollowReading)
         with opener.open(ready, timeout=_SILENCE_SECONDS) as response:
             announced = str(response.headers.get("Content-Length") or "")
-            return _Answer(response.status, _read(response, limit, end, announced))
+            return response.status, _read(response, limit, end, announced)
     except urllib.error.HTTPError as error:
-        return _Answer(error.code, _read_complaint(error))
+        return error.code, _read_complaint(error)
     except RemoteError:
         raise
     # InvalidURL and friends; what urllib makes of a strange answer is a ValueError.
@@ -325,11 +329,11 @@ def _through_the_browser(request: _Request, limit: int) -> _Answer:
     ffi: Any = importlib.import_module("pyodide.ffi")
     xhr = javascript.XMLHttpRequest.new()
     try:
-        xhr.open(request.method, request.url, False)
+        xhr.open("GET" if request.body is None else "POST", request.url, False)
         xhr.responseType = "arraybuffer"
         xhr.timeout = int(_ANSWER_SECONDS * 1000)
-        if request.content_type:
-            xhr.setRequestHeader("Content-Type", request.content_type)
+        for name, value in request.headers.items():
+            xhr.setRequestHeader(name, value)
         xhr.send(ffi.to_js(request.body) if request.body is not None else None)
     except ffi.JsException as error:
         raise _unreachable(request, error) from error
@@ -338,22 +342,21 @@ def _through_the_browser(request: _Request, limit: int) -> _Answer:
         raise _unreachable(request, OSError("no answer"))
     if size > limit:
         raise _too_large(limit)
-    return _Answer(int(xhr.status), bytes(xhr.response.to_bytes()))
+    return int(xhr.status), bytes(xhr.response.to_bytes())
 
 
-def _complaint(answer: _Answer) -> str:
+def _complaint(code: int, body: bytes) -> str:
     """What the server says is wrong, made printable, and what may help."""
     try:
-        said = _object(answer.body)
+        said = _object(body)
     except RemoteError:
         said = {}
     message = said.get("error") or said.get("detail")
     if not isinstance(message, str):
-        known = answer.code in HTTPStatus._value2member_map_
-        message = HTTPStatus(answer.code).phrase if known else "an error"
+        message = http.client.responses.get(code, "an error")
     message = _printable(message)[:_LONGEST_MESSAGE].rstrip(" .")
-    advice = _ADVICE.get(answer.code, "Try again later." if answer.code >= 500 else "")
-    if answer.code in range(300, 400):
+    advice = _ADVICE.get(code, "Try again later." if code >= 500 else "")
+    if code in range(300, 400):
         advice = "The server has moved: ask for its new address."
     return f"{message}. {advice}".rstrip()
 

@@ -239,6 +239,29 @@ def _finish(workers: list[Any]) -> None:
     assert [worker.exitcode for worker in workers] == [0] * len(workers)
 
 
+def forked_processes_end_by_a_signal() -> None:
+    """A handler in Python would miss one that comes just before a wait."""
+    assert _in_a_fork(_handler_is_the_usual) == 0
+    mine = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        assert _in_a_fork(_handler_is_the_usual) == 1, "a student's own handler is inherited"
+    finally:
+        signal.signal(signal.SIGTERM, mine)
+    assert callable(signal.getsignal(signal.SIGTERM)), "the kernel keeps marimo's"
+
+
+def _handler_is_the_usual() -> bool:
+    return signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def _in_a_fork(question: Callable[[], bool]) -> int:
+    """Return 0 where the answer is yes in a process that was forked."""
+    pid = os.fork()
+    if not pid:
+        os._exit(0 if question() else 1)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
 def a_program_with_pipes() -> None:
     script = "import sys; print(sys.stdin.read().upper(), end='')"
     done = subprocess.run(
@@ -344,6 +367,8 @@ GROUPS: dict[str, tuple[Callable[[], None], ...]] = {
     "processes": (
         a_pool_of_spawned_processes,
         a_pool_of_forked_processes,
+        forked_processes_end_by_a_signal,
+        forked_processes_end_by_a_signal,
         a_pool_of_a_fork_server,
         shared_memory_between_processes,
         semaphores_between_processes,

@@ -37,12 +37,16 @@ class House:
 
 
 @asynccontextmanager
-async def open_house() -> AsyncIterator[House]:
-    """Start it with short times and a small bound, and a client that follows nothing."""
+async def open_house(*, port: int = 0, url: str = "") -> AsyncIterator[House]:
+    """Start it with short times and a small bound, and a client that follows nothing.
+
+    With a ``url``, that of a front, everything goes through there.
+    """
     upstream = Upstream()
     async with (
         served_on_unix(upstream) as path,
-        running_rig(answer_seconds=2, overrides={"limits.request_mb": 3}) as rig,
-        httpx.AsyncClient(base_url=rig.url, trust_env=False, timeout=20) as http,
+        running_rig(answer_seconds=2, overrides={"limits.request_mb": 3}, port=port) as rig,
+        httpx.AsyncClient(base_url=url or rig.url, trust_env=False, timeout=60) as http,
     ):
+        rig.url = url or rig.url
         yield House(rig, upstream, path, rig.session(path), http)

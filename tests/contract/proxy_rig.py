@@ -7,6 +7,7 @@ Unix socket. Fakes: the pool (a dictionary that counts) and the table of capabil
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import socket
 import tempfile
@@ -26,15 +27,21 @@ from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
 from mograder.core.clock import SystemClock
 from mograder.core.settings import LoadedSettings, load_settings
+from mograder.sandbox.hangup import hang_up
 from mograder.sessions.endings import Ending, EndReason
 from mograder.sessions.launcher import Endpoint, Mode
 from mograder.sessions.live import LiveSession, SessionKey
 from mograder.store.tables import CapabilityRow
 from mograder.web.context import ContextMiddleware
+from mograder.web.http_lines import HttpLine
+from mograder.web.hub.app import Crossroads
+from mograder.web.hub.audit import Event
 from mograder.web.hub.capabilities import Capabilities
+from mograder.web.hub.front_door import Cuts, FrontDoor, open_to_its_group
 from mograder.web.hub.pace import Allowances
 from mograder.web.hub.proxy import SessionProxy
 from mograder.web.hub.traffic import Traffic
+from mograder.web.serving import KEPT_SECONDS
 
 SECRET = "a secret of the tests, long enough"
 DOCUMENT = {"Sec-Fetch-Dest": "document", "Sec-Fetch-Mode": "navigate", "Accept": "text/html"}
@@ -69,6 +76,9 @@ class FakePool:
             yield
         finally:
             session.connections -= 1
+
+    async def pages_first(self, live: LiveSession, /) -> None:
+        """Here is no crowd."""
 
     def add(self, user: str, item: str, mode: Mode, path: Path) -> LiveSession:
         now = datetime(2026, 9, 1, tzinfo=UTC)
@@ -176,6 +186,7 @@ class Rig:
     table: FakeCapabilityTable
     directory: Path
     traffic: Traffic
+    visits: list[Event] = field(default_factory=list)
     upstreams: list[asyncio.Server] = field(default_factory=list)
 
     @property
@@ -243,26 +254,54 @@ async def running_rig(
     answer_seconds: float = 20,
     base_url: str = "",
     allowances: Allowances = _ALLOWANCES,
+    port: int = 0,
 ) -> AsyncIterator[Rig]:
-    """Serve a proxy on a free loopback port until the end of the block."""
+    """Serve a proxy on a free loopback port until the end of the block, or on this one.
+
+    It also answers what a front asks. Connections of its sessions, whose servers are in this very
+    process, are cut as the supervisor cuts those of its sandboxes.
+    """
     with tempfile.TemporaryDirectory(prefix="rig-") as name:
         directory = Path(name)
         made = services(directory, overrides)
         table = FakeCapabilityTable()
         made.capabilities = Capabilities(table, SystemClock())
         traffic = Traffic()
-        proxy = SessionProxy(made, traffic, answer_seconds=answer_seconds, allowances=allowances)
+        visits: list[Event] = []
+
+        async def on_visit(event: Event) -> None:
+            visits.append(event)
+
+        proxy = SessionProxy(
+            made,
+            traffic,
+            answer_seconds=answer_seconds,
+            allowances=allowances,
+            on_visit=on_visit,
+        )
         peers = parse_networks(["127.0.0.0/8"])
         policy = AuthPolicy(SECRET, "X-Remote-User", peers.networks, False, False, frozenset())
+        trusts = partial(is_trusted, policy)
+        cuts = Cuts(made.capabilities, partial(_hang_up, made.pool), _there(made.pool))
+        door = FrontDoor(proxy, trusts=trusts, cuts=cuts, reaches=open_to_its_group)
         app = ContextMiddleware(
-            proxy, base_url=base_url, public_url="", trusts=partial(is_trusted, policy)
+            Crossroads(proxy, proxy, proxy, door), base_url=base_url, public_url="", trusts=trusts
         )
-        listening = socket.create_server(("127.0.0.1", 0))
+        listening = socket.create_server(("127.0.0.1", port))
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        rig = Rig(url, made, table, directory, traffic)
+        rig = Rig(url, made, table, directory, traffic, visits)
         # The server ends first: a page that reconnects meanwhile would open new connections.
         async with _closing(proxy, rig), served(app, listening):
             yield rig
+
+
+async def _hang_up(pool: FakePool, session_id: str) -> bool:
+    session = pool.by_id(session_id)
+    return session is not None and hang_up([os.getpid()], str(session.endpoint.socket))
+
+
+def _there(pool: FakePool) -> Callable[[str], bool]:
+    return lambda session_id: pool.by_id(session_id) is not None
 
 
 @asynccontextmanager
@@ -282,6 +321,7 @@ async def served_on_unix(app: ASGIApp) -> AsyncIterator[Path]:
         path = Path(directory) / "s.sock"
         listening = socket.socket(socket.AF_UNIX)
         listening.bind(str(path))
+        path.chmod(0o660)  # as the supervisor does for a front
         listening.listen(128)
         async with served(app, listening):
             yield path
@@ -295,9 +335,10 @@ async def served(app: ASGIApp, listening: socket.socket) -> AsyncIterator[None]:
         lifespan="off",
         log_config=None,
         access_log=False,
-        http="httptools",
+        http=HttpLine,
         ws="websockets-sansio",
         ws_max_size=2**28,
+        timeout_keep_alive=KEPT_SECONDS,
         ws_per_message_deflate=False,
         proxy_headers=False,
         timeout_graceful_shutdown=1,

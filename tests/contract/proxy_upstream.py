@@ -128,7 +128,7 @@ class Upstream:
 
     async def _big(self, scope: Scope, receive: Receive, send: Send) -> None:
         size = int(scope["query_string"] or b"10485760")
-        await _answer(send, b"z" * size, [(b"content-length", str(size).encode())])
+        await _answer(send, b"z" * size, [])
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
@@ -151,6 +151,7 @@ class Upstream:
 async def _answer(
     send: Send, body: bytes, headers: list[tuple[bytes, bytes]], *, status: int = 200
 ) -> None:
+    headers = [*headers, (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 

@@ -21,7 +21,25 @@ PROMISED = {
     "hub generate-token": "--role",
     "generate": "-o --output-dir --dry-run --validate --no-validate --submit-url --progress "
     "--lecture",
+    "https login": "--token --url",
+    "https fetch": "--list --url --token -o --output-dir",
+    "https submit": "--url --token --dry-run",
+    "https feedback": "--url --token",
+    "https fetch-submissions": "--url --token -o --output-dir --force",
+    "https upload-grades": "--url --token --grades-csv --dry-run",
+    "https upload-feedback": "--url --token --feedback-dir --grades-csv --dry-run",
     "config show": "-C --course-dir --json",
+    "moodle export": "--worksheet --grades-csv --feedback-dir -o --output-dir --match-column",
+    "moodle feedback": "--course-id -c --url --token",
+    "moodle fetch": "--list --course-id -c --url --token -o --output-dir",
+    "moodle fetch-submissions": "--course-id -c --url --token -o --output-dir --force",
+    "moodle login": "--url --sso",
+    "moodle submit": "--course-id -c --url --token --no-finalize --dry-run",
+    "moodle sync": "--course-id -c --url --token --include -i --edit-links",
+    "moodle sync-users": "--course-id -c --url --token --hub-url --hub-token --dry-run",
+    "moodle upload": "--course-id -c --url --token --dry-run --open --no-open",
+    "moodle upload-feedback": "--course-id -c --url --token --feedback-dir --grades-csv --dry-run "
+    "--workflow-state",
 }
 """Command → options that the seeds, or scripts written for 0.3.16, use of what exists now."""
 

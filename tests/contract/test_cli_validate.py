@@ -76,6 +76,7 @@ def course(tmp_path: Path, uv_cache: Path) -> Path:
     return directory
 
 
+@pytest.mark.long
 def test_a_beginning_names_the_source_and_a_students_file_is_held_against_its_release(
     course: Path, tmp_path: Path
 ) -> None:

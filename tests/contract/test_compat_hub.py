@@ -231,6 +231,7 @@ def test_a_session_lives_through_the_endpoints_in_the_old_shapes(hub: HubProcess
 
 
 def test_a_lecture_runs_and_stops_in_the_old_shapes(hub: HubProcess) -> None:
+    """B124."""
     with hub.client(student("hans")) as client:
         started = client.post(f"/start-run/{TALK}")
         assert started.json() == {"status": "ok", "url": f"run/user/hans/{TALK}/", "port": 0}

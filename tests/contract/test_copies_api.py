@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import time
+from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -12,10 +14,20 @@ import pytest
 
 from mograder.sessions.launcher import Mode
 from mograder.sessions.live import SessionKey
+from mograder.store.disk import Disk, Place
+from mograder.store.workspaces import Workspaces
+from mograder.web.hub.app import create_app
 from tests.contract.copies_rig import OTHER, WORK, ask, begin, folder, kept, send
-from tests.unit.web_hub.hubkit import NOTEBOOK, Hub, hub
+from tests.unit.web_hub.hubkit import NOTEBOOK, Hub, hub, running
 
 __all__ = ["hub"]
+
+
+class NoRoom(Disk):
+    """A disk on which nothing new finds a place."""
+
+    def rename(self, source: Place, target: Place) -> None:
+        raise OSError(errno.ENOSPC, "no space left")
 
 
 # ---- status ----
@@ -190,6 +202,26 @@ async def test_b118_a_link_of_another_site_marks_nothing(hub: Hub) -> None:
     foreign = {"Sec-Fetch-Site": "cross-site"}
     assert (await ask(hub, "GET", "/export/alice/A1", headers=foreign)).text == WORK
     assert (await ask(hub, "GET", "/status/alice/A1")).json()["file_status"] == "modified"
+
+
+async def test_b118_a_head_takes_nothing_and_marks_nothing(hub: Hub) -> None:
+    await begin(hub)
+    assert (await ask(hub, "HEAD", "/export/alice/A1")).status_code == 200
+    assert (await ask(hub, "GET", "/status/alice/A1")).json()["file_status"] == "modified"
+
+
+async def test_b118_work_can_be_taken_home_though_the_disk_is_full(hub: Hub) -> None:
+    """What is left out is the mark that it was exported."""
+    await begin(hub)
+    full = Workspaces(hub.course / "hub-notebooks", disk=NoRoom())
+    later = replace(hub, app=create_app(replace(hub.services, workspaces=full)))
+    async with running(later.app):
+        response = await ask(later, "GET", "/export/alice/A1")
+        refused = await ask(later, "POST", "/mark-exported/alice/A1")
+    assert (response.status_code, response.text) == (200, WORK)
+    assert (await ask(hub, "GET", "/status/alice/A1")).json()["file_status"] == "modified"
+    assert refused.status_code == 503
+    assert "disk is full" in refused.json()["detail"]
 
 
 async def test_b118_a_save_that_is_half_written_is_waited_for(hub: Hub) -> None:

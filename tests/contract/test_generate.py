@@ -157,7 +157,12 @@ async def test_packages_that_cannot_be_had_are_told_in_uvs_words(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "python", [["--own-python"], ["--no-sandbox"], []], ids=["own", "uv", "sandbox"]
+    "python",
+    [
+        pytest.param(["--own-python"], id="own"),
+        pytest.param(["--no-sandbox"], id="uv", marks=pytest.mark.long),
+        pytest.param([], id="sandbox"),
+    ],
 )
 def test_a_new_course_passes(
     tmp_path: Path, uv_cache: Path, python: list[str], capfd: pytest.CaptureFixture[str]

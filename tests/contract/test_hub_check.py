@@ -14,7 +14,7 @@ import pytest
 from mograder.cli.main import run
 from mograder.core.errors import RemoteFailed
 from mograder.core.settings import load_settings, read_environ
-from mograder.operations.preflight import examine_front
+from mograder.operations.front_checks import examine_front
 from mograder.operations.report import Level
 from mograder.sandbox.momentary import momentary_supervisor
 from mograder.sandbox.proof import look_from_inside, read_report
@@ -52,7 +52,7 @@ def settings(course: Path, text: str) -> None:
 
 
 def test_b46_a_sound_course_is_all_good(course: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """compat.md 10: these lines in this order, and then our own."""
+    """B81, B82, B84, B85; compat.md 10: these lines in this order, and then our own."""
     port = load_settings(course).settings.hub.port
     before = sorted(path.name for path in course.iterdir())
     assert run(["hub", "check", str(course)]) == 0

@@ -71,6 +71,7 @@ def workspace(hub: Hub) -> Path:
 
 
 async def test_the_answer_has_the_shape_that_clients_know(hub: Hub, workspace: Path) -> None:
+    """B119."""
     text = NOTEBOOK.replace("x = ...", "x = 1").replace("[(x == 1,", "[(True,")
     (workspace / "B1.py").write_text(text)
     response = await ask(hub)

@@ -24,7 +24,7 @@ def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_b104_what_a_notebook_needs_is_built_and_in_the_cache(
+def test_b100_b104_what_a_notebook_needs_is_built_and_in_the_cache(
     course: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """One that cannot be is told with uv's own words, ends with 1 and stops nobody else's."""

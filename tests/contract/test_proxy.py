@@ -14,6 +14,7 @@ from yarl import URL
 
 from mograder.auth.roles import Role
 from mograder.sessions.launcher import Mode
+from mograder.web.hub.audit import Event
 from tests.contract.proxy_house import A1, House, open_house
 from tests.contract.proxy_rig import DOCUMENT, bearer, cookie
 
@@ -53,6 +54,17 @@ async def test_only_the_owner_and_instructors_pass(
     assert answer.status_code == status
     assert text in answer.text
     assert answer.headers["content-security-policy"] == POLICY
+
+
+async def test_who_looks_into_another_persons_session_is_told(house: House) -> None:
+    """Whether by a page or by a program; the owner's own visits are nobody's business."""
+    await house.capability("alice")
+    await house.http.get(A1 + "/health", headers=bearer("alice"))
+    assert house.rig.visits == []
+    await house.capability("prof")
+    await house.http.get(A1 + "/health", headers=bearer("bob"))
+    told = Event("prof", "open session", "alice/A1 (edit)", "127.0.0.1")
+    assert house.rig.visits == [told]
 
 
 async def test_a_browser_that_is_not_signed_in_is_sent_to_the_login_page(house: House) -> None:
@@ -201,7 +213,7 @@ async def test_the_browser_sees_none_of_what_acts_on_the_hub(house: House) -> No
         passed = {name.lower() for name in answer.headers}
         own = {"content-security-policy", "x-content-type-options", "referrer-policy"}
         own |= {"access-control-allow-origin", "access-control-expose-headers", "x-request-id"}
-        assert passed - own == {"x-harmless", "date", "server", "transfer-encoding"}
+        assert passed - own == {"x-harmless", "date", "server", "content-length"}
         assert answer.headers.get_list("content-security-policy") == [POLICY]
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert answer.headers["referrer-policy"] == "no-referrer"
@@ -228,6 +240,7 @@ async def test_path_and_query_arrive_as_they_were_sent(house: House) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"])
 async def test_every_method_of_marimos_passes(house: House, method: str) -> None:
+    """B123."""
     answer = await house.http.request(method, A1 + "/x", headers=bearer("alice"))
     assert answer.status_code == 200
     assert house.upstream.seen[-1]["method"] == method

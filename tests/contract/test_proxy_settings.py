@@ -18,7 +18,7 @@ SAME_ORIGIN: dict[str, object] = {"hub.session_isolation": "same-origin"}
 
 
 def client(rig: Rig) -> httpx.AsyncClient:
-    return httpx.AsyncClient(base_url=rig.url, trust_env=False, timeout=20)
+    return httpx.AsyncClient(base_url=rig.url, trust_env=False, timeout=60)
 
 
 @pytest.mark.parametrize("sent", ["/live/hub", ""])

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -19,10 +19,10 @@ from mograder import remote, runtime
 from mograder.remote import RemoteError, fetch, status, submit
 from tests.contract.assignment_server import (
     Course,
-    Handler,
     Listing,
     pretend_to_be_in_a_browser,
     reply,
+    serving,
 )
 
 
@@ -52,15 +52,8 @@ def course() -> Course:
 
 @pytest.fixture
 def url(course: Course) -> Iterator[str]:
-    handler = type("Handler", (Handler,), {"course": course})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(course) as address:
+        yield address
 
 
 @pytest.fixture
@@ -94,7 +87,7 @@ def test_names_are_percent_encoded(url: str, here: Path, name: str) -> None:
     assert (here / "new" / "deep" / f"{name}.py").is_file()
 
 
-def test_no_request_carries_a_token(url: str, course: Course, here: Path) -> None:
+def test_without_a_token_no_request_carries_one(url: str, course: Course, here: Path) -> None:
     fetch(url, "A1-Pi")
     status(url, "A1-Pi", "alice")
     assert len(course.requests) == 5
@@ -254,7 +247,7 @@ def test_names_that_are_directories_in_an_address_are_refused(url: str, name: st
 @pytest.mark.parametrize(
     ("code", "body", "message"),
     [
-        (401, b'{"error": "Authentication required"}', r"required\. A notebook sends no token"),
+        (401, b'{"error": "Authentication required"}', r"required\. Give your token"),
         (403, b'{"error": "Not your work"}', r"403: Not your work\. Check the user name"),
         (404, b"<html>", r"404: Not Found\. Check the spelling"),
         (409, b'{"detail": "in the hub\'s words."}', r"409: in the hub's words\.$"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,8 @@ async def test_a_save_puts_a_whole_notebook_in_the_old_ones_place(
     environment = await source.prepare(Script(), lambda _: None)
     if local.kept:
         await local.warm(environment.directory)
-    spec = make_spec("alice", local.place, environment.directory, notebook=NOTEBOOK)
+    made = make_spec("alice", local.place, environment.directory, notebook=NOTEBOOK)
+    spec = replace(made, limits=replace(made.limits, file_size_mb=1))
     notebook = spec.directory / spec.notebook
     notebook.chmod(0o640)
     endpoint = (await local.launcher.start(spec)).endpoint
@@ -72,4 +74,15 @@ async def test_a_save_puts_a_whole_notebook_in_the_old_ones_place(
         with pytest.raises(EditorFailed):
             await editor.save()
         assert notebook.read_text() == saved
+        occupied.rmdir()
+
+        # No room on the disk for all of it, as the kernel tells it here: at one megabyte.
+        await editor.edit(0, f"{'x' * (2 << 20)!r}")
+        with pytest.raises(EditorFailed):
+            await editor.save()
+        assert notebook.read_text() == saved
+        assert not occupied.exists()
+        await editor.edit(0, "8 * 9")
+        await editor.save()
+        assert "8 * 9" in notebook.read_text()
     assert await local.launcher.stop(spec.session_id)

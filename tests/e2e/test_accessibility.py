@@ -5,13 +5,14 @@ Screenshots are left as artefacts for people to look at.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped]  # no stubs
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from tests.e2e.support.browser import People, Person
 from tests.e2e.support.identity import from_proxy
@@ -81,7 +82,7 @@ async def look(person: Person, url: str, name: str, artifacts: Path) -> list[str
     """Look at one page wide, on a phone, and in the dark; return what is wrong with it."""
     wrong: list[str] = []
     page = await person.context.new_page()
-    for width, scheme in ((1280, "light"), (360, "light"), (1280, "dark"), (360, "dark")):
+    for width, scheme in ((1280, "light"), (360, "dark")):
         await page.set_viewport_size({"width": width, "height": 800})
         await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
         await page.goto(url, wait_until="load")
@@ -111,6 +112,23 @@ async def test_every_page_passes_axe_wide_on_a_phone_and_in_the_dark(
     usual = re.compile(r"/events net::ERR_ABORTED|404 \(Not Found\)")
     wrong += [note for each in persons.values() for note in each.notes if not usual.search(note)]
     assert wrong == []
+
+
+async def test_scripts_that_come_late_move_nothing(address: str, people: People) -> None:
+    """Times are told in the reader's zone, in words of another length."""
+    alice = await people.person("alice", headers=from_proxy("alice"))
+
+    async def late(route: Route) -> None:
+        await asyncio.sleep(0.3)
+        await route.continue_()
+
+    for path in ("/", f"/look/{A1}", f"/validation/{A1}"):
+        page = await alice.context.new_page()
+        await page.set_viewport_size({"width": 360, "height": 800})
+        await page.route("**/*.js", late)
+        await page.goto(address + path, wait_until="load")
+        assert await page.evaluate(_SHIFT) <= 0.02, path
+        await page.close()
 
 
 async def test_a_validation_is_read_in_place_and_closed_by_keyboard(

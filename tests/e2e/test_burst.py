@@ -31,7 +31,7 @@ _ANSWER_SECONDS = 0.2
 _STARTED = re.compile(r"started edit of \S+ for (student-\d+)")
 
 
-@pytest.fixture(params=["cold", "warm"])
+@pytest.fixture(params=[pytest.param("cold", marks=pytest.mark.long), "warm"])
 def hub(
     request: pytest.FixtureRequest, uv_cache: Path, run_directory: Path
 ) -> Iterator[HubProcess]:

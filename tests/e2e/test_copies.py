@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from tests.e2e.support.hub import HubProcess
@@ -86,6 +87,27 @@ async def test_b56_b117_b118_what_was_uploaded_is_edited_and_exported(hub: HubPr
     assert ask(hub, "GET", f"/status/upload/{TINY}", "upload").json()["file_status"] == "exported"
     assert handed_in.status_code == 200
     assert "2 + 40" in handed_in_of(hub, "upload")
+
+
+def test_b117_two_hundred_megabytes_are_refused_and_never_in_memory(hub: HubProcess) -> None:
+    """Of a client that does not say how much there will be; one that does is refused at once."""
+    start(hub, "large")
+    before, resident = file_of(hub, "large"), psutil.Process(hub.pid).memory_info().rss
+    head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.py"\r\n\r\n'
+    form = {**student("large"), "Content-Type": "multipart/form-data; boundary=b"}
+    with hub.client(form) as client:
+        answer = client.post(f"/upload/large/{TINY}", content=_megabytes(head, 200))
+    assert answer.status_code == 413
+    assert "16 MB" in answer.json()["detail"]
+    assert file_of(hub, "large") == before
+    assert psutil.Process(hub.pid).memory_info().rss - resident < 60 << 20
+
+
+def _megabytes(head: bytes, count: int) -> Iterator[bytes]:
+    """The body of a form, a megabyte at a time."""
+    yield head
+    for _ in range(count):
+        yield b"x" * (1 << 20)
 
 
 async def test_b37_b43_a_student_who_is_taken_off_in_mid_session_loses_it_and_keeps_the_work(

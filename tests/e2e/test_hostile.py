@@ -41,7 +41,7 @@ _ROUNDS = 3
 _LOG_BYTES = 8 << 20
 
 
-@pytest.fixture(params=["cold", "warm"])
+@pytest.fixture(params=[pytest.param("cold", marks=pytest.mark.long), "warm"])
 def hub(
     request: pytest.FixtureRequest, uv_cache: Path, run_directory: Path
 ) -> Iterator[HubProcess]:

@@ -25,12 +25,13 @@ LECTURE = "L01-Random-Numbers"
 TYPED = "print('typed', 6 * 7)"
 SAVED_WITHIN = 15.0
 
-expect.set_options(timeout=30_000)
+expect.set_options(timeout=60_000)
 
 
 async def test_a_student_comes_by_a_deep_link_edits_reloads_and_stops(
     start_hub: Callable[..., HubProcess], people: People
 ) -> None:
+    """B48, B53, B54, B66, B68, B72, B114, B123."""
     hub = start_hub()
     publish(hub, hub.url, ASSIGNMENT, "--force")
     alice = await people.person("alice", headers=from_proxy("alice"))
@@ -74,7 +75,7 @@ async def test_the_same_below_a_path_prefix_behind_nginx(
 async def test_a_lecture_runs_read_only_with_its_code_in_sight(
     start_hub: Callable[..., HubProcess], people: People
 ) -> None:
-    """B60-B65, B67; its links lead to other published items (B64)."""
+    """B60, B61, B62, B63, B67, B125; its links lead to other published items (B64)."""
     hub = start_hub()
     publish(hub, hub.url, ASSIGNMENT, "--force")
     publish(hub, hub.url, LECTURE)

@@ -84,6 +84,6 @@ async def test_a_page_comes_back_to_the_next_hub_by_itself(
         await page.goto(f"{hub.url}/")
     hub.stop()
     hub.restart()
-    async with page.expect_response("**/events", timeout=30_000) as again:
+    async with page.expect_response("**/events", timeout=90_000) as again:
         pass
     assert (await again.value).ok

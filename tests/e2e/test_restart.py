@@ -26,7 +26,7 @@ _ATTEMPTS = 200
 """A page of marimo's goes on trying for longer than this many of our clients' attempts take."""
 
 
-@pytest.fixture(params=["cold", "warm"])
+@pytest.fixture(params=[pytest.param("cold", marks=pytest.mark.long), "warm"])
 def hub(
     request: pytest.FixtureRequest, uv_cache: Path, run_directory: Path
 ) -> Iterator[HubProcess]:

@@ -151,7 +151,7 @@ async def test_without_scripts_a_page_that_looks_again_waits_in_line(
     await page.wait_for_url("**/edit/A1?waiting")
     await expect(page.locator("#news")).to_have_text("Starting the notebook")
     hub.pool.say("Waiting for a free place: number 4 in line")
-    await expect(page.locator("#news")).to_contain_text("number 4 in line", timeout=20_000)
+    await expect(page.locator("#news")).to_contain_text("number 4 in line", timeout=90_000)
     await photograph(page, artifacts, "waiting")
     hub.pool.hold.set()
     await page.wait_for_url("**/edit/user/alice/A1/")

@@ -67,6 +67,7 @@ EXPECTED: dict[tuple[str, str], dict[Who, Verdict]] = {
     ("POST", "/logout"): OPEN,
     ("GET", "/assignments"): MEMBERS,
     ("GET", "/events"): MEMBERS,
+    ("GET", "/view-as"): INSTRUCTORS,
     ("GET", "/reset/{user}/{a}"): OWNERS,
     ("GET", "/versions/{user}/{a}"): OWNERS,
     ("GET", "/look/{user}/{a}"): OWNERS,
@@ -108,6 +109,7 @@ EXPECTED: dict[tuple[str, str], dict[Who, Verdict]] = {
     ("POST", "/restore/{user}/{a}/{archive}"): OWNERS,
     ("GET", "/validate-report/{user}/{a}"): OWNERS,
     ("GET", "/health"): OPEN,
+    ("GET", "/ready"): OPEN,
     ("GET", "/api/status"): MEMBERS,
     ("GET", "/metrics"): INSTRUCTORS,
     ("GET", "/api/openapi.json"): MEMBERS,
@@ -159,6 +161,7 @@ def _verdict(response: httpx.Response) -> Verdict:
         "403 Forbidden": Verdict.SIGN_IN,
         '{"detail":"Cannot access another user\'s resources"}': Verdict.FOREIGN,
         '{"detail":"Instructor access required"}': Verdict.UNPRIVILEGED,
+        '{"detail":"Instructors only"}': Verdict.UNPRIVILEGED,
     }
     if "<h1>Access Restricted</h1>" in response.text:
         return Verdict.RESTRICTED

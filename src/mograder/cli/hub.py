@@ -45,6 +45,26 @@ class _Hub(LazyGroup):
                 "mograder.cli.hub_course:schedule", "Open a hub's items by a schedule."
             ),
             "check": Lazy("mograder.cli.hub_check:check", "Check that a hub can run here."),
+            "backup": Lazy(
+                "mograder.cli.hub_backup:backup",
+                "Put the whole course into one file, while the hub runs.",
+            ),
+            "restore": Lazy(
+                "mograder.cli.hub_backup:restore",
+                "Put a backup back, into a directory that is empty or not there.",
+            ),
+            "rotate-audit": Lazy(
+                "mograder.cli.hub_audit:rotate_audit",
+                "Move old lines of the audit log into a file, while the hub runs.",
+            ),
+            "install": Lazy(
+                "mograder.cli.hub_install:install",
+                "Make a service of the hub on this machine, as root.",
+            ),
+            "uninstall": Lazy(
+                "mograder.cli.hub_install:uninstall",
+                "Remove the services and programs; all data, settings and secrets stay.",
+            ),
             "generate-token": Lazy(
                 "mograder.cli.hub_tokens:generate_token", "Print a person's token."
             ),
@@ -53,6 +73,10 @@ class _Hub(LazyGroup):
             ),
             "login-link": Lazy(
                 "mograder.cli.hub_tokens:login_link", "Print a link that signs a person in once."
+            ),
+            "proxy-config": Lazy(
+                "mograder.cli.hub_proxy:proxy_config",
+                "Print the configuration of the web server in front of the hub.",
             ),
             "supervisor": Lazy(
                 "mograder.cli.hub_supervisor:supervisor",

@@ -10,17 +10,30 @@ import click
 
 from mograder.cli.course import load_course
 from mograder.cli.options import Given, course_dir_option, json_option
-from mograder.core.errors import MograderError
-from mograder.core.settings import LoadedSettings, read_environ
-from mograder.operations.preflight import examine, examine_front
-from mograder.operations.report import Line, problem, problems
+from mograder.cli.output import reporting
+from mograder.core.settings import read_environ
+from mograder.operations.front_checks import examine_public
+from mograder.operations.preflight import examine
+from mograder.operations.report import Level, Line, problems
+from mograder.operations.trial import examine_session
+
+_LEVELS = {
+    Level.OK: "ok",
+    Level.NOTE: "warning",
+    Level.PROBLEM: "problem",
+    Level.PLAIN: "told",
+}
+"""What programs read."""
 
 
 @click.command("check")
 @click.argument("directory", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--url",
-    help="The address that browsers use: also try to come in there by a forged header.",
+    help="The address that browsers use: also try what the web server in front does there.",
+)
+@click.option(
+    "--session", is_flag=True, help="Also open a session on the running hub, and close it."
 )
 @json_option
 @course_dir_option
@@ -30,6 +43,7 @@ def check(
     /,
     directory: Path | None,
     url: str | None,
+    session: bool,
     as_json: bool,
     course_dir: Path | None,
 ) -> None:
@@ -39,9 +53,13 @@ def check(
     the hub's environment. It ends with 1 if there is a problem.
     """
     loaded = load_course(given, directory or course_dir)
-    lines = asyncio.run(examine(loaded, read_environ()))
+    environ = read_environ()
+    lines = asyncio.run(examine(loaded, environ))
     if url:
-        lines = (*lines, _front(loaded, url))
+        lines += examine_public(loaded, url)
+    if session:
+        with reporting(quiet=as_json) as report:
+            lines = (*lines, examine_session(loaded, environ, url, report))
     found = problems(lines)
     if as_json:
         click.echo(json.dumps(_as_json(lines), indent=2, ensure_ascii=False))
@@ -49,13 +67,6 @@ def check(
         _print(lines, found)
     if found:
         click.get_current_context().exit(1)
-
-
-def _front(loaded: LoadedSettings, url: str) -> Line:
-    try:
-        return examine_front(loaded, url)
-    except MograderError as error:
-        return problem("front", error.message, error.hint)
 
 
 def _print(lines: tuple[Line, ...], found: int) -> None:
@@ -72,7 +83,7 @@ def _as_json(lines: tuple[Line, ...]) -> dict[str, object]:
     listed = [
         {
             "check": line.check,
-            "level": line.level.name.lower(),
+            "level": _LEVELS[line.level],
             "text": line.text,
             "hint": line.hint,
         }

@@ -13,9 +13,11 @@ from mograder.cli.course import load_course
 from mograder.cli.options import Given, course_dir_option, json_option
 from mograder.cli.output import reporting
 from mograder.cli.remote import Address, hub_address_options
-from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.errors import InvalidInput, MograderError, NotFound
+from mograder.core.settings import LoadedSettings
 from mograder.publishing.changes import Changes, changes, digests
 from mograder.publishing.local import LocalRelease, find_release, read_release
+from mograder.publishing.moodle_check import Differences
 from mograder.store.releases import ItemKind
 from mograder.transports.hub import HubClient
 
@@ -24,10 +26,12 @@ from mograder.transports.hub import HubClient
 class _Wishes:
     """What the command line asks for, beside the assignment and the hub.
 
-    ``kind`` is what the item is to be published as, None for what its notebook says.
+    ``kind`` is what the item is to be published as, None for what its notebook says;
+    ``on_moodle`` the assignment's name there, empty for the item's own.
     """
 
     kind: ItemKind | None
+    on_moodle: str
     force: bool
     again: bool
     dry_run: bool
@@ -50,7 +54,7 @@ class _Wishes:
 @click.option("--again", is_flag=True, help="Send it even if the hub holds exactly this.")
 @click.option(
     "--moodle-assignment",
-    expose_value=False,
+    default="",
     help="Moodle assignment name, for the verification.  [default: as ASSIGNMENT]",
 )
 @click.option("--no-warm", is_flag=True, help="Do not ask a hub of 0.3.16 to warm its cache.")
@@ -68,11 +72,15 @@ def publish(  # noqa: PLR0913  # one argument per option
     demo: bool,
     dry_run: bool,
     again: bool,
+    moodle_assignment: str,
     no_warm: bool,
     as_json: bool,
     course_dir: Path | None,
 ) -> None:
     """Publish an assignment or a lecture to a hub.
+
+    An assignment is first compared with what Moodle hands out, unless --force is given; the address
+    and your sign-in are those of `mograder moodle`.
 
     ASSIGNMENT is a released item's name, its unique beginning, or a directory. The notebook, the
     plain files beside it and its public/ folder are sent; hidden files and what exports leave
@@ -83,11 +91,13 @@ def publish(  # noqa: PLR0913  # one argument per option
         raise click.UsageError("An item is a lecture or a demo, not both.")
     loaded = load_course(given, course_dir)
     stated = ItemKind.LECTURE if lecture else ItemKind.DEMO if demo else None
-    wishes = _Wishes(stated, force or lecture or demo, again, dry_run, no_warm, as_json)
+    skip = force or lecture or demo
+    wishes = _Wishes(stated, moodle_assignment, skip, again, dry_run, no_warm, as_json)
     release = _find(assignment, loaded.path(loaded.settings.dirs.release))
     kind = wishes.kind or release.detected or ItemKind.ASSIGNMENT
     _announce(release, kind, wishes)
-    _refuse_unverified(kind, wishes)
+    if kind is ItemKind.ASSIGNMENT and not wishes.force:
+        _demand_same_on_moodle(release, loaded, wishes)
     if dry_run:
         _preview(release, kind, address, wishes)
         return
@@ -112,13 +122,53 @@ def _announce(release: LocalRelease, kind: ItemKind, wishes: _Wishes) -> None:
         wishes.say("Auto-detected lecture from mograder-type metadata.")
 
 
-def _refuse_unverified(kind: ItemKind, wishes: _Wishes) -> None:
-    if wishes.force or kind is not ItemKind.ASSIGNMENT:
+def _demand_same_on_moodle(release: LocalRelease, loaded: LoadedSettings, wishes: _Wishes) -> None:
+    """Compare every file with what Moodle hands out (B86, B89; compat.md 10).
+
+    Raises:
+        click.ClickException: Something differs, or Moodle cannot be asked; nothing was sent.
+    """
+    # Courses without Moodle do not pay for its client.
+    from mograder.cli.moodle_check import local_digests, verify  # noqa: PLC0415
+    from mograder.cli.moodle_site import Site  # noqa: PLC0415
+
+    if loaded.settings.transport == "https" and not loaded.settings.moodle.url:
+        wishes.say("This course is not on Moodle (transport), so there is nothing to compare.")
         return
-    raise click.ClickException(
-        "Verification against Moodle is not available in this version yet; nothing was sent.\n"
-        "Use --force to publish without it."
-    )
+    local = local_digests(release.files, release.name)
+    named = wishes.on_moodle or release.name
+    try:
+        chosen, found = verify(Site(None, None, None), loaded, named, local, release.name)
+    except click.UsageError as error:
+        raise click.ClickException(
+            f"{error.message}.\n"
+            "Nothing was sent. Use --force to publish without comparing with Moodle."
+        ) from error
+    except MograderError as error:
+        hint = "Use --force to publish without comparing with Moodle."
+        told = filter(None, (error.message, error.hint, f"Nothing was sent. {hint}"))
+        raise click.ClickException("\n".join(told)) from error
+    if found.none:
+        wishes.say("Moodle verification: OK")
+        return
+    lines = [f"Moodle verification: FAILED ({chosen.name})", *found.lines()]
+    raise click.ClickException("\n".join([*lines, *_remedy(release, found)]))
+
+
+def _remedy(release: LocalRelease, found: Differences) -> list[str]:
+    """Say how the two come together again."""
+    lines = ["Nothing was sent. To fix it:"]
+    if found.missing or found.differing:
+        lines.append(f"  - `mograder moodle upload {release.name}` puts what is here on Moodle;")
+    if found.differing or found.extra:
+        lines.append(
+            f"  - or bring what Moodle has into {release.directory}, by `mograder generate` or by "
+            "`mograder moodle fetch`;"
+        )
+    if found.extra:
+        lines.append("  - or remove on Moodle what is extra;")
+    lines.append("  - or --force publishes without comparing.")
+    return lines
 
 
 def _preview(release: LocalRelease, kind: ItemKind, address: Address, wishes: _Wishes) -> None:

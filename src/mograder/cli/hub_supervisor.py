@@ -26,6 +26,8 @@ def supervisor(given: Given, course_dir: Path | None) -> None:
 
     It answers hubs until it is stopped, on the socket that [hub] supervisor_socket names.
     """
-    configure_logging()
+    environ = read_environ()
+    configure_logging(journal=environ.service.journal)
     loaded = load_course(given, course_dir)
-    serve_supervisor(supervisor_config(loaded, read_environ(), lone=True))
+    config = supervisor_config(loaded, environ, lone=True)
+    serve_supervisor(config, service=environ.service)

@@ -67,6 +67,17 @@ class _Root(LazyGroup):
                 "mograder.cli.validate:validate_command", "Run notebooks against their checks."
             ),
             "hub": Lazy("mograder.cli.hub:hub", "Run the shared hub, and look after it."),
+            "serve": Lazy("mograder.cli.serve:serve", "Serve a course over HTTPS, without Moodle."),
+            "token": Lazy("mograder.cli.token:token", "Make the tokens of a served course."),
+            "moodle": Lazy(
+                "mograder.cli.moodle:moodle", "Hand out, collect and grade with a Moodle course."
+            ),
+            "https": Lazy(
+                "mograder.cli.https:https", "Fetch, submit and grade over an assignment server."
+            ),
+            "student": Lazy(
+                "mograder.cli.student:student", "Open your own dashboard of a course, as a student."
+            ),
             "config": Lazy("mograder.cli.config:config", "Look at the settings of a course."),
         }
     )

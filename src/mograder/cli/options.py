@@ -58,3 +58,22 @@ def json_option(command: _F) -> _F:
     return click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")(
         command
     )
+
+
+def what_to_fetch(command: _F) -> _F:
+    """Add what ``fetch`` takes, whatever the course's server is."""
+    directory = click.Path(file_okay=False, path_type=Path)
+    for add in (
+        click.option(
+            "-o",
+            "--output-dir",
+            type=directory,
+            default=Path(),
+            show_default=True,
+            help="Where the files go.",
+        ),
+        click.option("--list", "listed", is_flag=True, help="List the assignments."),
+        click.argument("assignment", required=False),
+    ):
+        command = add(command)
+    return command

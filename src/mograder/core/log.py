@@ -1,4 +1,5 @@
-"""Structured logging: text for a terminal, JSON lines for journald, secrets masked in both.
+"""Structured logging: text for a terminal, with priorities for journald, or JSON lines; secrets
+masked in all of them.
 
 Every record is masked as it is formatted, message, extra fields and traceback alike, because
 the one place that nobody can forget is the last one (security.md, "Identity": secrets never in
@@ -26,6 +27,15 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
 }
 _SECRET_FIELD = re.compile(r"(?i)token|secret|password|authorization|cookie|capability")
 _SHORTEST_SECRET = 8
+_PRIORITIES = (
+    (logging.CRITICAL, 2),
+    (logging.ERROR, 3),
+    (logging.WARNING, 4),
+    (logging.INFO, 6),
+    (0, 7),
+)
+"""syslog's, by our levels."""
+
 
 _MASKS: tuple[tuple[re.Pattern[str], str], ...] = (
     # Whole header values first: what is left of them needs no closer look.
@@ -70,9 +80,10 @@ def get_logger(name: str) -> logging.Logger:
     return logging.getLogger(name if below else f"{_ROOT}.{name}")
 
 
-def configure_logging(*, level: str = "info", json: bool = False) -> None:
+def configure_logging(*, level: str = "info", json: bool = False, journal: bool = False) -> None:
     """Send every record, masked, to standard error; may be called again.
 
+    ``journal``: standard error is journald's, which keeps the time and takes a priority (B45).
     Libraries are heard from ``warning`` up (from ``level`` up when that is ``debug``), ours
     from ``level`` up.
 
@@ -87,7 +98,8 @@ def configure_logging(*, level: str = "info", json: bool = False) -> None:
     for handler in [each for each in root.handlers if isinstance(each, _Handler)]:
         root.removeHandler(handler)
     handler = _Handler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if json else TextFormatter())
+    plain = JournalFormatter() if journal else TextFormatter()
+    handler.setFormatter(JsonFormatter() if json else plain)
     root.addHandler(handler)
     root.setLevel(chosen if chosen <= logging.DEBUG else max(chosen, logging.WARNING))
     logging.getLogger(_ROOT).setLevel(chosen)
@@ -98,17 +110,24 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Render the record; control characters are escaped, so nobody can forge a line."""
-        request = request_id.get()
-        parts = [
-            _when(record),
-            record.levelname.lower().ljust(7),
-            f"{record.name}:",
-            _printable(_message(record)),
-            *(f"{name}={_printable(text)}" for name, text in _extra(record)),
-            *([f"request={request}"] if request else []),
-        ]
+        head = f"{_when(record)} {record.levelname.lower().ljust(7)} {_sentence(record)}"
         trace = _trace(record)
-        return " ".join(parts) + (f"\n{trace}" if trace else "")
+        return head + (f"\n{trace}" if trace else "")
+
+
+class JournalFormatter(logging.Formatter):
+    """As :class:`TextFormatter`, for journald: a priority before each line, and no time.
+
+    `journalctl -u mograder-hub -p warning` then shows what is wrong and nothing else.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Render the record; journald makes an entry of each line, so each has the priority."""
+        priority = next(
+            number for level, number in _PRIORITIES if record.levelno >= level or level == 0
+        )
+        lines = [_sentence(record), *_trace(record).splitlines()]
+        return "\n".join(f"<{priority}>{line}" for line in lines)
 
 
 class JsonFormatter(logging.Formatter):
@@ -136,6 +155,17 @@ class _Handler(logging.StreamHandler):  # type: ignore[type-arg]  # generic in t
         notice = f"A log record of {record.name}, line {record.lineno}, could not be written.\n"
         if sys.__stderr__ is not None:
             sys.__stderr__.write(notice)
+
+
+def _sentence(record: logging.LogRecord) -> str:
+    request = request_id.get()
+    parts = [
+        f"{record.name}:",
+        _printable(_message(record)),
+        *(f"{name}={_printable(text)}" for name, text in _extra(record)),
+        *([f"request={request}"] if request else []),
+    ]
+    return " ".join(parts)
 
 
 def _message(record: logging.LogRecord) -> str:
@@ -171,4 +201,6 @@ def _when(record: logging.LogRecord) -> str:
 
 
 def _printable(text: str) -> str:
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

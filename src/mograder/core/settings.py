@@ -22,6 +22,8 @@ from pydantic import SecretStr
 
 from mograder.core.errors import InvalidInput
 from mograder.core.log import mask
+from mograder.core.service import NO_SERVICE, Service
+from mograder.core.session_url import session_url
 from mograder.core.settings_layers import KEYS, Layers, Origin, item_keys
 from mograder.core.settings_model import (
     DatabaseSettings,
@@ -62,6 +64,7 @@ _BUILD_VARIABLES = frozenset(
     {"SSL_CERT_FILE", "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
 )
 _NOT_FOR_BUILDS = ("UV_CACHE_DIR", "UV_PROJECT")
+_CREDENTIAL, _MAX_SECRET = "hub-secret", 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +122,12 @@ class Environ:
     path: str
     hub_ssh: str = ""
     hub_ssh_options: tuple[str, ...] = ()
+    enrollment_code: SecretStr | None = None
+    port: str = ""
+    """Where a hosting platform wants a server (compat.md 4)."""
+    moodle_token: SecretStr | None = None
+    service: Service = NO_SERVICE
+    """What started us."""
 
 
 def load_settings(
@@ -130,7 +139,8 @@ def load_settings(
     """Read the course's settings; ``overrides`` are options by dotted key, None = not given.
 
     Raises: InvalidInput for a missing course directory, a file that cannot be read or parsed,
-    and any mistake in our own sections, in a variable or in an option.
+    and any mistake in our own sections, in a variable or in an option; also for a
+    ``[hub] session_url`` that would isolate nothing.
     """
     environ = os.environ if environ is None else environ
     directory = _course_dir(course_dir, environ)
@@ -142,6 +152,8 @@ def load_settings(
     layers.add_environment(environ)
     layers.add_options(overrides or {})
     origins = MappingProxyType(layers.origins)
+    hub = layers.settings.hub
+    session_url(hub.session_url, hub.public_url)  # two keys, perhaps of two layers
     return LoadedSettings(layers.settings, directory, origins, tuple(layers.warnings))
 
 
@@ -149,7 +161,7 @@ def read_environ(environ: Mapping[str, str] | None = None) -> Environ:
     """Return the rest of the environment that we use; empty variables count as absent."""
     environ = os.environ if environ is None else environ
     return Environ(
-        hub_secret=_secret(environ.get("MOGRADER_HUB_SECRET", "")),
+        hub_secret=_secret(environ.get("MOGRADER_HUB_SECRET", "") or _credential(environ)),
         hub_url=environ.get("MOGRADER_HUB_URL", ""),
         hub_instructor_token=_secret(environ.get("MOGRADER_HUB_INSTRUCTOR_TOKEN", "")),
         course_dir=Path(text) if (text := environ.get("MOGRADER_COURSE_DIR", "")) else None,
@@ -161,6 +173,10 @@ def read_environ(environ: Mapping[str, str] | None = None) -> Environ:
         path=environ.get("PATH", os.defpath),
         hub_ssh=environ.get("MOGRADER_HUB_SSH", ""),
         hub_ssh_options=_words(environ, "MOGRADER_HUB_SSH_OPTIONS"),
+        enrollment_code=_secret(environ.get("MOGRADER_ENROLLMENT_CODE", "")),
+        port=environ.get("PORT", ""),
+        moodle_token=_secret(environ.get("MOGRADER_MOODLE_TOKEN", "")),
+        service=Service.found_in(environ),
     )
 
 
@@ -295,6 +311,20 @@ def _words(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
         return tuple(shlex.split(environ.get(name, "")))
     except ValueError as error:
         raise InvalidInput(f"{name} cannot be split into words: {error}.") from error
+
+
+def _credential(environ: Mapping[str, str]) -> str:
+    """Return the secret that systemd hands over as a file (``LoadCredential=hub-secret:…``).
+
+    No other process of the user can read it there, as it could in an environment.
+    """
+    if (directory := _absolute(environ.get("CREDENTIALS_DIRECTORY", ""))) is None:
+        return ""
+    try:
+        with (directory / _CREDENTIAL).open(encoding="utf-8") as file:
+            return file.read(_MAX_SECRET).strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def _secret(text: str) -> SecretStr | None:

@@ -23,6 +23,7 @@ from mograder.core.settings_values import (
     builtin,
     database_url,
     feature,
+    group,
     header,
     listed,
     module,
@@ -182,6 +183,12 @@ class HubSettings(Section):
     """A short path for sockets; empty: chosen automatically."""
     supervisor_socket: str = ""
     """The socket of a supervisor that runs already; empty: the hub starts its own."""
+    session_url: str = ""
+    """An origin of its own for each viewer of each session: "https://{session}.example.net", on a
+    domain that nothing else uses. Empty: session pages run in an opaque origin of the hub's."""
+    front_group: Annotated[str, AfterValidator(group)] = ""
+    """The Unix group of a web server that carries session traffic by itself (the fast path): it may
+    connect to the sessions' sockets. Empty: all traffic goes by the hub."""
     metrics_socket: str = ""
     """A Unix socket on which this machine's monitoring reads /metrics without a token; empty:
     none."""

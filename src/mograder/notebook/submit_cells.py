@@ -21,7 +21,7 @@ def _():
     mograder_submit_form = (
         None
         if _os.environ.get("MOGRADER_DASHBOARD") == "1"
-        else _mo.ui.text(label="Your username").form(submit_button_label={label})
+        else _mo.ui.text(label="Your token", kind="password").form(submit_button_label={label})
     )
     mograder_submit_form
     return (mograder_submit_form,)
@@ -34,15 +34,17 @@ def _(mograder_submit_form):
 
     from mograder.runtime import submit as _submit
 
-    def _handed_in(user):
+    def _handed_in(token):
+        # A server that asks for no token is content with the name before the colon.
+        _user, _colon, _ = token.strip().partition(":")
         try:
-            _answer = _submit({url}, {assignment}, __file__, user)
+            _answer = _submit({url}, {assignment}, __file__, _user, token if _colon else "")
         except Exception as _error:
             return _mo.callout(f"Not submitted: {{_error}}", kind="danger")
         return _mo.callout(f"Submitted: {{_answer}}", kind="success")
 
-    _user = mograder_submit_form.value if mograder_submit_form is not None else None
-    _handed_in(_user) if _user else None
+    _token = mograder_submit_form.value if mograder_submit_form is not None else None
+    _handed_in(_token) if _token else None
     return
 
 

@@ -6,6 +6,8 @@ proved is tried and not inferred: the sandbox by a session that looks around in 
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +15,14 @@ from pathlib import Path
 from mograder.auth.identity import Network, trusted_peers
 from mograder.core.errors import MograderError
 from mograder.core.settings import FILE_NAME, Environ, LoadedSettings
+from mograder.operations.course_checks import environment_lines, secret_lines
+from mograder.operations.host_checks import (
+    clock_line,
+    inode_line,
+    memory_line,
+    namespace_lines,
+    version_line,
+)
 from mograder.operations.machine_checks import (
     directory_lines,
     disk_line,
@@ -28,7 +38,7 @@ from mograder.sandbox.proof import Seen, look_from_inside, uv_version
 from mograder.sandbox.safety import supervisor_config
 from mograder.store.database import awaits_upgrade, database_url, open_engine
 from mograder.store.roster import parse_users
-from mograder.transports.spoof import Spoof, try_spoof
+from mograder.transports.front_probe import is_hub
 
 _SECRET_LENGTH = 32
 _DIFFERENT = 10
@@ -47,52 +57,32 @@ async def examine(loaded: LoadedSettings, environ: Environ) -> tuple[Line, ...]:
     """Look at everything that a hub on this course needs; changes nothing that lasts."""
     hub = loaded.settings.hub
     lines = [
-        *_secret(environ),
+        *secret_of(environ),
         _marimo(),
         _bubblewrap(),
         *_directories(loaded),
-        port_line(hub.host, hub.port),
+        await asyncio.to_thread(_port, loaded),
         disk_line(loaded, loaded.path(hub.notebooks_dir)),
+        inode_line(loaded.path(hub.notebooks_dir)),
+        memory_line(loaded),
+        clock_line(),
         _database(loaded),
+        *secret_lines(loaded),
         _users(loaded.course_dir / _USERS),
         *_proxies(loaded),
         *await _sandbox(loaded, environ),
         *await _kept_supervisor(loaded, environ),
+        *namespace_lines(),
         limits_line(),
         *kernel_lines(loaded),
+        *await environment_lines(loaded),
+        version_line(),
     ]
     return tuple(lines)
 
 
-def examine_front(loaded: LoadedSettings, url: str) -> Line:
-    """Try through the public address to come in by naming oneself in the trusted header.
-
-    Raises:
-        MograderError: The address is none, or does not answer.
-    """
-    hub = loaded.settings.hub
-    user = hub.instructors[0] if hub.instructors else "mograder-check"
-    match try_spoof(url, hub.trusted_header, user):
-        case Spoof.REFUSED:
-            return ok("front", f"{url} does not believe a client's own {hub.trusted_header}")
-        case Spoof.OPEN:
-            return problem(
-                "front",
-                f"{url} lets anybody in without signing in",
-                "Is the hub in --dev mode, or is the check itself signed in by its address?",
-            )
-        case Spoof.BELIEVED:
-            return problem(
-                "front",
-                f"{url} passes on a client's own {hub.trusted_header}: "
-                "anybody can come in as anybody",
-                f"Have the front delete {hub.trusted_header} from what clients send, "
-                "or take it out of [hub] trusted_proxies.",
-            )
-
-
-def _secret(environ: Environ) -> Iterator[Line]:
-    """B81."""
+def secret_of(environ: Environ) -> Iterator[Line]:
+    """Say whether there is a secret, and whether anybody could guess it (B81, B10)."""
     if environ.hub_secret is None:
         text = "MOGRADER_HUB_SECRET not set (use --dev or set env var)"
         yield problem("secret", text, _REMEDY)
@@ -132,6 +122,28 @@ def _directories(loaded: LoadedSettings) -> Iterator[Line]:
         yield from directory_lines(name, path)
     yield from directory_lines("environments_dir", loaded.path(hub.environments_dir))
     yield from directory_lines("state", loaded.state_dir)
+
+
+def _port(loaded: LoadedSettings) -> Line:
+    """B84; that this course's own hub is at work there is no problem."""
+    hub = loaded.settings.hub
+    line = port_line(hub.host, hub.port)
+    if line.level is not Level.PROBLEM or not _is_running(loaded):
+        return line
+    answers = is_hub(f"http://127.0.0.1:{hub.port}{hub.base_url}")
+    return ok("port", f"port {hub.port}: this course's hub answers there") if answers else line
+
+
+def _is_running(loaded: LoadedSettings) -> bool:
+    """Whether a hub holds its lock on the course."""
+    try:
+        with (loaded.state_dir / "hub.lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _database(loaded: LoadedSettings) -> Line:

@@ -26,7 +26,6 @@ from mograder.store.disk import (
     Disk,
     Place,
     explained_when_full,
-    write_all,
 )
 from mograder.store.refusals import (
     REMEDY,
@@ -168,10 +167,11 @@ class Beneath:
         parent, _, name = checked(relative).rpartition("/")
         directory = self._resolve(parent, _DIRECTORY)
         try:
-            with explained_when_full(), self._staged(source, how, directory) as (staging, temp):
-                moved = self._move(Place(temp, staging), Place(name, directory), how, relative)
-            if moved and how.durable:
-                self._disk.fsync(directory)
+            with explained_when_full():
+                with self._staged(source, how, directory) as (staging, temp):
+                    moved = self._move(Place(temp, staging), Place(name, directory), how, relative)
+                if moved and how.durable:
+                    self._disk.fsync(directory)
             return moved
         finally:
             os.close(directory)
@@ -192,10 +192,11 @@ class Beneath:
         names = iter(kept)
         directory = self._resolve(parent, _DIRECTORY)
         try:
-            with explained_when_full(), self._staged(source, how, directory) as (staging, temp):
-                beside = self._first_free(Place(temp, staging), directory, names)
-                old = self._exchange(relative, beside, Place(name, directory), names)
-            self._disk.fsync(directory)
+            with explained_when_full():
+                with self._staged(source, how, directory) as (staging, temp):
+                    beside = self._first_free(Place(temp, staging), directory, names)
+                    old = self._exchange(relative, beside, Place(name, directory), names)
+                self._disk.fsync(directory)
             return old
         finally:
             os.close(directory)
@@ -212,6 +213,11 @@ class Beneath:
                 return tuple(name for name, _ in zip(found, range(limit), strict=False))
         finally:
             os.close(directory)
+
+    def make_base(self) -> None:
+        """Make the base itself, which is ours, unless it exists."""
+        with explained_when_full():
+            self._base.mkdir(parents=True, exist_ok=True)
 
     def make_directory(self, relative: str, *, mode: int = 0o700, owner: int | None = None) -> None:
         """Make a directory and those above it, unless they exist; the last may get an ``owner``.
@@ -263,7 +269,8 @@ class Beneath:
                 _give(made, directory, owner)
             finally:
                 os.close(made)
-            self._disk.fsync(directory)
+            with explained_when_full():
+                self._disk.fsync(directory)
         finally:
             os.close(directory)
 
@@ -289,7 +296,7 @@ class Beneath:
         fd = os.open(name, create, 0o600, dir_fd=staging)
         try:
             while chunk := source.read(_CHUNK):
-                write_all(fd, chunk)
+                self._disk.write(fd, chunk)
             os.fchmod(fd, how.mode)
             _give(fd, directory, how.owner)
             if how.modified_ns is not None:
@@ -346,7 +353,7 @@ class Beneath:
             how = NewFile(modified_ns=os.fstat(source.fileno()).st_mtime_ns, replace=False)
             for name in names:
                 source.seek(0)
-                if self.copy(f"{parent}/{name}", source, how):
+                if self.copy(f"{parent}/{name}" if parent else name, source, how):
                     return name
         raise Conflict(_NO_NAME, hint=REMEDY)
 

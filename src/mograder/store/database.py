@@ -68,15 +68,18 @@ def database_url(url: str, course_dir: Path) -> str:
     return parsed.render_as_string(hide_password=False)
 
 
-def open_engine(url: str) -> Engine:
+def open_engine(url: str, *, private: bool = True) -> Engine:
     """Open a database: an SQLite file is made if need be, a server is not yet asked.
+
+    ``private`` also takes an existing file away from others; the gradebook of a team stays as the
+    team made it.
 
     Raises: :class:`InvalidInput` for an unusable URL or file, :class:`Busy` for a locked one.
     """
     parsed = _parse(url)
     if parsed.drivername == "sqlite":
         path = Path(parsed.database or "")
-        _make_private(path)
+        _make_private(path, mend=private)
         _make_wal(path)
         engine = create_engine(parsed, execution_options={_TURN: threading.Lock()})
         event.listen(engine, "connect", _prepare_sqlite)
@@ -150,14 +153,50 @@ def upgrade(engine: Engine, *, migrations: Path = MIGRATIONS) -> None:
         if current == head:
             return
         _refuse_newer(current, config)
-        if current is not None:
-            _back_up(engine, current, head)
+        if current is not None or _has_tables(engine):
+            _back_up(engine, current or "0.3.16", head)
         with engine.begin() as connection:
             if connection.dialect.name == "postgresql":
                 lock = text("SELECT pg_advisory_xact_lock(:key)")
                 connection.execute(lock, {"key": _ADVISORY_LOCK})
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+
+
+def copy_sqlite(path: Path, target: Path) -> None:
+    """Copy an SQLite file as it is at one moment, whoever writes to it meanwhile.
+
+    The copy is whole and on the disk when this returns; there is none at ``target`` before.
+    Raises: :class:`InvalidInput` for what is no database, :class:`Busy` for a locked one.
+    """
+    _make_private(target)
+    try:
+        with (
+            contextlib.closing(sqlite3.connect(path, timeout=_BUSY_MS / 1000)) as source,
+            contextlib.closing(sqlite3.connect(target)) as copy,
+        ):
+            source.backup(copy)
+            # One file, which nobody has to open for writing to read it.
+            copy.execute("PRAGMA journal_mode = DELETE")
+    except sqlite3.Error as error:
+        raise _in_words(error) from error
+    with target.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def check_sqlite(path: Path) -> None:
+    """Look through an SQLite file for damage; it is not changed.
+
+    Raises: :class:`InvalidInput` for a damaged one.
+    """
+    try:
+        uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
+        with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
+            (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.Error as error:
+        raise _in_words(error) from error
+    if found != "ok":
+        raise InvalidInput(f"The database {path.name} is damaged: {found}.")
 
 
 def schema_version(engine: Engine) -> str | None:
@@ -213,7 +252,7 @@ def _parse(url: str) -> URL:
     return parsed.set(drivername="sqlite")
 
 
-def _make_private(path: Path) -> None:
+def _make_private(path: Path, *, mend: bool = True) -> None:
     """Make the file before SQLite does, so that it is never open to others for a moment.
 
     An existing one is not opened here: closing it would drop the locks that SQLite holds on it
@@ -223,7 +262,7 @@ def _make_private(path: Path) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     except FileExistsError:
-        if path.is_file() and stat.S_IMODE(path.stat().st_mode) != _PRIVATE:
+        if mend and path.is_file() and stat.S_IMODE(path.stat().st_mode) != _PRIVATE:
             path.chmod(_PRIVATE)
     except OSError as error:
         raise InvalidInput(
@@ -328,6 +367,12 @@ def _refuse_newer(current: str | None, config: Config) -> None:
         )
 
 
+def _has_tables(engine: Engine) -> bool:
+    """Whether somebody filled the database before we number its tables: 0.3.16's gradebook."""
+    with reading(engine) as connection:
+        return bool(inspect(connection).get_table_names())
+
+
 def _back_up(engine: Engine, current: str, head: str) -> None:
     """Copy an SQLite file beside itself; PostgreSQL's backups are its administrator's."""
     if engine.dialect.name != "sqlite":
@@ -336,14 +381,7 @@ def _back_up(engine: Engine, current: str, head: str) -> None:
     target = path.with_name(f"{path.name}.before-{head}")
     temporary = target.with_name(target.name + ".tmp")
     temporary.unlink(missing_ok=True)
-    _make_private(temporary)
-    with (
-        contextlib.closing(sqlite3.connect(path)) as source,
-        contextlib.closing(sqlite3.connect(temporary)) as copy,
-    ):
-        source.backup(copy)
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
+    copy_sqlite(path, temporary)
     temporary.replace(target)
     fsync_directory(target.parent)
     _log.info("The database at %s was copied to %s before its upgrade.", current, target.name)

@@ -1,6 +1,6 @@
-"""The few system calls on which durability hangs: fsync, rename, exchange.
+"""The few system calls on which durability hangs: write, fsync, rename, exchange.
 
-They stand in one small object so that a test can cut the power between any two of them
+They stand in one small object so that a test can fill the disk or cut the power at any of them
 (security.md, "What nothing may lose"). Used by the other modules of ``store`` only.
 """
 
@@ -42,6 +42,10 @@ class Place:
 class Disk:
     """The machine's own disk; tests give one that fails at a chosen call."""
 
+    def write(self, fd: int, data: bytes) -> None:
+        """Write all of it."""
+        write_all(fd, data)
+
     def fsync(self, fd: int) -> None:
         """Return when what was written through ``fd`` survives a power cut."""
         os.fsync(fd)
@@ -66,6 +70,19 @@ class Disk:
             if error.errno not in UNSUPPORTED:
                 raise
             self._place_by_link(source, target)
+
+    def has_unnamed(self) -> bool:
+        """Whether to try files that have no name (``O_TMPFILE``)."""
+        return True
+
+    def name(self, fd: int, target: Place) -> None:
+        """Give a file that has no name one in an opened directory, only if nothing is there.
+
+        Raises: ``FileExistsError``.
+        """
+        # With a directory's descriptor it is linkat(AT_SYMLINK_FOLLOW), as /proc needs it.
+        source = f"/proc/self/fd/{fd}"
+        os.link(source, target.name, dst_dir_fd=target.directory, follow_symlinks=True)
 
     def exchange(self, one: Place, other: Place) -> None:
         """Swap two existing names in one step.

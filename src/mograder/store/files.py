@@ -22,7 +22,6 @@ from mograder.store.disk import (
     Disk,
     Place,
     explained_when_full,
-    write_all,
 )
 
 PARKED = ".replaced-"
@@ -43,7 +42,7 @@ def atomic_write(path: Path, data: bytes, mode: int = 0o644, *, disk: Disk = DIS
         try:
             fd = os.open(temporary, create, 0o600)
             try:
-                write_all(fd, data)
+                disk.write(fd, data)
                 os.fchmod(fd, mode)
                 disk.fsync(fd)
             finally:

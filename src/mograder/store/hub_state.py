@@ -69,6 +69,11 @@ class HubState:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
+    @property
+    def engine(self) -> Engine:
+        """The database, for those who keep tables of their own in it."""
+        return self._engine
+
     def slot_of(self, username: str) -> int:
         """Return the user's number, given once, from 1 on, and never to anybody else.
 

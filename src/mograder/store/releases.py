@@ -102,8 +102,12 @@ class Releases:
             self._make_root()
             with self._lock:
                 self._growing.add(token)
-            home.mkdir(mode=0o700)
-            return StagedRelease(name, home / name, self._limits, self._disk, self)
+            try:
+                home.mkdir(mode=0o700)
+                return StagedRelease(name, home / name, self._limits, self._disk, self)
+            except BaseException:
+                self.forget(home, discard=True)
+                raise
 
     def put_in_place(self, name: ItemName, staged: Path) -> Release:
         """Exchange a synced directory with an item's release; for :class:`StagedRelease`."""

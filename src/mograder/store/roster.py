@@ -16,6 +16,7 @@ from pathlib import Path
 from mograder.auth.roles import Role
 from mograder.core.log import get_logger
 from mograder.core.names import Username
+from mograder.store.disk import DISK, Disk
 from mograder.store.files import atomic_write
 
 _HEADING = "# Allowed users — managed by mograder sync-users"
@@ -37,8 +38,9 @@ class Roster:
     Mutable state: ``_last``, the last reading, replaced as a whole.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, disk: Disk = DISK) -> None:
         self._path = path
+        self._disk = disk
         self._name = os.fspath(path)
         self._last: _Look | None = None
 
@@ -52,16 +54,18 @@ class Roster:
         users = self._users()
         return users is None or unicodedata.normalize("NFC", username) in users
 
-    def replace(self, users: Iterable[str]) -> tuple[Username, ...]:
+    def replace(self, users: Iterable[str], heading: str = _HEADING) -> tuple[Username, ...]:
         """Write a new list: each name once, sorted; it counts from now on (B30, B35).
+
+        ``heading`` is the first line, a comment that says where the list is from.
 
         Raises: :class:`InvalidInput` for a name that nobody can sign in with,
         :class:`~mograder.core.errors.Busy` when the disk is full.
         """
         listed = sorted({Username.parse(name) for name in map(str.strip, users) if name})
-        text = "".join(f"{line}\n" for line in (_HEADING, *listed))
+        text = "".join(f"{line}\n" for line in (heading, *listed))
         # A link that the administrator made stays one.
-        atomic_write(self._path.resolve(), text.encode())
+        atomic_write(self._path.resolve(), text.encode(), disk=self._disk)
         return tuple(listed)
 
     def stamp(self) -> tuple[int, int, int, int] | None:

@@ -15,7 +15,7 @@ from typing import BinaryIO, Protocol, Self
 
 from mograder.core.errors import Conflict, InvalidInput, TooLarge
 from mograder.core.names import ItemName
-from mograder.store.disk import Disk, explained_when_full, write_all
+from mograder.store.disk import Disk, explained_when_full
 from mograder.store.files import fsync_directory
 from mograder.store.manifest import (
     MANIFEST,
@@ -159,7 +159,7 @@ class StagedRelease:
                 self._bytes += len(chunk)
                 if self._bytes > self._limits.megabytes * 1_000_000:
                     raise TooLarge(f"A release may hold at most {self._limits.megabytes} MB.")
-                write_all(fd, chunk)
+                self._disk.write(fd, chunk)
             self._disk.fsync(fd)
         finally:
             os.close(fd)

@@ -20,6 +20,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    Text,
     TypeDecorator,
     UniqueConstraint,
 )
@@ -161,6 +162,17 @@ item_memory = Table(
 )
 
 
+results = Table(
+    "results",
+    metadata,
+    Column("username", _NAME, primary_key=True),
+    Column("item", _NAME, primary_key=True),
+    Column("at", UtcDateTime(), nullable=False),
+    Column("answer", Text, nullable=False),
+    Index(None, "at"),
+)
+
+
 class SessionState(StrEnum):
     """How far a session is."""
 
@@ -205,6 +217,16 @@ class ItemMemoryRow:
     mode: str
     bytes: int
     updated: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ResultRow:
+    """What the last validation of a copy found; ``answer`` is the hub's own JSON."""
+
+    username: str
+    item: str
+    at: datetime
+    answer: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, TypeAdapter, Validati
 
 from mograder.core.errors import Conflict, NotFound
 from mograder.core.log import get_logger
+from mograder.store.disk import DISK, Disk
 from mograder.store.files import atomic_write
 
 _LIMIT = 1024 * 1024
@@ -59,8 +60,9 @@ class Visibility:
 class VisibilityRules:
     """The rules of a course, read again when their file changed."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, disk: Disk = DISK) -> None:
         self._path = path
+        self._disk = disk
         self._changing = threading.Lock()
         self._seen: tuple[int, int, int] | None = None
         self._rules: dict[str, Visibility] | None = {}
@@ -96,7 +98,7 @@ class VisibilityRules:
             kept = {name: rule for name, rule in sorted(rules.items()) if rule != Visibility()}
             text = json.dumps({name: _words(rule) for name, rule in kept.items()}, indent=2)
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            atomic_write(self._path, f"{text}\n".encode())
+            atomic_write(self._path, f"{text}\n".encode(), disk=self._disk)
             return kept
 
     def _current(self) -> dict[str, Visibility] | None:

@@ -139,7 +139,7 @@ class Workspaces:
         item = release.name
         with self._lock(user, item):
             if not self._has_notebook(user, item):
-                self._root.mkdir(parents=True, exist_ok=True)
+                self._below.make_base()
                 self._below.make_directory(_path(user, item), owner=owner)
                 self._copy_release(user, release)
         return self.directory(user, item)
@@ -243,7 +243,7 @@ class Workspaces:
         """
         with self._lock(user, item):
             self._make(user, item)
-            self._mark(user, item, _EXPORTED, modified_ns=modified_ns)
+            self._mark(user, item, _EXPORTED, modified_ns=modified_ns, needed=True)
 
     def mark_submitted(self, user: Username, item: ItemName) -> None:
         """Note that the student handed the notebook in on the hub."""
@@ -293,7 +293,7 @@ class Workspaces:
 
     def _make(self, user: Username, item: ItemName) -> None:
         """Make the student's directory of an item, unless the student has too many."""
-        self._root.mkdir(parents=True, exist_ok=True)
+        self._below.make_base()
         with suppress(NotFound):
             present = self._below.names(user, _MOST_ITEMS)
             if len(present) >= _MOST_ITEMS and item not in present:
@@ -301,11 +301,17 @@ class Workspaces:
         self._below.make_directory(_path(user, item))
 
     def _mark(
-        self, user: Username, item: ItemName, marker: str, *, modified_ns: int | None = None
+        self,
+        user: Username,
+        item: ItemName,
+        marker: str,
+        *,
+        modified_ns: int | None = None,
+        needed: bool = False,
     ) -> None:
+        """Leave a marker; unless ``needed``, what was done already counts without one too."""
         how = NewFile(durable=False, modified_ns=modified_ns)
-        # A student who put a directory there has no state, and that is all.
-        with suppress(InvalidInput):
+        with suppress(InvalidInput, *(() if needed else (Busy,))):
             self._below.write(_path(user, item, marker), b"", how)
 
     def _drop_marker(self, user: Username, item: ItemName, marker: str) -> None:

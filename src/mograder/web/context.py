@@ -21,8 +21,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mograder.core.errors import InvalidInput
 from mograder.core.log import get_logger, request_id
+from mograder.web.whole_answers import WholeAnswer, brings_body
 
-_KEY = "mograder.context"
+CONTEXT = "mograder.context"
+"""Where a scope keeps its context."""
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9_.~-]+)+")
 _HOST = re.compile(r"(?:[A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -31,6 +33,7 @@ _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 _MAX_HEADER_BYTES = 64 * 1024
 _MAX_HEADERS = 200
 _SESSIONS = (b"/s/", b"/edit/user/", b"/run/user/")
+_FRONT = b"/_front/"
 _FORWARDED = frozenset(
     {b"x-forwarded-prefix", b"x-forwarded-proto", b"x-forwarded-host", b"x-request-id"}
 )
@@ -62,7 +65,7 @@ class RequestContext:
 
 def context_of(scope: Scope) -> RequestContext:
     """Return the context that :class:`ContextMiddleware` put into the scope."""
-    return cast(RequestContext, scope[_KEY])
+    return cast(RequestContext, scope[CONTEXT])
 
 
 class ContextMiddleware:
@@ -89,6 +92,9 @@ class ContextMiddleware:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
+        if brings_body(scope):
+            whole = WholeAnswer(scope, receive, send)
+            receive, send = whole.receive, whole.send
         try:
             context = self._context(scope)
         except InvalidInput as error:
@@ -103,7 +109,7 @@ class ContextMiddleware:
         self, context: RequestContext, scope: Scope, receive: Receive, send: Send
     ) -> None:
         inner = dict(scope)
-        inner[_KEY] = context
+        inner[CONTEXT] = context
         inner["root_path"] = context.prefix
         inner["path"] = context.prefix + context.path
         inner["raw_path"] = context.prefix.encode() + context.raw_path
@@ -246,7 +252,9 @@ async def _refuse(scope: Scope, send: Send, status: int, text: str) -> None:
 
 def _log_access(scope: Scope, context: RequestContext, status: int, seconds: float) -> None:
     # A page of a session loads hundreds of files: only its failures are news.
-    routine = status < 400 and context.raw_path.startswith(_SESSIONS)
+    routine = context.raw_path.startswith(_FRONT) or (
+        status < 400 and context.raw_path.startswith(_SESSIONS)
+    )
     level = logging.DEBUG if routine else logging.INFO
     if not _access.isEnabledFor(level):
         return

@@ -8,14 +8,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import httpx
 import tomlkit
 
 from tests.e2e.support.identity import SECRET
-from tests.e2e.support.process import ServerProcess, free_port
+from tests.e2e.support.process import StartedServer, free_port
 
 MOGRADER = Path(sys.executable).with_name("mograder")
 """The console command of the interpreter that runs the tests."""
@@ -42,7 +40,7 @@ class HubConfig:
     start_seconds: float = 60
 
 
-class HubProcess(ServerProcess):
+class HubProcess(StartedServer):
     """A hub on a free loopback port; use it as a context manager."""
 
     def __init__(self, course: Path, log: Path, config: HubConfig | None = None) -> None:
@@ -96,22 +94,6 @@ class HubProcess(ServerProcess):
 
     def _base_url(self) -> str:
         return str(self.config.settings.get("hub.base_url", ""))
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
 
 @dataclass(frozen=True, slots=True)

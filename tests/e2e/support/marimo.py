@@ -25,6 +25,10 @@ _SERVER_TOKEN = re.compile(r'"serverToken":\s*"([^"]*)"')
 _FILE_NAME = re.compile(r'"filename":\s*"([^"]*)"')
 
 
+FRESH = httpx.Limits(keepalive_expiry=1)
+"""Servers hang up on a line that was silent for five seconds; httpx would not ask again."""
+
+
 class EditorFailed(AssertionError):
     """The editor refused, closed the connection, or did not get there in time."""
 
@@ -171,6 +175,11 @@ class MarimoClient:
             except TimeoutError:
                 raise EditorFailed(f"still waiting after {self.progress.operations}") from None
 
+    def vanish(self) -> None:
+        """Have the line cut without a goodbye, as by a computer that falls asleep."""
+        if self._socket is not None:
+            self._socket.transport.abort()
+
     async def close(self) -> None:
         """Close the tab."""
         if self._socket is not None:
@@ -241,13 +250,16 @@ class MarimoClient:
 @asynccontextmanager
 async def open_editor(address: Address, *, run: bool = True) -> AsyncIterator[MarimoClient]:
     """Open an editor like a tab would: page, WebSocket, and (``run``) all cells once."""
-    transport = httpx.AsyncHTTPTransport(uds=str(address.socket)) if address.socket else None
+    transport = (
+        httpx.AsyncHTTPTransport(uds=str(address.socket), limits=FRESH) if address.socket else None
+    )
     async with httpx.AsyncClient(
         transport=transport,
         headers=dict(address.headers),
         timeout=address.timeout,
         trust_env=False,
         follow_redirects=True,
+        limits=FRESH,
     ) as http:
         client = MarimoClient(address, http)
         try:

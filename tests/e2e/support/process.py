@@ -8,8 +8,11 @@ import signal
 import socket
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import psutil
 
@@ -114,6 +117,30 @@ class ServerProcess:
             os.killpg(leader, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):
             return
+
+
+class StartedServer(ServerProcess, ABC):
+    """A server that knows its own command; it runs for as long as its context."""
+
+    @abstractmethod
+    def start(self) -> None:
+        """Start it, also again, and wait until it answers."""
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
 
 
 def free_port() -> int:

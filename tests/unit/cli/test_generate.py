@@ -103,7 +103,7 @@ def test_a_form_is_added_for_an_assignment_server(course: Path) -> None:
     url = "https://example.org:8443"
     assert run(["generate", "A1", "--no-validate", "--submit-url", url]) == 0
     text = (course / "release/A1-Sums/A1-Sums.py").read_text()
-    assert f'_submit("{url}", "A1-Sums", __file__, user)' in text
+    assert f'_submit("{url}", "A1-Sums", __file__, _user, token' in text
 
 
 def test_progress_is_json_lines_on_stderr(course: Path, capfd: pytest.CaptureFixture[str]) -> None:

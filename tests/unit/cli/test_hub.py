@@ -35,7 +35,7 @@ def loaded(*arguments: str) -> LoadedSettings:
 
 
 def test_without_options_the_documented_defaults_hold(tmp_path: Path) -> None:
-    """B73-B78."""
+    """B73, B74, B75, B76, B77, B78."""
     found = loaded()
     section = found.settings.hub
     assert found.course_dir == tmp_path
@@ -45,7 +45,7 @@ def test_without_options_the_documented_defaults_hold(tmp_path: Path) -> None:
 
 
 def test_every_option_takes_effect(tmp_path: Path) -> None:
-    """B73-B78; 0.3.16 ignores several of them."""
+    """B73, B74, B75, B76, B77, B78; 0.3.16 ignores several of them."""
     (tmp_path / "course").mkdir()
     found = loaded(
         *("-C", "course", "--port", "9001", "--host", "127.0.0.1", "--notebooks-dir", "nb"),
@@ -57,6 +57,14 @@ def test_every_option_takes_effect(tmp_path: Path) -> None:
     assert (section.port, section.host, section.session_ttl) == (9001, "127.0.0.1", 60)
     assert (section.notebooks_dir, section.trusted_header) == ("nb", "X-User")
     assert (section.instructors, section.base_url) == (("ann", "bob"), "/live/hub")
+
+
+def test_a_hub_asks_for_sign_in_and_opens_a_browser_unless_told_otherwise() -> None:
+    """B79, B80."""
+    plain = hub.make_context("hub", ["publish"]).params
+    told = hub.make_context("hub", ["--dev", "--headless", "publish"]).params
+    assert (plain["dev"], plain["headless"]) == (False, False)
+    assert (told["dev"], told["headless"]) == (True, True)
 
 
 def test_the_course_decides_what_no_option_says(tmp_path: Path) -> None:

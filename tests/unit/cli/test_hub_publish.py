@@ -15,8 +15,8 @@ from tests.unit.transports.fake_hub import FakeHub, Reply, running_hub
 TOKEN = "ann:0123"
 DONE = {"event": "done", "status": "ok", "files": ["A1-Intro.py"], "type": "assignment"}
 UNVERIFIED = (
-    "Error: Verification against Moodle is not available in this version yet; nothing was sent.\n"
-    "Use --force to publish without it.\n"
+    "Error: No Moodle URL configured. Provide --url or set [moodle] url in mograder.toml.\n"
+    "Nothing was sent. Use --force to publish without comparing with Moodle.\n"
 )
 
 
@@ -38,6 +38,7 @@ def course(tmp_path: Path, hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> Pat
         (directory / "data.csv").write_text("1,2\n")
     (tmp_path / "release" / "A1-Intro" / "A1-Intro.html").write_text("<html>")
     monkeypatch.delenv("MOGRADER_COURSE_DIR", raising=False)
+    monkeypatch.delenv("MOGRADER_MOODLE_URL", raising=False)
     monkeypatch.setenv("MOGRADER_HUB_URL", hub.url)
     monkeypatch.setenv("MOGRADER_HUB_INSTRUCTOR_TOKEN", TOKEN)
     monkeypatch.chdir(tmp_path)
@@ -99,10 +100,20 @@ def test_lecture_makes_an_assignment_one_and_implies_force(
 def test_an_assignment_without_force_is_not_sent(
     hub: FakeHub, more: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """B86, B89: until the comparison with Moodle arrives."""
+    """B86, B89: what cannot be compared with Moodle is not sent."""
     assert run(["hub", "publish", "A1", *more]) == 1
     assert capfd.readouterr().err == UNVERIFIED
     assert hub.heard == []
+
+
+def test_a_course_that_is_not_on_moodle_needs_no_force(
+    course: Path, hub: FakeHub, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """B86 has nothing to compare with where students fetch from an assignment server."""
+    (course / "mograder.toml").write_text('transport = "https"\n')
+    hub.streams("/publish/A1-Intro", DONE)
+    assert run(["hub", "publish", "A1"]) == 0
+    assert "not on Moodle" in capfd.readouterr().out
 
 
 def test_a_dry_run_tells_what_would_go_and_needs_no_hub(

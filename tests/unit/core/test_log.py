@@ -6,13 +6,13 @@ import io
 import json
 import logging
 import sys
-from collections.abc import Iterator
 
 import pytest
 
 from mograder.auth.tokens import make_token
 from mograder.core.errors import InvalidInput
 from mograder.core.log import (
+    JournalFormatter,
     JsonFormatter,
     TextFormatter,
     configure_logging,
@@ -25,17 +25,6 @@ from mograder.core.log import (
 TOKEN = make_token("the hub's secret", "alice")
 MAC = TOKEN.partition(":")[2]
 CAPABILITY = "Zm9vYmFyYmF6cXV4MTIzNDU2"
-
-
-@pytest.fixture
-def logging_restored() -> Iterator[None]:
-    """Leave the process's logging as it was."""
-    root, ours = logging.getLogger(), logging.getLogger("mograder")
-    handlers, levels = list(root.handlers), (root.level, ours.level)
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(levels[0])
-    ours.setLevel(levels[1])
 
 
 def record(message: str, *args: object, **extra: object) -> logging.LogRecord:
@@ -136,7 +125,6 @@ def test_a_record_whose_arguments_do_not_fit_is_written_all_the_same() -> None:
     assert "%d things" in TextFormatter().format(record("%d things", "many"))
 
 
-@pytest.mark.usefixtures("logging_restored")
 def test_configuring_twice_writes_each_record_once(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(json=True)
     configure_logging(level="info")
@@ -149,7 +137,6 @@ def test_configuring_twice_writes_each_record_once(capsys: pytest.CaptureFixture
     assert "chatter" not in written
 
 
-@pytest.mark.usefixtures("logging_restored")
 def test_a_record_that_cannot_be_written_does_not_spill_its_arguments(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,3 +161,53 @@ def test_loggers_live_below_one_root() -> None:
     assert get_logger("mograder.web").name == "mograder.web"
     assert get_logger("elsewhere").name == "mograder.elsewhere"
     assert get_logger("mograder").name == "mograder"
+
+
+@pytest.mark.parametrize(
+    ("level", "priority"),
+    [
+        (logging.CRITICAL, 2),
+        (logging.ERROR, 3),
+        (logging.WARNING, 4),
+        (logging.INFO, 6),
+        (logging.DEBUG, 7),
+        (1, 7),
+    ],
+)
+def test_b45_the_journal_gets_a_priority_for_each_level(level: int, priority: int) -> None:
+    """B45: journalctl -u mograder-hub -p warning."""
+    made = record("hello")
+    made.levelno = level
+    assert JournalFormatter().format(made) == f"<{priority}>mograder.web: hello"
+
+
+def test_b45_every_line_of_a_traceback_has_the_priority_and_the_request_is_named() -> None:
+    """B45: journald makes an entry of each line."""
+    made = record("failed", item="A1")
+    made.levelno = logging.ERROR
+    try:
+        raise ValueError("bad")
+    except ValueError:
+        made.exc_info = sys.exc_info()
+    token = request_id.set("r-1")
+    try:
+        lines = JournalFormatter().format(made).splitlines()
+    finally:
+        request_id.reset(token)
+    assert lines[0] == "<3>mograder.web: failed item=A1 request=r-1"
+    assert lines[-1] == "<3>ValueError: bad"
+    assert all(line.startswith("<3>") for line in lines)
+
+
+def test_the_journal_learns_no_secret() -> None:
+    assert MAC not in JournalFormatter().format(record(f"token {TOKEN}"))
+
+
+def test_where_standard_error_is_the_journals_lines_have_no_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    configure_logging(journal=True)
+    get_logger("mograder.web").warning("hello")
+    assert stream.getvalue() == "<4>mograder.web: hello\n"

@@ -18,7 +18,8 @@ Load = Callable[..., LoadedSettings]
 Refusal = Callable[..., str]
 
 
-def test_b106_to_b111_without_a_file_every_setting_has_its_documented_default(load: Load) -> None:
+def test_without_a_file_every_setting_has_its_documented_default(load: Load) -> None:
+    """B106, B107, B108, B109, B110, B111."""
     loaded = load()
     hub = loaded.settings.hub
     assert (hub.port, hub.host, hub.session_ttl) == (8080, "0.0.0.0", 3600)

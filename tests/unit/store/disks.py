@@ -31,6 +31,10 @@ class _LimitedDisk(Disk):
         self._use()
         super().place(source, target)
 
+    def name(self, fd: int, target: Place) -> None:
+        self._use()
+        super().name(fd, target)
+
     def exchange(self, one: Place, other: Place) -> None:
         self._use()
         super().exchange(one, other)
@@ -62,7 +66,10 @@ class FullDisk(_LimitedDisk):
 
 
 class OldDisk(Disk):
-    """A file system without ``renameat2``."""
+    """A file system without ``renameat2`` and without files that have no name."""
+
+    def has_unnamed(self) -> bool:
+        return False
 
     def place(self, source: Place, target: Place) -> None:
         self._place_by_link(source, target)
@@ -96,6 +103,11 @@ class WatchedDisk(Disk):
     def place(self, source: Place, target: Place) -> None:
         self._picture()
         self._disk.place(source, target)
+        self._picture()
+
+    def name(self, fd: int, target: Place) -> None:
+        self._picture()
+        self._disk.name(fd, target)
         self._picture()
 
     def exchange(self, one: Place, other: Place) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import os
 import signal
 import socket
@@ -16,8 +17,10 @@ from hypothesis import strategies as st
 
 from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound, TooLarge
 from mograder.store.beneath import Beneath, NewFile
+from mograder.store.disk import Disk
 from mograder.store.files import open_below, read_below, stat_below, write_below
 from mograder.store.resolve import Resolver, best_resolver
+from tests.unit.store.disks import OldDisk
 
 LIMIT = 1 << 20
 HOSTILE = {
@@ -266,3 +269,17 @@ def test_the_four_functions_do_as_the_class_does(workspace: Path) -> None:
     fd = open_below(workspace, "new")
     assert os.read(fd, 10) == b"new"
     os.close(fd)
+
+
+@pytest.mark.parametrize("disk", [Disk(), OldDisk()], ids=["exchange", "no exchange"])
+@pytest.mark.parametrize("name", ["plain", "directory/inner"])
+def test_what_a_new_file_replaces_is_kept_beside_it_at_every_depth(
+    workspace: Path, disk: Disk, name: str
+) -> None:
+    """NFS, where many students' homes are, has no RENAME_EXCHANGE."""
+    before = (workspace / name).read_bytes()
+    beneath = Beneath(workspace, staging=workspace.parent / ".staging", disk=disk)
+    kept = beneath.replace_keeping(name, iter(("kept", "kept-1")), io.BytesIO(b"new"))
+    assert kept is not None
+    assert (workspace / name).read_bytes() == b"new"
+    assert (workspace / name).with_name(kept).read_bytes() == before

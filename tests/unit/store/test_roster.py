@@ -26,6 +26,7 @@ def roster(path: Path) -> Roster:
 
 
 def test_without_a_list_everybody_may_come_in_b40(roster: Roster) -> None:
+    """B27: the default."""
     assert roster.allows("alice", STUDENT)
 
 

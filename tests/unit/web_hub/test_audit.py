@@ -20,6 +20,16 @@ async def test_the_same_refusal_is_written_again_after_a_minute(hub: Hub) -> Non
     assert len(hub.audit()) == 2
 
 
+async def test_a_visit_is_written_once_a_minute(hub: Hub) -> None:
+    """A program asks hundreds of times."""
+    trail = AuditTrail(hub.services.state, hub.clock)
+    for _ in range(3):
+        await trail.visited(EVENT)
+    hub.clock.advance(61)
+    await trail.visited(EVENT)
+    assert hub.audit() == [("alice", "access", "GET /x", "ok")] * 2
+
+
 async def test_what_was_done_is_written_every_time(hub: Hub) -> None:
     trail = AuditTrail(hub.services.state, hub.clock)
     await trail.granted(EVENT)

@@ -96,7 +96,7 @@ async def test_who_leaves_the_line_gives_up_the_place_after_a_while() -> None:
     lines = progress_lines(running, "x", absent=0.01)
     assert b"number 3" in await anext(lines)
     await lines.aclose()
-    await asyncio.wait((running.task,), timeout=10)
+    await asyncio.wait((running.task,), timeout=40)
     assert running.task.cancelled()
 
 
@@ -126,7 +126,7 @@ async def test_what_was_given_up_is_not_told_as_a_result() -> None:
     running = work.begin(waiting_in_line)
     work.keep("alice /edit/A1", running)
     running.abandon(0)
-    await asyncio.wait((running.task,), timeout=10)
+    await asyncio.wait((running.task,), timeout=40)
     assert work.kept("alice /edit/A1") is None
 
 

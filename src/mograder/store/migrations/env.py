@@ -1,25 +1,8 @@
-"""Alembic's way in: ``store.database.upgrade`` hands over an open transaction.
-
-The whole upgrade runs in it, so that a crash or an error leaves the old tables.
-"""
+"""Alembic's way in, for the hub's own database."""
 
 from __future__ import annotations
 
-from alembic import context
-from sqlalchemy import Connection
-
+from mograder.store.migrating import run
 from mograder.store.tables import metadata
 
-
-def run() -> None:
-    """Run the migrations on the connection of the caller."""
-    connection = context.config.attributes["connection"]
-    if not isinstance(connection, Connection):
-        raise TypeError("migrations run from mograder.store.database only")
-    # SQLite can roll tables back too, once the driver's own transactions are out of the way.
-    context.configure(connection=connection, target_metadata=metadata, transactional_ddl=True)
-    with context.begin_transaction():
-        context.run_migrations()
-
-
-run()
+run(metadata)

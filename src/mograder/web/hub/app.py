@@ -6,7 +6,7 @@ Session traffic goes to the proxy, everything else through the gate to the table
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -19,9 +19,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from mograder import __version__
 from mograder.auth.identity import is_trusted
 from mograder.core.errors import InvalidInput, MograderError
+from mograder.core.session_headers import FRONT_DOOR
+from mograder.core.session_url import session_url
 from mograder.sandbox.assets import ASSETS
 from mograder.sessions.live import LiveSession
 from mograder.store.copy_facts import CopyListing
+from mograder.store.kept_results import KeptResults
 from mograder.store.submissions import Submissions
 from mograder.store.visibility import VisibilityRules
 from mograder.web.context import ContextMiddleware, context_of
@@ -35,7 +38,9 @@ from mograder.web.hub.bell import Bell, Part
 from mograder.web.hub.census import Census
 from mograder.web.hub.desk import Desk, context, copies_of, wanted
 from mograder.web.hub.expulsion import keep_watch
+from mograder.web.hub.front_door import Cuts, FrontDoor, open_to_its_group
 from mograder.web.hub.gate import Gate
+from mograder.web.hub.handover import Handovers
 from mograder.web.hub.meter import Meter
 from mograder.web.hub.progress import Work
 from mograder.web.hub.proxy import SessionProxy
@@ -43,9 +48,12 @@ from mograder.web.hub.reference import in_words
 from mograder.web.hub.results import Results
 from mograder.web.hub.routes import ROUTES, Door
 from mograder.web.hub.services import Services
+from mograder.web.hub.session_origin import Apart, SessionOrigins
 from mograder.web.hub.session_paths import is_session_path
 from mograder.web.problems import Wants
 from mograder.web.templating import load_pages
+
+_FRONT_DOOR = FRONT_DOOR.encode()
 
 
 def create_app(services: Services, meter: Meter | None = None, bell: Bell | None = None) -> ASGIApp:
@@ -54,6 +62,8 @@ def create_app(services: Services, meter: Meter | None = None, bell: Bell | None
     hub = services.loaded.settings.hub
     release_dir = services.loaded.path(hub.release_dir)
     listing = CopyListing(services.loaded.path(hub.notebooks_dir))
+    results = Results(KeptResults(services.state.engine))
+    results.load()
     desk = Desk(
         services=services,
         pages=load_pages(),
@@ -65,29 +75,54 @@ def create_app(services: Services, meter: Meter | None = None, bell: Bell | None
         copies=copies_of(services),
         submissions=Submissions(services.loaded.path(services.loaded.settings.dirs.submitted)),
         listing=listing,
-        results=Results(),
+        results=results,
         bell=bell,
         census=Census(listing, services.clock),
     )
     services.pool.on_change = lambda key: bell.ring(key.user, Part.SESSIONS)
-    proxy = SessionProxy(services, meter.traffic, on_save=lambda user: bell.ring(user, Part.COPIES))
+    url = session_url(hub.session_url, hub.public_url)
+    handovers = Handovers(url, services.clock, desk.pages, desk.course) if url else None
+    proxy = SessionProxy(
+        services,
+        meter.traffic,
+        on_save=lambda user: bell.ring(user, Part.COPIES),
+        handovers=handovers,
+        on_visit=desk.audit.visited,
+    )
     own = Gate(build_routes(desk, proxy), desk)
     assets = AssetServer(services.loaded.path(hub.environments_dir) / ASSETS)
+    trusts = partial(is_trusted, services.policy)
+    front = _front_door(services, proxy, trusts) if hub.front_group else own
+    crossroads: ASGIApp = Crossroads(proxy, assets, own, front)
+    if url and handovers:
+        origins = SessionOrigins(url, handovers, proxy, services.capabilities)
+        crossroads = Apart(origins, assets, crossroads)
     return ContextMiddleware(
-        Crossroads(proxy, assets, own),
-        base_url=hub.base_url,
-        public_url=hub.public_url,
-        trusts=partial(is_trusted, services.policy),
+        crossroads, base_url=hub.base_url, public_url=hub.public_url, trusts=trusts
     )
 
 
-class Crossroads:
-    """Sends session paths to the proxy, but for marimo's static files; the rest to our own app."""
+def _front_door(
+    services: Services, proxy: SessionProxy[LiveSession], trusts: Callable[[str | None], bool]
+) -> FrontDoor:
+    def lives(session_id: str) -> bool:
+        return services.pool.by_id(session_id) is not None
 
-    def __init__(self, proxy: ASGIApp, assets: ASGIApp, own: ASGIApp) -> None:
+    cuts = Cuts(services.capabilities, services.hang_up, lives)
+    return FrontDoor(proxy, trusts=trusts, cuts=cuts, reaches=open_to_its_group)
+
+
+class Crossroads:
+    """Sends session paths to the proxy, but for marimo's static files; the rest to our own app.
+
+    What a web server in front asks goes to ``front``.
+    """
+
+    def __init__(self, proxy: ASGIApp, assets: ASGIApp, own: ASGIApp, front: ASGIApp) -> None:
         self._proxy = proxy
         self._assets = assets
         self._own = own
+        self._front = front
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on; we have no WebSockets of our own."""
@@ -97,6 +132,8 @@ class Crossroads:
             await self._assets(scope, receive, send)
         elif scope["type"] == "websocket" or is_session_path(context_of(scope).raw_path):
             await self._proxy(scope, receive, send)
+        elif context_of(scope).raw_path == _FRONT_DOOR:
+            await self._front(scope, receive, send)
         else:
             await self._own(scope, receive, send)
 

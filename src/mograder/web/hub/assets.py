@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from starlette.types import Receive, Scope, Send
 
 from mograder.core.errors import NotFound
+from mograder.core.session_headers import ASSET_HEADERS
 from mograder.sandbox.assets import ASSET_TYPES, SET_NAME, AssetFile, AssetSet, read_assets
 from mograder.web.context import context_of
 from mograder.web.hub.headers import HeaderList, header
@@ -28,16 +29,7 @@ _PATH = re.compile(
 """The second form is for pages that the hub leaves alone: bearer clients, "same-origin"."""
 
 _HELD_BYTES = 64 << 20
-_FOUND: HeaderList = [
-    (b"access-control-allow-origin", b"*"),
-    (b"cross-origin-resource-policy", b"cross-origin"),
-    (b"timing-allow-origin", b"*"),
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'; sandbox"),
-    (b"cache-control", b"public, max-age=31536000, immutable"),
-    (b"vary", b"accept-encoding"),
-]
+_FOUND: HeaderList = [(name.encode(), value.encode()) for name, value in ASSET_HEADERS]
 _PREFLIGHT: HeaderList = [
     (b"access-control-allow-origin", b"*"),
     (b"access-control-allow-methods", b"GET, HEAD"),

@@ -43,15 +43,24 @@ class AuditTrail:
         """Record that something was done."""
         await self._record(event, "ok")
 
+    async def visited(self, event: Event) -> None:
+        """Record that somebody looked into something, once a minute for the same."""
+        if self._is_news(event):
+            await self._record(event, "ok")
+
     async def refused(self, event: Event) -> None:
         """Record that something was refused, once a minute for the same person and thing."""
+        if self._is_news(event):
+            await self._record(event, "refused")
+
+    def _is_news(self, event: Event) -> bool:
         now = self._clock.steady()
         if now - self._lately.get(event, -_QUIET_SECONDS) < _QUIET_SECONDS:
-            return
+            return False
         if len(self._lately) >= _REMEMBERED:
             self._lately.clear()
         self._lately[event] = now
-        await self._record(event, "refused")
+        return True
 
     async def _record(self, event: Event, outcome: str) -> None:
         """Write the line. What it tells has happened already, so failing here must not undo the

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from email.utils import formatdate
 from urllib.parse import quote
 
@@ -15,7 +16,7 @@ from starlette.responses import Response
 
 from mograder.auth.identity import Identity
 from mograder.auth.roles import Role
-from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.errors import Busy, InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
 from mograder.grading.report_html import has_our_elements_only
 from mograder.notebook.screening import denied_by
@@ -27,7 +28,7 @@ from mograder.web.hub.access import Caller
 from mograder.web.hub.answers import deliver
 from mograder.web.hub.behalf import Deed, note_foreign
 from mograder.web.hub.bell import Part
-from mograder.web.hub.desk import Desk, TheDesk
+from mograder.web.hub.desk import HEAD, Desk, TheDesk
 from mograder.web.hub.intake import MEGABYTE, closing, receive
 from mograder.web.hub.items import demand_visible, find_release
 from mograder.web.hub.models import (
@@ -85,7 +86,7 @@ async def upload(user: str, a: str, request: Request, desk: TheDesk, caller: Cal
         await _screen(desk, copy, data, release, report)
         report("Putting it in its place")
         await desk.copies.upload(copy, data)
-        desk.results.forget(copy.user, copy.item)
+        await desk.results.forget(copy.user, copy.item)
         await note_foreign(request, caller, copy.user, Deed("upload", _what(copy)))
         return Uploaded(path=_place(desk, copy))
 
@@ -98,9 +99,11 @@ async def export(user: str, a: str, request: Request, desk: TheDesk, caller: Cal
     copy = _known_copy(user, a)
     saved = await desk.copies.export(copy)
     mark = desk.services.workspaces.mark_exported
-    # Another site's link may lead here, but must not change anything.
-    if caller.username == copy.user and request.headers.get("sec-fetch-site") != "cross-site":
-        await to_thread.run_sync(mark, copy.user, copy.item, saved.modified_ns)
+    # Another site's link may lead here, but must not change anything; nor may a HEAD.
+    foreign = request.headers.get("sec-fetch-site") == "cross-site" or HEAD in request.scope
+    if caller.username == copy.user and not foreign:
+        with suppress(Busy):  # on a full disk the work can be taken home all the same
+            await to_thread.run_sync(mark, copy.user, copy.item, saved.modified_ns)
         desk.bell.ring(copy.user, Part.COPIES)
     await note_foreign(request, caller, copy.user, Deed("export", _what(copy)))
     return _attachment(saved, copy.notebook)
@@ -128,7 +131,7 @@ async def reset(user: str, a: str, request: Request, desk: TheDesk, caller: Call
         release = await to_thread.run_sync(_obtainable, desk, caller, copy)
         report("Stopping the editor and keeping your work")
         archive = await desk.copies.reset(copy, release)
-        desk.results.forget(copy.user, copy.item)
+        await desk.results.forget(copy.user, copy.item)
         await note_foreign(request, caller, copy.user, Deed("reset", _what(copy)))
         return Reset(file_status=await _file_status(desk, copy), archive=archive)
 
@@ -146,7 +149,7 @@ async def download_release(
         release = await to_thread.run_sync(_obtainable, desk, caller, copy)
         report("Copying the release")
         archive = await desk.copies.take_release(copy, release)
-        desk.results.forget(copy.user, copy.item)
+        await desk.results.forget(copy.user, copy.item)
         await note_foreign(request, caller, copy.user, Deed("download release", _what(copy)))
         return Taken(path=_place(desk, copy), archive=archive)
 
@@ -180,7 +183,7 @@ async def restore(
     async def job(report: Report) -> Restored:
         report("Stopping the editor and keeping your work")
         kept = await desk.copies.restore(copy, archive)
-        desk.results.forget(copy.user, copy.item)
+        await desk.results.forget(copy.user, copy.item)
         await note_foreign(request, caller, copy.user, Deed("restore", f"{copy.user}/{archive}"))
         return Restored(file_status=await _file_status(desk, copy), archive=kept)
 

@@ -35,6 +35,8 @@ _LEVEL = 5
 
 DESK = "mograder.desk"
 IDENTITY = "mograder.identity"
+HEAD = "mograder.head"
+"""In the scope of a request that was a HEAD: whoever asks takes nothing along."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from mograder.core.log import get_logger
 from mograder.web.context import RequestContext, context_of
 from mograder.web.headers import security_headers
 from mograder.web.hub.answers import answer_problem
-from mograder.web.hub.desk import DESK, IDENTITY, Desk
+from mograder.web.hub.desk import DESK, HEAD, IDENTITY, Desk
 from mograder.web.identity import identify, login_headers
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -35,7 +35,7 @@ class Gate:
             return
         scope[DESK] = self._desk
         if scope["method"] == "HEAD":  # health checks ask so; the server drops the body
-            scope = {**scope, "method": "GET"}
+            scope = {**scope, "method": "GET", HEAD: True}
         leave = _Leaving(send, context_of(scope))
         try:
             self._admit(scope, leave)

@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from urllib.parse import urlencode
 
 from anyio import to_thread
 from fastapi import Request
@@ -16,18 +17,22 @@ from starlette.responses import Response
 
 from mograder.auth.identity import Identity
 from mograder.auth.roles import Role
-from mograder.publishing.schedule import parse_moment, parse_zone
+from mograder.core.errors import Forbidden, InvalidInput
+from mograder.publishing.schedule import DEFAULT_ZONE, parse_moment, parse_zone
 from mograder.sessions.endings import Explanation
 from mograder.store.copy_facts import CopyFacts
 from mograder.store.releases import ItemKind
-from mograder.web.hub.access import Visitor, member
+from mograder.web.hub.access import Caller, Visitor, member
 from mograder.web.hub.deadlines import NOWHERE, HandIn, course_page, hand_ins
-from mograder.web.hub.desk import Desk, TheDesk, context, page
+from mograder.web.hub.desk import Desk, TheDesk, context, go_to, page
 from mograder.web.hub.endings import news_of
 from mograder.web.hub.items import ItemView, person, survey
 from mograder.web.hub.onward import outcome
 from mograder.web.hub.results import Result
 from mograder.web.hub.sessions import spinner_of, visible_sessions
+
+_LONGEST = 40
+"""Characters of a moment in an address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +105,28 @@ async def first_page(request: Request, desk: TheDesk, visitor: Visitor) -> Respo
     )
 
 
+async def view_as(request: Request, caller: Caller) -> Response:
+    """Lead to the preview, by the address that instructors know from 0.3.16 (compat.md 2.3).
+
+    It sets no cookie, unlike there: a link must not change what other pages show. ``role=``
+    leads back.
+
+    Raises: Forbidden, InvalidInput.
+    """
+    if caller.role is not Role.INSTRUCTOR:
+        raise Forbidden("Instructors only")
+    role, text = request.query_params.get("role", ""), request.query_params.get("as_of", "")
+    if role not in ("", "student"):
+        raise InvalidInput("One can only look as a student.", hint="Ask for role=student.")
+    if not role:
+        return go_to(request, "/")
+    query = {"as": "student"}
+    if text:
+        moment = parse_moment(text[:_LONGEST], parse_zone(DEFAULT_ZONE))
+        query["at"] = moment.isoformat()
+    return go_to(request, f"/?{urlencode(query)}")
+
+
 def _look(
     desk: Desk, identity: Identity, preview: Preview | None
 ) -> tuple[list[ItemView], list[AssignmentLine]]:
@@ -132,7 +159,8 @@ def _preview(request: Request, visitor: Identity) -> Preview | None:
         return None
     student = dataclasses.replace(visitor, role=Role.STUDENT)
     text, zone = query.get("at", ""), query.get("timezone") or "UTC"
-    return Preview(student, parse_moment(text[:40], parse_zone(zone[:60])) if text else None)
+    at = parse_moment(text[:_LONGEST], parse_zone(zone[:60])) if text else None
+    return Preview(student, at)
 
 
 def _ended(desk: Desk, identity: Identity, known: frozenset[str]) -> list[EndedLine]:

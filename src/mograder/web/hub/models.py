@@ -38,6 +38,12 @@ class Health(_Body):
     status: Literal["ok"] = "ok"
 
 
+class Ready(_Body):
+    """Students can work."""
+
+    status: Literal["ready"] = "ready"
+
+
 class ServerStatus(_Body):
     """What a marimo server in run mode says of itself; the hub has no session of its own."""
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from fastapi import Request
 from starlette.responses import JSONResponse, Response
 
 from mograder.auth.identity import Identity
-from mograder.core.errors import InvalidInput, MograderError, NotFound
+from mograder.core.errors import Busy, InvalidInput, MograderError, NotFound
 from mograder.core.names import ItemName
 from mograder.sessions.launcher import Mode
 from mograder.sessions.live import SessionKey
@@ -15,7 +17,7 @@ from mograder.web.hub.answers import kept_work, problem_page
 from mograder.web.hub.desk import TheDesk, context, desk_of, go_to, page, takes_gzip
 from mograder.web.hub.endings import news_of
 from mograder.web.hub.items import person
-from mograder.web.hub.models import Health, ServerStatus, Started
+from mograder.web.hub.models import Health, Ready, ServerStatus, Started
 from mograder.web.hub.progress import Running
 from mograder.web.hub.reference import describe, read_schema
 from mograder.web.hub.sessions import page_of, spinner_of
@@ -37,6 +39,17 @@ async def run_spinner(lecture: str, request: Request, caller: Caller) -> Respons
 async def health() -> Health:
     """Tell whoever asks that the hub answers."""
     return Health()
+
+
+async def ready(desk: TheDesk) -> Ready:
+    """Tell monitoring whether students can work: the database and the supervisor answer.
+
+    Raises: :class:`Busy` when they cannot, which ``/health`` does not look at.
+    """
+    await asyncio.to_thread(desk.services.state.epoch, "")
+    if not await desk.services.attended():
+        raise Busy("No session can be started: the session supervisor does not answer.")
+    return Ready()
 
 
 async def status() -> ServerStatus:

@@ -8,23 +8,23 @@ enemy territory in the browser"; compat.md 2.3).
 from __future__ import annotations
 
 from asyncio import to_thread
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Generic
-from urllib.parse import quote
 
 from starlette.types import Receive, Scope, Send
 
 from mograder.auth.identity import Identity, Method
-from mograder.auth.origin import browser_marks, same_origin
 from mograder.auth.roles import Role
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
 from mograder.sessions.launcher import Mode
-from mograder.sessions.live import SessionKey
 from mograder.web.context import RequestContext, context_of
+from mograder.web.hub.audit import Event
 from mograder.web.hub.capabilities import Capability
 from mograder.web.hub.endings import session_asked, standing
+from mograder.web.hub.fast_way import SAVE, FastWay, may_ride_alone
+from mograder.web.hub.handover import Handovers
 from mograder.web.hub.headers import HeaderList, header, session_headers
 from mograder.web.hub.pace import Allowances
 from mograder.web.hub.permits import BY_ITSELF, denial, guarded_feature
@@ -33,9 +33,12 @@ from mograder.web.hub.proxy_ports import ProxyServices, S
 from mograder.web.hub.proxy_websocket import Attendance, refuse_websocket, relay_websocket
 from mograder.web.hub.refusals import (
     GONE,
+    ONLY_OWNERS,
     Refusal,
-    here,
+    check_browser,
+    check_page,
     navigates,
+    nobody,
     preflight,
     query_of,
     see_other,
@@ -54,12 +57,7 @@ from mograder.web.hub.session_paths import (
 )
 from mograder.web.hub.traffic import Traffic
 from mograder.web.hub.upstream import Upstreams
-from mograder.web.identity import (
-    RESTRICTED_PAGE,
-    identify,
-    login_headers,
-    restricted,
-)
+from mograder.web.identity import RESTRICTED_PAGE, identify, login_headers, restricted
 from mograder.web.problems import HUB_STATUS, status_of
 
 _log = get_logger("mograder.web.hub.proxy")
@@ -69,8 +67,8 @@ class SessionProxy(Generic[S]):
     """The ASGI app for session paths, HTTP and WebSocket.
 
     ``answer_seconds`` bounds how long a session's server may take until its headers are there
-    (compat.md 2.3: 60), ``on_save`` is told whose notebook was saved. Mutable state:
-    ``_upstreams``, the clients of live sessions.
+    (compat.md 2.3: 60), ``on_save`` is told whose notebook was saved, ``on_visit`` who looks into
+    another person's session. Mutable state: ``_upstreams``, the clients of live sessions.
     """
 
     def __init__(
@@ -81,6 +79,8 @@ class SessionProxy(Generic[S]):
         answer_seconds: float = 60.0,
         allowances: Allowances = Allowances(),  # noqa: B008 - frozen
         on_save: Callable[[str], None] = lambda _: None,
+        handovers: Handovers | None = None,
+        on_visit: Callable[[Event], Awaitable[None]] | None = None,
     ) -> None:
         settings = services.loaded.settings
         self._services = services
@@ -90,6 +90,8 @@ class SessionProxy(Generic[S]):
         self._upstreams = Upstreams(services.capabilities.forget_session, allowances)
         self._traffic = traffic
         self._on_save = on_save
+        self._handovers = handovers
+        self._on_visit = on_visit or _unheeded
 
     async def aclose(self) -> None:
         """Close the connections to all sessions (at shutdown)."""
@@ -101,7 +103,7 @@ class SessionProxy(Generic[S]):
         try:
             path = parse_session_path(context.raw_path)
         except MograderError as error:
-            await self._answer(exchange, Refusal(400, error.message), shared=False)
+            await self.answer(exchange, Refusal(400, error.message), shared=False)
             return
         if isinstance(path, UserPath):
             await self._by_login(path, exchange, context)
@@ -120,23 +122,26 @@ class SessionProxy(Generic[S]):
             cookies = login_headers(identity, context, self._services.secret)
             viewer = self._admit(path, identity, scope, context)
             if path.rest == STANDING:
-                raise self._standing(scope, admitted=True)
+                raise self.standing_of(scope, admitted=True)
             session = self._session(path, viewer, scope, context)
+            await self._note_visit(viewer, session, context)
+            if over := await self._send_over(session, viewer, scope):
+                raise over
             visit = self._visit_by_login(path, viewer, session, scope)
         except Refusal as refusal:
-            await self._answer(exchange, refusal, shared=False, cookies=cookies)
+            await self.answer(exchange, refusal, shared=False, cookies=cookies)
         except MograderError as error:
             status = status_of(error, HUB_STATUS)
-            await self._answer(exchange, Refusal(status, str(error)), shared=False)
+            await self.answer(exchange, Refusal(status, str(error)), shared=False)
         else:
-            await self._relay(visit, session, exchange)
+            await self.relay(visit, session, exchange)
 
     def _admit(
         self, path: UserPath, identity: Identity | None, scope: Scope, context: RequestContext
     ) -> Identity:
         """Decide who may ask for this session at all, and whether a browser may so."""
         if identity is None:
-            raise self._nobody(scope, context)
+            raise nobody(scope, context)
         if restricted(identity, self._services):
             raise Refusal(403, RESTRICTED_PAGE.decode(), [_HTML])
         owner = identity.username == path.user
@@ -144,38 +149,15 @@ class SessionProxy(Generic[S]):
             _log.warning("%s was refused the session of %s", identity.username, path.user)
             raise Refusal(403, "403 Forbidden")
         if identity.method is not Method.BEARER:
-            self._check_browser(scope, context)
+            check_browser(scope, context, sandbox=self._sandbox)
             if not owner and not self._sandbox:
-                raise Refusal(403, _ONLY_OWNERS)
+                raise Refusal(403, ONLY_OWNERS)
         return identity
-
-    def _nobody(self, scope: Scope, context: RequestContext) -> Refusal:
-        if not navigates(scope):
-            return Refusal(403, "403 Forbidden")
-        target = quote(here(scope, context), safe="/")
-        return see_other(f"{context.prefix}/login?next={target}")
-
-    def _check_browser(self, scope: Scope, context: RequestContext) -> None:
-        """A browser gets the document here and nothing else, whoever is signed in.
-
-        A page in an opaque origin would otherwise act by the cookie that came along (tried:
-        frames, forms and fetches of a hostile notebook).
-        """
-        headers = scope["headers"]
-        if not browser_marks(headers):
-            return
-        if not self._sandbox and same_origin(headers, context.own_origins):
-            return
-        if scope["type"] == "http" and scope["method"] in ("GET", "HEAD"):
-            destinations = {value for name, value in headers if name == b"sec-fetch-dest"}
-            if destinations == {b"document"}:
-                return
-        raise Refusal(403, "Open this address in a tab of its own.")
 
     def _session(
         self, path: UserPath, viewer: Identity, scope: Scope, context: RequestContext
     ) -> S:
-        session = self._pool.find(SessionKey(path.user, path.item, path.mode))
+        session = self._pool.find(path.key)
         if session is not None:
             if path.mode is Mode.RUN and path.rest == "" and navigates(scope):
                 show_code(scope, context)
@@ -184,6 +166,13 @@ class SessionProxy(Generic[S]):
             raise see_other(context.prefix + path.spinner)
         noun = "session" if path.mode == "edit" else "lecture session"
         raise Refusal(404, f"No active {noun}", (GONE,))
+
+    async def _note_visit(self, viewer: Identity, session: S, context: RequestContext) -> None:
+        """Record who looks into another person's session; one's own is nobody's business."""
+        owner = session.key.user
+        if viewer.username != owner:
+            what = f"{owner}/{session.key.item} ({session.key.mode})"
+            await self._on_visit(Event(viewer.username, "open session", what, context.client or ""))
 
     def _visit_by_login(self, path: UserPath, viewer: Identity, session: S, scope: Scope) -> Visit:
         context = context_of(scope)
@@ -212,46 +201,105 @@ class SessionProxy(Generic[S]):
             return Page(own, session.id, again, opaque=False)
         # Only now that a page is there: a client that brings a trusted header and no cookie is
         # a new login at each of its requests.
+        cap = await self._issued(session, viewer)
+        return Page(f"{context.prefix}/s/{cap}", session.id, again, opaque=True)
+
+    async def _issued(self, session: S, viewer: Identity) -> str:
         capabilities = self._services.capabilities
         cap = capabilities.known(session.id, viewer)
         if cap is None:
             cap = await to_thread(capabilities.issue, session.id, viewer)
-        return Page(f"{context.prefix}/s/{cap}", session.id, again, opaque=True)
+        return cap
+
+    async def _send_over(self, session: S, viewer: Identity, scope: Scope) -> Refusal | None:
+        """Where sessions have origins of their own: the page that leads a tab there."""
+        if self._handovers is None or viewer.method is Method.BEARER or not navigates(scope):
+            return None
+        cap = await self._issued(session, viewer)
+        capability = self._services.capabilities.resolve(cap)
+        if capability is None:  # ended in this very moment
+            return None
+        context = context_of(scope)
+        path = context.raw_path.decode("latin-1") + query_of(scope)
+        return self._handovers.send(cap, capability, path, session.key.item, context)
 
     # ---- by capability: /s/<capability>/… ----
 
     async def _by_capability(
         self, path: SessionPath | None, exchange: Exchange, context: RequestContext
     ) -> None:
-        scope = exchange.scope
         try:
-            if scope["type"] == "http" and scope["method"] == "OPTIONS":
-                raise preflight()
-            if isinstance(path, ProbePath):
-                raise Refusal(204)
-            capability = self._resolve(path)
-            session = self._pool.by_id(capability.session_id) if capability else None
-            if isinstance(path, CapabilityPath) and path.rest == STANDING:
-                raise self._standing(scope, admitted=capability is not None)
-            if not isinstance(path, CapabilityPath) or capability is None or session is None:
-                raise Refusal(404, "This session has ended.", (GONE,))
-            visit = self._visit_by_capability(path, capability, session, scope)
-            _check_page(visit, scope, context)
+            visit, session, _ = self._enter(path, exchange.scope, context)
         except Refusal as refusal:
-            await self._answer(exchange, refusal, shared=True)
+            await self.answer(exchange, refusal, shared=True)
         else:
-            await self._relay(visit, session, exchange)
+            await self.relay(visit, session, exchange)
+
+    def _enter(
+        self, path: SessionPath | None, scope: Scope, context: RequestContext
+    ) -> tuple[Visit, S, Capability]:
+        """Decide by the capability alone. Raises: :class:`Refusal`, the proxy's own answer."""
+        if scope["type"] == "http" and scope["method"] == "OPTIONS":
+            raise preflight()
+        if isinstance(path, ProbePath):
+            raise Refusal(204)
+        capability = self._resolve(path)
+        session = self.session_of(capability)
+        if isinstance(path, CapabilityPath) and path.rest == STANDING:
+            raise self.standing_of(scope, admitted=capability is not None)
+        if not isinstance(path, CapabilityPath) or capability is None or session is None:
+            raise Refusal(404, "This session has ended.", (GONE,))
+        visit = self._visit_by_capability(path, capability, session, scope)
+        check_page(visit, scope, context)
+        return visit, session, capability
+
+    async def fast_way(self, scope: Scope) -> FastWay[S] | None:
+        """Where a front may take this request by itself; None: only the hub can answer it.
+
+        Decided as if the request had come here, and noted as if it had.
+        """
+        context = context_of(scope)
+        try:
+            path = parse_session_path(context.raw_path)
+            visit, session, capability = self._enter(path, scope, context)
+        except (MograderError, Refusal):
+            return None
+        if not may_ride_alone(visit, scope, self._limits.request_bytes):
+            return None
+        feature = guarded_feature(visit.rest)
+        if feature and not await self._services.allowances.allows(session.key.item, feature):
+            return None
+        self._upstreams.of(session)  # hears of the session's end
+        await self._note(visit, session, scope)
+        return FastWay(visit, session, capability)
+
+    async def _note(self, visit: Visit, session: S, scope: Scope) -> None:
+        if scope["type"] == "websocket":
+            self._traffic.websockets += 1
+            await self._pool.pages_first(session)
+        else:
+            self._traffic.http += 1
+        if visit.rest not in BY_ITSELF:
+            self._pool.touch(session)
 
     def _resolve(self, path: SessionPath | None) -> Capability | None:
         # Without the sandbox, a page under /s/ would be active content of the hub's own origin.
         if not isinstance(path, CapabilityPath) or not self._sandbox:
             return None
+        return self.resolve(path.cap)
+
+    def resolve(self, cap: str) -> Capability | None:
+        """Return what a capability stands for, while its login and its viewer's access last."""
         services = self._services
-        capability = services.capabilities.resolve(path.cap)
+        capability = services.capabilities.resolve(cap)
         if capability is None or services.revocations.login_revoked(capability.login_id):
             return None
         # Taken off the roster in the middle of a session: the page ends with the access (B43).
         return capability if services.roster.allows(capability.username, capability.role) else None
+
+    def session_of(self, capability: Capability | None) -> S | None:
+        """Return the session that a capability opens, if it is still there."""
+        return self._pool.by_id(capability.session_id) if capability else None
 
     def _visit_by_capability(
         self, path: CapabilityPath, capability: Capability, session: S, scope: Scope
@@ -278,7 +326,7 @@ class SessionProxy(Generic[S]):
 
     # ---- both ----
 
-    def _standing(self, scope: Scope, *, admitted: bool) -> Refusal:
+    def standing_of(self, scope: Scope, *, admitted: bool) -> Refusal:
         """Tell a page that lost its session why.
 
         It asks by the session's id: its capability ended with the session, and a hub that was
@@ -296,16 +344,16 @@ class SessionProxy(Generic[S]):
             )
         )
 
-    async def _relay(self, visit: Visit, session: S, exchange: Exchange) -> None:
+    async def relay(self, visit: Visit, session: S, exchange: Exchange) -> None:
+        """Pass an authorised request or WebSocket on to its session."""
         feature = guarded_feature(visit.rest)
         if feature and not await self._services.allowances.allows(session.key.item, feature):
             refusal = Refusal(403, denial(feature))
-            shared = visit.by_capability
-            await self._answer(exchange, refusal, shared=shared, cookies=visit.cookies)
+            await self.answer(exchange, refusal, shared=visit.by_capability, cookies=visit.cookies)
             return
         upstream = self._upstreams.of(session)
         if exchange.scope["type"] == "websocket":
-            self._traffic.websockets += 1
+            await self._note(visit, session, exchange.scope)
             attendance = Attendance(
                 self._traffic,
                 lambda: self._pool.touch(session),
@@ -315,16 +363,14 @@ class SessionProxy(Generic[S]):
             return
         if exchange.scope["method"] not in METHODS:
             refusal = Refusal(405, "Method not allowed")
-            await self._answer(exchange, refusal, shared=visit.by_capability)
+            await self.answer(exchange, refusal, shared=visit.by_capability)
             return
-        self._traffic.http += 1
-        if visit.rest not in BY_ITSELF:
-            self._pool.touch(session)
+        await self._note(visit, session, exchange.scope)
         await relay_http(visit, exchange, upstream, self._limits, self._traffic)
-        if visit.rest == _SAVE:
+        if visit.rest == SAVE:
             self._on_save(session.key.user)
 
-    async def _answer(
+    async def answer(
         self,
         exchange: Exchange,
         refusal: Refusal,
@@ -332,37 +378,22 @@ class SessionProxy(Generic[S]):
         shared: bool,
         cookies: HeaderList | None = None,
     ) -> None:
+        """Give an answer of the proxy's own."""
         self._traffic.refused += 1
         if exchange.scope["type"] == "websocket":
             status = 403 if refusal.status < 500 else refusal.status
             await refuse_websocket(exchange, status, refusal.text)
             return
-        headers = session_headers(sandbox=self._sandbox, shared=shared)
-        whole = [*headers, *refusal.headers, *(cookies or ())]
+        fence = session_headers(sandbox=self._sandbox, shared=shared) if refusal.fenced else []
+        whole = [*fence, *refusal.headers, *(cookies or ())]
         await send_text(exchange.send, refusal.status, refusal.text, whole)
 
 
-_SAVE = "api/kernel/save"
 _HTML = (b"content-type", b"text/html; charset=utf-8")
-_ONLY_OWNERS = (
-    "This hub runs session pages on its own origin ([hub] session_isolation = "
-    '"same-origin"), so only their owners may open them. Set it to "sandbox".'
-)
 
 
-def _check_page(visit: Visit, scope: Scope, context: RequestContext) -> None:
-    """Keep tabs and other sites' sockets away from a capability path."""
-    if scope["type"] == "websocket":
-        origins = {value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"}
-        if not origins <= {"null", *context.own_origins}:
-            raise Refusal(403, "403 Forbidden")
-        return
-    if not visit.as_document:
-        return
-    path = visit.rest.lower()
-    if scope["method"] == "GET" and (path.startswith("@file/") or path.endswith(".pdf")):
-        return  # decided by what the server answers
-    raise see_other(visit.document_url)
+async def _unheeded(event: Event) -> None:
+    """Nobody wants to know."""
 
 
 def _never(cut: Callable[[], None]) -> Callable[[], None]:

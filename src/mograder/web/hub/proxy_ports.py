@@ -29,6 +29,8 @@ class Pool(Protocol[S]):
 
     def connected(self, session: S) -> AbstractContextManager[object]: ...
 
+    async def pages_first(self, live: S, /) -> None: ...
+
 
 class Leave(Protocol):
     """Knows what an item's instructor allows; :class:`~mograder.sessions.allowances.Allowances`."""

@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from urllib.parse import quote
 
 from pydantic import BaseModel
 from starlette.types import Scope
 
-from mograder.auth.origin import browser_marks
+from mograder.auth.origin import browser_marks, same_origin
 from mograder.web.context import RequestContext
 from mograder.web.hub.headers import Header, header
 from mograder.web.hub.proxy_http import METHODS
+from mograder.web.hub.session_answer import Visit
 
 GONE: Header = (b"x-mograder-session", b"gone")
 """Tells a page's script that there is no session any more, or none that it may use."""
 
 
-class Refusal(Exception):
-    """An answer of the proxy's own."""
+ONLY_OWNERS = (
+    "This hub runs session pages on its own origin ([hub] session_isolation = "
+    '"same-origin"), so only their owners may open them. Set it to "sandbox".'
+)
 
-    def __init__(self, status: int, text: str = "", headers: Sequence[Header] = ()) -> None:
+
+class Refusal(Exception):
+    """An answer of the proxy's own; ``fenced`` by the headers of session pages, unless it is one of
+    our own pages with its own."""
+
+    def __init__(
+        self, status: int, text: str = "", headers: Sequence[Header] = (), *, fenced: bool = True
+    ) -> None:
         super().__init__(status, text)
         self.status = status
         self.text = text
         self.headers = headers
+        self.fenced = fenced
 
 
 def see_other(location: str) -> Refusal:
@@ -87,3 +99,49 @@ def query_of(scope: Scope) -> str:
     """The query with its question mark, or ""."""
     query = scope["query_string"].decode("latin-1")
     return f"?{query}" if query else ""
+
+
+def check_page(visit: Visit, scope: Scope, context: RequestContext) -> None:
+    """Keep tabs and other sites' sockets away from a capability path.
+
+    Raises: :class:`Refusal`.
+    """
+    if scope["type"] == "websocket":
+        origins = {value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"}
+        if not origins <= {"null", *context.own_origins}:
+            raise Refusal(403, "403 Forbidden")
+        return
+    if not visit.as_document:
+        return
+    path = visit.rest.lower()
+    if scope["method"] == "GET" and (path.startswith("@file/") or path.endswith(".pdf")):
+        return  # decided by what the server answers
+    raise see_other(visit.document_url)
+
+
+def check_browser(scope: Scope, context: RequestContext, *, sandbox: bool) -> None:
+    """Give a browser the document by its login and nothing else, whoever is signed in.
+
+    A page in an opaque origin would otherwise act by the cookie that came along (tried:
+    frames, forms and fetches of a hostile notebook).
+
+    Raises: :class:`Refusal`.
+    """
+    headers = scope["headers"]
+    if not browser_marks(headers):
+        return
+    if not sandbox and same_origin(headers, context.own_origins):
+        return
+    if scope["type"] == "http" and scope["method"] in ("GET", "HEAD"):
+        destinations = {value for name, value in headers if name == b"sec-fetch-dest"}
+        if destinations == {b"document"}:
+            return
+    raise Refusal(403, "Open this address in a tab of its own.")
+
+
+def nobody(scope: Scope, context: RequestContext) -> Refusal:
+    """Send a tab that nobody is signed in at to the login page; refuse everything else."""
+    if not navigates(scope):
+        return Refusal(403, "403 Forbidden")
+    target = quote(here(scope, context), safe="/")
+    return see_other(f"{context.prefix}/login?next={target}")

@@ -107,6 +107,7 @@ _CHANGING = (400, 404, 409, 413, 503)
 ROUTES: tuple[Door, ...] = (
     # Pages
     Door("GET", "/", home.first_page, Access.ANYONE),
+    Door("GET", "/view-as", home.view_as, Access.MEMBER),
     Door("GET", "/events", events.stream, Access.MEMBER),
     Door("GET", "/edit/{a}", pages.edit_spinner, Access.MEMBER),
     Door("GET", "/edit/{a}/", pages.edit_spinner, Access.MEMBER),
@@ -375,6 +376,7 @@ ROUTES: tuple[Door, ...] = (
     ),
     # The hub itself
     Door("GET", "/health", pages.health, Access.ANYONE, "Hub", models.Health),
+    Door("GET", "/ready", pages.ready, Access.ANYONE, "Hub", models.Ready, (503,)),
     Door("GET", "/api/status", pages.status, Access.MEMBER, "Hub", models.ServerStatus),
     Door("GET", "/metrics", pages.metrics, Access.INSTRUCTOR),
     Door("GET", "/api/openapi.json", pages.openapi, Access.MEMBER),

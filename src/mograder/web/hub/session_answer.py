@@ -24,7 +24,8 @@ from mograder.web.hub.headers import (
 )
 from mograder.web.hub.upstream import Session
 
-_FRAMES = frozenset({"iframe", "frame", "embed", "object"})
+FRAMES = frozenset({"iframe", "frame", "embed", "object"})
+"""Destinations of a request that is shown within a page."""
 _OF_ANOTHER_BODY = frozenset(
     b"""accept-ranges cache-control content-digest content-md5 digest etag expires last-modified
     repr-digest""".split()
@@ -72,7 +73,7 @@ class Visit:
     @property
     def whole(self) -> bool:
         """Whether the answer may be a page to write into, so must come complete and plain."""
-        frame = self.by_capability and self.destination in _FRAMES
+        frame = self.by_capability and self.destination in FRAMES
         return frame or (self.page is not None and (self.as_document or not self.rest))
 
     @property
@@ -109,7 +110,7 @@ def shape_answer(visit: Visit, method: str, status: int, headers: RawHeaders) ->
     media = header(headers, b"content-type").split(";")[0].strip().lower()
     if visit.by_capability and visit.as_document:
         return _document_by_capability(visit, status, headers, media)
-    if visit.by_capability and visit.destination in _FRAMES and media == _PDF:
+    if visit.by_capability and visit.destination in FRAMES and media == _PDF:
         page = session_page.pdf_page(f"{visit.public_base}/{visit.rest}{visit.query}")
         return _instead(200, page, [*visit.own_headers(), _HTML])
     plain = _streamed(visit, status, headers)

@@ -15,6 +15,7 @@ from urllib.parse import quote, unquote_to_bytes
 from mograder.core.errors import InvalidInput
 from mograder.core.names import ItemName, Username
 from mograder.sessions.launcher import Mode
+from mograder.sessions.live import SessionKey
 
 _CAPABILITY = re.compile(r"[A-Za-z0-9_-]{16,64}")
 _ENCODED_SEPARATOR = re.compile(r"%(?:2f|5c|00)", re.IGNORECASE)
@@ -30,6 +31,11 @@ class UserPath:
     user: Username
     item: ItemName
     rest: str | None
+
+    @property
+    def key(self) -> SessionKey:
+        """The session that is meant."""
+        return SessionKey(self.user, self.item, self.mode)
 
     @property
     def spinner(self) -> str:

@@ -33,12 +33,12 @@ async def submit(user: str, a: str, request: Request, desk: TheDesk, caller: Cal
         report("Keeping your submission")
         now = desk.services.clock.now()
         add = desk.submissions.add
-        path = await to_thread.run_sync(add, copy.user, copy.item, saved.data, now)
+        kept = await to_thread.run_sync(add, copy.user, copy.item, saved.data, now)
         mark = desk.services.workspaces.mark_submitted
         await to_thread.run_sync(mark, copy.user, copy.item)
         await note(request, caller, Deed("submit", f"{copy.user}/{copy.item}"))
         return Submitted(
-            submitted_path=str(path),
+            submitted_path=str(kept.path),
             tampered_checks=list(tampering.checks),
             tampered_marks=tampering.marks,
         )

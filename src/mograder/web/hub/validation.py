@@ -48,7 +48,7 @@ async def validate(user: str, a: str, request: Request, desk: TheDesk, caller: C
         put = desk.services.workspaces.put_report
         kept = await to_thread.run_sync(put, owner, item, render_html(found))
         answer = answer_of(found, html_available=kept)
-        desk.results.put(owner, item, Result(desk.services.clock.now(), answer))
+        await desk.results.put(owner, item, Result(desk.services.clock.now(), answer))
         return answer
 
     shown = page_of(user, a)

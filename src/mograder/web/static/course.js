@@ -1,7 +1,8 @@
 // The instructors' pages: they stay true while they are open, and a folder can be dropped on Publish.
 
-import { keep_true, reason, word } from "./live.js";
+import { keep_true, reason } from "./live.js";
 import { progress } from "./progress.js";
+import { word } from "./words.js";
 
 const MOST_FILES = 1000;
 

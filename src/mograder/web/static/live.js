@@ -1,6 +1,7 @@
 // A page that stays true while it is open: the hub tells which parts have changed, nothing polls.
 
 import { tell_times } from "./times.js";
+import { word } from "./words.js";
 
 const COURSE_WIDE_MS = 8000; // everybody is told at once, and must not ask at once
 const SOON_MS = 200;
@@ -10,7 +11,7 @@ let due = 0;
 
 export function keep_true(address) {
   const listen = () => {
-    if (source || document.visibilityState !== "visible") return;
+    if (!address || source || document.visibilityState !== "visible") return; // none: only looks when it comes back
     source = new EventSource(address);
     let before = false;
     source.addEventListener("open", () => {
@@ -67,11 +68,6 @@ function replace(part, other) {
   if (focused === null) return;
   const again = [...part.querySelectorAll("a[href], button")].find((each) => each.textContent === focused);
   (again ?? part).focus({ preventScroll: true });
-}
-
-// The page's own words, which stand in its template.
-export function word(name, item = "", why = "") {
-  return document.querySelector("#words").dataset[name].replace("{item}", item).replace("{why}", why);
 }
 
 export async function reason(answer) {

@@ -1,0 +1,125 @@
+"""Which headers may cross the border between browsers and student code: the lists alone.
+
+The hub's own proxy (``web.hub.headers``) and the configurations that ``mograder hub proxy-config``
+writes for a web server's fast path both go by them, so that neither lets pass what the other stops
+(security.md, "The session's server is enemy territory too").
+"""
+
+from __future__ import annotations
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+UPSTREAM_HOST = "session.invalid"
+"""The Host that every session's server sees; marimo builds redirects from it."""
+
+SANDBOX_POLICY = (
+    "sandbox allow-scripts allow-forms allow-modals allow-popups "
+    "allow-popups-to-escape-sandbox allow-downloads"
+)
+"""The opaque origin; never with ``allow-same-origin`` (security.md)."""
+
+TO_SESSION = _words(
+    """accept accept-encoding accept-language cache-control content-encoding content-language
+    content-type if-match if-modified-since if-none-match if-range if-unmodified-since
+    last-event-id marimo-lsp-token marimo-server-token marimo-session-id marimo-stable-session-id
+    pragma range user-agent"""
+)
+"""The allow-list towards a session's server, in lower case."""
+
+FROM_SESSION_NEVER = frozenset(
+    _words(  # What security.md lists.
+        """set-cookie clear-site-data service-worker-allowed strict-transport-security x-sendfile
+        refresh alt-svc report-to nel content-security-policy"""
+    )
+    # Kin of those: they set state for the origin, ask for a password in the hub's name, report
+    # to others, or contradict what the hub sets.
+    + _words(
+        """content-security-policy-report-only reporting-endpoints set-cookie2 set-login
+        public-key-pins expect-ct www-authenticate authentication-info use-as-dictionary
+        origin-agent-cluster document-policy document-isolation-policy permissions-policy
+        feature-policy speculation-rules accept-ch critical-ch delegate-ch link service-worker
+        observe-browsing-topics activate-storage-access x-content-type-options x-frame-options
+        x-xss-protection x-permitted-cross-domain-policies referrer-policy x-lighttpd-send-file
+        x-reproxy-url x-request-id x-dns-prefetch-control content-location"""
+    )
+    # Hop-by-hop, and what the hub itself writes.
+    + _words(
+        """connection keep-alive proxy-authenticate proxy-authentication-info proxy-connection te
+        trailer transfer-encoding upgrade date server via location content-length"""
+    )
+)
+"""What no browser gets from a session, in lower case."""
+
+FROM_SESSION_NEVER_PREFIXES = (
+    "access-control-",
+    "attribution-reporting-",
+    "cross-origin-",
+    "x-accel-",
+    "x-mograder-",
+    "x-remote-",
+    "x-sendfile-",
+    "sec-",
+)
+"""Beginnings of what no browser gets from a session."""
+
+FAMILIES_BY_NAME = _words(
+    """access-control-allow-credentials access-control-allow-headers
+    access-control-allow-local-network access-control-allow-methods access-control-allow-origin
+    access-control-allow-private-network access-control-expose-headers access-control-max-age
+    attribution-reporting-info attribution-reporting-register-os-source
+    attribution-reporting-register-os-trigger attribution-reporting-register-source
+    attribution-reporting-register-trigger cross-origin-embedder-policy
+    cross-origin-embedder-policy-report-only cross-origin-opener-policy
+    cross-origin-opener-policy-report-only cross-origin-resource-policy location
+    sec-session-challenge sec-session-id sec-session-registration upgrade x-accel-buffering
+    x-accel-charset x-accel-expires x-accel-limit-rate x-accel-redirect x-mograder-base
+    x-mograder-root x-mograder-session x-mograder-socket x-mograder-target x-remote-user
+    x-sendfile-type"""
+)
+"""The known members of these families, for a front that can only name them."""
+
+FROM_FRONT = "x-mograder-"
+"""How the headers begin in which a front asks the hub, and is answered."""
+
+REMOVED_BY_FRONT = _words(
+    """authorization cookie dnt expect forwarded from origin priority referer save-data te
+    upgrade-insecure-requests via"""
+)
+"""What a front that knows no allow-list removes by name from a request to a session."""
+
+REMOVED_BY_FRONT_PREFIXES = _words(
+    """access-control- b3- baggage cf- cloudfront- fastly- oidc proxy- remote- sec-ch-
+    sec-fetch- sec-gpc sec-purpose shib ssl- trace true-client- x-"""
+)
+"""And by how it begins. A request with anything else than these and ``TO_SESSION`` goes by the hub,
+which has the allow-list."""
+
+CARRIED_BY_FRONT = _words(
+    """connection content-length host keep-alive sec-websocket-extensions sec-websocket-key
+    sec-websocket-protocol sec-websocket-version transfer-encoding upgrade"""
+)
+"""What belongs to a connection, and a front writes anew for the next one."""
+
+FRONT_DOOR = "/_front/session"
+"""Below the hub's prefix: where a front asks whose a request is, once for each."""
+
+FENCE = (("x-content-type-options", "nosniff"), ("referrer-policy", "no-referrer"))
+"""What every response from a session carries, errors included."""
+
+SHARED = (("access-control-allow-origin", "*"), ("access-control-expose-headers", "*"))
+"""And those below a capability path besides, whose pages are of another origin."""
+
+ASSET_HEADERS = (
+    ("access-control-allow-origin", "*"),
+    ("cross-origin-resource-policy", "cross-origin"),
+    ("timing-allow-origin", "*"),
+    ("x-content-type-options", "nosniff"),
+    ("referrer-policy", "no-referrer"),
+    ("content-security-policy", "default-src 'none'; style-src 'unsafe-inline'; sandbox"),
+    ("cache-control", "public, max-age=31536000, immutable"),
+    ("vary", "accept-encoding"),
+)
+"""What marimo's static files are served with: they could not act even if opened as a page."""

@@ -1,0 +1,101 @@
+"""``[hub] session_url``: an origin of its own for each viewer of each session.
+
+``https://{session}.example.net`` is a wildcard on a domain of its own. Forms that would only look
+like isolation are refused (security.md, "The session's page is enemy territory in the browser"):
+cookies do not respect ports, and a name that all sessions share keeps no student from another.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from mograder.core.errors import InvalidInput
+
+PLACE = "{session}"
+_LABEL = re.compile(r"[a-z0-9]{20,63}")
+_HINT = 'Give a wildcard on a domain that nothing else uses: "https://{session}.example.net".'
+_SHORT, _COUNTRY = 4, 2
+"""Lengths of labels in suffixes that are sold, such as ac.uk or com.au."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionUrl:
+    """Where sessions have their origins: ``domain`` is what comes after the label's dot."""
+
+    scheme: str
+    domain: str
+    port: int | None
+
+    def origin(self, label: str) -> str:
+        """Return the origin of one label as browsers write it."""
+        return f"{self.scheme}://{label}.{self.domain}{f':{self.port}' if self.port else ''}"
+
+    def is_below(self, host: str) -> bool:
+        """Tell whether a Host header names an origin of sessions, however malformed."""
+        name = _without_port(host)
+        return name == self.domain or name.endswith(f".{self.domain}")
+
+    def label_of(self, host: str) -> str:
+        """Return the label that a Host header names, or ""."""
+        label = _without_port(host).removesuffix(f".{self.domain}")
+        return label if self.is_below(host) and _LABEL.fullmatch(label) else ""
+
+
+def session_url(text: str, public_url: str) -> SessionUrl | None:
+    """Return where sessions have their origins, or None for no text.
+
+    Raises: :class:`InvalidInput` for a form that isolates nothing.
+    """
+    if not text:
+        return None
+    if not public_url:
+        raise _refused("needs [hub] public_url, which it must differ from")
+    public = urlsplit(public_url)
+    try:
+        parts = urlsplit(text.replace(PLACE, "label", 1))
+        port, host = parts.port, (parts.hostname or "").lower()
+    except ValueError as error:
+        raise _refused("is no address") from error
+    if host == public.hostname:
+        raise _refused("differs from [hub] public_url by its port only, and cookies ignore ports")
+    if not text.partition("://")[2].startswith(f"{PLACE}."):
+        raise _refused("is one address for all sessions, which would share it")
+    domain = host.partition(".")[2]
+    bare = parts.path in ("", "/") and not parts.query and not parts.fragment
+    if not bare or "@" in parts.netloc or not re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)*", domain):
+        raise _refused("must be scheme and host only")
+    if parts.scheme != "https" and not (parts.scheme == "http" and domain == "localhost"):
+        raise _refused("must be https")
+    if _related(domain, public.hostname or ""):
+        raise _refused("is of the same domain as [hub] public_url, so both would share cookies")
+    return SessionUrl(parts.scheme, domain, port)
+
+
+def _refused(why: str) -> InvalidInput:
+    return InvalidInput(f"[hub] session_url {why}.", hint=_HINT)
+
+
+def _related(one: str, other: str) -> bool:
+    """Tell whether two hosts share more than the suffix under which domains are sold.
+
+    Without the public list of suffixes: a country's short second level (``ac.uk``) is taken for
+    one. What is unclear counts as related.
+    """
+    mine, theirs = one.split(".")[::-1], other.split(".")[::-1]
+    common = 0
+    for left, right in zip(mine, theirs, strict=False):
+        if left != right:
+            break
+        common += 1
+    if common == 0:
+        return False
+    if common == min(len(mine), len(theirs)):
+        return True
+    sold = len(mine[0]) == _COUNTRY and len(mine[1]) < _SHORT
+    return common > (2 if sold else 1)
+
+
+def _without_port(host: str) -> str:
+    return re.sub(r":\d*$", "", host.lower()).rstrip(".")

@@ -1,0 +1,97 @@
+"""What every server of ours needs of uvicorn and the operating system: a socket, the signals."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import signal
+import socket
+from collections.abc import Callable, Iterator
+
+import uvicorn
+
+from mograder.core.errors import Conflict, InvalidInput
+
+_BACKLOG = 2048
+KEPT_SECONDS = 130
+"""How long a quiet connection stays. A front keeps its own for one minute (nginx) or two (Caddy);
+one that hangs up first meets the next request on its way, and a front asks for no POST twice."""
+
+
+class Server(uvicorn.Server):
+    """uvicorn without its signal handlers: it would raise the signal again when it has served,
+
+    and the process would die before what it holds is put away. ``on_ready`` is called when it
+    answers.
+    """
+
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None] = lambda: None) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to answer, and tell."""
+        await super().startup(sockets)
+        if self.started:
+            self._on_ready()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals to :func:`until_signalled`."""
+        yield
+
+
+@contextlib.contextmanager
+def until_signalled(server: uvicorn.Server, on_stop: Callable[[], None]) -> Iterator[None]:
+    """Stop gracefully at the first SIGTERM or Ctrl-C, at once at the second.
+
+    ``on_stop`` ends what would else be waited for.
+    """
+
+    def stop() -> None:
+        server.force_exit = server.should_exit
+        server.should_exit = True
+        on_stop()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Listen on an address; port 0 takes a free one.
+
+    Raises: :class:`InvalidInput` for a bad address, :class:`Conflict` for a port in use.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except socket.gaierror as error:
+        raise InvalidInput(
+            f"{host!r} is not an address of this machine.", hint="Correct the address (--host)."
+        ) from error
+    # "localhost" may come as ::1 first, where most clients look last.
+    found.sort(key=lambda entry: entry[0] != socket.AF_INET)
+    family, kind, protocol, _, address = found[0]
+    listener = socket.socket(family, kind, protocol)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        raise _cannot_bind(host, port, error) from error
+    listener.listen(_BACKLOG)
+    listener.setblocking(False)
+    return listener
+
+
+def _cannot_bind(host: str, port: int, error: OSError) -> Conflict | InvalidInput:
+    if error.errno == errno.EADDRINUSE:
+        return Conflict(f"Port {port} is in use on {host}.", hint="Choose another one with --port.")
+    hint = "Ports below 1024 need root." if error.errno == errno.EACCES else ""
+    return InvalidInput(f"Cannot listen on {host} port {port}: {error.strerror}.", hint=hint)
