@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import socket
 from pathlib import Path
@@ -239,6 +240,20 @@ async def test_killing_it_kills_every_sandbox_and_the_link_finds_a_new_one(
     assert len(await link.sessions()) == 1
     await link.close()
     assert _leftovers(config.runtime) == []
+
+
+async def test_one_that_nobody_waits_for_any_more_is_not_left_behind(
+    config: SupervisorConfig,
+) -> None:
+    """A hub that is stopped while it starts a supervisor ends that one too."""
+    link = SupervisorLink(config)
+    asking = asyncio.create_task(link.open())
+    await until((config.runtime / "lock").exists)
+    asking.cancel()
+    await link.close()
+    assert _leftovers(config.runtime) == []
+    with (config.runtime / "lock").open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises where one is at work
 
 
 # --- without a sandbox ----------------------------------------------------------------------

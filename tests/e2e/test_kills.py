@@ -146,12 +146,10 @@ class Field:
 
     async def _all_gone(self) -> None:
         """A supervisor takes everything along that it started; the next one starts anew."""
+        uids = [uid_of(self._hub, other.name) for other in self._others]
         await soon(
-            lambda: (
-                not any(owned_by(uid_of(self._hub, other.name)) for other in self._others)
-                or bool(supervisor_of(self._hub))
-            ),
-            lambda: "what a killed supervisor started lives on",
+            lambda: not any(map(owned_by, uids)),
+            lambda: f"what a killed supervisor started lives on: {list(map(owned_by, uids))}",
         )
         for other in self._others:
             other.kernels.clear()

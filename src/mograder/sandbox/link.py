@@ -34,22 +34,37 @@ class SupervisorLink:
     def __init__(self, config: SupervisorConfig) -> None:
         self._config = config
         self._client: SupervisorClient | None = None
-        self._connecting = asyncio.Lock()
+        self._opening: asyncio.Task[SupervisorClient] | None = None
         self._on_ended: Callable[[Ended], None] = lambda _: None
         self._on_lost: Callable[[], None] = lambda: None
         self._on_news: Callable[[News], None] = lambda _: None
         self._warming: set[asyncio.Task[None]] = set()
 
     async def open(self) -> SupervisorClient:
-        """Return a live connection. Raises: as :func:`~mograder.sandbox.client.connect`."""
-        async with self._connecting:
-            if self._client is None or not self._client.alive:
-                await self._put_away()
-                reach = connect_or_spawn if self._config.owned else connect_to
-                self._client = await reach(self._config)
-                self._client.watch(self._on_ended, self._on_lost, self._on_news)
-                await self._client.subscribe()
-            return self._client
+        """Return a live connection. Raises: as :func:`~mograder.sandbox.client.connect`.
+
+        Whoever asks meanwhile waits for the same one. It is made to its end although nobody may
+        wait for it any more: a supervisor that has just been started is nobody's until then.
+        """
+        if self._opening is None:
+            if self._client is not None and self._client.alive:
+                return self._client
+            self._opening = asyncio.create_task(self._connect())
+            self._opening.add_done_callback(self._opened)
+        return await asyncio.shield(self._opening)
+
+    async def _connect(self) -> SupervisorClient:
+        await self._put_away()
+        reach = connect_or_spawn if self._config.owned else connect_to
+        self._client = await reach(self._config)
+        self._client.watch(self._on_ended, self._on_lost, self._on_news)
+        await self._client.subscribe()
+        return self._client
+
+    def _opened(self, task: asyncio.Task[SupervisorClient]) -> None:
+        self._opening = None
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.debug("no supervisor was reached: %s", error)  # whoever waits is told
 
     async def answers(self) -> bool:
         """Whether the supervisor is there, or is there again."""
@@ -117,6 +132,8 @@ class SupervisorLink:
         """Hang up, and end a supervisor of the hub's own with all that it runs."""
         for task in tuple(self._warming):
             task.cancel()
+        if self._opening is not None:
+            await asyncio.wait({self._opening})
         client = self._client
         if client is None:
             return

@@ -84,8 +84,10 @@ class Keyboard:
         await page.keyboard.type(text)
 
     async def pick(self, page: Page, field: Locator) -> FileChooser:
-        await self._go(page, field)
+        # The browser is told first, and asked where the focus is after that: what follows at once
+        # may come before it knows that it is to hand the chooser over.
         async with page.expect_file_chooser() as asked:
+            await self._go(page, field)
             await page.keyboard.press("Enter")
         return await asked.value
 
