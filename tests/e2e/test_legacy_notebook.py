@@ -26,34 +26,40 @@ pytestmark = pytest.mark.timeout(300)
 expect.set_options(timeout=60_000)
 
 
-@pytest.fixture
-def release(work_directory: Path, uv_cache: Path) -> str:
-    """The release that ``mograder generate`` makes of it, packages and runs included."""
-    source = work_directory / "source" / NAME
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, uv_cache: Path) -> Path:
+    """A course in which ``mograder generate`` has made its release, packages and runs included."""
+    course = tmp_path_factory.mktemp("course")
+    source = course / "source" / NAME
     source.mkdir(parents=True)
     shutil.copy(SOURCE, source)
     cache = {"UV_CACHE_DIR": str(uv_cache)}
-    done = run_mograder("generate", "A1", env=cache, cwd=work_directory)
+    done = run_mograder("generate", "A1", env=cache, cwd=course)
     assert done.status == 0, done.errors
     assert "4 checks passed" in done.output
     assert "runs without errors, 3 of 4 checks wait" in done.output
-    return (work_directory / "release" / NAME / f"{NAME}.py").read_text()
+    return course
+
+
+@pytest.fixture
+def release(made: Path) -> str:
+    return (made / "release" / NAME / f"{NAME}.py").read_text()
 
 
 def test_students_files_are_validated_by_the_command_line_and_say_the_same(
-    release: str, work_directory: Path, uv_cache: Path
+    release: str, made: Path, uv_cache: Path
 ) -> None:
     assert release.count("# HIDDEN TESTS") == 1
     assert "# mograder-hidden-tests = true" in release
     assert "the circle of radius 0" not in release
-    submitted = work_directory / "submitted" / NAME
+    submitted = made / "submitted" / NAME
     submitted.mkdir(parents=True)
     students = {"solved": SOLVED, "nobody": NOBODY, "started": STARTED}
     for name, student in students.items():
         (submitted / f"{name}.py").write_text(student.work(release))
     cache = {"UV_CACHE_DIR": str(uv_cache)}
     files = [f"submitted/{NAME}/{name}.py" for name in students]
-    done = run_mograder("validate", "--json", *files, env=cache, cwd=work_directory)
+    done = run_mograder("validate", "--json", *files, env=cache, cwd=made)
     assert done.status == 1, done.errors
     reports = dict(zip(students, json.loads(done.output), strict=True))
     for name, student in students.items():
@@ -67,7 +73,7 @@ def test_students_files_are_validated_by_the_command_line_and_say_the_same(
     assert [reports[name]["ok"] for name in students] == [True, False, False]
     marks = {each["label"]: each["earned"] for each in reports["started"]["checks"]}
     assert marks == {"Q1: The mean": 5, "Q2: The area": 4.3, "Q3: A word": 0, "Without marks": None}
-    alone = run_mograder("validate", files[0], env=cache, cwd=work_directory)
+    alone = run_mograder("validate", files[0], env=cache, cwd=made)
     assert alone.status == 0, alone.output + alone.errors
     assert "4 of 4 checks pass" in alone.output
     assert "more tests come when it is graded" in alone.output
