@@ -13,7 +13,7 @@ import os
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from mograder.core.errors import InvalidInput
 from mograder.core.log import get_logger
 from mograder.core.names import FileName, ItemName
 from mograder.notebook.pep723 import read_kind
+from mograder.store.beneath import moment_of
 
 MANIFEST = "files.json"
 
@@ -139,7 +140,7 @@ def release_at(fd: int, directory: Path, name: ItemName) -> Release | None:
         directory=directory,
         notebook=directory / f"{name}.py",
         version=version,
-        updated=datetime.fromtimestamp(notebook.st_mtime, UTC),
+        updated=moment_of(notebook.st_mtime_ns),
     )
 
 

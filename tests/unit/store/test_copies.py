@@ -77,6 +77,19 @@ def test_b57_beginning_anew_keeps_the_work_beside_the_release(
     assert list((root / ".staging").iterdir()) == []
 
 
+def test_b57_a_copy_as_old_as_its_release_is_not_out_of_date(
+    spaces: Workspaces, root: Path, release: Release
+) -> None:
+    """Two ways to make a moment of these nanoseconds differ by a microsecond."""
+    started(root, release)
+    published = 1_795_000_456_798_934_595
+    os.utime(release.notebook, ns=(published, published))
+    current = Releases(release.directory.parent).get(A1)
+    assert current is not None
+    spaces.renew(ALICE, current, NOW)
+    assert not spaces.updated(ALICE, current)
+
+
 def test_b57_two_resets_in_one_second_keep_both_copies(
     spaces: Workspaces, root: Path, release: Release
 ) -> None:
