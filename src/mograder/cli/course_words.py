@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 
 from mograder.exchange.feedback import Returned
+from mograder.exchange.fetch import FetchedFile
 from mograder.transports.interface import RemoteAssignment, Standing
 
 _MOMENT = "%a %d %b %Y, %H:%M"
@@ -48,3 +51,19 @@ def standing_json(
         "why_not": standing.why_not,
         saved_as: [str(path) for path in returned.pages],
     }
+
+
+def fetched_json(
+    assignment: RemoteAssignment, out: Path, files: Sequence[FetchedFile]
+) -> dict[str, object]:
+    """What came of fetching an assignment into ``out``, as both ``fetch --json`` print it."""
+    listed = [
+        {
+            "name": file.name,
+            "path": str(file.path),
+            "change": file.change,
+            "kept": None if file.kept is None else str(file.kept),
+        }
+        for file in files
+    ]
+    return {"assignment": assignment.name, "directory": str(out), "files": listed}

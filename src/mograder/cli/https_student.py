@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from mograder.cli.course_words import closed, iso, plain, standing_json, when
+from mograder.cli.course_words import closed, fetched_json, iso, plain, standing_json, when
 from mograder.cli.https_server import Server, server_options, wanted
 from mograder.cli.options import json_option, what_to_fetch
 from mograder.core.clock import SystemClock
@@ -153,17 +153,7 @@ def _print_fetched(
     assignment: RemoteAssignment, out: Path, files: Sequence[FetchedFile], *, as_json: bool
 ) -> None:
     if as_json:
-        listed = [
-            {
-                "name": file.name,
-                "path": str(file.path),
-                "change": file.change,
-                "kept": None if file.kept is None else str(file.kept),
-            }
-            for file in files
-        ]
-        answer = {"assignment": assignment.name, "directory": str(out), "files": listed}
-        click.echo(json.dumps(answer, ensure_ascii=False))
+        click.echo(json.dumps(fetched_json(assignment, out, files), ensure_ascii=False))
         return
     for file in files:
         click.echo(f"  {_fate(file)}")

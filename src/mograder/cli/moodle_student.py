@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mograder.cli.course import load_course
-from mograder.cli.course_words import closed, iso, plain, standing_json, when
+from mograder.cli.course_words import closed, fetched_json, iso, plain, standing_json, when
 from mograder.cli.moodle_site import Site, site_options
 from mograder.cli.options import Given, course_dir_option, json_option, what_to_fetch
 from mograder.cli.output import reporting
@@ -202,17 +202,7 @@ def _print_fetched(
     found: RemoteAssignment, out: Path, files: Sequence[FetchedFile], *, as_json: bool
 ) -> None:
     if as_json:
-        listed = [
-            {
-                "name": file.name,
-                "path": str(file.path),
-                "change": file.change,
-                "kept": str(file.kept) if file.kept else None,
-            }
-            for file in files
-        ]
-        told = {"assignment": found.name, "directory": str(out), "files": listed}
-        click.echo(json.dumps(told, ensure_ascii=False))
+        click.echo(json.dumps(fetched_json(found, out, files), ensure_ascii=False))
         return
     click.echo(f"Fetched {plain(found.name)} to {out}")
     for file in files:
