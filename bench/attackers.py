@@ -59,7 +59,7 @@ async def attack(port: int, kinds: Mapping[str, str]) -> None:
     print("ready", flush=True)
     await asyncio.to_thread(sys.stdin.readline)
     blasts = [
-        asyncio.create_task(_blow(tab, bombs.ALL[kind]))
+        asyncio.create_task(_blow(tab, bombs.ALL_KINDS[kind]))
         for tab, kind in zip(tabs, kinds.values(), strict=True)
     ]
     print("gone off", flush=True)

@@ -1,11 +1,12 @@
 """Hostile: five sessions that take all they can get, and a sixth student who starts and computes.
 
-The bombs are those of the tests. They go off right before the sixth student comes, anew for each
-sample, since a session that was ended or has got used to its share is no attack any more.
+The bombs are those of the tests. They go off when the sixth student comes, or up to two seconds
+earlier, in turns; anew for each sample, since a session that was ended is no attack any more.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import time
@@ -24,9 +25,12 @@ from mograder.sandbox.priorities import put_first
 from tests.e2e.support import bombs
 from tests.e2e.support.remains import owned_by, uid_of
 
-_LEAST_ROUNDS = 8
-_FORKS = ("forker", "leaver")
+_LEAST_ROUNDS = 12
+_FIRSTS = ("forker", "leaver", "waker")
 """One of them in each round: five sessions are hostile."""
+
+_DELAYS = (0.0, 0.5, 1.0, 2.0)
+"""Seconds from the bombs to the student."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +53,14 @@ async def measure(stage: Stage, options: Options) -> list[Row]:
     rounds = max(_LEAST_ROUNDS, options.rounds)
     for turn in range(rounds):
         calm.append(await _visit(stage))
-        async with _attack(stage, _FORKS[turn % 2]):
+        first, delay = _FIRSTS[turn % len(_FIRSTS)], _DELAYS[turn % len(_DELAYS)]
+        async with _attack(stage, first):
+            await asyncio.sleep(delay)
             attacked.append(await _visit(stage))
         now, then = attacked[-1], calm[-1]
-        say(f"  turn {turn + 1} of {rounds}: {_told(now)} under attack, {_told(then)} in peace")
+        kind = f"{first}, {delay} s ago"
+        say(f"  turn {turn + 1} of {rounds}: {_told(now)} under attack ({kind})")
+        say(f"    and {_told(then)} in peace")
         say(f"    in line for a processor + on one: {told(now.waits)}")
         say(f"    in peace: {told(then.waits)}")
     return [
@@ -103,8 +111,8 @@ async def _visit(stage: Stage) -> _Visit:
 
 
 @contextlib.asynccontextmanager
-async def _attack(stage: Stage, forks: str) -> AsyncIterator[None]:
-    kinds = [forks, *(kind for kind in bombs.ALL if kind not in _FORKS)]
+async def _attack(stage: Stage, first: str) -> AsyncIterator[None]:
+    kinds = [first, *(kind for kind in bombs.ALL if kind not in _FIRSTS)]
     users = {stage.newcomer(): kind for kind in kinds}
     try:
         async with attacking(stage.hub.port, users):

@@ -8,12 +8,11 @@ microseconds and notices a session that begins to grow. Without sessions nothing
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import logging
 import math
 import time
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +24,9 @@ from mograder.sandbox.policy import tmp_bytes
 from mograder.sandbox.priorities import GroupPriorities, Priorities, put_first
 from mograder.sandbox.protocol import Limits, Measured, SessionUse
 from mograder.sandbox.quota import GLANCE_SECONDS, DiskWatch
+from mograder.sandbox.roster import Roster
+from mograder.sandbox.storms import Storms
+from mograder.sandbox.turnkeeper import TurnKeeper
 from mograder.sandbox.turns import Turns
 from mograder.sandbox.usage import GroupMeter, Meter, ProcessMeter, Reading
 from mograder.sandbox.watchdog import (
@@ -49,6 +51,10 @@ _NEWS_SECONDS = 0.9
 _GLANCE_SECONDS, _GROWING_SECONDS = 0.25, 0.1
 _IDLE_PASSES = 4
 """A session that does not move is measured every so many passes."""
+
+_FIRST_SECONDS, _STORM_SECONDS, _MOST_SECONDS = 0.4, 0.5, 1.0
+"""Nobody's memory is measured in the first moments of a start on a busy machine, which would wait
+for that, and it is more seldom in a storm; but never later than after the last of these."""
 
 _MOVING_SECONDS = 3.0
 """For so long after it moved a session may have written what nobody has walked through yet."""
@@ -112,19 +118,21 @@ class Guard:
         self._disk = DiskWatch(disk_reserve, meter.pids)
         self._end, self._tell, self._overhead = end, tell, overhead
         self._machine = Machine()
-        self._threads = ThreadPoolExecutor(2, "guard", put_first)
+        self._threads = ThreadPoolExecutor(3, "guard", put_first)
         self._priorities = priorities
-        self._turns = Turns(meter, priorities, self._machine.busy)
+        storms = Storms(self._machine.waited, self._machine.switches)
+        self._turns = Turns(meter, priorities, self._machine.busy, storms)
+        self._roster = Roster(meter)
+        self._keeper = TurnKeeper(self._turns, self._roster, self._full, self._threads)
         self._watches: dict[str, _Watch] = {}
-        self._changes: list[Callable[[], None]] = []
-        self._grown: set[str] = set()
-        self._some, self._arrived = asyncio.Event(), asyncio.Event()
+        self._some = asyncio.Event()
         self._memory, self._task_count = self._machine.memory(), self._machine.tasks()
         self._next_pass = 0.0
+        self._came_at = self._measured_at = -math.inf
         self._growing = False
         self._told_overhead = 0
         self._next_overhead = self._next_news = 0.0
-        keepers: tuple[Coroutine[None, None, None], ...] = (self._keep_use(), self._keep_disk())
+        keepers = (self._keep_use(), self._keep_disk(), self._keeper.keep())
         self._tasks = [asyncio.create_task(keeper) for keeper in keepers]
 
     def expect(self, session_id: str, limits: Limits, *, cold: bool) -> None:
@@ -132,8 +140,8 @@ class Guard:
 
         Again where it turns out that it starts ``cold``, which takes longer.
         """
-        self._turns.expect(session_id, limits.cpu_weight, time.monotonic(), cold=cold)
-        self._arrived.set()
+        self._came_at = time.monotonic()
+        self._keeper.expect(session_id, limits.cpu_weight, self._came_at, cold=cold)
 
     def add(self, watched: Watched, first_pid: int) -> None:
         """Watch a session from now on; its first process is all that there is of it."""
@@ -144,9 +152,7 @@ class Guard:
             self._meter.join(session_id, watched.group)
         if watched.group is not None and isinstance(self._priorities, GroupPriorities):
             self._priorities.join(session_id, watched.group, limits.cpu_weight)
-        self._changes.append(
-            lambda: self._meter.add(session_id, first_pid, tmp_bytes(limits.tmp_mb))
-        )
+        self._roster.add(session_id, first_pid, tmp_bytes(limits.tmp_mb))
         if watched.workspace is not None:
             self._disk.add(session_id, watched.workspace, limits.workspace_mb << 20)
         self._some.set()
@@ -156,7 +162,7 @@ class Guard:
         self._turns.forget(session_id)
         if self._watches.pop(session_id, None) is None:
             return
-        self._changes.append(lambda: self._meter.remove(session_id))
+        self._roster.remove(session_id)
         self._disk.remove(session_id)
 
     def let_die(self, session_id: str) -> None:
@@ -174,10 +180,10 @@ class Guard:
 
     async def _keep_use(self) -> None:
         while True:
-            if not (self._watches or self._changes):
+            if not (self._watches or self._roster.waits):
                 self._some.clear()
                 await self._some.wait()
-            await self._pause()
+            await asyncio.sleep(_GROWING_SECONDS if self._growing else _GLANCE_SECONDS)
             try:
                 await self._look()
             except Exception:  # noqa: BLE001 - a loop that must outlive whatever /proc shows
@@ -185,9 +191,9 @@ class Guard:
 
     async def _look(self) -> None:
         """Glance, and measure if there is reason to or the time has come."""
-        if self._turns.contested:
-            await self._in_thread(self._give_turns)
         memory = self._machine.memory()
+        if self._can_wait(memory, time.monotonic()):
+            return
         tasks = self._machine.tasks()
         alarmed = (
             self._memory.available - memory.available > _DROP
@@ -198,22 +204,22 @@ class Guard:
         if not (alarmed or regular or self._growing):
             return
         self._memory, self._task_count = memory, tasks
+        self._measured_at = time.monotonic()
         due = self._due(everybody=alarmed, regular=regular)
         await self._in_thread(self._measure, due, memory)
         self._act(memory, time.monotonic())
         if regular:
-            await self._in_thread(self._give_turns)
             self._tell_changes()
             pause = _BUSY_PASS_SECONDS if self._turns.pressing else _PASS_SECONDS
             self._next_pass = time.monotonic() + pause - _GLANCE_SECONDS / 2
 
-    async def _pause(self) -> None:
-        """Until the next glance: a short while, or until somebody comes."""
-        quick = self._growing or (self._turns.contested and self._turns.busy)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_GROWING_SECONDS if quick else _GLANCE_SECONDS):
-                await self._arrived.wait()
-        self._arrived.clear()
+    def _can_wait(self, memory: Memory, now: float) -> bool:
+        """Whether others wait for the processors that measuring takes, and there is no danger."""
+        since = now - self._measured_at
+        if is_short(memory) or since > _MOST_SECONDS:
+            return False
+        starts = self._turns.contested and now - self._came_at < _FIRST_SECONDS
+        return starts or (self._turns.holds and since < _STORM_SECONDS)
 
     async def _keep_disk(self) -> None:
         while True:
@@ -249,25 +255,19 @@ class Guard:
     def _measure(self, due: Collection[str], memory: Memory) -> None:
         """In a thread: one pass."""
         now = time.monotonic()
-        self._make_changes()
         if isinstance(self._meter, ProcessMeter):
-            self._meter.notice_shared_memory(memory.shared)
-        grown = self._grown.union(self._meter.discover())
-        self._grown.clear()
+            self._meter.begin_pass(memory.shared)
+        grown = self._roster.take_grown()
         for name, watch in tuple(self._watches.items()):
             if name in due or name in grown:
                 self._read(watch, now)
             else:
                 watch.still += 1
         if isinstance(self._meter, ProcessMeter):
-            self._meter.settle_shared_memory()
+            self._meter.end_pass()
         if now >= self._next_overhead:
             self._next_overhead = now + _OVERHEAD_SECONDS
             self._told_overhead = self._overhead()
-
-    def _make_changes(self) -> None:
-        while self._changes:
-            self._changes.pop(0)()
 
     def _read(self, watch: _Watch, now: float) -> None:
         before, name = watch.reading, watch.watched.session_id
@@ -309,14 +309,10 @@ class Guard:
                 self.let_die(end.session_id)
                 self._end(end.session_id, end.reason)
 
-    def _give_turns(self) -> None:
-        """In a thread, and soon done: nothing here waits for a process that forks."""
-        self._make_changes()
-        self._grown.update(self._meter.discover())
-        now = time.monotonic()
-        self._turns.look(now)
+    def _full(self) -> list[str]:
+        """In a thread: who has all its processes."""
         watches = tuple(self._watches.items())
-        self._turns.give(now, [name for name, watch in watches if watch.full_since < math.inf])
+        return [name for name, watch in watches if watch.full_since < math.inf]
 
     def tell_all(self) -> None:
         """Tell the use of every session with the next news: there is a new listener."""

@@ -38,6 +38,11 @@ _SWITCH = Path("/proc/sys/kernel/sched_autogroup_enabled")
 class Priorities(Protocol):
     """Changes who runs first; ``members`` are a session's processes at this moment."""
 
+    @property
+    def prompt(self) -> bool:
+        """Whether it acts on a session as a whole and at once, however many processes that has."""
+        ...
+
     def favour(self, session_id: str, times: int) -> None:
         """Give one that starts so many times its weight, where it has a weight."""
         ...
@@ -50,6 +55,13 @@ class Priorities(Protocol):
         """Let a session run as everybody does that was put behind."""
         ...
 
+    def hold(self, session_id: str, quota: int) -> None:
+        """Let a session have no more than a quota of the processors, or as much as it gets.
+
+        ``quota``: as in :mod:`mograder.sandbox.bandwidth`. Nothing where they are not ``prompt``.
+        """
+        ...
+
     def forget(self, session_id: str) -> None:
         """A session has ended."""
         ...
@@ -57,6 +69,8 @@ class Priorities(Protocol):
 
 class GroupPriorities:
     """The weights of cgroups: nothing that a session does gets around them."""
+
+    prompt = True
 
     def __init__(self) -> None:
         self._groups: dict[str, tuple[SessionGroup, int]] = {}
@@ -81,12 +95,18 @@ class GroupPriorities:
             group, weight = self._groups[session_id]
             group.weigh(weight)
 
+    def hold(self, session_id: str, quota: int) -> None:
+        if session_id in self._groups:
+            self._groups[session_id][0].hold(quota)
+
     def forget(self, session_id: str) -> None:
         self._groups.pop(session_id, None)
 
 
 class ProcessPriorities:
     """The priority of each process, where no cgroup shares out the processors."""
+
+    prompt = False
 
     def __init__(self) -> None:
         self._root = os.geteuid() == 0
@@ -117,6 +137,9 @@ class ProcessPriorities:
                 _make_nice(member.pid, 0)
             if member.session in lowered and _make_group_nice(member.pid, 0):
                 lowered.discard(member.session)
+
+    def hold(self, session_id: str, quota: int) -> None:
+        """Nothing here has a quota."""
 
     def forget(self, session_id: str) -> None:
         self._lowered.pop(session_id, None)

@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from mograder.sandbox import bandwidth
 from mograder.sandbox.priorities import DEMOTED_PART, MOST_WEIGHT, STARTING_TIMES
 from mograder.sandbox.usage import Member
 
@@ -40,9 +41,14 @@ class _Share:
         with contextlib.suppress(OSError):  # it has ended
             _write(self.leaf / "cpu.shares", max(_LEAST, weight * _UNIT // _USUAL_WEIGHT))
 
+    def hold(self, quota: int) -> None:
+        _limit(self.leaf, quota)
+
 
 class CpuShares:
     """A branch of the tree with a leaf for each session."""
+
+    prompt = True
 
     def __init__(self, root: Path) -> None:
         """Raises: :class:`OSError` where no cgroup can be made."""
@@ -55,6 +61,7 @@ class CpuShares:
         root.mkdir(exist_ok=True)
         # All sessions together weigh as much as one busy process on every processor.
         _write(root / "cpu.shares", _UNIT * (os.cpu_count() or 1))
+        _limit(root, bandwidth.quota(bandwidth.FOR_SESSIONS))
         for leaf in _leaves(root):  # a killed supervisor's
             _remove(leaf)
         self._prepare()
@@ -100,6 +107,11 @@ class CpuShares:
         """Give it its share again."""
         if (share := self._shares.get(session_id)) is not None:
             share.weigh(share.weight)
+
+    def hold(self, session_id: str, quota: int) -> None:
+        """Let it have no more than a quota, or as much as it gets."""
+        if (share := self._shares.get(session_id)) is not None:
+            share.hold(quota)
 
     def forget(self, session_id: str) -> None:
         """A session has ended; its leaf goes as soon as the kernel is done with it."""
@@ -163,6 +175,14 @@ def _remove(path: Path) -> bool:
     except OSError:
         return False
     return True
+
+
+def _limit(path: Path, quota: int) -> None:
+    """Set a quota where there are any, and where a container's own is not less already."""
+    with contextlib.suppress(OSError):
+        if quota != bandwidth.NO_QUOTA:
+            _write(path / "cpu.cfs_period_us", bandwidth.PERIOD)
+        _write(path / "cpu.cfs_quota_us", quota)
 
 
 def _write(path: Path, value: int) -> None:

@@ -13,7 +13,9 @@ import os
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
+from mograder.sandbox.bandwidth import NO_QUOTA, quota
 from mograder.sandbox.priorities import STARTING_TIMES, Priorities
+from mograder.sandbox.storms import HELD_PART, Storms
 from mograder.sandbox.usage import Meter
 from mograder.sandbox.watchdog import Load, choose_demoted, is_busy
 
@@ -38,6 +40,10 @@ _FADES_SECONDS = 1.0
 _WORKING = 0.1
 """Processors that a session uses who may be in the way of one that starts."""
 
+_NEARLY_SECONDS, _HOG_SECONDS = 0.09, 0.25
+"""When somebody comes, who has had so much of a start's time goes before others no more, and who
+is at work and has had twice a start's time stands back, before their load is known."""
+
 
 @dataclass(slots=True)
 class _Turn:
@@ -45,11 +51,25 @@ class _Turn:
     born: float
     cold: bool = False
     cpu: float = 0.0
+    cpu_then: float = 0.0
+    """When its load was told, at ``read_at``."""
     read_at: float = -math.inf
     load: Load | None = None
     times: int = STARTING_TIMES
     """Its weight is multiplied by this."""
     started_at: float = math.inf
+    stands_back: bool = False
+    """For as long as somebody starts."""
+
+    @property
+    def had(self) -> float:
+        """Seconds on a processor, as those of a start from a zygote."""
+        return self.cpu / _COLD_TIMES if self.cold else self.cpu
+
+    @property
+    def is_hog(self) -> bool:
+        """Whether it has had more than anybody needs to start."""
+        return self.started and self.had >= _HOG_SECONDS
 
     @property
     def started(self) -> bool:
@@ -63,21 +83,24 @@ class _Turn:
         """Its weight times this is what it starts with; 1 once it has started."""
         if now - self.born > _START_SECONDS:
             return 1
-        used = self.cpu / _COLD_TIMES if self.cold else self.cpu
-        return next((times for seconds, times in _START_STEPS if used < seconds), 1)
+        return next((times for seconds, times in _START_STEPS if self.had < seconds), 1)
 
 
 class Turns:
     """The sessions' turns; add and forget on the loop, all else in one thread at a time."""
 
-    def __init__(self, meter: Meter, priorities: Priorities, busy: Callable[[], float]) -> None:
+    def __init__(
+        self, meter: Meter, priorities: Priorities, busy: Callable[[], float], storms: Storms
+    ) -> None:
         """``busy`` tells which part of all processors' time was used since it was called last."""
         self._meter = meter
         self._priorities = priorities
-        self._read_busy = busy
+        self._read_busy, self._storms = busy, storms
         self._busy = 0.0
         self._turns: dict[str, _Turn] = {}
         self._demoted: frozenset[str] = frozenset()
+        self._held: frozenset[str] = frozenset()
+        self._came = False
 
     @property
     def busy(self) -> bool:
@@ -87,45 +110,66 @@ class Turns:
     @property
     def pressing(self) -> bool:
         """Whether sessions are at work on a machine that is busy, and turns must not wait."""
-        return self.busy and any(turn.works for turn in tuple(self._turns.values()))
+        return self.busy and any(turn.works for turn in self._each())
 
     @property
     def contested(self) -> bool:
         """Whether somebody starts while others are at work, or have just started themselves."""
-        turns = tuple(self._turns.values())
+        turns = self._each()
         starting = sum(not turn.started for turn in turns)
         return starting > 1 or (starting == 1 and any(turn.works for turn in turns))
 
+    @property
+    def some(self) -> bool:
+        """Whether there are any sessions."""
+        return bool(self._turns)
+
+    @property
+    def holds(self) -> bool:
+        """Whether somebody is held: there is a storm."""
+        return bool(self._held)
+
     def expect(self, session_id: str, weight: int, now: float, *, cold: bool = False) -> None:
         """A session starts; it is measured as soon as it has a first process."""
+        self._make_way(now)
         self._turns[session_id] = _Turn(weight, now, cold)
+        self._came = True
 
     def forget(self, session_id: str) -> None:
         """A session has ended."""
         self._turns.pop(session_id, None)
         self._priorities.forget(session_id)
         self._demoted -= {session_id}
+        self._held -= {session_id}
 
     def let_die(self, session_id: str) -> None:
-        """Let a session have its weight for its end: dying takes time on a processor as well."""
-        if session_id in self._demoted:
+        """Let a session have its weight for its end: dying takes time on a processor as well.
+
+        But not while somebody starts, who would wait for hundreds of processes that end.
+        """
+        if session_id in self._held:
+            self._priorities.hold(session_id, NO_QUOTA)
+        if session_id in self._demoted and not self.contested:
             self._priorities.restore(session_id, self._meter.members(session_id))
 
     def look(self, now: float) -> None:
         """Read the processors' time of those that start and those at work."""
-        for session_id, turn in tuple(self._turns.items()):
+        for session_id, turn in self._named():
             if turn.works or not turn.started:
                 self.note(session_id, self._meter.cpu(session_id), now)
 
     def note(self, session_id: str, cpu: float, now: float) -> None:
         """Take what one has used since its start."""
         turn = self._turns.get(session_id)
-        if turn is None or now - turn.read_at < _LOAD_SECONDS:
+        if turn is None:
             return
+        turn.cpu = cpu
         passed = now - turn.read_at
+        if passed < _LOAD_SECONDS:
+            return
         faded = turn.load.cpus * 0.5 ** (passed / _FADES_SECONDS) if turn.load else 0.0
-        turn.load = Load(max((cpu - turn.cpu) / passed, faded), turn.weight)
-        turn.cpu, turn.read_at = cpu, now
+        turn.load = Load(max((cpu - turn.cpu_then) / passed, faded), turn.weight)
+        turn.cpu_then, turn.read_at = cpu, now
 
     def give(self, now: float, full: Collection[str]) -> None:
         """Put those that use too much behind the others, and take that back.
@@ -134,30 +178,84 @@ class Turns:
         files and pages that all forks of a zygote share.
         """
         self._busy = self._read_busy()
-        for name, turn in tuple(self._turns.items()):
+        for name, turn in self._named():
             if not turn.started:
                 self._start(name, turn, now)
+        if any(not turn.started and turn.had < _NEARLY_SECONDS for turn in self._each()):
+            self._make_way(now)
         contested = self.contested
-        loads = {
-            name: turn.load
-            for name, turn in tuple(self._turns.items())
-            if turn.load is not None
-            and name not in full
-            and (turn.started if contested else now - turn.started_at > _GRACE_SECONDS)
-        }
+        before = self._demoted.union(name for name, turn in self._named() if turn.stands_back)
+        chosen = self._choose(now, full, contested=contested)
+        for name in chosen:  # those of before as well, for what they have started since
+            self._priorities.demote(name, self._meter.members(name))
+        for name in before - chosen:
+            self._priorities.restore(name, self._meter.members(name))
+        self._demoted = chosen & self._turns.keys()
+        self._hold(now, full, contested=contested)
+
+    def _each(self) -> tuple[_Turn, ...]:
+        return tuple(self._turns.values())
+
+    def _named(self) -> tuple[tuple[str, _Turn], ...]:
+        return tuple(self._turns.items())
+
+    def _choose(self, now: float, full: Collection[str], *, contested: bool) -> frozenset[str]:
+        """Return who stands back from now on."""
+        loads: dict[str, Load] = {}
+        standing: set[str] = set()
+        for name, turn in self._named():
+            turn.stands_back = turn.stands_back and contested
+            settled = turn.is_hog if contested else now - turn.started_at > _GRACE_SECONDS
+            if turn.load is not None and name not in full and settled:
+                loads[name] = turn.load
+                standing.update({name} if turn.stands_back else ())
         chosen = choose_demoted(
             loads, self._demoted, self._busy, os.cpu_count() or 1, contested=contested
         )
-        for name in chosen:  # those of before as well, for what they have started since
-            self._priorities.demote(name, self._meter.members(name))
-        for name in self._demoted - chosen:
-            self._priorities.restore(name, self._meter.members(name))
-        self._demoted = chosen & self._turns.keys()
+        return chosen | standing
+
+    def _make_way(self, now: float) -> None:
+        """Let who comes now go before those who were here before.
+
+        Bombs go off right after their own start, and a glance comes too late for a start.
+        """
+        if not self._priorities.prompt:
+            return
+        for name, turn in self._named():
+            if not turn.started and turn.had >= _NEARLY_SECONDS:
+                self._finish(name, turn, now)
+            elif turn.is_hog and turn.works and not turn.stands_back:
+                turn.stands_back = True
+                self._priorities.demote(name, ())
+
+    def _hold(self, now: float, full: Collection[str], *, contested: bool) -> None:
+        """Hold those together to a small part of the processors who stand back in a storm."""
+        came, self._came = self._came, False
+        if not self._priorities.prompt:
+            return
+        if not self._storms.look(now, comes=came and contested):
+            self._let_go(self._held)
+            return
+        suspects = self._demoted | frozenset(full) | self._held
+        held = frozenset(name for name, turn in self._named() if name in suspects and turn.is_hog)
+        self._let_go(self._held - held)
+        for name in held if held != self._held else ():
+            self._priorities.hold(name, quota(HELD_PART / len(held)))
+        self._held = held
+
+    def _let_go(self, names: frozenset[str]) -> None:
+        for name in names:
+            self._priorities.hold(name, NO_QUOTA)
+        self._held -= names
 
     def _start(self, session_id: str, turn: _Turn, now: float) -> None:
-        before, turn.times = turn.times, turn.times_at(now)
-        if turn.times == before:
-            return
-        if turn.times == 1:
-            turn.started_at = now
-        self._priorities.favour(session_id, turn.times)
+        times = turn.times_at(now)
+        if times == 1:
+            self._finish(session_id, turn, now)
+        elif times != turn.times:
+            turn.times = times
+            self._priorities.favour(session_id, times)
+
+    def _finish(self, session_id: str, turn: _Turn, now: float) -> None:
+        turn.times, turn.started_at = 1, now
+        self._priorities.favour(session_id, 1)

@@ -17,6 +17,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from threading import RLock
 from typing import Protocol
 
 from mograder.sandbox.cgroups import SessionGroup
@@ -67,7 +68,10 @@ class Member:
 
 
 class Meter(Protocol):
-    """Measures sessions; one thread at a time."""
+    """Measures sessions.
+
+    One thread at a time reads, and another one may meanwhile do all else.
+    """
 
     def add(self, session_id: str, first_pid: int, tmp_bytes: int) -> None:
         """Measure a session from now on, by the first process of its sandbox.
@@ -127,6 +131,10 @@ class _Session:
         """Processor seconds since its start."""
         return (self.ticks + self.kept_ticks) / TICKS
 
+    def all(self) -> tuple[Process, ...]:
+        """Its processes as they were found last."""
+        return tuple(self.processes.values())
+
 
 class ProcessMeter:
     """Measures sessions by their processes."""
@@ -144,8 +152,14 @@ class ProcessMeter:
         self._shared_memory = 0
         self._hidden_due = False
         self._weighers = ThreadPoolExecutor(_WEIGHERS, "weigher")
+        self._lock = RLock()
+        """For whose process is whose, and their open descriptors; never while one is waited for."""
 
     def add(self, session_id: str, first_pid: int, tmp_bytes: int) -> None:
+        with self._lock:
+            self._add(session_id, first_pid, tmp_bytes)
+
+    def _add(self, session_id: str, first_pid: int, tmp_bytes: int) -> None:
         self.remove(session_id)  # a warm start that failed, before the cold one
         namespace = namespace_of(first_pid) if self._confined else ""
         self._sessions[session_id] = _Session(namespace, tmp_bytes if self._confined else 0)
@@ -155,17 +169,20 @@ class ProcessMeter:
         self._follow(session_id, first_pid)
 
     def remove(self, session_id: str) -> None:
-        session = self._sessions.pop(session_id, None)
-        if session is None:
-            return
-        self._owners.pop(session.namespace, None)
-        for pid in tuple(session.processes):
-            self._unfollow(session, pid)
+        with self._lock:
+            session = self._sessions.pop(session_id, None)
+            if session is None:
+                return
+            self._owners.pop(session.namespace, None)
+            for pid in tuple(session.processes):
+                self._unfollow(session, pid)
 
     def discover(self) -> Collection[str]:
-        """Find new processes; begins a pass."""
+        with self._lock:
+            return self._discover()
+
+    def _discover(self) -> Collection[str]:
         now = time.monotonic()
-        self._spent_until = now + _PASS_SECONDS
         if now - self._foreign_since > _FOREIGN_SECONDS:  # a number may be another's by now
             self._foreign.clear()
             self._foreign_since = now
@@ -185,15 +202,19 @@ class ProcessMeter:
                 grown.add(owner)
         return grown
 
-    def notice_shared_memory(self, total: int) -> None:
-        """Hear how much shared memory the whole machine holds: files without a name are there."""
+    def begin_pass(self, total: int) -> None:
+        """Sessions are read from now on, all that move.
+
+        ``total`` is how much shared memory the machine holds: files without a name are there.
+        """
+        self._spent_until = time.monotonic() + _PASS_SECONDS
         if total - self._shared_memory > _STEP << 4:
             self._hidden_due = True
         if self._hidden_due or total < self._shared_memory:
             self._shared_memory = total
 
-    def settle_shared_memory(self) -> None:
-        """End a pass in which all sessions that move were looked at for such files."""
+    def end_pass(self) -> None:
+        """All sessions that move were read, and looked at for such files."""
         self._hidden_due = False
 
     def read(self, session_id: str, limit: int) -> Reading:
@@ -207,14 +228,14 @@ class ProcessMeter:
             session.mounted = _in_memory_mounts(session)
             session.buffers = _in_sockets(session)
             if self._hidden_due or session.hidden:
-                session.hidden = nameless_files(session.processes, -1, _MOST_FILES).memory
-        doubt = sum(process.doubt for process in session.processes.values())
+                session.hidden = nameless_files(tuple(session.processes), -1, _MOST_FILES).memory
+        doubt = sum(process.doubt for process in session.all())
         if limit and _memory(session) + doubt > limit:
             self._weigh(session, time.monotonic() + _DOUBT_SECONDS)
         return Reading(
             memory=_memory(session),
             cpu=session.cpu,
-            tasks=sum(process.stat.threads for process in session.processes.values()),
+            tasks=sum(process.stat.threads for process in session.all()),
         )
 
     def cpu(self, session_id: str) -> float:
@@ -230,9 +251,10 @@ class ProcessMeter:
 
     def members(self, session_id: str) -> Iterator[Member]:
         session = self._sessions.get(session_id)
-        for process in () if session is None else tuple(session.processes.values()):
-            if process.read():
-                yield Member(process.pid, process.stat.session)
+        with self._lock:
+            here = [process for process in session.all() if process.read()] if session else []
+        for process in here:
+            yield Member(process.pid, process.stat.session)
 
     def _owner_of(self, pid: int) -> str | None:
         if self._confined:
@@ -258,8 +280,7 @@ class ProcessMeter:
         it run. Who waited for that would not see what else its session does.
         """
         if session.weighing is None or session.weighing.done():
-            processes = tuple(session.processes.values())
-            session.weighing = self._weighers.submit(_measure, processes, until)
+            session.weighing = self._weighers.submit(_measure, session.all(), until)
         wait((session.weighing,), timeout=max(_LEAST_SECONDS, until - time.monotonic()))
 
     def _unfollow(self, session: _Session, pid: int) -> None:
@@ -267,10 +288,14 @@ class ProcessMeter:
         self._known.pop(pid, None)
 
     def _count_ticks(self, session: _Session) -> None:
+        with self._lock:
+            self._count(session)
+
+    def _count(self, session: _Session) -> None:
         gone = [pid for pid, process in session.processes.items() if not process.read()]
         for pid in gone:
             self._unfollow(session, pid)
-        stats = [process.stat for process in session.processes.values()]
+        stats = [process.stat for process in session.all()]
         ticks = sum(stat.ticks for stat in stats)
         faults = sum(stat.faults for stat in stats)
         # Who works between two ticks of the clock is charged none: faults tell of the memory taken.
@@ -322,7 +347,7 @@ class GroupMeter:
 
 def _memory(session: _Session) -> int:
     """Shared memory that is mapped and lies in a mounted file as well counts once."""
-    processes = session.processes.values()
+    processes = session.all()
     shared = sum(process.shared for process in processes)
     private = sum(process.private for process in processes)
     return private + session.buffers + max(shared, session.mounted + session.hidden)
@@ -343,7 +368,7 @@ def _in_memory_mounts(session: _Session) -> int:
 
     One that still sees the host's is told by the size: the sandbox's are made with theirs.
     """
-    for pid in session.processes:
+    for pid in tuple(session.processes):
         try:
             found = [os.statvfs(f"/proc/{pid}/root/{name}") for name in _MEMORY_MOUNTS]
         except OSError:
@@ -355,7 +380,7 @@ def _in_memory_mounts(session: _Session) -> int:
 
 def _in_sockets(session: _Session) -> int:
     """What its sockets hold: a confined session has a network of its own, and so all of them."""
-    for pid in session.processes if session.namespace else ():
+    for pid in tuple(session.processes) if session.namespace else ():
         with contextlib.suppress(OSError, ValueError, IndexError):
             return socket_buffers(pid)
     return 0

@@ -29,12 +29,14 @@ def test_one_that_works_between_two_ticks_is_measured_all_the_same(
         child.stdout.readline()
         meter.add("quick", child.pid, 0)
         meter.discover()
+        meter.begin_pass(0)
         before = meter.read("quick", NO_LIMIT)
         assert before.memory > 1 << 20, "one that is new is measured at once"
         child.stdin.write(b"\n")
         child.stdin.flush()
         child.stdout.readline()
         meter.discover()
+        meter.begin_pass(0)
         after = meter.read("quick", NO_LIMIT)
         assert (before.cpu, after.cpu) == (0.0, 0.0)
         assert after.memory > 50 << 20

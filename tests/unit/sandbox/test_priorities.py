@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from mograder.sandbox import bandwidth
 from mograder.sandbox.priorities import ProcessPriorities, put_forward
 from mograder.sandbox.shares import CpuShares
 from mograder.sandbox.usage import Member
@@ -91,6 +92,12 @@ def test_a_session_has_one_share_whatever_it_forks() -> None:
             assert _shares(leaf) == 256
             shares.restore("session-1", [])
             assert _shares(leaf) == 2560
+            half = bandwidth.quota(0.5)
+            shares.hold("session-1", half)
+            assert (_quota(leaf), _period(leaf)) == (half, bandwidth.PERIOD)
+            assert _quota(leaf.parent) == bandwidth.quota(bandwidth.FOR_SESSIONS)
+            shares.hold("session-1", bandwidth.NO_QUOTA)
+            assert _quota(leaf) == bandwidth.NO_QUOTA
             for pid in pids:
                 os.kill(int(pid), 9)
     finally:
@@ -122,3 +129,11 @@ def _leaves(pid: int) -> Iterator[Path]:
 
 def _shares(leaf: Path) -> int:
     return int((leaf / "cpu.shares").read_text())
+
+
+def _quota(leaf: Path) -> int:
+    return int((leaf / "cpu.cfs_quota_us").read_text())
+
+
+def _period(leaf: Path) -> int:
+    return int((leaf / "cpu.cfs_period_us").read_text())
