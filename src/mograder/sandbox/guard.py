@@ -11,6 +11,7 @@ import asyncio
 import functools
 import logging
 import math
+import threading
 import time
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
@@ -19,16 +20,17 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from mograder.sandbox.cgroups import SessionGroup
+from mograder.sandbox.group_usage import GroupMeter
 from mograder.sandbox.machine import Machine, Memory
 from mograder.sandbox.policy import tmp_bytes
 from mograder.sandbox.priorities import GroupPriorities, Priorities, put_first
 from mograder.sandbox.protocol import Limits, Measured, SessionUse
-from mograder.sandbox.quota import GLANCE_SECONDS, DiskWatch
+from mograder.sandbox.quota import DiskWatch
 from mograder.sandbox.roster import Roster
 from mograder.sandbox.storms import Storms
 from mograder.sandbox.turnkeeper import TurnKeeper
 from mograder.sandbox.turns import Turns
-from mograder.sandbox.usage import GroupMeter, Meter, ProcessMeter, Reading
+from mograder.sandbox.usage import Meter, ProcessMeter, Reading
 from mograder.sandbox.watchdog import (
     End,
     Reason,
@@ -92,6 +94,8 @@ class _Watch:
     counted: float = 0.0
     """The processors' time when it was last seen at work, however short a time ago."""
     told: SessionUse | None = None
+    considered: tuple[Reading, int] | None = None
+    """The reading and the workspace's size that were compared last with what was told."""
     grown: int = 0
     refused: int = 0
     full_since: float = math.inf
@@ -125,7 +129,7 @@ class Guard:
         self._roster = Roster(meter)
         self._keeper = TurnKeeper(self._turns, self._roster, self._full, self._threads)
         self._watches: dict[str, _Watch] = {}
-        self._some = asyncio.Event()
+        self._some, self._closed = asyncio.Event(), threading.Event()
         self._memory, self._task_count = self._machine.memory(), self._machine.tasks()
         self._next_pass = 0.0
         self._came_at = self._measured_at = -math.inf
@@ -172,6 +176,7 @@ class Guard:
 
     async def close(self) -> None:
         """Stop watching."""
+        self._closed.set()
         for task in self._tasks:
             task.cancel()
         await asyncio.wait(self._tasks)
@@ -224,10 +229,10 @@ class Guard:
     async def _keep_disk(self) -> None:
         while True:
             await self._some.wait()
-            await asyncio.sleep(GLANCE_SECONDS)
-            since = time.monotonic() - _MOVING_SECONDS
-            moving = {name for name, watch in self._watches.items() if watch.moved_at > since}
             try:
+                await self._in_thread(self._disk.wait, self._closed)
+                since = time.monotonic() - _MOVING_SECONDS
+                moving = {name for name, watch in self._watches.items() if watch.moved_at > since}
                 ends = await self._in_thread(self._disk.look, moving)
             except Exception:  # noqa: BLE001 - as above
                 _log.exception("the workspaces could not be measured")
@@ -317,26 +322,37 @@ class Guard:
     def tell_all(self) -> None:
         """Tell the use of every session with the next news: there is a new listener."""
         for watch in self._watches.values():
-            watch.told = None
+            watch.told = watch.considered = None
 
     def _tell_changes(self) -> None:
         if time.monotonic() < self._next_news:
             return
         self._next_news = time.monotonic() + _NEWS_SECONDS
-        changed = []
-        for name, watch in self._watches.items():
-            use = SessionUse(
-                session_id=name,
-                memory=watch.reading.memory,
-                cpu=round(watch.reading.cpu, 2),
-                processes=watch.reading.tasks,
-                workspace=self._disk.size(name),
-            )
-            if watch.read and _differs(watch.told, use):
-                watch.told = use
-                changed.append(use)
+        changed = [
+            use
+            for name, watch in self._watches.items()
+            if watch.read and (use := self._news_of(name, watch)) is not None
+        ]
         if changed:
             self._tell(Measured(sessions=tuple(changed), overhead=self._told_overhead))
+
+    def _news_of(self, name: str, watch: _Watch) -> SessionUse | None:
+        """What a session uses, if that is another than was told last."""
+        now = watch.reading, self._disk.size(name)
+        if watch.considered == now:  # it was not even read since: most are at rest
+            return None
+        watch.considered = now
+        use = SessionUse(
+            session_id=name,
+            memory=watch.reading.memory,
+            cpu=round(watch.reading.cpu, 2),
+            processes=watch.reading.tasks,
+            workspace=now[1],
+        )
+        if not _differs(watch.told, use):
+            return None
+        watch.told = use
+        return use
 
 
 def _differs(before: SessionUse | None, now: SessionUse) -> bool:

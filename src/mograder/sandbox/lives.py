@@ -14,6 +14,7 @@ from typing import Literal
 from mograder.core.errors import Conflict, NotFound, SandboxUnavailable
 from mograder.sandbox.bubblewrap import Runner, Sandboxed
 from mograder.sandbox.cgroups import SessionGroup, SessionGroups
+from mograder.sandbox.group_usage import GroupMeter
 from mograder.sandbox.guard import Guard, Watched
 from mograder.sandbox.hangup import hang_up
 from mograder.sandbox.host import SESSIONS
@@ -32,7 +33,7 @@ from mograder.sandbox.processes import prefer_to_end
 from mograder.sandbox.protocol import Arrived, Ended, Execute, News, SessionInfo, StartSession
 from mograder.sandbox.record import RECORD, read_record
 from mograder.sandbox.shares import CpuShares
-from mograder.sandbox.usage import GroupMeter, Meter, ProcessMeter
+from mograder.sandbox.usage import Meter, ProcessMeter
 from mograder.sandbox.watchdog import Reason
 from mograder.sandbox.zygotes import WarmStart, Zygotes
 

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 
 from mograder.sandbox.processes import nameless_files, written_by
 from mograder.sandbox.watchdog import End
@@ -34,7 +35,7 @@ _WALK_PART = 20
 """A walk is followed by a pause so many times as long."""
 
 _HURRY_PART = 4
-_PAUSE_SECONDS, GLANCE_SECONDS = 1.0, 0.1
+_PAUSE_SECONDS, _GLANCE_SECONDS = 1.0, 0.1
 """Between two looks, and between two glances at the free space alone: one who writes half a GiB a
 second must be noticed before the next look."""
 
@@ -92,8 +93,18 @@ class DiskWatch:
         space = self._spaces.get(session_id)
         return 0 if space is None else space.size
 
+    def wait(self, stopped: Event) -> bool:
+        """Return when there is something to look at, at the latest after a while.
+
+        Glances meanwhile. False once it is stopped.
+        """
+        while not stopped.wait(_GLANCE_SECONDS):
+            if time.monotonic() >= self._next_look or self._read_free()[1]:
+                return True
+        return False
+
     def look(self, moving: Collection[str]) -> list[End]:
-        """Measure where something moves, if it is time; returns which sessions must end."""
+        """Measure where something moves, if it is time; return which sessions must end."""
         now = time.monotonic()
         free, fell = self._read_free()
         if not fell and now < self._next_look:

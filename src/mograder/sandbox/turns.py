@@ -101,6 +101,7 @@ class Turns:
         self._demoted: frozenset[str] = frozenset()
         self._held: frozenset[str] = frozenset()
         self._came = False
+        self._starting: set[str] = set()
 
     @property
     def busy(self) -> bool:
@@ -115,9 +116,8 @@ class Turns:
     @property
     def contested(self) -> bool:
         """Whether somebody starts while others are at work, or have just started themselves."""
-        turns = self._each()
-        starting = sum(not turn.started for turn in turns)
-        return starting > 1 or (starting == 1 and any(turn.works for turn in turns))
+        starting = len(self._starting)
+        return starting > 1 or (starting == 1 and any(turn.works for turn in self._each()))
 
     @property
     def some(self) -> bool:
@@ -133,11 +133,13 @@ class Turns:
         """A session starts; it is measured as soon as it has a first process."""
         self._make_way(now)
         self._turns[session_id] = _Turn(weight, now, cold)
+        self._starting.add(session_id)
         self._came = True
 
     def forget(self, session_id: str) -> None:
         """A session has ended."""
         self._turns.pop(session_id, None)
+        self._starting.discard(session_id)
         self._priorities.forget(session_id)
         self._demoted -= {session_id}
         self._held -= {session_id}
@@ -178,11 +180,12 @@ class Turns:
         files and pages that all forks of a zygote share.
         """
         self._busy = self._read_busy()
-        for name, turn in self._named():
-            if not turn.started:
-                self._start(name, turn, now)
-        if any(not turn.started and turn.had < _NEARLY_SECONDS for turn in self._each()):
+        starting = self._those_who_start()
+        for name, turn in starting:
+            self._start(name, turn, now)
+        if any(turn.had < _NEARLY_SECONDS for _, turn in starting):
             self._make_way(now)
+        self._starting = {name for name, _ in self._those_who_start()}
         contested = self.contested
         before = self._demoted.union(name for name, turn in self._named() if turn.stands_back)
         chosen = self._choose(now, full, contested=contested)
@@ -192,6 +195,9 @@ class Turns:
             self._priorities.restore(name, self._meter.members(name))
         self._demoted = chosen & self._turns.keys()
         self._hold(now, full, contested=contested)
+
+    def _those_who_start(self) -> list[tuple[str, _Turn]]:
+        return [(name, turn) for name, turn in self._named() if not turn.started]
 
     def _each(self) -> tuple[_Turn, ...]:
         return tuple(self._turns.values())

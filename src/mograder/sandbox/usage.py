@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 from threading import RLock
 from typing import Protocol
 
-from mograder.sandbox.cgroups import SessionGroup
 from mograder.sandbox.policy import HOME
 from mograder.sandbox.processes import (
     TICKS,
@@ -280,7 +279,10 @@ class ProcessMeter:
         it run. Who waited for that would not see what else its session does.
         """
         if session.weighing is None or session.weighing.done():
-            session.weighing = self._weighers.submit(_measure, session.all(), until)
+            doubtful = _doubtful(session)
+            if not doubtful:  # as nearly always: another thread costs more than all the rest
+                return
+            session.weighing = self._weighers.submit(_measure, doubtful, until)
         wait((session.weighing,), timeout=max(_LEAST_SECONDS, until - time.monotonic()))
 
     def _unfollow(self, session: _Session, pid: int) -> None:
@@ -304,47 +306,6 @@ class ProcessMeter:
         session.ticks, session.faults = ticks, faults
 
 
-class GroupMeter:
-    """Measures sessions by their cgroups, which the kernel counts."""
-
-    def __init__(self) -> None:
-        self._groups: dict[str, SessionGroup] = {}
-        self._tasks: dict[str, int] = {}
-        self._readings: dict[str, Reading] = {}
-
-    def join(self, session_id: str, group: SessionGroup) -> None:
-        """Say which leaf is a session's, before :meth:`add`."""
-        self._groups[session_id] = group
-
-    def add(self, session_id: str, first_pid: int, tmp_bytes: int) -> None:
-        return None
-
-    def remove(self, session_id: str) -> None:
-        self._groups.pop(session_id, None)
-        self._readings.pop(session_id, None)
-
-    def discover(self) -> Collection[str]:
-        return ()
-
-    def read(self, session_id: str, limit: int) -> Reading:
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            use = self._groups[session_id].use()
-            self._readings[session_id] = Reading(use.memory, use.cpu, use.processes)
-        return self._readings.get(session_id, Reading(0, 0.0, 0))
-
-    def cpu(self, session_id: str) -> float:
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            return self._groups[session_id].cpu()
-        return 0.0
-
-    def pids(self, session_id: str) -> list[int]:
-        group = self._groups.get(session_id)
-        return [] if group is None else group.pids()
-
-    def members(self, session_id: str) -> Iterator[Member]:
-        return iter(())
-
-
 def _memory(session: _Session) -> int:
     """Shared memory that is mapped and lies in a mounted file as well counts once."""
     processes = session.all()
@@ -353,11 +314,15 @@ def _memory(session: _Session) -> int:
     return private + session.buffers + max(shared, session.mounted + session.hidden)
 
 
+def _doubtful(session: _Session) -> list[Process]:
+    """Whose share is to be taken, those first that are most in doubt."""
+    doubtful = [process for process in session.all() if process.doubt > _STEP]
+    return sorted(doubtful, key=lambda process: -process.doubt)
+
+
 def _measure(processes: Iterable[Process], until: float) -> None:
-    """Take the shares that are most in doubt first, for as long as there is time."""
-    doubtful = [process for process in processes if process.doubt > _STEP]
-    doubtful.sort(key=lambda process: -process.doubt)
-    for process in doubtful:
+    """Take shares for as long as there is time."""
+    for process in processes:
         if time.monotonic() > until:
             return
         process.measure()
