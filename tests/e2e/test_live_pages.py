@@ -5,6 +5,7 @@ B54, B55, B58, B134. The hub, its supervisor, marimo, bubblewrap and Chromium ar
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -83,7 +84,6 @@ async def test_a_page_comes_back_to_the_next_hub_by_itself(
     async with page.expect_response("**/events"):
         await page.goto(f"{hub.url}/")
     hub.stop()
-    hub.restart()
     async with page.expect_response("**/events", timeout=90_000) as again:
-        pass
+        await asyncio.to_thread(hub.restart)
     assert (await again.value).ok

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from mograder.sandbox.bandwidth import FOR_SESSIONS, NO_QUOTA, PERIOD, quota
 from mograder.sandbox.cgroups import SessionGroup, SessionGroups
 from mograder.sandbox.protocol import Limits
 from tests.vm.members import close, enter, entered, hold_memory, joined, spin, stay
@@ -273,6 +274,33 @@ def test_twenty_busy_processes_take_no_more_than_one(unit: Unit) -> None:
         close(single, spinner)
 
     inside(unit, work)
+
+
+@users
+def test_one_that_is_held_has_no_more_than_its_quota_and_all_again_when_let_go(unit: Unit) -> None:
+    """Ratios of the processor's time in one run: held to a tenth, and then not."""
+
+    def work() -> None:
+        group = ours().make(SESSION, LIMITS)
+        branch = words_of(unit.path / "sessions-course/cpu.max")
+        assert branch == [str(quota(FOR_SESSIONS)), str(PERIOD)]
+        spinner = joined(group, spin, stays=False)
+        group.hold(quota(0.1 / (os.cpu_count() or 1)))
+        held = _used(group)
+        group.hold(NO_QUOTA)
+        free = _used(group)
+        close(group, spinner)
+        assert held < 0.2 * BUSY_SECONDS
+        assert held < 0.4 * free
+
+    inside(unit, work)
+
+
+def _used(group: SessionGroup) -> float:
+    """Seconds on a processor in a while."""
+    before = group.cpu()
+    time.sleep(BUSY_SECONDS)
+    return group.cpu() - before
 
 
 # --- the end --------------------------------------------------------------------------------
