@@ -8,6 +8,7 @@ waits for a first page.
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from collections.abc import Callable, Collection
@@ -18,6 +19,8 @@ from mograder.sandbox.priorities import STARTING_TIMES, Priorities
 from mograder.sandbox.storms import HELD_PART, Storms
 from mograder.sandbox.usage import Meter
 from mograder.sandbox.watchdog import Load, choose_demoted, is_busy
+
+_log = logging.getLogger("mograder.supervisor")
 
 _START_SECONDS = 15.0
 _START_STEPS = ((0.03, STARTING_TIMES), (0.06, 16), (0.09, 8), (0.12, 4))
@@ -245,6 +248,8 @@ class Turns:
         suspects = self._demoted | frozenset(full) | self._held
         held = frozenset(name for name, turn in self._named() if name in suspects and turn.is_hog)
         self._let_go(self._held - held)
+        if held and not self._held:
+            _log.info("%d sessions keep all others waiting, and are held", len(held))
         for name in held if held != self._held else ():
             self._priorities.hold(name, quota(HELD_PART / len(held)))
         self._held = held
