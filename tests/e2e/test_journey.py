@@ -54,9 +54,8 @@ async def test_the_same_in_dev_mode_without_any_sign_in(
     await edit_journey(guest, hub.url, notebooks / name.group(1))
 
 
-@pytest.mark.parametrize(
-    "strips", [pytest.param(True, marks=pytest.mark.long), False], ids=["stripping", "passing-on"]
-)
+@pytest.mark.long  # test_fronts.py opens an editor behind a front in every run
+@pytest.mark.parametrize("strips", [True, False], ids=["stripping", "passing-on"])
 async def test_the_same_below_a_path_prefix_behind_nginx(
     start_hub: Callable[..., HubProcess],
     start_front: Callable[..., PrefixProxy],

@@ -131,11 +131,21 @@ def editor(work_directory: Path, authors_uv_cache: Path, artifacts: Path) -> Ite
 @pytest.mark.parametrize(
     ("student", "shown"),
     [
-        (NOBODY, ["Q3: A word — waiting for your code"]),
-        (SOLVED, ["Q2: The area — all checks passed", "Q3: A word — all checks passed"]),
-        (STARTED, ["Q2: The area — some checks failed:", "the word is not the one"]),
+        pytest.param(
+            NOBODY, ["Q3: A word — waiting for your code"], marks=pytest.mark.long, id="nobody"
+        ),
+        pytest.param(
+            SOLVED,
+            ["Q2: The area — all checks passed", "Q3: A word — all checks passed"],
+            marks=pytest.mark.long,
+            id="solved",
+        ),
+        pytest.param(
+            STARTED,
+            ["Q2: The area — some checks failed:", "the word is not the one"],
+            id="started",
+        ),
     ],
-    ids=["nobody", "solved", "started"],
 )
 async def test_it_runs_in_the_editor_and_its_checks_say_what_they_said(
     release: str, editor: Editor, people: People, student: Student, shown: list[str]

@@ -35,7 +35,10 @@ def hub(
         yield hub
 
 
-@pytest.mark.parametrize("ending", [ServerProcess.stop, ServerProcess.kill])
+@pytest.mark.parametrize(
+    "ending",
+    [pytest.param(ServerProcess.stop, marks=pytest.mark.long, id="stop"), ServerProcess.kill],
+)
 async def test_a_class_at_work_loses_no_session_when_the_hub_restarts(
     hub: HubProcess, ending: object
 ) -> None:

@@ -1,9 +1,9 @@
 """How much of the processors sessions may take at most, whatever their weights say.
 
-A weight shares out busy processors in the long run. Since Linux 6.13, as seen on 6.18, hundreds of
-processes that wake each other all the time (a fork bomb at its limit, pipes that play ping-pong)
-are run again before others that have waited, whatever the weights and the niceness: the hub at
-its best priority stood in line for 0.1 to 0.4 s. A quota of the kernel's holds against that. It
+A weight shares out busy processors in the long run. On Linux 6.18 at least, hundreds of processes
+that wake each other all the time (a fork bomb at its limit, pipes that play ping-pong) are run
+again before others that have waited, whatever the weights and the niceness: the hub at its best
+priority stood in line for 0.1 to 0.4 s. A quota of the kernel's holds against that. It
 counts in periods; who has used up theirs waits for the next one.
 """
 
