@@ -230,14 +230,16 @@ class Guard:
         while True:
             await self._some.wait()
             try:
-                await self._in_thread(self._disk.wait, self._closed)
-                since = time.monotonic() - _MOVING_SECONDS
-                moving = {name for name, watch in self._watches.items() if watch.moved_at > since}
-                ends = await self._in_thread(self._disk.look, moving)
+                ends = await self._in_thread(self._disk.watch, self._closed, self._moving)
             except Exception:  # noqa: BLE001 - as above
                 _log.exception("the workspaces could not be measured")
             else:
                 self._carry_out(ends)
+
+    def _moving(self) -> set[str]:
+        """In a thread: who may have written what nobody has walked through yet."""
+        since = time.monotonic() - _MOVING_SECONDS
+        return {name for name, watch in tuple(self._watches.items()) if watch.moved_at > since}
 
     async def _in_thread(
         self, work: Callable[Given, Result], *given: Given.args, **named: Given.kwargs

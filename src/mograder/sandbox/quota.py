@@ -93,15 +93,12 @@ class DiskWatch:
         space = self._spaces.get(session_id)
         return 0 if space is None else space.size
 
-    def wait(self, stopped: Event) -> bool:
-        """Return when there is something to look at, at the latest after a while.
-
-        Glances meanwhile. False once it is stopped.
-        """
+    def watch(self, stopped: Event, moving: Callable[[], Collection[str]]) -> list[End]:
+        """Glance until it is time to look, or the disk fills, or it is stopped; then look."""
         while not stopped.wait(_GLANCE_SECONDS):
             if time.monotonic() >= self._next_look or self._read_free()[1]:
-                return True
-        return False
+                return self.look(moving())
+        return []
 
     def look(self, moving: Collection[str]) -> list[End]:
         """Measure where something moves, if it is time; return which sessions must end."""
@@ -116,9 +113,12 @@ class DiskWatch:
         ends = []
         for session_id, space in tuple(self._spaces.items()):
             space.lately *= forget
-            if session_id not in moving and space.walked and not space.unwalked:
+            rests = session_id not in moving and space.walked and not space.unwalked
+            if rests and not fell:
                 continue
             wrote = self._count_written(session_id, space)
+            if rests and not wrote:
+                continue
             hurry = hurry or wrote > _FELL
             self._walk_if_due(session_id, space, now, fell=fell, wrote=wrote > 0)
             if space.limit and space.size > space.limit:
