@@ -43,6 +43,10 @@ from tests.e2e.support.marimo import MarimoClient, open_editor
 
 pytestmark = pytest.mark.timeout(300)
 LONG = pytest.mark.long
+NEWEST_FIRST = pytest.mark.parametrize(
+    "environment", ["newest", pytest.param("oldest", marks=LONG)], indirect=True
+)
+"""What hardly depends on marimo's version: on the oldest in the long tests."""
 
 ENVIRONMENT = os.environ.get("MOGRADER_TEST_ENVIRONMENT", "")
 OLDEST = "marimo==0.23.9"
@@ -215,6 +219,7 @@ async def test_the_student_sees_the_same_world_as_from_a_cold_start(
                 assert await _printed(editor, look) == warm
 
 
+@NEWEST_FIRST
 async def test_threads_and_processes_work_inside(local: Local, environment: Path) -> None:
     code = (
         "import multiprocessing, os, signal, subprocess, threading, concurrent.futures as c\n"
@@ -232,6 +237,7 @@ async def test_threads_and_processes_work_inside(local: Local, environment: Path
         assert await _printed(editor, code) == "[1, 2, 3, 4, 5, 6, 7]"
 
 
+@NEWEST_FIRST
 async def test_a_killed_zygote_takes_no_session_along_and_is_replaced(
     local: Local, environment: Path
 ) -> None:
@@ -289,6 +295,7 @@ async def test_a_crash_inside_is_told_with_its_status(local: Local, environment:
     assert await local.launcher.running() == []
 
 
+@NEWEST_FIRST
 async def test_many_at_once_are_all_warm_and_leave_nothing(local: Local, environment: Path) -> None:
     specs = [make_spec(f"s{n}", local.place, environment, notebook=EMPTY) for n in range(8)]
     launched = await asyncio.gather(*(local.launcher.start(spec) for spec in specs))
@@ -364,6 +371,7 @@ async def test_an_environment_that_cannot_be_warm_is_cold(
     await local.launcher.stop(spec.session_id)
 
 
+@NEWEST_FIRST
 async def test_a_killed_supervisor_takes_the_yard_along(local: Local, environment: Path) -> None:
     spec = make_spec("alice", local.place, environment, notebook=EMPTY)
     await soon_healthy((await local.launcher.start(spec)).endpoint, spec)

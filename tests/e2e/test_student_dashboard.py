@@ -152,6 +152,7 @@ async def test_the_journey_of_pages_works_without_scripts(scene: Scene, people: 
         await expect(page.get_by_role("heading", name="Sign in to your course")).to_be_visible()
 
 
+@pytest.mark.long
 async def test_every_page_passes_axe_wide_on_a_phone_and_in_the_dark(
     people: People, artifacts: Path, tmp_path: Path, uv_cache: Path, run_directory: Path
 ) -> None:
