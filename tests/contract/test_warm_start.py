@@ -39,6 +39,7 @@ from tests.contract.sandbox_rig import (
     until,
     until_gone,
 )
+from tests.contract.warm_notebooks import PLOT, SLIDER
 from tests.e2e.support.marimo import MarimoClient, open_editor
 
 pytestmark = pytest.mark.timeout(300)
@@ -51,37 +52,6 @@ NEWEST_FIRST = pytest.mark.parametrize(
 ENVIRONMENT = os.environ.get("MOGRADER_TEST_ENVIRONMENT", "")
 OLDEST = "marimo==0.23.9"
 """The oldest marimo that warm starts are supported for; said in docs/explanation/sessions.md."""
-
-SLIDER = """import marimo
-
-app = marimo.App()
-
-
-@app.cell
-def _():
-    import marimo as mo
-    slider = mo.ui.slider(1, 10)
-    slider
-    return (slider,)
-
-
-@app.cell
-def _(slider):
-    f"chosen: {slider.value * 100}"
-    return
-"""
-PLOT = """import marimo
-
-app = marimo.App()
-
-
-@app.cell
-def _():
-    import matplotlib.pyplot as plt
-    plt.plot([1, 4, 9])
-    {last}
-    return
-"""
 
 
 @pytest.fixture

@@ -1,0 +1,34 @@
+"""Notebooks for sessions that were forked from a zygote."""
+
+from __future__ import annotations
+
+SLIDER = """import marimo
+
+app = marimo.App()
+
+
+@app.cell
+def _():
+    import marimo as mo
+    slider = mo.ui.slider(1, 10)
+    slider
+    return (slider,)
+
+
+@app.cell
+def _(slider):
+    f"chosen: {slider.value * 100}"
+    return
+"""
+PLOT = """import marimo
+
+app = marimo.App()
+
+
+@app.cell
+def _():
+    import matplotlib.pyplot as plt
+    plt.plot([1, 4, 9])
+    {last}
+    return
+"""
