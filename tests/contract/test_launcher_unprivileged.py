@@ -42,6 +42,7 @@ NEEDED_TESTS = (
     "contract/launcher_rig.py",
     "contract/test_launcher.py",
     "contract/test_warm_start.py",
+    "contract/warm_notebooks.py",
     "e2e/support",
 )
 _OPTIONS = ("-p", "no:cacheprovider", "-m", "not long")

@@ -246,6 +246,7 @@ async def test_a_session_after_a_rehearsal_is_no_other_than_the_first(
     assert await local.counts() == {"warm": 1}, "and no zygote without a rehearsal"
 
 
+@pytest.mark.long
 async def test_a_session_without_a_rehearsal_is_warm_and_counted(
     local: Local, run_directory: Path, runtime: Path
 ) -> None:

@@ -99,6 +99,7 @@ async def look(person: Person, url: str, name: str, artifacts: Path) -> list[str
     return wrong
 
 
+@pytest.mark.long
 async def test_every_page_passes_axe_wide_on_a_phone_and_in_the_dark(
     address: str, people: People, artifacts: Path
 ) -> None:

@@ -151,6 +151,7 @@ async def _sessions(hub: HubProcess) -> list[str]:
     return [row["assignment"] for row in rows]
 
 
+@pytest.mark.long
 async def test_a_session_has_an_origin_of_its_own_where_the_settings_say_so(
     start_hub: Callable[..., HubProcess], start_shipped: StartFront, people: People
 ) -> None:
