@@ -14,7 +14,6 @@ class GroupMeter:
 
     def __init__(self) -> None:
         self._groups: dict[str, SessionGroup] = {}
-        self._tasks: dict[str, int] = {}
         self._readings: dict[str, Reading] = {}
 
     def join(self, session_id: str, group: SessionGroup) -> None:

@@ -104,7 +104,6 @@ class Turns:
         self._demoted: frozenset[str] = frozenset()
         self._held: frozenset[str] = frozenset()
         self._came = False
-        self._starting: set[str] = set()
 
     @property
     def busy(self) -> bool:
@@ -119,7 +118,7 @@ class Turns:
     @property
     def contested(self) -> bool:
         """Whether somebody starts while others are at work, or have just started themselves."""
-        starting = len(self._starting)
+        starting = len(self._those_who_start())
         return starting > 1 or (starting == 1 and any(turn.works for turn in self._each()))
 
     @property
@@ -136,13 +135,11 @@ class Turns:
         """A session starts; it is measured as soon as it has a first process."""
         self._make_way(now)
         self._turns[session_id] = _Turn(weight, now, cold)
-        self._starting.add(session_id)
         self._came = True
 
     def forget(self, session_id: str) -> None:
         """A session has ended."""
         self._turns.pop(session_id, None)
-        self._starting.discard(session_id)
         self._priorities.forget(session_id)
         self._demoted -= {session_id}
         self._held -= {session_id}
@@ -188,7 +185,6 @@ class Turns:
             self._start(name, turn, now)
         if any(turn.had < _NEARLY_SECONDS for _, turn in starting):
             self._make_way(now)
-        self._starting = {name for name, _ in self._those_who_start()}
         contested = self.contested
         before = self._demoted.union(name for name, turn in self._named() if turn.stands_back)
         chosen = self._choose(now, full, contested=contested)

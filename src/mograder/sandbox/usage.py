@@ -156,16 +156,13 @@ class ProcessMeter:
 
     def add(self, session_id: str, first_pid: int, tmp_bytes: int) -> None:
         with self._lock:
-            self._add(session_id, first_pid, tmp_bytes)
-
-    def _add(self, session_id: str, first_pid: int, tmp_bytes: int) -> None:
-        self.remove(session_id)  # a warm start that failed, before the cold one
-        namespace = namespace_of(first_pid) if self._confined else ""
-        self._sessions[session_id] = _Session(namespace, tmp_bytes if self._confined else 0)
-        if namespace:
-            self._owners[namespace] = session_id
-        self._foreign.discard(first_pid)
-        self._follow(session_id, first_pid)
+            self.remove(session_id)  # a warm start that failed, before the cold one
+            namespace = namespace_of(first_pid) if self._confined else ""
+            self._sessions[session_id] = _Session(namespace, tmp_bytes if self._confined else 0)
+            if namespace:
+                self._owners[namespace] = session_id
+            self._foreign.discard(first_pid)
+            self._follow(session_id, first_pid)
 
     def remove(self, session_id: str) -> None:
         with self._lock:
@@ -291,19 +288,16 @@ class ProcessMeter:
 
     def _count_ticks(self, session: _Session) -> None:
         with self._lock:
-            self._count(session)
-
-    def _count(self, session: _Session) -> None:
-        gone = [pid for pid, process in session.processes.items() if not process.read()]
-        for pid in gone:
-            self._unfollow(session, pid)
-        stats = [process.stat for process in session.all()]
-        ticks = sum(stat.ticks for stat in stats)
-        faults = sum(stat.faults for stat in stats)
-        # Who works between two ticks of the clock is charged none: faults tell of the memory taken.
-        session.moved |= (ticks, faults) != (session.ticks, session.faults)
-        session.kept_ticks += max(0, session.ticks - ticks)
-        session.ticks, session.faults = ticks, faults
+            gone = [pid for pid, process in session.processes.items() if not process.read()]
+            for pid in gone:
+                self._unfollow(session, pid)
+            stats = [process.stat for process in session.all()]
+            ticks = sum(stat.ticks for stat in stats)
+            faults = sum(stat.faults for stat in stats)
+            # Who works between two ticks of the clock is charged none: faults tell of memory taken.
+            session.moved |= (ticks, faults) != (session.ticks, session.faults)
+            session.kept_ticks += max(0, session.ticks - ticks)
+            session.ticks, session.faults = ticks, faults
 
 
 def _memory(session: _Session) -> int:
