@@ -242,7 +242,8 @@ def test_a_supervisor_that_dies_takes_its_sessions_and_the_hub_starts_another(
 def test_a_hub_killed_while_a_session_starts_leaves_no_session_that_nobody_knows(
     shared: Shared, fresh_name: Callable[[str], str]
 ) -> None:
-    with own_hub("early", shared) as hub:
+    # Cold, since a warm start is over before its process has been looked up among all others.
+    with own_hub("early", shared, **{"limits.warm_environments": 0}) as hub:
         for _ in range(10):
             user = fresh_name("early")
             early = _killed_during_its_start(hub, user)
