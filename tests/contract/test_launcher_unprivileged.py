@@ -59,11 +59,12 @@ def place() -> Iterator[Path]:
     shutil.rmtree(directory, ignore_errors=True)
 
 
+@pytest.mark.long  # every run has the contract as root, or as the ordinary user who runs it
 @pytest.mark.parametrize(
     ("modules", "expected"),
     [
         pytest.param(CONTRACT, 19, id="contract"),
-        pytest.param(WARM_STARTS, 8, id="warm-starts", marks=pytest.mark.long),
+        pytest.param(WARM_STARTS, 8, id="warm-starts"),
     ],
 )
 def test_a_service_user_fulfils_the_contract(

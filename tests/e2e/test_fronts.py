@@ -91,7 +91,8 @@ async def test_b19_b20_a_student_edits_behind_a_front(
     assert "crit" not in server.log_text(), server.tail()
 
 
-@pytest.mark.parametrize("program", ["nginx", pytest.param("caddy", marks=pytest.mark.long)])
+@pytest.mark.long  # test_fast_path.py has it with sockets instead of a browser in every run
+@pytest.mark.parametrize("program", ["nginx", "caddy"])
 async def test_signing_out_ends_the_page_that_the_fast_path_serves(
     start_hub: Callable[..., HubProcess],
     start_shipped: StartFront,

@@ -38,6 +38,7 @@ async def test_a_student_comes_by_a_deep_link_edits_reloads_and_stops(
     await edit_journey(alice, hub.url, hub.course / "hub-notebooks" / "alice")
 
 
+@pytest.mark.long  # test_student_settings.py opens an editor without a sign-in in every run
 async def test_the_same_in_dev_mode_without_any_sign_in(
     start_hub: Callable[..., HubProcess], people: People
 ) -> None:

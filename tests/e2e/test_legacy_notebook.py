@@ -128,16 +128,14 @@ def editor(work_directory: Path, authors_uv_cache: Path, artifacts: Path) -> Ite
     editor.stop()
 
 
+@pytest.mark.long  # in every run the command line has their checks say what they said
 @pytest.mark.parametrize(
     ("student", "shown"),
     [
-        pytest.param(
-            NOBODY, ["Q3: A word — waiting for your code"], marks=pytest.mark.long, id="nobody"
-        ),
+        pytest.param(NOBODY, ["Q3: A word — waiting for your code"], id="nobody"),
         pytest.param(
             SOLVED,
             ["Q2: The area — all checks passed", "Q3: A word — all checks passed"],
-            marks=pytest.mark.long,
             id="solved",
         ),
         pytest.param(

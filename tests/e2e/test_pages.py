@@ -56,6 +56,7 @@ async def test_every_page_fits_a_phone_in_light_and_dark(
         await page.close()
 
 
+@pytest.mark.long  # test_whole_journeys.py goes the longer way by keyboard in every run
 async def test_an_assignment_is_opened_and_stopped_by_keyboard_alone(
     hub: HubProcess, people: People
 ) -> None:

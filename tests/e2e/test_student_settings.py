@@ -27,6 +27,7 @@ SHOWN = 'f"it runs {6 * 7}"'
 async def test_the_page_offers_what_works_and_the_rest_is_refused(
     start_hub: Callable[..., HubProcess], people: People, work_directory: Path
 ) -> None:
+    """B50: a guest comes without any sign-in."""
     course = work_directory / "course"
     course.mkdir()
     put_release(course, "A1", notebook(SHOWN))

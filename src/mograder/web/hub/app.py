@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import partial
+from functools import cache, partial
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mograder import __version__
@@ -168,9 +169,17 @@ def build_routes(desk: Desk, proxy: SessionProxy[LiveSession]) -> FastAPI:
             Exception: _tell_bug,
         },
     )
+    app.router.routes.extend(_installed())
+    return app
+
+
+@cache
+def _installed() -> tuple[BaseRoute, ...]:
+    """Return the table's routes, which are the same for every hub of a process."""
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     for door in ROUTES:
         _install(app, door)
-    return app
+    return tuple(app.router.routes)
 
 
 def _install(app: FastAPI, door: Door) -> None:

@@ -99,6 +99,7 @@ async def _serve(options: HubOptions, secret: str, service: Service) -> None:
         # which nobody is answered.
         gc.collect()
         gc.freeze()
+        gc.enable()
         await server.serve(sockets=[listener])
 
 
