@@ -267,7 +267,8 @@ def make_hub(course: Path, toml: str = "", *, dev: bool = False) -> Hub:
     (course / "mograder.toml").write_text(toml or 'title = "Numerics"\n')
     loaded = load_settings(course, environ={})
     clock = ManualClock()
-    (course / "hub.db").write_bytes(_new_database())
+    if not (course / "hub.db").exists():
+        (course / "hub.db").write_bytes(_new_database())
     engine = open_engine(f"sqlite:///{course / 'hub.db'}")
     state = HubState(engine)
     revocations = CachedRevocations(state, clock)
