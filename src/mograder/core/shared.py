@@ -43,7 +43,9 @@ class Shared(Generic[K, T]):
     def __init__(self) -> None:
         self._works: dict[K, _Work[T]] = {}
 
-    async def get(self, key: K, do: Callable[[Progress], Awaitable[T]], progress: Progress) -> T:
+    async def get(
+        self, key: K, do: Callable[[Progress], Awaitable[T]], progress: Progress = lambda _: None
+    ) -> T:
         """Return what ``do`` returns or raise what it raises; joins the work if it is going on."""
         work = self._works.get(key)
         if work is None:
@@ -58,6 +60,12 @@ class Shared(Generic[K, T]):
             return await asyncio.shield(work.task)
         finally:
             work.told.listeners.remove(progress)
+
+    async def wait(self, key: K) -> None:
+        """Wait for the work that goes on for this key, if any does; raises what it raises."""
+        work = self._works.get(key)
+        if work is not None:
+            await asyncio.shield(work.task)
 
     def __len__(self) -> int:
         """How much is going on."""

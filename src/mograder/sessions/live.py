@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from urllib.parse import quote
@@ -93,3 +95,13 @@ class LiveSession:
     def busy(self) -> bool:
         """Whether it computes at the moment."""
         return self.usage.busy
+
+
+async def ended(live: LiveSession, seconds: float) -> None:
+    """Wait until a session that has not ended yet has, but no longer than that."""
+    over = asyncio.Event()
+    live.on_stop.append(over.set)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await over.wait()
+    live.on_stop.remove(over.set)

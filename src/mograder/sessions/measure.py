@@ -126,6 +126,12 @@ class Expectations:
             self._known[item, mode] = learnt
             self._changed.add((item, mode))
 
+    def learn_of(self, live: LiveSession, now: float) -> None:
+        """Learn from one that ends; who hardly lived tells nothing, unless it used more."""
+        usage = live.usage
+        if not young(usage, now) or usage.peak > usage.expected:
+            self.learn(live.key.item, live.key.mode, usage.peak)
+
     def changes(self) -> list[tuple[str, Mode, int]]:
         """Return what was learnt and is not yet written down."""
         return [(item, mode, self._known[item, mode]) for item, mode in sorted(self._changed)]

@@ -27,16 +27,18 @@ from mograder.sessions.capacity import Terms
 from mograder.sessions.endings import Ending, EndReason, last_words, reason_of
 from mograder.sessions.history import EndingRows, History
 from mograder.sessions.keeper import Keeper
-from mograder.sessions.launcher import Arrival, Exit, Launcher, LaunchSpec, Mode, News
-from mograder.sessions.live import LiveSession, SessionKey
-from mograder.sessions.measure import YOUNG_SECONDS, Expectations, Ledger, by_item
-from mograder.sessions.probe import Census, Probe, connections
+from mograder.sessions.launcher import Arrival, Endpoint, Exit, Launcher, LaunchSpec, Mode, News
+from mograder.sessions.live import LiveSession, SessionKey, ended
+from mograder.sessions.measure import Expectations, Ledger, by_item
+from mograder.sessions.probe import Census, Probe, connections, listens_no_more
 from mograder.sessions.spawner import Spawner
 from mograder.sessions.starter import Starter, StartRows
 from mograder.sessions.tally import ItemMemory, Tally, kind_of
 from mograder.store.hub_state import ItemMemoryRow, SessionRow
 
 _log = logging.getLogger(__name__)
+
+_NEWS_SECONDS = 5.0  # so long is waited to be told of an end that shows already
 
 
 class SessionRows(StartRows, EndingRows, Protocol):
@@ -67,6 +69,7 @@ class SessionPool:
         probe: Probe,
         terms: Terms,
         census: Census = connections,
+        is_dead: Callable[[Endpoint], bool] = listens_no_more,
     ) -> None:
         """``probe`` and ``census`` ask a session's server whether it answers, and its pages."""
         self._launcher = launcher
@@ -76,6 +79,7 @@ class SessionPool:
         self._terms = terms
         self.tally = Tally()
         self.on_change: Callable[[SessionKey], None] = lambda _: None
+        self._is_dead = is_dead
         self._starter = Starter(launcher, rows, probe, terms.start_timeout)
         self._history = History(rows, clock)
         self._ledger = Ledger(clock)
@@ -114,7 +118,7 @@ class SessionPool:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._ends.settle()  # a session that is half stopped must not be adopted
         for live in self.all():
-            self._learn(live)
+            self._expectations.learn_of(live, self._clock.steady())
         await asyncio.to_thread(self.note_down)
 
     async def get_or_start(self, key: SessionKey, progress: Progress) -> LiveSession:
@@ -129,11 +133,11 @@ class SessionPool:
         environment does.
         """
         while (live := self._live.get(key)) is not None:
-            version = await self._spawner.version(key)
-            if self._live.get(key) is live and live.version == version:
+            reason = await self._cannot_be_had(live)
+            if reason is None:
                 self.touch(live)
                 return live
-            await self.end(live, EndReason.REPLACED)  # a lecture that was published again since
+            await self.end(live, reason)
         self._askers[key] += 1
         try:
             return await self._starts.get(key, lambda tell: self._start(key, tell), progress)
@@ -157,7 +161,7 @@ class SessionPool:
             return
         ending = self._bury(live, reason)
         # On its own, so that who asked may go away; and a new start of the key waits for it.
-        await self._ends.get(live.key, lambda _: self._conclude(ending, alive=True), _unheard)
+        await self._ends.get(live.key, lambda _: self._conclude(ending, alive=True))
 
     def find(self, key: SessionKey) -> LiveSession | None:
         """Return the session if it answers; memory only."""
@@ -222,6 +226,16 @@ class SessionPool:
             self._rows.save_item_memory(ItemMemoryRow(item, mode.value, expected, now))
             self._expectations.written(item, mode, expected)
 
+    async def _cannot_be_had(self, live: LiveSession) -> EndReason | None:
+        """Tell why one that was there when it was asked for is none to be given, if it is not."""
+        if await self._spawner.version(live.key) != live.version:
+            return EndReason.REPLACED  # a lecture that was published again since
+        if self._by_id.get(live.id) is live:
+            if not self._is_dead(live.endpoint):
+                return None
+            await ended(live, _NEWS_SECONDS)  # the launcher tells of it soon, and why
+        return EndReason.CRASHED
+
     async def _start(self, key: SessionKey, tell: Progress) -> LiveSession:
         asked, number = self._clock.steady(), next(self._numbers)
         self._line.demand_room()
@@ -231,7 +245,7 @@ class SessionPool:
         version = await self._spawner.version(key)
         spec = await self._spawner.spec(key, session_id, tell)
         # The one before, if it is still ending, holds the row and the workspace.
-        await self._ends.get(key, lambda _: _nothing(), _unheard)
+        await self._ends.wait(key)
         ticket = Ticket(number, key, session_id, self._expected(key), tell)
         place = await self._line.enter(ticket)
         try:
@@ -348,13 +362,13 @@ class SessionPool:
         )
         detail = last_words(gone.log_tail) if reason is EndReason.CRASHED else ""
         ending = self._bury(live, reason, detail)
-        await self._ends.get(live.key, lambda _: self._conclude(ending, alive=False), _unheard)
+        await self._ends.get(live.key, lambda _: self._conclude(ending, alive=False))
 
     def _bury(self, live: LiveSession, reason: EndReason, detail: str = "") -> Ending:
         """Take a session that ends, or has ended, out of everybody's sight."""
         ending = self._history.note(live, reason, detail)
         self.tally.endings[reason] += 1
-        self._learn(live)
+        self._expectations.learn_of(live, self._clock.steady())
         self._forget(live)
         return ending
 
@@ -370,13 +384,6 @@ class SessionPool:
         await asyncio.to_thread(self._rows.remove_session, ending.session_id)
         await self._history.save(ending)
 
-    def _learn(self, live: LiveSession) -> None:
-        """Learn from what it used; one that hardly lived tells nothing, unless it used more."""
-        usage = live.usage
-        grown = self._clock.steady() - usage.born >= YOUNG_SECONDS
-        if grown or usage.peak > usage.expected:
-            self._expectations.learn(live.key.item, live.key.mode, usage.peak)
-
     def _remember(self, live: LiveSession) -> None:
         self._live[live.key] = live
         self._by_id[live.id] = live
@@ -390,11 +397,3 @@ class SessionPool:
         for callback in tuple(live.on_stop):
             callback()
         self.on_change(live.key)
-
-
-async def _nothing() -> None:
-    return None
-
-
-def _unheard(_: str) -> None:
-    return None

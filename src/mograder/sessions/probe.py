@@ -7,6 +7,7 @@ asked for.
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
 
 import aiohttp
@@ -37,6 +38,19 @@ async def answers(endpoint: Endpoint, base_url: str) -> bool:
         client.get(f"http://session{base_url}/health", allow_redirects=False) as response,
     ):
         return response.status == 200
+
+
+def listens_no_more(endpoint: Endpoint) -> bool:
+    """Whether nobody takes connections any more: the server is dead. Does not wait."""
+    with socket.socket(socket.AF_UNIX) as line:
+        line.setblocking(False)
+        try:
+            line.connect(str(endpoint.socket))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return True
+        except OSError:  # it has too many connections, or we have too many files
+            pass
+    return False
 
 
 async def connections(

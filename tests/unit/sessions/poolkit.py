@@ -99,6 +99,8 @@ class Launcher(InMemoryLauncher):
         self.stopping = asyncio.Event()
         self.go_on = asyncio.Event()
         self.go_on.set()
+        self.dead: set[Endpoint] = set()
+        """Whose servers take no connections any more."""
 
     async def stop(self, session_id: str) -> bool:
         self.stopping.set()
@@ -198,6 +200,7 @@ class Rig:
             clock=self.clock,
             probe=self.server,
             census=self.pages,
+            is_dead=self.launcher.dead.__contains__,
             terms=on or terms(ttl=ttl, start_timeout=start_timeout),
         )
         await pool.open()

@@ -11,7 +11,10 @@ import aiohttp
 import pytest
 
 from mograder.core.errors import Busy, NotFound, SandboxUnavailable, TimedOut
-from tests.unit.sessions.poolkit import ALICE, BOB, LECTURE, Rig, gone, soon, unheard
+from mograder.sessions import pool as pool_module
+from mograder.sessions.endings import EndReason
+from mograder.sessions.launcher import Limit
+from tests.unit.sessions.poolkit import ALICE, BOB, LECTURE, Rig, gone, soon, unheard, until
 
 # --- starting -------------------------------------------------------------------------------
 
@@ -280,3 +283,32 @@ async def test_a_lecture_that_was_published_again_is_started_anew(rig: Rig) -> N
         assert both[0] is both[1]
         assert both[0].version == "2"
         assert list(rig.launcher.specs) == [both[0].id]
+
+
+async def test_one_that_is_dead_is_not_given_to_who_asks_before_the_launcher_tells(
+    rig: Rig,
+) -> None:
+    async with rig.pool() as pool:
+        first = await pool.get_or_start(ALICE, unheard)
+        rig.launcher.dead.add(first.endpoint)
+        asking = asyncio.create_task(pool.get_or_start(ALICE, unheard))
+        await until(lambda: bool(first.on_stop))
+        rig.launcher.die(first.id, status=137, limit=Limit.MEMORY)
+        assert await asking is not first
+        ending = pool.ending(first.id)
+        assert ending is not None
+        assert ending.reason is EndReason.MEMORY, "the launcher knows why"
+
+
+async def test_one_that_is_dead_is_ended_if_the_launcher_does_not_tell(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_module, "_NEWS_SECONDS", 0.05)
+    async with rig.pool() as pool:
+        first = await pool.get_or_start(ALICE, unheard)
+        rig.launcher.dead.add(first.endpoint)
+        assert await pool.get_or_start(ALICE, unheard) is not first
+        assert list(rig.launcher.specs) != [first.id]
+        ending = pool.ending(first.id)
+        assert ending is not None
+        assert ending.reason is EndReason.CRASHED

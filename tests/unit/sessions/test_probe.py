@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import socket
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,7 +14,7 @@ import aiohttp
 import pytest
 
 from mograder.sessions.launcher import Endpoint
-from mograder.sessions.probe import answers, connections
+from mograder.sessions.probe import answers, connections, listens_no_more
 
 
 @asynccontextmanager
@@ -122,3 +123,15 @@ async def test_a_server_that_never_finishes_tells_nothing() -> None:
             assert await connections(Endpoint(path), "/b", seconds=0.05) is None
             async with asyncio.timeout(40):
                 await over.wait()
+
+
+async def test_who_listens_is_told_from_who_is_dead_without_waiting(tmp_path: Path) -> None:
+    async with server(b"") as (endpoint, _):
+        assert not listens_no_more(endpoint)
+    assert listens_no_more(endpoint), "its socket is gone"
+    path = tmp_path / "left.sock"
+    with socket.socket(socket.AF_UNIX) as killed:
+        killed.bind(str(path))
+        assert listens_no_more(Endpoint(path)), "nobody listens at it"
+        killed.listen(1)
+        assert not any(listens_no_more(Endpoint(path)) for _ in range(8)), "slow is not dead"
