@@ -25,6 +25,7 @@ from tests.e2e.support.scene import (
     servers_of,
     start,
     stop,
+    until,
     workspace,
 )
 
@@ -82,13 +83,13 @@ def test_starting_and_stopping_for_long_leaves_nothing_behind(hub: HubProcess) -
     start(hub, "alice")
     stop(hub, "alice")
     process = psutil.Process(hub.pid)
-    before = (process.num_fds(), _below(process))
+    descriptors, below = process.num_fds(), _below(process)
     for _ in range(_ROUNDS):
         start(hub, "alice")
         assert stop(hub, "alice")
-    descriptors, below = process.num_fds(), _below(process)
-    assert descriptors <= before[0] + 5
-    assert below == before[1]
+    # Fewer, if something was still going on after the first start.
+    until(lambda: _below(process) <= below)
+    assert process.num_fds() <= descriptors + 5
 
 
 def _below(process: psutil.Process) -> int:
