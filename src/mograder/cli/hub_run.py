@@ -23,11 +23,12 @@ def run_hub(given: Given, *, dev: bool, headless: bool) -> None:
             "MOGRADER_HUB_SECRET must be set (or use --dev for ephemeral secret)"
         )
     loaded = load_settings(given.course_dir, overrides=given.overrides)
-    # Mistakes so far are told at once; only a hub that may start pays for the framework. The
-    # server tells the settings' warnings itself, in its log.
-    # Nothing of it is garbage, and to search it takes 0.2 s; who serves enables it.
+    # Nothing is garbage until the hub serves, and to search for some takes 0.2 s: the server
+    # enables it then.
     gc.disable()
     try:
+        # Mistakes so far are told at once; only a hub that may start pays for the framework. The
+        # server tells the settings' warnings itself, in its log.
         from mograder.web.hub.server import HubOptions, serve_hub  # noqa: PLC0415
 
         put_first()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from urllib.parse import quote
@@ -101,7 +100,10 @@ async def ended(live: LiveSession, seconds: float) -> None:
     """Wait until a session that has not ended yet has, but no longer than that."""
     over = asyncio.Event()
     live.on_stop.append(over.set)
-    with suppress(TimeoutError):
+    try:
         async with asyncio.timeout(seconds):
             await over.wait()
-    live.on_stop.remove(over.set)
+    except TimeoutError:
+        pass
+    finally:  # also when whoever waits goes away
+        live.on_stop.remove(over.set)

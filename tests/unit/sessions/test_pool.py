@@ -312,3 +312,16 @@ async def test_one_that_is_dead_is_ended_if_the_launcher_does_not_tell(
         ending = pool.ending(first.id)
         assert ending is not None
         assert ending.reason is EndReason.CRASHED
+
+
+async def test_who_goes_away_while_a_dead_one_is_waited_for_leaves_nothing_behind(
+    rig: Rig,
+) -> None:
+    async with rig.pool() as pool:
+        first = await pool.get_or_start(ALICE, unheard)
+        rig.launcher.dead.add(first.endpoint)
+        asking = asyncio.create_task(pool.get_or_start(ALICE, unheard))
+        await until(lambda: bool(first.on_stop))
+        asking.cancel()
+        await asyncio.wait({asking})
+        assert first.on_stop == []

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import cache, partial
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, JSONResponse, Response
@@ -176,15 +176,15 @@ def build_routes(desk: Desk, proxy: SessionProxy[LiveSession]) -> FastAPI:
 @cache
 def _installed() -> tuple[BaseRoute, ...]:
     """Return the table's routes, which are the same for every hub of a process."""
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    router = APIRouter()
     for door in ROUTES:
-        _install(app, door)
-    return tuple(app.router.routes)
+        _install(router, door)
+    return tuple(router.routes)
 
 
-def _install(app: FastAPI, door: Door) -> None:
+def _install(router: APIRouter, door: Door) -> None:
     statuses = door.problems if door.access is Access.ANYONE else {403, *door.problems}
-    app.add_api_route(
+    router.add_api_route(
         door.path,
         door.handler,
         methods=[door.method],
