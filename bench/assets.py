@@ -1,7 +1,8 @@
 """Assets: what a browser fetches of marimo's files when a student opens a second assignment.
 
-Real Chromium, twice: where a session's page has the hub's origin, and, as it is by default, an
-opaque one, for which browsers keep no cache (decision 22).
+Real Chromium, three times: where a session's page has the hub's origin, where it has an origin of
+its own (``session_url``), and, as it is by default, an opaque one, for which browsers keep no cache
+(decision 22).
 """
 
 from __future__ import annotations
@@ -16,21 +17,31 @@ from bench.options import Options
 from bench.processes import MIB
 from bench.report import Budget, Row
 from bench.stage import CACHE, WARM_ENVIRONMENTS, Stage, notebook_text
-from tests.e2e.support.browser import People, Person, chromium
+from tests.e2e.support.browser import ONE_PROCESS, People, Person, chromium, notebook
 from tests.e2e.support.hub import HubConfig, HubProcess
 from tests.e2e.support.scene import put_release
 from tests.e2e.support.traffic import Traffic
 
 _ITEMS = ("first", "second")
+_EACH = "session_url"
+_MODES: dict[str, dict[str, object]] = {
+    "same-origin": {"hub.session_isolation": "same-origin"},
+    "sandbox": {"hub.session_isolation": "sandbox"},
+    _EACH: {
+        "hub.public_url": "http://127.0.0.1:{port}",
+        "hub.session_url": "http://{session}.sessions.localhost:{port}",
+    },
+}
 _PATIENCE_MS = 180_000
 _QUIET_SECONDS = 30
 
 
 async def measure(stage: Stage, options: Options) -> list[Row]:
-    """Open two assignments one after the other in a fresh profile, in both modes."""
+    """Open two assignments one after the other in a fresh profile, in each mode."""
     rows = []
     for mode, budget, why in (
         ("same-origin", Budget(0, unit="MiB"), ""),
+        (_EACH, Budget(0, unit="MiB"), "an origin for each session"),
         ("sandbox", None, "the default: a page in an opaque origin has no HTTP cache"),
     ):
         first, second = await _visit(stage, mode)
@@ -56,16 +67,16 @@ async def _visit(stage: Stage, mode: str) -> tuple[Traffic, Traffic]:
     for item in _ITEMS:
         put_release(course, item, notebook_text())
     settings: dict[str, object] = {
-        "hub.session_isolation": mode,
+        **_MODES[mode],
         "hub.uv_cache_dir": str(CACHE),
-        "hub.runtime_dir": str(stage.runtime / mode[:2]),
+        "hub.runtime_dir": str(stage.runtime / mode[:3]),
         "hub.environments_dir": str(stage.hub.course / ".mograder" / "environments"),
         "limits.warm_environments": WARM_ENVIRONMENTS,
     }
     hub = HubProcess(course, place / "hub.log", HubConfig(settings=settings, dev=True))
     try:
         await asyncio.to_thread(hub.start)
-        async with chromium() as browser:
+        async with chromium(*ONE_PROCESS) as browser:
             people = People(browser)
             guest = await people.person("guest")
             first, second = [await _open(guest, f"{hub.url}/edit/{item}") for item in _ITEMS]
@@ -82,7 +93,7 @@ async def _open(guest: Person, url: str) -> Traffic:
     await traffic.listen(page)
     await page.goto(url, wait_until="domcontentloaded")
     await page.wait_for_url("**/user/**", timeout=_PATIENCE_MS)
-    shown = page.locator("pre", has_text="9")
+    shown = (await notebook(page)).locator("pre", has_text="9")
     await expect(shown.last).to_be_visible(timeout=_PATIENCE_MS)
     async with asyncio.timeout(_QUIET_SECONDS):
         await page.wait_for_load_state("networkidle")

@@ -31,7 +31,7 @@ _MESSAGES = 200
 _TEXT = "x" * 200
 _HEALTH = {"nginx": 0.6, "caddy": 0.5}
 _LARGE, _ECHO_MS = 4.0, 0.2
-_BASE = re.compile(r'<base href="([^"]+)/"')
+_BASE = re.compile(r' src="([^"]*/s/[^"/]+)/"')
 
 
 async def measure(stage: Stage, options: Options) -> list[Row]:

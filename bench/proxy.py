@@ -22,7 +22,7 @@ from tests.e2e.support.marimo import MarimoClient, open_editor
 _CONNECTIONS = 8
 _SECONDS = 0.5
 _LARGE = 10 * (1 << 20)
-_BASE = re.compile(r'<base href="([^"]+)/"')
+_BASE = re.compile(r' src="([^"]*/s/[^"/]+)/"')
 _NAVIGATION = {
     "Sec-Fetch-Dest": "document",
     "Sec-Fetch-Mode": "navigate",

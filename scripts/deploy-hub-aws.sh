@@ -7,7 +7,9 @@
 #
 # --help lists the options. `mograder hub install --systemd` runs the same steps on the machine
 # itself. What it needs: a login that may use sudo without a password (as cloud images have), and
-# packages from the distribution and from PyPI.
+# packages from the distribution and from a Python package index. mograder itself never comes from
+# an index, where that name belongs to another program: it is the wheel of this checkout, or the
+# file, address or git reference that --mograder-version gives.
 set -euo pipefail
 
 usage() {
@@ -26,8 +28,10 @@ The machine:
                           [default: /dev/nvme1n1 where there is an EBS volume of that name]
 
 The hub:
-  --mograder-version V    a version (1.2.3), a range (">=1.2"), a wheel file of this machine, or
-                          git+https://… [default: the newest release]
+  --mograder-version V    a wheel file of this machine, https://….whl, or git+https://…@REFERENCE
+                          [default: a wheel of the checkout that this script belongs to]
+  --downgrade             allow an older version than the one that runs
+  --rollback              go back to the version that ran before, with its database
   --port PORT             where the hub listens on the machine itself [default: 8080]
   --domain NAME           the name that browsers use: Caddy serves it with HTTPS, and gets and
                           renews the certificate
@@ -37,6 +41,18 @@ The hub:
                           [default: X-Remote-User]
   --sso-proxy ADDRESS     with --domain: that sign-on is a machine of this address (or network), in
                           front of Caddy; from everybody else the header is deleted
+  --remote-user VARIABLE  with --domain: Caddy itself signs people in, by lines of yours in
+                          /etc/caddy/mograder.d, and this variable of Caddy's names them
+  --session-domain NAME   with --domain: an origin of its own for each session, SESSION.NAME; a
+                          wildcard record of the name servers leads *.NAME to this machine
+  --session-certificate FILE, --session-key FILE
+                          the wildcard certificate for it, files on that machine (not with
+                          --internal-ca)
+
+The site's network:
+  --index-url URL         the package index that uv and pip ask, here and for notebooks
+  --proxy URL             the web proxy for apt, pip, uv and git
+  --ca-file FILE          the site's own certificate authority (PEM), trusted beside the usual ones
 
   --dry-run               say what would be done, and connect to nothing
   --uninstall             remove the services and programs; all data, settings and secrets stay
@@ -52,15 +68,22 @@ warn() { printf '[deploy] !! %s\n' "$@" >&2; }
 fail() { printf '[deploy] !! %s\n' "$@" >&2; exit 1; }
 refuse() { printf '%s\n' "$@" "Try --help." >&2; exit 2; }
 
+# Tells of something that is then done, or would be.
+act() { say "${dry:+(a dry run, so not done:) }$*"; }
+
 # Does it, or only says so in a dry run.
 run() {
-  if [ -n "$dry" ]; then say "would run: $*"; else "$@" </dev/null; fi
+  if [ -z "$dry" ]; then "$@" </dev/null
+  elif [ "$1" = as_account ]; then say "would run as $account: ${*:2}"
+  else say "would run: $*"; fi
 }
 
 # --- options -----------------------------------------------------------------------------------
 
 host="" key="" login=ubuntu ssh_port=22 volume=auto version="" port=8080 domain="" internal_ca=""
-sso_header=X-Remote-User sso_proxy="" dry="" uninstall="" here="" program=""
+sso_header=X-Remote-User sso_proxy="" dry="" uninstall="" here="" program="" downgrade=""
+rollback="" scratch="" remote="" remote_user="" session_domain="" session_certificate=""
+session_key="" index_url="" proxy="" ca_file=""
 
 top=/opt/mograder
 data=/srv/mograder
@@ -77,11 +100,14 @@ parse_options() {
       --dry-run) dry=yes ;;
       --internal-ca) internal_ca=yes ;;
       --uninstall) uninstall=yes ;;
+      --downgrade) downgrade=yes ;;
+      --rollback) rollback=yes ;;
       --here) here=yes ;;
       -h | --help) usage; exit 0 ;;
       --*=*) set -- "${1%%=*}" "${1#*=}" "${@:2}"; continue ;;
       --host | --key | --user | --ssh-port | --volume | --mograder-version | --mograder-source | \
-        --port | --domain | --sso-header | --sso-proxy | --program)
+        --port | --domain | --sso-header | --sso-proxy | --program | --remote-user | \
+        --session-domain | --session-certificate | --session-key | --index-url | --proxy | --ca-file)
         [ $# -gt 1 ] || refuse "$1 wants a value."
         take_value "$1" "$2"
         shift ;;
@@ -105,6 +131,13 @@ take_value() {
     --sso-header) sso_header="$2" ;;
     --sso-proxy) sso_proxy="$2" ;;
     --program) program="$2" ;;
+    --remote-user) remote_user="$2" ;;
+    --session-domain) session_domain="$2" ;;
+    --session-certificate) session_certificate="$2" ;;
+    --session-key) session_key="$2" ;;
+    --index-url) index_url="$2" ;;
+    --proxy) proxy="$2" ;;
+    --ca-file) ca_file="$2" ;;
   esac
 }
 
@@ -125,9 +158,101 @@ check_options() {
     refuse "--domain wants a host name."
   [[ $sso_header =~ ^[A-Za-z0-9-]+$ ]] || refuse "--sso-header wants the name of a header."
   [[ $sso_proxy =~ ^[0-9A-Fa-f.:/]*$ ]] || refuse "--sso-proxy wants an address or a network."
-  [ -n "$domain" ] || [ -z "$internal_ca$sso_proxy" ] ||
-    refuse "--internal-ca and --sso-proxy go with --domain."
+  [ -n "$domain" ] || [ -z "$internal_ca$sso_proxy$remote_user$session_domain" ] ||
+    refuse "--internal-ca and --sso-proxy go with --domain, and so do --remote-user and --session-domain."
+  [ -z "$sso_proxy" ] || [ -z "$remote_user" ] ||
+    refuse "Give --sso-proxy for a sign-on in front of Caddy, or --remote-user for one in Caddy."
+  [[ $remote_user =~ ^(\{[A-Za-z0-9_.-]+\})?$ ]] ||
+    refuse "--remote-user wants a variable of Caddy's, such as {http.auth.user.id}."
+  check_sessions
+  check_network
+  [ -z "$rollback" ] || [ -z "$version$program$uninstall" ] ||
+    refuse "--rollback goes back to the version before; it takes no version, and no --uninstall."
+  check_version
   [ -n "$here$dry" ] || [ -r "$key" ] || fail "The key $key cannot be read."
+}
+
+check_sessions() {
+  local file='^(/[A-Za-z0-9._/@+-]+)?$'
+  if [ -z "$session_domain" ]; then
+    [ -z "$session_certificate$session_key" ] ||
+      refuse "--session-certificate and --session-key go with --session-domain."
+    return
+  fi
+  [[ $session_domain =~ ^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$ ]] ||
+    refuse "--session-domain wants a host name."
+  [[ ".$session_domain" != *".$domain" && ".$domain" != *".$session_domain" ]] ||
+    refuse "--session-domain has to be another domain than $domain, not a part of it: pages there may" \
+      "set cookies for all of it."
+  [[ $session_certificate =~ $file && $session_key =~ $file ]] ||
+    refuse "--session-certificate and --session-key want absolute paths on the machine."
+  if [ -z "$session_certificate" ] || [ -z "$session_key" ]; then
+    [ -n "$internal_ca" ] || refuse "--session-domain wants a wildcard certificate for" \
+      "*.$session_domain: --session-certificate FILE --session-key FILE. (Caddy gets none by itself.)"
+  fi
+}
+
+check_network() {
+  local address='^https?://[A-Za-z0-9._~:/@%+=-]+$'
+  [[ -z $index_url || $index_url =~ $address ]] || refuse "--index-url wants an address, https://…"
+  [[ -z $proxy || $proxy =~ $address ]] || refuse "--proxy wants an address, http://…"
+  [[ $index_url$proxy != *@* ]] || refuse "No password belongs into --index-url or --proxy: packages" \
+    "that are built for notebooks can read them."
+  [ -z "$ca_file" ] || [ -n "$dry" ] || grep -qs -- '-----BEGIN CERTIFICATE-----' "$ca_file" ||
+    refuse "$ca_file cannot be read, or holds no certificate (PEM)."
+}
+
+# A bare name or number would be looked up in a package index by root.
+check_version() {
+  local git='^git\+(https|ssh|file)://[A-Za-z0-9._~:/@%+=-]+$'
+  local address='^https://[A-Za-z0-9._~:/@%+=-]+\.whl$'
+  if [ -z "$version" ]; then
+    [ -n "$program$uninstall$rollback" ] || [ -n "$(checkout)" ] ||
+      refuse "This copy of the script belongs to no checkout of mograder, so it has nothing to build" \
+        "the program from. Give its wheel file: --mograder-version mograder-VERSION-py3-none-any.whl"
+  elif ! [[ $version =~ $git || $version =~ $address || ($version == *.whl && $version != *://*) ]]; then
+    refuse "--mograder-version wants a wheel file, https://….whl, or git+https://…@REFERENCE." \
+      "\"$version\" would be looked up in a package index, where the name mograder belongs to" \
+      "another program."
+  fi
+}
+
+# The checkout that this file belongs to, or nothing.
+checkout() {
+  local place
+  place="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+  if [ "${place##*/}" = scripts ] && [ -e "${place%/*}/src/mograder/__init__.py" ] &&
+    grep -qsx 'name = "mograder"' "${place%/*}/pyproject.toml"; then
+    printf '%s' "${place%/*}"
+  fi
+}
+
+# Makes a wheel of a checkout in an empty directory, and names it. The same checkout gives the same
+# bytes.
+build_wheel() {
+  local source="$1" place="$2" builder="$1/.tools/uv/bin/uv"
+  [ -x "$builder" ] || builder="$(command -v uv || true)"
+  if [ -n "$builder" ]; then
+    "$builder" build --quiet --wheel --out-dir "$place" "$source" </dev/null >&2
+  else
+    python3 -m pip wheel --quiet --no-deps --wheel-dir "$place" "$source" </dev/null >&2
+  fi || fail "No wheel could be made of $source; the words of uv or pip are above." \
+    "Install uv, or make the wheel elsewhere and give it with --mograder-version FILE."
+  find "$place" -name 'mograder-*.whl'
+}
+
+# A directory of our own, which goes when we do.
+make_scratch() {
+  if [ -z "$scratch" ]; then
+    scratch="$(mktemp -d)"
+    trap clean_up EXIT
+  fi
+}
+
+# shellcheck disable=SC2317 # the trap of make_scratch calls it
+clean_up() {
+  if [ -n "$remote" ]; then over_ssh "rm -rf $remote" || true; fi
+  if [ -n "$scratch" ]; then rm -rf "$scratch"; fi
 }
 
 # --- from afar ---------------------------------------------------------------------------------
@@ -145,30 +270,47 @@ over_ssh() {
 
 # The steps run there as root, from a copy of this file.
 deploy_from_afar() {
-  local place words wheel="" name
+  local place words wheel="" name from=""
   local -a arguments=(--here --volume "$volume" --port "$port" --sso-header "$sso_header")
   case "$version" in
-    *.whl) [ -n "$dry" ] || [ -r "$version" ] || fail "The wheel $version cannot be read."
+    *://*) arguments+=(--mograder-version "$version") ;;
+    ?*) [ -n "$dry" ] || [ -r "$version" ] || fail "The wheel $version cannot be read."
       wheel="$version" ;;
-    ?*) arguments+=(--mograder-version "$version") ;;
+    *) [ -n "$uninstall$rollback" ] || from="$(checkout)" ;;
   esac
   [ -z "$domain" ] || arguments+=(--domain "$domain")
   [ -z "$sso_proxy" ] || arguments+=(--sso-proxy "$sso_proxy")
   [ -z "$internal_ca" ] || arguments+=(--internal-ca)
   [ -z "$uninstall" ] || arguments+=(--uninstall)
-  if [ -n "$dry" ]; then explain "$wheel"; return; fi
+  [ -z "$downgrade" ] || arguments+=(--downgrade)
+  [ -z "$remote_user" ] || arguments+=(--remote-user "$remote_user")
+  [ -z "$session_domain" ] || arguments+=(--session-domain "$session_domain")
+  [ -z "$session_certificate" ] || arguments+=(--session-certificate "$session_certificate")
+  [ -z "$session_key" ] || arguments+=(--session-key "$session_key")
+  [ -z "$index_url" ] || arguments+=(--index-url "$index_url")
+  [ -z "$proxy" ] || arguments+=(--proxy "$proxy")
+  [ -z "$rollback" ] || arguments+=(--rollback)
+  if [ -n "$dry" ]; then explain "${wheel:-$from}"; return; fi
+  make_scratch
+  if [ -n "$from" ]; then
+    step "Making a wheel of $from"
+    wheel="$(build_wheel "$from" "$scratch")"
+  fi
   step "Connecting to $login@$host"
   place="$(over_ssh 'mktemp -d /tmp/mograder-deploy.XXXXXXXX')" ||
     fail "SSH to $login@$host does not work." \
       "Check address, key, login (--user) and the machine's firewall (port $ssh_port)."
-  # shellcheck disable=SC2064 # the place as it is now
-  trap "over_ssh 'rm -rf $place' || true" EXIT
+  remote="$place"
   over_ssh "cat > $place/deploy.sh" <"$0"
   if [ -n "$wheel" ]; then
     name="$(basename "$wheel" | tr -c 'A-Za-z0-9._+\n-' '_')"
     say "copying $name"
     over_ssh "cat > $place/$name" <"$wheel"
     arguments+=(--mograder-version "$place/$name")
+  fi
+  if [ -n "$ca_file" ]; then
+    over_ssh "cat > $place/site.crt" <"$ca_file"
+    arguments+=(--ca-file "$place/site.crt")
   fi
   words="$(printf ' %q' "${arguments[@]}")"
   over_ssh "if [ \$(id -u) = 0 ]; then s=; else s='sudo -n'; fi; \$s bash $place/deploy.sh$words"
@@ -181,18 +323,26 @@ explain() {
     say "  ensure_removed      stop and remove the services and programs; data and secrets stay"
     return
   fi
+  if [ -n "$rollback" ]; then
+    say "  roll_back           the version before, and its database if this one has changed it"
+    say "  verify              services active, a sandbox run, a session opened and closed"
+    return
+  fi
   say "  ensure_system       Ubuntu or Debian with systemd; otherwise stop here"
+  say "  ensure_network      $settings/build.env${index_url:+, packages from $index_url}" \
+    "${proxy:+, by way of $proxy}${ca_file:+, certificates of $ca_file}"
   say "  ensure_packages     apt: bubblewrap python3 python3-venv ca-certificates curl${domain:+ caddy}"
   say "  ensure_account      the service user '$account', without a login"
   say "  ensure_volume       disk: $volume, at $data, by UUID, nofail; formatted only if empty"
   say "  ensure_sandbox      AppArmor's profile for bubblewrap where Ubuntu asks for one; sysctl"
-  say "  ensure_mograder     mograder ${1:-${version:-(newest release)}} in $top, the version before kept"
+  say "  ensure_mograder     mograder of ${1:-$version} in $top, the version before kept"
   say "  ensure_secret       $settings/hub-secret, 64 random hex digits, mode 600, never replaced"
   say "  ensure_course       $course with a mograder.toml, never replaced"
   say "  ensure_services     mograder-hub (port $port) and mograder-sessions, enabled and started"
   if [ -n "$domain" ]; then
     say "  ensure_front        Caddy for https://$domain/${internal_ca:+ (its own authority)}," \
       "sign-on header $sso_header ${sso_proxy:+from $sso_proxy}"
+    [ -z "$session_domain" ] || say "                      sessions at https://*.$session_domain/"
   fi
   say "  verify              services active, a sandbox run, HTTP through the front, a session opened"
   say "                      and closed; then the instructor token and what to do next"
@@ -217,6 +367,72 @@ ensure_system() {
   [ -d /run/systemd/system ] || [ -n "$dry" ] || fail "systemd does not run here."
 }
 
+# What this site's network needs is kept where the builds of notebooks' environments read it.
+ensure_network() {
+  if [ -n "$index_url$proxy$ca_file" ]; then
+    step "The site's network"
+    run install -d -m 755 "$settings"
+    if [ -n "$ca_file" ]; then trust_site_authority; fi
+    if [ -n "$index_url" ]; then set_for_builds UV_DEFAULT_INDEX "$index_url"; fi
+    if [ -n "$proxy" ]; then
+      set_for_builds HTTP_PROXY "$proxy"
+      set_for_builds HTTPS_PROXY "$proxy"
+      set_for_builds NO_PROXY "localhost,127.0.0.1,::1${domain:+,$domain}"
+    fi
+  fi
+  use_network
+}
+
+system_bundle=/etc/ssl/certs/ca-certificates.crt
+site_authority=/usr/local/share/ca-certificates/mograder-site.crt
+
+# The system's own list, so that apt, curl, git, pip and uv all know it.
+trust_site_authority() {
+  if ! cmp -s "$ca_file" "$site_authority"; then
+    say "trusting the certificates of $(basename "$ca_file")"
+    run install -D -m 644 "$ca_file" "$site_authority"
+    command -v update-ca-certificates >/dev/null || [ -n "$dry" ] ||
+      fail "This machine lacks the package ca-certificates; install it first."
+    run update-ca-certificates >/dev/null
+  fi
+  set_for_builds SSL_CERT_FILE "$system_bundle"
+}
+
+# Sets one variable in build.env and leaves the other lines.
+set_for_builds() {
+  local file="$settings/build.env"
+  if grep -qsxF "$1=$2" "$file"; then return; fi
+  act "$1=$2 in $file"
+  if [ -n "$dry" ]; then return; fi
+  if [ ! -e "$file" ]; then build_env_head | put "$file" 644; fi
+  { grep -v "^$1=" "$file" || true; printf '%s=%s\n' "$1" "$2"; } >"$file.new"
+  chmod 644 "$file.new"
+  mv "$file.new" "$file"
+}
+
+build_env_head() {
+  printf '%s\n' '# What building environments needs here, if anything: HTTPS_PROXY, SSL_CERT_FILE,' \
+    '# UV_DEFAULT_INDEX … No secrets: packages that are built can read it.'
+}
+
+# The install asks the network as the builds do: by the same variables, in the names of each program.
+use_network() {
+  local name value
+  if [ ! -r "$settings/build.env" ]; then return; fi
+  while IFS='=' read -r name value; do
+    value="${value%\"}"
+    value="${value#\"}"
+    case "$name" in
+      UV_DEFAULT_INDEX | UV_INDEX_URL) export "$name=$value" "PIP_INDEX_URL=$value" ;;
+      SSL_CERT_FILE)
+        export "$name=$value" "PIP_CERT=$value" "CURL_CA_BUNDLE=$value" "GIT_SSL_CAINFO=$value" ;;
+      HTTP_PROXY | HTTPS_PROXY | ALL_PROXY | NO_PROXY | http_proxy | https_proxy | all_proxy | no_proxy)
+        export "${name^^}=$value" "${name,,}=$value" ;;
+      UV_* | SSL_CERT_DIR) export "$name=$value" ;;
+    esac
+  done < <(grep -E '^[A-Za-z_]+=' "$settings/build.env" || true)
+}
+
 installed() { dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null | grep -qx installed; }
 
 ensure_packages() {
@@ -228,7 +444,7 @@ ensure_packages() {
   done
   if [[ $version == git+* ]] && ! installed git; then missing+=(git); fi
   if [ ${#missing[@]} = 0 ]; then say "all there"; return; fi
-  say "installing ${missing[*]}"
+  act "installing ${missing[*]}"
   run env DEBIAN_FRONTEND=noninteractive apt-get update -qq
   run env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
     "${missing[@]}" >/dev/null || fail "apt could not install them; its words are above." \
@@ -248,7 +464,7 @@ ensure_account() {
 
 ensure_in_front_group() {
   if id -nG "$1" 2>/dev/null | tr ' ' '\n' | grep -qx "$front_group"; then return; fi
-  say "$1 joins the group $front_group"
+  act "$1 joins the group $front_group"
   run usermod -aG "$front_group" "$1"
   joined=yes
 }
@@ -309,14 +525,14 @@ format_volume() {
     fail "$1 is not empty (partitions or the signature of something); I format nothing that holds" \
       "something. If it may go: wipefs --all $1"
   fi
-  say "$1 is empty: making a file system on it"
+  act "$1 is empty: making a file system on it"
   run mkfs.ext4 -q -L mograder "$1"
 }
 
 mount_volume() {
   local device="$1" uuid="${2:-UUID}"
   if ! grep -qsE "^[^#]*[[:space:]]${data}[[:space:]]" /etc/fstab; then
-    say "mounting it at every start, by its UUID; the machine starts without it too (nofail)"
+    act "mounting it at every start, by its UUID; the machine starts without it too (nofail)"
     if [ -z "$dry" ]; then
       printf 'UUID=%s %s ext4 defaults,nofail,x-systemd.device-timeout=30s 0 2\n' \
         "$uuid" "$data" >>/etc/fstab
@@ -334,13 +550,35 @@ put() {
   local target="$1" mode="$2" text
   text="$(cat; printf x)"
   text="${text%x}"
+  [ -n "$text" ] || fail "There is nothing to write to $target."
   if [ -e "$target" ] && [ "$(cat "$target"; printf x)" = "${text}x" ]; then return 1; fi
   if [ -n "$dry" ]; then say "would write $target"; return 0; fi
   install -d -m 755 "$(dirname "$target")"
+  keep_changed "$target"
   (umask 077 && printf '%s' "$text" >"$target.new")
   chmod "$mode" "$target.new"
   mv "$target.new" "$target"
+  note_written "$target"
   say "wrote $target"
+}
+
+# A file that is not as we wrote it holds somebody's own lines: a copy stays when it is replaced.
+keep_changed() {
+  local target="$1" copy
+  if [ ! -s "$target" ]; then return; fi
+  if grep -qsxF "$(sha256sum "$target")" "$settings/written"; then return; fi
+  copy="$settings/kept/${target##*/}.$(date -u +%Y%m%dT%H%M%SZ)"
+  install -d -m 755 "$settings"
+  install -d -m 700 "$settings/kept"
+  install -m 600 "$target" "$copy"
+  warn "$target was changed by somebody; it is written again, and that copy is kept: $copy"
+}
+
+note_written() {
+  local list="$settings/written"
+  install -d -m 755 "$settings"
+  { grep -vF "  $1" "$list" 2>/dev/null || true; sha256sum "$1"; } >"$list.new"
+  mv "$list.new" "$list"
 }
 
 ensure_sandbox() {
@@ -389,26 +627,48 @@ uv() {
 ensure_mograder() {
   step "mograder in $top"
   if [ -n "$program" ]; then use_program; return; fi
-  if [ -n "$dry" ]; then say "would install mograder ${version:-(the newest release)}"; return; fi
+  if [ -n "$dry" ]; then say "would install mograder of ${version:-$(checkout)}"; return; fi
   if [ ! -x "$top/tools/bin/uv" ]; then
     say "installing uv"
     python3 -m venv "$top/tools"
-    "$top/tools/bin/python" -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
+    "$top/tools/bin/python" -m pip install --quiet --disable-pip-version-check 'uv>=0.9' ||
+      explain_network
   fi
   local wanted name
+  take_wheel
   wanted="$(requirement)"
   name="$(resolved_name "$wanted")"
   install_version "$wanted" "$name"
+  examine_version "$top/versions/$name"
   point_at "$top/versions/$name"
 }
 
+# Makes `version` a wheel file of this machine, or leaves the git reference that it is.
+take_wheel() {
+  make_scratch
+  case "$version" in
+    git+*) ;;
+    https://*)
+      say "fetching $version"
+      curl -fsSL --proto '=https' -o "$scratch/${version##*/}" "$version" ||
+        fail "$version could not be fetched."
+      version="$scratch/${version##*/}" ;;
+    "")
+      say "making a wheel of $(checkout)"
+      version="$(build_wheel "$(checkout)" "$scratch")" ;;
+    *) version="$(readlink -f "$version")" ;;
+  esac
+  if [[ $version == *.whl ]] && [[ $(basename "$version") != mograder-[0-9]* ]]; then
+    fail "$version is no wheel of mograder, by its name (mograder-VERSION-….whl)."
+  fi
+}
+
+# Always where it is, never only a name.
 requirement() {
   case "$version" in
-    "") printf 'mograder[postgresql]' ;;
     *.whl) printf 'mograder[postgresql] @ file://%s' "$version" ;;
     git+*) printf 'mograder[postgresql] @ %s' "$version" ;;
-    [0-9]*) printf 'mograder[postgresql]==%s' "$version" ;;
-    *) printf 'mograder[postgresql]%s' "$version" ;;
+    *) fail "$version is neither a wheel nor a git reference." ;;
   esac
 }
 
@@ -418,9 +678,9 @@ resolved_name() {
   case "$version" in
     *.whl) found="$(basename "$version" | cut -d- -f2)-$(sha256sum "$version" | head -c 8)" ;;
     *) found="$(printf '%s\n' "$1" | uv pip compile - --no-deps --quiet --no-header --no-annotate \
-      --python "$(find_python)" | sed -n 's/^mograder[^=@]*[=@ ]*//p' | head -1)" ;;
+      --python "$(find_python)" | sed -n 's/^mograder.*@\([0-9a-f]\{40\}\).*$/git-\1/p' | head -1)" ;;
   esac
-  [ -n "$found" ] || fail "There is no mograder ${version:-release} to be found."
+  [ -n "$found" ] || fail "There is no mograder at $version."
   printf '%s' "$found" | tr -c 'A-Za-z0-9._+-' '_'
 }
 
@@ -436,9 +696,16 @@ install_version() {
   mkdir -p "$top/versions"
   uv venv --quiet --python "$(find_python)" "$place"
   uv pip install --quiet --compile-bytecode --python "$place/bin/python" "$wanted" ||
-    fail "mograder could not be installed; uv's words are above."
+    explain_network
   "$place/bin/mograder" --version >/dev/null
   touch "$place/.complete"
+  # Each version holds its own files; what lies here besides would only be a third of a gigabyte.
+  rm -rf "$top/cache"
+}
+
+explain_network() {
+  fail "The packages could not be fetched; the words of pip or uv are above." \
+    "Behind a mirror, a proxy or an authority of the site's own: --index-url, --proxy, --ca-file."
 }
 
 use_program() {
@@ -447,7 +714,46 @@ use_program() {
     fail "The service user cannot run $program/bin/mograder." \
       "Install mograder where everybody may read, such as $top, and run that one's hub install."
   fi
+  examine_version "$program"
   point_at "$program"
+}
+
+unit_names="mograder-sessions.service mograder-hub.socket mograder-hub.service"
+
+# Refuses a version that this script cannot run, before anything that runs is changed.
+examine_version() {
+  local place="$1" new old="" name
+  new="$(version_of "$place")" || fail "$place holds no mograder that this script could run."
+  if [ -x "$top/current/bin/python" ]; then old="$(version_of "$top/current" || true)"; fi
+  if [ -n "$old" ] && [ -z "$downgrade$rollback" ] && is_older "$place" "$new" "$old"; then
+    fail "mograder $new is older than $old, which runs here. Nothing was changed." \
+      "To go back to the version before, database included: --rollback. To install the older one" \
+      "all the same: --downgrade."
+  fi
+  make_scratch
+  rm -rf "$scratch/units"
+  mkdir "$scratch/units"
+  for name in $unit_names; do
+    if ! unit "$name" "$place" >"$scratch/units/$name" || [ ! -s "$scratch/units/$name" ]; then
+      fail "mograder $new lacks $name, which this script needs. Nothing was changed."
+    fi
+  done
+  verify_units "$scratch/units"
+}
+
+version_of() { "$1/bin/python" -I -c \
+  'import importlib.metadata as m; print(m.version("mograder"))' 2>/dev/null; }
+
+is_older() { "$1/bin/python" -I -c 'import sys; from packaging.version import Version as V
+sys.exit(V(sys.argv[1]) >= V(sys.argv[2]))' "$2" "$3"; }
+
+# The program that they start is not in its place yet when they are looked at.
+verify_units() {
+  local told
+  if ! command -v systemd-analyze >/dev/null; then return; fi
+  sed -i 's|^ExecStart=[^ ]*|ExecStart=/bin/true|' "$1"/*.service
+  told="$(SYSTEMD_UNIT_PATH="$1:" systemd-analyze verify --man=no "$1"/* 2>&1 | grep -F "$1/" || true)"
+  [ -z "$told" ] || fail "systemd does not accept the units of this version. Nothing was changed." "$told"
 }
 
 point_at() {
@@ -455,9 +761,10 @@ point_at() {
   if [ "$(readlink -f "$top/current" || true)" = "$(readlink -f "$1")" ]; then
     say "current: $(basename "$1")"
   else
-    say "current: $(basename "$1"), was $(basename "$(readlink "$top/current" || echo none)")"
+    act "current: $(basename "$1"), was $(basename "$(readlink "$top/current" || echo none)")"
     changed_program=yes
     run mkdir -p "$top"
+    if [ -e "$top/current" ]; then run ln -sfn "$(readlink -f "$top/current")" "$top/previous"; fi
     run ln -sfn "$1" "$top/current.new"
     run mv -T "$top/current.new" "$top/current"
   fi
@@ -478,6 +785,7 @@ forget_old_versions() {
   find "$top/versions" -mindepth 1 -maxdepth 1 -printf '%T@ %p\n' | sort -rn | tail -n +6 |
     cut -d' ' -f2- | while read -r old; do
       if [ "$old" = "$(readlink -f "$top/current")" ]; then continue; fi
+      if [ "$old" = "$(readlink -f "$top/previous" || true)" ]; then continue; fi
       if grep -qsaF "$old/" /proc/[0-9]*/cmdline /proc/[0-9]*/maps; then continue; fi
       say "removing the old version $(basename "$old")"
       rm -rf "$old"
@@ -499,9 +807,7 @@ ensure_secret() {
       '# hub-secret beside this file.' | put "$settings/env" 600
   fi
   if [ ! -e "$settings/build.env" ]; then
-    printf '%s\n' '# What building environments needs here, if anything: HTTPS_PROXY, SSL_CERT_FILE,' \
-      '# UV_INDEX_URL … No secrets: packages that are built can read it.' |
-      put "$settings/build.env" 644
+    build_env_head | put "$settings/build.env" 644
   fi
 }
 
@@ -526,9 +832,12 @@ ensure_course() {
     say "mograder.toml: there, and kept"
     [ -z "$domain" ] || grep -qF "https://$domain" "$course/mograder.toml" ||
       warn "see that [hub] public_url in it is https://$domain"
+    [ -z "$session_domain" ] || grep -qF "{session}.$session_domain" "$course/mograder.toml" ||
+      fail "[hub] session_url in $course/mograder.toml has to be" \
+        "\"https://{session}.$session_domain\"; write it there, and run this again."
     return
   fi
-  say "writing mograder.toml"
+  act "writing mograder.toml"
   # shellcheck disable=SC2016 # the inner shell's
   [ -n "$dry" ] || course_settings |
     as_account sh -c 'set -C; umask 027; cat >"$1"' write "$course/mograder.toml"
@@ -538,6 +847,9 @@ course_settings() {
   local public=""
   if [ -n "$domain" ]; then
     public="public_url = \"https://$domain\""$'\n'"front_group = \"$front_group\""
+  fi
+  if [ -n "$session_domain" ]; then
+    public+=$'\n'"session_url = \"https://{session}.$session_domain\""
   fi
   cat <<END
 # The settings of this course; "mograder config show" lists all of them.
@@ -557,24 +869,34 @@ use_bubblewrap = true
 END
 }
 
-shipped() { "$top/current/bin/python" -I -c \
-  'import sys; from mograder.operations.shipped import shipped_file; print(shipped_file(sys.argv[1]))' "$1"; }
+# Where a file is that comes with a version of mograder, the one that runs unless another is named.
+shipped() { "${2:-$top/current}/bin/python" -I -c \
+  'import sys; from mograder.operations.shipped import shipped_file; print(shipped_file(sys.argv[1]))' \
+  "$1" 2>/dev/null; }
 
-# The units that come with mograder, for this port.
-unit() { sed -e "s/127\\.0\\.0\\.1:8080/127.0.0.1:$port/" "$(shipped "$1")"; }
+# Its unit of that name, for this port.
+unit() {
+  local file
+  file="$(shipped "$1" "${2:-$top/current}")" || return 1
+  sed -e "s/127\\.0\\.0\\.1:8080/127.0.0.1:$port/" "$file"
+}
 
 ensure_services() {
   step "The services"
-  local name changed="" sessions=""
+  local name text changed="" sessions=""
   if [ -n "$dry" ] && [ ! -e "$top/current" ]; then say "would write and start them"; return; fi
   keep_foreign_unit
-  for name in mograder-sessions.service mograder-hub.socket mograder-hub.service; do
-    if unit "$name" | put "$units/$name" 644; then
+  for name in $unit_names; do
+    text="$(unit "$name" "$top/current"; printf x)" || fail "$name cannot be read."
+    if printf '%s' "${text%x}" | put "$units/$name" 644; then
       changed=yes
       if [ "$name" = mograder-sessions.service ]; then sessions=yes; fi
     fi
   done
   if wrapper_text | put "$wrapper" 755; then changed=yes; fi
+  for name in mograder-backup.service mograder-backup.timer mograder-alarm@.service; do
+    if shipped "$name" >/dev/null && unit "$name" | put "$units/$name" 644; then changed=yes; fi
+  done
   if [ -n "$changed" ]; then run systemctl daemon-reload; fi
   run systemctl enable --quiet mograder-sessions.service mograder-hub.socket mograder-hub.service
   if systemctl is-active --quiet mograder-sessions.service; then
@@ -596,7 +918,7 @@ ensure_services() {
 
 keep_foreign_unit() {
   local old="$units/mograder-hub.service"
-  if [ ! -e "$old" ] || grep -qs 'Wants=mograder-sessions.service' "$old"; then return; fi
+  if [ ! -s "$old" ] || grep -qs 'Wants=mograder-sessions.service' "$old"; then return; fi
   say "a unit of your own was there: kept as $settings/mograder-hub.service.before"
   run install -m 600 "$old" "$settings/mograder-hub.service.before"
   run systemctl stop mograder-hub.service
@@ -607,12 +929,20 @@ explain_failure() {
   fail "$1 did not start; its last words are above."
 }
 
-# `mograder hub …` as the service's user with its secret, for an administrator.
+# `mograder hub …` as the service's user with its secret, for an administrator. systemd-run ends with
+# 0 when systemd could not start the command at all, so a file in $ran says that it was started.
 wrapper_text() {
   cat <<END
 #!/bin/sh
-# Runs "mograder hub ARGUMENTS" as the hub's user, with its settings and its secret.
-exec systemd-run --quiet --collect --wait --pipe --service-type=exec \\
+# Runs "mograder hub ARGUMENTS" as the hub's user, with its settings and its secret. Ends with the
+# command's own status, or with 69 and the cause if the command could not be started.
+ran=\$(mktemp -d) || exit 69
+trap 'rm -rf "\$ran"' EXIT
+authority=\${SSL_CERT_FILE:-/var/lib/caddy/.local/share/caddy/pki/authorities/local/root.crt}
+set -- $top/current/bin/mograder hub "\$@"
+if [ -r "\$authority" ]; then set -- -p "LoadCredential=authority:\$authority" "\$@"; fi
+systemd-run --quiet --collect --wait --pipe --service-type=exec \\
+  -p ExecStartPre="+/usr/bin/touch \$ran/yes" \\
   -p User=$account -p Group=$account -p WorkingDirectory=$course \\
   -p LoadCredential=hub-secret:$settings/hub-secret -p EnvironmentFile=-$settings/env \\
   -p EnvironmentFile=-$settings/build.env \\
@@ -620,7 +950,26 @@ exec systemd-run --quiet --collect --wait --pipe --service-type=exec \\
   -E MOGRADER_COURSE_DIR=$course -E MOGRADER_HUB_RUNTIME_DIR=/run/mograder \\
   -E MOGRADER_HUB_SUPERVISOR_SOCKET=/run/mograder/supervisor.sock \\
   -E PATH=$top/current/bin:/usr/local/bin:/usr/bin:/bin \\
-  $top/current/bin/mograder hub "\$@"
+  "\$@"
+status=\$?
+if [ -e "\$ran/yes" ]; then exit \$status; fi
+mount=\$(systemd-escape --path --suffix=mount $data)
+say() { printf 'Error: %s\\n' "\$@" >&2; }
+if [ "\$(systemctl show -P LoadState "\$mount")" = loaded ] && ! mountpoint -q $data; then
+  say "The volume of $data is not mounted (\$mount is \$(systemctl show -P ActiveState "\$mount"))." \\
+    "Attach its disk, then run: systemctl start \$mount. Why it failed: journalctl -u \$mount"
+elif [ ! -d $course ]; then
+  say "The course's directory $course does not exist. Restore it from a backup, or run the deployment."
+elif [ ! -x $top/current/bin/mograder ]; then
+  say "There is no program $top/current/bin/mograder. Run the deployment again."
+elif [ ! -r $settings/hub-secret ]; then
+  say "The hub's secret $settings/hub-secret is missing. Put it back from where you keep passwords."
+elif ! id $account >/dev/null 2>&1; then
+  say "There is no user $account. Run the deployment again."
+else
+  say "systemd could not start the command. Its reason: journalctl -b -n 20 _PID=1"
+fi
+exit 69
 END
 }
 
@@ -629,6 +978,9 @@ ensure_front() {
   step "Caddy for https://$domain/"
   local main=/etc/caddy/Caddyfile changed="" text
   if [ -n "$dry" ]; then say "would write its configuration, and have Caddy take it"; return; fi
+  demand_free_ports
+  own_lines site "Lines of your own for the hub's site, such as \"log\"."
+  own_lines route "Lines of your own before everything else, such as a sign-on's: see Single sign-on."
   joined=""
   ensure_in_front_group caddy
   if [ -n "$joined" ]; then changed=restart; fi
@@ -643,18 +995,46 @@ ensure_front() {
   caddy validate --config "$main" --adapter caddyfile >/dev/null 2>&1 ||
     fail "Caddy refuses its configuration: caddy validate --config $main --adapter caddyfile"
   run systemctl enable --quiet caddy
-  if [ "$changed" = restart ]; then run systemctl restart caddy
-  else run systemctl reload-or-restart caddy; fi
+  if [ "$changed" = restart ]; then run systemctl restart caddy || explain_caddy
+  else run systemctl reload-or-restart caddy || explain_caddy; fi
+}
+
+# Made once, and never touched again.
+own_lines() {
+  local file="/etc/caddy/mograder.d/$1.caddy"
+  if [ -e "$file" ]; then return; fi
+  printf '# %s\n# Nothing of mograder changes this file.\n' "$2" | put "$file" 644
+}
+
+# Another web server there would keep Caddy from starting, or would be what browsers see.
+demand_free_ports() {
+  local taken
+  taken="$(ss -ltnpH '( sport = :80 or sport = :443 )' 2>/dev/null | grep -v '"caddy"' || true)"
+  if [ -z "$taken" ] || systemctl is-active --quiet caddy; then return; fi
+  fail "Another program listens on port 80 or 443, which Caddy needs:" "$taken" \
+    "Stop it, or deploy without --domain and put that web server in front of the hub:" \
+    "mograder hub proxy-config nginx --domain $domain"
+}
+
+explain_caddy() {
+  journalctl -u caddy -n 10 --no-pager -o cat >&2 || true
+  fail "Caddy did not start or did not take its configuration; its last words are above."
 }
 
 # What mograder writes for Caddy, with this site's own lines after the site's address.
 front_text() {
   local -a options=(--domain "$domain")
   [ -z "$sso_proxy" ] || options+=(--remote-user '{http.vars.mograder_user}')
+  [ -z "$remote_user" ] || options+=(--remote-user "$remote_user")
+  [ -z "$session_certificate" ] || options+=(--session-certificate "$session_certificate"
+    --session-certificate-key "$session_key")
   (cd / && "$top/current/bin/mograder" hub proxy-config caddy -C "$course" "${options[@]}") |
     while IFS= read -r line; do
       printf '%s\n' "$line"
       if [ "$line" = "https://$domain {" ]; then site_lines; fi
+      if [ "$line" = "https://*.$session_domain {" ] && [ -z "$session_certificate" ]; then
+        printf '\ttls internal\n'
+      fi
     done
 }
 
@@ -681,7 +1061,7 @@ verify() {
     if systemctl is-active --quiet "$name"; then verified "$name is active"
     else unverified "$name is not active: systemctl status $name"; fi
   done
-  if curl -fsS -m 20 -o /dev/null "$url/health"; then verified "the hub answers at $url"
+  if curl --noproxy '*' -fsS -m 20 -o /dev/null "$url/health"; then verified "the hub answers at $url"
   else unverified "the hub does not answer at $url: journalctl -u mograder-hub"; fi
   if [ -n "$domain" ]; then verify_front; fi
   say "a session is opened and closed, and a sandbox looked at from inside (some minutes the first"
@@ -692,7 +1072,7 @@ verify() {
 
 # A certificate from the internet takes a moment, and a name that leads here.
 verify_front() {
-  local -a options=(-fsS -m 20 -o /dev/null --retry 20 --retry-delay 3 --retry-all-errors
+  local -a options=(--noproxy '*' -fsS -m 20 -o /dev/null --retry 20 --retry-delay 3 --retry-all-errors
     --resolve "$domain:443:127.0.0.1")
   if [ -n "$internal_ca" ]; then
     options+=(--cacert /var/lib/caddy/.local/share/caddy/pki/authorities/local/root.crt)
@@ -727,12 +1107,40 @@ Back it up:    umask 077; sudo mograder-hub backup - > backup.tar.gz
 END
 }
 
+# --- back to the version before ------------------------------------------------------------------
+
+# The older program, and the database as it was before the newer one changed it.
+roll_back() {
+  step "Going back to the version before"
+  local old new
+  new="$(readlink -f "$top/current" || true)"
+  old="$(readlink -f "$top/previous" || true)"
+  if [ -z "$old" ] || [ ! -x "$old/bin/mograder" ]; then
+    fail "There is no version before to go back to in $top."
+  fi
+  port="$(sed -n 's/^ListenStream=127\.0\.0\.1:\([0-9]*\)$/\1/p' "$units/mograder-hub.socket")"
+  say "from $(version_of "$new" || echo "$new") to $(version_of "$old" || echo "$old")"
+  if [ -n "$dry" ]; then say "would stop the hub, put back its database and start $old"; return; fi
+  examine_version "$old"
+  say "stopping the hub; sessions go on"
+  systemctl stop mograder-hub.socket mograder-hub.service
+  point_at "$old"
+  if ! "$wrapper" return-database; then
+    warn "The database stays as it is, for the reason above; so does the version."
+    point_at "$new"
+    run systemctl start mograder-hub.socket mograder-hub.service || explain_failure mograder-hub
+    exit 1
+  fi
+  ensure_services
+}
+
 # --- the reverse -------------------------------------------------------------------------------
 
 ensure_removed() {
   step "Removing the services and programs; what is in $data and $settings stays"
   local name
-  for name in mograder-hub.service mograder-hub.socket mograder-sessions.service; do
+  for name in mograder-hub.service mograder-hub.socket mograder-sessions.service \
+    mograder-backup.timer mograder-backup.service mograder-alarm@.service; do
     if [ -e "$units/$name" ]; then
       run systemctl disable --quiet --now "$name"
       run rm -f "$units/$name"
@@ -752,12 +1160,21 @@ ensure_removed() {
     run as_account rm -f "/home/$account/.local/bin/mograder" "/home/$account/.local/bin/uv"
   fi
   run rm -rf "$wrapper" /usr/local/bin/mograder /etc/sysctl.d/60-mograder.conf "$top" /run/mograder
-  say "Left as they are: $data, $settings, the user '$account', installed packages, /etc/fstab."
+  say "Left as they are: $data, $settings, the user '$account' and its home, the group" \
+    "'$front_group', installed packages, /etc/fstab, /etc/caddy/mograder.d; and Caddy goes on, with what" \
+    "else is in its Caddyfile. The kernel's settings stay in force until the next start."
 }
 
 deploy_here() {
   ensure_system
   if [ -n "$uninstall" ]; then ensure_removed; return; fi
+  if [ -n "$rollback" ]; then
+    roll_back
+    verify
+    [ "$problems" = 0 ] || fail "$problems thing(s) are not as they should be; see above."
+    return
+  fi
+  ensure_network
   ensure_packages
   ensure_account
   ensure_volume

@@ -21,7 +21,8 @@ _OPENING = """\
 <!-- Written by `make reference`; change the commands, not this page. -->
 
 Exit statuses: 0 done; 1 the answer is no; 2 what was given cannot be used; 3 not found; 4 not
-allowed; 5 in conflict; 69 another server failed; 70 a bug; 75 busy, try again; 78 no sandbox.
+allowed; 5 in conflict; 6 a backup that is not complete; 69 another server failed; 70 a bug;
+75 busy, try again; 78 no sandbox, or a system other than Linux.
 """
 
 

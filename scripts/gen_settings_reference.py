@@ -19,7 +19,13 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from mograder.core import settings_model
-from mograder.core.settings_model import OUR_SECTIONS, ItemLimits, ItemSettings, Settings
+from mograder.core.settings_model import (
+    NO_EFFECT,
+    OUR_SECTIONS,
+    ItemLimits,
+    ItemSettings,
+    Settings,
+)
 
 PAGE = Path(__file__).parent.parent / "docs" / "reference" / "settings.md"
 _OPENING = """\
@@ -36,6 +42,8 @@ variable, the file, the default. `mograder config show` tells each value and whe
 In `[hub]`, `[security]`, `[safety]`, `[limits]`, `[items]` and `[database]` an unknown key or a
 value of the wrong type is refused, with its path and the nearest key that exists. In other
 sections it is a warning, since course files of earlier versions have to open.
+
+A key that is *accepted for 0.3.16, no effect yet* may stand in the file, and nothing reads it.
 """
 _ITEMS = """\
 One table for each item that needs one, in the file only; a name with spaces is quoted, as in
@@ -97,7 +105,8 @@ def _table(fields: dict[str, FieldInfo], notes: dict[str, str]) -> Iterator[str]
     yield "| key | default | |"
     yield "|---|---|---|"
     for name, field in fields.items():
-        note = notes.get(name, "").replace("|", "\\|")
+        marked = f"*{NO_EFFECT}*" if NO_EFFECT in field.metadata else ""
+        note = " ".join(filter(None, (marked, notes.get(name, "").replace("|", "\\|"))))
         yield f"| `{field.alias or name}` | {_default(field)} | {note} |"
     yield ""
 

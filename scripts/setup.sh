@@ -62,6 +62,11 @@ system_packages() {
     if ! compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null; then
       wanted+="$(missing postgresql initdb)"
     fi
+    # The numbers of system calls, which the sandbox's filter is compared with.
+    if [ "$(uname -m)" = x86_64 ] && ! [ -e /usr/include/x86_64-linux-gnu/asm/unistd_64.h ] &&
+      ! [ -e /usr/include/asm/unistd_64.h ]; then
+      wanted+=" linux-libc-dev"
+    fi
     # The driver that comes with Playwright is linked against it, and small systems lack it.
     if ! compgen -G "/usr/lib*/*/libatomic.so.1" >/dev/null &&
       ! compgen -G "/usr/lib*/libatomic.so.1" >/dev/null; then

@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parent.parent
-MODULE_LINES = 400
+MODULE_LINES = 500
 FUNCTION_LINES = 50
 NESTING = 3
 
 LONG_MODULES: dict[str, str] = {}
-"""Modules over 400 lines: path → reason."""
+"""Modules over 500 lines: path → reason."""
 
 LONG_FUNCTIONS: dict[str, str] = {}
 """Functions over 50 lines: "path:qualified.name" → reason."""
@@ -41,6 +41,7 @@ STAND_ALONE = (
     "src/mograder/sandbox/serve.py",
     "src/mograder/sandbox/zygote.py",
     "src/mograder/sandbox/joiner.py",
+    "src/mograder/sandbox/rights.py",
     "src/mograder/sandbox/cellrun.py",
     "src/mograder/sandbox/cellguard.py",
     "src/mograder/sandbox/celloutput.py",

@@ -89,5 +89,5 @@ def raw(port: int, path: str, *more: str) -> tuple[int, str]:
         while part := line.recv(65536):
             answer += part
     head, _, body = answer.partition(b"\r\n\r\n")
-    told = re.search(rb"\{.*\}", body, re.DOTALL)  # out of its chunks
-    return int(head[9:12] or b"0"), (told.group() if told else body).decode("latin-1")
+    told = re.match(rb"(?:[0-9a-f]+\r\n)?(\{.*\})", body, re.DOTALL)  # JSON, out of its chunks
+    return int(head[9:12] or b"0"), (told[1] if told else body).decode("latin-1")

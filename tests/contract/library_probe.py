@@ -110,6 +110,75 @@ def an_array_in_a_file() -> None:
     Path("array.bin").unlink()
 
 
+# --- libraries that bring threads, allocators and files of their own -----------------------------
+
+
+def marimo_knows_its_version() -> None:
+    import marimo
+
+    assert marimo.__version__
+
+
+def polars_groups_a_frame_that_it_read() -> None:
+    import polars as pl  # type: ignore[import-not-found]  # the session's
+
+    frame = pl.DataFrame({"group": list("aabbc") * 1000, "value": range(5000)})
+    frame.write_parquet("frame.parquet")
+    lazy = pl.scan_parquet("frame.parquet").filter(pl.col("value") < 2500)
+    sums = lazy.group_by("group").agg(pl.col("value").sum()).sort("group").collect()
+    assert sums["value"].sum() == sum(range(2500))
+
+
+def scikit_learn_fits_in_several_processes() -> None:
+    from sklearn.datasets import make_classification  # type: ignore[import-not-found]
+    from sklearn.ensemble import RandomForestClassifier  # type: ignore[import-not-found]
+    from sklearn.model_selection import cross_val_score  # type: ignore[import-not-found]
+
+    features, labels = make_classification(400, random_state=0)
+    model = RandomForestClassifier(20, random_state=0, n_jobs=2)
+    assert cross_val_score(model, features, labels, cv=3, n_jobs=2).mean() > 0.7
+
+
+def duckdb_queries_a_file() -> None:
+    import duckdb  # type: ignore[import-not-found]  # the session's
+
+    with duckdb.connect("work.duckdb") as database:
+        database.execute("CREATE OR REPLACE TABLE t AS SELECT range AS n FROM range(100000)")
+        assert database.execute("SELECT sum(n) FROM t").fetchone() == (4999950000,)
+
+
+def pyarrow_maps_a_file() -> None:
+    import pyarrow as pa  # type: ignore[import-not-found]  # the session's
+    import pyarrow.compute as pc  # type: ignore[import-not-found]
+    import pyarrow.parquet as pq  # type: ignore[import-not-found]
+
+    table = pa.table({"n": list(range(1000))})
+    pq.write_table(table, "table.parquet")
+    read = pq.read_table("table.parquet", memory_map=True)
+    assert pc.sum(read["n"]).as_py() == 499500
+
+
+def torch_learns_a_line() -> None:
+    import torch  # type: ignore[import-not-found]  # the session's
+
+    torch.manual_seed(0)
+    torch.set_num_threads(2)
+    xs = torch.linspace(-1, 1, 256).unsqueeze(1)
+    model = torch.nn.Linear(1, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    for _ in range(200):
+        optimizer.zero_grad()
+        loss = ((model(xs) - (3 * xs + 1)) ** 2).mean()
+        loss.backward()
+        optimizer.step()
+    assert abs(model.weight.item() - 3) < 0.01
+    torch.save(model.state_dict(), "model.pt")
+    assert torch.load("model.pt")["bias"].item() == model.bias.item()
+    tensors = torch.utils.data.TensorDataset(xs)
+    batches = torch.utils.data.DataLoader(tensors, batch_size=64, num_workers=2)
+    assert sum(len(batch[0]) for batch in batches) == 256
+
+
 # --- threads ---------------------------------------------------------------------------------
 
 
@@ -350,7 +419,17 @@ def resources_are_told_and_lowered() -> None:
     assert resource.getrlimit(resource.RLIMIT_CORE) == (0, 0)
 
 
+LIBRARIES = (
+    marimo_knows_its_version,
+    polars_groups_a_frame_that_it_read,
+    scikit_learn_fits_in_several_processes,
+    duckdb_queries_a_file,
+    pyarrow_maps_a_file,
+    torch_learns_a_line,
+)
+
 GROUPS: dict[str, tuple[Callable[[], None], ...]] = {
+    "libraries": LIBRARIES,
     "numbers": (
         linear_algebra_in_many_threads,
         a_frame_through_csv_and_sqlite,

@@ -6,6 +6,7 @@ here by hand, file by file; everything else that was not recorded fails the test
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 from collections.abc import Iterator
@@ -21,9 +22,10 @@ from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
 from tests.contract.moodle_replay import Replay, Reply, Request, token_of
 from tests.contract.moodle_server import serving
-from tests.contract.moodle_tape import NORMAL
+from tests.contract.moodle_tape import DATA, NORMAL, REST, SITE
 from tests.unit.web_hub.hubkit import SECRET, Hub, make_hub
 
+DERIVED = DATA / "derived_collecting.jsonl"
 FILES = "/webservice/pluginfile.php"
 SUBMITTED = f"{FILES}/18/assignsubmission_file/submission_files"
 ATTACHED = f"{FILES}/18/mod_assign/introattachment/0/A1-Introduction.py"
@@ -63,20 +65,43 @@ STUDENTS = (
 
 
 class Moodle(Replay):
-    """The recorded Moodle, with the files that are supplied by hand, by path."""
+    """The recorded Moodle, with the files that are supplied by hand, by path.
+
+    ``scene`` names a set of answers that no recording holds: they were derived from recordings as a
+    trial described them (``derived_collecting.jsonl``), and come before what was recorded.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.supplied = dict(SUPPLIED)
+        self.scene = ""
 
     def answer(self, request: Request) -> Reply:
-        """Answer with a supplied file, else as recorded."""
+        """Answer with a derived answer of the scene or a supplied file, else as recorded."""
+        derived = self._derived(request) if self.scene else None
+        if derived is not None:
+            self.requests.append(request)
+            return derived
         content = self.supplied.get(request.path)
         if content is None or self.actor(request) == "invalid":
             return super().answer(request)
         self.requests.append(request)
         digest = sha1(content, usedforsecurity=False).hexdigest()
         return Reply(200, "text/plain", content, {"etag": f'"{digest}"'})
+
+    def _derived(self, request: Request) -> Reply | None:
+        """Return the derived answer to a teacher's request in this scene, if there is one."""
+        asked = {name: value for name, value in request.fields.items() if name != "wstoken"}
+        if self.actor(request) != "teach1" or request.path != REST:
+            return None
+        for line in DERIVED.read_text("utf-8").splitlines():
+            each = json.loads(line)
+            wanted = {name: str(value) for name, value in each["request"]["params"].items()}
+            del wanted["wstoken"]
+            if each["scene"] == self.scene and wanted == asked:
+                body = json.dumps(each["response"], ensure_ascii=False).replace(SITE, self.url)
+                return Reply(each["status"], each["headers"]["content-type"], body.encode())
+        return None
 
 
 @dataclass(frozen=True)

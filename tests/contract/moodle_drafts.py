@@ -40,6 +40,7 @@ DRAFTS: dict[str, tuple[str, Files]] = {
     "422506772": ("teach1", (("debug.html", 5),)),
     "434676177": ("teach1", (("a8.html", 5),)),
     "909886319": ("teach1", (("a7.html", 5),)),
+    "500000001": ("teach1", (("alice.html", 3),)),
 }
 """By their numbers; names of what never came to light are made up."""
 

@@ -142,6 +142,8 @@ class Recording:
     answer: object = field(hash=False)
     query: Mapping[str, str] = field(default_factory=dict)
     """What stood in the address of a POST."""
+    by: str = ""
+    """Who asked, where the line says so: only those that were derived do."""
 
     @property
     def number(self) -> int:
@@ -154,6 +156,8 @@ class Recording:
     @property
     def actor(self) -> str:
         """Who asked; a student's status says it itself."""
+        if self.by:
+            return self.by
         if self.function == "mod_assign_get_submission_status" and "userid" not in self.params:
             own = _whose(self.answer)
             if own:
@@ -199,7 +203,11 @@ class Recording:
 def tape() -> tuple[Recording, ...]:
     """Return all recordings in time order."""
     functions = json.loads((DATA / "functions.json").read_text("utf-8"))
-    lines = (DATA / "recordings.jsonl").read_text("utf-8").splitlines()
+    lines = [
+        line
+        for name in ("recordings.jsonl", "derived-grades.jsonl")
+        for line in (DATA / name).read_text("utf-8").splitlines()
+    ]
     return tuple(_recording(place, json.loads(line), functions) for place, line in enumerate(lines))
 
 
@@ -229,6 +237,7 @@ def _recording(place: int, line: dict[str, object], functions: object) -> Record
         body=_body(str(headers["content-type"]), answer),
         answer=answer,
         query=_texts(request.get("query")),
+        by=str(line.get("by", "")),
     )
 
 

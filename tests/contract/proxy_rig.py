@@ -19,7 +19,8 @@ from functools import partial
 from pathlib import Path
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mograder.auth.cookies import COOKIE, Login, make_cookie
 from mograder.auth.identity import Authenticator, AuthPolicy, is_trusted, parse_networks
@@ -37,15 +38,21 @@ from mograder.web.http_lines import HttpLine
 from mograder.web.hub.app import Crossroads
 from mograder.web.hub.audit import Event
 from mograder.web.hub.capabilities import Capabilities
+from mograder.web.hub.frame_page import FramePages
 from mograder.web.hub.front_door import Cuts, FrontDoor, open_to_its_group
 from mograder.web.hub.pace import Allowances
 from mograder.web.hub.proxy import SessionProxy
 from mograder.web.hub.traffic import Traffic
 from mograder.web.serving import KEPT_SECONDS
+from mograder.web.templating import load_pages
 
 SECRET = "a secret of the tests, long enough"
 DOCUMENT = {"Sec-Fetch-Dest": "document", "Sec-Fetch-Mode": "navigate", "Accept": "text/html"}
 """What a browser's tab sends along."""
+FRAME = {"Sec-Fetch-Dest": "iframe", "Sec-Fetch-Mode": "navigate", "Accept": "text/html"}
+"""And what the frame in it does."""
+FRAMES = FramePages(load_pages(), "Numerical Experiments")
+"""What makes the hub's page around a session's page."""
 _ALLOWANCES = Allowances()
 
 
@@ -62,9 +69,6 @@ class FakePool:
 
     def by_id(self, session_id: str) -> LiveSession | None:
         return next((each for each in self.live.values() if each.id == session_id), None)
-
-    def ending(self, session_id: str) -> Ending | None:
-        return self.ended.get(session_id)
 
     def touch(self, session: LiveSession) -> None:
         self.touches += 1
@@ -275,6 +279,7 @@ async def running_rig(
         proxy = SessionProxy(
             made,
             traffic,
+            FRAMES,
             answer_seconds=answer_seconds,
             allowances=allowances,
             on_visit=on_visit,
@@ -285,7 +290,10 @@ async def running_rig(
         cuts = Cuts(made.capabilities, partial(_hang_up, made.pool), _there(made.pool))
         door = FrontDoor(proxy, trusts=trusts, cuts=cuts, reaches=open_to_its_group)
         app = ContextMiddleware(
-            Crossroads(proxy, proxy, proxy, door), base_url=base_url, public_url="", trusts=trusts
+            Crossroads(proxy, proxy, _own, door),
+            base_url=base_url,
+            public_url="",
+            trusts=trusts,
         )
         listening = socket.create_server(("127.0.0.1", port))
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
@@ -293,6 +301,21 @@ async def running_rig(
         # The server ends first: a page that reconnects meanwhile would open new connections.
         async with _closing(proxy, rig), served(app, listening):
             yield rig
+
+
+async def _own(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer what the page around a session's asks of the hub: its files, and that all is well."""
+    path = scope["path"]
+    found = FRAMES.pages.static.by_name.get(path.rpartition("/")[2])
+    if found is not None:
+        answer = Response(found.body, media_type=found.media_type)
+    elif "/standing/" in path:
+        answer = Response('{"state": "running"}', media_type="application/json")
+    elif path.endswith("/events"):
+        answer = Response("retry: 600000\n\n", media_type="text/event-stream")
+    else:
+        answer = Response(status_code=404)
+    await answer(scope, receive, send)
 
 
 async def _hang_up(pool: FakePool, session_id: str) -> bool:

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner
 from packaging.requirements import Requirement
 
+from mograder.cli.config import config
+from mograder.cli.main import root
+from mograder.core.settings_layers import KEYS, note_on
+from mograder.core.settings_model import NO_EFFECT
 from mograder.web.hub.routes import ROUTES
+from tests.contract.settings_reads import keys_read
 
 REPOSITORY = Path(__file__).parents[2]
 DOCS = REPOSITORY / "docs"
@@ -66,5 +75,63 @@ def test_a_page_names_only_modules_and_files_that_exist(page: Path) -> None:
     assert not missing, f"{page.name} names what is not there: {missing}"
 
 
-_NOT_OURS = ("hub-", "source/", "release/", "public/", "workspace", "examples/", "edit/", "run/")
+_NOT_OURS = (
+    "hub-",
+    "source/",
+    "release/",
+    "public/",
+    "layouts/",
+    "data/",
+    "venv/",
+    "workspace",
+    "examples/",
+    "edit/",
+    "run/",
+)
 """Beginnings of paths in a course, or of a URL."""
+
+
+def test_every_setting_is_read_or_marked_and_none_is_both() -> None:
+    read = keys_read()
+    assert {key for key in KEYS if key in read and note_on(key)} == set()
+    assert {key for key in KEYS if key not in read and not note_on(key)} == set()
+
+
+def test_every_marked_setting_is_marked_where_settings_are_shown(tmp_path: Path) -> None:
+    (tmp_path / "mograder.toml").write_text("[penalties]\nenabled = true\n")
+    marked = [key for key in KEYS if note_on(key)]
+    shown = CliRunner().invoke(config, ["show", "-C", str(tmp_path)]).stdout.splitlines()
+    lines = {line.split()[0]: line for line in shown if not line.startswith("#")}
+    assert [key for key, line in lines.items() if f"({NO_EFFECT})" in line] == marked
+    listed = CliRunner().invoke(config, ["show", "-C", str(tmp_path), "--json"]).stdout
+    assert [each["key"] for each in json.loads(listed)["settings"] if each["note"]] == marked
+    assert _page("reference/settings.md").count(f"| *{NO_EFFECT}*") == len(marked)
+
+
+_PROSE = sorted([*DOCS.rglob("*.md"), REPOSITORY / "README.md", REPOSITORY / "CHANGELOG.md"])
+_NOT_YET = "not there yet"
+
+
+@pytest.mark.parametrize("page", _PROSE, ids=lambda path: path.name)
+def test_a_page_names_only_commands_that_exist_or_are_marked(page: Path) -> None:
+    """A command that does not exist stands in a paragraph that says "not there yet"."""
+    for paragraph in page.read_text("utf-8").split("\n\n"):
+        named = [*_command_names(paragraph)]
+        unknown = [name for name in named if not _is_command(name.split())]
+        assert not unknown or _NOT_YET in paragraph, f"{page.name} names no command: {unknown}"
+
+
+def _command_names(text: str) -> Iterator[str]:
+    """The words after ``mograder``: in code within a line (it may be wrapped), and as commands."""
+    for code in re.findall(r"`(mograder\s[^`]*)`", text):
+        yield from re.findall(r"^mograder((?:\s+[a-z][a-z-]+)+)", code)
+    yield from re.findall(r"^(?:\$ |\S*/)?mograder((?: [a-z][a-z-]+)+)", text, re.MULTILINE)
+
+
+def _is_command(words: list[str]) -> bool:
+    command: click.Command | None = root
+    for word in words:
+        if not isinstance(command, click.Group):
+            return True  # what follows is an argument
+        command = command.get_command(click.Context(command), word)
+    return command is not None

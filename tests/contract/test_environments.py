@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from importlib import metadata
@@ -14,6 +15,7 @@ from mograder.notebook.pep723 import Script
 from mograder.sandbox.assets import ASSETS, read_assets
 from mograder.sandbox.environments import Environment, Environments
 from mograder.sandbox.link import SupervisorLink
+from mograder.sandbox.protocol import RunCommand
 from mograder.sandbox.record import read_record
 from tests.contract.sandbox_rig import real_config, real_environments, short_directory
 
@@ -90,6 +92,22 @@ async def test_a_requirement_that_cannot_be_met_is_told_in_uvs_words(
     assert "No solution found" in failure.value.message
     assert "marimo==0.0.0.1" in failure.value.message
     assert list(own.glob(".building-*")) == []
+
+
+async def test_d3_uvs_cache_may_be_deleted_at_any_time(tmp_path: Path, runtime: Path) -> None:
+    """Between two starts of the hub too: the supervisor goes on, and makes it again."""
+    cache = tmp_path / "home" / ".cache" / "uv"
+    link = SupervisorLink(real_config(runtime, tmp_path, cache))
+    try:
+        await link.open()
+        shutil.rmtree(tmp_path / "home")
+        directory = runtime / "work"
+        directory.mkdir()
+        command = RunCommand(argv=("/usr/bin/true",), directory=directory, timeout=60)
+        assert await link.run(command, lambda _: None) == 0
+        assert cache.is_dir()
+    finally:
+        await link.close()
 
 
 async def test_a_build_cannot_read_the_course(environments: Environments, tmp_path: Path) -> None:

@@ -24,14 +24,14 @@ from tests.contract.test_proxy import (
     test_a_browser_gets_nothing_but_the_document_by_its_login,
     test_a_file_in_a_tab_is_a_download,
     test_a_form_of_a_hostile_page_runs_no_code,
-    test_a_frames_page_tells_its_height,
+    test_a_frames_page_has_storage_and_tells_its_height,
     test_a_pdf_has_a_tab_of_its_own_and_a_link_to_it_in_frames,
-    test_a_signed_in_browser_gets_the_document_based_on_its_capability,
     test_a_tab_is_sent_from_a_capability_to_the_documents_own_address,
     test_an_unknown_capability_is_gone_and_a_browser_may_read_that,
     test_redirects_stay_within_the_hub_and_name_no_inner_host,
     test_signing_out_and_stopping_end_a_capability,
     test_the_capability_alone_is_the_authority,
+    test_the_frame_gets_the_sessions_page_by_its_capability,
     test_the_hub_answers_preflights_and_the_probe_itself,
     test_the_session_sees_none_of_the_hubs_credentials,
 )
@@ -42,14 +42,14 @@ __all__ = [
     "test_a_browser_gets_nothing_but_the_document_by_its_login",
     "test_a_file_in_a_tab_is_a_download",
     "test_a_form_of_a_hostile_page_runs_no_code",
-    "test_a_frames_page_tells_its_height",
+    "test_a_frames_page_has_storage_and_tells_its_height",
     "test_a_pdf_has_a_tab_of_its_own_and_a_link_to_it_in_frames",
-    "test_a_signed_in_browser_gets_the_document_based_on_its_capability",
     "test_a_tab_is_sent_from_a_capability_to_the_documents_own_address",
     "test_an_unknown_capability_is_gone_and_a_browser_may_read_that",
     "test_redirects_stay_within_the_hub_and_name_no_inner_host",
     "test_signing_out_and_stopping_end_a_capability",
     "test_the_capability_alone_is_the_authority",
+    "test_the_frame_gets_the_sessions_page_by_its_capability",
     "test_the_hub_answers_preflights_and_the_probe_itself",
     "test_the_session_sees_none_of_the_hubs_credentials",
 ]
@@ -126,7 +126,7 @@ async def test_no_address_leads_from_one_session_to_another(
     async with served_on_unix(other) as path:
         house.rig.session(path, user="bob")
         page = await house.http.get("/edit/user/bob/A1/", headers={**cookie("bob"), **DOCUMENT})
-        bobs = page.text.partition('<base href="')[2].partition('"')[0]
+        bobs = page.text.partition("<iframe ")[2].partition(' src="')[2].partition('"')[0]
         assert bobs.startswith("/s/")
         own = await house.capability()
         other.seen.clear()
@@ -143,7 +143,7 @@ async def test_sessions_on_one_connection_are_not_mixed_up(house: House) -> None
     async with served_on_unix(other) as path:
         bob = house.rig.session(path, user="bob", item="B1")
         page = await house.http.get("/edit/user/bob/B1/", headers={**cookie("bob"), **DOCUMENT})
-        bobs = page.text.partition('<base href="')[2].partition('"')[0]
+        bobs = page.text.partition("<iframe ")[2].partition(' src="')[2].partition('"')[0]
         own = await house.capability()
         for _ in range(10):
             assert (await house.http.get(own + "x")).json()["path"] == A1 + "/x"

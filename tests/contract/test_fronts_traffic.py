@@ -25,7 +25,8 @@ from tests.contract.fronts_house import (
     standing,
 )
 from tests.contract.proxy_house import A1, House
-from tests.contract.proxy_rig import bearer
+from tests.contract.proxy_rig import bearer, cookie
+from tests.contract.slow_body import refused_body
 
 __all__ = ["house", "standing"]
 
@@ -50,6 +51,21 @@ async def test_a_body_over_the_bound_is_refused(house: House) -> None:
 
     streamed = await house.http.post(cap + "api/x", content=chunks())
     assert streamed.json()["length"] == 3000
+
+
+async def test_a_refusal_of_a_slow_body_arrives_and_ends_the_connection(
+    house: House, standing: Standing
+) -> None:
+    """Both what the hub refuses and what the front refuses by itself."""
+    headers = {**cookie("alice"), "Sec-Fetch-Site": "same-origin"}
+    path = A1 + "/api/kernel/execute"
+    within = await refused_body(
+        "127.0.0.1", standing.place.port, path, headers, announced=3 * 2**20, piece=2**13
+    )
+    assert within.status == 403
+    assert within.answer.endswith(b"Open this address in a tab of its own.")
+    beyond = await refused_body("127.0.0.1", standing.place.port, path, headers)
+    assert beyond.status in (403, 413), "nginx sees the length, Caddy passes some of it on"
 
 
 async def test_an_answer_streams_and_a_slow_reader_slows_it_down(

@@ -185,7 +185,7 @@ def test_b149_an_edited_file_is_kept_and_that_is_said(
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [
-        (("fetch", "hw9"), 3, "There is no assignment 'hw9'."),
+        (("fetch", "hw9"), 3, "There is no assignment 'hw9' on the server."),
         (("fetch",), 2, "Name an assignment, or use --list."),
         (("submit", "hw1", "missing.py"), 2, "does not exist"),
         (("submit", "hw1", "notes.txt"), 2, "notes.txt is no .py file."),

@@ -197,19 +197,43 @@ def test_a_database_that_opens_is_fine_and_one_of_a_newer_mograder_is_not(
     assert "  [!!] database: The database was written by a newer mograder" in out
 
 
+def test_d5_damaged_pages_of_the_database_and_the_marks_are_a_problem(
+    course: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The file opens, and the hub would not start on it."""
+    file = course / ".mograder" / "hub.db"
+    engine = open_engine(f"sqlite:///{file}")
+    upgrade(engine)
+    engine.dispose()
+    with sqlite3.connect(course / "gradebook.db") as marks:
+        marks.execute("CREATE TABLE marks (student TEXT PRIMARY KEY, mark REAL)")
+        marks.executemany("INSERT INTO marks VALUES (?, 1)", [(f"{n:05}",) for n in range(3000)])
+    marks.close()
+    assert run(["hub", "check", str(course)]) == 0
+    for path in (file, course / "gradebook.db"):
+        data = bytearray(path.read_bytes())
+        start = len(data) // 2 // 4096 * 4096
+        data[start : start + 8192] = b"\xa5" * 8192
+        path.write_bytes(data)
+    assert run(["hub", "check", str(course)]) == 1
+    out = capfd.readouterr().out
+    assert f"  [!!] database: {file} is damaged: " in out
+    assert f"  [!!] gradebook: {course / 'gradebook.db'} is damaged: " in out
+
+
 def test_the_forged_header_is_tried_through_the_public_address(course: Path, hub: FakeHub) -> None:
     """security.md: `hub check --url`."""
     hub.answers("/live/health", status="ok")
     hub.replies["/live/assignments"] = Reply(403, b"403 Forbidden", "text/plain")
     loaded = load_settings(course)
-    line = examine_front(loaded, f"{hub.url}/live/")
+    line = examine_front(loaded.settings.hub, f"{hub.url}/live/")
     assert line.level is Level.OK
     assert [each.headers.get("x-remote-user") for each in hub.asked][1:] == [
         None,
         "mograder-check",
     ]
     hub.replies["/live/assignments"] = Reply(200, b"[]")
-    assert examine_front(loaded, f"{hub.url}/live").level is Level.PROBLEM
+    assert examine_front(loaded.settings.hub, f"{hub.url}/live").level is Level.PROBLEM
 
 
 def test_an_address_without_a_hub_is_a_problem(

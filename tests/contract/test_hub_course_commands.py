@@ -96,6 +96,16 @@ def test_visibility_is_changed_and_told(served: Served, capfd: pytest.CaptureFix
     assert [(each["name"], each["hidden"]) for each in told] == [("A1", False), ("L01", False)]
 
 
+def test_a_part_of_a_name_means_the_item_and_anything_else_is_a_later_one(
+    served: Served, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Floors 8.4: `hub visibility a1` set a rule for an item "a1", and A1 stayed visible."""
+    assert run(["hub", "visibility", "a1", "l-01", "--hide"]) == 0
+    assert capfd.readouterr().out == "  A1   assignment  hidden\n  L01  lecture     hidden\n"
+    assert run(["hub", "visibility", "L", "--hide"]) == 0
+    assert "  L  -           hidden  (not published)\n" in capfd.readouterr().out
+
+
 @pytest.mark.parametrize(
     "arguments",
     [["A1", "--hide", "--show"], ["--hide"], ["A1", "--from", "soon"], ["--timezone", "Mars/X"]],

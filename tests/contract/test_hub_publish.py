@@ -103,7 +103,8 @@ async def test_b99_an_instructor_sees_what_is_published(hub: Hub) -> None:
     assert answer["type"] == "assignment"
     assert set(answer["files"]) == {"A1.py", "data.csv"}
     assert answer["files"]["A1.py"] == hashlib.sha256(NOTEBOOK.encode()).hexdigest()
-    assert none == {"status": "ok", "files": {}, "type": None}
+    most = {"most_mb": 100, "most_files": 200}
+    assert none == {"status": "ok", "files": {}, "type": None, **most}
     assert refused.status_code == 400
 
 

@@ -161,7 +161,7 @@ async def test_the_one_who_fills_the_disk_ends_before_it_is_full(
     runtime: Path, tmp_path: Path
 ) -> None:
     """A reserve larger than the disk: whoever writes much has taken of it."""
-    config = make_config(runtime, tmp_path, disk_reserve_mb=1 << 40)
+    config = make_config(runtime, tmp_path, disk_reserve_mb=1 << 40, disk_reserve_percent=100)
     async with supervised(config) as client:
         hostiles = await Hostiles.on(client, tmp_path)
         wide = LIMITS.model_copy(update={"workspace_mb": 4096, "file_size_mb": 64})

@@ -91,12 +91,26 @@ def test_login_keeps_a_token_that_the_other_commands_use(
     said = capfd.readouterr()
     assert said.out.startswith("Signed in to ")
     assert said.out.endswith(" as Tea Cher.\n")
-    assert "is not encrypted" in said.err
+    assert "is not encrypted" not in said.err, "this machine needs no encryption"
     cache = student.course.parent / ".config" / "mograder" / "token.json"
     assert stat.S_IMODE(cache.stat().st_mode) == 0o600
     kept = json.loads(cache.read_text())
     assert (kept["token"], kept["fullname"]) == (token_of("teach1"), "Tea Cher")
     assert run(["moodle", "sync", "--dry-run"]) == 0
+
+
+def test_a_password_does_not_travel_unencrypted(
+    student: Desk, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Floors review 8.5: refused before anything is asked of the person or of Moodle."""
+    typed = io.StringIO("PASSWORD\n")
+    monkeypatch.setattr("sys.stdin", typed)
+    assert run(["moodle", "login", "--url", "http://moodle.invalid", "--username", "alice"]) == 2
+    err = capfd.readouterr().err
+    assert "Your password would travel unencrypted: http://moodle.invalid" in err
+    assert "--insecure" in err
+    assert "anyone on the way could read your token" in err
+    assert typed.tell() == 0, "the password was not asked for"
 
 
 @pytest.mark.parametrize(
@@ -221,7 +235,7 @@ def test_b89_the_name_on_moodle_may_be_another_one(
     (directory / "Darts.py").write_bytes(recorded(137).body)
     assert run(["hub", "publish", "Darts"]) == 1
     told = capfd.readouterr().err
-    assert "No assignment on Moodle matches 'Darts'." in told
+    assert "There is no assignment 'Darts' on Moodle." in told
     assert "Nothing was sent." in told
     assert run(["hub", "publish", "Darts", "--moodle-assignment", "A1. Introduction"]) == 1
     told = capfd.readouterr().err
@@ -239,7 +253,7 @@ def test_publish_without_a_moodle_says_how_to_go_on(
     monkeypatch.delenv("MOGRADER_MOODLE_URL")
     assert run(["hub", "publish", "A1"]) == 1
     told = capfd.readouterr().err
-    assert "No Moodle URL configured." in told
+    assert "No Moodle URL configured" in told
     assert "--force" in told
 
 

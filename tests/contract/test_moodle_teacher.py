@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import fcntl
 import json
 import sqlite3
@@ -20,10 +21,10 @@ from tests.contract.moodle_desk import SUPPLIED, Desk, desk
 
 RAW = Path(__file__).parent.parent / "data" / "moodle" / "raw"
 GRADES = (
-    "student,mark,feedback\n"
-    'alice,"87,5","<p>Bien joué — <b>87.5</b> &amp; more</p>"\n'
-    "bob@example.edu,55,\n"
-    "carol,,only feedback\n"
+    "student,mark,feedback,feedback_format\n"
+    'alice,"87,5","<p>Bien joué — <b>87.5</b> &amp; more</p>",html\n'
+    "bob@example.edu,55,,\n"
+    "carol,,only feedback,\n"
 )
 CHANGES = (
     "  alice   changed    - -> 87.50, comment, 1 file\n"
@@ -125,10 +126,30 @@ def test_sync_begins_a_course_that_has_no_file_yet(
     """A teacher of one course on Moodle need not look up its number (recording 56)."""
     (teacher.course / "mograder.toml").unlink()
     assert run(["moodle", "sync"]) == 0
-    assert capfd.readouterr().out.endswith("Synced 7 assignments to mograder.toml.\n")
+    assert capfd.readouterr().out.endswith(
+        "  hidden from students, not added: A6. Hidden draft\n"
+        "Synced 6 assignments to mograder.toml.\n"
+    )
     read = tomllib.loads((teacher.course / "mograder.toml").read_text())
     assert read["moodle"] == {"url": teacher.moodle.url, "course_id": 2}
-    assert [each["id"] for each in read["assignments"]] == [1, 2, 3, 4, 5, 6, 7]
+    assert [each["id"] for each in read["assignments"]] == [1, 2, 3, 4, 5, 7]
+
+
+def test_sync_keeps_a_hidden_assignment_that_is_in_the_file_and_adds_it_if_asked(
+    teacher: Desk,
+) -> None:
+    """Moodle.md L8: the file is handed to students, who would read of A6."""
+
+    def synced() -> dict[int, str]:
+        read = tomllib.loads((teacher.course / "mograder.toml").read_text())
+        return {each["id"]: each.get("title", "") for each in read["assignments"] if "id" in each}
+
+    assert run(["moodle", "sync", "--hidden"]) == 0
+    assert set(synced()) == {1, 2, 3, 4, 5, 6, 7}
+    file = teacher.course / "mograder.toml"
+    file.write_text(file.read_text().replace("id = 6\n", 'id = 6\ntitle = "Mine"\n'))
+    assert run(["moodle", "sync"]) == 0
+    assert synced()[6] == "Mine"
 
 
 def test_fetching_again_fetches_what_has_changed_and_keeps_what_was_there(
@@ -223,10 +244,10 @@ def test_what_moodle_holds_already_is_not_sent_again(teacher: Desk) -> None:
     assert {user: each.grade for user, each in sent.items()} == {4: "87.50", 5: "55.00", 6: ""}
 
 
-def test_marks_that_cannot_be_noted_down_are_sent_all_the_same(
+def test_nothing_is_sent_before_it_can_be_noted_down(
     teacher: Desk, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Moodle has them, which is what counts; another time they are sent once more."""
+    """Moodle review M1: without a note an interrupted upload is taken for somebody's change."""
     assert run(["moodle", "sync-users", "--map", "students.csv"]) == 0
     write_feedback(teacher)
     capfd.readouterr()
@@ -234,12 +255,9 @@ def test_marks_that_cannot_be_noted_down_are_sent_all_the_same(
     with (teacher.course / "gradebook.db.lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         upload = ["moodle", "upload-feedback", "A1", "--grades-csv", "grades.csv"]
-        assert run(upload) == 0
-    told = capfd.readouterr()
-    assert told.out.startswith(CHANGES)
-    assert "could not be noted down. Another program holds gradebook.db.lock." in told.err
-    with Gradebook(teacher.course / "gradebook.db") as book:
-        assert book.sent(teacher.moodle.url, 1) == {}
+        assert run(upload) == 75
+    assert "Another program holds gradebook.db.lock." in capfd.readouterr().err
+    assert teacher.asked("mod_assign_save_grade") == []
 
 
 def test_export_fills_the_worksheet_and_packs_the_feedback(
@@ -265,6 +283,41 @@ def test_export_fills_the_worksheet_and_packs_the_feedback(
     assert ",90.50,100.00,Yes," in alice
     assert alice.endswith(",fine")
     assert teacher.moodle.requests == []
+
+
+def test_a_student_sees_the_earlier_mark_while_a_new_attempt_is_open(
+    teacher: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """211; Moodle review M4: "No submission yet." hid the mark and the feedback."""
+    teacher.at(210)
+    teacher.sign_in("bob")
+    assert run(["moodle", "feedback", "A1"]) == 0
+    told = capfd.readouterr().out
+    assert "Grade:      40.00 / 100.00 (attempt 1)\n" in told
+    assert "Feedback:   try again\n" in told
+    assert run(["moodle", "feedback", "A1", "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["graded_attempt"] == 1
+
+
+def test_export_leaves_and_erases_comments_as_upload_feedback_does(
+    teacher: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Moodle review H2 and M3: an empty cell erased, and text in angle brackets was lost."""
+    worksheet = str(RAW / "worksheet-A1-identity.csv")
+    (teacher.course / "g.csv").write_text(
+        'student,mark,feedback\nalice,90.5,\nbob,12,"if a<b and c>d: x"\n'
+    )
+    export = ["moodle", "export", "A1", "--worksheet", worksheet, "--grades-csv", "g.csv"]
+    assert run(export) == 0
+    text = (teacher.course / "export" / "A1.csv").read_text("utf-8-sig")
+    rows = {row["Username"]: row for row in csv.DictReader(text.splitlines())}
+    assert (rows["alice"]["Grade"], rows["alice"]["Feedback comments"]) == ("90.50", "89   ")
+    assert rows["bob"]["Feedback comments"] == "if a&lt;b and c&gt;d: x"
+    assert "erases" not in capfd.readouterr().out
+    assert run([*export, "--clear-comments"]) == 0
+    assert "  erases the comment of Alice Ångström: “89   ”\n" in capfd.readouterr().out
+    assert run([*export, "--clear-comments", "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["erased_comments"] == {"Alice Ångström": "89   "}
 
 
 def test_export_matches_by_whatever_column_names_the_students(

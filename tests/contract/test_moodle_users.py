@@ -81,6 +81,23 @@ def test_b29_the_first_configured_assignment_that_is_on_moodle_counts(teacher: D
     assert (asked["assignid"], asked["groupid"], asked["filter"]) == ("1", "0", "")
 
 
+def test_an_anonymous_assignment_that_comes_first_is_passed_over(
+    teacher: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Moodle.md L1: sync keeps Moodle's order, in which an anonymous one may be the first."""
+    anonymous = '[[assignments]]\nname = "A3"\nid = 3\n'
+    config = teacher.course / "mograder.toml"
+    config.write_text(f'{anonymous}[[assignments]]\nname = "A1"\nid = 1\n')
+    assert run(["moodle", "sync-users", *MAP]) == 0
+    assert [each["assignid"] for each in teacher.asked("mod_assign_list_participants")] == [
+        "3",
+        "1",
+    ]
+    config.write_text(anonymous)
+    assert run(["moodle", "sync-users", *MAP]) == 5
+    assert "Every assignment in mograder.toml is marked anonymously" in capfd.readouterr().err
+
+
 def test_b32_without_sync_there_is_no_assignment_to_ask_for(
     teacher: Desk, capfd: pytest.CaptureFixture[str]
 ) -> None:

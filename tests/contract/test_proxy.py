@@ -16,7 +16,7 @@ from mograder.auth.roles import Role
 from mograder.sessions.launcher import Mode
 from mograder.web.hub.audit import Event
 from tests.contract.proxy_house import A1, House, open_house
-from tests.contract.proxy_rig import DOCUMENT, bearer, cookie
+from tests.contract.proxy_rig import DOCUMENT, FRAME, bearer, cookie
 
 POLICY = (
     "sandbox allow-scripts allow-forms allow-modals allow-popups "
@@ -249,12 +249,64 @@ async def test_every_method_of_marimos_passes(house: House, method: str) -> None
 # ---- the document -----------------------------------------------------------------------------
 
 
-async def test_a_signed_in_browser_gets_the_document_based_on_its_capability(
+async def test_a_signed_in_browser_gets_the_hubs_page_with_the_session_in_a_frame(
     house: House,
 ) -> None:
-    answer = await house.http.get(A1 + "/", headers={**cookie("alice"), **DOCUMENT})
+    answer = await house.http.get(A1 + "/?x=1&y=%22", headers={**cookie("alice"), **DOCUMENT})
     assert answer.status_code == 200
-    assert re.match(r'<!doctype html><html><head><base href="/s/[\w-]{32}/"><script>', answer.text)
+    cap = re.search(r' src="(/s/[\w-]{32}/)\?x=1&amp;y=%22" sandbox="([^"]+)"', answer.text)
+    assert cap
+    assert f"sandbox {cap[2]}" == POLICY
+    assert "allow-same-origin" not in answer.text
+    policy = answer.headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'; script-src ")
+    assert "frame-ancestors 'none'" in policy
+    assert policy.endswith(f"; frame-src {house.rig.url}{cap[1]}")
+    assert answer.headers["cache-control"] == "no-store"
+    assert not house.upstream.seen
+
+
+@pytest.mark.parametrize(
+    "marks",
+    [
+        {"Accept": "text/html,application/xhtml+xml"},
+        {"Accept": "text/html", "Sec-Fetch-Dest": "document", "Sec-Fetch-Site": "cross-site"},
+    ],
+)
+async def test_a_tab_is_known_by_its_marks_or_over_plain_http_by_what_it_accepts(
+    house: House, marks: dict[str, str]
+) -> None:
+    tab = await house.http.get(A1 + "/", headers={**cookie("alice"), **marks})
+    assert "<iframe" in tab.text
+    program = await house.http.get(A1 + "/", headers=cookie("alice"))
+    assert "<title>marimo</title>" in program.text
+    deeper = await house.http.get(A1 + "/deep/er/page", headers={**cookie("alice"), **marks})
+    assert "<title>marimo</title>" in deeper.text
+
+
+async def test_another_persons_notebook_is_labelled_and_gets_fewer_features(house: House) -> None:
+    own = await house.http.get(A1 + "/", headers={**cookie("alice"), **DOCUMENT})
+    role = Role.INSTRUCTOR
+    foreign = await house.http.get(A1 + "/", headers={**cookie("prof", role=role), **DOCUMENT})
+    assert "microphone" in own.text
+    assert "clipboard-read" in own.text
+    assert "alice’s notebook" in foreign.text
+    assert "/course/students/alice" in foreign.text
+    assert 'allow="clipboard-write; fullscreen"' in foreign.text
+
+
+@pytest.mark.parametrize("marks", [FRAME, {"Accept": "text/html"}])
+async def test_the_frame_gets_the_sessions_page_by_its_capability(
+    house: House, marks: dict[str, str]
+) -> None:
+    cap = await house.capability()
+    answer = await house.http.get(cap, headers=marks)
+    assert answer.status_code == 200
+    start = f'<!doctype html><html><head><base href="{cap}"><script>// Stand-ins for storage'
+    assert answer.text.startswith(start)
+    assert answer.text.count(f'<script data-page="{A1}/">') == 1
+    only_by_the_hub = f"frame-ancestors {house.rig.url}"
+    assert answer.headers.get_list("content-security-policy") == [POLICY, only_by_the_hub]
     assert answer.text.endswith("</script><title>marimo</title></head><body>café</body></html>")
     assert "cache-control" in answer.headers
     assert "etag" not in answer.headers
@@ -345,11 +397,13 @@ async def test_a_pdf_has_a_tab_of_its_own_and_a_link_to_it_in_frames(
     assert frame.headers["content-security-policy"] == POLICY
 
 
-async def test_a_frames_page_tells_its_height(house: House) -> None:
+async def test_a_frames_page_has_storage_and_tells_its_height(house: House) -> None:
     cap = await house.capability()
     answer = await house.http.get(cap + "deep/er/page", headers={"Sec-Fetch-Dest": "iframe"})
-    assert answer.text.startswith("<!doctype html><html><head><title>")
+    assert answer.text.startswith("<!doctype html><script>// Stand-ins for storage")
+    assert "<html><head><title>" in answer.text
     assert "mograderFrameHeight" in answer.text
+    assert len(answer.content) == int(answer.headers["content-length"])
 
 
 async def test_the_hub_answers_preflights_and_the_probe_itself(house: House) -> None:

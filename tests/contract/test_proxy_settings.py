@@ -10,7 +10,15 @@ import websockets
 from websockets.asyncio.client import connect
 
 from mograder.auth.roles import Role
-from tests.contract.proxy_rig import DOCUMENT, Rig, bearer, cookie, running_rig, served_on_unix
+from tests.contract.proxy_rig import (
+    DOCUMENT,
+    FRAME,
+    Rig,
+    bearer,
+    cookie,
+    running_rig,
+    served_on_unix,
+)
 from tests.contract.proxy_upstream import Upstream
 
 A1 = "/edit/user/alice/A1"
@@ -27,9 +35,12 @@ async def test_all_addresses_carry_the_prefix_whether_or_not_the_front_strips_it
         rig.session(path)
         async with client(rig) as http:
             page = await http.get(sent + A1 + "/", headers={**cookie("alice"), **DOCUMENT})
-            found = re.search(r'<base href="/live/hub(/s/[^/]+/)">', page.text)
+            found = re.search(r' src="/live/hub(/s/[^/]+/)"', page.text)
             assert found
             cap = found.group(1)
+            framed = await http.get(sent + cap, headers=FRAME)
+            assert f'<base href="/live/hub{cap}">' in framed.text
+            assert f'data-page="/live/hub{A1}/"' in framed.text
             assert (await http.get(sent + cap + "x")).json()["path"] == A1 + "/x"
             moved = await http.get(sent + cap + "redirect")
             assert moved.headers["location"] == "/live/hub" + cap + "next?x=1"
@@ -49,8 +60,12 @@ async def test_without_the_sandbox_the_owners_own_pages_use_the_whole_proxy() ->
         rig.session(path)
         async with client(rig) as http:
             page = await http.get(A1 + "/", headers={**cookie("alice"), **DOCUMENT})
-            assert "<base" not in page.text
-            assert "content-security-policy" not in page.headers
+            assert f' src="{A1}/_mograder/page"' in page.text
+            marks = {**cookie("alice"), **FRAME, "Sec-Fetch-Site": "same-origin"}
+            framed = await http.get(A1 + "/_mograder/page", headers=marks)
+            assert f'<base href="{A1}/">' in framed.text
+            only_by_the_hub = f"frame-ancestors {rig.url}"
+            assert framed.headers.get_list("content-security-policy") == [only_by_the_hub]
             ours = {**cookie("alice"), "Origin": rig.url}
             assert (await http.post(A1 + "/x", headers=ours)).status_code == 200
             for origin in ("null", "http://evil.example"):

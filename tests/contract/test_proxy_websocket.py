@@ -38,7 +38,7 @@ class House:
     async def capability(self) -> str:
         async with httpx.AsyncClient(base_url=self.rig.url, trust_env=False) as http:
             page = await http.get(A1 + "/", headers={**cookie("alice"), **DOCUMENT})
-        found = re.search(r'<base href="(/s/[^/]+/)">', page.text)
+        found = re.search(r'src="(/s/[^/]+/)"', page.text)
         assert found
         return found.group(1)
 

@@ -239,7 +239,8 @@ async def test_a_copy_of_0316_opens_in_place(hub: Hub) -> None:
 
 
 async def test_a_disk_that_is_nearly_full_takes_nothing_and_loses_nothing(tmp_path: Path) -> None:
-    made = make_hub(tmp_path / "course", "[limits]\ndisk_reserve_mb = 1000000000\n")
+    reserve = "disk_reserve_mb = 1000000000\ndisk_reserve_percent = 100"
+    made = make_hub(tmp_path / "course", f"[limits]\n{reserve}\n")
     made.publish("A1")
     async with running(made.app):
         notebook = await begin(made)

@@ -19,6 +19,7 @@ from mograder.core.errors import SandboxUnavailable
 from mograder.core.settings import load_settings, read_environ
 from mograder.sandbox.client import connect
 from mograder.sandbox.host import SupervisorConfig
+from mograder.sandbox.policy import ASSET_URL
 from mograder.sandbox.safety import open_sandbox, supervisor_config
 from tests.contract.sandbox_rig import make_config, short_directory
 
@@ -160,6 +161,19 @@ async def test_a_kept_supervisor_may_live_elsewhere_than_this_hub_would(
         link, sandboxed = await open_sandbox(hubs, None, dev=False)
         assert sandboxed
         await link.close()
+
+
+def test_sessions_with_an_origin_each_load_the_editors_files_from_the_hubs(tmp_path: Path) -> None:
+    loaded = load_settings(tmp_path, environ={})
+    assert supervisor_config(loaded, read_environ({})).asset_url == ASSET_URL
+    own = {
+        "hub.public_url": "https://hub.example.org",
+        "hub.session_url": "https://{session}.example.net",
+        "hub.base_url": "/live/hub",
+    }
+    loaded = load_settings(tmp_path, overrides=own, environ={})
+    found = supervisor_config(loaded, read_environ({})).asset_url
+    assert found == "https://hub.example.org/live/hub/s/_marimo"
 
 
 def test_each_course_has_a_supervisor_of_its_own(tmp_path: Path) -> None:

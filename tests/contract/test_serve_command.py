@@ -20,6 +20,7 @@ from mograder.cli.main import run
 from mograder.core.errors import RemoteFailed
 from mograder.transports.front_probe import look_at_front
 from mograder.transports.hub import HubClient
+from tests.contract.slow_body import refused_body
 from tests.e2e.support.course_server import CourseServer, make_served_course, notebook
 from tests.e2e.support.hub import run_mograder
 
@@ -253,3 +254,18 @@ def test_a_certificate_that_cannot_be_used_is_told(
     key = [] if spoilt == "half" else ["--tls-key", str(cert)]
     assert run(["serve", str(root), "-p", "0", "--tls-cert", str(cert), *key]) == 2
     assert "certificate" in capfd.readouterr().err or spoilt == "half"
+
+
+async def test_the_connection_of_a_refused_submission_is_closed(root: Path, tmp_path: Path) -> None:
+    """10 GB are announced; next to nothing of them is read."""
+    with CourseServer(root, tmp_path / "log") as server:
+        refused = await refused_body(
+            "127.0.0.1",
+            server.port,
+            "/assignments/hw1/submit?user=alice",
+            {"Authorization": f"Bearer {server.token('alice')}"},
+        )
+    assert refused.status == 413
+    assert b"\r\nconnection: close" in refused.headers
+    assert b"The body may have at most 32 MB." in refused.answer
+    assert refused.sent < 8 * 2**20

@@ -45,24 +45,23 @@ def how_to(language: str, holding: str) -> str:
 
 
 def with_oauth2_proxy(place: Place, socket: Path) -> str:
-    """The written file with the how-to's lines for oauth2-proxy beside nginx."""
-    site = nginx_config(place.front())
+    """The written file, and the how-to's lines for oauth2-proxy in the files that it names."""
+    own = socket.parent / "nginx"
+    own.mkdir()
     server = how_to("nginx", "location = /oauth2/auth")
     server = server.replace("http://127.0.0.1:4180", f"http://unix:{socket}:")
-    inside = how_to("nginx", "auth_request /oauth2/auth")
-    start = "    # Everything else."
-    site = site.replace(start, f"{server}\n{start}")
-    return site.replace("    location / {\n", f"    location / {{\n{inside}", 1)
+    (own / "server-oauth2.conf").write_text(server)
+    (own / "location-oauth2.conf").write_text(how_to("nginx", "auth_request /oauth2/auth"))
+    return nginx_config(place.front()).replace("/etc/nginx/mograder.d", str(own))
 
 
 def with_forward_auth(place: Place, socket: Path) -> str:
-    """The written file with the how-to's lines for Caddy."""
-    site = caddy_config(place.front())
+    """The written file, and the how-to's lines for Caddy in the file that it names."""
+    own = socket.parent / "caddy"
+    own.mkdir()
     lines = how_to("caddyfile", "forward_auth").replace("127.0.0.1:9091", f"unix/{socket}")
-    before, found, after = site.partition("		# Everything else.")
-    assert found
-    first, newline, rest = after.partition("\n")
-    return before + found + first + newline + lines + rest
+    (own / "route-sign-on.caddy").write_text(lines)
+    return caddy_config(place.front()).replace("/etc/caddy/mograder.d", str(own))
 
 
 WRITERS = {
@@ -89,7 +88,7 @@ async def test_b51_who_signed_in_there_is_signed_in_here(house: House) -> None:
     page = await house.http.get(A1 + "/", headers={**DOCUMENT, **sso})
     assert page.status_code == 200, page.text
     assert page.headers["set-cookie"].startswith("mograder_session=")
-    base = re.search(r'<base href="(/s/[\w-]+/)">', page.text)
+    base = re.search(r'src="(/s/[\w-]+/)"', page.text)
     assert base
     house.http.cookies.clear()
     # The opaque page has no cookie of anybody's, and its address is enough.

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from mograder.cli.main import root, run
+from tests.contract.slow_body import refused_body
 from tests.e2e.support.student import StudentProcess
 
 pytestmark = pytest.mark.timeout(60)
@@ -34,6 +35,21 @@ def test_it_listens_on_loopback_only_and_ends_at_ctrl_c(tmp_path: Path) -> None:
         assert dashboard.wait(15) == 0, dashboard.tail()
     finally:
         dashboard.stop()
+
+
+async def test_the_connection_of_a_refused_form_is_closed(tmp_path: Path) -> None:
+    """A page of another site posts 10 GB; next to nothing of them is read."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    dashboard = StudentProcess(folder, tmp_path / "home", tmp_path / "log")
+    try:
+        dashboard.start()
+        refused = await refused_body("127.0.0.1", dashboard.port, "/sync", {"Sec-Fetch-Site": "x"})
+    finally:
+        dashboard.stop()
+    assert 400 <= refused.status < 500
+    assert b"\r\nconnection: close" in refused.headers
+    assert refused.sent < 8 * 2**20
 
 
 def test_a_port_in_use_is_told_in_a_sentence(tmp_path: Path) -> None:

@@ -136,6 +136,29 @@ def test_what_is_due_is_asked_about_though_the_server_would_not(
     assert server[0].submissions["hw 1", "alice"] == NOTEBOOK + b"# later\n"
 
 
+def test_a_deadline_that_was_moved_since_the_last_look_counts(
+    server: tuple[Course, str], course: StudentCourse, alice: HttpsTransport, clock: ManualClock
+) -> None:
+    """Moodle.md N: with the old deadline, late work replaced work on time unasked."""
+    listing = server[0].assignments()
+    listing[0]["duedate"] = int((clock.now() + timedelta(hours=9)).timestamp())
+    server[0].listing = listing
+    notebook = begin(course, alice)
+    course.submit(alice, "hw 1", quiet)
+    earlier = int((clock.now() + timedelta(hours=1)).timestamp())
+    listing[0]["duedate"] = earlier
+    clock.advance(7200)
+    notebook.write_bytes(NOTEBOOK + b"# late\n")
+    with pytest.raises(WouldReplaceOnTime):
+        course.submit(alice, "hw 1", quiet)
+    assert server[0].submissions["hw 1", "alice"] == NOTEBOOK
+    known = course.known()
+    assert known is not None
+    due = known.item("hw 1").assignment.due
+    assert due is not None
+    assert due.timestamp() == earlier, "the page that asks names it"
+
+
 def test_two_names_that_look_alike_on_a_disk_never_share_a_folder(
     server: tuple[Course, str], course: StudentCourse, alice: HttpsTransport
 ) -> None:

@@ -18,7 +18,8 @@ from mograder.core.errors import Conflict, RemoteFailed, SandboxUnavailable
 from mograder.sandbox.client import SupervisorClient, connect, connect_or_spawn, connect_to
 from mograder.sandbox.host import SupervisorConfig
 from mograder.sandbox.link import SupervisorLink
-from mograder.sandbox.protocol import PROTOCOL, Call, Done, encode
+from mograder.sandbox.protocol import ANSWER, PROTOCOL, Call, Done, Failed, encode
+from mograder.sandbox.pruning import ask_supervisor
 from tests.contract.sandbox_rig import (
     PATIENCE,
     UID_BASE,
@@ -154,6 +155,20 @@ async def test_sessions_survive_a_hub_that_is_killed(
     await client.reap()
 
 
+async def test_it_tells_which_environments_live_sessions_use(
+    client: SupervisorClient, config: SupervisorConfig, sessions: Sessions
+) -> None:
+    """For a prune in another process, and for a hub that has not adopted them yet."""
+    assert await ask_supervisor(config) == frozenset()
+    info = await sessions.start("using", SLEEPER)
+    (name,) = await ask_supervisor(config)
+    assert name == "environment-using"
+    await client.stop(info.session_id)
+    assert await ask_supervisor(config) == frozenset()
+    await client.shutdown()
+    assert await ask_supervisor(config) == frozenset(), "with it all sandboxes have ended"
+
+
 async def test_one_of_a_hubs_own_ends_itself_when_no_hub_comes_back(
     runtime: Path, tmp_path: Path
 ) -> None:
@@ -254,6 +269,24 @@ async def test_one_that_nobody_waits_for_any_more_is_not_left_behind(
     assert _leftovers(config.runtime) == []
     with (config.runtime / "lock").open("rb") as held:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises where one is at work
+
+
+async def test_a_call_that_cannot_be_read_is_answered_with_an_error(
+    client: SupervisorClient, config: SupervisorConfig
+) -> None:
+    """A hub of another release would wait for half a minute else, and tell nobody why."""
+    reader, writer = await asyncio.open_unix_connection(config.socket)
+    for call, number in (
+        (b'{"id": 7, "operation": {"op": "dance"}}\n', 7),
+        (b"no json at all\n", 0),
+    ):
+        writer.write(call)
+        answer = ANSWER.validate_json(await asyncio.wait_for(reader.readline(), PATIENCE))
+        assert isinstance(answer, Failed)
+        assert (answer.id, answer.family) == (number, "RemoteFailed")
+        assert "cannot read this request" in answer.message
+    writer.close()
+    assert await client.sessions() == (), "and the supervisor goes on"
 
 
 # --- without a sandbox ----------------------------------------------------------------------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -46,9 +45,7 @@ async def test_stop_ends_a_tree_that_hides_and_ignores_signals(
     await sessions.start("deaf", script)
     await until(lambda: len(inside_of(client)) >= 6)
     inside = inside_of(client)
-    started = time.monotonic()
     assert await client.stop("session-deaf")
-    assert time.monotonic() - started < 10
     await until_gone(inside)
     assert (await sessions.outcome("deaf")).status != 0
     assert await client.stop("session-deaf") is False

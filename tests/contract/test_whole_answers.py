@@ -17,6 +17,7 @@ import pytest
 
 from tests.contract.proxy_house import A1, House, open_house
 from tests.contract.proxy_rig import cookie
+from tests.contract.slow_body import refused_body
 
 _FORM = {**cookie("alice"), "Sec-Fetch-Site": "same-origin"}
 
@@ -123,3 +124,35 @@ async def test_a_large_body_passes_while_its_answer_comes(house: House) -> None:
         line.send(b"world")
         while b"world" not in heard:
             heard += await line.first()
+
+
+async def test_the_connection_of_a_refused_body_is_closed(house: House) -> None:
+    parts = urlsplit(house.rig.url)
+    refused = await refused_body(
+        str(parts.hostname), int(parts.port or 0), A1 + "/api/kernel/execute", _FORM
+    )
+    assert refused.status == 403
+    assert b"\r\nconnection: close" in refused.headers
+    assert refused.answer.endswith(b"\r\n\r\nOpen this address in a tab of its own.")
+    assert refused.sent < 8 * 2**20
+
+
+async def test_a_body_that_is_refused_while_it_comes_is_not_read_to_its_end(house: House) -> None:
+    """The proxy has passed some of it on when its bound is reached."""
+    parts = urlsplit(house.rig.url)
+    path = await house.capability() + "api/x"
+    refused = await refused_body(
+        str(parts.hostname), int(parts.port or 0), path, {}, announced=None, piece=2**17
+    )
+    assert refused.status == 413
+    assert b"\r\nconnection: close" in refused.headers
+
+
+async def test_a_connection_whose_body_was_read_stays(house: House) -> None:
+    async with _line(house) as line:
+        for _ in range(3):
+            line.ask(A1 + "/api/kernel/execute", 3, _FORM)
+            line.send(b"xyz")
+            answer = await line.first()
+            assert answer.startswith(b"HTTP/1.1 403 ")
+            assert b"connection: close" not in answer.lower()

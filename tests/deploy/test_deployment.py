@@ -19,6 +19,7 @@ import httpx
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
+from mograder import __version__
 from tests.conftest import REPOSITORY
 from tests.deploy.machine import LOGIN, Machine, fresh_machine
 from tests.deploy.next_release import TABLE, VERSION, build_next_release
@@ -73,17 +74,10 @@ def machine(place: Path) -> Iterator[Machine]:
 
 
 @pytest.fixture(scope="module")
-def wheel(place: Path) -> Path:
-    """This checkout as a wheel, which the machine installs, or one that the environment names."""
-    if named := os.environ.get("MOGRADER_DEPLOY_WHEEL"):
-        return Path(named)
-    uv = REPOSITORY / ".tools" / "uv" / "bin" / "uv"
-    subprocess.run(
-        [str(uv), "build", "--wheel", "--quiet", "--out-dir", str(place), str(REPOSITORY)],
-        check=True,
-    )
-    (built,) = place.glob("mograder-*.whl")
-    return built
+def wheel() -> Path | None:
+    """The wheel that the environment names; None: the one that the script makes of its checkout."""
+    named = os.environ.get("MOGRADER_DEPLOY_WHEEL")
+    return Path(named) if named else None
 
 
 @pytest.fixture(scope="module")
@@ -92,13 +86,14 @@ def newer(place: Path) -> Path:
     return build_next_release(place / "next")
 
 
-def deploy(machine: Machine, wheel: Path, *options: str) -> str:
+def deploy(machine: Machine, wheel: Path | None, *options: str) -> str:
     """Run the script as the administrator does, and show what it says."""
+    version = ("--mograder-version", str(wheel)) if wheel else ()
     done = subprocess.run(
         [
             *("bash", str(REPOSITORY / "scripts" / "deploy-hub-aws.sh")),
             *("--host", "127.0.0.1", "--ssh-port", str(machine.port), "--user", LOGIN),
-            *("--key", str(machine.key), "--mograder-version", str(wheel)),
+            *("--key", str(machine.key), *version),
             *("--domain", DOMAIN, "--internal-ca", "--sso-proxy", SIGN_ON),
             *("--volume", machine.disks[0], *options),
         ],
@@ -115,7 +110,7 @@ def deploy(machine: Machine, wheel: Path, *options: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def deployed(machine: Machine, wheel: Path) -> str:
+def deployed(machine: Machine, wheel: Path | None) -> str:
     """What the first deployment said."""
     return deploy(machine, wheel)
 
@@ -216,7 +211,7 @@ def test_b45_b46_b47_logs_status_check_and_tokens(machine: Machine, deployed: st
     assert machine.run(command).startswith("admin:")
 
 
-def test_again_it_changes_nothing(machine: Machine, wheel: Path, deployed: str) -> None:
+def test_again_it_changes_nothing(machine: Machine, wheel: Path | None, deployed: str) -> None:
     """Every step is an `ensure_`: secret, settings and processes are as they were."""
     look = (
         "cat /etc/mograder/hub-secret /srv/mograder/course/mograder.toml /etc/caddy/Caddyfile; "
@@ -341,6 +336,51 @@ def test_what_was_done_is_backed_up_wiped_and_found_again(
         assert instructor.get("/audit").status_code == 200, "the same token is good"
 
 
+_UNTIL_IT_ANSWERS = (
+    "for i in $(seq 120); do curl -fsS -m 5 http://127.0.0.1:8080/health && exit 0; sleep 1; done; "
+    "systemctl status 'mograder-*' --no-pager; exit 1"
+)
+
+
+def test_while_the_hub_cannot_start_browsers_get_an_error_page(
+    machine: Machine, deployed: str
+) -> None:
+    """systemd would hold the port and let them wait; the hub comes back by itself."""
+    settings = "/srv/mograder/course/mograder.toml"
+    machine.run(f"cp -p {settings} /var/tmp/good.toml; echo 'broken = [' >>{settings}")
+    machine.run("systemctl restart mograder-hub", check=False)
+    for _ in range(3):  # in the attempts to start it, and between them
+        with client(machine) as somebody:
+            answer = somebody.get("/")
+        assert (answer.status_code, "The hub is not running" in answer.text) == (503, True)
+    machine.run(f"cp -p /var/tmp/good.toml {settings}")
+    machine.run(_UNTIL_IT_ANSWERS)
+    with client(machine) as somebody:
+        assert somebody.get("/health").status_code == 200
+
+
+def test_without_its_volume_nothing_waits(machine: Machine, deployed: str) -> None:
+    """The port is closed then, since the socket needs the volume as the hub does."""
+    machine.run("systemctl stop srv-mograder.mount")
+    with client(machine) as somebody:
+        assert somebody.get("/").status_code == 503
+    assert machine.run("systemctl is-active mograder-hub.socket", check=False).strip() != "active"
+    machine.run("mount /srv/mograder && systemctl start mograder-hub")
+    machine.run(_UNTIL_IT_ANSWERS)
+
+
+def test_own_lines_for_caddy_survive(machine: Machine, wheel: Path | None, deployed: str) -> None:
+    """In the files that are included; what was changed in the written one is kept as a copy."""
+    own = "/etc/caddy/mograder.d/site.caddy"
+    machine.run(f"echo 'header X-Of-The-Administrator yes' >>{own}")
+    machine.run("echo '# a line of mine' >>/etc/caddy/mograder.caddy")
+    said = deploy(machine, wheel)
+    assert "/etc/caddy/mograder.caddy was changed by somebody" in said
+    assert "a line of mine" in machine.run("cat /etc/mograder/kept/mograder.caddy.*")
+    with client(machine) as somebody:
+        assert somebody.get("/health").headers["X-Of-The-Administrator"] == "yes"
+
+
 async def test_an_upgrade_copies_the_database_first_and_sessions_live_on(
     machine: Machine, newer: Path, deployed: str
 ) -> None:
@@ -364,6 +404,23 @@ async def test_an_upgrade_copies_the_database_first_and_sessions_live_on(
     (copy,) = machine.run("find /srv/mograder/course -name '*.before-next'").split()
     tables = f"grep -l {TABLE} {copy.removesuffix('.before-next')}* 2>/dev/null"
     assert "before" not in machine.run(tables), "the copy is as the database was"
+
+
+def test_back_again_is_one_command(machine: Machine, deployed: str) -> None:
+    """The version before, and the database as it was before the newer one changed it."""
+    supervisor = "systemctl show -p MainPID --value mograder-sessions"
+    before = machine.run(supervisor)
+    said = machine.run("cd / && mograder hub rollback 2>&1")
+    print(said)
+    assert "Put back hub.db.before-next" in said
+    assert "mograder-hub is active" in said
+    assert machine.run("mograder --version").split()[-1] == __version__
+    assert machine.run(supervisor) == before, "sessions go on"
+    assert machine.run("ls /srv/mograder/course/.mograder/hub.db.after-next-*").strip()
+    assert "would be looked up" in machine.run(
+        "cd / && bash $(find /opt/mograder/current/ -name deploy-hub-aws.sh) --here "
+        "--mograder-version 1.0 2>&1; true"
+    )
 
 
 def test_b17_the_seeds_single_unit_works_as_it_is(machine: Machine, deployed: str) -> None:
@@ -391,7 +448,7 @@ def test_from_the_seeds_unit_the_script_goes_back_to_the_shipped_ones(
     assert machine.run("systemctl is-active mograder-sessions").strip() == "active"
 
 
-def test_uninstalled_the_data_stays(machine: Machine, wheel: Path, deployed: str) -> None:
+def test_uninstalled_the_data_stays(machine: Machine, wheel: Path | None, deployed: str) -> None:
     machine.run("cd / && mograder hub uninstall")
     assert machine.run("systemctl is-active mograder-hub", check=False).strip() != "active"
     machine.run("test ! -e /opt/mograder && test -s /etc/mograder/hub-secret")

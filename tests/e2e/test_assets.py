@@ -6,13 +6,14 @@ sessions.md, "Assets"; performance.md, "editor opened a second time".
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 from playwright.async_api import expect
 
-from tests.e2e.support.browser import People, Person
+from tests.e2e.support.browser import ONE_PROCESS, People, Person, chromium
+from tests.e2e.support.browser import notebook as framed
 from tests.e2e.support.hub import HubProcess
 from tests.e2e.support.scene import TALK, notebook, put_release
 from tests.e2e.support.traffic import Traffic
@@ -23,6 +24,11 @@ expect.set_options(timeout=60_000)
 
 BUILT_WITHIN = 200_000
 ITEMS = ("A1", "A2")
+SAME_ORIGIN = {"hub.session_isolation": "same-origin"}
+ORIGIN_EACH = {
+    "hub.public_url": "http://127.0.0.1:{port}",
+    "hub.session_url": "http://{session}.sessions.localhost:{port}",
+}
 HARMLESS = ("ERR_ABORTED", "Service workers are not supported", "preloaded intentionally")
 """What marimo's page says in an opaque origin anyway, and a page that was left."""
 
@@ -43,20 +49,29 @@ async def opened(person: Person, url: str) -> Traffic:
     await traffic.listen(page)
     await page.goto(url, wait_until="domcontentloaded")
     await page.wait_for_url("**/user/**", timeout=BUILT_WITHIN)
-    await expect(page.get_by_text("it runs 42")).to_be_visible()
+    await expect((await framed(page)).get_by_text("it runs 42")).to_be_visible()
     async with asyncio.timeout(30):
         await page.wait_for_load_state("networkidle")
     await page.close()
     return traffic
 
 
+@pytest.fixture
+async def people_of_one_process() -> AsyncIterator[People]:
+    """Whose traffic a page's own network stack tells, a sandboxed frame's in it too."""
+    async with chromium(*ONE_PROCESS) as browser:
+        people = People(browser)
+        yield people
+        await people.close()
+
+
 async def test_all_of_an_editors_files_come_compressed_from_the_shared_address(
-    start_hub: Callable[..., HubProcess], people: People, work_directory: Path
+    start_hub: Callable[..., HubProcess], people_of_one_process: People, work_directory: Path
 ) -> None:
     """In an opaque origin and below a prefix, for editors and for lectures."""
     settings = {"hub.base_url": "/live/hub"}
     hub = start_hub(course(work_directory), dev=True, settings=settings)
-    guest = await people.person("guest")
+    guest = await people_of_one_process.person("guest")
     for where in ("edit/A1", f"run/{TALK}"):
         traffic = await opened(guest, f"{hub.url}/live/hub/{where}")
         shared = [url for url in traffic.fetched if "/live/hub/s/_marimo/0." in url]
@@ -67,15 +82,22 @@ async def test_all_of_an_editors_files_come_compressed_from_the_shared_address(
     assert not [note for note in guest.notes if not any(word in note for word in HARMLESS)]
 
 
+@pytest.mark.parametrize("settings", [SAME_ORIGIN, ORIGIN_EACH], ids=["same", "each"])
 async def test_a_second_assignment_fetches_none_of_them_again(
-    start_hub: Callable[..., HubProcess], people: People, work_directory: Path
+    start_hub: Callable[..., HubProcess],
+    people_of_one_process: People,
+    work_directory: Path,
+    settings: dict[str, str],
 ) -> None:
-    """Where the browser has a cache: an opaque origin has none, in Chromium and in Firefox."""
-    settings = {"hub.session_isolation": "same-origin"}
+    """Where the browser has a cache: an opaque origin has none, in Chromium and in Firefox.
+
+    Sessions with an origin each share the files of the hub's own: nothing of a session's.
+    """
     hub = start_hub(course(work_directory), dev=True, settings=settings)
-    guest = await people.person("guest")
+    guest = await people_of_one_process.person("guest")
     first, second = [await opened(guest, f"{hub.url}/edit/{item}") for item in ITEMS]
     assert len(first.shared(first.fetched)) > 200
     assert second.shared(second.fetched) == []
     assert len(second.shared(second.cached)) == len(first.shared(first.fetched))
     assert second.bytes == 0
+    assert not [note for note in guest.notes if "CORS" in note or "Content Security" in note]

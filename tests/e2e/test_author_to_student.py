@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Frame, Locator, Page, expect
 
-from tests.e2e.support.browser import People, Person
+from tests.e2e.support.browser import People, Person, insert, notebook
 from tests.e2e.support.hub import HubProcess, run_mograder
 from tests.e2e.support.identity import from_proxy, instructor_token
 from tests.e2e.support.scene import Shared, module_hub, until, workspace
@@ -142,26 +142,27 @@ async def somebody(people: People, name: str) -> Person:
     return await people.person(name, headers=from_proxy(name))
 
 
-async def arrive(person: Person, hub: HubProcess) -> Page:
-    """Follow the deep link into the editor."""
+async def arrive(person: Person, hub: HubProcess) -> Frame:
+    """Follow the deep link into the editor; the frame with marimo's page."""
     page = await person.open(f"{hub.url}/edit/{ITEM}")
     await page.wait_for_url(f"**/edit/user/{person.name}/{ITEM}/")
-    await expect(page.locator(".cm-content").first).to_be_visible()
-    return page
+    editor = await notebook(page)
+    await expect(editor.locator(".cm-content").first).to_be_visible()
+    return editor
 
 
-async def solve(page: Page, old: str, code: str) -> None:
+async def solve(editor: Frame, old: str, code: str) -> None:
     """Write into the cell that holds this, and run it."""
-    editor = page.locator(".cm-content", has_text=old)
-    await editor.click()
-    await page.keyboard.press("Control+a")
-    await page.keyboard.insert_text(code)
-    await page.keyboard.press("Control+Enter")
+    await editor.locator(".cm-content", has_text=old).click()
+    keyboard = editor.page.keyboard
+    await keyboard.press("Control+a")
+    await insert(editor, code)
+    await keyboard.press("Control+Enter")
 
 
-def box(page: Page, words: str) -> Locator:
+def box(editor: Frame, words: str) -> Locator:
     """The box of a check."""
-    return page.get_by_role("status").filter(has_text=words)
+    return editor.get_by_role("status").filter(has_text=words)
 
 
 async def validate(person: Person, hub: HubProcess) -> dict[str, Any]:

@@ -5,16 +5,23 @@ B54, B56, B57, B117, B118, B120, B37, B43. The hub, its supervisor, marimo and b
 
 from __future__ import annotations
 
+import os
+import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
+import tomlkit
 
-from tests.e2e.support.hub import HubProcess
-from tests.e2e.support.identity import instructor, student
-from tests.e2e.support.marimo import EditorFailed, open_editor
+from mograder.sandbox.environments import LOCK
+from mograder.sandbox.pruning import finished_environments
+from mograder.sandbox.record import RECORD
+from tests.e2e.support.hub import HubProcess, run_mograder
+from tests.e2e.support.identity import instructor, instructor_token, student
+from tests.e2e.support.marimo import Address, EditorFailed, open_editor
 from tests.e2e.support.scene import (
     TINY,
     Shared,
@@ -129,3 +136,89 @@ async def test_b37_b43_a_student_who_is_taken_off_in_mid_session_loses_it_and_ke
         assert "kept = 1" in saved.text
         (hub.course / "allowed_users.txt").unlink()
     assert ask(hub, "GET", "/assignments", "removed").status_code == 200
+
+
+async def test_a_notebook_cannot_be_renamed_in_the_editor_and_is_found_when_code_did_it(
+    hub: HubProcess,
+) -> None:
+    start(hub, "rename")
+    async with open_editor(editor(hub, "rename")) as tab:
+        await tab.edit(0, "mine = 4711")
+        await tab.save()
+        with pytest.raises(EditorFailed, match="The notebook keeps its name"):
+            await tab.post("/api/kernel/rename", {"filename": "alice homework.py"})
+        # A kernel can rename its files all the same.
+        await tab.edit(0, f"import os; os.rename('{TINY}.py', 'alice homework.py')")
+    exported = ask(hub, "GET", f"/export/rename/{TINY}", "rename")
+    assert "mine = 4711" in exported.text
+    answer = ask(hub, "POST", f"/start-edit-deep/{TINY}", "rename")  # the session still runs
+    assert answer.json()["renamed"] == "alice homework.py"
+    async with open_editor(editor(hub, "rename"), run=False) as tab:
+        assert tab.cells.codes == ["mine = 4711"]
+        await tab.edit(0, "mine = 4712")
+        await tab.save()
+        await tab.edit(0, f"import os; os.rename('{TINY}.py', 'again.py')")
+    ask(hub, "POST", f"/stop-edit/rename/{TINY}", "rename")
+    start(hub, "rename")
+    async with open_editor(editor(hub, "rename"), run=False) as tab:
+        assert tab.cells.codes == ["mine = 4712"]
+    assert [path.name for path in workspace(hub, "rename").glob("*.py")] == [f"{TINY}.py"]
+
+
+async def test_a_lectures_layout_and_data_folder_reach_its_student(
+    hub: HubProcess, tmp_path: Path
+) -> None:
+    source = tmp_path / "source" / "L09"
+    code = "from pathlib import Path\nPath('data/x.csv').read_text()"
+    text = notebook(code).replace(".App()", '.App(layout_file="layouts/L09.slides.json")')
+    layout = '{"type": "slides", "data": {}}'
+    files = {"L09.py": text, "layouts/L09.slides.json": layout, "data/x.csv": "4711"}
+    for name, content in {**files, "old/L09.py": text}.items():
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_text(content)
+    made = run_mograder("generate", "--lecture", "L09", cwd=tmp_path)
+    assert "LEFT-OUT: source/L09/old/: the notebook does not name this folder." in made.output
+    address = ["--url", hub.url, "--token", instructor_token()]
+    sent = run_mograder("hub", "publish", "L09", *address, cwd=tmp_path)
+    assert "data/x.csv, layouts/L09.slides.json" in sent.output, sent
+    with hub.client(student("slides")) as client:
+        url = client.post("/start-run/L09").json()["url"].rstrip("/")
+    where = Address(base_url=f"{hub.url}/{url}", headers=student("slides"))
+    async with open_editor(where, run=False) as tab:
+        await tab.until(lambda: tab.progress.completed_runs > 0)
+        assert tab.cells.layout == {"type": "slides", "data": {}}
+        assert "4711" in tab.progress.outputs[tab.cells.ids[0]].data
+    with hub.client(student("slides")) as client:
+        client.post("/download-release/slides/L09").raise_for_status()
+    mine = hub.course / "hub-notebooks" / "slides" / "L09"
+    assert {name for name in files if (mine / name).is_file()} == set(files)
+
+
+def _stale_environment(environments: Path, like: Path) -> Path:
+    """An environment that no release has asked for and nothing has used for two days."""
+    stale = environments / "0123456789-of-an-earlier-version"
+    stale.mkdir()
+    shutil.copy(like / RECORD, stale)
+    (stale / LOCK).write_text("")
+    then = time.time() - 2 * 86_400
+    os.utime(stale / LOCK, (then, then))
+    return stale
+
+
+async def test_hub_prune_removes_what_nothing_needs_and_leaves_a_running_session_alone(
+    hub: HubProcess,
+) -> None:
+    start(hub, "pruned")
+    settings = tomlkit.parse((hub.course / "mograder.toml").read_text("utf-8")).unwrap()
+    environments = Path(settings["hub"]["environments_dir"])
+    needed = finished_environments(environments)
+    stale = _stale_environment(environments, needed[0])
+    prune = ("hub", "prune", "-C", str(hub.course))
+    would = run_mograder(*prune, "--dry-run", env=hub.environment())
+    assert (would.status, stale.name in would.output, stale.exists()) == (0, True, True), would
+    done = run_mograder(*prune, env=hub.environment())
+    assert (done.status, stale.name in done.output, stale.exists()) == (0, True, False), done
+    assert all(path.is_dir() for path in needed)
+    async with open_editor(editor(hub, "pruned"), run=False) as tab:
+        await tab.edit(0, "import marimo; mine = 4713")
+        await tab.save()

@@ -83,7 +83,7 @@ async def test_a_hub_that_is_killed_finds_sessions_logins_and_pages_as_they_were
         path = start(hub, "alice")
         with hub.client() as browser:
             page = browser.get(path, headers={**from_proxy("alice"), **_NAVIGATION})
-            cap = page.text.partition('<base href="')[2].partition('"')[0]
+            cap = page.text.partition("<iframe ")[2].partition(' src="')[2].partition('"')[0]
             assert "mograder_session" in browser.cookies
             async with open_editor(editor(hub, "alice")) as tab:
                 await tab.edit(0, "remembered = 4242")

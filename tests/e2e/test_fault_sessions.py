@@ -115,7 +115,7 @@ async def test_a_session_that_dies_later_tells_the_page_and_the_next_link_starts
     first = servers_of(alice)
     with hub.client({**from_proxy(alice), **_NAVIGATION}) as browser:
         page = browser.get(f"/edit/user/{alice}/{TINY}/").text
-    cap = page.partition('<base href="')[2].partition('"')[0]
+    cap = page.partition("<iframe ")[2].partition(' src="')[2].partition('"')[0]
     async with open_editor(editor(hub, alice)) as tab:
         await tab.edit(0, "kept = 17")
         await tab.save()

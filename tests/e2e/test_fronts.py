@@ -14,11 +14,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Frame, expect
 
 from mograder.core.session_url import session_url
 from tests.contract.fronts import OWN_GROUP, Place, shipped
-from tests.e2e.support.browser import People, Person
+from tests.e2e.support.browser import People, Person, notebook
 from tests.e2e.support.hub import HubProcess
 from tests.e2e.support.identity import student, token
 from tests.e2e.support.process import ServerProcess, free_port
@@ -112,7 +112,7 @@ async def test_signing_out_ends_the_page_that_the_fast_path_serves(
         await page.reload()
     line = await opening.value
     line.once("close", lambda _: closed.set_result(None))
-    await expect(page.locator(".cm-content").first).to_be_visible()
+    await expect((await notebook(page)).locator(".cm-content").first).to_be_visible()
     first = await session_of(alice, place.url)
     home = await alice.open(f"{place.url}/")
     await home.get_by_role("button", name="Sign out").click()
@@ -136,8 +136,9 @@ async def test_an_open_page_on_the_fast_path_keeps_its_session_and_a_closed_one_
     await sign_in(alice, place.url)
     page = await alice.open(f"{place.url}/edit/{ASSIGNMENT}")
     await page.wait_for_url("**/edit/user/**")
-    await expect(page.locator(".cm-content").first).to_be_visible(timeout=120_000)
-    await page.wait_for_load_state("networkidle")
+    editor = await notebook(page)
+    await expect(editor.locator(".cm-content").first).to_be_visible(timeout=120_000)
+    await editor.wait_for_load_state("networkidle")
     await asyncio.sleep(2.5 * TTL)  # the time is what is tested: nothing is asked meanwhile
     assert await _sessions(hub) == [ASSIGNMENT]
     await page.close()
@@ -156,7 +157,7 @@ async def _sessions(hub: HubProcess) -> list[str]:
 async def test_a_session_has_an_origin_of_its_own_where_the_settings_say_so(
     start_hub: Callable[..., HubProcess], start_shipped: StartFront, people: People
 ) -> None:
-    """security.md: one random label per viewer and session, handed over by a code in a POST."""
+    """security.md: one random label per viewer and session, below the hub's own page."""
     port = free_port()
     public, wildcard = f"http://127.0.0.1:{port}", f"http://{{session}}.localhost:{port}"
     hub = start_hub(settings={"hub.public_url": public, "hub.session_url": wildcard})
@@ -166,22 +167,24 @@ async def test_a_session_has_an_origin_of_its_own_where_the_settings_say_so(
     alice = await people.person("alice")
     await sign_in(alice, place.url)
     page = await alice.open(f"{place.url}/edit/{ASSIGNMENT}")
-    await page.wait_for_url(re.compile(rf"^http://[a-z2-7]{{32}}\.localhost:{port}/edit/user/"))
-    await expect(page.locator(".cm-content").first).to_be_visible(timeout=120_000)
+    await page.wait_for_url(f"{public}/edit/user/**")
+    editor = await notebook(page)
+    assert re.match(rf"http://[a-z2-7]{{32}}\.localhost:{port}/s/", editor.url)
+    await expect(editor.locator(".cm-content").first).to_be_visible(timeout=120_000)
     await type_into_a_new_cell(page, TYPED)
-    await expect(page.get_by_text("typed 42")).to_be_visible()
-    notebook = hub.course / "hub-notebooks" / "alice" / ASSIGNMENT / f"{ASSIGNMENT}.py"
-    await until(lambda: TYPED in notebook.read_text("utf-8"))
-    assert await page.evaluate("localStorage.setItem('a', 'kept'), localStorage.getItem('a')")
-    await _reaches_nothing_of_the_hub(page, public)
+    await expect(editor.get_by_text("typed 42")).to_be_visible()
+    copy = hub.course / "hub-notebooks" / "alice" / ASSIGNMENT / f"{ASSIGNMENT}.py"
+    await until(lambda: TYPED in copy.read_text("utf-8"))
+    assert await editor.evaluate("localStorage.setItem('a', 'kept'), localStorage.getItem('a')")
+    await _reaches_nothing_of_the_hub(editor, public)
     await page.reload()
-    await expect(page.get_by_text("typed 42")).to_be_visible()
+    await expect((await notebook(page)).get_by_text("typed 42")).to_be_visible()
     home = await alice.open(f"{place.url}/")
     await home.get_by_role("button", name="Sign out").click()
     await expect(page.get_by_role("alert")).to_be_visible()
 
 
-async def _reaches_nothing_of_the_hub(page: Page, public: str) -> None:
+async def _reaches_nothing_of_the_hub(page: Frame, public: str) -> None:
     """What hostile code of the page would try with the viewer's login."""
     ask = """async (url) => {
         try {

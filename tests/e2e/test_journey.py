@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.e2e.support.browser import People, Person
+from tests.e2e.support.browser import People, Person, insert, notebook
 from tests.e2e.support.front import PrefixProxy
 from tests.e2e.support.hub import HubProcess, run_mograder
 from tests.e2e.support.identity import from_proxy, instructor_token
@@ -83,7 +83,7 @@ async def test_a_lecture_runs_read_only_with_its_code_in_sight(
     publish(hub, hub.url, LECTURE)
     alice = await people.person("alice", headers=from_proxy("alice"))
     page = await lecture_journey(alice, hub.url)
-    link = page.locator("a", has_text=re.compile("A1|Pi|pi")).first
+    link = (await notebook(page)).locator("a", has_text=re.compile("A1|Pi|pi")).first
     async with alice.context.expect_page() as opened:
         await link.click(modifiers=["Control"])
     editor = await opened.value
@@ -95,38 +95,40 @@ async def edit_journey(person: Person, base: str, notebooks: Path) -> None:
     page = await person.open(f"{base}/edit/{ASSIGNMENT}")
     await page.wait_for_url(f"**/edit/user/*/{ASSIGNMENT}/")
     await type_into_a_new_cell(page, TYPED)
-    await expect(page.get_by_text("typed 42")).to_be_visible()
-    notebook = notebooks / ASSIGNMENT / f"{ASSIGNMENT}.py"
-    await until(lambda: TYPED in notebook.read_text("utf-8"))
+    await expect((await notebook(page)).get_by_text("typed 42")).to_be_visible()
+    copy = notebooks / ASSIGNMENT / f"{ASSIGNMENT}.py"
+    await until(lambda: TYPED in copy.read_text("utf-8"))
     first = await session_of(person, base)
     await page.reload()
-    await expect(page.get_by_text("typed 42")).to_be_visible()
+    await expect((await notebook(page)).get_by_text("typed 42")).to_be_visible()
     assert await session_of(person, base) == first, "the reload found the same session"
     dashboard = await person.open(f"{base}/")
     await dashboard.get_by_role("button", name=re.compile("Stop")).first.click()
     await expect(dashboard.get_by_role("button", name=re.compile("Stop"))).to_have_count(0)
     assert await session_of(person, base) is None
-    assert TYPED in notebook.read_text("utf-8")
+    assert TYPED in copy.read_text("utf-8")
 
 
 async def lecture_journey(person: Person, base: str) -> Page:
     page = await person.open(f"{base}/run/{LECTURE}")
     await page.wait_for_url(f"**/run/user/*/{LECTURE}/?*")
-    await expect(page.get_by_role("heading").first).to_be_visible()
-    await expect(page.locator(".cm-editor, pre code, .marimo-cell code").first).to_be_attached()
-    assert await page.locator("[data-testid=create-cell-button]").count() == 0
+    lecture = await notebook(page)
+    await expect(lecture.get_by_role("heading").first).to_be_visible()
+    await expect(lecture.locator(".cm-editor, pre code, .marimo-cell code").first).to_be_attached()
+    assert await lecture.locator("[data-testid=create-cell-button]").count() == 0
     return page
 
 
 async def type_into_a_new_cell(page: Page, code: str) -> None:
     """Append a cell as a person does: the button below the last one, type, Ctrl+Enter."""
-    await expect(page.locator(".cm-content").first).to_be_visible()
+    editor = await notebook(page)
+    await expect(editor.locator(".cm-content").first).to_be_visible()
     # The outputs of a long notebook come one by one and push the button down: wait for the end.
-    await page.wait_for_load_state("networkidle")
-    await expect(page.get_by_text("Your Score").first).to_be_visible()
-    await page.get_by_role("button", name="Python", exact=True).last.click()
-    await expect(page.locator(".cm-content:focus")).to_be_visible()
-    await page.keyboard.insert_text(code)
+    await editor.wait_for_load_state("networkidle")
+    await expect(editor.get_by_text("Your Score").first).to_be_visible()
+    await editor.get_by_role("button", name="Python", exact=True).last.click()
+    await expect(editor.locator(".cm-content:focus")).to_be_visible()
+    await insert(editor, code)
     await page.keyboard.press("Control+Enter")
 
 

@@ -6,22 +6,27 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
+from mograder.sandbox.hangup import hang_up
 from tests.e2e.support.hub import HubProcess
 from tests.e2e.support.identity import instructor
 from tests.e2e.support.process import ServerProcess
-from tests.e2e.support.scene import Shared, servers_of
+from tests.e2e.support.scene import Shared, module_hub, servers_of
 from tests.e2e.support.service import shipped_hub
 from tests.e2e.support.workers import Worker, at_work, soon
+from tests.e2e.test_durability import supervisor_of
 
 pytestmark = pytest.mark.timeout(600)
 
 _CLASS = 20
+_BREAKS = 12
 _ATTEMPTS = 200
 """A page of marimo's goes on trying for longer than this many of our clients' attempts take."""
 
@@ -32,6 +37,14 @@ def hub(
 ) -> Iterator[HubProcess]:
     kept = {"limits.warm_environments": 8 if request.param == "warm" else 0}
     with shipped_hub(f"restart-{request.param}", Shared(uv_cache, run_directory), kept) as (hub, _):
+        yield hub
+
+
+@pytest.fixture
+def own_hub(uv_cache: Path, run_directory: Path) -> Iterator[HubProcess]:
+    """A hub that started its supervisor itself."""
+    settings = {"limits.warm_environments": 8}
+    with module_hub("broken-connection", Shared(uv_cache, run_directory), settings=settings) as hub:
         yield hub
 
 
@@ -65,6 +78,48 @@ async def test_a_class_at_work_loses_no_session_when_the_hub_restarts(
     for worker in workers:
         assert 1 <= worker.cuts <= _ATTEMPTS, worker.told()
         assert worker.saved() >= worker.acknowledged, worker.told()
+
+
+@pytest.mark.long
+async def test_a_class_at_work_loses_no_session_when_the_supervisors_connection_breaks(
+    own_hub: HubProcess,
+) -> None:
+    """Cut, and cut while the supervisor is stopped, at random moments of a fixed seed."""
+    hub, chance = own_hub, random.Random(16)
+    workers = [Worker(hub, f"student-{number}", breath=1.0) for number in range(_CLASS)]
+    await _start_all(workers)
+    supervisor = supervisor_of(hub)
+    socket = str(hub.course.parent / "run" / "supervisor.sock")
+    async with at_work(*workers):
+        await asyncio.gather(*(worker.goes_on() for worker in workers))
+        kernels = {worker.name: list(worker.kernels) for worker in workers}
+        sessions = _sessions(hub)
+        assert len(sessions) == _CLASS
+        passing = [Worker(hub, f"passing-{number}") for number in range(_BREAKS)]
+        for number, visitor in enumerate(passing):
+            coming = asyncio.create_task(visitor.start())
+            await asyncio.sleep(chance.uniform(0, 0.5))
+            await asyncio.to_thread(_break, supervisor, socket, stopped=number % 2 == 1)
+            await coming
+            await visitor.stop()
+        await asyncio.gather(*(worker.goes_on() for worker in workers))
+    assert supervisor.is_running()
+    assert {worker.name: worker.kernels for worker in workers} == kernels, "the same kernels"
+    assert [worker.told() for worker in workers if worker.cuts] == [], "no page noticed"
+    await soon(lambda: _sessions(hub) == sessions, lambda: f"{_sessions(hub)}")
+    for worker in workers:
+        assert worker.saved() >= worker.acknowledged, worker.told()
+
+
+def _break(supervisor: psutil.Process, socket: str, *, stopped: bool) -> None:
+    """Cut what the supervisor has accepted; ``stopped``: while it does nothing for a moment."""
+    if stopped:
+        supervisor.suspend()
+    try:
+        assert hang_up([supervisor.pid], socket)
+    finally:
+        if stopped:
+            supervisor.resume()
 
 
 async def _start_all(workers: list[Worker]) -> None:

@@ -17,15 +17,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Frame, Page, expect
 
 import mograder.sandbox
 from mograder.auth.cookies import COOKIE, Login, make_cookie
 from mograder.auth.roles import Role
 from mograder.sessions.launcher import Mode
-from tests.contract.proxy_rig import SECRET, Rig, bearer, running_rig, served_on_unix
-from tests.contract.proxy_upstream import Upstream
+from tests.contract.proxy_rig import SECRET, Rig, bearer, running_rig
 from tests.e2e.support.browser import People, Person
+from tests.e2e.support.browser import notebook as framed
 from tests.e2e.support.marimo import Address, open_editor
 
 PREFIX = "/live/hub"
@@ -72,6 +72,75 @@ def _(mo):
 @app.cell
 def _():
     40 + 1
+    return
+
+
+if __name__ == "__main__":
+    app.run()
+'''
+
+
+_DOWNLOADS = """\
+import marimo
+
+app = marimo.App()
+
+
+@app.cell
+def _():
+    import asyncio
+
+    import marimo as mo
+
+    async def soon():
+        await asyncio.sleep(0)
+        return b"computed by a coroutine"
+
+    mo.vstack([
+        mo.download(b"eager bytes", filename="eager.txt", label="eager"),
+        mo.download("data:text/plain;base64,YSB0ZXh0", filename="text.txt", label="eager text"),
+        mo.download(b"named late", filename=lambda: "late name.txt", label="late name"),
+        mo.download(lambda: b"lazy bytes", filename="lazy.txt", label="lazy"),
+        mo.download(lambda: "data:,lazy%20text", filename="str.txt", label="lazy text"),
+        mo.download(soon, filename="soon.txt", label="coroutine"),
+        mo.download(lambda: b"0123456789" * 500_000, filename="large.bin", label="large"),
+    ])
+    return (mo,)
+
+
+if __name__ == "__main__":
+    app.run()
+"""
+_STORAGE_PROBE = """<script>
+localStorage.setItem("a", "kept"); sessionStorage.b = "too"; document.cookie = "c=1";
+const opened = new Promise((done) => {
+  const request = indexedDB.open("x");
+  request.onerror = () => done("no database");
+});
+addEventListener("load", async () => {
+  const said = [localStorage.getItem("a"), sessionStorage.b, document.cookie, await opened];
+  document.body.append(said.join("|"));
+});
+</script>"""
+_FRAMES = f'''\
+import marimo
+
+app = marimo.App()
+
+
+@app.cell
+def _():
+    import html
+
+    import marimo as mo
+
+    probe = """{_STORAGE_PROBE}"""
+    page = "<!DOCTYPE html><html><head><title>t</title></head><body>" + probe + "</body></html>"
+    mo.vstack([
+        mo.iframe(probe),
+        mo.iframe(page),
+        mo.Html(f"<iframe srcdoc='{{html.escape(page)}}'></iframe>"),
+    ])
     return
 
 
@@ -142,24 +211,26 @@ async def test_the_editor_works_in_an_opaque_origin(notebook: Path, people: Peop
         async with running_rig(base_url=PREFIX) as rig, signed_in(people, rig, "alice") as alice:
             session = rig.session(path)
             page = await alice.open(f"{rig.url}{PREFIX}/edit/user/alice/A1/")
-            await expect(page.get_by_text("hello there")).to_be_visible()
-            assert await page.evaluate("self.origin") == "null"
+            frame = await framed(page)
+            await expect(frame.get_by_text("hello there")).to_be_visible()
+            assert await frame.evaluate("self.origin") == "null"
             assert session.connections >= 1
-            await _type_and_run(page, "40 + 1", "40 + 2 + 1000")
-            await expect(page.get_by_text("1042", exact=True)).to_be_visible()
+            await _type_and_run(frame, "40 + 1", "40 + 2 + 1000")
+            await expect(frame.get_by_text("1042", exact=True)).to_be_visible()
             await _saved(page, notebook, "40 + 2 + 1000")
-            await _check_fixes(page, rig)
+            await _check_fixes(frame, rig)
             await page.reload()
-            await expect(page.get_by_text("1042", exact=True)).to_be_visible()
+            frame = await framed(page)
+            await expect(frame.get_by_text("1042", exact=True)).to_be_visible()
             assert not _serious(alice.notes)
 
 
-async def _type_and_run(page: Page, old: str, new: str) -> None:
-    editor = page.locator(".cm-content", has_text=old)
-    await editor.click()
-    await page.keyboard.press("ControlOrMeta+a")
-    await page.keyboard.type(new)
-    await page.keyboard.press("Control+Enter")
+async def _type_and_run(frame: Frame, old: str, new: str) -> None:
+    await frame.locator(".cm-content", has_text=old).click()
+    keyboard = frame.page.keyboard
+    await keyboard.press("ControlOrMeta+a")
+    await keyboard.type(new)
+    await keyboard.press("Control+Enter")
 
 
 async def _saved(page: Page, directory: Path, text: str) -> None:
@@ -170,11 +241,11 @@ async def _saved(page: Page, directory: Path, text: str) -> None:
     raise AssertionError("the edit never reached the file")
 
 
-async def _check_fixes(page: Page, rig: Rig) -> None:
+async def _check_fixes(page: Frame, rig: Rig) -> None:
     """What sessions.md lists as broken unless fixed."""
     loaded = "() => document.querySelector('#picture')?.naturalWidth === 1"
     await page.wait_for_function(loaded)
-    async with page.expect_download() as downloading:
+    async with page.page.expect_download() as downloading:
         await page.get_by_role("link", name="Take it", exact=True).click()
     download = await downloading.value
     assert download.suggested_filename == "my data.txt"
@@ -202,11 +273,61 @@ def _serious(notes: list[str]) -> list[str]:
     return [note for note in notes if not any(word in note for word in harmless)]
 
 
+async def test_every_kind_of_download_delivers_its_file(
+    work_directory: Path, people: People
+) -> None:
+    (work_directory / "A1.py").write_text(_DOWNLOADS)
+    expected = {
+        "eager": ("eager.txt", b"eager bytes"),
+        "eager text": ("text.txt", b"a text"),
+        "late name": ("late name.txt", b"named late"),
+        "lazy": ("lazy.txt", b"lazy bytes"),
+        "lazy text": ("str.txt", b"lazy text"),
+        "coroutine": ("soon.txt", b"computed by a coroutine"),
+        "large": ("large.bin", b"0123456789" * 500_000),
+    }
+    with marimo_on(work_directory, "/edit/user/alice/A1") as path:
+        async with running_rig() as rig, signed_in(people, rig, "alice") as alice:
+            rig.session(path)
+            address = f"{rig.url}/edit/user/alice/A1/"
+            page = await alice.open(address)
+            frame = await framed(page)
+            for label, told in expected.items():
+                assert await _downloaded(page, frame, label) == told, label
+            assert page.url.split("?")[0] == address
+            assert not _serious(alice.notes)
+
+
+async def _downloaded(page: Page, frame: Frame, label: str) -> tuple[str, bytes]:
+    """Click a download button and return the name and the bytes of the file."""
+    async with page.expect_download() as downloading:
+        await frame.get_by_role("link", name=label, exact=True).click()
+    download = await downloading.value
+    return download.suggested_filename, await asyncio.to_thread((await download.path()).read_bytes)
+
+
+async def test_a_frame_has_storage_in_memory_and_the_console_stays_quiet(
+    work_directory: Path, people: People
+) -> None:
+    (work_directory / "A1.py").write_text(_FRAMES)
+    with marimo_on(work_directory, "/edit/user/alice/A1") as path:
+        async with running_rig() as rig, signed_in(people, rig, "alice") as alice:
+            rig.session(path)
+            page = await framed(await alice.open(f"{rig.url}/edit/user/alice/A1/"))
+            for number in range(3):
+                body = page.frame_locator("iframe").nth(number).locator("body")
+                await expect(body).to_contain_text("kept|too||no database")
+            inside = "frame => frame.contentDocument"
+            assert await page.locator("iframe").first.evaluate(inside) is None
+            assert not [note for note in alice.notes if "ervice worker" in note]
+
+
 async def test_a_lecture_runs_in_an_opaque_origin(notebook: Path, people: People) -> None:
     with marimo_on(notebook, "/run/user/alice/A1", Mode.RUN) as path:
         async with running_rig() as rig, signed_in(people, rig, "alice") as alice:
             rig.session(path, mode=Mode.RUN)
-            page = await alice.open(f"{rig.url}/run/user/alice/A1/")
+            tab = await alice.open(f"{rig.url}/run/user/alice/A1/")
+            page = await framed(tab)
             await expect(page.get_by_text("hello there")).to_be_visible()
             await expect(page.get_by_text("41", exact=True)).to_be_visible()
             assert await page.evaluate("self.origin") == "null"
@@ -222,21 +343,6 @@ async def test_a_headless_client_edits_through_the_whole_proxy(notebook: Path) -
                 assert "42" in output.data
                 await editor.save()
             assert "6 * 7" in (notebook / "A1.py").read_text()
-
-
-async def test_the_page_reloads_itself_once_after_its_session_was_restarted(
-    people: People,
-) -> None:
-    upstream = Upstream()
-    async with served_on_unix(upstream) as path, running_rig() as rig:
-        rig.session(path)
-        async with signed_in(people, rig, "alice") as alice:
-            page = await alice.open(f"{rig.url}/edit/user/alice/A1/")
-            async with page.expect_navigation():
-                await page.evaluate("void fetch('refused', {method: 'POST'})")
-            await page.evaluate("fetch('refused', {method: 'POST'}).then(() => 1)")
-            documents = [scope for scope in upstream.seen if scope["path"].endswith("/A1/")]
-            assert len(documents) == 2
 
 
 def _now() -> float:

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Frame, expect
 
 from tests.e2e.support.browser import People
+from tests.e2e.support.browser import notebook as notebook_of
 from tests.e2e.support.hub import HubProcess
 from tests.e2e.support.scene import HEADER, notebook, put_release
 
@@ -36,35 +37,38 @@ async def test_the_page_offers_what_works_and_the_rest_is_refused(
     guest = await people.person("guest")
     page = await guest.open(f"{hub.url}/edit/A1")
     await page.wait_for_url("**/edit/user/**", timeout=BUILT_WITHIN)
-    await expect(page.get_by_text("it runs 42")).to_be_visible()
-    config = await _config(page)
+    editor = await notebook_of(page)
+    await expect(editor.get_by_text("it runs 42")).to_be_visible()
+    config = await _config(editor)
     assert config["ai"]["enabled"] is False
     assert config["completion"]["copilot"] is False
     assert config["save"]["autosave"] == "after_delay"
     assert config["runtime"]["auto_instantiate"] is True
-    assert await _opens(page, "terminal/ws") is False
-    assert await _status(page, "api/packages/add") == 403
+    assert await _opens(editor, "terminal/ws") is False
+    assert await _status(editor, "api/packages/add") == 403
     guest.notes.clear()
-    await _change_a_setting(page)
+    await _change_a_setting(editor)
     assert not [note for note in guest.notes if "ERR_ABORTED" not in note]
 
     page = await guest.open(f"{hub.url}/edit/A2")
-    await expect(page.get_by_text("it runs 42")).to_be_visible()
-    assert (await _config(page))["ai"]["enabled"] is True
-    assert await _opens(page, "terminal/ws") is True
-    assert await _status(page, "api/packages/add") == 403
+    await page.wait_for_url("**/edit/user/**")
+    editor = await notebook_of(page)
+    await expect(editor.get_by_text("it runs 42")).to_be_visible()
+    assert (await _config(editor))["ai"]["enabled"] is True
+    assert await _opens(editor, "terminal/ws") is True
+    assert await _status(editor, "api/packages/add") == 403
 
 
-async def _config(page: Page) -> dict[str, Any]:
+async def _config(editor: Frame) -> dict[str, Any]:
     """The settings that marimo's server wrote into the page."""
     return dict(
-        await page.evaluate(
+        await editor.evaluate(
             "JSON.parse(document.querySelector('marimo-user-config').dataset.config)"
         )
     )
 
 
-async def _opens(page: Page, path: str) -> bool:
+async def _opens(editor: Frame, path: str) -> bool:
     script = """path => new Promise(done => {
         const url = new URL(path, document.baseURI);
         url.protocol = "ws:";
@@ -72,17 +76,17 @@ async def _opens(page: Page, path: str) -> bool:
         socket.onopen = () => { socket.close(); done(true); };
         socket.onerror = () => done(false);
     })"""
-    return bool(await page.evaluate(script, path))
+    return bool(await editor.evaluate(script, path))
 
 
-async def _status(page: Page, path: str) -> int:
+async def _status(editor: Frame, path: str) -> int:
     script = "path => fetch(path, {method: 'POST', body: '{}'}).then(answer => answer.status)"
-    return int(await page.evaluate(script, path))
+    return int(await editor.evaluate(script, path))
 
 
-async def _change_a_setting(page: Page) -> None:
-    await page.get_by_test_id("app-config-button").click()
-    await page.get_by_role("button", name="User settings").click()
-    async with page.expect_response("**/api/kernel/save_user_config") as answered:
-        await page.get_by_role("checkbox", name="Signature hints").click()
+async def _change_a_setting(editor: Frame) -> None:
+    await editor.get_by_test_id("app-config-button").click()
+    await editor.get_by_role("button", name="User settings").click()
+    async with editor.page.expect_response("**/api/kernel/save_user_config") as answered:
+        await editor.get_by_role("checkbox", name="Signature hints").click()
     assert (await answered.value).status == 200

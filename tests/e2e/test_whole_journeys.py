@@ -14,6 +14,7 @@ from playwright.async_api import Locator, Page, Route, expect
 
 from tests.conftest import EXAMPLE_COURSE
 from tests.e2e.support.browser import People, Person
+from tests.e2e.support.browser import notebook as notebook_of
 from tests.e2e.support.hands import Hand, Keyboard, Mouse
 from tests.e2e.support.hub import HubProcess, run_mograder
 from tests.e2e.support.identity import from_proxy, instructor_token
@@ -41,6 +42,7 @@ def hub(uv_cache: Path, run_directory: Path) -> Iterator[HubProcess]:
                 *("hub", "publish", item, "--force", "--url", hub.url),
                 *("--token", instructor_token()),
                 cwd=EXAMPLE_COURSE,
+                env={"HOME": str(hub.course)},  # marimo writes a log there
             )
             assert done.status == 0, done.errors
         yield hub
@@ -102,7 +104,7 @@ async def come_from_moodle(person: Person, hand: Hand, hub: HubProcess) -> Page:
 
 async def work(hand: Hand, editor: Page, notebook: Path) -> None:
     """Write something into a cell; it saves itself (B54)."""
-    await expect(editor.get_by_text("Your Score").first).to_be_visible()
+    await expect((await notebook_of(editor)).get_by_text("Your Score").first).to_be_visible()
     await hand.enter_editor(editor)
     await editor.keyboard.press("Control+End")
     await editor.keyboard.type("\n# by my own hand")
@@ -227,7 +229,8 @@ async def read_and_open(prof: Person, hand: Hand, album: Album, page: Page, pupi
     await hand.press(page, page.locator("summary", has_text="Open it in the editor"))
     await hand.press(page, button(page, f"Open the editor of {pupil}"))
     await page.wait_for_url(f"**/edit/user/{pupil}/{A1}/")
-    await expect(page.locator(".cm-content:visible").first).to_be_visible()
+    editor = await notebook_of(page)
+    await expect(editor.locator(".cm-content:visible").first).to_be_visible()
     await page.goto(page.url.partition("/edit/")[0] + "/")
 
 

@@ -2,7 +2,7 @@
 // module (anywidget), which runs in the middle of marimo's own page; results go to window.ATTEMPTS.
 (async () => {
   const results = {};
-  const origin = document.URL.split("/edit/")[0];
+  const origin = document.URL.split("/s/")[0];
   const at = (path) => origin + path;
   const attempt = async (name, action) => {
     try {
@@ -75,9 +75,17 @@
   await attempt("frame session", () => framed("/edit/user/alice/ITEM/"));
   await attempt("ws alice", () => socket("/edit/user/alice/ITEM/ws?session_id=s_zzzzzz"));
   await attempt("ws up", () => socket("/s/../edit/user/alice/ITEM/ws?session_id=s_zzzzzz"));
-  await attempt("worker", () =>
-    navigator.serviceWorker.register(at("/edit/user/alice/ITEM/public-files-sw.js")),
-  );
+  await attempt("worker", async () => {
+    const made = await navigator.serviceWorker.register(at("/edit/user/alice/ITEM/public-files-sw.js"));
+    if (made instanceof ServiceWorkerRegistration) return "registered";
+    throw new TypeError("the page's stand-in, which registers nothing");
+  });
+  await attempt("page around", () => parent.document.body.innerText);
+  await attempt("storage around", () => parent.localStorage.length);
+  await attempt("top", () => {
+    top.location.href = at("/logout");
+    return "moved";
+  });
   await attempt("popup", () => {
     const other = window.open(at("/"), "_blank");
     return new Promise((resolve) =>

@@ -11,9 +11,10 @@ import httpx
 import pytest
 
 from mograder.auth.roles import Role
+from mograder.auth.tokens import make_metrics_token
 from mograder.web.hub.access import Access
 from mograder.web.hub.routes import ROUTES, Door
-from tests.unit.web_hub.hubkit import NOTEBOOK, ORIGIN, Hub, hub
+from tests.unit.web_hub.hubkit import NOTEBOOK, ORIGIN, SECRET, Hub, hub
 
 __all__ = ["hub"]
 
@@ -67,6 +68,7 @@ EXPECTED: dict[tuple[str, str], dict[Who, Verdict]] = {
     ("GET", "/assignments"): MEMBERS,
     ("GET", "/events"): MEMBERS,
     ("GET", "/view-as"): INSTRUCTORS,
+    ("GET", "/standing/{user}/{a}"): OWNERS,
     ("GET", "/reset/{user}/{a}"): OWNERS,
     ("GET", "/versions/{user}/{a}"): OWNERS,
     ("GET", "/look/{user}/{a}"): OWNERS,
@@ -213,6 +215,38 @@ async def test_the_trusted_header_counts_from_trusted_addresses_only(hub: Hub) -
                 door.method, _address(door), headers={"X-Remote-User": "prof"}
             )
             assert (response.status_code, response.text) == (403, "403 Forbidden"), _name(door)
+
+
+@pytest.mark.parametrize("door", ROUTES, ids=_name)
+async def test_a_metrics_token_reads_the_metrics_and_is_nobody_elsewhere(
+    hub: Hub, door: Door
+) -> None:
+    """Under an instructor's name too: its name gives it nothing."""
+    headers = {"Authorization": f"Bearer {make_metrics_token(SECRET, 'prof')}"}
+    async with hub.client() as client:
+        answer = await client.request(door.method, _address(door), headers=headers)
+        nobody = await client.request(door.method, _address(door))
+    if door.path == "/metrics":
+        assert answer.status_code == 200
+        assert "mograder_sessions" in answer.text
+    else:
+        assert (answer.status_code, _verdict(answer)) == (nobody.status_code, _verdict(nobody))
+    assert answer.headers.get("set-cookie") == nobody.headers.get("set-cookie")
+
+
+async def test_a_metrics_token_ends_when_it_is_revoked_and_signs_nobody_in(hub: Hub) -> None:
+    token = make_metrics_token(SECRET, "prometheus")
+    async with hub.client() as client:
+        signed_in = await client.post("/login", data={"token": token}, headers={"Origin": ORIGIN})
+        assert "set-cookie" not in signed_in.headers
+        bearer = {"Authorization": f"Bearer {token}"}
+        assert (await client.get("/metrics", headers=bearer)).status_code == 200
+        async with hub.client("prof", role=Role.INSTRUCTOR) as prof:
+            assert (await prof.post("/revoke-token/prometheus")).status_code == 200
+        assert (await client.get("/metrics", headers=bearer)).status_code == 403
+        again = make_metrics_token(SECRET, "prometheus", 1)
+        bearer = {"Authorization": f"Bearer {again}"}
+        assert (await client.get("/metrics", headers=bearer)).status_code == 200
 
 
 async def test_a_repeated_identity_is_refused_at_every_door(hub: Hub) -> None:

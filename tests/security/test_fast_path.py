@@ -59,7 +59,7 @@ class Viewer:
     def open(self, owner: str) -> str:
         """Open a session's document; the capability path of its page."""
         page = self.http.get(f"/edit/user/{owner}/{TINY}/", headers=NAVIGATION).text
-        found = re.search(r'<base href="(/s/[\w-]+/)">', page)
+        found = re.search(r' src="(/s/[\w-]+/)"', page)
         assert found, page[:300]
         return found[1]
 

@@ -79,7 +79,7 @@ def capability(hub: HubProcess, user: str) -> str:
     """The capability path that a browser's document is based on."""
     with hub.client({**from_proxy(user), **NAVIGATION}) as client:
         page = client.get(f"/edit/user/{user}/{TINY}/").text
-    return page.partition('<base href="')[2].partition('"')[0]
+    return page.partition("<iframe ")[2].partition(' src="')[2].partition('"')[0]
 
 
 def sign_in(client: httpx.Client, user: str) -> None:
@@ -155,7 +155,7 @@ def test_every_answer_of_a_session_is_fenced_in_errors_too(hub: HubProcess, alic
         ("GET", f"{base}/health", student(alice), 200),
         ("GET", f"{base}/no-such-file.js", student(alice), 404),
         ("POST", f"{base}/api/kernel/save", student(alice), 401),
-        ("GET", f"{base}/", {**from_proxy(alice), **NAVIGATION}, 200),
+        ("GET", cap, {"Sec-Fetch-Dest": "iframe"}, 200),
         ("GET", base, student(alice), 307),
         ("GET", f"{base}/", student("mallory"), 403),
         ("GET", f"{base}/", {}, 403),
@@ -173,11 +173,17 @@ def test_every_answer_of_a_session_is_fenced_in_errors_too(hub: HubProcess, alic
             client.cookies.clear()
             assert answer.status_code == status, (method, path, answer.text)
             _is_fenced(answer, shared=path.startswith("/s/"))
+        bar = client.get(f"{base}/", headers={**from_proxy(alice), **NAVIGATION})
+    (policy,) = bar.headers.get_list("content-security-policy")
+    assert policy.startswith("default-src 'none'; script-src http"), "the hub's own page is closed"
+    assert re.search(rf"; frame-src {re.escape(hub.url)}/s/[\w-]{{32}}/\Z", policy)
 
 
 def _is_fenced(answer: httpx.Response, *, shared: bool) -> None:
     headers = answer.headers
-    assert headers.get_list("content-security-policy") == [POLICY]
+    fence, *more = headers.get_list("content-security-policy")
+    assert fence == POLICY
+    assert all(each.startswith("frame-ancestors ") for each in more)
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["referrer-policy"] == "no-referrer"
     assert headers.get("access-control-allow-origin") == ("*" if shared else None)
@@ -306,7 +312,7 @@ def test_what_a_stranger_says_about_the_front_is_not_believed(wary: HubProcess) 
         slash = client.get(f"/edit/user/alice/{TINY}")
         assert slash.headers["location"] == f"/edit/user/alice/{TINY}/"
         page = client.get(f"/edit/user/alice/{TINY}/", headers=NAVIGATION)
-        assert '<base href="/s/' in page.text
+        assert ' src="/s/' in page.text
         for origin in ("https://evil.example", "http://evil.example"):
             answer = client.post(f"/start-edit-deep/{TINY}", headers={"Origin": origin})
             assert answer.status_code == 403

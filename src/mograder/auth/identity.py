@@ -19,11 +19,12 @@ import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import Protocol, TypeAlias
 
 from mograder.auth.cookies import Login, new_login_id, read_cookie
 from mograder.auth.roles import Role
-from mograder.auth.tokens import verify_token
+from mograder.auth.tokens import verify_metrics_token, verify_token
 from mograder.core.clock import Clock
 from mograder.core.errors import InvalidInput
 from mograder.core.names import Username
@@ -80,11 +81,7 @@ class TrustedPeers:
 
 @dataclass(frozen=True, slots=True)
 class AuthPolicy:
-    """The rules of one hub; ``instructors`` are instructors however they sign in.
-
-    Mutable state: ``_judged``, the peers that were judged; every request asks twice, and peers
-    are few.
-    """
+    """The rules of one hub; ``instructors`` are instructors however they sign in."""
 
     secret: str = field(repr=False)
     trusted_header: str
@@ -92,9 +89,6 @@ class AuthPolicy:
     trust_unix_socket: bool
     dev: bool
     instructors: frozenset[str]
-    _judged: dict[str, bool] = field(
-        default_factory=dict, init=False, repr=False, compare=False, hash=False
-    )
 
     def __post_init__(self) -> None:
         if not self.secret:
@@ -102,13 +96,7 @@ class AuthPolicy:
 
     def trusts(self, client: str) -> bool:
         """Tell whether the peer at this address may name a user."""
-        judged = self._judged.get(client)
-        if judged is None:
-            judged = _within(client, self.trusted_proxies)
-            if len(self._judged) >= _MOST_PEERS:  # a network of its own may knock from anywhere
-                self._judged.clear()
-            self._judged[client] = judged
-        return judged
+        return _within(client, self.trusted_proxies)
 
 
 def parse_networks(texts: Iterable[str]) -> TrustedPeers:
@@ -180,6 +168,17 @@ class Authenticator:
         if self._policy.dev:
             return self._by_login(f"guest-{secrets.token_hex(2)}", Method.DEV, None)
         return None
+
+    def reads_metrics(self, headers: Headers) -> bool:
+        """Tell whether a request brings a metrics token, which is no identity.
+
+        Raises: InvalidInput for a repeated credential.
+        """
+        bearer = _Found.of(headers, self._header, "").bearer
+        if bearer is None:
+            return False
+        text = bearer.decode("utf-8", "replace")
+        return verify_metrics_token(self._policy.secret, text, self._revocations.epoch)
 
     def _named(self, values: Sequence[bytes], client: str | None) -> str:
         """Return the user named by the header where it counts, or ''."""
@@ -274,8 +273,9 @@ def _bearer(value: bytes) -> bytes | None:
     return token.strip() if scheme.lower() == b"bearer" else None
 
 
+@lru_cache(maxsize=_MOST_PEERS)
 def _within(client: str, networks: tuple[Network, ...]) -> bool:
-    """Tell whether an address is in one of the networks."""
+    """Tell whether an address is in one of the networks; every request asks twice."""
     try:
         address = ipaddress.ip_address(client)
     except ValueError:

@@ -46,13 +46,6 @@ def check_unsafe(identity: Identity | None, headers: Headers, own_origins: froze
         )
 
 
-def websocket_allowed(
-    identity: Identity | None, headers: Headers, own_origins: frozenset[str]
-) -> bool:
-    """Tell whether a WebSocket may open: as for unsafe methods, but only a page opens one."""
-    return _may(identity, headers, own_origins)
-
-
 def _may(identity: Identity | None, headers: Headers, own_origins: frozenset[str]) -> bool:
     if identity is not None and identity.method is Method.BEARER:
         return True

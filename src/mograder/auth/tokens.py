@@ -3,7 +3,8 @@
 For a student the message is the username, as 0.3.16 has it, so its tokens verify here and ours
 there. A named instructor's message carries the role, and a revoked user's carries the epoch;
 both begin with a NUL byte, which no username may contain, so no message of one kind can ever
-be a message of another.
+be a message of another. A metrics token is of a third kind and no role: only the route that serves
+the metrics asks for it, and to everything else it is no token.
 """
 
 from __future__ import annotations
@@ -69,6 +70,35 @@ def verify_token(secret: str, token: str, epoch_of: Callable[[str], int]) -> Cla
     if as_student and username != INSTRUCTOR:
         return Claims(username, Role.STUDENT)
     return None
+
+
+def make_metrics_token(secret: str, name: str, epoch: int = 0) -> str:
+    """Return a token that reads the metrics and does nothing else.
+
+    ``name`` is a username of the program that reads them; the token ends like a person's, when the
+    name's tokens are revoked.
+
+    Raises: InvalidInput for a name that is not in the grammar, or an empty secret.
+    """
+    username = Username.parse(name)
+    return f"{username}:{_mac(secret, _metrics_message(username, epoch))}"
+
+
+def verify_metrics_token(secret: str, token: str, epoch_of: Callable[[str], int]) -> bool:
+    """Tell whether this is a metrics token at its name's present epoch."""
+    name, separator, mac = token.partition(":")
+    if not separator or len(token) > _MAX_TOKEN:
+        return False
+    try:
+        username = Username.parse(name)
+    except InvalidInput:
+        return False
+    wanted = _mac(secret, _metrics_message(username, epoch_of(username)))
+    return hmac.compare_digest(wanted.encode(), mac.encode("utf-8", "replace"))
+
+
+def _metrics_message(username: str, epoch: int) -> bytes:
+    return b"\0".join([b"", b"mograder-metrics", str(epoch).encode(), username.encode()])
 
 
 def _message(username: str, role: Role, epoch: int) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from json import dumps
 from pathlib import Path
 
@@ -37,11 +38,12 @@ def show(course_dir: Path | None, as_json: bool) -> None:
     keys = max(len(row.key) for row in rows)
     width = min(40, max(len(each) for each in values))
     for row, value in zip(rows, values, strict=True):
-        click.echo(f"{row.key:{keys}}  {value:{width}}  {row.origin}")
+        note = f"  ({row.note})" if row.note else ""
+        click.echo(f"{row.key:{keys}}  {value:{width}}  {row.origin}{note}")
 
 
 def _json(loaded: LoadedSettings, rows: tuple[SettingRow, ...]) -> str:
-    listed = [{"key": row.key, "value": row.value, "origin": row.origin} for row in rows]
+    listed = [asdict(row) for row in rows]
     answer = {
         "course_dir": str(loaded.course_dir),
         "settings": listed,

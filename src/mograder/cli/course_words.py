@@ -49,6 +49,7 @@ def standing_json(
         "late": standing.late,
         "can_submit": standing.can_submit,
         "why_not": standing.why_not,
+        "graded_attempt": standing.graded_attempt or None,
         saved_as: [str(path) for path in returned.pages],
     }
 

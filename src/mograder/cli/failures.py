@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import traceback
 from pathlib import Path
@@ -22,6 +23,11 @@ def tell(error: Exception, *, debug: bool) -> None:
         click.echo(f"Error: {error.message}", err=True)
         if error.hint:
             click.echo(error.hint, err=True)
+        return
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        where = f": {error.filename} cannot be written" if error.filename else ""
+        click.echo(f"Error: the disk is full{where}.", err=True)
+        click.echo("Free some space (df -h shows where), then try again.", err=True)
         return
     click.echo(
         f"Error: something went wrong inside mograder (reference {reference(error)}).", err=True

@@ -15,8 +15,9 @@ from mograder.core.errors import RemoteFailed
 from mograder.core.names import Username
 from mograder.exchange.collect import Collected, Fate, collect, problems
 from mograder.exchange.feedback import batches, find_pages
-from mograder.exchange.finding import find_assignment, folder_of
+from mograder.exchange.finding import folder_of
 from mograder.exchange.grade_files import read_grades
+from mograder.exchange.matching import choose_remote
 from mograder.store.course import shown
 from mograder.transports.https import GradeRow
 from mograder.transports.interface import RemoteAssignment
@@ -45,7 +46,7 @@ def fetch_submissions(
     each was handed in is in .fetch_metadata.json.
     """
     with server.connected(quiet=as_json) as (transport, transfers):
-        found = find_assignment(transport.list_assignments(), assignment)
+        found = choose_remote(assignment, transport.list_assignments())
         submitted = server.loaded.path(server.loaded.settings.dirs.submitted)
         out = output_dir or submitted / folder_of(found)
         collected = collect(transport, found, out, transfers.say, force=force)

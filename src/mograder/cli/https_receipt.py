@@ -14,7 +14,13 @@ from mograder.cli.https_server import Server, server_options
 from mograder.cli.lazy import Lazy, LazyGroup
 from mograder.cli.options import json_option
 from mograder.core.errors import NotFound
-from mograder.exchange.receipts import KeptReceipt, is_of, kept_receipts, open_receipt
+from mograder.exchange.receipts import (
+    KeptReceipt,
+    is_of,
+    kept_receipts,
+    open_receipt,
+    receipts_of,
+)
 from mograder.store.course import shown
 from mograder.transports.https import HttpsTransport
 from mograder.transports.https_answers import Verification
@@ -101,13 +107,14 @@ def verify(
 def _find(assignment: str, directory: Path) -> tuple[KeptReceipt, ...]:
     """Return the receipts here and one level below; one level, since each has its own directory."""
     below = sorted(path for path in directory.iterdir() if path.is_dir())
-    found = [kept for each in (directory, *below) for kept in kept_receipts(assignment, each)]
-    if not found:
+    found = [kept for each in (directory, *below) for kept in kept_receipts(each)]
+    try:
+        return receipts_of(assignment, found)
+    except NotFound as error:
         raise NotFound(
             f"There is no receipt for '{assignment}' in {shown(directory.absolute())}.",
-            hint="Give the directory of the notebook by --dir.",
-        )
-    return tuple(sorted(found, key=lambda kept: kept.receipt.received, reverse=True))
+            hint=f"{error.hint} Or give the directory of the notebook by --dir.",
+        ) from error
 
 
 def _print_verdict(

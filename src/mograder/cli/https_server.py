@@ -19,7 +19,7 @@ from mograder.cli.options import Given, course_dir_option
 from mograder.cli.transfers import Transfers, transferring
 from mograder.core.errors import RemoteFailed
 from mograder.core.settings import LoadedSettings, Origin, read_environ
-from mograder.exchange.finding import find_assignment
+from mograder.exchange.matching import choose_remote
 from mograder.transports.https import HttpsTransport
 from mograder.transports.interface import RemoteAssignment
 from mograder.transports.token_cache import TokenCache, server_key
@@ -134,7 +134,7 @@ def wanted(transport: HttpsTransport, name: str, *, dry_run: bool = False) -> Re
         MograderError: There is none, several fit, or the server refuses or cannot be reached.
     """
     try:
-        return find_assignment(transport.list_assignments(), name)
+        return choose_remote(name, transport.list_assignments())
     except RemoteFailed:
         if not dry_run:
             raise

@@ -16,7 +16,7 @@ from mograder.core.clock import SystemClock
 from mograder.core.shared import Progress
 from mograder.exchange.feedback import Returned, read_feedback
 from mograder.exchange.fetch import Change, FetchedFile, fetch
-from mograder.exchange.finding import find_assignment
+from mograder.exchange.matching import choose_remote
 from mograder.exchange.receipts import keep
 from mograder.exchange.submit import Submission, check_notebook, submit
 from mograder.store.course import shown
@@ -50,7 +50,7 @@ def fetch_command(
         if listed or not assignment:
             _print_list(offered, as_json=as_json)
             return
-        found = find_assignment(offered, assignment)
+        found = choose_remote(assignment, offered)
         files = fetch(transport, found, output_dir, transfers.say, SystemClock().now())
     _print_fetched(found, output_dir, files, as_json=as_json)
 

@@ -57,6 +57,9 @@ class _Hub(LazyGroup):
                 "mograder.cli.hub_audit:rotate_audit",
                 "Move old lines of the audit log into a file, while the hub runs.",
             ),
+            "prune": Lazy(
+                "mograder.cli.hub_prune:prune", "Remove the environments that nothing needs."
+            ),
             "install": Lazy(
                 "mograder.cli.hub_install:install",
                 "Make a service of the hub on this machine, as root.",
@@ -64,6 +67,14 @@ class _Hub(LazyGroup):
             "uninstall": Lazy(
                 "mograder.cli.hub_install:uninstall",
                 "Remove the services and programs; all data, settings and secrets stay.",
+            ),
+            "rollback": Lazy(
+                "mograder.cli.hub_install:rollback",
+                "Go back to the version that ran before, with its database, as root.",
+            ),
+            "return-database": Lazy(
+                "mograder.cli.hub_database:return_database",
+                "Put back the hub's database of before an upgrade, while the hub is stopped.",
             ),
             "generate-token": Lazy(
                 "mograder.cli.hub_tokens:generate_token", "Print a person's token."

@@ -11,7 +11,7 @@ import click
 from mograder.cli.course import load_course
 from mograder.cli.options import Given, course_dir_option, json_option
 from mograder.cli.output import reporting
-from mograder.core.settings import read_environ
+from mograder.core.settings import HubSettings, read_environ
 from mograder.operations.front_checks import examine_public
 from mograder.operations.preflight import examine
 from mograder.operations.report import Level, Line, problems
@@ -33,6 +33,11 @@ _LEVELS = {
     help="The address that browsers use: also try what the web server in front does there.",
 )
 @click.option(
+    "--ca",
+    type=click.Path(path_type=Path),
+    help="A certificate authority's file that is trusted for --url besides the usual ones.",
+)
+@click.option(
     "--session", is_flag=True, help="Also open a session on the running hub, and close it."
 )
 @json_option
@@ -43,6 +48,7 @@ def check(
     /,
     directory: Path | None,
     url: str | None,
+    ca: Path | None,
     session: bool,
     as_json: bool,
     course_dir: Path | None,
@@ -51,15 +57,25 @@ def check(
 
     DIRECTORY is the course, if it is not the working directory. Run it as the hub's user, with
     the hub's environment. It ends with 1 if there is a problem.
+
+    With --url and no course named (by DIRECTORY, -C or MOGRADER_COURSE_DIR) only what can be seen
+    through that address is checked, from any machine.
     """
-    loaded = load_course(given, directory or course_dir)
     environ = read_environ()
-    lines = asyncio.run(examine(loaded, environ))
-    if url:
-        lines += examine_public(loaded, url)
-    if session:
-        with reporting(quiet=as_json) as report:
-            lines = (*lines, examine_session(loaded, environ, url, report))
+    authority = ca or environ.authority
+    named = directory or course_dir or given.course_dir or environ.course_dir
+    if url and not named:
+        if session:
+            raise click.UsageError("--session needs the hub's secret: name the course, too.")
+        lines = examine_public(HubSettings(), url, authority)
+    else:
+        loaded = load_course(given, directory or course_dir)
+        lines = asyncio.run(examine(loaded, environ))
+        if url:
+            lines += examine_public(loaded.settings.hub, url, authority)
+        if session:
+            with reporting(quiet=as_json) as report:
+                lines = (*lines, examine_session(loaded, environ, url, report, authority))
     found = problems(lines)
     if as_json:
         click.echo(json.dumps(_as_json(lines), indent=2, ensure_ascii=False))

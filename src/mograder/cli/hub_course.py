@@ -14,6 +14,7 @@ from mograder.cli.options import json_option
 from mograder.cli.remote import Address, hub_address_options
 from mograder.core.clock import SystemClock
 from mograder.core.errors import InvalidInput
+from mograder.core.lookup import find_or_new
 from mograder.publishing.schedule import DEFAULT_ZONE, parse_moment, parse_schedule, parse_zone
 from mograder.store.roster import parse_users
 from mograder.transports import hub_course
@@ -69,7 +70,8 @@ def visibility(
 ) -> None:
     """Show or change what students see of a hub's items.
 
-    Without an option it lists the items. NAMES are those to change, or to list.
+    Without an option it lists the items. NAMES are those to change, or to list; a name that
+    matches none of the items sets a rule for one that is published later.
     """
     zone = parse_zone(timezone)
     asked = sum((opens is not None, hide, show))
@@ -78,6 +80,8 @@ def visibility(
     if asked and not names:
         raise click.UsageError("Name the items to change.")
     with address.client() as client:
+        known = [*hub_course.items(client), *hub_course.rules(client)] if names else []
+        names = tuple(find_or_new(name, list(dict.fromkeys(known))) for name in names)
         if asked:
             moment = None if opens is None else parse_moment(opens, zone)
             hub_course.set_rules(client, dict.fromkeys(names, Rule(hide, moment)))

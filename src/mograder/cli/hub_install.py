@@ -1,4 +1,4 @@
-"""``mograder hub install`` and ``uninstall``: the deployment's steps on this machine itself."""
+"""``mograder hub install``, ``rollback``, ``uninstall``: the deployment on this machine."""
 
 from __future__ import annotations
 
@@ -34,6 +34,20 @@ _PROGRAM = Path("bin") / "mograder"
     help="Header in which a sign-on in front names the user.",
 )
 @click.option("--sso-proxy", metavar="ADDRESS", help="Where that sign-on's requests come from.")
+@click.option(
+    "--remote-user",
+    metavar="VARIABLE",
+    help="Caddy's variable with who signed in there, by lines in /etc/caddy/mograder.d.",
+)
+@click.option(
+    "--session-domain", metavar="NAME", help="An origin of its own for each session: SESSION.NAME."
+)
+@click.option("--session-certificate", metavar="FILE", help="Its wildcard certificate.")
+@click.option("--session-key", metavar="FILE", help="That certificate's key.")
+@click.option("--index-url", metavar="URL", help="The site's package index, for builds.")
+@click.option("--proxy", metavar="URL", help="The site's web proxy, for apt and builds.")
+@click.option("--ca-file", metavar="FILE", help="The site's own certificate authority (PEM).")
+@click.option("--downgrade", is_flag=True, help="Allow an older version than the one that runs.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and change nothing.")
 @click.pass_context
 def install(ctx: click.Context, /, systemd: bool, dry_run: bool, **options: object) -> None:
@@ -61,6 +75,19 @@ def install(ctx: click.Context, /, systemd: bool, dry_run: bool, **options: obje
 def uninstall(ctx: click.Context, /, dry_run: bool) -> None:
     """Remove the services and programs; all data, settings and secrets stay."""
     _run(ctx, ["--here", "--uninstall", *(["--dry-run"] if dry_run else [])])
+
+
+@click.command("rollback")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and change nothing.")
+@click.pass_context
+def rollback(ctx: click.Context, /, dry_run: bool) -> None:
+    """Go back to the version that ran before, with its database, as root.
+
+    The hub is stopped meanwhile; sessions go on. If the newer version has changed the database,
+    the copy of before the upgrade is put back, and the newer one kept beside it: logins, audit
+    lines and results since the upgrade are in that one only. Students' work is not touched.
+    """
+    _run(ctx, ["--here", "--rollback", *(["--dry-run"] if dry_run else [])])
 
 
 def _run(ctx: click.Context, arguments: list[str]) -> None:

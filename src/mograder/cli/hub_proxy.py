@@ -31,6 +31,10 @@ _WRITERS: Mapping[str, Callable[[Front], str]] = MappingProxyType(
 )
 @click.option("--certificate", default="", help="The certificate's file.")
 @click.option("--certificate-key", "key", default="", help="Its key's file.")
+@click.option(
+    "--session-certificate", default="", help="The wildcard certificate's file, for session_url."
+)
+@click.option("--session-certificate-key", "session_key", default="", help="Its key's file.")
 @course_dir_option
 @click.pass_obj
 def proxy_config(given: Given, /, program: str, course_dir: Path | None, **wishes: str) -> None:

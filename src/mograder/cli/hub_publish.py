@@ -21,6 +21,11 @@ from mograder.publishing.moodle_check import Differences
 from mograder.store.releases import ItemKind
 from mograder.transports.hub import HubClient
 
+_NO_MOODLE = """\
+No Moodle URL configured, so the release cannot be compared with what Moodle hands out.
+Nothing was sent. Use --force to publish without comparing with Moodle, or set [moodle] url in
+mograder.toml or MOGRADER_MOODLE_URL. (--url is the hub's address.)"""
+
 
 @dataclass(frozen=True, slots=True)
 class _Wishes:
@@ -82,10 +87,11 @@ def publish(  # noqa: PLR0913  # one argument per option
     An assignment is first compared with what Moodle hands out, unless --force is given; the address
     and your sign-in are those of `mograder moodle`.
 
-    ASSIGNMENT is a released item's name, its unique beginning, or a directory. The notebook, the
-    plain files beside it and its public/ folder are sent; hidden files and what exports leave
-    behind (.html, .zip) are not. The old release stays until the hub has checked the new one and
-    built its environment. Where the hub holds exactly this already, nothing is sent.
+    ASSIGNMENT is a released item's name, a unique part of it, or a directory. The notebook, the
+    files and folders beside it are sent; hidden files and what exports leave beside it (.html,
+    .zip) are not, and whatever stays behind is named. The old release stays until the hub has
+    checked the new one and built its environment. Where the hub holds exactly this already,
+    nothing is sent.
     """
     if lecture and demo:
         raise click.UsageError("An item is a lecture or a demo, not both.")
@@ -117,7 +123,11 @@ def _announce(release: LocalRelease, kind: ItemKind, wishes: _Wishes) -> None:
     wishes.say(f"{kind.value.capitalize()}: {release.name}")
     wishes.say(f"Local files: {', '.join(file.name for file in release.files)}")
     if release.left_out:
-        wishes.say(f"Left out: {', '.join(release.left_out)}")
+        wishes.say(f"Left out: {', '.join(map(str, release.left_out))}")
+    if release.python:
+        wishes.say(f"Python: {release.python}")
+    for finding in release.advice:
+        click.echo(f"Warning: {finding}", err=True)
     if release.detected is ItemKind.LECTURE and wishes.kind is None:
         wishes.say("Auto-detected lecture from mograder-type metadata.")
 
@@ -140,10 +150,7 @@ def _demand_same_on_moodle(release: LocalRelease, loaded: LoadedSettings, wishes
     try:
         chosen, found = verify(Site(None, None, None), loaded, named, local, release.name)
     except click.UsageError as error:
-        raise click.ClickException(
-            f"{error.message}.\n"
-            "Nothing was sent. Use --force to publish without comparing with Moodle."
-        ) from error
+        raise click.ClickException(_NO_MOODLE) from error
     except MograderError as error:
         hint = "Use --force to publish without comparing with Moodle."
         told = filter(None, (error.message, error.hint, f"Nothing was sent. {hint}"))
@@ -184,7 +191,9 @@ def _preview(release: LocalRelease, kind: ItemKind, address: Address, wishes: _W
 
 def _compare(release: LocalRelease, kind: ItemKind, client: HubClient) -> Changes:
     local = digests(release.files)
-    return changes(local, kind.value, client.held(release.name, tuple(local)))
+    held = client.held(release.name, tuple(local))
+    held.check(release.size, len(release.files))
+    return changes(local, kind.value, held)
 
 
 def _tell_changes(found: Changes, kind: ItemKind, wishes: _Wishes) -> None:
@@ -237,7 +246,10 @@ def _print_json(
         "name": release.name,
         "type": kind.value,
         "files": [file.name for file in release.files],
-        "left_out": list(release.left_out),
+        "left_out": [each.name for each in release.left_out],
+        "left_out_reasons": {each.name: each.reason for each in release.left_out},
+        "python": release.python,
+        "advice": [str(finding) for finding in release.advice],
         "published": published,
     }
     if found is not None:

@@ -11,7 +11,7 @@ import click
 
 from mograder.auth.links import LINK_LIFE, make_code
 from mograder.auth.roles import Role
-from mograder.auth.tokens import make_token
+from mograder.auth.tokens import make_metrics_token, make_token
 from mograder.cli.course import load_course
 from mograder.cli.options import Given, course_dir_option
 from mograder.cli.remote import Address, hub_address_options
@@ -25,6 +25,7 @@ from mograder.transports import hub_course
 from mograder.transports.hub_url import parse_hub_url
 
 _HERE = "command line"
+_METRICS = "metrics"
 _role_option = click.option(
     "--role",
     type=click.Choice([role.value for role in Role]),
@@ -36,7 +37,13 @@ _role_option = click.option(
 
 @click.command("generate-token")
 @click.argument("username")
-@_role_option
+@click.option(
+    "--role",
+    type=click.Choice([*(role.value for role in Role), _METRICS]),
+    default=Role.STUDENT.value,
+    show_default=True,
+    help="What the person may do; metrics: a program that reads /metrics and nothing else.",
+)
 @course_dir_option
 @click.pass_obj
 def generate_token(given: Given, username: str, role: str, course_dir: Path | None) -> None:
@@ -58,7 +65,11 @@ def generate_token(given: Given, username: str, role: str, course_dir: Path | No
         if state is not None:
             epoch = state.epoch(user)
             state.record(_now(), "", f"make {role} token", user, _HERE, "ok")
-    click.echo(make_token(secret.get_secret_value(), user, Role(role), epoch))
+    key = secret.get_secret_value()
+    if role == _METRICS:
+        click.echo(make_metrics_token(key, user, epoch))
+    else:
+        click.echo(make_token(key, user, Role(role), epoch))
 
 
 @click.command("revoke-token")

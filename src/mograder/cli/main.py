@@ -59,6 +59,17 @@ class _Wishes:
 
 
 class _Root(LazyGroup):
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command, on Linux only: elsewhere its imports would fail with a traceback."""
+        if not sys.platform.startswith("linux"):
+            system = {"win32": "Windows", "darwin": "macOS"}.get(sys.platform, sys.platform)
+            raise SandboxUnavailable(
+                f"mograder's commands run on Linux only, and this is {system}.",
+                hint="On Windows run them in WSL (Windows Subsystem for Linux). A course's hub "
+                "works in every browser.",
+            )
+        return super().get_command(ctx, cmd_name)
+
     table: ClassVar[Mapping[str, Lazy]] = MappingProxyType(
         {
             "new": Lazy("mograder.cli.new:new", "Start a course, or an item in one."),

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
 
 import click
 
 from mograder.cli.course import load_course
+from mograder.cli.course_words import plain
 from mograder.cli.moodle_sheets import participants
 from mograder.cli.moodle_site import Site, item_name, site_options
 from mograder.cli.moodle_users import naming_of, naming_options, read_bytes
 from mograder.cli.options import Given, course_dir_option, json_option
 from mograder.cli.output import reporting
 from mograder.core.clock import SystemClock
+from mograder.core.errors import Forbidden, NotFound
+from mograder.core.lookup import listed
 from mograder.core.settings import LoadedSettings
 from mograder.exchange.moodle_collect import (
     Fate,
@@ -24,10 +28,17 @@ from mograder.exchange.moodle_collect import (
     collect,
     plan_collection,
 )
-from mograder.exchange.moodle_users import Roll, call_roll, remember, remembered_people
+from mograder.exchange.moodle_users import (
+    OnMoodle,
+    Roll,
+    call_roll,
+    remember,
+    remembered_people,
+)
 from mograder.exchange.moodle_zip import plan_zip, unpack_zip
 from mograder.store.gradebook import Gradebook
 from mograder.transports.moodle.archives import read_submissions
+from mograder.transports.moodle.client import MoodleClient
 from mograder.transports.moodle.records import Assignment
 
 _MOST_BYTES = 2_000_000_000
@@ -75,9 +86,10 @@ def fetch_submissions(  # noqa: PLR0913  # one argument per option
 ) -> None:
     """Fetch what students handed in.
 
-    ASSIGNMENT is its name, the only name that begins so, or its number. Each student's notebook
+    ASSIGNMENT is its name, a part of it that is unique, or its number. Each student's notebook
     becomes USERNAME.py; other files that were handed in go to USERNAME.files/. A notebook that is
-    here and has changed is kept in .replaced/.
+    here and has changed is kept in .replaced/. Late work is marked. Run it again after an
+    interruption: it goes on with what is missing.
     """
     loaded = load_course(Given(), course_dir)
     if archive is not None:
@@ -88,11 +100,13 @@ def fetch_submissions(  # noqa: PLR0913  # one argument per option
     book = loaded.path(loaded.settings.gradebook.path)
     with site.client(loaded) as client:
         chosen = site.assignment(client, loaded, assignment)
-        roll = call_roll(client, chosen.id, remembered_people(book, client.url), naming)
+        known = remembered_people(book, client.url)
+        roll = call_roll(client, OnMoodle.of(chosen), known, naming)
         name = item_name(assignment, loaded, chosen)
         directory = output_dir or loaded.path(loaded.settings.dirs.submitted) / name
         target = Target(directory, _notebooks(chosen, name), force)
-        works = plan_collection(chosen, client.submissions(chosen.id), roll, target)
+        later = _extensions(client, chosen, roll)
+        works = plan_collection(chosen, client.submissions(chosen.id), roll, target, later)
         if not dry_run:
             with reporting(quiet=as_json) as report:
                 works = collect(client, works, target, report, SystemClock().now())
@@ -126,6 +140,8 @@ def _from_zip(
 
 
 def _finish(works: Sequence[Work], directory: Path, *, dry_run: bool, as_json: bool) -> None:
+    if not works:
+        raise NotFound("The zip holds nobody's work.", hint="Is it the zip of this assignment?")
     if as_json:
         click.echo(json.dumps([_as_json(work) for work in works], ensure_ascii=False))
     else:
@@ -140,6 +156,18 @@ def _notebooks(chosen: Assignment, name: str) -> tuple[str, ...]:
     return (f"{name}.py", *(each for each in handed_out if each.endswith(".py")))
 
 
+def _extensions(
+    client: MoodleClient, chosen: Assignment, roll: Roll
+) -> Mapping[int, datetime] | None:
+    """Return the extended deadlines, None where Moodle does not tell this account."""
+    if chosen.due is None or not any(person.extended for person in roll.people):
+        return {}
+    try:
+        return client.extensions(chosen.id)
+    except Forbidden:
+        return None
+
+
 def _remember(loaded: LoadedSettings, url: str, roll: Roll) -> None:
     """Keep the names for the graders; under anonymous marking there is nothing to keep."""
     if any(user for user in roll.known.usernames) and not any(p.participant for p in roll.people):
@@ -150,17 +178,39 @@ def _remember(loaded: LoadedSettings, url: str, roll: Roll) -> None:
 def _tell(works: Sequence[Work], directory: Path, *, dry_run: bool) -> None:
     wide = max((len(work.name) for work in works), default=0)
     for work in works:
-        when = f"{work.modified.astimezone():%Y-%m-%d %H:%M}" if work.modified else ""
-        click.echo(f"  {work.name:<{wide}}  {work.fate.value:<9}  {work.why or when}".rstrip())
+        click.echo(f"  {work.name:<{wide}}  {work.fate.value:<9}  {_remarks(work)}".rstrip())
+        for name, path in work.renamed() if work.fate is not Fate.SKIPPED else ():
+            click.echo(f"  {'':<{wide}}  {plain(name)} is kept as {plain(path)}")
     counted = Counter(work.fate for work in works)
     told = ", ".join(f"{counted[fate]} {fate.value}" for fate in Fate if counted[fate])
-    click.echo(f"{told or 'Nobody takes part'}: {directory}")
+    late = sum(work.late is not None for work in works)
+    click.echo(f"{told}{f' ({late} late)' if late else ''}: {directory}")
     if dry_run:
         click.echo("Dry run — nothing was fetched.")
 
 
+def _remarks(work: Work) -> str:
+    """Return what is said of one student's work beside what became of it."""
+    when = f"{work.modified.astimezone():%Y-%m-%d %H:%M}" if work.modified else ""
+    late = f"late by {_duration(work.late)}" if work.late else ""
+    team = f"team {work.team}".rstrip() if work.team or work.mates else ""
+    mates = f"{team}, with {', '.join(work.mates)}" if work.mates else team
+    before = f"was {work.before}" if work.before else ""
+    return plain("; ".join(filter(None, (work.why or when, late, mates, before))))
+
+
+def _duration(late: timedelta) -> str:
+    """Return a duration in its two largest units, at least a minute."""
+    minutes = max(1, int(late.total_seconds()) // 60)
+    days, hours, minutes = minutes // 1440, minutes // 60 % 24, minutes % 60
+    parts = [(days, "d"), (hours, "h"), (minutes, "min")]
+    return " ".join([f"{number} {unit}" for number, unit in parts if number][:2])
+
+
 def _note_names(roll: Roll) -> None:
     """Say once why files are not called by usernames, and what changes that."""
+    if roll.groups:
+        click.echo(f"Note: Moodle shows you only the students of {listed(roll.groups)}.", err=True)
     if any(person.participant for person in roll.people):
         click.echo("Marking is anonymous: files are called by participant.", err=True)
     elif roll.known.unnamed:
@@ -179,4 +229,10 @@ def _as_json(work: Work) -> dict[str, object]:
         "result": work.fate.value,
         "why": work.why,
         "submitted_at": work.modified.isoformat() if work.modified else None,
+        "late": work.late is not None,
+        "late_by_seconds": int(work.late.total_seconds()) if work.late else 0,
+        "team": work.team,
+        "team_mates": list(work.mates),
+        "files": [{"name": file.name, "path": path} for file, path in work.places()],
+        "previous_name": work.before,
     }

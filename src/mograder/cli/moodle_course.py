@@ -12,9 +12,10 @@ import click
 from mograder.cli.course import load_course
 from mograder.cli.moodle_site import Site, items_of, site_options
 from mograder.cli.options import Given, course_dir_option, json_option
-from mograder.core.errors import NotFound
+from mograder.core.errors import Forbidden, NotFound
 from mograder.core.settings import FILE_NAME
 from mograder.exchange.course_file import CourseOnMoodle, Merged, merge, replace_course_file
+from mograder.transports.moodle.client import MoodleClient
 from mograder.transports.moodle.records import Assignment
 
 
@@ -28,7 +29,13 @@ from mograder.transports.moodle.records import Assignment
     help="Only assignments whose name holds this, or matches it with * and ?.",
 )
 @click.option(
-    "--edit-links", is_flag=True, help="Add a link to an online editor, if the course has none."
+    "--edit-links", is_flag=True, help="Add a link to an online editor, for clients of 0.3.16."
+)
+@click.option(
+    "--hidden",
+    "with_hidden",
+    is_flag=True,
+    help="Add assignments too that are hidden from students on Moodle.",
 )
 @click.option("--dry-run", is_flag=True, help="Tell what would change, and change nothing.")
 @json_option
@@ -38,6 +45,7 @@ def sync(
     site: Site,
     include: tuple[str, ...],
     edit_links: bool,
+    with_hidden: bool,
     dry_run: bool,
     as_json: bool,
     course_dir: Path | None,
@@ -45,14 +53,16 @@ def sync(
     """Write the course's assignments into mograder.toml.
 
     Names, numbers, due dates and files of the assignments go into [[assignments]], the course into
-    [moodle]. Comments, order and everything else in the file stay as they are.
+    [moodle]. Comments, order and everything else in the file stay as they are. Assignments that are
+    hidden from students are not added: the file is often handed to students.
     """
     loaded = load_course(Given(), course_dir)
     with site.client(loaded) as client:
         number = site.course(client, loaded)
         there = client.assignments(number)
         wanted = _included(there, include)
-        course = CourseOnMoodle(client.url, number, wanted, not include, edit_links)
+        hidden = frozenset() if with_hidden else _hidden(client, number)
+        course = CourseOnMoodle(client.url, number, wanted, not include, edit_links, hidden)
     file = loaded.course_dir / FILE_NAME
     text = file.read_text("utf-8-sig") if file.is_file() else ""
     merged = merge(text, course, items_of(loaded))
@@ -62,7 +72,27 @@ def sync(
     if as_json:
         click.echo(json.dumps(_as_json(course, merged), ensure_ascii=False))
         return
-    _tell(merged, len(wanted), changed=changed, dry_run=dry_run)
+    count = len(wanted) - len(merged.hidden)
+    _tell(merged, count, changed=changed, dry_run=dry_run)
+
+
+def _hidden(client: MoodleClient, course: int) -> frozenset[int]:
+    """Return the numbers of the assignments that students do not see.
+
+    Raises:
+        Forbidden: Moodle does not tell this account; nothing is written then.
+    """
+    try:
+        modules = client.contents(course)
+    except Forbidden as error:
+        raise Forbidden(
+            "Moodle does not say which assignments are hidden from students.",
+            hint="--hidden adds all of them. Otherwise ask the Moodle administrator to add "
+            "core_course_get_contents to the service.",
+        ) from error
+    return frozenset(
+        each.instance for each in modules if each.kind == "assign" and not each.visible
+    )
 
 
 def _included(there: Sequence[Assignment], include: Sequence[str]) -> tuple[Assignment, ...]:
@@ -97,6 +127,7 @@ def _tell(merged: Merged, count: int, *, changed: bool, dry_run: bool) -> None:
         ("updated", merged.updated),
         ("unchanged", merged.unchanged),
         ("no longer on Moodle", merged.removed),
+        ("hidden from students, not added", merged.hidden),
     ):
         for name in names:
             click.echo(f"  {word}: {name}")
@@ -125,4 +156,5 @@ def _as_json(course: CourseOnMoodle, merged: Merged) -> dict[str, object]:
         "new": merged.added,
         "updated": merged.updated,
         "removed": merged.removed,
+        "hidden": merged.hidden,
     }

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
 import click
 
 from mograder.cli.course import load_course
+from mograder.cli.moodle_grades import Comments, comment_options, grade_lines
 from mograder.cli.moodle_sheets import find_worksheet, people_in
 from mograder.cli.moodle_site import feedback_dir_of, item_name
 from mograder.cli.moodle_users import read_bytes
 from mograder.cli.options import Given, course_dir_option, json_option
 from mograder.core.clock import SystemClock
-from mograder.core.settings import LoadedSettings
-from mograder.exchange.grades_file import GradeLine, from_gradebook, parse_grades
 from mograder.exchange.moodle_export import Exported
 from mograder.exchange.moodle_export import export as fill_worksheet
 from mograder.exchange.moodle_grades import feedback_files
 from mograder.store.files import atomic_write
-from mograder.store.gradebook import existing_gradebook
 from mograder.transports.moodle.worksheet import parse_worksheet, render_worksheet
 
 
@@ -56,6 +53,7 @@ from mograder.transports.moodle.worksheet import parse_worksheet, render_workshe
     show_default=True,
     help="Column of the worksheet that your grades name students by.",
 )
+@comment_options
 @json_option
 @course_dir_option
 @click.pass_context
@@ -69,6 +67,7 @@ def export(  # noqa: PLR0913  # one argument per option
     feedback_dir: Path | None,
     output_dir: Path,
     match_column: str,
+    comments: Comments,
     as_json: bool,
     course_dir: Path | None,
 ) -> None:
@@ -85,10 +84,11 @@ def export(  # noqa: PLR0913  # one argument per option
     item = item_name(assignment, loaded)
     sheet = parse_worksheet(read_bytes(worksheet or find_worksheet(loaded, assignment, item)))
     known, usernames = people_in(loaded, sheet, match_column)
-    lines = _lines(loaded, grades_csv, item)
+    book = loaded.path(settings.gradebook.path)
+    lines = grade_lines(grades_csv, book, item, html_comments=comments.html)
     files = feedback_files(feedback_dir or feedback_dir_of(loaded, assignment, item))
     now: datetime = SystemClock().now().astimezone()
-    made = fill_worksheet(sheet, lines, files, known, usernames, now)
+    made = fill_worksheet(sheet, lines, files, known, usernames, now, clear_comments=comments.clear)
     output_dir.mkdir(parents=True, exist_ok=True)
     filled = output_dir / f"{assignment}.csv"
     atomic_write(filled, render_worksheet(made.filled.sheet), 0o600)
@@ -101,22 +101,13 @@ def export(  # noqa: PLR0913  # one argument per option
     _tell(made, filled, archive)
 
 
-def _lines(loaded: LoadedSettings, grades_csv: Path | None, item: str) -> Sequence[GradeLine]:
-    """Return the grades of the file, else those of the gradebook."""
-    if grades_csv is not None:
-        return parse_grades(read_bytes(grades_csv), str(grades_csv))
-    gradebook = existing_gradebook(loaded.path(loaded.settings.gradebook.path))
-    if gradebook is None:
-        return ()
-    with gradebook:
-        return from_gradebook(gradebook.marks(item))
-
-
 def _tell(made: Exported, filled: Path, archive: Path) -> None:
     for participant, why in made.filled.skipped.items():
         click.echo(f"  skipped: {made.people.get(participant, participant)}: {why}")
     for who in made.unmatched:
         click.echo(f"  skipped: {who}: not in the worksheet")
+    for participant, comment in made.filled.erased.items():
+        click.echo(f"  erases the comment of {made.people[participant]}: “{comment}”")
     changed, same = len(made.filled.changed), len(made.filled.unchanged)
     click.echo(f"Wrote {filled}: {changed} rows changed, {same} unchanged.")
     click.echo("In Moodle: the assignment, Submissions, Actions, Upload grading worksheet.")
@@ -133,5 +124,8 @@ def _as_json(made: Exported, filled: Path, archive: Path) -> dict[str, object]:
         "feedback": str(archive) if made.archive else None,
         "changed": [made.people.get(who, str(who)) for who in made.filled.changed],
         "unchanged": [made.people.get(who, str(who)) for who in made.filled.unchanged],
+        "erased_comments": {
+            made.people[participant]: comment for participant, comment in made.filled.erased.items()
+        },
         "skipped": skipped | dict.fromkeys(made.unmatched, "not in the worksheet"),
     }

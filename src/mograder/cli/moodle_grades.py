@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from mograder.cli.course import load_course
 from mograder.cli.moodle_site import Site, feedback_dir_of, item_name, site_options
@@ -18,20 +21,52 @@ from mograder.core.clock import SystemClock
 from mograder.exchange.grades_file import GradeLine, from_gradebook, parse_grades
 from mograder.exchange.moodle_grades import (
     Draft,
-    Told,
     Wishes,
     draft,
     feedback_files,
     gather,
     send,
-    summary,
 )
-from mograder.exchange.moodle_users import call_roll, remembered_people
-from mograder.store.gradebook import Gradebook, Sent, existing_gradebook
+from mograder.exchange.moodle_protection import Remembered
+from mograder.exchange.moodle_scale import scale_of
+from mograder.exchange.moodle_told import Told, summary
+from mograder.exchange.moodle_users import OnMoodle, call_roll, remembered_people
+from mograder.store.gradebook import Gradebook, existing_gradebook
 from mograder.transports.moodle.grading import Result
+from mograder.transports.moodle.marks import Scale
 from mograder.transports.moodle.records import WorkflowState
 
 _STATES = [state.value for state in WorkflowState]
+
+
+@dataclass(frozen=True, slots=True)
+class Comments:
+    """``clear``: empty feedback erases the comment on Moodle; ``html``: feedback is HTML."""
+
+    clear: bool
+    html: bool
+
+
+def comment_options(command: Callable[..., object]) -> Callable[..., object]:
+    """Add ``--clear-comments --html-comments``; the command gets them as ``comments``."""
+    clear = click.option(
+        "--clear-comments",
+        is_flag=True,
+        help="Erase the comment on Moodle where the feedback here is empty.",
+    )
+    html = click.option(
+        "--html-comments",
+        is_flag=True,
+        help="The feedback in the CSV is HTML.  [default: text, or as feedback_format says]",
+    )
+
+    @wraps(command)
+    def with_comments(
+        *args: object, clear_comments: bool, html_comments: bool, **others: object
+    ) -> object:
+        return command(*args, comments=Comments(clear_comments, html_comments), **others)
+
+    return clear(html(with_comments))
 
 
 @click.command("upload-feedback")
@@ -56,6 +91,7 @@ _STATES = [state.value for state in WorkflowState]
     help="Where the assignment uses marking workflow: how far the marking is then.",
 )
 @click.option("--force", is_flag=True, help="Overwrite what was changed on Moodle meanwhile.")
+@comment_options
 @naming_options
 @click.option("--dry-run", is_flag=True, help="Tell what would change, and change nothing.")
 @json_option
@@ -72,6 +108,7 @@ def upload_feedback(  # noqa: PLR0913  # one argument per option
     grades_only: bool,
     workflow_state: str,
     force: bool,
+    comments: Comments,
     map_file: Path | None,
     username_from: str | None,
     dry_run: bool,
@@ -80,30 +117,39 @@ def upload_feedback(  # noqa: PLR0913  # one argument per option
 ) -> None:
     """Send grades and feedback to Moodle.
 
-    ASSIGNMENT is its name, the only name that begins so, or its number. Everything is checked
+    ASSIGNMENT is its name, a part of it that is unique, or its number. Everything is checked
     before anything is sent. What Moodle holds already is not sent again, so the command may be
     repeated. A grade that has been released stays released, unless --workflow-state is given.
+    A comment on Moodle stays where there is no feedback here, unless --clear-comments is given.
     """
     loaded = load_course(Given(), course_dir)
     naming = naming_of(map_file, username_from)
-    stated = ctx.get_parameter_source("workflow_state")
-    exact = stated is not None and stated.name == "COMMANDLINE"
-    wishes = Wishes(WorkflowState(workflow_state), exact, force, grades_only)
+    exact = ctx.get_parameter_source("workflow_state") is ParameterSource.COMMANDLINE
+    wishes = Wishes(WorkflowState(workflow_state), exact, force, grades_only, comments.clear)
     book = loaded.path(loaded.settings.gradebook.path)
+    if not dry_run and book.is_file():
+        Gradebook(book).close()  # Brings one of an older version up to date before it is read.
     with site.client(loaded) as client:
         chosen = site.assignment(client, loaded, assignment)
         name = item_name(assignment, loaded, chosen)
-        lines = _lines(grades_csv, book, name)
         files = feedback_files(feedback_dir or feedback_dir_of(loaded, assignment, name))
-        roll = call_roll(client, chosen.id, remembered_people(book, client.url), naming)
-        gathered = gather(lines, files, roll, grades_only=grades_only)
-        sent = _sent(book, client.url, chosen.id)
-        drafted = draft(client, chosen, roll, gathered, sent, wishes)
+        roll = call_roll(client, OnMoodle.of(chosen), remembered_people(book, client.url), naming)
+        scale = scale_of(client, chosen, roll)
+        lines = grade_lines(grades_csv, book, name, scale=scale, html_comments=comments.html)
+        gathered = gather(
+            lines, files, roll, grades_only=grades_only, clear_comments=comments.clear
+        )
+        remembered = _remembered(book, client.url, chosen.id)
+        drafted = draft(client, chosen, roll, gathered, remembered, wishes, scale)
         outcomes = drafted.plan.outcomes
         if not dry_run:
             with Gradebook(book) as gradebook, reporting(quiet=as_json) as report:
                 outcomes = send(client, drafted, gradebook, report, SystemClock().now())
-    told = summary(outcomes, roll, drafted.unmatched)
+    _report(summary(outcomes, roll, drafted), drafted, as_json=as_json, dry_run=dry_run)
+
+
+def _report(told: Sequence[Told], drafted: Draft, *, as_json: bool, dry_run: bool) -> None:
+    """Print the summary; the exit code is 1 where a mark was skipped or failed."""
     if as_json:
         click.echo(json.dumps([_as_json(line) for line in told], ensure_ascii=False))
     else:
@@ -112,23 +158,34 @@ def upload_feedback(  # noqa: PLR0913  # one argument per option
         raise click.exceptions.Exit(1)
 
 
-def _lines(grades_csv: Path | None, book: Path, name: str) -> tuple[GradeLine, ...]:
+def grade_lines(
+    grades_csv: Path | None,
+    book: Path,
+    name: str,
+    *,
+    scale: Scale | None = None,
+    html_comments: bool = False,
+) -> tuple[GradeLine, ...]:
     """Return the grades of the file, else those of the gradebook."""
     if grades_csv is not None:
-        return parse_grades(read_bytes(grades_csv), str(grades_csv))
+        return parse_grades(
+            read_bytes(grades_csv), str(grades_csv), scale=scale, html_comments=html_comments
+        )
     gradebook = existing_gradebook(book)
     if gradebook is None:
         return ()
     with gradebook:
-        return from_gradebook(gradebook.marks(name))
+        return from_gradebook(gradebook.marks(name), scale=scale)
 
 
-def _sent(book: Path, site: str, assignment_id: int) -> Mapping[int, Sent]:
+def _remembered(book: Path, site: str, assignment_id: int) -> Remembered:
     gradebook = existing_gradebook(book)
     if gradebook is None:
-        return {}
+        return Remembered({}, {})
     with gradebook:
-        return gradebook.sent(site, assignment_id)
+        return Remembered(
+            gradebook.sent(site, assignment_id), gradebook.intended(site, assignment_id)
+        )
 
 
 def _tell(told: Sequence[Told], drafted: Draft, *, dry_run: bool) -> None:
@@ -159,4 +216,11 @@ def _as_json(line: Told) -> dict[str, object]:
         "after": line.after or None,
         "sent": line.along,
         "why": line.why,
+        "changed_on_moodle": list(line.changed),
+        "changed_by": line.grader or None,
+        "changed_at": line.changed_at or None,
+        "erased_comment": line.erased or None,
+        "removed_files": list(line.replaced),
+        "team_of": line.team_of or None,
+        "not_for": list(line.not_for),
     }

@@ -12,6 +12,7 @@ from mograder.cli.course import load_course
 from mograder.cli.moodle_site import moodle_url, token_cache
 from mograder.cli.options import Given, course_dir_option
 from mograder.core.errors import RemoteFailed
+from mograder.transports.moodle.address import refuse_password
 from mograder.transports.moodle.client import MoodleClient
 from mograder.transports.moodle.login import (
     launch,
@@ -28,6 +29,7 @@ from mograder.transports.moodle.tokens import CachedToken
 @click.option("--sso", is_flag=True, help="Sign in with the browser (single sign-on).")
 @click.option("--token", help="Use a token that you have, instead of signing in.")
 @click.option("--username", help="Moodle user name.  [default: it is asked for]")
+@click.option("--insecure", is_flag=True, help="Send the password even if the URL is plain http.")
 @course_dir_option
 def login(
     *,
@@ -35,6 +37,7 @@ def login(
     sso: bool,
     token: str | None,
     username: str | None,
+    insecure: bool,
     course_dir: Path | None,
 ) -> None:
     """Sign in to a Moodle.
@@ -44,14 +47,17 @@ def login(
     paste the link that it ends in.
     """
     address = moodle_url(url, load_course(Given(), course_dir))
-    got = (token or "").strip() or _sign_in(address, username, sso=sso)
+    got = (token or "").strip() or _sign_in(address, username, sso=sso, insecure=insecure)
     with MoodleClient(address, got) as client:
         site = client.site()
         token_cache().keep(CachedToken(client.url, got, site.full_name))
     click.echo(f"Signed in to {site.name or address} as {site.full_name}.")
 
 
-def _sign_in(address: str, username: str | None, *, sso: bool) -> str:
+def _sign_in(address: str, username: str | None, *, sso: bool, insecure: bool) -> str:
+    if not sso:
+        remedy = "Or give --insecure, if you trust every machine in between."
+        refuse_password(address, insecure=insecure, remedy=remedy)
     config = public_config(address)
     _demand_open(config)
     if sso:
@@ -60,7 +66,7 @@ def _sign_in(address: str, username: str | None, *, sso: bool) -> str:
         click.echo(f"{config.name} signs people in with the browser.")
         return _with_browser(config)
     name = username or click.prompt("Moodle user name", type=str)
-    return login_with_password(address, name, _password())
+    return login_with_password(address, name, _password(), insecure=insecure)
 
 
 def _password() -> str:

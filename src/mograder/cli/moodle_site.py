@@ -17,7 +17,7 @@ import click
 from mograder.core.errors import NotAuthenticated
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.exchange.matching import choose_assignment, choose_course, local_name
-from mograder.transports.moodle.address import parse_moodle_url
+from mograder.transports.moodle.address import is_insecure, parse_moodle_url
 from mograder.transports.moodle.client import MoodleClient
 from mograder.transports.moodle.records import Assignment
 from mograder.transports.moodle.tokens import TokenCache
@@ -57,7 +57,7 @@ class Site:
             MograderError: None or several match.
         """
         there = client.assignments(self.course(client, loaded))
-        return choose_assignment(named, there, loaded.settings.assignments)
+        return choose_assignment(named, there, loaded.settings.assignments, items_of(loaded))
 
     def _token(self, url: str) -> str:
         secret = read_environ().moodle_token
@@ -83,7 +83,7 @@ def moodle_url(told: str | None, loaded: LoadedSettings) -> str:
     if not text.strip():
         raise click.UsageError(_NO_URL)
     url = parse_moodle_url(text)
-    if url.startswith("http://"):
+    if is_insecure(url):
         click.echo(
             f"Warning: {url} is not encrypted: anyone on the way could read your token.", err=True
         )
@@ -111,7 +111,7 @@ def item_name(named: str, loaded: LoadedSettings, chosen: Assignment | None = No
 
 
 def feedback_dir_of(loaded: LoadedSettings, *names: str) -> Path:
-    """Return where an assignment's feedback is: under the name that was typed, or the item's."""
+    """Return where an assignment's feedback is: under its name here, or another of ``names``."""
     base = loaded.path(loaded.settings.dirs.feedback)
     places = [base / name for name in names]
     return next((place for place in places if place.is_dir()), places[-1])

@@ -29,7 +29,13 @@ from mograder.exchange.fetch import Change, FetchedFile
 from mograder.exchange.fetch import fetch as fetch_files
 from mograder.exchange.matching import choose_remote
 from mograder.exchange.submit import check_notebook
-from mograder.transports.interface import Handed, RemoteAssignment, Standing, WorkState
+from mograder.transports.interface import (
+    Handed,
+    RemoteAssignment,
+    Standing,
+    WorkState,
+    WouldReplaceOnTime,
+)
 from mograder.transports.moodle.transport import MoodleTransport
 
 _Directory = click.Path(file_okay=False, path_type=Path)
@@ -72,7 +78,7 @@ def fetch(
 ) -> None:
     """Fetch an assignment's files.
 
-    ASSIGNMENT is its name, the only name that begins so, or its number. Zips are unpacked. A file
+    ASSIGNMENT is its name, a part of it that is unique, or its number. Zips are unpacked. A file
     that you have edited is kept under another name, which is told.
     """
     if not assignment and not listed:
@@ -123,7 +129,11 @@ def submit(
             _preview(desk, found, file, as_json=as_json)
             return
         hand_in = desk.transport.save_draft if no_finalize else desk.transport.submit
-        handed = hand_in(found, file, desk.say, late=late)
+        try:
+            handed = hand_in(found, file, desk.say, late=late)
+        except WouldReplaceOnTime as error:
+            hint = "--late submits it all the same; without it nothing is changed."
+            raise Conflict(error.message, hint=hint) from error
         standing = desk.transport.standing(found) if no_finalize else None
     draft = standing is not None and standing.state is WorkState.DRAFT
     _print_handed(found, file, handed, draft=draft, as_json=as_json)
@@ -246,7 +256,8 @@ def _standing_lines(found: RemoteAssignment, returned: Returned) -> list[str]:
         return [*lines, "No submission yet.", *closed(standing)]
     lines.append(f"Status:     {_status(standing)}")
     if standing.graded:
-        lines.append(f"Grade:      {plain(standing.grade or '-')}")
+        earlier = f" (attempt {standing.graded_attempt})" if standing.graded_attempt else ""
+        lines.append(f"Grade:      {plain(standing.grade or '-')}{earlier}")
         lines.append(f"Feedback:   {_below_each_other(standing.feedback) or '-'}")
     else:
         lines.append("Not yet graded.")

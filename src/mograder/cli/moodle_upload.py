@@ -18,7 +18,7 @@ import click
 
 from mograder.cli.course import load_course
 from mograder.cli.moodle_check import differences, local_digests
-from mograder.cli.moodle_site import Site, site_options
+from mograder.cli.moodle_site import Site, item_name, site_options
 from mograder.cli.options import Given, course_dir_option, json_option
 from mograder.core.errors import NotFound
 from mograder.core.settings import LoadedSettings
@@ -74,8 +74,8 @@ def upload(
 ) -> None:
     """Attach an assignment's files on Moodle.
 
-    ASSIGNMENT is a released item, its unique beginning, or the assignment's name on Moodle. FILES
-    are attached instead of the release's. Moodle lets only a person attach files, so this opens the
+    ASSIGNMENT is a released item, a part of its name, or the assignment's name on Moodle. FILES are
+    attached instead of the release's. Moodle lets only a person attach files, so this opens the
     page for it, says which files to choose, waits, and checks that Moodle then hands out exactly
     these.
     """
@@ -110,6 +110,8 @@ def _parcel(
         given = tuple(Upload(path.name, path) for path in files)
         return _Parcel(assignment, local_digests(given, assignment), files)
     release = read_release(_release(assignment, loaded))
+    if release.left_out:
+        click.echo(f"Left out: {', '.join(map(str, release.left_out))}", err=True)
     digests = local_digests(release.files, release.name)
     if len(release.files) == 1:
         return _Parcel(release.name, digests, (release.files[0].path,))
@@ -121,14 +123,14 @@ def _parcel(
 
 
 def _release(assignment: str, loaded: LoadedSettings) -> Path:
-    """Find the release, by the name that it has here or the one that it has on Moodle."""
+    """Find the release by its name here, or by the assignment's name on Moodle."""
     base = loaded.path(loaded.settings.dirs.release)
     try:
         return find_release(assignment, base)
     except NotFound:
-        for each in loaded.settings.assignments:
-            if each.dir and assignment.casefold() == each.name.casefold():
-                return find_release(each.dir, base)
+        named = item_name(assignment, loaded)
+        if (base / named).is_dir():
+            return find_release(named, base)
         raise
 
 

@@ -18,9 +18,8 @@ from mograder.core.settings import LoadedSettings, read_environ
 from mograder.exchange.moodle_users import (
     Naming,
     Roll,
-    call_roll,
-    first_configured,
-    refuse_blind,
+    call_first_roll,
+    configured_on_moodle,
     remember,
     remembered_people,
 )
@@ -106,13 +105,13 @@ def sync_users(  # noqa: PLR0913  # one argument per option
 ) -> None:
     """Let the course's students use the hub.
 
-    The participants of the first assignment in mograder.toml replace the hub's list of those who
-    may come in; without a hub's URL they are written to allowed_users.txt in the course. Their full
-    names go into the gradebook. Who is not on the list loses access at once; instructors always
-    have it.
+    The participants of the first assignment in mograder.toml that is not marked anonymously replace
+    the hub's list of those who may come in; without a hub's URL they are written to
+    allowed_users.txt in the course. Their full names go into the gradebook. Who is not on the list
+    loses access at once; instructors always have it.
     """
     loaded = load_course(Given(), course_dir)
-    configured = first_configured(loaded.settings.assignments)
+    on_moodle = configured_on_moodle(loaded.settings.assignments)
     naming = naming_of(map_file, username_from)
     address = Address(hub_url, hub_token, None, 8080, insecure)
     to_hub = bool(hub_url or read_environ().hub_url)
@@ -120,9 +119,9 @@ def sync_users(  # noqa: PLR0913  # one argument per option
         raise click.ClickException("--hub-token required (or set MOGRADER_HUB_INSTRUCTOR_TOKEN)")
     book = loaded.path(loaded.settings.gradebook.path)
     with site.client(loaded) as client:
-        roll = call_roll(client, configured.id, remembered_people(book, client.url), naming)
+        known = remembered_people(book, client.url)
+        roll = call_first_roll(client, on_moodle, known, naming)
         url = client.url
-    refuse_blind(roll, configured)
     say: Callable[[str], None] = (lambda _: None) if as_json else click.echo
     say(f"Found {len(roll.people)} enrolled users on Moodle.")
     users = roll.users()

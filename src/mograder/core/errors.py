@@ -22,6 +22,21 @@ class MograderError(Exception):
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".strip()
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Support pickling for families whose constructor takes other arguments than a message.
+
+        A parser that runs in a process of its own sends its failures back this way.
+        """
+        return _unpickled, (type(self), self.args, self.__dict__)
+
+
+def _unpickled(
+    family: type[MograderError], args: tuple[object, ...], state: dict[str, object]
+) -> MograderError:
+    error = family.__new__(family, *args)
+    error.__dict__.update(state)
+    return error
+
 
 class InvalidInput(MograderError):
     """What was given cannot be used: a name, a file, a setting, a request body."""

@@ -66,11 +66,15 @@ def session_url(text: str, public_url: str) -> SessionUrl | None:
     bare = parts.path in ("", "/") and not parts.query and not parts.fragment
     if not bare or "@" in parts.netloc or not re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)*", domain):
         raise _refused("must be scheme and host only")
-    if parts.scheme != "https" and not (parts.scheme == "http" and domain == "localhost"):
+    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(domain)):
         raise _refused("must be https")
     if _related(domain, public.hostname or ""):
         raise _refused("is of the same domain as [hub] public_url, so both would share cookies")
     return SessionUrl(parts.scheme, domain, port)
+
+
+def _is_loopback(domain: str) -> bool:
+    return domain == "localhost" or domain.endswith(".localhost")
 
 
 def _refused(why: str) -> InvalidInput:

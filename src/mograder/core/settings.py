@@ -24,7 +24,7 @@ from mograder.core.errors import InvalidInput
 from mograder.core.log import mask
 from mograder.core.service import NO_SERVICE, Service
 from mograder.core.session_url import session_url
-from mograder.core.settings_layers import KEYS, Layers, Origin, item_keys
+from mograder.core.settings_layers import KEYS, Layers, Origin, item_keys, note_on
 from mograder.core.settings_model import (
     DatabaseSettings,
     HubSettings,
@@ -98,11 +98,15 @@ class LoadedSettings:
 
 @dataclass(frozen=True, slots=True)
 class SettingRow:
-    """One line of ``mograder config show``: ``value`` is plain JSON data, secrets masked."""
+    """One line of ``mograder config show``: ``value`` is plain JSON data, secrets masked.
+
+    ``note`` says that a key has no effect, and is "" for the others.
+    """
 
     key: str
     value: object
     origin: Origin
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +132,8 @@ class Environ:
     moodle_token: SecretStr | None = None
     service: Service = NO_SERVICE
     """What started us."""
+    authority: Path | None = None
+    """A certificate authority's file that systemd handed over (``LoadCredential=authority:…``)."""
 
 
 def load_settings(
@@ -177,6 +183,7 @@ def read_environ(environ: Mapping[str, str] | None = None) -> Environ:
         port=environ.get("PORT", ""),
         moodle_token=_secret(environ.get("MOGRADER_MOODLE_TOKEN", "")),
         service=Service.found_in(environ),
+        authority=_credential_file(environ, "authority"),
     )
 
 
@@ -201,10 +208,11 @@ def runtime_dir(loaded: LoadedSettings, environ: Environ) -> Path:
 def describe(loaded: LoadedSettings) -> tuple[SettingRow, ...]:
     """Return every setting with its value and origin, secrets masked, for people to read."""
     tree: Mapping[str, object] = loaded.settings.model_dump(mode="json", by_alias=True)
-    rows = [(key, _displayed(key, tree)) for key in KEYS]
+    origins = loaded.origins
+    rows = [SettingRow(key, _displayed(key, tree), origins[key], note_on(key)) for key in KEYS]
     for name, item in sorted(loaded.settings.items.items()):
-        rows += item_keys(name, item).items()
-    return tuple(SettingRow(key, value, loaded.origins[key]) for key, value in rows)
+        rows += [SettingRow(key, at, origins[key]) for key, at in item_keys(name, item).items()]
+    return tuple(rows)
 
 
 def _displayed(key: str, tree: Mapping[str, object]) -> object:
@@ -325,6 +333,11 @@ def _credential(environ: Mapping[str, str]) -> str:
             return file.read(_MAX_SECRET).strip()
     except (OSError, UnicodeDecodeError):
         return ""
+
+
+def _credential_file(environ: Mapping[str, str], name: str) -> Path | None:
+    directory = _absolute(environ.get("CREDENTIALS_DIRECTORY", ""))
+    return directory / name if directory and (directory / name).is_file() else None
 
 
 def _secret(text: str) -> SecretStr | None:

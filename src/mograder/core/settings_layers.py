@@ -23,6 +23,7 @@ from mograder.core.complaints import complaint
 from mograder.core.errors import InvalidInput
 from mograder.core.names import ItemName
 from mograder.core.settings_model import (
+    NO_EFFECT,
     OUR_SECTIONS,
     SECRET_KEYS,
     ItemLimits,
@@ -299,6 +300,14 @@ def _dotted(section: str, name: str) -> str:
 KEYS: tuple[str, ...] = tuple(sorted(_keys(), key=lambda key: ("." in key, key)))
 """Every key of the tree, dotted, as the file writes it; the top-level ones first. Those of items
 come beside, by :func:`item_keys`."""
+
+
+def note_on(key: str) -> str:
+    """Return what people should know about a key of :data:`KEYS`: ``NO_EFFECT``, or ""."""
+    section, _, name = key.rpartition(".")
+    fields = (SECTIONS[section] if section else Settings).model_fields
+    marked = (NO_EFFECT in info.metadata for n, info in fields.items() if _written(n, info) == name)
+    return NO_EFFECT if any(marked) else ""
 
 
 def _variable(key: str) -> str:

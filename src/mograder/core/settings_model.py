@@ -2,7 +2,7 @@
 
 Only shapes live here; ``core.settings`` reads the file, the environment and the options into
 them. Section by section as compat.md 6 lists them, plus our own ``[hub]``, ``[security]``,
-``[safety]``, ``[limits]`` and ``[database]``. A key's docstring is its documentation.
+``[safety]``, ``[limits]``, ``[database]`` and ``[backup]``. A key's docstring is its documentation.
 """
 
 from __future__ import annotations
@@ -34,12 +34,16 @@ from mograder.core.settings_values import (
     user,
 )
 
-OUR_SECTIONS: Final = frozenset({"hub", "security", "safety", "limits", "items", "database"})
+OUR_SECTIONS: Final = frozenset(
+    {"hub", "security", "safety", "limits", "items", "database", "backup"}
+)
 """Sections where a mistake is refused; elsewhere it is a warning, since old files must open."""
 
 SECRET_KEYS: Final = frozenset({"https.token", "database.url"})
 """Keys whose value is never printed as it is."""
 
+NO_EFFECT: Final = "accepted for 0.3.16, no effect yet"
+"""Marks a key, in its annotation, that course files of 0.3.16 have and that nothing reads."""
 
 Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -97,19 +101,19 @@ class DefaultsSettings(Section):
 
     jobs: int = 4
     timeout: int = 300
-    no_edit: bool = False
-    no_actions: bool = False
-    headless_edit: bool = False
+    no_edit: Annotated[bool, NO_EFFECT] = False
+    no_actions: Annotated[bool, NO_EFFECT] = False
+    headless_edit: Annotated[bool, NO_EFFECT] = False
 
 
 class RlimitsSettings(Section):
-    """``[rlimits]``: limits of one notebook run in grading; 0 is off."""
+    """``[rlimits]``: what 0.3.16 bounds a notebook run in grading with; 0 is off."""
 
-    cpu: int = 600
+    cpu: Annotated[int, NO_EFFECT] = 600
     """Seconds."""
-    nproc: int = 512
-    nofile: int = 256
-    as_: int = Field(default=1_073_741_824, alias="as")
+    nproc: Annotated[int, NO_EFFECT] = 512
+    nofile: Annotated[int, NO_EFFECT] = 256
+    as_: Annotated[int, NO_EFFECT] = Field(default=1_073_741_824, alias="as")
     """Bytes of address space."""
 
 
@@ -133,18 +137,18 @@ class GradebookSettings(Section):
 class SyncSettings(Section):
     """``[sync]``: the remote machine of 0.3.16's course synchronisation."""
 
-    remote: str = ""
-    remote_course_dir: str = ""
-    remote_venv_dir: str = ""
+    remote: Annotated[str, NO_EFFECT] = ""
+    remote_course_dir: Annotated[str, NO_EFFECT] = ""
+    remote_venv_dir: Annotated[str, NO_EFFECT] = ""
 
 
 class PenaltiesSettings(Section):
     """``[penalties]``: what a late submission costs, in per cent."""
 
-    enabled: bool = False
-    grace_minutes: float = 5
-    per_day: float = 5.0
-    max: float = 100.0
+    enabled: Annotated[bool, NO_EFFECT] = False
+    grace_minutes: Annotated[float, NO_EFFECT] = 5
+    per_day: Annotated[float, NO_EFFECT] = 5.0
+    max: Annotated[float, NO_EFFECT] = 100.0
 
 
 class HubSettings(Section):
@@ -179,6 +183,11 @@ class HubSettings(Section):
     collect: bool = False
     """Whether the dashboard offers Submit, which hands in on the hub, into [dirs] submitted."""
     environments_dir: Present = ".mograder/environments"
+    """The packages of this hub's notebooks. Not to be shared with another course's hub: this one
+    removes what it does not need itself."""
+    unused_environments_mb: Count = 4096
+    """Disk space of environments that nothing needs. Above it the hub removes those that were used
+    longest ago; `mograder hub prune` removes all of them."""
     runtime_dir: str = ""
     """A short path for sockets; empty: chosen automatically."""
     supervisor_socket: str = ""
@@ -246,7 +255,9 @@ class LimitsSettings(Section):
     """All files of one workspace together. A session that writes more is ended."""
     disk_reserve_mb: Count = 1024
     """Disk space that students' files leave free: below it the session that writes most is
-    ended."""
+    ended. On a small file system disk_reserve_percent of it counts, if that is less."""
+    disk_reserve_percent: Annotated[int, Field(ge=0, le=100)] = 5
+    """The largest part of a file system that the reserve takes."""
     total_memory_mb: Count = 0
     """Memory of all sessions together. More starts wait in line. 0: what the machine has, less a
     tenth."""
@@ -317,14 +328,27 @@ class DatabaseSettings(Section):
     """Empty: the SQLite file ``.mograder/hub.db`` in the course."""
 
 
+class BackupSettings(Section):
+    """``[backup]``: where the scheduled backups go, and what `hub check` expects of them."""
+
+    directory: str = ""
+    """The directory of the backups; it must exist. Empty: no scheduled backups and no check."""
+    keep: Positive = 14
+    """Backups that are kept; older ones are removed after one that is complete."""
+    max_age_hours: Positive = 26
+    """An older newest backup is a problem."""
+    least_percent: Annotated[int, Field(ge=0, le=100)] = 50
+    """A newest backup that is smaller than this part of the largest before it is a problem."""
+
+
 class Settings(Section):
     """The whole tree, frozen; every section is there, filled with its defaults."""
 
     title: str | None = None
     transport: Literal["moodle", "https"] = "moodle"
-    config_url: str = ""
+    config_url: Annotated[str, NO_EFFECT] = ""
     assignments: Annotated[tuple[Assignment, ...], BeforeValidator(listed)] = ()
-    edit_links: Mapping[str, str] = Field(default_factory=dict)
+    edit_links: Annotated[Mapping[str, str], NO_EFFECT] = Field(default_factory=dict)
     """Name of a link to an online editor = its URL, with {content_lz} {dir} {filename}."""
     moodle: MoodleSettings = MoodleSettings()
     https: HttpsSettings = HttpsSettings()
@@ -341,3 +365,4 @@ class Settings(Section):
     items: Mapping[str, ItemSettings] = Field(default_factory=dict)
     """By the item's name."""
     database: DatabaseSettings = DatabaseSettings()
+    backup: BackupSettings = BackupSettings()

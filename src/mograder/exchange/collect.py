@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import filecmp
 import json
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.names import Username
 from mograder.core.shared import Progress
+from mograder.exchange.arrivals import arrivals
 from mograder.store.beneath import Beneath, NewFile
 from mograder.transports.https_answers import RemoteSubmission
 from mograder.transports.interface import RemoteAssignment, RemoteFile
@@ -76,15 +76,19 @@ def collect(
     submission that cannot be brought does not keep the others back: it is told as a problem.
 
     Raises:
+        Busy: Another command fetches into the same directory.
         MograderError: The list cannot be had, or nothing can be written.
     """
     listed = source.submissions(assignment)
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".collecting-", dir=out) as scratch:
-            shelf = _Shelf(out, Path(scratch))
-            found = [shelf.take(source, each, progress, force=force) for each in listed]
-            shelf.remember()
+        with arrivals(out) as held:
+            held.keep_only(())
+            try:
+                shelf = _Shelf(out, held.path)
+                found = [shelf.take(source, each, progress, force=force) for each in listed]
+                shelf.remember()
+            finally:
+                held.keep_only(())
     except OSError as error:
         raise InvalidInput(f"{out} cannot be written: {error.strerror}.") from error
     return tuple(found)

@@ -18,7 +18,7 @@ from tomlkit.items import AoT, Table
 from tomlkit.toml_document import TOMLDocument
 
 from mograder.core.errors import InvalidInput
-from mograder.exchange.matching import matching_directory
+from mograder.core.lookup import counterpart
 from mograder.store.files import atomic_write
 from mograder.transports.moodle.records import Assignment
 
@@ -40,6 +40,8 @@ class Merged:
     updated: tuple[str, ...] = ()
     unchanged: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()
+    """Assignments that were not added because students do not see them on Moodle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ class CourseOnMoodle:
     """What sync found: where, and which assignments.
 
     ``complete``: these are all that there are, so that others in the file are gone from Moodle.
+    ``hidden`` are the numbers of those that students do not see. The file is handed to students, so
+    they are not added to it; those that it has already are kept and updated.
     """
 
     url: str
@@ -54,6 +58,7 @@ class CourseOnMoodle:
     assignments: Sequence[Assignment]
     complete: bool = True
     edit_links: bool = False
+    hidden: frozenset[int] = frozenset()
 
 
 def merge(text: str, course: CourseOnMoodle, directories: Sequence[str] = ()) -> Merged:
@@ -72,6 +77,9 @@ def merge(text: str, course: CourseOnMoodle, directories: Sequence[str] = ()) ->
     for assignment in course.assignments:
         table = _table_of(assignment, tables)
         fresh = table is None
+        if fresh and assignment.id in course.hidden:
+            news.hidden.append(assignment.name)
+            continue
         table = tomlkit.table() if table is None else table
         changed = _fill(table, assignment)
         changed |= _fill_directory(table, assignment, directories, used)
@@ -95,6 +103,7 @@ def merge(text: str, course: CourseOnMoodle, directories: Sequence[str] = ()) ->
         tuple(news.updated),
         tuple(news.unchanged),
         removed,
+        tuple(news.hidden),
     )
 
 
@@ -110,6 +119,7 @@ class _Changes:
         self.added: list[str] = []
         self.updated: list[str] = []
         self.unchanged: list[str] = []
+        self.hidden: list[str] = []
 
     def note(self, name: str, *, fresh: bool, changed: bool) -> None:
         kind = self.added if fresh else self.updated if changed else self.unchanged
@@ -240,7 +250,7 @@ def _fill_directory(
     """Name the item's directory here, unless the teacher did, or another assignment has it."""
     if table.get("dir"):
         return False
-    found = matching_directory(assignment.name, directories)
+    found = counterpart(assignment.name, directories)
     if not found or found in used:
         return False
     used.add(found)

@@ -1,52 +1,66 @@
-"""Which assignment a person means by what they typed; pure.
+"""Which assignment on a server a typed name means, and what an assignment is called here; pure.
 
-compat.md 4: the exact name, the number, the only name that contains it. A course with A1, A10 and
-A11 would make "A1" ambiguous so, hence names that begin with it as a whole word come before.
+The rules are those of :mod:`mograder.core.lookup`. An assignment on Moodle is also found by what it
+is called here: its ``dir`` and ``name`` in mograder.toml, or the item's directory that belongs to
+it.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Sequence
 
 from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.lookup import Entry, Words, counterpart, find, nfc
 from mograder.core.settings_model import Assignment as Configured
+from mograder.exchange.finding import folder_of
 from mograder.transports.interface import RemoteAssignment
 from mograder.transports.moodle.records import Assignment, Course
 
-T = TypeVar("T")
-
-_NOT_A_LETTER = re.compile(r"[\W_]+")
-
-
-@dataclass(frozen=True, slots=True)
-class _Name:
-    name: str
-    number: int
+_ON_MOODLE = Words(where="on Moodle", empty="The course has no assignments yet.")
+_ON_SERVER = Words(where="on the server", empty="The server offers none.")
 
 
 def choose_assignment(
-    argument: str, there: Sequence[Assignment], configured: Sequence[Configured] = ()
+    argument: str,
+    there: Sequence[Assignment],
+    configured: Sequence[Configured] = (),
+    directories: Sequence[str] = (),
 ) -> Assignment:
-    """Return the assignment on Moodle that an argument means; a configured ``dir`` counts too.
+    """Return the assignment on Moodle that an argument means, by its name there or here.
 
-    Raises: :class:`NotFound` with what there is, :class:`InvalidInput` when several match.
+    ``directories`` are the names of the course's items on this machine.
+
+    Raises:
+        NotFound: No assignment matches; the hint lists those that there are.
+        InvalidInput: Several match; the message lists them.
     """
-    names = [_Name(each.name, each.id) for each in there]
-    return there[_choose(argument, names, configured)]
+    items = _items_of(there, configured, directories)
+    entries = [
+        Entry(
+            each.name,
+            (*_configured_names(each.id, each.name, configured), *items[each.id]),
+            each.id,
+        )
+        for each in there
+    ]
+    return there[find(argument, entries, _ON_MOODLE)]
 
 
 def choose_remote(
-    argument: str, there: Sequence[RemoteAssignment], configured: Sequence[Configured] = ()
+    argument: str,
+    there: Sequence[RemoteAssignment],
+    configured: Sequence[Configured] = (),
 ) -> RemoteAssignment:
-    """The same, of what a transport lists.
+    """Return what a transport lists under the name or number that an argument means.
 
-    Raises: as :func:`choose_assignment`.
+    Raises:
+        MograderError: As :func:`choose_assignment`.
     """
-    names = [_Name(each.name, each.number or 0) for each in there]
-    return there[_choose(argument, names, configured)]
+    entries = [
+        Entry(each.name, _configured_names(each.number, each.name, configured), each.number)
+        for each in there
+    ]
+    return there[find(argument, entries, _ON_SERVER)]
 
 
 def choose_course(courses: Sequence[Course], wanted: int) -> int:
@@ -75,89 +89,78 @@ def local_name(
     directories: Sequence[str],
     chosen: Assignment | None = None,
 ) -> str:
-    """Return the name that an assignment has here: as configured, as an item's directory is called.
+    """Return the name that an assignment has here, in submitted/, feedback/ and the gradebook.
 
-    Where neither is so, it is what was typed. ``chosen`` is the assignment on Moodle, if known.
+    It is the ``dir`` of mograder.toml, else the item's directory that belongs to the assignment,
+    else the assignment's own name, made safe as a directory's name. However the assignment was
+    named on the command line, the result is the same. ``chosen`` is the assignment on Moodle; if
+    Moodle was not asked, ``argument`` is looked up in mograder.toml and among ``directories``.
+
+    Raises:
+        InvalidInput: ``argument`` may mean several.
     """
-    for each in configured:
-        if each.dir and (argument in (each.dir, each.name) or (chosen and each.id == chosen.id)):
-            return each.dir
-    if argument in directories:
-        return argument
-    begun = [
-        each.dir
+    if chosen is None:
+        return _looked_up(argument, configured, directories)
+    table = next((each for each in configured if each.id == chosen.id), None)
+    if table is not None and table.dir:
+        return table.dir
+    return _own_name(chosen.name, chosen.id, configured, directories)
+
+
+def _looked_up(argument: str, configured: Sequence[Configured], directories: Sequence[str]) -> str:
+    names = {
+        (each.dir or _own_name(each.name, each.id, configured, directories)): each
         for each in configured
-        if each.dir and (_begins(each.dir, argument) or _begins(each.name, argument))
+    }
+    entries = [Entry(name, (each.name,), each.id or None) for name, each in names.items()] + [
+        Entry(name) for name in directories if name not in names
     ]
-    if len(begun) == 1:
-        return begun[0]
-    on_moodle = matching_directory(chosen.name, directories) if chosen else ""
-    return matching_directory(argument, directories) or on_moodle or argument
+    try:
+        return entries[find(argument, entries)].name
+    except NotFound:
+        return folder_of(RemoteAssignment(argument, argument))
 
 
-def matching_directory(name: str, directories: Sequence[str]) -> str:
-    """Return the only directory that a Moodle name belongs to, empty when none or several do."""
-    tests: tuple[Callable[[str], bool], ...] = (
-        lambda each: each == name,
-        lambda each: _plain(each) == _plain(name),
-        lambda each: _first_word(each) == _first_word(name),
-    )
-    found = _first_match(directories, tests)
-    return found[0] if len(found) == 1 else ""
+def _own_name(
+    name: str, number: int, configured: Sequence[Configured], directories: Sequence[str]
+) -> str:
+    """Return the directory of an assignment that has no ``dir``; no other assignment has it."""
+    others = [each for each in configured if each.id != number]
+    belonging = counterpart(name, directories)
+    if belonging and not any(
+        belonging in (each.dir, counterpart(each.name, directories)) for each in others
+    ):
+        return belonging
+    folder = _folder(name, number)
+    shared = any(folder in (each.dir, _folder(each.name, each.id)) for each in others)
+    return f"{folder} ({number})" if shared and number else folder
 
 
-def _choose(argument: str, names: Sequence[_Name], configured: Sequence[Configured]) -> int:
-    by_dir = {each.id for each in configured if each.dir and _begins(each.dir, argument)}
-    exact_dir = {each.id for each in configured if each.dir == argument}
-    tests: tuple[Callable[[_Name], bool], ...] = (
-        lambda each: each.name == argument,
-        lambda each: str(each.number) == argument,
-        lambda each: each.number in exact_dir,
-        lambda each: each.number in by_dir,
-        lambda each: _plain(each.name) == _plain(argument),
-        lambda each: _begins(each.name, argument),
-        lambda each: each.name.casefold().startswith(argument.casefold()),
-        lambda each: argument.casefold() in each.name.casefold(),
-        lambda each: _first_word(each.name) == _first_word(argument),
-    )
-    found = _first_match(names, tests) if argument.strip() else []
-    if len(found) == 1:
-        return names.index(found[0])
-    if found:
-        raise InvalidInput(
-            f"'{argument}' may mean {_listed(found[:10])}.",
-            hint="Give the whole name, or the number.",
-        )
-    raise NotFound(
-        f"No assignment on Moodle matches '{argument}'.",
-        hint=f"There are: {_listed(names[:20])}."
-        if names
-        else "The course has no assignments yet.",
-    )
+def _folder(name: str, number: int) -> str:
+    return folder_of(RemoteAssignment(str(number), name, number=number))
 
 
-def _listed(names: Sequence[_Name]) -> str:
-    return ", ".join(f"{each.name} ({each.number})" for each in names)
+def _items_of(
+    there: Sequence[Assignment], configured: Sequence[Configured], directories: Sequence[str]
+) -> dict[int, list[str]]:
+    """Return, for each assignment on Moodle, the items here that belong to it by their names."""
+    names = [each.name for each in there]
+    taken = {each.dir for each in configured}
+    found: dict[int, list[str]] = {each.id: [] for each in there}
+    for directory in directories:
+        title = "" if directory in taken else counterpart(directory, names)
+        if title:
+            found[there[names.index(title)].id].append(directory)
+    return found
 
 
-def _first_match(things: Sequence[T], tests: Sequence[Callable[[T], bool]]) -> list[T]:
-    """Return what passes the first test that anything passes."""
-    for test in tests:
-        found = [each for each in things if test(each)]
-        if found:
-            return found
-    return []
-
-
-def _begins(name: str, start: str) -> bool:
-    """Whether a name begins so, as a whole word: "A1. Introduction" with "A1", not with "A"."""
-    rest = name.casefold().removeprefix(start.casefold())
-    return rest != name.casefold() and (not rest or not rest[0].isalnum())
-
-
-def _plain(name: str) -> str:
-    return _NOT_A_LETTER.sub("", name).casefold()
-
-
-def _first_word(name: str) -> str:
-    return next(iter(_NOT_A_LETTER.split(name.strip().casefold())), "")
+def _configured_names(
+    number: int | None, name: str, configured: Sequence[Configured]
+) -> tuple[str, ...]:
+    """Return the names that mograder.toml has for an assignment, found by number or by name."""
+    tables = [
+        each
+        for each in configured
+        if (each.id == number if each.id else nfc(each.name) == nfc(name))
+    ]
+    return tuple(name for each in tables for name in (each.dir, each.name) if name)

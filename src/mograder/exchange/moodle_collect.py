@@ -8,20 +8,20 @@ them: ``<user>.py``, with the times of submission in ``.fetch_metadata.json`` (c
 from __future__ import annotations
 
 import json
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
 
 from mograder.core.errors import InvalidInput, MograderError
+from mograder.core.lookup import nfc
 from mograder.core.shared import Progress
+from mograder.exchange.arrivals import Arrivals, Shelf, arrivals, clean
 from mograder.exchange.moodle_users import Roll
 from mograder.exchange.people import Person, parse_username
-from mograder.exchange.unpacking import is_hidden, safe_path
-from mograder.store.files import atomic_write
+from mograder.exchange.unpacking import visible_path
 from mograder.transports.interface import RemoteFile
 from mograder.transports.moodle.client import MoodleClient
 from mograder.transports.moodle.records import Assignment, Submission, SubmissionState
@@ -29,8 +29,8 @@ from mograder.transports.moodle.records import Assignment, Submission, Submissio
 METADATA = ".fetch_metadata.json"
 """Unix time of submission by username; penalties count from it."""
 
-REPLACED = ".replaced"
-"""Where a notebook goes that was fetched before and is replaced by a newer one."""
+LATE = ".fetch_late.json"
+"""Seconds after the deadline by username, extensions included, of those who were late."""
 
 _MOST_FILES = 100
 
@@ -46,7 +46,12 @@ class Fate(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One student's work: ``name`` is what its file is called here; ``why`` explains a skip."""
+    """One student's work: ``name`` is what its file is called here; ``why`` explains a skip.
+
+    ``late`` is by how much it came after the deadline, None if it was on time or that is unknown.
+    ``mates`` are the names here of those who handed it in together, ``team`` their group's name.
+    ``before`` is the name that it had while the marking was anonymous, empty if it had none.
+    """
 
     name: str
     full_name: str
@@ -55,6 +60,35 @@ class Work:
     modified: datetime | None = None
     notebook: RemoteFile | None = None
     others: tuple[RemoteFile, ...] = ()
+    late: timedelta | None = None
+    team: str = ""
+    mates: tuple[str, ...] = ()
+    before: str = ""
+
+    def places(self) -> tuple[tuple[RemoteFile, str], ...]:
+        """Return each file with its path below the target directory; the notebook comes first.
+
+        No path is hidden, and no two are the same.
+        """
+        found = [(self.notebook, f"{self.name}.py")] if self.notebook else []
+        taken: set[str] = set()
+        plain_first = sorted(self.others, key=lambda file: visible_path(file.name) != file.name)
+        for file in plain_first:
+            path = visible_path(file.name)
+            while path.casefold() in taken:
+                folder, _, last = path.rpartition("/")
+                path = f"{folder}/_{last}" if folder else f"_{last}"
+            taken.add(path.casefold())
+            found.append((file, f"{self.name}.files/{path}"))
+        return tuple(found)
+
+    def renamed(self) -> tuple[tuple[str, str], ...]:
+        """Return what students called a file and its path here, where the two differ."""
+        return tuple(
+            (file.name, path)
+            for file, path in self.places()
+            if file != self.notebook and path != f"{self.name}.files/{nfc(file.name)}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +104,16 @@ class Target:
 
 
 def plan_collection(
-    assignment: Assignment, submissions: Sequence[Submission], roll: Roll, target: Target
+    assignment: Assignment,
+    submissions: Sequence[Submission],
+    roll: Roll,
+    target: Target,
+    extensions: Mapping[int, datetime] | None = None,
 ) -> tuple[Work, ...]:
     """Decide what to fetch, from what Moodle says and what is here; changes nothing.
+
+    ``extensions`` are the later deadlines by user id; without them it is not said of people with an
+    extension whether they were late.
 
     Raises: :class:`InvalidInput` when the assignment takes no files at all.
     """
@@ -84,11 +125,15 @@ def plan_collection(
         )
     own = {each.user_id: each for each in submissions if each.user_id}
     teams = {each.group_id: each for each in submissions if not each.user_id}
-    times = read_times(target.directory)
+    here = _Here(target.directory, read_times(target.directory), target.force)
     works = []
     for person in roll.people:
         submission = teams.get(person.group) if assignment.team else own.get(person.user_id)
-        works.append(_work(person, submission, roll, target, times))
+        work = _work(person, submission, roll, target, here)
+        late = _late(work.modified, person, assignment.due, extensions)
+        mates = _mates(person, roll) if assignment.team else ()
+        team = person.team if assignment.team else ""
+        works.append(replace(work, late=late, team=team, mates=mates))
     return tuple(sorted(_apart(works), key=lambda work: work.name.casefold()))
 
 
@@ -100,27 +145,57 @@ def collect(
     What is here and differs is kept in ``.replaced/``. What arrived before a failure is put in its
     place, so that the command can be repeated for the rest.
 
-    Raises: :class:`~mograder.core.errors.MograderError` when nothing arrives.
+    Raises:
+        Busy: Another command fetches into the same directory.
+        MograderError: Nothing arrives.
     """
     wanted = [work for work in works if work.fate is Fate.FETCHED]
-    if not wanted:
+    if not wanted and not any(work.fate is Fate.UNCHANGED for work in works):
+        clean(target.directory)
         return tuple(works)
-    target.directory.mkdir(parents=True, exist_ok=True)
-    times = dict(read_times(target.directory))
-    done: dict[str, Work] = {}
-    with tempfile.TemporaryDirectory(prefix=".fetching-", dir=target.directory) as scratch:
-        places = _places(wanted, Path(scratch))
-        problem = _download(client, places, progress)
+    with arrivals(target.directory) as held:
+        shelf = Shelf(target.directory, held, now)
+        times = dict(read_times(target.directory))
+        for work in works:
+            _take_over(work, target.directory, shelf, times)
+        done = _fetch(client, wanted, held, shelf, progress)
         for work in wanted:
-            if all(path.is_file() for _, path in places[work.name]):
-                files = ((file, path.read_bytes()) for file, path in places[work.name])
-                done[work.name] = put_work(work, files, target, now)
-            else:
-                done[work.name] = replace(work, fate=Fate.FAILED, why=problem)
             if work.modified is not None and done[work.name].fate is Fate.FETCHED:
                 times[work.name] = int(work.modified.timestamp())
-    _write_times(target.directory, times)
-    return tuple(done.get(work.name, work) for work in works)
+        finished = tuple(done.get(work.name, work) for work in works)
+        shelf.write(METADATA, _json(times))
+        _write_late(finished, target.directory, shelf)
+    return finished
+
+
+def _fetch(
+    client: MoodleClient,
+    wanted: Sequence[Work],
+    held: Arrivals,
+    shelf: Shelf,
+    progress: Progress,
+) -> dict[str, Work]:
+    """Bring the files of all, put what is whole into its place; return what became of each."""
+    places = {
+        work.name: [
+            (file, held.place(f"{work.name}/{path}", file, work.modified))
+            for file, path in work.places()
+        ]
+        for work in wanted
+    }
+    problem = _download(client, places, progress)
+    done: dict[str, Work] = {}
+    missing: list[Path] = []
+    for work in wanted:
+        arrived = places[work.name]
+        absent = [place for _, place in arrived if not place.is_file()]
+        if absent:
+            done[work.name] = replace(work, fate=Fate.FAILED, why=problem)
+            missing += [place for _, place in arrived]
+        else:
+            done[work.name] = put_work(work, (place.read_bytes() for _, place in arrived), shelf)
+    held.keep_only(missing)
+    return done
 
 
 def _download(
@@ -128,13 +203,14 @@ def _download(
     places: Mapping[str, list[tuple[RemoteFile, Path]]],
     progress: Progress,
 ) -> str:
-    """Bring all files; return what went wrong, empty if nothing did.
+    """Bring all files that an interrupted run has not brought; return what went wrong, if anything.
 
     Raises: :class:`~mograder.core.errors.MograderError` when not one file arrived.
     """
     files = [(file, path) for each in places.values() for file, path in each]
+    waiting = [(file, path) for file, path in files if not path.is_file()]
     try:
-        client.download_all(files, progress)
+        client.download_all(waiting, progress)
     except MograderError as error:
         if not any(path.is_file() for _, path in files):
             raise
@@ -142,10 +218,21 @@ def _download(
     return ""
 
 
-def read_times(directory: Path) -> Mapping[str, int]:
-    """Return when everybody submitted, as an earlier fetch wrote it down."""
+def _take_over(work: Work, directory: Path, shelf: Shelf, times: dict[str, int]) -> None:
+    """Give work that was fetched while the marking was anonymous the name of its student."""
+    if not work.before:
+        return
+    for end in (".py", ".files"):
+        shelf.rename(directory, f"{work.before}{end}", f"{work.name}{end}")
+    time = times.pop(work.before, None)
+    if time is not None:
+        times.setdefault(work.name, time)
+
+
+def read_times(directory: Path, name: str = METADATA) -> Mapping[str, int]:
+    """Return when everybody submitted, or another number by name, as an earlier fetch wrote it."""
     try:
-        found = json.loads((directory / METADATA).read_bytes())
+        found = json.loads((directory / name).read_bytes())
     except (OSError, ValueError):
         return {}
     if not isinstance(found, dict):
@@ -153,12 +240,29 @@ def read_times(directory: Path) -> Mapping[str, int]:
     return {str(name): int(at) for name, at in found.items() if isinstance(at, int | float)}
 
 
+@dataclass(frozen=True, slots=True)
+class _Here:
+    """What an earlier run brought; with ``force`` nothing of it counts."""
+
+    directory: Path
+    times: Mapping[str, int]
+    force: bool
+
+    def holds(self, name: str, work: Work) -> bool:
+        """Tell whether the work is here under a name, and as new as on Moodle."""
+        if self.force or work.modified is None:
+            return False
+        if self.times.get(name) != int(work.modified.timestamp()):
+            return False
+        return (self.directory / f"{name}{'.py' if work.notebook else '.files'}").exists()
+
+    def has(self, name: str) -> bool:
+        """Tell whether anything of that name is here."""
+        return any((self.directory / f"{name}{end}").exists() for end in (".py", ".files"))
+
+
 def _work(
-    person: Person,
-    submission: Submission | None,
-    roll: Roll,
-    target: Target,
-    times: Mapping[str, int],
+    person: Person, submission: Submission | None, roll: Roll, target: Target, here: _Here
 ) -> Work:
     name = local_name(person, roll)
     work = Work(name, person.full_name, Fate.SKIPPED)
@@ -173,14 +277,41 @@ def _work(
     notebook = choose_notebook(submission.files, target.notebooks)
     work = replace(
         work,
+        fate=Fate.FETCHED,
         why="" if notebook else f"no notebook that stands out; look into {name}.files/",
         modified=submission.modified,
         notebook=notebook,
         others=tuple(file for file in submission.files if file != notebook),
     )
-    if not target.force and _is_here(work, target.directory, times):
+    former = f"Participant-{person.formerly}"
+    if person.formerly and here.has(former):
+        work = replace(work, before=former)
+    if here.holds(name, work) or (work.before and here.holds(former, work)):
         return replace(work, fate=Fate.UNCHANGED)
-    return replace(work, fate=Fate.FETCHED)
+    return work
+
+
+def _late(
+    modified: datetime | None,
+    person: Person,
+    due: datetime | None,
+    extensions: Mapping[int, datetime] | None,
+) -> timedelta | None:
+    """Return by how much work came after the deadline of its student."""
+    if modified is None or due is None or modified <= due:
+        return None
+    if person.extended and extensions is None:
+        return None
+    latest = max(due, (extensions or {}).get(person.user_id, due))
+    return modified - latest if modified > latest else None
+
+
+def _mates(person: Person, roll: Roll) -> tuple[str, ...]:
+    """Return the names here of the other members of a person's team."""
+    if not person.group:
+        return ()
+    others = (each for each in roll.people if each.group == person.group and each != person)
+    return tuple(sorted(local_name(each, roll) for each in others))
 
 
 def _apart(works: Sequence[Work]) -> list[Work]:
@@ -213,56 +344,29 @@ def choose_notebook(files: Sequence[RemoteFile], expected: Sequence[str]) -> Rem
     return notebooks[0] if len(notebooks) == 1 else None
 
 
-def _is_here(work: Work, directory: Path, times: Mapping[str, int]) -> bool:
-    if work.modified is None or times.get(work.name) != int(work.modified.timestamp()):
-        return False
-    return (directory / f"{work.name}{'.py' if work.notebook else '.files'}").exists()
-
-
-def _places(works: Sequence[Work], scratch: Path) -> dict[str, list[tuple[RemoteFile, Path]]]:
-    """Give every file a place of its own to arrive at; names from Moodle play no part in it."""
-    places: dict[str, list[tuple[RemoteFile, Path]]] = {}
-    for number, work in enumerate(works):
-        files = [work.notebook] if work.notebook else []
-        places[work.name] = [
-            (file, scratch / f"{number}-{position}")
-            for position, file in enumerate([*files, *work.others])
-        ]
-    return places
-
-
-def put_work(
-    work: Work, files: Iterable[tuple[RemoteFile, bytes]], target: Target, now: datetime
-) -> Work:
+def put_work(work: Work, contents: Iterable[bytes], shelf: Shelf) -> Work:
     """Put one student's files into their places; what was there and differs is kept.
 
-    Names come from students, so each is checked; hidden files are nobody's work.
+    ``contents`` are those of :meth:`Work.places`, in its order.
     """
     try:
-        for file, content in files:
-            if file == work.notebook:
-                _replace(target.directory, f"{work.name}.py", content, now)
-            elif not is_hidden(path := safe_path(file.name)):
-                _replace(target.directory, f"{work.name}.files/{path}", content, now)
+        for (_, path), content in zip(work.places(), contents, strict=True):
+            shelf.put(path, content)
     except (OSError, MograderError) as error:
         return replace(work, fate=Fate.FAILED, why=str(error))
     return work
 
 
-def _replace(base: Path, name: str, content: bytes, now: datetime) -> None:
-    """Write a file below ``base``; a link that stands there is replaced, not followed."""
-    target = base / name
-    if target.is_file():
-        before = target.read_bytes()
-        if before == content:
-            return
-        kept = base / REPLACED / f"{now.astimezone():%Y%m%dT%H%M%S}" / name
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(kept, before, 0o600)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write(target, content, 0o600)
+def _write_late(works: Sequence[Work], directory: Path, shelf: Shelf) -> None:
+    """Write down who was late, for whom that is known now."""
+    known = read_times(directory, LATE)
+    now = {work.name: int(work.late.total_seconds()) for work in works if work.late}
+    judged = {work.name for work in works if work.modified is not None}
+    late = {name: seconds for name, seconds in known.items() if name not in judged} | now
+    if late or known:
+        shelf.write(LATE, _json(late))
 
 
-def _write_times(directory: Path, times: Mapping[str, int]) -> None:
-    text = json.dumps(dict(sorted(times.items())), ensure_ascii=False, indent=2)
-    atomic_write(directory / METADATA, f"{text}\n".encode(), 0o600)
+def _json(numbers: Mapping[str, int]) -> bytes:
+    text = json.dumps(dict(sorted(numbers.items())), ensure_ascii=False, indent=2)
+    return f"{text}\n".encode()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mograder.core.errors import InvalidInput
 from mograder.core.names import Username
-from mograder.exchange.grades_file import GradeLine
+from mograder.exchange.grades_file import GradeLine, line_html
 from mograder.exchange.people import Person, find_person, parse_username
 from mograder.store.gradebook import Identity
 from mograder.transports.moodle.archives import FeedbackFile, feedback_zip
@@ -59,10 +59,13 @@ def export(
     known: Sequence[Person],
     usernames: Mapping[int, Username],
     now: datetime,
+    *,
+    clear_comments: bool = False,
 ) -> Exported:
     """Fill a worksheet and pack the feedback files of the people in it.
 
-    ``known`` are the worksheet's people by :func:`people_of`.
+    ``known`` are the worksheet's people by :func:`people_of`. An empty comment leaves the one in
+    the worksheet as it is, unless ``clear_comments`` is given.
 
     Raises: :class:`InvalidInput` when nobody matches, a name may mean two people, or a mark is
     above the maximum.
@@ -76,7 +79,8 @@ def export(
         elif person.participant in entries:
             raise InvalidInput(f"{person.shown} has two lines of grades ({line.who}).")
         else:
-            entries[person.participant] = Entry(line.mark, line.comment)
+            comment = line_html(line, clear=clear_comments)
+            entries[person.participant] = Entry(line.mark, comment)
     packed: list[FeedbackFile] = []
     for student, uploads in files.items():
         person = find_person(student, known, usernames)

@@ -1,30 +1,43 @@
 """``mograder moodle upload-feedback``: marks, comments and feedback files to Moodle.
 
 First everything is matched and decided, which changes nothing and is what ``--dry-run`` prints;
-then each mark is sent and read back (``transports.moodle.grading``). What Moodle confirmed is
-remembered in the gradebook, so that the same command again changes nothing.
+then each mark is sent and read back (``transports.moodle.grading``). What is to be sent is written
+into the gradebook before, and what Moodle confirmed afterwards, so that the same command again
+changes nothing, and goes on where an interrupted one ended.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime
-from decimal import Decimal
 from pathlib import Path
 
-from mograder.core.errors import Busy, Conflict, InvalidInput, NotFound
+from mograder.core.errors import Busy, Conflict, Forbidden, InvalidInput, NotFound
 from mograder.core.shared import Progress
-from mograder.exchange.grades_file import GradeLine
+from mograder.exchange.grades_file import GradeLine, line_html
 from mograder.exchange.moodle_collect import local_name
+from mograder.exchange.moodle_protection import (
+    Remembered,
+    Verdict,
+    known_unchanged,
+    settle_plan,
+    to_remember,
+)
+from mograder.exchange.moodle_teams import Teams, for_teams
 from mograder.exchange.moodle_users import Roll
 from mograder.exchange.people import Person, find_person
 from mograder.store.gradebook import Gradebook, Sent
 from mograder.transports.moodle.client import MoodleClient
-from mograder.transports.moodle.grading import Outcome, Plan, Result, plan_marks, send_marks
-from mograder.transports.moodle.marks import comment_html, mark_text
+from mograder.transports.moodle.grading import (
+    Outcome,
+    Plan,
+    Result,
+    plan_marks,
+    read_feedback,
+    send_marks,
+)
+from mograder.transports.moodle.marks import Scale
 from mograder.transports.moodle.records import Assignment, Mark, WorkflowState
 from mograder.transports.upload import Upload
 
@@ -33,31 +46,11 @@ _ORDER = tuple(WorkflowState)
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """One line of the summary: who, what became of it, the grade before and after, and why.
-
-    ``along`` says what is sent beside a grade.
-    """
-
-    name: str
-    full_name: str
-    result: Result
-    before: str = ""
-    after: str = ""
-    why: str = ""
-    along: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Gathered:
-    """What is to be sent, by person, and what belongs to nobody on Moodle.
-
-    ``wordless`` are those of whose comment nothing was said, so that Moodle's is to stay.
-    """
+    """The marks to send, by person, and the rows and files that match no person on Moodle."""
 
     marks: Mapping[int, Mark]
     unmatched: tuple[str, ...]
-    wordless: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,21 +60,30 @@ class Wishes:
     ``state`` None leaves the marking workflow alone; ``exact`` is a state that the teacher asked
     for by name, which may also take back a release. ``force`` overwrites what somebody changed on
     Moodle since our last upload. ``grades_only`` sends neither comments nor files.
+    ``clear_comments`` lets an empty cell erase the comment on Moodle.
     """
 
     state: WorkflowState | None
     exact: bool = False
     force: bool = False
     grades_only: bool = False
+    clear_comments: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A plan that nothing was done about yet: ours and the transport's."""
+    """A plan that nothing was done about yet: the transport's, and why each mark stands so.
+
+    ``graders`` names, by Moodle's user id, who changed something on Moodle.
+    """
 
     plan: Plan
-    digests: Mapping[int, str]
+    verdicts: Mapping[int, Verdict]
     unmatched: tuple[str, ...]
+    teams: Teams
+    remembered: Remembered
+    graders: Mapping[int, str]
+    scale: tuple[str, ...] = ()
 
 
 def feedback_files(directory: Path) -> Mapping[str, tuple[Upload, ...]]:
@@ -111,14 +113,16 @@ def gather(
     roll: Roll,
     *,
     grades_only: bool = False,
+    clear_comments: bool = False,
 ) -> Gathered:
     """Match grades and feedback files with the people of an assignment.
+
+    An empty comment leaves the one on Moodle as it is, unless ``clear_comments`` is given.
 
     Raises: :class:`InvalidInput` when a name may mean two people, or one person comes twice.
     """
     names = {person.user_id: local_name(person, roll) for person in roll.people}
     marks: dict[int, Mark] = {}
-    worded: set[int] = set()
     unmatched: list[str] = []
     for line in lines:
         person = _find(line.who, roll, names)
@@ -127,10 +131,8 @@ def gather(
             continue
         if person.user_id in marks:
             raise InvalidInput(f"{person.shown} has two lines of grades ({line.who}).")
-        comment = None if grades_only else line.comment
-        if comment is not None:
-            worded.add(person.user_id)
-        marks[person.user_id] = Mark(person.user_id, line.mark, comment_html(comment or ""))
+        comment = None if grades_only else line_html(line, clear=clear_comments)
+        marks[person.user_id] = Mark(person.user_id, line.mark, comment)
     for student, uploads in () if grades_only else files.items():
         person = _find(student, roll, names)
         if person is None:
@@ -138,9 +140,9 @@ def gather(
         else:
             mark = marks.get(person.user_id, Mark(person.user_id))
             marks[person.user_id] = replace(mark, files=uploads)
-    # A person without a mark, a word or a file is in the list for nothing.
+    # A person without a mark, a comment or a file is in the list for nothing.
     kept = {user: mark for user, mark in marks.items() if mark.grade is not None or _says(mark)}
-    return Gathered(kept, tuple(dict.fromkeys(unmatched)), frozenset(kept.keys() - worded))
+    return Gathered(kept, tuple(dict.fromkeys(unmatched)))
 
 
 def draft(
@@ -148,8 +150,9 @@ def draft(
     assignment: Assignment,
     roll: Roll,
     gathered: Gathered,
-    sent: Mapping[int, Sent],
+    remembered: Remembered,
     wishes: Wishes,
+    scale: Scale | None = None,
 ) -> Draft:
     """Decide what sending would do; changes nothing.
 
@@ -164,25 +167,48 @@ def draft(
             if listed
             else "Grade first, or give --grades-csv or --feedback-dir.",
         )
-    states = _states(client, assignment, gathered.marks.keys()) if wishes.state else {}
-    comments = _comments_to_keep(client, assignment, gathered.wordless)
-    marks = [
-        with_state(
-            replace(mark, comment=comments.get(mark.user_id, mark.comment)),
-            states.get(mark.user_id, ""),
-            assignment,
-            wishes,
-        )
-        for mark in _for_teams(gathered.marks, assignment, roll)
-    ]
-    _demand_feedback_types(assignment, marks)
-    digests = {mark.user_id: digest(mark) for mark in marks}
-    plan = plan_marks(client, assignment, marks)
-    outcomes = tuple(
-        settle(outcome, digests, sent.get(outcome.mark.user_id), wishes)
-        for outcome in plan.outcomes
+    _demand_feedback_types(assignment, list(gathered.marks.values()))
+    teams = for_teams(
+        client, assignment, gathered.marks, roll.people, remembered, force=wishes.force
     )
-    return Draft(replace(plan, outcomes=outcomes), digests, gathered.unmatched)
+    users = {mark.user_id for mark in teams.marks}
+    states = _states(client, assignment, users) if wishes.state else {}
+    marks = [
+        with_state(mark, states.get(mark.user_id, ""), assignment, wishes) for mark in teams.marks
+    ]
+    plan = _without_known(plan_marks(client, assignment, marks), remembered)
+    plan = read_feedback(client, plan)
+    verdicts = settle_plan(client, plan, remembered, force=wishes.force)
+    graders = _graders(client, assignment, verdicts)
+    return Draft(
+        replace(plan, outcomes=tuple(each.outcome for each in verdicts)),
+        {each.outcome.mark.user_id: each for each in verdicts},
+        gathered.unmatched,
+        teams,
+        remembered,
+        graders,
+        scale.items if scale else (),
+    )
+
+
+def _without_known(plan: Plan, remembered: Remembered) -> Plan:
+    outcomes = (
+        known_unchanged(each, remembered.sent.get(each.mark.user_id)) for each in plan.outcomes
+    )
+    return replace(plan, outcomes=tuple(outcomes))
+
+
+def _graders(
+    client: MoodleClient, assignment: Assignment, verdicts: Sequence[Verdict]
+) -> Mapping[int, str]:
+    """Return the names of those who changed something, as far as this account may see them."""
+    if not any(each.changed for each in verdicts):
+        return {}
+    try:
+        people = client.enrolled(assignment.course_id)
+    except (Conflict, Forbidden, NotFound):
+        return {}
+    return {person.user_id: person.full_name for person in people}
 
 
 def send(
@@ -192,66 +218,39 @@ def send(
     progress: Progress,
     now: datetime,
 ) -> tuple[Outcome, ...]:
-    """Send what the draft has, read it back, and remember what Moodle confirmed."""
+    """Write down what is about to be sent, send it, read it back, and write down the result.
+
+    Raises: :class:`Busy` when the gradebook cannot be written before anything is sent.
+    """
+    number = drafted.plan.assignment.id
+    intents = [
+        _record(drafted, each) for each in drafted.plan.outcomes if each.result is Result.CHANGED
+    ]
+    if intents:
+        gradebook.record_intents(client.url, number, intents, now)
     outcomes = send_marks(client, drafted.plan, progress)
-    for outcome in outcomes:
-        if outcome.result is not Result.CHANGED:
-            continue
-        user = outcome.mark.user_id
-        sent = Sent(user, drafted.digests[user], _grade_text(outcome.after))
-        try:
-            gradebook.record_sent(client.url, drafted.plan.assignment.id, sent, now)
-        except Busy as error:
-            # Moodle has it, and that is what counts: next time it is sent once more.
-            progress(f"It was sent, but could not be noted down. {error.message}")
-            break
+    confirmed = [_record(drafted, each) for each in outcomes if _is_confirmed(drafted, each)]
+    try:
+        gradebook.record_sent(client.url, number, confirmed, now)
+    except Busy as error:
+        # Moodle has it, and what was to be sent is on record: the next upload finds out.
+        progress(f"It was sent, but could not be noted down. {error.message}")
     return outcomes
 
 
-def summary(outcomes: Sequence[Outcome], roll: Roll, unmatched: Sequence[str]) -> list[Told]:
-    """Return a line for everybody who has a mark, by name, then for those whom nobody knows."""
-    people = {person.user_id: person for person in roll.people}
-    lines = [
-        Told(
-            name=local_name(people[each.mark.user_id], roll),
-            full_name=people[each.mark.user_id].full_name,
-            result=each.result,
-            before=_grade_text(each.before),
-            after=_grade_text(each.after if each.after is not None else each.mark.grade),
-            why=each.why or ("for the whole team" if each.mark.whole_team else ""),
-            along=_along(each) if each.result is Result.CHANGED else "",
-        )
-        for each in outcomes
-    ]
-    lines.sort(key=lambda line: line.name.casefold())
-    strangers = [
-        Told(name, "", Result.SKIPPED, why="takes no part in this assignment on Moodle")
-        for name in unmatched
-    ]
-    return [*lines, *strangers]
+def _is_confirmed(drafted: Draft, outcome: Outcome) -> bool:
+    """Tell whether Moodle holds all of a mark: it was sent now, or read and found to be equal."""
+    if outcome.result is Result.CHANGED:
+        return True
+    planned = drafted.verdicts[outcome.mark.user_id].outcome
+    return planned.result is Result.UNCHANGED and planned.held.is_read
 
 
-def digest(mark: Mark) -> str:
-    """Return a fingerprint of all that is sent for one person."""
-    parts = [
-        _grade_text(mark.grade),
-        mark.comment,
-        str(mark.workflow or ""),
-        str(mark.whole_team),
-        *(f"{choice.criterion}={choice.level}:{choice.remark}" for choice in mark.choices),
-    ]
-    for file in mark.files:
-        with file.path.open("rb") as stream:
-            parts.append(f"{file.name}:{hashlib.file_digest(stream, 'sha256').hexdigest()}")
-    return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()
-
-
-def _along(outcome: Outcome) -> str:
-    """Name what goes beside the grade."""
-    mark = outcome.mark
-    files = "1 file" if len(mark.files) == 1 else f"{len(mark.files)} files"
-    parts = ("comment" if mark.comment else "", files if mark.files else "", outcome.state)
-    return ", ".join(filter(None, parts))
+def _record(drafted: Draft, outcome: Outcome) -> Sent:
+    user = outcome.mark.user_id
+    verdict = replace(drafted.verdicts[user], outcome=outcome)
+    team = user in drafted.teams.of or user in drafted.teams.of.values()
+    return to_remember(verdict, drafted.remembered.sent.get(user), team=team)
 
 
 def _find(text: str, roll: Roll, names: Mapping[int, str]) -> Person | None:
@@ -262,7 +261,7 @@ def _find(text: str, roll: Roll, names: Mapping[int, str]) -> Person | None:
 
 
 def _says(mark: Mark) -> bool:
-    return bool(mark.comment or mark.files)
+    return mark.comment is not None or bool(mark.files)
 
 
 def _demand_feedback_types(assignment: Assignment, marks: Sequence[Mark]) -> None:
@@ -276,24 +275,6 @@ def _demand_feedback_types(assignment: Assignment, marks: Sequence[Mark]) -> Non
             hint="Switch them on in the assignment's settings, under Feedback types, or send the "
             "marks alone: --grades-only.",
         )
-
-
-def _comments_to_keep(
-    client: MoodleClient, assignment: Assignment, wordless: frozenset[int]
-) -> Mapping[int, str]:
-    """Return the comments that Moodle shows and that sending a bare grade would erase.
-
-    Only of those who have been graded and have a row of work: asking about others makes one.
-    """
-    if not wordless or not assignment.feedback.comments:
-        return {}
-    graded = {each.user_id for each in client.grades(assignment.id)}
-    rows = {each.user_id for each in client.submissions(assignment.id)}
-    held = {
-        user: client.submission_status(assignment.id, user).feedback
-        for user in sorted(wordless & graded & rows)
-    }
-    return {user: feedback.comment for user, feedback in held.items() if feedback}
 
 
 def _states(client: MoodleClient, assignment: Assignment, users: Set[int]) -> Mapping[int, str]:
@@ -311,44 +292,9 @@ def _states(client: MoodleClient, assignment: Assignment, users: Set[int]) -> Ma
     )
 
 
-def _for_teams(marks: Mapping[int, Mark], assignment: Assignment, roll: Roll) -> list[Mark]:
-    """Let one mark count for a whole team, unless several of the team have one of their own."""
-    if not assignment.team:
-        return list(marks.values())
-    groups = {person.user_id: person.group for person in roll.people}
-    marked = Counter(groups[user] for user in marks)
-    return [
-        replace(mark, whole_team=bool(groups[user]) and marked[groups[user]] == 1)
-        for user, mark in marks.items()
-    ]
-
-
 def with_state(mark: Mark, held: str, assignment: Assignment, wishes: Wishes) -> Mark:
     """Set the workflow state; what is further along stays, unless it was asked for by name."""
     if not assignment.workflow or wishes.state is None:
         return mark
     further = held in _ORDER and _ORDER.index(WorkflowState(held)) > _ORDER.index(wishes.state)
     return mark if further and not wishes.exact else replace(mark, workflow=wishes.state)
-
-
-def settle(
-    outcome: Outcome, digests: Mapping[int, str], sent: Sent | None, wishes: Wishes
-) -> Outcome:
-    """Leave out what was sent already, and what somebody changed on Moodle since."""
-    if outcome.result is not Result.CHANGED or sent is None or wishes.force:
-        return outcome
-    held = _grade_text(outcome.before)
-    if held != sent.grade:
-        return replace(
-            outcome,
-            result=Result.SKIPPED,
-            why=f"changed on Moodle since our upload, from {sent.grade or 'none'} to "
-            f"{held or 'none'}; --force overwrites it",
-        )
-    if digests[outcome.mark.user_id] == sent.digest:
-        return replace(outcome, result=Result.UNCHANGED)
-    return outcome
-
-
-def _grade_text(grade: Decimal | None) -> str:
-    return "" if grade is None else mark_text(grade)

@@ -6,11 +6,13 @@ Deciding comes first and changes nothing; the door prints it and then lets it ha
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
-from mograder.core.errors import Conflict, NotFound
+from mograder.core.errors import Conflict, Forbidden, InvalidInput, NotFound
+from mograder.core.lookup import listed as listed_names
 from mograder.core.names import Username
 from mograder.core.settings_model import Assignment as Configured
 from mograder.exchange.people import (
@@ -25,7 +27,7 @@ from mograder.exchange.people import (
 )
 from mograder.store.gradebook import Gradebook, Identity, existing_gradebook
 from mograder.transports.moodle.client import MoodleClient
-from mograder.transports.moodle.records import Participant
+from mograder.transports.moodle.records import Assignment, Participant
 
 _BLIND = re.compile(r"\D*(\d{1,18})")
 
@@ -44,6 +46,8 @@ class Roll:
 
     people: tuple[Person, ...]
     known: Known
+    groups: tuple[str, ...] = ()
+    """Set if Moodle shows this account only the people of these groups (separate groups)."""
 
     def users(self) -> dict[Username, str]:
         """Full names by username, sorted by username.
@@ -57,39 +61,123 @@ class Roll:
         return dict(sorted(names.items()))
 
 
-def first_configured(assignments: Sequence[Configured]) -> Configured:
-    """Return the first configured assignment that is on Moodle (B29, B32; compat.md 9).
+@dataclass(frozen=True, slots=True)
+class OnMoodle:
+    """The facts of an assignment that decide its participants: its ids, and anonymous marking."""
 
-    Raises: :class:`NotFound` when `mograder moodle sync` has not been run yet.
-    """
-    for each in assignments:
-        if each.id > 0:
-            return each
-    raise NotFound(
-        "mograder.toml names no assignment on Moodle yet.", hint="Run `mograder moodle sync` first."
-    )
+    id: int
+    cmid: int
+    revealed: bool = False
+
+    @classmethod
+    def of(cls, assignment: Assignment) -> Self:
+        """Return it for an assignment as Moodle describes it."""
+        return cls(assignment.id, assignment.cmid, assignment.revealed)
 
 
 def call_roll(
-    client: MoodleClient, assignment_id: int, remembered: Sequence[Identity], naming: Naming
+    client: MoodleClient, work: OnMoodle, remembered: Sequence[Identity], naming: Naming
 ) -> Roll:
     """Ask Moodle who takes part in an assignment, and find their usernames.
 
-    Raises: :class:`~mograder.core.errors.MograderError`, in particular
-    :class:`~mograder.core.errors.InvalidInput` when two people would have one username.
+    A teacher who may not see all groups is shown the people of their own groups; Moodle gives
+    these only if it is asked for each group.
+
+    Raises:
+        NotFound: Moodle shows this account nobody.
+        InvalidInput: Two people would have one username.
+        MograderError: Moodle refuses, or cannot be reached.
     """
-    listed = tuple(_person(each) for each in client.participants(assignment_id))
-    people = with_memory(listed, remembered)
-    return Roll(people, name_people(people, remembered, naming.mapping, naming.by))
-
-
-def refuse_blind(roll: Roll, configured: Configured) -> None:
-    """Raise :class:`Conflict` where Moodle hides who takes part."""
-    if any(person.participant for person in roll.people):
-        raise Conflict(
-            f"{configured.name} is marked anonymously, so Moodle does not tell who takes part.",
-            hint="Put another assignment first among the [[assignments]] of mograder.toml.",
+    listed = client.participants(work.id)
+    groups: tuple[str, ...] = ()
+    if not listed:
+        listed, groups = _of_groups(client, work)
+    if not listed:
+        raise NotFound(
+            "Moodle shows you nobody who takes part in this assignment.",
+            hint="Is a student enrolled? With separate groups you see the students of your own "
+            "groups only: have yourself added to a group, or ask for the capability "
+            "moodle/site:accessallgroups.",
         )
+    numbers = _former_numbers(client, work)
+    found = (_person(each, numbers) for each in listed)
+    people = with_memory(tuple(found), remembered)
+    known = name_people(people, remembered, naming.mapping, naming.by)
+    return Roll(people, known, groups)
+
+
+def configured_on_moodle(assignments: Sequence[Configured]) -> tuple[Configured, ...]:
+    """Return the configured assignments that are on Moodle.
+
+    Raises: :class:`NotFound` when `mograder moodle sync` has not been run yet.
+    """
+    found = tuple(each for each in assignments if each.id > 0)
+    if not found:
+        raise NotFound(
+            "mograder.toml names no assignment on Moodle yet.",
+            hint="Run `mograder moodle sync` first.",
+        )
+    return found
+
+
+def call_first_roll(
+    client: MoodleClient,
+    on_moodle: Sequence[Configured],
+    remembered: Sequence[Identity],
+    naming: Naming,
+) -> Roll:
+    """List the participants of the first assignment without anonymous marking (B29, B32).
+
+    Raises:
+        Conflict: All assignments are marked anonymously.
+        Forbidden: Moodle shows this account some groups only; the others would be locked out.
+        MograderError: As :func:`call_roll`.
+    """
+    for each in on_moodle:
+        roll = call_roll(client, OnMoodle(each.id, each.cmid), remembered, naming)
+        if roll.groups:
+            raise Forbidden(
+                f"Moodle shows you only the students of {listed_names(roll.groups)}, so a list of "
+                "them would lock out all others.",
+                hint="Let somebody who sees all groups run this command (the capability "
+                "moodle/site:accessallgroups).",
+            )
+        if not any(person.participant for person in roll.people):
+            return roll
+    raise Conflict(
+        "Every assignment in mograder.toml is marked anonymously, so Moodle does not tell who "
+        "takes part.",
+        hint="Add one on Moodle that is not, and run `mograder moodle sync`.",
+    )
+
+
+def _of_groups(
+    client: MoodleClient, work: OnMoodle
+) -> tuple[tuple[Participant, ...], tuple[str, ...]]:
+    """Return the people of the groups that this account may see, and the groups' names."""
+    try:
+        groups = client.allowed_groups(work.cmid) if work.cmid else ()
+    except (Forbidden, InvalidInput, NotFound):  # the service lacks the function
+        return (), ()
+    found = {
+        each.person.user_id: each
+        for group in groups
+        for each in client.participants(work.id, group.id)
+    }
+    return tuple(found.values()), tuple(group.name for group in groups)
+
+
+def _former_numbers(client: MoodleClient, work: OnMoodle) -> Mapping[int, int]:
+    """Return the numbers of "Participant N" by user id, where identities have been revealed.
+
+    Files and lines of grades from the anonymous phase are named by these numbers.
+    """
+    if not work.revealed:
+        return {}
+    try:
+        return {user: number for number, user in client.blind_identities(work.id).items()}
+    except (Forbidden, InvalidInput, NotFound):
+        return {}
 
 
 def remembered_people(path: Path, site: str) -> tuple[Identity, ...]:
@@ -111,7 +199,7 @@ def remember(gradebook: Gradebook, site: str, roll: Roll) -> None:
     gradebook.put_students({each.username: each.full_name for each in known})
 
 
-def _person(participant: Participant) -> Person:
+def _person(participant: Participant, numbers: Mapping[int, int]) -> Person:
     told = participant.person
     blind = not (told.email or told.username or told.roles)
     found = _BLIND.fullmatch(told.full_name) if blind else None
@@ -123,4 +211,7 @@ def _person(participant: Participant) -> Person:
         idnumber=told.id_number,
         participant=int(found[1]) if found else 0,
         group=participant.group_id,
+        team=participant.group_name,
+        formerly=numbers.get(told.user_id, 0),
+        extended=participant.extended,
     )

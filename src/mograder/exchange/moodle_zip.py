@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from mograder.core.names import Username
+from mograder.exchange.arrivals import Shelf, arrivals
 from mograder.exchange.moodle_collect import (
     Fate,
     Target,
@@ -57,15 +58,22 @@ def plan_zip(
 def unpack_zip(
     submitted: Sequence[Submitted], works: Sequence[Work], target: Target, now: datetime
 ) -> tuple[Work, ...]:
-    """Put what the plan has into its places, and tell what became of each."""
-    target.directory.mkdir(parents=True, exist_ok=True)
+    """Put what the plan has into its places, and tell what became of each.
+
+    Raises:
+        Busy: Another command fetches into the same directory.
+    """
     contents = {_listed(file): file.content for file in submitted}
-    return tuple(
-        put_work(work, [(file, contents[file]) for file in _all(work)], target, now)
-        if work.fate is Fate.FETCHED
-        else work
-        for work in works
-    )
+    with arrivals(target.directory) as held:
+        shelf = Shelf(target.directory, held, now)
+        done = tuple(
+            put_work(work, (contents[file] for file, _ in work.places()), shelf)
+            if work.fate is Fate.FETCHED
+            else work
+            for work in works
+        )
+        held.keep_only(())
+    return done
 
 
 def _is_file_of(file: Submitted, number: int) -> bool:
@@ -75,10 +83,6 @@ def _is_file_of(file: Submitted, number: int) -> bool:
 def _listed(file: Submitted) -> RemoteFile:
     """The file as a server would list it; the number tells two students' files apart."""
     return RemoteFile(str(file.path), str(file.participant), len(file.content))
-
-
-def _all(work: Work) -> tuple[RemoteFile, ...]:
-    return (work.notebook, *work.others) if work.notebook else work.others
 
 
 def _why(files: Sequence[RemoteFile], notebook: RemoteFile | None, name: str) -> str:

@@ -48,7 +48,10 @@ class NamedBy(StrEnum):
 class Person:
     """A participant as Moodle shows them to this teacher; empty is "not shown".
 
-    ``participant`` is the number of "Participant N" where the marking is blind, else 0.
+    ``participant`` is the number of "Participant N" where the marking is blind, else 0;
+    ``formerly`` is that number where it was blind and the identities have been revealed. ``group``
+    and ``team`` are the number and the name of the team. ``extended``: there is an extension of
+    the deadline.
     """
 
     user_id: int
@@ -58,6 +61,9 @@ class Person:
     idnumber: str = ""
     participant: int = 0
     group: int = 0
+    team: str = ""
+    formerly: int = 0
+    extended: bool = False
 
     @property
     def shown(self) -> str:
@@ -173,7 +179,7 @@ def find_person(
         lambda person: person.username.casefold() == wanted,
         lambda person: person.email.casefold() == wanted,
         lambda person: person.idnumber.casefold() == wanted,
-        lambda person: bool(person.participant) and _participant(wanted) == person.participant,
+        lambda person: _is_participant(person, wanted),
         lambda person: str(person.user_id) == wanted,
         lambda person: person.full_name.casefold() == wanted,
     )
@@ -223,6 +229,12 @@ def with_memory(people: Sequence[Person], remembered: Iterable[Identity]) -> tup
         else person
         for person in people
     )
+
+
+def _is_participant(person: Person, text: str) -> bool:
+    """Tell whether "Participant N" is this person, also after identities were revealed."""
+    number = _participant(text)
+    return bool(number) and number in (person.participant, person.formerly)
 
 
 def _participant(text: str) -> int | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +17,7 @@ from pathlib import Path
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.lookup import Entry, Words, find
 from mograder.exchange.fetch import OURS
 from mograder.exchange.finding import folder_of
 from mograder.store.files import atomic_write
@@ -111,18 +113,26 @@ def keep(
     return KeptReceipt(receipt, server, path)
 
 
-def kept_receipts(assignment: str, directory: Path) -> tuple[KeptReceipt, ...]:
-    """Return the receipts for an assignment below a directory, the latest first.
+def kept_receipts(directory: Path) -> tuple[KeptReceipt, ...]:
+    """Return all receipts below a directory."""
+    files = (directory / OURS / _FOLDER).glob("*/*.json")
+    return tuple(kept for path in sorted(files) if path.is_file() and (kept := _read(path)))
 
-    ``assignment`` is its name, or the folder that stands for it.
+
+def receipts_of(assignment: str, kept: Sequence[KeptReceipt]) -> tuple[KeptReceipt, ...]:
+    """Return those for the assignment that a typed name means, the latest first.
+
+    An assignment is found by its name, or by the folder that stands for it.
+
+    Raises:
+        NotFound: There is no receipt for it; :class:`InvalidInput` when several match.
     """
-    base = directory / OURS / _FOLDER
-    files = [path for path in base.glob("*/*.json") if path.is_file()]
-    found = [kept for path in files if (kept := _read(path)) is not None]
-    wanted = [
-        kept for kept in found if assignment in (kept.receipt.assignment, kept.path.parent.name)
-    ]
-    return tuple(sorted(wanted, key=lambda kept: kept.receipt.received, reverse=True))
+    names = {each.receipt.assignment: each.path.parent.name for each in kept}
+    entries = [Entry(name, (folder,)) for name, folder in names.items()]
+    words = Words("receipt for", empty="There are no receipts.")
+    wanted = entries[find(assignment, entries, words)].name
+    found = (each for each in kept if each.receipt.assignment == wanted)
+    return tuple(sorted(found, key=lambda each: each.receipt.received, reverse=True))
 
 
 def open_receipt(path: Path) -> KeptReceipt:

@@ -252,6 +252,7 @@ class StudentCourse:
     ) -> Submitted:
         folder, assignment = item.folder, item.assignment
         if not waiting.late:
+            assignment = self._as_it_is_now(transport, item)
             self._look_before(transport, assignment, self.folder.sent(notebook))
         file = self.folder.waiting_file(folder, waiting)
         handed = transport.submit(assignment, file, progress, late=waiting.late)
@@ -285,6 +286,14 @@ class StudentCourse:
             kept = keep(handed.receipt, item.assignment, known.server if known else "", place)
             return kept.path.relative_to(self.folder.root).as_posix() if kept else ""
         return ""
+
+    def _as_it_is_now(self, transport: Transport, item: KnownItem) -> RemoteAssignment:
+        """Ask for the assignment anew: its deadline may have been moved since the last look."""
+        listed = transport.list_assignments()
+        found = next((each for each in listed if each.key == item.assignment.key), item.assignment)
+        if found != item.assignment:
+            self._put(item.model_copy(update={"assignment": found}))
+        return found
 
     def _look_before(
         self, transport: Transport, assignment: RemoteAssignment, sent: Sent | None

@@ -44,6 +44,24 @@ def safe_path(name: str) -> str:
     return "/".join(steps)
 
 
+def visible_path(name: str) -> str:
+    """Return a path for a file with an untrusted name: never hidden, never unsafe to write.
+
+    A step that begins with a dot gets an underscore before it: a ``.git`` or ``.envrc`` from a
+    student does nothing to the programs of the teacher. What no name may hold becomes ``_``.
+    """
+    steps = [
+        f"_{step}" if step.startswith(".") else step
+        for step in unicodedata.normalize("NFC", name).split("/")
+    ]
+    path = "/".join(steps)
+    try:
+        return safe_path(path)
+    except InvalidInput:
+        plain = _UNSAFE.sub("_", path).encode("utf-8", "replace")[: _LONGEST_NAME // 2]
+        return plain.decode("utf-8", "ignore") or "_"
+
+
 def is_hidden(path: str) -> bool:
     """Tell whether a path is a dotfile, below one, or what macOS puts into archives; pure."""
     return any(step.startswith(".") or step == _NOT_WANTED for step in path.split("/"))

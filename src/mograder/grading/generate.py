@@ -15,7 +15,13 @@ from pathlib import Path
 
 from mograder.core.errors import MograderError
 from mograder.grading.judge import advise_release, in_source, judge_release, judge_source
-from mograder.grading.lecture import copy_support, generate_lecture
+from mograder.grading.lecture import (
+    copy_support,
+    generate_lecture,
+    left_out,
+    missing_files,
+    packages,
+)
 from mograder.grading.outcomes import Line, Outcome, Step, Watch, Wishes
 from mograder.grading.running import RunReport, Runs
 from mograder.notebook.findings import Finding, refuse
@@ -33,6 +39,7 @@ from mograder.store.course import (
     staged_release,
     support_files,
 )
+from mograder.store.files import entry_named
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +92,7 @@ class _Generator:
         self._wishes = wishes
         self._watch = watch
         self._room = room
-        self._target = wishes.output / item.name
+        self._target = entry_named(wishes.output, item.name)
         self._lines: list[Line] = []
 
     async def outcome(self) -> Outcome:
@@ -139,6 +146,7 @@ class _Generator:
                 continue
             for finding in (*release.advice, *self._objections(text, filename)):
                 self._tell(Step.ADVICE, str(finding))
+            self._lines += [*missing_files(self._item, source, text), *packages(source, text)]
             made.append(_Made(source, text, release))
         return tuple(made)
 
@@ -166,8 +174,10 @@ class _Generator:
             count = each.release.solution_blocks
             blocks = "one solution block" if count == 1 else f"{count} solution blocks"
             self._tell(Step.DRY_RUN, f"{shown(each.source)} -> {target} ({blocks})")
-        for name in support_files(self._item):
+        support = support_files(self._item)
+        for name in support.files:
             self._tell(Step.DRY_RUN, f"would copy {name}, if it is newer")
+        self._lines += left_out(self._item, support)
 
     def _fill(self, made: Sequence[_Made], stage: StagedRelease) -> list[Line]:
         """Write all that the release consists of into the stage; return what to tell of it."""
@@ -178,8 +188,9 @@ class _Generator:
                 Line(Step.OK, f"{shown(each.source)} -> {self._released(each.source.name)}")
             )
         support = support_files(self._item)
-        lines += copy_support(self._item, support, stage, shown(self._target))
-        names = [*(each.source.name for each in made), *support]
+        lines += copy_support(self._item, support.files, stage, shown(self._target))
+        lines += left_out(self._item, support)
+        names = [*(each.source.name for each in made), *support.files]
         archive = f"{self._item.name}.zip"
         if len(names) > 1:
             stage.zip(names)

@@ -8,9 +8,13 @@ from pathlib import Path
 from mograder.core.errors import InvalidInput
 from mograder.grading.outcomes import Line, Step, Wishes
 from mograder.notebook.findings import refuse
+from mograder.notebook.header import has_block
+from mograder.notebook.imports import undeclared
 from mograder.notebook.leaks import find_leaks
 from mograder.notebook.lectures import linked_items, mode_by_initial, to_lecture
 from mograder.notebook.pep723 import read_kind
+from mograder.notebook.references import app_files
+from mograder.store.belongings import Belongings, LeftBehind, modules_beside
 from mograder.store.course import (
     SourceItem,
     StagedRelease,
@@ -34,20 +38,69 @@ def generate_lecture(item: SourceItem, wishes: Wishes) -> list[Line]:
         filename, target = shown(source), wishes.output / source.stem
         text = read_notebook(source)
         modes = {name: _mode(name, wishes) for name in linked_items(text)}
-        lecture = to_lecture(text, filename=filename, mode_of=modes.get)
+        support = _support(item, source, text)
+        kept = support.files
+        lecture = to_lecture(text, filename=filename, mode_of=modes.get, kept=kept)
         refuse(find_leaks(lecture, filename))
-        support = support_files(item) if item.directory.name == source.stem else ()
         told = f"{filename} -> {shown(target / source.name)}"
+        left = [
+            *left_out(item, support),
+            *missing_files(item, source, text),
+            *packages(source, text),
+        ]
         if wishes.dry_run:
             lines.append(Line(Step.DRY_RUN, told))
-            lines += [Line(Step.DRY_RUN, f"would copy {name}, if it is newer") for name in support]
+            lines += [Line(Step.DRY_RUN, f"would copy {name}, if it is newer") for name in kept]
+            lines += left
             continue
         with staged_release(target) as stage:
             stage.write(source.name, lecture.encode("utf-8", "surrogatepass"))
-            copied = copy_support(item, support, stage, shown(target))
+            copied = copy_support(item, kept, stage, shown(target))
             stage.commit()
-        lines += [Line(Step.OK, told), *copied]
+        lines += [Line(Step.OK, told), *copied, *left]
     return lines
+
+
+def left_out(item: SourceItem, support: Belongings) -> list[Line]:
+    """Return what to tell of files and folders that are not handed out."""
+    place = shown(item.directory)
+    return [Line(Step.LEFT_OUT, f"{place}/{each.name}: {each.reason}.") for each in support.left]
+
+
+def missing_files(item: SourceItem, source: Path, text: str) -> list[Line]:
+    """Return what to tell of files that ``marimo.App(...)`` names and that are not there."""
+    missing = [name for name in app_files(text) if not (item.directory / name).is_file()]
+    return [
+        Line(Step.ADVICE, f"{shown(source)}:1: marimo.App(...) names {name}, which is not there.")
+        for name in missing
+    ]
+
+
+def packages(source: Path, text: str) -> list[Line]:
+    """Return what to tell of imports that the notebook's header does not declare.
+
+    A notebook without a header is told that it has none.
+    """
+    if not has_block(text):
+        return []
+    found = undeclared(text, shown(source), modules_beside(source.parent))
+    return [Line(Step.ADVICE, str(finding)) for finding in found]
+
+
+def _support(item: SourceItem, source: Path, text: str) -> Belongings:
+    """Return what goes with a lecture: all that lies beside it in a folder of its own name.
+
+    Beside other lectures only the files go along that ``marimo.App(...)`` names.
+    """
+    found = support_files(item)
+    if item.directory.name == source.stem:
+        return found
+    named = frozenset(app_files(text))
+    reason = f"its folder is not called {source.stem}, so it is not known to belong to it"
+    others = (name for name in found.files if name not in named)
+    left = (LeftBehind(name, reason) for name in others)
+    files = tuple(name for name in found.files if name in named)
+    return Belongings(files, tuple(sorted((*found.left, *left))))
 
 
 def copy_support(

@@ -12,7 +12,7 @@ from mograder.notebook.safety import Denied
 
 
 class Step(StrEnum):
-    """What a line is about (compat.md 7); ``ADVICE`` is ours."""
+    """The subject of a line (compat.md 7); ``ADVICE`` and ``LEFT-OUT`` are ours."""
 
     VALIDATE = "VALIDATE"
     VALID = "VALID"
@@ -23,6 +23,7 @@ class Step(StrEnum):
     SKIP = "SKIP"
     DRY_RUN = "DRY-RUN"
     ADVICE = "ADVICE"
+    LEFT_OUT = "LEFT-OUT"
 
 
 @dataclass(frozen=True, slots=True)

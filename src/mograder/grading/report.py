@@ -23,7 +23,8 @@ class CheckStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ValidatedCheck:
-    """One check of the notebook; ``line`` is where it stands in the student's file, if it does.
+    """One check of the notebook; ``line`` is where it stands in the student's file, if it does,
+    and ``index`` the number of its cell there, from 0.
 
     ``earned`` and ``available`` are marks, None for a question without any. ``hidden`` says that
     tests of it are still to come, and ``waits`` that all of them are, so that waiting is right.
@@ -39,6 +40,7 @@ class ValidatedCheck:
     line: int | None = None
     hidden: bool = False
     waits: bool = False
+    index: int | None = None
 
     @property
     def passed(self) -> bool:
@@ -51,7 +53,8 @@ class ValidatedCheck:
 class CellError:
     """A cell that did not end well; ``line`` is one of the student's file, if it is there.
 
-    ``code`` is what stands in that line: an editor shows no lines of the file.
+    ``code`` is what stands in that line: an editor shows no lines of the file. ``index`` is the
+    number of the cell in that file, from 0.
     """
 
     cell: str
@@ -60,6 +63,7 @@ class CellError:
     message: str
     output: str = ""
     code: str = ""
+    index: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

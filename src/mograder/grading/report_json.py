@@ -36,6 +36,7 @@ class CheckAnswer(_Answer):
     available: float | None
     cell: str
     line: int | None
+    index: int | None = None
 
 
 class ErrorAnswer(_Answer):
@@ -46,6 +47,7 @@ class ErrorAnswer(_Answer):
     error_type: str
     message: str
     output: str
+    index: int | None = None
 
 
 class ValidationAnswer(_Answer):
@@ -75,6 +77,7 @@ def answer_of(report: ValidationReport, *, html_available: bool) -> ValidationAn
             error_type=each.error_type,
             message=each.message,
             output=each.output,
+            index=each.index,
         )
         for each in report.cell_errors
     )
@@ -107,4 +110,5 @@ def _check(check: ValidatedCheck) -> CheckAnswer:
         available=check.available,
         cell=check.cell,
         line=check.line,
+        index=check.index,
     )

@@ -290,6 +290,7 @@ class _Judging:
             self._line(cell, line - cell.line_of(1) + 1),
             hidden=hidden,
             waits=hidden and not has_conditions(cell.code, label),
+            index=self._index(cell),
         )
 
     def errors(self) -> Iterator[CellError]:
@@ -306,7 +307,13 @@ class _Judging:
     def _error(self, cell: Cell, told: CellResult, kind: str, message: str) -> CellError:
         line = self._line(cell, told.line or 1)
         code = _line_of(cell.code, told.line or 1)
-        return CellError(cell.name, line, kind, message, told.output_tail, code)
+        index = self._index(cell)
+        return CellError(cell.name, line, kind, message, told.output_tail, code, index)
+
+    def _index(self, cell: Cell) -> int | None:
+        """Return which cell of the student's own file this is."""
+        own = self._own.get(cell.code.strip())
+        return None if own is None else own.index
 
     def _line(self, cell: Cell, line: int) -> int | None:
         """Return where a line of a cell's code stands in the student's own file."""

@@ -19,7 +19,10 @@ _RETRY_SECONDS = 5
 
 
 class Validations:
-    """Validates notebooks of students who all ask at once."""
+    """Validates notebooks of students who all ask at once.
+
+    Mutable state: ``_last``, by student the key of a validation that goes on.
+    """
 
     def __init__(self, runs: Runs) -> None:
         """``runs`` bounds how many run at a time."""
@@ -49,8 +52,8 @@ class Validations:
         return await self._shared.get(key, run, progress)
 
     def _take_turn(self, student: str, key: str) -> None:
-        going = self._last.get(student, key)
-        if going != key and self._shared.busy(going):
+        self._last = {each: of for each, of in self._last.items() if self._shared.busy(of)}
+        if self._last.get(student, key) != key:
             raise Busy("A notebook of yours is being validated.", retry_after=_RETRY_SECONDS)
         if len(self._shared) >= _MOST_WAITING and not self._shared.busy(key):
             raise Busy("Too many notebooks are being validated.", retry_after=_RETRY_SECONDS)

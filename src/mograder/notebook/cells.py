@@ -18,27 +18,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 
-from marimo._ast.parse import (
-    MarimoFileError,
-    get_valid_decorator,
-    is_setup_cell,
-    is_unparsable_cell,
-)
-from marimo._ast.parse import parse_notebook as parse_with_marimo
+from marimo._ast.parse import get_valid_decorator, is_setup_cell, is_unparsable_cell
 from marimo._schemas.serialization import CellDef
 
 from mograder.core.errors import InvalidInput
-from mograder.notebook.parsing import is_guard, quiet_parser
+from mograder.notebook.parsing import NotPython, is_guard, parse_marimo
+from mograder.notebook.parsing import parse_python as strictly_parsed
 
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
-_HOW_TO_MAKE = "Create notebooks with `marimo edit NAME.py`."
-_HOW_TO_MEND = "Correct this line, or the one before it."
 _HOW_TO_SAVE = "Open the notebook in marimo and save it."
-_MARIMO_FAILS = (
-    *(MarimoFileError, SyntaxError, RecursionError, MemoryError, tokenize.TokenError),
-    *(AssertionError, ValueError, IndexError, TypeError, AttributeError),
-)
-"""marimo's parser states what it expects with ``assert``, and indexes what it has found."""
 
 
 class CellKind(StrEnum):
@@ -118,8 +106,8 @@ def parse_cells(text: str, filename: str) -> NotebookText:
         InvalidInput: It is no notebook, as ``file:line: reason``.
     """
     plain = plain_text(text)
-    statements = list(_cell_statements(_tree(plain, filename), filename))
-    codes = _codes(plain, filename)
+    statements = list(_cell_statements(strictly_parsed(plain, filename), filename))
+    codes = parse_marimo(plain, filename).cells
     if len(codes) != len(statements):
         raise InvalidInput(
             f"{filename}:1: marimo finds {len(codes)} cells and Python {len(statements)}.",
@@ -147,9 +135,8 @@ def plain_text(text: str) -> str:
 def parse_python(source: str, filename: str = "<text>") -> ast.Module | None:
     """Parse, without the warnings that an author's escapes may cause; None if it is no Python."""
     try:
-        with quiet_parser():
-            return ast.parse(source, filename=filename)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return strictly_parsed(source, filename)
+    except NotPython:
         return None
 
 
@@ -195,32 +182,6 @@ def _end_like(lines: Sequence[str], line: int) -> str:
 
 def _end_of(line: str) -> str:
     return line[len(line.rstrip("\r\n")) :]
-
-
-def _tree(text: str, filename: str) -> ast.Module:
-    try:
-        with quiet_parser():
-            return ast.parse(text, filename=filename)
-    except SyntaxError as error:
-        raise InvalidInput(
-            f"{filename}:{error.lineno or 1}: {error.msg}.", hint=_HOW_TO_MEND
-        ) from error
-    except (RecursionError, MemoryError) as error:
-        raise InvalidInput(f"{filename}:1: the code is nested too deeply.") from error
-    except ValueError as error:
-        raise InvalidInput(f"{filename}:1: the file cannot be read as Python: {error}.") from error
-
-
-def _codes(text: str, filename: str) -> list[CellDef]:
-    try:
-        with quiet_parser():
-            notebook = parse_with_marimo(text, filename)
-    except _MARIMO_FAILS as error:
-        reason = str(error) or "marimo cannot read this file."
-        raise InvalidInput(f"{filename}:1: {reason}", hint=_HOW_TO_MAKE) from error
-    if notebook is None or not notebook.valid:
-        raise InvalidInput(f"{filename}:1: this is not a marimo notebook.", hint=_HOW_TO_MAKE)
-    return list(notebook.cells)
 
 
 def _cell_statements(tree: ast.Module, filename: str) -> Iterator[tuple[CellKind, ast.stmt]]:

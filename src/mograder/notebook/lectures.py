@@ -9,20 +9,14 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
-from mograder.notebook.cells import (
-    LineEdit,
-    parse_cells,
-    parse_python,
-    plain_text,
-    replace_lines,
-    split_lines,
-)
+from mograder.notebook.cells import LineEdit, parse_cells, replace_lines, split_lines
 from mograder.notebook.findings import Finding, refuse
 from mograder.notebook.header import check_header, ensure_kind
 from mograder.notebook.markers import find_blocks
 from mograder.notebook.oversights import without_mark
+from mograder.notebook.references import app_call, named_by
 
 _LINK = re.compile(
     r"""(?P<before>\]\([ ]?<?|\]:[ ]<?|\bhref=\\?["'])(?:\.\./|\./)?"""
@@ -33,11 +27,20 @@ _UP = "../../../../"
 _MARK = "\ufeff"
 _NO_BLOCKS = "It would be published. Make an assignment of it, or remove the block."
 _LAYOUT = ("layout_file", "html_head_file")
-"""Files beside the source that are not published with it."""
+"""Options that name files beside the source, which are not always published with it."""
 
 
-def to_lecture(text: str, *, filename: str, mode_of: Callable[[str], str | None]) -> str:
+def to_lecture(
+    text: str,
+    *,
+    filename: str,
+    mode_of: Callable[[str], str | None],
+    kept: Collection[str] = (),
+) -> str:
     """Return what is published of a lecture.
+
+    ``kept`` are the files that are published with it. The options of ``marimo.App(...)`` that
+    name another layout or HTML head are taken out.
 
     ``mode_of`` tells for an item's name whether the hub edits or runs it (``"edit"``, ``"run"``);
     a link to anything else stays as it is.
@@ -53,7 +56,7 @@ def to_lecture(text: str, *, filename: str, mode_of: Callable[[str], str | None]
     check_header(text, filename)
     edits = list(_links(notebook.lines, mode_of))
     text = replace_lines(notebook.lines, edits)
-    return without_mark(ensure_kind(_without_layout(text), "lecture"))
+    return without_mark(ensure_kind(_without_layout(text, kept), "lecture"))
 
 
 def linked_items(text: str) -> tuple[str, ...]:
@@ -79,22 +82,24 @@ def _links(lines: tuple[str, ...], mode_of: Callable[[str], str | None]) -> Iter
             yield LineEdit(number, number, (changed.rstrip("\r\n"),))
 
 
-def _without_layout(text: str) -> str:
-    """Take the options out of ``marimo.App(...)`` that name files beside the source."""
-    while (place := _layout_option(text)) is not None:
+def _without_layout(text: str, kept: Collection[str]) -> str:
+    """Take the options out of ``marimo.App(...)`` that name files which do not go along."""
+    while (place := _layout_option(text, kept)) is not None:
         text = text[: place[0]] + text[place[1] :]
     return text
 
 
-def _layout_option(text: str) -> tuple[int, int] | None:
+def _layout_option(text: str, kept: Collection[str]) -> tuple[int, int] | None:
     """Return where an unwanted option begins and ends, with the comma that goes with it."""
-    call = _app_call(text)
+    call = app_call(text)
     if call is None:
         return None
     both: list[ast.expr | ast.keyword] = [*call.args, *call.keywords]
     arguments = sorted(both, key=lambda each: (each.lineno, each.col_offset))
     for index, each in enumerate(arguments):
         if not isinstance(each, ast.keyword) or each.arg not in _LAYOUT:
+            continue
+        if named_by(each) in kept:
             continue
         begin = _offset(text, each.lineno, each.col_offset)
         end = _offset(text, each.end_lineno, each.end_col_offset)
@@ -117,15 +122,3 @@ def _offset(text: str, line: int | None, column: int | None) -> int:
     mark = len(_MARK) if number == 0 and text.startswith(_MARK) else 0
     own = lines[number][mark:].encode()[: column or 0].decode()
     return sum(map(len, lines[:number])) + mark + len(own)
-
-
-def _app_call(text: str) -> ast.Call | None:
-    tree = parse_python(plain_text(text))
-    for node in tree.body if tree is not None else ():
-        match node:
-            case ast.Assign(
-                targets=[ast.Name(id="app")],
-                value=ast.Call(func=ast.Attribute(value=ast.Name(), attr="App")) as call,
-            ):
-                return call
-    return None

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from mograder.notebook.findings import Finding
-from mograder.notebook.parsing import quiet_parser
+from mograder.notebook.parsing import NotPython, parse_python
 
 DENIED_IMPORTS = frozenset(
     (
@@ -54,12 +54,9 @@ def scan(text: str, filename: str, denied: Denied = DEFAULT_DENIED) -> tuple[Fin
     else can be said of it.
     """
     try:
-        with quiet_parser():
-            tree = ast.parse(text.removeprefix("\ufeff"), filename=filename)
-    except SyntaxError as error:
-        return (Finding(filename, error.lineno or 1, f"{UNCHECKED}: {error.msg}"),)
-    except (ValueError, RecursionError, MemoryError) as error:
-        return (Finding(filename, 1, f"{UNCHECKED}: {error}"),)
+        tree = parse_python(text.removeprefix("\ufeff"), filename)
+    except NotPython as error:
+        return (Finding(filename, error.line, f"{UNCHECKED}: {error.reason}"),)
     scanner = _Scanner(filename, denied, _names_in(tree, denied))
     found = {finding: None for node in ast.walk(tree) for finding in scanner.look_at(node)}
     return tuple(sorted(found))

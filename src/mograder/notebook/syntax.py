@@ -5,15 +5,13 @@ The hub asks before it replaces a release, so that a broken notebook reaches no 
 
 from __future__ import annotations
 
-import ast
 import platform
 import re
 
-from marimo._ast.parse import MarimoFileError, is_non_marimo_python_script, parse_notebook
 from packaging.specifiers import SpecifierSet
 
 from mograder.core.errors import InvalidInput
-from mograder.notebook.parsing import quiet_parser
+from mograder.notebook.parsing import HOW_TO_MAKE, NotPython, not_marimo, parse_marimo, parse_python
 from mograder.notebook.pep723 import read_script
 
 MAX_NOTEBOOK = 16_000_000
@@ -21,7 +19,6 @@ MAX_NOTEBOOK = 16_000_000
 
 _BYTE_ORDER_MARK = "\ufeff"
 _APP = re.compile(r"^\w+\s*=\s*\w+\.App\(", re.MULTILINE)
-_HOW_TO_MAKE = "Create notebooks with `marimo edit NAME.py`."
 
 
 def check_notebook(text: str, filename: str) -> None:
@@ -39,15 +36,19 @@ def check_notebook(text: str, filename: str) -> None:
             hint="Save it as UTF-8 without a byte order mark.",
         )
     if not text.strip():
-        raise InvalidInput(f"{filename}:1: the notebook is empty.", hint=_HOW_TO_MAKE)
+        raise InvalidInput(f"{filename}:1: the notebook is empty.", hint=HOW_TO_MAKE)
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise InvalidInput(f"{filename}:{line}: the file holds a null byte; it is not text.")
     if _written_for_another_python(text):
         _check_frame(text, filename)
         return
-    _check_python(text, filename)
-    _check_marimo(text, filename)
+    try:
+        parse_python(text, filename)
+    except NotPython as error:
+        read_as = f"The file was read as Python {platform.python_version()}."
+        raise InvalidInput(error.message, hint=f"{error.hint} {read_as}") from error
+    parse_marimo(text, filename)
 
 
 def _written_for_another_python(text: str) -> bool:
@@ -60,33 +61,4 @@ def _written_for_another_python(text: str) -> bool:
 
 def _check_frame(text: str, filename: str) -> None:
     if not _APP.search(text):
-        raise _not_marimo(filename)
-
-
-def _check_python(text: str, filename: str) -> None:
-    try:
-        with quiet_parser():
-            ast.parse(text, filename=filename)
-    except SyntaxError as error:
-        raise InvalidInput(
-            f"{filename}:{error.lineno or 1}: {error.msg}.",
-            hint=f"The file was read as Python {platform.python_version()}.",
-        ) from error
-    except ValueError as error:
-        raise InvalidInput(f"{filename}:1: {error}.") from error
-    except (RecursionError, MemoryError) as error:
-        raise InvalidInput(f"{filename}:1: the code is nested too deeply.") from error
-
-
-def _check_marimo(text: str, filename: str) -> None:
-    try:
-        with quiet_parser():
-            notebook = parse_notebook(text, filename)
-    except (MarimoFileError, RecursionError) as error:
-        raise InvalidInput(f"{filename}:1: {error}", hint=_HOW_TO_MAKE) from error
-    if notebook is None or not notebook.valid or is_non_marimo_python_script(notebook):
-        raise _not_marimo(filename)
-
-
-def _not_marimo(filename: str) -> InvalidInput:
-    return InvalidInput(f"{filename}:1: this is not a marimo notebook.", hint=_HOW_TO_MAKE)
+        raise not_marimo(filename)

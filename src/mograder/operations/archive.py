@@ -6,9 +6,14 @@ that was cut off has no manifest, and one that was changed does not fit it (`bac
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import os
+import tarfile
+import zlib
+from collections.abc import Iterator, Mapping
 from datetime import datetime
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Literal
 from urllib.parse import quote
 
@@ -27,6 +32,7 @@ DEEPEST = 64
 MOST_TEXT = 256 << 20
 """Bytes of the header or the manifest: of a million files."""
 
+_CHUNK = 1 << 20
 _DAMAGED = "Take another backup: this one was cut off or changed since it was made."
 
 
@@ -75,10 +81,79 @@ class Held(_Strict):
 
 
 class Manifest(_Strict):
-    """Every file of the archive, and what was left out of it, in words."""
+    """Every file of the archive, and what was left out of it, in words.
+
+    ``unsettled`` names what is in it although it changed while it was read.
+    """
 
     files: tuple[Held, ...]
     left_out: tuple[str, ...] = ()
+    unsettled: tuple[str, ...] = ()
+
+
+@contextlib.contextmanager
+def opened(archive: Path, *, whole: bool = False) -> Iterator[tarfile.TarFile]:
+    """Open an archive to be read from its beginning to its end.
+
+    With ``whole`` what the block leaves is read too: gzip has a checksum at its very end.
+    Raises: :class:`InvalidInput` where there is no such file, or no archive in it.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            packed = stack.enter_context(gzip.open(archive))
+            tar = stack.enter_context(tarfile.open(fileobj=packed, mode="r|"))
+        except FileNotFoundError as error:
+            raise InvalidInput(f"There is no file {archive}.") from error
+        except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise InvalidInput(f"{archive} is no backup of a mograder course.") from error
+        except OSError as error:
+            raise InvalidInput(f"{archive} cannot be read: {error.strerror}.") from error
+        yield tar
+        with explained():
+            while whole and packed.read(_CHUNK):
+                pass
+
+
+@contextlib.contextmanager
+def explained() -> Iterator[None]:
+    """Turn what the unpacking itself raises into :class:`InvalidInput`."""
+    try:
+        yield
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise damaged("it ends too early or cannot be unpacked") from error
+
+
+def read_first(tar: tarfile.TarFile) -> Header:
+    """Read the header, which is the first member.
+
+    Raises: :class:`InvalidInput` for what is no backup.
+    """
+    first = tar.next()
+    if first is None or first.name != HEADER:
+        raise InvalidInput("This is no backup of a mograder course.")
+    return read_header(read_text(tar, first))
+
+
+def read_text(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    """Read the header or the manifest. Raises: :class:`InvalidInput`."""
+    stream = tar.extractfile(member)
+    if stream is None or member.size > MOST_TEXT:
+        raise damaged(f"{member.name} cannot be read")
+    return stream.read()
+
+
+def compared(manifest: Manifest | None, sums: Mapping[str, tuple[str, int]]) -> Manifest:
+    """Return the manifest if what came out of the archive is all that it lists, unchanged.
+
+    ``sums`` has SHA-256 and size by member. Raises: :class:`InvalidInput`.
+    """
+    if manifest is None:
+        raise damaged("it ends too early")
+    wanted = {held.path: (held.sha256, held.size) for held in manifest.files}
+    for name in sorted(wanted.keys() | sums.keys()):
+        if wanted.get(name) != sums.get(name):
+            raise damaged(f"{name} is not as it was")
+    return manifest
 
 
 def read_header(text: bytes) -> Header:

@@ -61,12 +61,16 @@ _STAGING = ".staging"
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A finished backup. ``left_out`` tells what is not in it, in words."""
+    """A finished backup. ``left_out`` tells what is not in it, in words; it is incomplete then.
+
+    ``unsettled`` tells what is in it although it changed while it was read.
+    """
 
     files: int
     size: int
     sha256: str
     left_out: tuple[str, ...]
+    unsettled: tuple[str, ...]
     external_database: bool
 
 
@@ -85,10 +89,24 @@ class _Plan:
 class _Progress:
     held: list[Held] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
+    unsettled: list[str] = field(default_factory=list)
 
     def leave_out(self, what: str) -> None:
         """Note down what is not in the backup; a file's name may be any bytes."""
-        self.left_out.append(what.encode("utf-8", "backslashreplace").decode())
+        self.left_out.append(_printable(what))
+
+    def unread(self, member: str, error: OSError) -> None:
+        """Note down what could not be read, unless it is simply gone: a session was quicker."""
+        if not isinstance(error, FileNotFoundError):
+            self.leave_out(f"{member}: {error.strerror}")
+
+    def note_unsettled(self, member: str) -> None:
+        """Note down what changed while it was read, so that its halves may not fit."""
+        self.unsettled.append(_printable(f"{member}: changed while it was read (it is in)"))
+
+
+def _printable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def back_up(loaded: LoadedSettings, target: Path, report: Report) -> Made:
@@ -127,7 +145,8 @@ def back_up(loaded: LoadedSettings, target: Path, report: Report) -> Made:
 def write_backup(loaded: LoadedSettings, stream: IO[bytes], report: Report) -> Made:
     """Stream a backup, for another machine to keep; nothing but it is written to ``stream``.
 
-    Raises: :class:`InvalidInput` when a database cannot be read, :class:`Busy` when it is locked.
+    A database that is damaged goes in as the file that it is, and counts as left out.
+    Raises: :class:`Busy` when a database is locked.
     """
     plan = _plan(loaded)
     counted = _Counted(stream)
@@ -138,27 +157,64 @@ def write_backup(loaded: LoadedSettings, stream: IO[bytes], report: Report) -> M
         gzip.GzipFile(fileobj=counted, mode="wb", compresslevel=_LEVEL) as packed,
         tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as tar,
     ):
-        named = {path: _member_of(path, plan.roots) for path in plan.databases}
-        _add_text(tar, HEADER, _header(loaded, plan, tuple(named.values())).model_dump_json())
-        for number, (path, member) in enumerate(named.items()):
-            report(f"Copying the database {path.name}")
-            copy = Path(scratch) / str(number)
-            copy_sqlite(path, copy)
+        copies = _copy_databases(plan, Path(scratch), progress, report)
+        members = tuple(_member_of(path, plan.roots) for path in copies)
+        _add_text(tar, HEADER, _header(loaded, plan, members).model_dump_json())
+        for path, copy in copies.items():
             with copy.open("rb") as file:
-                _add_copy(tar, member, file, path.stat(), progress)
+                _add_copy(tar, _member_of(path, plan.roots), file, path.stat(), progress)
+        for path in plan.databases:
+            if path not in copies:
+                _add_damaged(tar, path, plan, progress)
         for root in plan.roots:
             if root.kind == "directory":
                 report(f"Reading {root.path}")
                 _add_tree(tar, root, plan, progress)
-        whole = Manifest(files=tuple(progress.held), left_out=tuple(progress.left_out))
+        whole = Manifest(
+            files=tuple(progress.held),
+            left_out=tuple(progress.left_out),
+            unsettled=tuple(progress.unsettled),
+        )
         _add_text(tar, MANIFEST, whole.model_dump_json())
     return Made(
         files=len(progress.held),
         size=counted.size,
         sha256=counted.digest.hexdigest(),
         left_out=tuple(progress.left_out),
+        unsettled=tuple(progress.unsettled),
         external_database=plan.external_database,
     )
+
+
+def _copy_databases(
+    plan: _Plan, scratch: Path, progress: _Progress, report: Report
+) -> dict[Path, Path]:
+    """Copy each database as it is at one moment; return the copies of those that could be."""
+    copies = {}
+    for number, path in enumerate(plan.databases):
+        report(f"Copying the database {path.name}")
+        copy = scratch / str(number)
+        try:
+            copy_sqlite(path, copy)
+        except InvalidInput as error:
+            progress.leave_out(f"{_member_of(path, plan.roots)}: {error.message}")
+        else:
+            copies[path] = copy
+    return copies
+
+
+def _add_damaged(tar: tarfile.TarFile, path: Path, plan: _Plan, progress: _Progress) -> None:
+    """Add a file that is no database any more, under another name: it may be the last copy."""
+    member = f"{_member_of(path, plan.roots)}.damaged"
+    try:
+        directory = os.open(path.parent, _DIRECTORY)
+    except OSError as error:
+        progress.unread(member, error)
+        return
+    try:
+        _add_file(tar, member, (path.name, directory), progress)
+    finally:
+        os.close(directory)
 
 
 class _Counted:
@@ -262,52 +318,99 @@ def _add_text(tar: tarfile.TarFile, name: str, text: str) -> None:
 
 def _add_tree(tar: tarfile.TarFile, root: Root, plan: _Plan, progress: _Progress) -> None:
     top = Path(root.path)
-    others = {Path(each.path) for each in plan.roots if each.path != root.path}
-    for place, directories, files, descriptor in os.fwalk(top, follow_symlinks=False):
-        below = Path(place).relative_to(top)
+    passed = plan.skipped | {Path(each.path) for each in plan.roots if each.path != root.path}
+
+    def unread(place: Path, error: OSError) -> None:
+        progress.unread(_member_of(place, (root,)).removesuffix("/."), error)
+
+    for place, directories, files, descriptor in _walk(top, None, unread):
+        below = place.relative_to(top)
         member = f"{root.name}/{below.as_posix()}" if below.parts else root.name
         _add_special(tar, member, os.fstat(descriptor))
-        passed = plan.skipped | others
-        for name in sorted(directories):
-            inside = Path(place) / name
+        for name in tuple(directories):
+            inside = place / name
             if inside in passed or (name in _AGAIN and not inside.is_relative_to(plan.students)):
                 directories.remove(name)
             elif len(below.parts) >= DEEPEST:
                 directories.remove(name)
                 progress.leave_out(f"{member}/{name}: nested too deeply")
-        for name in sorted(files):
-            if Path(place) / name not in passed:
+        for name in files:
+            if place / name not in passed:
                 _add_file(tar, f"{member}/{name}", (name, descriptor), progress)
-        # fwalk lists links to directories with the directories, and goes into none of them.
-        for name in sorted(directories):
-            with contextlib.suppress(OSError):
-                _add_link(tar, f"{member}/{name}", name, descriptor)
+
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_Walked = tuple[Path, list[str], list[str], int]
+
+
+def _walk(
+    place: Path, parent: int | None, unread: Callable[[Path, OSError], None]
+) -> Iterator[_Walked]:
+    """Yield each directory from the top with the names in it, as ``os.fwalk`` does.
+
+    Every failure to open or to list one is told, and what was listed until then is yielded; a
+    link to a directory counts as a file.
+    """
+    name = str(place) if parent is None else place.name
+    try:
+        descriptor = os.open(name, _DIRECTORY, dir_fd=parent)
+    except OSError as error:
+        unread(place, error)
+        return
+    try:
+        directories, files, failure = _names_in(descriptor)
+        if failure is not None:
+            unread(place, failure)
+        yield place, directories, files, descriptor
+        for inside in directories:
+            yield from _walk(place / inside, descriptor, unread)
+    finally:
+        os.close(descriptor)
+
+
+def _names_in(descriptor: int) -> tuple[list[str], list[str], OSError | None]:
+    """Return the directories, all else, and what kept the list from being complete."""
+    directories: list[str] = []
+    files: list[str] = []
+    failure = None
+    try:
+        with os.scandir(descriptor) as entries:
+            for entry in entries:
+                kind = directories if entry.is_dir(follow_symlinks=False) else files
+                kind.append(entry.name)
+    except OSError as error:
+        failure = error
+    return sorted(directories), sorted(files), failure
 
 
 def _add_file(
     tar: tarfile.TarFile, member: str, where: tuple[str, int], progress: _Progress
 ) -> None:
-    """Add what is there: a regular file or a link; sockets, pipes and devices are nobody's work."""
-    try:
-        status = os.stat(where[0], dir_fd=where[1], follow_symlinks=False)
+    """Add what is there: a regular file or a link; sockets, pipes and devices are nobody's work.
+
+    Only what goes wrong in reading is told and passed over: an archive that cannot be written is
+    none.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            status = os.stat(where[0], dir_fd=where[1], follow_symlinks=False)
+            if stat.S_ISLNK(status.st_mode):
+                link = os.readlink(where[0], dir_fd=where[1])
+            elif not stat.S_ISREG(status.st_mode):
+                return
+            elif _is_hole(status):
+                progress.leave_out(f"{member}: a large file that is nearly empty")
+                return
+            else:
+                copy, read, settled = stack.enter_context(_settled(*where))
+        except OSError as error:
+            progress.unread(member, error)
+            return
         if stat.S_ISLNK(status.st_mode):
-            _add_link(tar, member, *where)
-        elif stat.S_ISREG(status.st_mode) and _is_hole(status):
-            progress.leave_out(f"{member}: a large file that is nearly empty")
-        elif stat.S_ISREG(status.st_mode):
-            _add_regular(tar, member, where, progress)
-    except FileNotFoundError:
-        return  # a session was quicker
-    except OSError as error:
-        progress.leave_out(f"{member}: {error.strerror}")
-
-
-def _add_regular(
-    tar: tarfile.TarFile, member: str, where: tuple[str, int], progress: _Progress
-) -> None:
-    with _settled(*where) as (copy, read, settled):
+            _add_link(tar, member, link, status)
+            return
         if not settled:
-            progress.leave_out(f"{member}: changed while it was read (it is in)")
+            progress.note_unsettled(member)
         _add_copy(tar, member, copy, read, progress)
 
 
@@ -372,10 +475,10 @@ def _add_special(tar: tarfile.TarFile, member: str, status: os.stat_result) -> N
     tar.addfile(info)
 
 
-def _add_link(tar: tarfile.TarFile, member: str, name: str, directory: int) -> None:
+def _add_link(tar: tarfile.TarFile, member: str, target: str, status: os.stat_result) -> None:
     """Add a link as it is; it is never followed."""
-    info = _info(member, os.stat(name, dir_fd=directory, follow_symlinks=False))
-    info.linkname = os.readlink(name, dir_fd=directory)
+    info = _info(member, status)
+    info.linkname = target
     info.type = tarfile.SYMTYPE
     tar.addfile(info)
 

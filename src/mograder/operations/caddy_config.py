@@ -15,17 +15,31 @@ from mograder.core.session_headers import (
     REMOVED_BY_FRONT_PREFIXES,
     UPSTREAM_HOST,
 )
-from mograder.operations.proxy_config import ASSET_PATH, CAPABILITY, FENCED, NEVER, RELATIVE, Front
+from mograder.operations.proxy_config import (
+    ASSET_PATH,
+    CAPABILITY,
+    FENCED,
+    HUB_IS_DOWN,
+    NEVER,
+    RELATIVE,
+    RETRY_SECONDS,
+    Front,
+)
 from mograder.sandbox.assets import ASSET_TYPES
 
 _SITE = """\
 # Written by `mograder hub proxy-config caddy`; import it into /etc/caddy/Caddyfile.
 %(address)s {%(tls)s
+	# Lines of your own for this site. This file is written again, those are not.
+	import /etc/caddy/mograder.d/site*.caddy
 	route {
 		# What a client sends in these is never believed.
 		request_header -%(header)s
 		request_header -X-Mograder-*
-%(body)s
+%(body)s%(programs)s
+		# Lines of your own before everything else, such as a sign-on's.
+		import /etc/caddy/mograder.d/route*.caddy
+
 		# Everything else.%(sign_in)s
 		reverse_proxy %(upstream)s {
 			header_up -X-Forwarded-Prefix
@@ -46,6 +60,23 @@ _PLAIN = """
 		# Session pages have no cookie and no sign-in; their address is their key.
 		@mograder_session path %(prefix)s/s/*
 		reverse_proxy @mograder_session %(upstream)s {
+			header_up -X-Forwarded-Prefix
+			flush_interval -1
+%(transport)s
+		}
+"""
+
+_PROGRAMS = """
+		# Monitoring, and programs that bring a token of the hub's, which the hub checks. Nobody
+		# signs in here, and nobody is named.
+		@mograder_open path %(prefix)s/health %(prefix)s/ready
+		reverse_proxy @mograder_open %(upstream)s {
+			header_up -X-Forwarded-Prefix
+			flush_interval -1
+%(transport)s
+		}
+		@mograder_token header_regexp Authorization "(?i)^bearer "
+		reverse_proxy @mograder_token %(upstream)s {
 			header_up -X-Forwarded-Prefix
 			flush_interval -1
 %(transport)s
@@ -162,7 +193,7 @@ _FAST = """
 _SESSION_ORIGIN = """
 # One origin for each viewer of each session ([hub] session_url). Nobody signs in here. For https a
 # wildcard certificate is needed: `tls FILE KEYFILE`, or a DNS provider's module.
-%(address)s {
+%(address)s {%(session_tls)s
 	reverse_proxy %(upstream)s {
 		header_up -%(header)s
 		header_up -Authorization
@@ -176,7 +207,20 @@ _SESSION_ORIGIN = """
 """
 
 _ERRORS = """
-	handle_errors {
+	handle_errors {%(session_errors)s
+		@mograder_down vars {http.error.status_code} 502 503 504
+		route @mograder_down {
+			header {
+				Retry-After %(retry)s
+				Cache-Control no-store
+				Content-Type text/html
+			}
+			respond `%(down)s` 503
+		}
+	}
+"""
+
+_SESSION_ERRORS = """
 		@mograder_session path %(prefix)s/s/*
 		route @mograder_session {
 			header {
@@ -186,7 +230,6 @@ _ERRORS = """
 			}
 			respond "Session unavailable" {http.error.status_code}
 		}
-	}
 """
 
 _OWN = r"(?:https?://session\.invalid)?/(?:edit|run)/user/[^/]+/[^/]+/"
@@ -198,14 +241,31 @@ def caddy_config(front: Front) -> str:
     """Return the site's block: the fast path where the settings name its group, else plain."""
     values = _values(front)
     parts = {"body": (_FAST + _PLAIN if front.group else _PLAIN) % values}
-    parts["errors"] = _ERRORS % values if front.group else ""
+    parts["programs"] = _PROGRAMS % values if _signs_in_here(front) else ""
+    session_errors = _SESSION_ERRORS % values if front.group else ""
+    parts["errors"] = _ERRORS % {**values, "session_errors": session_errors}
     return _SITE % {**values, **parts} + _session_origins(front, values)
+
+
+def _signs_in_here(front: Front) -> bool:
+    """Tell whether Caddy itself asks people to sign in.
+
+    A variable of ``vars`` names whom a sign-on before Caddy has named. Such a sign-on may add
+    bearer tokens of its own to requests, which must not lose their name by them.
+    """
+    return bool(front.user) and not front.user.startswith("{http.vars.")
 
 
 def _session_origins(front: Front, values: dict[str, object]) -> str:
     if front.sessions is None:
         return ""
-    return _SESSION_ORIGIN % {**values, "address": front.sessions.origin("*")}
+    files = f"{front.session_certificate} {front.session_key}"
+    tls = f"\n\ttls {files}" if front.session_certificate else ""
+    return _SESSION_ORIGIN % {
+        **values,
+        "address": front.sessions.origin("*"),
+        "session_tls": tls,
+    }
 
 
 def _values(front: Front) -> dict[str, object]:
@@ -227,6 +287,8 @@ def _values(front: Front) -> dict[str, object]:
         "header": front.header or "X-Remote-User",
         "user": user,
         "transport": _TRANSPORT,
+        "retry": RETRY_SECONDS,
+        "down": HUB_IS_DOWN,
         "sign_in": "" if front.user else " People sign in at the hub itself.",
         "group": front.group,
         "assets": front.assets,

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 from mograder.core.errors import MograderError
 from mograder.core.settings import FILE_NAME, LoadedSettings
-from mograder.notebook.pep723 import read_script
+from mograder.operations.pruning import needed_here
 from mograder.operations.report import Line, note, ok, problem
-from mograder.operations.trial import NOTEBOOK
-from mograder.sandbox.environments import REQUESTS, request_name
-from mograder.sandbox.interpreters import find_interpreter
+from mograder.sandbox.pruning import finished_environments, unneeded_environments
 from mograder.sandbox.record import read_record
 
 SECRET_FILE = Path("/etc/mograder/hub-secret")
@@ -53,30 +51,26 @@ def _is_open(path: Path) -> bool:
 
 
 async def environment_lines(loaded: LoadedSettings) -> tuple[Line, ...]:
-    """Say which environments cannot run any more, and which no published item needs."""
+    """Say which environments cannot run any more, and what those take that nothing needs."""
     root = loaded.path(loaded.settings.hub.environments_dir)
-    built = sorted(path for path in _directories(root) if (path / "environment.json").is_file())
+    built = finished_environments(root)
     if not built:
         return (ok("environments", "environments: none yet"),)
     broken = [path for path in built if not _runs(path)]
-    needed = await _needed(loaded, root)
-    stale = [] if needed is None else [p for p in built if p.name not in needed | _names(broken)]
     lines = []
     if broken:
         text = f"environments: the Python of {_listed(broken)} is gone"
-        lines.append(problem("environments", text, f"Remove them: {_removal(broken)}"))
-    if stale:
-        text = f"environments: {len(stale)} of {len(built)} belong to no published item"
-        hint = f"When no session runs, remove them: {_removal(stale)}"
+        hint = "They are built again at their next use; mograder hub prune removes the others."
         lines.append(note("environments", text, hint))
+    needed = await needed_here(loaded)
+    if needed is not None:
+        unneeded = await asyncio.to_thread(unneeded_environments, root, needed)
+        if unneeded:
+            size = sum(each.size for each in unneeded) / 1_000_000
+            text = f"environments: {len(unneeded)} of {len(built)} belong to no published item"
+            hint = f"Those that no session uses can go: mograder hub prune (up to {size:.0f} MB)"
+            lines.append(note("environments", text, hint))
     return tuple(lines) or (ok("environments", f"environments: {len(built)}, all in use"),)
-
-
-def _directories(root: Path) -> list[Path]:
-    try:
-        return [path for path in root.iterdir() if path.is_dir() and not path.is_symlink()]
-    except OSError:
-        return []
 
 
 def _runs(environment: Path) -> bool:
@@ -87,41 +81,6 @@ def _runs(environment: Path) -> bool:
     return os.access(environment / "env" / "bin" / "python", os.X_OK)
 
 
-async def _needed(loaded: LoadedSettings, root: Path) -> set[str] | None:
-    """Return the environments of what is published now; None where that cannot be told."""
-    wheels = sorted((loaded.state_dir / "wheels").glob("*.whl"), key=lambda p: p.stat().st_mtime)
-    if not wheels:
-        return None
-    needed: set[str] = set()
-    # What the trial session runs in holds nothing but marimo, and is there for the next one.
-    for text in (NOTEBOOK, *_published(loaded.path(loaded.settings.hub.release_dir))):
-        try:
-            script = read_script(text)
-            interpreter = await find_interpreter(script.requires_python)
-            name = request_name(script, interpreter.version, wheels[-1].name)
-            needed.add((root / REQUESTS / name).read_text())
-        except (MograderError, OSError):
-            continue  # not built yet, or never: the instructors' page says which
-    return needed
-
-
-def _published(releases: Path) -> Iterator[str]:
-    for notebook in sorted(releases.glob("[!.]*/*.py")):
-        if notebook.stem == notebook.parent.name:
-            with suppress(OSError, UnicodeDecodeError):
-                yield notebook.read_text("utf-8")
-
-
-def _names(paths: list[Path]) -> set[str]:
-    return {path.name for path in paths}
-
-
 def _listed(paths: list[Path]) -> str:
     more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
     return ", ".join(path.name for path in paths[:_SHOWN]) + more
-
-
-def _removal(paths: list[Path]) -> str:
-    names = ",".join(path.name for path in paths)
-    place = paths[0].parent
-    return f"rm -r {place}/{names}" if len(paths) == 1 else f"rm -r {place}/{{{names}}}"

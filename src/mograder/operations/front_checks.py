@@ -5,13 +5,25 @@ Each line tries one thing through the public address, as a browser would.
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 
-from mograder.core.errors import MograderError
-from mograder.core.settings import LoadedSettings
-from mograder.operations.report import Line, note, ok, problem
+import httpx
+
+from mograder.core.errors import MograderError, RemoteFailed
+from mograder.core.settings import HubSettings
+from mograder.operations.report import Level, Line, note, ok, problem
+from mograder.transports.certificate import look_at_certificate, trusting
 from mograder.transports.front_probe import FrontSeen, look_at_front
+from mograder.transports.hub_url import parse_hub_url
 from mograder.transports.spoof import Spoof, try_spoof
+
+_HTTPS = 443
+_SHOWN = 3
+_LATE = 0.2
+"""The last part of a certificate's life, which one that is renewed by itself does not see."""
 
 _REFUSED = 403
 _OK = 200
@@ -23,15 +35,14 @@ _SEE = (
 )
 
 
-def examine_front(loaded: LoadedSettings, url: str) -> Line:
+def examine_front(hub: HubSettings, url: str, transport: httpx.BaseTransport | None = None) -> Line:
     """Try through the public address to come in by naming oneself in the trusted header.
 
     Raises:
         MograderError: The address is none, or does not answer.
     """
-    hub = loaded.settings.hub
     user = hub.instructors[0] if hub.instructors else "mograder-check"
-    match try_spoof(url, hub.trusted_header, user):
+    match try_spoof(url, hub.trusted_header, user, transport=transport):
         case Spoof.REFUSED:
             return ok("front", f"{url} does not believe a client's own {hub.trusted_header}")
         case Spoof.OPEN:
@@ -50,14 +61,56 @@ def examine_front(loaded: LoadedSettings, url: str) -> Line:
             )
 
 
-def examine_public(loaded: LoadedSettings, url: str) -> tuple[Line, ...]:
-    """Try everything that needs no sign-in through the public address."""
+def examine_public(hub: HubSettings, url: str, authority: Path | None = None) -> tuple[Line, ...]:
+    """Try everything that needs no sign-in through the public address.
+
+    ``authority`` is a file with the certificate of one that is trusted besides those that
+    programs here trust.
+    """
     try:
-        spoof = examine_front(loaded, url)
-        seen = look_at_front(url)
+        trust = trusting(authority)
+        certificate = certificate_line(url, trust)
+        if certificate is not None and certificate.level is Level.PROBLEM:
+            return (certificate,)  # nothing else can be asked there
+        spoof = examine_front(hub, url, _transport(authority, trust))
+        seen = look_at_front(url, transport=_transport(authority, trust), trust=trust)
     except MograderError as error:
         return (problem("front", error.message, error.hint),)
-    return (spoof, *front_lines(seen, loaded.settings.hub.public_url))
+    found = [*front_lines(seen, hub.public_url)]
+    if certificate is not None:
+        found[0] = certificate
+    return (spoof, *found)
+
+
+def _transport(authority: Path | None, trust: ssl.SSLContext) -> httpx.BaseTransport | None:
+    return None if authority is None else httpx.HTTPTransport(verify=trust)
+
+
+def certificate_line(url: str, trust: ssl.SSLContext, now: datetime | None = None) -> Line | None:
+    """Say what is wrong with the front's certificate, or how long it lasts.
+
+    Returns None where there is none, or the front is only reached through a proxy.
+    """
+    parsed = httpx.URL(parse_hub_url(url, insecure=True))
+    if parsed.scheme != "https":
+        return None
+    try:
+        found = look_at_certificate(parsed.host, parsed.port or _HTTPS, trust)
+    except RemoteFailed:
+        return None
+    ends = f"{found.ends:%Y-%m-%d %H:%M} UTC" if found.ends else "a time unknown"
+    if found.trouble:
+        names = ", ".join(found.names[:_SHOWN]) or "no name"
+        issuer = found.issuer or "nobody named"
+        text = f"the certificate of {parsed.host} {found.trouble}"
+        told = f"{text} (for {names}, by {issuer}, until {ends})"
+        return problem("front-https", told, found.remedy)
+    text = f"the address is encrypted, and its certificate is accepted until {ends}"
+    at = now or datetime.now(UTC)
+    if found.begins and found.ends and found.ends - at < (found.ends - found.begins) * _LATE:
+        hint = "It should have been renewed by now: see the front's log, and ports 80 and 443."
+        return note("front-https", text, hint)
+    return ok("front-https", text)
 
 
 def front_lines(seen: FrontSeen, public_url: str = "") -> Iterator[Line]:

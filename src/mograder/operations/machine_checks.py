@@ -6,15 +6,17 @@ Each looks and changes nothing.
 from __future__ import annotations
 
 import os
+import pwd
 import resource
-import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+from mograder.core.reserve import DiskReserve
 from mograder.core.settings import LoadedSettings
 from mograder.operations.report import Line, note, ok, problem
 from mograder.sandbox.cgroups import SessionGroups
+from mograder.store.disk import space_of
 
 _INOTIFY_INSTANCES = 1024
 """marimo watches its file: each editor has an instance, and all may share one uid."""
@@ -35,6 +37,12 @@ def directory_lines(check: str, path: Path) -> Iterator[Line]:
     nearest = next(each for each in (path, *path.parents) if each.exists() or each.is_symlink())
     if not nearest.is_dir():
         yield problem(check, f"{nearest} is not a directory", "Move it away, or name another.")
+    elif nearest != path and not os.access(nearest, os.W_OK | os.X_OK):
+        yield problem(
+            check,
+            f"{path} is missing, and this user cannot make it in {nearest}",
+            f"As root: install -d -o {_user()} -m 755 {path}",
+        )
     elif not os.access(nearest, os.W_OK | os.X_OK):
         yield problem(
             check,
@@ -43,17 +51,24 @@ def directory_lines(check: str, path: Path) -> Iterator[Line]:
         )
 
 
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
 def disk_line(loaded: LoadedSettings, path: Path) -> Line:
     """Say how much room there is where students' files go."""
-    nearest = next(each for each in (path, *path.parents) if each.is_dir())
-    free = shutil.disk_usage(nearest).free >> 20
-    reserve = loaded.settings.limits.disk_reserve_mb
+    space, limits = space_of(path), loaded.settings.limits
+    reserve = DiskReserve(limits.disk_reserve_mb, limits.disk_reserve_percent).of(space.total) >> 20
+    free = space.free >> 20
     text = f"{free} MB free for {path.name}"
     if free <= reserve:
         return problem(
             "disk",
             f"{text}: sessions leave {reserve} MB free and would be ended",
-            "Make room, or lower [limits] disk_reserve_mb.",
+            "Make room (mograder hub prune), or lower [limits] disk_reserve_mb.",
         )
     return ok("disk", text)
 

@@ -13,7 +13,15 @@ from mograder.core.session_headers import (
     TO_SESSION,
     UPSTREAM_HOST,
 )
-from mograder.operations.proxy_config import ASSET_PATH, FENCED, NEVER, RELATIVE, Front
+from mograder.operations.proxy_config import (
+    ASSET_PATH,
+    FENCED,
+    HUB_IS_DOWN,
+    NEVER,
+    RELATIVE,
+    RETRY_SECONDS,
+    Front,
+)
 from mograder.sandbox.assets import ASSET_TYPES
 
 _BY_ITSELF = frozenset({"date", "server"})
@@ -185,6 +193,44 @@ _FAST = """
     }
 """
 
+_PROGRAMS = """
+    # Monitoring, and programs that bring a token of the hub's, which the hub checks. Nobody signs
+    # in here, and nobody is named.
+    location ~ ^%(prefix_re)s/(health|ready)$ {
+        auth_basic off;
+        auth_request off;
+        error_page 502 504 = @mograder_down;
+        proxy_pass http://mograder_hub;
+        proxy_set_header %(header)s "";
+%(to_hub)s    }
+
+    location @mograder_token {
+        auth_basic off;
+        auth_request off;
+        proxy_pass http://mograder_hub$request_uri;
+        proxy_set_header %(header)s "";
+%(to_hub)s    }
+"""
+
+_TO_PROGRAMS = """\
+        error_page 418 = @mograder_token;
+        if ($http_authorization ~* "^bearer ") { return 418; }
+"""
+
+_DOWN = """
+    # Lines of your own for this server, such as locations. This file is written again, that is not.
+    include /etc/nginx/mograder.d/server*.conf;
+
+    location @mograder_down {
+        auth_basic off;
+        auth_request off;
+        default_type text/html;
+        add_header Retry-After %(retry)s always;
+        add_header Cache-Control no-store always;
+        return 503 "%(down)s";
+    }
+"""
+
 _BASIC = """\
         # $remote_user is what a client says unless something checks it: never without this, or
         # another module's sign-in in its place.
@@ -195,7 +241,10 @@ _BASIC = """\
 _EVERYTHING = """
     # Everything else.%(sign_in)s
     location %(prefix)s/ {
-%(basic)s        proxy_pass http://mograder_hub;
+        error_page 502 504 = @mograder_down;
+%(to_programs)s%(basic)s        # Lines of your own for this location, such as a sign-on's.
+        include /etc/nginx/mograder.d/location*.conf;
+        proxy_pass http://mograder_hub;
         # Set or deleted on every request: what a client sends in it is never believed.
         proxy_set_header %(header)s %(user)s;
 %(to_hub)s    }
@@ -214,7 +263,8 @@ def nginx_config(front: Front) -> str:
     values = _values(front)
     body = _FAST if front.group else _PLAIN
     maps = _MAPS + (_FAST_MAPS if front.group else "")
-    whole = f"{maps}\n{_redirect(front)}server {{\n{_listens(front)}{body}{_EVERYTHING}"
+    body += _DOWN + (_PROGRAMS if front.user else "") + _EVERYTHING
+    whole = f"{maps}\n{_redirect(front)}server {{\n{_listens(front)}{body}"
     if front.prefix:
         whole += f"\n    location = {front.prefix} {{ return 308 {front.prefix}/$is_args$args; }}\n"
     return whole % values + "}\n" + _session_origins(front)
@@ -234,6 +284,9 @@ def _values(front: Front) -> dict[str, object]:
         "relative": _RELATIVE,
         "header": front.header or "X-Remote-User",
         "user": user,
+        "to_programs": _TO_PROGRAMS if front.user else "",
+        "retry": RETRY_SECONDS,
+        "down": HUB_IS_DOWN,
         "basic": _BASIC if front.user == "$remote_user" else "",
         "sign_in": "" if front.user else " People sign in at the hub itself.",
         "group": front.group,
@@ -320,7 +373,10 @@ def _session_origins(front: Front) -> str:
     if url is None:
         return ""
     live = f"/etc/letsencrypt/live/{url.domain}"
-    files = (f"{live}/fullchain.pem", f"{live}/privkey.pem")
+    files = (
+        front.session_certificate or f"{live}/fullchain.pem",
+        front.session_key or f"{live}/privkey.pem",
+    )
     return _SESSION_ORIGIN % {
         "head": _head(f"*.{url.domain}", url.scheme, url.port or 0, files),
         "bounds": _BOUNDS % front.request_mb,

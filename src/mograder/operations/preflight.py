@@ -7,7 +7,6 @@ proved is tried and not inferred: the sandbox by a session that looks around in 
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +22,7 @@ from mograder.operations.host_checks import (
     namespace_lines,
     version_line,
 )
+from mograder.operations.kept_backups import backup_lines
 from mograder.operations.machine_checks import (
     directory_lines,
     disk_line,
@@ -30,13 +30,22 @@ from mograder.operations.machine_checks import (
     limits_line,
     port_line,
 )
+from mograder.operations.pruning import is_running
 from mograder.operations.report import Level, Line, note, ok, problem
+from mograder.operations.service_checks import (
+    SOCKET,
+    Units,
+    ask_units,
+    listener_of,
+    unit_lines,
+    volume_line,
+)
 from mograder.sandbox.bubblewrap import find_bubblewrap
 from mograder.sandbox.client import connect_to
 from mograder.sandbox.momentary import Moment, momentary_supervisor
 from mograder.sandbox.proof import Seen, look_from_inside, uv_version
 from mograder.sandbox.safety import supervisor_config
-from mograder.store.database import awaits_upgrade, database_url, open_engine
+from mograder.store.database import awaits_upgrade, database_url, open_engine, sqlite_damage
 from mograder.store.roster import parse_users
 from mograder.transports.front_probe import is_hub
 
@@ -49,6 +58,9 @@ _WIDEST_V4, _WIDEST_V6 = 16, 48
 """Prefixes of networks that hold a whole campus: fewer bits are hardly one front's."""
 
 _SHOWN = 3
+_LOOK_SECONDS = 10.0
+"""A database is looked through for damage so long at most."""
+
 _USERS = "allowed_users.txt"
 _REMEDY = "Make one: openssl rand -hex 32"
 
@@ -56,17 +68,21 @@ _REMEDY = "Make one: openssl rand -hex 32"
 async def examine(loaded: LoadedSettings, environ: Environ) -> tuple[Line, ...]:
     """Look at everything that a hub on this course needs; changes nothing that lasts."""
     hub = loaded.settings.hub
+    units = await asyncio.to_thread(ask_units, loaded)
+    volume = volume_line(loaded.course_dir)
     lines = [
         *secret_of(environ),
         _marimo(),
         _bubblewrap(),
         *_directories(loaded),
-        await asyncio.to_thread(_port, loaded),
+        *([volume] if volume else []),
+        *unit_lines(units),
+        await asyncio.to_thread(_port, loaded, units),
         disk_line(loaded, loaded.path(hub.notebooks_dir)),
         inode_line(loaded.path(hub.notebooks_dir)),
         memory_line(loaded),
         clock_line(),
-        _database(loaded),
+        *await asyncio.to_thread(lambda: tuple(_databases(loaded))),
         *secret_lines(loaded),
         _users(loaded.course_dir / _USERS),
         *_proxies(loaded),
@@ -76,6 +92,7 @@ async def examine(loaded: LoadedSettings, environ: Environ) -> tuple[Line, ...]:
         limits_line(),
         *kernel_lines(loaded),
         *await environment_lines(loaded),
+        *await asyncio.to_thread(lambda: tuple(backup_lines(loaded))),
         version_line(),
     ]
     return tuple(lines)
@@ -124,26 +141,42 @@ def _directories(loaded: LoadedSettings) -> Iterator[Line]:
     yield from directory_lines("state", loaded.state_dir)
 
 
-def _port(loaded: LoadedSettings) -> Line:
-    """B84; that this course's own hub is at work there is no problem."""
+def _port(loaded: LoadedSettings, units: Units) -> Line:
+    """B84; that this course's own hub is at work there, or systemd for it, is no problem."""
     hub = loaded.settings.hub
     line = port_line(hub.host, hub.port)
-    if line.level is not Level.PROBLEM or not _is_running(loaded):
+    if line.level is not Level.PROBLEM or "is in use" not in line.text:
         return line
-    answers = is_hub(f"http://127.0.0.1:{hub.port}{hub.base_url}")
-    return ok("port", f"port {hub.port}: this course's hub answers there") if answers else line
+    if is_running(loaded) and is_hub(f"http://127.0.0.1:{hub.port}{hub.base_url}"):
+        return ok("port", f"port {hub.port}: this course's hub answers there")
+    if units.listens(hub.port):
+        return ok("port", f"port {hub.port}: systemd listens there for the hub ({SOCKET})")
+    user = listener_of(hub.port)
+    whose = f"A program of the user {user} listens there. " if user else ""
+    return problem("port", line.text, f"{whose}{line.hint}")
 
 
-def _is_running(loaded: LoadedSettings) -> bool:
-    """Whether a hub holds its lock on the course."""
-    try:
-        with (loaded.state_dir / "hub.lock").open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
+def _databases(loaded: LoadedSettings) -> Iterator[Line]:
+    """The hub's own, and the marks, where there are any here."""
+    yield _database(loaded)
+    marks = loaded.path(loaded.settings.gradebook.path)
+    if marks.is_file():
+        try:
+            yield _integrity("gradebook", marks, f"gradebook: {marks.name} is whole")
+        except MograderError as error:
+            yield problem("gradebook", f"gradebook: {error.message}", error.hint)
+
+
+def _integrity(check: str, file: Path, whole: str) -> Line:
+    """Look through an SQLite file for damaged pages, for a few seconds at most."""
+    found = sqlite_damage(file, _LOOK_SECONDS)
+    if found is None:
+        return ok(check, f"{whole}, as far as {_LOOK_SECONDS:.0f} seconds showed")
+    if not found:
+        return ok(check, whole)
+    text = f"{check}: {file} is damaged: {'; '.join(found[:_SHOWN])}"
+    hint = "Stop the hub, keep a copy of the file, and put it back from the newest backup."
+    return problem(check, text, hint)
 
 
 def _database(loaded: LoadedSettings) -> Line:
@@ -158,9 +191,10 @@ def _database(loaded: LoadedSettings) -> Line:
             awaits = awaits_upgrade(engine)
         finally:
             engine.dispose()
+        text = "database: opens" + (", upgraded at the hub's start" if awaits else "")
+        return ok("database", text) if file is None else _integrity("database", file, text)
     except MograderError as error:
         return problem("database", f"database: {error.message}", error.hint)
-    return ok("database", "database: opens" + (", upgraded at the hub's start" if awaits else ""))
 
 
 def _users(path: Path) -> Line:

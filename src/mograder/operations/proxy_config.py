@@ -41,6 +41,20 @@ _WRITTEN_ANEW = frozenset(
 NEVER = sorted(FROM_SESSION_NEVER - _WRITTEN_ANEW)
 """What is taken off an answer by name; the rest of that list is the connection's own."""
 
+HUB_IS_DOWN = (
+    "<!doctype html><html lang=en><meta charset=utf-8>"
+    "<meta name=viewport content=width=device-width>"
+    "<meta http-equiv=refresh content=10><title>The hub is not running</title><style>"
+    ":root{color-scheme:light dark;font:1rem/1.5 system-ui,sans-serif}"
+    "body{max-width:36rem;margin:15vh auto;padding:0 1rem}</style>"
+    "<main><h1>The hub is not running</h1>"
+    "<p>It is being restarted, or it has a fault. Saved work is safe.</p>"
+    "<p>This page tries again every ten seconds.</p></main></html>"
+)
+"""The page that a front shows while no hub answers; without quotes, so that both can write it."""
+
+RETRY_SECONDS = 10
+
 _EXPRESSION = re.compile(r"\$[a-z0-9_]+|\{[A-Za-z0-9_.-]+\}")
 _FILE = re.compile(r"/[A-Za-z0-9._/@+-]+")
 
@@ -52,7 +66,8 @@ class Front:
     ``scheme``, ``host`` and ``port`` (0: the scheme's own) are what browsers see, ``upstream`` is
     where the hub listens. ``user`` is the front's own expression for who signed in there; empty:
     nobody does, and people sign in at the hub. ``group`` is empty without the fast path.
-    ``sessions`` is where sessions have origins of their own, if they do.
+    ``sessions`` is where sessions have origins of their own, if they do; empty files of its
+    certificate stand for the program's usual ones.
     """
 
     scheme: str
@@ -68,6 +83,8 @@ class Front:
     sessions: SessionUrl | None
     certificate: str
     key: str
+    session_certificate: str = ""
+    session_key: str = ""
 
     @property
     def address(self) -> str:
@@ -83,6 +100,8 @@ class Wishes:
     user: str = ""
     certificate: str = ""
     key: str = ""
+    session_certificate: str = ""
+    session_key: str = ""
 
 
 def front_of(loaded: LoadedSettings, wishes: Wishes) -> Front:
@@ -116,6 +135,8 @@ def front_of(loaded: LoadedSettings, wishes: Wishes) -> Front:
         sessions=session_url(hub.session_url, hub.public_url),
         certificate=_file(wishes.certificate or f"{live}/fullchain.pem"),
         key=_file(wishes.key or f"{live}/privkey.pem"),
+        session_certificate=_file(wishes.session_certificate) if wishes.session_certificate else "",
+        session_key=_file(wishes.session_key) if wishes.session_key else "",
     )
 
 

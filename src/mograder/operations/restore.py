@@ -6,13 +6,11 @@ only then does it go where it belongs. Nothing that is there is ever overwritten
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import secrets
 import tarfile
-import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -22,14 +20,17 @@ from mograder.operations.archive import (
     COURSE,
     HEADER,
     MANIFEST,
-    MOST_TEXT,
     Header,
     Manifest,
     Root,
+    compared,
     damaged,
+    explained,
     member_parts,
-    read_header,
+    opened,
+    read_first,
     read_manifest,
+    read_text,
     written,
 )
 from mograder.store.database import (
@@ -38,7 +39,7 @@ from mograder.store.database import (
     database_url,
     open_engine,
 )
-from mograder.store.disk import explained_when_full
+from mograder.store.disk import DISK, Place, explained_when_full
 from mograder.store.files import remove_tree
 
 Report = Callable[[str], None]
@@ -88,8 +89,8 @@ def restore(
     Raises: :class:`Conflict` where something is already, :class:`InvalidInput` for a backup that
     is none, or damaged, :class:`Busy` when the disk is full.
     """
-    with _opened(archive) as tar:
-        header = _read_first(tar)
+    with opened(archive) as tar:
+        header = read_first(tar)
         chosen = _places(header, directory, places)
         try:
             manifest = _carry_out(tar, header, chosen, report)
@@ -99,7 +100,7 @@ def restore(
     return Restored(
         files=len(manifest.files),
         places=tuple(place.target for place in chosen),
-        left_out=manifest.left_out,
+        left_out=manifest.left_out + manifest.unsettled,
         external_database=header.external_database,
         version=header.version,
     )
@@ -109,11 +110,11 @@ def _carry_out(
     tar: tarfile.TarFile, header: Header, chosen: tuple[_Place, ...], report: Report
 ) -> Manifest:
     """Unpack, compare, and put in place what is as it was."""
-    with explained_when_full(), _explained():
+    with explained_when_full(), explained():
         report(f"Unpacking the backup of {header.made:%Y-%m-%d %H:%M} UTC")
         unpacked = _unpack(tar, chosen, header)
         report("Comparing every file with the backup's list")
-        manifest = _compared(unpacked)
+        manifest = compared(unpacked.manifest, unpacked.sums)
         _check_databases(header, chosen)
         _finish(unpacked, chosen)
         os.sync()
@@ -121,41 +122,6 @@ def _carry_out(
             _put_in_place(place)
         os.sync()
     return manifest
-
-
-@contextlib.contextmanager
-def _opened(archive: Path) -> Iterator[tarfile.TarFile]:
-    try:
-        with tarfile.open(archive, mode="r|gz") as tar:
-            yield tar
-    except FileNotFoundError as error:
-        if error.filename in (str(archive), archive):
-            raise InvalidInput(f"There is no file {archive}.") from error
-        raise
-    except tarfile.ReadError as error:
-        raise InvalidInput(f"{archive} is no backup of a mograder course.") from error
-
-
-@contextlib.contextmanager
-def _explained() -> Iterator[None]:
-    try:
-        yield
-    except (tarfile.TarError, EOFError, zlib.error) as error:
-        raise damaged("it ends too early or cannot be unpacked") from error
-
-
-def _read_first(tar: tarfile.TarFile) -> Header:
-    first = tar.next()
-    if first is None or first.name != HEADER:
-        raise InvalidInput("This is no backup of a mograder course.")
-    return read_header(_text(tar, first))
-
-
-def _text(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    stream = tar.extractfile(member)
-    if stream is None or member.size > MOST_TEXT:
-        raise damaged(f"{member.name} cannot be read")
-    return stream.read()
 
 
 def _places(
@@ -211,7 +177,7 @@ def _unpack(tar: tarfile.TarFile, places: tuple[_Place, ...], header: Header) ->
         if member.name == HEADER:  # read already, and a stream tells it again
             continue
         if member.name == MANIFEST:
-            unpacked.manifest = read_manifest(_text(tar, member))
+            unpacked.manifest = read_manifest(read_text(tar, member))
             break
         top, *rest = member_parts(member.name)
         if top not in staged:
@@ -276,17 +242,6 @@ def _set(path: Path, member: tarfile.TarInfo) -> None:
         os.utime(path, (member.mtime, member.mtime))
 
 
-def _compared(unpacked: _Unpacked) -> Manifest:
-    """Return the list of files, which all of them fit."""
-    if unpacked.manifest is None:
-        raise damaged("it ends too early")
-    wanted = {held.path: (held.sha256, held.size) for held in unpacked.manifest.files}
-    for name in sorted(wanted.keys() | unpacked.sums.keys()):
-        if wanted.get(name) != unpacked.sums.get(name):
-            raise damaged(f"{name} is not as it was")
-    return unpacked.manifest
-
-
 def _check_databases(header: Header, places: tuple[_Place, ...]) -> None:
     """See that the databases are whole, and that this mograder knows their tables."""
     staged = {place.root.name: place.staged / "root" for place in places}
@@ -334,7 +289,21 @@ def _put_in_place(place: _Place) -> None:
     if not os.path.lexists(grown):
         return
     if place.root.kind == "file":
-        os.link(grown, place.target)  # never over something that came meanwhile
+        _move_in(grown, place.target)
         return
     for path in sorted(grown.iterdir()):
-        path.rename(place.target / path.name)
+        _move_in(path, place.target / path.name)
+
+
+def _move_in(path: Path, target: Path) -> None:
+    """Give a restored file or directory its place, where nothing is.
+
+    Raises: :class:`Conflict` when something has come there since it was looked at.
+    """
+    try:
+        DISK.place(Place.of(path), Place.of(target))
+    except FileExistsError as error:
+        raise Conflict(
+            f"{target} was made meanwhile; it was left as it is, and not all is restored.",
+            hint="Restore once more into an empty directory that nothing else writes to.",
+        ) from error

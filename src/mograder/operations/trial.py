@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 from urllib.parse import quote
 
+import httpx
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mograder.auth.roles import Role
@@ -19,6 +20,7 @@ from mograder.core.settings import Environ, LoadedSettings
 from mograder.core.shared import Progress
 from mograder.operations.report import Line, note, ok, problem
 from mograder.store.files import remove_tree
+from mograder.transports.certificate import trusting
 from mograder.transports.hub import HubClient
 from mograder.transports.upload import Upload
 
@@ -55,7 +57,11 @@ class _Started(BaseModel):
 
 
 def examine_session(
-    loaded: LoadedSettings, environ: Environ, url: str | None, progress: Progress
+    loaded: LoadedSettings,
+    environ: Environ,
+    url: str | None,
+    progress: Progress,
+    authority: Path | None = None,
 ) -> Line:
     """Open a session on the running hub, ask its server for the page, and close it."""
     if environ.hub_secret is None:
@@ -64,7 +70,8 @@ def examine_session(
     address = url or f"http://127.0.0.1:{hub.port}{hub.base_url}"
     token = make_token(environ.hub_secret.get_secret_value(), NAME, Role.INSTRUCTOR)
     try:
-        with HubClient(address, token, insecure=True) as client:
+        transport = httpx.HTTPTransport(verify=trusting(authority)) if authority else None
+        with HubClient(address, token, insecure=True, transport=transport) as client:
             _try_session(client, progress)
     except MograderError as error:
         return problem("session", f"session: {error.message}", error.hint)

@@ -6,78 +6,81 @@ sends it (B86-B95, compat.md 7 and 10).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.lookup import Words, find_name, nfc
 from mograder.core.names import ItemName
-from mograder.notebook.pep723 import read_kind
+from mograder.notebook.findings import Finding
+from mograder.notebook.imports import undeclared
+from mograder.notebook.pep723 import read_kind, read_script
+from mograder.store.belongings import LeftBehind, belongings, modules_beside
+from mograder.store.files import entry_named
 from mograder.store.manifest import parse_file
 from mograder.store.releases import ItemKind
 from mograder.transports.upload import Upload
 
-MANIFEST = "files.json"
-BY_PRODUCTS = frozenset({".html", ".zip"})
-"""What `mograder generate` and exports leave beside a notebook: previews, and the bundle for
-Moodle. Workspaces never receive them either (compat.md 2.8)."""
-SERVED = "public"
-"""The one subdirectory that marimo serves to the page, and so the one that is published."""
-
 _MAX_NOTEBOOK = 16_000_000
-_MAX_FILES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class LocalRelease:
     """A release as it lies on this machine, ready to be sent.
 
-    ``detected`` is the kind that the notebook itself states, if any; ``left_out`` names the plain
-    files that stay behind.
+    ``detected`` is the kind that the notebook itself states, if any; ``left_out`` are the
+    files and folders that stay behind, with the reasons. ``python`` is the versions that the
+    notebook asks for, and ``advice`` what its author may have overlooked.
     """
 
     name: ItemName
     directory: Path
     files: tuple[Upload, ...]
-    left_out: tuple[str, ...]
+    left_out: tuple[LeftBehind, ...]
     detected: ItemKind | None
+    python: str = ""
+    advice: tuple[Finding, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """The bytes of all files. Raises: InvalidInput when one is gone."""
+        try:
+            return sum(each.path.stat().st_size for each in self.files)
+        except OSError as error:
+            raise InvalidInput(f"{error.filename} cannot be read: {error.strerror}.") from error
 
 
 def find_release(argument: str, release_dir: Path) -> Path:
     """Return the directory that a command line's ASSIGNMENT means (B92).
 
-    A path with a separator is that directory. A bare name is looked up among the released items:
-    the item of that name, else the only one that begins so, else a directory of that name here.
+    A path with a separator is that directory. A bare name is looked up among the released items
+    (:mod:`mograder.core.lookup`); if none matches, it is a directory of that name here.
 
     Raises:
-        NotFound: Nothing matches, or several do; the message lists them.
+        NotFound: Nothing matches; the message lists the released items.
+        InvalidInput: Several match; the message lists them.
     """
     directory = _named(Path(argument).expanduser())
     if "/" in argument or argument in {".", ".."}:
         if not directory.is_dir():
             raise NotFound(f"{argument} is not a directory.")
         return directory
-    if argument and (release_dir / argument).is_dir():
-        return release_dir / argument
-    released = _released(release_dir)
-    candidates = matching(argument, released)
-    if len(candidates) == 1:
-        return release_dir / candidates[0]
-    if candidates:
-        raise NotFound(f"'{argument}' may mean {_listed(candidates)}.", hint="Say which one.")
-    if argument and directory.is_dir():
-        return directory
-    raise NotFound(f"No release matches '{argument}'.", hint=_what_there_is(released, release_dir))
+    words = Words(
+        kind="release",
+        where=f"in {release_dir}",
+        empty=f"{release_dir} holds no item; `mograder generate` puts them there.",
+    )
+    try:
+        return release_dir / find_name(argument, _released(release_dir, argument), words)
+    except NotFound:
+        if argument and directory.is_dir():
+            return directory
+        raise
 
 
 def _named(directory: Path) -> Path:
     """Return a path that ends in the directory's name; a link keeps the name of the link."""
     return directory if directory.name not in {"", ".."} else directory.resolve()
-
-
-def matching(prefix: str, names: Sequence[str]) -> list[str]:
-    """Return the names that begin with the prefix, or the one that equals it; pure."""
-    return [prefix] if prefix in names else [name for name in names if name.startswith(prefix)]
 
 
 def read_release(directory: Path) -> LocalRelease:
@@ -87,51 +90,22 @@ def read_release(directory: Path) -> LocalRelease:
         InvalidInput: It holds no notebook of its own name, or a name that no hub accepts.
     """
     name = ItemName.parse(directory.name)
-    notebook = directory / f"{name}.py"
+    notebook = entry_named(directory, f"{name}.py")
     if not notebook.is_file():
-        raise InvalidInput(
-            f"{directory} has no notebook {name}.py.",
-            hint="An item's notebook has the name of its directory.",
-        )
-    plain = sorted(path.name for path in directory.iterdir() if path.is_file())
-    sent = [each for each in plain if is_published(each)]
-    left_out = [each for each in plain if not is_published(each) and not _is_private(each)]
-    public = _public_files(directory / SERVED)
-    files = [*sent, *(path.relative_to(directory).as_posix() for path in public)]
-    for file in files:
+        raise InvalidInput(f"{directory} has no notebook {name}.py.", hint=_how_to_name(directory))
+    text = _text(notebook)
+    found = belongings(directory)
+    for file in found.files:
         _check_name(file)
     return LocalRelease(
         name=name,
         directory=directory,
-        files=tuple(Upload(file, directory / file) for file in files),
-        left_out=tuple(left_out),
-        detected=_detected_kind(notebook),
+        files=tuple(Upload(nfc(file), directory / file) for file in found.files),
+        left_out=found.left,
+        detected=_detected_kind(text),
+        python=_python(text),
+        advice=undeclared(text, notebook.name, modules_beside(directory)),
     )
-
-
-def is_published(filename: str) -> bool:
-    """Tell whether a plain file beside a notebook goes to the hub; pure."""
-    return not _is_private(filename) and Path(filename).suffix.lower() not in BY_PRODUCTS
-
-
-def _is_private(filename: str) -> bool:
-    return filename.startswith(".") or filename == MANIFEST
-
-
-def _public_files(directory: Path) -> list[Path]:
-    """List the files below ``public/``, without hidden ones and without following links to
-    directories, which could lead anywhere or in circles."""
-    if not directory.is_dir() or directory.is_symlink():
-        return []
-    found: list[Path] = []
-    pending = [directory]
-    while pending:
-        entries = [path for path in pending.pop().iterdir() if not path.name.startswith(".")]
-        found += [path for path in entries if path.is_file()]
-        pending += [path for path in entries if path.is_dir() and not path.is_symlink()]
-        if len(found) > _MAX_FILES:
-            raise InvalidInput(f"{directory} holds more than {_MAX_FILES} files.")
-    return sorted(found)
 
 
 def _check_name(file: str) -> None:
@@ -141,29 +115,47 @@ def _check_name(file: str) -> None:
         raise InvalidInput(f"{file} cannot be published. {error.message}") from error
 
 
-def _detected_kind(notebook: Path) -> ItemKind | None:
+def _how_to_name(directory: Path) -> str:
+    markdown = sorted(directory.glob("*.md"))
+    if markdown:
+        return (
+            f"Markdown notebooks such as {markdown[0].name} are not taken: "
+            f"`marimo convert {markdown[0].name} -o {directory.name}.py` makes a Python one."
+        )
+    return "An item's notebook has the name of its directory."
+
+
+def _text(notebook: Path) -> str:
     if notebook.stat().st_size > _MAX_NOTEBOOK:
         raise InvalidInput(f"{notebook} is larger than {_MAX_NOTEBOOK // 1_000_000} MB.")
-    kind = read_kind(notebook.read_text(encoding="utf-8", errors="replace"))
+    return notebook.read_text(encoding="utf-8", errors="replace")
+
+
+def _detected_kind(text: str) -> ItemKind | None:
+    kind = read_kind(text)
     return ItemKind(kind) if kind else None
 
 
-def _released(release_dir: Path) -> list[str]:
+def _python(text: str) -> str:
+    """The versions of Python that a notebook asks for; a header with a mistake is the hub's to
+    refuse, with its line."""
+    try:
+        return read_script(text).requires_python
+    except InvalidInput:
+        return ""
+
+
+def _released(release_dir: Path, asked: str) -> list[str]:
+    """Return the names of the released items, and ``asked`` if a directory has that name.
+
+    A directory that is named in full is meant even if it holds no notebook: the command says so.
+    """
     if not release_dir.is_dir():
         return []
     return sorted(
         path.name
         for path in release_dir.iterdir()
-        if not path.name.startswith(".") and (path / f"{path.name}.py").is_file()
+        if path.is_dir()
+        and not path.name.startswith(".")
+        and (nfc(path.name) == nfc(asked) or entry_named(path, f"{path.name}.py").is_file())
     )
-
-
-def _what_there_is(released: Sequence[str], release_dir: Path) -> str:
-    if released:
-        return f"{release_dir} holds {_listed(released)}."
-    return f"{release_dir} holds no item; `mograder generate` puts them there."
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:20])
-    return f"{shown}, and {len(names) - 20} more" if len(names) > 20 else shown

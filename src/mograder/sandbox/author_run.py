@@ -37,6 +37,7 @@ _TAGS = re.compile(r"<[^>]*>")
 _LINE = re.compile(r'__marimo__cell_[^"]*", line (\d+)')
 _TRACEBACK = "application/vnd.marimo+traceback"
 _LOG_CHARACTERS = 2000
+_NOT_NEEDED = frozenset({"__pycache__", "__marimo__", "node_modules"})
 _MOST_BYTES = 64 << 20
 _EMBEDDED = re.compile(r"data:[\w/+.-]+;base64,[\w+/=]+")
 
@@ -227,16 +228,17 @@ async def _finished(process: asyncio.subprocess.Process) -> tuple[bytes, bytes]:
 
 def _copy(notebook: Path, support: Path, place: Path) -> None:
     def unwanted(directory: str, names: list[str]) -> list[str]:
-        inside = Path(directory)
-        return [
-            name
-            for name in names
-            if name.startswith(".")
-            or (inside == support and name != "public" and (inside / name).is_dir())
-        ]
+        return [name for name in names if _is_unwanted(Path(directory, name))]
 
     shutil.copytree(support, place, ignore=unwanted, ignore_dangling_symlinks=True)
     shutil.copyfile(notebook, place / notebook.name)
+
+
+def _is_unwanted(path: Path) -> bool:
+    """Whether a run does without it: hidden, a tool's, installed packages, a link to a folder."""
+    if path.name.startswith(".") or path.name in _NOT_NEEDED:
+        return True
+    return path.is_dir() and (path.is_symlink() or (path / "pyvenv.cfg").exists())
 
 
 def _read(place: Path, name: str, sidecar: Path, told: bytes) -> AuthorRun:

@@ -8,32 +8,34 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import errno
+import logging
 import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from mograder.core.errors import SandboxUnavailable
+from mograder.sandbox import rights
 from mograder.sandbox.mounts import MountSpace, Sources
 from mograder.sandbox.namespaces import NESTED, SETFCAP, Founded, Joined, Place
 from mograder.sandbox.ownership import give_to
 from mograder.sandbox.policy import Bind, Host, Plan, bubblewrap_arguments, held
 from mograder.sandbox.porter import Porter
-from mograder.sandbox.process import Child, Launch
+from mograder.sandbox.process import Child, Launch, begin_elsewhere
 from mograder.sandbox.sandboxed import Bubblewrapped, Echo, Held
 from mograder.sandbox.seccomp import filter_program
 
 _PR_SET_CHILD_SUBREAPER = 36
-_KEYCTL_JOIN_SESSION_KEYRING = 1
 
 YARD_UIDS = 65_536
 """How many slots a yard knows; the sessions of later ones start cold."""
 
-_KEYCTL_NUMBERS = {"x86_64": 250, "aarch64": 219}
+_log = logging.getLogger("mograder.supervisor")
 
 
 def unsettled(_: int) -> None:
@@ -60,6 +62,11 @@ class Runner(Protocol):
     @property
     def kind(self) -> str: ...
 
+    @property
+    def uid_base(self) -> int | None:
+        """The host uid of slot 0, which builds; None where sandboxes have this process's uid."""
+        ...
+
     def start(
         self,
         plan: Plan,
@@ -73,6 +80,13 @@ class Runner(Protocol):
 
     def reach(self, path: Path) -> None:
         """Bring a path of the hub's into sight, should this process have covered it."""
+        ...
+
+    def give(self, directory: Path, uid_slot: int) -> None:
+        """Hand a directory to the user of a slot, who will write in it; blocks while it walks.
+
+        Raises: :class:`OSError`.
+        """
         ...
 
     def close(self) -> None:
@@ -133,7 +147,8 @@ class BubblewrapRunner:
             plan, self._uid(uid_slot), kept, info=info_write, gate=gate_read, entry=entry
         )
         try:
-            child, release = self._start(start, on_output)
+            with self._prepared(start) as (launch, release):
+                child = Child(launch, on_output)
         except BaseException:
             os.close(info_read)
             os.close(gate_write)
@@ -153,9 +168,12 @@ class BubblewrapRunner:
         place = Founded(os.geteuid(), os.getegid(), 1)
         if self.uid_base is not None:
             place = Founded(self.uid_base, self.uid_base, YARD_UIDS)
-        return self._hold(_Start(held(plan), place=place), on_output)
+        start = _Start(held(plan), place=place)
+        with self._holding(start, on_output) as (prepared, echo):
+            launch, told, release = prepared
+            return _held(Child(launch, echo.hear), told, echo, release)
 
-    def hold(
+    async def hold(
         self,
         plan: Plan,
         *,
@@ -166,14 +184,18 @@ class BubblewrapRunner:
     ) -> Held:
         """Make a plan's sandbox in the yard of this pidfd, with only its holder in it.
 
-        ``entry`` is where it enters its cgroup, which is all that is seen of cgroups inside.
+        ``entry`` is where it enters its cgroup, which is all that is seen of cgroups inside. Not
+        to be cancelled: the sandbox would stay.
 
         Raises: :class:`SandboxUnavailable` when the kernel refuses that.
         """
         rights = (SETFCAP,) if self.uid_base is None else ()
         place = Joined(yard, NESTED, self.uid_inside(uid_slot), rights, guide=self.porter)
         start = _Start(held(plan), self._uid(uid_slot), place=place, entry=entry)
-        return self._hold(start, on_output)
+        with self._holding(start, on_output) as (prepared, echo):
+            launch, told, release = prepared
+            begun = await begin_elsewhere(launch)
+            return _held(Child(launch, echo.hear, begun), told, echo, release)
 
     def uid_inside(self, uid_slot: int) -> int:
         """Return what the uid of a slot is called in a yard."""
@@ -181,6 +203,10 @@ class BubblewrapRunner:
 
     def reach(self, path: Path) -> None:
         return None
+
+    def give(self, directory: Path, uid_slot: int) -> None:
+        if (uid := self._uid(uid_slot)) is not None:
+            give_to(directory, uid)
 
     def close(self) -> None:
         if self.porter is not None:
@@ -190,24 +216,27 @@ class BubblewrapRunner:
     def _uid(self, uid_slot: int) -> int | None:
         return None if self.uid_base is None else self.uid_base + uid_slot
 
-    def _hold(self, start: _Start, on_output: Callable[[bytes], None]) -> Held:
+    @contextlib.contextmanager
+    def _holding(
+        self, start: _Start, on_output: Callable[[bytes], None]
+    ) -> Iterator[tuple[tuple[Launch, int, Callable[[], None]], Echo]]:
+        """Prepare a sandbox with a holder: what to execute, and the line to the holder."""
         stdin, told = os.pipe()
-        echo = Echo(on_output)
         try:
-            child, release = self._start(replace(start, stdin=stdin), echo.hear)
+            with self._prepared(replace(start, stdin=stdin)) as (launch, release):
+                yield (launch, told, release), Echo(on_output)
         except BaseException:
             os.close(told)
             raise
         finally:
             os.close(stdin)
-        sandbox = Held(child, told, echo)
-        sandbox.exited.add_done_callback(lambda _: release())
-        return sandbox
 
-    def _start(
-        self, start: _Start, on_output: Callable[[bytes], None]
-    ) -> tuple[Child, Callable[[], None]]:
-        """Start bubblewrap; returns it and what to do at its end."""
+    @contextlib.contextmanager
+    def _prepared(self, start: _Start) -> Iterator[tuple[Launch, Callable[[], None]]]:
+        """Prepare bubblewrap: what to execute, to be started by the end, and what ends it.
+
+        Raises: :class:`SandboxUnavailable` for what the start of it raises.
+        """
         # A supervisor lives for months: whatever fails on the way, nothing stays open or mounted.
         with contextlib.ExitStack() as failed, contextlib.ExitStack() as handed_in:
             binds = tuple(self._usable(bind, start.uid, failed) for bind in start.plan.binds)
@@ -235,13 +264,12 @@ class BubblewrapRunner:
                 output_rate=start.plan.output_rate,
                 entry=start.entry,
             )
+            borrowed = [bind.source for bind in binds if bind.writable]
             try:
-                child = Child(launch, on_output)
+                yield launch, lambda: self._release(borrowed)
             except (OSError, subprocess.SubprocessError) as error:
                 raise SandboxUnavailable(f"bubblewrap cannot be started: {error}.") from error
             failed.pop_all()
-        borrowed = [bind.source for bind in binds if bind.writable]
-        return child, lambda: self._release(borrowed)
 
     def _usable(self, bind: Bind, uid: int | None, failed: contextlib.ExitStack) -> Bind:
         if not bind.writable:
@@ -321,6 +349,10 @@ class PlainRunner:
         if self.space is not None:
             self.space.open_way(path)
 
+    def give(self, directory: Path, uid_slot: int) -> None:
+        if self.uid_base is not None:
+            give_to(directory, self.uid_base + uid_slot)
+
     def close(self) -> None:
         if self.space is not None:
             self.space.close()
@@ -338,6 +370,12 @@ class _Plain:
         with contextlib.suppress(ProcessLookupError):
             if not self.exited.done():
                 os.killpg(self._child.pid, signal.SIGKILL)
+
+
+def _held(child: Child, told: int, echo: Echo, release: Callable[[], None]) -> Held:
+    sandbox = Held(child, told, echo)
+    sandbox.exited.add_done_callback(lambda _: release())
+    return sandbox
 
 
 def find_bubblewrap() -> str:
@@ -371,10 +409,17 @@ def adopt_orphans() -> None:
 
 
 def leave_the_keyring() -> None:
-    """Join a fresh session keyring, so that no sandbox descends from the login's own."""
-    number = _KEYCTL_NUMBERS.get(os.uname().machine)
-    if number is not None:
-        ctypes.CDLL(None).syscall(number, _KEYCTL_JOIN_SESSION_KEYRING, None, 0, 0, 0)
+    """Join a fresh session keyring, so that no sandbox descends from the login's own.
+
+    Raises: :class:`OSError` where that fails, unless this machine has no keyrings for us: a
+    container often refuses all use of them, to what runs in our sandboxes as well.
+    """
+    try:
+        rights.leave_keyring()
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOSYS):
+            raise
+        _log.warning("there is no keyring to leave: %s", error)
 
 
 def _memory_file(data: bytes) -> int:

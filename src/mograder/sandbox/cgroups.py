@@ -18,6 +18,7 @@ import contextlib
 import logging
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,6 +137,8 @@ class SessionGroups:
         self._sessions = root / f"{_SESSIONS}{name}"
         self._zygotes = root / _ZYGOTES
         self._lingering: list[Path] = []
+        self._lock = threading.Lock()
+        """For ``_lingering``: what waits for the kernel is called in threads."""
 
     @classmethod
     def find(
@@ -198,7 +201,7 @@ class SessionGroups:
             self._put_away(stale)
 
     def make(self, session_id: str, limits: Limits) -> SessionGroup:
-        """Make a session's leaf with its limits. Raises: :class:`OSError`."""
+        """Make a session's leaf with its limits; blocks. Raises: :class:`OSError`."""
         path = self._sessions / session_id
         self._sweep()
         path.mkdir()
@@ -213,9 +216,9 @@ class SessionGroups:
         return SessionGroup(path)
 
     def put_away(self, group: SessionGroup) -> None:
-        """Close a leaf, now or as soon as what was killed in it has been collected."""
+        """Close a leaf, now or as soon as what was killed in it has been collected; blocks."""
         if not group.close():
-            self._lingering.append(group.path)
+            self._linger(group.path)
 
     def shelter(self, pid: int) -> None:
         """Move a zygote out of the supervisor's leaf; it may take a while, so in a thread.
@@ -239,10 +242,18 @@ class SessionGroups:
 
     def _put_away(self, path: Path) -> None:
         if not _remove(path):
+            self._linger(path)
+
+    def _linger(self, path: Path) -> None:
+        with self._lock:
             self._lingering.append(path)
 
     def _sweep(self) -> None:
-        self._lingering = [path for path in self._lingering if not _remove(path)]
+        with self._lock:
+            waiting, self._lingering = self._lingering, []
+        left = [path for path in waiting if not _remove(path)]
+        with self._lock:
+            self._lingering += left
 
 
 def _settings(limits: Limits) -> Iterator[tuple[str, str]]:

@@ -6,18 +6,22 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import os
+import select
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import ParamSpec
 
 from pydantic import ValidationError
 
 from mograder.core import errors
 from mograder.core.errors import Conflict, MograderError, RemoteFailed, SandboxUnavailable
 from mograder.sandbox.host import SupervisorConfig
+from mograder.sandbox.interpreters import demand_own_interpreter
 from mograder.sandbox.protocol import (
-    ANSWER,
     LINE_LIMIT,
     PROTOCOL,
     Arrived,
@@ -29,6 +33,7 @@ from mograder.sandbox.protocol import (
     Failed,
     HangUp,
     Hello,
+    InUse,
     ListSessions,
     Measured,
     News,
@@ -40,7 +45,9 @@ from mograder.sandbox.protocol import (
     StartSession,
     StopSession,
     Subscribe,
+    UnknownAnswer,
     Warm,
+    decode_answer,
     encode,
 )
 
@@ -49,6 +56,13 @@ _log = logging.getLogger(__name__)
 _ANSWER_SECONDS = 30.0
 _START_SECONDS = 30.0
 _WARM_SECONDS = 90.0
+_SPAWN_SECONDS = 120.0
+"""How long a supervisor may prepare the host (directories, mounts, strays) before it is ready."""
+
+_WORD_BYTES = 4096
+_ATTEMPTS = 3
+
+_P = ParamSpec("_P")
 
 
 class SupervisorClient:
@@ -115,13 +129,26 @@ class SupervisorClient:
             return False
         return (await self._call(HangUp(session_id=session_id))).stopped
 
+    async def in_use(self) -> frozenset[str]:
+        """Return the names of the environments that sessions and prepared processes use.
+
+        Raises: :class:`Conflict` from a supervisor of an older release, which cannot tell.
+        """
+        if "in use" not in self.hello.operations:
+            raise Conflict(
+                f"The running session supervisor (mograder {self.hello.version}) cannot tell which "
+                "environments it uses.",
+                hint="Restart it when no student is at work, since that ends the sessions.",
+            )
+        return frozenset(path.name for path in (await self._call(InUse())).environments)
+
     async def starts(self) -> dict[str, int]:
         """Return how many sessions started warm and cold, and the reasons for cold ones."""
         return (await self._call(Hello())).starts
 
     async def shutdown(self) -> None:
         """End the supervisor and all that it runs; it may be going already."""
-        with contextlib.suppress(_GoneError):
+        with contextlib.suppress(ConnectionLost):
             await self._call(Shutdown())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_ANSWER_SECONDS):
@@ -130,14 +157,7 @@ class SupervisorClient:
 
     async def reap(self) -> None:
         """Collect a supervisor that this hub started and that has ended, or will not."""
-        if self.child is None:
-            return
-        try:
-            await asyncio.to_thread(self.child.wait, _START_SECONDS)
-        except subprocess.TimeoutExpired:
-            _log.error("the supervisor does not end; it is killed, and what it runs with it")
-            self.child.kill()
-            await asyncio.to_thread(self.child.wait)
+        await reap(self.child)
 
     def watch(
         self,
@@ -212,43 +232,77 @@ class SupervisorClient:
     async def _listen(self) -> None:
         try:
             while line := await self._reader.readline():
-                self._hear(line)
+                if not self._hear(line):
+                    break
         except ConnectionError as error:
             _log.debug("the connection to the supervisor broke: %r", error)
-        except (ValueError, ValidationError):
-            _log.exception("the supervisor's words are unreadable")
+        except ValueError:
+            _log.exception("the supervisor sent a line that is too long; the connection is closed")
         finally:
+            self._writer.close()
             for future in self._waiting.values():
                 if not future.done():
                     future.set_exception(_gone())
-            self._on_lost()
+            _isolated(self._on_lost)
 
-    def _hear(self, line: bytes) -> None:
-        answer = ANSWER.validate_json(line)
+    def _hear(self, line: bytes) -> bool:
+        """Pass on one message; false for one that cannot be read, which costs the connection."""
+        try:
+            answer = decode_answer(line)
+        except ValidationError:
+            _log.exception("the supervisor sent an unreadable message; the connection is closed")
+            return False
         match answer:
+            case UnknownAnswer():
+                _log.warning(
+                    "a message of the unknown kind %.50r is ignored: the supervisor may be of a "
+                    "newer release",
+                    answer.kind,
+                )
             case Ended():
-                self._on_ended(answer)
+                _isolated(self._on_ended, answer)
             case Arrived() | Measured():
-                self._on_news(answer)
+                _isolated(self._on_news, answer)
             case Output():
                 if listener := self._listeners.get(answer.id):
-                    listener(answer.line)
+                    _isolated(listener, answer.line)
             case Done() | Failed():
-                future = self._waiting.get(answer.id)
-                if future is not None and not future.done():
-                    if isinstance(answer, Done):
-                        future.set_result(answer)
-                    else:
-                        future.set_exception(_as_error(answer))
+                self._settle(answer)
+        return True
+
+    def _settle(self, answer: Done | Failed) -> None:
+        future = self._waiting.get(answer.id)
+        if future is None or future.done():
+            return
+        if isinstance(answer, Done):
+            future.set_result(answer)
+        else:
+            future.set_exception(_as_error(answer))
 
 
-class _GoneError(RemoteFailed):
-    """There is no supervisor at the other end any more."""
+def _isolated(callback: Callable[_P, object], *args: _P.args, **kwargs: _P.kwargs) -> None:
+    """Call back; an exception is logged and ends neither the connection nor the next call."""
+    try:
+        callback(*args, **kwargs)
+    except Exception:  # noqa: BLE001 - a bug in what one message causes must not cost the others
+        _log.exception("a message of the supervisor could not be processed")
 
 
-def _gone() -> _GoneError:
-    return _GoneError(
-        "The session supervisor has gone.", hint="Restart the hub; its log tells why it ended."
+class ConnectionLost(RemoteFailed):
+    """The connection broke before the answer came; whether the call was carried out is unknown.
+
+    The supervisor may live: connect again and ask it.
+    """
+
+
+class NobodyListens(RemoteFailed):
+    """No process accepts connections at the supervisor's socket."""
+
+
+def _gone() -> ConnectionLost:
+    return ConnectionLost(
+        "The connection to the session supervisor was lost.",
+        hint="Try again. If this persists, the logs of the hub and the supervisor tell why.",
     )
 
 
@@ -260,11 +314,14 @@ def _as_error(failed: Failed) -> MograderError:
 
 
 async def connect(socket: Path) -> SupervisorClient:
-    """Connect to a running supervisor. Raises: :class:`RemoteFailed` when there is none."""
+    """Connect to a running supervisor.
+
+    Raises: :class:`NobodyListens` when there is none, :class:`RemoteFailed` when it is silent.
+    """
     try:
         reader, writer = await asyncio.open_unix_connection(socket, limit=LINE_LIMIT)
     except OSError as error:
-        raise RemoteFailed(
+        raise NobodyListens(
             f"No session supervisor answers at {socket}.",
             hint="Start it (mograder hub supervisor), or leave [hub] supervisor_socket empty.",
         ) from error
@@ -293,16 +350,22 @@ async def connect_to(config: SupervisorConfig) -> SupervisorClient:
     )
 
 
-async def connect_or_spawn(config: SupervisorConfig) -> SupervisorClient:
+async def connect_or_spawn(
+    config: SupervisorConfig, child: subprocess.Popen[str] | None = None
+) -> SupervisorClient:
     """Return the supervisor that is there from before, or a new one.
 
-    A hub that was killed leaves its supervisor, with every session, for the next one.
+    A hub that was killed leaves its supervisor, with every session, for the next one. ``child`` is
+    the supervisor that this hub started earlier, if it did: as long as it accepts connections it
+    is kept, and a new one is started only after it has ended.
     Raises: :class:`SandboxUnavailable` with the supervisor's own words when it cannot start.
     """
     try:
-        client = await connect_to(config)
-    except RemoteFailed:
+        client = await _connect_again(config)
+    except NobodyListens:
+        await reap(child)
         return await _connect_to_new(config)
+    client.child = child
     if client.hello.sandbox == config.sandbox:
         return client
     # The administrator switched the sandbox on or off since: nothing runs on under the old rule.
@@ -311,18 +374,43 @@ async def connect_or_spawn(config: SupervisorConfig) -> SupervisorClient:
     return await _connect_to_new(config)
 
 
+async def reap(child: subprocess.Popen[str] | None) -> None:
+    """Wait for a supervisor that this hub started and that ends; kill it if it does not end."""
+    if child is not None:
+        await asyncio.to_thread(_collect, child)
+
+
+def _collect(child: subprocess.Popen[str]) -> None:
+    try:
+        child.wait(_START_SECONDS)
+    except subprocess.TimeoutExpired:
+        _log.error("the supervisor does not end; it is killed, and what it runs with it")
+        child.kill()
+        child.wait()
+
+
 async def _connect_to_new(config: SupervisorConfig) -> SupervisorClient:
     child = await asyncio.to_thread(_spawn, config)
-    client = await connect_to(config)
+    client = await _connect_again(config)
     client.child = child
     return client
+
+
+async def _connect_again(config: SupervisorConfig) -> SupervisorClient:
+    """As :func:`connect_to`; a connection that breaks in the greeting is made once more."""
+    for _ in range(_ATTEMPTS - 1):
+        with contextlib.suppress(ConnectionLost):
+            return await connect_to(config)
+    return await connect_to(config)
 
 
 def _spawn(config: SupervisorConfig) -> subprocess.Popen[str]:
     """Start a supervisor in a session of its own and wait for its word.
 
     It gets no secret: neither in its environment nor on its command line.
+    Raises: :class:`SandboxUnavailable` when it says that it cannot start, or nothing in time.
     """
+    demand_own_interpreter()
     process = subprocess.Popen(
         [sys.executable, "-m", "mograder.sandbox.supervisor", config.model_dump_json()],
         stdin=subprocess.DEVNULL,
@@ -335,9 +423,34 @@ def _spawn(config: SupervisorConfig) -> subprocess.Popen[str]:
     if process.stdout is None:  # for the type checker: it is a pipe
         raise AssertionError
     with process.stdout as words:
-        first = words.readline().rstrip("\n")
+        first = _first_line(words.fileno(), _SPAWN_SECONDS)
+    if first is None:
+        process.kill()
+        process.wait()
+        raise SandboxUnavailable(
+            f"The session supervisor was not ready after {_SPAWN_SECONDS:.0f} seconds; it was "
+            "ended.",
+            hint=f"Its log tells how far it came ({config.log}); then start the hub again.",
+        )
     if first == "ready":
         return process
     message, _, hint = first.removeprefix("failed ").partition("\t")
-    process.wait(_START_SECONDS)
+    _collect(process)
     raise SandboxUnavailable(message or "The session supervisor did not start.", hint=hint)
+
+
+def _first_line(descriptor: int, seconds: float) -> str | None:
+    """Return what is written to a pipe up to the end of the line, or None if that takes longer."""
+    deadline = time.monotonic() + seconds
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    said = b""
+    while b"\n" not in said:
+        left = deadline - time.monotonic()
+        if left <= 0 or not poll.poll(left * 1000):
+            return None
+        data = os.read(descriptor, _WORD_BYTES)
+        if not data:
+            break
+        said += data
+    return said.partition(b"\n")[0].decode("utf-8", "replace")

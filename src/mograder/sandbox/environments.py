@@ -12,6 +12,7 @@ complete; ``assets/`` holds marimo's static files (:mod:`mograder.sandbox.assets
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import json
 import os
@@ -20,7 +21,7 @@ import shutil
 import stat
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Protocol
@@ -33,6 +34,7 @@ from mograder.sandbox.interpreters import Interpreter, find_interpreter
 from mograder.sandbox.project import NO_MOGRADER, lock_project
 from mograder.sandbox.protocol import RunCommand
 from mograder.sandbox.record import RECORD, EnvironmentRecord, read_record
+from mograder.sandbox.runtime_wheel import build_runtime_wheel
 
 _BUILD_VARIABLES = {
     "NO_COLOR": "1",
@@ -55,6 +57,9 @@ print('ASSET-URL', 'yes' if all('asset_url' in names for names in options) else 
 """
 """Also asks whether marimo can load its page's files from elsewhere; its help hides the option."""
 REQUESTS = "requests"
+_EXPLANATION = ("\N{MULTIPLICATION SIGN}", "error:")
+"""How uv begins to say why it failed."""
+LOCK = "lock.txt"
 _OUTPUT_LINES = 60
 _KEY_LENGTH = 20
 _STALE_SECONDS = 86_400
@@ -63,12 +68,16 @@ _MOST_TROUBLES = 500
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """A finished environment; ``directory`` is what sessions are shown."""
+    """A finished environment; ``directory`` is what sessions are shown.
+
+    ``assets`` names the set of its editor's files, "" where they are not shared.
+    """
 
     key: str
     directory: Path
     python: str
     marimo: str
+    assets: str = field(default="", compare=False)
 
 
 class CommandRunner(Protocol):
@@ -105,6 +114,7 @@ class Environments:
         self._builds: Shared[Script, Environment] = Shared()
         self._troubles: dict[Script, str] = {}
         self._one_key: dict[str, asyncio.Lock] = {}
+        self._built = asyncio.Event()
 
     async def prepare(self, script: Script, progress: Progress) -> Environment:
         """Return the environment for a header, building it first if need be.
@@ -114,7 +124,7 @@ class Environments:
         :class:`SandboxUnavailable` when nothing can be built here.
         """
         known = self.ready(script)
-        if known is not None:
+        if known is not None and mark_used(known.directory):
             return known
         try:
             found = await self._builds.get(
@@ -139,9 +149,16 @@ class Environments:
     def ready(self, script: Script) -> Environment | None:
         """Return the environment if it is known to be finished, without waiting."""
         known = self._known.get(script)
-        if known is not None and known.directory.is_dir():
-            return known
-        return None
+        if known is None or not _is_whole(known.directory):
+            return None
+        if known.assets and not (self._root / ASSETS / known.assets).is_dir():
+            return None
+        return known
+
+    async def next_build(self) -> None:
+        """Wait until an environment was built since this was asked the last time."""
+        await self._built.wait()
+        self._built.clear()
 
     async def close(self) -> None:
         """Give up the builds under way."""
@@ -168,12 +185,13 @@ class Environments:
     def _load(self, key: str) -> Environment:
         directory = self._root / key
         record = read_record(directory)
-        if record.assets:
-            self._keep_held(directory, record)
-        return Environment(key, directory, record.python, record.marimo)
+        if not (_is_whole(directory) and mark_used(directory)):
+            raise NotFound(f"The environment {key} is not whole, or its Python is gone.")
+        assets = self._keep_held(directory, record) if record.assets else ""
+        return Environment(key, directory, record.python, record.marimo, assets)
 
-    def _keep_held(self, directory: Path, record: EnvironmentRecord) -> None:
-        """Take the static files out again if their set was lost."""
+    def _keep_held(self, directory: Path, record: EnvironmentRecord) -> str:
+        """Take the static files out again if their set was lost; return the set's name."""
         try:
             read_assets(self._root / ASSETS, record.assets)
         except NotFound:
@@ -181,6 +199,8 @@ class Environments:
             if assets != record.assets:  # this release takes others than the one that built it
                 changed = record.model_copy(update={"assets": assets})
                 _write(directory / RECORD, changed.model_dump_json(indent=2))
+            return assets
+        return record.assets
 
     def _keep_assets(self, env: Path, python: str, marimo: str) -> str:
         root = self._root / ASSETS
@@ -192,7 +212,10 @@ class Environments:
     ) -> Environment:
         workshop = self._root / f".building-{secrets.token_hex(8)}"
         try:
-            await asyncio.to_thread(self._furnish, workshop, script)
+            try:
+                await asyncio.to_thread(self._furnish, workshop, script)
+            except OSError as error:
+                raise self._unwritable(error) from error
             job = _Job(self._runner, workshop, interpreter, self._timeout, tell)
             tell("Resolving the notebook's requirements")
             lock = await job.lock()
@@ -213,6 +236,14 @@ class Environments:
             if time.time() - left.lstat().st_mtime > _STALE_SECONDS:
                 shutil.rmtree(left, ignore_errors=True)
 
+    def _unwritable(self, error: OSError) -> MograderError:
+        remedy = f"Give it to the hub's user: install -d -o USER -m 755 {self._root}"
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        return SandboxUnavailable(
+            f"The directory of environments {self._root} cannot be written: {error.strerror}.",
+            hint="Free some space on its disk: mograder hub prune" if full else remedy,
+        )
+
     def _furnish(self, workshop: Path, script: Script) -> None:
         self._sweep()
         (workshop / "caches").mkdir(parents=True)
@@ -220,6 +251,8 @@ class Environments:
         (workshop / "overrides.txt").write_text(NO_MOGRADER)
         # uv keeps the versions of an existing lock file where they fit.
         (workshop / "lock.txt").write_text(f"marimo=={self._marimo}\n")
+        if not self._wheel.is_file():  # it was deleted since the start
+            build_runtime_wheel(self._wheel.parent)
         shutil.copyfile(self._wheel, workshop / self._wheel.name)
 
     async def _build(self, job: _Job, key: str, lock: str) -> Environment:
@@ -238,6 +271,7 @@ class Environments:
             assets=assets,
         )
         await asyncio.to_thread(self._put_in_place, job.workshop, record, lock)
+        self._built.set()
         return await asyncio.to_thread(self._load, key)
 
     def _put_in_place(self, workshop: Path, record: EnvironmentRecord, lock: str) -> None:
@@ -246,7 +280,7 @@ class Environments:
         finished.mkdir()
         for part in ("env", "caches"):
             (workshop / part).rename(finished / part)
-        (finished / "lock.txt").write_text(lock)
+        (finished / LOCK).write_text(lock)
         (finished / RECORD).write_text(record.model_dump_json(indent=2))
         _let_all_read(finished)
         try:
@@ -318,10 +352,15 @@ class _Job:
     async def _run(self, failed: str, *argv: str) -> list[str]:
         lines: list[str] = []
 
+        explained = False
+
         def hear(line: str) -> None:
+            nonlocal explained
             if len(lines) < 100_000:
                 lines.append(line)
-            if line.strip() and argv[0] == "uv":
+            # From here on uv explains a failure, which the error says as well.
+            explained = explained or line.strip().startswith(_EXPLANATION)
+            if line.strip() and argv[0] == "uv" and not explained:
                 self.tell(line.strip())
 
         status = await self.runner.run(
@@ -341,6 +380,28 @@ class _Job:
                 hint="" if said else "The supervisor's log may tell why.",
             )
         return lines
+
+
+def mark_used(environment: Path) -> bool:
+    """Note that an environment is about to be used; false when it is gone.
+
+    :mod:`mograder.sandbox.pruning` leaves alone what was used within the last hour. The time is
+    that of the lock file: a zygote tells an environment from another one by the record's.
+    """
+    try:
+        os.utime(environment / LOCK)
+    except FileNotFoundError:
+        return False
+    except OSError:  # a read-only disk: nothing can be removed there either
+        return True
+    return True
+
+
+def _is_whole(environment: Path) -> bool:
+    """Whether it has its record, and an interpreter that can be run; cheap, for each start."""
+    return (environment / RECORD).is_file() and os.access(
+        environment / "env" / "bin" / "python", os.X_OK
+    )
 
 
 def request_name(script: Script, python: str, wheel: str) -> str:

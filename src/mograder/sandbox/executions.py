@@ -81,7 +81,7 @@ async def execute(lives: Lives, request: Execute) -> tuple[Executed, list[str]]:
     report = Report(read_end)
     ended: asyncio.Future[Ended] = loop.create_future()
     try:
-        lives.execute(request, write_end, ended.set_result)
+        await lives.execute(request, write_end, ended.set_result)
         await lives.arrived(request.session_id)
         started = loop.time()
         either: set[asyncio.Future[Any]] = {ended, report.overflow}

@@ -141,6 +141,11 @@ class Forker:
         """Whether it could be asked once."""
         return self.ready.done() and not self.ready.result()
 
+    @property
+    def awaited(self) -> int:
+        """How many of its sessions have not ended yet, as far as it has told."""
+        return len(self._ends)
+
     def memory(self) -> int:
         """Bytes of its own, and its share of what it shares with its sessions; 0 when it ended."""
         return 0 if self.exited.done() else share_of_memory(self._child.pid)
@@ -175,8 +180,12 @@ class Forker:
                     raise TimeoutError
                 return Forked(answer.result(), end)
             except (OSError, TimeoutError) as error:
+                self._ends.pop(number, None)
                 self.kill()  # whatever is half done in it must not go on
                 raise NotJoinedError("zygote silent") from error
+            except NotJoinedError:  # nothing was forked, so nothing tells of an end
+                self._ends.pop(number, None)
+                raise
             except asyncio.CancelledError:
                 if answer.done() and answer.exception() is None:
                     os.close(answer.result())  # its process ends by itself: it is told nothing

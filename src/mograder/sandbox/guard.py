@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+from mograder.core.reserve import DiskReserve
 from mograder.sandbox.cgroups import SessionGroup
 from mograder.sandbox.group_usage import GroupMeter
 from mograder.sandbox.machine import Machine, Memory
@@ -112,7 +113,7 @@ class Guard:
         meter: Meter,
         priorities: Priorities,
         *,
-        disk_reserve: int,
+        disk_reserve: DiskReserve,
         end: Callable[[str, Reason], None],
         tell: Callable[[Measured], None],
         overhead: Callable[[], int],

@@ -74,7 +74,12 @@ def _cut(descriptor: int | None, path: str) -> None:
     """Shut down a socket if it is a connection accepted at this path, whoever holds it by now."""
     if descriptor is None:
         return
-    with suppress(OSError), socket.socket(fileno=descriptor) as borrowed:
+    try:
+        borrowed = socket.socket(fileno=descriptor)
+    except OSError:  # its number is another file by now, and no socket
+        os.close(descriptor)
+        return
+    with suppress(OSError), borrowed:
         # One that listens has no peer, and any other socket another name.
         if borrowed.family == socket.AF_UNIX and borrowed.getsockname() == path:
             borrowed.getpeername()

@@ -28,7 +28,7 @@ from mograder.sandbox.bubblewrap import (
 from mograder.sandbox.etc import write_etc
 from mograder.sandbox.mounts import MountSpace, PlainSources, PrivateSources
 from mograder.sandbox.ownership import give_to
-from mograder.sandbox.policy import BESIDE, CELLRUN, Host
+from mograder.sandbox.policy import ASSET_URL, BESIDE, CELLRUN, Host
 from mograder.sandbox.porter import Porter
 from mograder.sandbox.strays import end_strays
 
@@ -55,7 +55,7 @@ class SupervisorConfig(BaseModel):
     any hub. ``build_variables`` go into environment builds (proxies, indexes, certificates).
     ``warm_environments`` is how many zygotes are kept, within ``warm_memory_mb`` together; none:
     every session starts cold. ``disk_reserve_mb`` is the free space that sessions leave on a
-    disk; 0: none is kept.
+    disk, ``disk_reserve_percent`` the most of it; 0: none is kept.
     ``front_group`` may connect to sessions: a web server's fast path; "": nobody else may.
     ``divide_cgroups``: false for a command's own, which leaves the tree to the hub's supervisor.
     ``path`` is the hub's own ``PATH``: bubblewrap is where the administrator's shell finds it.
@@ -76,11 +76,14 @@ class SupervisorConfig(BaseModel):
     build_readable: tuple[Path, ...] = ()
     warm_environments: int = 0
     disk_reserve_mb: int = 0
+    disk_reserve_percent: int = 5
     warm_memory_mb: int = 1024
     front_group: str = ""
     divide_cgroups: bool = True
     course: str = ""
     """Names the course, so that the hub of another one does not take its sessions for stray."""
+    asset_url: str = ASSET_URL
+    """Where a session's page finds the sets of marimo's static files."""
 
 
 def group_of(name: str) -> int | None:
@@ -185,7 +188,7 @@ def prepare_runner(config: SupervisorConfig) -> tuple[Runner, Host]:
         own = runtime_name(config.runtime)
         space = MountSpace((config.runtime, Path("/run"), Path("/tmp")), own)  # noqa: S108
         place = space.place
-        give_cache(config.uv_cache, uid_base)
+    keep_cache(config.uv_cache, uid_base)
     host = _host(config, place)
     if config.sandbox == "none":
         return PlainRunner(uid_base, space), host
@@ -195,15 +198,26 @@ def prepare_runner(config: SupervisorConfig) -> tuple[Runner, Host]:
     return BubblewrapRunner(program, host, sources, uid_base, porter), host
 
 
-def give_cache(cache: Path, uid: int) -> None:
-    """Hand the uv cache to the uid that builds environments."""
-    cache.mkdir(mode=0o755, parents=True, exist_ok=True)
-    give_to(cache, uid)
+def keep_cache(cache: Path, uid: int | None) -> None:
+    """Make uv's cache if it is not there, and give it to the uid that builds environments.
+
+    ``uid`` is None where builds have this process's own. Called before each build too: a cache
+    may be deleted at any time.
+    Raises: :class:`SandboxUnavailable`.
+    """
+    try:
+        cache.mkdir(mode=0o755, parents=True, exist_ok=True)
+        if uid is not None:
+            give_to(cache, uid)
+    except OSError as error:
+        raise SandboxUnavailable(
+            f"uv's cache {cache} cannot be made: {error.strerror}.",
+            hint="Let the hub's user write there, or name another place by [hub] uv_cache_dir.",
+        ) from error
 
 
 def _host(config: SupervisorConfig, place: Path) -> Host:
     links, directories = system_links()
-    config.uv_cache.mkdir(mode=0o755, parents=True, exist_ok=True)
     scripts = place / "scripts"
     scripts.mkdir(mode=0o755, exist_ok=True)
     # A copy of its own: the package may be upgraded while this supervisor goes on.
@@ -222,4 +236,5 @@ def _host(config: SupervisorConfig, place: Path) -> Host:
         directories=directories,
         build_variables=tuple(config.build_variables.items()),
         build_readable=config.build_readable,
+        asset_url=config.asset_url,
     )

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import platform
+import pwd
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,27 @@ class Interpreter:
     program: Path
     version: str
     roots: tuple[Path, ...]
+
+
+def demand_own_interpreter() -> None:
+    """Check that this user may execute the Python that this process runs in.
+
+    A process that was root when it started may run in one that it cannot start again: a virtual
+    environment below ``/root``, for example.
+    Raises: :class:`SandboxUnavailable` with the remedy.
+    """
+    if os.access(sys.executable, os.X_OK, effective_ids=True):
+        return
+    uid = os.geteuid()
+    try:
+        user = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        user = f"uid {uid}"
+    raise SandboxUnavailable(
+        f"The hub runs as {user}, who cannot execute the hub's own Python ({sys.executable}).",
+        hint="Install mograder where that user can read and execute it, for example in a virtual "
+        "environment below /opt or in the user's home; not below another user's private directory.",
+    )
 
 
 async def find_interpreter(requires_python: str) -> Interpreter:

@@ -15,30 +15,24 @@ import importlib
 import json
 import os
 import pathlib
-import platform
 import signal
 import socket
-import struct
 import sys
 import time
 import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+import rights  # type: ignore[import-not-found]  # it lies beside this file, wherever it runs
+
 _SANDBOX = 0x7E020000
 """CLONE_NEW{NS,CGROUP,UTS,IPC,USER,PID,NET}"""
 
-_PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_CAPBSET_DROP = 4, 22, 24
-_PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 38, 47, 4
-_CAPABILITY_VERSION = 0x20080522
-_LAST_CAPABILITY = 63
-_KEYCTL_NUMBERS = {"x86_64": 250, "aarch64": 219}
+_PR_SET_DUMPABLE, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 4, 47, 4
 _FAILED = 71
 _OF_FILES = "marimo._config"
 _ARG_START = 45
 """Where the line of ``/proc/self/stat`` tells it, counted from behind the program's name."""
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Session:
@@ -73,7 +67,7 @@ class Session:
                 os.setgroups([])
                 os.setresgid(uid, uid, uid)
                 os.setresuid(uid, uid, uid)
-            _check(_libc.setns(holder, _SANDBOX), "setns")
+            rights.check(rights.libc.setns(holder, _SANDBOX), "setns")
             pid = os.fork()
             if pid:
                 os.write(self._told, b"pid %d\n" % pid)
@@ -135,21 +129,15 @@ def _show_arguments(arguments: list[str]) -> None:
 
 def _give_up_rights(program: bytes) -> None:
     """Become what bubblewrap would have made: it confines its own children only."""
-    keyctl = _KEYCTL_NUMBERS.get(platform.machine())
-    if keyctl is None:
-        raise OSError(f"no system-call numbers for {platform.machine()}")
-    _check(_libc.syscall(keyctl, 1, None, 0, 0, 0), "a session keyring")
-    _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
-    _check(_libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0), "ambient")
-    for capability in range(_LAST_CAPABILITY + 1):
-        _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)  # the kernel knows fewer than 64
-    header = struct.pack("Ii", _CAPABILITY_VERSION, 0)
-    _check(_libc.capset(header, struct.pack("6I", 0, 0, 0, 0, 0, 0)), "capset")
+    rights.leave_keyring()
+    rights.forbid_new_privileges()
+    cleared = rights.libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+    rights.check(cleared, "ambient")
+    rights.bound_capabilities()
+    rights.keep_capabilities()
     # As after an execve: joining made it unreadable to its own uid, its kernel included.
-    _check(_libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0), "dumpable")
-    code = ctypes.create_string_buffer(program, len(program))
-    record = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(code))
-    _check(_libc.prctl(_PR_SET_SECCOMP, 2, record, 0, 0), "seccomp")
+    rights.check(rights.libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0), "dumpable")
+    rights.filter_calls(program)
     _check_rights()
 
 
@@ -194,9 +182,3 @@ def _leave(code: object) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code if isinstance(code, int) else int(code is not None))
-
-
-def _check(result: int, what: str) -> None:
-    if result < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"{what}: {os.strerror(number)}")

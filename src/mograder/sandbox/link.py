@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable
+import subprocess
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TypeVar
 
 from mograder.core.errors import MograderError
 from mograder.core.shared import Progress
-from mograder.sandbox.client import SupervisorClient, connect_or_spawn, connect_to
+from mograder.sandbox.client import (
+    ConnectionLost,
+    SupervisorClient,
+    connect_or_spawn,
+    connect_to,
+)
 from mograder.sandbox.host import SupervisorConfig
 from mograder.sandbox.protocol import (
     Ended,
@@ -23,17 +31,23 @@ from mograder.sandbox.protocol import (
 
 _log = logging.getLogger(__name__)
 
+_ATTEMPTS = 5
+_T = TypeVar("_T")
+
 
 class SupervisorLink:
     """Speaks to the supervisor of a course, whichever process that is at the moment.
 
     A supervisor of the hub's own that crashed (its sessions died with it) is started again at
-    the next call; one that a service manager keeps is connected to again.
+    the next call; one that a service manager keeps, or that lives although the connection to it
+    broke, is connected to again. A call that was under way then raises
+    :class:`~mograder.sandbox.client.ConnectionLost`; one that may be repeated is repeated.
     """
 
     def __init__(self, config: SupervisorConfig) -> None:
         self._config = config
         self._client: SupervisorClient | None = None
+        self._child: subprocess.Popen[str] | None = None
         self._opening: asyncio.Task[SupervisorClient] | None = None
         self._on_ended: Callable[[Ended], None] = lambda _: None
         self._on_lost: Callable[[], None] = lambda: None
@@ -55,11 +69,14 @@ class SupervisorLink:
 
     async def _connect(self) -> SupervisorClient:
         await self._put_away()
-        reach = connect_or_spawn if self._config.owned else connect_to
-        self._client = await reach(self._config)
-        self._client.watch(self._on_ended, self._on_lost, self._on_news)
-        await self._client.subscribe()
-        return self._client
+        if self._config.owned:
+            client = await connect_or_spawn(self._config, self._child)
+        else:
+            client = await connect_to(self._config)
+        self._client, self._child = client, client.child
+        client.watch(self._on_ended, self._on_lost, self._on_news)
+        await client.subscribe()
+        return client
 
     def _opened(self, task: asyncio.Task[SupervisorClient]) -> None:
         self._opening = None
@@ -75,11 +92,10 @@ class SupervisorLink:
         return True
 
     async def _put_away(self) -> None:
-        """Let go of a connection that was lost."""
+        """Let go of a connection that was lost; the supervisor may live."""
         if self._client is not None:
             lost, self._client = self._client, None
             await lost.close()
-            await lost.reap()
 
     def watch(
         self,
@@ -92,21 +108,32 @@ class SupervisorLink:
         if self._client is not None:
             self._client.watch(on_ended, on_lost, on_news)
 
+    async def _again(self, call: Callable[[SupervisorClient], Awaitable[_T]]) -> _T:
+        """Make a call that does no harm when made twice: again, where the connection breaks."""
+        for _ in range(_ATTEMPTS - 1):
+            with contextlib.suppress(ConnectionLost):
+                return await call(await self.open())
+        return await call(await self.open())
+
     async def start(self, request: StartSession) -> SessionInfo:
-        """Start a session."""
+        """Start a session. A supervisor whose hub goes away meanwhile ends it again."""
         return await (await self.open()).start(request)
 
     async def stop(self, session_id: str) -> bool:
         """End a session; false if there was none."""
-        return await (await self.open()).stop(session_id)
+        return await self._again(lambda client: client.stop(session_id))
 
     async def hang_up(self, session_id: str) -> bool:
         """Cut every connection to a session's server; false if that could not be done."""
-        return await (await self.open()).hang_up(session_id)
+        return await self._again(lambda client: client.hang_up(session_id))
 
     async def sessions(self) -> tuple[SessionInfo, ...]:
         """Return the live sessions."""
-        return await (await self.open()).sessions()
+        return await self._again(lambda client: client.sessions())
+
+    async def in_use(self) -> frozenset[str]:
+        """Return the names of the environments that are in use."""
+        return await (await self.open()).in_use()
 
     async def run(self, command: RunCommand, on_line: Progress) -> int:
         """Run a build command; returns its exit status."""
@@ -124,7 +151,7 @@ class SupervisorLink:
 
     async def _warm(self, environment: Path) -> None:
         try:
-            await (await self.open()).warm(environment)
+            await self._again(lambda client: client.warm(environment))
         except MograderError as error:
             _log.warning("sessions of %s start cold: %s", environment.name, error)
 
@@ -134,10 +161,10 @@ class SupervisorLink:
             task.cancel()
         if self._opening is not None:
             await asyncio.wait({self._opening})
+        self._on_lost = lambda: None
         client = self._client
         if client is None:
             return
-        self._on_lost = lambda: None
         client.watch(lambda _: None, lambda: None)
         if client.hello.owned and client.alive:
             try:

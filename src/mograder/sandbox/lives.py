@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from mograder.core.errors import Conflict, NotFound, SandboxUnavailable
+from mograder.core.reserve import NO_RESERVE, DiskReserve
 from mograder.sandbox.bubblewrap import Runner, Sandboxed
 from mograder.sandbox.cgroups import SessionGroup, SessionGroups
 from mograder.sandbox.group_usage import GroupMeter
@@ -54,12 +55,12 @@ class Bounds:
     """How sessions are kept within their limits here.
 
     ``groups`` is None where there is no cgroup v2 to divide, ``shares`` where there is no share of
-    the processors to give; ``disk_reserve`` is in bytes.
+    the processors to give.
     """
 
     groups: SessionGroups | None = None
     shares: CpuShares | None = None
-    disk_reserve: int = 0
+    disk_reserve: DiskReserve = NO_RESERVE
     front: int | None = None
     """The gid of those who may connect to sessions besides this process's user."""
 
@@ -72,6 +73,7 @@ class _Life:
     group: SessionGroup | None
     on_end: Callable[[Ended], None]
     listed: bool
+    environment: Path
     reason: Reason | Literal[""] = ""
 
 
@@ -104,6 +106,8 @@ class Lives:
         self._on_end = on_end
         self._on_news = on_news
         self._lives: dict[str, _Life] = {}
+        self._beginning: dict[str, asyncio.Task[_Life]] = {}
+        self._closing: dict[str, asyncio.Task[None]] = {}
         self._groups = bounds.groups
         confined = runner.kind != "none"
         self._shares = bounds.shares
@@ -125,8 +129,14 @@ class Lives:
         """Return what lives now."""
         return tuple(life.info for life in self._lives.values() if life.listed)
 
-    def start(self, request: StartSession) -> SessionInfo:
+    def environments(self) -> tuple[Path, ...]:
+        """Return the environments of what lives now, the runs of notebooks included."""
+        return tuple(life.environment for life in self._lives.values())
+
+    async def start(self, request: StartSession) -> SessionInfo:
         """Start a session on a listening socket made here, so nothing inside chooses it.
+
+        It starts even if the caller is cancelled; :meth:`end` ends it then.
 
         Raises: :class:`Conflict` for an id in use, :class:`NotFound` for a missing directory,
         :class:`~mograder.core.errors.SandboxUnavailable`.
@@ -134,9 +144,9 @@ class Lives:
         path = self._sockets / f"{request.session_id}.sock"
         self._look(request)
         listener = _listen(path, self._front).detach()
-        return self._begin(request, listener, path, self._on_end).info
+        return (await self._begin(request, listener, path, self._on_end)).info
 
-    def execute(self, request: Execute, report: int, on_end: Callable[[Ended], None]) -> None:
+    async def execute(self, request: Execute, report: int, on_end: Callable[[Ended], None]) -> None:
         """Run a notebook that reports to this descriptor, which is ours to close.
 
         It has a session's limits and ends as one does, but no hub hears of it: only ``on_end``.
@@ -149,17 +159,17 @@ class Lives:
         except BaseException:
             os.close(report)
             raise
-        self._begin(request, report, path, on_end)
+        await self._begin(request, report, path, on_end)
 
     def _look(self, request: StartSession | Execute) -> None:
-        if request.session_id in self._lives:
+        if request.session_id in self._lives or request.session_id in self._beginning:
             raise Conflict(f"Session {request.session_id} is running already.")
         for path in (request.directory / request.notebook, request.environment / RECORD):
             self._runner.reach(path)
         if not (request.directory / request.notebook).is_file():
             raise NotFound(f"There is no notebook {request.notebook!r} to open.")
 
-    def _begin(
+    async def _begin(
         self,
         request: StartSession | Execute,
         descriptor: int,
@@ -167,14 +177,31 @@ class Lives:
         on_end: Callable[[Ended], None],
     ) -> _Life:
         """Start what goes on with a descriptor, a listening socket or a report."""
+        beginning = asyncio.create_task(self._make(request, descriptor, path, on_end))
+        self._beginning[request.session_id] = beginning
+        beginning.add_done_callback(lambda _: self._beginning.pop(request.session_id))
+        return await asyncio.shield(beginning)
+
+    async def _make(
+        self,
+        request: StartSession | Execute,
+        descriptor: int,
+        path: Path,
+        on_end: Callable[[Ended], None],
+    ) -> _Life:
         log = bytearray()
+        group: SessionGroup | None = None
         try:
-            group = self._make_group(request)
+            group = await self._make_group(request)
+            if _writes(request):
+                give = self._runner.give  # it may be a large tree, and a slow disk
+                await asyncio.to_thread(give, request.directory, request.uid_slot)
+            self._guard.expect(request.session_id, request.limits, cold=self._zygotes is None)
         except BaseException:
             os.close(descriptor)
-            path.unlink(missing_ok=True)
+            _remove(path)
+            await self._put_away(request.session_id, group)
             raise
-        self._guard.expect(request.session_id, request.limits, cold=self._zygotes is None)
         try:
             start = _Start(
                 request,
@@ -184,22 +211,23 @@ class Lives:
             )
             sandbox = self._open(start, descriptor)
         except BaseException:
-            path.unlink(missing_ok=True)
-            self._put_away(request.session_id, group)
+            _remove(path)
+            await self._put_away(request.session_id, group)
             raise
         info = SessionInfo(session_id=request.session_id, socket=path)
         listed = isinstance(request, StartSession)
-        life = _Life(info, sandbox, log, group, on_end, listed)
+        life = _Life(info, sandbox, log, group, on_end, listed, request.environment)
         self._lives[request.session_id] = life
         sandbox.exited.add_done_callback(lambda done: self._ended(life, done.result()))
         _log.info("session %s started", request.session_id)
         return life
 
-    def _make_group(self, request: StartSession | Execute) -> SessionGroup | None:
+    async def _make_group(self, request: StartSession | Execute) -> SessionGroup | None:
         if self._groups is None:
             return None
         try:
-            return self._groups.make(request.session_id, request.limits)
+            make = self._groups.make  # the kernel may let a mkdir wait in there
+            return await asyncio.to_thread(make, request.session_id, request.limits)
         except OSError as error:
             raise SandboxUnavailable(f"A session cannot be given its limits: {error}.") from error
 
@@ -207,8 +235,7 @@ class Lives:
         self, request: StartSession | Execute, group: SessionGroup | None
     ) -> Callable[[int], None]:
         """What is done with a session's first process before any code of a student's runs."""
-        lecture = isinstance(request, StartSession) and request.mode == "run"
-        workspace = None if lecture else request.directory
+        workspace = request.directory if _writes(request) else None
         watched = Watched(request.session_id, request.limits, workspace, group)
 
         def settle(pid: int) -> None:
@@ -306,7 +333,7 @@ class Lives:
 
     async def stop(self, session_id: str) -> bool:
         """End a session, gently first; false when there is none."""
-        life = self._lives.get(session_id)
+        life = await self._life(session_id)
         if life is None:
             return False
         life.sandbox.end_gently()
@@ -314,8 +341,20 @@ class Lives:
         if not life.sandbox.exited.done():
             self._guard.let_die(session_id)
             life.sandbox.end()
-            await asyncio.wait({life.sandbox.exited})
+        await self._gone(life)
         return True
+
+    async def _life(self, session_id: str) -> _Life | None:
+        """Return a session, also one of which the start has just begun."""
+        if beginning := self._beginning.get(session_id):
+            await asyncio.wait({beginning})
+        return self._lives.get(session_id)
+
+    async def _gone(self, life: _Life) -> None:
+        """Wait until a session's last process is gone, and the news of it is told."""
+        await asyncio.wait({life.sandbox.exited})
+        if closing := self._closing.get(life.info.session_id):
+            await asyncio.wait({closing})
 
     async def hang_up(self, session_id: str) -> bool:
         """Cut every connection to a session's server; false if there is none, or it failed."""
@@ -326,11 +365,11 @@ class Lives:
 
     async def end(self, session_id: str) -> None:
         """End it at once, should it still be there, and wait until it is gone."""
-        life = self._lives.get(session_id)
+        life = await self._life(session_id)
         if life is not None:
             self._guard.let_die(session_id)
             life.sandbox.end()
-            await asyncio.wait({life.sandbox.exited})
+            await self._gone(life)
 
     def tell_all(self) -> None:
         """Tell what every session uses soon, whether or not it has changed."""
@@ -338,11 +377,14 @@ class Lives:
 
     async def end_all(self) -> None:
         """End every session at the supervisor's own end."""
-        await asyncio.gather(*(self.stop(session_id) for session_id in tuple(self._lives)))
+        sessions = {*self._lives, *self._beginning}
+        await asyncio.gather(*(self.stop(session_id) for session_id in sessions))
+        if self._closing:
+            await asyncio.wait(self._closing.values())
         await self._guard.close()
         for tree in (self._groups, self._shares):
             for _ in range(_CLOSE_LOOKS if tree is not None else 0):
-                if tree is None or tree.close():
+                if tree is None or await asyncio.to_thread(tree.close):
                     break
                 await asyncio.sleep(_CLOSE_SECONDS)
 
@@ -363,25 +405,43 @@ class Lives:
             {pid for name in tuple(self._lives) for pid in self._meter.pids(name)}
         )
 
-    def _put_away(self, session_id: str, group: SessionGroup | None) -> None:
+    async def _put_away(self, session_id: str, group: SessionGroup | None) -> bool:
+        """Forget a session and remove its cgroup; tells whether the kernel killed for memory."""
         self._guard.forget(session_id)
         if self._shares is not None:
             self._shares.forget(session_id)
-        if group is not None and self._groups is not None:
-            self._groups.put_away(group)
+        if group is None or self._groups is None:
+            return False
+        await asyncio.to_thread(self._groups.put_away, group)
+        return group.events().oom_kills > 0
 
     def _ended(self, life: _Life, status: int) -> None:
         session_id = life.info.session_id
         life.info.socket.unlink(missing_ok=True)
         self._lives.pop(session_id, None)
-        self._put_away(session_id, life.group)
-        if life.group is not None and not life.reason and life.group.events().oom_kills:
+        closing = asyncio.create_task(self._close(life, status))
+        self._closing[session_id] = closing
+        closing.add_done_callback(lambda _: self._closing.pop(session_id, None))
+
+    async def _close(self, life: _Life, status: int) -> None:
+        session_id = life.info.session_id
+        killed = await self._put_away(session_id, life.group)
+        if killed and not life.reason:
             life.reason = "memory"
         _log.info("session %s ended with status %s", session_id, status)
         if isinstance(life.sandbox, Arriving) and life.sandbox.failure:
             return  # told to whoever asked for it: it never was
         tail = life.log.decode("utf-8", "replace")
         life.on_end(Ended(session_id=session_id, status=status, log_tail=tail, reason=life.reason))
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
+
+
+def _writes(request: StartSession | Execute) -> bool:
+    """Whether its directory is bound writable: a lecture's is not."""
+    return isinstance(request, Execute) or request.mode == "edit"
 
 
 def _keep_tail(log: bytearray, data: bytes) -> None:

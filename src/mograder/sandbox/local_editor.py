@@ -15,6 +15,7 @@ import re
 import secrets
 import signal
 import socket
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
@@ -50,10 +51,50 @@ class Editor:
     url: str = field(repr=False)
 
 
+class _Process:
+    """An editor's first process, and its group, which has the same number.
+
+    ``ended`` resolves once nothing of the group is left. The first process is collected here and
+    nowhere else: as long as a dead one is not, no other process can get its number, so the group
+    that is killed by that number is its own.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        loop = asyncio.get_running_loop()
+        self.ended: asyncio.Future[None] = loop.create_future()
+        self._process = process
+        self._pidfd = os.pidfd_open(process.pid)
+        loop.add_reader(self._pidfd, self._collect)
+
+    def hand_over(self, words: bytes) -> None:
+        """Write to its standard input, less than a pipe holds, and close that."""
+        assert self._process.stdin is not None
+        with self._process.stdin as stdin:
+            stdin.write(words)
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        if not self.ended.done():
+            signal.pidfd_send_signal(self._pidfd, signal.SIGTERM)
+
+    def kill_group(self) -> None:
+        """End it with all that its notebook started."""
+        if not self.ended.done():
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _collect(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._pidfd)
+        self.kill_group()
+        self._process.wait()
+        os.close(self._pidfd)
+        self.ended.set_result(None)
+
+
 @dataclass(frozen=True, slots=True)
 class _Running:
     editor: Editor
-    process: asyncio.subprocess.Process
+    process: _Process
     watching: asyncio.Task[None]
 
 
@@ -104,35 +145,38 @@ class LocalEditors:
         log = self._place / f"{re.sub(r'[^A-Za-z0-9]+', '-', name)}.log"
         with socket.create_server((_LOOPBACK, 0), backlog=_BACKLOG) as listener:
             port = int(listener.getsockname()[1])
-            process = await self._spawn(notebook, environment, listener, log)
+            process = self._spawn(notebook, environment, listener, log)
+            running = _Process(process)
         try:
-            await _hand_over(process, token)
-            await _answers(process, port)
+            running.hand_over(token.encode() + b"\n")  # where no list of processes shows it
+            await _answers(running, port)
         except BaseException as error:
-            await _end(process)
+            await _end(running)
             if isinstance(error, OSError | TimeoutError):
                 raise _failed(name, log) from error
             raise
         editor = Editor(name, f"http://{_LOOPBACK}:{port}/?access_token={token}")
-        watching = asyncio.create_task(self._watch(name, process))
-        self._running[name] = _Running(editor, process, watching)
+        watching = asyncio.create_task(self._watch(name, running))
+        self._running[name] = _Running(editor, running, watching)
         return editor
 
-    async def _spawn(
+    def _spawn(
         self, notebook: Path, environment: Path, listener: socket.socket, log: Path
-    ) -> asyncio.subprocess.Process:
+    ) -> subprocess.Popen[bytes]:
         """Start marimo on our socket: connections wait in it, so that nobody asks in vain."""
         caches = str(environment / "caches")
         options = {"fd": listener.fileno(), "rlimits": {}, "config": _SETTINGS, "caches": caches}
         serve = str(resources.files("mograder.sandbox") / "serve.py")
         create = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         with os.fdopen(os.open(log, create, 0o600), "wb") as output:
-            return await asyncio.create_subprocess_exec(
-                *(str(environment / "env/bin/python"), serve, json.dumps(options), "--"),
-                *("-q", "edit", "--headless", "--no-sandbox", "--skip-update-check"),
-                *("--host", _LOOPBACK, "--port", str(listener.getsockname()[1])),
-                *("--token-password-file", "-", str(notebook)),
-                stdin=asyncio.subprocess.PIPE,
+            return subprocess.Popen(
+                [
+                    *(str(environment / "env/bin/python"), serve, json.dumps(options), "--"),
+                    *("-q", "edit", "--headless", "--no-sandbox", "--skip-update-check"),
+                    *("--host", _LOOPBACK, "--port", str(listener.getsockname()[1])),
+                    *("--token-password-file", "-", str(notebook)),
+                ],
+                stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
                 cwd=notebook.parent,
@@ -152,35 +196,24 @@ class LocalEditors:
             "MOGRADER_DASHBOARD": "1",
         }
 
-    async def _watch(self, name: str, process: asyncio.subprocess.Process) -> None:
+    async def _watch(self, name: str, process: _Process) -> None:
         """Forget an editor once it has ended, by us or by itself (its own Shut down button)."""
-        await process.wait()
-        _kill_group(process.pid)  # its number is in use as long as one of the group lives
+        await asyncio.wait({process.ended})
         del self._running[name]
 
 
-async def _hand_over(process: asyncio.subprocess.Process, token: str) -> None:
-    """Tell marimo its token where no list of processes shows it."""
-    assert process.stdin is not None
-    process.stdin.write(token.encode() + b"\n")
-    await process.stdin.drain()
-    process.stdin.close()
-
-
-async def _answers(process: asyncio.subprocess.Process, port: int) -> None:
+async def _answers(process: _Process, port: int) -> None:
     """Return once it answers. Raises: OSError when it has ended, TimeoutError."""
     async with asyncio.timeout(_START_SECONDS):
         asking = asyncio.create_task(_ask(port))
-        ended = asyncio.create_task(process.wait())
         try:
-            await asyncio.wait((asking, ended), return_when=asyncio.FIRST_COMPLETED)
-            if ended.done():
+            await asyncio.wait((asking, process.ended), return_when=asyncio.FIRST_COMPLETED)
+            if process.ended.done():
                 raise ConnectionResetError("it has ended")
             await asking
         finally:
-            for task in (asking, ended):
-                task.cancel()
-            await asyncio.gather(asking, ended, return_exceptions=True)
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
 
 
 async def _ask(port: int) -> None:
@@ -194,21 +227,12 @@ async def _ask(port: int) -> None:
         writer.close()
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
+async def _end(process: _Process) -> None:
     """Ask it to end, then see to it that neither it nor what its notebook started stays."""
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(signal.SIGTERM)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_GRACE_SECONDS):
-                await process.wait()
-    _kill_group(process.pid)
-    await process.wait()
-
-
-def _kill_group(leader: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(leader, signal.SIGKILL)
+    process.terminate()
+    await asyncio.wait({process.ended}, timeout=_GRACE_SECONDS)
+    process.kill_group()
+    await asyncio.wait({process.ended})
 
 
 def _failed(name: str, log: Path) -> EditorFailed:

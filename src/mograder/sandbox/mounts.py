@@ -180,11 +180,21 @@ class PrivateSources:
         known = self._known.get(path)
         if known is not None and known[0] == identity:
             return known[1]
-        if known is not None:  # replaced on disk since: the old mount shows the old one
-            self.release(known[1])
+        self._forget_removed()
         target = self.own(path)
         self._known[path] = (identity, target)
         return target
+
+    def _forget_removed(self) -> None:
+        """Unmount what was deleted on disk: a mount would keep a removed environment's place."""
+        for path, (identity, target) in tuple(self._known.items()):
+            try:
+                there = _identity(path) == identity
+            except OSError:
+                there = False
+            if not there:
+                del self._known[path]
+                self.release(target)
 
     def own(self, path: Path) -> Path:
         return self._space.bind(path)

@@ -12,15 +12,15 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import platform
 import select
 import signal
 import socket
-import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, Protocol
+
+from mograder.sandbox import rights
 
 CLONE_NEWUSER, CLONE_NEWPID = 0x10000000, 0x20000000
 _CLONE_NEWNS, _CLONE_NEWCGROUP, _CLONE_NEWUTS = 0x00020000, 0x02000000, 0x04000000
@@ -39,19 +39,12 @@ _MS_REC, _MS_SLAVE = 1 << 14, 1 << 19
 _MS_NOTHING_SPECIAL = 2 | 4 | 8
 """MS_NOSUID, MS_NODEV and MS_NOEXEC, as every /proc has."""
 
-_KEYCTL_NUMBERS = {"x86_64": 250, "aarch64": 219}
-_KEYCTL_JOIN_SESSION_KEYRING = 1
-_PR_CAPBSET_DROP, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS, _PR_SET_PDEATHSIG = 24, 22, 38, 1
-_SECCOMP_MODE_FILTER = 2
-_CAPABILITY_VERSION = 0x20080522
-_LAST_CAPABILITY = 63
+_PR_SET_PDEATHSIG = 1
 _CANNOT_EXECUTE = 127
 _CLOSE_RANGE = 436
 """The same on every machine; Python's own ``closerange`` may be a loop over a million numbers."""
 
 _ALL_DESCRIPTORS = 1 << 31
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +64,8 @@ class Joined:
     """The namespaces ``flags`` of the process behind ``pidfd``, as ``uid`` in there.
 
     Of all capabilities only ``capabilities`` are kept; ``program`` is a system-call filter that
-    the process has from its first instruction on, or none. ``guide`` does the entering, or who
-    starts it itself.
+    the process has from its first instruction on, or none. ``guide`` does the entering for who can
+    wait for it; else the starting process does.
     """
 
     pidfd: int
@@ -104,10 +97,10 @@ class Executable(Protocol):
 class Guide(Protocol):
     """Enters for somebody who is too large to fork (:class:`~mograder.sandbox.porter.Porter`)."""
 
-    def enter(
+    async def enter(
         self, place: Joined, launch: Executable, variables: Mapping[str, str], streams: Standard
     ) -> int:
-        """As :func:`enter`."""
+        """As :func:`enter`, without blocking the loop."""
         ...
 
 
@@ -152,8 +145,7 @@ def start_in(
     """Start a program in its place. Raises: :class:`OSError` when the kernel refuses that."""
     if isinstance(place, Founded):
         return _found(place, launch, variables, streams)
-    lead = enter if place.guide is None else place.guide.enter
-    return Started(lead(place, launch, variables, streams), ours=False)
+    return Started(enter(place, launch, variables, streams), ours=False)
 
 
 def _found(
@@ -168,7 +160,7 @@ def _found(
         try:
             wanted = {named_read, left_write, us}
             _hold_only(wanted, launch, streams)
-            _check(_libc.unshare(CLONE_NEWUSER), "unshare")
+            rights.check(rights.libc.unshare(CLONE_NEWUSER), "unshare")
             os.write(left_write, b"x")
             if os.read(named_read, 1) == b"x":
                 _become(0, single=place.count == 1)
@@ -208,7 +200,7 @@ def _hold_only(own: set[int], launch: Executable, streams: Standard) -> None:
     for low, high in zip(bounds, [*bounds[1:], _ALL_DESCRIPTORS], strict=True):
         if low + 1 < high:
             last = ctypes.c_uint(high - 1)
-            _check(_libc.syscall(_CLOSE_RANGE, low + 1, last, 0), "close_range")
+            rights.check(rights.libc.syscall(_CLOSE_RANGE, low + 1, last, 0), "close_range")
 
 
 def _name_ids(pid: int, place: Founded) -> None:
@@ -254,7 +246,7 @@ def _enter(
 ) -> NoReturn:
     try:
         _hold_only({place.pidfd, told.fileno()}, launch, streams)
-        _check(_libc.setns(place.pidfd, place.flags), "setns")
+        rights.check(rights.libc.setns(place.pidfd, place.flags), "setns")
         _go_on_inside(place, launch, variables, streams, told)
     except OSError as error:
         _say(streams, error)
@@ -290,16 +282,15 @@ def _go_on_inside(
 
 
 def _settle(place: Joined) -> None:
-    keyctl = _KEYCTL_NUMBERS.get(platform.machine())
-    if keyctl is not None:  # never the supervisor's own keyring
-        _libc.syscall(keyctl, _KEYCTL_JOIN_SESSION_KEYRING, None, 0, 0, 0)
+    rights.leave_keyring()  # never the supervisor's own
     if place.flags == NESTED:
         _show_its_processes()
-    _bound(place.capabilities)  # while the right to do so is there
+    rights.bound_capabilities(place.capabilities)  # while the right to do so is there
     _become(place.uid, single=place.uid == 0)
-    _keep_only(place.capabilities)
+    rights.keep_capabilities(place.capabilities)
     if place.program:
-        _filter_calls(place.program)
+        rights.forbid_new_privileges()
+        rights.filter_calls(place.program)
 
 
 def _show_its_processes() -> None:
@@ -307,9 +298,11 @@ def _show_its_processes() -> None:
 
     bubblewrap looks up its own child in there.
     """
-    _check(_libc.unshare(_CLONE_NEWNS), "unshare")
-    _check(_libc.mount(b"none", b"/", None, _MS_REC | _MS_SLAVE, None), "mount")
-    _check(_libc.mount(b"proc", b"/proc", b"proc", _MS_NOTHING_SPECIAL, None), "mount proc")
+    rights.check(rights.libc.unshare(_CLONE_NEWNS), "unshare")
+    rights.check(rights.libc.mount(b"none", b"/", None, _MS_REC | _MS_SLAVE, None), "mount")
+    rights.check(
+        rights.libc.mount(b"proc", b"/proc", b"proc", _MS_NOTHING_SPECIAL, None), "mount proc"
+    )
 
 
 def _become(uid: int, *, single: bool) -> None:
@@ -322,35 +315,10 @@ def _become(uid: int, *, single: bool) -> None:
     os.setresuid(uid, uid, uid)
 
 
-def _bound(capabilities: tuple[int, ...]) -> None:
-    """What is out of the bounding set does not come back by executing a program."""
-    for capability in range(_LAST_CAPABILITY + 1):
-        if capability not in capabilities:
-            _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
-
-
-def _keep_only(capabilities: tuple[int, ...]) -> None:
-    kept = sum(1 << capability for capability in capabilities)
-    header = struct.pack("Ii", _CAPABILITY_VERSION, 0)
-    _check(_libc.capset(header, struct.pack("6I", kept, kept, 0, 0, 0, 0)), "capset")
-
-
-class _Program(ctypes.Structure):
-    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_void_p))
-
-
-def _filter_calls(program: bytes) -> None:
-    code = ctypes.create_string_buffer(program, len(program))
-    record = _Program(len(program) // 8, ctypes.addressof(code))
-    _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
-    filtered = _libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(record), 0, 0)
-    _check(filtered, "seccomp")
-
-
 def _die_with(us: int) -> None:
     """Ask for it now and not only when bubblewrap does: the supervisor may be killed till then."""
     # Last of all that changes who this is: the kernel forgets the wish then.
-    _check(_libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "pdeathsig")
+    rights.check(rights.libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "pdeathsig")
     poll = select.poll()
     poll.register(us, select.POLLIN)
     if poll.poll(0):
@@ -375,8 +343,3 @@ def _execute(launch: Executable, variables: Mapping[str, str], streams: Standard
 def _say(streams: Standard, error: OSError) -> None:
     """What the program would have printed goes to the same log."""
     os.write(streams.output, f"{error}\n".encode())
-
-
-def _check(result: int, what: str) -> None:
-    if result < 0:
-        raise OSError(ctypes.get_errno(), f"{what}: {os.strerror(ctypes.get_errno())}")

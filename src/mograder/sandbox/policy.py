@@ -29,7 +29,7 @@ CELLRUN = ("cellrun.py", "cellguard.py", "celloutput.py")
 
 ZYGOTE = PurePosixPath("/opt/mograder/zygote.py")
 """Beside the programs that it becomes, ``joiner.py`` and these, which it imports from there."""
-BESIDE = ("rehearsal.py", "memento.py", "pages.py", "slices.py")
+BESIDE = ("rights.py", "rehearsal.py", "memento.py", "pages.py", "slices.py")
 HOLDER = "/usr/bin/cat"
 """What stands in a sandbox until somebody joins it: it answers a byte, and so tells that the
 mounts stand."""
@@ -39,7 +39,8 @@ ASSET_URL = "../_marimo"
 
 The public prefix is known per request only, so no absolute path would do. The page's base is
 ``{prefix}/s/<capability>/``, or its own address ``{prefix}/edit/user/<user>/<item>/`` where the
-hub leaves it alone; the hub serves both (``web.hub.assets``).
+hub leaves it alone; the hub serves both (``web.hub.assets``). With ``[hub] session_url`` it is an
+address of the hub's own origin instead (``sandbox.safety``), the same for every session's origin.
 """
 
 _UID = 1000
@@ -141,6 +142,7 @@ class Host:
     directories: tuple[Path, ...] = ()
     build_variables: tuple[tuple[str, str], ...] = ()
     build_readable: tuple[Path, ...] = ()
+    asset_url: str = ASSET_URL
 
 
 def session_plan(
@@ -168,7 +170,7 @@ def session_plan(
         }
     )
     flags = ("--skip-update-check",) if edit else ("--include-code",)
-    where = ("--asset-url", f"{ASSET_URL}/{assets}") if assets else ()
+    where = ("--asset-url", f"{host.asset_url}/{assets}") if assets else ()
     return Plan(
         argv=(
             str(inside.environment / "env/bin/python"),

@@ -81,23 +81,23 @@ class GroupPriorities:
         self.favour(session_id, STARTING_TIMES)
 
     def favour(self, session_id: str, times: int) -> None:
-        if session_id in self._groups:
-            group, weight = self._groups[session_id]
+        if (known := self._groups.get(session_id)) is not None:
+            group, weight = known
             group.weigh(min(MOST_WEIGHT, weight * times))
 
     def demote(self, session_id: str, members: Iterable[Member]) -> None:
-        if session_id in self._groups:
-            group, weight = self._groups[session_id]
+        if (known := self._groups.get(session_id)) is not None:
+            group, weight = known
             group.weigh(max(1, weight // DEMOTED_PART))
 
     def restore(self, session_id: str, members: Iterable[Member]) -> None:
-        if session_id in self._groups:
-            group, weight = self._groups[session_id]
+        if (known := self._groups.get(session_id)) is not None:
+            group, weight = known
             group.weigh(weight)
 
     def hold(self, session_id: str, quota: int) -> None:
-        if session_id in self._groups:
-            self._groups[session_id][0].hold(quota)
+        if (known := self._groups.get(session_id)) is not None:
+            known[0].hold(quota)
 
     def forget(self, session_id: str) -> None:
         self._groups.pop(session_id, None)

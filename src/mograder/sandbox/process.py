@@ -11,11 +11,11 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from mograder.sandbox.namespaces import Place, Standard, Started, start_in
+from mograder.sandbox.namespaces import Joined, Place, Standard, Started, start_in
 
 _READ_BYTES = 65_536
 _LAST_READS = 16
@@ -66,24 +66,31 @@ class _Process(Protocol):
     def wait(self) -> int: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A process that was started, and both ends of its output."""
+
+    process: _Process
+    read_end: int
+    write_end: int
+
+
 class Child:
     """A running child; ``exited`` resolves to its status once it is gone and its output read."""
 
-    def __init__(self, launch: Launch, on_output: Callable[[bytes], None]) -> None:
+    def __init__(
+        self, launch: Launch, on_output: Callable[[bytes], None], begun: Begun | None = None
+    ) -> None:
         """Start the process; ``on_output`` gets standard output and error as they come.
+
+        ``begun`` is the process where :func:`begin_elsewhere` has started it.
 
         Raises: :class:`OSError` when the program cannot be executed.
         """
         loop = asyncio.get_running_loop()
         self.exited: asyncio.Future[int] = loop.create_future()
-        read_end, write_end = os.pipe()
-        self.lent = write_end
-        try:
-            self._process = _start(launch, write_end)
-        except BaseException:
-            os.close(read_end)
-            self.end_loan()
-            raise
+        begun = _begin(launch) if begun is None else begun
+        self._process, read_end, self.lent = begun.process, begun.read_end, begun.write_end
         if not launch.lend_output:
             self.end_loan()
         self.pid = self._process.pid
@@ -181,16 +188,52 @@ class Child:
             self._output = -1
 
 
+async def begin_elsewhere(launch: Launch) -> Begun:
+    """Start a process by the guide of its place, without blocking the loop.
+
+    Raises: :class:`OSError` when the program cannot be executed.
+    """
+    place = launch.place
+    if not isinstance(place, Joined) or place.guide is None:
+        return _begin(launch)
+    read_end, write_end = os.pipe()
+    try:
+        with _standard(launch, write_end) as streams:
+            pidfd = await place.guide.enter(place, launch, dict(launch.variables), streams)
+    except BaseException:
+        os.close(read_end)
+        os.close(write_end)
+        raise
+    return Begun(Started(pidfd, ours=False), read_end, write_end)
+
+
+@contextlib.contextmanager
+def _standard(launch: Launch, output: int) -> Iterator[Standard]:
+    if launch.stdin is not None:
+        yield Standard(launch.stdin, output)
+        return
+    nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield Standard(nothing, output)
+    finally:
+        os.close(nothing)
+
+
+def _begin(launch: Launch) -> Begun:
+    read_end, write_end = os.pipe()
+    try:
+        return Begun(_start(launch, write_end), read_end, write_end)
+    except BaseException:
+        os.close(read_end)
+        os.close(write_end)
+        raise
+
+
 def _start(launch: Launch, output: int) -> _Process:
     if launch.place is None:
         return _popen(launch, output)
-    stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC) if launch.stdin is None else -1
-    try:
-        streams = Standard(stdin if launch.stdin is None else launch.stdin, output)
+    with _standard(launch, output) as streams:
         return start_in(launch.place, launch, dict(launch.variables), streams)
-    finally:
-        if stdin >= 0:
-            os.close(stdin)
 
 
 def _popen(launch: Launch, output: int) -> subprocess.Popen[bytes]:

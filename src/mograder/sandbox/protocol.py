@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 PROTOCOL = 1
 LINE_LIMIT = 1 << 20
@@ -122,6 +122,12 @@ class Hello(_Message):
     op: Literal["hello"] = "hello"
 
 
+class InUse(_Message):
+    """Ask for the environments of live sessions and of what is kept to start them warm."""
+
+    op: Literal["in use"] = "in use"
+
+
 class Shutdown(_Message):
     """End every session, then the supervisor."""
 
@@ -138,6 +144,7 @@ Operation = Annotated[
     | HangUp
     | Subscribe
     | Hello
+    | InUse
     | Shutdown,
     Field(discriminator="op"),
 ]
@@ -197,6 +204,7 @@ class Done(_Message):
     warm: bool = False
     operations: tuple[str, ...] = ()
     """In the answer to ``hello``: what this supervisor knows beyond the first release's."""
+    environments: tuple[Path, ...] = ()
     executed: Executed | None = None
     starts: dict[str, int] = {}
     """How many sessions started warm, how many cold that should have been warm, and why."""
@@ -266,3 +274,36 @@ ANSWER: TypeAdapter[Output | Done | Failed | Ended | Arrived | Measured] = TypeA
 def encode(message: BaseModel) -> bytes:
     """Return the message as one line."""
     return message.model_dump_json().encode() + b"\n"
+
+
+class CallId(_Message):
+    """The id of a call whose operation is unreadable: enough to answer it with an error."""
+
+    id: int
+
+
+class UnknownAnswer(_Message):
+    """A message of a kind that this release does not know."""
+
+    kind: str
+
+
+_KINDS = frozenset(
+    each.model_fields["kind"].default for each in (Output, Done, Failed, Ended, Arrived, Measured)
+)
+
+
+def decode_answer(
+    line: bytes,
+) -> Output | Done | Failed | Ended | Arrived | Measured | UnknownAnswer:
+    """Read a supervisor's message.
+
+    Raises: :class:`pydantic.ValidationError` for one that is not of the form that its kind has.
+    """
+    try:
+        return ANSWER.validate_json(line)
+    except ValidationError:
+        unknown = UnknownAnswer.model_validate_json(line)
+        if unknown.kind in _KINDS:
+            raise
+        return unknown

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
+from mograder.core.reserve import DiskReserve
 from mograder.sandbox.processes import nameless_files, written_by
 from mograder.sandbox.watchdog import End
 
@@ -69,12 +70,13 @@ class _Space:
 class DiskWatch:
     """Measures workspaces and free space; one thread at a time."""
 
-    def __init__(self, reserve: int, pids: Callable[[str], list[int]]) -> None:
-        """``reserve`` is in bytes; ``pids`` returns a session's processes."""
+    def __init__(self, reserve: DiskReserve, pids: Callable[[str], list[int]]) -> None:
+        """``pids`` returns a session's processes."""
         self._reserve = reserve
         self._pids = pids
         self._spaces: dict[str, _Space] = {}
         self._free: dict[int, int] = {}
+        self._totals: dict[int, int] = {}
         self._looked = time.monotonic()
         self._next_look = -math.inf
 
@@ -134,6 +136,7 @@ class DiskWatch:
                 with contextlib.suppress(OSError):
                     found = os.statvfs(space.directory)
                     free[space.device] = found.f_bavail * found.f_frsize
+                    self._totals[space.device] = found.f_blocks * found.f_frsize
         return free, any(self._free.get(device, 0) - now > _FELL for device, now in free.items())
 
     def _count_written(self, session_id: str, space: _Space) -> int:
@@ -166,10 +169,11 @@ class DiskWatch:
         space.next_walk = now + max(_WALK_SECONDS, space.cost * _WALK_PART)
 
     def _keep_reserve(self, free: dict[int, int]) -> list[End]:
-        short = {device for device, left in free.items() if left < self._reserve}
+        totals = self._totals
+        short = {at for at, left in free.items() if left < self._reserve.of(totals.get(at, 0))}
         writers = {
             session_id: space
-            for session_id, space in self._spaces.items()
+            for session_id, space in tuple(self._spaces.items())
             if space.device in short and space.lately >= _WROTE
         }
         if not writers:

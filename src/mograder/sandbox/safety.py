@@ -15,9 +15,10 @@ import shutil
 from pathlib import Path
 
 from mograder.core.errors import MograderError, SandboxUnavailable
-from mograder.core.settings import Environ, LoadedSettings, runtime_dir
+from mograder.core.settings import Environ, HubSettings, LoadedSettings, runtime_dir
 from mograder.sandbox.host import SupervisorConfig
 from mograder.sandbox.link import SupervisorLink
+from mograder.sandbox.policy import ASSET_URL
 from mograder.sandbox.protocol import RunCommand
 
 _log = logging.getLogger(__name__)
@@ -28,6 +29,8 @@ _REMEDY = (
     "On Ubuntu 24.04 and later, AppArmor keeps bubblewrap from making user namespaces: allow it "
     "with a profile for /usr/bin/bwrap. In a container, allow unprivileged user namespaces."
 )
+_NOT_FOUND = "Can't find source path"
+_MISSING = "What it names is missing on this machine: restart the supervisor, which makes it again."
 
 
 def supervisor_config(
@@ -61,10 +64,23 @@ def supervisor_config(
         build_readable=tuple(sorted(set(_named_files(build)))),
         warm_environments=loaded.settings.limits.warm_environments,
         disk_reserve_mb=loaded.settings.limits.disk_reserve_mb,
+        disk_reserve_percent=loaded.settings.limits.disk_reserve_percent,
         warm_memory_mb=loaded.settings.limits.warm_memory_mb,
         front_group=hub.front_group,
+        asset_url=_asset_url(hub),
         course=hashlib.sha256(os.fsencode(loaded.course_dir)).hexdigest()[:_COURSE_LENGTH],
     )
+
+
+def _asset_url(hub: HubSettings) -> str:
+    """Return where pages find marimo's static files.
+
+    Sessions that have an origin each (``session_url``) load them from the hub's own, so that the
+    browser keeps them once for all of these origins, which are of one site.
+    """
+    if not hub.session_url:
+        return ASSET_URL
+    return f"{hub.public_url}{hub.base_url}/s/_marimo"
 
 
 async def open_sandbox(
@@ -120,7 +136,7 @@ async def _prove(link: SupervisorLink, config: SupervisorConfig) -> None:
         reason = " ".join(line for line in said if line)
         raise SandboxUnavailable(
             f"bubblewrap does not work here, and student code runs only in a sandbox: {reason}",
-            hint=_REMEDY,
+            hint=_MISSING if _NOT_FOUND in reason else _REMEDY,
         )
 
 

@@ -1,5 +1,8 @@
 """The system-call filter of every sandbox, as a classic BPF program in plain Python.
 
+It is an allow-list (``syscalls.py``). What is not on it is answered with ENOSYS, as by a kernel
+that does not have the call, so that libraries fall back; calls that need rights get EPERM.
+
 The same bytes serve ``bwrap --seccomp`` (cold start) and ``prctl`` in a process that joins a
 sandbox (a zygote's child, which bwrap's own filter would not cover). Without it ``AF_VSOCK``
 opens inside an unshared network and ``keyctl`` reaches the host's keyrings (security.md, "The
@@ -10,10 +13,11 @@ from __future__ import annotations
 
 import platform
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from mograder.core.errors import SandboxUnavailable
+from mograder.sandbox.syscalls import ALLOWED, CHECKED, FORBIDDEN, Numbers
 
 _LOAD, _JUMP_EQ, _JUMP_GE, _JUMP_SET, _AND, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
@@ -28,150 +32,20 @@ _FAMILIES = (1, 2, 10, 16)
 
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 
-_DENIED_X86_64 = {
-    "keyctl": 250,
-    "add_key": 248,
-    "request_key": 249,
-    "bpf": 321,
-    "perf_event_open": 298,
-    "userfaultfd": 323,
-    "kexec_load": 246,
-    "kexec_file_load": 320,
-    "init_module": 175,
-    "finit_module": 313,
-    "delete_module": 176,
-    "ptrace": 101,
-    "process_vm_readv": 310,
-    "process_vm_writev": 311,
-    "process_madvise": 440,
-    "pidfd_getfd": 438,
-    "kcmp": 312,
-    "unshare": 272,
-    "setns": 308,
-    "mount": 165,
-    "umount2": 166,
-    "pivot_root": 155,
-    "chroot": 161,
-    "open_tree": 428,
-    "move_mount": 429,
-    "fsopen": 430,
-    "fsconfig": 431,
-    "fsmount": 432,
-    "fspick": 433,
-    "mount_setattr": 442,
-    "name_to_handle_at": 303,
-    "open_by_handle_at": 304,
-    "acct": 163,
-    "swapon": 167,
-    "swapoff": 168,
-    "reboot": 169,
-    "quotactl": 179,
-    "quotactl_fd": 443,
-    "syslog": 103,
-    "iopl": 172,
-    "ioperm": 173,
-    "vhangup": 153,
-    "lookup_dcookie": 212,
-    "modify_ldt": 154,
-    "personality": 135,
-    "fanotify_init": 300,
-}
-_DENIED_AARCH64 = {
-    "keyctl": 219,
-    "add_key": 217,
-    "request_key": 218,
-    "bpf": 280,
-    "perf_event_open": 241,
-    "userfaultfd": 282,
-    "kexec_load": 104,
-    "kexec_file_load": 294,
-    "init_module": 105,
-    "finit_module": 273,
-    "delete_module": 106,
-    "ptrace": 117,
-    "process_vm_readv": 270,
-    "process_vm_writev": 271,
-    "process_madvise": 440,
-    "pidfd_getfd": 438,
-    "kcmp": 272,
-    "unshare": 97,
-    "setns": 268,
-    "mount": 40,
-    "umount2": 39,
-    "pivot_root": 41,
-    "chroot": 51,
-    "open_tree": 428,
-    "move_mount": 429,
-    "fsopen": 430,
-    "fsconfig": 431,
-    "fsmount": 432,
-    "fspick": 433,
-    "mount_setattr": 442,
-    "name_to_handle_at": 264,
-    "open_by_handle_at": 265,
-    "acct": 89,
-    "swapon": 224,
-    "swapoff": 225,
-    "reboot": 142,
-    "quotactl": 60,
-    "quotactl_fd": 443,
-    "syslog": 116,
-    "vhangup": 58,
-    "lookup_dcookie": 18,
-    "personality": 92,
-    "fanotify_init": 262,
-}
-_DENIED = {"x86_64": _DENIED_X86_64, "aarch64": _DENIED_AARCH64}
 _JOINING = ("setns", "keyctl")
-_IO_URING = (425, 426, 427)
-_SYSTEM_V_X86_64 = (29, 64, 68)
-_SYSTEM_V_AARCH64 = (194, 190, 186)
-"""``shmget``, ``semget``, ``msgget``: memory that belongs to no process, so nobody could count it.
-``multiprocessing`` uses the POSIX ones, which lie in the sandbox's own ``/dev/shm``."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Table:
-    architecture: int
-    denied: tuple[int, ...]
-    clone: int
-    clone3: int
-    socket: int
-    socketpair: int
-    ioctl: int
-    fallocate: int
-    memfd_create: int
-    system_v: tuple[int, ...]
-    x32: bool
+class _Architecture:
+    """``column`` is its place in the tables of system calls."""
+
+    audit: int
+    column: int
 
 
-_TABLES = {
-    "x86_64": _Table(
-        architecture=0xC000003E,
-        denied=tuple(_DENIED_X86_64.values()),
-        clone=56,
-        clone3=435,
-        socket=41,
-        socketpair=53,
-        ioctl=16,
-        fallocate=285,
-        memfd_create=319,
-        system_v=_SYSTEM_V_X86_64,
-        x32=True,
-    ),
-    "aarch64": _Table(
-        architecture=0xC00000B7,
-        denied=tuple(_DENIED_AARCH64.values()),
-        clone=220,
-        clone3=435,
-        socket=198,
-        socketpair=199,
-        ioctl=29,
-        fallocate=47,
-        memfd_create=279,
-        system_v=_SYSTEM_V_AARCH64,
-        x32=False,
-    ),
+_ARCHITECTURES = {
+    "x86_64": _Architecture(audit=0xC000003E, column=0),
+    "aarch64": _Architecture(audit=0xC00000B7, column=1),
 }
 
 
@@ -182,58 +56,78 @@ def filter_program(machine: str | None = None, *, joining: bool = False) -> byte
     they take the whole filter on.
     Raises: :class:`SandboxUnavailable` on an architecture that has no table.
     """
+    architecture = _architecture(machine)
+    return b"".join(_program(architecture, _JOINING if joining else ()))
+
+
+def _architecture(machine: str | None) -> _Architecture:
     name = machine or platform.machine()
-    table = _TABLES.get(name)
-    if table is None:
+    found = _ARCHITECTURES.get(name)
+    if found is None:
         raise SandboxUnavailable(
             f"There is no system-call filter for the architecture {name!r}.",
             hint="Run the hub on x86-64 or 64-bit ARM.",
         )
-    allowed = tuple(_DENIED[name][call] for call in _JOINING) if joining else ()
-    return b"".join(_program(table, allowed))
+    return found
 
 
-def _program(table: _Table, allowed: tuple[int, ...]) -> Iterable[bytes]:
+def _program(architecture: _Architecture, joining: tuple[str, ...]) -> Iterable[bytes]:
+    column = architecture.column
     yield _op(_LOAD, _ARCHITECTURE)
-    yield _op(_JUMP_EQ, table.architecture, 1, 0)
+    yield _op(_JUMP_EQ, architecture.audit, 1, 0)
     yield _op(_RETURN, _KILL)
     yield _op(_LOAD, _NUMBER)
-    if table.x32:  # the x32 numbers are another door to the same calls
-        yield from _refuse_when(_JUMP_GE, 0x40000000, _ENOSYS)
-    # clone3 keeps its flags in memory, out of a filter's sight: libc falls back to clone.
-    yield from _refuse_when(_JUMP_EQ, table.clone3, _ENOSYS)
-    for number in (*_IO_URING, *table.system_v):
-        yield from _refuse_when(_JUMP_EQ, number, _ENOSYS)
-    # A file in memory with no name can lie in a socket's queue, where nobody could count it;
-    # libraries use /dev/shm then, as on an older kernel.
-    yield from _refuse_when(_JUMP_EQ, table.memfd_create, _ENOSYS)
-    # It takes all of a disk in no time, before anybody could notice: libc writes the blocks then.
-    yield from _refuse_when(_JUMP_EQ, table.fallocate, _EOPNOTSUPP)
-    for number in table.denied:
-        if number in allowed:
-            continue
-        yield from _refuse_when(_JUMP_EQ, number, _EPERM)
-    yield from _clone_without_namespaces(table.clone)
-    yield from _sockets_of_known_families(table.socket)
-    yield from _pairs_of_unix_sockets(table.socketpair)
-    yield from _no_terminal_injection(table.ioctl)
-    yield _op(_RETURN, _ALLOW)
+    for name, check in _CHECKS.items():
+        number = CHECKED[name][column]
+        if number is not None:
+            body = check()
+            yield _op(_JUMP_EQ, number, 0, len(body))
+            yield from body
+    actions = dict.fromkeys(_numbers(FORBIDDEN, column), _ERRNO | _EPERM)
+    actions |= dict.fromkeys(_numbers(ALLOWED, column), _ALLOW)
+    actions |= {number: _ALLOW for name in joining if (number := FORBIDDEN[name][column])}
+    yield from _decision(_ranges(actions))
 
 
-def _clone_without_namespaces(clone: int) -> list[bytes]:
-    body = [
+def _numbers(calls: Numbers, column: int) -> Iterable[int]:
+    return (number for pair in calls.values() if (number := pair[column]) is not None)
+
+
+def _ranges(actions: Mapping[int, int]) -> list[tuple[int, int]]:
+    """Return where each run of numbers with the same action begins, and that action.
+
+    What has none, all above the last one and the numbers of x32 included, does not exist here.
+    """
+    ranges = [(0, actions.get(0, _ERRNO | _ENOSYS))]
+    for number in range(1, max(actions) + 2):
+        action = actions.get(number, _ERRNO | _ENOSYS)
+        if action != ranges[-1][1]:
+            ranges.append((number, action))
+    return ranges
+
+
+def _decision(ranges: list[tuple[int, int]]) -> list[bytes]:
+    """Return instructions that find the range of the loaded number by bisection."""
+    if len(ranges) == 1:
+        return [_op(_RETURN, ranges[0][1])]
+    middle = len(ranges) // 2
+    low, high = _decision(ranges[:middle]), _decision(ranges[middle:])
+    return [_op(_JUMP_GE, ranges[middle][0], len(low), 0), *low, *high]
+
+
+def _clone_without_namespaces() -> list[bytes]:
+    return [
         _op(_LOAD, _ARG0),
         _op(_JUMP_SET, _NEW_NAMESPACES, 0, 1),
         _op(_RETURN, _ERRNO | _EPERM),
         _op(_RETURN, _ALLOW),
     ]
-    return [_op(_JUMP_EQ, clone, 0, len(body)), *body]
 
 
-def _sockets_of_known_families(socket: int) -> list[bytes]:
+def _sockets_of_known_families() -> list[bytes]:
     """Allow the four families, and no raw or packet socket but netlink's."""
     unix, inet, inet6, netlink = _FAMILIES
-    body = [
+    return [
         _op(_LOAD, _ARG0),
         _op(_JUMP_EQ, unix, 9, 0),
         _op(_JUMP_EQ, netlink, 8, 0),
@@ -247,34 +141,44 @@ def _sockets_of_known_families(socket: int) -> list[bytes]:
         _op(_RETURN, _ERRNO | _EPERM),
         _op(_RETURN, _ALLOW),
     ]
-    return [_op(_JUMP_EQ, socket, 0, len(body)), *body]
 
 
-def _pairs_of_unix_sockets(socketpair: int) -> list[bytes]:
+def _pairs_of_unix_sockets() -> list[bytes]:
     """No other family that a notebook needs has pairs, and asking would load the family's code."""
     unix, *_ = _FAMILIES
-    body = [
+    return [
         _op(_LOAD, _ARG0),
         _op(_JUMP_EQ, unix, 1, 0),
         _op(_RETURN, _ERRNO | _EAFNOSUPPORT),
         _op(_RETURN, _ALLOW),
     ]
-    return [_op(_JUMP_EQ, socketpair, 0, len(body)), *body]
 
 
-def _no_terminal_injection(ioctl: int) -> list[bytes]:
-    body = [
+def _no_terminal_injection() -> list[bytes]:
+    return [
         _op(_LOAD, _ARG1),
         _op(_JUMP_EQ, _TIOCSTI, 1, 0),
         _op(_JUMP_EQ, _TIOCLINUX, 0, 1),
         _op(_RETURN, _ERRNO | _EPERM),
         _op(_RETURN, _ALLOW),
     ]
-    return [_op(_JUMP_EQ, ioctl, 0, len(body)), *body]
 
 
-def _refuse_when(jump: int, value: int, errno: int) -> tuple[bytes, bytes]:
-    return _op(jump, value, 0, 1), _op(_RETURN, _ERRNO | errno)
+def _no_reserved_room() -> list[bytes]:
+    """It takes all of a disk in no time, before anybody could notice: libc writes the blocks then.
+
+    ENOSYS would not do: only this error makes it fall back.
+    """
+    return [_op(_RETURN, _ERRNO | _EOPNOTSUPP)]
+
+
+_CHECKS = {
+    "clone": _clone_without_namespaces,
+    "socket": _sockets_of_known_families,
+    "socketpair": _pairs_of_unix_sockets,
+    "ioctl": _no_terminal_injection,
+    "fallocate": _no_reserved_room,
+}
 
 
 def _op(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:

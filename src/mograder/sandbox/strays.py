@@ -23,11 +23,27 @@ def end_strays(sockets: Path) -> int:
     inodes = set(_inodes(f"{sockets}/"))
     if not inodes:
         return 0
-    strays = [pid for pid in _pids() if not inodes.isdisjoint(_sockets_of(pid))]
-    for pid in strays:
+    return sum(_end(pid, inodes) for pid in _pids())
+
+
+def _end(pid: int, inodes: set[str]) -> bool:
+    """Kill a process if it has one of these sockets open; tells whether it had.
+
+    The descriptor is opened before the look: a number may be given to another process, and the
+    descriptor goes on naming the one that was looked at, or none.
+    """
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return False
+    try:
+        if inodes.isdisjoint(_sockets_of(pid)):
+            return False
         with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    return len(strays)
+            signal.pidfd_send_signal(process, signal.SIGKILL)
+        return True
+    finally:
+        os.close(process)
 
 
 def _inodes(prefix: str) -> Iterator[str]:

@@ -26,6 +26,7 @@ from pydantic import ValidationError
 from mograder import __version__
 from mograder.core.errors import MograderError, NotFound
 from mograder.core.log import configure_logging
+from mograder.core.reserve import DiskReserve
 from mograder.core.service import NO_SERVICE, READY, STOPPING, Service
 from mograder.sandbox import pages
 from mograder.sandbox.bubblewrap import BubblewrapRunner, Runner, adopt_orphans, leave_the_keyring
@@ -35,10 +36,12 @@ from mograder.sandbox.executions import execute
 from mograder.sandbox.host import (
     SupervisorConfig,
     group_of,
+    keep_cache,
     prepare_runner,
     prepare_runtime,
     runtime_name,
 )
+from mograder.sandbox.interpreters import demand_own_interpreter
 from mograder.sandbox.lives import Bounds, Lives
 from mograder.sandbox.logfile import LogFile
 from mograder.sandbox.policy import SANDBOXED_BUILD, Host, build_plan, unconfined
@@ -49,16 +52,19 @@ from mograder.sandbox.protocol import (
     PROTOCOL,
     Arrived,
     Call,
+    CallId,
     Done,
     Ended,
     Execute,
     Failed,
     HangUp,
     Hello,
+    InUse,
     ListSessions,
     News,
     Output,
     RunCommand,
+    SessionInfo,
     Shutdown,
     StartSession,
     StopSession,
@@ -102,6 +108,7 @@ class Supervisor:
             self._zygotes = Zygotes(runner, host, kept, memory_mb, shelter)
         front = group_of(config.front_group)
         shares = CpuShares.find(name) if config.divide_cgroups and groups is None else None
+        reserve = DiskReserve(config.disk_reserve_mb, config.disk_reserve_percent)
         self._lives = Lives(
             runner,
             host,
@@ -109,7 +116,7 @@ class Supervisor:
             self._tell_ended,
             self._tell_news,
             self._zygotes,
-            Bounds(groups, shares, config.disk_reserve_mb << 20, front),
+            Bounds(groups, shares, reserve, front),
         )
         self._hubs: set[asyncio.StreamWriter] = set()
         self._subscribers: set[asyncio.StreamWriter] = set()
@@ -182,6 +189,7 @@ class Supervisor:
             call = CALL.validate_json(line)
         except ValidationError as error:
             _log.error("unreadable call: %s", error)
+            await _send(writer, encode(_unreadable(line)))
             return
         try:
             answer: Done | Failed = await self._do(call, writer)
@@ -210,19 +218,20 @@ class Supervisor:
                     sandbox=self._runner.kind,
                     owned=self._config.owned,
                     course=self._config.course,
-                    operations=("warm", "subscribe", "execute", "hang up"),
+                    operations=("warm", "subscribe", "execute", "hang up", "in use"),
                     starts=dict(self._zygotes.counts) if self._zygotes else {},
                 )
             case StartSession():
-                info = self._lives.start(operation)
-                await self._lives.arrived(info.session_id)
-                return Done(id=call.id, sessions=(info,))
+                return Done(id=call.id, sessions=(await self._start(operation),))
             case StopSession() | HangUp():
                 stops = isinstance(operation, StopSession)
                 act = self._lives.stop if stops else self._lives.hang_up
                 return Done(id=call.id, stopped=await act(operation.session_id))
-            case ListSessions():
-                return Done(id=call.id, sessions=self._lives.all())
+            case ListSessions() | InUse():
+                lives, zygotes = self._lives, self._zygotes
+                kept = () if zygotes is None else zygotes.environments
+                used = (*kept, *lives.environments())
+                return Done(id=call.id, sessions=lives.all(), environments=tuple(set(used)))
             case RunCommand():
                 return Done(id=call.id, status=await self._run(call.id, operation, writer))
             case Execute():
@@ -242,10 +251,21 @@ class Supervisor:
                 self._stopping.set()
                 return Done(id=call.id, stopped=True)
 
+    async def _start(self, request: StartSession) -> SessionInfo:
+        """Start a session; without a hub that hears of it, it ends again."""
+        try:
+            info = await self._lives.start(request)
+            await self._lives.arrived(info.session_id)
+        except asyncio.CancelledError:  # the connection of the hub that asked has broken
+            await self._lives.end(request.session_id)
+            raise
+        return info
+
     async def _run(self, call_id: int, command: RunCommand, writer: asyncio.StreamWriter) -> int:
         self._runner.reach(command.directory)
         if not command.directory.is_dir():
             raise NotFound(f"There is no build directory {command.directory}.")
+        keep_cache(self._config.uv_cache, self._runner.uid_base)
         refresh_resolver(self._host.build_etc)
         inside = SANDBOXED_BUILD
         if self._runner.kind == "none":
@@ -305,6 +325,21 @@ class Lines:
         return [line[: self._LIMIT].decode("utf-8", "replace").rstrip() for line in lines]
 
 
+def _unreadable(line: bytes) -> Failed:
+    """Return the answer to a call that cannot be read; its id is 0 where even that cannot."""
+    try:
+        number = CallId.model_validate_json(line).id
+    except ValidationError:
+        number = 0
+    return Failed(
+        id=number,
+        family="RemoteFailed",
+        message=f"The session supervisor (mograder {__version__}) cannot read this request.",
+        hint="Hub and supervisor may be of different releases: restart the supervisor when no "
+        "student is at work, since that ends the sessions.",
+    )
+
+
 def _is_ours(writer: asyncio.StreamWriter) -> bool:
     """Only the supervisor's own user and root may ask (the directory is 0700 besides)."""
     peer = writer.get_extra_info("socket")
@@ -331,6 +366,7 @@ def serve_supervisor(
 
     Raises: :class:`~mograder.core.errors.SandboxUnavailable` where no sandbox can be made.
     """
+    demand_own_interpreter()  # its helper runs in it, too
     os.umask(0o022)  # other uids read what is prepared for them
     leave_the_keyring()
     adopt_orphans()

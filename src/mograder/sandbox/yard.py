@@ -152,13 +152,7 @@ class Yard:
     async def _join(self, start: WarmStart, forker: Forker, pidfd: int) -> Inhabited:
         entry = start.open_entry()
         try:
-            held = self._runner.hold(
-                start.plan,
-                uid_slot=start.uid_slot,
-                yard=pidfd,
-                on_output=start.on_output,
-                entry=entry,
-            )
+            held = await self._hold(start, forker, pidfd, entry)
         except BaseException:
             _close(entry)
             raise
@@ -181,6 +175,25 @@ class Yard:
         self._sessions += 1
         held.exited.add_done_callback(lambda _: self._leave())
         return Inhabited(held, forked, forker.kill)
+
+    async def _hold(self, start: WarmStart, forker: Forker, pidfd: int, entry: int | None) -> Held:
+        """Make the sandbox; one that is not wanted any more once it is there is ended."""
+        holding = asyncio.create_task(
+            self._runner.hold(
+                start.plan,
+                uid_slot=start.uid_slot,
+                yard=pidfd,
+                on_output=start.on_output,
+                entry=entry,
+            )
+        )
+        try:
+            return await asyncio.shield(holding)
+        except asyncio.CancelledError:
+            await asyncio.wait({holding})
+            if holding.exception() is None:
+                await _emptied(holding.result(), forker)
+            raise
 
     async def _fork(self, forker: Forker, start: WarmStart, way: Way) -> Forked:
         """Have it forked; a zygote that keeps failing to answer is not asked for a while."""

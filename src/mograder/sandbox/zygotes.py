@@ -60,6 +60,11 @@ class Zygotes:
         """The environments of the zygotes, the one used last at the end."""
         return tuple(self._yards)
 
+    @property
+    def environments(self) -> tuple[Path, ...]:
+        """The environments of all yards, those included whose last session has not ended yet."""
+        return (*self._yards, *(yard.environment for yard in self._retired))
+
     def memory(self) -> int:
         """Return what the zygotes take of the machine's memory in bytes, as measured lately."""
         return sum(yard.memory() for yard in self._yards.values())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from datetime import datetime
 from pathlib import Path
 
@@ -39,7 +39,11 @@ def revived(row: SessionRow, usage: Usage, now: datetime) -> LiveSession:
     )
 
 
-def orphans(rows: Iterable[SessionRow], running: Iterable[str]) -> list[str]:
-    """Return the ids that run without a row of a session that answered: nobody can reach them."""
-    known = {row.session_id for row in rows if has_answered(row)}
+def answered(rows: Iterable[SessionRow]) -> set[str]:
+    """Return the ids of the recorded sessions that were seen to answer."""
+    return {row.session_id for row in rows if has_answered(row)}
+
+
+def orphans(known: Container[str], running: Iterable[str]) -> list[str]:
+    """Return the ids of running sessions that the hub has no record of and cannot reach."""
     return [session_id for session_id in running if session_id not in known]

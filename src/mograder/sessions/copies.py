@@ -14,6 +14,7 @@ from typing import TypeVar
 from mograder.core.clock import Clock
 from mograder.core.errors import Busy, Conflict, InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
+from mograder.core.reserve import DiskReserve
 from mograder.notebook.safety import Denied
 from mograder.notebook.screening import Screening
 from mograder.notebook.syntax import MAX_NOTEBOOK
@@ -25,6 +26,7 @@ from mograder.sessions.live import SessionKey
 from mograder.sessions.turns import Stops, Turns
 from mograder.store.archives import parse_archive
 from mograder.store.manifest import Release
+from mograder.store.renamed import printable
 from mograder.store.workspaces import Saved, Workspaces
 
 T = TypeVar("T")
@@ -58,10 +60,12 @@ class CopyOf:
 class Copies:
     """Changes and reads copies; of one event loop. The disk is touched in threads.
 
-    ``reserve`` are the bytes that stay free on the disk, whatever students send.
+    ``reserve`` is what stays free on the disk, whatever students send.
     """
 
-    def __init__(self, pool: Stops, workspaces: Workspaces, clock: Clock, *, reserve: int) -> None:
+    def __init__(
+        self, pool: Stops, workspaces: Workspaces, clock: Clock, *, reserve: DiskReserve
+    ) -> None:
         self._pool = pool
         self._workspaces = workspaces
         self._clock = clock
@@ -120,6 +124,21 @@ class Copies:
 
         return await self._change(copy, put_back)
 
+    async def take_back(self, copy: CopyOf) -> str | None:
+        """Give a renamed notebook the item's name again; return the name it had, if it had another.
+
+        Its session is ended first, since that may have the notebook open under the other name and
+        would save to it.
+
+        Raises: what :meth:`~mograder.store.workspaces.Workspaces.take_back` does.
+        """
+        user, item = copy.user, copy.item
+        if await asyncio.to_thread(self._workspaces.renamed, user, item) is None:
+            return None
+        # A full disk must not keep anybody from their work: renaming takes no room.
+        found = await self._alone(copy, lambda: self._workspaces.take_back(user, item))
+        return None if found is None else printable(found)
+
     async def export(self, copy: CopyOf) -> Saved:
         """Return the newest complete save: never half of one that is being written (B118).
 
@@ -169,9 +188,13 @@ class Copies:
         )
 
     async def _change(self, copy: CopyOf, do: Callable[[], T]) -> T:
-        """Change the files with nobody in them; once begun it is done to its end."""
+        """Change the files while no session has them open, if the disk has room."""
+        return await self._alone(copy, lambda: self._with_room(do))
+
+    async def _alone(self, copy: CopyOf, do: Callable[[], T]) -> T:
+        """Call this with no session of the copy; once begun it is done to its end."""
         async with self.turns.changing(copy.key, self._pool):
-            changing = asyncio.ensure_future(asyncio.to_thread(self._with_room, do))
+            changing = asyncio.ensure_future(asyncio.to_thread(do))
             try:
                 return await asyncio.shield(changing)
             except asyncio.CancelledError:
@@ -179,7 +202,8 @@ class Copies:
                 raise
 
     def _with_room(self, do: Callable[[], T]) -> T:
-        if self._workspaces.free_bytes() < self._reserve:
+        space = self._workspaces.space()
+        if space.free < self._reserve.of(space.total):
             raise Busy(
                 "The hub's disk is nearly full, so nothing was changed.",
                 hint="Tell your instructor, who has to make room.",

@@ -36,7 +36,7 @@ class EndReason(StrEnum):
     CRASHED = "crashed"
     """Its process ended by itself."""
     LOST = "lost"
-    """The supervisor went, and its sessions with it."""
+    """The supervisor does not have it any more: it ended, or was restarted, while no hub heard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What a student reads: what happened, and what to do."""
+    """The words for a student: the work is saved, what happened, then what to do."""
 
     title: str
     text: str
@@ -80,6 +80,7 @@ def last_words(log_tail: str) -> str:
 def describe(ending: Ending, limits: SessionLimits) -> Explanation:
     """Explain an ending to the student whose session it was.
 
+    Of an editor it says first that the work is saved, since that is what a student fears for.
     ``limits`` are told where the ending does not know its own.
     """
     limits = ending.limits or limits
@@ -90,68 +91,73 @@ def describe(ending: Ending, limits: SessionLimits) -> Explanation:
         processes=limits.processes,
         workspace=_amount(limits.workspace_mb),
         notebook=notebook,
-        saved=_SAVED if ending.key.mode is Mode.EDIT else "",
         detail=f" Its last words were: {ending.detail}" if ending.detail else "",
     )
-    return Explanation(told.title.format(notebook=notebook), " ".join(text.split()))
+    title = told.title.format(notebook=notebook)
+    if ending.key.mode is Mode.EDIT:  # a lecture holds no work
+        title = f"{_PERHAPS_SAVED if ending.reason in _FULL else _SAVED} {title}"
+    return Explanation(title, " ".join(text.split()))
 
 
 _SAVED = "Your work is saved."
+_PERHAPS_SAVED = "What was saved is safe."
+_FULL = frozenset({EndReason.WORKSPACE, EndReason.DISK})
+"""Where the last save may not have fitted on the disk."""
 
 _TOLD = {
     EndReason.STOPPED: Explanation(
         "The {notebook} was stopped.",
-        "{saved} Open it again whenever you like.",
+        "Open it again whenever you like.",
     ),
     EndReason.IDLE: Explanation(
         "The {notebook} was closed because nobody used it.",
-        "{saved} Open it again to go on where you were.",
+        "Open it again to go on where you were.",
     ),
     EndReason.PRESSURE: Explanation(
         "The {notebook} was closed to make room for others.",
-        "Many people are working at the moment, and nobody was using this one. {saved} "
+        "Many people are working at the moment, and nobody was using this one. "
         "Open it again to go on where you were; it may have to wait in line.",
     ),
     EndReason.REPLACED: Explanation(
         "The {notebook} was published again.",
-        "{saved} Open it again to see the new version.",
+        "Open it again to see the new version.",
     ),
     EndReason.REMOVED: Explanation(
         "Your access to this course has ended.",
-        "You are not on the course's list any more, so the {notebook} was closed. {saved} "
+        "You are not on the course's list any more, so the {notebook} was closed. "
         "If you think that this is a mistake, tell your instructor.",
     ),
     EndReason.MEMORY: Explanation(
         "Your {notebook} used too much memory and was stopped.",
-        "It needed more than {memory}. {saved} Open it again, and load less data at once, or "
+        "It needed more than {memory}. Open it again, and load less data at once, or "
         "delete large variables that you no longer need.",
     ),
     EndReason.PROCESSES: Explanation(
         "Your {notebook} started too many processes and was stopped.",
-        "It may have {processes} processes and threads at a time. {saved} Open it again, and "
+        "It may have {processes} processes and threads at a time. Open it again, and "
         "start fewer at once; look for a loop that starts them without end.",
     ),
     EndReason.WORKSPACE: Explanation(
         "Your {notebook} filled its folder and was stopped.",
-        "All files in the folder together may have {workspace}. {saved} Open it again, delete "
+        "All files in the folder together may have {workspace}. Open it again, delete "
         "files that you do not need, and write less.",
     ),
     EndReason.DISK: Explanation(
         "Your {notebook} was stopped because the server's disk is nearly full.",
-        "It was the one that wrote the most. {saved} Open it again and delete large files; if "
+        "It was the one that wrote the most. Open it again and delete large files; if "
         "you have none, tell your instructor.",
     ),
     EndReason.OUTPUT: Explanation(
         "Your {notebook} printed too much and was stopped.",
-        "{saved} Open it again, and look for a loop that prints without end.",
+        "Open it again, and look for a loop that prints without end.",
     ),
     EndReason.CRASHED: Explanation(
         "Your {notebook} ended unexpectedly.",
-        "{saved} Open it again; if it happens again, tell your instructor.{detail}",
+        "Open it again; if it happens again, tell your instructor.{detail}",
     ),
     EndReason.LOST: Explanation(
         "The {notebook} was closed because the server was restarted.",
-        "{saved} Open it again to go on where you were.",
+        "Open it again to go on where you were.",
     ),
 }
 

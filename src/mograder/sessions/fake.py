@@ -21,7 +21,7 @@ class InMemoryLauncher:
         self.failure: Exception | None = None
         self._on_exit: Callable[[Exit], None] = lambda _: None
         self.lose: Callable[[], None] = lambda: None
-        """Plays the launcher's own end."""
+        """Plays a break in the connection; with ``specs`` emptied, the launcher's own end."""
         self.tell: Callable[[News], None] = unheard
         """Plays its news."""
 

@@ -158,6 +158,7 @@ class Launcher(Protocol):
     ) -> None:
         """Be told of every end of a session from now on, whoever caused it, and of news.
 
-        ``on_lost``: the launcher itself has gone, and every session with it.
+        ``on_lost``: the connection to the launcher broke. Its sessions may live on, and their ends
+        may have been missed: ask :meth:`running` what is still there.
         """
         ...

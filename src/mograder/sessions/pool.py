@@ -22,7 +22,7 @@ from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
 from mograder.core.shared import Progress, Shared
 from mograder.sessions.admission import Line, Place, Ticket
-from mograder.sessions.adoption import has_answered, key_of, orphans, revived
+from mograder.sessions.adoption import answered, has_answered, key_of, orphans, revived
 from mograder.sessions.capacity import Terms
 from mograder.sessions.endings import Ending, EndReason, last_words, reason_of
 from mograder.sessions.history import EndingRows, History
@@ -39,6 +39,8 @@ from mograder.store.hub_state import ItemMemoryRow, SessionRow
 _log = logging.getLogger(__name__)
 
 _NEWS_SECONDS = 5.0  # so long is waited to be told of an end that shows already
+_RETRY_SECONDS = 0.5
+"""The pause between two attempts to reach a launcher that cannot be reached."""
 
 
 class SessionRows(StartRows, EndingRows, Protocol):
@@ -306,7 +308,7 @@ class SessionPool:
             await asyncio.to_thread(self._rows.remove_session, row.session_id)
             if live is not None:
                 await self._history.save(self._history.note(live, EndReason.LOST))
-        await self._stop_all(orphans(rows, running))
+        await self._stop_all(orphans(answered(rows), running))
         if self._live:
             _log.info("adopted %d running sessions", len(self._live))
 
@@ -329,18 +331,40 @@ class SessionPool:
         while True:
             gone = await self._exits.get()
             try:
-                await (self._note_loss() if gone is None else self._note_exit(gone))
+                await (self._reconcile() if gone is None else self._note_exit(gone))
             except Exception:  # noqa: BLE001 - a loop: the next exit must be noticed too
                 _log.exception("the end of a session could not be noted")
 
-    async def _note_loss(self) -> None:
-        _log.error("the supervisor has gone, and all sessions with it")
-        for session_id in (*self._by_id, *self._starter.ids()):
+    async def _reconcile(self) -> None:
+        """Match what is known here with what the launcher has, after a break in the connection.
+
+        What it still has goes on as if nothing had happened. What it does not have any more is
+        noted as lost, and what it runs although nobody knows it here is stopped: a start or a stop
+        was under way at the break.
+        """
+        _log.warning("the connection to the supervisor broke; sessions that run on are kept")
+        while True:
+            # Before it is asked: what starts meanwhile may not be in its answer.
+            known = {*self._by_id, *self._starter.launched()}
+            try:
+                running = {each.session_id for each in await self._launcher.running()}
+                break
+            except MograderError as error:
+                _log.warning("%s", error)
+            await self._note_dead()
+            await asyncio.sleep(_RETRY_SECONDS)
+        for session_id in known - running:
             await self._note_exit(Exit(session_id, -1, ""), EndReason.LOST)
-        # If only the line to it broke, what runs on there is out of everybody's reach.
+        ours = {*self._by_id, *self._starter.ids()}
         with suppress(MograderError):
-            running = {launched.session_id for launched in await self._launcher.running()}
-            await self._stop_all(running - self._by_id.keys() - set(self._starter.ids()))
+            await self._stop_all(orphans(ours, running))
+        _log.info("the supervisor is back, with %d sessions", len(running))
+
+    async def _note_dead(self) -> None:
+        """Note as lost what takes no connections any more, while the launcher cannot be asked."""
+        for live in self.all():
+            if self._is_dead(live.endpoint):
+                await self._note_exit(Exit(live.id, -1, ""), EndReason.LOST)
 
     async def _stop_all(self, session_ids: Iterable[str]) -> None:
         await asyncio.gather(*(self._launcher.stop(session_id) for session_id in session_ids))

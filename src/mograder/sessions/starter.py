@@ -37,7 +37,11 @@ class StartRows(Protocol):
 
 
 class Starter:
-    """Starts processes by the launcher. Mutable state: ``_deaths``, one for each on its way."""
+    """Starts processes by the launcher.
+
+    Mutable state: ``_deaths``, one for each on its way, and ``_launched``, the ids of those among
+    them that the launcher has said it runs.
+    """
 
     def __init__(
         self, launcher: Launcher, rows: StartRows, probe: Probe, start_timeout: float
@@ -47,10 +51,15 @@ class Starter:
         self._probe = probe
         self._start_timeout = start_timeout
         self._deaths: dict[str, asyncio.Future[Exit]] = {}
+        self._launched: set[str] = set()
 
     def ids(self) -> Iterable[str]:
         """Return the sessions that are on their way."""
         return tuple(self._deaths)
+
+    def launched(self) -> Iterable[str]:
+        """Return those on their way that the launcher runs."""
+        return tuple(self._launched)
 
     def __len__(self) -> int:
         """How many are on their way."""
@@ -73,6 +82,7 @@ class Starter:
         try:
             await _to_its_end(self._rows.add_session, _row(spec, version, now))
             endpoint = (await self._launcher.start(spec)).endpoint
+            self._launched.add(spec.session_id)
             await self._expect(endpoint, spec.base_url, death)
             await _to_its_end(
                 self._rows.update_session,
@@ -87,6 +97,7 @@ class Starter:
             raise
         finally:
             del self._deaths[spec.session_id]
+            self._launched.discard(spec.session_id)
         return endpoint
 
     async def give_up(self, session_id: str) -> None:

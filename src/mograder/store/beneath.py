@@ -229,6 +229,27 @@ class Beneath:
             last = count == len(parts)
             self._make_one(parts[:count], mode, owner if last else None)
 
+    def move(self, relative: str, target: str) -> bool:
+        """Give a file another name in one step; false if something has that name already.
+
+        Raises: :class:`NotFound` when there is no such file or directory, :class:`InvalidInput`.
+        """
+        ends = []
+        try:
+            for path in (relative, target):
+                parent, _, name = checked(path).rpartition("/")
+                ends.append(Place(name, self._resolve(parent, _DIRECTORY)))
+            with explained(relative), explained_when_full():
+                self._disk.place(ends[0], ends[1])
+                for end in ends:
+                    self._disk.fsync(_opened(end))
+        except FileExistsError:
+            return False
+        finally:
+            for end in ends:
+                os.close(_opened(end))
+        return True
+
     def remove(self, relative: str) -> None:
         """Unlink a name that is not a directory, whatever it is; nothing happens if it is gone.
 
@@ -367,6 +388,12 @@ class Beneath:
             except FileExistsError:
                 return False
         return True
+
+
+def _opened(place: Place) -> int:
+    """The descriptor of the directory that a name of ours is in."""
+    assert place.directory is not None
+    return place.directory
 
 
 def _give(fd: int, directory: int, owner: int | None) -> None:

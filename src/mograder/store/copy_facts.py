@@ -14,6 +14,7 @@ from pathlib import Path
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
 from mograder.store.beneath import Beneath, FileInfo
+from mograder.store.renamed import Released, Renamed
 
 _MOST_PEOPLE = 20_000
 _MOST_ITEMS = 200
@@ -43,9 +44,11 @@ class CopyFacts:
 class CopyListing:
     """Looks at the copies below one directory; may be used from any thread."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, released: Released = lambda _: None) -> None:
+        """``released`` returns an item's release, with which a renamed notebook is compared."""
         self._root = root.resolve()
         self._below = Beneath(self._root)
+        self._renamed = Renamed(self._below, released)
 
     def people(self) -> tuple[Username, ...]:
         """Everybody who has a folder, sorted; what is no person's name is left out."""
@@ -67,7 +70,8 @@ class CopyListing:
 
     def facts(self, user: Username, item: ItemName) -> CopyFacts | None:
         """One copy, or none: a link or a pipe in the notebook's place is none."""
-        notebook = self._look(user, item, f"{item}.py")
+        name = self._renamed.find(user, item) or f"{item}.py"
+        notebook = self._look(user, item, name)
         if notebook is None:
             return None
         submitted = self._look(user, item, ".submitted")

@@ -18,18 +18,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from mograder.core.errors import Conflict, InvalidInput, TooLarge
+from mograder.core.errors import Conflict, InvalidInput, NotFound, TooLarge
+from mograder.core.lookup import Words, find_name, nfc
 from mograder.core.names import ItemName
-from mograder.store.files import atomic_write, exchange_or_rename, remove_tree
+from mograder.notebook.references import names_folder
+from mograder.store.belongings import Belongings, LeftBehind, belongings
+from mograder.store.files import atomic_write, entry_named, exchange_or_rename, remove_tree
 
-SERVED = "public"
-"""The one folder beside a notebook that marimo serves to its page."""
-
-_NOT_COPIED = frozenset({".html", ".zip"})
 _MAX_NOTEBOOK = 16_000_000
-_MAX_FILES = 10_000
 _MAX_SUPPORT = 1_000_000_000
-_SHOWN = 20
 _TIMESTAMPED = re.compile(r"[-_. ]\d{4}-?\d{2}-?\d{2}([-_T ]?\d{2}[-:]?\d{2}([-:]?\d{2})?)?Z?\Z")
 """What editors and 0.3.16's collecting put behind the name of a copy."""
 _ZIPPED = (2025, 1, 1, 0, 0, 0)
@@ -48,45 +45,50 @@ class SourceItem:
 def find_source(argument: str, base: Path) -> SourceItem:
     """Return what a command line's name means: a directory below ``base``, or a path.
 
-    A name without a slash that does not end in ``.py`` is ``<base>/<name>/``, else the only
-    directory that begins with ``<name>-``. A path is a notebook, or a directory with notebooks.
+    A name without a slash that does not end in ``.py`` is looked up among the directories of
+    ``base`` (:mod:`mograder.core.lookup`). A path is a notebook, or a directory with notebooks.
 
     Raises:
-        InvalidInput: Nothing matches, or several do; the message lists them.
+        InvalidInput: No directory or several match, which the message lists; or the path is no
+            notebook.
     """
     if "/" in argument or argument.endswith(".py"):
         return _at(Path(argument).expanduser().absolute())
-    if argument and argument not in (".", "..") and (base / argument).is_dir():
-        return _in(base / argument)
-    names = _directories(base)
-    candidates = [name for name in names if argument and name.startswith(f"{argument}-")]
-    if len(candidates) == 1:
-        return _in(base / candidates[0])
-    if candidates:
-        raise InvalidInput(f"'{argument}' may mean {_listed(candidates)}.", hint="Say which one.")
-    there = f"{shown(base)} holds {_listed(names) if names else 'no sources'}."
-    raise InvalidInput(f"There is no source '{argument}'.", hint=there)
+    return _in(base / _meant(argument, _directories(base), base))
 
 
 def find_notebooks(argument: str, bases: Sequence[Path]) -> tuple[Path, ...]:
-    """Return the notebooks that a command line's name means, in the first base that knows it.
+    """Return the notebooks that a command line's name means, in the first base that holds it.
 
-    As :func:`find_source`; but a path may be called as it likes, since a student's file lies
-    anywhere.
+    The name is looked up among the directories of all bases together, so that it means the same
+    wherever an item lies. A path may have any name, since a student's file lies anywhere.
 
     Raises:
-        InvalidInput: Nothing matches, or several do; the message lists them.
+        InvalidInput: As :func:`find_source`.
     """
     path = Path(argument).expanduser().absolute()
     if argument.endswith(".py") and path.is_file():
         return (path,)
     if "/" in argument or argument.endswith(".py"):
         return _at(path).notebooks
+    places: dict[str, Path] = {}
     for base in bases:
-        names = _directories(base)
-        if argument in names or any(name.startswith(f"{argument}-") for name in names):
-            return find_source(argument, base).notebooks
-    return find_source(argument, bases[0]).notebooks
+        for name in _directories(base):
+            places.setdefault(nfc(name), base / name)
+    return _in(places[_meant(argument, list(places), bases[0])]).notebooks
+
+
+def _meant(argument: str, names: Sequence[str], base: Path) -> str:
+    """Return the name that an argument means.
+
+    Raises:
+        InvalidInput: None or several; 0.3.16 calls both a mistake of the command line.
+    """
+    words = Words("source", f"in {shown(base)}", f"{shown(base)} holds no sources.")
+    try:
+        return find_name(argument, names, words)
+    except NotFound as error:
+        raise InvalidInput(error.message, hint=error.hint) from error
 
 
 def find_release(notebook: Path, assignment: str, bases: Sequence[Path]) -> Path | None:
@@ -98,7 +100,9 @@ def find_release(notebook: Path, assignment: str, bases: Sequence[Path]) -> Path
         name = ItemName.parse(assignment or notebook.parent.name)
     except InvalidInput:
         return None
-    places = [base / name / file for base in bases for file in (notebook.name, f"{name}.py")]
+    folders = [entry_named(base, name) for base in bases]
+    files = (notebook.name, f"{name}.py")
+    places = [entry_named(folder, file) for folder in folders for file in files]
     return next((place for place in places if place.is_file()), None)
 
 
@@ -123,25 +127,25 @@ def read_notebook(path: Path) -> str:
         raise InvalidInput(f"{shown(path)}:{line}: this is no UTF-8 text.", hint=hint) from error
 
 
-def support_files(item: SourceItem) -> tuple[str, ...]:
-    """Return what goes with the notebooks: plain files beside them and all below ``public/``.
+def support_files(item: SourceItem) -> Belongings:
+    """Return what goes with the notebooks: plain files beside them, ``public/``, and the folders
+    that they or the Python files beside them name.
 
-    Never dotfiles, ``.html``, ``.zip``, nor another notebook's text, which may be a copy with
-    solutions.
+    Never what is hidden, previews and archives beside the notebook, another notebook's text that
+    may be a copy with solutions, or a folder that nothing names, which may hold solutions too.
 
     Raises:
         TooLarge: There are more than ten thousand, or a gigabyte of them.
     """
-    beside = [
-        path
-        for path in item.directory.iterdir()
-        if path.is_file() and _goes_along(path.name) and path not in item.notebooks
-    ]
-    kept = [path for path in beside if not _is_copy_of_a_notebook(path, item)]
-    found = [*kept, *_below(item.directory / SERVED)]
-    if sum(path.stat().st_size for path in found) > _MAX_SUPPORT:
+    texts = [_text_or_nothing(path) for path in sorted(item.directory.glob("*.py"))]
+    found = belongings(item.directory, lambda name: any(names_folder(t, name) for t in texts))
+    own = {notebook.name for notebook in item.notebooks}
+    copies = [name for name in found.files if _is_copy_of_a_notebook(name, item)]
+    files = tuple(name for name in found.files if name not in own and name not in copies)
+    if sum((item.directory / name).stat().st_size for name in files) > _MAX_SUPPORT:
         raise TooLarge(f"{shown(item.directory)} holds more than {_MAX_SUPPORT // 10**9} GB.")
-    return tuple(sorted(path.relative_to(item.directory).as_posix() for path in found))
+    left = (LeftBehind(name, "it may be a copy of the notebook") for name in copies)
+    return Belongings(files, tuple(sorted((*found.left, *left))))
 
 
 class StagedRelease:
@@ -292,7 +296,7 @@ def _at(path: Path) -> SourceItem:
 def _in(directory: Path) -> SourceItem:
     directory = _named(directory)
     name = ItemName.parse(directory.name)
-    main = directory / f"{name}.py"
+    main = entry_named(directory, f"{name}.py")
     if main.is_file():
         return SourceItem(name, directory, (main,))
     found = sorted(
@@ -323,25 +327,21 @@ def _directories(base: Path) -> list[str]:
     return sorted(p.name for p in base.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
-def _goes_along(name: str) -> bool:
-    return not name.startswith(".") and Path(name).suffix.lower() not in _NOT_COPIED
+def _text_or_nothing(path: Path) -> str:
+    """A text in which names are looked for; a file that cannot be read names nothing."""
+    try:
+        return read_notebook(path) if path.is_file() else ""
+    except InvalidInput:
+        return ""
 
 
-def _is_copy_of_a_notebook(path: Path, item: SourceItem) -> bool:
+def _is_copy_of_a_notebook(name: str, item: SourceItem) -> bool:
     stems = {notebook.stem for notebook in item.notebooks} | {str(item.name)}
+    path = Path(name)
     found = _TIMESTAMPED.search(path.stem)
-    return path.suffix == ".py" and found is not None and path.stem[: found.start()] in stems
-
-
-def _below(directory: Path) -> list[Path]:
-    """List the files of a tree, without hidden ones and links to directories."""
-    found: list[Path] = []
-    for parent, directories, files in os.walk(directory):
-        directories[:] = [name for name in directories if not name.startswith(".")]
-        found += [Path(parent) / name for name in files if not name.startswith(".")]
-        if len(found) > _MAX_FILES:
-            raise TooLarge(f"{directory} holds more than {_MAX_FILES} files.")
-    return [path for path in found if path.is_file()]
+    if "/" in name or path.suffix != ".py" or found is None:
+        return False
+    return path.stem[: found.start()] in stems
 
 
 def _link_or_copy(source: str, target: str) -> None:
@@ -350,8 +350,3 @@ def _link_or_copy(source: str, target: str) -> None:
         os.link(source, target, follow_symlinks=False)
     except OSError:
         shutil.copy2(source, target, follow_symlinks=False)
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:_SHOWN])
-    return f"{shown}, and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown

@@ -13,6 +13,7 @@ import os
 import sqlite3
 import stat
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,6 +36,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from mograder.core.errors import Busy, Conflict, InvalidInput, MograderError
 from mograder.core.log import get_logger
+from mograder.store.disk import space_of
 from mograder.store.files import fsync_directory
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -46,6 +48,13 @@ _TURN = "mograder_turn"
 _SYNCHRONOUS = "mograder_synchronous"
 _BUSY_MS = 5000
 _PRIVATE = 0o600
+_INSTRUCTIONS = 10_000
+"""SQLite's own, between two looks at the time."""
+
+_MOST_FINDINGS = 5
+_FULL_BYTES = 1 << 20
+"""With less free space than this an I/O error is one of a full disk."""
+
 _ADVISORY_LOCK = 0x6D6F_6772
 """The number under which programs of ours take turns at upgrading a PostgreSQL database."""
 
@@ -100,7 +109,7 @@ def reading(engine: Engine) -> Iterator[Connection]:
 
     Raises: :class:`Busy` when the database does not answer.
     """
-    with _translated(), engine.connect() as connection:
+    with _translated(engine), engine.connect() as connection:
         connection.execution_options(**{_READ_ONLY: True})
         with connection.begin():
             yield connection
@@ -118,7 +127,7 @@ def writing(engine: Engine, *, fleeting: bool = False) -> Iterator[Connection]:
     Raises: :class:`Conflict` when a row that must be unique exists, :class:`Busy` when the
     database does not answer.
     """
-    with _translated(), _turn(engine), engine.connect() as connection:
+    with _translated(engine), _turn(engine), engine.connect() as connection:
         if fleeting:
             connection.execution_options(**{_FLEETING: True})
         with connection.begin():
@@ -148,7 +157,7 @@ def upgrade(engine: Engine, *, migrations: Path = MIGRATIONS) -> None:
     """
     config = _alembic_config(migrations)
     head = head_version(migrations)
-    with _translated():
+    with _translated(engine):
         current = schema_version(engine)
         if current == head:
             return
@@ -179,24 +188,72 @@ def copy_sqlite(path: Path, target: Path) -> None:
             # One file, which nobody has to open for writing to read it.
             copy.execute("PRAGMA journal_mode = DELETE")
     except sqlite3.Error as error:
-        raise _in_words(error) from error
+        raise _in_words(error, path) from error
     with target.open("rb") as file:
         os.fsync(file.fileno())
 
 
 def check_sqlite(path: Path) -> None:
-    """Look through an SQLite file for damage; it is not changed.
+    """Check an SQLite file for damage without changing it; no other process may write to it.
 
     Raises: :class:`InvalidInput` for a damaged one.
     """
+    uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
+    found = _integrity(path, uri, quick=True, seconds=None)
+    if found:
+        raise InvalidInput(f"The database {path.name} is damaged: {found[0]}.")
+
+
+def sqlite_damage(path: Path, seconds: float) -> tuple[str, ...] | None:
+    """Look through an SQLite file, also one that a hub has open, for damage; it is not changed.
+
+    Returns what SQLite says of the damaged pages, at most a few lines, or None where that took
+    longer than so many seconds.
+    Raises: :class:`InvalidInput` for what is no database, :class:`Busy` for one that is locked or
+    cannot be read.
+    """
+    return _integrity(path, f"{path.absolute().as_uri()}?mode=ro", quick=False, seconds=seconds)
+
+
+def _integrity(
+    path: Path, uri: str, *, quick: bool, seconds: float | None
+) -> tuple[str, ...] | None:
+    check = "quick_check" if quick else "integrity_check"
+    deadline = None if seconds is None else time.monotonic() + seconds
     try:
-        uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
-        with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
-            (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-    except sqlite3.Error as error:
-        raise _in_words(error) from error
-    if found != "ok":
-        raise InvalidInput(f"The database {path.name} is damaged: {found}.")
+        with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=_BUSY_MS / 1000)) as opened:
+            if deadline is not None:
+                opened.set_progress_handler(lambda: time.monotonic() > deadline, _INSTRUCTIONS)
+            found = list(_findings(opened, f"PRAGMA {check}({_MOST_FINDINGS})"))
+    except sqlite3.OperationalError as error:
+        if "interrupted" in str(error):
+            return None
+        raise _in_words(error, path) from error
+    except sqlite3.DatabaseError as error:
+        raise _in_words(error, path) from error
+    return () if found == ["ok"] else tuple(found)
+
+
+def _findings(opened: sqlite3.Connection, check: str) -> Iterator[str]:
+    try:
+        for (text,) in opened.execute(check):
+            yield from str(text).splitlines()
+    except sqlite3.DatabaseError as error:
+        if "malformed" not in str(error):
+            raise
+        # So damaged that the check itself stops: then at least where.
+        yield str(error)
+        yield from _unreadable_tables(opened)
+
+
+def _unreadable_tables(opened: sqlite3.Connection) -> Iterator[str]:
+    names = opened.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    for (name,) in names:
+        quoted = '"' + name.replace('"', '""') + '"'
+        try:
+            opened.execute(f"SELECT count(*) FROM {quoted} NOT INDEXED").fetchall()  # noqa: S608
+        except sqlite3.DatabaseError:
+            yield f"the table {name} has damaged pages"
 
 
 def schema_version(engine: Engine) -> str | None:
@@ -223,6 +280,11 @@ def awaits_upgrade(engine: Engine, *, migrations: Path = MIGRATIONS) -> bool:
     current = schema_version(engine)
     _refuse_newer(current, _alembic_config(migrations))
     return current != head_version(migrations)
+
+
+def known_versions(migrations: Path = MIGRATIONS) -> frozenset[str]:
+    """Return the revisions of databases that this program can read or bring up to date."""
+    return _known(_alembic_config(migrations))
 
 
 def head_version(migrations: Path = MIGRATIONS) -> str:
@@ -283,7 +345,7 @@ def _make_wal(path: Path) -> None:
         with contextlib.closing(sqlite3.connect(path, timeout=_BUSY_MS / 1000)) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
     except sqlite3.Error as error:
-        raise _in_words(error) from error
+        raise _in_words(error, path) from error
     finally:
         os.close(turn)
 
@@ -316,15 +378,17 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 @contextlib.contextmanager
-def _translated() -> Iterator[None]:
+def _translated(engine: Engine) -> Iterator[None]:
     """Turn the driver's errors into ours where they enter."""
     try:
         yield
     except (DBAPIError, PoolTimeout) as error:
-        raise _in_words(error) from error
+        named = engine.url.database if engine.dialect.name == "sqlite" else None
+        raise _in_words(error, Path(named) if named else None) from error
 
 
-def _in_words(error: DBAPIError | PoolTimeout | sqlite3.Error) -> MograderError:
+def _in_words(error: DBAPIError | PoolTimeout | sqlite3.Error, path: Path | None) -> MograderError:
+    """``path`` is the SQLite file, None for a server."""
     cause = str(error.orig if isinstance(error, DBAPIError) else error)
     if isinstance(error, IntegrityError):
         return Conflict("This is recorded already, or what it belongs to is gone.")
@@ -338,9 +402,27 @@ def _in_words(error: DBAPIError | PoolTimeout | sqlite3.Error) -> MograderError:
             "The database file cannot be opened for writing.",
             hint="See that it is a file in a directory that the hub's account may write.",
         )
+    if path is not None and ("is full" in cause or "disk I/O error" in cause):
+        return _disk_trouble(cause, path)
     if isinstance(error, OperationalError | InterfaceError | PoolTimeout | sqlite3.Error):
         return _no_answer(cause)
     raise error
+
+
+def _disk_trouble(cause: str, path: Path) -> Busy:
+    """SQLite calls a full disk an I/O error where it cannot make the files beside the database."""
+    _log.error("The database %s cannot be written: %s", path, cause)
+    if "is full" in cause or space_of(path.parent).free < _FULL_BYTES:
+        return Busy(
+            f"The disk is full: the database {path} cannot be written.",
+            hint=f"Free some space on the file system of {path.parent}: df -h {path.parent}",
+            retry_after=60,
+        )
+    return Busy(
+        f"The disk does not read or write the database {path}: {cause}.",
+        hint="The kernel's log tells why: journalctl -k. Copy the course elsewhere meanwhile.",
+        retry_after=60,
+    )
 
 
 def _no_answer(cause: str) -> Busy:
@@ -358,9 +440,13 @@ def _alembic_config(migrations: Path) -> Config:
     return config
 
 
+def _known(config: Config) -> frozenset[str]:
+    scripts = ScriptDirectory.from_config(config).walk_revisions()
+    return frozenset(script.revision for script in scripts)
+
+
 def _refuse_newer(current: str | None, config: Config) -> None:
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    if current is not None and current not in known:
+    if current is not None and current not in _known(config):
         raise Conflict(
             f"The database was written by a newer mograder (its tables are at {current!r}).",
             hint="Install that version again, or put back the backup made before the upgrade.",

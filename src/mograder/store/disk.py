@@ -1,7 +1,8 @@
 """The few system calls on which durability hangs: write, fsync, rename, exchange.
 
 They stand in one small object so that a test can fill the disk or cut the power at any of them
-(security.md, "What nothing may lose"). Used by the other modules of ``store`` only.
+(security.md, "What nothing may lose"). Used by ``store``, by backup and restore
+(``operations``) and by the assignment server, all of which write what must not be lost.
 """
 
 from __future__ import annotations
@@ -144,6 +145,21 @@ def explained_when_full() -> Iterator[None]:
                 retry_after=60,
             ) from error
         raise
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """The bytes of a file system, and those of them that this user may still fill."""
+
+    free: int
+    total: int
+
+
+def space_of(path: Path) -> Space:
+    """Return the space of the file system of a path, or of what will hold it once it is made."""
+    nearest = next(each for each in (path, *path.parents) if each.is_dir())
+    found = os.statvfs(nearest)
+    return Space(found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize)
 
 
 def _renameat2(source: Place, target: Place, flags: int) -> None:

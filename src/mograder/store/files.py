@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mograder.core.errors import Conflict
+from mograder.core.lookup import nfc
 from mograder.store.beneath import Beneath, FileInfo, NewFile
 from mograder.store.disk import (
     DISK,
@@ -52,6 +53,19 @@ def atomic_write(path: Path, data: bytes, mode: int = 0o644, *, disk: Disk = DIS
             temporary.unlink(missing_ok=True)
             raise
         fsync_directory(path.parent, disk=disk)
+
+
+def entry_named(directory: Path, name: str) -> Path:
+    """Return the path of the entry of that name, however its accents are stored on the disk.
+
+    macOS and some archives store ``ü`` as ``u`` and a combining mark. Without such an entry it is
+    the path that an entry of this name would have.
+    """
+    path = directory / name
+    if name.isascii() or path.exists() or not directory.is_dir():
+        return path
+    alike = (each for each in directory.iterdir() if nfc(each.name) == nfc(name))
+    return next(alike, path)
 
 
 def fsync_directory(path: Path, *, disk: Disk = DISK) -> None:

@@ -11,7 +11,7 @@ import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -30,10 +30,26 @@ from mograder.store.gradebook_tables import (
     identities,
     students,
     submissions,
+    upload_intents,
     uploads,
 )
+from mograder.store.gradebook_uploads import (
+    Sent,
+    SentFile,
+    read_sent,
+    remove_sent,
+    write_sent,
+)
 
-__all__ = ["GRADEBOOK_MIGRATIONS", "Gradebook", "Identity", "Marks", "Sent", "existing_gradebook"]
+__all__ = [
+    "GRADEBOOK_MIGRATIONS",
+    "Gradebook",
+    "Identity",
+    "Marks",
+    "Sent",
+    "SentFile",
+    "existing_gradebook",
+]
 
 GRADEBOOK_MIGRATIONS = Path(__file__).parent / "gradebook_migrations"
 """The revisions of the gradebook's tables."""
@@ -51,15 +67,6 @@ class Identity:
     full_name: str = ""
     email: str = ""
     idnumber: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """What Moodle was given last for one person: a digest of all of it, and the grade itself."""
-
-    user_id: int
-    digest: str
-    grade: str
 
 
 class Gradebook(Closing):
@@ -177,19 +184,36 @@ class Gradebook(Closing):
         return from_row(row)
 
     def sent(self, site: str, assignment_id: int) -> Mapping[int, Sent]:
-        """Return what Moodle was given last for an assignment, by user id."""
-        where = (uploads.c.site == site) & (uploads.c.assignment_id == assignment_id)
+        """Return what Moodle held after our last upload for an assignment, by user id."""
         with reading(self._engine) as connection:
-            rows = connection.execute(select(uploads).where(where))
-            return {row.user_id: Sent(row.user_id, row.digest, row.grade) for row in rows}
+            return read_sent(connection, uploads, site, assignment_id)
 
-    def record_sent(self, site: str, assignment_id: int, sent: Sent, now: datetime) -> None:
-        """Remember what Moodle was given and has confirmed."""
-        values = {"digest": sent.digest, "grade": sent.grade, "uploaded_at": now.isoformat()}
-        key = {"site": site, "assignment_id": assignment_id, "user_id": sent.user_id}
+    def intended(self, site: str, assignment_id: int) -> Mapping[int, Sent]:
+        """Return what an upload that was not confirmed was about to send, by user id."""
+        with reading(self._engine) as connection:
+            return read_sent(connection, upload_intents, site, assignment_id)
+
+    def record_intents(
+        self, site: str, assignment_id: int, rows: Iterable[Sent], now: datetime
+    ) -> None:
+        """Write down what is about to be sent, before it is sent.
+
+        Raises: :class:`Busy` when another program holds the gradebook for too long.
+        """
         with self._writing() as connection:
-            news = insert(uploads).values(**key, **values)
-            connection.execute(news.on_conflict_do_update(list(key), set_=values))
+            write_sent(connection, upload_intents, site, assignment_id, rows, now)
+
+    def record_sent(
+        self, site: str, assignment_id: int, rows: Sequence[Sent], now: datetime
+    ) -> None:
+        """Write down what Moodle has confirmed; these intents are settled.
+
+        Raises: :class:`Busy` when another program holds the gradebook for too long.
+        """
+        with self._writing() as connection:
+            write_sent(connection, uploads, site, assignment_id, rows, now)
+            users = [each.user_id for each in rows]
+            remove_sent(connection, upload_intents, site, assignment_id, users)
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[Connection]:

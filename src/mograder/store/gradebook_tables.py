@@ -6,7 +6,17 @@ The first three are compat.md 9 exactly, so that an old program reads what a new
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Float, Integer, MetaData, PrimaryKeyConstraint, String, Table, Text
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Float,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+)
 
 metadata = MetaData()
 
@@ -62,15 +72,30 @@ identities = Table(
 )
 """Who a Moodle user is on the hub and in our files; Moodle shows most teachers no usernames."""
 
-uploads = Table(
-    "uploads",
-    metadata,
-    Column("site", String(500), nullable=False),
-    Column("assignment_id", Integer, nullable=False),
-    Column("user_id", Integer, nullable=False),
-    Column("digest", String(64), nullable=False),
-    Column("grade", String(40), nullable=False),
-    Column("uploaded_at", String(40), nullable=False),
-    PrimaryKeyConstraint("site", "assignment_id", "user_id", name="pk_uploads"),
-)
-"""What we sent to Moodle last, so that sending again changes nothing."""
+
+def _uploads(name: str) -> Table:
+    return Table(
+        name,
+        metadata,
+        Column("site", String(500), nullable=False),
+        Column("assignment_id", Integer, nullable=False),
+        Column("user_id", Integer, nullable=False),
+        Column("grade", String(40), nullable=False),
+        Column("attempt", Integer, nullable=False, server_default="0"),
+        Column("modified", Integer, nullable=False, server_default="0"),
+        Column("comment", Text),
+        Column("files", Text),
+        Column("team", Boolean, nullable=False, server_default="0"),
+        Column("uploaded_at", String(40), nullable=False),
+        PrimaryKeyConstraint("site", "assignment_id", "user_id", name=f"pk_{name}_values"),
+    )
+
+
+uploads = _uploads("uploads")
+"""What Moodle held for each person after our last upload."""
+
+upload_intents = _uploads("upload_intents")
+"""What is being sent: written before the first request, removed when Moodle has confirmed it.
+
+``modified`` is the time of Moodle's grade before the upload.
+"""

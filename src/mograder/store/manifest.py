@@ -26,10 +26,14 @@ from mograder.notebook.pep723 import read_kind
 from mograder.store.beneath import moment_of
 
 MANIFEST = "files.json"
+BY_PRODUCTS = frozenset({".html", ".zip"})
+"""What `mograder generate` and exports leave beside a notebook: previews, and the bundle for
+Moodle. They do not go to students from there (compat.md 2.8); from a folder they do."""
+
+MOST_LEVELS = 3
+"""Components of a release file's path."""
 
 _KEYS = frozenset({"keys.json", "keys_all.json"})
-_BY_PRODUCTS = frozenset({".html", ".zip"})
-_DEPTH = 3
 _MANIFEST_LIMIT = 1 << 20
 _NOTEBOOK_LIMIT = 16 << 20
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -75,8 +79,10 @@ def parse_file(text: str) -> str:
     Raises: :class:`InvalidInput`; dotfiles, ``..``, absolute paths and ``files.json`` included.
     """
     parts = [FileName.parse(part) for part in text.split("/")]
-    if len(parts) > _DEPTH:
-        raise InvalidInput(f"Invalid file name {text!r}: it is more than {_DEPTH} levels deep.")
+    if len(parts) > MOST_LEVELS:
+        raise InvalidInput(
+            f"Invalid file name {text!r}: it is more than {MOST_LEVELS} levels deep."
+        )
     if parts == [MANIFEST]:
         raise InvalidInput(f"Invalid file name {MANIFEST!r}: the hub writes this file itself.")
     return "/".join(parts)
@@ -89,7 +95,9 @@ def may_be_read(path: str) -> bool:
 
 def is_support(release: Release, path: str) -> bool:
     """Whether a file is copied beside a student's notebook (compat.md 2.8)."""
-    return path != release.notebook.name and not path.lower().endswith(tuple(_BY_PRODUCTS))
+    if path == release.notebook.name:
+        return False
+    return "/" in path or not path.lower().endswith(tuple(BY_PRODUCTS))
 
 
 def render_manifest(files: Iterable[str], kind: ItemKind) -> bytes:
@@ -165,7 +173,7 @@ def _manifest_at(fd: int, name: ItemName) -> _Manifest | None:
 def _support_files(fd: int) -> list[str]:
     with os.scandir(fd) as entries:
         names = [entry.name for entry in entries]
-    return [each for each in names if not each.lower().endswith(tuple(_BY_PRODUCTS))]
+    return [each for each in names if not each.lower().endswith(tuple(BY_PRODUCTS))]
 
 
 def _kind(stated: str, fd: int, name: ItemName) -> ItemKind:

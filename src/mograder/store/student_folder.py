@@ -119,7 +119,7 @@ class StudentFolder:
         return None
 
     def read(self, notebook: Notebook) -> bytes:
-        """Return a notebook's bytes. Raises: NotFound, TooLarge."""
+        """Return a notebook's bytes. Raises: NotFound, TooLarge, InvalidInput (unreadable)."""
         data = _bytes(notebook.path, _LARGEST_NOTEBOOK)
         if data is None:
             raise NotFound("The notebook is gone.", hint="Fetch the assignment again.")
@@ -134,15 +134,18 @@ class StudentFolder:
         """What became of a notebook, in the words of the page; None before it is fetched."""
         if notebook is None:
             return None
-        data = _bytes(notebook.path, _LARGEST_NOTEBOOK)
+        data: bytes | None = None
+        with suppress(InvalidInput):  # a list of assignments shows the others all the same
+            data = _bytes(notebook.path, _LARGEST_NOTEBOOK)
         sent = self.sent(notebook)
         if sent is not None and (
             sent.digest == _digest(data or b"") or (not sent.digest and _same(sent, notebook))
         ):
             return CopyState.SUBMITTED
         released = self.released(notebook)
-        if released is not None and data == _bytes(released, _LARGEST_NOTEBOOK):
-            return CopyState.DOWNLOADED
+        with suppress(InvalidInput):
+            if released is not None and data == _bytes(released, _LARGEST_NOTEBOOK):
+                return CopyState.DOWNLOADED
         return CopyState.EDITED
 
     def record(self, kind: str, notebook: Notebook, shape: type[M]) -> M | None:
@@ -319,19 +322,24 @@ def _plain(name: str) -> str:
 
 
 def _bytes(path: Path, limit: int) -> bytes | None:
-    """Return a file's bytes, None if it is gone. Raises: TooLarge."""
+    """Return a file's bytes, None if it is gone. Raises: TooLarge, InvalidInput (unreadable)."""
     try:
         with path.open("rb") as file:
             data = file.read(limit + 1)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise InvalidInput(
+            f"{path} cannot be read: {error.strerror}.",
+            hint="See that you may read it, and that its disk works; nothing was changed.",
+        ) from error
     if len(data) > limit:
         raise TooLarge(f"{path.name} is larger than {limit // 1_000_000} MB.")
     return data
 
 
 def _read(path: Path, shape: type[M]) -> M | None:
-    with suppress(ValidationError, TooLarge):
+    with suppress(ValidationError, InvalidInput):
         data = _bytes(path, _LARGEST_RECORD)
         return None if data is None else shape.model_validate_json(data)
     return None

@@ -28,8 +28,9 @@ from mograder.store.archives import (
     archive_of,
 )
 from mograder.store.beneath import Beneath, FileInfo, NewFile, moment_of
-from mograder.store.disk import DISK, Disk
+from mograder.store.disk import DISK, Disk, Space, space_of
 from mograder.store.manifest import Release, is_support, open_release, release_at, version_at
+from mograder.store.renamed import Released, Renamed
 from mograder.store.resolve import Resolver
 
 _STAGING = ".staging"
@@ -77,12 +78,21 @@ class Saved:
 class Workspaces:
     """All workspaces of one course; may be used from any thread."""
 
-    def __init__(self, root: Path, *, resolver: Resolver | None = None, disk: Disk = DISK) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        released: Released = lambda _: None,
+        resolver: Resolver | None = None,
+        disk: Disk = DISK,
+    ) -> None:
+        """``released`` returns an item's release, with which a renamed notebook is compared."""
         # The root itself is ours and may be a link to a mounted volume (B21).
         self._root = root.resolve()
         self._below = Beneath(
             self._root, staging=self._root / _STAGING, resolver=resolver, disk=disk
         )
+        self._renamed = Renamed(self._below, released)
         self._locks = tuple(threading.Lock() for _ in range(_STRIPES))
 
     def directory(self, user: Username, item: ItemName) -> Path:
@@ -94,11 +104,31 @@ class Workspaces:
         return self.directory(user, item) / f"{item}.py"
 
     def has_copy(self, user: Username, item: ItemName) -> bool:
-        """Whether the student has a notebook of this item; a link or a pipe is none."""
-        return self._look(user, item, f"{item}.py") is not None
+        """Whether the student has a notebook of this item, also a renamed one.
+
+        A link or a pipe is not a notebook.
+        """
+        return self._look(user, item, self._name(user, item)) is not None
+
+    def renamed(self, user: Username, item: ItemName) -> str | None:
+        """Return the path, in the item's folder, of a notebook that has another name than the item.
+
+        None where the notebook has its name, and where there is no notebook.
+        """
+        return self._renamed.find(user, item)
+
+    def take_back(self, user: Username, item: ItemName) -> str | None:
+        """Give a renamed notebook the item's name again; return the path that it had, if any.
+
+        No session may have it open: it would save to the other name, and there would be two.
+
+        Raises: :class:`Busy` (disk full or read-only), :class:`Conflict` (renamed meanwhile).
+        """
+        with self._lock(user, item):
+            return self._take_back(user, item)
 
     def notebook_size(self, user: Username, item: ItemName) -> int | None:
-        """How many bytes the student's notebook claims to have; ``None`` when there is none."""
+        """How many bytes the notebook of the item's name claims to have; ``None`` without one."""
         found = self._look(user, item, f"{item}.py")
         return None if found is None else found.size
 
@@ -108,7 +138,7 @@ class Workspaces:
         Raises: :class:`NotFound` where there is none, :class:`InvalidInput` for what is no plain
         file or no text in UTF-8, :class:`TooLarge` beyond ``limit`` bytes.
         """
-        data = self._below.read(_path(user, item, f"{item}.py"), limit)
+        data = self._below.read(_path(user, item, self._name(user, item)), limit)
         try:
             return data.decode()
         except UnicodeDecodeError as error:
@@ -129,16 +159,16 @@ class Workspaces:
     def ensure(self, user: Username, release: Release, *, owner: int | None = None) -> Path:
         """Return the student's directory, with a copy of the release if there was no notebook.
 
-        The notebook comes last, so that a crash before it is repaired by the next call; then
-        nothing is ever copied again. ``owner`` is the uid that a new directory is given to, by a
-        hub that runs as root.
+        A notebook that was renamed gets its name back (:meth:`take_back`). The notebook comes
+        last, so that a crash before it is repaired by the next call; then nothing is ever copied
+        again. ``owner`` is the uid that a new directory is given to, by a hub that runs as root.
 
         Raises: :class:`InvalidInput` when something else than files and directories is in the
         way, :class:`NotFound` when the release is gone.
         """
         item = release.name
         with self._lock(user, item):
-            if not self._has_notebook(user, item):
+            if not self._has_notebook(user, item) and self._take_back(user, item) is None:
                 self._below.make_base()
                 self._below.make_directory(_path(user, item), owner=owner)
                 self._copy_release(user, release)
@@ -146,7 +176,7 @@ class Workspaces:
 
     def file_status(self, user: Username, item: ItemName) -> FileStatus:
         """What became of the student's copy, told by the markers' times (compat.md 2.4)."""
-        notebook = self._look(user, item, f"{item}.py")
+        notebook = self._look(user, item, self._name(user, item))
         uploaded = self._look(user, item, _UPLOADED)
         exported = self._look(user, item, _EXPORTED)
         if notebook is None or (uploaded is None and exported is None):
@@ -171,10 +201,12 @@ class Workspaces:
     def read(self, user: Username, item: ItemName, name: str, limit: int) -> Saved:
         """Read a file of the workspace, at most ``limit`` bytes, as it was at one moment.
 
+        ``<item>.py`` is the student's notebook, also where it was renamed.
+
         Raises: :class:`NotFound`, :class:`InvalidInput`, :class:`~mograder.core.errors.TooLarge`,
         :class:`Conflict` when it is being written over and over.
         """
-        path = _path(user, item, name)
+        path = _path(user, item, self._name(user, item) if name == f"{item}.py" else name)
         for _ in range(_STEADY_LOOKS):
             before = self._below.stat(path)
             data = self._below.read(path, limit)
@@ -182,13 +214,9 @@ class Workspaces:
                 return Saved(data, before.modified_ns)
         raise Conflict(f"{name!r} is being written at the moment.", hint="Try again in a minute.")
 
-    def free_bytes(self) -> int:
-        """How much the disk of the workspaces still takes."""
-        try:
-            found = os.statvfs(self._root)
-        except FileNotFoundError:
-            found = os.statvfs(self._root.parent)
-        return found.f_bavail * found.f_frsize
+    def space(self) -> Space:
+        """How much the disk of the workspaces holds, and still takes."""
+        return space_of(self._root)
 
     def upload(self, user: Username, item: ItemName, data: bytes, now: datetime) -> str | None:
         """Put a notebook into the workspace, keep the one before; return its new name, if any.
@@ -198,6 +226,7 @@ class Workspaces:
         """
         with self._lock(user, item):
             self._make(user, item)
+            self._take_back(user, item)
             kept = self._replace(user, item, io.BytesIO(data), now)
             self._drop_marker(user, item, _EXPORTED)
             self._mark(user, item, _UPLOADED)
@@ -209,6 +238,7 @@ class Workspaces:
         Raises: as :meth:`upload`.
         """
         with self._lock(user, item):
+            self._take_back(user, item)
             kept = self._replace(user, item, io.BytesIO(data), now)
             if self._look(user, item, _UPLOADED) is None:
                 self._mark(user, item, _UPLOADED, modified_ns=0)
@@ -225,6 +255,7 @@ class Workspaces:
         Raises: as :meth:`upload`, and :class:`NotFound` when the release is gone.
         """
         with self._lock(user, release.name):
+            self._take_back(user, release.name)
             if only_replace and not self._anything(user, release.name):
                 return None
             self._make(user, release.name)
@@ -320,6 +351,22 @@ class Workspaces:
 
     def _lock(self, user: Username, item: ItemName) -> threading.Lock:
         return self._locks[hash((user, item)) % _STRIPES]
+
+    def _name(self, user: Username, item: ItemName) -> str:
+        """The path of the notebook in its folder: by the item's name, unless it was renamed."""
+        return self._renamed.find(user, item) or f"{item}.py"
+
+    def _take_back(self, user: Username, item: ItemName) -> str | None:
+        found = self._renamed.find(user, item)
+        if found is None:
+            return None
+        try:
+            moved = self._below.move(_path(user, item, found), _path(user, item, f"{item}.py"))
+        except NotFound as error:  # the student's code has just moved it again
+            raise Conflict(
+                "The notebook is being renamed at the moment.", hint="Try again in a minute."
+            ) from error
+        return found if moved else None
 
     def _anything(self, user: Username, item: ItemName) -> bool:
         """Whether something has the notebook's name, be it a link or a directory."""

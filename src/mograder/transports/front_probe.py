@@ -6,6 +6,7 @@ Nothing is asked that needs a sign-in, so it can be tried on any hub at any time
 from __future__ import annotations
 
 import secrets
+import ssl
 from dataclasses import dataclass
 from typing import Literal
 
@@ -48,8 +49,15 @@ class FrontSeen:
     websocket_trouble: str = ""
 
 
-def look_at_front(url: str, *, transport: httpx.BaseTransport | None = None) -> FrontSeen:
+def look_at_front(
+    url: str,
+    *,
+    transport: httpx.BaseTransport | None = None,
+    trust: ssl.SSLContext | None = None,
+) -> FrontSeen:
     """Ask the public address for a page, a session path and a WebSocket.
+
+    ``trust`` decides which certificates a WebSocket accepts; for the others ``transport`` does.
 
     Raises: :class:`InvalidInput` for what is no URL, :class:`RemoteFailed` when it cannot be
     reached or its certificate is not accepted.
@@ -68,7 +76,7 @@ def look_at_front(url: str, *, transport: httpx.BaseTransport | None = None) -> 
             f"The hub at {base} cannot be reached: {error}.",
             hint=remedy(error, "Check the address, and that the hub is running."),
         ) from error
-    status, trouble = _try_websocket(base)
+    status, trouble = _try_websocket(base, trust)
     return FrontSeen(origin, f"{base}/static/", own, session, status, trouble)
 
 
@@ -91,7 +99,7 @@ def _answered(response: httpx.Response) -> Answered:
     )
 
 
-def _try_websocket(base: str) -> tuple[int, str]:
+def _try_websocket(base: str, trust: ssl.SSLContext | None) -> tuple[int, str]:
     """Ask for a WebSocket where the hub has none: it refuses, if the question reaches it.
 
     A front that drops the upgrade asks the hub for the page of that name, which there is.
@@ -99,7 +107,10 @@ def _try_websocket(base: str) -> tuple[int, str]:
     address = "ws" + base.removeprefix("http") + "/health"
     proxy: Literal[True] | None = None if is_loopback(httpx.URL(base).host) else True
     try:
-        with connect(address, open_timeout=_SECONDS, close_timeout=_SECONDS, proxy=proxy):
+        secured = trust if address.startswith("wss:") else None
+        with connect(
+            address, ssl=secured, open_timeout=_SECONDS, close_timeout=_SECONDS, proxy=proxy
+        ):
             return _PASSED, ""
     except InvalidStatus as error:
         return error.response.status_code, ""

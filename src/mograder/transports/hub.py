@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,6 +39,8 @@ _CONNECT_SECONDS = 10.0
 _WRITE_SECONDS = 120.0
 _READ_SECONDS = 960.0
 """Longer than a hub gives one environment build ([limits] build_timeout): uv may be silent."""
+_ANSWER_SECONDS = 60.0
+"""How long an answer may take once it has begun; progress is no answer and may take longer."""
 _MAX_ANSWER = 1_000_000
 _NO_SUCH_ROUTE = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
 _MAX_DETAIL = 20_000
@@ -69,12 +72,33 @@ class Held:
     """What the hub holds of an item: SHA-256 by file.
 
     ``kind`` is empty where the hub does not tell (0.3.16), or holds nothing; ``complete``: there
-    is nothing on the hub that ``files`` does not name.
+    is nothing on the hub that ``files`` does not name. ``most_mb`` and ``most_files`` are the most
+    that the hub takes in one release, 0 where it does not tell.
     """
 
     files: Mapping[str, str]
     kind: str
     complete: bool
+    most_mb: int = 0
+    most_files: int = 0
+
+    def check(self, size: int, count: int) -> None:
+        """Return if the hub takes a release of so many bytes and files.
+
+        Raises:
+            TooLarge: It does not, so that nothing need be sent.
+        """
+        if self.most_mb and size > self.most_mb * 1_000_000:
+            raise TooLarge(
+                f"The release has {size / 1e6:.1f} MB, and the hub takes {self.most_mb} MB.",
+                hint="Nothing was sent. Leave files out, or raise [limits] upload_mb on the hub.",
+            )
+        if self.most_files and count > self.most_files:
+            raise TooLarge(
+                f"The release has {count} files, and the hub takes {self.most_files}.",
+                hint="Nothing was sent. Put them into one archive in a folder, or raise [limits] "
+                "upload_files on the hub.",
+            )
 
 
 class HubClient(Closing):
@@ -157,7 +181,8 @@ class HubClient(Closing):
                 if response.status_code not in _NO_SUCH_ROUTE:
                     answer = self._answer(response)
                     digests = _words_by_name(answer.get("files"))
-                    return Held(digests, str(answer.get("type") or ""), complete=True)
+                    most = (_count(answer.get(name)) for name in ("most_mb", "most_files"))
+                    return Held(digests, str(answer.get("type") or ""), True, *most)
             found = ((file, self._digest(f"{url}/{quote(file)}")) for file in files)
             return Held({file: digest for file, digest in found if digest}, "", complete=False)
 
@@ -319,11 +344,15 @@ def _object(content: bytes, url: str) -> dict[str, object]:
 
 
 def _bounded_body(chunks: Iterator[bytes]) -> bytes:
+    """Read a body up to a size and a time, since the server may be anybody's."""
     body = b""
+    end = time.monotonic() + _ANSWER_SECONDS
     for chunk in chunks:
         body += chunk
         if len(body) > _MAX_ANSWER:
             raise RemoteFailed("The hub's answer is longer than any hub's answer can be.")
+        if time.monotonic() > end:
+            raise RemoteFailed("The hub's answer does not end.", hint="Try again later.")
     return body
 
 
@@ -346,6 +375,10 @@ def _words_by_name(value: object) -> dict[str, str]:
     if not isinstance(value, dict):
         return {}
     return {str(name): str(text)[:_MAX_DETAIL] for name, text in value.items()}
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and value > 0 else 0
 
 
 def _status(value: object) -> int:

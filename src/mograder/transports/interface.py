@@ -60,7 +60,8 @@ class Standing:
 
     ``grade`` is as the server shows it, ``feedback`` a text, ``feedback_available`` whether there
     is a document to open. ``can_submit`` is False where the server would refuse now, and
-    ``why_not`` then says why in words for a student.
+    ``why_not`` then says why in words for a student. ``graded_attempt`` is the number of an
+    earlier attempt, counted from 1, that grade and feedback are for; 0: they are for this one.
     """
 
     state: WorkState
@@ -72,6 +73,7 @@ class Standing:
     late: bool = False
     can_submit: bool = True
     why_not: str = ""
+    graded_attempt: int = 0
 
 
 @dataclass(frozen=True, slots=True)

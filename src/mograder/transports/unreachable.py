@@ -3,22 +3,52 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Mapping
+from types import MappingProxyType
 
 _UNTRUSTED = (
     "No authority that this machine knows has signed its certificate. If it is your own, name the "
     "authority's file: SSL_CERT_FILE=root.crt"
 )
+_WRONG_NAME = (
+    "Use the name that the certificate has, or give the server a certificate for this one."
+)
+_SELF_SIGNED = (
+    "Nobody but the server itself has signed its certificate. Give it one of an authority, or name "
+    "the certificate's file as trusted: SSL_CERT_FILE=server.crt"
+)
+_EXPIRED = "Renew it on the server, and see why that did not happen by itself."
+_CLOCK = "Compare the clocks of this machine and of the server."
+
+TROUBLES: Mapping[int, tuple[str, str]] = MappingProxyType(
+    {
+        9: ("is not valid yet", _CLOCK),
+        10: ("has expired", _EXPIRED),
+        18: ("is signed by itself alone", _SELF_SIGNED),
+        62: ("is for another name", _WRONG_NAME),
+        64: ("is for another address", _WRONG_NAME),
+    }
+)
+"""OpenSSL's code → what is wrong with a certificate, and the remedy."""
+
+_OTHER = ("is signed by no authority that this machine trusts", _UNTRUSTED)
+
+
+def certificate_trouble(error: BaseException | None) -> tuple[str, str] | None:
+    """Return what is wrong with a server's certificate and the remedy, if that is the reason."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return TROUBLES.get(getattr(error, "verify_code", 0), _OTHER)
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def is_untrusted(error: BaseException | None) -> bool:
     """Whether the server's certificate is the reason."""
-    while error is not None:
-        if isinstance(error, ssl.SSLCertVerificationError):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+    return certificate_trouble(error) is not None
 
 
 def remedy(error: BaseException, otherwise: str) -> str:
     """Return what to do: of a certificate, or else what the caller says."""
-    return _UNTRUSTED if is_untrusted(error) else otherwise
+    trouble = certificate_trouble(error)
+    return otherwise if trouble is None else trouble[1]

@@ -26,6 +26,11 @@ def security_headers(context: RequestContext) -> tuple[tuple[bytes, bytes], ...]
     return (*_UNCHANGING, (b"content-security-policy", content_security_policy(context).encode()))
 
 
+def nameable(context: RequestContext) -> bool:
+    """Tell whether a policy can name the host of this request."""
+    return _NAMEABLE_HOST.fullmatch(context.host) is not None
+
+
 def content_security_policy(context: RequestContext) -> str:
     """Our policy: scripts and styles from the static path only, nothing inline, no framing.
 
@@ -33,7 +38,7 @@ def content_security_policy(context: RequestContext) -> str:
     static path is named with the host in full. A host that a policy cannot name (an IPv6
     literal) gets no scripts at all: the pages work without, and the policy stays closed.
     """
-    if _NAMEABLE_HOST.fullmatch(context.host):
+    if nameable(context):
         static = f"{context.scheme}://{context.host}{context.prefix}/static/"
         scripts = styles = images = static
     else:

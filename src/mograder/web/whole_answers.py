@@ -4,6 +4,9 @@ A front that is written in Go (Caddy) closes its connection to us when it has pa
 answer on before it has read the request's body to its end; of the answer, what it has not read by
 then is lost, and a client sees 200 and nothing (golang/go issue 40747). So who is refused early is
 told so only when the body is here, and a short answer leaves as one write.
+
+Of a large or slow body only a little is waited for. The refusal then says ``Connection: close``,
+and ``web.http_lines`` closes the connection.
 """
 
 from __future__ import annotations
@@ -17,6 +20,8 @@ _DRAINED_BYTES = 2**20
 """More than this is not worth its transfer only to be refused."""
 _DRAIN_SECONDS = 2.0
 _SHORT_BYTES = 2**16
+_REFUSED = 400
+_CLOSE = (b"connection", b"close")
 _BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -33,7 +38,8 @@ def brings_body(scope: Scope) -> bool:
 class WholeAnswer:
     """The ``receive`` and ``send`` of one request that :func:`brings_body`.
 
-    Mutable state: whether the app has asked for the body, and the head that is held back until
+    Mutable state: whether the app has asked for the body, whether it is asking at the moment (a
+    proxy does, while it answers), whether the body has ended, and the head that is held back until
     the body of the answer follows (in the same turn of the loop, so in one write).
     """
 
@@ -41,20 +47,30 @@ class WholeAnswer:
         self._receive = receive
         self._send = send
         self._asked = False
+        self._asking = False
+        self._ended = False
         self._head: Message | None = None
         # Whoever waits for leave to send (100-continue) shall not get it for nothing.
         self._waits = any(name == b"expect" for name, _ in scope["headers"])
 
     async def receive(self) -> Message:
         """Give the app a piece of the body."""
-        self._asked = True
-        return await self._receive()
+        self._asked = self._asking = True
+        try:
+            message = await self._receive()
+        finally:
+            self._asking = False
+        self._ended = not message.get("more_body", False)
+        return message
 
     async def send(self, message: Message) -> None:
         """Pass the answer on: its head once the body has come, or with its own body."""
         if message["type"] == "http.response.start":
-            if not self._asked and not self._waits:
+            if not self._ended and self._refuses(message):
                 await self._drain()
+            if not self._ended and message["status"] >= _REFUSED:
+                others = [each for each in message.get("headers", ()) if each[0] != _CLOSE[0]]
+                message = {**message, "headers": [*others, _CLOSE]}
             if _is_short(message):
                 self._head = message
                 return
@@ -62,6 +78,12 @@ class WholeAnswer:
             head, self._head = self._head, None
             await self._send(head)
         await self._send(message)
+
+    def _refuses(self, start: Message) -> bool:
+        """Whether this is an answer after which the app reads no more of the body."""
+        if not self._asked:
+            return not self._waits
+        return not self._asking and start["status"] >= _REFUSED
 
     async def _drain(self) -> None:
         with suppress(TimeoutError):
@@ -73,6 +95,7 @@ class WholeAnswer:
         while left > 0:
             message = await self._receive()
             if not message.get("more_body", False):  # its end, or nobody is there any more
+                self._ended = True
                 return
             left -= len(message["body"])
 

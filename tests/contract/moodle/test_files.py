@@ -218,6 +218,25 @@ def test_a_later_command_goes_on_with_what_an_earlier_one_left(
     assert moodle.requests[0].range == "bytes=100-"
 
 
+@pytest.mark.parametrize("told", ["", "bytes 0-9/10", "bytes */99"])
+def test_a_part_that_does_not_say_where_it_begins_is_not_appended(
+    told: str, sign_in: SignIn, moodle: Replay, tmp_path: Path
+) -> None:
+    """Floors 8.6: without an ETag only the size was compared, and another part has the size too."""
+
+    def between(reply: Reply) -> Reply:
+        part = {"content-range": told} if told else {}
+        if reply.status == 206:
+            return replace(reply, headers=part, body=b"?" * len(reply.body))
+        return replace(reply, headers={})
+
+    moodle.between = between
+    (tmp_path / ".a1.py.part").write_bytes(CONTENT[:100])
+    sign_in("alice").download(a1(moodle), tmp_path / "a1.py")
+    assert (tmp_path / "a1.py").read_bytes() == CONTENT
+    assert [request.range for request in moodle.requests] == ["bytes=100-", ""]
+
+
 @pytest.mark.parametrize("left", [b"of an older version", CONTENT + b"and more"])
 def test_what_an_earlier_command_left_of_another_file_is_dropped(
     left: bytes, sign_in: SignIn, moodle: Replay, tmp_path: Path

@@ -288,20 +288,6 @@ def test_a_blind_assignment_is_graded_by_the_real_number(sign_in: SignIn, moodle
     assert (outcome.result, outcome.after) == (Result.CHANGED, Decimal(70))
 
 
-def test_a_whole_team_is_graded_at_once(sign_in: SignIn, moodle: Replay) -> None:
-    """313, 314."""
-    moodle.begin(312)
-    a10 = next(each for each in sign_in("alice").assignments(2) if each.id == 10)
-    client = sign_in("teach1")
-    mark = Mark(ALICE, Decimal(80), "<p>team</p>", whole_team=True)
-    (outcome,) = send_marks(client, plan_marks(client, a10, [mark]))
-    assert outcome.result is Result.CHANGED
-    assert {grade.user_id: grade.grade for grade in client.grades(10)} == {
-        ALICE: Decimal(80),
-        BOB: Decimal(80),
-    }
-
-
 @pytest.mark.parametrize(
     ("mark", "what"),
     [

@@ -55,12 +55,15 @@ async def test_a_student_signs_in_downloads_submits_and_reads_feedback(
         answer = await press(shown, "/sign-in/moodle_password", user="alice", password="PASSWORD")
         assert answer.url.path == "/", text(answer)
         assert A1 in text(answer)
+        assert text(answer).count(">Download<") == 2, "the others have no files (L9)"
+        assert text(answer).count("no files to download") == 4
         assert f"{A1} is yours now." in text(await press(shown, f"/fetch/{A1}"))
         notebook = folder / A1 / "A1-Introduction.py"
         assert notebook.read_bytes() == recorded(137).body
         notebook.write_bytes(b"# mine, twenty bytes")
         answer = await press(shown, f"/submit/{A1}")
         assert f"{A1} is submitted" in text(answer)
+        assert "You may submit again; the newest counts." in text(answer), "Moodle keeps one (L7)"
         for later in (105, 155):  # what alice and then the teacher did in the recordings
             moodle.world.apply(recorded(later))
         page = text(await press(shown, "/sync"))
@@ -133,4 +136,4 @@ async def test_a_password_never_goes_over_plain_http_to_another_machine(folder: 
     (folder / "mograder.toml").write_text(settings)
     async with dashboard(folder) as shown:
         answer = await press(shown, "/sign-in/moodle_password", user="alice", password="PASSWORD")
-        assert "would travel in the clear" in text(answer)
+        assert "would travel unencrypted" in text(answer)

@@ -12,12 +12,21 @@ import pytest
 from mograder.core.clock import ManualClock
 from mograder.core.errors import Conflict, InvalidInput, NotFound, TooLarge
 from mograder.transports.interface import RemoteAssignment, RemoteFile, Transport, WorkState
-from mograder.transports.moodle.records import Status, Submission, SubmissionState
+from mograder.transports.moodle.models_work import StatusModel
+from mograder.transports.moodle.records import (
+    Accepts,
+    Assignment,
+    Status,
+    Submission,
+    SubmissionState,
+)
 from mograder.transports.moodle.transport import (
     MoodleTransport,
     as_text,
+    demand_acceptable,
     demand_kept,
     tell_what_goes,
+    why_not,
 )
 from mograder.transports.upload import Upload
 from tests.contract.moodle.conftest import SignIn, Sized
@@ -218,9 +227,32 @@ def test_a_file_above_the_limit_is_refused_before_it_is_sent(
 ) -> None:
     """112, 113: Moodle drops it and answers ``[]``."""
     transport = enter("alice")
-    with pytest.raises(TooLarge, match="takes 20 MB"):
+    with pytest.raises(TooLarge, match=r"has 21 MB; .* takes 20 MB at most"):
         transport.submit(listed(transport, 1), sized("big.py", 21 << 20), quiet)
     assert "/webservice/upload.php" not in asked(moodle)
+
+
+@pytest.mark.parametrize(
+    ("size", "limit", "told"),
+    [
+        (10241, 10240, "has 10241 bytes; A20 takes 10240 bytes at most"),
+        (20480, 10240, "has 20 KB; A20 takes 10 KB at most"),
+        (600, 512, "has 600 bytes; A20 takes 512 bytes at most"),
+        (3 << 20, 2560 << 10, "has 3 MB; A20 takes 2.5 MB at most"),
+    ],
+)
+def test_sizes_are_told_so_that_they_differ(size: int, limit: int, told: str, sized: Sized) -> None:
+    """Moodle.md L7: "big.py has 0.0 MB; A20. Small takes 0 MB."."""
+    small = Assignment(20, 22, 2, "A20", accepts=Accepts(files=True, max_bytes=limit))
+    with pytest.raises(TooLarge, match=told):
+        demand_acceptable(small, sized("big.py", size))
+
+
+def test_a_teacher_is_told_that_only_students_hand_in(enter: Enter, moodle: Replay) -> None:
+    """Moodle.md L7: "Submissions are switched off", which they were not."""
+    a1 = Assignment(1, 3, 2, "A1", accepts=Accepts(files=True))
+    status = StatusModel.model_validate({"warnings": []}).record()
+    assert why_not(a1, status, RECORDED_AT) == "Your account does not take part in it as a student."
 
 
 def test_a_file_of_another_type_is_refused_before_it_is_sent(
@@ -309,11 +341,22 @@ def test_a_released_mark_is_shown(enter: Enter, moodle: Replay) -> None:
 
 
 def test_a_reopened_attempt_is_new_work(enter: Enter, moodle: Replay) -> None:
-    """211: the grade of the attempt before is no grade of this one."""
+    """211: the mark and feedback shown are those of the attempt before (Moodle review M4)."""
     moodle.begin(210)
     transport = enter("bob")
     standing = transport.standing(listed(transport, 1))
-    assert (standing.state, standing.graded, standing.can_submit) == (WorkState.NEW, False, True)
+    assert (standing.state, standing.can_submit) == (WorkState.NEW, True)
+    assert (standing.graded, standing.graded_attempt) == (True, 1)
+    assert (standing.grade, standing.feedback) == ("40.00 / 100.00", "try again")
+    assert standing.feedback_available
+
+
+def test_a_teacher_who_submits_is_told_why_not(enter: Enter) -> None:
+    """081; Moodle review L7: it said that submissions are switched off."""
+    transport = enter("teach1")
+    standing = transport.standing(listed(transport, 1))
+    assert not standing.can_submit
+    assert "does not take part in it as a student" in standing.why_not
 
 
 def test_a_team_has_handed_in_when_one_of_it_has(enter: Enter, moodle: Replay) -> None:

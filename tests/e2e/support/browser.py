@@ -9,7 +9,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
+from playwright.async_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Frame,
+    Page,
+    async_playwright,
+)
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _FLAGS = (
@@ -23,6 +30,8 @@ _FLAGS = (
     "--disable-dev-shm-usage",
 )
 _TIMEOUT_MS = 60_000
+ONE_PROCESS = ("--disable-features=IsolateSandboxedIframes", "--disable-site-isolation-trials")
+"""Flags: all frames share their page's process, so the page's traffic is theirs too."""
 
 
 @dataclass  # no slots: Playwright keeps a mark on the owner of a listener
@@ -95,12 +104,35 @@ class People:
             await person.context.close()
 
 
+async def notebook(page: Page) -> Frame:
+    """Return marimo's own page, a frame below the hub's bar; it is another one after a reload."""
+    handle = await page.locator("iframe#notebook").element_handle()
+    assert handle is not None
+    frame = await handle.content_frame()
+    assert frame is not None
+    await frame.wait_for_load_state("domcontentloaded")
+    return frame
+
+
+_PASTE = """text => {
+  const clipboardData = new DataTransfer();
+  clipboardData.setData("text/plain", text);
+  const kind = { clipboardData, bubbles: true, cancelable: true };
+  document.activeElement.dispatchEvent(new ClipboardEvent("paste", kind));
+}"""
+
+
+async def insert(frame: Frame, text: str) -> None:
+    """Paste text where the cursor is. The keyboard's own way ends at the border of a frame."""
+    await frame.evaluate(_PASTE, text)
+
+
 @asynccontextmanager
-async def chromium() -> AsyncIterator[Browser]:
-    """Run the system's Chromium for as long as the context lasts."""
+async def chromium(*flags: str) -> AsyncIterator[Browser]:
+    """Run the system's Chromium for as long as the context lasts, with more flags if any."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
-            executable_path=executable(), headless=True, args=list(_FLAGS)
+            executable_path=executable(), headless=True, args=[*_FLAGS, *flags]
         )
         try:
             yield browser

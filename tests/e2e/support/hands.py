@@ -10,6 +10,8 @@ from typing import Protocol
 
 from playwright.async_api import FileChooser, Locator, Page, expect
 
+from tests.e2e.support.browser import notebook
+
 _MOST_TABS = 250
 _HAS_FOCUS = "element => element === document.activeElement"
 _SHOWS_FOCUS = """element => {
@@ -57,7 +59,8 @@ class Mouse:
         return await asked.value
 
     async def enter_editor(self, page: Page) -> None:
-        await page.locator(".cm-content:visible", has_text="import marimo").first.click()
+        editor = await notebook(page)
+        await editor.locator(".cm-content:visible", has_text="import marimo").first.click()
 
 
 class Keyboard:
@@ -92,9 +95,10 @@ class Keyboard:
         return await asked.value
 
     async def enter_editor(self, page: Page) -> None:
+        editor = await notebook(page)
         for _ in range(_MOST_TABS):
             await page.keyboard.press("Tab")
-            if await page.evaluate("document.activeElement.matches('.cm-content')"):
+            if await editor.evaluate("document.activeElement.matches('.cm-content')"):
                 return
         raise AssertionError("the keyboard never gets into a cell")
 

@@ -56,9 +56,17 @@ class HubProcess(StartedServer):
 
     def start(self) -> None:
         """Write the settings, start the command, wait for its ``/health``."""
-        write_settings(self.course, self.config.settings)
+        write_settings(self.course, self._settings())
         self.launch(self.command(), self.environment(), self.course)
         self.wait_until(self.healthy, self.config.start_seconds)
+
+    def _settings(self) -> dict[str, object]:
+        given = self.config.settings
+        port = str(self.port)
+        return {
+            key: value.replace("{port}", port) if isinstance(value, str) else value
+            for key, value in given.items()
+        }
 
     def restart(self) -> None:
         """Start again on the same port after :meth:`stop` or :meth:`kill`."""

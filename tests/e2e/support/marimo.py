@@ -50,6 +50,7 @@ class Cells:
     names: list[str]
     configs: list[dict[str, Any]]
     running_by_itself: bool
+    layout: dict[str, Any] | None = None
 
 
 @dataclass(slots=True)
@@ -279,6 +280,7 @@ def _cells(data: dict[str, Any]) -> Cells:
         names=[str(name) for name in data["names"]],
         configs=[dict(config) for config in data["configs"]],
         running_by_itself=bool(data.get("auto_instantiated")),
+        layout=data.get("layout"),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mograder.auth.identity import Identity, Method
-from mograder.auth.origin import browser_marks, check_unsafe, same_origin, websocket_allowed
+from mograder.auth.origin import browser_marks, check_unsafe, same_origin
 from mograder.auth.roles import Role
 from mograder.core.errors import Forbidden
 
@@ -50,10 +50,9 @@ def passes(identity: Identity | None, headers: Given) -> bool:
 
 
 @pytest.mark.parametrize(("headers", "allowed"), CASES)
-def test_unsafe_methods_and_websockets_need_our_own_origin(headers: Given, allowed: bool) -> None:
+def test_unsafe_methods_need_our_own_origin(headers: Given, allowed: bool) -> None:
     assert passes(COOKIE, headers) is allowed
     assert passes(None, headers) is allowed
-    assert websocket_allowed(COOKIE, raw(headers), OWN) is allowed
 
 
 @pytest.mark.parametrize(("headers", "allowed"), CASES)
@@ -61,16 +60,14 @@ def test_a_bearer_identity_is_exempt_and_a_header_identity_is_not(
     headers: Given, allowed: bool
 ) -> None:
     assert passes(BEARER, headers)
-    assert websocket_allowed(BEARER, raw(headers), OWN)
     by_header = Identity("alice", Role.STUDENT, Method.HEADER, "login", None)
     # The mere presence of a bearer header exempts nothing: what counts is who it identified.
     assert passes(by_header, [*headers, ("authorization", "Bearer x")]) is allowed
 
 
-def test_what_the_user_typed_is_no_other_sites_doing_but_opens_no_websocket() -> None:
+def test_what_the_user_typed_is_no_other_sites_doing() -> None:
     typed = [("sec-fetch-site", "none")]
     assert passes(COOKIE, typed)
-    assert not websocket_allowed(COOKIE, raw(typed), OWN)
     assert not passes(COOKIE, [*typed, ("origin", "https://evil.example")])
 
 

@@ -51,6 +51,7 @@ def test_json_has_the_same_for_programs(course: Path) -> None:
         "key": "hub.instructors",
         "value": ["prof"],
         "origin": "file",
+        "note": "",
     }
     assert settings["https.token"]["value"] == "***"
     assert len(answer["warnings"]) == 1

@@ -79,7 +79,7 @@ def test_a_dry_run_writes_nothing(course: Path, capfd: pytest.CaptureFixture[str
     assert not (course / "release").exists()
 
 
-@pytest.mark.parametrize("name", ["A", "A3", "source/A9/A9.py"])
+@pytest.mark.parametrize("name", ["B", "A3", "source/A9/A9.py"])
 def test_a_name_without_a_source_is_a_mistake_of_the_command_line(
     course: Path, name: str, capfd: pytest.CaptureFixture[str]
 ) -> None:

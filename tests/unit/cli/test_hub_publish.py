@@ -14,10 +14,11 @@ from tests.unit.transports.fake_hub import FakeHub, Reply, running_hub
 
 TOKEN = "ann:0123"
 DONE = {"event": "done", "status": "ok", "files": ["A1-Intro.py"], "type": "assignment"}
-UNVERIFIED = (
-    "Error: No Moodle URL configured. Provide --url or set [moodle] url in mograder.toml.\n"
-    "Nothing was sent. Use --force to publish without comparing with Moodle.\n"
-)
+UNVERIFIED = """\
+Error: No Moodle URL configured, so the release cannot be compared with what Moodle hands out.
+Nothing was sent. Use --force to publish without comparing with Moodle, or set [moodle] url in
+mograder.toml or MOGRADER_MOODLE_URL. (--url is the hub's address.)
+"""
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ def test_publish_sends_the_release_and_follows_its_environment(
     assert told.out == (
         "Assignment: A1-Intro\n"
         "Local files: A1-Intro.py, data.csv\n"
-        "Left out: A1-Intro.html\n"
+        "Left out: A1-Intro.html (a preview or an archive)\n"
         "Published 2 files to hub.\n"
     )
     assert told.err == "  Sending the files…\n  Received 2 files\n  Installing [numpy]\n"
@@ -181,7 +182,7 @@ def test_a_hub_of_0_3_16_is_asked_to_warm_its_cache(
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ("B", "Error: No release matches 'B'.\n"),
+        ("B", "Error: There is no release 'B' in "),
         ("no/such", "Error: no/such is not a directory.\n"),
         ("release", "has no notebook release.py."),
     ],
@@ -260,6 +261,9 @@ def test_json_is_all_that_a_script_reads(hub: FakeHub, capfd: pytest.CaptureFixt
         "type": "assignment",
         "files": ["A1-Intro.py", "data.csv"],
         "left_out": ["A1-Intro.html"],
+        "python": "",
+        "advice": [],
+        "left_out_reasons": {"A1-Intro.html": "a preview or an archive"},
         "new": ["A1-Intro.py", "data.csv"],
         "changed": [],
         "unchanged": [],
@@ -289,7 +293,7 @@ def test_publishing_the_same_again_does_nothing_and_says_so(
     holds(hub, course)
     assert run(["hub", "publish", "A1", "--force"]) == 0
     assert capfd.readouterr().out.endswith(
-        "data.csv\nLeft out: A1-Intro.html\nUnchanged; nothing to do.\n"
+        "data.csv\nLeft out: A1-Intro.html (a preview or an archive)\nUnchanged; nothing to do.\n"
     )
     assert hub.heard == []
 
@@ -363,3 +367,50 @@ def test_a_demo_is_published_as_one(hub: FakeHub, capfd: pytest.CaptureFixture[s
 def test_an_item_is_not_a_lecture_and_a_demo(hub: FakeHub) -> None:
     assert run(["hub", "publish", "A1", "--demo", "--lecture"]) == 2
     assert hub.heard == []
+
+
+@pytest.mark.parametrize(
+    ("limits", "told"),
+    [
+        ({"most_mb": 1, "most_files": 200}, "The release has 2.0 MB, and the hub takes 1 MB."),
+        ({"most_mb": 100, "most_files": 1}, "The release has 3 files, and the hub takes 1."),
+    ],
+)
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+def test_what_the_hub_would_refuse_for_its_size_is_not_sent(
+    hub: FakeHub,
+    course: Path,
+    capfd: pytest.CaptureFixture[str],
+    limits: dict[str, int],
+    told: str,
+    more: list[str],
+) -> None:
+    hub.answers("/release/A1-Intro", files={}, type=None, **limits)
+    (course / "release/A1-Intro/large.bin").write_bytes(bytes(2_000_000))
+    assert run(["hub", "publish", "A1", "--force", *more]) != 0
+    said = capfd.readouterr().err
+    assert told in said
+    assert "Nothing was sent." in said
+    assert hub.heard == []
+
+
+def test_imports_that_nothing_declares_and_the_wanted_python_are_told(
+    hub: FakeHub, course: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    header = '# /// script\n# requires-python = ">=3.11"\n# dependencies = ["marimo"]\n# ///\n'
+    notebook = course / "release/A1-Intro/A1-Intro.py"
+    notebook.write_text(header + "import marimo\nimport pandas as pd\n")
+    assert run(["hub", "publish", "A1", "--force", "--dry-run"]) == 0
+    told = capfd.readouterr()
+    assert "Python: >=3.11\n" in told.out
+    assert "Warning: A1-Intro.py:6: 'pandas' is imported, and the notebook's header" in told.err
+    assert '"marimo", "pandas"' in told.err
+
+
+def test_a_markdown_notebook_is_told_to_be_converted(
+    course: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (course / "release/md").mkdir()
+    (course / "release/md/md.md").write_text("---\nmarimo-version: 0.25.2\n---\n")
+    assert run(["hub", "publish", "release/md", "--force"]) == 1
+    assert "`marimo convert md.md -o md.py`" in capfd.readouterr().err

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mograder.auth.roles import Role
-from mograder.auth.tokens import Claims, verify_token
+from mograder.auth.tokens import Claims, verify_metrics_token, verify_token
 from mograder.cli.main import run
 from mograder.core.clock import SystemClock
 from mograder.store.database import database_url, open_engine, upgrade
@@ -60,6 +60,16 @@ def test_an_instructors_token_names_its_instructor(capfd: pytest.CaptureFixture[
     """B47."""
     token = printed(capfd, "generate-token", "--role", "instructor", "admin")
     assert verify_token(SECRET, token, lambda _: 0) == Claims("admin", Role.INSTRUCTOR)
+
+
+def test_a_metrics_token_is_no_persons_token(
+    state: HubState, capfd: pytest.CaptureFixture[str]
+) -> None:
+    token = printed(capfd, "generate-token", "--role", "metrics", "prometheus")
+    assert verify_token(SECRET, token, state.epoch) is None
+    assert verify_metrics_token(SECRET, token, state.epoch)
+    state.bump_epoch("prometheus")
+    assert not verify_metrics_token(SECRET, token, state.epoch)
 
 
 def test_a_token_is_valid_after_earlier_ones_were_revoked(

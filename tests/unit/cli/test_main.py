@@ -202,3 +202,21 @@ def test_a_reader_that_leaves_early_is_no_failure_to_talk_about(
     finally:
         os.close(writer)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.parametrize(("system", "name"), [("win32", "Windows"), ("darwin", "macOS")])
+@pytest.mark.parametrize("command", ["https", "moodle", "student", "validate", "hub"])
+def test_another_system_is_refused_in_a_sentence(system: str, name: str, command: str) -> None:
+    """In a fresh interpreter, where the modules that only Unix has cannot be imported."""
+    pretend = (
+        f"import click, subprocess, sys; sys.platform = {system!r};"
+        "sys.modules.update(fcntl=None, resource=None);"
+        f"from mograder.cli.main import run; sys.exit(run([{command!r}, '--help']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", pretend], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 78
+    assert f"run on Linux only, and this is {name}." in done.stderr
+    assert "WSL" in done.stderr
+    assert "Traceback" not in done.stderr

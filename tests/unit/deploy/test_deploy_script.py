@@ -5,15 +5,22 @@ The machine's side runs in ``make test-deploy``.
 
 from __future__ import annotations
 
+import io
 import os
 import re
+import shutil
 import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
+import packaging
 import pytest
 
+from mograder import __version__
 from mograder.cli.main import run
 from tests.conftest import REPOSITORY
+from tests.e2e.support.hub import outside
 
 SCRIPT = REPOSITORY / "scripts" / "deploy-hub-aws.sh"
 PLACE = "/tmp/mograder-deploy.abcdefgh"
@@ -47,7 +54,7 @@ def deploy(*arguments: str, path: Path | None = None) -> subprocess.CompletedPro
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        env={"PATH": f"{before}{os.environ['PATH']}", **log},
+        env={**outside(), "PATH": f"{before}{os.environ['PATH']}", **log},
         timeout=60,
         check=False,
     )
@@ -75,7 +82,8 @@ def test_b1_it_goes_to_the_host_with_the_key_and_runs_itself_there_as_root(
     for call in calls:
         assert call[call.index("-i") + 1] == key
         assert "ubuntu@hub.example.org" in call
-    assert (ssh / "log.given").read_text() == SCRIPT.read_text("utf-8")
+    given = (ssh / "log.given").read_bytes()
+    assert given.startswith(SCRIPT.read_bytes())
     command = calls[-2][-1]
     assert "sudo -n" in command
     assert (
@@ -86,13 +94,14 @@ def test_b1_it_goes_to_the_host_with_the_key_and_runs_itself_there_as_root(
 
 def test_b6_b7_the_volume_and_the_version_reach_the_machine(ssh: Path, key: str) -> None:
     """B6, B7, and the name that 0.3.16 gave the second."""
+    reference = "git+https://example.org/mograder.git@v1.0"
     for option in ("--mograder-version", "--mograder-source"):
         (ssh / "log").unlink(missing_ok=True)
-        wanted = ("--volume", "/dev/xvdf", option, ">=1.0", "--user", "admin")
+        wanted = ("--volume", "/dev/xvdf", option, reference, "--user", "admin")
         assert deploy("--host", "h", "--key", key, *wanted, path=ssh).returncode == 0
         words = asked(ssh)[-2][-1]
         assert "--volume /dev/xvdf" in words
-        assert r"--mograder-version \>=1.0" in words
+        assert f"--mograder-version {reference}" in words
         assert "admin@h" in asked(ssh)[0]
 
 
@@ -105,6 +114,142 @@ def test_b7_a_wheel_of_this_machine_is_taken_along(ssh: Path, key: str, tmp_path
     )
     assert (ssh / "log.given").read_text().endswith("a wheel")
     assert f"{PLACE}/{wheel.name}" in asked(ssh)[-2][-1]
+
+
+def test_without_a_version_the_wheel_of_the_checkout_is_taken_along(ssh: Path, key: str) -> None:
+    """Never what a package index calls mograder, which is another program."""
+    assert deploy("--host=h", f"--key={key}", path=ssh).returncode == 0
+    given = (ssh / "log.given").read_bytes().removeprefix(SCRIPT.read_bytes())
+    with zipfile.ZipFile(io.BytesIO(given)) as wheel:
+        assert wheel.read("mograder/deploy/deploy-hub-aws.sh") == SCRIPT.read_bytes()
+    assert (
+        f"--mograder-version {PLACE}/mograder-{__version__}-py3-none-any.whl" in asked(ssh)[-2][-1]
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["1.2.3", ">=1.0", "mograder", "mograder==1.0", "http://example.org/m-1-py3.whl", "git"]
+)
+def test_what_an_index_would_be_asked_for_is_refused(name: str, ssh: Path, key: str) -> None:
+    """The name mograder belongs to another program there."""
+    done = deploy("--host", "h", "--key", key, "--mograder-version", name, path=ssh)
+    assert (done.returncode, asked(ssh)) == (2, [])
+    assert "belongs to" in done.stderr
+
+
+def test_a_copy_that_belongs_to_no_checkout_wants_a_wheel(tmp_path: Path) -> None:
+    """The one inside an installed mograder, and the one that runs on the machine."""
+    copy = tmp_path / SCRIPT.name
+    copy.write_bytes(SCRIPT.read_bytes())
+    done = subprocess.run(
+        ["bash", str(copy), "--host", "h", "--key", "k", "--dry-run"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "Give its wheel file" in done.stderr
+
+
+def test_no_page_of_the_documentation_installs_mograder_by_its_name() -> None:
+    pages = [REPOSITORY / "README.md", *(REPOSITORY / "docs").rglob("*.md")]
+    by_name = re.compile(r"(pip|pipx|uv tool|uv) (install|add)[^\n`]* ['\"]?mograder(?![\w./-])")
+    assert [str(page) for page in pages if by_name.search(page.read_text("utf-8"))] == []
+
+
+# ---- the steps, one by one, in a shell that has the script's functions --------------------------
+
+
+def step(place: Path, commands: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run commands with the script's functions, for programs and settings below a directory."""
+    functions = SCRIPT.read_text("utf-8").removesuffix('main "$@"\nexit 0\n')
+    (place / "functions.sh").write_text(functions)
+    settings = "".join(f"{name}={value}\n" for name, value in variables.items())
+    text = (
+        f"source {place}/functions.sh\ntop={place}/top settings={place}/etc\n{settings}{commands}"
+    )
+    return subprocess.run(
+        ["bash", "-c", text],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env={"PATH": os.environ["PATH"], "TMPDIR": str(place)},
+        timeout=120,
+        check=False,
+    )
+
+
+def version(place: Path, number: str, *, units: bool = True) -> Path:
+    """An environment with a mograder of that version, without its program."""
+    home = place / "top" / "versions" / number
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(home)], check=True)
+    (packages,) = home.glob("lib/python3*/site-packages")
+    (packages / f"mograder-{number}.dist-info").mkdir()
+    (packages / f"mograder-{number}.dist-info" / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: mograder\nVersion: {number}\n"
+    )
+    (packages / "packaging").symlink_to(Path(packaging.__file__).parent)
+    if units:
+        operations = packages / "mograder" / "operations"
+        operations.mkdir(parents=True)
+        (packages / "mograder" / "__init__.py").write_text("")
+        (operations / "__init__.py").write_text("")
+        (operations / "shipped.py").write_text(
+            f"def shipped_file(name):\n    return '{REPOSITORY}/deploy/' + name\n"
+        )
+    return home
+
+
+def test_an_older_version_than_the_one_that_runs_is_refused(tmp_path: Path) -> None:
+    """Going back is a decision: --downgrade, or --rollback with the database."""
+    newer, older = version(tmp_path, "1.10.0"), version(tmp_path, "1.9.0")
+    (tmp_path / "top" / "current").symlink_to(newer)
+    done = step(tmp_path, f"examine_version {older}")
+    assert done.returncode == 1
+    assert "mograder 1.9.0 is older than 1.10.0" in done.stderr
+    assert "--rollback" in done.stderr
+    assert step(tmp_path, f"examine_version {newer}").returncode == 0
+    assert step(tmp_path, f"downgrade=yes; examine_version {older}").returncode == 0
+
+
+def test_a_version_without_the_units_is_refused_before_anything_changes(tmp_path: Path) -> None:
+    """As 0.3.16 is, which has no operations at all."""
+    done = step(tmp_path, f"examine_version {version(tmp_path, '2.0', units=False)}")
+    assert done.returncode == 1
+    assert "lacks mograder-sessions.service" in done.stderr
+    assert not (tmp_path / "top" / "current").exists()
+    assert "holds no mograder" in step(tmp_path, f"examine_version {tmp_path}").stderr
+
+
+def test_a_unit_that_systemd_does_not_accept_is_refused(tmp_path: Path) -> None:
+    home = version(tmp_path, "2.0")
+    units = tmp_path / "units"
+    shutil.copytree(REPOSITORY / "deploy", units)
+    (units / "mograder-hub.service").write_text("[Service]\nType=nonsense\n")
+    (shipped,) = home.glob("lib/python3*/site-packages/mograder/operations/shipped.py")
+    shipped.write_text(f"def shipped_file(name):\n    return '{units}/' + name\n")
+    done = step(tmp_path, f"examine_version {home}")
+    assert done.returncode == 1
+    assert "does not accept the units" in done.stderr
+
+
+def test_an_empty_file_is_never_written(tmp_path: Path) -> None:
+    unit = tmp_path / "a.service"
+    unit.write_text("[Unit]\n")
+    done = step(tmp_path, f"printf '' | put {unit} 644")
+    assert done.returncode == 1
+    assert unit.read_text() == "[Unit]\n"
+
+
+def test_the_version_before_is_remembered_and_kept(tmp_path: Path) -> None:
+    homes = [version(tmp_path, f"1.{number}") for number in range(7)]
+    for home in (homes[0], homes[6]):
+        stubs = 'as_account() { :; }; run() { case "$*" in */usr/local*) ;; *) "$@" ;; esac; }\n'
+        assert step(tmp_path, f"{stubs} point_at {home}").returncode == 0
+    assert (tmp_path / "top" / "previous").resolve() == homes[0]
+    assert (tmp_path / "top" / "current").resolve() == homes[6]
+    assert homes[0].exists()
+    assert len(list((tmp_path / "top" / "versions").iterdir())) < 7
 
 
 def test_a_dry_run_explains_every_step_and_connects_to_nothing(ssh: Path) -> None:
@@ -124,6 +269,7 @@ def test_b2_to_b5_the_steps_are_taken_in_the_order_in_which_they_need_each_other
     calls = re.findall(r"^  (ensure_\w+|verify|next_steps)$", body, re.MULTILINE)
     assert calls == [
         "ensure_system",
+        "ensure_network",
         "ensure_packages",
         "ensure_account",
         "ensure_volume",
@@ -142,6 +288,7 @@ def test_b2_to_b5_the_steps_are_taken_in_the_order_in_which_they_need_each_other
     ("arguments", "said"),
     [
         ((), "--host is missing"),
+        (("--host", "h", "--key", "k", "--rollback", "--uninstall"), "--rollback goes back"),
         (("--host", "h"), "--key is missing"),
         (("--host", "-oProxyCommand=x", "--key", "k"), "is no host"),
         (("--host", "h;reboot", "--key", "k"), "is no host"),
@@ -206,6 +353,8 @@ def test_on_the_machine_itself_it_is_hub_install(capfd: pytest.CaptureFixture[st
     assert status == 0
     assert "would" in out
     assert "A dry run: nothing was changed." in out
+    assert "as_account" not in out
+    assert not re.search(r"^\[deploy\] (installing|writing|making)", out, re.MULTILINE)
 
 
 def test_hub_uninstall_leaves_the_data(capfd: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,9 @@ from mograder.operations.shipped import DEPLOY_SCRIPT, shipped_file
 from tests.conftest import REPOSITORY
 
 HUB, SESSIONS, SOCKET = "mograder-hub.service", "mograder-sessions.service", "mograder-hub.socket"
+BACKUP, TIMER = "mograder-backup.service", "mograder-backup.timer"
+ALARM = "mograder-alarm@.service"
+ALL = (HUB, SESSIONS, SOCKET, BACKUP, TIMER, ALARM)
 BREAKS_BUBBLEWRAP = {
     "ProtectKernelTunables",
     "ProtectKernelLogs",
@@ -86,16 +89,25 @@ def test_b18_it_comes_back_after_a_failure_and_starts_with_the_machine(name: str
 def test_b18_enabling_the_hub_enables_what_it_needs() -> None:
     """B18: `systemctl enable --now mograder-hub`."""
     assert set(unit(HUB)["Also"][0].split()) == {SOCKET, SESSIONS}
-    assert SOCKET in unit(HUB)["Requires"]
+    assert SOCKET in unit(HUB)["Wants"][0].split()
 
 
 def test_the_sessions_are_delegated_their_cgroup_and_outlive_the_hub() -> None:
     hub, sessions = unit(HUB), unit(SESSIONS)
     assert sessions["Delegate"] == ["yes"]
     assert sessions["RuntimeDirectoryPreserve"] == ["yes"]
-    assert "RuntimeDirectory" not in hub, "systemd would remove it when the hub stops"
-    assert SESSIONS in hub["Wants"], "and not Requires=, BindsTo= or PartOf="
-    assert not {"PartOf", "BindsTo"} & (hub.keys() | sessions.keys())
+    assert hub["RuntimeDirectory"] != sessions["RuntimeDirectory"], "systemd removes the hub's own"
+    assert SESSIONS in hub["Wants"][0].split(), "and not Requires=, BindsTo= or PartOf="
+    assert not {"Requires", "PartOf", "BindsTo"} & (hub.keys() | sessions.keys())
+
+
+def test_a_hub_that_cannot_start_closes_its_port_and_one_that_restarts_does_not() -> None:
+    """What connects is then refused, and the front shows its page; see test_front_without_hub."""
+    hub, socket = unit(HUB), unit(SOCKET)
+    (after,) = hub["ExecStopPost"]
+    assert '"$$SERVICE_RESULT" = success' in after
+    assert hub["ExecStartPost"] == [f"/bin/touch /run/{hub['RuntimeDirectory'][0]}/started"]
+    assert socket["RequiresMountsFor"] == ["/srv/mograder"]
 
 
 @pytest.mark.parametrize("name", [HUB, SESSIONS])
@@ -116,16 +128,17 @@ def test_the_hub_listens_on_loopback_through_a_socket_of_systemds() -> None:
     """B17's port and host; connections wait there while the hub restarts."""
     found = unit(SOCKET)
     assert found["ListenStream"] == ["127.0.0.1:8080"]
-    assert found["WantedBy"] == ["sockets.target"]
+    assert found["WantedBy"] == ["multi-user.target"]
+    assert found["DefaultDependencies"] == ["no"], "the machine's start must not wait for a volume"
 
 
 def test_systemd_finds_nothing_to_say_about_them(tmp_path: Path) -> None:
-    for name in (HUB, SESSIONS, SOCKET):
+    for name in ALL:
         text = (REPOSITORY / "deploy" / name).read_text("utf-8")
         # Only whether the program is there differs between this machine and a hub's.
         (tmp_path / name).write_text(re.sub(r"(?m)^ExecStart=\S+", "ExecStart=/bin/true", text))
     done = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", *(tmp_path / n for n in (HUB, SESSIONS, SOCKET))],
+        ["systemd-analyze", "verify", "--man=no", *(tmp_path / n for n in ALL)],
         capture_output=True,
         text=True,
         env={"PATH": "/usr/bin:/bin", "SYSTEMD_UNIT_PATH": f"{tmp_path}:"},
@@ -135,6 +148,12 @@ def test_systemd_finds_nothing_to_say_about_them(tmp_path: Path) -> None:
     assert (done.returncode, about_us) == (0, [])
 
 
-@pytest.mark.parametrize("name", [HUB, SESSIONS, SOCKET, DEPLOY_SCRIPT])
+def test_a_backup_that_failed_starts_the_alarm() -> None:
+    assert unit(BACKUP)["OnFailure"] == ["mograder-alarm@%n.service"]
+    assert unit(BACKUP)["ExecStart"][0].endswith("mograder hub backup --scheduled")
+    assert unit(TIMER)["Persistent"] == ["true"]
+
+
+@pytest.mark.parametrize("name", [*ALL, DEPLOY_SCRIPT])
 def test_what_an_administrator_needs_comes_with_the_program(name: str) -> None:
     assert shipped_file(name).is_file()

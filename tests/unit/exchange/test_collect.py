@@ -46,6 +46,16 @@ def test_b153_everybodys_latest_is_there_with_its_time(course: FakeCourse, out: 
     assert {path.name for path in out.iterdir()} == {"alice.py", "bob.py", ".fetch_metadata.json"}
 
 
+def test_what_killed_runs_left_is_removed(course: FakeCourse, out: Path) -> None:
+    """Moodle.md L4, for assignment servers: students' files stayed in hidden directories."""
+    for name in (".collecting-abc", ".fetching"):
+        (out / name).mkdir(parents=True)
+        (out / name / "alice.py").write_text("half")
+    gather(course, out)
+    assert (out / "alice.py").read_bytes() == b"# a"
+    assert {path.name for path in out.iterdir()} == {"alice.py", "bob.py", ".fetch_metadata.json"}
+
+
 def test_b153_what_is_here_already_is_not_downloaded_again(course: FakeCourse, out: Path) -> None:
     gather(course, out)
     course.downloads.clear()

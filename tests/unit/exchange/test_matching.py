@@ -50,13 +50,14 @@ CAROL = Person(6, "Carol Nguyễn-Łukasz", email="carol@example.edu")
 def test_an_assignment_is_found_by_name_number_beginning_or_part(argument: str, name: str) -> None:
     """B89, compat.md 4: exact, number, unique part; "A1" is not "A10"."""
     configured = [Configured(name="A3. Blind & hidden", id=3, dir="lab3")]
-    assert choose_assignment(argument, COURSE, configured).name == name
+    directories = ["A1-Intro-to-SciML", "A1-Old", "lab3", "other"]
+    assert choose_assignment(argument, COURSE, configured, directories).name == name
 
 
 def test_what_may_be_several_or_none_names_what_there_is() -> None:
     with pytest.raises(InvalidInput, match=r"'A' may mean A1. Introduction \(1\), "):
         choose_assignment("A", COURSE)
-    with pytest.raises(NotFound, match="matches 'Exam'") as problem:
+    with pytest.raises(NotFound, match="no assignment 'Exam' on Moodle") as problem:
         choose_assignment("Exam", COURSE)
     assert "Project (6)" in problem.value.hint
     with pytest.raises(NotFound):
@@ -81,8 +82,10 @@ def test_the_course_is_the_only_one_or_has_to_be_told() -> None:
         ("A2", COURSE[1], "A2-Optimisation"),
         ("A2", None, "A2-Optimisation"),
         ("2", COURSE[1], "A2-Optimisation"),
-        ("A3", COURSE[2], "A3"),
-        ("Mine", COURSE[1], "Mine"),
+        ("A3", COURSE[2], "A3. Blind & hidden"),
+        ("3", COURSE[2], "A3. Blind & hidden"),
+        ("Mine", None, "Mine"),
+        ("new/one", None, "new_one"),
     ],
 )
 def test_an_assignment_is_called_here_as_configured_or_as_its_directory(

@@ -23,19 +23,16 @@ from mograder.exchange.moodle_collect import (
 )
 from mograder.exchange.moodle_grades import (
     Wishes,
-    digest,
     draft,
     feedback_files,
     gather,
-    settle,
     with_state,
 )
+from mograder.exchange.moodle_protection import Remembered
 from mograder.exchange.moodle_users import Roll
 from mograder.exchange.people import Known, Person
-from mograder.store.gradebook import Sent
 from mograder.transports.interface import RemoteFile
 from mograder.transports.moodle.client import MoodleClient
-from mograder.transports.moodle.grading import Outcome, Result
 from mograder.transports.moodle.records import (
     Accepts,
     Assignment,
@@ -95,6 +92,26 @@ def test_a_teams_work_is_every_members(tmp_path: Path) -> None:
     works = plan(tmp_path, *rows, assignment=team)
     assert works["alice"].notebook == works["bob"].notebook == file("A1.py")
     assert works["carol@example.edu"].fate is Fate.SKIPPED
+
+
+def test_the_list_names_the_team_and_the_members(tmp_path: Path) -> None:
+    """Moodle.md L5, issue 16 section 4: which mates are affected."""
+    people = tuple(replace(each, team="Red" if each.group else "") for each in PEOPLE)
+    roll = Roll(people, ROLL.known)
+    rows = [handed_in(0, "A1.py", group=1)]
+    works = plan_collection(replace(A1, team=True), rows, roll, Target(tmp_path))
+    told = {work.name: (work.team, work.mates) for work in works}
+    assert told["alice"] == ("Red", ("bob",))
+    assert told["bob"] == ("Red", ("alice",))
+    assert told["carol@example.edu"] == ("", ())
+
+
+def test_two_files_never_share_a_place(tmp_path: Path) -> None:
+    work = plan(tmp_path, handed_in(4, "A1.py", ".x", "_.x", "__.x", "_.X"))["alice"]
+    places = [path for _, path in work.places()]
+    assert places[0] == "alice.py"
+    assert len({path.casefold() for path in places}) == 5
+    assert [name for name, _ in work.renamed()] == ["_.X", ".x"]
 
 
 def test_what_is_here_with_the_same_time_is_not_fetched_again(tmp_path: Path) -> None:
@@ -166,68 +183,42 @@ def test_grades_find_their_people_and_strangers_are_named(tmp_path: Path) -> Non
     ]
     page = Upload("carol.html", tmp_path / "carol.html")
     found = gather(lines, {"Carol": (page,), "ghost": (page,)}, ROLL)
-    assert found.marks == {4: Mark(4, Decimal(5), "fine"), 6: Mark(6, None, "", (page,))}
+    assert found.marks == {4: Mark(4, Decimal(5), "fine"), 6: Mark(6, None, None, (page,))}
     assert found.unmatched == ("zoe", "ghost")
-    assert found.wordless == {6}
     bare = gather(lines, {"Carol": (page,)}, ROLL, grades_only=True)
     assert bare.marks == {4: Mark(4, Decimal(5))}
-    assert bare.wordless == {4}
+
+
+def test_an_empty_cell_leaves_the_comment_and_erases_it_only_if_asked() -> None:
+    """Moodle review H2: upload-feedback used to erase it without a word."""
+    lines = [
+        GradeLine(2, "alice", Decimal(5), " "),
+        GradeLine(3, "bob", None, ""),
+        GradeLine(4, "carol@example.edu", Decimal(6), None),
+    ]
+    assert gather(lines, {}, ROLL).marks == {4: Mark(4, Decimal(5)), 6: Mark(6, Decimal(6))}
+    assert gather(lines, {}, ROLL, clear_comments=True).marks == {
+        4: Mark(4, Decimal(5), ""),
+        5: Mark(5, None, ""),
+        6: Mark(6, Decimal(6), None),
+    }
+
+
+def test_a_comment_is_text_unless_it_is_marked_as_html() -> None:
+    """Moodle review M3: text in angle brackets was taken for HTML and lost."""
+    lines = [
+        GradeLine(2, "alice", None, "if a<b and c>d: x"),
+        GradeLine(3, "bob", None, "<p>x</p>", is_html=True),
+    ]
+    found = gather(lines, {}, ROLL).marks
+    assert found[4].comment == "if a&lt;b and c&gt;d: x"
+    assert found[5].comment == "<p>x</p>"
 
 
 def test_one_person_with_two_lines_is_refused() -> None:
     lines = [GradeLine(2, "alice", Decimal(5), ""), GradeLine(3, "4", Decimal(6), "")]
     with pytest.raises(InvalidInput, match=r"Alice has two lines of grades \(4\)"):
         gather(lines, {}, ROLL)
-
-
-def test_all_that_is_sent_is_in_its_fingerprint(tmp_path: Path) -> None:
-    page = tmp_path / "a.html"
-    page.write_text("one")
-    mark = Mark(4, Decimal(5), "fine", (Upload("a.html", page),))
-    marks = [
-        mark,
-        replace(mark, grade=Decimal(6)),
-        replace(mark, comment="other"),
-        replace(mark, files=()),
-        replace(mark, workflow=WorkflowState.RELEASED),
-        replace(mark, whole_team=True),
-    ]
-    digests = [digest(each) for each in marks]
-    assert digest(replace(mark, grade=Decimal("5.00"))) == digests[0]
-    page.write_text("two")
-    digests.append(digest(mark))
-    assert len(set(digests)) == len(digests)
-
-
-SENT = Sent(4, "same", "87.50")
-
-
-@pytest.mark.parametrize(
-    ("held", "sent", "wishes", "result"),
-    [
-        ("87.5", SENT, Wishes(None), Result.UNCHANGED),
-        ("87.5", replace(SENT, digest="older"), Wishes(None), Result.CHANGED),
-        ("90", SENT, Wishes(None), Result.SKIPPED),
-        (None, SENT, Wishes(None), Result.SKIPPED),
-        ("90", SENT, Wishes(None, force=True), Result.CHANGED),
-        ("90", None, Wishes(None), Result.CHANGED),
-    ],
-)
-def test_sending_again_changes_nothing_and_undoes_nobodys_work(
-    held: str | None, sent: Sent | None, wishes: Wishes, result: Result
-) -> None:
-    """Issue 7: safe to repeat; what a colleague changed on Moodle is not overwritten."""
-    before = None if held is None else Decimal(held)
-    planned = Outcome(Mark(4, Decimal("87.5"), "fine"), Result.CHANGED, before)
-    settled = settle(planned, {4: "same"}, sent, wishes)
-    assert settled.result is result
-    if result is Result.SKIPPED:
-        assert "--force overwrites it" in settled.why
-
-
-def test_what_the_transport_refused_stays_refused() -> None:
-    refused = Outcome(Mark(4, Decimal(150)), Result.SKIPPED, why="above")
-    assert settle(refused, {4: "same"}, SENT, Wishes(None, force=True)) is refused
 
 
 @pytest.mark.parametrize(
@@ -273,5 +264,5 @@ def test_feedback_that_the_assignment_would_drop_is_refused_before_moodle_is_ask
         MoodleClient("http://127.0.0.1:9", "0" * 32) as client,
         pytest.raises(Conflict, match=refused) as problem,
     ):
-        draft(client, assignment, ROLL, found, {}, Wishes(None))
+        draft(client, assignment, ROLL, found, Remembered({}, {}), Wishes(None))
     assert "--grades-only" in problem.value.hint

@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import InvalidInput, NotFound
-from mograder.exchange.receipts import is_of, keep, kept_receipts, open_receipt, parse_receipt
+from mograder.exchange.receipts import (
+    is_of,
+    keep,
+    kept_receipts,
+    open_receipt,
+    parse_receipt,
+    receipts_of,
+)
 from mograder.transports.interface import RemoteAssignment
 
 WORK = b"import marimo\n"
@@ -48,14 +55,14 @@ def test_the_latest_comes_first_and_none_is_lost(tmp_path: Path) -> None:
     for number in (2, 1, 3, 3):
         keep(receipt(number), HW1, SERVER, tmp_path)
     keep(receipt(assignment="hw2"), RemoteAssignment("hw2", "hw2"), SERVER, tmp_path)
-    found = kept_receipts("hw1", tmp_path)
+    found = receipts_of("hw1", kept_receipts(tmp_path))
     assert [each.receipt.sequence for each in found] == [3, 2, 1]
 
 
 def test_no_receipt_is_no_file(tmp_path: Path) -> None:
     assert keep("", HW1, SERVER, tmp_path) is None
     assert list(tmp_path.iterdir()) == []
-    assert kept_receipts("hw1", tmp_path) == ()
+    assert kept_receipts(tmp_path) == ()
 
 
 def test_a_receipt_is_for_exactly_these_bytes(tmp_path: Path) -> None:

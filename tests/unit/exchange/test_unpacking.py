@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from mograder.core.errors import InvalidInput, TooLarge
 from mograder.exchange import unpacking
-from mograder.exchange.unpacking import is_hidden, safe_path, unpack
+from mograder.exchange.unpacking import is_hidden, safe_path, unpack, visible_path
 
 
 def zipped(path: Path, files: Mapping[str, bytes], mode: int = 0) -> Path:
@@ -126,3 +126,25 @@ def test_a_safe_path_stays_below_its_directory(name: str) -> None:
     assert path
     assert "\\" not in path
     assert is_hidden(path) == any(s.startswith(".") or s == "__MACOSX" for s in path.split("/"))
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("notes.txt", "notes.txt"),
+        (".notes.txt", "_.notes.txt"),
+        ("..py", "_..py"),
+        (".git/hooks/x", "_.git/hooks/x"),
+        ("a/../../b", "a/_../_../b"),
+        ("a:b.txt", "a_b.txt"),
+        ("/etc/x", "_etc_x"),
+        ("\0", "_"),
+        ("", "_"),
+        ("e\u0301.txt", "é.txt"),
+    ],
+)
+def test_a_students_file_name_is_made_visible_and_safe(name: str, path: str) -> None:
+    """Moodle.md L2: it is kept, and a .git or .envrc of a student does nothing here."""
+    assert visible_path(name) == path
+    assert safe_path(visible_path(name)) == path
+    assert not is_hidden(path)

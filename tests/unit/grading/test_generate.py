@@ -317,6 +317,41 @@ async def test_a_lecture_is_written_below_its_own_name(course: Path) -> None:
     assert runs.ran == []
 
 
+async def test_a_lecture_beside_others_takes_the_layout_that_it_names(course: Path) -> None:
+    source = (EXAMPLE / "source/L01-Random-Numbers/L01-Random-Numbers.py").read_text()
+    text = source.replace("marimo.App(", 'marimo.App(layout_file="layouts/L2.slides.json", ')
+    missing = source.replace("marimo.App(", 'marimo.App(layout_file="layouts/gone.json", ')
+    (course / "source/All/layouts").mkdir(parents=True)
+    for place, content in (("L2.py", text), ("L3.py", missing), ("x.csv", "1")):
+        (course / "source/All" / place).write_text(content)
+    (course / "source/All/layouts/L2.slides.json").write_text("{}")
+    (outcome,) = await make(course, Script(), "All", lecture=True)
+    assert set(tree(course / "release")) == {"L2/L2.py", "L2/layouts/L2.slides.json", "L3/L3.py"}
+    assert "layout_file" in (course / "release/L2/L2.py").read_text()
+    assert "layout_file" not in (course / "release/L3/L3.py").read_text()
+    told = [str(line) for line in outcome.lines]
+    assert any(
+        line.startswith("LEFT-OUT: ") and "x.csv: its folder is not" in line for line in told
+    )
+    assert any("names layouts/gone.json, which is not there" in line for line in told)
+
+
+async def test_an_assignment_takes_the_folders_that_it_names_and_tells_of_others(
+    course: Path,
+) -> None:
+    for name in ("data/a.csv", "solutions/A1.py"):
+        (course / "source/A1" / name).parent.mkdir()
+        (course / "source/A1" / name).write_text("1")
+    notebook = course / "source/A1/A1.py"
+    notebook.write_text(notebook.read_text() + '\n# see "data/a.csv"\n')
+    (outcome,) = await make(course, Script())
+    assert "data/a.csv" in tree(course / "release/A1")
+    assert "solutions/A1.py" not in tree(course / "release/A1")
+    told = [str(line) for line in outcome.lines if "LEFT-OUT" in str(line)]
+    assert len(told) == 1
+    assert "solutions/: the notebook does not name this folder" in told[0]
+
+
 async def test_links_of_a_lecture_follow_what_the_course_says_an_item_is(course: Path) -> None:
     (course / "source/L1").mkdir()
     (course / "source/Warm-up").mkdir()

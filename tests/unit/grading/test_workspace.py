@@ -49,6 +49,13 @@ async def test_who_has_an_answer_may_ask_again() -> None:
     assert len(runs.asked) == 3
 
 
+async def test_nothing_is_remembered_of_students_whose_validation_is_over() -> None:
+    validations = Validations(FakeRuns())
+    for number in range(20):
+        await validations.validate(f"student{number}", submission(), lambda _: None)
+    assert len(validations._last) == 1
+
+
 async def test_what_goes_on_ends_with_the_hub() -> None:
     runs = FakeRuns(hold=asyncio.Event())
     validations = Validations(runs)

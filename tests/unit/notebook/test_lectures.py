@@ -127,3 +127,11 @@ def test_a_lecture_with_a_solution_is_refused_because_it_would_be_published() ->
 def test_what_is_no_notebook_is_refused() -> None:
     with pytest.raises(InvalidInput, match=r"^L01\.py:1: "):
         lecture("x = 1\n")
+
+
+def test_a_layout_that_goes_along_stays_in_the_options() -> None:
+    call = 'marimo.App(layout_file="./layouts/L1.grid.json", html_head_file="head.html")'
+    text = NOTEBOOK.replace('marimo.App(width="medium")', call)
+    kept = ("layouts/L1.grid.json",)
+    made = to_lecture(text, filename="L1.py", mode_of=lambda _: None, kept=kept)
+    assert 'marimo.App(layout_file="./layouts/L1.grid.json")' in made

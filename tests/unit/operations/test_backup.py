@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gzip
+import hashlib
 import io
+import json
 import os
+import random
+import re
+import shutil
 import socket
 import sqlite3
 import tarfile
+import tempfile
 import threading
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from typing_extensions import Buffer
 
+from mograder.cli.main import run
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.settings import LoadedSettings, load_settings
 from mograder.operations.archive import HEADER, MANIFEST
 from mograder.operations.backup import Made, back_up, write_backup
 from mograder.operations.restore import restore
+from mograder.operations.verify import verify
 from mograder.store.database import open_engine, upgrade
 from mograder.store.hub_state import HubState
 
@@ -181,6 +192,88 @@ def test_what_students_make_of_their_files_harms_nobody(course: Path, tmp_path: 
     assert b"of the host" not in gzip.decompress((tmp_path / "backup").read_bytes())
 
 
+@pytest.fixture
+def ordinary_user() -> Iterator[Path]:
+    """A directory of an ordinary user's, who this process is meanwhile: root could read all."""
+    place = Path(tempfile.mkdtemp(prefix="mograder-backup-"))
+    if os.geteuid() != 0:
+        yield place
+    else:
+        os.chown(place, 65534, 65534)
+        os.seteuid(65534)
+        try:
+            yield place
+        finally:
+            os.seteuid(0)
+    shutil.rmtree(place)
+
+
+def test_d2_a_directory_that_cannot_be_read_is_named_and_the_rest_is_in(
+    ordinary_user: Path,
+) -> None:
+    course = ordinary_user / "course"
+    for name in ("alice/A1/closed", "alice/A1/open", "bob/A1"):
+        (course / "hub-notebooks" / name).mkdir(parents=True)
+        (course / "hub-notebooks" / name / "in").write_text("work")
+    (course / "hub-notebooks/alice/A1/closed").chmod(0)
+    (course / "hub-notebooks/bob").chmod(0o300)  # may be entered, not listed
+    (course / "hub-notebooks/file").write_text("x")
+    (course / "hub-notebooks/file").chmod(0)
+    backup = ordinary_user / "hub-1.tar.gz"
+    try:
+        assert run(["hub", "backup", str(backup), "-C", str(course)]) == 6
+        made = back_up(loaded(course), ordinary_user / "again", quiet)
+    finally:
+        for path in ("alice/A1/closed", "bob"):
+            (course / "hub-notebooks" / path).chmod(0o700)
+    assert set(made.left_out) == {
+        "course/hub-notebooks/alice/A1/closed: Permission denied",
+        "course/hub-notebooks/bob: Permission denied",
+        "course/hub-notebooks/file: Permission denied",
+    }
+    verified = verify(backup, quiet)
+    assert verified.left_out == made.left_out
+    with tarfile.open(backup) as tar:
+        assert "course/hub-notebooks/alice/A1/open/in" in tar.getnames()
+
+
+def test_d2_a_full_backup_ends_with_0_and_is_read_back(
+    course: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["hub", "backup", str(tmp_path / "b"), "-C", str(course)]) == 0
+    assert run(["hub", "backup", "--verify", str(tmp_path / "b")]) == 0
+    said = capfd.readouterr().out
+    assert re.search(r"Whole: \d+ files with \d+ bytes, 2 databases without damage", said)
+
+
+def test_d2_a_destroyed_database_is_in_it_as_it_stands_and_is_told(
+    course: Path, tmp_path: Path
+) -> None:
+    (course / ".mograder/hub.db").write_bytes(b"no database" * 1000)
+    made = back_up(loaded(course), tmp_path / "backup", quiet)
+    assert made.left_out == (
+        "course/.mograder/hub.db: The database file is damaged or is no database.",
+    )
+    again = rebuilt(tmp_path, tmp_path / "backup")
+    assert (again / ".mograder/hub.db.damaged").read_bytes() == b"no database" * 1000
+    assert (again / "hub-notebooks/alice/A1/A1.py").is_file()
+
+
+class _FullDisk(io.BytesIO):
+    """Takes so much and no more."""
+
+    def write(self, data: Buffer, /) -> int:
+        if self.tell() > 2000:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().write(data)
+
+
+def test_a_backup_that_cannot_be_written_is_no_file_that_was_left_out(course: Path) -> None:
+    (course / "hub-notebooks/alice/A1/data").write_bytes(random.Random(1).randbytes(500_000))
+    with pytest.raises(OSError, match="No space"):
+        write_backup(loaded(course), _FullDisk(), quiet)
+
+
 def test_b21_work_on_a_volume_of_its_own_is_in_it_and_goes_back_there(
     course: Path, tmp_path: Path
 ) -> None:
@@ -223,6 +316,21 @@ def test_nothing_is_ever_overwritten(course: Path, tmp_path: Path) -> None:
     assert contents(course) == work
 
 
+def test_what_appears_while_a_backup_is_unpacked_is_not_replaced(
+    course: Path, tmp_path: Path
+) -> None:
+    back_up(loaded(course), tmp_path / "backup", quiet)
+    target = tmp_path / "again" / "mograder.toml"
+
+    def meddle(message: str) -> None:
+        if message.startswith("Comparing"):
+            target.write_text("# somebody else's\n")
+
+    with pytest.raises(Conflict, match="made meanwhile"):
+        restore(tmp_path / "backup", tmp_path / "again", {}, meddle)
+    assert target.read_text() == "# somebody else's\n"
+
+
 def test_a_backup_inside_the_course_is_refused(course: Path) -> None:
     with pytest.raises(InvalidInput, match="lost with it"):
         back_up(loaded(course), course / "backup", quiet)
@@ -247,6 +355,51 @@ def _without_a_list(data: bytes) -> bytes:
             if member.name != MANIFEST:
                 tar.addfile(member, source.extractfile(member) if member.isreg() else None)
     return target.getvalue()
+
+
+def _with_a_wrong_end(data: bytes) -> bytes:
+    return data[:-6] + b"\0\0" + data[-4:]
+
+
+def _with_sums(manifest: bytes, sums: dict[str, tuple[str, int]]) -> bytes:
+    listed = json.loads(manifest)
+    for held in listed["files"]:
+        held["sha256"], held["size"] = sums.get(held["path"], (held["sha256"], held["size"]))
+    return json.dumps(listed).encode()
+
+
+def _with_a_damaged_database(data: bytes) -> bytes:
+    """Each file fits its checksum, and the pages of the database do not fit each other."""
+    target = io.BytesIO()
+    sums: dict[str, tuple[str, int]] = {}
+    with (
+        tarfile.open(fileobj=io.BytesIO(data)) as source,
+        tarfile.open(fileobj=target, mode="w:gz", format=tarfile.PAX_FORMAT) as tar,
+    ):
+        for member in source:
+            stream = source.extractfile(member) if member.isreg() else None
+            content = stream.read() if stream else b""
+            if member.name.endswith("hub.db"):
+                content = content[:8192] + b"\xff" * 8192 + content[16384:]
+                sums[member.name] = hashlib.sha256(content).hexdigest(), len(content)
+            if member.name == MANIFEST:
+                content = _with_sums(content, sums)
+                member.size = len(content)
+            tar.addfile(member, io.BytesIO(content) if stream else None)
+    return target.getvalue()
+
+
+@pytest.mark.parametrize(
+    "harm", [_cut, _changed, _without_a_list, _with_a_wrong_end, _with_a_damaged_database]
+)
+def test_d2_reading_back_finds_what_is_damaged(
+    course: Path, tmp_path: Path, harm: Callable[[bytes], bytes]
+) -> None:
+    back_up(loaded(course), tmp_path / "backup", quiet)
+    (tmp_path / "harmed").write_bytes(harm((tmp_path / "backup").read_bytes()))
+    assert run(["hub", "backup", "--verify", str(tmp_path / "harmed")]) == 2
+    with pytest.raises(InvalidInput, match=r"damaged"):
+        verify(tmp_path / "harmed", quiet)
 
 
 @pytest.mark.parametrize("harm", [_cut, _changed, _without_a_list])

@@ -43,7 +43,11 @@ def test_a_directory_of_somebody_elses_is_a_problem(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_a_problem(tmp_path: Path) -> None:
-    rich = load_settings(tmp_path, environ={}, overrides={"limits.disk_reserve_mb": 1 << 40})
+    rich = load_settings(
+        tmp_path,
+        environ={},
+        overrides={"limits.disk_reserve_mb": 1 << 40, "limits.disk_reserve_percent": 100},
+    )
     assert disk_line(rich, tmp_path / "hub-notebooks").level is Level.PROBLEM
     poor = load_settings(tmp_path, environ={}, overrides={"limits.disk_reserve_mb": 0})
     assert disk_line(poor, tmp_path / "hub-notebooks").level is Level.OK

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import InvalidInput, NotFound
-from mograder.publishing.local import find_release, is_published, matching, read_release
+from mograder.publishing.local import find_release, read_release
 from mograder.store.releases import ItemKind
 
 
@@ -78,13 +78,13 @@ def test_a_link_keeps_its_own_name(release: Path, tmp_path: Path) -> None:
 
 
 def test_an_ambiguous_beginning_lists_what_it_may_mean(release: Path) -> None:
-    with pytest.raises(NotFound, match="'A1' may mean A1-Intro, A1-More"):
+    with pytest.raises(InvalidInput, match="'A1' may mean A1-Intro, A1-More"):
         find_release("A1", release)
 
 
 @pytest.mark.parametrize("argument", ["B7", "A1-Intro.py", ".hidden"])
 def test_a_name_that_matches_nothing_lists_what_there_is(release: Path, argument: str) -> None:
-    with pytest.raises(NotFound, match="No release matches") as refused:
+    with pytest.raises(NotFound, match="There is no release") as refused:
         find_release(argument, release)
     assert "A1-Intro, A1-More, L01-Lines" in refused.value.hint
 
@@ -101,14 +101,7 @@ def test_a_path_that_is_no_directory_is_refused(release: Path, argument: str) ->
         find_release(argument, release)
 
 
-def test_matching_is_plain_and_exact_names_come_first() -> None:
-    names = ["A1", "A10", "B"]
-    assert matching("A1", names) == ["A1"]
-    assert matching("A", names) == ["A1", "A10"]
-    assert matching("C", names) == []
-
-
-def test_the_notebook_what_stands_beside_it_and_public_are_sent(release: Path) -> None:
+def test_the_notebook_and_what_stands_beside_it_are_sent(release: Path) -> None:
     """B94; compat.md 2.8 for what stays."""
     directory = release / "A1-Intro"
     for name in ("data.csv", "helper.py", "files.json", ".env", "A1-Intro.html", "A1-Intro.ZIP"):
@@ -127,9 +120,11 @@ def test_the_notebook_what_stands_beside_it_and_public_are_sent(release: Path) -
         "public/img/y.png",
         "public/page.html",
         "public/x.png",
+        "session/z.txt",
     ]
     assert [file.path for file in found.files] == [directory / file.name for file in found.files]
-    assert found.left_out == ("A1-Intro.ZIP", "A1-Intro.html")
+    assert [each.name for each in found.left_out] == ["A1-Intro.ZIP", "A1-Intro.html"]
+    assert all(each.reason == "a preview or an archive" for each in found.left_out)
 
 
 def test_links_to_directories_lead_nowhere(release: Path) -> None:
@@ -176,18 +171,3 @@ def test_a_file_whose_name_no_hub_accepts_is_named(release: Path) -> None:
     (directory / "a\nb.csv").write_text("x")
     with pytest.raises(InvalidInput, match="cannot be published"):
         read_release(directory)
-
-
-@pytest.mark.parametrize(
-    ("name", "published"),
-    [
-        ("A1.py", True),
-        ("data.csv", True),
-        ("keys.HTML", False),
-        ("b.zip", False),
-        (".x", False),
-        ("files.json", False),
-    ],
-)
-def test_what_is_published_is_told_by_the_name_alone(name: str, published: bool) -> None:
-    assert is_published(name) is published

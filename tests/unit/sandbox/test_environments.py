@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from mograder.core.errors import InvalidInput
+from mograder.core.errors import InvalidInput, SandboxUnavailable
 from mograder.core.shared import Progress
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.assets import ASSETS, read_assets
@@ -185,6 +185,59 @@ async def test_one_that_was_removed_is_built_again(environments: Environments, u
     assert uv.builds() == 2
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize(
+    "lost",
+    [
+        "environments",
+        "environments/requests",
+        "environments/assets",
+        "environments/KEY",
+        "environments/KEY/env",
+        "environments/KEY/env/bin/python",
+        "environments/KEY/environment.json",
+        "mograder-1-py3-none-any.whl",
+    ],
+)
+async def test_d3_what_is_derived_may_be_deleted_at_any_time(
+    environments: Environments,
+    uv: Uv,
+    root: Path,
+    tmp_path: Path,
+    lost: str,
+    restarted: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """At the next use and at the next start: built again, or taken out again."""
+    monkeypatch.setattr(
+        "mograder.sandbox.environments.build_runtime_wheel",
+        lambda place: (place / "mograder-1-py3-none-any.whl").touch(),
+    )
+    first = await environments.prepare(NUMPY, unheard)
+    path = tmp_path / lost.replace("KEY", first.key)
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+    hub = make(root, uv, tmp_path) if restarted else environments
+    again = await hub.prepare(NUMPY, unheard)
+    assert again == first
+    assert (again.directory / "env/bin/python").exists()
+    assert read_assets(root / ASSETS, read_record(again.directory).assets).files
+    if lost.endswith(".whl"):  # and what needs it can be built
+        uv.lock = "marimo==0.25.2\npandas==2\n"
+        await hub.prepare(Script(dependencies=("pandas",)), unheard)
+
+
+async def test_d11_a_directory_that_cannot_be_made_is_named_with_its_remedy(
+    environments: Environments, root: Path
+) -> None:
+    await asyncio.to_thread(root.write_text, "a file in its place")
+    with pytest.raises(SandboxUnavailable, match=rf"{root} cannot be written") as failure:
+        await environments.prepare(NUMPY, unheard)
+    assert f"install -d -o USER -m 755 {root}" in failure.value.hint
+
+
 async def test_one_that_lost_its_record_is_replaced(
     environments: Environments, uv: Uv, root: Path, tmp_path: Path
 ) -> None:
@@ -224,10 +277,12 @@ async def test_a_failure_gives_the_tools_own_words_and_keeps_nothing(
     environments: Environments, uv: Uv, root: Path, step: str, words: str
 ) -> None:
     uv.fails_at = step
+    told: list[str] = []
     with pytest.raises(InvalidInput, match=words) as failure:
-        await environments.prepare(NUMPY, unheard)
+        await environments.prepare(NUMPY, told.append)
     for line in UV_SAYS:
         assert line in failure.value.message
+        assert line.strip() not in told, "the error says it, and once is enough"
     assert environments.ready(NUMPY) is None
     assert _leavings(root) == []
     assert _finished(root) == []

@@ -113,6 +113,16 @@ async def test_a_session_is_handed_over_with_its_end() -> None:
             os.close(descriptor)
 
 
+async def test_refused_forks_leave_nothing_to_wait_for() -> None:
+    words = "for _ in range(20): say(id=hear(), problem='failed OSError()')\nhear()"
+    async with zygote(READY + words) as forker:
+        await serving(forker)
+        for _ in range(20):
+            with pytest.raises(NotJoinedError):
+                await fork(forker)
+        assert forker.awaited == 0
+
+
 @pytest.mark.parametrize(
     ("words", "kind"),
     [

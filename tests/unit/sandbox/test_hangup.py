@@ -7,9 +7,11 @@ import socket
 import stat
 from pathlib import Path
 
+import psutil
 import pytest
 
 from mograder.core.errors import SandboxUnavailable
+from mograder.sandbox import hangup
 from mograder.sandbox.hangup import hang_up
 from mograder.sandbox.host import group_of, prepare_runtime
 from tests.contract.fronts import OWN_GROUP
@@ -42,6 +44,19 @@ def test_what_was_accepted_there_is_cut_and_nothing_else(tmp_path: Path) -> None
         again.connect(str(mine))  # it still listens
         for each in (*clients, *held, again):
             each.close()
+
+
+def test_a_number_that_is_another_file_by_then_leaves_no_descriptor_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A student's code can close a socket and open a file between the look and the borrowing."""
+    with (tmp_path / "file").open("w") as file:
+        monkeypatch.setattr(hangup, "_sockets_of", lambda _: [file.fileno()])
+        before = psutil.Process().num_fds()
+        for _ in range(5):
+            assert hang_up([os.getpid()], str(tmp_path / "s.sock"))
+        assert psutil.Process().num_fds() == before
+        file.write("it is still open")
 
 
 def test_a_process_that_has_gone_is_no_failure(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
@@ -262,4 +263,7 @@ def test_the_page_loads_its_files_from_the_shared_set(mode: str) -> None:
     name = "0.25.2-0123456789abcdef"
     shared = session_plan(session(mode), (), HOST, SANDBOXED_SESSION, fd=9, assets=name)
     assert ("--asset-url", f"../_marimo/{name}") in pairwise(shared.argv)
+    host = replace(HOST, asset_url="https://hub.example.org/s/_marimo")
+    absolute = session_plan(session(mode), (), host, SANDBOXED_SESSION, fd=9, assets=name)
+    assert ("--asset-url", f"{host.asset_url}/{name}") in pairwise(absolute.argv)
     assert shared.argv[-1] == "A1.py"

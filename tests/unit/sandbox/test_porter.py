@@ -15,7 +15,7 @@ import pytest
 
 from mograder.sandbox.namespaces import CLONE_NEWUSER, Founded, Joined
 from mograder.sandbox.porter import Porter
-from mograder.sandbox.process import Child, Launch
+from mograder.sandbox.process import Child, Launch, begin_elsewhere
 from tests.conftest import REPOSITORY
 from tests.contract.sandbox_rig import PATIENCE, until
 
@@ -50,7 +50,7 @@ async def place(porter: Porter) -> AsyncIterator[Joined]:
 async def _said(place: Joined, script: str, descriptors: tuple[int, ...] = ()) -> str:
     said: list[bytes] = []
     launch = Launch(("/bin/sh", "-c", script), VARIABLES, descriptors=descriptors, place=place)
-    child = Child(launch, said.append)
+    child = Child(launch, said.append, await begin_elsewhere(launch))
     await asyncio.wait_for(child.exited, PATIENCE)
     return b"".join(said).decode()
 
@@ -125,3 +125,19 @@ def _porters() -> list[psutil.Process]:
     """Without those that have ended: here, programs are this process's own once they have."""
     living = [each for each in psutil.Process().children() if each.status() != psutil.STATUS_ZOMBIE]
     return [each for each in living if "mograder.sandbox.porter" in " ".join(each.cmdline())]
+
+
+async def test_the_loop_goes_on_while_the_porter_takes_its_time(
+    place: Joined, porter: Porter
+) -> None:
+    process = psutil.Process(porter.pid)
+    process.suspend()
+    try:
+        asking = asyncio.create_task(_said(place, "echo here"))
+        await asyncio.sleep(0)
+        # A timer that goes off shows that nothing blocks the loop.
+        await asyncio.wait({asking}, timeout=0.05)
+        assert not asking.done()
+    finally:
+        process.resume()
+    assert await asking == "here\n"

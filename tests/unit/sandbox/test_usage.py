@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from mograder.core.reserve import NO_RESERVE
 from mograder.sandbox.machine import Machine, parse_meminfo, parse_tasks
 from mograder.sandbox.processes import (
     PAGE,
@@ -154,7 +155,7 @@ def test_a_tree_without_end_counts_as_full(tmp_path: Path) -> None:
 
 
 def test_a_workspace_that_does_not_move_is_measured_once(tmp_path: Path) -> None:
-    watch = DiskWatch(0, lambda _: [])
+    watch = DiskWatch(NO_RESERVE, lambda _: [])
     watch.add("s", tmp_path, 1 << 20)
     (tmp_path / "before").write_bytes(b"x" * (100 << 10))
     assert watch.look(()) == []

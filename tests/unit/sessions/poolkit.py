@@ -18,7 +18,7 @@ from mograder.core.settings_model import LimitsSettings
 from mograder.core.shared import Progress
 from mograder.sessions.capacity import MEGABYTE, Terms
 from mograder.sessions.fake import InMemoryLauncher
-from mograder.sessions.launcher import Endpoint, LaunchSpec, Measurement, Mode, Use
+from mograder.sessions.launcher import Endpoint, Launched, LaunchSpec, Measurement, Mode, Use
 from mograder.sessions.live import LiveSession, SessionKey
 from mograder.sessions.measure import UNKNOWN
 from mograder.sessions.pool import SessionPool
@@ -101,6 +101,23 @@ class Launcher(InMemoryLauncher):
         self.go_on.set()
         self.dead: set[Endpoint] = set()
         """Whose servers take no connections any more."""
+        self.unreachable: MograderError | None = None
+        """What it raises instead of saying what runs."""
+        self._asked = 0
+        self._was_asked = asyncio.Condition()
+
+    async def matched(self, times: int) -> None:
+        """Wait until it has said so often what runs, after a pool was opened on it."""
+        async with self._was_asked:
+            await self._was_asked.wait_for(lambda: self._asked > times)
+
+    async def running(self) -> list[Launched]:
+        if self.unreachable is not None:
+            raise self.unreachable
+        async with self._was_asked:
+            self._asked += 1
+            self._was_asked.notify_all()
+        return await super().running()
 
     async def stop(self, session_id: str) -> bool:
         self.stopping.set()

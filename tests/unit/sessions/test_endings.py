@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -25,7 +26,11 @@ def test_every_ending_is_explained_with_what_to_do(reason: EndReason, key: Sessi
     assert explained.title.endswith(".")
     remedy = "tell your instructor" if reason is EndReason.REMOVED else "Open it again"
     assert remedy in explained.text
-    assert ("Your work is saved." in explained.text) is (key == ALICE), "a lecture holds no work"
+    full = reason in {EndReason.WORKSPACE, EndReason.DISK}
+    saved = "What was saved is safe. " if full else "Your work is saved. "
+    assert explained.title.startswith(saved) is (key == ALICE), "a lecture holds no work"
+    frightening = re.search(r"\blost\b|\bdeleted\b", f"{explained.title} {explained.text}")
+    assert frightening is None
     for text in (explained.title, explained.text):
         assert "{" not in text
         assert "  " not in text

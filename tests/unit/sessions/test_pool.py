@@ -6,11 +6,12 @@ B65, B72, B77; architecture.md, "A supervisor owns the sessions"; compat.md 2.3.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import aiohttp
 import pytest
 
-from mograder.core.errors import Busy, NotFound, SandboxUnavailable, TimedOut
+from mograder.core.errors import Busy, NotFound, RemoteFailed, SandboxUnavailable, TimedOut
 from mograder.sessions import pool as pool_module
 from mograder.sessions.endings import EndReason
 from mograder.sessions.launcher import Limit
@@ -234,28 +235,80 @@ async def test_a_lost_launcher_takes_its_sessions_along(rig: Rig) -> None:
         assert again.id not in {session.id for session in sessions}
 
 
-async def test_what_runs_on_behind_a_lost_connection_is_ended(rig: Rig) -> None:
-    """The line broke, the launcher lives: nobody can reach those sessions any more."""
+async def test_sessions_go_on_after_a_break_in_the_connection(rig: Rig) -> None:
     async with rig.pool() as pool:
         session = await pool.get_or_start(ALICE, unheard)
-        ended = asyncio.Event()
-        rig.launcher.watch(lambda _: ended.set(), rig.launcher.lose)
-        end = gone(session)
+        rig.launcher.lose()
+        rig.launcher.lose()
+        await soon(rig.launcher.matched(2))
+        assert pool.find(ALICE) is session
+        assert await pool.get_or_start(ALICE, unheard) is session
+        assert pool.last_ending(ALICE) is None
+        assert rig.rows() == [("alice", "A1", "running")]
+
+
+async def test_only_what_the_launcher_does_not_have_any_more_is_lost(rig: Rig) -> None:
+    async with rig.pool() as pool:
+        kept, lost = [await pool.get_or_start(key, unheard) for key in (ALICE, BOB)]
+        end = gone(lost)
+        del rig.launcher.specs[lost.id]  # its end was told to nobody
         rig.launcher.lose()
         await end
-        await soon(ended.wait())
-        assert rig.launcher.specs == {}
+        assert pool.all() == [kept]
+        ending = pool.ending(lost.id)
+        assert ending is not None
+        assert ending.reason is EndReason.LOST
 
 
-async def test_a_loss_while_one_starts_is_told_to_who_waits(rig: Rig) -> None:
+async def test_what_runs_without_a_session_here_is_stopped_after_a_break(rig: Rig) -> None:
+    """A start or a stop was under way, and nobody knows what became of it."""
+    async with rig.pool() as pool:
+        session = await pool.get_or_start(ALICE, unheard)
+        stray = replace(rig.launcher.specs[session.id], session_id="stray")
+        await rig.launcher.start(stray)
+        rig.launcher.lose()
+        await until(lambda: "stray" not in rig.launcher.specs)
+        assert [*rig.launcher.specs] == [session.id]
+
+
+async def test_sessions_are_kept_while_the_launcher_cannot_be_reached(rig: Rig) -> None:
+    """Their own sockets tell which of them live."""
+    async with rig.pool() as pool:
+        kept, dead = [await pool.get_or_start(key, unheard) for key in (ALICE, BOB)]
+        end = gone(dead)
+        rig.launcher.dead.add(dead.endpoint)
+        rig.launcher.unreachable = RemoteFailed("Nobody answers.")
+        rig.launcher.lose()
+        await end
+        assert pool.all() == [kept]
+        rig.launcher.unreachable = None
+        rig.launcher.lose()
+        await soon(rig.launcher.matched(2))
+        assert pool.all() == [kept]
+
+
+async def test_a_start_of_which_the_launcher_knows_nothing_any_more_fails(rig: Rig) -> None:
+    rig.server.up.clear()
+    async with rig.pool() as pool:
+        asking = asyncio.create_task(pool.get_or_start(ALICE, unheard))
+        await soon(rig.server.asked.wait())
+        rig.launcher.specs.clear()
+        rig.launcher.lose()
+        with pytest.raises(SandboxUnavailable, match="while it was starting"):
+            await asking
+        assert rig.rows() == []
+
+
+async def test_a_start_goes_on_after_a_break(rig: Rig) -> None:
     rig.server.up.clear()
     async with rig.pool() as pool:
         asking = asyncio.create_task(pool.get_or_start(ALICE, unheard))
         await soon(rig.server.asked.wait())
         rig.launcher.lose()
-        with pytest.raises(SandboxUnavailable, match="while it was starting"):
-            await asking
-        assert rig.rows() == []
+        rig.launcher.lose()
+        await soon(rig.launcher.matched(2))
+        rig.server.up.set()
+        assert (await asking).id in rig.launcher.specs
 
 
 async def test_exits_are_noticed_after_one_that_could_not_be_written_down(rig: Rig) -> None:

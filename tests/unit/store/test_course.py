@@ -64,11 +64,11 @@ def test_a_bare_file_name_is_one_of_the_working_directory(
 @pytest.mark.parametrize(
     ("argument", "said"),
     [
-        ("A2", "'A2' may mean A2-One, A2-Two. Say which one."),
-        ("A", "There is no source 'A'."),
-        ("A9", "holds A2-One, A2-Two, Empty."),
-        ("", "There is no source ''."),
-        ("..", "There is no source '..'."),
+        ("A2", "'A2' may mean A2-One, A2-Two. Give the whole name."),
+        ("A", "'A' may mean A2-One, A2-Two. Give the whole name."),
+        ("A9", "There are: A2-One, A2-Two, Empty."),
+        ("", "There is no source '' in "),
+        ("..", "There is no source '..' in "),
         ("Empty", "holds no notebook."),
         ("./A9.py", "There is no notebook A9.py."),
     ],
@@ -82,12 +82,38 @@ def test_what_means_nothing_or_too_much_is_told_with_what_there_is(
     assert said in str(raised.value)
 
 
-def test_plain_files_and_public_go_along_and_nothing_else(tmp_path: Path) -> None:
-    wanted = ["data.csv", "helper.py", "public/a.svg", "public/deep/b.png"]
+def test_files_public_and_the_folders_that_are_named_go_along(tmp_path: Path) -> None:
+    wanted = [
+        *("data.csv", "data/2026/x.csv", "data/b.zip", "helper.py", "layouts/A1.slides.json"),
+        *("lib/__init__.py", "lib/f.py", "public/a.svg", "public/deep/b.png"),
+    ]
     make(tmp_path / "A1", "A1.py", *wanted)
-    make(tmp_path / "A1", ".env", "A1.html", "A1.ZIP", "A1_20260310T200800.py")
-    make(tmp_path / "A1", "sub/secret.txt", "public/.hidden", "__marimo__/session/A1.py.json")
-    assert support_files(find_source("A1", tmp_path)) == tuple(wanted)
+    make(tmp_path / "A1", ".env", "A1.html", "A1.ZIP", "A1_20260310T200800.py", "files.json")
+    make(tmp_path / "A1", "solutions/A1.py", "public/.hidden", "__marimo__/session/A1.py.json")
+    make(
+        tmp_path / "A1", "lib/__pycache__/f.pyc", "data/1/2/3.csv", "data/-x.csv", "venv/pyvenv.cfg"
+    )
+    (tmp_path / "A1" / "data" / "up").symlink_to(tmp_path)
+    (tmp_path / "A1" / "elsewhere").symlink_to(tmp_path)
+    os.mkfifo(tmp_path / "A1" / "data" / "pipe")
+    (tmp_path / "A1" / "A1.py").write_text(
+        'app = marimo.App(layout_file="layouts/A1.slides.json")\nfrom lib.f import g\n"elsewhere"'
+    )
+    (tmp_path / "A1" / "helper.py").write_text("open('data/2026/x.csv')")
+    found = support_files(find_source("A1", tmp_path))
+    assert found.files == tuple(wanted)
+    assert {each.name: each.reason.split()[0] for each in found.left} == {
+        "A1.ZIP": "a",
+        "A1.html": "a",
+        "A1_20260310T200800.py": "it",
+        "data/-x.csv": "Invalid",
+        "data/1/2/": "it",
+        "data/pipe": "it",
+        "data/up": "links",
+        "elsewhere/": "links",
+        "solutions/": "the",
+        "venv/": "it",
+    }
 
 
 def test_files_are_bounded_in_all(tmp_path: Path) -> None:

@@ -18,7 +18,14 @@ from alembic.runtime.migration import MigrationContext
 from mograder.core.errors import Busy, Conflict, InvalidInput
 from mograder.store import gradebook as room
 from mograder.store.database import open_engine
-from mograder.store.gradebook import Gradebook, Identity, Marks, Sent, existing_gradebook
+from mograder.store.gradebook import (
+    Gradebook,
+    Identity,
+    Marks,
+    Sent,
+    SentFile,
+    existing_gradebook,
+)
 from mograder.store.gradebook_tables import metadata
 
 AT = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
@@ -200,10 +207,41 @@ def test_who_is_who_is_remembered_by_site(book: Gradebook) -> None:
 
 
 def test_what_moodle_was_given_last_is_remembered(book: Gradebook) -> None:
-    book.record_sent(SITE, 1, Sent(4, "abc", "87.50"), AT)
-    book.record_sent(SITE, 1, Sent(4, "def", "90.00"), AT)
-    assert book.sent(SITE, 1) == {4: Sent(4, "def", "90.00")}
+    first = Sent(4, "87.50", 1, 1_800_000_000, "<p>é</p>", (SentFile("a.html", "b.html", 3, "x"),))
+    book.record_sent(SITE, 1, [first, Sent(5, "", comment="")], AT)
+    assert book.sent(SITE, 1) == {4: first, 5: Sent(5, "", comment="")}
+    book.record_sent(SITE, 1, [Sent(4, "90.00", team=True)], AT)
+    assert book.sent(SITE, 1)[4] == Sent(4, "90.00", team=True)
     assert book.sent(SITE, 2) == {}
+
+
+def test_what_is_being_sent_is_on_record_until_it_is_confirmed(book: Gradebook) -> None:
+    """Moodle review M1: a killed upload leaves its intents to the next one."""
+    rows = [Sent(4, "33.00", modified=7), Sent(5, "52.00")]
+    book.record_intents(SITE, 1, rows, AT)
+    book.record_intents(SITE, 2, rows[:1], AT)
+    assert book.intended(SITE, 1) == {4: rows[0], 5: rows[1]}
+    assert book.sent(SITE, 1) == {}
+    book.record_sent(SITE, 1, [Sent(4, "33.00", modified=9)], AT)
+    assert book.intended(SITE, 1) == {5: rows[1]}
+    assert book.intended(SITE, 2) == {4: rows[0]}
+
+
+def test_records_of_an_older_version_keep_their_grades(tmp_path: Path) -> None:
+    """Revision g0003 replaces the digest by the values themselves."""
+    path = tmp_path / "gradebook.db"
+    Gradebook(path).close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(
+            "DROP TABLE uploads; DROP TABLE upload_intents;"
+            "CREATE TABLE uploads (site TEXT NOT NULL, assignment_id INTEGER NOT NULL, user_id"
+            " INTEGER NOT NULL, digest TEXT NOT NULL, grade TEXT NOT NULL, uploaded_at TEXT NOT"
+            " NULL, CONSTRAINT pk_uploads PRIMARY KEY (site, assignment_id, user_id));"
+            f"INSERT INTO uploads VALUES ('{SITE}', 1, 4, 'abc', '87.50', '2026');"
+            "UPDATE alembic_version SET version_num = 'g0002';"
+        )
+    with Gradebook(path) as book:
+        assert book.sent(SITE, 1) == {4: Sent(4, "87.50")}
 
 
 def test_looking_makes_and_changes_nothing(old: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from mograder.core.errors import InvalidInput
+from mograder.core.errors import InvalidInput, NotFound
 from mograder.store.copy_facts import CopyState
 from mograder.store.student_folder import Notebook, Sent, StudentFolder
 
@@ -158,3 +158,15 @@ def test_feedback_is_replaced_and_its_names_stay_inside(folder: StudentFolder) -
     found = folder.feedback("hw1")
     assert [path.name for path in found] == ["feedback.html", "notes.txt"]
     assert all(path.is_relative_to(folder.state / "feedback" / "hw1") for path in found)
+
+
+def test_a_notebook_that_cannot_be_read_is_not_said_to_be_gone(folder: StudentFolder) -> None:
+    path = put(folder, "hw1", "hw1.py")
+    notebook = the(folder, "hw1")
+    path.unlink()
+    with pytest.raises(NotFound, match="is gone"):
+        folder.read(notebook)
+    path.mkdir()  # cannot be read as a file, by root neither
+    with pytest.raises(InvalidInput, match=r"hw1\.py cannot be read: Is a directory"):
+        folder.read(notebook)
+    assert folder.state_of(notebook) is CopyState.EDITED

@@ -25,6 +25,8 @@ FILES = {
     "A1.py": b"import marimo\n",
     "data.csv": b"1",
     "public/plot.png": b"png",
+    "layouts/A1.grid.json": b"{}",
+    "data/2026/b.zip": b"zip",
     "A1.html": b"preview",
     "A1.zip": b"bundle",
 }
@@ -76,7 +78,7 @@ def test_a_first_visit_copies_notebook_and_support_files(
 ) -> None:
     directory = workspaces.ensure(ALICE, release)
     assert directory == workspaces.directory(ALICE, A1) == root / "alice" / "A1"
-    copied = {name: FILES[name] for name in ("A1.py", "data.csv", "public/plot.png")}
+    copied = {name: FILES[name] for name in FILES if name not in ("A1.html", "A1.zip")}
     assert content(directory) == copied | {".uploaded": b"", ".fetched": b""}
     assert workspaces.has_copy(ALICE, A1)
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700

@@ -269,3 +269,13 @@ def test_a_token_that_no_header_can_carry_is_refused(token: str) -> None:
 )
 def test_this_machine_is_known_by_name_and_number(host: str, expected: bool) -> None:
     assert is_loopback(host) is expected
+
+
+def test_an_answer_that_never_ends_is_given_up(
+    hub: FakeHub, files: list[Upload], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that sends a byte now and then must not hold a command for ever."""
+    hub.replies[PUBLISH] = Reply(status=500, body=b"x" * 200_000)
+    monkeypatch.setattr("mograder.transports.hub._ANSWER_SECONDS", -1.0)
+    with pytest.raises(RemoteFailed, match="does not end"):
+        publish(hub, files)

@@ -11,7 +11,14 @@ from urllib.parse import parse_qsl
 import httpx
 import pytest
 
-from mograder.core.errors import Busy, InvalidInput, MograderError, RemoteFailed, TimedOut
+from mograder.core.errors import (
+    Busy,
+    Forbidden,
+    InvalidInput,
+    MograderError,
+    RemoteFailed,
+    TimedOut,
+)
 from mograder.transports.moodle.address import is_insecure, parse_moodle_url
 from mograder.transports.moodle.client import MoodleClient
 from mograder.transports.moodle.models import moment, number, plain
@@ -64,6 +71,7 @@ def call(network: Network, *, safe: bool) -> object:
         fails(httpx.ReadError("reset")),
         fails(httpx.ReadTimeout("slow")),
         fails(httpx.ConnectError("refused")),
+        says("busy", 500),
         says("busy", 502),
         says("busy", 504),
     ],
@@ -80,6 +88,7 @@ def test_what_only_reads_is_asked_again_after_a_pause(failure: Answer) -> None:
         (fails(httpx.ReadError("reset")), RemoteFailed),
         (fails(httpx.ReadTimeout("slow")), TimedOut),
         (fails(httpx.WriteError("broken")), RemoteFailed),
+        (says("busy", 500), RemoteFailed),
         (says("busy", 502), RemoteFailed),
     ],
 )
@@ -96,6 +105,27 @@ def test_a_lost_answer_to_a_change_says_that_it_may_have_been_done() -> None:
     with pytest.raises(TimedOut) as caught:
         call(Network(fails(httpx.ReadTimeout("slow"))), safe=False)
     assert "may have been done" in caught.value.hint
+
+
+def test_the_words_of_a_broken_connection_end_in_one_full_stop() -> None:
+    """Moodle review L7."""
+    gone = httpx.RemoteProtocolError("Server disconnected without sending a response.")
+    with pytest.raises(RemoteFailed) as caught:
+        call(Network(fails(gone)), safe=True)
+    assert caught.value.message.endswith("disconnected without sending a response.")
+
+
+def test_a_refused_course_is_told_in_moodles_words() -> None:
+    """Moodle review L7: an incomplete profile was told as "You have no course number 4"."""
+    refused = "No access rights in course context User not fully set-up"
+    warning = {"item": "course", "itemid": 4, "warningcode": "1", "message": refused}
+    network = Network(says({"courses": [], "warnings": [warning]}))
+    with (
+        MoodleClient(URL, SECRET, transport=httpx.MockTransport(network._answer)) as client,
+        pytest.raises(Forbidden, match="User not fully set-up") as caught,
+    ):
+        client.assignments(4)
+    assert "profile" in caught.value.hint
 
 
 @pytest.mark.parametrize("error", [httpx.ConnectError("refused"), httpx.ConnectTimeout("slow")])

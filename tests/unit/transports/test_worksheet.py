@@ -63,7 +63,7 @@ def test_which_columns_there_are_depends_on_the_site_and_the_assignment() -> Non
 
 def test_marks_and_comments_go_into_their_rows_and_nowhere_else() -> None:
     before = sheet("A1")
-    after = fill(before, {8: Entry(Decimal("90.5"), "well < done"), 6: Entry(Decimal(41))}, NOW)
+    after = fill(before, {8: Entry(Decimal("90.5"), "well &lt; done"), 6: Entry(Decimal(41))}, NOW)
     assert (after.changed, after.unchanged) == ((8,), (6,))
     assert cell(after.sheet, 8, GRADE) == "90.50"
     assert cell(after.sheet, 8, COMMENTS) == "well &lt; done"
@@ -166,7 +166,10 @@ def test_a_mark_survives_being_written(mark: Decimal) -> None:
 def test_a_comment_becomes_html_that_moodle_keeps() -> None:
     """Recordings 332 to 365: NUL is refused, `<details>` is stripped with its line breaks."""
     assert comment_html("a < b\nc\n\nd & e\x00") == "<p>a &lt; b<br>c</p><p>d &amp; e</p>"
-    kept = comment_html("<details open><summary>Q1</summary>fine</details>")
+    assert comment_html("if a<b and c>d:\n    x") == (
+        "<p>if a&lt;b and c&gt;d:<br>&nbsp;&nbsp;&nbsp; x</p>"
+    ), "text in angle brackets is no HTML (Moodle review M3)"
+    kept = comment_html("<details open><summary>Q1</summary>fine</details>", is_html=True)
     assert kept == "<div><p><b>Q1</b></p>fine</div>"
     assert comment_html(" \n") == ""
 

@@ -6,8 +6,8 @@ import asyncio
 import json
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
@@ -34,7 +34,7 @@ from mograder.sandbox.environments import Environment, Environments
 from mograder.sandbox.execution import ExecutionRequest, ExecutionResult, Outcome
 from mograder.sessions.allowances import Allowances
 from mograder.sessions.endings import Ending, EndReason
-from mograder.sessions.launcher import Mode
+from mograder.sessions.launcher import Endpoint, Mode
 from mograder.sessions.live import SessionKey
 from mograder.sessions.pool import SessionPool
 from mograder.sessions.tally import ItemMemory, Tally
@@ -43,6 +43,7 @@ from mograder.store.hub_state import HubState
 from mograder.store.releases import ItemKind, Releases
 from mograder.store.revocations import CachedRevocations
 from mograder.store.roster import Roster
+from mograder.store.tables import SessionRow, SessionState
 from mograder.store.workspaces import Workspaces
 from mograder.web.hub.app import create_app
 from mograder.web.hub.capabilities import Capabilities
@@ -68,10 +69,15 @@ if __name__ == "__main__":
 
 @dataclass
 class FakeSession:
-    """What the hub's own routes read of a live session."""
+    """What the hub reads of a live session; ``number`` tells one from the next of its key."""
 
     key: SessionKey
     last_seen: datetime
+    number: int = 1
+    endpoint: Endpoint = Endpoint(Path("/nowhere"))  # noqa: RUF009 - frozen
+    version: str = "1"
+    connections: int = 0
+    on_stop: list[Callable[[], None]] = field(default_factory=list)
     base_url: str = ""
     memory: int = 0
     cpu: float = 0.0
@@ -85,7 +91,8 @@ class FakeSession:
     @property
     def id(self) -> str:
         """The session's id."""
-        return f"{self.key.user}-{self.key.item}"
+        again = f"-{self.number}" if self.number > 1 else ""
+        return f"{self.key.user}-{self.key.item}{again}"
 
     def __post_init__(self) -> None:
         path = f"{quote(self.key.user, safe='')}/{quote(self.key.item, safe='')}"
@@ -128,8 +135,31 @@ class FakePool:
         session = self.running.pop(key, None)
         if session is not None:
             self.ended[key] = Ending(key, session.id, reason, self.clock.now())
+            for callback in session.on_stop:
+                callback()
             self.on_change(key)
         return session is not None
+
+    def by_id(self, session_id: str) -> FakeSession | None:
+        return next((each for each in self.running.values() if each.id == session_id), None)
+
+    def ending(self, session_id: str) -> Ending | None:
+        found = (each for each in self.ended.values() if each.session_id == session_id)
+        return next(found, None)
+
+    def touch(self, session: FakeSession) -> None:
+        """Nothing is put away here."""
+
+    @contextmanager
+    def connected(self, session: FakeSession) -> Iterator[None]:
+        session.connections += 1
+        try:
+            yield
+        finally:
+            session.connections -= 1
+
+    async def pages_first(self, live: FakeSession, /) -> None:
+        """Here is no crowd."""
 
     def find(self, key: SessionKey) -> FakeSession | None:
         return self.running.get(key)
@@ -232,18 +262,39 @@ class Hub:
                 staged.add(filename, BytesIO(content))
             staged.commit(kind)
 
-    def start(self, user: str, item: str, mode: Mode = Mode.EDIT) -> None:
-        """Have a session running."""
-        key = SessionKey(user, item, mode)
-        self.pool.running[key] = FakeSession(key, self.clock.now())
+    def start(
+        self,
+        user: str,
+        item: str,
+        mode: Mode = Mode.EDIT,
+        *,
+        server: Path | None = None,
+        number: int = 1,
+    ) -> FakeSession:
+        """Have a session running; with the socket of its server its page can be opened."""
+        key, now = SessionKey(user, item, mode), self.clock.now()
+        session = self.pool.running[key] = FakeSession(key, now, number)
+        if server is not None:
+            session.endpoint = Endpoint(server)
+            place, running = str(server), SessionState.RUNNING
+            row = SessionRow(session.id, user, item, mode, running, place, "1", "", now, now)
+            self.services.state.add_session(row)
+        self.pool.on_change(key)
+        return session
 
     def end(
         self, user: str, item: str, reason: EndReason, mode: Mode = Mode.EDIT, detail: str = ""
     ) -> None:
         """Have a session end."""
         key = SessionKey(user, item, mode)
-        self.pool.running.pop(key, None)
-        self.pool.ended[key] = Ending(key, f"{user}-{item}", reason, self.clock.now(), detail)
+        session = self.pool.running.pop(key, None)
+        known = session.id if session else f"{user}-{item}"
+        self.pool.ended[key] = Ending(key, known, reason, self.clock.now(), detail)
+        if session is not None:
+            self.services.state.remove_session(session.id)
+        for callback in session.on_stop if session else ():
+            callback()
+        self.pool.on_change(key)
 
     def audit(self) -> list[tuple[str, str, str, str]]:
         """The audit log: who, action, what, outcome; the oldest first."""
@@ -281,6 +332,7 @@ def make_hub(course: Path, toml: str = "", *, dev: bool = False) -> Hub:
         instructors=frozenset(loaded.settings.hub.instructors),
     )
     pool, runs = FakePool(clock), FakeRuns()
+    releases = Releases(course / "hub-release")
     services = Services(
         loaded=loaded,
         clock=clock,
@@ -288,8 +340,8 @@ def make_hub(course: Path, toml: str = "", *, dev: bool = False) -> Hub:
         authenticator=Authenticator(policy, revocations, clock),
         policy=policy,
         roster=Roster(course / "allowed_users.txt"),
-        releases=Releases(course / "hub-release"),
-        workspaces=Workspaces(course / "hub-notebooks"),
+        releases=releases,
+        workspaces=Workspaces(course / "hub-notebooks", released=releases.get),
         state=state,
         revocations=revocations,
         environments=cast(Environments, FakeEnvironments()),

@@ -19,11 +19,10 @@ import websockets
 from starlette.types import ASGIApp
 from websockets.asyncio.client import connect
 
-from mograder.core.clock import SystemClock
 from mograder.core.session_url import SessionUrl
 from mograder.sessions.live import LiveSession
 from mograder.web.context import ContextMiddleware
-from mograder.web.hub.handover import Handovers
+from mograder.web.hub.frame_page import FramePages
 from mograder.web.hub.proxy import SessionProxy
 from mograder.web.hub.session_origin import Apart, SessionOrigins
 from mograder.web.hub.traffic import Traffic
@@ -31,6 +30,7 @@ from mograder.web.templating import load_pages
 from tests.contract import proxy_rig
 from tests.contract.proxy_rig import (
     DOCUMENT,
+    FRAME,
     RigServices,
     bearer,
     served,
@@ -63,25 +63,13 @@ class House:
     session: LiveSession
     http: httpx.AsyncClient
 
-    async def hand_over(self, user: str = "alice") -> tuple[str, str]:
-        """Where the form of a viewer's page goes, and its code."""
-        page = await self.http.get(f"{HUB}{A1}/?x=1", headers={**cookie(user), **DOCUMENT})
+    async def frame(self, user: str = "alice", query: str = "") -> str:
+        """Where the frame of a viewer's page leads: the capability path at its own origin."""
+        page = await self.http.get(f"{HUB}{A1}/{query}", headers={**cookie(user), **DOCUMENT})
         assert page.status_code == 200, page.text
-        action = re.search(
-            r'action="(https://[a-z2-7]{32}\.example\.net/_mograder/enter)"', page.text
-        )
-        code = re.search(r'name="code" value="([\w-]{32})"', page.text)
-        assert action
-        assert code
-        return action[1], code[1]
-
-    async def enter(self) -> str:
-        """The origin of alice's page; the client has its cookie then."""
-        action, code = await self.hand_over()
-        answer = await self.http.post(action, data={"code": code}, headers={"Origin": HUB})
-        assert answer.status_code == 303
-        assert answer.headers["location"] == f"{A1}/?x=1"
-        return action.removesuffix("/_mograder/enter")
+        found = re.search(r' src="(https://[a-z2-7]{32}\.example\.net/s/[\w-]{32}/)', page.text)
+        assert found, page.text
+        return found[1]
 
 
 @pytest.fixture
@@ -95,9 +83,8 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
 async def _open(directory: Path, upstream: Upstream, socket: Path) -> AsyncIterator[House]:
     made = services(directory)
     session = made.pool.add("alice", "A1", "edit", socket)  # type: ignore[arg-type]
-    handovers = Handovers(URL, SystemClock(), load_pages(), "Numerics")
-    proxy = SessionProxy(made, Traffic(), handovers=handovers)
-    origins = SessionOrigins(URL, handovers, proxy, made.capabilities)
+    proxy = SessionProxy(made, Traffic(), FramePages(load_pages(), "Numerics", url=URL))
+    origins = SessionOrigins(URL, proxy, made.capabilities)
     app = ContextMiddleware(
         Apart(origins, proxy, proxy), base_url="", public_url=HUB, trusts=lambda _: True
     )
@@ -106,75 +93,51 @@ async def _open(directory: Path, upstream: Upstream, socket: Path) -> AsyncItera
     await proxy.aclose()
 
 
-async def test_a_tab_is_handed_over_by_a_form_of_the_hubs(house: House) -> None:
-    page = await house.http.get(f"{HUB}{A1}/", headers={**cookie("alice"), **DOCUMENT})
+async def test_a_tab_stays_at_the_hub_and_the_frame_has_an_origin_of_its_own(house: House) -> None:
+    page = await house.http.get(f"{HUB}{A1}/?x=1", headers={**cookie("alice"), **DOCUMENT})
+    root = await house.frame()
+    assert f'src="{root}?x=1" sandbox="' in page.text
+    assert "allow-same-origin" in page.text
     policy = page.headers["content-security-policy"]
-    assert re.search(r"form-action https://[a-z2-7]{32}\.example\.net;", policy)
+    assert policy.endswith(f"; frame-src {root}")
     assert "script-src https://hub.uni.example/static/;" in policy
-    assert "sandbox" not in policy
-    assert page.headers["referrer-policy"] == "origin"
     assert not house.upstream.seen
     program = await house.http.get(f"{HUB}{A1}/x", headers=bearer("alice"))
     assert program.json()["path"] == f"{A1}/x", "a program stays where it is"
 
 
-async def test_the_page_is_served_there_as_it_is_with_its_own_cookie_only(house: House) -> None:
-    origin = await house.enter()
-    page = await house.http.get(f"{origin}{A1}/", headers=DOCUMENT)
+async def test_the_page_is_served_there_as_it_is_to_the_hubs_page_only(house: House) -> None:
+    root = await house.frame()
+    page = await house.http.get(root, headers={**FRAME, "Sec-Fetch-Site": "cross-site"})
     assert page.status_code == 200
     assert "<title>marimo</title>" in page.text
     assert "<base" not in page.text
-    assert page.headers["content-security-policy"] == "frame-ancestors 'self'"
-    (jar,) = [each for each in house.http.cookies.jar if each.domain.endswith("example.net")]
-    assert (jar.name, jar.secure, jar.path) == ("__Host-mograder_view", True, "/")
-    said = (await house.http.get(f"{origin}{A1}/x", headers=OWN)).json()
+    assert f'data-page="{HUB}{A1}/"' in page.text
+    assert page.headers.get_list("content-security-policy") == [f"frame-ancestors 'self' {HUB}"]
+    assert "set-cookie" not in page.headers
+    said = (await house.http.get(f"{root}x", headers=OWN)).json()
     assert not {"cookie", "origin"} & {name for name, _ in said["headers"]}
-    hostile = await house.http.get(f"{origin}{A1}/hostile", headers=OWN)
+    hostile = await house.http.get(f"{root}hostile", headers=OWN)
     assert "set-cookie" not in hostile.headers
     assert "access-control-allow-origin" not in hostile.headers
+    tab = await house.http.get(f"{root}?x=1", headers=DOCUMENT)
+    assert (tab.status_code, tab.headers["location"]) == (303, f"{HUB}{A1}/?x=1")
 
 
-async def test_a_code_works_once_at_its_own_origin_and_from_the_hub_only(house: House) -> None:
-    action, code = await house.hand_over()
-    other = re.sub("//[a-z2-7]+", "//" + "a" * 32, action)
-    for where, origin in (
-        (action, "https://evil.example"),
-        (action, "null"),
-        (action, ""),
-        (other, HUB),
-    ):
-        answer = await house.http.post(where, data={"code": code}, headers={"Origin": origin})
-        assert answer.status_code == 403
-        assert "set-cookie" not in answer.headers
-    again = await house.http.post(action, data={"code": code}, headers={"Origin": HUB})
-    assert again.status_code == 403, "it was tried at another origin"
-    action, code = await house.hand_over()
-    first = await house.http.post(action, data={"code": code}, headers={"Origin": HUB})
-    second = await house.http.post(action, data={"code": code}, headers={"Origin": HUB})
-    assert (first.status_code, second.status_code) == (303, 403)
-    assert (await house.http.get(action)).status_code == 404
-
-
-async def test_each_viewer_has_a_label_of_their_own_and_no_cookie_fits_another(
+async def test_each_viewer_has_a_label_of_their_own_and_no_capability_fits_another(
     house: House,
 ) -> None:
-    origin = await house.enter()
-    alices = house.http.cookies.get("__Host-mograder_view")
-    house.http.cookies.clear()
+    root = await house.frame()
+    origin, cap = root.split("/s/")
     house.services.pool.add("bob", "A1", "edit", house.session.endpoint.socket)  # type: ignore[arg-type]
     page = await house.http.get(f"{HUB}/edit/user/bob/A1/", headers={**cookie("bob"), **DOCUMENT})
-    bobs = re.search(r"https://[a-z2-7]{32}\.example\.net", page.text)
+    bobs = re.search(r"(https://[a-z2-7]{32}\.example\.net)/s/([\w-]+/)", page.text)
     assert bobs
-    assert bobs[0] != origin
-    headers = {**OWN, "Cookie": f"__Host-mograder_view={alices}"}
-    for where in (
-        f"{bobs[0]}{A1}/x",
-        f"{bobs[0]}/edit/user/bob/A1/x",
-        f"{origin}/edit/user/bob/A1/x",
-    ):
-        assert (await house.http.get(where, headers=headers)).status_code == 404
-    twice = {**OWN, "Cookie": f"__Host-mograder_view={alices}; __Host-mograder_view={alices}"}
-    assert (await house.http.get(f"{origin}{A1}/x", headers=twice)).status_code == 404
+    assert bobs[1] != origin
+    for where in (f"{bobs[1]}/s/{cap}x", f"{origin}/s/{bobs[2]}x", f"{origin}/s/{'a' * 32}/x"):
+        gone = await house.http.get(where, headers=OWN)
+        assert (gone.status_code, gone.headers["x-mograder-session"]) == (404, "gone")
+    assert not house.upstream.seen
 
 
 @pytest.mark.parametrize(
@@ -185,13 +148,14 @@ async def test_each_viewer_has_a_label_of_their_own_and_no_cookie_fits_another(
         "/login",
         "/sessions",
         "/health",
-        "/s/probe",
         "/_front/session",
         "/edit/A1",
+        "/edit/user/alice/A1/x",
+        "/_mograder/enter",
     ],
 )
 async def test_nothing_of_the_hub_is_there_whoever_asks(house: House, path: str) -> None:
-    origin = await house.enter()
+    origin = (await house.frame()).split("/s/")[0]
     for headers in (OWN, {**cookie("alice"), **OWN}, bearer("alice"), {"X-Remote-User": "alice"}):
         for host in (origin, "https://example.net", "https://x.example.net"):
             assert (await house.http.get(host + path, headers=headers)).status_code == 404
@@ -200,40 +164,38 @@ async def test_nothing_of_the_hub_is_there_whoever_asks(house: House, path: str)
 
 async def test_a_sibling_and_any_other_site_reaches_nothing(house: House) -> None:
     """Origins below one domain are of the same site, so cookies come along."""
-    origin = await house.enter()
+    root = await house.frame()
+    origin = root.split("/s/")[0]
     evil = f"https://{'b' * 32}.example.net"
     for marks in (
         {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Dest": "empty"},
         {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Dest": "script"},
-        {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "iframe"},
+        {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "object"},
         {"Origin": evil},
         {"Origin": HUB},
         {"Origin": "null"},
     ):
-        answer = await house.http.post(f"{origin}{A1}/api/kernel/execute", headers=marks)
+        answer = await house.http.post(f"{root}api/kernel/execute", headers=marks)
         assert answer.status_code == 403, marks
-        assert (await house.http.get(f"{origin}{A1}/x", headers=marks)).status_code == 403
+        assert (await house.http.get(f"{root}x", headers=marks)).status_code == 403
     assert not house.upstream.seen
-    own = await house.http.post(f"{origin}{A1}/api/x", headers={**OWN, "Origin": origin})
+    own = await house.http.post(f"{root}api/x", headers={**OWN, "Origin": origin})
     assert own.status_code == 200
 
 
 async def test_signing_out_and_stopping_end_it(house: House) -> None:
-    origin = await house.enter()
+    root = await house.frame()
+    assert (await house.http.get(f"{root}x", headers=OWN)).status_code == 200
     house.services.capabilities.revoke_login(f"login-of-alice-{'x' * 12}")
-    gone = await house.http.get(f"{origin}{A1}/x", headers=OWN)
+    gone = await house.http.get(f"{root}x", headers=OWN)
     assert (gone.status_code, gone.headers["x-mograder-session"]) == (404, "gone")
-    reload = {**DOCUMENT, "Sec-Fetch-Site": "none"}
-    tab = await house.http.get(f"{origin}{A1}/", headers=reload)
-    assert (tab.status_code, tab.headers["location"]) == (303, f"{HUB}{A1}/")
-    from_the_hub = {**DOCUMENT, "Sec-Fetch-Site": "cross-site"}
-    assert (await house.http.get(f"{origin}{A1}/", headers=from_the_hub)).status_code == 404
 
 
 async def test_an_ambiguous_host_is_nobodys(house: House) -> None:
-    origin = await house.enter()
+    root = await house.frame()
+    origin = root.split("/s/")[0]
     headers = {**OWN, "X-Forwarded-Host": "hub.uni.example"}
-    assert (await house.http.get(f"{origin}{A1}/x", headers=headers)).status_code == 404
+    assert (await house.http.get(f"{root}x", headers=headers)).status_code == 404
     told = {**cookie("alice"), "X-Forwarded-Host": origin.removeprefix("https://")}
     assert (await house.http.get(f"{HUB}/assignments", headers=told)).status_code == 404
 
@@ -241,34 +203,34 @@ async def test_an_ambiguous_host_is_nobodys(house: House) -> None:
 async def test_a_websocket_opens_for_its_own_page_only_and_ends_with_the_login(
     house: House,
 ) -> None:
-    origin = await house.enter()
+    root = await house.frame()
+    origin = root.split("/s/")[0]
     host = origin.removeprefix("https://")
-    jar = house.http.cookies.get("__Host-mograder_view")
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]
-    url = f"ws://{host}{A1}/ws?session_id=s_1"
-    own = {"Cookie": f"__Host-mograder_view={jar}"}
 
-    def dial(said: str, headers: dict[str, str]) -> connect:
+    def dial(said: str, cap: str, site: str = "same-origin") -> connect:
         return connect(
-            url,
+            f"ws://{host}/s/{cap}/ws?session_id=s_1",
             host="127.0.0.1",
             port=port,
-            additional_headers=headers,
+            additional_headers={"Sec-Fetch-Site": site},
             origin=websockets.Origin(said),
             proxy=None,
         )
 
     async with served(house.app, listening):
-        for said, headers in (
-            (f"https://{'b' * 32}.example.net", own),
-            (HUB, own),
-            ("null", own),
-            (origin, {}),
+        cap = root.split("/")[-2]
+        for said, known, site in (
+            (f"https://{'b' * 32}.example.net", cap, "same-site"),
+            (HUB, cap, "cross-site"),
+            ("null", cap, "cross-site"),
+            (origin, "a" * 32, "same-origin"),
+            (origin, cap, "same-site"),
         ):
             with pytest.raises(websockets.InvalidStatus):
-                await dial(said, headers)
-        async with dial(origin, {**own, "Sec-Fetch-Site": "same-origin"}) as line:
+                await dial(said, known, site)
+        async with dial(origin, cap) as line:
             await line.send("hello")
             assert await line.recv() == "hello"
             house.services.capabilities.revoke_login(f"login-of-alice-{'x' * 12}")

@@ -36,6 +36,24 @@ def parse_moodle_url(text: str) -> str:
 
 
 def is_insecure(url: str) -> bool:
-    """Tell whether a token would travel in the clear to another machine (compat 1: warn)."""
+    """Tell whether a token or a password would travel unencrypted to another machine.
+
+    A token goes there with a warning (compat 1), a password not at all (:func:`refuse_password`).
+    """
     parsed = httpx.URL(url)
     return parsed.scheme == "http" and not is_loopback(parsed.host)
+
+
+def refuse_password(url: str, *, insecure: bool = False, remedy: str = "") -> None:
+    """Raise where a password would travel unencrypted; ``insecure`` allows it.
+
+    ``remedy`` is added to the hint.
+
+    Raises:
+        InvalidInput: The address is plain http to another machine.
+    """
+    if is_insecure(url) and not insecure:
+        raise InvalidInput(
+            f"Your password would travel unencrypted: {url} begins with http://.",
+            hint=f"Use the address that begins with https://. {remedy}".strip(),
+        )

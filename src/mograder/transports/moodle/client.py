@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -20,20 +21,25 @@ from mograder.core.errors import Forbidden, InvalidInput, NotFound
 from mograder.core.shared import Progress
 from mograder.transports.interface import RemoteFile
 from mograder.transports.moodle.files import Files
-from mograder.transports.moodle.functions import Functions, demand_access
+from mograder.transports.moodle.functions import Functions, demand_access, demand_course
 from mograder.transports.moodle.models import (
     AssignmentsModel,
     CourseModel,
     CourseModuleModel,
+    GroupsModel,
     ParticipantModel,
     PersonModel,
     SectionModel,
     SiteModel,
+    moment,
+    plain,
 )
 from mograder.transports.moodle.models_work import (
+    FlagModel,
     FlagsModel,
     GradesModel,
     MappingsModel,
+    ReportModel,
     StatusModel,
     SubmissionsModel,
 )
@@ -42,8 +48,10 @@ from mograder.transports.moodle.records import (
     Course,
     CourseModule,
     Draft,
+    Feedback,
     Grade,
     GradingMethod,
+    Group,
     Mark,
     Participant,
     Person,
@@ -57,6 +65,7 @@ from mograder.transports.upload import Upload
 _COURSES = TypeAdapter(list[CourseModel])
 _SECTIONS = TypeAdapter(list[SectionModel])
 _PARTICIPANTS = TypeAdapter(list[ParticipantModel])
+_GROUPS = TypeAdapter(GroupsModel)
 _PEOPLE = TypeAdapter(list[PersonModel])
 _SITE = TypeAdapter(SiteModel)
 _ASSIGNMENTS = TypeAdapter(AssignmentsModel)
@@ -65,6 +74,7 @@ _MAPPINGS = TypeAdapter(MappingsModel)
 _SUBMISSIONS = TypeAdapter(SubmissionsModel)
 _STATUS = TypeAdapter(StatusModel)
 _GRADES = TypeAdapter(GradesModel)
+_REPORT = TypeAdapter(ReportModel)
 _FLAGS = TypeAdapter(FlagsModel)
 
 _AT_ONCE = 200
@@ -126,12 +136,21 @@ class MoodleClient(Closing):
 
         Raises:
             NotFound: There is no such course for this account: Moodle says so in a warning only.
+            Forbidden: Moodle refuses this account the course, and the warning says why.
         """
         found = self._ask.read(
             _ASSIGNMENTS, "mod_assign_get_assignments", listed("courseids", [course_id])
         )
         courses = [course for course in found.courses if course.id == course_id]
+        refused = [each.message for each in found.warnings if each.warningcode == "1"]
+        if not courses and refused and refused[0]:
+            raise Forbidden(
+                f"Moodle does not open course number {course_id} for you: {plain(refused[0])}",
+                hint=f"Sign in at {self.url} with your browser, see what it asks of you (for "
+                "example to complete your profile), and try again.",
+            )
         if not courses:
+            demand_course(found.warnings, course_id)
             raise NotFound(
                 f"You have no course number {course_id} on {self.url}.",
                 hint="Check the number: it is the id= in the course page's address. --course-id, "
@@ -162,13 +181,50 @@ class MoodleClient(Closing):
         known = {each.value: each for each in GradingMethod} | {"": GradingMethod.SIMPLE}
         return known.get("unknown" if method is None else method, GradingMethod.UNKNOWN)
 
+    def scale_items(self, assignment: Assignment) -> tuple[str, ...]:
+        """Return the names of the items of an assignment's scale, the lowest first.
+
+        Empty where the service or the role does not tell: Moodle tells those who may edit the
+        assignment.
+        """
+        function = "core_course_get_course_module"
+        if not assignment.scale or function not in self.site().functions:
+            return ()
+        try:
+            return self._ask.read(_MODULE, function, {"cmid": assignment.cmid}).scale_items()
+        except (Forbidden, InvalidInput, NotFound):
+            return ()
+
+    def scale_size(self, assignment: Assignment, user_id: int) -> int:
+        """Return how many items an assignment's scale has, 0 where Moodle does not tell.
+
+        Moodle's report on any one participant of the course says so.
+        """
+        function = "gradereport_user_get_grade_items"
+        if not assignment.scale or function not in self.site().functions:
+            return 0
+        fields: dict[str, Value] = {"courseid": assignment.course_id, "userid": user_id}
+        try:
+            return self._ask.read(_REPORT, function, fields).largest(assignment.id)
+        except (Forbidden, InvalidInput, NotFound):
+            return 0
+
     # People.
 
-    def participants(self, assignment_id: int) -> tuple[Participant, ...]:
-        """Return who is to hand in: no teachers, nobody suspended."""
-        fields: dict[str, Value] = {"assignid": assignment_id, "groupid": 0, "filter": ""}
+    def participants(self, assignment_id: int, group: int = 0) -> tuple[Participant, ...]:
+        """Return the participants: no teachers, no suspended accounts.
+
+        With separate groups Moodle gives an empty list for ``group`` 0 to a teacher who may not see
+        all groups; such a teacher asks for each of :meth:`allowed_groups`.
+        """
+        fields: dict[str, Value] = {"assignid": assignment_id, "groupid": group, "filter": ""}
         found = self._ask.read(_PARTICIPANTS, "mod_assign_list_participants", fields)
         return tuple(participant.record() for participant in found)
+
+    def allowed_groups(self, cmid: int) -> tuple[Group, ...]:
+        """Return the groups of an activity that this account may see."""
+        function = "core_group_get_activity_allowed_groups"
+        return self._ask.read(_GROUPS, function, {"cmid": cmid}).records()
 
     def enrolled(
         self, course_id: int, *, capability: str = "", only_active: bool = False
@@ -234,6 +290,21 @@ class MoodleClient(Closing):
             fields["userid"] = user_id
         return self._ask.read(_STATUS, "mod_assign_get_submission_status", fields).record()
 
+    def held_feedback(self, assignment_id: int, user_id: int) -> Feedback | None:
+        """Return the comment and files of a person's latest grade as Moodle keeps them.
+
+        The text comes as it is in Moodle's database (``moodlewssettingraw``), so that it can be
+        sent back unchanged. Ask only about people who have a grade: Moodle makes an empty
+        submission for others. None: there is nothing, or the marking workflow hides it.
+        """
+        fields: dict[str, Value] = {
+            "assignid": assignment_id,
+            "userid": user_id,
+            "moodlewssettingraw": True,
+            "moodlewssettingfileurl": False,
+        }
+        return self._ask.read(_STATUS, "mod_assign_get_submission_status", fields).record().feedback
+
     def save_submission(
         self, assignment_id: int, *, draft: int | None = None, text: str | None = None
     ) -> None:
@@ -279,12 +350,19 @@ class MoodleClient(Closing):
         return tuple(g.record() for each in found.assignments for g in each.grades)
 
     def save_grade(
-        self, assignment_id: int, mark: Mark, *, grade: Decimal, state: str, draft: int | None
+        self,
+        assignment_id: int,
+        mark: Mark,
+        *,
+        grade: Decimal,
+        state: str,
+        draft: int | None,
+        comment_format: int = _HTML,
     ) -> None:
         """Save one grade of the latest attempt, unchecked: use :mod:`.grading`.
 
-        The comment goes along always: Moodle's database refuses a grade without one where there
-        was one before.
+        The comment goes along always, None as an empty one: Moodle's database refuses a grade
+        without a comment where there was one before.
         """
         fields: dict[str, Value] = {
             "assignmentid": assignment_id,
@@ -293,9 +371,9 @@ class MoodleClient(Closing):
             "attemptnumber": -1,
             "addattempt": 0,
             "workflowstate": state,
-            "applytoall": mark.whole_team,
-            "plugindata[assignfeedbackcomments_editor][text]": mark.comment,
-            "plugindata[assignfeedbackcomments_editor][format]": _HTML,
+            "applytoall": False,
+            "plugindata[assignfeedbackcomments_editor][text]": mark.comment or "",
+            "plugindata[assignfeedbackcomments_editor][format]": comment_format,
         }
         if draft is not None:
             fields["plugindata[files_filemanager]"] = draft
@@ -314,11 +392,23 @@ class MoodleClient(Closing):
         Raises:
             Forbidden: This account may not see them: Moodle answers an empty list and a warning.
         """
+        flags = self._flags(assignment_id)
+        return {flag.userid: flag.workflowstate for flag in flags if flag.workflowstate}
+
+    def extensions(self, assignment_id: int) -> Mapping[int, datetime]:
+        """Return until when the deadline was extended, by user id, for those who have more time.
+
+        Raises:
+            Forbidden: As :meth:`workflow_states`.
+        """
+        dates = {flag.userid: moment(flag.extensionduedate) for flag in self._flags(assignment_id)}
+        return {user: date for user, date in dates.items() if date is not None}
+
+    def _flags(self, assignment_id: int) -> list[FlagModel]:
         function = "mod_assign_get_user_flags"
         found = self._ask.read(_FLAGS, function, listed("assignmentids", [assignment_id]))
         demand_access(found.warnings, function)
-        flags = (flag for each in found.assignments for flag in each.userflags)
-        return {flag.userid: flag.workflowstate for flag in flags if flag.workflowstate}
+        return [flag for each in found.assignments for flag in each.userflags]
 
     # Files.
 

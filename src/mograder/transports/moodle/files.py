@@ -41,6 +41,7 @@ _LARGE = 4 << 20
 _STEPS = 4
 _MAX_REFUSAL = 1 << 20
 _SHA1 = re.compile(r'^(?:W/)?"?([0-9a-f]{40})(?:-gzip)?"?$')
+_RANGE = re.compile(r"^bytes (\d+)-")
 _PLUGINFILE = re.compile(r"^(?P<base>.*?)/(?:webservice/)?pluginfile\.php(?P<rest>/.+)?$")
 _UPLOADED = TypeAdapter(list[UploadedModel])
 
@@ -236,6 +237,8 @@ class Files:
             if not digest and _is_text(response):
                 _demand_file(response, bounded(response, _MAX_REFUSAL), form)
             resumed = response.status_code == httpx.codes.PARTIAL_CONTENT
+            if resumed and not _goes_on_at(response, have):
+                raise _Stale
             actual, size = _written(response.iter_bytes(), part, resumed, told)
         if digest and digest != actual:
             raise _Stale
@@ -281,6 +284,12 @@ def _written(chunks: Iterator[bytes], part: Path, resumed: bool, told: _Told) ->
 def _is_text(response: httpx.Response) -> bool:
     kind = str(response.headers.get("content-type", ""))
     return kind.startswith(("application/json", "text/html"))
+
+
+def _goes_on_at(response: httpx.Response, have: int) -> bool:
+    """Tell whether a part of a file begins where the bytes end that are here."""
+    match = _RANGE.match(response.headers.get("content-range", ""))
+    return match is not None and int(match[1]) == have
 
 
 def _digest(response: httpx.Response) -> str:

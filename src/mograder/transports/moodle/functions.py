@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from mograder.core.errors import Forbidden, RemoteFailed
 from mograder.transports.moodle.errors import Refusal, as_error
-from mograder.transports.moodle.models import Warned
+from mograder.transports.moodle.models import Warned, plain
 from mograder.transports.moodle.wire import Value, Wire
 
 T = TypeVar("T")
@@ -74,6 +74,22 @@ def demand_access(warnings: Sequence[Warned], function: str) -> None:
     denied = [warning for warning in warnings if warning.warningcode == "1"]
     if denied:
         raise as_error(Refusal("nopermission", denied[0].message, asked=function))
+
+
+def demand_course(warnings: Sequence[Warned], course_id: int) -> None:
+    """Raise where Moodle refuses a course for a reason of its own, such as an incomplete profile.
+
+    Raises:
+        Forbidden: A warning says so, in Moodle's words.
+    """
+    denied = [each for each in warnings if each.warningcode == "1" and each.itemid == course_id]
+    if denied:
+        raise Forbidden(
+            f"Moodle does not let you into course number {course_id}: "
+            f"{plain(denied[0].message).rstrip('. ')}.",
+            hint="If it says that your account is not fully set up, sign in to Moodle with your "
+            "browser and fill in what your profile lacks. Otherwise ask who runs the course.",
+        )
 
 
 def _shaped(shape: TypeAdapter[T], function: str, answer: object) -> T:

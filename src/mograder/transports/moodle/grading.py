@@ -8,8 +8,9 @@ anything is sent, and afterwards we ask what it holds.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence, Set
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
 
@@ -20,6 +21,7 @@ from mograder.core.errors import (
     InvalidInput,
     MograderError,
     NotAuthenticated,
+    RemoteFailed,
     TimedOut,
 )
 from mograder.core.shared import Progress
@@ -27,8 +29,10 @@ from mograder.transports.moodle.client import MoodleClient
 from mograder.transports.moodle.models import short
 from mograder.transports.moodle.records import (
     Assignment,
+    Feedback,
     Grade,
     GradingMethod,
+    Held,
     Mark,
     Submission,
     SubmissionState,
@@ -40,6 +44,9 @@ _NO_GRADE = Decimal(-1)
 
 _KEPT = Decimal("0.00001")
 """Moodle keeps five decimals."""
+
+_AT_ONCE = 4
+"""Questions on their way at the same time."""
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _HOPELESS = (NotAuthenticated, Forbidden, Busy, TimedOut)
@@ -64,7 +71,9 @@ class Result(StrEnum):
 class Outcome:
     """What became, or (of a plan) would become, of one mark. Grades before and after.
 
-    ``state`` is the workflow state to send, empty where the assignment has no workflow.
+    ``state`` is the workflow state to send, empty where the assignment has no workflow. ``held`` is
+    what Moodle held before; ``kept`` is the grade that it holds after sending, and ``names`` are
+    Moodle's names of the files that were sent.
     """
 
     mark: Mark
@@ -73,6 +82,9 @@ class Outcome:
     after: Decimal | None = None
     why: str = ""
     state: str = ""
+    held: Held = field(default_factory=Held)
+    kept: Grade | None = None
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +96,28 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class _Held:
-    """What Moodle holds before anything is sent."""
+class _State:
+    """What Moodle holds for the whole assignment before anything is sent."""
 
     people: frozenset[int]
     grades: Mapping[int, Grade]
     work: Mapping[int, Submission]
     states: Mapping[int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Sending:
+    """One mark on its way: the names of its files on Moodle, or why it failed.
+
+    ``unsure``: Moodle may have saved it all the same.
+    """
+
+    names: tuple[str, ...] = ()
+    failure: MograderError | None = None
+
+    @property
+    def unsure(self) -> bool:
+        return isinstance(self.failure, TimedOut | RemoteFailed)
 
 
 def plan_marks(client: MoodleClient, assignment: Assignment, marks: Sequence[Mark]) -> Plan:
@@ -108,31 +135,102 @@ def plan_marks(client: MoodleClient, assignment: Assignment, marks: Sequence[Mar
     return Plan(assignment, tuple(_planned(assignment, mark, held) for mark in marks))
 
 
+def read_feedback(client: MoodleClient, plan: Plan) -> Plan:
+    """Read the comments and files that Moodle holds for the marks that are to be sent.
+
+    Only of those who have a grade on Moodle: others have neither, and asking would leave a trace.
+    """
+    wanted = [
+        each
+        for each in plan.outcomes
+        if each.result is Result.CHANGED and each.held.grade and not each.held.is_read
+    ]
+    with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+        read = dict(
+            zip(
+                (each.mark.user_id for each in wanted),
+                pool.map(lambda each: _with_feedback(client, plan.assignment, each), wanted),
+                strict=True,
+            )
+        )
+    return replace(
+        plan, outcomes=tuple(read.get(each.mark.user_id, each) for each in plan.outcomes)
+    )
+
+
+def _with_feedback(client: MoodleClient, assignment: Assignment, outcome: Outcome) -> Outcome:
+    feedback = client.held_feedback(assignment.id, outcome.mark.user_id)
+    hidden = feedback is None and assignment.workflow and outcome.held.state != "released"
+    held = replace(outcome.held, is_read=True, feedback=None if hidden else feedback or Feedback())
+    return replace(outcome, held=held)
+
+
+HIDDEN = (
+    "Moodle does not show the comment that it holds before the grade is released, and a grade "
+    "alone would erase it: give the comment too, or --clear-comments."
+)
+"""Why a grade without a comment is not sent."""
+
+
+def hides_comment(assignment: Assignment, outcome: Outcome) -> bool:
+    """Tell whether a mark without a comment could erase one that this account cannot read."""
+    held = outcome.held
+    may_hold = assignment.feedback.comments and held.grade is not None and held.is_read
+    return bool(may_hold) and held.feedback is None and outcome.mark.comment is None
+
+
 def send_marks(
     client: MoodleClient, plan: Plan, progress: Progress = lambda _: None
 ) -> tuple[Outcome, ...]:
     """Save what the plan has as CHANGED, then read grades and states back and tell the truth.
 
-    Saving one mark twice leaves the same, so that the whole may be repeated after a failure.
-
-    Raises:
-        MograderError: What was saved could not be read back; nobody knows what Moodle holds.
+    Saving one mark twice leaves the same, so that the whole may be repeated after a failure. A mark
+    whose answer was lost is CHANGED where Moodle holds it. Where Moodle cannot be asked afterwards,
+    what was sent is FAILED, and ``why`` says that Moodle may hold it.
     """
-    outcomes = list(plan.outcomes)
-    todo = [index for index, each in enumerate(outcomes) if each.result is Result.CHANGED]
-    for count, index in enumerate(todo, 1):
+    plan = read_feedback(client, plan)
+    sent = _send_all(client, plan, progress)
+    outcomes = tuple(
+        _failed(each, _told(sent[each.mark.user_id].failure))
+        if each.mark.user_id in sent and sent[each.mark.user_id].failure
+        else replace(each, names=sent[each.mark.user_id].names)
+        if each.mark.user_id in sent
+        else each
+        for each in plan.outcomes
+    )
+    asked = {user for user, each in sent.items() if each.failure is None or each.unsure}
+    if not asked:
+        return outcomes
+    try:
+        return _read_back(client, plan.assignment, outcomes, asked)
+    except MograderError as error:
+        why = f"Sent, but Moodle could not be asked what it holds: {error.message} Run it again."
+        return tuple(
+            _failed(each, why)
+            if each.mark.user_id in asked and each.result is Result.CHANGED
+            else each
+            for each in outcomes
+        )
+
+
+def _send_all(client: MoodleClient, plan: Plan, progress: Progress) -> dict[int, _Sending]:
+    """Send one mark after the other; after a failure that the next would meet too, no more."""
+    todo = [each for each in plan.outcomes if each.result is Result.CHANGED]
+    sent: dict[int, _Sending] = {}
+    for count, outcome in enumerate(todo, 1):
         progress(f"{count} of {len(todo)}")
         try:
-            _send(client, plan.assignment, outcomes[index])
-        except _HOPELESS as error:
-            for rest in todo[count - 1 :]:
-                outcomes[rest] = _failed(outcomes[rest], f"Not saved: {error.message}")
-            break
+            names = _send(client, plan.assignment, outcome)
         except MograderError as error:
-            outcomes[index] = _failed(outcomes[index], str(error))
-    if any(each.result is Result.CHANGED for each in outcomes):
-        outcomes = _read_back(client, plan.assignment, outcomes)
-    return tuple(outcomes)
+            sent[outcome.mark.user_id] = _Sending(failure=error)
+            if not isinstance(error, _HOPELESS):
+                continue
+            for rest in todo[count:]:
+                why = Conflict(f"Not saved: {error.message}")
+                sent[rest.mark.user_id] = _Sending(failure=why)
+            break
+        sent[outcome.mark.user_id] = _Sending(names)
+    return sent
 
 
 def _demand_possible(assignment: Assignment, marks: Sequence[Mark]) -> None:
@@ -142,9 +240,10 @@ def _demand_possible(assignment: Assignment, marks: Sequence[Mark]) -> None:
             f"Two marks for one person are given for {assignment.name}.",
             hint="Keep one row for each person.",
         )
-    if assignment.maximum is None and any(mark.grade is not None for mark in marks):
+    pointless = assignment.maximum is None and not assignment.scale
+    if pointless and any(mark.grade is not None for mark in marks):
         raise InvalidInput(
-            f"{assignment.name} has no points to give in Moodle (no grade, or a scale).",
+            f"{assignment.name} has no points to give in Moodle: it is not graded.",
             hint="Set Grade > Type to Point in the assignment's settings.",
         )
     off = [
@@ -190,7 +289,7 @@ def _demand_method(client: MoodleClient, assignment: Assignment, marks: Sequence
     )
 
 
-def _held(client: MoodleClient, assignment: Assignment, marks: Sequence[Mark]) -> _Held:
+def _held(client: MoodleClient, assignment: Assignment, marks: Sequence[Mark]) -> _State:
     grades = {grade.user_id: grade for grade in client.grades(assignment.id)}
     work = {row.user_id: row for row in client.submissions(assignment.id) if row.user_id}
     # An empty row proves nothing: a teacher who looks at an assignment gets one too.
@@ -204,22 +303,24 @@ def _held(client: MoodleClient, assignment: Assignment, marks: Sequence[Mark]) -
         if wanted & people - set(states):
             # A state may stand without any row of work.
             states = {**client.workflow_states(assignment.id), **states}
-    return _Held(frozenset(people), grades, work, states)
+    return _State(frozenset(people), grades, work, states)
 
 
-def _planned(assignment: Assignment, mark: Mark, held: _Held) -> Outcome:
-    grade = held.grades.get(mark.user_id)
+def _planned(assignment: Assignment, mark: Mark, held: _State) -> Outcome:
+    grade, row = held.grades.get(mark.user_id), held.work.get(mark.user_id)
+    attempt = max(grade.attempt if grade else 0, row.attempt if row else 0)
+    found = Held(attempt, grade, held.states.get(mark.user_id, ""))
     before = grade.grade if grade else None
     after = before if mark.grade is None or mark.choices else _rounded(mark.grade)
     why = _objection(assignment, mark, held)
     if why:
-        return Outcome(mark, Result.SKIPPED, before, before, why)
+        return Outcome(mark, Result.SKIPPED, before, before, why, held=found)
     now = _kept_state(held.states.get(mark.user_id, ""))
     state = str(mark.workflow or now) if assignment.workflow else ""
     same = after == before and state == (now if assignment.workflow else "")
-    if same and not (mark.comment or mark.files or mark.choices):
-        return Outcome(mark, Result.UNCHANGED, before, before, state=state)
-    return Outcome(mark, Result.CHANGED, before, after, state=state)
+    if same and mark.comment is None and not (mark.files or mark.choices):
+        return Outcome(mark, Result.UNCHANGED, before, before, state=state, held=found)
+    return Outcome(mark, Result.CHANGED, before, after, state=state, held=found)
 
 
 def _kept_state(state: str) -> str:
@@ -227,7 +328,7 @@ def _kept_state(state: str) -> str:
     return "" if state == WorkflowState.NOT_MARKED else state
 
 
-def _objection(assignment: Assignment, mark: Mark, held: _Held) -> str:
+def _objection(assignment: Assignment, mark: Mark, held: _State) -> str:
     """Return why a mark must not be sent, or nothing."""
     if mark.user_id not in held.people:
         return (
@@ -240,12 +341,14 @@ def _objection(assignment: Assignment, mark: Mark, held: _Held) -> str:
             f"Attempt {row.attempt + 1} is open and nothing is handed in yet: the mark would "
             "count for the empty attempt."
         )
-    if _CONTROL.search(mark.comment):
+    if _CONTROL.search(mark.comment or ""):
         return "The comment holds a control character, which Moodle refuses."
     if mark.grade is None or mark.choices:
         return ""
     if not mark.grade.is_finite() or mark.grade < 0:
         return f"{mark.grade} is not a grade."
+    if assignment.scale and (mark.grade < 1 or mark.grade != mark.grade.to_integral_value()):
+        return f"{mark.grade:f} is not the number of an item of the scale."
     if assignment.maximum is not None and _rounded(mark.grade) > assignment.maximum:
         return (
             f"{mark.grade:f} is above the maximum of {assignment.maximum:f}: Moodle would drop it."
@@ -253,32 +356,43 @@ def _objection(assignment: Assignment, mark: Mark, held: _Held) -> str:
     return ""
 
 
-def _send(client: MoodleClient, assignment: Assignment, outcome: Outcome) -> None:
-    mark = outcome.mark
-    draft = client.upload(mark.files).item if mark.files else None
+def _send(client: MoodleClient, assignment: Assignment, outcome: Outcome) -> tuple[str, ...]:
+    """Send one mark, with the comment that Moodle holds where the mark has none.
+
+    Returns the names of its files on Moodle.
+    """
+    mark, held, kind = outcome.mark, outcome.held.feedback, {}
+    if hides_comment(assignment, outcome):
+        raise Conflict(HIDDEN)
+    if mark.comment is None and held is not None and held.comment:
+        mark = replace(mark, comment=held.comment)
+        kind = {"comment_format": held.comment_format}
+    draft = client.upload(mark.files) if mark.files else None
     grade = _NO_GRADE if outcome.after is None else outcome.after
     client.save_grade(
         assignment.id,
         mark,
         grade=Decimal(0) if mark.choices else grade,
         state=outcome.state,
-        draft=draft,
+        draft=draft.item if draft else None,
+        **kind,
     )
+    return draft.names if draft else ()
 
 
 def _read_back(
-    client: MoodleClient, assignment: Assignment, outcomes: Sequence[Outcome]
-) -> list[Outcome]:
+    client: MoodleClient, assignment: Assignment, outcomes: Sequence[Outcome], asked: Set[int]
+) -> tuple[Outcome, ...]:
     """Return the outcomes with what Moodle really holds."""
     grades = {grade.user_id: grade for grade in client.grades(assignment.id)}
-    sent = [each for each in outcomes if each.result is Result.CHANGED]
+    sent = [each for each in outcomes if each.mark.user_id in asked]
     states = _states(client, assignment) if any(each.state for each in sent) else {}
-    return [
+    return tuple(
         _checked(assignment, outcome, grades.get(outcome.mark.user_id), states)
-        if outcome.result is Result.CHANGED
+        if outcome.mark.user_id in asked
         else outcome
         for outcome in outcomes
-    ]
+    )
 
 
 def _states(client: MoodleClient, assignment: Assignment) -> Mapping[int, str]:
@@ -291,6 +405,9 @@ def _states(client: MoodleClient, assignment: Assignment) -> Mapping[int, str]:
 def _checked(
     assignment: Assignment, outcome: Outcome, grade: Grade | None, states: Mapping[int, str]
 ) -> Outcome:
+    outcome = replace(outcome, kept=grade)
+    if outcome.result is Result.FAILED:
+        return _after_failure(outcome, grade, states)
     actual = grade.grade if grade else None
     state = states.get(outcome.mark.user_id, outcome.state)
     if grade is None and assignment.reopens == "untilpass":
@@ -315,6 +432,32 @@ def _checked(
     if state != outcome.state:
         return _failed(outcome, f"Moodle holds the state {state!r} instead of {outcome.state!r}.")
     return replace(outcome, after=actual)
+
+
+def _after_failure(outcome: Outcome, grade: Grade | None, states: Mapping[int, str]) -> Outcome:
+    """Return what became of a mark whose answer was lost, by the grade that Moodle holds now."""
+    actual, wanted = grade.grade if grade else None, _wanted(outcome)
+    before = outcome.held.grade
+    saved = grade is not None and (before is None or grade.modified != before.modified)
+    state = states.get(outcome.mark.user_id, outcome.state)
+    if saved and actual == wanted and state == outcome.state and not outcome.mark.choices:
+        return replace(
+            outcome,
+            result=Result.CHANGED,
+            after=actual,
+            why="the answer was lost, and Moodle has saved it",
+        )
+    return replace(outcome, after=actual, why=f"{outcome.why} Moodle holds {_words(actual)}.")
+
+
+def _wanted(outcome: Outcome) -> Decimal | None:
+    """Return the grade that a mark leaves on Moodle."""
+    before = outcome.held.grade.grade if outcome.held.grade else None
+    return before if outcome.mark.grade is None else _rounded(outcome.mark.grade)
+
+
+def _told(error: MograderError | None) -> str:
+    return str(error) if error else ""
 
 
 def _failed(outcome: Outcome, why: str) -> Outcome:

@@ -19,6 +19,7 @@ import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from mograder.core.errors import InvalidInput, NotAuthenticated, RemoteFailed
+from mograder.transports.moodle.address import refuse_password
 from mograder.transports.moodle.errors import Door
 from mograder.transports.moodle.models import PublicConfigModel, TokenModel
 from mograder.transports.moodle.records import PublicConfig
@@ -84,11 +85,13 @@ def login_with_password(
     password: str,
     *,
     service: str = SERVICE,
+    insecure: bool = False,
     transport: httpx.BaseTransport | None = None,
 ) -> str:
     """Return a token for a name and a password; Moodle gives the same one each time.
 
     Raises:
+        InvalidInput: The password would travel unencrypted, and ``insecure`` does not allow that.
         NotAuthenticated: Name or password are wrong, or the site wants the browser.
         Forbidden: The account may not have a token.
         RemoteFailed: Web services are off, or the site cannot be reached.
@@ -96,6 +99,7 @@ def login_with_password(
     fields = {"username": username.strip(), "password": password, "service": service}
     wire = Wire(url, transport=transport)
     try:
+        refuse_password(wire.url, insecure=insecure)
         answer = wire.ask(Form("/login/token.php", fields, Door.LOGIN, "the login", safe=True))
     finally:
         wire.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import re
+from dataclasses import dataclass
 from decimal import Decimal
 
 from mograder.core.errors import InvalidInput
@@ -17,6 +18,8 @@ _PLACES = Decimal("0.00001")
 """Moodle keeps five decimal places."""
 _NO_MARK = frozenset({"", "-", "–", "—"})
 _TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
+_SPACES = re.compile(r" {2,}")
+"""Spaces that a browser would fold into one, such as indentation."""
 _OPEN_SUMMARY = re.compile(r"<summary\b[^>]*>", re.IGNORECASE)
 _OPEN_DETAILS = re.compile(r"<details\b[^>]*>", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -39,6 +42,39 @@ def parse_mark(text: str) -> Decimal | None:
     return mark if mark == kept else kept
 
 
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """A scale of Moodle's: how many items it has, and their names, the lowest first.
+
+    ``items`` is empty where Moodle does not tell this account the names.
+    """
+
+    count: int
+    items: tuple[str, ...] = ()
+
+    def parse(self, text: str) -> Decimal | None:
+        """Return the number of an item that a person named, or numbered from 1; None for none.
+
+        Raises: :class:`InvalidInput` for what is no item.
+        """
+        wanted = " ".join(text.split()).casefold()
+        if wanted in _NO_MARK:
+            return None
+        names = [" ".join(item.split()).casefold() for item in self.items]
+        if names.count(wanted) == 1:
+            return Decimal(names.index(wanted) + 1)
+        number = int(wanted) if wanted.isascii() and wanted.isdecimal() and len(wanted) < 5 else 0
+        if not 1 <= number <= self.count:
+            raise InvalidInput(f"{text.strip()[:40]!r} is not an item of the scale.")
+        return Decimal(number)
+
+    def listed(self) -> str:
+        """Return the items with their numbers, for a message."""
+        if not self.items:
+            return f"numbers from 1 to {self.count} (Moodle does not tell you the names)"
+        return ", ".join(f"{number} {item}" for number, item in enumerate(self.items, start=1))
+
+
 def mark_text(mark: Decimal) -> str:
     """Return a mark as Moodle shows it: a point, and at least two decimal places."""
     digits = f"{mark.quantize(_PLACES):f}".rstrip("0")
@@ -46,19 +82,22 @@ def mark_text(mark: Decimal) -> str:
     return f"{whole}.{places:0<2}"
 
 
-def comment_html(text: str) -> str:
-    """Return feedback as HTML that survives Moodle's cleaning; several lines become paragraphs.
+def comment_html(text: str, *, is_html: bool = False) -> str:
+    """Return feedback as HTML that shows a text as it was written; empty lines part paragraphs.
 
-    Moodle refuses NUL, and strips ``<details>``: its summary becomes a bold line.
+    ``is_html``: it is HTML already. Moodle refuses NUL, and strips ``<details>``: its summary
+    becomes a bold line.
     """
     clean = _CONTROL.sub("", text.replace("\r\n", "\n")).strip()
-    if not clean:
-        return ""
-    if _TAG.search(clean):
+    if is_html or not clean:
         return _without_details(clean)
-    if "\n" not in clean:
-        return html.escape(clean, quote=False)
-    paragraphs = re.split(r"\n\s*\n", html.escape(clean, quote=False))
+    escaped = _SPACES.sub(
+        lambda found: "&nbsp;" * (len(found[0]) - 1) + " ",
+        html.escape(clean.expandtabs(4), quote=False),
+    )
+    if "\n" not in escaped:
+        return escaped
+    paragraphs = re.split(r"\n\s*\n", escaped)
     return "".join(f"<p>{part.strip().replace(chr(10), '<br>')}</p>" for part in paragraphs)
 
 

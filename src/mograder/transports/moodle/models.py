@@ -21,6 +21,7 @@ from mograder.transports.moodle.records import (
     Course,
     CourseModule,
     FeedbackTypes,
+    Group,
     Participant,
     Person,
     PublicConfig,
@@ -204,10 +205,12 @@ class AssignmentModel(Loose):
             due=moment(self.duedate),
             cutoff=moment(self.cutoffdate),
             maximum=number(self.grade) if self.grade > 0 else None,
+            scale=-int(self.grade) if self.grade < 0 else 0,
             drafts=self.submissiondrafts,
             statement=statement if self.requiresubmissionstatement else "",
             team=self.teamsubmission,
             blind=self.blindmarking and not self.revealidentities,
+            revealed=self.blindmarking and self.revealidentities,
             workflow=self.markingworkflow,
             reopens=self.attemptreopenmethod,
             attempts=self.maxattempts if self.maxattempts > 0 else None,
@@ -296,6 +299,7 @@ class _Area(Loose):
 
 
 class _CourseModuleDetails(Loose):
+    scale: Text = ""
     advancedgrading: list[_Area] | None = None
 
 
@@ -303,6 +307,10 @@ class CourseModuleModel(Loose):
     """core_course_get_course_module; ``advancedgrading`` is for teachers only."""
 
     cm: _CourseModuleDetails
+
+    def scale_items(self) -> tuple[str, ...]:
+        """Return the names of the items of the scale, the lowest first; empty where not told."""
+        return tuple(plain(item) for item in self.cm.scale.split(",")) if self.cm.scale else ()
 
     def method(self) -> str | None:
         """Return the active grading method, empty for simple; None where this role is not told."""
@@ -344,6 +352,7 @@ class ParticipantModel(PersonModel):
     submissionstatus: Text = ""
     groupid: int | None = None
     groupname: Text = ""
+    grantedextension: bool = False
 
     def record(self) -> Participant:
         """Under blind marking Moodle gives nothing but "Participant N"."""
@@ -354,7 +363,23 @@ class ParticipantModel(PersonModel):
             status=self.submissionstatus,
             group_id=self.groupid or 0,
             group_name=plain(self.groupname),
+            extended=self.grantedextension,
         )
+
+
+class _GroupModel(Loose):
+    id: int
+    name: Text = ""
+
+
+class GroupsModel(Loose):
+    """core_group_get_activity_allowed_groups."""
+
+    groups: list[_GroupModel] = Field(default_factory=list)
+
+    def records(self) -> tuple[Group, ...]:
+        """The groups of an activity that this account may see."""
+        return tuple(Group(each.id, plain(each.name)) for each in self.groups)
 
 
 class TokenModel(Loose):

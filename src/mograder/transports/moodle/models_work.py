@@ -21,6 +21,7 @@ from mograder.transports.moodle.models import (
     plain,
 )
 from mograder.transports.moodle.records import (
+    Earlier,
     Feedback,
     Grade,
     Status,
@@ -36,6 +37,7 @@ class _FileArea(Loose):
 
 class _Editor(Loose):
     text: Text = ""
+    format: int = 1
 
 
 class _Plugin(Loose):
@@ -132,6 +134,23 @@ class _Attempt(Loose):
 
 class _GradeInFeedback(Loose):
     grade: Text = ""
+    gradefordisplay: Text = ""
+
+
+def _feedback(
+    grade: _GradeInFeedback | None, shown: str, graded: int | None, plugins: list[_Plugin]
+) -> Feedback:
+    comments = [plugin for plugin in plugins if plugin.type == "comments"]
+    files = [plugin.files() for plugin in plugins if plugin.type == "file"]
+    formats = [editor.format for plugin in comments for editor in plugin.editorfields]
+    return Feedback(
+        grade=number(grade.grade) if grade else None,
+        shown=plain(shown),
+        graded_at=moment(graded),
+        comment=comments[0].text() if comments else "",
+        files=files[0] if files else (),
+        comment_format=formats[0] if formats else 1,
+    )
 
 
 class _FeedbackModel(Loose):
@@ -141,15 +160,17 @@ class _FeedbackModel(Loose):
     plugins: list[_Plugin] = Field(default_factory=list)
 
     def record(self) -> Feedback:
-        comments = [plugin.text() for plugin in self.plugins if plugin.type == "comments"]
-        files = [plugin.files() for plugin in self.plugins if plugin.type == "file"]
-        return Feedback(
-            grade=number(self.grade.grade) if self.grade else None,
-            shown=plain(self.gradefordisplay),
-            graded_at=moment(self.gradeddate),
-            comment=comments[0] if comments else "",
-            files=files[0] if files else (),
-        )
+        return _feedback(self.grade, self.gradefordisplay, self.gradeddate, self.plugins)
+
+
+class _PreviousAttempt(Loose):
+    attemptnumber: int
+    grade: Annotated[_GradeInFeedback | None, BeforeValidator(list_as_nothing)] = None
+    feedbackplugins: list[_Plugin] = Field(default_factory=list)
+
+    def record(self) -> Earlier:
+        shown = self.grade.gradefordisplay if self.grade else ""
+        return Earlier(self.attemptnumber, _feedback(self.grade, shown, None, self.feedbackplugins))
 
 
 class StatusModel(Loose):
@@ -157,6 +178,7 @@ class StatusModel(Loose):
 
     lastattempt: Annotated[_Attempt | None, BeforeValidator(list_as_nothing)] = None
     feedback: Annotated[_FeedbackModel | None, BeforeValidator(list_as_nothing)] = None
+    previousattempts: list[_PreviousAttempt] = Field(default_factory=list)
 
     def record(self) -> Status:
         """Where somebody stands; without an attempt nothing is possible."""
@@ -172,17 +194,60 @@ class StatusModel(Loose):
             extended_to=moment(last.extensionduedate),
             grading_status=last.gradingstatus,
             feedback=self.feedback.record() if self.feedback else None,
+            takes_part=self.lastattempt is not None,
+            earlier=self._earlier(),
         )
 
+    def _earlier(self) -> Earlier | None:
+        found = sorted(
+            (attempt.record() for attempt in self.previousattempts),
+            key=lambda earlier: -earlier.attempt,
+        )
+        given = (
+            each
+            for each in found
+            if each.feedback.grade is not None or each.feedback.comment or each.feedback.files
+        )
+        return next(given, None)
 
-class _Flag(Loose):
+
+class _ReportItem(Loose):
+    itemmodule: Text = ""
+    iteminstance: int | None = None
+    grademax: float | None = None
+
+
+class _ReportUser(Loose):
+    gradeitems: list[_ReportItem] = Field(default_factory=list)
+
+
+class ReportModel(Loose):
+    """gradereport_user_get_grade_items: one item for each graded activity."""
+
+    usergrades: list[_ReportUser] = Field(default_factory=list)
+
+    def largest(self, assignment_id: int) -> int:
+        """Return the largest grade of an assignment: of a scale, the number of its items."""
+        found = (
+            item.grademax or 0
+            for user in self.usergrades
+            for item in user.gradeitems
+            if (item.itemmodule, item.iteminstance) == ("assign", assignment_id)
+        )
+        return int(next(found, 0))
+
+
+class FlagModel(Loose):
+    """What Moodle keeps of one person on one assignment, beside the work."""
+
     userid: int
     workflowstate: Text = ""
+    extensionduedate: int | None = None
 
 
 class _AssignmentFlags(Loose):
     assignmentid: int
-    userflags: list[_Flag] = Field(default_factory=list)
+    userflags: list[FlagModel] = Field(default_factory=list)
 
 
 class FlagsModel(Loose):

@@ -83,8 +83,9 @@ class FeedbackTypes:
 class Assignment:
     """An assignment and those of its settings that change what a client must do.
 
-    ``maximum`` is None where there is no number to give: ungraded, or a scale. ``drafts``: saving
-    does not hand in. ``attempts`` is None for any number.
+    ``maximum`` is None where there is no number of points to give: ungraded, or a scale, and then
+    ``scale`` is the scale's id, else 0. ``drafts``: saving does not hand in. ``attempts`` is None
+    for any number.
     """
 
     id: int
@@ -95,11 +96,14 @@ class Assignment:
     due: datetime | None = None
     cutoff: datetime | None = None
     maximum: Decimal | None = None
+    scale: int = 0
     drafts: bool = False
     statement: str = ""
     """What must be accepted to hand in; empty where nothing must."""
     team: bool = False
     blind: bool = False
+    revealed: bool = False
+    """It was marked anonymously, and the identities have been revealed."""
     workflow: bool = False
     reopens: str = "none"
     attempts: int | None = None
@@ -142,6 +146,16 @@ class Participant:
     status: str = ""
     group_id: int = 0
     group_name: str = ""
+    extended: bool = False
+    """The person has an extension of the deadline; :meth:`.MoodleClient.extensions` tells it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A group of people in a course."""
+
+    id: int
+    name: str
 
 
 class SubmissionState(StrEnum):
@@ -181,6 +195,16 @@ class Feedback:
     graded_at: datetime | None = None
     comment: str = ""
     files: tuple[RemoteFile, ...] = ()
+    comment_format: int = 1
+    """Moodle's number for the format of the comment: 1 is HTML."""
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """The grade and feedback of an attempt before the latest one; ``attempt`` counts from 0."""
+
+    attempt: int
+    feedback: Feedback
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +212,9 @@ class Status:
     """Where one person's work stands.
 
     ``submission`` is None before the first save; ``team`` holds a team's files. ``graded`` may be
-    true while ``feedback`` is None: the marking workflow has not released it.
+    true while ``feedback`` is None: the marking workflow has not released it. ``takes_part`` is
+    False for an account that cannot submit here, such as a teacher's. ``earlier`` is the newest
+    attempt before the latest one that has a grade or feedback.
     """
 
     submission: Submission | None = None
@@ -201,6 +227,8 @@ class Status:
     extended_to: datetime | None = None
     grading_status: str = ""
     feedback: Feedback | None = None
+    takes_part: bool = True
+    earlier: Earlier | None = None
 
     @property
     def work(self) -> Submission | None:
@@ -217,6 +245,22 @@ class Grade:
     grade: Decimal | None
     grader: int = 0
     modified: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What Moodle holds for one person before a mark is sent.
+
+    ``attempt`` is the number of the latest attempt, counted from 0; ``grade`` is its grade, None
+    where Moodle has no row for it; ``state`` the workflow state. ``feedback`` is None where it was
+    not read (``is_read`` False), or where the marking workflow hides it from this account.
+    """
+
+    attempt: int = 0
+    grade: Grade | None = None
+    state: str = ""
+    feedback: Feedback | None = None
+    is_read: bool = False
 
 
 class WorkflowState(StrEnum):
@@ -243,18 +287,17 @@ class RubricChoice:
 class Mark:
     """What to save for one person.
 
-    ``grade`` None keeps what Moodle holds. ``comment`` is HTML and replaces the one before, also
-    when it is empty: Moodle has no way to leave it alone. Without ``files`` earlier files stay.
-    ``workflow`` None keeps the state. ``choices`` are for a rubric, where ``grade`` counts nothing.
+    ``grade`` None keeps what Moodle holds. ``comment`` is HTML and replaces the one before; empty
+    erases it, None keeps it. Without ``files`` earlier files stay. ``workflow`` None keeps the
+    state. ``choices`` are for a rubric, where ``grade`` counts nothing.
     """
 
     user_id: int
     grade: Decimal | None = None
-    comment: str = ""
+    comment: str | None = None
     files: tuple[Upload, ...] = ()
     workflow: WorkflowState | None = None
     choices: tuple[RubricChoice, ...] = ()
-    whole_team: bool = False
 
 
 @dataclass(frozen=True, slots=True)

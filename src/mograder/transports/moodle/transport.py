@@ -129,7 +129,10 @@ class MoodleTransport:
 
     def feedback(self, assignment: RemoteAssignment) -> tuple[Document, ...]:
         """Return the released feedback files; empty when there are none."""
-        feedback = self._client.submission_status(self._of(assignment).id).feedback
+        status = self._client.submission_status(self._of(assignment).id)
+        feedback = status.feedback
+        if status.earlier is not None and not status.graded:
+            feedback = status.earlier.feedback
         files = feedback.files if feedback else ()
         return tuple(Document(f.name, self._client.read(f, _MAX_FEEDBACK)) for f in files)
 
@@ -149,17 +152,21 @@ class MoodleTransport:
         state = _STATES[work.state] if work else WorkState.NEW
         handed_in = work.modified if work and state is WorkState.SUBMITTED else None
         graded = status.graded and feedback is not None
-        why_not = _why_not(settings, status, self._clock.now())
+        earlier = None if graded else status.earlier
+        if earlier is not None:
+            feedback = earlier.feedback
+        reason = why_not(settings, status, self._clock.now())
         return Standing(
             state=state,
-            graded=graded,
-            grade=(feedback.shown or None) if graded and feedback else None,
+            graded=graded or earlier is not None,
+            graded_attempt=earlier.attempt + 1 if earlier else 0,
+            grade=(feedback.shown or None) if (graded or earlier) and feedback else None,
             feedback=as_text(feedback.comment) if feedback else "",
             feedback_available=bool(feedback and feedback.files),
             submitted_at=handed_in,
             late=_is_late(settings, status, handed_in),
-            can_submit=not why_not,
-            why_not=why_not,
+            can_submit=not reason,
+            why_not=reason,
         )
 
     def _hand_in(
@@ -172,7 +179,7 @@ class MoodleTransport:
         final: bool,
     ) -> Handed:
         settings = self._of(assignment)
-        _demand_acceptable(settings, file)
+        demand_acceptable(settings, file)
         status = self._client.submission_status(settings.id)
         if self._is_handed_in(status.work, file):
             return replace(self._handed(settings, status, file.name), repeated=True)
@@ -218,10 +225,10 @@ class MoodleTransport:
 
     def _demand_allowed(self, settings: Assignment, status: Status, *, late: bool) -> None:
         now = self._clock.now()
-        why_not = _why_not(settings, status, now)
-        if why_not:
+        reason = why_not(settings, status, now)
+        if reason:
             raise Conflict(
-                f"{settings.name} cannot be handed in now: {why_not}",
+                f"{settings.name} cannot be handed in now: {reason}",
                 hint="Ask your teacher if you think that this is wrong.",
             )
         work, due = status.work, _due(settings, status)
@@ -245,12 +252,14 @@ def as_text(comment: str) -> str:
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
 
 
-def _why_not(settings: Assignment, status: Status, now: datetime) -> str:
+def why_not(settings: Assignment, status: Status, now: datetime) -> str:
     """Return why Moodle would refuse now, or nothing; it says only that one cannot edit."""
     if not settings.accepts.files:
         if settings.accepts.online_text:
             return "It takes text only, typed into Moodle; open it with your browser."
         return "It takes no files in Moodle."
+    if not status.takes_part:
+        return "Your account does not take part in it as a student."
     if not status.enabled:
         return "Submissions are switched off."
     if status.locked:
@@ -277,7 +286,7 @@ def _is_late(settings: Assignment, status: Status, at: datetime | None) -> bool:
     return at is not None and due is not None and at > due
 
 
-def _demand_acceptable(settings: Assignment, file: Path) -> None:
+def demand_acceptable(settings: Assignment, file: Path) -> None:
     """Raise for a file that the assignment does not take; Moodle would drop it silently.
 
     Raises:
@@ -289,8 +298,11 @@ def _demand_acceptable(settings: Assignment, file: Path) -> None:
         raise InvalidInput(f"{file} cannot be read: {error.strerror}.") from error
     limit, types = settings.accepts.max_bytes, settings.accepts.file_types
     if limit and size > limit:
+        has, takes = _amount(size), _amount(limit)
+        if has == takes:
+            has, takes = f"{size} bytes", f"{limit} bytes"
         raise TooLarge(
-            f"{file.name} has {size / 2**20:.1f} MB; {settings.name} takes {limit / 2**20:.0f} MB.",
+            f"{file.name} has {has}; {settings.name} takes {takes} at most.",
             hint="Make it smaller, for example by clearing outputs.",
         )
     # Moodle also has groups of types ("document"), whose members we do not know.
@@ -300,6 +312,14 @@ def _demand_acceptable(settings: Assignment, file: Path) -> None:
             f"{settings.name} takes {', '.join(types)} only, and {file.name} is none.",
             hint="Hand in the notebook itself.",
         )
+
+
+def _amount(size: int) -> str:
+    """Return a size in the largest unit of which there is one, as Moodle counts: 1 KB is 1024."""
+    for unit, bytes_of_one in (("GB", 1 << 30), ("MB", 1 << 20), ("KB", 1 << 10)):
+        if size >= bytes_of_one:
+            return f"{size / bytes_of_one:.2f}".rstrip("0").rstrip(".") + f" {unit}"
+    return f"{size} bytes"
 
 
 def tell_what_goes(

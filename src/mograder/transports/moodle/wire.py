@@ -36,8 +36,8 @@ _READ_SECONDS = 120.0
 _WRITE_SECONDS = 120.0
 _TRIES = 3
 _FIRST_PAUSE = 0.5
-_PASSING = frozenset({429, 502, 504})
-"""Statuses of a proxy or a busy server, worth a second try of what only reads."""
+_PASSING = frozenset({429, 500, 502, 504})
+"""Statuses of a proxy or of a server that failed or is busy: what only reads is tried again."""
 
 _MAX_ANSWER = 64 << 20
 _REST = "/webservice/rest/server.php"
@@ -200,7 +200,7 @@ class Wire:
             yield
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise RemoteFailed(
-                f"Moodle at {self.url} cannot be reached: {str(error) or 'no answer'}.",
+                f"Moodle at {self.url} cannot be reached: {_cause(error, 'no answer')}.",
                 hint=remedy(error, "Check the address and your network (some sites need a VPN)."),
             ) from error
         except httpx.TimeoutException as error:
@@ -211,9 +211,14 @@ class Wire:
         except httpx.HTTPError as error:
             raise Broken(
                 f"The connection to Moodle at {self.url} broke ({form.asked}): "
-                f"{str(error) or 'closed'}.",
+                f"{_cause(error, 'closed')}.",
                 hint=f"Try again.{unsure}",
             ) from error
+
+
+def _cause(error: Exception, otherwise: str) -> str:
+    """Return the words of an error without the full stop that some end in."""
+    return str(error).rstrip(". ") or otherwise
 
 
 def written(value: Value) -> str:

@@ -15,7 +15,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from mograder.core.errors import InvalidInput, MograderError, TooLarge
-from mograder.transports.moodle.marks import comment_html, mark_text, parse_mark, same_comment
+from mograder.transports.moodle.marks import mark_text, parse_mark, same_comment
 
 IDENTIFIER = "Identifier"
 GRADE = "Grade"
@@ -85,7 +85,7 @@ class Worksheet:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What is to stand in a row; None leaves what is there."""
+    """The new values of a row; None leaves the old one. The comment is HTML."""
 
     mark: Decimal | None = None
     comment: str | None = None
@@ -99,6 +99,8 @@ class Filled:
     changed: tuple[int, ...]
     unchanged: tuple[int, ...]
     skipped: Mapping[int, str]
+    erased: Mapping[int, str]
+    """The comments that stood in the sheet and are empty now."""
 
 
 def parse_worksheet(data: bytes) -> Worksheet:
@@ -167,7 +169,13 @@ def fill(sheet: Worksheet, entries: Mapping[int, Entry], now: datetime) -> Fille
         rows.append(filled)
     for participant in entries.keys() - {row.participant for row in sheet.rows}:
         skipped[participant] = "not in the worksheet"
-    return Filled(replace(sheet, rows=tuple(rows)), tuple(changed), tuple(unchanged), skipped)
+    erased = {
+        row.participant: sheet.cell(row, COMMENTS)
+        for row, filled in zip(sheet.rows, rows, strict=True)
+        if sheet.cell(row, COMMENTS) and not sheet.cell(filled, COMMENTS)
+    }
+    filled_sheet = replace(sheet, rows=tuple(rows))
+    return Filled(filled_sheet, tuple(changed), tuple(unchanged), skipped, erased)
 
 
 def moodle_date(moment: datetime) -> str:
@@ -189,10 +197,10 @@ def _filled(sheet: Worksheet, row: WorksheetRow, entry: Entry, now: datetime) ->
                 hint="Correct the mark, or the maximum grade in Moodle.",
             )
         news[GRADE] = mark_text(entry.mark)
-    if entry.comment is not None and COMMENTS in sheet.columns:
-        wanted = comment_html(entry.comment)
-        if not same_comment(wanted, sheet.cell(row, COMMENTS)):
-            news[COMMENTS] = wanted
+    held = sheet.cell(row, COMMENTS)
+    comment = None if COMMENTS not in sheet.columns else entry.comment
+    if comment is not None and not same_comment(comment, held):
+        news[COMMENTS] = comment
     if not news:
         return row
     news[GRADED] = moodle_date(now)

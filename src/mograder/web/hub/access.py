@@ -28,6 +28,7 @@ class Access(StrEnum):
     MEMBER = "member"
     OWNER = "owner"
     INSTRUCTOR = "instructor"
+    METRICS = "metrics"
 
 
 async def anyone(request: Request) -> Identity | None:
@@ -69,12 +70,23 @@ async def instructor(identity: Annotated[Identity, Depends(member)]) -> Identity
     return identity
 
 
+async def metrics_reader(request: Request) -> Identity | None:
+    """Let pass a metrics token, which opens nothing else, and instructors.
+
+    Raises: NotAuthenticated, NotEnrolled, Forbidden.
+    """
+    if desk_of(request).services.authenticator.reads_metrics(request.scope["headers"]):
+        return None
+    return await instructor(await member(request))
+
+
 GUARDS: Mapping[Access, Callable[..., Awaitable[Identity | None]]] = MappingProxyType(
     {
         Access.ANYONE: anyone,
         Access.MEMBER: member,
         Access.OWNER: owner,
         Access.INSTRUCTOR: instructor,
+        Access.METRICS: metrics_reader,
     }
 )
 """Access → the dependency that grants it."""

@@ -155,13 +155,17 @@ async def _staging(desk: Desk, name: ItemName) -> AsyncIterator[StagedRelease]:
 
 def _held(desk: Desk, name: ItemName) -> Held:
     release = desk.services.releases.get(name)
-    if release is None:
-        return Held(files={}, type=None)
+    limits = desk.services.loaded.settings.limits
     digests = {}
-    for filename in release.files:
+    for filename in release.files if release is not None else ():
         with desk.services.releases.readable(name, filename).open("rb") as file:
             digests[filename] = hashlib.file_digest(file, "sha256").hexdigest()
-    return Held(files=digests, type=release.kind)
+    return Held(
+        files=digests,
+        type=release.kind if release is not None else None,
+        most_mb=limits.upload_mb,
+        most_files=limits.upload_files,
+    )
 
 
 def _item_name(name: str) -> ItemName:

@@ -39,9 +39,9 @@ from mograder.web.hub.bell import Bell, Part
 from mograder.web.hub.census import Census
 from mograder.web.hub.desk import Desk, context, copies_of, wanted
 from mograder.web.hub.expulsion import keep_watch
+from mograder.web.hub.frame_page import FramePages
 from mograder.web.hub.front_door import Cuts, FrontDoor, open_to_its_group
 from mograder.web.hub.gate import Gate
-from mograder.web.hub.handover import Handovers
 from mograder.web.hub.meter import Meter
 from mograder.web.hub.progress import Work
 from mograder.web.hub.proxy import SessionProxy
@@ -62,7 +62,7 @@ def create_app(services: Services, meter: Meter | None = None, bell: Bell | None
     meter, bell = meter or Meter(services.pool), bell or Bell()
     hub = services.loaded.settings.hub
     release_dir = services.loaded.path(hub.release_dir)
-    listing = CopyListing(services.loaded.path(hub.notebooks_dir))
+    listing = CopyListing(services.loaded.path(hub.notebooks_dir), services.releases.get)
     results = Results(KeptResults(services.state.engine))
     results.load()
     desk = Desk(
@@ -82,12 +82,11 @@ def create_app(services: Services, meter: Meter | None = None, bell: Bell | None
     )
     services.pool.on_change = lambda key: bell.ring(key.user, Part.SESSIONS)
     url = session_url(hub.session_url, hub.public_url)
-    handovers = Handovers(url, services.clock, desk.pages, desk.course) if url else None
     proxy = SessionProxy(
         services,
         meter.traffic,
+        FramePages(desk.pages, desk.course, hub.collect, services.sandboxed, url),
         on_save=lambda user: bell.ring(user, Part.COPIES),
-        handovers=handovers,
         on_visit=desk.audit.visited,
     )
     own = Gate(build_routes(desk, proxy), desk)
@@ -95,8 +94,8 @@ def create_app(services: Services, meter: Meter | None = None, bell: Bell | None
     trusts = partial(is_trusted, services.policy)
     front = _front_door(services, proxy, trusts) if hub.front_group else own
     crossroads: ASGIApp = Crossroads(proxy, assets, own, front)
-    if url and handovers:
-        origins = SessionOrigins(url, handovers, proxy, services.capabilities)
+    if url:
+        origins = SessionOrigins(url, proxy, services.capabilities)
         crossroads = Apart(origins, assets, crossroads)
     return ContextMiddleware(
         crossroads, base_url=hub.base_url, public_url=hub.public_url, trusts=trusts

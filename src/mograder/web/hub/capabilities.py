@@ -10,6 +10,8 @@ stolen database opens nothing.
 from __future__ import annotations
 
 import asyncio
+import base64
+import functools
 import hashlib
 import secrets
 import threading
@@ -41,6 +43,16 @@ class CapabilityStore(Protocol):
     ) -> object: ...
 
     def capabilities(self) -> Iterable[CapabilityRow]: ...
+
+
+class Ending(Protocol):
+    """A session that tells of its end (``sessions.live.LiveSession``)."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def on_stop(self) -> list[Callable[[], None]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +94,16 @@ class Capabilities:
         rows = {row.cap_hash: _capability(row) for row in self._state.capabilities()}
         with self._lock:
             self._by_hash.update(rows)
+
+    def end_with(self, sessions: Iterable[Ending]) -> None:
+        """Forget what an earlier hub issued when its session ends; at once where that is gone.
+
+        A session that no one visits again has no other part that would say so.
+        """
+        live = {session.id: session for session in sessions}
+        self._drop(lambda capability: capability.session_id not in live)
+        for session in live.values():
+            session.on_stop.append(functools.partial(self.forget_session, session.id))
 
     def known(self, session_id: str, identity: Identity) -> str | None:
         """Return the viewer's capability if this process has issued it; no I/O."""
@@ -186,6 +208,15 @@ class Capabilities:
             ]
         for callback in told:
             callback()
+
+
+def label_of(capability: Capability) -> str:
+    """Return a capability's label: as random as the capability, and no help in guessing it.
+
+    It is seen by name servers and on the wire, so it opens nothing by itself.
+    """
+    digest = hashlib.sha256(b"label of " + capability.hash.encode()).digest()
+    return base64.b32encode(digest[:20]).decode().lower()
 
 
 def _capability(row: CapabilityRow) -> Capability:

@@ -23,6 +23,7 @@ from mograder.notebook.screening import denied_by
 from mograder.sessions.copies import CopyOf
 from mograder.store.archives import Archive
 from mograder.store.releases import ItemKind, Release
+from mograder.store.renamed import printable
 from mograder.store.workspaces import FileStatus, Saved
 from mograder.web.hub.access import Caller
 from mograder.web.hub.answers import deliver
@@ -68,9 +69,7 @@ async def status(user: str, a: str, desk: TheDesk, caller: Caller) -> CopyStatus
         return CopyStatus(
             file_status=FileStatus.NOT_STARTED, session_active=False, has_release=False
         )
-    file_status, has_release = await to_thread.run_sync(_standing, desk, caller, copy)
-    active = desk.services.pool.find(copy.key) is not None
-    return CopyStatus(file_status=file_status, session_active=active, has_release=has_release)
+    return await to_thread.run_sync(_standing, desk, caller, copy)
 
 
 async def upload(user: str, a: str, request: Request, desk: TheDesk, caller: Caller) -> Response:
@@ -218,11 +217,16 @@ def _known_copy(user: str, name: str) -> CopyOf:
         raise NotFound("Notebook not found") from error
 
 
-def _standing(desk: Desk, identity: Identity, copy: CopyOf) -> tuple[FileStatus, bool]:
+def _standing(desk: Desk, identity: Identity, copy: CopyOf) -> CopyStatus:
     services = desk.services
-    file_status = services.workspaces.file_status(copy.user, copy.item)
     release = services.releases.get(copy.item)
-    return file_status, release is not None and _may_know(desk, identity, copy)
+    renamed = services.workspaces.renamed(copy.user, copy.item)
+    return CopyStatus(
+        file_status=services.workspaces.file_status(copy.user, copy.item),
+        session_active=services.pool.find(copy.key) is not None,
+        has_release=release is not None and _may_know(desk, identity, copy),
+        renamed=printable(renamed) if renamed else None,
+    )
 
 
 def _may_know(desk: Desk, identity: Identity, copy: CopyOf) -> bool:

@@ -14,6 +14,7 @@ from fastapi import Depends, Request
 from starlette.responses import HTMLResponse, RedirectResponse
 
 from mograder.auth.identity import Identity
+from mograder.core.reserve import DiskReserve
 from mograder.sessions.copies import Copies
 from mograder.store.copy_facts import CopyListing
 from mograder.store.submissions import Submissions
@@ -65,7 +66,8 @@ class Desk:
 
 def copies_of(services: Services) -> Copies:
     """What changes students' copies, with the settings' bound on the disk."""
-    reserve = services.loaded.settings.limits.disk_reserve_mb * 1_000_000
+    limits = services.loaded.settings.limits
+    reserve = DiskReserve(limits.disk_reserve_mb, limits.disk_reserve_percent)
     return Copies(services.pool, services.workspaces, services.clock, reserve=reserve)
 
 

@@ -134,7 +134,11 @@ def _look(
     known = hand_ins(desk.services.loaded.settings)
     views = survey(desk, identity, preview.at if preview else None)
     if preview:  # of what the instructor has begun, a student knows nothing
-        views = [dataclasses.replace(view, has_copy=False) for view in views if view.visible]
+        views = [
+            dataclasses.replace(view, has_copy=False, renamed=None)
+            for view in views
+            if view.visible
+        ]
     found = [view for view in views if view.kind is ItemKind.ASSIGNMENT]
     return views, [_line(desk, identity, view, known) for view in found]
 

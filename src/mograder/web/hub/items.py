@@ -18,9 +18,11 @@ from mograder.auth.identity import Identity
 from mograder.auth.roles import Role
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
+from mograder.sessions.copies import CopyOf
 from mograder.sessions.launcher import Mode
 from mograder.sessions.live import SessionKey
 from mograder.store.releases import ItemKind, Release
+from mograder.store.renamed import printable
 from mograder.store.visibility import Visibility
 from mograder.store.workspaces import FileStatus
 from mograder.web.hub.access import Caller
@@ -42,6 +44,8 @@ class ItemView:
     has_copy: bool
     updated: bool
     active: bool
+    renamed: str | None = None
+    """The path, in its folder, of a notebook that was renamed; Edit gives it its name back."""
 
     @property
     def name(self) -> str:
@@ -116,28 +120,44 @@ async def release_file(name: str, filename: str, desk: TheDesk, caller: Caller) 
 
 async def download(a: str, request: Request, desk: TheDesk, caller: Caller) -> Response:
     """Copy a release into the caller's workspace, unless there is a copy already (B52, B69)."""
-    await to_thread.run_sync(take_copy, desk, caller, a)
+    await take_copy(desk, caller, a)
     desk.bell.ring(person(caller), Part.COPIES)
     if wanted(request) is Wants.PAGE:
         return go_to(request, told("/", "downloaded", a))
     return JSONResponse(Done().model_dump(mode="json"))
 
 
-def take_copy(desk: Desk, identity: Identity, name: str) -> Release:
+async def take_copy(desk: Desk, identity: Identity, name: str) -> tuple[Release, str | None]:
     """Make sure that a person has a copy of an item, and never overwrite one (B66, B69).
+
+    Returns the release, and the name that the notebook had if it was renamed and has the item's
+    name again.
 
     Raises: NotFound (unknown or not available), InvalidInput (a demo).
     """
+    release, ready = await to_thread.run_sync(_begin, desk, identity, name)
+    if ready:
+        return release, None
+    user = person(identity)
+    renamed = await desk.copies.take_back(CopyOf(user, release.name))
+    await to_thread.run_sync(desk.services.workspaces.ensure, user, release)
+    return release, renamed
+
+
+def _begin(desk: Desk, identity: Identity, name: str) -> tuple[Release, bool]:
+    """Return the release, and whether a copy of it lies ready; a renamed one does not yet."""
     release = find_release(desk, name)
     if release is None:
         raise NotFound("Assignment not found")
     if release.kind is ItemKind.DEMO:
         raise InvalidInput("Demos can only be run")
-    user = person(identity)
-    if not desk.services.workspaces.has_copy(user, release.name):
+    user, workspaces = person(identity), desk.services.workspaces
+    if not workspaces.has_copy(user, release.name):
         demand_visible(desk, identity, release.name)
-    desk.services.workspaces.ensure(user, release)
-    return release
+    if workspaces.renamed(user, release.name) is not None:
+        return release, False
+    workspaces.ensure(user, release)
+    return release, True
 
 
 def _find_file(desk: Desk, identity: Identity, name: str, filename: str) -> Path:
@@ -155,6 +175,7 @@ def _view(desk: Desk, identity: Identity, release: Release, moment: datetime) ->
     rule = desk.visibility.of(release.name)
     key = SessionKey(user, release.name, mode_of(release.kind))
     has_copy = services.workspaces.has_copy(user, release.name)
+    renamed = services.workspaces.renamed(user, release.name) if has_copy else None
     return ItemView(
         release=release,
         visibility=rule,
@@ -163,6 +184,7 @@ def _view(desk: Desk, identity: Identity, release: Release, moment: datetime) ->
         has_copy=has_copy,
         updated=has_copy and services.workspaces.updated(user, release),
         active=services.pool.find(key) is not None,
+        renamed=printable(renamed) if renamed else None,
     )
 
 
@@ -185,6 +207,7 @@ def _entry(view: ItemView) -> Entry:
             updated=view.updated,
             visible=view.visible,
             visible_from=visible_from,
+            renamed=view.renamed,
         )
     return LectureEntry(
         name=view.name,

@@ -58,6 +58,11 @@ class Done(_Body):
     status: Literal["ok"] = "ok"
 
 
+Renamed = Annotated[str | None, Field(exclude_if=lambda name: name is None)]
+"""Where a notebook lies in its folder whose file was renamed; left out, as 0.3.16 does not know it,
+where it has its name."""
+
+
 class AssignmentEntry(_Body):
     """An assignment in a person's list."""
 
@@ -69,6 +74,7 @@ class AssignmentEntry(_Body):
     updated: bool
     visible: bool
     visible_from: str | None = None
+    renamed: Renamed = None
 
 
 class LectureEntry(_Body):
@@ -107,6 +113,7 @@ class CopyStatus(_Body):
     file_status: FileStatus
     session_active: bool
     has_release: bool
+    renamed: Renamed = None
 
 
 class Uploaded(_Body):
@@ -206,6 +213,8 @@ class Started(_Body):
     status: Literal["ok"] = "ok"
     url: str
     port: int = 0
+    renamed: Renamed = None
+    """Until this start, which gave it the item's name again."""
 
 
 class Stopped(_Body):
@@ -216,11 +225,18 @@ class Stopped(_Body):
 
 
 class Standing(_Body):
-    """How an open page stands with its session, and what to tell who looks at it."""
+    """How the session of an open page stands, and its notebook; the times are Unix times.
 
-    state: Literal["running", "ended", "signed-out"]
+    ``state`` is "replaced" where another session of the same notebook runs by now. ``title`` and
+    ``text`` say why a session has ended. ``saved`` and ``submitted`` are null where there is
+    nothing of the kind.
+    """
+
+    state: Literal["running", "replaced", "ended"]
     title: str = ""
     text: str = ""
+    saved: float | None = None
+    submitted: float | None = None
 
 
 class Warmed(_Body):
@@ -232,11 +248,16 @@ class Warmed(_Body):
 
 
 class Held(_Body):
-    """What is published under a name: SHA-256 by file; ``type`` is null where nothing is."""
+    """What is published under a name: SHA-256 by file; ``type`` is null where nothing is.
+
+    ``most_mb`` (millions of bytes) and ``most_files`` are the most that a release may have.
+    """
 
     status: Literal["ok"] = "ok"
     files: dict[str, str]
     type: ItemKind | None
+    most_mb: int
+    most_files: int
 
 
 class Published(_Body):

@@ -57,7 +57,7 @@ async def status() -> ServerStatus:
     return ServerStatus()
 
 
-async def metrics(desk: TheDesk, caller: Caller) -> Response:
+async def metrics(desk: TheDesk) -> Response:
     """Numbers about the hub and its sessions, for Prometheus."""
     return desk.meter.response()
 

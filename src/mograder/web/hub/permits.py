@@ -29,6 +29,7 @@ _GUARDED = re.compile(
         |api/+export/+requirements{_END})
     |(?P<secrets>api/+secrets{_END})
     |(?P<execute>api/+kernel/+execute{_END})
+    |(?P<rename>api/+kernel/+rename{_END})
     )""",
     re.IGNORECASE | re.VERBOSE,
 )
@@ -40,6 +41,11 @@ _NAMES = {
     "secrets": "The panel for secrets",
     "execute": "Running code from outside the page",
 }
+_KEEPS_ITS_NAME = (
+    "The notebook keeps its name, because the hub finds your work by it. "
+    "To have it under another name, export it and rename the file that you get."
+)
+"""Said of ``rename``, which is not among the features that an instructor can allow."""
 
 
 def guarded_feature(rest: str) -> str:
@@ -53,4 +59,6 @@ def guarded_feature(rest: str) -> str:
 
 def denial(feature: str) -> str:
     """Return what a page is told that asks for a feature without leave."""
+    if feature == "rename":
+        return _KEEPS_ITS_NAME
     return f"{_NAMES[feature]} is switched off for this notebook. Your instructor can allow it."

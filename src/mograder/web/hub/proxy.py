@@ -22,9 +22,8 @@ from mograder.sessions.launcher import Mode
 from mograder.web.context import RequestContext, context_of
 from mograder.web.hub.audit import Event
 from mograder.web.hub.capabilities import Capability
-from mograder.web.hub.endings import session_asked, standing
 from mograder.web.hub.fast_way import SAVE, FastWay, may_ride_alone
-from mograder.web.hub.handover import Handovers
+from mograder.web.hub.frame_page import Framed, FramePages
 from mograder.web.hub.headers import HeaderList, header, session_headers
 from mograder.web.hub.pace import Allowances
 from mograder.web.hub.permits import BY_ITSELF, denial, guarded_feature
@@ -44,10 +43,10 @@ from mograder.web.hub.refusals import (
     see_other,
     show_code,
     to_slash,
-    told,
+    whose_frame,
 )
 from mograder.web.hub.session_answer import Visit
-from mograder.web.hub.session_page import STANDING, Page
+from mograder.web.hub.session_page import FRAMED, Page
 from mograder.web.hub.session_paths import (
     CapabilityPath,
     ProbePath,
@@ -68,18 +67,19 @@ class SessionProxy(Generic[S]):
 
     ``answer_seconds`` bounds how long a session's server may take until its headers are there
     (compat.md 2.3: 60), ``on_save`` is told whose notebook was saved, ``on_visit`` who looks into
-    another person's session. Mutable state: ``_upstreams``, the clients of live sessions.
+    another person's session; ``frames`` makes the page around a session's own. Mutable state:
+    ``_upstreams``, the clients of live sessions.
     """
 
     def __init__(
         self,
         services: ProxyServices[S],
         traffic: Traffic,
+        frames: FramePages,
         *,
         answer_seconds: float = 60.0,
         allowances: Allowances = Allowances(),  # noqa: B008 - frozen
         on_save: Callable[[str], None] = lambda _: None,
-        handovers: Handovers | None = None,
         on_visit: Callable[[Event], Awaitable[None]] | None = None,
     ) -> None:
         settings = services.loaded.settings
@@ -90,7 +90,7 @@ class SessionProxy(Generic[S]):
         self._upstreams = Upstreams(services.capabilities.forget_session, allowances)
         self._traffic = traffic
         self._on_save = on_save
-        self._handovers = handovers
+        self._frames = frames
         self._on_visit = on_visit or _unheeded
 
     async def aclose(self) -> None:
@@ -121,12 +121,11 @@ class SessionProxy(Generic[S]):
             identity = identify(scope, self._services)
             cookies = login_headers(identity, context, self._services.secret)
             viewer = self._admit(path, identity, scope, context)
-            if path.rest == STANDING:
-                raise self.standing_of(scope, admitted=True)
             session = self._session(path, viewer, scope, context)
             await self._note_visit(viewer, session, context)
-            if over := await self._send_over(session, viewer, scope):
-                raise over
+            if path.rest == "" and viewer.method is not Method.BEARER and navigates(scope):
+                await self._show(session, viewer, exchange, cookies)
+                return
             visit = self._visit_by_login(path, viewer, session, scope)
         except Refusal as refusal:
             await self.answer(exchange, refusal, shared=False, cookies=cookies)
@@ -178,9 +177,10 @@ class SessionProxy(Generic[S]):
         context = context_of(scope)
         base = context.prefix + session.base_url
         page = partial(self._page, session, viewer, context)
+        framed = path.rest == FRAMED and not self._sandbox
         return Visit(
             session=session,
-            rest=path.rest or "",
+            rest="" if framed else path.rest or "",
             query=query_of(scope),
             public_base=base,
             edit_base=base,
@@ -190,19 +190,18 @@ class SessionProxy(Generic[S]):
             destination=header(scope["headers"], b"sec-fetch-dest"),
             cookies=login_headers(viewer, context, self._services.secret),
             on_revoke=_never,
+            ancestors=whose_frame(context) if framed else "",
         )
 
     async def _page(self, session: S, viewer: Identity, context: RequestContext) -> Page:
         """Say where a page lives that is about to be shown."""
         own = context.prefix + session.base_url
-        mine = viewer.username == session.key.user
-        again = f"{own}/" if mine else f"{context.prefix}/"
         if not self._sandbox:
-            return Page(own, session.id, again, opaque=False)
+            return Page(own, f"{own}/", opaque=False, based=True)
         # Only now that a page is there: a client that brings a trusted header and no cookie is
         # a new login at each of its requests.
         cap = await self._issued(session, viewer)
-        return Page(f"{context.prefix}/s/{cap}", session.id, again, opaque=True)
+        return Page(f"{context.prefix}/s/{cap}", f"{own}/", opaque=True, based=True)
 
     async def _issued(self, session: S, viewer: Identity) -> str:
         capabilities = self._services.capabilities
@@ -211,17 +210,24 @@ class SessionProxy(Generic[S]):
             cap = await to_thread(capabilities.issue, session.id, viewer)
         return cap
 
-    async def _send_over(self, session: S, viewer: Identity, scope: Scope) -> Refusal | None:
-        """Where sessions have origins of their own: the page that leads a tab there."""
-        if self._handovers is None or viewer.method is Method.BEARER or not navigates(scope):
-            return None
-        cap = await self._issued(session, viewer)
-        capability = self._services.capabilities.resolve(cap)
-        if capability is None:  # ended in this very moment
-            return None
-        context = context_of(scope)
-        path = context.raw_path.decode("latin-1") + query_of(scope)
-        return self._handovers.send(cap, capability, path, session.key.item, context)
+    async def _show(
+        self, session: S, viewer: Identity, exchange: Exchange, cookies: HeaderList
+    ) -> None:
+        """Give a tab the hub's own page, in which the session's page is a frame."""
+        self._traffic.http += 1
+        self._pool.touch(session)
+        context = context_of(exchange.scope)
+        root = f"{context.prefix}{session.base_url}/{FRAMED}"
+        if self._sandbox:
+            cap = await self._issued(session, viewer)
+            capability = self._services.capabilities.resolve(cap)
+            if capability is None:  # ended in this very moment
+                raise Refusal(404, "This session has ended.", (GONE,))
+            root = self._frames.root(cap, capability, context)
+        opaque = self._sandbox and self._frames.url is None
+        framed = Framed(session.key, session.id, viewer, root, opaque)
+        html, headers = self._frames.render(framed, query_of(exchange.scope), context)
+        await send_text(exchange.send, 200, html, [*headers, *cookies])
 
     # ---- by capability: /s/<capability>/… ----
 
@@ -245,8 +251,6 @@ class SessionProxy(Generic[S]):
             raise Refusal(204)
         capability = self._resolve(path)
         session = self.session_of(capability)
-        if isinstance(path, CapabilityPath) and path.rest == STANDING:
-            raise self.standing_of(scope, admitted=capability is not None)
         if not isinstance(path, CapabilityPath) or capability is None or session is None:
             raise Refusal(404, "This session has ended.", (GONE,))
         visit = self._visit_by_capability(path, capability, session, scope)
@@ -304,45 +308,32 @@ class SessionProxy(Generic[S]):
     def _visit_by_capability(
         self, path: CapabilityPath, capability: Capability, session: S, scope: Scope
     ) -> Visit:
-        prefix = context_of(scope).prefix
+        context = context_of(scope)
         capabilities = self._services.capabilities
+        base, own = f"{context.prefix}/s/{path.cap}", context.prefix + session.base_url
 
         def on_revoke(cut: Callable[[], None]) -> Callable[[], None]:
             return capabilities.on_revoke(capability, cut)
+
+        async def page() -> Page:
+            return Page(base, f"{own}/", opaque=True, based=True)
 
         return Visit(
             session=session,
             rest=path.rest,
             query=query_of(scope),
-            public_base=f"{prefix}/s/{path.cap}",
-            edit_base=prefix + session.base_url,
-            page=None,
+            public_base=base,
+            edit_base=own,
+            page=None if path.rest else page,
             by_capability=True,
             sandbox=True,
             destination=header(scope["headers"], b"sec-fetch-dest"),
             cookies=[],
             on_revoke=on_revoke,
+            ancestors=whose_frame(context),
         )
 
     # ---- both ----
-
-    def standing_of(self, scope: Scope, *, admitted: bool) -> Refusal:
-        """Tell a page that lost its session why.
-
-        It asks by the session's id: its capability ended with the session, and a hub that was
-        restarted since never knew it.
-        """
-        if scope["type"] != "http" or scope["method"] != "GET":
-            return Refusal(405, "Method not allowed")
-        session_id = session_asked(scope["query_string"])
-        return told(
-            standing(
-                self._pool.ending(session_id),
-                self._services.loaded.settings,
-                runs=self._pool.by_id(session_id) is not None,
-                admitted=admitted,
-            )
-        )
 
     async def relay(self, visit: Visit, session: S, exchange: Exchange) -> None:
         """Pass an authorised request or WebSocket on to its session."""

@@ -24,6 +24,9 @@ from mograder.web.hub.upstream import Body, Upstream, UpstreamRequest
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """What a session may be asked with (compat.md 2.3)."""
 
+_DOCTYPE_WITHIN = 1024
+"""How far into a frame's HTML its document type may reach."""
+
 _log = get_logger("mograder.web.hub.proxy_http")
 
 
@@ -233,6 +236,11 @@ async def _pass_on(relay: _Relay, response: aiohttp.ClientResponse) -> None:
         start, inserted = await _start_of_page(content, insert)
         relay.line.expect_within(None)
         added += inserted
+    elif shape.prepend:
+        relay.line.expect_within(relay.limits.answer_seconds)
+        start = await _start_of_frame(content, shape.prepend)
+        relay.line.expect_within(None)
+        added += len(shape.prepend)
     await answer.start(shape, added)
     pace = relay.upstream.paces.stream
     while not content.at_eof():
@@ -255,6 +263,14 @@ async def _start_of_page(content: aiohttp.StreamReader, insert: bytes) -> tuple[
         start += await content.readany()
     changed = session_page.insert_after_head(start, insert)
     return (start, 0) if changed is None else (changed, len(insert))
+
+
+async def _start_of_frame(content: aiohttp.StreamReader, insert: bytes) -> bytes:
+    """Read as much as a document type may be long, and write after it."""
+    start = b""
+    while len(start) < _DOCTYPE_WITHIN and not content.at_eof():
+        start += await content.readany()
+    return session_page.insert_at_beginning(start, insert)
 
 
 async def _unavailable(relay: _Relay) -> None:

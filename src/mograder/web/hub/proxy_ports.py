@@ -7,7 +7,6 @@ from typing import Protocol, TypeVar
 
 from mograder.auth.identity import Revocations
 from mograder.core.settings import LoadedSettings
-from mograder.sessions.endings import Ending
 from mograder.sessions.live import SessionKey
 from mograder.web.hub.capabilities import Capabilities
 from mograder.web.hub.upstream import Session
@@ -22,8 +21,6 @@ class Pool(Protocol[S]):
     def find(self, key: SessionKey) -> S | None: ...
 
     def by_id(self, session_id: str) -> S | None: ...
-
-    def ending(self, session_id: str) -> Ending | None: ...
 
     def touch(self, session: S) -> None: ...
 

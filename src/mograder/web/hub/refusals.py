@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from pydantic import BaseModel
 from starlette.types import Scope
 
 from mograder.auth.origin import browser_marks, same_origin
 from mograder.web.context import RequestContext
+from mograder.web.headers import nameable
 from mograder.web.hub.headers import Header, header
 from mograder.web.hub.proxy_http import METHODS
 from mograder.web.hub.session_answer import Visit
@@ -63,11 +63,6 @@ def preflight() -> Refusal:
     )
 
 
-def told(answer: BaseModel) -> Refusal:
-    """Answer a page's script in JSON."""
-    return Refusal(200, answer.model_dump_json(), ((b"content-type", b"application/json"),))
-
-
 def navigates(scope: Scope) -> bool:
     """Tell whether a browser's tab is asking, so that a redirect helps more than a status."""
     if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD"):
@@ -93,6 +88,11 @@ def show_code(scope: Scope, context: RequestContext) -> None:
 def here(scope: Scope, context: RequestContext) -> str:
     """The address asked for, as the browser has it, without scheme and host."""
     return context.prefix + context.raw_path.decode("latin-1") + query_of(scope)
+
+
+def whose_frame(context: RequestContext) -> str:
+    """The source, for a policy, whose pages may show a session's page in a frame: the hub's own."""
+    return f"{context.scheme}://{context.host}" if nameable(context) else "'self'"
 
 
 def query_of(scope: Scope) -> str:

@@ -24,6 +24,7 @@ from mograder.web.hub import (
     pages,
     sessions,
     signin,
+    standing,
     submissions,
     validation,
 )
@@ -268,6 +269,15 @@ ROUTES: tuple[Door, ...] = (
         models.Stopped,
         (400,),
     ),
+    Door(
+        "GET",
+        "/standing/{user}/{a}",
+        standing.standing,
+        Access.OWNER,
+        "Sessions",
+        models.Standing,
+        (404,),
+    ),
     # A student's copy
     Door(
         "GET",
@@ -378,7 +388,7 @@ ROUTES: tuple[Door, ...] = (
     Door("GET", "/health", pages.health, Access.ANYONE, "Hub", models.Health),
     Door("GET", "/ready", pages.ready, Access.ANYONE, "Hub", models.Ready, (503,)),
     Door("GET", "/api/status", pages.status, Access.MEMBER, "Hub", models.ServerStatus),
-    Door("GET", "/metrics", pages.metrics, Access.INSTRUCTOR),
+    Door("GET", "/metrics", pages.metrics, Access.METRICS),
     Door("GET", "/api/openapi.json", pages.openapi, Access.MEMBER),
     Door("GET", "/api/docs", pages.api_docs, Access.MEMBER),
 )

@@ -13,13 +13,16 @@ from pathlib import Path
 
 from mograder.auth.identity import Authenticator, AuthPolicy, trusted_peers
 from mograder.core.clock import Clock, SystemClock
-from mograder.core.errors import Conflict
+from mograder.core.errors import Conflict, MograderError
+from mograder.core.log import get_logger
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.grading.workspace import Validations
+from mograder.operations.pruning import needed_here
 from mograder.publishing.warm import warm_releases
 from mograder.sandbox.environments import Environments
 from mograder.sandbox.executor import Executor
 from mograder.sandbox.link import SupervisorLink
+from mograder.sandbox.pruning import prune_environments
 from mograder.sandbox.runtime_wheel import build_runtime_wheel
 from mograder.sandbox.safety import open_sandbox, supervisor_config
 from mograder.sessions.allowances import Allowances
@@ -36,6 +39,8 @@ from mograder.store.revocations import CachedRevocations
 from mograder.store.roster import Roster
 from mograder.store.workspaces import Workspaces
 from mograder.web.hub.capabilities import Capabilities
+
+_log = get_logger(__name__)
 
 
 async def _attended() -> bool:
@@ -98,10 +103,9 @@ async def open_services(
         validations = await asyncio.to_thread(_validations, loaded, link)
         stack.push_async_callback(validations.close)
         revocations = CachedRevocations(state, clock)
-        capabilities = Capabilities(state, clock)
-        await asyncio.to_thread(capabilities.load)
+        capabilities = await _capabilities(state, clock, pool)
         policy = _policy(loaded, secret, sandboxed=sandboxed, dev=dev)
-        await stack.enter_async_context(_warming(releases, environments))
+        await stack.enter_async_context(_upkeep(loaded, releases, environments, link))
         yield Services(
             loaded=loaded,
             clock=clock,
@@ -138,7 +142,7 @@ def _open_stores(loaded: LoadedSettings, clock: Clock) -> tuple[Releases, Worksp
     hub, limits = loaded.settings.hub, loaded.settings.limits
     bounds = Limits(limits.upload_files, limits.upload_mb)
     releases = Releases(loaded.path(hub.release_dir), limits=bounds, clock=clock)
-    return releases, Workspaces(loaded.path(hub.notebooks_dir))
+    return releases, Workspaces(loaded.path(hub.notebooks_dir), released=releases.get)
 
 
 def _environments(loaded: LoadedSettings, link: SupervisorLink) -> Environments:
@@ -157,6 +161,14 @@ def _validations(loaded: LoadedSettings, link: SupervisorLink) -> Validations:
     remove_tree(copies)  # of a hub that was killed meanwhile
     jobs = loaded.settings.defaults.jobs
     return Validations(Executor(link, copies, remove_tree, at_once=jobs))
+
+
+async def _capabilities(state: HubState, clock: Clock, pool: SessionPool) -> Capabilities:
+    """Return what earlier hubs issued, of the sessions that were adopted."""
+    capabilities = Capabilities(state, clock)
+    await asyncio.to_thread(capabilities.load)
+    capabilities.end_with(pool.all())
+    return capabilities
 
 
 def _pool(
@@ -186,10 +198,39 @@ def _policy(loaded: LoadedSettings, secret: str, *, sandboxed: bool, dev: bool) 
     )
 
 
+async def _keep_up(
+    loaded: LoadedSettings, releases: Releases, environments: Environments, link: SupervisorLink
+) -> None:
+    """Prepare every published item's environment before the first student comes (B96).
+
+    Then, and after each build, remove what nothing needs where it takes too much space.
+    """
+    await warm_releases(releases, environments, lambda _: None)
+    while True:
+        try:
+            await _prune(loaded, link)
+        except (MograderError, OSError) as error:
+            _log.warning("environments that nothing needs are not removed: %s", error)
+        await environments.next_build()
+
+
+async def _prune(loaded: LoadedSettings, link: SupervisorLink) -> None:
+    hub = loaded.settings.hub
+    needed = await needed_here(loaded)
+    if needed is None:
+        return
+    root, keep = loaded.path(hub.environments_dir), hub.unused_environments_mb << 20
+    pruned = await prune_environments(root, needed, link.in_use, keep=keep)
+    if pruned.removed:
+        _log.info("removed %d environments that nothing needs", len(pruned.removed))
+
+
 @asynccontextmanager
-async def _warming(releases: Releases, environments: Environments) -> AsyncIterator[None]:
-    """Prepare every published item's environment before the first student comes (B96)."""
-    task = asyncio.create_task(warm_releases(releases, environments, lambda _: None))
+async def _upkeep(
+    loaded: LoadedSettings, releases: Releases, environments: Environments, link: SupervisorLink
+) -> AsyncIterator[None]:
+    """Look after the environments during the block."""
+    task = asyncio.create_task(_keep_up(loaded, releases, environments, link))
     try:
         yield
     finally:

@@ -40,7 +40,7 @@ class Visit:
     ``rest`` is the encoded path below the session's ``base_url``; ``public_base`` is where this
     client sees that; ``page`` finds out what documents are told about where they live (a
     capability may have to be issued first), None when they pass untouched. ``cookies`` go onto
-    the answer. ``on_revoke`` registers a cut.
+    the answer. ``on_revoke`` registers a cut. ``ancestors`` is who may show the page in a frame.
     """
 
     session: Session
@@ -54,6 +54,7 @@ class Visit:
     destination: str
     cookies: HeaderList
     on_revoke: Callable[[Callable[[], None]], Callable[[], None]]
+    ancestors: str = ""
 
     @property
     def target(self) -> str:
@@ -73,7 +74,7 @@ class Visit:
     @property
     def whole(self) -> bool:
         """Whether the answer may be a page to write into, so must come complete and plain."""
-        frame = self.by_capability and self.destination in FRAMES
+        frame = self.by_capability and self.sandbox and self.destination in FRAMES
         return frame or (self.page is not None and (self.as_document or not self.rest))
 
     @property
@@ -83,7 +84,8 @@ class Visit:
 
     def own_headers(self) -> HeaderList:
         """What the answer carries whatever the session's server says."""
-        return session_headers(sandbox=self.sandbox, shared=self.by_capability) + self.cookies
+        shared = self.by_capability and self.sandbox
+        return session_headers(sandbox=self.sandbox, shared=shared) + self.cookies
 
     def notebook_id(self) -> str | None:
         """The notebook whose ``public/`` folder is meant; marimo's service worker would tell."""
@@ -95,12 +97,14 @@ class Visit:
 @dataclass(frozen=True, slots=True)
 class Shape:
     """An answer as it will be sent: ``body`` instead of the upstream's, or the upstream's own
-    with the shim in its ``<head>`` if ``based``, and ``append`` at its end."""
+    with the shim in its ``<head>`` if ``based``, ``prepend`` at its beginning (after a document
+    type), and ``append`` at its end."""
 
     status: int
     headers: HeaderList
     length: int | None = None
     based: bool = False
+    prepend: bytes = b""
     append: bytes = b""
     body: bytes | None = None
 
@@ -110,7 +114,8 @@ def shape_answer(visit: Visit, method: str, status: int, headers: RawHeaders) ->
     media = header(headers, b"content-type").split(";")[0].strip().lower()
     if visit.by_capability and visit.as_document:
         return _document_by_capability(visit, status, headers, media)
-    if visit.by_capability and visit.destination in FRAMES and media == _PDF:
+    fenced = visit.by_capability and visit.sandbox
+    if fenced and visit.destination in FRAMES and media == _PDF:
         page = session_page.pdf_page(f"{visit.public_base}/{visit.rest}{visit.query}")
         return _instead(200, page, [*visit.own_headers(), _HTML])
     plain = _streamed(visit, status, headers)
@@ -119,21 +124,33 @@ def shape_answer(visit: Visit, method: str, status: int, headers: RawHeaders) ->
     if visit.page is not None and method in ("GET", "HEAD"):
         return Shape(
             status,
-            [*_without_validators(plain.headers), (b"cache-control", b"no-store")],
+            [*_without_validators(plain.headers), *_of_a_page(visit)],
             plain.length if method == "GET" else None,
             based=method == "GET",
         )
-    if visit.by_capability and visit.destination == "iframe" and status == 200:
+    if fenced and visit.destination == "iframe" and status == 200:
+        headers_left = _without_validators(plain.headers)
+        if method != "GET":
+            return Shape(status, headers_left, plain.length)
         return Shape(
             status,
-            _without_validators(plain.headers),
+            headers_left,
             plain.length,
-            append=session_page.FRAME_REPORTER if method == "GET" else b"",
+            prepend=session_page.STORAGE,
+            append=session_page.FRAME_REPORTER,
         )
     return plain
 
 
 _HTML = (b"content-type", b"text/html; charset=utf-8")
+
+
+def _of_a_page(visit: Visit) -> HeaderList:
+    headers = [(b"cache-control", b"no-store")]
+    if visit.ancestors:  # beside the policy that the answer has: a browser obeys both
+        policy = f"frame-ancestors {visit.ancestors}"
+        headers.append((b"content-security-policy", policy.encode("ascii")))
+    return headers
 
 
 def _document_by_capability(visit: Visit, status: int, headers: RawHeaders, media: str) -> Shape:

@@ -1,8 +1,8 @@
-"""What the hub adds to a session's page: how to live in an opaque origin, and how to end.
+"""What the hub adds to a session's page: how to live in an opaque origin, and within a frame.
 
 The document's ``<base>`` points to the viewer's capability path, and the shim stands in for what
-such an origin lacks (sessions.md, "The editor in an opaque origin"). Another script, in either
-origin, tells why the session ended. Pure: bytes in, bytes out.
+such an origin lacks (sessions.md, "The editor in an opaque origin"). Another script, in every kind
+of origin, speaks with the page around the frame. Pure: bytes in, bytes out.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import re
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
-from urllib.parse import quote
 
-STANDING = "_mograder/ended"
-"""Below a session's own address: where its page asks whether the session has ended, and why."""
+FRAMED = "_mograder/page"
+"""Below a session's own address: its page for the frame, where all is of the hub's own origin."""
 
 HEAD_WITHIN = 256 * 1024
 """How far into a page its ``<head>`` is looked for; marimo's starts within 60 bytes."""
 
+_BEGINNING = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<!doctype[^>]*>)?", re.IGNORECASE)
 _HEAD = re.compile(rb"<head(?:\s[^>]*)?>", re.IGNORECASE)
 _STATIC = files("mograder.web.hub").joinpath("static")
 
@@ -35,8 +35,10 @@ def _script(source: bytes, **data: str) -> bytes:
     return b"<script" + given.encode("utf-8") + b">" + source + b"</script>"
 
 
-_SHIM = _script(_source("session-shim.js"))
-_ENDED = _source("session-ended.js")
+STORAGE = _script(_source("storage-shim.js"))
+"""Goes to the beginning of a frame's HTML: stand-ins for the storage that its origin lacks."""
+_SHIM = _source("session-shim.js")
+_FRAMED = _source("session-frame.js")
 FRAME_REPORTER = _script(_source("frame-height.js"))
 """Goes to the end of a frame's HTML: tells the page how high it is, which it may not measure."""
 _PDF_PAGE = _STATIC.joinpath("pdf-link.html").read_text("utf-8")
@@ -46,25 +48,26 @@ _PDF_PAGE = _STATIC.joinpath("pdf-link.html").read_text("utf-8")
 class Page:
     """Where a session's page lives: all it loads is below ``root``, without a slash at its end.
 
-    ``again`` is where to go when the session has ended; ``opaque`` whether the page is in an
-    origin of its own, so that ``root`` has to be told to it.
+    ``address`` is what a tab that shows it has in its address bar; relative links are meant from
+    there. ``opaque`` is whether the page is in an origin of its own that has no storage, ``based``
+    whether its root has to be told to it.
     """
 
     root: str
-    session_id: str
-    again: str
+    address: str
     opaque: bool
+    based: bool
 
 
 def page_insert(page: Page, rest: str) -> bytes:
     """Return what goes right after ``<head>`` of the page at ``rest`` below the root."""
-    ask = f"{page.root}/{STANDING}?session={quote(page.session_id)}"
-    ended = _script(_ENDED, root=f"{page.root}/", ask=ask, again=page.again)
-    if not page.opaque:
-        return ended
-    base = escape(base_for(page.root, rest)).encode("utf-8")
-    # The shim first: the rest of the page, our own other script too, finds its stand-ins.
-    return b'<base href="' + base + b'">' + _SHIM + ended
+    insert = b""
+    if page.based:
+        insert += b'<base href="' + escape(base_for(page.root, rest)).encode("utf-8") + b'">'
+    if page.opaque:
+        # The shim first: the rest of the page, our own other script too, finds its stand-ins.
+        insert += STORAGE + _script(_SHIM, page=page.address)
+    return insert + _script(_FRAMED, root=f"{page.root}/", page=page.address)
 
 
 def base_for(public_base: str, rest: str) -> str:
@@ -83,6 +86,13 @@ def insert_after_head(start: bytes, insert: bytes) -> bytes | None:
     if found is None:
         return None
     return start[: found.end()] + insert + start[found.end() :]
+
+
+def insert_at_beginning(start: bytes, insert: bytes) -> bytes:
+    """Return the start of an HTML file with the insert in it, after a document type if any."""
+    found = _BEGINNING.match(start)
+    end = found.end() if found else 0
+    return start[:end] + insert + start[end:]
 
 
 def pdf_page(url: str) -> bytes:

@@ -17,6 +17,7 @@ from mograder.auth.identity import Identity
 from mograder.auth.roles import Role
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
+from mograder.sessions.copies import CopyOf
 from mograder.sessions.launcher import Mode
 from mograder.sessions.live import LiveSession, SessionKey
 from mograder.store.releases import ItemKind, Release
@@ -42,8 +43,10 @@ async def start_edit_deep(a: str, request: Request, desk: TheDesk, caller: Calle
 
     async def job(report: Report) -> Started:
         report("Getting your copy ready")
-        release = await to_thread.run_sync(take_copy, desk, caller, a)
-        return await _start(desk, SessionKey(person(caller), release.name, Mode.EDIT), report)
+        release, renamed = await take_copy(desk, caller, a)
+        key = SessionKey(person(caller), release.name, Mode.EDIT)
+        _tell_renamed(report, key, renamed)
+        return await _start(desk, key, report, renamed)
 
     return await deliver(request, job, page_of, spinner_of(Mode.EDIT, a))
 
@@ -56,7 +59,9 @@ async def start_edit(
     async def job(report: Report) -> Started:
         key = await to_thread.run_sync(_existing_copy, desk, user, a)
         await note_foreign(request, caller, key.user, Deed("start session", _what(key)))
-        return await _start(desk, key, report)
+        renamed = await desk.copies.take_back(CopyOf(Username(key.user), ItemName(key.item)))
+        _tell_renamed(report, key, renamed)
+        return await _start(desk, key, report, renamed)
 
     return await deliver(request, job, page_of)
 
@@ -102,10 +107,17 @@ def spinner_of(mode: Mode, item: str) -> str:
     return f"/{mode.value}/{quote(item, safe='')}"
 
 
-async def _start(desk: Desk, key: SessionKey, report: Report) -> Started:
+async def _start(
+    desk: Desk, key: SessionKey, report: Report, renamed: str | None = None
+) -> Started:
     async with desk.copies.turns.starting(key):
         session = await desk.services.pool.get_or_start(key, report)
-    return Started(url=session.key.url)
+    return Started(url=session.key.url, renamed=renamed)
+
+
+def _tell_renamed(report: Report, key: SessionKey, renamed: str | None) -> None:
+    if renamed is not None:
+        report(f"Your notebook was called {renamed}. It has its name {key.item}.py again.")
 
 
 def page_of(started: Started) -> str:

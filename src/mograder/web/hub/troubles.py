@@ -7,7 +7,9 @@ from datetime import timedelta
 from enum import StrEnum
 
 from mograder.core.errors import Conflict
+from mograder.core.reserve import DiskReserve
 from mograder.sessions.endings import EndReason
+from mograder.store.disk import Space
 from mograder.store.hub_state import AuditRow, EndingRow
 from mograder.web.hub.desk import Desk
 
@@ -45,16 +47,16 @@ def gather(desk: Desk) -> Troubles:
     endings = [row for row in services.state.endings(since) if row.reason not in _NO_TROUBLE]
     lines = services.state.recent_audit(_AUDIT_LINES)
     refusals = [row for row in lines if row.outcome == "refused" and row.at >= since]
-    free = services.workspaces.free_bytes()
+    space = services.workspaces.space()
     return Troubles(
-        standing=tuple(_standing(desk, free)),
+        standing=tuple(_standing(desk, space)),
         endings=tuple(reversed(endings))[:_MOST],
         refusals=tuple(refusals)[:_MOST],
-        free=free,
+        free=space.free,
     )
 
 
-def _standing(desk: Desk, free: int) -> list[Standing]:
+def _standing(desk: Desk, space: Space) -> list[Standing]:
     services, found = desk.services, []
     if not services.sandboxed:
         found.append(Standing.UNSANDBOXED)
@@ -64,6 +66,8 @@ def _standing(desk: Desk, free: int) -> list[Standing]:
         desk.visibility.all()
     except Conflict:
         found.append(Standing.RULES)
-    if free < 2 * services.loaded.settings.limits.disk_reserve_mb * 1_000_000:
+    limits = services.loaded.settings.limits
+    reserve = DiskReserve(limits.disk_reserve_mb, limits.disk_reserve_percent)
+    if space.free < 2 * reserve.of(space.total):
         found.append(Standing.DISK)
     return found

@@ -17,13 +17,15 @@ _MOST_ADDRESSES = 10_000
 class Attempts:
     """Counts registrations by address; a class behind one address may all register at once.
 
-    Mutable state: ``_failed``, ``_made``; for one event loop.
+    Mutable state: ``_failed`` and ``_made``, the times of the last minute by address, and
+    ``_failed_in_all``; for one event loop.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._failed: dict[str, deque[float]] = {}
         self._made: dict[str, deque[float]] = {}
+        self._failed_in_all: deque[float] = deque(maxlen=_FAILURES_OF_ALL)
 
     def check(self, address: str) -> None:
         """Let pass who has not tried too often in the last minute.
@@ -31,9 +33,9 @@ class Attempts:
         Raises: :class:`TooManyAttempts`.
         """
         failures = (
-            (self._recent(self._failed, address), _FAILURES),
-            (self._recent(self._failed, ""), _FAILURES_OF_ALL),
-            (self._recent(self._made, address), _NAMES),
+            (self._recent(self._failed.get(address)), _FAILURES),
+            (self._recent(self._failed_in_all), _FAILURES_OF_ALL),
+            (self._recent(self._made.get(address)), _NAMES),
         )
         for times, allowed in failures:
             if len(times) >= allowed:
@@ -46,20 +48,30 @@ class Attempts:
 
     def failed(self, address: str) -> None:
         """Note a wrong code."""
-        for key in {address, ""}:
-            self._note(self._failed, key)
+        self._note(self._failed, address)
+        self._failed_in_all.append(self._clock.steady())
 
     def made(self, address: str) -> None:
         """Note a name that was given away."""
         self._note(self._made, address)
 
     def _note(self, counted: dict[str, deque[float]], address: str) -> None:
-        if len(counted) >= _MOST_ADDRESSES:
-            counted.clear()
-        counted.setdefault(address, deque()).append(self._clock.steady())
+        """Note an attempt, and forget the addresses without one in the last minute.
 
-    def _recent(self, counted: dict[str, deque[float]], address: str) -> deque[float]:
-        times = counted.get(address, deque())
+        The addresses are in the order of their last attempts. Where there are too many, the one
+        whose last attempt is the oldest is forgotten.
+        """
+        times = counted.pop(address, deque())
+        times.append(self._clock.steady())
+        counted[address] = times
+        while True:
+            oldest = next(iter(counted))
+            if len(counted) <= _MOST_ADDRESSES and self._recent(counted[oldest]):
+                return
+            del counted[oldest]
+
+    def _recent(self, times: deque[float] | None) -> deque[float]:
+        times = times if times is not None else deque()
         while times and self._clock.steady() - times[0] >= _SECONDS:
             times.popleft()
         return times

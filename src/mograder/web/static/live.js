@@ -1,39 +1,16 @@
 // A page that stays true while it is open: the hub tells which parts have changed, nothing polls.
 
+import { listen } from "./stream.js";
 import { tell_times } from "./times.js";
 import { word } from "./words.js";
 
 const COURSE_WIDE_MS = 8000; // everybody is told at once, and must not ask at once
 const SOON_MS = 200;
 
-let source = null;
 let due = 0;
 
 export function keep_true(address) {
-  const listen = () => {
-    if (!address || source || document.visibilityState !== "visible") return; // none: only looks when it comes back
-    source = new EventSource(address);
-    let before = false;
-    source.addEventListener("open", () => {
-      if (before) soon(["course"]);
-      before = true;
-    });
-    source.addEventListener("change", (event) => soon(JSON.parse(event.data)));
-    source.addEventListener("end", hush);
-  };
-  // A browser opens six connections to a host: pages that nobody looks at keep none.
-  document.addEventListener("visibilitychange", () => {
-    if (document.visibilityState !== "visible") return hush();
-    refresh();
-    listen();
-  });
-  addEventListener("pagehide", hush);
-  listen();
-}
-
-function hush() {
-  source?.close();
-  source = null;
+  listen(address, soon, refresh);
 }
 
 function soon(parts) {

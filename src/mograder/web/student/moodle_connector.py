@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from mograder.core.errors import InvalidInput, MograderError, NotFound
 from mograder.transports.interface import Transport
-from mograder.transports.moodle.address import is_insecure, parse_moodle_url
+from mograder.transports.moodle.address import parse_moodle_url, refuse_password
 from mograder.transports.moodle.client import MoodleClient
 from mograder.transports.moodle.login import login_with_password
 from mograder.transports.moodle.tokens import CachedToken, TokenCache
@@ -102,11 +102,7 @@ class MoodleConnector:
         user, password = fields.get("user", "").strip(), fields.get("password", "")
         if not user or not password:
             raise InvalidInput("Both a user name and a password are needed.")
-        if is_insecure(self._server):
-            raise InvalidInput(
-                "Your password would travel in the clear: this address begins with http://.",
-                hint="Ask your teacher for the address that begins with https://.",
-            )
+        refuse_password(self._server)
         return login_with_password(self._server, user, password)
 
     def _connected(self, token: str, user: str) -> MoodleTransport:

@@ -20,6 +20,7 @@ from mograder.core.log import configure_logging, get_logger
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.exchange.student_course import StudentCourse
 from mograder.store.student_folder import StudentFolder
+from mograder.web.http_lines import HttpLine
 from mograder.web.hub.progress import Work
 from mograder.web.student.app import create_app
 from mograder.web.student.bench import Bench
@@ -107,6 +108,7 @@ async def _serve(options: StudentOptions) -> None:
 def _configuration(desk: Desk) -> uvicorn.Config:
     return uvicorn.Config(
         create_app(desk),
+        http=HttpLine,
         lifespan="on",
         ws="none",
         log_config=None,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from mograder.auth.identity import Identity, Method
 from mograder.auth.roles import Role
@@ -40,6 +42,29 @@ def test_the_database_holds_hashes_and_open_pages_survive_a_restart() -> None:
     found = later.resolve(cap)
     assert found is not None
     assert (found.session_id, found.username, found.login_id) == ("s1", "alice", "login")
+
+
+@dataclass
+class Adopted:
+    """A session that a restarted hub found running."""
+
+    id: str
+    on_stop: list[Callable[[], None]] = field(default_factory=list)
+
+
+def test_those_of_adopted_sessions_end_with_them_although_nobody_visits_them_again() -> None:
+    table = FakeCapabilityTable()
+    before = Capabilities(table, ManualClock())
+    kept, gone = before.issue("kept", who("alice")), before.issue("gone", who("bob"))
+    later = Capabilities(table, ManualClock())
+    later.load()
+    session = Adopted("kept")
+    later.end_with([session])
+    assert later.resolve(kept) is not None
+    assert later.resolve(gone) is None, "its session ended while no hub was there"
+    for callback in session.on_stop:
+        callback()
+    assert later.resolve(kept) is None
 
 
 def test_revoking_ends_those_of_the_session_or_the_login_only() -> None:

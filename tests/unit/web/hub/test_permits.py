@@ -89,3 +89,13 @@ def test_what_a_page_needs_asks_nobodys_leave(rest: str) -> None:
 
 def test_every_feature_has_words() -> None:
     assert all(denial(feature) for feature in FEATURES)
+
+
+@pytest.mark.parametrize(
+    "rest", ["api/kernel/rename", "//api//kernel//%72ename/", "api/kernel/RENAME"]
+)
+def test_a_notebook_keeps_its_name_and_no_instructor_can_allow_another(rest: str) -> None:
+    feature = guarded_feature(rest)
+    assert feature == "rename"
+    assert feature not in FEATURES
+    assert denial(feature).startswith("The notebook keeps its name")

@@ -4,15 +4,15 @@
 // allow-same-origin, so that a notebook's own JavaScript cannot act as the person who looks at
 // it. Such a page has no storage, no cookie, no service worker, and its <base> points to
 // /s/<capability>/. This script is put right after <head>, before anything of marimo's runs, and
-// gives marimo and its widgets harmless stand-ins. It protects nothing: the hub does. Each part
+// gives marimo and its widgets harmless stand-ins; those for storage are in storage-shim.js, the
+// script element before this one. It protects nothing: the hub does. Each part
 // is on its own, and one that fails leaves the others working.
 (() => {
   "use strict";
   if (self.origin !== "null") return; // an ordinary origin lacks nothing
 
-  // The document's own address as it was at load: marimo rewrites it with history.replaceState,
-  // and the sandbox lets any script do so. Relative links of a notebook are meant from here.
-  const pageUrl = location.href.split("#")[0];
+  // The address of the tab that shows this page: relative links of a notebook are meant from there.
+  const pageUrl = new URL(document.currentScript.dataset.page, location.href).href;
   const sessionBase = document.baseURI;
 
   const part = (name, install) => {
@@ -26,91 +26,50 @@
   const define = (owner, name, value) =>
     Object.defineProperty(owner, name, { value, configurable: true, writable: true });
 
-  // ---- storage: kept in memory, gone with the page ------------------------------------------
+  // ---- what such an origin lacks beside storage -----------------------------------------------
 
-  const memoryStorage = () => {
-    const items = new Map();
-    const methods = {
-      getItem: (key) => items.get(String(key)) ?? null,
-      setItem: (key, value) => void items.set(String(key), String(value)),
-      removeItem: (key) => void items.delete(String(key)),
-      clear: () => items.clear(),
-      key: (index) => [...items.keys()][index] ?? null,
+  // marimo's page registers a worker that names the notebook on requests for public/*; the hub
+  // does that itself. Without the property marimo warns in the console that public/ may not work.
+  part("service workers", () => {
+    const registration = {
+      active: { postMessage: () => undefined },
+      update: async () => registration,
+      unregister: async () => true,
     };
-    // Storage can also be used like a plain object: storage.name = "value", Object.keys(storage).
-    return new Proxy(methods, {
-      get: (target, key) => {
-        if (key === "length") return items.size;
-        if (typeof key === "symbol" || key in target) return target[key];
-        return items.get(key);
-      },
-      set: (_, key, value) => (items.set(String(key), String(value)), true),
-      has: (target, key) => key in target || items.has(key),
-      deleteProperty: (_, key) => (items.delete(key), true),
-      ownKeys: () => [...items.keys()],
-      getOwnPropertyDescriptor: (_, key) =>
-        items.has(key)
-          ? { value: items.get(key), writable: true, enumerable: true, configurable: true }
-          : undefined,
+    const workers = Object.assign(new EventTarget(), {
+      controller: null,
+      ready: Promise.resolve(registration),
+      register: async () => registration,
+      getRegistration: async () => undefined,
+      getRegistrations: async () => [],
     });
-  };
-
-  for (const name of ["localStorage", "sessionStorage"]) {
-    part(name, () => define(window, name, memoryStorage()));
-  }
-
-  part("cookies", () => {
-    Object.defineProperty(document, "cookie", {
-      get: () => "",
-      set: () => undefined,
+    Object.defineProperty(Navigator.prototype, "serviceWorker", {
+      get: () => workers,
       configurable: true,
     });
   });
 
-  // A database that refuses to open, the way private browsing once did: libraries expect that.
-  part("indexedDB", () => {
-    const refused = () => {
-      const request = new EventTarget();
-      const error = new DOMException("No database in a session page", "InvalidStateError");
-      Object.assign(request, { error, result: undefined, readyState: "done" });
-      setTimeout(() => {
-        const event = new Event("error");
-        request.onerror?.(event);
-        request.dispatchEvent(event);
-      });
-      return request;
-    };
-    define(window, "indexedDB", {
-      open: refused,
-      deleteDatabase: refused,
-      databases: async () => [],
-      cmp: (a, b) => (a < b ? -1 : a > b ? 1 : 0),
+  // A frame whose content is an attribute (srcdoc) is of an opaque origin as well, and comes by
+  // no server that could write into it. One with an address gets the same script from the hub.
+  part("storage in frames", () => {
+    const script = "<scr" + "ipt>" + document.currentScript.previousElementSibling.text + "</scr" + "ipt>";
+    const beginning = /^\s*(?:<!doctype[^>]*>)?/i;
+    const equipped = (html) => String(html).replace(beginning, (start) => start + script);
+    const prototype = HTMLIFrameElement.prototype;
+    const { get, set } = Object.getOwnPropertyDescriptor(prototype, "srcdoc");
+    Object.defineProperty(prototype, "srcdoc", {
+      get,
+      set(html) {
+        set.call(this, equipped(html));
+      },
+      configurable: true,
+      enumerable: true,
     });
-  });
-
-  part("caches", () => {
-    const cache = {
-      match: async () => undefined,
-      matchAll: async () => [],
-      put: async () => undefined,
-      add: async () => undefined,
-      addAll: async () => undefined,
-      delete: async () => false,
-      keys: async () => [],
-    };
-    define(window, "caches", {
-      open: async () => cache,
-      match: async () => undefined,
-      has: async () => false,
-      delete: async () => false,
-      keys: async () => [],
+    const setAttribute = prototype.setAttribute;
+    define(prototype, "setAttribute", function (name, value) {
+      const isDocument = String(name).toLowerCase() === "srcdoc";
+      setAttribute.call(this, name, isDocument ? equipped(value) : value);
     });
-  });
-
-  // marimo looks for this property before it registers a worker; the hub does the worker's job
-  // (it names the notebook on requests for public/*).
-  part("service workers", () => {
-    delete Navigator.prototype.serviceWorker;
   });
 
   // ---- frames: heights arrive as messages, since no frame may be measured --------------------
@@ -207,21 +166,47 @@
     }
   };
 
+  const report = (error) => {
+    console.error("mograder: the download failed", error);
+    alert("The download failed. Please try again.");
+  };
+
+  const saved = (link) => save(link.href, fileName(link)).catch(report);
+
+  const isDownload = (link) =>
+    link?.hasAttribute("download") && link.href.startsWith(sessionBase);
+
+  // Withholds what the browser would do after a click, and calls `then` unless a listener of the
+  // page withholds it too: such a listener downloads by itself. marimo's button does, and a lazy
+  // one, mo.download(data=callable), has href="" until the kernel has computed the file.
+  const unlessAnswered = (event, then) => {
+    let answered = false;
+    event.preventDefault();
+    define(event, "preventDefault", () => {
+      answered = true;
+    });
+    Object.defineProperty(event, "defaultPrevented", { get: () => answered, configurable: true });
+    setTimeout(() => {
+      if (!answered) then();
+    });
+  };
+
   part("downloads", () => {
     addEventListener(
       "click",
       (event) => {
         const link = linkOf(event);
-        if (!link?.hasAttribute("download") || !link.href.startsWith(sessionBase)) return;
-        event.preventDefault();
-        event.stopPropagation();
-        save(link.href, fileName(link)).catch((error) => {
-          console.error("mograder: the download failed", error);
-          alert("The download failed. Please try again.");
-        });
+        if (!isDownload(link) || event.defaultPrevented) return;
+        unlessAnswered(event, () => saved(link));
       },
       true,
     );
+    // marimo downloads by the click() of a link that is in no document: no listener hears that.
+    const click = HTMLElement.prototype.click;
+    define(HTMLAnchorElement.prototype, "click", function () {
+      if (isDownload(this) && !this.isConnected) saved(this);
+      else click.call(this);
+    });
   });
 
   part("links", () => {

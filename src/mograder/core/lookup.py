@@ -1,0 +1,198 @@
+"""The name that a person types for an assignment, and the one thing that it means; pure.
+
+Every command that takes the name of an assignment, a source, a release or a published item uses
+:func:`find`, so that ``A1`` means the same to all of them. All comparisons are made on
+NFC-normalised text. The first rule that anything satisfies decides:
+
+1. the name itself;
+2. the number on the server (a Moodle ID), or, if digits were typed, a name that begins with them as
+   a whole word;
+3. the name in other capitals;
+4. a name that begins with what was typed as a whole word (``A1``: ``A1-Intro``, not ``A10``),
+   first with these capitals, then in any;
+5. a name of the same letters and digits (``week1``: ``Week_1``);
+6. a name that begins with it, first with these capitals, then in any;
+7. a name that contains it, in any capitals.
+
+0.3.16 accepted a prefix up to a dash (generate), a plain prefix (hub publish), or the number and a
+part of the name (https, moodle); each of these still finds what it found.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from mograder.core.errors import InvalidInput, NotFound
+
+_SHOWN = 20
+_SEPARATORS = re.compile(r"[\W_]+")
+_LABEL = re.compile(r"[\W_]*([^\W\d_]*)[\W_]*(\d[^\W_]*)")
+_YEAR = re.compile(r"(?:19|20)\d\d")
+
+_Rule = Callable[["Entry", str], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Something that can be named: ``name`` is shown in messages, ``aliases`` find it as well.
+
+    ``number`` is its number on the server, None where it has none.
+    """
+
+    name: str
+    aliases: tuple[str, ...] = ()
+    number: int | None = None
+
+    def names(self) -> tuple[str, ...]:
+        """Return all its names, NFC-normalised."""
+        return tuple(map(nfc, (self.name, *self.aliases)))
+
+    def __str__(self) -> str:
+        return self.name if self.number is None else f"{self.name} ({self.number})"
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The words of the messages: "There is no KIND 'x' WHERE."; ``empty`` if there is nothing."""
+
+    kind: str = "assignment"
+    where: str = ""
+    empty: str = "There are no assignments."
+
+
+def find(typed: str, entries: Sequence[Entry], words: Words | None = None) -> int:
+    """Return the index of the entry that ``typed`` means, by the rules of this module.
+
+    Raises:
+        NotFound: No entry matches; the hint lists those that there are.
+        InvalidInput: Several match equally well; the message lists them.
+    """
+    words = words or Words()
+    text = nfc(typed.strip())
+    found: list[int] = []
+    for rule in _RULES if text else ():
+        found = [index for index, entry in enumerate(entries) if rule(entry, text)]
+        if found:
+            break
+    if len(found) == 1:
+        return found[0]
+    if found:
+        numbered = any(entries[index].number is not None for index in found)
+        raise InvalidInput(
+            f"'{typed}' may mean {listed([str(entries[index]) for index in found])}.",
+            hint="Give the whole name, or the number." if numbered else "Give the whole name.",
+        )
+    where = f" {words.where}" if words.where else ""
+    there = f"There are: {listed([str(entry) for entry in entries])}." if entries else words.empty
+    raise NotFound(f"There is no {words.kind} '{typed}'{where}.", hint=there)
+
+
+def find_name(typed: str, names: Sequence[str], words: Words | None = None) -> str:
+    """Return the name, spelled as in ``names``, that ``typed`` means.
+
+    Raises:
+        MograderError: As :func:`find`.
+    """
+    return names[find(typed, [Entry(name) for name in names], words)]
+
+
+def find_or_new(typed: str, names: Sequence[str]) -> str:
+    """Return the name that ``typed`` means by the rules 1 to 5, else ``typed`` as a new name.
+
+    Part of a word is not enough here: "A1" may be new although there is an "A10".
+
+    Raises:
+        InvalidInput: Several match; the message lists them.
+    """
+    entries, text = [Entry(name) for name in names], nfc(typed.strip())
+    for rule in _WHOLE_WORDS:
+        if text and any(rule(entry, text) for entry in entries):
+            return find_name(typed, names)
+    return typed
+
+
+def counterpart(name: str, names: Sequence[str]) -> str:
+    """Return the only one of ``names`` that another system's ``name`` stands for, else ``""``.
+
+    This pairs a title on Moodle with a directory here: they are equal, or have the same letters
+    and digits, or begin with the same label, a number with the word before it (``A1``, ``Week 1``).
+    """
+    wanted = nfc(name)
+    rules: tuple[Callable[[str], bool], ...] = (
+        lambda each: each == wanted,
+        lambda each: _plain(each) == _plain(wanted),
+        lambda each: bool(_label(wanted)) and _label(each) == _label(wanted),
+    )
+    for rule in rules:
+        found = [each for each in names if rule(nfc(each))]
+        if found:
+            return found[0] if len(found) == 1 else ""
+    return ""
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names for a message: the first twenty, and how many more there are."""
+    text = ", ".join(names[:_SHOWN])
+    return f"{text}, and {len(names) - _SHOWN} more" if len(names) > _SHOWN else text
+
+
+def nfc(text: str) -> str:
+    """Return text in Unicode's composed form, so that equal names compare as equal."""
+    return unicodedata.normalize("NFC", text)
+
+
+def _by_name(test: Callable[[str, str], bool]) -> _Rule:
+    return lambda entry, text: any(test(name, text) for name in entry.names())
+
+
+def _by_name_in_any_case(test: Callable[[str, str], bool]) -> _Rule:
+    return lambda entry, text: any(test(name.casefold(), text.casefold()) for name in entry.names())
+
+
+def _by_digits(entry: Entry, text: str) -> bool:
+    if not (text.isascii() and text.isdecimal()):
+        return False
+    by_number = entry.number is not None and entry.number == int(text)
+    return by_number or any(_begins_with_word(name, text) for name in entry.names())
+
+
+def _begins_with_word(name: str, text: str) -> bool:
+    """Tell whether a name begins with a text that ends where a word ends."""
+    return name.startswith(text) and not name[len(text) : len(text) + 1].isalnum()
+
+
+def _same_letters(name: str, text: str) -> bool:
+    return bool(_plain(text)) and _plain(name) == _plain(text)
+
+
+def _plain(name: str) -> str:
+    return _SEPARATORS.sub("", name).casefold()
+
+
+def _label(name: str) -> str:
+    """Return "a1" for "A1. Intro", "week1" for "Week 1: Intro"; nothing without a number.
+
+    A year alone is no label: it does not tell one assignment from another.
+    """
+    match = _LABEL.match(name.casefold())
+    label = match[1] + match[2] if match else ""
+    return "" if _YEAR.fullmatch(label) else label
+
+
+_WHOLE_WORDS: tuple[_Rule, ...] = (
+    _by_name(str.__eq__),
+    _by_digits,
+    _by_name_in_any_case(str.__eq__),
+    _by_name(_begins_with_word),
+    _by_name_in_any_case(_begins_with_word),
+    _by_name(_same_letters),
+)
+_RULES: tuple[_Rule, ...] = (
+    *_WHOLE_WORDS,
+    _by_name(str.startswith),
+    _by_name_in_any_case(str.startswith),
+    _by_name_in_any_case(str.__contains__),
+)

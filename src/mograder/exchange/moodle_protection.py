@@ -1,0 +1,328 @@
+"""Decides which marks are sent: not those that Moodle holds already, nor over changes made there.
+
+What Moodle holds is compared with what our last upload left there (``Sent``), and with what an
+upload that was interrupted was about to send (the intent). Each of grade, comment and files is
+ours if it equals one of the two.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from mograder.store.gradebook import Sent, SentFile
+from mograder.transports.interface import RemoteFile
+from mograder.transports.moodle.client import MoodleClient
+from mograder.transports.moodle.grading import HIDDEN, Outcome, Plan, Result, hides_comment
+from mograder.transports.moodle.marks import mark_text
+from mograder.transports.moodle.records import Assignment, Feedback, Held
+from mograder.transports.upload import Upload
+
+_MOST_COMPARED = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """The uploads on record for an assignment: confirmed ones, and interrupted ones."""
+
+    sent: Mapping[int, Sent]
+    intended: Mapping[int, Sent]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The decision about one mark; ``changed`` names what was changed on Moodle meanwhile."""
+
+    outcome: Outcome
+    changed: tuple[str, ...] = ()
+    files: tuple[SentFile, ...] | None = None
+    """The files that Moodle holds, None where that is not known."""
+
+
+def grade_text(grade: Decimal | None) -> str:
+    """Return a grade as text, empty for none."""
+    return "" if grade is None else mark_text(grade)
+
+
+def fingerprints(files: Sequence[Upload]) -> tuple[SentFile, ...]:
+    """Return names, sizes and hashes of files that are to be sent."""
+    return tuple(_fingerprint(file) for file in files)
+
+
+def _fingerprint(file: Upload) -> SentFile:
+    with file.path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return SentFile(file.name, file.name, file.path.stat().st_size, digest)
+
+
+def known_unchanged(outcome: Outcome, sent: Sent | None) -> Outcome:
+    """Leave out, without asking Moodle, a mark that our last upload left exactly so.
+
+    Moodle's time of the grade tells that nobody has saved it since.
+    """
+    if outcome.result is not Result.CHANGED or not _is_as_we_left_it(outcome, sent):
+        return outcome
+    mark, held = outcome.mark, outcome.held
+    assert sent is not None
+    same = (
+        outcome.after == outcome.before
+        and outcome.state == _state(held)
+        and not mark.choices
+        and (mark.comment is None or mark.comment == sent.comment)
+        and (not mark.files or _same_content(fingerprints(mark.files), sent.files))
+    )
+    return replace(outcome, result=Result.UNCHANGED) if same else outcome
+
+
+def complete(outcome: Outcome, sent: Sent | None) -> Outcome:
+    """Fill in the comment that the marking workflow hides, where our record still holds."""
+    held = outcome.held
+    if not held.is_read or held.feedback is not None or not _is_as_we_left_it(outcome, sent):
+        return outcome
+    if sent is None or sent.comment is None:
+        return outcome
+    files = tuple(RemoteFile(each.kept_as, "", each.size) for each in sent.files or ())
+    return replace(
+        outcome, held=replace(held, feedback=Feedback(comment=sent.comment, files=files))
+    )
+
+
+def judge(
+    client: MoodleClient,
+    assignment: Assignment,
+    outcome: Outcome,
+    remembered: Remembered,
+    *,
+    force: bool,
+) -> Verdict:
+    """Decide about one mark whose comment and files on Moodle were read.
+
+    UNCHANGED: Moodle holds all of it. SKIPPED: somebody changed it on Moodle since our upload.
+    """
+    if outcome.result is not Result.CHANGED:
+        return Verdict(outcome)
+    user = outcome.mark.user_id
+    sent, intent = remembered.sent.get(user), remembered.intended.get(user)
+    files = _held_files(client, outcome, [each for each in (sent, intent) if each])
+    if _holds_all(outcome, files):
+        return Verdict(replace(outcome, result=Result.UNCHANGED), files=files)
+    changed = changes(outcome, files, sent, intent)
+    if changed and not force:
+        return Verdict(replace(outcome, result=Result.SKIPPED), changed, files)
+    if hides_comment(assignment, outcome):
+        return Verdict(replace(outcome, result=Result.SKIPPED, why=HIDDEN), changed, files)
+    return Verdict(outcome, changed, files)
+
+
+def changes(
+    outcome: Outcome,
+    files: tuple[SentFile, ...] | None,
+    sent: Sent | None,
+    intent: Sent | None,
+) -> tuple[str, ...]:
+    """Name the fields changed on Moodle since our upload that the mark would overwrite."""
+    mark, held = outcome.mark, outcome.held
+    known = [each for each in (sent, intent) if each and each.attempt == held.attempt]
+    if not sent or held.attempt > sent.attempt:
+        return _changes_without_record(outcome, files, intent, is_new=sent is None)
+    found = []
+    differs = all(grade_text(_held_grade(held)) != each.grade for each in known)
+    if differs and outcome.after != outcome.before:
+        found.append(f"grade {sent.grade or 'none'} to {grade_text(_held_grade(held)) or 'none'}")
+    saved = not sent.modified or _modified(held) != sent.modified
+    if held.feedback is None and held.is_read:
+        # The workflow hides the comment: the time of the grade is all that tells.
+        hidden = saved and sent.modified and not found and intent is None
+        return (*found, "the grade or the feedback was saved again") if hidden else tuple(found)
+    if saved and _loses_comment(outcome, known):
+        found.append("comment")
+    if mark.files and not _are_one(files, known):
+        found.append("feedback files")
+    return tuple(found)
+
+
+def to_remember(verdict: Verdict, sent: Sent | None, *, team: bool) -> Sent:
+    """Return what is on record after an outcome that Moodle has confirmed.
+
+    A comment or files of somebody else that the mark leaves alone do not become ours.
+    """
+    outcome = verdict.outcome
+    mark, held = outcome.mark, outcome.held
+    kept = outcome.kept or held.grade
+    comment = mark.comment
+    if comment is None:
+        comment = held.feedback.comment if held.feedback else _none_held(held)
+    files = verdict.files
+    if mark.files and outcome.result is Result.CHANGED:
+        names = outcome.names or tuple(file.name for file in mark.files)
+        files = tuple(
+            replace(each, kept_as=name)
+            for each, name in zip(fingerprints(mark.files), names, strict=True)
+        )
+    elif held.grade is None and files is None:
+        files = ()
+    modified = int(kept.modified.timestamp()) if kept and kept.modified else 0
+    attempt = kept.attempt if kept else held.attempt
+    if sent and sent.attempt == attempt:
+        if mark.comment is None and sent.comment is not None and comment != sent.comment:
+            # Without a time the comment is compared the next time.
+            comment, modified = sent.comment, 0
+        if not mark.files and sent.files is not None:
+            files = sent.files
+    return Sent(mark.user_id, grade_text(outcome.after), attempt, modified, comment, files, team)
+
+
+def erased_comment(outcome: Outcome) -> str:
+    """Return the comment on Moodle that sending a mark would erase, empty for none."""
+    held = outcome.held.feedback
+    erases = outcome.result is Result.CHANGED and outcome.mark.comment == ""
+    return held.comment if erases and held else ""
+
+
+def replaced_files(verdict: Verdict) -> tuple[str, ...]:
+    """Name the files on Moodle that are not in what is sent, and that sending files removes."""
+    mark, held = verdict.outcome.mark, verdict.outcome.held.feedback
+    if not mark.files or held is None or verdict.outcome.result is not Result.CHANGED:
+        return ()
+    sent = {file.name for file in mark.files}
+    return tuple(file.name for file in held.files if file.name not in sent)
+
+
+def settle_plan(
+    client: MoodleClient, plan: Plan, remembered: Remembered, *, force: bool
+) -> tuple[Verdict, ...]:
+    """Judge every mark of a plan whose feedback was read."""
+    completed = (complete(each, remembered.sent.get(each.mark.user_id)) for each in plan.outcomes)
+    return tuple(
+        judge(client, plan.assignment, each, remembered, force=force) for each in completed
+    )
+
+
+def _changes_without_record(
+    outcome: Outcome, files: tuple[SentFile, ...] | None, intent: Sent | None, *, is_new: bool
+) -> tuple[str, ...]:
+    """Name what stands on a newer attempt, or on a first upload that was interrupted."""
+    held = outcome.held
+    if intent is None or intent.attempt != held.attempt:
+        if is_new or held.grade is None:
+            return ()
+        says = held.feedback is not None and (held.feedback.comment or held.feedback.files)
+        given = held.grade.grade is not None or says
+        return (f"attempt {held.attempt + 1} was graded there",) if given else ()
+    if held.grade is None or _modified(held) == intent.modified:
+        return ()
+    found = []
+    differs = grade_text(held.grade.grade) != intent.grade
+    if differs and outcome.after != outcome.before:
+        found.append(f"grade {intent.grade or 'none'} to {grade_text(held.grade.grade) or 'none'}")
+    if _loses_comment(outcome, [intent]):
+        found.append("comment")
+    if outcome.mark.files and not _are_one(files, [intent]):
+        found.append("feedback files")
+    return tuple(found)
+
+
+def _holds_all(outcome: Outcome, files: tuple[SentFile, ...] | None) -> bool:
+    mark, held = outcome.mark, outcome.held
+    if outcome.after != outcome.before or outcome.state != _state(held) or mark.choices:
+        return False
+    comment = held.feedback.comment if held.feedback else _none_held(held)
+    if mark.comment is not None and mark.comment != comment:
+        return False
+    return not mark.files or _same_content(fingerprints(mark.files), files)
+
+
+def _held_files(
+    client: MoodleClient, outcome: Outcome, known: Sequence[Sent]
+) -> tuple[SentFile, ...] | None:
+    """Return Moodle's files; hashed where one of ours has the same name and size."""
+    held = outcome.held
+    if held.feedback is None:
+        return () if held.grade is None else None
+    left = [each for each in known if each.modified and each.modified == _modified(held)]
+    ours = [*fingerprints(outcome.mark.files), *_files_of(known)]
+    return tuple(_held_file(client, file, _files_of(left), ours) for file in held.feedback.files)
+
+
+def _files_of(records: Sequence[Sent]) -> list[SentFile]:
+    return [file for each in records for file in each.files or ()]
+
+
+def _held_file(
+    client: MoodleClient, file: RemoteFile, left: Sequence[SentFile], ours: Sequence[SentFile]
+) -> SentFile:
+    """Return a file on Moodle; ``left`` are those that stand there as our upload left them."""
+    found = SentFile(file.name, file.name, file.size or 0)
+    key = (file.name, file.size)
+    unchanged = {each.sha256 for each in left if (each.kept_as, each.size) == key}
+    if len(unchanged) == 1:
+        return replace(found, sha256=min(unchanged))
+    alike = any(each.sha256 and (each.kept_as, each.size) == key for each in ours)
+    if not alike or found.size > _MOST_COMPARED:
+        return found
+    return replace(found, sha256=hashlib.sha256(client.read(file, _MOST_COMPARED)).hexdigest())
+
+
+def _same_content(wanted: tuple[SentFile, ...], held: tuple[SentFile, ...] | None) -> bool:
+    """Tell whether Moodle holds exactly these files, under the names that it gave them."""
+    if held is None:
+        return False
+    return sorted((each.size, each.sha256) for each in wanted) == sorted(
+        (each.size, each.sha256) for each in held
+    )
+
+
+def _are_one(files: tuple[SentFile, ...] | None, known: Sequence[Sent]) -> bool:
+    """Tell whether the files are those of one of the records, or cannot be compared."""
+    recorded = [each.files for each in known if each.files is not None]
+    if files is None or not recorded:
+        return True
+    return any(_matches(files, each) for each in recorded)
+
+
+def _matches(held: tuple[SentFile, ...], recorded: tuple[SentFile, ...]) -> bool:
+    there = {(each.kept_as, each.size): each.sha256 for each in held}
+    ours = {(each.kept_as, each.size): each.sha256 for each in recorded}
+    return there.keys() == ours.keys() and all(
+        not ours[key] or not there[key] or ours[key] == there[key] for key in ours
+    )
+
+
+def _loses_comment(outcome: Outcome, known: Sequence[Sent]) -> bool:
+    """Tell whether the mark replaces a comment on Moodle that is not among the recorded ones."""
+    wanted, feedback = outcome.mark.comment, outcome.held.feedback
+    if wanted is None or feedback is None or feedback.comment == wanted:
+        return False
+    recorded = [each.comment for each in known if each.comment is not None]
+    return bool(recorded) and feedback.comment not in recorded
+
+
+def _is_as_we_left_it(outcome: Outcome, sent: Sent | None) -> bool:
+    held = outcome.held
+    return (
+        sent is not None
+        and bool(sent.modified)
+        and held.attempt == sent.attempt
+        and _modified(held) == sent.modified
+        and grade_text(_held_grade(held)) == sent.grade
+    )
+
+
+def _held_grade(held: Held) -> Decimal | None:
+    return held.grade.grade if held.grade else None
+
+
+def _modified(held: Held) -> int:
+    modified = held.grade.modified if held.grade else None
+    return int(modified.timestamp()) if modified else 0
+
+
+def _state(held: Held) -> str:
+    return "" if held.state == "notmarked" else held.state
+
+
+def _none_held(held: Held) -> str | None:
+    """Return the comment of a person without a grade on Moodle: empty, or unknown if hidden."""
+    return "" if held.grade is None else None

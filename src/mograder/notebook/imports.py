@@ -1,0 +1,105 @@
+"""Packages that a notebook imports and that nothing in its header declares. Pure.
+
+A session has no network, so what the environment lacks is missing for every student. Which packages
+another one brings along is known of the common ones only, so this is advice.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Collection, Iterator
+
+from packaging.requirements import Requirement
+
+from mograder.core.errors import InvalidInput
+from mograder.notebook.cells import parse_python, plain_text
+from mograder.notebook.findings import Finding
+from mograder.notebook.pep723 import Script, read_script
+
+_HINT = 'Declare it in the header, as in `# dependencies = ["marimo", "{package}"]`.'
+_PACKAGES = {
+    "attr": "attrs",
+    "bs4": "beautifulsoup4",
+    "cv2": "opencv-python",
+    "dateutil": "python-dateutil",
+    "fitz": "pymupdf",
+    "mpl_toolkits": "matplotlib",
+    "PIL": "pillow",
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+    "yaml": "pyyaml",
+}
+"""Packages whose modules are called otherwise."""
+
+_NUMERIC = ("pandas", "scipy", "matplotlib", "scikit-learn", "seaborn", "statsmodels", "xarray")
+_BROUGHT_BY = {
+    "numpy": (*_NUMERIC, "altair", "numba", "plotnine", "scikit-image", "jax", "opencv-python"),
+    "pandas": ("seaborn", "statsmodels", "xarray", "plotnine", "geopandas"),
+    "scipy": ("scikit-learn", "statsmodels", "scikit-image", "plotnine", "jax"),
+    "matplotlib": ("seaborn", "plotnine"),
+    "python-dateutil": ("pandas", "matplotlib", "seaborn", "statsmodels", "xarray"),
+    "pillow": ("matplotlib", "seaborn", "scikit-image", "plotnine"),
+    "packaging": ("marimo",),
+    "pyyaml": ("marimo",),
+    "narwhals": ("marimo", "altair", "plotly"),
+    "psutil": ("marimo",),
+    "pygments": ("marimo",),
+    "markdown": ("marimo",),
+    "click": ("marimo",),
+}
+_ALWAYS = ("marimo", "mograder")
+"""What an environment has whatever the header says."""
+
+
+def undeclared(text: str, filename: str, beside: Collection[str] = ()) -> tuple[Finding, ...]:
+    """Return the imports of a notebook that no package in its header is known to provide.
+
+    ``beside`` are the modules that lie beside the notebook. Each package is told once, where it is
+    imported first. A text that cannot be parsed, or whose header cannot, is told of elsewhere.
+    """
+    tree = parse_python(plain_text(text))
+    try:
+        script = read_script(text)
+    except InvalidInput:
+        return ()
+    if tree is None:
+        return ()
+    declared = {*_ALWAYS, *_declared(script)}
+    found: dict[str, Finding] = {}
+    for line, module in _imports(tree):
+        package = _PACKAGES.get(module, _canonical(module))
+        known = declared.intersection((package, *_BROUGHT_BY.get(package, ())))
+        if known or module in sys.stdlib_module_names or module in beside or package in found:
+            continue
+        message = f"{module!r} is imported, and the notebook's header does not declare it."
+        found[package] = Finding(filename, line, message, _HINT.format(package=package))
+    return tuple(sorted(found.values()))
+
+
+def _imports(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Yield the first names of imported modules, except in ``try``, which expects a failure."""
+    tolerated = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Try)
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if id(node) in tolerated:
+            continue
+        match node:
+            case ast.Import():
+                yield from ((node.lineno, alias.name.split(".")[0]) for alias in node.names)
+            case ast.ImportFrom(level=0, module=str(module)):
+                yield node.lineno, module.split(".")[0]
+
+
+def _declared(script: Script) -> Iterator[str]:
+    for each in script.dependencies:
+        yield _canonical(Requirement(each).name)
+
+
+def _canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()

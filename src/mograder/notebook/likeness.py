@@ -1,0 +1,83 @@
+"""Whether a text is a student's notebook of an item, although its file has another name. Pure.
+
+Compared line by line and not parsed: the text is a student's, and may be anything.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+
+_APP = re.compile(r"^\w+\s*=\s*\w+\.App\(", re.MULTILINE)
+_ASSIGNMENT = re.compile(r"^#[ \t]*mograder-assignment[ \t]*=[ \t]*[\"']([^\"'\n]+)", re.MULTILINE)
+_FRAME = re.compile(
+    r"""import\ marimo(\ as\ \w+)?|from\ marimo\ import\ .*|__generated_with\ ?=.*|app\ ?=.*App\(.*
+    |@app\.\w+.*|(async\ )?def\ _\(.*|return.*|if\ __name__\ ?==.*|app\.run\(\)|with\ app\.setup.*
+    |\#\ ///.*|\#\ (requires-python|dependencies)\b.*|[\W_]*""",
+    re.VERBOSE,
+)
+"""Lines that any two marimo notebooks may have in common."""
+
+ENOUGH = 0.25
+"""The share of a release's own lines that a notebook made of it still has, unless it was rewritten
+nearly whole."""
+
+_FEWEST = 4
+"""Own lines of a release that can be compared. A student may well change all of fewer, so then any
+notebook counts as made of it: work must not be missed."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Likeness:
+    """How surely a notebook was made of a release: ``stated`` by its header, and by its lines."""
+
+    stated: bool
+    share: float
+
+
+def likeness(text: str, item: str, release: str | None) -> Likeness | None:
+    """Return how much a text is like an item's release; None if it is not a notebook made of it.
+
+    ``release`` is None where the item is not published: then any notebook may be one of it.
+    """
+    if not _APP.search(text):
+        return None
+    stated = _assignment(text)
+    if stated:
+        expected = (_assignment(release) if release is not None else "") or item
+        return (
+            Likeness(stated=True, share=_share(text, release)) if _same(stated, expected) else None
+        )
+    share = _share(text, release)
+    return Likeness(stated=False, share=share) if share >= ENOUGH else None
+
+
+def is_rather(text: str, one: str, other: str) -> bool:
+    """Whether a text was made of ``one`` rather than of ``other``, by the lines it has of each."""
+    lines = _lines(text)
+    return text != other and _part(_lines(one), lines) > _part(_lines(other), lines)
+
+
+def _assignment(text: str) -> str:
+    found = _ASSIGNMENT.search(text)
+    return found[1].strip() if found else ""
+
+
+def _same(one: str, other: str) -> bool:
+    return unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", other)
+
+
+def _share(text: str, release: str | None) -> float:
+    """Return which part of a release's own lines a text has; 1 if the release has too few."""
+    own = _lines(release or "")
+    return _part(own, _lines(text)) if len(own) >= _FEWEST else 1.0
+
+
+def _part(own: frozenset[str], lines: frozenset[str]) -> float:
+    return len(own & lines) / len(own) if own else 0.0
+
+
+def _lines(text: str) -> frozenset[str]:
+    stripped = (line.strip() for line in text.splitlines())
+    return frozenset(line for line in stripped if not _FRAME.fullmatch(line))

@@ -1,0 +1,46 @@
+"""Which files and folders beside it a notebook names. Pure."""
+
+from __future__ import annotations
+
+import ast
+import re
+
+from mograder.notebook.cells import parse_python, plain_text
+
+_FILES_OF_APP = ("layout_file", "css_file", "html_head_file")
+
+
+def app_call(text: str) -> ast.Call | None:
+    """Return the call of ``marimo.App(...)`` in a notebook's text."""
+    tree = parse_python(plain_text(text))
+    for node in tree.body if tree is not None else ():
+        match node:
+            case ast.Assign(
+                targets=[ast.Name(id="app")],
+                value=ast.Call(func=ast.Attribute(value=ast.Name(), attr="App")) as call,
+            ):
+                return call
+    return None
+
+
+def app_files(text: str) -> tuple[str, ...]:
+    """Return the paths that ``marimo.App(...)`` names: of its layout, style sheet and HTML head."""
+    call = app_call(text)
+    found = (named_by(each) for each in (call.keywords if call is not None else ()))
+    return tuple(path for path in found if path)
+
+
+def named_by(option: ast.keyword) -> str:
+    """Return the path that an option of ``marimo.App(...)`` names, relative to the notebook."""
+    match option:
+        case ast.keyword(arg=str(name), value=ast.Constant(value=str(path))):
+            return path.removeprefix("./") if name in _FILES_OF_APP else ""
+    return ""
+
+
+def names_folder(text: str, folder: str) -> bool:
+    """Whether a text names a folder beside it: in a path, alone in quotes, or in an import."""
+    name = re.escape(folder)
+    in_path = rf"""["'/(\\]{name}["'/\\]"""
+    imported = rf"^\s*(?:from|import)\s+{name}\b"
+    return re.search(rf"{in_path}|{imported}", text, re.MULTILINE) is not None

@@ -1,0 +1,161 @@
+"""The backups in ``[backup] directory``: writing the next one, and what ``hub check`` says of them.
+
+``mograder hub backup --scheduled`` runs every night by a timer (``deploy/mograder-backup.timer``).
+It reads back what it wrote, and removes old backups only after a new one that is complete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from mograder.core.errors import InvalidInput, MograderError
+from mograder.core.settings import LoadedSettings
+from mograder.operations.backup import Made, Report, back_up
+from mograder.operations.report import Line, note, ok, problem
+from mograder.operations.verify import verify
+
+_PATTERN = "hub-*.tar.gz"
+_COMPARED = 7
+"""The backups before the newest with which its size is compared."""
+
+_READ_BACK = 256 << 20
+"""The largest backup that a check reads back; the job that wrote it has read it back anyway."""
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One backup file."""
+
+    path: Path
+    size: int
+    written: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduled:
+    """What one run of the job did. ``faults`` are sentences about what is wrong with it."""
+
+    path: Path
+    made: Made
+    removed: tuple[Path, ...]
+    faults: tuple[str, ...]
+
+
+def back_up_scheduled(loaded: LoadedSettings, report: Report) -> Scheduled:
+    """Write a backup into ``[backup] directory``, read it back, and remove the oldest.
+
+    Raises: :class:`InvalidInput` where the settings name no directory, or one that is not there,
+    and what :func:`back_up` and :func:`verify` raise.
+    """
+    directory = _directory(loaded)
+    if directory is None:
+        raise InvalidInput(
+            "[backup] directory is not set, so there is no place for a backup.",
+            hint="Set it in mograder.toml, or name a file.",
+        )
+    now = datetime.now(UTC)
+    path = directory / f"hub-{now:%Y%m%dT%H%M%SZ}.tar.gz"
+    made = back_up(loaded, path, report)
+    verify(path, report)
+    kept = list_backups(directory)
+    faults = [f"{len(made.left_out)} files or directories are not in it."] if made.left_out else []
+    faults += _too_small(kept, loaded.settings.backup.least_percent)
+    old = () if faults else tuple(each.path for each in kept[loaded.settings.backup.keep :])
+    for each in old:
+        each.unlink(missing_ok=True)
+    return Scheduled(path, made, old, tuple(faults))
+
+
+def list_backups(directory: Path) -> list[Kept]:
+    """Return the backups in a directory, the newest first. Raises: ``OSError``."""
+    found = []
+    for path in directory.iterdir():
+        if path.match(_PATTERN) and path.is_file():
+            status = path.stat()
+            written = datetime.fromtimestamp(status.st_mtime, UTC)
+            found.append(Kept(path, status.st_size, written))
+    return sorted(found, key=lambda each: (each.written, each.path.name), reverse=True)
+
+
+def backup_lines(loaded: LoadedSettings, now: datetime | None = None) -> Iterator[Line]:
+    """Yield what is wrong with the newest backup, or that nothing is."""
+    directory = _directory(loaded)
+    if directory is None:
+        text = "backups: [backup] directory is not set, so none is looked at"
+        yield note("backups", text, "Set it, and enable mograder-backup.timer.")
+        return
+    try:
+        kept = list_backups(directory)
+    except OSError as error:
+        text = f"backups: {directory} cannot be listed ({error.strerror})"
+        yield problem("backups", text, "Make it, or let the hub's user read it.")
+        return
+    if not kept:
+        hint = "systemctl start mograder-backup, then journalctl -u mograder-backup"
+        yield problem("backups", f"backups: there is none in {directory}", hint)
+        return
+    wrong = list(_faults(kept, loaded, now or datetime.now(UTC)))
+    if wrong:
+        yield from wrong
+        return
+    yield from _read_back(kept)
+
+
+def _faults(kept: list[Kept], loaded: LoadedSettings, now: datetime) -> Iterator[Line]:
+    newest, bounds = kept[0], loaded.settings.backup
+    age = now - newest.written
+    if age > timedelta(hours=bounds.max_age_hours):
+        text = (
+            f"backups: the newest, {newest.path}, is {age // timedelta(hours=1)} hours old "
+            f"([backup] max_age_hours is {bounds.max_age_hours})"
+        )
+        hint = "systemctl list-timers mograder-backup; journalctl -u mograder-backup"
+        yield problem("backups", text, hint)
+    for fault in _too_small(kept, bounds.least_percent):
+        hint = f"Read it back: mograder hub backup --verify {newest.path}"
+        yield problem("backups", f"backups: {newest.path}: {fault}", hint)
+
+
+def _too_small(kept: list[Kept], percent: int) -> list[str]:
+    """Compare the newest with the largest of those before it: work goes missing all at once."""
+    newest, *before = kept[: _COMPARED + 1]
+    if newest.size == 0:
+        return ["It is empty."]
+    largest = max((each.size for each in before), default=0)
+    if newest.size * 100 >= largest * percent:
+        return []
+    return [
+        f"It has {newest.size} bytes, less than {percent} % of the {largest} bytes of one before."
+    ]
+
+
+def _read_back(kept: list[Kept]) -> Iterator[Line]:
+    newest = kept[0]
+    text = f"backups: {len(kept)}, the newest of {newest.written:%Y-%m-%d %H:%M} UTC"
+    if newest.size > _READ_BACK:
+        yield ok("backups", f"{text}; large, so not read back here")
+        return
+    try:
+        verified = verify(newest.path, lambda _: None)
+    except MograderError as error:
+        if isinstance(error.__cause__, PermissionError):  # it is root's, who may look at it
+            yield ok("backups", f"{text}; this user cannot read it back")
+            return
+        yield problem("backups", f"backups: {newest.path}: {error.message}", error.hint)
+        return
+    if verified.left_out:
+        shown = "; ".join(verified.left_out[:_SHOWN])
+        hint = "The files are named; see that the hub's user can read them."
+        yield note("backups", f"{text}, without {len(verified.left_out)}: {shown}", hint)
+        return
+    yield ok("backups", f"{text}, read back without a fault")
+
+
+def _directory(loaded: LoadedSettings) -> Path | None:
+    named = loaded.settings.backup.directory
+    return loaded.path(named) if named else None

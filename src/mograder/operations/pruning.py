@@ -1,0 +1,105 @@
+"""``mograder hub prune`` and its line in ``hub check``: which environments nothing needs here."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from mograder.core.errors import Conflict, Forbidden, MograderError
+from mograder.core.settings import Environ, LoadedSettings
+from mograder.notebook.pep723 import Script, read_script
+from mograder.operations.trial import NOTEBOOK
+from mograder.sandbox.host import SupervisorConfig
+from mograder.sandbox.pruning import (
+    Pruned,
+    ask_supervisor,
+    needed_environments,
+    prune_environments,
+)
+from mograder.sandbox.safety import supervisor_config
+
+
+async def prune(loaded: LoadedSettings, environ: Environ, *, dry_run: bool) -> Pruned:
+    """Remove every environment that no published item, session or prepared process needs.
+
+    Raises: :class:`Conflict` where it cannot be told what is needed or in use,
+    :class:`Forbidden` for a user to whom the environments do not belong.
+    """
+    root = loaded.path(loaded.settings.hub.environments_dir)
+    if not root.is_dir():
+        return Pruned((), (), 0)
+    if not dry_run and root.stat().st_uid != os.geteuid():
+        raise Forbidden(
+            f"The environments in {root} belong to another user.",
+            hint="Run it as the hub's user; on a deployed machine: sudo mograder-hub prune",
+        )
+    needed = await needed_here(loaded)
+    if needed is None:
+        raise Conflict(
+            "No hub has run on this course yet, so it cannot be told which environments it needs.",
+            hint="Start the hub once, or name the course with -C.",
+        )
+    config = supervisor_config(loaded, environ)
+    _demand_its_supervisor(loaded, config)
+    return await prune_environments(root, needed, lambda: ask_supervisor(config), dry_run=dry_run)
+
+
+def _demand_its_supervisor(loaded: LoadedSettings, config: SupervisorConfig) -> None:
+    """A hub that runs has a supervisor: where it is not found, its sessions are not seen."""
+    if is_running(loaded) and not config.socket.exists():
+        raise Conflict(
+            f"A hub runs on this course, and its session supervisor is not at {config.socket}.",
+            hint="Run it with the hub's environment, as sudo mograder-hub prune does.",
+        )
+
+
+def is_running(loaded: LoadedSettings) -> bool:
+    """Whether a hub holds its lock on the course."""
+    try:
+        with (loaded.state_dir / "hub.lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+async def needed_here(loaded: LoadedSettings) -> frozenset[str] | None:
+    """Return the environments of what is published now; None where that cannot be told."""
+    wheel = await asyncio.to_thread(_wheel_in_use, loaded.state_dir / "wheels")
+    if not wheel:
+        return None
+    hub = loaded.settings.hub
+    published = await asyncio.to_thread(_scripts, loaded.path(hub.release_dir))
+    return await needed_environments(loaded.path(hub.environments_dir), wheel, published)
+
+
+def _wheel_in_use(wheels: Path) -> str:
+    """Return the name of the one that a hub has named last, at its start."""
+    found = sorted(wheels.glob("*.whl"), key=lambda path: path.stat().st_mtime)
+    return found[-1].name if found else ""
+
+
+def _scripts(releases: Path) -> frozenset[Script]:
+    """Return the headers of what sessions may be started of.
+
+    What a student opens whose item is published no more has none; what the trial session runs in
+    holds nothing but marimo, and is there for the next one.
+    """
+    scripts = {Script()}
+    for text in (NOTEBOOK, *_published(releases)):
+        with suppress(MograderError):  # such a release starts no session
+            scripts.add(read_script(text))
+    return frozenset(scripts)
+
+
+def _published(releases: Path) -> Iterator[str]:
+    for notebook in sorted(releases.glob("[!.]*/*.py")):
+        if notebook.stem == notebook.parent.name:
+            with suppress(OSError, UnicodeDecodeError):
+                yield notebook.read_text("utf-8")

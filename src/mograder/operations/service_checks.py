@@ -1,0 +1,171 @@
+"""Checks of the deployment around the hub: systemd's units, the volume, who listens on the port.
+
+Nothing is said where no systemd runs, or where its units serve another course.
+"""
+
+from __future__ import annotations
+
+import pwd
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mograder.core.settings import LoadedSettings
+from mograder.operations.report import Line, note, ok, problem
+from mograder.sandbox.administration import ask_systemd
+
+HUB, SOCKET, SESSIONS = "mograder-hub.service", "mograder-hub.socket", "mograder-sessions.service"
+BACKUP = "mograder-backup.service"
+_UNITS = (HUB, SOCKET, SESSIONS, BACKUP)
+_PROPERTIES = (
+    *("Id", "LoadState", "ActiveState", "SubState", "Result", "ExecMainStatus", "NRestarts"),
+    *("Environment", "Listen"),
+)
+_LISTENING = "0A"
+"""The kernel's number of that state, in ``/proc/net/tcp``."""
+
+_COURSE = "MOGRADER_COURSE_DIR="
+
+
+@dataclass(frozen=True, slots=True)
+class Units:
+    """What systemd says of the hub's units, by name; none where it is not in charge of it."""
+
+    found: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    def get(self, unit: str, key: str) -> str:
+        """Return one property, "" where it is not known."""
+        return self.found.get(unit, {}).get(key, "")
+
+    def listens(self, port: int) -> bool:
+        """Whether systemd itself holds this port for the hub."""
+        listed = self.get(SOCKET, "Listen").split()
+        active = self.get(SOCKET, "ActiveState") == "active"
+        return active and any(address.endswith(f":{port}") for address in listed)
+
+
+def ask_units(loaded: LoadedSettings) -> Units:
+    """Ask systemd for the units of this course's hub."""
+    return read_units(ask_systemd(_UNITS, _PROPERTIES), loaded.course_dir)
+
+
+def read_units(text: str, course: Path) -> Units:
+    """Read systemd's answer: pure. Units that serve another course count as none."""
+    blocks = [dict(_pairs(block)) for block in text.split("\n\n")]
+    found = {block["Id"]: block for block in blocks if "Id" in block}
+    states = {found.get(unit, {}).get("LoadState", "not-found") for unit in (HUB, SESSIONS)}
+    if states == {"not-found"}:
+        return Units()
+    named = " ".join(found.get(unit, {}).get("Environment", "") for unit in (HUB, SESSIONS)).split()
+    courses = {word.removeprefix(_COURSE) for word in named if word.startswith(_COURSE)}
+    # A unit that is masked or empty names no course: it is looked at if no other one does.
+    if courses and str(course) not in courses:
+        return Units()
+    return Units(found)
+
+
+def _pairs(block: str) -> Iterator[tuple[str, str]]:
+    for line in block.splitlines():
+        key, sign, value = line.partition("=")
+        if sign and (key != "Listen" or value):
+            yield key, value
+
+
+def unit_lines(units: Units) -> Iterator[Line]:
+    """Yield which of the hub's units do not run, and why: pure."""
+    if not units.found:
+        return
+    wrong = [line for unit in (HUB, SOCKET, SESSIONS) if (line := _unit_line(units, unit))]
+    yield from wrong
+    if not wrong:
+        yield ok("services", f"services: {HUB}, {SOCKET} and {SESSIONS} are active")
+    if units.get(BACKUP, "ActiveState") == "failed":
+        text = f"services: the last {BACKUP} failed"
+        yield problem("services", text, f"Why: journalctl -u {BACKUP} -n 20")
+
+
+def _unit_line(units: Units, unit: str) -> Line | None:
+    load, state = units.get(unit, "LoadState"), units.get(unit, "ActiveState")
+    why = f"journalctl -u {unit} -n 20"
+    restart = f"systemctl restart {unit}"
+    if load == "masked":
+        text = f"services: {unit} is masked, or its file is empty"
+        hint = f"systemctl unmask {unit}; if its file has 0 bytes, run the deployment again."
+    elif load != "loaded":
+        text = f"services: {unit} is {load}"
+        hint = "Run the deployment again: it writes the units."
+    elif state == "failed":
+        text = f"services: {unit} has failed ({_reason(units, unit)})"
+        hint = f"Why: {why}; then: systemctl reset-failed {unit}; {restart}"
+    elif state == "activating" and _comes_again(units, unit):
+        text = f"services: {unit} fails and is started again and again ({_reason(units, unit)})"
+        hint = f"Why: {why}"
+    elif state == "activating":
+        return note("services", f"services: {unit} is starting", f"If it lasts: {why}")
+    elif state not in ("active", "reloading"):
+        text = f"services: {unit} is {state or 'not known to systemd'}"
+        hint = f"systemctl start {unit}"
+    else:
+        return None
+    return problem("services", text, hint)
+
+
+def _comes_again(units: Units, unit: str) -> bool:
+    """Whether an earlier start failed: between two tries, or in the middle of another one."""
+    between = units.get(unit, "SubState") == "auto-restart"
+    return between or units.get(unit, "NRestarts") not in ("", "0")
+
+
+def _reason(units: Units, unit: str) -> str:
+    result, status = units.get(unit, "Result"), units.get(unit, "ExecMainStatus")
+    restarts = units.get(unit, "NRestarts")
+    words = [result or "no reason", f"status {status}" if status not in ("", "0") else ""]
+    words.append(f"{restarts} restarts" if restarts not in ("", "0") else "")
+    return ", ".join(word for word in words if word)
+
+
+def volume_line(
+    path: Path,
+    *,
+    fstab: Path = Path("/etc/fstab"),
+    mounts: Path = Path("/proc/self/mounts"),
+) -> Line | None:
+    """Say that a file system of this path's is not mounted, although /etc/fstab has it."""
+    try:
+        wanted = _mount_points(fstab.read_text("utf-8", "replace"))
+        mounted = _mount_points(mounts.read_text("utf-8", "replace"))
+    except OSError:
+        return None
+    missing = [each for each in wanted - mounted if path.is_relative_to(each) and each != Path("/")]
+    if not missing:
+        return None
+    place = max(missing)
+    text = f"volume: {place} is in /etc/fstab and not mounted: {path} is not the course's disk"
+    return problem("volume", text, f"Attach its disk, then: mount {place}; systemctl restart {HUB}")
+
+
+def _mount_points(table: str) -> set[Path]:
+    rows = (line.split() for line in table.splitlines() if not line.lstrip().startswith("#"))
+    named = (row[1].replace("\\040", " ") for row in rows if len(row) > 1)
+    return {Path(name) for name in named if name.startswith("/")}
+
+
+def listener_of(port: int, *, net: Path = Path("/proc/net")) -> str:
+    """Return the name of the user who listens on a TCP port of this machine, "" if unknown."""
+    for name in ("tcp", "tcp6"):
+        try:
+            rows = (net / name).read_text().splitlines()[1:]
+        except OSError:
+            continue
+        for row in rows:
+            columns = row.split()
+            if columns[3] == _LISTENING and int(columns[1].rpartition(":")[2], 16) == port:
+                return _name(int(columns[7]))
+    return ""
+
+
+def _name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)

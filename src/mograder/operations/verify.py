@@ -1,0 +1,119 @@
+"""``mograder hub backup --verify``: reads a backup back, without putting any of it anywhere.
+
+Every member is unpacked and compared with the backup's own list of checksums, and every database
+in it is looked through for damage.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import IO
+
+from mograder.operations.archive import (
+    HEADER,
+    MANIFEST,
+    Header,
+    Manifest,
+    compared,
+    damaged,
+    explained,
+    member_parts,
+    opened,
+    read_first,
+    read_manifest,
+    read_text,
+    written,
+)
+from mograder.store.database import check_sqlite
+from mograder.store.disk import explained_when_full
+
+Report = Callable[[str], None]
+
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """The contents of a complete backup. ``left_out`` names what the backup omitted, in words."""
+
+    files: int
+    databases: int
+    size: int
+    """Bytes of all files, unpacked."""
+    made: datetime
+    version: str
+    left_out: tuple[str, ...]
+    external_database: bool
+
+
+def verify(archive: Path, report: Report) -> Verified:
+    """Read a backup from its beginning to its end.
+
+    Raises: :class:`~mograder.core.errors.InvalidInput` for a file that is no backup, or is
+    damaged, with the first member that is not as it was.
+    """
+    with opened(archive, whole=True) as tar, explained_when_full(), explained():
+        header = read_first(tar)
+        report(f"Reading back the backup of {header.made:%Y-%m-%d %H:%M} UTC")
+        manifest = _read_back(tar, header)
+    return Verified(
+        files=len(manifest.files),
+        databases=len(header.databases),
+        size=sum(held.size for held in manifest.files),
+        made=header.made,
+        version=header.version,
+        left_out=manifest.left_out + manifest.unsettled,
+        external_database=header.external_database,
+    )
+
+
+def _read_back(tar: tarfile.TarFile, header: Header) -> Manifest:
+    sums: dict[str, tuple[str, int]] = {}
+    manifest: Manifest | None = None
+    missing = set(header.databases)
+    for member in tar:
+        if member.name == MANIFEST:
+            manifest = read_manifest(read_text(tar, member))
+        elif member.name != HEADER:
+            member_parts(member.name)
+            if member.isreg():
+                missing.discard(member.name)
+                found = _read_file(tar, member, database=member.name in header.databases)
+                sums[written(member.name)] = found
+    if missing:
+        raise damaged(f"{min(missing)} is missing")
+    return compared(manifest, sums)
+
+
+def _read_file(tar: tarfile.TarFile, member: tarfile.TarInfo, *, database: bool) -> tuple[str, int]:
+    stream = tar.extractfile(member)
+    if stream is None:
+        raise damaged(f"{member.name!r} cannot be read")
+    digest, size = hashlib.sha256(), 0
+    with _kept(database) as kept:
+        while data := stream.read(_CHUNK):
+            digest.update(data)
+            size += len(data)
+            if kept is not None:
+                kept.write(data)
+        if kept is not None:
+            kept.flush()
+            check_sqlite(Path(kept.name))
+    return digest.hexdigest(), size
+
+
+@contextlib.contextmanager
+def _kept(wanted: bool) -> Iterator[IO[bytes] | None]:
+    """A file for what is to be looked at as a whole."""
+    if not wanted:
+        yield None
+        return
+    with tempfile.NamedTemporaryFile(prefix="mograder-verify-") as file:
+        yield file

@@ -1,0 +1,136 @@
+"""What lies beside an item's notebook and belongs to the item: what generating and publishing take.
+
+Files and folders of the author's own directory. What does not go along is told with its reason,
+except what is hidden and what Python and marimo leave beside a notebook.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mograder.core.errors import InvalidInput, TooLarge
+from mograder.store.manifest import BY_PRODUCTS, MANIFEST, MOST_LEVELS, parse_file
+
+SERVED = "public"
+"""The folder that marimo serves to a notebook's page; it always belongs to the item."""
+
+_MAX_FILES = 10_000
+_MADE_BY_TOOLS = frozenset({MANIFEST, "__pycache__", "__marimo__"})
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class LeftBehind:
+    """A file or folder that does not go along, and why; folders end in a slash."""
+
+    name: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.reason})"
+
+
+@dataclass(frozen=True, slots=True)
+class Belongings:
+    """The files that belong to an item, sorted by path, and what else lies beside them."""
+
+    files: tuple[str, ...]
+    left: tuple[LeftBehind, ...]
+
+
+def belongings(directory: Path, takes_folder: Callable[[str], bool] = lambda _: True) -> Belongings:
+    """Return what lies in an item's directory and belongs to it, its notebook included.
+
+    ``takes_folder`` decides about a folder by its name; ``public`` always goes along. The names
+    of the files in folders are such that a hub accepts them; the others are not looked at.
+
+    Raises:
+        TooLarge: There are more than ten thousand files.
+    """
+    files: list[str] = []
+    left: list[LeftBehind] = []
+    for path in sorted(directory.iterdir()):
+        if is_private(path.name):
+            continue
+        if not path.is_dir():
+            reason = _against_file(path)
+            if reason:
+                left.append(LeftBehind(path.name, reason))
+            else:
+                files.append(path.name)
+            continue
+        reason = _against_folder(path, takes_folder)
+        if reason:
+            left.append(LeftBehind(f"{path.name}/", reason))
+            continue
+        for each in _inside(path, path.name):
+            if isinstance(each, LeftBehind):
+                left.append(each)
+            else:
+                files.append(each)
+            if len(files) + len(left) > _MAX_FILES:
+                raise TooLarge(f"{directory} holds more than {_MAX_FILES} files.")
+    return Belongings(tuple(sorted(files)), tuple(sorted(left)))
+
+
+def modules_beside(directory: Path) -> frozenset[str]:
+    """Return what a notebook in a directory can import from there, by name."""
+    return frozenset(
+        path.stem for path in directory.iterdir() if path.suffix == ".py" or path.is_dir()
+    )
+
+
+def is_private(name: str) -> bool:
+    """Whether a name is hidden, or a tool's or the hub's own; pure."""
+    return name.startswith(".") or name in _MADE_BY_TOOLS
+
+
+def is_by_product(name: str) -> bool:
+    """Whether a file beside a notebook is a preview or a bundle of it, by its name; pure."""
+    return Path(name).suffix.lower() in BY_PRODUCTS
+
+
+def _against_file(path: Path) -> str:
+    if is_by_product(path.name):
+        return "a preview or an archive"
+    return "" if path.is_file() else "it is not a plain file"
+
+
+def _against_folder(path: Path, takes_folder: Callable[[str], bool]) -> str:
+    if path.is_symlink():
+        return "links to folders are not followed"
+    if (path / "pyvenv.cfg").exists() or path.name == "node_modules":
+        return "it holds installed packages"
+    if path.name != SERVED and not takes_folder(path.name):
+        return "the notebook does not name this folder"
+    return ""
+
+
+def _inside(directory: Path, relative: str) -> Iterator[str | LeftBehind]:
+    """Yield the files of a folder, or why they stay."""
+    for path in sorted(directory.iterdir()):
+        if is_private(path.name):
+            continue
+        name = f"{relative}/{path.name}"
+        mode = path.lstat().st_mode
+        if stat.S_ISDIR(mode):
+            if name.count("/") + 1 >= MOST_LEVELS:
+                yield LeftBehind(f"{name}/", f"it is more than {MOST_LEVELS} levels deep")
+            else:
+                yield from _inside(path, name)
+        elif stat.S_ISLNK(mode) and not path.is_file():
+            yield LeftBehind(name, "links to folders are not followed")
+        elif not path.is_file():
+            yield LeftBehind(name, "it is not a plain file")
+        else:
+            yield _checked(name)
+
+
+def _checked(name: str) -> str | LeftBehind:
+    try:
+        parse_file(name)
+    except InvalidInput as error:
+        return LeftBehind(name, error.message.rstrip("."))
+    return name

@@ -1,0 +1,105 @@
+"""Putting back the SQLite database of before an upgrade, for an older version of the program.
+
+``database.upgrade`` makes a copy ``hub.db.before-REVISION`` before it changes the tables.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy.engine import make_url
+
+from mograder.core.errors import Busy, Conflict, NotFound
+from mograder.store.database import (
+    MIGRATIONS,
+    copy_sqlite,
+    known_versions,
+    open_engine,
+    schema_version,
+)
+from mograder.store.files import fsync_directory
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """``copy`` was put back, ``made`` (UTC) is its age; the newer database is at ``kept``."""
+
+    copy: Path
+    made: datetime
+    kept: Path
+
+
+def put_back_earlier(url: str, *, migrations: Path = MIGRATIONS) -> Returned | None:
+    """Put the newest copy that this program can read in the place of a newer database.
+
+    Nothing is done, and None returned, if this program can read the database as it is. The newer
+    database is copied beside itself first, and the change of the files is atomic. No program may
+    have the database open.
+
+    Raises: :class:`Conflict` for a database on a server, :class:`NotFound` if there is no such
+    copy, :class:`Busy` while a program has the database open.
+    """
+    known = known_versions(migrations)
+    version = _version(url)
+    if version is None or version in known:
+        return None
+    parsed = make_url(url)
+    if parsed.drivername != "sqlite":
+        raise Conflict(
+            f"A newer mograder has changed the database (its tables are at {version!r}).",
+            hint="Restore the dump of [database] url that you made before the upgrade.",
+        )
+    path = Path(parsed.database or "")
+    copy = _newest_copy(path, known)
+    made = datetime.fromtimestamp(copy.stat().st_mtime, UTC)
+    kept = path.with_name(f"{path.name}.after-{version}-{datetime.now(UTC):%Y%m%dT%H%M%S}")
+    copy_sqlite(path, kept)
+    _demand_unused(path)
+    temporary = path.with_name(f"{path.name}.returning")
+    temporary.unlink(missing_ok=True)
+    copy_sqlite(copy, temporary)
+    temporary.replace(path)
+    fsync_directory(path.parent)
+    return Returned(copy, made, kept)
+
+
+def _version(url: str) -> str | None:
+    engine = open_engine(url)
+    try:
+        return schema_version(engine)
+    finally:
+        engine.dispose()
+
+
+def _newest_copy(path: Path, known: frozenset[str]) -> Path:
+    copies = [copy for copy in path.parent.glob(f"{path.name}.before-*") if copy.suffix != ".tmp"]
+    for copy in sorted(copies, key=lambda each: each.stat().st_mtime, reverse=True):
+        if _version_of_copy(copy) in known:
+            return copy
+    raise NotFound(
+        f"Beside {path} is no copy of the database that this version of mograder can read.",
+        hint="Install the newer version again, or restore a backup made before the upgrade.",
+    )
+
+
+def _version_of_copy(copy: Path) -> str | None:
+    """Look into a duplicate, since opening a database changes its journal's mode."""
+    duplicate = copy.with_name(f"{copy.name}.tmp")
+    duplicate.unlink(missing_ok=True)
+    try:
+        copy_sqlite(copy, duplicate)
+        return _version(f"sqlite:///{duplicate}")
+    finally:
+        for suffix in ("", "-wal", "-shm"):
+            duplicate.with_name(duplicate.name + suffix).unlink(missing_ok=True)
+
+
+def _demand_unused(path: Path) -> None:
+    """The last program that closes a database removes its journal."""
+    if path.with_name(f"{path.name}-wal").exists():
+        raise Busy(
+            f"A program still has {path.name} open.",
+            hint="Stop the hub and its socket: systemctl stop mograder-hub.socket mograder-hub",
+        )

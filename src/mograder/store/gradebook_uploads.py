@@ -1,0 +1,120 @@
+"""What was sent to Moodle for each person, and what is being sent: two tables of ``gradebook.db``.
+
+Private to ``store.gradebook``. A row of ``upload_intents`` is written before an upload and removed
+when the upload is confirmed, so that an interrupted upload is recognised by the next one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, Table, delete, select
+from sqlalchemy.dialects.sqlite import insert
+
+_KEY = ("site", "assignment_id", "user_id")
+
+
+@dataclass(frozen=True, slots=True)
+class SentFile:
+    """A feedback file: our name, Moodle's name for it, its size in bytes and its SHA-256.
+
+    ``sha256`` is empty for a file that Moodle held already and that was never read.
+    """
+
+    name: str
+    kept_as: str
+    size: int
+    sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What Moodle holds for one person after an upload of ours.
+
+    ``grade`` is the grade as text, empty for none. ``attempt`` counts from 0. ``modified`` is
+    Moodle's Unix time of the grade, 0 where it is not known. ``comment`` and ``files`` are None
+    where they are not known. ``team``: the values come from another member's row.
+    """
+
+    user_id: int
+    grade: str
+    attempt: int = 0
+    modified: int = 0
+    comment: str | None = None
+    files: tuple[SentFile, ...] | None = None
+    team: bool = False
+
+
+def read_sent(
+    connection: Connection, table: Table, site: str, assignment_id: int
+) -> Mapping[int, Sent]:
+    """Return the rows of an assignment by user id."""
+    where = (table.c.site == site) & (table.c.assignment_id == assignment_id)
+    rows = connection.execute(select(table).where(where)).mappings()
+    return {row["user_id"]: _from_row(row) for row in rows}
+
+
+def write_sent(
+    connection: Connection,
+    table: Table,
+    site: str,
+    assignment_id: int,
+    rows: Iterable[Sent],
+    now: datetime,
+) -> None:
+    """Write rows over those that are there."""
+    for sent in rows:
+        values = {**_values(sent), "uploaded_at": now.isoformat()}
+        key = {"site": site, "assignment_id": assignment_id, "user_id": sent.user_id}
+        news = insert(table).values(**key, **values)
+        connection.execute(news.on_conflict_do_update(list(_KEY), set_=values))
+
+
+def remove_sent(
+    connection: Connection, table: Table, site: str, assignment_id: int, users: Iterable[int]
+) -> None:
+    """Remove the rows of some people."""
+    for user in users:
+        connection.execute(
+            delete(table).where(
+                (table.c.site == site)
+                & (table.c.assignment_id == assignment_id)
+                & (table.c.user_id == user)
+            )
+        )
+
+
+def _values(sent: Sent) -> dict[str, Any]:
+    files = (
+        None
+        if sent.files is None
+        else json.dumps(
+            [[each.name, each.kept_as, each.size, each.sha256] for each in sent.files],
+            ensure_ascii=False,
+        )
+    )
+    return {
+        "grade": sent.grade,
+        "attempt": sent.attempt,
+        "modified": sent.modified,
+        "comment": sent.comment,
+        "files": files,
+        "team": sent.team,
+    }
+
+
+def _from_row(row: RowMapping) -> Sent:
+    files = None if row["files"] is None else json.loads(row["files"])
+    return Sent(
+        user_id=row["user_id"],
+        grade=row["grade"],
+        attempt=row["attempt"],
+        modified=row["modified"],
+        comment=row["comment"],
+        files=None if files is None else tuple(SentFile(*each) for each in files),
+        team=row["team"],
+    )

@@ -1,0 +1,151 @@
+"""A student's notebook that lies in its folder under another name than the item's.
+
+A student may rename it in the editor's file browser or by code. The hub finds work by its name, so
+without a search it would take such a folder for one without work, and copy the release into it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from mograder.core.errors import MograderError, NotFound
+from mograder.core.names import ItemName, Username
+from mograder.notebook.likeness import Likeness, is_rather, likeness
+from mograder.store.archives import archive_of
+from mograder.store.beneath import Beneath, FileInfo
+from mograder.store.manifest import Release
+
+Released = Callable[[ItemName], Release | None]
+"""Returns what is published under a name."""
+
+_HEAD = 1 << 18
+"""Bytes of a file that are compared; a folder may hold many files, and all of them large."""
+
+_DEPTH = 3
+_MOST_NAMES = 2_000
+_MOST_READ = 40
+_SUFFIX = ".py"
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A file that may be the notebook; ``path`` is relative to the item's folder."""
+
+    path: str
+    info: FileInfo
+
+
+class Renamed:
+    """Looks for renamed notebooks below the directory of all workspaces; of any thread."""
+
+    def __init__(self, below: Beneath, released: Released) -> None:
+        self._below = below
+        self._released = released
+
+    def find(self, user: Username, item: ItemName) -> str | None:
+        """Return the path, in the item's folder, of a notebook that is not called as its item.
+
+        None where the folder has a notebook of the item's name, or anything else of this name,
+        and where nothing in it was made of the item's release. Of several the one that was saved
+        last counts, those that name the assignment in their header first.
+        """
+        folder = f"{user}/{item}"
+        try:
+            self._below.stat(f"{folder}/{item}{_SUFFIX}")
+        except NotFound:
+            pass
+        except MograderError:
+            return None
+        else:
+            return None
+        candidates = sorted(self._candidates(folder, item), key=lambda each: -each.info.modified_ns)
+        if not candidates:
+            return None
+        release = self._released(item)
+        found = [
+            (like.stated, each.info.modified_ns, each.path)
+            for each in candidates[:_MOST_READ]
+            if (like := self._likeness(folder, item, each, release)) is not None
+        ]
+        return max(found)[2] if found else None
+
+    def _candidates(self, folder: str, item: ItemName) -> Iterator[_Candidate]:
+        """Yield the files that may be a notebook, without earlier versions and hidden ones."""
+        left = _MOST_NAMES
+        pending = [("", 0)]
+        while pending and left > 0:
+            inside, depth = pending.pop(0)
+            names = self._names(f"{folder}/{inside}".rstrip("/"), left)
+            left -= len(names)
+            for name in sorted(names):
+                path = f"{inside}/{name}" if inside else name
+                info = self._look(f"{folder}/{path}")
+                if info is None and depth + 1 < _DEPTH:
+                    pending.append((path, depth + 1))
+                elif info is not None and _may_be(name, item, info):
+                    yield _Candidate(path, info)
+
+    def _names(self, directory: str, limit: int) -> list[str]:
+        """Return the names in a directory; nothing for what is not one."""
+        try:
+            names = self._below.names(directory, limit)
+        except MograderError:
+            return []
+        return [name for name in names if not name.startswith((".", "__"))]
+
+    def _look(self, path: str) -> FileInfo | None:
+        try:
+            return self._below.stat(path)
+        except MograderError:
+            return None
+
+    def _likeness(
+        self, folder: str, item: ItemName, candidate: _Candidate, release: Release | None
+    ) -> Likeness | None:
+        text = self._head(f"{folder}/{candidate.path}")
+        if text is None:
+            return None
+        if release is None:
+            return likeness(text, item, None)
+        notebook = _released_text(release, f"{item}{_SUFFIX}")
+        found = likeness(text, item, notebook)
+        if found is None or candidate.path not in release.files:
+            return found
+        # A support file may be a notebook itself: is it still that one?
+        support = _released_text(release, candidate.path)
+        return found if is_rather(text, notebook or "", support or "") else None
+
+    def _head(self, path: str) -> str | None:
+        try:
+            fd = self._below.open(path)
+        except MograderError:
+            return None
+        try:
+            return os.pread(fd, _HEAD, 0).decode("utf-8", "replace")
+        except OSError:
+            return None
+        finally:
+            os.close(fd)
+
+
+def printable(path: str) -> str:
+    """Return a path as it may be shown and sent: a student's file name may hold any bytes."""
+    text = os.fsencode(path).decode("utf-8", "replace")
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
+
+
+def _may_be(name: str, item: ItemName, info: FileInfo) -> bool:
+    if archive_of(name, item, info) is not None:
+        return False
+    return name.lower().endswith(_SUFFIX) or name.startswith(item)
+
+
+def _released_text(release: Release, path: str) -> str | None:
+    """The beginning of a published file; None if it was removed in this moment."""
+    try:
+        with (release.directory / path).open("rb") as file:
+            return file.read(_HEAD).decode("utf-8", "replace")
+    except OSError:
+        return None

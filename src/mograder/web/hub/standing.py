@@ -1,0 +1,60 @@
+"""How an open notebook stands: what the bar above it shows (``frame_page``).
+
+The bar asks when something has changed, and nothing polls. Only memory and a few inodes are read.
+"""
+
+from __future__ import annotations
+
+from anyio import to_thread
+
+from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.names import ItemName, Username
+from mograder.sessions.endings import Explanation
+from mograder.sessions.launcher import Mode
+from mograder.sessions.live import SessionKey
+from mograder.web.hub.access import Caller
+from mograder.web.hub.desk import Desk, TheDesk
+from mograder.web.hub.endings import UNKNOWN, explain
+from mograder.web.hub.models import Standing
+
+
+async def standing(
+    user: str, a: str, desk: TheDesk, caller: Caller, mode: Mode = Mode.EDIT, session: str = ""
+) -> Standing:
+    """Tell whether a session runs, or why it ended, and when the notebook was saved and submitted.
+
+    ``session`` is the session that the page shows. A session that another one took the place of
+    counts as replaced.
+    """
+    try:
+        owner, item = Username.of_account(user), ItemName.parse(a)
+    except InvalidInput as error:
+        raise NotFound("Notebook not found") from error
+    key = SessionKey(owner, item, mode)
+    live = desk.services.pool.find(key)
+    saved = submitted = None
+    if mode is Mode.EDIT:
+        saved, submitted = await to_thread.run_sync(_times, desk, owner, item)
+    if live is not None:
+        state = "running" if live.id == session else "replaced"
+        return Standing.model_validate({"state": state, "saved": saved, "submitted": submitted})
+    words = _words(desk, key, session)
+    return Standing(
+        state="ended", title=words.title, text=words.text, saved=saved, submitted=submitted
+    )
+
+
+def _words(desk: Desk, key: SessionKey, session: str) -> Explanation:
+    ending = desk.services.pool.ending(session)
+    if ending is None or ending.key != key:
+        return UNKNOWN
+    return explain(ending, desk.services.loaded.settings)
+
+
+def _times(desk: Desk, user: Username, item: ItemName) -> tuple[float | None, float | None]:
+    """Look when the copy was saved and, where the course collects, handed in."""
+    facts = desk.listing.facts(user, item)
+    collects = desk.services.loaded.settings.hub.collect
+    kept = desk.submissions.counting(user, item) if collects else None
+    saved = facts.saved.timestamp() if facts else None
+    return saved, kept.received.timestamp() if kept else None

@@ -1,0 +1,152 @@
+// Speaks with the page around a notebook's page: the hub's own, with the bar (static/frame.js).
+//
+// Everything here is a service and protects nothing: a notebook's own script may send the same
+// messages, so the page around believes none of them. It asks the hub. Runs in every kind of origin,
+// right after <head>, before anything of marimo's; each part is on its own, and one that fails
+// leaves the others working.
+(() => {
+  "use strict";
+  const around = window.parent;
+  if (around === window) return;
+  const { root, page } = document.currentScript.dataset;
+  const rootUrl = new URL(root, location.href).href;
+  // The address of the tab: relative links of a notebook are meant from there.
+  const pageUrl = new URL(page, location.href).href;
+  const hub = new URL(pageUrl).origin;
+
+  const tell = (kind, rest) => around.postMessage({ mograder: kind, ...rest }, hub);
+
+  const part = (name, install) => {
+    try {
+      install();
+    } catch (error) {
+      console.debug("mograder: the page works without " + name, error);
+    }
+  };
+
+  const define = (owner, name, value) =>
+    Object.defineProperty(owner, name, { value, configurable: true, writable: true });
+
+  const ours = (address) => {
+    try {
+      return new URL(address, document.baseURI).href.replace(/^ws/, "http").startsWith(rootUrl);
+    } catch {
+      return false;
+    }
+  };
+
+  // ---- what the address bar and the tab show -------------------------------------------------
+
+  let title = "";
+  const tellTitle = () => {
+    if (document.title && document.title !== title) tell("title", { text: (title = document.title) });
+  };
+  const tellAddress = () => tell("address", { search: location.search, hash: location.hash });
+
+  part("its title", () => {
+    addEventListener("DOMContentLoaded", () => {
+      tellTitle();
+      const kinds = { childList: true, subtree: true, characterData: true };
+      new MutationObserver(tellTitle).observe(document.head, kinds);
+    });
+  });
+
+  part("its address", () => {
+    for (const name of ["pushState", "replaceState"]) {
+      const native = history[name].bind(history);
+      define(history, name, (...given) => {
+        native(...given);
+        tellAddress();
+      });
+    }
+    addEventListener("popstate", tellAddress);
+    addEventListener("hashchange", tellAddress);
+  });
+
+  // ---- the session: its socket closes, it refuses, it saves, it lacks a network --------------
+
+  const unreachable =
+    /name resolution|Name or service not known|nodename nor servname|Network is unreachable|NameResolutionError|getaddrinfo failed/;
+  const longest = 200000; // characters of a message that are looked through
+
+  part("knowing how its session is", () => {
+    const Native = window.WebSocket;
+    class Watched extends Native {
+      constructor(...given) {
+        super(...given);
+        if (!ours(this.url)) return;
+        this.addEventListener("close", () => tell("lost"));
+        this.addEventListener("message", ({ data }) => {
+          if (typeof data !== "string" || data.length > longest || !unreachable.test(data)) return;
+          // Not what a cell says in its code, only what came of running it.
+          if (data.includes('"cell-op"')) tell("offline");
+        });
+      }
+    }
+    define(window, "WebSocket", Watched);
+  });
+
+  part("knowing what its session answers", () => {
+    const native = window.fetch.bind(window);
+    define(window, "fetch", async (...request) => {
+      const answer = await native(...request);
+      if (!ours(answer.url)) return answer;
+      // A restarted marimo refuses the token of the one before; loading the page again helps.
+      if (answer.status === 401) tell("refused");
+      else if (answer.headers.get("x-mograder-session") === "gone") tell("lost");
+      else if (answer.ok && answer.url.startsWith(rootUrl + "api/kernel/save")) tell("saved");
+      else if (answer.status === 403 && answer.url.startsWith(rootUrl + "api/kernel/rename")) tell("kept-name");
+      return answer;
+    });
+  });
+
+  // ---- links: what leaves the notebook opens in a tab of its own ------------------------------
+
+  part("links", () => {
+    const here = /^(?:#|blob:|data:|javascript:|mailto:)/i;
+    const leave = (event) => {
+      const link = event.composedPath().find((node) => node instanceof HTMLAnchorElement);
+      const href = link?.getAttribute("href");
+      if (!href || link.hasAttribute("download") || here.test(href) || href.includes("@file/")) return;
+      const to = new URL(href, pageUrl);
+      if (to.href.startsWith(rootUrl)) return;
+      link.href = to.href;
+      if (link.target && !/^_(?:self|top|parent)$/i.test(link.target)) return;
+      link.target = "_blank";
+      link.relList.add("noopener");
+    };
+    for (const kind of ["pointerdown", "click", "auxclick"]) addEventListener(kind, leave, true);
+  });
+
+  // ---- printing: the notebook, not the window that shows a part of it -------------------------
+
+  part("printing", () => {
+    addEventListener("keydown", (event) => {
+      const { ctrlKey, metaKey, shiftKey, altKey, key } = event;
+      if (!(ctrlKey || metaKey) || shiftKey || altKey || key.toLowerCase() !== "p") return;
+      event.preventDefault();
+      print();
+    });
+  });
+
+  // ---- what the page around asks --------------------------------------------------------------
+
+  const cells = () => [...document.querySelectorAll("[data-cell-id][id^='cell-']")];
+
+  const show = (name, index) => {
+    const named = name && name !== "_" && cells().find((cell) => cell.dataset.cellName === name);
+    const cell = named || cells()[index];
+    if (!cell) return;
+    cell.scrollIntoView({ block: "center" });
+    (cell.querySelector(".cm-content") ?? cell).focus({ preventScroll: true });
+  };
+
+  addEventListener("message", ({ source, origin, data }) => {
+    if (source !== around || origin !== hub || typeof data !== "object" || data === null) return;
+    if (data.mograder === "hello") {
+      title = "";
+      tellTitle();
+    } else if (data.mograder === "cell") show(data.name, data.index);
+    else if (data.mograder === "print") print();
+  });
+})();

@@ -1,0 +1,208 @@
+// The bar above a notebook, and what the notebook's page may ask of it.
+//
+// The frame's page runs its author's JavaScript. It may send the messages in `asks`, each bounded, and
+// gets nothing done with them but a look at the hub, a title, and the query of the address.
+
+import { listen } from "./stream.js";
+import { word } from "./words.js";
+
+const of = (id) => document.getElementById(id);
+const frame = of("notebook"), panel = of("panel"), said = of("said"), ended = of("ended");
+const at = document.body.dataset;
+const origin = at.origin || new URL(frame.src).origin;
+const ASK_MS = 1500; // between two questions to the hub
+const AWAY_MS = 30000; // between two of them at most, while it does not answer
+const RELOADED_MS = 10000;
+const COURSE_WIDE_MS = 8000;
+const LONGEST = 2000;
+
+// ---- what the hub says
+
+let due = 0, asked = 0, away = 0;
+
+// Of the course's news everybody hears at once, and must not ask at once.
+function ask_soon(parts = []) {
+  const spread = parts.includes?.("course") ? Math.random() * COURSE_WIDE_MS : 0;
+  if (!due && ended.hidden) due = setTimeout(ask, Math.max(0, asked + ASK_MS - Date.now()) + spread);
+}
+
+async function ask() {
+  asked = Date.now();
+  const answer = await fetch(at.standing, { headers: { Accept: "application/json" }, cache: "no-store" }).catch(() => null);
+  due = 0;
+  const ours = answer?.headers.has("x-request-id"); // a front that answers in the hub's place tells nothing
+  if (ours && answer.status === 403) return end(word("unsigned"), word("signin"), true);
+  const now = ours && answer.ok ? await answer.json().catch(() => null) : null;
+  if (!now) {
+    away = Math.min(AWAY_MS, (away || ASK_MS) * 2);
+    due = setTimeout(ask, away);
+    return;
+  }
+  away = 0;
+  if (now.state === "replaced") return reload();
+  tell_saved(now);
+  if (now.state === "ended") end(now.title, now.text);
+}
+
+function tell_saved({ saved, submitted }) {
+  const words = [];
+  if (saved) words.push(word("saved", moment(saved)));
+  if (submitted) words.push(word(saved > submitted ? "changed" : "submitted", moment(submitted)));
+  of("saved").textContent = words.join(" · ");
+}
+
+function moment(seconds) {
+  const then = new Date(seconds * 1000);
+  const today = then.toDateString() === new Date().toDateString();
+  return then.toLocaleString(undefined, today ? { timeStyle: "short" } : { dateStyle: "medium", timeStyle: "short" });
+}
+
+// In the notebook's place: a page that has lost its session can do nothing any more.
+function end(title, text, sign_in = false) {
+  if (!ended.hidden) return;
+  const had = document.activeElement === frame || document.activeElement === document.body;
+  const again = ended.querySelector("a");
+  ended.hidden = false;
+  frame.remove();
+  fold(false);
+  close_panel();
+  say("");
+  of("bar").classList.add("over");
+  // Only now: an alert speaks of what changes in it.
+  ended.querySelector("h2").textContent = title;
+  ended.querySelector("p").textContent = text;
+  if (sign_in) Object.assign(again, { href: location.href, textContent: word("login") });
+  if (had) again.focus();
+}
+
+// Not twice in a row: if it did not help, it will not.
+function reload() {
+  const [navigation] = performance.getEntriesByType("navigation");
+  if (navigation?.type !== "reload" || performance.now() > RELOADED_MS) location.reload();
+}
+
+// ---- what the notebook's page asks
+
+const short = (value, start = "") => typeof value === "string" && value.length <= LONGEST && (!value || value.startsWith(start));
+let address = null, turning = 0;
+
+const asks = new Map([
+  ["saved", ask_soon],
+  ["lost", ask_soon],
+  ["refused", reload],
+  ["kept-name", () => say(word("name"))],
+  ["offline", () => at.offline !== undefined && say(word("offline"))],
+  ["title", ({ text }) => short(text) && text && (document.title = text.slice(0, 200))],
+  ["address", ({ search, hash }) => {
+    if (!short(search, "?") || !short(hash, "#")) return;
+    address = { search, hash };
+    turning ||= setTimeout(turn, 300); // browsers refuse too many in a row
+  }],
+]);
+
+function turn() {
+  turning = 0;
+  const url = new URL(location.href);
+  if (url.search !== address.search || url.hash !== address.hash) history.replaceState(null, "", Object.assign(url, address));
+}
+
+addEventListener("message", (event) => {
+  const { source, data } = event;
+  if (source !== frame.contentWindow || event.origin !== origin || typeof data !== "object" || data === null) return;
+  asks.get(data.mograder)?.(data);
+});
+
+const order = (kind, rest) => frame.contentWindow?.postMessage({ mograder: kind, ...rest }, "*");
+
+// ---- the buttons
+
+function say(text) {
+  said.textContent = text;
+}
+
+async function post(button, accept) {
+  const answer = await fetch(button.dataset.action, { method: "POST", headers: { Accept: accept } }).catch(() => null);
+  if (!answer) throw new Error(word("unreachable"));
+  if (answer.ok) return answer;
+  const problem = await answer.json().catch(() => null);
+  throw new Error(problem?.detail ?? word("status", "", answer.status));
+}
+
+function on(id, before, failed, act) {
+  const button = of(id);
+  button?.addEventListener("click", async () => {
+    if (button.ariaDisabled === "true") return;
+    button.ariaDisabled = "true";
+    say(word(before));
+    try {
+      await act(button);
+    } catch (error) {
+      say(word(failed, "", error.message));
+    }
+    button.ariaDisabled = "false";
+  });
+}
+
+on("stop", "stopping", "unstopped", async (button) => {
+  await post(button, "application/json");
+  await ask();
+});
+
+on("submit", "submitting", "unsubmitted", async (button) => {
+  await post(button, "application/json");
+  await ask();
+  say(word("handed", document.querySelector("h1").textContent));
+});
+
+on("validate", "asking", "unvalidated", async (button) => {
+  const { read } = await import("./frame-panel.js"); // most who open a notebook do not validate it
+  panel.lastElementChild.replaceChildren(...(await read(await post(button, "application/x-ndjson"), button.dataset.result, say, point)));
+  panel.hidden = false;
+  say(panel.querySelector(".verdict p").textContent);
+  panel.focus();
+});
+
+function point(name, index) {
+  frame.focus();
+  order("cell", { name, index });
+}
+
+function close_panel() {
+  if (panel.contains(document.activeElement)) of("validate").focus();
+  panel.hidden = true;
+}
+
+of("close").addEventListener("click", close_panel);
+panel.addEventListener("keydown", (event) => event.key === "Escape" && close_panel());
+
+// ---- the bar itself
+
+function fold(away) {
+  document.body.classList.toggle("folded", away);
+  of("bar").inert = away;
+  const button = of("fold");
+  button.ariaExpanded = String(!away);
+  button.title = word(away ? "unfold" : "fold");
+}
+
+of("fold").addEventListener("click", () => {
+  const away = !document.body.classList.contains("folded");
+  fold(away);
+  localStorage.setItem("mograder-bar", away ? "folded" : "");
+});
+
+addEventListener("keydown", (event) => {
+  if (!(event.ctrlKey || event.metaKey) || event.shiftKey || event.altKey || event.key !== "p") return;
+  event.preventDefault();
+  order("print");
+});
+
+fold(localStorage.getItem("mograder-bar") === "folded");
+if (location.hash) frame.src += location.hash;
+// The keyboard is in the notebook, as if there were no frame.
+const enter = () => document.activeElement === document.body && frame.focus();
+frame.addEventListener("load", () => (enter(), order("hello")));
+enter();
+order("hello");
+ask();
+listen(at.events, ask_soon, ask_soon);

@@ -1,0 +1,245 @@
+"""The connection between hub and supervisor breaks while both live: no session notices.
+
+The pool, the link and the supervisor are the real ones; sessions are lines of shell that count in
+a variable, which only the same process goes on with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from mograder.core.clock import SystemClock
+from mograder.core.errors import RemoteFailed
+from mograder.core.shared import Progress
+from mograder.sandbox.client import ConnectionLost
+from mograder.sandbox.hangup import hang_up
+from mograder.sandbox.host import SupervisorConfig
+from mograder.sandbox.link import SupervisorLink
+from mograder.sessions.launcher import Endpoint, LaunchSpec, Mode
+from mograder.sessions.live import LiveSession, SessionKey
+from mograder.sessions.local import LocalLauncher
+from mograder.sessions.pool import SessionPool
+from mograder.sessions.spawner import Spawner
+from mograder.store.database import open_engine, upgrade
+from mograder.store.hub_state import HubState
+from tests.contract.launcher_rig import make_spec
+from tests.contract.sandbox_rig import (
+    Sessions,
+    make_config,
+    shell_environment,
+    short_directory,
+    supervisor_process,
+    until,
+)
+from tests.unit.sessions.poolkit import terms, unheard
+
+SEED = 16
+ROUNDS = 12
+COUNTER = """case "$1" in *zygote.py) exit 1;; esac
+n=0; while [ ! -e end ]; do n=$((n+1)); echo "$$ $n" > next; mv next count; sleep 0.02; done
+touch ended"""
+
+
+@dataclass
+class Place:
+    """A pool on a real supervisor, and hands on the connection between them."""
+
+    pool: SessionPool
+    link: SupervisorLink
+    config: SupervisorConfig
+    spawner: ShellSpawner
+    chance: random.Random = field(default_factory=lambda: random.Random(SEED))
+
+    async def supervisor(self) -> int:
+        return supervisor_process(await self.link.open()).pid
+
+    async def running(self) -> set[str]:
+        """What the supervisor says that it runs."""
+        return {info.session_id for info in await self.link.sessions()}
+
+    async def count(self, session: LiveSession) -> tuple[str, int]:
+        """Which process a session is, and how far it has counted; waits until it goes on."""
+        path = self.spawner.directories[session.id] / "count"
+        before = path.read_text() if path.exists() else ""
+        await until(lambda: path.exists() and path.read_text() != before)
+        process, number = path.read_text().split()
+        return process, int(number)
+
+
+class ShellSpawner:
+    """Says how to start a counting shell for each key."""
+
+    def __init__(self, place: Path) -> None:
+        self._place = place
+        self._environment = shell_environment(place / "environment", COUNTER)
+        self.directories: dict[str, Path] = {}
+
+    async def spec(self, key: SessionKey, session_id: str, progress: Progress) -> LaunchSpec:
+        del progress
+        spec = make_spec(session_id, self._place, self._environment)
+        self.directories[session_id] = spec.directory
+        return LaunchSpec(
+            session_id=session_id,
+            owner=key.user,
+            item=key.item,
+            mode=key.mode,
+            directory=spec.directory,
+            notebook=spec.notebook,
+            environment=spec.environment,
+            base_url=spec.base_url,
+            uid_slot=spec.uid_slot,
+            limits=spec.limits,
+        )
+
+    async def version(self, key: SessionKey) -> str:
+        return ""
+
+
+async def _answers(endpoint: Endpoint, base_url: str) -> bool:
+    """A shell serves no pages; its socket is there."""
+    return True
+
+
+async def _pages(endpoint: Endpoint, base_url: str) -> int | None:
+    return 1
+
+
+@pytest.fixture
+def runtime() -> Iterator[Path]:
+    with short_directory() as directory:
+        yield directory
+
+
+@asynccontextmanager
+async def opened(config: SupervisorConfig, place: Path) -> AsyncIterator[Place]:
+    link = SupervisorLink(config)
+    engine = open_engine(f"sqlite:///{place / 'hub.db'}")
+    await asyncio.to_thread(upgrade, engine)
+    spawner = ShellSpawner(place)
+    pool = SessionPool(
+        launcher=LocalLauncher(link),
+        spawner=cast(Spawner, spawner),
+        rows=HubState(engine),
+        clock=SystemClock(),
+        probe=_answers,
+        census=_pages,
+        terms=terms(),
+    )
+    await pool.open()
+    try:
+        yield Place(pool, link, config, spawner)
+    finally:
+        await pool.close()
+        await link.close()
+        engine.dispose()
+
+
+def _key(name: str) -> SessionKey:
+    return SessionKey(name, "A1", Mode.EDIT)
+
+
+async def test_sessions_outlive_breaks_at_random_moments(runtime: Path, tmp_path: Path) -> None:
+    """Others start and stop meanwhile: each of those is there or not, on both sides alike."""
+    async with opened(make_config(runtime, tmp_path), tmp_path) as place:
+        pool = place.pool
+        working = [await pool.get_or_start(_key(name), unheard) for name in ("a", "b", "c")]
+        before = [await place.count(session) for session in working]
+        pid = await place.supervisor()
+        for number in range(ROUNDS):
+            changing = asyncio.create_task(_start_and_stop(pool, _key(f"passing-{number}")))
+            for _ in range(2):
+                await asyncio.sleep(place.chance.uniform(0, 0.05))
+                assert await asyncio.to_thread(hang_up, [pid], str(place.config.socket))
+            await changing
+        after = [await place.count(session) for session in working]
+        assert [now[0] for now in after] == [then[0] for then in before], "the same processes"
+        assert all(now[1] > then[1] for now, then in zip(after, before, strict=True))
+        assert await place.supervisor() == pid
+        kept = {session.id for session in pool.all()}
+        assert kept >= {session.id for session in working}
+        await _agreed(place, kept)
+
+
+async def _start_and_stop(pool: SessionPool, key: SessionKey) -> None:
+    """A start that was cut off says so; a stop is carried out all the same."""
+    with contextlib.suppress(RemoteFailed):
+        await pool.get_or_start(key, unheard)
+        await pool.stop(key)
+    assert pool.find(key) is None
+
+
+async def _agreed(place: Place, kept: set[str]) -> None:
+    """Wait until the supervisor runs what the pool has, and nothing else."""
+    sockets = place.config.runtime / "s"
+    await until(lambda: {path.stem for path in sockets.iterdir()} == kept)
+    assert await place.running() == kept
+
+
+async def test_a_break_while_the_supervisor_is_stopped_is_survived(
+    runtime: Path, tmp_path: Path
+) -> None:
+    async with opened(make_config(runtime, tmp_path), tmp_path) as place:
+        session = await place.pool.get_or_start(_key("a"), unheard)
+        before = await place.count(session)
+        pid = await place.supervisor()
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            assert await asyncio.to_thread(hang_up, [pid], str(place.config.socket))
+            asking = asyncio.create_task(place.running())
+            assert (await place.count(session))[0] == before[0], "it works meanwhile"
+            assert place.pool.find(session.key) is session
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        assert await asking == {session.id}
+        assert place.pool.find(session.key) is session
+
+
+async def test_what_ended_during_a_break_is_noticed(runtime: Path, tmp_path: Path) -> None:
+    async with opened(make_config(runtime, tmp_path), tmp_path) as place:
+        kept, ended = [await place.pool.get_or_start(_key(name), unheard) for name in ("a", "b")]
+        await place.count(ended)
+        pid = await place.supervisor()
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            assert await asyncio.to_thread(hang_up, [pid], str(place.config.socket))
+            (place.spawner.directories[ended.id] / "end").touch()
+            await until((place.spawner.directories[ended.id] / "ended").exists)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        await until(lambda: place.pool.all() == [kept])
+        assert place.pool.ending(ended.id) is not None
+
+
+async def test_a_start_that_was_cut_off_leaves_nothing(runtime: Path, tmp_path: Path) -> None:
+    """The supervisor ends what nobody was told of; where the answer was lost, a stop does."""
+    config = make_config(runtime, tmp_path)
+    link = SupervisorLink(config)
+    sessions = Sessions(await link.open(), tmp_path)
+    chance = random.Random(SEED)
+    cut = 0
+    for number in range(ROUNDS):
+        request = sessions.request(f"{number}", "sleep 600")
+        starting = asyncio.create_task(link.start(request))
+        await asyncio.sleep(chance.uniform(0, 0.03))
+        pid = supervisor_process(await link.open()).pid
+        assert await asyncio.to_thread(hang_up, [pid], str(config.socket))
+        try:
+            await starting
+        except ConnectionLost:
+            cut += 1
+        await link.stop(request.session_id)
+        assert await link.sessions() == ()
+    assert cut, "at least one was cut off"
+    assert list((runtime / "s").iterdir()) == []
+    await link.close()

@@ -1,0 +1,211 @@
+"""Collecting from Moodle where a trial found faults: groups, late work, odd names."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mograder.cli.main import run
+from mograder.transports.interface import WouldReplaceOnTime
+from mograder.transports.moodle.transport import MoodleTransport
+from tests.contract.moodle_desk import SUBMITTED, Desk, desk
+
+FETCH = ["moodle", "fetch-submissions"]
+MAP = ["--map", "students.csv"]
+
+
+@pytest.fixture
+def teacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    with desk(tmp_path / "course", monkeypatch) as made:
+        yield made
+
+
+def test_a_teacher_of_some_groups_collects_their_work(
+    teacher: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Moodle.md M2: with separate groups, Moodle shows nobody unless asked for each group."""
+    teacher.moodle.scene = "separate-groups"
+    assert run([*FETCH, "A1", *MAP]) == 0
+    told = capfd.readouterr()
+    assert "Moodle shows you only the students of G2." in told.err
+    assert told.out.splitlines()[-1].startswith("1 fetched, 1 skipped: ")
+    submitted = teacher.course / "submitted" / "A1-Introduction"
+    assert sorted(path.name for path in submitted.glob("*.py")) == ["carol.py"]
+    (teacher.course / "g.csv").write_text("student,mark\ncarol,55\n")
+    assert run(["moodle", "upload-feedback", "A1", "--grades-csv", "g.csv", "--dry-run"]) == 0
+    assert "carol" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "words", [[*FETCH, "A1"], ["moodle", "upload-feedback", "A1", "--grades-csv", "g.csv"]]
+)
+def test_nobody_to_collect_from_is_a_failure(
+    teacher: Desk, words: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Moodle.md M2: it ended with 0."""
+    teacher.moodle.scene = "no-group"
+    (teacher.course / "g.csv").write_text("student,mark\ncarol,55\n")
+    assert run(words) == 3
+    told = capfd.readouterr().err
+    assert "Moodle shows you nobody who takes part in this assignment." in told
+    assert "moodle/site:accessallgroups" in told
+    assert not (teacher.course / "submitted").exists()
+
+
+def test_the_students_of_some_groups_never_replace_the_list_of_all(
+    teacher: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A list of G2 would lock everybody else out of the hub."""
+    teacher.moodle.scene = "separate-groups"
+    config = teacher.course / "mograder.toml"
+    config.write_text(config.read_text().replace("id = 1\n", "id = 1\ncmid = 3\n"))
+    assert run(["moodle", "sync-users", *MAP]) == 4
+    assert "only the students of G2" in capfd.readouterr().err
+    assert not (teacher.course / "allowed_users.txt").exists()
+
+
+def test_late_work_is_told_with_extensions_counted(
+    teacher: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Moodle.md L5: in the list, in --json and in a file beside the times of submission."""
+    teacher.moodle.scene = "extension"
+    assert run([*FETCH, "A1", *MAP]) == 0
+    told = capfd.readouterr().out
+    late = [line.split()[0] for line in told.splitlines() if "; late by 1 min" in line]
+    assert late == ["alice", "bsmith"]
+    assert "3 fetched, 1 skipped (2 late): " in told
+    submitted = teacher.course / "submitted" / "A1-Introduction"
+    assert json.loads((submitted / ".fetch_late.json").read_text()) == {"alice": 2, "bsmith": 4}
+    assert run([*FETCH, "A1", "--json"]) == 0
+    rows = {each["student"]: each for each in json.loads(capfd.readouterr().out)}
+    assert {name: row["late"] for name, row in rows.items()} == {
+        "alice": True,
+        "bsmith": True,
+        "carol": False,
+        "dora": False,
+    }
+    assert rows["bsmith"]["late_by_seconds"] == 4
+    assert len(teacher.asked("mod_assign_get_user_flags")) == 2
+
+
+def test_files_whose_names_begin_with_a_dot_are_kept_where_they_can_be_seen(
+    teacher: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Moodle.md L2: they were fetched and then dropped without a word."""
+    teacher.moodle.scene = "dotted"
+    folder = f"{SUBMITTED}/5"
+    teacher.moodle.supplied |= {f"{folder}/..py": b"x", f"{folder}/.notes.txt": b"notes"}
+    assert run([*FETCH, "A1", *MAP]) == 0
+    told = capfd.readouterr().out
+    assert ".notes.txt is kept as bsmith.files/_.notes.txt" in told
+    submitted = teacher.course / "submitted" / "A1-Introduction"
+    names = sorted(path.name for path in (submitted / "bsmith.files").iterdir())
+    assert names == ["_..py", "_.notes.txt"]
+    assert run([*FETCH, "A1", "--json"]) == 0
+    rows = {each["student"]: each for each in json.loads(capfd.readouterr().out)}
+    assert {"name": "..py", "path": "bsmith.files/_..py"} in rows["bsmith"]["files"]
+
+
+def test_anonymous_work_gets_its_students_name_once_identities_are_revealed(
+    teacher: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Moodle.md L10: it was fetched a second time, and feedback for Participant-1 was nobody's."""
+    teacher.moodle.supplied |= {
+        f"/webservice/pluginfile.php/20/assignsubmission_file/submission_files/{row}/{name}": b"#"
+        for row, name in ((6, "A3-Blind.py"), (7, "A3-Blind.py"))
+    }
+    submitted = teacher.course / "submitted" / "A3. Blind & hidden"
+    assert run([*FETCH, "A3", "--dry-run"]) == 0
+    assert "Participant-1 " in capfd.readouterr().out
+    submitted.mkdir(parents=True)
+    for name in ("Participant-1.py", "Participant-3.py", "bsmith.py"):
+        (submitted / name).write_text(f"# {name}\n")
+    times = {"Participant-1": 1795156305, "Participant-3": 1795156305, "bsmith": 1795156305}
+    (submitted / ".fetch_metadata.json").write_text(json.dumps(times))
+    teacher.moodle.scene = "revealed"
+    assert run([*FETCH, "A3", *MAP]) == 0
+    told = capfd.readouterr().out
+    assert "was Participant-1" in told
+    assert told.splitlines()[-1].startswith("2 unchanged, 2 skipped")
+    assert (submitted / "alice.py").read_text() == "# Participant-1.py\n"
+    assert (submitted / "bsmith.py").read_text() == "# bsmith.py\n"
+    (kept,) = (submitted / ".replaced").glob("*/Participant-3.py")
+    assert kept.read_text() == "# Participant-3.py\n"
+    assert not list(submitted.glob("Participant*"))
+    found = json.loads((submitted / ".fetch_metadata.json").read_text())
+    assert found == {"alice": 1795156305, "bsmith": 1795156305}
+    (teacher.course / "g.csv").write_text("student,mark\nParticipant-1,55\n")
+    assert run(["moodle", "upload-feedback", "A3", "--grades-csv", "g.csv", "--dry-run"]) == 0
+    assert "alice" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_run_is_gone_on_with(teacher: Desk, number: signal.Signals) -> None:
+    """Moodle.md L4: students' files stayed in .fetching-xxxx for ever, used by nobody."""
+    submitted = teacher.course / "submitted" / "A1-Introduction"
+    (submitted / ".fetching-old").mkdir(parents=True)
+    (submitted / ".fetching-old" / "0-0").write_text("of a run of an earlier version")
+    program = (
+        "import os, signal\n"
+        "from mograder.exchange import moodle_collect\n"
+        "from mograder.cli.main import run\n"
+        f"end = lambda *_: os.kill(os.getpid(), {int(number)})\n"
+        "moodle_collect.put_work = end\n"
+        "run(['moodle', 'fetch-submissions', 'A1', '--map', 'students.csv'])\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True)
+    assert ended.returncode == -number, ended.stderr
+    left = list((submitted / ".fetching").iterdir())
+    assert len(left) == 4
+    assert (submitted / ".fetching").stat().st_mode & 0o777 == 0o700
+    before = len(teacher.moodle.requests)
+    assert run([*FETCH, "A1", *MAP]) == 0
+    asked = [each.path for each in teacher.moodle.requests[before:]]
+    assert not [path for path in asked if "pluginfile" in path], "they had arrived"
+    assert (submitted / "alice.py").read_bytes() == b'# alice v2\nx = "\xc3\xa9"\n'
+    assert not list(submitted.glob(".fetching*"))
+
+
+def test_two_runs_do_not_fetch_into_one_directory(
+    teacher: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    place = teacher.course / "submitted" / "A1-Introduction" / ".fetching"
+    place.mkdir(parents=True)
+    descriptor = os.open(place, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        assert run([*FETCH, "A1", *MAP]) != 0
+    finally:
+        os.close(descriptor)
+    assert "Another command is fetching into" in capfd.readouterr().err
+
+
+def test_an_account_that_moodle_refuses_is_told_why(
+    teacher: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Moodle.md L7: "You have no course number 2" for an incomplete profile."""
+    teacher.moodle.scene = "incomplete-profile"
+    assert run([*FETCH, "A1"]) == 4
+    assert "User not fully set-up" in capfd.readouterr().err
+
+
+def test_late_work_names_the_option_that_submits_it(
+    teacher: Desk, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Moodle.md L7: "Agree to that if you mean it", and not how."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise WouldReplaceOnTime("What you handed in was on time.", hint="Agree to that.")
+
+    monkeypatch.setattr(MoodleTransport, "submit", refuse)
+    (teacher.course / "A1.py").write_text("import marimo\n\napp = marimo.App()\n")
+    assert run(["moodle", "submit", "A1", "A1.py"]) == 5
+    assert "--late submits it all the same" in capfd.readouterr().err

@@ -1,0 +1,372 @@
+"""Sending marks to Moodle loses nothing and disturbs nobody (Moodle review; derived exchanges)."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mograder.cli.main import run
+from tests.contract.moodle_derive import (
+    ALICE,
+    BOB,
+    C1,
+    DERIVED,
+    E1,
+    E2,
+    F1,
+    M1,
+    R1,
+    S1,
+    T1,
+    T2,
+    T3,
+    derived,
+)
+from tests.contract.moodle_desk import Desk, desk
+from tests.contract.moodle_replay import Reply
+from tests.contract.moodle_tape import Recording, tape
+
+SAVE = "mod_assign_save_grade"
+
+
+@pytest.fixture
+def teacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    """A teacher of the derived course, in which nobody is graded yet."""
+    with desk(tmp_path / "course", monkeypatch) as made:
+        first = next(each for each in tape() if each.by and each.function == SAVE)
+        made.at(first.number - 1)
+        yield made
+
+
+def saves(number: int, by: str) -> list[Recording]:
+    """Return the derived saves of an assignment by somebody."""
+    return [
+        each for each in tape() if (each.by, each.function, each.assignment) == (by, SAVE, number)
+    ]
+
+
+def tutor_saves(teacher: Desk, number: int) -> None:
+    """Let the tutor have graded on Moodle's page."""
+    for each in saves(number, "tutor"):
+        teacher.moodle.world.apply(each)
+
+
+def upload(number: int, grades: str, *options: str) -> int:
+    """Write a CSV of grades and send it."""
+    Path("g.csv").write_text(grades)
+    return run(
+        [
+            *("moodle", "upload-feedback", str(number), "--grades-csv", "g.csv"),
+            *("--map", "students.csv", *options),
+        ]
+    )
+
+
+def told(capfd: pytest.CaptureFixture[str]) -> dict[str, dict[str, object]]:
+    """Return the lines of --json by student."""
+    return {each["student"]: each for each in json.loads(capfd.readouterr().out)}
+
+
+def sent(teacher: Desk) -> list[tuple[str, str, str]]:
+    """Return who was sent which grade and comment."""
+    text = "plugindata[assignfeedbackcomments_editor][text]"
+    return [(each["userid"], each["grade"], each[text]) for each in teacher.asked(SAVE)]
+
+
+def test_the_derived_exchanges_are_those_of_the_program() -> None:
+    assert DERIVED.read_text("utf-8") == derived()
+
+
+def test_one_row_leaves_the_members_with_grades_of_their_own_alone(
+    teacher: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """H1, 1: bob's 60 and his comment were overwritten, and he was in no list."""
+    assert upload(T1, "student,mark,feedback\nalice,80,team\nbsmith,60,other\n") == 0
+    capfd.readouterr()
+    row = "student,mark,feedback\nalice,85,new\n"
+    assert upload(T1, row, "--dry-run", "--json") == 0
+    lines = told(capfd)
+    assert list(lines) == ["alice"]
+    assert lines["alice"]["not_for"] == ["bsmith"]
+    assert upload(T1, row) == 0
+    assert capfd.readouterr().out.startswith(
+        "  alice  changed    80.00 -> 85.00, comment, "
+        "not for the team (bsmith): bsmith holds something of their own on Moodle\n"
+    )
+    assert sent(teacher)[-1] == (str(ALICE), "85", "new")
+    assert {each["applytoall"] for each in teacher.asked(SAVE)} == {"0"}
+
+
+def test_a_member_whose_grade_was_changed_on_moodle_is_left_alone_and_named(
+    teacher: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """H1, 2: the tutor's 99 became 13, without --force and without a word."""
+    assert upload(T2, "student,mark,feedback\nalice,12,t\n") == 0
+    assert capfd.readouterr().out.splitlines()[:2] == [
+        "  alice   changed    - -> 12.00, comment",
+        "  bsmith  changed    - -> 12.00, comment, as alice, for the whole team",
+    ]
+    tutor_saves(teacher, T2)
+    assert upload(T2, "student,mark,feedback\nalice,13,t2\n", "--json") == 1
+    lines = told(capfd)
+    assert (lines["alice"]["result"], lines["alice"]["not_for"]) == ("changed", ["bsmith"])
+    bob = lines["bsmith"]
+    assert (bob["result"], bob["before"], bob["team_of"]) == ("skipped", "99.00", "alice")
+    assert bob["changed_on_moodle"] == ["grade 12.00 to 99.00", "comment"]
+    assert bob["changed_by"] == "Theo Tutor"
+    assert sent(teacher)[-1] == (str(ALICE), "13", "t2")
+
+
+def test_a_team_that_holds_nothing_else_gets_one_grade_and_its_correction(
+    teacher: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for grade, words in ((12, "t"), (13, "t2")):
+        assert upload(T3, f"student,mark,feedback\nalice,{grade},{words}\n", "--json") == 0
+        lines = told(capfd)
+        assert [each["result"] for each in lines.values()] == ["changed", "changed"]
+        assert lines["bsmith"]["team_of"] == "alice"
+    assert [each[:2] for each in sent(teacher)] == [
+        *((str(user), "12") for user in (ALICE, BOB)),
+        *((str(user), "13") for user in (ALICE, BOB)),
+    ]
+
+
+@pytest.mark.parametrize("header", ["student,mark,feedback", "student,mark"])
+def test_an_empty_cell_or_no_column_sends_back_the_comment_that_moodle_holds(
+    header: str, teacher: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """H2, 1: the tutor's comments were erased, and only the grades were shown."""
+    tutor_saves(teacher, E1)
+    empty = "," * (header.count(",") - 1)
+    grades = f"{header}\nalice,60{empty}\ncarol,60{empty}\n"
+    assert upload(E1, grades) == 0
+    assert capfd.readouterr().out.splitlines()[:2] == [
+        "  alice  changed    50.00 -> 60.00",
+        "  carol  changed    - -> 60.00",
+    ]
+    assert [each[2] for each in sent(teacher)] == ["HAND alice", "HAND carol no grade"]
+
+
+def test_a_comment_is_erased_only_when_asked_and_the_dry_run_shows_it(
+    teacher: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """H2: erasing has a word of its own."""
+    tutor_saves(teacher, E2)
+    grades = "student,mark,feedback\nalice,60,\ncarol,60,\n"
+    assert upload(E2, grades, "--clear-comments", "--dry-run") == 0
+    assert (
+        "  alice  changed    50.00 -> 60.00, erases the comment “HAND alice”\n"
+        in capfd.readouterr().out
+    )
+    assert upload(E2, grades, "--clear-comments", "--json") == 0
+    erased = {name: line["erased_comment"] for name, line in told(capfd).items()}
+    assert erased == {"alice": "HAND alice", "carol": "HAND carol no grade"}
+    assert [each[2] for each in sent(teacher)] == ["", ""]
+
+
+def test_a_comment_that_somebody_changed_is_left_alone_unless_forced(
+    teacher: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """H3: better words with the same grade were overwritten without --force."""
+    assert upload(C1, "student,mark,feedback\nalice,60,one\nbsmith,45,mine\n") == 0
+    tutor_saves(teacher, C1)
+    before = len(sent(teacher))
+    again = "student,mark,feedback\nalice,70,two\nbsmith,45,mine v2\n"
+    capfd.readouterr()
+    assert upload(C1, again) == 1
+    out = capfd.readouterr().out
+    assert (
+        "  bsmith  skipped    45.00, changed on Moodle since our upload (comment, by Theo Tutor, "
+    ) in out
+    assert "--force overwrites it\n" in out
+    assert len(sent(teacher)) == before
+    assert upload(C1, again, "--force") == 0
+    assert [each[2] for each in sent(teacher)[before:]] == ["two", "mine v2"]
+
+
+def test_the_same_upload_again_sends_nothing_and_reads_no_feedback(teacher: Desk) -> None:
+    """L6; Moodle's time of each grade tells that nothing has changed."""
+    grades = "student,mark,feedback\nalice,60,one\nbsmith,45,mine\n"
+    assert upload(C1, grades) == 0
+    teacher.moodle.requests.clear()
+    assert upload(C1, grades) == 0
+    assert sent(teacher) == []
+    assert teacher.asked("mod_assign_get_submission_status") == []
+
+
+def test_a_second_attempt_is_graded_without_force(
+    teacher: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """M4: Moodle lists no grade for a new attempt, which looked like somebody's change."""
+    assert upload(R1, "student,mark,feedback\nbsmith,40,try again\n") == 0
+    (handed_in,) = (each for each in tape() if each.by == "bob" and each.assignment == R1)
+    teacher.moodle.world.apply(handed_in)
+    capfd.readouterr()
+    assert upload(R1, "student,mark,feedback\nbsmith,45,better\n") == 0
+    assert "  bsmith  changed    - -> 45.00, comment\n" in capfd.readouterr().out
+
+
+def test_a_scale_is_sent_by_name_or_number(
+    teacher: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert upload(S1, "student,mark\nalice,excellent\nbsmith,4\n") == 2
+    err = capfd.readouterr().err
+    assert "line 2 (alice): 'excellent' is not an item of the scale" in err
+    assert "line 3 (bsmith): '4' is not" in err
+    assert "1 Poor, 2 Good, 3 Very good" in err
+    assert upload(S1, "student,mark\nalice,good\nbsmith,3\n") == 0
+    assert capfd.readouterr().out.splitlines()[:2] == [
+        "  alice   changed    - -> Good",
+        "  bsmith  changed    - -> Very good",
+    ]
+
+
+def test_a_scale_whose_names_are_hidden_is_sent_by_number(
+    teacher: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Moodle tells the names to those who may edit the assignment, the number to all teachers."""
+    teacher.moodle.between = lambda reply: replace(
+        reply, body=reply.body.replace(b'"scale":', b'"hidden":')
+    )
+    assert upload(S1, "student,mark\nalice,good\n") == 2
+    assert "numbers from 1 to 3 (Moodle does not tell you the names)" in capfd.readouterr().err
+    assert upload(S1, "student,mark\nalice,2\nbsmith,3\n") == 0
+    assert "  alice   changed    - -> 2.00\n" in capfd.readouterr().out
+
+
+def test_a_feedback_file_that_somebody_added_is_not_removed(
+    teacher: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """H3: saving files replaces all that were there."""
+    folder = teacher.course / "feedback" / str(F1)
+    folder.mkdir(parents=True)
+    page = folder / "alice.html"
+    page.write_text("one")
+    assert upload(F1, "student,mark\nalice,50\n") == 0
+    tutor_saves(teacher, F1)
+    page.write_text("two")
+    capfd.readouterr()
+    assert upload(F1, "student,mark\nalice,50\n", "--json") == 1
+    alice = told(capfd)["alice"]
+    assert (alice["result"], alice["changed_on_moodle"]) == ("skipped", ["feedback files"])
+
+
+FIRST = "student,mark,feedback\nalice,11,one\nbsmith,22,one\ncarol,23,one\n"
+SECOND = "student,mark,feedback\nalice,21,two\nbsmith,32,two\ncarol,33,two\n"
+THIRD = "student,mark,feedback\nalice,31,three\nbsmith,42,three\ncarol,43,three\n"
+
+
+def at_save(count: int, then: Callable[[Reply], Reply]) -> Callable[[Reply], Reply]:
+    """Do something with the answer to one of the saves."""
+    left = [count]
+
+    def between(reply: Reply) -> Reply:
+        if reply.body != b"null":
+            return reply
+        left[0] -= 1
+        return then(reply) if left[0] == 0 else reply
+
+    return between
+
+
+@pytest.mark.parametrize("lost", [1, 2, 3])
+def test_a_lost_answer_is_found_out_by_what_moodle_holds(
+    lost: int, teacher: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """M1: the run said "failed 23.00" although Moodle held 33, and the next one refused it."""
+    assert upload(M1, FIRST) == 0
+    capfd.readouterr()
+    teacher.moodle.between = at_save(lost, lambda reply: replace(reply, cut=0))
+    assert upload(M1, SECOND) == 0
+    name, before, after = (
+        ("alice", 11, 21),
+        ("bsmith", 22, 32),
+        ("carol", 23, 33),
+    )[lost - 1]
+    assert (
+        f"  {name:<6}  changed    {before}.00 -> {after}.00, comment, "
+        "the answer was lost, and Moodle has saved it\n"
+    ) in capfd.readouterr().out
+    teacher.moodle.between = None
+    assert upload(M1, SECOND) == 0
+    assert len(sent(teacher)) == 6
+    assert upload(M1, THIRD) == 0
+
+
+@pytest.mark.parametrize("killed_at", [1, 2, 3])
+def test_a_killed_upload_goes_on(
+    killed_at: int, teacher: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """M1: kill -9 after a save that Moodle took; then the same command, and another."""
+    assert upload(M1, FIRST) == 0
+    interrupted(teacher, killed_at, signal.SIGKILL)
+    capfd.readouterr()
+    assert upload(M1, SECOND, "--json") == 0
+    results = [line["result"] for line in told(capfd).values()]
+    assert results == ["unchanged"] * killed_at + ["changed"] * (3 - killed_at)
+    assert len(sent(teacher)) == 6
+    assert upload(M1, THIRD) == 0
+
+
+@pytest.mark.parametrize("killed_at", [1, 3])
+def test_other_marks_after_an_interrupted_upload_are_sent(killed_at: int, teacher: Desk) -> None:
+    """M1, 4: Ctrl-C; what was being sent is on record, so that it is no stranger's change."""
+    assert upload(M1, FIRST) == 0
+    interrupted(teacher, killed_at, signal.SIGINT)
+    assert upload(M1, THIRD) == 0
+    assert len(sent(teacher)) == 6 + killed_at
+
+
+_MOGRADER = """import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("mograder", run_name="__main__")
+"""
+"""The command, also where Ctrl-C is ignored and this is inherited: in the background of a shell."""
+
+
+def interrupted(teacher: Desk, at: int, number: signal.Signals) -> None:
+    """Send the second marks, and end the process when Moodle has saved one and not answered."""
+    begun = threading.Event()
+    process: list[subprocess.Popen[bytes]] = []
+
+    def kill(reply: Reply) -> Reply:
+        begun.wait()
+        process[0].send_signal(number)
+        process[0].wait()
+        return replace(reply, cut=0)
+
+    teacher.moodle.between = at_save(at, kill)
+    Path("g.csv").write_text(SECOND)
+    command = [sys.executable, "-c", _MOGRADER, "moodle", "upload-feedback", str(M1)]
+    process.append(
+        subprocess.Popen(
+            [*command, "--grades-csv", "g.csv", "--map", "students.csv"],
+            env=dict(os.environ),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+    )
+    begun.set()
+    assert process[0].wait() != 0
+    teacher.moodle.between = None
+    assert len(sent(teacher)) == 3 + at
+
+
+def test_a_question_that_fails_once_is_asked_again(teacher: Desk) -> None:
+    """L11: one 500 on a read ended the command."""
+    answers = [Reply(500, "text/html", b"<html>"), None]
+
+    def once(reply: Reply) -> Reply:
+        return (answers.pop(0) if answers else None) or reply
+
+    teacher.moodle.between = once
+    assert upload(C1, "student,mark,feedback\nalice,60,one\nbsmith,45,mine\n", "--dry-run") == 0

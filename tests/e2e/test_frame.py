@@ -1,0 +1,317 @@
+"""The bar around a notebook and the frame below it, in real Chromium.
+
+The hub's app is real; the session's page is as much of marimo's as the bar has to do with. With
+real marimo it is gone through by the journeys (``test_journey.py``, ``test_session_page.py``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Page, Route, expect
+
+from mograder.sessions.endings import EndReason
+from mograder.sessions.launcher import Mode
+from tests.e2e.support.browser import People, notebook
+from tests.e2e.support.framed import ITEM, LECTURE, Framed, Tab, framed
+from tests.e2e.test_accessibility import violations
+
+MOST_BYTES = 15_000
+_MATCHES = "id => document.activeElement.closest(`#${id}`)"
+_ASKED = "/standing/alice/A1?"
+_ECHO = "text => new Promise(done => { line.onmessage = done; line.send(text); }).then(() => 1)"
+
+
+@pytest.fixture
+async def scene(tmp_path: Path, people: People) -> AsyncIterator[Framed]:
+    async with framed(tmp_path, people) as opened:
+        yield opened
+
+
+async def test_the_keyboard_is_in_the_notebook_and_the_bar_comes_before_it(scene: Framed) -> None:
+    tab = await scene.open()
+    await expect(tab.page.locator("iframe")).to_be_focused()
+    await tab.page.keyboard.press("Tab")
+    await tab.frame.wait_for_function("document.activeElement.id === 'first'")
+    await tab.page.keyboard.press("Shift+Tab")
+    await expect(tab.page.get_by_role("button", name="Bar")).to_be_focused()
+    await tab.page.keyboard.press("Shift+Tab")
+    await expect(tab.page.get_by_role("button", name="Stop")).to_be_focused()
+
+
+async def test_query_and_fragment_pass_in_and_the_frames_own_come_out(scene: Framed) -> None:
+    tab = await scene.open(query="?x=1&y=%22#part")
+    await tab.frame.wait_for_function("location.hash === '#part'")
+    assert await tab.frame.evaluate("location.search") == "?x=1&y=%22"
+    assert tab.page.url.endswith(f"/edit/user/alice/{ITEM}/?x=1&y=%22#part")
+    await tab.frame.evaluate("history.replaceState(null, '', '?z=2')")
+    await tab.page.wait_for_url(f"**/edit/user/alice/{ITEM}/?z=2")
+    await tab.frame.evaluate("document.title = 'Darts'")
+    await expect(tab.page).to_have_title("Darts")
+    await tab.page.reload()
+    frame = await notebook(tab.page)
+    assert await frame.evaluate("location.search") == "?z=2"
+
+
+async def test_links_leave_in_a_tab_of_their_own_and_fragments_do_not(scene: Framed) -> None:
+    tab = await scene.open()
+    await tab.frame.locator("#part").click()
+    await tab.page.wait_for_url("**#part")
+    async with tab.person.context.expect_page() as opened:
+        await tab.frame.locator("#lecture").click()
+    lecture = await opened.value
+    await lecture.wait_for_url(f"{scene.address}/run/{LECTURE}/")
+    assert "/edit/user/" in tab.page.url
+
+
+async def test_printing_prints_the_notebook_from_wherever_it_is_asked_for(scene: Framed) -> None:
+    tab = await scene.open()
+    await tab.frame.locator("#first").focus()
+    await tab.page.keyboard.press("Control+p")
+    await tab.frame.wait_for_function("window.printed")
+    await tab.frame.evaluate("window.printed = false")
+    await tab.page.get_by_role("button", name="Stop").focus()
+    await tab.page.keyboard.press("Control+p")
+    await tab.frame.wait_for_function("window.printed")
+
+
+async def test_it_can_be_folded_away_and_stays_so(scene: Framed) -> None:
+    tab = await scene.open()
+    fold = tab.page.get_by_role("button", name="Bar")
+    await fold.click()
+    await expect(tab.page.get_by_role("banner")).to_be_hidden()
+    await tab.page.reload()
+    await expect(fold).to_have_attribute("aria-expanded", "false")
+    await expect(tab.page.get_by_role("banner")).to_be_hidden()
+    await fold.click()
+    await expect(tab.page.get_by_role("banner")).to_be_visible()
+
+
+async def test_a_save_and_a_submission_are_told(scene: Framed) -> None:
+    tab = await scene.open()
+    saved = tab.page.locator("#saved")
+    await expect(saved).to_contain_text("Saved ")
+    await tab.page.get_by_role("button", name="Submit").click()
+    await expect(tab.said).to_contain_text("A1 was submitted as it was saved last.")
+    await expect(saved).to_contain_text("submitted ")
+    save = "fetch(new URL('api/kernel/save', document.baseURI), {method: 'POST'}).then(() => 1)"
+    async with tab.page.expect_response("**/standing/alice/A1?*"):
+        await tab.frame.evaluate(save)
+
+
+async def test_a_failure_is_a_sentence(scene: Framed) -> None:
+    tab = await scene.open()
+
+    async def full(route: Route) -> None:
+        await route.fulfill(status=503, json={"detail": "The disk is full."})
+
+    await tab.page.route("**/submit/**", full)
+    await tab.page.get_by_role("button", name="Submit").click()
+    await expect(tab.said).to_have_text("It could not be submitted: The disk is full.")
+
+
+async def test_a_refused_rename_is_told_in_a_sentence(scene: Framed) -> None:
+    """marimo's own dialog says "Forbidden" and no more."""
+    tab = await scene.open()
+    rename = "fetch(new URL('api/kernel/rename', document.baseURI), {method: 'POST', body: '{}'})"
+    assert await tab.frame.evaluate(f"{rename}.then(({{status}}) => status)") == 403
+    await expect(tab.said).to_contain_text("This notebook cannot be renamed")
+
+
+async def test_the_result_of_a_validation_stands_beside_the_notebook_with_a_way_to_each_cell(
+    scene: Framed, artifacts: Path
+) -> None:
+    tab = await scene.open()
+    await tab.page.get_by_role("button", name="Validate").click()
+    panel = tab.page.get_by_role("complementary", name="Validation")
+    await expect(panel).to_be_focused()
+    await expect(panel).to_contain_text("ZeroDivisionError: division by zero")
+    await tab.page.screenshot(path=artifacts / "panel.png")
+    await panel.locator("li.bad").first.get_by_role("button", name="Show the cell").click()
+    await tab.frame.wait_for_function(_MATCHES, arg="cell-b")
+    await expect(tab.frame.locator("#cell-b")).to_be_in_viewport()
+    await panel.get_by_role("button", name="Show the cell").last.click()
+    await tab.frame.wait_for_function(_MATCHES, arg="cell-c")
+    await panel.focus()
+    await tab.page.keyboard.press("Escape")
+    await expect(panel).to_be_hidden()
+    await expect(tab.page.get_by_role("button", name="Validate")).to_be_focused()
+
+
+async def test_a_missing_network_is_told_in_a_sentence(scene: Framed) -> None:
+    tab = await scene.open()
+    error = "<urlopen error [Errno -3] Temporary failure in name resolution>"
+    for op, told in (("kernel-ready", False), ("cell-op", True)):
+        message = json.dumps({"op": op, "data": error})
+        await tab.frame.evaluate(_ECHO, message)
+        expected = "This notebook has no internet access here." if told else ""
+        await expect(tab.said).to_contain_text(expected)
+        if not told:
+            await expect(tab.said).to_be_empty()
+
+
+async def test_the_end_of_a_session_is_told_in_its_place_with_a_way_back(scene: Framed) -> None:
+    tab = await scene.open()
+    scene.hub.end("alice", ITEM, EndReason.MEMORY)
+    await expect(tab.ended).to_contain_text("used too much memory")
+    await expect(tab.ended).to_contain_text("2 GB")
+    await expect(tab.page.locator("iframe")).to_have_count(0)
+    link = tab.page.get_by_role("link", name="Open it again")
+    await expect(link).to_be_focused()
+    async with tab.page.expect_navigation(url=f"**/edit/{ITEM}"):
+        await tab.page.keyboard.press("Enter")
+
+
+async def test_stop_ends_it_and_keeps_the_tab(scene: Framed) -> None:
+    tab = await scene.open()
+    await tab.page.get_by_role("button", name="Stop").click()
+    await expect(tab.ended).to_contain_text("The notebook was stopped.")
+    assert tab.page.url.endswith(f"/edit/user/alice/{ITEM}/")
+
+
+async def test_a_page_that_was_not_looked_at_learns_of_the_end_when_it_is(scene: Framed) -> None:
+    tab = await scene.open()
+    other = await tab.person.context.new_page()
+    await other.bring_to_front()
+    scene.hub.end("alice", ITEM, EndReason.IDLE)
+    await tab.page.bring_to_front()
+    await expect(tab.ended).to_contain_text("nobody used it")
+
+
+async def test_another_session_of_the_same_notebook_is_shown_instead(scene: Framed) -> None:
+    """It was stopped and opened again elsewhere: the old frame leads nowhere any more."""
+    tab = await scene.open()
+    await tab.page.evaluate("document.querySelector('iframe').classList.add('old')")
+    scene.hub.end("alice", ITEM, EndReason.STOPPED)
+    scene.hub.start("alice", ITEM, server=scene.socket, number=2)
+    await expect(tab.page.locator("iframe[src*='/s/']:not(.old)")).to_have_count(1)
+    frame = await notebook(tab.page)
+    await frame.wait_for_function("window.line?.readyState === 1")
+    assert await tab.ended.count() == 0
+
+
+async def test_a_restarted_marimo_gets_the_page_loaded_again_once(scene: Framed) -> None:
+    """It refuses the token of the one before; a 401 right after a reload has another reason."""
+    tab = await scene.open()
+    refused = "void fetch(new URL('refused', document.baseURI), {method: 'POST'})"
+    async with tab.page.expect_navigation():
+        await tab.frame.evaluate(refused)
+    frame = await notebook(tab.page)
+    await frame.wait_for_function("window.line?.readyState === 1")
+    await tab.page.evaluate("document.querySelector('iframe').classList.add('old')")
+    await frame.evaluate(refused)
+    await frame.evaluate("document.title = 'told after that'")
+    await expect(tab.page).to_have_title("told after that")
+    assert await tab.page.locator("iframe.old").count() == 1
+
+
+async def test_signing_out_elsewhere_is_not_told_as_the_sessions_end(scene: Framed) -> None:
+    tab = await scene.open()
+    await tab.person.context.set_extra_http_headers({})
+    await tab.person.context.clear_cookies()
+    await tab.frame.evaluate("line.close()")
+    await expect(tab.ended).to_contain_text("no longer signed in")
+    link = tab.page.get_by_role("link", name="Sign in")
+    assert await link.get_attribute("href") == tab.page.url
+
+
+async def test_a_hub_that_is_away_or_a_front_in_its_place_is_no_end(scene: Framed) -> None:
+    tab = await scene.open()
+    asked = asyncio.Event()
+
+    async def away(route: Route) -> None:
+        asked.set()
+        await route.fulfill(status=403, body="<h1>Forbidden</h1>")
+
+    await tab.page.route("**/standing/**", away)
+    await tab.frame.evaluate("line.close()")
+    await asked.wait()
+    await tab.page.unroute("**/standing/**")
+    async with tab.page.expect_response(lambda answer: answer.ok and _ASKED in answer.url) as told:
+        pass
+    assert (await (await told.value).json())["state"] == "running"
+    assert await tab.ended.count() == 0
+
+
+async def test_a_crashs_last_words_are_shown_as_text(scene: Framed) -> None:
+    tab = await scene.open()
+    scene.hub.end("alice", ITEM, EndReason.CRASHED, detail="<img src=x onerror=alert(1)>")
+    await expect(tab.ended).to_contain_text("<img src=x onerror=alert(1)>")
+    assert await tab.ended.locator("img").count() == 0
+
+
+async def test_an_instructor_sees_whose_it_is_and_is_led_to_the_course(scene: Framed) -> None:
+    tab = await scene.open("prof")
+    await expect(tab.page.get_by_role("banner")).to_contain_text("alice’s notebook")
+    await expect(tab.page.get_by_role("button", name="Submit")).to_have_count(0)
+    scene.hub.end("alice", ITEM, EndReason.IDLE)
+    link = tab.page.get_by_role("link", name="Back to the course")
+    assert await link.get_attribute("href") == "/course/students/alice"
+
+
+async def test_a_lecture_has_the_bar_without_what_is_for_assignments(scene: Framed) -> None:
+    alice = await scene.open()
+    tab = await scene.show(alice.person, f"/run/user/alice/{LECTURE}/?show-code=true")
+    names = await tab.page.get_by_role("banner").get_by_role("button").all_inner_texts()
+    assert names == ["Stop"]
+    assert await tab.frame.evaluate("location.search") == "?show-code=true"
+    scene.hub.end("alice", LECTURE, EndReason.REPLACED, Mode.RUN)
+    await expect(tab.ended).to_contain_text("The lecture was published again.")
+
+
+async def test_the_bar_is_there_without_the_sandbox_too(tmp_path: Path, people: People) -> None:
+    settings = 'session_isolation = "same-origin"\n'
+    async with framed(tmp_path, people, settings=settings) as scene:
+        tab = await scene.open(query="?x=1")
+        assert await tab.frame.evaluate("self.origin") == scene.address
+        assert await tab.frame.evaluate("location.search") == "?x=1"
+        await tab.frame.evaluate("document.title = 'Darts'")
+        await expect(tab.page).to_have_title("Darts")
+        scene.hub.end("alice", ITEM, EndReason.IDLE)
+        await expect(tab.ended).to_contain_text("nobody used it")
+
+
+async def test_it_fits_a_phone_and_the_dark(scene: Framed, artifacts: Path) -> None:
+    tab = await scene.open()
+    await _looks_right(tab, "open", artifacts)
+    await tab.page.get_by_role("button", name="Validate").click()
+    await expect(tab.page.locator("#panel")).to_be_visible()
+    await _looks_right(tab, "panel", artifacts)
+    scene.hub.end("alice", ITEM, EndReason.WORKSPACE)
+    await expect(tab.ended).to_be_visible()
+    await _looks_right(tab, "ended", artifacts)
+
+
+async def _looks_right(tab: Tab, name: str, artifacts: Path) -> None:
+    page = tab.page
+    for width, scheme in ((1200, "light"), (390, "light"), (390, "dark")):
+        await page.set_viewport_size({"width": width, "height": 800})
+        await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+        await page.screenshot(path=artifacts / f"{name}-{width}-{scheme}.png")
+        assert await page.evaluate("document.documentElement.scrollWidth") <= width
+    assert await violations(page, f"{name} {width} {scheme}") == []
+
+
+async def test_opening_a_notebook_costs_few_bytes_of_our_own(scene: Framed) -> None:
+    alice = await scene.people.person("alice", headers={"X-Remote-User": "alice"})
+    page = await alice.context.new_page()
+    sizes = await _own_bytes(page, f"{scene.address}/edit/user/alice/{ITEM}/")
+    assert {path.rpartition("/")[2] for path in sizes} >= {"", "frame.css", "frame.js"}
+    assert sum(sizes.values()) < MOST_BYTES, sizes
+
+
+async def _own_bytes(page: Page, url: str) -> dict[str, int]:
+    """The uncompressed size of what the hub's own page consists of."""
+    found: dict[str, int] = {}
+    async with page.expect_response("**/standing/**"):
+        await page.goto(url)
+    paths = await page.evaluate("performance.getEntriesByType('resource').map(each => each.name)")
+    for path in (url, *(each for each in paths if re.search(r"/static/.*\.(?:js|css)$", each))):
+        answer = await page.context.request.get(path, headers={"Accept": "text/html"})
+        found[path] = len(await answer.body())
+    return found

@@ -1,0 +1,145 @@
+"""``mograder-hub``, which the deployment writes: its exit status is the command's, or 69."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY
+
+SCRIPT = REPOSITORY / "scripts" / "deploy-hub-aws.sh"
+
+_SYSTEMD_RUN = """\
+#!/bin/bash
+# Starts the command's unit as systemd would, or ends with 0 without having started it.
+printf '%s\\n' "$@" >"$LOG"
+if [ "$STARTS" = no ]; then exit 0; fi
+for word; do
+  case "$word" in ExecStartPre=+*) ${word#ExecStartPre=+} ;; esac
+done
+echo "the command's words"
+exit "$STATUS"
+"""
+_SYSTEMCTL = """\
+#!/bin/sh
+case "$*" in
+  *LoadState*) echo "$LOADED" ;;
+  *ActiveState*) echo failed ;;
+esac
+"""
+
+Wrapper = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A machine's places, all of them there."""
+    for name in ("data/course", "top/current/bin", "settings"):
+        (tmp_path / name).mkdir(parents=True)
+    program = tmp_path / "top/current/bin/mograder"
+    program.touch(0o755)
+    (tmp_path / "settings/hub-secret").touch()
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def wrapper(tmp_path: Path, data: Path) -> Wrapper:
+    """Runs the wrapper with a systemd that is told what to do."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    scripts = {
+        "systemd-run": _SYSTEMD_RUN,
+        "systemctl": _SYSTEMCTL,
+        "systemd-escape": "#!/bin/sh\necho srv-mograder.mount\n",
+        "mountpoint": "#!/bin/sh\nexit 1\n",
+    }
+    for name, text in scripts.items():
+        (tools / name).write_text(text)
+        (tools / name).chmod(0o755)
+    functions = tmp_path / "functions.sh"
+    functions.write_text(SCRIPT.read_text("utf-8").removesuffix('main "$@"\nexit 0\n'))
+    places = f"data={data} course={data}/course top={tmp_path}/top settings={tmp_path}/settings"
+    text = subprocess.run(
+        ["bash", "-c", f"source {functions}; {places} account=root; wrapper_text"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    program = tmp_path / "mograder-hub"
+    program.write_text(text)
+
+    def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        state = {"STARTS": "yes", "STATUS": "0", "LOADED": "not-found", **variables}
+        return subprocess.run(
+            ["sh", str(program), *arguments],
+            capture_output=True,
+            text=True,
+            env={"PATH": f"{tools}:{os.environ['PATH']}", "LOG": str(tmp_path / "log"), **state},
+            check=False,
+        )
+
+    return run
+
+
+@pytest.mark.parametrize("status", ["0", "1", "3"])
+def test_the_exit_status_is_the_commands(wrapper: Wrapper, tmp_path: Path, status: str) -> None:
+    done = wrapper("check", "--url", "https://a b", STATUS=status)
+    assert done.returncode == int(status)
+    assert done.stdout == "the command's words\n"
+    assert done.stderr == ""
+    words = (tmp_path / "log").read_text().splitlines()
+    assert words[-4:] == ["hub", "check", "--url", "https://a b"]
+
+
+def test_d1_a_volume_that_is_not_mounted_is_named_and_ends_non_zero(wrapper: Wrapper) -> None:
+    done = wrapper("backup", "-", STARTS="no", LOADED="loaded")
+    assert done.returncode == 69
+    assert done.stdout == ""
+    assert "is not mounted (srv-mograder.mount is failed)" in done.stderr
+    assert "systemctl start srv-mograder.mount" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [
+        ("data/course", "data/course does not exist"),
+        ("top/current/bin/mograder", "There is no program"),
+        ("settings/hub-secret", "hub-secret is missing"),
+        ("", "journalctl -b -n 20 _PID=1"),
+    ],
+)
+def test_d1_what_else_keeps_the_command_from_starting_is_named(
+    wrapper: Wrapper, data: Path, tmp_path: Path, missing: str, said: str
+) -> None:
+    path = tmp_path / missing
+    if missing == "data/course":
+        path.rmdir()
+    elif missing:
+        path.unlink()
+    done = wrapper("check", STARTS="no")
+    assert done.returncode == 69
+    assert said in done.stderr
+
+
+def test_d7_an_authority_of_the_administrators_reaches_the_command(
+    wrapper: Wrapper, tmp_path: Path
+) -> None:
+    """The hub's user could not read the file itself."""
+    authority = tmp_path / "root.crt"
+    authority.touch(0o600)
+    assert wrapper("check", SSL_CERT_FILE=str(authority)).returncode == 0
+    assert f"LoadCredential=authority:{authority}" in (tmp_path / "log").read_text()
+
+
+def test_shellcheck_has_nothing_to_say(wrapper: Wrapper, tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["shellcheck", "--severity=style", str(tmp_path / "mograder-hub")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == ""

@@ -1,0 +1,208 @@
+"""Which marks are sent over what Moodle holds (Moodle review H2, H3, M1, M4, L6)."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from mograder.exchange.moodle_protection import (
+    Remembered,
+    Verdict,
+    erased_comment,
+    judge,
+    known_unchanged,
+    replaced_files,
+    to_remember,
+)
+from mograder.store.gradebook import Sent, SentFile
+from mograder.transports.interface import RemoteFile
+from mograder.transports.moodle.client import MoodleClient
+from mograder.transports.moodle.grading import Outcome, Result
+from mograder.transports.moodle.records import (
+    Assignment,
+    Feedback,
+    FeedbackTypes,
+    Grade,
+    Held,
+    Mark,
+)
+from mograder.transports.upload import Upload
+
+AT = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
+LATER = datetime(2026, 11, 20, 9, 40, tzinfo=UTC)
+UNIX = int(AT.timestamp())
+A1 = Assignment(1, 3, 2, "A1", feedback=FeedbackTypes(comments=True, files=True))
+OURS = Sent(4, "45.00", 0, UNIX, "mine", ())
+
+
+def planned(
+    mark: Mark, grade: str | None, comment: str, *files: RemoteFile, at: datetime = LATER
+) -> Outcome:
+    """A mark that is to be sent, where Moodle holds a grade, a comment and files."""
+    before = None if grade is None else Decimal(grade)
+    feedback = Feedback(before, comment=comment, files=files)
+    held = Held(0, Grade(4, 0, before, 9, at), "", feedback, is_read=True)
+    after = before if mark.grade is None else mark.grade
+    return Outcome(mark, Result.CHANGED, before, after, held=held)
+
+
+def judged(
+    outcome: Outcome,
+    sent: Sent | None = None,
+    intent: Sent | None = None,
+    *,
+    force: bool = False,
+    assignment: Assignment = A1,
+) -> Verdict:
+    remembered = Remembered({4: sent} if sent else {}, {4: intent} if intent else {})
+    # Nothing listens there: what is asked of Moodle fails the test.
+    with MoodleClient("http://127.0.0.1:9", "0" * 32) as client:
+        return judge(client, assignment, outcome, remembered, force=force)
+
+
+NEW = Mark(4, Decimal(70), "two")
+
+
+@pytest.mark.parametrize(
+    ("grade", "comment", "changed"),
+    [
+        ("45", "mine", ()),
+        ("45", "better words", ("comment",)),
+        ("46", "mine", ("grade 45.00 to 46.00",)),
+        ("46", "better words", ("grade 45.00 to 46.00", "comment")),
+        (None, "mine", ("grade 45.00 to none",)),
+    ],
+)
+def test_what_somebody_changed_is_left_alone_and_named(
+    grade: str | None, comment: str, changed: tuple[str, ...]
+) -> None:
+    """H3: a better comment with the same grade was overwritten."""
+    outcome = planned(NEW, grade, comment)
+    found = judged(outcome, OURS)
+    assert found.changed == changed
+    assert found.outcome.result is (Result.SKIPPED if changed else Result.CHANGED)
+    assert judged(outcome, OURS, force=True).outcome.result is Result.CHANGED
+    assert judged(outcome).outcome.result is Result.CHANGED, "a first upload"
+
+
+def test_only_what_would_be_overwritten_counts() -> None:
+    """A grade alone leaves the better comment where it is, so that it may be sent."""
+    found = judged(planned(Mark(4, Decimal(70)), "45", "better words"), OURS)
+    assert (found.outcome.result, found.changed) == (Result.CHANGED, ())
+    kept = to_remember(found, OURS, team=False)
+    assert kept == Sent(4, "70.00", 0, 0, "mine", ()), "their comment does not become ours"
+    again = judged(planned(Mark(4, Decimal(70), "two"), "70", "better words"), kept)
+    assert again.changed == ("comment",)
+
+
+def test_text_that_moodle_itself_rewrote_is_no_change() -> None:
+    """Moodle's time of the grade is that of our upload: nobody saved it since."""
+    found = judged(planned(NEW, "45", "mine, cleaned", at=AT), OURS)
+    assert found.changed == ()
+
+
+def test_what_moodle_holds_already_is_ours_whatever_is_on_record() -> None:
+    """M1: after a lost answer the same command refused its own grades."""
+    outcome = planned(Mark(4, Decimal(33), "mine v2"), "33", "mine v2")
+    for sent in (OURS, None):
+        assert judged(outcome, sent).outcome.result is Result.UNCHANGED
+
+
+@pytest.mark.parametrize(
+    ("grade", "comment", "changed"),
+    [
+        ("33", "new", ()),
+        ("45", "mine", ()),
+        ("33", "mine", ()),
+        ("50", "new", ("grade 45.00 to 50.00",)),
+        ("33", "theirs", ("comment",)),
+    ],
+)
+def test_an_interrupted_upload_counts_as_ours(
+    grade: str, comment: str, changed: tuple[str, ...]
+) -> None:
+    """M1: each part is ours if it is what was there before, or what was being sent."""
+    intent = Sent(4, "33.00", 0, UNIX, "new", ())
+    assert judged(planned(NEW, grade, comment), OURS, intent).changed == changed
+
+
+@pytest.mark.parametrize(
+    ("grade", "at", "changed"),
+    [
+        ("20", AT, ()),
+        ("33", LATER, ()),
+        ("50", LATER, ("grade 33.00 to 50.00",)),
+    ],
+)
+def test_an_interrupted_first_upload_protects_what_came_after_it(
+    grade: str, at: datetime, changed: tuple[str, ...]
+) -> None:
+    intent = Sent(4, "33.00", 0, UNIX, "new", ())
+    outcome = planned(NEW, grade, "new" if grade == "33" else "", at=at)
+    assert judged(outcome, None, intent).changed == ((*changed, "comment") if changed else changed)
+
+
+def test_a_new_attempt_is_no_strangers_change_but_a_grade_on_it_is() -> None:
+    """M4: Moodle lists no grade for a new attempt."""
+    outcome = planned(NEW, None, "")
+    fresh = replace(outcome, held=Held(1, None, is_read=True))
+    assert judged(fresh, OURS).outcome.result is Result.CHANGED
+    graded = planned(NEW, "60", "")
+    found = judged(replace(graded, held=replace(graded.held, attempt=1)), OURS)
+    assert found.changed == ("attempt 2 was graded there",)
+
+
+def test_files_that_somebody_changed_are_left_alone(tmp_path: Path) -> None:
+    page = tmp_path / "a.html"
+    page.write_text("two")
+    digest = hashlib.sha256(b"one").hexdigest()
+    sent = replace(OURS, files=(SentFile("a.html", "a.html", 3, digest),))
+    mark = Mark(4, None, None, (Upload("a.html", page),))
+    ours, theirs = RemoteFile("a.html", "x", 3), RemoteFile("marked.pdf", "x", 9)
+    # Nobody saved since: the file need not be read.
+    assert judged(planned(mark, "45", "mine", ours, at=AT), sent).changed == ()
+    found = judged(planned(mark, "45", "mine", ours, theirs, at=AT), sent)
+    assert found.changed == ("feedback files",)
+    first = judged(planned(mark, "45", "mine", theirs))
+    assert replaced_files(first) == ("marked.pdf",)
+
+
+def test_the_same_file_is_not_sent_again(tmp_path: Path) -> None:
+    """L6: rows that had a file only were sent again and again."""
+    page = tmp_path / "a.html"
+    page.write_text("one")
+    digest = hashlib.sha256(b"one").hexdigest()
+    sent = replace(OURS, files=(SentFile("a.html", "a.html", 3, digest),))
+    mark = Mark(4, Decimal(45), None, (Upload("a.html", page),))
+    outcome = planned(mark, "45", "mine", at=AT)
+    assert known_unchanged(outcome, sent).result is Result.UNCHANGED
+    page.write_text("new")
+    assert known_unchanged(outcome, sent).result is Result.CHANGED
+
+
+def test_a_comment_that_would_be_erased_is_named() -> None:
+    """H2."""
+    found = judged(planned(Mark(4, Decimal(45), ""), "45", "HAND"))
+    assert erased_comment(found.outcome) == "HAND"
+    assert erased_comment(judged(planned(Mark(4, Decimal(46)), "45", "HAND")).outcome) == ""
+    nothing = judged(planned(Mark(4, None, ""), "45", ""))
+    assert nothing.outcome.result is Result.UNCHANGED
+
+
+def test_a_comment_that_the_workflow_hides_is_not_erased() -> None:
+    """Moodle shows no comment before the release; a grade alone would replace it by nothing."""
+    outcome = planned(Mark(4, Decimal(70)), "45", "")
+    hidden = replace(outcome, held=replace(outcome.held, feedback=None))
+    workflow = replace(A1, workflow=True)
+    found = judged(hidden, assignment=workflow)
+    assert found.outcome.result is Result.SKIPPED
+    assert "--clear-comments" in found.outcome.why
+    with_words = replace(hidden, mark=NEW)
+    assert judged(with_words, assignment=workflow).outcome.result is Result.CHANGED
+    saved = judged(with_words, OURS, assignment=workflow)
+    assert saved.changed == ("the grade or the feedback was saved again",)

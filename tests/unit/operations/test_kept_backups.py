@@ -1,0 +1,103 @@
+"""The scheduled backup, and what `hub check` says of the newest one (D2 of the deployment)."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from mograder.cli.main import run
+from mograder.core.settings import LoadedSettings, load_settings
+from mograder.operations.kept_backups import back_up_scheduled, backup_lines, list_backups
+from mograder.operations.report import Level
+
+
+def quiet(_: str) -> None:
+    """Nobody looks."""
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    (tmp_path / "backups").mkdir()
+    return tmp_path / "backups"
+
+
+@pytest.fixture
+def loaded(tmp_path: Path, place: Path) -> LoadedSettings:
+    course = tmp_path / "course"
+    (course / "hub-notebooks/alice/A1").mkdir(parents=True)
+    (course / "hub-notebooks/alice/A1/A1.py").write_text("work")
+    (course / "mograder.toml").write_text(f"[backup]\ndirectory = '{place}'\nkeep = 2\n")
+    return load_settings(course, environ={})
+
+
+def said(loaded: LoadedSettings, now: datetime | None = None) -> list[tuple[Level, str]]:
+    return [(line.level, line.text) for line in backup_lines(loaded, now)]
+
+
+def earlier(place: Path, name: str, size: int, *, days: int) -> Path:
+    path = place / f"hub-{name}.tar.gz"
+    path.write_bytes(b"x" * size)
+    then = (datetime.now(UTC) - timedelta(days=days)).timestamp()
+    os.utime(path, (then, then))
+    return path
+
+
+def test_the_job_writes_reads_back_and_removes_the_oldest(
+    loaded: LoadedSettings, place: Path
+) -> None:
+    old = [earlier(place, f"0{day}", 100, days=day) for day in (1, 2, 3)]
+    done = back_up_scheduled(loaded, quiet)
+    assert (done.removed, done.faults) == ((old[1], old[2]), ())
+    assert [each.path for each in list_backups(place)] == [done.path, old[0]]
+    assert done.path.stat().st_mode & 0o777 == 0o600
+    ((level, text),) = said(loaded)
+    assert level is Level.OK
+    assert text.endswith(", read back without a fault")
+
+
+def test_one_that_is_much_smaller_is_a_fault_and_nothing_older_is_removed(
+    loaded: LoadedSettings, place: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for day in (1, 2, 3):
+        earlier(place, f"0{day}", 100_000, days=day)
+    assert run(["hub", "backup", "--scheduled", "-C", str(loaded.course_dir)]) == 6
+    assert "less than 50 % of the 100000 bytes of one before" in capfd.readouterr().err
+    assert len(list_backups(place)) == 4
+    ((level, text),) = said(loaded)
+    assert level is Level.PROBLEM
+    assert "less than 50 %" in text
+
+
+def test_an_empty_an_old_a_missing_and_a_damaged_one_are_problems(
+    loaded: LoadedSettings, place: Path
+) -> None:
+    ((level, text),) = said(loaded)
+    assert (level, text) == (Level.PROBLEM, f"backups: there is none in {place}")
+    done = back_up_scheduled(loaded, quiet)
+    ((level, text),) = said(loaded, datetime.now(UTC) + timedelta(hours=27))
+    assert level is Level.PROBLEM
+    assert "is 27 hours old ([backup] max_age_hours is 26)" in text
+    data = done.path.read_bytes()
+    done.path.write_bytes(data[: len(data) // 2])
+    ((level, text),) = said(loaded)
+    assert level is Level.PROBLEM
+    assert "it ends too early" in text or "is no backup" in text
+    done.path.write_bytes(b"")
+    assert [level for level, _ in said(loaded)] == [Level.PROBLEM]
+    done.path.unlink()
+    place.rmdir()
+    ((level, text),) = said(loaded)
+    assert level is Level.PROBLEM
+    assert "cannot be listed (No such file or directory)" in text
+
+
+def test_without_a_directory_it_is_only_a_note_and_the_job_refuses(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    ((level, _),) = said(load_settings(tmp_path, environ={}))
+    assert level is Level.NOTE
+    assert run(["hub", "backup", "--scheduled", "-C", str(tmp_path)]) == 2
+    assert "[backup] directory is not set" in capfd.readouterr().err

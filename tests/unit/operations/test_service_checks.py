@@ -1,0 +1,129 @@
+"""What `hub check` says of systemd's units, the volume and the port (D5 of the deployment)."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import socket
+from pathlib import Path
+
+import pytest
+
+from mograder.operations.report import Level
+from mograder.operations.service_checks import (
+    listener_of,
+    read_units,
+    unit_lines,
+    volume_line,
+)
+
+COURSE = Path("/srv/mograder/course")
+_AGAIN = "LoadState=loaded\nActiveState=activating\nSubState=auto-restart"
+
+
+def answer(**states: str) -> str:
+    """What ``systemctl show`` says of the four units (systemd 252), with changes by unit."""
+    sound = "LoadState=loaded\nActiveState=active\nSubState=running\nResult=success\nNRestarts=0"
+    unused = "LoadState=not-found\nActiveState=inactive\nSubState=dead\nResult=success"
+    course = f"Environment=MOGRADER_COURSE_DIR={COURSE} PATH=/usr/bin"
+    blocks = {
+        "hub": f"Id=mograder-hub.service\n{course}\n{states.get('hub', sound)}",
+        "socket": "Id=mograder-hub.socket\nListen=127.0.0.1:8080 (Stream)\n"
+        f"{states.get('socket', sound)}",
+        "sessions": f"Id=mograder-sessions.service\n{course}\n{states.get('sessions', sound)}",
+        "backup": f"Id=mograder-backup.service\n{states.get('backup', unused)}",
+    }
+    return "\n\n".join(blocks.values()) + "\n"
+
+
+def said(text: str, course: Path = COURSE) -> list[tuple[Level, str, str]]:
+    return [(each.level, each.text, each.hint) for each in unit_lines(read_units(text, course))]
+
+
+def test_units_that_run_are_one_line_and_those_of_another_course_none() -> None:
+    ((level, _, _),) = said(answer())
+    assert level is Level.OK
+    assert said(answer(), Path("/elsewhere")) == []
+    assert said("") == []
+    assert read_units(answer(), COURSE).listens(8080)
+    assert not read_units(answer(), COURSE).listens(80)
+
+
+def test_d5_a_unit_that_is_still_starting_is_not_said_to_be_active() -> None:
+    state = "LoadState=loaded\nActiveState=activating\nSubState=start\nNRestarts=0"
+    ((level, text, _),) = said(answer(hub=state))
+    assert level is Level.NOTE
+    assert text == "services: mograder-hub.service is starting"
+
+
+@pytest.mark.parametrize(
+    ("unit", "state", "text", "hint"),
+    [
+        (
+            "hub",
+            "LoadState=loaded\nActiveState=failed\nResult=exit-code\nExecMainStatus=78",
+            "mograder-hub.service has failed (exit-code, status 78)",
+            "journalctl -u mograder-hub.service",
+        ),
+        (
+            "hub",
+            f"{_AGAIN}\nResult=exit-code\nExecMainStatus=2\nNRestarts=7",
+            "is started again and again (exit-code, status 2, 7 restarts)",
+            "journalctl",
+        ),
+        (
+            "hub",
+            "LoadState=loaded\nActiveState=activating\nSubState=start\nNRestarts=2",
+            "is started again and again (no reason, 2 restarts)",
+            "journalctl",
+        ),
+        (
+            "sessions",
+            "LoadState=masked\nActiveState=inactive",
+            "mograder-sessions.service is masked, or its file is empty",
+            "run the deployment again",
+        ),
+        (
+            "socket",
+            "LoadState=loaded\nActiveState=inactive\nSubState=dead",
+            "mograder-hub.socket is inactive",
+            "systemctl start mograder-hub.socket",
+        ),
+        (
+            "backup",
+            "LoadState=loaded\nActiveState=failed\nSubState=failed\nResult=exit-code",
+            "the last mograder-backup.service failed",
+            "journalctl -u mograder-backup.service",
+        ),
+    ],
+)
+def test_d5_a_unit_that_does_not_run_is_a_problem_with_its_reason(
+    unit: str, state: str, text: str, hint: str
+) -> None:
+    (found,) = [each for each in said(answer(**{unit: state})) if each[0] is Level.PROBLEM]
+    assert text in found[1]
+    assert hint in found[2]
+
+
+def test_d1_a_volume_that_is_not_mounted_is_a_problem(tmp_path: Path) -> None:
+    fstab, mounts = tmp_path / "fstab", tmp_path / "mounts"
+    fstab.write_text(
+        "# /dev/x /srv/mograder/course ext4 defaults 0 2\n"
+        "UUID=1 / ext4 defaults 0 1\nUUID=2 none swap sw 0 0\n"
+        "UUID=3 /srv/mograder ext4 defaults,nofail 0 2\n"
+    )
+    mounts.write_text("/dev/a / ext4 rw 0 0\n/dev/b /srv/mograder ext4 rw 0 0\n")
+    assert volume_line(COURSE, fstab=fstab, mounts=mounts) is None
+    mounts.write_text("/dev/a / ext4 rw 0 0\n")
+    line = volume_line(COURSE, fstab=fstab, mounts=mounts)
+    assert line is not None
+    assert line.level is Level.PROBLEM
+    assert "mount /srv/mograder" in line.hint
+    assert volume_line(Path("/home/course"), fstab=fstab, mounts=mounts) is None
+
+
+def test_who_listens_on_a_port_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        assert listener_of(port) == pwd.getpwuid(os.geteuid()).pw_name
+    assert listener_of(port) == ""

@@ -1,0 +1,130 @@
+"""The hub's end of the conversation: what a supervisor says badly costs the connection at most."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from mograder.core.errors import SandboxUnavailable
+from mograder.sandbox import client as client_module
+from mograder.sandbox.client import ConnectionLost, SupervisorClient, connect, connect_or_spawn
+from mograder.sandbox.protocol import CALL, Arrived, Done, Ended, Hello, News, encode
+from tests.contract.sandbox_rig import PATIENCE, make_config, short_directory
+
+ENDED = Ended(session_id="session-a", status=0, log_tail="")
+ARRIVED = Arrived(session_id="session-a", warm=False)
+
+
+class Supervisor:
+    """Answers every greeting, leaves every other call open, and says what a test wants."""
+
+    def __init__(self) -> None:
+        self._writer: asyncio.StreamWriter | None = None
+
+    async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer
+        with contextlib.closing(writer):
+            while line := await reader.readline():
+                call = CALL.validate_json(line)
+                if isinstance(call.operation, Hello):
+                    writer.write(encode(Done(id=call.id, course="c")))
+
+    def say(self, words: bytes) -> None:
+        assert self._writer is not None
+        self._writer.write(words)
+
+
+class Ear:
+    """Hears what a client passes on."""
+
+    def __init__(self) -> None:
+        self.ends: asyncio.Queue[Ended] = asyncio.Queue()
+        self.news: asyncio.Queue[News] = asyncio.Queue()
+        self.lost = asyncio.Event()
+
+
+@pytest.fixture
+async def supervisor() -> Supervisor:
+    return Supervisor()
+
+
+@pytest.fixture
+async def client(supervisor: Supervisor) -> AsyncIterator[SupervisorClient]:
+    with short_directory() as directory:
+        path = directory / "s"
+        async with await asyncio.start_unix_server(supervisor.converse, path):
+            client = await connect(path)
+            yield client
+            await client.close()
+
+
+@pytest.fixture
+def ear(client: SupervisorClient) -> Ear:
+    ear = Ear()
+    client.watch(ear.ends.put_nowait, ear.lost.set, ear.news.put_nowait)
+    return ear
+
+
+async def test_news_of_an_unknown_kind_are_ignored_with_a_line_in_the_log(
+    client: SupervisorClient, supervisor: Supervisor, ear: Ear, caplog: pytest.LogCaptureFixture
+) -> None:
+    supervisor.say(b'{"kind": "sunspots", "id": 1, "many": true}\n' + encode(ENDED))
+    assert await asyncio.wait_for(ear.ends.get(), PATIENCE) == ENDED
+    assert client.alive
+    assert "sunspots" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(b"no json at all\n", id="no JSON"),
+        pytest.param(b'{"kind": "ended", "session_id": 5}\n', id="a known kind, malformed"),
+        pytest.param(b'["kind"]\n', id="no object"),
+        pytest.param(b"x" * (2 << 20), id="an endless line"),
+    ],
+)
+async def test_an_unreadable_message_costs_the_connection_and_is_told_as_its_loss(
+    client: SupervisorClient, supervisor: Supervisor, ear: Ear, words: bytes
+) -> None:
+    asking = asyncio.create_task(client.sessions())
+    await asyncio.sleep(0)
+    supervisor.say(words)
+    await asyncio.wait_for(ear.lost.wait(), PATIENCE)
+    with pytest.raises(ConnectionLost, match="was lost"):
+        await asking
+    assert not client.alive
+    with pytest.raises(ConnectionLost):
+        await client.sessions()
+
+
+async def test_an_exception_in_a_callback_costs_neither_the_connection_nor_the_next_message(
+    client: SupervisorClient, supervisor: Supervisor, ear: Ear, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_: object) -> None:
+        raise KeyError("a bug in the bookkeeping")
+
+    client.watch(ear.ends.put_nowait, ear.lost.set, fail)
+    supervisor.say(encode(ARRIVED) + encode(ENDED))
+    assert await asyncio.wait_for(ear.ends.get(), PATIENCE) == ENDED
+    assert client.alive
+    assert "a bug in the bookkeeping" in caplog.text
+
+
+async def test_a_supervisor_that_never_becomes_ready_is_ended_and_said_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = tmp_path / "python"
+    silent.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 600\n")
+    silent.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(silent))
+    monkeypatch.setattr(client_module, "_SPAWN_SECONDS", 0.5)
+    expected = pytest.raises(SandboxUnavailable, match="not ready after")
+    with short_directory() as runtime, expected:
+        await connect_or_spawn(make_config(runtime, tmp_path))
+    assert not psutil.pid_exists(int((tmp_path / "pid").read_text()))
