@@ -5,8 +5,9 @@ one segment: cheaper for both sides, and what a front needs that may close its c
 has seen the head (``web.whole_answers``).
 
 A connection whose request was answered before its body had come, because it was refused, is closed:
-uvicorn would read and drop all that was announced. What is on its way is still read for a moment,
-since closing a socket with unread data resets the connection, and the client might lose the answer.
+uvicorn would read and drop all that was announced. It is kept for a moment, in which a little of
+what is on its way is still read: closing a socket with unread data resets the connection, and a
+client that is still writing then (Go's transport, so Caddy) gives up before it reads the answer.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class HttpLine(HttpToolsProtocol):
             return
         self._unread -= len(data)
         if self._unread < 0:
-            self.transport.close()
+            self.flow.pause_reading()
 
     def eof_received(self) -> None:
         """Note that the client sends no more."""
