@@ -36,6 +36,7 @@ async def scene(tmp_path: Path, people: People) -> AsyncIterator[Framed]:
 async def test_the_keyboard_is_in_the_notebook_and_the_bar_comes_before_it(scene: Framed) -> None:
     tab = await scene.open()
     await expect(tab.page.locator("iframe")).to_be_focused()
+    await tab.frame.wait_for_function("document.hasFocus()")
     await tab.page.keyboard.press("Tab")
     await tab.frame.wait_for_function("document.activeElement.id === 'first'")
     await tab.page.keyboard.press("Shift+Tab")

@@ -201,7 +201,12 @@ fold(localStorage.getItem("mograder-bar") === "folded");
 if (location.hash) frame.src += location.hash;
 // The keyboard is in the notebook, as if there were no frame.
 const enter = () => document.activeElement === document.body && frame.focus();
-frame.addEventListener("load", () => (enter(), order("hello")));
+frame.addEventListener("load", () => {
+  // Chromium leaves it with the empty document that was there before, if that had it.
+  if (document.activeElement === frame) frame.blur();
+  enter();
+  order("hello");
+});
 enter();
 order("hello");
 ask();
