@@ -1142,7 +1142,8 @@ ensure_removed() {
   for name in mograder-hub.service mograder-hub.socket mograder-sessions.service \
     mograder-backup.timer mograder-backup.service mograder-alarm@.service; do
     if [ -e "$units/$name" ]; then
-      run systemctl disable --quiet --now "$name"
+      # A template is not enabled, and has no instance that goes on.
+      [[ $name == *@.service ]] || run systemctl disable --quiet --now "$name"
       run rm -f "$units/$name"
     fi
   done

@@ -126,6 +126,15 @@ async def test_a_large_body_passes_while_its_answer_comes(house: House) -> None:
             heard += await line.first()
 
 
+async def test_a_long_answer_begins_when_a_front_has_seen_the_bodys_end(house: House) -> None:
+    cap = await house.capability()
+    async with _line(house) as line:
+        line.ask(cap + "stream-echo", 5, {})
+        line.send(b"hello")
+        assert await line.first(0.1) == b""
+        assert (await line.first()).startswith(b"HTTP/1.1 200 ")
+
+
 async def test_the_connection_of_a_refused_body_is_closed(house: House) -> None:
     parts = urlsplit(house.rig.url)
     refused = await refused_body(
