@@ -8,18 +8,18 @@ territory (security.md). What builds itself again (environments, caches) stays o
 from __future__ import annotations
 
 import contextlib
-import gzip
 import hashlib
 import io
 import os
 import stat
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from mograder import __version__
 from mograder.core.errors import Conflict, InvalidInput
@@ -149,13 +149,12 @@ def write_backup(loaded: LoadedSettings, stream: IO[bytes], report: Report) -> M
     Raises: :class:`Busy` when a database is locked.
     """
     plan = _plan(loaded)
-    counted = _Counted(stream)
+    packed = _Packed(stream)
     progress = _Progress()
     with (
         tempfile.TemporaryDirectory(prefix="mograder-backup-") as scratch,
         # Files are the state's past or present, never its future: the databases come first.
-        gzip.GzipFile(fileobj=counted, mode="wb", compresslevel=_LEVEL) as packed,
-        tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as tar,
+        tarfile.open(fileobj=cast(IO[bytes], packed), mode="w|", format=tarfile.PAX_FORMAT) as tar,
     ):
         copies = _copy_databases(plan, Path(scratch), progress, report)
         members = tuple(_member_of(path, plan.roots) for path in copies)
@@ -176,10 +175,11 @@ def write_backup(loaded: LoadedSettings, stream: IO[bytes], report: Report) -> M
             unsettled=tuple(progress.unsettled),
         )
         _add_text(tar, MANIFEST, whole.model_dump_json())
+    packed.finish()
     return Made(
         files=len(progress.held),
-        size=counted.size,
-        sha256=counted.digest.hexdigest(),
+        size=packed.size,
+        sha256=packed.digest.hexdigest(),
         left_out=tuple(progress.left_out),
         unsettled=tuple(progress.unsettled),
         external_database=plan.external_database,
@@ -217,23 +217,32 @@ def _add_damaged(tar: tarfile.TarFile, path: Path, plan: _Plan, progress: _Progr
         os.close(directory)
 
 
-class _Counted:
-    """Passes on what is written, and keeps its length and its checksum."""
+class _Packed:
+    """Compresses what is written and passes it on, and keeps its length and its checksum.
+
+    ``gzip.GzipFile`` would do, but from Python 3.12 on it writes once more when it is collected
+    after a failure.
+    """
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
+        self._compressor = zlib.compressobj(_LEVEL, wbits=16 + zlib.MAX_WBITS)  # 16: as gzip
         self.size = 0
         self.digest = hashlib.sha256()
 
     def write(self, data: bytes, /) -> int:
-        """Take what gzip has compressed."""
+        """Compress a piece of the archive."""
+        self._pass_on(self._compressor.compress(data))
+        return len(data)
+
+    def finish(self) -> None:
+        """Pass on what the compressor still holds."""
+        self._pass_on(self._compressor.flush())
+
+    def _pass_on(self, data: bytes) -> None:
         self._stream.write(data)
         self.digest.update(data)
         self.size += len(data)
-        return len(data)
-
-    def flush(self) -> None:
-        """Nothing waits here."""
 
 
 def _plan(loaded: LoadedSettings) -> _Plan:

@@ -23,7 +23,7 @@ _DRAINED_BYTES = 2**20
 _DRAIN_SECONDS = 2.0
 _SHORT_BYTES = 2**16
 _FRONT_SECONDS = 0.25
-"""How long a front gets to note the end of a body; measured with both processors six times in use."""
+"""For a front to note the end of a body; measured under a load of 12 on two processors."""
 _REFUSED = 400
 _CLOSE = (b"connection", b"close")
 _BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
