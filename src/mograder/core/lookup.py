@@ -14,6 +14,9 @@ NFC-normalised text. The first rule that anything satisfies decides:
 6. a name that begins with it, first with these capitals, then in any;
 7. a name that contains it, in any capitals.
 
+Digits are no part of a longer number or word in the rules 6 and 7 (``4``: ``Week 4``, not ``A24``):
+they may be a Moodle ID with a slip of the finger.
+
 0.3.16 accepted a prefix up to a dash (generate), a plain prefix (hub publish), or the number and a
 part of the name (https, moodle); each of these still finds what it found.
 """
@@ -164,6 +167,16 @@ def _begins_with_word(name: str, text: str) -> bool:
     return name.startswith(text) and not name[len(text) : len(text) + 1].isalnum()
 
 
+def _begins_with(name: str, text: str) -> bool:
+    return not text.isdecimal() and name.startswith(text)
+
+
+def _contains(name: str, text: str) -> bool:
+    if text.isdecimal():
+        return text in _SEPARATORS.split(name)
+    return text in name
+
+
 def _same_letters(name: str, text: str) -> bool:
     return bool(_plain(text)) and _plain(name) == _plain(text)
 
@@ -192,7 +205,7 @@ _WHOLE_WORDS: tuple[_Rule, ...] = (
 )
 _RULES: tuple[_Rule, ...] = (
     *_WHOLE_WORDS,
-    _by_name(str.startswith),
-    _by_name_in_any_case(str.startswith),
-    _by_name_in_any_case(str.__contains__),
+    _by_name(_begins_with),
+    _by_name_in_any_case(_begins_with),
+    _by_name_in_any_case(_contains),
 )

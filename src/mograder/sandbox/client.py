@@ -255,8 +255,8 @@ class SupervisorClient:
         match answer:
             case UnknownAnswer():
                 _log.warning(
-                    "a message of the unknown kind %.50r is ignored: the supervisor may be of a "
-                    "newer release",
+                    "a message of the kind %.50r cannot be read and is ignored: the supervisor may "
+                    "be of another release",
                     answer.kind,
                 )
             case Ended():
@@ -316,14 +316,20 @@ def _as_error(failed: Failed) -> MograderError:
 async def connect(socket: Path) -> SupervisorClient:
     """Connect to a running supervisor.
 
-    Raises: :class:`NobodyListens` when there is none, :class:`RemoteFailed` when it is silent.
+    Raises: :class:`NobodyListens` when there is none, :class:`RemoteFailed` when it is silent or
+    cannot be reached for a reason of this process (no descriptor is left, a full backlog).
     """
     try:
         reader, writer = await asyncio.open_unix_connection(socket, limit=LINE_LIMIT)
-    except OSError as error:
+    except (FileNotFoundError, ConnectionRefusedError) as error:
         raise NobodyListens(
             f"No session supervisor answers at {socket}.",
             hint="Start it (mograder hub supervisor), or leave [hub] supervisor_socket empty.",
+        ) from error
+    except OSError as error:
+        raise RemoteFailed(
+            f"The session supervisor at {socket} cannot be reached: {error.strerror}.",
+            hint="It may be running: look at its log and at the permissions of its socket.",
         ) from error
     client = SupervisorClient(reader, writer)
     try:

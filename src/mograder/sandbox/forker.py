@@ -189,6 +189,8 @@ class Forker:
             except asyncio.CancelledError:
                 if answer.done() and answer.exception() is None:
                     os.close(answer.result())  # its process ends by itself: it is told nothing
+                elif answer.done():
+                    self._ends.pop(number, None)
                 raise
             finally:
                 answer.cancel()

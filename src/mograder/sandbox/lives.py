@@ -335,6 +335,8 @@ class Lives:
         """End a session, gently first; false when there is none."""
         life = await self._life(session_id)
         if life is None:
+            if closing := self._closing.get(session_id):  # so that the news of its end comes first
+                await asyncio.wait({closing})
             return False
         life.sandbox.end_gently()
         await asyncio.wait({life.sandbox.exited}, timeout=_GENTLY_SECONDS)

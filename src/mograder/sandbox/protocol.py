@@ -283,14 +283,13 @@ class CallId(_Message):
 
 
 class UnknownAnswer(_Message):
-    """A message of a kind that this release does not know."""
+    """A message of a kind that this release does not know, or news that it cannot read."""
 
     kind: str
 
 
-_KINDS = frozenset(
-    each.model_fields["kind"].default for each in (Output, Done, Failed, Ended, Arrived, Measured)
-)
+# Nothing waits for the news (Arrived, Measured), and a new connection would bring the same again.
+_WAITED_FOR = frozenset(each.model_fields["kind"].default for each in (Output, Done, Failed, Ended))
 
 
 def decode_answer(
@@ -298,12 +297,13 @@ def decode_answer(
 ) -> Output | Done | Failed | Ended | Arrived | Measured | UnknownAnswer:
     """Read a supervisor's message.
 
-    Raises: :class:`pydantic.ValidationError` for one that is not of the form that its kind has.
+    Raises: :class:`pydantic.ValidationError` for one that is not of the form that its kind has,
+    unless it is news.
     """
     try:
         return ANSWER.validate_json(line)
     except ValidationError:
         unknown = UnknownAnswer.model_validate_json(line)
-        if unknown.kind in _KINDS:
+        if unknown.kind in _WAITED_FOR:
             raise
         return unknown

@@ -12,6 +12,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -152,14 +153,16 @@ def _sweep(root: Path) -> int:
     """Remove what a killed prune left, and what names environments that are gone."""
     freed = 0
     for left in root.glob(f"{_PRUNED}*"):
-        if time.time() - left.lstat().st_ctime > GRACE_SECONDS:
+        if _since(left, "st_ctime") > GRACE_SECONDS:
             freed += tree_size(left, _NO_BOUND)
             shutil.rmtree(left, ignore_errors=True)
+    requests = tuple((root / REQUESTS).glob("[!.]*"))
     remaining = finished_environments(root)
     names = {path.name for path in remaining}
-    for request in (root / REQUESTS).glob("[!.]*"):
-        if request.read_text() not in names:
-            request.unlink(missing_ok=True)
+    for request in requests:
+        with suppress(OSError):  # another process was quicker
+            if request.read_text() not in names:
+                request.unlink()
     return freed + _sweep_assets(root / ASSETS, remaining)
 
 
@@ -172,11 +175,19 @@ def _sweep_assets(assets: Path, remaining: list[Path]) -> int:
         except MograderError:
             return 0
     for path in assets.glob("[!.]*"):
-        young = time.time() - path.stat().st_mtime < GRACE_SECONDS
-        if SET_NAME.fullmatch(path.name) and path.name not in named and not young:
+        old = _since(path, "st_mtime") > GRACE_SECONDS
+        if SET_NAME.fullmatch(path.name) and path.name not in named and old:
             freed += tree_size(path, _NO_BOUND)
             shutil.rmtree(path, ignore_errors=True)
     return freed
+
+
+def _since(path: Path, what: str) -> float:
+    """Return the seconds since a time of a directory's, 0 if it is gone."""
+    try:
+        return time.time() - float(getattr(path.lstat(), what))
+    except OSError:
+        return 0.0
 
 
 async def ask_supervisor(config: SupervisorConfig) -> frozenset[str]:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import json
+import os
+import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
-from mograder.core.errors import SandboxUnavailable
+from mograder.core.errors import RemoteFailed, SandboxUnavailable
 from mograder.sandbox import client as client_module
 from mograder.sandbox.client import ConnectionLost, SupervisorClient, connect, connect_or_spawn
 from mograder.sandbox.protocol import CALL, Arrived, Done, Ended, Hello, News, encode
@@ -71,13 +75,44 @@ def ear(client: SupervisorClient) -> Ear:
     return ear
 
 
-async def test_news_of_an_unknown_kind_are_ignored_with_a_line_in_the_log(
-    client: SupervisorClient, supervisor: Supervisor, ear: Ear, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    "words", [b'{"kind": "sunspots", "id": 1}', b'{"kind": "measured", "overhead": "much"}']
+)
+async def test_news_that_cannot_be_read_is_ignored_with_a_line_in_the_log(
+    client: SupervisorClient,
+    supervisor: Supervisor,
+    ear: Ear,
+    caplog: pytest.LogCaptureFixture,
+    words: bytes,
 ) -> None:
-    supervisor.say(b'{"kind": "sunspots", "id": 1, "many": true}\n' + encode(ENDED))
+    supervisor.say(words + b"\n" + encode(ENDED))
     assert await asyncio.wait_for(ear.ends.get(), PATIENCE) == ENDED
     assert client.alive
-    assert "sunspots" in caplog.text
+    assert json.loads(words)["kind"] in caplog.text
+
+
+@pytest.fixture
+def child() -> Iterator[subprocess.Popen[str]]:
+    """A process in the place of a supervisor that this hub started."""
+    with subprocess.Popen(("sleep", "60"), text=True) as process:
+        yield process
+        process.kill()
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EAGAIN, errno.EACCES])
+async def test_a_supervisor_that_cannot_be_reached_for_now_is_not_killed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, child: subprocess.Popen[str], number: int
+) -> None:
+    """Every session would end with it."""
+
+    async def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(asyncio, "open_unix_connection", refuse)
+    monkeypatch.setattr(client_module, "_START_SECONDS", 0.1)
+    with short_directory() as runtime, pytest.raises(RemoteFailed, match="cannot be reached"):
+        await connect_or_spawn(make_config(runtime, tmp_path), child)
+    assert child.poll() is None
 
 
 @pytest.mark.parametrize(
