@@ -22,6 +22,7 @@ from mograder.exchange.moodle_protection import (
     Verdict,
     known_unchanged,
     settle_plan,
+    settled,
     to_remember,
 )
 from mograder.exchange.moodle_teams import Teams, for_teams
@@ -223,6 +224,7 @@ def send(
     Raises: :class:`Busy` when the gradebook cannot be written before anything is sent.
     """
     number = drafted.plan.assignment.id
+    drafted = _settle(client, drafted, gradebook, now)
     intents = [
         _record(drafted, each) for each in drafted.plan.outcomes if each.result is Result.CHANGED
     ]
@@ -236,6 +238,22 @@ def send(
         # Moodle has it, and what was to be sent is on record: the next upload finds out.
         progress(f"It was sent, but could not be noted down. {error.message}")
     return outcomes
+
+
+def _settle(client: MoodleClient, drafted: Draft, gradebook: Gradebook, now: datetime) -> Draft:
+    """Put on record what an interrupted upload saved, before its intents are written over."""
+    sent, intended = drafted.remembered.sent, drafted.remembered.intended
+    found = [
+        settled(verdict, sent.get(user), intended.get(user))
+        for user, verdict in drafted.verdicts.items()
+        if verdict.outcome.result is Result.CHANGED
+    ]
+    ours = {each.user_id: each for each in found if each is not None}
+    if not ours:
+        return drafted
+    gradebook.record_sent(client.url, drafted.plan.assignment.id, tuple(ours.values()), now)
+    left = {user: intent for user, intent in intended.items() if user not in ours}
+    return replace(drafted, remembered=Remembered({**sent, **ours}, left))
 
 
 def _is_confirmed(drafted: Draft, outcome: Outcome) -> bool:

@@ -174,6 +174,30 @@ def to_remember(verdict: Verdict, sent: Sent | None, *, team: bool) -> Sent:
     return Sent(mark.user_id, grade_text(outcome.after), attempt, modified, comment, files, team)
 
 
+def settled(verdict: Verdict, sent: Sent | None, intent: Sent | None) -> Sent | None:
+    """Return what Moodle holds after an interrupted upload, None where that upload saved nothing.
+
+    It goes on record before another intent takes the place of ``intent``. What somebody else
+    changed does not become ours; only a mark that leaves it alone comes here with it.
+    """
+    mark, held = verdict.outcome.mark, verdict.outcome.held
+    if intent is None or intent.attempt != held.attempt or held.grade is None or verdict.changed:
+        return None
+    if sent is None and _modified(held) == intent.modified:
+        return None
+    known = [each for each in (sent, intent) if each and each.attempt == held.attempt]
+    before = sent if sent in known else None
+    comment, modified = held.feedback.comment if held.feedback else None, _modified(held)
+    if comment is not None and mark.comment is None and comment not in _comments(known):
+        comment, modified = before.comment if before else None, 0
+    files = verdict.files
+    if not mark.files and not _are_one(files, known):
+        files = before.files if before else None
+    team = all(each.team for each in known)
+    grade = grade_text(held.grade.grade)
+    return Sent(mark.user_id, grade, held.attempt, modified, comment, files, team)
+
+
 def erased_comment(outcome: Outcome) -> str:
     """Return the comment on Moodle that sending a mark would erase, empty for none."""
     held = outcome.held.feedback
@@ -295,8 +319,12 @@ def _loses_comment(outcome: Outcome, known: Sequence[Sent]) -> bool:
     wanted, feedback = outcome.mark.comment, outcome.held.feedback
     if wanted is None or feedback is None or feedback.comment == wanted:
         return False
-    recorded = [each.comment for each in known if each.comment is not None]
+    recorded = _comments(known)
     return bool(recorded) and feedback.comment not in recorded
+
+
+def _comments(known: Sequence[Sent]) -> list[str]:
+    return [each.comment for each in known if each.comment is not None]
 
 
 def _is_as_we_left_it(outcome: Outcome, sent: Sent | None) -> bool:
