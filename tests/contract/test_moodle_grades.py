@@ -211,8 +211,26 @@ def test_a_second_attempt_is_graded_without_force(
     (handed_in,) = (each for each in tape() if each.by == "bob" and each.assignment == R1)
     teacher.moodle.world.apply(handed_in)
     capfd.readouterr()
+    assert upload(R1, "student,mark,feedback\nbsmith,45,better\n", "--dry-run", "--json") == 0
+    assert told(capfd)["bsmith"]["attempt"] == 2
     assert upload(R1, "student,mark,feedback\nbsmith,45,better\n") == 0
-    assert "  bsmith  changed    - -> 45.00, comment\n" in capfd.readouterr().out
+    out = capfd.readouterr().out
+    assert "  bsmith  changed    - -> 45.00, comment, for attempt 2\n" in out
+
+
+def test_the_mark_of_the_first_attempt_is_not_sent_for_the_second(
+    teacher: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """M4: the same list again gave the new attempt the old mark, and nothing told it."""
+    grades = "student,mark,feedback\nbsmith,40,try again\n"
+    assert upload(R1, grades) == 0
+    (handed_in,) = (each for each in tape() if each.by == "bob" and each.assignment == R1)
+    teacher.moodle.world.apply(handed_in)
+    capfd.readouterr()
+    assert upload(R1, grades) == 1
+    assert "this is the mark of attempt 1; attempt 2 has none yet" in capfd.readouterr().out
+    assert len(sent(teacher)) == 1
+    assert upload(R1, grades, "--force", "--dry-run") == 0
 
 
 def test_a_scale_is_sent_by_name_or_number(
@@ -343,7 +361,7 @@ runpy.run_module("mograder", run_name="__main__")
 
 
 def interrupted(teacher: Desk, at: int, number: signal.Signals, grades: str = SECOND) -> None:
-    """Send the second marks or others, and end the process when Moodle has saved one and not answered."""
+    """Send marks, and end the process when Moodle has saved one of them and not answered."""
     begun = threading.Event()
     process: list[subprocess.Popen[bytes]] = []
 

@@ -177,7 +177,8 @@ def draft(
     marks = [
         with_state(mark, states.get(mark.user_id, ""), assignment, wishes) for mark in teams.marks
     ]
-    plan = _without_known(plan_marks(client, assignment, marks), remembered)
+    people = {person.user_id for person in roll.people}
+    plan = _without_known(plan_marks(client, assignment, marks, people), remembered)
     plan = read_feedback(client, plan)
     verdicts = settle_plan(client, plan, remembered, force=wishes.force)
     graders = _graders(client, assignment, verdicts)
@@ -224,6 +225,7 @@ def send(
     Raises: :class:`Busy` when the gradebook cannot be written before anything is sent.
     """
     number = drafted.plan.assignment.id
+    me = client.site().user_id
     drafted = _settle(client, drafted, gradebook, now)
     intents = [
         _record(drafted, each) for each in drafted.plan.outcomes if each.result is Result.CHANGED
@@ -231,7 +233,7 @@ def send(
     if intents:
         gradebook.record_intents(client.url, number, intents, now)
     outcomes = send_marks(client, drafted.plan, progress)
-    confirmed = [_record(drafted, each) for each in outcomes if _is_confirmed(drafted, each)]
+    confirmed = [_record(drafted, each, me) for each in outcomes if _is_confirmed(drafted, each)]
     try:
         gradebook.record_sent(client.url, number, confirmed, now)
     except Busy as error:
@@ -264,11 +266,11 @@ def _is_confirmed(drafted: Draft, outcome: Outcome) -> bool:
     return planned.result is Result.UNCHANGED and planned.held.is_read
 
 
-def _record(drafted: Draft, outcome: Outcome) -> Sent:
+def _record(drafted: Draft, outcome: Outcome, me: int = 0) -> Sent:
     user = outcome.mark.user_id
     verdict = replace(drafted.verdicts[user], outcome=outcome)
     team = user in drafted.teams.of or user in drafted.teams.of.values()
-    return to_remember(verdict, drafted.remembered.sent.get(user), team=team)
+    return to_remember(verdict, drafted.remembered.sent.get(user), team=team, me=me)
 
 
 def _find(text: str, roll: Roll, names: Mapping[int, str]) -> Person | None:
