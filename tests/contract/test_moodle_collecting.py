@@ -42,6 +42,9 @@ def test_a_teacher_of_some_groups_collects_their_work(
     (teacher.course / "g.csv").write_text("student,mark\ncarol,55\n")
     assert run(["moodle", "upload-feedback", "A1", "--grades-csv", "g.csv", "--dry-run"]) == 0
     assert "carol" in capfd.readouterr().out
+    (teacher.course / "g.csv").write_text("student,mark\ncarol,55\ndora,0\n")
+    assert run(["moodle", "upload-feedback", "A1", "--grades-csv", "g.csv", "--dry-run"]) == 0
+    assert "  dora   changed    - -> 0.00\n" in capfd.readouterr().out, "who did not submit"
 
 
 @pytest.mark.parametrize(

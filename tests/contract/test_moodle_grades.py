@@ -211,8 +211,26 @@ def test_a_second_attempt_is_graded_without_force(
     (handed_in,) = (each for each in tape() if each.by == "bob" and each.assignment == R1)
     teacher.moodle.world.apply(handed_in)
     capfd.readouterr()
+    assert upload(R1, "student,mark,feedback\nbsmith,45,better\n", "--dry-run", "--json") == 0
+    assert told(capfd)["bsmith"]["attempt"] == 2
     assert upload(R1, "student,mark,feedback\nbsmith,45,better\n") == 0
-    assert "  bsmith  changed    - -> 45.00, comment\n" in capfd.readouterr().out
+    out = capfd.readouterr().out
+    assert "  bsmith  changed    - -> 45.00, comment, for attempt 2\n" in out
+
+
+def test_the_mark_of_the_first_attempt_is_not_sent_for_the_second(
+    teacher: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """M4: the same list again gave the new attempt the old mark, and nothing told it."""
+    grades = "student,mark,feedback\nbsmith,40,try again\n"
+    assert upload(R1, grades) == 0
+    (handed_in,) = (each for each in tape() if each.by == "bob" and each.assignment == R1)
+    teacher.moodle.world.apply(handed_in)
+    capfd.readouterr()
+    assert upload(R1, grades) == 1
+    assert "this is the mark of attempt 1; attempt 2 has none yet" in capfd.readouterr().out
+    assert len(sent(teacher)) == 1
+    assert upload(R1, grades, "--force", "--dry-run") == 0
 
 
 def test_a_scale_is_sent_by_name_or_number(
@@ -326,6 +344,15 @@ def test_other_marks_after_an_interrupted_upload_are_sent(killed_at: int, teache
     assert len(sent(teacher)) == 6 + killed_at
 
 
+def test_two_interruptions_in_a_row_lose_no_record(teacher: Desk) -> None:
+    """M1: the second interrupted upload wrote over what the first had noted down."""
+    assert upload(M1, FIRST) == 0
+    interrupted(teacher, 3, signal.SIGKILL)
+    interrupted(teacher, 1, signal.SIGKILL, THIRD)
+    assert upload(M1, THIRD) == 0
+    assert len(sent(teacher)) == 3 + 3 + 1 + 2
+
+
 _MOGRADER = """import runpy, signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
 runpy.run_module("mograder", run_name="__main__")
@@ -333,8 +360,8 @@ runpy.run_module("mograder", run_name="__main__")
 """The command, also where Ctrl-C is ignored and this is inherited: in the background of a shell."""
 
 
-def interrupted(teacher: Desk, at: int, number: signal.Signals) -> None:
-    """Send the second marks, and end the process when Moodle has saved one and not answered."""
+def interrupted(teacher: Desk, at: int, number: signal.Signals, grades: str = SECOND) -> None:
+    """Send marks, and end the process when Moodle has saved one of them and not answered."""
     begun = threading.Event()
     process: list[subprocess.Popen[bytes]] = []
 
@@ -345,7 +372,8 @@ def interrupted(teacher: Desk, at: int, number: signal.Signals) -> None:
         return replace(reply, cut=0)
 
     teacher.moodle.between = at_save(at, kill)
-    Path("g.csv").write_text(SECOND)
+    Path("g.csv").write_text(grades)
+    before = len(sent(teacher))
     command = [sys.executable, "-c", _MOGRADER, "moodle", "upload-feedback", str(M1)]
     process.append(
         subprocess.Popen(
@@ -358,7 +386,7 @@ def interrupted(teacher: Desk, at: int, number: signal.Signals) -> None:
     begun.set()
     assert process[0].wait() != 0
     teacher.moodle.between = None
-    assert len(sent(teacher)) == 3 + at
+    assert len(sent(teacher)) == before + at
 
 
 def test_a_question_that_fails_once_is_asked_again(teacher: Desk) -> None:

@@ -299,6 +299,31 @@ def test_a_student_sees_the_earlier_mark_while_a_new_attempt_is_open(
     assert json.loads(capfd.readouterr().out)["graded_attempt"] == 1
 
 
+@pytest.mark.parametrize(
+    ("typed", "name"),
+    [
+        ("A1", "A1"),
+        ("1", "A1-Introduction"),
+        ("Introduction", "A1-Introduction"),
+        ("A1. Introduction", "A1-Introduction"),
+        ("Week 1/2: intro", "Week 1_2_ intro"),
+        ("Week", "Week 1_2_ intro"),
+        ("Week 1", "Week 1"),
+    ],
+)
+def test_exported_files_are_called_as_the_item_or_its_label(
+    typed: str, name: str, teacher: Desk
+) -> None:
+    """Moodle review L3: what was typed named them, which failed with a slash in it."""
+    config = teacher.course / "mograder.toml"
+    more = '[[assignments]]\nname = "Week 1/2: intro"\nid = 9\n\n[moodle]'
+    config.write_text(config.read_text().replace("[moodle]", more))
+    (teacher.course / "g.csv").write_text("student,mark\nalice,12\n")
+    worksheet = str(RAW / "worksheet-A1-identity.csv")
+    assert run(["moodle", "export", typed, "--worksheet", worksheet, "--grades-csv", "g.csv"]) == 0
+    assert [path.name for path in (teacher.course / "export").iterdir()] == [f"{name}.csv"]
+
+
 def test_export_leaves_and_erases_comments_as_upload_feedback_does(
     teacher: Desk, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,12 +9,14 @@ from pathlib import Path
 import click
 
 from mograder.cli.course import load_course
+from mograder.cli.course_words import plain
 from mograder.cli.moodle_grades import Comments, comment_options, grade_lines
 from mograder.cli.moodle_sheets import find_worksheet, people_in
 from mograder.cli.moodle_site import feedback_dir_of, item_name
 from mograder.cli.moodle_users import read_bytes
 from mograder.cli.options import Given, course_dir_option, json_option
 from mograder.core.clock import SystemClock
+from mograder.core.lookup import is_label_of
 from mograder.exchange.moodle_export import Exported
 from mograder.exchange.moodle_export import export as fill_worksheet
 from mograder.exchange.moodle_grades import feedback_files
@@ -82,7 +84,8 @@ def export(  # noqa: PLR0913  # one argument per option
     if ctx.get_parameter_source("match_column") is not click.core.ParameterSource.COMMANDLINE:
         match_column = settings.moodle.match_column
     item = item_name(assignment, loaded)
-    sheet = parse_worksheet(read_bytes(worksheet or find_worksheet(loaded, assignment, item)))
+    name = _file_name(assignment, item)
+    sheet = parse_worksheet(read_bytes(worksheet or find_worksheet(loaded, name, item, assignment)))
     known, usernames = people_in(loaded, sheet, match_column)
     book = loaded.path(settings.gradebook.path)
     lines = grade_lines(grades_csv, book, item, html_comments=comments.html)
@@ -90,9 +93,9 @@ def export(  # noqa: PLR0913  # one argument per option
     now: datetime = SystemClock().now().astimezone()
     made = fill_worksheet(sheet, lines, files, known, usernames, now, clear_comments=comments.clear)
     output_dir.mkdir(parents=True, exist_ok=True)
-    filled = output_dir / f"{assignment}.csv"
+    filled = output_dir / f"{name}.csv"
     atomic_write(filled, render_worksheet(made.filled.sheet), 0o600)
-    archive = output_dir / f"{assignment}-feedback.zip"
+    archive = output_dir / f"{name}-feedback.zip"
     if made.archive:
         atomic_write(archive, made.archive, 0o600)
     if as_json:
@@ -101,13 +104,18 @@ def export(  # noqa: PLR0913  # one argument per option
     _tell(made, filled, archive)
 
 
+def _file_name(typed: str, item: str) -> str:
+    """Return what the files are called: as the item, or by its label (A1) where that was typed."""
+    return typed if item.startswith(typed) and is_label_of(typed, item) else item
+
+
 def _tell(made: Exported, filled: Path, archive: Path) -> None:
     for participant, why in made.filled.skipped.items():
-        click.echo(f"  skipped: {made.people.get(participant, participant)}: {why}")
+        click.echo(plain(f"  skipped: {made.people.get(participant, participant)}: {why}"))
     for who in made.unmatched:
-        click.echo(f"  skipped: {who}: not in the worksheet")
+        click.echo(plain(f"  skipped: {who}: not in the worksheet"))
     for participant, comment in made.filled.erased.items():
-        click.echo(f"  erases the comment of {made.people[participant]}: “{comment}”")
+        click.echo(plain(f"  erases the comment of {made.people[participant]}: “{comment}”"))
     changed, same = len(made.filled.changed), len(made.filled.unchanged)
     click.echo(f"Wrote {filled}: {changed} rows changed, {same} unchanged.")
     click.echo("In Moodle: the assignment, Submissions, Actions, Upload grading worksheet.")

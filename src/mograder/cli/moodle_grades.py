@@ -13,6 +13,7 @@ import click
 from click.core import ParameterSource
 
 from mograder.cli.course import load_course
+from mograder.cli.course_words import plain
 from mograder.cli.moodle_site import Site, feedback_dir_of, item_name, site_options
 from mograder.cli.moodle_users import naming_of, naming_options, read_bytes
 from mograder.cli.options import Given, course_dir_option, json_option
@@ -191,7 +192,8 @@ def _remembered(book: Path, site: str, assignment_id: int) -> Remembered:
 def _tell(told: Sequence[Told], drafted: Draft, *, dry_run: bool) -> None:
     wide = max((len(line.name) for line in told), default=0)
     for line in told:
-        click.echo(f"  {line.name:<{wide}}  {line.result.value:<9}  {_grades(line)}".rstrip())
+        text = f"  {line.name:<{wide}}  {line.result.value:<9}  {_grades(line)}"
+        click.echo(plain(text).rstrip())
     counted = Counter(line.result for line in told)
     told_counts = ", ".join(f"{counted[each]} {each.value}" for each in Result if counted[each])
     click.echo(f"{drafted.plan.assignment.name}: {told_counts}.")
@@ -223,4 +225,5 @@ def _as_json(line: Told) -> dict[str, object]:
         "removed_files": list(line.replaced),
         "team_of": line.team_of or None,
         "not_for": list(line.not_for),
+        "attempt": line.attempt or None,
     }

@@ -136,6 +136,12 @@ def counterpart(name: str, names: Sequence[str]) -> str:
     return ""
 
 
+def is_label_of(text: str, name: str) -> bool:
+    """Tell whether a text is all of a name's label, a number with the word before it (``A1``)."""
+    match = _LABEL.fullmatch(text.casefold())
+    return match is not None and bool(match[1]) and _label(text) == _label(name)
+
+
 def listed(names: Sequence[str]) -> str:
     """Return names for a message: the first twenty, and how many more there are."""
     text = ", ".join(names[:_SHOWN])

@@ -22,6 +22,7 @@ from mograder.exchange.moodle_protection import (
     Verdict,
     known_unchanged,
     settle_plan,
+    settled,
     to_remember,
 )
 from mograder.exchange.moodle_teams import Teams, for_teams
@@ -176,7 +177,8 @@ def draft(
     marks = [
         with_state(mark, states.get(mark.user_id, ""), assignment, wishes) for mark in teams.marks
     ]
-    plan = _without_known(plan_marks(client, assignment, marks), remembered)
+    people = {person.user_id for person in roll.people}
+    plan = _without_known(plan_marks(client, assignment, marks, people), remembered)
     plan = read_feedback(client, plan)
     verdicts = settle_plan(client, plan, remembered, force=wishes.force)
     graders = _graders(client, assignment, verdicts)
@@ -223,19 +225,37 @@ def send(
     Raises: :class:`Busy` when the gradebook cannot be written before anything is sent.
     """
     number = drafted.plan.assignment.id
+    me = client.site().user_id
+    drafted = _settle(client, drafted, gradebook, now)
     intents = [
         _record(drafted, each) for each in drafted.plan.outcomes if each.result is Result.CHANGED
     ]
     if intents:
         gradebook.record_intents(client.url, number, intents, now)
     outcomes = send_marks(client, drafted.plan, progress)
-    confirmed = [_record(drafted, each) for each in outcomes if _is_confirmed(drafted, each)]
+    confirmed = [_record(drafted, each, me) for each in outcomes if _is_confirmed(drafted, each)]
     try:
         gradebook.record_sent(client.url, number, confirmed, now)
     except Busy as error:
         # Moodle has it, and what was to be sent is on record: the next upload finds out.
         progress(f"It was sent, but could not be noted down. {error.message}")
     return outcomes
+
+
+def _settle(client: MoodleClient, drafted: Draft, gradebook: Gradebook, now: datetime) -> Draft:
+    """Put on record what an interrupted upload saved, before its intents are written over."""
+    sent, intended = drafted.remembered.sent, drafted.remembered.intended
+    found = [
+        settled(verdict, sent.get(user), intended.get(user))
+        for user, verdict in drafted.verdicts.items()
+        if verdict.outcome.result is Result.CHANGED
+    ]
+    ours = {each.user_id: each for each in found if each is not None}
+    if not ours:
+        return drafted
+    gradebook.record_sent(client.url, drafted.plan.assignment.id, tuple(ours.values()), now)
+    left = {user: intent for user, intent in intended.items() if user not in ours}
+    return replace(drafted, remembered=Remembered({**sent, **ours}, left))
 
 
 def _is_confirmed(drafted: Draft, outcome: Outcome) -> bool:
@@ -246,11 +266,11 @@ def _is_confirmed(drafted: Draft, outcome: Outcome) -> bool:
     return planned.result is Result.UNCHANGED and planned.held.is_read
 
 
-def _record(drafted: Draft, outcome: Outcome) -> Sent:
+def _record(drafted: Draft, outcome: Outcome, me: int = 0) -> Sent:
     user = outcome.mark.user_id
     verdict = replace(drafted.verdicts[user], outcome=outcome)
     team = user in drafted.teams.of or user in drafted.teams.of.values()
-    return to_remember(verdict, drafted.remembered.sent.get(user), team=team)
+    return to_remember(verdict, drafted.remembered.sent.get(user), team=team, me=me)
 
 
 def _find(text: str, roll: Roll, names: Mapping[int, str]) -> Person | None:

@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from mograder.store.gradebook import Sent, SentFile
+from mograder.store.gradebook import UNKNOWN_ATTEMPT, Sent, SentFile
 from mograder.transports.interface import RemoteFile
 from mograder.transports.moodle.client import MoodleClient
 from mograder.transports.moodle.grading import HIDDEN, Outcome, Plan, Result, hides_comment
-from mograder.transports.moodle.marks import mark_text
+from mograder.transports.moodle.marks import mark_text, same_comment
 from mograder.transports.moodle.records import Assignment, Feedback, Held
 from mograder.transports.upload import Upload
 
@@ -76,17 +76,42 @@ def known_unchanged(outcome: Outcome, sent: Sent | None) -> Outcome:
     return replace(outcome, result=Result.UNCHANGED) if same else outcome
 
 
-def complete(outcome: Outcome, sent: Sent | None) -> Outcome:
-    """Fill in the comment that the marking workflow hides, where our record still holds."""
+def complete(
+    outcome: Outcome, sent: Sent | None, intent: Sent | None = None, me: int = 0
+) -> Outcome:
+    """Fill in the comment that the marking workflow hides, where our record still holds.
+
+    ``intent`` and ``me``, the user id of this account, are for an upload that was interrupted.
+    """
     held = outcome.held
-    if not held.is_read or held.feedback is not None or not _is_as_we_left_it(outcome, sent):
+    if not held.is_read or held.feedback is not None:
         return outcome
+    if not _is_as_we_left_it(outcome, sent):
+        comment = _comment_of_interrupted(outcome, sent, intent, me)
+        shown = None if comment is None else Feedback(comment=comment)
+        return replace(outcome, held=replace(held, feedback=shown))
     if sent is None or sent.comment is None:
         return outcome
     files = tuple(RemoteFile(each.kept_as, "", each.size) for each in sent.files or ())
     return replace(
         outcome, held=replace(held, feedback=Feedback(comment=sent.comment, files=files))
     )
+
+
+def _comment_of_interrupted(
+    outcome: Outcome, sent: Sent | None, intent: Sent | None, me: int
+) -> str | None:
+    """Return the comment that an interrupted upload of this account left, None if not known.
+
+    The comment before it has to be the same, because grade and comment are not told together.
+    """
+    held = outcome.held
+    if intent is None or held.grade is None or outcome.mark.files:
+        return None
+    ours = held.grade.grader == me and grade_text(held.grade.grade) == intent.grade
+    saved = intent.attempt == held.attempt and intent.modified != _modified(held)
+    alike = sent is None or (sent.attempt, sent.comment) == (intent.attempt, intent.comment)
+    return intent.comment if ours and saved and alike else None
 
 
 def judge(
@@ -99,21 +124,52 @@ def judge(
 ) -> Verdict:
     """Decide about one mark whose comment and files on Moodle were read.
 
-    UNCHANGED: Moodle holds all of it. SKIPPED: somebody changed it on Moodle since our upload.
+    UNCHANGED: Moodle holds all of it. SKIPPED: somebody changed it on Moodle since our upload, or
+    it is the mark of an attempt before the latest one.
     """
     if outcome.result is not Result.CHANGED:
         return Verdict(outcome)
     user = outcome.mark.user_id
-    sent, intent = remembered.sent.get(user), remembered.intended.get(user)
+    sent, intent = _of_attempt(remembered.sent.get(user), outcome), remembered.intended.get(user)
     files = _held_files(client, outcome, [each for each in (sent, intent) if each])
     if _holds_all(outcome, files):
         return Verdict(replace(outcome, result=Result.UNCHANGED), files=files)
+    if hides_comment(assignment, outcome):
+        # Not even --force sends it, so that this comes before what was changed.
+        return Verdict(replace(outcome, result=Result.SKIPPED, why=HIDDEN), files=files)
     changed = changes(outcome, files, sent, intent)
     if changed and not force:
         return Verdict(replace(outcome, result=Result.SKIPPED), changed, files)
-    if hides_comment(assignment, outcome):
-        return Verdict(replace(outcome, result=Result.SKIPPED, why=HIDDEN), changed, files)
+    why = "" if force else _mark_of_earlier(outcome, [each for each in (sent, intent) if each])
+    if why:
+        return Verdict(replace(outcome, result=Result.SKIPPED, why=why), changed, files)
     return Verdict(outcome, changed, files)
+
+
+def _of_attempt(sent: Sent | None, outcome: Outcome) -> Sent | None:
+    """Return a record; one whose attempt is not known counts for a grade that is there."""
+    unknown = sent is not None and sent.attempt == UNKNOWN_ATTEMPT and outcome.held.grade
+    return replace(sent, attempt=outcome.held.attempt) if sent and unknown else sent
+
+
+def _mark_of_earlier(outcome: Outcome, known: Sequence[Sent]) -> str:
+    """Say that a mark for an attempt without a grade is what an earlier attempt got, else ""."""
+    mark, held = outcome.mark, outcome.held
+    if held.grade is not None or mark.choices:
+        return ""
+    for each in known:
+        same = (
+            UNKNOWN_ATTEMPT < each.attempt < held.attempt
+            and (mark.grade is None or grade_text(outcome.after) == each.grade)
+            and (mark.comment is None or mark.comment == each.comment)
+            and (not mark.files or _same_content(fingerprints(mark.files), each.files))
+        )
+        if same:
+            return (
+                f"this is the mark of attempt {each.attempt + 1}; attempt {held.attempt + 1} has "
+                "none yet, and --force sends this one for it"
+            )
+    return ""
 
 
 def changes(
@@ -136,17 +192,19 @@ def changes(
         # The workflow hides the comment: the time of the grade is all that tells.
         hidden = saved and sent.modified and not found and intent is None
         return (*found, "the grade or the feedback was saved again") if hidden else tuple(found)
-    if saved and _loses_comment(outcome, known):
+    if _loses_comment(outcome, known, saved=bool(saved)):
         found.append("comment")
     if mark.files and not _are_one(files, known):
         found.append("feedback files")
     return tuple(found)
 
 
-def to_remember(verdict: Verdict, sent: Sent | None, *, team: bool) -> Sent:
+def to_remember(verdict: Verdict, sent: Sent | None, *, team: bool, me: int = 0) -> Sent:
     """Return what is on record after an outcome that Moodle has confirmed.
 
-    A comment or files of somebody else that the mark leaves alone do not become ours.
+    A comment or files of somebody else that the mark leaves alone do not become ours. Nor does a
+    grade that somebody else than ``me``, the user id of this account, saved after we sent ours:
+    without Moodle's time of it, the next upload compares everything.
     """
     outcome = verdict.outcome
     mark, held = outcome.mark, outcome.held
@@ -164,6 +222,8 @@ def to_remember(verdict: Verdict, sent: Sent | None, *, team: bool) -> Sent:
     elif held.grade is None and files is None:
         files = ()
     modified = int(kept.modified.timestamp()) if kept and kept.modified else 0
+    if outcome.kept and me and outcome.kept.grader != me:
+        modified = 0
     attempt = kept.attempt if kept else held.attempt
     if sent and sent.attempt == attempt:
         if mark.comment is None and sent.comment is not None and comment != sent.comment:
@@ -172,6 +232,30 @@ def to_remember(verdict: Verdict, sent: Sent | None, *, team: bool) -> Sent:
         if not mark.files and sent.files is not None:
             files = sent.files
     return Sent(mark.user_id, grade_text(outcome.after), attempt, modified, comment, files, team)
+
+
+def settled(verdict: Verdict, sent: Sent | None, intent: Sent | None) -> Sent | None:
+    """Return what Moodle holds after an interrupted upload, None where that upload saved nothing.
+
+    It goes on record before another intent takes the place of ``intent``. What somebody else
+    changed does not become ours; only a mark that leaves it alone comes here with it.
+    """
+    mark, held = verdict.outcome.mark, verdict.outcome.held
+    if intent is None or intent.attempt != held.attempt or held.grade is None or verdict.changed:
+        return None
+    if sent is None and _modified(held) == intent.modified:
+        return None
+    known = [each for each in (sent, intent) if each and each.attempt == held.attempt]
+    before = sent if sent in known else None
+    comment, modified = held.feedback.comment if held.feedback else None, _modified(held)
+    if comment is not None and mark.comment is None and comment not in _comments(known):
+        comment, modified = before.comment if before else None, 0
+    files = verdict.files
+    if not mark.files and not _are_one(files, known):
+        files = before.files if before else None
+    team = all(each.team for each in known)
+    grade = grade_text(held.grade.grade)
+    return Sent(mark.user_id, grade, held.attempt, modified, comment, files, team)
 
 
 def erased_comment(outcome: Outcome) -> str:
@@ -194,7 +278,13 @@ def settle_plan(
     client: MoodleClient, plan: Plan, remembered: Remembered, *, force: bool
 ) -> tuple[Verdict, ...]:
     """Judge every mark of a plan whose feedback was read."""
-    completed = (complete(each, remembered.sent.get(each.mark.user_id)) for each in plan.outcomes)
+    intended = remembered.intended
+    me = client.site().user_id if intended and plan.assignment.workflow else 0
+    completed = (
+        complete(each, remembered.sent.get(user), intended.get(user), me)
+        for each in plan.outcomes
+        for user in [each.mark.user_id]
+    )
     return tuple(
         judge(client, plan.assignment, each, remembered, force=force) for each in completed
     )
@@ -217,7 +307,7 @@ def _changes_without_record(
     differs = grade_text(held.grade.grade) != intent.grade
     if differs and outcome.after != outcome.before:
         found.append(f"grade {intent.grade or 'none'} to {grade_text(held.grade.grade) or 'none'}")
-    if _loses_comment(outcome, [intent]):
+    if _loses_comment(outcome, [intent], saved=True):
         found.append("comment")
     if outcome.mark.files and not _are_one(files, [intent]):
         found.append("feedback files")
@@ -290,13 +380,23 @@ def _matches(held: tuple[SentFile, ...], recorded: tuple[SentFile, ...]) -> bool
     )
 
 
-def _loses_comment(outcome: Outcome, known: Sequence[Sent]) -> bool:
-    """Tell whether the mark replaces a comment on Moodle that is not among the recorded ones."""
+def _loses_comment(outcome: Outcome, known: Sequence[Sent], *, saved: bool) -> bool:
+    """Tell whether the mark replaces a comment on Moodle that is not among the recorded ones.
+
+    ``saved``: Moodle's time of the grade is not that of our upload. Otherwise other words are a
+    change all the same (a worksheet with comments alone leaves the time), other markup is none.
+    """
     wanted, feedback = outcome.mark.comment, outcome.held.feedback
     if wanted is None or feedback is None or feedback.comment == wanted:
         return False
-    recorded = [each.comment for each in known if each.comment is not None]
+    recorded = _comments(known)
+    if not saved:
+        return bool(recorded) and not any(same_comment(feedback.comment, each) for each in recorded)
     return bool(recorded) and feedback.comment not in recorded
+
+
+def _comments(known: Sequence[Sent]) -> list[str]:
+    return [each.comment for each in known if each.comment is not None]
 
 
 def _is_as_we_left_it(outcome: Outcome, sent: Sent | None) -> bool:

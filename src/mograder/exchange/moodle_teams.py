@@ -89,7 +89,8 @@ def _holders(
 ) -> dict[int, str]:
     """Tell of each member whether they hold something else: empty, their own, or changed."""
     try:
-        plan = read_feedback(client, plan_marks(client, assignment, wanted))
+        users = {mark.user_id for mark in wanted}  # members, and so participants
+        plan = read_feedback(client, plan_marks(client, assignment, wanted, users))
     except InvalidInput:
         # The marks themselves cannot be used, which planning them all says better.
         return {mark.user_id: "" for mark in wanted}

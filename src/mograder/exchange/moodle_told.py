@@ -23,6 +23,7 @@ class Told:
     since our upload, with ``grader`` and ``changed_at``. ``erased`` is the comment on Moodle that
     is erased, ``replaced`` the feedback files there that are removed. ``team_of`` names the member
     whose row this person gets; ``not_for`` names the members who do not get this person's row.
+    ``attempt`` is the student's latest attempt, counted from 1; 0 for who takes no part.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Told:
     replaced: tuple[str, ...] = ()
     team_of: str = ""
     not_for: tuple[str, ...] = ()
+    attempt: int = 0
 
 
 def summary(outcomes: Sequence[Outcome], roll: Roll, drafted: Draft) -> list[Told]:
@@ -84,6 +86,7 @@ def _line(outcome: Outcome, roll: Roll, drafted: Draft) -> Told:
         replaced=replaced,
         team_of=team_of,
         not_for=not_for,
+        attempt=outcome.held.attempt + 1,
     )
 
 
@@ -122,6 +125,7 @@ def _along(outcome: Outcome, erased: str, replaced: Sequence[str]) -> str:
         files if mark.files else "",
         f"removes {', '.join(replaced)}" if replaced else "",
         outcome.state,
+        f"for attempt {outcome.held.attempt + 1}" if outcome.held.attempt else "",
     )
     return ", ".join(filter(None, parts))
 

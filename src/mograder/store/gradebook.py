@@ -34,6 +34,7 @@ from mograder.store.gradebook_tables import (
     uploads,
 )
 from mograder.store.gradebook_uploads import (
+    UNKNOWN_ATTEMPT,
     Sent,
     SentFile,
     read_sent,
@@ -43,6 +44,7 @@ from mograder.store.gradebook_uploads import (
 
 __all__ = [
     "GRADEBOOK_MIGRATIONS",
+    "UNKNOWN_ATTEMPT",
     "Gradebook",
     "Identity",
     "Marks",

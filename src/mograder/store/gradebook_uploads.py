@@ -17,6 +17,9 @@ from sqlalchemy.dialects.sqlite import insert
 
 _KEY = ("site", "assignment_id", "user_id")
 
+UNKNOWN_ATTEMPT = -1
+"""The attempt of a record that an earlier version made."""
+
 
 @dataclass(frozen=True, slots=True)
 class SentFile:
@@ -35,7 +38,8 @@ class SentFile:
 class Sent:
     """What Moodle holds for one person after an upload of ours.
 
-    ``grade`` is the grade as text, empty for none. ``attempt`` counts from 0. ``modified`` is
+    ``grade`` is the grade as text, empty for none. ``attempt`` counts from 0, and is
+    ``UNKNOWN_ATTEMPT`` where it is not known. ``modified`` is
     Moodle's Unix time of the grade, 0 where it is not known. ``comment`` and ``files`` are None
     where they are not known. ``team``: the values come from another member's row.
     """

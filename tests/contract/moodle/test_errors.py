@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import nullcontext
 
 import pytest
 
@@ -20,7 +21,8 @@ from mograder.core.errors import (
 from mograder.transports.interface import RemoteFile
 from mograder.transports.moodle.client import MoodleClient
 from mograder.transports.moodle.errors import Door, Refusal, as_error, as_page_error
-from mograder.transports.moodle.functions import Functions
+from mograder.transports.moodle.functions import Functions, demand_course
+from mograder.transports.moodle.models import Warned
 from mograder.transports.moodle.wire import Form, Value, Wire
 from tests.contract.moodle_replay import INVALID, Replay, token_of
 from tests.contract.moodle_tape import ANYBODY, REST, Recording, recorded, tape
@@ -230,6 +232,21 @@ def test_an_empty_list_with_a_warning_is_no_empty_list(moodle: Replay) -> None:
         with pytest.raises(Forbidden):
             client.grades(1)
     assert all(request.path == REST for request in moodle.requests)
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ("User not fully set-up", "number 3: User not fully set-up."),
+        ("User not fully set-up\n#0 /var/lib.php(1): f()", "number 3: User not fully set-up."),
+        ("", ""),
+    ],
+)
+def test_the_reason_why_moodle_refuses_a_course_is_told(told: str, message: str) -> None:
+    """Moodle review L7; some versions append a stack, and some refusals are empty."""
+    refused = Warned(item="course", itemid=3, warningcode="1", message=told)
+    with pytest.raises(Forbidden, match=message) if message else nullcontext():
+        demand_course([refused], 3)
 
 
 def test_a_course_of_others_is_not_found(moodle: Replay) -> None:

@@ -12,6 +12,7 @@ import pytest
 from mograder.core.clock import ManualClock
 from mograder.core.errors import Conflict, InvalidInput, NotFound, TooLarge
 from mograder.transports.interface import RemoteAssignment, RemoteFile, Transport, WorkState
+from mograder.transports.moodle.marks import comment_html
 from mograder.transports.moodle.models_work import StatusModel
 from mograder.transports.moodle.records import (
     Accepts,
@@ -381,12 +382,18 @@ def test_a_file_that_is_gone_is_said(enter: Enter, tmp_path: Path) -> None:
         transport.submit(listed(transport, 1), tmp_path / "gone.py", quiet)
 
 
+_INDENTED = "def f():\n    if x:\n        y\n    end  here"
+"""Moodle review M3: ``comment_html`` keeps the indentation, and the student's view lost it."""
+
+
 @pytest.mark.parametrize(
     ("comment", "text"),
     [
         ("<p>Bien joué — <b>87.5</b> &amp; more</p>", "Bien joué — 87.5 & more"),
         ("<p>one</p><p>two</p>", "one\ntwo"),
         ("a &lt; b<br />c", "a < b\nc"),
+        (comment_html("def f():\n    if x:\n        y\n\n\tend  here"), _INDENTED),
+        ("<p>\n  one\n  two   three</p><p>&nbsp;</p><p>\n four</p>", "one\ntwo three\n\nfour"),
         ("", ""),
     ],
 )

@@ -13,13 +13,14 @@ import pytest
 from mograder.exchange.moodle_protection import (
     Remembered,
     Verdict,
+    complete,
     erased_comment,
     judge,
     known_unchanged,
     replaced_files,
     to_remember,
 )
-from mograder.store.gradebook import Sent, SentFile
+from mograder.store.gradebook import UNKNOWN_ATTEMPT, Sent, SentFile
 from mograder.transports.interface import RemoteFile
 from mograder.transports.moodle.client import MoodleClient
 from mograder.transports.moodle.grading import Outcome, Result
@@ -100,10 +101,80 @@ def test_only_what_would_be_overwritten_counts() -> None:
     assert again.changed == ("comment",)
 
 
-def test_text_that_moodle_itself_rewrote_is_no_change() -> None:
+def test_markup_that_moodle_itself_rewrote_is_no_change() -> None:
     """Moodle's time of the grade is that of our upload: nobody saved it since."""
-    found = judged(planned(NEW, "45", "mine, cleaned", at=AT), OURS)
+    found = judged(planned(NEW, "45", "<p>mine</p>", at=AT), OURS)
     assert found.changed == ()
+
+
+def test_other_words_are_a_change_even_if_the_time_did_not_move() -> None:
+    """H3: importing a worksheet with comments alone leaves Moodle's time of the grade."""
+    found = judged(planned(NEW, "45", "better words", at=AT), OURS)
+    assert found.changed == ("comment",)
+
+
+def test_what_somebody_saved_while_our_upload_ran_does_not_become_ours() -> None:
+    """H3: all marks are read back at the end, so that the time may be a colleague's."""
+    mine = Mark(4, Decimal(45), "mine")
+    outcome = planned(mine, None, "")
+    outcome = replace(outcome, kept=Grade(4, 0, Decimal(45), 9, LATER))
+    sent = to_remember(Verdict(outcome), None, team=False, me=3)
+    assert (sent.comment, sent.modified) == ("mine", 0)
+    theirs = planned(replace(mine, comment="mine v2"), "45", "better", at=LATER)
+    assert judged(theirs, sent).changed == ("comment",)
+    again = planned(mine, "45", "better", at=LATER)
+    assert known_unchanged(again, sent).result is Result.CHANGED, "it is compared"
+
+
+def test_the_mark_of_an_earlier_attempt_is_not_sent_for_the_next_one() -> None:
+    """M4: the same class list after a new attempt gave it the old mark, unnoticed."""
+    old = planned(Mark(4, Decimal(45), "mine"), None, "")
+    old = replace(old, held=Held(1, None, is_read=True))
+    for sent, intent in ((OURS, None), (None, OURS)):
+        found = judged(old, sent, intent)
+        assert found.outcome.result is Result.SKIPPED
+        assert found.outcome.why.startswith("this is the mark of attempt 1; attempt 2 has none")
+    assert judged(old, OURS, force=True).outcome.result is Result.CHANGED
+    other = replace(old, mark=Mark(4, Decimal(45), "better"))
+    assert judged(other, OURS).outcome.result is Result.CHANGED
+
+
+def test_a_record_of_an_earlier_version_counts_for_any_attempt() -> None:
+    record = Sent(4, "45.00", UNKNOWN_ATTEMPT)
+    held = planned(NEW, "45", "mine")
+    second = replace(held, held=replace(held.held, attempt=1))
+    assert judged(second, record).changed == ()
+    changed = planned(NEW, "50", "mine")
+    second = replace(changed, held=replace(changed.held, attempt=1))
+    assert judged(second, record).changed == ("grade 45.00 to 50.00",)
+    fresh = replace(planned(NEW, None, ""), held=Held(0, None, is_read=True))
+    assert judged(fresh, record).outcome.result is Result.CHANGED
+
+
+def test_a_hidden_comment_is_known_after_an_interrupted_upload_that_did_not_change_it() -> None:
+    """H2: our own killed upload of grades alone had the next grades refused."""
+    grades = planned(Mark(4, Decimal(70)), "60", "")
+    hidden = replace(grades, held=replace(grades.held, feedback=None))
+    intent = replace(OURS, grade="60.00")
+    found = complete(hidden, OURS, intent, me=9)
+    assert found.held.feedback == Feedback(comment="mine")
+    assert complete(hidden, None, intent, me=9).held.feedback == Feedback(comment="mine")
+    for sent, other, me in (
+        (OURS, intent, 3),
+        (OURS, replace(intent, comment="two"), 9),
+        (OURS, replace(intent, grade="61.00"), 9),
+    ):
+        assert complete(hidden, sent, other, me).held.feedback is None
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_grade_that_would_erase_a_hidden_comment_says_what_helps(force: bool) -> None:
+    """--force does not help, so that it is not recommended."""
+    outcome = planned(Mark(4, Decimal(70)), "50", "")
+    hidden = replace(outcome, held=replace(outcome.held, feedback=None))
+    found = judged(hidden, OURS, force=force, assignment=replace(A1, workflow=True))
+    assert found.changed == ()
+    assert "add a column feedback" in found.outcome.why
 
 
 def test_what_moodle_holds_already_is_ours_whatever_is_on_record() -> None:

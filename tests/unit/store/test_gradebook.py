@@ -19,6 +19,7 @@ from mograder.core.errors import Busy, Conflict, InvalidInput
 from mograder.store import gradebook as room
 from mograder.store.database import open_engine
 from mograder.store.gradebook import (
+    UNKNOWN_ATTEMPT,
     Gradebook,
     Identity,
     Marks,
@@ -241,7 +242,7 @@ def test_records_of_an_older_version_keep_their_grades(tmp_path: Path) -> None:
             "UPDATE alembic_version SET version_num = 'g0002';"
         )
     with Gradebook(path) as book:
-        assert book.sent(SITE, 1) == {4: Sent(4, "87.50")}
+        assert book.sent(SITE, 1) == {4: Sent(4, "87.50", UNKNOWN_ATTEMPT)}
 
 
 def test_looking_makes_and_changes_nothing(old: Path, tmp_path: Path) -> None:

@@ -242,6 +242,7 @@ def test_what_is_no_address_is_refused(text: str) -> None:
 def test_a_token_in_the_clear_is_known_to_be() -> None:
     assert is_insecure("http://moodle.example.edu")
     assert not is_insecure("http://localhost:8000")
+    assert not is_insecure("http://127.0.0.1:8000")
     assert not is_insecure(URL)
 
 

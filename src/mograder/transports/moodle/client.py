@@ -32,7 +32,6 @@ from mograder.transports.moodle.models import (
     SectionModel,
     SiteModel,
     moment,
-    plain,
 )
 from mograder.transports.moodle.models_work import (
     FlagModel,
@@ -142,13 +141,6 @@ class MoodleClient(Closing):
             _ASSIGNMENTS, "mod_assign_get_assignments", listed("courseids", [course_id])
         )
         courses = [course for course in found.courses if course.id == course_id]
-        refused = [each.message for each in found.warnings if each.warningcode == "1"]
-        if not courses and refused and refused[0]:
-            raise Forbidden(
-                f"Moodle does not open course number {course_id} for you: {plain(refused[0])}",
-                hint=f"Sign in at {self.url} with your browser, see what it asks of you (for "
-                "example to complete your profile), and try again.",
-            )
         if not courses:
             demand_course(found.warnings, course_id)
             raise NotFound(

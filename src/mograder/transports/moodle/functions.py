@@ -82,11 +82,13 @@ def demand_course(warnings: Sequence[Warned], course_id: int) -> None:
     Raises:
         Forbidden: A warning says so, in Moodle's words.
     """
-    denied = [each for each in warnings if each.warningcode == "1" and each.itemid == course_id]
-    if denied:
+    told = (each for each in warnings if each.warningcode == "1" and each.itemid == course_id)
+    # Some versions of Moodle append the stack of their exception.
+    reasons = [plain(each.message.partition("#0 ")[0]).rstrip(". ") for each in told]
+    reason = next(filter(None, reasons), "")
+    if reason:
         raise Forbidden(
-            f"Moodle does not let you into course number {course_id}: "
-            f"{plain(denied[0].message).rstrip('. ')}.",
+            f"Moodle does not let you into course number {course_id}: {reason}.",
             hint="If it says that your account is not fully set up, sign in to Moodle with your "
             "browser and fill in what your profile lacks. Otherwise ask who runs the course.",
         )

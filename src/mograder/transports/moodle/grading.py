@@ -120,8 +120,16 @@ class _Sending:
         return isinstance(self.failure, TimedOut | RemoteFailed)
 
 
-def plan_marks(client: MoodleClient, assignment: Assignment, marks: Sequence[Mark]) -> Plan:
+def plan_marks(
+    client: MoodleClient,
+    assignment: Assignment,
+    marks: Sequence[Mark],
+    people: Set[int] | None = None,
+) -> Plan:
     """Decide from what Moodle holds now what to do with each mark; changes nothing.
+
+    ``people`` are the participants, where they are known; otherwise Moodle is asked for them, which
+    tells nobody to a teacher who may see the people of some groups only.
 
     Raises:
         Conflict: The assignment cannot take such marks at all: a rubric without choices, feedback
@@ -131,7 +139,7 @@ def plan_marks(client: MoodleClient, assignment: Assignment, marks: Sequence[Mar
     """
     _demand_possible(assignment, marks)
     _demand_method(client, assignment, marks)
-    held = _held(client, assignment, marks)
+    held = _held(client, assignment, marks, people)
     return Plan(assignment, tuple(_planned(assignment, mark, held) for mark in marks))
 
 
@@ -167,7 +175,8 @@ def _with_feedback(client: MoodleClient, assignment: Assignment, outcome: Outcom
 
 HIDDEN = (
     "Moodle does not show the comment that it holds before the grade is released, and a grade "
-    "alone would erase it: give the comment too, or --clear-comments."
+    "alone would erase it. Without --grades-only, add a column feedback with the comment (empty, "
+    "with --clear-comments, to erase it)."
 )
 """Why a grade without a comment is not sent."""
 
@@ -289,13 +298,16 @@ def _demand_method(client: MoodleClient, assignment: Assignment, marks: Sequence
     )
 
 
-def _held(client: MoodleClient, assignment: Assignment, marks: Sequence[Mark]) -> _State:
+def _held(
+    client: MoodleClient, assignment: Assignment, marks: Sequence[Mark], known: Set[int] | None
+) -> _State:
     grades = {grade.user_id: grade for grade in client.grades(assignment.id)}
     work = {row.user_id: row for row in client.submissions(assignment.id) if row.user_id}
     # An empty row proves nothing: a teacher who looks at an assignment gets one too.
     people = {user for user, row in work.items() if row.state not in _NO_WORK or row.attempt}
+    people |= known or set()
     wanted = {mark.user_id for mark in marks}
-    if not wanted <= people:
+    if known is None and not wanted <= people:
         people |= {each.person.user_id for each in client.participants(assignment.id)}
     states: Mapping[int, str] = {}
     if assignment.workflow:

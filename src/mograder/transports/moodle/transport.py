@@ -39,6 +39,8 @@ _MAX_FEEDBACK = 64 << 20
 _MAX_COMPARED = 64 << 20
 _BREAK = re.compile(r"<br\s*/?>|</(?:p|div|li|tr|h\d|pre)>", re.IGNORECASE)
 _TAG = re.compile(r"<[^>]*>")
+_FOLDED = re.compile(r"[ \t]+")
+"""Spaces that a browser shows as one; it keeps no-break spaces."""
 
 _STATES = {
     SubmissionState.NEW: WorkState.NEW,
@@ -246,10 +248,11 @@ class MoodleTransport:
 
 
 def as_text(comment: str) -> str:
-    """Return a comment, which is HTML, as text that keeps its lines."""
+    """Return a comment, which is HTML, as text that keeps its lines and their indentation."""
     text = html.unescape(_TAG.sub("", _BREAK.sub("\n", comment)))
-    lines = (" ".join(line.split()) for line in text.splitlines())
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
+    folded = (_FOLDED.sub(" ", line).strip(" ") for line in text.splitlines())
+    lines = (line.replace("\xa0", " ").rstrip() for line in folded)
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip("\n")
 
 
 def why_not(settings: Assignment, status: Status, now: datetime) -> str:

@@ -13,13 +13,13 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Replace the digest by the values themselves; of rows that exist the grade is known."""
+    """Replace the digest by the values themselves; of rows that exist only the grade is known."""
     op.rename_table("uploads", "old_uploads")
     for name in ("uploads", "upload_intents"):
         op.create_table(name, *_columns(), sa.PrimaryKeyConstraint(*_KEY, name=f"pk_{name}_values"))
     op.execute(
-        "INSERT INTO uploads (site, assignment_id, user_id, grade, uploaded_at) "
-        "SELECT site, assignment_id, user_id, grade, uploaded_at FROM old_uploads"
+        "INSERT INTO uploads (site, assignment_id, user_id, grade, attempt, uploaded_at) "
+        "SELECT site, assignment_id, user_id, grade, -1, uploaded_at FROM old_uploads"
     )
     op.drop_table("old_uploads")
 
