@@ -64,9 +64,9 @@ def check(
     DIRECTORY is the course, if it is not the working directory. Run it as the hub's user, with
     the hub's environment. It ends with 1 if there is a problem.
 
-    With --url and no course (by DIRECTORY, -C, MOGRADER_COURSE_DIR, or a mograder.toml in the working
-    directory) only what can be seen through that address is checked, from any machine. Name the
-    sign-on's header then, if it is not X-Remote-User.
+    With --url and no course (by DIRECTORY, -C, MOGRADER_COURSE_DIR, or a mograder.toml in the
+    working directory) only what can be seen through that address is checked, from any machine. Name
+    the sign-on's header then, if it is not X-Remote-User.
     """
     environ = read_environ()
     authority = ca or environ.authority
