@@ -372,13 +372,14 @@ ensure_network() {
   if [ -n "$index_url$proxy$ca_file" ]; then
     step "The site's network"
     run install -d -m 755 "$settings"
-    if [ -n "$ca_file" ]; then trust_site_authority; fi
     if [ -n "$index_url" ]; then set_for_builds UV_DEFAULT_INDEX "$index_url"; fi
     if [ -n "$proxy" ]; then
       set_for_builds HTTP_PROXY "$proxy"
       set_for_builds HTTPS_PROXY "$proxy"
       set_for_builds NO_PROXY "localhost,127.0.0.1,::1${domain:+,$domain}"
     fi
+    use_network # the next step may need packages
+    if [ -n "$ca_file" ]; then trust_site_authority; fi
   fi
   use_network
 }
@@ -389,10 +390,9 @@ site_authority=/usr/local/share/ca-certificates/mograder-site.crt
 # The system's own list, so that apt, curl, git, pip and uv all know it.
 trust_site_authority() {
   if ! cmp -s "$ca_file" "$site_authority"; then
-    say "trusting the certificates of $(basename "$ca_file")"
+    act "trusting the certificates of $(basename "$ca_file")"
+    command -v update-ca-certificates >/dev/null || install_packages ca-certificates
     run install -D -m 644 "$ca_file" "$site_authority"
-    command -v update-ca-certificates >/dev/null || [ -n "$dry" ] ||
-      fail "This machine lacks the package ca-certificates; install it first."
     run update-ca-certificates >/dev/null
   fi
   set_for_builds SSL_CERT_FILE "$system_bundle"
@@ -444,10 +444,14 @@ ensure_packages() {
   done
   if [[ $version == git+* ]] && ! installed git; then missing+=(git); fi
   if [ ${#missing[@]} = 0 ]; then say "all there"; return; fi
-  act "installing ${missing[*]}"
+  install_packages "${missing[@]}"
+}
+
+install_packages() {
+  act "installing $*"
   run env DEBIAN_FRONTEND=noninteractive apt-get update -qq
   run env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-    "${missing[@]}" >/dev/null || fail "apt could not install them; its words are above." \
+    "$@" >/dev/null || fail "apt could not install them; its words are above." \
     "Caddy is in Debian 12 and Ubuntu 24.04 and later."
 }
 
@@ -551,7 +555,10 @@ put() {
   text="$(cat; printf x)"
   text="${text%x}"
   [ -n "$text" ] || fail "There is nothing to write to $target."
-  if [ -e "$target" ] && [ "$(cat "$target"; printf x)" = "${text}x" ]; then return 1; fi
+  if [ -e "$target" ] && [ "$(cat "$target"; printf x)" = "${text}x" ]; then
+    [ -n "$dry" ] || is_noted "$target" || note_written "$target"
+    return 1
+  fi
   if [ -n "$dry" ]; then say "would write $target"; return 0; fi
   install -d -m 755 "$(dirname "$target")"
   keep_changed "$target"
@@ -564,15 +571,18 @@ put() {
 
 # A file that is not as we wrote it holds somebody's own lines: a copy stays when it is replaced.
 keep_changed() {
-  local target="$1" copy
-  if [ ! -s "$target" ]; then return; fi
-  if grep -qsxF "$(sha256sum "$target")" "$settings/written"; then return; fi
+  local target="$1" copy who="was not written by this script, as far as it knows"
+  if [ ! -s "$target" ] || is_noted "$target"; then return; fi
+  if grep -qsF "  $target" "$settings/written"; then who="was changed by somebody"; fi
   copy="$settings/kept/${target##*/}.$(date -u +%Y%m%dT%H%M%SZ)"
   install -d -m 755 "$settings"
   install -d -m 700 "$settings/kept"
   install -m 600 "$target" "$copy"
-  warn "$target was changed by somebody; it is written again, and that copy is kept: $copy"
+  warn "$target $who; it is written again, and that copy is kept: $copy"
 }
+
+# Whether it is as this script wrote it.
+is_noted() { grep -qsxF "$(sha256sum "$1")" "$settings/written"; }
 
 note_written() {
   local list="$settings/written"
@@ -760,6 +770,13 @@ point_at() {
   changed_program=""
   if [ "$(readlink -f "$top/current" || true)" = "$(readlink -f "$1")" ]; then
     say "current: $(basename "$1")"
+    if is_replaced "$1"; then
+      warn "The mograder in $1 was replaced while it was the current one, so there is no version of" \
+        "before it to go back to. Next time, install into a directory of that version's own."
+      changed_program=yes
+      run ln -sfn "$1" "$top/current.new"
+      run mv -T "$top/current.new" "$top/current"
+    fi
   else
     act "current: $(basename "$1"), was $(basename "$(readlink "$top/current" || echo none)")"
     changed_program=yes
@@ -773,6 +790,12 @@ point_at() {
   # Where the documented unit of a hand-made deployment looks.
   run as_account mkdir -p "/home/$account/.local/bin"
   run as_account ln -sfn "$top/current/bin/mograder" "$top/current/bin/uv" "/home/$account/.local/bin"
+}
+
+# Whether another mograder was installed there after the link to it was made.
+is_replaced() {
+  [ -n "$(find "$1"/lib/python3*/site-packages -maxdepth 1 -name 'mograder-*.dist-info' \
+    -newer "$top/current" 2>/dev/null)" ]
 }
 
 # What lies in the account's own directories is done as the account: root follows no link there.
@@ -883,14 +906,17 @@ unit() {
 
 ensure_services() {
   step "The services"
-  local name text changed="" sessions=""
+  local name text changed="" sessions="" socket=""
   if [ -n "$dry" ] && [ ! -e "$top/current" ]; then say "would write and start them"; return; fi
   keep_foreign_unit
   for name in $unit_names; do
     text="$(unit "$name" "$top/current"; printf x)" || fail "$name cannot be read."
     if printf '%s' "${text%x}" | put "$units/$name" 644; then
       changed=yes
-      if [ "$name" = mograder-sessions.service ]; then sessions=yes; fi
+      case "$name" in
+        mograder-sessions.service) sessions=yes ;;
+        mograder-hub.socket) socket=yes ;;
+      esac
     fi
   done
   if wrapper_text | put "$wrapper" 755; then changed=yes; fi
@@ -911,15 +937,17 @@ ensure_services() {
     run systemctl reset-failed mograder-hub.service 2>/dev/null || true
     run systemctl start mograder-hub.socket mograder-hub.service || explain_failure mograder-hub
   elif [ -n "$changed$changed_program" ]; then
-    say "restarting the hub; sessions go on"
-    run systemctl restart mograder-hub.service || explain_failure mograder-hub
+    act "restarting the hub; sessions go on"
+    # A socket that listens takes another port only when it is started anew, which the hub has to let go.
+    run systemctl restart ${socket:+mograder-hub.socket} mograder-hub.service ||
+      explain_failure mograder-hub
   fi
 }
 
 keep_foreign_unit() {
   local old="$units/mograder-hub.service"
   if [ ! -s "$old" ] || grep -qs 'Wants=mograder-sessions.service' "$old"; then return; fi
-  say "a unit of your own was there: kept as $settings/mograder-hub.service.before"
+  act "a unit of your own is there: keeping it as $settings/mograder-hub.service.before"
   run install -m 600 "$old" "$settings/mograder-hub.service.before"
   run systemctl stop mograder-hub.service
 }
@@ -938,9 +966,14 @@ wrapper_text() {
 # command's own status, or with 69 and the cause if the command could not be started.
 ran=\$(mktemp -d) || exit 69
 trap 'rm -rf "\$ran"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
 authority=\${SSL_CERT_FILE:-/var/lib/caddy/.local/share/caddy/pki/authorities/local/root.crt}
 set -- $top/current/bin/mograder hub "\$@"
-if [ -r "\$authority" ]; then set -- -p "LoadCredential=authority:\$authority" "\$@"; fi
+if [ -r "\$authority" ]; then
+  # systemd knows nothing of the working directory.
+  set -- -p "LoadCredential=authority:\$(readlink -f "\$authority")" "\$@"
+fi
 systemd-run --quiet --collect --wait --pipe --service-type=exec \\
   -p ExecStartPre="+/usr/bin/touch \$ran/yes" \\
   -p User=$account -p Group=$account -p WorkingDirectory=$course \\
@@ -1156,6 +1189,10 @@ ensure_removed() {
   if [ -e /etc/apparmor.d/mograder ]; then
     run apparmor_parser --remove /etc/apparmor.d/mograder || true
     run rm -f /etc/apparmor.d/mograder
+  fi
+  if [ -e "$site_authority" ]; then
+    run rm -f "$site_authority"
+    run update-ca-certificates >/dev/null || true
   fi
   if id "$account" >/dev/null 2>&1; then
     run as_account rm -f "/home/$account/.local/bin/mograder" "/home/$account/.local/bin/uv"

@@ -17,7 +17,15 @@ from mograder.sandbox.environments import Environment, Environments
 from mograder.sandbox.link import SupervisorLink
 from mograder.sandbox.protocol import RunCommand
 from mograder.sandbox.record import read_record
-from tests.contract.sandbox_rig import real_config, real_environments, short_directory
+from tests.contract.sandbox_rig import (
+    Sessions,
+    make_config,
+    real_config,
+    real_environments,
+    shell_environment,
+    short_directory,
+    supervised,
+)
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -108,6 +116,22 @@ async def test_d3_uvs_cache_may_be_deleted_at_any_time(tmp_path: Path, runtime: 
         assert cache.is_dir()
     finally:
         await link.close()
+
+
+@pytest.mark.parametrize("first", ["a start", "a warm environment"])
+async def test_d3_a_session_starts_after_uvs_cache_was_deleted(
+    tmp_path: Path, runtime: Path, first: str
+) -> None:
+    """It has the cache below its environment."""
+    cache = tmp_path / "home" / ".cache" / "uv"
+    async with supervised(make_config(runtime, tmp_path, uv_cache=cache)) as client:
+        sessions = Sessions(client, tmp_path)
+        shutil.rmtree(tmp_path / "home")
+        if first == "a warm environment":
+            await client.warm(shell_environment(tmp_path / "environment", "exit 1"))
+        else:
+            await sessions.start("one", "touch up; exec sleep 600")
+        assert cache.is_dir()
 
 
 async def test_a_build_cannot_read_the_course(environments: Environments, tmp_path: Path) -> None:

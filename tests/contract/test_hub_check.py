@@ -241,3 +241,35 @@ def test_an_address_without_a_hub_is_a_problem(
 ) -> None:
     assert run(["hub", "check", str(course), "--url", hub.url]) == 1
     assert f"  [!!] There is no hub at {hub.url}" in capfd.readouterr().out
+
+
+def believing(hub: FakeHub, header: str) -> None:
+    """Let everybody in whom that header names, and nobody else."""
+
+    class Replies(dict[str, Reply]):
+        def get(self, path: str, default: Reply | None = None) -> Reply | None:  # type: ignore[override]
+            if path != "/assignments":
+                return super().get(path, default)
+            named = header in hub.asked[-1].headers
+            return Reply(200, b"[]") if named else Reply(403, b"403 Forbidden", "text/plain")
+
+    hub.replies = Replies(hub.replies)
+    hub.answers("/health", status="ok")
+
+
+@pytest.mark.parametrize("told", ["by its settings", "by an option"])
+def test_n2_the_header_of_a_course_is_the_one_that_is_forged(
+    course: Path,
+    hub: FakeHub,
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """The working directory is the course, if it has settings; elsewhere an option names it."""
+    believing(hub, "remote-user")
+    settings(course, "trusted_header = 'Remote-User'\n")
+    monkeypatch.chdir(course if told == "by its settings" else tmp_path)
+    option = [] if told == "by its settings" else ["--trusted-header", "Remote-User"]
+    assert run(["hub", "check", "--url", hub.url, *option]) == 1
+    assert "passes on a client's own Remote-User: anybody can come in" in capfd.readouterr().out

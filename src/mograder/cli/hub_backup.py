@@ -94,7 +94,10 @@ def _scheduled(loaded: LoadedSettings, *, as_json: bool) -> bool:
         click.echo(json.dumps(_as_json(done.made) | more, indent=2))
         return bool(done.faults)
     click.echo(f"Wrote {done.path}")
-    _tell(done.made, aside=False)
+    _tell(done.made, aside=False, missing=0)
+    if done.made.by_students:
+        text = f"{done.made.by_students} left out are of students' own making, and no fault."
+        click.echo(f"Note: {text}", err=True)
     for path in done.removed:
         click.echo(f"Removed {path}")
     for fault in done.faults:
@@ -109,12 +112,15 @@ def _to_file(loaded: LoadedSettings, file: Path, *, as_json: bool) -> bool:
     if as_json:
         click.echo(json.dumps(_as_json(made), indent=2), err=aside)
     else:
-        _tell(made, aside=aside)
+        _tell(made, aside=aside, missing=len(made.left_out))
     return bool(made.left_out)
 
 
-def _tell(made: Made, *, aside: bool) -> None:
-    """Say what was made; ``aside``, on stderr, where the backup itself is on stdout."""
+def _tell(made: Made, *, aside: bool, missing: int) -> None:
+    """Say what was made; ``aside``, on stderr, where the backup itself is on stdout.
+
+    With something ``missing`` that is an error.
+    """
     _tell_left_out(made.left_out)
     for line in made.unsettled[:_SHOWN]:
         click.echo(f"Note: {line}", err=True)
@@ -122,8 +128,8 @@ def _tell(made: Made, *, aside: bool) -> None:
         click.echo("Not in it: the database server of [database] url; use pg_dump.", err=True)
     size = f"{made.size / 1_000_000:.1f} MB"
     click.echo(f"Backed up {made.files} files: {size}, SHA-256 {made.sha256}", err=aside)
-    if made.left_out:
-        text = f"Error: the backup is incomplete: {len(made.left_out)} left out, named above."
+    if missing:
+        text = f"Error: the backup is incomplete: {missing} left out, named above."
         click.echo(text, err=True)
 
 
@@ -148,6 +154,7 @@ def _as_json(made: Made) -> dict[str, object]:
         "bytes": made.size,
         "sha256": made.sha256,
         "left_out": list(made.left_out),
+        "by_students": made.by_students,
         "unsettled": list(made.unsettled),
         "external_database": made.external_database,
     }

@@ -11,7 +11,7 @@ import click
 from mograder.cli.course import load_course
 from mograder.cli.options import Given, course_dir_option, json_option
 from mograder.cli.output import reporting
-from mograder.core.settings import HubSettings, read_environ
+from mograder.core.settings import FILE_NAME, HubSettings, read_environ
 from mograder.operations.front_checks import examine_public
 from mograder.operations.preflight import examine
 from mograder.operations.report import Level, Line, problems
@@ -38,6 +38,11 @@ _LEVELS = {
     help="A certificate authority's file that is trusted for --url besides the usual ones.",
 )
 @click.option(
+    "--trusted-header",
+    metavar="NAME",
+    help="The header by which the front names people, for --url where no course says it.",
+)
+@click.option(
     "--session", is_flag=True, help="Also open a session on the running hub, and close it."
 )
 @json_option
@@ -49,6 +54,7 @@ def check(
     directory: Path | None,
     url: str | None,
     ca: Path | None,
+    trusted_header: str | None,
     session: bool,
     as_json: bool,
     course_dir: Path | None,
@@ -58,21 +64,22 @@ def check(
     DIRECTORY is the course, if it is not the working directory. Run it as the hub's user, with
     the hub's environment. It ends with 1 if there is a problem.
 
-    With --url and no course named (by DIRECTORY, -C or MOGRADER_COURSE_DIR) only what can be seen
-    through that address is checked, from any machine.
+    With --url and no course (by DIRECTORY, -C, MOGRADER_COURSE_DIR, or a mograder.toml in the
+    working directory) only what can be seen through that address is checked, from any machine. Name
+    the sign-on's header then, if it is not X-Remote-User.
     """
     environ = read_environ()
     authority = ca or environ.authority
     named = directory or course_dir or given.course_dir or environ.course_dir
-    if url and not named:
+    if url and not named and not Path(FILE_NAME).is_file():
         if session:
             raise click.UsageError("--session needs the hub's secret: name the course, too.")
-        lines = examine_public(HubSettings(), url, authority)
+        lines = examine_public(_tried(HubSettings(), trusted_header), url, authority)
     else:
         loaded = load_course(given, directory or course_dir)
         lines = asyncio.run(examine(loaded, environ))
         if url:
-            lines += examine_public(loaded.settings.hub, url, authority)
+            lines += examine_public(_tried(loaded.settings.hub, trusted_header), url, authority)
         if session:
             with reporting(quiet=as_json) as report:
                 lines = (*lines, examine_session(loaded, environ, url, report, authority))
@@ -83,6 +90,10 @@ def check(
         _print(lines, found)
     if found:
         click.get_current_context().exit(1)
+
+
+def _tried(hub: HubSettings, header: str | None) -> HubSettings:
+    return hub.model_copy(update={"trusted_header": header}) if header else hub
 
 
 def _print(lines: tuple[Line, ...], found: int) -> None:

@@ -9,24 +9,33 @@ import click
 from mograder.cli.course import load_course
 from mograder.cli.options import Given, course_dir_option
 from mograder.store.database import database_url
-from mograder.store.earlier_database import put_back_earlier
+from mograder.store.earlier_database import find_earlier, put_back
+from mograder.store.gradebook import GRADEBOOK_MIGRATIONS
 
 
 @click.command("return-database")
 @course_dir_option
 @click.pass_obj
 def return_database(given: Given, /, course_dir: Path | None) -> None:
-    """Put back the hub's database of before an upgrade, while the hub is stopped.
+    """Put back the databases of before an upgrade, while the hub is stopped.
 
-    It does something only where a newer mograder has changed the database. The changed one is kept
-    beside the one that is put back. `mograder hub rollback` runs this.
+    These are the hub's, and the marks if they are kept here. It does something only where a newer
+    mograder has changed one. The changed one is kept beside the one that is put back. `mograder
+    hub rollback` runs this.
     """
     loaded = load_course(given, course_dir)
-    returned = put_back_earlier(database_url(loaded.settings.database.url, loaded.course_dir))
-    if returned is None:
+    # Both are looked at before either is changed.
+    found = [find_earlier(database_url(loaded.settings.database.url, loaded.course_dir))]
+    gradebook = loaded.path(loaded.settings.gradebook.path)
+    if gradebook.is_file():
+        url = f"sqlite:///{gradebook}"
+        found.append(find_earlier(url, migrations=GRADEBOOK_MIGRATIONS, private=False))
+    changed = [each for each in found if each is not None]
+    if not changed:
         click.echo("The database is as this version needs it.")
-        return
-    click.echo(
-        f"Put back {returned.copy.name}, of {returned.made:%Y-%m-%d %H:%M} UTC; "
-        f"the newer database is kept as {returned.kept.name}"
-    )
+    for each in changed:
+        returned = put_back(each)
+        click.echo(
+            f"Put back {returned.copy.name}, of {returned.made:%Y-%m-%d %H:%M} UTC; "
+            f"the newer database is kept as {returned.kept.name}"
+        )

@@ -334,7 +334,7 @@ class BackupSettings(Section):
     directory: str = ""
     """The directory of the backups; it must exist. Empty: no scheduled backups and no check."""
     keep: Positive = 14
-    """Backups that are kept; older ones are removed after one that is complete."""
+    """Backups that are kept, and the newest complete one; others are removed after a sound one."""
     max_age_hours: Positive = 26
     """An older newest backup is a problem."""
     least_percent: Annotated[int, Field(ge=0, le=100)] = 50

@@ -8,6 +8,7 @@ territory (security.md). What builds itself again (environments, caches) stays o
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import io
 import os
@@ -36,6 +37,7 @@ from mograder.operations.archive import (
     Root,
     written,
 )
+from mograder.operations.tree import DIRECTORY, walk
 from mograder.store.database import copy_sqlite, database_url
 from mograder.store.disk import explained_when_full
 from mograder.store.files import fsync_directory
@@ -55,6 +57,9 @@ _AGAIN = frozenset({".venv", "__pycache__", "node_modules"})
 _STATE_AGAIN = frozenset(
     {"environments", "uv-cache", "copies", "wheels", "runtime", "hub.lock", "supervisor.log"}
 )
+_STUDENTS_DOING = frozenset({errno.EACCES, errno.ELOOP, errno.ENOTDIR, errno.ENXIO})
+"""What whoever owns a file can cause: by its mode, or by putting something else in its place."""
+
 _COMPANIONS = ("-wal", "-shm", "-journal")
 _STAGING = ".staging"
 
@@ -63,13 +68,16 @@ _STAGING = ".staging"
 class Made:
     """A finished backup. ``left_out`` tells what is not in it, in words; it is incomplete then.
 
-    ``unsettled`` tells what is in it although it changed while it was read.
+    The last ``by_students`` of these are what a student can bring about in the own workspace, by a
+    file without rights for instance. ``unsettled`` tells what is in it although it changed while
+    it was read.
     """
 
     files: int
     size: int
     sha256: str
     left_out: tuple[str, ...]
+    by_students: int
     unsettled: tuple[str, ...]
     external_database: bool
 
@@ -84,21 +92,36 @@ class _Plan:
     skipped: frozenset[Path]
     students: Path
 
+    @property
+    def students_member(self) -> str:
+        """The name in the archive of the directory with students' work."""
+        if not _within(self.students, list(self.roots)):
+            return "nowhere"  # it does not exist
+        return _member_of(self.students, self.roots).removesuffix("/.")
+
 
 @dataclass(slots=True)
 class _Progress:
+    students: str
+    """The member that students' workspaces are below, as STUDENT/ITEM."""
+
     held: list[Held] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
+    by_students: list[str] = field(default_factory=list)
     unsettled: list[str] = field(default_factory=list)
 
-    def leave_out(self, what: str) -> None:
+    def leave_out(self, member: str, why: str, *, students_doing: bool) -> None:
         """Note down what is not in the backup; a file's name may be any bytes."""
-        self.left_out.append(_printable(what))
+        below = member.removeprefix(f"{self.students}/")
+        within = below != member and len(Path(below).parts) > 1
+        found = self.by_students if students_doing and within else self.left_out
+        found.append(_printable(f"{member}: {why}"))
 
     def unread(self, member: str, error: OSError) -> None:
         """Note down what could not be read, unless it is simply gone: a session was quicker."""
         if not isinstance(error, FileNotFoundError):
-            self.leave_out(f"{member}: {error.strerror}")
+            doing = error.errno in _STUDENTS_DOING
+            self.leave_out(member, error.strerror or str(error), students_doing=doing)
 
     def note_unsettled(self, member: str) -> None:
         """Note down what changed while it was read, so that its halves may not fit."""
@@ -150,7 +173,7 @@ def write_backup(loaded: LoadedSettings, stream: IO[bytes], report: Report) -> M
     """
     plan = _plan(loaded)
     packed = _Packed(stream)
-    progress = _Progress()
+    progress = _Progress(plan.students_member)
     with (
         tempfile.TemporaryDirectory(prefix="mograder-backup-") as scratch,
         # Files are the state's past or present, never its future: the databases come first.
@@ -171,7 +194,7 @@ def write_backup(loaded: LoadedSettings, stream: IO[bytes], report: Report) -> M
                 _add_tree(tar, root, plan, progress)
         whole = Manifest(
             files=tuple(progress.held),
-            left_out=tuple(progress.left_out),
+            left_out=(*progress.left_out, *progress.by_students),
             unsettled=tuple(progress.unsettled),
         )
         _add_text(tar, MANIFEST, whole.model_dump_json())
@@ -180,7 +203,8 @@ def write_backup(loaded: LoadedSettings, stream: IO[bytes], report: Report) -> M
         files=len(progress.held),
         size=packed.size,
         sha256=packed.digest.hexdigest(),
-        left_out=tuple(progress.left_out),
+        left_out=whole.left_out,
+        by_students=len(progress.by_students),
         unsettled=tuple(progress.unsettled),
         external_database=plan.external_database,
     )
@@ -197,7 +221,8 @@ def _copy_databases(
         try:
             copy_sqlite(path, copy)
         except InvalidInput as error:
-            progress.leave_out(f"{_member_of(path, plan.roots)}: {error.message}")
+            member = _member_of(path, plan.roots)
+            progress.leave_out(member, error.message, students_doing=False)
         else:
             copies[path] = copy
     return copies
@@ -207,7 +232,7 @@ def _add_damaged(tar: tarfile.TarFile, path: Path, plan: _Plan, progress: _Progr
     """Add a file that is no database any more, under another name: it may be the last copy."""
     member = f"{_member_of(path, plan.roots)}.damaged"
     try:
-        directory = os.open(path.parent, _DIRECTORY)
+        directory = os.open(path.parent, DIRECTORY)
     except OSError as error:
         progress.unread(member, error)
         return
@@ -332,7 +357,7 @@ def _add_tree(tar: tarfile.TarFile, root: Root, plan: _Plan, progress: _Progress
     def unread(place: Path, error: OSError) -> None:
         progress.unread(_member_of(place, (root,)).removesuffix("/."), error)
 
-    for place, directories, files, descriptor in _walk(top, None, unread):
+    for place, directories, files, descriptor in walk(top, None, unread):
         below = place.relative_to(top)
         member = f"{root.name}/{below.as_posix()}" if below.parts else root.name
         _add_special(tar, member, os.fstat(descriptor))
@@ -342,54 +367,11 @@ def _add_tree(tar: tarfile.TarFile, root: Root, plan: _Plan, progress: _Progress
                 directories.remove(name)
             elif len(below.parts) >= DEEPEST:
                 directories.remove(name)
-                progress.leave_out(f"{member}/{name}: nested too deeply")
+                why = "nested too deeply"
+                progress.leave_out(f"{member}/{name}", why, students_doing=True)
         for name in files:
             if place / name not in passed:
                 _add_file(tar, f"{member}/{name}", (name, descriptor), progress)
-
-
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_Walked = tuple[Path, list[str], list[str], int]
-
-
-def _walk(
-    place: Path, parent: int | None, unread: Callable[[Path, OSError], None]
-) -> Iterator[_Walked]:
-    """Yield each directory from the top with the names in it, as ``os.fwalk`` does.
-
-    Every failure to open or to list one is told, and what was listed until then is yielded; a
-    link to a directory counts as a file.
-    """
-    name = str(place) if parent is None else place.name
-    try:
-        descriptor = os.open(name, _DIRECTORY, dir_fd=parent)
-    except OSError as error:
-        unread(place, error)
-        return
-    try:
-        directories, files, failure = _names_in(descriptor)
-        if failure is not None:
-            unread(place, failure)
-        yield place, directories, files, descriptor
-        for inside in directories:
-            yield from _walk(place / inside, descriptor, unread)
-    finally:
-        os.close(descriptor)
-
-
-def _names_in(descriptor: int) -> tuple[list[str], list[str], OSError | None]:
-    """Return the directories, all else, and what kept the list from being complete."""
-    directories: list[str] = []
-    files: list[str] = []
-    failure = None
-    try:
-        with os.scandir(descriptor) as entries:
-            for entry in entries:
-                kind = directories if entry.is_dir(follow_symlinks=False) else files
-                kind.append(entry.name)
-    except OSError as error:
-        failure = error
-    return sorted(directories), sorted(files), failure
 
 
 def _add_file(
@@ -408,7 +390,8 @@ def _add_file(
             elif not stat.S_ISREG(status.st_mode):
                 return
             elif _is_hole(status):
-                progress.leave_out(f"{member}: a large file that is nearly empty")
+                why = "a large file that is nearly empty"
+                progress.leave_out(member, why, students_doing=True)
                 return
             else:
                 copy, read, settled = stack.enter_context(_settled(*where))

@@ -1,11 +1,14 @@
 """The backups in ``[backup] directory``: writing the next one, and what ``hub check`` says of them.
 
 ``mograder hub backup --scheduled`` runs every night by a timer (``deploy/mograder-backup.timer``).
-It reads back what it wrote, and removes old backups only after a new one that is complete.
+It reads back what it wrote, and removes old backups only after a new one that is not suddenly
+much smaller. One that lacks something is named so, and never takes the place of the newest that
+lacks nothing. What students make of their own workspaces is told, and no fault of the backup.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,6 +21,11 @@ from mograder.operations.report import Line, note, ok, problem
 from mograder.operations.verify import verify
 
 _PATTERN = "hub-*.tar.gz"
+_INCOMPLETE = "-incomplete.tar.gz"
+_UNFINISHED = f".{_PATTERN}.partial"
+_UNFINISHED_DAYS = 1
+"""Nothing writes to an unfinished backup for so long: the run was killed."""
+
 _COMPARED = 7
 """The backups before the newest with which its size is compared."""
 
@@ -34,6 +42,11 @@ class Kept:
     path: Path
     size: int
     written: datetime
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is missing but what students themselves took care of."""
+        return not self.path.name.endswith(_INCOMPLETE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +72,35 @@ def back_up_scheduled(loaded: LoadedSettings, report: Report) -> Scheduled:
             hint="Set it in mograder.toml, or name a file.",
         )
     now = datetime.now(UTC)
+    _remove_unfinished(directory, now)
     path = directory / f"hub-{now:%Y%m%dT%H%M%SZ}.tar.gz"
     made = back_up(loaded, path, report)
     verify(path, report)
+    missing = len(made.left_out) - made.by_students
+    if missing:
+        path = path.rename(path.with_name(path.name.removesuffix(".tar.gz") + _INCOMPLETE))
     kept = list_backups(directory)
-    faults = [f"{len(made.left_out)} files or directories are not in it."] if made.left_out else []
-    faults += _too_small(kept, loaded.settings.backup.least_percent)
-    old = () if faults else tuple(each.path for each in kept[loaded.settings.backup.keep :])
+    shrunk = _too_small(kept, loaded.settings.backup.least_percent)
+    old = () if shrunk else tuple(_superfluous(kept, loaded.settings.backup.keep))
     for each in old:
         each.unlink(missing_ok=True)
-    return Scheduled(path, made, old, tuple(faults))
+    faults = [f"{missing} files or directories are not in it."] if missing else []
+    return Scheduled(path, made, old, (*faults, *shrunk))
+
+
+def _superfluous(kept: list[Kept], keep: int) -> Iterator[Path]:
+    """Yield what is beyond the newest ``keep``, but never the newest that is complete."""
+    complete = next((each for each in kept if each.complete), None)
+    return (each.path for each in kept[keep:] if each is not complete)
+
+
+def _remove_unfinished(directory: Path, now: datetime) -> None:
+    """Remove what killed runs have left, each as large as a backup. Raises: ``OSError``."""
+    before = (now - timedelta(days=_UNFINISHED_DAYS)).timestamp()
+    for path in directory.glob(_UNFINISHED):
+        with contextlib.suppress(FileNotFoundError):
+            if path.lstat().st_mtime < before:
+                path.unlink()
 
 
 def list_backups(directory: Path) -> list[Kept]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import grp
 import hashlib
@@ -201,8 +202,7 @@ def prepare_runner(config: SupervisorConfig) -> tuple[Runner, Host]:
 def keep_cache(cache: Path, uid: int | None) -> None:
     """Make uv's cache if it is not there, and give it to the uid that builds environments.
 
-    ``uid`` is None where builds have this process's own. Called before each build too: a cache
-    may be deleted at any time.
+    ``uid`` is None where builds have this process's own.
     Raises: :class:`SandboxUnavailable`.
     """
     try:
@@ -214,6 +214,16 @@ def keep_cache(cache: Path, uid: int | None) -> None:
             f"uv's cache {cache} cannot be made: {error.strerror}.",
             hint="Let the hub's user write there, or name another place by [hub] uv_cache_dir.",
         ) from error
+
+
+async def restore_cache(cache: Path, uid: int | None) -> None:
+    """Make uv's cache again where it was deleted, which may be at any time.
+
+    Builds write into it, and every session has it below its environment.
+    Raises: :class:`SandboxUnavailable`.
+    """
+    if not cache.is_dir():  # noqa: ASYNC240 - one stat, and the order of calls stays
+        await asyncio.to_thread(keep_cache, cache, uid)
 
 
 def _host(config: SupervisorConfig, place: Path) -> Host:

@@ -36,9 +36,9 @@ from mograder.sandbox.executions import execute
 from mograder.sandbox.host import (
     SupervisorConfig,
     group_of,
-    keep_cache,
     prepare_runner,
     prepare_runtime,
+    restore_cache,
     runtime_name,
 )
 from mograder.sandbox.interpreters import demand_own_interpreter
@@ -239,6 +239,7 @@ class Supervisor:
                 await _send_lines(writer, call.id, lines)
                 return Done(id=call.id, executed=executed)
             case Warm():
+                await self._restore_cache()
                 self._runner.reach(operation.environment)
                 zygotes = self._zygotes
                 warm = zygotes is not None and await zygotes.warm(operation.environment)
@@ -253,6 +254,7 @@ class Supervisor:
 
     async def _start(self, request: StartSession) -> SessionInfo:
         """Start a session; without a hub that hears of it, it ends again."""
+        await self._restore_cache()
         try:
             info = await self._lives.start(request)
             await self._lives.arrived(info.session_id)
@@ -261,11 +263,14 @@ class Supervisor:
             raise
         return info
 
+    async def _restore_cache(self) -> None:
+        await restore_cache(self._config.uv_cache, self._runner.uid_base)
+
     async def _run(self, call_id: int, command: RunCommand, writer: asyncio.StreamWriter) -> int:
         self._runner.reach(command.directory)
         if not command.directory.is_dir():
             raise NotFound(f"There is no build directory {command.directory}.")
-        keep_cache(self._config.uv_cache, self._runner.uid_base)
+        await self._restore_cache()
         refresh_resolver(self._host.build_etc)
         inside = SANDBOXED_BUILD
         if self._runner.kind == "none":

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +24,16 @@ from mograder.store.files import fsync_directory
 
 
 @dataclass(frozen=True, slots=True)
+class Earlier:
+    """The newest ``copy`` that this program can read, of the database ``path`` that it cannot."""
+
+    path: Path
+    copy: Path
+    version: str
+    """Of the newer database's tables."""
+
+
+@dataclass(frozen=True, slots=True)
 class Returned:
     """``copy`` was put back, ``made`` (UTC) is its age; the newer database is at ``kept``."""
 
@@ -31,18 +42,18 @@ class Returned:
     kept: Path
 
 
-def put_back_earlier(url: str, *, migrations: Path = MIGRATIONS) -> Returned | None:
-    """Put the newest copy that this program can read in the place of a newer database.
+def find_earlier(
+    url: str, *, migrations: Path = MIGRATIONS, private: bool = True
+) -> Earlier | None:
+    """Return what to put back, or None if this program can read the database as it is.
 
-    Nothing is done, and None returned, if this program can read the database as it is. The newer
-    database is copied beside itself first, and the change of the files is atomic. No program may
-    have the database open.
+    ``private`` as in :func:`~mograder.store.database.open_engine`.
 
     Raises: :class:`Conflict` for a database on a server, :class:`NotFound` if there is no such
     copy, :class:`Busy` while a program has the database open.
     """
     known = known_versions(migrations)
-    version = _version(url)
+    version = _version(url, private=private)
     if version is None or version in known:
         return None
     parsed = make_url(url)
@@ -52,7 +63,19 @@ def put_back_earlier(url: str, *, migrations: Path = MIGRATIONS) -> Returned | N
             hint="Restore the dump of [database] url that you made before the upgrade.",
         )
     path = Path(parsed.database or "")
-    copy = _newest_copy(path, known)
+    earlier = Earlier(path, _newest_copy(path, known), version)
+    _demand_unused(path)
+    return earlier
+
+
+def put_back(earlier: Earlier) -> Returned:
+    """Put the copy in the place of the newer database, which is copied beside itself first.
+
+    The change of the files is atomic. No program may have the database open.
+
+    Raises: :class:`Busy` while one has.
+    """
+    path, copy, version = earlier.path, earlier.copy, earlier.version
     made = datetime.fromtimestamp(copy.stat().st_mtime, UTC)
     kept = path.with_name(f"{path.name}.after-{version}-{datetime.now(UTC):%Y%m%dT%H%M%S}")
     copy_sqlite(path, kept)
@@ -60,13 +83,14 @@ def put_back_earlier(url: str, *, migrations: Path = MIGRATIONS) -> Returned | N
     temporary = path.with_name(f"{path.name}.returning")
     temporary.unlink(missing_ok=True)
     copy_sqlite(copy, temporary)
+    shutil.copymode(path, temporary)
     temporary.replace(path)
     fsync_directory(path.parent)
     return Returned(copy, made, kept)
 
 
-def _version(url: str) -> str | None:
-    engine = open_engine(url)
+def _version(url: str, *, private: bool = True) -> str | None:
+    engine = open_engine(url, private=private)
     try:
         return schema_version(engine)
     finally:

@@ -175,6 +175,40 @@ def test_a_sign_on_before_caddy_may_use_tokens_of_its_own(tmp_path: Path) -> Non
     assert "@mograder_token" in step(tmp_path, f"course={course}; front_text", **words).stdout
 
 
+def test_an_authority_is_trusted_on_a_machine_without_the_package(
+    tmp_path: Path, authority: Path
+) -> None:
+    """Which comes by way of the proxy, and before everything else."""
+    (tmp_path / "top").mkdir()
+    log = tmp_path / "log"
+    stubs = f"""
+site_authority=$top/mograder-site.crt
+update-ca-certificates() {{ :; }}
+command() {{ return 1; }}
+env() {{ echo "$* by $http_proxy" >>{log}; }}
+"""
+    words = {"proxy": "http://proxy.example:3128", "ca_file": str(authority / "ca.crt")}
+    done = step(tmp_path, f"{stubs} ensure_network", **words)
+    assert done.returncode == 0, done.stderr
+    assert log.read_text().endswith(" ca-certificates by http://proxy.example:3128\n")
+    assert (tmp_path / "top" / "mograder-site.crt").exists()
+
+
+def test_a_file_that_no_list_names_is_not_said_to_be_changed(tmp_path: Path) -> None:
+    """At the first upgrade there is no list; what is as it should be joins it."""
+    same, other = tmp_path / "same", tmp_path / "other"
+    same.write_text("one\n")
+    other.write_text("one\n")
+    write = (
+        f"printf 'one\\n' | put {same} 644 || true; printf 'two\\n' | put {same} 644;"
+        f"printf 'two\\n' | put {other} 644"
+    )
+    done = step(tmp_path, write)
+    assert done.returncode == 0, done.stderr
+    assert f"{same} " not in done.stderr
+    assert f"{other} was not written by this script, as far as it knows" in done.stderr
+
+
 def test_what_somebody_changed_is_kept_and_told(tmp_path: Path) -> None:
     file = tmp_path / "mograder.caddy"
     write = f"printf 'one\\n' | put {file} 644; printf 'two\\n' | put {file} 644"

@@ -86,6 +86,11 @@ def test_b18_it_comes_back_after_a_failure_and_starts_with_the_machine(name: str
     assert found["WantedBy"] == ["multi-user.target"]
 
 
+def test_the_hub_starts_by_itself_as_soon_as_it_can() -> None:
+    """As operate.md says of a full disk: nobody has to start it once there is room."""
+    assert unit(HUB)["StartLimitIntervalSec"] == ["0"]
+
+
 def test_b18_enabling_the_hub_enables_what_it_needs() -> None:
     """B18: `systemctl enable --now mograder-hub`."""
     assert set(unit(HUB)["Also"][0].split()) == {SOCKET, SESSIONS}

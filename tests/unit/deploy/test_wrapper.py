@@ -72,10 +72,13 @@ def wrapper(tmp_path: Path, data: Path) -> Wrapper:
     program = tmp_path / "mograder-hub"
     program.write_text(text)
 
-    def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        *arguments: str, cwd: Path | None = None, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
         state = {"STARTS": "yes", "STATUS": "0", "LOADED": "not-found", **variables}
         return subprocess.run(
             ["sh", str(program), *arguments],
+            cwd=cwd,
             capture_output=True,
             text=True,
             env={"PATH": f"{tools}:{os.environ['PATH']}", "LOG": str(tmp_path / "log"), **state},
@@ -133,6 +136,27 @@ def test_d7_an_authority_of_the_administrators_reaches_the_command(
     authority.touch(0o600)
     assert wrapper("check", SSL_CERT_FILE=str(authority)).returncode == 0
     assert f"LoadCredential=authority:{authority}" in (tmp_path / "log").read_text()
+
+
+def test_an_authority_is_found_from_the_directory_in_which_it_is_named(
+    wrapper: Wrapper, tmp_path: Path
+) -> None:
+    """systemd knows nothing of the working directory."""
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "root.crt").touch()
+    assert wrapper("check", SSL_CERT_FILE="root.crt", cwd=home).returncode == 0
+    assert f"LoadCredential=authority:{home / 'root.crt'}\n" in (tmp_path / "log").read_text()
+
+
+@pytest.mark.parametrize(("name", "status"), [("INT", 130), ("TERM", 143), ("HUP", 143)])
+def test_a_signal_leaves_no_file_behind(
+    wrapper: Wrapper, tmp_path: Path, name: str, status: int
+) -> None:
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / "bin" / "systemd-run").write_text(f"#!/bin/sh\nkill -{name} $PPID\n")
+    assert wrapper("check", TMPDIR=str(tmp_path / "tmp")).returncode == status
+    assert list((tmp_path / "tmp").iterdir()) == []
 
 
 def test_shellcheck_has_nothing_to_say(wrapper: Wrapper, tmp_path: Path) -> None:

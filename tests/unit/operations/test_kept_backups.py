@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -101,3 +103,92 @@ def test_without_a_directory_it_is_only_a_note_and_the_job_refuses(
     assert level is Level.NOTE
     assert run(["hub", "backup", "--scheduled", "-C", str(tmp_path)]) == 2
     assert "[backup] directory is not set" in capfd.readouterr().err
+
+
+def unreadable(course: Path) -> Path:
+    """A database that nobody can read, which no student has brought about."""
+    (course / "gradebook.db").write_bytes(b"no database" * 1000)
+    return course / "gradebook.db"
+
+
+def next_night(place: Path, night: int) -> None:
+    """Let a day pass over every backup; the newest has its time in its name, to the second."""
+    newest = list_backups(place)[0].path
+    newest.rename(place / newest.name.replace("hub-2", f"hub-{night}-2"))
+    for path in place.iterdir():
+        then = path.stat().st_mtime - 86400
+        os.utime(path, (then, then))
+
+
+def test_n1_incomplete_ones_follow_each_other_and_the_newest_complete_one_stays(
+    loaded: LoadedSettings, place: Path
+) -> None:
+    back_up_scheduled(loaded, quiet)
+    unreadable(loaded.course_dir)
+    for night in range(5):
+        next_night(place, night)
+        done = back_up_scheduled(loaded, quiet)
+        assert done.faults == ("1 files or directories are not in it.",)
+        kept = list_backups(place)
+        assert [each.complete for each in kept] == [False] * min(night + 1, 2) + [True]
+        assert kept[0].path == done.path
+    unreadable(loaded.course_dir).unlink()
+    for night in (5, 6):
+        next_night(place, night)
+        assert back_up_scheduled(loaded, quiet).faults == ()
+    assert [each.complete for each in list_backups(place)] == [True, True]
+
+
+def test_n1_what_a_student_does_in_the_own_workspace_is_told_and_no_fault(
+    loaded: LoadedSettings, place: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Else one student could let the alarm sound every night, and keep old backups for ever."""
+    home = loaded.course_dir / "hub-notebooks/alice/A1"
+    with (home / "hole").open("wb") as hole:
+        hole.truncate(20 << 20)
+    deep = home
+    for _ in range(70):
+        deep = deep / "d"
+        deep.mkdir()
+    assert run(["hub", "backup", "--scheduled", "-C", str(loaded.course_dir)]) == 0
+    err = capfd.readouterr().err
+    assert "Left out: course/hub-notebooks/alice/A1/hole: a large file that is nearly empty" in err
+    assert "nested too deeply" in err
+    assert "2 left out are of students' own making" in err
+    assert "Error" not in err
+    assert [each.complete for each in list_backups(place)] == [True]
+    ((level, text),) = said(loaded)
+    assert (level, "without 2: " in text) == (Level.NOTE, True)
+
+
+@pytest.mark.parametrize("name", ["hole", "hub-notebooks/hole", "source/A1/hole"])
+def test_n1_a_hole_anywhere_else_is_a_fault(loaded: LoadedSettings, name: str) -> None:
+    (loaded.course_dir / name).parent.mkdir(parents=True, exist_ok=True)
+    with (loaded.course_dir / name).open("wb") as hole:
+        hole.truncate(20 << 20)
+    done = back_up_scheduled(loaded, quiet)
+    assert done.faults == ("1 files or directories are not in it.",)
+
+
+@pytest.mark.parametrize(("failure", "faults"), [(errno.EACCES, 0), (errno.EIO, 1)])
+def test_n1_a_disk_that_fails_is_no_students_doing(
+    loaded: LoadedSettings, monkeypatch: pytest.MonkeyPatch, failure: int, faults: int
+) -> None:
+    def unreadable(name: str, directory: int) -> NoReturn:
+        raise OSError(failure, os.strerror(failure))
+
+    monkeypatch.setattr("mograder.operations.backup._settled", unreadable)
+    (loaded.course_dir / "mograder.toml").unlink()
+    assert len(back_up_scheduled(loaded, quiet).faults) == faults
+
+
+def test_n4_what_killed_runs_have_left_is_removed_after_a_day(
+    loaded: LoadedSettings, place: Path
+) -> None:
+    fresh, stale = place / ".hub-2.tar.gz.partial", place / ".hub-1.tar.gz.partial"
+    for path in (fresh, stale):
+        path.write_bytes(b"x")
+    then = (datetime.now(UTC) - timedelta(hours=25)).timestamp()
+    os.utime(stale, (then, then))
+    back_up_scheduled(loaded, quiet)
+    assert (fresh.exists(), stale.exists()) == (True, False)
