@@ -168,6 +168,26 @@ async def test_the_end_of_a_session_is_told_in_its_place_with_a_way_back(scene: 
         await tab.page.keyboard.press("Enter")
 
 
+async def test_an_end_during_a_look_at_the_hub_is_told(scene: Framed) -> None:
+    """The answer is from before the end, and the news of the end comes before the answer."""
+    tab = await scene.open()
+    looks: list[str] = []
+
+    async def slow(route: Route) -> None:
+        before = await route.fetch()
+        looks.append((await before.json())["state"])
+        if len(looks) == 1:
+            scene.hub.end("alice", ITEM, EndReason.IDLE)
+            await asyncio.sleep(1)
+        await route.fulfill(response=before)
+
+    await tab.page.route("**/standing/**", slow)
+    save = "fetch(new URL('api/kernel/save', document.baseURI), {method: 'POST'}).then(() => 1)"
+    await tab.frame.evaluate(save)
+    await expect(tab.ended).to_contain_text("nobody used it")
+    assert looks[:2] == ["running", "ended"]
+
+
 async def test_stop_ends_it_and_keeps_the_tab(scene: Framed) -> None:
     tab = await scene.open()
     await tab.page.get_by_role("button", name="Stop").click()
