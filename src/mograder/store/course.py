@@ -144,7 +144,9 @@ def support_files(item: SourceItem, texts: Sequence[str]) -> Belongings:
     modules = (
         path
         for path in sorted(item.directory.glob("*.py"))
-        if not (path.name in own or is_private(path.name) or _is_copy_of_a_notebook(path.name, item))
+        if not (
+            path.name in own or is_private(path.name) or _is_copy_of_a_notebook(path.name, item)
+        )
     )
     read = [*texts, *map(_text_or_nothing, modules)]
     found = belongings(item.directory, lambda name: any(names_folder(t, name) for t in read))

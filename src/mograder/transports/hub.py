@@ -72,8 +72,8 @@ class Held:
     """What the hub holds of an item: SHA-256 by file.
 
     ``kind`` is empty where the hub does not tell (0.3.16), or holds nothing; ``complete``: there
-    is nothing on the hub that ``files`` does not name. ``most_mb`` (of 2**20 bytes) and ``most_files`` are the most
-    that the hub takes in one release, 0 where it does not tell.
+    is nothing on the hub that ``files`` does not name. ``most_mb`` (of 2**20 bytes) and
+    ``most_files`` are the most that the hub takes in one release, 0 where it does not tell.
     """
 
     files: Mapping[str, str]
