@@ -119,7 +119,7 @@ async def test_what_the_hub_would_refuse_for_its_size_is_not_sent_by_the_page(
         )
         large = {"name": "A9.py", "mimeType": "text/x-python", "buffer": b"#" * 2_000_000}
         await page.locator("#files").set_input_files([large])  # type: ignore[list-item]
-        await form.get_by_role("button").click()
+        await form.get_by_role("button", name="Publish").click()
         await expect(page.locator("#news")).to_contain_text(told)
         await expect(page.locator("#news")).to_contain_text("Nothing was sent.")
         await form.evaluate("form => { form.dataset.mostMb = form.dataset.mostFiles = '100'; }")
