@@ -125,7 +125,10 @@ async def test_a_session_that_dies_later_tells_the_page_and_the_next_link_starts
     until(lambda: sessions_of(hub, alice) == [])
     with hub.client() as client:
         gone = client.get(cap)
-        assert (gone.status_code, gone.text) == (404, "This session has ended.")
+        assert (gone.status_code, gone.text) == (
+            404,
+            "What was saved is safe. This session has ended.",
+        )
         assert gone.headers["x-mograder-session"] == "gone"
         direct = client.get(f"/edit/user/{alice}/{TINY}/", headers=student(alice))
         assert (direct.status_code, direct.text) == (404, "No active session")

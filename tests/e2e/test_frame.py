@@ -70,6 +70,60 @@ async def test_links_leave_in_a_tab_of_their_own_and_fragments_do_not(scene: Fra
     assert "/edit/user/" in tab.page.url
 
 
+_LINKS = {
+    "svg": """to => {
+        document.body.innerHTML += `<svg width="99" height="99"><a href="${to}"><rect
+          width="99" height="99"></rect></a></svg>`;
+        document.querySelector("rect").dispatchEvent(new MouseEvent("click", {bubbles: true}));
+    }""",
+    "xlink": """to => {
+        document.body.innerHTML += `<svg width="99" height="99"><a xlink:href="${to}"><rect
+          width="99" height="99"></rect></a></svg>`;
+        document.querySelector("rect").dispatchEvent(new MouseEvent("click", {bubbles: true}));
+    }""",
+    "unconnected": """to => {
+        const link = Object.assign(document.createElement("a"), {href: to});
+        link.dispatchEvent(new MouseEvent("click"));
+    }""",
+    "unconnected click": """to => {
+        Object.assign(document.createElement("a"), {href: to, target: "_self"}).click();
+    }""",
+    "form": """to => {
+        document.body.innerHTML += `<form action="${to}"><button id="go"></button></form>`;
+        document.querySelector("#go").click();
+    }""",
+    "formaction": """to => {
+        document.body.innerHTML += `<form><button id="go" formaction="${to}"></button></form>`;
+        document.querySelector("#go").click();
+    }""",
+}
+
+
+async def test_links_of_every_kind_and_forms_leave_the_notebook_where_it_is(scene: Framed) -> None:
+    tab = await scene.open()
+    to = f"{scene.address}/run/{LECTURE}/"
+    for kind, script in _LINKS.items():
+        async with tab.person.context.expect_page(timeout=8000) as opened:
+            await tab.frame.evaluate(script, to)
+        other = await opened.value
+        await other.wait_for_url(re.compile(f"/run/(user/alice/)?{LECTURE}"))
+        await other.close()
+        await tab.frame.evaluate("document.querySelectorAll('svg, form').forEach(e => e.remove())")
+        assert await tab.frame.evaluate("window.line.readyState") == 1, kind
+
+
+async def test_a_cells_file_is_downloaded_by_a_plain_link(scene: Framed) -> None:
+    tab = await scene.open()
+    async with tab.person.context.expect_page() as opened:
+        await tab.frame.evaluate("""() => {
+            document.body.innerHTML += '<a id="file" href="./@file/3-x.csv">the file</a>';
+            document.querySelector("#file").click();
+        }""")
+    opened_page = await opened.value
+    assert await tab.frame.evaluate("window.line.readyState") == 1
+    await opened_page.close()
+
+
 async def test_printing_prints_the_notebook_from_wherever_it_is_asked_for(scene: Framed) -> None:
     tab = await scene.open()
     await tab.frame.locator("#first").focus()
@@ -147,6 +201,16 @@ async def test_the_result_of_a_validation_stands_beside_the_notebook_with_a_way_
 async def test_a_missing_network_is_told_in_a_sentence(scene: Framed) -> None:
     tab = await scene.open()
     error = "<urlopen error [Errno -3] Temporary failure in name resolution>"
+    for said in (
+        error,
+        "curl: (6) Could not resolve host: example.org",
+        'Could not establish connection error for HTTP HEAD to "https://example.org/x.parquet"',
+        "OSError: We couldn't connect to 'https://huggingface.co' to load the files",
+    ):
+        await tab.page.evaluate("document.querySelector('#said').textContent = ''")
+        await tab.frame.evaluate(_ECHO, json.dumps({"op": "cell-op", "data": said}))
+        await expect(tab.said).to_contain_text("This notebook has no internet access here.")
+    await tab.page.evaluate("document.querySelector('#said').textContent = ''")
     for op, told in (("kernel-ready", False), ("cell-op", True)):
         message = json.dumps({"op": op, "data": error})
         await tab.frame.evaluate(_ECHO, message)
@@ -166,6 +230,26 @@ async def test_the_end_of_a_session_is_told_in_its_place_with_a_way_back(scene: 
     await expect(link).to_be_focused()
     async with tab.page.expect_navigation(url=f"**/edit/{ITEM}"):
         await tab.page.keyboard.press("Enter")
+
+
+async def test_an_end_during_a_look_at_the_hub_is_told(scene: Framed) -> None:
+    """The answer is from before the end, and the news of the end comes before the answer."""
+    tab = await scene.open()
+    looks: list[str] = []
+
+    async def slow(route: Route) -> None:
+        before = await route.fetch()
+        looks.append((await before.json())["state"])
+        if len(looks) == 1:
+            scene.hub.end("alice", ITEM, EndReason.IDLE)
+            await asyncio.sleep(1)
+        await route.fulfill(response=before)
+
+    await tab.page.route("**/standing/**", slow)
+    save = "fetch(new URL('api/kernel/save', document.baseURI), {method: 'POST'}).then(() => 1)"
+    await tab.frame.evaluate(save)
+    await expect(tab.ended).to_contain_text("nobody used it")
+    assert looks[:2] == ["running", "ended"]
 
 
 async def test_stop_ends_it_and_keeps_the_tab(scene: Framed) -> None:

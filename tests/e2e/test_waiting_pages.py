@@ -6,6 +6,7 @@ The hub's own pages are real; the pool behind them is played, so that each state
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -85,6 +86,44 @@ async def test_a_full_hub_is_told_and_tried_again_by_itself(
     await photograph(page, artifacts, "busy")
     hub.pool.failure = None
     await page.wait_for_url("**/edit/user/alice/A1/")
+
+
+async def test_that_a_notebook_got_its_name_back_is_told_until_a_click(
+    url: str, page: Page
+) -> None:
+    async def started(route: Route) -> None:
+        done = {"event": "done", "url": "edit/user/alice/A1/", "renamed": "homework.py"}
+        told = {"event": "progress", "message": "Starting the editor"}
+        await route.fulfill(body="".join(json.dumps(each) + "\n" for each in (told, done)))
+
+    await page.route("**/start-edit-deep/A1", started)
+    await page.route("**/edit/user/alice/A1/", lambda route: route.fulfill(body="there"))
+    await page.goto(f"{url}/edit/A1")
+    await expect(page.locator("#news")).to_contain_text("Your notebook was called homework.py.")
+    async with page.expect_navigation(url="**/edit/user/alice/A1/", timeout=4000):
+        await page.locator("#news").click()
+
+
+async def test_what_the_hub_would_refuse_for_its_size_is_not_sent_by_the_page(
+    url: str, people: People
+) -> None:
+    prof = await people.person("prof", headers=from_proxy("prof"))
+    page = await prof.context.new_page()
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.url))
+    await page.goto(f"{url}/course/items")
+    form = page.locator("#publish")
+    for name, limit, told in (("mostMb", "0.5", "0.5 MB"), ("mostFiles", "0", "0 files")):
+        await form.evaluate(
+            "(form, [name, limit]) => { form.dataset[name] = limit; }", [name, limit]
+        )
+        large = {"name": "A9.py", "mimeType": "text/x-python", "buffer": b"#" * 2_000_000}
+        await page.locator("#files").set_input_files([large])  # type: ignore[list-item]
+        await form.get_by_role("button", name="Publish").click()
+        await expect(page.locator("#news")).to_contain_text(told)
+        await expect(page.locator("#news")).to_contain_text("Nothing was sent.")
+        await form.evaluate("form => { form.dataset.mostMb = form.dataset.mostFiles = '100'; }")
+    assert not [each for each in sent if "/publish/" in each]
 
 
 async def test_who_does_not_want_to_wait_presses_a_button(hub: Hub, url: str, page: Page) -> None:

@@ -174,7 +174,7 @@ class _Generator:
             count = each.release.solution_blocks
             blocks = "one solution block" if count == 1 else f"{count} solution blocks"
             self._tell(Step.DRY_RUN, f"{shown(each.source)} -> {target} ({blocks})")
-        support = support_files(self._item)
+        support = support_files(self._item, [each.release.text for each in made])
         for name in support.files:
             self._tell(Step.DRY_RUN, f"would copy {name}, if it is newer")
         self._lines += left_out(self._item, support)
@@ -187,7 +187,7 @@ class _Generator:
             lines.append(
                 Line(Step.OK, f"{shown(each.source)} -> {self._released(each.source.name)}")
             )
-        support = support_files(self._item)
+        support = support_files(self._item, [each.release.text for each in made])
         lines += copy_support(self._item, support.files, stage, shown(self._target))
         lines += left_out(self._item, support)
         names = [*(each.source.name for each in made), *support.files]

@@ -92,7 +92,7 @@ def _support(item: SourceItem, source: Path, text: str) -> Belongings:
 
     Beside other lectures only the files go along that ``marimo.App(...)`` names.
     """
-    found = support_files(item)
+    found = support_files(item, [text])
     if item.directory.name == source.stem:
         return found
     named = frozenset(app_files(text))

@@ -38,9 +38,24 @@ def named_by(option: ast.keyword) -> str:
     return ""
 
 
+_MAY_GIVE_AWAY = re.compile("solution|answer|hidden|secret|test", re.IGNORECASE)
+"""A folder with such a word in its name has to be named as a folder, beyond doubt."""
+
+
 def names_folder(text: str, folder: str) -> bool:
-    """Whether a text names a folder beside it: in a path, alone in quotes, or in an import."""
+    """Whether a text names a folder beside it: in a path, in an import, or as a value in quotes.
+
+    A key of a dictionary and an index in brackets name none.
+    """
     name = re.escape(folder)
-    in_path = rf"""["'/(\\]{name}["'/\\]"""
-    imported = rf"^\s*(?:from|import)\s+{name}\b"
-    return re.search(rf"{in_path}|{imported}", text, re.MULTILINE) is not None
+    quoted = rf"""["']{name}["']"""
+    ways = [
+        rf"""["'/(\\]{name}[/\\]""",
+        rf"""[/\\]{name}["']""",
+        rf"/\s*{quoted}",
+        rf"(?:[Pp]ath|join|dir|walk|glob)\((?:[^()]*,)?\s*{quoted}",
+        rf"^\s*(?:from|import)\s+{name}\b",
+    ]
+    if not _MAY_GIVE_AWAY.search(folder):
+        ways.append(rf"(?:[(,]|(?<![=!<>])=)\s*{quoted}(?!\s*:)")
+    return re.search("|".join(ways), text, re.MULTILINE) is not None

@@ -22,7 +22,7 @@ from mograder.core.errors import Conflict, InvalidInput, NotFound, TooLarge
 from mograder.core.lookup import Words, find_name, nfc
 from mograder.core.names import ItemName
 from mograder.notebook.references import names_folder
-from mograder.store.belongings import Belongings, LeftBehind, belongings
+from mograder.store.belongings import Belongings, LeftBehind, belongings, is_private
 from mograder.store.files import atomic_write, entry_named, exchange_or_rename, remove_tree
 
 _MAX_NOTEBOOK = 16_000_000
@@ -127,9 +127,12 @@ def read_notebook(path: Path) -> str:
         raise InvalidInput(f"{shown(path)}:{line}: this is no UTF-8 text.", hint=hint) from error
 
 
-def support_files(item: SourceItem) -> Belongings:
+def support_files(item: SourceItem, texts: Sequence[str]) -> Belongings:
     """Return what goes with the notebooks: plain files beside them, ``public/``, and the folders
-    that they or the Python files beside them name.
+    that they or the Python files that go along name.
+
+    ``texts`` are the notebooks as they are handed out: a folder that only a solution or a hidden
+    test names is part of it.
 
     Never what is hidden, previews and archives beside the notebook, another notebook's text that
     may be a copy with solutions, or a folder that nothing names, which may hold solutions too.
@@ -137,9 +140,16 @@ def support_files(item: SourceItem) -> Belongings:
     Raises:
         TooLarge: There are more than ten thousand, or a gigabyte of them.
     """
-    texts = [_text_or_nothing(path) for path in sorted(item.directory.glob("*.py"))]
-    found = belongings(item.directory, lambda name: any(names_folder(t, name) for t in texts))
     own = {notebook.name for notebook in item.notebooks}
+    modules = (
+        path
+        for path in sorted(item.directory.glob("*.py"))
+        if not (
+            path.name in own or is_private(path.name) or _is_copy_of_a_notebook(path.name, item)
+        )
+    )
+    read = [*texts, *map(_text_or_nothing, modules)]
+    found = belongings(item.directory, lambda name: any(names_folder(t, name) for t in read))
     copies = [name for name in found.files if _is_copy_of_a_notebook(name, item)]
     files = tuple(name for name in found.files if name not in own and name not in copies)
     if sum((item.directory / name).stat().st_size for name in files) > _MAX_SUPPORT:

@@ -72,8 +72,8 @@ class Held:
     """What the hub holds of an item: SHA-256 by file.
 
     ``kind`` is empty where the hub does not tell (0.3.16), or holds nothing; ``complete``: there
-    is nothing on the hub that ``files`` does not name. ``most_mb`` and ``most_files`` are the most
-    that the hub takes in one release, 0 where it does not tell.
+    is nothing on the hub that ``files`` does not name. ``most_mb`` (of 2**20 bytes) and
+    ``most_files`` are the most that the hub takes in one release, 0 where it does not tell.
     """
 
     files: Mapping[str, str]
@@ -88,9 +88,9 @@ class Held:
         Raises:
             TooLarge: It does not, so that nothing need be sent.
         """
-        if self.most_mb and size > self.most_mb * 1_000_000:
+        if self.most_mb and size > self.most_mb * 2**20:
             raise TooLarge(
-                f"The release has {size / 1e6:.1f} MB, and the hub takes {self.most_mb} MB.",
+                f"The release has {size / 2**20:.1f} MB, and the hub takes {self.most_mb} MB.",
                 hint="Nothing was sent. Leave files out, or raise [limits] upload_mb on the hub.",
             )
         if self.most_files and count > self.most_files:

@@ -79,7 +79,7 @@ class Framed:
         page = await person.open(f"{self.address}{path}")
         frame = await notebook(page)
         await frame.wait_for_function("window.line?.readyState === 1")
-        await expect(page.locator("#fold[title]")).to_be_visible()  # the bar is at work
+        await expect(page.locator("#fold[aria-expanded]")).to_be_visible()  # the bar is at work
         return Tab(person, page, frame)
 
 

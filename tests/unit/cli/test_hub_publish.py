@@ -372,7 +372,7 @@ def test_an_item_is_not_a_lecture_and_a_demo(hub: FakeHub) -> None:
 @pytest.mark.parametrize(
     ("limits", "told"),
     [
-        ({"most_mb": 1, "most_files": 200}, "The release has 2.0 MB, and the hub takes 1 MB."),
+        ({"most_mb": 1, "most_files": 200}, "The release has 1.9 MB, and the hub takes 1 MB."),
         ({"most_mb": 100, "most_files": 1}, "The release has 3 files, and the hub takes 1."),
     ],
 )

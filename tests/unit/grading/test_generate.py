@@ -352,6 +352,33 @@ async def test_an_assignment_takes_the_folders_that_it_names_and_tells_of_others
     assert "solutions/: the notebook does not name this folder" in told[0]
 
 
+@pytest.mark.parametrize("block", ["SOLUTION", "HIDDEN TESTS"])
+@pytest.mark.parametrize("dry_run", [False, True])
+async def test_a_folder_that_only_a_block_names_is_part_of_it_and_left_out(
+    course: Path, block: str, dry_run: bool
+) -> None:
+    for name in ("data/x.csv", "geheim/answer.txt"):
+        (course / "source/A1" / name).parent.mkdir()
+        (course / "source/A1" / name).write_text("1")
+    notebook = course / "source/A1/A1.py"
+    begin = f"### BEGIN {block}\n"
+    lines_of_it = TEXT.splitlines(keepends=True)
+    place = next(n for n, line in enumerate(lines_of_it) if line.lstrip() == begin)
+    indent = lines_of_it[place].partition("#")[0]
+    lines_of_it.insert(place + 1, f'{indent}open("geheim/answer.txt")\n')
+    notebook.write_text("".join(lines_of_it) + '\n# see "data/x.csv"\n')
+    # What an editor left beside it is no part of the release, and names nothing for it.
+    shutil.copy(notebook, notebook.with_name("A1_20260310T200800.py"))
+    (outcome,) = await make(course, Script(), dry_run=dry_run)
+    told = lines(outcome)
+    assert any("geheim/: the notebook does not name this folder" in line for line in told), told
+    if dry_run:
+        assert [line for line in told if "would copy" in line and "data/x.csv" in line]
+    else:
+        assert "data/x.csv" in tree(course / "release/A1")
+        assert not [name for name in tree(course / "release/A1") if "geheim" in name]
+
+
 async def test_links_of_a_lecture_follow_what_the_course_says_an_item_is(course: Path) -> None:
     (course / "source/L1").mkdir()
     (course / "source/Warm-up").mkdir()

@@ -100,7 +100,8 @@ def test_files_public_and_the_folders_that_are_named_go_along(tmp_path: Path) ->
         'app = marimo.App(layout_file="layouts/A1.slides.json")\nfrom lib.f import g\n"elsewhere"'
     )
     (tmp_path / "A1" / "helper.py").write_text("open('data/2026/x.csv')")
-    found = support_files(find_source("A1", tmp_path))
+    item = find_source("A1", tmp_path)
+    found = support_files(item, [(tmp_path / "A1" / "A1.py").read_text()])
     assert found.files == tuple(wanted)
     assert {each.name: each.reason.split()[0] for each in found.left} == {
         "A1.ZIP": "a",
@@ -122,7 +123,15 @@ def test_files_are_bounded_in_all(tmp_path: Path) -> None:
         with (tmp_path / "A1" / name).open("wb") as file:
             file.truncate(600_000_000)
     with pytest.raises(TooLarge, match="A1 holds more than 1 GB"):
-        support_files(find_source("A1", tmp_path))
+        support_files(find_source("A1", tmp_path), [])
+
+
+def test_a_copy_of_the_notebook_names_no_folder(tmp_path: Path) -> None:
+    make(tmp_path / "A1", "A1.py", "data/x.csv")
+    (tmp_path / "A1" / "A1_20260310T200800.py").write_text("open('data/x.csv')")
+    found = support_files(find_source("A1", tmp_path), [""])
+    assert found.files == ()
+    assert [each.name for each in found.left] == ["A1_20260310T200800.py", "data/"]
 
 
 def test_an_archive_depends_on_names_and_contents_alone() -> None:

@@ -90,7 +90,14 @@ async def items(request: Request, desk: TheDesk, caller: Caller) -> Response:
     lines = await to_thread.run_sync(_item_lines, desk, count)
     done, item = outcome(request)
     return page(
-        request, "items.html", here="items", items=lines, count=count, done=done, done_item=item
+        request,
+        "items.html",
+        here="items",
+        items=lines,
+        count=count,
+        done=done,
+        done_item=item,
+        limits=desk.services.loaded.settings.limits,
     )
 
 

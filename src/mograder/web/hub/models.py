@@ -250,7 +250,7 @@ class Warmed(_Body):
 class Held(_Body):
     """What is published under a name: SHA-256 by file; ``type`` is null where nothing is.
 
-    ``most_mb`` (millions of bytes) and ``most_files`` are the most that a release may have.
+    ``most_mb`` (of 2**20 bytes) and ``most_files`` are the most that a release may have.
     """
 
     status: Literal["ok"] = "ok"

@@ -19,6 +19,7 @@ from mograder.core.log import get_logger
 from mograder.web.hub.headers import upstream_headers
 from mograder.web.hub.pace import Pace
 from mograder.web.hub.proxy_http import Exchange, Limits
+from mograder.web.hub.refusals import ENDED
 from mograder.web.hub.session_answer import Visit
 from mograder.web.hub.traffic import Traffic, size_of
 from mograder.web.hub.upstream import Upgraded, Upstream
@@ -121,7 +122,7 @@ async def _between(
 
     def end() -> None:
         if not cut.done():
-            cut.set_result(Close(POLICY, "This session has ended."))
+            cut.set_result(Close(POLICY, ENDED))
 
     undo = (upstream.on_close(end), visit.on_revoke(end))
     try:

@@ -17,6 +17,7 @@ from mograder.web.hub.session_answer import Visit
 GONE: Header = (b"x-mograder-session", b"gone")
 """Tells a page's script that there is no session any more, or none that it may use."""
 
+ENDED = "What was saved is safe. This session has ended."
 
 ONLY_OWNERS = (
     "This hub runs session pages on its own origin ([hub] session_isolation = "

@@ -19,13 +19,12 @@ from mograder.web.hub.capabilities import Capabilities, Capability, label_of
 from mograder.web.hub.headers import RawHeaders, header
 from mograder.web.hub.proxy import SessionProxy
 from mograder.web.hub.proxy_http import Exchange
-from mograder.web.hub.refusals import GONE, Refusal, query_of, see_other, whose_frame
+from mograder.web.hub.refusals import ENDED, GONE, Refusal, query_of, see_other, whose_frame
 from mograder.web.hub.session_answer import Visit
 from mograder.web.hub.session_page import Page
 from mograder.web.hub.session_paths import CapabilityPath, ProbePath, parse_session_path
 
 _NAVIGATIONS = frozenset({"document", "iframe"})
-_ENDED = "What was saved is safe. This session has ended."
 
 
 class SessionOrigins:
@@ -67,10 +66,10 @@ class SessionOrigins:
         _check_source(scope, self._url.origin(label))
         capability = self._proxy.resolve(path.cap)
         if capability is None or label_of(capability) != label:
-            raise Refusal(404, _ENDED, (GONE,))
+            raise Refusal(404, ENDED, (GONE,))
         session = self._proxy.session_of(capability)
         if session is None:
-            raise Refusal(404, _ENDED, (GONE,))
+            raise Refusal(404, ENDED, (GONE,))
         visit = self._visit_of(path, capability, session, scope)
         if visit.as_document and not _is_a_file(path.rest):
             raise see_other(visit.document_url)

@@ -4,7 +4,6 @@ import { keep_true, reason } from "./live.js";
 import { progress } from "./progress.js";
 import { word } from "./words.js";
 
-const MOST_FILES = 1000;
 
 keep_true(document.querySelector("main").dataset.events);
 
@@ -17,6 +16,7 @@ function accept(form) {
   const warning = told.textContent;
   const name = form.querySelector("#name");
   const news = form.querySelector("#news");
+  const most = Number(form.dataset.mostFiles);
   let dropped = [];
   told.textContent = `${told.dataset.words} ${warning}`;
 
@@ -29,7 +29,7 @@ function accept(form) {
     event.preventDefault();
     form.classList.remove("over");
     const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
-    dropped = (await Promise.all(entries.map((entry) => files_of(entry, "")))).flat();
+    dropped = (await Promise.all(entries.map((entry) => files_of(entry, "", most)))).flat();
     const folder = entries.length === 1 && entries[0].isDirectory ? entries[0].name : "";
     if (folder) dropped = dropped.map(([path, file]) => [path.slice(folder.length + 1), file]);
     // Never what an editor or the system left there: the hub would refuse it.
@@ -61,6 +61,10 @@ function accept(form) {
 
 async function send(form, item, files, news) {
   if (!item) throw new Error(word("nameless"));
+  const { mostMb, mostFiles } = form.dataset;
+  const mb = files.reduce((sum, [, file]) => sum + file.size, 0) / 2 ** 20;
+  if (files.length > mostFiles) throw new Error(word("many", "", mostFiles));
+  if (mb > mostMb) throw new Error(word("large", mb.toFixed(1), mostMb));
   const body = new FormData();
   for (const [path, file] of files) body.append("files", file, path);
   news.className = "news-line soft";
@@ -77,15 +81,15 @@ async function send(form, item, files, news) {
   throw new Error(word("broken"));
 }
 
-// A folder's files with their paths, without going on for ever.
-async function files_of(entry, above) {
+// A folder's files with their paths; no more than show that there are too many.
+async function files_of(entry, above, most) {
   const path = above + entry.name;
   if (entry.isFile) return [[path, await new Promise((done, failed) => entry.file(done, failed))]];
   const reader = entry.createReader();
   const found = [];
   for (;;) {
     const some = await new Promise((done, failed) => reader.readEntries(done, failed));
-    if (!some.length || found.length > MOST_FILES) return found;
-    for (const each of some) found.push(...(await files_of(each, `${path}/`)));
+    if (!some.length || found.length > most) return found;
+    for (const each of some) found.push(...(await files_of(each, `${path}/`, most)));
   }
 }

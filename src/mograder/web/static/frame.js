@@ -1,14 +1,13 @@
 // The bar above a notebook, and what the notebook's page may ask of it.
 //
-// The frame's page runs its author's JavaScript. It may send the messages in `asks`, each bounded, and
-// gets nothing done with them but a look at the hub, a title, and the query of the address.
+// That page runs its author's JavaScript. It may send the messages in `asks`, each bounded, and gets
+// a look at the hub by them, a sentence, a title, and the query of the address.
 
 import { listen } from "./stream.js";
 import { word } from "./words.js";
 
 const of = (id) => document.getElementById(id);
-const frame = of("notebook"), panel = of("panel"), said = of("said"), ended = of("ended");
-const at = document.body.dataset;
+const frame = of("notebook"), panel = of("panel"), ended = of("ended"), body = document.body, at = body.dataset;
 const origin = at.origin || new URL(frame.src).origin;
 const ASK_MS = 1500; // between two questions to the hub
 const AWAY_MS = 30000; // between two of them at most, while it does not answer
@@ -18,22 +17,27 @@ const LONGEST = 2000;
 
 // ---- what the hub says
 
-let due = 0, asked = 0, away = 0;
+let due = 0, asked = 0, away = 0, last = Promise.resolve();
+
+// One after the other. News that comes during a look may be newer than its answer, so `due` is free.
+const ask = () => (last = last.then(look, look));
 
 // Of the course's news everybody hears at once, and must not ask at once.
-function ask_soon(parts = []) {
-  const spread = parts.includes?.("course") ? Math.random() * COURSE_WIDE_MS : 0;
+function ask_soon(parts) {
+  const spread = parts?.includes?.("course") ? Math.random() * COURSE_WIDE_MS : 0;
   if (!due && ended.hidden) due = setTimeout(ask, Math.max(0, asked + ASK_MS - Date.now()) + spread);
 }
 
-async function ask() {
+async function look() {
+  clearTimeout(due);
+  due = 0;
   asked = Date.now();
   const answer = await fetch(at.standing, { headers: { Accept: "application/json" }, cache: "no-store" }).catch(() => null);
-  due = 0;
   const ours = answer?.headers.has("x-request-id"); // a front that answers in the hub's place tells nothing
   if (ours && answer.status === 403) return end(word("unsigned"), word("signin"), true);
   const now = ours && answer.ok ? await answer.json().catch(() => null) : null;
   if (!now) {
+    clearTimeout(due);
     away = Math.min(AWAY_MS, (away || ASK_MS) * 2);
     due = setTimeout(ask, away);
     return;
@@ -60,8 +64,8 @@ function moment(seconds) {
 // In the notebook's place: a page that has lost its session can do nothing any more.
 function end(title, text, sign_in = false) {
   if (!ended.hidden) return;
-  const had = document.activeElement === frame || document.activeElement === document.body;
-  const again = ended.querySelector("a");
+  const had = [frame, body].includes(document.activeElement);
+  const again = ended.lastElementChild;
   ended.hidden = false;
   frame.remove();
   fold(false);
@@ -69,8 +73,8 @@ function end(title, text, sign_in = false) {
   say("");
   of("bar").classList.add("over");
   // Only now: an alert speaks of what changes in it.
-  ended.querySelector("h2").textContent = title;
-  ended.querySelector("p").textContent = text;
+  ended.children[0].textContent = title;
+  ended.children[1].textContent = text;
   if (sign_in) Object.assign(again, { href: location.href, textContent: word("login") });
   if (had) again.focus();
 }
@@ -106,55 +110,51 @@ function turn() {
   if (url.search !== address.search || url.hash !== address.hash) history.replaceState(null, "", Object.assign(url, address));
 }
 
-addEventListener("message", (event) => {
-  const { source, data } = event;
-  if (source !== frame.contentWindow || event.origin !== origin || typeof data !== "object" || data === null) return;
-  asks.get(data.mograder)?.(data);
+addEventListener("message", ({ source, origin: from, data }) => {
+  if (source === frame.contentWindow && from === origin) asks.get(data?.mograder)?.(data);
 });
 
 const order = (kind, rest) => frame.contentWindow?.postMessage({ mograder: kind, ...rest }, "*");
 
 // ---- the buttons
 
-function say(text) {
-  said.textContent = text;
-}
+const say = (text) => (of("said").textContent = text);
 
-async function post(button, accept) {
-  const answer = await fetch(button.dataset.action, { method: "POST", headers: { Accept: accept } }).catch(() => null);
+async function post(button, Accept = "application/json") {
+  const answer = await fetch(button.dataset.action, { method: "POST", headers: { Accept } }).catch(() => null);
   if (!answer) throw new Error(word("unreachable"));
   if (answer.ok) return answer;
   const problem = await answer.json().catch(() => null);
   throw new Error(problem?.detail ?? word("status", "", answer.status));
 }
 
-function on(id, before, failed, act) {
-  const button = of(id);
+function on(id, act) {
+  const button = of(id), { doing, failed } = button?.dataset ?? {};
   button?.addEventListener("click", async () => {
     if (button.ariaDisabled === "true") return;
     button.ariaDisabled = "true";
-    say(word(before));
+    say(doing);
     try {
       await act(button);
     } catch (error) {
-      say(word(failed, "", error.message));
+      say(`${failed}: ${error.message}`);
     }
     button.ariaDisabled = "false";
   });
 }
 
-on("stop", "stopping", "unstopped", async (button) => {
-  await post(button, "application/json");
+on("stop", async (button) => {
+  await post(button);
   await ask();
 });
 
-on("submit", "submitting", "unsubmitted", async (button) => {
-  await post(button, "application/json");
+on("submit", async (button) => {
+  await post(button);
   await ask();
-  say(word("handed", document.querySelector("h1").textContent));
+  say(button.dataset.done);
 });
 
-on("validate", "asking", "unvalidated", async (button) => {
+on("validate", async (button) => {
   const { read } = await import("./frame-panel.js"); // most who open a notebook do not validate it
   panel.lastElementChild.replaceChildren(...(await read(await post(button, "application/x-ndjson"), button.dataset.result, say, point)));
   panel.hidden = false;
@@ -178,21 +178,19 @@ panel.addEventListener("keydown", (event) => event.key === "Escape" && close_pan
 // ---- the bar itself
 
 function fold(away) {
-  document.body.classList.toggle("folded", away);
+  body.classList.toggle("folded", away);
   of("bar").inert = away;
-  const button = of("fold");
-  button.ariaExpanded = String(!away);
-  button.title = word(away ? "unfold" : "fold");
+  of("fold").ariaExpanded = !away;
 }
 
 of("fold").addEventListener("click", () => {
-  const away = !document.body.classList.contains("folded");
-  fold(away);
-  localStorage.setItem("mograder-bar", away ? "folded" : "");
+  fold(!body.classList.contains("folded"));
+  localStorage.setItem("mograder-bar", body.className);
 });
 
 addEventListener("keydown", (event) => {
-  if (!(event.ctrlKey || event.metaKey) || event.shiftKey || event.altKey || event.key !== "p") return;
+  const { ctrlKey, metaKey, shiftKey, altKey, key } = event;
+  if (!(ctrlKey || metaKey) || shiftKey || altKey || key.toLowerCase() !== "p") return;
   event.preventDefault();
   order("print");
 });
@@ -200,7 +198,7 @@ addEventListener("keydown", (event) => {
 fold(localStorage.getItem("mograder-bar") === "folded");
 if (location.hash) frame.src += location.hash;
 // The keyboard is in the notebook, as if there were no frame.
-const enter = () => document.activeElement === document.body && frame.focus();
+const enter = () => document.activeElement === body && frame.focus();
 frame.addEventListener("load", () => {
   // Chromium leaves it with the empty document that was there before, if that had it.
   if (document.activeElement === frame) frame.blur();

@@ -16,6 +16,7 @@ const { start, home, probe } = main.dataset;
 const QUIET_MS = 3000;
 const SPOKEN_MS = 10000; // a line can move every second; nobody wants to hear all of that
 const BROKEN_OFF_S = 5;
+const READ_MS = 6000;
 
 let clock = 0;
 let speaking = 0;
@@ -42,6 +43,7 @@ async function begin() {
       return;
     }
     const done = await ask();
+    if (done.renamed) await read(word("renamed", done.renamed));
     tell(word("opening"));
     location.replace(`${home}/${done.url}`);
   } catch (error) {
@@ -79,6 +81,15 @@ async function reason(answer) {
   } catch {
     return answer.status === 403 ? word("unsigned") : word("status", "", answer.status);
   }
+}
+
+// What the next page does not say stays for its moment; a click or a key goes on.
+function read(message) {
+  tell(message);
+  return new Promise((go) => {
+    setTimeout(go, READ_MS);
+    for (const kind of ["click", "keydown"]) addEventListener(kind, go, { once: true });
+  });
 }
 
 function tell(message) {

@@ -66,7 +66,7 @@
   // ---- the session: its socket closes, it refuses, it saves, it lacks a network --------------
 
   const unreachable =
-    /name resolution|Name or service not known|nodename nor servname|Network is unreachable|NameResolutionError|getaddrinfo failed/;
+    /name resolution|Name or service not known|nodename nor servname|Network is unreachable|NameResolutionError|getaddrinfo failed|Could not (?:resolve host|establish connection)|couldn't connect to 'https?:/i;
   const longest = 200000; // characters of a message that are looked through
 
   part("knowing how its session is", () => {
@@ -104,18 +104,50 @@
 
   part("links", () => {
     const here = /^(?:#|blob:|data:|javascript:|mailto:)/i;
+    const xlink = "http://www.w3.org/1999/xlink";
+    const stays = (target) => !target || /^_(?:self|top|parent)$/i.test(target);
+    // HTML's links and those in drawings (SVG), which may have an older kind of address.
+    const prepare = (link) => {
+      const old = !link.hasAttribute("href") && link.hasAttributeNS(xlink, "href");
+      const href = old ? link.getAttributeNS(xlink, "href") : link.getAttribute("href");
+      if (!href || link.hasAttribute("download") || here.test(href)) return;
+      // A cell's file is below the session's address; the hub sends it as a download to a tab.
+      const isFile = href.includes("@file/");
+      const to = new URL(href, isFile ? document.baseURI : pageUrl);
+      if (to.href.startsWith(rootUrl) && !isFile) return;
+      if (old) link.setAttributeNS(xlink, "href", to.href);
+      else link.setAttribute("href", to.href);
+      if (!stays(link.getAttribute("target"))) return;
+      link.setAttribute("target", "_blank");
+      link.setAttribute("rel", `${link.getAttribute("rel") ?? ""} noopener`.trim());
+    };
     const leave = (event) => {
-      const link = event.composedPath().find((node) => node instanceof HTMLAnchorElement);
-      const href = link?.getAttribute("href");
-      if (!href || link.hasAttribute("download") || here.test(href) || href.includes("@file/")) return;
-      const to = new URL(href, pageUrl);
-      if (to.href.startsWith(rootUrl)) return;
-      link.href = to.href;
-      if (link.target && !/^_(?:self|top|parent)$/i.test(link.target)) return;
-      link.target = "_blank";
-      link.relList.add("noopener");
+      const link = event.composedPath().find((node) => node.localName === "a");
+      if (link) prepare(link);
     };
     for (const kind of ["pointerdown", "click", "auxclick"]) addEventListener(kind, leave, true);
+    // A link that is in no document is clicked unheard: a chart of Altair's with links does so.
+    const prototype = HTMLAnchorElement.prototype;
+    for (const name of ["click", "dispatchEvent"]) {
+      const native = prototype[name];
+      define(prototype, name, function (...given) {
+        if (!this.isConnected) prepare(this);
+        return native.apply(this, given);
+      });
+    }
+    addEventListener(
+      "submit",
+      ({ target, submitter }) => {
+        const action = submitter?.getAttribute("formaction") ?? target.getAttribute("action");
+        if (!action || here.test(action)) return;
+        const to = new URL(action, pageUrl).href;
+        if (to.startsWith(rootUrl)) return;
+        const named = submitter?.hasAttribute("formtarget") ? submitter : target;
+        const attribute = named === target ? "target" : "formtarget";
+        if (stays(named.getAttribute(attribute))) named.setAttribute(attribute, "_blank");
+      },
+      true,
+    );
   });
 
   // ---- printing: the notebook, not the window that shows a part of it -------------------------
