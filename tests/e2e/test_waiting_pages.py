@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Page, Route, expect
+from playwright.async_api import FilePayload, Page, Route, expect
 
 from mograder.core.errors import Busy
 from mograder.sessions.admission import Obstacle, place_text
@@ -117,8 +117,8 @@ async def test_what_the_hub_would_refuse_for_its_size_is_not_sent_by_the_page(
         await form.evaluate(
             "(form, [name, limit]) => { form.dataset[name] = limit; }", [name, limit]
         )
-        large = {"name": "A9.py", "mimeType": "text/x-python", "buffer": b"#" * 2_000_000}
-        await page.locator("#files").set_input_files([large])  # type: ignore[list-item]
+        large = FilePayload(name="A9.py", mimeType="text/x-python", buffer=b"#" * 2_000_000)
+        await page.locator("#files").set_input_files(large)
         await form.get_by_role("button", name="Publish").click()
         await expect(page.locator("#news")).to_contain_text(told)
         await expect(page.locator("#news")).to_contain_text("Nothing was sent.")
