@@ -443,7 +443,7 @@ def test_from_the_seeds_unit_the_script_goes_back_to_the_shipped_ones(
     """An installation made by hand is taken over: its unit is kept, its secret too."""
     secret = machine.run("cat /etc/mograder/hub-secret")
     said = deploy(machine, newer)
-    assert "a unit of your own was there" in said
+    assert "a unit of your own is there" in said
     assert machine.run("cat /etc/mograder/hub-secret") == secret
     assert machine.run("systemctl is-active mograder-sessions").strip() == "active"
 
