@@ -81,7 +81,6 @@ def shipped(program: str, place: Place, directory: Path) -> Iterator[ServerProce
 def running(program: str, site: str, port: int, directory: Path) -> Iterator[ServerProcess]:
     """Run nginx or Caddy with one site's file, on loopback only."""
     directory.mkdir(parents=True, exist_ok=True)
-    site = site.replace(f"    listen [::]:{port};\n", "")
     site = site.replace(f"listen {port};", f"listen 127.0.0.1:{port};")
     (directory / "site.conf").write_text(site)
     included = f"  include {directory}/site.conf;"

@@ -328,7 +328,7 @@ def _listens(front: Front) -> str:
 
 def _head(name: str, scheme: str, port: int, files: tuple[str, str]) -> str:
     if scheme == "http":
-        lines = [f"listen {port or 80};", f"listen [::]:{port or 80};"]
+        lines = [f"listen {port or 80};"]
     else:
         lines = [
             f"listen {port or 443} ssl http2;",
