@@ -321,12 +321,13 @@ async def connect(socket: Path) -> SupervisorClient:
     """
     try:
         reader, writer = await asyncio.open_unix_connection(socket, limit=LINE_LIMIT)
-    except (FileNotFoundError, ConnectionRefusedError) as error:
-        raise NobodyListens(
-            f"No session supervisor answers at {socket}.",
-            hint="Start it (mograder hub supervisor), or leave [hub] supervisor_socket empty.",
-        ) from error
     except OSError as error:
+        absent = isinstance(error, FileNotFoundError | ConnectionRefusedError)
+        if absent or error.errno is None:  # None: nothing can listen at so long a path
+            raise NobodyListens(
+                f"No session supervisor answers at {socket}.",
+                hint="Start it (mograder hub supervisor), or leave [hub] supervisor_socket empty.",
+            ) from error
         raise RemoteFailed(
             f"The session supervisor at {socket} cannot be reached: {error.strerror}.",
             hint="It may be running: look at its log and at the permissions of its socket.",
