@@ -14,8 +14,8 @@ NFC-normalised text. The first rule that anything satisfies decides:
 6. a name that begins with it, first with these capitals, then in any;
 7. a name that contains it, in any capitals.
 
-Digits are no part of a longer number or word in the rules 6 and 7 (``4``: ``Week 4``, not ``A24``):
-they may be a Moodle ID with a slip of the finger.
+Digits are no part of a longer number in the rules 6 and 7 (``4``: ``hw4``, not ``A24``): they may
+be a Moodle ID with a slip of the finger.
 
 0.3.16 accepted a prefix up to a dash (generate), a plain prefix (hub publish), or the number and a
 part of the name (https, moodle); each of these still finds what it found.
@@ -33,6 +33,7 @@ from mograder.core.errors import InvalidInput, NotFound
 _SHOWN = 20
 _SEPARATORS = re.compile(r"[\W_]+")
 _LABEL = re.compile(r"[\W_]*([^\W\d_]*)[\W_]*(\d[^\W_]*)")
+_NUMBER = re.compile(r"[0-9]+")
 _YEAR = re.compile(r"(?:19|20)\d\d")
 
 _Rule = Callable[["Entry", str], bool]
@@ -179,7 +180,7 @@ def _begins_with(name: str, text: str) -> bool:
 
 def _contains(name: str, text: str) -> bool:
     if text.isdecimal():
-        return text in _SEPARATORS.split(name)
+        return text in _NUMBER.findall(name)
     return text in name
 
 
