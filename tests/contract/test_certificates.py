@@ -139,7 +139,7 @@ def test_from_another_machine_only_the_address_is_checked(
 ) -> None:
     """No word of a secret, a sandbox, or of the working directory as a course."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "mograder.toml").write_text("[hub]\nport = 'of another course'\n")
+    (tmp_path / "mograder.toml").write_text("[backup]\ndirectory = '/none'\n")
     monkeypatch.delenv("MOGRADER_COURSE_DIR", raising=False)
     root = str(authority / "root.crt")
     with served(sign(HERE, -1)) as url:

@@ -11,7 +11,7 @@ import click
 from mograder.cli.course import load_course
 from mograder.cli.options import Given, course_dir_option, json_option
 from mograder.cli.output import reporting
-from mograder.core.settings import FILE_NAME, HubSettings, read_environ
+from mograder.core.settings import HubSettings, read_environ
 from mograder.operations.front_checks import examine_public
 from mograder.operations.preflight import examine
 from mograder.operations.report import Level, Line, problems
@@ -64,25 +64,23 @@ def check(
     DIRECTORY is the course, if it is not the working directory. Run it as the hub's user, with
     the hub's environment. It ends with 1 if there is a problem.
 
-    With --url and no course (by DIRECTORY, -C, MOGRADER_COURSE_DIR, or a mograder.toml in the
-    working directory) only what can be seen through that address is checked, from any machine. Name
-    the sign-on's header then, if it is not X-Remote-User.
+    With --url and no course named (by DIRECTORY, -C or MOGRADER_COURSE_DIR) only what can be seen
+    through that address is checked, from any machine. The sign-on's header is X-Remote-User then,
+    unless --trusted-header or a mograder.toml in the working directory names another.
     """
     environ = read_environ()
     authority = ca or environ.authority
     named = directory or course_dir or given.course_dir or environ.course_dir
-    if url and not named and not Path(FILE_NAME).is_file():
-        if session:
-            raise click.UsageError("--session needs the hub's secret: name the course, too.")
-        lines = examine_public(_tried(HubSettings(), trusted_header), url, authority)
-    else:
-        loaded = load_course(given, directory or course_dir)
-        lines = asyncio.run(examine(loaded, environ))
-        if url:
-            lines += examine_public(_tried(loaded.settings.hub, trusted_header), url, authority)
-        if session:
-            with reporting(quiet=as_json) as report:
-                lines = (*lines, examine_session(loaded, environ, url, report, authority))
+    from_afar = url and not named
+    if from_afar and session:
+        raise click.UsageError("--session needs the hub's secret: name the course, too.")
+    loaded = load_course(given, directory or course_dir)
+    lines = () if from_afar else asyncio.run(examine(loaded, environ))
+    if url:
+        lines += examine_public(_tried(loaded.settings.hub, trusted_header), url, authority)
+    if session:
+        with reporting(quiet=as_json) as report:
+            lines = (*lines, examine_session(loaded, environ, url, report, authority))
     found = problems(lines)
     if as_json:
         click.echo(json.dumps(_as_json(lines), indent=2, ensure_ascii=False))
