@@ -58,8 +58,9 @@ async def refused_body(
             await writer.drain()
             sent += piece
             await asyncio.sleep(_PAUSE)
+    refused = Refused(await answer, sent)
     writer.close()
-    return Refused(await answer, sent)
+    return refused
 
 
 async def _all(reader: asyncio.StreamReader) -> bytes:

@@ -205,7 +205,7 @@ async def test_a_break_while_the_supervisor_is_stopped_is_survived(
         assert place.pool.find(session.key) is session
 
 
-async def test_what_ended_during_a_break_is_noticed(runtime: Path, tmp_path: Path) -> None:
+async def test_a_session_ended_during_a_break_is_noticed(runtime: Path, tmp_path: Path) -> None:
     async with opened(make_config(runtime, tmp_path), tmp_path) as place:
         kept, ended = [await place.pool.get_or_start(_key(name), unheard) for name in ("a", "b")]
         await place.count(ended)

@@ -91,7 +91,7 @@ async def test_where_nothing_listens_there_is_an_error_page(
 
 
 @ASKING
-async def test_what_waits_gets_the_error_page_when_the_hub_cannot_start(
+async def test_a_waiting_request_gets_the_error_page_when_the_hub_cannot_start(
     standing: Standing, ask: Asking
 ) -> None:
     async with held(standing.place.hub_port) as listening:
@@ -101,7 +101,7 @@ async def test_what_waits_gets_the_error_page_when_the_hub_cannot_start(
     assert_error_page(await asked)
 
 
-async def test_what_waits_is_answered_when_the_hub_has_restarted(standing: Standing) -> None:
+async def test_a_waiting_request_is_answered_when_the_hub_has_restarted(standing: Standing) -> None:
     async with held(standing.place.hub_port) as listening:
         asked = asyncio.ensure_future(page(standing.place.url))
         await arrival(listening)

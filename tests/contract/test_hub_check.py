@@ -6,6 +6,7 @@ import json
 import socket
 import sqlite3
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
@@ -20,6 +21,8 @@ from mograder.sandbox.momentary import momentary_supervisor
 from mograder.sandbox.proof import look_from_inside, read_report
 from mograder.sandbox.safety import supervisor_config
 from mograder.store.database import open_engine, upgrade
+from mograder.store.gradebook import Gradebook
+from mograder.store.gradebook_uploads import Sent
 from tests.unit.transports.fake_hub import FakeHub, Reply, running_hub
 
 SECRET = "0123456789abcdef" * 4
@@ -205,10 +208,9 @@ def test_d5_damaged_pages_of_the_database_and_the_marks_are_a_problem(
     engine = open_engine(f"sqlite:///{file}")
     upgrade(engine)
     engine.dispose()
-    with sqlite3.connect(course / "gradebook.db") as marks:
-        marks.execute("CREATE TABLE marks (student TEXT PRIMARY KEY, mark REAL)")
-        marks.executemany("INSERT INTO marks VALUES (?, 1)", [(f"{n:05}",) for n in range(3000)])
-    marks.close()
+    with Gradebook(course / "gradebook.db") as book:
+        rows = [Sent(number, "1.00", comment="x" * 50) for number in range(3000)]
+        book.record_sent("https://moodle.test", 1, rows, datetime(2026, 9, 1, tzinfo=UTC))
     assert run(["hub", "check", str(course)]) == 0
     for path in (file, course / "gradebook.db"):
         data = bytearray(path.read_bytes())

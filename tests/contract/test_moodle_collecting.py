@@ -50,7 +50,7 @@ def test_a_teacher_of_some_groups_collects_their_work(
 @pytest.mark.parametrize(
     "words", [[*FETCH, "A1"], ["moodle", "upload-feedback", "A1", "--grades-csv", "g.csv"]]
 )
-def test_nobody_to_collect_from_is_a_failure(
+def test_an_empty_list_of_participants_is_a_failure(
     teacher: Desk, words: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Moodle.md M2: it ended with 0."""

@@ -27,8 +27,9 @@ from mograder.operations.report import Level
 from mograder.transports.front_probe import look_at_front
 from mograder.transports.hub import HubClient
 from mograder.transports.upload import Upload
-from tests.contract.fronts import Place, running, two_ports
+from tests.contract.fronts import Place, running
 from tests.contract.proxy_rig import served
+from tests.e2e.support.process import free_port
 from tests.unit.web_hub.hubkit import NOTEBOOK, SECRET, Hub, make_hub
 from tests.unit.web_hub.hubkit import running as running_app
 
@@ -67,12 +68,12 @@ SITES = {
 @pytest.fixture(params=["nginx", "caddy"])
 async def behind(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Behind]:
     write, user = SITES[request.param]
-    port, hub_port = two_ports()
+    listening = socket.create_server(("127.0.0.1", 0))
+    hub_port, port = listening.getsockname()[1], free_port()
     place = Place(port=port, hub_port=hub_port, user=user, request_mb=20)
     own = tmp_path / "own"
     own.mkdir()
     hub = make_hub(tmp_path / "course", '[hub]\ninstructors = ["prof"]\n')
-    listening = socket.create_server(("127.0.0.1", hub_port))
     with running(request.param, write(place, own), port, tmp_path / "front"):
         async with running_app(hub.app), served(hub.app, listening):
             yield Behind(hub, place.url)
@@ -99,9 +100,9 @@ async def test_publish_and_check_go_through_it(behind: Behind, tmp_path: Path) -
     assert [line.text for line in lines if line.level is Level.PROBLEM] == []
 
 
-async def test_who_has_no_token_is_asked_for_the_password(behind: Behind) -> None:
+async def test_a_request_without_a_token_is_asked_for_the_password(behind: Behind) -> None:
     """And nobody is named by a header of their own, beside a token or without."""
-    async with httpx.AsyncClient(base_url=behind.url, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=behind.url, trust_env=False, timeout=60) as http:
         for headers in ({}, {"X-Remote-User": "prof"}, {"Authorization": "Basic cHJvZjp4"}):
             answer = await http.get("/assignments", headers=headers)
             assert answer.status_code == 401, headers
@@ -110,7 +111,7 @@ async def test_who_has_no_token_is_asked_for_the_password(behind: Behind) -> Non
         assert named.status_code == 200
         assert named.headers["set-cookie"].startswith("mograder_session=")
     for token in ("x", "prof:0", make_token(SECRET, "mallory") + "0"):
-        async with httpx.AsyncClient(base_url=behind.url, trust_env=False) as http:
+        async with httpx.AsyncClient(base_url=behind.url, trust_env=False, timeout=60) as http:
             headers = {"Authorization": f"Bearer {token}", "X-Remote-User": "prof"}
             answer = await http.get("/assignments", headers=headers)
             assert answer.status_code in (401, 403), token
@@ -122,6 +123,6 @@ async def test_a_token_is_its_owner_whatever_else_a_request_says(behind: Behind)
         "Authorization": f"Bearer {make_token(SECRET, 'alice')}",
         "X-Remote-User": "prof",
     }
-    async with httpx.AsyncClient(base_url=behind.url, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=behind.url, trust_env=False, timeout=60) as http:
         assert (await http.get("/assignments", headers=headers)).status_code == 200
         assert (await http.get("/audit", headers=headers)).status_code == 403

@@ -47,7 +47,7 @@ def harmed(machine: Machine, harm: str, mend: str) -> Iterator[None]:
     finally:
         machine.run(f"{mend}; systemctl daemon-reload; systemctl reset-failed")
         machine.run(
-            f"systemctl start {_ALL}; curl -fsS --retry 20 --retry-delay 1 "
+            f"systemctl start {_ALL}; curl -fsS --retry 120 --retry-delay 1 "
             "--retry-all-errors -o /dev/null http://127.0.0.1:8080/ready"
         )
 
@@ -163,7 +163,10 @@ def test_d7_the_certificate_has_expired(machine: Machine) -> None:
         "-copy_extensions copy -out /tmp/old.crt 2>/dev/null"
     )
     serve = "openssl s_server -quiet -www -accept 443 -cert /tmp/old.crt -key /tmp/old.key"
-    harm = f"systemctl stop caddy; {make}; systemd-run --quiet --unit=expired {serve}; sleep 2"
+    harm = (
+        f"systemctl stop caddy; {make}; systemd-run --quiet --unit=expired {serve}; "
+        "until ss -Hltn 'sport = :443' | grep -q .; do sleep 0.1; done"
+    )
     with harmed(machine, harm, "systemctl stop expired; systemctl start caddy"):
         status, said = tried(machine, f"SSL_CERT_FILE=/tmp/old.crt mograder-hub check --url {URL}")
         assert status == 1
@@ -197,7 +200,8 @@ def test_d4_a_unit_is_an_empty_file(machine: Machine) -> None:
 def test_a_stranger_has_the_port(machine: Machine) -> None:
     harm = (
         "systemctl stop mograder-hub.socket mograder-hub; "
-        "systemd-run --quiet --unit=stranger python3 -m http.server 8080 --bind 127.0.0.1; sleep 2"
+        "systemd-run --quiet --unit=stranger python3 -m http.server 8080 --bind 127.0.0.1; "
+        "until ss -Hltn 'sport = :8080' | grep -q .; do sleep 0.1; done"
     )
     with harmed(machine, harm, "systemctl stop stranger"):
         status, said = check(machine)
@@ -230,7 +234,8 @@ def test_d2_the_nightly_backup_alarms_when_something_is_not_in_it(machine: Machi
     assert status == 0
     harm = (
         f"install -d -o mograder {closed}; chmod 0 {closed}; "
-        "systemctl start mograder-backup && exit 1; sleep 2"
+        "systemctl start mograder-backup && exit 1; "
+        "until test -s /tmp/alarm; do sleep 0.1; done"
     )
     with harmed(machine, harm, f"rmdir {closed}"):
         assert machine.run("cat /tmp/alarm").strip() == "mograder-backup.service"

@@ -20,7 +20,6 @@ from tests.e2e.support.traffic import Traffic
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("browser")]
 
-expect.set_options(timeout=60_000)
 
 BUILT_WITHIN = 200_000
 ITEMS = ("A1", "A2")

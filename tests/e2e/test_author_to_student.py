@@ -26,8 +26,6 @@ SUM = "total = sum(range(1, 101))"
 MIDDLE = "def mean(numbers):\n    return sorted(numbers)[1]"
 """Right for three numbers; a list of one has no second."""
 
-expect.set_options(timeout=60_000)
-
 
 @pytest.fixture(scope="module")
 def hub(uv_cache: Path, run_directory: Path) -> Iterator[HubProcess]:

@@ -212,6 +212,8 @@ async def test_hub_prune_removes_what_nothing_needs_and_leaves_a_running_session
     settings = tomlkit.parse((hub.course / "mograder.toml").read_text("utf-8")).unwrap()
     environments = Path(settings["hub"]["environments_dir"])
     needed = finished_environments(environments)
+    for path in needed:
+        (path / LOCK).touch()  # other hubs of this run use them, too
     stale = _stale_environment(environments, needed[0])
     prune = ("hub", "prune", "-C", str(hub.course))
     would = run_mograder(*prune, "--dry-run", env=hub.environment())

@@ -25,8 +25,6 @@ LECTURE = "L01-Random-Numbers"
 TYPED = "print('typed', 6 * 7)"
 SAVED_WITHIN = 15.0
 
-expect.set_options(timeout=60_000)
-
 
 async def test_a_student_comes_by_a_deep_link_edits_reloads_and_stops(
     start_hub: Callable[..., HubProcess], people: People

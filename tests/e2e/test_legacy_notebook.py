@@ -23,8 +23,6 @@ from tests.e2e.support.process import ServerProcess, accepts, free_port
 
 pytestmark = pytest.mark.timeout(300)
 
-expect.set_options(timeout=60_000)
-
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory, uv_cache: Path) -> Path:

@@ -29,7 +29,6 @@ from tests.e2e.support.browser import notebook as framed
 from tests.e2e.support.marimo import Address, open_editor
 
 PREFIX = "/live/hub"
-expect.set_options(timeout=60_000)
 _PIXEL = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010806000000"
     "1f15c4890000000d49444154789c6360f8cf500f000381018070d2f5f80000000049454e44ae426082"

@@ -29,8 +29,6 @@ from tests.e2e.test_journey import until
 
 pytestmark = pytest.mark.timeout(300)
 
-expect.set_options(timeout=60_000)
-
 
 CHECKED = {"notebook", "file_mtime", "checks", "export_ok", "export_error", "cell_errors"}
 

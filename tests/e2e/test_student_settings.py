@@ -19,7 +19,6 @@ from tests.e2e.support.scene import HEADER, notebook, put_release
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("browser")]
 
-expect.set_options(timeout=60_000)
 ALLOWING = HEADER.replace("# ///\n\n", '# [tool.mograder]\n# allow = ["ai", "terminal"]\n# ///\n\n')
 BUILT_WITHIN = 200_000
 SHOWN = 'f"it runs {6 * 7}"'

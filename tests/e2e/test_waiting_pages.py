@@ -98,13 +98,14 @@ async def test_that_a_notebook_got_its_name_back_is_told_until_a_click(
 
     await page.route("**/start-edit-deep/A1", started)
     await page.route("**/edit/user/alice/A1/", lambda route: route.fulfill(body="there"))
+    await page.add_init_script("window.setTimeout = () => 0")  # only a click leads on
     await page.goto(f"{url}/edit/A1")
     await expect(page.locator("#news")).to_contain_text("Your notebook was called homework.py.")
-    async with page.expect_navigation(url="**/edit/user/alice/A1/", timeout=4000):
+    async with page.expect_navigation(url="**/edit/user/alice/A1/"):
         await page.locator("#news").click()
 
 
-async def test_what_the_hub_would_refuse_for_its_size_is_not_sent_by_the_page(
+async def test_a_release_too_large_for_the_hub_is_not_sent_by_the_page(
     url: str, people: People
 ) -> None:
     prof = await people.person("prof", headers=from_proxy("prof"))

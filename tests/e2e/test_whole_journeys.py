@@ -29,8 +29,6 @@ SETTINGS = {"hub.instructors": ["prof"], "hub.collect": True, "title": "Numerica
 BOTH = (pytest.param("mouse", marks=pytest.mark.long), "keyboard")
 _LOOKS = (("wide", 1280, "light"), ("360", 360, "light"), ("dark", 1280, "dark"))
 
-expect.set_options(timeout=60_000)
-
 
 @pytest.fixture(scope="module")
 def hub(uv_cache: Path, run_directory: Path) -> Iterator[HubProcess]:

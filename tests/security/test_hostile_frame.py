@@ -80,6 +80,7 @@ async def test_forged_and_oversized_messages_do_nothing(scene: Framed) -> None:
     await tab.frame.evaluate("parent.postMessage({ mograder: 'title', text: '<b>last</b>' }, '*')")
     await expect(tab.page).to_have_title("<b>last</b>")
     await expect(tab.said).to_be_empty()
+    await tab.page.evaluate("() => new Promise(done => setTimeout(done, 301))")  # then it turns
     assert tab.page.url.endswith(f"/edit/user/alice/{ITEM}/")
     assert not [note for note in tab.person.notes if note.startswith("error")]
     await _still_works(tab)
@@ -92,7 +93,7 @@ async def test_messages_of_another_window_do_nothing(scene: Framed) -> None:
     async with tab.page.expect_popup() as opening:
         await tab.frame.evaluate("void (window.other = window.open('about:blank'))")
     popup = await opening.value
-    await popup.evaluate("opener.parent.postMessage({ mograder: 'title', text: 'foreign' }, '*')")
+    await popup.evaluate("opener.parent.postMessage({ mograder: 'offline' }, '*')")
     await tab.frame.evaluate("parent.postMessage({ mograder: 'title', text: 'own' }, '*')")
     await expect(tab.page).to_have_title("own")
     await expect(tab.said).to_be_empty()
@@ -150,6 +151,7 @@ async def test_a_flood_costs_the_hub_a_few_requests_and_the_page_nothing(scene: 
             asked.append(request.url)
 
     tab.page.on("request", note)
+    began = await tab.page.evaluate("performance.now()")
     await tab.frame.evaluate("""() => {
         for (let n = 0; n < 3000; n++) {
             for (const mograder of ["saved", "lost"]) parent.postMessage({ mograder }, "*");
@@ -160,7 +162,8 @@ async def test_a_flood_costs_the_hub_a_few_requests_and_the_page_nothing(scene: 
     }""")
     await expect(tab.page).to_have_title("done")
     await tab.page.wait_for_url(f"**/edit/user/alice/{ITEM}/?*")
-    assert len(asked) <= 3
+    took = await tab.page.evaluate("performance.now()") - began
+    assert len(asked) <= 2 + took / 1500
     await _still_works(tab)
 
 

@@ -17,6 +17,7 @@ from playwright.async_api import (
     Frame,
     Page,
     async_playwright,
+    expect,
 )
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -31,6 +32,7 @@ _FLAGS = (
     "--disable-dev-shm-usage",
 )
 _TIMEOUT_MS = 60_000
+expect.set_options(timeout=_TIMEOUT_MS)
 ONE_PROCESS = ("--disable-features=IsolateSandboxedIframes", "--disable-site-isolation-trials")
 """Flags: all frames share their page's process, so the page's traffic is theirs too."""
 

@@ -80,6 +80,7 @@ class Framed:
         frame = await notebook(page)
         await frame.wait_for_function("window.line?.readyState === 1")
         await expect(page.locator("#fold[aria-expanded]")).to_be_visible()  # the bar is at work
+        await page.wait_for_load_state("load")  # the bar has greeted the frame
         return Tab(person, page, frame)
 
 

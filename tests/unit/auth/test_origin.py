@@ -65,7 +65,7 @@ def test_a_bearer_identity_is_exempt_and_a_header_identity_is_not(
     assert passes(by_header, [*headers, ("authorization", "Bearer x")]) is allowed
 
 
-def test_what_the_user_typed_is_no_other_sites_doing() -> None:
+def test_an_address_typed_by_the_user_is_no_other_sites_doing() -> None:
     typed = [("sec-fetch-site", "none")]
     assert passes(COOKIE, typed)
     assert not passes(COOKIE, [*typed, ("origin", "https://evil.example")])

@@ -377,7 +377,7 @@ def test_an_item_is_not_a_lecture_and_a_demo(hub: FakeHub) -> None:
     ],
 )
 @pytest.mark.parametrize("more", [[], ["--dry-run"]])
-def test_what_the_hub_would_refuse_for_its_size_is_not_sent(
+def test_a_release_too_large_for_the_hub_is_not_sent(
     hub: FakeHub,
     course: Path,
     capfd: pytest.CaptureFixture[str],

@@ -55,7 +55,7 @@ def deploy(*arguments: str, path: Path | None = None) -> subprocess.CompletedPro
         capture_output=True,
         text=True,
         env={**outside(), "PATH": f"{before}{os.environ['PATH']}", **log},
-        timeout=60,
+        timeout=240,
         check=False,
     )
 
@@ -130,7 +130,7 @@ def test_without_a_version_the_wheel_of_the_checkout_is_taken_along(ssh: Path, k
 @pytest.mark.parametrize(
     "name", ["1.2.3", ">=1.0", "mograder", "mograder==1.0", "http://example.org/m-1-py3.whl", "git"]
 )
-def test_what_an_index_would_be_asked_for_is_refused(name: str, ssh: Path, key: str) -> None:
+def test_a_name_that_an_index_would_be_asked_for_is_refused(name: str, ssh: Path, key: str) -> None:
     """The name mograder belongs to another program there."""
     done = deploy("--host", "h", "--key", key, "--mograder-version", name, path=ssh)
     assert (done.returncode, asked(ssh)) == (2, [])

@@ -77,7 +77,7 @@ def wrapper(tmp_path: Path, data: Path) -> Wrapper:
     ) -> subprocess.CompletedProcess[str]:
         state = {"STARTS": "yes", "STATUS": "0", "LOADED": "not-found", **variables}
         return subprocess.run(
-            ["sh", str(program), *arguments],
+            ["env", "--default-signal=INT,HUP", "sh", str(program), *arguments],
             cwd=cwd,
             capture_output=True,
             text=True,
@@ -115,7 +115,7 @@ def test_d1_a_volume_that_is_not_mounted_is_named_and_ends_non_zero(wrapper: Wra
         ("", "journalctl -b -n 20 _PID=1"),
     ],
 )
-def test_d1_what_else_keeps_the_command_from_starting_is_named(
+def test_d1_every_other_obstacle_to_the_command_is_named(
     wrapper: Wrapper, data: Path, tmp_path: Path, missing: str, said: str
 ) -> None:
     path = tmp_path / missing

@@ -15,7 +15,7 @@ NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 FILE = RemoteFile("a.py", "https://m/1/a.py", 3)
 
 
-def test_what_is_missing_is_kept_for_the_next_run_and_the_rest_removed(tmp_path: Path) -> None:
+def test_a_missing_file_is_kept_for_the_next_run_and_the_rest_removed(tmp_path: Path) -> None:
     with arrivals(tmp_path) as held:
         wanted, other = held.place("alice", FILE, NOW), held.place("bob", FILE, NOW)
         part = wanted.with_name(f".{wanted.name}.part")

@@ -46,7 +46,7 @@ def test_b153_everybodys_latest_is_there_with_its_time(course: FakeCourse, out: 
     assert {path.name for path in out.iterdir()} == {"alice.py", "bob.py", ".fetch_metadata.json"}
 
 
-def test_what_killed_runs_left_is_removed(course: FakeCourse, out: Path) -> None:
+def test_leavings_of_killed_runs_are_removed(course: FakeCourse, out: Path) -> None:
     """Moodle.md L4, for assignment servers: students' files stayed in hidden directories."""
     for name in (".collecting-abc", ".fetching"):
         (out / name).mkdir(parents=True)

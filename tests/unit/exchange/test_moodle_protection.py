@@ -79,7 +79,7 @@ NEW = Mark(4, Decimal(70), "two")
         (None, "mine", ("grade 45.00 to none",)),
     ],
 )
-def test_what_somebody_changed_is_left_alone_and_named(
+def test_a_mark_that_somebody_changed_is_left_alone_and_named(
     grade: str | None, comment: str, changed: tuple[str, ...]
 ) -> None:
     """H3: a better comment with the same grade was overwritten."""
@@ -113,7 +113,7 @@ def test_other_words_are_a_change_even_if_the_time_did_not_move() -> None:
     assert found.changed == ("comment",)
 
 
-def test_what_somebody_saved_while_our_upload_ran_does_not_become_ours() -> None:
+def test_a_change_saved_while_our_upload_ran_does_not_become_ours() -> None:
     """H3: all marks are read back at the end, so that the time may be a colleague's."""
     mine = Mark(4, Decimal(45), "mine")
     outcome = planned(mine, None, "")
@@ -177,7 +177,7 @@ def test_a_grade_that_would_erase_a_hidden_comment_says_what_helps(force: bool) 
     assert "add a column feedback" in found.outcome.why
 
 
-def test_what_moodle_holds_already_is_ours_whatever_is_on_record() -> None:
+def test_a_mark_that_moodle_holds_already_is_ours_in_spite_of_any_record() -> None:
     """M1: after a lost answer the same command refused its own grades."""
     outcome = planned(Mark(4, Decimal(33), "mine v2"), "33", "mine v2")
     for sent in (OURS, None):

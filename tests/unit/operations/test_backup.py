@@ -316,7 +316,7 @@ def test_nothing_is_ever_overwritten(course: Path, tmp_path: Path) -> None:
     assert contents(course) == work
 
 
-def test_what_appears_while_a_backup_is_unpacked_is_not_replaced(
+def test_a_file_that_appears_while_a_backup_is_unpacked_is_not_replaced(
     course: Path, tmp_path: Path
 ) -> None:
     back_up(loaded(course), tmp_path / "backup", quiet)

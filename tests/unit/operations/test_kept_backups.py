@@ -139,7 +139,7 @@ def test_n1_incomplete_ones_follow_each_other_and_the_newest_complete_one_stays(
     assert [each.complete for each in list_backups(place)] == [True, True]
 
 
-def test_n1_what_a_student_does_in_the_own_workspace_is_told_and_no_fault(
+def test_n1_a_students_doing_in_the_own_workspace_is_told_and_no_fault(
     loaded: LoadedSettings, place: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Else one student could let the alarm sound every night, and keep old backups for ever."""
@@ -182,7 +182,7 @@ def test_n1_a_disk_that_fails_is_no_students_doing(
     assert len(back_up_scheduled(loaded, quiet).faults) == faults
 
 
-def test_n4_what_killed_runs_have_left_is_removed_after_a_day(
+def test_n4_leavings_of_killed_runs_are_removed_after_a_day(
     loaded: LoadedSettings, place: Path
 ) -> None:
     fresh, stale = place / ".hub-2.tar.gz.partial", place / ".hub-1.tar.gz.partial"

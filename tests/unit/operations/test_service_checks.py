@@ -122,7 +122,7 @@ def test_d1_a_volume_that_is_not_mounted_is_a_problem(tmp_path: Path) -> None:
     assert volume_line(Path("/home/course"), fstab=fstab, mounts=mounts) is None
 
 
-def test_who_listens_on_a_port_is_named() -> None:
+def test_the_listener_on_a_port_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         assert listener_of(port) == pwd.getpwuid(os.geteuid()).pw_name

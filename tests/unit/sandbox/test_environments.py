@@ -199,7 +199,7 @@ async def test_one_that_was_removed_is_built_again(environments: Environments, u
         "mograder-1-py3-none-any.whl",
     ],
 )
-async def test_d3_what_is_derived_may_be_deleted_at_any_time(
+async def test_d3_every_derived_file_may_be_deleted_at_any_time(
     environments: Environments,
     uv: Uv,
     root: Path,

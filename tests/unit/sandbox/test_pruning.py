@@ -54,7 +54,7 @@ def names(root: Path) -> set[str]:
     return {path.name for path in finished_environments(root)}
 
 
-async def test_what_is_needed_or_in_use_stays_and_the_rest_goes_with_all_of_its_own(
+async def test_needed_and_used_environments_stay_and_the_rest_goes_with_all_of_its_own(
     root: Path,
 ) -> None:
     async def in_use() -> frozenset[str]:

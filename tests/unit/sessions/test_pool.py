@@ -260,7 +260,7 @@ async def test_only_what_the_launcher_does_not_have_any_more_is_lost(rig: Rig) -
         assert ending.reason is EndReason.LOST
 
 
-async def test_what_runs_without_a_session_here_is_stopped_after_a_break(rig: Rig) -> None:
+async def test_a_stray_without_a_session_here_is_stopped_after_a_break(rig: Rig) -> None:
     """A start or a stop was under way, and nobody knows what became of it."""
     async with rig.pool() as pool:
         session = await pool.get_or_start(ALICE, unheard)

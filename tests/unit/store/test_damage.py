@@ -15,10 +15,10 @@ from mograder.store.database import open_engine, sqlite_damage, upgrade
 
 _ON_A_FULL_DISK = """\
 import sys
-from mograder.core.errors import Busy
 from mograder.store.database import open_engine, upgrade
 
-with open("/full/filler", "wb") as file:
+place = sys.argv[1]
+with open(f"{place}/filler", "wb") as file:
     try:
         while True:
             file.write(b"x" * 65536)
@@ -26,19 +26,19 @@ with open("/full/filler", "wb") as file:
     except OSError:
         pass
 try:
-    engine = open_engine("sqlite:////full/hub.db")
+    engine = open_engine(f"sqlite:///{place}/hub.db")
     upgrade(engine)
 except Exception as error:
     print(type(error).__name__, error.message, error.hint, sep="\\n")
 """
 
 
-def on_a_disk_of_a_mebibyte(code: str) -> str:
-    """Run Python where /full is a file system of so little."""
+def on_a_disk_of_a_mebibyte(place: Path, code: str) -> str:
+    """Run Python where a directory, its argument, is a file system of that size."""
     done = subprocess.run(
         [
-            *("bwrap", "--dev-bind", "/", "/", "--size", str(1 << 20), "--tmpfs", "/full"),
-            *(sys.executable, "-c", code),
+            *("bwrap", "--dev-bind", "/", "/", "--size", str(1 << 20), "--tmpfs", str(place)),
+            *(sys.executable, "-c", code, str(place)),
         ],
         capture_output=True,
         text=True,
@@ -48,12 +48,14 @@ def on_a_disk_of_a_mebibyte(code: str) -> str:
     return done.stdout
 
 
-def test_d11_a_start_on_a_full_disk_says_so_with_the_path() -> None:
-    said = on_a_disk_of_a_mebibyte(_ON_A_FULL_DISK).splitlines()
+def test_d11_a_start_on_a_full_disk_says_so_with_the_path(tmp_path: Path) -> None:
+    place = tmp_path / "full"
+    place.mkdir()
+    said = on_a_disk_of_a_mebibyte(place, _ON_A_FULL_DISK).splitlines()
     assert said == [
         "Busy",
-        "The disk is full: the database /full/hub.db cannot be written.",
-        "Free some space on the file system of /full: df -h /full",
+        f"The disk is full: the database {place}/hub.db cannot be written.",
+        f"Free some space on the file system of {place}: df -h {place}",
     ]
 
 

@@ -216,7 +216,7 @@ def test_what_moodle_was_given_last_is_remembered(book: Gradebook) -> None:
     assert book.sent(SITE, 2) == {}
 
 
-def test_what_is_being_sent_is_on_record_until_it_is_confirmed(book: Gradebook) -> None:
+def test_an_intent_is_on_record_until_it_is_confirmed(book: Gradebook) -> None:
     """Moodle review M1: a killed upload leaves its intents to the next one."""
     rows = [Sent(4, "33.00", modified=7), Sent(5, "52.00")]
     book.record_intents(SITE, 1, rows, AT)

@@ -152,7 +152,7 @@ def test_all_that_reads_the_copy_reads_the_renamed_notebook(
     assert workspaces.notebook_size(ALICE, A1) is None
 
 
-def test_what_replaces_a_renamed_notebook_keeps_it_as_an_earlier_version(
+def test_a_replacement_keeps_a_renamed_notebook_as_an_earlier_version(
     workspaces: Workspaces, releases: Releases
 ) -> None:
     replacements: tuple[Callable[[Release], str | None], ...] = (

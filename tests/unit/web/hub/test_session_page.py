@@ -44,7 +44,7 @@ def test_a_frames_insert_comes_first_but_after_a_document_type(
     assert insert_at_beginning(start, b"+") == expected
 
 
-def test_what_stands_before_a_frames_charset_is_ascii() -> None:
+def test_the_insert_before_a_frames_charset_is_ascii() -> None:
     assert STORAGE.isascii()
 
 
