@@ -395,6 +395,8 @@ def _session_variables(inside: Inside, *, edit: bool) -> tuple[tuple[str, str], 
         ("XDG_CACHE_HOME", str(inside.tmp / "cache")),
         ("UV_CACHE_DIR", str(inside.uv_cache)),
         ("UV_OFFLINE", "1"),
+        # pyarrow's allocator reserves a gigabyte at once, which would count as data (`rlimits`).
+        ("MIMALLOC_ARENA_EAGER_COMMIT", "0"),
         ("MARIMO_SKIP_UPDATE_CHECK", "1"),
         ("MARIMO_RESTRICT_SHARING", "true"),  # no buttons that upload the notebook elsewhere
         ("MOGRADER_DASHBOARD", "1"),
