@@ -900,7 +900,7 @@ shipped() { "${2:-$top/current}/bin/python" -I -c \
 # Its unit of that name, for this port.
 unit() {
   local file
-  file="$(shipped "$1" "${2:-$top/current}")" || return 1
+  file="$(shipped "$@")" || return 1
   sed -e "s/127\\.0\\.0\\.1:8080/127.0.0.1:$port/" "$file"
 }
 
@@ -910,7 +910,7 @@ ensure_services() {
   if [ -n "$dry" ] && [ ! -e "$top/current" ]; then say "would write and start them"; return; fi
   keep_foreign_unit
   for name in $unit_names; do
-    text="$(unit "$name" "$top/current"; printf x)" || fail "$name cannot be read."
+    text="$(unit "$name" && printf x)" || fail "$name cannot be read."
     if printf '%s' "${text%x}" | put "$units/$name" 644; then
       changed=yes
       case "$name" in
