@@ -7,11 +7,11 @@ another one brings along is known of the common ones only, so this is advice.
 from __future__ import annotations
 
 import ast
-import re
 import sys
 from collections.abc import Collection, Iterator
 
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from mograder.core.errors import InvalidInput
 from mograder.notebook.cells import parse_python, plain_text
@@ -59,17 +59,17 @@ def undeclared(text: str, filename: str, beside: Collection[str] = ()) -> tuple[
     ``beside`` are the modules that lie beside the notebook. Each package is told once, where it is
     imported first. A text that cannot be parsed, or whose header cannot, is told of elsewhere.
     """
-    tree = parse_python(plain_text(text))
     try:
         script = read_script(text)
     except InvalidInput:
         return ()
+    tree = parse_python(plain_text(text))
     if tree is None:
         return ()
     declared = {*_ALWAYS, *_declared(script)}
     found: dict[str, Finding] = {}
     for line, module in _imports(tree):
-        package = _PACKAGES.get(module, _canonical(module))
+        package = _PACKAGES.get(module, canonicalize_name(module))
         known = declared.intersection((package, *_BROUGHT_BY.get(package, ())))
         if known or module in sys.stdlib_module_names or module in beside or package in found:
             continue
@@ -98,8 +98,4 @@ def _imports(tree: ast.Module) -> Iterator[tuple[int, str]]:
 
 def _declared(script: Script) -> Iterator[str]:
     for each in script.dependencies:
-        yield _canonical(Requirement(each).name)
-
-
-def _canonical(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
+        yield canonicalize_name(Requirement(each).name)
