@@ -13,6 +13,7 @@ from pathlib import Path
 from mograder.core.settings import LoadedSettings
 from mograder.operations.report import Line, note, ok, problem
 from mograder.sandbox.administration import ask_systemd
+from mograder.sandbox.tunnel import listeners
 
 HUB, SOCKET, SESSIONS = "mograder-hub.service", "mograder-hub.socket", "mograder-sessions.service"
 BACKUP = "mograder-backup.service"
@@ -21,9 +22,6 @@ _PROPERTIES = (
     *("Id", "LoadState", "ActiveState", "SubState", "Result", "ExecMainStatus", "NRestarts"),
     *("Environment", "Listen"),
 )
-_LISTENING = "0A"
-"""The kernel's number of that state, in ``/proc/net/tcp``."""
-
 _COURSE = "MOGRADER_COURSE_DIR="
 
 
@@ -154,13 +152,11 @@ def listener_of(port: int, *, net: Path = Path("/proc/net")) -> str:
     """Return the name of the user who listens on a TCP port of this machine, "" if unknown."""
     for name in ("tcp", "tcp6"):
         try:
-            rows = (net / name).read_text().splitlines()[1:]
+            found = listeners(net / name, port)
         except OSError:
             continue
-        for row in rows:
-            columns = row.split()
-            if columns[3] == _LISTENING and int(columns[1].rpartition(":")[2], 16) == port:
-                return _name(int(columns[7]))
+        if found:
+            return _name(found[0])
     return ""
 
 
