@@ -41,7 +41,7 @@ def directory_lines(check: str, path: Path) -> Iterator[Line]:
         yield problem(
             check,
             f"{path} is missing, and this user cannot make it in {nearest}",
-            f"As root: install -d -o {_user()} -m 755 {path}",
+            f"As root: install -d -o {user_name(os.geteuid())} -m 755 {path}",
         )
     elif not os.access(nearest, os.W_OK | os.X_OK):
         yield problem(
@@ -51,11 +51,12 @@ def directory_lines(check: str, path: Path) -> Iterator[Line]:
         )
 
 
-def _user() -> str:
+def user_name(uid: int) -> str:
+    """Return a user's name, or the number where there is none."""
     try:
-        return pwd.getpwuid(os.geteuid()).pw_name
+        return pwd.getpwuid(uid).pw_name
     except KeyError:
-        return str(os.geteuid())
+        return str(uid)
 
 
 def disk_line(loaded: LoadedSettings, path: Path) -> Line:

@@ -5,12 +5,12 @@ Nothing is said where no systemd runs, or where its units serve another course.
 
 from __future__ import annotations
 
-import pwd
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mograder.core.settings import LoadedSettings
+from mograder.operations.machine_checks import user_name
 from mograder.operations.report import Line, note, ok, problem
 from mograder.sandbox.administration import ask_systemd
 from mograder.sandbox.tunnel import listeners
@@ -156,12 +156,5 @@ def listener_of(port: int, *, net: Path = Path("/proc/net")) -> str:
         except OSError:
             continue
         if found:
-            return _name(found[0])
+            return user_name(found[0])
     return ""
-
-
-def _name(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
