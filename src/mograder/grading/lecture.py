@@ -14,7 +14,7 @@ from mograder.notebook.leaks import find_leaks
 from mograder.notebook.lectures import linked_items, mode_by_initial, to_lecture
 from mograder.notebook.pep723 import read_kind
 from mograder.notebook.references import app_files
-from mograder.store.belongings import Belongings, LeftBehind, modules_beside
+from mograder.store.belongings import Belongings, modules_beside
 from mograder.store.course import (
     SourceItem,
     StagedRelease,
@@ -97,10 +97,7 @@ def _support(item: SourceItem, source: Path, text: str) -> Belongings:
         return found
     named = frozenset(app_files(text))
     reason = f"its folder is not called {source.stem}, so it is not known to belong to it"
-    others = (name for name in found.files if name not in named)
-    left = (LeftBehind(name, reason) for name in others)
-    files = tuple(name for name in found.files if name in named)
-    return Belongings(files, tuple(sorted((*found.left, *left))))
+    return found.without({name for name in found.files if name not in named}, reason)
 
 
 def copy_support(

@@ -7,7 +7,7 @@ except what is hidden and what Python and marimo leave beside a notebook.
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +38,12 @@ class Belongings:
 
     files: tuple[str, ...]
     left: tuple[LeftBehind, ...]
+
+    def without(self, names: Collection[str], reason: str) -> Belongings:
+        """Return these without some of the files, which stay for a reason."""
+        files = tuple(name for name in self.files if name not in names)
+        left = (LeftBehind(name, reason) for name in names)
+        return Belongings(files, tuple(sorted((*self.left, *left))))
 
 
 def belongings(directory: Path, takes_folder: Callable[[str], bool] = lambda _: True) -> Belongings:
