@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mograder.core.errors import InvalidInput, TooLarge
-from mograder.store.manifest import BY_PRODUCTS, MANIFEST, MOST_LEVELS, parse_file
+from mograder.store.manifest import MANIFEST, MOST_LEVELS, is_by_product, parse_file
 
 SERVED = "public"
 """The folder that marimo serves to a notebook's page; it always belongs to the item."""
@@ -91,11 +91,6 @@ def modules_beside(directory: Path) -> frozenset[str]:
 def is_private(name: str) -> bool:
     """Whether a name is hidden, or a tool's or the hub's own; pure."""
     return name.startswith(".") or name in _MADE_BY_TOOLS
-
-
-def is_by_product(name: str) -> bool:
-    """Whether a file beside a notebook is a preview or a bundle of it, by its name; pure."""
-    return Path(name).suffix.lower() in BY_PRODUCTS
 
 
 def _against_file(path: Path) -> str:
