@@ -19,6 +19,7 @@ from pydantic import (
     SecretStr,
 )
 
+from mograder.core.reserve import DiskReserve
 from mograder.core.settings_values import (
     builtin,
     database_url,
@@ -279,6 +280,11 @@ class LimitsSettings(Section):
     """Seconds until a session must answer."""
     build_timeout: Positive = 900
     """Seconds for building an environment."""
+
+    @property
+    def disk_reserve(self) -> DiskReserve:
+        """The free space that students' files leave on a disk."""
+        return DiskReserve(self.disk_reserve_mb, self.disk_reserve_percent)
 
 
 class ItemLimits(Section):

@@ -12,7 +12,6 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from mograder.core.reserve import DiskReserve
 from mograder.core.settings import LoadedSettings
 from mograder.operations.report import Line, note, ok, problem
 from mograder.sandbox.cgroups import SessionGroups
@@ -61,8 +60,8 @@ def user_name(uid: int) -> str:
 
 def disk_line(loaded: LoadedSettings, path: Path) -> Line:
     """Say how much room there is where students' files go."""
-    space, limits = space_of(path), loaded.settings.limits
-    reserve = DiskReserve(limits.disk_reserve_mb, limits.disk_reserve_percent).of(space.total) >> 20
+    space = space_of(path)
+    reserve = loaded.settings.limits.disk_reserve.of(space.total) >> 20
     free = space.free >> 20
     text = f"{free} MB free for {path.name}"
     if free <= reserve:
