@@ -30,6 +30,9 @@ _SESSIONS = 300
 _MOST_FILES = 4
 """How many times a session's own limit the hub's should be at least."""
 
+IN_USE = "is in use"
+"""The words about a port that another program has."""
+
 
 def directory_lines(check: str, path: Path) -> Iterator[Line]:
     """Yield what keeps the hub from writing to a directory, which it makes if need be."""
@@ -90,7 +93,7 @@ def port_line(host: str, port: int) -> Line:
             return problem("port", f"port {port} needs root", "Choose a port above 1023.")
         except OSError:
             hint = "Stop what listens there, or choose another by [hub] port."
-            return problem("port", f"port {port} is in use", hint)
+            return problem("port", f"port {port} {IN_USE}", hint)
     return ok("port", f"port {port} is free")
 
 

@@ -24,6 +24,7 @@ from mograder.operations.host_checks import (
 )
 from mograder.operations.kept_backups import backup_lines
 from mograder.operations.machine_checks import (
+    IN_USE,
     directory_lines,
     disk_line,
     kernel_lines,
@@ -145,7 +146,7 @@ def _port(loaded: LoadedSettings, units: Units) -> Line:
     """B84; that this course's own hub is at work there, or systemd for it, is no problem."""
     hub = loaded.settings.hub
     line = port_line(hub.host, hub.port)
-    if line.level is not Level.PROBLEM or "is in use" not in line.text:
+    if line.level is not Level.PROBLEM or IN_USE not in line.text:
         return line
     if is_running(loaded) and is_hub(f"http://127.0.0.1:{hub.port}{hub.base_url}"):
         return ok("port", f"port {hub.port}: this course's hub answers there")
