@@ -16,7 +16,8 @@ from pathlib import Path
 
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.settings import LoadedSettings
-from mograder.operations.backup import Made, Report, back_up
+from mograder.core.shared import Progress
+from mograder.operations.backup import Made, back_up
 from mograder.operations.report import Line, note, ok, problem
 from mograder.operations.verify import verify
 
@@ -59,7 +60,7 @@ class Scheduled:
     faults: tuple[str, ...]
 
 
-def back_up_scheduled(loaded: LoadedSettings, report: Report) -> Scheduled:
+def back_up_scheduled(loaded: LoadedSettings, report: Progress) -> Scheduled:
     """Write a backup into ``[backup] directory``, read it back, and remove the oldest.
 
     Raises: :class:`InvalidInput` where the settings name no directory, or one that is not there,

@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import secrets
 import tarfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mograder.core.errors import Conflict, InvalidInput
+from mograder.core.shared import Progress
 from mograder.operations.archive import (
     COURSE,
     HEADER,
@@ -39,8 +40,6 @@ from mograder.store.database import (
 )
 from mograder.store.disk import DISK, Place, explained_when_full
 from mograder.store.files import remove_tree
-
-Report = Callable[[str], None]
 
 _STAGED = ".restoring-"
 _HARMLESS = frozenset({"lost+found"})
@@ -78,7 +77,7 @@ class _Unpacked:
 
 
 def restore(
-    archive: Path, directory: Path | None, places: Mapping[str, Path], report: Report
+    archive: Path, directory: Path | None, places: Mapping[str, Path], report: Progress
 ) -> Restored:
     """Put a backup into an empty directory, the course's old one if none is named.
 
@@ -104,7 +103,7 @@ def restore(
 
 
 def _carry_out(
-    tar: tarfile.TarFile, header: Header, chosen: tuple[_Place, ...], report: Report
+    tar: tarfile.TarFile, header: Header, chosen: tuple[_Place, ...], report: Progress
 ) -> Manifest:
     """Unpack, compare, and put in place what is as it was."""
     with explained_when_full(), explained():

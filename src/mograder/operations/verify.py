@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import tarfile
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from mograder.core.shared import Progress
 from mograder.operations.archive import (
     HEADER,
     MANIFEST,
@@ -31,8 +31,6 @@ from mograder.operations.archive import (
 from mograder.store.database import check_sqlite
 from mograder.store.disk import explained_when_full
 
-Report = Callable[[str], None]
-
 
 @dataclass(frozen=True, slots=True)
 class Verified:
@@ -48,7 +46,7 @@ class Verified:
     external_database: bool
 
 
-def verify(archive: Path, report: Report) -> Verified:
+def verify(archive: Path, report: Progress) -> Verified:
     """Read a backup from its beginning to its end.
 
     Raises: :class:`~mograder.core.errors.InvalidInput` for a file that is no backup, or is
