@@ -112,9 +112,8 @@ def find_or_new(typed: str, names: Sequence[str]) -> str:
         InvalidInput: Several match; the message lists them.
     """
     entries, text = [Entry(name) for name in names], nfc(typed.strip())
-    for rule in _WHOLE_WORDS:
-        if text and any(rule(entry, text) for entry in entries):
-            return find_name(typed, names)
+    if text and any(rule(entry, text) for rule in _WHOLE_WORDS for entry in entries):
+        return find_name(typed, names)
     return typed
 
 
