@@ -57,7 +57,7 @@ _STATE_AGAIN = frozenset(
     {"environments", "uv-cache", "copies", "wheels", "runtime", "hub.lock", "supervisor.log"}
 )
 _STUDENTS_DOING = frozenset({errno.EACCES, errno.ELOOP, errno.ENOTDIR, errno.ENXIO})
-"""What whoever owns a file can cause: by its mode, or by putting something else in its place."""
+"""Errors that a file's owner can cause, by its mode or by replacing it with something else."""
 
 _COMPANIONS = ("-wal", "-shm", "-journal")
 _STAGING = ".staging"
@@ -67,9 +67,9 @@ _STAGING = ".staging"
 class Made:
     """A finished backup. ``left_out`` tells what is not in it, in words; it is incomplete then.
 
-    The last ``by_students`` of these are what a student can bring about in the own workspace, by a
-    file without rights for instance. ``unsettled`` tells what is in it although it changed while
-    it was read.
+    The last ``by_students`` of these can be caused by students in their own workspaces, for
+    instance by a file without read permission. ``unsettled`` tells what is in it although it
+    changed while it was read.
     """
 
     files: int
@@ -110,20 +110,20 @@ class _Record:
     unsettled: list[str] = field(default_factory=list)
 
     def leave_out(self, member: str, why: str, *, students_doing: bool) -> None:
-        """Note down what is not in the backup; a file's name may be any bytes."""
+        """Record what is not in the backup; a file's name may be any bytes."""
         below = member.removeprefix(f"{self.students}/")
         within = below != member and len(Path(below).parts) > 1
         found = self.by_students if students_doing and within else self.left_out
         found.append(_printable(f"{member}: {why}"))
 
     def unread(self, member: str, error: OSError) -> None:
-        """Note down what could not be read, unless it is simply gone: a session was quicker."""
+        """Record a file that could not be read, unless it was removed in the meantime."""
         if not isinstance(error, FileNotFoundError):
             doing = error.errno in _STUDENTS_DOING
             self.leave_out(member, error.strerror or str(error), students_doing=doing)
 
     def note_unsettled(self, member: str) -> None:
-        """Note down what changed while it was read, so that its halves may not fit."""
+        """Record a file that changed while it was read, so that its parts may not be consistent."""
         self.unsettled.append(_printable(f"{member}: changed while it was read (it is in)"))
 
 
@@ -228,7 +228,7 @@ def _copy_databases(
 
 
 def _add_damaged(tar: tarfile.TarFile, path: Path, plan: _Plan, record: _Record) -> None:
-    """Add a file that is no database any more, under another name: it may be the last copy."""
+    """Add a damaged database as a plain file under another name: it may be the last copy."""
     member = f"{_member_of(path, plan.roots)}.damaged"
     try:
         directory = os.open(path.parent, DIRECTORY)
@@ -374,10 +374,9 @@ def _add_tree(tar: tarfile.TarFile, root: Root, plan: _Plan, record: _Record) ->
 
 
 def _add_file(tar: tarfile.TarFile, member: str, where: tuple[str, int], record: _Record) -> None:
-    """Add what is there: a regular file or a link; sockets, pipes and devices are nobody's work.
+    """Add a regular file or a link; sockets, pipes and devices are skipped.
 
-    Only what goes wrong in reading is told and passed over: an archive that cannot be written is
-    none.
+    Errors in reading are recorded. Errors in writing the archive are raised.
     """
     with contextlib.ExitStack() as stack:
         try:
