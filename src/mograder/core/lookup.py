@@ -15,7 +15,7 @@ NFC-normalised text. The first rule that anything satisfies decides:
 7. a name that contains it, in any capitals.
 
 Digits are no part of a longer number in the rules 6 and 7 (``4``: ``hw4``, not ``A24``): they may
-be a Moodle ID with a slip of the finger.
+be a mistyped Moodle ID.
 
 0.3.16 accepted a prefix up to a dash (generate), a plain prefix (hub publish), or the number and a
 part of the name (https, moodle); each of these still finds what it found.

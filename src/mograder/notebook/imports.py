@@ -1,7 +1,7 @@
 """Packages that a notebook imports and that nothing in its header declares. Pure.
 
-A session has no network, so what the environment lacks is missing for every student. Which packages
-another one brings along is known of the common ones only, so this is advice.
+A session has no network, so what the environment lacks is missing for every student. It is known
+only of common packages which others they install, so this is advice.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _PACKAGES = {
     "sklearn": "scikit-learn",
     "yaml": "pyyaml",
 }
-"""Packages whose modules are called otherwise."""
+"""The package of each module that has another name."""
 
 _NUMERIC = ("pandas", "scipy", "matplotlib", "scikit-learn", "seaborn", "statsmodels", "xarray")
 _BROUGHT_BY = {
@@ -50,14 +50,15 @@ _BROUGHT_BY = {
     "click": ("marimo",),
 }
 _ALWAYS = ("marimo", "mograder")
-"""What an environment has whatever the header says."""
+"""Packages that every environment has."""
 
 
 def undeclared(text: str, filename: str, beside: Collection[str] = ()) -> tuple[Finding, ...]:
     """Return the imports of a notebook that no package in its header is known to provide.
 
-    ``beside`` are the modules that lie beside the notebook. Each package is told once, where it is
-    imported first. A text that cannot be parsed, or whose header cannot, is told of elsewhere.
+    ``beside`` are the modules that lie beside the notebook. Each package is reported once, at its
+    first import. For a text or header that cannot be parsed nothing is returned; other checks
+    report it.
     """
     try:
         script = read_script(text)

@@ -1,4 +1,4 @@
-"""Checks of the deployment around the hub: systemd's units, the volume, who listens on the port.
+"""Checks of the deployment: systemd's units, the volume, and the user that listens on the port.
 
 Nothing is said where no systemd runs, or where its units serve another course.
 """
@@ -27,7 +27,7 @@ _COURSE = "MOGRADER_COURSE_DIR="
 
 @dataclass(frozen=True, slots=True)
 class Units:
-    """What systemd says of the hub's units, by name; none where it is not in charge of it."""
+    """Properties of the hub's units by name; empty if systemd does not run this course's hub."""
 
     found: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
@@ -128,7 +128,7 @@ def volume_line(
     fstab: Path = Path("/etc/fstab"),
     mounts: Path = Path("/proc/self/mounts"),
 ) -> Line | None:
-    """Say that a file system of this path's is not mounted, although /etc/fstab has it."""
+    """Return a problem if a file system of this path is in /etc/fstab and not mounted."""
     try:
         wanted = _mount_points(fstab.read_text("utf-8", "replace"))
         mounted = _mount_points(mounts.read_text("utf-8", "replace"))

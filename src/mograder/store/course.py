@@ -338,7 +338,7 @@ def _directories(base: Path) -> list[str]:
 
 
 def _text_or_nothing(path: Path) -> str:
-    """A text in which names are looked for; a file that cannot be read names nothing."""
+    """Return a module's text, "" if it cannot be read."""
     try:
         return read_notebook(path) if path.is_file() else ""
     except InvalidInput:
