@@ -236,7 +236,7 @@ build_wheel() {
     "$builder" build --quiet --wheel --out-dir "$place" "$source" </dev/null >&2
   else
     python3 -m pip wheel --quiet --no-deps --wheel-dir "$place" "$source" </dev/null >&2
-  fi || fail "No wheel could be made of $source; the words of uv or pip are above." \
+  fi || fail "No wheel could be made of $source; the output of uv or pip is above." \
     "Install uv, or make the wheel elsewhere and give it with --mograder-version FILE."
   find "$place" -name 'mograder-*.whl'
 }
@@ -451,7 +451,7 @@ install_packages() {
   act "installing $*"
   run env DEBIAN_FRONTEND=noninteractive apt-get update -qq
   run env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-    "$@" >/dev/null || fail "apt could not install them; its words are above." \
+    "$@" >/dev/null || fail "apt could not install them; its output is above." \
     "Caddy is in Debian 12 and Ubuntu 24.04 and later."
 }
 
@@ -709,12 +709,12 @@ install_version() {
     explain_network
   "$place/bin/mograder" --version >/dev/null
   touch "$place/.complete"
-  # Each version holds its own files; what lies here besides would only be a third of a gigabyte.
+  # No version needs the download cache, which takes about 300 MB.
   rm -rf "$top/cache"
 }
 
 explain_network() {
-  fail "The packages could not be fetched; the words of pip or uv are above." \
+  fail "The packages could not be fetched; the output of pip or uv is above." \
     "Behind a mirror, a proxy or an authority of the site's own: --index-url, --proxy, --ca-file."
 }
 
@@ -900,7 +900,7 @@ shipped() { "${2:-$top/current}/bin/python" -I -c \
 # Its unit of that name, for this port.
 unit() {
   local file
-  file="$(shipped "$1" "${2:-$top/current}")" || return 1
+  file="$(shipped "$@")" || return 1
   sed -e "s/127\\.0\\.0\\.1:8080/127.0.0.1:$port/" "$file"
 }
 
@@ -910,7 +910,7 @@ ensure_services() {
   if [ -n "$dry" ] && [ ! -e "$top/current" ]; then say "would write and start them"; return; fi
   keep_foreign_unit
   for name in $unit_names; do
-    text="$(unit "$name" "$top/current"; printf x)" || fail "$name cannot be read."
+    text="$(unit "$name" && printf x)" || fail "$name cannot be read."
     if printf '%s' "${text%x}" | put "$units/$name" 644; then
       changed=yes
       case "$name" in
@@ -954,7 +954,7 @@ keep_foreign_unit() {
 
 explain_failure() {
   journalctl -u "$1" -n 20 --no-pager -o cat >&2 || true
-  fail "$1 did not start; its last words are above."
+  fail "$1 did not start; its last log lines are above."
 }
 
 # `mograder hub …` as the service's user with its secret, for an administrator. systemd-run ends with
@@ -1017,7 +1017,7 @@ ensure_front() {
   joined=""
   ensure_in_front_group caddy
   if [ -n "$joined" ]; then changed=restart; fi
-  text="$(front_text)" || fail "mograder hub proxy-config does not work; its words are above."
+  text="$(front_text)" || fail "mograder hub proxy-config does not work; its output is above."
   if printf '%s\n' "$text" | put /etc/caddy/mograder.caddy 644; then changed="${changed:-reload}"; fi
   if ! grep -qsx 'import mograder.caddy' "$main"; then
     say "importing it in $main"
@@ -1036,7 +1036,7 @@ ensure_front() {
 own_lines() {
   local file="/etc/caddy/mograder.d/$1.caddy"
   if [ -e "$file" ]; then return; fi
-  printf '# %s\n# Nothing of mograder changes this file.\n' "$2" | put "$file" 644
+  printf '# %s\n# mograder never changes this file.\n' "$2" | put "$file" 644
 }
 
 # Another web server there would keep Caddy from starting, or would be what browsers see.
@@ -1051,7 +1051,7 @@ demand_free_ports() {
 
 explain_caddy() {
   journalctl -u caddy -n 10 --no-pager -o cat >&2 || true
-  fail "Caddy did not start or did not take its configuration; its last words are above."
+  fail "Caddy did not start or did not take its configuration; its last log lines are above."
 }
 
 # What mograder writes for Caddy, with this site's own lines after the site's address.

@@ -15,7 +15,7 @@ NFC-normalised text. The first rule that anything satisfies decides:
 7. a name that contains it, in any capitals.
 
 Digits are no part of a longer number in the rules 6 and 7 (``4``: ``hw4``, not ``A24``): they may
-be a Moodle ID with a slip of the finger.
+be a mistyped Moodle ID.
 
 0.3.16 accepted a prefix up to a dash (generate), a plain prefix (hub publish), or the number and a
 part of the name (https, moodle); each of these still finds what it found.
@@ -112,9 +112,8 @@ def find_or_new(typed: str, names: Sequence[str]) -> str:
         InvalidInput: Several match; the message lists them.
     """
     entries, text = [Entry(name) for name in names], nfc(typed.strip())
-    for rule in _WHOLE_WORDS:
-        if text and any(rule(entry, text) for entry in entries):
-            return find_name(typed, names)
+    if text and any(rule(entry, text) for rule in _WHOLE_WORDS for entry in entries):
+        return find_name(typed, names)
     return typed
 
 

@@ -326,10 +326,10 @@ def _credential(environ: Mapping[str, str]) -> str:
 
     No other process of the user can read it there, as it could in an environment.
     """
-    if (directory := _absolute(environ.get("CREDENTIALS_DIRECTORY", ""))) is None:
-        return ""
     try:
-        with (directory / _CREDENTIAL).open(encoding="utf-8") as file:
+        if (path := _credential_file(environ, _CREDENTIAL)) is None:
+            return ""
+        with path.open(encoding="utf-8") as file:
             return file.read(_MAX_SECRET).strip()
     except (OSError, UnicodeDecodeError):
         return ""

@@ -19,6 +19,7 @@ from pydantic import (
     SecretStr,
 )
 
+from mograder.core.reserve import DiskReserve
 from mograder.core.settings_values import (
     builtin,
     database_url,
@@ -107,7 +108,7 @@ class DefaultsSettings(Section):
 
 
 class RlimitsSettings(Section):
-    """``[rlimits]``: what 0.3.16 bounds a notebook run in grading with; 0 is off."""
+    """``[rlimits]``: limits of 0.3.16 for a notebook run in grading; 0 is off."""
 
     cpu: Annotated[int, NO_EFFECT] = 600
     """Seconds."""
@@ -257,7 +258,7 @@ class LimitsSettings(Section):
     """Disk space that students' files leave free: below it the session that writes most is
     ended. On a small file system disk_reserve_percent of it counts, if that is less."""
     disk_reserve_percent: Annotated[int, Field(ge=0, le=100)] = 5
-    """The largest part of a file system that the reserve takes."""
+    """The largest part of a file system that the reserve takes, in per cent."""
     total_memory_mb: Count = 0
     """Memory of all sessions together. More starts wait in line. 0: what the machine has, less a
     tenth."""
@@ -279,6 +280,11 @@ class LimitsSettings(Section):
     """Seconds until a session must answer."""
     build_timeout: Positive = 900
     """Seconds for building an environment."""
+
+    @property
+    def disk_reserve(self) -> DiskReserve:
+        """The free space that students' files leave on a disk."""
+        return DiskReserve(self.disk_reserve_mb, self.disk_reserve_percent)
 
 
 class ItemLimits(Section):
@@ -338,7 +344,7 @@ class BackupSettings(Section):
     max_age_hours: Positive = 26
     """An older newest backup is a problem."""
     least_percent: Annotated[int, Field(ge=0, le=100)] = 50
-    """A newest backup that is smaller than this part of the largest before it is a problem."""
+    """Per cent of the largest earlier backup; a smaller newest backup is a problem."""
 
 
 class Settings(Section):

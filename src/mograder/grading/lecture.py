@@ -14,7 +14,7 @@ from mograder.notebook.leaks import find_leaks
 from mograder.notebook.lectures import linked_items, mode_by_initial, to_lecture
 from mograder.notebook.pep723 import read_kind
 from mograder.notebook.references import app_files
-from mograder.store.belongings import Belongings, LeftBehind, modules_beside
+from mograder.store.belongings import Belongings, modules_beside
 from mograder.store.course import (
     SourceItem,
     StagedRelease,
@@ -62,13 +62,13 @@ def generate_lecture(item: SourceItem, wishes: Wishes) -> list[Line]:
 
 
 def left_out(item: SourceItem, support: Belongings) -> list[Line]:
-    """Return what to tell of files and folders that are not handed out."""
+    """Return a line for each file or folder that is not handed out."""
     place = shown(item.directory)
     return [Line(Step.LEFT_OUT, f"{place}/{each.name}: {each.reason}.") for each in support.left]
 
 
 def missing_files(item: SourceItem, source: Path, text: str) -> list[Line]:
-    """Return what to tell of files that ``marimo.App(...)`` names and that are not there."""
+    """Return a line for each missing file that ``marimo.App(...)`` names."""
     missing = [name for name in app_files(text) if not (item.directory / name).is_file()]
     return [
         Line(Step.ADVICE, f"{shown(source)}:1: marimo.App(...) names {name}, which is not there.")
@@ -77,9 +77,9 @@ def missing_files(item: SourceItem, source: Path, text: str) -> list[Line]:
 
 
 def packages(source: Path, text: str) -> list[Line]:
-    """Return what to tell of imports that the notebook's header does not declare.
+    """Return a line for each import that the header does not declare.
 
-    A notebook without a header is told that it has none.
+    None without a header, which another check reports of an assignment.
     """
     if not has_block(text):
         return []
@@ -97,10 +97,7 @@ def _support(item: SourceItem, source: Path, text: str) -> Belongings:
         return found
     named = frozenset(app_files(text))
     reason = f"its folder is not called {source.stem}, so it is not known to belong to it"
-    others = (name for name in found.files if name not in named)
-    left = (LeftBehind(name, reason) for name in others)
-    files = tuple(name for name in found.files if name in named)
-    return Belongings(files, tuple(sorted((*found.left, *left))))
+    return found.without({name for name in found.files if name not in named}, reason)
 
 
 def copy_support(

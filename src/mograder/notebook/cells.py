@@ -132,10 +132,10 @@ def plain_text(text: str) -> str:
     return plain.removeprefix("\ufeff")
 
 
-def parse_python(source: str, filename: str = "<text>") -> ast.Module | None:
+def parse_python(source: str) -> ast.Module | None:
     """Parse, without the warnings that an author's escapes may cause; None if it is no Python."""
     try:
-        return strictly_parsed(source, filename)
+        return strictly_parsed(source)
     except NotPython:
         return None
 

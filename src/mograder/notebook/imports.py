@@ -1,17 +1,17 @@
 """Packages that a notebook imports and that nothing in its header declares. Pure.
 
-A session has no network, so what the environment lacks is missing for every student. Which packages
-another one brings along is known of the common ones only, so this is advice.
+A session has no network, so what the environment lacks is missing for every student. It is known
+only of common packages which others they install, so this is advice.
 """
 
 from __future__ import annotations
 
 import ast
-import re
 import sys
 from collections.abc import Collection, Iterator
 
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from mograder.core.errors import InvalidInput
 from mograder.notebook.cells import parse_python, plain_text
@@ -31,7 +31,7 @@ _PACKAGES = {
     "sklearn": "scikit-learn",
     "yaml": "pyyaml",
 }
-"""Packages whose modules are called otherwise."""
+"""The package of each module that has another name."""
 
 _NUMERIC = ("pandas", "scipy", "matplotlib", "scikit-learn", "seaborn", "statsmodels", "xarray")
 _BROUGHT_BY = {
@@ -50,26 +50,27 @@ _BROUGHT_BY = {
     "click": ("marimo",),
 }
 _ALWAYS = ("marimo", "mograder")
-"""What an environment has whatever the header says."""
+"""Packages that every environment has."""
 
 
 def undeclared(text: str, filename: str, beside: Collection[str] = ()) -> tuple[Finding, ...]:
     """Return the imports of a notebook that no package in its header is known to provide.
 
-    ``beside`` are the modules that lie beside the notebook. Each package is told once, where it is
-    imported first. A text that cannot be parsed, or whose header cannot, is told of elsewhere.
+    ``beside`` are the modules that lie beside the notebook. Each package is reported once, at its
+    first import. For a text or header that cannot be parsed nothing is returned; other checks
+    report it.
     """
-    tree = parse_python(plain_text(text))
     try:
         script = read_script(text)
     except InvalidInput:
         return ()
+    tree = parse_python(plain_text(text))
     if tree is None:
         return ()
     declared = {*_ALWAYS, *_declared(script)}
     found: dict[str, Finding] = {}
     for line, module in _imports(tree):
-        package = _PACKAGES.get(module, _canonical(module))
+        package = _PACKAGES.get(module, canonicalize_name(module))
         known = declared.intersection((package, *_BROUGHT_BY.get(package, ())))
         if known or module in sys.stdlib_module_names or module in beside or package in found:
             continue
@@ -98,8 +99,4 @@ def _imports(tree: ast.Module) -> Iterator[tuple[int, str]]:
 
 def _declared(script: Script) -> Iterator[str]:
     for each in script.dependencies:
-        yield _canonical(Requirement(each).name)
-
-
-def _canonical(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
+        yield canonicalize_name(Requirement(each).name)

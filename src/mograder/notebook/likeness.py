@@ -6,8 +6,8 @@ Compared line by line and not parsed: the text is a student's, and may be anythi
 from __future__ import annotations
 
 import re
-import unicodedata
-from dataclasses import dataclass
+
+from mograder.core.lookup import nfc
 
 _APP = re.compile(r"^\w+\s*=\s*\w+\.App\(", re.MULTILINE)
 _ASSIGNMENT = re.compile(r"^#[ \t]*mograder-assignment[ \t]*=[ \t]*[\"']([^\"'\n]+)", re.MULTILINE)
@@ -19,7 +19,7 @@ _FRAME = re.compile(
 )
 """Lines that any two marimo notebooks may have in common."""
 
-ENOUGH = 0.25
+_ENOUGH = 0.25
 """The share of a release's own lines that a notebook made of it still has, unless it was rewritten
 nearly whole."""
 
@@ -28,29 +28,19 @@ _FEWEST = 4
 notebook counts as made of it: work must not be missed."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Likeness:
-    """How surely a notebook was made of a release: ``stated`` by its header, and by its lines."""
+def names_item(text: str, item: str, release: str | None) -> bool | None:
+    """Tell whether a notebook that was made of an item's release names the item in its header.
 
-    stated: bool
-    share: float
-
-
-def likeness(text: str, item: str, release: str | None) -> Likeness | None:
-    """Return how much a text is like an item's release; None if it is not a notebook made of it.
-
-    ``release`` is None where the item is not published: then any notebook may be one of it.
+    None if the text is not a notebook made of the release. ``release`` is None where the item
+    is not published: then any notebook may be made of it.
     """
     if not _APP.search(text):
         return None
     stated = _assignment(text)
     if stated:
         expected = (_assignment(release) if release is not None else "") or item
-        return (
-            Likeness(stated=True, share=_share(text, release)) if _same(stated, expected) else None
-        )
-    share = _share(text, release)
-    return Likeness(stated=False, share=share) if share >= ENOUGH else None
+        return True if nfc(stated) == nfc(expected) else None
+    return False if _share(text, release) >= _ENOUGH else None
 
 
 def is_rather(text: str, one: str, other: str) -> bool:
@@ -62,10 +52,6 @@ def is_rather(text: str, one: str, other: str) -> bool:
 def _assignment(text: str) -> str:
     found = _ASSIGNMENT.search(text)
     return found[1].strip() if found else ""
-
-
-def _same(one: str, other: str) -> bool:
-    return unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", other)
 
 
 def _share(text: str, release: str | None) -> float:

@@ -50,10 +50,10 @@ def parse_python(text: str, filename: str = "<text>") -> ast.Module:
     """Return a text's syntax tree, without the warnings that an author's escapes may cause.
 
     Raises:
-        NotPython: It has none, whatever Python's parser says of it.
+        NotPython: The text cannot be parsed as Python.
     """
     try:
-        with quiet_parser():
+        with _quiet_parser():
             return ast.parse(text, filename=filename)
     except SyntaxError as error:
         raise NotPython(filename, error.lineno or 1, error.msg) from error
@@ -70,7 +70,7 @@ def parse_marimo(text: str, filename: str) -> NotebookSerialization:
         InvalidInput: It is not a marimo notebook, or not one that marimo can read.
     """
     try:
-        with quiet_parser():
+        with _quiet_parser():
             notebook = parse_notebook(text, filename)
             script = notebook is not None and is_non_marimo_python_script(notebook)
     except _MARIMO_FAILS as error:
@@ -82,12 +82,12 @@ def parse_marimo(text: str, filename: str) -> NotebookSerialization:
 
 
 def not_marimo(filename: str) -> InvalidInput:
-    """The refusal of a text that is not a marimo notebook."""
+    """Return the error for a text that is not a marimo notebook."""
     return InvalidInput(f"{filename}:1: this is not a marimo notebook.", hint=HOW_TO_MAKE)
 
 
 @contextmanager
-def quiet_parser() -> Iterator[None]:
+def _quiet_parser() -> Iterator[None]:
     """Parse inside of this: one thread at a time, and without warnings of an author's escapes.
 
     Python 3.11 counts the depth of a tree that it builds for all threads together, and gives up
@@ -104,5 +104,5 @@ def is_guard(node: ast.stmt) -> bool:
     """Whether this is ``if __name__ == "__main__":`` by marimo's rule, which parses it again."""
     if not isinstance(node, ast.If):
         return False
-    with quiet_parser():
+    with _quiet_parser():
         return is_run_guard(node)

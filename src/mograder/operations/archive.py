@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import hashlib
 import os
 import tarfile
 import zlib
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import IO, Literal
 from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -29,7 +30,7 @@ FORMAT = 1
 DEEPEST = 64
 """Directories within one another; what lies deeper is nobody's work, but an attack."""
 
-MOST_TEXT = 256 << 20
+_MOST_TEXT = 256 << 20
 """Bytes of the header or the manifest: of a million files."""
 
 _CHUNK = 1 << 20
@@ -126,20 +127,58 @@ def explained() -> Iterator[None]:
 def read_first(tar: tarfile.TarFile) -> Header:
     """Read the header, which is the first member.
 
-    Raises: :class:`InvalidInput` for what is no backup.
+    Raises: :class:`InvalidInput` for what is no backup, or one of a newer mograder.
     """
     first = tar.next()
     if first is None or first.name != HEADER:
         raise InvalidInput("This is no backup of a mograder course.")
-    return read_header(read_text(tar, first))
+    try:
+        header = Header.model_validate_json(_read_text(tar, first))
+    except ValidationError as error:
+        raise InvalidInput("This is no backup of a mograder course.") from error
+    if header.format != FORMAT:
+        raise InvalidInput(
+            f"The backup was made by a newer mograder ({header.version}).",
+            hint="Restore it with that version, then upgrade or go on with it.",
+        )
+    return header
 
 
-def read_text(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    """Read the header or the manifest. Raises: :class:`InvalidInput`."""
+def read_manifest(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Manifest:
+    """Read the manifest, which is the last member.
+
+    Raises: :class:`InvalidInput` when it cannot be read.
+    """
+    try:
+        return Manifest.model_validate_json(_read_text(tar, member))
+    except ValidationError as error:
+        raise damaged("its list of files cannot be read") from error
+
+
+def _read_text(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     stream = tar.extractfile(member)
-    if stream is None or member.size > MOST_TEXT:
+    if stream is None or member.size > _MOST_TEXT:
         raise damaged(f"{member.name} cannot be read")
     return stream.read()
+
+
+def unpack(
+    tar: tarfile.TarFile, member: tarfile.TarInfo, target: IO[bytes] | None = None
+) -> tuple[str, int]:
+    """Read a file of the archive, and write it to ``target``; return its SHA-256 and its size.
+
+    Raises: :class:`InvalidInput`.
+    """
+    stream = tar.extractfile(member)
+    if stream is None:
+        raise damaged(f"{member.name!r} cannot be read")
+    digest, size = hashlib.sha256(), 0
+    while data := stream.read(_CHUNK):
+        digest.update(data)
+        size += len(data)
+        if target is not None:
+            target.write(data)
+    return digest.hexdigest(), size
 
 
 def compared(manifest: Manifest | None, sums: Mapping[str, tuple[str, int]]) -> Manifest:
@@ -154,34 +193,6 @@ def compared(manifest: Manifest | None, sums: Mapping[str, tuple[str, int]]) -> 
         if wanted.get(name) != sums.get(name):
             raise damaged(f"{name} is not as it was")
     return manifest
-
-
-def read_header(text: bytes) -> Header:
-    """Parse the first member.
-
-    Raises: :class:`InvalidInput` for what is no backup, or one of a newer mograder.
-    """
-    try:
-        header = Header.model_validate_json(text)
-    except ValidationError as error:
-        raise InvalidInput("This is no backup of a mograder course.") from error
-    if header.format != FORMAT:
-        raise InvalidInput(
-            f"The backup was made by a newer mograder ({header.version}).",
-            hint="Restore it with that version, then upgrade or go on with it.",
-        )
-    return header
-
-
-def read_manifest(text: bytes) -> Manifest:
-    """Parse the last member.
-
-    Raises: :class:`InvalidInput` when it cannot be read.
-    """
-    try:
-        return Manifest.model_validate_json(text)
-    except ValidationError as error:
-        raise damaged("its list of files cannot be read") from error
 
 
 def damaged(why: str) -> InvalidInput:

@@ -16,7 +16,7 @@ import stat
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +25,7 @@ from typing import IO, cast
 from mograder import __version__
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.settings import LoadedSettings
+from mograder.core.shared import Progress
 from mograder.operations.archive import (
     COURSE,
     DEEPEST,
@@ -42,8 +43,6 @@ from mograder.store.database import copy_sqlite, database_url
 from mograder.store.disk import explained_when_full
 from mograder.store.files import fsync_directory
 
-Report = Callable[[str], None]
-
 _TRIES = 3
 _CHUNK = 1 << 20
 _IN_MEMORY = 8 << 20
@@ -58,7 +57,7 @@ _STATE_AGAIN = frozenset(
     {"environments", "uv-cache", "copies", "wheels", "runtime", "hub.lock", "supervisor.log"}
 )
 _STUDENTS_DOING = frozenset({errno.EACCES, errno.ELOOP, errno.ENOTDIR, errno.ENXIO})
-"""What whoever owns a file can cause: by its mode, or by putting something else in its place."""
+"""Errors that a file's owner can cause, by its mode or by replacing it with something else."""
 
 _COMPANIONS = ("-wal", "-shm", "-journal")
 _STAGING = ".staging"
@@ -68,9 +67,9 @@ _STAGING = ".staging"
 class Made:
     """A finished backup. ``left_out`` tells what is not in it, in words; it is incomplete then.
 
-    The last ``by_students`` of these are what a student can bring about in the own workspace, by a
-    file without rights for instance. ``unsettled`` tells what is in it although it changed while
-    it was read.
+    The last ``by_students`` of these can be caused by students in their own workspaces, for
+    instance by a file without read permission. ``unsettled`` tells what is in it although it
+    changed while it was read.
     """
 
     files: int
@@ -95,13 +94,13 @@ class _Plan:
     @property
     def students_member(self) -> str:
         """The name in the archive of the directory with students' work."""
-        if not _within(self.students, list(self.roots)):
+        if not _within(self.students, self.roots):
             return "nowhere"  # it does not exist
         return _member_of(self.students, self.roots).removesuffix("/.")
 
 
 @dataclass(slots=True)
-class _Progress:
+class _Record:
     students: str
     """The member that students' workspaces are below, as STUDENT/ITEM."""
 
@@ -111,20 +110,20 @@ class _Progress:
     unsettled: list[str] = field(default_factory=list)
 
     def leave_out(self, member: str, why: str, *, students_doing: bool) -> None:
-        """Note down what is not in the backup; a file's name may be any bytes."""
+        """Record what is not in the backup; a file's name may be any bytes."""
         below = member.removeprefix(f"{self.students}/")
         within = below != member and len(Path(below).parts) > 1
         found = self.by_students if students_doing and within else self.left_out
         found.append(_printable(f"{member}: {why}"))
 
     def unread(self, member: str, error: OSError) -> None:
-        """Note down what could not be read, unless it is simply gone: a session was quicker."""
+        """Record a file that could not be read, unless it was removed in the meantime."""
         if not isinstance(error, FileNotFoundError):
             doing = error.errno in _STUDENTS_DOING
             self.leave_out(member, error.strerror or str(error), students_doing=doing)
 
     def note_unsettled(self, member: str) -> None:
-        """Note down what changed while it was read, so that its halves may not fit."""
+        """Record a file that changed while it was read, so that its parts may not be consistent."""
         self.unsettled.append(_printable(f"{member}: changed while it was read (it is in)"))
 
 
@@ -132,7 +131,7 @@ def _printable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def back_up(loaded: LoadedSettings, target: Path, report: Report) -> Made:
+def back_up(loaded: LoadedSettings, target: Path, report: Progress) -> Made:
     """Write a backup of the course to a new file, which only its owner may read.
 
     Raises: :class:`Conflict` when there is a file of that name, :class:`InvalidInput` when it
@@ -165,7 +164,7 @@ def back_up(loaded: LoadedSettings, target: Path, report: Report) -> Made:
     return made
 
 
-def write_backup(loaded: LoadedSettings, stream: IO[bytes], report: Report) -> Made:
+def write_backup(loaded: LoadedSettings, stream: IO[bytes], report: Progress) -> Made:
     """Stream a backup, for another machine to keep; nothing but it is written to ``stream``.
 
     A database that is damaged goes in as the file that it is, and counts as left out.
@@ -173,45 +172,45 @@ def write_backup(loaded: LoadedSettings, stream: IO[bytes], report: Report) -> M
     """
     plan = _plan(loaded)
     packed = _Packed(stream)
-    progress = _Progress(plan.students_member)
+    record = _Record(plan.students_member)
     with (
         tempfile.TemporaryDirectory(prefix="mograder-backup-") as scratch,
         # Files are the state's past or present, never its future: the databases come first.
         tarfile.open(fileobj=cast(IO[bytes], packed), mode="w|", format=tarfile.PAX_FORMAT) as tar,
     ):
-        copies = _copy_databases(plan, Path(scratch), progress, report)
+        copies = _copy_databases(plan, Path(scratch), record, report)
         members = tuple(_member_of(path, plan.roots) for path in copies)
         _add_text(tar, HEADER, _header(loaded, plan, members).model_dump_json())
         for path, copy in copies.items():
             with copy.open("rb") as file:
-                _add_copy(tar, _member_of(path, plan.roots), file, path.stat(), progress)
+                _add_copy(tar, _member_of(path, plan.roots), file, path.stat(), record)
         for path in plan.databases:
             if path not in copies:
-                _add_damaged(tar, path, plan, progress)
+                _add_damaged(tar, path, plan, record)
         for root in plan.roots:
             if root.kind == "directory":
                 report(f"Reading {root.path}")
-                _add_tree(tar, root, plan, progress)
+                _add_tree(tar, root, plan, record)
         whole = Manifest(
-            files=tuple(progress.held),
-            left_out=(*progress.left_out, *progress.by_students),
-            unsettled=tuple(progress.unsettled),
+            files=tuple(record.held),
+            left_out=(*record.left_out, *record.by_students),
+            unsettled=tuple(record.unsettled),
         )
         _add_text(tar, MANIFEST, whole.model_dump_json())
     packed.finish()
     return Made(
-        files=len(progress.held),
+        files=len(record.held),
         size=packed.size,
         sha256=packed.digest.hexdigest(),
         left_out=whole.left_out,
-        by_students=len(progress.by_students),
-        unsettled=tuple(progress.unsettled),
+        by_students=len(record.by_students),
+        unsettled=tuple(record.unsettled),
         external_database=plan.external_database,
     )
 
 
 def _copy_databases(
-    plan: _Plan, scratch: Path, progress: _Progress, report: Report
+    plan: _Plan, scratch: Path, record: _Record, report: Progress
 ) -> dict[Path, Path]:
     """Copy each database as it is at one moment; return the copies of those that could be."""
     copies = {}
@@ -222,22 +221,22 @@ def _copy_databases(
             copy_sqlite(path, copy)
         except InvalidInput as error:
             member = _member_of(path, plan.roots)
-            progress.leave_out(member, error.message, students_doing=False)
+            record.leave_out(member, error.message, students_doing=False)
         else:
             copies[path] = copy
     return copies
 
 
-def _add_damaged(tar: tarfile.TarFile, path: Path, plan: _Plan, progress: _Progress) -> None:
-    """Add a file that is no database any more, under another name: it may be the last copy."""
+def _add_damaged(tar: tarfile.TarFile, path: Path, plan: _Plan, record: _Record) -> None:
+    """Add a damaged database as a plain file under another name: it may be the last copy."""
     member = f"{_member_of(path, plan.roots)}.damaged"
     try:
         directory = os.open(path.parent, DIRECTORY)
     except OSError as error:
-        progress.unread(member, error)
+        record.unread(member, error)
         return
     try:
-        _add_file(tar, member, (path.name, directory), progress)
+        _add_file(tar, member, (path.name, directory), record)
     finally:
         os.close(directory)
 
@@ -321,7 +320,7 @@ def _databases(loaded: LoadedSettings) -> tuple[dict[str, Path], bool]:
     return existing, not own
 
 
-def _within(path: Path, roots: list[Root]) -> bool:
+def _within(path: Path, roots: Sequence[Root]) -> bool:
     return any(path.is_relative_to(root.path) for root in roots)
 
 
@@ -350,12 +349,12 @@ def _add_text(tar: tarfile.TarFile, name: str, text: str) -> None:
     tar.addfile(info, io.BytesIO(data))
 
 
-def _add_tree(tar: tarfile.TarFile, root: Root, plan: _Plan, progress: _Progress) -> None:
+def _add_tree(tar: tarfile.TarFile, root: Root, plan: _Plan, record: _Record) -> None:
     top = Path(root.path)
     passed = plan.skipped | {Path(each.path) for each in plan.roots if each.path != root.path}
 
     def unread(place: Path, error: OSError) -> None:
-        progress.unread(_member_of(place, (root,)).removesuffix("/."), error)
+        record.unread(_member_of(place, (root,)).removesuffix("/."), error)
 
     for place, directories, files, descriptor in walk(top, None, unread):
         below = place.relative_to(top)
@@ -368,19 +367,16 @@ def _add_tree(tar: tarfile.TarFile, root: Root, plan: _Plan, progress: _Progress
             elif len(below.parts) >= DEEPEST:
                 directories.remove(name)
                 why = "nested too deeply"
-                progress.leave_out(f"{member}/{name}", why, students_doing=True)
+                record.leave_out(f"{member}/{name}", why, students_doing=True)
         for name in files:
             if place / name not in passed:
-                _add_file(tar, f"{member}/{name}", (name, descriptor), progress)
+                _add_file(tar, f"{member}/{name}", (name, descriptor), record)
 
 
-def _add_file(
-    tar: tarfile.TarFile, member: str, where: tuple[str, int], progress: _Progress
-) -> None:
-    """Add what is there: a regular file or a link; sockets, pipes and devices are nobody's work.
+def _add_file(tar: tarfile.TarFile, member: str, where: tuple[str, int], record: _Record) -> None:
+    """Add a regular file or a link; sockets, pipes and devices are skipped.
 
-    Only what goes wrong in reading is told and passed over: an archive that cannot be written is
-    none.
+    Errors in reading are recorded. Errors in writing the archive are raised.
     """
     with contextlib.ExitStack() as stack:
         try:
@@ -391,19 +387,19 @@ def _add_file(
                 return
             elif _is_hole(status):
                 why = "a large file that is nearly empty"
-                progress.leave_out(member, why, students_doing=True)
+                record.leave_out(member, why, students_doing=True)
                 return
             else:
                 copy, read, settled = stack.enter_context(_settled(*where))
         except OSError as error:
-            progress.unread(member, error)
+            record.unread(member, error)
             return
         if stat.S_ISLNK(status.st_mode):
             _add_link(tar, member, link, status)
             return
         if not settled:
-            progress.note_unsettled(member)
-        _add_copy(tar, member, copy, read, progress)
+            record.note_unsettled(member)
+        _add_copy(tar, member, copy, read, record)
 
 
 def _is_hole(status: os.stat_result) -> bool:
@@ -446,7 +442,7 @@ def _add_copy(
     member: str,
     copy: IO[bytes],
     status: os.stat_result,
-    progress: _Progress,
+    record: _Record,
 ) -> None:
     """Add a file that nobody else writes to."""
     size = copy.seek(0, os.SEEK_END)
@@ -458,7 +454,7 @@ def _add_copy(
     info = _info(member, status)
     info.size = size
     tar.addfile(info, copy)
-    progress.held.append(Held(path=written(info.name), sha256=digest.hexdigest(), size=size))
+    record.held.append(Held(path=written(info.name), sha256=digest.hexdigest(), size=size))
 
 
 def _add_special(tar: tarfile.TarFile, member: str, status: os.stat_result) -> None:

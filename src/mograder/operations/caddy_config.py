@@ -250,8 +250,8 @@ def caddy_config(front: Front) -> str:
 def _signs_in_here(front: Front) -> bool:
     """Tell whether Caddy itself asks people to sign in.
 
-    A variable of ``vars`` names whom a sign-on before Caddy has named. Such a sign-on may add
-    bearer tokens of its own to requests, which must not lose their name by them.
+    A variable of ``vars`` holds the name that a sign-on in front of Caddy has set. Such a sign-on
+    may add bearer tokens of its own; those requests must keep the name.
     """
     return bool(front.user) and not front.user.startswith("{http.vars.")
 

@@ -76,10 +76,7 @@ def examine_public(hub: HubSettings, url: str, authority: Path | None = None) ->
         seen = look_at_front(url, transport=_transport(authority, trust), trust=trust)
     except MograderError as error:
         return (problem("front", error.message, error.hint),)
-    found = [*front_lines(seen, hub.public_url)]
-    if certificate is not None:
-        found[0] = certificate
-    return (spoof, *found)
+    return (spoof, *front_lines(seen, hub.public_url, certificate))
 
 
 def _transport(authority: Path | None, trust: ssl.SSLContext) -> httpx.BaseTransport | None:
@@ -113,9 +110,11 @@ def certificate_line(url: str, trust: ssl.SSLContext, now: datetime | None = Non
     return ok("front-https", text)
 
 
-def front_lines(seen: FrontSeen, public_url: str = "") -> Iterator[Line]:
+def front_lines(
+    seen: FrontSeen, public_url: str = "", certificate: Line | None = None
+) -> Iterator[Line]:
     """Yield what an answer says about the front: pure."""
-    yield _encrypted(seen.origin)
+    yield certificate or _encrypted(seen.origin)
     yield from _headers(seen)
     yield _session_path(seen)
     yield _websocket(seen)

@@ -2,8 +2,8 @@
 
 ``mograder hub backup --scheduled`` runs every night by a timer (``deploy/mograder-backup.timer``).
 It reads back what it wrote, and removes old backups only after a new one that is not suddenly
-much smaller. One that lacks something is named so, and never takes the place of the newest that
-lacks nothing. What students make of their own workspaces is told, and no fault of the backup.
+much smaller. An incomplete backup has "-incomplete" in its name, and the newest complete one is
+always kept. Files that students made unreadable are listed and do not make a backup incomplete.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from pathlib import Path
 
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.settings import LoadedSettings
-from mograder.operations.backup import Made, Report, back_up
+from mograder.core.shared import Progress
+from mograder.operations.backup import Made, back_up
 from mograder.operations.report import Line, note, ok, problem
 from mograder.operations.verify import verify
 
@@ -24,7 +25,7 @@ _PATTERN = "hub-*.tar.gz"
 _INCOMPLETE = "-incomplete.tar.gz"
 _UNFINISHED = f".{_PATTERN}.partial"
 _UNFINISHED_DAYS = 1
-"""Nothing writes to an unfinished backup for so long: the run was killed."""
+"""Days without a write after which an unfinished backup counts as left by a killed run."""
 
 _COMPARED = 7
 """The backups before the newest with which its size is compared."""
@@ -45,7 +46,7 @@ class Kept:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is missing but what students themselves took care of."""
+        """Whether nothing is missing except what students made unreadable themselves."""
         return not self.path.name.endswith(_INCOMPLETE)
 
 
@@ -59,7 +60,7 @@ class Scheduled:
     faults: tuple[str, ...]
 
 
-def back_up_scheduled(loaded: LoadedSettings, report: Report) -> Scheduled:
+def back_up_scheduled(loaded: LoadedSettings, report: Progress) -> Scheduled:
     """Write a backup into ``[backup] directory``, read it back, and remove the oldest.
 
     Raises: :class:`InvalidInput` where the settings name no directory, or one that is not there,
@@ -118,7 +119,7 @@ def backup_lines(loaded: LoadedSettings, now: datetime | None = None) -> Iterato
     """Yield what is wrong with the newest backup, or that nothing is."""
     directory = _directory(loaded)
     if directory is None:
-        text = "backups: [backup] directory is not set, so none is looked at"
+        text = "backups: [backup] directory is not set, so no backups are checked"
         yield note("backups", text, "Set it, and enable mograder-backup.timer.")
         return
     try:
@@ -154,7 +155,7 @@ def _faults(kept: list[Kept], loaded: LoadedSettings, now: datetime) -> Iterator
 
 
 def _too_small(kept: list[Kept], percent: int) -> list[str]:
-    """Compare the newest with the largest of those before it: work goes missing all at once."""
+    """Return a fault if the newest is much smaller than the largest of those before it."""
     newest, *before = kept[: _COMPARED + 1]
     if newest.size == 0:
         return ["It is empty."]
@@ -175,14 +176,14 @@ def _read_back(kept: list[Kept]) -> Iterator[Line]:
     try:
         verified = verify(newest.path, lambda _: None)
     except MograderError as error:
-        if isinstance(error.__cause__, PermissionError):  # it is root's, who may look at it
+        if isinstance(error.__cause__, PermissionError):  # only root may read it
             yield ok("backups", f"{text}; this user cannot read it back")
             return
         yield problem("backups", f"backups: {newest.path}: {error.message}", error.hint)
         return
     if verified.left_out:
         shown = "; ".join(verified.left_out[:_SHOWN])
-        hint = "The files are named; see that the hub's user can read them."
+        hint = "Let the hub's user read the files named here."
         yield note("backups", f"{text}, without {len(verified.left_out)}: {shown}", hint)
         return
     yield ok("backups", f"{text}, read back without a fault")

@@ -12,7 +12,6 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from mograder.core.reserve import DiskReserve
 from mograder.core.settings import LoadedSettings
 from mograder.operations.report import Line, note, ok, problem
 from mograder.sandbox.cgroups import SessionGroups
@@ -31,6 +30,9 @@ _SESSIONS = 300
 _MOST_FILES = 4
 """How many times a session's own limit the hub's should be at least."""
 
+IN_USE = "is in use"
+"""The words about a port that another program has."""
+
 
 def directory_lines(check: str, path: Path) -> Iterator[Line]:
     """Yield what keeps the hub from writing to a directory, which it makes if need be."""
@@ -41,7 +43,7 @@ def directory_lines(check: str, path: Path) -> Iterator[Line]:
         yield problem(
             check,
             f"{path} is missing, and this user cannot make it in {nearest}",
-            f"As root: install -d -o {_user()} -m 755 {path}",
+            f"As root: install -d -o {user_name(os.geteuid())} -m 755 {path}",
         )
     elif not os.access(nearest, os.W_OK | os.X_OK):
         yield problem(
@@ -51,17 +53,18 @@ def directory_lines(check: str, path: Path) -> Iterator[Line]:
         )
 
 
-def _user() -> str:
+def user_name(uid: int) -> str:
+    """Return a user's name, or the number where there is none."""
     try:
-        return pwd.getpwuid(os.geteuid()).pw_name
+        return pwd.getpwuid(uid).pw_name
     except KeyError:
-        return str(os.geteuid())
+        return str(uid)
 
 
 def disk_line(loaded: LoadedSettings, path: Path) -> Line:
     """Say how much room there is where students' files go."""
-    space, limits = space_of(path), loaded.settings.limits
-    reserve = DiskReserve(limits.disk_reserve_mb, limits.disk_reserve_percent).of(space.total) >> 20
+    space = space_of(path)
+    reserve = loaded.settings.limits.disk_reserve.of(space.total) >> 20
     free = space.free >> 20
     text = f"{free} MB free for {path.name}"
     if free <= reserve:
@@ -90,7 +93,7 @@ def port_line(host: str, port: int) -> Line:
             return problem("port", f"port {port} needs root", "Choose a port above 1023.")
         except OSError:
             hint = "Stop what listens there, or choose another by [hub] port."
-            return problem("port", f"port {port} is in use", hint)
+            return problem("port", f"port {port} {IN_USE}", hint)
     return ok("port", f"port {port} is free")
 
 

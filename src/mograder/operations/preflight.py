@@ -24,6 +24,7 @@ from mograder.operations.host_checks import (
 )
 from mograder.operations.kept_backups import backup_lines
 from mograder.operations.machine_checks import (
+    IN_USE,
     directory_lines,
     disk_line,
     kernel_lines,
@@ -59,7 +60,7 @@ _WIDEST_V4, _WIDEST_V6 = 16, 48
 
 _SHOWN = 3
 _LOOK_SECONDS = 10.0
-"""A database is looked through for damage so long at most."""
+"""The longest time for checking a database for damage."""
 
 _USERS = "allowed_users.txt"
 _REMEDY = "Make one: openssl rand -hex 32"
@@ -142,10 +143,10 @@ def _directories(loaded: LoadedSettings) -> Iterator[Line]:
 
 
 def _port(loaded: LoadedSettings, units: Units) -> Line:
-    """B84; that this course's own hub is at work there, or systemd for it, is no problem."""
+    """B84; a port held by this course's hub, or by systemd for it, is no problem."""
     hub = loaded.settings.hub
     line = port_line(hub.host, hub.port)
-    if line.level is not Level.PROBLEM or "is in use" not in line.text:
+    if line.level is not Level.PROBLEM or IN_USE not in line.text:
         return line
     if is_running(loaded) and is_hub(f"http://127.0.0.1:{hub.port}{hub.base_url}"):
         return ok("port", f"port {hub.port}: this course's hub answers there")
@@ -157,7 +158,7 @@ def _port(loaded: LoadedSettings, units: Units) -> Line:
 
 
 def _databases(loaded: LoadedSettings) -> Iterator[Line]:
-    """The hub's own, and the marks, where there are any here."""
+    """Check the hub's database and, if it exists, the gradebook."""
     yield _database(loaded)
     marks = loaded.path(loaded.settings.gradebook.path)
     if marks.is_file():
@@ -171,7 +172,7 @@ def _integrity(check: str, file: Path, whole: str) -> Line:
     """Look through an SQLite file for damaged pages, for a few seconds at most."""
     found = sqlite_damage(file, _LOOK_SECONDS)
     if found is None:
-        return ok(check, f"{whole}, as far as {_LOOK_SECONDS:.0f} seconds showed")
+        return ok(check, f"{whole}; no damage found in the first {_LOOK_SECONDS:.0f} seconds")
     if not found:
         return ok(check, whole)
     text = f"{check}: {file} is damaged: {'; '.join(found[:_SHOWN])}"

@@ -80,16 +80,16 @@ async def needed_here(loaded: LoadedSettings) -> frozenset[str] | None:
 
 
 def _wheel_in_use(wheels: Path) -> str:
-    """Return the name of the one that a hub has named last, at its start."""
+    """Return the newest wheel's file name; a hub renews the time of its own at each start."""
     found = sorted(wheels.glob("*.whl"), key=lambda path: path.stat().st_mtime)
     return found[-1].name if found else ""
 
 
 def _scripts(releases: Path) -> frozenset[Script]:
-    """Return the headers of what sessions may be started of.
+    """Return the headers of the notebooks that sessions may be started with.
 
-    What a student opens whose item is published no more has none; what the trial session runs in
-    holds nothing but marimo, and is there for the next one.
+    The empty header is that of copies whose item is no longer published; the trial session's is
+    kept for its next run.
     """
     scripts = {Script()}
     for text in (NOTEBOOK, *_published(releases)):

@@ -6,16 +6,15 @@ only then does it go where it belongs. Nothing that is there is ever overwritten
 
 from __future__ import annotations
 
-import hashlib
 import os
 import secrets
 import tarfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
 from mograder.core.errors import Conflict, InvalidInput
+from mograder.core.shared import Progress
 from mograder.operations.archive import (
     COURSE,
     HEADER,
@@ -30,7 +29,7 @@ from mograder.operations.archive import (
     opened,
     read_first,
     read_manifest,
-    read_text,
+    unpack,
     written,
 )
 from mograder.store.database import (
@@ -42,9 +41,6 @@ from mograder.store.database import (
 from mograder.store.disk import DISK, Place, explained_when_full
 from mograder.store.files import remove_tree
 
-Report = Callable[[str], None]
-
-_CHUNK = 1 << 20
 _STAGED = ".restoring-"
 _HARMLESS = frozenset({"lost+found"})
 """What a new file system has."""
@@ -81,7 +77,7 @@ class _Unpacked:
 
 
 def restore(
-    archive: Path, directory: Path | None, places: Mapping[str, Path], report: Report
+    archive: Path, directory: Path | None, places: Mapping[str, Path], report: Progress
 ) -> Restored:
     """Put a backup into an empty directory, the course's old one if none is named.
 
@@ -107,7 +103,7 @@ def restore(
 
 
 def _carry_out(
-    tar: tarfile.TarFile, header: Header, chosen: tuple[_Place, ...], report: Report
+    tar: tarfile.TarFile, header: Header, chosen: tuple[_Place, ...], report: Progress
 ) -> Manifest:
     """Unpack, compare, and put in place what is as it was."""
     with explained_when_full(), explained():
@@ -177,7 +173,7 @@ def _unpack(tar: tarfile.TarFile, places: tuple[_Place, ...], header: Header) ->
         if member.name == HEADER:  # read already, and a stream tells it again
             continue
         if member.name == MANIFEST:
-            unpacked.manifest = read_manifest(read_text(tar, member))
+            unpacked.manifest = read_manifest(tar, member)
             break
         top, *rest = member_parts(member.name)
         if top not in staged:
@@ -200,25 +196,13 @@ def _unpack(tar: tarfile.TarFile, places: tuple[_Place, ...], header: Header) ->
 
 
 def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> tuple[str, int]:
-    stream = tar.extractfile(member)
-    if stream is None:
-        raise damaged(f"{member.name!r} cannot be read")
     create = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         descriptor = os.open(path, create, 0o600)
     except FileExistsError as error:
         raise damaged(f"it holds {member.name!r} twice") from error
     with os.fdopen(descriptor, "wb") as file:
-        return _pour(stream, file)
-
-
-def _pour(source: IO[bytes], target: IO[bytes]) -> tuple[str, int]:
-    digest, size = hashlib.sha256(), 0
-    while data := source.read(_CHUNK):
-        target.write(data)
-        digest.update(data)
-        size += len(data)
-    return digest.hexdigest(), size
+        return unpack(tar, member, file)
 
 
 def _owned(member: tarfile.TarInfo, header: Header) -> tarfile.TarInfo:

@@ -1,18 +1,19 @@
-"""Checks of the deployment around the hub: systemd's units, the volume, who listens on the port.
+"""Checks of the deployment: systemd's units, the volume, and the user that listens on the port.
 
 Nothing is said where no systemd runs, or where its units serve another course.
 """
 
 from __future__ import annotations
 
-import pwd
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mograder.core.settings import LoadedSettings
+from mograder.operations.machine_checks import user_name
 from mograder.operations.report import Line, note, ok, problem
 from mograder.sandbox.administration import ask_systemd
+from mograder.sandbox.tunnel import listeners
 
 HUB, SOCKET, SESSIONS = "mograder-hub.service", "mograder-hub.socket", "mograder-sessions.service"
 BACKUP = "mograder-backup.service"
@@ -21,15 +22,12 @@ _PROPERTIES = (
     *("Id", "LoadState", "ActiveState", "SubState", "Result", "ExecMainStatus", "NRestarts"),
     *("Environment", "Listen"),
 )
-_LISTENING = "0A"
-"""The kernel's number of that state, in ``/proc/net/tcp``."""
-
 _COURSE = "MOGRADER_COURSE_DIR="
 
 
 @dataclass(frozen=True, slots=True)
 class Units:
-    """What systemd says of the hub's units, by name; none where it is not in charge of it."""
+    """Properties of the hub's units by name; empty if systemd does not run this course's hub."""
 
     found: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
@@ -130,7 +128,7 @@ def volume_line(
     fstab: Path = Path("/etc/fstab"),
     mounts: Path = Path("/proc/self/mounts"),
 ) -> Line | None:
-    """Say that a file system of this path's is not mounted, although /etc/fstab has it."""
+    """Return a problem if a file system of this path is in /etc/fstab and not mounted."""
     try:
         wanted = _mount_points(fstab.read_text("utf-8", "replace"))
         mounted = _mount_points(mounts.read_text("utf-8", "replace"))
@@ -154,18 +152,9 @@ def listener_of(port: int, *, net: Path = Path("/proc/net")) -> str:
     """Return the name of the user who listens on a TCP port of this machine, "" if unknown."""
     for name in ("tcp", "tcp6"):
         try:
-            rows = (net / name).read_text().splitlines()[1:]
+            found = listeners(net / name, port)
         except OSError:
             continue
-        for row in rows:
-            columns = row.split()
-            if columns[3] == _LISTENING and int(columns[1].rpartition(":")[2], 16) == port:
-                return _name(int(columns[7]))
+        if found:
+            return user_name(found[0])
     return ""
-
-
-def _name(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)

@@ -15,8 +15,8 @@ def walk(
 ) -> Iterator[Walked]:
     """Yield each directory from the top with the names in it, as ``os.fwalk`` does.
 
-    Every failure to open or to list one is told, and what was listed until then is yielded; a
-    link to a directory counts as a file.
+    Errors in opening or listing one are passed to ``unread``; the names listed before are still
+    yielded. A link to a directory counts as a file.
     """
     name = str(place) if parent is None else place.name
     try:

@@ -6,16 +6,13 @@ in it is looked through for damage.
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import IO
 
+from mograder.core.shared import Progress
 from mograder.operations.archive import (
     HEADER,
     MANIFEST,
@@ -28,15 +25,11 @@ from mograder.operations.archive import (
     opened,
     read_first,
     read_manifest,
-    read_text,
+    unpack,
     written,
 )
 from mograder.store.database import check_sqlite
 from mograder.store.disk import explained_when_full
-
-Report = Callable[[str], None]
-
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +46,7 @@ class Verified:
     external_database: bool
 
 
-def verify(archive: Path, report: Report) -> Verified:
+def verify(archive: Path, report: Progress) -> Verified:
     """Read a backup from its beginning to its end.
 
     Raises: :class:`~mograder.core.errors.InvalidInput` for a file that is no backup, or is
@@ -80,7 +73,7 @@ def _read_back(tar: tarfile.TarFile, header: Header) -> Manifest:
     missing = set(header.databases)
     for member in tar:
         if member.name == MANIFEST:
-            manifest = read_manifest(read_text(tar, member))
+            manifest = read_manifest(tar, member)
         elif member.name != HEADER:
             member_parts(member.name)
             if member.isreg():
@@ -93,27 +86,10 @@ def _read_back(tar: tarfile.TarFile, header: Header) -> Manifest:
 
 
 def _read_file(tar: tarfile.TarFile, member: tarfile.TarInfo, *, database: bool) -> tuple[str, int]:
-    stream = tar.extractfile(member)
-    if stream is None:
-        raise damaged(f"{member.name!r} cannot be read")
-    digest, size = hashlib.sha256(), 0
-    with _kept(database) as kept:
-        while data := stream.read(_CHUNK):
-            digest.update(data)
-            size += len(data)
-            if kept is not None:
-                kept.write(data)
-        if kept is not None:
-            kept.flush()
-            check_sqlite(Path(kept.name))
-    return digest.hexdigest(), size
-
-
-@contextlib.contextmanager
-def _kept(wanted: bool) -> Iterator[IO[bytes] | None]:
-    """A file for what is to be looked at as a whole."""
-    if not wanted:
-        yield None
-        return
+    if not database:
+        return unpack(tar, member)
     with tempfile.NamedTemporaryFile(prefix="mograder-verify-") as file:
-        yield file
+        found = unpack(tar, member, file)
+        file.flush()
+        check_sqlite(Path(file.name))
+    return found

@@ -25,6 +25,8 @@ _STEP_SECONDS = 0.1
 _END_SECONDS = 5.0
 _MAX_WORDS = 4000
 _LISTENING = "0A"
+"""The kernel's number of that state, in ``/proc/net/tcp``."""
+
 _FIXED = (
     # A port that is taken must end it: what listens there is not the hub.
     *("-o", "ExitOnForwardFailure=yes", "-o", "ServerAliveInterval=15"),
@@ -114,12 +116,19 @@ def _is_ours(port: int) -> bool:
     Where the kernel does not tell (not Linux), ssh's own end on a taken port has to do.
     """
     try:
-        lines = Path("/proc/net/tcp").read_text("ascii", "replace").splitlines()[1:]
+        return set(listeners(Path("/proc/net/tcp"), port)) == {os.geteuid()}
     except OSError:
         return True
-    rows = [line.split() for line in lines]
-    owners = {row[7] for row in rows if row[1].endswith(f":{port:04X}") and row[3] == _LISTENING}
-    return owners == {str(os.geteuid())}
+
+
+def listeners(table: Path, port: int) -> list[int]:
+    """Return the uids that listen on a TCP port, by a table of ``/proc/net``.
+
+    Raises: ``OSError``.
+    """
+    rows = [line.split() for line in table.read_text("ascii", "replace").splitlines()[1:]]
+    found = [row for row in rows if row[3] == _LISTENING and row[1].endswith(f":{port:04X}")]
+    return [int(row[7]) for row in found]
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -7,12 +7,12 @@ except what is hidden and what Python and marimo leave beside a notebook.
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from mograder.core.errors import InvalidInput, TooLarge
-from mograder.store.manifest import BY_PRODUCTS, MANIFEST, MOST_LEVELS, parse_file
+from mograder.store.manifest import MANIFEST, MOST_LEVELS, is_by_product, parse_file
 
 SERVED = "public"
 """The folder that marimo serves to a notebook's page; it always belongs to the item."""
@@ -38,6 +38,12 @@ class Belongings:
 
     files: tuple[str, ...]
     left: tuple[LeftBehind, ...]
+
+    def without(self, names: Collection[str], reason: str) -> Belongings:
+        """Return these without some of the files, which stay for a reason."""
+        files = tuple(name for name in self.files if name not in names)
+        left = (LeftBehind(name, reason) for name in names)
+        return Belongings(files, tuple(sorted((*self.left, *left))))
 
 
 def belongings(directory: Path, takes_folder: Callable[[str], bool] = lambda _: True) -> Belongings:
@@ -85,11 +91,6 @@ def modules_beside(directory: Path) -> frozenset[str]:
 def is_private(name: str) -> bool:
     """Whether a name is hidden, or a tool's or the hub's own; pure."""
     return name.startswith(".") or name in _MADE_BY_TOOLS
-
-
-def is_by_product(name: str) -> bool:
-    """Whether a file beside a notebook is a preview or a bundle of it, by its name; pure."""
-    return Path(name).suffix.lower() in BY_PRODUCTS
 
 
 def _against_file(path: Path) -> str:

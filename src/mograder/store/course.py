@@ -22,7 +22,7 @@ from mograder.core.errors import Conflict, InvalidInput, NotFound, TooLarge
 from mograder.core.lookup import Words, find_name, nfc
 from mograder.core.names import ItemName
 from mograder.notebook.references import names_folder
-from mograder.store.belongings import Belongings, LeftBehind, belongings, is_private
+from mograder.store.belongings import Belongings, belongings, is_private
 from mograder.store.files import atomic_write, entry_named, exchange_or_rename, remove_tree
 
 _MAX_NOTEBOOK = 16_000_000
@@ -150,12 +150,12 @@ def support_files(item: SourceItem, texts: Sequence[str]) -> Belongings:
     )
     read = [*texts, *map(_text_or_nothing, modules)]
     found = belongings(item.directory, lambda name: any(names_folder(t, name) for t in read))
-    copies = [name for name in found.files if _is_copy_of_a_notebook(name, item)]
-    files = tuple(name for name in found.files if name not in own and name not in copies)
+    copies = {name for name in found.files if _is_copy_of_a_notebook(name, item)}
+    kept = found.without(copies, "it may be a copy of the notebook")
+    files = tuple(name for name in kept.files if name not in own)
     if sum((item.directory / name).stat().st_size for name in files) > _MAX_SUPPORT:
         raise TooLarge(f"{shown(item.directory)} holds more than {_MAX_SUPPORT // 10**9} GB.")
-    left = (LeftBehind(name, "it may be a copy of the notebook") for name in copies)
-    return Belongings(files, tuple(sorted((*found.left, *left))))
+    return Belongings(files, kept.left)
 
 
 class StagedRelease:
@@ -338,7 +338,7 @@ def _directories(base: Path) -> list[str]:
 
 
 def _text_or_nothing(path: Path) -> str:
-    """A text in which names are looked for; a file that cannot be read names nothing."""
+    """Return a module's text, "" if it cannot be read."""
     try:
         return read_notebook(path) if path.is_file() else ""
     except InvalidInput:

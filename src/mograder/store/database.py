@@ -198,8 +198,7 @@ def check_sqlite(path: Path) -> None:
 
     Raises: :class:`InvalidInput` for a damaged one.
     """
-    uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
-    found = _integrity(path, uri, quick=True, seconds=None)
+    found = _integrity(path, None)
     if found:
         raise InvalidInput(f"The database {path.name} is damaged: {found[0]}.")
 
@@ -212,14 +211,17 @@ def sqlite_damage(path: Path, seconds: float) -> tuple[str, ...] | None:
     Raises: :class:`InvalidInput` for what is no database, :class:`Busy` for one that is locked or
     cannot be read.
     """
-    return _integrity(path, f"{path.absolute().as_uri()}?mode=ro", quick=False, seconds=seconds)
+    return _integrity(path, seconds)
 
 
-def _integrity(
-    path: Path, uri: str, *, quick: bool, seconds: float | None
-) -> tuple[str, ...] | None:
-    check = "quick_check" if quick else "integrity_check"
-    deadline = None if seconds is None else time.monotonic() + seconds
+def _integrity(path: Path, seconds: float | None) -> tuple[str, ...] | None:
+    """Check a file in use within some seconds; without them one that is not in use, quickly."""
+    uri, check = f"{path.absolute().as_uri()}?mode=ro", "integrity_check"
+    deadline = None
+    if seconds is None:
+        uri, check = f"{uri}&immutable=1", "quick_check"
+    else:
+        deadline = time.monotonic() + seconds
     try:
         with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=_BUSY_MS / 1000)) as opened:
             if deadline is not None:

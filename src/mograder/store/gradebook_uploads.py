@@ -15,8 +15,6 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, Table, delete, select
 from sqlalchemy.dialects.sqlite import insert
 
-_KEY = ("site", "assignment_id", "user_id")
-
 UNKNOWN_ATTEMPT = -1
 """The attempt of a record that an earlier version made."""
 
@@ -75,21 +73,15 @@ def write_sent(
         values = {**_values(sent), "uploaded_at": now.isoformat()}
         key = {"site": site, "assignment_id": assignment_id, "user_id": sent.user_id}
         news = insert(table).values(**key, **values)
-        connection.execute(news.on_conflict_do_update(list(_KEY), set_=values))
+        connection.execute(news.on_conflict_do_update(list(key), set_=values))
 
 
 def remove_sent(
     connection: Connection, table: Table, site: str, assignment_id: int, users: Iterable[int]
 ) -> None:
     """Remove the rows of some people."""
-    for user in users:
-        connection.execute(
-            delete(table).where(
-                (table.c.site == site)
-                & (table.c.assignment_id == assignment_id)
-                & (table.c.user_id == user)
-            )
-        )
+    where = (table.c.site == site) & (table.c.assignment_id == assignment_id)
+    connection.execute(delete(table).where(where & table.c.user_id.in_(list(users))))
 
 
 def _values(sent: Sent) -> dict[str, Any]:

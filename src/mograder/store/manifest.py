@@ -26,12 +26,12 @@ from mograder.notebook.pep723 import read_kind
 from mograder.store.beneath import moment_of
 
 MANIFEST = "files.json"
-BY_PRODUCTS = frozenset({".html", ".zip"})
-"""What `mograder generate` and exports leave beside a notebook: previews, and the bundle for
-Moodle. They do not go to students from there (compat.md 2.8); from a folder they do."""
-
 MOST_LEVELS = 3
 """Components of a release file's path."""
+
+_BY_PRODUCTS = (".html", ".zip")
+"""What `mograder generate` and exports leave beside a notebook: previews, and the bundle for
+Moodle. They do not go to students from there (compat.md 2.8); from a folder they do."""
 
 _KEYS = frozenset({"keys.json", "keys_all.json"})
 _MANIFEST_LIMIT = 1 << 20
@@ -97,7 +97,12 @@ def is_support(release: Release, path: str) -> bool:
     """Whether a file is copied beside a student's notebook (compat.md 2.8)."""
     if path == release.notebook.name:
         return False
-    return "/" in path or not path.lower().endswith(tuple(BY_PRODUCTS))
+    return "/" in path or not is_by_product(path)
+
+
+def is_by_product(name: str) -> bool:
+    """Whether a file beside a notebook is a preview or an archive of it, by its name; pure."""
+    return name.lower().endswith(_BY_PRODUCTS)
 
 
 def render_manifest(files: Iterable[str], kind: ItemKind) -> bytes:
@@ -173,7 +178,7 @@ def _manifest_at(fd: int, name: ItemName) -> _Manifest | None:
 def _support_files(fd: int) -> list[str]:
     with os.scandir(fd) as entries:
         names = [entry.name for entry in entries]
-    return [each for each in names if not each.lower().endswith(tuple(BY_PRODUCTS))]
+    return [each for each in names if not is_by_product(each)]
 
 
 def _kind(stated: str, fd: int, name: ItemName) -> ItemKind:

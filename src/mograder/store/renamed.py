@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from mograder.core.errors import MograderError, NotFound
 from mograder.core.names import ItemName, Username
-from mograder.notebook.likeness import Likeness, is_rather, likeness
+from mograder.notebook.likeness import is_rather, names_item
 from mograder.store.archives import archive_of
 from mograder.store.beneath import Beneath, FileInfo
 from mograder.store.manifest import Release
@@ -64,11 +64,13 @@ class Renamed:
         if not candidates:
             return None
         release = self._released(item)
-        found = [
-            (like.stated, each.info.modified_ns, each.path)
-            for each in candidates[:_MOST_READ]
-            if (like := self._likeness(folder, item, each, release)) is not None
-        ]
+        notebook = None if release is None else _released_text(release, f"{item}{_SUFFIX}")
+        found = []
+        for each in candidates[:_MOST_READ]:
+            text = self._head(f"{folder}/{each.path}")
+            named = None if text is None else _names_item(text, each.path, item, release, notebook)
+            if named is not None:
+                found.append((named, each.info.modified_ns, each.path))
         return max(found)[2] if found else None
 
     def _candidates(self, folder: str, item: ItemName) -> Iterator[_Candidate]:
@@ -101,22 +103,6 @@ class Renamed:
         except MograderError:
             return None
 
-    def _likeness(
-        self, folder: str, item: ItemName, candidate: _Candidate, release: Release | None
-    ) -> Likeness | None:
-        text = self._head(f"{folder}/{candidate.path}")
-        if text is None:
-            return None
-        if release is None:
-            return likeness(text, item, None)
-        notebook = _released_text(release, f"{item}{_SUFFIX}")
-        found = likeness(text, item, notebook)
-        if found is None or candidate.path not in release.files:
-            return found
-        # A support file may be a notebook itself: is it still that one?
-        support = _released_text(release, candidate.path)
-        return found if is_rather(text, notebook or "", support or "") else None
-
     def _head(self, path: str) -> str | None:
         try:
             fd = self._below.open(path)
@@ -140,6 +126,17 @@ def _may_be(name: str, item: ItemName, info: FileInfo) -> bool:
     if archive_of(name, item, info) is not None:
         return False
     return name.lower().endswith(_SUFFIX) or name.startswith(item)
+
+
+def _names_item(
+    text: str, path: str, item: ItemName, release: Release | None, notebook: str | None
+) -> bool | None:
+    found = names_item(text, item, notebook)
+    if found is None or release is None or path not in release.files:
+        return found
+    # A support file may be a notebook itself: is it still that one?
+    support = _released_text(release, path)
+    return found if is_rather(text, notebook or "", support or "") else None
 
 
 def _released_text(release: Release, path: str) -> str | None:

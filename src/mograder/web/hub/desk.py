@@ -14,7 +14,6 @@ from fastapi import Depends, Request
 from starlette.responses import HTMLResponse, RedirectResponse
 
 from mograder.auth.identity import Identity
-from mograder.core.reserve import DiskReserve
 from mograder.sessions.copies import Copies
 from mograder.store.copy_facts import CopyListing
 from mograder.store.submissions import Submissions
@@ -66,8 +65,7 @@ class Desk:
 
 def copies_of(services: Services) -> Copies:
     """What changes students' copies, with the settings' bound on the disk."""
-    limits = services.loaded.settings.limits
-    reserve = DiskReserve(limits.disk_reserve_mb, limits.disk_reserve_percent)
+    reserve = services.loaded.settings.limits.disk_reserve
     return Copies(services.pool, services.workspaces, services.clock, reserve=reserve)
 
 

@@ -7,7 +7,6 @@ from datetime import timedelta
 from enum import StrEnum
 
 from mograder.core.errors import Conflict
-from mograder.core.reserve import DiskReserve
 from mograder.sessions.endings import EndReason
 from mograder.store.disk import Space
 from mograder.store.hub_state import AuditRow, EndingRow
@@ -66,8 +65,6 @@ def _standing(desk: Desk, space: Space) -> list[Standing]:
         desk.visibility.all()
     except Conflict:
         found.append(Standing.RULES)
-    limits = services.loaded.settings.limits
-    reserve = DiskReserve(limits.disk_reserve_mb, limits.disk_reserve_percent)
-    if space.free < 2 * reserve.of(space.total):
+    if space.free < 2 * services.loaded.settings.limits.disk_reserve.of(space.total):
         found.append(Standing.DISK)
     return found
