@@ -115,6 +115,7 @@ class Environments:
         self._troubles: dict[Script, str] = {}
         self._one_key: dict[str, asyncio.Lock] = {}
         self._built = asyncio.Event()
+        self._built.set()  # the first call of next_build returns at once
 
     async def prepare(self, script: Script, progress: Progress) -> Environment:
         """Return the environment for a header, building it first if need be.
@@ -156,7 +157,10 @@ class Environments:
         return known
 
     async def next_build(self) -> None:
-        """Wait until an environment was built since this was asked the last time."""
+        """Wait until an environment was built since the last call.
+
+        The first call returns at once.
+        """
         await self._built.wait()
         self._built.clear()
 
