@@ -376,7 +376,7 @@ class SessionProxy(Generic[S]):
             status = 403 if refusal.status < 500 else refusal.status
             await refuse_websocket(exchange, status, refusal.text)
             return
-        fence = session_headers(sandbox=self._sandbox, shared=shared) if refusal.fenced else []
+        fence = session_headers(sandbox=self._sandbox, shared=shared)
         whole = [*fence, *refusal.headers, *(cookies or ())]
         await send_text(exchange.send, refusal.status, refusal.text, whole)
 

@@ -26,17 +26,13 @@ ONLY_OWNERS = (
 
 
 class Refusal(Exception):
-    """An answer of the proxy's own; ``fenced`` by the headers of session pages, unless it is one of
-    our own pages with its own."""
+    """An answer of the proxy's own."""
 
-    def __init__(
-        self, status: int, text: str = "", headers: Sequence[Header] = (), *, fenced: bool = True
-    ) -> None:
+    def __init__(self, status: int, text: str = "", headers: Sequence[Header] = ()) -> None:
         super().__init__(status, text)
         self.status = status
         self.text = text
         self.headers = headers
-        self.fenced = fenced
 
 
 def see_other(location: str) -> Refusal:
