@@ -24,6 +24,7 @@ from mograder.store.releases import ItemKind, Release
 from mograder.web.hub.access import Caller
 from mograder.web.hub.answers import deliver
 from mograder.web.hub.behalf import Deed, note_foreign
+from mograder.web.hub.copies import known_copy
 from mograder.web.hub.desk import Desk, TheDesk
 from mograder.web.hub.items import demand_visible, find_release, mode_of, person, take_copy
 from mograder.web.hub.models import SessionEntry, Started, Stopped
@@ -126,13 +127,10 @@ def page_of(started: Started) -> str:
 
 
 def _existing_copy(desk: Desk, user: str, name: str) -> SessionKey:
-    try:
-        owner, item = Username.of_account(user), ItemName.parse(name)
-    except InvalidInput as error:
-        raise NotFound("Notebook not found") from error
-    if not desk.services.workspaces.has_copy(owner, item):
+    copy = known_copy(user, name)
+    if not desk.services.workspaces.has_copy(copy.user, copy.item):
         raise NotFound("Notebook not found")
-    return SessionKey(owner, item, Mode.EDIT)
+    return copy.key
 
 
 def _lecture(desk: Desk, identity: Identity, name: str) -> Release:
