@@ -110,8 +110,7 @@ def check_page(visit: Visit, scope: Scope, context: RequestContext) -> None:
         return
     if not visit.as_document:
         return
-    path = visit.rest.lower()
-    if scope["method"] == "GET" and (path.startswith("@file/") or path.endswith(".pdf")):
+    if scope["method"] == "GET" and visit.is_file:
         return  # decided by what the server answers
     raise see_other(visit.document_url)
 

@@ -72,6 +72,12 @@ class Visit:
         return self.destination == "document"
 
     @property
+    def is_file(self) -> bool:
+        """Whether the path is that of a cell's file or of a PDF, which a tab may ask for."""
+        path = self.rest.lower()
+        return path.startswith("@file/") or path.endswith(".pdf")
+
+    @property
     def whole(self) -> bool:
         """Whether the answer may be a page to write into, so must come complete and plain."""
         frame = self.by_capability and self.sandbox and self.destination in FRAMES

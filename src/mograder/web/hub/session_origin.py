@@ -71,7 +71,7 @@ class SessionOrigins:
         if session is None:
             raise Refusal(404, ENDED, (GONE,))
         visit = self._visit_of(path, capability, session, scope)
-        if visit.as_document and not _is_a_file(path.rest):
+        if visit.as_document and not visit.is_file:
             raise see_other(visit.document_url)
         return visit, session
 
@@ -131,10 +131,6 @@ def _check_source(scope: Scope, own: str) -> None:
         raise Refusal(403, "403 Forbidden")
     if scope["type"] == "websocket" and not origins:
         raise Refusal(403, "403 Forbidden")
-
-
-def _is_a_file(rest: str) -> bool:
-    return rest.lower().startswith("@file/") or rest.lower().endswith(".pdf")
 
 
 def _nothing() -> Refusal:
