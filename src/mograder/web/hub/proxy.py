@@ -31,12 +31,12 @@ from mograder.web.hub.proxy_http import METHODS, Exchange, Limits, relay_http, s
 from mograder.web.hub.proxy_ports import ProxyServices, S
 from mograder.web.hub.proxy_websocket import Attendance, refuse_websocket, relay_websocket
 from mograder.web.hub.refusals import (
-    ENDED,
     GONE,
     ONLY_OWNERS,
     Refusal,
     check_browser,
     check_page,
+    ended,
     navigates,
     nobody,
     preflight,
@@ -223,7 +223,7 @@ class SessionProxy(Generic[S]):
             cap = await self._issued(session, viewer)
             capability = self._services.capabilities.resolve(cap)
             if capability is None:  # ended in this very moment
-                raise Refusal(404, ENDED, (GONE,))
+                raise ended()
             root = self._frames.root(cap, capability, context)
         opaque = self._sandbox and self._frames.url is None
         framed = Framed(session.key, session.id, viewer, root, opaque)
@@ -253,7 +253,7 @@ class SessionProxy(Generic[S]):
         capability = self._resolve(path)
         session = self.session_of(capability)
         if not isinstance(path, CapabilityPath) or capability is None or session is None:
-            raise Refusal(404, ENDED, (GONE,))
+            raise ended()
         visit = self._visit_by_capability(path, capability, session, scope)
         check_page(visit, scope, context)
         return visit, session, capability

@@ -35,6 +35,11 @@ class Refusal(Exception):
         self.headers = headers
 
 
+def ended() -> Refusal:
+    """Tell a page that its session has ended."""
+    return Refusal(404, ENDED, (GONE,))
+
+
 def see_other(location: str) -> Refusal:
     """Send a browser on with a GET."""
     return Refusal(303, "", ((b"location", location.encode("ascii")),))

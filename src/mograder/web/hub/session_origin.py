@@ -19,7 +19,7 @@ from mograder.web.hub.capabilities import Capabilities, Capability, label_of
 from mograder.web.hub.headers import RawHeaders, header
 from mograder.web.hub.proxy import SessionProxy
 from mograder.web.hub.proxy_http import Exchange
-from mograder.web.hub.refusals import ENDED, GONE, Refusal, query_of, see_other, whose_frame
+from mograder.web.hub.refusals import Refusal, ended, query_of, see_other, whose_frame
 from mograder.web.hub.session_answer import Visit
 from mograder.web.hub.session_page import Page
 from mograder.web.hub.session_paths import CapabilityPath, ProbePath, parse_session_path
@@ -65,11 +65,9 @@ class SessionOrigins:
             raise _nothing()
         _check_source(scope, self._url.origin(label))
         capability = self._proxy.resolve(path.cap)
-        if capability is None or label_of(capability) != label:
-            raise Refusal(404, ENDED, (GONE,))
         session = self._proxy.session_of(capability)
-        if session is None:
-            raise Refusal(404, ENDED, (GONE,))
+        if capability is None or session is None or label_of(capability) != label:
+            raise ended()
         visit = self._visit_of(path, capability, session, scope)
         if visit.as_document and not visit.is_file:
             raise see_other(visit.document_url)
