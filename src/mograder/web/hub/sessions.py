@@ -46,7 +46,6 @@ async def start_edit_deep(a: str, request: Request, desk: TheDesk, caller: Calle
         report("Getting your copy ready")
         release, renamed = await take_copy(desk, caller, a)
         key = SessionKey(person(caller), release.name, Mode.EDIT)
-        _tell_renamed(report, key, renamed)
         return await _start(desk, key, report, renamed)
 
     return await deliver(request, job, page_of, spinner_of(Mode.EDIT, a))
@@ -61,7 +60,6 @@ async def start_edit(
         key = await to_thread.run_sync(_existing_copy, desk, user, a)
         await note_foreign(request, caller, key.user, Deed("start session", _what(key)))
         renamed = await desk.copies.take_back(CopyOf(Username(key.user), ItemName(key.item)))
-        _tell_renamed(report, key, renamed)
         return await _start(desk, key, report, renamed)
 
     return await deliver(request, job, page_of)
@@ -111,14 +109,11 @@ def spinner_of(mode: Mode, item: str) -> str:
 async def _start(
     desk: Desk, key: SessionKey, report: Report, renamed: str | None = None
 ) -> Started:
+    if renamed is not None:
+        report(f"Your notebook was called {renamed}. It has its name {key.item}.py again.")
     async with desk.copies.turns.starting(key):
         session = await desk.services.pool.get_or_start(key, report)
     return Started(url=session.key.url, renamed=renamed)
-
-
-def _tell_renamed(report: Report, key: SessionKey, renamed: str | None) -> None:
-    if renamed is not None:
-        report(f"Your notebook was called {renamed}. It has its name {key.item}.py again.")
 
 
 def page_of(started: Started) -> str:
