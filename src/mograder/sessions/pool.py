@@ -22,7 +22,7 @@ from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
 from mograder.core.shared import Progress, Shared
 from mograder.sessions.admission import Line, Place, Ticket
-from mograder.sessions.adoption import answered, has_answered, key_of, orphans, revived
+from mograder.sessions.adoption import has_answered, key_of, orphans, revived
 from mograder.sessions.capacity import Terms
 from mograder.sessions.endings import Ending, EndReason, last_words, reason_of
 from mograder.sessions.history import EndingRows, History
@@ -308,7 +308,7 @@ class SessionPool:
             await asyncio.to_thread(self._rows.remove_session, row.session_id)
             if live is not None:
                 await self._history.save(self._history.note(live, EndReason.LOST))
-        await self._stop_all(orphans(answered(rows), running))
+        await self._stop_all(orphans(found, running))
         if self._live:
             _log.info("adopted %d running sessions", len(self._live))
 
