@@ -331,7 +331,7 @@ class SessionProxy(Generic[S]):
             destination=header(scope["headers"], b"sec-fetch-dest"),
             cookies=[],
             on_revoke=on_revoke,
-            ancestors=whose_frame(context),
+            ancestors="" if path.rest else whose_frame(context),
         )
 
     # ---- both ----
