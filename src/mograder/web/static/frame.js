@@ -3,8 +3,8 @@
 // That page runs its author's JavaScript. It may send the messages in `asks`, each bounded, and gets
 // a look at the hub by them, a sentence, a title, and the query of the address.
 
-import { listen } from "./stream.js";
-import { word } from "./words.js";
+import { listen, spread } from "./stream.js";
+import { reason, word } from "./words.js";
 
 const of = (id) => document.getElementById(id);
 const frame = of("notebook"), panel = of("panel"), ended = of("ended"), body = document.body, at = body.dataset;
@@ -12,7 +12,6 @@ const origin = at.origin || new URL(frame.src).origin;
 const ASK_MS = 1500; // between two questions to the hub
 const AWAY_MS = 30000; // between two of them at most, while it does not answer
 const RELOADED_MS = 10000;
-const COURSE_WIDE_MS = 8000;
 const LONGEST = 2000;
 
 // ---- what the hub says
@@ -22,10 +21,8 @@ let due = 0, asked = 0, away = 0, last = Promise.resolve();
 // One after the other. News that comes during a look may be newer than its answer, so `due` is free.
 const ask = () => (last = last.then(look, look));
 
-// Of the course's news everybody hears at once, and must not ask at once.
 function ask_soon(parts) {
-  const spread = parts?.includes?.("course") ? Math.random() * COURSE_WIDE_MS : 0;
-  if (!due && ended.hidden) due = setTimeout(ask, Math.max(0, asked + ASK_MS - Date.now()) + spread);
+  if (!due && ended.hidden) due = setTimeout(ask, Math.max(0, asked + ASK_MS - Date.now()) + spread(parts));
 }
 
 async function look() {
@@ -124,8 +121,7 @@ async function post(button, Accept = "application/json") {
   const answer = await fetch(button.dataset.action, { method: "POST", headers: { Accept } }).catch(() => null);
   if (!answer) throw new Error(word("unreachable"));
   if (answer.ok) return answer;
-  const problem = await answer.json().catch(() => null);
-  throw new Error(problem?.detail ?? word("status", "", answer.status));
+  throw new Error(await reason(answer));
 }
 
 function on(id, act) {
