@@ -1,7 +1,7 @@
 // The bar above a notebook, and what the notebook's page may ask of it.
 //
-// That page runs its author's JavaScript. It may send the messages in `asks`, each bounded, and gets
-// a look at the hub by them, a sentence, a title, and the query of the address.
+// That page runs its author's JavaScript. Its messages (`asks`) are bounded. They can cause a request
+// to the hub, a reload, a fixed sentence in the bar, and a new title, query or fragment.
 
 import { listen, spread } from "./stream.js";
 import { reason, word } from "./words.js";
@@ -18,7 +18,7 @@ const LONGEST = 2000;
 
 let due = 0, asked = 0, away = 0, last = Promise.resolve();
 
-// One after the other. News that comes during a look may be newer than its answer, so `due` is free.
+// Requests go one after the other. `due` is reset when one begins, so news during it causes another.
 const ask = () => (last = last.then(look, look));
 
 function ask_soon(parts) {
@@ -58,7 +58,7 @@ function moment(seconds) {
   return then.toLocaleString(undefined, today ? { timeStyle: "short" } : { dateStyle: "medium", timeStyle: "short" });
 }
 
-// In the notebook's place: a page that has lost its session can do nothing any more.
+// Shown in the notebook's place: a page without its session can do nothing any more.
 function end(title, text, sign_in = false) {
   if (!ended.hidden) return;
   const had = [frame, body].includes(document.activeElement);
@@ -76,7 +76,7 @@ function end(title, text, sign_in = false) {
   if (had) again.focus();
 }
 
-// Not twice in a row: if it did not help, it will not.
+// Not twice in a row: a second reload would not help either.
 function reload() {
   const [navigation] = performance.getEntriesByType("navigation");
   if (navigation?.type !== "reload" || performance.now() > RELOADED_MS) location.reload();
