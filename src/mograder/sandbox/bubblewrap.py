@@ -240,9 +240,9 @@ class BubblewrapRunner:
 
     @contextlib.contextmanager
     def _prepared(self, start: _Start) -> Iterator[tuple[Launch, Callable[[], None]]]:
-        """Prepare bubblewrap: what to execute, to be started by the end, and what ends it.
+        """Prepare bubblewrap's start, which the block makes; yields the launch and the clean-up.
 
-        Raises: :class:`SandboxUnavailable` for what the start of it raises.
+        Raises: :class:`SandboxUnavailable` where the start in the block fails.
         """
         # A supervisor lives for months: whatever fails on the way, nothing stays open or mounted.
         with contextlib.ExitStack() as failed, contextlib.ExitStack() as handed_in:
