@@ -338,9 +338,8 @@ class SessionPool:
     async def _reconcile(self) -> None:
         """Match what is known here with what the launcher has, after a break in the connection.
 
-        What it still has goes on as if nothing had happened. What it does not have any more is
-        noted as lost, and what it runs although nobody knows it here is stopped: a start or a stop
-        was under way at the break.
+        A session that the launcher still has goes on. One that it lacks is noted as lost. One that
+        runs there and is unknown here is stopped: its start or stop was under way at the break.
         """
         _log.warning("the connection to the supervisor broke; sessions that run on are kept")
         while True:

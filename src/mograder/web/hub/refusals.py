@@ -93,7 +93,7 @@ def here(scope: Scope, context: RequestContext) -> str:
 
 
 def whose_frame(context: RequestContext) -> str:
-    """The source, for a policy, whose pages may show a session's page in a frame: the hub's own."""
+    """Return the source for ``frame-ancestors`` that stands for the hub's own pages."""
     return f"{context.scheme}://{context.host}" if nameable(context) else "'self'"
 
 

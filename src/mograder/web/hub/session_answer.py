@@ -40,7 +40,8 @@ class Visit:
     ``rest`` is the encoded path below the session's ``base_url``; ``public_base`` is where this
     client sees that; ``page`` finds out what documents are told about where they live (a
     capability may have to be issued first), None when they pass untouched. ``cookies`` go onto
-    the answer. ``on_revoke`` registers a cut. ``ancestors`` is who may show the page in a frame.
+    the answer. ``on_revoke`` registers a cut. ``ancestors`` is the source, for a policy, of pages
+    that may frame this one.
     """
 
     session: Session

@@ -1,4 +1,4 @@
-"""How an open notebook stands: what the bar above it shows (``frame_page``).
+"""The state of an open notebook, for the bar above it (``frame_page``).
 
 The bar asks when something has changed, and nothing polls. Only memory and a few inodes are read.
 """
