@@ -28,6 +28,7 @@ from uv import find_uv_bin
 from mograder.core.errors import InvalidInput
 from mograder.core.shared import Progress
 from mograder.notebook.pep723 import Script
+from mograder.sandbox.executor import is_needed
 from mograder.sandbox.runtime_wheel import build_runtime_wheel
 
 _SKIPPED = frozenset({"ancestor-stopped", "ancestor-prevented"})
@@ -37,7 +38,6 @@ _TAGS = re.compile(r"<[^>]*>")
 _LINE = re.compile(r'__marimo__cell_[^"]*", line (\d+)')
 _TRACEBACK = "application/vnd.marimo+traceback"
 _LOG_CHARACTERS = 2000
-_NOT_NEEDED = frozenset({"__pycache__", "__marimo__", "node_modules"})
 _MOST_BYTES = 64 << 20
 _EMBEDDED = re.compile(r"data:[\w/+.-]+;base64,[\w+/=]+")
 
@@ -236,7 +236,7 @@ def _copy(notebook: Path, support: Path, place: Path) -> None:
 
 def _is_unwanted(path: Path) -> bool:
     """Whether a run does without it: hidden, a tool's, installed packages, a link to a folder."""
-    if path.name.startswith(".") or path.name in _NOT_NEEDED:
+    if not is_needed(path.name):
         return True
     return path.is_dir() and (path.is_symlink() or (path / "pyvenv.cfg").exists())
 

@@ -26,7 +26,7 @@ from mograder.sandbox.namespaces import NESTED, SETFCAP, Founded, Joined, Place
 from mograder.sandbox.ownership import give_to
 from mograder.sandbox.policy import Bind, Host, Plan, bubblewrap_arguments, held
 from mograder.sandbox.porter import Porter
-from mograder.sandbox.process import Child, Launch, begin_elsewhere
+from mograder.sandbox.process import Begun, Child, Launch, begin_elsewhere
 from mograder.sandbox.sandboxed import Bubblewrapped, Echo, Held
 from mograder.sandbox.seccomp import filter_program
 
@@ -169,9 +169,8 @@ class BubblewrapRunner:
         if self.uid_base is not None:
             place = Founded(self.uid_base, self.uid_base, YARD_UIDS)
         start = _Start(held(plan), place=place)
-        with self._holding(start, on_output) as (prepared, echo):
-            launch, told, release = prepared
-            return _held(Child(launch, echo.hear), told, echo, release)
+        with self._holding(start, on_output) as (_, finish):
+            return finish(None)
 
     async def hold(
         self,
@@ -189,13 +188,11 @@ class BubblewrapRunner:
 
         Raises: :class:`SandboxUnavailable` when the kernel refuses that.
         """
-        rights = (SETFCAP,) if self.uid_base is None else ()
-        place = Joined(yard, NESTED, self.uid_inside(uid_slot), rights, guide=self.porter)
+        kept = (SETFCAP,) if self.uid_base is None else ()
+        place = Joined(yard, NESTED, self.uid_inside(uid_slot), kept, guide=self.porter)
         start = _Start(held(plan), self._uid(uid_slot), place=place, entry=entry)
-        with self._holding(start, on_output) as (prepared, echo):
-            launch, told, release = prepared
-            begun = await begin_elsewhere(launch)
-            return _held(Child(launch, echo.hear, begun), told, echo, release)
+        with self._holding(start, on_output) as (launch, finish):
+            return finish(await begin_elsewhere(launch))
 
     def uid_inside(self, uid_slot: int) -> int:
         """Return what the uid of a slot is called in a yard."""
@@ -219,12 +216,22 @@ class BubblewrapRunner:
     @contextlib.contextmanager
     def _holding(
         self, start: _Start, on_output: Callable[[bytes], None]
-    ) -> Iterator[tuple[tuple[Launch, int, Callable[[], None]], Echo]]:
-        """Prepare a sandbox with a holder: what to execute, and the line to the holder."""
+    ) -> Iterator[tuple[Launch, Callable[[Begun | None], Held]]]:
+        """Prepare a sandbox with a holder: what to execute, and what makes the sandbox of it.
+
+        That starts the process, unless it is given one that was begun elsewhere.
+        """
         stdin, told = os.pipe()
+        echo = Echo(on_output)
         try:
             with self._prepared(replace(start, stdin=stdin)) as (launch, release):
-                yield (launch, told, release), Echo(on_output)
+
+                def finish(begun: Begun | None) -> Held:
+                    sandbox = Held(Child(launch, echo.hear, begun), told, echo)
+                    sandbox.exited.add_done_callback(lambda _: release())
+                    return sandbox
+
+                yield launch, finish
         except BaseException:
             os.close(told)
             raise
@@ -233,9 +240,9 @@ class BubblewrapRunner:
 
     @contextlib.contextmanager
     def _prepared(self, start: _Start) -> Iterator[tuple[Launch, Callable[[], None]]]:
-        """Prepare bubblewrap: what to execute, to be started by the end, and what ends it.
+        """Prepare bubblewrap's start, which the block makes; yields the launch and the clean-up.
 
-        Raises: :class:`SandboxUnavailable` for what the start of it raises.
+        Raises: :class:`SandboxUnavailable` where the start in the block fails.
         """
         # A supervisor lives for months: whatever fails on the way, nothing stays open or mounted.
         with contextlib.ExitStack() as failed, contextlib.ExitStack() as handed_in:
@@ -370,12 +377,6 @@ class _Plain:
         with contextlib.suppress(ProcessLookupError):
             if not self.exited.done():
                 os.killpg(self._child.pid, signal.SIGKILL)
-
-
-def _held(child: Child, told: int, echo: Echo, release: Callable[[], None]) -> Held:
-    sandbox = Held(child, told, echo)
-    sandbox.exited.add_done_callback(lambda _: release())
-    return sandbox
 
 
 def find_bubblewrap() -> str:

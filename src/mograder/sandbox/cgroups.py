@@ -138,7 +138,7 @@ class SessionGroups:
         self._zygotes = root / _ZYGOTES
         self._lingering: list[Path] = []
         self._lock = threading.Lock()
-        """For ``_lingering``: what waits for the kernel is called in threads."""
+        """Guards ``_lingering``: the methods that block are called in threads."""
 
     @classmethod
     def find(

@@ -115,6 +115,7 @@ class Environments:
         self._troubles: dict[Script, str] = {}
         self._one_key: dict[str, asyncio.Lock] = {}
         self._built = asyncio.Event()
+        self._built.set()  # the first call of next_build returns at once
 
     async def prepare(self, script: Script, progress: Progress) -> Environment:
         """Return the environment for a header, building it first if need be.
@@ -156,7 +157,10 @@ class Environments:
         return known
 
     async def next_build(self) -> None:
-        """Wait until an environment was built since this was asked the last time."""
+        """Wait until an environment was built since the last call.
+
+        The first call returns at once.
+        """
         await self._built.wait()
         self._built.clear()
 
@@ -250,7 +254,7 @@ class Environments:
         (workshop / "pyproject.toml").write_text(lock_project(script))
         (workshop / "overrides.txt").write_text(NO_MOGRADER)
         # uv keeps the versions of an existing lock file where they fit.
-        (workshop / "lock.txt").write_text(f"marimo=={self._marimo}\n")
+        (workshop / LOCK).write_text(f"marimo=={self._marimo}\n")
         if not self._wheel.is_file():  # it was deleted since the start
             build_runtime_wheel(self._wheel.parent)
         shutil.copyfile(self._wheel, workshop / self._wheel.name)
@@ -322,11 +326,11 @@ class _Job:
     async def lock(self) -> str:
         """Resolve the requirements and return the lock's text."""
         python = ("--python", str(self.interpreter.program))
-        command = ("uv", "pip", "compile", "pyproject.toml", "-o", "lock.txt", "--no-header")
+        command = ("uv", "pip", "compile", "pyproject.toml", "-o", LOCK, "--no-header")
         quietly = ("--no-annotate", "--quiet", "--override", "overrides.txt")
         await self._run("The notebook's requirements cannot be met", *command, *python, *quietly)
         # Read from inside: what a build leaves lying about may be a link to anywhere.
-        lines = await self._run("The lock cannot be read", "/usr/bin/cat", "lock.txt")
+        lines = await self._run("The lock cannot be read", "/usr/bin/cat", LOCK)
         return "\n".join(lines) + "\n"
 
     async def install(self, wheel: str) -> None:
@@ -335,7 +339,7 @@ class _Job:
         into = ("uv", "pip", "install", "--python", "env/bin/python", "--no-deps")
         await self._run(failed, "uv", "venv", "--relocatable", "--python", python, "env")
         self.tell("Downloading and installing packages")
-        await self._run(failed, *into, "-r", "lock.txt")
+        await self._run(failed, *into, "-r", LOCK)
         await self._run(failed, *into, f"./{wheel}")
 
     async def warm(self) -> _Marimo:

@@ -119,10 +119,10 @@ class _Copying:
         """Raises: :class:`TooLarge`."""
         for top, directories, files, descriptor in os.fwalk(folder, follow_symlinks=False):
             below = Path(top).relative_to(folder)
-            directories[:] = [name for name in sorted(directories) if _wanted(name)]
+            directories[:] = [name for name in sorted(directories) if is_needed(name)]
             if len(below.parts) >= _DEEPEST:
                 directories.clear()
-            for name in sorted(filter(_wanted, files)):
+            for name in sorted(filter(is_needed, files)):
                 self._copy_file(descriptor, name, self._target / below / name)
 
     def _copy_file(self, directory: int, name: str, target: Path) -> None:
@@ -159,5 +159,6 @@ class _Copying:
             )
 
 
-def _wanted(name: str) -> bool:
+def is_needed(name: str) -> bool:
+    """Whether a notebook may need a file or folder of this name: not hidden, not a tool's."""
     return not name.startswith(".") and name not in _SKIPPED

@@ -141,11 +141,6 @@ class Forker:
         """Whether it could be asked once."""
         return self.ready.done() and not self.ready.result()
 
-    @property
-    def awaited(self) -> int:
-        """How many of its sessions have not ended yet, as far as it has told."""
-        return len(self._ends)
-
     def memory(self) -> int:
         """Bytes of its own, and its share of what it shares with its sessions; 0 when it ended."""
         return 0 if self.exited.done() else share_of_memory(self._child.pid)

@@ -64,8 +64,8 @@ class Joined:
     """The namespaces ``flags`` of the process behind ``pidfd``, as ``uid`` in there.
 
     Of all capabilities only ``capabilities`` are kept; ``program`` is a system-call filter that
-    the process has from its first instruction on, or none. ``guide`` does the entering for who can
-    wait for it; else the starting process does.
+    the process has from its first instruction on, or none. If there is a ``guide``, it enters the
+    namespaces; otherwise the starting process does.
     """
 
     pidfd: int
@@ -95,7 +95,10 @@ class Executable(Protocol):
 
 
 class Guide(Protocol):
-    """Enters for somebody who is too large to fork (:class:`~mograder.sandbox.porter.Porter`)."""
+    """Enters namespaces for a process whose own fork would be slow.
+
+    :class:`~mograder.sandbox.porter.Porter` is one.
+    """
 
     async def enter(
         self, place: Joined, launch: Executable, variables: Mapping[str, str], streams: Standard

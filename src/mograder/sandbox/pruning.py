@@ -16,10 +16,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from mograder.core.errors import MograderError, RemoteFailed
+from mograder.core.errors import MograderError
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.assets import ASSETS, SET_NAME
-from mograder.sandbox.client import connect_to
+from mograder.sandbox.client import NobodyListens, connect_to
 from mograder.sandbox.environments import LOCK, REQUESTS, request_name
 from mograder.sandbox.host import SupervisorConfig
 from mograder.sandbox.interpreters import find_interpreter
@@ -194,14 +194,12 @@ async def ask_supervisor(config: SupervisorConfig) -> frozenset[str]:
     """Return the names of the environments that the course's supervisor uses, if there is one.
 
     Raises: :class:`~mograder.core.errors.Conflict` from one of an earlier release, which cannot
-    tell; :class:`RemoteFailed` from one that does not answer.
+    tell; :class:`~mograder.core.errors.RemoteFailed` from one that does not answer.
     """
     try:
         client = await connect_to(config)
-    except RemoteFailed as error:
-        if isinstance(error.__cause__, FileNotFoundError | ConnectionRefusedError):
-            return frozenset()  # no supervisor: its sandboxes have ended with it
-        raise
+    except NobodyListens:
+        return frozenset()  # no supervisor: its sandboxes have ended with it
     try:
         return await client.in_use()
     finally:

@@ -30,7 +30,10 @@ _REMEDY = (
     "with a profile for /usr/bin/bwrap. In a container, allow unprivileged user namespaces."
 )
 _NOT_FOUND = "Can't find source path"
-_MISSING = "What it names is missing on this machine: restart the supervisor, which makes it again."
+_MISSING = (
+    "A file or directory that the sandbox needs is missing on this machine. Restart the "
+    "supervisor: it makes it again."
+)
 
 
 def supervisor_config(

@@ -96,7 +96,7 @@ def _numbers(calls: Numbers, column: int) -> Iterable[int]:
 def _ranges(actions: Mapping[int, int]) -> list[tuple[int, int]]:
     """Return where each run of numbers with the same action begins, and that action.
 
-    What has none, all above the last one and the numbers of x32 included, does not exist here.
+    A number without an action is answered with ENOSYS, also one of x32 or above the last one.
     """
     ranges = [(0, actions.get(0, _ERRNO | _ENOSYS))]
     for number in range(1, max(actions) + 2):
@@ -165,9 +165,9 @@ def _no_terminal_injection() -> list[bytes]:
 
 
 def _no_reserved_room() -> list[bytes]:
-    """It takes all of a disk in no time, before anybody could notice: libc writes the blocks then.
+    """Refuse ``fallocate``, which fills a disk faster than we can notice.
 
-    ENOSYS would not do: only this error makes it fall back.
+    With this error libc writes the blocks itself; with ENOSYS it would not.
     """
     return [_op(_RETURN, _ERRNO | _EOPNOTSUPP)]
 

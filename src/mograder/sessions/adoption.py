@@ -39,11 +39,6 @@ def revived(row: SessionRow, usage: Usage, now: datetime) -> LiveSession:
     )
 
 
-def answered(rows: Iterable[SessionRow]) -> set[str]:
-    """Return the ids of the recorded sessions that were seen to answer."""
-    return {row.session_id for row in rows if has_answered(row)}
-
-
 def orphans(known: Container[str], running: Iterable[str]) -> list[str]:
     """Return the ids of running sessions that the hub has no record of and cannot reach."""
     return [session_id for session_id in running if session_id not in known]

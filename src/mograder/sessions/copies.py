@@ -135,7 +135,7 @@ class Copies:
         user, item = copy.user, copy.item
         if await asyncio.to_thread(self._workspaces.renamed, user, item) is None:
             return None
-        # A full disk must not keep anybody from their work: renaming takes no room.
+        # Renaming takes no room, so it is done on a full disk too.
         found = await self._alone(copy, lambda: self._workspaces.take_back(user, item))
         return None if found is None else printable(found)
 

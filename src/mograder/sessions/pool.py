@@ -22,7 +22,7 @@ from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
 from mograder.core.shared import Progress, Shared
 from mograder.sessions.admission import Line, Place, Ticket
-from mograder.sessions.adoption import answered, has_answered, key_of, orphans, revived
+from mograder.sessions.adoption import has_answered, key_of, orphans, revived
 from mograder.sessions.capacity import Terms
 from mograder.sessions.endings import Ending, EndReason, last_words, reason_of
 from mograder.sessions.history import EndingRows, History
@@ -308,7 +308,7 @@ class SessionPool:
             await asyncio.to_thread(self._rows.remove_session, row.session_id)
             if live is not None:
                 await self._history.save(self._history.note(live, EndReason.LOST))
-        await self._stop_all(orphans(answered(rows), running))
+        await self._stop_all(orphans(found, running))
         if self._live:
             _log.info("adopted %d running sessions", len(self._live))
 
@@ -338,9 +338,8 @@ class SessionPool:
     async def _reconcile(self) -> None:
         """Match what is known here with what the launcher has, after a break in the connection.
 
-        What it still has goes on as if nothing had happened. What it does not have any more is
-        noted as lost, and what it runs although nobody knows it here is stopped: a start or a stop
-        was under way at the break.
+        A session that the launcher still has goes on. One that it lacks is noted as lost. One that
+        runs there and is unknown here is stopped: its start or stop was under way at the break.
         """
         _log.warning("the connection to the supervisor broke; sessions that run on are kept")
         while True:

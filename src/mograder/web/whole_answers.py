@@ -2,10 +2,10 @@
 
 A front that is written in Go (Caddy) closes its connection to us when it has passed the head of an
 answer on before it has read the request's body to its end; of the answer, what it has not read by
-then is lost, and a client sees 200 and nothing (golang/go issue 40747). So who is refused early is
-told so only when the body is here, and a short answer leaves as one write. A long one, such as the
-progress of a publication, waits a moment: the front may have sent us the last of the body and not
-have looked yet whether more follows.
+then is lost, and a client sees 200 and nothing (golang/go issue 40747). So a request that is
+refused early gets its answer only when its body has come, and a short answer leaves as one write. A
+long one, such as the progress of a publication, waits a moment: the front may have sent us the last
+of the body and not have looked yet whether more follows.
 
 Of a large or slow body only a little is waited for. The refusal then says ``Connection: close``,
 and ``web.http_lines`` closes the connection.
@@ -54,7 +54,7 @@ class WholeAnswer:
         self._asking = False
         self._ended = False
         self._head: Message | None = None
-        # Whoever waits for leave to send (100-continue) shall not get it for nothing.
+        # A client that waits for 100-continue is not told to send a body that nothing reads.
         self._waits = any(name == b"expect" for name, _ in scope["headers"])
 
     async def receive(self) -> Message:

@@ -120,7 +120,7 @@ async def test_refused_forks_leave_nothing_to_wait_for() -> None:
         for _ in range(20):
             with pytest.raises(NotJoinedError):
                 await fork(forker)
-        assert forker.awaited == 0
+        assert not forker._ends
 
 
 @pytest.mark.parametrize(

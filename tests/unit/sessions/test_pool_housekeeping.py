@@ -6,7 +6,7 @@ import asyncio
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from mograder.sessions.adoption import answered, orphans
+from mograder.sessions.adoption import has_answered, orphans
 from mograder.sessions.culling import idle
 from mograder.sessions.launcher import Endpoint
 from mograder.sessions.live import LiveSession
@@ -156,7 +156,8 @@ async def test_closing_ends_starts_under_way(rig: Rig) -> None:
 def test_orphans_are_what_runs_without_the_row_of_a_running_session(rig: Rig) -> None:
     now = rig.clock.now()
     rows = [_row("known", SessionState.RUNNING, now), _row("half", SessionState.STARTING, now)]
-    assert orphans(answered(rows), ["known", "half", "stray"]) == ["half", "stray"]
+    known = {row.session_id for row in rows if has_answered(row)}
+    assert orphans(known, ["known", "half", "stray"]) == ["half", "stray"]
 
 
 def _live(name: str, last_seen: datetime) -> LiveSession:

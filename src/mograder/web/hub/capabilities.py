@@ -98,7 +98,8 @@ class Capabilities:
     def end_with(self, sessions: Iterable[Ending]) -> None:
         """Forget what an earlier hub issued when its session ends; at once where that is gone.
 
-        A session that no one visits again has no other part that would say so.
+        The proxy does this for each session that is visited; an adopted one may end without a
+        visit.
         """
         live = {session.id: session for session in sessions}
         self._drop(lambda capability: capability.session_id not in live)

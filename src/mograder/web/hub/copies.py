@@ -95,7 +95,7 @@ async def upload(user: str, a: str, request: Request, desk: TheDesk, caller: Cal
 
 async def export(user: str, a: str, request: Request, desk: TheDesk, caller: Caller) -> Response:
     """Send the newest complete save, and remember that its owner took it along (B56, B118)."""
-    copy = _known_copy(user, a)
+    copy = known_copy(user, a)
     saved = await desk.copies.export(copy)
     mark = desk.services.workspaces.mark_exported
     # Another site's link may lead here, but must not change anything; nor may a HEAD.
@@ -124,7 +124,7 @@ async def mark_exported(
 
 async def reset(user: str, a: str, request: Request, desk: TheDesk, caller: Caller) -> Response:
     """Begin anew from the release; the work is kept beside it (B57, B120)."""
-    copy = _known_copy(user, a)
+    copy = known_copy(user, a)
 
     async def job(report: Report) -> Reset:
         release = await to_thread.run_sync(_obtainable, desk, caller, copy)
@@ -142,7 +142,7 @@ async def download_release(
     user: str, a: str, request: Request, desk: TheDesk, caller: Caller
 ) -> Response:
     """Copy the release, also over a copy that is there, which is kept beside it."""
-    copy = _known_copy(user, a)
+    copy = known_copy(user, a)
 
     async def job(report: Report) -> Taken:
         release = await to_thread.run_sync(_obtainable, desk, caller, copy)
@@ -158,7 +158,7 @@ async def download_release(
 
 async def list_archives(user: str, a: str, desk: TheDesk, caller: Caller) -> list[ArchiveEntry]:
     """List the earlier versions of a copy, the newest first."""
-    copy = _known_copy(user, a)
+    copy = known_copy(user, a)
     found = await to_thread.run_sync(desk.services.workspaces.archives, copy.user, copy.item)
     return [_entry(each) for each in found]
 
@@ -167,7 +167,7 @@ async def archive(
     user: str, a: str, archive: str, request: Request, desk: TheDesk, caller: Caller
 ) -> Response:
     """Send an earlier version."""
-    copy = _known_copy(user, a)
+    copy = known_copy(user, a)
     saved = await desk.copies.archive(copy, archive)
     await note_foreign(request, caller, copy.user, Deed("export", f"{copy.user}/{archive}"))
     return _attachment(saved, archive)
@@ -177,7 +177,7 @@ async def restore(
     user: str, a: str, archive: str, request: Request, desk: TheDesk, caller: Caller
 ) -> Response:
     """Put an earlier version back; what it replaces is kept in turn."""
-    copy = _known_copy(user, a)
+    copy = known_copy(user, a)
 
     async def job(report: Report) -> Restored:
         report("Stopping the editor and keeping your work")
@@ -210,7 +210,8 @@ def _copy(user: str, name: str) -> CopyOf:
     return CopyOf(Username.of_account(user), ItemName.parse(name))
 
 
-def _known_copy(user: str, name: str) -> CopyOf:
+def known_copy(user: str, name: str) -> CopyOf:
+    """Return the copy that an address names. Raises: :class:`NotFound`."""
     try:
         return _copy(user, name)
     except InvalidInput as error:

@@ -13,14 +13,14 @@ from anyio import to_thread
 from fastapi import Request
 from starlette.responses import Response
 
-from mograder.core.errors import InvalidInput, MograderError, NotFound
-from mograder.core.names import ItemName, Username
+from mograder.core.errors import MograderError, NotFound
 from mograder.sessions.copies import CopyOf
 from mograder.store.releases import Release
 from mograder.store.workspaces import Saved
 from mograder.web.hub.access import Caller
 from mograder.web.hub.answers import kept_work, problem_page
 from mograder.web.hub.behalf import Deed, note_foreign
+from mograder.web.hub.copies import known_copy
 from mograder.web.hub.desk import Desk, TheDesk, go_to, page
 from mograder.web.hub.items import find_release
 from mograder.web.hub.onward import outcome
@@ -50,7 +50,7 @@ async def reset_page(
     user: str, a: str, request: Request, desk: TheDesk, caller: Caller
 ) -> Response:
     """Ask before a copy is begun anew, and say what is kept and where (B57)."""
-    copy = _copy(user, a)
+    copy = known_copy(user, a)
     facts = await to_thread.run_sync(desk.listing.facts, copy.user, copy.item)
     release = await to_thread.run_sync(find_release, desk, copy.item)
     if release is None:
@@ -72,7 +72,7 @@ async def reset_page(
 
 async def versions(user: str, a: str, request: Request, desk: TheDesk, caller: Caller) -> Response:
     """List a copy's earlier versions: look at one, take it along, put it back."""
-    copy = _copy(user, a)
+    copy = known_copy(user, a)
     found = await to_thread.run_sync(desk.services.workspaces.archives, copy.user, copy.item)
     facts = await to_thread.run_sync(desk.listing.facts, copy.user, copy.item)
     done, _ = outcome(request)
@@ -90,7 +90,7 @@ async def versions(user: str, a: str, request: Request, desk: TheDesk, caller: C
 
 async def look(user: str, a: str, request: Request, desk: TheDesk, caller: Caller) -> Response:
     """Show a copy's text as it was saved last."""
-    copy = _copy(user, a)
+    copy = known_copy(user, a)
     saved = await desk.copies.export(copy)
     await note_foreign(request, caller, copy.user, Deed("read", f"{copy.user}/{copy.item}"))
     return _shown(request, copy, saved, "", mine=copy.user == caller.username)
@@ -100,7 +100,7 @@ async def look_back(
     user: str, a: str, archive: str, request: Request, desk: TheDesk, caller: Caller
 ) -> Response:
     """Show an earlier version's text."""
-    copy = _copy(user, a)
+    copy = known_copy(user, a)
     saved = await desk.copies.archive(copy, archive)
     await note_foreign(request, caller, copy.user, Deed("read", f"{copy.user}/{archive}"))
     return _shown(request, copy, saved, archive, mine=copy.user == caller.username)
@@ -110,7 +110,7 @@ async def validation(
     user: str, a: str, request: Request, desk: TheDesk, caller: Caller
 ) -> Response:
     """Show what the last validation found, or how far the one under way is (B55)."""
-    copy = _copy(user, a)
+    copy = known_copy(user, a)
     spinner = page_of(copy.user, copy.item)
     running = (
         kept_work(request, spinner, lasting=True) if "waiting" in request.query_params else None
@@ -167,13 +167,6 @@ def _shown(request: Request, copy: CopyOf, saved: Saved, archive: str, *, mine: 
         extract=extract(text, first),
         mine=mine,
     )
-
-
-def _copy(user: str, name: str) -> CopyOf:
-    try:
-        return CopyOf(Username.of_account(user), ItemName.parse(name))
-    except InvalidInput as error:
-        raise NotFound("Notebook not found") from error
 
 
 async def _updated(desk: Desk, copy: CopyOf, release: Release) -> bool:

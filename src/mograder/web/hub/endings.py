@@ -8,9 +8,10 @@ from mograder.core.settings_model import Settings
 from mograder.sessions.endings import Ending, EndReason, Explanation, describe
 from mograder.sessions.launcher import SessionLimits
 from mograder.sessions.spawner import limits_of
+from mograder.web.hub.refusals import ENDED
 
 _WANTED = frozenset({EndReason.STOPPED, EndReason.REPLACED})
-UNKNOWN = Explanation("What was saved is safe. This session has ended.", "Open it again to go on.")
+UNKNOWN = Explanation(ENDED, "Open it again to go on.")
 
 
 def news_of(ending: Ending | None, settings: Settings) -> Explanation | None:

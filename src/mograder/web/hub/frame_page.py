@@ -25,8 +25,8 @@ from mograder.web.templating import Pages
 _FLAGS = SANDBOX_POLICY.removeprefix("sandbox ")
 _FEATURES = "clipboard-write; fullscreen"
 _FEATURES_OF_OWNERS = f"{_FEATURES}; clipboard-read; camera; microphone"
-"""What a permission of the browser is given on for: to one's own notebook only, since the browser
-remembers the permission for the whole hub."""
+"""Permissions that the frame may ask the browser for. The last three are for owners only, since the
+browser remembers a permission for the whole hub."""
 
 _OWN_HEADERS = {
     # A popup of a notebook's keeps its opener, as it did before the notebook was in a frame.
@@ -37,7 +37,7 @@ _OWN_HEADERS = {
 
 @dataclass(frozen=True, slots=True)
 class Framed:
-    """A session's page that is to be shown: whose, to whom, and from where.
+    """A session, its viewer, and the address of its page.
 
     ``root`` is the address of marimo's page; ``opaque`` whether its origin is opaque.
     """

@@ -59,8 +59,8 @@ class Done(_Body):
 
 
 Renamed = Annotated[str | None, Field(exclude_if=lambda name: name is None)]
-"""Where a notebook lies in its folder whose file was renamed; left out, as 0.3.16 does not know it,
-where it has its name."""
+"""The path of a renamed notebook in its folder. Left out where it has its name, since 0.3.16 does
+not know the field."""
 
 
 class AssignmentEntry(_Body):
@@ -225,7 +225,7 @@ class Stopped(_Body):
 
 
 class Standing(_Body):
-    """How the session of an open page stands, and its notebook; the times are Unix times.
+    """The state of an open page's session and notebook; the times are Unix times.
 
     ``state`` is "replaced" where another session of the same notebook runs by now. ``title`` and
     ``text`` say why a session has ended. ``saved`` and ``submitted`` are null where there is

@@ -31,12 +31,12 @@ from mograder.web.hub.proxy_http import METHODS, Exchange, Limits, relay_http, s
 from mograder.web.hub.proxy_ports import ProxyServices, S
 from mograder.web.hub.proxy_websocket import Attendance, refuse_websocket, relay_websocket
 from mograder.web.hub.refusals import (
-    ENDED,
     GONE,
     ONLY_OWNERS,
     Refusal,
     check_browser,
     check_page,
+    ended,
     navigates,
     nobody,
     preflight,
@@ -223,7 +223,7 @@ class SessionProxy(Generic[S]):
             cap = await self._issued(session, viewer)
             capability = self._services.capabilities.resolve(cap)
             if capability is None:  # ended in this very moment
-                raise Refusal(404, ENDED, (GONE,))
+                raise ended()
             root = self._frames.root(cap, capability, context)
         opaque = self._sandbox and self._frames.url is None
         framed = Framed(session.key, session.id, viewer, root, opaque)
@@ -253,7 +253,7 @@ class SessionProxy(Generic[S]):
         capability = self._resolve(path)
         session = self.session_of(capability)
         if not isinstance(path, CapabilityPath) or capability is None or session is None:
-            raise Refusal(404, ENDED, (GONE,))
+            raise ended()
         visit = self._visit_by_capability(path, capability, session, scope)
         check_page(visit, scope, context)
         return visit, session, capability
@@ -331,7 +331,7 @@ class SessionProxy(Generic[S]):
             destination=header(scope["headers"], b"sec-fetch-dest"),
             cookies=[],
             on_revoke=on_revoke,
-            ancestors=whose_frame(context),
+            ancestors="" if path.rest else whose_frame(context),
         )
 
     # ---- both ----
@@ -376,7 +376,7 @@ class SessionProxy(Generic[S]):
             status = 403 if refusal.status < 500 else refusal.status
             await refuse_websocket(exchange, status, refusal.text)
             return
-        fence = session_headers(sandbox=self._sandbox, shared=shared) if refusal.fenced else []
+        fence = session_headers(sandbox=self._sandbox, shared=shared)
         whole = [*fence, *refusal.headers, *(cookies or ())]
         await send_text(exchange.send, refusal.status, refusal.text, whole)
 

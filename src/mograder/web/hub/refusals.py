@@ -26,17 +26,18 @@ ONLY_OWNERS = (
 
 
 class Refusal(Exception):
-    """An answer of the proxy's own; ``fenced`` by the headers of session pages, unless it is one of
-    our own pages with its own."""
+    """An answer of the proxy's own."""
 
-    def __init__(
-        self, status: int, text: str = "", headers: Sequence[Header] = (), *, fenced: bool = True
-    ) -> None:
+    def __init__(self, status: int, text: str = "", headers: Sequence[Header] = ()) -> None:
         super().__init__(status, text)
         self.status = status
         self.text = text
         self.headers = headers
-        self.fenced = fenced
+
+
+def ended() -> Refusal:
+    """Tell a page that its session has ended."""
+    return Refusal(404, ENDED, (GONE,))
 
 
 def see_other(location: str) -> Refusal:
@@ -92,7 +93,7 @@ def here(scope: Scope, context: RequestContext) -> str:
 
 
 def whose_frame(context: RequestContext) -> str:
-    """The source, for a policy, whose pages may show a session's page in a frame: the hub's own."""
+    """Return the source for ``frame-ancestors`` that stands for the hub's own pages."""
     return f"{context.scheme}://{context.host}" if nameable(context) else "'self'"
 
 
@@ -114,8 +115,7 @@ def check_page(visit: Visit, scope: Scope, context: RequestContext) -> None:
         return
     if not visit.as_document:
         return
-    path = visit.rest.lower()
-    if scope["method"] == "GET" and (path.startswith("@file/") or path.endswith(".pdf")):
+    if scope["method"] == "GET" and visit.is_file:
         return  # decided by what the server answers
     raise see_other(visit.document_url)
 

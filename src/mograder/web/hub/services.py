@@ -207,11 +207,11 @@ async def _keep_up(
     """
     await warm_releases(releases, environments, lambda _: None)
     while True:
+        await environments.next_build()
         try:
             await _prune(loaded, link)
         except (MograderError, OSError) as error:
             _log.warning("environments that nothing needs are not removed: %s", error)
-        await environments.next_build()
 
 
 async def _prune(loaded: LoadedSettings, link: SupervisorLink) -> None:

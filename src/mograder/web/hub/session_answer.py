@@ -40,7 +40,8 @@ class Visit:
     ``rest`` is the encoded path below the session's ``base_url``; ``public_base`` is where this
     client sees that; ``page`` finds out what documents are told about where they live (a
     capability may have to be issued first), None when they pass untouched. ``cookies`` go onto
-    the answer. ``on_revoke`` registers a cut. ``ancestors`` is who may show the page in a frame.
+    the answer. ``on_revoke`` registers a cut. ``ancestors`` is the source, for a policy, of pages
+    that may frame this one.
     """
 
     session: Session
@@ -72,9 +73,20 @@ class Visit:
         return self.destination == "document"
 
     @property
+    def fenced(self) -> bool:
+        """Whether the page is of an opaque origin, below a capability."""
+        return self.by_capability and self.sandbox
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the path is that of a cell's file or of a PDF, which a tab may ask for."""
+        path = self.rest.lower()
+        return path.startswith("@file/") or path.endswith(".pdf")
+
+    @property
     def whole(self) -> bool:
         """Whether the answer may be a page to write into, so must come complete and plain."""
-        frame = self.by_capability and self.sandbox and self.destination in FRAMES
+        frame = self.fenced and self.destination in FRAMES
         return frame or (self.page is not None and (self.as_document or not self.rest))
 
     @property
@@ -84,8 +96,7 @@ class Visit:
 
     def own_headers(self) -> HeaderList:
         """What the answer carries whatever the session's server says."""
-        shared = self.by_capability and self.sandbox
-        return session_headers(sandbox=self.sandbox, shared=shared) + self.cookies
+        return session_headers(sandbox=self.sandbox, shared=self.fenced) + self.cookies
 
     def notebook_id(self) -> str | None:
         """The notebook whose ``public/`` folder is meant; marimo's service worker would tell."""
@@ -114,8 +125,7 @@ def shape_answer(visit: Visit, method: str, status: int, headers: RawHeaders) ->
     media = header(headers, b"content-type").split(";")[0].strip().lower()
     if visit.by_capability and visit.as_document:
         return _document_by_capability(visit, status, headers, media)
-    fenced = visit.by_capability and visit.sandbox
-    if fenced and visit.destination in FRAMES and media == _PDF:
+    if visit.fenced and visit.destination in FRAMES and media == _PDF:
         page = session_page.pdf_page(f"{visit.public_base}/{visit.rest}{visit.query}")
         return _instead(200, page, [*visit.own_headers(), _HTML])
     plain = _streamed(visit, status, headers)
@@ -128,7 +138,7 @@ def shape_answer(visit: Visit, method: str, status: int, headers: RawHeaders) ->
             plain.length if method == "GET" else None,
             based=method == "GET",
         )
-    if fenced and visit.destination == "iframe" and status == 200:
+    if visit.fenced and visit.destination == "iframe" and status == 200:
         headers_left = _without_validators(plain.headers)
         if method != "GET":
             return Shape(status, headers_left, plain.length)

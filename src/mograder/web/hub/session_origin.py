@@ -19,7 +19,7 @@ from mograder.web.hub.capabilities import Capabilities, Capability, label_of
 from mograder.web.hub.headers import RawHeaders, header
 from mograder.web.hub.proxy import SessionProxy
 from mograder.web.hub.proxy_http import Exchange
-from mograder.web.hub.refusals import ENDED, GONE, Refusal, query_of, see_other, whose_frame
+from mograder.web.hub.refusals import Refusal, ended, query_of, see_other, whose_frame
 from mograder.web.hub.session_answer import Visit
 from mograder.web.hub.session_page import Page
 from mograder.web.hub.session_paths import CapabilityPath, ProbePath, parse_session_path
@@ -65,13 +65,11 @@ class SessionOrigins:
             raise _nothing()
         _check_source(scope, self._url.origin(label))
         capability = self._proxy.resolve(path.cap)
-        if capability is None or label_of(capability) != label:
-            raise Refusal(404, ENDED, (GONE,))
         session = self._proxy.session_of(capability)
-        if session is None:
-            raise Refusal(404, ENDED, (GONE,))
+        if capability is None or session is None or label_of(capability) != label:
+            raise ended()
         visit = self._visit_of(path, capability, session, scope)
-        if visit.as_document and not _is_a_file(path.rest):
+        if visit.as_document and not visit.is_file:
             raise see_other(visit.document_url)
         return visit, session
 
@@ -131,10 +129,6 @@ def _check_source(scope: Scope, own: str) -> None:
         raise Refusal(403, "403 Forbidden")
     if scope["type"] == "websocket" and not origins:
         raise Refusal(403, "403 Forbidden")
-
-
-def _is_a_file(rest: str) -> bool:
-    return rest.lower().startswith("@file/") or rest.lower().endswith(".pdf")
 
 
 def _nothing() -> Refusal:

@@ -90,9 +90,7 @@ def insert_after_head(start: bytes, insert: bytes) -> bytes | None:
 
 def insert_at_beginning(start: bytes, insert: bytes) -> bytes:
     """Return the start of an HTML file with the insert in it, after a document type if any."""
-    found = _BEGINNING.match(start)
-    end = found.end() if found else 0
-    return start[:end] + insert + start[end:]
+    return _BEGINNING.sub(lambda found: found.group() + insert, start, count=1)
 
 
 def pdf_page(url: str) -> bytes:

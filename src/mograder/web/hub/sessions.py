@@ -24,6 +24,7 @@ from mograder.store.releases import ItemKind, Release
 from mograder.web.hub.access import Caller
 from mograder.web.hub.answers import deliver
 from mograder.web.hub.behalf import Deed, note_foreign
+from mograder.web.hub.copies import known_copy
 from mograder.web.hub.desk import Desk, TheDesk
 from mograder.web.hub.items import demand_visible, find_release, mode_of, person, take_copy
 from mograder.web.hub.models import SessionEntry, Started, Stopped
@@ -45,7 +46,6 @@ async def start_edit_deep(a: str, request: Request, desk: TheDesk, caller: Calle
         report("Getting your copy ready")
         release, renamed = await take_copy(desk, caller, a)
         key = SessionKey(person(caller), release.name, Mode.EDIT)
-        _tell_renamed(report, key, renamed)
         return await _start(desk, key, report, renamed)
 
     return await deliver(request, job, page_of, spinner_of(Mode.EDIT, a))
@@ -60,7 +60,6 @@ async def start_edit(
         key = await to_thread.run_sync(_existing_copy, desk, user, a)
         await note_foreign(request, caller, key.user, Deed("start session", _what(key)))
         renamed = await desk.copies.take_back(CopyOf(Username(key.user), ItemName(key.item)))
-        _tell_renamed(report, key, renamed)
         return await _start(desk, key, report, renamed)
 
     return await deliver(request, job, page_of)
@@ -110,14 +109,11 @@ def spinner_of(mode: Mode, item: str) -> str:
 async def _start(
     desk: Desk, key: SessionKey, report: Report, renamed: str | None = None
 ) -> Started:
+    if renamed is not None:
+        report(f"Your notebook was called {renamed}. It has its name {key.item}.py again.")
     async with desk.copies.turns.starting(key):
         session = await desk.services.pool.get_or_start(key, report)
     return Started(url=session.key.url, renamed=renamed)
-
-
-def _tell_renamed(report: Report, key: SessionKey, renamed: str | None) -> None:
-    if renamed is not None:
-        report(f"Your notebook was called {renamed}. It has its name {key.item}.py again.")
 
 
 def page_of(started: Started) -> str:
@@ -126,13 +122,10 @@ def page_of(started: Started) -> str:
 
 
 def _existing_copy(desk: Desk, user: str, name: str) -> SessionKey:
-    try:
-        owner, item = Username.of_account(user), ItemName.parse(name)
-    except InvalidInput as error:
-        raise NotFound("Notebook not found") from error
-    if not desk.services.workspaces.has_copy(owner, item):
+    copy = known_copy(user, name)
+    if not desk.services.workspaces.has_copy(copy.user, copy.item):
         raise NotFound("Notebook not found")
-    return SessionKey(owner, item, Mode.EDIT)
+    return copy.key
 
 
 def _lecture(desk: Desk, identity: Identity, name: str) -> Release:

@@ -1,4 +1,4 @@
-"""How an open notebook stands: what the bar above it shows (``frame_page``).
+"""The state of an open notebook, for the bar above it (``frame_page``).
 
 The bar asks when something has changed, and nothing polls. Only memory and a few inodes are read.
 """
@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from anyio import to_thread
 
-from mograder.core.errors import InvalidInput, NotFound
-from mograder.core.names import ItemName, Username
+from mograder.sessions.copies import CopyOf
 from mograder.sessions.endings import Explanation
 from mograder.sessions.launcher import Mode
 from mograder.sessions.live import SessionKey
 from mograder.web.hub.access import Caller
+from mograder.web.hub.copies import known_copy
 from mograder.web.hub.desk import Desk, TheDesk
 from mograder.web.hub.endings import UNKNOWN, explain
 from mograder.web.hub.models import Standing
@@ -26,18 +26,16 @@ async def standing(
     ``session`` is the session that the page shows. A session that another one took the place of
     counts as replaced.
     """
-    try:
-        owner, item = Username.of_account(user), ItemName.parse(a)
-    except InvalidInput as error:
-        raise NotFound("Notebook not found") from error
-    key = SessionKey(owner, item, mode)
+    copy = known_copy(user, a)
+    key = SessionKey(copy.user, copy.item, mode)
     live = desk.services.pool.find(key)
     saved = submitted = None
     if mode is Mode.EDIT:
-        saved, submitted = await to_thread.run_sync(_times, desk, owner, item)
+        saved, submitted = await to_thread.run_sync(_times, desk, copy)
     if live is not None:
-        state = "running" if live.id == session else "replaced"
-        return Standing.model_validate({"state": state, "saved": saved, "submitted": submitted})
+        return Standing(
+            state="running" if live.id == session else "replaced", saved=saved, submitted=submitted
+        )
     words = _words(desk, key, session)
     return Standing(
         state="ended", title=words.title, text=words.text, saved=saved, submitted=submitted
@@ -51,10 +49,10 @@ def _words(desk: Desk, key: SessionKey, session: str) -> Explanation:
     return explain(ending, desk.services.loaded.settings)
 
 
-def _times(desk: Desk, user: Username, item: ItemName) -> tuple[float | None, float | None]:
+def _times(desk: Desk, copy: CopyOf) -> tuple[float | None, float | None]:
     """Look when the copy was saved and, where the course collects, handed in."""
-    facts = desk.listing.facts(user, item)
+    facts = desk.listing.facts(copy.user, copy.item)
     collects = desk.services.loaded.settings.hub.collect
-    kept = desk.submissions.counting(user, item) if collects else None
+    kept = desk.submissions.counting(copy.user, copy.item) if collects else None
     saved = facts.saved.timestamp() if facts else None
     return saved, kept.received.timestamp() if kept else None

@@ -12,7 +12,7 @@ from anyio import to_thread
 from fastapi import Request
 from starlette.responses import Response
 
-from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.errors import NotFound
 from mograder.core.names import ItemName, Username
 from mograder.grading.report_html import render_html
 from mograder.grading.report_json import ValidationAnswer, answer_of
@@ -26,6 +26,7 @@ from mograder.store.releases import Release
 from mograder.web.hub.access import Caller
 from mograder.web.hub.answers import deliver
 from mograder.web.hub.audit import Event
+from mograder.web.hub.copies import known_copy
 from mograder.web.hub.desk import Desk, TheDesk, context
 from mograder.web.hub.progress import Report
 from mograder.web.hub.results import Result
@@ -38,7 +39,8 @@ async def validate(user: str, a: str, request: Request, desk: TheDesk, caller: C
     """Run a student's notebook against its checks, and tell what came of each (B119)."""
 
     async def job(report: Report) -> ValidationAnswer:
-        owner, item = _names(user, a)
+        copy = known_copy(user, a)
+        owner, item = copy.user, copy.item
         text = await to_thread.run_sync(_text, desk, owner, item)
         if owner != caller.username:
             where = context(request).client or ""
@@ -58,13 +60,6 @@ async def validate(user: str, a: str, request: Request, desk: TheDesk, caller: C
 def page_of(user: str, name: str) -> str:
     """The page with the result of the last validation, below the prefix."""
     return f"/validation/{quote(user, safe='')}/{quote(name, safe='')}"
-
-
-def _names(user: str, name: str) -> tuple[Username, ItemName]:
-    try:
-        return Username.of_account(user), ItemName.parse(name)
-    except InvalidInput as error:
-        raise NotFound("Notebook not found") from error
 
 
 def _text(desk: Desk, user: Username, item: ItemName) -> str:

@@ -1,9 +1,8 @@
 // The instructors' pages: they stay true while they are open, and a folder can be dropped on Publish.
 
-import { keep_true, reason } from "./live.js";
+import { keep_true } from "./live.js";
 import { progress } from "./progress.js";
-import { word } from "./words.js";
-
+import { reason, word } from "./words.js";
 
 keep_true(document.querySelector("main").dataset.events);
 
@@ -81,7 +80,7 @@ async function send(form, item, files, news) {
   throw new Error(word("broken"));
 }
 
-// A folder's files with their paths; no more than show that there are too many.
+// A folder's files with their paths; reading stops once there are too many.
 async function files_of(entry, above, most) {
   const path = above + entry.name;
   if (entry.isFile) return [[path, await new Promise((done, failed) => entry.file(done, failed))]];

@@ -1,10 +1,10 @@
 // The bar above a notebook, and what the notebook's page may ask of it.
 //
-// That page runs its author's JavaScript. It may send the messages in `asks`, each bounded, and gets
-// a look at the hub by them, a sentence, a title, and the query of the address.
+// That page runs its author's JavaScript. Its messages (`asks`) are bounded. They can cause a request
+// to the hub, a reload, a fixed sentence in the bar, and a new title, query or fragment.
 
-import { listen } from "./stream.js";
-import { word } from "./words.js";
+import { listen, spread } from "./stream.js";
+import { reason, word } from "./words.js";
 
 const of = (id) => document.getElementById(id);
 const frame = of("notebook"), panel = of("panel"), ended = of("ended"), body = document.body, at = body.dataset;
@@ -12,20 +12,17 @@ const origin = at.origin || new URL(frame.src).origin;
 const ASK_MS = 1500; // between two questions to the hub
 const AWAY_MS = 30000; // between two of them at most, while it does not answer
 const RELOADED_MS = 10000;
-const COURSE_WIDE_MS = 8000;
 const LONGEST = 2000;
 
 // ---- what the hub says
 
 let due = 0, asked = 0, away = 0, last = Promise.resolve();
 
-// One after the other. News that comes during a look may be newer than its answer, so `due` is free.
+// Requests go one after the other. `due` is reset when one begins, so news during it causes another.
 const ask = () => (last = last.then(look, look));
 
-// Of the course's news everybody hears at once, and must not ask at once.
 function ask_soon(parts) {
-  const spread = parts?.includes?.("course") ? Math.random() * COURSE_WIDE_MS : 0;
-  if (!due && ended.hidden) due = setTimeout(ask, Math.max(0, asked + ASK_MS - Date.now()) + spread);
+  if (!due && ended.hidden) due = setTimeout(ask, Math.max(0, asked + ASK_MS - Date.now()) + spread(parts));
 }
 
 async function look() {
@@ -61,7 +58,7 @@ function moment(seconds) {
   return then.toLocaleString(undefined, today ? { timeStyle: "short" } : { dateStyle: "medium", timeStyle: "short" });
 }
 
-// In the notebook's place: a page that has lost its session can do nothing any more.
+// Shown in the notebook's place: a page without its session can do nothing any more.
 function end(title, text, sign_in = false) {
   if (!ended.hidden) return;
   const had = [frame, body].includes(document.activeElement);
@@ -79,7 +76,7 @@ function end(title, text, sign_in = false) {
   if (had) again.focus();
 }
 
-// Not twice in a row: if it did not help, it will not.
+// Not twice in a row: a second reload would not help either.
 function reload() {
   const [navigation] = performance.getEntriesByType("navigation");
   if (navigation?.type !== "reload" || performance.now() > RELOADED_MS) location.reload();
@@ -124,8 +121,7 @@ async function post(button, Accept = "application/json") {
   const answer = await fetch(button.dataset.action, { method: "POST", headers: { Accept } }).catch(() => null);
   if (!answer) throw new Error(word("unreachable"));
   if (answer.ok) return answer;
-  const problem = await answer.json().catch(() => null);
-  throw new Error(problem?.detail ?? word("status", "", answer.status));
+  throw new Error(await reason(answer));
 }
 
 function on(id, act) {

@@ -1,9 +1,9 @@
 // The first page without reloads: it stays true, Stop answers in place, and so does Validate.
 
-import { keep_true, reason, refresh } from "./live.js";
+import { keep_true, refresh } from "./live.js";
 import { progress } from "./progress.js";
 import { tell_times } from "./times.js";
-import { word } from "./words.js";
+import { reason, word } from "./words.js";
 
 const said = document.querySelector("#said");
 

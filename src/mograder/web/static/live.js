@@ -1,10 +1,8 @@
 // A page that stays true while it is open: the hub tells which parts have changed, nothing polls.
 
-import { listen } from "./stream.js";
+import { listen, spread } from "./stream.js";
 import { tell_times } from "./times.js";
-import { word } from "./words.js";
 
-const COURSE_WIDE_MS = 8000; // everybody is told at once, and must not ask at once
 const SOON_MS = 200;
 
 let due = 0;
@@ -15,7 +13,7 @@ export function keep_true(address) {
 
 function soon(parts) {
   if (due) return;
-  due = setTimeout(refresh, parts.includes("course") ? Math.random() * COURSE_WIDE_MS : SOON_MS);
+  due = setTimeout(refresh, spread(parts) || SOON_MS);
 }
 
 // Takes the live parts from a fresh copy of this very page, where they differ. What a script has
@@ -45,9 +43,4 @@ function replace(part, other) {
   if (focused === null) return;
   const again = [...part.querySelectorAll("a[href], button")].find((each) => each.textContent === focused);
   (again ?? part).focus({ preventScroll: true });
-}
-
-export async function reason(answer) {
-  const problem = await answer.json().catch(() => null);
-  return problem?.detail ?? word("status", "", answer.status);
 }

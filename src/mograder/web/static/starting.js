@@ -83,7 +83,7 @@ async function reason(answer) {
   }
 }
 
-// What the next page does not say stays for its moment; a click or a key goes on.
+// Shows a message that the next page does not repeat, for some seconds or until a click or a key.
 function read(message) {
   tell(message);
   return new Promise((go) => {

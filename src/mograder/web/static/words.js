@@ -4,3 +4,8 @@ export function word(name, item = "", why = "") {
   const text = document.querySelector("#words").dataset[name];
   return text.replace("{item}", () => item).replace("{why}", () => why);
 }
+
+export async function reason(answer) {
+  const problem = await answer.json().catch(() => null);
+  return problem?.detail ?? word("status", "", answer.status);
+}

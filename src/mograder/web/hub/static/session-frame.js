@@ -78,7 +78,7 @@
         this.addEventListener("close", () => tell("lost"));
         this.addEventListener("message", ({ data }) => {
           if (typeof data !== "string" || data.length > longest || !unreachable.test(data)) return;
-          // Not what a cell says in its code, only what came of running it.
+          // Only a cell's output counts, not its code.
           if (data.includes('"cell-op"')) tell("offline");
         });
       }
@@ -126,7 +126,7 @@
       if (link) prepare(link);
     };
     for (const kind of ["pointerdown", "click", "auxclick"]) addEventListener(kind, leave, true);
-    // A link that is in no document is clicked unheard: a chart of Altair's with links does so.
+    // A click on a link outside the document raises no event here; Altair's charts make such clicks.
     const prototype = HTMLAnchorElement.prototype;
     for (const name of ["click", "dispatchEvent"]) {
       const native = prototype[name];
