@@ -15,9 +15,16 @@ from decimal import Decimal
 from mograder.store.gradebook import UNKNOWN_ATTEMPT, Sent, SentFile
 from mograder.transports.interface import RemoteFile
 from mograder.transports.moodle.client import MoodleClient
-from mograder.transports.moodle.grading import HIDDEN, Outcome, Plan, Result, hides_comment
+from mograder.transports.moodle.grading import (
+    HIDDEN,
+    Outcome,
+    Plan,
+    Result,
+    hides_comment,
+    kept_state,
+)
 from mograder.transports.moodle.marks import mark_text, same_comment
-from mograder.transports.moodle.records import Assignment, Feedback, Held
+from mograder.transports.moodle.records import Assignment, Feedback, Held, Mark
 from mograder.transports.upload import Upload
 
 _MOST_COMPARED = 64 << 20
@@ -62,17 +69,9 @@ def known_unchanged(outcome: Outcome, sent: Sent | None) -> Outcome:
 
     Moodle's time of the grade tells that nobody has saved it since.
     """
-    if outcome.result is not Result.CHANGED or not _is_as_we_left_it(outcome, sent):
+    if sent is None or outcome.result is not Result.CHANGED or not _is_as_we_left_it(outcome, sent):
         return outcome
-    mark, held = outcome.mark, outcome.held
-    assert sent is not None
-    same = (
-        outcome.after == outcome.before
-        and outcome.state == _state(held)
-        and not mark.choices
-        and (mark.comment is None or mark.comment == sent.comment)
-        and (not mark.files or _same_content(fingerprints(mark.files), sent.files))
-    )
+    same = _holds_all(outcome, sent.comment, sent.files)
     return replace(outcome, result=Result.UNCHANGED) if same else outcome
 
 
@@ -132,7 +131,7 @@ def judge(
     user = outcome.mark.user_id
     sent, intent = _of_attempt(remembered.sent.get(user), outcome), remembered.intended.get(user)
     files = _held_files(client, outcome, [each for each in (sent, intent) if each])
-    if _holds_all(outcome, files):
+    if _holds_all(outcome, _held_comment(outcome.held), files):
         return Verdict(replace(outcome, result=Result.UNCHANGED), files=files)
     if hides_comment(assignment, outcome):
         # Not even --force sends it, so that this comes before what was changed.
@@ -148,8 +147,9 @@ def judge(
 
 def _of_attempt(sent: Sent | None, outcome: Outcome) -> Sent | None:
     """Return a record; one whose attempt is not known counts for a grade that is there."""
-    unknown = sent is not None and sent.attempt == UNKNOWN_ATTEMPT and outcome.held.grade
-    return replace(sent, attempt=outcome.held.attempt) if sent and unknown else sent
+    if sent and sent.attempt == UNKNOWN_ATTEMPT and outcome.held.grade:
+        return replace(sent, attempt=outcome.held.attempt)
+    return sent
 
 
 def _mark_of_earlier(outcome: Outcome, known: Sequence[Sent]) -> str:
@@ -161,8 +161,7 @@ def _mark_of_earlier(outcome: Outcome, known: Sequence[Sent]) -> str:
         same = (
             UNKNOWN_ATTEMPT < each.attempt < held.attempt
             and (mark.grade is None or grade_text(outcome.after) == each.grade)
-            and (mark.comment is None or mark.comment == each.comment)
-            and (not mark.files or _same_content(fingerprints(mark.files), each.files))
+            and _holds(mark, each.comment, each.files)
         )
         if same:
             return (
@@ -209,9 +208,7 @@ def to_remember(verdict: Verdict, sent: Sent | None, *, team: bool, me: int = 0)
     outcome = verdict.outcome
     mark, held = outcome.mark, outcome.held
     kept = outcome.kept or held.grade
-    comment = mark.comment
-    if comment is None:
-        comment = held.feedback.comment if held.feedback else _none_held(held)
+    comment = _held_comment(held) if mark.comment is None else mark.comment
     files = verdict.files
     if mark.files and outcome.result is Result.CHANGED:
         names = outcome.names or tuple(file.name for file in mark.files)
@@ -314,14 +311,21 @@ def _changes_without_record(
     return tuple(found)
 
 
-def _holds_all(outcome: Outcome, files: tuple[SentFile, ...] | None) -> bool:
-    mark, held = outcome.mark, outcome.held
-    if outcome.after != outcome.before or outcome.state != _state(held) or mark.choices:
-        return False
-    comment = held.feedback.comment if held.feedback else _none_held(held)
-    if mark.comment is not None and mark.comment != comment:
-        return False
-    return not mark.files or _same_content(fingerprints(mark.files), files)
+def _holds_all(outcome: Outcome, comment: str | None, files: tuple[SentFile, ...] | None) -> bool:
+    """Tell whether a mark is on Moodle in full; ``comment`` and ``files`` are those held there."""
+    return (
+        outcome.after == outcome.before
+        and outcome.state == kept_state(outcome.held.state)
+        and not outcome.mark.choices
+        and _holds(outcome.mark, comment, files)
+    )
+
+
+def _holds(mark: Mark, comment: str | None, files: tuple[SentFile, ...] | None) -> bool:
+    """Tell whether a comment and files are those of a mark, as far as the mark has any."""
+    return (mark.comment is None or mark.comment == comment) and (
+        not mark.files or _same_content(fingerprints(mark.files), files)
+    )
 
 
 def _held_files(
@@ -419,10 +423,8 @@ def _modified(held: Held) -> int:
     return int(modified.timestamp()) if modified else 0
 
 
-def _state(held: Held) -> str:
-    return "" if held.state == "notmarked" else held.state
-
-
-def _none_held(held: Held) -> str | None:
-    """Return the comment of a person without a grade on Moodle: empty, or unknown if hidden."""
+def _held_comment(held: Held) -> str | None:
+    """Return the comment on Moodle: empty without a grade, None if it is hidden."""
+    if held.feedback:
+        return held.feedback.comment
     return "" if held.grade is None else None

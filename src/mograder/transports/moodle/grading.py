@@ -327,7 +327,7 @@ def _planned(assignment: Assignment, mark: Mark, held: _State) -> Outcome:
     why = _objection(assignment, mark, held)
     if why:
         return Outcome(mark, Result.SKIPPED, before, before, why, held=found)
-    now = _kept_state(held.states.get(mark.user_id, ""))
+    now = kept_state(held.states.get(mark.user_id, ""))
     state = str(mark.workflow or now) if assignment.workflow else ""
     same = after == before and state == (now if assignment.workflow else "")
     if same and mark.comment is None and not (mark.files or mark.choices):
@@ -335,7 +335,7 @@ def _planned(assignment: Assignment, mark: Mark, held: _State) -> Outcome:
     return Outcome(mark, Result.CHANGED, before, after, state=state, held=found)
 
 
-def _kept_state(state: str) -> str:
+def kept_state(state: str) -> str:
     """Return what keeps a state: Moodle shows none as "not marked", and none must stay none."""
     return "" if state == WorkflowState.NOT_MARKED else state
 
