@@ -178,24 +178,17 @@ def changes(
     intent: Sent | None,
 ) -> tuple[str, ...]:
     """Name the fields changed on Moodle since our upload that the mark would overwrite."""
-    mark, held = outcome.mark, outcome.held
-    known = [each for each in (sent, intent) if each and each.attempt == held.attempt]
+    held = outcome.held
     if not sent or held.attempt > sent.attempt:
         return _changes_without_record(outcome, files, intent, is_new=sent is None)
-    found = []
-    differs = all(grade_text(_held_grade(held)) != each.grade for each in known)
-    if differs and outcome.after != outcome.before:
-        found.append(f"grade {sent.grade or 'none'} to {grade_text(_held_grade(held)) or 'none'}")
+    known = [each for each in (sent, intent) if each and each.attempt == held.attempt]
     saved = not sent.modified or _modified(held) != sent.modified
-    if held.feedback is None and held.is_read:
+    found = _overwritten(outcome, files, known, sent, saved=saved)
+    hidden = held.feedback is None and held.is_read
+    if hidden and saved and sent.modified and not found and intent is None:
         # The workflow hides the comment: the time of the grade is all that tells.
-        hidden = saved and sent.modified and not found and intent is None
-        return (*found, "the grade or the feedback was saved again") if hidden else tuple(found)
-    if _loses_comment(outcome, known, saved=bool(saved)):
-        found.append("comment")
-    if mark.files and not _are_one(files, known):
-        found.append("feedback files")
-    return tuple(found)
+        return ("the grade or the feedback was saved again",)
+    return found
 
 
 def to_remember(verdict: Verdict, sent: Sent | None, *, team: bool, me: int = 0) -> Sent:
@@ -300,13 +293,25 @@ def _changes_without_record(
         return (f"attempt {held.attempt + 1} was graded there",) if given else ()
     if held.grade is None or _modified(held) == intent.modified:
         return ()
+    return _overwritten(outcome, files, [intent], intent, saved=True)
+
+
+def _overwritten(
+    outcome: Outcome,
+    files: tuple[SentFile, ...] | None,
+    known: Sequence[Sent],
+    ours: Sent,
+    *,
+    saved: bool,
+) -> tuple[str, ...]:
+    """Name the fields on Moodle that differ from the records and that the mark replaces."""
+    now = grade_text(_held_grade(outcome.held))
     found = []
-    differs = grade_text(held.grade.grade) != intent.grade
-    if differs and outcome.after != outcome.before:
-        found.append(f"grade {intent.grade or 'none'} to {grade_text(held.grade.grade) or 'none'}")
-    if _loses_comment(outcome, [intent], saved=True):
+    if outcome.after != outcome.before and all(now != each.grade for each in known):
+        found.append(f"grade {ours.grade or 'none'} to {now or 'none'}")
+    if _loses_comment(outcome, known, saved=saved):
         found.append("comment")
-    if outcome.mark.files and not _are_one(files, [intent]):
+    if outcome.mark.files and not _are_one(files, known):
         found.append("feedback files")
     return tuple(found)
 
