@@ -40,7 +40,10 @@ class Remembered:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The decision about one mark; ``changed`` names what was changed on Moodle meanwhile."""
+    """The decision about one mark.
+
+    ``changed`` names the fields changed on Moodle since our upload.
+    """
 
     outcome: Outcome
     changed: tuple[str, ...] = ()
@@ -65,9 +68,9 @@ def _fingerprint(file: Upload) -> SentFile:
 
 
 def known_unchanged(outcome: Outcome, sent: Sent | None) -> Outcome:
-    """Leave out, without asking Moodle, a mark that our last upload left exactly so.
+    """Mark as UNCHANGED, without asking Moodle, a mark that equals our last upload.
 
-    Moodle's time of the grade tells that nobody has saved it since.
+    Moodle's time of the grade shows that it was not saved again since.
     """
     if sent is None or outcome.result is not Result.CHANGED or not _is_as_we_left_it(outcome, sent):
         return outcome
@@ -78,7 +81,7 @@ def known_unchanged(outcome: Outcome, sent: Sent | None) -> Outcome:
 def complete(
     outcome: Outcome, sent: Sent | None, intent: Sent | None = None, me: int = 0
 ) -> Outcome:
-    """Fill in the comment that the marking workflow hides, where our record still holds.
+    """Fill in the comment that the marking workflow hides, if our record is still valid.
 
     ``intent`` and ``me``, the user id of this account, are for an upload that was interrupted.
     """
@@ -102,7 +105,8 @@ def _comment_of_interrupted(
 ) -> str | None:
     """Return the comment that an interrupted upload of this account left, None if not known.
 
-    The comment before it has to be the same, because grade and comment are not told together.
+    The earlier comment must be the same, because Moodle has no separate times for grade and
+    comment.
     """
     held = outcome.held
     if intent is None or held.grade is None or outcome.mark.files:
@@ -134,7 +138,7 @@ def judge(
     if _holds_all(outcome, _held_comment(outcome.held), files):
         return Verdict(replace(outcome, result=Result.UNCHANGED), files=files)
     if hides_comment(assignment, outcome):
-        # Not even --force sends it, so that this comes before what was changed.
+        # --force does not send it either, so this is checked before the changes.
         return Verdict(replace(outcome, result=Result.SKIPPED, why=HIDDEN), files=files)
     changed = changes(outcome, files, sent, intent)
     if changed and not force:
@@ -146,14 +150,17 @@ def judge(
 
 
 def _of_attempt(sent: Sent | None, outcome: Outcome) -> Sent | None:
-    """Return a record; one whose attempt is not known counts for a grade that is there."""
+    """Return a record; with a grade on Moodle, an unknown attempt becomes the latest one."""
     if sent and sent.attempt == UNKNOWN_ATTEMPT and outcome.held.grade:
         return replace(sent, attempt=outcome.held.attempt)
     return sent
 
 
 def _mark_of_earlier(outcome: Outcome, known: Sequence[Sent]) -> str:
-    """Say that a mark for an attempt without a grade is what an earlier attempt got, else ""."""
+    """Return the reason if a mark equals that of an earlier attempt and the latest has no grade.
+
+    Empty otherwise.
+    """
     mark, held = outcome.mark, outcome.held
     if held.grade is not None or mark.choices:
         return ""
@@ -192,11 +199,11 @@ def changes(
 
 
 def to_remember(verdict: Verdict, sent: Sent | None, *, team: bool, me: int = 0) -> Sent:
-    """Return what is on record after an outcome that Moodle has confirmed.
+    """Return the record to keep after Moodle has confirmed an outcome.
 
-    A comment or files of somebody else that the mark leaves alone do not become ours. Nor does a
-    grade that somebody else than ``me``, the user id of this account, saved after we sent ours:
-    without Moodle's time of it, the next upload compares everything.
+    A comment or files of another person that the mark does not replace are not recorded as ours.
+    If another account than ``me`` saved the grade after us, its time is not recorded, so that the
+    next upload compares everything.
     """
     outcome = verdict.outcome
     mark, held = outcome.mark, outcome.held
@@ -227,8 +234,8 @@ def to_remember(verdict: Verdict, sent: Sent | None, *, team: bool, me: int = 0)
 def settled(verdict: Verdict, sent: Sent | None, intent: Sent | None) -> Sent | None:
     """Return what Moodle holds after an interrupted upload, None where that upload saved nothing.
 
-    It goes on record before another intent takes the place of ``intent``. What somebody else
-    changed does not become ours; only a mark that leaves it alone comes here with it.
+    It is recorded before a new intent replaces ``intent``. Changes by another person are not
+    recorded as ours; marks that would overwrite such changes give None.
     """
     mark, held = verdict.outcome.mark, verdict.outcome.held
     if intent is None or intent.attempt != held.attempt or held.grade is None or verdict.changed:
@@ -255,10 +262,10 @@ def erased_comment(outcome: Outcome) -> str:
     return held.comment if erases and held else ""
 
 
-def replaced_files(verdict: Verdict) -> tuple[str, ...]:
-    """Name the files on Moodle that are not in what is sent, and that sending files removes."""
-    mark, held = verdict.outcome.mark, verdict.outcome.held.feedback
-    if not mark.files or held is None or verdict.outcome.result is not Result.CHANGED:
+def replaced_files(outcome: Outcome) -> tuple[str, ...]:
+    """Name the files on Moodle that sending the mark removes."""
+    mark, held = outcome.mark, outcome.held.feedback
+    if not mark.files or held is None or outcome.result is not Result.CHANGED:
         return ()
     sent = {file.name for file in mark.files}
     return tuple(file.name for file in held.files if file.name not in sent)
@@ -283,7 +290,7 @@ def settle_plan(
 def _changes_without_record(
     outcome: Outcome, files: tuple[SentFile, ...] | None, intent: Sent | None, *, is_new: bool
 ) -> tuple[str, ...]:
-    """Name what stands on a newer attempt, or on a first upload that was interrupted."""
+    """Name what was changed on a newer attempt, or after an interrupted first upload."""
     held = outcome.held
     if intent is None or intent.attempt != held.attempt:
         if is_new or held.grade is None:
@@ -352,7 +359,7 @@ def _files_of(records: Sequence[Sent]) -> list[SentFile]:
 def _held_file(
     client: MoodleClient, file: RemoteFile, left: Sequence[SentFile], ours: Sequence[SentFile]
 ) -> SentFile:
-    """Return a file on Moodle; ``left`` are those that stand there as our upload left them."""
+    """Return a file on Moodle; ``left`` are the recorded files if it was not saved again."""
     found = SentFile(file.name, file.name, file.size or 0)
     key = (file.name, file.size)
     unchanged = {each.sha256 for each in left if (each.kept_as, each.size) == key}
@@ -365,7 +372,7 @@ def _held_file(
 
 
 def _same_content(wanted: tuple[SentFile, ...], held: tuple[SentFile, ...] | None) -> bool:
-    """Tell whether Moodle holds exactly these files, under the names that it gave them."""
+    """Tell whether the files on Moodle have the same contents; names are not compared."""
     if held is None:
         return False
     return sorted((each.size, each.sha256) for each in wanted) == sorted(
@@ -392,8 +399,9 @@ def _matches(held: tuple[SentFile, ...], recorded: tuple[SentFile, ...]) -> bool
 def _loses_comment(outcome: Outcome, known: Sequence[Sent], *, saved: bool) -> bool:
     """Tell whether the mark replaces a comment on Moodle that is not among the recorded ones.
 
-    ``saved``: Moodle's time of the grade is not that of our upload. Otherwise other words are a
-    change all the same (a worksheet with comments alone leaves the time), other markup is none.
+    ``saved``: the grade on Moodle has another time than our upload. If not, only a different text
+    counts as a change (uploading a worksheet with comments alone leaves the time), not different
+    markup.
     """
     wanted, feedback = outcome.mark.comment, outcome.held.feedback
     if wanted is None or feedback is None or feedback.comment == wanted:
