@@ -20,7 +20,7 @@ _SELF_SIGNED = (
 _EXPIRED = "Renew it on the server, and see why that did not happen by itself."
 _CLOCK = "Compare the clocks of this machine and of the server."
 
-TROUBLES: Mapping[int, tuple[str, str]] = MappingProxyType(
+_TROUBLES: Mapping[int, tuple[str, str]] = MappingProxyType(
     {
         9: ("is not valid yet", _CLOCK),
         10: ("has expired", _EXPIRED),
@@ -34,11 +34,16 @@ TROUBLES: Mapping[int, tuple[str, str]] = MappingProxyType(
 _OTHER = ("is signed by no authority that this machine trusts", _UNTRUSTED)
 
 
+def trouble_of(error: ssl.SSLCertVerificationError) -> tuple[str, str]:
+    """Return what is wrong with a certificate that was not accepted, and the remedy."""
+    return _TROUBLES.get(getattr(error, "verify_code", 0), _OTHER)
+
+
 def certificate_trouble(error: BaseException | None) -> tuple[str, str] | None:
     """Return what is wrong with a server's certificate and the remedy, if that is the reason."""
     while error is not None:
         if isinstance(error, ssl.SSLCertVerificationError):
-            return TROUBLES.get(getattr(error, "verify_code", 0), _OTHER)
+            return trouble_of(error)
         error = error.__cause__ or error.__context__
     return None
 
