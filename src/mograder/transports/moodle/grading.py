@@ -146,24 +146,18 @@ def plan_marks(
 def read_feedback(client: MoodleClient, plan: Plan) -> Plan:
     """Read the comments and files that Moodle holds for the marks that are to be sent.
 
-    Only of those who have a grade on Moodle: others have neither, and asking would leave a trace.
+    Only for people with a grade on Moodle: others have no feedback, and asking would create an
+    empty submission.
     """
-    wanted = [
-        each
-        for each in plan.outcomes
-        if each.result is Result.CHANGED and each.held.grade and not each.held.is_read
-    ]
+
+    def read(outcome: Outcome) -> Outcome:
+        held = outcome.held
+        if outcome.result is not Result.CHANGED or not held.grade or held.is_read:
+            return outcome
+        return _with_feedback(client, plan.assignment, outcome)
+
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
-        read = dict(
-            zip(
-                (each.mark.user_id for each in wanted),
-                pool.map(lambda each: _with_feedback(client, plan.assignment, each), wanted),
-                strict=True,
-            )
-        )
-    return replace(
-        plan, outcomes=tuple(read.get(each.mark.user_id, each) for each in plan.outcomes)
-    )
+        return replace(plan, outcomes=tuple(pool.map(read, plan.outcomes)))
 
 
 def _with_feedback(client: MoodleClient, assignment: Assignment, outcome: Outcome) -> Outcome:
@@ -191,7 +185,7 @@ def hides_comment(assignment: Assignment, outcome: Outcome) -> bool:
 def send_marks(
     client: MoodleClient, plan: Plan, progress: Progress = lambda _: None
 ) -> tuple[Outcome, ...]:
-    """Save what the plan has as CHANGED, then read grades and states back and tell the truth.
+    """Save the marks that are CHANGED, then read back grades and states and return the results.
 
     Saving one mark twice leaves the same, so that the whole may be repeated after a failure. A mark
     whose answer was lost is CHANGED where Moodle holds it. Where Moodle cannot be asked afterwards,
@@ -199,14 +193,7 @@ def send_marks(
     """
     plan = read_feedback(client, plan)
     sent = _send_all(client, plan, progress)
-    outcomes = tuple(
-        _failed(each, _told(sent[each.mark.user_id].failure))
-        if each.mark.user_id in sent and sent[each.mark.user_id].failure
-        else replace(each, names=sent[each.mark.user_id].names)
-        if each.mark.user_id in sent
-        else each
-        for each in plan.outcomes
-    )
+    outcomes = tuple(_after_sending(each, sent.get(each.mark.user_id)) for each in plan.outcomes)
     asked = {user for user, each in sent.items() if each.failure is None or each.unsure}
     if not asked:
         return outcomes
@@ -240,6 +227,14 @@ def _send_all(client: MoodleClient, plan: Plan, progress: Progress) -> dict[int,
             break
         sent[outcome.mark.user_id] = _Sending(names)
     return sent
+
+
+def _after_sending(outcome: Outcome, sending: _Sending | None) -> Outcome:
+    if sending is None:
+        return outcome
+    if sending.failure:
+        return _failed(outcome, str(sending.failure))
+    return replace(outcome, names=sending.names)
 
 
 def _demand_possible(assignment: Assignment, marks: Sequence[Mark]) -> None:
@@ -431,13 +426,12 @@ def _checked(
             return _failed(outcome, "Moodle did not take the choices of the rubric.")
         return replace(outcome, after=actual)
     if actual != outcome.after:
-        shown = "no grade" if actual is None else f"{actual:f}"
         return replace(
             _failed(
                 outcome,
-                f"Moodle holds {shown} instead of {_words(outcome.after)}. It drops grades that "
-                "are locked or overridden in the gradebook, or that a rubric gives; the comment "
-                "may be saved. Look at this person in Moodle.",
+                f"Moodle holds {_words(actual)} instead of {_words(outcome.after)}. It drops "
+                "grades that are locked or overridden in the gradebook, or that a rubric gives; "
+                "the comment may be saved. Look at this person in Moodle.",
             ),
             after=actual,
         )
@@ -466,10 +460,6 @@ def _wanted(outcome: Outcome) -> Decimal | None:
     """Return the grade that a mark leaves on Moodle."""
     before = outcome.held.grade.grade if outcome.held.grade else None
     return before if outcome.mark.grade is None else _rounded(outcome.mark.grade)
-
-
-def _told(error: MograderError | None) -> str:
-    return str(error) if error else ""
 
 
 def _failed(outcome: Outcome, why: str) -> Outcome:
