@@ -124,12 +124,11 @@ def plan_marks(
     client: MoodleClient,
     assignment: Assignment,
     marks: Sequence[Mark],
-    people: Set[int] | None = None,
+    people: Set[int],
 ) -> Plan:
     """Decide from what Moodle holds now what to do with each mark; changes nothing.
 
-    ``people`` are the participants, where they are known; otherwise Moodle is asked for them, which
-    tells nobody to a teacher who may see the people of some groups only.
+    ``people`` are the user ids of the participants.
 
     Raises:
         Conflict: The assignment cannot take such marks at all: a rubric without choices, feedback
@@ -294,23 +293,20 @@ def _demand_method(client: MoodleClient, assignment: Assignment, marks: Sequence
 
 
 def _held(
-    client: MoodleClient, assignment: Assignment, marks: Sequence[Mark], known: Set[int] | None
+    client: MoodleClient, assignment: Assignment, marks: Sequence[Mark], people: Set[int]
 ) -> _State:
     grades = {grade.user_id: grade for grade in client.grades(assignment.id)}
     work = {row.user_id: row for row in client.submissions(assignment.id) if row.user_id}
     # An empty row proves nothing: a teacher who looks at an assignment gets one too.
-    people = {user for user, row in work.items() if row.state not in _NO_WORK or row.attempt}
-    people |= known or set()
-    wanted = {mark.user_id for mark in marks}
-    if known is None and not wanted <= people:
-        people |= {each.person.user_id for each in client.participants(assignment.id)}
+    working = {user for user, row in work.items() if row.state not in _NO_WORK or row.attempt}
+    known = frozenset(people | working)
     states: Mapping[int, str] = {}
     if assignment.workflow:
         states = {user: row.grading_status for user, row in work.items()}
-        if wanted & people - set(states):
+        if {mark.user_id for mark in marks} & known - set(states):
             # A state may stand without any row of work.
             states = {**client.workflow_states(assignment.id), **states}
-    return _State(frozenset(people), grades, work, states)
+    return _State(known, grades, work, states)
 
 
 def _planned(assignment: Assignment, mark: Mark, held: _State) -> Outcome:
