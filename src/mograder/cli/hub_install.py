@@ -41,13 +41,16 @@ _dry_run_option = click.option(
 @click.option(
     "--remote-user",
     metavar="VARIABLE",
-    help="Caddy's variable with who signed in there, by lines in /etc/caddy/mograder.d.",
+    help="Caddy's variable that holds the signed-in user; the sign-on itself is configured in "
+    "/etc/caddy/mograder.d.",
 )
 @click.option(
-    "--session-domain", metavar="NAME", help="An origin of its own for each session: SESSION.NAME."
+    "--session-domain", metavar="NAME", help="Give each session its own origin: SESSION.NAME."
 )
-@click.option("--session-certificate", metavar="FILE", help="Its wildcard certificate.")
-@click.option("--session-key", metavar="FILE", help="That certificate's key.")
+@click.option(
+    "--session-certificate", metavar="FILE", help="Wildcard certificate for --session-domain."
+)
+@click.option("--session-key", metavar="FILE", help="Key of --session-certificate.")
 @click.option("--index-url", metavar="URL", help="The site's package index, for builds.")
 @click.option("--proxy", metavar="URL", help="The site's web proxy, for apt and builds.")
 @click.option("--ca-file", metavar="FILE", help="The site's own certificate authority (PEM).")

@@ -14,10 +14,10 @@ _WRONG_NAME = (
     "Use the name that the certificate has, or give the server a certificate for this one."
 )
 _SELF_SIGNED = (
-    "Nobody but the server itself has signed its certificate. Give it one of an authority, or name "
+    "The certificate is self-signed. Use one that an authority has signed, or name "
     "the certificate's file as trusted: SSL_CERT_FILE=server.crt"
 )
-_EXPIRED = "Renew it on the server, and see why that did not happen by itself."
+_EXPIRED = "Renew it on the server, and find out why it was not renewed automatically."
 _CLOCK = "Compare the clocks of this machine and of the server."
 
 _TROUBLES: Mapping[int, tuple[str, str]] = MappingProxyType(
