@@ -92,7 +92,7 @@ HERE, ELSEWHERE = "IP:127.0.0.1", "DNS:elsewhere.test"
     [
         (HERE, -1, False, True, "has expired", "Renew it"),
         (ELSEWHERE, 30, False, True, "is for another address (for elsewhere.test", "Use the name"),
-        (HERE, 30, True, True, "is signed by itself alone", "Nobody but the server"),
+        (HERE, 30, True, True, "is signed by itself alone", "The certificate is self-signed"),
         (HERE, 30, False, False, "is signed by no authority that this machine trusts", "root.crt"),
     ],
 )

@@ -58,7 +58,7 @@ def test_an_empty_list_of_participants_is_a_failure(
     (teacher.course / "g.csv").write_text("student,mark\ncarol,55\n")
     assert run(words) == 3
     told = capfd.readouterr().err
-    assert "Moodle shows you nobody who takes part in this assignment." in told
+    assert "Moodle shows you no participants of this assignment." in told
     assert "moodle/site:accessallgroups" in told
     assert not (teacher.course / "submitted").exists()
 

@@ -94,10 +94,6 @@ class AuthPolicy:
         if not self.secret:
             raise InvalidInput("The hub's secret is empty.", hint="Set MOGRADER_HUB_SECRET.")
 
-    def trusts(self, client: str) -> bool:
-        """Tell whether the peer at this address may name a user."""
-        return _within(client, self.trusted_proxies)
-
 
 def parse_networks(texts: Iterable[str]) -> TrustedPeers:
     """Return the peers of a list of addresses, networks and ``unix``.
@@ -135,7 +131,7 @@ def is_trusted(policy: AuthPolicy, client: str | None) -> bool:
     """Tell whether this peer may name a user; ``None`` is a peer on the hub's Unix socket."""
     if client is None:
         return policy.trust_unix_socket
-    return policy.trusts(client)
+    return _within(client, policy.trusted_proxies)
 
 
 class Authenticator:

@@ -49,15 +49,11 @@ def verify_token(secret: str, token: str, epoch_of: Callable[[str], int]) -> Cla
     Both roles are always computed and compared in constant time, so that timing tells neither
     who exists nor how much of a guess was right.
     """
-    name, separator, mac = token.partition(":")
-    if not separator or len(token) > _MAX_TOKEN:
+    parsed = _parsed(token)
+    if parsed is None:
         return None
-    try:
-        username = Username.of_account(name)
-    except InvalidInput:
-        return None
+    username, given = parsed
     epoch = epoch_of(username)
-    given = mac.encode("utf-8", "replace")
     as_instructor = hmac.compare_digest(
         _mac(secret, _message(username, Role.INSTRUCTOR, epoch)).encode(), given
     )
@@ -86,30 +82,40 @@ def make_metrics_token(secret: str, name: str, epoch: int = 0) -> str:
 
 def verify_metrics_token(secret: str, token: str, epoch_of: Callable[[str], int]) -> bool:
     """Tell whether this is a metrics token at its name's present epoch."""
+    parsed = _parsed(token)
+    if parsed is None:
+        return False
+    username, given = parsed
+    wanted = _mac(secret, _metrics_message(username, epoch_of(username)))
+    return hmac.compare_digest(wanted.encode(), given)
+
+
+def _parsed(token: str) -> tuple[Username, bytes] | None:
+    """Return the name and the MAC of a token, None if it has not the form of one."""
     name, separator, mac = token.partition(":")
     if not separator or len(token) > _MAX_TOKEN:
-        return False
+        return None
     try:
-        username = Username.parse(name)
+        return Username.of_account(name), mac.encode("utf-8", "replace")
     except InvalidInput:
-        return False
-    wanted = _mac(secret, _metrics_message(username, epoch_of(username)))
-    return hmac.compare_digest(wanted.encode(), mac.encode("utf-8", "replace"))
+        return None
 
 
 def _metrics_message(username: str, epoch: int) -> bytes:
-    return b"\0".join([b"", b"mograder-metrics", str(epoch).encode(), username.encode()])
+    return _tagged(epoch, username, "mograder-metrics")
 
 
 def _message(username: str, role: Role, epoch: int) -> bytes:
-    if epoch < 0:
-        raise ValueError("an epoch is never negative")
     legacy = role is Role.STUDENT or username == INSTRUCTOR
     if legacy and epoch == 0:
         return username.encode()
-    return b"\0".join(
-        [b"", b"mograder-token", role.encode(), str(epoch).encode(), username.encode()]
-    )
+    return _tagged(epoch, username, "mograder-token", role)
+
+
+def _tagged(epoch: int, username: str, *tags: str) -> bytes:
+    if epoch < 0:
+        raise ValueError("an epoch is never negative")
+    return "\0".join(["", *tags, str(epoch), username]).encode()
 
 
 def _mac(secret: str, message: bytes) -> str:

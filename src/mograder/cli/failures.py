@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import traceback
 from pathlib import Path
 
 import click
 
-from mograder.core.errors import MograderError
+from mograder.core.errors import MograderError, is_disk_full
 
 
 def tell(error: Exception, *, debug: bool) -> None:
@@ -24,7 +23,7 @@ def tell(error: Exception, *, debug: bool) -> None:
         if error.hint:
             click.echo(error.hint, err=True)
         return
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and is_disk_full(error):
         where = f": {error.filename} cannot be written" if error.filename else ""
         click.echo(f"Error: the disk is full{where}.", err=True)
         click.echo("Free some space (df -h shows where), then try again.", err=True)

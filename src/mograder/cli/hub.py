@@ -74,7 +74,7 @@ class _Hub(LazyGroup):
             ),
             "return-database": Lazy(
                 "mograder.cli.hub_database:return_database",
-                "Put back the databases of before an upgrade, while the hub is stopped.",
+                "Restore the databases as they were before an upgrade, while the hub is stopped.",
             ),
             "generate-token": Lazy(
                 "mograder.cli.hub_tokens:generate_token", "Print a person's token."

@@ -96,7 +96,7 @@ def _scheduled(loaded: LoadedSettings, *, as_json: bool) -> bool:
     click.echo(f"Wrote {done.path}")
     _tell(done.made, aside=False, missing=0)
     if done.made.by_students:
-        text = f"{done.made.by_students} left out are of students' own making, and no fault."
+        text = f"{done.made.by_students} left out were made by students; this is not an error."
         click.echo(f"Note: {text}", err=True)
     for path in done.removed:
         click.echo(f"Removed {path}")

@@ -40,7 +40,7 @@ _LEVELS = {
 @click.option(
     "--trusted-header",
     metavar="NAME",
-    help="The header by which the front names people, for --url where no course says it.",
+    help="The header in which the web server in front names the user, for --url.",
 )
 @click.option(
     "--session", is_flag=True, help="Also open a session on the running hub, and close it."

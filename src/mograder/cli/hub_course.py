@@ -80,8 +80,9 @@ def visibility(
     if asked and not names:
         raise click.UsageError("Name the items to change.")
     with address.client() as client:
-        known = [*hub_course.items(client), *hub_course.rules(client)] if names else []
-        names = tuple(find_or_new(name, list(dict.fromkeys(known))) for name in names)
+        if names:
+            known = list(dict.fromkeys((*hub_course.items(client), *hub_course.rules(client))))
+            names = tuple(find_or_new(name, known) for name in names)
         if asked:
             moment = None if opens is None else parse_moment(opens, zone)
             hub_course.set_rules(client, dict.fromkeys(names, Rule(hide, moment)))

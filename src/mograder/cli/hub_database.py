@@ -17,7 +17,7 @@ from mograder.store.gradebook import GRADEBOOK_MIGRATIONS
 @course_dir_option
 @click.pass_obj
 def return_database(given: Given, /, course_dir: Path | None) -> None:
-    """Put back the databases of before an upgrade, while the hub is stopped.
+    """Restore the databases as they were before an upgrade, while the hub is stopped.
 
     These are the hub's, and the marks if they are kept here. It does something only where a newer
     mograder has changed one. The changed one is kept beside the one that is put back. `mograder

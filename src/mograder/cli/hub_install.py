@@ -13,6 +13,10 @@ from mograder.sandbox.administration import run_script
 
 _PROGRAM = Path("bin") / "mograder"
 
+_dry_run_option = click.option(
+    "--dry-run", is_flag=True, help="Say what would be done, and change nothing."
+)
+
 
 @click.command("install")
 @click.option("--systemd", is_flag=True, help="As services of systemd (the only kind there is).")
@@ -37,18 +41,21 @@ _PROGRAM = Path("bin") / "mograder"
 @click.option(
     "--remote-user",
     metavar="VARIABLE",
-    help="Caddy's variable with who signed in there, by lines in /etc/caddy/mograder.d.",
+    help="Caddy's variable that holds the signed-in user; the sign-on itself is configured in "
+    "/etc/caddy/mograder.d.",
 )
 @click.option(
-    "--session-domain", metavar="NAME", help="An origin of its own for each session: SESSION.NAME."
+    "--session-domain", metavar="NAME", help="Give each session its own origin: SESSION.NAME."
 )
-@click.option("--session-certificate", metavar="FILE", help="Its wildcard certificate.")
-@click.option("--session-key", metavar="FILE", help="That certificate's key.")
+@click.option(
+    "--session-certificate", metavar="FILE", help="Wildcard certificate for --session-domain."
+)
+@click.option("--session-key", metavar="FILE", help="Key of --session-certificate.")
 @click.option("--index-url", metavar="URL", help="The site's package index, for builds.")
 @click.option("--proxy", metavar="URL", help="The site's web proxy, for apt and builds.")
 @click.option("--ca-file", metavar="FILE", help="The site's own certificate authority (PEM).")
 @click.option("--downgrade", is_flag=True, help="Allow an older version than the one that runs.")
-@click.option("--dry-run", is_flag=True, help="Say what would be done, and change nothing.")
+@_dry_run_option
 @click.pass_context
 def install(ctx: click.Context, /, systemd: bool, dry_run: bool, **options: object) -> None:
     """Make a service of the hub on this machine, as root.
@@ -59,26 +66,26 @@ def install(ctx: click.Context, /, systemd: bool, dry_run: bool, **options: obje
     """
     if not systemd:
         raise InvalidInput("Say --systemd: the hub becomes a service of systemd.")
-    arguments = ["--here", "--program", str(_program())]
+    arguments = ["--program", str(_program())]
     for name, value in options.items():
         option = f"--{name.replace('_', '-')}"
         if value is True:
             arguments.append(option)
         elif value is not None and value is not False:
             arguments += [option, str(value)]
-    _run(ctx, [*arguments, *(["--dry-run"] if dry_run else [])])
+    _run(ctx, *arguments, dry_run=dry_run)
 
 
 @click.command("uninstall")
-@click.option("--dry-run", is_flag=True, help="Say what would be done, and change nothing.")
+@_dry_run_option
 @click.pass_context
 def uninstall(ctx: click.Context, /, dry_run: bool) -> None:
     """Remove the services and programs; all data, settings and secrets stay."""
-    _run(ctx, ["--here", "--uninstall", *(["--dry-run"] if dry_run else [])])
+    _run(ctx, "--uninstall", dry_run=dry_run)
 
 
 @click.command("rollback")
-@click.option("--dry-run", is_flag=True, help="Say what would be done, and change nothing.")
+@_dry_run_option
 @click.pass_context
 def rollback(ctx: click.Context, /, dry_run: bool) -> None:
     """Go back to the version that ran before, with its database, as root.
@@ -87,11 +94,12 @@ def rollback(ctx: click.Context, /, dry_run: bool) -> None:
     the copy of before the upgrade is put back, and the newer one kept beside it: logins, audit
     lines and results since the upgrade are in that one only. Students' work is not touched.
     """
-    _run(ctx, ["--here", "--rollback", *(["--dry-run"] if dry_run else [])])
+    _run(ctx, "--rollback", dry_run=dry_run)
 
 
-def _run(ctx: click.Context, arguments: list[str]) -> None:
-    status = run_script(shipped_file(DEPLOY_SCRIPT), arguments)
+def _run(ctx: click.Context, *arguments: str, dry_run: bool) -> None:
+    last = ["--dry-run"] if dry_run else []
+    status = run_script(shipped_file(DEPLOY_SCRIPT), ["--here", *arguments, *last])
     if status:
         ctx.exit(status)
 

@@ -134,14 +134,14 @@ def _from_zip(
     submitted = read_submissions(read_bytes(archive, _MOST_BYTES))
     people, usernames = participants(loaded, worksheet, assignment, name)
     works = plan_zip(submitted, people, usernames, target)
+    if not works:
+        raise NotFound("The zip holds no submissions.", hint="Is it the zip of this assignment?")
     if not dry_run:
         works = unpack_zip(submitted, works, target, SystemClock().now())
     return target, works
 
 
 def _finish(works: Sequence[Work], directory: Path, *, dry_run: bool, as_json: bool) -> None:
-    if not works:
-        raise NotFound("The zip holds nobody's work.", hint="Is it the zip of this assignment?")
     if as_json:
         click.echo(json.dumps([_as_json(work) for work in works], ensure_ascii=False))
     else:

@@ -126,7 +126,7 @@ def upload_feedback(  # noqa: PLR0913  # one argument per option
     loaded = load_course(Given(), course_dir)
     naming = naming_of(map_file, username_from)
     exact = ctx.get_parameter_source("workflow_state") is ParameterSource.COMMANDLINE
-    wishes = Wishes(WorkflowState(workflow_state), exact, force, grades_only, comments.clear)
+    wishes = Wishes(WorkflowState(workflow_state), exact, force)
     book = loaded.path(loaded.settings.gradebook.path)
     if not dry_run and book.is_file():
         Gradebook(book).close()  # Brings one of an older version up to date before it is read.

@@ -106,9 +106,9 @@ def sync_users(  # noqa: PLR0913  # one argument per option
     """Let the course's students use the hub.
 
     The participants of the first assignment in mograder.toml that is not marked anonymously replace
-    the hub's list of those who may come in; without a hub's URL they are written to
-    allowed_users.txt in the course. Their full names go into the gradebook. Who is not on the list
-    loses access at once; instructors always have it.
+    the hub's list of people with access; without a hub's URL they are written to allowed_users.txt
+    in the course. Their full names go into the gradebook. People who are not on the list lose
+    access at once; instructors always have it.
     """
     loaded = load_course(Given(), course_dir)
     on_moodle = configured_on_moodle(loaded.settings.assignments)

@@ -7,6 +7,8 @@ look a class up by its ancestry, and a test demands every family in both tables
 
 from __future__ import annotations
 
+import errno
+
 
 class MograderError(Exception):
     """A failure with a sentence that a teacher understands and a hint on what to do.
@@ -80,3 +82,8 @@ class RemoteFailed(MograderError):
 
 class SandboxUnavailable(MograderError):
     """No sandbox can be made here, so nothing of a student's is run."""
+
+
+def is_disk_full(error: OSError) -> bool:
+    """Tell whether a file could not be written because the disk or the quota is full."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -1,4 +1,4 @@
-"""Where fetched work is put: a directory for what is on its way, and the places of what is whole.
+"""Directories for fetched work: one for unfinished downloads, and the places of complete files.
 
 Files arrive in ``.fetching/`` below the target directory. A run that is interrupted, by a signal or
 by the network, leaves there what had arrived, and the next run goes on from it; a run in which
@@ -23,7 +23,7 @@ from mograder.store.files import remove_tree
 from mograder.transports.interface import RemoteFile
 
 REPLACED = ".replaced"
-"""Where a notebook goes that was fetched before and is replaced by a newer one."""
+"""Directory for earlier versions of fetched files."""
 
 _FETCHING = ".fetching"
 _GROWING = "new"
@@ -49,7 +49,7 @@ class Arrivals:
         return self.path / hashlib.sha256(repr(told).encode()).hexdigest()[:40]
 
     def keep_only(self, places: Sequence[Path]) -> None:
-        """Remove what an interrupted run left and this one did not ask for.
+        """Remove leftovers of an interrupted run that this run does not need.
 
         If nothing is missing, remove all; ``places`` are those of files that are still missing.
         """
@@ -77,7 +77,7 @@ def arrivals(directory: Path) -> Iterator[Arrivals]:
         yield Arrivals(directory / _FETCHING)
     finally:
         _remove(directory / _FETCHING / _GROWING)
-        with suppress(OSError):  # it still holds what the next run goes on from
+        with suppress(OSError):  # not empty: the next run continues from it
             (directory / _FETCHING).rmdir()
         os.close(descriptor)
 
@@ -94,6 +94,7 @@ class Shelf:
     """The places of students' files below a target directory; no name leads out of it."""
 
     def __init__(self, directory: Path, held: Arrivals, now: datetime) -> None:
+        self._directory = directory
         self._beneath = Beneath(directory, staging=held.path / _GROWING)
         self._stamp = f"{now.astimezone():%Y%m%dT%H%M%S}"
 
@@ -122,16 +123,16 @@ class Shelf:
         """Write a file of our own, private; nothing is kept of the one before."""
         self._beneath.write(name, content, _PRIVATE)
 
-    def rename(self, directory: Path, old: str, new: str) -> None:
+    def rename(self, old: str, new: str) -> None:
         """Give an earlier fetched file or directory another name.
 
         If the new name is taken, the old one goes to ``.replaced/``.
         """
-        source, target = directory / old, directory / new
+        source, target = self._directory / old, self._directory / new
         if not source.exists() or source.is_symlink():
             return
         if target.exists() or target.is_symlink():
-            target = directory / REPLACED / self._stamp / old
+            target = self._directory / REPLACED / self._stamp / old
             self._make_parent(f"{REPLACED}/{self._stamp}/{old}")
         source.rename(target)
 

@@ -37,7 +37,7 @@ _MOST_ROWS = 100_000
 
 @dataclass(frozen=True, slots=True)
 class GradeLine:
-    """What one person is to get; ``comment`` is None where the file has no such column.
+    """The mark and comment for one person; ``comment`` is None where the file has no such column.
 
     The comment is text, or HTML where ``is_html``.
     """
@@ -51,7 +51,7 @@ class GradeLine:
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """Where a file has what: the numbers of its columns, None for those that it lacks."""
+    """The column numbers of a file, None for missing columns."""
 
     who: int
     marks: tuple[int, ...]

@@ -112,8 +112,8 @@ def plan_collection(
 ) -> tuple[Work, ...]:
     """Decide what to fetch, from what Moodle says and what is here; changes nothing.
 
-    ``extensions`` are the later deadlines by user id; without them it is not said of people with an
-    extension whether they were late.
+    ``extensions`` are the later deadlines by user id; without them the lateness of people with
+    an extension stays unknown.
 
     Raises: :class:`InvalidInput` when the assignment takes no files at all.
     """
@@ -157,7 +157,7 @@ def collect(
         shelf = Shelf(target.directory, held, now)
         times = dict(read_times(target.directory))
         for work in works:
-            _take_over(work, target.directory, shelf, times)
+            _take_over(work, shelf, times)
         done = _fetch(client, wanted, held, shelf, progress)
         for work in wanted:
             if work.modified is not None and done[work.name].fate is Fate.FETCHED:
@@ -175,7 +175,7 @@ def _fetch(
     shelf: Shelf,
     progress: Progress,
 ) -> dict[str, Work]:
-    """Bring the files of all, put what is whole into its place; return what became of each."""
+    """Download all files and put complete work into its place; return the results by name."""
     places = {
         work.name: [
             (file, held.place(f"{work.name}/{path}", file, work.modified))
@@ -218,12 +218,12 @@ def _download(
     return ""
 
 
-def _take_over(work: Work, directory: Path, shelf: Shelf, times: dict[str, int]) -> None:
+def _take_over(work: Work, shelf: Shelf, times: dict[str, int]) -> None:
     """Give work that was fetched while the marking was anonymous the name of its student."""
     if not work.before:
         return
     for end in (".py", ".files"):
-        shelf.rename(directory, f"{work.before}{end}", f"{work.name}{end}")
+        shelf.rename(f"{work.before}{end}", f"{work.name}{end}")
     time = times.pop(work.before, None)
     if time is not None:
         times.setdefault(work.name, time)
@@ -242,7 +242,7 @@ def read_times(directory: Path, name: str = METADATA) -> Mapping[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class _Here:
-    """What an earlier run brought; with ``force`` nothing of it counts."""
+    """The results of an earlier run; with ``force`` they are ignored."""
 
     directory: Path
     times: Mapping[str, int]
@@ -358,7 +358,7 @@ def put_work(work: Work, contents: Iterable[bytes], shelf: Shelf) -> Work:
 
 
 def _write_late(works: Sequence[Work], directory: Path, shelf: Shelf) -> None:
-    """Write down who was late, for whom that is known now."""
+    """Write the seconds of lateness, as far as they are known."""
     known = read_times(directory, LATE)
     now = {work.name: int(work.late.total_seconds()) for work in works if work.late}
     judged = {work.name for work in works if work.modified is not None}

@@ -60,22 +60,19 @@ class Wishes:
 
     ``state`` None leaves the marking workflow alone; ``exact`` is a state that the teacher asked
     for by name, which may also take back a release. ``force`` overwrites what somebody changed on
-    Moodle since our last upload. ``grades_only`` sends neither comments nor files.
-    ``clear_comments`` lets an empty cell erase the comment on Moodle.
+    Moodle since our last upload.
     """
 
     state: WorkflowState | None
     exact: bool = False
     force: bool = False
-    grades_only: bool = False
-    clear_comments: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A plan that nothing was done about yet: the transport's, and why each mark stands so.
+    """A plan that is not carried out yet, and the reason for each decision.
 
-    ``graders`` names, by Moodle's user id, who changed something on Moodle.
+    ``graders`` maps Moodle's user ids to the names of those who may have changed a grade.
     """
 
     plan: Plan
@@ -141,7 +138,7 @@ def gather(
         else:
             mark = marks.get(person.user_id, Mark(person.user_id))
             marks[person.user_id] = replace(mark, files=uploads)
-    # A person without a mark, a comment or a file is in the list for nothing.
+    # Drop people without a mark, a comment or a file.
     kept = {user: mark for user, mark in marks.items() if mark.grade is not None or _says(mark)}
     return Gathered(kept, tuple(dict.fromkeys(unmatched)))
 
@@ -237,7 +234,7 @@ def send(
     try:
         gradebook.record_sent(client.url, number, confirmed, now)
     except Busy as error:
-        # Moodle has it, and what was to be sent is on record: the next upload finds out.
+        # Moodle has the marks and the intents are recorded: the next upload compares them.
         progress(f"It was sent, but could not be noted down. {error.message}")
     return outcomes
 

@@ -15,9 +15,16 @@ from decimal import Decimal
 from mograder.store.gradebook import UNKNOWN_ATTEMPT, Sent, SentFile
 from mograder.transports.interface import RemoteFile
 from mograder.transports.moodle.client import MoodleClient
-from mograder.transports.moodle.grading import HIDDEN, Outcome, Plan, Result, hides_comment
+from mograder.transports.moodle.grading import (
+    HIDDEN,
+    Outcome,
+    Plan,
+    Result,
+    hides_comment,
+    kept_state,
+)
 from mograder.transports.moodle.marks import mark_text, same_comment
-from mograder.transports.moodle.records import Assignment, Feedback, Held
+from mograder.transports.moodle.records import Assignment, Feedback, Held, Mark
 from mograder.transports.upload import Upload
 
 _MOST_COMPARED = 64 << 20
@@ -33,7 +40,10 @@ class Remembered:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The decision about one mark; ``changed`` names what was changed on Moodle meanwhile."""
+    """The decision about one mark.
+
+    ``changed`` names the fields changed on Moodle since our upload.
+    """
 
     outcome: Outcome
     changed: tuple[str, ...] = ()
@@ -58,28 +68,20 @@ def _fingerprint(file: Upload) -> SentFile:
 
 
 def known_unchanged(outcome: Outcome, sent: Sent | None) -> Outcome:
-    """Leave out, without asking Moodle, a mark that our last upload left exactly so.
+    """Mark as UNCHANGED, without asking Moodle, a mark that equals our last upload.
 
-    Moodle's time of the grade tells that nobody has saved it since.
+    Moodle's time of the grade shows that it was not saved again since.
     """
-    if outcome.result is not Result.CHANGED or not _is_as_we_left_it(outcome, sent):
+    if sent is None or outcome.result is not Result.CHANGED or not _is_as_we_left_it(outcome, sent):
         return outcome
-    mark, held = outcome.mark, outcome.held
-    assert sent is not None
-    same = (
-        outcome.after == outcome.before
-        and outcome.state == _state(held)
-        and not mark.choices
-        and (mark.comment is None or mark.comment == sent.comment)
-        and (not mark.files or _same_content(fingerprints(mark.files), sent.files))
-    )
+    same = _holds_all(outcome, sent.comment, sent.files)
     return replace(outcome, result=Result.UNCHANGED) if same else outcome
 
 
 def complete(
     outcome: Outcome, sent: Sent | None, intent: Sent | None = None, me: int = 0
 ) -> Outcome:
-    """Fill in the comment that the marking workflow hides, where our record still holds.
+    """Fill in the comment that the marking workflow hides, if our record is still valid.
 
     ``intent`` and ``me``, the user id of this account, are for an upload that was interrupted.
     """
@@ -103,7 +105,8 @@ def _comment_of_interrupted(
 ) -> str | None:
     """Return the comment that an interrupted upload of this account left, None if not known.
 
-    The comment before it has to be the same, because grade and comment are not told together.
+    The earlier comment must be the same, because Moodle has no separate times for grade and
+    comment.
     """
     held = outcome.held
     if intent is None or held.grade is None or outcome.mark.files:
@@ -132,10 +135,10 @@ def judge(
     user = outcome.mark.user_id
     sent, intent = _of_attempt(remembered.sent.get(user), outcome), remembered.intended.get(user)
     files = _held_files(client, outcome, [each for each in (sent, intent) if each])
-    if _holds_all(outcome, files):
+    if _holds_all(outcome, _held_comment(outcome.held), files):
         return Verdict(replace(outcome, result=Result.UNCHANGED), files=files)
     if hides_comment(assignment, outcome):
-        # Not even --force sends it, so that this comes before what was changed.
+        # --force does not send it either, so this is checked before the changes.
         return Verdict(replace(outcome, result=Result.SKIPPED, why=HIDDEN), files=files)
     changed = changes(outcome, files, sent, intent)
     if changed and not force:
@@ -147,13 +150,17 @@ def judge(
 
 
 def _of_attempt(sent: Sent | None, outcome: Outcome) -> Sent | None:
-    """Return a record; one whose attempt is not known counts for a grade that is there."""
-    unknown = sent is not None and sent.attempt == UNKNOWN_ATTEMPT and outcome.held.grade
-    return replace(sent, attempt=outcome.held.attempt) if sent and unknown else sent
+    """Return a record; with a grade on Moodle, an unknown attempt becomes the latest one."""
+    if sent and sent.attempt == UNKNOWN_ATTEMPT and outcome.held.grade:
+        return replace(sent, attempt=outcome.held.attempt)
+    return sent
 
 
 def _mark_of_earlier(outcome: Outcome, known: Sequence[Sent]) -> str:
-    """Say that a mark for an attempt without a grade is what an earlier attempt got, else ""."""
+    """Return the reason if a mark equals that of an earlier attempt and the latest has no grade.
+
+    Empty otherwise.
+    """
     mark, held = outcome.mark, outcome.held
     if held.grade is not None or mark.choices:
         return ""
@@ -161,8 +168,7 @@ def _mark_of_earlier(outcome: Outcome, known: Sequence[Sent]) -> str:
         same = (
             UNKNOWN_ATTEMPT < each.attempt < held.attempt
             and (mark.grade is None or grade_text(outcome.after) == each.grade)
-            and (mark.comment is None or mark.comment == each.comment)
-            and (not mark.files or _same_content(fingerprints(mark.files), each.files))
+            and _holds(mark, each.comment, each.files)
         )
         if same:
             return (
@@ -179,39 +185,30 @@ def changes(
     intent: Sent | None,
 ) -> tuple[str, ...]:
     """Name the fields changed on Moodle since our upload that the mark would overwrite."""
-    mark, held = outcome.mark, outcome.held
-    known = [each for each in (sent, intent) if each and each.attempt == held.attempt]
+    held = outcome.held
     if not sent or held.attempt > sent.attempt:
         return _changes_without_record(outcome, files, intent, is_new=sent is None)
-    found = []
-    differs = all(grade_text(_held_grade(held)) != each.grade for each in known)
-    if differs and outcome.after != outcome.before:
-        found.append(f"grade {sent.grade or 'none'} to {grade_text(_held_grade(held)) or 'none'}")
+    known = [each for each in (sent, intent) if each and each.attempt == held.attempt]
     saved = not sent.modified or _modified(held) != sent.modified
-    if held.feedback is None and held.is_read:
+    found = _overwritten(outcome, files, known, sent, saved=saved)
+    hidden = held.feedback is None and held.is_read
+    if hidden and saved and sent.modified and not found and intent is None:
         # The workflow hides the comment: the time of the grade is all that tells.
-        hidden = saved and sent.modified and not found and intent is None
-        return (*found, "the grade or the feedback was saved again") if hidden else tuple(found)
-    if _loses_comment(outcome, known, saved=bool(saved)):
-        found.append("comment")
-    if mark.files and not _are_one(files, known):
-        found.append("feedback files")
-    return tuple(found)
+        return ("the grade or the feedback was saved again",)
+    return found
 
 
 def to_remember(verdict: Verdict, sent: Sent | None, *, team: bool, me: int = 0) -> Sent:
-    """Return what is on record after an outcome that Moodle has confirmed.
+    """Return the record to keep after Moodle has confirmed an outcome.
 
-    A comment or files of somebody else that the mark leaves alone do not become ours. Nor does a
-    grade that somebody else than ``me``, the user id of this account, saved after we sent ours:
-    without Moodle's time of it, the next upload compares everything.
+    A comment or files of another person that the mark does not replace are not recorded as ours.
+    If another account than ``me`` saved the grade after us, its time is not recorded, so that the
+    next upload compares everything.
     """
     outcome = verdict.outcome
     mark, held = outcome.mark, outcome.held
     kept = outcome.kept or held.grade
-    comment = mark.comment
-    if comment is None:
-        comment = held.feedback.comment if held.feedback else _none_held(held)
+    comment = _held_comment(held) if mark.comment is None else mark.comment
     files = verdict.files
     if mark.files and outcome.result is Result.CHANGED:
         names = outcome.names or tuple(file.name for file in mark.files)
@@ -237,8 +234,8 @@ def to_remember(verdict: Verdict, sent: Sent | None, *, team: bool, me: int = 0)
 def settled(verdict: Verdict, sent: Sent | None, intent: Sent | None) -> Sent | None:
     """Return what Moodle holds after an interrupted upload, None where that upload saved nothing.
 
-    It goes on record before another intent takes the place of ``intent``. What somebody else
-    changed does not become ours; only a mark that leaves it alone comes here with it.
+    It is recorded before a new intent replaces ``intent``. Changes by another person are not
+    recorded as ours; marks that would overwrite such changes give None.
     """
     mark, held = verdict.outcome.mark, verdict.outcome.held
     if intent is None or intent.attempt != held.attempt or held.grade is None or verdict.changed:
@@ -265,10 +262,10 @@ def erased_comment(outcome: Outcome) -> str:
     return held.comment if erases and held else ""
 
 
-def replaced_files(verdict: Verdict) -> tuple[str, ...]:
-    """Name the files on Moodle that are not in what is sent, and that sending files removes."""
-    mark, held = verdict.outcome.mark, verdict.outcome.held.feedback
-    if not mark.files or held is None or verdict.outcome.result is not Result.CHANGED:
+def replaced_files(outcome: Outcome) -> tuple[str, ...]:
+    """Name the files on Moodle that sending the mark removes."""
+    mark, held = outcome.mark, outcome.held.feedback
+    if not mark.files or held is None or outcome.result is not Result.CHANGED:
         return ()
     sent = {file.name for file in mark.files}
     return tuple(file.name for file in held.files if file.name not in sent)
@@ -293,7 +290,7 @@ def settle_plan(
 def _changes_without_record(
     outcome: Outcome, files: tuple[SentFile, ...] | None, intent: Sent | None, *, is_new: bool
 ) -> tuple[str, ...]:
-    """Name what stands on a newer attempt, or on a first upload that was interrupted."""
+    """Name what was changed on a newer attempt, or after an interrupted first upload."""
     held = outcome.held
     if intent is None or intent.attempt != held.attempt:
         if is_new or held.grade is None:
@@ -303,25 +300,44 @@ def _changes_without_record(
         return (f"attempt {held.attempt + 1} was graded there",) if given else ()
     if held.grade is None or _modified(held) == intent.modified:
         return ()
+    return _overwritten(outcome, files, [intent], intent, saved=True)
+
+
+def _overwritten(
+    outcome: Outcome,
+    files: tuple[SentFile, ...] | None,
+    known: Sequence[Sent],
+    ours: Sent,
+    *,
+    saved: bool,
+) -> tuple[str, ...]:
+    """Name the fields on Moodle that differ from the records and that the mark replaces."""
+    now = grade_text(_held_grade(outcome.held))
     found = []
-    differs = grade_text(held.grade.grade) != intent.grade
-    if differs and outcome.after != outcome.before:
-        found.append(f"grade {intent.grade or 'none'} to {grade_text(held.grade.grade) or 'none'}")
-    if _loses_comment(outcome, [intent], saved=True):
+    if outcome.after != outcome.before and all(now != each.grade for each in known):
+        found.append(f"grade {ours.grade or 'none'} to {now or 'none'}")
+    if _loses_comment(outcome, known, saved=saved):
         found.append("comment")
-    if outcome.mark.files and not _are_one(files, [intent]):
+    if outcome.mark.files and not _are_one(files, known):
         found.append("feedback files")
     return tuple(found)
 
 
-def _holds_all(outcome: Outcome, files: tuple[SentFile, ...] | None) -> bool:
-    mark, held = outcome.mark, outcome.held
-    if outcome.after != outcome.before or outcome.state != _state(held) or mark.choices:
-        return False
-    comment = held.feedback.comment if held.feedback else _none_held(held)
-    if mark.comment is not None and mark.comment != comment:
-        return False
-    return not mark.files or _same_content(fingerprints(mark.files), files)
+def _holds_all(outcome: Outcome, comment: str | None, files: tuple[SentFile, ...] | None) -> bool:
+    """Tell whether a mark is on Moodle in full; ``comment`` and ``files`` are those held there."""
+    return (
+        outcome.after == outcome.before
+        and outcome.state == kept_state(outcome.held.state)
+        and not outcome.mark.choices
+        and _holds(outcome.mark, comment, files)
+    )
+
+
+def _holds(mark: Mark, comment: str | None, files: tuple[SentFile, ...] | None) -> bool:
+    """Tell whether a comment and files are those of a mark, as far as the mark has any."""
+    return (mark.comment is None or mark.comment == comment) and (
+        not mark.files or _same_content(fingerprints(mark.files), files)
+    )
 
 
 def _held_files(
@@ -343,7 +359,7 @@ def _files_of(records: Sequence[Sent]) -> list[SentFile]:
 def _held_file(
     client: MoodleClient, file: RemoteFile, left: Sequence[SentFile], ours: Sequence[SentFile]
 ) -> SentFile:
-    """Return a file on Moodle; ``left`` are those that stand there as our upload left them."""
+    """Return a file on Moodle; ``left`` are the recorded files if it was not saved again."""
     found = SentFile(file.name, file.name, file.size or 0)
     key = (file.name, file.size)
     unchanged = {each.sha256 for each in left if (each.kept_as, each.size) == key}
@@ -356,7 +372,7 @@ def _held_file(
 
 
 def _same_content(wanted: tuple[SentFile, ...], held: tuple[SentFile, ...] | None) -> bool:
-    """Tell whether Moodle holds exactly these files, under the names that it gave them."""
+    """Tell whether the files on Moodle have the same contents; names are not compared."""
     if held is None:
         return False
     return sorted((each.size, each.sha256) for each in wanted) == sorted(
@@ -383,8 +399,9 @@ def _matches(held: tuple[SentFile, ...], recorded: tuple[SentFile, ...]) -> bool
 def _loses_comment(outcome: Outcome, known: Sequence[Sent], *, saved: bool) -> bool:
     """Tell whether the mark replaces a comment on Moodle that is not among the recorded ones.
 
-    ``saved``: Moodle's time of the grade is not that of our upload. Otherwise other words are a
-    change all the same (a worksheet with comments alone leaves the time), other markup is none.
+    ``saved``: the grade on Moodle has another time than our upload. If not, only a different text
+    counts as a change (uploading a worksheet with comments alone leaves the time), not different
+    markup.
     """
     wanted, feedback = outcome.mark.comment, outcome.held.feedback
     if wanted is None or feedback is None or feedback.comment == wanted:
@@ -419,10 +436,8 @@ def _modified(held: Held) -> int:
     return int(modified.timestamp()) if modified else 0
 
 
-def _state(held: Held) -> str:
-    return "" if held.state == "notmarked" else held.state
-
-
-def _none_held(held: Held) -> str | None:
-    """Return the comment of a person without a grade on Moodle: empty, or unknown if hidden."""
+def _held_comment(held: Held) -> str | None:
+    """Return the comment on Moodle: empty without a grade, None if it is hidden."""
+    if held.feedback:
+        return held.feedback.comment
     return "" if held.grade is None else None

@@ -20,7 +20,7 @@ def scale_of(client: MoodleClient, assignment: Assignment, roll: Roll) -> Scale 
     items = client.scale_items(assignment)
     if items:
         return Scale(len(items), items)
-    count = client.scale_size(assignment, roll.people[0].user_id) if roll.people else 0
+    count = client.scale_size(assignment, roll.people[0].user_id)
     if not count:
         raise Forbidden(
             f"{assignment.name} is graded by a scale, and Moodle does not tell you its items.",

@@ -20,7 +20,7 @@ from mograder.transports.moodle.records import Assignment, Mark
 
 @dataclass(frozen=True, slots=True)
 class Teams:
-    """The marks to send, and whom the rows of others affect or leave out.
+    """The marks to send, and the members who get, or do not get, another member's row.
 
     ``of`` gives, for a member who gets another's row, that person's id. ``alone`` gives, for a
     person whose row is not for the whole team, the members who hold something else.
@@ -88,6 +88,9 @@ def _holders(
     force: bool,
 ) -> dict[int, str]:
     """Tell of each member whether they hold something else: empty, their own, or changed."""
+    if force:
+        own = {user for user, sent in remembered.sent.items() if not sent.team}
+        return {mark.user_id: _OWN if mark.user_id in own else "" for mark in wanted}
     try:
         users = {mark.user_id for mark in wanted}  # members, and so participants
         plan = read_feedback(client, plan_marks(client, assignment, wanted, users))
@@ -102,7 +105,7 @@ def _holders(
             found[user] = _OWN
             continue
         verdict = judge(client, assignment, outcome, remembered, force=False)
-        if verdict.outcome.result is Result.UNCHANGED or force:
+        if verdict.outcome.result is Result.UNCHANGED:
             found[user] = ""
         elif sent or intent:
             found[user] = _CHANGED if verdict.changed else ""

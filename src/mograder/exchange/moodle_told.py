@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -10,6 +10,7 @@ from mograder.exchange.moodle_collect import local_name
 from mograder.exchange.moodle_grades import Draft
 from mograder.exchange.moodle_protection import erased_comment, grade_text, replaced_files
 from mograder.exchange.moodle_users import Roll
+from mograder.exchange.people import Person
 from mograder.transports.moodle.grading import Outcome, Result
 
 _MOST_SHOWN = 60
@@ -23,7 +24,8 @@ class Told:
     since our upload, with ``grader`` and ``changed_at``. ``erased`` is the comment on Moodle that
     is erased, ``replaced`` the feedback files there that are removed. ``team_of`` names the member
     whose row this person gets; ``not_for`` names the members who do not get this person's row.
-    ``attempt`` is the student's latest attempt, counted from 1; 0 for who takes no part.
+    ``attempt`` is the student's latest attempt, counted from 1; 0 for a name that matches no
+    participant.
     """
 
     name: str
@@ -45,7 +47,9 @@ class Told:
 
 def summary(outcomes: Sequence[Outcome], roll: Roll, drafted: Draft) -> list[Told]:
     """Return one line per marked person, by name, then one per name that matches no person."""
-    lines = [_line(each, roll, drafted) for each in outcomes]
+    people = {person.user_id: person for person in roll.people}
+    names = {user: local_name(person, roll) for user, person in people.items()}
+    lines = [_line(each, people, names, drafted) for each in outcomes]
     lines.sort(key=lambda line: line.name.casefold())
     strangers = [
         Told(name, "", Result.SKIPPED, why="takes no part in this assignment on Moodle")
@@ -54,13 +58,13 @@ def summary(outcomes: Sequence[Outcome], roll: Roll, drafted: Draft) -> list[Tol
     return [*lines, *strangers]
 
 
-def _line(outcome: Outcome, roll: Roll, drafted: Draft) -> Told:
-    people = {person.user_id: person for person in roll.people}
-    names = {user: local_name(person, roll) for user, person in people.items()}
+def _line(
+    outcome: Outcome, people: Mapping[int, Person], names: Mapping[int, str], drafted: Draft
+) -> Told:
     user, teams = outcome.mark.user_id, drafted.teams
     verdict = drafted.verdicts[user]
     grader, at = _changed_by(outcome, drafted) if verdict.changed else ("", "")
-    replaced = replaced_files(verdict) if outcome.result is Result.CHANGED else ()
+    replaced = replaced_files(outcome)
     erased = erased_comment(outcome)
     team_of = names.get(teams.of.get(user, 0), "")
     not_for = tuple(names[mate] for mate in teams.rest.get(user, ()))

@@ -94,7 +94,7 @@ def call_roll(
         listed, groups = _of_groups(client, work)
     if not listed:
         raise NotFound(
-            "Moodle shows you nobody who takes part in this assignment.",
+            "Moodle shows you no participants of this assignment.",
             hint="Is a student enrolled? With separate groups you see the students of your own "
             "groups only: have yourself added to a group, or ask for the capability "
             "moodle/site:accessallgroups.",
@@ -139,7 +139,7 @@ def call_first_roll(
             raise Forbidden(
                 f"Moodle shows you only the students of {listed_names(roll.groups)}, so a list of "
                 "them would lock out all others.",
-                hint="Let somebody who sees all groups run this command (the capability "
+                hint="Run this command with an account that sees all groups (the capability "
                 "moodle/site:accessallgroups).",
             )
         if not any(person.participant for person in roll.people):

@@ -122,7 +122,7 @@ def kept_receipts(directory: Path) -> tuple[KeptReceipt, ...]:
 def receipts_of(assignment: str, kept: Sequence[KeptReceipt]) -> tuple[KeptReceipt, ...]:
     """Return those for the assignment that a typed name means, the latest first.
 
-    An assignment is found by its name, or by the folder that stands for it.
+    An assignment is found by its name, or by the name of its folder.
 
     Raises:
         NotFound: There is no receipt for it; :class:`InvalidInput` when several match.

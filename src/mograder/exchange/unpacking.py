@@ -47,8 +47,8 @@ def safe_path(name: str) -> str:
 def visible_path(name: str) -> str:
     """Return a path for a file with an untrusted name: never hidden, never unsafe to write.
 
-    A step that begins with a dot gets an underscore before it: a ``.git`` or ``.envrc`` from a
-    student does nothing to the programs of the teacher. What no name may hold becomes ``_``.
+    A step that begins with a dot gets an underscore before it, so that tools of the teacher ignore
+    a student's ``.git`` or ``.envrc``. Characters that are not allowed become ``_``.
     """
     steps = [
         f"_{step}" if step.startswith(".") else step

@@ -30,7 +30,7 @@ class LocalRelease:
 
     ``detected`` is the kind that the notebook itself states, if any; ``left_out`` are the
     files and folders that stay behind, with the reasons. ``python`` is the versions that the
-    notebook asks for, and ``advice`` what its author may have overlooked.
+    notebook asks for, and ``advice`` lists possible mistakes in it.
     """
 
     name: ItemName
@@ -137,8 +137,10 @@ def _detected_kind(text: str) -> ItemKind | None:
 
 
 def _python(text: str) -> str:
-    """The versions of Python that a notebook asks for; a header with a mistake is the hub's to
-    refuse, with its line."""
+    """Return the Python versions that a notebook asks for.
+
+    Empty if its header has a mistake, which the hub reports.
+    """
     try:
         return read_script(text).requires_python
     except InvalidInput:

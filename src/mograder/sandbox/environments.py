@@ -12,7 +12,6 @@ complete; ``assets/`` holds marimo's static files (:mod:`mograder.sandbox.assets
 from __future__ import annotations
 
 import asyncio
-import errno
 import hashlib
 import json
 import os
@@ -26,7 +25,13 @@ from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
-from mograder.core.errors import InvalidInput, MograderError, NotFound, SandboxUnavailable
+from mograder.core.errors import (
+    InvalidInput,
+    MograderError,
+    NotFound,
+    SandboxUnavailable,
+    is_disk_full,
+)
 from mograder.core.shared import Progress, Shared
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.assets import ASSETS, keep_assets, read_assets
@@ -242,10 +247,11 @@ class Environments:
 
     def _unwritable(self, error: OSError) -> MograderError:
         remedy = f"Give it to the hub's user: install -d -o USER -m 755 {self._root}"
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         return SandboxUnavailable(
             f"The directory of environments {self._root} cannot be written: {error.strerror}.",
-            hint="Free some space on its disk: mograder hub prune" if full else remedy,
+            hint="Free some space on its disk: mograder hub prune"
+            if is_disk_full(error)
+            else remedy,
         )
 
     def _furnish(self, workshop: Path, script: Script) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mograder.core.errors import Busy
+from mograder.core.errors import Busy, is_disk_full
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 UNSUPPORTED = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP})
@@ -131,7 +131,7 @@ def explained_when_full() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_disk_full(error):
             raise Busy(
                 "The hub's disk is full, so nothing was changed.",
                 hint="Free some space in the course directory, then try again.",

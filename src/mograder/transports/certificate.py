@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 
 from mograder.core.errors import InvalidInput, RemoteFailed
-from mograder.transports.unreachable import certificate_trouble
+from mograder.transports.unreachable import trouble_of
 
 _SECONDS = 10.0
 _NO_CHECK_TIME = 0x200000
@@ -31,7 +31,7 @@ class Certificate:
 
 
 def trusting(authority: Path | None) -> ssl.SSLContext:
-    """Return what accepts the certificates that programs here accept, and those of ``authority``.
+    """Return a TLS context that trusts the usual authorities and ``authority``.
 
     Raises: :class:`InvalidInput` for a file that cannot be read or holds no certificate.
     """
@@ -59,9 +59,7 @@ def look_at_certificate(host: str, port: int, context: ssl.SSLContext) -> Certif
         try:
             found = _shake_hands(host, port, context)
         except ssl.SSLCertVerificationError as error:
-            trouble = certificate_trouble(error)
-            text, hint = trouble or ("", "")
-            return _read(_shown_anyway(host, port), text, hint)
+            return _read(_shown_anyway(host, port), *trouble_of(error))
     except (OSError, ValueError) as error:
         raise RemoteFailed(
             f"{host}:{port} cannot be asked for its certificate: {error}."
@@ -80,20 +78,13 @@ def _shake_hands(host: str, port: int, context: ssl.SSLContext) -> dict[str, obj
 def _shown_anyway(host: str, port: int) -> dict[str, object]:
     """Return what is written in a certificate that is not accepted.
 
-    Python only tells it of one that is: so once more, with the certificate itself as its
-    authority, whatever its name and its dates.
+    Python only parses a certificate that it accepts, so the certificate itself is made the trusted
+    authority, and its name and dates are not checked.
     """
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    with (
-        socket.create_connection((host, port), timeout=_SECONDS) as line,
-        context.wrap_socket(line, server_hostname=host) as secured,
-    ):
-        shown = secured.getpeercert(binary_form=True) or b""
+    shown = ssl.get_server_certificate((host, port), timeout=_SECONDS)
     alone = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     alone.check_hostname = False
-    alone.load_verify_locations(cadata=ssl.DER_cert_to_PEM_cert(shown))
+    alone.load_verify_locations(cadata=shown)
     alone.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
     alone.verify_flags |= ssl.VerifyFlags(_NO_CHECK_TIME)
     try:

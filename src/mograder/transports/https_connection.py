@@ -6,7 +6,6 @@ and what the server refuses, become our own errors here; nothing above knows htt
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from mograder.core.errors import (
     TooLarge,
 )
 from mograder.core.shared import Progress
+from mograder.transports.bodies import bounded_body
 from mograder.transports.https_answers import receipt_text
 from mograder.transports.hub_url import is_loopback, parse_hub_url
 from mograder.transports.interface import WouldReplaceOnTime
@@ -131,7 +131,7 @@ class Connection:
         """
         with self.sent(call, progress) as response, self._errors():
             self.demand(response, HTTPStatus.OK)
-            return _bounded(response, limit)
+            return bounded_body(response, limit, _ANSWER_SECONDS)
 
     def demand(self, response: httpx.Response, *wanted: HTTPStatus) -> None:
         """Raise what an answer means that has another status than those."""
@@ -145,8 +145,8 @@ class Connection:
                 hint="Give the server's own address, not that of a sign-in page in front of it.",
             )
         with self._errors():
-            said = _said(_bounded(response, _LARGEST_REFUSAL, cut=True))
-        raise _refusal(status, said, int(retry_after(response)))
+            body = bounded_body(response, _LARGEST_REFUSAL, _ANSWER_SECONDS, cut=True)
+        raise _refusal(status, _said(body), int(retry_after(response)))
 
     def no_server(self) -> RemoteFailed:
         """The failure of something that answers, but not as an assignment server does."""
@@ -244,18 +244,3 @@ def _one_line(text: str) -> str:
     """Keep a stranger's words to one line without control characters."""
     plain = "".join(each if each.isprintable() else " " for each in text)
     return " ".join(plain.split())[:_LONGEST_WORDS].rstrip(".") if plain else ""
-
-
-def _bounded(response: httpx.Response, limit: int, *, cut: bool = False) -> bytes:
-    """Read a body up to a size and a time, since the server may be anybody's."""
-    body = bytearray()
-    end = time.monotonic() + _ANSWER_SECONDS
-    for chunk in response.iter_bytes():
-        body += chunk
-        if len(body) > limit and cut:
-            return bytes(body[:limit])
-        if len(body) > limit:
-            raise RemoteFailed(f"The server sends more than {limit // 10**6} MB.")
-        if time.monotonic() > end:
-            raise RemoteFailed("The server's answer does not end.", hint="Try again later.")
-    return bytes(body)

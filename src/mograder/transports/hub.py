@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from mograder.core.errors import (
     TooLarge,
 )
 from mograder.core.shared import Progress
+from mograder.transports.bodies import bounded_body
 from mograder.transports.hub_url import is_loopback, parse_hub_url
 from mograder.transports.unreachable import remedy
 from mograder.transports.upload import Upload, opened
@@ -83,7 +83,7 @@ class Held:
     most_files: int = 0
 
     def check(self, size: int, count: int) -> None:
-        """Return if the hub takes a release of so many bytes and files.
+        """Check that the hub takes a release of so many bytes and files.
 
         Raises:
             TooLarge: It does not, so that nothing need be sent.
@@ -196,7 +196,7 @@ class HubClient(Closing):
             request = self._client.build_request(method, f"{self.url}{path}", json=body)
             with self._sent(request) as response:
                 if response.status_code == HTTPStatus.OK:
-                    return _bounded_body(response.iter_bytes())
+                    return bounded_body(response, _MAX_ANSWER, _ANSWER_SECONDS)
                 self._answer(response)
         raise RemoteFailed(f"{self.url} gave an answer that no hub gives.")
 
@@ -246,7 +246,7 @@ class HubClient(Closing):
     def _answer(self, response: httpx.Response) -> dict[str, object]:
         """Return the JSON object of a plain answer, or raise what a refusal means."""
         status = response.status_code
-        body = _bounded_body(response.iter_bytes())
+        body = bounded_body(response, _MAX_ANSWER, _ANSWER_SECONDS)
         if status == HTTPStatus.OK:
             return _object(body, self.url)
         if 300 <= status < 400:
@@ -341,19 +341,6 @@ def _object(content: bytes, url: str) -> dict[str, object]:
             hint="Give the hub's own address, not that of a sign-in page in front of it.",
         )
     return answer
-
-
-def _bounded_body(chunks: Iterator[bytes]) -> bytes:
-    """Read a body up to a size and a time, since the server may be anybody's."""
-    body = b""
-    end = time.monotonic() + _ANSWER_SECONDS
-    for chunk in chunks:
-        body += chunk
-        if len(body) > _MAX_ANSWER:
-            raise RemoteFailed("The hub's answer is longer than any hub's answer can be.")
-        if time.monotonic() > end:
-            raise RemoteFailed("The hub's answer does not end.", hint="Try again later.")
-    return body
 
 
 def _bounded_lines(chunks: Iterator[bytes]) -> Iterator[bytes]:

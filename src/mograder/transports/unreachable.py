@@ -14,13 +14,13 @@ _WRONG_NAME = (
     "Use the name that the certificate has, or give the server a certificate for this one."
 )
 _SELF_SIGNED = (
-    "Nobody but the server itself has signed its certificate. Give it one of an authority, or name "
+    "The certificate is self-signed. Use one that an authority has signed, or name "
     "the certificate's file as trusted: SSL_CERT_FILE=server.crt"
 )
-_EXPIRED = "Renew it on the server, and see why that did not happen by itself."
+_EXPIRED = "Renew it on the server, and find out why it was not renewed automatically."
 _CLOCK = "Compare the clocks of this machine and of the server."
 
-TROUBLES: Mapping[int, tuple[str, str]] = MappingProxyType(
+_TROUBLES: Mapping[int, tuple[str, str]] = MappingProxyType(
     {
         9: ("is not valid yet", _CLOCK),
         10: ("has expired", _EXPIRED),
@@ -34,11 +34,16 @@ TROUBLES: Mapping[int, tuple[str, str]] = MappingProxyType(
 _OTHER = ("is signed by no authority that this machine trusts", _UNTRUSTED)
 
 
+def trouble_of(error: ssl.SSLCertVerificationError) -> tuple[str, str]:
+    """Return what is wrong with a certificate that was not accepted, and the remedy."""
+    return _TROUBLES.get(getattr(error, "verify_code", 0), _OTHER)
+
+
 def certificate_trouble(error: BaseException | None) -> tuple[str, str] | None:
     """Return what is wrong with a server's certificate and the remedy, if that is the reason."""
     while error is not None:
         if isinstance(error, ssl.SSLCertVerificationError):
-            return TROUBLES.get(getattr(error, "verify_code", 0), _OTHER)
+            return trouble_of(error)
         error = error.__cause__ or error.__context__
     return None
 

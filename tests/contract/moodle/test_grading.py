@@ -32,6 +32,7 @@ from tests.contract.moodle_tape import recorded
 
 ALICE, BOB, CAROL, DORA, TEACHER = 4, 5, 6, 7, 3
 PRAISE = "<p>Bien joué — <b>87.5</b> &amp; more</p>"
+STUDENTS = frozenset({ALICE, BOB, CAROL, DORA})
 WRITES = {"mod_assign_save_grade", "mod_assign_save_grades", ""}
 
 
@@ -39,9 +40,13 @@ def assignment(client: MoodleClient, number: int) -> Assignment:
     return next(each for each in client.assignments(2) if each.id == number)
 
 
+def planned(client: MoodleClient, work: Assignment, marks: Sequence[Mark]) -> Plan:
+    return plan_marks(client, work, marks, STUDENTS)
+
+
 def marked(client: MoodleClient, number: int, marks: Sequence[Mark]) -> dict[int, Outcome]:
     """Plan and send; return the outcomes by person."""
-    sent = send_marks(client, plan_marks(client, assignment(client, number), marks))
+    sent = send_marks(client, planned(client, assignment(client, number), marks))
     return {each.mark.user_id: each for each in sent}
 
 
@@ -78,7 +83,7 @@ def test_marks_with_a_file_are_saved_and_read_back(
 
 def test_a_plan_changes_nothing(sign_in: SignIn, ungraded: Replay) -> None:
     client = sign_in("teach1")
-    plan = plan_marks(client, assignment(client, 1), [Mark(ALICE, Decimal("87.5"), PRAISE)])
+    plan = planned(client, assignment(client, 1), [Mark(ALICE, Decimal("87.5"), PRAISE)])
     assert [each.result for each in plan.outcomes] == [Result.CHANGED]
     assert plan.outcomes[0].before is None
     assert written(ungraded) == []
@@ -112,7 +117,7 @@ def test_one_wrong_mark_does_not_keep_the_others(sign_in: SignIn, ungraded: Repl
         Mark(BOB, Decimal(55)),
     ]
     client = sign_in("teach1")
-    plan = plan_marks(client, assignment(client, 1), marks)
+    plan = planned(client, assignment(client, 1), marks)
     assert [each.result for each in plan.outcomes] == [Result.SKIPPED, Result.CHANGED]
 
 
@@ -128,7 +133,7 @@ def test_a_grade_that_moodle_dropped_is_found_out(
         Mark(BOB, Decimal(55)),
         Mark(CAROL, Decimal(150), "x"),
     ]
-    found = {o.mark.user_id: o for o in send_marks(client, plan_marks(client, stale, marks))}
+    found = {o.mark.user_id: o for o in send_marks(client, planned(client, stale, marks))}
     assert found[BOB].result is Result.CHANGED
     assert found[CAROL].result is Result.FAILED
     assert "no grade instead of 150" in found[CAROL].why
@@ -175,7 +180,7 @@ def test_a_rubric_is_refused_before_it_is_reset(sign_in: SignIn, moodle: Replay)
     client = sign_in("teach1")
     a4 = assignment(client, 4)
     with pytest.raises(Conflict, match="graded with a rubric") as caught:
-        plan_marks(client, a4, [Mark(ALICE, Decimal(66), "<p>rubric?</p>")])
+        planned(client, a4, [Mark(ALICE, Decimal(66), "<p>rubric?</p>")])
     assert "Grade it in Moodle" in caught.value.hint
     assert written(moodle) == []
 
@@ -190,7 +195,7 @@ def test_a_rubric_that_moodle_hides_from_this_role_is_refused_too(
     site = client.site()
     client._site = replace(site, functions=site.functions - {"core_course_get_course_module"})
     with pytest.raises(Conflict, match="does not tell whether"):
-        plan_marks(client, a4, [Mark(ALICE, Decimal(66))])
+        planned(client, a4, [Mark(ALICE, Decimal(66))])
 
 
 def test_a_rubric_made_meanwhile_is_found_out(sign_in: SignIn, moodle: Replay) -> None:
@@ -220,7 +225,7 @@ def test_choices_of_a_rubric_are_sent_and_counted_by_moodle(
 def test_choices_without_a_rubric_are_refused(sign_in: SignIn, ungraded: Replay) -> None:
     client = sign_in("teach1")
     with pytest.raises(InvalidInput, match="no rubric"):
-        plan_marks(client, assignment(client, 1), [Mark(ALICE, choices=(RubricChoice(1, 2),))])
+        planned(client, assignment(client, 1), [Mark(ALICE, choices=(RubricChoice(1, 2),))])
 
 
 def test_a_release_with_a_file_is_saved_and_read_back(
@@ -249,7 +254,7 @@ def test_a_state_that_moodle_did_not_keep_is_found_out(
     file = Upload(name, sized(name, 8))
     mark = Mark(ALICE, Decimal(91), "<p>good</p>", (file,), WorkflowState.RELEASED)
     client = sign_in("teach1")
-    plan = plan_marks(client, assignment(client, 2), [mark])
+    plan = planned(client, assignment(client, 2), [mark])
     moodle.between = lambda reply: replace(
         reply, body=reply.body.replace(b'"workflowstate": "released"', b'"workflowstate": "bogus"')
     )
@@ -262,7 +267,7 @@ def test_a_released_mark_stays_released(sign_in: SignIn, moodle: Replay) -> None
     """193: an empty state would take the feedback away from the student again."""
     moodle.begin(192)
     client = sign_in("teach1")
-    plan = plan_marks(client, assignment(client, 2), [Mark(ALICE, Decimal(92), "<p>92</p>")])
+    plan = planned(client, assignment(client, 2), [Mark(ALICE, Decimal(92), "<p>92</p>")])
     assert plan.outcomes[0].state == "released"
 
 
@@ -277,7 +282,7 @@ def test_a_state_without_a_workflow_is_not_sent(sign_in: SignIn, ungraded: Repla
     """195: Moodle would keep the word and show nothing of it."""
     client = sign_in("teach1")
     mark = Mark(ALICE, Decimal(55), workflow=WorkflowState.RELEASED)
-    plan = plan_marks(client, assignment(client, 1), [mark])
+    plan = planned(client, assignment(client, 1), [mark])
     assert plan.outcomes[0].state == ""
 
 
@@ -302,7 +307,7 @@ def test_feedback_of_a_type_that_is_off_is_refused(
     moodle.begin(316)
     a8 = next(each for each in sign_in("alice").assignments(2) if each.id == 8)
     with pytest.raises(Conflict, match=what):
-        plan_marks(sign_in("teach1"), a8, [mark])
+        planned(sign_in("teach1"), a8, [mark])
     assert written(moodle) == []
 
 
@@ -310,7 +315,7 @@ def test_an_open_attempt_without_work_is_not_graded(sign_in: SignIn, moodle: Rep
     """213: bob's second attempt was opened; the mark for his first would count for it."""
     moodle.begin(213)
     client = sign_in("teach1")
-    plan = plan_marks(client, assignment(client, 1), [Mark(BOB, Decimal(40), "x")])
+    plan = planned(client, assignment(client, 1), [Mark(BOB, Decimal(40), "x")])
     assert plan.outcomes[0].result is Result.SKIPPED
     assert "Attempt 2 is open" in plan.outcomes[0].why
 
@@ -318,7 +323,7 @@ def test_an_open_attempt_without_work_is_not_graded(sign_in: SignIn, moodle: Rep
 def test_who_did_not_submit_can_get_a_zero(sign_in: SignIn, ungraded: Replay) -> None:
     """167: 0 is a real grade."""
     client = sign_in("teach1")
-    plan = plan_marks(client, assignment(client, 1), [Mark(DORA, Decimal(0))])
+    plan = planned(client, assignment(client, 1), [Mark(DORA, Decimal(0))])
     assert plan.outcomes[0].result is Result.CHANGED
     assert plan.outcomes[0].after == 0
 
@@ -326,7 +331,7 @@ def test_who_did_not_submit_can_get_a_zero(sign_in: SignIn, ungraded: Replay) ->
 def test_the_same_grade_again_is_no_change(sign_in: SignIn, moodle: Replay) -> None:
     moodle.begin(214)
     client = sign_in("teach1")
-    plan = plan_marks(client, assignment(client, 1), [Mark(CAROL, Decimal("70.00"))])
+    plan = planned(client, assignment(client, 1), [Mark(CAROL, Decimal("70.00"))])
     assert plan.outcomes[0].result is Result.UNCHANGED
     assert send_marks(client, plan) == plan.outcomes
     assert written(moodle) == []
@@ -336,27 +341,27 @@ def test_two_marks_for_one_person_are_refused(sign_in: SignIn, ungraded: Replay)
     """354: the last one would win."""
     client = sign_in("teach1")
     with pytest.raises(InvalidInput, match="Two marks for one person"):
-        plan_marks(client, assignment(client, 1), [Mark(ALICE, Decimal(1)), Mark(ALICE)])
+        planned(client, assignment(client, 1), [Mark(ALICE, Decimal(1)), Mark(ALICE)])
 
 
 def test_an_assignment_without_points_is_refused(sign_in: SignIn, ungraded: Replay) -> None:
     client = sign_in("teach1")
     scale = replace(assignment(client, 1), maximum=None)
     with pytest.raises(InvalidInput, match="no points to give"):
-        plan_marks(client, scale, [Mark(ALICE, Decimal(1))])
+        planned(client, scale, [Mark(ALICE, Decimal(1))])
 
 
 def test_a_student_may_not_grade_and_nothing_is_sent(sign_in: SignIn, ungraded: Replay) -> None:
     client = sign_in("alice")
     with pytest.raises(Forbidden):
-        plan_marks(client, assignment(client, 1), [Mark(ALICE, Decimal(100))])
+        planned(client, assignment(client, 1), [Mark(ALICE, Decimal(100))])
     assert written(ungraded) == []
 
 
 def test_when_moodle_goes_down_the_rest_is_not_tried(sign_in: SignIn, ungraded: Replay) -> None:
     client = sign_in("teach1")
     marks = [Mark(ALICE, Decimal(1)), Mark(BOB, Decimal(2)), Mark(CAROL, Decimal(3))]
-    plan = plan_marks(client, assignment(client, 1), marks)
+    plan = planned(client, assignment(client, 1), marks)
     ungraded.requests.clear()
     down = recorded(294)
     ungraded.between = lambda _: Reply(200, down.content_type, down.body)

@@ -240,7 +240,7 @@ def test_files_that_somebody_changed_are_left_alone(tmp_path: Path) -> None:
     found = judged(planned(mark, "45", "mine", ours, theirs, at=AT), sent)
     assert found.changed == ("feedback files",)
     first = judged(planned(mark, "45", "mine", theirs))
-    assert replaced_files(first) == ("marked.pdf",)
+    assert replaced_files(first.outcome) == ("marked.pdf",)
 
 
 def test_the_same_file_is_not_sent_again(tmp_path: Path) -> None:

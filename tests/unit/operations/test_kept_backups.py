@@ -154,7 +154,7 @@ def test_n1_a_students_doing_in_the_own_workspace_is_told_and_no_fault(
     err = capfd.readouterr().err
     assert "Left out: course/hub-notebooks/alice/A1/hole: a large file that is nearly empty" in err
     assert "nested too deeply" in err
-    assert "2 left out are of students' own making" in err
+    assert "2 left out were made by students; this is not an error" in err
     assert "Error" not in err
     assert [each.complete for each in list_backups(place)] == [True]
     ((level, text),) = said(loaded)

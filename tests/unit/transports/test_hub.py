@@ -163,7 +163,7 @@ def test_a_refusal_is_told_in_the_hubs_own_words(
         (Reply(200, b'{"event":"progress"}\n', NDJSON), RemoteFailed, "closed the connection"),
         (Reply(200, b"hello\n", NDJSON), RemoteFailed, "not a mograder hub"),
         (Reply(200, b"x" * 1_200_000, NDJSON), RemoteFailed, "never ends"),
-        (Reply(200, b"x" * 1_200_000), RemoteFailed, "longer than"),
+        (Reply(200, b"x" * 1_200_000), RemoteFailed, "sends more than"),
         (Reply(302, b"", headers={"location": "/sso"}), RemoteFailed, "redirects to /sso"),
     ],
 )

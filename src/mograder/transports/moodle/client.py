@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import TypeVar
 
 import httpx
 from pydantic import TypeAdapter
@@ -60,6 +61,8 @@ from mograder.transports.moodle.records import (
 )
 from mograder.transports.moodle.wire import Pause, Value, Wire, check_token, listed
 from mograder.transports.upload import Upload
+
+T = TypeVar("T")
 
 _COURSES = TypeAdapter(list[CourseModel])
 _SECTIONS = TypeAdapter(list[SectionModel])
@@ -163,13 +166,11 @@ class MoodleClient(Closing):
         """
         if assignment.feedback.worksheet:
             return GradingMethod.SIMPLE
-        function = "core_course_get_course_module"
-        if function not in self.site().functions:
+        fields: dict[str, Value] = {"cmid": assignment.cmid}
+        module = self._optional(_MODULE, "core_course_get_course_module", fields)
+        if module is None:
             return GradingMethod.UNKNOWN
-        try:
-            method = self._ask.read(_MODULE, function, {"cmid": assignment.cmid}).method()
-        except (Forbidden, InvalidInput, NotFound):
-            return GradingMethod.UNKNOWN
+        method = module.method()
         known = {each.value: each for each in GradingMethod} | {"": GradingMethod.SIMPLE}
         return known.get("unknown" if method is None else method, GradingMethod.UNKNOWN)
 
@@ -179,27 +180,29 @@ class MoodleClient(Closing):
         Empty where the service or the role does not tell: Moodle tells those who may edit the
         assignment.
         """
-        function = "core_course_get_course_module"
-        if not assignment.scale or function not in self.site().functions:
-            return ()
-        try:
-            return self._ask.read(_MODULE, function, {"cmid": assignment.cmid}).scale_items()
-        except (Forbidden, InvalidInput, NotFound):
-            return ()
+        fields: dict[str, Value] = {"cmid": assignment.cmid}
+        module = self._optional(_MODULE, "core_course_get_course_module", fields)
+        return () if module is None else module.scale_items()
 
     def scale_size(self, assignment: Assignment, user_id: int) -> int:
         """Return how many items an assignment's scale has, 0 where Moodle does not tell.
 
         Moodle's report on any one participant of the course says so.
         """
-        function = "gradereport_user_get_grade_items"
-        if not assignment.scale or function not in self.site().functions:
-            return 0
         fields: dict[str, Value] = {"courseid": assignment.course_id, "userid": user_id}
+        report = self._optional(_REPORT, "gradereport_user_get_grade_items", fields)
+        return 0 if report is None else report.largest(assignment.id)
+
+    def _optional(
+        self, shape: TypeAdapter[T], function: str, fields: Mapping[str, Value]
+    ) -> T | None:
+        """Return an answer, None where the service lacks the function or Moodle refuses it."""
+        if function not in self.site().functions:
+            return None
         try:
-            return self._ask.read(_REPORT, function, fields).largest(assignment.id)
+            return self._ask.read(shape, function, fields)
         except (Forbidden, InvalidInput, NotFound):
-            return 0
+            return None
 
     # People.
 

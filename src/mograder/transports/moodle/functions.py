@@ -77,7 +77,7 @@ def demand_access(warnings: Sequence[Warned], function: str) -> None:
 
 
 def demand_course(warnings: Sequence[Warned], course_id: int) -> None:
-    """Raise where Moodle refuses a course for a reason of its own, such as an incomplete profile.
+    """Raise if Moodle refuses a course and gives the reason, such as an incomplete profile.
 
     Raises:
         Forbidden: A warning says so, in Moodle's words.
@@ -90,7 +90,7 @@ def demand_course(warnings: Sequence[Warned], course_id: int) -> None:
         raise Forbidden(
             f"Moodle does not let you into course number {course_id}: {reason}.",
             hint="If it says that your account is not fully set up, sign in to Moodle with your "
-            "browser and fill in what your profile lacks. Otherwise ask who runs the course.",
+            "browser and complete your profile. Otherwise ask the teacher of the course.",
         )
 
 

@@ -124,12 +124,11 @@ def plan_marks(
     client: MoodleClient,
     assignment: Assignment,
     marks: Sequence[Mark],
-    people: Set[int] | None = None,
+    people: Set[int],
 ) -> Plan:
     """Decide from what Moodle holds now what to do with each mark; changes nothing.
 
-    ``people`` are the participants, where they are known; otherwise Moodle is asked for them, which
-    tells nobody to a teacher who may see the people of some groups only.
+    ``people`` are the user ids of the participants.
 
     Raises:
         Conflict: The assignment cannot take such marks at all: a rubric without choices, feedback
@@ -146,24 +145,18 @@ def plan_marks(
 def read_feedback(client: MoodleClient, plan: Plan) -> Plan:
     """Read the comments and files that Moodle holds for the marks that are to be sent.
 
-    Only of those who have a grade on Moodle: others have neither, and asking would leave a trace.
+    Only for people with a grade on Moodle: others have no feedback, and asking would create an
+    empty submission.
     """
-    wanted = [
-        each
-        for each in plan.outcomes
-        if each.result is Result.CHANGED and each.held.grade and not each.held.is_read
-    ]
+
+    def read(outcome: Outcome) -> Outcome:
+        held = outcome.held
+        if outcome.result is not Result.CHANGED or not held.grade or held.is_read:
+            return outcome
+        return _with_feedback(client, plan.assignment, outcome)
+
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
-        read = dict(
-            zip(
-                (each.mark.user_id for each in wanted),
-                pool.map(lambda each: _with_feedback(client, plan.assignment, each), wanted),
-                strict=True,
-            )
-        )
-    return replace(
-        plan, outcomes=tuple(read.get(each.mark.user_id, each) for each in plan.outcomes)
-    )
+        return replace(plan, outcomes=tuple(pool.map(read, plan.outcomes)))
 
 
 def _with_feedback(client: MoodleClient, assignment: Assignment, outcome: Outcome) -> Outcome:
@@ -191,7 +184,7 @@ def hides_comment(assignment: Assignment, outcome: Outcome) -> bool:
 def send_marks(
     client: MoodleClient, plan: Plan, progress: Progress = lambda _: None
 ) -> tuple[Outcome, ...]:
-    """Save what the plan has as CHANGED, then read grades and states back and tell the truth.
+    """Save the marks that are CHANGED, then read back grades and states and return the results.
 
     Saving one mark twice leaves the same, so that the whole may be repeated after a failure. A mark
     whose answer was lost is CHANGED where Moodle holds it. Where Moodle cannot be asked afterwards,
@@ -199,14 +192,7 @@ def send_marks(
     """
     plan = read_feedback(client, plan)
     sent = _send_all(client, plan, progress)
-    outcomes = tuple(
-        _failed(each, _told(sent[each.mark.user_id].failure))
-        if each.mark.user_id in sent and sent[each.mark.user_id].failure
-        else replace(each, names=sent[each.mark.user_id].names)
-        if each.mark.user_id in sent
-        else each
-        for each in plan.outcomes
-    )
+    outcomes = tuple(_after_sending(each, sent.get(each.mark.user_id)) for each in plan.outcomes)
     asked = {user for user, each in sent.items() if each.failure is None or each.unsure}
     if not asked:
         return outcomes
@@ -240,6 +226,14 @@ def _send_all(client: MoodleClient, plan: Plan, progress: Progress) -> dict[int,
             break
         sent[outcome.mark.user_id] = _Sending(names)
     return sent
+
+
+def _after_sending(outcome: Outcome, sending: _Sending | None) -> Outcome:
+    if sending is None:
+        return outcome
+    if sending.failure:
+        return _failed(outcome, str(sending.failure))
+    return replace(outcome, names=sending.names)
 
 
 def _demand_possible(assignment: Assignment, marks: Sequence[Mark]) -> None:
@@ -299,23 +293,20 @@ def _demand_method(client: MoodleClient, assignment: Assignment, marks: Sequence
 
 
 def _held(
-    client: MoodleClient, assignment: Assignment, marks: Sequence[Mark], known: Set[int] | None
+    client: MoodleClient, assignment: Assignment, marks: Sequence[Mark], people: Set[int]
 ) -> _State:
     grades = {grade.user_id: grade for grade in client.grades(assignment.id)}
     work = {row.user_id: row for row in client.submissions(assignment.id) if row.user_id}
     # An empty row proves nothing: a teacher who looks at an assignment gets one too.
-    people = {user for user, row in work.items() if row.state not in _NO_WORK or row.attempt}
-    people |= known or set()
-    wanted = {mark.user_id for mark in marks}
-    if known is None and not wanted <= people:
-        people |= {each.person.user_id for each in client.participants(assignment.id)}
+    working = {user for user, row in work.items() if row.state not in _NO_WORK or row.attempt}
+    known = frozenset(people | working)
     states: Mapping[int, str] = {}
     if assignment.workflow:
         states = {user: row.grading_status for user, row in work.items()}
-        if wanted & people - set(states):
+        if {mark.user_id for mark in marks} & known - set(states):
             # A state may stand without any row of work.
             states = {**client.workflow_states(assignment.id), **states}
-    return _State(frozenset(people), grades, work, states)
+    return _State(known, grades, work, states)
 
 
 def _planned(assignment: Assignment, mark: Mark, held: _State) -> Outcome:
@@ -327,7 +318,7 @@ def _planned(assignment: Assignment, mark: Mark, held: _State) -> Outcome:
     why = _objection(assignment, mark, held)
     if why:
         return Outcome(mark, Result.SKIPPED, before, before, why, held=found)
-    now = _kept_state(held.states.get(mark.user_id, ""))
+    now = kept_state(held.states.get(mark.user_id, ""))
     state = str(mark.workflow or now) if assignment.workflow else ""
     same = after == before and state == (now if assignment.workflow else "")
     if same and mark.comment is None and not (mark.files or mark.choices):
@@ -335,7 +326,7 @@ def _planned(assignment: Assignment, mark: Mark, held: _State) -> Outcome:
     return Outcome(mark, Result.CHANGED, before, after, state=state, held=found)
 
 
-def _kept_state(state: str) -> str:
+def kept_state(state: str) -> str:
     """Return what keeps a state: Moodle shows none as "not marked", and none must stay none."""
     return "" if state == WorkflowState.NOT_MARKED else state
 
@@ -431,13 +422,12 @@ def _checked(
             return _failed(outcome, "Moodle did not take the choices of the rubric.")
         return replace(outcome, after=actual)
     if actual != outcome.after:
-        shown = "no grade" if actual is None else f"{actual:f}"
         return replace(
             _failed(
                 outcome,
-                f"Moodle holds {shown} instead of {_words(outcome.after)}. It drops grades that "
-                "are locked or overridden in the gradebook, or that a rubric gives; the comment "
-                "may be saved. Look at this person in Moodle.",
+                f"Moodle holds {_words(actual)} instead of {_words(outcome.after)}. It drops "
+                "grades that are locked or overridden in the gradebook, or that a rubric gives; "
+                "the comment may be saved. Look at this person in Moodle.",
             ),
             after=actual,
         )
@@ -466,10 +456,6 @@ def _wanted(outcome: Outcome) -> Decimal | None:
     """Return the grade that a mark leaves on Moodle."""
     before = outcome.held.grade.grade if outcome.held.grade else None
     return before if outcome.mark.grade is None else _rounded(outcome.mark.grade)
-
-
-def _told(error: MograderError | None) -> str:
-    return str(error) if error else ""
 
 
 def _failed(outcome: Outcome, why: str) -> Outcome:
