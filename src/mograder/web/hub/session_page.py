@@ -36,7 +36,7 @@ def _script(source: bytes, **data: str) -> bytes:
 
 
 STORAGE = _script(_source("storage-shim.js"))
-"""Goes to the beginning of a frame's HTML: stand-ins for the storage that its origin lacks."""
+"""Goes to the beginning of a page and of its frames' HTML: stand-ins for storage that is denied."""
 _SHIM = _source("session-shim.js")
 _FRAMED = _source("session-frame.js")
 FRAME_REPORTER = _script(_source("frame-height.js"))
@@ -64,9 +64,10 @@ def page_insert(page: Page, rest: str) -> bytes:
     insert = b""
     if page.based:
         insert += b'<base href="' + escape(base_for(page.root, rest)).encode("utf-8") + b'">'
+    # The shims first: the rest of the page, our own other script too, finds their stand-ins.
+    insert += STORAGE
     if page.opaque:
-        # The shim first: the rest of the page, our own other script too, finds its stand-ins.
-        insert += STORAGE + _script(_SHIM, page=page.address)
+        insert += _script(_SHIM, page=page.address)
     return insert + _script(_FRAMED, root=f"{page.root}/", page=page.address)
 
 

@@ -73,9 +73,10 @@ def test_the_three_scripts_are_inlined_whole() -> None:
     assert b"eval(" not in insert
 
 
-def test_a_page_of_an_ordinary_origin_gets_no_stand_ins() -> None:
+def test_a_page_of_an_ordinary_origin_gets_stand_ins_for_denied_storage_alone() -> None:
     insert = page_insert(page("/edit/user/alice/A1", opaque=False), "")
-    assert insert.count(b"<script") == 1
+    assert insert.count(b"<script") == 2
+    assert STORAGE in insert
     assert b'<base href="/edit/user/alice/A1/">' in insert
 
 

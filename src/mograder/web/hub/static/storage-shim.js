@@ -1,11 +1,16 @@
-// Stand-ins for storage, which an opaque origin does not have: kept in memory, gone with the page.
+// Stand-ins for storage where a page has none: kept in memory, gone with the page. An opaque origin
+// has none, nor has a frame of another site in a browser that blocks third-party storage.
 //
 // The hub puts this script at the beginning of a session's page and of each HTML file that one of
 // its frames loads; session-shim.js puts it into frames whose content is an attribute (srcdoc).
 // Each document has a storage of its own. ASCII only: it stands before a page's <meta charset>.
 (() => {
   "use strict";
-  if (self.origin !== "null") return; // an ordinary origin lacks nothing
+  try {
+    if (self.localStorage) return;
+  } catch {
+    // The stand-ins follow.
+  }
 
   const part = (name, install) => {
     try {
