@@ -192,9 +192,11 @@ addEventListener("keydown", (event) => {
 });
 
 fold(localStorage.getItem("mograder-bar") === "folded");
-if (location.hash) frame.src += location.hash;
 // The keyboard is in the notebook, as if there were no frame.
 const enter = () => document.activeElement === body && frame.focus();
+const { hash } = location;
+// Not before: it would load the page a second time.
+if (hash) frame.addEventListener("load", () => (frame.src += hash), { once: true });
 frame.addEventListener("load", () => {
   // Chromium leaves it with the empty document that was there before, if that had it.
   if (document.activeElement === frame) frame.blur();
