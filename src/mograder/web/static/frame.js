@@ -85,7 +85,7 @@ function reload() {
 // ---- what the notebook's page asks
 
 const short = (value, start = "") => typeof value === "string" && value.length <= LONGEST && (!value || value.startsWith(start));
-let address = null, turning = 0;
+let address = null, turning = 0, fragment = location.hash; // the frame is told of it when it has loaded
 
 const asks = new Map([
   ["saved", ask_soon],
@@ -96,7 +96,8 @@ const asks = new Map([
   ["title", ({ text }) => short(text) && text && (document.title = text.slice(0, 200))],
   ["address", ({ search, hash }) => {
     if (!short(search, "?") || !short(hash, "#")) return;
-    address = { search, hash };
+    if (hash) fragment = "";
+    address = { search, hash: hash || fragment };
     turning ||= setTimeout(turn, 300); // browsers refuse too many in a row
   }],
 ]);
@@ -194,9 +195,8 @@ addEventListener("keydown", (event) => {
 fold(localStorage.getItem("mograder-bar") === "folded");
 // The keyboard is in the notebook, as if there were no frame.
 const enter = () => document.activeElement === body && frame.focus();
-const { hash } = location;
 // Not before: it would load the page a second time.
-if (hash) frame.addEventListener("load", () => (frame.src += hash), { once: true });
+frame.addEventListener("load", () => fragment && (frame.src += fragment), { once: true });
 frame.addEventListener("load", () => {
   // Chromium leaves it with the empty document that was there before, if that had it.
   if (document.activeElement === frame) frame.blur();
