@@ -54,7 +54,7 @@ def directory_lines(check: str, path: Path) -> Iterator[Line]:
 
 
 def user_name(uid: int) -> str:
-    """Return a user's name, or the number where there is none."""
+    """Return the name of a user id, or the id itself if it has no name."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
