@@ -70,10 +70,7 @@ class CopyListing:
 
     def facts(self, user: Username, item: ItemName) -> CopyFacts | None:
         """One copy, or none: a link or a pipe in the notebook's place is none."""
-        notebook = self._look(user, item, f"{item}.py")
-        if notebook is None:
-            renamed = self._renamed.find(user, item)
-            notebook = None if renamed is None else self._look(user, item, renamed)
+        notebook = self._renamed.look(user, item)
         if notebook is None:
             return None
         submitted = self._look(user, item, ".submitted")

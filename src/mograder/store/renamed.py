@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from mograder.core.errors import MograderError, NotFound
+from mograder.core.errors import InvalidInput, MograderError, NotFound
 from mograder.core.names import ItemName, Username
 from mograder.notebook.likeness import is_rather, names_item
 from mograder.store.archives import archive_of
@@ -44,6 +44,16 @@ class Renamed:
         self._below = below
         self._released = released
 
+    def look(self, user: Username, item: ItemName) -> FileInfo | None:
+        """Return the state of the notebook: of the one with the item's name, or of a renamed one.
+
+        None if there is neither.
+        """
+        found = self._stat(f"{user}/{item}/{item}{_SUFFIX}")
+        if found is None and (renamed := self.find(user, item)):
+            found = self._stat(f"{user}/{item}/{renamed}")
+        return found
+
     def find(self, user: Username, item: ItemName) -> str | None:
         """Return the path, in the item's folder, of a notebook that is not called as its item.
 
@@ -72,6 +82,12 @@ class Renamed:
             if named is not None:
                 found.append((named, each.info.modified_ns, each.path))
         return max(found)[2] if found else None
+
+    def _stat(self, path: str) -> FileInfo | None:
+        try:
+            return self._below.stat(path)
+        except (NotFound, InvalidInput):
+            return None
 
     def _candidates(self, folder: str, item: ItemName) -> Iterator[_Candidate]:
         """Yield the files that may be a notebook, without earlier versions and hidden ones."""

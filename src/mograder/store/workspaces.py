@@ -108,7 +108,7 @@ class Workspaces:
 
         A link or a pipe is not a notebook.
         """
-        return self._find_notebook(user, item) is not None
+        return self._renamed.look(user, item) is not None
 
     def renamed(self, user: Username, item: ItemName) -> str | None:
         """Return the path, in the item's folder, of a notebook that has another name than the item.
@@ -176,7 +176,7 @@ class Workspaces:
 
     def file_status(self, user: Username, item: ItemName) -> FileStatus:
         """What became of the student's copy, told by the markers' times (compat.md 2.4)."""
-        notebook = self._find_notebook(user, item)
+        notebook = self._renamed.look(user, item)
         uploaded = self._look(user, item, _UPLOADED)
         exported = self._look(user, item, _EXPORTED)
         if notebook is None or (uploaded is None and exported is None):
@@ -355,14 +355,6 @@ class Workspaces:
     def _name(self, user: Username, item: ItemName) -> str:
         """The path of the notebook in its folder: by the item's name, unless it was renamed."""
         return self._renamed.find(user, item) or f"{item}.py"
-
-    def _find_notebook(self, user: Username, item: ItemName) -> FileInfo | None:
-        """Look for the notebook by the item's name, and only without one for a renamed one."""
-        found = self._look(user, item, f"{item}.py")
-        if found is not None:
-            return found
-        renamed = self._renamed.find(user, item)
-        return None if renamed is None else self._look(user, item, renamed)
 
     def _take_back(self, user: Username, item: ItemName) -> str | None:
         found = self._renamed.find(user, item)
