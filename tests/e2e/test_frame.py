@@ -52,6 +52,7 @@ async def test_the_keyboard_is_in_the_notebook_and_the_bar_comes_before_it(scene
 async def test_query_and_fragment_pass_in_and_the_frames_own_come_out(scene: Framed) -> None:
     tab = await scene.open(query="?x=1&y=%22#part")
     await tab.frame.wait_for_function("location.hash === '#part'")
+    assert await tab.page.evaluate("history.length") == 2  # the empty tab's and this one
     assert await tab.frame.evaluate("location.search") == "?x=1&y=%22"
     assert tab.page.url.endswith(f"/edit/user/alice/{ITEM}/?x=1&y=%22#part")
     await tab.frame.evaluate("history.replaceState(null, '', '?z=2')")

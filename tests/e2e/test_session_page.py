@@ -69,7 +69,7 @@ def _(mo):
 
 
 @app.cell
-def _():
+def total():
     40 + 1
     return
 
@@ -209,9 +209,10 @@ async def test_the_editor_works_in_an_opaque_origin(notebook: Path, people: Peop
     with marimo_on(notebook, "/edit/user/alice/A1") as path:
         async with running_rig(base_url=PREFIX) as rig, signed_in(people, rig, "alice") as alice:
             session = rig.session(path)
-            page = await alice.open(f"{rig.url}{PREFIX}/edit/user/alice/A1/")
+            page = await alice.open(f"{rig.url}{PREFIX}/edit/user/alice/A1/#scrollTo=total")
             frame = await framed(page)
             await expect(frame.get_by_text("hello there")).to_be_visible()
+            await expect(frame.locator("[data-cell-name=total]")).to_be_focused()
             assert await frame.evaluate("self.origin") == "null"
             assert session.connections >= 1
             await _type_and_run(frame, "40 + 1", "40 + 2 + 1000")

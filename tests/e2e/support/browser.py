@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import shutil
 from collections.abc import AsyncIterator, Mapping
@@ -111,10 +110,8 @@ async def notebook(page: Page) -> Frame:
     """Return marimo's own page, a frame below the hub's bar; it is another one after a reload."""
     handle = await page.locator("iframe#notebook").element_handle()
     assert handle is not None
-    async with asyncio.timeout(30):
-        # There is none while the browser moves it to another process, and no event tells.
-        while (frame := await handle.content_frame()) is None:  # noqa: ASYNC110 - see above
-            await asyncio.sleep(0.05)
+    frame = await handle.content_frame()
+    assert frame is not None
     await frame.wait_for_load_state("domcontentloaded")
     return frame
 

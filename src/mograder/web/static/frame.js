@@ -85,7 +85,7 @@ function reload() {
 // ---- what the notebook's page asks
 
 const short = (value, start = "") => typeof value === "string" && value.length <= LONGEST && (!value || value.startsWith(start));
-let address = null, turning = 0, fragment = location.hash; // the frame is told of it when it has loaded
+let address = null, turning = 0, fragment = location.hash; // until the frame has one
 
 const asks = new Map([
   ["saved", ask_soon],
@@ -113,6 +113,7 @@ addEventListener("message", ({ source, origin: from, data }) => {
 });
 
 const order = (kind, rest) => frame.contentWindow?.postMessage({ mograder: kind, ...rest }, "*");
+const greet = () => order("hello", { hash: fragment }); // lost if the frame has no page yet
 
 // ---- the buttons
 
@@ -195,15 +196,13 @@ addEventListener("keydown", (event) => {
 fold(localStorage.getItem("mograder-bar") === "folded");
 // The keyboard is in the notebook, as if there were no frame.
 const enter = () => document.activeElement === body && frame.focus();
-// Not before: it would load the page a second time.
-frame.addEventListener("load", () => fragment && (frame.src += fragment), { once: true });
 frame.addEventListener("load", () => {
   // Chromium leaves it with the empty document that was there before, if that had it.
   if (document.activeElement === frame) frame.blur();
   enter();
-  order("hello");
+  greet();
 });
 enter();
-order("hello");
+greet();
 ask();
 listen(at.events, ask_soon, ask_soon);

@@ -178,6 +178,8 @@
     if (data.mograder === "hello") {
       title = "";
       tellTitle();
+      // The frame's own address has no fragment, since the hub is not told of the tab's.
+      if (data.hash && !location.hash) location.replace(location.href + data.hash);
     } else if (data.mograder === "cell") show(data.name, data.index);
     else if (data.mograder === "print") print();
   });
