@@ -164,9 +164,12 @@ async def test_two_students_share_no_random_state(local: Local, environment: Pat
 async def test_the_student_sees_the_same_world_as_from_a_cold_start(
     local: Local, environment: Path, runtime: Path, tmp_path: Path, uv_cache: Path
 ) -> None:
-    """The same mounts, variables, limits, module path and descriptors."""
+    """The same mounts, variables, limits, module path, log handlers and signals.
+
+    So do two students whose sessions are forked one after the other.
+    """
     look = (
-        "import os, sys, resource, signal, threading, json\n"
+        "import logging, os, sys, resource, signal, threading, json\n"
         "mounts = sorted(l.split(' - ')[0].split(' ')[4] for l in open('/proc/self/mountinfo'))\n"
         "status = dict(l.strip().split(':\\t') for l in open('/proc/self/status') if ':\\t' in l)\n"
         "print('WORLD' + json.dumps([mounts, sorted(os.environ.items()), sys.path, sys.flags,\n"
@@ -175,10 +178,16 @@ async def test_the_student_sees_the_same_world_as_from_a_cold_start(
         "  [status[n] for n in ('Uid', 'Gid', 'CapEff', 'CapPrm', 'CapInh', 'CapBnd', 'CapAmb',\n"
         "   'NoNewPrivs', 'Seccomp', 'SigIgn', 'SigBlk')],\n"
         "  sorted(os.listdir('/')), sorted(os.listdir('/dev')),\n"
-        "  sorted(os.listdir(os.environ['HOME'])), sys.getrecursionlimit()], default=str))\n"
+        "  sorted(os.listdir(os.environ['HOME'])), sys.getrecursionlimit(),\n"
+        "  sorted(map(type, logging.root.handlers), key=str), threading.active_count(),\n"
+        "  [str(signal.getsignal(n)).split(' at ')[0] for n in sorted(signal.valid_signals())],\n"
+        "  sorted(os.listdir('/tmp'))], default=str))\n"
     )
-    async with session(local, environment, "warm", EMPTY) as editor:
-        warm = await _printed(editor, look)
+    seen = []
+    for name in ("first", "second"):
+        async with session(local, environment, name, EMPTY) as editor:
+            seen.append(await _printed(editor, look))
+    assert seen[0] == seen[1]
     with short_directory() as other:
         config = real_config(other, tmp_path, uv_cache)
         cold_config = config.model_copy(update={"warm_environments": 0})
@@ -186,7 +195,7 @@ async def test_the_student_sees_the_same_world_as_from_a_cold_start(
             spec = make_spec("cold", cold.place, environment, notebook=EMPTY)
             endpoint = (await cold.launcher.start(spec)).endpoint
             async with open_editor(address_of(endpoint, spec)) as editor:
-                assert await _printed(editor, look) == warm
+                assert await _printed(editor, look) == seen[0]
 
 
 @NEWEST_FIRST

@@ -30,6 +30,9 @@ from typing import Any
 
 import memento  # type: ignore[import-not-found]  # it lies beside this file, wherever it runs
 
+VERSIONS = ("0.25.2",)
+"""The versions of marimo that a rehearsal leaves nothing of, as the tests have shown for each."""
+
 _SECONDS = 20
 """How long a rehearsal may take, on a machine that has no time for it."""
 
@@ -90,6 +93,12 @@ def _(x, y):
 if __name__ == "__main__":
     app.run()
 """
+
+
+def untested() -> str:
+    """Return why no rehearsal is to be held with the environment's marimo, or nothing."""
+    version: str = importlib.import_module("marimo").__version__
+    return "" if version in VERSIONS else f"marimo {version} is not one of {', '.join(VERSIONS)}"
 
 
 def rehearse(tidy: Callable[[], None]) -> str:

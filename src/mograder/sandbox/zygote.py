@@ -114,8 +114,9 @@ def main(argv: list[str]) -> None:
     sys.modules["__main__"].__file__ = serve.__file__
     serve.copy_caches(options["caches"])
     problem = _warm_up(_HEAVY if options["heavy"] else ()) or _fork_kernels()
-    unrehearsed = options.get("unrehearsed", "")
+    unrehearsed = options.get("unrehearsed", "") or rehearsal.untested()
     if not problem and not unrehearsed:
+        problem = _render()
         _rehearse_whole(control, options)
     _close_log_files()
     gc.collect()
@@ -142,8 +143,7 @@ def _warm_up(heavy: tuple[str, ...]) -> str:
     if "matplotlib.pyplot" in sys.modules:
         # marimo chooses its backend when a session imports pyplot, which happened already.
         sys.modules["matplotlib"].use("module://marimo._output.mpl")
-    _rehearse()
-    return _threads("a rehearsal")
+    return ""
 
 
 def _import(name: str) -> None:
@@ -163,8 +163,11 @@ def _thread_count() -> int:
     return sum(1 for _ in pathlib.Path("/proc/self/task").iterdir())
 
 
-def _rehearse() -> None:
-    """Fill the caches of parsers and templates that the first output of a session needs."""
+def _render() -> str:
+    """Fill the caches of parsers and templates that the first output of a session needs.
+
+    Returns why this process cannot serve, or nothing.
+    """
     try:
         marimo = importlib.import_module("marimo")
         marimo.md("# a\n\n- *b* `c` $x$\n\n```python\nx = 1\n```")
@@ -174,6 +177,7 @@ def _rehearse() -> None:
         _remember()
     except Exception as error:  # noqa: BLE001 - only slower
         sys.stderr.write(f"the rehearsal failed: {error!r}\n")
+    return _threads("a rehearsal")
 
 
 def _rehearse_whole(control: socket.socket, options: dict[str, Any]) -> None:
