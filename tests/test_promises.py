@@ -1,8 +1,7 @@
 """Every promise is named by a test that proves it: ``B42`` in the test's own name or docstring.
 
-The promises stand in ``tests/data/promises.txt``. A number in a module's docstring counts for
-nothing, since nobody could say which test would fail; nor does a range, or a long test, which CI
-does not run.
+The promises are listed in ``docs/reference/promises.md``. A number in a module's docstring does not
+count, because it names no test; nor does a range, or a test marked ``long``, which CI does not run.
 """
 
 from __future__ import annotations
@@ -10,27 +9,18 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 TESTS = Path(__file__).parent
-PROMISES = TESTS / "data" / "promises.txt"
-_LINE = re.compile(r"([+-]) B(\d+)\. \S")
+PROMISES = TESTS.parent / "docs" / "reference" / "promises.md"
+_LINE = re.compile(r"- B(\d+): \S")
 _NAMED = re.compile(r"(?:\bB|(?<=_)b)(\d+)(?!\.?\d)(?!\s*[-–]\s*B?\d)(?!_to_)")
 
 
-@dataclass(frozen=True, slots=True)
-class Promise:
-    """One line of the list; ``due`` when its part is built."""
-
-    number: int
-    due: bool
-
-
-def promises() -> list[Promise]:
-    """The list."""
+def promises() -> list[int]:
+    """The numbers of the page, in its order."""
     found = (_LINE.match(line) for line in PROMISES.read_text("utf-8").splitlines())
-    return [Promise(int(each[2]), each[1] == "+") for each in found if each]
+    return [int(each[1]) for each in found if each]
 
 
 def named_in(path: Path) -> Iterator[int]:
@@ -50,13 +40,13 @@ def named() -> set[int]:
     return {number for path in modules for number in named_in(path)}
 
 
-def test_every_promise_that_is_due_is_named_by_a_test() -> None:
-    missing = sorted({each.number for each in promises() if each.due} - named())
+def test_every_promise_is_named_by_a_test() -> None:
+    missing = sorted(set(promises()) - named())
     assert missing == [], f"no test names {', '.join(f'B{number}' for number in missing)}"
 
 
 def test_the_list_is_complete_and_tests_name_nothing_else() -> None:
-    numbers = [each.number for each in promises()]
+    numbers = promises()
     assert numbers == list(range(1, 159))
     assert named() <= set(numbers)
 

@@ -20,6 +20,7 @@ from mograder.cli.main import root
 from mograder.core.settings_layers import KEYS, note_on
 from mograder.core.settings_model import NO_EFFECT
 from mograder.web.hub.routes import ROUTES
+from tests.contract.references import Documentation, prose
 from tests.contract.settings_reads import keys_read
 
 REPOSITORY = Path(__file__).parents[2]
@@ -135,3 +136,40 @@ def _is_command(words: list[str]) -> bool:
             return True  # what follows is an argument
         command = command.get_command(click.Context(command), word)
     return command is not None
+
+
+_DOCUMENTATION = Documentation.of(REPOSITORY)
+_CODE = ("src", "tests", "bench", "scripts", "deploy")
+_SKIPPED = ("data", "__pycache__")
+
+
+def test_every_reference_in_a_comment_or_docstring_leads_somewhere() -> None:
+    """Sections, decisions and promises exist; issues and absent documents are not named."""
+    files = (path for top in _CODE for path in (REPOSITORY / top).rglob("*") if path.is_file())
+    missing = [
+        f"{path.relative_to(REPOSITORY)}: {reference}"
+        for path in sorted(files)
+        if not set(path.parts) & set(_SKIPPED)
+        for text in prose(path)
+        for reference in _DOCUMENTATION.nowhere(text)
+    ]
+    assert not missing, "\n".join(missing)
+
+
+@pytest.mark.parametrize(
+    ("text", "missing"),
+    [
+        ('as security.md, "The sandbox" says; B22-B26, decision 34', []),
+        ("compatibility-0.3.16.md 2.3, 7 and 10", []),
+        ("see docs/explanation/limits.md. mo.md(text)", []),
+        ("golang/go issue 40747", []),
+        ('security.md, "The sandbox" and "Nothing"', ["security.md Nothing"]),
+        ("compatibility-0.3.16.md 2.3, 12", ["compatibility-0.3.16.md 12"]),
+        ("compat.md 4, B300", ["compat.md", "B300"]),
+        ("decision 999", ["decision 999"]),
+        ("as issue 7 wants", ["issue 7"]),
+        ('"Done when" 2', ['Done when" 2']),
+    ],
+)
+def test_a_reference_that_leads_nowhere_is_found(text: str, missing: list[str]) -> None:
+    assert list(_DOCUMENTATION.nowhere(text)) == missing
