@@ -15,9 +15,9 @@ from mograder.cli.lazy import Lazy, LazyGroup
 from mograder.cli.options import json_option
 from mograder.core.errors import InvalidInput, RemoteFailed
 from mograder.core.settings import read_environ
+from mograder.transports.http import RetryPolicy
 from mograder.transports.https import HttpsTransport, register, user_of
 from mograder.transports.https_answers import Identity
-from mograder.transports.retrying import Patience
 
 _STUDENT, _TEACHER = "mograder.cli.https_student", "mograder.cli.https_instructor"
 
@@ -132,8 +132,8 @@ def _code() -> str:
 
 def _check(server: Server, token: str) -> Identity | None:
     """Ask the server whom it takes the token for; None when it cannot be reached."""
-    once = Patience(tries=1)
-    with HttpsTransport(server.url, token, insecure=server.insecure, patience=once) as transport:
+    once = RetryPolicy(tries=1)
+    with HttpsTransport(server.url, token, insecure=server.insecure, retry=once) as transport:
         try:
             return transport.who_am_i()
         except RemoteFailed:

@@ -10,9 +10,9 @@ from enum import Enum, auto
 
 import httpx
 
-from mograder.core.errors import NotFound, RemoteFailed
-from mograder.transports.hub_url import is_loopback, parse_hub_url
-from mograder.transports.unreachable import remedy
+from mograder.core.errors import NotFound
+from mograder.transports.http import Server, make_client
+from mograder.transports.hub_url import parse_hub_url
 
 _SECONDS = 20.0
 _LIST = "assignments"
@@ -42,19 +42,11 @@ def try_spoof(
         RemoteFailed: It cannot be reached.
     """
     base = parse_hub_url(url, insecure=True)
-    try:
-        with httpx.Client(
-            timeout=_SECONDS, transport=transport, trust_env=not is_loopback(httpx.URL(base).host)
-        ) as client:
-            _demand_hub(client, base)
-            nobody = client.get(f"{base}/{_LIST}")
-            client.cookies.clear()
-            named = client.get(f"{base}/{_LIST}", headers={header: user})
-    except httpx.HTTPError as error:
-        raise RemoteFailed(
-            f"The hub at {base} cannot be reached: {error}.",
-            hint=remedy(error, "Check the address, and that the hub is running."),
-        ) from error
+    hub = Server("the hub", base, "Check the address, and that the hub is running.")
+    with hub.errors(), make_client(base, read=_SECONDS, transport=transport) as client:
+        _demand_hub(client, base)
+        nobody = client.get(f"{base}/{_LIST}")
+        named = client.get(f"{base}/{_LIST}", headers={header: user})
     if nobody.status_code == httpx.codes.OK:
         return Spoof.OPEN
     return Spoof.BELIEVED if _is_inside(named, nobody) else Spoof.REFUSED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import ssl
 from collections.abc import Callable
 from decimal import Decimal
 from urllib.parse import parse_qsl
@@ -141,6 +142,15 @@ def test_after_three_tries_it_is_said_that_moodle_cannot_be_reached() -> None:
     assert "VPN" in caught.value.hint
 
 
+def test_a_wrong_certificate_is_not_tried_again() -> None:
+    failure = httpx.ConnectError("certificate verify failed")
+    failure.__cause__ = ssl.SSLCertVerificationError("self-signed")
+    network = Network(fails(failure))
+    with pytest.raises(RemoteFailed, match="cannot be reached"):
+        call(network, safe=True)
+    assert len(network.asked) == 1
+
+
 def test_maintenance_is_not_waited_for() -> None:
     network = Network(says("down", 503))
     with pytest.raises(Busy):
@@ -176,7 +186,7 @@ def test_what_is_no_json_is_no_moodle(body: bytes) -> None:
 
 def test_an_answer_without_end_is_cut_off() -> None:
     endless = httpx.Response(200, content=(b" " * (1 << 20) for _ in range(100)))
-    with pytest.raises(RemoteFailed, match="too long"):
+    with pytest.raises(RemoteFailed, match="more than 64 MB"):
         call(Network(lambda: endless), safe=True)
 
 

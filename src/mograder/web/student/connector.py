@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound
+from mograder.transports.http import RetryPolicy
 from mograder.transports.https import HttpsTransport, register, user_of
 from mograder.transports.hub_url import parse_hub_url
 from mograder.transports.interface import Transport
-from mograder.transports.retrying import Patience
 from mograder.transports.token_cache import TokenCache
 
-_PATIENCE = Patience(tries=3, first_pause=0.3, longest=5.0)
+_RETRY = RetryPolicy(tries=3, first_pause=0.3, longest=5.0)
 """Somebody looks at the page meanwhile; what cannot be sent now waits here anyway."""
 
 
@@ -127,7 +127,7 @@ class HttpsConnector:
         demand_owner(owner, user)
         cached = self._cache.find(server)
         own = cached.token if cached is not None and cached.user == user else ""
-        given = register(server, user, code, token=own, patience=_PATIENCE)
+        given = register(server, user, code, token=own, retry=_RETRY)
         # At once: a name is given out only one time.
         self._cache.save(server, given.token, given.user)
         return _connected(server, given.token, given.user)
@@ -156,4 +156,4 @@ def demand_owner(owner: str, user: str) -> None:
 
 
 def _connected(server: str, token: str, user: str) -> HttpsTransport:
-    return HttpsTransport(server, token, user=user, patience=_PATIENCE)
+    return HttpsTransport(server, token, user=user, retry=_RETRY)
