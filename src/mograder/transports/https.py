@@ -40,6 +40,7 @@ from mograder.transports.interface import (
     Standing,
 )
 from mograder.transports.resuming import Downloader, Meter, no_meter
+from mograder.transports.token_store import user_of
 
 LARGEST_SUBMISSION = 100_000_000
 """Bytes of a notebook that is handed in; servers take less."""
@@ -277,12 +278,6 @@ def register(
         return Registered(given.user, given.token)
     finally:
         connection.close()
-
-
-def user_of(token: str) -> str:
-    """Return whom a token names: what stands before its first colon (compat.md 1)."""
-    name, colon, _ = token.partition(":")
-    return name if colon else ""
 
 
 def _read(file: Path) -> bytes:
