@@ -22,7 +22,8 @@ from mograder.core.errors import (
 )
 from mograder.transports.moodle.address import is_insecure, parse_moodle_url
 from mograder.transports.moodle.client import MoodleClient
-from mograder.transports.moodle.models import moment, number, plain
+from mograder.transports.moodle.html_text import plain
+from mograder.transports.moodle.models import moment, number
 from mograder.transports.moodle.wire import Wire, written
 
 URL = "https://moodle.example.edu"
@@ -261,6 +262,7 @@ def test_a_token_in_the_clear_is_known_to_be() -> None:
     [
         ("A3. Blind &amp; hidden", "A3. Blind & hidden"),
         ("O&amp;#039;Connor", "O'Connor"),
+        ("n &lt;3 &amp;amp; m&gt;4", "n <3 & m>4"),
         ("87.50&nbsp;/&nbsp;100.00", "87.50 / 100.00"),
         ('<i class="icon"></i>89.00', "89.00"),
     ],
