@@ -1,6 +1,6 @@
-"""What a web server in front of a hub does with requests, seen from outside (`hub check --url`).
+"""Probe what a web server in front of a hub does with requests (`hub check --url`).
 
-Nothing is asked that needs a sign-in, so it can be tried on any hub at any time.
+No request needs a sign-in, so that any hub can be probed at any time.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class FrontSeen:
-    """What came back: ``own`` from a page of the hub's, ``session`` from below ``/s/``.
+    """The answers: ``own`` from a page of the hub's, ``session`` from below ``/s/``.
 
     ``websocket`` is the status with which a WebSocket was refused, ``websocket_trouble`` why
     there was none.
@@ -58,8 +58,9 @@ def look_at_front(
 
     ``trust`` decides which certificates a WebSocket accepts; for the others ``transport`` does.
 
-    Raises: :class:`InvalidInput` for what is no URL, :class:`RemoteFailed` when it cannot be
-    reached or its certificate is not accepted.
+    Raises:
+        InvalidInput: ``url`` is not valid.
+        RemoteFailed: The hub cannot be reached or its certificate is not accepted.
     """
     base = parse_hub_url(url, insecure=True)
     parsed = httpx.URL(base)

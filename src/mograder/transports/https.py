@@ -61,7 +61,7 @@ class GradeRow:
 
     @property
     def who(self) -> str:
-        """Whom the row is about, by either of the names that servers merge by."""
+        """The person of the row, by either of the columns that servers merge by."""
         return self.values.get("username") or self.values.get("userid") or ""
 
 
@@ -86,7 +86,8 @@ class HttpsTransport(Closing):
         """Check the address before the token goes anywhere.
 
         Raises:
-            InvalidInput: The URL is none, or would send the token in the clear to another host.
+            InvalidInput: The URL is not valid or would send the token in the clear to another
+                host; or the token is not valid.
         """
         self._connection = Connection(
             url, token, insecure=insecure, retry=retry, transport=transport
@@ -101,7 +102,7 @@ class HttpsTransport(Closing):
 
     @property
     def user(self) -> str:
-        """Whom the token names; empty where there is none."""
+        """The name in the token; empty without a token."""
         return self._user
 
     def list_assignments(self) -> tuple[RemoteAssignment, ...]:

@@ -79,8 +79,8 @@ class Connection:
         """Check the address before anything secret goes anywhere.
 
         Raises:
-            InvalidInput: The URL is none, or would carry the token in the clear to another
-                machine; or the token is none.
+            InvalidInput: The URL is not valid or would send the token in the clear to another
+                host; or the token is not valid.
         """
         # Where nothing secret is sent, nothing can be overheard.
         self.url = parse_hub_url(url, insecure=insecure or not token, what="server")
@@ -100,7 +100,8 @@ class Connection:
     def sent(self, call: Call, progress: Progress = lambda _: None) -> Iterator[httpx.Response]:
         """Yield the answer to a call, good or not, its body unread.
 
-        Raises: RemoteFailed when there is none.
+        Raises:
+            RemoteFailed: The server cannot be reached or does not answer.
         """
         with self._server.errors():
             response = send(self._client, lambda: self._request(call), self.retry, progress)
@@ -132,7 +133,7 @@ class Connection:
             return bounded_body(response, limit, _ANSWER_SECONDS)
 
     def demand(self, response: httpx.Response, *wanted: HTTPStatus) -> None:
-        """Raise what an answer means that has another status than those."""
+        """Raise the error that an answer means, unless its status is one of ``wanted``."""
         if response.status_code in wanted:
             return
         status = response.status_code
@@ -161,7 +162,7 @@ class Connection:
 
 
 class _Refusal(BaseModel):
-    """What a server says when it refuses: ``error``, or ``detail`` where a hub answers."""
+    """The body of a refusal: ``error``, or ``detail`` where a hub answers."""
 
     model_config = ConfigDict(extra="ignore")
 

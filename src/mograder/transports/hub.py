@@ -50,7 +50,7 @@ _HOW_TO_GET_ONE = (
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What the hub holds now. ``warmed`` tells whether it prepared the environment as well."""
+    """The release on the hub; ``warmed`` tells whether its environment is prepared as well."""
 
     files: tuple[str, ...]
     kind: str
@@ -67,7 +67,7 @@ class Warmed:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What the hub holds of an item: SHA-256 by file.
+    """The files that the hub holds of an item, with their SHA-256.
 
     ``kind`` is empty where the hub does not tell (0.3.16), or holds nothing; ``complete``: there
     is nothing on the hub that ``files`` does not name. ``most_mb`` (of 2**20 bytes) and
@@ -117,7 +117,7 @@ class HubClient(Closing):
 
         Raises:
             InvalidInput: The URL is not valid or would send the token in the clear to another
-                host; or the token is not one.
+                host; or the token is not valid.
         """
         self.url = parse_hub_url(url, insecure=insecure)
         check_token(token, _HOW_TO_GET_ONE)

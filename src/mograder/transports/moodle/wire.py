@@ -32,7 +32,7 @@ from mograder.transports.moodle.errors import Door, Refusal, as_error, as_page_e
 from mograder.transports.moodle.models import Refused
 
 Value = str | int | bool | Decimal
-"""What a form field may hold; booleans travel as 0 and 1, "True" is refused by Moodle."""
+"""The value of a form field; booleans are sent as 0 and 1, Moodle refuses "True"."""
 
 Pause = Callable[[float], None]
 
@@ -82,7 +82,7 @@ class Wire:
         """Check the address before anything goes there.
 
         Raises:
-            InvalidInput: It is none.
+            InvalidInput: The address is not valid.
         """
         self.url = parse_moodle_url(url)
         self.retry = replace(_READING, sleep=pause)
@@ -153,7 +153,7 @@ class Wire:
         return self._server.errors(form.asked, unsure)
 
     def refuse(self, response: httpx.Response, form: Form) -> None:
-        """Raise what an answer other than 200 means."""
+        """Raise the error that an answer other than 200 means."""
         with self.errors(form):
             body = bounded_body(response, _MAX_ANSWER, ANSWER_SECONDS)
         refused = _refusal(body)
@@ -201,10 +201,10 @@ def listed(name: str, values: Sequence[Value]) -> dict[str, Value]:
 
 
 def check_token(token: str) -> str:
-    """Return a token that can be one.
+    """Return the token if it can be one.
 
     Raises:
-        InvalidInput: It is empty or holds what no token holds.
+        InvalidInput: The token is empty or holds characters that no token has.
     """
     return http.check_token(token, "Get one: `mograder moodle login`.")
 
