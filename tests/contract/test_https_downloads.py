@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import RemoteFailed
+from mograder.transports.http import RetryPolicy
 from mograder.transports.https import HttpsTransport
 from mograder.transports.interface import RemoteFile
-from mograder.transports.retrying import Patience
 from tests.contract.course_rig import Course, make_course, serving_course, token_of
 from tests.contract.cutting_proxy import bad_network
 
 BIG = random.Random(7).randbytes(3_000_000)
-AT_ONCE = Patience(tries=3, sleep=lambda _: None)
+AT_ONCE = RetryPolicy(tries=3, sleep=lambda _: None)
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Course]:
 
 
 def fetch(url: str, to: Path) -> None:
-    with HttpsTransport(url, token_of("alice"), patience=AT_ONCE) as transport:
+    with HttpsTransport(url, token_of("alice"), retry=AT_ONCE) as transport:
         (file,) = (f for f in transport.list_assignments()[0].files if f.name == "big.bin")
         assert (file.size, len(file.digest or "")) == (len(BIG), 64)
         transport.download(file, to, lambda _: None)
@@ -82,7 +82,7 @@ def test_a_file_that_the_server_changed_in_between_comes_whole(tmp_path: Path) -
 def test_a_digest_that_is_not_the_servers_is_found_out(served: Course, tmp_path: Path) -> None:
     wrong = RemoteFile("big.bin", "/assignments/hw1/files/big.bin", len(BIG), "0" * 64)
     with (
-        HttpsTransport(served.url, token_of("alice"), patience=AT_ONCE) as transport,
+        HttpsTransport(served.url, token_of("alice"), retry=AT_ONCE) as transport,
         pytest.raises(RemoteFailed, match="other bytes"),
     ):
         transport.download(wrong, tmp_path / "big.bin", lambda _: None)

@@ -14,9 +14,9 @@ from mograder.core.clock import ManualClock
 from mograder.core.errors import NotFound
 from mograder.exchange.student_course import StudentCourse
 from mograder.store.student_folder import StudentFolder
+from mograder.transports.http import RetryPolicy
 from mograder.transports.https import HttpsTransport
 from mograder.transports.interface import WouldReplaceOnTime
-from mograder.transports.retrying import Patience
 from tests.contract.assignment_server import Course, Handler
 
 NOTEBOOK = b"import marimo\n\napp = marimo.App()\n"
@@ -43,8 +43,8 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def alice(server: tuple[Course, str]) -> Iterator[HttpsTransport]:
-    once = Patience(tries=1)
-    with HttpsTransport(server[1], f"alice:{'0' * 64}", patience=once) as transport:
+    once = RetryPolicy(tries=1)
+    with HttpsTransport(server[1], f"alice:{'0' * 64}", retry=once) as transport:
         yield transport
 
 

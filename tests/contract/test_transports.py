@@ -20,11 +20,11 @@ import pytest
 from mograder.core.clock import ManualClock
 from mograder.core.errors import InvalidInput, MograderError, NotAuthenticated, RemoteFailed
 from mograder.core.shared import Progress
+from mograder.transports.http import RetryPolicy
 from mograder.transports.https import GradeRow, HttpsTransport
 from mograder.transports.interface import RemoteAssignment, RemoteFile, Transport, WorkState
 from mograder.transports.moodle.client import MoodleClient
 from mograder.transports.moodle.transport import MoodleTransport
-from mograder.transports.retrying import Patience
 from tests.contract.course_rig import DATA, HOMEWORK, make_course, serving_course, token_of
 from tests.contract.moodle_replay import Replay
 from tests.contract.moodle_replay import token_of as moodle_token
@@ -32,7 +32,7 @@ from tests.contract.moodle_server import replaying
 from tests.contract.moodle_tape import recorded
 from tests.unit.exchange.fake_course import FakeCourse
 
-ONCE = Patience(tries=1)
+ONCE = RetryPolicy(tries=1)
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class HttpsRig:
             teacher.upload_feedback(listed(teacher, "hw1"), [file], quiet)
 
     def _as(self, user: str) -> HttpsTransport:
-        return HttpsTransport(self._url, token_of(user), patience=ONCE)
+        return HttpsTransport(self._url, token_of(user), retry=ONCE)
 
 
 class FakeRig:
@@ -293,7 +293,7 @@ def test_nobody_sees_another_persons_work(rig: Rig, alice: Transport, tmp_path: 
 
 def test_a_wrong_token_is_not_signed_in(tmp_path: Path) -> None:
     with serving_course(make_course(tmp_path / "course")) as course:
-        stranger = HttpsTransport(course.url, "alice:" + "0" * 64, patience=ONCE)
+        stranger = HttpsTransport(course.url, "alice:" + "0" * 64, retry=ONCE)
         with pytest.raises(NotAuthenticated) as failure:
             stranger.list_assignments()
         assert "mograder https login" in failure.value.hint
@@ -301,7 +301,7 @@ def test_a_wrong_token_is_not_signed_in(tmp_path: Path) -> None:
 
 
 def test_a_server_that_is_away_is_told_in_words() -> None:
-    transport = HttpsTransport("http://127.0.0.1:9", "alice:00", patience=ONCE)
+    transport = HttpsTransport("http://127.0.0.1:9", "alice:00", retry=ONCE)
     with pytest.raises(RemoteFailed, match="cannot be reached") as failure:
         transport.list_assignments()
     assert "network" in failure.value.hint

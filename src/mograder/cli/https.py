@@ -15,9 +15,10 @@ from mograder.cli.lazy import Lazy, LazyGroup
 from mograder.cli.options import json_option
 from mograder.core.errors import InvalidInput, RemoteFailed
 from mograder.core.settings import read_environ
-from mograder.transports.https import HttpsTransport, register, user_of
+from mograder.transports.http import RetryPolicy
+from mograder.transports.https import HttpsTransport, register
 from mograder.transports.https_answers import Identity
-from mograder.transports.retrying import Patience
+from mograder.transports.token_store import user_of
 
 _STUDENT, _TEACHER = "mograder.cli.https_student", "mograder.cli.https_instructor"
 
@@ -74,14 +75,14 @@ def login(*, server: Server, as_json: bool) -> None:
         )
     checked = _check(server, token)
     identity = checked or Identity(user)
-    server.cache.save(server.url, token, identity.user)
+    server.tokens.save(server.url, token, identity.user)
     if as_json:
         answer = {
             "url": server.url,
             "user": identity.user,
             "role": identity.role or None,
             "checked": checked is not None,
-            "cache": str(server.cache.path),
+            "cache": str(server.tokens.path),
         }
         click.echo(json.dumps(answer, ensure_ascii=False))
         return
@@ -109,12 +110,12 @@ def register_command(
     """
     url = server.url
     code = enrollment_code or _code()
-    cached = server.cache.find(url)
+    cached = server.tokens.find(url)
     known = cached.token if cached and cached.user == username else ""
     given = register(url, username, code, token=known, insecure=server.insecure)
-    server.cache.save(url, given.token, given.user)
+    server.tokens.save(url, given.token, given.user)
     if as_json:
-        answer = {"url": url, "user": given.user, "cache": str(server.cache.path)}
+        answer = {"url": url, "user": given.user, "cache": str(server.tokens.path)}
         click.echo(json.dumps(answer, ensure_ascii=False))
         return
     click.echo(f"Registered as {given.user}. Token cached for {url} (user: {given.user})")
@@ -132,8 +133,8 @@ def _code() -> str:
 
 def _check(server: Server, token: str) -> Identity | None:
     """Ask the server whom it takes the token for; None when it cannot be reached."""
-    once = Patience(tries=1)
-    with HttpsTransport(server.url, token, insecure=server.insecure, patience=once) as transport:
+    once = RetryPolicy(tries=1)
+    with HttpsTransport(server.url, token, insecure=server.insecure, retry=once) as transport:
         try:
             return transport.who_am_i()
         except RemoteFailed:

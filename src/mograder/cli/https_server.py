@@ -22,7 +22,7 @@ from mograder.core.settings import LoadedSettings, Origin, read_environ
 from mograder.exchange.matching import choose_remote
 from mograder.transports.https import HttpsTransport
 from mograder.transports.interface import RemoteAssignment
-from mograder.transports.token_cache import TokenCache, server_key
+from mograder.transports.token_store import HTTPS, TokenStore, server_key
 
 _NO_URL = "No HTTPS URL configured. Provide --url or set [https] url in mograder.toml"
 
@@ -64,16 +64,16 @@ class Server:
         written = https.token.get_secret_value().strip()
         if written and self.loaded.origins["https.token"] is Origin.ENVIRONMENT:
             return written
-        cached = self.cache.find(self.url)
+        cached = self.tokens.find(self.url)
         if cached is not None:
             return cached.token
         its_own = not https.url or server_key(https.url) == server_key(self.url)
         return written if its_own else ""
 
     @property
-    def cache(self) -> TokenCache:
+    def tokens(self) -> TokenStore:
         """Where tokens are kept."""
-        return TokenCache(read_environ().home)
+        return TokenStore(read_environ().home, HTTPS)
 
     @contextmanager
     def connected(self, *, quiet: bool = False) -> Iterator[tuple[HttpsTransport, Transfers]]:

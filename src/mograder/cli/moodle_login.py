@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from mograder.cli.course import load_course
-from mograder.cli.moodle_site import moodle_url, token_cache
+from mograder.cli.moodle_site import moodle_url, token_store
 from mograder.cli.options import Given, course_dir_option
 from mograder.core.errors import RemoteFailed
 from mograder.transports.moodle.address import refuse_password
@@ -21,7 +21,6 @@ from mograder.transports.moodle.login import (
     token_of,
 )
 from mograder.transports.moodle.records import PublicConfig
-from mograder.transports.moodle.tokens import CachedToken
 
 
 @click.command("login")
@@ -50,7 +49,7 @@ def login(
     got = (token or "").strip() or _sign_in(address, username, sso=sso, insecure=insecure)
     with MoodleClient(address, got) as client:
         site = client.site()
-        token_cache().keep(CachedToken(client.url, got, site.full_name))
+        token_store().save(client.url, got, full_name=site.full_name)
     click.echo(f"Signed in to {site.name or address} as {site.full_name}.")
 
 

@@ -20,7 +20,7 @@ from mograder.exchange.matching import choose_assignment, choose_course, local_n
 from mograder.transports.moodle.address import is_insecure, parse_moodle_url
 from mograder.transports.moodle.client import MoodleClient
 from mograder.transports.moodle.records import Assignment
-from mograder.transports.moodle.tokens import TokenCache
+from mograder.transports.token_store import MOODLE, TokenStore
 
 _NO_URL = "No Moodle URL configured. Provide --url or set [moodle] url in mograder.toml"
 
@@ -64,7 +64,7 @@ class Site:
         told = self.token or (secret.get_secret_value() if secret else "")
         if told.strip():
             return told.strip()
-        kept = token_cache().find(url)
+        kept = token_store().find(url)
         if kept is None:
             raise NotAuthenticated(
                 f"You are not signed in to {url}.", hint=f"Run `mograder moodle login --url {url}`."
@@ -90,9 +90,9 @@ def moodle_url(told: str | None, loaded: LoadedSettings) -> str:
     return url
 
 
-def token_cache() -> TokenCache:
-    """Return the cache in this person's home directory."""
-    return TokenCache(read_environ().home / ".config" / "mograder" / "token.json")
+def token_store() -> TokenStore:
+    """Return the Moodle tokens in this person's home directory."""
+    return TokenStore(read_environ().home, MOODLE)
 
 
 def items_of(loaded: LoadedSettings) -> list[str]:

@@ -23,7 +23,8 @@ from mograder.transports.moodle.grading import (
     hides_comment,
     kept_state,
 )
-from mograder.transports.moodle.marks import mark_text, same_comment
+from mograder.transports.moodle.html_text import same_comment
+from mograder.transports.moodle.marks import mark_text
 from mograder.transports.moodle.records import Assignment, Feedback, Held, Mark
 from mograder.transports.upload import Upload
 

@@ -1,6 +1,6 @@
-"""What a web server in front of a hub does with requests, seen from outside (`hub check --url`).
+"""Probe what a web server in front of a hub does with requests (`hub check --url`).
 
-Nothing is asked that needs a sign-in, so it can be tried on any hub at any time.
+No request needs a sign-in, so that any hub can be probed at any time.
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ import httpx
 from websockets.exceptions import InvalidHandshake, InvalidStatus, WebSocketException
 from websockets.sync.client import connect
 
-from mograder.core.errors import RemoteFailed
+from mograder.transports.http import Server, make_client
 from mograder.transports.hub_url import is_loopback, parse_hub_url
-from mograder.transports.unreachable import remedy
 
 _SECONDS, _SHORT_SECONDS = 20.0, 3.0
 _PASSED = 0
@@ -35,7 +34,7 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class FrontSeen:
-    """What came back: ``own`` from a page of the hub's, ``session`` from below ``/s/``.
+    """The answers: ``own`` from a page of the hub's, ``session`` from below ``/s/``.
 
     ``websocket`` is the status with which a WebSocket was refused, ``websocket_trouble`` why
     there was none.
@@ -59,31 +58,26 @@ def look_at_front(
 
     ``trust`` decides which certificates a WebSocket accepts; for the others ``transport`` does.
 
-    Raises: :class:`InvalidInput` for what is no URL, :class:`RemoteFailed` when it cannot be
-    reached or its certificate is not accepted.
+    Raises:
+        InvalidInput: ``url`` is not valid.
+        RemoteFailed: The hub cannot be reached or its certificate is not accepted.
     """
     base = parse_hub_url(url, insecure=True)
     parsed = httpx.URL(base)
     origin = f"{parsed.scheme}://{parsed.netloc.decode('ascii')}"
-    try:
-        with httpx.Client(
-            timeout=_SECONDS, transport=transport, trust_env=not is_loopback(parsed.host)
-        ) as client:
-            own = _answered(client.get(f"{base}/health"))
-            session = _answered(client.get(f"{base}/s/{secrets.token_urlsafe(24)}/health"))
-    except httpx.HTTPError as error:
-        raise RemoteFailed(
-            f"The hub at {base} cannot be reached: {error}.",
-            hint=remedy(error, "Check the address, and that the hub is running."),
-        ) from error
+    hub = Server("the hub", base, "Check the address, and that the hub is running.")
+    with hub.errors(), make_client(base, read=_SECONDS, transport=transport) as client:
+        own = _answered(client.get(f"{base}/health"))
+        session = _answered(client.get(f"{base}/s/{secrets.token_urlsafe(24)}/health"))
     status, trouble = _try_websocket(base, trust)
     return FrontSeen(origin, f"{base}/static/", own, session, status, trouble)
 
 
 def is_hub(url: str) -> bool:
-    """Whether a hub answers at an address of this machine; anything else is no."""
+    """Whether a hub answers at an address of this machine; False if nothing or another program."""
     try:
-        answer = httpx.get(f"{url}/health", timeout=_SHORT_SECONDS, trust_env=False)
+        with make_client(url, read=_SHORT_SECONDS) as client:
+            answer = client.get(f"{url}/health")
         return answer.status_code == httpx.codes.OK and answer.json() == {"status": "ok"}
     except (httpx.HTTPError, ValueError):
         return False

@@ -22,6 +22,7 @@ from mograder.core.closing import Closing
 from mograder.core.errors import InvalidInput, NotAuthenticated, NotFound, TooLarge
 from mograder.core.shared import Progress
 from mograder.transports import https_answers as answers
+from mograder.transports.http import RetryPolicy
 from mograder.transports.https_answers import (
     Identity,
     Registered,
@@ -38,8 +39,8 @@ from mograder.transports.interface import (
     RemoteFile,
     Standing,
 )
-from mograder.transports.resuming import Meter, download, no_meter
-from mograder.transports.retrying import Patience
+from mograder.transports.resuming import Downloader, Meter, no_meter
+from mograder.transports.token_store import user_of
 
 LARGEST_SUBMISSION = 100_000_000
 """Bytes of a notebook that is handed in; servers take less."""
@@ -60,7 +61,7 @@ class GradeRow:
 
     @property
     def who(self) -> str:
-        """Whom the row is about, by either of the names that servers merge by."""
+        """The person of the row, by either of the columns that servers merge by."""
         return self.values.get("username") or self.values.get("userid") or ""
 
 
@@ -79,16 +80,17 @@ class HttpsTransport(Closing):
         user: str = "",
         insecure: bool = False,
         meter: Meter = no_meter,
-        patience: Patience | None = None,
+        retry: RetryPolicy | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         """Check the address before the token goes anywhere.
 
         Raises:
-            InvalidInput: The URL is none, or would send the token in the clear to another host.
+            InvalidInput: The URL is not valid or would send the token in the clear to another
+                host; or the token is not valid.
         """
         self._connection = Connection(
-            url, token, insecure=insecure, patience=patience, transport=transport
+            url, token, insecure=insecure, retry=retry, transport=transport
         )
         self._user = user or user_of(token)
         self._meter = meter
@@ -100,7 +102,7 @@ class HttpsTransport(Closing):
 
     @property
     def user(self) -> str:
-        """Whom the token names; empty where there is none."""
+        """The name in the token; empty without a token."""
         return self._user
 
     def list_assignments(self) -> tuple[RemoteAssignment, ...]:
@@ -121,7 +123,7 @@ class HttpsTransport(Closing):
                 yield got
 
         progress(f"Fetching {file.name}")
-        download(ask, file, to, self._connection.patience, self._meter)
+        Downloader(self._connection.retry).download(ask, file, to, progress, self._meter)
 
     def standing(self, assignment: RemoteAssignment) -> Standing:
         """Return where this person's work stands (B151)."""
@@ -254,7 +256,7 @@ def register(
     *,
     token: str = "",
     insecure: bool = False,
-    patience: Patience | None = None,
+    retry: RetryPolicy | None = None,
     transport: httpx.BaseTransport | None = None,
 ) -> Registered:
     """Join a course with the code that its teacher gave out; return the personal token (B141).
@@ -268,7 +270,7 @@ def register(
     """
     # The code is worth protecting as much as a token.
     parse_hub_url(url, insecure=insecure, what="server")
-    connection = Connection(url, token, insecure=True, patience=patience, transport=transport)
+    connection = Connection(url, token, insecure=True, retry=retry, transport=transport)
     try:
         key = secrets.token_urlsafe(_RETRY_KEY_BYTES)
         body = {"user": user, "enrollment_code": enrollment_code, "retry_key": key}
@@ -277,12 +279,6 @@ def register(
         return Registered(given.user, given.token)
     finally:
         connection.close()
-
-
-def user_of(token: str) -> str:
-    """Return whom a token names: what stands before its first colon (compat.md 1)."""
-    name, colon, _ = token.partition(":")
-    return name if colon else ""
 
 
 def _read(file: Path) -> bytes:

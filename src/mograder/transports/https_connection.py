@@ -1,7 +1,7 @@
-"""Talking to an assignment server: requests that are tried again, answers that are checked.
+"""Requests to an assignment server, which are tried again, and answers, which are checked.
 
-Both servers that there are speak it: ours and 0.3.16 (compat.md 4). What goes wrong on the way,
-and what the server refuses, become our own errors here; nothing above knows httpx.
+Our server and that of 0.3.16 speak the same protocol (compat.md 4). Refusals of the server become
+our own errors here.
 """
 
 from __future__ import annotations
@@ -27,20 +27,26 @@ from mograder.core.errors import (
     TooLarge,
 )
 from mograder.core.shared import Progress
-from mograder.transports.bodies import bounded_body
+from mograder.transports.http import (
+    RetryPolicy,
+    Server,
+    bounded_body,
+    check_token,
+    make_client,
+    one_line,
+    retry_after,
+    send,
+)
 from mograder.transports.https_answers import receipt_text
-from mograder.transports.hub_url import is_loopback, parse_hub_url
+from mograder.transports.hub_url import parse_hub_url
 from mograder.transports.interface import WouldReplaceOnTime
-from mograder.transports.retrying import Patience, retry_after, send
-from mograder.transports.unreachable import remedy
 
 T = TypeVar("T")
 Parts = Sequence[tuple[str, tuple[str, BinaryIO, str]]]
 """A form's files: field name, then file name, content and type."""
 
-_CONNECT_SECONDS, _SILENCE_SECONDS, _ANSWER_SECONDS = 10.0, 60.0, 600.0
+_SILENCE_SECONDS, _ANSWER_SECONDS = 60.0, 600.0
 _LARGEST_ANSWER, _LARGEST_REFUSAL = 16_000_000, 64_000
-_LONGEST_WORDS = 500
 _LATE, _CLOSED = "late-would-replace", "closed"
 SIGN_IN = "Sign in with `mograder https login` or `mograder https register`."
 
@@ -68,25 +74,22 @@ class Connection:
         *,
         insecure: bool = False,
         transport: httpx.BaseTransport | None = None,
-        patience: Patience | None = None,
+        retry: RetryPolicy | None = None,
     ) -> None:
         """Check the address before anything secret goes anywhere.
 
         Raises:
-            InvalidInput: The URL is none, or would carry the token in the clear to another
-                machine; or the token is none.
+            InvalidInput: The URL is not valid or would send the token in the clear to another
+                host; or the token is not valid.
         """
         # Where nothing secret is sent, nothing can be overheard.
         self.url = parse_hub_url(url, insecure=insecure or not token, what="server")
-        if not token.isprintable() or not token.isascii() or " " in token:
-            raise InvalidInput("The token holds characters that no token has.", hint=SIGN_IN)
-        self.patience = patience or Patience()
-        self._client = httpx.Client(
-            headers={"Authorization": f"Bearer {token}"} if token else {},
-            timeout=httpx.Timeout(_SILENCE_SECONDS, connect=_CONNECT_SECONDS),
-            # A proxy from the environment must not carry a token that is meant for this machine.
-            trust_env=not is_loopback(httpx.URL(self.url).host),
-            transport=transport,
+        if token:
+            check_token(token, SIGN_IN)
+        self.retry = retry or RetryPolicy()
+        self._server = Server("the server", self.url)
+        self._client = make_client(
+            self.url, read=_SILENCE_SECONDS, token=token, transport=transport
         )
 
     def close(self) -> None:
@@ -97,15 +100,11 @@ class Connection:
     def sent(self, call: Call, progress: Progress = lambda _: None) -> Iterator[httpx.Response]:
         """Yield the answer to a call, good or not, its body unread.
 
-        Raises: RemoteFailed when there is none.
+        Raises:
+            RemoteFailed: The server cannot be reached or does not answer.
         """
-        with self._errors():
-            response = send(
-                self._client,
-                lambda: self._request(call),
-                self.patience,
-                progress,
-            )
+        with self._server.errors():
+            response = send(self._client, lambda: self._request(call), self.retry, progress)
         try:
             yield response
         finally:
@@ -129,22 +128,17 @@ class Connection:
         Raises:
             MograderError: As :meth:`ask`.
         """
-        with self.sent(call, progress) as response, self._errors():
+        with self.sent(call, progress) as response, self._server.errors():
             self.demand(response, HTTPStatus.OK)
             return bounded_body(response, limit, _ANSWER_SECONDS)
 
     def demand(self, response: httpx.Response, *wanted: HTTPStatus) -> None:
-        """Raise what an answer means that has another status than those."""
+        """Raise the error that an answer means, unless its status is one of ``wanted``."""
         if response.status_code in wanted:
             return
         status = response.status_code
-        if response.has_redirect_location:
-            target = str(response.headers.get("location", ""))[:200]
-            raise RemoteFailed(
-                f"{self.url} redirects to {target}.",
-                hint="Give the server's own address, not that of a sign-in page in front of it.",
-            )
-        with self._errors():
+        self._server.refuse_redirect(response)
+        with self._server.errors():
             body = bounded_body(response, _LARGEST_REFUSAL, _ANSWER_SECONDS, cut=True)
         raise _refusal(status, _said(body), int(retry_after(response)))
 
@@ -166,30 +160,9 @@ class Connection:
             files=call.files() if call.files else None,
         )
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        """Translate what httpx raises."""
-        try:
-            yield
-        except httpx.TimeoutException as error:
-            raise RemoteFailed(
-                f"The server at {self.url} did not answer in time.",
-                hint="Try again in a moment.",
-            ) from error
-        except httpx.ConnectError as error:
-            raise RemoteFailed(
-                f"The server at {self.url} cannot be reached: {_one_line(str(error))}.",
-                hint=remedy(error, "Check the address and your network."),
-            ) from error
-        except httpx.HTTPError as error:
-            raise RemoteFailed(
-                f"The connection to {self.url} broke: {_one_line(str(error)) or 'closed'}.",
-                hint="Try again.",
-            ) from error
-
 
 class _Refusal(BaseModel):
-    """What a server says when it refuses: ``error``, or ``detail`` where a hub answers."""
+    """The body of a refusal: ``error``, or ``detail`` where a hub answers."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -203,7 +176,7 @@ class _Refusal(BaseModel):
 def _refusal(status: int, said: _Refusal, wait: int) -> MograderError:
     """Name a refusal by its status; the server's words stay as they are."""
     words = _sentence(said.error or said.detail) or f"The server answered {status}."
-    hint = _one_line(said.hint)
+    hint = one_line(said.hint)
     match status:
         case 401:
             return NotAuthenticated(words, hint=hint or SIGN_IN)
@@ -236,11 +209,5 @@ def _said(body: bytes) -> _Refusal:
 
 
 def _sentence(text: str) -> str:
-    words = _one_line(text)
+    words = one_line(text)
     return words if not words or words.endswith((".", "!", "?")) else f"{words}."
-
-
-def _one_line(text: str) -> str:
-    """Keep a stranger's words to one line without control characters."""
-    plain = "".join(each if each.isprintable() else " " for each in text)
-    return " ".join(plain.split())[:_LONGEST_WORDS].rstrip(".") if plain else ""

@@ -29,13 +29,11 @@ from mograder.core.errors import (
     TooLarge,
 )
 from mograder.core.shared import Progress
-from mograder.transports.bodies import bounded_body
-from mograder.transports.hub_url import is_loopback, parse_hub_url
-from mograder.transports.unreachable import remedy
+from mograder.transports.http import Server, bounded_body, check_token, make_client
+from mograder.transports.hub_url import parse_hub_url
 from mograder.transports.upload import Upload, opened
 
 _STREAM = "application/x-ndjson"
-_CONNECT_SECONDS = 10.0
 _WRITE_SECONDS = 120.0
 _READ_SECONDS = 960.0
 """Longer than a hub gives one environment build ([limits] build_timeout): uv may be silent."""
@@ -52,7 +50,7 @@ _HOW_TO_GET_ONE = (
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What the hub holds now. ``warmed`` tells whether it prepared the environment as well."""
+    """The release on the hub; ``warmed`` tells whether its environment is prepared as well."""
 
     files: tuple[str, ...]
     kind: str
@@ -69,7 +67,7 @@ class Warmed:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What the hub holds of an item: SHA-256 by file.
+    """The files that the hub holds of an item, with their SHA-256.
 
     ``kind`` is empty where the hub does not tell (0.3.16), or holds nothing; ``complete``: there
     is nothing on the hub that ``files`` does not name. ``most_mb`` (of 2**20 bytes) and
@@ -118,19 +116,20 @@ class HubClient(Closing):
         """Check the address before the token goes anywhere.
 
         Raises:
-            InvalidInput: The URL is none, or would send the token in the clear to another host.
+            InvalidInput: The URL is not valid or would send the token in the clear to another
+                host; or the token is not valid.
         """
         self.url = parse_hub_url(url, insecure=insecure)
-        if not token.isprintable() or not token.isascii() or " " in token:
-            raise InvalidInput(
-                "The token holds characters that no token has.", hint=_HOW_TO_GET_ONE
-            )
-        self._client = httpx.Client(
-            headers={"Authorization": f"Bearer {token}"},
-            timeout=httpx.Timeout(_READ_SECONDS, connect=_CONNECT_SECONDS, write=_WRITE_SECONDS),
-            # A proxy from the environment must not carry a token that is meant for this machine.
-            trust_env=not is_loopback(httpx.URL(self.url).host),
-            transport=transport,
+        check_token(token, _HOW_TO_GET_ONE)
+        self._server = Server(
+            "the hub",
+            self.url,
+            unreachable="Check the address, and that the hub is running.",
+            silent="Look at the hub's log; it may still be building. Then publish again.",
+            broken="A proxy in front may limit the size of an upload. Publish again.",
+        )
+        self._client = make_client(
+            self.url, read=_READ_SECONDS, write=_WRITE_SECONDS, token=token, transport=transport
         )
 
     def close(self) -> None:
@@ -145,7 +144,7 @@ class HubClient(Closing):
         Raises:
             MograderError: The hub refused or could not be reached; the old release stays.
         """
-        with opened(files, progress) as parts, self._errors():
+        with opened(files, progress) as parts, self._server.errors():
             request = self._client.build_request(
                 "POST",
                 f"{self.url}/publish/{quote(name, safe='')}",
@@ -163,7 +162,7 @@ class HubClient(Closing):
             MograderError: The hub refused or could not be reached.
         """
         headers = {"Accept": _STREAM}
-        with self._errors():
+        with self._server.errors():
             request = self._client.build_request("POST", f"{self.url}/warm-cache", headers=headers)
             with self._sent(request) as response:
                 answer = self._result(response, progress)
@@ -176,7 +175,7 @@ class HubClient(Closing):
             MograderError: The hub refused or could not be reached.
         """
         url = f"{self.url}/release/{quote(name, safe='')}"
-        with self._errors():
+        with self._server.errors():
             with self._sent(self._client.build_request("GET", url)) as response:
                 if response.status_code not in _NO_SUCH_ROUTE:
                     answer = self._answer(response)
@@ -192,7 +191,7 @@ class HubClient(Closing):
         Raises:
             MograderError: The hub refused or could not be reached.
         """
-        with self._errors():
+        with self._server.errors():
             request = self._client.build_request(method, f"{self.url}{path}", json=body)
             with self._sent(request) as response:
                 if response.status_code == HTTPStatus.OK:
@@ -249,35 +248,8 @@ class HubClient(Closing):
         body = bounded_body(response, _MAX_ANSWER, _ANSWER_SECONDS)
         if status == HTTPStatus.OK:
             return _object(body, self.url)
-        if 300 <= status < 400:
-            target = response.headers.get("location", "another address")
-            raise RemoteFailed(
-                f"{self.url} redirects to {target[:200]}.",
-                hint="Give the hub's own address, which an API client reaches without a sign-in "
-                "page in front.",
-            )
+        self._server.refuse_redirect(response)
         raise _refusal(status, _said(_media_type(response), body), self.url)
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        """Translate what httpx raises."""
-        try:
-            yield
-        except httpx.ConnectError as error:
-            raise RemoteFailed(
-                f"The hub at {self.url} cannot be reached: {error}.",
-                hint=remedy(error, "Check the address, and that the hub is running."),
-            ) from error
-        except httpx.TimeoutException as error:
-            raise RemoteFailed(
-                f"The hub at {self.url} did not answer in time.",
-                hint="Look at the hub's log; it may still be building. Then publish again.",
-            ) from error
-        except httpx.HTTPError as error:
-            raise RemoteFailed(
-                f"The connection to the hub at {self.url} broke: {str(error) or 'closed'}.",
-                hint="A proxy in front may limit the size of an upload. Publish again.",
-            ) from error
 
 
 def _refusal(status: int, detail: str, url: str) -> MograderError:

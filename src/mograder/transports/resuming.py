@@ -1,9 +1,10 @@
-"""Downloads that go on where they broke off, and are checked before anybody sees them.
+"""Downloads that continue after a broken connection, and are verified before they are used.
 
 A file grows beside its place as ``.<name>.part``, with the ETag that it belongs to. The next try,
-also one of a later command, asks for the rest only (``Range`` with ``If-Range``, RFC 9110); a
-server that knows no ranges, as 0.3.16, sends the whole again. Only a complete file whose size and
-SHA-256 are what the server said takes its place (decision 30).
+also one of a later command, asks for the rest only (``Range`` with ``If-Range``, RFC 9110) and
+accepts it only with the same ETag and the right ``Content-Range``; a server without ranges, such as
+0.3.16, sends the whole again. Only a complete file whose digest, or else size, is what the server
+announced takes its place (decision 30).
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import hashlib
 import io
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
@@ -25,30 +27,68 @@ import httpx
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mograder.core.errors import Conflict, InvalidInput, RemoteFailed, TooLarge
+from mograder.core.shared import Progress
+from mograder.transports.http import RetryPolicy
 from mograder.transports.interface import RemoteFile
 from mograder.transports.placing import place
-from mograder.transports.retrying import Patience
 
 MAX_FILE = 1_000_000_000
 """Bytes of one file: what a release may hold altogether."""
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 _STRONG = re.compile(r'"[^"\x00-\x20]+"')
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 _REPR_DIGEST = re.compile(r"(?:^|,)\s*sha-256=:([A-Za-z0-9+/]{43}=):")
 
-Ask = Callable[[dict[str, str]], AbstractContextManager[httpx.Response]]
-"""Asks for the file with these headers; answers other than 200, 206 and 416 were raised already."""
+IDENTITY = {"Accept-Encoding": "identity"}
+"""The header for bytes that are not compressed: a range of compressed bytes cannot be appended."""
+
+Ask = Callable[[Mapping[str, str]], AbstractContextManager[httpx.Response]]
+"""Sends a request for a file with these headers and yields the answer, its body unread.
+
+The status is 200 or, after a ``Range``, 206 or 416; the error of any other is raised. Errors of
+httpx while the body is read are not translated.
+"""
 
 
 class Meter(Protocol):
-    """Is told how far a transfer is, for a bar; ``total`` is None where nobody knows."""
+    """Is told how many bytes of how many have arrived; ``total`` is None where it is not known."""
 
     def __call__(self, name: str, done: int, total: int | None, /) -> None: ...
 
 
 def no_meter(name: str, done: int, total: int | None, /) -> None:
     """Show nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class DigestCheck:
+    """How a server announces what a file must be: hashlib's ``algorithm``, and where to read it.
+
+    ``announced`` returns the digest of the whole file that an answer tells, in hex, or "".
+    """
+
+    algorithm: str
+    announced: Callable[[httpx.Response], str]
+
+    def of(self, stream: io.BufferedReader | io.BytesIO) -> str:
+        """Return the digest of what a stream holds, in hex."""
+        return hashlib.file_digest(stream, self._new).hexdigest()
+
+    def is_digest(self, text: str) -> bool:
+        """Whether a text has the form of such a digest."""
+        return len(text) == 2 * self._new().digest_size and set(text) <= set("0123456789abcdef")
+
+    def _new(self) -> hashlib._Hash:
+        return hashlib.new(self.algorithm, usedforsecurity=False)
+
+
+def _repr_digest(response: httpx.Response) -> str:
+    found = _REPR_DIGEST.search(str(response.headers.get("repr-digest", "")))
+    return base64.b64decode(found[1]).hex() if found else ""
+
+
+SHA256 = DigestCheck("sha256", _repr_digest)
+"""SHA-256 as a list of files or the header ``Repr-Digest`` (RFC 9530) tells it."""
 
 
 class _Memory(BaseModel):
@@ -61,14 +101,14 @@ class _Memory(BaseModel):
 
 
 class _Part:
-    """A file as far as it has arrived; whoever has it open is the only one that adds to it."""
+    """A file as far as it has arrived, locked: only one process at a time may add to it."""
 
     def __init__(self, to: Path, address: str) -> None:
         self.path = to.with_name(f".{to.name}.part")
         self._memory = self.path.with_name(f"{self.path.name}.json")
         self._address = address
         self._file = self._locked()
-        self.digest_told = ""
+        self.announced = ""
 
     def __enter__(self) -> Self:
         return self
@@ -79,21 +119,22 @@ class _Part:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if error is not None and not self.size() and _is_still(self.path, self._file):
+            self.drop()
         self._file.close()
 
     def headers(self) -> dict[str, str]:
-        """Ask for the rest, if there is a beginning that can be gone on with."""
-        plain = {"Accept-Encoding": "identity"}
+        """Return headers that ask for the rest, or for the whole if nothing can be continued."""
         etag, size = self._etag(), self.size()
         if not etag or not size:
-            return plain
-        return plain | {"Range": f"bytes={size}-", "If-Range": etag}
+            return dict(IDENTITY)
+        return IDENTITY | {"Range": f"bytes={size}-", "If-Range": etag}
 
     def size(self) -> int:
         return os.fstat(self._file.fileno()).st_size
 
     def begin(self, etag: str = "") -> None:
-        """Drop what there is; remember the ETag only if it promises the very same bytes."""
+        """Empty the part; remember the ETag only if it is strong, so that it means equal bytes."""
         self._memory.unlink(missing_ok=True)
         self._file.truncate(0)
         if _STRONG.fullmatch(etag):
@@ -105,9 +146,9 @@ class _Part:
         while view:
             view = view[self._file.write(view) :]
 
-    def digest(self) -> str:
+    def digest(self, check: DigestCheck) -> str:
         with self.path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+            return check.of(stream)
 
     def drop(self) -> None:
         """Leave nothing behind."""
@@ -144,99 +185,123 @@ class _Part:
             file.close()
 
 
-def download(ask: Ask, file: RemoteFile, to: Path, patience: Patience, meter: Meter) -> None:
-    """Bring a file to ``to``, whole and verified or not at all.
+@dataclass(frozen=True, slots=True)
+class Downloader:
+    """Downloads from one kind of server; no file may have more than ``largest`` bytes."""
 
-    Raises:
-        RemoteFailed: The connection broke more often than patience allows, or what arrived is
-            not what the server announced.
-        InvalidInput: It cannot be written; :class:`TooLarge` beyond a gigabyte.
-        Conflict: It is being fetched already.
-    """
-    try:
-        to.parent.mkdir(parents=True, exist_ok=True)
-        with _Part(to, file.address) as part:
-            resumed = "Range" in part.headers()
-            _complete(ask, file, part, patience, meter)
-            if resumed and _problem(part, file):
-                # The beginning was of another file, whatever the ETag said.
-                part.begin()
-                _complete(ask, file, part, patience, meter)
-            if problem := _problem(part, file):
-                part.drop()
-                raise RemoteFailed(problem, hint="Try again. If it stays so, tell your teacher.")
-            part.move(to)
-    except OSError as error:
-        raise InvalidInput(f"{to} cannot be written: {error.strerror}.") from error
+    retry: RetryPolicy
+    check: DigestCheck = SHA256
+    largest: int = MAX_FILE
 
+    def download(
+        self, ask: Ask, file: RemoteFile, to: Path, progress: Progress, meter: Meter = no_meter
+    ) -> None:
+        """Write a file to ``to``, whole and verified or not at all.
 
-def _complete(ask: Ask, file: RemoteFile, part: _Part, patience: Patience, meter: Meter) -> None:
-    """Take all that is left, over as many connections as it needs."""
-    failures = 0
-    while failures < patience.tries:
-        before = part.size()
+        Raises:
+            RemoteFailed: The connection broke too often, or what arrived is not what the server
+                announced.
+            InvalidInput: The file cannot be written; :class:`TooLarge` above ``largest``.
+            Conflict: Another process downloads it to the same place.
+            MograderError: What ``ask`` raises.
+        """
         try:
-            if _take(ask, file, part, meter):
-                return
-        except httpx.HTTPError:
-            pass
-        # As long as every connection brings something, it will end.
-        failures = 1 if part.size() > before else failures + 1
-        if failures < patience.tries:
-            patience.pause(failures)
-    raise RemoteFailed(
-        f"The connection broke while {file.name} was coming.",
-        hint="Run the same again: it goes on from here.",
+            to.parent.mkdir(parents=True, exist_ok=True)
+            with _Part(to, file.address) as part:
+                resumed = "Range" in part.headers()
+                self._complete(ask, file, part, progress, meter)
+                if resumed and self._problem(part, file):
+                    # The beginning was of another file, whatever the ETag said.
+                    part.begin()
+                    self._complete(ask, file, part, progress, meter)
+                if problem := self._problem(part, file):
+                    part.drop()
+                    raise damaged(problem)
+                part.move(to)
+        except OSError as error:
+            raise InvalidInput(f"{to} cannot be written: {error.strerror}.") from error
+
+    def _complete(
+        self, ask: Ask, file: RemoteFile, part: _Part, progress: Progress, meter: Meter
+    ) -> None:
+        """Receive all that is missing, over as many connections as it needs."""
+        failures = 0
+        while failures < self.retry.tries:
+            before = part.size()
+            with suppress(httpx.HTTPError):
+                if self._receive(ask, file, part, meter):
+                    return
+            # As long as every connection brings something, it will end.
+            failures = 1 if part.size() > before else failures + 1
+            if failures < self.retry.tries:
+                progress(f"{file.name} is not complete, going on")
+                self.retry.pause(failures)
+        raise RemoteFailed(
+            f"The connection broke while {file.name} was coming.",
+            hint="Run the same again: it goes on from here.",
+        )
+
+    def _receive(self, ask: Ask, file: RemoteFile, part: _Part, meter: Meter) -> bool:
+        """Append what one answer brings; return whether the file is complete."""
+        headers = part.headers()
+        with ask(headers) as response:
+            etag = str(response.headers.get("etag", ""))
+            part.announced = self.check.announced(response)
+            if response.status_code == HTTPStatus.OK:
+                part.begin(etag)
+                return self._append(response, file, part, meter)
+            told = str(response.headers.get("content-range", ""))
+            if headers.get("If-Range") == etag:
+                found = _CONTENT_RANGE.fullmatch(told)
+                if found is not None and int(found[1]) == part.size():
+                    return self._append(response, file, part, meter)
+                if told == f"bytes */{part.size()}":
+                    return True  # 416: nothing is missing.
+        part.begin()
+        return False
+
+    def _append(
+        self, response: httpx.Response, file: RemoteFile, part: _Part, meter: Meter
+    ) -> bool:
+        done = part.size()
+        length = str(response.headers.get("content-length", ""))
+        total = done + int(length) if length.isdecimal() else file.size
+        if total is not None and total > self.largest:
+            raise self._too_large(file)
+        for chunk in response.iter_bytes():
+            done += len(chunk)
+            if done > self.largest:
+                raise self._too_large(file)
+            part.append(chunk)
+            meter(file.name, done, total)
+        return total is None or done >= total
+
+    def _problem(self, part: _Part, file: RemoteFile) -> str:
+        """Say what is wrong with a complete file; "" if nothing is."""
+        told = ((file.digest or "").lower(), part.announced)
+        digest = next(filter(self.check.is_digest, told), "")
+        if digest and part.digest(self.check) == digest:
+            return ""
+        size = part.size()
+        if file.size is not None and size != file.size:
+            return f"{file.name} arrived with {size} bytes instead of {file.size}."
+        return other_bytes(file.name) if digest else ""
+
+    def _too_large(self, file: RemoteFile) -> TooLarge:
+        return TooLarge(f"{file.name} is larger than {self.largest // 10**9} GB.")
+
+
+def other_bytes(name: str) -> str:
+    """Return the sentence for a file whose digest is not the announced one."""
+    return f"{name} arrived with other bytes than the server announced."
+
+
+def damaged(problem: str) -> RemoteFailed:
+    """Return the error for a file that is not what the server announced."""
+    return RemoteFailed(
+        problem,
+        hint="It may be changing right now, or something on the way alters files. Try again.",
     )
-
-
-def _take(ask: Ask, file: RemoteFile, part: _Part, meter: Meter) -> bool:
-    """Take what one answer brings; false if that was not all of it."""
-    headers = part.headers()
-    with ask(headers) as response:
-        etag = str(response.headers.get("etag", ""))
-        part.digest_told = _digest(response)
-        if response.status_code == HTTPStatus.OK:
-            part.begin(etag)
-            return _append(response, file, part, meter)
-        found = _CONTENT_RANGE.fullmatch(str(response.headers.get("content-range", "")))
-        goes_on = found is not None and int(found[1]) == part.size()
-        if goes_on and headers.get("If-Range") == etag:
-            return _append(response, file, part, meter)
-    part.begin()
-    return False
-
-
-def _append(response: httpx.Response, file: RemoteFile, part: _Part, meter: Meter) -> bool:
-    done = part.size()
-    announced = str(response.headers.get("content-length", ""))
-    total = done + int(announced) if announced.isdecimal() else file.size
-    if total is not None and total > MAX_FILE:
-        raise _too_large(file)
-    for chunk in response.iter_bytes():
-        done += len(chunk)
-        if done > MAX_FILE:
-            raise _too_large(file)
-        part.append(chunk)
-        meter(file.name, done, total)
-    return total is None or done >= total
-
-
-def _digest(response: httpx.Response) -> str:
-    """Return the SHA-256 of the whole file where the answer tells it (RFC 9530), in hex."""
-    found = _REPR_DIGEST.search(str(response.headers.get("repr-digest", "")))
-    return base64.b64decode(found[1]).hex() if found else ""
-
-
-def _problem(part: _Part, file: RemoteFile) -> str:
-    """Say what is wrong with a file that has come to its end, or nothing."""
-    size = part.size()
-    if file.size is not None and size != file.size:
-        return f"{file.name} arrived with {size} bytes instead of {file.size}."
-    digest = (file.digest or part.digest_told).lower()
-    if _SHA256.fullmatch(digest) and part.digest() != digest:
-        return f"{file.name} arrived with other bytes than the server announced."
-    return ""
 
 
 def _is_still(path: Path, file: io.FileIO) -> bool:
@@ -244,7 +309,3 @@ def _is_still(path: Path, file: io.FileIO) -> bool:
         return os.path.samestat(path.lstat(), os.fstat(file.fileno()))
     except FileNotFoundError:
         return False
-
-
-def _too_large(file: RemoteFile) -> TooLarge:
-    return TooLarge(f"{file.name} is larger than {MAX_FILE // 10**9} GB.")

@@ -1,4 +1,4 @@
-"""Trying to enter a hub as somebody else, through the address that students use (security.md).
+"""Test whether a forged header lets a client into a hub at its public address (security.md).
 
 A front that passes on a client's own ``X-Remote-User`` lets anybody in as anybody. Only asking
 through the front itself shows whether this one does.
@@ -10,54 +10,46 @@ from enum import Enum, auto
 
 import httpx
 
-from mograder.core.errors import NotFound, RemoteFailed
-from mograder.transports.hub_url import is_loopback, parse_hub_url
-from mograder.transports.unreachable import remedy
+from mograder.core.errors import NotFound
+from mograder.transports.http import Server, make_client
+from mograder.transports.hub_url import parse_hub_url
 
 _SECONDS = 20.0
 _LIST = "assignments"
-"""Only who is signed in may ask for it (compat.md 2.3)."""
+"""The hub answers this only to a signed-in user (compat.md 2.3)."""
 
 
 class Spoof(Enum):
-    """What came of it."""
+    """Whether the hub believed the header."""
 
     REFUSED = auto()
     BELIEVED = auto()
     OPEN = auto()
-    """Everybody comes in, whatever they say."""
+    """The hub lets everybody in, with or without the header."""
 
 
 def try_spoof(
     url: str, header: str, user: str, *, transport: httpx.BaseTransport | None = None
 ) -> Spoof:
-    """Ask once as nobody and once as ``user`` by the header, and compare.
+    """Ask once without the header and once with ``user`` in it, and compare the answers.
 
-    Someone whom the hub knows and who is not on the course's list gets other words than nobody,
-    and that is a belief too.
+    A hub that knows the user refuses one who is not on the course's list with a page, and a client
+    without a name with plain text; so a page means that the header was believed.
 
     Raises:
-        InvalidInput: The URL is none.
+        InvalidInput: The URL is not valid.
         NotFound: There is no hub at that address.
-        RemoteFailed: It cannot be reached.
+        RemoteFailed: The hub cannot be reached.
     """
     base = parse_hub_url(url, insecure=True)
-    try:
-        with httpx.Client(
-            timeout=_SECONDS, transport=transport, trust_env=not is_loopback(httpx.URL(base).host)
-        ) as client:
-            _demand_hub(client, base)
-            nobody = client.get(f"{base}/{_LIST}")
-            client.cookies.clear()
-            named = client.get(f"{base}/{_LIST}", headers={header: user})
-    except httpx.HTTPError as error:
-        raise RemoteFailed(
-            f"The hub at {base} cannot be reached: {error}.",
-            hint=remedy(error, "Check the address, and that the hub is running."),
-        ) from error
-    if nobody.status_code == httpx.codes.OK:
+    hub = Server("the hub", base, "Check the address, and that the hub is running.")
+    with hub.errors(), make_client(base, read=_SECONDS, transport=transport) as client:
+        _demand_hub(client, base)
+        anonymous = client.get(f"{base}/{_LIST}")
+        named = client.get(f"{base}/{_LIST}", headers={header: user})
+    if anonymous.status_code == httpx.codes.OK:
         return Spoof.OPEN
-    return Spoof.BELIEVED if _is_inside(named, nobody) else Spoof.REFUSED
+    return Spoof.BELIEVED if _is_inside(named, anonymous) else Spoof.REFUSED
 
 
 def _demand_hub(client: httpx.Client, base: str) -> None:
@@ -70,14 +62,11 @@ def _demand_hub(client: httpx.Client, base: str) -> None:
         )
 
 
-def _is_inside(named: httpx.Response, nobody: httpx.Response) -> bool:
-    """Tell whether the hub took the name: it answers, or refuses somebody in particular.
-
-    It tells a person who is not on the list so on a page, and nobody in plain text.
-    """
+def _is_inside(named: httpx.Response, anonymous: httpx.Response) -> bool:
+    """Tell whether the hub took the name: it answers, or refuses with a page of its own."""
     if named.status_code == httpx.codes.OK:
         return True
-    return named.status_code == httpx.codes.FORBIDDEN and _form(named) != _form(nobody)
+    return named.status_code == httpx.codes.FORBIDDEN and _form(named) != _form(anonymous)
 
 
 def _form(answer: httpx.Response) -> tuple[int, str]:

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from mograder.core.errors import InvalidInput
-from mograder.transports.moodle.tokens import CachedToken, TokenCache
+from mograder.transports.token_store import MOODLE, TokenStore
 from tests.contract.moodle_replay import Replay, token_of
 from tests.contract.moodle_tape import recorded
 from tests.unit.web_student.studentkit import Dashboard, dashboard
@@ -28,10 +28,10 @@ def folder(tmp_path: Path, moodle: Replay) -> Path:
     return place
 
 
-def tokens(folder: Path) -> TokenCache:
+def tokens(folder: Path) -> TokenStore:
     """The tokens of the dashboard's home, which lies beside its folder."""
     home = folder.with_name(f"home-of-{folder.name}")
-    return TokenCache(home / ".config" / "mograder" / "token.json")
+    return TokenStore(home, MOODLE)
 
 
 async def press(shown: Dashboard, path: str, **fields: str) -> httpx.Response:
@@ -89,7 +89,7 @@ async def test_a_token_of_the_commands_signs_in_without_asking_moodle(
 ) -> None:
     async with dashboard(folder):
         pass
-    tokens(folder).keep(CachedToken(moodle.url, token_of("alice"), "Alice", "alice"))
+    tokens(folder).save(moodle.url, token_of("alice"), "alice", "Alice")
     moodle.requests.clear()
     async with dashboard(folder) as shown:
         assert shown.desk.wire.user == "alice"
@@ -99,7 +99,7 @@ async def test_a_token_of_the_commands_signs_in_without_asking_moodle(
 async def test_a_token_of_0_3_16_is_asked_whose_it_is(folder: Path, moodle: Replay) -> None:
     async with dashboard(folder):
         pass
-    tokens(folder).keep(CachedToken(moodle.url, token_of("alice"), "Alice Ångström"))
+    tokens(folder).save(moodle.url, token_of("alice"), full_name="Alice Ångström")
     async with dashboard(folder) as shown:
         assert shown.desk.wire.user == "alice"
 
@@ -112,7 +112,7 @@ async def test_a_token_can_be_given_and_is_forgotten_on_signing_out(
         assert answer.url.path == "/", text(answer)
         kept = tokens(folder).find(moodle.url)
         assert kept is not None
-        assert (kept.username, kept.full_name) == ("alice", "Alice Ångström")
+        assert (kept.user, kept.full_name) == ("alice", "Alice Ångström")
         await press(shown, "/logout")
         assert tokens(folder).find(moodle.url) is None
 

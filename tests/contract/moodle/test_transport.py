@@ -12,6 +12,7 @@ import pytest
 from mograder.core.clock import ManualClock
 from mograder.core.errors import Conflict, InvalidInput, NotFound, TooLarge
 from mograder.transports.interface import RemoteAssignment, RemoteFile, Transport, WorkState
+from mograder.transports.moodle.html_text import as_text
 from mograder.transports.moodle.marks import comment_html
 from mograder.transports.moodle.models_work import StatusModel
 from mograder.transports.moodle.records import (
@@ -23,7 +24,6 @@ from mograder.transports.moodle.records import (
 )
 from mograder.transports.moodle.transport import (
     MoodleTransport,
-    as_text,
     demand_acceptable,
     demand_kept,
     tell_what_goes,
@@ -392,6 +392,7 @@ _INDENTED = "def f():\n    if x:\n        y\n    end  here"
         ("<p>Bien joué — <b>87.5</b> &amp; more</p>", "Bien joué — 87.5 & more"),
         ("<p>one</p><p>two</p>", "one\ntwo"),
         ("a &lt; b<br />c", "a < b\nc"),
+        ("one<p>two</p>three", "one\ntwo\nthree"),
         (comment_html("def f():\n    if x:\n        y\n\n\tend  here"), _INDENTED),
         ("<p>\n  one\n  two   three</p><p>&nbsp;</p><p>\n four</p>", "one\ntwo three\n\nfour"),
         ("", ""),

@@ -25,13 +25,13 @@ from mograder.core.errors import (
     RemoteFailed,
     TooLarge,
 )
+from mograder.transports.http import RetryPolicy
 from mograder.transports.https import GradeRow, HttpsTransport, register
 from mograder.transports.interface import RemoteAssignment, WorkState, WouldReplaceOnTime
-from mograder.transports.retrying import Patience
 
 URL, TOKEN = "https://server.example.org/course", "alice:" + "a" * 64
 HW1 = RemoteAssignment("hw1", "hw1")
-ONCE = Patience(tries=1)
+ONCE = RetryPolicy(tries=1)
 
 
 class Server:
@@ -47,7 +47,7 @@ class Server:
         return self.answer if isinstance(self.answer, httpx.Response) else self.answer(request)
 
     def transport(self, token: str = TOKEN, url: str = URL) -> HttpsTransport:
-        return HttpsTransport(url, token, patience=ONCE, transport=httpx.MockTransport(self))
+        return HttpsTransport(url, token, retry=ONCE, transport=httpx.MockTransport(self))
 
 
 Asking = tuple[Server, HttpsTransport]
@@ -251,7 +251,7 @@ def test_b141_a_registration_can_be_asked_for_twice() -> None:
         URL,
         "alice",
         "code",
-        patience=Patience(sleep=lambda _: None),
+        retry=RetryPolicy(sleep=lambda _: None),
         transport=httpx.MockTransport(answer),
     )
     assert (given.user, given.token) == ("alice", TOKEN)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import ssl
 from collections.abc import Callable
 from decimal import Decimal
 from urllib.parse import parse_qsl
@@ -21,7 +22,8 @@ from mograder.core.errors import (
 )
 from mograder.transports.moodle.address import is_insecure, parse_moodle_url
 from mograder.transports.moodle.client import MoodleClient
-from mograder.transports.moodle.models import moment, number, plain
+from mograder.transports.moodle.html_text import plain
+from mograder.transports.moodle.models import moment, number
 from mograder.transports.moodle.wire import Wire, written
 
 URL = "https://moodle.example.edu"
@@ -141,6 +143,15 @@ def test_after_three_tries_it_is_said_that_moodle_cannot_be_reached() -> None:
     assert "VPN" in caught.value.hint
 
 
+def test_a_wrong_certificate_is_not_tried_again() -> None:
+    failure = httpx.ConnectError("certificate verify failed")
+    failure.__cause__ = ssl.SSLCertVerificationError("self-signed")
+    network = Network(fails(failure))
+    with pytest.raises(RemoteFailed, match="cannot be reached"):
+        call(network, safe=True)
+    assert len(network.asked) == 1
+
+
 def test_maintenance_is_not_waited_for() -> None:
     network = Network(says("down", 503))
     with pytest.raises(Busy):
@@ -176,7 +187,7 @@ def test_what_is_no_json_is_no_moodle(body: bytes) -> None:
 
 def test_an_answer_without_end_is_cut_off() -> None:
     endless = httpx.Response(200, content=(b" " * (1 << 20) for _ in range(100)))
-    with pytest.raises(RemoteFailed, match="too long"):
+    with pytest.raises(RemoteFailed, match="more than 64 MB"):
         call(Network(lambda: endless), safe=True)
 
 
@@ -251,6 +262,7 @@ def test_a_token_in_the_clear_is_known_to_be() -> None:
     [
         ("A3. Blind &amp; hidden", "A3. Blind & hidden"),
         ("O&amp;#039;Connor", "O'Connor"),
+        ("n &lt;3 &amp;amp; m&gt;4", "n <3 & m>4"),
         ("87.50&nbsp;/&nbsp;100.00", "87.50 / 100.00"),
         ('<i class="icon"></i>89.00', "89.00"),
     ],

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import httpx
 import pytest
 
-from mograder.core.errors import Conflict, InvalidInput, RemoteFailed, TooLarge
-from mograder.transports import resuming
+from mograder.core.errors import Conflict, Forbidden, InvalidInput, RemoteFailed, TooLarge
+from mograder.transports.http import RetryPolicy
 from mograder.transports.interface import RemoteFile
-from mograder.transports.resuming import download, no_meter
-from mograder.transports.retrying import Patience
+from mograder.transports.resuming import Downloader
 
 CONTENT = bytes(range(256)) * 2000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
-AT_ONCE = Patience(sleep=lambda _: None)
+AT_ONCE = Downloader(RetryPolicy(sleep=lambda _: None))
 
 
 class Cut(httpx.SyncByteStream):
@@ -46,14 +46,15 @@ class Server:
     ranges: bool = True
     cuts: list[int | None] = field(default_factory=list)
     extra: dict[str, str] = field(default_factory=dict)
-    asked: list[dict[str, str]] = field(default_factory=list)
+    asked: list[Mapping[str, str]] = field(default_factory=list)
 
     @contextmanager
-    def ask(self, headers: dict[str, str]) -> Iterator[httpx.Response]:
+    def ask(self, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
         self.asked.append(headers)
         start = self._start(headers)
         if start is not None and start >= len(self.content):
-            yield httpx.Response(416)
+            told = {"etag": self.etag, "content-range": f"bytes */{len(self.content)}"}
+            yield httpx.Response(416, headers=told)
             return
         cut = self.cuts.pop(0) if self.cuts else None
         body = self.content[start or 0 :]
@@ -65,7 +66,7 @@ class Server:
         request = httpx.Request("GET", "http://x/")
         yield httpx.Response(status, headers=answer, stream=Cut(body, cut), request=request)
 
-    def _start(self, headers: dict[str, str]) -> int | None:
+    def _start(self, headers: Mapping[str, str]) -> int | None:
         asked = headers.get("Range", "")
         if not self.ranges or not asked or headers.get("If-Range") != self.etag:
             return None
@@ -80,8 +81,19 @@ def file(size: int | None = None, digest: str | None = None) -> RemoteFile:
     return RemoteFile("data.csv", "/assignments/hw1/files/data.csv", size, digest)
 
 
+def quiet(_: str) -> None:
+    """Ignore what is told."""
+
+
 def get(server: Server, to: Path, what: RemoteFile | None = None) -> None:
-    download(server.ask, what or file(), to, AT_ONCE, no_meter)
+    AT_ONCE.download(server.ask, what or file(), to, quiet)
+
+
+def leave_part(to: Path, content: bytes, etag: str = '"v1"') -> None:
+    """Leave what a process that was killed leaves."""
+    to.with_name(f".{to.name}.part").write_bytes(content)
+    memory = json.dumps({"address": file().address, "etag": etag})
+    to.with_name(f".{to.name}.part.json").write_text(memory)
 
 
 def test_a_file_arrives_whole_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
@@ -156,6 +168,50 @@ def test_a_part_that_is_longer_than_the_file_is_dropped(tmp_path: Path) -> None:
     assert server.starts == ["bytes=100000-", ""]
 
 
+def test_a_part_that_is_complete_is_not_sent_again(tmp_path: Path) -> None:
+    leave_part(tmp_path / "data.csv", CONTENT)
+    server = Server()
+    get(server, tmp_path / "data.csv", file(digest=DIGEST))
+    assert (tmp_path / "data.csv").read_bytes() == CONTENT
+    assert server.starts == [f"bytes={len(CONTENT)}-"]
+
+
+def test_a_complete_part_of_another_file_is_found_out(tmp_path: Path) -> None:
+    leave_part(tmp_path / "data.csv", b"x" * len(CONTENT))
+    server = Server()
+    get(server, tmp_path / "data.csv", file(digest=DIGEST))
+    assert (tmp_path / "data.csv").read_bytes() == CONTENT
+    assert server.starts == [f"bytes={len(CONTENT)}-", ""]
+
+
+@pytest.mark.parametrize("told", ["", "bytes 0-9/10", "bytes */99"])
+def test_an_answer_that_does_not_say_where_it_begins_is_not_appended(
+    tmp_path: Path, told: str
+) -> None:
+    leave_part(tmp_path / "data.csv", CONTENT[:100])
+    server = Server()
+
+    @contextmanager
+    def ask(headers: Mapping[str, str]) -> Iterator[httpx.Response]:
+        with server.ask(headers) as response:
+            if headers.get("Range"):
+                response.headers["content-range"] = told
+            yield response
+
+    AT_ONCE.download(ask, file(), tmp_path / "data.csv", quiet)
+    assert (tmp_path / "data.csv").read_bytes() == CONTENT
+    assert server.starts == ["bytes=100-", ""]
+
+
+def test_a_refusal_leaves_nothing_behind(tmp_path: Path) -> None:
+    def ask(headers: Mapping[str, str]) -> AbstractContextManager[httpx.Response]:
+        raise Forbidden("No.")
+
+    with pytest.raises(Forbidden):
+        AT_ONCE.download(ask, file(), tmp_path / "data.csv", quiet)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("what", "said"),
     [
@@ -180,12 +236,10 @@ def test_the_digest_in_the_answer_is_checked_where_the_list_has_none(tmp_path: P
     get(Server(extra={"repr-digest": f"sha-256=:{right}:"}), tmp_path / "data.csv")
 
 
-def test_a_server_that_sends_without_end_is_cut_off(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(resuming, "MAX_FILE", 100_000)
+def test_a_server_that_sends_without_end_is_cut_off(tmp_path: Path) -> None:
+    bounded = replace(AT_ONCE, largest=100_000)
     with pytest.raises(TooLarge):
-        get(Server(), tmp_path / "data.csv")
+        bounded.download(Server().ask, file(), tmp_path / "data.csv", quiet)
     assert not (tmp_path / "data.csv").exists()
 
 
@@ -193,13 +247,13 @@ def test_two_at_once_do_not_write_into_one_file(tmp_path: Path) -> None:
     server = Server()
 
     @contextmanager
-    def ask(headers: dict[str, str]) -> Iterator[httpx.Response]:
+    def ask(headers: Mapping[str, str]) -> Iterator[httpx.Response]:
         with pytest.raises(Conflict, match="fetching"):
             get(server, tmp_path / "data.csv")
         with server.ask(headers) as response:
             yield response
 
-    download(ask, file(), tmp_path / "data.csv", AT_ONCE, no_meter)
+    AT_ONCE.download(ask, file(), tmp_path / "data.csv", quiet)
     assert (tmp_path / "data.csv").read_bytes() == CONTENT
 
 
@@ -212,11 +266,11 @@ def test_a_place_that_cannot_be_written_is_told_in_words(tmp_path: Path) -> None
 def test_a_meter_is_told_how_far_it_is(tmp_path: Path) -> None:
     told: list[tuple[int, int | None]] = []
     server = Server(cuts=[100_000])
-    download(
+    AT_ONCE.download(
         server.ask,
         file(),
         tmp_path / "data.csv",
-        AT_ONCE,
+        quiet,
         lambda name, done, total: told.append((done, total)),
     )
     assert told[-1] == (len(CONTENT), len(CONTENT))

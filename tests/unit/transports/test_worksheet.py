@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from mograder.core.errors import InvalidInput, TooLarge
 from mograder.transports.moodle import archives
 from mograder.transports.moodle.archives import FeedbackFile, feedback_zip, read_submissions
-from mograder.transports.moodle.marks import comment_html, mark_text, parse_mark, same_comment
+from mograder.transports.moodle.html_text import same_comment
+from mograder.transports.moodle.marks import comment_html, mark_text, parse_mark
 from mograder.transports.moodle.worksheet import (
     COMMENTS,
     GRADE,

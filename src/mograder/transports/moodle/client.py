@@ -100,7 +100,7 @@ class MoodleClient(Closing):
         """Check address and token before anything is sent; http is for the caller to warn of.
 
         Raises:
-            InvalidInput: The address or the token is none.
+            InvalidInput: The address or the token is not valid.
         """
         check_token(token)
         self._wire = Wire(url, transport=transport, pause=pause)

@@ -6,11 +6,12 @@ ETag is the SHA-1 of the content, and with that every byte is checked.
 
 from __future__ import annotations
 
-import hashlib
+import io
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -19,51 +20,52 @@ from urllib.parse import parse_qsl
 import httpx
 from pydantic import TypeAdapter, ValidationError
 
-from mograder.core.errors import Conflict, InvalidInput, RemoteFailed, TimedOut, TooLarge
+from mograder.core.errors import Conflict, InvalidInput, RemoteFailed, TooLarge
 from mograder.core.shared import Progress
+from mograder.transports.http import bounded_body
 from mograder.transports.interface import RemoteFile
 from mograder.transports.moodle.errors import Door, Refusal, as_error
 from mograder.transports.moodle.models_work import UploadedModel
 from mograder.transports.moodle.records import Draft
-from mograder.transports.moodle.wire import Broken, Form, Wire, bounded, refusal_in
-from mograder.transports.placing import place
+from mograder.transports.moodle.wire import ANSWER_SECONDS, Form, Wire, refusal_in
+from mograder.transports.resuming import IDENTITY, DigestCheck, Downloader, damaged, other_bytes
 from mograder.transports.upload import Upload, opened
 
 _UPLOAD = "/webservice/upload.php"
 _TOGETHER = 10
 """Files in one upload; PHP drops those past ``max_file_uploads`` (20 by default)."""
 
-_PLAIN = {"accept-encoding": "identity"}
-"""A range of a compressed answer is none of the file."""
-
 _LARGEST = 4 << 30
 _LARGE = 4 << 20
 _STEPS = 4
-_MAX_REFUSAL = 1 << 20
+_MAX_REFUSAL = 1_000_000
 _SHA1 = re.compile(r'^(?:W/)?"?([0-9a-f]{40})(?:-gzip)?"?$')
-_RANGE = re.compile(r"^bytes (\d+)-")
 _PLUGINFILE = re.compile(r"^(?P<base>.*?)/(?:webservice/)?pluginfile\.php(?P<rest>/.+)?$")
 _UPLOADED = TypeAdapter(list[UploadedModel])
 
 
 @dataclass(slots=True)
-class _Told:
-    """How far a large download is, told in quarters."""
+class _Quarters:
+    """Tells how far a large download is, in quarters."""
 
-    name: str
-    total: int
     progress: Progress
     step: int = 0
 
-    def __call__(self, done: int) -> None:
-        step = done * _STEPS // self.total if self.total >= _LARGE else 0
+    def __call__(self, name: str, done: int, total: int | None, /) -> None:
+        total = total or 0
+        step = done * _STEPS // total if total >= _LARGE else 0
         if self.step < step < _STEPS:
-            self.progress(f"{self.name}: {step * 100 // _STEPS} % of {self.total >> 20} MB")
+            self.progress(f"{name}: {step * 100 // _STEPS} % of {total >> 20} MB")
         self.step = max(step, self.step)
 
 
-class _Stale(Exception):
-    """What was kept of a broken download does not belong to what Moodle has now."""
+def _content_hash(response: httpx.Response) -> str:
+    """Return the SHA-1 of the content, which is Moodle's ETag; a proxy may have marked it weak."""
+    match = _SHA1.match(response.headers.get("etag", ""))
+    return match[1] if match else ""
+
+
+_CHECK = DigestCheck("sha1", _content_hash)
 
 
 class Files:
@@ -72,6 +74,7 @@ class Files:
     def __init__(self, wire: Wire, token: str) -> None:
         self._wire = wire
         self._token = token
+        self._downloader = Downloader(wire.retry, _CHECK, _LARGEST)
 
     def upload(self, files: Sequence[Upload], progress: Progress) -> Draft:
         """Upload into one new draft area and check each name and size that comes back.
@@ -97,21 +100,17 @@ class Files:
     def download(self, file: RemoteFile, to: Path, progress: Progress) -> None:
         """Write a file to ``to``, verified, whole or not at all.
 
-        What arrived before a connection broke is kept beside ``to`` and goes on from there.
+        What arrived before a connection broke is kept beside ``to`` and continued later.
 
         Raises:
             NotFound: It is gone, or not for this account.
             RemoteFailed: What came is not what Moodle holds.
         """
-        part = to.with_name(f".{to.name}.part")
-        told = _Told(file.name, file.size or 0, progress)
+        form = self._form(file)
         progress(f"Fetching {file.name}")
-        try:
-            to.parent.mkdir(parents=True, exist_ok=True)
-            self._complete(file, part, told)
-            place(part, to)
-        except OSError as error:
-            raise InvalidInput(f"{to} cannot be written: {error.strerror}.") from error
+        self._downloader.download(
+            lambda headers: self._asked(form, headers), file, to, progress, _Quarters(progress)
+        )
 
     def download_all(
         self, files: Sequence[tuple[RemoteFile, Path]], progress: Progress, workers: int
@@ -141,21 +140,15 @@ class Files:
         if file.size is not None and file.size > limit:
             raise _too_large(file, limit)
         form = self._form(file)
-        with self._wire.sent(form, _PLAIN) as response:
-            if response.status_code != httpx.codes.OK:
-                self._wire.refuse(response, form)
-            content = bytearray()
-            for chunk in response.iter_bytes():
-                content += chunk
-                if len(content) > limit:
-                    raise _too_large(file, limit)
-        body, digest = bytes(content), _digest(response)
-        if not digest:
-            _demand_file(response, body, form)
-        elif digest != hashlib.sha1(body, usedforsecurity=False).hexdigest():
-            raise _damaged(file)
+        with self._asked(form, IDENTITY) as response, self._wire.errors(form):
+            body = bounded_body(response, limit + 1, ANSWER_SECONDS, cut=True)
+        if len(body) > limit:
+            raise _too_large(file, limit)
+        digest = _content_hash(response)
+        if digest and digest != _CHECK.of(io.BytesIO(body)):
+            raise damaged(other_bytes(file.name))
         if not digest and file.size not in {None, len(body)}:
-            raise _damaged(file)
+            raise damaged(f"{file.name} arrived with {len(body)} bytes instead of {file.size}.")
         return body
 
     def _send(self, parts: Sequence[tuple[str, BinaryIO]], item: int) -> list[UploadedModel]:
@@ -206,102 +199,28 @@ class Files:
         path = f"/webservice/pluginfile.php{match['rest'] or ''}"
         return Form(path, {**fields, "token": self._token}, Door.DOWNLOAD, file.name, safe=True)
 
-    def _complete(self, file: RemoteFile, part: Path, told: _Told) -> None:
-        """Fill ``part`` over as many connections as bring something, and once more from nothing."""
-        began_anew = False
-        while True:
-            before = _size(part)
-            try:
-                return self._continue(file, part, told)
-            except (Broken, TimedOut):
-                if _size(part) <= before:
-                    raise
-                told.progress(f"{file.name}: the connection broke, going on")
-            except _Stale as error:
-                part.unlink(missing_ok=True)
-                if began_anew:
-                    raise _damaged(file) from error
-                began_anew = True
-
-    def _continue(self, file: RemoteFile, part: Path, told: _Told) -> None:
-        """Fill ``part`` from where it ends, and check the whole."""
-        have = _size(part)
-        form = self._form(file)
-        headers = _PLAIN | ({"range": f"bytes={have}-"} if have else {})
+    @contextmanager
+    def _asked(self, form: Form, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
+        """Ask for a file and yield the answer, its body unread; raise a refusal."""
+        good = {httpx.codes.OK}
+        if "Range" in headers:
+            good |= {httpx.codes.PARTIAL_CONTENT, httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE}
         with self._wire.sent(form, headers) as response:
-            if have and response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
-                raise _Stale
-            if response.status_code not in {httpx.codes.OK, httpx.codes.PARTIAL_CONTENT}:
+            if response.status_code not in good:
                 self._wire.refuse(response, form)
-            digest = _digest(response)
-            if not digest and _is_text(response):
-                _demand_file(response, bounded(response, _MAX_REFUSAL), form)
-            resumed = response.status_code == httpx.codes.PARTIAL_CONTENT
-            if resumed and not _goes_on_at(response, have):
-                raise _Stale
-            actual, size = _written(response.iter_bytes(), part, resumed, told)
-        if digest and digest != actual:
-            raise _Stale
-        if not digest and size != (file.size if file.size is not None else size):
-            raise _Stale
+            if response.status_code == httpx.codes.OK and not _content_hash(response):
+                self._demand_file(response, form)
+            yield response
 
-
-def _demand_file(response: httpx.Response, body: bytes, form: Form) -> None:
-    """Raise the refusal that came instead of a file; all files of Moodle have an ETag."""
-    kind = response.headers.get("content-type", "")
-    if kind.startswith("application/json"):
-        raise refusal_in(body, form) or _nothing_verified(form.asked)
-    if kind.startswith("text/html"):
-        raise _nothing_verified(form.asked)
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.lstat().st_size
-    except FileNotFoundError:
-        return 0
-
-
-def _written(chunks: Iterator[bytes], part: Path, resumed: bool, told: _Told) -> tuple[str, int]:
-    """Write what comes to disk; return the SHA-1 of the whole file and its size."""
-    digest = hashlib.sha1(usedforsecurity=False)
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | (0 if resumed else os.O_TRUNC)
-    with os.fdopen(os.open(part, flags, 0o666), "r+b") as stream:
-        size = 0
-        while resumed and (block := stream.read(1 << 20)):
-            digest.update(block)
-            size += len(block)
-        for chunk in chunks:
-            stream.write(chunk)
-            digest.update(chunk)
-            size += len(chunk)
-            told(size)
-            if size > _LARGEST:
-                raise TooLarge(f"{told.name} is larger than {_LARGEST >> 30} GB.")
-    return digest.hexdigest(), size
-
-
-def _is_text(response: httpx.Response) -> bool:
-    kind = str(response.headers.get("content-type", ""))
-    return kind.startswith(("application/json", "text/html"))
-
-
-def _goes_on_at(response: httpx.Response, have: int) -> bool:
-    """Tell whether a part of a file begins where the bytes end that are here."""
-    match = _RANGE.match(response.headers.get("content-range", ""))
-    return match is not None and int(match[1]) == have
-
-
-def _digest(response: httpx.Response) -> str:
-    match = _SHA1.match(response.headers.get("etag", ""))
-    return match[1] if match else ""
-
-
-def _damaged(file: RemoteFile) -> RemoteFailed:
-    return RemoteFailed(
-        f"{file.name} is not what Moodle says it holds.",
-        hint="It may be changing right now, or something on the way alters files. Try again.",
-    )
+    def _demand_file(self, response: httpx.Response, form: Form) -> None:
+        """Raise the refusal that came instead of a file; all files of Moodle have an ETag."""
+        kind = str(response.headers.get("content-type", ""))
+        if kind.startswith("application/json"):
+            with self._wire.errors(form):
+                body = bounded_body(response, _MAX_REFUSAL, ANSWER_SECONDS)
+            raise refusal_in(body, form) or _nothing_verified(form.asked)
+        if kind.startswith("text/html"):
+            raise _nothing_verified(form.asked)
 
 
 def _nothing_verified(name: str) -> RemoteFailed:

@@ -9,7 +9,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from mograder.core.errors import Forbidden, RemoteFailed
 from mograder.transports.moodle.errors import Refusal, as_error
-from mograder.transports.moodle.models import Warned, plain
+from mograder.transports.moodle.html_text import plain
+from mograder.transports.moodle.models import Warned
 from mograder.transports.moodle.wire import Value, Wire
 
 T = TypeVar("T")

@@ -17,7 +17,6 @@ _MARK = re.compile(r"\d{1,9}(?:[.,]\d{1,9})?")
 _PLACES = Decimal("0.00001")
 """Moodle keeps five decimal places."""
 _NO_MARK = frozenset({"", "-", "–", "—"})
-_TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
 _SPACES = re.compile(r" {2,}")
 """Spaces that a browser would fold into one, such as indentation."""
 _OPEN_SUMMARY = re.compile(r"<summary\b[^>]*>", re.IGNORECASE)
@@ -101,15 +100,6 @@ def comment_html(text: str, *, is_html: bool = False) -> str:
     return "".join(f"<p>{part.strip().replace(chr(10), '<br>')}</p>" for part in paragraphs)
 
 
-def same_comment(one: str, other: str) -> bool:
-    """Whether two comments read the same, however Moodle rewrote their markup."""
-    return _words(one) == _words(other)
-
-
 def _without_details(text: str) -> str:
     text = _OPEN_DETAILS.sub("<div>", text).replace("</details>", "</div>")
     return _OPEN_SUMMARY.sub("<p><b>", text).replace("</summary>", "</b></p>")
-
-
-def _words(text: str) -> str:
-    return " ".join(html.unescape(_TAG.sub(" ", text)).replace("\xa0", " ").split())

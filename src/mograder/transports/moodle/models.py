@@ -6,7 +6,6 @@ get is an error. Only ``client.py`` and ``login.py`` read these.
 
 from __future__ import annotations
 
-import html
 import re
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
@@ -15,6 +14,7 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from mograder.transports.interface import RemoteFile
+from mograder.transports.moodle.html_text import plain
 from mograder.transports.moodle.records import (
     Accepts,
     Assignment,
@@ -27,13 +27,6 @@ from mograder.transports.moodle.records import (
     PublicConfig,
     Site,
 )
-
-_TAG = re.compile(r"<[^>]*>")
-
-
-def plain(text: str) -> str:
-    """Return a name or a displayed grade as text: Moodle escapes them for HTML, some twice."""
-    return " ".join(_TAG.sub("", html.unescape(html.unescape(text))).split())
 
 
 def moment(seconds: int | None) -> datetime | None:

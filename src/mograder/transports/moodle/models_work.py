@@ -10,6 +10,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 
 from mograder.transports.interface import RemoteFile
+from mograder.transports.moodle.html_text import plain
 from mograder.transports.moodle.models import (
     FileModel,
     Loose,
@@ -18,7 +19,6 @@ from mograder.transports.moodle.models import (
     list_as_nothing,
     moment,
     number,
-    plain,
 )
 from mograder.transports.moodle.records import (
     Earlier,

@@ -7,8 +7,6 @@ is sent, with a reason: its own is "the due date has passed" for four different 
 
 from __future__ import annotations
 
-import html
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -27,6 +25,7 @@ from mograder.transports.interface import (
     WouldReplaceOnTime,
 )
 from mograder.transports.moodle.client import MoodleClient
+from mograder.transports.moodle.html_text import as_text
 from mograder.transports.moodle.records import (
     Assignment,
     Status,
@@ -37,10 +36,6 @@ from mograder.transports.upload import Upload
 
 _MAX_FEEDBACK = 64 << 20
 _MAX_COMPARED = 64 << 20
-_BREAK = re.compile(r"<br\s*/?>|</(?:p|div|li|tr|h\d|pre)>", re.IGNORECASE)
-_TAG = re.compile(r"<[^>]*>")
-_FOLDED = re.compile(r"[ \t]+")
-"""Spaces that a browser shows as one; it keeps no-break spaces."""
 
 _STATES = {
     SubmissionState.NEW: WorkState.NEW,
@@ -245,14 +240,6 @@ class MoodleTransport:
                 "Handing in again would replace it by late work.",
                 hint="Agree to that if you mean it; otherwise there is nothing to do.",
             )
-
-
-def as_text(comment: str) -> str:
-    """Return a comment, which is HTML, as text that keeps its lines and their indentation."""
-    text = html.unescape(_TAG.sub("", _BREAK.sub("\n", comment)))
-    folded = (_FOLDED.sub(" ", line).strip(" ") for line in text.splitlines())
-    lines = (line.replace("\xa0", " ").rstrip() for line in folded)
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip("\n")
 
 
 def why_not(settings: Assignment, status: Status, now: datetime) -> str:

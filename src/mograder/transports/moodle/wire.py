@@ -1,8 +1,7 @@
 """One request to a Moodle and its answer: forms out, JSON in, refusals as our errors.
 
-A token goes into the body only: addresses end up in logs, of proxies too. No redirect is followed,
-since a POST that is followed loses its body. What reads is tried again when the network fails; what
-changes something only if nothing was sent.
+A token goes into the body only: addresses end up in logs, of proxies too. A request that only reads
+is tried again when the network fails, one that changes something only if nothing was sent.
 """
 
 from __future__ import annotations
@@ -10,41 +9,47 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from decimal import Decimal
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import BinaryIO
 
 import httpx
 from pydantic import ValidationError
 
-from mograder.core.errors import InvalidInput, MograderError, RemoteFailed, TimedOut
-from mograder.transports.hub_url import is_loopback
+from mograder.core.errors import MograderError, TimedOut
+from mograder.transports import http
+from mograder.transports.http import (
+    RetryPolicy,
+    Server,
+    bounded_body,
+    make_client,
+    redirect_target,
+    send,
+)
 from mograder.transports.moodle.address import parse_moodle_url
 from mograder.transports.moodle.errors import Door, Refusal, as_error, as_page_error
 from mograder.transports.moodle.models import Refused
-from mograder.transports.unreachable import remedy
 
 Value = str | int | bool | Decimal
-"""What a form field may hold; booleans travel as 0 and 1, "True" is refused by Moodle."""
+"""The value of a form field; booleans are sent as 0 and 1, Moodle refuses "True"."""
 
 Pause = Callable[[float], None]
 
-_CONNECT_SECONDS = 10.0
-_READ_SECONDS = 120.0
-_WRITE_SECONDS = 120.0
-_TRIES = 3
-_FIRST_PAUSE = 0.5
-_PASSING = frozenset({429, 500, 502, 504})
-"""Statuses of a proxy or of a server that failed or is busy: what only reads is tried again."""
-
-_MAX_ANSWER = 64 << 20
+_SILENCE_SECONDS, ANSWER_SECONDS = 120.0, 600.0
+_MAX_ANSWER = 64_000_000
 _REST = "/webservice/rest/server.php"
 
-
-class Broken(RemoteFailed):
-    """A connection ended before the answer did; what arrived is good as far as it goes."""
+_READING = RetryPolicy(
+    tries=3,
+    factor=4.0,
+    spread=0.0,
+    failures=(httpx.TransportError,),
+    # A proxy's, or those of a server that failed or is busy. Maintenance (503) takes longer.
+    statuses=frozenset({429, 500, 502, 504}),
+)
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout)
+"""Failures before the request was sent, so that it may be sent again whatever it does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +82,18 @@ class Wire:
         """Check the address before anything goes there.
 
         Raises:
-            InvalidInput: It is none.
+            InvalidInput: The address is not valid.
         """
         self.url = parse_moodle_url(url)
-        self._pause = pause
-        self._client = httpx.Client(
-            timeout=httpx.Timeout(_READ_SECONDS, connect=_CONNECT_SECONDS, write=_WRITE_SECONDS),
-            follow_redirects=False,
-            # A session cookie would make Moodle ask for its sesskey, and mixes up accounts.
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-            trust_env=not is_loopback(httpx.URL(self.url).host),
-            transport=transport,
+        self.retry = replace(_READING, sleep=pause)
+        self._server = Server(
+            "Moodle",
+            self.url,
+            unreachable="Check the address and your network (some sites need a VPN).",
+            silent="Try again in a minute.",
+            timeout=TimedOut,
         )
+        self._client = make_client(self.url, read=_SILENCE_SECONDS, transport=transport)
 
     def close(self) -> None:
         """Close all connections."""
@@ -109,10 +114,10 @@ class Wire:
         Raises:
             MograderError: Moodle refused, or could not be reached.
         """
-        with self.sent(form) as response:
+        with self.sent(form) as response, self.errors(form):
             if response.status_code != httpx.codes.OK:
                 self.refuse(response, form)
-            body = bounded(response, _MAX_ANSWER)
+            body = bounded_body(response, _MAX_ANSWER, ANSWER_SECONDS)
         return self._parsed(body, response, form)
 
     def ask_json(self, path: str, body: str, asked: str) -> object:
@@ -130,23 +135,31 @@ class Wire:
         """Send a form and yield the answer before its body is read.
 
         Raises:
-            MograderError: Moodle could not be reached, or broke off.
+            MograderError: Moodle could not be reached, or closed the connection.
         """
-        with self._errors(form):
-            response = self._tried(form, headers or {})
-            try:
-                yield response
-            finally:
-                response.close()
+        retry = self.retry
+        if not form.safe:
+            retry = replace(retry, failures=_NOT_SENT, statuses=frozenset())
+        with self.errors(form):
+            response = send(self._client, lambda: self._request(form, headers or {}), retry)
+        try:
+            yield response
+        finally:
+            response.close()
+
+    def errors(self, form: Form) -> AbstractContextManager[None]:
+        """Translate what httpx raises while the body of an answer to ``form`` is read."""
+        unsure = "" if form.safe else "It may have been done all the same: look in Moodle first."
+        return self._server.errors(form.asked, unsure)
 
     def refuse(self, response: httpx.Response, form: Form) -> None:
-        """Raise what an answer other than 200 means."""
-        body = bounded(response, _MAX_ANSWER)
+        """Raise the error that an answer other than 200 means."""
+        with self.errors(form):
+            body = bounded_body(response, _MAX_ANSWER, ANSWER_SECONDS)
         refused = _refusal(body)
         if refused is not None:
             raise _translated(refused, form)
-        location = str(response.headers.get("location", "")).partition("?")[0]
-        raise as_page_error(response.status_code, location[:200], self.url)
+        raise as_page_error(response.status_code, redirect_target(response), self.url)
 
     def _parsed(self, body: bytes, response: httpx.Response, form: Form) -> object:
         try:
@@ -158,29 +171,12 @@ class Wire:
             raise _translated(refused, form)
         return answer
 
-    def _tried(self, form: Form, headers: Mapping[str, str]) -> httpx.Response:
-        """Send a form, again after a pause if that is safe and the failure may pass."""
-        for turn in range(1, _TRIES):
-            try:
-                response = self._send(form, headers)
-            except (httpx.ConnectError, httpx.ConnectTimeout):
-                pass  # Nothing was sent, so it is safe to begin again.
-            except httpx.TransportError:
-                if not form.safe:
-                    raise
-            else:
-                if not form.safe or response.status_code not in _PASSING:
-                    return response
-                response.close()
-            self._pause(_FIRST_PAUSE * 4 ** (turn - 1))
-        return self._send(form, headers)
-
-    def _send(self, form: Form, headers: Mapping[str, str]) -> httpx.Response:
+    def _request(self, form: Form, headers: Mapping[str, str]) -> httpx.Request:
         for _, stream in form.files:
             stream.seek(0)
         if form.document:
             headers = {**headers, "content-type": "application/json"}
-        request = self._client.build_request(
+        return self._client.build_request(
             "POST",
             f"{self.url}{form.path}",
             content=form.document or None,
@@ -190,35 +186,6 @@ class Wire:
             files=[(f"file_{n}", file) for n, file in enumerate(form.files, 1)] or None,
             headers=headers,
         )
-        return self._client.send(request, stream=True)
-
-    @contextmanager
-    def _errors(self, form: Form) -> Iterator[None]:
-        """Translate what httpx raises; its words never hold the body, where the token is."""
-        unsure = "" if form.safe else " It may have been done all the same: look in Moodle first."
-        try:
-            yield
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise RemoteFailed(
-                f"Moodle at {self.url} cannot be reached: {_cause(error, 'no answer')}.",
-                hint=remedy(error, "Check the address and your network (some sites need a VPN)."),
-            ) from error
-        except httpx.TimeoutException as error:
-            raise TimedOut(
-                f"Moodle at {self.url} did not answer in time ({form.asked}).",
-                hint=f"Try again in a minute.{unsure}",
-            ) from error
-        except httpx.HTTPError as error:
-            raise Broken(
-                f"The connection to Moodle at {self.url} broke ({form.asked}): "
-                f"{_cause(error, 'closed')}.",
-                hint=f"Try again.{unsure}",
-            ) from error
-
-
-def _cause(error: Exception, otherwise: str) -> str:
-    """Return the words of an error without the full stop that some end in."""
-    return str(error).rstrip(". ") or otherwise
 
 
 def written(value: Value) -> str:
@@ -234,33 +201,12 @@ def listed(name: str, values: Sequence[Value]) -> dict[str, Value]:
 
 
 def check_token(token: str) -> str:
-    """Return a token that can be one.
+    """Return the token if it can be one.
 
     Raises:
-        InvalidInput: It holds what no token holds.
+        InvalidInput: The token is empty or holds characters that no token has.
     """
-    if not token or not token.isascii() or not token.isprintable() or " " in token:
-        raise InvalidInput(
-            "The Moodle token is empty or holds characters that no token has.",
-            hint="Get one: `mograder moodle login`.",
-        )
-    return token
-
-
-def bounded(response: httpx.Response, limit: int) -> bytes:
-    """Return a body that is not too long to be an answer.
-
-    Raises:
-        RemoteFailed: It is longer.
-    """
-    body = bytearray()
-    for chunk in response.iter_bytes():
-        body += chunk
-        if len(body) > limit:
-            raise RemoteFailed(
-                "Moodle's answer is too long to be one.", hint="Check the address of the site."
-            )
-    return bytes(body)
+    return http.check_token(token, "Get one: `mograder moodle login`.")
 
 
 def refusal_in(body: bytes, form: Form) -> MograderError | None:

@@ -15,7 +15,8 @@ from datetime import datetime
 from decimal import Decimal
 
 from mograder.core.errors import InvalidInput, MograderError, TooLarge
-from mograder.transports.moodle.marks import mark_text, parse_mark, same_comment
+from mograder.transports.moodle.html_text import same_comment
+from mograder.transports.moodle.marks import mark_text, parse_mark
 
 IDENTIFIER = "Identifier"
 GRADE = "Grade"

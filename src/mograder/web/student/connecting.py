@@ -5,8 +5,7 @@ from __future__ import annotations
 from mograder.core.settings import Environ, LoadedSettings, Origin
 from mograder.exchange.student_course import Known
 from mograder.store.student_folder import StudentFolder
-from mograder.transports.moodle.tokens import TokenCache as MoodleTokens
-from mograder.transports.token_cache import TokenCache
+from mograder.transports.token_store import HTTPS, MOODLE, TokenStore
 from mograder.web.student.connector import Connector, HttpsConnector
 from mograder.web.student.moodle_connector import MoodleConnector
 
@@ -24,14 +23,14 @@ def connector_of(loaded: LoadedSettings, environ: Environ) -> Connector:
     if settings.moodle.url and (
         settings.transport == "moodle" if chosen else not settings.https.url
     ):
-        cache = environ.home / ".config" / "mograder" / "token.json"
-        return MoodleConnector(settings.moodle.url, settings.moodle.course_id, MoodleTokens(cache))
+        tokens = TokenStore(environ.home, MOODLE)
+        return MoodleConnector(settings.moodle.url, settings.moodle.course_id, tokens)
     server = settings.https.url
     known = StudentFolder(loaded.course_dir).known(Known)
     remembered = known.server if known and not server else ""
     return HttpsConnector(
         server or remembered,
-        TokenCache(environ.home),
+        TokenStore(environ.home, HTTPS),
         settled=bool(server),
         token=settings.https.token.get_secret_value(),
     )

@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound
-from mograder.transports.https import HttpsTransport, register, user_of
+from mograder.transports.http import RetryPolicy
+from mograder.transports.https import HttpsTransport, register
 from mograder.transports.hub_url import parse_hub_url
 from mograder.transports.interface import Transport
-from mograder.transports.retrying import Patience
-from mograder.transports.token_cache import TokenCache
+from mograder.transports.token_store import TokenStore, user_of
 
-_PATIENCE = Patience(tries=3, first_pause=0.3, longest=5.0)
+_RETRY = RetryPolicy(tries=3, first_pause=0.3, longest=5.0)
 """Somebody looks at the page meanwhile; what cannot be sent now waits here anyway."""
 
 
@@ -62,7 +62,7 @@ class HttpsConnector:
     """The server of ``mograder serve``: a code to register with, or a token (B141, B148)."""
 
     def __init__(
-        self, server: str, cache: TokenCache, *, settled: bool = True, token: str = ""
+        self, server: str, tokens: TokenStore, *, settled: bool = True, token: str = ""
     ) -> None:
         """``token`` is one from the settings, which counts before what was cached.
 
@@ -72,7 +72,7 @@ class HttpsConnector:
             parse_hub_url(server, insecure=True, what="server")
         self._server = server
         self._settled = settled and bool(server)
-        self._cache = cache
+        self._tokens = tokens
         self._token = token
 
     @property
@@ -96,7 +96,7 @@ class HttpsConnector:
             return None
         if self._token:
             return _connected(self._server, self._token, user_of(self._token))
-        found = self._cache.find(self._server)
+        found = self._tokens.find(self._server)
         return None if found is None else _connected(self._server, found.token, found.user)
 
     def sign_in(self, way: str, fields: Mapping[str, str], owner: str) -> Transport:
@@ -118,18 +118,18 @@ class HttpsConnector:
         """Drop the token."""
         self._token = ""
         if self._server:
-            self._cache.forget(self._server)
+            self._tokens.forget(self._server)
 
     def _register(self, server: str, fields: Mapping[str, str], owner: str) -> Transport:
         user, code = fields.get("user", "").strip(), fields.get("code", "").strip()
         if not user or not code:
             raise InvalidInput("Both a user name and the enrollment code are needed.")
         demand_owner(owner, user)
-        cached = self._cache.find(server)
+        cached = self._tokens.find(server)
         own = cached.token if cached is not None and cached.user == user else ""
-        given = register(server, user, code, token=own, patience=_PATIENCE)
+        given = register(server, user, code, token=own, retry=_RETRY)
         # At once: a name is given out only one time.
-        self._cache.save(server, given.token, given.user)
+        self._tokens.save(server, given.token, given.user)
         return _connected(server, given.token, given.user)
 
     def _take(self, server: str, token: str, owner: str) -> Transport:
@@ -142,7 +142,7 @@ class HttpsConnector:
         except MograderError:
             transport.close()
             raise
-        self._cache.save(server, token, user_of(token))
+        self._tokens.save(server, token, user_of(token))
         return transport
 
 
@@ -156,4 +156,4 @@ def demand_owner(owner: str, user: str) -> None:
 
 
 def _connected(server: str, token: str, user: str) -> HttpsTransport:
-    return HttpsTransport(server, token, user=user, patience=_PATIENCE)
+    return HttpsTransport(server, token, user=user, retry=_RETRY)

@@ -9,8 +9,8 @@ from mograder.transports.interface import Transport
 from mograder.transports.moodle.address import parse_moodle_url, refuse_password
 from mograder.transports.moodle.client import MoodleClient
 from mograder.transports.moodle.login import login_with_password
-from mograder.transports.moodle.tokens import CachedToken, TokenCache
 from mograder.transports.moodle.transport import MoodleTransport
+from mograder.transports.token_store import TokenStore
 from mograder.web.student.connector import demand_owner
 
 
@@ -21,7 +21,7 @@ class MoodleConnector:
     ``mograder moodle login --sso``, whose token is taken up here.
     """
 
-    def __init__(self, server: str, course_id: int, cache: TokenCache) -> None:
+    def __init__(self, server: str, course_id: int, tokens: TokenStore) -> None:
         """Check what the settings say.
 
         Raises:
@@ -35,7 +35,7 @@ class MoodleConnector:
                 "address.",
             )
         self._course_id = course_id
-        self._cache = cache
+        self._tokens = tokens
 
     @property
     def server(self) -> str:
@@ -58,10 +58,10 @@ class MoodleConnector:
         Raises:
             MograderError: 0.3.16 kept it without the user name, and the site cannot be asked.
         """
-        found = self._cache.find(self._server)
+        found = self._tokens.find(self._server)
         if found is None:
             return None
-        transport = self._connected(found.token, found.username)
+        transport = self._connected(found.token, found.user)
         try:
             _ = transport.user
         except MograderError:
@@ -88,7 +88,7 @@ class MoodleConnector:
             site = client.site()
             demand_owner(owner, transport.user)
             transport.list_assignments()
-            self._cache.keep(CachedToken(self._server, token, site.full_name, transport.user))
+            self._tokens.save(self._server, token, transport.user, site.full_name)
         except MograderError:
             transport.close()
             raise
@@ -96,7 +96,7 @@ class MoodleConnector:
 
     def sign_out(self) -> None:
         """Drop the token, on this machine."""
-        self._cache.forget(self._server)
+        self._tokens.forget(self._server)
 
     def _token_for(self, fields: Mapping[str, str]) -> str:
         user, password = fields.get("user", "").strip(), fields.get("password", "")

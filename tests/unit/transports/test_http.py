@@ -1,4 +1,4 @@
-"""Asking again when a server is down for a moment, or busy."""
+"""What all HTTP clients share: retries, and what is kept from one answer to the next request."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from mograder.core.clock import SystemClock
-from mograder.transports.retrying import Patience, retry_after, send
+from mograder.transports.http import RetryPolicy, make_client, redirect_target, retry_after, send
 
 Answer = httpx.Response | Exception
 
@@ -41,8 +41,8 @@ def ask(pauses: list[float]) -> Iterator[Callable[[Server], httpx.Response]]:
     def asking(server: Server) -> httpx.Response:
         client = httpx.Client(transport=httpx.MockTransport(server))
         clients.append(client)
-        patience = Patience(sleep=pauses.append)
-        return send(client, lambda: client.build_request("GET", "http://x/"), patience, print)
+        retry = RetryPolicy(sleep=pauses.append)
+        return send(client, lambda: client.build_request("GET", "http://x/"), retry, print)
 
     yield asking
     for client in clients:
@@ -128,6 +128,34 @@ def test_retry_after_may_be_a_date() -> None:
     assert 95 < retry_after(text) <= 100
     assert retry_after(busy(retry_after="soon")) == 0
     assert retry_after(busy(retry_after=_http_date(0))) == 0
+
+
+def test_no_cookie_of_an_answer_is_sent_and_no_redirect_followed() -> None:
+    asked: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(302, headers={"set-cookie": "session=1", "location": "/login"})
+
+    transport = httpx.MockTransport(answer)
+    with make_client("https://x.test", read=1.0, token="a:1", transport=transport) as client:
+        client.get("https://x.test/a")
+        client.get("https://x.test/b")
+    assert [request.url.path for request in asked] == ["/a", "/b"]
+    assert [request.headers["authorization"] for request in asked] == ["Bearer a:1"] * 2
+    assert "cookie" not in asked[1].headers
+
+
+@pytest.mark.parametrize(
+    ("status", "location", "target"),
+    [
+        (302, "https://sso.test/in?state=secret", "https://sso.test/in"),
+        (307, "", "another address"),
+        (200, "https://sso.test", ""),
+    ],
+)
+def test_a_redirect_is_named_without_its_query(status: int, location: str, target: str) -> None:
+    assert redirect_target(httpx.Response(status, headers={"location": location})) == target
 
 
 def _http_date(moment: float) -> str:

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import InvalidInput
-from mograder.transports.token_cache import TokenCache
+from mograder.transports.token_store import HTTPS, TokenStore
 
 ONE, TWO = "https://one.example.org", "https://two.example.org/course"
 
 
 @pytest.fixture
-def cache(tmp_path: Path) -> TokenCache:
-    return TokenCache(tmp_path)
+def cache(tmp_path: Path) -> TokenStore:
+    return TokenStore(tmp_path, HTTPS)
 
 
 def old_file(home: Path) -> Path:
@@ -30,12 +30,12 @@ def old_login(home: Path, url: str, token: str) -> None:
     old_file(home).write_text(json.dumps({"url": url, "token": token, "user": "old"}))
 
 
-def token_for(cache: TokenCache, url: str) -> str | None:
+def token_for(cache: TokenStore, url: str) -> str | None:
     found = cache.find(url)
     return None if found is None else found.token
 
 
-def test_b148_a_token_is_kept_for_each_server(cache: TokenCache) -> None:
+def test_b148_a_token_is_kept_for_each_server(cache: TokenStore) -> None:
     cache.save(ONE, "alice:1", "alice")
     cache.save(TWO, "al:2", "al")
     assert (token_for(cache, ONE), token_for(cache, TWO)) == ("alice:1", "al:2")
@@ -44,7 +44,7 @@ def test_b148_a_token_is_kept_for_each_server(cache: TokenCache) -> None:
 
 @pytest.mark.parametrize("spelling", [f"{TWO}/", f" {TWO}", "HTTPS://TWO.example.org:443/course"])
 def test_b148_one_server_has_one_token_however_it_is_spelt(
-    cache: TokenCache, spelling: str
+    cache: TokenStore, spelling: str
 ) -> None:
     cache.save(spelling, "alice:1", "alice")
     found = cache.find(TWO)
@@ -53,7 +53,7 @@ def test_b148_one_server_has_one_token_however_it_is_spelt(
 
 
 def test_b148_both_files_are_readable_by_their_owner_alone(
-    cache: TokenCache, tmp_path: Path
+    cache: TokenStore, tmp_path: Path
 ) -> None:
     cache.save(ONE, "alice:1", "alice")
     old_file(tmp_path).chmod(0o644)
@@ -67,14 +67,14 @@ def test_b148_both_files_are_readable_by_their_owner_alone(
     }
 
 
-def test_b148_0_3_16_reads_who_signed_in_last(cache: TokenCache, tmp_path: Path) -> None:
+def test_b148_0_3_16_reads_who_signed_in_last(cache: TokenStore, tmp_path: Path) -> None:
     cache.save(ONE, "alice:1", "alice")
     cache.save(f"{TWO}/", "al:2", "al")
     assert json.loads(old_file(tmp_path).read_text()) == {"url": TWO, "token": "al:2", "user": "al"}
 
 
 def test_b148_a_token_of_0_3_16_is_found_and_survives_our_next_login(
-    cache: TokenCache, tmp_path: Path
+    cache: TokenStore, tmp_path: Path
 ) -> None:
     old_login(tmp_path, f"{ONE}", "alice:old")
     assert token_for(cache, f"{ONE}/") == "alice:old"
@@ -82,7 +82,7 @@ def test_b148_a_token_of_0_3_16_is_found_and_survives_our_next_login(
     assert token_for(cache, ONE) == "alice:old"
 
 
-def test_b148_a_later_login_with_0_3_16_is_believed(cache: TokenCache, tmp_path: Path) -> None:
+def test_b148_a_later_login_with_0_3_16_is_believed(cache: TokenStore, tmp_path: Path) -> None:
     cache.save(ONE, "alice:1", "alice")
     cache.save(TWO, "al:2", "al")
     old_login(tmp_path, ONE, "alice:newer")
@@ -91,7 +91,7 @@ def test_b148_a_later_login_with_0_3_16_is_believed(cache: TokenCache, tmp_path:
     assert token_for(cache, ONE) == "alice:newest"
 
 
-def test_a_forgotten_token_is_in_neither_file(cache: TokenCache, tmp_path: Path) -> None:
+def test_a_forgotten_token_is_in_neither_file(cache: TokenStore, tmp_path: Path) -> None:
     cache.save(ONE, "alice:1", "alice")
     cache.save(TWO, "al:2", "al")
     assert cache.forget(TWO)
@@ -102,7 +102,7 @@ def test_a_forgotten_token_is_in_neither_file(cache: TokenCache, tmp_path: Path)
 
 @pytest.mark.parametrize("damage", ["", "[]", '{"servers": 3}', '{"url": 7}', "\ud800"])
 def test_a_damaged_file_counts_as_empty_and_the_next_login_mends_it(
-    cache: TokenCache, tmp_path: Path, damage: str
+    cache: TokenStore, tmp_path: Path, damage: str
 ) -> None:
     cache.save(ONE, "alice:1", "alice")
     for path in (cache.path, old_file(tmp_path)):
@@ -112,7 +112,7 @@ def test_a_damaged_file_counts_as_empty_and_the_next_login_mends_it(
     assert token_for(cache, TWO) == "al:2"
 
 
-def test_two_logins_at_once_both_stay(cache: TokenCache) -> None:
+def test_two_logins_at_once_both_stay(cache: TokenStore) -> None:
     urls = [f"https://h{number}.example.org" for number in range(24)]
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda url: cache.save(url, f"a:{url}", "a"), urls))
@@ -122,4 +122,4 @@ def test_two_logins_at_once_both_stay(cache: TokenCache) -> None:
 def test_a_home_that_cannot_be_written_is_told_in_words(tmp_path: Path) -> None:
     (tmp_path / ".config").write_text("a file where the directory should be")
     with pytest.raises(InvalidInput, match="cannot be kept"):
-        TokenCache(tmp_path).save(ONE, "alice:1", "alice")
+        TokenStore(tmp_path, HTTPS).save(ONE, "alice:1", "alice")
