@@ -11,7 +11,6 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from mograder.auth.roles import Role
-from mograder.core.clock import ManualClock
 from mograder.core.errors import Conflict, NotFound
 from mograder.store.database import writing
 from mograder.store.hub_state import (
@@ -27,6 +26,7 @@ from mograder.store.hub_state import (
 )
 from mograder.store.revocations import CachedRevocations
 from tests.contract.threads import at_once
+from tests.support.clock import ManualClock
 
 NOW = datetime(2026, 11, 20, 9, 30, 15, 123456, tzinfo=UTC)
 

@@ -21,7 +21,7 @@ from mograder.notebook.syntax import MAX_NOTEBOOK
 from mograder.notebook.tampering import Tampering
 from mograder.notebook.upload import decode_notebook, looks_whole
 from mograder.sandbox.inspection import Inspector
-from mograder.sessions.launcher import Mode
+from mograder.sandbox.protocol import Mode
 from mograder.sessions.live import SessionKey
 from mograder.sessions.turns import Stops, Turns
 from mograder.store.archives import parse_archive

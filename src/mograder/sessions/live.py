@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from urllib.parse import quote
 
-from mograder.sessions.launcher import Endpoint, Mode, SessionLimits
+from mograder.sandbox.protocol import Endpoint, Limits, Mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class LiveSession:
     usage: Usage = field(default_factory=lambda: Usage(expected=0, born=0.0))
     paged: datetime | None = None
     computed: datetime | None = None
-    limits: SessionLimits | None = None
+    limits: Limits | None = None
 
     @property
     def memory(self) -> int:

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from statistics import quantiles
 
 from mograder.core.clock import Clock
+from mograder.sandbox.protocol import Arrived, Mode, SessionUse
 from mograder.sessions.capacity import MEGABYTE
-from mograder.sessions.launcher import Arrival, Mode, Use
 from mograder.sessions.live import LiveSession, Usage
 from mograder.sessions.tally import ItemMemory
 
@@ -69,7 +69,7 @@ class Ledger:
         now = self._clock.steady()
         return self._overhead + sum(weight(usage, now) for usage in self._usages.values())
 
-    def measured(self, uses: Iterable[Use], overhead: int) -> None:
+    def measured(self, uses: Iterable[SessionUse], overhead: int) -> None:
         """Note what was measured; sessions that nobody knows any more are left out."""
         self._overhead = overhead
         now = self._clock.steady()
@@ -78,11 +78,11 @@ class Ledger:
             if usage is not None:
                 note_use(usage, use, now)
 
-    def arrived(self, arrival: Arrival) -> None:
+    def arrived(self, news: Arrived) -> None:
         """Note how a session started."""
-        usage = self._usages.get(arrival.session_id)
+        usage = self._usages.get(news.session_id)
         if usage is not None:
-            usage.warm = arrival.warm
+            usage.warm = news.warm
 
     def __len__(self) -> int:
         """How many sessions count."""
@@ -154,7 +154,7 @@ def young(usage: Usage, now: float) -> bool:
     return now - usage.born < YOUNG_SECONDS
 
 
-def note_use(usage: Usage, use: Use, now: float) -> None:
+def note_use(usage: Usage, use: SessionUse, now: float) -> None:
     """Take over a measurement; whether it computes is judged over some seconds."""
     usage.memory = use.memory
     usage.peak = max(usage.peak, use.memory)

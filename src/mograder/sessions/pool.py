@@ -21,13 +21,14 @@ from typing import Protocol
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
 from mograder.core.shared import Progress, Shared
+from mograder.sandbox.protocol import Arrived, Ended, Endpoint, Mode, News, StartSession
 from mograder.sessions.admission import Line, Place, Ticket
 from mograder.sessions.adoption import has_answered, key_of, orphans, revived
 from mograder.sessions.capacity import Terms
 from mograder.sessions.endings import Ending, EndReason, last_words, reason_of
 from mograder.sessions.history import EndingRows, History
 from mograder.sessions.keeper import Keeper
-from mograder.sessions.launcher import Arrival, Endpoint, Exit, Launcher, LaunchSpec, Mode, News
+from mograder.sessions.launcher import Launcher
 from mograder.sessions.live import LiveSession, SessionKey, ended
 from mograder.sessions.measure import Expectations, Ledger, by_item
 from mograder.sessions.probe import Census, Probe, connections, listens_no_more
@@ -96,7 +97,7 @@ class SessionPool:
         self._askers: Counter[SessionKey] = Counter()
         self._numbers = itertools.count(1)
         self._written: dict[str, datetime] = {}
-        self._exits: asyncio.Queue[Exit | None] = asyncio.Queue()
+        self._exits: asyncio.Queue[Ended | None] = asyncio.Queue()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def open(self) -> None:
@@ -245,7 +246,7 @@ class SessionPool:
         tell("Preparing the software that this notebook needs")
         # Before the rest: one that is published meanwhile makes this session out of date.
         version = await self._spawner.version(key)
-        spec = await self._spawner.spec(key, session_id, tell)
+        request = await self._spawner.request(key, session_id, tell)
         # The one before, if it is still ending, holds the row and the workspace.
         await self._ends.wait(key)
         ticket = Ticket(number, key, session_id, self._expected(key), tell)
@@ -253,9 +254,9 @@ class SessionPool:
         try:
             if ticket.told:  # it may have been published, or withdrawn, in the meantime
                 version = await self._spawner.version(key)
-                spec = await self._spawner.spec(key, session_id, tell)
+                request = await self._spawner.request(key, session_id, tell)
             tell("Starting the notebook")
-            live = await self._launch(key, spec, version, place)
+            live = await self._launch(key, request, version, place)
         except BaseException as error:
             if isinstance(error, MograderError):
                 self.tally.starts[kind_of(place.usage.warm), "failed"] += 1
@@ -269,20 +270,20 @@ class SessionPool:
         return live
 
     async def _launch(
-        self, key: SessionKey, spec: LaunchSpec, version: str, place: Place
+        self, key: SessionKey, request: StartSession, version: str, place: Place
     ) -> LiveSession:
         now = self._clock.now()
-        endpoint = await self._starter.start(spec, version, now)
+        endpoint = await self._starter.start(key, request, version, now)
         live = LiveSession(
-            id=spec.session_id,
+            id=request.session_id,
             key=key,
             endpoint=endpoint,
-            base_url=spec.base_url,
+            base_url=request.base_url,
             version=version,
             started_at=now,
             last_seen=self._clock.now(),
             usage=place.usage,
-            limits=spec.limits,
+            limits=request.limits,
         )
         self._remember(live)
         return live
@@ -297,11 +298,11 @@ class SessionPool:
         rows = await asyncio.to_thread(self._rows.sessions)
         found = {row.session_id: self._revived(row) for row in rows if has_answered(row)}
         # They count before the launcher is asked: from then on it tells only of changes.
-        running = {launched.session_id: launched for launched in await self._launcher.running()}
+        running = {info.session_id: info for info in await self._launcher.sessions()}
         for row in rows:
-            live, launched = found.get(row.session_id), running.get(row.session_id)
-            if live is not None and launched is not None:
-                live.endpoint = launched.endpoint
+            live, info = found.get(row.session_id), running.get(row.session_id)
+            if live is not None and info is not None:
+                live.endpoint = info.endpoint
                 self._remember(live)
                 continue
             self._ledger.close(row.session_id)
@@ -318,12 +319,12 @@ class SessionPool:
         return revived(row, usage, self._clock.now())
 
     def _hear_news(self, news: News) -> None:
-        if isinstance(news, Arrival):
+        if isinstance(news, Arrived):
             self._ledger.arrived(news)
             if news.fallback:
                 self.tally.fell_back(news.fallback)
             return
-        self._ledger.measured(news.uses, news.overhead)
+        self._ledger.measured(news.sessions, news.overhead)
         if len(self._line):
             self._line.reconsider(self.all(), self._expected)
 
@@ -346,14 +347,14 @@ class SessionPool:
             # Before it is asked: what starts meanwhile may not be in its answer.
             known = {*self._by_id, *self._starter.launched()}
             try:
-                running = {each.session_id for each in await self._launcher.running()}
+                running = {each.session_id for each in await self._launcher.sessions()}
                 break
             except MograderError as error:
                 _log.warning("%s", error)
             await self._note_dead()
             await asyncio.sleep(_RETRY_SECONDS)
         for session_id in known - running:
-            await self._note_exit(Exit(session_id, -1, ""), EndReason.LOST)
+            await self._note_exit(_lost(session_id), EndReason.LOST)
         ours = {*self._by_id, *self._starter.ids()}
         with suppress(MograderError):
             await self._stop_all(orphans(ours, running))
@@ -363,12 +364,12 @@ class SessionPool:
         """Note as lost what takes no connections any more, while the launcher cannot be asked."""
         for live in self.all():
             if self._is_dead(live.endpoint):
-                await self._note_exit(Exit(live.id, -1, ""), EndReason.LOST)
+                await self._note_exit(_lost(live.id), EndReason.LOST)
 
     async def _stop_all(self, session_ids: Iterable[str]) -> None:
         await asyncio.gather(*(self._launcher.stop(session_id) for session_id in session_ids))
 
-    async def _note_exit(self, gone: Exit, reason: EndReason | None = None) -> None:
+    async def _note_exit(self, gone: Ended, reason: EndReason | None = None) -> None:
         self._starter.note_exit(gone)
         live = self._by_id.get(gone.session_id)
         if live is None:
@@ -420,3 +421,8 @@ class SessionPool:
         for callback in tuple(live.on_stop):
             callback()
         self.on_change(live.key)
+
+
+def _lost(session_id: str) -> Ended:
+    """Return the end of a session of which the launcher told none."""
+    return Ended(session_id=session_id, status=-1, log_tail="")

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mograder.core.clock import ManualClock
+from mograder.sandbox.protocol import Arrived, Endpoint, Mode, SessionUse
 from mograder.sessions.capacity import MEGABYTE
-from mograder.sessions.launcher import Arrival, Endpoint, Mode, Use
 from mograder.sessions.live import LiveSession, SessionKey, Usage
 from mograder.sessions.measure import (
     UNKNOWN,
@@ -24,14 +23,15 @@ from mograder.sessions.measure import (
     rest,
 )
 from mograder.sessions.tally import ItemMemory
+from tests.support.clock import ManualClock
 
 GIGABYTE = 1024 * MEGABYTE
 EDIT = Mode.EDIT
 
 
-def use(session_id: str = "a", *, memory: int = 0, cpu: float = 0.0) -> Use:
+def use(session_id: str = "a", *, memory: int = 0, cpu: float = 0.0) -> SessionUse:
     """A measurement."""
-    return Use(session_id, memory, cpu, processes=3, workspace=0)
+    return SessionUse(session_id=session_id, memory=memory, cpu=cpu, processes=3)
 
 
 def running(item: str, memory: int, mode: Mode = EDIT) -> LiveSession:
@@ -73,7 +73,7 @@ def test_a_session_that_was_never_measured_counts_with_what_is_expected_for_ever
 def test_news_of_sessions_that_nobody_knows_are_no_use() -> None:
     ledger = Ledger(ManualClock())
     ledger.measured([use("stranger", memory=100)], overhead=0)
-    ledger.arrived(Arrival("stranger", warm=True))
+    ledger.arrived(Arrived(session_id="stranger", warm=True))
     assert ledger.used() == 0
 
 
@@ -81,7 +81,7 @@ def test_how_it_started_is_known_once_it_arrived() -> None:
     ledger = Ledger(ManualClock())
     usage = ledger.open("a", 100)
     known = [usage.warm]
-    ledger.arrived(Arrival("a", warm=False, fallback="no zygote"))
+    ledger.arrived(Arrived(session_id="a", warm=False, fallback="no zygote"))
     known.append(usage.warm)
     assert known == [None, False]
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from mograder.sessions.launcher import Mode
+from mograder.sandbox.protocol import Mode
 from mograder.sessions.live import SessionKey
 from mograder.sessions.turns import Turns
 

@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Message
 from mograder.auth.identity import Authenticator, AuthPolicy, parse_networks
 from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
-from mograder.core.clock import Clock, ManualClock
+from mograder.core.clock import Clock
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.names import ItemName
 from mograder.core.settings import load_settings
@@ -32,9 +32,9 @@ from mograder.grading.workspace import Validations
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.environments import Environment, Environments
 from mograder.sandbox.execution import ExecutionRequest, ExecutionResult, Outcome
+from mograder.sandbox.protocol import Endpoint, Mode
 from mograder.sessions.allowances import Allowances
 from mograder.sessions.endings import Ending, EndReason
-from mograder.sessions.launcher import Endpoint, Mode
 from mograder.sessions.live import SessionKey
 from mograder.sessions.pool import SessionPool
 from mograder.sessions.tally import ItemMemory, Tally
@@ -48,6 +48,7 @@ from mograder.store.workspaces import Workspaces
 from mograder.web.hub.app import create_app
 from mograder.web.hub.capabilities import Capabilities
 from mograder.web.hub.services import Services
+from tests.support.clock import ManualClock
 
 SECRET = "s" * 32
 ORIGIN = "http://hub.test"

@@ -16,9 +16,9 @@ import psutil
 import pytest
 
 from mograder.core.errors import RemoteFailed, SandboxUnavailable
-from mograder.sandbox import client as client_module
-from mograder.sandbox.client import ConnectionLost, SupervisorClient, connect, connect_or_spawn
-from mograder.sandbox.protocol import CALL, Arrived, Done, Ended, Hello, News, encode
+from mograder.sandbox import connection as connection_module
+from mograder.sandbox.connection import Connection, ConnectionLost, connect, connect_or_spawn
+from mograder.sandbox.protocol import CALL, Arrived, Done, Ended, Hello, ListSessions, News, encode
 from tests.contract.sandbox_rig import PATIENCE, make_config, short_directory
 
 ENDED = Ended(session_id="session-a", status=0, log_tail="")
@@ -45,7 +45,7 @@ class Supervisor:
 
 
 class Ear:
-    """Hears what a client passes on."""
+    """Hears what a connection passes on."""
 
     def __init__(self) -> None:
         self.ends: asyncio.Queue[Ended] = asyncio.Queue()
@@ -59,19 +59,19 @@ async def supervisor() -> Supervisor:
 
 
 @pytest.fixture
-async def client(supervisor: Supervisor) -> AsyncIterator[SupervisorClient]:
+async def connection(supervisor: Supervisor) -> AsyncIterator[Connection]:
     with short_directory() as directory:
         path = directory / "s"
         async with await asyncio.start_unix_server(supervisor.converse, path):
-            client = await connect(path)
-            yield client
-            await client.close()
+            connection = await connect(path)
+            yield connection
+            await connection.close()
 
 
 @pytest.fixture
-def ear(client: SupervisorClient) -> Ear:
+def ear(connection: Connection) -> Ear:
     ear = Ear()
-    client.watch(ear.ends.put_nowait, ear.lost.set, ear.news.put_nowait)
+    connection.watch(ear.ends.put_nowait, ear.lost.set, ear.news.put_nowait)
     return ear
 
 
@@ -79,7 +79,7 @@ def ear(client: SupervisorClient) -> Ear:
     "words", [b'{"kind": "sunspots", "id": 1}', b'{"kind": "measured", "overhead": "much"}']
 )
 async def test_news_that_cannot_be_read_is_ignored_with_a_line_in_the_log(
-    client: SupervisorClient,
+    connection: Connection,
     supervisor: Supervisor,
     ear: Ear,
     caplog: pytest.LogCaptureFixture,
@@ -87,7 +87,7 @@ async def test_news_that_cannot_be_read_is_ignored_with_a_line_in_the_log(
 ) -> None:
     supervisor.say(words + b"\n" + encode(ENDED))
     assert await asyncio.wait_for(ear.ends.get(), PATIENCE) == ENDED
-    assert client.alive
+    assert connection.alive
     assert json.loads(words)["kind"] in caplog.text
 
 
@@ -109,7 +109,7 @@ async def test_a_supervisor_that_cannot_be_reached_for_now_is_not_killed(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(asyncio, "open_unix_connection", refuse)
-    monkeypatch.setattr(client_module, "_START_SECONDS", 0.1)
+    monkeypatch.setattr(connection_module, "_END_SECONDS", 0.1)
     with short_directory() as runtime, pytest.raises(RemoteFailed, match="cannot be reached"):
         await connect_or_spawn(make_config(runtime, tmp_path), child)
     assert child.poll() is None
@@ -125,29 +125,29 @@ async def test_a_supervisor_that_cannot_be_reached_for_now_is_not_killed(
     ],
 )
 async def test_an_unreadable_message_costs_the_connection_and_is_told_as_its_loss(
-    client: SupervisorClient, supervisor: Supervisor, ear: Ear, words: bytes
+    connection: Connection, supervisor: Supervisor, ear: Ear, words: bytes
 ) -> None:
-    asking = asyncio.create_task(client.sessions())
+    asking = asyncio.create_task(connection.call(ListSessions()))
     await asyncio.sleep(0)
     supervisor.say(words)
     await asyncio.wait_for(ear.lost.wait(), PATIENCE)
     with pytest.raises(ConnectionLost, match="was lost"):
         await asking
-    assert not client.alive
+    assert not connection.alive
     with pytest.raises(ConnectionLost):
-        await client.sessions()
+        await connection.call(ListSessions())
 
 
 async def test_an_exception_in_a_callback_costs_neither_the_connection_nor_the_next_message(
-    client: SupervisorClient, supervisor: Supervisor, ear: Ear, caplog: pytest.LogCaptureFixture
+    connection: Connection, supervisor: Supervisor, ear: Ear, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(_: object) -> None:
         raise KeyError("a bug in the bookkeeping")
 
-    client.watch(ear.ends.put_nowait, ear.lost.set, fail)
+    connection.watch(ear.ends.put_nowait, ear.lost.set, fail)
     supervisor.say(encode(ARRIVED) + encode(ENDED))
     assert await asyncio.wait_for(ear.ends.get(), PATIENCE) == ENDED
-    assert client.alive
+    assert connection.alive
     assert "a bug in the bookkeeping" in caplog.text
 
 
@@ -158,7 +158,7 @@ async def test_a_supervisor_that_never_becomes_ready_is_ended_and_said_so(
     silent.write_text("#!/bin/sh\nexec sleep 600\n")
     silent.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(silent))
-    monkeypatch.setattr(client_module, "_SPAWN_SECONDS", 0.5)
+    monkeypatch.setattr(connection_module, "_SPAWN_SECONDS", 0.5)
     expected = pytest.raises(SandboxUnavailable, match="not ready after")
     before = psutil.Process().children()
     with short_directory() as runtime, expected:
