@@ -18,7 +18,6 @@ from mograder.store.hub_state import (
     CapabilityRow,
     EndingRow,
     HubState,
-    ItemMemoryRow,
     LinkRow,
     SessionRow,
     SessionState,
@@ -231,14 +230,6 @@ def test_last_words_are_cut_to_a_bound_whatever_they_are(state: HubState) -> Non
     state.save_ending(row, forget_before=NOW)
     (kept,) = state.endings(NOW)
     assert len(kept.detail) == 1000
-
-
-def test_what_items_need_is_remembered_per_item_and_mode(state: HubState) -> None:
-    large = ItemMemoryRow("A1", "edit", 3 * 2**32, NOW)
-    lecture = ItemMemoryRow("A1", "run", 2, NOW)
-    for row in (ItemMemoryRow("A1", "edit", 1, NOW), lecture, large):
-        state.save_item_memory(row)
-    assert set(state.item_memory()) == {large, lecture}
 
 
 # Times, texts, audit ---------------------------------------------------------------------

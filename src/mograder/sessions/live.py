@@ -31,13 +31,12 @@ class Usage:
 
     ``expected`` is the memory that it counts with while it is young or was never measured, and
     ``born`` the steady time from which it is. ``mark`` and ``marked`` are the processor seconds
-    and the steady time from which ``busy`` is judged next; ``peak`` is the most memory so far.
+    and the steady time from which ``busy`` is judged next.
     """
 
     expected: int
     born: float
     memory: int = 0
-    peak: int = 0
     cpu: float = 0.0
     processes: int = 0
     warm: bool | None = None

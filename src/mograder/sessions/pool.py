@@ -21,7 +21,7 @@ from typing import Protocol
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
 from mograder.core.shared import Progress, Shared
-from mograder.sandbox.protocol import Arrived, Ended, Endpoint, Mode, News, StartSession
+from mograder.sandbox.protocol import Arrived, Ended, Endpoint, News, StartSession
 from mograder.sessions.admission import Line, Place, Ticket
 from mograder.sessions.adoption import has_answered, key_of, orphans, revived
 from mograder.sessions.capacity import Terms
@@ -30,12 +30,12 @@ from mograder.sessions.history import EndingRows, History
 from mograder.sessions.keeper import Keeper
 from mograder.sessions.launcher import Launcher
 from mograder.sessions.live import LiveSession, SessionKey, ended
-from mograder.sessions.measure import Expectations, Ledger, by_item
+from mograder.sessions.measure import Ledger, by_item, expected_memory
 from mograder.sessions.probe import Census, Probe, connections, listens_no_more
 from mograder.sessions.spawner import Spawner
 from mograder.sessions.starter import Starter, StartRows
 from mograder.sessions.tally import ItemMemory, Tally, kind_of
-from mograder.store.hub_state import ItemMemoryRow, SessionRow
+from mograder.store.hub_state import SessionRow
 
 _log = logging.getLogger(__name__)
 
@@ -50,10 +50,6 @@ class SessionRows(StartRows, EndingRows, Protocol):
     def saw_sessions(self, seen: Mapping[str, datetime]) -> None: ...
 
     def sessions(self) -> tuple[SessionRow, ...]: ...
-
-    def save_item_memory(self, row: ItemMemoryRow) -> None: ...
-
-    def item_memory(self) -> tuple[ItemMemoryRow, ...]: ...
 
 
 class SessionPool:
@@ -86,7 +82,6 @@ class SessionPool:
         self._starter = Starter(launcher, rows, probe, terms.start_timeout)
         self._history = History(rows, clock)
         self._ledger = Ledger(clock)
-        self._expectations = Expectations()
         self._line = line = Line(terms, self._ledger, self.tally, clock)
         self.pages_first = line.pages_first
         self._keeper = Keeper(self, line, clock, census, terms.ttl)
@@ -103,8 +98,6 @@ class SessionPool:
     async def open(self) -> None:
         """Adopt what runs from before, then watch for ends, idleness and those who wait."""
         await self._history.load()
-        for known in await asyncio.to_thread(self._rows.item_memory):
-            self._expectations.remember(known.item, Mode(known.mode), known.bytes)
         self._launcher.watch(
             self._exits.put_nowait, lambda: self._exits.put_nowait(None), self._hear_news
         )
@@ -120,8 +113,6 @@ class SessionPool:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._ends.settle()  # a session that is half stopped must not be adopted
-        for live in self.all():
-            self._expectations.learn_of(live, self._clock.steady())
         await asyncio.to_thread(self.note_down)
 
     async def get_or_start(self, key: SessionKey, progress: Progress) -> LiveSession:
@@ -219,15 +210,11 @@ class SessionPool:
             self.touch(session)
 
     def note_down(self) -> None:
-        """Write down the last activity and what items need, where it changed; blocks."""
+        """Write down the last activity of sessions where it changed; blocks."""
         seen = {live.id: live.last_seen for live in self.all()}
         new = {each: at for each, at in seen.items() if self._written.get(each) != at}
         self._rows.saw_sessions(new)
         self._written = seen
-        now = self._clock.now()
-        for item, mode, expected in self._expectations.changes():
-            self._rows.save_item_memory(ItemMemoryRow(item, mode.value, expected, now))
-            self._expectations.written(item, mode, expected)
 
     async def _cannot_be_had(self, live: LiveSession) -> EndReason | None:
         """Tell why one that was there when it was asked for is none to be given, if it is not."""
@@ -291,7 +278,7 @@ class SessionPool:
     def _expected(self, key: SessionKey) -> int:
         # One that is taken to need the whole machine would wait until nothing else runs.
         now, most = self._clock.steady(), self._terms.memory // 2
-        return min(self._expectations.expect(key.item, key.mode, self.all(), now), most)
+        return min(expected_memory(key, self.all(), now), most)
 
     async def _adopt(self) -> None:
         """Match the rows of the hub before with what the launcher still has."""
@@ -392,7 +379,6 @@ class SessionPool:
         """Take a session that ends, or has ended, out of everybody's sight."""
         ending = self._history.note(live, reason, detail)
         self.tally.endings[reason] += 1
-        self._expectations.learn_of(live, self._clock.steady())
         self._forget(live)
         return ending
 

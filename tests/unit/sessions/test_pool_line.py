@@ -233,27 +233,6 @@ async def test_one_start_is_always_let_in_where_nothing_runs(rig: Rig) -> None:
         await second
 
 
-async def test_what_an_item_needs_is_remembered_by_the_next_hub(rig: Rig) -> None:
-    async with rig.pool() as pool:
-        session = await pool.get_or_start(ALICE, unheard)
-        measure(rig, (session, 2000))
-        await pool.stop(ALICE)
-    (row,) = rig.state.item_memory()
-    assert (row.item, row.mode) == ("A1", "edit")
-    assert row.bytes > UNKNOWN
-    room = 3 * row.bytes // MEGABYTE - 1
-    assert room > 3 * UNKNOWN // MEGABYTE
-    async with rig.pool(terms(memory_mb=room)) as pool:
-        for key in (ALICE, BOB):
-            await pool.get_or_start(key, unheard)
-        third = asyncio.create_task(pool.get_or_start(CAROL, unheard))
-        await until(lambda: waiting(pool) == 1)
-        third.cancel()
-        await asyncio.wait({third})
-        await pool.stop(ALICE)
-    assert rig.state.item_memory() == (row,), "one that hardly lived teaches nothing"
-
-
 async def test_adopted_sessions_count_though_nothing_is_known_of_them(rig: Rig) -> None:
     async with rig.pool() as pool:
         for key in (ALICE, BOB):
