@@ -13,10 +13,11 @@ import itertools
 import logging
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import datetime
 from typing import Protocol
+from weakref import WeakValueDictionary
 
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
@@ -40,6 +41,7 @@ from mograder.store.hub_state import SessionRow
 _log = logging.getLogger(__name__)
 
 _NEWS_SECONDS = 5.0  # so long is waited to be told of an end that shows already
+_STOP_SECONDS = 0.5  # the pause between two attempts to stop a session that is starting
 _RETRY_SECONDS = 0.5
 """The pause between two attempts to reach a launcher that cannot be reached."""
 
@@ -90,6 +92,7 @@ class SessionPool:
         self._starts: Shared[SessionKey, LiveSession] = Shared()
         self._ends: Shared[SessionKey, None] = Shared()
         self._askers: Counter[SessionKey] = Counter()
+        self._changes: WeakValueDictionary[SessionKey, asyncio.Lock] = WeakValueDictionary()
         self._numbers = itertools.count(1)
         self._written: dict[str, datetime] = {}
         self._exits: asyncio.Queue[Ended | None] = asyncio.Queue()
@@ -126,7 +129,11 @@ class SessionPool:
         :meth:`~mograder.sessions.starter.Starter.start` raises, and what preparing an
         environment does.
         """
-        while (live := self._live.get(key)) is not None:
+        while True:
+            await self._until_changed(key)
+            live = self._live.get(key)
+            if live is None:
+                break
             reason = await self._cannot_be_had(live)
             if reason is None:
                 self.touch(live)
@@ -148,6 +155,28 @@ class SessionPool:
             return self._line.dismiss(key)
         await self.end(live, reason)
         return True
+
+    @asynccontextmanager
+    async def without_session(self, key: SessionKey) -> AsyncIterator[None]:
+        """End the session of a key, and let none start until the block ends; one block at a time.
+
+        It is for replacing the files that a session has open: one that runs on would save its old
+        text over the new. A start that is under way is stopped as soon as it can be.
+        """
+        lock = self._changes.setdefault(key, asyncio.Lock())
+        async with lock:
+            await self.stop(key)
+            while self._starts.busy(key) or self._ends.busy(key):
+                await self._starts.ended(key, _STOP_SECONDS)
+                await self._ends.ended(key, _STOP_SECONDS)
+                await self.stop(key)
+            yield
+
+    async def _until_changed(self, key: SessionKey) -> None:
+        """Wait while :meth:`without_session` keeps the sessions of this key away."""
+        while (lock := self._changes.get(key)) is not None and lock.locked():
+            async with lock:
+                pass
 
     async def end(self, live: LiveSession, reason: EndReason) -> None:
         """End this one session, if it has not ended yet."""

@@ -112,6 +112,8 @@ class FakePool:
     started: list[SessionKey] = field(default_factory=list)
     failure: MograderError | None = None
     hold: asyncio.Event | None = None
+    starting: Counter[SessionKey] = field(default_factory=Counter)
+    _changing: asyncio.Lock = field(default_factory=asyncio.Lock)
     reached: asyncio.Event = field(default_factory=asyncio.Event)
     say: Callable[[str], None] = lambda _: None
     """Tells whoever waits what goes on, while a start is held."""
@@ -121,8 +123,12 @@ class FakePool:
         progress("Starting the notebook")
         self.say = progress
         self.reached.set()
-        if self.hold is not None:
-            await self.hold.wait()
+        self.starting[key] += 1
+        try:
+            if self.hold is not None:
+                await self.hold.wait()
+        finally:
+            self.starting[key] -= 1
         if self.failure is not None:
             raise self.failure
         if key not in self.running:
@@ -131,6 +137,14 @@ class FakePool:
             self.ended.pop(key, None)
             self.on_change(key)
         return self.running[key]
+
+    @asynccontextmanager
+    async def without_session(self, key: SessionKey) -> AsyncIterator[None]:
+        async with self._changing:
+            while self.starting[key]:  # noqa: ASYNC110 - nothing tells
+                await asyncio.sleep(0.005)
+            await self.stop(key)
+            yield
 
     async def stop(self, key: SessionKey, reason: EndReason = EndReason.STOPPED) -> bool:
         session = self.running.pop(key, None)

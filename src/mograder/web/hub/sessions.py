@@ -111,8 +111,7 @@ async def _start(
 ) -> Started:
     if renamed is not None:
         report(f"Your notebook was called {renamed}. It has its name {key.item}.py again.")
-    async with desk.copies.turns.starting(key):
-        session = await desk.services.pool.get_or_start(key, report)
+    session = await desk.services.pool.get_or_start(key, report)
     return Started(url=session.key.url, renamed=renamed)
 
 
