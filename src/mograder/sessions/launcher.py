@@ -31,7 +31,10 @@ class Launcher(Protocol):
         ...
 
     async def sessions(self) -> Sequence[SessionInfo]:
-        """Return the running sessions, also those that an earlier hub started."""
+        """Return the running sessions, also those that an earlier hub started.
+
+        A session that is missing here is taken for lost: raise unless every supervisor answered.
+        """
         ...
 
     def watch(
