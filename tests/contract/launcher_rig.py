@@ -132,8 +132,10 @@ class Local:
 async def open_local(config: SupervisorConfig, place: Path) -> AsyncIterator[Local]:
     """A launcher with a supervisor of its own, gone afterwards."""
     client = SupervisorClient(config)
-    yield Local(place, client, config.warm_environments)
-    await client.close()
+    try:
+        yield Local(place, client, config.warm_environments)
+    finally:
+        await client.close()
 
 
 def make_spec(
