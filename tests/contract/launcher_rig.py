@@ -14,16 +14,16 @@ from typing import Protocol
 import psutil
 
 from mograder.core.settings_model import LimitsSettings
+from mograder.sandbox.client import SupervisorClient
 from mograder.sandbox.host import SupervisorConfig
-from mograder.sandbox.link import SupervisorLink
+from mograder.sandbox.protocol import Ended, Endpoint, Mode, StartSession
 from mograder.sandbox.record import RECORD
-from mograder.sessions.fake import InMemoryLauncher
-from mograder.sessions.launcher import Endpoint, Exit, Launcher, LaunchSpec, Mode
-from mograder.sessions.local import LocalLauncher
+from mograder.sessions.launcher import Launcher
 from mograder.sessions.probe import answers
 from mograder.sessions.spawner import limits_of
-from tests.contract.sandbox_rig import PATIENCE, shell_environment, supervisor_process
+from tests.contract.sandbox_rig import PATIENCE, live_supervisor, shell_environment
 from tests.e2e.support.marimo import Address, MarimoClient
+from tests.support.launcher import InMemoryLauncher
 
 OBEDIENT = """case "$1" in *zygote.py) exit 1;; esac
 while [ ! -e crash ]; do sleep 0.02; done; cat crash >&2; exit 3"""
@@ -34,11 +34,11 @@ while [ ! -e crash ]; do sleep 0.02; done; cat crash >&2; exit 3"""
 class Ear:
     """Hears what a launcher tells."""
 
-    exits: list[Exit] = field(default_factory=list)
+    exits: list[Ended] = field(default_factory=list)
     lost: bool = False
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def ended(self, news: Exit) -> None:
+    def ended(self, news: Ended) -> None:
         self.exits.append(news)
         self._news.set()
 
@@ -63,9 +63,9 @@ class Bench(Protocol):
     @property
     def ear(self) -> Ear: ...
 
-    def spec(self, name: str) -> LaunchSpec: ...
+    def spec(self, name: str) -> StartSession: ...
 
-    async def crash(self, spec: LaunchSpec, words: str) -> None:
+    async def crash(self, spec: StartSession, words: str) -> None:
         """Let a session die by itself, with these last words and status 3."""
         ...
 
@@ -82,14 +82,14 @@ class InMemory:
     launcher: InMemoryLauncher = field(default_factory=InMemoryLauncher)
     ear: Ear = field(default_factory=Ear)
 
-    def spec(self, name: str) -> LaunchSpec:
+    def spec(self, name: str) -> StartSession:
         return make_spec(name, self.place, self.place / "environment")
 
-    async def crash(self, spec: LaunchSpec, words: str) -> None:
+    async def crash(self, spec: StartSession, words: str) -> None:
         self.launcher.die(spec.session_id, status=3, log_tail=words)
 
     async def lose(self) -> None:
-        self.launcher.specs.clear()
+        self.launcher.requests.clear()
         self.launcher.lose()
 
 
@@ -98,26 +98,25 @@ class Local:
     """Bench of the real one."""
 
     place: Path
-    link: SupervisorLink
-    launcher: LocalLauncher
+    launcher: SupervisorClient
     kept: int = 0
     """How many zygotes its supervisor keeps."""
     ear: Ear = field(default_factory=Ear)
 
-    def spec(self, name: str) -> LaunchSpec:
+    def spec(self, name: str) -> StartSession:
         environment = shell_environment(self.place / f"environment-{name}", OBEDIENT)
         return make_spec(name, self.place, environment)
 
-    async def crash(self, spec: LaunchSpec, words: str) -> None:
+    async def crash(self, spec: StartSession, words: str) -> None:
         (spec.directory / "said").write_text(words)
         (spec.directory / "said").rename(spec.directory / "crash")
 
     async def lose(self) -> None:
-        supervisor_process(await self.link.open()).kill()
+        (await live_supervisor(self.launcher)).kill()
 
     async def warm(self, environment: Path) -> None:
         """Have the next session of an environment start warm."""
-        assert await (await self.link.open()).warm(environment)
+        assert await self.launcher.warm(environment)
 
     async def starts(self) -> dict[str, int]:
         """How sessions started so far."""
@@ -126,28 +125,28 @@ class Local:
 
     async def counts(self) -> dict[str, int]:
         """The same, with the zygotes that did without a rehearsal."""
-        return await (await self.link.open()).starts()
+        return (await self.launcher.hello()).starts
 
 
 @asynccontextmanager
 async def open_local(config: SupervisorConfig, place: Path) -> AsyncIterator[Local]:
     """A launcher with a supervisor of its own, gone afterwards."""
-    link = SupervisorLink(config)
-    yield Local(place, link, LocalLauncher(link), config.warm_environments)
-    await link.close()
+    client = SupervisorClient(config)
+    try:
+        yield Local(place, client, config.warm_environments)
+    finally:
+        await client.close()
 
 
 def make_spec(
     name: str, place: Path, environment: Path, *, mode: Mode = Mode.EDIT, notebook: str = ""
-) -> LaunchSpec:
+) -> StartSession:
     """A session of a workspace with one notebook."""
     workspace = place / f"workspace-{name}"
     workspace.mkdir()
     (workspace / "A1.py").write_text(notebook or "# a notebook\n")
-    return LaunchSpec(
+    return StartSession(
         session_id=f"session-{name}",
-        owner=name,
-        item="A1",
         mode=mode,
         directory=workspace,
         notebook="A1.py",
@@ -158,7 +157,7 @@ def make_spec(
     )
 
 
-async def soon_healthy(endpoint: Endpoint, spec: LaunchSpec) -> None:
+async def soon_healthy(endpoint: Endpoint, spec: StartSession) -> None:
     """The socket queues until the server is there; nobody has to ask twice."""
     async with asyncio.timeout(120):
         assert await answers(endpoint, spec.base_url)
@@ -171,7 +170,7 @@ async def shown(editor: MarimoClient) -> str:
     return editor.progress.outputs[cell].data
 
 
-def address_of(endpoint: Endpoint, spec: LaunchSpec) -> Address:
+def address_of(endpoint: Endpoint, spec: StartSession) -> Address:
     """Where a session's editor is."""
     url = f"http://session{spec.base_url}"
     return Address(base_url=url, socket=endpoint.socket, timeout=100)
@@ -188,7 +187,7 @@ def copy_of(environment: Path, other: Path, *, linked: bool) -> Path:
 
 async def zygotes_of(local: Local) -> list[psutil.Process]:
     """The zygotes of its supervisor."""
-    supervisor = supervisor_process(await local.link.open())
+    supervisor = await live_supervisor(local.launcher)
     return [
         process
         for process in supervisor.children(recursive=True)

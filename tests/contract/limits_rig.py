@@ -10,7 +10,15 @@ from pathlib import Path
 import psutil
 
 from mograder.sandbox.client import SupervisorClient
-from mograder.sandbox.protocol import Ended, Limits, Measured, News, SessionInfo, SessionUse
+from mograder.sandbox.protocol import (
+    Ended,
+    Limits,
+    Measured,
+    News,
+    SessionInfo,
+    SessionUse,
+    Subscribe,
+)
 from tests.contract.sandbox_rig import Sessions, inside_of, until
 
 LIMITS = Limits(
@@ -158,7 +166,7 @@ class Hostiles:
         hostiles = cls(Sessions(client, place))
         sessions = hostiles.sessions
         client.watch(sessions._hear, sessions._news.set, hostiles._hear_news)
-        assert await client.subscribe()
+        await (await client.open()).call(Subscribe())  # again: it is told all that it missed
         return hostiles
 
     async def start(

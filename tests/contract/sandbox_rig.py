@@ -20,7 +20,7 @@ from pathlib import Path
 import psutil
 
 from mograder.core.settings import load_settings, read_environ
-from mograder.sandbox.client import SupervisorClient, connect_or_spawn
+from mograder.sandbox.client import SupervisorClient
 from mograder.sandbox.environments import CommandRunner, Environments
 from mograder.sandbox.host import SupervisorConfig
 from mograder.sandbox.protocol import Ended, Limits, RunCommand, SessionInfo, StartSession
@@ -124,21 +124,35 @@ class Sessions:
 @asynccontextmanager
 async def supervised(config: SupervisorConfig) -> AsyncIterator[SupervisorClient]:
     """A supervisor of the test's own, gone afterwards."""
-    client = await connect_or_spawn(config)
+    client = SupervisorClient(config)
+    await client.open()
     try:
         yield client
     finally:
-        if client.alive:
-            await client.shutdown()
-        else:
-            await client.reap()
+        await client.shutdown()
         await client.close()
 
 
 def supervisor_process(client: SupervisorClient) -> psutil.Process:
-    """The process behind a connection that started it."""
+    """The process that this client started."""
     assert client.child is not None
     return psutil.Process(client.child.pid)
+
+
+async def live_supervisor(client: SupervisorClient) -> psutil.Process:
+    """The process that answers this client now, started anew if need be."""
+    await client.open()
+    return supervisor_process(client)
+
+
+async def break_off(client: SupervisorClient) -> None:
+    """Close the connection, as the kernel does for a killed hub; the supervisor goes on."""
+    await (await client.open()).close()
+
+
+def guest_of(config: SupervisorConfig) -> SupervisorClient:
+    """Another client of a supervisor that runs: it neither starts nor ends one."""
+    return SupervisorClient(config.model_copy(update={"owned": False}))
 
 
 async def until(holds: Callable[[], bool]) -> None:
@@ -176,11 +190,11 @@ def real_config(runtime: Path, place: Path, uv_cache: Path) -> SupervisorConfig:
     return supervisor_config(loaded, read_environ())
 
 
-def real_environments(root: Path, link: CommandRunner, place: Path) -> Environments:
+def real_environments(root: Path, runner: CommandRunner, place: Path) -> Environments:
     """Environments as a hub makes them, below a directory that all tests of a run share."""
     return Environments(
         root,
-        link,
+        runner,
         wheel=build_runtime_wheel(place / "wheels"),
         marimo=metadata.version("marimo"),
         timeout=240,

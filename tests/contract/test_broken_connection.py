@@ -1,6 +1,6 @@
 """The connection between hub and supervisor breaks while both live: no session notices.
 
-The pool, the link and the supervisor are the real ones; sessions are lines of shell that count in
+The pool, the client and the supervisor are the real ones; sessions are lines of shell that count in
 a variable, which only the same process goes on with.
 """
 
@@ -22,13 +22,12 @@ import pytest
 from mograder.core.clock import SystemClock
 from mograder.core.errors import RemoteFailed
 from mograder.core.shared import Progress
-from mograder.sandbox.client import ConnectionLost
+from mograder.sandbox.client import SupervisorClient
+from mograder.sandbox.connection import ConnectionLost
 from mograder.sandbox.hangup import hang_up
 from mograder.sandbox.host import SupervisorConfig
-from mograder.sandbox.link import SupervisorLink
-from mograder.sessions.launcher import Endpoint, LaunchSpec, Mode
+from mograder.sandbox.protocol import Endpoint, Mode, StartSession
 from mograder.sessions.live import LiveSession, SessionKey
-from mograder.sessions.local import LocalLauncher
 from mograder.sessions.pool import SessionPool
 from mograder.sessions.spawner import Spawner
 from mograder.store.database import open_engine, upgrade
@@ -36,10 +35,10 @@ from mograder.store.hub_state import HubState
 from tests.contract.launcher_rig import make_spec
 from tests.contract.sandbox_rig import (
     Sessions,
+    live_supervisor,
     make_config,
     shell_environment,
     short_directory,
-    supervisor_process,
     until,
 )
 from tests.unit.sessions.poolkit import terms, unheard
@@ -56,17 +55,17 @@ class Place:
     """A pool on a real supervisor, and hands on the connection between them."""
 
     pool: SessionPool
-    link: SupervisorLink
+    client: SupervisorClient
     config: SupervisorConfig
     spawner: ShellSpawner
     chance: random.Random = field(default_factory=lambda: random.Random(SEED))
 
     async def supervisor(self) -> int:
-        return supervisor_process(await self.link.open()).pid
+        return (await live_supervisor(self.client)).pid
 
     async def running(self) -> set[str]:
         """What the supervisor says that it runs."""
-        return {info.session_id for info in await self.link.sessions()}
+        return {info.session_id for info in await self.client.sessions()}
 
     async def count(self, session: LiveSession) -> tuple[str, int]:
         """Which process a session is, and how far it has counted; waits until it goes on."""
@@ -85,22 +84,11 @@ class ShellSpawner:
         self._environment = shell_environment(place / "environment", COUNTER)
         self.directories: dict[str, Path] = {}
 
-    async def spec(self, key: SessionKey, session_id: str, progress: Progress) -> LaunchSpec:
+    async def request(self, key: SessionKey, session_id: str, progress: Progress) -> StartSession:
         del progress
-        spec = make_spec(session_id, self._place, self._environment)
-        self.directories[session_id] = spec.directory
-        return LaunchSpec(
-            session_id=session_id,
-            owner=key.user,
-            item=key.item,
-            mode=key.mode,
-            directory=spec.directory,
-            notebook=spec.notebook,
-            environment=spec.environment,
-            base_url=spec.base_url,
-            uid_slot=spec.uid_slot,
-            limits=spec.limits,
-        )
+        request = make_spec(session_id, self._place, self._environment)
+        self.directories[session_id] = request.directory
+        return request.model_copy(update={"session_id": session_id, "mode": key.mode})
 
     async def version(self, key: SessionKey) -> str:
         return ""
@@ -123,12 +111,12 @@ def runtime() -> Iterator[Path]:
 
 @asynccontextmanager
 async def opened(config: SupervisorConfig, place: Path) -> AsyncIterator[Place]:
-    link = SupervisorLink(config)
+    client = SupervisorClient(config)
     engine = open_engine(f"sqlite:///{place / 'hub.db'}")
     await asyncio.to_thread(upgrade, engine)
     spawner = ShellSpawner(place)
     pool = SessionPool(
-        launcher=LocalLauncher(link),
+        launcher=client,
         spawner=cast(Spawner, spawner),
         rows=HubState(engine),
         clock=SystemClock(),
@@ -138,10 +126,10 @@ async def opened(config: SupervisorConfig, place: Path) -> AsyncIterator[Place]:
     )
     await pool.open()
     try:
-        yield Place(pool, link, config, spawner)
+        yield Place(pool, client, config, spawner)
     finally:
         await pool.close()
-        await link.close()
+        await client.close()
         engine.dispose()
 
 
@@ -224,22 +212,22 @@ async def test_a_session_ended_during_a_break_is_noticed(runtime: Path, tmp_path
 async def test_a_start_that_was_cut_off_leaves_nothing(runtime: Path, tmp_path: Path) -> None:
     """The supervisor ends what nobody was told of; where the answer was lost, a stop does."""
     config = make_config(runtime, tmp_path)
-    link = SupervisorLink(config)
-    sessions = Sessions(await link.open(), tmp_path)
+    client = SupervisorClient(config)
+    sessions = Sessions(client, tmp_path)
     chance = random.Random(SEED)
     cut = 0
     for number in range(ROUNDS):
         request = sessions.request(f"{number}", "sleep 600")
-        starting = asyncio.create_task(link.start(request))
+        starting = asyncio.create_task(client.start(request))
         await asyncio.sleep(chance.uniform(0, 0.03))
-        pid = supervisor_process(await link.open()).pid
+        pid = (await live_supervisor(client)).pid
         assert await asyncio.to_thread(hang_up, [pid], str(config.socket))
         try:
             await starting
         except ConnectionLost:
             cut += 1
-        await link.stop(request.session_id)
-        assert await link.sessions() == ()
+        await client.stop(request.session_id)
+        assert await client.sessions() == ()
     assert cut, "at least one was cut off"
     assert list((runtime / "s").iterdir()) == []
-    await link.close()
+    await client.close()

@@ -9,7 +9,7 @@ import pytest
 
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.host import SupervisorConfig
-from mograder.sessions.launcher import Mode
+from mograder.sandbox.protocol import Mode
 from mograder.sessions.probe import connections
 from tests.contract.launcher_rig import Local, address_of, make_spec, open_local, soon_healthy
 from tests.contract.sandbox_rig import real_config, real_environments, short_directory
@@ -51,7 +51,7 @@ async def local(config: SupervisorConfig, tmp_path: Path) -> AsyncIterator[Local
 @pytest.fixture
 async def environment(local: Local, run_directory: Path) -> Path:
     """marimo and nothing else, built once in a run."""
-    source = real_environments(run_directory / "environments", local.link, local.place)
+    source = real_environments(run_directory / "environments", local.launcher, local.place)
     return (await source.prepare(Script(), lambda _: None)).directory
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from mograder.sessions.launcher import Mode
+from mograder.sandbox.protocol import Mode
 from mograder.sessions.live import SessionKey
 from mograder.store.disk import Disk, Place
 from mograder.store.workspaces import Workspaces

@@ -12,8 +12,8 @@ import pytest
 
 from mograder.auth.identity import Identity, Method
 from mograder.auth.roles import Role
+from mograder.sandbox.protocol import Mode
 from mograder.sessions.endings import EndReason
-from mograder.sessions.launcher import Mode
 from mograder.sessions.live import SessionKey
 from mograder.store.hub_state import SessionRow, SessionState
 from tests.contract.copies_rig import ask

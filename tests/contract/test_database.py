@@ -11,7 +11,6 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from mograder.auth.roles import Role
-from mograder.core.clock import ManualClock
 from mograder.core.errors import Conflict, NotFound
 from mograder.store.database import writing
 from mograder.store.hub_state import (
@@ -19,7 +18,6 @@ from mograder.store.hub_state import (
     CapabilityRow,
     EndingRow,
     HubState,
-    ItemMemoryRow,
     LinkRow,
     SessionRow,
     SessionState,
@@ -27,6 +25,7 @@ from mograder.store.hub_state import (
 )
 from mograder.store.revocations import CachedRevocations
 from tests.contract.threads import at_once
+from tests.support.clock import ManualClock
 
 NOW = datetime(2026, 11, 20, 9, 30, 15, 123456, tzinfo=UTC)
 
@@ -231,14 +230,6 @@ def test_last_words_are_cut_to_a_bound_whatever_they_are(state: HubState) -> Non
     state.save_ending(row, forget_before=NOW)
     (kept,) = state.endings(NOW)
     assert len(kept.detail) == 1000
-
-
-def test_what_items_need_is_remembered_per_item_and_mode(state: HubState) -> None:
-    large = ItemMemoryRow("A1", "edit", 3 * 2**32, NOW)
-    lecture = ItemMemoryRow("A1", "run", 2, NOW)
-    for row in (ItemMemoryRow("A1", "edit", 1, NOW), lecture, large):
-        state.save_item_memory(row)
-    assert set(state.item_memory()) == {large, lecture}
 
 
 # Times, texts, audit ---------------------------------------------------------------------

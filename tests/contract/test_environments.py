@@ -13,8 +13,8 @@ import pytest
 from mograder.core.errors import InvalidInput
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.assets import ASSETS, read_assets
+from mograder.sandbox.client import SupervisorClient
 from mograder.sandbox.environments import Environment, Environments
-from mograder.sandbox.link import SupervisorLink
 from mograder.sandbox.protocol import RunCommand
 from mograder.sandbox.record import read_record
 from tests.contract.sandbox_rig import (
@@ -37,15 +37,15 @@ def runtime() -> Iterator[Path]:
 
 
 @pytest.fixture
-async def link(runtime: Path, tmp_path: Path, uv_cache: Path) -> AsyncIterator[SupervisorLink]:
-    link = SupervisorLink(real_config(runtime, tmp_path, uv_cache))
-    yield link
-    await link.close()
+async def client(runtime: Path, tmp_path: Path, uv_cache: Path) -> AsyncIterator[SupervisorClient]:
+    client = SupervisorClient(real_config(runtime, tmp_path, uv_cache))
+    yield client
+    await client.close()
 
 
 @pytest.fixture
-def environments(link: SupervisorLink, run_directory: Path, tmp_path: Path) -> Environments:
-    return real_environments(run_directory / "environments", link, tmp_path)
+def environments(client: SupervisorClient, run_directory: Path, tmp_path: Path) -> Environments:
+    return real_environments(run_directory / "environments", client, tmp_path)
 
 
 async def test_a_notebook_gets_marimo_and_our_own_runtime(environments: Environments) -> None:
@@ -90,10 +90,10 @@ async def test_it_is_compiled_and_belongs_to_no_session(environments: Environmen
 
 
 async def test_a_requirement_that_cannot_be_met_is_told_in_uvs_words(
-    link: SupervisorLink, tmp_path: Path
+    client: SupervisorClient, tmp_path: Path
 ) -> None:
     own = tmp_path / "environments"  # in the shared one, others may be building
-    environments = real_environments(own, link, tmp_path)
+    environments = real_environments(own, client, tmp_path)
     script = Script(dependencies=("marimo==0.0.0.1",))
     with pytest.raises(InvalidInput, match=r"cannot be met") as failure:
         await environments.prepare(script, lambda _: None)
@@ -105,17 +105,17 @@ async def test_a_requirement_that_cannot_be_met_is_told_in_uvs_words(
 async def test_d3_uvs_cache_may_be_deleted_at_any_time(tmp_path: Path, runtime: Path) -> None:
     """Between two starts of the hub too: the supervisor goes on, and makes it again."""
     cache = tmp_path / "home" / ".cache" / "uv"
-    link = SupervisorLink(real_config(runtime, tmp_path, cache))
+    client = SupervisorClient(real_config(runtime, tmp_path, cache))
     try:
-        await link.open()
+        await client.open()
         shutil.rmtree(tmp_path / "home")
         directory = runtime / "work"
         directory.mkdir()
         command = RunCommand(argv=("/usr/bin/true",), directory=directory, timeout=60)
-        assert await link.run(command, lambda _: None) == 0
+        assert await client.run(command, lambda _: None) == 0
         assert cache.is_dir()
     finally:
-        await link.close()
+        await client.close()
 
 
 @pytest.mark.parametrize("first", ["a start", "a warm environment"])

@@ -54,8 +54,7 @@ class Rig:
 
     async def is_clean(self) -> bool:
         """Whether nothing of a run is left."""
-        client = await self.local.link.open()
-        return not list(self.copies.iterdir()) and not await client.sessions()
+        return not list(self.copies.iterdir()) and not await self.local.launcher.sessions()
 
 
 @pytest.fixture(params=[0, 1], ids=["cold", "warm"])
@@ -69,12 +68,12 @@ async def rig(
     config = real_config(runtime, tmp_path, uv_cache)
     config = config.model_copy(update={"warm_environments": request.param})
     async with open_local(config, tmp_path) as local:
-        source = real_environments(run_directory / "environments", local.link, tmp_path)
+        source = real_environments(run_directory / "environments", local.launcher, tmp_path)
         directory = (await source.prepare(Script(), lambda _: None)).directory
         if request.param:
             await local.warm(directory)
         copies = tmp_path / "copies"
-        rig = Rig(local, Executor(local.link, copies, remove_tree), directory, copies)
+        rig = Rig(local, Executor(local.launcher, copies, remove_tree), directory, copies)
         yield rig
         assert await rig.is_clean()
 
@@ -127,8 +126,7 @@ async def test_an_endless_loop_names_its_cell(rig: Rig) -> None:
     assert result.outcome is Outcome.TIMED_OUT
     assert result.cells[-1].status is CellStatus.INTERRUPTED
     assert result.cells[-1].index == 2
-    client = await rig.local.link.open()
-    spinning = [p for p in inside_of(client) if p.status() == psutil.STATUS_RUNNING]
+    spinning = [p for p in inside_of(rig.local.launcher) if p.status() == psutil.STATUS_RUNNING]
     await until(lambda: not any(p.is_running() and "cellrun" in str(p.cmdline()) for p in spinning))
 
 

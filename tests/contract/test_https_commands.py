@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from mograder.cli.main import run
-from mograder.core.clock import ManualClock
 from tests.contract.course_rig import (
     CODE,
     DATA,
@@ -22,6 +21,7 @@ from tests.contract.course_rig import (
     serving_course,
     token_of,
 )
+from tests.support.clock import ManualClock
 
 TEACHER = token_of("__instructor__")
 DUE = "2026-09-01T10:00:00+00:00"

@@ -12,7 +12,7 @@ import pytest
 from mograder.auth.roles import Role
 from mograder.core.errors import Busy, SandboxUnavailable, TimedOut
 from mograder.core.names import ItemName, Username
-from mograder.sessions.launcher import Mode
+from mograder.sandbox.protocol import Mode
 from mograder.web.hub.routes import ROUTES
 from tests.unit.web_hub.hubkit import NOTEBOOK, ORIGIN, Hub, events, hub
 

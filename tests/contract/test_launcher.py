@@ -18,7 +18,8 @@ import pytest
 from mograder.core.errors import Conflict
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.host import SupervisorConfig
-from mograder.sessions.launcher import Exit, Launcher, Mode
+from mograder.sandbox.protocol import Ended, Mode
+from mograder.sessions.launcher import Launcher
 from tests.contract.launcher_rig import (
     Bench,
     InMemory,
@@ -81,7 +82,7 @@ def _kept(config: SupervisorConfig, start: str) -> SupervisorConfig:
 
 async def ids(launcher: Launcher) -> list[str]:
     """The sessions that it says it has."""
-    return sorted(launched.session_id for launched in await launcher.running())
+    return sorted(launched.session_id for launched in await launcher.sessions())
 
 
 async def test_a_session_runs_from_start_to_stop(bench: Bench) -> None:
@@ -90,7 +91,7 @@ async def test_a_session_runs_from_start_to_stop(bench: Bench) -> None:
     assert first.session_id == one.session_id
     assert first.endpoint != second.endpoint
     assert await ids(bench.launcher) == ["session-one", "session-two"]
-    assert first in await bench.launcher.running()
+    assert first in await bench.launcher.sessions()
     assert await bench.launcher.stop(one.session_id)
     assert await ids(bench.launcher) == ["session-two"]
     await bench.ear.hear(lambda: [e.session_id for e in bench.ear.exits] == ["session-one"])
@@ -121,7 +122,9 @@ async def test_an_end_is_told_once_with_the_last_words(bench: Bench) -> None:
     await bench.launcher.start(spec)
     await bench.crash(spec, "out of patience\n")
     await bench.ear.hear(lambda: bool(bench.ear.exits))
-    assert bench.ear.exits == [Exit("session-one", 3, "out of patience\n")]
+    assert bench.ear.exits == [
+        Ended(session_id="session-one", status=3, log_tail="out of patience\n")
+    ]
     assert await ids(bench.launcher) == []
     assert await bench.launcher.stop(spec.session_id) is False
     assert len(bench.ear.exits) == 1
@@ -142,7 +145,7 @@ async def environment(local: Local, run_directory: Path) -> Path:
     """marimo and nothing else, built once in a run."""
     if ENVIRONMENT:
         return Path(ENVIRONMENT)
-    source = real_environments(run_directory / "environments", local.link, local.place)
+    source = real_environments(run_directory / "environments", local.launcher, local.place)
     return (await source.prepare(Script(), lambda _: None)).directory
 
 

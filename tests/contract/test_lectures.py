@@ -8,14 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.host import SupervisorConfig
-from mograder.sessions.launcher import LaunchSpec, Mode
+from mograder.sandbox.protocol import Mode, StartSession
 from tests.contract.launcher_rig import Local, address_of, make_spec, open_local, soon_healthy
 from tests.contract.sandbox_rig import real_config, real_environments, short_directory
 from tests.e2e.support.marimo import EditorFailed, MarimoClient, open_editor
@@ -74,9 +73,9 @@ async def local(
 
 
 @pytest.fixture
-async def lecture(local: Local, run_directory: Path) -> LaunchSpec:
+async def lecture(local: Local, run_directory: Path) -> StartSession:
     """One release, whoever opens it."""
-    source = real_environments(run_directory / "environments", local.link, local.place)
+    source = real_environments(run_directory / "environments", local.launcher, local.place)
     environment = (await source.prepare(Script(), lambda _: None)).directory
     if local.kept:
         await local.warm(environment)
@@ -84,11 +83,10 @@ async def lecture(local: Local, run_directory: Path) -> LaunchSpec:
 
 
 @asynccontextmanager
-async def viewing(local: Local, lecture: LaunchSpec, name: str) -> AsyncIterator[MarimoClient]:
+async def viewing(local: Local, lecture: StartSession, name: str) -> AsyncIterator[MarimoClient]:
     """A student who has the lecture open."""
-    spec = replace(
-        lecture, session_id=f"session-{name}", owner=name, base_url=f"/run/user/{name}/A1"
-    )
+    own = {"session_id": f"session-{name}", "base_url": f"/run/user/{name}/A1"}
+    spec = lecture.model_copy(update=own)
     endpoint = (await local.launcher.start(spec)).endpoint
     await soon_healthy(endpoint, spec)
     async with open_editor(address_of(endpoint, spec), run=False) as viewer:
@@ -103,7 +101,7 @@ def seen(viewer: MarimoClient, position: int) -> str:
 
 
 async def test_b63_two_students_share_neither_widgets_nor_anything_of_a_process(
-    local: Local, lecture: LaunchSpec
+    local: Local, lecture: StartSession
 ) -> None:
     async with viewing(local, lecture, "alice") as alice, viewing(local, lecture, "bob") as bob:
         for viewer in (alice, bob):
@@ -117,7 +115,7 @@ async def test_b63_two_students_share_neither_widgets_nor_anything_of_a_process(
 
 
 async def test_b62_a_lecture_shows_its_code_and_runs_no_other(
-    local: Local, lecture: LaunchSpec
+    local: Local, lecture: StartSession
 ) -> None:
     async with viewing(local, lecture, "alice") as alice:
         assert "random.seed(1)" in alice.cells.codes[1]

@@ -13,7 +13,7 @@ import pytest
 from yarl import URL
 
 from mograder.auth.roles import Role
-from mograder.sessions.launcher import Mode
+from mograder.sandbox.protocol import Mode
 from mograder.web.hub.audit import Event
 from tests.contract.proxy_house import A1, House, open_house
 from tests.contract.proxy_rig import DOCUMENT, FRAME, bearer, cookie

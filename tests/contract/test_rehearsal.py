@@ -19,7 +19,7 @@ import pytest
 
 from mograder.notebook.pep723 import Script
 from mograder.sandbox import serve
-from mograder.sessions.launcher import Mode
+from mograder.sandbox.protocol import Mode
 from tests.contract.launcher_rig import (
     Local,
     address_of,
@@ -133,7 +133,7 @@ async def local(runtime: Path, tmp_path: Path, uv_cache: Path) -> AsyncIterator[
 
 
 async def _environment(local: Local, run_directory: Path, marimo: str) -> Path:
-    source = real_environments(run_directory / "environments", local.link, local.place)
+    source = real_environments(run_directory / "environments", local.launcher, local.place)
     script = Script(dependencies=(marimo, "matplotlib"))
     return (await source.prepare(script, lambda _: None)).directory
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mograder.sessions.launcher import Mode
+from mograder.sandbox.protocol import Mode
 from mograder.sessions.live import SessionKey
 from tests.contract.copies_rig import WORK, ask, begin, folder, send
 from tests.unit.web_hub.hubkit import Hub, hub

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mograder.sessions.launcher import Mode
+from mograder.sandbox.protocol import Mode
 from mograder.sessions.live import SessionKey
 from tests.contract.copies_rig import FORM, OTHER, WORK, ask, begin, folder, kept, send
 from tests.unit.web_hub.hubkit import NOTEBOOK, Hub, hub, make_hub, running

@@ -17,7 +17,7 @@ import pytest
 
 from mograder.core.errors import SandboxUnavailable
 from mograder.core.settings import load_settings, read_environ
-from mograder.sandbox.client import connect
+from mograder.sandbox.connection import connect
 from mograder.sandbox.host import SupervisorConfig
 from mograder.sandbox.policy import ASSET_URL
 from mograder.sandbox.safety import open_sandbox, supervisor_config

@@ -16,7 +16,6 @@ import signal
 import subprocess
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -91,7 +90,7 @@ async def local(
 @pytest.fixture
 async def environment(local: Local, run_directory: Path) -> Path:
     """numpy, pandas and matplotlib; built once in a run."""
-    source = real_environments(run_directory / "environments", local.link, local.place)
+    source = real_environments(run_directory / "environments", local.launcher, local.place)
     script = Script(dependencies=("marimo", "numpy", "pandas", "matplotlib"))
     directory = (await source.prepare(script, lambda _: None)).directory
     if local.kept:
@@ -103,8 +102,8 @@ async def environment(local: Local, run_directory: Path) -> Path:
 async def session(local: Local, environment: Path) -> AsyncIterator[MarimoClient]:
     """An editor of a workspace that holds the probe as a module, started as it should be."""
     spec = make_spec("alice", local.place, environment, notebook=EMPTY)
-    limits = replace(spec.limits, processes=PROCESSES, open_files=OPEN_FILES)
-    spec = replace(spec, limits=limits)
+    more = {"processes": PROCESSES, "open_files": OPEN_FILES}
+    spec = spec.model_copy(update={"limits": spec.limits.model_copy(update=more)})
     for probe in (library_probe, filter_probe):
         name = f"{probe.__name__.rpartition('.')[2]}.py"
         (spec.directory / name).write_text(inspect.getsource(probe))
@@ -142,7 +141,7 @@ async def test_large_libraries_work(local: Local, run_directory: Path) -> None:
     torch comes by pip, from wherever pip is told to look: its wheel for the CPU is on an index of
     its own (PIP_INDEX_URL), and the one of the usual index brings a gigabyte of CUDA with it.
     """
-    source = real_environments(run_directory / "environments", local.link, local.place)
+    source = real_environments(run_directory / "environments", local.launcher, local.place)
     others = ("numpy", "pandas", "matplotlib", "polars", "scikit-learn", "duckdb", "pyarrow")
     script = Script(dependencies=("marimo", "pip", *others))
     directory = (await source.prepare(script, lambda _: None)).directory

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -48,12 +47,13 @@ async def test_a_save_puts_a_whole_notebook_in_the_old_ones_place(
     local: Local, run_directory: Path
 ) -> None:
     """Who had the old file open, a backup or an export, still reads all of it."""
-    source = real_environments(run_directory / "environments", local.link, local.place)
+    source = real_environments(run_directory / "environments", local.launcher, local.place)
     environment = await source.prepare(Script(), lambda _: None)
     if local.kept:
         await local.warm(environment.directory)
     made = make_spec("alice", local.place, environment.directory, notebook=NOTEBOOK)
-    spec = replace(made, limits=replace(made.limits, file_size_mb=1))
+    limits = made.limits.model_copy(update={"file_size_mb": 1})
+    spec = made.model_copy(update={"limits": limits})
     notebook = spec.directory / spec.notebook
     notebook.chmod(0o640)
     endpoint = (await local.launcher.start(spec)).endpoint

@@ -14,10 +14,10 @@ from mograder.sandbox import slices
 from mograder.sandbox.shares import CpuShares
 from tests.contract.launcher_rig import Local, address_of, make_spec, open_local, soon_healthy
 from tests.contract.sandbox_rig import (
+    live_supervisor,
     real_config,
     real_environments,
     short_directory,
-    supervisor_process,
 )
 from tests.e2e.support.marimo import open_editor
 
@@ -49,13 +49,13 @@ async def local(
 async def test_a_session_enters_its_share_before_the_student_does_anything(
     local: Local, run_directory: Path, request: pytest.FixtureRequest
 ) -> None:
-    source = real_environments(run_directory / "environments", local.link, local.place)
+    source = real_environments(run_directory / "environments", local.launcher, local.place)
     script = Script(dependencies=("marimo", "matplotlib"))
     environment = (await source.prepare(script, lambda _: None)).directory
     warm = "warm" in request.node.name
     if warm:
         await local.warm(environment)
-    supervisor = supervisor_process(await local.link.open())
+    supervisor = await live_supervisor(local.launcher)
     shares = set()
     for name in ("alice", "bob"):
         before = _members(supervisor)

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from mograder.core.clock import ManualClock
 from mograder.core.errors import NotFound
 from mograder.exchange.student_course import StudentCourse
 from mograder.store.student_folder import StudentFolder
@@ -18,6 +17,7 @@ from mograder.transports.http import RetryPolicy
 from mograder.transports.https import HttpsTransport
 from mograder.transports.interface import WouldReplaceOnTime
 from tests.contract.assignment_server import Course, Handler
+from tests.support.clock import ManualClock
 
 NOTEBOOK = b"import marimo\n\napp = marimo.App()\n"
 

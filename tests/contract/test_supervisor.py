@@ -15,16 +15,18 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import Conflict, RemoteFailed, SandboxUnavailable
-from mograder.sandbox.client import SupervisorClient, connect, connect_or_spawn, connect_to
+from mograder.sandbox.client import SupervisorClient
+from mograder.sandbox.connection import connect, connect_or_spawn, reap
 from mograder.sandbox.host import SupervisorConfig
-from mograder.sandbox.link import SupervisorLink
 from mograder.sandbox.protocol import ANSWER, PROTOCOL, Call, Done, Failed, encode
 from mograder.sandbox.pruning import ask_supervisor
 from tests.contract.sandbox_rig import (
     PATIENCE,
     UID_BASE,
     Sessions,
+    break_off,
     family_of,
+    guest_of,
     inside_of,
     make_config,
     names_inside,
@@ -45,7 +47,7 @@ SESSION_LOG_BYTES = 16_384
 
 
 async def test_it_says_who_it_is(client: SupervisorClient) -> None:
-    hello = client.hello
+    hello = await client.hello()
     assert (hello.protocol, hello.sandbox, hello.owned) == (PROTOCOL, "bubblewrap", True)
     assert hello.version
 
@@ -146,13 +148,12 @@ async def test_sessions_survive_a_hub_that_is_killed(
     client: SupervisorClient, config: SupervisorConfig, sessions: Sessions
 ) -> None:
     info = await sessions.start("kept", SLEEPER)
-    await client.close()  # as the kernel does for a killed hub
-    following = await connect_to(config)
+    await break_off(client)
+    following = guest_of(config)
     assert await following.sessions() == (info,)
     assert len(inside_of(client)) >= 1
     await following.shutdown()
     await following.close()
-    await client.reap()
 
 
 async def test_it_tells_which_environments_live_sessions_use(
@@ -172,27 +173,28 @@ async def test_it_tells_which_environments_live_sessions_use(
 async def test_one_of_a_hubs_own_ends_itself_when_no_hub_comes_back(
     runtime: Path, tmp_path: Path
 ) -> None:
-    client = await connect_or_spawn(make_config(runtime, tmp_path, linger=0.2))
+    client = SupervisorClient(make_config(runtime, tmp_path, linger=0.2))
     sessions = Sessions(client, tmp_path)
     await sessions.start("left", SLEEPER)
     family = family_of(client)
-    await client.close()
+    await break_off(client)
     await until_gone(family)
-    await client.reap()
+    await client.shutdown()
     assert _leftovers(runtime) == []
 
 
 async def test_one_that_a_service_manager_keeps_stays_without_a_hub(
     runtime: Path, tmp_path: Path
 ) -> None:
-    client = await connect_or_spawn(make_config(runtime, tmp_path, linger=0.05, owned=False))
-    await client.close()
+    config = make_config(runtime, tmp_path, linger=0.05, owned=False)
+    connection, child = await connect_or_spawn(config)
+    await connection.close()
     await asyncio.sleep(0.3)  # longer than it would linger
     following = await connect(runtime / "supervisor.sock")
     assert not following.hello.owned
     await following.shutdown()
     await following.close()
-    await client.reap()
+    await reap(child)
 
 
 async def test_shutdown_ends_all_and_leaves_nothing(
@@ -232,28 +234,25 @@ async def test_a_hub_that_reads_nothing_does_not_keep_it_from_ending(
     deaf.transport.abort()
 
 
-async def test_killing_it_kills_every_sandbox_and_the_link_finds_a_new_one(
+async def test_killing_it_kills_every_sandbox_and_the_client_finds_a_new_one(
     config: SupervisorConfig, tmp_path: Path
 ) -> None:
-    link = SupervisorLink(config)
+    client = SupervisorClient(config)
     lost = asyncio.Event()
-    link.watch(lambda _: None, lost.set)
-    first = await link.open()
-    request = Sessions(first, tmp_path).request("doomed", SLEEPER)
-    link.watch(lambda _: None, lost.set)
-    await link.start(request)
+    request = Sessions(client, tmp_path).request("doomed", SLEEPER)
+    client.watch(lambda _: None, lost.set)
+    await client.start(request)
     await until((request.directory / "up").exists)
-    family = family_of(first)
+    family = family_of(client)
     family[0].kill()
     async with asyncio.timeout(PATIENCE):
         await lost.wait()
     await until_gone(family)
-    assert await link.sessions() == ()
-    second = await link.open()
-    assert supervisor_process(second).pid != family[0].pid
-    await link.start(request)
-    assert len(await link.sessions()) == 1
-    await link.close()
+    assert await client.sessions() == ()
+    assert supervisor_process(client).pid != family[0].pid
+    await client.start(request)
+    assert len(await client.sessions()) == 1
+    await client.close()
     assert _leftovers(config.runtime) == []
 
 
@@ -261,11 +260,11 @@ async def test_one_that_nobody_waits_for_any_more_is_not_left_behind(
     config: SupervisorConfig,
 ) -> None:
     """A hub that is stopped while it starts a supervisor ends that one too."""
-    link = SupervisorLink(config)
-    asking = asyncio.create_task(link.open())
+    client = SupervisorClient(config)
+    asking = asyncio.create_task(client.open())
     await until((config.runtime / "lock").exists)
     asking.cancel()
-    await link.close()
+    await client.close()
     assert _leftovers(config.runtime) == []
     with (config.runtime / "lock").open("rb") as held:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises where one is at work
@@ -295,7 +294,7 @@ async def test_a_call_that_cannot_be_read_is_answered_with_an_error(
 async def test_unconfined_sessions_run_and_stop(runtime: Path, tmp_path: Path) -> None:
     """``[security] use_bubblewrap = false`` (B22): the same, without protection."""
     async with supervised(make_config(runtime, tmp_path, sandbox="none")) as client:
-        assert client.hello.sandbox == "none"
+        assert (await client.hello()).sandbox == "none"
         sessions = Sessions(client, tmp_path)
         await sessions.start("plain", "touch up; sleep 607 & sleep 608")
         await until(lambda: names_inside(client).count("sleep") == 2)
@@ -326,14 +325,14 @@ async def test_unconfined_sessions_find_what_was_made_after_the_first_in_a_priva
 async def test_a_hub_whose_sandbox_was_switched_on_leaves_nothing_unconfined(
     runtime: Path, tmp_path: Path
 ) -> None:
-    loose = await connect_or_spawn(make_config(runtime, tmp_path, sandbox="none"))
+    loose = SupervisorClient(make_config(runtime, tmp_path, sandbox="none"))
     await Sessions(loose, tmp_path).start("loose", SLEEPER)
     family = family_of(loose)
     async with supervised(make_config(runtime, tmp_path)) as confined:
-        assert confined.hello.sandbox == "bubblewrap"
+        assert (await confined.hello()).sandbox == "bubblewrap"
         await until_gone(family)
         assert await confined.sessions() == ()
-    await loose.reap()
+    await loose.shutdown()
     await loose.close()
 
 

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import Conflict, NotFound, RemoteFailed, SandboxUnavailable
-from mograder.sandbox.client import SupervisorClient, connect_to
+from mograder.sandbox.client import SupervisorClient
 from mograder.sandbox.host import SupervisorConfig
 from tests.contract.sandbox_rig import (
     PATIENCE,
     UID_BASE,
     Sessions,
+    guest_of,
     inside_of,
     make_config,
     names_inside,
@@ -218,7 +219,7 @@ async def test_a_build_that_floods_its_output_is_bounded(
 async def test_the_build_of_a_hub_that_hangs_up_is_ended(
     client: SupervisorClient, config: SupervisorConfig, workshop: Path
 ) -> None:
-    other = await connect_to(config)
+    other = guest_of(config)
     running = asyncio.create_task(other.run(shell(workshop, "exec sleep 606"), lambda _: None))
     await until(lambda: "sleep" in names_inside(client))
     inside = inside_of(client)

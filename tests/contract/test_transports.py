@@ -17,7 +17,6 @@ from typing import Protocol
 
 import pytest
 
-from mograder.core.clock import ManualClock
 from mograder.core.errors import InvalidInput, MograderError, NotAuthenticated, RemoteFailed
 from mograder.core.shared import Progress
 from mograder.transports.http import RetryPolicy
@@ -30,6 +29,7 @@ from tests.contract.moodle_replay import Replay
 from tests.contract.moodle_replay import token_of as moodle_token
 from tests.contract.moodle_server import replaying
 from tests.contract.moodle_tape import recorded
+from tests.support.clock import ManualClock
 from tests.unit.exchange.fake_course import FakeCourse
 
 ONCE = RetryPolicy(tries=1)

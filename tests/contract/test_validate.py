@@ -109,9 +109,9 @@ async def rig(
     runtime: Path, tmp_path: Path, uv_cache: Path, run_directory: Path
 ) -> AsyncIterator[Rig]:
     async with open_local(real_config(runtime, tmp_path, uv_cache), tmp_path) as local:
-        source = real_environments(run_directory / "environments", local.link, tmp_path)
+        source = real_environments(run_directory / "environments", local.launcher, tmp_path)
         environment = await source.prepare(Script(), lambda _: None)
-        yield Rig(Executor(local.link, tmp_path / "copies", remove_tree), environment.directory)
+        yield Rig(Executor(local.launcher, tmp_path / "copies", remove_tree), environment.directory)
 
 
 async def test_an_honest_answer_earns_what_it_is_worth(rig: Rig) -> None:

@@ -19,8 +19,8 @@ import psutil
 import pytest
 
 from mograder.notebook.pep723 import Script
+from mograder.sandbox.protocol import Mode
 from mograder.sandbox.record import RECORD
-from mograder.sessions.launcher import Mode
 from tests.contract.launcher_rig import (
     Local,
     address_of,
@@ -31,11 +31,11 @@ from tests.contract.launcher_rig import (
     zygotes_of,
 )
 from tests.contract.sandbox_rig import (
+    live_supervisor,
     names_below,
     real_config,
     real_environments,
     short_directory,
-    supervisor_process,
     until,
     until_gone,
 )
@@ -76,7 +76,7 @@ async def environment(request: pytest.FixtureRequest, local: Local, run_director
             pytest.skip("the environment given is the newest")
         path = Path(ENVIRONMENT)
     else:
-        source = real_environments(run_directory / "environments", local.link, local.place)
+        source = real_environments(run_directory / "environments", local.launcher, local.place)
         marimo = "marimo" if request.param == "newest" else OLDEST
         script = Script(dependencies=(marimo, "matplotlib"))
         path = (await source.prepare(script, lambda _: None)).directory
@@ -230,7 +230,7 @@ async def test_a_killed_zygote_takes_no_session_along_and_is_replaced(
         async with session(local, environment, "bob", EMPTY) as bob:
             assert "43" in (await bob.edit(0, "6 * 7 + 1")).data
         assert "44" in (await alice.edit(0, "6 * 7 + 2")).data
-    assert await local.launcher.running() == []
+    assert await local.launcher.sessions() == ()
 
 
 @LONG
@@ -271,7 +271,7 @@ async def test_a_crash_inside_is_told_with_its_status(local: Local, environment:
             await editor.edit(0, "import os, signal; os.kill(os.getppid(), signal.SIGKILL)")
     await local.ear.hear(lambda: bool(local.ear.exits))
     assert [(e.session_id, e.status) for e in local.ear.exits] == [("session-alice", 137)]
-    assert await local.launcher.running() == []
+    assert await local.launcher.sessions() == ()
 
 
 @NEWEST_FIRST
@@ -282,7 +282,7 @@ async def test_many_at_once_are_all_warm_and_leave_nothing(local: Local, environ
         await soon_healthy(one.endpoint, spec)
     assert await local.starts() == {"warm": 8}
     await asyncio.gather(*(local.launcher.stop(spec.session_id) for spec in specs))
-    supervisor = supervisor_process(await local.link.open())
+    supervisor = await live_supervisor(local.launcher)
     left = ["bwrap", "bwrap", "cat", "python", "python"]  # the porter, the yard and its zygote
     await until(lambda: names_below(supervisor) == left)
 
@@ -299,7 +299,7 @@ async def test_the_least_used_zygote_makes_room(
         await until_gone([first])
         assert len(await zygotes_of(local)) == 1
         assert "42" in (await alice.edit(0, "6 * 7")).data
-    supervisor = supervisor_process(await local.link.open())
+    supervisor = await live_supervisor(local.launcher)
     await until(lambda: len(supervisor.children(recursive=True)) == 5)
 
 
@@ -342,7 +342,7 @@ async def test_an_environment_that_cannot_be_warm_is_cold(
 ) -> None:
     place = _copy_of(environment, tmp_path)
     (_packages(place) / "sitecustomize.py").write_text(THREAD)
-    assert not await (await local.link.open()).warm(place)
+    assert not await local.launcher.warm(place)
     spec = make_spec("alice", local.place, place, notebook=EMPTY)
     endpoint = (await local.launcher.start(spec)).endpoint
     await soon_healthy(endpoint, spec)
@@ -354,12 +354,12 @@ async def test_an_environment_that_cannot_be_warm_is_cold(
 async def test_a_killed_supervisor_takes_the_yard_along(local: Local, environment: Path) -> None:
     spec = make_spec("alice", local.place, environment, notebook=EMPTY)
     await soon_healthy((await local.launcher.start(spec)).endpoint, spec)
-    supervisor = supervisor_process(await local.link.open())
+    supervisor = await live_supervisor(local.launcher)
     family = supervisor.children(recursive=True)
     assert len(family) >= 8, "a yard, its zygote, a sandbox and what is in it"
     supervisor.kill()
     await until(lambda: not list(filter(_lives, family)))
-    assert await local.launcher.running() == [], "of the next supervisor"
+    assert await local.launcher.sessions() == (), "of the next supervisor"
 
 
 def _lives(process: psutil.Process) -> bool:

@@ -23,7 +23,7 @@ from mograder.sandbox.inhabited import Inhabited
 from mograder.sandbox.mounts import PlainSources
 from mograder.sandbox.policy import BESIDE, Host, Plan, session_plan
 from mograder.sandbox.policy import SANDBOXED_SESSION as INSIDE
-from mograder.sandbox.protocol import StartSession
+from mograder.sandbox.protocol import Mode, StartSession
 from mograder.sandbox.sandboxed import NotJoinedError
 from mograder.sandbox.zygotes import WarmStart, Zygotes
 from tests.contract.sandbox_rig import LIMITS, PATIENCE, shell_environment, until
@@ -95,7 +95,7 @@ class House:
         workspace.mkdir()
         request = StartSession(
             session_id=f"session-{name}",
-            mode="edit",
+            mode=Mode.EDIT,
             directory=workspace,
             notebook="A1.py",
             environment=environment,

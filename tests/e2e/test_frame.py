@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, Route, expect
 
+from mograder.sandbox.protocol import Mode
 from mograder.sessions.endings import EndReason
-from mograder.sessions.launcher import Mode
 from tests.e2e.support.browser import People, notebook
 from tests.e2e.support.framed import ITEM, LECTURE, Framed, Tab, framed
 from tests.e2e.test_accessibility import violations

@@ -22,7 +22,7 @@ from playwright.async_api import Frame, Page, expect
 import mograder.sandbox
 from mograder.auth.cookies import COOKIE, Login, make_cookie
 from mograder.auth.roles import Role
-from mograder.sessions.launcher import Mode
+from mograder.sandbox.protocol import Mode
 from tests.contract.proxy_rig import SECRET, Rig, bearer, running_rig
 from tests.e2e.support.browser import People, Person
 from tests.e2e.support.browser import notebook as framed

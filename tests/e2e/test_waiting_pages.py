@@ -15,9 +15,9 @@ import pytest
 from playwright.async_api import FilePayload, Page, Route, expect
 
 from mograder.core.errors import Busy
+from mograder.sandbox.protocol import Mode
 from mograder.sessions.admission import Obstacle, place_text
 from mograder.sessions.endings import EndReason
-from mograder.sessions.launcher import Mode
 from tests.contract.proxy_rig import served
 from tests.e2e.support.browser import People
 from tests.e2e.support.identity import from_proxy

@@ -54,10 +54,10 @@ class Rig:
 async def rig(tmp_path: Path, uv_cache: Path, run_directory: Path) -> AsyncIterator[Rig]:
     with short_directory() as runtime:
         async with open_local(real_config(runtime, tmp_path, uv_cache), tmp_path) as local:
-            source = real_environments(run_directory / "environments", local.link, tmp_path)
+            source = real_environments(run_directory / "environments", local.launcher, tmp_path)
             environment = await source.prepare(Script(), lambda _: None)
             copies = tmp_path / "copies"
-            yield Rig(Executor(local.link, copies, remove_tree), environment.directory)
+            yield Rig(Executor(local.launcher, copies, remove_tree), environment.directory)
             assert not list(copies.iterdir())
 
 

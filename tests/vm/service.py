@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from mograder.sandbox.host import SupervisorConfig
 from mograder.sandbox.protocol import Limits, StartSession
 from tests.contract.sandbox_rig import Sessions, make_config, short_directory
 from tests.vm.rig import Unit, open_unit
@@ -37,15 +38,15 @@ class Service:
     _process: subprocess.Popen[str] | None = None
 
     @property
-    def socket(self) -> Path:
-        """Where it answers."""
-        return self.runtime / "supervisor.sock"
+    def config(self) -> SupervisorConfig:
+        """How it runs."""
+        return make_config(
+            self.runtime, self.place, owned=False, warm_environments=self.warm, log=None
+        )
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        config = make_config(
-            self.runtime, self.place, owned=False, warm_environments=self.warm, log=None
-        )
+        config = self.config
         user = str(self.unit.uid)
         become = ("setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--")
         program = (sys.executable, "-m", "mograder.sandbox.supervisor", config.model_dump_json())

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from mograder.sandbox.client import SupervisorClient, connect
+from mograder.sandbox.client import SupervisorClient
 from tests.contract.sandbox_rig import until
 from tests.vm.rig import ROOT, SERVICE, number_in, words_of
 from tests.vm.service import LIMITS, Service, UnitSessions, open_service
@@ -38,9 +38,9 @@ def service(request: pytest.FixtureRequest) -> Iterator[Service]:
 
 @pytest.fixture
 async def client(service: Service) -> AsyncIterator[SupervisorClient]:
-    client = await connect(service.socket)
+    client = SupervisorClient(service.config)
     yield client
-    if client.alive:
+    if await client.answers():
         for info in await client.sessions():
             await client.stop(info.session_id)
     await client.close()
@@ -138,7 +138,7 @@ async def test_a_student_sees_no_cgroup_to_write_to(
 @pytest.mark.parametrize("uid", [ROOT, SERVICE], ids=["root", "service"])
 async def test_a_killed_supervisor_leaves_nothing_to_the_next(uid: int) -> None:
     with open_service("doomed", uid) as service:
-        first = await connect(service.socket)
+        first = SupervisorClient(service.config)
         sessions = UnitSessions(first, service.place, uid=uid)
         for slot, name in ((1, "one"), (2, "two")):
             await sessions.start(name, SLEEPER, slot=slot)
@@ -147,7 +147,7 @@ async def test_a_killed_supervisor_leaves_nothing_to_the_next(uid: int) -> None:
         await first.close()
         service.start()
         assert service.leaves() == []
-        second = await connect(service.socket)
+        second = SupervisorClient(service.config)
         assert await second.sessions() == ()
         await second.start(sessions.request("three", SLEEPER))
         assert service.leaves() == ["session-three"]

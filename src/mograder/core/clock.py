@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Protocol
 
 
@@ -23,21 +23,3 @@ class SystemClock:
 
     def steady(self) -> float:
         return time.monotonic()
-
-
-class ManualClock:
-    """A clock that tests move by hand."""
-
-    def __init__(self, start: datetime = datetime(2026, 9, 1, 9, 0, tzinfo=UTC)) -> None:
-        self._now = start
-        self._steady = 1000.0
-
-    def now(self) -> datetime:
-        return self._now
-
-    def steady(self) -> float:
-        return self._steady
-
-    def advance(self, seconds: float) -> None:
-        self._now += timedelta(seconds=seconds)
-        self._steady += seconds

@@ -67,6 +67,12 @@ class Shared(Generic[K, T]):
         if work is not None:
             await asyncio.shield(work.task)
 
+    async def ended(self, key: K, seconds: float) -> None:
+        """Wait at most so long for the end of this key's work, whatever comes of it."""
+        work = self._works.get(key)
+        if work is not None:
+            await asyncio.wait({work.task}, timeout=seconds)
+
     def __len__(self) -> int:
         """How much is going on."""
         return len(self._works)

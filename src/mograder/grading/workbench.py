@@ -19,10 +19,10 @@ from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
 from mograder.core.settings import FILE_NAME, Environ, LoadedSettings
 from mograder.notebook.pep723 import read_script
+from mograder.sandbox.client import SupervisorClient
 from mograder.sandbox.environments import Environments
 from mograder.sandbox.executor import Bounds, Executor
 from mograder.sandbox.host import SupervisorConfig
-from mograder.sandbox.link import SupervisorLink
 from mograder.sandbox.protocol import Limits
 from mograder.sandbox.runtime_wheel import build_runtime_wheel
 from mograder.sandbox.safety import open_sandbox, supervisor_config
@@ -86,10 +86,10 @@ async def open_workbench(
         }
     )
     try:
-        link, _ = await open_sandbox(config, wanted, dev=False)
+        client, _ = await open_sandbox(config, wanted, dev=False)
         environments = Environments(
             environments_dir,
-            link,
+            client,
             wheel=await asyncio.to_thread(build_runtime_wheel, place / "wheels"),
             marimo=metadata.version("marimo"),
             timeout=loaded.settings.limits.build_timeout,
@@ -98,12 +98,12 @@ async def open_workbench(
         limits = loaded.settings.limits.model_dump(include=set(Limits.model_fields))
         bounds = _AUTHORS if trusted else Bounds()
         copies = runtime / "copies"
-        executor = Executor(link, copies, remove_tree, at_once=jobs, bounds=bounds)
+        executor = Executor(client, copies, remove_tree, at_once=jobs, bounds=bounds)
         try:
-            yield Workbench(executor, Limits.model_validate(limits), environments, _Warming(link))
+            yield Workbench(executor, Limits.model_validate(limits), environments, _Warming(client))
         finally:
             await environments.close()
-            await link.close()
+            await client.close()
     finally:
         await asyncio.to_thread(shutil.rmtree, runtime, ignore_errors=True)
 
@@ -111,12 +111,12 @@ async def open_workbench(
 class _Warming:
     """Has environments warm before their notebooks run, where the supervisor keeps any warm."""
 
-    def __init__(self, link: SupervisorLink) -> None:
-        self._link = link
+    def __init__(self, client: SupervisorClient) -> None:
+        self._client = client
 
     async def __call__(self, environment: Path) -> None:
         try:
-            await (await self._link.open()).warm(environment)
+            await self._client.warm(environment)
         except MograderError as error:
             _log.warning("notebooks of %s start cold: %s", environment.name, error)
 

@@ -42,7 +42,7 @@ from mograder.operations.service_checks import (
     volume_line,
 )
 from mograder.sandbox.bubblewrap import find_bubblewrap
-from mograder.sandbox.client import connect_to
+from mograder.sandbox.connection import connect_to
 from mograder.sandbox.momentary import Moment, momentary_supervisor
 from mograder.sandbox.proof import Seen, look_from_inside, uv_version
 from mograder.sandbox.safety import supervisor_config
@@ -270,11 +270,11 @@ async def _kept_supervisor(loaded: LoadedSettings, environ: Environ) -> list[Lin
     if not loaded.settings.hub.supervisor_socket:
         return []
     try:
-        client = await connect_to(supervisor_config(loaded, environ))
+        connection = await connect_to(supervisor_config(loaded, environ))
     except MograderError as error:
         return [problem("supervisor", f"supervisor: {error.message}", error.hint)]
-    version = client.hello.version
-    await client.close()
+    version = connection.hello.version
+    await connection.close()
     return [ok("supervisor", f"supervisor: mograder {version} answers")]
 
 

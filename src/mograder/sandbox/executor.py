@@ -35,7 +35,7 @@ class Bounds:
 
 
 class Hands(Protocol):
-    """Who can run a notebook: a :class:`~mograder.sandbox.link.SupervisorLink`, or a client."""
+    """Runs notebooks; :class:`~mograder.sandbox.client.SupervisorClient` does."""
 
     async def execute(self, request: Execute, on_line: Callable[[str], None]) -> Executed: ...
 

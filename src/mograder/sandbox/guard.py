@@ -25,7 +25,7 @@ from mograder.sandbox.group_usage import GroupMeter
 from mograder.sandbox.machine import Machine, Memory
 from mograder.sandbox.policy import tmp_bytes
 from mograder.sandbox.priorities import GroupPriorities, Priorities, put_first
-from mograder.sandbox.protocol import Limits, Measured, SessionUse
+from mograder.sandbox.protocol import LimitReason, Limits, Measured, SessionUse
 from mograder.sandbox.quota import DiskWatch
 from mograder.sandbox.roster import Roster
 from mograder.sandbox.storms import Storms
@@ -34,7 +34,6 @@ from mograder.sandbox.turns import Turns
 from mograder.sandbox.usage import Meter, ProcessMeter, Reading
 from mograder.sandbox.watchdog import (
     End,
-    Reason,
     View,
     decide,
     is_full,
@@ -114,7 +113,7 @@ class Guard:
         priorities: Priorities,
         *,
         disk_reserve: DiskReserve,
-        end: Callable[[str, Reason], None],
+        end: Callable[[str, LimitReason], None],
         tell: Callable[[Measured], None],
         overhead: Callable[[], int],
     ) -> None:

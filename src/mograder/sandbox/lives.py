@@ -31,11 +31,19 @@ from mograder.sandbox.policy import (
 )
 from mograder.sandbox.priorities import GroupPriorities, Priorities, ProcessPriorities
 from mograder.sandbox.processes import prefer_to_end
-from mograder.sandbox.protocol import Arrived, Ended, Execute, News, SessionInfo, StartSession
+from mograder.sandbox.protocol import (
+    Arrived,
+    Ended,
+    Execute,
+    LimitReason,
+    Mode,
+    News,
+    SessionInfo,
+    StartSession,
+)
 from mograder.sandbox.record import RECORD, read_record
 from mograder.sandbox.shares import CpuShares
 from mograder.sandbox.usage import Meter, ProcessMeter
-from mograder.sandbox.watchdog import Reason
 from mograder.sandbox.zygotes import WarmStart, Zygotes
 
 _log = logging.getLogger("mograder.supervisor")
@@ -74,7 +82,7 @@ class _Life:
     on_end: Callable[[Ended], None]
     listed: bool
     environment: Path
-    reason: Reason | Literal[""] = ""
+    reason: LimitReason | Literal[""] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -390,7 +398,7 @@ class Lives:
                     break
                 await asyncio.sleep(_CLOSE_SECONDS)
 
-    def _end_for(self, session_id: str, reason: Reason) -> None:
+    def _end_for(self, session_id: str, reason: LimitReason) -> None:
         """End a session that went over a limit, at once: it would only go on."""
         life = self._lives.get(session_id)
         if life is None:
@@ -443,7 +451,7 @@ def _remove(path: Path) -> None:
 
 def _writes(request: StartSession | Execute) -> bool:
     """Whether its directory is bound writable: a lecture's is not."""
-    return isinstance(request, Execute) or request.mode == "edit"
+    return isinstance(request, Execute) or request.mode is Mode.EDIT
 
 
 def _keep_tail(log: bytearray, data: bytes) -> None:

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mograder.sandbox.client import SupervisorClient, connect_or_spawn
+from mograder.sandbox.client import SupervisorClient
 from mograder.sandbox.host import SupervisorConfig
 
 _LINGER_SECONDS = 30.0
@@ -55,14 +55,12 @@ async def momentary_supervisor(
         }
     )
     try:
-        client = await connect_or_spawn(own)
+        client = SupervisorClient(own)
+        await client.open()
         try:
             yield Moment(client, place)
         finally:
-            if client.alive:
-                await client.shutdown()
-            else:
-                await client.reap()
+            await client.shutdown()
             await client.close()
     finally:
         shutil.rmtree(place, ignore_errors=True)

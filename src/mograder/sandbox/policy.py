@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from mograder.sandbox.protocol import Execute, Limits, RunCommand, StartSession
+from mograder.sandbox.protocol import Execute, Limits, Mode, RunCommand, StartSession
 
 HOME = PurePosixPath("/home/student")
 WORK = HOME / "work"
@@ -160,7 +160,7 @@ def session_plan(
     their own paths because the environment's links lead there. ``assets`` names the set of
     static files that the hub serves for this environment, "" if the session serves its own.
     """
-    edit = request.mode == "edit"
+    edit = request.mode is Mode.EDIT
     options = json.dumps(
         {
             "fd": fd,

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from mograder.core.errors import RemoteFailed
 from mograder.sandbox.client import SupervisorClient
-from mograder.sandbox.protocol import Ended, Limits, RunCommand, StartSession
+from mograder.sandbox.protocol import Ended, Limits, Mode, RunCommand, StartSession
 from mograder.sandbox.record import RECORD, EnvironmentRecord
 
 _SECONDS = 30.0
@@ -134,7 +134,7 @@ def _prepare(place: Path, hidden: Sequence[Path]) -> StartSession:
     (environment / RECORD).write_text(record.model_dump_json())
     return StartSession(
         session_id=f"proof-{secrets.token_hex(8)}"[:16],
-        mode="edit",
+        mode=Mode.EDIT,
         directory=workspace,
         notebook=_NOTEBOOK,
         environment=environment,

@@ -8,6 +8,8 @@ different releases speak together as long as ``PROTOCOL`` is the same.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,14 +20,32 @@ LINE_LIMIT = 1 << 20
 """Longest message in bytes, either way."""
 
 
+class Mode(StrEnum):
+    """How marimo serves a notebook: ``edit`` for assignments, ``run`` for lectures."""
+
+    EDIT = "edit"
+    RUN = "run"
+
+
+LimitReason = Literal["memory", "processes", "workspace", "disk", "output"]
+"""The limits for which a session is ended; ``disk`` is the host's reserve."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """The address of a session's server: a Unix socket on the hub's machine."""
+
+    socket: Path
+
+
 class _Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class Limits(_Message):
-    """What one session may use; megabytes are 2**20 bytes.
+    """What one session, or one run of a notebook, may use; megabytes are 2**20 bytes.
 
-    The second half came later: 0 is no limit, which is what an older hub does not say.
+    The fields with a default are not sent by hubs of the first release; 0 is no limit.
     """
 
     processes: int
@@ -39,11 +59,17 @@ class Limits(_Message):
 
 
 class StartSession(_Message):
-    """Start marimo on one notebook; see ``sessions.launcher.LaunchSpec``."""
+    """Start marimo on one notebook.
+
+    ``directory`` is the student's workspace (edit, writable) or the release (run, read-only);
+    ``notebook`` is a file name in it. ``uid_slot`` is the student's number, the same as long as
+    the course lives, from which a supervisor with sub-uids derives the session's uid. ``allow``
+    are the features (:data:`~mograder.core.features.FEATURES`) that the page may offer.
+    """
 
     op: Literal["start"] = "start"
     session_id: str = Field(pattern=r"^[A-Za-z0-9_-]{8,64}$")
-    mode: Literal["edit", "run"]
+    mode: Mode
     directory: Path
     notebook: str
     environment: Path
@@ -172,6 +198,11 @@ class SessionInfo(_Message):
     session_id: str
     socket: Path
 
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where the session's server listens."""
+        return Endpoint(self.socket)
+
 
 class Executed(_Message):
     """How the run of a notebook ended; its report came line by line.
@@ -221,10 +252,10 @@ class Failed(_Message):
 
 
 class Ended(_Message):
-    """A session's last process is gone.
+    """A session's last process is gone; ``log_tail`` is its last output, bounded.
 
-    ``reason`` names the limit for which the supervisor ended it: ``memory``, ``processes``,
-    ``workspace``, ``disk`` (the host's reserve) or ``output``; "" for every other end.
+    ``reason`` is the :data:`LimitReason` for which the supervisor ended it, "" for every other end.
+    It is any string, since a newer supervisor may know limits that this hub does not.
     """
 
     kind: Literal["ended"] = "ended"
@@ -244,7 +275,11 @@ class Arrived(_Message):
 
 
 class SessionUse(_Message):
-    """What a session uses: bytes (a share of what is shared), seconds since its start, a count."""
+    """What a session uses now.
+
+    ``memory`` and ``workspace`` are bytes (of shared memory its share), ``cpu`` is processor
+    seconds since its start, ``processes`` a count.
+    """
 
     session_id: str
     memory: int

@@ -19,7 +19,8 @@ from pathlib import Path
 from mograder.core.errors import MograderError
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.assets import ASSETS, SET_NAME
-from mograder.sandbox.client import NobodyListens, connect_to
+from mograder.sandbox.client import SupervisorClient
+from mograder.sandbox.connection import NobodyListens
 from mograder.sandbox.environments import LOCK, REQUESTS, request_name
 from mograder.sandbox.host import SupervisorConfig
 from mograder.sandbox.interpreters import find_interpreter
@@ -196,11 +197,11 @@ async def ask_supervisor(config: SupervisorConfig) -> frozenset[str]:
     Raises: :class:`~mograder.core.errors.Conflict` from one of an earlier release, which cannot
     tell; :class:`~mograder.core.errors.RemoteFailed` from one that does not answer.
     """
-    try:
-        client = await connect_to(config)
-    except NobodyListens:
-        return frozenset()  # no supervisor: its sandboxes have ended with it
+    # Not owned: none is started where none answers, and the one that does is not ended.
+    client = SupervisorClient(config.model_copy(update={"owned": False}))
     try:
         return await client.in_use()
+    except NobodyListens:
+        return frozenset()  # no supervisor: its sandboxes have ended with it
     finally:
         await client.close()

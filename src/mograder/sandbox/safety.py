@@ -16,8 +16,8 @@ from pathlib import Path
 
 from mograder.core.errors import MograderError, SandboxUnavailable
 from mograder.core.settings import Environ, HubSettings, LoadedSettings, runtime_dir
+from mograder.sandbox.client import SupervisorClient
 from mograder.sandbox.host import SupervisorConfig
-from mograder.sandbox.link import SupervisorLink
 from mograder.sandbox.policy import ASSET_URL
 from mograder.sandbox.protocol import RunCommand
 
@@ -88,8 +88,8 @@ def _asset_url(hub: HubSettings) -> str:
 
 async def open_sandbox(
     config: SupervisorConfig, use_bubblewrap: bool | None, *, dev: bool
-) -> tuple[SupervisorLink, bool]:
-    """Return a link to the supervisor, and whether what it starts is sandboxed.
+) -> tuple[SupervisorClient, bool]:
+    """Return the supervisor's client, and whether what it starts is sandboxed.
 
     Raises: :class:`SandboxUnavailable` where a sandbox is wanted and none can be made.
     """
@@ -100,30 +100,30 @@ async def open_sandbox(
         )
         return await _open(config), False
     try:
-        link = await _open(config)
+        client = await _open(config)
     except SandboxUnavailable as error:
         if not (dev and use_bubblewrap is None):
             raise
         _log.warning("--dev: student code runs without a sandbox, on loopback only: %s", error)
         return await _open(config.model_copy(update={"sandbox": "none"})), False
-    return link, True
+    return client, True
 
 
-async def _open(config: SupervisorConfig) -> SupervisorLink:
-    link = SupervisorLink(config)
-    client = await link.open()
+async def _open(config: SupervisorConfig) -> SupervisorClient:
+    client = SupervisorClient(config)
+    connection = await client.open()
     if config.sandbox == "bubblewrap":
         try:
-            if client.hello.sandbox != "bubblewrap":
+            if connection.hello.sandbox != "bubblewrap":
                 raise SandboxUnavailable("The running session supervisor makes no sandboxes.")
-            await _prove(link, config)
+            await _prove(client, config)
         except MograderError:
-            await link.close()
+            await client.close()
             raise
-    return link
+    return client
 
 
-async def _prove(link: SupervisorLink, config: SupervisorConfig) -> None:
+async def _prove(client: SupervisorClient, config: SupervisorConfig) -> None:
     """Run one sandbox: only that shows that the kernel allows it."""
     said: list[str] = []
     # Beside its socket: a supervisor that a service manager keeps may have another runtime
@@ -132,7 +132,7 @@ async def _prove(link: SupervisorLink, config: SupervisorConfig) -> None:
     directory.mkdir(mode=0o700)
     command = RunCommand(argv=("/usr/bin/true",), directory=directory, timeout=_PROOF_SECONDS)
     try:
-        status = await link.run(command, said.append)
+        status = await client.run(command, said.append)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
     if status != 0:

@@ -9,12 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from mograder.sandbox.machine import Memory
-
-Reason = Literal["memory", "processes", "workspace", "disk", "output"]
-"""Why a session was ended; the words of ``protocol.Ended``."""
+from mograder.sandbox.protocol import LimitReason
 
 FULL_SECONDS = 1.0
 """How long a session may have as many processes as it can before it counts as stuck there."""
@@ -55,7 +52,7 @@ class End:
     """A session is to be ended."""
 
     session_id: str
-    reason: Reason
+    reason: LimitReason
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,8 @@ from enum import Enum
 from mograder.core.clock import Clock
 from mograder.core.errors import Busy, Conflict
 from mograder.core.shared import Progress
+from mograder.sandbox.protocol import Mode
 from mograder.sessions.capacity import Terms
-from mograder.sessions.launcher import Mode
 from mograder.sessions.live import LiveSession, SessionKey, Usage
 from mograder.sessions.measure import Ledger
 from mograder.sessions.tally import Tally

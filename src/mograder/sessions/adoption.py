@@ -6,7 +6,7 @@ from collections.abc import Container, Iterable
 from datetime import datetime
 from pathlib import Path
 
-from mograder.sessions.launcher import Endpoint, Mode
+from mograder.sandbox.protocol import Endpoint, Mode
 from mograder.sessions.live import LiveSession, SessionKey, Usage
 from mograder.store.hub_state import SessionRow, SessionState
 

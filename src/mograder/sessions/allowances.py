@@ -8,7 +8,6 @@ no say.
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Protocol
@@ -18,7 +17,7 @@ from mograder.core.log import get_logger
 from mograder.core.names import ItemName
 from mograder.core.settings_model import ItemLimits, ItemSettings
 from mograder.notebook.pep723 import Script, read_script
-from mograder.sessions.launcher import SessionLimits
+from mograder.sandbox.protocol import Limits
 from mograder.store.releases import Release
 
 Decisions = Mapping[str, ItemSettings]
@@ -48,7 +47,7 @@ def allowed(script: Script, decided: ItemSettings | None) -> tuple[str, ...]:
     return script.allow if decided is None or decided.allow is None else decided.allow
 
 
-def limited(ordinary: SessionLimits, script: Script, decided: ItemSettings | None) -> SessionLimits:
+def limited(ordinary: Limits, script: Script, decided: ItemSettings | None) -> Limits:
     """Return the bounds of an item's sessions: ``[limits]``, the header, ``[items.NAME.limits]``.
 
     The header may ask for more than ``[limits]``: who may publish is trusted with the machine's
@@ -58,12 +57,12 @@ def limited(ordinary: SessionLimits, script: Script, decided: ItemSettings | Non
     return limits if decided is None else _overlaid(limits, decided.limits)
 
 
-def _overlaid(below: SessionLimits, above: ItemLimits) -> SessionLimits:
+def _overlaid(below: Limits, above: ItemLimits) -> Limits:
     given: dict[str, int] = above.model_dump(exclude_none=True)
     memory = given.get("memory_mb", below.memory_mb)
     if given.keys() & {"memory_mb", "memory_soft_mb"}:
         given["memory_soft_mb"] = min(given.get("memory_soft_mb") or memory * 3 // 4, memory)
-    return dataclasses.replace(below, **given)
+    return below.model_copy(update=given)
 
 
 class Allowances:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from mograder.core.clock import Clock
 from mograder.core.errors import Busy, Conflict, InvalidInput, NotFound
@@ -21,9 +22,8 @@ from mograder.notebook.syntax import MAX_NOTEBOOK
 from mograder.notebook.tampering import Tampering
 from mograder.notebook.upload import decode_notebook, looks_whole
 from mograder.sandbox.inspection import Inspector
-from mograder.sessions.launcher import Mode
+from mograder.sandbox.protocol import Mode
 from mograder.sessions.live import SessionKey
-from mograder.sessions.turns import Stops, Turns
 from mograder.store.archives import parse_archive
 from mograder.store.manifest import Release
 from mograder.store.renamed import printable
@@ -37,6 +37,12 @@ MAX_REPORT = 8_000_000
 _SAVING_SECONDS = 0.25
 _SAVING_LOOKS = 6
 """How long a notebook that ends in the middle may take until the rest of it is there."""
+
+
+class Sessions(Protocol):
+    """Keeps sessions away; :class:`~mograder.sessions.pool.SessionPool` does."""
+
+    def without_session(self, key: SessionKey) -> AbstractAsyncContextManager[None]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +70,13 @@ class Copies:
     """
 
     def __init__(
-        self, pool: Stops, workspaces: Workspaces, clock: Clock, *, reserve: DiskReserve
+        self, pool: Sessions, workspaces: Workspaces, clock: Clock, *, reserve: DiskReserve
     ) -> None:
         self._pool = pool
         self._workspaces = workspaces
         self._clock = clock
         self._reserve = reserve
         self._inspector = Inspector()
-        self.turns = Turns()
 
     async def screen(
         self, data: bytes, filename: str, release: bytes | None, denied: Denied
@@ -193,7 +198,7 @@ class Copies:
 
     async def _alone(self, copy: CopyOf, do: Callable[[], T]) -> T:
         """Call this with no session of the copy; once begun it is done to its end."""
-        async with self.turns.changing(copy.key, self._pool):
+        async with self._pool.without_session(copy.key):
             changing = asyncio.ensure_future(asyncio.to_thread(do))
             try:
                 return await asyncio.shield(changing)

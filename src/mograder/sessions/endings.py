@@ -9,15 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import get_args
 
-from mograder.sessions.launcher import Exit, Mode, SessionLimits
+from mograder.sandbox.protocol import Ended, LimitReason, Limits, Mode
 from mograder.sessions.live import SessionKey
 
 _DETAIL_LENGTH = 500
+_LIMITS = frozenset(get_args(LimitReason))
 
 
 class EndReason(StrEnum):
-    """Why a session ended; those of a :class:`~mograder.sessions.launcher.Limit` share its name."""
+    """Why a session ended; every :data:`~mograder.sandbox.protocol.LimitReason` is one."""
 
     STOPPED = "stopped"
     """By a person."""
@@ -52,7 +54,7 @@ class Ending:
     reason: EndReason
     at: datetime
     detail: str = ""
-    limits: SessionLimits | None = field(default=None, compare=False)
+    limits: Limits | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +65,10 @@ class Explanation:
     text: str
 
 
-def reason_of(gone: Exit) -> EndReason:
+def reason_of(gone: Ended) -> EndReason:
     """Return why a session ended that nobody asked to end."""
-    if gone.limit is not None:
-        return EndReason(gone.limit.value)
+    if gone.reason in _LIMITS:
+        return EndReason(gone.reason)
     # It ended well: somebody used marimo's own "shut down".
     return EndReason.STOPPED if gone.status == 0 else EndReason.CRASHED
 
@@ -77,7 +79,7 @@ def last_words(log_tail: str) -> str:
     return "".join(each for each in last if each.isprintable()).strip()[:_DETAIL_LENGTH]
 
 
-def describe(ending: Ending, limits: SessionLimits) -> Explanation:
+def describe(ending: Ending, limits: Limits) -> Explanation:
     """Explain an ending to the student whose session it was.
 
     Of an editor it says first that the work is saved, since that is what a student fears for.

@@ -10,8 +10,8 @@ from typing import Protocol
 
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
+from mograder.sandbox.protocol import Mode
 from mograder.sessions.endings import Ending, EndReason
-from mograder.sessions.launcher import Mode
 from mograder.sessions.live import LiveSession, SessionKey
 from mograder.store.hub_state import EndingRow
 

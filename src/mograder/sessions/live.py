@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from urllib.parse import quote
 
-from mograder.sessions.launcher import Endpoint, Mode, SessionLimits
+from mograder.sandbox.protocol import Endpoint, Limits, Mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +31,12 @@ class Usage:
 
     ``expected`` is the memory that it counts with while it is young or was never measured, and
     ``born`` the steady time from which it is. ``mark`` and ``marked`` are the processor seconds
-    and the steady time from which ``busy`` is judged next; ``peak`` is the most memory so far.
+    and the steady time from which ``busy`` is judged next.
     """
 
     expected: int
     born: float
     memory: int = 0
-    peak: int = 0
     cpu: float = 0.0
     processes: int = 0
     warm: bool | None = None
@@ -68,7 +67,7 @@ class LiveSession:
     usage: Usage = field(default_factory=lambda: Usage(expected=0, born=0.0))
     paged: datetime | None = None
     computed: datetime | None = None
-    limits: SessionLimits | None = None
+    limits: Limits | None = None
 
     @property
     def memory(self) -> int:

@@ -1,20 +1,18 @@
-"""What sessions use, as the launcher measures it, and what the next one will probably need.
+"""What sessions use, as the supervisor measures it, and what the next one will probably need.
 
-A start is let in by what is *expected* of it, since it has used nothing yet; a session that runs
-counts with what was *measured*. The expectation is learnt per item and mode, slowly in both
-directions and never by much from one session: else a single student's memory bomb would make
-everybody wait who opens the same assignment.
+A start is let in by the memory that is *expected* of it, since it has used nothing yet; a session
+that runs counts with what was *measured*.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from statistics import quantiles
+from statistics import median
 
 from mograder.core.clock import Clock
+from mograder.sandbox.protocol import Arrived, SessionUse
 from mograder.sessions.capacity import MEGABYTE
-from mograder.sessions.launcher import Arrival, Mode, Use
-from mograder.sessions.live import LiveSession, Usage
+from mograder.sessions.live import LiveSession, SessionKey, Usage
 from mograder.sessions.tally import ItemMemory
 
 UNKNOWN = 150 * MEGABYTE
@@ -33,14 +31,10 @@ _BUSY_WINDOW = 5.0
 """Seconds over which a share of a processor is judged."""
 _STALE_WINDOW = 3 * _BUSY_WINDOW
 
-_LEAST = 16 * MEGABYTE
-_RISE = 0.25
-_FALL = 0.1
-_HIGHEST_RISE = 1.25
 _ENOUGH = 4
-"""Grown sessions of an item that tell what the next one needs."""
+"""How many sessions of an item tell what the next one needs."""
 _MARGIN = 1.5
-"""What an item may still grow by of which no session has ended yet."""
+"""What the sessions of an item may still grow by."""
 
 
 class Ledger:
@@ -69,7 +63,7 @@ class Ledger:
         now = self._clock.steady()
         return self._overhead + sum(weight(usage, now) for usage in self._usages.values())
 
-    def measured(self, uses: Iterable[Use], overhead: int) -> None:
+    def measured(self, uses: Iterable[SessionUse], overhead: int) -> None:
         """Note what was measured; sessions that nobody knows any more are left out."""
         self._overhead = overhead
         now = self._clock.steady()
@@ -78,68 +72,26 @@ class Ledger:
             if usage is not None:
                 note_use(usage, use, now)
 
-    def arrived(self, arrival: Arrival) -> None:
+    def arrived(self, news: Arrived) -> None:
         """Note how a session started."""
-        usage = self._usages.get(arrival.session_id)
+        usage = self._usages.get(news.session_id)
         if usage is not None:
-            usage.warm = arrival.warm
+            usage.warm = news.warm
 
     def __len__(self) -> int:
         """How many sessions count."""
         return len(self._usages)
 
 
-class Expectations:
-    """What a session of each item and mode probably needs, in bytes."""
+def expected_memory(key: SessionKey, running: Iterable[LiveSession], now: float) -> int:
+    """Return the bytes that a new session of an item and mode will probably use.
 
-    def __init__(self) -> None:
-        self._known: dict[tuple[str, Mode], int] = {}
-        self._changed: set[tuple[str, Mode]] = set()
-
-    def remember(self, item: str, mode: Mode, expected: int) -> None:
-        """Take over what an earlier hub learnt."""
-        self._known[item, mode] = max(expected, _LEAST)
-
-    def expect(self, item: str, mode: Mode, running: Iterable[LiveSession], now: float) -> int:
-        """Return what to reckon with.
-
-        Of those that run and are grown, the third quartile counts, so that a few bombs do not.
-        """
-        same = (live for live in running if (live.key.item, live.key.mode) == (item, mode))
-        grown = [live.memory for live in same if live.memory and not young(live.usage, now)]
-        usual = round(quantiles(grown)[2]) if len(grown) >= _ENOUGH else 0
-        known = self._known.get((item, mode))
-        if known is None:
-            return round(usual * _MARGIN) or UNKNOWN
-        return max(known, usual)
-
-    def learn(self, item: str, mode: Mode, peak: int) -> None:
-        """Note the most memory that a session used; the first one takes the place of the guess."""
-        if not peak:
-            return
-        known = self._known.get((item, mode))
-        if known is None:
-            learnt = adapted(UNKNOWN, peak) if peak > UNKNOWN else max(peak, _LEAST)
-        else:
-            learnt = adapted(known, peak)
-        if learnt != known:
-            self._known[item, mode] = learnt
-            self._changed.add((item, mode))
-
-    def learn_of(self, live: LiveSession, now: float) -> None:
-        """Learn from one that ends; who hardly lived tells nothing, unless it used more."""
-        usage = live.usage
-        if not young(usage, now) or usage.peak > usage.expected:
-            self.learn(live.key.item, live.key.mode, usage.peak)
-
-    def changes(self) -> list[tuple[str, Mode, int]]:
-        """Return what was learnt and is not yet written down."""
-        return [(item, mode, self._known[item, mode]) for item, mode in sorted(self._changed)]
-
-    def written(self, item: str, mode: Mode, expected: int) -> None:
-        """Note that it is written down, unless more was learnt in the meantime."""
-        if self._known.get((item, mode)) == expected:
-            self._changed.discard((item, mode))
+    That is half as much again as the median of those that run for 20 seconds or more, which does
+    not follow a single student's memory bomb; :data:`UNKNOWN` while there are fewer than four.
+    """
+    same = (live for live in running if (live.key.item, live.key.mode) == (key.item, key.mode))
+    grown = [live.memory for live in same if live.memory and not young(live.usage, now)]
+    return round(median(grown) * _MARGIN) if len(grown) >= _ENOUGH else UNKNOWN
 
 
 def weight(usage: Usage, now: float) -> int:
@@ -154,10 +106,9 @@ def young(usage: Usage, now: float) -> bool:
     return now - usage.born < YOUNG_SECONDS
 
 
-def note_use(usage: Usage, use: Use, now: float) -> None:
+def note_use(usage: Usage, use: SessionUse, now: float) -> None:
     """Take over a measurement; whether it computes is judged over some seconds."""
     usage.memory = use.memory
-    usage.peak = max(usage.peak, use.memory)
     usage.cpu = use.cpu
     usage.processes = use.processes
     if usage.marked is None or now - usage.marked > _STALE_WINDOW:
@@ -174,13 +125,6 @@ def rest(usage: Usage, now: float) -> None:
     """Take a session of which nothing was heard for a while for one that does not compute."""
     if usage.busy and (usage.marked is None or now - usage.marked > _STALE_WINDOW):
         usage.busy = False
-
-
-def adapted(known: int, peak: int) -> int:
-    """Return what is expected after one more session."""
-    if peak > known:
-        return min(round(known + _RISE * (peak - known)), round(known * _HIGHEST_RISE))
-    return max(round(known - _FALL * (known - peak)), _LEAST)
 
 
 def by_item(sessions: Iterable[LiveSession]) -> list[ItemMemory]:

@@ -13,32 +13,35 @@ import itertools
 import logging
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import datetime
 from typing import Protocol
+from weakref import WeakValueDictionary
 
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
 from mograder.core.shared import Progress, Shared
+from mograder.sandbox.protocol import Arrived, Ended, Endpoint, News, StartSession
 from mograder.sessions.admission import Line, Place, Ticket
 from mograder.sessions.adoption import has_answered, key_of, orphans, revived
 from mograder.sessions.capacity import Terms
 from mograder.sessions.endings import Ending, EndReason, last_words, reason_of
 from mograder.sessions.history import EndingRows, History
 from mograder.sessions.keeper import Keeper
-from mograder.sessions.launcher import Arrival, Endpoint, Exit, Launcher, LaunchSpec, Mode, News
+from mograder.sessions.launcher import Launcher
 from mograder.sessions.live import LiveSession, SessionKey, ended
-from mograder.sessions.measure import Expectations, Ledger, by_item
+from mograder.sessions.measure import Ledger, by_item, expected_memory
 from mograder.sessions.probe import Census, Probe, connections, listens_no_more
 from mograder.sessions.spawner import Spawner
 from mograder.sessions.starter import Starter, StartRows
 from mograder.sessions.tally import ItemMemory, Tally, kind_of
-from mograder.store.hub_state import ItemMemoryRow, SessionRow
+from mograder.store.hub_state import SessionRow
 
 _log = logging.getLogger(__name__)
 
 _NEWS_SECONDS = 5.0  # so long is waited to be told of an end that shows already
+_STOP_SECONDS = 0.5  # the pause between two attempts to stop a session that is starting
 _RETRY_SECONDS = 0.5
 """The pause between two attempts to reach a launcher that cannot be reached."""
 
@@ -49,10 +52,6 @@ class SessionRows(StartRows, EndingRows, Protocol):
     def saw_sessions(self, seen: Mapping[str, datetime]) -> None: ...
 
     def sessions(self) -> tuple[SessionRow, ...]: ...
-
-    def save_item_memory(self, row: ItemMemoryRow) -> None: ...
-
-    def item_memory(self) -> tuple[ItemMemoryRow, ...]: ...
 
 
 class SessionPool:
@@ -85,7 +84,6 @@ class SessionPool:
         self._starter = Starter(launcher, rows, probe, terms.start_timeout)
         self._history = History(rows, clock)
         self._ledger = Ledger(clock)
-        self._expectations = Expectations()
         self._line = line = Line(terms, self._ledger, self.tally, clock)
         self.pages_first = line.pages_first
         self._keeper = Keeper(self, line, clock, census, terms.ttl)
@@ -94,16 +92,15 @@ class SessionPool:
         self._starts: Shared[SessionKey, LiveSession] = Shared()
         self._ends: Shared[SessionKey, None] = Shared()
         self._askers: Counter[SessionKey] = Counter()
+        self._changes: WeakValueDictionary[SessionKey, asyncio.Lock] = WeakValueDictionary()
         self._numbers = itertools.count(1)
         self._written: dict[str, datetime] = {}
-        self._exits: asyncio.Queue[Exit | None] = asyncio.Queue()
+        self._exits: asyncio.Queue[Ended | None] = asyncio.Queue()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def open(self) -> None:
         """Adopt what runs from before, then watch for ends, idleness and those who wait."""
         await self._history.load()
-        for known in await asyncio.to_thread(self._rows.item_memory):
-            self._expectations.remember(known.item, Mode(known.mode), known.bytes)
         self._launcher.watch(
             self._exits.put_nowait, lambda: self._exits.put_nowait(None), self._hear_news
         )
@@ -119,8 +116,6 @@ class SessionPool:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._ends.settle()  # a session that is half stopped must not be adopted
-        for live in self.all():
-            self._expectations.learn_of(live, self._clock.steady())
         await asyncio.to_thread(self.note_down)
 
     async def get_or_start(self, key: SessionKey, progress: Progress) -> LiveSession:
@@ -134,7 +129,11 @@ class SessionPool:
         :meth:`~mograder.sessions.starter.Starter.start` raises, and what preparing an
         environment does.
         """
-        while (live := self._live.get(key)) is not None:
+        while True:
+            await self._until_changed(key)
+            live = self._live.get(key)
+            if live is None:
+                break
             reason = await self._cannot_be_had(live)
             if reason is None:
                 self.touch(live)
@@ -156,6 +155,28 @@ class SessionPool:
             return self._line.dismiss(key)
         await self.end(live, reason)
         return True
+
+    @asynccontextmanager
+    async def without_session(self, key: SessionKey) -> AsyncIterator[None]:
+        """End the session of a key, and let none start until the block ends; one block at a time.
+
+        It is for replacing the files that a session has open: one that runs on would save its old
+        text over the new. A start that is under way is stopped as soon as it can be.
+        """
+        lock = self._changes.setdefault(key, asyncio.Lock())
+        async with lock:
+            await self.stop(key)
+            while self._starts.busy(key) or self._ends.busy(key):
+                await self._starts.ended(key, _STOP_SECONDS)
+                await self._ends.ended(key, _STOP_SECONDS)
+                await self.stop(key)
+            yield
+
+    async def _until_changed(self, key: SessionKey) -> None:
+        """Wait while :meth:`without_session` keeps the sessions of this key away."""
+        while (lock := self._changes.get(key)) is not None and lock.locked():
+            async with lock:
+                pass
 
     async def end(self, live: LiveSession, reason: EndReason) -> None:
         """End this one session, if it has not ended yet."""
@@ -218,15 +239,11 @@ class SessionPool:
             self.touch(session)
 
     def note_down(self) -> None:
-        """Write down the last activity and what items need, where it changed; blocks."""
+        """Write down the last activity of sessions where it changed; blocks."""
         seen = {live.id: live.last_seen for live in self.all()}
         new = {each: at for each, at in seen.items() if self._written.get(each) != at}
         self._rows.saw_sessions(new)
         self._written = seen
-        now = self._clock.now()
-        for item, mode, expected in self._expectations.changes():
-            self._rows.save_item_memory(ItemMemoryRow(item, mode.value, expected, now))
-            self._expectations.written(item, mode, expected)
 
     async def _cannot_be_had(self, live: LiveSession) -> EndReason | None:
         """Tell why one that was there when it was asked for is none to be given, if it is not."""
@@ -245,7 +262,7 @@ class SessionPool:
         tell("Preparing the software that this notebook needs")
         # Before the rest: one that is published meanwhile makes this session out of date.
         version = await self._spawner.version(key)
-        spec = await self._spawner.spec(key, session_id, tell)
+        request = await self._spawner.request(key, session_id, tell)
         # The one before, if it is still ending, holds the row and the workspace.
         await self._ends.wait(key)
         ticket = Ticket(number, key, session_id, self._expected(key), tell)
@@ -253,9 +270,9 @@ class SessionPool:
         try:
             if ticket.told:  # it may have been published, or withdrawn, in the meantime
                 version = await self._spawner.version(key)
-                spec = await self._spawner.spec(key, session_id, tell)
+                request = await self._spawner.request(key, session_id, tell)
             tell("Starting the notebook")
-            live = await self._launch(key, spec, version, place)
+            live = await self._launch(key, request, version, place)
         except BaseException as error:
             if isinstance(error, MograderError):
                 self.tally.starts[kind_of(place.usage.warm), "failed"] += 1
@@ -269,20 +286,20 @@ class SessionPool:
         return live
 
     async def _launch(
-        self, key: SessionKey, spec: LaunchSpec, version: str, place: Place
+        self, key: SessionKey, request: StartSession, version: str, place: Place
     ) -> LiveSession:
         now = self._clock.now()
-        endpoint = await self._starter.start(spec, version, now)
+        endpoint = await self._starter.start(key, request, version, now)
         live = LiveSession(
-            id=spec.session_id,
+            id=request.session_id,
             key=key,
             endpoint=endpoint,
-            base_url=spec.base_url,
+            base_url=request.base_url,
             version=version,
             started_at=now,
             last_seen=self._clock.now(),
             usage=place.usage,
-            limits=spec.limits,
+            limits=request.limits,
         )
         self._remember(live)
         return live
@@ -290,18 +307,18 @@ class SessionPool:
     def _expected(self, key: SessionKey) -> int:
         # One that is taken to need the whole machine would wait until nothing else runs.
         now, most = self._clock.steady(), self._terms.memory // 2
-        return min(self._expectations.expect(key.item, key.mode, self.all(), now), most)
+        return min(expected_memory(key, self.all(), now), most)
 
     async def _adopt(self) -> None:
         """Match the rows of the hub before with what the launcher still has."""
         rows = await asyncio.to_thread(self._rows.sessions)
         found = {row.session_id: self._revived(row) for row in rows if has_answered(row)}
         # They count before the launcher is asked: from then on it tells only of changes.
-        running = {launched.session_id: launched for launched in await self._launcher.running()}
+        running = {info.session_id: info for info in await self._launcher.sessions()}
         for row in rows:
-            live, launched = found.get(row.session_id), running.get(row.session_id)
-            if live is not None and launched is not None:
-                live.endpoint = launched.endpoint
+            live, info = found.get(row.session_id), running.get(row.session_id)
+            if live is not None and info is not None:
+                live.endpoint = info.endpoint
                 self._remember(live)
                 continue
             self._ledger.close(row.session_id)
@@ -318,12 +335,12 @@ class SessionPool:
         return revived(row, usage, self._clock.now())
 
     def _hear_news(self, news: News) -> None:
-        if isinstance(news, Arrival):
+        if isinstance(news, Arrived):
             self._ledger.arrived(news)
             if news.fallback:
                 self.tally.fell_back(news.fallback)
             return
-        self._ledger.measured(news.uses, news.overhead)
+        self._ledger.measured(news.sessions, news.overhead)
         if len(self._line):
             self._line.reconsider(self.all(), self._expected)
 
@@ -346,14 +363,14 @@ class SessionPool:
             # Before it is asked: what starts meanwhile may not be in its answer.
             known = {*self._by_id, *self._starter.launched()}
             try:
-                running = {each.session_id for each in await self._launcher.running()}
+                running = {each.session_id for each in await self._launcher.sessions()}
                 break
             except MograderError as error:
                 _log.warning("%s", error)
             await self._note_dead()
             await asyncio.sleep(_RETRY_SECONDS)
         for session_id in known - running:
-            await self._note_exit(Exit(session_id, -1, ""), EndReason.LOST)
+            await self._note_exit(_lost(session_id), EndReason.LOST)
         ours = {*self._by_id, *self._starter.ids()}
         with suppress(MograderError):
             await self._stop_all(orphans(ours, running))
@@ -363,12 +380,12 @@ class SessionPool:
         """Note as lost what takes no connections any more, while the launcher cannot be asked."""
         for live in self.all():
             if self._is_dead(live.endpoint):
-                await self._note_exit(Exit(live.id, -1, ""), EndReason.LOST)
+                await self._note_exit(_lost(live.id), EndReason.LOST)
 
     async def _stop_all(self, session_ids: Iterable[str]) -> None:
         await asyncio.gather(*(self._launcher.stop(session_id) for session_id in session_ids))
 
-    async def _note_exit(self, gone: Exit, reason: EndReason | None = None) -> None:
+    async def _note_exit(self, gone: Ended, reason: EndReason | None = None) -> None:
         self._starter.note_exit(gone)
         live = self._by_id.get(gone.session_id)
         if live is None:
@@ -391,7 +408,6 @@ class SessionPool:
         """Take a session that ends, or has ended, out of everybody's sight."""
         ending = self._history.note(live, reason, detail)
         self.tally.endings[reason] += 1
-        self._expectations.learn_of(live, self._clock.steady())
         self._forget(live)
         return ending
 
@@ -420,3 +436,8 @@ class SessionPool:
         for callback in tuple(live.on_stop):
             callback()
         self.on_change(live.key)
+
+
+def _lost(session_id: str) -> Ended:
+    """Return the end of a session of which the launcher told none."""
+    return Ended(session_id=session_id, status=-1, log_tail="")

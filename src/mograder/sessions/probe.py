@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 import aiohttp
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from mograder.sessions.launcher import Endpoint
+from mograder.sandbox.protocol import Endpoint
 
 Probe = Callable[[Endpoint, str], Awaitable[bool]]
 Census = Callable[[Endpoint, str], Awaitable[int | None]]

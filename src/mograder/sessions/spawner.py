@@ -1,4 +1,4 @@
-"""From "alice opens A1" to all that a launcher must know."""
+"""Gathers what the request to start a session says: workspace, environment, limits, uid."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from mograder.core.shared import Progress
 from mograder.notebook.pep723 import Script
 from mograder.notebook.syntax import MAX_NOTEBOOK
 from mograder.sandbox.environments import Environment
+from mograder.sandbox.protocol import Limits, Mode, StartSession
 from mograder.sessions.allowances import (
     NOTHING_DECIDED,
     Decisions,
@@ -21,7 +22,6 @@ from mograder.sessions.allowances import (
     limited,
     script_of,
 )
-from mograder.sessions.launcher import LaunchSpec, Mode, SessionLimits
 from mograder.sessions.live import SessionKey
 from mograder.store.releases import Release, Releases
 from mograder.store.workspaces import Workspaces
@@ -60,7 +60,7 @@ class Spawner:
         workspaces: Workspaces,
         environments: EnvironmentSource,
         slots: Slots,
-        limits: SessionLimits,
+        limits: Limits,
         decisions: Decisions = NOTHING_DECIDED,
     ) -> None:
         """``limits`` are those of a session of which neither header nor ``decisions`` say more."""
@@ -72,8 +72,8 @@ class Spawner:
         self._decisions = decisions
         self._scripts: dict[str, tuple[str, Script]] = {}
 
-    async def spec(self, key: SessionKey, session_id: str, progress: Progress) -> LaunchSpec:
-        """Return the launch for a session.
+    async def request(self, key: SessionKey, session_id: str, progress: Progress) -> StartSession:
+        """Return the request that starts a session.
 
         The environment, the limits and the features are the release's, not what a student wrote
         into a copy's header.
@@ -84,10 +84,8 @@ class Spawner:
         found = await asyncio.to_thread(self._find, key)
         environment = await self._environments.prepare(found.script, progress)
         decided = self._decisions.get(key.item)
-        return LaunchSpec(
+        return StartSession(
             session_id=session_id,
-            owner=key.user,
-            item=key.item,
             mode=key.mode,
             directory=found.directory,
             notebook=f"{key.item}.py",
@@ -129,9 +127,9 @@ class Spawner:
         return script
 
 
-def limits_of(settings: LimitsSettings) -> SessionLimits:
+def limits_of(settings: LimitsSettings) -> Limits:
     """Return the bounds of a session of which nothing else is said."""
-    return SessionLimits(
+    return Limits(
         processes=settings.processes,
         open_files=settings.open_files,
         file_size_mb=settings.file_size_mb,

@@ -11,8 +11,10 @@ from typing import Any, ParamSpec, Protocol
 import aiohttp
 
 from mograder.core.errors import MograderError, SandboxUnavailable, TimedOut
+from mograder.sandbox.protocol import Ended, Endpoint, StartSession
 from mograder.sessions.endings import last_words
-from mograder.sessions.launcher import Endpoint, Exit, Launcher, LaunchSpec
+from mograder.sessions.launcher import Launcher
+from mograder.sessions.live import SessionKey
 from mograder.sessions.probe import Probe
 from mograder.store.hub_state import SessionRow, SessionState
 
@@ -50,7 +52,7 @@ class Starter:
         self._rows = rows
         self._probe = probe
         self._start_timeout = start_timeout
-        self._deaths: dict[str, asyncio.Future[Exit]] = {}
+        self._deaths: dict[str, asyncio.Future[Ended]] = {}
         self._launched: set[str] = set()
 
     def ids(self) -> Iterable[str]:
@@ -65,39 +67,41 @@ class Starter:
         """How many are on their way."""
         return len(self._deaths)
 
-    def note_exit(self, gone: Exit) -> None:
+    def note_exit(self, gone: Ended) -> None:
         """Note a death: if it was on its way, its start fails."""
         death = self._deaths.get(gone.session_id)
         if death is not None and not death.done():
             death.set_result(gone)
 
-    async def start(self, spec: LaunchSpec, version: str, now: datetime) -> Endpoint:
+    async def start(
+        self, key: SessionKey, request: StartSession, version: str, now: datetime
+    ) -> Endpoint:
         """Start the process and write its row, or leave neither; ``version`` is the release's.
 
         Raises: :class:`TimedOut` when the server never answers, :class:`SandboxUnavailable` when
         it dies or talks nonsense, and what the launcher and the database say.
         """
-        death: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
-        self._deaths[spec.session_id] = death
+        death: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
+        self._deaths[request.session_id] = death
         try:
-            await _to_its_end(self._rows.add_session, _row(spec, version, now))
-            endpoint = (await self._launcher.start(spec)).endpoint
-            self._launched.add(spec.session_id)
-            await self._expect(endpoint, spec.base_url, death)
+            await _to_its_end(self._rows.add_session, _row(key, request, version, now))
+            endpoint = (await self._launcher.start(request)).endpoint
+            self._launched.add(request.session_id)
+            await self._expect(endpoint, request.base_url, death)
             await _to_its_end(
                 self._rows.update_session,
-                spec.session_id,
+                request.session_id,
                 state=SessionState.RUNNING,
                 socket=str(endpoint.socket),
             )
             if death.done():  # while that was written
                 raise _died(death.result())
         except BaseException:
-            await self.give_up(spec.session_id)
+            await self.give_up(request.session_id)
             raise
         finally:
-            del self._deaths[spec.session_id]
-            self._launched.discard(spec.session_id)
+            del self._deaths[request.session_id]
+            self._launched.discard(request.session_id)
         return endpoint
 
     async def give_up(self, session_id: str) -> None:
@@ -106,7 +110,9 @@ class Starter:
             await self._launcher.stop(session_id)
         await asyncio.to_thread(self._rows.remove_session, session_id)
 
-    async def _expect(self, endpoint: Endpoint, base_url: str, death: asyncio.Future[Exit]) -> None:
+    async def _expect(
+        self, endpoint: Endpoint, base_url: str, death: asyncio.Future[Ended]
+    ) -> None:
         """Wait until the server answers, dies, or has had its time."""
         probe = asyncio.ensure_future(self._probe(endpoint, base_url))
         try:
@@ -152,22 +158,22 @@ async def _to_its_end(write: Callable[_P, object], *args: _P.args, **kwargs: _P.
         raise
 
 
-def _row(spec: LaunchSpec, version: str, now: datetime) -> SessionRow:
+def _row(key: SessionKey, request: StartSession, version: str, now: datetime) -> SessionRow:
     return SessionRow(
-        session_id=spec.session_id,
-        username=spec.owner,
-        item=spec.item,
-        mode=spec.mode.value,
+        session_id=request.session_id,
+        username=key.user,
+        item=key.item,
+        mode=key.mode.value,
         state=SessionState.STARTING,
         socket="",
         version=version,
-        environment=spec.environment.name,
+        environment=request.environment.name,
         started_at=now,
         last_seen=now,
     )
 
 
-def _died(gone: Exit) -> SandboxUnavailable:
+def _died(gone: Ended) -> SandboxUnavailable:
     last = last_words(gone.log_tail)
     said = f" It said: {last[:300]}" if last else ""
     return SandboxUnavailable(

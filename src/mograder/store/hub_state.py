@@ -30,7 +30,6 @@ from mograder.store.tables import (
     AuditRow,
     CapabilityRow,
     EndingRow,
-    ItemMemoryRow,
     LinkRow,
     SessionRow,
     SessionState,
@@ -39,7 +38,6 @@ from mograder.store.tables import (
     capabilities,
     counters,
     endings,
-    item_memory,
     links,
     revoked_logins,
     sessions,
@@ -51,7 +49,6 @@ __all__ = [
     "CapabilityRow",
     "EndingRow",
     "HubState",
-    "ItemMemoryRow",
     "LinkRow",
     "SessionRow",
     "SessionState",
@@ -253,20 +250,6 @@ class HubState:
         wanted = select(endings).where(endings.c.ended_at >= since).order_by(endings.c.ended_at)
         with reading(self._engine) as connection:
             return tuple(EndingRow(**row) for row in connection.execute(wanted).mappings())
-
-    def save_item_memory(self, row: ItemMemoryRow) -> None:
-        """Remember what a session of an item and mode is expected to need."""
-        c = item_memory.c
-        values = {"item": row.item, "mode": row.mode, "bytes": row.bytes, "updated": row.updated}
-        with writing(self._engine) as connection:
-            connection.execute(delete(item_memory).where(c.item == row.item, c.mode == row.mode))
-            connection.execute(insert(item_memory).values(**values))
-
-    def item_memory(self) -> tuple[ItemMemoryRow, ...]:
-        """Return what is remembered of every item and mode."""
-        with reading(self._engine) as connection:
-            rows = connection.execute(select(item_memory)).mappings()
-            return tuple(ItemMemoryRow(**row) for row in rows)
 
     def add_capability(self, row: CapabilityRow) -> None:
         """Record a capability.

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from sqlalchemy import (
-    BigInteger,
     Column,
     DateTime,
     Dialect,
@@ -152,16 +151,6 @@ endings = Table(
     Index(None, "ended_at"),
 )
 
-item_memory = Table(
-    "item_memory",
-    metadata,
-    Column("item", _NAME, primary_key=True),
-    Column("mode", _WORD, primary_key=True),
-    Column("bytes", BigInteger, nullable=False),
-    Column("updated", UtcDateTime(), nullable=False),
-)
-
-
 results = Table(
     "results",
     metadata,
@@ -207,16 +196,6 @@ class EndingRow:
     reason: str
     ended_at: datetime
     detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class ItemMemoryRow:
-    """How much memory a session of an item and mode is expected to need."""
-
-    item: str
-    mode: str
-    bytes: int
-    updated: datetime
 
 
 @dataclass(frozen=True, slots=True)

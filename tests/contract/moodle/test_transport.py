@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from mograder.core.clock import ManualClock
 from mograder.core.errors import Conflict, InvalidInput, NotFound, TooLarge
 from mograder.transports.interface import RemoteAssignment, RemoteFile, Transport, WorkState
 from mograder.transports.moodle.html_text import as_text
@@ -33,6 +32,7 @@ from mograder.transports.upload import Upload
 from tests.contract.moodle.conftest import SignIn, Sized
 from tests.contract.moodle_replay import Replay
 from tests.contract.moodle_tape import recorded
+from tests.support.clock import ManualClock
 
 RECORDED_AT = datetime(2026, 11, 20, 6, 40, tzinfo=UTC)
 AFTER_THE_DUE_DATE = datetime(2026, 12, 20, tzinfo=UTC)

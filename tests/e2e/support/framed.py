@@ -14,7 +14,7 @@ from pathlib import Path
 from playwright.async_api import Frame, Locator, Page, expect
 from starlette.types import Receive, Scope, Send
 
-from mograder.sessions.launcher import Mode
+from mograder.sandbox.protocol import Mode
 from tests.contract.proxy_rig import served_on_unix
 from tests.contract.proxy_upstream import Upstream
 from tests.e2e.support.browser import People, Person, notebook

@@ -19,8 +19,8 @@ import uvicorn
 from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
 from mograder.sandbox.execution import CellResult, CellStatus, CheckResult, ExecutionResult, Outcome
+from mograder.sandbox.protocol import Mode
 from mograder.sessions.endings import EndReason
-from mograder.sessions.launcher import Mode
 from mograder.store.hub_state import EndingRow
 from mograder.store.releases import ItemKind
 from tests.unit.web_hub.hubkit import NOTEBOOK, SECRET, Hub, make_hub

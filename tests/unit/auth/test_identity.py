@@ -20,9 +20,9 @@ from mograder.auth.identity import (
 )
 from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
-from mograder.core.clock import ManualClock
 from mograder.core.errors import InvalidInput
 from mograder.core.names import INSTRUCTOR
+from tests.support.clock import ManualClock
 
 SECRET = "a secret of the hub"
 PROXY = "10.0.0.1"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from mograder.core.clock import ManualClock
 from mograder.core.errors import InvalidInput, MograderError, NotFound
 from mograder.exchange.fetch import Change, FetchedFile, fetch, release_dir
+from tests.support.clock import ManualClock
 from tests.unit.exchange.fake_course import FakeCourse
 
 NOTEBOOK = b"import marimo\n"

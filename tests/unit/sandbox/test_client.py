@@ -1,56 +1,50 @@
-"""The hub's end of the conversation: what a supervisor says badly costs the connection at most."""
+"""A client keeps one connection, makes it again when it broke, and repeats only what it may."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
-import json
-import os
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
-import psutil
 import pytest
 
-from mograder.core.errors import RemoteFailed, SandboxUnavailable
-from mograder.sandbox import client as client_module
-from mograder.sandbox.client import ConnectionLost, SupervisorClient, connect, connect_or_spawn
-from mograder.sandbox.protocol import CALL, Arrived, Done, Ended, Hello, News, encode
-from tests.contract.sandbox_rig import PATIENCE, make_config, short_directory
+from mograder.core.errors import Conflict
+from mograder.sandbox.client import SupervisorClient
+from mograder.sandbox.connection import ConnectionLost
+from mograder.sandbox.protocol import (
+    CALL,
+    Done,
+    Hello,
+    ListSessions,
+    Operation,
+    RunCommand,
+    encode,
+)
+from tests.contract.sandbox_rig import guest_of, make_config, short_directory
 
-ENDED = Ended(session_id="session-a", status=0, log_tail="")
-ARRIVED = Arrived(session_id="session-a", warm=False)
+COMMAND = RunCommand(argv=("true",), directory=Path("/"), timeout=1)
 
 
 class Supervisor:
-    """Answers every greeting, leaves every other call open, and says what a test wants."""
+    """Answers what it is asked; ``breaks`` is how many calls still cost the connection."""
 
     def __init__(self) -> None:
-        self._writer: asyncio.StreamWriter | None = None
+        self.connections = 0
+        self.asked: list[Operation] = []
+        self.breaks = 0
 
     async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writer = writer
+        self.connections += 1
         with contextlib.closing(writer):
             while line := await reader.readline():
                 call = CALL.validate_json(line)
-                if isinstance(call.operation, Hello):
-                    writer.write(encode(Done(id=call.id, course="c")))
-
-    def say(self, words: bytes) -> None:
-        assert self._writer is not None
-        self._writer.write(words)
-
-
-class Ear:
-    """Hears what a client passes on."""
-
-    def __init__(self) -> None:
-        self.ends: asyncio.Queue[Ended] = asyncio.Queue()
-        self.news: asyncio.Queue[News] = asyncio.Queue()
-        self.lost = asyncio.Event()
+                if not isinstance(call.operation, Hello):
+                    self.asked.append(call.operation)
+                    if self.breaks:
+                        self.breaks -= 1
+                        return
+                writer.write(encode(Done(id=call.id, version="0.1", status=3)))
 
 
 @pytest.fixture
@@ -59,108 +53,70 @@ async def supervisor() -> Supervisor:
 
 
 @pytest.fixture
-async def client(supervisor: Supervisor) -> AsyncIterator[SupervisorClient]:
-    with short_directory() as directory:
-        path = directory / "s"
-        async with await asyncio.start_unix_server(supervisor.converse, path):
-            client = await connect(path)
+async def client(supervisor: Supervisor, tmp_path: Path) -> AsyncIterator[SupervisorClient]:
+    with short_directory() as runtime:
+        config = make_config(runtime, tmp_path)
+        async with await asyncio.start_unix_server(supervisor.converse, config.socket):
+            client = guest_of(config)
             yield client
             await client.close()
 
 
-@pytest.fixture
-def ear(client: SupervisorClient) -> Ear:
-    ear = Ear()
-    client.watch(ear.ends.put_nowait, ear.lost.set, ear.news.put_nowait)
-    return ear
-
-
-@pytest.mark.parametrize(
-    "words", [b'{"kind": "sunspots", "id": 1}', b'{"kind": "measured", "overhead": "much"}']
-)
-async def test_news_that_cannot_be_read_is_ignored_with_a_line_in_the_log(
-    client: SupervisorClient,
-    supervisor: Supervisor,
-    ear: Ear,
-    caplog: pytest.LogCaptureFixture,
-    words: bytes,
+async def test_all_who_ask_at_once_share_one_connection(
+    client: SupervisorClient, supervisor: Supervisor
 ) -> None:
-    supervisor.say(words + b"\n" + encode(ENDED))
-    assert await asyncio.wait_for(ear.ends.get(), PATIENCE) == ENDED
-    assert client.alive
-    assert json.loads(words)["kind"] in caplog.text
+    answers = await asyncio.gather(*(client.sessions() for _ in range(10)))
+    assert answers == [()] * 10
+    assert supervisor.connections == 1
 
 
-@pytest.fixture
-def child() -> Iterator[subprocess.Popen[str]]:
-    """A process in the place of a supervisor that this hub started."""
-    with subprocess.Popen(("sleep", "60"), text=True) as process:
-        yield process
-        process.kill()
-
-
-@pytest.mark.parametrize("number", [errno.EMFILE, errno.EAGAIN, errno.EACCES])
-async def test_a_supervisor_that_cannot_be_reached_for_now_is_not_killed(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, child: subprocess.Popen[str], number: int
+async def test_a_caller_that_goes_away_leaves_the_connection_to_the_others(
+    client: SupervisorClient, supervisor: Supervisor
 ) -> None:
-    """Every session would end with it."""
-
-    async def refuse(*_: object, **__: object) -> None:
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(asyncio, "open_unix_connection", refuse)
-    monkeypatch.setattr(client_module, "_START_SECONDS", 0.1)
-    with short_directory() as runtime, pytest.raises(RemoteFailed, match="cannot be reached"):
-        await connect_or_spawn(make_config(runtime, tmp_path), child)
-    assert child.poll() is None
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        pytest.param(b"no json at all\n", id="no JSON"),
-        pytest.param(b'{"kind": "ended", "session_id": 5}\n', id="a known kind, malformed"),
-        pytest.param(b'["kind"]\n', id="no object"),
-        pytest.param(b"x" * (2 << 20), id="an endless line"),
-    ],
-)
-async def test_an_unreadable_message_costs_the_connection_and_is_told_as_its_loss(
-    client: SupervisorClient, supervisor: Supervisor, ear: Ear, words: bytes
-) -> None:
-    asking = asyncio.create_task(client.sessions())
+    first, second = (asyncio.create_task(client.open()) for _ in range(2))
     await asyncio.sleep(0)
-    supervisor.say(words)
-    await asyncio.wait_for(ear.lost.wait(), PATIENCE)
+    first.cancel()
+    assert (await second).alive
+    assert supervisor.connections == 1
+
+
+async def test_what_does_no_harm_twice_is_asked_again_on_a_new_connection(
+    client: SupervisorClient, supervisor: Supervisor
+) -> None:
+    lost = asyncio.Event()
+    client.watch(lambda _: None, lost.set)
+    supervisor.breaks = 2
+    assert await client.sessions() == ()
+    assert supervisor.asked == [ListSessions()] * 3
+    assert supervisor.connections == 3
+    assert lost.is_set()
+
+
+async def test_what_may_have_been_done_is_not_done_twice(
+    client: SupervisorClient, supervisor: Supervisor
+) -> None:
+    supervisor.breaks = 1
     with pytest.raises(ConnectionLost, match="was lost"):
-        await asking
-    assert not client.alive
-    with pytest.raises(ConnectionLost):
-        await client.sessions()
+        await client.run(COMMAND, lambda _: None)
+    assert supervisor.asked == [COMMAND]
+    assert await client.run(COMMAND, lambda _: None) == 3
 
 
-async def test_an_exception_in_a_callback_costs_neither_the_connection_nor_the_next_message(
-    client: SupervisorClient, supervisor: Supervisor, ear: Ear, caplog: pytest.LogCaptureFixture
+async def test_a_supervisor_of_an_older_release_is_asked_only_what_it_knows(
+    client: SupervisorClient, supervisor: Supervisor
 ) -> None:
-    def fail(_: object) -> None:
-        raise KeyError("a bug in the bookkeeping")
-
-    client.watch(ear.ends.put_nowait, ear.lost.set, fail)
-    supervisor.say(encode(ARRIVED) + encode(ENDED))
-    assert await asyncio.wait_for(ear.ends.get(), PATIENCE) == ENDED
-    assert client.alive
-    assert "a bug in the bookkeeping" in caplog.text
+    assert not await client.warm(Path("/environment"))
+    assert not await client.hang_up("session-a")
+    with pytest.raises(Conflict, match=r"mograder 0\.1.*cannot tell"):
+        await client.in_use()
+    assert supervisor.asked == []
 
 
-async def test_a_supervisor_that_never_becomes_ready_is_ended_and_said_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    silent = tmp_path / "python"
-    silent.write_text("#!/bin/sh\nexec sleep 600\n")
-    silent.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(silent))
-    monkeypatch.setattr(client_module, "_SPAWN_SECONDS", 0.5)
-    expected = pytest.raises(SandboxUnavailable, match="not ready after")
-    before = psutil.Process().children()
-    with short_directory() as runtime, expected:
-        await connect_or_spawn(make_config(runtime, tmp_path))
-    assert psutil.Process().children() == before
+async def test_a_supervisor_that_is_nowhere_is_told_and_asked_for_again(tmp_path: Path) -> None:
+    with short_directory() as runtime:
+        config = make_config(runtime, tmp_path)
+        client, supervisor = guest_of(config), Supervisor()
+        assert not await client.answers()
+        async with await asyncio.start_unix_server(supervisor.converse, config.socket):
+            assert await client.answers()
+            await client.close()

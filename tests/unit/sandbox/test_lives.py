@@ -15,7 +15,7 @@ from mograder.sandbox.bubblewrap import PlainRunner
 from mograder.sandbox.cgroups import SessionGroup, SessionGroups
 from mograder.sandbox.lives import Bounds, Lives
 from mograder.sandbox.policy import Host
-from mograder.sandbox.protocol import Ended, Limits, News, StartSession
+from mograder.sandbox.protocol import Ended, Limits, Mode, News, StartSession
 from tests.contract.sandbox_rig import PATIENCE, shell_environment, short_directory, until
 
 
@@ -59,7 +59,7 @@ async def test_a_cgroup_that_is_slow_to_make_blocks_nobody_else(
     (tmp_path / "A1.py").write_text("# a notebook\n")
     request = StartSession(
         session_id="session-a",
-        mode="edit",
+        mode=Mode.EDIT,
         directory=tmp_path,
         notebook="A1.py",
         environment=shell_environment(tmp_path / "environment", "exit"),

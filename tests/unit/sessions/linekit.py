@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
-from mograder.core.clock import ManualClock
+from mograder.sandbox.protocol import Mode
 from mograder.sessions.admission import Line, Place, Ticket
 from mograder.sessions.capacity import MEGABYTE, Terms
-from mograder.sessions.launcher import Mode
 from mograder.sessions.live import SessionKey, Usage
 from mograder.sessions.measure import Ledger
 from mograder.sessions.tally import Tally
+from tests.support.clock import ManualClock
 
 FEW_STEPS = 8
 """Turns of the event loop that any news takes to arrive here."""

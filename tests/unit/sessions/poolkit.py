@@ -12,19 +12,26 @@ from typing import cast
 
 from sqlalchemy import Engine
 
-from mograder.core.clock import ManualClock
 from mograder.core.errors import Busy, MograderError
 from mograder.core.settings_model import LimitsSettings
 from mograder.core.shared import Progress
+from mograder.sandbox.protocol import (
+    Endpoint,
+    Measured,
+    Mode,
+    SessionInfo,
+    SessionUse,
+    StartSession,
+)
 from mograder.sessions.capacity import MEGABYTE, Terms
-from mograder.sessions.fake import InMemoryLauncher
-from mograder.sessions.launcher import Endpoint, Launched, LaunchSpec, Measurement, Mode, Use
 from mograder.sessions.live import LiveSession, SessionKey
 from mograder.sessions.measure import UNKNOWN
 from mograder.sessions.pool import SessionPool
 from mograder.sessions.spawner import Spawner, limits_of
 from mograder.store.database import open_engine, upgrade
 from mograder.store.hub_state import HubState, SessionState
+from tests.support.clock import ManualClock
+from tests.support.launcher import InMemoryLauncher
 
 ALICE = SessionKey("alice", "A1", Mode.EDIT)
 BOB = SessionKey("bob", "A1", Mode.EDIT)
@@ -50,16 +57,14 @@ class PlainSpawner:
     failure: MograderError | None = None
     hold: asyncio.Event | None = None
 
-    async def spec(self, key: SessionKey, session_id: str, progress: Progress) -> LaunchSpec:
+    async def request(self, key: SessionKey, session_id: str, progress: Progress) -> StartSession:
         if self.failure is not None:
             raise self.failure
         if self.hold is not None:
             progress("Downloading")
             await self.hold.wait()
-        return LaunchSpec(
+        return StartSession(
             session_id=session_id,
-            owner=key.user,
-            item=key.item,
             mode=key.mode,
             directory=Path("/workspaces") / key.user / key.item,
             notebook=f"{key.item}.py",
@@ -111,13 +116,13 @@ class Launcher(InMemoryLauncher):
         async with self._was_asked:
             await self._was_asked.wait_for(lambda: self._asked > times)
 
-    async def running(self) -> list[Launched]:
+    async def sessions(self) -> tuple[SessionInfo, ...]:
         if self.unreachable is not None:
             raise self.unreachable
         async with self._was_asked:
             self._asked += 1
             self._was_asked.notify_all()
-        return await super().running()
+        return await super().sessions()
 
     async def stop(self, session_id: str) -> bool:
         self.stopping.set()
@@ -264,8 +269,16 @@ async def until(happened: Callable[[], bool]) -> None:
 
 def measure(rig: Rig, *sizes: tuple[LiveSession, int], cpu: float = 0.0) -> None:
     """Tell how many megabytes sessions use."""
-    uses = [Use(live.id, size * MEGABYTE, cpu, 3, 0) for live, size in sizes]
-    rig.launcher.tell(Measurement(uses, overhead=0))
+    uses = (
+        SessionUse(session_id=live.id, memory=size * MEGABYTE, cpu=cpu, processes=3)
+        for live, size in sizes
+    )
+    rig.launcher.tell(Measured(sessions=tuple(uses)))
+
+
+def owner(request: StartSession) -> str:
+    """Whose session this is: the plain spawner names the workspace by it."""
+    return request.directory.parent.name
 
 
 def waiting(pool: SessionPool) -> int:

@@ -112,4 +112,4 @@ def test_every_bound_of_a_session_may_be_set_for_an_item() -> None:
     names = ItemLimits.model_fields
     script = Script(limits=ItemLimits.model_validate(dict.fromkeys(names, 77)))
     limits = limited(ORDINARY, script, None)
-    assert {name: getattr(limits, name) for name in limits.__slots__} == dict.fromkeys(names, 77)
+    assert limits.model_dump() == dict.fromkeys(names, 77)

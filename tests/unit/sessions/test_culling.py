@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from mograder.sandbox.protocol import Endpoint
 from mograder.sessions.culling import (
     FORGOTTEN,
     IN_SIGHT,
@@ -15,7 +16,6 @@ from mograder.sessions.culling import (
     pressed,
     relief,
 )
-from mograder.sessions.launcher import Endpoint
 from mograder.sessions.live import LiveSession, Usage
 from tests.unit.sessions.poolkit import ALICE
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from datetime import UTC, datetime
+from typing import get_args
 
 import pytest
 
 from mograder.core.settings_model import LimitsSettings
+from mograder.sandbox.protocol import Ended, LimitReason
 from mograder.sessions.endings import Ending, EndReason, describe, last_words, reason_of
-from mograder.sessions.launcher import Exit, Limit
 from mograder.sessions.live import SessionKey
 from mograder.sessions.spawner import limits_of
 from tests.unit.sessions.poolkit import ALICE, BOB, LECTURE, Rig, gone, unheard
@@ -54,19 +54,24 @@ def test_the_last_words_of_a_crash_are_told_as_they_are() -> None:
 
 def test_an_ending_tells_the_limits_that_it_ran_under() -> None:
     """They may be the item's own, or have been changed since."""
-    ran_under = replace(LIMITS, memory_mb=512)
+    ran_under = LIMITS.model_copy(update={"memory_mb": 512})
     ending = Ending(ALICE, "s", EndReason.MEMORY, NOW, limits=ran_under)
     assert "more than 512 MB." in describe(ending, LIMITS).text
 
 
-def test_every_limit_of_a_launcher_is_a_reason() -> None:
-    for limit in Limit:
-        assert reason_of(Exit("s", -9, "", limit)).value == limit.value
+def _ended(status: int, reason: str = "") -> Ended:
+    return Ended(session_id="s", status=status, log_tail="", reason=reason)
+
+
+def test_every_limit_of_a_supervisor_is_a_reason() -> None:
+    for limit in get_args(LimitReason):
+        assert reason_of(_ended(-9, limit)).value == limit
 
 
 def test_an_end_that_nobody_asked_for_is_a_crash_unless_it_ended_well() -> None:
-    assert reason_of(Exit("s", 1, "")) is EndReason.CRASHED
-    assert reason_of(Exit("s", 0, "")) is EndReason.STOPPED
+    assert reason_of(_ended(1)) is EndReason.CRASHED
+    assert reason_of(_ended(0)) is EndReason.STOPPED
+    assert reason_of(_ended(-9, "a limit of a newer supervisor")) is EndReason.CRASHED
 
 
 def test_last_words_are_one_short_line_without_tricks() -> None:
@@ -95,11 +100,11 @@ async def test_a_limit_a_crash_and_a_loss_are_told_apart(rig: Rig) -> None:
             await pool.get_or_start(key, unheard) for key in (ALICE, BOB, LECTURE)
         ]
         ends = [gone(session) for session in (greedy, broken, bereaved)]
-        rig.launcher.die(greedy.id, status=-9, log_tail="whatever", limit=Limit.MEMORY)
+        rig.launcher.die(greedy.id, status=-9, log_tail="whatever", reason="memory")
         rig.launcher.die(broken.id, status=-11, log_tail="Segmentation\nfault\n")
         await ends[0]
         await ends[1]
-        rig.launcher.specs.clear()
+        rig.launcher.requests.clear()
         rig.launcher.lose()
         await ends[2]
         found = [pool.ending(each.id) for each in (greedy, broken, bereaved)]
@@ -151,7 +156,7 @@ async def test_endings_survive_the_hub(rig: Rig) -> None:
 async def test_what_ended_while_no_hub_was_there_is_told_as_lost(rig: Rig) -> None:
     async with rig.pool() as pool:
         session = await pool.get_or_start(ALICE, unheard)
-    rig.launcher.specs.clear()
+    rig.launcher.requests.clear()
     async with rig.pool() as pool:
         ending = pool.last_ending(ALICE)
         assert ending is not None

@@ -5,33 +5,29 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
-from mograder.core.clock import ManualClock
+from mograder.sandbox.protocol import Arrived, Endpoint, Mode, SessionUse
 from mograder.sessions.capacity import MEGABYTE
-from mograder.sessions.launcher import Arrival, Endpoint, Mode, Use
 from mograder.sessions.live import LiveSession, SessionKey, Usage
 from mograder.sessions.measure import (
     UNKNOWN,
     YOUNG_SECONDS,
-    Expectations,
     Ledger,
-    adapted,
     by_item,
+    expected_memory,
     note_use,
     rest,
 )
 from mograder.sessions.tally import ItemMemory
+from tests.support.clock import ManualClock
 
 GIGABYTE = 1024 * MEGABYTE
 EDIT = Mode.EDIT
+A1 = SessionKey("alice", "A1", EDIT)
 
 
-def use(session_id: str = "a", *, memory: int = 0, cpu: float = 0.0) -> Use:
+def use(session_id: str = "a", *, memory: int = 0, cpu: float = 0.0) -> SessionUse:
     """A measurement."""
-    return Use(session_id, memory, cpu, processes=3, workspace=0)
+    return SessionUse(session_id=session_id, memory=memory, cpu=cpu, processes=3)
 
 
 def running(item: str, memory: int, mode: Mode = EDIT) -> LiveSession:
@@ -73,7 +69,7 @@ def test_a_session_that_was_never_measured_counts_with_what_is_expected_for_ever
 def test_news_of_sessions_that_nobody_knows_are_no_use() -> None:
     ledger = Ledger(ManualClock())
     ledger.measured([use("stranger", memory=100)], overhead=0)
-    ledger.arrived(Arrival("stranger", warm=True))
+    ledger.arrived(Arrived(session_id="stranger", warm=True))
     assert ledger.used() == 0
 
 
@@ -81,7 +77,7 @@ def test_how_it_started_is_known_once_it_arrived() -> None:
     ledger = Ledger(ManualClock())
     usage = ledger.open("a", 100)
     known = [usage.warm]
-    ledger.arrived(Arrival("a", warm=False, fallback="no zygote"))
+    ledger.arrived(Arrived(session_id="a", warm=False, fallback="no zygote"))
     known.append(usage.warm)
     assert known == [None, False]
 
@@ -94,68 +90,17 @@ NOW = YOUNG_SECONDS
 
 
 def test_an_unknown_item_is_taken_for_an_ordinary_one() -> None:
-    assert Expectations().expect("A1", EDIT, (), NOW) == UNKNOWN
+    assert expected_memory(A1, (), NOW) == UNKNOWN
 
 
-def test_what_runs_now_counts_by_its_third_quartile() -> None:
+def test_the_median_of_those_that_run_tells_what_the_next_one_needs() -> None:
     """One memory bomb among them does not make everybody wait."""
-    alike = [running("A1", 300 * MEGABYTE) for _ in range(4)]
+    alike = [running("A1", 40 * MEGABYTE) for _ in range(4)]
     bomb, other = running("A1", 2 * GIGABYTE), running("A2", 2 * GIGABYTE)
     lecture = running("A1", 2 * GIGABYTE, Mode.RUN)
-    expectations = Expectations()
-    expectations.remember("A1", EDIT, 200 * MEGABYTE)
-    assert expectations.expect("A1", EDIT, alike, NOW) == 300 * MEGABYTE
-    found = expectations.expect("A1", EDIT, [*alike, bomb, other, lecture], NOW)
-    assert found < GIGABYTE * 1.2
-    assert expectations.expect("A1", EDIT, alike[:3], NOW) == 200 * MEGABYTE, "too few to tell"
-    assert expectations.expect("A1", EDIT, alike, NOW - 1) == 200 * MEGABYTE, "too young to tell"
-
-
-def test_of_an_item_that_was_never_opened_before_the_first_students_tell() -> None:
-    """Else the first three hundred would count with three times what they use."""
-    alike = [running("A1", 40 * MEGABYTE) for _ in range(4)]
-    assert Expectations().expect("A1", EDIT, alike, NOW) == 60 * MEGABYTE
-
-
-@pytest.mark.parametrize(("peak", "learnt"), [(50, 50), (1, 16), (200, 162.5), (4000, 187.5)])
-def test_the_first_session_takes_the_place_of_the_guess_but_a_bomb_does_not(
-    peak: int, learnt: float
-) -> None:
-    expectations = Expectations()
-    expectations.learn("A1", EDIT, peak * MEGABYTE)
-    assert expectations.changes() == [("A1", EDIT, round(learnt * MEGABYTE))]
-
-
-def test_what_was_learnt_is_told_until_it_is_written_down() -> None:
-    expectations = Expectations()
-    expectations.remember("A1", EDIT, 100 * MEGABYTE)
-    assert expectations.changes() == []
-    expectations.learn("A1", EDIT, 120 * MEGABYTE)
-    ((item, mode, learnt),) = expectations.changes()
-    assert (item, mode, learnt) == ("A1", EDIT, 105 * MEGABYTE)
-    expectations.learn("A1", EDIT, 120 * MEGABYTE)
-    expectations.written(item, mode, learnt)
-    assert len(expectations.changes()) == 1, "more was learnt meanwhile"
-    expectations.written(*expectations.changes()[0])
-    assert expectations.changes() == []
-    expectations.learn("A1", EDIT, 0)
-    assert expectations.changes() == [], "what was never measured teaches nothing"
-
-
-@given(known=st.integers(16 * MEGABYTE, GIGABYTE), peak=st.integers(1, 100 * GIGABYTE))
-def test_one_session_changes_little_and_never_past_itself(known: int, peak: int) -> None:
-    after = adapted(known, peak)
-    assert after <= known * 1.25 + 1
-    assert after >= min(known * 0.9 - 1, peak)
-    assert min(known, peak) - 1 <= after <= max(known, peak, 16 * MEGABYTE) + 1
-
-
-@pytest.mark.parametrize("truth", [45 * MEGABYTE, 400 * MEGABYTE])
-def test_after_some_sessions_the_truth_is_about_known(truth: int) -> None:
-    expected = UNKNOWN
-    for _ in range(30):
-        expected = adapted(expected, truth)
-    assert abs(expected - truth) < truth * 0.15
+    assert expected_memory(A1, [*alike, bomb, other, lecture], NOW) == 60 * MEGABYTE
+    assert expected_memory(A1, alike[:3], NOW) == UNKNOWN, "too few to tell"
+    assert expected_memory(A1, alike, NOW - 1) == UNKNOWN, "too young to tell"
 
 
 def test_memory_is_added_up_per_item_and_mode() -> None:

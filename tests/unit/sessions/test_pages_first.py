@@ -6,7 +6,7 @@ import asyncio
 from datetime import timedelta
 from pathlib import Path
 
-from mograder.sessions.launcher import Endpoint, Mode
+from mograder.sandbox.protocol import Endpoint, Mode
 from mograder.sessions.live import LiveSession, SessionKey
 from tests.unit.sessions.linekit import Queue, settle
 from tests.unit.sessions.poolkit import soon, terms

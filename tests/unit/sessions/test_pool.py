@@ -6,7 +6,6 @@ B65, B72, B77; architecture.md, "A supervisor owns the sessions"; compat.md 2.3.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
 import aiohttp
 import pytest
@@ -14,7 +13,6 @@ import pytest
 from mograder.core.errors import Busy, NotFound, RemoteFailed, SandboxUnavailable, TimedOut
 from mograder.sessions import pool as pool_module
 from mograder.sessions.endings import EndReason
-from mograder.sessions.launcher import Limit
 from tests.unit.sessions.poolkit import ALICE, BOB, LECTURE, Rig, gone, soon, unheard, until
 
 # --- starting -------------------------------------------------------------------------------
@@ -28,7 +26,7 @@ async def test_a_session_is_started_once_and_found_again(rig: Rig) -> None:
         assert pool.by_id(first.id) is first
         assert pool.all() == [first]
         assert first.base_url == "/edit/user/alice/A1"
-        assert len(rig.launcher.specs) == 1
+        assert len(rig.launcher.requests) == 1
         assert rig.rows() == [("alice", "A1", "running")]
 
 
@@ -51,7 +49,7 @@ async def test_those_who_ask_while_it_starts_wait_for_the_same_one(rig: Rig) -> 
         first, *others = await asyncio.gather(*asking)
         assert others == [first, first]
         assert told.count("Starting the notebook") == 3
-        assert len(rig.launcher.specs) == 1
+        assert len(rig.launcher.requests) == 1
 
 
 async def test_one_who_gives_up_waiting_does_not_stop_the_start(rig: Rig) -> None:
@@ -63,7 +61,7 @@ async def test_one_who_gives_up_waiting_does_not_stop_the_start(rig: Rig) -> Non
         await asyncio.wait({impatient})
         rig.server.up.set()
         await pool.get_or_start(ALICE, unheard)
-        assert len(rig.launcher.specs) == 1
+        assert len(rig.launcher.requests) == 1
 
 
 async def test_what_cannot_be_opened_is_said_and_recorded_nowhere(rig: Rig) -> None:
@@ -89,7 +87,7 @@ async def test_a_death_while_starting_is_told_with_its_last_words(rig: Rig) -> N
     async with rig.pool() as pool:
         asking = asyncio.create_task(pool.get_or_start(ALICE, unheard))
         await soon(rig.server.asked.wait())
-        (session_id,) = rig.launcher.specs
+        (session_id,) = rig.launcher.requests
         rig.launcher.die(session_id, status=3, log_tail="Traceback\nImportError: no numpy\n\n")
         with pytest.raises(SandboxUnavailable, match=r"status 3\).*ImportError: no numpy"):
             await asking
@@ -102,7 +100,7 @@ async def test_a_death_just_after_the_first_answer_is_not_missed(rig: Rig) -> No
     """Between the answer and the row that says so nobody looked, and a dead session stayed."""
 
     def die_while_answering() -> bool:
-        for session_id in list(rig.launcher.specs):
+        for session_id in list(rig.launcher.requests):
             rig.launcher.die(session_id, log_tail="out of memory")
         return True
 
@@ -119,7 +117,7 @@ async def test_one_that_never_answers_is_ended_after_its_time(rig: Rig) -> None:
     async with rig.pool(start_timeout=0.05) as pool:
         with pytest.raises(TimedOut, match="did not start within"):
             await pool.get_or_start(ALICE, unheard)
-        assert rig.launcher.specs == {}
+        assert rig.launcher.requests == {}
         assert rig.rows() == []
 
 
@@ -134,7 +132,7 @@ async def test_one_that_answers_nonsense_is_ended(rig: Rig, problem: Exception |
     async with rig.pool() as pool:
         with pytest.raises(SandboxUnavailable, match="no sensible answer"):
             await pool.get_or_start(ALICE, unheard)
-        assert rig.launcher.specs == {}
+        assert rig.launcher.requests == {}
         assert rig.rows() == []
 
 
@@ -142,7 +140,7 @@ async def test_a_line_that_breaks_just_before_the_news_of_the_death_tells_the_de
     rig: Rig,
 ) -> None:
     def break_off() -> bool:
-        (session_id,) = rig.launcher.specs
+        (session_id,) = rig.launcher.requests
         loop = asyncio.get_running_loop()
         loop.call_later(0.02, lambda: rig.launcher.die(session_id, log_tail="no such module"))
         raise ConnectionResetError
@@ -158,7 +156,7 @@ async def test_a_start_that_cannot_be_written_down_leaves_nothing_running(rig: R
     async with rig.pool() as pool:
         with pytest.raises(Busy):
             await pool.get_or_start(ALICE, unheard)
-        assert (rig.launcher.specs, rig.rows()) == ({}, [])
+        assert (rig.launcher.requests, rig.rows()) == ({}, [])
         await pool.get_or_start(ALICE, unheard)
 
 
@@ -173,7 +171,7 @@ async def test_stop_ends_it_everywhere_and_tells_once(rig: Rig) -> None:
         assert await pool.stop(ALICE)
         assert await pool.stop(ALICE) is False
         assert (pool.find(ALICE), pool.by_id(session.id), rig.rows()) == (None, None, [])
-        assert rig.launcher.specs == {}
+        assert rig.launcher.requests == {}
         assert calls == [1]
 
 
@@ -186,11 +184,11 @@ async def test_a_start_during_a_stop_waits_for_its_end(rig: Rig) -> None:
         await soon(rig.launcher.stopping.wait())
         again = asyncio.create_task(pool.get_or_start(ALICE, unheard))
         await asyncio.wait({again}, timeout=0.05)
-        assert list(rig.launcher.specs) == [first.id]
+        assert list(rig.launcher.requests) == [first.id]
         rig.launcher.go_on.set()
         second = await again
         assert await stop
-        assert list(rig.launcher.specs) == [second.id]
+        assert list(rig.launcher.requests) == [second.id]
         assert rig.rows() == [("alice", "A1", "running")]
 
 
@@ -204,7 +202,7 @@ async def test_a_stop_whose_asker_hangs_up_is_finished(rig: Rig) -> None:
         await asyncio.wait({stop})
         rig.launcher.go_on.set()
         await pool.get_or_start(ALICE, unheard)
-        assert len(rig.launcher.specs) == 1
+        assert len(rig.launcher.requests) == 1
         assert rig.rows() == [("alice", "A1", "running")]
 
 
@@ -226,7 +224,7 @@ async def test_a_lost_launcher_takes_its_sessions_along(rig: Rig) -> None:
     async with rig.pool() as pool:
         sessions = [await pool.get_or_start(key, unheard) for key in (ALICE, BOB)]
         ends = [gone(session) for session in sessions]
-        rig.launcher.specs.clear()
+        rig.launcher.requests.clear()
         rig.launcher.lose()
         await asyncio.gather(*ends)
         assert pool.all() == []
@@ -251,7 +249,7 @@ async def test_only_what_the_launcher_does_not_have_any_more_is_lost(rig: Rig) -
     async with rig.pool() as pool:
         kept, lost = [await pool.get_or_start(key, unheard) for key in (ALICE, BOB)]
         end = gone(lost)
-        del rig.launcher.specs[lost.id]  # its end was told to nobody
+        del rig.launcher.requests[lost.id]  # its end was told to nobody
         rig.launcher.lose()
         await end
         assert pool.all() == [kept]
@@ -264,11 +262,11 @@ async def test_a_stray_without_a_session_here_is_stopped_after_a_break(rig: Rig)
     """A start or a stop was under way, and nobody knows what became of it."""
     async with rig.pool() as pool:
         session = await pool.get_or_start(ALICE, unheard)
-        stray = replace(rig.launcher.specs[session.id], session_id="stray")
+        stray = rig.launcher.requests[session.id].model_copy(update={"session_id": "stray"})
         await rig.launcher.start(stray)
         rig.launcher.lose()
-        await until(lambda: "stray" not in rig.launcher.specs)
-        assert [*rig.launcher.specs] == [session.id]
+        await until(lambda: "stray" not in rig.launcher.requests)
+        assert [*rig.launcher.requests] == [session.id]
 
 
 async def test_sessions_are_kept_while_the_launcher_cannot_be_reached(rig: Rig) -> None:
@@ -292,7 +290,7 @@ async def test_a_start_of_which_the_launcher_knows_nothing_any_more_fails(rig: R
     async with rig.pool() as pool:
         asking = asyncio.create_task(pool.get_or_start(ALICE, unheard))
         await soon(rig.server.asked.wait())
-        rig.launcher.specs.clear()
+        rig.launcher.requests.clear()
         rig.launcher.lose()
         with pytest.raises(SandboxUnavailable, match="while it was starting"):
             await asking
@@ -308,7 +306,7 @@ async def test_a_start_goes_on_after_a_break(rig: Rig) -> None:
         rig.launcher.lose()
         await soon(rig.launcher.matched(2))
         rig.server.up.set()
-        assert (await asking).id in rig.launcher.specs
+        assert (await asking).id in rig.launcher.requests
 
 
 async def test_exits_are_noticed_after_one_that_could_not_be_written_down(rig: Rig) -> None:
@@ -335,7 +333,7 @@ async def test_a_lecture_that_was_published_again_is_started_anew(rig: Rig) -> N
         both = await asyncio.gather(*(pool.get_or_start(LECTURE, unheard) for _ in range(2)))
         assert both[0] is both[1]
         assert both[0].version == "2"
-        assert list(rig.launcher.specs) == [both[0].id]
+        assert list(rig.launcher.requests) == [both[0].id]
 
 
 async def test_one_that_is_dead_is_not_given_to_who_asks_before_the_launcher_tells(
@@ -346,7 +344,7 @@ async def test_one_that_is_dead_is_not_given_to_who_asks_before_the_launcher_tel
         rig.launcher.dead.add(first.endpoint)
         asking = asyncio.create_task(pool.get_or_start(ALICE, unheard))
         await until(lambda: bool(first.on_stop))
-        rig.launcher.die(first.id, status=137, limit=Limit.MEMORY)
+        rig.launcher.die(first.id, status=137, reason="memory")
         assert await asking is not first
         ending = pool.ending(first.id)
         assert ending is not None
@@ -361,7 +359,7 @@ async def test_one_that_is_dead_is_ended_if_the_launcher_does_not_tell(
         first = await pool.get_or_start(ALICE, unheard)
         rig.launcher.dead.add(first.endpoint)
         assert await pool.get_or_start(ALICE, unheard) is not first
-        assert list(rig.launcher.specs) != [first.id]
+        assert list(rig.launcher.requests) != [first.id]
         ending = pool.ending(first.id)
         assert ending is not None
         assert ending.reason is EndReason.CRASHED

@@ -6,9 +6,9 @@ import asyncio
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from mograder.sandbox.protocol import Endpoint
 from mograder.sessions.adoption import has_answered, orphans
 from mograder.sessions.culling import idle
-from mograder.sessions.launcher import Endpoint
 from mograder.sessions.live import LiveSession
 from mograder.store.hub_state import SessionRow, SessionState
 from tests.unit.sessions.poolkit import ALICE, BOB, LECTURE, PATIENCE, TTL, Rig, gone, soon, unheard
@@ -30,7 +30,7 @@ async def test_an_idle_session_is_culled_and_an_active_one_is_not(rig: Rig) -> N
         pool.touch(busy)
         await culled
         assert pool.all() == [busy]
-    assert list(rig.launcher.specs) == [busy.id]
+    assert list(rig.launcher.requests) == [busy.id]
     assert rig.rows() == [("bob", "A1", "running")]
 
 
@@ -86,7 +86,7 @@ async def test_the_next_hub_adopts_what_runs(rig: Rig) -> None:
     rig.spawner.versions["L01"] = "7"
     async with rig.pool() as pool:
         before = {key: await pool.get_or_start(key, unheard) for key in (ALICE, LECTURE)}
-    assert len(rig.launcher.specs) == 2, "a hub's end is no session's end"
+    assert len(rig.launcher.requests) == 2, "a hub's end is no session's end"
     rig.clock.advance(10 * TTL)
     async with rig.pool() as pool:
         for key, old in before.items():
@@ -113,12 +113,12 @@ async def test_the_next_hub_ends_what_nobody_can_reach(rig: Rig) -> None:
     rig.state.add_session(row)
     async with rig.pool() as pool:
         stray = await pool.get_or_start(BOB, unheard)
-        spec = rig.launcher.specs[stray.id]
+        request = rig.launcher.requests[stray.id]
     rig.state.remove_session(stray.id)
-    rig.launcher.specs["halfway"] = spec
+    rig.launcher.requests["halfway"] = request
     async with rig.pool() as pool:
         assert pool.all() == []
-        assert rig.launcher.specs == {}
+        assert rig.launcher.requests == {}
         assert rig.rows() == []
 
 
@@ -140,7 +140,7 @@ async def test_closing_waits_for_a_stop_under_way(rig: Rig) -> None:
         await soon(rig.launcher.stopping.wait())
         stop.cancel()
         asyncio.get_running_loop().call_later(0.05, rig.launcher.go_on.set)
-    assert (rig.launcher.specs, rig.rows()) == ({}, [])
+    assert (rig.launcher.requests, rig.rows()) == ({}, [])
 
 
 async def test_closing_ends_starts_under_way(rig: Rig) -> None:
@@ -149,7 +149,7 @@ async def test_closing_ends_starts_under_way(rig: Rig) -> None:
         asking = asyncio.create_task(pool.get_or_start(ALICE, unheard))
         await soon(rig.server.asked.wait())
     assert isinstance((await asyncio.gather(asking, return_exceptions=True))[0], BaseException)
-    assert rig.launcher.specs == {}
+    assert rig.launcher.requests == {}
     assert rig.rows() == []
 
 

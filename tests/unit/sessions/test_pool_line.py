@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from mograder.core.errors import Busy, Conflict, TimedOut
+from mograder.sandbox.protocol import Arrived, Mode, SessionInfo
 from mograder.sessions.capacity import MEGABYTE
-from mograder.sessions.launcher import Arrival, Mode
 from mograder.sessions.live import SessionKey
 from mograder.sessions.measure import UNKNOWN, YOUNG_SECONDS
 from tests.unit.sessions.poolkit import (
@@ -19,6 +19,7 @@ from tests.unit.sessions.poolkit import (
     TWO,
     Rig,
     measure,
+    owner,
     soon,
     terms,
     unheard,
@@ -40,7 +41,7 @@ async def test_only_so_many_start_at_a_time_and_the_others_know_their_place(rig:
         assert any(text.startswith("You are number 1 in line: many") for text in told)
         assert pool.states() == {"waiting": 1, "starting": 1, "running": 0, "ending": 0}
         assert pool.tally.queue_length == 1
-        assert len(rig.launcher.specs) == 1
+        assert len(rig.launcher.requests) == 1
         rig.server.up.set()
         await asyncio.gather(first, second)
         assert told[-1] == "Starting the notebook"
@@ -51,7 +52,7 @@ async def test_a_hundred_at_once_start_in_the_order_in_which_they_asked(rig: Rig
     keys = [SessionKey(f"user-{number}", "A1", Mode.EDIT) for number in range(100)]
     async with rig.pool(terms(starts=1)) as pool:
         await asyncio.gather(*(pool.get_or_start(key, unheard) for key in keys))
-        order = [spec.owner for spec in rig.launcher.specs.values()]
+        order = [owner(each) for each in rig.launcher.requests.values()]
         assert order == [key.user for key in keys]
         assert pool.tally.starts == {("unknown", "ok"): 100}
         assert pool.tally.start_seconds.count == 100
@@ -77,7 +78,7 @@ async def test_a_start_that_fails_gives_its_place_to_the_next(rig: Rig) -> None:
             with pytest.raises(TimedOut):
                 await each
         assert pool.tally.starts == {("unknown", "failed"): 2}
-        assert rig.launcher.specs == {}
+        assert rig.launcher.requests == {}
         rig.server.up.set()
         await pool.get_or_start(ALICE, unheard)
 
@@ -125,7 +126,7 @@ async def test_who_gives_up_waiting_leaves_the_line_unless_somebody_else_waits_t
         await until(lambda: waiting(pool) == 0)
         rig.server.up.set()
         await first
-        assert [spec.owner for spec in rig.launcher.specs.values()] == ["alice"]
+        assert [owner(each) for each in rig.launcher.requests.values()] == ["alice"]
 
 
 async def test_stop_takes_one_who_waits_out_of_the_line(rig: Rig) -> None:
@@ -164,7 +165,7 @@ async def test_closing_empties_the_line(rig: Rig) -> None:
         await until(lambda: waiting(pool) == 1)
     ends = await asyncio.gather(*asking, return_exceptions=True)
     assert all(isinstance(end, BaseException) for end in ends)
-    assert (rig.launcher.specs, rig.rows()) == ({}, [])
+    assert (rig.launcher.requests, rig.rows()) == ({}, [])
 
 
 # --- memory ---------------------------------------------------------------------------------
@@ -232,27 +233,6 @@ async def test_one_start_is_always_let_in_where_nothing_runs(rig: Rig) -> None:
         await second
 
 
-async def test_what_an_item_needs_is_remembered_by_the_next_hub(rig: Rig) -> None:
-    async with rig.pool() as pool:
-        session = await pool.get_or_start(ALICE, unheard)
-        measure(rig, (session, 2000))
-        await pool.stop(ALICE)
-    (row,) = rig.state.item_memory()
-    assert (row.item, row.mode) == ("A1", "edit")
-    assert row.bytes > UNKNOWN
-    room = 3 * row.bytes // MEGABYTE - 1
-    assert room > 3 * UNKNOWN // MEGABYTE
-    async with rig.pool(terms(memory_mb=room)) as pool:
-        for key in (ALICE, BOB):
-            await pool.get_or_start(key, unheard)
-        third = asyncio.create_task(pool.get_or_start(CAROL, unheard))
-        await until(lambda: waiting(pool) == 1)
-        third.cancel()
-        await asyncio.wait({third})
-        await pool.stop(ALICE)
-    assert rig.state.item_memory() == (row,), "one that hardly lived teaches nothing"
-
-
 async def test_adopted_sessions_count_though_nothing_is_known_of_them(rig: Rig) -> None:
     async with rig.pool() as pool:
         for key in (ALICE, BOB):
@@ -272,13 +252,13 @@ async def test_measures_that_come_while_the_hub_adopts_are_not_lost(rig: Rig) ->
     """A supervisor tells only what changes: it may not say it again for an hour."""
     async with rig.pool() as pool:
         session = await pool.get_or_start(ALICE, unheard)
-    running = rig.launcher.running
+    sessions = rig.launcher.sessions
 
-    async def tell_and_answer() -> list[object]:
+    async def tell_and_answer() -> tuple[SessionInfo, ...]:
         measure(rig, (session, 70))
-        return list(await running())
+        return await sessions()
 
-    rig.launcher.running = tell_and_answer  # type: ignore[method-assign, assignment]
+    rig.launcher.sessions = tell_and_answer  # type: ignore[method-assign]
     async with rig.pool() as pool:
         adopted = pool.find(ALICE)
         assert adopted is not None
@@ -293,8 +273,8 @@ async def test_how_sessions_started_is_counted(rig: Rig) -> None:
     async with rig.pool() as pool:
         asking = asyncio.create_task(pool.get_or_start(ALICE, unheard))
         await soon(rig.server.asked.wait())
-        (session_id,) = rig.launcher.specs
-        rig.launcher.tell(Arrival(session_id, warm=False, fallback="another marimo"))
+        (session_id,) = rig.launcher.requests
+        rig.launcher.tell(Arrived(session_id=session_id, warm=False, fallback="another marimo"))
         rig.server.up.set()
         assert (await asking).warm is False
         assert pool.tally.starts == {("cold", "ok"): 1}
@@ -304,6 +284,6 @@ async def test_how_sessions_started_is_counted(rig: Rig) -> None:
 async def test_reasons_of_fallbacks_are_bounded_in_number(rig: Rig) -> None:
     async with rig.pool() as pool:
         for number in range(100):
-            rig.launcher.tell(Arrival("s", warm=False, fallback=f"reason {number}"))
+            rig.launcher.tell(Arrived(session_id="s", warm=False, fallback=f"reason {number}"))
         assert len(pool.tally.fallbacks) == 51
         assert pool.tally.fallbacks["other"] == 50

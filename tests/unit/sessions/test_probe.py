@@ -13,7 +13,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from mograder.sessions.launcher import Endpoint
+from mograder.sandbox.protocol import Endpoint
 from mograder.sessions.probe import answers, connections, listens_no_more
 
 

@@ -14,7 +14,7 @@ from mograder.core.settings_model import ItemLimits, ItemSettings, LimitsSetting
 from mograder.core.shared import Progress
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.environments import Environment
-from mograder.sessions.launcher import Mode
+from mograder.sandbox.protocol import Mode
 from mograder.sessions.live import SessionKey
 from mograder.sessions.spawner import Spawner, limits_of
 from mograder.store.releases import ItemKind, Release, Releases
@@ -71,19 +71,19 @@ def place(tmp_path: Path) -> Place:
 async def test_an_edit_is_of_the_students_copy(place: Place) -> None:
     release = place.publish("A1", ItemKind.ASSIGNMENT)
     directory = place.workspaces.ensure(Username("alice"), release)
-    spec = await place.spawner.spec(ALICE, "session-id", unheard)
-    assert (spec.directory, spec.notebook) == (directory, "A1.py")
-    assert (spec.owner, spec.item, spec.mode, spec.uid_slot) == ("alice", "A1", Mode.EDIT, 5)
-    assert spec.base_url == "/edit/user/alice/A1"
-    assert spec.environment == Path("/environments/abc")
+    request = await place.spawner.request(ALICE, "session-id", unheard)
+    assert (request.directory, request.notebook) == (directory, "A1.py")
+    assert (request.mode, request.uid_slot) == (Mode.EDIT, 5)
+    assert request.base_url == "/edit/user/alice/A1"
+    assert request.environment == Path("/environments/abc")
     assert await place.spawner.version(ALICE) == ""
 
 
 async def test_a_lecture_is_the_release_itself(place: Place) -> None:
     release = place.publish("L01", ItemKind.LECTURE)
     key = SessionKey("alice", "L01", Mode.RUN)
-    spec = await place.spawner.spec(key, "session-id", unheard)
-    assert (spec.directory, spec.base_url) == (release.directory, "/run/user/alice/L01")
+    request = await place.spawner.request(key, "session-id", unheard)
+    assert (request.directory, request.base_url) == (release.directory, "/run/user/alice/L01")
     assert await place.spawner.version(key) == release.version
     again = place.publish("L01", ItemKind.LECTURE, NOTEBOOK + b"# more\n")
     assert await place.spawner.version(key) == again.version != release.version
@@ -93,8 +93,8 @@ async def test_names_are_encoded_in_the_address(place: Place) -> None:
     release = place.publish("Week 1 & 2", ItemKind.ASSIGNMENT)
     place.workspaces.ensure(Username("ann@x.edu"), release)
     key = SessionKey("ann@x.edu", "Week 1 & 2", Mode.EDIT)
-    spec = await place.spawner.spec(key, "session-id", unheard)
-    assert spec.base_url == "/edit/user/ann%40x.edu/Week%201%20%26%202"
+    request = await place.spawner.request(key, "session-id", unheard)
+    assert request.base_url == "/edit/user/ann%40x.edu/Week%201%20%26%202"
 
 
 async def test_a_copys_own_header_decides_nothing(place: Place) -> None:
@@ -102,7 +102,7 @@ async def test_a_copys_own_header_decides_nothing(place: Place) -> None:
     release = place.publish("A1", ItemKind.ASSIGNMENT)
     directory = place.workspaces.ensure(Username("alice"), release)
     (directory / "A1.py").write_bytes(NOTEBOOK.replace(b"numpy", b"requests"))
-    await place.spawner.spec(ALICE, "session-id", unheard)
+    await place.spawner.request(ALICE, "session-id", unheard)
     assert [script.dependencies for script in place.environments.asked] == [("numpy",)]
 
 
@@ -118,9 +118,13 @@ async def test_the_release_says_what_a_session_may_use_and_a_copy_does_not(place
     asked_for_more = LIMITED.replace(b"= 64", b"= 64000").replace(b"ai", b"terminal")
     assert asked_for_more != LIMITED
     (directory / "A1.py").write_bytes(asked_for_more)
-    spec = await place.spawner.spec(ALICE, "session-id", unheard)
-    assert (spec.limits.memory_mb, spec.limits.memory_soft_mb, spec.allow) == (64, 48, ("ai",))
-    assert spec.limits.processes == LimitsSettings().processes
+    request = await place.spawner.request(ALICE, "session-id", unheard)
+    assert (request.limits.memory_mb, request.limits.memory_soft_mb, request.allow) == (
+        64,
+        48,
+        ("ai",),
+    )
+    assert request.limits.processes == LimitsSettings().processes
 
 
 async def test_the_administrator_says_more_than_the_release(place: Place) -> None:
@@ -136,25 +140,25 @@ async def test_the_administrator_says_more_than_the_release(place: Place) -> Non
         limits_of(LimitsSettings()),
         {"A1": decided},
     )
-    spec = await spawner.spec(ALICE, "session-id", unheard)
-    assert (spec.limits.memory_mb, spec.allow) == (128, ("lsp",))
-    spec = await spawner.spec(SessionKey("alice", "L01", Mode.RUN), "session-id", unheard)
-    assert (spec.limits.memory_mb, spec.allow) == (64, ("ai",)), "only the item that it names"
+    request = await spawner.request(ALICE, "session-id", unheard)
+    assert (request.limits.memory_mb, request.allow) == (128, ("lsp",))
+    request = await spawner.request(SessionKey("alice", "L01", Mode.RUN), "session-id", unheard)
+    assert (request.limits.memory_mb, request.allow) == (64, ("ai",)), "only the item that it names"
 
 
 async def test_a_copy_whose_release_is_gone_opens_in_the_plain_environment(place: Place) -> None:
     release = place.publish("A1", ItemKind.ASSIGNMENT)
     place.workspaces.ensure(Username("alice"), release)
     (release.directory / "A1.py").unlink()
-    await place.spawner.spec(ALICE, "session-id", unheard)
+    await place.spawner.request(ALICE, "session-id", unheard)
     assert place.environments.asked == [Script()]
 
 
 async def test_there_must_be_something_to_open(place: Place) -> None:
     with pytest.raises(NotFound, match="Notebook not found"):
-        await place.spawner.spec(ALICE, "session-id", unheard)
+        await place.spawner.request(ALICE, "session-id", unheard)
     with pytest.raises(NotFound, match="Lecture not found"):
-        await place.spawner.spec(SessionKey("alice", "L01", Mode.RUN), "session-id", unheard)
+        await place.spawner.request(SessionKey("alice", "L01", Mode.RUN), "session-id", unheard)
 
 
 async def test_a_link_in_place_of_the_copy_is_no_copy(place: Place) -> None:
@@ -163,14 +167,14 @@ async def test_a_link_in_place_of_the_copy_is_no_copy(place: Place) -> None:
     notebook.unlink()
     notebook.symlink_to("/etc/passwd")
     with pytest.raises(NotFound):
-        await place.spawner.spec(ALICE, "session-id", unheard)
+        await place.spawner.request(ALICE, "session-id", unheard)
 
 
 async def test_a_malformed_header_is_named(place: Place) -> None:
     release = place.publish("A1", ItemKind.ASSIGNMENT, b"# /// script\n# dependencies = [\n# ///\n")
     place.workspaces.ensure(Username("alice"), release)
     with pytest.raises(InvalidInput):
-        await place.spawner.spec(ALICE, "session-id", unheard)
+        await place.spawner.request(ALICE, "session-id", unheard)
 
 
 async def test_a_notebook_too_large_to_be_read_whole_is_not_started(place: Place) -> None:
@@ -179,4 +183,4 @@ async def test_a_notebook_too_large_to_be_read_whole_is_not_started(place: Place
     with place.workspaces.notebook(Username("alice"), release.name).open("r+b") as file:
         file.truncate(10 << 30)
     with pytest.raises(InvalidInput, match="larger than 16 MB"):
-        await place.spawner.spec(ALICE, "s1", unheard)
+        await place.spawner.request(ALICE, "s1", unheard)

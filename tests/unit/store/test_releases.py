@@ -15,12 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mograder.core.clock import ManualClock, SystemClock
+from mograder.core.clock import SystemClock
 from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound, TooLarge
 from mograder.core.names import ItemName
 from mograder.store.disk import Disk
 from mograder.store.manifest import parse_file
 from mograder.store.releases import ItemKind, Limits, Release, Releases
+from tests.support.clock import ManualClock
 from tests.unit.store.disks import FailingDisk, OldDisk, Unplugged, WatchedDisk
 
 A1 = ItemName.parse("A1")

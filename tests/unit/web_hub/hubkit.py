@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Message
 from mograder.auth.identity import Authenticator, AuthPolicy, parse_networks
 from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
-from mograder.core.clock import Clock, ManualClock
+from mograder.core.clock import Clock
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.names import ItemName
 from mograder.core.settings import load_settings
@@ -32,9 +32,9 @@ from mograder.grading.workspace import Validations
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.environments import Environment, Environments
 from mograder.sandbox.execution import ExecutionRequest, ExecutionResult, Outcome
+from mograder.sandbox.protocol import Endpoint, Mode
 from mograder.sessions.allowances import Allowances
 from mograder.sessions.endings import Ending, EndReason
-from mograder.sessions.launcher import Endpoint, Mode
 from mograder.sessions.live import SessionKey
 from mograder.sessions.pool import SessionPool
 from mograder.sessions.tally import ItemMemory, Tally
@@ -48,6 +48,7 @@ from mograder.store.workspaces import Workspaces
 from mograder.web.hub.app import create_app
 from mograder.web.hub.capabilities import Capabilities
 from mograder.web.hub.services import Services
+from tests.support.clock import ManualClock
 
 SECRET = "s" * 32
 ORIGIN = "http://hub.test"
@@ -111,6 +112,8 @@ class FakePool:
     started: list[SessionKey] = field(default_factory=list)
     failure: MograderError | None = None
     hold: asyncio.Event | None = None
+    starting: Counter[SessionKey] = field(default_factory=Counter)
+    _changing: asyncio.Lock = field(default_factory=asyncio.Lock)
     reached: asyncio.Event = field(default_factory=asyncio.Event)
     say: Callable[[str], None] = lambda _: None
     """Tells whoever waits what goes on, while a start is held."""
@@ -120,8 +123,12 @@ class FakePool:
         progress("Starting the notebook")
         self.say = progress
         self.reached.set()
-        if self.hold is not None:
-            await self.hold.wait()
+        self.starting[key] += 1
+        try:
+            if self.hold is not None:
+                await self.hold.wait()
+        finally:
+            self.starting[key] -= 1
         if self.failure is not None:
             raise self.failure
         if key not in self.running:
@@ -130,6 +137,14 @@ class FakePool:
             self.ended.pop(key, None)
             self.on_change(key)
         return self.running[key]
+
+    @asynccontextmanager
+    async def without_session(self, key: SessionKey) -> AsyncIterator[None]:
+        async with self._changing:
+            while self.starting[key]:  # noqa: ASYNC110 - nothing tells
+                await asyncio.sleep(0.005)
+            await self.stop(key)
+            yield
 
     async def stop(self, key: SessionKey, reason: EndReason = EndReason.STOPPED) -> bool:
         session = self.running.pop(key, None)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from mograder.core.clock import ManualClock
 from mograder.core.names import ItemName, Username
 from mograder.store.copy_facts import CopyFacts, CopyListing, CopyState
 from mograder.web.hub.census import Census
+from tests.support.clock import ManualClock
 
 
 class Counted(CopyListing):

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from mograder.auth.identity import Identity, Method
 from mograder.auth.roles import Role
-from mograder.sessions.launcher import Mode
+from mograder.sandbox.protocol import Mode
 from mograder.sessions.live import LiveSession
 from mograder.web.context import ContextMiddleware
 from mograder.web.hub.app import Crossroads

@@ -14,7 +14,6 @@ from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from mograder.auth.roles import Role
-from mograder.core.clock import ManualClock
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.sessions.endings import EndReason
 from mograder.sessions.tally import ItemMemory
@@ -22,6 +21,7 @@ from mograder.web.hub.meter import Meter
 from mograder.web.hub.metrics_socket import metrics_app, metrics_listener
 from tests.conftest import REPOSITORY
 from tests.contract.proxy_rig import served
+from tests.support.clock import ManualClock
 from tests.unit.web_hub.hubkit import FakePool, Hub
 
 _REFERENCE = REPOSITORY / "docs" / "reference" / "metrics.md"

@@ -12,8 +12,8 @@ import pytest
 from mograder.auth.roles import Role
 from mograder.core.errors import Busy
 from mograder.core.names import INSTRUCTOR, ItemName, Username
+from mograder.sandbox.protocol import Mode
 from mograder.sessions.endings import EndReason
-from mograder.sessions.launcher import Mode
 from mograder.web.hub.routes import ROUTES
 from tests.unit.web_hub.hubkit import ORIGIN, Hub, make_hub
 

@@ -10,9 +10,9 @@ import pytest
 from mograder.auth.links import make_code
 from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
-from mograder.core.clock import ManualClock
 from mograder.web.hub.attempts import Attempts
 from mograder.web.hub.signin import safe_next
+from tests.support.clock import ManualClock
 from tests.unit.web_hub.hubkit import ORIGIN, SECRET, Hub
 
 OURS = {"Origin": ORIGIN}

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from mograder.sandbox.protocol import Mode
 from mograder.sessions.endings import EndReason
-from mograder.sessions.launcher import Mode
 from tests.unit.web_hub.hubkit import Hub, hub, make_hub
 
 __all__ = ["hub"]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from mograder.core.clock import ManualClock
 from mograder.web.server import attempts as module
 from mograder.web.server.attempts import Attempts
 from mograder.web.server.problems import TooManyAttempts
+from tests.support.clock import ManualClock
 
 
 def test_other_addresses_do_not_reset_the_counters(monkeypatch: pytest.MonkeyPatch) -> None:

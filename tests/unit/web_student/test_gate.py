@@ -8,8 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from mograder.core.clock import ManualClock
 from mograder.web.student.gate import Doorkeeper
+from tests.support.clock import ManualClock
 from tests.unit.web_student.studentkit import PORT, URL, dashboard
 
 FORBIDDEN, MISDIRECTED = httpx.codes.FORBIDDEN, httpx.codes.MISDIRECTED_REQUEST

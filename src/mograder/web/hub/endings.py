@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from mograder.core.settings_model import Settings
+from mograder.sandbox.protocol import Limits
 from mograder.sessions.endings import Ending, EndReason, Explanation, describe
-from mograder.sessions.launcher import SessionLimits
 from mograder.sessions.spawner import limits_of
 from mograder.web.hub.refusals import ENDED
 
@@ -26,11 +24,11 @@ def explain(ending: Ending, settings: Settings) -> Explanation:
     return describe(ending, _limits_now(settings, ending.key.item))
 
 
-def _limits_now(settings: Settings, item: str) -> SessionLimits:
+def _limits_now(settings: Settings, item: str) -> Limits:
     """The general bounds, and what the administrator set for this item."""
     general = limits_of(settings.limits)
     own = settings.items.get(item)
     if own is None:
         return general
     given = own.limits.model_dump(exclude_none=True)
-    return dataclasses.replace(general, **given)
+    return general.model_copy(update=given)

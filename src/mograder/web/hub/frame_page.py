@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode
 from mograder.auth.identity import Identity
 from mograder.core.session_headers import SANDBOX_POLICY
 from mograder.core.session_url import SessionUrl
-from mograder.sessions.launcher import Mode
+from mograder.sandbox.protocol import Mode
 from mograder.web.context import RequestContext
 from mograder.web.headers import nameable, security_headers
 from mograder.web.hub.capabilities import Capability, label_of

@@ -18,8 +18,8 @@ from mograder.auth.identity import Identity
 from mograder.auth.roles import Role
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
+from mograder.sandbox.protocol import Mode
 from mograder.sessions.copies import CopyOf
-from mograder.sessions.launcher import Mode
 from mograder.sessions.live import SessionKey
 from mograder.store.releases import ItemKind, Release
 from mograder.store.renamed import printable

@@ -17,7 +17,7 @@ from pydantic import (
     model_serializer,
 )
 
-from mograder.sessions.launcher import Mode
+from mograder.sandbox.protocol import Mode
 from mograder.store.releases import ItemKind
 from mograder.store.workspaces import FileStatus
 

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 from mograder.auth.identity import Identity
 from mograder.core.errors import Busy, InvalidInput, MograderError, NotFound
 from mograder.core.names import ItemName
-from mograder.sessions.launcher import Mode
+from mograder.sandbox.protocol import Mode
 from mograder.sessions.live import SessionKey
 from mograder.web.hub.access import Caller
 from mograder.web.hub.answers import kept_work, problem_page

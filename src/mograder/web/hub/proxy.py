@@ -18,7 +18,7 @@ from mograder.auth.identity import Identity, Method
 from mograder.auth.roles import Role
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
-from mograder.sessions.launcher import Mode
+from mograder.sandbox.protocol import Mode
 from mograder.web.context import RequestContext, context_of
 from mograder.web.hub.audit import Event
 from mograder.web.hub.capabilities import Capability

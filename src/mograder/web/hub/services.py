@@ -19,15 +19,14 @@ from mograder.core.settings import Environ, LoadedSettings
 from mograder.grading.workspace import Validations
 from mograder.operations.pruning import needed_here
 from mograder.publishing.warm import warm_releases
+from mograder.sandbox.client import SupervisorClient
 from mograder.sandbox.environments import Environments
 from mograder.sandbox.executor import Executor
-from mograder.sandbox.link import SupervisorLink
 from mograder.sandbox.pruning import prune_environments
 from mograder.sandbox.runtime_wheel import build_runtime_wheel
 from mograder.sandbox.safety import open_sandbox, supervisor_config
 from mograder.sessions.allowances import Allowances
 from mograder.sessions.capacity import terms_of
-from mograder.sessions.local import LocalLauncher
 from mograder.sessions.pool import SessionPool
 from mograder.sessions.probe import answers
 from mograder.sessions.spawner import Spawner, limits_of
@@ -90,22 +89,22 @@ async def open_services(
         clock, state = SystemClock(), await _open_state(loaded, stack)
         config = supervisor_config(loaded, environ)
         wanted = loaded.settings.security.use_bubblewrap
-        link, sandboxed = await open_sandbox(config, wanted, dev=dev)
-        stack.push_async_callback(link.close)
+        supervisor, sandboxed = await open_sandbox(config, wanted, dev=dev)
+        stack.push_async_callback(supervisor.close)
         releases, workspaces = _open_stores(loaded, clock)
-        environments = _environments(loaded, link)
+        environments = _environments(loaded, supervisor)
         stack.push_async_callback(environments.close)
         limits, items = limits_of(loaded.settings.limits), loaded.settings.items
         spawner = Spawner(releases, workspaces, environments, state, limits, items)
-        pool = _pool(loaded, clock, link, spawner, state)
+        pool = _pool(loaded, clock, supervisor, spawner, state)
         await pool.open()
         stack.push_async_callback(pool.close)
-        validations = await asyncio.to_thread(_validations, loaded, link)
+        validations = await asyncio.to_thread(_validations, loaded, supervisor)
         stack.push_async_callback(validations.close)
         revocations = CachedRevocations(state, clock)
         capabilities = await _capabilities(state, clock, pool)
         policy = _policy(loaded, secret, sandboxed=sandboxed, dev=dev)
-        await stack.enter_async_context(_upkeep(loaded, releases, environments, link))
+        await stack.enter_async_context(_upkeep(loaded, releases, environments, supervisor))
         yield Services(
             loaded=loaded,
             clock=clock,
@@ -122,10 +121,10 @@ async def open_services(
             capabilities=capabilities,
             allowances=Allowances(releases, items),
             validations=validations,
-            hang_up=link.hang_up,
+            hang_up=supervisor.hang_up,
             sandboxed=sandboxed,
             dev=dev,
-            attended=link.answers,
+            attended=supervisor.answers,
         )
 
 
@@ -145,22 +144,22 @@ def _open_stores(loaded: LoadedSettings, clock: Clock) -> tuple[Releases, Worksp
     return releases, Workspaces(loaded.path(hub.notebooks_dir), released=releases.get)
 
 
-def _environments(loaded: LoadedSettings, link: SupervisorLink) -> Environments:
+def _environments(loaded: LoadedSettings, supervisor: SupervisorClient) -> Environments:
     return Environments(
         loaded.path(loaded.settings.hub.environments_dir),
-        link,
+        supervisor,
         wheel=build_runtime_wheel(loaded.state_dir / "wheels"),
         marimo=metadata.version("marimo"),
         timeout=loaded.settings.limits.build_timeout,
-        on_ready=link.warm,
+        on_ready=supervisor.warm_later,
     )
 
 
-def _validations(loaded: LoadedSettings, link: SupervisorLink) -> Validations:
+def _validations(loaded: LoadedSettings, supervisor: SupervisorClient) -> Validations:
     copies = loaded.state_dir / "copies"
     remove_tree(copies)  # of a hub that was killed meanwhile
     jobs = loaded.settings.defaults.jobs
-    return Validations(Executor(link, copies, remove_tree, at_once=jobs))
+    return Validations(Executor(supervisor, copies, remove_tree, at_once=jobs))
 
 
 async def _capabilities(state: HubState, clock: Clock, pool: SessionPool) -> Capabilities:
@@ -172,11 +171,15 @@ async def _capabilities(state: HubState, clock: Clock, pool: SessionPool) -> Cap
 
 
 def _pool(
-    loaded: LoadedSettings, clock: Clock, link: SupervisorLink, spawner: Spawner, state: HubState
+    loaded: LoadedSettings,
+    clock: Clock,
+    supervisor: SupervisorClient,
+    spawner: Spawner,
+    state: HubState,
 ) -> SessionPool:
     settings = loaded.settings
     return SessionPool(
-        launcher=LocalLauncher(link),
+        launcher=supervisor,
         spawner=spawner,
         rows=state,
         clock=clock,
@@ -199,7 +202,10 @@ def _policy(loaded: LoadedSettings, secret: str, *, sandboxed: bool, dev: bool) 
 
 
 async def _keep_up(
-    loaded: LoadedSettings, releases: Releases, environments: Environments, link: SupervisorLink
+    loaded: LoadedSettings,
+    releases: Releases,
+    environments: Environments,
+    supervisor: SupervisorClient,
 ) -> None:
     """Prepare every published item's environment before the first student comes (B96).
 
@@ -209,28 +215,31 @@ async def _keep_up(
     while True:
         await environments.next_build()
         try:
-            await _prune(loaded, link)
+            await _prune(loaded, supervisor)
         except (MograderError, OSError) as error:
             _log.warning("environments that nothing needs are not removed: %s", error)
 
 
-async def _prune(loaded: LoadedSettings, link: SupervisorLink) -> None:
+async def _prune(loaded: LoadedSettings, supervisor: SupervisorClient) -> None:
     hub = loaded.settings.hub
     needed = await needed_here(loaded)
     if needed is None:
         return
     root, keep = loaded.path(hub.environments_dir), hub.unused_environments_mb << 20
-    pruned = await prune_environments(root, needed, link.in_use, keep=keep)
+    pruned = await prune_environments(root, needed, supervisor.in_use, keep=keep)
     if pruned.removed:
         _log.info("removed %d environments that nothing needs", len(pruned.removed))
 
 
 @asynccontextmanager
 async def _upkeep(
-    loaded: LoadedSettings, releases: Releases, environments: Environments, link: SupervisorLink
+    loaded: LoadedSettings,
+    releases: Releases,
+    environments: Environments,
+    supervisor: SupervisorClient,
 ) -> AsyncIterator[None]:
     """Look after the environments during the block."""
-    task = asyncio.create_task(_keep_up(loaded, releases, environments, link))
+    task = asyncio.create_task(_keep_up(loaded, releases, environments, supervisor))
     try:
         yield
     finally:

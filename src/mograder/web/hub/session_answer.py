@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from mograder.sessions.launcher import Mode
+from mograder.sandbox.protocol import Mode
 from mograder.web.hub import session_page
 from mograder.web.hub.headers import (
     HeaderList,

@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from mograder.core.errors import InvalidInput
 from mograder.core.names import ItemName, Username
-from mograder.sessions.launcher import Mode
+from mograder.sandbox.protocol import Mode
 from mograder.sessions.live import SessionKey
 
 _CAPABILITY = re.compile(r"[A-Za-z0-9_-]{16,64}")

@@ -17,8 +17,8 @@ from mograder.auth.identity import Identity
 from mograder.auth.roles import Role
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
+from mograder.sandbox.protocol import Mode
 from mograder.sessions.copies import CopyOf
-from mograder.sessions.launcher import Mode
 from mograder.sessions.live import LiveSession, SessionKey
 from mograder.store.releases import ItemKind, Release
 from mograder.web.hub.access import Caller
@@ -111,8 +111,7 @@ async def _start(
 ) -> Started:
     if renamed is not None:
         report(f"Your notebook was called {renamed}. It has its name {key.item}.py again.")
-    async with desk.copies.turns.starting(key):
-        session = await desk.services.pool.get_or_start(key, report)
+    session = await desk.services.pool.get_or_start(key, report)
     return Started(url=session.key.url, renamed=renamed)
 
 

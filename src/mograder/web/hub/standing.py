@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from anyio import to_thread
 
+from mograder.sandbox.protocol import Mode
 from mograder.sessions.copies import CopyOf
 from mograder.sessions.endings import Explanation
-from mograder.sessions.launcher import Mode
 from mograder.sessions.live import SessionKey
 from mograder.web.hub.access import Caller
 from mograder.web.hub.copies import known_copy

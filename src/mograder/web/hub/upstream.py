@@ -18,7 +18,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from mograder.core.session_headers import UPSTREAM_HOST
-from mograder.sessions.launcher import Endpoint, Mode
+from mograder.sandbox.protocol import Endpoint, Mode
 from mograder.web.hub.pace import Allowances, Paces
 
 READ_BYTES = 256 * 1024

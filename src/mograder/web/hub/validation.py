@@ -19,7 +19,6 @@ from mograder.grading.report_json import ValidationAnswer, answer_of
 from mograder.grading.validate import Submission
 from mograder.notebook.syntax import MAX_NOTEBOOK
 from mograder.sessions.allowances import limited, script_of
-from mograder.sessions.local import sandbox_limits
 from mograder.sessions.spawner import limits_of
 from mograder.store.course import read_notebook
 from mograder.store.releases import Release
@@ -83,7 +82,7 @@ async def _submission(
         text,
         f"{item}.py",
         environment.directory,
-        sandbox_limits(limits),
+        limits,
         min(_SECONDS, settings.defaults.timeout),
         release=await to_thread.run_sync(_released, release),
         folder=services.workspaces.directory(user, item),

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 from mograder.auth.identity import Identity, Method
 from mograder.auth.roles import Role
-from mograder.core.clock import ManualClock
 from mograder.web.hub.capabilities import Capabilities
 from tests.contract.proxy_rig import FakeCapabilityTable
+from tests.support.clock import ManualClock
 
 
 def who(username: str, login_id: str = "login") -> Identity:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mograder.core.errors import InvalidInput
 from mograder.core.names import ItemName, Username
-from mograder.sessions.launcher import Mode
+from mograder.sandbox.protocol import Mode
 from mograder.web.hub.session_paths import (
     CapabilityPath,
     ProbePath,

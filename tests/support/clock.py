@@ -1,0 +1,23 @@
+"""A clock that stands still until a test moves it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+
+class ManualClock:
+    """Fulfils :class:`~mograder.core.clock.Clock`."""
+
+    def __init__(self, start: datetime = datetime(2026, 9, 1, 9, 0, tzinfo=UTC)) -> None:
+        self._now = start
+        self._steady = 1000.0
+
+    def now(self) -> datetime:
+        return self._now
+
+    def steady(self) -> float:
+        return self._steady
+
+    def advance(self, seconds: float) -> None:
+        self._now += timedelta(seconds=seconds)
+        self._steady += seconds
