@@ -1,7 +1,7 @@
 """What the web server in front of a hub has to be told, from the hub's own settings.
 
-``nginx_config`` and ``caddy_config`` write it down. What is secured here and why is in decision
-0034; the header lists are the ones of the hub's own proxy (``core.session_headers``).
+Decision 0034 says what is secured here and why. The header lists are the ones of the hub's own
+proxy (``core.session_headers``).
 """
 
 from __future__ import annotations
@@ -93,8 +93,8 @@ class Front:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wishes:
-    """What the settings do not know of a front; empty: as usual."""
+class FrontOptions:
+    """What a command's options say of a front that the settings do not; empty: as usual."""
 
     domain: str = ""
     user: str = ""
@@ -104,7 +104,7 @@ class Wishes:
     session_key: str = ""
 
 
-def front_of(loaded: LoadedSettings, wishes: Wishes) -> Front:
+def front_of(loaded: LoadedSettings, options: FrontOptions) -> Front:
     """Work out a front from the settings.
 
     Raises: :class:`InvalidInput` for a hub whose address nobody could know, and for words that
@@ -112,12 +112,12 @@ def front_of(loaded: LoadedSettings, wishes: Wishes) -> Front:
     """
     settings = loaded.settings
     hub = settings.hub
-    scheme, host, port = _address(hub.public_url, wishes.domain)
+    scheme, host, port = _address(hub.public_url, options.domain)
     if hub.port == 0:
         raise InvalidInput("A front needs to know the hub's port.", hint="Set [hub] port.")
-    if wishes.user and not _EXPRESSION.fullmatch(wishes.user):
+    if options.user and not _EXPRESSION.fullmatch(options.user):
         raise InvalidInput(
-            f"{wishes.user!r} is no expression for who signed in.",
+            f"{options.user!r} is no expression for who signed in.",
             hint="Give one variable, such as $remote_user or {http.auth.user.id}.",
         )
     live = f"/etc/letsencrypt/live/{host}"
@@ -128,15 +128,15 @@ def front_of(loaded: LoadedSettings, wishes: Wishes) -> Front:
         prefix=hub.base_url,
         upstream=f"{_reachable(hub.host)}:{hub.port}",
         header=hub.trusted_header,
-        user=wishes.user,
+        user=options.user,
         request_mb=settings.limits.request_mb,
         group=hub.front_group,
         assets=Path(_file(str(loaded.path(hub.environments_dir).resolve() / ASSETS))),
         sessions=session_url(hub.session_url, hub.public_url),
-        certificate=_file(wishes.certificate or f"{live}/fullchain.pem"),
-        key=_file(wishes.key or f"{live}/privkey.pem"),
-        session_certificate=_file(wishes.session_certificate) if wishes.session_certificate else "",
-        session_key=_file(wishes.session_key) if wishes.session_key else "",
+        certificate=_file(options.certificate or f"{live}/fullchain.pem"),
+        key=_file(options.key or f"{live}/privkey.pem"),
+        session_certificate=_optional_file(options.session_certificate),
+        session_key=_optional_file(options.session_key),
     )
 
 
@@ -162,6 +162,10 @@ def _reachable(host: str) -> str:
         return "127.0.0.1"
     bare = "::1" if host == "::" else host
     return f"[{bare}]" if ":" in bare else bare
+
+
+def _optional_file(path: str) -> str:
+    return _file(path) if path else ""
 
 
 def _file(path: str) -> str:
