@@ -1,4 +1,6 @@
-"""Who may pass a route: the guards that the route table names (security.md, "Who may do what").
+"""Who asks, and who may pass a route: the guards that the route table names.
+
+security.md, "Who may do what", has the same in words.
 
 Every entry of the table names one, so a new route cannot forget to ask.
 """
@@ -12,13 +14,34 @@ from types import MappingProxyType
 from typing import Annotated
 
 from fastapi import Depends, Request
+from starlette.responses import Response
 
 from mograder.auth.identity import Identity
+from mograder.auth.origin import check_unsafe
 from mograder.auth.roles import Role
-from mograder.core.errors import Forbidden, NotAuthenticated
-from mograder.web.hub.answers import NotEnrolled
-from mograder.web.hub.desk import desk_of, identity_of
-from mograder.web.identity import restricted
+from mograder.core.errors import Forbidden, MograderError, NotAuthenticated
+from mograder.web.app import SAFE_METHODS, Header
+from mograder.web.context import request_context
+from mograder.web.hub.answers import NotEnrolled, answer_problem
+from mograder.web.hub.desk import IDENTITY, desk_of, identity_of
+from mograder.web.identity import identify, login_headers, restricted
+
+
+async def admit(request: Request, headers: list[Header]) -> Response | None:
+    """Find out who asks; refuse a changing request that another site made a browser send.
+
+    The cookie of a login that is new with this request goes into ``headers``.
+    """
+    services, context = desk_of(request).services, request_context(request)
+    try:
+        identity = identify(request.scope, services)
+        request.scope[IDENTITY] = identity
+        headers += login_headers(identity, context, services.secret)
+        if request.method not in SAFE_METHODS:
+            check_unsafe(identity, request.scope["headers"], context.own_origins)
+    except MograderError as error:
+        return await answer_problem(request, error)
+    return None
 
 
 class Access(StrEnum):

@@ -23,15 +23,16 @@ from mograder.publishing.publish import publish_release
 from mograder.publishing.warm import warm_releases
 from mograder.store.manifest import parse_file
 from mograder.store.releases import ItemKind, Release, StagedRelease
+from mograder.web.background import Report
+from mograder.web.context import request_context
 from mograder.web.hub.access import Caller
 from mograder.web.hub.answers import deliver
 from mograder.web.hub.audit import Event
 from mograder.web.hub.course_pages import PREPARING, publishing_page
-from mograder.web.hub.desk import Desk, TheDesk, context, desk_of
-from mograder.web.hub.intake import MEGABYTE, closing, receive
+from mograder.web.hub.desk import Desk, TheDesk, desk_of
 from mograder.web.hub.models import Held, Published, Warmed
 from mograder.web.hub.onward import told
-from mograder.web.hub.progress import Report
+from mograder.web.request_body import MEGABYTE, closing, receive
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ async def publish_form(request: Request, desk: TheDesk, caller: Caller) -> Respo
 
 
 async def _publish(request: Request, caller: Identity, order: Order, form: FormData) -> Response:
-    desk, where = desk_of(request), context(request).client or ""
+    desk, where = desk_of(request), request_context(request).client or ""
 
     async def job(report: Report) -> Published:
         async with closing(form):
@@ -114,7 +115,7 @@ async def held(name: str, desk: TheDesk, caller: Caller) -> Held:
 async def warm_cache(request: Request, desk: TheDesk, caller: Caller) -> Response:
     """Prepare the environments of all published items; 0.3.16's clients ask after publishing."""
     services = desk.services
-    where = context(request).client or ""
+    where = request_context(request).client or ""
 
     async def job(report: Report) -> Warmed:
         result = await warm_releases(services.releases, services.environments, report)

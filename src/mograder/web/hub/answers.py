@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 from urllib.parse import quote
 
@@ -18,18 +18,19 @@ from starlette.responses import (
 )
 
 from mograder.core.errors import Busy, Forbidden, MograderError, NotAuthenticated
+from mograder.web.background import Report, Running, progress_lines
+from mograder.web.context import request_context
 from mograder.web.hub.audit import Event
 from mograder.web.hub.bell import Part
-from mograder.web.hub.desk import context, desk_of, go_to, identity_of, page, wanted
-from mograder.web.hub.progress import Report, Running, line
+from mograder.web.hub.desk import desk_of, go_to, identity_of
+from mograder.web.pages import page, problem_page
 from mograder.web.problems import (
     HUB_STATUS,
     NDJSON,
-    TITLES,
     Wants,
-    headers_of,
     problem_json,
     status_of,
+    wanted,
 )
 
 M = TypeVar("M", bound=BaseModel)
@@ -54,35 +55,15 @@ async def answer_problem(request: Request, error: MograderError) -> Response:
     if isinstance(error, NotEnrolled):
         return page(request, "restricted.html", 403)
     if wanted(request) is Wants.PAGE:
-        return problem_page(request, status_of(error, HUB_STATUS), error.message, error)
+        return failure_page(request, error)
     return problem_json(error, HUB_STATUS)
 
 
-def problem_page(
-    request: Request,
-    status: int,
-    message: str,
-    error: MograderError | None = None,
-    *,
-    again: str = "",
-) -> Response:
-    """A failure for a person: what it is, what helps, and the number to quote.
-
-    ``again`` is a path below the prefix where it can be tried once more.
-    """
-    response = page(
-        request,
-        "problem.html",
-        status,
-        title=TITLES.get(status, "Something went wrong"),
-        answered=status,
-        message=message,
-        hint=error.hint if error else "",
-        again=again,
-        retry_after=error.retry_after if isinstance(error, Busy) else 0,
-    )
-    response.headers.update(headers_of(error) if error else {})
-    return response
+def failure_page(request: Request, error: MograderError, *, again: str = "") -> Response:
+    """A failure for a person; ``again`` is a path below the prefix where to try once more."""
+    later = error.retry_after if isinstance(error, Busy) else 0
+    status = status_of(error, HUB_STATUS)
+    return problem_page(request, status, error.message, error.hint, again=again, retry_after=later)
 
 
 async def deliver(
@@ -112,17 +93,27 @@ async def deliver(
     if form is Wants.PROGRESS:
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         absent = ABSENT_SECONDS if spinner and not lasting else None
-        news = progress_lines(running, context(request).request_id, absent=absent)
+        news = progress_lines(
+            running,
+            request_context(request).request_id,
+            _in_json,
+            statuses=HUB_STATUS,
+            absent=absent,
+        )
         return StreamingResponse(news, media_type=NDJSON, headers=headers)
     try:
         result = await running.result()
     except Busy as error:
         if form is Wants.PAGE and spinner:
-            return problem_page(request, 503, error.message, error, again=spinner)
+            return failure_page(request, error, again=spinner)
         raise
     if form is Wants.PAGE:
         return go_to(request, onward(result))
-    return JSONResponse(result.model_dump(mode="json"))
+    return JSONResponse(_in_json(result))
+
+
+def _in_json(result: BaseModel) -> dict[str, object]:
+    return result.model_dump(mode="json")
 
 
 def kept_work(request: Request, spinner: str, *, lasting: bool = False) -> Running[object] | None:
@@ -153,34 +144,9 @@ def _name(request: Request, spinner: str) -> str:
     return f"{who.username if who else ''} {spinner}"
 
 
-async def progress_lines(
-    running: Running[M], request_id: str, *, absent: float | None
-) -> AsyncGenerator[bytes, None]:
-    """Yield the lines of the progress protocol, the result or the failure being the last.
-
-    When the client leaves before that, the work is given up after ``absent`` seconds: a page that
-    is loaded again has asked again by then. None: the work goes on whoever watches.
-    """
-    try:
-        async for message in running.news():
-            yield line("progress", message=message)
-    finally:
-        if absent is not None and not running.task.done():
-            running.abandon(absent)
-    try:
-        result = await running.result()
-    except MograderError as error:
-        later = {"retry_after": error.retry_after} if isinstance(error, Busy) else {}
-        yield line("error", status=status_of(error, HUB_STATUS), detail=str(error), **later)
-    except Exception:  # noqa: BLE001 - a door: the client gets a reference, the work has logged
-        yield line("error", status=500, detail=f"Something broke. Reference: {request_id}")
-    else:
-        yield line("done", **result.model_dump(mode="json"))
-
-
 def _ask_to_sign_in(request: Request) -> Response:
     """Send a browser to the login page; tell an API client 403 (compat.md 2.1)."""
-    where = context(request)
+    where = request_context(request)
     if wanted(request) is not Wants.PAGE:
         return PlainTextResponse("403 Forbidden", 403)
     if request.method not in {"GET", "HEAD"}:
@@ -195,6 +161,6 @@ async def _note_refusal(request: Request, error: Forbidden) -> None:
     if who is None:
         return
     action = "not enrolled" if isinstance(error, NotEnrolled) else "access"
-    where = context(request)
+    where = request_context(request)
     what = f"{request.method} {where.path}"[:300]
     await desk_of(request).audit.refused(Event(who.username, action, what, where.client or ""))

@@ -1,6 +1,6 @@
 """The hub's web application: what stands around the table of its routes (``web.hub.routes``).
 
-Session traffic goes to the proxy, everything else through the gate to the table.
+Session traffic goes to the proxy, everything else through ``AppMiddleware`` to the table.
 """
 
 from __future__ import annotations
@@ -12,14 +12,13 @@ from functools import cache, partial
 
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mograder import __version__
 from mograder.auth.identity import is_trusted
-from mograder.core.errors import InvalidInput, MograderError
+from mograder.core.errors import InvalidInput
 from mograder.core.session_headers import FRONT_DOOR
 from mograder.core.session_url import session_url
 from mograder.sandbox.assets import ASSETS
@@ -28,22 +27,22 @@ from mograder.store.copy_facts import CopyListing
 from mograder.store.kept_results import KeptResults
 from mograder.store.submissions import Submissions
 from mograder.store.visibility import VisibilityRules
+from mograder.web.app import AppMiddleware, exception_handlers
+from mograder.web.background import Work
 from mograder.web.context import ContextMiddleware, context_of
 from mograder.web.hub import models
-from mograder.web.hub.access import GUARDS, Access
-from mograder.web.hub.answers import answer_problem, problem_page
+from mograder.web.hub.access import GUARDS, Access, admit
+from mograder.web.hub.answers import answer_problem
 from mograder.web.hub.assets import AssetServer, is_asset_path
 from mograder.web.hub.attempts import Attempts
 from mograder.web.hub.audit import AuditTrail
 from mograder.web.hub.bell import Bell, Part
 from mograder.web.hub.census import Census
-from mograder.web.hub.desk import Desk, context, copies_of, wanted
+from mograder.web.hub.desk import Desk, copies_of
 from mograder.web.hub.expulsion import keep_watch
 from mograder.web.hub.frame_page import FramePages
 from mograder.web.hub.front_door import Cuts, FrontDoor, open_to_its_group
-from mograder.web.hub.gate import Gate
 from mograder.web.hub.meter import Meter
-from mograder.web.hub.progress import Work
 from mograder.web.hub.proxy import SessionProxy
 from mograder.web.hub.reference import in_words
 from mograder.web.hub.results import Results
@@ -51,14 +50,13 @@ from mograder.web.hub.routes import ROUTES, Door
 from mograder.web.hub.services import Services
 from mograder.web.hub.session_origin import Apart, SessionOrigins
 from mograder.web.hub.session_paths import is_session_path
-from mograder.web.problems import Wants
 from mograder.web.templating import load_pages
 
 _FRONT_DOOR = FRONT_DOOR.encode()
 
 
 def create_app(services: Services, meter: Meter | None = None, bell: Bell | None = None) -> ASGIApp:
-    """Build the hub: context, then the session proxy or the gate and the route table."""
+    """Build the hub: context, then the session proxy or the route table."""
     meter, bell = meter or Meter(services.pool), bell or Bell()
     hub = services.loaded.settings.hub
     release_dir = services.loaded.path(hub.release_dir)
@@ -85,11 +83,11 @@ def create_app(services: Services, meter: Meter | None = None, bell: Bell | None
     proxy = SessionProxy(
         services,
         meter.traffic,
-        FramePages(desk.pages, desk.course, hub.collect, services.sandboxed, url),
+        FramePages(desk.pages, desk.title, hub.collect, services.sandboxed, url),
         on_save=lambda user: bell.ring(user, Part.COPIES),
         on_visit=desk.audit.visited,
     )
-    own = Gate(build_routes(desk, proxy), desk)
+    own = AppMiddleware(build_routes(desk, proxy), desk, admit)
     assets = AssetServer(services.loaded.path(hub.environments_dir) / ASSETS)
     trusts = partial(is_trusted, services.policy)
     front = _front_door(services, proxy, trusts) if hub.front_group else own
@@ -154,7 +152,7 @@ def build_routes(desk: Desk, proxy: SessionProxy[LiveSession]) -> FastAPI:
         await proxy.aclose()
 
     app = FastAPI(
-        title=f"{desk.course}: hub",
+        title=f"{desk.title}: hub",
         version=__version__,
         docs_url=None,
         redoc_url=None,
@@ -162,10 +160,8 @@ def build_routes(desk: Desk, proxy: SessionProxy[LiveSession]) -> FastAPI:
         redirect_slashes=False,
         lifespan=lifespan,
         exception_handlers={
-            MograderError: _tell_problem,
-            HTTPException: _tell_http,
+            **exception_handlers(answer_problem),
             RequestValidationError: _tell_invalid,
-            Exception: _tell_bug,
         },
     )
     app.router.routes.extend(_installed())
@@ -199,28 +195,8 @@ def _install(router: APIRouter, door: Door) -> None:
     )
 
 
-async def _tell_problem(request: Request, error: Exception) -> Response:
-    assert isinstance(error, MograderError)
-    return await answer_problem(request, error)
-
-
-async def _tell_http(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    if wanted(request) is not Wants.PAGE:
-        return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
-    message = "There is nothing at this address." if error.status_code == 404 else error.detail
-    return problem_page(request, error.status_code, message)
-
-
 async def _tell_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"])
     return await answer_problem(request, InvalidInput(f"{place}: {first['msg']}"))
-
-
-async def _tell_bug(request: Request, error: Exception) -> Response:
-    reference = context(request).request_id
-    if wanted(request) is Wants.PAGE:
-        return problem_page(request, 500, "The hub ran into a mistake of its own.")
-    return JSONResponse({"detail": f"Something broke. Reference: {reference}"}, 500)

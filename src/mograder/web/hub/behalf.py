@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from fastapi import Request
 
 from mograder.auth.identity import Identity
+from mograder.web.context import request_context
 from mograder.web.hub.audit import Event
-from mograder.web.hub.desk import context, desk_of
+from mograder.web.hub.desk import desk_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class Deed:
 
 async def note(request: Request, caller: Identity, deed: Deed) -> None:
     """Record what somebody did."""
-    where = context(request).client or ""
+    where = request_context(request).client or ""
     event = Event(caller.username, deed.action, deed.what, where)
     await desk_of(request).audit.granted(event)
 

@@ -25,12 +25,13 @@ from mograder.store.archives import Archive
 from mograder.store.releases import ItemKind, Release
 from mograder.store.renamed import printable
 from mograder.store.workspaces import FileStatus, Saved
+from mograder.web.app import WAS_HEAD
+from mograder.web.background import Report
 from mograder.web.hub.access import Caller
 from mograder.web.hub.answers import deliver
 from mograder.web.hub.behalf import Deed, note_foreign
 from mograder.web.hub.bell import Part
-from mograder.web.hub.desk import HEAD, Desk, TheDesk
-from mograder.web.hub.intake import MEGABYTE, closing, receive
+from mograder.web.hub.desk import Desk, TheDesk
 from mograder.web.hub.items import demand_visible, find_release
 from mograder.web.hub.models import (
     ArchiveEntry,
@@ -42,7 +43,7 @@ from mograder.web.hub.models import (
     Uploaded,
 )
 from mograder.web.hub.onward import back_from
-from mograder.web.hub.progress import Report
+from mograder.web.request_body import MEGABYTE, closing, receive
 
 _UPLOAD = 16 * MEGABYTE
 """A form with one notebook of the largest size that marimo is given."""
@@ -99,7 +100,7 @@ async def export(user: str, a: str, request: Request, desk: TheDesk, caller: Cal
     saved = await desk.copies.export(copy)
     mark = desk.services.workspaces.mark_exported
     # Another site's link may lead here, but must not change anything; nor may a HEAD.
-    foreign = request.headers.get("sec-fetch-site") == "cross-site" or HEAD in request.scope
+    foreign = request.headers.get("sec-fetch-site") == "cross-site" or WAS_HEAD in request.scope
     if caller.username == copy.user and not foreign:
         with suppress(Busy):  # on a full disk the work can be taken home all the same
             await to_thread.run_sync(mark, copy.user, copy.item, saved.modified_ns)

@@ -18,14 +18,14 @@ from mograder.sessions.copies import CopyOf
 from mograder.store.releases import Release
 from mograder.store.workspaces import Saved
 from mograder.web.hub.access import Caller
-from mograder.web.hub.answers import kept_work, problem_page
+from mograder.web.hub.answers import failure_page, kept_work
 from mograder.web.hub.behalf import Deed, note_foreign
 from mograder.web.hub.copies import known_copy
-from mograder.web.hub.desk import Desk, TheDesk, go_to, page
+from mograder.web.hub.desk import Desk, TheDesk, go_to
 from mograder.web.hub.items import find_release
 from mograder.web.hub.onward import outcome
 from mograder.web.hub.validation import page_of
-from mograder.web.problems import HUB_STATUS, status_of
+from mograder.web.pages import page
 
 _LINES = 400
 _CHARACTERS = 24_000
@@ -121,8 +121,7 @@ async def validation(
         try:
             await running.result()
         except MograderError as error:
-            status = status_of(error, HUB_STATUS)
-            return problem_page(request, status, error.message, error)
+            return failure_page(request, error)
         return go_to(request, spinner)
     facts = await to_thread.run_sync(desk.listing.facts, copy.user, copy.item)
     if facts is None:

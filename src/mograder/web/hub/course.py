@@ -18,15 +18,15 @@ from starlette.responses import Response
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.names import ItemName, Username
 from mograder.store.visibility import Visibility
+from mograder.web.background import Report
 from mograder.web.hub.access import Caller
 from mograder.web.hub.answers import deliver
 from mograder.web.hub.behalf import Deed, note
 from mograder.web.hub.desk import Desk, TheDesk
 from mograder.web.hub.expulsion import end_strangers
-from mograder.web.hub.intake import MEGABYTE, is_form, read_form, read_json
 from mograder.web.hub.models import AuditEntry, Revoked, Rules, Synced, VisibilityEntry
 from mograder.web.hub.onward import told
-from mograder.web.hub.progress import Report
+from mograder.web.request_body import MEGABYTE, is_form, read_form, read_json
 
 _MOST_USERS = 50_000
 _MOST_ITEMS = 5000

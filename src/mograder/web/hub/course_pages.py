@@ -21,19 +21,19 @@ from starlette.responses import Response
 
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.names import INSTRUCTOR, Username
+from mograder.grading.report_json import ValidationResult
 from mograder.notebook.pep723 import Script, read_script
 from mograder.sessions.live import LiveSession
 from mograder.store.copy_facts import CopyFacts
 from mograder.store.releases import Release
 from mograder.store.visibility import Visibility
 from mograder.web.hub.access import Caller
-from mograder.web.hub.answers import kept_work, problem_page
+from mograder.web.hub.answers import failure_page, kept_work
 from mograder.web.hub.census import Count
-from mograder.web.hub.desk import Desk, TheDesk, go_to, page
+from mograder.web.hub.desk import Desk, TheDesk, go_to
 from mograder.web.hub.onward import outcome, told
-from mograder.web.hub.results import Result
 from mograder.web.hub.troubles import gather
-from mograder.web.problems import HUB_STATUS, status_of
+from mograder.web.pages import page
 
 T = TypeVar("T")
 _PAGE = 50
@@ -69,7 +69,7 @@ class CopyLine:
     """One copy of one person, and what its last validation found."""
 
     facts: CopyFacts
-    result: Result | None
+    result: ValidationResult | None
     running: bool
 
 
@@ -113,7 +113,7 @@ async def working(request: Request, desk: TheDesk, caller: Caller, name: str = "
     try:
         await running.result()
     except MograderError as error:
-        return problem_page(request, status_of(error, HUB_STATUS), error.message, error)
+        return failure_page(request, error)
     return go_to(request, told("/course/items", "published" if name else "warmed", name))
 
 

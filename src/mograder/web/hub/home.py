@@ -18,18 +18,20 @@ from starlette.responses import Response
 from mograder.auth.identity import Identity
 from mograder.auth.roles import Role
 from mograder.core.errors import Forbidden, InvalidInput
+from mograder.grading.report_json import ValidationResult
 from mograder.publishing.schedule import DEFAULT_ZONE, parse_moment, parse_zone
 from mograder.sessions.endings import Explanation
 from mograder.store.copy_facts import CopyFacts
 from mograder.store.releases import ItemKind
+from mograder.web.context import request_context
 from mograder.web.hub.access import Caller, Visitor, member
 from mograder.web.hub.deadlines import NOWHERE, HandIn, course_page, hand_ins
-from mograder.web.hub.desk import Desk, TheDesk, context, go_to, page
+from mograder.web.hub.desk import Desk, TheDesk, go_to
 from mograder.web.hub.endings import news_of
 from mograder.web.hub.items import ItemView, person, survey
 from mograder.web.hub.onward import outcome
-from mograder.web.hub.results import Result
 from mograder.web.hub.sessions import spinner_of, visible_sessions
+from mograder.web.pages import page
 
 _LONGEST = 40
 """Characters of a moment in an address."""
@@ -61,7 +63,7 @@ class AssignmentLine:
 
     view: ItemView
     copy: CopyFacts | None
-    result: Result | None
+    result: ValidationResult | None
     hand_in: HandIn
     late: bool
 
@@ -99,7 +101,7 @@ async def first_page(request: Request, desk: TheDesk, visitor: Visitor) -> Respo
         collects=settings.hub.collect,
         moodle=course_page(settings),
         unsandboxed=not desk.services.sandboxed,
-        origin=f"{context(request).scheme}://{context(request).host}",
+        origin=f"{request_context(request).scheme}://{request_context(request).host}",
         done=done,
         done_item=item,
     )

@@ -27,10 +27,10 @@ from mograder.store.visibility import Visibility
 from mograder.store.workspaces import FileStatus
 from mograder.web.hub.access import Caller
 from mograder.web.hub.bell import Part
-from mograder.web.hub.desk import Desk, TheDesk, go_to, wanted
+from mograder.web.hub.desk import Desk, TheDesk, go_to
 from mograder.web.hub.models import AssignmentEntry, Done, Entry, LectureEntry
 from mograder.web.hub.onward import told
-from mograder.web.problems import Wants
+from mograder.web.problems import Wants, wanted
 
 
 @dataclass(frozen=True, slots=True)

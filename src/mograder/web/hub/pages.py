@@ -12,18 +12,18 @@ from mograder.core.errors import Busy, InvalidInput, MograderError, NotFound
 from mograder.core.names import ItemName
 from mograder.sessions.launcher import Mode
 from mograder.sessions.live import SessionKey
+from mograder.web import pages
+from mograder.web.background import Running
+from mograder.web.context import request_context
 from mograder.web.hub.access import Caller
-from mograder.web.hub.answers import kept_work, problem_page
-from mograder.web.hub.desk import TheDesk, context, desk_of, go_to, page, takes_gzip
+from mograder.web.hub.answers import failure_page, kept_work
+from mograder.web.hub.desk import TheDesk, desk_of, go_to
 from mograder.web.hub.endings import news_of
 from mograder.web.hub.items import person
 from mograder.web.hub.models import Health, Ready, ServerStatus, Started
-from mograder.web.hub.progress import Running
 from mograder.web.hub.reference import describe, read_schema
 from mograder.web.hub.sessions import page_of, spinner_of
-from mograder.web.problems import HUB_STATUS, status_of
-
-_FOR_EVER = "public, max-age=31536000, immutable"
+from mograder.web.pages import page
 
 
 async def edit_spinner(a: str, request: Request, caller: Caller) -> Response:
@@ -64,7 +64,7 @@ async def metrics(desk: TheDesk) -> Response:
 
 async def openapi(request: Request, caller: Caller) -> Response:
     """The machine-readable description of this API."""
-    schema = {**describe(request.app), "servers": [{"url": context(request).prefix or "/"}]}
+    schema = {**describe(request.app), "servers": [{"url": request_context(request).prefix or "/"}]}
     return JSONResponse(schema)
 
 
@@ -75,19 +75,7 @@ async def api_docs(request: Request, caller: Caller) -> Response:
 
 async def static_file(version: str, name: str, request: Request) -> Response:
     """Send a stylesheet, module or picture of our own."""
-    static = desk_of(request).pages.static
-    found = static.by_name.get(name)
-    if found is None:
-        raise NotFound("There is no such file.")
-    cache = _FOR_EVER if version == static.version else "no-cache"
-    headers = {
-        "Content-Type": found.media_type,
-        "Cache-Control": cache,
-        "Vary": "Accept-Encoding",
-    }
-    if takes_gzip(request):
-        return Response(found.packed, headers={**headers, "Content-Encoding": "gzip"})
-    return Response(found.body, headers=headers)
+    return pages.static_file(request, version, name)
 
 
 async def _spinner(request: Request, caller: Identity, name: str, mode: Mode) -> Response:
@@ -123,7 +111,6 @@ async def _waiting(
     try:
         started = await running.result()
     except MograderError as error:
-        status = status_of(error, HUB_STATUS)
-        return problem_page(request, status, error.message, error, again=spinner)
+        return failure_page(request, error, again=spinner)
     assert isinstance(started, Started)
     return go_to(request, page_of(started))

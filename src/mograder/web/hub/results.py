@@ -10,14 +10,12 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
 
 from pydantic import ValidationError
 
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
-from mograder.grading.report_json import ValidationAnswer
+from mograder.grading.report_json import ValidationAnswer, ValidationResult
 from mograder.store.kept_results import KeptResults, ResultRow
 
 _MOST = 1000
@@ -25,14 +23,6 @@ _LONGEST = 64_000
 """Characters of one answer: a page shows no more anyway."""
 
 _log = get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What a validation found, and when."""
-
-    at: datetime
-    answer: ValidationAnswer
 
 
 class Results:
@@ -44,7 +34,7 @@ class Results:
 
     def __init__(self, kept: KeptResults) -> None:
         self._kept = kept
-        self._known: OrderedDict[tuple[str, str], Result] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str], ValidationResult] = OrderedDict()
         self._turn = asyncio.Lock()
 
     def load(self) -> None:
@@ -54,13 +44,13 @@ class Results:
                 answer = ValidationAnswer.model_validate_json(row.answer)
             except ValidationError:  # of another version of the program
                 continue
-            self._known[row.username, row.item] = Result(row.at, answer)
+            self._known[row.username, row.item] = ValidationResult(row.at, answer)
 
-    async def put(self, user: str, item: str, result: Result) -> None:
+    async def put(self, user: str, item: str, result: ValidationResult) -> None:
         """Remember the newest result of a copy."""
         text = result.answer.model_dump_json()
         if len(text) > _LONGEST:
-            result = Result(result.at, _shortened(result.answer))
+            result = ValidationResult(result.at, _shortened(result.answer))
             text = result.answer.model_dump_json()
         self._known.pop((user, item), None)
         self._known[user, item] = result
@@ -69,7 +59,7 @@ class Results:
         row = ResultRow(user, item, result.at, text)
         await self._write(lambda: self._kept.save(row))
 
-    def of(self, user: str, item: str) -> Result | None:
+    def of(self, user: str, item: str) -> ValidationResult | None:
         """The last result of a copy, if there is one and it still counts."""
         return self._known.get((user, item))
 

@@ -23,13 +23,12 @@ from mograder.core.errors import InvalidInput
 from mograder.core.log import configure_logging, get_logger, register_secret
 from mograder.core.service import READY, STOPPING, Service
 from mograder.core.settings import LoadedSettings, read_environ
-from mograder.web.http_lines import HttpLine
 from mograder.web.hub.app import create_app
 from mograder.web.hub.bell import Bell
 from mograder.web.hub.meter import Meter
 from mograder.web.hub.metrics_socket import metrics_app, metrics_listener
 from mograder.web.hub.services import Services, open_services
-from mograder.web.serving import KEPT_SECONDS, Server, bind, until_signalled
+from mograder.web.serving import Server, bind, configuration, until_signalled
 
 _log = get_logger(__name__)
 
@@ -129,26 +128,20 @@ async def _telling_numbers(loaded: LoadedSettings, meter: Meter) -> AsyncIterato
 
 
 def _configuration(services: Services, meter: Meter, bell: Bell) -> uvicorn.Config:
-    """Forwarded headers are ours to judge (``web.context``), so uvicorn leaves them alone.
+    """How the hub is served.
 
     ``websockets-sansio`` passes binary frames, close codes and messages of any size; marimo
     sends whole outputs as one message, so there is no limit but the request's own.
     """
-    return uvicorn.Config(
+    return configuration(
         create_app(services, meter, bell),
-        http=HttpLine,
+        grace_seconds=_GRACE_SECONDS,
+        lifespan="on",
         ws="websockets-sansio",
         ws_max_size=services.loaded.settings.limits.request_mb << 20,
         ws_per_message_deflate=False,
         ws_ping_interval=_PING_SECONDS,
         ws_ping_timeout=_PONG_SECONDS,
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        timeout_graceful_shutdown=_GRACE_SECONDS,
-        timeout_keep_alive=KEPT_SECONDS,
     )
 
 

@@ -21,6 +21,7 @@ from mograder.sessions.copies import CopyOf
 from mograder.sessions.launcher import Mode
 from mograder.sessions.live import LiveSession, SessionKey
 from mograder.store.releases import ItemKind, Release
+from mograder.web.background import Report
 from mograder.web.hub.access import Caller
 from mograder.web.hub.answers import deliver
 from mograder.web.hub.behalf import Deed, note_foreign
@@ -29,7 +30,6 @@ from mograder.web.hub.desk import Desk, TheDesk
 from mograder.web.hub.items import demand_visible, find_release, mode_of, person, take_copy
 from mograder.web.hub.models import SessionEntry, Started, Stopped
 from mograder.web.hub.onward import back_from
-from mograder.web.hub.progress import Report
 
 
 async def list_sessions(desk: TheDesk, caller: Caller) -> list[SessionEntry]:

@@ -25,20 +25,21 @@ from mograder.auth.cookies import (
 )
 from mograder.auth.links import hash_code
 from mograder.auth.tokens import Claims, verify_token
-from mograder.web.context import RequestContext
+from mograder.web.context import RequestContext, request_context
 from mograder.web.hub.access import Visitor
 from mograder.web.hub.audit import Event
-from mograder.web.hub.desk import Desk, TheDesk, context, go_to, page, wanted
-from mograder.web.hub.intake import read_form
+from mograder.web.hub.desk import Desk, TheDesk, go_to
 from mograder.web.hub.models import Done
-from mograder.web.problems import Wants
+from mograder.web.pages import page
+from mograder.web.problems import Wants, wanted
+from mograder.web.request_body import read_form
 
 _CODE = re.compile(r"[A-Za-z0-9_-]{16,200}")
 
 
 async def login_page(request: Request, desk: TheDesk, visitor: Visitor) -> Response:
     """Show the page where a token is pasted."""
-    target = safe_next(request.query_params.get("next", ""), context(request).prefix)
+    target = safe_next(request.query_params.get("next", ""), request_context(request).prefix)
     return page(
         request, "login.html", next=target, message="", signed_out="bye" in request.query_params
     )
@@ -47,7 +48,7 @@ async def login_page(request: Request, desk: TheDesk, visitor: Visitor) -> Respo
 async def login(request: Request, desk: TheDesk, visitor: Visitor) -> Response:
     """Exchange a pasted token for the login cookie."""
     form = await read_form(request)
-    where = context(request)
+    where = request_context(request)
     target = safe_next(form.get("next", ""), where.prefix)
     claims = await to_thread.run_sync(_verify, desk, form.get("token", ""))
     if claims is None:
@@ -70,12 +71,12 @@ async def use_link(request: Request, desk: TheDesk, visitor: Visitor) -> Respons
         claims = await to_thread.run_sync(_use_code, desk, code)
     if claims is None:
         return await _turned_away(request, desk, "link.html", code="")
-    return await _signed_in(request, desk, claims, f"{context(request).prefix}/")
+    return await _signed_in(request, desk, claims, f"{request_context(request).prefix}/")
 
 
 async def logout(request: Request, desk: TheDesk, visitor: Visitor) -> Response:
     """End this login: its cookie, its capabilities, its open session pages."""
-    where = context(request)
+    where = request_context(request)
     if visitor is not None and visitor.login_id:
         await to_thread.run_sync(_revoke, desk, visitor.login_id)
         await desk.audit.granted(Event(visitor.username, "sign out", "", where.client or ""))
@@ -103,7 +104,7 @@ def safe_next(text: str, prefix: str) -> str:
 
 
 async def _signed_in(request: Request, desk: Desk, claims: Claims, target: str) -> Response:
-    where, services = context(request), desk.services
+    where, services = request_context(request), desk.services
     fresh = Login(
         username=claims.username,
         role=claims.role,
@@ -124,7 +125,7 @@ async def _signed_in(request: Request, desk: Desk, claims: Claims, target: str) 
 
 async def _turned_away(request: Request, desk: Desk, template: str, **values: object) -> Response:
     """The same page again, in the same words whatever was wrong."""
-    client = context(request).client or ""
+    client = request_context(request).client or ""
     if not desk.attempts.failed(client):
         response = page(request, template, 429, message="too many", **values)
         response.headers["Retry-After"] = "60"

@@ -11,6 +11,7 @@ from mograder.core.names import ItemName, Username
 from mograder.notebook.tampering import UNTOUCHED, Tampering
 from mograder.sessions.copies import CopyOf
 from mograder.store.releases import Release
+from mograder.web.background import Report
 from mograder.web.hub.access import Caller
 from mograder.web.hub.answers import deliver
 from mograder.web.hub.behalf import Deed, note
@@ -18,7 +19,6 @@ from mograder.web.hub.desk import Desk, TheDesk
 from mograder.web.hub.items import find_release
 from mograder.web.hub.models import Submitted
 from mograder.web.hub.onward import back_from
-from mograder.web.hub.progress import Report
 
 
 async def submit(user: str, a: str, request: Request, desk: TheDesk, caller: Caller) -> Response:

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from mograder.core.errors import NotFound
 from mograder.core.names import ItemName, Username
 from mograder.grading.report_html import render_html
-from mograder.grading.report_json import ValidationAnswer, answer_of
+from mograder.grading.report_json import ValidationAnswer, ValidationResult, answer_of
 from mograder.grading.validate import Submission
 from mograder.notebook.syntax import MAX_NOTEBOOK
 from mograder.sessions.allowances import limited, script_of
@@ -23,13 +23,13 @@ from mograder.sessions.local import sandbox_limits
 from mograder.sessions.spawner import limits_of
 from mograder.store.course import read_notebook
 from mograder.store.releases import Release
+from mograder.web.background import Report
+from mograder.web.context import request_context
 from mograder.web.hub.access import Caller
 from mograder.web.hub.answers import deliver
 from mograder.web.hub.audit import Event
 from mograder.web.hub.copies import known_copy
-from mograder.web.hub.desk import Desk, TheDesk, context
-from mograder.web.hub.progress import Report
-from mograder.web.hub.results import Result
+from mograder.web.hub.desk import Desk, TheDesk
 
 _SECONDS = 120.0
 """As long as 0.3.16 lets a notebook run; the course's own limit may be shorter."""
@@ -43,14 +43,14 @@ async def validate(user: str, a: str, request: Request, desk: TheDesk, caller: C
         owner, item = copy.user, copy.item
         text = await to_thread.run_sync(_text, desk, owner, item)
         if owner != caller.username:
-            where = context(request).client or ""
+            where = request_context(request).client or ""
             await desk.audit.granted(Event(caller.username, "validate", f"{owner}/{item}", where))
         submission = await _submission(desk, owner, item, text, report)
         found = await desk.services.validations.validate(owner, submission, report)
         put = desk.services.workspaces.put_report
         kept = await to_thread.run_sync(put, owner, item, render_html(found))
         answer = answer_of(found, html_available=kept)
-        await desk.results.put(owner, item, Result(desk.services.clock.now(), answer))
+        await desk.results.put(owner, item, ValidationResult(desk.services.clock.now(), answer))
         return answer
 
     shown = page_of(user, a)

@@ -32,7 +32,7 @@ _log = get_logger(__name__)
 
 def create_app(services: Services) -> ASGIApp:
     """Build the server."""
-    return ContextMiddleware(Doors(services), base_url="", public_url="", trusts=_nobody)
+    return ContextMiddleware(Doors(services))
 
 
 class Doors:
@@ -111,7 +111,3 @@ def _without_body(answer: Response) -> Response:
     bare = Response(None, answer.status_code)
     bare.raw_headers = answer.raw_headers
     return bare
-
-
-def _nobody(_: str | None) -> bool:
-    return False

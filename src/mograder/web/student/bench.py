@@ -21,14 +21,13 @@ from mograder.core.errors import InvalidInput, SandboxUnavailable
 from mograder.core.log import get_logger
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.grading.report import ValidationReport
-from mograder.grading.report_json import CheckAnswer, ValidationAnswer, answer_of
+from mograder.grading.report_json import CheckAnswer, ValidationAnswer, ValidationResult, answer_of
 from mograder.grading.validate import Submission, validate
 from mograder.grading.workbench import Workbench, open_workbench
 from mograder.sandbox.execution import Outcome
 from mograder.sandbox.local_editor import Editor, LocalEditors
 from mograder.store.course import read_notebook
 from mograder.store.student_folder import Notebook, StudentFolder
-from mograder.web.hub.results import Result
 
 Report = Callable[[str], None]
 
@@ -108,13 +107,13 @@ class Bench:
         await to_thread.run_sync(self._remember, notebook, answer)
         return answer
 
-    def result(self, notebook: Notebook) -> Result | None:
+    def result(self, notebook: Notebook) -> ValidationResult | None:
         """What the last validation of a notebook found, 0.3.16's too."""
         found = self._folder.record(_KIND, notebook, Checked)
         if found is None:
             return None
         at = found.at or datetime.fromtimestamp(found.file_mtime, self._clock.now().tzinfo)
-        return Result(at, found.answer or _of_old(found))
+        return ValidationResult(at, found.answer or _of_old(found))
 
     def stale(self, notebook: Notebook) -> bool:
         """Whether a notebook was saved after it was validated."""

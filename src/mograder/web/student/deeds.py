@@ -14,10 +14,10 @@ from mograder.core.errors import MograderError, NotAuthenticated, NotFound
 from mograder.exchange.student_course import Submitted
 from mograder.store.student_folder import Notebook
 from mograder.transports.interface import Transport, WouldReplaceOnTime
-from mograder.web.hub.intake import read_form
-from mograder.web.hub.progress import Report
-from mograder.web.problems import Wants, status_of
-from mograder.web.student.desk import Desk, deliver, desk_of, go_to, wanted
+from mograder.web.background import Report
+from mograder.web.problems import Wants, status_of, wanted
+from mograder.web.request_body import read_form
+from mograder.web.student.desk import Desk, deliver, desk_of, go_to
 from mograder.web.student.lines import Line
 from mograder.web.student.views import FIRST_LOOK, sign_in_form, the_line
 

@@ -10,16 +10,21 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 
-from starlette.responses import PlainTextResponse, Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.types import Scope
 
 from mograder.auth.links import LINK_LIFE, hash_code, make_code
 from mograder.auth.origin import browser_marks, same_origin
 from mograder.core.clock import Clock
-from mograder.web.context import RequestContext, context_of
-from mograder.web.headers import security_headers
+from mograder.web.app import SAFE_METHODS, Header
+from mograder.web.context import RequestContext, request_context
+from mograder.web.pages import page
+from mograder.web.problems import Wants, wanted
 
-_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+HEADERS: tuple[Header, ...] = ((b"cross-origin-resource-policy", b"same-origin"),)
+"""What every answer of the dashboard carries besides our usual headers."""
+
 _OPEN = ("/open", "/health", "/static/")
 _LONGEST_CODE = 200
 _MOST_BROWSERS = 100
@@ -74,38 +79,18 @@ class Doorkeeper:
         values = _cookies(scope, self.cookie)
         return len(values) == 1 and hash_code(values[0]) in self._known
 
-
-class Gate:
-    """Stands before all routes; ``closed`` answers a browser without a cookie."""
-
-    def __init__(
-        self, app: ASGIApp, keeper: Doorkeeper, closed: Callable[[Scope], Response]
-    ) -> None:
-        self._app = app
-        self._keeper = keeper
-        self._closed = closed
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let pass, or say why not."""
-        if scope["type"] == "lifespan":
-            await self._app(scope, receive, send)
-            return
-        if scope["type"] != "http":
-            await send({"type": "websocket.close", "code": 1008, "reason": "Not here."})
-            return
-        refusal = self._refusal(scope)
-        app: ASGIApp = refusal if refusal is not None else self._app
-        await app(scope, receive, _with_headers(send, context_of(scope)))
-
-    def _refusal(self, scope: Scope) -> Response | None:
-        context = context_of(scope)
-        if not self._keeper.names_us(context):
+    async def admit(self, request: Request, _: list[Header]) -> Response | None:
+        """Return why a request is refused, None for one that is let in."""
+        context = request_context(request)
+        if not self.names_us(context):
             return PlainTextResponse("This server has another name.", 421)
-        if scope["method"] not in _SAFE and not _from_here(scope, context):
+        if request.method not in SAFE_METHODS and not _from_here(request.scope, context):
             return PlainTextResponse("This did not come from a page of the dashboard.", 403)
-        if context.path.startswith(_OPEN) or self._keeper.admits(scope):
+        if context.path.startswith(_OPEN) or self.admits(request.scope):
             return None
-        return self._closed(scope)
+        if wanted(request) is not Wants.PAGE:
+            return JSONResponse({"detail": "Open the dashboard by its link first."}, 403)
+        return page(request, "student/closed.html", 403, wrong=False)
 
 
 def _from_here(scope: Scope, context: RequestContext) -> bool:
@@ -128,22 +113,6 @@ def _cookies(scope: Scope, name: str) -> list[str]:
         for each in value.decode("latin-1").split(";")
     )
     return [value.strip() for key, _, value in pairs if key.strip() == name]
-
-
-def _with_headers(send: Send, context: RequestContext) -> Send:
-    async def complete(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            headers = list(message["headers"])
-            names = {name.lower() for name, _ in headers}
-            own = (
-                *security_headers(context),
-                (b"cross-origin-resource-policy", b"same-origin"),
-                (b"cache-control", b"no-store"),
-            )
-            message = {**message, "headers": headers + [h for h in own if h[0] not in names]}
-        await send(message)
-
-    return complete
 
 
 def cookie_header(name: str, value: str) -> str:

@@ -7,10 +7,10 @@ from datetime import datetime
 from pathlib import Path
 
 from mograder.exchange.student_course import Known, KnownItem
+from mograder.grading.report_json import ValidationResult
 from mograder.store.copy_facts import CopyState
 from mograder.store.student_folder import Notebook, Sent, Waiting
 from mograder.transports.interface import WorkState
-from mograder.web.hub.results import Result
 from mograder.web.student.desk import Desk
 
 
@@ -24,7 +24,7 @@ class Line:
     overdue: bool
     sent: Sent | None
     waiting: Waiting | None
-    result: Result | None
+    result: ValidationResult | None
     stale: bool
     documents: tuple[Path, ...]
     editing: bool

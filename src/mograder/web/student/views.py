@@ -10,12 +10,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from mograder.core.errors import NotFound
+from mograder.web import pages
+from mograder.web.context import request_context
 from mograder.web.headers import content_security_policy
-from mograder.web.student.desk import Desk, desk_of, go_to, page, where
+from mograder.web.pages import page
+from mograder.web.student.desk import Desk, desk_of, go_to
 from mograder.web.student.gate import cookie_header
 from mograder.web.student.lines import Line, line_of, lines_of
 
-_FOR_EVER = "public, max-age=31536000, immutable"
 _FIRST_LOOK_SECONDS = 3.0
 FIRST_LOOK = "sync"
 """The work that asks the server for everything."""
@@ -41,16 +43,8 @@ async def health(request: Request) -> Response:
 
 async def static_file(request: Request) -> Response:
     """Send a stylesheet, module or picture of our own."""
-    static = desk_of(request).pages.static
-    found = static.by_name.get(request.path_params["name"])
-    if found is None:
-        raise NotFound("There is no such file.")
-    current = request.path_params["version"] == static.version
-    headers = {
-        "Content-Type": found.media_type,
-        "Cache-Control": _FOR_EVER if current else "no-cache",
-    }
-    return Response(found.body, headers=headers)
+    named = request.path_params
+    return pages.static_file(request, named["version"], named["name"])
 
 
 async def use_link(request: Request) -> Response:
@@ -164,7 +158,7 @@ async def feedback(request: Request) -> Response:
     response = page(
         request, "student/feedback.html", line=line, scripts=scripts, shown=shown, markup=MARKUP
     )
-    own = content_security_policy(where(request))
+    own = content_security_policy(request_context(request))
     response.headers["content-security-policy"] = f"{own}; frame-src 'self'"
     return response
 

@@ -9,9 +9,12 @@ import threading
 import pytest
 
 from mograder.core.errors import Busy, NotFound
-from mograder.web.hub.answers import progress_lines
+from mograder.web.background import Report, Work, progress_lines
 from mograder.web.hub.models import Started
-from mograder.web.hub.progress import Report, Work
+
+
+def fields(result: Started) -> dict[str, object]:
+    return result.model_dump(mode="json")
 
 
 async def test_news_come_in_order_and_end_with_the_work() -> None:
@@ -93,7 +96,7 @@ async def waiting_in_line(report: Report) -> Started:
 
 async def test_who_leaves_the_line_gives_up_the_place_after_a_while() -> None:
     running = Work().begin(waiting_in_line)
-    lines = progress_lines(running, "x", absent=0.01)
+    lines = progress_lines(running, "x", fields, absent=0.01)
     assert b"number 3" in await anext(lines)
     await lines.aclose()
     await asyncio.wait((running.task,), timeout=40)
@@ -103,7 +106,7 @@ async def test_who_leaves_the_line_gives_up_the_place_after_a_while() -> None:
 async def test_work_that_is_for_others_too_goes_on_whoever_watches() -> None:
     work = Work()
     running = work.begin(waiting_in_line)
-    lines = progress_lines(running, "x", absent=None)
+    lines = progress_lines(running, "x", fields, absent=None)
     await anext(lines)
     await lines.aclose()
     assert (await asyncio.wait((running.task,), timeout=0.2))[0] == set()
@@ -144,7 +147,7 @@ async def test_a_full_hub_tells_in_the_last_line_when_to_come_back() -> None:
     async def job(_: Report) -> Started:
         raise Busy("Full.", retry_after=42)
 
-    lines = [each async for each in progress_lines(Work().begin(job), "x", absent=1)]
+    lines = [each async for each in progress_lines(Work().begin(job), "x", fields, absent=1)]
     assert json.loads(lines[-1]) == {
         "event": "error",
         "status": 503,

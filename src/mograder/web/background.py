@@ -1,9 +1,9 @@
-"""Long work with news on the way: starting a session, publishing a release.
+"""Work in the background with progress messages: starting a session, publishing a release.
 
 The work is a task of the app and not of the request: a browser that goes away neither ends a
-session's start for the others who wait for it nor leaves a release half published. But nobody
-holds a place in line for somebody who has left: see :meth:`Running.abandon`. Progress goes
-out as JSON lines to whoever asks for them (``Accept: application/x-ndjson``).
+session's start for the others who wait for it nor leaves a release half published. But no place in
+line is held for a browser that has left: see :meth:`Running.abandon`. A client that asks for
+progress (``Accept: application/x-ndjson``) gets it as JSON lines.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from typing import Generic, TypeVar, cast
 
-from mograder.core.errors import MograderError
+from mograder.core.errors import Busy, MograderError
 from mograder.core.log import get_logger
+from mograder.web.problems import HTTP_STATUS, status_of
 
 Report = Callable[[str], None]
 """Tells the person who waits what is being done; callable from any thread."""
@@ -134,6 +135,37 @@ class Work:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def line(event: str, **values: object) -> bytes:
+async def progress_lines(
+    running: Running[T],
+    request_id: str,
+    shown: Callable[[T], Mapping[str, object]],
+    *,
+    statuses: Mapping[type[MograderError], int] = HTTP_STATUS,
+    absent: float | None = None,
+) -> AsyncGenerator[bytes, None]:
+    """Yield the lines of the progress protocol, the result or the failure being the last.
+
+    ``shown`` gives the last line's fields for a result. When the client leaves before that, the
+    work is given up after ``absent`` seconds: a page that is loaded again has asked again by then.
+    None: the work goes on whether or not a client waits.
+    """
+    try:
+        async for message in running.news():
+            yield _line("progress", message=message)
+    finally:
+        if absent is not None and not running.task.done():
+            running.abandon(absent)
+    try:
+        result = await running.result()
+    except MograderError as error:
+        later = {"retry_after": error.retry_after} if isinstance(error, Busy) else {}
+        yield _line("error", status=status_of(error, statuses), detail=str(error), **later)
+    except Exception:  # noqa: BLE001 - the client gets a reference, the work has logged
+        yield _line("error", status=500, detail=f"Something broke. Reference: {request_id}")
+    else:
+        yield _line("done", **shown(result))
+
+
+def _line(event: str, **values: object) -> bytes:
     """One event of the progress protocol."""
     return json.dumps({"event": event, **values}, ensure_ascii=False).encode() + b"\n"

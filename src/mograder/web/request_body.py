@@ -7,11 +7,10 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 from urllib.parse import parse_qs
 
-from fastapi import Request
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import FormData
 from starlette.formparsers import MultiPartException, MultiPartParser
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 
 from mograder.core.errors import InvalidInput, TooLarge
 
