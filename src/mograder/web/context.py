@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mograder.core.errors import InvalidInput
 from mograder.core.log import get_logger, request_id
-from mograder.web.whole_answers import WholeAnswer, brings_body
+from mograder.web.whole_answers import DrainBeforeReply, brings_body
 
 CONTEXT = "mograder.context"
 """Where a scope keeps its context."""
@@ -100,7 +100,7 @@ class ContextMiddleware:
             await self._app(scope, receive, send)
             return
         if brings_body(scope):
-            whole = WholeAnswer(scope, receive, send)
+            whole = DrainBeforeReply(scope, receive, send)
             receive, send = whole.receive, whole.send
         try:
             context = self._context(scope)

@@ -23,7 +23,7 @@ _LINGER_SECONDS = 2.0
 _LINGER_BYTES = 2**20
 
 
-class HttpLine(HttpToolsProtocol):
+class HttpProtocol(HttpToolsProtocol):
     """uvicorn's protocol; ``uvicorn.Config(http=HttpLine)``.
 
     Mutable state: ``_unread``, how many bytes of a refused body are still read and dropped; None

@@ -14,7 +14,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from mograder.core.errors import Conflict, InvalidInput
-from mograder.web.http_lines import HttpLine
+from mograder.web.http_lines import HttpProtocol
 
 _BACKLOG = 2048
 _LAST_PORT = 65535
@@ -54,7 +54,7 @@ def configuration(app: ASGIApp, *, grace_seconds: int, **options: Any) -> uvicor
     """
     return uvicorn.Config(
         app,
-        http=HttpLine,
+        http=HttpProtocol,
         log_config=None,
         access_log=False,
         proxy_headers=False,

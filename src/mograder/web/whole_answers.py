@@ -39,7 +39,7 @@ def brings_body(scope: Scope) -> bool:
     )
 
 
-class WholeAnswer:
+class DrainBeforeReply:
     """The ``receive`` and ``send`` of one request that :func:`brings_body`.
 
     Mutable state: whether the app has asked for the body, whether it is asking at the moment (a

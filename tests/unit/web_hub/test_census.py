@@ -10,7 +10,7 @@ import pytest
 from mograder.core.clock import ManualClock
 from mograder.core.names import ItemName, Username
 from mograder.store.copy_facts import CopyFacts, CopyListing, CopyState
-from mograder.web.hub.census import Census
+from mograder.web.hub.census import CopyCounts
 
 
 class Counted(CopyListing):
@@ -39,20 +39,20 @@ def root(tmp_path: Path) -> Path:
 
 async def test_pages_share_one_count_a_minute(root: Path) -> None:
     listing, clock = Counted(root), ManualClock()
-    census = Census(listing, clock)
-    first = await census.look()
-    again = await census.look()
+    copy_counts = CopyCounts(listing, clock)
+    first = await copy_counts.look()
+    again = await copy_counts.look()
     assert first is again
     assert sorted(listing.read) == ["alice", "bob", "carol"]
     assert first.begun == {"A1": 3, "A2": 3}
     clock.advance(61)
-    assert await census.look() is first  # the new count is under way, nobody waits for it
-    await census.close()
+    assert await copy_counts.look() is first  # the new count is under way, nobody waits for it
+    await copy_counts.close()
 
 
 async def test_a_course_where_nobody_has_begun_counts_to_nothing(tmp_path: Path) -> None:
-    census = Census(CopyListing(tmp_path / "none"), ManualClock())
-    found = await census.look()
+    copy_counts = CopyCounts(CopyListing(tmp_path / "none"), ManualClock())
+    found = await copy_counts.look()
     assert found.copies == {}
     assert found.at is not None
 

@@ -23,10 +23,10 @@ from mograder.auth.roles import Role
 from mograder.sessions.launcher import Mode
 from mograder.sessions.live import LiveSession
 from mograder.web.context import ContextMiddleware
-from mograder.web.hub.app import Crossroads
-from mograder.web.hub.front_door import Cuts, FrontDoor, open_to_its_group
+from mograder.web.hub.app import Dispatcher
+from mograder.web.hub.front_door import Cuts, FrontAuthorizer, open_to_its_group
 from mograder.web.hub.proxy import SessionProxy
-from mograder.web.hub.traffic import Traffic
+from mograder.web.hub.traffic import ProxyCounters
 from tests.contract.proxy_rig import FRAMES, RigServices, services
 
 PREFIX = "/live/hub"
@@ -69,17 +69,17 @@ async def opened(directory: Path, client: str = "127.0.0.1") -> AsyncIterator[Ho
         cut.append(session_id)
         return opened_house.able
 
-    proxy = SessionProxy(made, Traffic(), FRAMES)
+    proxy = SessionProxy(made, ProxyCounters(), FRAMES)
     there = made.pool.by_id
     cuts = Cuts(made.capabilities, hang_up, lambda each: there(each) is not None)
-    door = FrontDoor(
+    route = FrontAuthorizer(
         proxy,
         trusts=lambda peer: peer == "127.0.0.1",
         cuts=cuts,
         reaches=lambda _: opened_house.reaches,
     )
     app = ContextMiddleware(
-        Crossroads(proxy, proxy, proxy, door),
+        Dispatcher(proxy, proxy, proxy, route),
         base_url=PREFIX,
         public_url="https://hub.example.org",
         trusts=lambda peer: peer == "127.0.0.1",

@@ -24,8 +24,8 @@ from mograder.sessions.live import LiveSession
 from mograder.web.context import ContextMiddleware
 from mograder.web.hub.frame_page import FramePages
 from mograder.web.hub.proxy import SessionProxy
-from mograder.web.hub.session_origin import Apart, SessionOrigins
-from mograder.web.hub.traffic import Traffic
+from mograder.web.hub.session_origin import SessionOriginDispatcher, SessionOrigins
+from mograder.web.hub.traffic import ProxyCounters
 from mograder.web.templating import load_pages
 from tests.contract import proxy_rig
 from tests.contract.proxy_rig import (
@@ -83,10 +83,13 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
 async def _open(directory: Path, upstream: Upstream, socket: Path) -> AsyncIterator[House]:
     made = services(directory)
     session = made.pool.add("alice", "A1", "edit", socket)  # type: ignore[arg-type]
-    proxy = SessionProxy(made, Traffic(), FramePages(load_pages(), "Numerics", url=URL))
+    proxy = SessionProxy(made, ProxyCounters(), FramePages(load_pages(), "Numerics", url=URL))
     origins = SessionOrigins(URL, proxy, made.capabilities)
     app = ContextMiddleware(
-        Apart(origins, proxy, proxy), base_url="", public_url=HUB, trusts=lambda _: True
+        SessionOriginDispatcher(origins, proxy, proxy),
+        base_url="",
+        public_url=HUB,
+        trusts=lambda _: True,
     )
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app)) as http:
         yield House(app, made, upstream, session, http)

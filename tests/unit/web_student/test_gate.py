@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from mograder.core.clock import ManualClock
-from mograder.web.student.gate import Doorkeeper
+from mograder.web.student.gate import BrowserAccess
 from tests.unit.web_student.studentkit import PORT, URL, dashboard
 
 FORBIDDEN, MISDIRECTED = httpx.codes.FORBIDDEN, httpx.codes.MISDIRECTED_REQUEST
@@ -18,8 +18,8 @@ FORBIDDEN, MISDIRECTED = httpx.codes.FORBIDDEN, httpx.codes.MISDIRECTED_REQUEST
 async def test_a_link_lets_one_browser_in_and_the_terminal_gets_the_next(tmp_path: Path) -> None:
     told: list[str] = []
     async with dashboard(tmp_path / "w") as shown, shown.stranger() as stranger:
-        shown.desk.keeper.tell = told.append
-        link = shown.desk.keeper.new_link()
+        shown.app.access.tell = told.append
+        link = shown.app.access.new_link()
         first = await stranger.get(link)
         cookie = first.headers["set-cookie"]
         assert first.status_code == httpx.codes.SEE_OTHER
@@ -39,21 +39,21 @@ async def test_a_link_lets_one_browser_in_and_the_terminal_gets_the_next(tmp_pat
 
 def test_a_link_that_nobody_used_works_for_a_quarter_of_an_hour() -> None:
     clock = ManualClock()
-    keeper = Doorkeeper(PORT, clock)
+    access = BrowserAccess(PORT, clock)
     told: list[str] = []
-    keeper.tell = told.append
-    code = keeper.new_link().partition("=")[2]
+    access.tell = told.append
+    code = access.new_link().partition("=")[2]
     clock.advance(timedelta(minutes=15, seconds=1).total_seconds())
-    assert keeper.use(code) is None
-    assert keeper.use(told[-1].partition("=")[2]) is not None
+    assert access.use(code) is None
+    assert access.use(told[-1].partition("=")[2]) is not None
 
 
 @pytest.mark.parametrize("code", ["", "x", "x" * 300, "é" * 43])
 def test_a_wrong_code_gets_nothing_and_uses_up_nothing(code: str) -> None:
-    keeper = Doorkeeper(PORT, ManualClock())
-    right = keeper.new_link().partition("=")[2]
-    assert keeper.use(code) is None
-    assert keeper.use(right) is not None
+    access = BrowserAccess(PORT, ManualClock())
+    right = access.new_link().partition("=")[2]
+    assert access.use(code) is None
+    assert access.use(right) is not None
 
 
 @pytest.mark.parametrize(

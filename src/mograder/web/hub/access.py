@@ -23,7 +23,7 @@ from mograder.core.errors import Forbidden, MograderError, NotAuthenticated
 from mograder.web.app import SAFE_METHODS, Header
 from mograder.web.context import request_context
 from mograder.web.hub.answers import NotEnrolled, answer_problem
-from mograder.web.hub.desk import IDENTITY, desk_of, identity_of
+from mograder.web.hub.desk import IDENTITY, hub_app, identity_of
 from mograder.web.identity import identify, login_headers, restricted
 
 
@@ -32,7 +32,7 @@ async def admit(request: Request, headers: list[Header]) -> Response | None:
 
     The cookie of a login that is new with this request goes into ``headers``.
     """
-    services, context = desk_of(request).services, request_context(request)
+    services, context = hub_app(request).services, request_context(request)
     try:
         identity = identify(request.scope, services)
         request.scope[IDENTITY] = identity
@@ -67,7 +67,7 @@ async def member(request: Request) -> Identity:
     identity = identity_of(request)
     if identity is None:
         raise NotAuthenticated("Nobody is signed in.")
-    if restricted(identity, desk_of(request).services):
+    if restricted(identity, hub_app(request).services):
         raise NotEnrolled("You are not enrolled in this course.")
     return identity
 
@@ -98,7 +98,7 @@ async def metrics_reader(request: Request) -> Identity | None:
 
     Raises: NotAuthenticated, NotEnrolled, Forbidden.
     """
-    if desk_of(request).services.authenticator.reads_metrics(request.scope["headers"]):
+    if hub_app(request).services.authenticator.reads_metrics(request.scope["headers"]):
         return None
     return await instructor(await member(request))
 

@@ -29,7 +29,7 @@ from mograder.web.hub.access import Caller
 from mograder.web.hub.answers import deliver
 from mograder.web.hub.audit import Event
 from mograder.web.hub.course_pages import PREPARING, publishing_page
-from mograder.web.hub.desk import Desk, TheDesk, desk_of
+from mograder.web.hub.desk import CurrentApp, HubApp, hub_app
 from mograder.web.hub.models import Held, Published, Warmed
 from mograder.web.hub.onward import told
 from mograder.web.request_body import MEGABYTE, closing, receive
@@ -51,17 +51,17 @@ class Upload:
     part: UploadFile
 
 
-async def publish(name: str, request: Request, desk: TheDesk, caller: Caller) -> Response:
+async def publish(name: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Replace an item's release by the uploaded files (multipart field ``files``)."""
     order = Order(_item_name(name), _kind(request.query_params.get("type")))
-    limits = desk.services.loaded.settings.limits
+    limits = app.services.loaded.settings.limits
     form = await receive(request, limits.upload_mb * MEGABYTE, limits.upload_files, field="files")
     return await _publish(request, caller, order, form)
 
 
-async def publish_form(request: Request, desk: TheDesk, caller: Caller) -> Response:
+async def publish_form(request: Request, app: CurrentApp, caller: Caller) -> Response:
     """The same from the page's form: the name is a field, or else the only notebook's own."""
-    limits = desk.services.loaded.settings.limits
+    limits = app.services.loaded.settings.limits
     form = await receive(request, limits.upload_mb * MEGABYTE, limits.upload_files, field="files")
     try:
         order = Order(_item_name(_name_in(form)), _kind(_text(form, "type")))
@@ -72,13 +72,13 @@ async def publish_form(request: Request, desk: TheDesk, caller: Caller) -> Respo
 
 
 async def _publish(request: Request, caller: Identity, order: Order, form: FormData) -> Response:
-    desk, where = desk_of(request), request_context(request).client or ""
+    app, where = hub_app(request), request_context(request).client or ""
 
     async def job(report: Report) -> Published:
         async with closing(form):
-            release = await _replace(desk, order, _uploads(form), report)
-        await desk.audit.granted(Event(caller.username, "publish", release.name, where))
-        desk.bell.ring_all()
+            release = await _replace(app, order, _uploads(form), report)
+        await app.audit.granted(Event(caller.username, "publish", release.name, where))
+        app.notifier.notify_all()
         return Published(files=sorted(release.files), type=release.kind)
 
     done, spinner = told("/course/items", "published", order.name), publishing_page(order.name)
@@ -107,34 +107,34 @@ def _text(form: FormData, field: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-async def held(name: str, desk: TheDesk, caller: Caller) -> Held:
+async def held(name: str, app: CurrentApp, caller: Caller) -> Held:
     """Tell what is published under a name, so that a publisher sees what would change (B99)."""
-    return await to_thread.run_sync(_held, desk, _item_name(name))
+    return await to_thread.run_sync(_held, app, _item_name(name))
 
 
-async def warm_cache(request: Request, desk: TheDesk, caller: Caller) -> Response:
+async def warm_cache(request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Prepare the environments of all published items; 0.3.16's clients ask after publishing."""
-    services = desk.services
+    services = app.services
     where = request_context(request).client or ""
 
     async def job(report: Report) -> Warmed:
         result = await warm_releases(services.releases, services.environments, report)
         what = ", ".join(result.ready)
-        await desk.audit.granted(Event(caller.username, "warm cache", what, where))
+        await app.audit.granted(Event(caller.username, "warm cache", what, where))
         return Warmed(warmed=list(result.ready), failed=dict(result.failed))
 
     done = told("/course/items", "warmed")
     return await deliver(request, job, lambda _: done, PREPARING, lasting=True)
 
 
-async def _replace(desk: Desk, order: Order, uploads: list[Upload], report: Report) -> Release:
+async def _replace(app: HubApp, order: Order, uploads: list[Upload], report: Report) -> Release:
     report(f"Received {len(uploads)} file{'' if len(uploads) == 1 else 's'}")
-    async with _staging(desk, order.name) as staged:
+    async with _staging(app, order.name) as staged:
         for upload in uploads:
             await to_thread.run_sync(staged.add, upload.name, upload.part.file)
         return await publish_release(
-            releases=desk.services.releases,
-            environments=desk.services.environments,
+            releases=app.services.releases,
+            environments=app.services.environments,
             name=order.name,
             kind=order.kind,
             staged=staged,
@@ -143,9 +143,9 @@ async def _replace(desk: Desk, order: Order, uploads: list[Upload], report: Repo
 
 
 @asynccontextmanager
-async def _staging(desk: Desk, name: ItemName) -> AsyncIterator[StagedRelease]:
+async def _staging(app: HubApp, name: ItemName) -> AsyncIterator[StagedRelease]:
     """Hold a new release that vanishes unless it is committed; the disk is touched in threads."""
-    staged = await to_thread.run_sync(desk.services.releases.stage, name)
+    staged = await to_thread.run_sync(app.services.releases.stage, name)
     stack = ExitStack()
     stack.push(staged)
     try:
@@ -154,12 +154,12 @@ async def _staging(desk: Desk, name: ItemName) -> AsyncIterator[StagedRelease]:
         await to_thread.run_sync(stack.close)
 
 
-def _held(desk: Desk, name: ItemName) -> Held:
-    release = desk.services.releases.get(name)
-    limits = desk.services.loaded.settings.limits
+def _held(app: HubApp, name: ItemName) -> Held:
+    release = app.services.releases.get(name)
+    limits = app.services.loaded.settings.limits
     digests = {}
     for filename in release.files if release is not None else ():
-        with desk.services.releases.readable(name, filename).open("rb") as file:
+        with app.services.releases.readable(name, filename).open("rb") as file:
             digests[filename] = hashlib.file_digest(file, "sha256").hexdigest()
     return Held(
         files=digests,

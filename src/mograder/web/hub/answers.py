@@ -22,7 +22,7 @@ from mograder.web.background import Report, Running, progress_lines
 from mograder.web.context import request_context
 from mograder.web.hub.audit import Event
 from mograder.web.hub.bell import Part
-from mograder.web.hub.desk import desk_of, go_to, identity_of
+from mograder.web.hub.desk import go_to, hub_app, identity_of
 from mograder.web.pages import page, problem_page
 from mograder.web.problems import (
     HUB_STATUS,
@@ -69,7 +69,7 @@ def failure_page(request: Request, error: MograderError, *, again: str = "") -> 
 async def deliver(
     request: Request,
     job: Callable[[Report], Awaitable[M]],
-    onward: Callable[[M], str],
+    next_page: Callable[[M], str],
     spinner: str = "",
     *,
     lasting: bool = False,
@@ -81,12 +81,12 @@ async def deliver(
 
     Raises: what the job raises, unless progress was asked for; then it is the last line.
     """
-    running = desk_of(request).work.begin(_announced(request, job))
+    running = hub_app(request).work.begin(_announced(request, job))
     form = wanted(request)
     if form is Wants.PAGE and spinner:
         done, _ = await asyncio.wait((running.task,), timeout=_PATIENCE_SECONDS)
         if not done:
-            desk_of(request).work.keep(_name(request, spinner), running)
+            hub_app(request).work.keep(_name(request, spinner), running)
             if not lasting:
                 running.abandon(ABSENT_SECONDS)
             return go_to(request, f"{spinner}?waiting")
@@ -108,7 +108,7 @@ async def deliver(
             return failure_page(request, error, again=spinner)
         raise
     if form is Wants.PAGE:
-        return go_to(request, onward(result))
+        return go_to(request, next_page(result))
     return JSONResponse(_in_json(result))
 
 
@@ -118,7 +118,7 @@ def _in_json(result: BaseModel) -> dict[str, object]:
 
 def kept_work(request: Request, spinner: str, *, lasting: bool = False) -> Running[object] | None:
     """Return what the page at this path waits for, started by a form of the same person."""
-    running = desk_of(request).work.kept(_name(request, spinner))
+    running = hub_app(request).work.kept(_name(request, spinner))
     if running is not None and not running.task.done() and not lasting:
         running.abandon(ABSENT_SECONDS)  # unless the page looks again until then
     return running
@@ -127,13 +127,13 @@ def kept_work(request: Request, spinner: str, *, lasting: bool = False) -> Runni
 def _announced(
     request: Request, job: Callable[[Report], Awaitable[M]]
 ) -> Callable[[Report], Awaitable[M]]:
-    """The same job, and then the bell at the pages of whose copy or session it was."""
-    bell, who = desk_of(request).bell, identity_of(request)
+    """The same job, after which the pages of the copy's or session's user are notified."""
+    notifier, who = hub_app(request).notifier, identity_of(request)
     user = request.path_params.get("user") or (who.username if who else "")
 
     async def run(report: Report) -> M:
         result = await job(report)
-        bell.ring(user, Part.COPIES)
+        notifier.notify(user, Part.COPIES)
         return result
 
     return run
@@ -163,4 +163,4 @@ async def _note_refusal(request: Request, error: Forbidden) -> None:
     action = "not enrolled" if isinstance(error, NotEnrolled) else "access"
     where = request_context(request)
     what = f"{request.method} {where.path}"[:300]
-    await desk_of(request).audit.refused(Event(who.username, action, what, where.client or ""))
+    await hub_app(request).audit.refused(Event(who.username, action, what, where.client or ""))

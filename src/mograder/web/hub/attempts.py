@@ -5,7 +5,7 @@ from __future__ import annotations
 from mograder.core.clock import Clock
 
 
-class Attempts:
+class LoginThrottle:
     """Counts failed sign-ins by address, so that guessing does not flood the audit log.
 
     A token has 256 bits, so no limit is needed to keep it from being guessed, and a right one

@@ -1,4 +1,4 @@
-"""What an instructor does to somebody else's things is recorded (security.md, "Identity")."""
+"""Records what instructors do to other people's things (security.md, "Identity")."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from fastapi import Request
 from mograder.auth.identity import Identity
 from mograder.web.context import request_context
 from mograder.web.hub.audit import Event
-from mograder.web.hub.desk import desk_of
+from mograder.web.hub.desk import hub_app
 
 
 @dataclass(frozen=True, slots=True)
-class Deed:
+class Action:
     """What was done, and to what."""
 
     action: str
     what: str
 
 
-async def note(request: Request, caller: Identity, deed: Deed) -> None:
-    """Record what somebody did."""
+async def record_action(request: Request, caller: Identity, done: Action) -> None:
+    """Record what the caller did."""
     where = request_context(request).client or ""
-    event = Event(caller.username, deed.action, deed.what, where)
-    await desk_of(request).audit.granted(event)
+    event = Event(caller.username, done.action, done.what, where)
+    await hub_app(request).audit.granted(event)
 
 
-async def note_foreign(request: Request, caller: Identity, owner: str, deed: Deed) -> None:
-    """Record what was done to another person's things; one's own are nobody's business."""
+async def record_foreign(request: Request, caller: Identity, owner: str, done: Action) -> None:
+    """Record what was done to another person's things; what people do to their own is not."""
     if owner != caller.username:
-        await note(request, caller, deed)
+        await record_action(request, caller, done)

@@ -1,4 +1,4 @@
-"""Rings at the pages that are open when something that they show has changed.
+"""Notifies the pages that are open when something that they show has changed.
 
 An event carries no content, only which part of a page is out of date: the page asks for that as
 it always does, with its own rights. So what is told can leak nothing, news that come faster than
@@ -32,100 +32,101 @@ class Part(StrEnum):
     """Items, their visibility, or the list of people: everybody's page."""
 
 
-class Ear:
+class Subscriber:
     """One open page: what it has not been told yet."""
 
     def __init__(self, identity: Identity) -> None:
         self.identity = identity
         self._parts: set[Part] = set()
-        self._stirred = asyncio.Event()
+        self._changed = asyncio.Event()
         self.closed = False
         self.replaced = False
 
-    def hear(self, part: Part) -> None:
+    def note(self, part: Part) -> None:
         """Note a change."""
         self._parts.add(part)
-        self._stirred.set()
+        self._changed.set()
 
     def close(self) -> None:
         """End the stream that listens here."""
         self.closed = True
-        self._stirred.set()
+        self._changed.set()
 
     async def news(self, seconds: float) -> frozenset[Part]:
         """Wait for changes, at most so long, and return them."""
         try:
             async with asyncio.timeout(seconds):
-                await self._stirred.wait()
+                await self._changed.wait()
         except TimeoutError:
             return frozenset()
-        self._stirred.clear()
+        self._changed.clear()
         news = frozenset(self._parts)
         self._parts.clear()
         return news
 
 
-class Bell:
-    """Rings at the pages that are open; of one event loop.
+class Notifier:
+    """Notifies the pages that are open; of one event loop.
 
-    Mutable state: ``_ears``, by user, the oldest first, and those of them that hear of everybody.
+    Mutable state: ``_subscribers``, by user, the oldest first, and those of instructors, which are
+    notified of every user's changes.
     """
 
     def __init__(self) -> None:
-        self._ears: defaultdict[str, list[Ear]] = defaultdict(list)
-        self._instructors: set[Ear] = set()
+        self._subscribers: defaultdict[str, list[Subscriber]] = defaultdict(list)
+        self._instructors: set[Subscriber] = set()
         self._count = 0
-        self._silent = False
+        self._closed = False
 
-    def ring(self, user: str, part: Part) -> None:
+    def notify(self, user: str, part: Part) -> None:
         """Tell a person's pages, and the instructors', of a change of that person's."""
-        for ear in self._ears.get(user, ()):
-            ear.hear(part)
-        for ear in self._instructors:
-            ear.hear(part)
+        for subscriber in self._subscribers.get(user, ()):
+            subscriber.note(part)
+        for subscriber in self._instructors:
+            subscriber.note(part)
 
-    def ring_all(self) -> None:
+    def notify_all(self) -> None:
         """Tell everybody that the course has changed."""
-        for ears in self._ears.values():
-            for ear in ears:
-                ear.hear(Part.COURSE)
+        for subscribers in self._subscribers.values():
+            for subscriber in subscribers:
+                subscriber.note(Part.COURSE)
 
     def demand_room(self) -> None:
         """Refuse one page too many.
 
         Raises: Busy.
         """
-        if self._silent or self._count >= MOST:
+        if self._closed or self._count >= MOST:
             raise Busy("Too many pages are open.", hint="Reload this one to see news.")
 
     def present(self) -> frozenset[str]:
         """Who has a page of the hub's open."""
-        return frozenset(user for user, ears in self._ears.items() if ears)
+        return frozenset(user for user, subscribers in self._subscribers.items() if subscribers)
 
     @contextmanager
-    def listening(self, identity: Identity) -> Iterator[Ear]:
+    def listening(self, identity: Identity) -> Iterator[Subscriber]:
         """Count an open page; the first of too many has to go."""
-        ears = self._ears[identity.username]
-        ear = Ear(identity)
-        ears.append(ear)
+        subscribers = self._subscribers[identity.username]
+        subscriber = Subscriber(identity)
+        subscribers.append(subscriber)
         self._count += 1
         if identity.role is Role.INSTRUCTOR:
-            self._instructors.add(ear)
-        if len(ears) > MOST_OF_ONE:
-            ears[0].replaced = True
-            ears[0].close()
+            self._instructors.add(subscriber)
+        if len(subscribers) > MOST_OF_ONE:
+            subscribers[0].replaced = True
+            subscribers[0].close()
         try:
-            yield ear
+            yield subscriber
         finally:
-            ears.remove(ear)
-            self._instructors.discard(ear)
+            subscribers.remove(subscriber)
+            self._instructors.discard(subscriber)
             self._count -= 1
-            if not ears:
-                self._ears.pop(identity.username, None)
+            if not subscribers:
+                self._subscribers.pop(identity.username, None)
 
     def close(self) -> None:
         """End all streams, since the hub ends; there will be no others."""
-        self._silent = True
-        for ears in self._ears.values():
-            for ear in ears:
-                ear.close()
+        self._closed = True
+        for subscribers in self._subscribers.values():
+            for subscriber in subscribers:
+                subscriber.close()

@@ -35,7 +35,7 @@ class Count:
     at: datetime | None = None
 
 
-class Census:
+class CopyCounts:
     """Counts copies for one event loop; :meth:`close` ends a count under way."""
 
     def __init__(self, listing: CopyListing, clock: Clock) -> None:

@@ -1,6 +1,7 @@
 """A student's copy of an item over HTTP (B117, B118, B120-B122; compat.md 2.3, 2.4, 2.8).
 
-``sessions.copies`` does the work; this door says who may, for which item, and in which words.
+``sessions.copies`` does the work; these handlers check who may, find the item and word the
+answers.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ from mograder.web.app import WAS_HEAD
 from mograder.web.background import Report
 from mograder.web.hub.access import Caller
 from mograder.web.hub.answers import deliver
-from mograder.web.hub.behalf import Deed, note_foreign
+from mograder.web.hub.behalf import Action, record_foreign
 from mograder.web.hub.bell import Part
-from mograder.web.hub.desk import Desk, TheDesk
+from mograder.web.hub.desk import CurrentApp, HubApp
 from mograder.web.hub.items import demand_visible, find_release
 from mograder.web.hub.models import (
     ArchiveEntry,
@@ -62,7 +63,7 @@ rel="preconnect">``, so a page with other elements than ours is not shown at all
 _DO_WITHOUT = "Do without, or ask your instructor to allow it."
 
 
-async def status(user: str, a: str, desk: TheDesk, caller: Caller) -> CopyStatus:
+async def status(user: str, a: str, app: CurrentApp, caller: Caller) -> CopyStatus:
     """Tell how a copy stands; unknown items have no copy (B121)."""
     try:
         copy = _copy(user, a)
@@ -70,10 +71,10 @@ async def status(user: str, a: str, desk: TheDesk, caller: Caller) -> CopyStatus
         return CopyStatus(
             file_status=FileStatus.NOT_STARTED, session_active=False, has_release=False
         )
-    return await to_thread.run_sync(_standing, desk, caller, copy)
+    return await to_thread.run_sync(_standing, app, caller, copy)
 
 
-async def upload(user: str, a: str, request: Request, desk: TheDesk, caller: Caller) -> Response:
+async def upload(user: str, a: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Put the notebook in the field ``file`` in the copy's place, and keep the old one (B117)."""
     copy = _copy(user, a)
     form = await receive(request, _UPLOAD, 1, field="file")
@@ -81,128 +82,130 @@ async def upload(user: str, a: str, request: Request, desk: TheDesk, caller: Cal
         data = await _sent(form)
 
     async def job(report: Report) -> Uploaded:
-        release = await to_thread.run_sync(_known, desk, caller, copy)
+        release = await to_thread.run_sync(_known, app, caller, copy)
         report("Looking at the notebook")
-        await _screen(desk, copy, data, release, report)
+        await _screen(app, copy, data, release, report)
         report("Putting it in its place")
-        await desk.copies.upload(copy, data)
-        await desk.results.forget(copy.user, copy.item)
-        await note_foreign(request, caller, copy.user, Deed("upload", _what(copy)))
-        return Uploaded(path=_place(desk, copy))
+        await app.copies.upload(copy, data)
+        await app.results.forget(copy.user, copy.item)
+        await record_foreign(request, caller, copy.user, Action("upload", _what(copy)))
+        return Uploaded(path=_place(app, copy))
 
-    onward = back_from(request, caller, copy.user, "uploaded", copy.item)
-    return await deliver(request, job, onward)
+    next_page = back_from(request, caller, copy.user, "uploaded", copy.item)
+    return await deliver(request, job, next_page)
 
 
-async def export(user: str, a: str, request: Request, desk: TheDesk, caller: Caller) -> Response:
+async def export(user: str, a: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Send the newest complete save, and remember that its owner took it along (B56, B118)."""
     copy = known_copy(user, a)
-    saved = await desk.copies.export(copy)
-    mark = desk.services.workspaces.mark_exported
+    saved = await app.copies.export(copy)
+    mark = app.services.workspaces.mark_exported
     # Another site's link may lead here, but must not change anything; nor may a HEAD.
     foreign = request.headers.get("sec-fetch-site") == "cross-site" or WAS_HEAD in request.scope
     if caller.username == copy.user and not foreign:
         with suppress(Busy):  # on a full disk the work can be taken home all the same
             await to_thread.run_sync(mark, copy.user, copy.item, saved.modified_ns)
-        desk.bell.ring(copy.user, Part.COPIES)
-    await note_foreign(request, caller, copy.user, Deed("export", _what(copy)))
+        app.notifier.notify(copy.user, Part.COPIES)
+    await record_foreign(request, caller, copy.user, Action("export", _what(copy)))
     return _attachment(saved, copy.notebook)
 
 
 async def mark_exported(
-    user: str, a: str, request: Request, desk: TheDesk, caller: Caller
+    user: str, a: str, request: Request, app: CurrentApp, caller: Caller
 ) -> Response:
     """Remember that the copy was exported some other way (B122)."""
     copy = _copy(user, a)
 
     async def job(_: Report) -> Done:
-        await to_thread.run_sync(desk.services.workspaces.mark_exported, copy.user, copy.item)
+        await to_thread.run_sync(app.services.workspaces.mark_exported, copy.user, copy.item)
         return Done()
 
-    onward = back_from(request, caller, copy.user, "exported", copy.item)
-    return await deliver(request, job, onward)
+    next_page = back_from(request, caller, copy.user, "exported", copy.item)
+    return await deliver(request, job, next_page)
 
 
-async def reset(user: str, a: str, request: Request, desk: TheDesk, caller: Caller) -> Response:
+async def reset(user: str, a: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Begin anew from the release; the work is kept beside it (B57, B120)."""
     copy = known_copy(user, a)
 
     async def job(report: Report) -> Reset:
-        release = await to_thread.run_sync(_obtainable, desk, caller, copy)
+        release = await to_thread.run_sync(_obtainable, app, caller, copy)
         report("Stopping the editor and keeping your work")
-        archive = await desk.copies.reset(copy, release)
-        await desk.results.forget(copy.user, copy.item)
-        await note_foreign(request, caller, copy.user, Deed("reset", _what(copy)))
-        return Reset(file_status=await _file_status(desk, copy), archive=archive)
+        archive = await app.copies.reset(copy, release)
+        await app.results.forget(copy.user, copy.item)
+        await record_foreign(request, caller, copy.user, Action("reset", _what(copy)))
+        return Reset(file_status=await _file_status(app, copy), archive=archive)
 
-    onward = back_from(request, caller, copy.user, "reset", copy.item)
-    return await deliver(request, job, onward)
+    next_page = back_from(request, caller, copy.user, "reset", copy.item)
+    return await deliver(request, job, next_page)
 
 
 async def download_release(
-    user: str, a: str, request: Request, desk: TheDesk, caller: Caller
+    user: str, a: str, request: Request, app: CurrentApp, caller: Caller
 ) -> Response:
     """Copy the release, also over a copy that is there, which is kept beside it."""
     copy = known_copy(user, a)
 
     async def job(report: Report) -> Taken:
-        release = await to_thread.run_sync(_obtainable, desk, caller, copy)
+        release = await to_thread.run_sync(_obtainable, app, caller, copy)
         report("Copying the release")
-        archive = await desk.copies.take_release(copy, release)
-        await desk.results.forget(copy.user, copy.item)
-        await note_foreign(request, caller, copy.user, Deed("download release", _what(copy)))
-        return Taken(path=_place(desk, copy), archive=archive)
+        archive = await app.copies.take_release(copy, release)
+        await app.results.forget(copy.user, copy.item)
+        await record_foreign(request, caller, copy.user, Action("download release", _what(copy)))
+        return Taken(path=_place(app, copy), archive=archive)
 
-    onward = back_from(request, caller, copy.user, "fetched", copy.item)
-    return await deliver(request, job, onward)
+    next_page = back_from(request, caller, copy.user, "fetched", copy.item)
+    return await deliver(request, job, next_page)
 
 
-async def list_archives(user: str, a: str, desk: TheDesk, caller: Caller) -> list[ArchiveEntry]:
+async def list_archives(user: str, a: str, app: CurrentApp, caller: Caller) -> list[ArchiveEntry]:
     """List the earlier versions of a copy, the newest first."""
     copy = known_copy(user, a)
-    found = await to_thread.run_sync(desk.services.workspaces.archives, copy.user, copy.item)
+    found = await to_thread.run_sync(app.services.workspaces.archives, copy.user, copy.item)
     return [_entry(each) for each in found]
 
 
 async def archive(
-    user: str, a: str, archive: str, request: Request, desk: TheDesk, caller: Caller
+    user: str, a: str, archive: str, request: Request, app: CurrentApp, caller: Caller
 ) -> Response:
     """Send an earlier version."""
     copy = known_copy(user, a)
-    saved = await desk.copies.archive(copy, archive)
-    await note_foreign(request, caller, copy.user, Deed("export", f"{copy.user}/{archive}"))
+    saved = await app.copies.archive(copy, archive)
+    await record_foreign(request, caller, copy.user, Action("export", f"{copy.user}/{archive}"))
     return _attachment(saved, archive)
 
 
 async def restore(
-    user: str, a: str, archive: str, request: Request, desk: TheDesk, caller: Caller
+    user: str, a: str, archive: str, request: Request, app: CurrentApp, caller: Caller
 ) -> Response:
     """Put an earlier version back; what it replaces is kept in turn."""
     copy = known_copy(user, a)
 
     async def job(report: Report) -> Restored:
         report("Stopping the editor and keeping your work")
-        kept = await desk.copies.restore(copy, archive)
-        await desk.results.forget(copy.user, copy.item)
-        await note_foreign(request, caller, copy.user, Deed("restore", f"{copy.user}/{archive}"))
-        return Restored(file_status=await _file_status(desk, copy), archive=kept)
+        kept = await app.copies.restore(copy, archive)
+        await app.results.forget(copy.user, copy.item)
+        await record_foreign(
+            request, caller, copy.user, Action("restore", f"{copy.user}/{archive}")
+        )
+        return Restored(file_status=await _file_status(app, copy), archive=kept)
 
-    onward = back_from(request, caller, copy.user, "restored", copy.item)
-    return await deliver(request, job, onward)
+    next_page = back_from(request, caller, copy.user, "restored", copy.item)
+    return await deliver(request, job, next_page)
 
 
 async def validate_report(
-    user: str, a: str, request: Request, desk: TheDesk, caller: Caller
+    user: str, a: str, request: Request, app: CurrentApp, caller: Caller
 ) -> Response:
     """Show the last validation, confined: it lies where the student's code could change it."""
     try:
         copy = _copy(user, a)
     except InvalidInput as error:
         raise NotFound("No validation report") from error
-    saved = await desk.copies.report(copy)
+    saved = await app.copies.report(copy)
     if not await to_thread.run_sync(has_our_elements_only, saved.data):
         raise NotFound("No validation report", hint="Validate the notebook once more.")
-    await note_foreign(request, caller, copy.user, Deed("read report", _what(copy)))
+    await record_foreign(request, caller, copy.user, Action("read report", _what(copy)))
     headers = {"Content-Security-Policy": _REPORT_POLICY, "X-DNS-Prefetch-Control": "off"}
     return Response(saved.data, headers=headers, media_type="text/html; charset=utf-8")
 
@@ -219,57 +222,57 @@ def known_copy(user: str, name: str) -> CopyOf:
         raise NotFound("Notebook not found") from error
 
 
-def _standing(desk: Desk, identity: Identity, copy: CopyOf) -> CopyStatus:
-    services = desk.services
+def _standing(app: HubApp, identity: Identity, copy: CopyOf) -> CopyStatus:
+    services = app.services
     release = services.releases.get(copy.item)
     renamed = services.workspaces.renamed(copy.user, copy.item)
     return CopyStatus(
         file_status=services.workspaces.file_status(copy.user, copy.item),
         session_active=services.pool.find(copy.key) is not None,
-        has_release=release is not None and _may_know(desk, identity, copy),
+        has_release=release is not None and _may_know(app, identity, copy),
         renamed=printable(renamed) if renamed else None,
     )
 
 
-def _may_know(desk: Desk, identity: Identity, copy: CopyOf) -> bool:
+def _may_know(app: HubApp, identity: Identity, copy: CopyOf) -> bool:
     """Whether this person may learn that the item is published."""
-    if identity.role is Role.INSTRUCTOR or desk.services.workspaces.has_copy(copy.user, copy.item):
+    if identity.role is Role.INSTRUCTOR or app.services.workspaces.has_copy(copy.user, copy.item):
         return True
-    return desk.visibility.of(copy.item).visible(desk.services.clock.now())
+    return app.visibility.of(copy.item).visible(app.services.clock.now())
 
 
-def _known(desk: Desk, identity: Identity, copy: CopyOf) -> Release | None:
+def _known(app: HubApp, identity: Identity, copy: CopyOf) -> Release | None:
     """The release of an item that somebody uploads to; there need not be one (compat.md 2.3)."""
-    release = find_release(desk, copy.item)
+    release = find_release(app, copy.item)
     if release is not None and release.kind is ItemKind.DEMO:
         raise InvalidInput("Demos can only be run")
-    if not _may_know(desk, identity, copy):
-        demand_visible(desk, identity, copy.item)
+    if not _may_know(app, identity, copy):
+        demand_visible(app, identity, copy.item)
     return release
 
 
-def _obtainable(desk: Desk, identity: Identity, copy: CopyOf) -> Release:
+def _obtainable(app: HubApp, identity: Identity, copy: CopyOf) -> Release:
     """The release that a person may have a copy of, also one who has worked on it already."""
-    release = find_release(desk, copy.item)
+    release = find_release(app, copy.item)
     if release is None:
         raise NotFound("Assignment not found")
     if release.kind is ItemKind.DEMO:
         raise InvalidInput("Demos can only be run")
-    demand_visible(desk, identity, copy.item)
+    demand_visible(app, identity, copy.item)
     return release
 
 
 async def _screen(
-    desk: Desk, copy: CopyOf, data: bytes, release: Release | None, report: Report
+    app: HubApp, copy: CopyOf, data: bytes, release: Release | None, report: Report
 ) -> None:
     """Refuse what the course denies (B133), but for cells that stand as they were handed out.
 
     What cannot be read is told only: half a solution may be broken, and can be taken home.
     """
-    settings = desk.services.loaded.settings
+    settings = app.services.loaded.settings
     released = None if release is None else await to_thread.run_sync(_text_of, release)
     denied = denied_by(settings.safety)
-    found = await desk.copies.screen(data, copy.notebook, released, denied)
+    found = await app.copies.screen(data, copy.notebook, released, denied)
     level = settings.security.safety_scan
     if level == "off":
         return
@@ -296,8 +299,8 @@ async def _sent(form: FormData) -> bytes:
     return await part.read()
 
 
-async def _file_status(desk: Desk, copy: CopyOf) -> FileStatus:
-    look = desk.services.workspaces.file_status
+async def _file_status(app: HubApp, copy: CopyOf) -> FileStatus:
+    look = app.services.workspaces.file_status
     return await to_thread.run_sync(look, copy.user, copy.item)
 
 
@@ -323,8 +326,8 @@ def _entry(found: Archive) -> ArchiveEntry:
     )
 
 
-def _place(desk: Desk, copy: CopyOf) -> str:
-    return str(desk.services.workspaces.notebook(copy.user, copy.item))
+def _place(app: HubApp, copy: CopyOf) -> str:
+    return str(app.services.workspaces.notebook(copy.user, copy.item))
 
 
 def _what(copy: CopyOf) -> str:

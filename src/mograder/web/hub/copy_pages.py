@@ -19,9 +19,9 @@ from mograder.store.releases import Release
 from mograder.store.workspaces import Saved
 from mograder.web.hub.access import Caller
 from mograder.web.hub.answers import failure_page, kept_work
-from mograder.web.hub.behalf import Deed, note_foreign
+from mograder.web.hub.behalf import Action, record_foreign
 from mograder.web.hub.copies import known_copy
-from mograder.web.hub.desk import Desk, TheDesk, go_to
+from mograder.web.hub.desk import CurrentApp, HubApp, go_to
 from mograder.web.hub.items import find_release
 from mograder.web.hub.onward import outcome
 from mograder.web.hub.validation import page_of
@@ -47,12 +47,12 @@ class Extract:
 
 
 async def reset_page(
-    user: str, a: str, request: Request, desk: TheDesk, caller: Caller
+    user: str, a: str, request: Request, app: CurrentApp, caller: Caller
 ) -> Response:
     """Ask before a copy is begun anew, and say what is kept and where (B57)."""
     copy = known_copy(user, a)
-    facts = await to_thread.run_sync(desk.listing.facts, copy.user, copy.item)
-    release = await to_thread.run_sync(find_release, desk, copy.item)
+    facts = await to_thread.run_sync(app.listing.facts, copy.user, copy.item)
+    release = await to_thread.run_sync(find_release, app, copy.item)
     if release is None:
         raise NotFound(
             f"{copy.item} is not published any more, so there is nothing to begin anew from.",
@@ -64,17 +64,19 @@ async def reset_page(
         copy=copy,
         facts=facts,
         release=release,
-        updated=facts is not None and await _updated(desk, copy, release),
-        running=desk.services.pool.find(copy.key) is not None,
+        updated=facts is not None and await _updated(app, copy, release),
+        running=app.services.pool.find(copy.key) is not None,
         mine=copy.user == caller.username,
     )
 
 
-async def versions(user: str, a: str, request: Request, desk: TheDesk, caller: Caller) -> Response:
+async def versions(
+    user: str, a: str, request: Request, app: CurrentApp, caller: Caller
+) -> Response:
     """List a copy's earlier versions: look at one, take it along, put it back."""
     copy = known_copy(user, a)
-    found = await to_thread.run_sync(desk.services.workspaces.archives, copy.user, copy.item)
-    facts = await to_thread.run_sync(desk.listing.facts, copy.user, copy.item)
+    found = await to_thread.run_sync(app.services.workspaces.archives, copy.user, copy.item)
+    facts = await to_thread.run_sync(app.listing.facts, copy.user, copy.item)
     done, _ = outcome(request)
     return page(
         request,
@@ -83,31 +85,31 @@ async def versions(user: str, a: str, request: Request, desk: TheDesk, caller: C
         facts=facts,
         archives=found,
         mine=copy.user == caller.username,
-        running=desk.services.pool.find(copy.key) is not None,
+        running=app.services.pool.find(copy.key) is not None,
         done=done,
     )
 
 
-async def look(user: str, a: str, request: Request, desk: TheDesk, caller: Caller) -> Response:
+async def look(user: str, a: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Show a copy's text as it was saved last."""
     copy = known_copy(user, a)
-    saved = await desk.copies.export(copy)
-    await note_foreign(request, caller, copy.user, Deed("read", f"{copy.user}/{copy.item}"))
+    saved = await app.copies.export(copy)
+    await record_foreign(request, caller, copy.user, Action("read", f"{copy.user}/{copy.item}"))
     return _shown(request, copy, saved, "", mine=copy.user == caller.username)
 
 
 async def look_back(
-    user: str, a: str, archive: str, request: Request, desk: TheDesk, caller: Caller
+    user: str, a: str, archive: str, request: Request, app: CurrentApp, caller: Caller
 ) -> Response:
     """Show an earlier version's text."""
     copy = known_copy(user, a)
-    saved = await desk.copies.archive(copy, archive)
-    await note_foreign(request, caller, copy.user, Deed("read", f"{copy.user}/{archive}"))
+    saved = await app.copies.archive(copy, archive)
+    await record_foreign(request, caller, copy.user, Action("read", f"{copy.user}/{archive}"))
     return _shown(request, copy, saved, archive, mine=copy.user == caller.username)
 
 
 async def validation(
-    user: str, a: str, request: Request, desk: TheDesk, caller: Caller
+    user: str, a: str, request: Request, app: CurrentApp, caller: Caller
 ) -> Response:
     """Show what the last validation found, or how far the one under way is (B55)."""
     copy = known_copy(user, a)
@@ -123,12 +125,14 @@ async def validation(
         except MograderError as error:
             return failure_page(request, error)
         return go_to(request, spinner)
-    facts = await to_thread.run_sync(desk.listing.facts, copy.user, copy.item)
+    facts = await to_thread.run_sync(app.listing.facts, copy.user, copy.item)
     if facts is None:
         raise NotFound("Notebook not found", hint="Download it first.")
     mine = copy.user == caller.username
-    await note_foreign(request, caller, copy.user, Deed("read result", f"{copy.user}/{copy.item}"))
-    result = desk.results.of(copy.user, copy.item)
+    await record_foreign(
+        request, caller, copy.user, Action("read result", f"{copy.user}/{copy.item}")
+    )
+    result = app.results.of(copy.user, copy.item)
     stale = result is not None and facts.saved > result.at
     return page(
         request, "validation.html", copy=copy, facts=facts, result=result, stale=stale, mine=mine
@@ -168,5 +172,5 @@ def _shown(request: Request, copy: CopyOf, saved: Saved, archive: str, *, mine: 
     )
 
 
-async def _updated(desk: Desk, copy: CopyOf, release: Release) -> bool:
-    return await to_thread.run_sync(desk.services.workspaces.updated, copy.user, release)
+async def _updated(app: HubApp, copy: CopyOf, release: Release) -> bool:
+    return await to_thread.run_sync(app.services.workspaces.updated, copy.user, release)

@@ -21,9 +21,9 @@ from mograder.store.visibility import Visibility
 from mograder.web.background import Report
 from mograder.web.hub.access import Caller
 from mograder.web.hub.answers import deliver
-from mograder.web.hub.behalf import Deed, note
-from mograder.web.hub.desk import Desk, TheDesk
-from mograder.web.hub.expulsion import end_strangers
+from mograder.web.hub.behalf import Action, record_action
+from mograder.web.hub.desk import CurrentApp, HubApp
+from mograder.web.hub.expulsion import end_removed
 from mograder.web.hub.models import AuditEntry, Revoked, Rules, Synced, VisibilityEntry
 from mograder.web.hub.onward import told
 from mograder.web.request_body import MEGABYTE, is_form, read_form, read_json
@@ -53,11 +53,11 @@ class _Rules(BaseModel):
     replace: StrictBool = False
 
 
-async def sync_users(request: Request, desk: TheDesk, caller: Caller) -> Response:
+async def sync_users(request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Replace the list of those who may come in; who is off it loses access at once (B30, B35)."""
     if is_form(request):
         fields = await read_form(request, _LONG_FORM)
-        await _demand_unchanged(desk, fields.get("stamp"))
+        await _demand_unchanged(app, fields.get("stamp"))
         users = fields.get("users", "").splitlines()
     else:
         users = _texts((await read_json(request, _Users, _LONG_FORM)).users)
@@ -65,22 +65,22 @@ async def sync_users(request: Request, desk: TheDesk, caller: Caller) -> Respons
         raise InvalidInput(f"A course may have at most {_MOST_USERS} users.")
 
     async def job(report: Report) -> Synced:
-        listed = await to_thread.run_sync(desk.services.roster.replace, users)
-        await note(request, caller, Deed("sync users", f"{len(listed)} users"))
+        listed = await to_thread.run_sync(app.services.roster.replace, users)
+        await record_action(request, caller, Action("sync users", f"{len(listed)} users"))
         report("Closing the notebooks of those who are not on the list")
-        await end_strangers(desk)
-        desk.bell.ring_all()
+        await end_removed(app)
+        app.notifier.notify_all()
         return Synced(count=len(listed))
 
     return await deliver(request, job, lambda _: told("/course/people", "people"))
 
 
-async def visibility(desk: TheDesk, caller: Caller) -> dict[str, VisibilityEntry]:
+async def visibility(app: CurrentApp, caller: Caller) -> dict[str, VisibilityEntry]:
     """Tell every rule of what students see, by item; what has none is visible."""
-    return _entries(await to_thread.run_sync(desk.visibility.all))
+    return _entries(await to_thread.run_sync(app.visibility.all))
 
 
-async def set_visibility(request: Request, desk: TheDesk, caller: Caller) -> Response:
+async def set_visibility(request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Hide items, show them, or open them at a time; an empty rule shows."""
     if is_form(request):
         rules = _form_rules(await read_form(request))
@@ -90,26 +90,26 @@ async def set_visibility(request: Request, desk: TheDesk, caller: Caller) -> Res
 
     async def job(_: Report) -> Rules:
         def change() -> Mapping[str, Visibility]:
-            return desk.visibility.change(changes, replace=rules.replace)
+            return app.visibility.change(changes, replace=rules.replace)
 
         kept = await to_thread.run_sync(change)
         what = ", ".join(sorted(changes)) + (" (all others removed)" if rules.replace else "")
-        await note(request, caller, Deed("set visibility", what))
-        desk.bell.ring_all()
+        await record_action(request, caller, Action("set visibility", what))
+        app.notifier.notify_all()
         return Rules(root=_entries(kept))
 
     done = told("/course/items", "visibility", ", ".join(sorted(changes)))
     return await deliver(request, job, lambda _: done)
 
 
-async def revoke_token(user: str, request: Request, desk: TheDesk, caller: Caller) -> Response:
+async def revoke_token(user: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
     """End all tokens, logins and open pages of a person; new ones can be made."""
-    name, services = Username.of_account(user), desk.services
+    name, services = Username.of_account(user), app.services
 
     async def job(_: Report) -> Revoked:
         epoch = await to_thread.run_sync(services.revocations.bump_epoch, name)
         await to_thread.run_sync(services.capabilities.revoke_user, name)
-        await note(request, caller, Deed("revoke token", name))
+        await record_action(request, caller, Action("revoke token", name))
         return Revoked(epoch=epoch)
 
     done = told(f"/course/students/{quote(name, safe='')}", "revoked", name)
@@ -117,14 +117,14 @@ async def revoke_token(user: str, request: Request, desk: TheDesk, caller: Calle
 
 
 async def audit_log(
-    desk: TheDesk, caller: Caller, limit: int = 100, before: int | None = None
+    app: CurrentApp, caller: Caller, limit: int = 100, before: int | None = None
 ) -> list[AuditEntry]:
     """Tell what was done and refused, the newest first; ``before`` is a line's number."""
     if not 1 <= limit <= 1000 or (before is not None and not 1 <= before < 2**31):
         raise InvalidInput("Ask for 1 to 1000 lines, before the number of one.")
 
     def read() -> list[AuditEntry]:
-        rows = desk.services.state.recent_audit(limit, before=before)
+        rows = app.services.state.recent_audit(limit, before=before)
         return [
             AuditEntry(
                 number=row.number,
@@ -141,9 +141,9 @@ async def audit_log(
     return await to_thread.run_sync(read)
 
 
-async def _demand_unchanged(desk: Desk, stamp: str | None) -> None:
+async def _demand_unchanged(app: HubApp, stamp: str | None) -> None:
     """Refuse a page's list that somebody else has changed since the page was opened."""
-    if stamp is not None and stamp != str(await to_thread.run_sync(desk.services.roster.stamp)):
+    if stamp is not None and stamp != str(await to_thread.run_sync(app.services.roster.stamp)):
         raise Conflict(
             "The list was changed since you opened it, so nothing was saved.",
             hint="Go back, keep a copy of your lines, and reload the page.",

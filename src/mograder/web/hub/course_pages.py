@@ -1,8 +1,8 @@
 """The instructors' pages: items, sessions, people, what went wrong, and the log.
 
-All are read from memory, from rows or from the last count (``census``), a page at a time, so that
-they cost the same for fifty students and for five hundred. What they change goes through the
-same doors as the API's (``course``, ``admin``, ``sessions``).
+All are read from memory, from rows or from the last count (``copy_counts``), a page at a time, so
+that they cost the same for fifty students and for five hundred. What they change goes through the
+same handlers as the API's (``course``, ``admin``, ``sessions``).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from mograder.store.visibility import Visibility
 from mograder.web.hub.access import Caller
 from mograder.web.hub.answers import failure_page, kept_work
 from mograder.web.hub.census import Count
-from mograder.web.hub.desk import Desk, TheDesk, go_to
+from mograder.web.hub.desk import CurrentApp, HubApp, go_to
 from mograder.web.hub.onward import outcome, told
 from mograder.web.hub.troubles import gather
 from mograder.web.pages import page
@@ -84,10 +84,10 @@ class Sheet(Generic[T]):
     following: int
 
 
-async def items(request: Request, desk: TheDesk, caller: Caller) -> Response:
+async def items(request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Show what is published, who sees it, and whether its environment stands."""
-    count = await desk.census.look()
-    lines = await to_thread.run_sync(_item_lines, desk, count)
+    count = await app.copy_counts.look()
+    lines = await to_thread.run_sync(_item_lines, app, count)
     done, item = outcome(request)
     return page(
         request,
@@ -97,11 +97,11 @@ async def items(request: Request, desk: TheDesk, caller: Caller) -> Response:
         count=count,
         done=done,
         done_item=item,
-        limits=desk.services.loaded.settings.limits,
+        limits=app.services.loaded.settings.limits,
     )
 
 
-async def working(request: Request, desk: TheDesk, caller: Caller, name: str = "") -> Response:
+async def working(request: Request, app: CurrentApp, caller: Caller, name: str = "") -> Response:
     """Tell a browser without scripts how far publishing or preparing is, then lead on."""
     spinner = publishing_page(name) if name else PREPARING
     running = kept_work(request, spinner, lasting=True)
@@ -126,10 +126,10 @@ def publishing_page(name: str) -> str:
     return f"/course/publishing/{quote(name, safe='')}"
 
 
-async def sessions(request: Request, desk: TheDesk, caller: Caller) -> Response:
+async def sessions(request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Show what runs, with its memory, and let it be stopped."""
     by_memory = request.query_params.get("order") == "memory"
-    live = sorted(desk.services.pool.all(), key=_by_memory if by_memory else _by_name)
+    live = sorted(app.services.pool.all(), key=_by_memory if by_memory else _by_name)
     done, item = outcome(request)
     return page(
         request,
@@ -137,23 +137,23 @@ async def sessions(request: Request, desk: TheDesk, caller: Caller) -> Response:
         here="sessions",
         sheet=_sheet(live, request),
         by_memory=by_memory,
-        states=desk.services.pool.states(),
-        now=desk.services.clock.now(),
-        limit=desk.services.loaded.settings.limits.memory_mb,
+        states=app.services.pool.states(),
+        now=app.services.clock.now(),
+        limit=app.services.loaded.settings.limits.memory_mb,
         done=done,
         done_item=item,
     )
 
 
-async def students(request: Request, desk: TheDesk, caller: Caller) -> Response:
+async def students(request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Show who is in the course and who is here."""
     wanted = request.query_params.get("q", "").strip()[:100]
-    count = await desk.census.look()
-    listed = await to_thread.run_sync(desk.services.roster.listed)
-    running = [live.key.user for live in desk.services.pool.all()]
+    count = await app.copy_counts.look()
+    listed = await to_thread.run_sync(app.services.roster.listed)
+    running = [live.key.user for live in app.services.pool.all()]
     names = {*map(str, count.copies), *(listed or ()), *running} - {INSTRUCTOR}
     found = sorted(name for name in names if wanted.casefold() in name.casefold())
-    here = desk.bell.present() | set(running)
+    here = app.notifier.present() | set(running)
     sheet = _sheet(sorted(found, key=lambda name: (name not in here, name)), request)
     return page(
         request,
@@ -169,13 +169,13 @@ async def students(request: Request, desk: TheDesk, caller: Caller) -> Response:
     )
 
 
-async def student(user: str, request: Request, desk: TheDesk, caller: Caller) -> Response:
+async def student(user: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Show one person's copies and sessions; this folder alone is read."""
     name = Username.of_account(user)
-    copies = await to_thread.run_sync(desk.listing.of, name)
-    live = [each for each in desk.services.pool.all() if each.key.user == name]
+    copies = await to_thread.run_sync(app.listing.of, name)
+    live = [each for each in app.services.pool.all() if each.key.user == name]
     opened = {each.key.item for each in live}
-    listed = await to_thread.run_sync(desk.services.roster.listed)
+    listed = await to_thread.run_sync(app.services.roster.listed)
     done, item = outcome(request)
     return page(
         request,
@@ -183,7 +183,7 @@ async def student(user: str, request: Request, desk: TheDesk, caller: Caller) ->
         here="students",
         name=name,
         copies=[
-            CopyLine(each, desk.results.of(name, each.item), each.item in opened) for each in copies
+            CopyLine(each, app.results.of(name, each.item), each.item in opened) for each in copies
         ],
         sessions=live,
         enrolled=listed is None or name in listed,
@@ -192,9 +192,9 @@ async def student(user: str, request: Request, desk: TheDesk, caller: Caller) ->
     )
 
 
-async def people(request: Request, desk: TheDesk, caller: Caller) -> Response:
+async def people(request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Show the list of those who may come in, to be changed."""
-    roster = desk.services.roster
+    roster = app.services.roster
     listed = await to_thread.run_sync(roster.listed)
     done, item = outcome(request)
     return page(
@@ -203,24 +203,24 @@ async def people(request: Request, desk: TheDesk, caller: Caller) -> Response:
         here="people",
         listed=listed,
         stamp=str(await to_thread.run_sync(roster.stamp)),
-        instructors=sorted(desk.services.policy.instructors),
+        instructors=sorted(app.services.policy.instructors),
         done=done,
         done_item=item,
     )
 
 
-async def problems(request: Request, desk: TheDesk, caller: Caller) -> Response:
+async def problems(request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Show what went wrong lately, in plain words."""
-    troubles = await to_thread.run_sync(gather, desk)
-    lines = await to_thread.run_sync(_item_lines, desk, Count())
+    problems = await to_thread.run_sync(gather, app)
+    lines = await to_thread.run_sync(_item_lines, app, Count())
     failed = [line for line in lines if line.environment == "failed"]
-    return page(request, "problems.html", here="problems", troubles=troubles, failed=failed)
+    return page(request, "problems.html", here="problems", problems=problems, failed=failed)
 
 
-async def log(request: Request, desk: TheDesk, caller: Caller) -> Response:
+async def log(request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Show what was done and refused, the newest first, a page at a time."""
     before = _number(request, "before") or None
-    read = desk.services.state.recent_audit
+    read = app.services.state.recent_audit
     rows = await to_thread.run_sync(lambda: read(_PAGE + 1, before=before))
     older = rows[_PAGE - 1].number if len(rows) > _PAGE else 0
     return page(
@@ -228,12 +228,12 @@ async def log(request: Request, desk: TheDesk, caller: Caller) -> Response:
     )
 
 
-def _item_lines(desk: Desk, count: Count) -> list[ItemLine]:
-    begun, now = count.begun, desk.services.clock.now()
+def _item_lines(app: HubApp, count: Count) -> list[ItemLine]:
+    begun, now = count.begun, app.services.clock.now()
     lines = []
-    for release in desk.services.releases.all():
-        rule = desk.visibility.of(release.name)
-        environment, said = _environment(desk, release)
+    for release in app.services.releases.all():
+        rule = app.visibility.of(release.name)
+        environment, said = _environment(app, release)
         line = ItemLine(
             release, rule, rule.visible(now), environment, said, begun[str(release.name)]
         )
@@ -241,8 +241,8 @@ def _item_lines(desk: Desk, count: Count) -> list[ItemLine]:
     return lines
 
 
-def _environment(desk: Desk, release: Release) -> tuple[str, str]:
-    environments = desk.services.environments
+def _environment(app: HubApp, release: Release) -> tuple[str, str]:
+    environments = app.services.environments
     try:
         script = _script(release.notebook, release.version)
     except (InvalidInput, OSError, UnicodeDecodeError) as error:

@@ -1,7 +1,7 @@
-"""What every handler of the hub finds on its desk, and how it answers with a page.
+"""What every handler of the hub works with.
 
-One frozen object is put into the request's scope by the gate; handlers get it by
-:func:`desk_of`, never from globals (style.md, "Wiring").
+The middleware puts one frozen object into the request's scope; handlers get it as an argument or by
+:func:`hub_app`, never from globals (style.md, "Wiring").
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from mograder.store.submissions import Submissions
 from mograder.store.visibility import VisibilityRules
 from mograder.web.background import Work
 from mograder.web.context import request_context
-from mograder.web.hub.attempts import Attempts
+from mograder.web.hub.attempts import LoginThrottle
 from mograder.web.hub.audit import AuditTrail
-from mograder.web.hub.bell import Bell
-from mograder.web.hub.census import Census
-from mograder.web.hub.meter import Meter
-from mograder.web.hub.results import Results
+from mograder.web.hub.bell import Notifier
+from mograder.web.hub.census import CopyCounts
+from mograder.web.hub.meter import Metrics
+from mograder.web.hub.results import ValidationResults
 from mograder.web.hub.services import Services
 from mograder.web.pages import APP, Viewer
 from mograder.web.templating import Pages
@@ -34,22 +34,22 @@ IDENTITY = "mograder.identity"
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class HubApp:
     """The hub's services, and what only its own pages need."""
 
     services: Services
     pages: Pages
     work: Work
     audit: AuditTrail
-    attempts: Attempts
+    login_throttle: LoginThrottle
     visibility: VisibilityRules
-    meter: Meter
+    metrics: Metrics
     copies: Copies
     submissions: Submissions
     listing: CopyListing
-    results: Results
-    bell: Bell
-    census: Census
+    results: ValidationResults
+    notifier: Notifier
+    copy_counts: CopyCounts
     program: ClassVar[str] = "hub"
     packs: ClassVar[bool] = True
 
@@ -79,25 +79,25 @@ def copies_of(services: Services) -> Copies:
     return Copies(services.pool, services.workspaces, services.clock, reserve=reserve)
 
 
-def desk_of(request: Request) -> Desk:
-    """The desk that the gate put into the request."""
-    desk: Desk = request.scope[APP]
-    return desk
+def hub_app(request: Request) -> HubApp:
+    """The object that the middleware put into the request."""
+    app: HubApp = request.scope[APP]
+    return app
 
 
 def identity_of(request: Request) -> Identity | None:
-    """Who asks, as the gate found out; none when nobody is signed in."""
+    """Who asks, as ``access.admit`` found out; None when nobody is signed in."""
     identity: Identity | None = request.scope.get(IDENTITY)
     return identity
 
 
-async def _the_desk(request: Request) -> Desk:
+async def _current_app(request: Request) -> HubApp:
     # Not desk_of itself: FastAPI has a thread do whatever is not async.
-    return desk_of(request)
+    return hub_app(request)
 
 
-TheDesk = Annotated[Desk, Depends(_the_desk)]
-"""A handler's parameter that is the desk."""
+CurrentApp = Annotated[HubApp, Depends(_current_app)]
+"""A handler's parameter that is the hub's object."""
 
 
 def go_to(request: Request, path: str) -> RedirectResponse:

@@ -1,7 +1,7 @@
 """Live pages: the stream of server-sent events that tells a page when to look again.
 
 ``GET /events`` is one request that stays open: no page polls, and the loop waits for all of them
-at once. What there is to tell comes from the bell (``bell``).
+at once. The notifier (``notifier``) knows what there is to tell.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mograder.auth.identity import Identity
 from mograder.auth.roles import Role
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.web.hub.access import Caller
-from mograder.web.hub.desk import TheDesk, desk_of
+from mograder.web.hub.desk import CurrentApp, hub_app
 from mograder.web.identity import identify, restricted
 
 EVENT_STREAM = "text/event-stream"
@@ -29,11 +29,11 @@ _PAUSE_SECONDS = {Role.STUDENT: 1.0, Role.INSTRUCTOR: 3.0}
 _RETRY_MS = (3000, 9000)
 
 
-async def stream(request: Request, desk: TheDesk, caller: Caller) -> Response:
+async def stream(request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Tell a page what of it has changed, for as long as its login is good."""
     if EVENT_STREAM not in request.headers.get("accept", ""):
         raise InvalidInput("This address is for pages.", hint=f"Accept {EVENT_STREAM}.")
-    desk.bell.demand_room()
+    app.notifier.demand_room()
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(lines(request, caller), media_type=EVENT_STREAM, headers=headers)
 
@@ -43,25 +43,25 @@ async def lines(request: Request, caller: Identity) -> AsyncGenerator[bytes, Non
 
     Whether the login still counts is asked before each, as a request of the page would be.
     """
-    with desk_of(request).bell.listening(caller) as ear:
+    with hub_app(request).notifier.listening(caller) as subscriber:
         # Whoever is cut off by a restart must not come back in the same moment as all others.
         yield f"retry: {random.randint(*_RETRY_MS)}\n\n".encode()  # noqa: S311 - no secret
-        while not ear.closed:
-            news = await ear.news(KEEP_ALIVE_SECONDS)
-            if ear.closed or not _still(request, caller):
+        while not subscriber.closed:
+            news = await subscriber.news(KEEP_ALIVE_SECONDS)
+            if subscriber.closed or not _still(request, caller):
                 break
             if not news:
                 yield b": still here\n\n"
                 continue
             yield f"event: change\ndata: {json.dumps(sorted(news))}\n\n".encode()
             await asyncio.sleep(_PAUSE_SECONDS[caller.role])
-        if ear.replaced:  # else it comes back, to the next hub or to be told to sign in
+        if subscriber.replaced:  # else it comes back, to the next hub or to be told to sign in
             yield b"event: end\ndata: -\n\n"
 
 
 def _still(request: Request, caller: Identity) -> bool:
     """Whether this request would be let in now: signed out, revoked or expired it is not."""
-    services = desk_of(request).services
+    services = hub_app(request).services
     try:
         now = identify(request.scope, services)
     except MograderError:

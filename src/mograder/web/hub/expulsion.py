@@ -17,29 +17,29 @@ from mograder.core.log import get_logger
 from mograder.core.names import INSTRUCTOR
 from mograder.sessions.endings import EndReason
 from mograder.sessions.live import LiveSession
-from mograder.web.hub.desk import Desk
+from mograder.web.hub.desk import HubApp
 
 _LOOK_SECONDS = 2.0
 _log = get_logger(__name__)
 
 
-async def end_strangers(desk: Desk) -> int:
+async def end_removed(app: HubApp) -> int:
     """End the sessions of those who may not come in any more; return how many."""
-    roster = desk.services.roster
-    seen = desk.services.capabilities.instructed()
-    sessions = [(live, _role(desk, live, seen)) for live in desk.services.pool.all()]
+    roster = app.services.roster
+    seen = app.services.capabilities.instructed()
+    sessions = [(live, _role(app, live, seen)) for live in app.services.pool.all()]
 
-    def strangers() -> list[LiveSession]:
+    def removed() -> list[LiveSession]:
         return [live for live, role in sessions if not roster.allows(live.key.user, role)]
 
-    gone = await to_thread.run_sync(strangers) if sessions else []
+    gone = await to_thread.run_sync(removed) if sessions else []
     for live in gone:
         _log.info("%s is not on the list any more: a session ends", live.key.user)
-        await desk.services.pool.stop(live.key, EndReason.REMOVED)
+        await app.services.pool.stop(live.key, EndReason.REMOVED)
     return len(gone)
 
 
-async def keep_watch(desk: Desk, stop: asyncio.Event, seconds: float = _LOOK_SECONDS) -> None:
+async def keep_watch(app: HubApp, stop: asyncio.Event, seconds: float = _LOOK_SECONDS) -> None:
     """Look at the list and at what was revoked until told to stop.
 
     Not until cancelled: a look at the database in a thread would outlive that, and then the
@@ -48,20 +48,20 @@ async def keep_watch(desk: Desk, stop: asyncio.Event, seconds: float = _LOOK_SEC
     seen: object = object()  # at first everything is news: sessions were adopted
     while not stop.is_set():
         try:
-            stamp = await to_thread.run_sync(desk.services.roster.stamp)
+            stamp = await to_thread.run_sync(app.services.roster.stamp)
             if stamp != seen:
                 seen = stamp
-                await end_strangers(desk)
-            for user in await to_thread.run_sync(desk.services.revocations.refresh):
-                await to_thread.run_sync(desk.services.capabilities.revoke_user, user)
+                await end_removed(app)
+            for user in await to_thread.run_sync(app.services.revocations.refresh):
+                await to_thread.run_sync(app.services.capabilities.revoke_user, user)
         except Exception:  # noqa: BLE001 - a loop: the next change must be noticed too
             _log.exception("the list of users could not be watched")
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), seconds)
 
 
-def _role(desk: Desk, live: LiveSession, seen: frozenset[str]) -> Role:
+def _role(app: HubApp, live: LiveSession, seen: frozenset[str]) -> Role:
     """The role that lets a session go on: an instructor's, if one is named or looks at it."""
     user = live.key.user
-    named = user == INSTRUCTOR or user in desk.services.policy.instructors
+    named = user == INSTRUCTOR or user in app.services.policy.instructors
     return Role.INSTRUCTOR if named or live.id in seen else Role.STUDENT

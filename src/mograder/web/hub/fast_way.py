@@ -47,7 +47,7 @@ _KNOWN_PREFIXES = tuple(name.encode() for name in REMOVED_BY_FRONT_PREFIXES)
 
 
 @dataclass(frozen=True, slots=True)
-class FastWay(Generic[S]):
+class FastPath(Generic[S]):
     """One request that was authorised, and where to take it."""
 
     visit: Visit
@@ -55,7 +55,7 @@ class FastWay(Generic[S]):
     capability: Capability
 
 
-def may_ride_alone(visit: Visit, scope: Scope, request_bytes: int) -> bool:
+def may_use_fast_path(visit: Visit, scope: Scope, request_bytes: int) -> bool:
     """Tell whether a front may carry this request, which the hub has authorised, by itself."""
     plain = _PLAIN.fullmatch(visit.rest) and _QUERY.fullmatch(visit.query)
     socket = _SOCKET.fullmatch(str(visit.session.endpoint.socket))

@@ -1,4 +1,4 @@
-"""Where a web server in front asks whose a request is, once for each: the door of the fast path.
+"""Tells a web server in front whose a request is, once for each: the hub's end of the fast path.
 
 The front sends the request's own address and method beside its headers, and trusts nothing but
 the answer: 200 with the session's socket and the address to ask there, or 403, "let the hub answer
@@ -24,7 +24,7 @@ from mograder.core.session_headers import FROM_FRONT
 from mograder.sessions.live import LiveSession
 from mograder.web.context import CONTEXT, RequestContext, context_of
 from mograder.web.hub.capabilities import Capability
-from mograder.web.hub.fast_way import FastWay
+from mograder.web.hub.fast_way import FastPath
 from mograder.web.hub.headers import HeaderList
 
 _OURS = FROM_FRONT.encode()
@@ -47,10 +47,10 @@ class Ends(Protocol):
     ) -> Callable[[], None]: ...
 
 
-class Pathfinder(Protocol):
+class FastPaths(Protocol):
     """Decides where requests may go; :class:`~mograder.web.hub.proxy.SessionProxy`."""
 
-    async def fast_way(self, scope: Scope) -> FastWay[LiveSession] | None: ...
+    async def fast_path(self, scope: Scope) -> FastPath[LiveSession] | None: ...
 
 
 class Cuts:
@@ -101,7 +101,7 @@ class Cuts:
             _log.error("WebSockets of the fast path cannot be cut here: they go by the hub now")
 
 
-class FrontDoor:
+class FrontAuthorizer:
     """The ASGI app at :data:`~mograder.core.session_headers.FRONT_DOOR`.
 
     ``cuts`` ends the WebSockets that pass here, of which the hub sees nothing again; ``reaches``
@@ -110,7 +110,7 @@ class FrontDoor:
 
     def __init__(
         self,
-        paths: Pathfinder,
+        paths: FastPaths,
         *,
         trusts: Callable[[str | None], bool],
         cuts: Cuts,
@@ -126,7 +126,7 @@ class FrontDoor:
         headers: HeaderList = [(b"content-length", b"0"), (b"cache-control", b"no-store")]
         context = context_of(scope)
         asked = asked_for(scope, context) if self._trusts(context.client) else None
-        way = None if asked is None else await self._paths.fast_way(asked)
+        way = None if asked is None else await self._paths.fast_path(asked)
         if way is not None and asked is not None and not self._may_go(way, asked):
             way = None
         if way is not None:
@@ -135,7 +135,7 @@ class FrontDoor:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
 
-    def _may_go(self, way: FastWay[LiveSession], asked: Scope) -> bool:
+    def _may_go(self, way: FastPath[LiveSession], asked: Scope) -> bool:
         socket = way.session.endpoint.socket
         if not (_PLAIN.fullmatch(str(socket)) and self._reaches(socket)):
             return False
@@ -180,7 +180,7 @@ def asked_for(scope: Scope, context: RequestContext) -> Scope | None:
     }
 
 
-def _directions(way: FastWay[LiveSession]) -> HeaderList:
+def _directions(way: FastPath[LiveSession]) -> HeaderList:
     visit = way.visit
     told = {
         "socket": str(way.session.endpoint.socket),

@@ -26,7 +26,7 @@ from mograder.store.releases import ItemKind
 from mograder.web.context import request_context
 from mograder.web.hub.access import Caller, Visitor, member
 from mograder.web.hub.deadlines import NOWHERE, HandIn, course_page, hand_ins
-from mograder.web.hub.desk import Desk, TheDesk, go_to
+from mograder.web.hub.desk import CurrentApp, HubApp, go_to
 from mograder.web.hub.endings import news_of
 from mograder.web.hub.items import ItemView, person, survey
 from mograder.web.hub.onward import outcome
@@ -76,16 +76,16 @@ class Preview:
     at: datetime | None
 
 
-async def first_page(request: Request, desk: TheDesk, visitor: Visitor) -> Response:
+async def first_page(request: Request, app: CurrentApp, visitor: Visitor) -> Response:
     """Show a member's assignments, lectures and sessions, and others how to sign in."""
     if visitor is None:
         return page(request, "welcome.html")
     await member(request)
     preview = _preview(request, visitor)
     shown = preview.identity if preview else visitor
-    views, lines = await to_thread.run_sync(_look, desk, shown, preview)
-    settings = desk.services.loaded.settings
-    sessions = [s for s in visible_sessions(desk, visitor) if s.key.user == visitor.username]
+    views, lines = await to_thread.run_sync(_look, app, shown, preview)
+    settings = app.services.loaded.settings
+    sessions = [s for s in visible_sessions(app, visitor) if s.key.user == visitor.username]
     done, item = outcome(request)
     return page(
         request,
@@ -96,11 +96,11 @@ async def first_page(request: Request, desk: TheDesk, visitor: Visitor) -> Respo
         sessions=[
             SessionLine(s.key.item, s.key.mode.value, s.key.url, s.last_seen) for s in sessions
         ],
-        ended=_ended(desk, visitor, frozenset(view.name for view in views)),
+        ended=_ended(app, visitor, frozenset(view.name for view in views)),
         preview=preview,
         collects=settings.hub.collect,
         moodle=course_page(settings),
-        unsandboxed=not desk.services.sandboxed,
+        unsandboxed=not app.services.sandboxed,
         origin=f"{request_context(request).scheme}://{request_context(request).host}",
         done=done,
         done_item=item,
@@ -130,11 +130,11 @@ async def view_as(request: Request, caller: Caller) -> Response:
 
 
 def _look(
-    desk: Desk, identity: Identity, preview: Preview | None
+    app: HubApp, identity: Identity, preview: Preview | None
 ) -> tuple[list[ItemView], list[AssignmentLine]]:
     """Read the disk: a person's items, and of those with a copy what became of it."""
-    known = hand_ins(desk.services.loaded.settings)
-    views = survey(desk, identity, preview.at if preview else None)
+    known = hand_ins(app.services.loaded.settings)
+    views = survey(app, identity, preview.at if preview else None)
     if preview:  # of what the instructor has begun, a student knows nothing
         views = [
             dataclasses.replace(view, has_copy=False, renamed=None)
@@ -142,17 +142,17 @@ def _look(
             if view.visible
         ]
     found = [view for view in views if view.kind is ItemKind.ASSIGNMENT]
-    return views, [_line(desk, identity, view, known) for view in found]
+    return views, [_line(app, identity, view, known) for view in found]
 
 
 def _line(
-    desk: Desk, identity: Identity, view: ItemView, known: Mapping[str, HandIn]
+    app: HubApp, identity: Identity, view: ItemView, known: Mapping[str, HandIn]
 ) -> AssignmentLine:
     user, name = person(identity), view.release.name
     hand_in = known.get(name, NOWHERE)
-    copy = desk.listing.facts(user, name) if view.has_copy else None
-    result = desk.results.of(user, name) if copy else None
-    return AssignmentLine(view, copy, result, hand_in, hand_in.late(desk.services.clock.now()))
+    copy = app.listing.facts(user, name) if view.has_copy else None
+    result = app.results.of(user, name) if copy else None
+    return AssignmentLine(view, copy, result, hand_in, hand_in.late(app.services.clock.now()))
 
 
 def _preview(request: Request, visitor: Identity) -> Preview | None:
@@ -169,10 +169,10 @@ def _preview(request: Request, visitor: Identity) -> Preview | None:
     return Preview(student, at)
 
 
-def _ended(desk: Desk, identity: Identity, known: frozenset[str]) -> list[EndedLine]:
-    pool, lines = desk.services.pool, []
+def _ended(app: HubApp, identity: Identity, known: frozenset[str]) -> list[EndedLine]:
+    pool, lines = app.services.pool, []
     for ending in pool.endings_of(person(identity)):
-        words = news_of(ending, desk.services.loaded.settings)
+        words = news_of(ending, app.services.loaded.settings)
         if words is None or pool.find(ending.key) is not None:
             continue
         mode, item = ending.key.mode, ending.key.item

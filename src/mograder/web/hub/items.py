@@ -27,7 +27,7 @@ from mograder.store.visibility import Visibility
 from mograder.store.workspaces import FileStatus
 from mograder.web.hub.access import Caller
 from mograder.web.hub.bell import Part
-from mograder.web.hub.desk import Desk, TheDesk, go_to
+from mograder.web.hub.desk import CurrentApp, HubApp, go_to
 from mograder.web.hub.models import AssignmentEntry, Done, Entry, LectureEntry
 from mograder.web.hub.onward import told
 from mograder.web.problems import Wants, wanted
@@ -69,47 +69,47 @@ def mode_of(kind: ItemKind) -> Mode:
     return Mode.EDIT if kind is ItemKind.ASSIGNMENT else Mode.RUN
 
 
-def survey(desk: Desk, identity: Identity, at: datetime | None = None) -> list[ItemView]:
+def survey(app: HubApp, identity: Identity, at: datetime | None = None) -> list[ItemView]:
     """All items that a person may know of, now or ``at`` a time, in the order of the list.
 
     Reads the disk.
     """
-    moment = at or desk.services.clock.now()
-    views = (_view(desk, identity, release, moment) for release in desk.services.releases.all())
+    moment = at or app.services.clock.now()
+    views = (_view(app, identity, release, moment) for release in app.services.releases.all())
     return [view for view in views if _listed(view, identity)]
 
 
-def find_release(desk: Desk, name: str) -> Release | None:
+def find_release(app: HubApp, name: str) -> Release | None:
     """The release of that name, or none; a name outside the grammar is just unknown."""
     try:
         item = ItemName.parse(name)
     except InvalidInput:
         return None
-    return desk.services.releases.get(item)
+    return app.services.releases.get(item)
 
 
-def demand_visible(desk: Desk, identity: Identity, name: str) -> None:
+def demand_visible(app: HubApp, identity: Identity, name: str) -> None:
     """Refuse a student an item that is hidden or not open yet.
 
     Raises: NotFound with the words of compat.md 2.3.
     """
-    rule, now = desk.visibility.of(name), desk.services.clock.now()
+    rule, now = app.visibility.of(name), app.services.clock.now()
     if identity.role is not Role.INSTRUCTOR and not rule.visible(now):
         raise rule.refusal(now)
 
 
-async def list_items(desk: TheDesk, caller: Caller) -> list[Entry]:
+async def list_items(app: CurrentApp, caller: Caller) -> list[Entry]:
     """List assignments, then lectures, as the caller sees them (B126)."""
-    views = await to_thread.run_sync(survey, desk, caller)
+    views = await to_thread.run_sync(survey, app, caller)
     return [_entry(view) for view in views]
 
 
-async def release_file(name: str, filename: str, desk: TheDesk, caller: Caller) -> FileResponse:
+async def release_file(name: str, filename: str, app: CurrentApp, caller: Caller) -> FileResponse:
     """Send one file of a published release: what its manifest names and nothing else (B127).
 
     Always as a download: a release may hold HTML, and this is the hub's own origin.
     """
-    path = await to_thread.run_sync(_find_file, desk, caller, name, filename)
+    path = await to_thread.run_sync(_find_file, app, caller, name, filename)
     return FileResponse(
         path,
         filename=filename.rpartition("/")[2],
@@ -118,16 +118,16 @@ async def release_file(name: str, filename: str, desk: TheDesk, caller: Caller) 
     )
 
 
-async def download(a: str, request: Request, desk: TheDesk, caller: Caller) -> Response:
+async def download(a: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Copy a release into the caller's workspace, unless there is a copy already (B52, B69)."""
-    await take_copy(desk, caller, a)
-    desk.bell.ring(person(caller), Part.COPIES)
+    await take_copy(app, caller, a)
+    app.notifier.notify(person(caller), Part.COPIES)
     if wanted(request) is Wants.PAGE:
         return go_to(request, told("/", "downloaded", a))
     return JSONResponse(Done().model_dump(mode="json"))
 
 
-async def take_copy(desk: Desk, identity: Identity, name: str) -> tuple[Release, str | None]:
+async def take_copy(app: HubApp, identity: Identity, name: str) -> tuple[Release, str | None]:
     """Make sure that a person has a copy of an item, and never overwrite one (B66, B69).
 
     Returns the release, and the name that the notebook had if it was renamed and has the item's
@@ -135,44 +135,44 @@ async def take_copy(desk: Desk, identity: Identity, name: str) -> tuple[Release,
 
     Raises: NotFound (unknown or not available), InvalidInput (a demo).
     """
-    release, ready = await to_thread.run_sync(_begin, desk, identity, name)
+    release, ready = await to_thread.run_sync(_begin, app, identity, name)
     if ready:
         return release, None
     user = person(identity)
-    renamed = await desk.copies.take_back(CopyOf(user, release.name))
-    await to_thread.run_sync(desk.services.workspaces.ensure, user, release)
+    renamed = await app.copies.take_back(CopyOf(user, release.name))
+    await to_thread.run_sync(app.services.workspaces.ensure, user, release)
     return release, renamed
 
 
-def _begin(desk: Desk, identity: Identity, name: str) -> tuple[Release, bool]:
+def _begin(app: HubApp, identity: Identity, name: str) -> tuple[Release, bool]:
     """Return the release, and whether a copy of it lies ready; a renamed one does not yet."""
-    release = find_release(desk, name)
+    release = find_release(app, name)
     if release is None:
         raise NotFound("Assignment not found")
     if release.kind is ItemKind.DEMO:
         raise InvalidInput("Demos can only be run")
-    user, workspaces = person(identity), desk.services.workspaces
+    user, workspaces = person(identity), app.services.workspaces
     if not workspaces.has_copy(user, release.name):
-        demand_visible(desk, identity, release.name)
+        demand_visible(app, identity, release.name)
     if workspaces.renamed(user, release.name) is not None:
         return release, False
     workspaces.ensure(user, release)
     return release, True
 
 
-def _find_file(desk: Desk, identity: Identity, name: str, filename: str) -> Path:
+def _find_file(app: HubApp, identity: Identity, name: str, filename: str) -> Path:
     if ".." in filename or ".." in name:
         raise InvalidInput("Invalid filename")
-    release = find_release(desk, name)
+    release = find_release(app, name)
     if release is None:
         raise NotFound("File not found")
-    demand_visible(desk, identity, release.name)
-    return desk.services.releases.readable(release.name, filename)
+    demand_visible(app, identity, release.name)
+    return app.services.releases.readable(release.name, filename)
 
 
-def _view(desk: Desk, identity: Identity, release: Release, moment: datetime) -> ItemView:
-    services, user = desk.services, person(identity)
-    rule = desk.visibility.of(release.name)
+def _view(app: HubApp, identity: Identity, release: Release, moment: datetime) -> ItemView:
+    services, user = app.services, person(identity)
+    rule = app.visibility.of(release.name)
     key = SessionKey(user, release.name, mode_of(release.kind))
     has_copy = services.workspaces.has_copy(user, release.name)
     renamed = services.workspaces.renamed(user, release.name) if has_copy else None

@@ -27,7 +27,7 @@ class End(Enum):
     """The client began a body and stopped sending."""
 
 
-class Lifeline:
+class ExchangeTimeout:
     """Surrounds one HTTP exchange; leaving it early raises nothing, ``ended`` tells why.
 
     It is one timer of the task itself (``asyncio.timeout``) that everybody may pull at, so a

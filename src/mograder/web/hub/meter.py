@@ -24,7 +24,7 @@ from starlette.responses import Response
 
 from mograder.sessions.endings import EndReason
 from mograder.sessions.tally import ItemMemory, Kind, Outcome, Tally
-from mograder.web.hub.traffic import Traffic
+from mograder.web.hub.traffic import ProxyCounters
 
 STATES = ("waiting", "starting", "running", "ending")
 _KINDS: tuple[Kind, ...] = ("warm", "cold", "unknown")
@@ -44,14 +44,14 @@ class Counted(Protocol):
     def all(self) -> Sequence[object]: ...
 
 
-class Meter:
+class Metrics:
     """The hub's numbers, in a registry of their own; ``traffic`` is for the proxy to write to.
 
     Make it when the pool is open: the sessions that run by then were adopted.
     """
 
     def __init__(self, pool: Counted) -> None:
-        self.traffic = Traffic()
+        self.traffic = ProxyCounters()
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(_HubCollector(pool, self.traffic, adopted=len(pool.all())))
         ProcessCollector(registry=self._registry)
@@ -66,7 +66,7 @@ class Meter:
 
 
 class _HubCollector(Collector):
-    def __init__(self, pool: Counted, traffic: Traffic, *, adopted: int) -> None:
+    def __init__(self, pool: Counted, traffic: ProxyCounters, *, adopted: int) -> None:
         self._pool = pool
         self._traffic = traffic
         self._adopted = adopted
@@ -138,7 +138,7 @@ def _sessions(pool: Counted, adopted: int) -> Iterator[Metric]:
     )
 
 
-def _proxied(traffic: Traffic) -> Iterator[Metric]:
+def _proxied(traffic: ProxyCounters) -> Iterator[Metric]:
     requests = CounterMetricFamily(
         "mograder_proxy_requests", "Requests for sessions' addresses.", labels=("kind",)
     )

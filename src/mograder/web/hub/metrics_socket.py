@@ -16,7 +16,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mograder.core.errors import Conflict, InvalidInput
-from mograder.web.hub.meter import Meter
+from mograder.web.hub.meter import Metrics
 
 _MODE = 0o660
 _BACKLOG = 16
@@ -59,7 +59,7 @@ def metrics_listener(path: Path) -> Iterator[socket.socket]:
             path.unlink()
 
 
-def metrics_app(meter: Meter) -> ASGIApp:
+def metrics_app(metrics: Metrics) -> ASGIApp:
     """Build the app behind that socket: the metrics and nothing else."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -67,7 +67,7 @@ def metrics_app(meter: Meter) -> ASGIApp:
             await send({"type": "websocket.close", "code": 1008})
             return
         found = scope["path"] == "/metrics" and scope["method"] in ("GET", "HEAD")
-        response = meter.response() if found else PlainTextResponse(_NOT_FOUND, 404)
+        response = metrics.response() if found else PlainTextResponse(_NOT_FOUND, 404)
         await response(scope, receive, send)
 
     return app

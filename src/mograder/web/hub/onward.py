@@ -15,7 +15,7 @@ from fastapi import Request
 from mograder.auth.identity import Identity
 from mograder.core.names import INSTRUCTOR
 
-Onward = Callable[[object], str]
+NextPage = Callable[[object], str]
 
 _COURSE_PAGES: Mapping[str, str] = MappingProxyType(
     {"items": "/course/items", "sessions": "/course/sessions", "people": "/course/people"}
@@ -29,7 +29,7 @@ def told(path: str, done: str, item: str = "") -> str:
     return f"{path}?{urlencode(query)}"
 
 
-def back_from(request: Request, caller: Identity, user: str, done: str, item: str) -> Onward:
+def back_from(request: Request, caller: Identity, user: str, done: str, item: str) -> NextPage:
     """Lead back to where a form about somebody's copy or session stood.
 
     One's own lead to the first page, another person's to that person's, and a page that the

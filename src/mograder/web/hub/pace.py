@@ -35,7 +35,7 @@ class Allowances:
     """Answers over HTTP: downloads are large and wanted, so this only tames endless ones."""
 
 
-class _Bucket:
+class _TokenBucket:
     """Fills steadily up to its brim. It may be overdrawn: what came in one piece passes."""
 
     def __init__(self, rate: Rate, now: float) -> None:
@@ -51,7 +51,7 @@ class _Bucket:
         return max(0.0, -self._level / self._rate.per_second)
 
 
-class Pace:
+class RateLimit:
     """Lets pass what comes within all of some rates, and makes the rest wait."""
 
     def __init__(
@@ -61,8 +61,8 @@ class Pace:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock = clock
-        self._size = _Bucket(size, clock())
-        self._count = None if count is None else _Bucket(count, clock())
+        self._size = _TokenBucket(size, clock())
+        self._count = None if count is None else _TokenBucket(count, clock())
         self._turns = 0
 
     def debt(self, size: int) -> float:
@@ -83,10 +83,10 @@ class Pace:
             await asyncio.sleep(0)
 
 
-class Paces:
+class RateLimits:
     """The three ways through one session."""
 
     def __init__(self, allowances: Allowances) -> None:
-        self.to_client = Pace(allowances.socket_bytes, allowances.socket_messages)
-        self.to_session = Pace(allowances.socket_bytes, allowances.socket_messages)
-        self.stream = Pace(allowances.stream_bytes)
+        self.to_client = RateLimit(allowances.socket_bytes, allowances.socket_messages)
+        self.to_session = RateLimit(allowances.socket_bytes, allowances.socket_messages)
+        self.stream = RateLimit(allowances.stream_bytes)

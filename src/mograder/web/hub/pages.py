@@ -17,7 +17,7 @@ from mograder.web.background import Running
 from mograder.web.context import request_context
 from mograder.web.hub.access import Caller
 from mograder.web.hub.answers import failure_page, kept_work
-from mograder.web.hub.desk import TheDesk, desk_of, go_to
+from mograder.web.hub.desk import CurrentApp, go_to, hub_app
 from mograder.web.hub.endings import news_of
 from mograder.web.hub.items import person
 from mograder.web.hub.models import Health, Ready, ServerStatus, Started
@@ -41,13 +41,13 @@ async def health() -> Health:
     return Health()
 
 
-async def ready(desk: TheDesk) -> Ready:
+async def ready(app: CurrentApp) -> Ready:
     """Tell monitoring whether students can work: the database and the supervisor answer.
 
     Raises: :class:`Busy` when they cannot, which ``/health`` does not look at.
     """
-    await asyncio.to_thread(desk.services.state.epoch, "")
-    if not await desk.services.attended():
+    await asyncio.to_thread(app.services.state.epoch, "")
+    if not await app.services.attended():
         raise Busy("No session can be started: the session supervisor does not answer.")
     return Ready()
 
@@ -57,9 +57,9 @@ async def status() -> ServerStatus:
     return ServerStatus()
 
 
-async def metrics(desk: TheDesk) -> Response:
+async def metrics(app: CurrentApp) -> Response:
     """Numbers about the hub and its sessions, for Prometheus."""
-    return desk.meter.response()
+    return app.metrics.response()
 
 
 async def openapi(request: Request, caller: Caller) -> Response:
@@ -89,7 +89,7 @@ async def _spinner(request: Request, caller: Identity, name: str, mode: Mode) ->
         running = kept_work(request, spinner_of(mode, item))
         if running is not None:
             return await _waiting(request, running, item, spinner_of(mode, item))
-    services = desk_of(request).services
+    services = hub_app(request).services
     before = services.pool.last_ending(SessionKey(person(caller), item, mode))
     return page(
         request,

@@ -22,7 +22,7 @@ from mograder.sessions.launcher import Mode
 from mograder.web.context import RequestContext, context_of
 from mograder.web.hub.audit import Event
 from mograder.web.hub.capabilities import Capability
-from mograder.web.hub.fast_way import SAVE, FastWay, may_ride_alone
+from mograder.web.hub.fast_way import SAVE, FastPath, may_use_fast_path
 from mograder.web.hub.frame_page import Framed, FramePages
 from mograder.web.hub.headers import HeaderList, header, session_headers
 from mograder.web.hub.pace import Allowances
@@ -33,7 +33,7 @@ from mograder.web.hub.proxy_websocket import Attendance, refuse_websocket, relay
 from mograder.web.hub.refusals import (
     GONE,
     ONLY_OWNERS,
-    Refusal,
+    ProxyReply,
     check_browser,
     check_page,
     ended,
@@ -55,7 +55,7 @@ from mograder.web.hub.session_paths import (
     UserPath,
     parse_session_path,
 )
-from mograder.web.hub.traffic import Traffic
+from mograder.web.hub.traffic import ProxyCounters
 from mograder.web.hub.upstream import Upstreams
 from mograder.web.identity import RESTRICTED_PAGE, identify, login_headers, restricted
 from mograder.web.problems import HUB_STATUS, status_of
@@ -75,7 +75,7 @@ class SessionProxy(Generic[S]):
     def __init__(
         self,
         services: ProxyServices[S],
-        traffic: Traffic,
+        traffic: ProxyCounters,
         frames: FramePages,
         *,
         answer_seconds: float = 60.0,
@@ -104,7 +104,7 @@ class SessionProxy(Generic[S]):
         try:
             path = parse_session_path(context.raw_path)
         except MograderError as error:
-            await self.answer(exchange, Refusal(400, error.message), shared=False)
+            await self.answer(exchange, ProxyReply(400, error.message), shared=False)
             return
         if isinstance(path, UserPath):
             await self._by_login(path, exchange, context)
@@ -128,11 +128,11 @@ class SessionProxy(Generic[S]):
                 await self._show(session, viewer, exchange, cookies)
                 return
             visit = self._visit_by_login(path, viewer, session, scope)
-        except Refusal as refusal:
+        except ProxyReply as refusal:
             await self.answer(exchange, refusal, shared=False, cookies=cookies)
         except MograderError as error:
             status = status_of(error, HUB_STATUS)
-            await self.answer(exchange, Refusal(status, str(error)), shared=False)
+            await self.answer(exchange, ProxyReply(status, str(error)), shared=False)
         else:
             await self.relay(visit, session, exchange)
 
@@ -143,15 +143,15 @@ class SessionProxy(Generic[S]):
         if identity is None:
             raise nobody(scope, context)
         if restricted(identity, self._services):
-            raise Refusal(403, RESTRICTED_PAGE.decode(), [_HTML])
+            raise ProxyReply(403, RESTRICTED_PAGE.decode(), [_HTML])
         owner = identity.username == path.user
         if not owner and identity.role is not Role.INSTRUCTOR:
             _log.warning("%s was refused the session of %s", identity.username, path.user)
-            raise Refusal(403, "403 Forbidden")
+            raise ProxyReply(403, "403 Forbidden")
         if identity.method is not Method.BEARER:
             check_browser(scope, context, sandbox=self._sandbox)
             if not owner and not self._sandbox:
-                raise Refusal(403, ONLY_OWNERS)
+                raise ProxyReply(403, ONLY_OWNERS)
         return identity
 
     def _session(
@@ -165,7 +165,7 @@ class SessionProxy(Generic[S]):
         if viewer.username == path.user and navigates(scope):
             raise see_other(context.prefix + path.spinner)
         noun = "session" if path.mode == "edit" else "lecture session"
-        raise Refusal(404, f"No active {noun}", (GONE,))
+        raise ProxyReply(404, f"No active {noun}", (GONE,))
 
     async def _note_visit(self, viewer: Identity, session: S, context: RequestContext) -> None:
         """Record who looks into another person's session; one's own is nobody's business."""
@@ -237,7 +237,7 @@ class SessionProxy(Generic[S]):
     ) -> None:
         try:
             visit, session, _ = self._enter(path, exchange.scope, context)
-        except Refusal as refusal:
+        except ProxyReply as refusal:
             await self.answer(exchange, refusal, shared=True)
         else:
             await self.relay(visit, session, exchange)
@@ -245,11 +245,11 @@ class SessionProxy(Generic[S]):
     def _enter(
         self, path: SessionPath | None, scope: Scope, context: RequestContext
     ) -> tuple[Visit, S, Capability]:
-        """Decide by the capability alone. Raises: :class:`Refusal`, the proxy's own answer."""
+        """Decide by the capability alone. Raises: :class:`ProxyReply`, the proxy's own answer."""
         if scope["type"] == "http" and scope["method"] == "OPTIONS":
             raise preflight()
         if isinstance(path, ProbePath):
-            raise Refusal(204)
+            raise ProxyReply(204)
         capability = self._resolve(path)
         session = self.session_of(capability)
         if not isinstance(path, CapabilityPath) or capability is None or session is None:
@@ -258,7 +258,7 @@ class SessionProxy(Generic[S]):
         check_page(visit, scope, context)
         return visit, session, capability
 
-    async def fast_way(self, scope: Scope) -> FastWay[S] | None:
+    async def fast_path(self, scope: Scope) -> FastPath[S] | None:
         """Where a front may take this request by itself; None: only the hub can answer it.
 
         Decided as if the request had come here, and noted as if it had.
@@ -267,16 +267,16 @@ class SessionProxy(Generic[S]):
         try:
             path = parse_session_path(context.raw_path)
             visit, session, capability = self._enter(path, scope, context)
-        except (MograderError, Refusal):
+        except (MograderError, ProxyReply):
             return None
-        if not may_ride_alone(visit, scope, self._limits.request_bytes):
+        if not may_use_fast_path(visit, scope, self._limits.request_bytes):
             return None
         feature = guarded_feature(visit.rest)
         if feature and not await self._services.allowances.allows(session.key.item, feature):
             return None
         self._upstreams.of(session)  # hears of the session's end
         await self._note(visit, session, scope)
-        return FastWay(visit, session, capability)
+        return FastPath(visit, session, capability)
 
     async def _note(self, visit: Visit, session: S, scope: Scope) -> None:
         if scope["type"] == "websocket":
@@ -340,7 +340,7 @@ class SessionProxy(Generic[S]):
         """Pass an authorised request or WebSocket on to its session."""
         feature = guarded_feature(visit.rest)
         if feature and not await self._services.allowances.allows(session.key.item, feature):
-            refusal = Refusal(403, denial(feature))
+            refusal = ProxyReply(403, denial(feature))
             await self.answer(exchange, refusal, shared=visit.by_capability, cookies=visit.cookies)
             return
         upstream = self._upstreams.of(session)
@@ -354,7 +354,7 @@ class SessionProxy(Generic[S]):
             await relay_websocket(visit, exchange, upstream, self._limits, attendance)
             return
         if exchange.scope["method"] not in METHODS:
-            refusal = Refusal(405, "Method not allowed")
+            refusal = ProxyReply(405, "Method not allowed")
             await self.answer(exchange, refusal, shared=visit.by_capability)
             return
         await self._note(visit, session, exchange.scope)
@@ -365,7 +365,7 @@ class SessionProxy(Generic[S]):
     async def answer(
         self,
         exchange: Exchange,
-        refusal: Refusal,
+        refusal: ProxyReply,
         *,
         shared: bool,
         cookies: HeaderList | None = None,

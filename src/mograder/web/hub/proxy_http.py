@@ -16,9 +16,9 @@ from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
 from mograder.web.hub import session_page
 from mograder.web.hub.headers import HeaderList, header, upstream_headers
-from mograder.web.hub.lifeline import End, Lifeline
+from mograder.web.hub.lifeline import End, ExchangeTimeout
 from mograder.web.hub.session_answer import Shape, Visit, headers_lower, shape_answer
-from mograder.web.hub.traffic import Traffic
+from mograder.web.hub.traffic import ProxyCounters
 from mograder.web.hub.upstream import Body, Upstream, UpstreamRequest
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -60,7 +60,7 @@ async def send_text(send: Send, status: int, text: str, headers: HeaderList) -> 
 
 
 async def relay_http(
-    visit: Visit, exchange: Exchange, upstream: Upstream, limits: Limits, traffic: Traffic
+    visit: Visit, exchange: Exchange, upstream: Upstream, limits: Limits, traffic: ProxyCounters
 ) -> None:
     """Ask the session's server and pass its answer on; every failure becomes an answer too."""
     upload = _Upload(exchange, limits, traffic)
@@ -68,7 +68,7 @@ async def relay_http(
         await _refuse(visit, exchange.send, End.TOO_LARGE, limits)
         return
     answer = _Answer(exchange.send, traffic)
-    async with Lifeline() as line:
+    async with ExchangeTimeout() as line:
         undo = (upstream.on_close(line.cut), visit.on_revoke(line.cut))
         try:
             await _run(_Relay(visit, exchange, upstream, limits, line, upload, answer))
@@ -82,7 +82,7 @@ async def relay_http(
 class _Answer:
     """The answer on its way to the client; knows whether it has begun."""
 
-    def __init__(self, send: Send, traffic: Traffic) -> None:
+    def __init__(self, send: Send, traffic: ProxyCounters) -> None:
         self._send = send
         self._traffic = traffic
         self.started = False
@@ -104,7 +104,7 @@ class _Answer:
 class _Upload:
     """The request's body on its way to the server, bounded in size and in time."""
 
-    def __init__(self, exchange: Exchange, limits: Limits, traffic: Traffic) -> None:
+    def __init__(self, exchange: Exchange, limits: Limits, traffic: ProxyCounters) -> None:
         headers = exchange.scope["headers"]
         length = header(headers, b"content-length")
         self.declared = int(length) if length.isdigit() and len(length) < 19 else None
@@ -115,7 +115,7 @@ class _Upload:
         self.answered = False
         self.writing = False
 
-    async def body(self, line: Lifeline) -> Body:
+    async def body(self, line: ExchangeTimeout) -> Body:
         """Return nothing, a small body whole, or a stream."""
         if not self.declared and not self.chunked:
             line.watch(self._receive)
@@ -129,7 +129,7 @@ class _Upload:
             return whole
         return self._stream(first, line)
 
-    async def _stream(self, message: Message, line: Lifeline) -> AsyncIterator[bytes]:
+    async def _stream(self, message: Message, line: ExchangeTimeout) -> AsyncIterator[bytes]:
         total = 0
         try:
             while True:
@@ -157,11 +157,11 @@ class _Upload:
             self.writing = False
             line.watch(self._receive)
 
-    def _wait(self, line: Lifeline, otherwise: End, *, always: bool = False) -> None:
+    def _wait(self, line: ExchangeTimeout, otherwise: End, *, always: bool = False) -> None:
         unbounded = self.answered and not always
         line.expect_within(None if unbounded else self._limits.answer_seconds, otherwise)
 
-    def note_answered(self, line: Lifeline) -> None:
+    def note_answered(self, line: ExchangeTimeout) -> None:
         """The headers are there: from now on only writing is bounded in time."""
         self.answered = True
         if not self.writing:
@@ -174,7 +174,7 @@ class _Relay:
     exchange: Exchange
     upstream: Upstream
     limits: Limits
-    line: Lifeline
+    line: ExchangeTimeout
     upload: _Upload
     answer: _Answer
 
@@ -242,11 +242,11 @@ async def _pass_on(relay: _Relay, response: aiohttp.ClientResponse) -> None:
         relay.line.expect_within(None)
         added += len(shape.prepend)
     await answer.start(shape, added)
-    pace = relay.upstream.paces.stream
+    rate_limit = relay.upstream.rate_limits.stream
     while not content.at_eof():
         if start:
             await answer.part(start, more=True)
-            await pace.passed(len(start))
+            await rate_limit.passed(len(start))
         start = await content.readany()
     await answer.part(start + shape.append, more=False)
 

@@ -17,11 +17,11 @@ from starlette.types import Message
 
 from mograder.core.log import get_logger
 from mograder.web.hub.headers import upstream_headers
-from mograder.web.hub.pace import Pace
+from mograder.web.hub.pace import RateLimit
 from mograder.web.hub.proxy_http import Exchange, Limits
 from mograder.web.hub.refusals import ENDED
 from mograder.web.hub.session_answer import Visit
-from mograder.web.hub.traffic import Traffic, size_of
+from mograder.web.hub.traffic import ProxyCounters, size_of
 from mograder.web.hub.upstream import Upgraded, Upstream
 
 POLICY = 1008
@@ -49,7 +49,7 @@ class Close:
 class Attendance:
     """Who is told that somebody is there: the pool, of messages and not of pings; the counters."""
 
-    traffic: Traffic
+    traffic: ProxyCounters
     touch: Callable[[], None]
     connected: Callable[[], AbstractContextManager[object]]
 
@@ -130,8 +130,8 @@ async def _between(
         await exchange.send({"type": "websocket.accept", "subprotocol": socket.protocol})
         attendance.touch()
         client_left, close = await _race(
-            _to_session(exchange, socket, attendance, upstream.paces.to_session),
-            _to_client(exchange, socket, attendance, upstream.paces.to_client),
+            _to_session(exchange, socket, attendance, upstream.rate_limits.to_session),
+            _to_client(exchange, socket, attendance, upstream.rate_limits.to_client),
             cut,
         )
     finally:
@@ -159,7 +159,7 @@ async def _race(
 
 
 async def _to_session(
-    exchange: Exchange, socket: Upgraded, attendance: Attendance, pace: Pace
+    exchange: Exchange, socket: Upgraded, attendance: Attendance, rate_limit: RateLimit
 ) -> Close:
     traffic = attendance.traffic
     while True:
@@ -179,7 +179,7 @@ async def _to_session(
         except (aiohttp.ClientError, OSError, UnicodeEncodeError):
             # The other direction tells how the server closed; this one only stops.
             return await asyncio.Future()
-        await pace.passed(size)
+        await rate_limit.passed(size)
 
 
 def _left(message: Message) -> Close:
@@ -187,7 +187,7 @@ def _left(message: Message) -> Close:
 
 
 async def _to_client(
-    exchange: Exchange, socket: Upgraded, attendance: Attendance, pace: Pace
+    exchange: Exchange, socket: Upgraded, attendance: Attendance, rate_limit: RateLimit
 ) -> Close:
     traffic = attendance.traffic
     while True:
@@ -204,7 +204,7 @@ async def _to_client(
         size = size_of(message.data)
         traffic.messages_out += 1
         traffic.bytes_out += size
-        await pace.passed(size)
+        await rate_limit.passed(size)
 
 
 def _closed_by_server(message: aiohttp.WSMessage, socket: Upgraded) -> Close:

@@ -25,7 +25,7 @@ ONLY_OWNERS = (
 )
 
 
-class Refusal(Exception):
+class ProxyReply(Exception):
     """An answer of the proxy's own."""
 
     def __init__(self, status: int, text: str = "", headers: Sequence[Header] = ()) -> None:
@@ -35,26 +35,26 @@ class Refusal(Exception):
         self.headers = headers
 
 
-def ended() -> Refusal:
+def ended() -> ProxyReply:
     """Tell a page that its session has ended."""
-    return Refusal(404, ENDED, (GONE,))
+    return ProxyReply(404, ENDED, (GONE,))
 
 
-def see_other(location: str) -> Refusal:
+def see_other(location: str) -> ProxyReply:
     """Send a browser on with a GET."""
-    return Refusal(303, "", ((b"location", location.encode("ascii")),))
+    return ProxyReply(303, "", ((b"location", location.encode("ascii")),))
 
 
-def to_slash(scope: Scope, context: RequestContext) -> Refusal:
+def to_slash(scope: Scope, context: RequestContext) -> ProxyReply:
     """Send on to the same address with its final slash, as the page's relative links need it."""
     raw = context.raw_path.decode("latin-1")
     location = f"{context.prefix}{raw}/{query_of(scope)}"
-    return Refusal(307, "", ((b"location", location.encode("latin-1")),))
+    return ProxyReply(307, "", ((b"location", location.encode("latin-1")),))
 
 
-def preflight() -> Refusal:
+def preflight() -> ProxyReply:
     """Let a page in an opaque origin ask in whatever way a session understands."""
-    return Refusal(
+    return ProxyReply(
         204,
         "",
         (
@@ -79,7 +79,7 @@ def navigates(scope: Scope) -> bool:
 def show_code(scope: Scope, context: RequestContext) -> None:
     """Open a lecture with its code in sight (B62); marimo hides it unless the address asks.
 
-    Raises: :class:`Refusal`, when it does not ask.
+    Raises: :class:`ProxyReply`, when it does not ask.
     """
     query = scope["query_string"].decode("latin-1")
     if "show-code" not in query:
@@ -106,12 +106,12 @@ def query_of(scope: Scope) -> str:
 def check_page(visit: Visit, scope: Scope, context: RequestContext) -> None:
     """Keep tabs and other sites' sockets away from a capability path.
 
-    Raises: :class:`Refusal`.
+    Raises: :class:`ProxyReply`.
     """
     if scope["type"] == "websocket":
         origins = {value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"}
         if not origins <= {"null", *context.own_origins}:
-            raise Refusal(403, "403 Forbidden")
+            raise ProxyReply(403, "403 Forbidden")
         return
     if not visit.as_document:
         return
@@ -126,7 +126,7 @@ def check_browser(scope: Scope, context: RequestContext, *, sandbox: bool) -> No
     A page in an opaque origin would otherwise act by the cookie that came along (tried:
     frames, forms and fetches of a hostile notebook).
 
-    Raises: :class:`Refusal`.
+    Raises: :class:`ProxyReply`.
     """
     headers = scope["headers"]
     if not browser_marks(headers):
@@ -137,12 +137,12 @@ def check_browser(scope: Scope, context: RequestContext, *, sandbox: bool) -> No
         destinations = {value for name, value in headers if name == b"sec-fetch-dest"}
         if destinations == {b"document"}:
             return
-    raise Refusal(403, "Open this address in a tab of its own.")
+    raise ProxyReply(403, "Open this address in a tab of its own.")
 
 
-def nobody(scope: Scope, context: RequestContext) -> Refusal:
+def nobody(scope: Scope, context: RequestContext) -> ProxyReply:
     """Send a tab that nobody is signed in at to the login page; refuse everything else."""
     if not navigates(scope):
-        return Refusal(403, "403 Forbidden")
+        return ProxyReply(403, "403 Forbidden")
     target = quote(here(scope, context), safe="/")
     return see_other(f"{context.prefix}/login?next={target}")

@@ -25,7 +25,7 @@ _LONGEST = 64_000
 _log = get_logger(__name__)
 
 
-class Results:
+class ValidationResults:
     """The newest results, by user and item; of one event loop, read from any thread.
 
     Mutable state: ``_known``, which answers at once; the database follows in the same order

@@ -24,8 +24,8 @@ from mograder.core.log import configure_logging, get_logger, register_secret
 from mograder.core.service import READY, STOPPING, Service
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.web.hub.app import create_app
-from mograder.web.hub.bell import Bell
-from mograder.web.hub.meter import Meter
+from mograder.web.hub.bell import Notifier
+from mograder.web.hub.meter import Metrics
 from mograder.web.hub.metrics_socket import metrics_app, metrics_listener
 from mograder.web.hub.services import Services, open_services
 from mograder.web.serving import Server, bind, configuration, until_signalled
@@ -83,15 +83,15 @@ async def _serve(options: HubOptions, secret: str, service: Service) -> None:
         services = await stack.enter_async_context(opening)
         if options.dev and not services.sandboxed:
             listener = stack.enter_context(contextlib.closing(_on_loopback(listener)))
-        meter, bell = Meter(services.pool), Bell()
+        metrics, notifier = Metrics(services.pool), Notifier()
         url = _url(loaded, listener)
         ready = functools.partial(service.tell, READY, f"STATUS=Serving {url}")
-        server = Server(_configuration(services, meter, bell), ready)
+        server = Server(_configuration(services, metrics, notifier), ready)
         first = await _first_page(services, url)
         _greet(services, url, first)
-        stack.enter_context(until_signalled(server, lambda: _stop(service, bell)))
+        stack.enter_context(until_signalled(server, lambda: _stop(service, notifier)))
         await stack.enter_async_context(service.kept_alive())
-        await stack.enter_async_context(_telling_numbers(loaded, meter))
+        await stack.enter_async_context(_telling_numbers(loaded, metrics))
         if not options.headless:
             await asyncio.to_thread(webbrowser.open, first)
         # What is there by now stays, and to look through it for garbage takes 0.1 s each time, for
@@ -103,14 +103,14 @@ async def _serve(options: HubOptions, secret: str, service: Service) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _telling_numbers(loaded: LoadedSettings, meter: Meter) -> AsyncIterator[None]:
+async def _telling_numbers(loaded: LoadedSettings, metrics: Metrics) -> AsyncIterator[None]:
     """Serve the metrics on their own socket, if the settings name one."""
     if not loaded.settings.hub.metrics_socket:
         yield
         return
     with metrics_listener(loaded.path(loaded.settings.hub.metrics_socket)) as listener:
         config = uvicorn.Config(
-            metrics_app(meter),
+            metrics_app(metrics),
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -127,14 +127,14 @@ async def _telling_numbers(loaded: LoadedSettings, meter: Meter) -> AsyncIterato
             await serving
 
 
-def _configuration(services: Services, meter: Meter, bell: Bell) -> uvicorn.Config:
+def _configuration(services: Services, metrics: Metrics, notifier: Notifier) -> uvicorn.Config:
     """How the hub is served.
 
     ``websockets-sansio`` passes binary frames, close codes and messages of any size; marimo
     sends whole outputs as one message, so there is no limit but the request's own.
     """
     return configuration(
-        create_app(services, meter, bell),
+        create_app(services, metrics, notifier),
         grace_seconds=_GRACE_SECONDS,
         lifespan="on",
         ws="websockets-sansio",
@@ -145,9 +145,9 @@ def _configuration(services: Services, meter: Meter, bell: Bell) -> uvicorn.Conf
     )
 
 
-def _stop(service: Service, bell: Bell) -> None:
+def _stop(service: Service, notifier: Notifier) -> None:
     service.tell(STOPPING)
-    bell.close()  # pages that listen for news would else be waited for
+    notifier.close()  # pages that listen for news would else be waited for
 
 
 def _listener(loaded: LoadedSettings, service: Service) -> socket.socket:

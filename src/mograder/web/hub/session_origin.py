@@ -19,7 +19,7 @@ from mograder.web.hub.capabilities import Capabilities, Capability, label_of
 from mograder.web.hub.headers import RawHeaders, header
 from mograder.web.hub.proxy import SessionProxy
 from mograder.web.hub.proxy_http import Exchange
-from mograder.web.hub.refusals import Refusal, ended, query_of, see_other, whose_frame
+from mograder.web.hub.refusals import ProxyReply, ended, query_of, see_other, whose_frame
 from mograder.web.hub.session_answer import Visit
 from mograder.web.hub.session_page import Page
 from mograder.web.hub.session_paths import CapabilityPath, ProbePath, parse_session_path
@@ -48,7 +48,7 @@ class SessionOrigins:
         try:
             (label,) = {self._url.label_of(host) for host in hosts_of(scope["headers"])}
             visit, session = self._visit(label, scope, context)
-        except Refusal as refusal:
+        except ProxyReply as refusal:
             await self._proxy.answer(exchange, refusal, shared=False)
         except (MograderError, ValueError):
             await self._proxy.answer(exchange, _nothing(), shared=False)
@@ -60,7 +60,7 @@ class SessionOrigins:
     ) -> tuple[Visit, LiveSession]:
         path = parse_session_path(context.raw_path)
         if label and isinstance(path, ProbePath):
-            raise Refusal(204)
+            raise ProxyReply(204)
         if not label or not isinstance(path, CapabilityPath):
             raise _nothing()
         _check_source(scope, self._url.origin(label))
@@ -118,7 +118,7 @@ def _check_source(scope: Scope, own: str) -> None:
 
     The page of the hub's that shows the frame is of another site.
 
-    Raises: :class:`Refusal`.
+    Raises: :class:`ProxyReply`.
     """
     headers = scope["headers"]
     origins = {value.decode("latin-1") for name, value in headers if name == b"origin"}
@@ -126,16 +126,16 @@ def _check_source(scope: Scope, own: str) -> None:
     moves = scope["type"] == "http" and scope["method"] in ("GET", "HEAD")
     moves = moves and header(headers, b"sec-fetch-dest") in _NAVIGATIONS
     if not origins <= {own} or (not moves and not sites <= {b"same-origin"}):
-        raise Refusal(403, "403 Forbidden")
+        raise ProxyReply(403, "403 Forbidden")
     if scope["type"] == "websocket" and not origins:
-        raise Refusal(403, "403 Forbidden")
+        raise ProxyReply(403, "403 Forbidden")
 
 
-def _nothing() -> Refusal:
-    return Refusal(404, "There is nothing at this address.")
+def _nothing() -> ProxyReply:
+    return ProxyReply(404, "There is nothing at this address.")
 
 
-class Apart:
+class SessionOriginDispatcher:
     """Keeps the hosts of sessions and the hub's own routes apart."""
 
     def __init__(self, origins: SessionOrigins, assets: ASGIApp, hub: ASGIApp) -> None:

@@ -28,7 +28,7 @@ from mograder.auth.tokens import Claims, verify_token
 from mograder.web.context import RequestContext, request_context
 from mograder.web.hub.access import Visitor
 from mograder.web.hub.audit import Event
-from mograder.web.hub.desk import Desk, TheDesk, go_to
+from mograder.web.hub.desk import CurrentApp, HubApp, go_to
 from mograder.web.hub.models import Done
 from mograder.web.pages import page
 from mograder.web.problems import Wants, wanted
@@ -37,7 +37,7 @@ from mograder.web.request_body import read_form
 _CODE = re.compile(r"[A-Za-z0-9_-]{16,200}")
 
 
-async def login_page(request: Request, desk: TheDesk, visitor: Visitor) -> Response:
+async def login_page(request: Request, app: CurrentApp, visitor: Visitor) -> Response:
     """Show the page where a token is pasted."""
     target = safe_next(request.query_params.get("next", ""), request_context(request).prefix)
     return page(
@@ -45,41 +45,41 @@ async def login_page(request: Request, desk: TheDesk, visitor: Visitor) -> Respo
     )
 
 
-async def login(request: Request, desk: TheDesk, visitor: Visitor) -> Response:
+async def login(request: Request, app: CurrentApp, visitor: Visitor) -> Response:
     """Exchange a pasted token for the login cookie."""
     form = await read_form(request)
     where = request_context(request)
     target = safe_next(form.get("next", ""), where.prefix)
-    claims = await to_thread.run_sync(_verify, desk, form.get("token", ""))
+    claims = await to_thread.run_sync(_verify, app, form.get("token", ""))
     if claims is None:
-        return await _turned_away(request, desk, "login.html", next=target, signed_out=False)
-    return await _signed_in(request, desk, claims, target or f"{where.prefix}/")
+        return await _turned_away(request, app, "login.html", next=target, signed_out=False)
+    return await _signed_in(request, app, claims, target or f"{where.prefix}/")
 
 
-async def link_page(request: Request, desk: TheDesk, visitor: Visitor) -> Response:
+async def link_page(request: Request, app: CurrentApp, visitor: Visitor) -> Response:
     """Show the button that uses up a one-time link; looking at it uses up nothing."""
     code = request.query_params.get("code", "")
     return page(request, "link.html", code=code if _CODE.fullmatch(code) else "", message="")
 
 
-async def use_link(request: Request, desk: TheDesk, visitor: Visitor) -> Response:
+async def use_link(request: Request, app: CurrentApp, visitor: Visitor) -> Response:
     """Use up a one-time link and set the login cookie."""
     form = await read_form(request)
     code = form.get("code", "") or request.query_params.get("code", "")
     claims = None
     if _CODE.fullmatch(code):
-        claims = await to_thread.run_sync(_use_code, desk, code)
+        claims = await to_thread.run_sync(_use_code, app, code)
     if claims is None:
-        return await _turned_away(request, desk, "link.html", code="")
-    return await _signed_in(request, desk, claims, f"{request_context(request).prefix}/")
+        return await _turned_away(request, app, "link.html", code="")
+    return await _signed_in(request, app, claims, f"{request_context(request).prefix}/")
 
 
-async def logout(request: Request, desk: TheDesk, visitor: Visitor) -> Response:
+async def logout(request: Request, app: CurrentApp, visitor: Visitor) -> Response:
     """End this login: its cookie, its capabilities, its open session pages."""
     where = request_context(request)
     if visitor is not None and visitor.login_id:
-        await to_thread.run_sync(_revoke, desk, visitor.login_id)
-        await desk.audit.granted(Event(visitor.username, "sign out", "", where.client or ""))
+        await to_thread.run_sync(_revoke, app, visitor.login_id)
+        await app.audit.granted(Event(visitor.username, "sign out", "", where.client or ""))
     response: Response
     if wanted(request) is Wants.PAGE:
         response = go_to(request, "/login?bye=1")
@@ -103,8 +103,8 @@ def safe_next(text: str, prefix: str) -> str:
     return text
 
 
-async def _signed_in(request: Request, desk: Desk, claims: Claims, target: str) -> Response:
-    where, services = request_context(request), desk.services
+async def _signed_in(request: Request, app: HubApp, claims: Claims, target: str) -> Response:
+    where, services = request_context(request), app.services
     fresh = Login(
         username=claims.username,
         role=claims.role,
@@ -119,34 +119,34 @@ async def _signed_in(request: Request, desk: Desk, claims: Claims, target: str) 
         "set-cookie",
         set_cookie_header(name, value, path=path, secure=secure, max_age=LIFETIME),
     )
-    await desk.audit.granted(Event(claims.username, "sign in", "", where.client or ""))
+    await app.audit.granted(Event(claims.username, "sign in", "", where.client or ""))
     return response
 
 
-async def _turned_away(request: Request, desk: Desk, template: str, **values: object) -> Response:
+async def _turned_away(request: Request, app: HubApp, template: str, **values: object) -> Response:
     """The same page again, in the same words whatever was wrong."""
     client = request_context(request).client or ""
-    if not desk.attempts.failed(client):
+    if not app.login_throttle.failed(client):
         response = page(request, template, 429, message="too many", **values)
         response.headers["Retry-After"] = "60"
         return response
-    await desk.audit.refused(Event("", "sign in", template.partition(".")[0], client))
+    await app.audit.refused(Event("", "sign in", template.partition(".")[0], client))
     return page(request, template, 403, message="wrong", **values)
 
 
-def _verify(desk: Desk, token: str) -> Claims | None:
-    return verify_token(desk.services.secret, token.strip(), desk.services.revocations.epoch)
+def _verify(app: HubApp, token: str) -> Claims | None:
+    return verify_token(app.services.secret, token.strip(), app.services.revocations.epoch)
 
 
-def _use_code(desk: Desk, code: str) -> Claims | None:
-    row = desk.services.state.use_link(hash_code(code), desk.services.clock.now())
+def _use_code(app: HubApp, code: str) -> Claims | None:
+    row = app.services.state.use_link(hash_code(code), app.services.clock.now())
     return None if row is None else Claims(row.username, row.role)
 
 
-def _revoke(desk: Desk, login_id: str) -> None:
-    until = desk.services.clock.now() + timedelta(seconds=LIFETIME)
-    desk.services.revocations.revoke_login(login_id, until)
-    desk.services.capabilities.revoke_login(login_id)
+def _revoke(app: HubApp, login_id: str) -> None:
+    until = app.services.clock.now() + timedelta(seconds=LIFETIME)
+    app.services.revocations.revoke_login(login_id, until)
+    app.services.capabilities.revoke_login(login_id)
 
 
 def _cookie_place(where: RequestContext) -> tuple[str, str, bool]:

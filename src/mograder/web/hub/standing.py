@@ -13,13 +13,13 @@ from mograder.sessions.launcher import Mode
 from mograder.sessions.live import SessionKey
 from mograder.web.hub.access import Caller
 from mograder.web.hub.copies import known_copy
-from mograder.web.hub.desk import Desk, TheDesk
+from mograder.web.hub.desk import CurrentApp, HubApp
 from mograder.web.hub.endings import UNKNOWN, explain
 from mograder.web.hub.models import Standing
 
 
 async def standing(
-    user: str, a: str, desk: TheDesk, caller: Caller, mode: Mode = Mode.EDIT, session: str = ""
+    user: str, a: str, app: CurrentApp, caller: Caller, mode: Mode = Mode.EDIT, session: str = ""
 ) -> Standing:
     """Tell whether a session runs, or why it ended, and when the notebook was saved and submitted.
 
@@ -28,31 +28,31 @@ async def standing(
     """
     copy = known_copy(user, a)
     key = SessionKey(copy.user, copy.item, mode)
-    live = desk.services.pool.find(key)
+    live = app.services.pool.find(key)
     saved = submitted = None
     if mode is Mode.EDIT:
-        saved, submitted = await to_thread.run_sync(_times, desk, copy)
+        saved, submitted = await to_thread.run_sync(_times, app, copy)
     if live is not None:
         return Standing(
             state="running" if live.id == session else "replaced", saved=saved, submitted=submitted
         )
-    words = _words(desk, key, session)
+    words = _words(app, key, session)
     return Standing(
         state="ended", title=words.title, text=words.text, saved=saved, submitted=submitted
     )
 
 
-def _words(desk: Desk, key: SessionKey, session: str) -> Explanation:
-    ending = desk.services.pool.ending(session)
+def _words(app: HubApp, key: SessionKey, session: str) -> Explanation:
+    ending = app.services.pool.ending(session)
     if ending is None or ending.key != key:
         return UNKNOWN
-    return explain(ending, desk.services.loaded.settings)
+    return explain(ending, app.services.loaded.settings)
 
 
-def _times(desk: Desk, copy: CopyOf) -> tuple[float | None, float | None]:
+def _times(app: HubApp, copy: CopyOf) -> tuple[float | None, float | None]:
     """Look when the copy was saved and, where the course collects, handed in."""
-    facts = desk.listing.facts(copy.user, copy.item)
-    collects = desk.services.loaded.settings.hub.collect
-    kept = desk.submissions.counting(copy.user, copy.item) if collects else None
+    facts = app.listing.facts(copy.user, copy.item)
+    collects = app.services.loaded.settings.hub.collect
+    kept = app.submissions.counting(copy.user, copy.item) if collects else None
     saved = facts.saved.timestamp() if facts else None
     return saved, kept.received.timestamp() if kept else None

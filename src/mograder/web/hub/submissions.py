@@ -14,37 +14,37 @@ from mograder.store.releases import Release
 from mograder.web.background import Report
 from mograder.web.hub.access import Caller
 from mograder.web.hub.answers import deliver
-from mograder.web.hub.behalf import Deed, note
-from mograder.web.hub.desk import Desk, TheDesk
+from mograder.web.hub.behalf import Action, record_action
+from mograder.web.hub.desk import CurrentApp, HubApp
 from mograder.web.hub.items import find_release
 from mograder.web.hub.models import Submitted
 from mograder.web.hub.onward import back_from
 
 
-async def submit(user: str, a: str, request: Request, desk: TheDesk, caller: Caller) -> Response:
+async def submit(user: str, a: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Hand in the newest complete save; it is on the disk before this answers."""
     copy = CopyOf(Username.of_account(user), _item(a))
 
     async def job(report: Report) -> Submitted:
-        saved = await desk.copies.export(copy)
+        saved = await app.copies.export(copy)
         report("Comparing it with what was handed out")
-        release = await to_thread.run_sync(find_release, desk, copy.item)
-        tampering = await _tampering(desk, copy, saved.data, release)
+        release = await to_thread.run_sync(find_release, app, copy.item)
+        tampering = await _tampering(app, copy, saved.data, release)
         report("Keeping your submission")
-        now = desk.services.clock.now()
-        add = desk.submissions.add
+        now = app.services.clock.now()
+        add = app.submissions.add
         kept = await to_thread.run_sync(add, copy.user, copy.item, saved.data, now)
-        mark = desk.services.workspaces.mark_submitted
+        mark = app.services.workspaces.mark_submitted
         await to_thread.run_sync(mark, copy.user, copy.item)
-        await note(request, caller, Deed("submit", f"{copy.user}/{copy.item}"))
+        await record_action(request, caller, Action("submit", f"{copy.user}/{copy.item}"))
         return Submitted(
             submitted_path=str(kept.path),
             tampered_checks=list(tampering.checks),
             tampered_marks=tampering.marks,
         )
 
-    onward = back_from(request, caller, copy.user, "submitted", copy.item)
-    return await deliver(request, job, onward)
+    next_page = back_from(request, caller, copy.user, "submitted", copy.item)
+    return await deliver(request, job, next_page)
 
 
 def _item(name: str) -> ItemName:
@@ -54,12 +54,12 @@ def _item(name: str) -> ItemName:
         raise NotFound("Notebook not found") from error
 
 
-async def _tampering(desk: Desk, copy: CopyOf, data: bytes, release: Release | None) -> Tampering:
+async def _tampering(app: HubApp, copy: CopyOf, data: bytes, release: Release | None) -> Tampering:
     """What is not as it was handed out; a notebook that cannot be compared is handed in too."""
     if release is None:
         return UNTOUCHED
     released = await to_thread.run_sync(release.notebook.read_bytes)
     try:
-        return await desk.copies.compare(data, copy.notebook, released)
+        return await app.copies.compare(data, copy.notebook, released)
     except InvalidInput:
         return Tampering((), marks=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(slots=True)
-class Traffic:
+class ProxyCounters:
     """Counts since the hub's start; ``in`` is towards the session. Only the event loop writes."""
 
     http: int = 0

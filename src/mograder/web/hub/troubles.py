@@ -10,7 +10,7 @@ from mograder.core.errors import Conflict
 from mograder.sessions.endings import EndReason
 from mograder.store.disk import Space
 from mograder.store.hub_state import AuditRow, EndingRow
-from mograder.web.hub.desk import Desk
+from mograder.web.hub.desk import HubApp
 
 _LATELY = timedelta(hours=24)
 _MOST = 60
@@ -18,8 +18,8 @@ _AUDIT_LINES = 400
 _NO_TROUBLE = frozenset({EndReason.STOPPED, EndReason.IDLE, EndReason.REPLACED, EndReason.REMOVED})
 
 
-class Standing(StrEnum):
-    """What is wrong now, until somebody mends it."""
+class CurrentProblem(StrEnum):
+    """What is wrong now, until it is repaired."""
 
     UNSANDBOXED = "unsandboxed"
     DEV = "dev"
@@ -30,41 +30,41 @@ class Standing(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Troubles:
-    """``standing`` lasts, the others are of the last day, the newest first."""
+class RecentProblems:
+    """``current`` lasts, the others are of the last day, the newest first."""
 
-    standing: tuple[Standing, ...]
+    current: tuple[CurrentProblem, ...]
     endings: tuple[EndingRow, ...]
     refusals: tuple[AuditRow, ...]
     free: int
 
 
-def gather(desk: Desk) -> Troubles:
+def gather(app: HubApp) -> RecentProblems:
     """Look at the machine, the sessions that ended badly, and who was refused; reads the disk."""
-    services = desk.services
+    services = app.services
     since = services.clock.now() - _LATELY
     endings = [row for row in services.state.endings(since) if row.reason not in _NO_TROUBLE]
     lines = services.state.recent_audit(_AUDIT_LINES)
     refusals = [row for row in lines if row.outcome == "refused" and row.at >= since]
     space = services.workspaces.space()
-    return Troubles(
-        standing=tuple(_standing(desk, space)),
+    return RecentProblems(
+        current=tuple(_current(app, space)),
         endings=tuple(reversed(endings))[:_MOST],
         refusals=tuple(refusals)[:_MOST],
         free=space.free,
     )
 
 
-def _standing(desk: Desk, space: Space) -> list[Standing]:
-    services, found = desk.services, []
+def _current(app: HubApp, space: Space) -> list[CurrentProblem]:
+    services, found = app.services, []
     if not services.sandboxed:
-        found.append(Standing.UNSANDBOXED)
+        found.append(CurrentProblem.UNSANDBOXED)
     if services.dev:
-        found.append(Standing.DEV)
+        found.append(CurrentProblem.DEV)
     try:
-        desk.visibility.all()
+        app.visibility.all()
     except Conflict:
-        found.append(Standing.RULES)
+        found.append(CurrentProblem.RULES)
     if space.free < 2 * services.loaded.settings.limits.disk_reserve.of(space.total):
-        found.append(Standing.DISK)
+        found.append(CurrentProblem.DISK)
     return found

@@ -19,7 +19,7 @@ from yarl import URL
 
 from mograder.core.session_headers import UPSTREAM_HOST
 from mograder.sessions.launcher import Endpoint, Mode
-from mograder.web.hub.pace import Allowances, Paces
+from mograder.web.hub.pace import Allowances, RateLimits
 
 READ_BYTES = 256 * 1024
 """How much of a body is read at once; at 64 KB a 10 MB answer costs a third more time."""
@@ -87,7 +87,7 @@ class Upstream:
     """
 
     def __init__(self, endpoint: Endpoint, allowances: Allowances) -> None:
-        self.paces = Paces(allowances)
+        self.rate_limits = RateLimits(allowances)
         self._pooled = _client(endpoint, reuse=True)
         self._single = _client(endpoint, reuse=False)
         self._cuts: set[Callable[[], None]] = set()

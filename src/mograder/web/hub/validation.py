@@ -29,28 +29,30 @@ from mograder.web.hub.access import Caller
 from mograder.web.hub.answers import deliver
 from mograder.web.hub.audit import Event
 from mograder.web.hub.copies import known_copy
-from mograder.web.hub.desk import Desk, TheDesk
+from mograder.web.hub.desk import CurrentApp, HubApp
 
 _SECONDS = 120.0
 """As long as 0.3.16 lets a notebook run; the course's own limit may be shorter."""
 
 
-async def validate(user: str, a: str, request: Request, desk: TheDesk, caller: Caller) -> Response:
+async def validate(
+    user: str, a: str, request: Request, app: CurrentApp, caller: Caller
+) -> Response:
     """Run a student's notebook against its checks, and tell what came of each (B119)."""
 
     async def job(report: Report) -> ValidationAnswer:
         copy = known_copy(user, a)
         owner, item = copy.user, copy.item
-        text = await to_thread.run_sync(_text, desk, owner, item)
+        text = await to_thread.run_sync(_text, app, owner, item)
         if owner != caller.username:
             where = request_context(request).client or ""
-            await desk.audit.granted(Event(caller.username, "validate", f"{owner}/{item}", where))
-        submission = await _submission(desk, owner, item, text, report)
-        found = await desk.services.validations.validate(owner, submission, report)
-        put = desk.services.workspaces.put_report
+            await app.audit.granted(Event(caller.username, "validate", f"{owner}/{item}", where))
+        submission = await _submission(app, owner, item, text, report)
+        found = await app.services.validations.validate(owner, submission, report)
+        put = app.services.workspaces.put_report
         kept = await to_thread.run_sync(put, owner, item, render_html(found))
         answer = answer_of(found, html_available=kept)
-        await desk.results.put(owner, item, ValidationResult(desk.services.clock.now(), answer))
+        await app.results.put(owner, item, ValidationResult(app.services.clock.now(), answer))
         return answer
 
     shown = page_of(user, a)
@@ -62,18 +64,18 @@ def page_of(user: str, name: str) -> str:
     return f"/validation/{quote(user, safe='')}/{quote(name, safe='')}"
 
 
-def _text(desk: Desk, user: Username, item: ItemName) -> str:
+def _text(app: HubApp, user: Username, item: ItemName) -> str:
     try:
-        return desk.services.workspaces.text(user, item, MAX_NOTEBOOK)
+        return app.services.workspaces.text(user, item, MAX_NOTEBOOK)
     except NotFound as error:
         raise NotFound("Notebook not found") from error
 
 
 async def _submission(
-    desk: Desk, user: Username, item: ItemName, text: str, report: Report
+    app: HubApp, user: Username, item: ItemName, text: str, report: Report
 ) -> Submission:
     """Gather what a validation needs: packages and limits are the release's, as in a session."""
-    services = desk.services
+    services = app.services
     settings = services.loaded.settings
     release = await to_thread.run_sync(services.releases.get, item)
     script = await to_thread.run_sync(script_of, release)

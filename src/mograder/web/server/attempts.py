@@ -14,7 +14,7 @@ _NAMES = 600
 _MOST_ADDRESSES = 10_000
 
 
-class Attempts:
+class RegistrationLimits:
     """Counts registrations by address; a class behind one address may all register at once.
 
     Mutable state: ``_failed`` and ``_made``, the times of the last minute by address, and

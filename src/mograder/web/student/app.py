@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 from mograder.web.app import AppMiddleware, exception_handlers
 from mograder.web.context import ContextMiddleware
 from mograder.web.student import deeds, views
-from mograder.web.student.desk import Desk, answer_problem
+from mograder.web.student.desk import StudentApp, answer_problem
 from mograder.web.student.gate import HEADERS
 
 _LOOK = (
@@ -47,23 +47,23 @@ _DO = (
 )
 
 
-def create_app(desk: Desk) -> ASGIApp:
+def create_app(app: StudentApp) -> ASGIApp:
     """Build the dashboard: context, the check of the browser, then the routes."""
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        await desk.wire.resume()
-        if desk.wire.user:
-            first = desk.work.begin(partial(deeds.look, desk))
-            desk.work.keep(views.FIRST_LOOK, first)
+        await app.connection.resume()
+        if app.connection.user:
+            first = app.work.begin(partial(deeds.look, app))
+            app.work.keep(views.FIRST_LOOK, first)
         yield
-        await desk.work.close()
-        await desk.bench.close()
-        await desk.wire.close()
+        await app.work.close()
+        await app.runner.close()
+        await app.connection.close()
 
     routes = [Route(path, handler, methods=["GET"]) for path, handler in _LOOK]
     routes += [Route(path, handler, methods=["POST"]) for path, handler in _DO]
-    app = Starlette(
+    api = Starlette(
         routes=routes, lifespan=lifespan, exception_handlers=exception_handlers(answer_problem)
     )
-    return ContextMiddleware(AppMiddleware(app, desk, desk.keeper.admit, HEADERS))
+    return ContextMiddleware(AppMiddleware(api, app, app.access.admit, HEADERS))

@@ -58,7 +58,7 @@ class Checked(BaseModel):
     answer: ValidationAnswer | None = None
 
 
-class Bench:
+class NotebookRunner:
     """Runs the notebooks of one student; of one event loop."""
 
     def __init__(

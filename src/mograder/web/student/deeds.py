@@ -17,17 +17,17 @@ from mograder.transports.interface import Transport, WouldReplaceOnTime
 from mograder.web.background import Report
 from mograder.web.problems import Wants, status_of, wanted
 from mograder.web.request_body import read_form
-from mograder.web.student.desk import Desk, deliver, desk_of, go_to
-from mograder.web.student.lines import Line
-from mograder.web.student.views import FIRST_LOOK, sign_in_form, the_line
+from mograder.web.student.desk import StudentApp, deliver, go_to, student_app
+from mograder.web.student.lines import AssignmentRow
+from mograder.web.student.views import FIRST_LOOK, requested_row, sign_in_form
 
 
 async def sign_in(request: Request) -> Response:
     """Sign in by one of the connector's forms, then ask for everything."""
-    desk = desk_of(request)
+    app = student_app(request)
     fields = await read_form(request)
     try:
-        await desk.wire.sign_in(request.path_params["way"], fields)
+        await app.connection.sign_in(request.path_params["way"], fields)
     except MograderError as error:
         return sign_in_form(
             request,
@@ -36,51 +36,51 @@ async def sign_in(request: Request) -> Response:
             hint=error.hint,
             user=fields.get("user", "")[:100],
         )
-    return await deliver(request, FIRST_LOOK, partial(look, desk))
+    return await deliver(request, FIRST_LOOK, partial(look, app))
 
 
 async def sign_out(request: Request) -> Response:
     """Forget who was signed in; the work in the folder stays."""
-    await desk_of(request).wire.sign_out()
+    await student_app(request).connection.sign_out()
     return go_to("/sign-in")
 
 
 async def sync(request: Request) -> Response:
     """Send what waits, then ask the server for everything."""
-    desk = desk_of(request)
+    app = student_app(request)
 
     async def job(report: Report) -> str:
         def send(transport: Transport) -> tuple[Submitted, ...]:
-            return desk.course.send_all(transport, report)
+            return app.course.send_all(transport, report)
 
-        await desk.wire.use(send)
-        return await look(desk, report)
+        await app.connection.use(send)
+        return await look(app, report)
 
     return await deliver(request, FIRST_LOOK, job)
 
 
-async def look(desk: Desk, report: Report) -> str:
+async def look(app: StudentApp, report: Report) -> str:
     """Ask the server for everything; a server that is away is told on the page."""
-    server = desk.wire.connector.server
+    server = app.connection.connector.server
     try:
-        await desk.wire.use(lambda transport: desk.course.sync(transport, server, report))
+        await app.connection.use(lambda transport: app.course.sync(transport, server, report))
     except NotAuthenticated:
         raise
     except MograderError as error:
-        desk.wire.trouble = str(error)
+        app.connection.trouble = str(error)
     return "/"
 
 
 async def fetch(request: Request) -> Response:
     """Bring an assignment into its folder; an edited file is kept beside the new one."""
-    desk, line = desk_of(request), await the_line(request)
+    app, line = student_app(request), await requested_row(request)
 
     async def job(report: Report) -> str:
         def bring(transport: Transport) -> bool:
-            fetched = desk.course.fetch(transport, line.folder, report)
+            fetched = app.course.fetch(transport, line.folder, report)
             return any(each.kept for each in fetched)
 
-        kept = await desk.wire.use(bring)
+        kept = await app.connection.use(bring)
         return _told("replaced" if kept else "downloaded", line.name)
 
     return await deliver(request, f"fetch:{line.folder}", job)
@@ -88,13 +88,13 @@ async def fetch(request: Request) -> Response:
 
 async def edit(request: Request) -> Response:
     """Start the editor of a notebook, then lead to it."""
-    return await _at_the_bench(request, "edit", desk_of(request).bench.edit, "editor")
+    return await _run_notebook(request, "edit", student_app(request).runner.edit, "editor")
 
 
 async def stop(request: Request) -> Response:
     """End an editor; what was saved is safe."""
-    desk, line = desk_of(request), await the_line(request)
-    await desk.bench.editors.stop(line.folder)
+    app, line = student_app(request), await requested_row(request)
+    await app.runner.editors.stop(line.folder)
     if wanted(request) is Wants.PAGE:
         return go_to(_told("stopped", line.name))
     return JSONResponse({"status": "ok"})
@@ -102,13 +102,15 @@ async def stop(request: Request) -> Response:
 
 async def validate(request: Request) -> Response:
     """Run the notebook's checks."""
-    return await _at_the_bench(request, "validate", desk_of(request).bench.validate, "validation")
+    return await _run_notebook(
+        request, "validate", student_app(request).runner.validate, "validation"
+    )
 
 
-async def _at_the_bench(
+async def _run_notebook(
     request: Request, kind: str, work: Callable[[Notebook, Report], Awaitable[object]], page: str
 ) -> Response:
-    line = await the_line(request)
+    line = await requested_row(request)
     notebook = _notebook_of(line)
 
     async def job(report: Report) -> str:
@@ -120,55 +122,57 @@ async def _at_the_bench(
 
 async def submit(request: Request) -> Response:
     """Hand in the notebook as it was saved last; keep it where the server is away."""
-    desk, line = desk_of(request), await the_line(request)
+    app, line = student_app(request), await requested_row(request)
     late = (await read_form(request)).get("late") == "yes"
 
     async def job(report: Report) -> str:
-        hand_in = partial(desk.course.submit, folder=line.folder, progress=report, late=late)
+        hand_in = partial(app.course.submit, folder=line.folder, progress=report, late=late)
         try:
-            return await _handed_over(desk, line, hand_in)
+            return await _handed_over(app, line, hand_in)
         except NotAuthenticated:
-            return _after(desk, await to_thread.run_sync(hand_in, None), line.name)
+            return _after(app, await to_thread.run_sync(hand_in, None), line.name)
 
     return await deliver(request, f"submit:{line.folder}", job)
 
 
 async def send(request: Request) -> Response:
     """Send the notebook that waits."""
-    desk, line = desk_of(request), await the_line(request)
+    app, line = student_app(request), await requested_row(request)
     late = (await read_form(request)).get("late") == "yes"
 
     async def job(report: Report) -> str:
-        send_it = partial(desk.course.send, folder=line.folder, progress=report, late=late)
-        return await _handed_over(desk, line, send_it)
+        send_it = partial(app.course.send, folder=line.folder, progress=report, late=late)
+        return await _handed_over(app, line, send_it)
 
     return await deliver(request, f"submit:{line.folder}", job)
 
 
-async def _handed_over(desk: Desk, line: Line, work: Callable[[Transport], Submitted]) -> str:
+async def _handed_over(
+    app: StudentApp, line: AssignmentRow, work: Callable[[Transport], Submitted]
+) -> str:
     """Let the server have it; where that takes a decision of the student's, lead to it."""
     try:
-        return _after(desk, await desk.wire.use(work), line.name)
+        return _after(app, await app.connection.use(work), line.name)
     except WouldReplaceOnTime:
         return f"/late/{quote(line.folder, safe='')}"
 
 
 async def give_up(request: Request) -> Response:
     """Do not send the notebook that waits; it is set aside."""
-    desk, line = desk_of(request), await the_line(request)
-    await to_thread.run_sync(desk.course.give_up, line.folder)
+    app, line = student_app(request), await requested_row(request)
+    await to_thread.run_sync(app.course.give_up, line.folder)
     return go_to(_told("given-up", line.name))
 
 
-def _after(desk: Desk, done: Submitted, name: str) -> str:
+def _after(app: StudentApp, done: Submitted, name: str) -> str:
     """Where to go after a submission: to the receipt only if the server acknowledged it."""
     if done.handed is None:
-        desk.wire.trouble = done.why
+        app.connection.trouble = done.why
         return _told("waits", name)
     return f"/receipt/{quote(done.folder, safe='')}"
 
 
-def _notebook_of(line: Line) -> Notebook:
+def _notebook_of(line: AssignmentRow) -> Notebook:
     if line.notebook is None:
         raise NotFound("There is no notebook yet.", hint="Download the assignment first.")
     return line.notebook

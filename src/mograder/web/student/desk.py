@@ -1,4 +1,4 @@
-"""What every handler of the dashboard finds on its desk, and how it answers."""
+"""What every handler of the dashboard works with, and how it answers."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from mograder.web.problems import (
     status_of,
     wanted,
 )
-from mograder.web.student.bench import Bench
-from mograder.web.student.gate import Doorkeeper
-from mograder.web.student.wire import Wire
+from mograder.web.student.bench import NotebookRunner
+from mograder.web.student.gate import BrowserAccess
+from mograder.web.student.wire import ServerConnection
 from mograder.web.templating import Pages
 
 _PATIENCE_SECONDS = 4.0
@@ -34,14 +34,14 @@ _PATIENCE_SECONDS = 4.0
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class StudentApp:
     """The services of one dashboard."""
 
     title: str
     course: StudentCourse
-    wire: Wire
-    bench: Bench
-    keeper: Doorkeeper
+    connection: ServerConnection
+    runner: NotebookRunner
+    access: BrowserAccess
     pages: Pages
     work: Work
     clock: Clock
@@ -50,15 +50,15 @@ class Desk:
 
     def page_values(self, _: Request) -> dict[str, object]:
         """The person who is signed in and the server, for every page."""
-        user = self.wire.user
+        user = self.connection.user
         viewer = Viewer(user) if user else None
-        return {"viewer": viewer, "local": True, "server": self.wire.connector.server}
+        return {"viewer": viewer, "local": True, "server": self.connection.connector.server}
 
 
-def desk_of(request: Request) -> Desk:
-    """The desk that the app put into the request."""
-    desk: Desk = request.scope[APP]
-    return desk
+def student_app(request: Request) -> StudentApp:
+    """The object that the middleware put into the request."""
+    app: StudentApp = request.scope[APP]
+    return app
 
 
 def go_to(path: str) -> RedirectResponse:
@@ -75,14 +75,14 @@ async def deliver(
 
     Raises: what the job raises, unless progress was asked for; then it is the last line.
     """
-    desk = desk_of(request)
-    running = desk.work.begin(job)
+    app = student_app(request)
+    running = app.work.begin(job)
     if wanted(request) is Wants.PROGRESS:
         news = progress_lines(running, request_context(request).request_id, _leading_to)
         return StreamingResponse(news, media_type=NDJSON, headers={"Cache-Control": "no-store"})
     done, _ = await asyncio.wait((running.task,), timeout=_PATIENCE_SECONDS)
     if not done:
-        desk.work.keep(spinner, running)
+        app.work.keep(spinner, running)
         return go_to(f"/working/{quote(spinner, safe=':')}")
     return go_to(await running.result())
 

@@ -30,7 +30,7 @@ _LONGEST_CODE = 200
 _MOST_BROWSERS = 100
 
 
-class Doorkeeper:
+class BrowserAccess:
     """Gives out one-time links, and knows the browsers that came with one.
 
     ``link`` is told every new link as it is made: the first at the start, and the next one when

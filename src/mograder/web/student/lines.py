@@ -11,11 +11,11 @@ from mograder.grading.report_json import ValidationResult
 from mograder.store.copy_facts import CopyState
 from mograder.store.student_folder import Notebook, Sent, Waiting
 from mograder.transports.interface import WorkState
-from mograder.web.student.desk import Desk
+from mograder.web.student.desk import StudentApp
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class AssignmentRow:
     """One assignment; ``state`` is in the words of the hub's pages."""
 
     item: KnownItem
@@ -63,26 +63,26 @@ class Line:
         return told or bool(self.documents)
 
 
-def line_of(desk: Desk, item: KnownItem) -> Line:
+def row_of(app: StudentApp, item: KnownItem) -> AssignmentRow:
     """Look at one assignment on the disk."""
-    folder = desk.course.folder
+    folder = app.course.folder
     notebook = folder.notebook(item.folder)
     state = folder.state_of(notebook)
     due = item.assignment.due
-    return Line(
+    return AssignmentRow(
         item=item,
         notebook=notebook,
         state=state.value if state else "not started",
-        overdue=due is not None and due < desk.clock.now() and state is not CopyState.SUBMITTED,
+        overdue=due is not None and due < app.clock.now() and state is not CopyState.SUBMITTED,
         sent=folder.sent(notebook) if notebook else None,
         waiting=folder.waiting(item.folder),
-        result=desk.bench.result(notebook) if notebook else None,
-        stale=desk.bench.stale(notebook) if notebook else False,
+        result=app.runner.result(notebook) if notebook else None,
+        stale=app.runner.stale(notebook) if notebook else False,
         documents=folder.feedback(item.folder),
-        editing=desk.bench.editors.find(item.folder) is not None,
+        editing=app.runner.editors.find(item.folder) is not None,
     )
 
 
-def lines_of(desk: Desk, known: Known | None) -> tuple[Line, ...]:
+def rows_of(app: StudentApp, known: Known | None) -> tuple[AssignmentRow, ...]:
     """Look at all of them, in the server's order."""
-    return tuple(line_of(desk, item) for item in known.items) if known else ()
+    return tuple(row_of(app, item) for item in known.items) if known else ()

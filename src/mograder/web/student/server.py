@@ -19,11 +19,11 @@ from mograder.store.student_folder import StudentFolder
 from mograder.web.background import Work
 from mograder.web.serving import Server, bind, configuration, until_signalled
 from mograder.web.student.app import create_app
-from mograder.web.student.bench import Bench
+from mograder.web.student.bench import NotebookRunner
 from mograder.web.student.connector import Connector
-from mograder.web.student.desk import Desk
-from mograder.web.student.gate import Doorkeeper
-from mograder.web.student.wire import Wire
+from mograder.web.student.desk import StudentApp
+from mograder.web.student.gate import BrowserAccess
+from mograder.web.student.wire import ServerConnection
 from mograder.web.templating import load_pages
 
 _log = get_logger(__name__)
@@ -59,7 +59,7 @@ def serve_student(options: StudentOptions) -> None:
     asyncio.run(_serve(options))
 
 
-def open_desk(options: StudentOptions, port: int) -> Desk:
+def open_app(options: StudentOptions, port: int) -> StudentApp:
     """Put together what the pages need, for a dashboard on this port."""
     loaded, clock = options.loaded, SystemClock()
     folder = StudentFolder(loaded.course_dir)
@@ -69,12 +69,12 @@ def open_desk(options: StudentOptions, port: int) -> Desk:
         known = course.known()
         return known.user if known else ""
 
-    return Desk(
+    return StudentApp(
         title=loaded.settings.title or "Your course",
         course=course,
-        wire=Wire(options.connector, owner),
-        bench=Bench(loaded, options.environ, folder, clock),
-        keeper=Doorkeeper(port, clock, everybody=options.everybody),
+        connection=ServerConnection(options.connector, owner),
+        runner=NotebookRunner(loaded, options.environ, folder, clock),
+        access=BrowserAccess(port, clock, everybody=options.everybody),
         pages=load_pages(),
         work=Work(),
         clock=clock,
@@ -91,11 +91,12 @@ async def _serve(options: StudentOptions) -> None:
     with contextlib.closing(_listen(options.port)) as listener:
         port = int(listener.getsockname()[1])
         url = f"http://{_LOOPBACK}:{port}"
-        desk = open_desk(options, port)
-        app = create_app(desk)
-        server = Server(configuration(app, grace_seconds=_GRACE_SECONDS, lifespan="on", ws="none"))
-        first = "/" if options.everybody else desk.keeper.new_link()
-        desk.keeper.tell = lambda link: _say(f"For another browser, once: {url}{link}")
+        app = open_app(options, port)
+        server = Server(
+            configuration(create_app(app), grace_seconds=_GRACE_SECONDS, lifespan="on", ws="none")
+        )
+        first = "/" if options.everybody else app.access.new_link()
+        app.access.tell = lambda link: _say(f"For another browser, once: {url}{link}")
         _greet(options, url, first)
         with until_signalled(server, signals=_SIGNALS):
             serving = asyncio.create_task(server.serve(sockets=[listener]))

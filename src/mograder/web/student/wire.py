@@ -23,7 +23,7 @@ T = TypeVar("T")
 _AWAY = (RemoteFailed, Busy, TimedOut)
 
 
-class Wire:
+class ServerConnection:
     """Who is signed in, and whether the server could be reached when it was asked last."""
 
     def __init__(self, connector: Connector, owner: Callable[[], str]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from mograder.web.hub.pace import Pace, Rate
+from mograder.web.hub.pace import Rate, RateLimit
 from mograder.web.hub.traffic import size_of
 
 
@@ -23,35 +23,35 @@ class Hand:
 
 def test_a_burst_passes_at_once_and_what_comes_after_at_the_rate() -> None:
     clock = Hand()
-    pace = Pace(Rate(1000, 100), clock=clock)
-    assert pace.debt(1000) == 0
-    assert pace.debt(50) == pytest.approx(0.5)
+    rate_limit = RateLimit(Rate(1000, 100), clock=clock)
+    assert rate_limit.debt(1000) == 0
+    assert rate_limit.debt(50) == pytest.approx(0.5)
     clock.now += 0.5
-    assert pace.debt(100) == pytest.approx(1.0)
+    assert rate_limit.debt(100) == pytest.approx(1.0)
 
 
 def test_many_small_messages_are_bounded_by_their_number() -> None:
-    pace = Pace(Rate(1_000_000, 1_000_000), Rate(10, 5), Hand())
-    assert [pace.debt(1) for _ in range(10)] == [0.0] * 10
-    assert pace.debt(1) == pytest.approx(0.2)
+    rate_limit = RateLimit(Rate(1_000_000, 1_000_000), Rate(10, 5), Hand())
+    assert [rate_limit.debt(1) for _ in range(10)] == [0.0] * 10
+    assert rate_limit.debt(1) == pytest.approx(0.2)
 
 
 def test_rest_fills_the_bucket_up_to_its_brim_and_no_further() -> None:
     clock = Hand()
-    pace = Pace(Rate(1000, 100), clock=clock)
-    pace.debt(1000)
+    rate_limit = RateLimit(Rate(1000, 100), clock=clock)
+    rate_limit.debt(1000)
     clock.now += 3600
-    assert pace.debt(1000) == 0
-    assert pace.debt(100) == pytest.approx(1.0)
+    assert rate_limit.debt(1000) == 0
+    assert rate_limit.debt(100) == pytest.approx(1.0)
 
 
 def test_one_message_larger_than_the_burst_passes_and_the_next_one_waits() -> None:
-    pace = Pace(Rate(1000, 100), clock=Hand())
-    assert pace.debt(3000) == pytest.approx(20)
+    rate_limit = RateLimit(Rate(1000, 100), clock=Hand())
+    assert rate_limit.debt(3000) == pytest.approx(20)
 
 
 async def test_others_get_their_turn_although_nobody_ever_waits() -> None:
-    pace = Pace(Rate(1e9, 1e9))
+    rate_limit = RateLimit(Rate(1e9, 1e9))
     turns = 0
 
     async def other() -> None:
@@ -62,7 +62,7 @@ async def test_others_get_their_turn_although_nobody_ever_waits() -> None:
 
     task = asyncio.create_task(other())
     for _ in range(80):
-        await pace.passed(1)
+        await rate_limit.passed(1)
     task.cancel()
     assert turns >= 9
 
