@@ -34,17 +34,17 @@ from mograder.sessions.launcher import Endpoint, Mode
 from mograder.sessions.live import LiveSession, SessionKey
 from mograder.store.tables import CapabilityRow
 from mograder.web.context import ContextMiddleware
-from mograder.web.http_lines import HttpProtocol
 from mograder.web.hub.app import Dispatcher
-from mograder.web.hub.audit import Event
-from mograder.web.hub.capabilities import Capabilities
-from mograder.web.hub.frame_page import FramePages
-from mograder.web.hub.front_door import Cuts, FrontAuthorizer, open_to_its_group
-from mograder.web.hub.pace import Allowances
-from mograder.web.hub.proxy import SessionProxy
-from mograder.web.hub.traffic import ProxyCounters
+from mograder.web.hub.proxy.frame_page import FramePages
+from mograder.web.hub.proxy.front_auth import Cuts, FrontAuthorizer, open_to_its_group
+from mograder.web.hub.proxy.rate_limit import Allowances
+from mograder.web.hub.proxy.session_proxy import SessionProxy
+from mograder.web.hub.support.audit import Event
+from mograder.web.hub.support.capabilities import Capabilities
+from mograder.web.hub.support.proxy_counters import ProxyCounters
 from mograder.web.serving import KEPT_SECONDS
 from mograder.web.templating import load_pages
+from mograder.web.uvicorn_protocol import HttpProtocol
 
 SECRET = "a secret of the tests, long enough"
 DOCUMENT = {"Sec-Fetch-Dest": "document", "Sec-Fetch-Mode": "navigate", "Accept": "text/html"}

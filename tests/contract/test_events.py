@@ -13,9 +13,9 @@ from mograder.auth.identity import Identity, Method
 from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
 from mograder.core.errors import Busy
-from mograder.web.hub import bell as notifier
-from mograder.web.hub import events
-from mograder.web.hub.bell import Notifier, Part
+from mograder.web.hub.handlers import events
+from mograder.web.hub.support import notifier
+from mograder.web.hub.support.notifier import Notifier, Part
 from tests.contract.copies_rig import ask, begin
 from tests.unit.web_hub.hubkit import SECRET, Hub, hub, make_hub, running
 

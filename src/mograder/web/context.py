@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mograder.core.errors import InvalidInput
 from mograder.core.log import get_logger, request_id
-from mograder.web.whole_answers import DrainBeforeReply, brings_body
+from mograder.web.drain_before_reply import DrainBeforeReply, brings_body
 
 CONTEXT = "mograder.context"
 """Where a scope keeps its context."""

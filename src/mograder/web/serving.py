@@ -14,7 +14,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from mograder.core.errors import Conflict, InvalidInput
-from mograder.web.http_lines import HttpProtocol
+from mograder.web.uvicorn_protocol import HttpProtocol
 
 _BACKLOG = 2048
 _LAST_PORT = 65535

@@ -46,8 +46,8 @@ from mograder.store.roster import Roster
 from mograder.store.tables import SessionRow, SessionState
 from mograder.store.workspaces import Workspaces
 from mograder.web.hub.app import create_app
-from mograder.web.hub.capabilities import Capabilities
-from mograder.web.hub.services import Services
+from mograder.web.hub.support.capabilities import Capabilities
+from mograder.web.hub.support.services import Services
 
 SECRET = "s" * 32
 ORIGIN = "http://hub.test"

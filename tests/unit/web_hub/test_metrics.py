@@ -18,8 +18,8 @@ from mograder.core.clock import ManualClock
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.sessions.endings import EndReason
 from mograder.sessions.tally import ItemMemory
-from mograder.web.hub.meter import Metrics
-from mograder.web.hub.metrics_socket import metrics_app, metrics_listener
+from mograder.web.hub.support.metrics import Metrics
+from mograder.web.hub.support.metrics_socket import metrics_app, metrics_listener
 from tests.conftest import REPOSITORY
 from tests.contract.proxy_rig import served
 from tests.unit.web_hub.hubkit import FakePool, Hub

@@ -11,8 +11,8 @@ from mograder.auth.links import make_code
 from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
 from mograder.core.clock import ManualClock
-from mograder.web.hub.attempts import LoginThrottle
-from mograder.web.hub.signin import safe_next
+from mograder.web.hub.handlers.signin import safe_next
+from mograder.web.hub.support.login_throttle import LoginThrottle
 from tests.unit.web_hub.hubkit import ORIGIN, SECRET, Hub
 
 OURS = {"Origin": ORIGIN}

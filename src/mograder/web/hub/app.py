@@ -30,26 +30,26 @@ from mograder.store.visibility import VisibilityRules
 from mograder.web.app import AppMiddleware, exception_handlers
 from mograder.web.background import Work
 from mograder.web.context import ContextMiddleware, context_of
-from mograder.web.hub import models
-from mograder.web.hub.access import GUARDS, Access, admit
-from mograder.web.hub.answers import answer_problem
-from mograder.web.hub.assets import AssetServer, is_asset_path
-from mograder.web.hub.attempts import LoginThrottle
-from mograder.web.hub.audit import AuditTrail
-from mograder.web.hub.bell import Notifier, Part
-from mograder.web.hub.census import CopyCounts
-from mograder.web.hub.desk import HubApp, copies_of
-from mograder.web.hub.expulsion import keep_watch
-from mograder.web.hub.frame_page import FramePages
-from mograder.web.hub.front_door import Cuts, FrontAuthorizer, open_to_its_group
-from mograder.web.hub.meter import Metrics
-from mograder.web.hub.proxy import SessionProxy
-from mograder.web.hub.reference import in_words
-from mograder.web.hub.results import ValidationResults
+from mograder.web.hub.handlers.roster_watch import keep_watch
+from mograder.web.hub.proxy.frame_page import FramePages
+from mograder.web.hub.proxy.front_auth import Cuts, FrontAuthorizer, open_to_its_group
+from mograder.web.hub.proxy.paths import is_session_path
+from mograder.web.hub.proxy.session_origins import SessionOriginDispatcher, SessionOrigins
+from mograder.web.hub.proxy.session_proxy import SessionProxy
+from mograder.web.hub.proxy.static_assets import AssetServer, is_asset_path
 from mograder.web.hub.routes import ROUTES, Route
-from mograder.web.hub.services import Services
-from mograder.web.hub.session_origin import SessionOriginDispatcher, SessionOrigins
-from mograder.web.hub.session_paths import is_session_path
+from mograder.web.hub.support import models
+from mograder.web.hub.support.access import GUARDS, Access, admit
+from mograder.web.hub.support.audit import AuditTrail
+from mograder.web.hub.support.copy_counts import CopyCounts
+from mograder.web.hub.support.hub_app import HubApp, copies_of
+from mograder.web.hub.support.login_throttle import LoginThrottle
+from mograder.web.hub.support.metrics import Metrics
+from mograder.web.hub.support.notifier import Notifier, Part
+from mograder.web.hub.support.reference import in_words
+from mograder.web.hub.support.responses import answer_problem
+from mograder.web.hub.support.services import Services
+from mograder.web.hub.support.validation_results import ValidationResults
 from mograder.web.templating import load_pages
 
 _FRONT_DOOR = FRONT_DOOR.encode()

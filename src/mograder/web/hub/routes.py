@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from mograder.grading.report_json import ValidationAnswer
-from mograder.web.hub import (
+from mograder.web.hub.handlers import (
     admin,
     copies,
     copy_pages,
@@ -20,15 +20,15 @@ from mograder.web.hub import (
     events,
     home,
     items,
-    models,
     pages,
     sessions,
     signin,
-    standing,
     submissions,
     validation,
 )
-from mograder.web.hub.access import Access
+from mograder.web.hub.handlers import notebook_state as standing
+from mograder.web.hub.support import models
+from mograder.web.hub.support.access import Access
 
 
 @dataclass(frozen=True, slots=True)

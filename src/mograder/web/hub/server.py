@@ -24,10 +24,10 @@ from mograder.core.log import configure_logging, get_logger, register_secret
 from mograder.core.service import READY, STOPPING, Service
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.web.hub.app import create_app
-from mograder.web.hub.bell import Notifier
-from mograder.web.hub.meter import Metrics
-from mograder.web.hub.metrics_socket import metrics_app, metrics_listener
-from mograder.web.hub.services import Services, open_services
+from mograder.web.hub.support.metrics import Metrics
+from mograder.web.hub.support.metrics_socket import metrics_app, metrics_listener
+from mograder.web.hub.support.notifier import Notifier
+from mograder.web.hub.support.services import Services, open_services
 from mograder.web.serving import Server, bind, configuration, until_signalled
 
 _log = get_logger(__name__)
@@ -56,7 +56,7 @@ def serve_hub(options: HubOptions) -> None:
     """Serve until SIGTERM or Ctrl-C.
 
     Raises: :class:`InvalidInput` for a missing secret or a bad address, :class:`Conflict` for a
-    port in use, and what :func:`~mograder.web.hub.services.open_services` raises.
+    port in use, and what :func:`~mograder.web.hub.support.services.open_services` raises.
     """
     environ = read_environ()
     configure_logging(journal=environ.service.journal)

@@ -13,7 +13,8 @@ from mograder.store.feedback import FeedbackUpload, receiving
 from mograder.store.grades import parse_entries
 from mograder.web.server.access import RequestInfo
 from mograder.web.server.assignments import find
-from mograder.web.server.bodies import (
+from mograder.web.server.files import answer_file, look
+from mograder.web.server.request_bodies import (
     MEGABYTE,
     FileParts,
     announced_size,
@@ -21,7 +22,6 @@ from mograder.web.server.bodies import (
     is_multipart,
     read_body,
 )
-from mograder.web.server.files import answer_file, look
 
 _GRADES_LIMIT = 16 * MEGABYTE
 _FEEDBACK_LIMIT = 2048 * MEGABYTE

@@ -16,7 +16,7 @@ from mograder.store.history import reads_as_a_submission
 from mograder.store.people import How, taken
 from mograder.web.context import context_of
 from mograder.web.server.access import RequestInfo, identify
-from mograder.web.server.bodies import read_body
+from mograder.web.server.request_bodies import read_body
 
 _LIMIT = 16 * 1024
 _LOOPBACK = frozenset({"", "127.0.0.1", "::1"})

@@ -11,7 +11,7 @@ from mograder.auth.receipts import Receipt, is_genuine, read_receipt
 from mograder.core.errors import InvalidInput
 from mograder.core.names import ItemName
 from mograder.web.server.access import RequestInfo
-from mograder.web.server.bodies import read_body
+from mograder.web.server.request_bodies import read_body
 from mograder.web.server.services import Services
 
 _LIMIT = 16 * 1024

@@ -18,13 +18,13 @@ from mograder.store.history import Submission, reads_as_a_submission
 from mograder.store.submissions import Kept, Terms
 from mograder.web.server.access import RequestInfo
 from mograder.web.server.assignments import find, shown
-from mograder.web.server.bodies import (
+from mograder.web.server.files import answer_file, look
+from mograder.web.server.request_bodies import (
     SUBMISSION_LIMIT,
     announced_size,
     read_body,
     submitted_bytes,
 )
-from mograder.web.server.files import answer_file, look
 
 _DAY = "%a %d %b %Y, %H:%M UTC"
 

@@ -12,9 +12,10 @@ from starlette.types import ASGIApp
 
 from mograder.web.app import AppMiddleware, exception_handlers
 from mograder.web.context import ContextMiddleware
-from mograder.web.student import deeds, views
-from mograder.web.student.desk import StudentApp, answer_problem
-from mograder.web.student.gate import HEADERS
+from mograder.web.student import actions as deeds
+from mograder.web.student import views
+from mograder.web.student.browser_access import HEADERS
+from mograder.web.student.student_app import StudentApp, answer_problem
 
 _LOOK = (
     ("/health", views.health),

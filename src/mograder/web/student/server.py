@@ -19,11 +19,11 @@ from mograder.store.student_folder import StudentFolder
 from mograder.web.background import Work
 from mograder.web.serving import Server, bind, configuration, until_signalled
 from mograder.web.student.app import create_app
-from mograder.web.student.bench import NotebookRunner
+from mograder.web.student.browser_access import BrowserAccess
 from mograder.web.student.connector import Connector
-from mograder.web.student.desk import StudentApp
-from mograder.web.student.gate import BrowserAccess
-from mograder.web.student.wire import ServerConnection
+from mograder.web.student.notebook_runner import NotebookRunner
+from mograder.web.student.server_connection import ServerConnection
+from mograder.web.student.student_app import StudentApp
 from mograder.web.templating import load_pages
 
 _log = get_logger(__name__)

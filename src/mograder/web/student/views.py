@@ -14,9 +14,9 @@ from mograder.web import pages
 from mograder.web.context import request_context
 from mograder.web.headers import content_security_policy
 from mograder.web.pages import page
-from mograder.web.student.desk import StudentApp, go_to, student_app
-from mograder.web.student.gate import cookie_header
-from mograder.web.student.lines import AssignmentRow, row_of, rows_of
+from mograder.web.student.assignment_rows import AssignmentRow, row_of, rows_of
+from mograder.web.student.browser_access import cookie_header
+from mograder.web.student.student_app import StudentApp, go_to, student_app
 
 _FIRST_LOOK_SECONDS = 3.0
 FIRST_LOOK = "sync"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from mograder.auth.identity import Identity, Method
 from mograder.auth.roles import Role
 from mograder.core.clock import ManualClock
-from mograder.web.hub.capabilities import Capabilities
+from mograder.web.hub.support.capabilities import Capabilities
 from tests.contract.proxy_rig import FakeCapabilityTable
 
 
