@@ -20,13 +20,13 @@ from mograder.web.hub.handlers import (
     events,
     home,
     items,
+    notebook_state,
     pages,
     sessions,
     signin,
     submissions,
     validation,
 )
-from mograder.web.hub.handlers import notebook_state as standing
 from mograder.web.hub.support import models
 from mograder.web.hub.support.access import Access
 
@@ -272,7 +272,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "GET",
         "/standing/{user}/{a}",
-        standing.standing,
+        notebook_state.standing,
         Access.OWNER,
         "Sessions",
         models.Standing,

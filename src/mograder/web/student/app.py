@@ -12,8 +12,7 @@ from starlette.types import ASGIApp
 
 from mograder.web.app import AppMiddleware, exception_handlers
 from mograder.web.context import ContextMiddleware
-from mograder.web.student import actions as deeds
-from mograder.web.student import views
+from mograder.web.student import actions, views
 from mograder.web.student.browser_access import HEADERS
 from mograder.web.student.student_app import StudentApp, answer_problem
 
@@ -35,16 +34,16 @@ _LOOK = (
     ("/feedback/{folder}/{number:int}/file", views.document_file),
 )
 _DO = (
-    ("/sign-in/{way}", deeds.sign_in),
-    ("/logout", deeds.sign_out),
-    ("/sync", deeds.sync),
-    ("/fetch/{folder}", deeds.fetch),
-    ("/edit/{folder}", deeds.edit),
-    ("/stop/{folder}", deeds.stop),
-    ("/validate/{folder}", deeds.validate),
-    ("/submit/{folder}", deeds.submit),
-    ("/send/{folder}", deeds.send),
-    ("/give-up/{folder}", deeds.give_up),
+    ("/sign-in/{way}", actions.sign_in),
+    ("/logout", actions.sign_out),
+    ("/sync", actions.sync),
+    ("/fetch/{folder}", actions.fetch),
+    ("/edit/{folder}", actions.edit),
+    ("/stop/{folder}", actions.stop),
+    ("/validate/{folder}", actions.validate),
+    ("/submit/{folder}", actions.submit),
+    ("/send/{folder}", actions.send),
+    ("/give-up/{folder}", actions.give_up),
 )
 
 
@@ -55,7 +54,7 @@ def create_app(app: StudentApp) -> ASGIApp:
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         await app.connection.resume()
         if app.connection.user:
-            first = app.work.begin(partial(deeds.look, app))
+            first = app.work.begin(partial(actions.look, app))
             app.work.keep(views.FIRST_LOOK, first)
         yield
         await app.work.close()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from mograder.sessions.launcher import Mode
-from mograder.web.hub.proxy import page_injection as session_page
+from mograder.web.hub.proxy import page_injection
 from mograder.web.hub.proxy.headers import (
     HeaderList,
     RawHeaders,
@@ -49,7 +49,7 @@ class Visit:
     query: str
     public_base: str
     edit_base: str
-    page: Callable[[], Awaitable[session_page.Page]] | None
+    page: Callable[[], Awaitable[page_injection.Page]] | None
     by_capability: bool
     sandbox: bool
     destination: str
@@ -126,7 +126,7 @@ def shape_answer(visit: Visit, method: str, status: int, headers: RawHeaders) ->
     if visit.by_capability and visit.as_document:
         return _document_by_capability(visit, status, headers, media)
     if visit.fenced and visit.destination in FRAMES and media == _PDF:
-        page = session_page.pdf_page(f"{visit.public_base}/{visit.rest}{visit.query}")
+        page = page_injection.pdf_page(f"{visit.public_base}/{visit.rest}{visit.query}")
         return _instead(200, page, [*visit.own_headers(), _HTML])
     plain = _streamed(visit, status, headers)
     if media != "text/html" or _encoded(headers):
@@ -146,8 +146,8 @@ def shape_answer(visit: Visit, method: str, status: int, headers: RawHeaders) ->
             status,
             headers_left,
             plain.length,
-            prepend=session_page.STORAGE,
-            append=session_page.FRAME_REPORTER,
+            prepend=page_injection.STORAGE,
+            append=page_injection.FRAME_REPORTER,
         )
     return plain
 

@@ -14,7 +14,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
-from mograder.web.hub.proxy import page_injection as session_page
+from mograder.web.hub.proxy import page_injection
 from mograder.web.hub.proxy.answer_rules import Shape, Visit, headers_lower, shape_answer
 from mograder.web.hub.proxy.exchange_timeout import End, ExchangeTimeout
 from mograder.web.hub.proxy.headers import HeaderList, header, upstream_headers
@@ -231,7 +231,7 @@ async def _pass_on(relay: _Relay, response: aiohttp.ClientResponse) -> None:
     content = response.content
     start, added = b"", len(shape.append)
     if shape.based and relay.visit.page is not None:
-        insert = session_page.page_insert(await relay.visit.page(), relay.visit.rest)
+        insert = page_injection.page_insert(await relay.visit.page(), relay.visit.rest)
         relay.line.expect_within(relay.limits.answer_seconds)
         start, inserted = await _start_of_page(content, insert)
         relay.line.expect_within(None)
@@ -254,14 +254,14 @@ async def _pass_on(relay: _Relay, response: aiohttp.ClientResponse) -> None:
 async def _start_of_page(content: aiohttp.StreamReader, insert: bytes) -> tuple[bytes, int]:
     """Read up to the page's ``<head>`` and write into it; a page without one stays as it is."""
     start = b""
-    while len(start) < session_page.HEAD_WITHIN:
-        changed = session_page.insert_after_head(start, insert)
+    while len(start) < page_injection.HEAD_WITHIN:
+        changed = page_injection.insert_after_head(start, insert)
         if changed is not None:
             return changed, len(insert)
         if content.at_eof():
             break
         start += await content.readany()
-    changed = session_page.insert_after_head(start, insert)
+    changed = page_injection.insert_after_head(start, insert)
     return (start, 0) if changed is None else (changed, len(insert))
 
 
@@ -270,7 +270,7 @@ async def _start_of_frame(content: aiohttp.StreamReader, insert: bytes) -> bytes
     start = b""
     while len(start) < _DOCTYPE_WITHIN and not content.at_eof():
         start += await content.readany()
-    return session_page.insert_at_beginning(start, insert)
+    return page_injection.insert_at_beginning(start, insert)
 
 
 async def _unavailable(relay: _Relay) -> None:
