@@ -288,9 +288,9 @@ async def running_rig(
         policy = AuthPolicy(SECRET, "X-Remote-User", peers.networks, False, False, frozenset())
         trusts = partial(is_trusted, policy)
         cuts = Cuts(made.capabilities, partial(_hang_up, made.pool), _there(made.pool))
-        route = FrontAuthorizer(proxy, trusts=trusts, cuts=cuts, reaches=open_to_its_group)
+        front = FrontAuthorizer(proxy, trusts=trusts, cuts=cuts, reaches=open_to_its_group)
         app = ContextMiddleware(
-            Dispatcher(proxy, proxy, _own, route),
+            Dispatcher(proxy, proxy, _own, front),
             base_url=base_url,
             public_url="",
             trusts=trusts,
