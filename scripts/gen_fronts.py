@@ -10,9 +10,9 @@ import tempfile
 from pathlib import Path
 
 from mograder.core.settings import load_settings
-from mograder.operations.caddy_config import caddy_config
-from mograder.operations.nginx_config import nginx_config
-from mograder.operations.proxy_config import Wishes, front_of
+from mograder.operations.fronts.caddy import caddy_config
+from mograder.operations.fronts.front import FrontOptions, front_of
+from mograder.operations.fronts.nginx import nginx_config
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
 SETTINGS = {
@@ -28,7 +28,7 @@ def files() -> dict[Path, str]:
     """Return each file and what belongs into it."""
     with tempfile.TemporaryDirectory() as course:
         loaded = load_settings(Path(course), overrides=SETTINGS, environ={})
-        front = front_of(loaded, Wishes())
+        front = front_of(loaded, FrontOptions())
     return {DEPLOY / "nginx.conf": nginx_config(front), DEPLOY / "Caddyfile": caddy_config(front)}
 
 

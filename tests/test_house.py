@@ -58,7 +58,10 @@ COMPANIONS = ("mograder.judging", "mograder.remote")
 _MEASURED = ("src", "tests", "bench", "scripts")
 _READ = (*_MEASURED, "docs", "examples", ".ci")
 _TOP_FILES = ("*.md", "*.toml", "*.yml", "*.yaml", "Makefile", ".importlinter", ".ci/*")
-_SUFFIXES = {".py", ".md", ".toml", ".sh", ".yml", ".yaml", ".html", ".css", ".js", ".conf", ""}
+_SUFFIXES = {
+    *(".py", ".md", ".toml", ".sh", ".yml", ".yaml", ".html", ".css", ".js", ".conf", ".j2"),
+    "",
+}
 _BLOCKS = (
     ast.If,
     ast.For,

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mograder.core.session_url import SessionUrl
-from mograder.operations.caddy_config import caddy_config
-from mograder.operations.nginx_config import nginx_config
-from mograder.operations.proxy_config import Front
+from mograder.operations.fronts.caddy import caddy_config
+from mograder.operations.fronts.front import Front
+from mograder.operations.fronts.nginx import nginx_config
 from tests.e2e.support.front import nginx_frame
 from tests.e2e.support.hub import outside
 from tests.e2e.support.process import ServerProcess, accepts, free_port

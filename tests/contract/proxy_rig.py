@@ -34,17 +34,17 @@ from mograder.sessions.endings import Ending, EndReason
 from mograder.sessions.live import LiveSession, SessionKey
 from mograder.store.tables import CapabilityRow
 from mograder.web.context import ContextMiddleware
-from mograder.web.http_lines import HttpLine
-from mograder.web.hub.app import Crossroads
-from mograder.web.hub.audit import Event
-from mograder.web.hub.capabilities import Capabilities
-from mograder.web.hub.frame_page import FramePages
-from mograder.web.hub.front_door import Cuts, FrontDoor, open_to_its_group
-from mograder.web.hub.pace import Allowances
-from mograder.web.hub.proxy import SessionProxy
-from mograder.web.hub.traffic import Traffic
+from mograder.web.hub.app import Dispatcher
+from mograder.web.hub.proxy.frame_page import FramePages
+from mograder.web.hub.proxy.front_auth import Cuts, FrontAuthorizer, open_to_its_group
+from mograder.web.hub.proxy.rate_limit import Allowances
+from mograder.web.hub.proxy.session_proxy import SessionProxy
+from mograder.web.hub.support.audit import Event
+from mograder.web.hub.support.capabilities import Capabilities
+from mograder.web.hub.support.proxy_counters import ProxyCounters
 from mograder.web.serving import KEPT_SECONDS
 from mograder.web.templating import load_pages
+from mograder.web.uvicorn_protocol import HttpProtocol
 
 SECRET = "a secret of the tests, long enough"
 DOCUMENT = {"Sec-Fetch-Dest": "document", "Sec-Fetch-Mode": "navigate", "Accept": "text/html"}
@@ -189,7 +189,7 @@ class Rig:
     services: RigServices
     table: FakeCapabilityTable
     directory: Path
-    traffic: Traffic
+    traffic: ProxyCounters
     visits: list[Event] = field(default_factory=list)
     upstreams: list[asyncio.Server] = field(default_factory=list)
 
@@ -270,7 +270,7 @@ async def running_rig(
         made = services(directory, overrides)
         table = FakeCapabilityTable()
         made.capabilities = Capabilities(table, SystemClock())
-        traffic = Traffic()
+        traffic = ProxyCounters()
         visits: list[Event] = []
 
         async def on_visit(event: Event) -> None:
@@ -288,9 +288,9 @@ async def running_rig(
         policy = AuthPolicy(SECRET, "X-Remote-User", peers.networks, False, False, frozenset())
         trusts = partial(is_trusted, policy)
         cuts = Cuts(made.capabilities, partial(_hang_up, made.pool), _there(made.pool))
-        door = FrontDoor(proxy, trusts=trusts, cuts=cuts, reaches=open_to_its_group)
+        front = FrontAuthorizer(proxy, trusts=trusts, cuts=cuts, reaches=open_to_its_group)
         app = ContextMiddleware(
-            Crossroads(proxy, proxy, _own, door),
+            Dispatcher(proxy, proxy, _own, front),
             base_url=base_url,
             public_url="",
             trusts=trusts,
@@ -358,7 +358,7 @@ async def served(app: ASGIApp, listening: socket.socket) -> AsyncIterator[None]:
         lifespan="off",
         log_config=None,
         access_log=False,
-        http=HttpLine,
+        http=HttpProtocol,
         ws="websockets-sansio",
         ws_max_size=2**28,
         timeout_keep_alive=KEPT_SECONDS,

@@ -21,7 +21,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from mograder.auth.roles import Role
-from mograder.web.hub.routes import ROUTES, Door
+from mograder.web.hub.routes import ROUTES, Route
 from tests.unit.web_hub.hubkit import ORIGIN, Hub, make_hub
 
 CHECKS = [
@@ -38,7 +38,7 @@ KNOWN = {
     "filename": "A1.py",
     "archive": "A1.bak.20260901T090000.py",
 }
-DESCRIBED = [door for door in ROUTES if door.chapter]
+DESCRIBED = [route for route in ROUTES if route.chapter]
 FEW = settings(
     max_examples=8, deadline=None, suppress_health_check=list(HealthCheck), database=None
 )
@@ -96,20 +96,20 @@ def _part(name: str, part: Any) -> tuple[str, tuple[str | None, bytes]]:
 @pytest.mark.parametrize(
     ("user", "known"), [("prof", True), ("prof", False), ("alice", True)], ids=str
 )
-@pytest.mark.parametrize("door", DESCRIBED, ids=lambda door: f"{door.method} {door.path}")
+@pytest.mark.parametrize("route", DESCRIBED, ids=lambda route: f"{route.method} {route.path}")
 def test_every_answer_is_one_that_the_description_names(
     hub: Hub,
     runner: asyncio.Runner,
     schema: schemathesis.BaseSchema,
-    door: Door,
+    route: Route,
     known: bool,
     user: str,
 ) -> None:
-    fixed = {name: value for name, value in KNOWN.items() if f"{{{name}" in door.path}
-    if "revoke" in door.path:
+    fixed = {name: value for name, value in KNOWN.items() if f"{{{name}" in route.path}
+    if "revoke" in route.path:
         fixed["user"] = "carol"  # alice goes on
     (hub.course / "allowed_users.txt").unlink(missing_ok=True)
-    operation = schema[door.path.replace(":path}", "}")][door.method]
+    operation = schema[route.path.replace(":path}", "}")][route.method]
     made = operation.as_strategy(path_parameters=fixed if known and fixed else None)
 
     @FEW

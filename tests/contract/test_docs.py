@@ -47,7 +47,9 @@ def test_every_route_is_on_the_map_of_the_api_and_the_map_has_no_other() -> None
         for method, path in re.findall(r"`([A-Z]+) ([^`]+)`", cell)
     }
     # "/edit/{a}/" is "/edit/{a}" with the slash that 0.3.16 also answered.
-    routes = {(door.method, door.path.replace(":path}", "}").rstrip("/") or "/") for door in ROUTES}
+    routes = {
+        (route.method, route.path.replace(":path}", "}").rstrip("/") or "/") for route in ROUTES
+    }
     assert mapped == routes
 
 

@@ -13,8 +13,9 @@ from mograder.auth.identity import Identity, Method
 from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
 from mograder.core.errors import Busy
-from mograder.web.hub import bell, events
-from mograder.web.hub.bell import Bell, Part
+from mograder.web.hub.handlers import events
+from mograder.web.hub.support import notifier
+from mograder.web.hub.support.notifier import Notifier, Part
 from tests.contract.copies_rig import ask, begin
 from tests.unit.web_hub.hubkit import SECRET, Hub, hub, make_hub, running
 
@@ -147,32 +148,32 @@ async def test_a_reader_who_leaves_is_forgotten(hub: Hub) -> None:
 
 
 def test_the_first_of_too_many_pages_of_one_person_has_to_go() -> None:
-    made = Bell()
-    ears = [made.listening(somebody("alice")) for _ in range(bell.MOST_OF_ONE + 1)]
-    first, *others = [each.__enter__() for each in ears]
+    made = Notifier()
+    subscribers = [made.listening(somebody("alice")) for _ in range(notifier.MOST_OF_ONE + 1)]
+    first, *others = [each.__enter__() for each in subscribers]
     assert (first.closed, first.replaced) == (True, True)
     assert not any(each.closed for each in others)
-    for each in ears:
+    for each in subscribers:
         each.__exit__(None, None, None)
     assert made.present() == frozenset()
 
 
 def test_one_page_too_many_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bell, "MOST", 1)
-    made = Bell()
+    monkeypatch.setattr(notifier, "MOST", 1)
+    made = Notifier()
     made.demand_room()
     with made.listening(somebody("alice")), pytest.raises(Busy):
         made.demand_room()
 
 
 async def test_news_that_come_faster_than_a_page_follows_melt_into_one() -> None:
-    made = Bell()
-    with made.listening(somebody("alice")) as ear:
+    made = Notifier()
+    with made.listening(somebody("alice")) as subscriber:
         for _ in range(1000):
-            made.ring("alice", Part.COPIES)
-            made.ring("alice", Part.SESSIONS)
-        assert await ear.news(1) == {Part.COPIES, Part.SESSIONS}
-        assert await ear.news(0) == frozenset()
+            made.notify("alice", Part.COPIES)
+            made.notify("alice", Part.SESSIONS)
+        assert await subscriber.news(1) == {Part.COPIES, Part.SESSIONS}
+        assert await subscriber.news(0) == frozenset()
 
 
 async def test_a_hub_that_ends_ends_its_streams(hub: Hub) -> None:

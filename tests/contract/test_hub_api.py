@@ -321,7 +321,7 @@ async def test_the_states_of_a_copy_are_told(hub: Hub) -> None:
 
 async def test_openapi_describes_every_route_that_programs_use(hub: Hub) -> None:
     schema = (await ask(hub, "GET", "/api/openapi.json")).json()
-    described = {door.path.replace(":path}", "}") for door in ROUTES if door.chapter}
+    described = {route.path.replace(":path}", "}") for route in ROUTES if route.chapter}
     assert set(schema["paths"]) == described
     assert {"/assignments", "/upload/{user}/{a}", "/export/{user}/{a}"} <= described
     answers = schema["paths"]["/start-run/{lecture}"]["post"]["responses"]

@@ -14,7 +14,7 @@ from yarl import URL
 
 from mograder.auth.roles import Role
 from mograder.sandbox.protocol import Mode
-from mograder.web.hub.audit import Event
+from mograder.web.hub.support.audit import Event
 from tests.contract.proxy_house import A1, House, open_house
 from tests.contract.proxy_rig import DOCUMENT, FRAME, bearer, cookie
 

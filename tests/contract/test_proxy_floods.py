@@ -16,7 +16,7 @@ import httpx
 import psutil
 import pytest
 
-from mograder.web.hub.pace import Allowances, Rate
+from mograder.web.hub.proxy.rate_limit import Allowances, Rate
 from tests.contract.proxy_flood import Flood, draining, flooding, open_socket
 from tests.contract.proxy_rig import Rig, bearer, running_rig, served_on_unix
 from tests.contract.proxy_upstream import Upstream

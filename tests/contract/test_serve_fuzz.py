@@ -74,7 +74,7 @@ QUERIES = st.one_of(
     st.sampled_from(["user=alice", "user=alice&late=replace", "user=alice&detail=1", "user=%ff"]),
     st.text(alphabet="user=alic&%+;é", max_size=20),
 )
-POSTS = [door.path for door in ROUTES if door.method == "POST"]
+POSTS = [route.path for route in ROUTES if route.method == "POST"]
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +127,7 @@ def test_fuzzed_json_never_ends_in_a_500(
     method=st.sampled_from(["GET", "HEAD", "POST", "OPTIONS", "PATCH"]),
     segments=st.lists(SEGMENTS, max_size=5),
     query=QUERIES,
-    asked=st.text(alphabet="bytes=0123456789-, ", max_size=16),
+    info=st.text(alphabet="bytes=0123456789-, ", max_size=16),
 )
 def test_a_fuzzed_address_never_ends_in_a_500(
     course: Course,
@@ -135,11 +135,11 @@ def test_a_fuzzed_address_never_ends_in_a_500(
     method: str,
     segments: list[str],
     query: str,
-    asked: str,
+    info: str,
 ) -> None:
     path = "/" + "/".join(["assignments", *segments])
     quoted = path.replace("?", "%3f").replace("#", "%23").replace(" ", "%20")
     address = f"{quoted}?{query.replace('#', '')}"
-    headers = {"Range": asked, "If-None-Match": asked}
+    headers = {"Range": info, "If-None-Match": info}
     answer = runner.run(course.ask(method, address, "prof", headers=headers))
     assert answer.status_code < 500, answer.text

@@ -20,9 +20,9 @@ import pytest
 from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
 from mograder.core.settings import load_settings
-from mograder.operations.caddy_config import caddy_config
 from mograder.operations.front_checks import examine_front, front_lines
-from mograder.operations.nginx_config import nginx_config
+from mograder.operations.fronts.caddy import caddy_config
+from mograder.operations.fronts.nginx import nginx_config
 from mograder.operations.report import Level
 from mograder.transports.front_probe import look_at_front
 from mograder.transports.hub import HubClient

@@ -14,8 +14,8 @@ import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from mograder.operations.caddy_config import caddy_config
-from mograder.operations.nginx_config import nginx_config
+from mograder.operations.fronts.caddy import caddy_config
+from mograder.operations.fronts.nginx import nginx_config
 from tests.contract.fronts import Place, running, two_ports
 from tests.contract.proxy_house import A1, House, open_house
 from tests.contract.proxy_rig import DOCUMENT, served_on_unix

@@ -17,7 +17,7 @@ from mograder.sandbox.execution import (
     ExecutionResult,
     Outcome,
 )
-from mograder.web.hub.copy_pages import extract
+from mograder.web.hub.handlers.copy_pages import extract
 from tests.contract.copies_rig import FORM, WORK, begin, folder, kept
 from tests.unit.web_hub.hubkit import NOTEBOOK, Hub, hub, make_hub, running
 
@@ -156,7 +156,7 @@ async def test_b55_a_result_names_the_failing_cell_and_why_marks_are_partial(hub
 async def test_a_validation_that_takes_long_has_a_page_that_waits(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mograder.web.hub.answers._PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr("mograder.web.hub.support.responses._PATIENCE_SECONDS", 0.01)
     await begin(hub)
     hub.runs.hold = asyncio.Event()
     answer = await post(hub, "/validate/alice/A1")

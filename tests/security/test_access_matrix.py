@@ -12,8 +12,8 @@ import pytest
 
 from mograder.auth.roles import Role
 from mograder.auth.tokens import make_metrics_token
-from mograder.web.hub.access import Access
-from mograder.web.hub.routes import ROUTES, Door
+from mograder.web.hub.routes import ROUTES, Route
+from mograder.web.hub.support.access import Access
 from tests.unit.web_hub.hubkit import NOTEBOOK, ORIGIN, SECRET, Hub, hub
 
 __all__ = ["hub"]
@@ -128,23 +128,23 @@ _VALUES = {
 }
 
 
-def _name(door: Door) -> str:
-    return f"{door.method} {door.path}"
+def _name(route: Route) -> str:
+    return f"{route.method} {route.path}"
 
 
-def _refused(door: Door) -> list[Who]:
-    verdicts = EXPECTED.get((door.method, door.path), {})
+def _refused(route: Route) -> list[Who]:
+    verdicts = EXPECTED.get((route.method, route.path), {})
     return [who for who, verdict in verdicts.items() if verdict is not Verdict.PASSED]
 
 
-REFUSING = [door for door in ROUTES if _refused(door)]
+REFUSING = [route for route in ROUTES if _refused(route)]
 
 
-def _address(door: Door) -> str:
-    path = door.path
+def _address(route: Route) -> str:
+    path = route.path
     for placeholder, value in _VALUES.items():
         path = path.replace(placeholder, value)
-    assert "{" not in path, f"no example value for a part of {door.path}"
+    assert "{" not in path, f"no example value for a part of {route.path}"
     return path
 
 
@@ -162,33 +162,33 @@ def _verdict(response: httpx.Response) -> Verdict:
     return texts.get(response.text, Verdict.PASSED)
 
 
-async def _knock(hub: Hub, door: Door, who: Who) -> httpx.Response:
+async def _knock(hub: Hub, route: Route, who: Who) -> httpx.Response:
     user = "" if who is Who.NOBODY else who.value
     role = Role.INSTRUCTOR if who is Who.INSTRUCTOR else Role.STUDENT
-    files = [("files", ("A1.py", NOTEBOOK.encode()))] if "publish" in door.path else None
+    files = [("files", ("A1.py", NOTEBOOK.encode()))] if "publish" in route.path else None
     async with hub.client(user, role=role) as client:
-        return await client.request(door.method, _address(door), files=files)
+        return await client.request(route.method, _address(route), files=files)
 
 
 def test_the_matrix_names_exactly_the_routes_of_the_table() -> None:
-    assert {(door.method, door.path) for door in ROUTES} == set(EXPECTED)
+    assert {(route.method, route.path) for route in ROUTES} == set(EXPECTED)
 
 
-@pytest.mark.parametrize("door", ROUTES, ids=_name)
-async def test_every_door_lets_pass_whom_it_should_and_nobody_else(hub: Hub, door: Door) -> None:
+@pytest.mark.parametrize("route", ROUTES, ids=_name)
+async def test_every_door_lets_pass_whom_it_should_and_nobody_else(hub: Hub, route: Route) -> None:
     (hub.course / "allowed_users.txt").write_text("alice\nbob\n")
-    answers = {who: await _knock(hub, door, who) for who in Who}
+    answers = {who: await _knock(hub, route, who) for who in Who}
     assert {who for who in Who if answers[who].status_code >= 500} == set()
-    assert {who: _verdict(answers[who]) for who in Who} == EXPECTED[door.method, door.path]
+    assert {who: _verdict(answers[who]) for who in Who} == EXPECTED[route.method, route.path]
 
 
-@pytest.mark.parametrize("door", REFUSING, ids=_name)
-async def test_who_is_refused_changes_nothing(hub: Hub, door: Door) -> None:
+@pytest.mark.parametrize("route", REFUSING, ids=_name)
+async def test_who_is_refused_changes_nothing(hub: Hub, route: Route) -> None:
     (hub.course / "allowed_users.txt").write_text("alice\nbob\n")
     hub.start("alice", "A1")
     before = set(hub.course.rglob("*.py"))
-    for who in _refused(door):
-        await _knock(hub, door, who)
+    for who in _refused(route):
+        await _knock(hub, route, who)
         assert set(hub.course.rglob("*.py")) == before, who
         assert len(hub.pool.running) == 1, who
         assert hub.pool.started == [], who
@@ -200,33 +200,33 @@ async def test_no_other_site_makes_a_browser_change_anything(hub: Hub, origin: s
     transport = httpx.ASGITransport(hub.app, client=("127.0.0.1", 5000))
     headers = {"X-Remote-User": "prof", "Origin": origin}
     async with httpx.AsyncClient(transport=transport, base_url=ORIGIN, headers=headers) as client:
-        for door in [door for door in ROUTES if door.method != "GET"]:
-            response = await client.request(door.method, _address(door))
-            assert response.status_code == 403, _name(door)
+        for route in [route for route in ROUTES if route.method != "GET"]:
+            response = await client.request(route.method, _address(route))
+            assert response.status_code == 403, _name(route)
             detail = response.json()["detail"]
             assert detail.startswith("This request did not come from a page of this hub")
-            assert hub.pool.started == [], _name(door)
+            assert hub.pool.started == [], _name(route)
 
 
 async def test_the_trusted_header_counts_from_trusted_addresses_only(hub: Hub) -> None:
     async with hub.client() as client:
-        for door in [door for door in ROUTES if door.access is not Access.ANYONE]:
+        for route in [route for route in ROUTES if route.access is not Access.ANYONE]:
             response = await client.request(
-                door.method, _address(door), headers={"X-Remote-User": "prof"}
+                route.method, _address(route), headers={"X-Remote-User": "prof"}
             )
-            assert (response.status_code, response.text) == (403, "403 Forbidden"), _name(door)
+            assert (response.status_code, response.text) == (403, "403 Forbidden"), _name(route)
 
 
-@pytest.mark.parametrize("door", ROUTES, ids=_name)
+@pytest.mark.parametrize("route", ROUTES, ids=_name)
 async def test_a_metrics_token_reads_the_metrics_and_is_nobody_elsewhere(
-    hub: Hub, door: Door
+    hub: Hub, route: Route
 ) -> None:
     """Under an instructor's name too: its name gives it nothing."""
     headers = {"Authorization": f"Bearer {make_metrics_token(SECRET, 'prof')}"}
     async with hub.client() as client:
-        answer = await client.request(door.method, _address(door), headers=headers)
-        nobody = await client.request(door.method, _address(door))
-    if door.path == "/metrics":
+        answer = await client.request(route.method, _address(route), headers=headers)
+        nobody = await client.request(route.method, _address(route))
+    if route.path == "/metrics":
         assert answer.status_code == 200
         assert "mograder_sessions" in answer.text
     else:
@@ -253,8 +253,8 @@ async def test_a_repeated_identity_is_refused_at_every_door(hub: Hub) -> None:
     transport = httpx.ASGITransport(hub.app, client=("127.0.0.1", 5000))
     headers = [("X-Remote-User", "prof"), ("X-Remote-User", "alice")]
     async with httpx.AsyncClient(transport=transport, base_url=ORIGIN, headers=headers) as client:
-        for door in ROUTES:
-            response = await client.request(door.method, _address(door))
+        for route in ROUTES:
+            response = await client.request(route.method, _address(route))
             assert response.status_code == 400
 
 

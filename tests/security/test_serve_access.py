@@ -13,7 +13,7 @@ import pytest
 from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
 from mograder.web.server.app import create_app
-from mograder.web.server.routes import ROUTES, Door
+from mograder.web.server.routes import ROUTES, Route
 from tests.unit.web_server.serverkit import Course, course
 
 __all__ = ["course"]
@@ -51,13 +51,15 @@ NAMES = {"name": "hw1", "file": "homework.py", "user": "alice", "person": "carol
 REFUSALS = {SIGN_IN, FOREIGN, UNPRIVILEGED}
 
 
-@pytest.mark.parametrize("door", ROUTES, ids=lambda door: f"{door.method} {door.path}")
-async def test_b146_b147_every_route_admits_whom_the_table_says(course: Course, door: Door) -> None:
-    expected = EXPECTED[door.method, door.path]
-    path = door.path.format(**NAMES) + "?user=alice"
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
+async def test_b146_b147_every_route_admits_whom_the_table_says(
+    course: Course, route: Route
+) -> None:
+    expected = EXPECTED[route.method, route.path]
+    path = route.path.format(**NAMES) + "?user=alice"
     for who, refusal in zip(PEOPLE, expected, strict=True):
         user = None if who == "nobody" else who
-        answer = await course.ask(door.method, path, user)
+        answer = await course.ask(route.method, path, user)
         told = answer.json() if "json" in answer.headers.get("content-type", "") else {}
         error = told.get("error", "") if isinstance(told, dict) else ""
         seen = (answer.status_code, error)
@@ -65,7 +67,7 @@ async def test_b146_b147_every_route_admits_whom_the_table_says(course: Course, 
 
 
 def test_no_route_is_left_out() -> None:
-    assert {(door.method, door.path) for door in ROUTES} == set(EXPECTED)
+    assert {(route.method, route.path) for route in ROUTES} == set(EXPECTED)
 
 
 @pytest.mark.parametrize("role", list(Role))

@@ -10,9 +10,9 @@ import click
 
 from mograder.cli.course import load_course
 from mograder.cli.options import Given, course_dir_option
-from mograder.operations.caddy_config import caddy_config
-from mograder.operations.nginx_config import nginx_config
-from mograder.operations.proxy_config import Front, Wishes, front_of
+from mograder.operations.fronts.caddy import caddy_config
+from mograder.operations.fronts.front import Front, FrontOptions, front_of
+from mograder.operations.fronts.nginx import nginx_config
 
 _WRITERS: Mapping[str, Callable[[Front], str]] = MappingProxyType(
     {"caddy": caddy_config, "nginx": nginx_config}
@@ -37,11 +37,11 @@ _WRITERS: Mapping[str, Callable[[Front], str]] = MappingProxyType(
 @click.option("--session-certificate-key", "session_key", default="", help="Its key's file.")
 @course_dir_option
 @click.pass_obj
-def proxy_config(given: Given, /, program: str, course_dir: Path | None, **wishes: str) -> None:
+def proxy_config(given: Given, /, program: str, course_dir: Path | None, **options: str) -> None:
     """Print the configuration of the web server in front of the hub.
 
     It follows the settings: prefix, name, port, trusted header, limits. With [hub] front_group
     it has the fast path, on which session traffic does not pass through the hub.
     """
-    front = front_of(load_course(given, course_dir), Wishes(**wishes))
+    front = front_of(load_course(given, course_dir), FrontOptions(**options))
     click.echo(_WRITERS[program](front), nl=False)

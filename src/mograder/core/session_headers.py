@@ -1,8 +1,8 @@
 """Which headers may cross the border between browsers and student code: the lists alone.
 
-The hub's own proxy (``web.hub.headers``) and the configurations that ``mograder hub proxy-config``
-writes for a web server's fast path both go by them, so that neither lets pass what the other stops
-(security.md, "The session's server is enemy territory too").
+The hub's own proxy (``web.hub.proxy.headers``) and the configurations that ``mograder hub
+proxy-config`` writes for a web server's fast path both go by them, so that neither lets pass what
+the other stops (security.md, "The session's server is enemy territory too").
 """
 
 from __future__ import annotations

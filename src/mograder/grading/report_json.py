@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -66,6 +68,14 @@ class ValidationAnswer(_Answer):
     integrity_level: Literal["source", "hash", "none"]
     integrity_warnings: tuple[str, ...]
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationResult:
+    """What a validation found, and when."""
+
+    at: datetime
+    answer: ValidationAnswer
 
 
 def answer_of(report: ValidationReport, *, html_available: bool) -> ValidationAnswer:

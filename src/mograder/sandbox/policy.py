@@ -39,8 +39,9 @@ ASSET_URL = "../_marimo"
 
 The public prefix is known per request only, so no absolute path would do. The page's base is
 ``{prefix}/s/<capability>/``, or its own address ``{prefix}/edit/user/<user>/<item>/`` where the
-hub leaves it alone; the hub serves both (``web.hub.assets``). With ``[hub] session_url`` it is an
-address of the hub's own origin instead (``sandbox.safety``), the same for every session's origin.
+hub leaves it alone; the hub serves both (``web.hub.proxy.static_assets``). With ``[hub]
+session_url`` it is an address of the hub's own origin instead (``sandbox.safety``), the same for
+every session's origin.
 """
 
 _UID = 1000

@@ -1,1 +1,1 @@
-"""The doors that speak HTTP."""
+"""The servers: the hub, the assignment server, the student's dashboard, and what they share."""

@@ -17,11 +17,12 @@ from functools import lru_cache
 from typing import cast
 from urllib.parse import unquote, urlsplit
 
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mograder.core.errors import InvalidInput
 from mograder.core.log import get_logger, request_id
-from mograder.web.whole_answers import WholeAnswer, brings_body
+from mograder.web.drain_before_reply import DrainBeforeReply, brings_body
 
 CONTEXT = "mograder.context"
 """Where a scope keeps its context."""
@@ -68,20 +69,26 @@ def context_of(scope: Scope) -> RequestContext:
     return cast(RequestContext, scope[CONTEXT])
 
 
+def request_context(request: Request) -> RequestContext:
+    """The same of a request."""
+    return context_of(request.scope)
+
+
 class ContextMiddleware:
     """The outermost layer: context, request id, header bounds, access log.
 
     ``base_url`` is the prefix the hub was configured with, ``public_url`` the scheme and host
-    that browsers use; where they are empty, a trusted front's headers decide.
+    that browsers use; where they are empty, a trusted front's headers decide. ``trusts`` tells by
+    an address whether that is such a front; without it none is.
     """
 
     def __init__(
         self,
         app: ASGIApp,
         *,
-        base_url: str,
-        public_url: str,
-        trusts: Callable[[str | None], bool],
+        base_url: str = "",
+        public_url: str = "",
+        trusts: Callable[[str | None], bool] = lambda _: False,
     ) -> None:
         self._app = app
         self._base_url = _checked_prefix(base_url)
@@ -93,7 +100,7 @@ class ContextMiddleware:
             await self._app(scope, receive, send)
             return
         if brings_body(scope):
-            whole = WholeAnswer(scope, receive, send)
+            whole = DrainBeforeReply(scope, receive, send)
             receive, send = whole.receive, whole.send
         try:
             context = self._context(scope)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
 
+from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from mograder.core.errors import (
@@ -83,6 +84,11 @@ def wants(accept: str) -> Wants:
     if NDJSON in accept:
         return Wants.PROGRESS
     return Wants.PAGE if "text/html" in accept else Wants.JSON
+
+
+def wanted(request: Request) -> Wants:
+    """What the client of this request takes for an answer."""
+    return wants(request.headers.get("accept", ""))
 
 
 def status_of(error: MograderError, table: Mapping[type[MograderError], int] = HTTP_STATUS) -> int:

@@ -8,12 +8,16 @@ import errno
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from mograder.core.errors import Conflict, InvalidInput
+from mograder.web.uvicorn_protocol import HttpProtocol
 
 _BACKLOG = 2048
+_LAST_PORT = 65535
 KEPT_SECONDS = 130
 """How long a quiet connection stays. A front keeps its own for one minute (nginx) or two (Caddy);
 one that hangs up first meets the next request on its way, and a front asks for no POST twice."""
@@ -42,9 +46,33 @@ class Server(uvicorn.Server):
         yield
 
 
+def configuration(app: ASGIApp, *, grace_seconds: int, **options: Any) -> uvicorn.Config:
+    """How uvicorn serves an app of ours: ``options`` are further arguments of its Config.
+
+    Forwarded headers are ours to judge (``web.context``), so uvicorn leaves them alone. When the
+    server stops, requests under way have ``grace_seconds`` to end.
+    """
+    return uvicorn.Config(
+        app,
+        http=HttpProtocol,
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=grace_seconds,
+        timeout_keep_alive=KEPT_SECONDS,
+        **options,
+    )
+
+
 @contextlib.contextmanager
-def until_signalled(server: uvicorn.Server, on_stop: Callable[[], None]) -> Iterator[None]:
-    """Stop gracefully at the first SIGTERM or Ctrl-C, at once at the second.
+def until_signalled(
+    server: uvicorn.Server,
+    on_stop: Callable[[], None] = lambda: None,
+    *,
+    signals: tuple[signal.Signals, ...] = (signal.SIGTERM, signal.SIGINT),
+) -> Iterator[None]:
+    """Stop gracefully at the first of the signals, at once at the second.
 
     ``on_stop`` ends what would else be waited for.
     """
@@ -55,12 +83,12 @@ def until_signalled(server: uvicorn.Server, on_stop: Callable[[], None]) -> Iter
         on_stop()
 
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in signals:
         loop.add_signal_handler(number, stop)
     try:
         yield
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in signals:
             loop.remove_signal_handler(number)
 
 
@@ -69,6 +97,8 @@ def bind(host: str, port: int) -> socket.socket:
 
     Raises: :class:`InvalidInput` for a bad address, :class:`Conflict` for a port in use.
     """
+    if not 0 <= port <= _LAST_PORT:
+        raise InvalidInput(f"{port} is no port.", hint=f"Ports go up to {_LAST_PORT}.")
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except socket.gaierror as error:

@@ -92,7 +92,7 @@ async def test_a_token_of_the_commands_signs_in_without_asking_moodle(
     tokens(folder).save(moodle.url, token_of("alice"), "alice", "Alice")
     moodle.requests.clear()
     async with dashboard(folder) as shown:
-        assert shown.desk.wire.user == "alice"
+        assert shown.app.connection.user == "alice"
         assert moodle.requests == []
 
 
@@ -101,7 +101,7 @@ async def test_a_token_of_0_3_16_is_asked_whose_it_is(folder: Path, moodle: Repl
         pass
     tokens(folder).save(moodle.url, token_of("alice"), full_name="Alice Ångström")
     async with dashboard(folder) as shown:
-        assert shown.desk.wire.user == "alice"
+        assert shown.app.connection.user == "alice"
 
 
 async def test_a_token_can_be_given_and_is_forgotten_on_signing_out(

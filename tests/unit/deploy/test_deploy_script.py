@@ -22,6 +22,7 @@ from mograder.cli.main import run
 from tests.conftest import REPOSITORY
 from tests.e2e.support.hub import outside
 
+SOURCES = REPOSITORY / "src"
 SCRIPT = REPOSITORY / "scripts" / "deploy-hub-aws.sh"
 PLACE = "/tmp/mograder-deploy.abcdefgh"
 _FAKE_SSH = """\
@@ -117,11 +118,19 @@ def test_b7_a_wheel_of_this_machine_is_taken_along(ssh: Path, key: str, tmp_path
 
 
 def test_without_a_version_the_wheel_of_the_checkout_is_taken_along(ssh: Path, key: str) -> None:
-    """Never what a package index calls mograder, which is another program."""
+    """Never what a package index calls mograder, which is another program.
+
+    The wheel has every file of the package: templates, stylesheets and pages too.
+    """
     assert deploy("--host=h", f"--key={key}", path=ssh).returncode == 0
     given = (ssh / "log.given").read_bytes().removeprefix(SCRIPT.read_bytes())
     with zipfile.ZipFile(io.BytesIO(given)) as wheel:
         assert wheel.read("mograder/deploy/deploy-hub-aws.sh") == SCRIPT.read_bytes()
+        packed = set(wheel.namelist())
+    assert "mograder/operations/fronts/nginx.conf.j2" in packed
+    files = (each for each in (SOURCES / "mograder").rglob("*") if each.is_file())
+    ours = {each.relative_to(SOURCES).as_posix() for each in files if each.suffix != ".pyc"}
+    assert ours <= packed
     assert (
         f"--mograder-version {PLACE}/mograder-{__version__}-py3-none-any.whl" in asked(ssh)[-2][-1]
     )

@@ -12,18 +12,19 @@ from mograder.cli.main import root
 from mograder.core.errors import InvalidInput
 from mograder.core.session_headers import FROM_SESSION_NEVER, TO_SESSION
 from mograder.core.settings import load_settings
-from mograder.operations.caddy_config import caddy_config
-from mograder.operations.nginx_config import nginx_config
-from mograder.operations.proxy_config import Front, Wishes, front_of
+from mograder.operations.fronts.caddy import caddy_config
+from mograder.operations.fronts.front import Front, FrontOptions, front_of
+from mograder.operations.fronts.nginx import nginx_config
 from scripts.gen_fronts import files
 
 PUBLIC = {"hub.public_url": "https://hub.example.org"}
 BOTH = pytest.mark.parametrize("write", [nginx_config, caddy_config])
 
 
-def front(course: Path, wishes: Wishes | None = None, **settings: object) -> Front:
+def front(course: Path, options: FrontOptions | None = None, **settings: object) -> Front:
     overrides = {**PUBLIC, **{f"hub.{key}": value for key, value in settings.items()}}
-    return front_of(load_settings(course, overrides=overrides, environ={}), wishes or Wishes())
+    loaded = load_settings(course, overrides=overrides, environ={})
+    return front_of(loaded, options or FrontOptions())
 
 
 def test_the_shipped_files_are_what_the_command_writes() -> None:
@@ -46,17 +47,17 @@ def test_the_trusted_header_is_deleted_unless_somebody_signs_in(tmp_path: Path, 
     assert 'proxy_set_header Remote-Name "";' in nginx_config(nobody)
     assert "$remote_user" not in nginx_config(nobody)
     assert "request_header -Remote-Name" in caddy_config(nobody)
-    somebody = front(tmp_path, Wishes(user="$remote_user"), front_group=group)
+    somebody = front(tmp_path, FrontOptions(user="$remote_user"), front_group=group)
     assert "proxy_set_header X-Remote-User $remote_user;" in nginx_config(somebody)
     assert "auth_basic_user_file" in nginx_config(somebody), "else a client's own word"
-    told = front(tmp_path, Wishes(user="{http.auth.user.id}"), front_group=group)
+    told = front(tmp_path, FrontOptions(user="{http.auth.user.id}"), front_group=group)
     assert "header_up X-Remote-User {http.auth.user.id}" in caddy_config(told)
 
 
 def test_prefix_port_name_and_bounds_follow_the_settings(tmp_path: Path) -> None:
     here = front(
         tmp_path,
-        Wishes(domain="other.example.org:8443"),
+        FrontOptions(domain="other.example.org:8443"),
         base_url="/live/hub",
         host="0.0.0.0",
         port=9123,
@@ -95,24 +96,24 @@ def test_sessions_of_an_origin_of_their_own_have_their_place(
 
 
 @pytest.mark.parametrize(
-    ("wishes", "settings"),
+    ("options", "settings"),
     [
-        (Wishes(), {"public_url": ""}),
-        (Wishes(), {"port": 0}),
-        (Wishes(user="alice"), {}),
-        (Wishes(user="$a; evil"), {}),
-        (Wishes(domain="a b"), {}),
-        (Wishes(domain="a;b"), {}),
-        (Wishes(certificate="/etc/x;y"), {}),
-        (Wishes(), {"environments_dir": "/srv/a b/c"}),
-        (Wishes(), {"session_url": "https://hub.example.org:8443"}),
+        (FrontOptions(), {"public_url": ""}),
+        (FrontOptions(), {"port": 0}),
+        (FrontOptions(user="alice"), {}),
+        (FrontOptions(user="$a; evil"), {}),
+        (FrontOptions(domain="a b"), {}),
+        (FrontOptions(domain="a;b"), {}),
+        (FrontOptions(certificate="/etc/x;y"), {}),
+        (FrontOptions(), {"environments_dir": "/srv/a b/c"}),
+        (FrontOptions(), {"session_url": "https://hub.example.org:8443"}),
     ],
 )
 def test_what_would_be_no_configuration_is_refused(
-    tmp_path: Path, wishes: Wishes, settings: dict[str, object]
+    tmp_path: Path, options: FrontOptions, settings: dict[str, object]
 ) -> None:
     with pytest.raises(InvalidInput):
-        front(tmp_path, wishes, **settings)
+        front(tmp_path, options, **settings)
 
 
 def test_the_command_prints_it(tmp_path: Path) -> None:

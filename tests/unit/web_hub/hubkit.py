@@ -46,8 +46,8 @@ from mograder.store.roster import Roster
 from mograder.store.tables import SessionRow, SessionState
 from mograder.store.workspaces import Workspaces
 from mograder.web.hub.app import create_app
-from mograder.web.hub.capabilities import Capabilities
-from mograder.web.hub.services import Services
+from mograder.web.hub.support.capabilities import Capabilities
+from mograder.web.hub.support.services import Services
 from tests.support.clock import ManualClock
 
 SECRET = "s" * 32
@@ -199,14 +199,14 @@ class FakeEnvironments:
     """Builds nothing; a requirement called ``no-such-package`` fails like the installer does."""
 
     def __init__(self) -> None:
-        self.troubles: dict[Script, str] = {}
+        self.problems: dict[Script, str] = {}
         self.known: dict[Script, Environment] = {}
 
     async def prepare(self, script: Script, progress: Callable[[str], None]) -> Environment:
         progress("Resolving")
         if any("no-such-package" in each for each in script.dependencies):
-            self.troubles[script] = "No solution found: no-such-package was not found."
-            raise InvalidInput(self.troubles[script])
+            self.problems[script] = "No solution found: no-such-package was not found."
+            raise InvalidInput(self.problems[script])
         self.known[script] = Environment("key", Path("/environment"), "3.11.9", "0.25.2")
         return self.known[script]
 
@@ -217,7 +217,7 @@ class FakeEnvironments:
         return False
 
     def trouble(self, script: Script) -> str:
-        return self.troubles.get(script, "")
+        return self.problems.get(script, "")
 
 
 @dataclass

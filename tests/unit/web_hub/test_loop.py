@@ -9,8 +9,8 @@ import pytest
 from fastapi.dependencies.models import Dependant
 from fastapi.dependencies.utils import get_dependant
 
-from mograder.web.hub.access import GUARDS
-from mograder.web.hub.routes import ROUTES, Door
+from mograder.web.hub.routes import ROUTES, Route
+from mograder.web.hub.support.access import GUARDS
 
 
 def _calls(dependant: Dependant) -> Iterator[Callable[..., object]]:
@@ -20,10 +20,10 @@ def _calls(dependant: Dependant) -> Iterator[Callable[..., object]]:
         yield from _calls(each)
 
 
-@pytest.mark.parametrize("door", ROUTES, ids=lambda door: f"{door.method} {door.path}")
-def test_what_a_route_asks_for_runs_on_the_loop(door: Door) -> None:
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
+def test_what_a_route_asks_for_runs_on_the_loop(route: Route) -> None:
     """FastAPI has a thread do what is not async: two switches, for a look into the request."""
-    guard = get_dependant(path=door.path, call=GUARDS[door.access])
-    handler = get_dependant(path=door.path, call=door.handler)
-    calls = [door.handler, GUARDS[door.access], *_calls(guard), *_calls(handler)]
+    guard = get_dependant(path=route.path, call=GUARDS[route.access])
+    handler = get_dependant(path=route.path, call=route.handler)
+    calls = [route.handler, GUARDS[route.access], *_calls(guard), *_calls(handler)]
     assert [each for each in calls if not inspect.iscoroutinefunction(each)] == []

@@ -17,8 +17,8 @@ from mograder.auth.roles import Role
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.sessions.endings import EndReason
 from mograder.sessions.tally import ItemMemory
-from mograder.web.hub.meter import Meter
-from mograder.web.hub.metrics_socket import metrics_app, metrics_listener
+from mograder.web.hub.support.metrics import Metrics
+from mograder.web.hub.support.metrics_socket import metrics_app, metrics_listener
 from tests.conftest import REPOSITORY
 from tests.contract.proxy_rig import served
 from tests.support.clock import ManualClock
@@ -52,7 +52,7 @@ def read(text: str) -> dict[str, float]:
 
 
 def test_the_pools_numbers_arrive_under_their_names() -> None:
-    samples = read(Meter(eventful()).render().decode())
+    samples = read(Metrics(eventful()).render().decode())
     assert samples["mograder_session_starts_total{kind=warm,outcome=ok}"] == 1
     assert samples["mograder_session_starts_total{kind=unknown,outcome=refused}"] == 3
     assert samples["mograder_session_starts_total{kind=cold,outcome=failed}"] == 0
@@ -71,9 +71,9 @@ def test_the_pools_numbers_arrive_under_their_names() -> None:
 
 def test_sessions_that_ran_before_the_hub_did_are_told_as_adopted(hub: Hub) -> None:
     hub.start("alice", "A1")
-    meter = Meter(hub.pool)
+    metrics = Metrics(hub.pool)
     hub.start("bob", "A1")
-    samples = read(meter.render().decode())
+    samples = read(metrics.render().decode())
     assert samples["mograder_adopted_sessions{}"] == 1
     assert samples["mograder_sessions{state=running}"] == 2
 
@@ -90,7 +90,7 @@ async def test_an_instructor_scrapes_by_token_and_students_never(hub: Hub) -> No
 
 def test_no_label_names_a_person() -> None:
     """Usernames would make one series per student (bounded cardinality), and are nobody's."""
-    families = families_of(Meter(eventful()))
+    families = families_of(Metrics(eventful()))
     labels = {name for family in families for sample in family.samples for name in sample.labels}
     allowed = {"kind", "outcome", "state", "reason", "item", "mode", "direction", "le"}
     assert labels <= allowed
@@ -98,7 +98,7 @@ def test_no_label_names_a_person() -> None:
 
 def test_the_reference_lists_what_is_told_and_nothing_else() -> None:
     listed = {name: kind for name, kind, _ in _ROW.findall(_REFERENCE.read_text("utf-8"))}
-    told = {full_name(family): family.type for family in families_of(Meter(eventful()))}
+    told = {full_name(family): family.type for family in families_of(Metrics(eventful()))}
     assert listed == told
 
 
@@ -106,7 +106,7 @@ def test_the_reference_lists_the_values_of_closed_labels() -> None:
     rows = {name: rest for name, _, rest in _ROW.findall(_REFERENCE.read_text("utf-8"))}
     told = {
         (full_name(family), value)
-        for family in families_of(Meter(eventful()))
+        for family in families_of(Metrics(eventful()))
         for sample in family.samples
         for label, value in sample.labels.items()
         if label in {"kind", "outcome", "state", "direction"}
@@ -115,8 +115,8 @@ def test_the_reference_lists_the_values_of_closed_labels() -> None:
     assert [each for each in sorted(told) if f"`{each[1]}`" not in rows[each[0]]] == []
 
 
-def families_of(meter: Meter) -> Iterable[Metric]:
-    return list(text_string_to_metric_families(meter.render().decode()))
+def families_of(metrics: Metrics) -> Iterable[Metric]:
+    return list(text_string_to_metric_families(metrics.render().decode()))
 
 
 def full_name(family: Metric) -> str:
@@ -127,7 +127,7 @@ async def test_the_socket_answers_without_a_token_and_only_with_metrics(tmp_path
     path = tmp_path / "m.sock"
     with metrics_listener(path) as listener:
         assert stat.S_IMODE(path.stat().st_mode) == 0o660
-        async with served(metrics_app(Meter(eventful())), listener):
+        async with served(metrics_app(Metrics(eventful())), listener):
             transport = httpx.AsyncHTTPTransport(uds=str(path))
             async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
                 found = await client.get("/metrics")

@@ -336,7 +336,7 @@ async def test_a_wrong_method_is_refused(hub: Hub) -> None:
 
 def test_no_route_with_an_effect_answers_to_get() -> None:
     effects = ("start", "stop", "publish", "download", "logout")
-    gets = [door.path for door in ROUTES if door.method == "GET"]
+    gets = [route.path for route in ROUTES if route.method == "GET"]
     assert not [path for path in gets if path.strip("/").startswith(effects)]
 
 

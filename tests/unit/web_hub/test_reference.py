@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mograder.web.hub.reference import in_words, read_schema
+from mograder.web.hub.support.reference import in_words, read_schema
 
 
 def handler() -> None:

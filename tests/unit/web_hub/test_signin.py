@@ -10,8 +10,8 @@ import pytest
 from mograder.auth.links import make_code
 from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
-from mograder.web.hub.attempts import Attempts
-from mograder.web.hub.signin import safe_next
+from mograder.web.hub.handlers.signin import safe_next
+from mograder.web.hub.support.login_throttle import LoginThrottle
 from tests.support.clock import ManualClock
 from tests.unit.web_hub.hubkit import ORIGIN, SECRET, Hub
 
@@ -169,8 +169,12 @@ def test_after_signing_in_one_only_goes_to_a_path_of_this_hub(
 
 def test_failures_are_forgotten_after_a_minute() -> None:
     clock = ManualClock()
-    attempts = Attempts(clock, allowed=2)
-    assert [attempts.failed("a"), attempts.failed("a"), attempts.failed("a")] == [True, True, False]
-    assert attempts.failed("b")
+    login_throttle = LoginThrottle(clock, allowed=2)
+    assert [login_throttle.failed("a"), login_throttle.failed("a"), login_throttle.failed("a")] == [
+        True,
+        True,
+        False,
+    ]
+    assert login_throttle.failed("b")
     clock.advance(61)
-    assert attempts.failed("a")
+    assert login_throttle.failed("a")

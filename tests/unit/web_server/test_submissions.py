@@ -256,9 +256,9 @@ async def test_a_late_one_replaces_one_on_time_only_when_that_is_confirmed(
     course.write_manifest(DUE)
     await course.submit("alice", b"on time")
     course.clock.advance(1.5 * DAY)
-    asked = await course.submit("alice", b"late")
-    assert asked.status_code == 409
-    told = asked.json()
+    info = await course.submit("alice", b"late")
+    assert info.status_code == 409
+    told = info.json()
     assert told["reason"] == "late-would-replace"
     assert told["receipt"]["late"] is True
     assert "late=replace" in told["error"]

@@ -12,8 +12,8 @@ import httpx
 from mograder.core.settings import load_settings, read_environ
 from mograder.web.student.app import create_app
 from mograder.web.student.connecting import connector_of
-from mograder.web.student.desk import Desk
-from mograder.web.student.server import StudentOptions, open_desk
+from mograder.web.student.server import StudentOptions, open_app
+from mograder.web.student.student_app import StudentApp
 
 PORT = 4711
 URL = f"http://127.0.0.1:{PORT}"
@@ -24,7 +24,7 @@ PAGE = {"accept": "text/html"}
 class Dashboard:
     """A running app, and a browser of its student that came by the link."""
 
-    desk: Desk
+    app: StudentApp
     client: httpx.AsyncClient
     stranger: Callable[[], httpx.AsyncClient]
 
@@ -34,25 +34,25 @@ async def dashboard(
     folder: Path, server: str = "", *, everybody: bool = False
 ) -> AsyncIterator[Dashboard]:
     """Run a dashboard on a folder; its home lies beside that."""
-    desk = open_desk(_options(folder, server, everybody=everybody), PORT)
-    app = create_app(desk)
+    app = open_app(_options(folder, server, everybody=everybody), PORT)
+    served = create_app(app)
 
     def stranger() -> httpx.AsyncClient:
         return httpx.AsyncClient(
-            transport=httpx.ASGITransport(app), base_url=URL, headers=PAGE, trust_env=False
+            transport=httpx.ASGITransport(served), base_url=URL, headers=PAGE, trust_env=False
         )
 
-    await desk.wire.resume()
+    await app.connection.resume()
     try:
         async with stranger() as client:
             if not everybody:
-                answer = await client.get(desk.keeper.new_link())
+                answer = await client.get(app.access.new_link())
                 assert answer.status_code == httpx.codes.SEE_OTHER
-            yield Dashboard(desk, client, stranger)
+            yield Dashboard(app, client, stranger)
     finally:
-        await desk.work.close()
-        await desk.bench.close()
-        await desk.wire.close()
+        await app.work.close()
+        await app.runner.close()
+        await app.connection.close()
 
 
 def _options(folder: Path, server: str, *, everybody: bool) -> StudentOptions:

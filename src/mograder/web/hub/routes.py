@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from mograder.grading.report_json import ValidationAnswer
-from mograder.web.hub import (
+from mograder.web.hub.handlers import (
     admin,
     copies,
     copy_pages,
@@ -20,22 +20,22 @@ from mograder.web.hub import (
     events,
     home,
     items,
-    models,
+    notebook_state,
     pages,
     sessions,
     signin,
-    standing,
     submissions,
     validation,
 )
-from mograder.web.hub.access import Access
+from mograder.web.hub.support import models
+from mograder.web.hub.support.access import Access
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class Route:
     """One route: who answers, whom it lets pass, and under which chapter it is documented.
 
-    A door without a chapter is a page for people and not part of the described API.
+    A route without a chapter is a page for people and not part of the described API.
     """
 
     method: str
@@ -105,43 +105,43 @@ def _body(properties: Mapping[str, object]) -> Mapping[str, object]:
 _STARTING = (400, 404, 409, 502, 503, 504)
 _CHANGING = (400, 404, 409, 413, 503)
 
-ROUTES: tuple[Door, ...] = (
+ROUTES: tuple[Route, ...] = (
     # Pages
-    Door("GET", "/", home.first_page, Access.ANYONE),
-    Door("GET", "/view-as", home.view_as, Access.MEMBER),
-    Door("GET", "/events", events.stream, Access.MEMBER),
-    Door("GET", "/edit/{a}", pages.edit_spinner, Access.MEMBER),
-    Door("GET", "/edit/{a}/", pages.edit_spinner, Access.MEMBER),
-    Door("GET", "/run/{lecture}", pages.run_spinner, Access.MEMBER),
-    Door("GET", "/run/{lecture}/", pages.run_spinner, Access.MEMBER),
-    Door("POST", "/download/{a}", items.download, Access.MEMBER),
-    Door("GET", "/reset/{user}/{a}", copy_pages.reset_page, Access.OWNER),
-    Door("GET", "/versions/{user}/{a}", copy_pages.versions, Access.OWNER),
-    Door("GET", "/look/{user}/{a}", copy_pages.look, Access.OWNER),
-    Door("GET", "/look/{user}/{a}/{archive}", copy_pages.look_back, Access.OWNER),
-    Door("GET", "/validation/{user}/{a}", copy_pages.validation, Access.OWNER),
+    Route("GET", "/", home.first_page, Access.ANYONE),
+    Route("GET", "/view-as", home.view_as, Access.MEMBER),
+    Route("GET", "/events", events.stream, Access.MEMBER),
+    Route("GET", "/edit/{a}", pages.edit_spinner, Access.MEMBER),
+    Route("GET", "/edit/{a}/", pages.edit_spinner, Access.MEMBER),
+    Route("GET", "/run/{lecture}", pages.run_spinner, Access.MEMBER),
+    Route("GET", "/run/{lecture}/", pages.run_spinner, Access.MEMBER),
+    Route("POST", "/download/{a}", items.download, Access.MEMBER),
+    Route("GET", "/reset/{user}/{a}", copy_pages.reset_page, Access.OWNER),
+    Route("GET", "/versions/{user}/{a}", copy_pages.versions, Access.OWNER),
+    Route("GET", "/look/{user}/{a}", copy_pages.look, Access.OWNER),
+    Route("GET", "/look/{user}/{a}/{archive}", copy_pages.look_back, Access.OWNER),
+    Route("GET", "/validation/{user}/{a}", copy_pages.validation, Access.OWNER),
     # Pages of instructors
-    Door("GET", "/course/items", course_pages.items, Access.INSTRUCTOR),
-    Door("POST", "/course/publish", admin.publish_form, Access.INSTRUCTOR),
-    Door("GET", "/course/publishing/{name}", course_pages.working, Access.INSTRUCTOR),
-    Door("GET", "/course/preparing", course_pages.working, Access.INSTRUCTOR),
-    Door("GET", "/course/sessions", course_pages.sessions, Access.INSTRUCTOR),
-    Door("GET", "/course/students", course_pages.students, Access.INSTRUCTOR),
-    Door("GET", "/course/students/{user}", course_pages.student, Access.INSTRUCTOR),
-    Door("GET", "/course/people", course_pages.people, Access.INSTRUCTOR),
-    Door("GET", "/course/problems", course_pages.problems, Access.INSTRUCTOR),
-    Door("GET", "/course/log", course_pages.log, Access.INSTRUCTOR),
+    Route("GET", "/course/items", course_pages.items, Access.INSTRUCTOR),
+    Route("POST", "/course/publish", admin.publish_form, Access.INSTRUCTOR),
+    Route("GET", "/course/publishing/{name}", course_pages.working, Access.INSTRUCTOR),
+    Route("GET", "/course/preparing", course_pages.working, Access.INSTRUCTOR),
+    Route("GET", "/course/sessions", course_pages.sessions, Access.INSTRUCTOR),
+    Route("GET", "/course/students", course_pages.students, Access.INSTRUCTOR),
+    Route("GET", "/course/students/{user}", course_pages.student, Access.INSTRUCTOR),
+    Route("GET", "/course/people", course_pages.people, Access.INSTRUCTOR),
+    Route("GET", "/course/problems", course_pages.problems, Access.INSTRUCTOR),
+    Route("GET", "/course/log", course_pages.log, Access.INSTRUCTOR),
     # What every page loads
-    Door("GET", "/static/{version}/{name}", pages.static_file, Access.ANYONE),
+    Route("GET", "/static/{version}/{name}", pages.static_file, Access.ANYONE),
     # Signing in and out
-    Door("GET", "/login", signin.login_page, Access.ANYONE),
-    Door("POST", "/login", signin.login, Access.ANYONE),
-    Door("GET", "/login/link", signin.link_page, Access.ANYONE),
-    Door("POST", "/login/link", signin.use_link, Access.ANYONE),
-    Door("POST", "/logout", signin.logout, Access.ANYONE),
+    Route("GET", "/login", signin.login_page, Access.ANYONE),
+    Route("POST", "/login", signin.login, Access.ANYONE),
+    Route("GET", "/login/link", signin.link_page, Access.ANYONE),
+    Route("POST", "/login/link", signin.use_link, Access.ANYONE),
+    Route("POST", "/logout", signin.logout, Access.ANYONE),
     # Items
-    Door("GET", "/assignments", items.list_items, Access.MEMBER, "Items", list[models.Entry]),
-    Door(
+    Route("GET", "/assignments", items.list_items, Access.MEMBER, "Items", list[models.Entry]),
+    Route(
         "GET",
         "/release/{name}/{filename:path}",
         items.release_file,
@@ -149,7 +149,7 @@ ROUTES: tuple[Door, ...] = (
         "Items",
         problems=(400, 404),
     ),
-    Door(
+    Route(
         "GET",
         "/release/{name}",
         admin.held,
@@ -158,7 +158,7 @@ ROUTES: tuple[Door, ...] = (
         models.Held,
         (400,),
     ),
-    Door(
+    Route(
         "POST",
         "/publish/{name}",
         admin.publish,
@@ -168,7 +168,7 @@ ROUTES: tuple[Door, ...] = (
         (400, 409, 413, 502, 503),
         _FILES,
     ),
-    Door(
+    Route(
         "POST",
         "/warm-cache",
         admin.warm_cache,
@@ -177,7 +177,7 @@ ROUTES: tuple[Door, ...] = (
         models.Warmed,
     ),
     # The course
-    Door(
+    Route(
         "POST",
         "/sync-users",
         course.sync_users,
@@ -187,7 +187,7 @@ ROUTES: tuple[Door, ...] = (
         (400, 409, 413, 503),
         _body({"users": {"type": "array", "items": {"type": "string"}}}),
     ),
-    Door(
+    Route(
         "GET",
         "/visibility",
         course.visibility,
@@ -196,7 +196,7 @@ ROUTES: tuple[Door, ...] = (
         dict[str, models.VisibilityEntry],
         (409,),
     ),
-    Door(
+    Route(
         "POST",
         "/visibility",
         course.set_visibility,
@@ -206,7 +206,7 @@ ROUTES: tuple[Door, ...] = (
         (400, 409, 413, 503),
         _body({"items": {"type": "object"}, "replace": {"type": "boolean"}}),
     ),
-    Door(
+    Route(
         "POST",
         "/revoke-token/{user}",
         course.revoke_token,
@@ -215,7 +215,7 @@ ROUTES: tuple[Door, ...] = (
         models.Revoked,
         (400, 503),
     ),
-    Door(
+    Route(
         "GET",
         "/audit",
         course.audit_log,
@@ -225,7 +225,7 @@ ROUTES: tuple[Door, ...] = (
         (400,),
     ),
     # Sessions
-    Door(
+    Route(
         "GET",
         "/sessions",
         sessions.list_sessions,
@@ -233,7 +233,7 @@ ROUTES: tuple[Door, ...] = (
         "Sessions",
         list[models.SessionEntry],
     ),
-    Door(
+    Route(
         "POST",
         "/start-edit-deep/{a}",
         sessions.start_edit_deep,
@@ -242,7 +242,7 @@ ROUTES: tuple[Door, ...] = (
         models.Started,
         _STARTING,
     ),
-    Door(
+    Route(
         "POST",
         "/start-edit/{user}/{a}",
         sessions.start_edit,
@@ -251,7 +251,7 @@ ROUTES: tuple[Door, ...] = (
         models.Started,
         _STARTING,
     ),
-    Door(
+    Route(
         "POST",
         "/start-run/{lecture}",
         sessions.start_run,
@@ -260,7 +260,7 @@ ROUTES: tuple[Door, ...] = (
         models.Started,
         _STARTING,
     ),
-    Door(
+    Route(
         "POST",
         "/stop-edit/{user}/{a}",
         sessions.stop_edit,
@@ -269,17 +269,17 @@ ROUTES: tuple[Door, ...] = (
         models.Stopped,
         (400,),
     ),
-    Door(
+    Route(
         "GET",
         "/standing/{user}/{a}",
-        standing.standing,
+        notebook_state.standing,
         Access.OWNER,
         "Sessions",
         models.Standing,
         (404,),
     ),
     # A student's copy
-    Door(
+    Route(
         "GET",
         "/status/{user}/{a}",
         copies.status,
@@ -287,7 +287,7 @@ ROUTES: tuple[Door, ...] = (
         "Copies",
         models.CopyStatus,
     ),
-    Door(
+    Route(
         "POST",
         "/upload/{user}/{a}",
         copies.upload,
@@ -297,7 +297,7 @@ ROUTES: tuple[Door, ...] = (
         _CHANGING,
         _FILE,
     ),
-    Door(
+    Route(
         "GET",
         "/export/{user}/{a}",
         copies.export,
@@ -305,7 +305,7 @@ ROUTES: tuple[Door, ...] = (
         "Copies",
         problems=(400, 404, 409, 413),
     ),
-    Door(
+    Route(
         "POST",
         "/mark-exported/{user}/{a}",
         copies.mark_exported,
@@ -314,7 +314,7 @@ ROUTES: tuple[Door, ...] = (
         models.Done,
         (400, 409, 503),
     ),
-    Door(
+    Route(
         "POST",
         "/reset/{user}/{a}",
         copies.reset,
@@ -323,7 +323,7 @@ ROUTES: tuple[Door, ...] = (
         models.Reset,
         _CHANGING,
     ),
-    Door(
+    Route(
         "POST",
         "/download-release/{user}/{a}",
         copies.download_release,
@@ -332,7 +332,7 @@ ROUTES: tuple[Door, ...] = (
         models.Taken,
         _CHANGING,
     ),
-    Door(
+    Route(
         "POST",
         "/submit/{user}/{a}",
         submissions.submit,
@@ -341,7 +341,7 @@ ROUTES: tuple[Door, ...] = (
         models.Submitted,
         _CHANGING,
     ),
-    Door(
+    Route(
         "GET",
         "/archives/{user}/{a}",
         copies.list_archives,
@@ -350,7 +350,7 @@ ROUTES: tuple[Door, ...] = (
         list[models.ArchiveEntry],
         (404,),
     ),
-    Door(
+    Route(
         "GET",
         "/archives/{user}/{a}/{archive}",
         copies.archive,
@@ -358,7 +358,7 @@ ROUTES: tuple[Door, ...] = (
         "Copies",
         problems=(400, 404, 409, 413),
     ),
-    Door(
+    Route(
         "POST",
         "/restore/{user}/{a}/{archive}",
         copies.restore,
@@ -367,7 +367,7 @@ ROUTES: tuple[Door, ...] = (
         models.Restored,
         _CHANGING,
     ),
-    Door(
+    Route(
         "POST",
         "/validate/{user}/{a}",
         validation.validate,
@@ -376,7 +376,7 @@ ROUTES: tuple[Door, ...] = (
         ValidationAnswer,
         (400, 404, 413, 503, 504),
     ),
-    Door(
+    Route(
         "GET",
         "/validate-report/{user}/{a}",
         copies.validate_report,
@@ -385,11 +385,11 @@ ROUTES: tuple[Door, ...] = (
         problems=(400, 404, 409, 413),
     ),
     # The hub itself
-    Door("GET", "/health", pages.health, Access.ANYONE, "Hub", models.Health),
-    Door("GET", "/ready", pages.ready, Access.ANYONE, "Hub", models.Ready, (503,)),
-    Door("GET", "/api/status", pages.status, Access.MEMBER, "Hub", models.ServerStatus),
-    Door("GET", "/metrics", pages.metrics, Access.METRICS),
-    Door("GET", "/api/openapi.json", pages.openapi, Access.MEMBER),
-    Door("GET", "/api/docs", pages.api_docs, Access.MEMBER),
+    Route("GET", "/health", pages.health, Access.ANYONE, "Hub", models.Health),
+    Route("GET", "/ready", pages.ready, Access.ANYONE, "Hub", models.Ready, (503,)),
+    Route("GET", "/api/status", pages.status, Access.MEMBER, "Hub", models.ServerStatus),
+    Route("GET", "/metrics", pages.metrics, Access.METRICS),
+    Route("GET", "/api/openapi.json", pages.openapi, Access.MEMBER),
+    Route("GET", "/api/docs", pages.api_docs, Access.MEMBER),
 )
 """Every route of the hub but the session paths; a test demands an access entry for each."""

@@ -23,13 +23,12 @@ from mograder.core.errors import InvalidInput
 from mograder.core.log import configure_logging, get_logger, register_secret
 from mograder.core.service import READY, STOPPING, Service
 from mograder.core.settings import LoadedSettings, read_environ
-from mograder.web.http_lines import HttpLine
 from mograder.web.hub.app import create_app
-from mograder.web.hub.bell import Bell
-from mograder.web.hub.meter import Meter
-from mograder.web.hub.metrics_socket import metrics_app, metrics_listener
-from mograder.web.hub.services import Services, open_services
-from mograder.web.serving import KEPT_SECONDS, Server, bind, until_signalled
+from mograder.web.hub.support.metrics import Metrics
+from mograder.web.hub.support.metrics_socket import metrics_app, metrics_listener
+from mograder.web.hub.support.notifier import Notifier
+from mograder.web.hub.support.services import Services, open_services
+from mograder.web.serving import Server, bind, configuration, until_signalled
 
 _log = get_logger(__name__)
 
@@ -57,7 +56,7 @@ def serve_hub(options: HubOptions) -> None:
     """Serve until SIGTERM or Ctrl-C.
 
     Raises: :class:`InvalidInput` for a missing secret or a bad address, :class:`Conflict` for a
-    port in use, and what :func:`~mograder.web.hub.services.open_services` raises.
+    port in use, and what :func:`~mograder.web.hub.support.services.open_services` raises.
     """
     environ = read_environ()
     configure_logging(journal=environ.service.journal)
@@ -84,15 +83,15 @@ async def _serve(options: HubOptions, secret: str, service: Service) -> None:
         services = await stack.enter_async_context(opening)
         if options.dev and not services.sandboxed:
             listener = stack.enter_context(contextlib.closing(_on_loopback(listener)))
-        meter, bell = Meter(services.pool), Bell()
+        metrics, notifier = Metrics(services.pool), Notifier()
         url = _url(loaded, listener)
         ready = functools.partial(service.tell, READY, f"STATUS=Serving {url}")
-        server = Server(_configuration(services, meter, bell), ready)
+        server = Server(_configuration(services, metrics, notifier), ready)
         first = await _first_page(services, url)
         _greet(services, url, first)
-        stack.enter_context(until_signalled(server, lambda: _stop(service, bell)))
+        stack.enter_context(until_signalled(server, lambda: _stop(service, notifier)))
         await stack.enter_async_context(service.kept_alive())
-        await stack.enter_async_context(_telling_numbers(loaded, meter))
+        await stack.enter_async_context(_telling_numbers(loaded, metrics))
         if not options.headless:
             await asyncio.to_thread(webbrowser.open, first)
         # What is there by now stays, and to look through it for garbage takes 0.1 s each time, for
@@ -104,14 +103,14 @@ async def _serve(options: HubOptions, secret: str, service: Service) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _telling_numbers(loaded: LoadedSettings, meter: Meter) -> AsyncIterator[None]:
+async def _telling_numbers(loaded: LoadedSettings, metrics: Metrics) -> AsyncIterator[None]:
     """Serve the metrics on their own socket, if the settings name one."""
     if not loaded.settings.hub.metrics_socket:
         yield
         return
     with metrics_listener(loaded.path(loaded.settings.hub.metrics_socket)) as listener:
         config = uvicorn.Config(
-            metrics_app(meter),
+            metrics_app(metrics),
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -128,33 +127,27 @@ async def _telling_numbers(loaded: LoadedSettings, meter: Meter) -> AsyncIterato
             await serving
 
 
-def _configuration(services: Services, meter: Meter, bell: Bell) -> uvicorn.Config:
-    """Forwarded headers are ours to judge (``web.context``), so uvicorn leaves them alone.
+def _configuration(services: Services, metrics: Metrics, notifier: Notifier) -> uvicorn.Config:
+    """How the hub is served.
 
     ``websockets-sansio`` passes binary frames, close codes and messages of any size; marimo
     sends whole outputs as one message, so there is no limit but the request's own.
     """
-    return uvicorn.Config(
-        create_app(services, meter, bell),
-        http=HttpLine,
+    return configuration(
+        create_app(services, metrics, notifier),
+        grace_seconds=_GRACE_SECONDS,
+        lifespan="on",
         ws="websockets-sansio",
         ws_max_size=services.loaded.settings.limits.request_mb << 20,
         ws_per_message_deflate=False,
         ws_ping_interval=_PING_SECONDS,
         ws_ping_timeout=_PONG_SECONDS,
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        timeout_graceful_shutdown=_GRACE_SECONDS,
-        timeout_keep_alive=KEPT_SECONDS,
     )
 
 
-def _stop(service: Service, bell: Bell) -> None:
+def _stop(service: Service, notifier: Notifier) -> None:
     service.tell(STOPPING)
-    bell.close()  # pages that listen for news would else be waited for
+    notifier.close()  # pages that listen for news would else be waited for
 
 
 def _listener(loaded: LoadedSettings, service: Service) -> socket.socket:

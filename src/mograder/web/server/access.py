@@ -1,4 +1,4 @@
-"""Who may pass which door of the assignment server (B139, B145-B147)."""
+"""Who may pass which route of the assignment server (B139, B145-B147)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _log = get_logger(__name__)
 
 
 class Access(StrEnum):
-    """Whom a door lets pass."""
+    """Whom a route lets pass."""
 
     ANYONE = "anyone"
     SIGNED_IN = "signed in"
@@ -42,11 +42,11 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RequestInfo:
     """One request as its handler sees it.
 
     ``names`` are the named steps of its path, decoded; ``query`` its fields, one value each;
-    ``user`` is whose things it is about, where the door demands one.
+    ``user`` is whose things it is about, where the route demands one.
     """
 
     request: Request
@@ -56,7 +56,7 @@ class Asked:
     caller: Caller | None = None
     user: Username | None = None
 
-    def about(self, user: Username | None) -> Asked:
+    def about(self, user: Username | None) -> RequestInfo:
         """The same request, about this person's things."""
         return replace(self, user=user)
 
@@ -64,14 +64,14 @@ class Asked:
     def whose(self) -> Username:
         """The person whose things it is about."""
         if self.user is None:
-            raise RuntimeError("a door without an owner asked for one")
+            raise RuntimeError("a route without an owner asked for one")
         return self.user
 
     @property
     def asker(self) -> Caller:
-        """Who is asking, where the door demands somebody."""
+        """Who is asking, where the route demands somebody."""
         if self.caller is None:
-            raise RuntimeError("a door for anyone asked who is there")
+            raise RuntimeError("a route for anyone asked who is there")
         return self.caller
 
     @property
@@ -121,22 +121,22 @@ async def identify(request: Request, services: Services) -> Caller | None:
     return Caller(claims.username, instructor)
 
 
-async def admit(asked: Asked, access: Access) -> Username | None:
-    """Let pass whom the door admits; return whose things it is about, if anybody's.
+async def admit(info: RequestInfo, access: Access) -> Username | None:
+    """Let pass whom the route admits; return whose things it is about, if anybody's.
 
     Raises: :class:`NotAuthenticated`, :class:`Forbidden`, :class:`InvalidInput`.
     """
     if access is Access.ANYONE:
         return None
-    caller = asked.caller
+    caller = info.caller
     if caller is None:
         raise NotAuthenticated("Authentication required")
     if access is Access.INSTRUCTOR:
-        _check_instructor(asked, caller)
+        _check_instructor(info, caller)
         return None
     if access is Access.SIGNED_IN:
         return None
-    text = asked.names.get("user", asked.query.get("user", ""))
+    text = info.names.get("user", info.query.get("user", ""))
     if not text:
         raise InvalidInput("Missing 'user' query parameter")
     user = parse_username(text)
@@ -145,14 +145,14 @@ async def admit(asked: Asked, access: Access) -> Username | None:
     return user
 
 
-def _check_instructor(asked: Asked, caller: Caller) -> None:
+def _check_instructor(info: RequestInfo, caller: Caller) -> None:
     if not caller.instructor:
         raise Forbidden("Instructor access required")
-    if not asked.services.options.no_auth:
+    if not info.services.options.no_auth:
         return
     # Without tokens any page in this machine's browser could ask: ours and programs only.
-    origin = asked.request.headers.get("origin")
-    if origin is not None and origin not in context_of(asked.request.scope).own_origins:
+    origin = info.request.headers.get("origin")
+    if origin is not None and origin not in context_of(info.request.scope).own_origins:
         raise Forbidden("With --no-auth, pages from elsewhere have no instructor access")
 
 

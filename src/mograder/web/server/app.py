@@ -1,4 +1,4 @@
-"""The assignment server's web application: the way in, the doors, the way out.
+"""The assignment server's web application: the way in, the routes, the way out.
 
 Around it stands ``web.context``: request ids, bounded headers, the access log.
 """
@@ -15,9 +15,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.log import get_logger
 from mograder.web.context import ContextMiddleware, context_of
-from mograder.web.server.access import Asked, admit, identify, read_query
+from mograder.web.server.access import RequestInfo, admit, identify, read_query
 from mograder.web.server.problems import answer_problem
-from mograder.web.server.routes import find_door
+from mograder.web.server.routes import find_route
 from mograder.web.server.services import Services
 
 _CORS = {
@@ -32,11 +32,11 @@ _log = get_logger(__name__)
 
 def create_app(services: Services) -> ASGIApp:
     """Build the server."""
-    return ContextMiddleware(Doors(services), base_url="", public_url="", trusts=_nobody)
+    return ContextMiddleware(AssignmentServerApp(services))
 
 
-class Doors:
-    """Finds the door of each request, lets pass whom it admits, and tells what went wrong.
+class AssignmentServerApp:
+    """Finds the route of each request, lets pass whom it admits, and tells what went wrong.
 
     Mutable state: when the register of people was read last.
     """
@@ -63,17 +63,17 @@ class Doors:
         try:
             if request.method == "OPTIONS":
                 return Response(b"", 204, _CORS)
-            match = find_door(request.method, _steps(request.scope))
-            opened = match.door.open
+            match = find_route(request.method, _steps(request.scope))
+            opened = match.route.open
             await self._refresh_people()
             caller = await identify(request, self._services)
-            asked = Asked(request, self._services, match.names, read_query(request), caller)
-            user = await admit(asked, match.door.access)
-            answer = await match.door.handler(asked.about(user))
+            info = RequestInfo(request, self._services, match.names, read_query(request), caller)
+            user = await admit(info, match.route.access)
+            answer = await match.route.handler(info.about(user))
         except MograderError as error:
             answer = answer_problem(error)
             opened = True
-        except Exception:  # noqa: BLE001  # a door: it logs, and nobody is shown a traceback
+        except Exception:  # noqa: BLE001  # it is logged, and no client is shown a traceback
             reference = context_of(request.scope).request_id
             _log.exception("a request failed")
             answer = JSONResponse({"error": f"Something broke. Reference: {reference}"}, 500)
@@ -111,7 +111,3 @@ def _without_body(answer: Response) -> Response:
     bare = Response(None, answer.status_code)
     bare.raw_headers = answer.raw_headers
     return bare
-
-
-def _nobody(_: str | None) -> bool:
-    return False

@@ -14,49 +14,49 @@ from mograder.auth.receipts import moment
 from mograder.core.errors import Forbidden, InvalidInput, NotFound
 from mograder.core.names import FileName
 from mograder.store.assignments import Assignment, may_be_served
-from mograder.web.server.access import Asked
+from mograder.web.server.access import RequestInfo
 from mograder.web.server.files import answer_file, look
 
 
-async def health(_: Asked) -> Response:
+async def health(_: RequestInfo) -> Response:
     """Say that the server answers."""
     return JSONResponse({"status": "ok"})
 
 
-async def list_all(asked: Asked) -> Response:
+async def list_all(info: RequestInfo) -> Response:
     """Tell the assignments, each person with their own dates."""
 
     def told() -> list[dict[str, JsonValue]]:
-        return [_told(each, asked) for each in asked.services.catalogue.all()]
+        return [_told(each, info) for each in info.services.catalogue.all()]
 
-    return JSONResponse(await to_thread.run_sync(told, limiter=asked.services.readers))
+    return JSONResponse(await to_thread.run_sync(told, limiter=info.services.readers))
 
 
-async def send_file(asked: Asked) -> Response:
+async def send_file(info: RequestInfo) -> Response:
     """Send one file of an assignment."""
-    wanted = asked.names["file"]
+    wanted = info.names["file"]
     try:
         name = FileName.parse(wanted)
     except InvalidInput as error:
         raise Forbidden("Invalid path") from error
     if not may_be_served(name):
         raise NotFound(f"Not found: {name}")
-    services = asked.services
-    assignment = await find(asked)
+    services = info.services
+    assignment = await find(info)
     opened = await to_thread.run_sync(
         look, assignment.directory, name, services.digests, limiter=services.readers
     )
-    return answer_file(opened, asked.request.headers, services.readers)
+    return answer_file(opened, info.request.headers, services.readers)
 
 
-async def find(asked: Asked) -> Assignment:
+async def find(info: RequestInfo) -> Assignment:
     """The assignment that the path names.
 
     Raises: :class:`NotFound`.
     """
-    services = asked.services
+    services = info.services
     find_it = services.catalogue.find
-    return await to_thread.run_sync(find_it, asked.names["name"], limiter=services.readers)
+    return await to_thread.run_sync(find_it, info.names["name"], limiter=services.readers)
 
 
 def shown(when: datetime | None) -> str | None:
@@ -64,21 +64,21 @@ def shown(when: datetime | None) -> str | None:
     return None if when is None else moment(when)
 
 
-def _told(assignment: Assignment, asked: Asked) -> dict[str, JsonValue]:
+def _told(assignment: Assignment, info: RequestInfo) -> dict[str, JsonValue]:
     entry: dict[str, JsonValue] = {"name": assignment.name, "id": assignment.name}
     if assignment.entry:
         entry = dict(assignment.entry)
     files = entry.setdefault("files", [_file(assignment, each) for each in assignment.files])
     if isinstance(entry.get("due"), str) and assignment.deadline.due:
         entry.setdefault("duedate", int(assignment.deadline.due.timestamp()))
-    caller = asked.asker
+    caller = info.asker
     if not caller.instructor:
         entry.pop("extensions", None)
         _extend(entry, assignment, caller.user)
-    if asked.detailed:
+    if info.detailed:
         deadline = assignment.deadline_of(caller.user)
         entry["due"], entry["cutoff"] = shown(deadline.due), shown(deadline.cutoff)
-        entry["files"] = _with_sizes(files, assignment, asked)
+        entry["files"] = _with_sizes(files, assignment, info)
     return entry
 
 
@@ -102,19 +102,19 @@ def _file(assignment: Assignment, name: str) -> dict[str, JsonValue]:
     }
 
 
-def _with_sizes(files: JsonValue, assignment: Assignment, asked: Asked) -> JsonValue:
+def _with_sizes(files: JsonValue, assignment: Assignment, info: RequestInfo) -> JsonValue:
     """The listed files with size and digest, of those that lie here."""
     if not isinstance(files, list):
         return files
-    return [_with_size(each, assignment, asked) for each in files]
+    return [_with_size(each, assignment, info) for each in files]
 
 
-def _with_size(file: JsonValue, assignment: Assignment, asked: Asked) -> JsonValue:
+def _with_size(file: JsonValue, assignment: Assignment, info: RequestInfo) -> JsonValue:
     name = file.get("filename") if isinstance(file, dict) else None
     if not isinstance(file, dict) or name not in assignment.files:
         return file
     try:
-        opened = look(assignment.directory, str(name), asked.services.digests)
+        opened = look(assignment.directory, str(name), info.services.digests)
     except NotFound:
         return file
     sizes: Mapping[str, JsonValue] = {"size": opened.size, "sha256": opened.sha256.hex()}

@@ -11,9 +11,10 @@ from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import FileName, ItemName
 from mograder.store.feedback import FeedbackUpload, receiving
 from mograder.store.grades import parse_entries
-from mograder.web.server.access import Asked
+from mograder.web.server.access import RequestInfo
 from mograder.web.server.assignments import find
-from mograder.web.server.bodies import (
+from mograder.web.server.files import answer_file, look
+from mograder.web.server.request_bodies import (
     MEGABYTE,
     FileParts,
     announced_size,
@@ -21,7 +22,6 @@ from mograder.web.server.bodies import (
     is_multipart,
     read_body,
 )
-from mograder.web.server.files import answer_file, look
 
 _GRADES_LIMIT = 16 * MEGABYTE
 _FEEDBACK_LIMIT = 2048 * MEGABYTE
@@ -31,10 +31,10 @@ _AT_ONCE = 1 * MEGABYTE
 _SANDBOX = "sandbox allow-scripts allow-popups allow-popups-to-escape-sandbox allow-downloads"
 
 
-async def upload_grades(asked: Asked) -> Response:
+async def upload_grades(info: RequestInfo) -> Response:
     """Merge grades into ``grades.json``."""
-    services, request = asked.services, asked.request
-    assignment = await find(asked)
+    services, request = info.services, info.request
+    assignment = await find(info)
     async with services.bodies.lend(announced_size(request, _GRADES_LIMIT)):
         body = await read_body(request, _GRADES_LIMIT)
 
@@ -45,47 +45,47 @@ async def upload_grades(asked: Asked) -> Response:
     return JSONResponse({"status": "ok", "count": count})
 
 
-async def upload_feedback(asked: Asked) -> Response:
+async def upload_feedback(info: RequestInfo) -> Response:
     """Keep feedback documents: all of them, or none."""
-    services, request = asked.services, asked.request
-    assignment = await find(asked)
+    services, request = info.services, info.request
+    assignment = await find(info)
     if not is_multipart(request):
         raise InvalidInput("Expected multipart/form-data")
     with receiving(services.feedback_directory(assignment.name), disk=services.disk) as upload:
-        names = await _receive(asked, upload)
+        names = await _receive(info, upload)
     if not names:
         raise InvalidInput("No files received")
     return JSONResponse({"status": "ok", "files": names})
 
 
-async def send_feedback(asked: Asked) -> Response:
+async def send_feedback(info: RequestInfo) -> Response:
     """Send a person's feedback document."""
-    services = asked.services
-    assignment = await find(asked)
-    directory, name = services.feedback_directory(assignment.name), f"{asked.whose}.html"
+    services = info.services
+    assignment = await find(info)
+    directory, name = services.feedback_directory(assignment.name), f"{info.whose}.html"
     try:
         opened = await to_thread.run_sync(
             look, directory, name, services.digests, limiter=services.readers
         )
     except NotFound as error:
         raise NotFound("Feedback not available") from error
-    headers = asked.request.headers
+    headers = info.request.headers
     answer = answer_file(opened, headers, services.readers, "text/html; charset=utf-8")
     answer.headers["Content-Security-Policy"] = _SANDBOX
     return answer
 
 
-async def _receive(asked: Asked, upload: FeedbackUpload) -> list[str]:
+async def _receive(info: RequestInfo, upload: FeedbackUpload) -> list[str]:
     """Write the form to the disk as it comes, by no more memory than a piece of it."""
-    limiter = asked.services.writers
+    limiter = info.services.writers
 
     def begin(filename: str) -> BinaryIO:
         return upload.open(_document(filename))
 
-    parts = FileParts(asked.request.headers.get("content-type", ""), begin)
+    parts = FileParts(info.request.headers.get("content-type", ""), begin)
     try:
         waiting = bytearray()
-        async for chunk in chunks(asked.request, _FEEDBACK_LIMIT, _FEEDBACK_SECONDS):
+        async for chunk in chunks(info.request, _FEEDBACK_LIMIT, _FEEDBACK_SECONDS):
             waiting += chunk
             if len(waiting) >= _AT_ONCE:
                 await to_thread.run_sync(parts.feed, bytes(waiting), limiter=limiter)

@@ -15,8 +15,8 @@ from mograder.core.names import Username
 from mograder.store.history import reads_as_a_submission
 from mograder.store.people import How, taken
 from mograder.web.context import context_of
-from mograder.web.server.access import Asked, identify
-from mograder.web.server.bodies import read_body
+from mograder.web.server.access import RequestInfo, identify
+from mograder.web.server.request_bodies import read_body
 
 _LIMIT = 16 * 1024
 _LOOPBACK = frozenset({"", "127.0.0.1", "::1"})
@@ -30,78 +30,78 @@ class _Wish(BaseModel):
     retry_key: str = ""
 
 
-async def register(asked: Asked) -> Response:
+async def register(info: RequestInfo) -> Response:
     """Give a new name and its token to who knows the enrollment code (B141)."""
-    services = asked.services
+    services = info.services
     options = services.options
     if not options.enrollment_code:
         raise Forbidden("Registration is not enabled on this server")
     if options.no_auth:
         raise InvalidInput("Server has no auth secret (running in --no-auth mode)")
-    address = _address(asked)
-    services.attempts.check(address)
-    wish = _read(await read_body(asked.request, _LIMIT))
+    address = _address(info)
+    services.registration_limits.check(address)
+    wish = _read(await read_body(info.request, _LIMIT))
     user = parse_username(wish.user)
     if reads_as_a_submission(user):
         raise InvalidInput("Invalid username: it reads as the name of a submission")
     try:
         check_code(options.enrollment_code, wish.enrollment_code)
     except Forbidden:
-        services.attempts.failed(address)
+        services.registration_limits.failed(address)
         raise
     mark = retry_mark(wish.retry_key) if wish.retry_key else ""
-    caller = await identify(asked.request, services)
+    caller = await identify(info.request, services)
     if caller is None or caller.user != user:
-        await to_thread.run_sync(_register, asked, user, mark, limiter=services.writers)
-        services.attempts.made(address)
+        await to_thread.run_sync(_register, info, user, mark, limiter=services.writers)
+        services.registration_limits.made(address)
     token = make_token(services.secret, user, epoch=services.people.epoch(user))
     return JSONResponse({"token": token, "user": user})
 
 
-async def me(asked: Asked) -> Response:
+async def me(info: RequestInfo) -> Response:
     """Tell who the token is."""
-    caller = asked.asker
+    caller = info.asker
     role = Role.INSTRUCTOR if caller.instructor else Role.STUDENT
-    now = moment(asked.services.clock.now())
+    now = moment(info.services.clock.now())
     return JSONResponse({"user": caller.user, "role": role.value, "time": now})
 
 
-async def list_all(asked: Asked) -> Response:
+async def list_all(info: RequestInfo) -> Response:
     """Tell which names are taken."""
     people = [
         {"user": each.user, "since": moment(each.since), "how": each.how.value}
-        for each in asked.services.people.taken()
+        for each in info.services.people.taken()
     ]
     return JSONResponse({"people": people})
 
 
-async def reset(asked: Asked) -> Response:
+async def reset(info: RequestInfo) -> Response:
     """End a name's tokens and give it free."""
-    return await _end(asked, How.RESET)
+    return await _end(info, How.RESET)
 
 
-async def revoke(asked: Asked) -> Response:
+async def revoke(info: RequestInfo) -> Response:
     """End a name's tokens; it stays taken."""
-    return await _end(asked, How.REVOKED)
+    return await _end(info, How.REVOKED)
 
 
-async def _end(asked: Asked, how: How) -> Response:
-    services = asked.services
-    user = parse_username(asked.names["person"])
+async def _end(info: RequestInfo, how: How) -> Response:
+    services = info.services
+    user = parse_username(info.names["person"])
     end, now = services.people.end, services.clock.now()
     await to_thread.run_sync(end, user, how, now, limiter=services.writers)
     return JSONResponse({"status": "ok", "user": user})
 
 
-def _address(asked: Asked) -> str:
+def _address(info: RequestInfo) -> str:
     """Where a request came from; behind a front of this machine, where that says it came from."""
-    client = context_of(asked.request.scope).client or ""
-    told = asked.request.headers.get("x-forwarded-for", "")
+    client = context_of(info.request.scope).client or ""
+    told = info.request.headers.get("x-forwarded-for", "")
     return told.rpartition(",")[2].strip()[:64] if told and client in _LOOPBACK else client
 
 
-def _register(asked: Asked, user: Username, mark: str) -> None:
-    services = asked.services
+def _register(info: RequestInfo, user: Username, mark: str) -> None:
+    services = info.services
     if services.roster is not None and not services.roster.allows(user, Role.STUDENT):
         raise Forbidden(
             f"The name {user} is not on this course's list.",

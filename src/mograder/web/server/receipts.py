@@ -10,8 +10,8 @@ from starlette.responses import JSONResponse, Response
 from mograder.auth.receipts import Receipt, is_genuine, read_receipt
 from mograder.core.errors import InvalidInput
 from mograder.core.names import ItemName
-from mograder.web.server.access import Asked
-from mograder.web.server.bodies import read_body
+from mograder.web.server.access import RequestInfo
+from mograder.web.server.request_bodies import read_body
 from mograder.web.server.services import Services
 
 _LIMIT = 16 * 1024
@@ -33,10 +33,10 @@ class _Verdict:
         return "This receipt is genuine, and the server holds the file, which counts."
 
 
-async def verify(asked: Asked) -> Response:
+async def verify(info: RequestInfo) -> Response:
     """Tell whether this server signed a receipt, and what became of the submission."""
-    receipt = read_receipt(await read_body(asked.request, _LIMIT))
-    services = asked.services
+    receipt = read_receipt(await read_body(info.request, _LIMIT))
+    services = info.services
     if not is_genuine(services.secret, receipt):
         return JSONResponse(
             {

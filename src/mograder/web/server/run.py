@@ -16,10 +16,9 @@ import uvloop
 
 from mograder.core.errors import InvalidInput
 from mograder.core.log import configure_logging
-from mograder.web.http_lines import HttpLine
 from mograder.web.server.app import create_app
 from mograder.web.server.services import ServerOptions, open_services
-from mograder.web.serving import KEPT_SECONDS, Server, bind, until_signalled
+from mograder.web.serving import Server, bind, configuration, until_signalled
 
 _GRACE_SECONDS = 30
 """What is being handed in when the server stops is taken; the client has the answer."""
@@ -59,22 +58,16 @@ def serve_course(options: ServerOptions, listening: Listening) -> None:
 async def _serve(options: ServerOptions, listening: Listening) -> None:
     with contextlib.closing(bind(listening.host, listening.port)) as listener:
         services = await asyncio.to_thread(open_services, options)
-        config = uvicorn.Config(
+        config = configuration(
             create_app(services),
-            http=HttpLine,
-            ws="none",
+            grace_seconds=_GRACE_SECONDS,
             lifespan="off",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            timeout_keep_alive=KEPT_SECONDS,
-            timeout_graceful_shutdown=_GRACE_SECONDS,
+            ws="none",
             ssl_certfile=listening.tls_cert,
             ssl_keyfile=listening.tls_key,
         )
         server = Server(_loaded(config), lambda: _greet(options, listening, listener))
-        with until_signalled(server, _nothing):
+        with until_signalled(server):
             await server.serve(sockets=[listener])
 
 
@@ -120,7 +113,3 @@ def _allow_many_files() -> None:
     allowed = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
     if soft != resource.RLIM_INFINITY:
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, allowed), hard))
-
-
-def _nothing() -> None:
-    """Nothing has to be ended: uvicorn waits for what is under way."""

@@ -20,10 +20,10 @@ from mograder.store.people import PEOPLE_FILE, People
 from mograder.store.roster import Roster
 from mograder.store.secret import SECRET_FILE, ensure_secret
 from mograder.store.submissions import Submissions
-from mograder.web.server.attempts import Attempts
-from mograder.web.server.bodies import MEGABYTE
-from mograder.web.server.budget import Budget
+from mograder.web.server.body_budget import Budget
 from mograder.web.server.files import Digests
+from mograder.web.server.registration_limits import RegistrationLimits
+from mograder.web.server.request_bodies import MEGABYTE
 
 RECORDS = Path(".mograder") / "receipts"
 _BODIES = 256 * MEGABYTE
@@ -78,7 +78,7 @@ class Services:
     grades: GradeBooks
     people: People
     roster: Roster | None
-    attempts: Attempts
+    registration_limits: RegistrationLimits
     clock: Clock
     disk: Disk
     digests: Digests
@@ -129,7 +129,7 @@ def open_services(
         grades=GradeBooks(root, disk),
         people=People(root / PEOPLE_FILE, disk=disk),
         roster=_roster_of(options),
-        attempts=Attempts(clock),
+        registration_limits=RegistrationLimits(clock),
         clock=clock,
         disk=disk,
         digests=Digests(),

@@ -16,38 +16,38 @@ from mograder.store.assignments import Assignment, Deadline
 from mograder.store.grades import Mark
 from mograder.store.history import Submission, reads_as_a_submission
 from mograder.store.submissions import Kept, Terms
-from mograder.web.server.access import Asked
+from mograder.web.server.access import RequestInfo
 from mograder.web.server.assignments import find, shown
-from mograder.web.server.bodies import (
+from mograder.web.server.files import answer_file, look
+from mograder.web.server.request_bodies import (
     SUBMISSION_LIMIT,
     announced_size,
     read_body,
     submitted_bytes,
 )
-from mograder.web.server.files import answer_file, look
 
 _DAY = "%a %d %b %Y, %H:%M UTC"
 
 
-async def submit(asked: Asked) -> Response:
+async def submit(info: RequestInfo) -> Response:
     """Take a notebook; it is on the disk before this answers."""
-    services, request = asked.services, asked.request
-    if reads_as_a_submission(asked.whose):
+    services, request = info.services, info.request
+    if reads_as_a_submission(info.whose):
         raise InvalidInput("Invalid username: it reads as the name of a submission")
     size = announced_size(request, SUBMISSION_LIMIT)
-    with services.bodies.sending(asked.whose):
-        assignment, kept = await _receive(asked, size)
-    deadline = assignment.deadline_of(asked.whose)
+    with services.bodies.sending(info.whose):
+        assignment, kept = await _receive(info, size)
+    deadline = assignment.deadline_of(info.whose)
     if kept is None:
         return JSONResponse({"error": _closed(assignment, deadline), "reason": "closed"}, 403)
-    receipt = _receipt(asked, assignment.name, kept.submission).model_dump()
+    receipt = _receipt(info, assignment.name, kept.submission).model_dump()
     if not kept.counts:
         told = {"error": _late(assignment, deadline), "reason": "late-would-replace"}
         return JSONResponse({**told, "late": True, "receipt": receipt}, 409)
     return JSONResponse(
         {
             "status": "ok",
-            "filename": f"{asked.whose}.py",
+            "filename": f"{info.whose}.py",
             "late": kept.submission.late,
             "repeated": kept.repeated,
             "receipt": receipt,
@@ -55,12 +55,12 @@ async def submit(asked: Asked) -> Response:
     )
 
 
-async def status(asked: Asked) -> Response:
+async def status(info: RequestInfo) -> Response:
     """Tell how one person's work stands."""
-    assignment = await find(asked)
+    assignment = await find(info)
 
     def told() -> dict[str, JsonValue]:
-        services, user = asked.services, asked.whose
+        services, user = info.services, info.whose
         counting = services.submissions.counting(user, assignment.name)
         mark = services.grades.of(assignment.name).of(user) or Mark(None, "")
         feedback = services.feedback_directory(assignment.name) / f"{user}.html"
@@ -71,17 +71,17 @@ async def status(asked: Asked) -> Response:
             "feedback": mark.feedback,
             "feedback_available": feedback.is_file(),
         }
-        return {**plain, **_more(asked, assignment, counting)} if asked.detailed else plain
+        return {**plain, **_more(info, assignment, counting)} if info.detailed else plain
 
-    return JSONResponse(await to_thread.run_sync(told, limiter=asked.services.readers))
+    return JSONResponse(await to_thread.run_sync(told, limiter=info.services.readers))
 
 
-async def list_all(asked: Asked) -> Response:
+async def list_all(info: RequestInfo) -> Response:
     """Tell whose submissions there are."""
-    assignment = await find(asked)
+    assignment = await find(info)
 
     def told() -> list[dict[str, JsonValue]]:
-        found = asked.services.submissions.people(assignment.name)
+        found = info.services.submissions.people(assignment.name)
         base = f"/assignments/{quote(assignment.name, safe='')}/submissions"
         lines: list[dict[str, JsonValue]] = []
         for user, person in found.items():
@@ -91,22 +91,22 @@ async def list_all(asked: Asked) -> Response:
                 "filename": name,
                 "url": f"{base}/{quote(name, safe='')}",
             }
-            if asked.detailed and person.counting is not None:
+            if info.detailed and person.counting is not None:
                 due = assignment.deadline_of(user).due
                 history: list[JsonValue] = [each.filename for each in person.submissions]
                 line |= {**_details(person.counting, due), "history": history}
             lines.append(line)
         return lines
 
-    return JSONResponse(await to_thread.run_sync(told, limiter=asked.services.readers))
+    return JSONResponse(await to_thread.run_sync(told, limiter=info.services.readers))
 
 
-async def send(asked: Asked) -> Response:
+async def send(info: RequestInfo) -> Response:
     """Send one submission, ``<user>.py`` or an earlier one."""
-    services = asked.services
-    assignment = await find(asked)
+    services = info.services
+    assignment = await find(info)
     try:
-        name = FileName.parse(asked.names["file"])
+        name = FileName.parse(info.names["file"])
     except InvalidInput as error:
         raise Forbidden("Invalid path") from error
     locate = services.submissions.locate
@@ -114,12 +114,12 @@ async def send(asked: Asked) -> Response:
     opened = await to_thread.run_sync(
         look, found.directory, found.name, services.digests, limiter=services.readers
     )
-    return answer_file(opened, asked.request.headers, services.readers)
+    return answer_file(opened, info.request.headers, services.readers)
 
 
-async def _receive(asked: Asked, size: int) -> tuple[Assignment, Kept | None]:
+async def _receive(info: RequestInfo, size: int) -> tuple[Assignment, Kept | None]:
     """Read a notebook and keep it; None when the time is over."""
-    services, request = asked.services, asked.request
+    services, request = info.services, info.request
     async with services.bodies.lend(size):
         body = await read_body(request, SUBMISSION_LIMIT)
         now = services.clock.now()
@@ -127,25 +127,25 @@ async def _receive(asked: Asked, size: int) -> tuple[Assignment, Kept | None]:
 
         def keep() -> tuple[Assignment, Kept | None]:
             # Looked up here and not before: each way to a thread and back costs time.
-            assignment = services.catalogue.find(asked.names["name"])
-            return assignment, _keep(asked, assignment, submitted_bytes(kind, body), now)
+            assignment = services.catalogue.find(info.names["name"])
+            return assignment, _keep(info, assignment, submitted_bytes(kind, body), now)
 
         return await to_thread.run_sync(keep, limiter=services.writers)
 
 
-def _keep(asked: Asked, assignment: Assignment, data: bytes, now: datetime) -> Kept | None:
+def _keep(info: RequestInfo, assignment: Assignment, data: bytes, now: datetime) -> Kept | None:
     """Keep a submission; None when the time is over, unless it is what was in time anyway."""
-    services, user = asked.services, asked.whose
+    services, user = info.services, info.whose
     deadline = assignment.deadline_of(user)
     over = deadline.cutoff is not None and now > deadline.cutoff
-    if over and not asked.asker.instructor:
+    if over and not info.asker.instructor:
         # The answer to the first try may have been lost.
         return services.submissions.repeated(user, assignment.name, data)
-    terms = Terms(due=deadline.due, replace=asked.query.get("late") == "replace", once=True)
+    terms = Terms(due=deadline.due, replace=info.query.get("late") == "replace", once=True)
     return services.submissions.add(user, assignment.name, data, now, terms)
 
 
-def _receipt(asked: Asked, name: ItemName, submission: Submission) -> Receipt:
+def _receipt(info: RequestInfo, name: ItemName, submission: Submission) -> Receipt:
     if submission.sha256 is None or submission.size is None:
         raise Busy("The submission cannot be read at the moment.", hint="Try again.")
     facts = Facts(
@@ -158,16 +158,16 @@ def _receipt(asked: Asked, name: ItemName, submission: Submission) -> Receipt:
         sequence=submission.sequence,
         late=submission.late,
     )
-    return make_receipt(asked.services.secret, facts)
+    return make_receipt(info.services.secret, facts)
 
 
 def _more(
-    asked: Asked, assignment: Assignment, counting: Submission | None
+    info: RequestInfo, assignment: Assignment, counting: Submission | None
 ) -> dict[str, JsonValue]:
-    deadline = assignment.deadline_of(asked.whose)
-    over = deadline.cutoff is not None and asked.services.clock.now() > deadline.cutoff
-    can_submit = not over or asked.asker.instructor
-    receipt = _receipt(asked, assignment.name, counting).model_dump() if counting else None
+    deadline = assignment.deadline_of(info.whose)
+    over = deadline.cutoff is not None and info.services.clock.now() > deadline.cutoff
+    can_submit = not over or info.asker.instructor
+    receipt = _receipt(info, assignment.name, counting).model_dump() if counting else None
     return {
         "receipt": receipt,
         "late": counting is not None and _is_late(counting, deadline.due),

@@ -7,21 +7,14 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
-from mograder.core.errors import MograderError
-from mograder.core.log import get_logger
+from mograder.web.app import AppMiddleware, exception_handlers
 from mograder.web.context import ContextMiddleware
-from mograder.web.problems import Wants
-from mograder.web.student import deeds, views
-from mograder.web.student.desk import DESK, Desk, answer_problem, page, problem_page, wanted, where
-from mograder.web.student.gate import Gate
-
-_log = get_logger(__name__)
+from mograder.web.student import actions, views
+from mograder.web.student.browser_access import HEADERS
+from mograder.web.student.student_app import StudentApp, answer_problem
 
 _LOOK = (
     ("/health", views.health),
@@ -41,86 +34,36 @@ _LOOK = (
     ("/feedback/{folder}/{number:int}/file", views.document_file),
 )
 _DO = (
-    ("/sign-in/{way}", deeds.sign_in),
-    ("/logout", deeds.sign_out),
-    ("/sync", deeds.sync),
-    ("/fetch/{folder}", deeds.fetch),
-    ("/edit/{folder}", deeds.edit),
-    ("/stop/{folder}", deeds.stop),
-    ("/validate/{folder}", deeds.validate),
-    ("/submit/{folder}", deeds.submit),
-    ("/send/{folder}", deeds.send),
-    ("/give-up/{folder}", deeds.give_up),
+    ("/sign-in/{way}", actions.sign_in),
+    ("/logout", actions.sign_out),
+    ("/sync", actions.sync),
+    ("/fetch/{folder}", actions.fetch),
+    ("/edit/{folder}", actions.edit),
+    ("/stop/{folder}", actions.stop),
+    ("/validate/{folder}", actions.validate),
+    ("/submit/{folder}", actions.submit),
+    ("/send/{folder}", actions.send),
+    ("/give-up/{folder}", actions.give_up),
 )
 
 
-def create_app(desk: Desk) -> ASGIApp:
-    """Build the dashboard: context, the gate, then the routes."""
+def create_app(app: StudentApp) -> ASGIApp:
+    """Build the dashboard: context, the check of the browser, then the routes."""
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        await desk.wire.resume()
-        if desk.wire.user:
-            first = desk.work.begin(partial(deeds.look, desk))
-            desk.work.keep(views.FIRST_LOOK, first)
+        await app.connection.resume()
+        if app.connection.user:
+            first = app.work.begin(partial(actions.look, app))
+            app.work.keep(views.FIRST_LOOK, first)
         yield
-        await desk.work.close()
-        await desk.bench.close()
-        await desk.wire.close()
+        await app.work.close()
+        await app.runner.close()
+        await app.connection.close()
 
     routes = [Route(path, handler, methods=["GET"]) for path, handler in _LOOK]
     routes += [Route(path, handler, methods=["POST"]) for path, handler in _DO]
-    app = Starlette(
-        routes=routes,
-        lifespan=lifespan,
-        exception_handlers={
-            MograderError: _tell_problem,
-            HTTPException: _tell_http,
-            Exception: _tell_bug,
-        },
+    api = Starlette(
+        routes=routes, lifespan=lifespan, exception_handlers=exception_handlers(answer_problem)
     )
-
-    def closed(scope: Scope) -> Response:
-        request = Request({**scope, DESK: desk})
-        if wanted(request) is not Wants.PAGE:
-            return JSONResponse({"detail": "Open the dashboard by its link first."}, 403)
-        return page(request, "student/closed.html", 403, wrong=False)
-
-    gate = Gate(_WithDesk(app, desk), desk.keeper, closed)
-    return ContextMiddleware(gate, base_url="", public_url="", trusts=lambda _: False)
-
-
-class _WithDesk:
-    """Puts the desk into each request; a bug is answered and logged, not raised."""
-
-    def __init__(self, app: ASGIApp, desk: Desk) -> None:
-        self._app = app
-        self._desk = desk
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await self._app({**scope, DESK: self._desk}, receive, send)
-        except Exception:  # a door: the answer was 500 with a reference, the log has the rest
-            if scope["type"] != "http":
-                raise
-            _log.exception("A request failed by a bug of ours")
-
-
-async def _tell_problem(request: Request, error: Exception) -> Response:
-    assert isinstance(error, MograderError)
-    return await answer_problem(request, error)
-
-
-async def _tell_http(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    if wanted(request) is not Wants.PAGE:
-        return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
-    message = "There is nothing at this address." if error.status_code == 404 else error.detail
-    return problem_page(request, error.status_code, message)
-
-
-async def _tell_bug(request: Request, error: Exception) -> Response:
-    if wanted(request) is Wants.PAGE:
-        return problem_page(request, 500, "The dashboard ran into a mistake of its own.")
-    reference = where(request).request_id
-    return JSONResponse({"detail": f"Something broke. Reference: {reference}"}, 500)
+    return ContextMiddleware(AppMiddleware(api, app, app.access.admit, HEADERS))

@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import signal
 import socket
 import sys
 import webbrowser
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-import uvicorn
-
 from mograder.core.clock import SystemClock
-from mograder.core.errors import Conflict, InvalidInput
+from mograder.core.errors import Conflict
 from mograder.core.log import configure_logging, get_logger
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.exchange.student_course import StudentCourse
 from mograder.store.student_folder import StudentFolder
-from mograder.web.http_lines import HttpLine
-from mograder.web.hub.progress import Work
+from mograder.web.background import Work
+from mograder.web.serving import Server, bind, configuration, until_signalled
 from mograder.web.student.app import create_app
-from mograder.web.student.bench import Bench
+from mograder.web.student.browser_access import BrowserAccess
 from mograder.web.student.connector import Connector
-from mograder.web.student.desk import Desk
-from mograder.web.student.gate import Doorkeeper
-from mograder.web.student.wire import Wire
+from mograder.web.student.notebook_runner import NotebookRunner
+from mograder.web.student.server_connection import ServerConnection
+from mograder.web.student.student_app import StudentApp
 from mograder.web.templating import load_pages
 
 _log = get_logger(__name__)
@@ -36,6 +32,8 @@ _LOOPBACK = "127.0.0.1"
 _USUAL_PORT = 2718
 _PORTS_TRIED = 20
 _GRACE_SECONDS = 2
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""Closing the terminal stops the dashboard too, and its editors with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +59,7 @@ def serve_student(options: StudentOptions) -> None:
     asyncio.run(_serve(options))
 
 
-def open_desk(options: StudentOptions, port: int) -> Desk:
+def open_app(options: StudentOptions, port: int) -> StudentApp:
     """Put together what the pages need, for a dashboard on this port."""
     loaded, clock = options.loaded, SystemClock()
     folder = StudentFolder(loaded.course_dir)
@@ -71,12 +69,12 @@ def open_desk(options: StudentOptions, port: int) -> Desk:
         known = course.known()
         return known.user if known else ""
 
-    return Desk(
+    return StudentApp(
         title=loaded.settings.title or "Your course",
         course=course,
-        wire=Wire(options.connector, owner),
-        bench=Bench(loaded, options.environ, folder, clock),
-        keeper=Doorkeeper(port, clock, everybody=options.everybody),
+        connection=ServerConnection(options.connector, owner),
+        runner=NotebookRunner(loaded, options.environ, folder, clock),
+        access=BrowserAccess(port, clock, everybody=options.everybody),
         pages=load_pages(),
         work=Work(),
         clock=clock,
@@ -93,81 +91,28 @@ async def _serve(options: StudentOptions) -> None:
     with contextlib.closing(_listen(options.port)) as listener:
         port = int(listener.getsockname()[1])
         url = f"http://{_LOOPBACK}:{port}"
-        desk = open_desk(options, port)
-        server = _Server(_configuration(desk))
-        first = "/" if options.everybody else desk.keeper.new_link()
-        desk.keeper.tell = lambda link: _say(f"For another browser, once: {url}{link}")
+        app = open_app(options, port)
+        server = Server(
+            configuration(create_app(app), grace_seconds=_GRACE_SECONDS, lifespan="on", ws="none")
+        )
+        first = "/" if options.everybody else app.access.new_link()
+        app.access.tell = lambda link: _say(f"For another browser, once: {url}{link}")
         _greet(options, url, first)
-        with _until_signalled(server):
+        with until_signalled(server, signals=_SIGNALS):
             serving = asyncio.create_task(server.serve(sockets=[listener]))
             if not options.headless:
                 await asyncio.to_thread(webbrowser.open, f"{url}{first}")
             await serving
 
 
-def _configuration(desk: Desk) -> uvicorn.Config:
-    return uvicorn.Config(
-        create_app(desk),
-        http=HttpLine,
-        lifespan="on",
-        ws="none",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        timeout_graceful_shutdown=_GRACE_SECONDS,
-    )
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers: it would raise the signal again when it has served,
-
-    and the process would die before the editors are put away.
-    """
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-@contextlib.contextmanager
-def _until_signalled(server: uvicorn.Server) -> Iterator[None]:
-    """Stop gracefully at the first SIGTERM or Ctrl-C, at once at the second."""
-
-    def stop() -> None:
-        server.force_exit = server.should_exit
-        server.should_exit = True
-
-    loop = asyncio.get_running_loop()
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-    for number in numbers:
-        loop.add_signal_handler(number, stop)
-    try:
-        yield
-    finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)
-
-
 def _listen(port: int | None) -> socket.socket:
     """Bind to loopback and nothing else: the port that was asked for, or the first free one."""
-    wanted = [port] if port is not None else [*range(_USUAL_PORT, _USUAL_PORT + _PORTS_TRIED), 0]
-    for each in wanted:
-        try:
-            return socket.create_server((_LOOPBACK, each))
-        except OSError as error:
-            if port is None and error.errno == errno.EADDRINUSE:
-                continue
-            raise _cannot_bind(each, error) from error
-        except OverflowError as error:
-            raise InvalidInput(f"{each} is no port.", hint="Ports go up to 65535.") from error
-    raise Conflict("No port is free.", hint="Choose one with --port.")
-
-
-def _cannot_bind(port: int, error: OSError) -> Conflict | InvalidInput:
-    if error.errno == errno.EADDRINUSE:
-        return Conflict(f"Port {port} is in use.", hint="Choose another one with --port.")
-    return InvalidInput(f"Cannot listen on port {port}: {error.strerror}.")
+    if port is not None:
+        return bind(_LOOPBACK, port)
+    for each in range(_USUAL_PORT, _USUAL_PORT + _PORTS_TRIED):
+        with contextlib.suppress(Conflict):
+            return bind(_LOOPBACK, each)
+    return bind(_LOOPBACK, 0)
 
 
 def _greet(options: StudentOptions, url: str, first: str) -> None:

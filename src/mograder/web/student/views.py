@@ -10,12 +10,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from mograder.core.errors import NotFound
+from mograder.web import pages
+from mograder.web.context import request_context
 from mograder.web.headers import content_security_policy
-from mograder.web.student.desk import Desk, desk_of, go_to, page, where
-from mograder.web.student.gate import cookie_header
-from mograder.web.student.lines import Line, line_of, lines_of
+from mograder.web.pages import page
+from mograder.web.student.assignment_rows import AssignmentRow, row_of, rows_of
+from mograder.web.student.browser_access import cookie_header
+from mograder.web.student.student_app import StudentApp, go_to, student_app
 
-_FOR_EVER = "public, max-age=31536000, immutable"
 _FIRST_LOOK_SECONDS = 3.0
 FIRST_LOOK = "sync"
 """The work that asks the server for everything."""
@@ -41,48 +43,40 @@ async def health(request: Request) -> Response:
 
 async def static_file(request: Request) -> Response:
     """Send a stylesheet, module or picture of our own."""
-    static = desk_of(request).pages.static
-    found = static.by_name.get(request.path_params["name"])
-    if found is None:
-        raise NotFound("There is no such file.")
-    current = request.path_params["version"] == static.version
-    headers = {
-        "Content-Type": found.media_type,
-        "Cache-Control": _FOR_EVER if current else "no-cache",
-    }
-    return Response(found.body, headers=headers)
+    named = request.path_params
+    return pages.static_file(request, named["version"], named["name"])
 
 
 async def use_link(request: Request) -> Response:
     """Let the browser in that brings the one-time link."""
-    keeper = desk_of(request).keeper
-    if keeper.admits(request.scope):
+    access = student_app(request).access
+    if access.admits(request.scope):
         return go_to("/")
-    value = keeper.use(request.query_params.get("code", ""))
+    value = access.use(request.query_params.get("code", ""))
     if value is None:
         return page(request, "student/closed.html", 403, wrong=True)
     response: RedirectResponse = go_to("/")
-    response.headers["set-cookie"] = cookie_header(keeper.cookie, value)
+    response.headers["set-cookie"] = cookie_header(access.cookie, value)
     return response
 
 
 async def home(request: Request) -> Response:
     """The list of assignments, as the server told it last and as the folder is now."""
-    desk = desk_of(request)
-    looking = desk.work.kept(FIRST_LOOK)
+    app = student_app(request)
+    looking = app.work.kept(FIRST_LOOK)
     if looking is not None and not looking.task.done():
         await asyncio.wait((looking.task,), timeout=_FIRST_LOOK_SECONDS)
-    known = await to_thread.run_sync(desk.course.known)
-    if known is None and not desk.wire.user:
+    known = await to_thread.run_sync(app.course.known)
+    if known is None and not app.connection.user:
         return go_to("/sign-in")
-    lines = await to_thread.run_sync(lines_of, desk, known)
+    lines = await to_thread.run_sync(rows_of, app, known)
     return page(
         request,
         "student/home.html",
         lines=lines,
         known=known,
         looking=looking is not None and not looking.task.done(),
-        trouble=desk.wire.trouble,
+        trouble=app.connection.trouble,
         done=request.query_params.get("done", "")[:40],
         done_item=request.query_params.get("item", "")[:200],
     )
@@ -91,14 +85,14 @@ async def home(request: Request) -> Response:
 async def sign_in_page(request: Request) -> Response:
     """The forms for signing in."""
     again = "again" in request.query_params
-    return sign_in_form(request, message=desk_of(request).wire.trouble if again else "")
+    return sign_in_form(request, message=student_app(request).connection.trouble if again else "")
 
 
 def sign_in_form(
     request: Request, status: int = 200, *, message: str = "", hint: str = "", user: str = ""
 ) -> Response:
     """The forms once more, with what was wrong; a code or a token is never shown again."""
-    connector = desk_of(request).wire.connector
+    connector = student_app(request).connection.connector
     return page(
         request,
         "student/sign_in.html",
@@ -113,42 +107,42 @@ def sign_in_form(
 
 async def validation(request: Request) -> Response:
     """What the last validation of a notebook found."""
-    line = await the_line(request)
+    line = await requested_row(request)
     return page(request, "student/validation.html", line=line)
 
 
 async def editor(request: Request) -> Response:
     """The page that leads to a running editor."""
-    line = await the_line(request)
-    found = desk_of(request).bench.editors.find(line.folder)
+    line = await requested_row(request)
+    found = student_app(request).runner.editors.find(line.folder)
     return page(request, "student/editor.html", line=line, url=found.url if found else "")
 
 
 async def replace(request: Request) -> Response:
     """Ask before files are fetched over those that are there."""
-    return page(request, "student/replace.html", line=await the_line(request))
+    return page(request, "student/replace.html", line=await requested_row(request))
 
 
 async def late(request: Request) -> Response:
     """Ask before a late submission replaces one that was on time."""
-    return page(request, "student/late.html", line=await the_line(request))
+    return page(request, "student/late.html", line=await requested_row(request))
 
 
 async def receipt(request: Request) -> Response:
     """What the server acknowledged."""
-    line = await the_line(request)
+    line = await requested_row(request)
     if line.sent is None:
         raise NotFound("Nothing was submitted from this computer.")
-    text = await to_thread.run_sync(desk_of(request).course.receipt, line.sent)
+    text = await to_thread.run_sync(student_app(request).course.receipt, line.sent)
     return page(request, "student/receipt.html", line=line, sent=line.sent, receipt=text)
 
 
 async def receipt_file(request: Request) -> Response:
     """The receipt, to keep."""
-    line = await the_line(request)
+    line = await requested_row(request)
     text = ""
     if line.sent is not None:
-        text = await to_thread.run_sync(desk_of(request).course.receipt, line.sent)
+        text = await to_thread.run_sync(student_app(request).course.receipt, line.sent)
     if not text:
         raise NotFound("There is no receipt.")
     return _attached(text.encode(), f"receipt-{line.folder}.json", "application/json")
@@ -156,7 +150,7 @@ async def receipt_file(request: Request) -> Response:
 
 async def feedback(request: Request) -> Response:
     """The grade, and what was written about one's work."""
-    line = await the_line(request)
+    line = await requested_row(request)
     if not line.has_feedback:
         raise NotFound("There is no feedback yet.")
     scripts = "scripts" in request.query_params
@@ -164,7 +158,7 @@ async def feedback(request: Request) -> Response:
     response = page(
         request, "student/feedback.html", line=line, scripts=scripts, shown=shown, markup=MARKUP
     )
-    own = content_security_policy(where(request))
+    own = content_security_policy(request_context(request))
     response.headers["content-security-policy"] = f"{own}; frame-src 'self'"
     return response
 
@@ -199,7 +193,7 @@ async def document_file(request: Request) -> Response:
 async def working(request: Request) -> Response:
     """The page that waits, for browsers without scripts; it leads on when the work is done."""
     what = request.path_params["what"]
-    running = desk_of(request).work.kept(what)
+    running = student_app(request).work.kept(what)
     if running is None:
         return go_to("/")
     if not running.task.done():
@@ -209,21 +203,21 @@ async def working(request: Request) -> Response:
     return go_to(str(await running.result()))
 
 
-async def the_line(request: Request) -> Line:
+async def requested_row(request: Request) -> AssignmentRow:
     """The assignment that the path names. Raises: NotFound."""
-    desk = desk_of(request)
-    return await to_thread.run_sync(_find, desk, request.path_params["folder"])
+    app = student_app(request)
+    return await to_thread.run_sync(_find, app, request.path_params["folder"])
 
 
-def _find(desk: Desk, folder: str) -> Line:
-    known = desk.course.known()
+def _find(app: StudentApp, folder: str) -> AssignmentRow:
+    known = app.course.known()
     if known is None:
         raise NotFound("No assignments are known yet.", hint="Sign in first.")
-    return line_of(desk, known.item(folder))
+    return row_of(app, known.item(folder))
 
 
 async def _document(request: Request) -> tuple[Path, bytes]:
-    line = await the_line(request)
+    line = await requested_row(request)
     number = int(request.path_params["number"])
     if number >= len(line.documents):
         raise NotFound("There is no such document.")

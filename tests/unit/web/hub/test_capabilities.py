@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from mograder.auth.identity import Identity, Method
 from mograder.auth.roles import Role
-from mograder.web.hub.capabilities import Capabilities
+from mograder.web.hub.support.capabilities import Capabilities
 from tests.contract.proxy_rig import FakeCapabilityTable
 from tests.support.clock import ManualClock
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mograder.web.hub.headers import (
+from mograder.web.hub.proxy.headers import (
     content_length,
     public_location,
     response_headers,

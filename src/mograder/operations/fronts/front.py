@@ -1,0 +1,177 @@
+"""What the web server in front of a hub has to be told, from the hub's own settings.
+
+Decision 0034 says what is secured here and why. The header lists are the ones of the hub's own
+proxy (``core.session_headers``).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from mograder.core.errors import InvalidInput
+from mograder.core.session_headers import (
+    FENCE,
+    FROM_SESSION_NEVER,
+    SANDBOX_POLICY,
+    SHARED,
+)
+from mograder.core.session_url import SessionUrl, session_url
+from mograder.core.settings import LoadedSettings
+from mograder.core.settings_values import normalise_public_url
+from mograder.sandbox.assets import ASSET_TYPES, ASSETS, SET_NAME
+
+CAPABILITY = "[A-Za-z0-9_-]{16,64}"
+_PART = "[0-9A-Za-z_@~+-][0-9A-Za-z._@~+-]{0,119}"
+_KINDS = "|".join(suffix[1:] for suffix in ASSET_TYPES)
+ASSET_PATH = rf"/s/_marimo/({SET_NAME.pattern})/((?:{_PART}/)*{_PART}\.(?:{_KINDS}))"
+"""An address of one of marimo's static files below the prefix; nothing in it is a dot segment."""
+
+RELATIVE = r"[A-Za-z0-9._~%?=&@-][!-9;-\[\]-~]*"
+"""A redirect to a neighbouring address: no scheme, no host, no backslash."""
+
+FENCED = (*SHARED, *FENCE, ("content-security-policy", SANDBOX_POLICY))
+"""What every answer of a session carries on the fast path, errors included."""
+
+_WRITTEN_ANEW = frozenset(
+    {"connection", "content-length", "keep-alive", "location", "transfer-encoding", "upgrade"}
+)
+NEVER = sorted(FROM_SESSION_NEVER - _WRITTEN_ANEW)
+"""What is taken off an answer by name; the rest of that list is the connection's own."""
+
+HUB_IS_DOWN = (
+    "<!doctype html><html lang=en><meta charset=utf-8>"
+    "<meta name=viewport content=width=device-width>"
+    "<meta http-equiv=refresh content=10><title>The hub is not running</title><style>"
+    ":root{color-scheme:light dark;font:1rem/1.5 system-ui,sans-serif}"
+    "body{max-width:36rem;margin:15vh auto;padding:0 1rem}</style>"
+    "<main><h1>The hub is not running</h1>"
+    "<p>It is being restarted, or it has a fault. Saved work is safe.</p>"
+    "<p>This page tries again every ten seconds.</p></main></html>"
+)
+"""The page that a front shows while no hub answers; without quotes, so that both can write it."""
+
+RETRY_SECONDS = 10
+
+_EXPRESSION = re.compile(r"\$[a-z0-9_]+|\{[A-Za-z0-9_.-]+\}")
+_FILE = re.compile(r"/[A-Za-z0-9._/@+-]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Front:
+    """One web server's place before one hub.
+
+    ``scheme``, ``host`` and ``port`` (0: the scheme's own) are what browsers see, ``upstream`` is
+    where the hub listens. ``user`` is the front's own expression for who signed in there; empty:
+    nobody does, and people sign in at the hub. ``group`` is empty without the fast path.
+    ``sessions`` is where sessions have origins of their own, if they do; empty files of its
+    certificate stand for the program's usual ones.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    prefix: str
+    upstream: str
+    header: str
+    user: str
+    request_mb: int
+    group: str
+    assets: Path
+    sessions: SessionUrl | None
+    certificate: str
+    key: str
+    session_certificate: str = ""
+    session_key: str = ""
+
+    @property
+    def address(self) -> str:
+        """Scheme, host and port as browsers write them."""
+        return f"{self.scheme}://{self.host}{f':{self.port}' if self.port else ''}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontOptions:
+    """What a command's options say of a front that the settings do not; empty: as usual."""
+
+    domain: str = ""
+    user: str = ""
+    certificate: str = ""
+    key: str = ""
+    session_certificate: str = ""
+    session_key: str = ""
+
+
+def front_of(loaded: LoadedSettings, options: FrontOptions) -> Front:
+    """Work out a front from the settings.
+
+    Raises: :class:`InvalidInput` for a hub whose address nobody could know, and for words that
+    would end a line of a configuration.
+    """
+    settings = loaded.settings
+    hub = settings.hub
+    scheme, host, port = _address(hub.public_url, options.domain)
+    if hub.port == 0:
+        raise InvalidInput("A front needs to know the hub's port.", hint="Set [hub] port.")
+    if options.user and not _EXPRESSION.fullmatch(options.user):
+        raise InvalidInput(
+            f"{options.user!r} is no expression for who signed in.",
+            hint="Give one variable, such as $remote_user or {http.auth.user.id}.",
+        )
+    live = f"/etc/letsencrypt/live/{host}"
+    return Front(
+        scheme=scheme,
+        host=host,
+        port=port,
+        prefix=hub.base_url,
+        upstream=f"{_reachable(hub.host)}:{hub.port}",
+        header=hub.trusted_header,
+        user=options.user,
+        request_mb=settings.limits.request_mb,
+        group=hub.front_group,
+        assets=Path(_file(str(loaded.path(hub.environments_dir).resolve() / ASSETS))),
+        sessions=session_url(hub.session_url, hub.public_url),
+        certificate=_file(options.certificate or f"{live}/fullchain.pem"),
+        key=_file(options.key or f"{live}/privkey.pem"),
+        session_certificate=_optional_file(options.session_certificate),
+        session_key=_optional_file(options.session_key),
+    )
+
+
+def _address(public_url: str, domain: str) -> tuple[str, str, int]:
+    """Scheme, host, and the port where it is not the scheme's own."""
+    if not (public_url or domain):
+        raise InvalidInput(
+            "Under which name do browsers find the hub?",
+            hint="Set [hub] public_url, or give --domain hub.example.org.",
+        )
+    try:
+        url = normalise_public_url(f"https://{domain}" if domain else public_url)
+    except ValueError as error:
+        raise InvalidInput(f"The domain {domain!r} {error}.") from error
+    parts = urlsplit(url)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
+    return parts.scheme, host, parts.port or 0
+
+
+def _reachable(host: str) -> str:
+    """Where a hub that listens there is found from its own machine."""
+    if host in ("0.0.0.0", "localhost"):  # noqa: S104
+        return "127.0.0.1"
+    bare = "::1" if host == "::" else host
+    return f"[{bare}]" if ":" in bare else bare
+
+
+def _optional_file(path: str) -> str:
+    return _file(path) if path else ""
+
+
+def _file(path: str) -> str:
+    if not _FILE.fullmatch(path):
+        raise InvalidInput(
+            f"The path {path!r} cannot be written into a web server's configuration.",
+            hint="Use letters, digits, dots, dashes and slashes.",
+        )
+    return path

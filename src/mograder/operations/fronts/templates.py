@@ -1,0 +1,33 @@
+"""Renders the configurations' templates."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+
+def render(template: str, **values: object) -> str:
+    """Return the text of a template of this package."""
+    return _environment().get_template(template).render(values)
+
+
+def quoted(value: str) -> str:
+    """A value of an nginx directive, in quotation marks where nginx needs them."""
+    return f'"{value}"' if set(value) - set("abcdefghijklmnopqrstuvwxyz0123456789*/-=") else value
+
+
+@cache
+def _environment() -> Environment:
+    """The languages are nginx's and Caddy's, not HTML: ``front.front_of`` validates the values."""
+    environment = Environment(
+        loader=PackageLoader("mograder.operations.fronts", "."),
+        autoescape=False,  # noqa: S701
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["quoted"] = quoted
+    environment.filters["title_case"] = str.title
+    return environment

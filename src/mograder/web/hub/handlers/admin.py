@@ -1,0 +1,204 @@
+"""What instructors do to the course: publish a release (B128), warm the environments (B129).
+
+An upload is bounded in bytes and files, and spooled to disk while it arrives; nothing of the old
+release is touched before the new one is complete and its environment stands (B95, B96).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from anyio import to_thread
+from fastapi import Request
+from starlette.datastructures import FormData, UploadFile
+from starlette.responses import Response
+
+from mograder.auth.identity import Identity
+from mograder.core.errors import InvalidInput
+from mograder.core.names import ItemName
+from mograder.publishing.publish import publish_release
+from mograder.publishing.warm import warm_releases
+from mograder.store.manifest import parse_file
+from mograder.store.releases import ItemKind, Release, StagedRelease
+from mograder.web.background import Report
+from mograder.web.context import request_context
+from mograder.web.hub.handlers.course_pages import PREPARING, publishing_page
+from mograder.web.hub.support.access import Caller
+from mograder.web.hub.support.audit import Event
+from mograder.web.hub.support.hub_app import CurrentApp, HubApp, hub_app
+from mograder.web.hub.support.models import Held, Published, Warmed
+from mograder.web.hub.support.redirects import told
+from mograder.web.hub.support.responses import deliver
+from mograder.web.request_body import MEGABYTE, closing, receive
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be published, as the request's path and query say."""
+
+    name: ItemName
+    kind: ItemKind | None
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One uploaded file, already on disk when it is large."""
+
+    name: str
+    part: UploadFile
+
+
+async def publish(name: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """Replace an item's release by the uploaded files (multipart field ``files``)."""
+    order = Order(_item_name(name), _kind(request.query_params.get("type")))
+    limits = app.services.loaded.settings.limits
+    form = await receive(request, limits.upload_mb * MEGABYTE, limits.upload_files, field="files")
+    return await _publish(request, caller, order, form)
+
+
+async def publish_form(request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """The same from the page's form: the name is a field, or else the only notebook's own."""
+    limits = app.services.loaded.settings.limits
+    form = await receive(request, limits.upload_mb * MEGABYTE, limits.upload_files, field="files")
+    try:
+        order = Order(_item_name(_name_in(form)), _kind(_text(form, "type")))
+    except InvalidInput:
+        await form.close()
+        raise
+    return await _publish(request, caller, order, form)
+
+
+async def _publish(request: Request, caller: Identity, order: Order, form: FormData) -> Response:
+    app, where = hub_app(request), request_context(request).client or ""
+
+    async def job(report: Report) -> Published:
+        async with closing(form):
+            release = await _replace(app, order, _uploads(form), report)
+        await app.audit.granted(Event(caller.username, "publish", release.name, where))
+        app.notifier.notify_all()
+        return Published(files=sorted(release.files), type=release.kind)
+
+    done, spinner = told("/course/items", "published", order.name), publishing_page(order.name)
+    return await deliver(request, job, lambda _: done, spinner, lasting=True)
+
+
+def _name_in(form: FormData) -> str:
+    """The item's name as the form says it, or of the one notebook among its files.
+
+    Raises: InvalidInput.
+    """
+    name = _text(form, "name").strip()
+    if name:
+        return name
+    notebooks = [upload.name for upload in _uploads(form) if upload.name.endswith(".py")]
+    if len(notebooks) != 1 or "/" in notebooks[0]:
+        raise InvalidInput(
+            "It is not clear which item this is.",
+            hint="Write its name into the form, the same as its notebook's without .py.",
+        )
+    return notebooks[0].removesuffix(".py")
+
+
+def _text(form: FormData, field: str) -> str:
+    value = form.get(field)
+    return value if isinstance(value, str) else ""
+
+
+async def held(name: str, app: CurrentApp, caller: Caller) -> Held:
+    """Tell what is published under a name, so that a publisher sees what would change (B99)."""
+    return await to_thread.run_sync(_held, app, _item_name(name))
+
+
+async def warm_cache(request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """Prepare the environments of all published items; 0.3.16's clients ask after publishing."""
+    services = app.services
+    where = request_context(request).client or ""
+
+    async def job(report: Report) -> Warmed:
+        result = await warm_releases(services.releases, services.environments, report)
+        what = ", ".join(result.ready)
+        await app.audit.granted(Event(caller.username, "warm cache", what, where))
+        return Warmed(warmed=list(result.ready), failed=dict(result.failed))
+
+    done = told("/course/items", "warmed")
+    return await deliver(request, job, lambda _: done, PREPARING, lasting=True)
+
+
+async def _replace(app: HubApp, order: Order, uploads: list[Upload], report: Report) -> Release:
+    report(f"Received {len(uploads)} file{'' if len(uploads) == 1 else 's'}")
+    async with _staging(app, order.name) as staged:
+        for upload in uploads:
+            await to_thread.run_sync(staged.add, upload.name, upload.part.file)
+        return await publish_release(
+            releases=app.services.releases,
+            environments=app.services.environments,
+            name=order.name,
+            kind=order.kind,
+            staged=staged,
+            progress=report,
+        )
+
+
+@asynccontextmanager
+async def _staging(app: HubApp, name: ItemName) -> AsyncIterator[StagedRelease]:
+    """Hold a new release that vanishes unless it is committed; the disk is touched in threads."""
+    staged = await to_thread.run_sync(app.services.releases.stage, name)
+    stack = ExitStack()
+    stack.push(staged)
+    try:
+        yield staged
+    finally:
+        await to_thread.run_sync(stack.close)
+
+
+def _held(app: HubApp, name: ItemName) -> Held:
+    release = app.services.releases.get(name)
+    limits = app.services.loaded.settings.limits
+    digests = {}
+    for filename in release.files if release is not None else ():
+        with app.services.releases.readable(name, filename).open("rb") as file:
+            digests[filename] = hashlib.file_digest(file, "sha256").hexdigest()
+    return Held(
+        files=digests,
+        type=release.kind if release is not None else None,
+        most_mb=limits.upload_mb,
+        most_files=limits.upload_files,
+    )
+
+
+def _item_name(name: str) -> ItemName:
+    if name in ItemName.reserved:
+        raise InvalidInput(f"'{name}' is reserved and cannot be used as a name")
+    return ItemName.parse(name)
+
+
+def _kind(text: str | None) -> ItemKind | None:
+    if not text:
+        return None
+    try:
+        return ItemKind(text)
+    except ValueError as error:
+        raise InvalidInput(f"Unknown type '{text[:40]}'") from error
+
+
+def _uploads(form: FormData) -> list[Upload]:
+    parts = [part for part in form.getlist("files") if isinstance(part, UploadFile)]
+    if not parts:
+        raise InvalidInput(
+            "Nothing was uploaded.", hint="Send the files in the multipart field 'files'."
+        )
+    uploads = [Upload(_file_name(part.filename or ""), part) for part in parts]
+    names = {upload.name for upload in uploads}
+    if len(names) != len(uploads):
+        raise InvalidInput("Two of the uploaded files have the same name.")
+    return uploads
+
+
+def _file_name(text: str) -> str:
+    try:
+        return parse_file(text)
+    except InvalidInput as error:
+        raise InvalidInput("Invalid filename") from error

@@ -1,0 +1,334 @@
+"""A student's copy of an item over HTTP (B117, B118, B120-B122; compat.md 2.3, 2.4, 2.8).
+
+``sessions.copies`` does the work; these handlers check who may, find the item and word the
+answers.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from email.utils import formatdate
+from urllib.parse import quote
+
+from anyio import to_thread
+from fastapi import Request
+from starlette.datastructures import FormData, UploadFile
+from starlette.responses import Response
+
+from mograder.auth.identity import Identity
+from mograder.auth.roles import Role
+from mograder.core.errors import Busy, InvalidInput, NotFound
+from mograder.core.names import ItemName, Username
+from mograder.grading.report_html import has_our_elements_only
+from mograder.notebook.screening import denied_by
+from mograder.sessions.copies import CopyOf
+from mograder.store.archives import Archive
+from mograder.store.releases import ItemKind, Release
+from mograder.store.renamed import printable
+from mograder.store.workspaces import FileStatus, Saved
+from mograder.web.app import WAS_HEAD
+from mograder.web.background import Report
+from mograder.web.hub.handlers.items import demand_visible, find_release
+from mograder.web.hub.support.access import Caller
+from mograder.web.hub.support.audit_actions import Action, record_foreign
+from mograder.web.hub.support.hub_app import CurrentApp, HubApp
+from mograder.web.hub.support.models import (
+    ArchiveEntry,
+    CopyStatus,
+    Done,
+    Reset,
+    Restored,
+    Taken,
+    Uploaded,
+)
+from mograder.web.hub.support.notifier import Part
+from mograder.web.hub.support.redirects import back_from
+from mograder.web.hub.support.responses import deliver
+from mograder.web.request_body import MEGABYTE, closing, receive
+
+_UPLOAD = 16 * MEGABYTE
+"""A form with one notebook of the largest size that marimo is given."""
+
+_REPORT_POLICY = (
+    "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; "
+    "form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+)
+"""For a page that the student's own code may have written: it shows itself, and can do nothing.
+
+No policy keeps a browser from connecting to the host of an ``<iframe>`` or of a ``<link
+rel="preconnect">``, so a page with other elements than ours is not shown at all.
+"""
+
+
+_DO_WITHOUT = "Do without, or ask your instructor to allow it."
+
+
+async def status(user: str, a: str, app: CurrentApp, caller: Caller) -> CopyStatus:
+    """Tell how a copy stands; unknown items have no copy (B121)."""
+    try:
+        copy = _copy(user, a)
+    except InvalidInput:
+        return CopyStatus(
+            file_status=FileStatus.NOT_STARTED, session_active=False, has_release=False
+        )
+    return await to_thread.run_sync(_standing, app, caller, copy)
+
+
+async def upload(user: str, a: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """Put the notebook in the field ``file`` in the copy's place, and keep the old one (B117)."""
+    copy = _copy(user, a)
+    form = await receive(request, _UPLOAD, 1, field="file")
+    async with closing(form):
+        data = await _sent(form)
+
+    async def job(report: Report) -> Uploaded:
+        release = await to_thread.run_sync(_known, app, caller, copy)
+        report("Looking at the notebook")
+        await _screen(app, copy, data, release, report)
+        report("Putting it in its place")
+        await app.copies.upload(copy, data)
+        await app.results.forget(copy.user, copy.item)
+        await record_foreign(request, caller, copy.user, Action("upload", _what(copy)))
+        return Uploaded(path=_place(app, copy))
+
+    next_page = back_from(request, caller, copy.user, "uploaded", copy.item)
+    return await deliver(request, job, next_page)
+
+
+async def export(user: str, a: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """Send the newest complete save, and remember that its owner took it along (B56, B118)."""
+    copy = known_copy(user, a)
+    saved = await app.copies.export(copy)
+    mark = app.services.workspaces.mark_exported
+    # Another site's link may lead here, but must not change anything; nor may a HEAD.
+    foreign = request.headers.get("sec-fetch-site") == "cross-site" or WAS_HEAD in request.scope
+    if caller.username == copy.user and not foreign:
+        with suppress(Busy):  # on a full disk the work can be taken home all the same
+            await to_thread.run_sync(mark, copy.user, copy.item, saved.modified_ns)
+        app.notifier.notify(copy.user, Part.COPIES)
+    await record_foreign(request, caller, copy.user, Action("export", _what(copy)))
+    return _attachment(saved, copy.notebook)
+
+
+async def mark_exported(
+    user: str, a: str, request: Request, app: CurrentApp, caller: Caller
+) -> Response:
+    """Remember that the copy was exported some other way (B122)."""
+    copy = _copy(user, a)
+
+    async def job(_: Report) -> Done:
+        await to_thread.run_sync(app.services.workspaces.mark_exported, copy.user, copy.item)
+        return Done()
+
+    next_page = back_from(request, caller, copy.user, "exported", copy.item)
+    return await deliver(request, job, next_page)
+
+
+async def reset(user: str, a: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """Begin anew from the release; the work is kept beside it (B57, B120)."""
+    copy = known_copy(user, a)
+
+    async def job(report: Report) -> Reset:
+        release = await to_thread.run_sync(_obtainable, app, caller, copy)
+        report("Stopping the editor and keeping your work")
+        archive = await app.copies.reset(copy, release)
+        await app.results.forget(copy.user, copy.item)
+        await record_foreign(request, caller, copy.user, Action("reset", _what(copy)))
+        return Reset(file_status=await _file_status(app, copy), archive=archive)
+
+    next_page = back_from(request, caller, copy.user, "reset", copy.item)
+    return await deliver(request, job, next_page)
+
+
+async def download_release(
+    user: str, a: str, request: Request, app: CurrentApp, caller: Caller
+) -> Response:
+    """Copy the release, also over a copy that is there, which is kept beside it."""
+    copy = known_copy(user, a)
+
+    async def job(report: Report) -> Taken:
+        release = await to_thread.run_sync(_obtainable, app, caller, copy)
+        report("Copying the release")
+        archive = await app.copies.take_release(copy, release)
+        await app.results.forget(copy.user, copy.item)
+        await record_foreign(request, caller, copy.user, Action("download release", _what(copy)))
+        return Taken(path=_place(app, copy), archive=archive)
+
+    next_page = back_from(request, caller, copy.user, "fetched", copy.item)
+    return await deliver(request, job, next_page)
+
+
+async def list_archives(user: str, a: str, app: CurrentApp, caller: Caller) -> list[ArchiveEntry]:
+    """List the earlier versions of a copy, the newest first."""
+    copy = known_copy(user, a)
+    found = await to_thread.run_sync(app.services.workspaces.archives, copy.user, copy.item)
+    return [_entry(each) for each in found]
+
+
+async def archive(
+    user: str, a: str, archive: str, request: Request, app: CurrentApp, caller: Caller
+) -> Response:
+    """Send an earlier version."""
+    copy = known_copy(user, a)
+    saved = await app.copies.archive(copy, archive)
+    await record_foreign(request, caller, copy.user, Action("export", f"{copy.user}/{archive}"))
+    return _attachment(saved, archive)
+
+
+async def restore(
+    user: str, a: str, archive: str, request: Request, app: CurrentApp, caller: Caller
+) -> Response:
+    """Put an earlier version back; what it replaces is kept in turn."""
+    copy = known_copy(user, a)
+
+    async def job(report: Report) -> Restored:
+        report("Stopping the editor and keeping your work")
+        kept = await app.copies.restore(copy, archive)
+        await app.results.forget(copy.user, copy.item)
+        await record_foreign(
+            request, caller, copy.user, Action("restore", f"{copy.user}/{archive}")
+        )
+        return Restored(file_status=await _file_status(app, copy), archive=kept)
+
+    next_page = back_from(request, caller, copy.user, "restored", copy.item)
+    return await deliver(request, job, next_page)
+
+
+async def validate_report(
+    user: str, a: str, request: Request, app: CurrentApp, caller: Caller
+) -> Response:
+    """Show the last validation, confined: it lies where the student's code could change it."""
+    try:
+        copy = _copy(user, a)
+    except InvalidInput as error:
+        raise NotFound("No validation report") from error
+    saved = await app.copies.report(copy)
+    if not await to_thread.run_sync(has_our_elements_only, saved.data):
+        raise NotFound("No validation report", hint="Validate the notebook once more.")
+    await record_foreign(request, caller, copy.user, Action("read report", _what(copy)))
+    headers = {"Content-Security-Policy": _REPORT_POLICY, "X-DNS-Prefetch-Control": "off"}
+    return Response(saved.data, headers=headers, media_type="text/html; charset=utf-8")
+
+
+def _copy(user: str, name: str) -> CopyOf:
+    return CopyOf(Username.of_account(user), ItemName.parse(name))
+
+
+def known_copy(user: str, name: str) -> CopyOf:
+    """Return the copy that an address names. Raises: :class:`NotFound`."""
+    try:
+        return _copy(user, name)
+    except InvalidInput as error:
+        raise NotFound("Notebook not found") from error
+
+
+def _standing(app: HubApp, identity: Identity, copy: CopyOf) -> CopyStatus:
+    services = app.services
+    release = services.releases.get(copy.item)
+    renamed = services.workspaces.renamed(copy.user, copy.item)
+    return CopyStatus(
+        file_status=services.workspaces.file_status(copy.user, copy.item),
+        session_active=services.pool.find(copy.key) is not None,
+        has_release=release is not None and _may_know(app, identity, copy),
+        renamed=printable(renamed) if renamed else None,
+    )
+
+
+def _may_know(app: HubApp, identity: Identity, copy: CopyOf) -> bool:
+    """Whether this person may learn that the item is published."""
+    if identity.role is Role.INSTRUCTOR or app.services.workspaces.has_copy(copy.user, copy.item):
+        return True
+    return app.visibility.of(copy.item).visible(app.services.clock.now())
+
+
+def _known(app: HubApp, identity: Identity, copy: CopyOf) -> Release | None:
+    """The release of an item that somebody uploads to; there need not be one (compat.md 2.3)."""
+    release = find_release(app, copy.item)
+    if release is not None and release.kind is ItemKind.DEMO:
+        raise InvalidInput("Demos can only be run")
+    if not _may_know(app, identity, copy):
+        demand_visible(app, identity, copy.item)
+    return release
+
+
+def _obtainable(app: HubApp, identity: Identity, copy: CopyOf) -> Release:
+    """The release that a person may have a copy of, also one who has worked on it already."""
+    release = find_release(app, copy.item)
+    if release is None:
+        raise NotFound("Assignment not found")
+    if release.kind is ItemKind.DEMO:
+        raise InvalidInput("Demos can only be run")
+    demand_visible(app, identity, copy.item)
+    return release
+
+
+async def _screen(
+    app: HubApp, copy: CopyOf, data: bytes, release: Release | None, report: Report
+) -> None:
+    """Refuse what the course denies (B133), but for cells that stand as they were handed out.
+
+    What cannot be read is told only: half a solution may be broken, and can be taken home.
+    """
+    settings = app.services.loaded.settings
+    released = None if release is None else await to_thread.run_sync(_text_of, release)
+    denied = denied_by(settings.safety)
+    found = await app.copies.screen(data, copy.notebook, released, denied)
+    level = settings.security.safety_scan
+    if level == "off":
+        return
+    for each in (*found.denied, *found.unchecked):
+        report(str(each))
+    if found.denied and level == "refuse":
+        raise InvalidInput(found.unsafe, hint=_DO_WITHOUT)
+
+
+def _text_of(release: Release) -> bytes | None:
+    """The release's notebook, if nobody is just replacing it."""
+    try:
+        return release.notebook.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+async def _sent(form: FormData) -> bytes:
+    part = form.get("file")
+    if not isinstance(part, UploadFile):
+        raise InvalidInput(
+            "Nothing was uploaded.", hint="Send the notebook in the multipart field 'file'."
+        )
+    return await part.read()
+
+
+async def _file_status(app: HubApp, copy: CopyOf) -> FileStatus:
+    look = app.services.workspaces.file_status
+    return await to_thread.run_sync(look, copy.user, copy.item)
+
+
+def _attachment(saved: Saved, filename: str) -> Response:
+    """A file of a student's, always as a download and never as a page."""
+    quoted = quote(filename)
+    shown = f'filename="{filename}"' if quoted == filename else f"filename*=utf-8''{quoted}"
+    headers = {
+        "Content-Disposition": f"attachment; {shown}",
+        "ETag": f'"{saved.digest}"',
+        "Last-Modified": formatdate(saved.modified.timestamp(), usegmt=True),
+        "Cache-Control": "no-store",
+    }
+    return Response(saved.data, headers=headers, media_type="text/x-python; charset=utf-8")
+
+
+def _entry(found: Archive) -> ArchiveEntry:
+    return ArchiveEntry(
+        name=found.name,
+        size=found.size,
+        kept=found.kept.timestamp(),
+        modified=found.modified.timestamp(),
+    )
+
+
+def _place(app: HubApp, copy: CopyOf) -> str:
+    return str(app.services.workspaces.notebook(copy.user, copy.item))
+
+
+def _what(copy: CopyOf) -> str:
+    return f"{copy.user}/{copy.item}"

@@ -1,0 +1,176 @@
+"""Pages about one copy: before it is begun anew, its earlier versions, its text, its result.
+
+Each works without scripts. For an owner and for instructors alike; what an instructor reads of
+somebody else's is in the audit log. A notebook is shown as text and nothing else: no code of it
+runs, no markup of it counts, so it may be looked at on the hub's own origin (security.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from anyio import to_thread
+from fastapi import Request
+from starlette.responses import Response
+
+from mograder.core.errors import MograderError, NotFound
+from mograder.sessions.copies import CopyOf
+from mograder.store.releases import Release
+from mograder.store.workspaces import Saved
+from mograder.web.hub.handlers.copies import known_copy
+from mograder.web.hub.handlers.items import find_release
+from mograder.web.hub.handlers.validation import page_of
+from mograder.web.hub.support.access import Caller
+from mograder.web.hub.support.audit_actions import Action, record_foreign
+from mograder.web.hub.support.hub_app import CurrentApp, HubApp, go_to
+from mograder.web.hub.support.redirects import outcome
+from mograder.web.hub.support.responses import failure_page, kept_work
+from mograder.web.pages import page
+
+_LINES = 400
+_CHARACTERS = 24_000
+"""Of a notebook on one page, which stays small whatever a student wrote."""
+
+_LONGEST_LINE = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Extract:
+    """Some lines of a notebook, counted from 1; ``before`` and ``following`` are 0 at the ends."""
+
+    text: str
+    first: int
+    last: int
+    total: int
+    before: int
+    following: int
+
+
+async def reset_page(
+    user: str, a: str, request: Request, app: CurrentApp, caller: Caller
+) -> Response:
+    """Ask before a copy is begun anew, and say what is kept and where (B57)."""
+    copy = known_copy(user, a)
+    facts = await to_thread.run_sync(app.listing.facts, copy.user, copy.item)
+    release = await to_thread.run_sync(find_release, app, copy.item)
+    if release is None:
+        raise NotFound(
+            f"{copy.item} is not published any more, so there is nothing to begin anew from.",
+            hint="Your own notebook stays as it is.",
+        )
+    return page(
+        request,
+        "reset.html",
+        copy=copy,
+        facts=facts,
+        release=release,
+        updated=facts is not None and await _updated(app, copy, release),
+        running=app.services.pool.find(copy.key) is not None,
+        mine=copy.user == caller.username,
+    )
+
+
+async def versions(
+    user: str, a: str, request: Request, app: CurrentApp, caller: Caller
+) -> Response:
+    """List a copy's earlier versions: look at one, take it along, put it back."""
+    copy = known_copy(user, a)
+    found = await to_thread.run_sync(app.services.workspaces.archives, copy.user, copy.item)
+    facts = await to_thread.run_sync(app.listing.facts, copy.user, copy.item)
+    done, _ = outcome(request)
+    return page(
+        request,
+        "versions.html",
+        copy=copy,
+        facts=facts,
+        archives=found,
+        mine=copy.user == caller.username,
+        running=app.services.pool.find(copy.key) is not None,
+        done=done,
+    )
+
+
+async def look(user: str, a: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """Show a copy's text as it was saved last."""
+    copy = known_copy(user, a)
+    saved = await app.copies.export(copy)
+    await record_foreign(request, caller, copy.user, Action("read", f"{copy.user}/{copy.item}"))
+    return _shown(request, copy, saved, "", mine=copy.user == caller.username)
+
+
+async def look_back(
+    user: str, a: str, archive: str, request: Request, app: CurrentApp, caller: Caller
+) -> Response:
+    """Show an earlier version's text."""
+    copy = known_copy(user, a)
+    saved = await app.copies.archive(copy, archive)
+    await record_foreign(request, caller, copy.user, Action("read", f"{copy.user}/{archive}"))
+    return _shown(request, copy, saved, archive, mine=copy.user == caller.username)
+
+
+async def validation(
+    user: str, a: str, request: Request, app: CurrentApp, caller: Caller
+) -> Response:
+    """Show what the last validation found, or how far the one under way is (B55)."""
+    copy = known_copy(user, a)
+    spinner = page_of(copy.user, copy.item)
+    running = (
+        kept_work(request, spinner, lasting=True) if "waiting" in request.query_params else None
+    )
+    if running is not None and not running.task.done():
+        return page(request, "working.html", work="validate", item=copy.item, news=running.latest)
+    if running is not None:
+        try:
+            await running.result()
+        except MograderError as error:
+            return failure_page(request, error)
+        return go_to(request, spinner)
+    facts = await to_thread.run_sync(app.listing.facts, copy.user, copy.item)
+    if facts is None:
+        raise NotFound("Notebook not found", hint="Download it first.")
+    mine = copy.user == caller.username
+    await record_foreign(
+        request, caller, copy.user, Action("read result", f"{copy.user}/{copy.item}")
+    )
+    result = app.results.of(copy.user, copy.item)
+    stale = result is not None and facts.saved > result.at
+    return page(
+        request, "validation.html", copy=copy, facts=facts, result=result, stale=stale, mine=mine
+    )
+
+
+def extract(text: str, first: int) -> Extract:
+    """Return as many lines from ``first`` on as one page takes."""
+    lines = text.splitlines()
+    start = min(max(first, 1), max(len(lines), 1))
+    shown: list[str] = []
+    room = _CHARACTERS
+    for whole in lines[start - 1 : start - 1 + _LINES]:
+        line = whole if len(whole) <= _LONGEST_LINE else f"{whole[:_LONGEST_LINE]} …"
+        room -= len(line) + 1
+        if room < 0 and shown:
+            break
+        shown.append(line)
+    last = start + len(shown) - 1
+    following = last + 1 if last < len(lines) else 0
+    before = max(1, start - _LINES) if start > 1 else 0
+    return Extract("\n".join(shown), start, last, len(lines), before, following)
+
+
+def _shown(request: Request, copy: CopyOf, saved: Saved, archive: str, *, mine: bool) -> Response:
+    text = saved.data.decode("utf-8", "replace")
+    asked = request.query_params.get("from", "1")
+    first = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 9 else 1
+    return page(
+        request,
+        "look.html",
+        copy=copy,
+        archive=archive,
+        modified=saved.modified,
+        extract=extract(text, first),
+        mine=mine,
+    )
+
+
+async def _updated(app: HubApp, copy: CopyOf, release: Release) -> bool:
+    return await to_thread.run_sync(app.services.workspaces.updated, copy.user, release)

@@ -1,0 +1,211 @@
+"""What instructors decide for the whole course: who is in it, what shows, whose tokens end.
+
+B35-B44, compat.md 2.3. Each change is in the audit log before it is answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from urllib.parse import quote
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from anyio import to_thread
+from fastapi import Request
+from pydantic import BaseModel, ConfigDict, StrictBool
+from starlette.responses import Response
+
+from mograder.core.errors import Conflict, InvalidInput
+from mograder.core.names import ItemName, Username
+from mograder.store.visibility import Visibility
+from mograder.web.background import Report
+from mograder.web.hub.handlers.roster_watch import end_removed
+from mograder.web.hub.support.access import Caller
+from mograder.web.hub.support.audit_actions import Action, record_action
+from mograder.web.hub.support.hub_app import CurrentApp, HubApp
+from mograder.web.hub.support.models import AuditEntry, Revoked, Rules, Synced, VisibilityEntry
+from mograder.web.hub.support.redirects import told
+from mograder.web.hub.support.responses import deliver
+from mograder.web.request_body import MEGABYTE, is_form, read_form, read_json
+
+_MOST_USERS = 50_000
+_MOST_ITEMS = 5000
+_LONG_FORM = 4 * MEGABYTE
+
+
+class _Users(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    users: object = None
+
+
+class _Rule(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    hidden: StrictBool = False
+    visible_from: str | None = None
+
+
+class _Rules(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    items: dict[str, _Rule] = {}
+    replace: StrictBool = False
+
+
+async def sync_users(request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """Replace the list of those who may come in; who is off it loses access at once (B30, B35)."""
+    if is_form(request):
+        fields = await read_form(request, _LONG_FORM)
+        await _demand_unchanged(app, fields.get("stamp"))
+        users = fields.get("users", "").splitlines()
+    else:
+        users = _texts((await read_json(request, _Users, _LONG_FORM)).users)
+    if len(users) > _MOST_USERS:
+        raise InvalidInput(f"A course may have at most {_MOST_USERS} users.")
+
+    async def job(report: Report) -> Synced:
+        listed = await to_thread.run_sync(app.services.roster.replace, users)
+        await record_action(request, caller, Action("sync users", f"{len(listed)} users"))
+        report("Closing the notebooks of those who are not on the list")
+        await end_removed(app)
+        app.notifier.notify_all()
+        return Synced(count=len(listed))
+
+    return await deliver(request, job, lambda _: told("/course/people", "people"))
+
+
+async def visibility(app: CurrentApp, caller: Caller) -> dict[str, VisibilityEntry]:
+    """Tell every rule of what students see, by item; what has none is visible."""
+    return _entries(await to_thread.run_sync(app.visibility.all))
+
+
+async def set_visibility(request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """Hide items, show them, or open them at a time; an empty rule shows."""
+    if is_form(request):
+        rules = _form_rules(await read_form(request))
+    else:
+        rules = await read_json(request, _Rules, MEGABYTE)
+    changes = _visibilities(rules.items)
+
+    async def job(_: Report) -> Rules:
+        def change() -> Mapping[str, Visibility]:
+            return app.visibility.change(changes, replace=rules.replace)
+
+        kept = await to_thread.run_sync(change)
+        what = ", ".join(sorted(changes)) + (" (all others removed)" if rules.replace else "")
+        await record_action(request, caller, Action("set visibility", what))
+        app.notifier.notify_all()
+        return Rules(root=_entries(kept))
+
+    done = told("/course/items", "visibility", ", ".join(sorted(changes)))
+    return await deliver(request, job, lambda _: done)
+
+
+async def revoke_token(user: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """End all tokens, logins and open pages of a person; new ones can be made."""
+    name, services = Username.of_account(user), app.services
+
+    async def job(_: Report) -> Revoked:
+        epoch = await to_thread.run_sync(services.revocations.bump_epoch, name)
+        await to_thread.run_sync(services.capabilities.revoke_user, name)
+        await record_action(request, caller, Action("revoke token", name))
+        return Revoked(epoch=epoch)
+
+    done = told(f"/course/students/{quote(name, safe='')}", "revoked", name)
+    return await deliver(request, job, lambda _: done)
+
+
+async def audit_log(
+    app: CurrentApp, caller: Caller, limit: int = 100, before: int | None = None
+) -> list[AuditEntry]:
+    """Tell what was done and refused, the newest first; ``before`` is a line's number."""
+    if not 1 <= limit <= 1000 or (before is not None and not 1 <= before < 2**31):
+        raise InvalidInput("Ask for 1 to 1000 lines, before the number of one.")
+
+    def read() -> list[AuditEntry]:
+        rows = app.services.state.recent_audit(limit, before=before)
+        return [
+            AuditEntry(
+                number=row.number,
+                at=row.at.timestamp(),
+                who=row.who,
+                action=row.action,
+                what=row.what,
+                where=row.where,
+                outcome=row.outcome,
+            )
+            for row in rows
+        ]
+
+    return await to_thread.run_sync(read)
+
+
+async def _demand_unchanged(app: HubApp, stamp: str | None) -> None:
+    """Refuse a page's list that somebody else has changed since the page was opened."""
+    if stamp is not None and stamp != str(await to_thread.run_sync(app.services.roster.stamp)):
+        raise Conflict(
+            "The list was changed since you opened it, so nothing was saved.",
+            hint="Go back, keep a copy of your lines, and reload the page.",
+        )
+
+
+def _texts(value: object) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise InvalidInput("'users' must be a list")
+    return [str(each) for each in value]
+
+
+def _visibilities(rules: Mapping[str, _Rule]) -> dict[str, Visibility]:
+    if len(rules) > _MOST_ITEMS:
+        raise InvalidInput(f"A course may have at most {_MOST_ITEMS} items.")
+    return {_item(name): _visibility(name, rule) for name, rule in rules.items()}
+
+
+def _item(name: str) -> str:
+    try:
+        return ItemName.parse(name)
+    except InvalidInput as error:
+        raise InvalidInput(f"Invalid name: {name[:100]}") from error
+
+
+def _visibility(name: str, rule: _Rule) -> Visibility:
+    if rule.visible_from is None:
+        return Visibility(rule.hidden)
+    try:
+        moment = datetime.fromisoformat(rule.visible_from)
+    except ValueError as error:
+        raise InvalidInput(f"Bad datetime for {name}") from error
+    if moment.utcoffset() is None:
+        raise InvalidInput(f"visible_from for {name} needs a UTC offset")
+    return Visibility(rule.hidden, moment)
+
+
+def _form_rules(fields: Mapping[str, str]) -> _Rules:
+    """A page's form: ``name``, ``state`` (show, hide or from), ``visible_from``, ``timezone``."""
+    name, state = fields.get("name", ""), fields.get("state", "")
+    if state == "from":
+        moment = _local(fields.get("visible_from", ""), fields.get("timezone") or "UTC")
+        return _Rules(items={name: _Rule(visible_from=moment)})
+    if state not in ("show", "hide"):
+        raise InvalidInput("Choose whether to show the item, to hide it, or from when to show it.")
+    return _Rules(items={name: _Rule(hidden=state == "hide")})
+
+
+def _local(text: str, zone: str) -> str:
+    try:
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(zone))).isoformat()
+    except (ValueError, OverflowError, OSError, ZoneInfoNotFoundError) as error:
+        raise InvalidInput(
+            "This is no date and time.", hint="Write it as 2026-10-05T09:00."
+        ) from error
+
+
+def _entries(rules: Mapping[str, Visibility]) -> dict[str, VisibilityEntry]:
+    return {name: _entry(rule) for name, rule in sorted(rules.items())}
+
+
+def _entry(rule: Visibility) -> VisibilityEntry:
+    moment = rule.visible_from
+    return VisibilityEntry(hidden=rule.hidden, visible_from=moment.isoformat() if moment else None)

@@ -1,0 +1,304 @@
+"""The instructors' pages: items, sessions, people, what went wrong, and the log.
+
+All are read from memory, from rows or from the last count (``copy_counts``), a page at a time, so
+that they cost the same for fifty students and for five hundred. What they change goes through the
+same handlers as the API's (``course``, ``admin``, ``sessions``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Generic, TypeVar
+from urllib.parse import quote
+
+from anyio import to_thread
+from fastapi import Request
+from starlette.responses import Response
+
+from mograder.core.errors import InvalidInput, MograderError
+from mograder.core.names import INSTRUCTOR, Username
+from mograder.grading.report_json import ValidationResult
+from mograder.notebook.pep723 import Script, read_script
+from mograder.sessions.live import LiveSession
+from mograder.store.copy_facts import CopyFacts
+from mograder.store.releases import Release
+from mograder.store.visibility import Visibility
+from mograder.web.hub.handlers.recent_problems import gather
+from mograder.web.hub.support.access import Caller
+from mograder.web.hub.support.copy_counts import Count
+from mograder.web.hub.support.hub_app import CurrentApp, HubApp, go_to
+from mograder.web.hub.support.redirects import outcome, told
+from mograder.web.hub.support.responses import failure_page, kept_work
+from mograder.web.pages import page
+
+T = TypeVar("T")
+_PAGE = 50
+_DIGITS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class ItemLine:
+    """One item; ``environment`` is ready, building, failed or waiting, ``said`` what uv said."""
+
+    release: Release
+    visibility: Visibility
+    visible: bool
+    environment: str
+    said: str
+    begun: int
+
+
+@dataclass(frozen=True, slots=True)
+class PersonLine:
+    """One person; ``saved`` is the copy that was saved last, ``checked`` when one was validated."""
+
+    name: str
+    here: bool
+    sessions: int
+    copies: int
+    saved: CopyFacts | None
+    checked: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class CopyLine:
+    """One copy of one person, and what its last validation found."""
+
+    facts: CopyFacts
+    result: ValidationResult | None
+    running: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet(Generic[T]):
+    """One page of a long list; ``before`` and ``following`` are 0 at its ends."""
+
+    lines: Sequence[T]
+    total: int
+    first: int
+    before: int
+    following: int
+
+
+async def items(request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """Show what is published, who sees it, and whether its environment stands."""
+    count = await app.copy_counts.look()
+    lines = await to_thread.run_sync(_item_lines, app, count)
+    done, item = outcome(request)
+    return page(
+        request,
+        "items.html",
+        here="items",
+        items=lines,
+        count=count,
+        done=done,
+        done_item=item,
+        limits=app.services.loaded.settings.limits,
+    )
+
+
+async def working(request: Request, app: CurrentApp, caller: Caller, name: str = "") -> Response:
+    """Tell a browser without scripts how far publishing or preparing is, then lead on."""
+    spinner = publishing_page(name) if name else PREPARING
+    running = kept_work(request, spinner, lasting=True)
+    if running is None:
+        return go_to(request, "/course/items")
+    if not running.task.done():
+        work = "publish" if name else "prepare"
+        return page(request, "working.html", work=work, item=name, news=running.latest)
+    try:
+        await running.result()
+    except MograderError as error:
+        return failure_page(request, error)
+    return go_to(request, told("/course/items", "published" if name else "warmed", name))
+
+
+PREPARING = "/course/preparing"
+"""The page that waits until environments are prepared."""
+
+
+def publishing_page(name: str) -> str:
+    """The page that waits until an item is published."""
+    return f"/course/publishing/{quote(name, safe='')}"
+
+
+async def sessions(request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """Show what runs, with its memory, and let it be stopped."""
+    by_memory = request.query_params.get("order") == "memory"
+    live = sorted(app.services.pool.all(), key=_by_memory if by_memory else _by_name)
+    done, item = outcome(request)
+    return page(
+        request,
+        "sessions.html",
+        here="sessions",
+        sheet=_sheet(live, request),
+        by_memory=by_memory,
+        states=app.services.pool.states(),
+        now=app.services.clock.now(),
+        limit=app.services.loaded.settings.limits.memory_mb,
+        done=done,
+        done_item=item,
+    )
+
+
+async def students(request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """Show who is in the course and who is here."""
+    wanted = request.query_params.get("q", "").strip()[:100]
+    count = await app.copy_counts.look()
+    listed = await to_thread.run_sync(app.services.roster.listed)
+    running = [live.key.user for live in app.services.pool.all()]
+    names = {*map(str, count.copies), *(listed or ()), *running} - {INSTRUCTOR}
+    found = sorted(name for name in names if wanted.casefold() in name.casefold())
+    here = app.notifier.present() | set(running)
+    sheet = _sheet(sorted(found, key=lambda name: (name not in here, name)), request)
+    return page(
+        request,
+        "students.html",
+        here="students",
+        sheet=sheet,
+        people=[
+            _person_line(name, count, running.count(name), name in here) for name in sheet.lines
+        ],
+        present=len(here & names),
+        count=count,
+        wanted=wanted,
+    )
+
+
+async def student(user: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """Show one person's copies and sessions; this folder alone is read."""
+    name = Username.of_account(user)
+    copies = await to_thread.run_sync(app.listing.of, name)
+    live = [each for each in app.services.pool.all() if each.key.user == name]
+    opened = {each.key.item for each in live}
+    listed = await to_thread.run_sync(app.services.roster.listed)
+    done, item = outcome(request)
+    return page(
+        request,
+        "student.html",
+        here="students",
+        name=name,
+        copies=[
+            CopyLine(each, app.results.of(name, each.item), each.item in opened) for each in copies
+        ],
+        sessions=live,
+        enrolled=listed is None or name in listed,
+        done=done,
+        done_item=item,
+    )
+
+
+async def people(request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """Show the list of those who may come in, to be changed."""
+    roster = app.services.roster
+    listed = await to_thread.run_sync(roster.listed)
+    done, item = outcome(request)
+    return page(
+        request,
+        "people.html",
+        here="people",
+        listed=listed,
+        stamp=str(await to_thread.run_sync(roster.stamp)),
+        instructors=sorted(app.services.policy.instructors),
+        done=done,
+        done_item=item,
+    )
+
+
+async def problems(request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """Show what went wrong lately, in plain words."""
+    problems = await to_thread.run_sync(gather, app)
+    lines = await to_thread.run_sync(_item_lines, app, Count())
+    failed = [line for line in lines if line.environment == "failed"]
+    return page(request, "problems.html", here="problems", problems=problems, failed=failed)
+
+
+async def log(request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """Show what was done and refused, the newest first, a page at a time."""
+    before = _number(request, "before") or None
+    read = app.services.state.recent_audit
+    rows = await to_thread.run_sync(lambda: read(_PAGE + 1, before=before))
+    older = rows[_PAGE - 1].number if len(rows) > _PAGE else 0
+    return page(
+        request, "log.html", here="log", rows=rows[:_PAGE], older=older, newest=before is None
+    )
+
+
+def _item_lines(app: HubApp, count: Count) -> list[ItemLine]:
+    begun, now = count.begun, app.services.clock.now()
+    lines = []
+    for release in app.services.releases.all():
+        rule = app.visibility.of(release.name)
+        environment, said = _environment(app, release)
+        line = ItemLine(
+            release, rule, rule.visible(now), environment, said, begun[str(release.name)]
+        )
+        lines.append(line)
+    return lines
+
+
+def _environment(app: HubApp, release: Release) -> tuple[str, str]:
+    environments = app.services.environments
+    try:
+        script = _script(release.notebook, release.version)
+    except (InvalidInput, OSError, UnicodeDecodeError) as error:
+        return "failed", str(error)
+    if environments.ready(script) is not None:
+        return "ready", ""
+    if environments.building(script):
+        return "building", ""
+    said = environments.trouble(script)
+    return ("failed", said) if said else ("waiting", "")
+
+
+@lru_cache(maxsize=512)
+def _script(notebook: Path, version: str) -> Script:
+    """A release's header; ``version`` differs after every replacement."""
+    return read_script(notebook.read_text("utf-8"))
+
+
+def _person_line(name: str, count: Count, sessions: int, here: bool) -> PersonLine:
+    copies = count.copies.get(Username.of_account(name), ()) if _is_name(name) else ()
+    checked = [each.validated for each in copies if each.validated is not None]
+    return PersonLine(
+        name=name,
+        here=here,
+        sessions=sessions,
+        copies=len(copies),
+        saved=max(copies, key=lambda each: each.saved, default=None),
+        checked=max(checked, default=None),
+    )
+
+
+def _is_name(name: str) -> bool:
+    try:
+        Username.of_account(name)
+    except InvalidInput:
+        return False
+    return True
+
+
+def _by_name(live: LiveSession) -> tuple[int, str, str]:
+    return (0, live.key.user, live.key.item)
+
+
+def _by_memory(live: LiveSession) -> tuple[int, str, str]:
+    return (-live.memory, live.key.user, live.key.item)
+
+
+def _sheet(lines: Sequence[T], request: Request) -> Sheet[T]:
+    """The page of a list that the request names, ``?page=2``."""
+    last = max(1, -(-len(lines) // _PAGE))
+    number = min(max(1, _number(request, "page")), last)
+    start = (number - 1) * _PAGE
+    following = number + 1 if number < last else 0
+    return Sheet(lines[start : start + _PAGE], len(lines), start + 1, number - 1, following)
+
+
+def _number(request: Request, name: str) -> int:
+    text = request.query_params.get(name, "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _DIGITS + 3 else 0

@@ -1,0 +1,34 @@
+"""What pages say about a session that has ended; ``sessions.endings`` has the words."""
+
+from __future__ import annotations
+
+from mograder.core.settings_model import Settings
+from mograder.sandbox.protocol import Limits
+from mograder.sessions.endings import Ending, EndReason, Explanation, describe
+from mograder.sessions.spawner import limits_of
+from mograder.web.hub.proxy.replies import ENDED
+
+_WANTED = frozenset({EndReason.STOPPED, EndReason.REPLACED})
+UNKNOWN = Explanation(ENDED, "Open it again to go on.")
+
+
+def news_of(ending: Ending | None, settings: Settings) -> Explanation | None:
+    """Explain an ending that its student did not ask for; none for the others."""
+    if ending is None or ending.reason in _WANTED:
+        return None
+    return explain(ending, settings)
+
+
+def explain(ending: Ending, settings: Settings) -> Explanation:
+    """Say what happened and what to do, with the bounds of the item as they are set now."""
+    return describe(ending, _limits_now(settings, ending.key.item))
+
+
+def _limits_now(settings: Settings, item: str) -> Limits:
+    """The general bounds, and what the administrator set for this item."""
+    general = limits_of(settings.limits)
+    own = settings.items.get(item)
+    if own is None:
+        return general
+    given = own.limits.model_dump(exclude_none=True)
+    return general.model_copy(update=given)

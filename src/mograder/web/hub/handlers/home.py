@@ -1,0 +1,181 @@
+"""The first page: a member's assignments, lectures and sessions (B52-B61), live with scripts.
+
+An instructor may look at it as a student would who has not begun, now or at a later time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import urlencode
+
+from anyio import to_thread
+from fastapi import Request
+from starlette.responses import Response
+
+from mograder.auth.identity import Identity
+from mograder.auth.roles import Role
+from mograder.core.errors import Forbidden, InvalidInput
+from mograder.grading.report_json import ValidationResult
+from mograder.publishing.schedule import DEFAULT_ZONE, parse_moment, parse_zone
+from mograder.sessions.endings import Explanation
+from mograder.store.copy_facts import CopyFacts
+from mograder.store.releases import ItemKind
+from mograder.web.context import request_context
+from mograder.web.hub.handlers.deadlines import NOWHERE, HandIn, course_page, hand_ins
+from mograder.web.hub.handlers.end_messages import news_of
+from mograder.web.hub.handlers.items import ItemView, person, survey
+from mograder.web.hub.handlers.sessions import spinner_of, visible_sessions
+from mograder.web.hub.support.access import Caller, Visitor, member
+from mograder.web.hub.support.hub_app import CurrentApp, HubApp, go_to
+from mograder.web.hub.support.redirects import outcome
+from mograder.web.pages import page
+
+_LONGEST = 40
+"""Characters of a moment in an address."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLine:
+    """One line of the panel of active editors."""
+
+    item: str
+    mode: str
+    url: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class EndedLine:
+    """One session that ended unasked; ``again`` is the page that starts it, "" if none does."""
+
+    item: str
+    mode: str
+    words: Explanation
+    again: str
+
+
+@dataclass(frozen=True, slots=True)
+class AssignmentLine:
+    """One assignment; ``copy`` and ``result`` are none before there are any."""
+
+    view: ItemView
+    copy: CopyFacts | None
+    result: ValidationResult | None
+    hand_in: HandIn
+    late: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """As whom an instructor looks: a student, perhaps at another time."""
+
+    identity: Identity
+    at: datetime | None
+
+
+async def first_page(request: Request, app: CurrentApp, visitor: Visitor) -> Response:
+    """Show a member's assignments, lectures and sessions, and others how to sign in."""
+    if visitor is None:
+        return page(request, "welcome.html")
+    await member(request)
+    preview = _preview(request, visitor)
+    shown = preview.identity if preview else visitor
+    views, lines = await to_thread.run_sync(_look, app, shown, preview)
+    settings = app.services.loaded.settings
+    sessions = [s for s in visible_sessions(app, visitor) if s.key.user == visitor.username]
+    done, item = outcome(request)
+    return page(
+        request,
+        "home.html",
+        here="home",
+        assignments=lines,
+        lectures=[view for view in views if view.kind is ItemKind.LECTURE],
+        sessions=[
+            SessionLine(s.key.item, s.key.mode.value, s.key.url, s.last_seen) for s in sessions
+        ],
+        ended=_ended(app, visitor, frozenset(view.name for view in views)),
+        preview=preview,
+        collects=settings.hub.collect,
+        moodle=course_page(settings),
+        unsandboxed=not app.services.sandboxed,
+        origin=f"{request_context(request).scheme}://{request_context(request).host}",
+        done=done,
+        done_item=item,
+    )
+
+
+async def view_as(request: Request, caller: Caller) -> Response:
+    """Lead to the preview, by the address that instructors know from 0.3.16 (compat.md 2.3).
+
+    It sets no cookie, unlike there: a link must not change what other pages show. ``role=``
+    leads back.
+
+    Raises: Forbidden, InvalidInput.
+    """
+    if caller.role is not Role.INSTRUCTOR:
+        raise Forbidden("Instructors only")
+    role, text = request.query_params.get("role", ""), request.query_params.get("as_of", "")
+    if role not in ("", "student"):
+        raise InvalidInput("One can only look as a student.", hint="Ask for role=student.")
+    if not role:
+        return go_to(request, "/")
+    query = {"as": "student"}
+    if text:
+        moment = parse_moment(text[:_LONGEST], parse_zone(DEFAULT_ZONE))
+        query["at"] = moment.isoformat()
+    return go_to(request, f"/?{urlencode(query)}")
+
+
+def _look(
+    app: HubApp, identity: Identity, preview: Preview | None
+) -> tuple[list[ItemView], list[AssignmentLine]]:
+    """Read the disk: a person's items, and of those with a copy what became of it."""
+    known = hand_ins(app.services.loaded.settings)
+    views = survey(app, identity, preview.at if preview else None)
+    if preview:  # of what the instructor has begun, a student knows nothing
+        views = [
+            dataclasses.replace(view, has_copy=False, renamed=None)
+            for view in views
+            if view.visible
+        ]
+    found = [view for view in views if view.kind is ItemKind.ASSIGNMENT]
+    return views, [_line(app, identity, view, known) for view in found]
+
+
+def _line(
+    app: HubApp, identity: Identity, view: ItemView, known: Mapping[str, HandIn]
+) -> AssignmentLine:
+    user, name = person(identity), view.release.name
+    hand_in = known.get(name, NOWHERE)
+    copy = app.listing.facts(user, name) if view.has_copy else None
+    result = app.results.of(user, name) if copy else None
+    return AssignmentLine(view, copy, result, hand_in, hand_in.late(app.services.clock.now()))
+
+
+def _preview(request: Request, visitor: Identity) -> Preview | None:
+    """What an instructor asks to see, ``?as=student&at=2026-10-05T09:00&timezone=UTC``.
+
+    Raises: InvalidInput.
+    """
+    query = request.query_params
+    if visitor.role is not Role.INSTRUCTOR or query.get("as") != "student":
+        return None
+    student = dataclasses.replace(visitor, role=Role.STUDENT)
+    text, zone = query.get("at", ""), query.get("timezone") or "UTC"
+    at = parse_moment(text[:_LONGEST], parse_zone(zone[:60])) if text else None
+    return Preview(student, at)
+
+
+def _ended(app: HubApp, identity: Identity, known: frozenset[str]) -> list[EndedLine]:
+    pool, lines = app.services.pool, []
+    for ending in pool.endings_of(person(identity)):
+        words = news_of(ending, app.services.loaded.settings)
+        if words is None or pool.find(ending.key) is not None:
+            continue
+        mode, item = ending.key.mode, ending.key.item
+        again = spinner_of(mode, item) if item in known else ""
+        lines.append(EndedLine(item, mode.value, words, again))
+    return lines

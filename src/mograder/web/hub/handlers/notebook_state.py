@@ -1,0 +1,58 @@
+"""The state of an open notebook, for the bar above it (``frame_page``).
+
+The bar asks when something has changed, and nothing polls. Only memory and a few inodes are read.
+"""
+
+from __future__ import annotations
+
+from anyio import to_thread
+
+from mograder.sandbox.protocol import Mode
+from mograder.sessions.copies import CopyOf
+from mograder.sessions.endings import Explanation
+from mograder.sessions.live import SessionKey
+from mograder.web.hub.handlers.copies import known_copy
+from mograder.web.hub.handlers.end_messages import UNKNOWN, explain
+from mograder.web.hub.support.access import Caller
+from mograder.web.hub.support.hub_app import CurrentApp, HubApp
+from mograder.web.hub.support.models import Standing
+
+
+async def standing(
+    user: str, a: str, app: CurrentApp, caller: Caller, mode: Mode = Mode.EDIT, session: str = ""
+) -> Standing:
+    """Tell whether a session runs, or why it ended, and when the notebook was saved and submitted.
+
+    ``session`` is the session that the page shows. A session that another one took the place of
+    counts as replaced.
+    """
+    copy = known_copy(user, a)
+    key = SessionKey(copy.user, copy.item, mode)
+    live = app.services.pool.find(key)
+    saved = submitted = None
+    if mode is Mode.EDIT:
+        saved, submitted = await to_thread.run_sync(_times, app, copy)
+    if live is not None:
+        return Standing(
+            state="running" if live.id == session else "replaced", saved=saved, submitted=submitted
+        )
+    words = _words(app, key, session)
+    return Standing(
+        state="ended", title=words.title, text=words.text, saved=saved, submitted=submitted
+    )
+
+
+def _words(app: HubApp, key: SessionKey, session: str) -> Explanation:
+    ending = app.services.pool.ending(session)
+    if ending is None or ending.key != key:
+        return UNKNOWN
+    return explain(ending, app.services.loaded.settings)
+
+
+def _times(app: HubApp, copy: CopyOf) -> tuple[float | None, float | None]:
+    """Look when the copy was saved and, where the course collects, handed in."""
+    facts = app.listing.facts(copy.user, copy.item)
+    collects = app.services.loaded.settings.hub.collect
+    kept = app.submissions.counting(copy.user, copy.item) if collects else None
+    saved = facts.saved.timestamp() if facts else None
+    return saved, kept.received.timestamp() if kept else None

@@ -1,0 +1,116 @@
+"""The hub's pages for people, and its own small reference of the API."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import Request
+from starlette.responses import JSONResponse, Response
+
+from mograder.auth.identity import Identity
+from mograder.core.errors import Busy, InvalidInput, MograderError, NotFound
+from mograder.core.names import ItemName
+from mograder.sandbox.protocol import Mode
+from mograder.sessions.live import SessionKey
+from mograder.web import pages
+from mograder.web.background import Running
+from mograder.web.context import request_context
+from mograder.web.hub.handlers.end_messages import news_of
+from mograder.web.hub.handlers.items import person
+from mograder.web.hub.handlers.sessions import page_of, spinner_of
+from mograder.web.hub.support.access import Caller
+from mograder.web.hub.support.hub_app import CurrentApp, go_to, hub_app
+from mograder.web.hub.support.models import Health, Ready, ServerStatus, Started
+from mograder.web.hub.support.reference import describe, read_schema
+from mograder.web.hub.support.responses import failure_page, kept_work
+from mograder.web.pages import page
+
+
+async def edit_spinner(a: str, request: Request, caller: Caller) -> Response:
+    """Show the page that starts an editor and then leads to it (B66, B68)."""
+    return await _spinner(request, caller, a, Mode.EDIT)
+
+
+async def run_spinner(lecture: str, request: Request, caller: Caller) -> Response:
+    """Show the page that starts a lecture and then leads to it (B67, B68)."""
+    return await _spinner(request, caller, lecture, Mode.RUN)
+
+
+async def health() -> Health:
+    """Tell whoever asks that the hub answers."""
+    return Health()
+
+
+async def ready(app: CurrentApp) -> Ready:
+    """Tell monitoring whether students can work: the database and the supervisor answer.
+
+    Raises: :class:`Busy` when they cannot, which ``/health`` does not look at.
+    """
+    await asyncio.to_thread(app.services.state.epoch, "")
+    if not await app.services.attended():
+        raise Busy("No session can be started: the session supervisor does not answer.")
+    return Ready()
+
+
+async def status() -> ServerStatus:
+    """Tell 0.3.16's dashboard, which asks a marimo server, that it may go on (compat.md 2.3)."""
+    return ServerStatus()
+
+
+async def metrics(app: CurrentApp) -> Response:
+    """Numbers about the hub and its sessions, for Prometheus."""
+    return app.metrics.response()
+
+
+async def openapi(request: Request, caller: Caller) -> Response:
+    """The machine-readable description of this API."""
+    schema = {**describe(request.app), "servers": [{"url": request_context(request).prefix or "/"}]}
+    return JSONResponse(schema)
+
+
+async def api_docs(request: Request, caller: Caller) -> Response:
+    """The description of this API for people, without anything from elsewhere."""
+    return page(request, "api.html", reference=read_schema(describe(request.app)))
+
+
+async def static_file(version: str, name: str, request: Request) -> Response:
+    """Send a stylesheet, module or picture of our own."""
+    return pages.static_file(request, version, name)
+
+
+async def _spinner(request: Request, caller: Identity, name: str, mode: Mode) -> Response:
+    """The same page for known and unknown names, since it is the start that tells."""
+    what = "editor" if mode is Mode.EDIT else "lecture"
+    try:
+        item = ItemName.parse(name)
+    except InvalidInput as error:
+        raise NotFound(f"There is no {what} of this name.", hint="Check the link.") from error
+    if "waiting" in request.query_params:
+        running = kept_work(request, spinner_of(mode, item))
+        if running is not None:
+            return await _waiting(request, running, item, spinner_of(mode, item))
+    services = hub_app(request).services
+    before = services.pool.last_ending(SessionKey(person(caller), item, mode))
+    return page(
+        request,
+        "starting.html",
+        name=item,
+        start="start-edit-deep" if mode is Mode.EDIT else "start-run",
+        what=what,
+        before=news_of(before, services.loaded.settings),
+        probe=services.loaded.settings.hub.session_isolation == "sandbox",
+    )
+
+
+async def _waiting(
+    request: Request, running: Running[object], item: ItemName, spinner: str
+) -> Response:
+    """Tell a browser without scripts how far its start is, and send it on when it is through."""
+    if not running.task.done():
+        return page(request, "waiting.html", name=item, news=running.latest)
+    try:
+        started = await running.result()
+    except MograderError as error:
+        return failure_page(request, error, again=spinner)
+    assert isinstance(started, Started)
+    return go_to(request, page_of(started))

@@ -1,0 +1,160 @@
+"""Sessions: listing, starting and stopping them (B114-B116, B124, B126).
+
+A start is one piece of work shared by all who ask for it; the pool decides whether a session is
+reused or made, these handlers say for whom, and word the failures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from urllib.parse import quote
+
+from anyio import to_thread
+from fastapi import Request
+from starlette.responses import Response
+
+from mograder.auth.identity import Identity
+from mograder.auth.roles import Role
+from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.names import ItemName, Username
+from mograder.sandbox.protocol import Mode
+from mograder.sessions.copies import CopyOf
+from mograder.sessions.live import LiveSession, SessionKey
+from mograder.store.releases import ItemKind, Release
+from mograder.web.background import Report
+from mograder.web.hub.handlers.copies import known_copy
+from mograder.web.hub.handlers.items import demand_visible, find_release, mode_of, person, take_copy
+from mograder.web.hub.support.access import Caller
+from mograder.web.hub.support.audit_actions import Action, record_foreign
+from mograder.web.hub.support.hub_app import CurrentApp, HubApp
+from mograder.web.hub.support.models import SessionEntry, Started, Stopped
+from mograder.web.hub.support.redirects import back_from
+from mograder.web.hub.support.responses import deliver
+
+
+async def list_sessions(app: CurrentApp, caller: Caller) -> list[SessionEntry]:
+    """List running sessions: one's own; for instructors, all."""
+    sessions = visible_sessions(app, caller)
+    kinds = await to_thread.run_sync(_kinds, app)
+    return [_entry(session, kinds) for session in sessions]
+
+
+async def start_edit_deep(a: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """Copy the release if there is no copy yet, and start or find the caller's editor (B114)."""
+
+    async def job(report: Report) -> Started:
+        report("Getting your copy ready")
+        release, renamed = await take_copy(app, caller, a)
+        key = SessionKey(person(caller), release.name, Mode.EDIT)
+        return await _start(app, key, report, renamed)
+
+    return await deliver(request, job, page_of, spinner_of(Mode.EDIT, a))
+
+
+async def start_edit(
+    user: str, a: str, request: Request, app: CurrentApp, caller: Caller
+) -> Response:
+    """Start or find the editor of a copy that exists; an instructor may for a student (B115)."""
+
+    async def job(report: Report) -> Started:
+        key = await to_thread.run_sync(_existing_copy, app, user, a)
+        await record_foreign(request, caller, key.user, Action("start session", _what(key)))
+        renamed = await app.copies.take_back(CopyOf(Username(key.user), ItemName(key.item)))
+        return await _start(app, key, report, renamed)
+
+    return await deliver(request, job, page_of)
+
+
+async def start_run(lecture: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """Start or find the caller's own session of a lecture (B63, B124)."""
+
+    async def job(report: Report) -> Started:
+        report("Opening the lecture")
+        release = await to_thread.run_sync(_lecture, app, caller, lecture)
+        return await _start(app, SessionKey(person(caller), release.name, Mode.RUN), report)
+
+    return await deliver(request, job, page_of, spinner_of(Mode.RUN, lecture))
+
+
+async def stop_edit(
+    user: str, a: str, request: Request, app: CurrentApp, caller: Caller, mode: Mode = Mode.EDIT
+) -> Response:
+    """End a session; with ``mode=run`` a lecture's (B58, B116)."""
+    key = SessionKey(Username.of_account(user), ItemName.parse(a), mode)
+
+    async def job(report: Report) -> Stopped:
+        report("Stopping")
+        await record_foreign(request, caller, key.user, Action("stop session", _what(key)))
+        return Stopped(terminated=await app.services.pool.stop(key))
+
+    return await deliver(request, job, back_from(request, caller, key.user, "stopped", key.item))
+
+
+def visible_sessions(app: HubApp, identity: Identity) -> list[LiveSession]:
+    """The sessions that a person may know of, in a steady order."""
+    everything = identity.role is Role.INSTRUCTOR
+    sessions = [
+        session
+        for session in app.services.pool.all()
+        if everything or session.key.user == identity.username
+    ]
+    return sorted(sessions, key=lambda session: (session.key.user, session.key.item))
+
+
+def spinner_of(mode: Mode, item: str) -> str:
+    """The page that waits for a session of one's own, below the prefix."""
+    return f"/{mode.value}/{quote(item, safe='')}"
+
+
+async def _start(
+    app: HubApp, key: SessionKey, report: Report, renamed: str | None = None
+) -> Started:
+    if renamed is not None:
+        report(f"Your notebook was called {renamed}. It has its name {key.item}.py again.")
+    session = await app.services.pool.get_or_start(key, report)
+    return Started(url=session.key.url, renamed=renamed)
+
+
+def page_of(started: Started) -> str:
+    """Where a session that was started is, below the prefix."""
+    return f"/{started.url}"
+
+
+def _existing_copy(app: HubApp, user: str, name: str) -> SessionKey:
+    copy = known_copy(user, name)
+    if not app.services.workspaces.has_copy(copy.user, copy.item):
+        raise NotFound("Notebook not found")
+    return copy.key
+
+
+def _lecture(app: HubApp, identity: Identity, name: str) -> Release:
+    release = find_release(app, name)
+    if release is None or mode_of(release.kind) is not Mode.RUN:
+        raise InvalidInput("Not a lecture")
+    demand_visible(app, identity, release.name)
+    return release
+
+
+def _what(key: SessionKey) -> str:
+    return f"{key.user}/{key.item} ({key.mode})"
+
+
+def _kinds(app: HubApp) -> Callable[[LiveSession], ItemKind]:
+    by_name = {str(release.name): release.kind for release in app.services.releases.all()}
+
+    def kind(session: LiveSession) -> ItemKind:
+        guess = ItemKind.ASSIGNMENT if session.key.mode is Mode.EDIT else ItemKind.LECTURE
+        return by_name.get(session.key.item, guess)
+
+    return kind
+
+
+def _entry(session: LiveSession, kind: Callable[[LiveSession], ItemKind]) -> SessionEntry:
+    return SessionEntry(
+        username=session.key.user,
+        assignment=session.key.item,
+        url=session.key.url,
+        type=kind(session),
+        mode=session.key.mode,
+        last_seen=session.last_seen.timestamp(),
+    )

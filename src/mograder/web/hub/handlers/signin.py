@@ -1,0 +1,155 @@
+"""Signing in without SSO, and signing out (security.md, "Identity").
+
+A token or a one-time link is exchanged for the login cookie. Nothing here tells whether a name
+exists: every token that does not verify gets the same words. Following a link only shows a
+button, since mail scanners follow links too.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+from anyio import to_thread
+from fastapi import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+
+from mograder.auth.cookies import (
+    LIFETIME,
+    Login,
+    clear_cookie_header,
+    cookie_name,
+    make_cookie,
+    new_login_id,
+    set_cookie_header,
+)
+from mograder.auth.links import hash_code
+from mograder.auth.tokens import Claims, verify_token
+from mograder.web.context import RequestContext, request_context
+from mograder.web.hub.support.access import Visitor
+from mograder.web.hub.support.audit import Event
+from mograder.web.hub.support.hub_app import CurrentApp, HubApp, go_to
+from mograder.web.hub.support.models import Done
+from mograder.web.pages import page
+from mograder.web.problems import Wants, wanted
+from mograder.web.request_body import read_form
+
+_CODE = re.compile(r"[A-Za-z0-9_-]{16,200}")
+
+
+async def login_page(request: Request, app: CurrentApp, visitor: Visitor) -> Response:
+    """Show the page where a token is pasted."""
+    target = safe_next(request.query_params.get("next", ""), request_context(request).prefix)
+    return page(
+        request, "login.html", next=target, message="", signed_out="bye" in request.query_params
+    )
+
+
+async def login(request: Request, app: CurrentApp, visitor: Visitor) -> Response:
+    """Exchange a pasted token for the login cookie."""
+    form = await read_form(request)
+    where = request_context(request)
+    target = safe_next(form.get("next", ""), where.prefix)
+    claims = await to_thread.run_sync(_verify, app, form.get("token", ""))
+    if claims is None:
+        return await _turned_away(request, app, "login.html", next=target, signed_out=False)
+    return await _signed_in(request, app, claims, target or f"{where.prefix}/")
+
+
+async def link_page(request: Request, app: CurrentApp, visitor: Visitor) -> Response:
+    """Show the button that uses up a one-time link; looking at it uses up nothing."""
+    code = request.query_params.get("code", "")
+    return page(request, "link.html", code=code if _CODE.fullmatch(code) else "", message="")
+
+
+async def use_link(request: Request, app: CurrentApp, visitor: Visitor) -> Response:
+    """Use up a one-time link and set the login cookie."""
+    form = await read_form(request)
+    code = form.get("code", "") or request.query_params.get("code", "")
+    claims = None
+    if _CODE.fullmatch(code):
+        claims = await to_thread.run_sync(_use_code, app, code)
+    if claims is None:
+        return await _turned_away(request, app, "link.html", code="")
+    return await _signed_in(request, app, claims, f"{request_context(request).prefix}/")
+
+
+async def logout(request: Request, app: CurrentApp, visitor: Visitor) -> Response:
+    """End this login: its cookie, its capabilities, its open session pages."""
+    where = request_context(request)
+    if visitor is not None and visitor.login_id:
+        await to_thread.run_sync(_revoke, app, visitor.login_id)
+        await app.audit.granted(Event(visitor.username, "sign out", "", where.client or ""))
+    response: Response
+    if wanted(request) is Wants.PAGE:
+        response = go_to(request, "/login?bye=1")
+    else:
+        response = JSONResponse(Done().model_dump(mode="json"))
+    name, path, secure = _cookie_place(where)
+    response.headers.append("set-cookie", clear_cookie_header(name, path=path, secure=secure))
+    return response
+
+
+def safe_next(text: str, prefix: str) -> str:
+    """Where to go after signing in, if it is a path of this hub; else nothing.
+
+    ``//host``, a backslash, which browsers read as a slash, and control characters, which they
+    drop, would lead somewhere else.
+    """
+    if len(text) > 2000 or not text.startswith(f"{prefix}/"):
+        return ""
+    if text.startswith("//") or "\\" in text or any(ord(character) < 33 for character in text):
+        return ""
+    return text
+
+
+async def _signed_in(request: Request, app: HubApp, claims: Claims, target: str) -> Response:
+    where, services = request_context(request), app.services
+    fresh = Login(
+        username=claims.username,
+        role=claims.role,
+        login_id=new_login_id(),
+        issued=int(services.clock.now().timestamp()),
+        epoch=services.revocations.epoch(claims.username),
+    )
+    name, path, secure = _cookie_place(where)
+    response = RedirectResponse(target, 303)
+    value = make_cookie(services.secret, fresh)
+    response.headers.append(
+        "set-cookie",
+        set_cookie_header(name, value, path=path, secure=secure, max_age=LIFETIME),
+    )
+    await app.audit.granted(Event(claims.username, "sign in", "", where.client or ""))
+    return response
+
+
+async def _turned_away(request: Request, app: HubApp, template: str, **values: object) -> Response:
+    """The same page again, in the same words whatever was wrong."""
+    client = request_context(request).client or ""
+    if not app.login_throttle.failed(client):
+        response = page(request, template, 429, message="too many", **values)
+        response.headers["Retry-After"] = "60"
+        return response
+    await app.audit.refused(Event("", "sign in", template.partition(".")[0], client))
+    return page(request, template, 403, message="wrong", **values)
+
+
+def _verify(app: HubApp, token: str) -> Claims | None:
+    return verify_token(app.services.secret, token.strip(), app.services.revocations.epoch)
+
+
+def _use_code(app: HubApp, code: str) -> Claims | None:
+    row = app.services.state.use_link(hash_code(code), app.services.clock.now())
+    return None if row is None else Claims(row.username, row.role)
+
+
+def _revoke(app: HubApp, login_id: str) -> None:
+    until = app.services.clock.now() + timedelta(seconds=LIFETIME)
+    app.services.revocations.revoke_login(login_id, until)
+    app.services.capabilities.revoke_login(login_id)
+
+
+def _cookie_place(where: RequestContext) -> tuple[str, str, bool]:
+    """The login cookie's name, path and whether it is for https only."""
+    name = cookie_name(secure=where.secure, prefix=where.prefix)
+    return name, where.prefix or "/", where.secure

@@ -1,0 +1,96 @@
+"""Validating a student's notebook on the hub (B55, B119, compat.md 2.3 and 2.6).
+
+The notebook is read from the workspace, which is enemy territory, and runs elsewhere, as a copy:
+an editor that is open on it goes on undisturbed, and the student's file is never changed.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from anyio import to_thread
+from fastapi import Request
+from starlette.responses import Response
+
+from mograder.core.errors import NotFound
+from mograder.core.names import ItemName, Username
+from mograder.grading.report_html import render_html
+from mograder.grading.report_json import ValidationAnswer, ValidationResult, answer_of
+from mograder.grading.validate import Submission
+from mograder.notebook.syntax import MAX_NOTEBOOK
+from mograder.sessions.allowances import limited, script_of
+from mograder.sessions.spawner import limits_of
+from mograder.store.course import read_notebook
+from mograder.store.releases import Release
+from mograder.web.background import Report
+from mograder.web.context import request_context
+from mograder.web.hub.handlers.copies import known_copy
+from mograder.web.hub.support.access import Caller
+from mograder.web.hub.support.audit import Event
+from mograder.web.hub.support.hub_app import CurrentApp, HubApp
+from mograder.web.hub.support.responses import deliver
+
+_SECONDS = 120.0
+"""As long as 0.3.16 lets a notebook run; the course's own limit may be shorter."""
+
+
+async def validate(
+    user: str, a: str, request: Request, app: CurrentApp, caller: Caller
+) -> Response:
+    """Run a student's notebook against its checks, and tell what came of each (B119)."""
+
+    async def job(report: Report) -> ValidationAnswer:
+        copy = known_copy(user, a)
+        owner, item = copy.user, copy.item
+        text = await to_thread.run_sync(_text, app, owner, item)
+        if owner != caller.username:
+            where = request_context(request).client or ""
+            await app.audit.granted(Event(caller.username, "validate", f"{owner}/{item}", where))
+        submission = await _submission(app, owner, item, text, report)
+        found = await app.services.validations.validate(owner, submission, report)
+        put = app.services.workspaces.put_report
+        kept = await to_thread.run_sync(put, owner, item, render_html(found))
+        answer = answer_of(found, html_available=kept)
+        await app.results.put(owner, item, ValidationResult(app.services.clock.now(), answer))
+        return answer
+
+    shown = page_of(user, a)
+    return await deliver(request, job, lambda _: shown, shown, lasting=True)
+
+
+def page_of(user: str, name: str) -> str:
+    """The page with the result of the last validation, below the prefix."""
+    return f"/validation/{quote(user, safe='')}/{quote(name, safe='')}"
+
+
+def _text(app: HubApp, user: Username, item: ItemName) -> str:
+    try:
+        return app.services.workspaces.text(user, item, MAX_NOTEBOOK)
+    except NotFound as error:
+        raise NotFound("Notebook not found") from error
+
+
+async def _submission(
+    app: HubApp, user: Username, item: ItemName, text: str, report: Report
+) -> Submission:
+    """Gather what a validation needs: packages and limits are the release's, as in a session."""
+    services = app.services
+    settings = services.loaded.settings
+    release = await to_thread.run_sync(services.releases.get, item)
+    script = await to_thread.run_sync(script_of, release)
+    environment = await services.environments.prepare(script, report)
+    limits = limited(limits_of(settings.limits), script, settings.items.get(item))
+    return Submission(
+        text,
+        f"{item}.py",
+        environment.directory,
+        limits,
+        min(_SECONDS, settings.defaults.timeout),
+        release=await to_thread.run_sync(_released, release),
+        folder=services.workspaces.directory(user, item),
+        uid_slot=await to_thread.run_sync(services.state.slot_of, user),
+    )
+
+
+def _released(release: Release | None) -> str | None:
+    return None if release is None else read_notebook(release.notebook)

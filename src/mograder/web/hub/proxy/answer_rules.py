@@ -1,0 +1,210 @@
+"""Decides what becomes of an answer from a session's server before a browser gets it. Pure.
+
+Nearly every answer is streamed through with its headers filtered. The exceptions are the ones
+that an opaque origin needs (sessions.md): the document, frames, PDFs, and documents asked for
+under a capability.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from mograder.sandbox.protocol import Mode
+from mograder.web.hub.proxy import page_injection
+from mograder.web.hub.proxy.headers import (
+    HeaderList,
+    RawHeaders,
+    content_length,
+    header,
+    public_location,
+    response_headers,
+    session_headers,
+)
+from mograder.web.hub.proxy.upstream import Session
+
+FRAMES = frozenset({"iframe", "frame", "embed", "object"})
+"""Destinations of a request that is shown within a page."""
+_OF_ANOTHER_BODY = frozenset(
+    b"""accept-ranges cache-control content-digest content-md5 digest etag expires last-modified
+    repr-digest""".split()
+)
+_PDF = "application/pdf"
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One authorised request to a session: what is asked for, and as whom.
+
+    ``rest`` is the encoded path below the session's ``base_url``; ``public_base`` is where this
+    client sees that; ``page`` finds out what documents are told about where they live (a
+    capability may have to be issued first), None when they pass untouched. ``cookies`` go onto
+    the answer. ``on_revoke`` registers a cut. ``ancestors`` is the source, for a policy, of pages
+    that may frame this one.
+    """
+
+    session: Session
+    rest: str
+    query: str
+    public_base: str
+    edit_base: str
+    page: Callable[[], Awaitable[page_injection.Page]] | None
+    by_capability: bool
+    sandbox: bool
+    destination: str
+    cookies: HeaderList
+    on_revoke: Callable[[Callable[[], None]], Callable[[], None]]
+    ancestors: str = ""
+
+    @property
+    def target(self) -> str:
+        """The path and query that the session's server is asked for."""
+        return f"{self.session.base_url}/{self.rest}{self.query}"
+
+    @property
+    def document_url(self) -> str:
+        """The address under which the login, not a capability, decides about this page."""
+        return f"{self.edit_base}/{self.rest}{self.query}"
+
+    @property
+    def as_document(self) -> bool:
+        """Whether the browser navigates here, rather than loading a part of a page."""
+        return self.destination == "document"
+
+    @property
+    def fenced(self) -> bool:
+        """Whether the page is of an opaque origin, below a capability."""
+        return self.by_capability and self.sandbox
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the path is that of a cell's file or of a PDF, which a tab may ask for."""
+        path = self.rest.lower()
+        return path.startswith("@file/") or path.endswith(".pdf")
+
+    @property
+    def whole(self) -> bool:
+        """Whether the answer may be a page to write into, so must come complete and plain."""
+        frame = self.fenced and self.destination in FRAMES
+        return frame or (self.page is not None and (self.as_document or not self.rest))
+
+    @property
+    def noun(self) -> str:
+        """What compat.md calls this kind of session in an error."""
+        return "Session" if self.session.key.mode is Mode.EDIT else "Lecture session"
+
+    def own_headers(self) -> HeaderList:
+        """What the answer carries whatever the session's server says."""
+        return session_headers(sandbox=self.sandbox, shared=self.fenced) + self.cookies
+
+    def notebook_id(self) -> str | None:
+        """The notebook whose ``public/`` folder is meant; marimo's service worker would tell."""
+        if not self.rest.startswith("public/"):
+            return None
+        return quote(f"{self.session.key.item}.py", safe="")
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """An answer as it will be sent: ``body`` instead of the upstream's, or the upstream's own
+    with the shim in its ``<head>`` if ``based``, ``prepend`` at its beginning (after a document
+    type), and ``append`` at its end."""
+
+    status: int
+    headers: HeaderList
+    length: int | None = None
+    based: bool = False
+    prepend: bytes = b""
+    append: bytes = b""
+    body: bytes | None = None
+
+
+def shape_answer(visit: Visit, method: str, status: int, headers: RawHeaders) -> Shape:
+    """Decide about an answer from its status and headers alone."""
+    media = header(headers, b"content-type").split(";")[0].strip().lower()
+    if visit.by_capability and visit.as_document:
+        return _document_by_capability(visit, status, headers, media)
+    if visit.fenced and visit.destination in FRAMES and media == _PDF:
+        page = page_injection.pdf_page(f"{visit.public_base}/{visit.rest}{visit.query}")
+        return _instead(200, page, [*visit.own_headers(), _HTML])
+    plain = _streamed(visit, status, headers)
+    if media != "text/html" or _encoded(headers):
+        return plain
+    if visit.page is not None and method in ("GET", "HEAD"):
+        return Shape(
+            status,
+            [*_without_validators(plain.headers), *_of_a_page(visit)],
+            plain.length if method == "GET" else None,
+            based=method == "GET",
+        )
+    if visit.fenced and visit.destination == "iframe" and status == 200:
+        headers_left = _without_validators(plain.headers)
+        if method != "GET":
+            return Shape(status, headers_left, plain.length)
+        return Shape(
+            status,
+            headers_left,
+            plain.length,
+            prepend=page_injection.STORAGE,
+            append=page_injection.FRAME_REPORTER,
+        )
+    return plain
+
+
+_HTML = (b"content-type", b"text/html; charset=utf-8")
+
+
+def _of_a_page(visit: Visit) -> HeaderList:
+    headers = [(b"cache-control", b"no-store")]
+    if visit.ancestors:  # beside the policy that the answer has: a browser obeys both
+        policy = f"frame-ancestors {visit.ancestors}"
+        headers.append((b"content-security-policy", policy.encode("ascii")))
+    return headers
+
+
+def _document_by_capability(visit: Visit, status: int, headers: RawHeaders, media: str) -> Shape:
+    """A tab must not live under ``/s/``: it gets a PDF, a download, or the page's real address."""
+    plain = _streamed(visit, status, headers)
+    if media == _PDF and status in (200, 206):
+        # A PDF viewer has no origin of the hub's, and none works in a sandbox.
+        kept = _without(plain.headers, {b"content-type", b"content-security-policy"})
+        return Shape(status, [*kept, (b"content-type", _PDF.encode())], plain.length)
+    if visit.rest.startswith("@file/"):
+        given = header(response_headers(headers), b"content-disposition")
+        value = given if given.lower().startswith("attachment") else "attachment"
+        kept = _without(plain.headers, {b"content-disposition"})
+        disposition = (b"content-disposition", value.encode("latin-1"))
+        return Shape(status, [*kept, disposition], plain.length)
+    location = visit.document_url.encode("ascii")
+    return _instead(303, b"", [*visit.own_headers(), (b"location", location)])
+
+
+def _streamed(visit: Visit, status: int, headers: RawHeaders) -> Shape:
+    out = response_headers(headers)
+    location = header(headers, b"location")
+    public = location and public_location(location, visit.session.base_url, visit.public_base)
+    if public:
+        out.append((b"location", public.encode("utf-8")))
+    return Shape(status, out + visit.own_headers(), content_length(headers, status))
+
+
+def headers_lower(headers: RawHeaders) -> HeaderList:
+    """Return headers with lower-case names, as ASGI has them."""
+    return [(name.lower(), value) for name, value in headers]
+
+
+def _instead(status: int, body: bytes, headers: HeaderList) -> Shape:
+    return Shape(status, headers, len(body), body=body)
+
+
+def _encoded(headers: RawHeaders) -> bool:
+    return header(headers, b"content-encoding").strip().lower() not in ("", "identity")
+
+
+def _without_validators(headers: HeaderList) -> HeaderList:
+    return [(name, value) for name, value in headers if name not in _OF_ANOTHER_BODY]
+
+
+def _without(headers: HeaderList, names: set[bytes]) -> HeaderList:
+    return [(name, value) for name, value in headers if name not in names]

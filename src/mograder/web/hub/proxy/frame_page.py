@@ -1,0 +1,107 @@
+"""The page around a session's page: a bar of the hub's own origin, and marimo's page in a frame.
+
+A notebook's page runs its author's JavaScript, so it is in a sandboxed frame, of an opaque origin
+or of one of ``[hub] session_url``. The bar's page is the hub's: its policy lets it show that one
+frame and load our own files, and nothing else. What the frame may ask of it is in
+``static/frame.js`` (security.md, "The page around the notebook").
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import quote, urlencode
+
+from mograder.auth.identity import Identity
+from mograder.core.session_headers import SANDBOX_POLICY
+from mograder.core.session_url import SessionUrl
+from mograder.sandbox.protocol import Mode
+from mograder.web.context import RequestContext
+from mograder.web.headers import nameable, security_headers
+from mograder.web.hub.proxy.headers import HeaderList
+from mograder.web.hub.proxy.upstream import Key
+from mograder.web.hub.support.capabilities import Capability, label_of
+from mograder.web.templating import Pages
+
+_FLAGS = SANDBOX_POLICY.removeprefix("sandbox ")
+_FEATURES = "clipboard-write; fullscreen"
+_FEATURES_OF_OWNERS = f"{_FEATURES}; clipboard-read; camera; microphone"
+"""Permissions that the frame may ask the browser for. The last three are for owners only, since the
+browser remembers a permission for the whole hub."""
+
+_OWN_HEADERS = {
+    # A popup of a notebook's keeps its opener, as it did before the notebook was in a frame.
+    b"cross-origin-opener-policy": b"same-origin-allow-popups",
+    b"permissions-policy": b"geolocation=(), payment=(), usb=()",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Framed:
+    """A session, its viewer, and the address of its page.
+
+    ``root`` is the address of marimo's page; ``opaque`` whether its origin is opaque.
+    """
+
+    key: Key
+    session_id: str
+    viewer: Identity
+    root: str
+    opaque: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FramePages:
+    """Makes the pages around sessions.
+
+    ``collects`` is whether notebooks are handed in here, ``offline`` whether sessions have no
+    network; ``url`` says where sessions have origins of their own, if they do.
+    """
+
+    pages: Pages
+    course: str
+    collects: bool = False
+    offline: bool = True
+    url: SessionUrl | None = None
+
+    def root(self, cap: str, capability: Capability, context: RequestContext) -> str:
+        """Return where marimo's page is for a capability, with a slash at its end."""
+        origin = self.url.origin(label_of(capability)) if self.url else ""
+        return f"{origin}{context.prefix}/s/{cap}/"
+
+    def render(self, framed: Framed, query: str, context: RequestContext) -> tuple[str, HeaderList]:
+        """Return the page with its headers."""
+        key, prefix = framed.key, context.prefix
+        copy = f"{quote(key.user, safe='')}/{quote(key.item, safe='')}"
+        mine = framed.viewer.username == key.user
+        asked = urlencode({"mode": key.mode, "session": framed.session_id})
+        html = self.pages.render(
+            "frame.html",
+            prefix,
+            course=self.course,
+            key=key,
+            edits=key.mode is Mode.EDIT,
+            mine=mine,
+            submits=mine and self.collects and key.mode is Mode.EDIT,
+            copy=copy,
+            standing=f"{prefix}/standing/{copy}?{asked}",
+            offline=self.offline,
+            root=framed.root,
+            query=query,
+            flags=_FLAGS if framed.opaque else f"{_FLAGS} allow-same-origin",
+            features=_FEATURES_OF_OWNERS if mine else _FEATURES,
+            opaque=framed.opaque,
+        )
+        own = {**dict(security_headers(context)), **_OWN_HEADERS}
+        own[b"content-security-policy"] = _policy(own[b"content-security-policy"], framed, context)
+        return html, [(b"content-type", b"text/html; charset=utf-8"), *own.items()]
+
+
+def _policy(ours: bytes, framed: Framed, context: RequestContext) -> bytes:
+    """Return our own pages' policy with the one frame; a path bounds it to this session."""
+    if "://" in framed.root:
+        frame = framed.root
+    elif nameable(context):
+        frame = f"{context.scheme}://{context.host}{framed.root}"
+    else:
+        frame = "'self'"
+    return ours + f"; frame-src {frame}".encode("ascii")

@@ -1,0 +1,292 @@
+"""Relays one HTTP exchange between a client and a session, streaming both ways.
+
+No body is ever held whole: a page's start is, up to its ``<head>``. Whoever ends first ends the
+other: client, server, session, capability.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import aiohttp
+from starlette.types import Message, Receive, Scope, Send
+
+from mograder.core.errors import MograderError
+from mograder.core.log import get_logger
+from mograder.web.hub.proxy import page_injection
+from mograder.web.hub.proxy.answer_rules import Shape, Visit, headers_lower, shape_answer
+from mograder.web.hub.proxy.exchange_timeout import End, ExchangeTimeout
+from mograder.web.hub.proxy.headers import HeaderList, header, upstream_headers
+from mograder.web.hub.proxy.upstream import Body, Upstream, UpstreamRequest
+from mograder.web.hub.support.proxy_counters import ProxyCounters
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+"""What a session may be asked with (compat.md 2.3)."""
+
+_DOCTYPE_WITHIN = 1024
+"""How far into a frame's HTML its document type may reach."""
+
+_log = get_logger("mograder.web.hub.proxy.http_relay")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The bounds of an exchange; ``answer_seconds`` is how long a server may think."""
+
+    request_bytes: int
+    answer_seconds: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """The three things that ASGI hands over for one request or WebSocket."""
+
+    scope: Scope
+    receive: Receive
+    send: Send
+
+
+async def send_text(send: Send, status: int, text: str, headers: HeaderList) -> None:
+    """Answer with a text (plain unless the headers say otherwise), or, for 204, with nothing."""
+    body = text.encode()
+    own = [(b"cache-control", b"no-store")]
+    if status != 204:
+        own.append((b"content-length", str(len(body)).encode()))
+    if status != 204 and not header(headers, b"content-type"):
+        own.append((b"content-type", b"text/plain; charset=utf-8"))
+    await send({"type": "http.response.start", "status": status, "headers": own + headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def relay_http(
+    visit: Visit, exchange: Exchange, upstream: Upstream, limits: Limits, traffic: ProxyCounters
+) -> None:
+    """Ask the session's server and pass its answer on; every failure becomes an answer too."""
+    upload = _Upload(exchange, limits, traffic)
+    if upload.declared is not None and upload.declared > limits.request_bytes:
+        await _refuse(visit, exchange.send, End.TOO_LARGE, limits)
+        return
+    answer = _Answer(exchange.send, traffic)
+    async with ExchangeTimeout() as line:
+        undo = (upstream.on_close(line.cut), visit.on_revoke(line.cut))
+        try:
+            await _run(_Relay(visit, exchange, upstream, limits, line, upload, answer))
+        finally:
+            for each in undo:
+                each()
+    if line.ended is not None and not answer.started and line.ended is not End.GONE:
+        await _refuse(visit, exchange.send, line.ended, limits)
+
+
+class _Answer:
+    """The answer on its way to the client; knows whether it has begun."""
+
+    def __init__(self, send: Send, traffic: ProxyCounters) -> None:
+        self._send = send
+        self._traffic = traffic
+        self.started = False
+
+    async def start(self, shape: Shape, added: int = 0) -> None:
+        headers = shape.headers
+        if shape.length is not None:
+            headers = [*headers, (b"content-length", str(shape.length + added).encode())]
+        self.started = True
+        await self._send(
+            {"type": "http.response.start", "status": shape.status, "headers": headers}
+        )
+
+    async def part(self, body: bytes, *, more: bool) -> None:
+        self._traffic.bytes_out += len(body)
+        await self._send({"type": "http.response.body", "body": body, "more_body": more})
+
+
+class _Upload:
+    """The request's body on its way to the server, bounded in size and in time."""
+
+    def __init__(self, exchange: Exchange, limits: Limits, traffic: ProxyCounters) -> None:
+        headers = exchange.scope["headers"]
+        length = header(headers, b"content-length")
+        self.declared = int(length) if length.isdigit() and len(length) < 19 else None
+        self.chunked = bool(header(headers, b"transfer-encoding"))
+        self._receive = exchange.receive
+        self._limits = limits
+        self._traffic = traffic
+        self.answered = False
+        self.writing = False
+
+    async def body(self, line: ExchangeTimeout) -> Body:
+        """Return nothing, a small body whole, or a stream."""
+        if not self.declared and not self.chunked:
+            line.watch(self._receive)
+            return None
+        line.expect_within(self._limits.answer_seconds, End.NO_REQUEST)
+        first = await self._receive()
+        if first["type"] == "http.request" and not first.get("more_body", False):
+            line.watch(self._receive)
+            whole = bytes(first.get("body", b""))
+            self._traffic.bytes_in += len(whole)
+            return whole
+        return self._stream(first, line)
+
+    async def _stream(self, message: Message, line: ExchangeTimeout) -> AsyncIterator[bytes]:
+        total = 0
+        try:
+            while True:
+                if message["type"] == "http.disconnect":
+                    line.end(End.GONE)
+                    raise ConnectionResetError
+                chunk = message.get("body", b"")
+                total += len(chunk)
+                self._traffic.bytes_in += len(chunk)
+                if total > self._limits.request_bytes:
+                    line.end(End.TOO_LARGE)
+                    raise ConnectionAbortedError
+                # A server that does not read is as good as one that does not answer.
+                self._wait(line, End.NO_ANSWER, always=True)
+                self.writing = True
+                if chunk:
+                    yield chunk
+                self.writing = False
+                self._wait(line, End.NO_ANSWER)
+                if not message.get("more_body", False):
+                    return
+                self._wait(line, End.NO_REQUEST)
+                message = await self._receive()
+        finally:
+            self.writing = False
+            line.watch(self._receive)
+
+    def _wait(self, line: ExchangeTimeout, otherwise: End, *, always: bool = False) -> None:
+        unbounded = self.answered and not always
+        line.expect_within(None if unbounded else self._limits.answer_seconds, otherwise)
+
+    def note_answered(self, line: ExchangeTimeout) -> None:
+        """The headers are there: from now on only writing is bounded in time."""
+        self.answered = True
+        if not self.writing:
+            line.expect_within(None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Relay:
+    visit: Visit
+    exchange: Exchange
+    upstream: Upstream
+    limits: Limits
+    line: ExchangeTimeout
+    upload: _Upload
+    answer: _Answer
+
+
+async def _run(relay: _Relay) -> None:
+    line, visit = relay.line, relay.visit
+    try:
+        response = await _ask(relay)
+    except (aiohttp.ClientError, OSError, ValueError, RuntimeError) as error:
+        # RuntimeError is aiohttp's for a client that was closed in this very moment.
+        if line.ended is None:
+            _log.info("session %s did not answer properly: %r", visit.session.id, error)
+            await _unavailable(relay)
+        return
+    relay.upload.note_answered(line)
+    try:
+        if 200 <= response.status <= 599:
+            await _pass_on(relay, response)
+        else:
+            await _unavailable(relay)
+    except (aiohttp.ClientError, OSError, MograderError) as error:
+        # Half an answer must not look like a whole one: it stays unfinished.
+        _log.info("session %s broke off its answer: %r", visit.session.id, error)
+        if not relay.answer.started:
+            await _unavailable(relay)
+    finally:
+        if response.content.at_eof():
+            response.release()
+        else:
+            response.close()
+
+
+async def _ask(relay: _Relay) -> aiohttp.ClientResponse:
+    scope, visit, upload = relay.exchange.scope, relay.visit, relay.upload
+    headers = upstream_headers(scope["headers"], whole=visit.whole)
+    notebook = visit.notebook_id()
+    if notebook is not None:
+        headers["X-Notebook-Id"] = notebook
+    body = await upload.body(relay.line)
+    if body is not None and upload.declared is not None:
+        headers["Content-Length"] = str(upload.declared)
+    relay.line.expect_within(relay.limits.answer_seconds)
+    request = UpstreamRequest(scope["method"], visit.target, headers, body)
+    return await relay.upstream.request(request)
+
+
+async def _pass_on(relay: _Relay, response: aiohttp.ClientResponse) -> None:
+    answer, method = relay.answer, relay.exchange.scope["method"]
+    shape = shape_answer(relay.visit, method, response.status, headers_lower(response.raw_headers))
+    if shape.body is not None:
+        await answer.start(shape)
+        await answer.part(shape.body, more=False)
+        return
+    content = response.content
+    start, added = b"", len(shape.append)
+    if shape.based and relay.visit.page is not None:
+        insert = page_injection.page_insert(await relay.visit.page(), relay.visit.rest)
+        relay.line.expect_within(relay.limits.answer_seconds)
+        start, inserted = await _start_of_page(content, insert)
+        relay.line.expect_within(None)
+        added += inserted
+    elif shape.prepend:
+        relay.line.expect_within(relay.limits.answer_seconds)
+        start = await _start_of_frame(content, shape.prepend)
+        relay.line.expect_within(None)
+        added += len(shape.prepend)
+    await answer.start(shape, added)
+    rate_limit = relay.upstream.rate_limits.stream
+    while not content.at_eof():
+        if start:
+            await answer.part(start, more=True)
+            await rate_limit.passed(len(start))
+        start = await content.readany()
+    await answer.part(start + shape.append, more=False)
+
+
+async def _start_of_page(content: aiohttp.StreamReader, insert: bytes) -> tuple[bytes, int]:
+    """Read up to the page's ``<head>`` and write into it; a page without one stays as it is."""
+    start = b""
+    while len(start) < page_injection.HEAD_WITHIN:
+        changed = page_injection.insert_after_head(start, insert)
+        if changed is not None:
+            return changed, len(insert)
+        if content.at_eof():
+            break
+        start += await content.readany()
+    changed = page_injection.insert_after_head(start, insert)
+    return (start, 0) if changed is None else (changed, len(insert))
+
+
+async def _start_of_frame(content: aiohttp.StreamReader, insert: bytes) -> bytes:
+    """Read as much as a document type may be long, and write after it."""
+    start = b""
+    while len(start) < _DOCTYPE_WITHIN and not content.at_eof():
+        start += await content.readany()
+    return page_injection.insert_at_beginning(start, insert)
+
+
+async def _unavailable(relay: _Relay) -> None:
+    visit = relay.visit
+    relay.answer.started = True
+    text = f"{visit.noun} unavailable"
+    await send_text(relay.exchange.send, 502, text, visit.own_headers())
+
+
+async def _refuse(visit: Visit, send: Send, why: End, limits: Limits) -> None:
+    status, text = {
+        End.TOO_LARGE: (413, f"The request exceeds {limits.request_bytes // 2**20} MB."),
+        End.NO_ANSWER: (504, f"{visit.noun} did not answer in time"),
+        End.NO_REQUEST: (408, "The request did not arrive in time."),
+    }.get(why, (502, f"{visit.noun} unavailable"))
+    headers = visit.own_headers()
+    if why is End.NO_REQUEST:
+        headers.append((b"connection", b"close"))
+    await send_text(send, status, text, headers)

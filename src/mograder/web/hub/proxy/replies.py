@@ -1,0 +1,148 @@
+"""The answers that the session proxy gives by itself, before any session's server is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from urllib.parse import quote
+
+from starlette.types import Scope
+
+from mograder.auth.origin import browser_marks, same_origin
+from mograder.web.context import RequestContext
+from mograder.web.headers import nameable
+from mograder.web.hub.proxy.answer_rules import Visit
+from mograder.web.hub.proxy.headers import Header, header
+from mograder.web.hub.proxy.http_relay import METHODS
+
+GONE: Header = (b"x-mograder-session", b"gone")
+"""Tells a page's script that there is no session any more, or none that it may use."""
+
+ENDED = "What was saved is safe. This session has ended."
+
+ONLY_OWNERS = (
+    "This hub runs session pages on its own origin ([hub] session_isolation = "
+    '"same-origin"), so only their owners may open them. Set it to "sandbox".'
+)
+
+
+class ProxyReply(Exception):
+    """An answer of the proxy's own."""
+
+    def __init__(self, status: int, text: str = "", headers: Sequence[Header] = ()) -> None:
+        super().__init__(status, text)
+        self.status = status
+        self.text = text
+        self.headers = headers
+
+
+def ended() -> ProxyReply:
+    """Tell a page that its session has ended."""
+    return ProxyReply(404, ENDED, (GONE,))
+
+
+def see_other(location: str) -> ProxyReply:
+    """Send a browser on with a GET."""
+    return ProxyReply(303, "", ((b"location", location.encode("ascii")),))
+
+
+def to_slash(scope: Scope, context: RequestContext) -> ProxyReply:
+    """Send on to the same address with its final slash, as the page's relative links need it."""
+    raw = context.raw_path.decode("latin-1")
+    location = f"{context.prefix}{raw}/{query_of(scope)}"
+    return ProxyReply(307, "", ((b"location", location.encode("latin-1")),))
+
+
+def preflight() -> ProxyReply:
+    """Let a page in an opaque origin ask in whatever way a session understands."""
+    return ProxyReply(
+        204,
+        "",
+        (
+            (b"access-control-allow-methods", ", ".join(sorted(METHODS)).encode()),
+            (b"access-control-allow-headers", b"*"),
+            (b"access-control-max-age", b"7200"),
+        ),
+    )
+
+
+def navigates(scope: Scope) -> bool:
+    """Tell whether a browser's tab is asking, so that a redirect helps more than a status."""
+    if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD"):
+        return False
+    headers = scope["headers"]
+    if browser_marks(headers):
+        return header(headers, b"sec-fetch-dest") == "document"
+    # Over plain HTTP browsers send no Sec-Fetch-* headers.
+    return "text/html" in header(headers, b"accept")
+
+
+def show_code(scope: Scope, context: RequestContext) -> None:
+    """Open a lecture with its code in sight (B62); marimo hides it unless the address asks.
+
+    Raises: :class:`ProxyReply`, when it does not ask.
+    """
+    query = scope["query_string"].decode("latin-1")
+    if "show-code" not in query:
+        wanted = f"?show-code=true&{query}".rstrip("&")
+        raise see_other(context.prefix + context.raw_path.decode("latin-1") + wanted)
+
+
+def here(scope: Scope, context: RequestContext) -> str:
+    """The address asked for, as the browser has it, without scheme and host."""
+    return context.prefix + context.raw_path.decode("latin-1") + query_of(scope)
+
+
+def whose_frame(context: RequestContext) -> str:
+    """Return the source for ``frame-ancestors`` that stands for the hub's own pages."""
+    return f"{context.scheme}://{context.host}" if nameable(context) else "'self'"
+
+
+def query_of(scope: Scope) -> str:
+    """The query with its question mark, or ""."""
+    query = scope["query_string"].decode("latin-1")
+    return f"?{query}" if query else ""
+
+
+def check_page(visit: Visit, scope: Scope, context: RequestContext) -> None:
+    """Keep tabs and other sites' sockets away from a capability path.
+
+    Raises: :class:`ProxyReply`.
+    """
+    if scope["type"] == "websocket":
+        origins = {value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"}
+        if not origins <= {"null", *context.own_origins}:
+            raise ProxyReply(403, "403 Forbidden")
+        return
+    if not visit.as_document:
+        return
+    if scope["method"] == "GET" and visit.is_file:
+        return  # decided by what the server answers
+    raise see_other(visit.document_url)
+
+
+def check_browser(scope: Scope, context: RequestContext, *, sandbox: bool) -> None:
+    """Give a browser the document by its login and nothing else, whoever is signed in.
+
+    A page in an opaque origin would otherwise act by the cookie that came along (tried:
+    frames, forms and fetches of a hostile notebook).
+
+    Raises: :class:`ProxyReply`.
+    """
+    headers = scope["headers"]
+    if not browser_marks(headers):
+        return
+    if not sandbox and same_origin(headers, context.own_origins):
+        return
+    if scope["type"] == "http" and scope["method"] in ("GET", "HEAD"):
+        destinations = {value for name, value in headers if name == b"sec-fetch-dest"}
+        if destinations == {b"document"}:
+            return
+    raise ProxyReply(403, "Open this address in a tab of its own.")
+
+
+def nobody(scope: Scope, context: RequestContext) -> ProxyReply:
+    """Send a tab that nobody is signed in at to the login page; refuse everything else."""
+    if not navigates(scope):
+        return ProxyReply(403, "403 Forbidden")
+    target = quote(here(scope, context), safe="/")
+    return see_other(f"{context.prefix}/login?next={target}")

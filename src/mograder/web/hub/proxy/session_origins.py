@@ -1,0 +1,153 @@
+"""The origins of sessions (``[hub] session_url``): one session, one viewer, and nothing else.
+
+None of the hub's own routes exists here, and neither the hub's login nor a front's header counts:
+only a capability, below ``/s/``, at the one label that belongs to it. A page of the hub's shows the
+session's page in a frame. Siblings are of the same site, hence the checks of ``Origin`` and
+``Sec-Fetch-Site`` on everything but a navigation.
+"""
+
+from __future__ import annotations
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from mograder.core.errors import MograderError
+from mograder.core.session_url import SessionUrl
+from mograder.sessions.live import LiveSession
+from mograder.web.context import RequestContext, context_of
+from mograder.web.hub.proxy.answer_rules import Visit
+from mograder.web.hub.proxy.headers import RawHeaders, header
+from mograder.web.hub.proxy.http_relay import Exchange
+from mograder.web.hub.proxy.page_injection import Page
+from mograder.web.hub.proxy.paths import CapabilityPath, ProbePath, parse_session_path
+from mograder.web.hub.proxy.replies import ProxyReply, ended, query_of, see_other, whose_frame
+from mograder.web.hub.proxy.session_proxy import SessionProxy
+from mograder.web.hub.proxy.static_assets import is_asset_path
+from mograder.web.hub.support.capabilities import Capabilities, Capability, label_of
+
+_NAVIGATIONS = frozenset({"document", "iframe"})
+
+
+class SessionOrigins:
+    """The ASGI app for every host below the domain of ``session_url``."""
+
+    def __init__(
+        self, url: SessionUrl, proxy: SessionProxy[LiveSession], capabilities: Capabilities
+    ) -> None:
+        self._url = url
+        self._proxy = proxy
+        self._capabilities = capabilities
+
+    def serves(self, scope: Scope) -> bool:
+        """Tell whether a request is for an origin of sessions, so for nothing else of the hub."""
+        return any(self._url.is_below(host) for host in hosts_of(scope["headers"]))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request or WebSocket of a session's own origin."""
+        exchange = Exchange(scope, receive, send)
+        context = context_of(scope)
+        try:
+            (label,) = {self._url.label_of(host) for host in hosts_of(scope["headers"])}
+            visit, session = self._visit(label, scope, context)
+        except ProxyReply as refusal:
+            await self._proxy.answer(exchange, refusal, shared=False)
+        except (MograderError, ValueError):
+            await self._proxy.answer(exchange, _nothing(), shared=False)
+        else:
+            await self._proxy.relay(visit, session, exchange)
+
+    def _visit(
+        self, label: str, scope: Scope, context: RequestContext
+    ) -> tuple[Visit, LiveSession]:
+        path = parse_session_path(context.raw_path)
+        if label and isinstance(path, ProbePath):
+            raise ProxyReply(204)
+        if not label or not isinstance(path, CapabilityPath):
+            raise _nothing()
+        _check_source(scope, self._url.origin(label))
+        capability = self._proxy.resolve(path.cap)
+        session = self._proxy.session_of(capability)
+        if capability is None or session is None or label_of(capability) != label:
+            raise ended()
+        visit = self._visit_of(path, capability, session, scope)
+        if visit.as_document and not visit.is_file:
+            raise see_other(visit.document_url)
+        return visit, session
+
+    def _visit_of(
+        self, path: CapabilityPath, capability: Capability, session: LiveSession, scope: Scope
+    ) -> Visit:
+        context = context_of(scope)
+        root = f"{context.prefix}/s/{path.cap}"
+        hub = f"{context.scheme}://{context.host}{context.prefix}{session.base_url}"
+        around = whose_frame(context)
+
+        async def page() -> Page:
+            return Page(root, f"{hub}/", opaque=False, based=False)
+
+        return Visit(
+            session=session,
+            rest=path.rest,
+            query=query_of(scope),
+            public_base=root,
+            edit_base=hub,
+            page=None if path.rest else page,
+            by_capability=True,
+            sandbox=False,
+            destination=header(scope["headers"], b"sec-fetch-dest"),
+            cookies=[
+                # Its own pages too: they may hold others of them in frames.
+                (b"content-security-policy", f"frame-ancestors 'self' {around}".encode("ascii")),
+                (b"cross-origin-resource-policy", b"same-origin"),
+            ],
+            on_revoke=lambda cut: self._capabilities.on_revoke(capability, cut),
+        )
+
+
+def hosts_of(headers: RawHeaders) -> set[str]:
+    """Return every host that a request names; more than one is ambiguous."""
+    names = (b"host", b"x-forwarded-host")
+    return {
+        value.decode("latin-1").split(",")[0].strip().lower()
+        for name, value in headers
+        if name in names
+    }
+
+
+def _check_source(scope: Scope, own: str) -> None:
+    """Refuse what a page of another origin causes, a sibling's too, but for a navigation.
+
+    The page of the hub's that shows the frame is of another site.
+
+    Raises: :class:`ProxyReply`.
+    """
+    headers = scope["headers"]
+    origins = {value.decode("latin-1") for name, value in headers if name == b"origin"}
+    sites = {value for name, value in headers if name == b"sec-fetch-site"}
+    moves = scope["type"] == "http" and scope["method"] in ("GET", "HEAD")
+    moves = moves and header(headers, b"sec-fetch-dest") in _NAVIGATIONS
+    if not origins <= {own} or (not moves and not sites <= {b"same-origin"}):
+        raise ProxyReply(403, "403 Forbidden")
+    if scope["type"] == "websocket" and not origins:
+        raise ProxyReply(403, "403 Forbidden")
+
+
+def _nothing() -> ProxyReply:
+    return ProxyReply(404, "There is nothing at this address.")
+
+
+class SessionOriginDispatcher:
+    """Keeps the hosts of sessions and the hub's own routes apart."""
+
+    def __init__(self, origins: SessionOrigins, assets: ASGIApp, hub: ASGIApp) -> None:
+        self._origins = origins
+        self._assets = assets
+        self._hub = hub
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on; of the hub's own only marimo's static files are there too."""
+        if scope["type"] == "lifespan" or not self._origins.serves(scope):
+            await self._hub(scope, receive, send)
+        elif is_asset_path(context_of(scope).raw_path):
+            await self._assets(scope, receive, send)
+        else:
+            await self._origins(scope, receive, send)

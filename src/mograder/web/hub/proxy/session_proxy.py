@@ -1,0 +1,392 @@
+"""The way to every session: who may pass, and as whom; then HTTP or WebSocket is relayed.
+
+A bare ASGI app, since it is the hub's hot path. ``/edit/user/…`` and ``/run/user/…`` are decided
+by the login, ``/s/<capability>/…`` by the capability alone (security.md, "The session's page is
+enemy territory in the browser"; compat.md 2.3).
+"""
+
+from __future__ import annotations
+
+from asyncio import to_thread
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Generic
+
+from starlette.types import Receive, Scope, Send
+
+from mograder.auth.identity import Identity, Method
+from mograder.auth.roles import Role
+from mograder.core.errors import MograderError
+from mograder.core.log import get_logger
+from mograder.sandbox.protocol import Mode
+from mograder.web.context import RequestContext, context_of
+from mograder.web.hub.proxy.answer_rules import Visit
+from mograder.web.hub.proxy.fast_path import SAVE, FastPath, may_use_fast_path
+from mograder.web.hub.proxy.feature_rules import BY_ITSELF, denial, guarded_feature
+from mograder.web.hub.proxy.frame_page import Framed, FramePages
+from mograder.web.hub.proxy.headers import HeaderList, header, session_headers
+from mograder.web.hub.proxy.http_relay import METHODS, Exchange, Limits, relay_http, send_text
+from mograder.web.hub.proxy.interfaces import ProxyServices, S
+from mograder.web.hub.proxy.page_injection import FRAMED, Page
+from mograder.web.hub.proxy.paths import (
+    CapabilityPath,
+    ProbePath,
+    SessionPath,
+    UserPath,
+    parse_session_path,
+)
+from mograder.web.hub.proxy.rate_limit import Allowances
+from mograder.web.hub.proxy.replies import (
+    GONE,
+    ONLY_OWNERS,
+    ProxyReply,
+    check_browser,
+    check_page,
+    ended,
+    navigates,
+    nobody,
+    preflight,
+    query_of,
+    see_other,
+    show_code,
+    to_slash,
+    whose_frame,
+)
+from mograder.web.hub.proxy.upstream import Upstreams
+from mograder.web.hub.proxy.websocket_relay import Attendance, refuse_websocket, relay_websocket
+from mograder.web.hub.support.audit import Event
+from mograder.web.hub.support.capabilities import Capability
+from mograder.web.hub.support.identity import RESTRICTED_PAGE, identify, login_headers, restricted
+from mograder.web.hub.support.proxy_counters import ProxyCounters
+from mograder.web.problems import HUB_STATUS, status_of
+
+_log = get_logger("mograder.web.hub.proxy.session_proxy")
+
+
+class SessionProxy(Generic[S]):
+    """The ASGI app for session paths, HTTP and WebSocket.
+
+    ``answer_seconds`` bounds how long a session's server may take until its headers are there
+    (compat.md 2.3: 60), ``on_save`` is told whose notebook was saved, ``on_visit`` who looks into
+    another person's session; ``frames`` makes the page around a session's own. Mutable state:
+    ``_upstreams``, the clients of live sessions.
+    """
+
+    def __init__(
+        self,
+        services: ProxyServices[S],
+        traffic: ProxyCounters,
+        frames: FramePages,
+        *,
+        answer_seconds: float = 60.0,
+        allowances: Allowances = Allowances(),  # noqa: B008 - frozen
+        on_save: Callable[[str], None] = lambda _: None,
+        on_visit: Callable[[Event], Awaitable[None]] | None = None,
+    ) -> None:
+        settings = services.loaded.settings
+        self._services = services
+        self._pool = services.pool
+        self._sandbox = settings.hub.session_isolation == "sandbox"
+        self._limits = Limits(settings.limits.request_mb * 2**20, answer_seconds)
+        self._upstreams = Upstreams(services.capabilities.forget_session, allowances)
+        self._traffic = traffic
+        self._on_save = on_save
+        self._frames = frames
+        self._on_visit = on_visit or _unheeded
+
+    async def aclose(self) -> None:
+        """Close the connections to all sessions (at shutdown)."""
+        await self._upstreams.aclose()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = Exchange(scope, receive, send)
+        context = context_of(scope)
+        try:
+            path = parse_session_path(context.raw_path)
+        except MograderError as error:
+            await self.answer(exchange, ProxyReply(400, error.message), shared=False)
+            return
+        if isinstance(path, UserPath):
+            await self._by_login(path, exchange, context)
+        else:
+            await self._by_capability(path, exchange, context)
+
+    # ---- by login: /edit/user/<u>/<a>/… and /run/user/<u>/<l>/… ----
+
+    async def _by_login(self, path: UserPath, exchange: Exchange, context: RequestContext) -> None:
+        scope = exchange.scope
+        cookies: HeaderList = []
+        try:
+            if path.rest is None:
+                raise to_slash(scope, context)
+            identity = identify(scope, self._services)
+            cookies = login_headers(identity, context, self._services.secret)
+            viewer = self._admit(path, identity, scope, context)
+            session = self._session(path, viewer, scope, context)
+            await self._note_visit(viewer, session, context)
+            if path.rest == "" and viewer.method is not Method.BEARER and navigates(scope):
+                await self._show(session, viewer, exchange, cookies)
+                return
+            visit = self._visit_by_login(path, viewer, session, scope)
+        except ProxyReply as refusal:
+            await self.answer(exchange, refusal, shared=False, cookies=cookies)
+        except MograderError as error:
+            status = status_of(error, HUB_STATUS)
+            await self.answer(exchange, ProxyReply(status, str(error)), shared=False)
+        else:
+            await self.relay(visit, session, exchange)
+
+    def _admit(
+        self, path: UserPath, identity: Identity | None, scope: Scope, context: RequestContext
+    ) -> Identity:
+        """Decide who may ask for this session at all, and whether a browser may so."""
+        if identity is None:
+            raise nobody(scope, context)
+        if restricted(identity, self._services):
+            raise ProxyReply(403, RESTRICTED_PAGE.decode(), [_HTML])
+        owner = identity.username == path.user
+        if not owner and identity.role is not Role.INSTRUCTOR:
+            _log.warning("%s was refused the session of %s", identity.username, path.user)
+            raise ProxyReply(403, "403 Forbidden")
+        if identity.method is not Method.BEARER:
+            check_browser(scope, context, sandbox=self._sandbox)
+            if not owner and not self._sandbox:
+                raise ProxyReply(403, ONLY_OWNERS)
+        return identity
+
+    def _session(
+        self, path: UserPath, viewer: Identity, scope: Scope, context: RequestContext
+    ) -> S:
+        session = self._pool.find(path.key)
+        if session is not None:
+            if path.mode is Mode.RUN and path.rest == "" and navigates(scope):
+                show_code(scope, context)
+            return session
+        if viewer.username == path.user and navigates(scope):
+            raise see_other(context.prefix + path.spinner)
+        noun = "session" if path.mode == "edit" else "lecture session"
+        raise ProxyReply(404, f"No active {noun}", (GONE,))
+
+    async def _note_visit(self, viewer: Identity, session: S, context: RequestContext) -> None:
+        """Record who looks into another person's session; one's own is nobody's business."""
+        owner = session.key.user
+        if viewer.username != owner:
+            what = f"{owner}/{session.key.item} ({session.key.mode})"
+            await self._on_visit(Event(viewer.username, "open session", what, context.client or ""))
+
+    def _visit_by_login(self, path: UserPath, viewer: Identity, session: S, scope: Scope) -> Visit:
+        context = context_of(scope)
+        base = context.prefix + session.base_url
+        page = partial(self._page, session, viewer, context)
+        framed = path.rest == FRAMED and not self._sandbox
+        return Visit(
+            session=session,
+            rest="" if framed else path.rest or "",
+            query=query_of(scope),
+            public_base=base,
+            edit_base=base,
+            page=None if viewer.method is Method.BEARER else page,
+            by_capability=False,
+            sandbox=self._sandbox,
+            destination=header(scope["headers"], b"sec-fetch-dest"),
+            cookies=login_headers(viewer, context, self._services.secret),
+            on_revoke=_never,
+            ancestors=whose_frame(context) if framed else "",
+        )
+
+    async def _page(self, session: S, viewer: Identity, context: RequestContext) -> Page:
+        """Say where a page lives that is about to be shown."""
+        own = context.prefix + session.base_url
+        if not self._sandbox:
+            return Page(own, f"{own}/", opaque=False, based=True)
+        # Only now that a page is there: a client that brings a trusted header and no cookie is
+        # a new login at each of its requests.
+        cap = await self._issued(session, viewer)
+        return Page(f"{context.prefix}/s/{cap}", f"{own}/", opaque=True, based=True)
+
+    async def _issued(self, session: S, viewer: Identity) -> str:
+        capabilities = self._services.capabilities
+        cap = capabilities.known(session.id, viewer)
+        if cap is None:
+            cap = await to_thread(capabilities.issue, session.id, viewer)
+        return cap
+
+    async def _show(
+        self, session: S, viewer: Identity, exchange: Exchange, cookies: HeaderList
+    ) -> None:
+        """Give a tab the hub's own page, in which the session's page is a frame."""
+        self._traffic.http += 1
+        self._pool.touch(session)
+        context = context_of(exchange.scope)
+        root = f"{context.prefix}{session.base_url}/{FRAMED}"
+        if self._sandbox:
+            cap = await self._issued(session, viewer)
+            capability = self._services.capabilities.resolve(cap)
+            if capability is None:  # ended in this very moment
+                raise ended()
+            root = self._frames.root(cap, capability, context)
+        opaque = self._sandbox and self._frames.url is None
+        framed = Framed(session.key, session.id, viewer, root, opaque)
+        html, headers = self._frames.render(framed, query_of(exchange.scope), context)
+        await send_text(exchange.send, 200, html, [*headers, *cookies])
+
+    # ---- by capability: /s/<capability>/… ----
+
+    async def _by_capability(
+        self, path: SessionPath | None, exchange: Exchange, context: RequestContext
+    ) -> None:
+        try:
+            visit, session, _ = self._enter(path, exchange.scope, context)
+        except ProxyReply as refusal:
+            await self.answer(exchange, refusal, shared=True)
+        else:
+            await self.relay(visit, session, exchange)
+
+    def _enter(
+        self, path: SessionPath | None, scope: Scope, context: RequestContext
+    ) -> tuple[Visit, S, Capability]:
+        """Decide by the capability alone. Raises: :class:`ProxyReply`, the proxy's own answer."""
+        if scope["type"] == "http" and scope["method"] == "OPTIONS":
+            raise preflight()
+        if isinstance(path, ProbePath):
+            raise ProxyReply(204)
+        capability = self._resolve(path)
+        session = self.session_of(capability)
+        if not isinstance(path, CapabilityPath) or capability is None or session is None:
+            raise ended()
+        visit = self._visit_by_capability(path, capability, session, scope)
+        check_page(visit, scope, context)
+        return visit, session, capability
+
+    async def fast_path(self, scope: Scope) -> FastPath[S] | None:
+        """Where a front may take this request by itself; None: only the hub can answer it.
+
+        Decided as if the request had come here, and noted as if it had.
+        """
+        context = context_of(scope)
+        try:
+            path = parse_session_path(context.raw_path)
+            visit, session, capability = self._enter(path, scope, context)
+        except (MograderError, ProxyReply):
+            return None
+        if not may_use_fast_path(visit, scope, self._limits.request_bytes):
+            return None
+        feature = guarded_feature(visit.rest)
+        if feature and not await self._services.allowances.allows(session.key.item, feature):
+            return None
+        self._upstreams.of(session)  # hears of the session's end
+        await self._note(visit, session, scope)
+        return FastPath(visit, session, capability)
+
+    async def _note(self, visit: Visit, session: S, scope: Scope) -> None:
+        if scope["type"] == "websocket":
+            self._traffic.websockets += 1
+            await self._pool.pages_first(session)
+        else:
+            self._traffic.http += 1
+        if visit.rest not in BY_ITSELF:
+            self._pool.touch(session)
+
+    def _resolve(self, path: SessionPath | None) -> Capability | None:
+        # Without the sandbox, a page under /s/ would be active content of the hub's own origin.
+        if not isinstance(path, CapabilityPath) or not self._sandbox:
+            return None
+        return self.resolve(path.cap)
+
+    def resolve(self, cap: str) -> Capability | None:
+        """Return what a capability stands for, while its login and its viewer's access last."""
+        services = self._services
+        capability = services.capabilities.resolve(cap)
+        if capability is None or services.revocations.login_revoked(capability.login_id):
+            return None
+        # Taken off the roster in the middle of a session: the page ends with the access (B43).
+        return capability if services.roster.allows(capability.username, capability.role) else None
+
+    def session_of(self, capability: Capability | None) -> S | None:
+        """Return the session that a capability opens, if it is still there."""
+        return self._pool.by_id(capability.session_id) if capability else None
+
+    def _visit_by_capability(
+        self, path: CapabilityPath, capability: Capability, session: S, scope: Scope
+    ) -> Visit:
+        context = context_of(scope)
+        capabilities = self._services.capabilities
+        base, own = f"{context.prefix}/s/{path.cap}", context.prefix + session.base_url
+
+        def on_revoke(cut: Callable[[], None]) -> Callable[[], None]:
+            return capabilities.on_revoke(capability, cut)
+
+        async def page() -> Page:
+            return Page(base, f"{own}/", opaque=True, based=True)
+
+        return Visit(
+            session=session,
+            rest=path.rest,
+            query=query_of(scope),
+            public_base=base,
+            edit_base=own,
+            page=None if path.rest else page,
+            by_capability=True,
+            sandbox=True,
+            destination=header(scope["headers"], b"sec-fetch-dest"),
+            cookies=[],
+            on_revoke=on_revoke,
+            ancestors="" if path.rest else whose_frame(context),
+        )
+
+    # ---- both ----
+
+    async def relay(self, visit: Visit, session: S, exchange: Exchange) -> None:
+        """Pass an authorised request or WebSocket on to its session."""
+        feature = guarded_feature(visit.rest)
+        if feature and not await self._services.allowances.allows(session.key.item, feature):
+            refusal = ProxyReply(403, denial(feature))
+            await self.answer(exchange, refusal, shared=visit.by_capability, cookies=visit.cookies)
+            return
+        upstream = self._upstreams.of(session)
+        if exchange.scope["type"] == "websocket":
+            await self._note(visit, session, exchange.scope)
+            attendance = Attendance(
+                self._traffic,
+                lambda: self._pool.touch(session),
+                lambda: self._pool.connected(session),
+            )
+            await relay_websocket(visit, exchange, upstream, self._limits, attendance)
+            return
+        if exchange.scope["method"] not in METHODS:
+            refusal = ProxyReply(405, "Method not allowed")
+            await self.answer(exchange, refusal, shared=visit.by_capability)
+            return
+        await self._note(visit, session, exchange.scope)
+        await relay_http(visit, exchange, upstream, self._limits, self._traffic)
+        if visit.rest == SAVE:
+            self._on_save(session.key.user)
+
+    async def answer(
+        self,
+        exchange: Exchange,
+        refusal: ProxyReply,
+        *,
+        shared: bool,
+        cookies: HeaderList | None = None,
+    ) -> None:
+        """Give an answer of the proxy's own."""
+        self._traffic.refused += 1
+        if exchange.scope["type"] == "websocket":
+            status = 403 if refusal.status < 500 else refusal.status
+            await refuse_websocket(exchange, status, refusal.text)
+            return
+        fence = session_headers(sandbox=self._sandbox, shared=shared)
+        whole = [*fence, *refusal.headers, *(cookies or ())]
+        await send_text(exchange.send, refusal.status, refusal.text, whole)
+
+
+_HTML = (b"content-type", b"text/html; charset=utf-8")
+
+
+async def _unheeded(event: Event) -> None:
+    """Nobody wants to know."""
+
+
+def _never(cut: Callable[[], None]) -> Callable[[], None]:
+    return lambda: None

@@ -1,0 +1,190 @@
+"""Serves marimo's static files once for all sessions, from one immutable address per version.
+
+``{prefix}/s/_marimo/<set>/<path>``: beside the capability paths, since a front lets everything
+below ``/s/`` through without a sign-in, and these requests bring none (an opaque origin has no
+cookie). What is not in a set's manifest does not exist here; names are looked up, never joined
+to a path. The files come from packages that an instructor chose, and this is the hub's own
+origin: they are served as what they are, and could not act even if opened as a page.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from starlette.types import Receive, Scope, Send
+
+from mograder.core.errors import NotFound
+from mograder.core.session_headers import ASSET_HEADERS
+from mograder.sandbox.assets import ASSET_TYPES, SET_NAME, AssetFile, AssetSet, read_assets
+from mograder.web.context import context_of
+from mograder.web.hub.proxy.headers import HeaderList, header
+
+_PATH = re.compile(
+    rf"/(?:s|(?:edit|run)/user/[^/]+)/_marimo/(?P<set>{SET_NAME.pattern})/(?P<file>[^?#]+)"
+)
+"""The second form is for pages that the hub leaves alone: bearer clients, "same-origin"."""
+
+_HELD_BYTES = 64 << 20
+_FOUND: HeaderList = [(name.encode(), value.encode()) for name, value in ASSET_HEADERS]
+_PREFLIGHT: HeaderList = [
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-allow-methods", b"GET, HEAD"),
+    (b"access-control-allow-headers", b"*"),
+    (b"access-control-max-age", b"7200"),
+    (b"x-content-type-options", b"nosniff"),
+]
+_REFUSED: HeaderList = [
+    (b"access-control-allow-origin", b"*"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-type", b"text/plain; charset=utf-8"),
+    (b"cache-control", b"no-store"),
+]
+
+
+def is_asset_path(raw_path: bytes) -> bool:
+    """Tell the dispatcher whether a path below the prefix is one of marimo's static files."""
+    return b"/_marimo/" in raw_path and _PATH.fullmatch(raw_path.decode("latin-1")) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class _Variant:
+    """One file in the encoding that a client understands."""
+
+    file: AssetFile
+    encoding: str
+    suffix: str
+
+    @property
+    def size(self) -> int:
+        return {"br": self.file.br, "gzip": self.file.gzip}.get(self.encoding, self.file.size)
+
+    @property
+    def etag(self) -> str:
+        return f'"{self.file.digest[:32]}{self.suffix}"'
+
+
+class AssetServer:
+    """The bare ASGI app for these paths.
+
+    Mutable state: ``_sets`` that were asked for, and ``_held``, the bodies sent last, together
+    ``held_size`` bytes; one editor page is some 4 MB in 350 of them, and a class opens it at the
+    same time.
+    """
+
+    def __init__(self, root: Path, *, held_bytes: int = _HELD_BYTES) -> None:
+        self._root = root
+        self._sets: dict[str, AssetSet] = {}
+        self._bound = held_bytes
+        self._held: OrderedDict[tuple[str, str], bytes] = OrderedDict()
+        self.held_size = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "OPTIONS":
+            # Asked only where something adds headers of its own: an extension, a test's browser.
+            await send({"type": "http.response.start", "status": 204, "headers": _PREFLIGHT})
+            await send({"type": "http.response.body", "body": b""})
+            return
+        if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD"):
+            await _refuse(scope, send, 405, "Method not allowed")
+            return
+        found = _PATH.fullmatch(context_of(scope).raw_path.decode("latin-1"))
+        try:
+            assets = await self._set(found["set"] if found else "")
+            name = found["file"] if found else ""
+            file = assets.files[name]
+        except (NotFound, KeyError):
+            await _refuse(scope, send, 404, "There is no such file.")
+            return
+        variant = _choose(file, header(scope["headers"], b"accept-encoding"))
+        await self._answer(assets, name, variant, scope, send)
+
+    async def _set(self, name: str) -> AssetSet:
+        known = self._sets.get(name)
+        if known is None:
+            known = await asyncio.to_thread(read_assets, self._root, name)
+            self._sets[name] = known
+        return known
+
+    async def _answer(
+        self, assets: AssetSet, name: str, variant: _Variant, scope: Scope, send: Send
+    ) -> None:
+        headers = [*_FOUND, (b"etag", variant.etag.encode())]
+        if _known_to_client(variant.etag, header(scope["headers"], b"if-none-match")):
+            await send({"type": "http.response.start", "status": 304, "headers": headers})
+            await send({"type": "http.response.body", "body": b""})
+            return
+        body = b""
+        if scope["method"] == "GET":
+            try:
+                body = await self._body(assets, name, variant)
+            except OSError:  # somebody tidied up below a running hub
+                self._sets.pop(assets.directory.name, None)
+                await _refuse(scope, send, 404, "There is no such file.")
+                return
+        media = ASSET_TYPES[PurePosixPath(name).suffix]
+        headers.append((b"content-type", media.encode()))
+        headers.append((b"content-length", str(variant.size).encode()))
+        if variant.encoding:
+            headers.append((b"content-encoding", variant.encoding.encode()))
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _body(self, assets: AssetSet, name: str, variant: _Variant) -> bytes:
+        key = (assets.directory.name, name + variant.suffix)
+        held = self._held.get(key)
+        if held is not None:
+            self._held.move_to_end(key)
+            return held
+        body = await asyncio.to_thread(assets.read, name, variant.suffix)
+        self._hold(key, body)
+        return body
+
+    def _hold(self, key: tuple[str, str], body: bytes) -> None:
+        if key in self._held or len(body) > self._bound:
+            return
+        self._held[key] = body
+        self.held_size += len(body)
+        while self.held_size > self._bound:
+            _, oldest = self._held.popitem(last=False)
+            self.held_size -= len(oldest)
+
+
+def _choose(file: AssetFile, accepted: str) -> _Variant:
+    """Return the smallest form that the client says it can read."""
+    offers = {"br": (file.br, ".br"), "gzip": (file.gzip, ".gz")}
+    readable = _accepted(accepted)
+    sizes = [(size, name) for name, (size, _) in offers.items() if size and name in readable]
+    if not sizes:
+        return _Variant(file, "", "")
+    _, best = min(sizes)
+    return _Variant(file, best, offers[best][1])
+
+
+def _accepted(text: str) -> frozenset[str]:
+    names = set()
+    for offer in text.lower().split(","):
+        name, _, weight = offer.partition(";")
+        if weight.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000"):
+            names.add(name.strip())
+    return frozenset(names)
+
+
+def _known_to_client(etag: str, asked: str) -> bool:
+    tags = {tag.strip().removeprefix("W/") for tag in asked.split(",")}
+    return etag in tags or "*" in tags
+
+
+async def _refuse(scope: Scope, send: Send, status: int, text: str) -> None:
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1008, "reason": text})
+        return
+    body = text.encode()
+    headers = [*_REFUSED, (b"content-length", str(len(body)).encode())]
+    if status == 405:
+        headers.append((b"allow", b"GET, HEAD, OPTIONS"))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

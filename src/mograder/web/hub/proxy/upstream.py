@@ -1,0 +1,212 @@
+"""Connections to the servers of sessions: one small set of clients per session, over its socket.
+
+Student code owns the server at the other end. So answers are bounded in headers and in time,
+nothing that one session does can use up what another one needs, and when a session ends, or the
+viewer's capability does, everything that is open there is cut.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import aiohttp
+from multidict import CIMultiDict
+from yarl import URL
+
+from mograder.core.session_headers import UPSTREAM_HOST
+from mograder.sandbox.protocol import Endpoint, Mode
+from mograder.web.hub.proxy.rate_limit import Allowances, RateLimits
+
+READ_BYTES = 256 * 1024
+"""How much of a body is read at once; at 64 KB a 10 MB answer costs a third more time."""
+
+_CONNECTIONS = 1000  # per session; a lecture's process has one WebSocket per student
+_IDLE_SECONDS = 60.0  # marimo itself keeps idle connections for 300 s
+_FIELD_BYTES = 32 * 1024
+_CONNECT_SECONDS = 10.0
+_CLOSE_SECONDS = 2.0
+_POOLED = frozenset({"GET", "HEAD"})
+
+Body = bytes | AsyncIterator[bytes] | None
+Upgraded = aiohttp.ClientWebSocketResponse[Literal[True]]
+
+
+class Key(Protocol):
+    """Whose session it is, of which item, in which mode."""
+
+    @property
+    def user(self) -> str: ...
+
+    @property
+    def item(self) -> str: ...
+
+    @property
+    def mode(self) -> Mode: ...
+
+
+class Session(Protocol):
+    """What the proxy knows of a live session (``sessions.pool.LiveSession``)."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def key(self) -> Key: ...
+
+    @property
+    def endpoint(self) -> Endpoint: ...
+
+    @property
+    def base_url(self) -> str: ...
+
+    @property
+    def on_stop(self) -> list[Callable[[], None]]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamRequest:
+    """One request as the session's server will see it; ``target`` is path and query, encoded."""
+
+    method: str
+    target: str
+    headers: CIMultiDict[str]
+    body: Body = None
+
+
+class Upstream:
+    """The clients of one session's server, and what to cut when it ends.
+
+    ``paces`` is shared by all that is open there, so that many connections gain nothing.
+    Mutable state: ``_cuts``, the ends of everything open. ``GET`` and ``HEAD`` reuse
+    connections (aiohttp repeats them once on a stale one); everything else opens its own, since
+    marimo closes a connection after a 500 and a ``POST`` must not be sent twice.
+    """
+
+    def __init__(self, endpoint: Endpoint, allowances: Allowances) -> None:
+        self.rate_limits = RateLimits(allowances)
+        self._pooled = _client(endpoint, reuse=True)
+        self._single = _client(endpoint, reuse=False)
+        self._cuts: set[Callable[[], None]] = set()
+
+    async def request(self, request: UpstreamRequest) -> aiohttp.ClientResponse:
+        """Send a request and return as soon as the headers of its answer are there.
+
+        Raises: :class:`aiohttp.ClientError`, :class:`OSError` or :class:`ValueError` when there
+        is no proper answer.
+        """
+        reusable = request.method in _POOLED and request.body is None
+        client = self._pooled if reusable else self._single
+        return await client.request(
+            request.method,
+            _url(request.target),
+            headers=request.headers,
+            data=request.body,
+            allow_redirects=False,
+        )
+
+    async def websocket(
+        self, target: str, headers: CIMultiDict[str], protocols: tuple[str, ...], limit: int
+    ) -> Upgraded:
+        """Open a WebSocket; ``limit`` bounds one message, since it is held in memory whole.
+
+        Raises: as :meth:`request`.
+        """
+        return await self._single.ws_connect(
+            _url(target),
+            headers=headers,
+            protocols=protocols,
+            compress=0,
+            max_msg_size=limit,
+            timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_SECONDS),
+        )
+
+    def on_close(self, cut: Callable[[], None]) -> Callable[[], None]:
+        """Call back when the session ends; returns the undoing."""
+        self._cuts.add(cut)
+        return lambda: self._cuts.discard(cut)
+
+    def cut(self) -> None:
+        """End everything that is open; on the event loop only."""
+        for cut in tuple(self._cuts):
+            cut()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._pooled.close()
+        await self._single.close()
+
+
+class Upstreams:
+    """Finds the clients of a session, makes them at its first request, drops them at its end.
+
+    ``ended`` is told the id of a session that ended. Mutable state: ``_by_session``, and
+    ``_closing``, those on their way out.
+    """
+
+    def __init__(self, ended: Callable[[str], None], allowances: Allowances) -> None:
+        self._ended = ended
+        self._allowances = allowances
+        self._by_session: dict[str, Upstream] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def of(self, session: Session) -> Upstream:
+        """Return the session's clients; on the event loop only."""
+        found = self._by_session.get(session.id)
+        if found is not None:
+            return found
+        upstream = Upstream(session.endpoint, self._allowances)
+        self._by_session[session.id] = upstream
+        loop = asyncio.get_running_loop()
+
+        def stopped() -> None:
+            self._ended(session.id)
+            # The pool may end a session from another thread, or after the loop has gone.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._drop, session.id)
+
+        session.on_stop.append(stopped)
+        return upstream
+
+    async def aclose(self) -> None:
+        """Close all clients, those of ended sessions too."""
+        for session_id in tuple(self._by_session):
+            self._drop(session_id)
+        await asyncio.gather(*self._closing)
+
+    def _drop(self, session_id: str) -> None:
+        upstream = self._by_session.pop(session_id, None)
+        if upstream is None:
+            return
+        upstream.cut()
+        closing = asyncio.ensure_future(upstream.aclose())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+
+
+def _client(endpoint: Endpoint, *, reuse: bool) -> aiohttp.ClientSession:
+    path = str(endpoint.socket)
+    connector = (
+        aiohttp.UnixConnector(path, limit=_CONNECTIONS, keepalive_timeout=_IDLE_SECONDS)
+        if reuse
+        else aiohttp.UnixConnector(path, limit=_CONNECTIONS, force_close=True)
+    )
+    return aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
+        timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=_CONNECT_SECONDS),
+        auto_decompress=False,
+        trust_env=False,
+        read_bufsize=READ_BYTES,
+        max_line_size=_FIELD_BYTES,
+        max_field_size=_FIELD_BYTES,
+    )
+
+
+def _url(target: str) -> URL:
+    # Already encoded, and to stay as it is: marimo gets the bytes that the browser sent.
+    return URL(f"http://{UPSTREAM_HOST}{target}", encoded=True)

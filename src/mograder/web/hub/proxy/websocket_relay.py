@@ -1,0 +1,226 @@
+"""Relays one WebSocket between a client and a session: text and binary, both ways, until one ends.
+
+There is no idle limit, and no bound on a message but the one that keeps a single sender from
+filling the hub's memory (a message is held whole while it passes). One message is read when the
+one before has been passed on, so a reader that is slow, or reads nothing, slows the sender down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import aiohttp
+from starlette.types import Message
+
+from mograder.core.log import get_logger
+from mograder.web.hub.proxy.answer_rules import Visit
+from mograder.web.hub.proxy.headers import upstream_headers
+from mograder.web.hub.proxy.http_relay import Exchange, Limits
+from mograder.web.hub.proxy.rate_limit import RateLimit
+from mograder.web.hub.proxy.replies import ENDED
+from mograder.web.hub.proxy.upstream import Upgraded, Upstream
+from mograder.web.hub.support.proxy_counters import ProxyCounters, size_of
+
+POLICY = 1008
+"""Close code of a refusal (compat.md 2.3)."""
+
+_GOING_AWAY = 1001
+_NORMAL = 1000
+_FAILED = 1011
+_TOO_BIG = 1009
+_CLOSE_SECONDS = 2.0
+_REASON_BYTES = 123
+_DATA = frozenset((aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY))
+_log = get_logger("mograder.web.hub.proxy.websocket_relay")
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """How a connection ended: a code that may be sent, and a reason that fits a close frame."""
+
+    code: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Attendance:
+    """Who is told that somebody is there: the pool, of messages and not of pings; the counters."""
+
+    traffic: ProxyCounters
+    touch: Callable[[], None]
+    connected: Callable[[], AbstractContextManager[object]]
+
+
+def legal_close(code: int | None, reason: str = "", *, otherwise: int) -> Close:
+    """Return a close that may go over the wire; 1005 and 1006 only ever mean "none was sent"."""
+    sendable = code is not None and (
+        1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999
+    )
+    chosen = code if sendable and code is not None else otherwise
+    return Close(
+        chosen, reason.encode("utf-8", "replace")[:_REASON_BYTES].decode("utf-8", "ignore")
+    )
+
+
+async def refuse_websocket(exchange: Exchange, status: int, text: str) -> None:
+    """Refuse a WebSocket before it is accepted, with a status where the server can tell one.
+
+    Without the extension, and for 403, it is a close with 1008, which servers turn into 403.
+    """
+    extensions = exchange.scope.get("extensions") or {}
+    if status == 403 or "websocket.http.response" not in extensions:
+        await exchange.send({"type": "websocket.close", "code": POLICY, "reason": text})
+        return
+    headers = [
+        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"x-content-type-options", b"nosniff"),
+    ]
+    start = {"type": "websocket.http.response.start", "status": status, "headers": headers}
+    await exchange.send(start)
+    await exchange.send({"type": "websocket.http.response.body", "body": text.encode()})
+
+
+async def relay_websocket(
+    visit: Visit, exchange: Exchange, upstream: Upstream, limits: Limits, attendance: Attendance
+) -> None:
+    """Open the session's WebSocket, then the client's, and pass messages until one side ends."""
+    protocols = tuple(exchange.scope.get("subprotocols") or ())
+    headers = upstream_headers(exchange.scope["headers"], whole=False)
+    try:
+        async with asyncio.timeout(limits.answer_seconds):
+            socket = await upstream.websocket(
+                visit.target, headers, protocols, limits.request_bytes
+            )
+    except TimeoutError:
+        await refuse_websocket(exchange, 504, f"{visit.noun} did not answer in time")
+        return
+    except (aiohttp.ClientError, OSError, ValueError, RuntimeError) as error:
+        _log.info("session %s refused a WebSocket: %r", visit.session.id, error)
+        await refuse_websocket(exchange, 502, f"{visit.noun} unavailable")
+        return
+    try:
+        attendance.traffic.open_websockets += 1
+        with attendance.connected():
+            await _between(visit, exchange, upstream, attendance, socket)
+    finally:
+        attendance.traffic.open_websockets -= 1
+        if not socket.closed:
+            await socket.close(code=_GOING_AWAY)
+
+
+async def _between(
+    visit: Visit,
+    exchange: Exchange,
+    upstream: Upstream,
+    attendance: Attendance,
+    socket: Upgraded,
+) -> None:
+    cut: asyncio.Future[Close] = asyncio.get_running_loop().create_future()
+
+    def end() -> None:
+        if not cut.done():
+            cut.set_result(Close(POLICY, ENDED))
+
+    undo = (upstream.on_close(end), visit.on_revoke(end))
+    try:
+        await exchange.receive()  # websocket.connect
+        await exchange.send({"type": "websocket.accept", "subprotocol": socket.protocol})
+        attendance.touch()
+        client_left, close = await _race(
+            _to_session(exchange, socket, attendance, upstream.rate_limits.to_session),
+            _to_client(exchange, socket, attendance, upstream.rate_limits.to_client),
+            cut,
+        )
+    finally:
+        for each in undo:
+            each()
+    await socket.close(code=close.code, message=close.reason.encode())
+    if not client_left:
+        await _close_client(exchange, close)
+
+
+async def _race(
+    to_session: Coroutine[None, None, Close],
+    to_client: Coroutine[None, None, Close],
+    cut: asyncio.Future[Close],
+) -> tuple[bool, Close]:
+    """Run both directions until the first ends, or the cut; tell whether the client left."""
+    async with asyncio.TaskGroup() as group:
+        inward, outward = group.create_task(to_session), group.create_task(to_client)
+        ends: set[asyncio.Future[Close]] = {inward, outward, cut}
+        done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        inward.cancel()
+        outward.cancel()
+    first = next(each for each in (inward, cut, outward) if each in done)
+    return first is inward and first.result().code != _TOO_BIG, first.result()
+
+
+async def _to_session(
+    exchange: Exchange, socket: Upgraded, attendance: Attendance, rate_limit: RateLimit
+) -> Close:
+    traffic = attendance.traffic
+    while True:
+        message = await exchange.receive()
+        if message["type"] != "websocket.receive":
+            return _left(message)
+        attendance.touch()
+        text = message.get("text")
+        size = size_of(message["bytes"] if text is None else text)
+        traffic.messages_in += 1
+        traffic.bytes_in += size
+        try:
+            if text is not None:
+                await socket.send_str(text)
+            else:
+                await socket.send_bytes(message["bytes"])
+        except (aiohttp.ClientError, OSError, UnicodeEncodeError):
+            # The other direction tells how the server closed; this one only stops.
+            return await asyncio.Future()
+        await rate_limit.passed(size)
+
+
+def _left(message: Message) -> Close:
+    return legal_close(message.get("code"), message.get("reason") or "", otherwise=_GOING_AWAY)
+
+
+async def _to_client(
+    exchange: Exchange, socket: Upgraded, attendance: Attendance, rate_limit: RateLimit
+) -> Close:
+    traffic = attendance.traffic
+    while True:
+        message = await socket.receive()
+        if message.type not in _DATA:
+            return _closed_by_server(message, socket)
+        attendance.touch()
+        kind = "text" if message.type is aiohttp.WSMsgType.TEXT else "bytes"
+        try:
+            await exchange.send({"type": "websocket.send", kind: message.data})
+        except OSError:
+            # The server's way to say that the client has gone.
+            return Close(_GOING_AWAY)
+        size = size_of(message.data)
+        traffic.messages_out += 1
+        traffic.bytes_out += size
+        await rate_limit.passed(size)
+
+
+def _closed_by_server(message: aiohttp.WSMessage, socket: Upgraded) -> Close:
+    if message.type is aiohttp.WSMsgType.CLOSE:
+        # No code at all is a normal end (1005); a lost connection (1006) is none.
+        code = message.data or None
+        return legal_close(code, message.extra or "", otherwise=_NORMAL)
+    return legal_close(socket.close_code, otherwise=_FAILED)
+
+
+async def _close_client(exchange: Exchange, close: Close) -> None:
+    # A client that reads no more would hold us up here for as long as it likes.
+    try:
+        async with asyncio.timeout(_CLOSE_SECONDS):
+            await exchange.send(
+                {"type": "websocket.close", "code": close.code, "reason": close.reason}
+            )
+    except (OSError, TimeoutError):
+        return

@@ -1,0 +1,121 @@
+"""Who asks, and who may pass a route: the guards that the route table names.
+
+security.md, "Who may do what", has the same in words.
+
+Every entry of the table names one, so a new route cannot forget to ask.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Awaitable, Callable, Mapping
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Annotated
+
+from fastapi import Depends, Request
+from starlette.responses import Response
+
+from mograder.auth.identity import Identity
+from mograder.auth.origin import check_unsafe
+from mograder.auth.roles import Role
+from mograder.core.errors import Forbidden, MograderError, NotAuthenticated
+from mograder.web.app import SAFE_METHODS, Header
+from mograder.web.context import request_context
+from mograder.web.hub.support.hub_app import IDENTITY, hub_app, identity_of
+from mograder.web.hub.support.identity import identify, login_headers, restricted
+from mograder.web.hub.support.responses import NotEnrolled, answer_problem
+
+
+async def admit(request: Request, headers: list[Header]) -> Response | None:
+    """Find out who asks; refuse a changing request that another site made a browser send.
+
+    The cookie of a login that is new with this request goes into ``headers``.
+    """
+    services, context = hub_app(request).services, request_context(request)
+    try:
+        identity = identify(request.scope, services)
+        request.scope[IDENTITY] = identity
+        headers += login_headers(identity, context, services.secret)
+        if request.method not in SAFE_METHODS:
+            check_unsafe(identity, request.scope["headers"], context.own_origins)
+    except MograderError as error:
+        return await answer_problem(request, error)
+    return None
+
+
+class Access(StrEnum):
+    """Whom a route lets pass."""
+
+    ANYONE = "anyone"
+    MEMBER = "member"
+    OWNER = "owner"
+    INSTRUCTOR = "instructor"
+    METRICS = "metrics"
+
+
+async def anyone(request: Request) -> Identity | None:
+    """Let everybody pass, signed in or not."""
+    return identity_of(request)
+
+
+async def member(request: Request) -> Identity:
+    """Let pass who is signed in and on the course's list.
+
+    Raises: NotAuthenticated, NotEnrolled (B38, B39).
+    """
+    identity = identity_of(request)
+    if identity is None:
+        raise NotAuthenticated("Nobody is signed in.")
+    if restricted(identity, hub_app(request).services):
+        raise NotEnrolled("You are not enrolled in this course.")
+    return identity
+
+
+async def owner(request: Request, identity: Annotated[Identity, Depends(member)]) -> Identity:
+    """Let pass the user whom the path names, and instructors (compat.md 2.2).
+
+    Raises: Forbidden.
+    """
+    named = unicodedata.normalize("NFC", request.path_params["user"])
+    if identity.role is not Role.INSTRUCTOR and identity.username != named:
+        raise Forbidden("Cannot access another user's resources")
+    return identity
+
+
+async def instructor(identity: Annotated[Identity, Depends(member)]) -> Identity:
+    """Let instructors pass (compat.md 2.2).
+
+    Raises: Forbidden.
+    """
+    if identity.role is not Role.INSTRUCTOR:
+        raise Forbidden("Instructor access required")
+    return identity
+
+
+async def metrics_reader(request: Request) -> Identity | None:
+    """Let pass a metrics token, which opens nothing else, and instructors.
+
+    Raises: NotAuthenticated, NotEnrolled, Forbidden.
+    """
+    if hub_app(request).services.authenticator.reads_metrics(request.scope["headers"]):
+        return None
+    return await instructor(await member(request))
+
+
+GUARDS: Mapping[Access, Callable[..., Awaitable[Identity | None]]] = MappingProxyType(
+    {
+        Access.ANYONE: anyone,
+        Access.MEMBER: member,
+        Access.OWNER: owner,
+        Access.INSTRUCTOR: instructor,
+        Access.METRICS: metrics_reader,
+    }
+)
+"""Access → the dependency that grants it."""
+
+Visitor = Annotated[Identity | None, Depends(anyone)]
+"""A handler's parameter: who asks, or none."""
+
+Caller = Annotated[Identity, Depends(member)]
+"""A handler's parameter: who asks, surely signed in and enrolled."""

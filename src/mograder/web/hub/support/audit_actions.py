@@ -1,0 +1,33 @@
+"""Records what instructors do to other people's things (security.md, "Identity")."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fastapi import Request
+
+from mograder.auth.identity import Identity
+from mograder.web.context import request_context
+from mograder.web.hub.support.audit import Event
+from mograder.web.hub.support.hub_app import hub_app
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What was done, and to what."""
+
+    action: str
+    what: str
+
+
+async def record_action(request: Request, caller: Identity, done: Action) -> None:
+    """Record what the caller did."""
+    where = request_context(request).client or ""
+    event = Event(caller.username, done.action, done.what, where)
+    await hub_app(request).audit.granted(event)
+
+
+async def record_foreign(request: Request, caller: Identity, owner: str, done: Action) -> None:
+    """Record what was done to another person's things; what people do to their own is not."""
+    if owner != caller.username:
+        await record_action(request, caller, done)

@@ -1,0 +1,173 @@
+"""What a monitoring system may know of the hub, in the text format of Prometheus.
+
+Everything is read at the moment of a scrape, from numbers that are kept anyway, so counting costs
+the hot path an addition. Labels are items, reasons and states, never people. The page
+``reference/metrics.md`` lists them all, and a test compares.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+from starlette.responses import Response
+
+from mograder.sessions.endings import EndReason
+from mograder.sessions.tally import ItemMemory, Kind, Outcome, Tally
+from mograder.web.hub.support.proxy_counters import ProxyCounters
+
+STATES = ("waiting", "starting", "running", "ending")
+_KINDS: tuple[Kind, ...] = ("warm", "cold", "unknown")
+_OUTCOMES: tuple[Outcome, ...] = ("ok", "failed", "refused")
+
+
+class Counted(Protocol):
+    """The part of the session pool that counts; :class:`~mograder.sessions.pool.SessionPool`."""
+
+    @property
+    def tally(self) -> Tally: ...
+
+    def states(self) -> Counter[str]: ...
+
+    def memory_by_item(self) -> Sequence[ItemMemory]: ...
+
+    def all(self) -> Sequence[object]: ...
+
+
+class Metrics:
+    """The hub's numbers, in a registry of their own; ``traffic`` is for the proxy to write to.
+
+    Make it when the pool is open: the sessions that run by then were adopted.
+    """
+
+    def __init__(self, pool: Counted) -> None:
+        self.traffic = ProxyCounters()
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(_HubCollector(pool, self.traffic, adopted=len(pool.all())))
+        ProcessCollector(registry=self._registry)
+
+    def render(self) -> bytes:
+        """Return all metrics as text."""
+        return generate_latest(self._registry)
+
+    def response(self) -> Response:
+        """Return the answer to a scrape."""
+        return Response(self.render(), headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
+
+
+class _HubCollector(Collector):
+    def __init__(self, pool: Counted, traffic: ProxyCounters, *, adopted: int) -> None:
+        self._pool = pool
+        self._traffic = traffic
+        self._adopted = adopted
+
+    def collect(self) -> Iterable[Metric]:
+        yield from _starts(self._pool.tally)
+        yield from _sessions(self._pool, self._adopted)
+        yield from _proxied(self._traffic)
+
+
+def _starts(tally: Tally) -> Iterator[Metric]:
+    starts = CounterMetricFamily(
+        "mograder_session_starts", "Sessions asked for that were not running.", labels=_START
+    )
+    for kind in _KINDS:
+        for outcome in _OUTCOMES:
+            starts.add_metric((kind, outcome), tally.starts[kind, outcome])
+    yield starts
+    seconds = HistogramMetricFamily(
+        "mograder_session_start_seconds",
+        "Time from the request to a session that answers, the wait in line included.",
+    )
+    histogram = tally.start_seconds
+    buckets = [(_bound(bound), count) for bound, count in histogram.cumulative()]
+    seconds.add_metric((), buckets, histogram.total)
+    yield seconds
+    fallbacks = CounterMetricFamily(
+        "mograder_warm_start_fallbacks",
+        "Sessions that started cold although a warm start was wanted.",
+        labels=("reason",),
+    )
+    for reason, count in sorted(tally.fallbacks.items()):
+        fallbacks.add_metric((reason,), count)
+    yield fallbacks
+
+
+def _sessions(pool: Counted, adopted: int) -> Iterator[Metric]:
+    counted = pool.states()
+    states = GaugeMetricFamily("mograder_sessions", "Sessions by state.", labels=("state",))
+    for state in STATES:
+        states.add_metric((state,), counted[state])
+    yield states
+    yield GaugeMetricFamily(
+        "mograder_start_queue_length", "Starts that wait in line.", pool.tally.queue_length
+    )
+    endings = CounterMetricFamily(
+        "mograder_session_endings", "Sessions that ended, by reason.", labels=("reason",)
+    )
+    for reason in EndReason:
+        endings.add_metric((reason.value,), pool.tally.endings[reason])
+    yield endings
+    items = GaugeMetricFamily(
+        "mograder_item_sessions", "Running sessions of an item.", labels=_ITEM
+    )
+    memory = GaugeMetricFamily(
+        "mograder_item_memory_bytes",
+        "Memory of all running sessions of an item together, as measured.",
+        labels=_ITEM,
+    )
+    for use in pool.memory_by_item():
+        items.add_metric((use.item, use.mode), use.sessions)
+        memory.add_metric((use.item, use.mode), use.bytes)
+    yield items
+    yield memory
+    yield GaugeMetricFamily(
+        "mograder_adopted_sessions",
+        "Sessions that ran already when this hub started, and were taken over.",
+        adopted,
+    )
+
+
+def _proxied(traffic: ProxyCounters) -> Iterator[Metric]:
+    requests = CounterMetricFamily(
+        "mograder_proxy_requests", "Requests for sessions' addresses.", labels=("kind",)
+    )
+    requests.add_metric(("http",), traffic.http)
+    requests.add_metric(("websocket",), traffic.websockets)
+    requests.add_metric(("refused",), traffic.refused)
+    yield requests
+    size = CounterMetricFamily(
+        "mograder_proxy_bytes", "Bytes of bodies and messages passed on.", labels=("direction",)
+    )
+    size.add_metric(("in",), traffic.bytes_in)
+    size.add_metric(("out",), traffic.bytes_out)
+    yield size
+    messages = CounterMetricFamily(
+        "mograder_proxy_websocket_messages", "Messages passed on.", labels=("direction",)
+    )
+    messages.add_metric(("in",), traffic.messages_in)
+    messages.add_metric(("out",), traffic.messages_out)
+    yield messages
+    yield GaugeMetricFamily(
+        "mograder_proxy_open_websockets",
+        "WebSockets that are open at the moment.",
+        traffic.open_websockets,
+    )
+
+
+def _bound(seconds: float) -> str:
+    return "+Inf" if seconds == float("inf") else str(seconds)
+
+
+_START = ("kind", "outcome")
+_ITEM = ("item", "mode")

@@ -1,0 +1,132 @@
+"""Notifies the pages that are open when something that they show has changed.
+
+An event carries no content, only which part of a page is out of date: the page asks for that as
+it always does, with its own rights. So what is told can leak nothing, news that come faster than
+a page can follow melt into one, and 500 open pages cost a set and a timer each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+
+from mograder.auth.identity import Identity
+from mograder.auth.roles import Role
+from mograder.core.errors import Busy
+
+MOST_OF_ONE = 8
+"""Pages of one person that are kept up to date; the one opened first makes room for another."""
+
+MOST = 5000
+
+
+class Part(StrEnum):
+    """What has changed."""
+
+    SESSIONS = "sessions"
+    COPIES = "copies"
+    COURSE = "course"
+    """Items, their visibility, or the list of people: everybody's page."""
+
+
+class Subscriber:
+    """One open page: what it has not been told yet."""
+
+    def __init__(self, identity: Identity) -> None:
+        self.identity = identity
+        self._parts: set[Part] = set()
+        self._changed = asyncio.Event()
+        self.closed = False
+        self.replaced = False
+
+    def note(self, part: Part) -> None:
+        """Note a change."""
+        self._parts.add(part)
+        self._changed.set()
+
+    def close(self) -> None:
+        """End the stream that listens here."""
+        self.closed = True
+        self._changed.set()
+
+    async def news(self, seconds: float) -> frozenset[Part]:
+        """Wait for changes, at most so long, and return them."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
+        except TimeoutError:
+            return frozenset()
+        self._changed.clear()
+        news = frozenset(self._parts)
+        self._parts.clear()
+        return news
+
+
+class Notifier:
+    """Notifies the pages that are open; of one event loop.
+
+    Mutable state: ``_subscribers``, by user, the oldest first, and those of instructors, which are
+    notified of every user's changes.
+    """
+
+    def __init__(self) -> None:
+        self._subscribers: defaultdict[str, list[Subscriber]] = defaultdict(list)
+        self._instructors: set[Subscriber] = set()
+        self._count = 0
+        self._closed = False
+
+    def notify(self, user: str, part: Part) -> None:
+        """Tell a person's pages, and the instructors', of a change of that person's."""
+        for subscriber in self._subscribers.get(user, ()):
+            subscriber.note(part)
+        for subscriber in self._instructors:
+            subscriber.note(part)
+
+    def notify_all(self) -> None:
+        """Tell everybody that the course has changed."""
+        for subscribers in self._subscribers.values():
+            for subscriber in subscribers:
+                subscriber.note(Part.COURSE)
+
+    def demand_room(self) -> None:
+        """Refuse one page too many.
+
+        Raises: Busy.
+        """
+        if self._closed or self._count >= MOST:
+            raise Busy("Too many pages are open.", hint="Reload this one to see news.")
+
+    def present(self) -> frozenset[str]:
+        """Who has a page of the hub's open."""
+        return frozenset(user for user, subscribers in self._subscribers.items() if subscribers)
+
+    @contextmanager
+    def listening(self, identity: Identity) -> Iterator[Subscriber]:
+        """Count an open page; the first of too many has to go."""
+        subscribers = self._subscribers[identity.username]
+        subscriber = Subscriber(identity)
+        subscribers.append(subscriber)
+        self._count += 1
+        if identity.role is Role.INSTRUCTOR:
+            self._instructors.add(subscriber)
+        if len(subscribers) > MOST_OF_ONE:
+            subscribers[0].replaced = True
+            subscribers[0].close()
+        try:
+            yield subscriber
+        finally:
+            subscribers.remove(subscriber)
+            self._instructors.discard(subscriber)
+            self._count -= 1
+            if not subscribers:
+                self._subscribers.pop(identity.username, None)
+
+    def close(self) -> None:
+        """End all streams, since the hub ends; there will be no others."""
+        self._closed = True
+        for subscribers in self._subscribers.values():
+            for subscriber in subscribers:
+                subscriber.close()

@@ -1,0 +1,166 @@
+"""How the hub answers: problems in words, and the result of long work in the form asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+from urllib.parse import quote
+
+from fastapi import Request
+from pydantic import BaseModel
+from starlette.responses import (
+    JSONResponse,
+    PlainTextResponse,
+    RedirectResponse,
+    Response,
+    StreamingResponse,
+)
+
+from mograder.core.errors import Busy, Forbidden, MograderError, NotAuthenticated
+from mograder.web.background import Report, Running, progress_lines
+from mograder.web.context import request_context
+from mograder.web.hub.support.audit import Event
+from mograder.web.hub.support.hub_app import go_to, hub_app, identity_of
+from mograder.web.hub.support.notifier import Part
+from mograder.web.pages import page, problem_page
+from mograder.web.problems import (
+    HUB_STATUS,
+    NDJSON,
+    Wants,
+    problem_json,
+    status_of,
+    wanted,
+)
+
+M = TypeVar("M", bound=BaseModel)
+ABSENT_SECONDS = 30.0
+"""How long a place in line is held for somebody whose browser has gone."""
+
+_PATIENCE_SECONDS = 5.0
+"""How long a form waits for its answer; then a page that asks again takes its place, since fronts
+and browsers give up on what takes minutes."""
+
+
+class NotEnrolled(Forbidden):
+    """Somebody is signed in who is not on the course's list (B38, B39)."""
+
+
+async def answer_problem(request: Request, error: MograderError) -> Response:
+    """Say what went wrong in the client's own form; refusals go into the audit log."""
+    if isinstance(error, NotAuthenticated):
+        return _ask_to_sign_in(request)
+    if isinstance(error, Forbidden):
+        await _note_refusal(request, error)
+    if isinstance(error, NotEnrolled):
+        return page(request, "restricted.html", 403)
+    if wanted(request) is Wants.PAGE:
+        return failure_page(request, error)
+    return problem_json(error, HUB_STATUS)
+
+
+def failure_page(request: Request, error: MograderError, *, again: str = "") -> Response:
+    """A failure for a person; ``again`` is a path below the prefix where to try once more."""
+    later = error.retry_after if isinstance(error, Busy) else 0
+    status = status_of(error, HUB_STATUS)
+    return problem_page(request, status, error.message, error.hint, again=again, retry_after=later)
+
+
+async def deliver(
+    request: Request,
+    job: Callable[[Report], Awaitable[M]],
+    next_page: Callable[[M], str],
+    spinner: str = "",
+    *,
+    lasting: bool = False,
+) -> Response:
+    """Run a job and answer as asked: JSON lines, the plain JSON, or for a form the next page.
+
+    ``spinner`` is the path of the page that waits for this job, if there is one. What is
+    ``lasting`` goes on though nobody waits.
+
+    Raises: what the job raises, unless progress was asked for; then it is the last line.
+    """
+    running = hub_app(request).work.begin(_announced(request, job))
+    form = wanted(request)
+    if form is Wants.PAGE and spinner:
+        done, _ = await asyncio.wait((running.task,), timeout=_PATIENCE_SECONDS)
+        if not done:
+            hub_app(request).work.keep(_name(request, spinner), running)
+            if not lasting:
+                running.abandon(ABSENT_SECONDS)
+            return go_to(request, f"{spinner}?waiting")
+    if form is Wants.PROGRESS:
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        absent = ABSENT_SECONDS if spinner and not lasting else None
+        news = progress_lines(
+            running,
+            request_context(request).request_id,
+            _in_json,
+            statuses=HUB_STATUS,
+            absent=absent,
+        )
+        return StreamingResponse(news, media_type=NDJSON, headers=headers)
+    try:
+        result = await running.result()
+    except Busy as error:
+        if form is Wants.PAGE and spinner:
+            return failure_page(request, error, again=spinner)
+        raise
+    if form is Wants.PAGE:
+        return go_to(request, next_page(result))
+    return JSONResponse(_in_json(result))
+
+
+def _in_json(result: BaseModel) -> dict[str, object]:
+    return result.model_dump(mode="json")
+
+
+def kept_work(request: Request, spinner: str, *, lasting: bool = False) -> Running[object] | None:
+    """Return what the page at this path waits for, started by a form of the same person."""
+    running = hub_app(request).work.kept(_name(request, spinner))
+    if running is not None and not running.task.done() and not lasting:
+        running.abandon(ABSENT_SECONDS)  # unless the page looks again until then
+    return running
+
+
+def _announced(
+    request: Request, job: Callable[[Report], Awaitable[M]]
+) -> Callable[[Report], Awaitable[M]]:
+    """The same job, after which the pages of the copy's or session's user are notified."""
+    notifier, who = hub_app(request).notifier, identity_of(request)
+    user = request.path_params.get("user") or (who.username if who else "")
+
+    async def run(report: Report) -> M:
+        result = await job(report)
+        notifier.notify(user, Part.COPIES)
+        return result
+
+    return run
+
+
+def _name(request: Request, spinner: str) -> str:
+    who = identity_of(request)
+    return f"{who.username if who else ''} {spinner}"
+
+
+def _ask_to_sign_in(request: Request) -> Response:
+    """Send a browser to the login page; tell an API client 403 (compat.md 2.1)."""
+    where = request_context(request)
+    if wanted(request) is not Wants.PAGE:
+        return PlainTextResponse("403 Forbidden", 403)
+    if request.method not in {"GET", "HEAD"}:
+        return page(request, "signed_out.html", 403)
+    query = f"?{request.url.query}" if request.url.query else ""
+    target = quote(where.prefix + quote(where.path) + query, safe="/")
+    return RedirectResponse(f"{where.prefix}/login?next={target}", 303)
+
+
+async def _note_refusal(request: Request, error: Forbidden) -> None:
+    who = identity_of(request)
+    if who is None:
+        return
+    action = "not enrolled" if isinstance(error, NotEnrolled) else "access"
+    where = request_context(request)
+    what = f"{request.method} {where.path}"[:300]
+    await hub_app(request).audit.refused(Event(who.username, action, what, where.client or ""))

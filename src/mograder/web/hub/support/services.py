@@ -1,0 +1,261 @@
+"""All that the hub's handlers need, made in one place and handed on as one frozen object."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from mograder.auth.identity import Authenticator, AuthPolicy, trusted_peers
+from mograder.core.clock import Clock, SystemClock
+from mograder.core.errors import Conflict, MograderError
+from mograder.core.log import get_logger
+from mograder.core.settings import Environ, LoadedSettings
+from mograder.grading.workspace import Validations
+from mograder.operations.pruning import needed_here
+from mograder.publishing.warm import warm_releases
+from mograder.sandbox.client import SupervisorClient
+from mograder.sandbox.environments import Environments
+from mograder.sandbox.executor import Executor
+from mograder.sandbox.pruning import prune_environments
+from mograder.sandbox.runtime_wheel import build_runtime_wheel
+from mograder.sandbox.safety import open_sandbox, supervisor_config
+from mograder.sessions.allowances import Allowances
+from mograder.sessions.capacity import terms_of
+from mograder.sessions.pool import SessionPool
+from mograder.sessions.probe import answers
+from mograder.sessions.spawner import Spawner, limits_of
+from mograder.store.database import database_url, open_engine, upgrade
+from mograder.store.files import remove_tree
+from mograder.store.hub_state import HubState
+from mograder.store.releases import Limits, Releases
+from mograder.store.revocations import CachedRevocations
+from mograder.store.roster import Roster
+from mograder.store.workspaces import Workspaces
+from mograder.web.hub.support.capabilities import Capabilities
+
+_log = get_logger(__name__)
+
+
+async def _attended() -> bool:
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What a handler may use.
+
+    ``sandboxed`` is false where sessions run without bubblewrap. ``hang_up`` cuts all connections
+    to the server of the session with this id.
+    """
+
+    loaded: LoadedSettings
+    clock: Clock
+    secret: str
+    authenticator: Authenticator
+    policy: AuthPolicy
+    roster: Roster
+    releases: Releases
+    workspaces: Workspaces
+    state: HubState
+    revocations: CachedRevocations
+    environments: Environments
+    pool: SessionPool
+    capabilities: Capabilities
+    allowances: Allowances
+    validations: Validations
+    hang_up: Callable[[str], Awaitable[bool]]
+    sandboxed: bool
+    dev: bool
+    attended: Callable[[], Awaitable[bool]] = _attended
+    """Whether whoever starts sessions is there."""
+
+
+@asynccontextmanager
+async def open_services(
+    loaded: LoadedSettings, environ: Environ, *, secret: str, dev: bool
+) -> AsyncIterator[Services]:
+    """Prepare everything, and put it away in reverse order at the end.
+
+    Raises: :class:`~mograder.core.errors.SandboxUnavailable` where student code could not be
+    confined, :class:`Conflict` when another hub runs on this course, and what the database says.
+    """
+    async with AsyncExitStack() as stack:
+        clock, state = SystemClock(), await _open_state(loaded, stack)
+        config = supervisor_config(loaded, environ)
+        wanted = loaded.settings.security.use_bubblewrap
+        supervisor, sandboxed = await open_sandbox(config, wanted, dev=dev)
+        stack.push_async_callback(supervisor.close)
+        releases, workspaces = _open_stores(loaded, clock)
+        environments = _environments(loaded, supervisor)
+        stack.push_async_callback(environments.close)
+        limits, items = limits_of(loaded.settings.limits), loaded.settings.items
+        spawner = Spawner(releases, workspaces, environments, state, limits, items)
+        pool = _pool(loaded, clock, supervisor, spawner, state)
+        await pool.open()
+        stack.push_async_callback(pool.close)
+        validations = await asyncio.to_thread(_validations, loaded, supervisor)
+        stack.push_async_callback(validations.close)
+        revocations = CachedRevocations(state, clock)
+        capabilities = await _capabilities(state, clock, pool)
+        policy = _policy(loaded, secret, sandboxed=sandboxed, dev=dev)
+        await stack.enter_async_context(_upkeep(loaded, releases, environments, supervisor))
+        yield Services(
+            loaded=loaded,
+            clock=clock,
+            secret=secret,
+            authenticator=Authenticator(policy, revocations, clock),
+            policy=policy,
+            roster=Roster(loaded.course_dir / "allowed_users.txt"),
+            releases=releases,
+            workspaces=workspaces,
+            state=state,
+            revocations=revocations,
+            environments=environments,
+            pool=pool,
+            capabilities=capabilities,
+            allowances=Allowances(releases, items),
+            validations=validations,
+            hang_up=supervisor.hang_up,
+            sandboxed=sandboxed,
+            dev=dev,
+            attended=supervisor.answers,
+        )
+
+
+async def _open_state(loaded: LoadedSettings, stack: AsyncExitStack) -> HubState:
+    loaded.state_dir.mkdir(mode=0o700, exist_ok=True)
+    stack.callback(os.close, _lock(loaded.state_dir / "hub.lock"))
+    engine = open_engine(database_url(loaded.settings.database.url, loaded.course_dir))
+    stack.callback(engine.dispose)
+    await asyncio.to_thread(upgrade, engine)
+    return HubState(engine)
+
+
+def _open_stores(loaded: LoadedSettings, clock: Clock) -> tuple[Releases, Workspaces]:
+    hub, limits = loaded.settings.hub, loaded.settings.limits
+    bounds = Limits(limits.upload_files, limits.upload_mb)
+    releases = Releases(loaded.path(hub.release_dir), limits=bounds, clock=clock)
+    return releases, Workspaces(loaded.path(hub.notebooks_dir), released=releases.get)
+
+
+def _environments(loaded: LoadedSettings, supervisor: SupervisorClient) -> Environments:
+    return Environments(
+        loaded.path(loaded.settings.hub.environments_dir),
+        supervisor,
+        wheel=build_runtime_wheel(loaded.state_dir / "wheels"),
+        marimo=metadata.version("marimo"),
+        timeout=loaded.settings.limits.build_timeout,
+        on_ready=supervisor.warm_later,
+    )
+
+
+def _validations(loaded: LoadedSettings, supervisor: SupervisorClient) -> Validations:
+    copies = loaded.state_dir / "copies"
+    remove_tree(copies)  # of a hub that was killed meanwhile
+    jobs = loaded.settings.defaults.jobs
+    return Validations(Executor(supervisor, copies, remove_tree, at_once=jobs))
+
+
+async def _capabilities(state: HubState, clock: Clock, pool: SessionPool) -> Capabilities:
+    """Return what earlier hubs issued, of the sessions that were adopted."""
+    capabilities = Capabilities(state, clock)
+    await asyncio.to_thread(capabilities.load)
+    capabilities.end_with(pool.all())
+    return capabilities
+
+
+def _pool(
+    loaded: LoadedSettings,
+    clock: Clock,
+    supervisor: SupervisorClient,
+    spawner: Spawner,
+    state: HubState,
+) -> SessionPool:
+    settings = loaded.settings
+    return SessionPool(
+        launcher=supervisor,
+        spawner=spawner,
+        rows=state,
+        clock=clock,
+        probe=answers,
+        terms=terms_of(settings.hub.session_ttl, settings.limits),
+    )
+
+
+def _policy(loaded: LoadedSettings, secret: str, *, sandboxed: bool, dev: bool) -> AuthPolicy:
+    hub = loaded.settings.hub
+    peers = trusted_peers(hub.trusted_proxies, sandboxed=sandboxed)
+    return AuthPolicy(
+        secret=secret,
+        trusted_header=hub.trusted_header,
+        trusted_proxies=peers.networks,
+        trust_unix_socket=peers.unix_socket,
+        dev=dev,
+        instructors=frozenset(hub.instructors),
+    )
+
+
+async def _keep_up(
+    loaded: LoadedSettings,
+    releases: Releases,
+    environments: Environments,
+    supervisor: SupervisorClient,
+) -> None:
+    """Prepare every published item's environment before the first student comes (B96).
+
+    Then, and after each build, remove what nothing needs where it takes too much space.
+    """
+    await warm_releases(releases, environments, lambda _: None)
+    while True:
+        await environments.next_build()
+        try:
+            await _prune(loaded, supervisor)
+        except (MograderError, OSError) as error:
+            _log.warning("environments that nothing needs are not removed: %s", error)
+
+
+async def _prune(loaded: LoadedSettings, supervisor: SupervisorClient) -> None:
+    hub = loaded.settings.hub
+    needed = await needed_here(loaded)
+    if needed is None:
+        return
+    root, keep = loaded.path(hub.environments_dir), hub.unused_environments_mb << 20
+    pruned = await prune_environments(root, needed, supervisor.in_use, keep=keep)
+    if pruned.removed:
+        _log.info("removed %d environments that nothing needs", len(pruned.removed))
+
+
+@asynccontextmanager
+async def _upkeep(
+    loaded: LoadedSettings,
+    releases: Releases,
+    environments: Environments,
+    supervisor: SupervisorClient,
+) -> AsyncIterator[None]:
+    """Look after the environments during the block."""
+    task = asyncio.create_task(_keep_up(loaded, releases, environments, supervisor))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def _lock(path: Path) -> int:
+    """Two hubs on one course would fight over its sessions; the lock dies with the process."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise Conflict(
+            "Another hub is running on this course.",
+            hint="Stop it first, or serve another course directory with -C.",
+        ) from error
+    return descriptor

@@ -1,0 +1,157 @@
+"""Pages for people: what those of the hub and of the student's dashboard have in common.
+
+Each app puts an object of its own into the scope of every request (``web.app``); a page takes its
+templates, its course and its viewer from there.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from mograder.core.errors import NotFound
+from mograder.web.context import request_context
+from mograder.web.problems import TITLES
+from mograder.web.templating import Pages
+
+APP = "mograder.app"
+"""Where a scope keeps its app's object."""
+
+_MIN_PACKED_BYTES = 1400
+_LEVEL = 5
+_FOR_EVER = "public, max-age=31536000, immutable"
+
+
+class PageApp(Protocol):
+    """What the pages of an app need of it.
+
+    ``title`` is the course's, ``program`` what the app is called in a sentence; ``packs`` tells
+    whether its answers are gzipped for clients that read that.
+    """
+
+    @property
+    def pages(self) -> Pages: ...
+
+    @property
+    def title(self) -> str: ...
+
+    @property
+    def program(self) -> str: ...
+
+    @property
+    def packs(self) -> bool: ...
+
+    def page_values(self, request: Request) -> Mapping[str, object]:
+        """Return what the templates of all pages take besides: ``viewer``, a Viewer or None."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """The person who looks at a page, as templates know people.
+
+    ``by_front`` tells whether the web server in front has signed the person in.
+    """
+
+    username: str
+    instructor: bool = False
+    can_sign_out: bool = True
+    by_front: bool = False
+
+
+def page_app(request: Request) -> PageApp:
+    """Return the object that the app put into the request."""
+    app: PageApp = request.scope[APP]
+    return app
+
+
+def page(request: Request, template: str, status: int = 200, **values: object) -> HTMLResponse:
+    """Answer with a page that knows the course and who is looking at it."""
+    app = page_app(request)
+    context = request_context(request)
+    html = app.pages.render(
+        template,
+        context.prefix,
+        course=app.title,
+        request_id=context.request_id,
+        **app.page_values(request),
+        **values,
+    )
+    answer = HTMLResponse(html, status)
+    return _packed(request, answer) if app.packs else answer
+
+
+def problem_page(
+    request: Request,
+    status: int,
+    message: str,
+    hint: str = "",
+    *,
+    again: str = "",
+    retry_after: int = 0,
+) -> Response:
+    """A failure for a person: what it is, what helps, and the number to quote.
+
+    ``again`` is a path below the prefix where it can be tried once more, after ``retry_after``
+    seconds (0: unknown).
+    """
+    response = page(
+        request,
+        "problem.html",
+        status,
+        title=TITLES.get(status, "Something went wrong"),
+        answered=status,
+        message=message,
+        hint=hint,
+        again=again,
+        retry_after=retry_after,
+    )
+    if retry_after:
+        response.headers["Retry-After"] = str(retry_after)
+    return response
+
+
+def static_file(request: Request, version: str, name: str) -> Response:
+    """Answer with a stylesheet, module or picture of our own.
+
+    Raises: NotFound.
+    """
+    app = page_app(request)
+    found = app.pages.static.by_name.get(name)
+    if found is None:
+        raise NotFound("There is no such file.")
+    headers = {
+        "Content-Type": found.media_type,
+        "Cache-Control": _FOR_EVER if version == app.pages.static.version else "no-cache",
+    }
+    if not app.packs:
+        return Response(found.body, headers=headers)
+    headers["Vary"] = "Accept-Encoding"
+    if takes_gzip(request):
+        return Response(found.packed, headers={**headers, "Content-Encoding": "gzip"})
+    return Response(found.body, headers=headers)
+
+
+def takes_gzip(request: Request) -> bool:
+    """Whether this client reads gzip."""
+    offers = request.headers.get("accept-encoding", "").split(",")
+    return any(offer.strip() in ("gzip", "x-gzip") for offer in offers)
+
+
+def _packed(request: Request, answer: HTMLResponse) -> HTMLResponse:
+    """The answer gzipped where that helps: lists repeat themselves, and phones pay by the byte.
+
+    No page of ours holds a secret that a stranger's text beside it could guess by the length.
+    """
+    answer.headers["Vary"] = "Accept-Encoding"
+    body = bytes(answer.body)
+    if takes_gzip(request) and len(body) > _MIN_PACKED_BYTES:
+        answer.body = gzip.compress(body, _LEVEL)
+        answer.headers["Content-Encoding"] = "gzip"
+        answer.headers["Content-Length"] = str(len(answer.body))
+    return answer

@@ -1,0 +1,77 @@
+"""Bounds guessing the enrollment code, and taking names in bulk."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from mograder.core.clock import Clock
+from mograder.web.server.problems import TooManyAttempts
+
+_SECONDS = 60.0
+_FAILURES = 20
+_FAILURES_OF_ALL = 200
+_NAMES = 600
+_MOST_ADDRESSES = 10_000
+
+
+class RegistrationLimits:
+    """Counts registrations by address; a class behind one address may all register at once.
+
+    Mutable state: ``_failed`` and ``_made``, the times of the last minute by address, and
+    ``_failed_in_all``; for one event loop.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._failed: dict[str, deque[float]] = {}
+        self._made: dict[str, deque[float]] = {}
+        self._failed_in_all: deque[float] = deque(maxlen=_FAILURES_OF_ALL)
+
+    def check(self, address: str) -> None:
+        """Let pass who has not tried too often in the last minute.
+
+        Raises: :class:`TooManyAttempts`.
+        """
+        failures = (
+            (self._recent(self._failed.get(address)), _FAILURES),
+            (self._recent(self._failed_in_all), _FAILURES_OF_ALL),
+            (self._recent(self._made.get(address)), _NAMES),
+        )
+        for times, allowed in failures:
+            if len(times) >= allowed:
+                wait = _SECONDS - (self._clock.steady() - times[0])
+                raise TooManyAttempts(
+                    "Too many attempts.",
+                    hint="Wait a minute, then try again.",
+                    retry_after=max(1, round(wait)),
+                )
+
+    def failed(self, address: str) -> None:
+        """Note a wrong code."""
+        self._note(self._failed, address)
+        self._failed_in_all.append(self._clock.steady())
+
+    def made(self, address: str) -> None:
+        """Note a name that was given away."""
+        self._note(self._made, address)
+
+    def _note(self, counted: dict[str, deque[float]], address: str) -> None:
+        """Note an attempt, and forget the addresses without one in the last minute.
+
+        The addresses are in the order of their last attempts. Where there are too many, the one
+        whose last attempt is the oldest is forgotten.
+        """
+        times = counted.pop(address, deque())
+        times.append(self._clock.steady())
+        counted[address] = times
+        while True:
+            oldest = next(iter(counted))
+            if len(counted) <= _MOST_ADDRESSES and self._recent(counted[oldest]):
+                return
+            del counted[oldest]
+
+    def _recent(self, times: deque[float] | None) -> deque[float]:
+        times = times if times is not None else deque()
+        while times and self._clock.steady() - times[0] >= _SECONDS:
+            times.popleft()
+        return times

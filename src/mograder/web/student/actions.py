@@ -1,0 +1,183 @@
+"""What the buttons of the dashboard do: each is a form that posts and leads to a page."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from urllib.parse import quote, urlencode
+
+from anyio import to_thread
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from mograder.core.errors import MograderError, NotAuthenticated, NotFound
+from mograder.exchange.student_course import Submitted
+from mograder.store.student_folder import Notebook
+from mograder.transports.interface import Transport, WouldReplaceOnTime
+from mograder.web.background import Report
+from mograder.web.problems import Wants, status_of, wanted
+from mograder.web.request_body import read_form
+from mograder.web.student.assignment_rows import AssignmentRow
+from mograder.web.student.student_app import StudentApp, deliver, go_to, student_app
+from mograder.web.student.views import FIRST_LOOK, requested_row, sign_in_form
+
+
+async def sign_in(request: Request) -> Response:
+    """Sign in by one of the connector's forms, then ask for everything."""
+    app = student_app(request)
+    fields = await read_form(request)
+    try:
+        await app.connection.sign_in(request.path_params["way"], fields)
+    except MograderError as error:
+        return sign_in_form(
+            request,
+            status_of(error),
+            message=error.message,
+            hint=error.hint,
+            user=fields.get("user", "")[:100],
+        )
+    return await deliver(request, FIRST_LOOK, partial(look, app))
+
+
+async def sign_out(request: Request) -> Response:
+    """Forget who was signed in; the work in the folder stays."""
+    await student_app(request).connection.sign_out()
+    return go_to("/sign-in")
+
+
+async def sync(request: Request) -> Response:
+    """Send what waits, then ask the server for everything."""
+    app = student_app(request)
+
+    async def job(report: Report) -> str:
+        def send(transport: Transport) -> tuple[Submitted, ...]:
+            return app.course.send_all(transport, report)
+
+        await app.connection.use(send)
+        return await look(app, report)
+
+    return await deliver(request, FIRST_LOOK, job)
+
+
+async def look(app: StudentApp, report: Report) -> str:
+    """Ask the server for everything; a server that is away is told on the page."""
+    server = app.connection.connector.server
+    try:
+        await app.connection.use(lambda transport: app.course.sync(transport, server, report))
+    except NotAuthenticated:
+        raise
+    except MograderError as error:
+        app.connection.trouble = str(error)
+    return "/"
+
+
+async def fetch(request: Request) -> Response:
+    """Bring an assignment into its folder; an edited file is kept beside the new one."""
+    app, line = student_app(request), await requested_row(request)
+
+    async def job(report: Report) -> str:
+        def bring(transport: Transport) -> bool:
+            fetched = app.course.fetch(transport, line.folder, report)
+            return any(each.kept for each in fetched)
+
+        kept = await app.connection.use(bring)
+        return _told("replaced" if kept else "downloaded", line.name)
+
+    return await deliver(request, f"fetch:{line.folder}", job)
+
+
+async def edit(request: Request) -> Response:
+    """Start the editor of a notebook, then lead to it."""
+    return await _run_notebook(request, "edit", student_app(request).runner.edit, "editor")
+
+
+async def stop(request: Request) -> Response:
+    """End an editor; what was saved is safe."""
+    app, line = student_app(request), await requested_row(request)
+    await app.runner.editors.stop(line.folder)
+    if wanted(request) is Wants.PAGE:
+        return go_to(_told("stopped", line.name))
+    return JSONResponse({"status": "ok"})
+
+
+async def validate(request: Request) -> Response:
+    """Run the notebook's checks."""
+    return await _run_notebook(
+        request, "validate", student_app(request).runner.validate, "validation"
+    )
+
+
+async def _run_notebook(
+    request: Request, kind: str, work: Callable[[Notebook, Report], Awaitable[object]], page: str
+) -> Response:
+    line = await requested_row(request)
+    notebook = _notebook_of(line)
+
+    async def job(report: Report) -> str:
+        await work(notebook, report)
+        return f"/{page}/{quote(line.folder, safe='')}"
+
+    return await deliver(request, f"{kind}:{line.folder}", job)
+
+
+async def submit(request: Request) -> Response:
+    """Hand in the notebook as it was saved last; keep it where the server is away."""
+    app, line = student_app(request), await requested_row(request)
+    late = (await read_form(request)).get("late") == "yes"
+
+    async def job(report: Report) -> str:
+        hand_in = partial(app.course.submit, folder=line.folder, progress=report, late=late)
+        try:
+            return await _handed_over(app, line, hand_in)
+        except NotAuthenticated:
+            return _after(app, await to_thread.run_sync(hand_in, None), line.name)
+
+    return await deliver(request, f"submit:{line.folder}", job)
+
+
+async def send(request: Request) -> Response:
+    """Send the notebook that waits."""
+    app, line = student_app(request), await requested_row(request)
+    late = (await read_form(request)).get("late") == "yes"
+
+    async def job(report: Report) -> str:
+        send_it = partial(app.course.send, folder=line.folder, progress=report, late=late)
+        return await _handed_over(app, line, send_it)
+
+    return await deliver(request, f"submit:{line.folder}", job)
+
+
+async def _handed_over(
+    app: StudentApp, line: AssignmentRow, work: Callable[[Transport], Submitted]
+) -> str:
+    """Let the server have it; where that takes a decision of the student's, lead to it."""
+    try:
+        return _after(app, await app.connection.use(work), line.name)
+    except WouldReplaceOnTime:
+        return f"/late/{quote(line.folder, safe='')}"
+
+
+async def give_up(request: Request) -> Response:
+    """Do not send the notebook that waits; it is set aside."""
+    app, line = student_app(request), await requested_row(request)
+    await to_thread.run_sync(app.course.give_up, line.folder)
+    return go_to(_told("given-up", line.name))
+
+
+def _after(app: StudentApp, done: Submitted, name: str) -> str:
+    """Where to go after a submission: to the receipt only if the server acknowledged it."""
+    if done.handed is None:
+        app.connection.trouble = done.why
+        return _told("waits", name)
+    return f"/receipt/{quote(done.folder, safe='')}"
+
+
+def _notebook_of(line: AssignmentRow) -> Notebook:
+    if line.notebook is None:
+        raise NotFound("There is no notebook yet.", hint="Download the assignment first.")
+    return line.notebook
+
+
+def _told(done: str, item: str) -> str:
+    """The list, which says what was done."""
+    return f"/?{urlencode({'done': done, 'item': item})}"

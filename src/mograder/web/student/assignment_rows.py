@@ -1,0 +1,88 @@
+"""The lines of the dashboard: each assignment as its student sees it, online or not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from mograder.exchange.student_course import Known, KnownItem
+from mograder.grading.report_json import ValidationResult
+from mograder.store.copy_facts import CopyState
+from mograder.store.student_folder import Notebook, Sent, Waiting
+from mograder.transports.interface import WorkState
+from mograder.web.student.student_app import StudentApp
+
+
+@dataclass(frozen=True, slots=True)
+class AssignmentRow:
+    """One assignment; ``state`` is in the words of the hub's pages."""
+
+    item: KnownItem
+    notebook: Notebook | None
+    state: str
+    overdue: bool
+    sent: Sent | None
+    waiting: Waiting | None
+    result: ValidationResult | None
+    stale: bool
+    documents: tuple[Path, ...]
+    editing: bool
+
+    @property
+    def folder(self) -> str:
+        """The folder that it lies in, which is its name here."""
+        return self.item.folder
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return self.item.assignment.name
+
+    @property
+    def handed_in(self) -> datetime | None:
+        """When the server got what counts, as far as anybody knows."""
+        standing = self.item.standing
+        if standing is not None and standing.submitted_at is not None:
+            return standing.submitted_at
+        return self.sent.submitted_at if self.sent else None
+
+    @property
+    def is_handed_in(self) -> bool:
+        """Whether the server has a submission of this student."""
+        standing = self.item.standing
+        return self.sent is not None or (
+            standing is not None and standing.state is WorkState.SUBMITTED
+        )
+
+    @property
+    def has_feedback(self) -> bool:
+        """Whether there is something to read about one's work."""
+        standing = self.item.standing
+        told = standing is not None and bool(standing.feedback or standing.feedback_available)
+        return told or bool(self.documents)
+
+
+def row_of(app: StudentApp, item: KnownItem) -> AssignmentRow:
+    """Look at one assignment on the disk."""
+    folder = app.course.folder
+    notebook = folder.notebook(item.folder)
+    state = folder.state_of(notebook)
+    due = item.assignment.due
+    return AssignmentRow(
+        item=item,
+        notebook=notebook,
+        state=state.value if state else "not started",
+        overdue=due is not None and due < app.clock.now() and state is not CopyState.SUBMITTED,
+        sent=folder.sent(notebook) if notebook else None,
+        waiting=folder.waiting(item.folder),
+        result=app.runner.result(notebook) if notebook else None,
+        stale=app.runner.stale(notebook) if notebook else False,
+        documents=folder.feedback(item.folder),
+        editing=app.runner.editors.find(item.folder) is not None,
+    )
+
+
+def rows_of(app: StudentApp, known: Known | None) -> tuple[AssignmentRow, ...]:
+    """Look at all of them, in the server's order."""
+    return tuple(row_of(app, item) for item in known.items) if known else ()

@@ -1,0 +1,104 @@
+"""The one connection to the server: by one thread at a time, and with its last trouble."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from anyio import to_thread
+
+from mograder.core.errors import (
+    Busy,
+    MograderError,
+    NotAuthenticated,
+    RemoteFailed,
+    TimedOut,
+)
+from mograder.transports.interface import Transport
+from mograder.web.student.connector import Connector, demand_owner
+
+T = TypeVar("T")
+
+_AWAY = (RemoteFailed, Busy, TimedOut)
+
+
+class ServerConnection:
+    """Who is signed in, and whether the server could be reached when it was asked last."""
+
+    def __init__(self, connector: Connector, owner: Callable[[], str]) -> None:
+        """``owner`` tells whose work lies in the folder; empty for nobody's yet."""
+        self.connector = connector
+        self._owner = owner
+        self.trouble = ""
+        """Why the server cannot be asked at the moment; empty when it can."""
+        self._transport: Transport | None = None
+        self._turn = asyncio.Lock()
+
+    @property
+    def user(self) -> str:
+        """Who is signed in; empty for nobody."""
+        return "" if self._transport is None else self._transport.user
+
+    async def resume(self) -> None:
+        """Take up the connection of last time, if its credentials are still here."""
+        async with self._turn:
+            try:
+                self._transport = await to_thread.run_sync(self._resumed)
+            except MograderError as error:  # a cached address that will not do is no reason to stop
+                self.trouble = str(error)
+
+    async def sign_in(self, way: str, fields: Mapping[str, str]) -> None:
+        """Sign in by a filled-in form. Raises: MograderError in words for the student."""
+        async with self._turn:
+            fresh = await to_thread.run_sync(self._signed_in, way, fields)
+            self._hang_up()
+            self._transport, self.trouble = fresh, ""
+
+    async def sign_out(self) -> None:
+        """Forget who was signed in."""
+        async with self._turn:
+            self._hang_up()
+            await to_thread.run_sync(self.connector.sign_out)
+
+    async def use(self, do: Callable[[Transport], T]) -> T:
+        """Return what ``do`` makes of the connection.
+
+        Raises: NotAuthenticated when nobody is signed in; what ``do`` raises.
+        """
+        async with self._turn:
+            if self._transport is None:
+                raise NotAuthenticated("Nobody is signed in.", hint="Sign in first.")
+            try:
+                # Not left behind when we are cancelled: the port allows one thread at a time.
+                result = await to_thread.run_sync(do, self._transport)
+            except (*_AWAY, NotAuthenticated) as error:
+                signed_out = isinstance(error, NotAuthenticated)
+                self.trouble = error.message if signed_out else str(error)
+                raise
+            self.trouble = ""
+            return result
+
+    async def close(self) -> None:
+        """Let the connection go; who was signed in stays remembered."""
+        async with self._turn:
+            self._hang_up()
+
+    def _resumed(self) -> Transport | None:
+        found = self.connector.resume()
+        if found is None:
+            return None
+        try:
+            demand_owner(self._owner(), found.user)
+        except MograderError:
+            found.close()
+            raise
+        return found
+
+    def _signed_in(self, way: str, fields: Mapping[str, str]) -> Transport:
+        return self.connector.sign_in(way, fields, self._owner())
+
+    def _hang_up(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+        self._transport = None

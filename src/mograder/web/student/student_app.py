@@ -1,0 +1,101 @@
+"""What every handler of the dashboard works with, and how it answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import ClassVar
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response, StreamingResponse
+
+from mograder.core.clock import Clock
+from mograder.core.errors import MograderError, NotAuthenticated
+from mograder.exchange.student_course import StudentCourse
+from mograder.web.background import Report, Work, progress_lines
+from mograder.web.context import request_context
+from mograder.web.pages import APP, Viewer, problem_page
+from mograder.web.problems import (
+    NDJSON,
+    Wants,
+    problem_json,
+    status_of,
+    wanted,
+)
+from mograder.web.student.browser_access import BrowserAccess
+from mograder.web.student.notebook_runner import NotebookRunner
+from mograder.web.student.server_connection import ServerConnection
+from mograder.web.templating import Pages
+
+_PATIENCE_SECONDS = 4.0
+"""How long a form waits for its answer; then a page that looks again takes its place."""
+
+
+@dataclass(frozen=True, slots=True)
+class StudentApp:
+    """The services of one dashboard."""
+
+    title: str
+    course: StudentCourse
+    connection: ServerConnection
+    runner: NotebookRunner
+    access: BrowserAccess
+    pages: Pages
+    work: Work
+    clock: Clock
+    program: ClassVar[str] = "dashboard"
+    packs: ClassVar[bool] = False
+
+    def page_values(self, _: Request) -> dict[str, object]:
+        """The person who is signed in and the server, for every page."""
+        user = self.connection.user
+        viewer = Viewer(user) if user else None
+        return {"viewer": viewer, "local": True, "server": self.connection.connector.server}
+
+
+def student_app(request: Request) -> StudentApp:
+    """The object that the middleware put into the request."""
+    app: StudentApp = request.scope[APP]
+    return app
+
+
+def go_to(path: str) -> RedirectResponse:
+    """Send the browser on with a GET."""
+    return RedirectResponse(path, 303)
+
+
+async def deliver(
+    request: Request, spinner: str, job: Callable[[Report], Awaitable[str]]
+) -> Response:
+    """Do what takes a while, and lead to the page that the job names when it is done.
+
+    A form that would wait too long is led to the page that waits, at ``/working/<spinner>``.
+
+    Raises: what the job raises, unless progress was asked for; then it is the last line.
+    """
+    app = student_app(request)
+    running = app.work.begin(job)
+    if wanted(request) is Wants.PROGRESS:
+        news = progress_lines(running, request_context(request).request_id, _leading_to)
+        return StreamingResponse(news, media_type=NDJSON, headers={"Cache-Control": "no-store"})
+    done, _ = await asyncio.wait((running.task,), timeout=_PATIENCE_SECONDS)
+    if not done:
+        app.work.keep(spinner, running)
+        return go_to(f"/working/{quote(spinner, safe=':')}")
+    return go_to(await running.result())
+
+
+def _leading_to(path: str) -> dict[str, object]:
+    return {"url": path}
+
+
+async def answer_problem(request: Request, error: MograderError) -> Response:
+    """Say what went wrong in the client's own form; who has to sign in is led there."""
+    page_wanted = wanted(request) is Wants.PAGE
+    if page_wanted and isinstance(error, NotAuthenticated):
+        return go_to("/sign-in?again=1")
+    if page_wanted:
+        return problem_page(request, status_of(error), error.message, error.hint)
+    return problem_json(error)

@@ -1,0 +1,129 @@
+"""HTTP connections that write the head of an answer together with what follows it.
+
+uvicorn writes each in a system call of its own, and the loop sends each at once. Together they are
+one segment: cheaper for both sides, and what a front needs that may close its connection when it
+has seen the head (``web.drain_before_reply``).
+
+A connection whose request was answered before its body had come, because it was refused, is closed:
+uvicorn would read and drop all that was announced. It is kept for a moment, in which a little of
+what is on its way is still read: closing a socket with unread data resets the connection, and a
+client that is still writing then (Go's transport, so Caddy) gives up before it reads the answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Any, cast
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+_HEAD = b"HTTP/1."
+_LINGER_SECONDS = 2.0
+_LINGER_BYTES = 2**20
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """uvicorn's protocol; ``uvicorn.Config(http=HttpLine)``.
+
+    Mutable state: ``_unread``, how many bytes of a refused body are still read and dropped; None
+    while the connection is in use.
+    """
+
+    _unread: int | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take a new connection."""
+        holder = _HeadHolder(transport, self.loop, self._linger)
+        super().connection_made(cast(asyncio.Transport, holder))
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came, or drop it when its request has been answered without it."""
+        if self._unread is None:
+            super().data_received(data)
+            return
+        self._unread -= len(data)
+        if self._unread < 0:
+            self.flow.pause_reading()
+
+    def eof_received(self) -> None:
+        """Note that the client sends no more."""
+        if self._unread is None:
+            super().eof_received()
+        else:
+            self.transport.close()
+
+    def on_response_complete(self) -> None:
+        """Go on with the next request, or close the connection if a body is still to come."""
+        if self.cycle.more_body and self._unread is None:
+            self.transport.close()
+        super().on_response_complete()
+
+    def _linger(self) -> bool:
+        """Tell the client that nothing more comes, and read on for a moment.
+
+        Returns False if the connection may be closed at once.
+        """
+        refused = self.cycle is not None and self.cycle.response_complete and self.cycle.more_body
+        if not refused:
+            return False
+        self._unread = _LINGER_BYTES
+        self._unset_keepalive_if_required()
+        self.flow.resume_reading()
+        if self.transport.can_write_eof():  # not over TLS
+            self.transport.write_eof()
+        self.loop.call_later(_LINGER_SECONDS, self.transport.close)
+        return True
+
+    def handle_websocket_upgrade(self) -> None:
+        """Give the bare connection to the WebSocket, which writes whole messages."""
+        self.transport = cast(_HeadHolder, self.transport).bare
+        super().handle_websocket_upgrade()
+
+
+class _HeadHolder:
+    """A transport that holds an answer's head until more is written, or the loop's turn ends."""
+
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        loop: asyncio.AbstractEventLoop,
+        linger: Callable[[], bool],
+    ) -> None:
+        self.bare = transport
+        self._loop = loop
+        self._linger = linger
+        self._lingers = False
+        self._head = b""
+
+    def write(self, data: bytes) -> None:
+        if self._head:
+            head, self._head = self._head, b""
+            self.bare.writelines((head, data))
+        elif data.startswith(_HEAD):
+            self._head = data
+            self._loop.call_soon(self._flush)
+        else:
+            self.bare.write(data)
+
+    def writelines(self, parts: Iterable[bytes]) -> None:
+        self._flush()
+        self.bare.writelines(parts)
+
+    def close(self) -> None:
+        self._flush()
+        if self._lingers or not self._linger():
+            self.bare.close()
+        else:
+            self._lingers = True
+
+    def is_closing(self) -> bool:
+        return self._lingers or self.bare.is_closing()
+
+    def _flush(self) -> None:
+        if self._head:
+            head, self._head = self._head, b""
+            self.bare.write(head)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.bare, name)

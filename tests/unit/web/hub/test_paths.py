@@ -1,0 +1,73 @@
+"""Parsing the addresses of session pages from raw bytes; pure."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mograder.core.errors import InvalidInput
+from mograder.core.names import ItemName, Username
+from mograder.sandbox.protocol import Mode
+from mograder.web.hub.proxy.paths import (
+    CapabilityPath,
+    ProbePath,
+    UserPath,
+    is_session_path,
+    parse_session_path,
+)
+
+CAP = "a" * 32
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (b"/edit/user/alice/A1/", UserPath(Mode.EDIT, Username("alice"), ItemName("A1"), "")),
+        (
+            b"/run/user/a%40b/L%201/x%2Fy",
+            UserPath(Mode.RUN, Username("a@b"), ItemName("L 1"), "x%2Fy"),
+        ),
+        (b"/edit/user/alice/A1", UserPath(Mode.EDIT, Username("alice"), ItemName("A1"), None)),
+        (f"/s/{CAP}/a/b".encode(), CapabilityPath(CAP, "a/b")),
+        (b"/s/probe", ProbePath()),
+        (b"/s/short/x", None),
+        (b"/edit/A1", None),
+        (b"/edit/user//A1/", None),
+        (b"/", None),
+    ],
+)
+def test_session_paths_are_told_from_others(raw: bytes, expected: object) -> None:
+    assert parse_session_path(raw) == expected
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"/edit/user/al%2Fice/A1/",
+        b"/edit/user/alice/A1%5C/",
+        b"/edit/user/alice/%00/",
+        b"/edit/user/alice\\x/A1/",
+        b"/edit/user/alice/A1/../../bob/A1/",
+        b"/edit/user/alice/A1/%2E%2e/x",
+        b"/s/" + CAP.encode() + b"/./x",
+        b"/edit/user/alice/user/",
+        b"/edit/user/\xff/A1/",
+    ],
+)
+def test_what_could_be_read_in_two_ways_is_refused(raw: bytes) -> None:
+    with pytest.raises(InvalidInput):
+        parse_session_path(raw)
+
+
+@given(st.binary(max_size=60))
+def test_nothing_but_a_path_or_a_refusal_comes_out(tail: bytes) -> None:
+    raw = b"/edit/user/" + tail
+    assert is_session_path(raw)
+    try:
+        found = parse_session_path(raw)
+    except InvalidInput:
+        return
+    if isinstance(found, UserPath):
+        assert "/" not in found.user
+        assert ".." not in found.item

@@ -1,0 +1,156 @@
+"""Long work with news on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+
+import pytest
+
+from mograder.core.errors import Busy, NotFound
+from mograder.web.background import Report, Work, progress_lines
+from mograder.web.hub.support.models import Started
+
+
+def fields(result: Started) -> dict[str, object]:
+    return result.model_dump(mode="json")
+
+
+async def test_news_come_in_order_and_end_with_the_work() -> None:
+    async def job(report: Report) -> str:
+        report("one")
+        await asyncio.sleep(0)
+        report("two")
+        return "done"
+
+    running = Work().begin(job)
+    assert [message async for message in running.news()] == ["one", "two"]
+    assert await running.result() == "done"
+
+
+async def test_news_may_come_from_a_thread() -> None:
+    async def job(report: Report) -> None:
+        thread = threading.Thread(target=report, args=["from afar"])
+        thread.start()
+        await asyncio.to_thread(thread.join)
+
+    assert [message async for message in Work().begin(job).news()] == ["from afar"]
+
+
+async def test_silence_is_broken_so_that_no_front_hangs_up() -> None:
+    enough = asyncio.Event()
+
+    async def job(report: Report) -> None:
+        report("building")
+        await enough.wait()
+
+    heard = []
+    async for message in Work(heartbeat=0.01).begin(job).news():
+        heard.append(message)
+        if len(heard) == 3:
+            enough.set()
+    assert set(heard) == {"building"}
+
+
+async def test_whoever_stops_waiting_leaves_the_work_alone() -> None:
+    go_on = asyncio.Event()
+
+    async def job(_: Report) -> str:
+        await go_on.wait()
+        return "done"
+
+    running = Work().begin(job)
+    waiting = asyncio.create_task(running.result())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    go_on.set()
+    assert await running.result() == "done"
+
+
+async def test_a_failure_reaches_whoever_waits() -> None:
+    async def job(_: Report) -> None:
+        raise NotFound("Assignment not found")
+
+    with pytest.raises(NotFound):
+        await Work().begin(job).result()
+
+
+async def test_closing_ends_what_still_runs() -> None:
+    work = Work()
+
+    async def job(_: Report) -> None:
+        await asyncio.Event().wait()
+
+    running = work.begin(job)
+    await work.close()
+    assert running.task.cancelled()
+
+
+async def waiting_in_line(report: Report) -> Started:
+    report("You are number 3 in line.")
+    await asyncio.Event().wait()
+    raise AssertionError("nobody lets it in")
+
+
+async def test_who_leaves_the_line_gives_up_the_place_after_a_while() -> None:
+    running = Work().begin(waiting_in_line)
+    lines = progress_lines(running, "x", fields, absent=0.01)
+    assert b"number 3" in await anext(lines)
+    await lines.aclose()
+    await asyncio.wait((running.task,), timeout=40)
+    assert running.task.cancelled()
+
+
+async def test_work_that_is_for_others_too_goes_on_whoever_watches() -> None:
+    work = Work()
+    running = work.begin(waiting_in_line)
+    lines = progress_lines(running, "x", fields, absent=None)
+    await anext(lines)
+    await lines.aclose()
+    assert (await asyncio.wait((running.task,), timeout=0.2))[0] == set()
+    await work.close()
+
+
+async def test_who_looks_again_in_time_keeps_the_place() -> None:
+    work = Work()
+    running = work.begin(waiting_in_line)
+    work.keep("alice /edit/A1", running)
+    running.abandon(0.05)
+    running.abandon(60)
+    assert (await asyncio.wait((running.task,), timeout=0.2))[0] == set()
+    assert work.kept("alice /edit/A1") is running
+    await work.close()
+
+
+async def test_what_was_given_up_is_not_told_as_a_result() -> None:
+    work = Work()
+    running = work.begin(waiting_in_line)
+    work.keep("alice /edit/A1", running)
+    running.abandon(0)
+    await asyncio.wait((running.task,), timeout=40)
+    assert work.kept("alice /edit/A1") is None
+
+
+async def test_the_number_of_starts_remembered_for_pages_without_scripts_is_bounded() -> None:
+    work = Work()
+    running = work.begin(waiting_in_line)
+    for number in range(1100):
+        work.keep(f"user{number} /edit/A1", running)
+    assert work.kept("user0 /edit/A1") is None
+    assert work.kept("user1099 /edit/A1") is running
+    await work.close()
+
+
+async def test_a_full_hub_tells_in_the_last_line_when_to_come_back() -> None:
+    async def job(_: Report) -> Started:
+        raise Busy("Full.", retry_after=42)
+
+    lines = [each async for each in progress_lines(Work().begin(job), "x", fields, absent=1)]
+    assert json.loads(lines[-1]) == {
+        "event": "error",
+        "status": 503,
+        "detail": "Full.",
+        "retry_after": 42,
+    }

@@ -1,0 +1,118 @@
+"""Bodies within bounds of size, time and memory."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from starlette.requests import Request
+from starlette.types import Message
+
+from mograder.core.errors import InvalidInput, TooLarge
+from mograder.web.server.body_budget import Budget
+from mograder.web.server.problems import TooManyAttempts, TooSlow
+from mograder.web.server.request_bodies import FileParts, chunks, read_body, submitted_bytes
+
+MEGABYTE = 1024 * 1024
+FORM = "multipart/form-data; boundary=b"
+
+
+def _request(*pieces: bytes, ends: bool = True, length: str = "") -> Request:
+    waiting = list(pieces)
+
+    async def receive() -> Message:
+        if waiting:
+            return {"type": "http.request", "body": waiting.pop(0), "more_body": True}
+        if not ends:
+            await asyncio.Event().wait()
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    headers = [(b"content-length", length.encode())] if length else []
+    return Request({"type": "http", "method": "POST", "headers": headers}, receive)
+
+
+async def test_a_body_is_read_up_to_its_bound() -> None:
+    assert await read_body(_request(b"ab", b"cd"), 4) == b"abcd"
+    with pytest.raises(TooLarge):
+        await read_body(_request(b"ab", b"cde"), 4)
+    with pytest.raises(TooLarge):
+        await read_body(_request(length="5"), 4)
+    with pytest.raises(TooLarge):
+        await read_body(_request(length="9" * 400), 4)
+
+
+async def test_a_body_that_does_not_end_is_given_up() -> None:
+    with pytest.raises(TooSlow):
+        async for _ in chunks(_request(b"a", ends=False), 10, seconds=0.01):
+            pass
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"garbage",
+        b"--b",
+        b"--b\r\n\r\n",
+        b'--b\r\nContent-Disposition: form-data; filename="a"\r\n\r\nhalf',
+        b"--b\r\n" + b"x" * 20_000 + b": y\r\n\r\n",
+    ],
+)
+def test_a_form_that_is_none_is_told(body: bytes) -> None:
+    with pytest.raises(InvalidInput):
+        submitted_bytes(FORM, body)
+
+
+@pytest.mark.parametrize("size", [1, 7, 64])
+def test_a_form_may_come_in_any_pieces(size: int) -> None:
+    body = (
+        b'--b\r\nContent-Disposition: form-data; name="f"; filename="\xc3\xa9.py"\r\n\r\n'
+        b"one\r\n--bx\r\n\r\n--b\r\nContent-Disposition: form-data; name=n\r\n\r\nv\r\n--b--\r\n"
+    )
+    names: list[str] = []
+
+    def begin(name: str) -> None:
+        names.append(name)
+
+    parts = FileParts(FORM, begin)
+    for at in range(0, len(body), size):
+        parts.feed(body[at : at + size])
+    parts.finish()
+    assert names == ["é.py"]
+    assert submitted_bytes(FORM, body) == b"one\r\n--bx\r\n"
+
+
+async def test_large_bodies_wait_in_line_and_small_ones_do_not() -> None:
+    budget = Budget(4 * MEGABYTE)
+    told: list[str] = []
+    first_may_go = asyncio.Event()
+
+    async def one(name: str, size: int, until: asyncio.Event | None = None) -> None:
+        async with budget.lend(size):
+            told.append(name)
+            if until:
+                await until.wait()
+
+    first = asyncio.create_task(one("first", 3 * MEGABYTE, first_may_go))
+    await asyncio.sleep(0)
+    gone = asyncio.create_task(one("gone", 2 * MEGABYTE))
+    second = asyncio.create_task(one("second", 100 * MEGABYTE))
+    third = asyncio.create_task(one("third", 2 * MEGABYTE))
+    await asyncio.sleep(0)
+    await one("small", MEGABYTE)
+    gone.cancel()
+    first_may_go.set()
+    await asyncio.gather(first, second, third)
+    assert told == ["first", "small", "second", "third"]
+    await one("all", 4 * MEGABYTE)
+
+
+async def test_nobody_holds_all_of_it() -> None:
+    budget = Budget(4 * MEGABYTE)
+    with budget.sending("a"), budget.sending("a"), budget.sending("a"), budget.sending("a"):
+        with pytest.raises(TooManyAttempts), budget.sending("a"):
+            pass
+        with budget.sending("b"):
+            pass
+    with budget.sending("a"):
+        pass
