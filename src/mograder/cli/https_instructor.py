@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from mograder.cli.files import read_bytes
 from mograder.cli.https_server import Server, server_options, wanted
 from mograder.cli.options import json_option
 from mograder.core.errors import RemoteFailed
@@ -16,7 +17,7 @@ from mograder.core.names import Username
 from mograder.exchange.collect import Collected, Fate, collect, problems
 from mograder.exchange.feedback import batches, find_pages
 from mograder.exchange.finding import folder_of
-from mograder.exchange.grade_files import read_grades
+from mograder.exchange.grades_csv import server_rows
 from mograder.exchange.matching import choose_remote
 from mograder.store.course import shown
 from mograder.transports.https import GradeRow
@@ -78,7 +79,7 @@ def upload_grades(
     They are merged into those that the server holds: one row for each person. Further columns
     are kept there as they are.
     """
-    rows = read_grades(grades_csv)
+    rows = server_rows(read_bytes(grades_csv), str(grades_csv))
     with server.connected(quiet=as_json) as (transport, _):
         found = wanted(transport, assignment, dry_run=dry_run)
         total = None if dry_run else transport.upload_grades(found, rows)
@@ -106,7 +107,7 @@ def upload_feedback(
     as_json: bool,
 ) -> None:
     """Upload pages of feedback (instructors)."""
-    rows = read_grades(grades_csv) if grades_csv else ()
+    rows = server_rows(read_bytes(grades_csv), str(grades_csv)) if grades_csv else ()
     with server.connected(quiet=as_json) as (transport, transfers):
         found = wanted(transport, assignment, dry_run=dry_run)
         base = server.loaded.path(server.loaded.settings.dirs.feedback)

@@ -12,9 +12,10 @@ import click
 
 from mograder.cli.course import load_course
 from mograder.cli.course_words import plain
+from mograder.cli.files import read_bytes
 from mograder.cli.moodle_sheets import participants
 from mograder.cli.moodle_site import Site, item_name, site_options
-from mograder.cli.moodle_users import naming_of, naming_options, read_bytes
+from mograder.cli.moodle_users import naming_of, naming_options
 from mograder.cli.options import Given, course_dir_option, json_option
 from mograder.cli.output import reporting
 from mograder.core.clock import SystemClock

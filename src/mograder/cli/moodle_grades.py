@@ -14,12 +14,13 @@ from click.core import ParameterSource
 
 from mograder.cli.course import load_course
 from mograder.cli.course_words import plain
+from mograder.cli.files import read_bytes
 from mograder.cli.moodle_site import Site, feedback_dir_of, item_name, site_options
-from mograder.cli.moodle_users import naming_of, naming_options, read_bytes
+from mograder.cli.moodle_users import naming_of, naming_options
 from mograder.cli.options import Given, course_dir_option, json_option
 from mograder.cli.output import reporting
 from mograder.core.clock import SystemClock
-from mograder.exchange.grades_file import GradeLine, from_gradebook, parse_grades
+from mograder.exchange.grades_csv import GradeLine, from_gradebook, parse_grades
 from mograder.exchange.moodle_grades import (
     Draft,
     Wishes,

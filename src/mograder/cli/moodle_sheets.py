@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mograder.cli.moodle_users import read_bytes
+from mograder.cli.files import read_bytes
 from mograder.core.errors import NotFound
 from mograder.core.names import Username
 from mograder.core.settings import LoadedSettings

@@ -10,10 +10,11 @@ from typing import TypeVar
 import click
 
 from mograder.cli.course import load_course
+from mograder.cli.files import read_bytes
 from mograder.cli.moodle_site import Site, site_options
 from mograder.cli.options import Given, course_dir_option, insecure_option, json_option
 from mograder.cli.remote import Address
-from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.errors import NotFound
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.exchange.moodle_users import (
     Naming,
@@ -31,7 +32,6 @@ from mograder.transports import hub_course
 HEADING = "# Allowed users — synced from Moodle"
 """First line of a list that is written here (compat.md 9)."""
 
-_MOST_BYTES = 20_000_000
 _F = TypeVar("_F", bound=Callable[..., object])
 
 
@@ -59,25 +59,6 @@ def naming_of(map_file: Path | None, username_from: str | None) -> Naming:
     """
     rows = parse_mapping(read_bytes(map_file), str(map_file)) if map_file else ()
     return Naming(rows, NamedBy(username_from) if username_from else None)
-
-
-def read_bytes(file: Path, limit: int = _MOST_BYTES) -> bytes:
-    """Return a file's bytes, bounded.
-
-    Raises:
-        InvalidInput: It cannot be read, or is too large.
-        NotFound: There is none.
-    """
-    try:
-        with file.open("rb") as stream:
-            data = stream.read(limit + 1)
-    except FileNotFoundError as error:
-        raise NotFound(f"There is no file {file}.") from error
-    except OSError as error:
-        raise InvalidInput(f"{file} cannot be read: {error.strerror}.") from error
-    if len(data) > limit:
-        raise InvalidInput(f"{file} is larger than {limit // 1_000_000} MB.")
-    return data
 
 
 @click.command("sync-users")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mograder.core.errors import InvalidInput
 from mograder.core.names import Username
-from mograder.exchange.grades_file import GradeLine, line_html
+from mograder.exchange.grades_csv import GradeLine, line_html
 from mograder.exchange.people import Person, find_person, parse_username
 from mograder.store.gradebook import Identity
 from mograder.transports.moodle.archives import FeedbackFile, feedback_zip

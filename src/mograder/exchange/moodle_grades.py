@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mograder.core.errors import Busy, Conflict, Forbidden, InvalidInput, NotFound
 from mograder.core.shared import Progress
-from mograder.exchange.grades_file import GradeLine, line_html
+from mograder.exchange.grades_csv import GradeLine, line_html
 from mograder.exchange.moodle_collect import local_name
 from mograder.exchange.moodle_protection import (
     Remembered,

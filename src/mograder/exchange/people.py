@@ -7,14 +7,13 @@ gradebook remembers, or from a mapping file that the teacher gives.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from mograder.core.errors import Forbidden, InvalidInput, MograderError
 from mograder.core.names import Username
+from mograder.exchange.csv_table import Row, read_table
 from mograder.store.gradebook import Identity
 
 USERNAME_COLUMNS = ("username", "user", "hub username", "login")
@@ -32,8 +31,6 @@ KEY_COLUMNS: Mapping[str, str] = {
     "name": "full_name",
 }
 """Columns of a mapping file, in small letters, and what of a Moodle user each one names."""
-
-_MOST_ROWS = 100_000
 
 
 class NamedBy(StrEnum):
@@ -93,26 +90,19 @@ def parse_mapping(data: bytes, name: str) -> tuple[MappingRow, ...]:
 
     Raises: :class:`InvalidInput` naming the line that is wrong.
     """
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InvalidInput(f"{name} is not UTF-8 text.") from error
-    heading = text.partition("\n")[0]
-    delimiter = max(",;\t", key=heading.count)
-    table = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))[:_MOST_ROWS]
-    columns = [cell.strip().lower() for cell in table[0]] if table else []
-    user = next((columns.index(each) for each in USERNAME_COLUMNS if each in columns), None)
-    keys = {number: KEY_COLUMNS[each] for number, each in enumerate(columns) if each in KEY_COLUMNS}
+    table = read_table(data, name)
+    user = table.column(*USERNAME_COLUMNS)
+    keys = {
+        number: KEY_COLUMNS[column.lower()]
+        for number, column in enumerate(table.columns)
+        if column.lower() in KEY_COLUMNS
+    }
     if user is None or not keys:
         raise InvalidInput(
             f"{name} does not say which Moodle user is whom.",
             hint="Its first line names the columns: username, and one of email, idnumber, user_id.",
         )
-    return tuple(
-        _mapping_row(name, number, line, user, keys)
-        for number, line in enumerate(table[1:], start=2)
-        if any(cell.strip() for cell in line)
-    )
+    return tuple(_mapping_row(name, row, user, keys) for row in table.rows)
 
 
 def name_people(
@@ -242,17 +232,15 @@ def _participant(text: str) -> int | None:
     return int(rest) if text.startswith("participant") and rest.isdigit() else None
 
 
-def _mapping_row(
-    name: str, number: int, line: Sequence[str], user: int, keys: Mapping[int, str]
-) -> MappingRow:
-    if len(line) <= max(user, *keys):
-        raise InvalidInput(f"{name}, line {number}: there are too few columns.")
+def _mapping_row(name: str, row: Row, user: int, keys: Mapping[int, str]) -> MappingRow:
+    if len(row.cells) <= max(user, *keys):
+        raise InvalidInput(f"{name}, line {row.line}: there are too few columns.")
     try:
-        username = Username.parse(line[user].strip())
+        username = Username.parse(row.cell(user))
     except MograderError as error:
-        raise InvalidInput(f"{name}, line {number}: {error.message}") from error
-    told = {key: line[column].strip() for column, key in keys.items() if line[column].strip()}
-    return MappingRow(number, username, told)
+        raise InvalidInput(f"{name}, line {row.line}: {error.message}") from error
+    told = {key: row.cell(column) for column, key in keys.items() if row.cell(column)}
+    return MappingRow(row.line, username, told)
 
 
 def _mapped(people: Sequence[Person], mapping: Sequence[MappingRow]) -> dict[int, str]:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-
 import pytest
 
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import Username
 from mograder.core.settings_model import Assignment as Configured
-from mograder.exchange.grades_file import parse_grades
 from mograder.exchange.matching import choose_assignment, choose_course, local_name
 from mograder.exchange.people import (
     NamedBy,
@@ -171,34 +168,3 @@ def test_anonymous_people_are_found_by_their_number() -> None:
     assert find_person("Participant-1", [hidden], {}) is hidden
     assert find_person("participant 1", [hidden], {}) is hidden
     assert find_person("Participant-12", [hidden], {}) is None
-
-
-def test_grades_are_read_as_feedback_writes_them() -> None:
-    """compat.md 9: student, mark, auto_mark, feedback, penalty_pct, penalised_mark."""
-    data = (
-        b"student,mark,auto_mark,feedback,penalty_pct,penalised_mark\n"
-        b'alice,87.5,60,"good, really",10,78.75\n'
-        b"bob,12.5,,late,,\n\n"
-        b"carol,,,nothing,,\n"
-    )
-    alice, bob, carol = parse_grades(data, "g.csv")
-    assert (alice.mark, alice.comment) == (Decimal("78.75"), "good, really")
-    assert (bob.who, bob.mark) == ("bob", Decimal("12.5"))
-    assert (carol.mark, carol.comment) == (None, "nothing")
-
-
-def test_grades_may_come_from_a_spreadsheet_with_decimal_commas() -> None:
-    (line,) = parse_grades("username;grade\nalice;71,5\n".encode("utf-8-sig"), "g.csv")
-    assert (line.mark, line.comment) == (Decimal("71.5"), None)
-
-
-def test_every_wrong_line_is_named_before_anything_is_sent() -> None:
-    data = b"student,mark\nalice,abc\nbob,50\ncarol,-3\n"
-    with pytest.raises(InvalidInput) as problem:
-        parse_grades(data, "g.csv")
-    assert "line 2 (alice): 'abc' is not a mark" in problem.value.message
-    assert "line 4 (carol): '-3' is not a mark" in problem.value.message
-    with pytest.raises(InvalidInput, match="has Alice twice: in lines 2 and 3"):
-        parse_grades(b"student,mark\nalice,1\nAlice,2\n", "g.csv")
-    with pytest.raises(InvalidInput, match="not a file of grades"):
-        parse_grades(b"a,b\n1,2\n", "g.csv")

@@ -12,7 +12,7 @@ import pytest
 
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.names import Username
-from mograder.exchange.grades_file import GradeLine
+from mograder.exchange.grades_csv import GradeLine
 from mograder.exchange.moodle_collect import (
     METADATA,
     Fate,
