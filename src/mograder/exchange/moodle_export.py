@@ -14,31 +14,12 @@ from pathlib import Path
 from mograder.core.errors import InvalidInput
 from mograder.core.names import Username
 from mograder.exchange.grades_csv import GradeLine, line_html
-from mograder.exchange.people import Person, find_person, parse_username
-from mograder.store.gradebook import Identity
+from mograder.exchange.identities import Person, find_person
 from mograder.transports.moodle.archives import FeedbackFile, feedback_zip
-from mograder.transports.moodle.worksheet import (
-    IDENTIFIER,
-    Entry,
-    Filled,
-    Worksheet,
-    WorksheetRow,
-    fill,
-)
+from mograder.transports.moodle.worksheet import Entry, Filled, Worksheet, fill
 from mograder.transports.upload import Upload
 
-_USERNAME = "Username"
-_EMAIL = "Email address"
-_IDNUMBER = "ID number"
 _STATUS = "Status"
-
-
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """Which columns of the worksheet name a person: ``[moodle] match_column, name_column``."""
-
-    match: str = _USERNAME
-    name: str = "Full name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +45,8 @@ def export(
 ) -> Exported:
     """Fill a worksheet and pack the feedback files of the people in it.
 
-    ``known`` are the worksheet's people by :func:`people_of`. An empty comment leaves the one in
-    the worksheet as it is, unless ``clear_comments`` is given.
+    ``known`` are the worksheet's people by :func:`~mograder.exchange.identities.people_of`. An
+    empty comment leaves the one in the worksheet as it is, unless ``clear_comments`` is given.
 
     Raises: :class:`InvalidInput` when nobody matches, a name may mean two people, or a mark is
     above the maximum.
@@ -99,49 +80,6 @@ def export(
         tuple(dict.fromkeys(unmatched)),
         {person.participant: person.full_name for person in known},
     )
-
-
-def people_of(
-    sheet: Worksheet, columns: Columns, remembered: Sequence[Identity], names: Mapping[str, str]
-) -> tuple[tuple[Person, ...], Mapping[int, Username]]:
-    """Return the worksheet's people, and those of their usernames that are known.
-
-    From the match column where the site shows it, else from what the gradebook remembers by email,
-    ID number or full name.
-    """
-    people = tuple(_person(sheet, row, columns) for row in sheet.rows)
-    usernames: dict[int, Username] = {}
-    for person in people:
-        text = person.username or _remembered(person, remembered) or _by_name(person, names)
-        username = parse_username(text)
-        if username is not None:
-            usernames[person.user_id] = username
-    return people, usernames
-
-
-def _person(sheet: Worksheet, row: WorksheetRow, columns: Columns) -> Person:
-    # There is no user id in a worksheet: the participant's number, negative, stands for it.
-    return Person(
-        user_id=-row.participant,
-        full_name=sheet.cell(row, columns.name) or sheet.cell(row, IDENTIFIER),
-        username=(sheet.cell(row, columns.match) or sheet.cell(row, _USERNAME)).strip(),
-        email=sheet.cell(row, _EMAIL).strip(),
-        idnumber=sheet.cell(row, _IDNUMBER).strip(),
-        participant=row.participant,
-    )
-
-
-def _remembered(person: Person, remembered: Sequence[Identity]) -> str:
-    email, idnumber = person.email.casefold(), person.idnumber
-    by_email = [each.username for each in remembered if email and each.email.casefold() == email]
-    by_number = [each.username for each in remembered if idnumber and each.idnumber == idnumber]
-    by_name = [each.username for each in remembered if each.full_name == person.full_name]
-    return next((found[0] for found in (by_email, by_number, by_name) if len(found) == 1), "")
-
-
-def _by_name(person: Person, names: Mapping[str, str]) -> str:
-    found = [username for username, full_name in names.items() if full_name == person.full_name]
-    return found[0] if len(found) == 1 else ""
 
 
 def _packed(person: Person, file: Upload) -> FeedbackFile:

@@ -16,7 +16,7 @@ from pathlib import Path
 from mograder.core.errors import Busy, Conflict, Forbidden, InvalidInput, NotFound
 from mograder.core.shared import Progress
 from mograder.exchange.grades_csv import GradeLine, line_html
-from mograder.exchange.moodle_collect import local_name
+from mograder.exchange.identities import Participants
 from mograder.exchange.moodle_protection import (
     Remembered,
     Verdict,
@@ -26,8 +26,6 @@ from mograder.exchange.moodle_protection import (
     to_remember,
 )
 from mograder.exchange.moodle_teams import Teams, for_teams
-from mograder.exchange.moodle_users import Roll
-from mograder.exchange.people import Person, find_person
 from mograder.store.gradebook import Gradebook, Sent
 from mograder.transports.moodle.client import MoodleClient
 from mograder.transports.moodle.grading import (
@@ -108,7 +106,7 @@ def _visible(directory: Path) -> list[Path]:
 def gather(
     lines: Sequence[GradeLine],
     files: Mapping[str, tuple[Upload, ...]],
-    roll: Roll,
+    participants: Participants,
     *,
     grades_only: bool = False,
     clear_comments: bool = False,
@@ -119,11 +117,10 @@ def gather(
 
     Raises: :class:`InvalidInput` when a name may mean two people, or one person comes twice.
     """
-    names = {person.user_id: local_name(person, roll) for person in roll.people}
     marks: dict[int, Mark] = {}
     unmatched: list[str] = []
     for line in lines:
-        person = _find(line.who, roll, names)
+        person = participants.find(line.who)
         if person is None:
             unmatched.append(line.who)
             continue
@@ -132,7 +129,7 @@ def gather(
         comment = None if grades_only else line_html(line, clear=clear_comments)
         marks[person.user_id] = Mark(person.user_id, line.mark, comment)
     for student, uploads in () if grades_only else files.items():
-        person = _find(student, roll, names)
+        person = participants.find(student)
         if person is None:
             unmatched.append(student)
         else:
@@ -146,7 +143,7 @@ def gather(
 def draft(
     client: MoodleClient,
     assignment: Assignment,
-    roll: Roll,
+    participants: Participants,
     gathered: Gathered,
     remembered: Remembered,
     wishes: Wishes,
@@ -167,14 +164,14 @@ def draft(
         )
     _demand_feedback_types(assignment, list(gathered.marks.values()))
     teams = for_teams(
-        client, assignment, gathered.marks, roll.people, remembered, force=wishes.force
+        client, assignment, gathered.marks, participants.people, remembered, force=wishes.force
     )
     users = {mark.user_id for mark in teams.marks}
     states = _states(client, assignment, users) if wishes.state else {}
     marks = [
         with_state(mark, states.get(mark.user_id, ""), assignment, wishes) for mark in teams.marks
     ]
-    people = {person.user_id for person in roll.people}
+    people = {person.user_id for person in participants.people}
     plan = _without_known(plan_marks(client, assignment, marks, people), remembered)
     plan = read_feedback(client, plan)
     verdicts = settle_plan(client, plan, remembered, force=wishes.force)
@@ -268,13 +265,6 @@ def _record(drafted: Draft, outcome: Outcome, me: int = 0) -> Sent:
     verdict = replace(drafted.verdicts[user], outcome=outcome)
     team = user in drafted.teams.of or user in drafted.teams.of.values()
     return to_remember(verdict, drafted.remembered.sent.get(user), team=team, me=me)
-
-
-def _find(text: str, roll: Roll, names: Mapping[int, str]) -> Person | None:
-    for person in roll.people:
-        if names[person.user_id].casefold() == text.strip().casefold():
-            return person
-    return find_person(text, roll.people, roll.known.usernames)
 
 
 def _says(mark: Mark) -> bool:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from mograder.core.errors import Forbidden
-from mograder.exchange.moodle_users import Roll
+from mograder.exchange.identities import Participants
 from mograder.transports.moodle.client import MoodleClient
 from mograder.transports.moodle.marks import Scale
 from mograder.transports.moodle.records import Assignment
 
 
-def scale_of(client: MoodleClient, assignment: Assignment, roll: Roll) -> Scale | None:
+def scale_of(
+    client: MoodleClient, assignment: Assignment, participants: Participants
+) -> Scale | None:
     """Return the scale that an assignment is graded by, None where it is graded by points.
 
     Raises: :class:`~mograder.core.errors.Forbidden` where Moodle tells neither the names nor the
@@ -20,7 +22,7 @@ def scale_of(client: MoodleClient, assignment: Assignment, roll: Roll) -> Scale 
     items = client.scale_items(assignment)
     if items:
         return Scale(len(items), items)
-    count = client.scale_size(assignment, roll.people[0].user_id)
+    count = client.scale_size(assignment, participants.people[0].user_id)
     if not count:
         raise Forbidden(
             f"{assignment.name} is graded by a scale, and Moodle does not tell you its items.",

@@ -6,11 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from mograder.exchange.moodle_collect import local_name
+from mograder.exchange.identities import Participants, Person
 from mograder.exchange.moodle_grades import Draft
 from mograder.exchange.moodle_protection import erased_comment, grade_text, replaced_files
-from mograder.exchange.moodle_users import Roll
-from mograder.exchange.people import Person
 from mograder.transports.moodle.grading import Outcome, Result
 
 _MOST_SHOWN = 60
@@ -45,10 +43,10 @@ class Told:
     attempt: int = 0
 
 
-def summary(outcomes: Sequence[Outcome], roll: Roll, drafted: Draft) -> list[Told]:
+def summary(outcomes: Sequence[Outcome], participants: Participants, drafted: Draft) -> list[Told]:
     """Return one line per marked person, by name, then one per name that matches no person."""
-    people = {person.user_id: person for person in roll.people}
-    names = {user: local_name(person, roll) for user, person in people.items()}
+    people = {person.user_id: person for person in participants.people}
+    names = {user: participants.local_name(person) for user, person in people.items()}
     lines = [_line(each, people, names, drafted) for each in outcomes]
     lines.sort(key=lambda line: line.name.casefold())
     strangers = [

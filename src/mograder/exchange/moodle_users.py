@@ -1,11 +1,7 @@
-"""Who takes part in the course on Moodle, and who may therefore use the hub (B28 to B34).
-
-Deciding comes first and changes nothing; the door prints it and then lets it happen.
-"""
+"""The participants of the course, as Moodle and the gradebook know them (B28 to B34)."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,52 +9,18 @@ from typing import Self
 
 from mograder.core.errors import Conflict, Forbidden, InvalidInput, NotFound
 from mograder.core.lookup import listed as listed_names
-from mograder.core.names import Username
 from mograder.core.settings_model import Assignment as Configured
-from mograder.exchange.people import (
-    Known,
-    MappingRow,
-    NamedBy,
-    Person,
+from mograder.exchange.identities import (
+    Naming,
+    Participants,
     identities,
     name_people,
-    need_names,
+    person_of,
     with_memory,
 )
 from mograder.store.gradebook import Gradebook, Identity, existing_gradebook
 from mograder.transports.moodle.client import MoodleClient
 from mograder.transports.moodle.records import Assignment, Participant
-
-_BLIND = re.compile(r"\D*(\d{1,18})")
-
-
-@dataclass(frozen=True, slots=True)
-class Naming:
-    """How a person whose username Moodle does not show is named: by a file, or by ``by``."""
-
-    mapping: Sequence[MappingRow] = ()
-    by: NamedBy | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Roll:
-    """The participants of one assignment, and what is known of their usernames."""
-
-    people: tuple[Person, ...]
-    known: Known
-    groups: tuple[str, ...] = ()
-    """Set if Moodle shows this account only the people of these groups (separate groups)."""
-
-    def users(self) -> dict[Username, str]:
-        """Full names by username, sorted by username.
-
-        Raises: :class:`~mograder.core.errors.Forbidden` saying what to do when usernames are
-        missing: a list with holes would lock students out.
-        """
-        if self.known.unnamed:
-            raise need_names(self.known.unnamed, len(self.people))
-        names = {self.known.usernames[person.user_id]: person.full_name for person in self.people}
-        return dict(sorted(names.items()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +37,9 @@ class OnMoodle:
         return cls(assignment.id, assignment.cmid, assignment.revealed)
 
 
-def call_roll(
+def list_participants(
     client: MoodleClient, work: OnMoodle, remembered: Sequence[Identity], naming: Naming
-) -> Roll:
+) -> Participants:
     """Ask Moodle who takes part in an assignment, and find their usernames.
 
     A teacher who may not see all groups is shown the people of their own groups; Moodle gives
@@ -100,10 +62,10 @@ def call_roll(
             "moodle/site:accessallgroups.",
         )
     numbers = _former_numbers(client, work)
-    found = (_person(each, numbers) for each in listed)
+    found = (person_of(each, numbers.get(each.person.user_id, 0)) for each in listed)
     people = with_memory(tuple(found), remembered)
     known = name_people(people, remembered, naming.mapping, naming.by)
-    return Roll(people, known, groups)
+    return Participants(people, known, groups)
 
 
 def configured_on_moodle(assignments: Sequence[Configured]) -> tuple[Configured, ...]:
@@ -120,30 +82,30 @@ def configured_on_moodle(assignments: Sequence[Configured]) -> tuple[Configured,
     return found
 
 
-def call_first_roll(
+def list_first_participants(
     client: MoodleClient,
     on_moodle: Sequence[Configured],
     remembered: Sequence[Identity],
     naming: Naming,
-) -> Roll:
+) -> Participants:
     """List the participants of the first assignment without anonymous marking (B29, B32).
 
     Raises:
         Conflict: All assignments are marked anonymously.
         Forbidden: Moodle shows this account some groups only; the others would be locked out.
-        MograderError: As :func:`call_roll`.
+        MograderError: As :func:`list_participants`.
     """
     for each in on_moodle:
-        roll = call_roll(client, OnMoodle(each.id, each.cmid), remembered, naming)
-        if roll.groups:
+        participants = list_participants(client, OnMoodle(each.id, each.cmid), remembered, naming)
+        if participants.groups:
             raise Forbidden(
-                f"Moodle shows you only the students of {listed_names(roll.groups)}, so a list of "
-                "them would lock out all others.",
+                f"Moodle shows you only the students of {listed_names(participants.groups)}, so a "
+                "list of them would lock out all others.",
                 hint="Run this command with an account that sees all groups (the capability "
                 "moodle/site:accessallgroups).",
             )
-        if not any(person.participant for person in roll.people):
-            return roll
+        if not any(person.participant for person in participants.people):
+            return participants
     raise Conflict(
         "Every assignment in mograder.toml is marked anonymously, so Moodle does not tell who "
         "takes part.",
@@ -189,29 +151,11 @@ def remembered_people(path: Path, site: str) -> tuple[Identity, ...]:
         return gradebook.identities(site)
 
 
-def remember(gradebook: Gradebook, site: str, roll: Roll) -> None:
+def remember(gradebook: Gradebook, site: str, participants: Participants) -> None:
     """Keep who is who, and the full names that graders see (B31).
 
     Raises: :class:`Conflict` when the gradebook knows one username as somebody else.
     """
-    known = identities(roll.people, roll.known.usernames)
+    known = identities(participants.people, participants.known.usernames)
     gradebook.put_identities(site, known)
     gradebook.put_students({each.username: each.full_name for each in known})
-
-
-def _person(participant: Participant, numbers: Mapping[int, int]) -> Person:
-    told = participant.person
-    blind = not (told.email or told.username or told.roles)
-    found = _BLIND.fullmatch(told.full_name) if blind else None
-    return Person(
-        user_id=told.user_id,
-        full_name=told.full_name,
-        username=told.username,
-        email=told.email,
-        idnumber=told.id_number,
-        participant=int(found[1]) if found else 0,
-        group=participant.group_id,
-        team=participant.group_name,
-        formerly=numbers.get(told.user_id, 0),
-        extended=participant.extended,
-    )

@@ -10,15 +10,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from mograder.core.names import Username
-from mograder.exchange.arrivals import Shelf, arrivals
-from mograder.exchange.moodle_collect import (
-    Fate,
-    Target,
-    Work,
-    choose_notebook,
-    put_work,
-)
-from mograder.exchange.people import Person
+from mograder.exchange.arrivals import arrivals
+from mograder.exchange.collecting import CollectedFolder, Fate
+from mograder.exchange.identities import Person, participant_name
+from mograder.exchange.moodle_work import Target, Work, choose_notebook, put_work
 from mograder.transports.interface import RemoteFile
 from mograder.transports.moodle.archives import FILE, Submitted
 
@@ -41,7 +36,7 @@ def plan_zip(
         person = known.get(number)
         username = usernames.get(person.user_id) if person else None
         notebook = choose_notebook(files, target.notebooks)
-        name = username or f"Participant-{number}"
+        name = username or participant_name(number)
         works.append(
             Work(
                 name=name,
@@ -65,9 +60,9 @@ def unpack_zip(
     """
     contents = {_listed(file): file.content for file in submitted}
     with arrivals(target.directory) as held:
-        shelf = Shelf(target.directory, held, now)
+        folder = CollectedFolder(target.directory, held, now)
         done = tuple(
-            put_work(work, (contents[file] for file, _ in work.places()), shelf)
+            put_work(work, (contents[file] for file, _ in work.places()), folder)
             if work.fate is Fate.FETCHED
             else work
             for work in works

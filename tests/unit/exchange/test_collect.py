@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import stat
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from mograder.exchange.collect import Collected, Fate, collect, problems
+from mograder.exchange.collect import Collected, collect, problems
+from mograder.exchange.collecting import Fate
 from tests.unit.exchange.fake_course import FakeCourse
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -26,7 +30,7 @@ def out(tmp_path: Path) -> Path:
 
 
 def gather(course: FakeCourse, out: Path, *, force: bool = False) -> dict[str, Collected]:
-    found = collect(course, course.assignment("hw1"), out, print, force=force)
+    found = collect(course, course.assignment("hw1"), out, print, NOW, force=force)
     return {each.username: each for each in found}
 
 
@@ -69,12 +73,14 @@ def test_b153_a_newer_one_takes_its_place_and_the_older_keeps_its_time(
     course: FakeCourse, out: Path
 ) -> None:
     gather(course, out)
-    stamp = course.times["hw1", "alice"].strftime("%Y%m%dT%H%M%S")
+    before = course.times["hw1", "alice"].timestamp()
     course.take("hw1", "alice", b"# newer")
     found = gather(course, out)
     assert found["alice"].fate is Fate.UPDATED
-    assert found["alice"].kept == out / f"alice_{stamp}.py"
-    assert (out / f"alice_{stamp}.py").read_bytes() == b"# a"
+    (kept,) = (out / ".replaced").glob("*/alice.py")
+    assert found["alice"].kept == kept
+    assert (kept.read_bytes(), kept.stat().st_mtime) == (b"# a", before)
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
     assert (out / "alice.py").read_bytes() == b"# newer"
     assert times(out)["alice"] == course.times["hw1", "alice"].timestamp()
     assert found["bob"].fate is Fate.UNCHANGED
@@ -94,6 +100,27 @@ def test_a_server_of_0_3_16_tells_no_time_so_that_of_the_file_has_to_do(
     assert found["alice"].kept is not None
     assert found["alice"].kept.read_bytes() == b"# a"
     assert (out / "bob.py").stat().st_mtime_ns == first
+
+
+def test_two_runs_in_one_second_keep_what_both_replaced(course: FakeCourse, out: Path) -> None:
+    gather(course, out)
+    for text in (b"# newer", b"# newest"):
+        course.take("hw1", "alice", text)
+        gather(course, out)
+    kept = sorted(path.read_bytes() for path in (out / ".replaced").glob("*/alice.py"))
+    assert kept == [b"# a", b"# newer"]
+
+
+def test_what_an_earlier_version_kept_beside_stays(course: FakeCourse, out: Path) -> None:
+    """It kept USER_TIME.py; metadata with fractions of a second are read, too."""
+    out.mkdir(parents=True)
+    (out / "alice_20260101T000000.py").write_text("# first")
+    (out / "alice.py").write_bytes(b"# a")
+    at = course.times["hw1", "alice"].timestamp()
+    (out / ".fetch_metadata.json").write_text(json.dumps({"alice": at, "gone": 1.5}))
+    assert gather(course, out)["alice"].fate is Fate.UNCHANGED
+    assert (out / "alice_20260101T000000.py").read_text() == "# first"
+    assert times(out)["gone"] == 1.5
 
 
 def test_a_link_to_the_latest_is_replaced_and_its_target_stays(

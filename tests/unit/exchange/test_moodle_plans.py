@@ -12,15 +12,10 @@ import pytest
 
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.names import Username
+from mograder.exchange.collecting import METADATA, Fate
 from mograder.exchange.grades_csv import GradeLine
-from mograder.exchange.moodle_collect import (
-    METADATA,
-    Fate,
-    Target,
-    Work,
-    choose_notebook,
-    plan_collection,
-)
+from mograder.exchange.identities import Known, Participants, Person
+from mograder.exchange.moodle_collect import plan_collection
 from mograder.exchange.moodle_grades import (
     Wishes,
     draft,
@@ -29,8 +24,7 @@ from mograder.exchange.moodle_grades import (
     with_state,
 )
 from mograder.exchange.moodle_protection import Remembered
-from mograder.exchange.moodle_users import Roll
-from mograder.exchange.people import Known, Person
+from mograder.exchange.moodle_work import Target, Work, choose_notebook
 from mograder.transports.interface import RemoteFile
 from mograder.transports.moodle.client import MoodleClient
 from mograder.transports.moodle.records import (
@@ -51,7 +45,7 @@ PEOPLE = (
     Person(5, "Bob", email="bob@example.edu", group=1),
     Person(6, "Carol", email="carol@example.edu"),
 )
-ROLL = Roll(PEOPLE, Known({4: Username("alice"), 5: Username("bob")}, PEOPLE[2:]))
+PARTICIPANTS = Participants(PEOPLE, Known({4: Username("alice"), 5: Username("bob")}, PEOPLE[2:]))
 STATE = SubmissionState
 
 
@@ -65,7 +59,7 @@ def handed_in(user: int, *names: str, state: STATE = STATE.SUBMITTED, group: int
 
 
 def plan(tmp_path: Path, *rows: Submission, assignment: Assignment = A1) -> dict[str, Work]:
-    works = plan_collection(assignment, rows, ROLL, Target(tmp_path, ("A1.py",)))
+    works = plan_collection(assignment, rows, PARTICIPANTS, Target(tmp_path, ("A1.py",)))
     return {work.name: work for work in works}
 
 
@@ -97,9 +91,9 @@ def test_a_teams_work_is_every_members(tmp_path: Path) -> None:
 def test_the_list_names_the_team_and_the_members(tmp_path: Path) -> None:
     """Moodle.md L5, issue 16 section 4: which mates are affected."""
     people = tuple(replace(each, team="Red" if each.group else "") for each in PEOPLE)
-    roll = Roll(people, ROLL.known)
+    participants = Participants(people, PARTICIPANTS.known)
     rows = [handed_in(0, "A1.py", group=1)]
-    works = plan_collection(replace(A1, team=True), rows, roll, Target(tmp_path))
+    works = plan_collection(replace(A1, team=True), rows, participants, Target(tmp_path))
     told = {work.name: (work.team, work.mates) for work in works}
     assert told["alice"] == ("Red", ("bob",))
     assert told["bob"] == ("Red", ("alice",))
@@ -150,9 +144,9 @@ def test_work_without_a_notebook_is_fetched_for_a_person_to_look_at(tmp_path: Pa
 
 def test_two_students_of_one_name_here_are_not_mixed_up(tmp_path: Path) -> None:
     twins = (Person(7, "Kim A", email="kim@x.edu"), Person(8, "Kim B", email="kim@x.edu"))
-    roll = Roll(twins, Known({}, twins))
+    participants = Participants(twins, Known({}, twins))
     rows = [handed_in(7, "A1.py"), handed_in(8, "A1.py")]
-    works = plan_collection(A1, rows, roll, Target(tmp_path))
+    works = plan_collection(A1, rows, participants, Target(tmp_path))
     assert [work.fate for work in works] == [Fate.SKIPPED, Fate.SKIPPED]
     assert "--map" in works[0].why
 
@@ -182,10 +176,10 @@ def test_grades_find_their_people_and_strangers_are_named(tmp_path: Path) -> Non
         GradeLine(4, "zoe", Decimal(1), ""),
     ]
     page = Upload("carol.html", tmp_path / "carol.html")
-    found = gather(lines, {"Carol": (page,), "ghost": (page,)}, ROLL)
+    found = gather(lines, {"Carol": (page,), "ghost": (page,)}, PARTICIPANTS)
     assert found.marks == {4: Mark(4, Decimal(5), "fine"), 6: Mark(6, None, None, (page,))}
     assert found.unmatched == ("zoe", "ghost")
-    bare = gather(lines, {"Carol": (page,)}, ROLL, grades_only=True)
+    bare = gather(lines, {"Carol": (page,)}, PARTICIPANTS, grades_only=True)
     assert bare.marks == {4: Mark(4, Decimal(5))}
 
 
@@ -196,8 +190,8 @@ def test_an_empty_cell_leaves_the_comment_and_erases_it_only_if_asked() -> None:
         GradeLine(3, "bob", None, ""),
         GradeLine(4, "carol@example.edu", Decimal(6), None),
     ]
-    assert gather(lines, {}, ROLL).marks == {4: Mark(4, Decimal(5)), 6: Mark(6, Decimal(6))}
-    assert gather(lines, {}, ROLL, clear_comments=True).marks == {
+    assert gather(lines, {}, PARTICIPANTS).marks == {4: Mark(4, Decimal(5)), 6: Mark(6, Decimal(6))}
+    assert gather(lines, {}, PARTICIPANTS, clear_comments=True).marks == {
         4: Mark(4, Decimal(5), ""),
         5: Mark(5, None, ""),
         6: Mark(6, Decimal(6), None),
@@ -210,7 +204,7 @@ def test_a_comment_is_text_unless_it_is_marked_as_html() -> None:
         GradeLine(2, "alice", None, "if a<b and c>d: x"),
         GradeLine(3, "bob", None, "<p>x</p>", is_html=True),
     ]
-    found = gather(lines, {}, ROLL).marks
+    found = gather(lines, {}, PARTICIPANTS).marks
     assert found[4].comment == "if a&lt;b and c&gt;d: x"
     assert found[5].comment == "<p>x</p>"
 
@@ -218,7 +212,7 @@ def test_a_comment_is_text_unless_it_is_marked_as_html() -> None:
 def test_one_person_with_two_lines_is_refused() -> None:
     lines = [GradeLine(2, "alice", Decimal(5), ""), GradeLine(3, "4", Decimal(6), "")]
     with pytest.raises(InvalidInput, match=r"Alice has two lines of grades \(4\)"):
-        gather(lines, {}, ROLL)
+        gather(lines, {}, PARTICIPANTS)
 
 
 @pytest.mark.parametrize(
@@ -257,12 +251,12 @@ def test_feedback_that_the_assignment_would_drop_is_refused_before_moodle_is_ask
     page = tmp_path / "alice.html"
     page.write_text("x")
     lines = [GradeLine(2, "alice", Decimal(5), "fine")]
-    found = gather(lines, {"alice": (Upload("alice.html", page),)}, ROLL)
+    found = gather(lines, {"alice": (Upload("alice.html", page),)}, PARTICIPANTS)
     assignment = replace(A1, feedback=on)
     # Nothing listens there: a request would fail in another way.
     with (
         MoodleClient("http://127.0.0.1:9", "0" * 32) as client,
         pytest.raises(Conflict, match=refused) as problem,
     ):
-        draft(client, assignment, ROLL, found, Remembered({}, {}), Wishes(None))
+        draft(client, assignment, PARTICIPANTS, found, Remembered({}, {}), Wishes(None))
     assert "--grades-only" in problem.value.hint

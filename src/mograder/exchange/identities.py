@@ -1,12 +1,14 @@
-"""Who is who: a Moodle user, and the same person's username on the hub and in our files.
+"""Identities: a Moodle user, and the same person's username on the hub and in our files; pure.
 
-Pure. An ordinary teacher sees no usernames on Moodle, so a person is known by the user id there,
-by email and by ID number; the username comes from Moodle where it shows one, from what the
-gradebook remembers, or from a mapping file that the teacher gives.
+An ordinary teacher sees no usernames on Moodle, so a person is known by the user id there, by email
+and by ID number. The username comes from Moodle where it shows one, from what the gradebook
+remembers, or from a mapping file that the teacher gives. In a grading worksheet, a person is known
+by the number of "Participant N" and by what the site shows beside it.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -15,6 +17,8 @@ from mograder.core.errors import Forbidden, InvalidInput, MograderError
 from mograder.core.names import Username
 from mograder.exchange.csv_table import Row, read_table
 from mograder.store.gradebook import Identity
+from mograder.transports.moodle.records import Participant
+from mograder.transports.moodle.worksheet import IDENTIFIER, Worksheet, WorksheetRow
 
 USERNAME_COLUMNS = ("username", "user", "hub username", "login")
 KEY_COLUMNS: Mapping[str, str] = {
@@ -31,6 +35,13 @@ KEY_COLUMNS: Mapping[str, str] = {
     "name": "full_name",
 }
 """Columns of a mapping file, in small letters, and what of a Moodle user each one names."""
+
+_USERNAME = "Username"
+_EMAIL = "Email address"
+_IDNUMBER = "ID number"
+"""Columns of a grading worksheet."""
+
+_BLIND = re.compile(r"\D*(\d{1,18})")
 
 
 class NamedBy(StrEnum):
@@ -83,6 +94,64 @@ class Known:
 
     usernames: Mapping[int, Username]
     unnamed: tuple[Person, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """How a person whose username Moodle does not show is named: by a file, or by ``by``."""
+
+    mapping: Sequence[MappingRow] = ()
+    by: NamedBy | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Participants:
+    """The people who take part in one assignment, and what is known of their usernames."""
+
+    people: tuple[Person, ...]
+    known: Known
+    groups: tuple[str, ...] = ()
+    """Set if Moodle shows this account only the people of these groups (separate groups)."""
+
+    def users(self) -> dict[Username, str]:
+        """Return full names by username, sorted by username.
+
+        Raises:
+            Forbidden: Usernames are missing. A list with holes would lock students out, so the
+                hint says how to complete it.
+        """
+        if self.known.unnamed:
+            raise need_names(self.known.unnamed, len(self.people))
+        names = {self.known.usernames[person.user_id]: person.full_name for person in self.people}
+        return dict(sorted(names.items()))
+
+    def local_name(self, person: Person) -> str:
+        """Return what a person's files are called: the username, else the email address.
+
+        Where the marking is anonymous it is "Participant-N", so that nobody is told who it is.
+        """
+        if person.participant:
+            return participant_name(person.participant)
+        known = self.known.usernames.get(person.user_id)
+        return known or parse_username(person.email) or f"moodle-{person.user_id}"
+
+    def find(self, text: str) -> Person | None:
+        """Return the person that a file's name or a line of grades means, None for a stranger.
+
+        Raises:
+            InvalidInput: It may mean two people.
+        """
+        wanted = text.strip().casefold()
+        named = (each for each in self.people if self.local_name(each).casefold() == wanted)
+        return next(named, None) or find_person(text, self.people, self.known.usernames)
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Which columns of the worksheet name a person: ``[moodle] match_column, name_column``."""
+
+    match: str = _USERNAME
+    name: str = "Full name"
 
 
 def parse_mapping(data: bytes, name: str) -> tuple[MappingRow, ...]:
@@ -183,6 +252,51 @@ def find_person(
     return None
 
 
+def person_of(participant: Participant, formerly: int = 0) -> Person:
+    """Return a person as Moodle lists them among the participants of an assignment.
+
+    ``formerly`` is the number of "Participant N" before the identities were revealed, else 0.
+    """
+    told = participant.person
+    blind = not (told.email or told.username or told.roles)
+    found = _BLIND.fullmatch(told.full_name) if blind else None
+    return Person(
+        user_id=told.user_id,
+        full_name=told.full_name,
+        username=told.username,
+        email=told.email,
+        idnumber=told.id_number,
+        participant=int(found[1]) if found else 0,
+        group=participant.group_id,
+        team=participant.group_name,
+        formerly=formerly,
+        extended=participant.extended,
+    )
+
+
+def people_of(
+    sheet: Worksheet, columns: Columns, remembered: Sequence[Identity], names: Mapping[str, str]
+) -> tuple[tuple[Person, ...], Mapping[int, Username]]:
+    """Return the people of a grading worksheet, and those of their usernames that are known.
+
+    From the match column where the site shows it, else from what the gradebook remembers by email,
+    ID number or full name.
+    """
+    people = tuple(_person_in(sheet, row, columns) for row in sheet.rows)
+    usernames: dict[int, Username] = {}
+    for person in people:
+        text = person.username or _remembered(person, remembered) or _by_name(person, names)
+        username = parse_username(text)
+        if username is not None:
+            usernames[person.user_id] = username
+    return people, usernames
+
+
+def participant_name(number: int) -> str:
+    """Return what the files of an anonymous participant are called."""
+    return f"Participant-{number}"
+
+
 def parse_username(text: str) -> Username | None:
     """Return a username, or None for what is none."""
     try:
@@ -219,6 +333,31 @@ def with_memory(people: Sequence[Person], remembered: Iterable[Identity]) -> tup
         else person
         for person in people
     )
+
+
+def _person_in(sheet: Worksheet, row: WorksheetRow, columns: Columns) -> Person:
+    # There is no user id in a worksheet: the participant's number, negative, stands for it.
+    return Person(
+        user_id=-row.participant,
+        full_name=sheet.cell(row, columns.name) or sheet.cell(row, IDENTIFIER),
+        username=(sheet.cell(row, columns.match) or sheet.cell(row, _USERNAME)).strip(),
+        email=sheet.cell(row, _EMAIL).strip(),
+        idnumber=sheet.cell(row, _IDNUMBER).strip(),
+        participant=row.participant,
+    )
+
+
+def _remembered(person: Person, remembered: Sequence[Identity]) -> str:
+    email, idnumber = person.email.casefold(), person.idnumber
+    by_email = [each.username for each in remembered if email and each.email.casefold() == email]
+    by_number = [each.username for each in remembered if idnumber and each.idnumber == idnumber]
+    by_name = [each.username for each in remembered if each.full_name == person.full_name]
+    return next((found[0] for found in (by_email, by_number, by_name) if len(found) == 1), "")
+
+
+def _by_name(person: Person, names: Mapping[str, str]) -> str:
+    found = [username for username, full_name in names.items() if full_name == person.full_name]
+    return found[0] if len(found) == 1 else ""
 
 
 def _is_participant(person: Person, text: str) -> bool:
