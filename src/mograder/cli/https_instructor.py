@@ -15,12 +15,11 @@ from mograder.cli.options import json_option
 from mograder.core.clock import SystemClock
 from mograder.core.errors import RemoteFailed
 from mograder.core.names import Username
+from mograder.exchange.assignment_lookup import choose_remote, folder_of
 from mograder.exchange.collect import Collected, collect, problems
 from mograder.exchange.collecting import Fate
-from mograder.exchange.feedback import batches, find_pages
-from mograder.exchange.finding import folder_of
+from mograder.exchange.feedback_pages import batches, find_pages
 from mograder.exchange.grades_csv import server_rows
-from mograder.exchange.matching import choose_remote
 from mograder.store.course import shown
 from mograder.transports.https import GradeRow
 from mograder.transports.interface import RemoteAssignment

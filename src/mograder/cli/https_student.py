@@ -14,9 +14,9 @@ from mograder.cli.https_server import Server, server_options, wanted
 from mograder.cli.options import json_option, what_to_fetch
 from mograder.core.clock import SystemClock
 from mograder.core.shared import Progress
+from mograder.exchange.assignment_lookup import choose_remote
 from mograder.exchange.feedback import Returned, read_feedback
 from mograder.exchange.fetch import Change, FetchedFile, fetch
-from mograder.exchange.matching import choose_remote
 from mograder.exchange.receipts import keep
 from mograder.exchange.submit import Submission, check_notebook, submit
 from mograder.store.course import shown

@@ -24,10 +24,10 @@ from mograder.cli.output import reporting
 from mograder.core.clock import SystemClock
 from mograder.core.errors import Conflict
 from mograder.core.shared import Progress
+from mograder.exchange.assignment_lookup import choose_remote
 from mograder.exchange.feedback import Returned, read_feedback
 from mograder.exchange.fetch import Change, FetchedFile
 from mograder.exchange.fetch import fetch as fetch_files
-from mograder.exchange.matching import choose_remote
 from mograder.exchange.submit import check_notebook
 from mograder.transports.interface import (
     Handed,

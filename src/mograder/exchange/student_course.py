@@ -30,8 +30,8 @@ from mograder.core.errors import (
     TimedOut,
 )
 from mograder.core.shared import Progress
+from mograder.exchange.assignment_lookup import folder_of
 from mograder.exchange.fetch import FetchedFile, fetch
-from mograder.exchange.finding import folder_of
 from mograder.exchange.receipts import keep, open_receipt
 from mograder.exchange.submit import check_notebook
 from mograder.store.student_folder import Notebook, Sent, StudentFolder, Waiting

@@ -7,6 +7,7 @@ import pytest
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import Username
 from mograder.core.settings_model import Assignment as Configured
+from mograder.exchange.assignment_lookup import choose_assignment, choose_course, local_name
 from mograder.exchange.identities import (
     NamedBy,
     Person,
@@ -15,7 +16,6 @@ from mograder.exchange.identities import (
     need_names,
     parse_mapping,
 )
-from mograder.exchange.matching import choose_assignment, choose_course, local_name
 from mograder.store.gradebook import Identity
 from mograder.transports.moodle.records import Assignment, Course
 

@@ -7,15 +7,17 @@ it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.lookup import Entry, Words, counterpart, find, nfc
+from mograder.core.names import ItemName
 from mograder.core.settings_model import Assignment as Configured
-from mograder.exchange.finding import folder_of
 from mograder.transports.interface import RemoteAssignment
 from mograder.transports.moodle.records import Assignment, Course
 
+_NOT_IN_A_NAME = re.compile(r"[^\w.@+ (),'&-]")
 _ON_MOODLE = Words(where="on Moodle", empty="The course has no assignments yet.")
 _ON_SERVER = Words(where="on the server", empty="The server offers none.")
 
@@ -61,6 +63,16 @@ def choose_remote(
         for each in there
     ]
     return there[find(argument, entries, _ON_SERVER)]
+
+
+def folder_of(assignment: RemoteAssignment) -> str:
+    """Return a directory's name for an assignment: its own, made safe where it is not; pure."""
+    for text in (assignment.name, _NOT_IN_A_NAME.sub("_", assignment.name), assignment.key):
+        try:
+            return ItemName.parse(text.strip(" .")[:100])
+        except InvalidInput:
+            continue
+    return f"assignment-{assignment.number or 0}"
 
 
 def choose_course(courses: Sequence[Course], wanted: int) -> int:

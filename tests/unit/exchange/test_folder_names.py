@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mograder.core.names import ItemName
-from mograder.exchange.finding import folder_of
+from mograder.exchange.assignment_lookup import folder_of
 from mograder.transports.interface import RemoteAssignment
 
 
