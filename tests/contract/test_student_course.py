@@ -12,7 +12,7 @@ import pytest
 
 from mograder.core.clock import ManualClock
 from mograder.core.errors import NotFound
-from mograder.exchange.student_course import StudentCourse
+from mograder.exchange.student.course import StudentCourse
 from mograder.store.student_folder import StudentFolder
 from mograder.transports.https import HttpsTransport
 from mograder.transports.interface import WouldReplaceOnTime

@@ -16,9 +16,9 @@ from mograder.core.clock import SystemClock
 from mograder.core.errors import RemoteFailed
 from mograder.core.names import Username
 from mograder.exchange.assignment_lookup import choose_remote, folder_of
-from mograder.exchange.collect import Collected, collect, problems
+from mograder.exchange.assignment_server.collect import Collected, collect, problems
+from mograder.exchange.assignment_server.feedback_pages import batches, find_pages
 from mograder.exchange.collecting import Fate
-from mograder.exchange.feedback_pages import batches, find_pages
 from mograder.exchange.grades_csv import server_rows
 from mograder.store.course import shown
 from mograder.transports.https import GradeRow

@@ -23,11 +23,16 @@ from mograder.core.errors import Forbidden, NotFound
 from mograder.core.lookup import listed
 from mograder.core.settings import LoadedSettings
 from mograder.exchange.collecting import Fate
-from mograder.exchange.identities import Participants
-from mograder.exchange.moodle_collect import collect, plan_collection
-from mograder.exchange.moodle_users import OnMoodle, list_participants, remember, remembered_people
-from mograder.exchange.moodle_work import Target, Work
-from mograder.exchange.moodle_zip import plan_zip, unpack_zip
+from mograder.exchange.moodle.collect import collect, plan_collection
+from mograder.exchange.moodle.identities import Participants
+from mograder.exchange.moodle.participants import (
+    OnMoodle,
+    list_participants,
+    remember,
+    remembered_people,
+)
+from mograder.exchange.moodle.submissions_zip import plan_zip, unpack_zip
+from mograder.exchange.moodle.work import Target, Work
 from mograder.store.gradebook import Gradebook
 from mograder.transports.moodle.archives import read_submissions
 from mograder.transports.moodle.client import MoodleClient

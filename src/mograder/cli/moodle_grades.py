@@ -21,7 +21,7 @@ from mograder.cli.options import Given, course_dir_option, json_option
 from mograder.cli.output import reporting
 from mograder.core.clock import SystemClock
 from mograder.exchange.grades_csv import GradeLine, from_gradebook, parse_grades
-from mograder.exchange.moodle_grades import (
+from mograder.exchange.moodle.grades import (
     Draft,
     Wishes,
     draft,
@@ -29,10 +29,10 @@ from mograder.exchange.moodle_grades import (
     gather,
     send,
 )
-from mograder.exchange.moodle_protection import Remembered
-from mograder.exchange.moodle_scale import scale_of
-from mograder.exchange.moodle_told import Told, summary
-from mograder.exchange.moodle_users import OnMoodle, list_participants, remembered_people
+from mograder.exchange.moodle.participants import OnMoodle, list_participants, remembered_people
+from mograder.exchange.moodle.protection import Remembered
+from mograder.exchange.moodle.scale import scale_of
+from mograder.exchange.moodle.summary import Told, summary
 from mograder.store.gradebook import Gradebook, existing_gradebook
 from mograder.transports.moodle.grading import Result
 from mograder.transports.moodle.marks import Scale

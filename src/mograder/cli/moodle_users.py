@@ -16,8 +16,8 @@ from mograder.cli.options import Given, course_dir_option, insecure_option, json
 from mograder.cli.remote import Address
 from mograder.core.errors import NotFound
 from mograder.core.settings import LoadedSettings, read_environ
-from mograder.exchange.identities import NamedBy, Naming, Participants, parse_mapping
-from mograder.exchange.moodle_users import (
+from mograder.exchange.moodle.identities import NamedBy, Naming, Participants, parse_mapping
+from mograder.exchange.moodle.participants import (
     configured_on_moodle,
     list_first_participants,
     remember,

@@ -8,7 +8,7 @@ from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import Username
 from mograder.core.settings_model import Assignment as Configured
 from mograder.exchange.assignment_lookup import choose_assignment, choose_course, local_name
-from mograder.exchange.identities import (
+from mograder.exchange.moodle.identities import (
     NamedBy,
     Person,
     find_person,

@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response, Stream
 
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError, NotAuthenticated
-from mograder.exchange.student_course import StudentCourse
+from mograder.exchange.student.course import StudentCourse
 from mograder.web.context import RequestContext, context_of
 from mograder.web.hub.progress import Report, Running, Work, line
 from mograder.web.problems import (

@@ -18,7 +18,7 @@ from mograder.core.clock import SystemClock
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.log import configure_logging, get_logger
 from mograder.core.settings import Environ, LoadedSettings
-from mograder.exchange.student_course import StudentCourse
+from mograder.exchange.student.course import StudentCourse
 from mograder.store.student_folder import StudentFolder
 from mograder.web.http_lines import HttpLine
 from mograder.web.hub.progress import Work

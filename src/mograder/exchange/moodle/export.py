@@ -14,7 +14,7 @@ from pathlib import Path
 from mograder.core.errors import InvalidInput
 from mograder.core.names import Username
 from mograder.exchange.grades_csv import GradeLine, line_html
-from mograder.exchange.identities import Person, find_person
+from mograder.exchange.moodle.identities import Person, find_person
 from mograder.transports.moodle.archives import FeedbackFile, feedback_zip
 from mograder.transports.moodle.worksheet import Entry, Filled, Worksheet, fill
 from mograder.transports.upload import Upload
@@ -45,8 +45,9 @@ def export(
 ) -> Exported:
     """Fill a worksheet and pack the feedback files of the people in it.
 
-    ``known`` are the worksheet's people by :func:`~mograder.exchange.identities.people_of`. An
-    empty comment leaves the one in the worksheet as it is, unless ``clear_comments`` is given.
+    ``known`` are the worksheet's people by
+    :func:`~mograder.exchange.moodle.identities.people_of`. An empty comment leaves the one in the
+    worksheet as it is, unless ``clear_comments`` is given.
 
     Raises: :class:`InvalidInput` when nobody matches, a name may mean two people, or a mark is
     above the maximum.

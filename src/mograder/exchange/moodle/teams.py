@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mograder.core.errors import InvalidInput
-from mograder.exchange.identities import Person
-from mograder.exchange.moodle_protection import Remembered, judge
+from mograder.exchange.moodle.identities import Person
+from mograder.exchange.moodle.protection import Remembered, judge
 from mograder.transports.moodle.client import MoodleClient
 from mograder.transports.moodle.grading import Outcome, Result, plan_marks, read_feedback
 from mograder.transports.moodle.records import Assignment, Mark

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mograder.exchange.moodle_protection import (
+from mograder.exchange.moodle.protection import (
     Remembered,
     Verdict,
     complete,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mograder.core.errors import Forbidden
-from mograder.exchange.identities import Participants
+from mograder.exchange.moodle.identities import Participants
 from mograder.transports.moodle.client import MoodleClient
 from mograder.transports.moodle.marks import Scale
 from mograder.transports.moodle.records import Assignment

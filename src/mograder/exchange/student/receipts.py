@@ -19,7 +19,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.lookup import Entry, Words, find
 from mograder.exchange.assignment_lookup import folder_of
-from mograder.exchange.fetch import OURS
+from mograder.exchange.student.fetch import OURS
 from mograder.store.files import atomic_write
 from mograder.transports.interface import RemoteAssignment
 

@@ -31,9 +31,9 @@ from mograder.core.errors import (
 )
 from mograder.core.shared import Progress
 from mograder.exchange.assignment_lookup import folder_of
-from mograder.exchange.fetch import FetchedFile, fetch
-from mograder.exchange.receipts import keep, open_receipt
-from mograder.exchange.submit import check_notebook
+from mograder.exchange.student.fetch import FetchedFile, fetch
+from mograder.exchange.student.receipts import keep, open_receipt
+from mograder.exchange.student.submit import check_notebook
 from mograder.store.student_folder import Notebook, Sent, StudentFolder, Waiting
 from mograder.transports.interface import (
     Document,

@@ -16,8 +16,8 @@ from pathlib import Path
 from mograder.core.errors import Busy, Conflict, Forbidden, InvalidInput, NotFound
 from mograder.core.shared import Progress
 from mograder.exchange.grades_csv import GradeLine, line_html
-from mograder.exchange.identities import Participants
-from mograder.exchange.moodle_protection import (
+from mograder.exchange.moodle.identities import Participants
+from mograder.exchange.moodle.protection import (
     Remembered,
     Verdict,
     known_unchanged,
@@ -25,7 +25,7 @@ from mograder.exchange.moodle_protection import (
     settled,
     to_remember,
 )
-from mograder.exchange.moodle_teams import Teams, for_teams
+from mograder.exchange.moodle.teams import Teams, for_teams
 from mograder.store.gradebook import Gradebook, Sent
 from mograder.transports.moodle.client import MoodleClient
 from mograder.transports.moodle.grading import (

@@ -14,17 +14,17 @@ from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.names import Username
 from mograder.exchange.collecting import METADATA, Fate
 from mograder.exchange.grades_csv import GradeLine
-from mograder.exchange.identities import Known, Participants, Person
-from mograder.exchange.moodle_collect import plan_collection
-from mograder.exchange.moodle_grades import (
+from mograder.exchange.moodle.collect import plan_collection
+from mograder.exchange.moodle.grades import (
     Wishes,
     draft,
     feedback_files,
     gather,
     with_state,
 )
-from mograder.exchange.moodle_protection import Remembered
-from mograder.exchange.moodle_work import Target, Work, choose_notebook
+from mograder.exchange.moodle.identities import Known, Participants, Person
+from mograder.exchange.moodle.protection import Remembered
+from mograder.exchange.moodle.work import Target, Work, choose_notebook
 from mograder.transports.interface import RemoteFile
 from mograder.transports.moodle.client import MoodleClient
 from mograder.transports.moodle.records import (

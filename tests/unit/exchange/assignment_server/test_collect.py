@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mograder.exchange.collect import Collected, collect, problems
+from mograder.exchange.assignment_server.collect import Collected, collect, problems
 from mograder.exchange.collecting import Fate
 from tests.unit.exchange.fake_course import FakeCourse
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import InvalidInput, NotFound
-from mograder.exchange.receipts import (
+from mograder.exchange.student.receipts import (
     is_of,
     keep,
     kept_receipts,

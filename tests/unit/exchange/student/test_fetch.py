@@ -10,7 +10,7 @@ import pytest
 
 from mograder.core.clock import ManualClock
 from mograder.core.errors import InvalidInput, MograderError, NotFound
-from mograder.exchange.fetch import Change, FetchedFile, fetch, release_dir
+from mograder.exchange.student.fetch import Change, FetchedFile, fetch, release_dir
 from tests.unit.exchange.fake_course import FakeCourse
 
 NOTEBOOK = b"import marimo\n"

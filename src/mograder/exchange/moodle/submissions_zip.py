@@ -12,8 +12,8 @@ from datetime import datetime
 from mograder.core.names import Username
 from mograder.exchange.arrivals import arrivals
 from mograder.exchange.collecting import CollectedFolder, Fate
-from mograder.exchange.identities import Person, participant_name
-from mograder.exchange.moodle_work import Target, Work, choose_notebook, put_work
+from mograder.exchange.moodle.identities import Person, participant_name
+from mograder.exchange.moodle.work import Target, Work, choose_notebook, put_work
 from mograder.transports.interface import RemoteFile
 from mograder.transports.moodle.archives import FILE, Submitted
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mograder.core.errors import InvalidInput
 from mograder.core.shared import Progress
-from mograder.exchange.receipts import KeptReceipt, keep
+from mograder.exchange.student.receipts import KeptReceipt, keep
 from mograder.transports.interface import Handed, RemoteAssignment, Transport
 
 

@@ -10,7 +10,7 @@ from typing import Self
 from mograder.core.errors import Conflict, Forbidden, InvalidInput, NotFound
 from mograder.core.lookup import listed as listed_names
 from mograder.core.settings_model import Assignment as Configured
-from mograder.exchange.identities import (
+from mograder.exchange.moodle.identities import (
     Naming,
     Participants,
     identities,

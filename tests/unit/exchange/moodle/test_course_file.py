@@ -10,7 +10,7 @@ import pytest
 
 from mograder.core.errors import InvalidInput
 from mograder.core.settings import load_settings
-from mograder.exchange.course_file import CourseOnMoodle, merge, replace_course_file
+from mograder.exchange.moodle.course_file import CourseOnMoodle, merge, replace_course_file
 from mograder.transports.interface import RemoteFile
 from mograder.transports.moodle.records import Assignment
 

@@ -16,8 +16,8 @@ from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.shared import Progress
 from mograder.exchange.arrivals import Arrivals, arrivals, clean
 from mograder.exchange.collecting import METADATA, CollectedFolder, Fate, read_numbers
-from mograder.exchange.identities import Participants, Person, participant_name
-from mograder.exchange.moodle_work import Target, Work, choose_notebook, put_work
+from mograder.exchange.moodle.identities import Participants, Person, participant_name
+from mograder.exchange.moodle.work import Target, Work, choose_notebook, put_work
 from mograder.transports.interface import RemoteFile
 from mograder.transports.moodle.client import MoodleClient
 from mograder.transports.moodle.records import Assignment, Submission, SubmissionState
