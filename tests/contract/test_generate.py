@@ -13,6 +13,7 @@ import pytest
 from mograder.cli.main import run
 from mograder.core.errors import InvalidInput, SandboxUnavailable
 from mograder.core.settings import load_settings, read_environ
+from mograder.grading.report import CheckStatus
 from mograder.grading.running import CheckOutcome, How, Runs, TrustedRuns, open_runs
 from mograder.notebook.leaks import CellOutput
 from mograder.notebook.pep723 import Script
@@ -116,8 +117,8 @@ async def test_a_run_tells_checks_errors_and_outputs_and_leaves_nothing_behind(
     report = await runs.run(notebook, notebook.parent, lambda _: None)
     assert report.problem == ""
     assert report.checks == (
-        CheckOutcome("Q1: one", "success"),
-        CheckOutcome("Q2: two", "partial", ("no & never",)),
+        CheckOutcome("Q1: one", CheckStatus.SUCCESS),
+        CheckOutcome("Q2: two", CheckStatus.PARTIAL, ("no & never",)),
     )
     (error,) = report.cell_errors
     assert (error.line, error.message) == (LINE, "ZeroDivisionError: division by zero")
@@ -127,6 +128,19 @@ async def test_a_run_tells_checks_errors_and_outputs_and_leaves_nothing_behind(
     assert "Stopped here" in " ".join(texts[2].split())
     assert isinstance(report.outputs[0], CellOutput)
     assert sorted(path.name for path in notebook.parent.iterdir()) == ["A1.py", "data.csv"]
+
+
+async def test_a_module_beside_the_notebook_can_be_imported_and_hides_no_installed_one(
+    runs: Runs, tmp_path: Path
+) -> None:
+    text = NOTEBOOK.replace("1 / zero", "import helper\n    print(helper.WORD, zero)")
+    notebook = write(tmp_path / "A3", text)
+    (notebook.parent / "helper.py").write_text('WORD = "from beside"')
+    (notebook.parent / "mograder.py").write_text("raise SystemExit")
+    report = await runs.run(notebook, notebook.parent, lambda _: None)
+    assert (report.problem, report.cell_errors) == ("", ())
+    assert "from beside 0" in {output.index: output.text for output in report.outputs}[4]
+    assert len(report.checks) == 2
 
 
 async def test_a_notebook_that_does_not_end_is_ended(
@@ -141,10 +155,9 @@ async def test_a_notebook_that_does_not_end_is_ended(
 async def test_a_python_without_marimo_is_told_in_its_own_words(
     environment: AuthorEnvironment, notebook: Path
 ) -> None:
-    python = (sys.executable, "-I", "-S")
+    python = (sys.executable, "-S")
     done = await run_as_author(environment, python, notebook, notebook.parent, seconds=60)
-    assert done.problem.startswith("marimo could not run it: ")
-    assert "No module named marimo" in done.problem
+    assert done.problem.startswith("ModuleNotFoundError: No module named 'marimo'")
 
 
 async def test_packages_that_cannot_be_had_are_told_in_uvs_words(tmp_path: Path) -> None:

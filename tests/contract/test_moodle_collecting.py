@@ -158,10 +158,10 @@ def test_a_killed_run_is_gone_on_with(teacher: Desk, number: signal.Signals) -> 
     (submitted / ".fetching-old" / "0-0").write_text("of a run of an earlier version")
     program = (
         "import os, signal\n"
-        "from mograder.exchange import moodle_collect\n"
+        "from mograder.exchange.moodle import collect\n"
         "from mograder.cli.main import run\n"
         f"end = lambda *_: os.kill(os.getpid(), {int(number)})\n"
-        "moodle_collect.put_work = end\n"
+        "collect.put_work = end\n"
         "run(['moodle', 'fetch-submissions', 'A1', '--map', 'students.csv'])\n"
     )
     ended = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import NotFound
-from mograder.exchange.student_course import StudentCourse
+from mograder.exchange.student.course import StudentCourse
 from mograder.store.student_folder import StudentFolder
 from mograder.transports.http import RetryPolicy
 from mograder.transports.https import HttpsTransport

@@ -16,7 +16,7 @@ from mograder.cli.options import Given, course_dir_option
 from mograder.cli.output import reporting
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.grading.generate import generate as generate_items
-from mograder.grading.outcomes import Outcome, Watch, Wishes
+from mograder.grading.outcomes import Generated, Watch, Wishes
 from mograder.grading.running import CheckOutcome, How, open_runs
 from mograder.store.course import SourceItem, find_source
 
@@ -162,12 +162,12 @@ async def _generate(
     loaded: LoadedSettings,
     talk: _Talk,
     how: How,
-) -> tuple[Outcome, ...]:
+) -> tuple[Generated, ...]:
     async with open_runs(loaded, read_environ(), how, talk.warn) as runs:
         return await generate_items(items, runs, wishes, talk.watch())
 
 
-def _tell(outcomes: Sequence[Outcome], talk: _Talk) -> int:
+def _tell(outcomes: Sequence[Generated], talk: _Talk) -> int:
     """Print what came of each item, mistakes on stderr; return the exit status."""
     for outcome in outcomes:
         for line in outcome.lines:

@@ -9,15 +9,17 @@ from pathlib import Path
 
 import click
 
+from mograder.cli.files import read_bytes
 from mograder.cli.https_server import Server, server_options, wanted
 from mograder.cli.options import json_option
+from mograder.core.clock import SystemClock
 from mograder.core.errors import RemoteFailed
 from mograder.core.names import Username
-from mograder.exchange.collect import Collected, Fate, collect, problems
-from mograder.exchange.feedback import batches, find_pages
-from mograder.exchange.finding import folder_of
-from mograder.exchange.grade_files import read_grades
-from mograder.exchange.matching import choose_remote
+from mograder.exchange.assignment_lookup import choose_remote, folder_of
+from mograder.exchange.assignment_server.collect import Collected, collect, problems
+from mograder.exchange.assignment_server.feedback_pages import batches, find_pages
+from mograder.exchange.collecting import Fate
+from mograder.exchange.grades_csv import server_rows
 from mograder.store.course import shown
 from mograder.transports.https import GradeRow
 from mograder.transports.interface import RemoteAssignment
@@ -42,14 +44,15 @@ def fetch_submissions(
 ) -> None:
     """Download what was handed in (instructors).
 
-    The latest of each person becomes USER.py; one that it replaces is kept with its time. When
+    The latest of each person becomes USER.py; one that it replaces is kept in .replaced/. When
     each was handed in is in .fetch_metadata.json.
     """
     with server.connected(quiet=as_json) as (transport, transfers):
         found = choose_remote(assignment, transport.list_assignments())
         submitted = server.loaded.path(server.loaded.settings.dirs.submitted)
         out = output_dir or submitted / folder_of(found)
-        collected = collect(transport, found, out, transfers.say, force=force)
+        now = SystemClock().now()
+        collected = collect(transport, found, out, transfers.say, now, force=force)
     _print_collected(found, out, collected, as_json=as_json)
     if failed := problems(collected):
         names = ", ".join(each.username for each in failed[:20])
@@ -78,7 +81,7 @@ def upload_grades(
     They are merged into those that the server holds: one row for each person. Further columns
     are kept there as they are.
     """
-    rows = read_grades(grades_csv)
+    rows = server_rows(read_bytes(grades_csv), str(grades_csv))
     with server.connected(quiet=as_json) as (transport, _):
         found = wanted(transport, assignment, dry_run=dry_run)
         total = None if dry_run else transport.upload_grades(found, rows)
@@ -106,7 +109,7 @@ def upload_feedback(
     as_json: bool,
 ) -> None:
     """Upload pages of feedback (instructors)."""
-    rows = read_grades(grades_csv) if grades_csv else ()
+    rows = server_rows(read_bytes(grades_csv), str(grades_csv)) if grades_csv else ()
     with server.connected(quiet=as_json) as (transport, transfers):
         found = wanted(transport, assignment, dry_run=dry_run)
         base = server.loaded.path(server.loaded.settings.dirs.feedback)
@@ -152,7 +155,8 @@ def _print_collected(
         click.echo(f"No submissions to {assignment.name} yet.")
         return
     for each in collected:
-        kept = "" if each.kept is None else f"  (the one before is kept as {each.kept.name})"
+        before = "" if each.kept is None else each.kept.relative_to(out)
+        kept = f"  (the one before is kept as {before})" if before else ""
         if each.fate in (Fate.NEW, Fate.UPDATED):
             click.echo(f"  {each.path.name}{kept}")
     held = len(collected) - counts[Fate.SKIPPED]

@@ -14,7 +14,7 @@ from mograder.cli.https_server import Server, server_options
 from mograder.cli.lazy import Lazy, LazyGroup
 from mograder.cli.options import json_option
 from mograder.core.errors import NotFound
-from mograder.exchange.receipts import (
+from mograder.exchange.student.receipts import (
     KeptReceipt,
     is_of,
     kept_receipts,

@@ -19,7 +19,7 @@ from mograder.cli.options import Given, course_dir_option
 from mograder.cli.transfers import Transfers, transferring
 from mograder.core.errors import RemoteFailed
 from mograder.core.settings import LoadedSettings, Origin, read_environ
-from mograder.exchange.matching import choose_remote
+from mograder.exchange.assignment_lookup import choose_remote
 from mograder.transports.https import HttpsTransport
 from mograder.transports.interface import RemoteAssignment
 from mograder.transports.token_store import HTTPS, TokenStore, server_key

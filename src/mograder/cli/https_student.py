@@ -14,11 +14,11 @@ from mograder.cli.https_server import Server, server_options, wanted
 from mograder.cli.options import json_option, what_to_fetch
 from mograder.core.clock import SystemClock
 from mograder.core.shared import Progress
-from mograder.exchange.feedback import Returned, read_feedback
-from mograder.exchange.fetch import Change, FetchedFile, fetch
-from mograder.exchange.matching import choose_remote
-from mograder.exchange.receipts import keep
-from mograder.exchange.submit import Submission, check_notebook, submit
+from mograder.exchange.assignment_lookup import choose_remote
+from mograder.exchange.student.feedback import Returned, read_feedback
+from mograder.exchange.student.fetch import Change, FetchedFile, fetch
+from mograder.exchange.student.receipts import keep
+from mograder.exchange.student.submit import Submission, check_notebook, submit
 from mograder.store.course import shown
 from mograder.transports.https import HttpsTransport
 from mograder.transports.interface import (

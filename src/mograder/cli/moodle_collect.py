@@ -12,30 +12,27 @@ import click
 
 from mograder.cli.course import load_course
 from mograder.cli.course_words import plain
-from mograder.cli.moodle_sheets import participants
+from mograder.cli.files import read_bytes
+from mograder.cli.moodle_sheets import worksheet_people
 from mograder.cli.moodle_site import Site, item_name, site_options
-from mograder.cli.moodle_users import naming_of, naming_options, read_bytes
+from mograder.cli.moodle_users import naming_of, naming_options
 from mograder.cli.options import Given, course_dir_option, json_option
 from mograder.cli.output import reporting
 from mograder.core.clock import SystemClock
 from mograder.core.errors import Forbidden, NotFound
 from mograder.core.lookup import listed
 from mograder.core.settings import LoadedSettings
-from mograder.exchange.moodle_collect import (
-    Fate,
-    Target,
-    Work,
-    collect,
-    plan_collection,
-)
-from mograder.exchange.moodle_users import (
+from mograder.exchange.collecting import Fate
+from mograder.exchange.moodle.collect import collect, plan_collection
+from mograder.exchange.moodle.identities import Participants
+from mograder.exchange.moodle.participants import (
     OnMoodle,
-    Roll,
-    call_roll,
+    list_participants,
     remember,
     remembered_people,
 )
-from mograder.exchange.moodle_zip import plan_zip, unpack_zip
+from mograder.exchange.moodle.submissions_zip import plan_zip, unpack_zip
+from mograder.exchange.moodle.work import Target, Work
 from mograder.store.gradebook import Gradebook
 from mograder.transports.moodle.archives import read_submissions
 from mograder.transports.moodle.client import MoodleClient
@@ -101,18 +98,18 @@ def fetch_submissions(  # noqa: PLR0913  # one argument per option
     with site.client(loaded) as client:
         chosen = site.assignment(client, loaded, assignment)
         known = remembered_people(book, client.url)
-        roll = call_roll(client, OnMoodle.of(chosen), known, naming)
+        participants = list_participants(client, OnMoodle.of(chosen), known, naming)
         name = item_name(assignment, loaded, chosen)
         directory = output_dir or loaded.path(loaded.settings.dirs.submitted) / name
         target = Target(directory, _notebooks(chosen, name), force)
-        later = _extensions(client, chosen, roll)
-        works = plan_collection(chosen, client.submissions(chosen.id), roll, target, later)
+        later = _extensions(client, chosen, participants)
+        works = plan_collection(chosen, client.submissions(chosen.id), participants, target, later)
         if not dry_run:
             with reporting(quiet=as_json) as report:
                 works = collect(client, works, target, report, SystemClock().now())
-            _remember(loaded, client.url, roll)
+            _remember(loaded, client.url, participants)
     if not as_json:
-        _note_names(roll)
+        _note_names(participants)
     _finish(works, directory, dry_run=dry_run, as_json=as_json)
 
 
@@ -132,7 +129,7 @@ def _from_zip(
     ]
     target = Target(directory, (f"{name}.py", *(each for each in handed_out if ".py" in each)))
     submitted = read_submissions(read_bytes(archive, _MOST_BYTES))
-    people, usernames = participants(loaded, worksheet, assignment, name)
+    people, usernames = worksheet_people(loaded, worksheet, assignment, name)
     works = plan_zip(submitted, people, usernames, target)
     if not works:
         raise NotFound("The zip holds no submissions.", hint="Is it the zip of this assignment?")
@@ -157,10 +154,10 @@ def _notebooks(chosen: Assignment, name: str) -> tuple[str, ...]:
 
 
 def _extensions(
-    client: MoodleClient, chosen: Assignment, roll: Roll
+    client: MoodleClient, chosen: Assignment, participants: Participants
 ) -> Mapping[int, datetime] | None:
     """Return the extended deadlines, None where Moodle does not tell this account."""
-    if chosen.due is None or not any(person.extended for person in roll.people):
+    if chosen.due is None or not any(person.extended for person in participants.people):
         return {}
     try:
         return client.extensions(chosen.id)
@@ -168,11 +165,13 @@ def _extensions(
         return None
 
 
-def _remember(loaded: LoadedSettings, url: str, roll: Roll) -> None:
+def _remember(loaded: LoadedSettings, url: str, participants: Participants) -> None:
     """Keep the names for the graders; under anonymous marking there is nothing to keep."""
-    if any(user for user in roll.known.usernames) and not any(p.participant for p in roll.people):
+    if any(user for user in participants.known.usernames) and not any(
+        p.participant for p in participants.people
+    ):
         with Gradebook(loaded.path(loaded.settings.gradebook.path)) as gradebook:
-            remember(gradebook, url, roll)
+            remember(gradebook, url, participants)
 
 
 def _tell(works: Sequence[Work], directory: Path, *, dry_run: bool) -> None:
@@ -207,17 +206,20 @@ def _duration(late: timedelta) -> str:
     return " ".join([f"{number} {unit}" for number, unit in parts if number][:2])
 
 
-def _note_names(roll: Roll) -> None:
+def _note_names(participants: Participants) -> None:
     """Say once why files are not called by usernames, and what changes that."""
-    if roll.groups:
-        click.echo(f"Note: Moodle shows you only the students of {listed(roll.groups)}.", err=True)
-    if any(person.participant for person in roll.people):
-        click.echo("Marking is anonymous: files are called by participant.", err=True)
-    elif roll.known.unnamed:
+    if participants.groups:
         click.echo(
-            f"Note: Moodle does not show you the usernames of {len(roll.known.unnamed)} students, "
-            "so their files are called by email address. To have usernames, give --map FILE once "
-            "(columns username, email), or ask for the capability moodle/user:viewalldetails.",
+            f"Note: Moodle shows you only the students of {listed(participants.groups)}.", err=True
+        )
+    if any(person.participant for person in participants.people):
+        click.echo("Marking is anonymous: files are called by participant.", err=True)
+    elif participants.known.unnamed:
+        click.echo(
+            f"Note: Moodle does not show you the usernames of {len(participants.known.unnamed)} "
+            "students, so their files are called by email address. To have usernames, give "
+            "--map FILE once (columns username, email), or ask for the capability "
+            "moodle/user:viewalldetails.",
             err=True,
         )
 

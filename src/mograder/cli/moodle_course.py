@@ -14,7 +14,7 @@ from mograder.cli.moodle_site import Site, items_of, site_options
 from mograder.cli.options import Given, course_dir_option, json_option
 from mograder.core.errors import Forbidden, NotFound
 from mograder.core.settings import FILE_NAME
-from mograder.exchange.course_file import CourseOnMoodle, Merged, merge, replace_course_file
+from mograder.exchange.moodle.course_file import CourseOnMoodle, Merged, merge, replace_course_file
 from mograder.transports.moodle.client import MoodleClient
 from mograder.transports.moodle.records import Assignment
 

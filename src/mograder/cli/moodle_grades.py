@@ -14,13 +14,14 @@ from click.core import ParameterSource
 
 from mograder.cli.course import load_course
 from mograder.cli.course_words import plain
+from mograder.cli.files import read_bytes
 from mograder.cli.moodle_site import Site, feedback_dir_of, item_name, site_options
-from mograder.cli.moodle_users import naming_of, naming_options, read_bytes
+from mograder.cli.moodle_users import naming_of, naming_options
 from mograder.cli.options import Given, course_dir_option, json_option
 from mograder.cli.output import reporting
 from mograder.core.clock import SystemClock
-from mograder.exchange.grades_file import GradeLine, from_gradebook, parse_grades
-from mograder.exchange.moodle_grades import (
+from mograder.exchange.grades_csv import GradeLine, from_gradebook, parse_grades
+from mograder.exchange.moodle.grades import (
     Draft,
     Wishes,
     draft,
@@ -28,10 +29,10 @@ from mograder.exchange.moodle_grades import (
     gather,
     send,
 )
-from mograder.exchange.moodle_protection import Remembered
-from mograder.exchange.moodle_scale import scale_of
-from mograder.exchange.moodle_told import Told, summary
-from mograder.exchange.moodle_users import OnMoodle, call_roll, remembered_people
+from mograder.exchange.moodle.participants import OnMoodle, list_participants, remembered_people
+from mograder.exchange.moodle.protection import Remembered
+from mograder.exchange.moodle.scale import scale_of
+from mograder.exchange.moodle.summary import Told, summary
 from mograder.store.gradebook import Gradebook, existing_gradebook
 from mograder.transports.moodle.grading import Result
 from mograder.transports.moodle.marks import Scale
@@ -134,19 +135,20 @@ def upload_feedback(  # noqa: PLR0913  # one argument per option
         chosen = site.assignment(client, loaded, assignment)
         name = item_name(assignment, loaded, chosen)
         files = feedback_files(feedback_dir or feedback_dir_of(loaded, assignment, name))
-        roll = call_roll(client, OnMoodle.of(chosen), remembered_people(book, client.url), naming)
-        scale = scale_of(client, chosen, roll)
+        known = remembered_people(book, client.url)
+        participants = list_participants(client, OnMoodle.of(chosen), known, naming)
+        scale = scale_of(client, chosen, participants)
         lines = grade_lines(grades_csv, book, name, scale=scale, html_comments=comments.html)
         gathered = gather(
-            lines, files, roll, grades_only=grades_only, clear_comments=comments.clear
+            lines, files, participants, grades_only=grades_only, clear_comments=comments.clear
         )
         remembered = _remembered(book, client.url, chosen.id)
-        drafted = draft(client, chosen, roll, gathered, remembered, wishes, scale)
+        drafted = draft(client, chosen, participants, gathered, remembered, wishes, scale)
         outcomes = drafted.plan.outcomes
         if not dry_run:
             with Gradebook(book) as gradebook, reporting(quiet=as_json) as report:
                 outcomes = send(client, drafted, gradebook, report, SystemClock().now())
-    _report(summary(outcomes, roll, drafted), drafted, as_json=as_json, dry_run=dry_run)
+    _report(summary(outcomes, participants, drafted), drafted, as_json=as_json, dry_run=dry_run)
 
 
 def _report(told: Sequence[Told], drafted: Draft, *, as_json: bool, dry_run: bool) -> None:

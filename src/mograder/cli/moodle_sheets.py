@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mograder.cli.moodle_users import read_bytes
+from mograder.cli.files import read_bytes
 from mograder.core.errors import NotFound
 from mograder.core.names import Username
 from mograder.core.settings import LoadedSettings
-from mograder.exchange.moodle_export import Columns, people_of
-from mograder.exchange.people import Person
+from mograder.exchange.moodle.identities import Columns, Person, people_of
 from mograder.store.gradebook import Identity, existing_gradebook
 from mograder.transports.moodle.address import parse_moodle_url
 from mograder.transports.moodle.worksheet import Worksheet, parse_worksheet
@@ -35,7 +34,7 @@ def find_worksheet(loaded: LoadedSettings, *names: str) -> Path:
     )
 
 
-def participants(
+def worksheet_people(
     loaded: LoadedSettings, worksheet: Path | None, *names: str
 ) -> tuple[tuple[Person, ...], Mapping[int, Username]]:
     """Return a worksheet's people and their usernames, nobody where there is no worksheet.

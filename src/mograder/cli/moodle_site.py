@@ -16,7 +16,7 @@ import click
 
 from mograder.core.errors import NotAuthenticated
 from mograder.core.settings import LoadedSettings, read_environ
-from mograder.exchange.matching import choose_assignment, choose_course, local_name
+from mograder.exchange.assignment_lookup import choose_assignment, choose_course, local_name
 from mograder.transports.moodle.address import is_insecure, parse_moodle_url
 from mograder.transports.moodle.client import MoodleClient
 from mograder.transports.moodle.records import Assignment

@@ -24,11 +24,11 @@ from mograder.cli.output import reporting
 from mograder.core.clock import SystemClock
 from mograder.core.errors import Conflict
 from mograder.core.shared import Progress
-from mograder.exchange.feedback import Returned, read_feedback
-from mograder.exchange.fetch import Change, FetchedFile
-from mograder.exchange.fetch import fetch as fetch_files
-from mograder.exchange.matching import choose_remote
-from mograder.exchange.submit import check_notebook
+from mograder.exchange.assignment_lookup import choose_remote
+from mograder.exchange.student.feedback import Returned, read_feedback
+from mograder.exchange.student.fetch import Change, FetchedFile
+from mograder.exchange.student.fetch import fetch as fetch_files
+from mograder.exchange.student.submit import check_notebook
 from mograder.transports.interface import (
     Handed,
     RemoteAssignment,

@@ -10,20 +10,19 @@ from typing import TypeVar
 import click
 
 from mograder.cli.course import load_course
+from mograder.cli.files import read_bytes
 from mograder.cli.moodle_site import Site, site_options
 from mograder.cli.options import Given, course_dir_option, insecure_option, json_option
 from mograder.cli.remote import Address
-from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.errors import NotFound
 from mograder.core.settings import LoadedSettings, read_environ
-from mograder.exchange.moodle_users import (
-    Naming,
-    Roll,
-    call_first_roll,
+from mograder.exchange.moodle.identities import NamedBy, Naming, Participants, parse_mapping
+from mograder.exchange.moodle.participants import (
     configured_on_moodle,
+    list_first_participants,
     remember,
     remembered_people,
 )
-from mograder.exchange.people import NamedBy, parse_mapping
 from mograder.store.gradebook import Gradebook
 from mograder.store.roster import Roster
 from mograder.transports import hub_course
@@ -31,7 +30,6 @@ from mograder.transports import hub_course
 HEADING = "# Allowed users — synced from Moodle"
 """First line of a list that is written here (compat.md 9)."""
 
-_MOST_BYTES = 20_000_000
 _F = TypeVar("_F", bound=Callable[..., object])
 
 
@@ -59,25 +57,6 @@ def naming_of(map_file: Path | None, username_from: str | None) -> Naming:
     """
     rows = parse_mapping(read_bytes(map_file), str(map_file)) if map_file else ()
     return Naming(rows, NamedBy(username_from) if username_from else None)
-
-
-def read_bytes(file: Path, limit: int = _MOST_BYTES) -> bytes:
-    """Return a file's bytes, bounded.
-
-    Raises:
-        InvalidInput: It cannot be read, or is too large.
-        NotFound: There is none.
-    """
-    try:
-        with file.open("rb") as stream:
-            data = stream.read(limit + 1)
-    except FileNotFoundError as error:
-        raise NotFound(f"There is no file {file}.") from error
-    except OSError as error:
-        raise InvalidInput(f"{file} cannot be read: {error.strerror}.") from error
-    if len(data) > limit:
-        raise InvalidInput(f"{file} is larger than {limit // 1_000_000} MB.")
-    return data
 
 
 @click.command("sync-users")
@@ -120,16 +99,16 @@ def sync_users(  # noqa: PLR0913  # one argument per option
     book = loaded.path(loaded.settings.gradebook.path)
     with site.client(loaded) as client:
         known = remembered_people(book, client.url)
-        roll = call_first_roll(client, on_moodle, known, naming)
+        participants = list_first_participants(client, on_moodle, known, naming)
         url = client.url
     say: Callable[[str], None] = (lambda _: None) if as_json else click.echo
-    say(f"Found {len(roll.people)} enrolled users on Moodle.")
-    users = roll.users()
+    say(f"Found {len(participants.people)} enrolled users on Moodle.")
+    users = participants.users()
     if dry_run:
         for user, name in users.items():
             say(f"  {user}  ({name})")
     else:
-        _write(loaded, book, url, roll, address if to_hub else None, say)
+        _write(loaded, book, url, participants, address if to_hub else None, say)
     if as_json:
         listed = [{"username": user, "full_name": name} for user, name in users.items()]
         told = {"users": listed, "synced": not dry_run, "to": "hub" if to_hub else "file"}
@@ -140,19 +119,19 @@ def _write(
     loaded: LoadedSettings,
     book: Path,
     url: str,
-    roll: Roll,
+    participants: Participants,
     address: Address | None,
     say: Callable[[str], None],
 ) -> None:
     """Keep the names, then replace the list of those who may come in."""
-    users = roll.users()
+    users = participants.users()
     if not users:
         raise NotFound(
             "Moodle names nobody in this assignment, so the list was left as it is.",
             hint="An empty list would lock every student out. See whether students are enrolled.",
         )
     with Gradebook(book) as gradebook:
-        remember(gradebook, url, roll)
+        remember(gradebook, url, participants)
     if address is None:
         written = Roster(loaded.course_dir / "allowed_users.txt").replace(users, HEADING)
         say(f"Wrote {len(written)} users to allowed_users.txt.")

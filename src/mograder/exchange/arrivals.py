@@ -1,4 +1,4 @@
-"""Directories for fetched work: one for unfinished downloads, and the places of complete files.
+"""The directory that files arrive in, below the one that they are fetched into.
 
 Files arrive in ``.fetching/`` below the target directory. A run that is interrupted, by a signal or
 by the network, leaves there what had arrived, and the next run goes on from it; a run in which
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import io
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -17,24 +16,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from mograder.core.errors import Busy, InvalidInput, NotFound
-from mograder.store.beneath import Beneath, NewFile
+from mograder.core.errors import Busy, InvalidInput
 from mograder.store.files import remove_tree
 from mograder.transports.interface import RemoteFile
 
-REPLACED = ".replaced"
-"""Directory for earlier versions of fetched files."""
-
 _FETCHING = ".fetching"
 _GROWING = "new"
-"""Below it: files that are being written before they are renamed into their places."""
 
 _OLD = (".fetching-*", ".collecting-*")
 """Directories that earlier versions left behind when they were killed."""
 
 _TRIES = 10
-_LARGEST = 4 << 30
-_PRIVATE = NewFile(mode=0o600)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +34,11 @@ class Arrivals:
     """The directory that files arrive in, held by one run."""
 
     path: Path
+
+    @property
+    def growing(self) -> Path:
+        """Where files are written before they are renamed into their places."""
+        return self.path / _GROWING
 
     def place(self, owner: str, file: RemoteFile, modified: datetime | None) -> Path:
         """Return where a file arrives: the same place in the next run, if it has not changed."""
@@ -88,68 +85,6 @@ def clean(directory: Path) -> None:
         return
     with suppress(Busy), arrivals(directory) as held:
         held.keep_only(())
-
-
-class Shelf:
-    """The places of students' files below a target directory; no name leads out of it."""
-
-    def __init__(self, directory: Path, held: Arrivals, now: datetime) -> None:
-        self._directory = directory
-        self._beneath = Beneath(directory, staging=held.path / _GROWING)
-        self._stamp = f"{now.astimezone():%Y%m%dT%H%M%S}"
-
-    def put(self, name: str, content: bytes) -> None:
-        """Write a file; what was there and differs is kept in ``.replaced/``.
-
-        A link or a directory in its place is kept beside it under another name.
-
-        Raises:
-            MograderError: It cannot be written.
-        """
-        self._make_parent(name)
-        try:
-            before = self._beneath.read(name, _LARGEST)
-        except NotFound:
-            self._beneath.write(name, content, _PRIVATE)
-            return
-        except InvalidInput:
-            self._put_beside(name, content)
-            return
-        if before != content:
-            self._keep(name, before)
-            self._beneath.write(name, content, _PRIVATE)
-
-    def write(self, name: str, content: bytes) -> None:
-        """Write a file of our own, private; nothing is kept of the one before."""
-        self._beneath.write(name, content, _PRIVATE)
-
-    def rename(self, old: str, new: str) -> None:
-        """Give an earlier fetched file or directory another name.
-
-        If the new name is taken, the old one goes to ``.replaced/``.
-        """
-        source, target = self._directory / old, self._directory / new
-        if not source.exists() or source.is_symlink():
-            return
-        if target.exists() or target.is_symlink():
-            target = self._directory / REPLACED / self._stamp / old
-            self._make_parent(f"{REPLACED}/{self._stamp}/{old}")
-        source.rename(target)
-
-    def _keep(self, name: str, content: bytes) -> None:
-        kept = f"{REPLACED}/{self._stamp}/{name}"
-        self._make_parent(kept)
-        self._beneath.write(kept, content, _PRIVATE)
-
-    def _put_beside(self, name: str, content: bytes) -> None:
-        base = f"{name.rpartition('/')[2]}.replaced-{self._stamp}"
-        names = (base, *(f"{base}-{number}" for number in range(1, _TRIES)))
-        self._beneath.replace_keeping(name, names, io.BytesIO(content), _PRIVATE)
-
-    def _make_parent(self, name: str) -> None:
-        parent = name.rpartition("/")[0]
-        if parent:
-            self._beneath.make_directory(parent)
 
 
 def _left_by_earlier_versions(directory: Path) -> list[Path]:

@@ -22,7 +22,8 @@ from mograder.grading.lecture import (
     missing_files,
     packages,
 )
-from mograder.grading.outcomes import Line, Outcome, Step, Watch, Wishes
+from mograder.grading.outcomes import Generated, Line, Step, Watch, Wishes
+from mograder.grading.report import CheckStatus
 from mograder.grading.running import RunReport, Runs
 from mograder.notebook.findings import Finding, refuse
 from mograder.notebook.leaks import find_leaks
@@ -64,7 +65,7 @@ class _Run:
 
 async def generate(
     items: Sequence[SourceItem], runs: Runs, wishes: Wishes, watch: Watch
-) -> tuple[Outcome, ...]:
+) -> tuple[Generated, ...]:
     """Make the releases of several items at a time; the outcomes are in the items' order.
 
     One item's failure is its own outcome and stops no other.
@@ -95,12 +96,12 @@ class _Generator:
         self._target = entry_named(wishes.output, item.name)
         self._lines: list[Line] = []
 
-    async def outcome(self) -> Outcome:
+    async def outcome(self) -> Generated:
         try:
             problems = await self._generate()
         except MograderError as error:
             problems = (str(error),)
-        return Outcome(self._item.name, tuple(self._lines), tuple(problems))
+        return Generated(self._item.name, tuple(self._lines), tuple(problems))
 
     async def _generate(self) -> Sequence[str]:
         if self._wishes.lecture:
@@ -260,7 +261,7 @@ def _verdict(run: _Run, report: RunReport) -> Line:
     if not run.is_release:
         told = f"{run.filename}: {_checks(count)} passed" if count else run.filename
         return Line(Step.VALID, told)
-    waiting = sum(check.status == "warn" for check in report.checks)
+    waiting = sum(check.status is CheckStatus.WARN for check in report.checks)
     told = f"{run.filename}: runs without errors, {waiting} of {_checks(count)} wait"
     return Line(Step.RELEASE_CHECK, told if count else f"{run.filename}: runs without errors")
 

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from difflib import SequenceMatcher
 
-from mograder.grading.running import CheckStatus, RunReport
+from mograder.grading.report import CheckStatus
+from mograder.grading.running import RunReport
 from mograder.notebook.cells import parse_cells, split_lines
 from mograder.notebook.findings import Finding
 from mograder.notebook.leaks import find_leaks, hidden_values
@@ -75,20 +76,20 @@ def in_source(
 def _failed(text: str, filename: str, report: RunReport) -> Iterator[Finding]:
     lines = _lines_of_checks(text, filename)
     for check in report.checks:
-        if check.status != "success":
+        if check.status is not CheckStatus.SUCCESS:
             reason = "; ".join(check.messages) or "it waits for an answer"
             message = f"the check {check.label!r} does not pass: {reason}."
             yield Finding(filename, lines.get(check.label, 1), message, _CORRECT)
 
 
 def _early(text: str, filename: str, report: RunReport) -> Iterator[Finding]:
-    for label, line in _counted(text, filename, report, "success"):
+    for label, line in _counted(text, filename, report, CheckStatus.SUCCESS):
         message = f"the check {label!r} passes though nothing is answered yet."
         yield Finding(filename, line, message, _PASSES_TOO_SOON)
 
 
 def _partly(text: str, filename: str, report: RunReport) -> Iterator[Finding]:
-    for label, line in _counted(text, filename, report, "partial"):
+    for label, line in _counted(text, filename, report, CheckStatus.PARTIAL):
         message = f"the check {label!r} passes in part though nothing is answered yet."
         yield Finding(filename, line, message, _PASSES_TOO_SOON)
 
@@ -99,7 +100,7 @@ def _counted(
     """Yield label and line of the checks that earn marks and came to this."""
     lines, marks = _lines_of_checks(text, filename), marks_of(parse_cells(text, filename))
     for check in report.checks:
-        if check.status == status and (marks is None or key_of(check.label) in marks):
+        if check.status is status and (marks is None or key_of(check.label) in marks):
             yield check.label, lines.get(check.label, 1)
 
 

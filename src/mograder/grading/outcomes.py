@@ -58,7 +58,7 @@ class Wishes:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Generated:
     """What came of one item: its lines in order, and why nothing was written, if so."""
 
     name: str

@@ -1,37 +1,33 @@
-"""What generating needs to know of a notebook's run, whoever runs it."""
+"""Running an author's notebook, in a sandbox or without one, and what generating learns of it."""
 
 from __future__ import annotations
 
 import asyncio
+import html
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 from mograder.core.errors import SandboxUnavailable
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.core.shared import Progress
+from mograder.grading.report import CheckStatus
 from mograder.grading.workbench import Workbench, open_workbench
 from mograder.notebook.cells import Cell, parse_cells
 from mograder.notebook.findings import Finding
 from mograder.notebook.leaks import CellOutput
 from mograder.notebook.pep723 import read_script
-from mograder.sandbox.author_run import (
-    AuthorEnvironment,
-    CellRun,
-    plain_output,
-    run_as_author,
-)
-from mograder.sandbox.execution import CellStatus, ExecutionRequest, ExecutionResult
-from mograder.sandbox.execution import Outcome as Ending
+from mograder.sandbox.author_run import AuthorEnvironment, run_as_author
+from mograder.sandbox.execution import CellStatus, ExecutionRequest, ExecutionResult, Outcome
 from mograder.store.course import read_notebook
-
-CheckStatus = Literal["success", "partial", "danger", "warn"]
-"""What a check says, in the words of the sidecar (compat.md 8)."""
 
 _LONGEST = 3600.0
 _LOG = 2000
+_TAGS = re.compile(r"<[^>]*>")
+_EMBEDDED = re.compile(r"data:[\w/+.-]+;base64,[\w+/=]+")
 _HOW = "Open the notebook with `marimo edit` to see the cell fail."
 
 
@@ -90,17 +86,12 @@ class TrustedRuns:
 
     async def run(self, notebook: Path, support: Path, progress: Progress, /) -> RunReport:
         """Run a copy; see :class:`Runs`."""
-        text = read_notebook(notebook)
+        text = await asyncio.to_thread(read_notebook, notebook)
         python = await self._environment.command(read_script(text), progress)
-        done = await run_as_author(
+        result = await run_as_author(
             self._environment, python, notebook, support, seconds=self._seconds
         )
-        return RunReport(
-            cell_errors=tuple(_errors(text, str(notebook), done.cells)),
-            checks=tuple(CheckOutcome(c.label, c.status, c.details) for c in done.checks),
-            outputs=tuple(CellOutput(i, cell.output) for i, cell in enumerate(done.cells)),
-            problem=done.problem,
-        )
+        return await asyncio.to_thread(_report, text, str(notebook), result, self._seconds)
 
 
 class SandboxedRuns:
@@ -129,14 +120,7 @@ class SandboxedRuns:
                 outputs=True,
             )
         )
-        cells = (await asyncio.to_thread(parse_cells, text, str(notebook))).cells
-        last = {check.label: check for check in result.checks}
-        return RunReport(
-            cell_errors=tuple(_failures(cells, str(notebook), result)),
-            checks=tuple(CheckOutcome(c.label, c.status, c.details) for c in last.values()),
-            outputs=tuple(CellOutput(c.index, plain_output(c.shown)) for c in result.cells),
-            problem=_problem(cells, result, self._seconds),
-        )
+        return await asyncio.to_thread(_report, text, str(notebook), result, self._seconds)
 
 
 @asynccontextmanager
@@ -189,27 +173,40 @@ async def _open_bench(
         return None
 
 
+def _report(text: str, filename: str, result: ExecutionResult, seconds: float) -> RunReport:
+    """Say of a run what its author needs to know; the last result of each check counts."""
+    cells = parse_cells(text, filename).cells
+    checks = (CheckOutcome(c.label, CheckStatus(c.status), c.details) for c in result.checks)
+    last = {check.label: check for check in checks}
+    return RunReport(
+        cell_errors=tuple(_failures(cells, filename, result)),
+        checks=tuple(last.values()),
+        outputs=tuple(CellOutput(c.index, _plain(c.shown)) for c in result.cells),
+        problem=_problem(cells, result, seconds),
+    )
+
+
 def _problem(cells: tuple[Cell, ...], result: ExecutionResult, seconds: float) -> str:
     """Say why a notebook did not come to its end, in a sentence for its author."""
     running = (each for each in result.cells if each.status is CellStatus.INTERRUPTED)
     index = next((each.index for each in running), len(cells))
     where = f" in the cell at line {cells[index].first}" if index < len(cells) else ""
     match result.outcome:
-        case Ending.TIMED_OUT:
+        case Outcome.TIMED_OUT:
             return (
                 f"it was still running after {seconds:g} s{where}; `timeout` in [defaults] of "
                 "mograder.toml allows more."
             )
-        case Ending.OUT_OF_MEMORY:
+        case Outcome.OUT_OF_MEMORY:
             return (
                 f"it needed more memory than a student's session has{where}; `memory_mb` in "
                 "[limits] of mograder.toml allows more."
             )
-        case Ending.KILLED:
+        case Outcome.KILLED:
             return f"it was ended{where} for its limit of {result.reason}."
-        case Ending.EXITED:
+        case Outcome.EXITED:
             return f"it left before its last cell{where}. {result.log_tail[-_LOG:]}".strip()
-        case Ending.UNREADABLE:
+        case Outcome.UNREADABLE:
             return "what came of its run cannot be read."
     return result.problem
 
@@ -225,13 +222,10 @@ def _failures(cells: tuple[Cell, ...], filename: str, result: ExecutionResult) -
     return found
 
 
-def _errors(text: str, filename: str, ran: tuple[CellRun, ...]) -> list[Finding]:
-    cells = parse_cells(text, filename).cells
-    found = []
-    for index, run in enumerate(ran):
-        if run.error:
-            # A marimo that counts cells in another way: better no line than a wrong one.
-            cell = cells[index] if len(cells) == len(ran) else None
-            line = 1 if cell is None else cell.line_of(run.line) if run.line else cell.first
-            found.append(Finding(filename, line, run.error, _HOW))
-    return found
+def _plain(shown: str) -> str:
+    """Return the text of a cell's output without its HTML, but with what attributes hold."""
+    return html.unescape(_TAGS.sub(_attributes, _EMBEDDED.sub("", shown)))
+
+
+def _attributes(tag: re.Match[str]) -> str:
+    return " " + html.unescape(tag[0]) if "data-" in tag[0] else ""

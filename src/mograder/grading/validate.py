@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Protocol
 
 from mograder.core.errors import InvalidInput
 from mograder.grading.report import (
@@ -30,6 +29,7 @@ from mograder.sandbox.execution import (
     CellResult,
     CellStatus,
     CheckResult,
+    Executes,
     ExecutionRequest,
     ExecutionResult,
     Outcome,
@@ -52,12 +52,6 @@ _NO_CELLS = (
 )
 
 
-class Runs(Protocol):
-    """Who runs a notebook: :class:`mograder.sandbox.executor.Executor`."""
-
-    async def execute(self, request: ExecutionRequest) -> ExecutionResult: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Submission:
     """A notebook to validate: its text, and where and how it may run.
@@ -77,7 +71,7 @@ class Submission:
 
 
 async def validate(
-    submission: Submission, runs: Runs, apart: Apart | None = None
+    submission: Submission, runs: Executes, apart: Apart | None = None
 ) -> ValidationReport:
     """Check the integrity of a notebook, run it, and judge what it says.
 

@@ -11,8 +11,9 @@ import hashlib
 from mograder.core.errors import Busy
 from mograder.core.shared import Progress, Shared
 from mograder.grading.report import ValidationReport
-from mograder.grading.validate import Runs, Submission, validate
+from mograder.grading.validate import Submission, validate
 from mograder.sandbox.apart import Apart
+from mograder.sandbox.execution import Executes
 
 _MOST_WAITING = 200
 _RETRY_SECONDS = 5
@@ -24,7 +25,7 @@ class Validations:
     Mutable state: ``_last``, by student the key of a validation that goes on.
     """
 
-    def __init__(self, runs: Runs) -> None:
+    def __init__(self, runs: Executes) -> None:
         """``runs`` bounds how many run at a time."""
         self._runs = runs
         self._apart = Apart()

@@ -17,6 +17,7 @@ release, whoever changes a check can change the header as well.
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -70,6 +71,18 @@ class IntegrityReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Tampering:
+    """The questions whose checks were changed, removed or doubled, sorted; and the marks."""
+
+    checks: tuple[str, ...]
+    marks: bool
+
+
+UNTOUCHED = Tampering((), marks=False)
+"""All is as it was handed out, or nobody can compare it."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Guarded:
     """A cell that is not the student's to change, by the labels of its checks."""
 
@@ -98,6 +111,22 @@ def check_integrity(student: str, release: str | None, filename: str) -> Integri
     if release is None:
         return _by_hashes(student, filename)
     return _by_release(parse_cells(student, filename), parse_cells(release, filename), filename)
+
+
+def find_tampering(student: str, release: str, filename: str) -> Tampering:
+    """Compare the check cells of a notebook with those of its release, by their code.
+
+    For graders: by question, and whether the marks were touched (compat.md 2.3, submit). What a
+    validation tells its student, cell by cell, is :func:`check_integrity`.
+
+    Raises:
+        InvalidInput: One of the texts is no notebook.
+    """
+    own, released = parse_cells(student, filename), parse_cells(release, filename)
+    ours, theirs = _check_codes(released), _check_codes(own)
+    differing = [*(theirs - ours), *(ours - theirs)]
+    keys = {key_of(label) for code in differing for label, _ in labels_in(code)}
+    return Tampering(tuple(sorted(keys)), _mark_codes(own) != _mark_codes(released))
 
 
 def _by_hashes(text: str, filename: str) -> IntegrityReport:
@@ -304,3 +333,16 @@ def _counted(notebook: NotebookText, release: NotebookText) -> frozenset[int]:
         for cell in notebook.cells
         if cell.code.strip() in codes or ((labels := _labels(cell)) and labels <= open_labels)
     )
+
+
+def _check_codes(notebook: NotebookText) -> Counter[str]:
+    """Return the code of each check cell that is not the student's, and how often it stands."""
+    return Counter(
+        cell.code.strip()
+        for cell in notebook.cells
+        if not is_editable(cell) and any(labels_in(cell.code))
+    )
+
+
+def _mark_codes(notebook: NotebookText) -> list[str]:
+    return [cell.code.strip() for cell in notebook.cells if is_marks_cell(cell)]

@@ -1,109 +1,37 @@
 """Running an author's own notebook on their own machine: trusted, so without a sandbox.
 
-marimo's own export of a session tells each cell's outputs and errors, and the sidecar each
-check (compat.md 8). It runs on a copy, because marimo writes beside the notebook.
+The cells run by ``cellrun.py``, as they do in a sandbox, but with the author's python, files and
+network, and without limits. They run on a copy, because a notebook may write beside itself.
 """
 
 from __future__ import annotations
 
 import asyncio
-import html
 import json
 import os
-import re
 import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from pydantic import BaseModel, ConfigDict, ValidationError
 from uv import find_uv_bin
 
 from mograder.core.errors import InvalidInput
 from mograder.core.shared import Progress
 from mograder.notebook.pep723 import Script
+from mograder.sandbox.execution import ExecutionResult, read_report
 from mograder.sandbox.executor import is_needed
+from mograder.sandbox.policy import CELLRUN
+from mograder.sandbox.protocol import Executed
 from mograder.sandbox.runtime_wheel import build_runtime_wheel
 
-_SKIPPED = frozenset({"ancestor-stopped", "ancestor-prevented"})
-"""Cells that did not run because of an earlier one: that one is told."""
-
-_TAGS = re.compile(r"<[^>]*>")
-_LINE = re.compile(r'__marimo__cell_[^"]*", line (\d+)')
-_TRACEBACK = "application/vnd.marimo+traceback"
-_LOG_CHARACTERS = 2000
+_LOG_BYTES = 4000
 _MOST_BYTES = 64 << 20
-_EMBEDDED = re.compile(r"data:[\w/+.-]+;base64,[\w+/=]+")
-
-
-class _Check(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    label: str
-    status: Literal["success", "partial", "danger", "warn"]
-    details: tuple[str, ...] = ()
-
-
-class _Output(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    type: str
-    data: dict[str, object] = {}
-    ename: str = ""
-    evalue: str | None = None
-
-
-class _Console(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    text: str = ""
-    mimetype: str = ""
-
-
-class _Cell(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    outputs: tuple[_Output, ...] = ()
-    console: tuple[_Console, ...] = ()
-
-
-class _Session(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    cells: tuple[_Cell, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class CheckRun:
-    """The last that a check said under its label."""
-
-    label: str
-    status: Literal["success", "partial", "danger", "warn"]
-    details: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class CellRun:
-    """One cell: what it showed, and its error with the line (from 1) in its code, 0 unknown."""
-
-    output: str
-    error: str = ""
-    line: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class AuthorRun:
-    """What came of a run; ``problem`` is why it did not end, in a sentence."""
-
-    cells: tuple[CellRun, ...] = ()
-    checks: tuple[CheckRun, ...] = ()
-    problem: str = ""
 
 
 class AuthorEnvironment:
@@ -175,45 +103,61 @@ async def run_as_author(
     support: Path,
     *,
     seconds: float,
-) -> AuthorRun:
-    """Run a copy of a notebook, with a copy of the files beside it, and read what came of it."""
+) -> ExecutionResult:
+    """Run a copy of a notebook, with a copy of the files beside it; return what came of each cell.
+
+    ``seconds`` is how long it may take before it is ended.
+    """
     workshop = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="mograder-run-"))
     try:
-        place = workshop / "item"
+        place, program = workshop / "item", workshop / "program"
         await asyncio.to_thread(_copy, notebook, support, place)
-        variables = {**environment.variables, "MOGRADER_SIDECAR_PATH": str(workshop / "checks")}
-        told = await _export(python, place / notebook.name, variables, seconds)
-        if told is None:
-            return AuthorRun(
-                problem=f"it was still running after {seconds:g} s; `timeout` in [defaults] of "
-                "mograder.toml allows more."
-            )
-        return await asyncio.to_thread(_read, place, notebook.name, workshop / "checks", told)
+        await asyncio.to_thread(_copy_program, program)
+        options = {"rlimits": {}, "caches": "", "outputs": True}
+        variables = {**environment.variables, "TMPDIR": str(workshop)}
+        with (workshop / "report").open("w+b") as report:
+            told = json.dumps({**options, "fd": report.fileno()})
+            command = (*python, str(program / CELLRUN[0]), told, "--", notebook.name)
+            executed = await _execute(command, place, variables, report.fileno(), seconds)
+            report.seek(0)
+            data = report.read(_MOST_BYTES + 1)
+        if len(data) > _MOST_BYTES:
+            executed = executed.model_copy(update={"overflow": True})
+        # A run that was ended may have left half a line.
+        lines = data.rpartition(b"\n")[0].decode("utf-8", "replace").split("\n")
+        return await asyncio.to_thread(read_report, filter(None, lines), executed)
     finally:
         await asyncio.to_thread(shutil.rmtree, workshop, ignore_errors=True)
 
 
-async def _export(
-    python: Sequence[str], notebook: Path, variables: Mapping[str, str], seconds: float
-) -> bytes | None:
-    """Run it; return what marimo logged, None if the time was not enough."""
+async def _execute(
+    command: Sequence[str],
+    directory: Path,
+    variables: Mapping[str, str],
+    report: int,
+    seconds: float,
+) -> Executed:
+    """Run a program that reports to a descriptor, and end it if the time is not enough."""
+    started = time.monotonic()
     process = await asyncio.create_subprocess_exec(
-        *python,
-        *("-m", "marimo", "-y", "export", "session", notebook.name),
-        *("--no-sandbox", "--force-overwrite"),
+        *command,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
-        cwd=notebook.parent,
+        cwd=directory,
         env=variables,
+        pass_fds=(report,),
         start_new_session=True,
     )
+    told, timed_out = b"", False
     try:
         async with asyncio.timeout(seconds):
             _, told = await _finished(process)
     except TimeoutError:
-        return None
-    return told
+        timed_out = True
+    status = 0 if process.returncode is None else process.returncode
+    took = time.monotonic() - started
+    return Executed(status=status, log_tail=_tail(told), seconds=took, timed_out=timed_out)
 
 
 async def _finished(process: asyncio.subprocess.Process) -> tuple[bytes, bytes]:
@@ -241,55 +185,12 @@ def _is_unwanted(path: Path) -> bool:
     return path.is_dir() and (path.is_symlink() or (path / "pyvenv.cfg").exists())
 
 
-def _read(place: Path, name: str, sidecar: Path, told: bytes) -> AuthorRun:
-    file = place / "__marimo__" / "session" / f"{name}.json"
-    try:
-        session = _Session.model_validate_json(_bytes(file))
-        checks = [_Check.model_validate_json(line) for line in _bytes(sidecar).splitlines()]
-    except FileNotFoundError:
-        return AuthorRun(problem=f"marimo could not run it: {_tail(told)}")
-    except (ValidationError, InvalidInput) as error:
-        return AuthorRun(problem=f"what came of its run cannot be read: {error}")
-    last = {check.label: check for check in checks}
-    return AuthorRun(
-        cells=tuple(map(_cell, session.cells)),
-        checks=tuple(CheckRun(c.label, c.status, c.details) for c in last.values()),
-    )
-
-
-def _bytes(file: Path) -> bytes:
-    if file.name == "checks" and not file.exists():
-        return b""
-    with file.open("rb") as stream:
-        data = stream.read(_MOST_BYTES + 1)
-    if len(data) > _MOST_BYTES:
-        raise InvalidInput(f"its outputs are larger than {_MOST_BYTES >> 20} MB.")
-    return data
-
-
-def _cell(cell: _Cell) -> CellRun:
-    shown = [plain_output(value) for output in cell.outputs for value in output.data.values()]
-    printed = [plain_output(each.text) for each in cell.console if each.mimetype != _TRACEBACK]
-    output = "\n".join([*shown, *printed])
-    for each in cell.outputs:
-        if each.type == "error" and each.ename not in _SKIPPED:
-            traces = [plain_output(c.text) for c in cell.console if c.mimetype == _TRACEBACK]
-            trace = traces[-1].strip() if traces else ""
-            lines = _LINE.findall(trace)
-            message = trace.rpartition("\n")[2] or each.evalue or each.ename
-            return CellRun(output, message, int(lines[-1]) if lines else 0)
-    return CellRun(output)
-
-
-def plain_output(value: object) -> str:
-    """Return the text of a cell's output without its HTML, but with what attributes hold."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return html.unescape(_TAGS.sub(_attributes, _EMBEDDED.sub("", text)))
-
-
-def _attributes(tag: re.Match[str]) -> str:
-    return " " + html.unescape(tag[0]) if "data-" in tag[0] else ""
+def _copy_program(place: Path) -> None:
+    """Copy the program that runs cells to a directory without modules that it could mistake."""
+    place.mkdir()
+    for name in CELLRUN:
+        shutil.copyfile(Path(__file__).with_name(name), place / name)
 
 
 def _tail(told: bytes) -> str:
-    return told.decode("utf-8", "replace").strip()[-_LOG_CHARACTERS:]
+    return told.decode("utf-8", "replace").strip()[-_LOG_BYTES:]

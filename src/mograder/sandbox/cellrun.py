@@ -5,11 +5,11 @@ alone: the standard library and marimo, nothing of ours. The cells are marimo's 
 in marimo's own order; one that fails takes only those along that need it, as in the editor.
 
 Usage: ``python cellrun.py JSON -- NOTEBOOK`` with JSON ``{"fd": 7, "rlimits": {"RLIMIT_NPROC":
-256}, "caches": "/path", "outputs": false}``. Lines of JSON go to ``fd``, each when it is known, so
-that whoever ends an endless loop still knows which cell it was: ``{"kind": "start", "index": 0}``,
-``"cell"``, ``"check"`` (a line of the sidecar, compat.md 8, with the cell that was running), with
-``outputs`` also ``"output"`` (what the cell shows, in pieces), and at last ``{"kind": "end"}``;
-without that one the notebook left early. All of it is a student's word.
+256}, "caches": "/path", "outputs": false}``, where ``caches`` may be empty. Lines of JSON go to
+``fd``, each when it is known, so that the cell of an endless loop is known when the run is ended:
+``{"kind": "start", "index": 0}``, ``"cell"``, ``"check"`` (a line of the sidecar, compat.md 8, with
+the cell that was running), with ``outputs`` also ``"output"`` (what the cell shows, in pieces), and
+at last ``{"kind": "end"}``; without that one the notebook left early. All of it is untrusted.
 
 It stands beside ``cellguard.py`` and ``celloutput.py``, and needs internals of marimo (tried on
 0.14.17, 0.18.4 and 0.25.2). Where they are not as expected, the whole notebook runs at once: its
@@ -59,11 +59,15 @@ def main(argv: list[str]) -> None:
     options = json.loads(argv[0])
     for name, value in options["rlimits"].items():
         _limit(getattr(resource, name), value)
-    _copy_caches(options["caches"])
+    if options["caches"]:
+        _copy_caches(options["caches"])
     os.set_inheritable(options["fd"], False)
     shown = celloutput.Shown() if options["outputs"] else None
     report = _Report(options["fd"], _Sidecar(), celloutput.Tail(whole=shown is not None), shown)
     celloutput.quiet_figures()
+    # Modules beside the notebook can be imported, as in the editor; what is installed comes first,
+    # so that no file of a student's takes the place of the checks.
+    sys.path.append(str(pathlib.Path(argv[2]).resolve().parent))
     _run(argv[2], report)
     report.say({"kind": "end"})
     # Threads and exit handlers of a student's have nothing more to say.

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -109,6 +109,13 @@ class ExecutionResult:
     """The limit for which it was ended, as in :class:`~mograder.sandbox.protocol.Ended`."""
     log_tail: str = ""
     seconds: float = 0.0
+
+
+class Executes(Protocol):
+    """Runs the text of a notebook: :class:`~mograder.sandbox.executor.Executor`, or a test's."""
+
+    async def execute(self, request: ExecutionRequest) -> ExecutionResult:
+        """Run it to its end, or to the end of its time."""
 
 
 class _Words(BaseModel):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mograder.notebook.integrity import Tampering, find_tampering
 from mograder.notebook.safety import DEFAULT_DENIED, Denied
 from mograder.notebook.screening import Screening, screen_submission
 from mograder.notebook.syntax import check_notebook
-from mograder.notebook.tampering import Tampering, find_tampering
 from mograder.sandbox.apart import Apart
 
 _MOST_FINDINGS = 50

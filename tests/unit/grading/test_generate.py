@@ -13,7 +13,8 @@ import pytest
 from mograder.core.errors import InvalidInput
 from mograder.core.shared import Progress
 from mograder.grading.generate import generate
-from mograder.grading.outcomes import Outcome, Watch, Wishes
+from mograder.grading.outcomes import Generated, Watch, Wishes
+from mograder.grading.report import CheckStatus
 from mograder.grading.running import CheckOutcome, RunReport
 from mograder.notebook.findings import Finding
 from mograder.notebook.leaks import CellOutput
@@ -26,8 +27,8 @@ TEXT = assignment_text("A1", marimo="0.25.2")
 CHECK = 'check( "Q1: The sum",'
 """How :func:`place_of` tells the first check of that text."""
 
-GOOD = RunReport(checks=(CheckOutcome("Q1: The sum", "success"),))
-WAITS = RunReport(checks=(CheckOutcome("Q1: The sum", "warn"),))
+GOOD = RunReport(checks=(CheckOutcome("Q1: The sum", CheckStatus.SUCCESS),))
+WAITS = RunReport(checks=(CheckOutcome("Q1: The sum", CheckStatus.WARN),))
 
 
 @dataclass
@@ -68,12 +69,12 @@ def wishes(course: Path, **other: object) -> Wishes:
     return base
 
 
-async def make(course: Path, runs: Script, *names: str, **other: object) -> tuple[Outcome, ...]:
+async def make(course: Path, runs: Script, *names: str, **other: object) -> tuple[Generated, ...]:
     items = [find_source(name, course / "source") for name in names or ("A1",)]
     return await generate(items, runs, wishes(course, **other), Watch())
 
 
-def lines(outcome: Outcome) -> list[str]:
+def lines(outcome: Generated) -> list[str]:
     return [str(line) for line in outcome.lines]
 
 
@@ -175,7 +176,7 @@ async def test_a_source_without_solutions_is_skipped_and_no_failure(course: Path
 
 
 ERROR = RunReport(cell_errors=(Finding("elsewhere.py", 7, "NameError: a.", "Why."),))
-FAILS = RunReport(checks=(CheckOutcome("Q1: The sum", "danger", ("no",)),))
+FAILS = RunReport(checks=(CheckOutcome("Q1: The sum", CheckStatus.DANGER, ("no",)),))
 ENDLESS = RunReport(problem="it took too long.")
 SHOWS = RunReport(outputs=(CellOutput(0, "see /home/ada/data.csv"),))
 RELATIVE = 'Write it relative to the notebook: `mo.notebook_dir() / "data.csv"`.'
@@ -208,13 +209,13 @@ async def test_a_run_that_fails_is_told_by_the_sources_line_and_the_old_release_
 
 
 async def test_a_check_without_marks_may_pass_from_the_start(course: Path) -> None:
-    both = RunReport(checks=(CheckOutcome("Packages", "success"),))
+    both = RunReport(checks=(CheckOutcome("Packages", CheckStatus.SUCCESS),))
     (outcome,) = await make(course, Script(source=both, release=both))
     assert outcome.ok
 
 
 async def test_credit_for_nothing_is_worth_a_look_and_no_failure(course: Path) -> None:
-    partly = RunReport(checks=(CheckOutcome("Q1: The sum", "partial"),))
+    partly = RunReport(checks=(CheckOutcome("Q1: The sum", CheckStatus.PARTIAL),))
     (outcome,) = await make(course, Script(release=partly))
     advice = lines(outcome)[-1].removeprefix("ADVICE: ")
     assert (outcome.ok, place_of(advice)) == (True, CHECK)

@@ -9,12 +9,11 @@ import pytest
 
 from mograder.core.errors import InvalidInput
 from mograder.notebook.cells import parse_cells
-from mograder.notebook.integrity import check_integrity
+from mograder.notebook.integrity import check_integrity, find_tampering
 from mograder.notebook.lectures import to_lecture
 from mograder.notebook.release import make_release
 from mograder.notebook.screening import screen_source, screen_submission
 from mograder.notebook.syntax import check_notebook
-from mograder.notebook.tampering import find_tampering
 from tests.unit.notebook.corpus import names, source
 
 FRAME = "import marimo\n\napp = marimo.App()\n\n\n{}\n\nif __name__ == '__main__':\n    app.run()\n"

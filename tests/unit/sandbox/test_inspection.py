@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from mograder.core.errors import InvalidInput
+from mograder.notebook.integrity import Tampering
 from mograder.notebook.safety import Denied
 from mograder.notebook.screening import Screening
-from mograder.notebook.tampering import Tampering
 from mograder.sandbox.inspection import Inspector
 
 CELL = "import marimo\n\napp = marimo.App()\n\n\n@app.cell\ndef _():\n    {}\n    return\n"

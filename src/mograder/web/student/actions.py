@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from mograder.core.errors import MograderError, NotAuthenticated, NotFound
-from mograder.exchange.student_course import Submitted
+from mograder.exchange.student.course import Submitted
 from mograder.store.student_folder import Notebook
 from mograder.transports.interface import Transport, WouldReplaceOnTime
 from mograder.web.background import Report

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from mograder.exchange.student_course import Known, KnownItem
+from mograder.exchange.student.course import Known, KnownItem
 from mograder.grading.report_json import ValidationResult
 from mograder.store.copy_facts import CopyState
 from mograder.store.student_folder import Notebook, Sent, Waiting

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mograder.core.settings import Environ, LoadedSettings, Origin
-from mograder.exchange.student_course import Known
+from mograder.exchange.student.course import Known
 from mograder.store.student_folder import StudentFolder
 from mograder.transports.token_store import HTTPS, MOODLE, TokenStore
 from mograder.web.student.connector import Connector, HttpsConnector

@@ -14,7 +14,7 @@ from mograder.core.clock import SystemClock
 from mograder.core.errors import Conflict
 from mograder.core.log import configure_logging, get_logger
 from mograder.core.settings import Environ, LoadedSettings
-from mograder.exchange.student_course import StudentCourse
+from mograder.exchange.student.course import StudentCourse
 from mograder.store.student_folder import StudentFolder
 from mograder.web.background import Work
 from mograder.web.serving import Server, bind, configuration, until_signalled

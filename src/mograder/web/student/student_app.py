@@ -13,7 +13,7 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError, NotAuthenticated
-from mograder.exchange.student_course import StudentCourse
+from mograder.exchange.student.course import StudentCourse
 from mograder.web.background import Report, Work, progress_lines
 from mograder.web.context import request_context
 from mograder.web.pages import APP, Viewer, problem_page

@@ -1,0 +1,178 @@
+"""Which assignment on a server a typed name means, and what an assignment is called here; pure.
+
+The rules are those of :mod:`mograder.core.lookup`. An assignment on Moodle is also found by what it
+is called here: its ``dir`` and ``name`` in mograder.toml, or the item's directory that belongs to
+it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.lookup import Entry, Words, counterpart, find, nfc
+from mograder.core.names import ItemName
+from mograder.core.settings_model import Assignment as Configured
+from mograder.transports.interface import RemoteAssignment
+from mograder.transports.moodle.records import Assignment, Course
+
+_NOT_IN_A_NAME = re.compile(r"[^\w.@+ (),'&-]")
+_ON_MOODLE = Words(where="on Moodle", empty="The course has no assignments yet.")
+_ON_SERVER = Words(where="on the server", empty="The server offers none.")
+
+
+def choose_assignment(
+    argument: str,
+    there: Sequence[Assignment],
+    configured: Sequence[Configured] = (),
+    directories: Sequence[str] = (),
+) -> Assignment:
+    """Return the assignment on Moodle that an argument means, by its name there or here.
+
+    ``directories`` are the names of the course's items on this machine.
+
+    Raises:
+        NotFound: No assignment matches; the hint lists those that there are.
+        InvalidInput: Several match; the message lists them.
+    """
+    items = _items_of(there, configured, directories)
+    entries = [
+        Entry(
+            each.name,
+            (*_configured_names(each.id, each.name, configured), *items[each.id]),
+            each.id,
+        )
+        for each in there
+    ]
+    return there[find(argument, entries, _ON_MOODLE)]
+
+
+def choose_remote(
+    argument: str,
+    there: Sequence[RemoteAssignment],
+    configured: Sequence[Configured] = (),
+) -> RemoteAssignment:
+    """Return what a transport lists under the name or number that an argument means.
+
+    Raises:
+        MograderError: As :func:`choose_assignment`.
+    """
+    entries = [
+        Entry(each.name, _configured_names(each.number, each.name, configured), each.number)
+        for each in there
+    ]
+    return there[find(argument, entries, _ON_SERVER)]
+
+
+def folder_of(assignment: RemoteAssignment) -> str:
+    """Return a directory's name for an assignment: its own, made safe where it is not; pure."""
+    for text in (assignment.name, _NOT_IN_A_NAME.sub("_", assignment.name), assignment.key):
+        try:
+            return ItemName.parse(text.strip(" .")[:100])
+        except InvalidInput:
+            continue
+    return f"assignment-{assignment.number or 0}"
+
+
+def choose_course(courses: Sequence[Course], wanted: int) -> int:
+    """Return the course's number: as told, else the only one that there is.
+
+    Raises: :class:`InvalidInput` listing the courses when there are several, or none.
+    """
+    if wanted:
+        return wanted
+    if len(courses) == 1:
+        return courses[0].id
+    if not courses:
+        raise NotFound(
+            "You are in no course on this Moodle.", hint="Have yourself enrolled as a teacher."
+        )
+    listed = "\n".join(f"  {each.id}  {each.full_name}" for each in courses[:30])
+    raise InvalidInput(
+        "You are in several courses on Moodle; say which one.",
+        hint=f"--course-id, or [moodle] course_id in mograder.toml:\n{listed}",
+    )
+
+
+def local_name(
+    argument: str,
+    configured: Sequence[Configured],
+    directories: Sequence[str],
+    chosen: Assignment | None = None,
+) -> str:
+    """Return the name that an assignment has here, in submitted/, feedback/ and the gradebook.
+
+    It is the ``dir`` of mograder.toml, else the item's directory that belongs to the assignment,
+    else the assignment's own name, made safe as a directory's name. However the assignment was
+    named on the command line, the result is the same. ``chosen`` is the assignment on Moodle; if
+    Moodle was not asked, ``argument`` is looked up in mograder.toml and among ``directories``.
+
+    Raises:
+        InvalidInput: ``argument`` may mean several.
+    """
+    if chosen is None:
+        return _looked_up(argument, configured, directories)
+    table = next((each for each in configured if each.id == chosen.id), None)
+    if table is not None and table.dir:
+        return table.dir
+    return _own_name(chosen.name, chosen.id, configured, directories)
+
+
+def _looked_up(argument: str, configured: Sequence[Configured], directories: Sequence[str]) -> str:
+    names = {
+        (each.dir or _own_name(each.name, each.id, configured, directories)): each
+        for each in configured
+    }
+    entries = [Entry(name, (each.name,), each.id or None) for name, each in names.items()] + [
+        Entry(name) for name in directories if name not in names
+    ]
+    try:
+        return entries[find(argument, entries)].name
+    except NotFound:
+        return folder_of(RemoteAssignment(argument, argument))
+
+
+def _own_name(
+    name: str, number: int, configured: Sequence[Configured], directories: Sequence[str]
+) -> str:
+    """Return the directory of an assignment that has no ``dir``; no other assignment has it."""
+    others = [each for each in configured if each.id != number]
+    belonging = counterpart(name, directories)
+    if belonging and not any(
+        belonging in (each.dir, counterpart(each.name, directories)) for each in others
+    ):
+        return belonging
+    folder = _folder(name, number)
+    shared = any(folder in (each.dir, _folder(each.name, each.id)) for each in others)
+    return f"{folder} ({number})" if shared and number else folder
+
+
+def _folder(name: str, number: int) -> str:
+    return folder_of(RemoteAssignment(str(number), name, number=number))
+
+
+def _items_of(
+    there: Sequence[Assignment], configured: Sequence[Configured], directories: Sequence[str]
+) -> dict[int, list[str]]:
+    """Return, for each assignment on Moodle, the items here that belong to it by their names."""
+    names = [each.name for each in there]
+    taken = {each.dir for each in configured}
+    found: dict[int, list[str]] = {each.id: [] for each in there}
+    for directory in directories:
+        title = "" if directory in taken else counterpart(directory, names)
+        if title:
+            found[there[names.index(title)].id].append(directory)
+    return found
+
+
+def _configured_names(
+    number: int | None, name: str, configured: Sequence[Configured]
+) -> tuple[str, ...]:
+    """Return the names that mograder.toml has for an assignment, found by number or by name."""
+    tables = [
+        each
+        for each in configured
+        if (each.id == number if each.id else nfc(each.name) == nfc(name))
+    ]
+    return tuple(name for each in tables for name in (each.dir, each.name) if name)

@@ -1,0 +1,114 @@
+"""Collecting what was handed in on an assignment server: the latest of each person (B153)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from mograder.core.errors import InvalidInput, MograderError
+from mograder.core.names import Username
+from mograder.core.shared import Progress
+from mograder.exchange.arrivals import Arrivals, arrivals
+from mograder.exchange.collecting import METADATA, CollectedFolder, Fate, read_numbers
+from mograder.transports.https_answers import RemoteSubmission
+from mograder.transports.interface import RemoteAssignment, RemoteFile
+
+
+class Source(Protocol):
+    """A server that gives an instructor what was handed in."""
+
+    def submissions(self, assignment: RemoteAssignment) -> tuple[RemoteSubmission, ...]: ...
+
+    def download(self, file: RemoteFile, to: Path, progress: Progress) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """One person's submission in its place; ``kept`` is where the one before it is now."""
+
+    username: str
+    path: Path
+    fate: Fate
+    submitted_at: datetime | None = None
+    late: bool = False
+    kept: Path | None = None
+    problem: str = ""
+
+
+def collect(
+    source: Source,
+    assignment: RemoteAssignment,
+    out: Path,
+    progress: Progress,
+    now: datetime,
+    *,
+    force: bool = False,
+) -> tuple[Collected, ...]:
+    """Fetch the latest submission of each person to ``<out>/<user>.py``.
+
+    A file that is as new as the server's is left alone, unless ``force`` is given. A submission
+    that cannot be fetched does not keep the others back; its result has a ``problem``.
+
+    Raises:
+        Busy: Another command fetches into the same directory.
+        MograderError: The list cannot be had, or nothing can be written.
+    """
+    listed = source.submissions(assignment)
+    try:
+        with arrivals(out) as held:
+            held.keep_only(())
+            try:
+                collecting = _Collecting(source, out, held, now)
+                found = [collecting.take(each, progress, force=force) for each in listed]
+                collecting.write_times()
+            finally:
+                held.keep_only(())
+    except OSError as error:
+        raise InvalidInput(f"{out} cannot be written: {error.strerror}.") from error
+    return tuple(found)
+
+
+def problems(collected: Sequence[Collected]) -> tuple[Collected, ...]:
+    """Return those that could not be fetched."""
+    return tuple(each for each in collected if each.problem)
+
+
+class _Collecting:
+    """One run: the directory of submissions, and when each of them was handed in."""
+
+    def __init__(self, source: Source, out: Path, held: Arrivals, now: datetime) -> None:
+        self._source = source
+        self._out = out
+        self._held = held
+        self._folder = CollectedFolder(out, held, now)
+        self._times = read_numbers(out)
+
+    def take(self, one: RemoteSubmission, progress: Progress, *, force: bool) -> Collected:
+        """Fetch one submission, unless it is here."""
+        at = one.submitted_at
+        try:
+            name = Username.parse(one.username)
+            path = self._out / f"{name}.py"
+            if not force and self._is_current(name, at, path):
+                return Collected(one.username, path, Fate.UNCHANGED, at, one.late)
+            arrived = self._held.path / path.name
+            self._source.download(one.file, arrived, progress)
+            placed = self._folder.put(path.name, arrived.read_bytes(), at)
+        except MograderError as error:
+            return Collected(one.username, self._out / "?", Fate.SKIPPED, problem=str(error))
+        if at is None:  # a server of 0.3.16: the file's own time has to do
+            self._times.pop(name, None)
+        else:
+            self._times[name] = at.timestamp()
+        return Collected(one.username, path, placed.fate, at, one.late, placed.kept)
+
+    def write_times(self) -> None:
+        """Write when each was handed in."""
+        self._folder.write_numbers(METADATA, self._times)
+
+    def _is_current(self, name: str, at: datetime | None, path: Path) -> bool:
+        """Tell whether the file here is the server's; without times it has to be fetched."""
+        return at is not None and path.is_file() and self._times.get(name) == at.timestamp()

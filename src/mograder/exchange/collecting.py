@@ -1,0 +1,163 @@
+"""A directory of collected submissions, whichever server they come from.
+
+``<user>.py`` is the latest notebook of each person, named as 0.3.16 names it. The one that it
+replaces goes to ``.replaced/<time of the run>/``. ``.fetch_metadata.json`` says when each
+was handed in, which is what penalties count from (compat.md 4, 9).
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from itertools import count
+from pathlib import Path
+
+from mograder.core.errors import InvalidInput, NotFound
+from mograder.exchange.arrivals import Arrivals
+from mograder.store.beneath import Beneath, NewFile
+
+METADATA = ".fetch_metadata.json"
+"""Unix time of submission by username."""
+
+REPLACED = ".replaced"
+"""Directory for what later submissions have replaced, one directory for each run."""
+
+_TRIES = 10
+_LARGEST = 4 << 30
+_LATEST = 1 << 53
+_MODE = 0o600
+_PRIVATE = NewFile(mode=_MODE)
+_OF_HISTORY = re.compile(r"(?P<stem>.+)_\d{8}T\d{6}(-\d+)?\.py")
+"""A submission that a hub or an assignment server keeps, as ``<user>_<time>.py``."""
+
+
+class Fate(StrEnum):
+    """What becomes of one person's submission here."""
+
+    NEW = "new"
+    UPDATED = "updated"
+    FETCHED = "fetched"
+    """New or updated."""
+    UNCHANGED = "unchanged"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A file in its place: new, updated or unchanged; ``kept`` is what was there before."""
+
+    fate: Fate
+    kept: Path | None = None
+
+
+class CollectedFolder:
+    """The files of one directory of submissions; no name leads out of it."""
+
+    def __init__(self, directory: Path, held: Arrivals, now: datetime) -> None:
+        """``now`` is when the run began, and names the directory for what it replaces."""
+        self._directory = directory
+        self._beneath = Beneath(directory, staging=held.growing)
+        self._stamp = _free(directory / REPLACED, f"{now.astimezone():%Y%m%dT%H%M%S}")
+
+    def put(self, name: str, content: bytes, modified: datetime | None = None) -> Placed:
+        """Write a file, with the time that it was ``modified``; what was there and differs is kept.
+
+        A link to a submission of a hub's or server's history is replaced, since its target has a
+        name of its own. Any other link, or a directory, is kept beside the file.
+
+        Raises:
+            MograderError: It cannot be written.
+        """
+        how = NewFile(mode=_MODE, modified_ns=None if modified is None else _nanoseconds(modified))
+        self._make_parent(name)
+        linked = self._linked(name)
+        try:
+            before = self._beneath.read(linked or name, _LARGEST)
+        except NotFound:
+            self._beneath.write(name, content, how)
+            return Placed(Fate.NEW)
+        except InvalidInput:
+            return Placed(Fate.UPDATED, self._put_beside(name, content, how))
+        if before == content:
+            return Placed(Fate.UNCHANGED)
+        kept = None if linked else self._keep(name, before)
+        self._beneath.write(name, content, how)
+        return Placed(Fate.UPDATED, kept)
+
+    def write_numbers(self, name: str, numbers: Mapping[str, float]) -> None:
+        """Write a JSON file of numbers by username; nothing is kept of the one before."""
+        plain = {each: int(at) if at == int(at) else at for each, at in sorted(numbers.items())}
+        text = json.dumps(plain, ensure_ascii=False, indent=2)
+        self._beneath.write(name, f"{text}\n".encode(), _PRIVATE)
+
+    def rename(self, old: str, new: str) -> None:
+        """Give an earlier fetched file or directory another name.
+
+        If the new name is taken, the old one goes to ``.replaced/``.
+
+        Raises:
+            MograderError: It cannot be renamed.
+        """
+        path = self._directory / old
+        if path.is_symlink() or not path.exists() or self._beneath.move(old, new):
+            return
+        self._beneath.move(old, self._place_of(old))
+
+    def _linked(self, name: str) -> str:
+        """Return the submission of the history that a link means, empty if it is no such link."""
+        path = self._directory / name
+        target = str(path.readlink()) if path.is_symlink() else ""
+        found = _OF_HISTORY.fullmatch(target)
+        return target if found and f"{found['stem']}.py" == name else ""
+
+    def _keep(self, name: str, content: bytes) -> Path:
+        """Keep the file that is there, with its time."""
+        kept = self._place_of(name)
+        modified_ns = self._beneath.stat(name).modified_ns
+        self._beneath.write(kept, content, NewFile(mode=_MODE, modified_ns=modified_ns))
+        return self._directory / kept
+
+    def _place_of(self, name: str) -> str:
+        kept = f"{REPLACED}/{self._stamp}/{name}"
+        self._make_parent(kept)
+        return kept
+
+    def _put_beside(self, name: str, content: bytes, how: NewFile) -> Path | None:
+        parent, _, last = name.rpartition("/")
+        base = f"{last}.replaced-{self._stamp}"
+        names = (base, *(f"{base}-{number}" for number in range(1, _TRIES)))
+        kept = self._beneath.replace_keeping(name, names, io.BytesIO(content), how)
+        return self._directory / parent / kept if kept else None
+
+    def _make_parent(self, name: str) -> None:
+        parent = name.rpartition("/")[0]
+        if parent:
+            self._beneath.make_directory(parent)
+
+
+def read_numbers(directory: Path, name: str = METADATA) -> dict[str, float]:
+    """Return the numbers by username that an earlier run, or 0.3.16, wrote; none if unreadable."""
+    try:
+        found = json.loads((directory / name).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    if not isinstance(found, dict):
+        return {}
+    numbers = ((user, at) for user, at in found.items() if isinstance(at, int | float))
+    return {user: at for user, at in numbers if abs(at) < _LATEST}
+
+
+def _free(directory: Path, name: str) -> str:
+    """Return a name that nothing in a directory has, made of this one."""
+    names = (f"{name}-{number}" if number else name for number in count())
+    return next(each for each in names if not (directory / each).exists())
+
+
+def _nanoseconds(moment: datetime) -> int:
+    return int(moment.timestamp() * 1e9)

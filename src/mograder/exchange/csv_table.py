@@ -1,0 +1,76 @@
+"""CSV files that people write: commas, semicolons or tabs, in UTF-8 with or without a BOM; pure."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+
+from mograder.core.errors import InvalidInput, TooLarge
+
+_MOST_ROWS = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row that is not blank: the number of its first line in the file, and its cells."""
+
+    line: int
+    cells: tuple[str, ...]
+
+    def cell(self, column: int | None) -> str:
+        """Return a cell without the spaces around it; empty where the row or the file ends."""
+        return self.cells[column] if column is not None and column < len(self.cells) else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The columns as the first line names them, and the rows below."""
+
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+    def column(self, *names: str) -> int | None:
+        """Return the number of the first of these columns that the file has, in any case."""
+        return next(iter(self.columns_of(*names)), None)
+
+    def columns_of(self, *names: str) -> tuple[int, ...]:
+        """Return the numbers of those of these columns that the file has, in the order given."""
+        known = [column.lower() for column in self.columns]
+        return tuple(known.index(name) for name in names if name in known)
+
+
+def read_table(data: bytes, name: str) -> Table:
+    """Read a CSV file whose first line names its columns; ``name`` is what messages call it.
+
+    The first line tells the delimiter. Blank rows are left out.
+
+    Raises:
+        InvalidInput: It is no CSV in UTF-8, or a row has more values than there are columns.
+        TooLarge: It has more than 100 000 rows.
+    """
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"{name} is not UTF-8 text.", hint="Save it as CSV UTF-8.") from error
+    delimiter = max(",;\t", key=text.partition("\n")[0].count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    rows: list[Row] = []
+    line = 1
+    try:
+        for cells in reader:
+            rows.append(Row(line, tuple(cell.strip() for cell in cells)))
+            line = reader.line_num + 1
+            if len(rows) > _MOST_ROWS:
+                raise TooLarge(f"{name} has more than {_MOST_ROWS} rows.")
+    except csv.Error as error:
+        raise InvalidInput(f"{name}, line {line}: this is no CSV file: {error}.") from error
+    columns = rows[0].cells if rows else ()
+    filled = tuple(row for row in rows[1:] if any(row.cells))
+    for row in filled:
+        if any(row.cells[len(columns) :]):
+            raise InvalidInput(
+                f"{name}, line {row.line}: the row has more values than the header has columns.",
+                hint="Put quotes around a value that holds the delimiter.",
+            )
+    return Table(columns, filled)

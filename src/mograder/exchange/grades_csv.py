@@ -1,0 +1,227 @@
+"""The CSV that grading writes and that uploads read: who, which mark, what to say; pure.
+
+Columns as `mograder feedback --grades-csv` of 0.3.16 writes them (compat.md 9: student, mark,
+auto_mark, feedback, penalty_pct, penalised_mark); username, userid and grade are understood too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from mograder.core.errors import InvalidInput, MograderError
+from mograder.exchange.csv_table import Row, read_table
+from mograder.store.gradebook import Marks
+from mograder.transports.https import GradeRow
+from mograder.transports.moodle.marks import Scale, comment_html, parse_mark
+
+_PERSON = (
+    "student",
+    "username",
+    "userid",
+    "user_id",
+    "email",
+    "idnumber",
+    "participant",
+    "identifier",
+)
+_MARK = ("penalised_mark", "mark", "grade", "total_mark")
+"""The first of these that is filled counts: the mark after a penalty before the one without."""
+_COMMENT = ("feedback", "comment", "comments", "feedback comments")
+_FORMAT = "feedback_format"
+_FORMATS = {"": False, "text": False, "html": True}
+_ON_SERVER = {
+    "username": ("username", "student", "user"),
+    "userid": ("userid",),
+    "grade": ("grade", *_MARK),
+    "feedback": _COMMENT,
+}
+"""Columns that an assignment server understands, and those whose value each may get."""
+_NOBODY = "the row names nobody."
+_FILL_IN = "Fill in its username."
+
+
+@dataclass(frozen=True, slots=True)
+class GradeLine:
+    """The mark and comment for one person; ``comment`` is None where the file has no such column.
+
+    The comment is text, or HTML where ``is_html``.
+    """
+
+    line: int
+    who: str
+    mark: Decimal | None
+    comment: str | None
+    is_html: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """The column numbers of a file; None for a column that it does not have."""
+
+    person: tuple[int, ...]
+    marks: tuple[int, ...]
+    comment: int | None
+    format: int | None
+
+
+def line_html(line: GradeLine, *, clear: bool) -> str | None:
+    """Return a line's comment as HTML; None leaves the one on Moodle, empty erases it.
+
+    ``clear``: an empty comment erases; a file without such a column never does.
+    """
+    if line.comment is None:
+        return None
+    text = comment_html(line.comment, is_html=line.is_html)
+    return text or ("" if clear else None)
+
+
+def parse_grades(
+    data: bytes,
+    name: str,
+    *,
+    scale: Scale | None = None,
+    html_comments: bool = False,
+) -> tuple[GradeLine, ...]:
+    """Read a file of grades for Moodle: marks with points or decimal commas.
+
+    With ``scale``, marks are items of that scale, by name or by number. ``html_comments``: all
+    comments are HTML, not only those whose ``feedback_format`` says so.
+
+    Raises:
+        InvalidInput: A line cannot be used. All such lines are named, so that nothing is sent
+            before the file is right.
+        TooLarge: As :func:`~mograder.exchange.csv_table.read_table`.
+    """
+    table = read_table(data, name)
+    columns = _Columns(
+        table.columns_of(*_PERSON),
+        table.columns_of(*_MARK),
+        table.column(*_COMMENT),
+        table.column(_FORMAT),
+    )
+    if not columns.person or not (columns.marks or columns.comment is not None):
+        raise InvalidInput(
+            f"{name} is not a file of grades.",
+            hint="Its first line names the columns: student, mark, feedback.",
+        )
+    lines: list[GradeLine] = []
+    problems: list[str] = []
+    for row in table.rows:
+        try:
+            lines.append(_line(row, columns, scale, html_comments=html_comments))
+        except MograderError as error:
+            problems.append(f"  line {row.line} ({_first(row, columns.person)}): {error.message}")
+    _refuse(problems, name, scale)
+    _refuse_twice(((line.line, line.who, line.who.casefold()) for line in lines), name)
+    return tuple(lines)
+
+
+def server_rows(data: bytes, name: str) -> tuple[GradeRow, ...]:
+    """Read a file of grades for an assignment server (B154).
+
+    The columns are sent as they are. A server merges by ``username`` or ``userid`` and shows
+    ``grade`` and ``feedback``; an empty one of these gets its value from the other names of it.
+
+    Raises:
+        InvalidInput: There is no column with usernames, a row names nobody, or two rows name one
+            person.
+        TooLarge: As :func:`~mograder.exchange.csv_table.read_table`.
+    """
+    table = read_table(data, name)
+    if table.column(*_ON_SERVER["username"], *_ON_SERVER["userid"]) is None:
+        raise InvalidInput(
+            f"{name} has no column 'username': {', '.join(table.columns) or 'it is empty'}.",
+            hint="Its first line must name the columns, such as username,grade,feedback.",
+        )
+    places = {wanted: table.columns_of(*names) for wanted, names in _ON_SERVER.items()}
+    rows: list[GradeRow] = []
+    for row in table.rows:
+        values = {column: row.cell(n) for n, column in enumerate(table.columns) if column}
+        found = {wanted: _first(row, columns) for wanted, columns in places.items()}
+        rows.append(GradeRow(values | {wanted: value for wanted, value in found.items() if value}))
+        if not rows[-1].who:
+            raise InvalidInput(f"{name}, line {row.line}: {_NOBODY}", hint=_FILL_IN)
+    numbers = (row.line for row in table.rows)
+    named = zip(numbers, (row.who for row in rows), strict=True)
+    _refuse_twice(((line, who, who) for line, who in named), name)
+    return tuple(rows)
+
+
+def _line(row: Row, columns: _Columns, scale: Scale | None, *, html_comments: bool) -> GradeLine:
+    who = _first(row, columns.person)
+    if not who:
+        raise InvalidInput(_NOBODY, hint=_FILL_IN)
+    kind = row.cell(columns.format).lower()
+    if kind not in _FORMATS:
+        raise InvalidInput(f"feedback_format is {kind[:20]!r}, and can be text or html.")
+    return GradeLine(
+        row.line,
+        who,
+        _first_mark([row.cell(each) for each in columns.marks], scale),
+        None if columns.comment is None else row.cell(columns.comment),
+        _FORMATS[kind] or (html_comments and not kind),
+    )
+
+
+def _first(row: Row, columns: Sequence[int]) -> str:
+    """Return the first filled cell of these columns."""
+    return next((row.cell(each) for each in columns if row.cell(each)), "")
+
+
+def from_gradebook(rows: Sequence[Marks], *, scale: Scale | None = None) -> tuple[GradeLine, ...]:
+    """Return the same from the gradebook: fractional marks, as they were given.
+
+    Raises: :class:`InvalidInput` for a mark that is not the number of an item of ``scale``.
+    """
+    return tuple(
+        GradeLine(
+            number,
+            row.student,
+            _gradebook_mark(row, scale),
+            row.feedback,
+        )
+        for number, row in enumerate(rows, start=1)
+    )
+
+
+def _gradebook_mark(row: Marks, scale: Scale | None) -> Decimal | None:
+    if row.final is None:
+        return None
+    text = f"{row.final:.5f}".rstrip("0").rstrip(".")
+    if scale is None:
+        return parse_mark(text)
+    try:
+        return scale.parse(text)
+    except InvalidInput as error:
+        raise InvalidInput(
+            f"The mark of {row.student} in the gradebook, {error.message}",
+            hint=f"The items of the scale: {scale.listed()}.",
+        ) from error
+
+
+def _first_mark(cells: Sequence[str], scale: Scale | None) -> Decimal | None:
+    marks = (parse_mark(cell) if scale is None else scale.parse(cell) for cell in cells)
+    return next((mark for mark in marks if mark is not None), None)
+
+
+def _refuse(problems: Sequence[str], name: str, scale: Scale | None) -> None:
+    if not problems:
+        return
+    more = f"\n  and {len(problems) - 20} more" if len(problems) > 20 else ""
+    raise InvalidInput(
+        f"{name} cannot be used; nothing was sent.\n" + "\n".join(problems[:20]) + more,
+        hint="Write marks as numbers such as 71.5, or leave them empty."
+        if scale is None
+        else f"Write the items of the scale: {scale.listed()}.",
+    )
+
+
+def _refuse_twice(people: Iterable[tuple[int, str, Hashable]], name: str) -> None:
+    """Refuse two rows for one person; ``people`` are line, name, and what makes names the same."""
+    seen: dict[Hashable, int] = {}
+    for line, who, key in people:
+        first = seen.setdefault(key, line)
+        if first != line:
+            raise InvalidInput(f"{name} has {who} twice: in lines {first} and {line}.")

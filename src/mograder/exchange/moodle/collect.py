@@ -1,0 +1,252 @@
+"""``mograder moodle fetch-submissions``: what was handed in on Moodle, one notebook a student.
+
+The plan says whose work would be fetched, and why that of the others would not. Fetching downloads
+everything first and then puts each file into its place (:mod:`mograder.exchange.collecting`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from mograder.core.errors import InvalidInput, MograderError
+from mograder.core.shared import Progress
+from mograder.exchange.arrivals import Arrivals, arrivals, clean
+from mograder.exchange.collecting import METADATA, CollectedFolder, Fate, read_numbers
+from mograder.exchange.moodle.identities import Participants, Person, participant_name
+from mograder.exchange.moodle.work import Target, Work, choose_notebook, put_work
+from mograder.transports.interface import RemoteFile
+from mograder.transports.moodle.client import MoodleClient
+from mograder.transports.moodle.records import Assignment, Submission, SubmissionState
+
+LATE = ".fetch_late.json"
+"""Seconds after the deadline by username, extensions included, of those who were late."""
+
+_MOST_FILES = 100
+
+
+def plan_collection(
+    assignment: Assignment,
+    submissions: Sequence[Submission],
+    participants: Participants,
+    target: Target,
+    extensions: Mapping[int, datetime] | None = None,
+) -> tuple[Work, ...]:
+    """Decide what to fetch, from what Moodle says and what is here; changes nothing.
+
+    ``extensions`` are the later deadlines by user id; without them the lateness of people with
+    an extension stays unknown.
+
+    Raises: :class:`InvalidInput` when the assignment takes no files at all.
+    """
+    if not assignment.accepts.files:
+        raise InvalidInput(
+            f"{assignment.name} takes no files on Moodle, so there are no notebooks to fetch.",
+            hint="Switch “File submissions” on in the assignment's settings, or read the answers "
+            "on Moodle.",
+        )
+    own = {each.user_id: each for each in submissions if each.user_id}
+    teams = {each.group_id: each for each in submissions if not each.user_id}
+    here = _Here(target.directory, read_numbers(target.directory), target.force)
+    works = []
+    for person in participants.people:
+        submission = teams.get(person.group) if assignment.team else own.get(person.user_id)
+        work = _work(person, submission, participants, target, here)
+        late = _late(work.modified, person, assignment.due, extensions)
+        mates = _mates(person, participants) if assignment.team else ()
+        team = person.team if assignment.team else ""
+        works.append(replace(work, late=late, team=team, mates=mates))
+    return tuple(sorted(_apart(works), key=lambda work: work.name.casefold()))
+
+
+def collect(
+    client: MoodleClient, works: Sequence[Work], target: Target, progress: Progress, now: datetime
+) -> tuple[Work, ...]:
+    """Fetch what the plan has, verified, and tell what became of each.
+
+    What is here and differs is kept in ``.replaced/``. What arrived before a failure is put in its
+    place, so that the command can be repeated for the rest.
+
+    Raises:
+        Busy: Another command fetches into the same directory.
+        MograderError: Nothing arrives.
+    """
+    wanted = [work for work in works if work.fate is Fate.FETCHED]
+    if not wanted and not any(work.fate is Fate.UNCHANGED for work in works):
+        clean(target.directory)
+        return tuple(works)
+    with arrivals(target.directory) as held:
+        folder = CollectedFolder(target.directory, held, now)
+        times = read_numbers(target.directory)
+        for work in works:
+            _take_over(work, folder, times)
+        done = _fetch(client, wanted, held, folder, progress)
+        for work in wanted:
+            if work.modified is not None and done[work.name].fate is Fate.FETCHED:
+                times[work.name] = int(work.modified.timestamp())
+        finished = tuple(done.get(work.name, work) for work in works)
+        folder.write_numbers(METADATA, times)
+        _write_late(finished, target.directory, folder)
+    return finished
+
+
+def _fetch(
+    client: MoodleClient,
+    wanted: Sequence[Work],
+    held: Arrivals,
+    folder: CollectedFolder,
+    progress: Progress,
+) -> dict[str, Work]:
+    """Download all files and put complete work into its place; return the results by name."""
+    places = {
+        work.name: [
+            (file, held.place(f"{work.name}/{path}", file, work.modified))
+            for file, path in work.places()
+        ]
+        for work in wanted
+    }
+    problem = _download(client, places, progress)
+    done: dict[str, Work] = {}
+    missing: list[Path] = []
+    for work in wanted:
+        arrived = places[work.name]
+        absent = [place for _, place in arrived if not place.is_file()]
+        if absent:
+            done[work.name] = replace(work, fate=Fate.FAILED, why=problem)
+            missing += [place for _, place in arrived]
+        else:
+            done[work.name] = put_work(work, (place.read_bytes() for _, place in arrived), folder)
+    held.keep_only(missing)
+    return done
+
+
+def _download(
+    client: MoodleClient,
+    places: Mapping[str, list[tuple[RemoteFile, Path]]],
+    progress: Progress,
+) -> str:
+    """Bring all files that an interrupted run has not brought; return what went wrong, if anything.
+
+    Raises: :class:`~mograder.core.errors.MograderError` when not one file arrived.
+    """
+    files = [(file, path) for each in places.values() for file, path in each]
+    waiting = [(file, path) for file, path in files if not path.is_file()]
+    try:
+        client.download_all(waiting, progress)
+    except MograderError as error:
+        if not any(path.is_file() for _, path in files):
+            raise
+        return str(error)
+    return ""
+
+
+def _take_over(work: Work, folder: CollectedFolder, times: dict[str, float]) -> None:
+    """Give work that was fetched while the marking was anonymous the name of its student."""
+    if not work.before:
+        return
+    for end in (".py", ".files"):
+        folder.rename(f"{work.before}{end}", f"{work.name}{end}")
+    time = times.pop(work.before, None)
+    if time is not None:
+        times.setdefault(work.name, time)
+
+
+@dataclass(frozen=True, slots=True)
+class _Here:
+    """The results of an earlier run; with ``force`` they are ignored."""
+
+    directory: Path
+    times: Mapping[str, float]
+    force: bool
+
+    def holds(self, name: str, work: Work) -> bool:
+        """Tell whether the work is here under a name, and as new as on Moodle."""
+        if self.force or work.modified is None:
+            return False
+        if int(self.times.get(name, -1)) != int(work.modified.timestamp()):
+            return False
+        return (self.directory / f"{name}{'.py' if work.notebook else '.files'}").exists()
+
+    def has(self, name: str) -> bool:
+        """Tell whether anything of that name is here."""
+        return any((self.directory / f"{name}{end}").exists() for end in (".py", ".files"))
+
+
+def _work(
+    person: Person,
+    submission: Submission | None,
+    participants: Participants,
+    target: Target,
+    here: _Here,
+) -> Work:
+    name = participants.local_name(person)
+    work = Work(name, person.full_name, Fate.SKIPPED)
+    if submission is None or submission.state in (SubmissionState.NEW, SubmissionState.REOPENED):
+        return replace(work, why="nothing handed in")
+    if submission.state is SubmissionState.DRAFT:
+        return replace(work, why="a draft, not handed in yet")
+    if not submission.files:
+        return replace(work, why="handed in without a file")
+    if len(submission.files) > _MOST_FILES:
+        return replace(work, why=f"more than {_MOST_FILES} files")
+    notebook = choose_notebook(submission.files, target.notebooks)
+    work = replace(
+        work,
+        fate=Fate.FETCHED,
+        why="" if notebook else f"no notebook that stands out; look into {name}.files/",
+        modified=submission.modified,
+        notebook=notebook,
+        others=tuple(file for file in submission.files if file != notebook),
+    )
+    former = participant_name(person.formerly)
+    if person.formerly and here.has(former):
+        work = replace(work, before=former)
+    if here.holds(name, work) or (work.before and here.holds(former, work)):
+        return replace(work, fate=Fate.UNCHANGED)
+    return work
+
+
+def _late(
+    modified: datetime | None,
+    person: Person,
+    due: datetime | None,
+    extensions: Mapping[int, datetime] | None,
+) -> timedelta | None:
+    """Return by how much work came after the deadline of its student."""
+    if modified is None or due is None or modified <= due:
+        return None
+    if person.extended and extensions is None:
+        return None
+    latest = max(due, (extensions or {}).get(person.user_id, due))
+    return modified - latest if modified > latest else None
+
+
+def _mates(person: Person, participants: Participants) -> tuple[str, ...]:
+    """Return the names here of the other members of a person's team."""
+    if not person.group:
+        return ()
+    others = (each for each in participants.people if each.group == person.group and each != person)
+    return tuple(sorted(participants.local_name(each) for each in others))
+
+
+def _apart(works: Sequence[Work]) -> list[Work]:
+    """Refuse to put two people's work under one name; two of them may share an email address."""
+    counted = Counter(work.name.casefold() for work in works)
+    why = "another student has the same name here: give each a username by --map"
+    return [
+        replace(work, fate=Fate.SKIPPED, why=why) if counted[work.name.casefold()] > 1 else work
+        for work in works
+    ]
+
+
+def _write_late(works: Sequence[Work], directory: Path, folder: CollectedFolder) -> None:
+    """Write the seconds of lateness, as far as they are known."""
+    known = read_numbers(directory, LATE)
+    now = {work.name: int(work.late.total_seconds()) for work in works if work.late}
+    judged = {work.name for work in works if work.modified is not None}
+    late = {name: seconds for name, seconds in known.items() if name not in judged} | now
+    if late or known:
+        folder.write_numbers(LATE, late)

@@ -1,0 +1,98 @@
+"""``mograder moodle export``: the files that a person uploads to Moodle by hand.
+
+Pure: the grading worksheet that Moodle gave comes back with marks and comments in it, and the
+feedback files go into one zip (compat.md 9). For courses where web services are off, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from mograder.core.errors import InvalidInput
+from mograder.core.names import Username
+from mograder.exchange.grades_csv import GradeLine, line_html
+from mograder.exchange.moodle.identities import Person, find_person
+from mograder.transports.moodle.archives import FeedbackFile, feedback_zip
+from mograder.transports.moodle.worksheet import Entry, Filled, Worksheet, fill
+from mograder.transports.upload import Upload
+
+_STATUS = "Status"
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """The filled worksheet, the zip (empty without feedback files), and who matched nobody."""
+
+    filled: Filled
+    archive: bytes
+    files: int
+    unmatched: tuple[str, ...]
+    people: Mapping[int, str]
+
+
+def export(
+    sheet: Worksheet,
+    lines: Sequence[GradeLine],
+    files: Mapping[str, tuple[Upload, ...]],
+    known: Sequence[Person],
+    usernames: Mapping[int, Username],
+    now: datetime,
+    *,
+    clear_comments: bool = False,
+) -> Exported:
+    """Fill a worksheet and pack the feedback files of the people in it.
+
+    ``known`` are the worksheet's people by
+    :func:`~mograder.exchange.moodle.identities.people_of`. An empty comment leaves the one in the
+    worksheet as it is, unless ``clear_comments`` is given.
+
+    Raises: :class:`InvalidInput` when nobody matches, a name may mean two people, or a mark is
+    above the maximum.
+    """
+    entries: dict[int, Entry] = {}
+    unmatched: list[str] = []
+    for line in lines:
+        person = find_person(line.who, known, usernames)
+        if person is None:
+            unmatched.append(line.who)
+        elif person.participant in entries:
+            raise InvalidInput(f"{person.shown} has two lines of grades ({line.who}).")
+        else:
+            comment = line_html(line, clear=clear_comments)
+            entries[person.participant] = Entry(line.mark, comment)
+    packed: list[FeedbackFile] = []
+    for student, uploads in files.items():
+        person = find_person(student, known, usernames)
+        if person is None:
+            unmatched.append(student)
+            continue
+        packed += [_packed(person, each) for each in uploads]
+    if not entries and not packed:
+        raise InvalidInput(
+            "Nobody in the worksheet has a grade or a feedback file here.", hint=_hint(sheet)
+        )
+    return Exported(
+        fill(sheet, entries, now),
+        feedback_zip(packed) if packed else b"",
+        len(packed),
+        tuple(dict.fromkeys(unmatched)),
+        {person.participant: person.full_name for person in known},
+    )
+
+
+def _packed(person: Person, file: Upload) -> FeedbackFile:
+    return FeedbackFile(
+        person.participant, person.full_name, Path(file.name).name, file.path.read_bytes()
+    )
+
+
+def _hint(sheet: Worksheet) -> str:
+    end = sheet.columns.index(_STATUS) if _STATUS in sheet.columns else 5
+    return (
+        f"The worksheet identifies people by: {', '.join(sheet.columns[:end])}. Give by "
+        "--match-column the one that your grades name students by, or run `mograder moodle "
+        "sync-users` once, which remembers who is who."
+    )

@@ -1,0 +1,307 @@
+"""``mograder moodle upload-feedback``: marks, comments and feedback files to Moodle.
+
+First everything is matched and decided, which changes nothing and is what ``--dry-run`` prints;
+then each mark is sent and read back (``transports.moodle.grading``). What is to be sent is written
+into the gradebook before, and what Moodle confirmed afterwards, so that the same command again
+changes nothing, and goes on where an interrupted one ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from mograder.core.errors import Busy, Conflict, Forbidden, InvalidInput, NotFound
+from mograder.core.shared import Progress
+from mograder.exchange.grades_csv import GradeLine, line_html
+from mograder.exchange.moodle.identities import Participants
+from mograder.exchange.moodle.protection import (
+    Remembered,
+    Verdict,
+    known_unchanged,
+    settle_plan,
+    settled,
+    to_remember,
+)
+from mograder.exchange.moodle.teams import Teams, for_teams
+from mograder.store.gradebook import Gradebook, Sent
+from mograder.transports.moodle.client import MoodleClient
+from mograder.transports.moodle.grading import (
+    Outcome,
+    Plan,
+    Result,
+    plan_marks,
+    read_feedback,
+    send_marks,
+)
+from mograder.transports.moodle.marks import Scale
+from mograder.transports.moodle.records import Assignment, Mark, WorkflowState
+from mograder.transports.upload import Upload
+
+_KINDS = frozenset({".html", ".pdf", ".txt", ".md"})
+_ORDER = tuple(WorkflowState)
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """The marks to send, by person, and the rows and files that match no person on Moodle."""
+
+    marks: Mapping[int, Mark]
+    unmatched: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """How marks are to be sent.
+
+    ``state`` None leaves the marking workflow alone; ``exact`` is a state that the teacher asked
+    for by name, which may also take back a release. ``force`` overwrites what somebody changed on
+    Moodle since our last upload.
+    """
+
+    state: WorkflowState | None
+    exact: bool = False
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A plan that is not carried out yet, and the reason for each decision.
+
+    ``graders`` maps Moodle's user ids to the names of those who may have changed a grade.
+    """
+
+    plan: Plan
+    verdicts: Mapping[int, Verdict]
+    unmatched: tuple[str, ...]
+    teams: Teams
+    remembered: Remembered
+    graders: Mapping[int, str]
+    scale: tuple[str, ...] = ()
+
+
+def feedback_files(directory: Path) -> Mapping[str, tuple[Upload, ...]]:
+    """Return the feedback files of a directory by student.
+
+    ``<student>.html`` and the like, and all that is in a folder ``<student>/``.
+    """
+    found: dict[str, list[Upload]] = {}
+    for path in _visible(directory):
+        if path.is_dir():
+            inside = [Upload(each.name, each) for each in _visible(path) if each.is_file()]
+            found.setdefault(path.name, []).extend(inside)
+        elif path.suffix.lower() in _KINDS:
+            found.setdefault(path.stem, []).append(Upload(path.name, path))
+    return {student: tuple(files) for student, files in found.items() if files}
+
+
+def _visible(directory: Path) -> list[Path]:
+    if not directory.is_dir():
+        return []
+    return sorted(path for path in directory.iterdir() if not path.name.startswith("."))
+
+
+def gather(
+    lines: Sequence[GradeLine],
+    files: Mapping[str, tuple[Upload, ...]],
+    participants: Participants,
+    *,
+    grades_only: bool = False,
+    clear_comments: bool = False,
+) -> Gathered:
+    """Match grades and feedback files with the people of an assignment.
+
+    An empty comment leaves the one on Moodle as it is, unless ``clear_comments`` is given.
+
+    Raises: :class:`InvalidInput` when a name may mean two people, or one person comes twice.
+    """
+    marks: dict[int, Mark] = {}
+    unmatched: list[str] = []
+    for line in lines:
+        person = participants.find(line.who)
+        if person is None:
+            unmatched.append(line.who)
+            continue
+        if person.user_id in marks:
+            raise InvalidInput(f"{person.shown} has two lines of grades ({line.who}).")
+        comment = None if grades_only else line_html(line, clear=clear_comments)
+        marks[person.user_id] = Mark(person.user_id, line.mark, comment)
+    for student, uploads in () if grades_only else files.items():
+        person = participants.find(student)
+        if person is None:
+            unmatched.append(student)
+        else:
+            mark = marks.get(person.user_id, Mark(person.user_id))
+            marks[person.user_id] = replace(mark, files=uploads)
+    # Drop people without a mark, a comment or a file.
+    kept = {user: mark for user, mark in marks.items() if mark.grade is not None or _says(mark)}
+    return Gathered(kept, tuple(dict.fromkeys(unmatched)))
+
+
+def draft(
+    client: MoodleClient,
+    assignment: Assignment,
+    participants: Participants,
+    gathered: Gathered,
+    remembered: Remembered,
+    wishes: Wishes,
+    scale: Scale | None = None,
+) -> Draft:
+    """Decide what sending would do; changes nothing.
+
+    Raises: :class:`NotFound` when there is nothing to send, and as
+    :func:`~mograder.transports.moodle.grading.plan_marks` for what Moodle would lose or spoil.
+    """
+    if not gathered.marks:
+        listed = ", ".join(gathered.unmatched[:5])
+        raise NotFound(
+            "There are no grades and no feedback for anybody in this assignment.",
+            hint=f"Nobody on Moodle matches: {listed}."
+            if listed
+            else "Grade first, or give --grades-csv or --feedback-dir.",
+        )
+    _demand_feedback_types(assignment, list(gathered.marks.values()))
+    teams = for_teams(
+        client, assignment, gathered.marks, participants.people, remembered, force=wishes.force
+    )
+    users = {mark.user_id for mark in teams.marks}
+    states = _states(client, assignment, users) if wishes.state else {}
+    marks = [
+        with_state(mark, states.get(mark.user_id, ""), assignment, wishes) for mark in teams.marks
+    ]
+    people = {person.user_id for person in participants.people}
+    plan = _without_known(plan_marks(client, assignment, marks, people), remembered)
+    plan = read_feedback(client, plan)
+    verdicts = settle_plan(client, plan, remembered, force=wishes.force)
+    graders = _graders(client, assignment, verdicts)
+    return Draft(
+        replace(plan, outcomes=tuple(each.outcome for each in verdicts)),
+        {each.outcome.mark.user_id: each for each in verdicts},
+        gathered.unmatched,
+        teams,
+        remembered,
+        graders,
+        scale.items if scale else (),
+    )
+
+
+def _without_known(plan: Plan, remembered: Remembered) -> Plan:
+    outcomes = (
+        known_unchanged(each, remembered.sent.get(each.mark.user_id)) for each in plan.outcomes
+    )
+    return replace(plan, outcomes=tuple(outcomes))
+
+
+def _graders(
+    client: MoodleClient, assignment: Assignment, verdicts: Sequence[Verdict]
+) -> Mapping[int, str]:
+    """Return the names of those who changed something, as far as this account may see them."""
+    if not any(each.changed for each in verdicts):
+        return {}
+    try:
+        people = client.enrolled(assignment.course_id)
+    except (Conflict, Forbidden, NotFound):
+        return {}
+    return {person.user_id: person.full_name for person in people}
+
+
+def send(
+    client: MoodleClient,
+    drafted: Draft,
+    gradebook: Gradebook,
+    progress: Progress,
+    now: datetime,
+) -> tuple[Outcome, ...]:
+    """Write down what is about to be sent, send it, read it back, and write down the result.
+
+    Raises: :class:`Busy` when the gradebook cannot be written before anything is sent.
+    """
+    number = drafted.plan.assignment.id
+    me = client.site().user_id
+    drafted = _settle(client, drafted, gradebook, now)
+    intents = [
+        _record(drafted, each) for each in drafted.plan.outcomes if each.result is Result.CHANGED
+    ]
+    if intents:
+        gradebook.record_intents(client.url, number, intents, now)
+    outcomes = send_marks(client, drafted.plan, progress)
+    confirmed = [_record(drafted, each, me) for each in outcomes if _is_confirmed(drafted, each)]
+    try:
+        gradebook.record_sent(client.url, number, confirmed, now)
+    except Busy as error:
+        # Moodle has the marks and the intents are recorded: the next upload compares them.
+        progress(f"It was sent, but could not be noted down. {error.message}")
+    return outcomes
+
+
+def _settle(client: MoodleClient, drafted: Draft, gradebook: Gradebook, now: datetime) -> Draft:
+    """Put on record what an interrupted upload saved, before its intents are written over."""
+    sent, intended = drafted.remembered.sent, drafted.remembered.intended
+    found = [
+        settled(verdict, sent.get(user), intended.get(user))
+        for user, verdict in drafted.verdicts.items()
+        if verdict.outcome.result is Result.CHANGED
+    ]
+    ours = {each.user_id: each for each in found if each is not None}
+    if not ours:
+        return drafted
+    gradebook.record_sent(client.url, drafted.plan.assignment.id, tuple(ours.values()), now)
+    left = {user: intent for user, intent in intended.items() if user not in ours}
+    return replace(drafted, remembered=Remembered({**sent, **ours}, left))
+
+
+def _is_confirmed(drafted: Draft, outcome: Outcome) -> bool:
+    """Tell whether Moodle holds all of a mark: it was sent now, or read and found to be equal."""
+    if outcome.result is Result.CHANGED:
+        return True
+    planned = drafted.verdicts[outcome.mark.user_id].outcome
+    return planned.result is Result.UNCHANGED and planned.held.is_read
+
+
+def _record(drafted: Draft, outcome: Outcome, me: int = 0) -> Sent:
+    user = outcome.mark.user_id
+    verdict = replace(drafted.verdicts[user], outcome=outcome)
+    team = user in drafted.teams.of or user in drafted.teams.of.values()
+    return to_remember(verdict, drafted.remembered.sent.get(user), team=team, me=me)
+
+
+def _says(mark: Mark) -> bool:
+    return mark.comment is not None or bool(mark.files)
+
+
+def _demand_feedback_types(assignment: Assignment, marks: Sequence[Mark]) -> None:
+    """Refuse what the assignment would drop without a word (recording 304)."""
+    comments = any(mark.comment for mark in marks) and not assignment.feedback.comments
+    files = any(mark.files for mark in marks) and not assignment.feedback.files
+    off = ["“Feedback comments”"] * comments + ["“Feedback files”"] * files
+    if off:
+        raise Conflict(
+            f"{assignment.name} drops what you would send: {' and '.join(off)} are off on Moodle.",
+            hint="Switch them on in the assignment's settings, under Feedback types, or send the "
+            "marks alone: --grades-only.",
+        )
+
+
+def _states(client: MoodleClient, assignment: Assignment, users: Set[int]) -> Mapping[int, str]:
+    """Return how far everybody's marking is; asked for by name only where no work tells it."""
+    if not assignment.workflow:
+        return {}
+    states = {each.user_id: each.grading_status for each in client.submissions(assignment.id)}
+    return (
+        states
+        if users <= states.keys()
+        else {
+            **client.workflow_states(assignment.id),
+            **states,
+        }
+    )
+
+
+def with_state(mark: Mark, held: str, assignment: Assignment, wishes: Wishes) -> Mark:
+    """Set the workflow state; what is further along stays, unless it was asked for by name."""
+    if not assignment.workflow or wishes.state is None:
+        return mark
+    further = held in _ORDER and _ORDER.index(WorkflowState(held)) > _ORDER.index(wishes.state)
+    return mark if further and not wishes.exact else replace(mark, workflow=wishes.state)

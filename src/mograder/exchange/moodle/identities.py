@@ -1,0 +1,439 @@
+"""Identities: a Moodle user, and the same person's username on the hub and in our files; pure.
+
+An ordinary teacher sees no usernames on Moodle, so a person is known by the user id there, by email
+and by ID number. The username comes from Moodle where it shows one, from what the gradebook
+remembers, or from a mapping file that the teacher gives. In a grading worksheet, a person is known
+by the number of "Participant N" and by what the site shows beside it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from mograder.core.errors import Forbidden, InvalidInput, MograderError
+from mograder.core.names import Username
+from mograder.exchange.csv_table import Row, read_table
+from mograder.store.gradebook import Identity
+from mograder.transports.moodle.records import Participant
+from mograder.transports.moodle.worksheet import IDENTIFIER, Worksheet, WorksheetRow
+
+USERNAME_COLUMNS = ("username", "user", "hub username", "login")
+KEY_COLUMNS: Mapping[str, str] = {
+    "user_id": "user_id",
+    "userid": "user_id",
+    "id": "user_id",
+    "moodle id": "user_id",
+    "email": "email",
+    "email address": "email",
+    "idnumber": "idnumber",
+    "id number": "idnumber",
+    "full name": "full_name",
+    "full_name": "full_name",
+    "name": "full_name",
+}
+"""Columns of a mapping file, in small letters, and what of a Moodle user each one names."""
+
+_USERNAME = "Username"
+_EMAIL = "Email address"
+_IDNUMBER = "ID number"
+"""Columns of a grading worksheet."""
+
+_BLIND = re.compile(r"\D*(\d{1,18})")
+
+
+class NamedBy(StrEnum):
+    """What becomes the username of a person whose username Moodle does not show."""
+
+    EMAIL = "email"
+    EMAIL_NAME = "email-name"
+    IDNUMBER = "idnumber"
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A participant as Moodle shows them to this teacher; empty is "not shown".
+
+    ``participant`` is the number of "Participant N" where the marking is blind, else 0;
+    ``formerly`` is that number where it was blind and the identities have been revealed. ``group``
+    and ``team`` are the number and the name of the team. ``extended``: there is an extension of
+    the deadline.
+    """
+
+    user_id: int
+    full_name: str
+    username: str = ""
+    email: str = ""
+    idnumber: str = ""
+    participant: int = 0
+    group: int = 0
+    team: str = ""
+    formerly: int = 0
+    extended: bool = False
+
+    @property
+    def shown(self) -> str:
+        """How a message names this person."""
+        return self.full_name or self.email or f"user {self.user_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class MappingRow:
+    """One line of a mapping file: a username, and what it is found by."""
+
+    line: int
+    username: Username
+    keys: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The participants whose username is known, by Moodle's id, and those whose is not."""
+
+    usernames: Mapping[int, Username]
+    unnamed: tuple[Person, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """How a person whose username Moodle does not show is named: by a file, or by ``by``."""
+
+    mapping: Sequence[MappingRow] = ()
+    by: NamedBy | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Participants:
+    """The people who take part in one assignment, and what is known of their usernames."""
+
+    people: tuple[Person, ...]
+    known: Known
+    groups: tuple[str, ...] = ()
+    """Set if Moodle shows this account only the people of these groups (separate groups)."""
+
+    def users(self) -> dict[Username, str]:
+        """Return full names by username, sorted by username.
+
+        Raises:
+            Forbidden: Usernames are missing. A list with holes would lock students out, so the
+                hint says how to complete it.
+        """
+        if self.known.unnamed:
+            raise need_names(self.known.unnamed, len(self.people))
+        names = {self.known.usernames[person.user_id]: person.full_name for person in self.people}
+        return dict(sorted(names.items()))
+
+    def local_name(self, person: Person) -> str:
+        """Return what a person's files are called: the username, else the email address.
+
+        Where the marking is anonymous it is "Participant-N", so that nobody is told who it is.
+        """
+        if person.participant:
+            return participant_name(person.participant)
+        known = self.known.usernames.get(person.user_id)
+        return known or parse_username(person.email) or f"moodle-{person.user_id}"
+
+    def find(self, text: str) -> Person | None:
+        """Return the person that a file's name or a line of grades means, None for a stranger.
+
+        Raises:
+            InvalidInput: It may mean two people.
+        """
+        wanted = text.strip().casefold()
+        named = (each for each in self.people if self.local_name(each).casefold() == wanted)
+        return next(named, None) or find_person(text, self.people, self.known.usernames)
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Which columns of the worksheet name a person: ``[moodle] match_column, name_column``."""
+
+    match: str = _USERNAME
+    name: str = "Full name"
+
+
+def parse_mapping(data: bytes, name: str) -> tuple[MappingRow, ...]:
+    """Read a mapping file: CSV with a username column and at least one of id, email, idnumber.
+
+    Raises: :class:`InvalidInput` naming the line that is wrong.
+    """
+    table = read_table(data, name)
+    user = table.column(*USERNAME_COLUMNS)
+    keys = {
+        number: KEY_COLUMNS[column.lower()]
+        for number, column in enumerate(table.columns)
+        if column.lower() in KEY_COLUMNS
+    }
+    if user is None or not keys:
+        raise InvalidInput(
+            f"{name} does not say which Moodle user is whom.",
+            hint="Its first line names the columns: username, and one of email, idnumber, user_id.",
+        )
+    return tuple(_mapping_row(name, row, user, keys) for row in table.rows)
+
+
+def name_people(
+    people: Sequence[Person],
+    remembered: Iterable[Identity] = (),
+    mapping: Sequence[MappingRow] = (),
+    by: NamedBy | None = None,
+) -> Known:
+    """Find everybody's username: the file first, then Moodle, then memory, then ``by``.
+
+    Raises: :class:`InvalidInput` when two people would have one username, or one cannot be used.
+    """
+    memory = {each.user_id: each.username for each in remembered}
+    mapped = _mapped(people, mapping)
+    found: dict[int, Username] = {}
+    unnamed: list[Person] = []
+    for person in people:
+        text = (
+            mapped.get(person.user_id)
+            or person.username
+            or memory.get(person.user_id)
+            or _derived(person, by)
+        )
+        if text:
+            found[person.user_id] = _parse(text, person)
+        else:
+            unnamed.append(person)
+    _refuse_shared(found, people)
+    return Known(found, tuple(unnamed))
+
+
+def need_names(unnamed: Sequence[Person], total: int) -> Forbidden:
+    """Say that usernames are missing, and what solves it: a right, a file, or an option."""
+    listed = ", ".join(person.shown for person in unnamed[:3])
+    more = f" and {len(unnamed) - 3} more" if len(unnamed) > 3 else ""
+    told = "any usernames" if len(unnamed) == total else f"the usernames of {listed}{more}"
+    return Forbidden(
+        f"Moodle does not show you {told}, so nobody can be matched with the hub.",
+        hint=(
+            "One of these solves it:\n"
+            "  - your Moodle administrator lets teachers see usernames: the capability "
+            "moodle/user:viewalldetails for your role;\n"
+            "  - a mapping file, --map FILE: CSV with the columns username and email (or idnumber, "
+            "or user_id);\n"
+            "  - where usernames are the email addresses, or what stands before their @: "
+            "--username-from email, or email-name (or idnumber).\n"
+            "What was matched once is remembered in the gradebook."
+        ),
+    )
+
+
+def find_person(
+    text: str, people: Sequence[Person], usernames: Mapping[int, Username]
+) -> Person | None:
+    """Return whom a line of a grades file means: by username, email, ID number, id or number.
+
+    Raises: :class:`InvalidInput` when it may mean two people.
+    """
+    wanted = text.strip().casefold()
+    if not wanted:
+        return None
+    tests = (
+        lambda person: usernames.get(person.user_id, "").casefold() == wanted,
+        lambda person: person.username.casefold() == wanted,
+        lambda person: person.email.casefold() == wanted,
+        lambda person: person.idnumber.casefold() == wanted,
+        lambda person: _is_participant(person, wanted),
+        lambda person: str(person.user_id) == wanted,
+        lambda person: person.full_name.casefold() == wanted,
+    )
+    for test in tests:
+        found = [person for person in people if test(person)]
+        if len(found) > 1:
+            both = ", ".join(f"{person.shown} (user {person.user_id})" for person in found[:3])
+            raise InvalidInput(f"{text!r} may mean {both}.", hint="Use their usernames.")
+        if found:
+            return found[0]
+    return None
+
+
+def person_of(participant: Participant, formerly: int = 0) -> Person:
+    """Return a person as Moodle lists them among the participants of an assignment.
+
+    ``formerly`` is the number of "Participant N" before the identities were revealed, else 0.
+    """
+    told = participant.person
+    blind = not (told.email or told.username or told.roles)
+    found = _BLIND.fullmatch(told.full_name) if blind else None
+    return Person(
+        user_id=told.user_id,
+        full_name=told.full_name,
+        username=told.username,
+        email=told.email,
+        idnumber=told.id_number,
+        participant=int(found[1]) if found else 0,
+        group=participant.group_id,
+        team=participant.group_name,
+        formerly=formerly,
+        extended=participant.extended,
+    )
+
+
+def people_of(
+    sheet: Worksheet, columns: Columns, remembered: Sequence[Identity], names: Mapping[str, str]
+) -> tuple[tuple[Person, ...], Mapping[int, Username]]:
+    """Return the people of a grading worksheet, and those of their usernames that are known.
+
+    From the match column where the site shows it, else from what the gradebook remembers by email,
+    ID number or full name.
+    """
+    people = tuple(_person_in(sheet, row, columns) for row in sheet.rows)
+    usernames: dict[int, Username] = {}
+    for person in people:
+        text = person.username or _remembered(person, remembered) or _by_name(person, names)
+        username = parse_username(text)
+        if username is not None:
+            usernames[person.user_id] = username
+    return people, usernames
+
+
+def participant_name(number: int) -> str:
+    """Return what the files of an anonymous participant are called."""
+    return f"Participant-{number}"
+
+
+def parse_username(text: str) -> Username | None:
+    """Return a username, or None for what is none."""
+    try:
+        return Username.parse(text.strip())
+    except InvalidInput:
+        return None
+
+
+def identities(people: Sequence[Person], usernames: Mapping[int, Username]) -> list[Identity]:
+    """Return what the gradebook should remember of those whose username is known."""
+    return [
+        Identity(
+            person.user_id,
+            usernames[person.user_id],
+            person.full_name,
+            person.email,
+            person.idnumber,
+        )
+        for person in people
+        if person.user_id in usernames and not person.participant
+    ]
+
+
+def with_memory(people: Sequence[Person], remembered: Iterable[Identity]) -> tuple[Person, ...]:
+    """Complete what Moodle shows now by what it showed earlier."""
+    memory = {each.user_id: each for each in remembered}
+    return tuple(
+        replace(
+            person,
+            email=person.email or memory[person.user_id].email,
+            idnumber=person.idnumber or memory[person.user_id].idnumber,
+        )
+        if person.user_id in memory and not person.participant
+        else person
+        for person in people
+    )
+
+
+def _person_in(sheet: Worksheet, row: WorksheetRow, columns: Columns) -> Person:
+    # There is no user id in a worksheet: the participant's number, negative, stands for it.
+    return Person(
+        user_id=-row.participant,
+        full_name=sheet.cell(row, columns.name) or sheet.cell(row, IDENTIFIER),
+        username=(sheet.cell(row, columns.match) or sheet.cell(row, _USERNAME)).strip(),
+        email=sheet.cell(row, _EMAIL).strip(),
+        idnumber=sheet.cell(row, _IDNUMBER).strip(),
+        participant=row.participant,
+    )
+
+
+def _remembered(person: Person, remembered: Sequence[Identity]) -> str:
+    email, idnumber = person.email.casefold(), person.idnumber
+    by_email = [each.username for each in remembered if email and each.email.casefold() == email]
+    by_number = [each.username for each in remembered if idnumber and each.idnumber == idnumber]
+    by_name = [each.username for each in remembered if each.full_name == person.full_name]
+    return next((found[0] for found in (by_email, by_number, by_name) if len(found) == 1), "")
+
+
+def _by_name(person: Person, names: Mapping[str, str]) -> str:
+    found = [username for username, full_name in names.items() if full_name == person.full_name]
+    return found[0] if len(found) == 1 else ""
+
+
+def _is_participant(person: Person, text: str) -> bool:
+    """Tell whether "Participant N" is this person, also after identities were revealed."""
+    number = _participant(text)
+    return bool(number) and number in (person.participant, person.formerly)
+
+
+def _participant(text: str) -> int | None:
+    rest = text.removeprefix("participant").strip(" -_")
+    return int(rest) if text.startswith("participant") and rest.isdigit() else None
+
+
+def _mapping_row(name: str, row: Row, user: int, keys: Mapping[int, str]) -> MappingRow:
+    if len(row.cells) <= max(user, *keys):
+        raise InvalidInput(f"{name}, line {row.line}: there are too few columns.")
+    try:
+        username = Username.parse(row.cell(user))
+    except MograderError as error:
+        raise InvalidInput(f"{name}, line {row.line}: {error.message}") from error
+    told = {key: row.cell(column) for column, key in keys.items() if row.cell(column)}
+    return MappingRow(row.line, username, told)
+
+
+def _mapped(people: Sequence[Person], mapping: Sequence[MappingRow]) -> dict[int, str]:
+    """Match the lines of a mapping with people, by the most certain column that a line fills."""
+    found: dict[int, str] = {}
+    for row in mapping:
+        for key in ("user_id", "email", "idnumber", "full_name"):
+            wanted = row.keys.get(key, "").casefold()
+            matching = [
+                person for person in people if wanted and _value(person, key).casefold() == wanted
+            ]
+            if len(matching) == 1:
+                found[matching[0].user_id] = row.username
+                break
+    return found
+
+
+def _value(person: Person, key: str) -> str:
+    values = {
+        "user_id": str(person.user_id),
+        "email": person.email,
+        "idnumber": person.idnumber,
+        "full_name": person.full_name,
+    }
+    return values[key]
+
+
+def _derived(person: Person, by: NamedBy | None) -> str:
+    if by is NamedBy.EMAIL:
+        return person.email
+    if by is NamedBy.EMAIL_NAME:
+        return person.email.partition("@")[0]
+    return person.idnumber if by is NamedBy.IDNUMBER else ""
+
+
+def _parse(text: str, person: Person) -> Username:
+    try:
+        return Username.parse(text)
+    except MograderError as error:
+        raise InvalidInput(
+            f"{person.shown} cannot be named {text!r} here. {error.message}",
+            hint="Give this person another username in a mapping file (--map).",
+        ) from error
+
+
+def _refuse_shared(found: Mapping[int, Username], people: Sequence[Person]) -> None:
+    owners: dict[str, Person] = {}
+    for person in people:
+        username = found.get(person.user_id)
+        if username is None:
+            continue
+        other = owners.setdefault(username, person)
+        if other is not person:
+            raise InvalidInput(
+                f"{other.shown} and {person.shown} would both be {username}.",
+                hint="Give each a username of their own in a mapping file (--map).",
+            )

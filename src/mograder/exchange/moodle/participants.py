@@ -1,0 +1,161 @@
+"""The participants of the course, as Moodle and the gradebook know them (B28 to B34)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from mograder.core.errors import Conflict, Forbidden, InvalidInput, NotFound
+from mograder.core.lookup import listed as listed_names
+from mograder.core.settings_model import Assignment as Configured
+from mograder.exchange.moodle.identities import (
+    Naming,
+    Participants,
+    identities,
+    name_people,
+    person_of,
+    with_memory,
+)
+from mograder.store.gradebook import Gradebook, Identity, existing_gradebook
+from mograder.transports.moodle.client import MoodleClient
+from mograder.transports.moodle.records import Assignment, Participant
+
+
+@dataclass(frozen=True, slots=True)
+class OnMoodle:
+    """The facts of an assignment that decide its participants: its ids, and anonymous marking."""
+
+    id: int
+    cmid: int
+    revealed: bool = False
+
+    @classmethod
+    def of(cls, assignment: Assignment) -> Self:
+        """Return it for an assignment as Moodle describes it."""
+        return cls(assignment.id, assignment.cmid, assignment.revealed)
+
+
+def list_participants(
+    client: MoodleClient, work: OnMoodle, remembered: Sequence[Identity], naming: Naming
+) -> Participants:
+    """Ask Moodle who takes part in an assignment, and find their usernames.
+
+    A teacher who may not see all groups is shown the people of their own groups; Moodle gives
+    these only if it is asked for each group.
+
+    Raises:
+        NotFound: Moodle shows this account nobody.
+        InvalidInput: Two people would have one username.
+        MograderError: Moodle refuses, or cannot be reached.
+    """
+    listed = client.participants(work.id)
+    groups: tuple[str, ...] = ()
+    if not listed:
+        listed, groups = _of_groups(client, work)
+    if not listed:
+        raise NotFound(
+            "Moodle shows you no participants of this assignment.",
+            hint="Is a student enrolled? With separate groups you see the students of your own "
+            "groups only: have yourself added to a group, or ask for the capability "
+            "moodle/site:accessallgroups.",
+        )
+    numbers = _former_numbers(client, work)
+    found = (person_of(each, numbers.get(each.person.user_id, 0)) for each in listed)
+    people = with_memory(tuple(found), remembered)
+    known = name_people(people, remembered, naming.mapping, naming.by)
+    return Participants(people, known, groups)
+
+
+def configured_on_moodle(assignments: Sequence[Configured]) -> tuple[Configured, ...]:
+    """Return the configured assignments that are on Moodle.
+
+    Raises: :class:`NotFound` when `mograder moodle sync` has not been run yet.
+    """
+    found = tuple(each for each in assignments if each.id > 0)
+    if not found:
+        raise NotFound(
+            "mograder.toml names no assignment on Moodle yet.",
+            hint="Run `mograder moodle sync` first.",
+        )
+    return found
+
+
+def list_first_participants(
+    client: MoodleClient,
+    on_moodle: Sequence[Configured],
+    remembered: Sequence[Identity],
+    naming: Naming,
+) -> Participants:
+    """List the participants of the first assignment without anonymous marking (B29, B32).
+
+    Raises:
+        Conflict: All assignments are marked anonymously.
+        Forbidden: Moodle shows this account some groups only; the others would be locked out.
+        MograderError: As :func:`list_participants`.
+    """
+    for each in on_moodle:
+        participants = list_participants(client, OnMoodle(each.id, each.cmid), remembered, naming)
+        if participants.groups:
+            raise Forbidden(
+                f"Moodle shows you only the students of {listed_names(participants.groups)}, so a "
+                "list of them would lock out all others.",
+                hint="Run this command with an account that sees all groups (the capability "
+                "moodle/site:accessallgroups).",
+            )
+        if not any(person.participant for person in participants.people):
+            return participants
+    raise Conflict(
+        "Every assignment in mograder.toml is marked anonymously, so Moodle does not tell who "
+        "takes part.",
+        hint="Add one on Moodle that is not, and run `mograder moodle sync`.",
+    )
+
+
+def _of_groups(
+    client: MoodleClient, work: OnMoodle
+) -> tuple[tuple[Participant, ...], tuple[str, ...]]:
+    """Return the people of the groups that this account may see, and the groups' names."""
+    try:
+        groups = client.allowed_groups(work.cmid) if work.cmid else ()
+    except (Forbidden, InvalidInput, NotFound):  # the service lacks the function
+        return (), ()
+    found = {
+        each.person.user_id: each
+        for group in groups
+        for each in client.participants(work.id, group.id)
+    }
+    return tuple(found.values()), tuple(group.name for group in groups)
+
+
+def _former_numbers(client: MoodleClient, work: OnMoodle) -> Mapping[int, int]:
+    """Return the numbers of "Participant N" by user id, where identities have been revealed.
+
+    Files and lines of grades from the anonymous phase are named by these numbers.
+    """
+    if not work.revealed:
+        return {}
+    try:
+        return {user: number for number, user in client.blind_identities(work.id).items()}
+    except (Forbidden, InvalidInput, NotFound):
+        return {}
+
+
+def remembered_people(path: Path, site: str) -> tuple[Identity, ...]:
+    """Return whom of a site the gradebook knows, without making or changing one."""
+    gradebook = existing_gradebook(path)
+    if gradebook is None:
+        return ()
+    with gradebook:
+        return gradebook.identities(site)
+
+
+def remember(gradebook: Gradebook, site: str, participants: Participants) -> None:
+    """Keep who is who, and the full names that graders see (B31).
+
+    Raises: :class:`Conflict` when the gradebook knows one username as somebody else.
+    """
+    known = identities(participants.people, participants.known.usernames)
+    gradebook.put_identities(site, known)
+    gradebook.put_students({each.username: each.full_name for each in known})

@@ -1,0 +1,32 @@
+"""The scale of an assignment on Moodle, as far as Moodle tells this account."""
+
+from __future__ import annotations
+
+from mograder.core.errors import Forbidden
+from mograder.exchange.moodle.identities import Participants
+from mograder.transports.moodle.client import MoodleClient
+from mograder.transports.moodle.marks import Scale
+from mograder.transports.moodle.records import Assignment
+
+
+def scale_of(
+    client: MoodleClient, assignment: Assignment, participants: Participants
+) -> Scale | None:
+    """Return the scale that an assignment is graded by, None where it is graded by points.
+
+    Raises: :class:`~mograder.core.errors.Forbidden` where Moodle tells neither the names nor the
+    number of the items: it would reset the grade of somebody who gets a number that is too large.
+    """
+    if not assignment.scale:
+        return None
+    items = client.scale_items(assignment)
+    if items:
+        return Scale(len(items), items)
+    count = client.scale_size(assignment, participants.people[0].user_id)
+    if not count:
+        raise Forbidden(
+            f"{assignment.name} is graded by a scale, and Moodle does not tell you its items.",
+            hint="Ask a teacher who may edit the assignment to send the grades, or set Grade > "
+            "Type to Point in its settings.",
+        )
+    return Scale(count)

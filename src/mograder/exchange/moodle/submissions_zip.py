@@ -1,0 +1,86 @@
+"""Submissions that a person downloaded from Moodle as one zip, where web services are off.
+
+The zip names people by the number that they have for this assignment; the grading worksheet says
+who that is, and the gradebook remembers (compat.md 9).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from mograder.core.names import Username
+from mograder.exchange.arrivals import arrivals
+from mograder.exchange.collecting import CollectedFolder, Fate
+from mograder.exchange.moodle.identities import Person, participant_name
+from mograder.exchange.moodle.work import Target, Work, choose_notebook, put_work
+from mograder.transports.interface import RemoteFile
+from mograder.transports.moodle.archives import FILE, Submitted
+
+
+def plan_zip(
+    submitted: Sequence[Submitted],
+    people: Sequence[Person],
+    usernames: Mapping[int, Username],
+    target: Target,
+) -> tuple[Work, ...]:
+    """Decide what a zip brings for whom; changes nothing.
+
+    ``people`` are those of the worksheet, by their number; who is not among them, or whose username
+    is unknown, is called "Participant-N".
+    """
+    known = {person.participant: person for person in people}
+    works = []
+    for number in dict.fromkeys(file.participant for file in submitted):
+        files = tuple(_listed(file) for file in submitted if _is_file_of(file, number))
+        person = known.get(number)
+        username = usernames.get(person.user_id) if person else None
+        notebook = choose_notebook(files, target.notebooks)
+        name = username or participant_name(number)
+        works.append(
+            Work(
+                name=name,
+                full_name=person.full_name if person else "",
+                fate=Fate.FETCHED if files else Fate.SKIPPED,
+                why=_why(files, notebook, name),
+                notebook=notebook,
+                others=tuple(file for file in files if file != notebook),
+            )
+        )
+    return tuple(sorted(works, key=lambda work: work.name.casefold()))
+
+
+def unpack_zip(
+    submitted: Sequence[Submitted], works: Sequence[Work], target: Target, now: datetime
+) -> tuple[Work, ...]:
+    """Put what the plan has into its places, and tell what became of each.
+
+    Raises:
+        Busy: Another command fetches into the same directory.
+    """
+    contents = {_listed(file): file.content for file in submitted}
+    with arrivals(target.directory) as held:
+        folder = CollectedFolder(target.directory, held, now)
+        done = tuple(
+            put_work(work, (contents[file] for file, _ in work.places()), folder)
+            if work.fate is Fate.FETCHED
+            else work
+            for work in works
+        )
+        held.keep_only(())
+    return done
+
+
+def _is_file_of(file: Submitted, number: int) -> bool:
+    return file.participant == number and file.plugin == FILE
+
+
+def _listed(file: Submitted) -> RemoteFile:
+    """The file as a server would list it; the number tells two students' files apart."""
+    return RemoteFile(str(file.path), str(file.participant), len(file.content))
+
+
+def _why(files: Sequence[RemoteFile], notebook: RemoteFile | None, name: str) -> str:
+    if not files:
+        return "handed in without a file"
+    return "" if notebook else f"no notebook that stands out; look into {name}.files/"

@@ -1,0 +1,355 @@
+"""One student's course between their own folder and a server that may be away.
+
+What the server said last is remembered, so that the course can be looked at without it. A notebook
+that is submitted is kept first and sent then: whatever happens in between, it waits here with its
+reason until somebody sends it again, and nothing is said to be submitted that no server has
+acknowledged (decision 31). All of it blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import chain, count
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from mograder.core.clock import Clock
+from mograder.core.errors import (
+    Busy,
+    Conflict,
+    Forbidden,
+    InvalidInput,
+    MograderError,
+    NotAuthenticated,
+    NotFound,
+    RemoteFailed,
+    TimedOut,
+)
+from mograder.core.shared import Progress
+from mograder.exchange.assignment_lookup import folder_of
+from mograder.exchange.student.fetch import FetchedFile, fetch
+from mograder.exchange.student.receipts import keep, open_receipt
+from mograder.exchange.student.submit import check_notebook
+from mograder.store.student_folder import Notebook, Sent, StudentFolder, Waiting
+from mograder.transports.interface import (
+    Document,
+    Handed,
+    RemoteAssignment,
+    RemoteFile,
+    Standing,
+    Transport,
+    WorkState,
+    WouldReplaceOnTime,
+)
+
+T = TypeVar("T")
+
+_NOT_NOW = (RemoteFailed, Busy, TimedOut, NotAuthenticated)
+"""Failures that time or signing in may mend: what was to be sent waits for that."""
+
+_ABOUT_ONE = (NotFound, Forbidden, InvalidInput, Conflict)
+"""Failures of one assignment, of which the others must not suffer."""
+
+
+class KnownItem(BaseModel):
+    """An assignment as the server described it, and where it lies here."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    folder: str
+    assignment: RemoteAssignment
+    standing: Standing | None = None
+    fetched: tuple[RemoteFile, ...] = ()
+    """The files as they were offered when they were fetched."""
+
+    @property
+    def updated(self) -> bool:
+        """Whether other files are offered now than were fetched."""
+        return bool(self.fetched) and self.fetched != self.assignment.files
+
+
+class Known(BaseModel):
+    """All that the server said when it was asked last, and who asked."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    server: str
+    user: str
+    synced: datetime
+    items: tuple[KnownItem, ...] = ()
+
+    def item(self, folder: str) -> KnownItem:
+        """The assignment that lies in a folder. Raises: NotFound."""
+        for each in self.items:
+            if each.folder == folder:
+                return each
+        raise NotFound("There is no assignment of this name.", hint="Ask the server for the list.")
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """What came of a submission: acknowledged, or kept here because of ``why``."""
+
+    folder: str
+    handed: Handed | None
+    why: str = ""
+
+
+class StudentCourse:
+    """The journeys of one student; ``dirs`` says which folders the course chose itself."""
+
+    def __init__(
+        self, folder: StudentFolder, clock: Clock, dirs: Mapping[str, str] | None = None
+    ) -> None:
+        self.folder = folder
+        self._clock = clock
+        self._dirs = dict(dirs or {})
+
+    def known(self) -> Known | None:
+        """What the server said last; None before anybody asked it."""
+        return self.folder.known(Known)
+
+    def sync(self, transport: Transport, server: str, progress: Progress) -> Known:
+        """Ask the server for everything and remember it; feedback is fetched along.
+
+        Raises:
+            MograderError: The server cannot be asked; what was known stays.
+        """
+        progress("Asking for the assignments")
+        known = self.known()
+        before = {each.assignment.key: each for each in known.items} if known else {}
+        items: list[KnownItem] = []
+        for assignment in transport.list_assignments():
+            progress(f"Asking about {assignment.name}")
+            there = before.get(assignment.key)
+            taken = {each.folder for each in (*items, *before.values())}
+            folder = there.folder if there else self._folder_of(assignment, taken)
+            items.append(self._look(transport, assignment, folder, there))
+        known = Known(
+            server=server, user=transport.user, synced=self._clock.now(), items=tuple(items)
+        )
+        self.folder.put_known(known)
+        return known
+
+    def fetch(
+        self, transport: Transport, folder: str, progress: Progress
+    ) -> tuple[FetchedFile, ...]:
+        """Bring an assignment's files into its folder; an edited one is kept beside the new.
+
+        Raises: MograderError, and nothing has changed then.
+        """
+        item = self._item(folder)
+        place, now = self.folder.directory(folder), self._clock.now()
+        fetched = fetch(transport, item.assignment, place, progress, now)
+        self._put(item.model_copy(update={"fetched": item.assignment.files}))
+        return fetched
+
+    def submit(
+        self, transport: Transport | None, folder: str, progress: Progress, *, late: bool = False
+    ) -> Submitted:
+        """Hand in the notebook as it was saved last, or keep it where the server is away.
+
+        Without a ``transport`` it is kept.
+
+        Raises:
+            WouldReplaceOnTime: By a late one; ``late`` agrees to that.
+            MograderError: The server refused; the notebook is as it was.
+        """
+        item, notebook = self._item(folder), self._notebook(folder)
+        check_notebook(notebook.path)
+        before = self.folder.waiting(folder)
+        waiting = self.folder.keep(notebook, late=late, now=self._clock.now())
+        if transport is None:
+            return self._stays(folder, waiting, "Nobody is signed in.")
+        try:
+            return self._send(transport, item, notebook, waiting, progress)
+        except _NOT_NOW as error:
+            return self._stays(folder, waiting, str(error))
+        except MograderError as error:
+            if before is not None and before.digest == waiting.digest:
+                self._stays(folder, waiting, error.message)
+            else:  # it is still where it was: the student's own file
+                self.folder.forget_waiting(folder)
+            raise
+
+    def send(
+        self, transport: Transport, folder: str, progress: Progress, *, late: bool = False
+    ) -> Submitted:
+        """Send what waits of an assignment; if it is refused, it waits on with the reason.
+
+        Raises:
+            WouldReplaceOnTime: As :meth:`submit`.
+            NotFound: Nothing waits.
+        """
+        item, waiting = self._item(folder), self.folder.waiting(folder)
+        if waiting is None:
+            raise NotFound("Nothing waits to be sent.")
+        place = self.folder.directory(folder) / waiting.file
+        notebook = Notebook(folder, place, waiting.file_mtime)
+        if late:
+            waiting = waiting.model_copy(update={"late": True})
+        try:
+            return self._send(transport, item, notebook, waiting, progress)
+        except WouldReplaceOnTime as error:
+            self._stays(folder, waiting, error.message)
+            raise
+        except MograderError as error:
+            return self._stays(folder, waiting, str(error))
+
+    def send_all(self, transport: Transport, progress: Progress) -> tuple[Submitted, ...]:
+        """Send all that waits; what has to be decided first waits on."""
+        known = self.known()
+        waiting = [i for i in known.items if self.folder.waiting(i.folder)] if known else []
+        return tuple(self._try(transport, item.folder, progress) for item in waiting)
+
+    def give_up(self, folder: str) -> None:
+        """Send it no more; the notebook that waited is set aside."""
+        self.folder.set_aside(folder, self._clock.now())
+
+    def refresh(self, transport: Transport, folder: str) -> None:
+        """Ask anew where one assignment stands."""
+        item = self._item(folder)
+        standing = _unless_refused(lambda: transport.standing(item.assignment))
+        self._put(item.model_copy(update={"standing": standing or item.standing}))
+
+    def _put(self, item: KnownItem) -> None:
+        known = self.known()
+        if known is not None:
+            items = tuple(item if each.folder == item.folder else each for each in known.items)
+            self.folder.put_known(known.model_copy(update={"items": items}))
+
+    def _look(
+        self,
+        transport: Transport,
+        assignment: RemoteAssignment,
+        folder: str,
+        before: KnownItem | None,
+    ) -> KnownItem:
+        standing = _unless_refused(lambda: transport.standing(assignment))
+        standing = standing or (before.standing if before else None)
+        if standing is not None and standing.feedback_available:
+            self._fetch_feedback(transport, assignment, folder)
+        fetched = before.fetched if before else ()
+        return KnownItem(folder=folder, assignment=assignment, standing=standing, fetched=fetched)
+
+    def _try(self, transport: Transport, folder: str, progress: Progress) -> Submitted:
+        try:
+            return self.send(transport, folder, progress)
+        except WouldReplaceOnTime as error:
+            return Submitted(folder, None, error.message)
+
+    def _send(
+        self,
+        transport: Transport,
+        item: KnownItem,
+        notebook: Notebook,
+        waiting: Waiting,
+        progress: Progress,
+    ) -> Submitted:
+        folder, assignment = item.folder, item.assignment
+        if not waiting.late:
+            assignment = self._as_it_is_now(transport, item)
+            self._look_before(transport, assignment, self.folder.sent(notebook))
+        file = self.folder.waiting_file(folder, waiting)
+        handed = transport.submit(assignment, file, progress, late=waiting.late)
+        sent = Sent(
+            file_mtime=waiting.file_mtime,
+            notebook=self.folder.name_of(notebook),
+            digest=waiting.digest,
+            filename=handed.filename,
+            submitted_at=handed.submitted_at or self._clock.now(),
+            late=handed.late,
+            repeated=handed.repeated,
+            receipt=self._keep_receipt(handed, item),
+        )
+        self.folder.acknowledged(notebook, sent, self._clock.now())
+        with suppress(MograderError):  # it is submitted; the next look tells the rest
+            self.refresh(transport, folder)
+        return Submitted(folder, handed)
+
+    def receipt(self, sent: Sent) -> str:
+        """The receipt of a submission as the server gave it; empty where there is none."""
+        with suppress(MograderError):
+            if sent.receipt:
+                return open_receipt(self.folder.root / sent.receipt).receipt.text
+        return ""
+
+    def _keep_receipt(self, handed: Handed, item: KnownItem) -> str:
+        """Keep a receipt where `mograder https receipt` finds it; an odd one is as good as none."""
+        known = self.known()
+        place = self.folder.directory(item.folder)
+        with suppress(InvalidInput):
+            kept = keep(handed.receipt, item.assignment, known.server if known else "", place)
+            return kept.path.relative_to(self.folder.root).as_posix() if kept else ""
+        return ""
+
+    def _as_it_is_now(self, transport: Transport, item: KnownItem) -> RemoteAssignment:
+        """Ask for the assignment anew: its deadline may have been moved since the last look."""
+        listed = transport.list_assignments()
+        found = next((each for each in listed if each.key == item.assignment.key), item.assignment)
+        if found != item.assignment:
+            self._put(item.model_copy(update={"assignment": found}))
+        return found
+
+    def _look_before(
+        self, transport: Transport, assignment: RemoteAssignment, sent: Sent | None
+    ) -> None:
+        """Ask the student first where the server might not: 0.3.16 only passes due dates on."""
+        due = assignment.due
+        if due is None or self._clock.now() <= due:
+            return
+        found = _unless_refused(lambda: transport.standing(assignment))
+        if found is None or found.state is not WorkState.SUBMITTED or found.late:
+            return
+        at = found.submitted_at or (sent.submitted_at if sent else None)
+        if at is None or at <= due:
+            raise WouldReplaceOnTime(
+                "What you handed in on time would be replaced by a late submission.",
+                hint="Decide which of them is to count.",
+            )
+
+    def _stays(self, folder: str, waiting: Waiting, why: str) -> Submitted:
+        self.folder.put_waiting(folder, waiting.model_copy(update={"why": why}))
+        return Submitted(folder, None, why)
+
+    def _fetch_feedback(
+        self, transport: Transport, assignment: RemoteAssignment, folder: str
+    ) -> None:
+        found: tuple[Document, ...] | None = _unless_refused(lambda: transport.feedback(assignment))
+        if found:
+            self.folder.put_feedback(folder, tuple((each.name, each.content) for each in found))
+
+    def _item(self, folder: str) -> KnownItem:
+        known = self.known()
+        if known is None:
+            raise NotFound("No assignments are known yet.", hint="Sign in, and ask the server.")
+        return known.item(folder)
+
+    def _notebook(self, folder: str) -> Notebook:
+        notebook = self.folder.notebook(folder)
+        if notebook is None:
+            raise NotFound("There is no notebook yet.", hint="Fetch the assignment first.")
+        return notebook
+
+    def _folder_of(self, assignment: RemoteAssignment, taken: set[str]) -> str:
+        """Two assignments never share a folder, whatever the server calls them.
+
+        And each keeps its own, in whatever order the server names them later.
+        """
+        chosen = self._dirs.get(assignment.key) or self._dirs.get(assignment.name)
+        named = replace(assignment, name=chosen) if chosen else assignment
+        plain = folder_of(named)
+        numbered = (folder_of(replace(named, name=f"{plain} ({number})")) for number in count(2))
+        return next(name for name in chain([plain], numbered) if name not in taken)
+
+
+def _unless_refused(ask: Callable[[], T]) -> T | None:
+    """What the server says of one assignment, or None where it will not; away is away."""
+    try:
+        return ask()
+    except _ABOUT_ONE:
+        return None

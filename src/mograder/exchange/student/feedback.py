@@ -1,0 +1,42 @@
+"""Feedback, read by the person it is for (B151)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mograder.core.errors import InvalidInput
+from mograder.exchange.unpacking import safe_path
+from mograder.store.files import atomic_write
+from mograder.transports.interface import RemoteAssignment, Standing, Transport
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """One person's standing, and the pages of feedback that were written for it."""
+
+    standing: Standing
+    pages: tuple[Path, ...] = ()
+
+
+def read_feedback(
+    transport: Transport, assignment: RemoteAssignment, out: Path | None = None
+) -> Returned:
+    """Return how one's own work stands; with ``out`` the pages of feedback are written there.
+
+    Raises:
+        MograderError: The server refuses or fails, or nothing can be written.
+    """
+    standing = transport.standing(assignment)
+    if out is None or not standing.feedback_available:
+        return Returned(standing)
+    pages = []
+    for document in transport.feedback(assignment):
+        path = out / safe_path(document.name).rpartition("/")[2]
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            atomic_write(path, document.content)
+        except OSError as error:
+            raise InvalidInput(f"{path} cannot be written: {error.strerror}.") from error
+        pages.append(path)
+    return Returned(standing, tuple(pages))

@@ -1,0 +1,238 @@
+"""Fetching an assignment: its files arrive together, and nobody's edits are lost (B149).
+
+Everything is brought and unpacked beside the course first. Then each file takes its place: one
+that a student has edited is kept under another name, one that is as it was fetched is renewed,
+and one that is the same stays untouched.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import hashlib
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path, PurePosixPath
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from mograder.core.errors import InvalidInput, MograderError, NotFound, TooLarge
+from mograder.core.shared import Progress
+from mograder.exchange.assignment_lookup import folder_of
+from mograder.exchange.unpacking import is_hidden, safe_path, unpack
+from mograder.store.beneath import Beneath
+from mograder.store.files import remove_tree
+from mograder.transports.interface import RemoteAssignment, RemoteFile, Transport
+
+OURS = ".mograder"
+"""The program's own directory in a student's."""
+
+_MOST_FILES = 500
+_SAME_SECOND = 1000
+_RECORD = ".fetched.json"
+
+
+class Change(StrEnum):
+    """What became of a file here."""
+
+    NEW = "new"
+    UPDATED = "updated"
+    UNCHANGED = "unchanged"
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedFile:
+    """One file in its place; ``kept`` is where the edited one before it is now, if there was.
+
+    ``archive`` names the zip that it came in, empty for what the server offers by itself.
+    """
+
+    name: str
+    path: Path
+    change: Change
+    kept: Path | None = None
+    archive: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrived:
+    """A file that waits to be put in its place."""
+
+    source: Path
+    archive: str = ""
+
+
+class _Record(BaseModel):
+    """SHA-256 of each file as it was fetched, so that an edit can be told from an old version."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    files: dict[str, str] = {}
+
+
+def fetch(
+    transport: Transport,
+    assignment: RemoteAssignment,
+    out: Path,
+    progress: Progress,
+    now: datetime,
+) -> tuple[FetchedFile, ...]:
+    """Bring an assignment's files into a directory, zips unpacked, and tell what became of each.
+
+    The released notebooks are kept at ``<out>/.mograder/release/<assignment>/`` too, which is what
+    `mograder validate` compares with. What arrived before a failure is gone on with next time.
+
+    Raises:
+        MograderError: The server refuses or fails, or names what is not safe to write; nothing
+            has changed then.
+    """
+    wanted = _wanted(assignment)
+    if not wanted:
+        raise NotFound(f"{assignment.name} has no files to fetch.", hint="Ask your teacher.")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        arrived = _bring(
+            transport, wanted, out / OURS / "fetching" / folder_of(assignment), progress
+        )
+        with _unpacked(arrived, out / OURS) as found:
+            place = _Place(out, assignment, now)
+            fetched = tuple(place.install(name, found[name]) for name in _in_order(found))
+            place.remember()
+        remove_tree(out / OURS / "fetching" / folder_of(assignment))
+    except OSError as error:
+        raise InvalidInput(
+            f"{error.filename or out} cannot be written: {error.strerror}."
+        ) from error
+    return fetched
+
+
+def release_dir(out: Path, assignment: RemoteAssignment) -> Path:
+    """Return where a fetched assignment's released notebooks are kept."""
+    return out / OURS / "release" / folder_of(assignment)
+
+
+def _wanted(assignment: RemoteAssignment) -> dict[str, RemoteFile]:
+    """The files to bring by the path that each will have; hidden ones are nobody's business."""
+    files: dict[str, RemoteFile] = {}
+    for file in assignment.files:
+        path = safe_path(file.name)
+        if path.casefold() in map(str.casefold, files):
+            raise InvalidInput(f"The server names {path} twice.", hint="Tell your teacher.")
+        if not is_hidden(path):
+            files[path] = file
+        if len(files) > _MOST_FILES:
+            raise TooLarge(f"{assignment.name} has more than {_MOST_FILES} files.")
+    return files
+
+
+def _bring(
+    transport: Transport, wanted: dict[str, RemoteFile], into: Path, progress: Progress
+) -> dict[str, Path]:
+    arrived = {}
+    for name, file in wanted.items():
+        target = into / PurePosixPath(name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not (file.digest and target.is_file() and _sha256(target) == file.digest.lower()):
+            transport.download(file, target, progress)
+        arrived[name] = target
+    return arrived
+
+
+@contextmanager
+def _unpacked(arrived: dict[str, Path], workshop: Path) -> Iterator[dict[str, _Arrived]]:
+    """Yield every file by its path here; what the server offers by itself wins over a zip."""
+    found = {name: _Arrived(path) for name, path in arrived.items()}
+    with tempfile.TemporaryDirectory(prefix="unpacking-", dir=workshop) as scratch:
+        for number, name in enumerate(name for name in arrived if _is_zip(name)):
+            into = Path(scratch) / str(number)
+            into.mkdir()
+            for inner in unpack(arrived[name], into):
+                found.setdefault(inner, _Arrived(into / PurePosixPath(inner), name))
+        yield found
+
+
+def _in_order(found: dict[str, _Arrived]) -> list[str]:
+    """What the server offers first, then what came in zips."""
+    return sorted(found, key=lambda name: (found[name].archive, name))
+
+
+class _Place:
+    """The directory that files are fetched into, and what is known of its files."""
+
+    def __init__(self, out: Path, assignment: RemoteAssignment, now: datetime) -> None:
+        self._out = out
+        self._stamp = f"{now.astimezone():%Y%m%dT%H%M%S}"
+        self._beneath = Beneath(out, staging=out / OURS / "staging")
+        self._release = f"{OURS}/release/{folder_of(assignment)}"
+        self._beneath.make_directory(self._release, mode=0o755)
+        self._record = self._read_record()
+
+    def install(self, name: str, arrived: _Arrived) -> FetchedFile:
+        """Put one file in its place, keep what was edited, and keep the release beside."""
+        source = arrived.source
+        change, kept = self._put(name, source)
+        self._record.files[name] = _sha256(source)
+        if name.endswith(".py") and "/" not in name:
+            with source.open("rb") as stream:
+                self._beneath.copy(f"{self._release}/{name}", stream)
+        path = self._out / PurePosixPath(name)
+        aside = self._out / PurePosixPath(kept) if kept else None
+        return FetchedFile(name, path, change, aside, arrived.archive)
+
+    def remember(self) -> None:
+        """Write down what was fetched."""
+        text = self._record.model_dump_json(indent=2)
+        self._beneath.write(f"{self._release}/{_RECORD}", text.encode())
+
+    def _put(self, name: str, source: Path) -> tuple[Change, str | None]:
+        parent, _, last = name.rpartition("/")
+        if parent:
+            self._beneath.make_directory(parent, mode=0o755)
+        target = self._out / PurePosixPath(name)
+        there = target.is_symlink() or target.exists()
+        if there and _same(source, target):
+            return Change.UNCHANGED, None
+        with source.open("rb") as stream:
+            if not there or self._as_fetched(name, target):
+                self._beneath.copy(name, stream)
+                return (Change.UPDATED if there else Change.NEW), None
+            kept = self._beneath.replace_keeping(name, self._names(last), stream)
+        return Change.UPDATED, "/".join(filter(None, (parent, kept)))
+
+    def _as_fetched(self, name: str, target: Path) -> bool:
+        """Whether a file is still what was fetched, so that nobody's work is in it."""
+        if target.is_symlink() or not target.is_file():
+            return False
+        released = self._out / self._release / name
+        if "/" not in name and released.is_file() and filecmp.cmp(released, target, shallow=False):
+            return True
+        return self._record.files.get(name) == _sha256(target)
+
+    def _names(self, name: str) -> Iterator[str]:
+        """The names under which an edited file is kept, as hubs keep earlier versions."""
+        stem, suffix = PurePosixPath(name).stem, PurePosixPath(name).suffix
+        yield f"{stem}.bak.{self._stamp}{suffix}"
+        for number in range(1, _SAME_SECOND):
+            yield f"{stem}.bak.{self._stamp}-{number}{suffix}"
+
+    def _read_record(self) -> _Record:
+        with suppress(MograderError, ValidationError):
+            data = self._beneath.read(f"{self._release}/{_RECORD}", 1_000_000)
+            return _Record.model_validate_json(data)
+        return _Record()
+
+
+def _same(source: Path, target: Path) -> bool:
+    return target.is_file() and filecmp.cmp(source, target, shallow=False)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _is_zip(name: str) -> bool:
+    return name.lower().endswith(".zip")

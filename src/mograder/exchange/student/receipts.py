@@ -1,0 +1,179 @@
+"""Receipts that a person has been given, kept beside the notebook that was handed in.
+
+A receipt says that the server holds those very bytes; it is the student's proof, so nothing of it
+is changed, and none is ever overwritten.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+
+from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.lookup import Entry, Words, find
+from mograder.exchange.assignment_lookup import folder_of
+from mograder.exchange.student.fetch import OURS
+from mograder.store.files import atomic_write
+from mograder.transports.interface import RemoteAssignment
+
+_FOLDER = "receipts"
+_LARGEST = 64_000
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A receipt as its owner reads it; ``text`` is the whole of it, as the server gave it."""
+
+    text: str
+    assignment: str
+    user: str
+    filename: str
+    sha256: str
+    size: int
+    received: datetime
+    sequence: int
+    late: bool
+
+
+@dataclass(frozen=True, slots=True)
+class KeptReceipt:
+    """A receipt on this machine: from which server, and in which file."""
+
+    receipt: Receipt
+    server: str
+    path: Path
+
+
+class _Fields(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    assignment: str
+    user: str
+    filename: str = ""
+    sha256: str
+    size: int
+    received: AwareDatetime
+    sequence: int = 0
+    late: bool = False
+    signature: str
+
+
+class _Kept(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    server: str
+    receipt: dict[str, object]
+
+
+def parse_receipt(text: str) -> Receipt:
+    """Read a receipt, bare as servers give it.
+
+    Raises:
+        InvalidInput: That is none.
+    """
+    try:
+        read = _Fields.model_validate_json(text)
+    except ValidationError as error:
+        raise InvalidInput("This is no receipt of an assignment server.") from error
+    plain = read.model_dump(exclude={"signature"})
+    return Receipt(text=text, **plain)
+
+
+def keep(
+    text: str, assignment: RemoteAssignment, server: str, directory: Path
+) -> KeptReceipt | None:
+    """Write a receipt below the directory of the notebook; none where the server gave none.
+
+    Raises:
+        InvalidInput: It cannot be written, or is none.
+    """
+    if not text:
+        return None
+    receipt = parse_receipt(text)
+    folder = directory / OURS / _FOLDER / folder_of(assignment)
+    # The digest in the name: one receipt for what was handed in, however often it was sent.
+    stamp = f"{receipt.received:%Y%m%dT%H%M%S}"
+    path = folder / f"{stamp}-{receipt.sequence}-{receipt.sha256[:8]}.json"
+    kept = _Kept(server=server, receipt=json.loads(text))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        atomic_write(path, kept.model_dump_json(indent=2).encode())
+    except OSError as error:
+        raise InvalidInput(
+            f"The receipt cannot be kept in {folder}: {error.strerror}.",
+            hint="The server has the submission all the same.",
+        ) from error
+    return KeptReceipt(receipt, server, path)
+
+
+def kept_receipts(directory: Path) -> tuple[KeptReceipt, ...]:
+    """Return all receipts below a directory."""
+    files = (directory / OURS / _FOLDER).glob("*/*.json")
+    return tuple(kept for path in sorted(files) if path.is_file() and (kept := _read(path)))
+
+
+def receipts_of(assignment: str, kept: Sequence[KeptReceipt]) -> tuple[KeptReceipt, ...]:
+    """Return those for the assignment that a typed name means, the latest first.
+
+    An assignment is found by its name, or by the name of its folder.
+
+    Raises:
+        NotFound: There is no receipt for it; :class:`InvalidInput` when several match.
+    """
+    names = {each.receipt.assignment: each.path.parent.name for each in kept}
+    entries = [Entry(name, (folder,)) for name, folder in names.items()]
+    words = Words("receipt for", empty="There are no receipts.")
+    wanted = entries[find(assignment, entries, words)].name
+    found = (each for each in kept if each.receipt.assignment == wanted)
+    return tuple(sorted(found, key=lambda each: each.receipt.received, reverse=True))
+
+
+def open_receipt(path: Path) -> KeptReceipt:
+    """Read a receipt from a file: as we keep them, or bare.
+
+    Raises:
+        NotFound: There is no such file.
+        InvalidInput: It holds none.
+    """
+    if not path.is_file():
+        raise NotFound(f"There is no receipt {path}.")
+    kept = _read(path)
+    if kept is not None:
+        return kept
+    return KeptReceipt(parse_receipt(_text(path)), "", path)
+
+
+def is_of(receipt: Receipt, file: Path) -> bool:
+    """Tell whether a receipt is for exactly the bytes of a file.
+
+    Raises:
+        InvalidInput: The file cannot be read.
+    """
+    try:
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest() == receipt.sha256.lower()
+    except OSError as error:
+        raise InvalidInput(f"{file} cannot be read: {error.strerror}.") from error
+
+
+def _read(path: Path) -> KeptReceipt | None:
+    with suppress(InvalidInput, ValidationError):
+        kept = _Kept.model_validate_json(_text(path))
+        text = json.dumps(kept.receipt, indent=2, ensure_ascii=False)
+        return KeptReceipt(parse_receipt(text), kept.server, path)
+    return None
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open(encoding="utf-8") as file:
+            return file.read(_LARGEST)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{path} cannot be read as text.") from error

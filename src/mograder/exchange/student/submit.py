@@ -1,0 +1,53 @@
+"""Handing a notebook in, and keeping the receipt (B150)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mograder.core.errors import InvalidInput
+from mograder.core.shared import Progress
+from mograder.exchange.student.receipts import KeptReceipt, keep
+from mograder.transports.interface import Handed, RemoteAssignment, Transport
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What the server acknowledged; ``receipt`` is None where it gives none (0.3.16, Moodle)."""
+
+    handed: Handed
+    receipt: KeptReceipt | None
+
+
+def check_notebook(file: Path) -> Path:
+    """Return the file if it can be handed in.
+
+    Raises:
+        InvalidInput: It is not there, is no ``.py`` file, or is empty.
+    """
+    if file.suffix != ".py":
+        raise InvalidInput(f"{file} is no .py file.", hint="Hand in the notebook itself.")
+    if not file.is_file():
+        raise InvalidInput(f"There is no file {file}.")
+    if file.stat().st_size == 0:
+        raise InvalidInput(f"{file} is empty.", hint="Save it in the editor first.")
+    return file
+
+
+def submit(
+    transport: Transport,
+    assignment: RemoteAssignment,
+    file: Path,
+    progress: Progress,
+    *,
+    server: str = "",
+    late: bool = False,
+) -> Submission:
+    """Hand a notebook in; the receipt is kept below the notebook's directory.
+
+    Raises:
+        MograderError: As :class:`~mograder.transports.interface.Transport` says;
+            ``WouldReplaceOnTime`` until ``late`` agrees.
+    """
+    handed = transport.submit(assignment, check_notebook(file), progress, late=late)
+    return Submission(handed, keep(handed.receipt, assignment, server, file.parent))

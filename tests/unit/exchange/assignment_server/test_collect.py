@@ -1,0 +1,161 @@
+"""Collecting what was handed in (B147, B153, compat.md 4)."""
+
+from __future__ import annotations
+
+import json
+import stat
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from mograder.exchange.assignment_server.collect import Collected, collect, problems
+from mograder.exchange.collecting import Fate
+from tests.unit.exchange.fake_course import FakeCourse
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def course() -> FakeCourse:
+    course = FakeCourse({"hw1": {"hw1.py": b"#"}})
+    course.take("hw1", "alice", b"# a")
+    course.take("hw1", "bob", b"# bb")
+    return course
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "submitted" / "hw1"
+
+
+def gather(course: FakeCourse, out: Path, *, force: bool = False) -> dict[str, Collected]:
+    found = collect(course, course.assignment("hw1"), out, print, NOW, force=force)
+    return {each.username: each for each in found}
+
+
+def times(out: Path) -> dict[str, float]:
+    read: dict[str, float] = json.loads((out / ".fetch_metadata.json").read_text())
+    return read
+
+
+def test_b153_everybodys_latest_is_there_with_its_time(course: FakeCourse, out: Path) -> None:
+    found = gather(course, out)
+    assert (out / "alice.py").read_bytes() == b"# a"
+    assert (out / "bob.py").read_bytes() == b"# bb"
+    assert {each.fate for each in found.values()} == {Fate.NEW}
+    assert times(out) == {user: course.times["hw1", user].timestamp() for user in ("alice", "bob")}
+    assert (out / "alice.py").stat().st_mtime == course.times["hw1", "alice"].timestamp()
+    assert stat.S_IMODE((out / "alice.py").stat().st_mode) == 0o600
+    assert {path.name for path in out.iterdir()} == {"alice.py", "bob.py", ".fetch_metadata.json"}
+
+
+def test_leavings_of_killed_runs_are_removed(course: FakeCourse, out: Path) -> None:
+    """Moodle.md L4, for assignment servers: students' files stayed in hidden directories."""
+    for name in (".collecting-abc", ".fetching"):
+        (out / name).mkdir(parents=True)
+        (out / name / "alice.py").write_text("half")
+    gather(course, out)
+    assert (out / "alice.py").read_bytes() == b"# a"
+    assert {path.name for path in out.iterdir()} == {"alice.py", "bob.py", ".fetch_metadata.json"}
+
+
+def test_b153_what_is_here_already_is_not_downloaded_again(course: FakeCourse, out: Path) -> None:
+    gather(course, out)
+    course.downloads.clear()
+    assert {each.fate for each in gather(course, out).values()} == {Fate.UNCHANGED}
+    assert course.downloads == []
+    gather(course, out, force=True)
+    assert sorted(course.downloads) == ["alice.py", "bob.py"]
+
+
+def test_b153_a_newer_one_takes_its_place_and_the_older_keeps_its_time(
+    course: FakeCourse, out: Path
+) -> None:
+    gather(course, out)
+    before = course.times["hw1", "alice"].timestamp()
+    course.take("hw1", "alice", b"# newer")
+    found = gather(course, out)
+    assert found["alice"].fate is Fate.UPDATED
+    (kept,) = (out / ".replaced").glob("*/alice.py")
+    assert found["alice"].kept == kept
+    assert (kept.read_bytes(), kept.stat().st_mtime) == (b"# a", before)
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert (out / "alice.py").read_bytes() == b"# newer"
+    assert times(out)["alice"] == course.times["hw1", "alice"].timestamp()
+    assert found["bob"].fate is Fate.UNCHANGED
+
+
+def test_a_server_of_0_3_16_tells_no_time_so_that_of_the_file_has_to_do(
+    course: FakeCourse, out: Path
+) -> None:
+    """Its own client writes an empty map too."""
+    course.tells_times = False
+    gather(course, out)
+    assert times(out) == {}
+    first = (out / "bob.py").stat().st_mtime_ns
+    course.take("hw1", "alice", b"# newer")
+    found = gather(course, out)
+    assert (found["alice"].fate, found["bob"].fate) == (Fate.UPDATED, Fate.UNCHANGED)
+    assert found["alice"].kept is not None
+    assert found["alice"].kept.read_bytes() == b"# a"
+    assert (out / "bob.py").stat().st_mtime_ns == first
+
+
+def test_two_runs_in_one_second_keep_what_both_replaced(course: FakeCourse, out: Path) -> None:
+    gather(course, out)
+    for text in (b"# newer", b"# newest"):
+        course.take("hw1", "alice", text)
+        gather(course, out)
+    kept = sorted(path.read_bytes() for path in (out / ".replaced").glob("*/alice.py"))
+    assert kept == [b"# a", b"# newer"]
+
+
+def test_what_an_earlier_version_kept_beside_stays(course: FakeCourse, out: Path) -> None:
+    """It kept USER_TIME.py; metadata with fractions of a second are read, too."""
+    out.mkdir(parents=True)
+    (out / "alice_20260101T000000.py").write_text("# first")
+    (out / "alice.py").write_bytes(b"# a")
+    at = course.times["hw1", "alice"].timestamp()
+    (out / ".fetch_metadata.json").write_text(json.dumps({"alice": at, "gone": 1.5}))
+    assert gather(course, out)["alice"].fate is Fate.UNCHANGED
+    assert (out / "alice_20260101T000000.py").read_text() == "# first"
+    assert times(out)["gone"] == 1.5
+
+
+def test_a_link_to_the_latest_is_replaced_and_its_target_stays(
+    course: FakeCourse, out: Path
+) -> None:
+    """B158: a directory that a server or a hub has written itself."""
+    out.mkdir(parents=True)
+    (out / "alice_20260101T000000.py").write_text("# first")
+    (out / "alice.py").symlink_to("alice_20260101T000000.py")
+    gather(course, out)
+    assert (out / "alice_20260101T000000.py").read_text() == "# first"
+    assert (out / "alice.py").read_bytes() == b"# a"
+    assert not (out / "alice.py").is_symlink()
+
+
+def test_one_that_cannot_be_downloaded_keeps_no_other_back(course: FakeCourse, out: Path) -> None:
+    course.broken.add("alice.py")
+    found = gather(course, out)
+    assert [each.username for each in problems(tuple(found.values()))] == ["alice"]
+    assert "Not found" in found["alice"].problem
+    assert (out / "bob.py").is_file()
+    assert "alice" not in times(out)
+
+
+@pytest.mark.parametrize("name", ["../evil", "__instructor__", "a/b", ""])
+def test_a_name_that_no_person_has_is_never_a_path(
+    course: FakeCourse, out: Path, name: str
+) -> None:
+    course.take("hw1", name, b"evil")
+    assert gather(course, out)[name].problem
+    assert {path.name for path in out.iterdir()} == {"alice.py", "bob.py", ".fetch_metadata.json"}
+
+
+def test_damaged_metadata_does_not_stop_it(course: FakeCourse, out: Path) -> None:
+    out.mkdir(parents=True)
+    (out / ".fetch_metadata.json").write_text("[1]")
+    gather(course, out)
+    assert set(times(out)) == {"alice", "bob"}

@@ -1,0 +1,262 @@
+"""What would be fetched and sent, decided before anything happens (issue 7)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from mograder.core.errors import Conflict, InvalidInput
+from mograder.core.names import Username
+from mograder.exchange.collecting import METADATA, Fate
+from mograder.exchange.grades_csv import GradeLine
+from mograder.exchange.moodle.collect import plan_collection
+from mograder.exchange.moodle.grades import (
+    Wishes,
+    draft,
+    feedback_files,
+    gather,
+    with_state,
+)
+from mograder.exchange.moodle.identities import Known, Participants, Person
+from mograder.exchange.moodle.protection import Remembered
+from mograder.exchange.moodle.work import Target, Work, choose_notebook
+from mograder.transports.interface import RemoteFile
+from mograder.transports.moodle.client import MoodleClient
+from mograder.transports.moodle.records import (
+    Accepts,
+    Assignment,
+    FeedbackTypes,
+    Mark,
+    Submission,
+    SubmissionState,
+    WorkflowState,
+)
+from mograder.transports.upload import Upload
+
+AT = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
+A1 = Assignment(1, 3, 2, "A1", accepts=Accepts(files=True))
+PEOPLE = (
+    Person(4, "Alice", email="alice@example.edu", group=1),
+    Person(5, "Bob", email="bob@example.edu", group=1),
+    Person(6, "Carol", email="carol@example.edu"),
+)
+PARTICIPANTS = Participants(PEOPLE, Known({4: Username("alice"), 5: Username("bob")}, PEOPLE[2:]))
+STATE = SubmissionState
+
+
+def file(name: str) -> RemoteFile:
+    return RemoteFile(name, f"https://m/{name}", 3)
+
+
+def handed_in(user: int, *names: str, state: STATE = STATE.SUBMITTED, group: int = 0) -> Submission:
+    files = tuple(file(name) for name in names)
+    return Submission(user or 99, user, 0, state, AT, group, files)
+
+
+def plan(tmp_path: Path, *rows: Submission, assignment: Assignment = A1) -> dict[str, Work]:
+    works = plan_collection(assignment, rows, PARTICIPANTS, Target(tmp_path, ("A1.py",)))
+    return {work.name: work for work in works}
+
+
+def test_only_what_was_handed_in_is_fetched_and_the_rest_says_why(tmp_path: Path) -> None:
+    """README, Users: rows may be new, reopened, drafts, or the teacher's own."""
+    teacher = handed_in(3, "A1.py")
+    works = plan(
+        tmp_path,
+        teacher,
+        handed_in(4, "A1.py", state=STATE.DRAFT),
+        handed_in(5, "A1.py", state=STATE.REOPENED),
+    )
+    assert {name: (work.fate, work.why) for name, work in works.items()} == {
+        "alice": (Fate.SKIPPED, "a draft, not handed in yet"),
+        "bob": (Fate.SKIPPED, "nothing handed in"),
+        "carol@example.edu": (Fate.SKIPPED, "nothing handed in"),
+    }
+
+
+def test_a_teams_work_is_every_members(tmp_path: Path) -> None:
+    """README, Submission: a team's files are in the row with userid 0; 312 tells the groups."""
+    team = replace(A1, team=True)
+    rows = (handed_in(0, "A1.py", group=1), handed_in(4, group=0), handed_in(5, group=0))
+    works = plan(tmp_path, *rows, assignment=team)
+    assert works["alice"].notebook == works["bob"].notebook == file("A1.py")
+    assert works["carol@example.edu"].fate is Fate.SKIPPED
+
+
+def test_the_list_names_the_team_and_the_members(tmp_path: Path) -> None:
+    """Moodle.md L5, issue 16 section 4: which mates are affected."""
+    people = tuple(replace(each, team="Red" if each.group else "") for each in PEOPLE)
+    participants = Participants(people, PARTICIPANTS.known)
+    rows = [handed_in(0, "A1.py", group=1)]
+    works = plan_collection(replace(A1, team=True), rows, participants, Target(tmp_path))
+    told = {work.name: (work.team, work.mates) for work in works}
+    assert told["alice"] == ("Red", ("bob",))
+    assert told["bob"] == ("Red", ("alice",))
+    assert told["carol@example.edu"] == ("", ())
+
+
+def test_two_files_never_share_a_place(tmp_path: Path) -> None:
+    work = plan(tmp_path, handed_in(4, "A1.py", ".x", "_.x", "__.x", "_.X"))["alice"]
+    places = [path for _, path in work.places()]
+    assert places[0] == "alice.py"
+    assert len({path.casefold() for path in places}) == 5
+    assert [name for name, _ in work.renamed()] == ["_.X", ".x"]
+
+
+def test_what_is_here_with_the_same_time_is_not_fetched_again(tmp_path: Path) -> None:
+    (tmp_path / "alice.py").write_text("x")
+    (tmp_path / METADATA).write_text(json.dumps({"alice": AT.timestamp(), "bob": AT.timestamp()}))
+    works = plan(tmp_path, handed_in(4, "A1.py"), handed_in(5, "A1.py"))
+    assert works["alice"].fate is Fate.UNCHANGED
+    assert works["bob"].fate is Fate.FETCHED, "its file has gone"
+    (tmp_path / METADATA).write_text("not json")
+    assert plan(tmp_path, handed_in(4, "A1.py"))["alice"].fate is Fate.FETCHED
+
+
+@pytest.mark.parametrize(
+    ("names", "notebook"),
+    [
+        (["A1.py", "helper.py"], "A1.py"),
+        (["mine.py", "data.csv"], "mine.py"),
+        (["a.py", "b.py"], None),
+        (["A1.zip"], None),
+        (["MINE.PY"], "MINE.PY"),
+    ],
+)
+def test_the_notebook_is_the_released_name_or_the_only_one(
+    names: list[str], notebook: str | None
+) -> None:
+    found = choose_notebook([file(name) for name in names], ["A1.py"])
+    assert (found.name if found else None) == notebook
+
+
+def test_work_without_a_notebook_is_fetched_for_a_person_to_look_at(tmp_path: Path) -> None:
+    work = plan(tmp_path, handed_in(4, "a.py", "b.py"))["alice"]
+    assert (work.fate, work.notebook, len(work.others)) == (Fate.FETCHED, None, 2)
+    assert "alice.files/" in work.why
+    assert plan(tmp_path, handed_in(4))["alice"].why == "handed in without a file"
+
+
+def test_two_students_of_one_name_here_are_not_mixed_up(tmp_path: Path) -> None:
+    twins = (Person(7, "Kim A", email="kim@x.edu"), Person(8, "Kim B", email="kim@x.edu"))
+    participants = Participants(twins, Known({}, twins))
+    rows = [handed_in(7, "A1.py"), handed_in(8, "A1.py")]
+    works = plan_collection(A1, rows, participants, Target(tmp_path))
+    assert [work.fate for work in works] == [Fate.SKIPPED, Fate.SKIPPED]
+    assert "--map" in works[0].why
+
+
+def test_an_assignment_that_takes_no_files_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="takes no files"):
+        plan(tmp_path, assignment=replace(A1, accepts=Accepts(online_text=True)))
+
+
+def test_feedback_is_found_by_file_and_by_folder(tmp_path: Path) -> None:
+    """compat.md 9: feedback/<a>/<student>.html."""
+    for name in ("alice.html", "bob.pdf", ".hidden.html", "notes.csv"):
+        (tmp_path / name).write_text("x")
+    (tmp_path / "alice").mkdir()
+    (tmp_path / "alice" / "extra.csv").write_text("x")
+    (tmp_path / "empty").mkdir()
+    found = feedback_files(tmp_path)
+    names = {student: sorted(each.name for each in files) for student, files in found.items()}
+    assert names == {"alice": ["alice.html", "extra.csv"], "bob": ["bob.pdf"]}
+    assert feedback_files(tmp_path / "nowhere") == {}
+
+
+def test_grades_find_their_people_and_strangers_are_named(tmp_path: Path) -> None:
+    lines = [
+        GradeLine(2, "alice", Decimal(5), "fine"),
+        GradeLine(3, "carol@example.edu", None, None),
+        GradeLine(4, "zoe", Decimal(1), ""),
+    ]
+    page = Upload("carol.html", tmp_path / "carol.html")
+    found = gather(lines, {"Carol": (page,), "ghost": (page,)}, PARTICIPANTS)
+    assert found.marks == {4: Mark(4, Decimal(5), "fine"), 6: Mark(6, None, None, (page,))}
+    assert found.unmatched == ("zoe", "ghost")
+    bare = gather(lines, {"Carol": (page,)}, PARTICIPANTS, grades_only=True)
+    assert bare.marks == {4: Mark(4, Decimal(5))}
+
+
+def test_an_empty_cell_leaves_the_comment_and_erases_it_only_if_asked() -> None:
+    """Moodle review H2: upload-feedback used to erase it without a word."""
+    lines = [
+        GradeLine(2, "alice", Decimal(5), " "),
+        GradeLine(3, "bob", None, ""),
+        GradeLine(4, "carol@example.edu", Decimal(6), None),
+    ]
+    assert gather(lines, {}, PARTICIPANTS).marks == {4: Mark(4, Decimal(5)), 6: Mark(6, Decimal(6))}
+    assert gather(lines, {}, PARTICIPANTS, clear_comments=True).marks == {
+        4: Mark(4, Decimal(5), ""),
+        5: Mark(5, None, ""),
+        6: Mark(6, Decimal(6), None),
+    }
+
+
+def test_a_comment_is_text_unless_it_is_marked_as_html() -> None:
+    """Moodle review M3: text in angle brackets was taken for HTML and lost."""
+    lines = [
+        GradeLine(2, "alice", None, "if a<b and c>d: x"),
+        GradeLine(3, "bob", None, "<p>x</p>", is_html=True),
+    ]
+    found = gather(lines, {}, PARTICIPANTS).marks
+    assert found[4].comment == "if a&lt;b and c&gt;d: x"
+    assert found[5].comment == "<p>x</p>"
+
+
+def test_one_person_with_two_lines_is_refused() -> None:
+    lines = [GradeLine(2, "alice", Decimal(5), ""), GradeLine(3, "4", Decimal(6), "")]
+    with pytest.raises(InvalidInput, match=r"Alice has two lines of grades \(4\)"):
+        gather(lines, {}, PARTICIPANTS)
+
+
+@pytest.mark.parametrize(
+    ("held", "asked", "exact", "sent"),
+    [
+        ("notmarked", "readyforrelease", False, "readyforrelease"),
+        ("", "readyforrelease", False, "readyforrelease"),
+        ("released", "readyforrelease", False, None),
+        ("released", "readyforrelease", True, "readyforrelease"),
+        ("readyforrelease", "released", False, "released"),
+        ("nonsense", "inmarking", False, "inmarking"),
+    ],
+)
+def test_a_released_grade_stays_released_unless_it_was_asked_for(
+    held: str, asked: str, exact: bool, sent: str | None
+) -> None:
+    """README, Grades: a workflow state that is sent may take a release back."""
+    wishes = Wishes(WorkflowState(asked), exact)
+    mark = with_state(Mark(4), held, replace(A1, workflow=True), wishes)
+    assert mark.workflow == sent
+    assert with_state(Mark(4), held, A1, wishes).workflow is None, "no workflow, no state"
+
+
+@pytest.mark.parametrize(
+    ("on", "refused"),
+    [
+        (FeedbackTypes(), "“Feedback comments” and “Feedback files” are off"),
+        (FeedbackTypes(comments=True), "drops what you would send: “Feedback files” are"),
+        (FeedbackTypes(files=True), "drops what you would send: “Feedback comments” are"),
+    ],
+)
+def test_feedback_that_the_assignment_would_drop_is_refused_before_moodle_is_asked(
+    tmp_path: Path, on: FeedbackTypes, refused: str
+) -> None:
+    """Recording 304: feedback types that are off drop comments and files without a word."""
+    page = tmp_path / "alice.html"
+    page.write_text("x")
+    lines = [GradeLine(2, "alice", Decimal(5), "fine")]
+    found = gather(lines, {"alice": (Upload("alice.html", page),)}, PARTICIPANTS)
+    assignment = replace(A1, feedback=on)
+    # Nothing listens there: a request would fail in another way.
+    with (
+        MoodleClient("http://127.0.0.1:9", "0" * 32) as client,
+        pytest.raises(Conflict, match=refused) as problem,
+    ):
+        draft(client, assignment, PARTICIPANTS, found, Remembered({}, {}), Wishes(None))
+    assert "--grades-only" in problem.value.hint

@@ -1,0 +1,170 @@
+"""Which assignment, which person, which line: matching a Moodle course with this one."""
+
+from __future__ import annotations
+
+import pytest
+
+from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.names import Username
+from mograder.core.settings_model import Assignment as Configured
+from mograder.exchange.assignment_lookup import choose_assignment, choose_course, local_name
+from mograder.exchange.moodle.identities import (
+    NamedBy,
+    Person,
+    find_person,
+    name_people,
+    need_names,
+    parse_mapping,
+)
+from mograder.store.gradebook import Identity
+from mograder.transports.moodle.records import Assignment, Course
+
+NAMES = (
+    *("A1. Introduction", "A2. Optimisation", "A3. Blind & hidden", "A10. Team", "A11. Later"),
+    "Project",
+)
+COURSE = [Assignment(number, number + 2, 2, name) for number, name in enumerate(NAMES, start=1)]
+
+ALICE = Person(4, "Alice Ångström", email="alice@example.edu", idnumber="s1001")
+BOB = Person(5, "Bob Smith", email="bob@example.edu")
+CAROL = Person(6, "Carol Nguyễn-Łukasz", email="carol@example.edu")
+
+
+@pytest.mark.parametrize(
+    ("argument", "name"),
+    [
+        ("A1. Introduction", "A1. Introduction"),
+        ("1", "A1. Introduction"),
+        ("A1", "A1. Introduction"),
+        ("a10", "A10. Team"),
+        ("optim", "A2. Optimisation"),
+        ("A1-Introduction", "A1. Introduction"),
+        ("A1-Intro-to-SciML", "A1. Introduction"),
+        ("proj", "Project"),
+        ("lab3", "A3. Blind & hidden"),
+    ],
+)
+def test_an_assignment_is_found_by_name_number_beginning_or_part(argument: str, name: str) -> None:
+    """B89, compat.md 4: exact, number, unique part; "A1" is not "A10"."""
+    configured = [Configured(name="A3. Blind & hidden", id=3, dir="lab3")]
+    directories = ["A1-Intro-to-SciML", "A1-Old", "lab3", "other"]
+    assert choose_assignment(argument, COURSE, configured, directories).name == name
+
+
+def test_what_may_be_several_or_none_names_what_there_is() -> None:
+    with pytest.raises(InvalidInput, match=r"'A' may mean A1. Introduction \(1\), "):
+        choose_assignment("A", COURSE)
+    with pytest.raises(NotFound, match="no assignment 'Exam' on Moodle") as problem:
+        choose_assignment("Exam", COURSE)
+    assert "Project (6)" in problem.value.hint
+    with pytest.raises(NotFound):
+        choose_assignment(" ", COURSE)
+
+
+def test_the_course_is_the_only_one_or_has_to_be_told() -> None:
+    one, two = Course(2, "S", "SciML"), Course(9, "M", "Maths")
+    assert choose_course([one], 0) == 2
+    assert choose_course([one, two], 9) == 9
+    with pytest.raises(InvalidInput) as problem:
+        choose_course([one, two], 0)
+    assert "9  Maths" in problem.value.hint
+
+
+@pytest.mark.parametrize(
+    ("argument", "chosen", "name"),
+    [
+        ("1", COURSE[0], "lab1"),
+        ("A1. Introduction", None, "lab1"),
+        ("A1", None, "lab1"),
+        ("A2", COURSE[1], "A2-Optimisation"),
+        ("A2", None, "A2-Optimisation"),
+        ("2", COURSE[1], "A2-Optimisation"),
+        ("A3", COURSE[2], "A3. Blind & hidden"),
+        ("3", COURSE[2], "A3. Blind & hidden"),
+        ("Mine", None, "Mine"),
+        ("new/one", None, "new_one"),
+    ],
+)
+def test_an_assignment_is_called_here_as_configured_or_as_its_directory(
+    argument: str, chosen: Assignment | None, name: str
+) -> None:
+    """So that what is fetched lies where grading looks for it."""
+    configured = [Configured(name="A1. Introduction", id=1, dir="lab1")]
+    directories = ["A2-Optimisation", "Mine", "lab1"]
+    assert local_name(argument, configured, directories, chosen) == name
+
+
+def test_usernames_come_from_the_file_then_from_moodle_then_from_memory() -> None:
+    people = [ALICE, Person(5, "Bob Smith", username="bob"), CAROL]
+    mapping = parse_mapping(b"\xef\xbb\xbfusername;Email address\nann;ALICE@example.edu\n", "m.csv")
+    known = name_people(people, [Identity(6, "carol")], mapping)
+    assert known.usernames == {4: "ann", 5: "bob", 6: "carol"}
+    assert known.unnamed == ()
+
+
+@pytest.mark.parametrize(
+    ("by", "username"),
+    [
+        (NamedBy.EMAIL, "alice@example.edu"),
+        (NamedBy.EMAIL_NAME, "alice"),
+        (NamedBy.IDNUMBER, "s1001"),
+        (None, None),
+    ],
+)
+def test_what_moodle_does_not_show_is_made_only_when_asked(
+    by: NamedBy | None, username: str | None
+) -> None:
+    known = name_people([ALICE], by=by)
+    assert known.usernames.get(4) == username
+    assert known.unnamed == (() if username else (ALICE,))
+
+
+def test_missing_usernames_are_told_with_the_right_and_the_file_that_solve_it() -> None:
+    """Issue 7: a clear message saying which right or mapping file."""
+    problem = need_names([ALICE, BOB], total=2)
+    assert "does not show you any usernames" in problem.message
+    for remedy in ("moodle/user:viewalldetails", "--map FILE", "--username-from"):
+        assert remedy in problem.hint
+    assert "Alice Ångström, Bob Smith" in need_names([ALICE, BOB], total=3).message
+
+
+def test_two_people_never_share_a_username() -> None:
+    with pytest.raises(InvalidInput, match=r"Alice Ångström and Bob Smith would both be x\."):
+        name_people([ALICE, BOB], mapping=parse_mapping(b"username,user_id\nx,4\nx,5\n", "m.csv"))
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (b"name,age\n", "does not say which Moodle user is whom"),
+        (b"username,email\n../x,a@b\n", "line 2: Invalid username"),
+        (b"username,email\nalice\n", "line 2: there are too few columns"),
+        (b"username,email\n\xff\n", "not UTF-8"),
+        (b"", "does not say"),
+    ],
+)
+def test_a_mapping_file_that_is_wrong_names_the_line(data: bytes, problem: str) -> None:
+    with pytest.raises(InvalidInput, match=problem):
+        parse_mapping(data, "m.csv")
+
+
+@pytest.mark.parametrize(
+    "text", ["ann", "ALICE@example.edu", "s1001", "4", "alice ångström", " ann "]
+)
+def test_a_line_of_grades_finds_its_person_by_whatever_names_them(text: str) -> None:
+    assert find_person(text, [BOB, ALICE], {4: Username("ann")}) is ALICE
+
+
+def test_a_name_that_two_people_have_is_not_guessed() -> None:
+    twins = [Person(8, "Kim Lee"), Person(9, "Kim Lee")]
+    with pytest.raises(InvalidInput, match="may mean Kim Lee"):
+        find_person("Kim Lee", twins, {})
+    assert find_person("nobody", twins, {}) is None
+    assert find_person("", [Person(8, "")], {}) is None
+
+
+def test_anonymous_people_are_found_by_their_number() -> None:
+    hidden = Person(4, "Participant 1", participant=1)
+    assert find_person("Participant-1", [hidden], {}) is hidden
+    assert find_person("participant 1", [hidden], {}) is hidden
+    assert find_person("Participant-12", [hidden], {}) is None

@@ -1,0 +1,18 @@
+"""What an assignment's folder is called here."""
+
+from __future__ import annotations
+
+import pytest
+
+from mograder.core.names import ItemName
+from mograder.exchange.assignment_lookup import folder_of
+from mograder.transports.interface import RemoteAssignment
+
+
+@pytest.mark.parametrize(
+    "name", ["hw1", "Week 1: Intro/Part 2", "../../etc", "...", "a" * 300, "日本 1", "user", " x. "]
+)
+def test_an_assignments_folder_is_a_safe_name_whatever_the_server_calls_it(name: str) -> None:
+    folder = folder_of(RemoteAssignment("k17", name))
+    assert ItemName.parse(folder) == folder
+    assert folder == "hw1" or name != "hw1"
