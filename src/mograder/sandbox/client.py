@@ -24,6 +24,7 @@ from mograder.sandbox.interpreters import demand_own_interpreter
 from mograder.sandbox.protocol import (
     LINE_LIMIT,
     PROTOCOL,
+    Answered,
     Arrived,
     Call,
     Done,
@@ -128,6 +129,11 @@ class SupervisorClient:
         if "hang up" not in self.hello.operations:
             return False
         return (await self._call(HangUp(session_id=session_id))).stopped
+
+    async def answered(self, session_id: str) -> None:
+        """Say that a session's server has answered."""
+        if "answered" in self.hello.operations:
+            await self._call(Answered(session_id=session_id))
 
     async def in_use(self) -> frozenset[str]:
         """Return the names of the environments that sessions and prepared processes use.

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import subprocess
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import TypeVar
 
@@ -52,7 +52,7 @@ class SupervisorLink:
         self._on_ended: Callable[[Ended], None] = lambda _: None
         self._on_lost: Callable[[], None] = lambda: None
         self._on_news: Callable[[News], None] = lambda _: None
-        self._warming: set[asyncio.Task[None]] = set()
+        self._background: set[asyncio.Task[None]] = set()
 
     async def open(self) -> SupervisorClient:
         """Return a live connection. Raises: as :func:`~mograder.sandbox.client.connect`.
@@ -145,9 +145,22 @@ class SupervisorLink:
 
     def warm(self, environment: Path) -> None:
         """Have sessions of an environment start warm, some time soon and if that works here."""
-        task = asyncio.create_task(self._warm(environment))
-        self._warming.add(task)
-        task.add_done_callback(self._warming.discard)
+        self._in_background(self._warm(environment))
+
+    def answered(self, session_id: str) -> None:
+        """Say soon that a session's server has answered; an error is only logged."""
+        self._in_background(self._tell_answered(session_id))
+
+    def _in_background(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def _tell_answered(self, session_id: str) -> None:
+        try:
+            await (await self.open()).answered(session_id)
+        except MograderError as error:
+            _log.debug("the supervisor was not told that a session has answered: %s", error)
 
     async def _warm(self, environment: Path) -> None:
         try:
@@ -157,7 +170,7 @@ class SupervisorLink:
 
     async def close(self) -> None:
         """Hang up, and end a supervisor of the hub's own with all that it runs."""
-        for task in tuple(self._warming):
+        for task in tuple(self._background):
             task.cancel()
         if self._opening is not None:
             await asyncio.wait({self._opening})

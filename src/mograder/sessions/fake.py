@@ -24,6 +24,8 @@ class InMemoryLauncher:
         """Plays a break in the connection; with ``specs`` emptied, the launcher's own end."""
         self.tell: Callable[[News], None] = unheard
         """Plays its news."""
+        self.answering: list[str] = []
+        """The sessions of which it was told that they have answered."""
 
     async def start(self, spec: LaunchSpec) -> Launched:
         if self.failure is not None:
@@ -38,6 +40,9 @@ class InMemoryLauncher:
             return False
         self.die(session_id, status=0)
         return True
+
+    def answered(self, session_id: str) -> None:
+        self.answering.append(session_id)
 
     async def running(self) -> list[Launched]:
         return [_launched(session_id) for session_id in self.specs]

@@ -148,6 +148,10 @@ class Launcher(Protocol):
         """End a session and all its processes; false if there was none."""
         ...
 
+    def answered(self, session_id: str) -> None:
+        """Say that a session's server has answered, so its start needs no more favour."""
+        ...
+
     async def running(self) -> list[Launched]: ...
 
     def watch(

@@ -51,6 +51,9 @@ class LocalLauncher:
     async def stop(self, session_id: str) -> bool:
         return await self._link.stop(session_id)
 
+    def answered(self, session_id: str) -> None:
+        self._link.answered(session_id)
+
     async def running(self) -> list[Launched]:
         return [_launched(info) for info in await self._link.sessions()]
 

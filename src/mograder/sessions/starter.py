@@ -84,6 +84,7 @@ class Starter:
             endpoint = (await self._launcher.start(spec)).endpoint
             self._launched.add(spec.session_id)
             await self._expect(endpoint, spec.base_url, death)
+            self._launcher.answered(spec.session_id)
             await _to_its_end(
                 self._rows.update_session,
                 spec.session_id,
