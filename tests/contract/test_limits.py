@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from mograder.sandbox.cgroups import SessionGroups
 from mograder.sandbox.client import SupervisorClient
 from mograder.sandbox.protocol import Limits
 from tests.contract.limits_rig import (
@@ -145,6 +146,13 @@ async def test_the_kernel_would_end_a_session_before_the_supervisor(
     """When the whole machine runs out of memory before anybody looked."""
     await hostiles.start("any", SLEEPER)
     assert told_of(hostiles.members(), "oom_score_adj") == {"600"}
+
+
+async def test_without_a_cgroup_a_session_is_nicer(hostiles: Hostiles) -> None:
+    if not SessionGroups.refusal():
+        pytest.skip("its cgroup has a weight")
+    await hostiles.start("any", SLEEPER)
+    assert {os.getpriority(os.PRIO_PROCESS, each.pid) >= 5 for each in hostiles.members()} == {True}
 
 
 async def test_the_one_who_fills_the_disk_ends_before_it_is_full(
