@@ -47,7 +47,6 @@ STAND_ALONE = (
     "src/mograder/sandbox/celloutput.py",
     "src/mograder/sandbox/rehearsal.py",
     "src/mograder/sandbox/memento.py",
-    "src/mograder/sandbox/pages.py",
     "src/mograder/sandbox/slices.py",
 )
 """Files that run as a notebook's own python, where mograder is not installed."""

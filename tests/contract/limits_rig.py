@@ -70,24 +70,6 @@ import mmap
 pages = mmap.mmap(-1, 400 << 30, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000, mmap.PROT_READ)
 for at in range(0, len(pages), 2 << 20): pages[at]
 time.sleep(600)"""
-SOCKETS = """
-import socket
-for _ in range(16):
-    if os.fork(): continue
-    kept = []
-    for _ in range(100):
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        kept += [ours, theirs]
-        try:
-            while True: ours.send(b"x" * 4096)
-        except BlockingIOError: pass
-    time.sleep(600)
-time.sleep(600)"""
-FEW_SOCKETS = """
-kept = [socket.socketpair() for _ in range(100)]
-open("done", "w").close()
-time.sleep(600)"""
 FORKS = """
 while True:
     try:

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from mograder.sandbox.cgroups import SessionGroups
 from mograder.sandbox.client import SupervisorClient
 from mograder.sandbox.protocol import Limits
 from tests.contract.limits_rig import (
     ANSWERER,
     BURST,
     COPIES,
-    FEW_SOCKETS,
     FILES_IN_MEMORY,
     FILLER,
     FLOOD,
@@ -30,7 +30,6 @@ from tests.contract.limits_rig import (
     PAGE_TABLES,
     RESERVER,
     SETSID_BOMB,
-    SOCKETS,
     SPINNER,
     TINY_FILLER,
     Hostiles,
@@ -77,7 +76,6 @@ async def test_one_is_measured(hostiles: Hostiles) -> None:
         pytest.param(FILES_IN_MEMORY, "memory", id="files in /tmp and /dev/shm"),
         pytest.param(HIDDEN_MEMORY, "memory", id="files in memory that lie in a socket"),
         pytest.param(PAGE_TABLES, "memory", id="page tables"),
-        pytest.param(SOCKETS, "memory", id="buffers of sockets"),
         pytest.param(FORK_BOMB, "processes", id="fork bomb"),
         pytest.param(SETSID_BOMB, "processes", id="fork bomb with setsid"),
         pytest.param(FILLER, "workspace", id="disk filler"),
@@ -105,13 +103,6 @@ async def test_a_large_array_is_an_error_in_its_cell_and_no_more(hostiles: Hosti
     await hostiles.start("ambitious", code)
     await until((hostiles.workspace("ambitious") / "refused").exists)
     assert not hostiles.has_ended("ambitious")
-
-
-async def test_one_with_a_hundred_connections_goes_on(hostiles: Hostiles) -> None:
-    await hostiles.start("talkative", FEW_SOCKETS)
-    await until((hostiles.workspace("talkative") / "done").exists)
-    await until(lambda: (use := hostiles.use("talkative")) is not None and use.memory > 20 << 20)
-    assert not hostiles.has_ended("talkative")
 
 
 async def test_one_that_was_at_its_limit_of_processes_for_a_moment_goes_on(
@@ -155,6 +146,13 @@ async def test_the_kernel_would_end_a_session_before_the_supervisor(
     """When the whole machine runs out of memory before anybody looked."""
     await hostiles.start("any", SLEEPER)
     assert told_of(hostiles.members(), "oom_score_adj") == {"600"}
+
+
+async def test_without_a_cgroup_a_session_is_nicer(hostiles: Hostiles) -> None:
+    if not SessionGroups.refusal():
+        pytest.skip("its cgroup has a weight")
+    await hostiles.start("any", SLEEPER)
+    assert {os.getpriority(os.PRIO_PROCESS, each.pid) >= 5 for each in hostiles.members()} == {True}
 
 
 async def test_the_one_who_fills_the_disk_ends_before_it_is_full(

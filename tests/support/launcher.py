@@ -24,6 +24,8 @@ class InMemoryLauncher:
         """Plays a break in the connection; with ``requests`` emptied, the launcher's own end."""
         self.tell: Callable[[News], None] = ignore
         """Plays its news."""
+        self.answering: list[str] = []
+        """The sessions of which it was told that they have answered."""
 
     async def start(self, request: StartSession) -> SessionInfo:
         if self.failure is not None:
@@ -38,6 +40,9 @@ class InMemoryLauncher:
             return False
         self.die(session_id, status=0)
         return True
+
+    def answered(self, session_id: str) -> None:
+        self.answering.append(session_id)
 
     async def sessions(self) -> tuple[SessionInfo, ...]:
         return tuple(_info(session_id) for session_id in self.requests)

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from mograder.sandbox.bandwidth import FOR_SESSIONS, NO_QUOTA, PERIOD, quota
 from mograder.sandbox.cgroups import SessionGroup, SessionGroups
+from mograder.sandbox.cpu import cpu_max, for_all_sessions
 from mograder.sandbox.protocol import Limits
 from tests.vm.members import close, enter, entered, hold_memory, joined, spin, stay
 from tests.vm.rig import (
@@ -277,21 +277,21 @@ def test_twenty_busy_processes_take_no_more_than_one(unit: Unit) -> None:
 
 
 @users
-def test_one_that_is_held_has_no_more_than_its_quota_and_all_again_when_let_go(unit: Unit) -> None:
-    """Ratios of the processor's time in one run: held to a tenth, and then not."""
+def test_a_capped_session_uses_no_more_than_its_cap_until_it_is_lifted(unit: Unit) -> None:
+    """Ratios of the processor's time in one run: capped at a tenth of one, and then not."""
 
     def work() -> None:
         group = ours().make(SESSION, LIMITS)
-        branch = words_of(unit.path / "sessions-course/cpu.max")
-        assert branch == [str(quota(FOR_SESSIONS)), str(PERIOD)]
+        branch = (unit.path / "sessions-course/cpu.max").read_text().strip()
+        assert branch == cpu_max(for_all_sessions())
         spinner = joined(group, spin, stays=False)
-        group.hold(quota(0.1 / (os.cpu_count() or 1)))
-        held = _used(group)
-        group.hold(NO_QUOTA)
+        group.cap(0.1)
+        capped = _used(group)
+        group.cap(None)
         free = _used(group)
         close(group, spinner)
-        assert held < 0.2 * BUSY_SECONDS
-        assert held < 0.4 * free
+        assert capped < 0.2 * BUSY_SECONDS
+        assert capped < 0.4 * free
 
     inside(unit, work)
 

@@ -68,7 +68,8 @@ async def test_a_session_lives_in_a_leaf_with_its_limits(
     leaf = service.leaf("one")
     assert words_of(leaf / "memory.max") == [str(LIMITS.memory_mb << 20)]
     assert words_of(leaf / "pids.max") == [str(LIMITS.processes)]
-    # It has more at first, since it starts.
+    assert words_of(leaf / "cpu.weight") == [str(32 * LIMITS.cpu_weight)], "it starts"
+    sessions.client.answered("session-one")
     await until(lambda: words_of(leaf / "cpu.weight") == [str(LIMITS.cpu_weight)])
     inside = set(words_of(leaf / "cgroup.procs"))
     assert len(inside) >= 2, "the sandbox's first process and the program"
@@ -121,6 +122,21 @@ async def test_twenty_spinners_leave_a_neighbour_its_half(
     await until(lambda: sum(used()) - sum(before) > MEASURED_SECONDS)
     many, one = (after - early for after, early in zip(used(), before, strict=True))
     assert one > 0.3 * (many + one), (many, one)
+
+
+async def test_a_crowd_of_spinners_is_capped_while_another_session_starts(
+    sessions: UnitSessions, service: Service
+) -> None:
+    crowd = f"{SPIN}; for i in $(seq {SPINNERS}); do spin & done; touch up; wait"
+    await sessions.start("crowd", crowd)
+    leaf = service.leaf("crowd")
+    sessions.client.answered("session-crowd")
+    await until(lambda: words_of(leaf / "cpu.weight") == [str(LIMITS.cpu_weight)])
+    assert words_of(leaf / "cpu.max")[0] == "max"
+    await sessions.start("new", SLEEPER, slot=2)
+    await until(lambda: words_of(leaf / "cpu.max")[0] != "max")
+    sessions.client.answered("session-new")
+    await until(lambda: words_of(leaf / "cpu.max")[0] == "max")
 
 
 async def test_a_student_sees_no_cgroup_to_write_to(

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mograder.sandbox import bandwidth
+from mograder.sandbox.cpu import cpu_max, for_all_sessions
 from mograder.sandbox.protocol import Limits
 
 _log = logging.getLogger("mograder.supervisor")
@@ -117,10 +117,10 @@ class SessionGroup:
             with contextlib.suppress(OSError):  # it has ended
                 _write(self.path / "cpu.weight", str(weight))
 
-    def hold(self, quota: int) -> None:
-        """Bound its part of the processors (:mod:`mograder.sandbox.bandwidth`), or do not."""
+    def cap(self, processors: float | None) -> None:
+        """Let it use at most so many processors, or as many as it gets."""
         if self.path.exists():
-            _limit(self.path, quota)
+            _cap(self.path, processors)
 
     def close(self) -> bool:
         """Kill what is left here and remove the leaf; false while the dead are not collected."""
@@ -194,7 +194,7 @@ class SessionGroups:
         self._sessions.mkdir(exist_ok=True)
         for branch, weight in ((own, _FIRST), (self._zygotes, _FIRST), (self._sessions, _ALL)):
             _write(branch / "cpu.weight", str(weight))
-        _limit(self._sessions, bandwidth.quota(bandwidth.FOR_SESSIONS))
+        _cap(self._sessions, for_all_sessions())
         _hand_down(self._sessions)
         for stale in _branches(self._sessions):
             _log.warning("a killed supervisor left the cgroup %s", stale.name)
@@ -321,10 +321,9 @@ def _hand_down(path: Path) -> None:
     _write(path / "cgroup.subtree_control", " ".join(f"+{name}" for name in CONTROLLERS))
 
 
-def _limit(path: Path, quota: int) -> None:
+def _cap(path: Path, processors: float | None) -> None:
     with contextlib.suppress(OSError):  # it has ended, or the kernel has no quotas
-        most = "max" if quota == bandwidth.NO_QUOTA else str(quota)
-        _write(path / "cpu.max", f"{most} {bandwidth.PERIOD}")
+        _write(path / "cpu.max", cpu_max(processors))
 
 
 def _remove(path: Path) -> bool:

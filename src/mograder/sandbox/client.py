@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 
 from mograder.core.errors import Conflict, MograderError, RemoteFailed, SandboxUnavailable
@@ -21,6 +21,7 @@ from mograder.sandbox.connection import (
 )
 from mograder.sandbox.host import SupervisorConfig
 from mograder.sandbox.protocol import (
+    Answered,
     Done,
     Ended,
     Execute,
@@ -65,7 +66,7 @@ class SupervisorClient:
         self._on_ended: Callable[[Ended], None] = lambda _: None
         self._on_lost: Callable[[], None] = lambda: None
         self._on_news: Callable[[News], None] = lambda _: None
-        self._warming: set[asyncio.Task[None]] = set()
+        self._background: set[asyncio.Task[None]] = set()
         self.child: Child = None
 
     async def open(self) -> Connection:
@@ -187,9 +188,23 @@ class SupervisorClient:
 
     def warm_later(self, environment: Path) -> None:
         """Do as :meth:`warm` in a background task; a failure is logged."""
-        task = asyncio.create_task(self._warm(environment))
-        self._warming.add(task)
-        task.add_done_callback(self._warming.discard)
+        self._in_background(self._warm(environment))
+
+    def answered(self, session_id: str) -> None:
+        """Tell the supervisor, in a background task, that a session's server has answered."""
+        self._in_background(self._tell_answered(session_id))
+
+    def _in_background(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def _tell_answered(self, session_id: str) -> None:
+        try:
+            if "answered" in (await self.open()).hello.operations:
+                await self._once(Answered(session_id=session_id))
+        except MograderError as error:
+            _log.debug("the supervisor was not told that a session has answered: %s", error)
 
     async def _warm(self, environment: Path) -> None:
         try:
@@ -205,7 +220,7 @@ class SupervisorClient:
 
     async def close(self) -> None:
         """Disconnect, and end a supervisor of the hub's own with all that it runs."""
-        for task in tuple(self._warming):
+        for task in tuple(self._background):
             task.cancel()
         if self._opening is not None:
             await asyncio.wait({self._opening})

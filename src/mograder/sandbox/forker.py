@@ -19,13 +19,14 @@ import signal
 import socket
 import termios
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mograder.sandbox.namespaces import pid_behind
 from mograder.sandbox.policy import Plan
 from mograder.sandbox.process import Child, Launch
+from mograder.sandbox.processes import share_of
 from mograder.sandbox.sandboxed import NotJoinedError, ZygoteGoneError
 from mograder.sandbox.seccomp import filter_program
 
@@ -143,7 +144,10 @@ class Forker:
 
     def memory(self) -> int:
         """Bytes of its own, and its share of what it shares with its sessions; 0 when it ended."""
-        return 0 if self.exited.done() else share_of_memory(self._child.pid)
+        if not self.exited.done():
+            with contextlib.suppress(OSError, ValueError):
+                return share_of(self._child.pid).total
+        return 0
 
     def kill(self) -> None:
         """End it, whatever it does; its sessions go on."""
@@ -241,15 +245,6 @@ class Forker:
 
     def _keep_tail(self, data: bytes) -> None:
         self._tail = (self._tail + data)[-_LOG_BYTES:]
-
-
-def share_of_memory(pid: int) -> int:
-    """Return a process's proportional share of memory in bytes; 0 for one that is gone."""
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:")), 0)
 
 
 def _unread(control: socket.socket) -> bool:

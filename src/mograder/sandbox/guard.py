@@ -21,17 +21,12 @@ from typing import ParamSpec, TypeVar
 
 from mograder.core.reserve import DiskReserve
 from mograder.sandbox.cgroups import SessionGroup
-from mograder.sandbox.group_usage import GroupMeter
+from mograder.sandbox.cpu import Processors, put_first
 from mograder.sandbox.machine import Machine, Memory
 from mograder.sandbox.policy import tmp_bytes
-from mograder.sandbox.priorities import GroupPriorities, Priorities, put_first
 from mograder.sandbox.protocol import LimitReason, Limits, Measured, SessionUse
 from mograder.sandbox.quota import DiskWatch
-from mograder.sandbox.roster import Roster
-from mograder.sandbox.storms import Storms
-from mograder.sandbox.turnkeeper import TurnKeeper
-from mograder.sandbox.turns import Turns
-from mograder.sandbox.usage import Meter, ProcessMeter, Reading
+from mograder.sandbox.usage import Meter, Reading
 from mograder.sandbox.watchdog import (
     End,
     View,
@@ -45,18 +40,10 @@ Result = TypeVar("Result")
 
 _log = logging.getLogger("mograder.supervisor")
 
-_PASS_SECONDS, _BUSY_PASS_SECONDS = 1.0, 0.3
-"""Between two passes; the second while sessions work on a busy machine: who takes too much is to
-stand back soon."""
-
-_NEWS_SECONDS = 0.9
+_PASS_SECONDS, _NEWS_SECONDS = 1.0, 0.9
 _GLANCE_SECONDS, _GROWING_SECONDS = 0.25, 0.1
 _IDLE_PASSES = 4
 """A session that does not move is measured every so many passes."""
-
-_FIRST_SECONDS, _STORM_SECONDS, _MOST_SECONDS = 0.4, 0.5, 1.0
-"""Nobody's memory is measured in the first moments of a start on a busy machine, which would wait
-for that, and it is more seldom in a storm; but never later than after the last of these."""
 
 _MOVING_SECONDS = 3.0
 """For so long after it moved a session may have written what nobody has walked through yet."""
@@ -110,7 +97,7 @@ class Guard:
     def __init__(
         self,
         meter: Meter,
-        priorities: Priorities,
+        processors: Processors,
         *,
         disk_reserve: DiskReserve,
         end: Callable[[str, LimitReason], None],
@@ -118,61 +105,37 @@ class Guard:
         overhead: Callable[[], int],
     ) -> None:
         """``end`` ends a session, ``tell`` passes on news, ``overhead`` measures all the rest."""
-        self._meter = meter
+        self._meter, self._processors = meter, processors
         self._disk = DiskWatch(disk_reserve, meter.pids)
         self._end, self._tell, self._overhead = end, tell, overhead
         self._machine = Machine()
-        self._threads = ThreadPoolExecutor(3, "guard", put_first)
-        self._priorities = priorities
-        storms = Storms(self._machine.waited, self._machine.switches)
-        self._turns = Turns(meter, priorities, self._machine.busy, storms)
-        self._roster = Roster(meter)
-        self._keeper = TurnKeeper(self._turns, self._roster, self._full, self._threads)
+        self._threads = ThreadPoolExecutor(2, "guard", put_first)
         self._watches: dict[str, _Watch] = {}
         self._some, self._closed = asyncio.Event(), threading.Event()
         self._memory, self._task_count = self._machine.memory(), self._machine.tasks()
         self._next_pass = 0.0
-        self._came_at = self._measured_at = -math.inf
         self._growing = False
         self._told_overhead = 0
         self._next_overhead = self._next_news = 0.0
-        keepers = (self._keep_use(), self._keep_disk(), self._keeper.keep())
+        keepers = (self._keep_use(), self._keep_disk())
         self._tasks = [asyncio.create_task(keeper) for keeper in keepers]
-
-    def expect(self, session_id: str, limits: Limits, *, cold: bool) -> None:
-        """Let those who are at work stand back for one that starts; :meth:`add` it then.
-
-        Again where it turns out that it starts ``cold``, which takes longer.
-        """
-        self._came_at = time.monotonic()
-        self._keeper.expect(session_id, limits.cpu_weight, self._came_at, cold=cold)
 
     def add(self, watched: Watched, first_pid: int) -> None:
         """Watch a session from now on; its first process is all that there is of it."""
         session_id, limits = watched.session_id, watched.limits
-        limit = limits.memory_mb << 20
-        self._watches[session_id] = _Watch(watched, limit)
-        if watched.group is not None and isinstance(self._meter, GroupMeter):
-            self._meter.join(session_id, watched.group)
-        if watched.group is not None and isinstance(self._priorities, GroupPriorities):
-            self._priorities.join(session_id, watched.group, limits.cpu_weight)
-        self._roster.add(session_id, first_pid, tmp_bytes(limits.tmp_mb))
+        self._watches[session_id] = _Watch(watched, limits.memory_mb << 20)
+        self._meter.add(session_id, first_pid, tmp_bytes(limits.tmp_mb), watched.group)
         if watched.workspace is not None:
             self._disk.add(session_id, watched.workspace, limits.workspace_mb << 20)
         self._some.set()
 
     def forget(self, session_id: str) -> None:
-        """Watch a session no more."""
-        self._turns.forget(session_id)
+        """Watch a session no more: it is being ended, or has ended."""
+        self._processors.forget(session_id)
         if self._watches.pop(session_id, None) is None:
             return
-        self._roster.remove(session_id)
+        self._meter.remove(session_id)
         self._disk.remove(session_id)
-
-    def let_die(self, session_id: str) -> None:
-        """Watch no more one that is about to be ended: dying takes time on a processor as well."""
-        self._turns.let_die(session_id)
-        self.forget(session_id)
 
     async def close(self) -> None:
         """Stop watching."""
@@ -185,7 +148,7 @@ class Guard:
 
     async def _keep_use(self) -> None:
         while True:
-            if not (self._watches or self._roster.waits):
+            if not self._watches:
                 self._some.clear()
                 await self._some.wait()
             await asyncio.sleep(_GROWING_SECONDS if self._growing else _GLANCE_SECONDS)
@@ -197,8 +160,6 @@ class Guard:
     async def _look(self) -> None:
         """Glance, and measure if there is reason to or the time has come."""
         memory = self._machine.memory()
-        if self._can_wait(memory, time.monotonic()):
-            return
         tasks = self._machine.tasks()
         alarmed = (
             self._memory.available - memory.available > _DROP
@@ -209,22 +170,12 @@ class Guard:
         if not (alarmed or regular or self._growing):
             return
         self._memory, self._task_count = memory, tasks
-        self._measured_at = time.monotonic()
         due = self._due(everybody=alarmed, regular=regular)
-        await self._in_thread(self._measure, due, memory)
+        await self._in_thread(self._measure, due)
         self._act(memory, time.monotonic())
         if regular:
             self._tell_changes()
-            pause = _BUSY_PASS_SECONDS if self._turns.pressing else _PASS_SECONDS
-            self._next_pass = time.monotonic() + pause - _GLANCE_SECONDS / 2
-
-    def _can_wait(self, memory: Memory, now: float) -> bool:
-        """Whether others wait for the processors that measuring takes, and there is no danger."""
-        since = now - self._measured_at
-        if is_short(memory) or since > _MOST_SECONDS:
-            return False
-        starts = self._turns.contested and now - self._came_at < _FIRST_SECONDS
-        return starts or (self._turns.holds and since < _STORM_SECONDS)
+            self._next_pass = time.monotonic() + _PASS_SECONDS - _GLANCE_SECONDS / 2
 
     async def _keep_disk(self) -> None:
         while True:
@@ -259,27 +210,23 @@ class Guard:
             or (regular and watch.still % _IDLE_PASSES == 0)
         ]
 
-    def _measure(self, due: Collection[str], memory: Memory) -> None:
+    def _measure(self, due: Collection[str]) -> None:
         """In a thread: one pass."""
         now = time.monotonic()
-        if isinstance(self._meter, ProcessMeter):
-            self._meter.begin_pass(memory.shared)
-        grown = self._roster.take_grown()
+        self._meter.find()
         for name, watch in tuple(self._watches.items()):
-            if name in due or name in grown:
+            if name in due:
                 self._read(watch, now)
             else:
                 watch.still += 1
-        if isinstance(self._meter, ProcessMeter):
-            self._meter.end_pass()
         if now >= self._next_overhead:
             self._next_overhead = now + _OVERHEAD_SECONDS
             self._told_overhead = self._overhead()
 
     def _read(self, watch: _Watch, now: float) -> None:
         before, name = watch.reading, watch.watched.session_id
-        reading = self._meter.read(name, watch.limit)
-        self._turns.note(name, reading.cpu, time.monotonic())
+        reading = self._meter.read(name)
+        self._processors.note(name, reading.cpu)
         worked = reading.cpu - watch.counted >= _CPU_STEP
         if worked:
             watch.counted = reading.cpu
@@ -313,13 +260,8 @@ class Guard:
     def _carry_out(self, ends: Collection[End]) -> None:
         for end in ends:
             if end.session_id in self._watches:
-                self.let_die(end.session_id)
+                self.forget(end.session_id)
                 self._end(end.session_id, end.reason)
-
-    def _full(self) -> list[str]:
-        """In a thread: who has all its processes."""
-        watches = tuple(self._watches.items())
-        return [name for name, watch in watches if watch.full_since < math.inf]
 
     def tell_all(self) -> None:
         """Tell the use of every session with the next news: there is a new listener."""

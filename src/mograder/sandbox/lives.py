@@ -15,12 +15,11 @@ from mograder.core.errors import Conflict, NotFound, SandboxUnavailable
 from mograder.core.reserve import NO_RESERVE, DiskReserve
 from mograder.sandbox.bubblewrap import Runner, Sandboxed
 from mograder.sandbox.cgroups import SessionGroup, SessionGroups
-from mograder.sandbox.group_usage import GroupMeter
+from mograder.sandbox.cpu import Processors, put_back
 from mograder.sandbox.guard import Guard, Watched
 from mograder.sandbox.hangup import hang_up
 from mograder.sandbox.host import SESSIONS
 from mograder.sandbox.inhabited import Arriving
-from mograder.sandbox.overhead import helpers_memory
 from mograder.sandbox.policy import (
     SANDBOXED_SESSION,
     Host,
@@ -29,7 +28,6 @@ from mograder.sandbox.policy import (
     session_plan,
     unconfined,
 )
-from mograder.sandbox.priorities import GroupPriorities, Priorities, ProcessPriorities
 from mograder.sandbox.processes import prefer_to_end
 from mograder.sandbox.protocol import (
     Arrived,
@@ -42,8 +40,7 @@ from mograder.sandbox.protocol import (
     StartSession,
 )
 from mograder.sandbox.record import RECORD, read_record
-from mograder.sandbox.shares import CpuShares
-from mograder.sandbox.usage import Meter, ProcessMeter
+from mograder.sandbox.usage import GroupMeter, Meter, ProcessMeter, helpers_memory
 from mograder.sandbox.zygotes import WarmStart, Zygotes
 
 _log = logging.getLogger("mograder.supervisor")
@@ -60,14 +57,9 @@ _BACKLOG = 1024
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How sessions are kept within their limits here.
-
-    ``groups`` is None where there is no cgroup v2 to divide, ``shares`` where there is no share of
-    the processors to give.
-    """
+    """How sessions are kept within their limits; ``groups`` is None without cgroup v2."""
 
     groups: SessionGroups | None = None
-    shares: CpuShares | None = None
     disk_reserve: DiskReserve = NO_RESERVE
     front: int | None = None
     """The gid of those who may connect to sessions besides this process's user."""
@@ -117,16 +109,14 @@ class Lives:
         self._beginning: dict[str, asyncio.Task[_Life]] = {}
         self._closing: dict[str, asyncio.Task[None]] = {}
         self._groups = bounds.groups
-        confined = runner.kind != "none"
-        self._shares = bounds.shares
         self._front = bounds.front
-        self._meter: Meter = ProcessMeter(confined=confined)
-        priorities: Priorities = bounds.shares or ProcessPriorities()
+        self._meter: Meter = ProcessMeter(confined=runner.kind != "none")
         if bounds.groups is not None:
-            self._meter, priorities = GroupMeter(), GroupPriorities()
+            self._meter = GroupMeter()
+        self._processors = Processors()
         self._guard = Guard(
             self._meter,
-            priorities,
+            self._processors,
             disk_reserve=bounds.disk_reserve,
             end=self._end_for,
             tell=on_news,
@@ -204,7 +194,10 @@ class Lives:
             if _writes(request):
                 give = self._runner.give  # it may be a large tree, and a slow disk
                 await asyncio.to_thread(give, request.directory, request.uid_slot)
-            self._guard.expect(request.session_id, request.limits, cold=self._zygotes is None)
+            if group is not None:
+                waited_for = isinstance(request, StartSession)  # not an author's or a check's run
+                weight = request.limits.cpu_weight
+                self._processors.add(request.session_id, group, weight, boost=waited_for)
         except BaseException:
             os.close(descriptor)
             _remove(path)
@@ -215,7 +208,7 @@ class Lives:
                 request,
                 lambda data: _keep_tail(log, data),
                 self._settler(request, group),
-                lambda: self._open_entry(request, group),
+                lambda: _open_entry(group),
             )
             sandbox = self._open(start, descriptor)
         except BaseException:
@@ -248,6 +241,8 @@ class Lives:
 
         def settle(pid: int) -> None:
             prefer_to_end(pid)
+            if group is None:
+                put_back(pid)
             self._guard.add(watched, pid)
 
         return settle
@@ -270,7 +265,6 @@ class Lives:
 
         def start_cold(reason: str) -> Sandboxed:
             zygotes.fell_back(reason)
-            self._guard.expect(request.session_id, request.limits, cold=True)
             sandbox = self._open_cold(start, descriptor)
             self._on_news(Arrived(session_id=request.session_id, warm=False, fallback=reason))
             return sandbox
@@ -307,19 +301,6 @@ class Lives:
             if entry is not None:
                 os.close(entry)
 
-    def _open_entry(
-        self, request: StartSession | Execute, group: SessionGroup | None
-    ) -> int | None:
-        """Where the session's first process enters its cgroup by itself, if there is one."""
-        try:
-            if group is not None:
-                return group.entry()
-            if self._shares is None:
-                return None
-            return self._shares.make(request.session_id, request.limits.cpu_weight)
-        except OSError as error:
-            raise SandboxUnavailable(f"A session cannot be given its limits: {error}.") from error
-
     def _plan(self, request: StartSession | Execute, fd: int) -> Plan:
         record = read_record(request.environment)
         inside = SANDBOXED_SESSION
@@ -339,6 +320,11 @@ class Lives:
         if life is not None and isinstance(life.sandbox, Arriving):
             await life.sandbox.arrived()
 
+    async def answered(self, session_id: str) -> bool:
+        """End a session's boost: its server has answered the hub; false when there is none."""
+        self._processors.answered(session_id)
+        return session_id in self._lives
+
     async def stop(self, session_id: str) -> bool:
         """End a session, gently first; false when there is none."""
         life = await self._life(session_id)
@@ -349,7 +335,7 @@ class Lives:
         life.sandbox.end_gently()
         await asyncio.wait({life.sandbox.exited}, timeout=_GENTLY_SECONDS)
         if not life.sandbox.exited.done():
-            self._guard.let_die(session_id)
+            self._guard.forget(session_id)
             life.sandbox.end()
         await self._gone(life)
         return True
@@ -377,7 +363,7 @@ class Lives:
         """End it at once, should it still be there, and wait until it is gone."""
         life = await self._life(session_id)
         if life is not None:
-            self._guard.let_die(session_id)
+            self._guard.forget(session_id)
             life.sandbox.end()
             await self._gone(life)
 
@@ -392,9 +378,10 @@ class Lives:
         if self._closing:
             await asyncio.wait(self._closing.values())
         await self._guard.close()
-        for tree in (self._groups, self._shares):
-            for _ in range(_CLOSE_LOOKS if tree is not None else 0):
-                if tree is None or await asyncio.to_thread(tree.close):
+        await self._processors.close()
+        if self._groups is not None:
+            for _ in range(_CLOSE_LOOKS):
+                if await asyncio.to_thread(self._groups.close):
                     break
                 await asyncio.sleep(_CLOSE_SECONDS)
 
@@ -418,8 +405,6 @@ class Lives:
     async def _put_away(self, session_id: str, group: SessionGroup | None) -> bool:
         """Forget a session and remove its cgroup; tells whether the kernel killed for memory."""
         self._guard.forget(session_id)
-        if self._shares is not None:
-            self._shares.forget(session_id)
         if group is None or self._groups is None:
             return False
         await asyncio.to_thread(self._groups.put_away, group)
@@ -447,6 +432,17 @@ class Lives:
 
 def _remove(path: Path) -> None:
     path.unlink(missing_ok=True)
+
+
+def _open_entry(group: SessionGroup | None) -> int | None:
+    """Return where a session's first process enters its cgroup by itself, if it has one.
+
+    Raises: :class:`~mograder.core.errors.SandboxUnavailable`.
+    """
+    try:
+        return None if group is None else group.entry()
+    except OSError as error:
+        raise SandboxUnavailable(f"A session cannot be given its limits: {error}.") from error
 
 
 def _writes(request: StartSession | Execute) -> bool:

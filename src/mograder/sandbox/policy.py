@@ -29,7 +29,7 @@ CELLRUN = ("cellrun.py", "cellguard.py", "celloutput.py")
 
 ZYGOTE = PurePosixPath("/opt/mograder/zygote.py")
 """Beside the programs that it becomes, ``joiner.py`` and these, which it imports from there."""
-BESIDE = ("rights.py", "rehearsal.py", "memento.py", "pages.py", "slices.py")
+BESIDE = ("rights.py", "rehearsal.py", "memento.py", "slices.py")
 HOLDER = "/usr/bin/cat"
 """What stands in a sandbox until somebody joins it: it answers a byte, and so tells that the
 mounts stand."""

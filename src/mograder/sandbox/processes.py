@@ -1,12 +1,12 @@
-"""Reading one process from ``/proc``: what it uses, and which descriptors hide what it holds.
+"""Reading one process from ``/proc``: what it uses, and deleted files that it holds open.
 
-A descriptor of ``/proc/PID/stat`` belongs to the process and not to its number: once that has
-ended, reading fails, whoever has the number then. Pure parsers first, so that they can be tested.
+Pure parsers first, so that they can be tested.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import stat
@@ -20,25 +20,18 @@ _STAT_BYTES, _ROLLUP_BYTES, _IO_BYTES, _STATUS_BYTES = 1024, 4096, 1024, 4096
 _BLOCK = 512
 """What ``st_blocks`` counts, whatever the file system's own blocks are."""
 
-_FEW_SOCKETS = 64
-_SOCKET_BYTES = 416 << 10
-"""A full buffer of one end, as large as a process may make it (``wmem_max``, doubled)."""
-
-_QUEUES_BYTES = 1 << 20
 _PAGE_TABLES = re.compile(rb"^VmPTE:\s*(\d+) kB", re.MULTILINE)
 _OOM_SCORE = b"600"
-_MEMORY_FILE = "/memfd:"
 
 
 @dataclass(frozen=True, slots=True)
 class Stat:
-    """The fields of ``/proc/PID/stat`` that we need; ticks include children that were waited for.
+    """The fields of ``/proc/PID/stat`` that we need; ``resident`` is in bytes.
 
-    ``session`` is the number of the last ``setsid`` above it, and so of its autogroup.
+    ``ticks`` of processor time and page ``faults`` so far; ticks include those of children that
+    were waited for.
     """
 
-    parent: int
-    session: int
     faults: int
     ticks: int
     threads: int
@@ -52,14 +45,17 @@ class Share:
     private: int
     shared: int
 
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.private + self.shared
+
 
 def parse_stat(data: bytes) -> Stat:
     """Read one line of ``stat``; the name in it may hold anything. Raises: ValueError."""
     fields = data[data.rindex(b")") + 2 :].split()
     try:
         return Stat(
-            parent=int(fields[1]),
-            session=int(fields[3]),
             faults=int(fields[7]),
             ticks=sum(map(int, fields[11:15])),
             threads=max(1, int(fields[17])),
@@ -89,21 +85,6 @@ def parse_page_tables(data: bytes) -> int:
     return int(found[1]) << 10 if found else 0
 
 
-def parse_sockets(data: bytes) -> int:
-    """Read from ``net/sockstat`` how many sockets a network namespace has, of every family."""
-    words = data.split(maxsplit=3)
-    return int(words[2]) if len(words) > 2 and words[2].isdigit() else 0
-
-
-def parse_queues(data: bytes) -> int:
-    """Read from ``net/tcp`` or ``net/tcp6`` how many bytes wait in the sockets' queues."""
-    total = 0
-    for line in data.splitlines()[1:]:
-        sending, _, received = line.split()[4].partition(b":")
-        total += int(sending, 16) + int(received, 16)
-    return total
-
-
 def parse_written(data: bytes) -> int:
     """Read from ``/proc/PID/io`` how many bytes were sent on their way to a disk."""
     for line in data.splitlines():
@@ -113,70 +94,12 @@ def parse_written(data: bytes) -> int:
     return 0
 
 
-class Process:
-    """One process of a session, followed from when it is first seen until it is gone."""
-
-    __slots__ = ("_at_share", "_descriptor", "_share", "pid", "stat")
-
-    def __init__(self, pid: int) -> None:
-        """Raises: :class:`OSError` when it has ended, :class:`ValueError` for nonsense."""
-        self.pid = pid
-        self._share: Share | None = None
-        self._at_share: Stat | None = None
-        self._descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            self.stat = parse_stat(os.pread(self._descriptor, _STAT_BYTES, 0))
-        except BaseException:
-            os.close(self._descriptor)
-            raise
-
-    def read(self) -> bool:
-        """Look again; false once it has ended."""
-        try:
-            self.stat = parse_stat(os.pread(self._descriptor, _STAT_BYTES, 0))
-        except (OSError, ValueError):
-            return False
-        return True
-
-    def close(self) -> None:
-        """Follow it no more; another thread that still measures it finds it gone."""
-        descriptor, self._descriptor = self._descriptor, -1
-        os.close(descriptor)
-
-    @property
-    def private(self) -> int:
-        """Its memory without shared memory: measured, and what has come since; 0 if unknown."""
-        if self._share is None or self._at_share is None:
-            return 0
-        return max(0, self._share.private + self.stat.resident - self._at_share.resident)
-
-    @property
-    def shared(self) -> int:
-        """Its share of shared memory, as measured last."""
-        return 0 if self._share is None else self._share.shared
-
-    @property
-    def doubt(self) -> int:
-        """Bytes by which its memory may differ from what was measured.
-
-        One that writes to pages that it shares with its parent gets copies of its own, and does
-        not grow by that: its page faults tell.
-        """
-        if self._at_share is None:
-            return self.stat.resident
-        come = abs(self.stat.resident - self._at_share.resident)
-        copied = (self.stat.faults - self._at_share.faults) * PAGE
-        return max(come, min(copied, self.stat.resident))
-
-    def measure(self) -> None:
-        """Take its proportional share, which takes the kernel a while."""
-        try:
-            share = share_of(self.pid)
-        except (OSError, ValueError):
-            return
-        # It may have ended and its number be another's by now: only its own descriptor knows.
-        if self.read():
-            self._share, self._at_share = share, self.stat
+def stat_of(pid: int) -> Stat | None:
+    """Return what a process uses; None if it has ended."""
+    try:
+        return parse_stat(_read(f"/proc/{pid}/stat", _STAT_BYTES))
+    except (OSError, ValueError):
+        return None
 
 
 def share_of(pid: int) -> Share:
@@ -186,58 +109,19 @@ def share_of(pid: int) -> Share:
     return Share(share.private + tables, share.shared)
 
 
-def socket_buffers(pid: int) -> int:
-    """Return what the sockets of a process's network namespace may hold, at most.
+def deleted_files(pids: Iterable[int], device: int, most: int) -> int:
+    """Return the bytes of deleted files on a device that these processes hold open.
 
-    The kernel tells nobody what Unix sockets hold, also those that are on their way through one
-    another: beyond the few that every program has, each counts as full. Raises: OSError.
+    Looks at no more than ``most`` descriptors, and opens none.
     """
-    many = parse_sockets(_read(f"/proc/{pid}/net/sockstat", _STAT_BYTES)) - _FEW_SOCKETS
-    if many <= 0:
-        return 0
-    queues = sum(_queues(f"/proc/{pid}/net/{name}") for name in ("tcp", "tcp6"))
-    return many * _SOCKET_BYTES + queues
-
-
-def _queues(path: str) -> int:
-    with open(path, "rb") as file:  # noqa: PTH123 - as above
-        return parse_queues(file.read(_QUEUES_BYTES))
-
-
-@dataclass(frozen=True, slots=True)
-class Nameless:
-    """Bytes of open files that no directory shows: deleted ones on a disk, and in memory."""
-
-    disk: int
-    memory: int
-
-
-def nameless_files(pids: Iterable[int], device: int, most: int) -> Nameless:
-    """Add up what these processes hold open without a name, on ``device`` and in memory.
-
-    Looks at no more than ``most`` descriptors. Only looks: nothing is opened.
-    """
-    sizes: dict[tuple[int, int], tuple[bool, int]] = {}
-    left = most
-    for pid in pids:
-        names = _descriptors(pid)[: max(0, left)]
-        left -= len(names)
-        for name in names:
-            with contextlib.suppress(OSError):
-                _add_nameless(f"/proc/{pid}/fd/{name}", device, sizes)
-    return Nameless(
-        disk=sum(size for in_memory, size in sizes.values() if not in_memory),
-        memory=sum(size for in_memory, size in sizes.values() if in_memory),
-    )
-
-
-def _add_nameless(path: str, device: int, sizes: dict[tuple[int, int], tuple[bool, int]]) -> None:
-    found = os.stat(path)  # noqa: PTH116 - a Path costs more than the call
-    if not stat.S_ISREG(found.st_mode) or found.st_nlink:
-        return
-    in_memory = os.readlink(path).startswith(_MEMORY_FILE)  # noqa: PTH115
-    if in_memory or found.st_dev == device:
-        sizes[found.st_dev, found.st_ino] = (in_memory, found.st_blocks * _BLOCK)
+    sizes: dict[int, int] = {}
+    paths = (f"/proc/{pid}/fd/{name}" for pid in pids for name in _descriptors(pid))
+    for path in itertools.islice(paths, most):
+        with contextlib.suppress(OSError):
+            found = os.stat(path)  # noqa: PTH116 - a Path costs more than the call
+            if stat.S_ISREG(found.st_mode) and not found.st_nlink and found.st_dev == device:
+                sizes[found.st_ino] = found.st_blocks * _BLOCK
+    return sum(sizes.values())
 
 
 def written_by(pids: Iterable[int]) -> int:
@@ -267,7 +151,7 @@ def prefer_to_end(pid: int) -> None:
 def namespace_of(pid: int) -> str:
     """Return what names a process's pid namespace, "" if it is none of ours or gone."""
     try:
-        return os.readlink(f"/proc/{pid}/ns/pid")  # noqa: PTH115 - as above
+        return os.readlink(f"/proc/{pid}/ns/pid")  # noqa: PTH115 - a Path costs more
     except OSError:
         return ""
 

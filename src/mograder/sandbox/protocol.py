@@ -136,6 +136,13 @@ class HangUp(_Message):
     session_id: str
 
 
+class Answered(_Message):
+    """Say that a session's server has answered, which ends the boost of its start."""
+
+    op: Literal["answered"] = "answered"
+    session_id: str
+
+
 class Subscribe(_Message):
     """Ask to be told :class:`Arrived` and :class:`Measured` on this connection from now on."""
 
@@ -168,6 +175,7 @@ Operation = Annotated[
     | Warm
     | Execute
     | HangUp
+    | Answered
     | Subscribe
     | Hello
     | InUse

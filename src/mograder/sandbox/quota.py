@@ -1,8 +1,8 @@
 """The disk that sessions use: each workspace has a size, and the disk keeps a reserve.
 
-A workspace is walked only while its session writes, the more often the nearer it comes to its
-limit, never following a link, no further than the limit. Files that are deleted but still open
-count with it. What escapes the walk meets the reserve, which ends the one who wrote most lately.
+A workspace is walked every few seconds while its session writes, and at once when the disk fills
+fast, never following a link, no further than the limit. Files that are deleted but still open
+count with it. What the walk misses meets the reserve: it ends the session that wrote most lately.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from threading import Event
 
 from mograder.core.reserve import DiskReserve
-from mograder.sandbox.processes import nameless_files, written_by
+from mograder.sandbox.processes import deleted_files, written_by
 from mograder.sandbox.watchdog import End
 
 _BLOCK = 512
@@ -31,14 +31,14 @@ _DEEPEST = 64
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _UNLIMITED = 1 << 40
 _MOST_FILES = 4096
-_WALK_SECONDS, _HURRY_SECONDS = 3.0, 0.2
-_WALK_PART = 20
-"""A walk is followed by a pause so many times as long."""
+_WALK_SECONDS, _WALK_PART = 3.0, 20
+"""A walk is followed by a pause so long, and at least so many times as long as the walk took."""
 
-_HURRY_PART = 4
-_PAUSE_SECONDS, _GLANCE_SECONDS = 1.0, 0.1
-"""Between two looks, and between two glances at the free space alone: one who writes half a GiB a
-second must be noticed before the next look."""
+_SOON_SECONDS, _SOON_PART = 0.2, 4
+"""The same while the disk fills fast."""
+
+_LOOK_SECONDS, _GLANCE_SECONDS = 1.0, 0.1
+"""Between two looks at what sessions write, and between two at the free space alone."""
 
 _FELL = 16 << 20
 """Free space that goes after one look and makes the next one come at once."""
@@ -58,13 +58,14 @@ class _Space:
     device: int
     limit: int
     size: int = 0
-    walked: bool = False
-    next_walk: float = 0.0
+    walked_at: float = -math.inf
     cost: float = 0.0
+    """Seconds that the last walk took."""
+    changed: bool = True
+    """Whether its session may have written since the last walk."""
     written: int = 0
-    unwalked: int = 0
-    """Bytes written since the last walk."""
     lately: float = 0.0
+    """Bytes written, of which those of long ago count less."""
 
 
 class DiskWatch:
@@ -96,40 +97,33 @@ class DiskWatch:
         return 0 if space is None else space.size
 
     def watch(self, stopped: Event, moving: Callable[[], Collection[str]]) -> list[End]:
-        """Glance until it is time to look, or the disk fills, or it is stopped; then look."""
+        """Wait until it is time to look, the disk fills fast, or it is stopped; then look."""
         while not stopped.wait(_GLANCE_SECONDS):
-            if time.monotonic() >= self._next_look or self._read_free()[1]:
+            if time.monotonic() >= self._next_look or self._fills(self._read_free()):
                 return self.look(moving())
         return []
 
     def look(self, moving: Collection[str]) -> list[End]:
         """Measure where something moves, if it is time; return which sessions must end."""
         now = time.monotonic()
-        free, fell = self._read_free()
-        if not fell and now < self._next_look:
+        free = self._read_free()
+        fills = self._fills(free)
+        if not fills and now < self._next_look:
             return []
-        self._free = free
         forget = 0.5 ** ((now - self._looked) / _FORGET_SECONDS)
-        self._looked = now
-        hurry = fell
+        self._free, self._looked, self._next_look = free, now, now + _LOOK_SECONDS
         ends = []
         for session_id, space in tuple(self._spaces.items()):
             space.lately *= forget
-            rests = session_id not in moving and space.walked and not space.unwalked
-            if rests and not fell:
-                continue
-            wrote = self._count_written(session_id, space)
-            if rests and not wrote:
-                continue
-            hurry = hurry or wrote > _FELL
-            self._walk_if_due(session_id, space, now, fell=fell, wrote=wrote > 0)
+            if fills or space.changed or session_id in moving:
+                self._count_written(session_id, space)
+                self._walk_if_due(session_id, space, now, soon=fills)
             if space.limit and space.size > space.limit:
                 ends.append(End(session_id, "workspace"))
-        self._next_look = now + (_HURRY_SECONDS if hurry else _PAUSE_SECONDS)
         return ends or self._keep_reserve(free)
 
-    def _read_free(self) -> tuple[dict[int, int], bool]:
-        """Free bytes of each file system, and whether one has filled much since the last look."""
+    def _read_free(self) -> dict[int, int]:
+        """Return the free bytes of each file system."""
         free: dict[int, int] = {}
         for space in tuple(self._spaces.values()):
             if space.device not in free:
@@ -137,36 +131,31 @@ class DiskWatch:
                     found = os.statvfs(space.directory)
                     free[space.device] = found.f_bavail * found.f_frsize
                     self._totals[space.device] = found.f_blocks * found.f_frsize
-        return free, any(self._free.get(device, 0) - now > _FELL for device, now in free.items())
+        return free
 
-    def _count_written(self, session_id: str, space: _Space) -> int:
+    def _fills(self, free: dict[int, int]) -> bool:
+        """Whether a file system has filled much since the last look."""
+        return any(self._free.get(device, 0) - now > _FELL for device, now in free.items())
+
+    def _count_written(self, session_id: str, space: _Space) -> None:
         total = written_by(self._pids(session_id))
         wrote = max(0, total - space.written)
         space.written = total
-        space.unwalked += wrote
         space.lately += wrote
-        return wrote
+        space.changed = space.changed or wrote > 0
 
-    def _walk_if_due(
-        self, session_id: str, space: _Space, now: float, *, fell: bool, wrote: bool
-    ) -> None:
-        near = space.limit > 0 and space.size + space.unwalked > space.limit
-        last = space.next_walk
-        if near or fell:
-            due = now >= last - _WALK_SECONDS + max(_HURRY_SECONDS, space.cost * _HURRY_PART)
-        else:
-            due = (wrote or space.unwalked > 0 or not space.walked) and now >= last
-        if not due:
+    def _walk_if_due(self, session_id: str, space: _Space, now: float, *, soon: bool) -> None:
+        least, part = (_SOON_SECONDS, _SOON_PART) if soon else (_WALK_SECONDS, _WALK_PART)
+        if not space.changed or now - space.walked_at < max(least, space.cost * part):
             return
+        begun = time.monotonic()
         enough = space.limit or _UNLIMITED
         size = tree_size(space.directory, enough)
         if size <= enough:
-            size += nameless_files(self._pids(session_id), space.device, _MOST_FILES).disk
-        if space.walked:  # reserving room for a file writes nothing
-            space.lately += max(0, size - space.size - space.unwalked)
-        space.cost = time.monotonic() - now
-        space.size, space.walked, space.unwalked = size, True, 0
-        space.next_walk = now + max(_WALK_SECONDS, space.cost * _WALK_PART)
+            size += deleted_files(self._pids(session_id), space.device, _MOST_FILES)
+        space.size, space.changed = size, False
+        space.walked_at = time.monotonic()
+        space.cost = space.walked_at - begun
 
     def _keep_reserve(self, free: dict[int, int]) -> list[End]:
         totals = self._totals

@@ -1,9 +1,9 @@
-"""Short slices of a processor: whoever wakes up waits less for those who compute.
+"""Short scheduling slices: a process that wakes up waits less for processes that compute.
 
-Since Linux 6.12 a process may say how long its turns are. The sum of its turns stays the same, and
-so does everybody's share. On a busy processor a start is some dozen wakings, each of which would
-else wait for the rest of a turn of a few ms. Runs in the hub, the supervisor and beside
-``zygote.py``, and stands alone.
+Since Linux 6.12 a process may set the length of its slices by ``sched_setattr``. Its share of the
+processor stays the same. A start wakes up some dozen times, and on a busy processor would else
+wait each time for the rest of a slice of a few ms. Runs in the hub, the supervisor and beside
+``zygote.py``, and imports nothing of mograder.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import platform
 import struct
 
 SLICE = 100_000
-"""Nanoseconds, the shortest there is. What is forked inherits it; an older kernel heeds no wish."""
+"""Nanoseconds, the shortest there is. Forks inherit it; an older kernel ignores it."""
 
 _NUMBERS = {"x86_64": (314, 315), "aarch64": (274, 275)}
 _ATTR = struct.Struct("=IIQiIQQQ")  # struct sched_attr: size, policy, flags, nice, priority, …
@@ -23,14 +23,14 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def shorten() -> bool:
-    """Make this thread's slices short; false where that cannot be said."""
+    """Make this thread's slices short; false where that is not possible."""
     set_number, _ = _NUMBERS.get(platform.machine(), (0, 0))
     known = _read(0)
     if known is None or known[1] != _NORMAL:
         return False
     size, policy, flags, nice, priority, _, deadline, period = known
-    wish = _ATTR.pack(size, policy, flags, nice, priority, SLICE, deadline, period)
-    return bool(_libc.syscall(set_number, 0, wish, 0) == 0)
+    wanted = _ATTR.pack(size, policy, flags, nice, priority, SLICE, deadline, period)
+    return bool(_libc.syscall(set_number, 0, wanted, 0) == 0)
 
 
 def slice_of(pid: int) -> int:

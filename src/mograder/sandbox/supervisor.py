@@ -28,9 +28,9 @@ from mograder.core.errors import MograderError, NotFound
 from mograder.core.log import configure_logging
 from mograder.core.reserve import DiskReserve
 from mograder.core.service import NO_SERVICE, READY, STOPPING, Service
-from mograder.sandbox import pages
 from mograder.sandbox.bubblewrap import BubblewrapRunner, Runner, adopt_orphans, leave_the_keyring
 from mograder.sandbox.cgroups import SessionGroups
+from mograder.sandbox.cpu import put_first
 from mograder.sandbox.etc import refresh_resolver
 from mograder.sandbox.executions import execute
 from mograder.sandbox.host import (
@@ -45,11 +45,11 @@ from mograder.sandbox.interpreters import demand_own_interpreter
 from mograder.sandbox.lives import Bounds, Lives
 from mograder.sandbox.logfile import LogFile
 from mograder.sandbox.policy import SANDBOXED_BUILD, Host, build_plan, unconfined
-from mograder.sandbox.priorities import put_first
 from mograder.sandbox.protocol import (
     CALL,
     LINE_LIMIT,
     PROTOCOL,
+    Answered,
     Arrived,
     Call,
     CallId,
@@ -72,7 +72,6 @@ from mograder.sandbox.protocol import (
     Warm,
     encode,
 )
-from mograder.sandbox.shares import CpuShares
 from mograder.sandbox.zygotes import Zygotes
 
 _log = logging.getLogger("mograder.supervisor")
@@ -107,7 +106,6 @@ class Supervisor:
             shelter = None if groups is None else groups.shelter
             self._zygotes = Zygotes(runner, host, kept, memory_mb, shelter)
         front = group_of(config.front_group)
-        shares = CpuShares.find(name) if config.divide_cgroups and groups is None else None
         reserve = DiskReserve(config.disk_reserve_mb, config.disk_reserve_percent)
         self._lives = Lives(
             runner,
@@ -116,7 +114,7 @@ class Supervisor:
             self._tell_ended,
             self._tell_news,
             self._zygotes,
-            Bounds(groups, shares, reserve, front),
+            Bounds(groups, reserve, front),
         )
         self._hubs: set[asyncio.StreamWriter] = set()
         self._subscribers: set[asyncio.StreamWriter] = set()
@@ -218,15 +216,15 @@ class Supervisor:
                     sandbox=self._runner.kind,
                     owned=self._config.owned,
                     course=self._config.course,
-                    operations=("warm", "subscribe", "execute", "hang up", "in use"),
+                    operations=("warm", "subscribe", "execute", "hang up", "in use", "answered"),
                     starts=dict(self._zygotes.counts) if self._zygotes else {},
                 )
             case StartSession():
                 return Done(id=call.id, sessions=(await self._start(operation),))
-            case StopSession() | HangUp():
-                stops = isinstance(operation, StopSession)
-                act = self._lives.stop if stops else self._lives.hang_up
-                return Done(id=call.id, stopped=await act(operation.session_id))
+            case StopSession() | HangUp() | Answered():
+                lives = self._lives
+                acts = {"stop": lives.stop, "hang up": lives.hang_up, "answered": lives.answered}
+                return Done(id=call.id, stopped=await acts[operation.op](operation.session_id))
             case ListSessions() | InUse():
                 lives, zygotes = self._lives, self._zygotes
                 kept = () if zygotes is None else zygotes.environments
@@ -382,8 +380,6 @@ def serve_supervisor(
     runner, host = prepare_runner(config)
     gc.collect()
     gc.freeze()  # what is there by now stays: nobody is to wait while it is searched for garbage
-
-    pages.enlarge()  # it forks three times for each sandbox
 
     async def run() -> None:
         small = None if log is None else asyncio.create_task(log.keep_small())

@@ -7,7 +7,7 @@ limits by itself this only notices what it did.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mograder.sandbox.machine import Memory
@@ -24,13 +24,6 @@ _RESERVE_PART, _RESERVE_MOST = 20, 256 << 20
 
 _GROWN = 32 << 20
 """Growth since the last look that makes a session one that the machine's shortage is due to."""
-
-_BUSY, _CALM = 0.9, 0.75
-_CALM_PART, _CONTESTED_PART = 0.5, 0.25
-_GUEST_WEIGHT = 100
-"""One more session that may come counts with the weight that is usual."""
-
-_SOME_PROCESSOR = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +46,6 @@ class End:
 
     session_id: str
     reason: LimitReason
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """The processors that a session has used of late, and the share that it is owed."""
-
-    cpus: float
-    weight: int
 
 
 def is_full(tasks: int, limit: int) -> bool:
@@ -102,40 +87,3 @@ def _culprit(views: Sequence[View], memory: Memory) -> View | None:
 
 def _reserve(memory: Memory) -> int:
     return min(memory.total // _RESERVE_PART, _RESERVE_MOST)
-
-
-def is_busy(busy: float) -> bool:
-    """Whether the processors have no time left over."""
-    return busy > _BUSY
-
-
-def fair_share(load: Load, loads: Mapping[str, Load], processors: int) -> float:
-    """Return the processors that a session may use, were one more session to come."""
-    active = sum(each.weight for each in loads.values() if each.cpus > _SOME_PROCESSOR)
-    return processors * load.weight / (active + _GUEST_WEIGHT)
-
-
-def choose_demoted(
-    loads: Mapping[str, Load],
-    demoted: frozenset[str],
-    busy: float,
-    processors: int,
-    *,
-    contested: bool = False,
-) -> frozenset[str]:
-    """Return the sessions that run behind the others, from now on.
-
-    On a busy machine those that use more than their share; they stay it until they use much less
-    or the machine has calmed down. While it is ``contested`` by one that starts, a quarter of a
-    share is enough. They lose nothing as long as nobody else has work.
-    """
-    chosen = set()
-    most, least = (_CONTESTED_PART, _CONTESTED_PART) if contested else (1.0, _CALM_PART)
-    for session_id, load in loads.items():
-        share = fair_share(load, loads, processors)
-        if session_id in demoted:
-            if busy > _CALM and load.cpus > share * least:
-                chosen.add(session_id)
-        elif is_busy(busy) and load.cpus > share * most:
-            chosen.add(session_id)
-    return frozenset(chosen)

@@ -20,7 +20,6 @@ from mograder.sandbox.forker import Forked, Forker, Way
 from mograder.sandbox.inhabited import Inhabited
 from mograder.sandbox.namespaces import EVERYTHING, SETGID, SETUID, Joined
 from mograder.sandbox.policy import SANDBOXED_SESSION, Host, Plan, yard_plan
-from mograder.sandbox.priorities import put_forward
 from mograder.sandbox.process import Launch
 from mograder.sandbox.record import RECORD, read_record
 from mograder.sandbox.sandboxed import Held, NotJoinedError, ZygoteGoneError
@@ -244,8 +243,6 @@ class Yard:
         if not problem:
             self._measured_at = -math.inf
             self._expect_its_end()
-            if self._forker is not None:
-                put_forward(self._forker.pid)
             _log.info("the zygote of %s is ready", self.environment.name)
             self._on_ready("" if self._forker is None else self._forker.unrehearsed)
             return

@@ -45,7 +45,6 @@ from typing import Any
 
 import cellrun  # type: ignore[import-not-found]  # these lie beside this file, wherever it runs
 import joiner  # type: ignore[import-not-found]
-import pages  # type: ignore[import-not-found]
 import rehearsal  # type: ignore[import-not-found]
 import serve  # type: ignore[import-not-found]
 import slices  # type: ignore[import-not-found]
@@ -121,7 +120,6 @@ def main(argv: list[str]) -> None:
     _close_log_files()
     gc.collect()
     gc.freeze()
-    pages.enlarge()
     # A server that has just started makes much and drops little: there is nothing to collect.
     gc.set_threshold(_SELDOM)
     _Zygote(control).run(problem, unrehearsed)

@@ -30,6 +30,10 @@ class Launcher(Protocol):
         """End a session and all its processes; returns false if there was none."""
         ...
 
+    def answered(self, session_id: str) -> None:
+        """Tell the supervisor that a session's server has answered: its start is over."""
+        ...
+
     async def sessions(self) -> Sequence[SessionInfo]:
         """Return the running sessions, also those that an earlier hub started.
 

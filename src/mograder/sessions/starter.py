@@ -88,6 +88,7 @@ class Starter:
             endpoint = (await self._launcher.start(request)).endpoint
             self._launched.add(request.session_id)
             await self._expect(endpoint, request.base_url, death)
+            self._launcher.answered(request.session_id)
             await _to_its_end(
                 self._rows.update_session,
                 request.session_id,

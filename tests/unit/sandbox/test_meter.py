@@ -1,44 +1,83 @@
-"""The meter of sessions without cgroups, on a process of the test's own."""
+"""The meter of sessions without cgroups, on processes of the test's own."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-import pytest
+from mograder.sandbox.usage import ProcessMeter, helpers_memory
 
-from mograder.sandbox import processes
-from mograder.sandbox.usage import ProcessMeter
-
-NO_LIMIT = 1 << 40
 GROWS = "print(flush=True); input(); kept = b'x' * (50 << 20); print(flush=True); input()"
+COPIES = """
+import os
+pages = bytearray(32 << 20)
+for at in range(0, len(pages), 4096): pages[at] = 1
+if os.fork(): os.wait(); os._exit(0)
+print(flush=True); input()
+for at in range(0, len(pages), 4096): pages[at] = 2
+print(flush=True); input()
+"""
+MIB = 1 << 20
 
 
-def test_one_that_works_between_two_ticks_is_measured_all_the_same(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A kernel that counts time by its clock's ticks charges a short piece of work nothing."""
-    honest = processes.parse_stat
-    monkeypatch.setattr(processes, "parse_stat", lambda data: replace(honest(data), ticks=0))
-    meter = ProcessMeter(confined=False)
+class Program:
+    """A program that says a line, works when told to, says another and waits."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.hear()
+
+    def hear(self) -> None:
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == "\n"
+
+    def work(self) -> None:
+        assert self.process.stdin is not None
+        print(file=self.process.stdin, flush=True)
+        self.hear()
+
+
+@contextmanager
+def running(code: str) -> Iterator[Program]:
     pipe = subprocess.PIPE
-    with subprocess.Popen([sys.executable, "-c", GROWS], stdin=pipe, stdout=pipe) as child:
-        assert child.stdin is not None
-        assert child.stdout is not None
-        child.stdout.readline()
-        meter.add("quick", child.pid, 0)
-        meter.discover()
-        meter.begin_pass(0)
-        before = meter.read("quick", NO_LIMIT)
-        assert before.memory > 1 << 20, "one that is new is measured at once"
-        child.stdin.write(b"\n")
-        child.stdin.flush()
-        child.stdout.readline()
-        meter.discover()
-        meter.begin_pass(0)
-        after = meter.read("quick", NO_LIMIT)
-        assert (before.cpu, after.cpu) == (0.0, 0.0)
-        assert after.memory > 50 << 20
-        child.communicate(b"\n")
-    meter.remove("quick")
+    argv = [sys.executable, "-c", code]
+    with subprocess.Popen(argv, stdin=pipe, stdout=pipe, text=True) as process:
+        yield Program(process)
+        process.communicate("\n")
+
+
+def measured(meter: ProcessMeter) -> tuple[int, int]:
+    """Memory in bytes and tasks of the one session."""
+    meter.find()
+    reading = meter.read("one")
+    return reading.memory, reading.tasks
+
+
+def test_a_session_is_measured_as_it_grows_and_after_its_end() -> None:
+    meter = ProcessMeter(confined=False)
+    with running(GROWS) as program:
+        meter.add("one", program.process.pid, 0, None)
+        before, _ = measured(meter)
+        assert MIB < before < 50 * MIB
+        assert helpers_memory(()) > helpers_memory(meter.pids("one"))
+        program.work()
+        assert measured(meter)[0] > before + 49 * MIB
+        cpu = meter.read("one").cpu
+    memory, tasks = measured(meter)
+    assert (memory, tasks) == (0, 0)
+    assert meter.read("one").cpu >= cpu, "the total never falls"
+    meter.remove("one")
+    assert meter.pids("one") == []
+
+
+def test_copies_of_what_a_fork_shared_are_measured() -> None:
+    """A fork that writes to what it shares has no more resident memory than before."""
+    meter = ProcessMeter(confined=False)
+    with running(COPIES) as program:
+        meter.add("one", program.process.pid, 0, None)
+        before, tasks = measured(meter)
+        assert tasks == 2
+        program.work()
+        assert measured(meter)[0] > before + 8 * MIB

@@ -1,4 +1,4 @@
-"""Who must end, and who stands back: decisions without a machine."""
+"""Which sessions must end: decisions without a machine."""
 
 from __future__ import annotations
 
@@ -10,16 +10,14 @@ from mograder.sandbox.machine import Memory
 from mograder.sandbox.watchdog import (
     FULL_SECONDS,
     End,
-    Load,
     View,
-    choose_demoted,
     decide,
     is_full,
     is_short,
 )
 
-PLENTY = Memory(available=8 << 30, total=16 << 30, shared=0)
-NOTHING = Memory(available=100 << 20, total=16 << 30, shared=0)
+PLENTY = Memory(available=8 << 30, total=16 << 30)
+NOTHING = Memory(available=100 << 20, total=16 << 30)
 MIB = 1 << 20
 
 
@@ -71,37 +69,3 @@ def test_without_sessions_nobody_ends() -> None:
 )
 def test_nearly_all_processes_are_all(tasks: int, limit: int, full: bool) -> None:
     assert is_full(tasks, limit) is full
-
-
-def _loads(**cpus: float) -> dict[str, Load]:
-    return {name: Load(each, 100) for name, each in cpus.items()}
-
-
-def test_on_a_busy_machine_the_one_over_its_share_stands_back() -> None:
-    loads = _loads(spinner=1.8, typing=0.1)
-    assert choose_demoted(loads, frozenset(), 0.99, 2) == {"spinner"}
-
-
-def test_on_a_calm_machine_nobody_stands_back() -> None:
-    assert choose_demoted(_loads(spinner=1.0), frozenset(), 0.5, 2) == frozenset()
-
-
-def test_a_larger_weight_is_a_larger_share() -> None:
-    loads = {"heavy": Load(1.2, 300), "light": Load(0.8, 100)}
-    assert choose_demoted(loads, frozenset(), 0.99, 2) == {"light"}
-
-
-@pytest.mark.parametrize(
-    ("cpus", "busy", "still"), [(1.8, 0.99, True), (0.1, 0.99, False), (1.8, 0.5, False)]
-)
-def test_one_stands_back_until_it_has_calmed_down(cpus: float, busy: float, still: bool) -> None:
-    chosen = choose_demoted(_loads(spinner=cpus), frozenset({"spinner"}), busy, 2)
-    assert ("spinner" in chosen) is still
-
-
-def test_while_somebody_starts_a_small_part_of_a_share_is_enough_to_stand_back() -> None:
-    loads = _loads(spinner=0.3, typing=0.02)
-    assert choose_demoted(loads, frozenset(), 0.99, 2) == frozenset()
-    assert choose_demoted(loads, frozenset(), 0.99, 2, contested=True) == {"spinner"}
-    assert choose_demoted(loads, frozenset({"spinner"}), 0.99, 2, contested=True) == {"spinner"}
-    assert choose_demoted(loads, frozenset(), 0.5, 2, contested=True) == frozenset()

@@ -27,6 +27,7 @@ async def test_a_session_is_started_once_and_found_again(rig: Rig) -> None:
         assert pool.all() == [first]
         assert first.base_url == "/edit/user/alice/A1"
         assert len(rig.launcher.requests) == 1
+        assert rig.launcher.answering == [first.id], "its start is over"
         assert rig.rows() == [("alice", "A1", "running")]
 
 
