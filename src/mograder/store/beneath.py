@@ -111,7 +111,7 @@ class Beneath:
         (somebody holds a lease on it).
         """
         if flags & ~_ALLOWED_FLAGS:
-            raise ValueError("open_below neither creates nor truncates; use write_below")
+            raise ValueError("open neither creates nor truncates; use write")
         fd = self._resolve(relative, flags | os.O_NONBLOCK | os.O_NOCTTY)
         try:
             info = check_regular(fd, relative)

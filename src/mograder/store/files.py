@@ -1,7 +1,6 @@
-"""Writing that a crash cannot halve, removing that cannot be led astray, opening below a base.
+"""Replace files and directories so that a crash leaves the old or the new, and remove trees safely.
 
-For every room that touches a disk; ``store.beneath`` holds what is needed where the names
-belong to a student, and its four common verbs are offered here as functions.
+``store.beneath`` opens files in directories whose names a student chose.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ from pathlib import Path
 
 from mograder.core.errors import Conflict
 from mograder.core.lookup import nfc
-from mograder.store.beneath import Beneath, FileInfo, NewFile
 from mograder.store.disk import (
     DISK,
     UNSUPPORTED,
@@ -109,41 +107,6 @@ def remove_tree(path: Path) -> None:
             raise Conflict(f"{path.name!r} is still being written to.", hint="Stop its session.")
     finally:
         os.close(parent)
-
-
-def open_below(base: Path, relative: str, flags: int = os.O_RDONLY) -> int:
-    """Open a regular file below ``base`` without following, blocking, creating or truncating.
-
-    Raises: :class:`~mograder.core.errors.NotFound`,
-    :class:`~mograder.core.errors.InvalidInput`.
-    """
-    return Beneath(base).open(relative, flags)
-
-
-def read_below(base: Path, relative: str, limit: int, owner: int | None = None) -> bytes:
-    """Read a regular file below ``base``, at most ``limit`` bytes, owned by ``owner`` if given.
-
-    Raises: as :func:`open_below`, and :class:`~mograder.core.errors.TooLarge`.
-    """
-    return Beneath(base).read(relative, limit, owner=owner)
-
-
-def stat_below(base: Path, relative: str) -> FileInfo:
-    """Look at a regular file below ``base``.
-
-    Raises: as :func:`open_below`.
-    """
-    return Beneath(base).stat(relative)
-
-
-def write_below(
-    base: Path, relative: str, data: bytes, *, staging: Path, mode: int = 0o644
-) -> None:
-    """Replace a file below ``base`` in one step; it grows in ``staging``, on the same file system.
-
-    Raises: as :func:`open_below`, and :class:`~mograder.core.errors.Busy` when the disk is full.
-    """
-    Beneath(base, staging=staging).write(relative, data, NewFile(mode=mode))
 
 
 def _exchange_or_rename(staged: Path, target: Path, disk: Disk) -> Path | None:

@@ -24,9 +24,8 @@ from mograder.core.closing import Closing
 from mograder.core.errors import Busy, Conflict, InvalidInput
 from mograder.core.names import Username
 from mograder.store.database import awaits_upgrade, open_engine, reading, upgrade, writing
-from mograder.store.gradebook_rows import Marks, from_row, to_row
+from mograder.store.gradebook_rows import Marks, from_row
 from mograder.store.gradebook_tables import (
-    assignments,
     identities,
     students,
     submissions,
@@ -142,13 +141,6 @@ class Gradebook(Closing):
                     )
                 connection.execute(_identity_upsert(site, person))
 
-    def put_assignment(self, name: str, max_mark: float) -> None:
-        """Record an assignment and the most it gives; what else is known of it stays."""
-        news = insert(assignments).values(name=name, max_mark=max_mark)
-        changed = news.on_conflict_do_update(["name"], set_={"max_mark": max_mark})
-        with self._writing() as connection:
-            connection.execute(changed)
-
     def marks(self, assignment: str) -> tuple[Marks, ...]:
         """Return everybody's marks for an assignment, by username."""
         wanted = (
@@ -158,32 +150,6 @@ class Gradebook(Closing):
         )
         with reading(self._engine) as connection:
             return tuple(from_row(row) for row in connection.execute(wanted).mappings())
-
-    def save_marks(self, marks: Marks, now: datetime) -> Marks:
-        """Write one person's marks, if nobody changed them since they were read.
-
-        ``marks.updated_at`` is that of the row that was read, empty for a new one. Returns the
-        row with its new time.
-
-        Raises: :class:`Conflict` when somebody did; nothing is written then.
-        """
-        key = (submissions.c.assignment == marks.assignment) & (
-            submissions.c.student == Username.parse(marks.student)
-        )
-        with self._writing() as connection:
-            held = connection.execute(select(submissions.c.updated_at).where(key)).first()
-            before = "" if held is None else held.updated_at or ""
-            if before != marks.updated_at or (held is not None) != marks.known:
-                raise Conflict(
-                    f"The marks of {marks.student} for {marks.assignment} were changed meanwhile.",
-                    hint="Look at them again, then repeat your change.",
-                )
-            row = to_row(marks, now)
-            news = insert(submissions).values(row)
-            connection.execute(
-                news.on_conflict_do_update(["assignment", "student"], set_=dict(row))
-            )
-        return from_row(row)
 
     def sent(self, site: str, assignment_id: int) -> Mapping[int, Sent]:
         """Return what Moodle held after our last upload for an assignment, by user id."""
