@@ -19,14 +19,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound
-from mograder.store.disk import (
+from mograder.core.disk import (
     DISK,
     UNSUPPORTED,
     Disk,
     Place,
     explained_when_full,
 )
+from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound
 from mograder.store.refusals import (
     REMEDY,
     check_regular,

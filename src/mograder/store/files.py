@@ -13,15 +13,16 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from mograder.core.errors import Conflict
-from mograder.core.lookup import nfc
-from mograder.store.disk import (
+from mograder.core.atomic_file import fsync_directory, write_file
+from mograder.core.disk import (
     DISK,
     UNSUPPORTED,
     Disk,
     Place,
     explained_when_full,
 )
+from mograder.core.errors import Conflict
+from mograder.core.lookup import nfc
 
 PARKED = ".replaced-"
 """What :func:`exchange_or_rename` puts before the name of an old thing it could not swap."""
@@ -35,22 +36,8 @@ def atomic_write(path: Path, data: bytes, mode: int = 0o644, *, disk: Disk = DIS
 
     Raises: :class:`~mograder.core.errors.Busy` when the disk is full.
     """
-    temporary = path.with_name(f".{path.name[:80]}.{secrets.token_hex(6)}.tmp")
-    create = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with explained_when_full():
-        try:
-            fd = os.open(temporary, create, 0o600)
-            try:
-                disk.write(fd, data)
-                os.fchmod(fd, mode)
-                disk.fsync(fd)
-            finally:
-                os.close(fd)
-            disk.rename(Place.of(temporary), Place.of(path))
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        fsync_directory(path.parent, disk=disk)
+        write_file(path, data, mode, disk=disk)
 
 
 def entry_named(directory: Path, name: str) -> Path:
@@ -64,15 +51,6 @@ def entry_named(directory: Path, name: str) -> Path:
         return path
     alike = (each for each in directory.iterdir() if nfc(each.name) == nfc(name))
     return next(alike, path)
-
-
-def fsync_directory(path: Path, *, disk: Disk = DISK) -> None:
-    """Return when the names in a directory survive a power cut."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        disk.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def exchange_or_rename(staged: Path, target: Path, *, disk: Disk = DISK) -> Path | None:

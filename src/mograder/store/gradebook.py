@@ -8,9 +8,7 @@ that somebody changed meanwhile is not overwritten.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +18,7 @@ from sqlalchemy import Connection, Engine, select
 from sqlalchemy.dialects.sqlite import Insert, insert
 from sqlalchemy.engine import URL
 
+from mograder.core import file_lock
 from mograder.core.closing import Closing
 from mograder.core.errors import Busy, Conflict, InvalidInput
 from mograder.core.names import Username
@@ -56,7 +55,6 @@ GRADEBOOK_MIGRATIONS = Path(__file__).parent / "gradebook_migrations"
 """The revisions of the gradebook's tables."""
 
 _WAIT_SECONDS = 10.0
-_BETWEEN_TRIES = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,18 +211,15 @@ def _engine(path: Path) -> Engine:
 def _turn(lock: Path) -> Iterator[None]:
     """Hold the lock file that 0.3.16 holds too while it writes.
 
-    ``flock`` has no timed wait, so it is asked again a few times a second, and not for ever.
+    Raises: :class:`Busy` when another program holds it for long.
     """
     fd = _open_lock(lock)
     try:
-        deadline = time.monotonic() + _WAIT_SECONDS
-        while not _locked(fd):
-            if time.monotonic() > deadline:
-                raise Busy(
-                    f"Another program holds {lock.name}.",
-                    hint="Wait until it has finished grading, then try again.",
-                )
-            time.sleep(_BETWEEN_TRIES)
+        if not file_lock.acquire(fd, seconds=_WAIT_SECONDS):
+            raise Busy(
+                f"Another program holds {lock.name}.",
+                hint="Wait until it has finished grading, then try again.",
+            )
         yield
     finally:
         os.close(fd)
@@ -237,14 +232,6 @@ def _open_lock(lock: Path) -> int:
         os.fchmod(fd, lock.with_suffix("").stat().st_mode & 0o666)
         return fd
     return os.open(lock, os.O_RDWR | os.O_CLOEXEC)
-
-
-def _locked(fd: int) -> bool:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _student_upsert(row: Mapping[str, str]) -> Insert:

@@ -21,13 +21,13 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from mograder.core.atomic_file import move_file
 from mograder.core.errors import InvalidInput, NotFound, TooLarge
 from mograder.core.names import FileName, ItemName
 from mograder.store.copy_facts import CopyState
 from mograder.store.files import (
     atomic_write,
     exchange_or_rename,
-    fsync_directory,
     remove_tree,
 )
 
@@ -281,8 +281,7 @@ class StudentFolder:
 
     def _move(self, file: Path, target: Path) -> None:
         self._make(target.parent)
-        file.rename(target)
-        fsync_directory(target.parent)
+        move_file(file, target)
 
     def _write(self, path: Path, data: bytes) -> None:
         self._make(path.parent)

@@ -6,7 +6,6 @@ What both kinds of tokens share, of assignment servers (``token_cache``) and of 
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from mograder.core import file_lock
 from mograder.core.errors import InvalidInput
 
 T = TypeVar("T", bound=BaseModel)
@@ -31,9 +31,8 @@ def changing_tokens(directory: Path, lock_name: str) -> Iterator[None]:
     """
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        with os.fdopen(os.open(directory / lock_name, flags, 0o600)) as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with os.fdopen(file_lock.open_lock(directory / lock_name)) as lock:
+            file_lock.acquire(lock.fileno(), seconds=None)
             yield
     except OSError as error:
         raise InvalidInput(

@@ -14,10 +14,11 @@ from pathlib import Path
 import httpx
 from pydantic import BaseModel, ConfigDict
 
+from mograder.core.atomic_file import write_file
 from mograder.transports.kept_tokens import changing_tokens, read_tokens
-from mograder.transports.placing import write_private
 
 _OURS, _OLD, _LOCK = "https_tokens.json", "https_token.json", ".https_tokens.lock"
+_PRIVATE = 0o600
 _WHERE = Path(".config", "mograder")
 """Below the home directory, wherever XDG_CONFIG_HOME points: 0.3.16 looks nowhere else."""
 
@@ -82,7 +83,7 @@ class TokenCache:
             servers = self._migrated()
             # The old file first: it is believed, so a crash in between leaves the new token.
             old = _Old(url=url.strip().rstrip("/"), token=token, user=user)
-            write_private(self._directory / _OLD, old.model_dump_json(indent=2).encode())
+            write_file(self._directory / _OLD, old.model_dump_json(indent=2).encode(), _PRIVATE)
             servers[server_key(url)] = entry
             self._write(servers)
         return _cached(server_key(url), entry)
@@ -115,7 +116,7 @@ class TokenCache:
         return servers
 
     def _write(self, servers: dict[str, _Entry]) -> None:
-        write_private(self.path, _Ours(servers=servers).model_dump_json(indent=2).encode())
+        write_file(self.path, _Ours(servers=servers).model_dump_json(indent=2).encode(), _PRIVATE)
 
     def _ours(self) -> _Ours:
         return read_tokens(_Ours, self.path) or _Ours()

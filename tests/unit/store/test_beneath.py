@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mograder.core.disk import Disk
 from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound, TooLarge
 from mograder.store.beneath import Beneath, NewFile
-from mograder.store.disk import Disk
 from mograder.store.resolve import Resolver, best_resolver
 from tests.unit.store.disks import OldDisk
 

@@ -19,6 +19,7 @@ from urllib.parse import parse_qsl
 import httpx
 from pydantic import TypeAdapter, ValidationError
 
+from mograder.core.atomic_file import move_file
 from mograder.core.errors import Conflict, InvalidInput, RemoteFailed, TimedOut, TooLarge
 from mograder.core.shared import Progress
 from mograder.transports.interface import RemoteFile
@@ -26,7 +27,6 @@ from mograder.transports.moodle.errors import Door, Refusal, as_error
 from mograder.transports.moodle.models_work import UploadedModel
 from mograder.transports.moodle.records import Draft
 from mograder.transports.moodle.wire import Broken, Form, Wire, bounded, refusal_in
-from mograder.transports.placing import place
 from mograder.transports.upload import Upload, opened
 
 _UPLOAD = "/webservice/upload.php"
@@ -109,7 +109,7 @@ class Files:
         try:
             to.parent.mkdir(parents=True, exist_ok=True)
             self._complete(file, part, told)
-            place(part, to)
+            move_file(part, to)
         except OSError as error:
             raise InvalidInput(f"{to} cannot be written: {error.strerror}.") from error
 

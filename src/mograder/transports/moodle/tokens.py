@@ -12,12 +12,13 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from mograder.core.atomic_file import write_file
 from mograder.core.errors import InvalidInput
 from mograder.transports.kept_tokens import changing_tokens, read_tokens
 from mograder.transports.moodle.address import parse_moodle_url
-from mograder.transports.placing import write_private
 
 _OURS, _LOCK = "moodle_tokens.json", ".moodle_tokens.lock"
+_PRIVATE = 0o600
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,4 +125,4 @@ def _same_site(url: str, site: str) -> bool:
 
 
 def _write(path: Path, content: BaseModel) -> None:
-    write_private(path, content.model_dump_json(indent=2).encode() + b"\n")
+    write_file(path, content.model_dump_json(indent=2).encode() + b"\n", _PRIVATE)
