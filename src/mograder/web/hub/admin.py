@@ -107,7 +107,7 @@ def _text(form: FormData, field: str) -> str:
 
 
 async def held(name: str, desk: TheDesk, caller: Caller) -> Held:
-    """Tell what is published under a name, so that a publisher sees what would change (B99)."""
+    """Tell what is published under a name, so that a publisher sees what would change."""
     return await to_thread.run_sync(_held, desk, _item_name(name))
 
 

@@ -43,9 +43,9 @@ from mograder.web.hub.frame_page import FramePages
 from mograder.web.hub.front_door import Cuts, FrontDoor, open_to_its_group
 from mograder.web.hub.gate import Gate
 from mograder.web.hub.meter import Meter
+from mograder.web.hub.openapi import summary_of
 from mograder.web.hub.progress import Work
 from mograder.web.hub.proxy import SessionProxy
-from mograder.web.hub.reference import in_words
 from mograder.web.hub.results import Results
 from mograder.web.hub.routes import ROUTES, Door
 from mograder.web.hub.services import Services
@@ -191,7 +191,7 @@ def _install(router: APIRouter, door: Door) -> None:
         response_model=door.answer,
         response_class=JSONResponse if door.answer else FileResponse,
         responses={status: {"model": models.Problem} for status in sorted(statuses)},
-        summary=in_words(door.handler),
+        summary=summary_of(door.handler),
         description="",
         tags=[door.chapter] if door.chapter else None,
         include_in_schema=bool(door.chapter),

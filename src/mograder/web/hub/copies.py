@@ -62,7 +62,7 @@ _DO_WITHOUT = "Do without, or ask your instructor to allow it."
 
 
 async def status(user: str, a: str, desk: TheDesk, caller: Caller) -> CopyStatus:
-    """Tell how a copy stands; unknown items have no copy (B121)."""
+    """Tell how a copy stands; unknown items have no copy."""
     try:
         copy = _copy(user, a)
     except InvalidInput:
@@ -73,7 +73,7 @@ async def status(user: str, a: str, desk: TheDesk, caller: Caller) -> CopyStatus
 
 
 async def upload(user: str, a: str, request: Request, desk: TheDesk, caller: Caller) -> Response:
-    """Put the notebook in the field ``file`` in the copy's place, and keep the old one (B117)."""
+    """Put the notebook in the field ``file`` in the copy's place, and keep the old one."""
     copy = _copy(user, a)
     form = await receive(request, _UPLOAD, 1, field="file")
     async with closing(form):
@@ -94,7 +94,7 @@ async def upload(user: str, a: str, request: Request, desk: TheDesk, caller: Cal
 
 
 async def export(user: str, a: str, request: Request, desk: TheDesk, caller: Caller) -> Response:
-    """Send the newest complete save, and remember that its owner took it along (B56, B118)."""
+    """Send the newest complete save, and remember that its owner took it along."""
     copy = known_copy(user, a)
     saved = await desk.copies.export(copy)
     mark = desk.services.workspaces.mark_exported
@@ -111,7 +111,7 @@ async def export(user: str, a: str, request: Request, desk: TheDesk, caller: Cal
 async def mark_exported(
     user: str, a: str, request: Request, desk: TheDesk, caller: Caller
 ) -> Response:
-    """Remember that the copy was exported some other way (B122)."""
+    """Remember that the copy was exported some other way."""
     copy = _copy(user, a)
 
     async def job(_: Report) -> Done:
@@ -123,7 +123,7 @@ async def mark_exported(
 
 
 async def reset(user: str, a: str, request: Request, desk: TheDesk, caller: Caller) -> Response:
-    """Begin anew from the release; the work is kept beside it (B57, B120)."""
+    """Begin anew from the release; the work is kept beside it."""
     copy = known_copy(user, a)
 
     async def job(report: Report) -> Reset:

@@ -1,4 +1,4 @@
-"""The hub's pages for people, and its own small reference of the API."""
+"""The hub's pages for people, and the description of its API."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from mograder.web.hub.desk import TheDesk, context, desk_of, go_to, page, takes_
 from mograder.web.hub.endings import news_of
 from mograder.web.hub.items import person
 from mograder.web.hub.models import Health, Ready, ServerStatus, Started
+from mograder.web.hub.openapi import describe, viewer_file, viewer_version
 from mograder.web.hub.progress import Running
-from mograder.web.hub.reference import describe, read_schema
 from mograder.web.hub.sessions import page_of, spinner_of
 from mograder.web.problems import HUB_STATUS, status_of
 
@@ -53,7 +53,7 @@ async def ready(desk: TheDesk) -> Ready:
 
 
 async def status() -> ServerStatus:
-    """Tell 0.3.16's dashboard, which asks a marimo server, that it may go on (compat.md 2.3)."""
+    """Tell 0.3.16's dashboard, which asks a marimo server, that it may go on."""
     return ServerStatus()
 
 
@@ -69,17 +69,17 @@ async def openapi(request: Request, caller: Caller) -> Response:
 
 
 async def api_docs(request: Request, caller: Caller) -> Response:
-    """The description of this API for people, without anything from elsewhere."""
-    return page(request, "api.html", reference=read_schema(describe(request.app)))
+    """Show the description of this API to people, by Swagger UI from our own static path."""
+    return page(request, "api.html", version=viewer_version())
 
 
 async def static_file(version: str, name: str, request: Request) -> Response:
-    """Send a stylesheet, module or picture of our own."""
+    """Send a stylesheet, module or picture of our own, or a file of Swagger UI."""
     static = desk_of(request).pages.static
-    found = static.by_name.get(name)
+    found = static.by_name.get(name) or await asyncio.to_thread(viewer_file, name)
     if found is None:
         raise NotFound("There is no such file.")
-    cache = _FOR_EVER if version == static.version else "no-cache"
+    cache = _FOR_EVER if version in (static.version, viewer_version()) else "no-cache"
     headers = {
         "Content-Type": found.media_type,
         "Cache-Control": cache,

@@ -10,7 +10,6 @@ import secrets
 import socket
 import sys
 import webbrowser
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
@@ -27,14 +26,12 @@ from mograder.web.http_lines import HttpLine
 from mograder.web.hub.app import create_app
 from mograder.web.hub.bell import Bell
 from mograder.web.hub.meter import Meter
-from mograder.web.hub.metrics_socket import metrics_app, metrics_listener
 from mograder.web.hub.services import Services, open_services
 from mograder.web.serving import KEPT_SECONDS, Server, bind, until_signalled
 
 _log = get_logger(__name__)
 
 _GRACE_SECONDS = 3
-_SCRAPES_AT_ONCE = 16
 _SWITCH_SECONDS = 0.001
 """How long a thread that reads the disk or the database keeps the loop waiting: Python's own 5 ms
 are felt when a hundred arrive at once."""
@@ -92,7 +89,6 @@ async def _serve(options: HubOptions, secret: str, service: Service) -> None:
         _greet(services, url, first)
         stack.enter_context(until_signalled(server, lambda: _stop(service, bell)))
         await stack.enter_async_context(service.kept_alive())
-        await stack.enter_async_context(_telling_numbers(loaded, meter))
         if not options.headless:
             await asyncio.to_thread(webbrowser.open, first)
         # What is there by now stays, and to look through it for garbage takes 0.1 s each time, for
@@ -101,31 +97,6 @@ async def _serve(options: HubOptions, secret: str, service: Service) -> None:
         gc.freeze()
         gc.enable()  # it was off for the start (``cli/hub_run.py``)
         await server.serve(sockets=[listener])
-
-
-@contextlib.asynccontextmanager
-async def _telling_numbers(loaded: LoadedSettings, meter: Meter) -> AsyncIterator[None]:
-    """Serve the metrics on their own socket, if the settings name one."""
-    if not loaded.settings.hub.metrics_socket:
-        yield
-        return
-    with metrics_listener(loaded.path(loaded.settings.hub.metrics_socket)) as listener:
-        config = uvicorn.Config(
-            metrics_app(meter),
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            limit_concurrency=_SCRAPES_AT_ONCE,
-            timeout_graceful_shutdown=_GRACE_SECONDS,
-        )
-        server = Server(config)
-        serving = asyncio.create_task(server.serve(sockets=[listener]))
-        try:
-            yield
-        finally:
-            server.should_exit = True
-            await serving
 
 
 def _configuration(services: Services, meter: Meter, bell: Bell) -> uvicorn.Config:

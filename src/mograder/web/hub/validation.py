@@ -36,7 +36,7 @@ _SECONDS = 120.0
 
 
 async def validate(user: str, a: str, request: Request, desk: TheDesk, caller: Caller) -> Response:
-    """Run a student's notebook against its checks, and tell what came of each (B119)."""
+    """Run a student's notebook against its checks, and tell what came of each."""
 
     async def job(report: Report) -> ValidationAnswer:
         copy = known_copy(user, a)
