@@ -32,12 +32,11 @@ def find_tampering(student: str, release: str, filename: str) -> Tampering:
     Raises:
         InvalidInput: One of the texts is no notebook.
     """
-    own = _guarded(parse_cells(student, filename))
-    released = _guarded(parse_cells(release, filename))
-    differing = [*(own - released), *(released - own)]
+    own, released = parse_cells(student, filename), parse_cells(release, filename)
+    guarded, handed_out = _guarded(own), _guarded(released)
+    differing = [*(guarded - handed_out), *(handed_out - guarded)]
     keys = {key_of(label) for code in differing for label, _ in labels_in(code)}
-    marks = _marks(parse_cells(student, filename)) != _marks(parse_cells(release, filename))
-    return Tampering(tuple(sorted(keys)), marks)
+    return Tampering(tuple(sorted(keys)), _marks(own) != _marks(released))
 
 
 def _guarded(notebook: NotebookText) -> Counter[str]:

@@ -17,9 +17,9 @@ from mograder.core.atomic_file import fsync_directory
 from mograder.core.disk import Disk, explained_when_full
 from mograder.core.errors import Conflict, InvalidInput, TooLarge
 from mograder.core.names import ItemName
+from mograder.notebook.pep723 import ItemKind
 from mograder.store.manifest import (
     MANIFEST,
-    ItemKind,
     Release,
     listed_at,
     open_release,

@@ -17,7 +17,7 @@ from mograder.core.names import ItemName, Username
 from mograder.grading.report_html import render_html
 from mograder.grading.report_json import ValidationAnswer, answer_of
 from mograder.grading.validate import Submission
-from mograder.notebook.syntax import MAX_NOTEBOOK
+from mograder.notebook import MAX_NOTEBOOK
 from mograder.sessions.allowances import limited, script_of
 from mograder.sessions.local import sandbox_limits
 from mograder.sessions.spawner import limits_of
