@@ -1,7 +1,7 @@
 # Every habit has one verb; each installs what it needs and may be run again at any time.
 # The verbs that do more than one line live in scripts/, which also work without make.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-long test-all test-vm test-deploy lint format bench bench-hall \
+.PHONY: help setup demo test test-fast test-long test-all test-newest test-vm test-deploy lint format bench bench-hall \
 	docs docs-serve reference clean
 
 PYTHON := .venv/bin/python
@@ -27,6 +27,9 @@ test-long: ## run all tests, the long load and fault runs included
 
 test-all: test-fast ## run the unit tests on every Python >= 3.11 that is present
 	@scripts/test-interpreters
+
+test-newest: ## run the tests that depend on marimo with its newest release (minutes)
+	@scripts/test-newest
 
 test-vm: ## run the tests of the cgroup v2 code in an emulated machine (some minutes)
 	@scripts/test-vm

@@ -120,14 +120,11 @@ class FakeCapabilityTable:
     def remove_capabilities(
         self,
         *,
-        session_id: str | None = None,
         login_id: str | None = None,
         username: str | None = None,
     ) -> int:
         before = len(self.rows)
-        self.rows = [
-            row for row in self.rows if session_id != row.session_id and login_id != row.login_id
-        ]
+        self.rows = [row for row in self.rows if login_id != row.login_id]
         return before - len(self.rows)
 
     def capabilities(self) -> Sequence[CapabilityRow]:

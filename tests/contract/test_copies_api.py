@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from mograder.core.disk import Disk, Place
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.live import SessionKey
-from mograder.store.disk import Disk, Place
 from mograder.store.workspaces import Workspaces
 from mograder.web.hub.app import create_app
 from tests.contract.copies_rig import OTHER, WORK, ask, begin, folder, kept, send

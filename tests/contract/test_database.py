@@ -173,15 +173,16 @@ def test_capabilities_come_back_and_end_with_their_session(state: HubState) -> N
     assert state.capabilities() == (capability("two", session_id="session-2"),)
 
 
-def test_capabilities_are_removed_by_session_or_by_login(state: HubState) -> None:
+def test_capabilities_are_removed_by_login_or_by_person(state: HubState) -> None:
     state.add_session(session(1))
     for cap, login in (("one", "a"), ("two", "a"), ("three", "b"), ("four", "")):
         state.add_capability(capability(cap, login=login))
+    person = state.capabilities()[0].username
     assert state.remove_capabilities(login_id="a") == 2
-    assert state.remove_capabilities(session_id="session-1", login_id="b") == 1
-    assert state.remove_capabilities(session_id="session-1") == 1
+    assert state.remove_capabilities(username=person, login_id="b") == 1
+    assert state.remove_capabilities(username=person) == 1
     for nobody in ({}, {"login_id": ""}):
-        with pytest.raises(ValueError, match="session or a login"):
+        with pytest.raises(ValueError, match="a login or a person"):
             state.remove_capabilities(**nobody)
 
 

@@ -326,9 +326,3 @@ async def test_openapi_describes_every_route_that_programs_use(hub: Hub) -> None
     assert {"/assignments", "/upload/{user}/{a}", "/export/{user}/{a}"} <= described
     answers = schema["paths"]["/start-run/{lecture}"]["post"]["responses"]
     assert sorted(answers) == ["200", "400", "403", "404", "409", "502", "503", "504"]
-
-
-async def test_the_reference_page_needs_nothing_from_elsewhere(hub: Hub) -> None:
-    response = await ask(hub, "GET", "/api/docs")
-    assert "/start-edit-deep/{a}" in response.text
-    assert "https://" not in response.text

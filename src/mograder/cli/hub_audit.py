@@ -13,11 +13,11 @@ import click
 
 from mograder.cli.course import load_course
 from mograder.cli.options import Given, course_dir_option
+from mograder.core.atomic_file import fsync_directory
 from mograder.core.clock import SystemClock
 from mograder.core.errors import Conflict, NotFound
 from mograder.store.audit_rotation import rotate_audit as rotate
 from mograder.store.database import database_url, open_engine, schema_version
-from mograder.store.files import fsync_directory
 from mograder.store.tables import AuditRow
 
 

@@ -199,9 +199,6 @@ class HubSettings(Section):
     front_group: Annotated[str, AfterValidator(group)] = ""
     """The Unix group of a web server that carries session traffic by itself (the fast path): it may
     connect to the sessions' sockets. Empty: all traffic goes by the hub."""
-    metrics_socket: str = ""
-    """A Unix socket on which this machine's monitoring reads /metrics without a token; empty:
-    none."""
 
 
 class SecuritySettings(Section):

@@ -7,7 +7,6 @@ everything arrived removes the directory.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from mograder.core import file_lock
 from mograder.core.errors import Busy, InvalidInput
 from mograder.store.files import remove_tree
 from mograder.transports.interface import RemoteFile
@@ -114,15 +114,13 @@ def _locked(path: Path) -> int | None:
     """Return a descriptor that holds the lock of a directory, None if it was removed meanwhile."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not file_lock.acquire(descriptor):
+            raise Busy(
+                f"Another command is fetching into {path.parent}.",
+                hint="Wait for it to end, or give another directory.",
+            )
         if os.path.samestat(os.fstat(descriptor), path.stat()):
             return descriptor
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise Busy(
-            f"Another command is fetching into {path.parent}.",
-            hint="Wait for it to end, or give another directory.",
-        ) from error
     except BaseException:
         os.close(descriptor)
         raise

@@ -10,10 +10,9 @@ from itertools import takewhile
 
 from mograder.core.errors import InvalidInput
 from mograder.notebook.cells import LineEdit, replace_lines, split_lines
-from mograder.notebook.pep723 import read_script
+from mograder.notebook.pep723 import end_of_block, read_script
 
 _START, _END = "# /// script", "# ///"
-_COMMENT = re.compile(r"#( .*)?")
 _TABLE = re.compile(r"\s*\[{1,2}[^\[\]]+\]{1,2}\s*(#.*)?")
 _VALUE = re.compile(
     r"""#[ ]+(?P<key>[\w-]+)\s*=\s*(?:(?P<quote>["'])(?P<text>[^"'\r\n]*)(?P=quote)"""
@@ -102,21 +101,10 @@ def _find_block(lines: tuple[str, ...]) -> tuple[int, int] | None:
     """Return the lines (from 1) that open and close the script block."""
     plain = [line.rstrip("\r\n").removeprefix("\ufeff") for line in lines]
     for start, line in enumerate(plain):
-        end = _end_of_block(plain, start) if line == _START else None
+        end = end_of_block(plain, start) if line == _START else None
         if end is not None:
             return start + 1, end + 1
     return None
-
-
-def _end_of_block(plain: Sequence[str], start: int) -> int | None:
-    """Return the last end among the comments that follow, as PEP 723's expression does."""
-    end = None
-    for number in range(start + 1, len(plain)):
-        if not _COMMENT.fullmatch(plain[number]):
-            break
-        if plain[number] == _END and number > start + 1:
-            end = number
-    return end
 
 
 def _before_tables(lines: tuple[str, ...], start: int, end: int) -> int:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, time
 from difflib import get_close_matches
+from enum import StrEnum
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -22,9 +23,6 @@ from mograder.core.complaints import complaint
 from mograder.core.errors import InvalidInput
 from mograder.core.features import FEATURES
 from mograder.core.settings_model import ItemLimits
-
-KINDS = ("assignment", "lecture", "demo")
-"""What ``mograder-type`` may say."""
 
 _HOW_TO_WRITE = 'Write it like `# dependencies = ["marimo", "numpy"]`.'
 _START = re.compile(r"# /// (?P<type>[a-zA-Z0-9-]+)")
@@ -40,13 +38,24 @@ _TOML_LINE = re.compile(r" \(at line (\d+), column \d+\)$")
 _TOML_END = " (at end of document)"
 
 
+class ItemKind(StrEnum):
+    """What an item is for, in the order in which items are listed; ``mograder-type`` says it."""
+
+    ASSIGNMENT = "assignment"
+    LECTURE = "lecture"
+    DEMO = "demo"
+
+
+_KINDS = frozenset(kind.value for kind in ItemKind)
+
+
 @dataclass(frozen=True, slots=True)
 class Script:
     """What a notebook needs to run, and what kind of item it says it is.
 
     ``dependencies`` and ``requires_python`` are in packaging's own spelling, so that two
     notebooks which ask for the same thing compare equal. ``tool_uv`` is the ``[tool.uv]`` table
-    as JSON with sorted keys, empty when there is none. ``kind`` is empty, or one of `KINDS`;
+    as JSON with sorted keys, empty when there is none. ``kind`` is empty or an :class:`ItemKind`;
     ``allow`` holds some of :data:`~mograder.core.features.FEATURES`, sorted; ``limits`` what the
     item's sessions may use. None of these three changes the environment.
     """
@@ -116,7 +125,7 @@ def read_kind(text: str) -> str:
     lines = _lines(text)
     stated = (_readable_kind(block) for block in _blocks(lines) if block.type == "script")
     kind = next(filter(None, stated), None) or _kind_by_line(lines)
-    return kind.name if kind is not None and kind.name in KINDS else ""
+    return kind.name if kind is not None and kind.name in _KINDS else ""
 
 
 def _lines(text: str) -> list[str]:
@@ -134,7 +143,7 @@ def _blocks(lines: list[str]) -> Iterator[_Block]:
     position = 0
     while position < len(lines):
         start = _START.fullmatch(lines[position])
-        end = _end_of_block(lines, position) if start else None
+        end = end_of_block(lines, position) if start else None
         if start and end is not None:
             content = tuple(line[2:] for line in lines[position + 1 : end])
             yield _Block(start["type"], position + 1, content)
@@ -142,7 +151,8 @@ def _blocks(lines: list[str]) -> Iterator[_Block]:
         position += 1
 
 
-def _end_of_block(lines: list[str], start: int) -> int | None:
+def end_of_block(lines: Sequence[str], start: int) -> int | None:
+    """Return the index of the last end among the comments after ``start``, as PEP 723 has it."""
     end = None
     for index in range(start + 1, len(lines)):
         line = lines[index]
@@ -331,8 +341,8 @@ def _kind_by_line(lines: list[str]) -> _Kind | None:
 def _checked(kind: _Kind | None) -> str:
     if kind is None or not kind.name:
         return ""
-    if kind.name not in KINDS:
-        known = ", ".join(KINDS)
+    if kind.name not in _KINDS:
+        known = ", ".join(ItemKind)
         raise _problem(
             kind.line, f"mograder-type {kind.name!r} is not known", f"Use one of {known}."
         )

@@ -53,7 +53,6 @@ class ReleaseText:
     """
 
     text: str
-    has_hidden_tests: bool
     solution_blocks: int
     cell_hashes: tuple[str, ...]
     secrets: tuple[str, ...]
@@ -77,15 +76,14 @@ def make_release(text: str, *, filename: str, assignment: str) -> ReleaseText | 
     secrets = _secrets(source.lines, solutions)
     refuse(left_over(text, blocks, secrets, filename))
     stripped = _with_written_answers(_strip(source, filename, blocks))
-    hidden = any(block.kind is BlockKind.HIDDEN for block in blocks)
     hashes = cell_hashes(parse_cells(stripped, filename).cells)
     keys: dict[str, str | bool] = {"mograder-assignment": assignment}
-    if hidden:
+    if any(block.kind is BlockKind.HIDDEN for block in blocks):
         keys["mograder-hidden-tests"] = True
     keys["mograder-cell-hashes"] = ",".join(hashes)
     released = without_mark(set_keys(stripped, keys))
     advice = sorted({*advise(source, filename), *_unnamed_answers(source, filename)})
-    return ReleaseText(released, hidden, len(solutions), hashes, secrets, tuple(advice))
+    return ReleaseText(released, len(solutions), hashes, secrets, tuple(advice))
 
 
 def _strip(source: NotebookText, filename: str, blocks: Sequence[Block]) -> NotebookText:

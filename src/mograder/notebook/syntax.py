@@ -14,9 +14,6 @@ from mograder.core.errors import InvalidInput
 from mograder.notebook.parsing import HOW_TO_MAKE, NotPython, not_marimo, parse_marimo, parse_python
 from mograder.notebook.pep723 import read_script
 
-MAX_NOTEBOOK = 16_000_000
-"""Bytes of one notebook; larger ones are data that was pasted into code."""
-
 _BYTE_ORDER_MARK = "\ufeff"
 _APP = re.compile(r"^\w+\s*=\s*\w+\.App\(", re.MULTILINE)
 

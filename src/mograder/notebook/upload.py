@@ -9,7 +9,7 @@ import codecs
 import re
 
 from mograder.core.errors import InvalidInput, TooLarge
-from mograder.notebook.syntax import MAX_NOTEBOOK
+from mograder.notebook import MAX_NOTEBOOK
 
 _OTHERS = (
     (codecs.BOM_UTF32_LE, "UTF-32"),

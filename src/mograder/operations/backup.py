@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import IO, cast
 
 from mograder import __version__
+from mograder.core.atomic_file import move_file
+from mograder.core.disk import explained_when_full
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.settings import LoadedSettings
 from mograder.core.shared import Progress
@@ -40,8 +42,6 @@ from mograder.operations.archive import (
 )
 from mograder.operations.tree import DIRECTORY, walk
 from mograder.store.database import copy_sqlite, database_url
-from mograder.store.disk import explained_when_full
-from mograder.store.files import fsync_directory
 
 _TRIES = 3
 _CHUNK = 1 << 20
@@ -154,13 +154,10 @@ def back_up(loaded: LoadedSettings, target: Path, report: Progress) -> Made:
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "wb") as file:
                 made = write_backup(loaded, file, report)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(target)
+            move_file(temporary, target)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        fsync_directory(target.parent)
     return made
 
 

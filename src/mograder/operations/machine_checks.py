@@ -12,10 +12,10 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+from mograder.core.disk import space_of
 from mograder.core.settings import LoadedSettings
 from mograder.operations.report import Line, note, ok, problem
 from mograder.sandbox.cgroups import SessionGroups
-from mograder.store.disk import space_of
 
 _INOTIFY_INSTANCES = 1024
 """marimo watches its file: each editor has an instance, and all may share one uid."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from mograder.core import file_lock
 from mograder.core.errors import Conflict, Forbidden, MograderError
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.notebook.pep723 import Script, read_script
@@ -61,12 +61,9 @@ def is_running(loaded: LoadedSettings) -> bool:
     """Whether a hub holds its lock on the course."""
     try:
         with (loaded.state_dir / "hub.lock").open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+            return not file_lock.acquire(lock.fileno(), shared=True)
     except OSError:
         return False
-    return False
 
 
 async def needed_here(loaded: LoadedSettings) -> frozenset[str] | None:

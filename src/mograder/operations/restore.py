@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mograder.core.disk import DISK, Place, explained_when_full
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.shared import Progress
 from mograder.operations.archive import (
@@ -38,7 +39,6 @@ from mograder.store.database import (
     database_url,
     open_engine,
 )
-from mograder.store.disk import DISK, Place, explained_when_full
 from mograder.store.files import remove_tree
 
 _STAGED = ".restoring-"

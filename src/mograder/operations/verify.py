@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from mograder.core.disk import explained_when_full
 from mograder.core.shared import Progress
 from mograder.operations.archive import (
     HEADER,
@@ -29,7 +30,6 @@ from mograder.operations.archive import (
     written,
 )
 from mograder.store.database import check_sqlite
-from mograder.store.disk import explained_when_full
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,16 +12,16 @@ from pathlib import Path
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.lookup import Words, find_name, nfc
 from mograder.core.names import ItemName
+from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.findings import Finding
 from mograder.notebook.imports import undeclared
 from mograder.notebook.pep723 import read_kind, read_script
 from mograder.store.belongings import LeftBehind, belongings, modules_beside
+from mograder.store.course import named_directory
 from mograder.store.files import entry_named
 from mograder.store.manifest import parse_file
 from mograder.store.releases import ItemKind
 from mograder.transports.upload import Upload
-
-_MAX_NOTEBOOK = 16_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def find_release(argument: str, release_dir: Path) -> Path:
         NotFound: Nothing matches; the message lists the released items.
         InvalidInput: Several match; the message lists them.
     """
-    directory = _named(Path(argument).expanduser())
+    directory = named_directory(Path(argument).expanduser())
     if "/" in argument or argument in {".", ".."}:
         if not directory.is_dir():
             raise NotFound(f"{argument} is not a directory.")
@@ -76,11 +76,6 @@ def find_release(argument: str, release_dir: Path) -> Path:
         if argument and directory.is_dir():
             return directory
         raise
-
-
-def _named(directory: Path) -> Path:
-    """Return a path that ends in the directory's name; a link keeps the name of the link."""
-    return directory if directory.name not in {"", ".."} else directory.resolve()
 
 
 def read_release(directory: Path) -> LocalRelease:
@@ -126,8 +121,8 @@ def _how_to_name(directory: Path) -> str:
 
 
 def _text(notebook: Path) -> str:
-    if notebook.stat().st_size > _MAX_NOTEBOOK:
-        raise InvalidInput(f"{notebook} is larger than {_MAX_NOTEBOOK // 1_000_000} MB.")
+    if notebook.stat().st_size > MAX_NOTEBOOK:
+        raise InvalidInput(f"{notebook} is larger than {MAX_NOTEBOOK // 1_000_000} MB.")
     return notebook.read_text(encoding="utf-8", errors="replace")
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from mograder.core.errors import InvalidInput, TooLarge
+from mograder.store.manifest import is_by_product
 from mograder.transports.interface import RemoteFile
 from mograder.transports.moodle.archives import read_entry
 
@@ -108,5 +109,5 @@ def _unzipped(data: bytes, name: str, item: str) -> Mapping[str, bytes]:
 def _counts(entry: zipfile.ZipInfo) -> bool:
     steps = PurePosixPath(entry.filename).parts
     hidden = any(step.startswith(".") or step == "__MACOSX" for step in steps)
-    preview = PurePosixPath(entry.filename).suffix.lower() in {".html", ".zip"}
-    return not (entry.is_dir() or hidden or (preview and len(steps) == 1))
+    by_product = len(steps) == 1 and is_by_product(entry.filename)
+    return not (entry.is_dir() or hidden or by_product)

@@ -13,8 +13,9 @@ from typing import Protocol
 from mograder.core.errors import InvalidInput, TooLarge
 from mograder.core.names import ItemName
 from mograder.core.shared import Progress
+from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.pep723 import Script, read_script
-from mograder.notebook.syntax import MAX_NOTEBOOK, check_notebook
+from mograder.notebook.syntax import check_notebook
 from mograder.store.releases import ItemKind, Release
 
 

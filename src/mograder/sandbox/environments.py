@@ -25,6 +25,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
+from mograder.core.atomic_file import write_file
 from mograder.core.errors import (
     InvalidInput,
     MograderError,
@@ -180,7 +181,7 @@ class Environments:
         environment = await asyncio.to_thread(self._recall, request)
         if environment is None:
             environment = await self._lock_and_build(script, interpreter, tell)
-            await asyncio.to_thread(_write, request, environment.key)
+            await asyncio.to_thread(_keep_key, request, environment.key)
         self._known[script] = environment
         self._on_ready(environment.directory)
         return environment
@@ -207,7 +208,7 @@ class Environments:
             assets = self._keep_assets(directory / "env", record.python, record.marimo)
             if assets != record.assets:  # this release takes others than the one that built it
                 changed = record.model_copy(update={"assets": assets})
-                _write(directory / RECORD, changed.model_dump_json(indent=2))
+                write_file(directory / RECORD, changed.model_dump_json(indent=2).encode())
             return assets
         return record.assets
 
@@ -424,12 +425,10 @@ def _digest(*parts: str) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:_KEY_LENGTH]
 
 
-def _write(path: Path, text: str) -> None:
-    """A cut-off write must not leave an empty key behind."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
-    temporary.write_text(text)
-    temporary.replace(path)
+def _keep_key(request: Path, key: str) -> None:
+    """Write which environment a header has; a crash must not leave an empty file."""
+    request.parent.mkdir(parents=True, exist_ok=True)
+    write_file(request, key.encode())
 
 
 def _let_all_read(top: Path) -> None:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import grp
 import hashlib
 import logging
 import os
 import shutil
 import stat
-import time
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 from uv import find_uv_bin
 
+from mograder.core import file_lock
 from mograder.core.errors import SandboxUnavailable
 from mograder.sandbox import serve
 from mograder.sandbox.bubblewrap import (
@@ -44,8 +43,6 @@ _SESSION_ID = 16
 _SOCKET_PATH_BYTES = 107
 _HOLD_SECONDS = 5.0
 """How long to wait for one that is just ending."""
-
-_HOLD_STEP = 0.05
 
 
 class SupervisorConfig(BaseModel):
@@ -153,21 +150,14 @@ def _let_through(directory: Path, front: int) -> None:
 
 def _hold(runtime: Path) -> int:
     """Lock the directory: another supervisor in it would unlink this one's sockets."""
-    lock = os.open(runtime / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    deadline = time.monotonic() + _HOLD_SECONDS
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                os.close(lock)
-                raise SandboxUnavailable(
-                    f"Another session supervisor is at work in {runtime}.",
-                    hint="Stop it, or set [hub] runtime_dir to a directory of this course's own.",
-                ) from None
-            time.sleep(_HOLD_STEP)
-        else:
-            return lock
+    lock = file_lock.open_lock(runtime / "lock")
+    if not file_lock.acquire(lock, seconds=_HOLD_SECONDS):
+        os.close(lock)
+        raise SandboxUnavailable(
+            f"Another session supervisor is at work in {runtime}.",
+            hint="Stop it, or set [hub] runtime_dir to a directory of this course's own.",
+        )
+    return lock
 
 
 def runtime_name(runtime: Path) -> str:

@@ -12,7 +12,6 @@ import base64
 import hashlib
 import io
 import os
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
@@ -21,6 +20,7 @@ from pathlib import Path
 
 from packaging.version import Version
 
+from mograder.core.atomic_file import write_file
 from mograder.core.errors import SandboxUnavailable
 
 _MODULES = ("runtime.py", "judging.py", "remote.py")
@@ -48,7 +48,7 @@ def build_runtime_wheel(directory: Path) -> Path:
         if wheel.is_file() and wheel.read_bytes() == content:
             os.utime(wheel)  # the newest of several is the one in use, after a rollback too
         else:
-            _write(wheel, content)
+            write_file(wheel, content)  # its mode: sandboxes of another uid install from it
     except OSError as error:
         raise SandboxUnavailable(
             f"The notebooks' runtime cannot be written to {directory}: {error.strerror}.",
@@ -127,28 +127,3 @@ def _metadata(version: str) -> bytes:
 def _hash(data: bytes) -> str:
     digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest())
     return f"sha256={digest.rstrip(b'=').decode()}"
-
-
-def _write(target: Path, content: bytes) -> None:
-    """Replace the file in one step: builders in other processes see all of it or none.
-
-    Not ``store.files``: rooms of one floor do not import each other.
-    """
-    descriptor, name = tempfile.mkstemp(prefix=".mograder-", suffix=".tmp", dir=target.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fchmod(file.fileno(), 0o644)  # sandboxes of another uid install from it
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
-    directory = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

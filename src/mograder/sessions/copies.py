@@ -16,10 +16,10 @@ from mograder.core.clock import Clock
 from mograder.core.errors import Busy, Conflict, InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
 from mograder.core.reserve import DiskReserve
+from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.integrity import Tampering
 from mograder.notebook.safety import Denied
 from mograder.notebook.screening import Screening
-from mograder.notebook.syntax import MAX_NOTEBOOK
 from mograder.notebook.upload import decode_notebook, looks_whole
 from mograder.sandbox.inspection import Inspector
 from mograder.sandbox.protocol import Mode

@@ -11,8 +11,8 @@ from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
 from mograder.core.settings import LimitsSettings
 from mograder.core.shared import Progress
+from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.pep723 import Script
-from mograder.notebook.syntax import MAX_NOTEBOOK
 from mograder.sandbox.environments import Environment
 from mograder.sandbox.protocol import Limits, Mode, StartSession
 from mograder.sessions.allowances import (

@@ -19,14 +19,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound
-from mograder.store.disk import (
+from mograder.core.disk import (
     DISK,
     UNSUPPORTED,
     Disk,
     Place,
     explained_when_full,
 )
+from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound
 from mograder.store.refusals import (
     REMEDY,
     check_regular,
@@ -111,7 +111,7 @@ class Beneath:
         (somebody holds a lease on it).
         """
         if flags & ~_ALLOWED_FLAGS:
-            raise ValueError("open_below neither creates nor truncates; use write_below")
+            raise ValueError("open neither creates nor truncates; use write")
         fd = self._resolve(relative, flags | os.O_NONBLOCK | os.O_NOCTTY)
         try:
             info = check_regular(fd, relative)

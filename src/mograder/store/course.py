@@ -21,11 +21,11 @@ from typing import NoReturn
 from mograder.core.errors import Conflict, InvalidInput, NotFound, TooLarge
 from mograder.core.lookup import Words, find_name, nfc
 from mograder.core.names import ItemName
+from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.references import names_folder
 from mograder.store.belongings import Belongings, belongings, is_private
 from mograder.store.files import atomic_write, entry_named, exchange_or_rename, remove_tree
 
-_MAX_NOTEBOOK = 16_000_000
 _MAX_SUPPORT = 1_000_000_000
 _TIMESTAMPED = re.compile(r"[-_. ]\d{4}-?\d{2}-?\d{2}([-_T ]?\d{2}[-:]?\d{2}([-:]?\d{2})?)?Z?\Z")
 """What editors and 0.3.16's collecting put behind the name of a copy."""
@@ -114,11 +114,11 @@ def read_notebook(path: Path) -> str:
     """
     try:
         with path.open("rb") as file:
-            data = file.read(_MAX_NOTEBOOK + 1)
+            data = file.read(MAX_NOTEBOOK + 1)
     except OSError as error:
         raise InvalidInput(f"{shown(path)}:1: cannot be read: {error.strerror}.") from error
-    if len(data) > _MAX_NOTEBOOK:
-        raise TooLarge(f"{shown(path)}:1: larger than {_MAX_NOTEBOOK // 1_000_000} MB.")
+    if len(data) > MAX_NOTEBOOK:
+        raise TooLarge(f"{shown(path)}:1: larger than {MAX_NOTEBOOK // 1_000_000} MB.")
     try:
         return data.decode()
     except UnicodeDecodeError as error:
@@ -299,12 +299,12 @@ def _at(path: Path) -> SourceItem:
         raise InvalidInput(
             f"There is no notebook {shown(path)}.", hint="Give a name, or a .py file."
         )
-    directory = _named(path.parent)
+    directory = named_directory(path.parent)
     return SourceItem(ItemName.parse(directory.name), directory, (directory / path.name,))
 
 
 def _in(directory: Path) -> SourceItem:
-    directory = _named(directory)
+    directory = named_directory(directory)
     name = ItemName.parse(directory.name)
     main = entry_named(directory, f"{name}.py")
     if main.is_file():
@@ -326,7 +326,7 @@ def _no_notebook(directory: Path, main: Path) -> NoReturn:
     )
 
 
-def _named(directory: Path) -> Path:
+def named_directory(directory: Path) -> Path:
     """Return a path that ends in the directory's name; a link keeps the name of the link."""
     return directory if directory.name not in ("", "..") else directory.resolve()
 

@@ -8,7 +8,6 @@ SQLite (WAL) inside the course is the default; a PostgreSQL URL runs the same co
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import sqlite3
 import stat
@@ -34,10 +33,11 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from mograder.core import file_lock
+from mograder.core.atomic_file import move_file
+from mograder.core.disk import space_of
 from mograder.core.errors import Busy, Conflict, InvalidInput, MograderError
 from mograder.core.log import get_logger
-from mograder.store.disk import space_of
-from mograder.store.files import fsync_directory
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 """The revisions that this program knows."""
@@ -343,7 +343,7 @@ def _make_wal(path: Path) -> None:
     """
     turn = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(turn, fcntl.LOCK_EX)
+        file_lock.acquire(turn, seconds=None)
         with contextlib.closing(sqlite3.connect(path, timeout=_BUSY_MS / 1000)) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
     except sqlite3.Error as error:
@@ -470,6 +470,5 @@ def _back_up(engine: Engine, current: str, head: str) -> None:
     temporary = target.with_name(target.name + ".tmp")
     temporary.unlink(missing_ok=True)
     copy_sqlite(path, temporary)
-    temporary.replace(target)
-    fsync_directory(target.parent)
+    move_file(temporary, target)
     _log.info("The database at %s was copied to %s before its upgrade.", current, target.name)

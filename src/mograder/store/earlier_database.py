@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sqlalchemy.engine import make_url
 
+from mograder.core.atomic_file import move_file
 from mograder.core.errors import Busy, Conflict, NotFound
 from mograder.store.database import (
     MIGRATIONS,
@@ -20,7 +21,6 @@ from mograder.store.database import (
     open_engine,
     schema_version,
 )
-from mograder.store.files import fsync_directory
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +84,7 @@ def put_back(earlier: Earlier) -> Returned:
     temporary.unlink(missing_ok=True)
     copy_sqlite(copy, temporary)
     shutil.copymode(path, temporary)
-    temporary.replace(path)
-    fsync_directory(path.parent)
+    move_file(temporary, path)
     return Returned(copy, made, kept)
 
 

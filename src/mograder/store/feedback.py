@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from mograder.core.atomic_file import fsync_directory
+from mograder.core.disk import DISK, Disk, Place, explained_when_full
 from mograder.core.names import FileName
-from mograder.store.disk import DISK, Disk, Place, explained_when_full
-from mograder.store.files import fsync_directory
 from mograder.store.records import make_directories
 
 

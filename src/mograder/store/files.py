@@ -1,7 +1,6 @@
-"""Writing that a crash cannot halve, removing that cannot be led astray, opening below a base.
+"""Replace files and directories so that a crash leaves the old or the new, and remove trees safely.
 
-For every room that touches a disk; ``store.beneath`` holds what is needed where the names
-belong to a student, and its four common verbs are offered here as functions.
+``store.beneath`` opens files in directories whose names a student chose.
 """
 
 from __future__ import annotations
@@ -14,16 +13,16 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from mograder.core.errors import Conflict
-from mograder.core.lookup import nfc
-from mograder.store.beneath import Beneath, FileInfo, NewFile
-from mograder.store.disk import (
+from mograder.core.atomic_file import fsync_directory, write_file
+from mograder.core.disk import (
     DISK,
     UNSUPPORTED,
     Disk,
     Place,
     explained_when_full,
 )
+from mograder.core.errors import Conflict
+from mograder.core.lookup import nfc
 
 PARKED = ".replaced-"
 """What :func:`exchange_or_rename` puts before the name of an old thing it could not swap."""
@@ -37,22 +36,8 @@ def atomic_write(path: Path, data: bytes, mode: int = 0o644, *, disk: Disk = DIS
 
     Raises: :class:`~mograder.core.errors.Busy` when the disk is full.
     """
-    temporary = path.with_name(f".{path.name[:80]}.{secrets.token_hex(6)}.tmp")
-    create = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with explained_when_full():
-        try:
-            fd = os.open(temporary, create, 0o600)
-            try:
-                disk.write(fd, data)
-                os.fchmod(fd, mode)
-                disk.fsync(fd)
-            finally:
-                os.close(fd)
-            disk.rename(Place.of(temporary), Place.of(path))
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        fsync_directory(path.parent, disk=disk)
+        write_file(path, data, mode, disk=disk)
 
 
 def entry_named(directory: Path, name: str) -> Path:
@@ -66,15 +51,6 @@ def entry_named(directory: Path, name: str) -> Path:
         return path
     alike = (each for each in directory.iterdir() if nfc(each.name) == nfc(name))
     return next(alike, path)
-
-
-def fsync_directory(path: Path, *, disk: Disk = DISK) -> None:
-    """Return when the names in a directory survive a power cut."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        disk.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def exchange_or_rename(staged: Path, target: Path, *, disk: Disk = DISK) -> Path | None:
@@ -109,41 +85,6 @@ def remove_tree(path: Path) -> None:
             raise Conflict(f"{path.name!r} is still being written to.", hint="Stop its session.")
     finally:
         os.close(parent)
-
-
-def open_below(base: Path, relative: str, flags: int = os.O_RDONLY) -> int:
-    """Open a regular file below ``base`` without following, blocking, creating or truncating.
-
-    Raises: :class:`~mograder.core.errors.NotFound`,
-    :class:`~mograder.core.errors.InvalidInput`.
-    """
-    return Beneath(base).open(relative, flags)
-
-
-def read_below(base: Path, relative: str, limit: int, owner: int | None = None) -> bytes:
-    """Read a regular file below ``base``, at most ``limit`` bytes, owned by ``owner`` if given.
-
-    Raises: as :func:`open_below`, and :class:`~mograder.core.errors.TooLarge`.
-    """
-    return Beneath(base).read(relative, limit, owner=owner)
-
-
-def stat_below(base: Path, relative: str) -> FileInfo:
-    """Look at a regular file below ``base``.
-
-    Raises: as :func:`open_below`.
-    """
-    return Beneath(base).stat(relative)
-
-
-def write_below(
-    base: Path, relative: str, data: bytes, *, staging: Path, mode: int = 0o644
-) -> None:
-    """Replace a file below ``base`` in one step; it grows in ``staging``, on the same file system.
-
-    Raises: as :func:`open_below`, and :class:`~mograder.core.errors.Busy` when the disk is full.
-    """
-    Beneath(base, staging=staging).write(relative, data, NewFile(mode=mode))
 
 
 def _exchange_or_rename(staged: Path, target: Path, disk: Disk) -> Path | None:

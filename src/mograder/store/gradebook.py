@@ -8,9 +8,7 @@ that somebody changed meanwhile is not overwritten.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,13 +18,13 @@ from sqlalchemy import Connection, Engine, select
 from sqlalchemy.dialects.sqlite import Insert, insert
 from sqlalchemy.engine import URL
 
+from mograder.core import file_lock
 from mograder.core.closing import Closing
 from mograder.core.errors import Busy, Conflict, InvalidInput
 from mograder.core.names import Username
 from mograder.store.database import awaits_upgrade, open_engine, reading, upgrade, writing
-from mograder.store.gradebook_rows import Marks, from_row, to_row
+from mograder.store.gradebook_rows import Marks, from_row
 from mograder.store.gradebook_tables import (
-    assignments,
     identities,
     students,
     submissions,
@@ -57,7 +55,6 @@ GRADEBOOK_MIGRATIONS = Path(__file__).parent / "gradebook_migrations"
 """The revisions of the gradebook's tables."""
 
 _WAIT_SECONDS = 10.0
-_BETWEEN_TRIES = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,13 +139,6 @@ class Gradebook(Closing):
                     )
                 connection.execute(_identity_upsert(site, person))
 
-    def put_assignment(self, name: str, max_mark: float) -> None:
-        """Record an assignment and the most it gives; what else is known of it stays."""
-        news = insert(assignments).values(name=name, max_mark=max_mark)
-        changed = news.on_conflict_do_update(["name"], set_={"max_mark": max_mark})
-        with self._writing() as connection:
-            connection.execute(changed)
-
     def marks(self, assignment: str) -> tuple[Marks, ...]:
         """Return everybody's marks for an assignment, by username."""
         wanted = (
@@ -158,32 +148,6 @@ class Gradebook(Closing):
         )
         with reading(self._engine) as connection:
             return tuple(from_row(row) for row in connection.execute(wanted).mappings())
-
-    def save_marks(self, marks: Marks, now: datetime) -> Marks:
-        """Write one person's marks, if nobody changed them since they were read.
-
-        ``marks.updated_at`` is that of the row that was read, empty for a new one. Returns the
-        row with its new time.
-
-        Raises: :class:`Conflict` when somebody did; nothing is written then.
-        """
-        key = (submissions.c.assignment == marks.assignment) & (
-            submissions.c.student == Username.parse(marks.student)
-        )
-        with self._writing() as connection:
-            held = connection.execute(select(submissions.c.updated_at).where(key)).first()
-            before = "" if held is None else held.updated_at or ""
-            if before != marks.updated_at or (held is not None) != marks.known:
-                raise Conflict(
-                    f"The marks of {marks.student} for {marks.assignment} were changed meanwhile.",
-                    hint="Look at them again, then repeat your change.",
-                )
-            row = to_row(marks, now)
-            news = insert(submissions).values(row)
-            connection.execute(
-                news.on_conflict_do_update(["assignment", "student"], set_=dict(row))
-            )
-        return from_row(row)
 
     def sent(self, site: str, assignment_id: int) -> Mapping[int, Sent]:
         """Return what Moodle held after our last upload for an assignment, by user id."""
@@ -247,18 +211,15 @@ def _engine(path: Path) -> Engine:
 def _turn(lock: Path) -> Iterator[None]:
     """Hold the lock file that 0.3.16 holds too while it writes.
 
-    ``flock`` has no timed wait, so it is asked again a few times a second, and not for ever.
+    Raises: :class:`Busy` when another program holds it for long.
     """
     fd = _open_lock(lock)
     try:
-        deadline = time.monotonic() + _WAIT_SECONDS
-        while not _locked(fd):
-            if time.monotonic() > deadline:
-                raise Busy(
-                    f"Another program holds {lock.name}.",
-                    hint="Wait until it has finished grading, then try again.",
-                )
-            time.sleep(_BETWEEN_TRIES)
+        if not file_lock.acquire(fd, seconds=_WAIT_SECONDS):
+            raise Busy(
+                f"Another program holds {lock.name}.",
+                hint="Wait until it has finished grading, then try again.",
+            )
         yield
     finally:
         os.close(fd)
@@ -271,14 +232,6 @@ def _open_lock(lock: Path) -> int:
         os.fchmod(fd, lock.with_suffix("").stat().st_mode & 0o666)
         return fd
     return os.open(lock, os.O_RDWR | os.O_CLOEXEC)
-
-
-def _locked(fd: int) -> bool:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _student_upsert(row: Mapping[str, str]) -> Insert:

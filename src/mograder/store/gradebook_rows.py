@@ -7,9 +7,7 @@ empty, or wrote in another way, must not keep a gradebook from opening.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from sqlalchemy import RowMapping
 
@@ -25,11 +23,7 @@ class CheckResult:
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """One person's marks for one assignment; None where there is none yet.
-
-    ``updated_at`` is as the row holds it, and says which version of it this is; ``known`` whether
-    there is such a row.
-    """
+    """One person's marks for one assignment; None where there is none yet."""
 
     assignment: str
     student: str
@@ -46,7 +40,6 @@ class Marks:
     penalty_pct: float | None = None
     penalised_mark: float | None = None
     submitted_at: str = ""
-    known: bool = False
 
     @property
     def final(self) -> float | None:
@@ -54,7 +47,7 @@ class Marks:
         return self.total_mark if self.penalised_mark is None else self.penalised_mark
 
 
-def from_row(row: RowMapping | Mapping[str, object]) -> Marks:
+def from_row(row: RowMapping) -> Marks:
     """Return the marks that a row holds."""
     return Marks(
         assignment=str(row["assignment"]),
@@ -78,44 +71,6 @@ def from_row(row: RowMapping | Mapping[str, object]) -> Marks:
         penalty_pct=_number(row["penalty_pct"]),
         penalised_mark=_number(row["penalised_mark"]),
         submitted_at=_text(row["submitted_at"]),
-        known=True,
-    )
-
-
-def to_row(marks: Marks, now: datetime) -> Mapping[str, object]:
-    """Return the row that holds these marks, changed now."""
-    checks = [
-        {"label": each.label, "status": each.status, "hidden": each.hidden}
-        for each in marks.check_results
-    ]
-    return {
-        "assignment": marks.assignment,
-        "student": marks.student,
-        "auto_mark": marks.auto_mark,
-        "manual_mark": marks.manual_mark,
-        "total_mark": marks.total_mark,
-        "feedback": marks.feedback,
-        "cell_errors": marks.cell_errors,
-        "tampered": json.dumps(marks.tampered),
-        "check_results": json.dumps(checks, ensure_ascii=False),
-        "graded_at": marks.graded_at or None,
-        "autograded_at": marks.autograded_at or None,
-        "updated_at": now.astimezone(UTC).isoformat(),
-        "penalty_pct": marks.penalty_pct,
-        "penalised_mark": marks.penalised_mark,
-        "submitted_at": marks.submitted_at or None,
-    }
-
-
-def _checks(value: object) -> tuple[CheckResult, ...]:
-    found = [each for each in _list(value) if isinstance(each, dict)]
-    return tuple(
-        CheckResult(
-            label=_text(each.get("label")),
-            status=_text(each.get("status")),
-            hidden=bool(each.get("hidden")),
-        )
-        for each in found
     )
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from pydantic import JsonValue
 from pydantic_core import from_json
 
+from mograder.core.disk import DISK, Disk
 from mograder.core.errors import Conflict, InvalidInput
-from mograder.store.disk import DISK, Disk
 from mograder.store.files import atomic_write
 from mograder.store.records import locked, make_directories
 

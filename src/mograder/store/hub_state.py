@@ -273,17 +273,14 @@ class HubState:
     def remove_capabilities(
         self,
         *,
-        session_id: str | None = None,
         login_id: str | None = None,
         username: str | None = None,
     ) -> int:
-        """Remove the capabilities of a session, a login or a person, or of all that is given."""
+        """Remove the capabilities of a login or of a person, or of both; return how many."""
         gone = delete(capabilities)
-        if not session_id and not login_id and not username:
+        if not login_id and not username:
             # An empty login_id is every bearer client's: that would end them all.
-            raise ValueError("remove_capabilities needs a session or a login, or a person")
-        if session_id:
-            gone = gone.where(capabilities.c.session_id == session_id)
+            raise ValueError("remove_capabilities needs a login or a person")
         if login_id:
             gone = gone.where(capabilities.c.login_id == login_id)
         if username:

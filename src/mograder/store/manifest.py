@@ -14,7 +14,6 @@ import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -22,7 +21,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from mograder.core.errors import InvalidInput
 from mograder.core.log import get_logger
 from mograder.core.names import FileName, ItemName
-from mograder.notebook.pep723 import read_kind
+from mograder.notebook import MAX_NOTEBOOK
+from mograder.notebook.pep723 import ItemKind, read_kind
 from mograder.store.beneath import moment_of
 
 MANIFEST = "files.json"
@@ -35,17 +35,8 @@ Moodle. They do not go to students from there (compat.md 2.8); from a folder the
 
 _KEYS = frozenset({"keys.json", "keys_all.json"})
 _MANIFEST_LIMIT = 1 << 20
-_NOTEBOOK_LIMIT = 16 << 20
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _log = get_logger(__name__)
-
-
-class ItemKind(StrEnum):
-    """What an item is for, in the order in which items are listed."""
-
-    ASSIGNMENT = "assignment"
-    LECTURE = "lecture"
-    DEMO = "demo"
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +174,7 @@ def _support_files(fd: int) -> list[str]:
 
 def _kind(stated: str, fd: int, name: ItemName) -> ItemKind:
     if stated not in set(ItemKind):
-        text = _read(f"{name}.py", fd, _NOTEBOOK_LIMIT) or b""
+        text = _read(f"{name}.py", fd, MAX_NOTEBOOK) or b""
         stated = read_kind(text.decode("utf-8", "replace"))
     return ItemKind(stated) if stated else ItemKind.ASSIGNMENT
 

@@ -8,14 +8,14 @@ once stays true and only the new end has to be read again.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from mograder.core import file_lock
+from mograder.core.atomic_file import fsync_directory
+from mograder.core.disk import DISK, Disk, explained_when_full
 from mograder.core.log import get_logger
-from mograder.store.disk import DISK, Disk, explained_when_full
-from mograder.store.files import fsync_directory
 
 _LIMIT = 256 * 1024 * 1024
 _log = get_logger(__name__)
@@ -127,7 +127,7 @@ def make_directories(path: Path, *, mode: int = 0o700, disk: Disk = DISK) -> Non
 def locked(fd: int) -> Iterator[None]:
     """Keep other processes out of what ``fd`` stands for, where the file system can do that."""
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        file_lock.acquire(fd, seconds=None)
     except OSError as error:
         # Some network file systems lock no directories; then only what is atomic by itself helps.
         _log.debug("no lock here: %s", error)
@@ -136,4 +136,4 @@ def locked(fd: int) -> Iterator[None]:
     try:
         yield
     finally:
-        fcntl.flock(fd, fcntl.LOCK_UN)
+        file_lock.release(fd)

@@ -13,14 +13,15 @@ import threading
 from datetime import datetime
 from pathlib import Path
 
+from mograder.core.atomic_file import fsync_directory
 from mograder.core.clock import Clock, SystemClock
+from mograder.core.disk import DISK, Disk, Place, explained_when_full
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName
-from mograder.store.disk import DISK, Disk, Place, explained_when_full
-from mograder.store.files import PARKED, exchange_or_rename, fsync_directory, remove_tree
+from mograder.notebook.pep723 import ItemKind
+from mograder.store.files import PARKED, exchange_or_rename, remove_tree
 from mograder.store.manifest import (
-    ItemKind,
     Release,
     open_release,
     release_at,

@@ -14,7 +14,7 @@ import struct
 import sys
 from enum import Enum
 
-from mograder.store.disk import LIBC
+from mograder.core.disk import LIBC
 
 _SYS_OPENAT2 = 437
 _RESOLVE = 0x01 | 0x02 | 0x04 | 0x08  # NO_XDEV, NO_MAGICLINKS, NO_SYMLINKS, BENEATH

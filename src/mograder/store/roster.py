@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mograder.auth.roles import Role
+from mograder.core.disk import DISK, Disk
 from mograder.core.log import get_logger
 from mograder.core.names import Username
-from mograder.store.disk import DISK, Disk
 from mograder.store.files import atomic_write
 
 _HEADING = "# Allowed users — managed by mograder sync-users"

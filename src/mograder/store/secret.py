@@ -7,10 +7,10 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
+from mograder.core.atomic_file import fsync_directory
+from mograder.core.disk import DISK, Disk, Place, explained_when_full
 from mograder.core.errors import InvalidInput
 from mograder.core.log import get_logger
-from mograder.store.disk import DISK, Disk, Place, explained_when_full
-from mograder.store.files import fsync_directory
 
 SECRET_FILE = ".mograder-secret"  # noqa: S105 - a file's name
 _LIMIT = 4096

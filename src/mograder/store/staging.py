@@ -13,13 +13,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self
 
+from mograder.core.atomic_file import fsync_directory
+from mograder.core.disk import Disk, explained_when_full
 from mograder.core.errors import Conflict, InvalidInput, TooLarge
 from mograder.core.names import ItemName
-from mograder.store.disk import Disk, explained_when_full
-from mograder.store.files import fsync_directory
+from mograder.notebook.pep723 import ItemKind
 from mograder.store.manifest import (
     MANIFEST,
-    ItemKind,
     Release,
     listed_at,
     open_release,

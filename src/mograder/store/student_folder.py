@@ -21,20 +21,20 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from mograder.core.atomic_file import move_file
 from mograder.core.errors import InvalidInput, NotFound, TooLarge
 from mograder.core.names import FileName, ItemName
+from mograder.notebook import MAX_NOTEBOOK
 from mograder.store.copy_facts import CopyState
 from mograder.store.files import (
     atomic_write,
     exchange_or_rename,
-    fsync_directory,
     remove_tree,
 )
 
 M = TypeVar("M", bound=BaseModel)
 
 STATE = ".mograder"
-_LARGEST_NOTEBOOK = 16_000_000
 _LARGEST_RECORD = 20_000_000
 _EARLIER = re.compile(r"\.bak\.\d{8}T\d{6}(-\d+)?\Z")
 _MOST_LOOKED_AT = 200
@@ -120,7 +120,7 @@ class StudentFolder:
 
     def read(self, notebook: Notebook) -> bytes:
         """Return a notebook's bytes. Raises: NotFound, TooLarge, InvalidInput (unreadable)."""
-        data = _bytes(notebook.path, _LARGEST_NOTEBOOK)
+        data = _bytes(notebook.path, MAX_NOTEBOOK)
         if data is None:
             raise NotFound("The notebook is gone.", hint="Fetch the assignment again.")
         return data
@@ -136,7 +136,7 @@ class StudentFolder:
             return None
         data: bytes | None = None
         with suppress(InvalidInput):  # a list of assignments shows the others all the same
-            data = _bytes(notebook.path, _LARGEST_NOTEBOOK)
+            data = _bytes(notebook.path, MAX_NOTEBOOK)
         sent = self.sent(notebook)
         if sent is not None and (
             sent.digest == _digest(data or b"") or (not sent.digest and _same(sent, notebook))
@@ -144,7 +144,7 @@ class StudentFolder:
             return CopyState.SUBMITTED
         released = self.released(notebook)
         with suppress(InvalidInput):
-            if released is not None and data == _bytes(released, _LARGEST_NOTEBOOK):
+            if released is not None and data == _bytes(released, MAX_NOTEBOOK):
                 return CopyState.DOWNLOADED
         return CopyState.EDITED
 
@@ -281,8 +281,7 @@ class StudentFolder:
 
     def _move(self, file: Path, target: Path) -> None:
         self._make(target.parent)
-        file.rename(target)
-        fsync_directory(target.parent)
+        move_file(file, target)
 
     def _write(self, path: Path, data: bytes) -> None:
         self._make(path.parent)

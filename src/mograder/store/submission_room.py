@@ -18,10 +18,10 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from mograder.core.disk import Disk, Place
 from mograder.core.errors import Conflict, MograderError
 from mograder.core.log import get_logger
 from mograder.core.names import Username
-from mograder.store.disk import Disk, Place
 from mograder.store.history import History, Person, Record, Submission, names_for
 from mograder.store.records import Records, locked
 from mograder.store.together import Together

@@ -19,10 +19,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from mograder.core.disk import DISK, Disk, explained_when_full
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName, Username
-from mograder.store.disk import DISK, Disk, explained_when_full
 from mograder.store.history import History, Person, Submission, reads_as_a_submission
 from mograder.store.records import Records, make_directories
 from mograder.store.submission_room import Kept as Kept

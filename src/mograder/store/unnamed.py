@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-from mograder.store.disk import UNSUPPORTED, Disk, Place
+from mograder.core.disk import UNSUPPORTED, Disk, Place
 
 _NONE = UNSUPPORTED | {errno.EISDIR, errno.ENOENT}
 """What kernels and file systems say that have no unnamed files."""

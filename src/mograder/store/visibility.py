@@ -15,9 +15,9 @@ from typing import Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from mograder.core.disk import DISK, Disk
 from mograder.core.errors import Conflict, NotFound
 from mograder.core.log import get_logger
-from mograder.store.disk import DISK, Disk
 from mograder.store.files import atomic_write
 
 _LIMIT = 1024 * 1024

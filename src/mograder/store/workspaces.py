@@ -18,6 +18,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO
 
+from mograder.core.disk import DISK, Disk, Space, space_of
 from mograder.core.errors import Busy, Conflict, InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
 from mograder.store.archives import (
@@ -28,7 +29,6 @@ from mograder.store.archives import (
     archive_of,
 )
 from mograder.store.beneath import Beneath, FileInfo, NewFile, moment_of
-from mograder.store.disk import DISK, Disk, Space, space_of
 from mograder.store.manifest import Release, is_support, open_release, release_at, version_at
 from mograder.store.renamed import Released, Renamed
 from mograder.store.resolve import Resolver

@@ -10,7 +10,6 @@ announced takes its place (decision 30).
 from __future__ import annotations
 
 import base64
-import fcntl
 import hashlib
 import io
 import os
@@ -26,11 +25,12 @@ from typing import Protocol, Self
 import httpx
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from mograder.core import file_lock
+from mograder.core.atomic_file import move_file
 from mograder.core.errors import Conflict, InvalidInput, RemoteFailed, TooLarge
 from mograder.core.shared import Progress
 from mograder.transports.http import RetryPolicy
 from mograder.transports.interface import RemoteFile
-from mograder.transports.placing import place
 
 MAX_FILE = 1_000_000_000
 """Bytes of one file: what a release may hold altogether."""
@@ -158,7 +158,7 @@ class _Part:
     def move(self, to: Path) -> None:
         """Let the complete file take its place."""
         self._memory.unlink(missing_ok=True)
-        place(self.path, to)
+        move_file(self.path, to)
 
     def _etag(self) -> str:
         with suppress(OSError, ValidationError, UnicodeDecodeError):
@@ -171,17 +171,15 @@ class _Part:
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         while True:
             file = io.FileIO(os.open(self.path, flags, 0o666), "a+")
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # Another may have moved it to its place between our two calls.
-                if _is_still(self.path, file):
-                    return file
-            except BlockingIOError as error:
+            if not file_lock.acquire(file.fileno()):
                 file.close()
                 raise Conflict(
                     f"Somebody else is fetching {self.path.name[1:-5]} here at the moment.",
                     hint="Wait until it is done.",
-                ) from error
+                )
+            # Another may have moved it to its place between our two calls.
+            if _is_still(self.path, file):
+                return file
             file.close()
 
 

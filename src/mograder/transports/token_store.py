@@ -8,7 +8,6 @@ used by turns: what an old file says of its server is never older than ours (dec
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -20,9 +19,10 @@ from typing import TypeVar
 import httpx
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from mograder.core import file_lock
+from mograder.core.atomic_file import write_file
 from mograder.core.errors import InvalidInput
 from mograder.transports.moodle.address import parse_moodle_url
-from mograder.transports.placing import write_private
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -214,9 +214,8 @@ class TokenStore:
         """
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            with os.fdopen(os.open(self._directory / self._kind.lock, flags, 0o600)) as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
+            with os.fdopen(file_lock.open_lock(self._directory / self._kind.lock)) as lock:
+                file_lock.acquire(lock.fileno(), seconds=None)
                 yield
         except OSError as error:
             raise InvalidInput(
@@ -235,7 +234,7 @@ def _read(shape: type[T], path: Path) -> T | None:
 
 
 def _replace(path: Path, content: object) -> None:
-    write_private(path, f"{json.dumps(content, indent=2, ensure_ascii=False)}\n".encode())
+    write_file(path, f"{json.dumps(content, indent=2, ensure_ascii=False)}\n".encode(), 0o600)
 
 
 def _cached(url: str, entry: _Entry) -> CachedToken:

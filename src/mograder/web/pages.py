@@ -17,7 +17,7 @@ from starlette.responses import HTMLResponse, Response
 from mograder.core.errors import NotFound
 from mograder.web.context import request_context
 from mograder.web.problems import TITLES
-from mograder.web.templating import Pages
+from mograder.web.templating import Pages, StaticFile
 
 APP = "mograder.app"
 """Where a scope keeps its app's object."""
@@ -125,11 +125,16 @@ def static_file(request: Request, version: str, name: str) -> Response:
     found = app.pages.static.by_name.get(name)
     if found is None:
         raise NotFound("There is no such file.")
+    return send_static(request, found, unchanging=version == app.pages.static.version)
+
+
+def send_static(request: Request, found: StaticFile, *, unchanging: bool) -> Response:
+    """Answer with a file, which the browser may keep for ever if its address names its version."""
     headers = {
         "Content-Type": found.media_type,
-        "Cache-Control": _FOR_EVER if version == app.pages.static.version else "no-cache",
+        "Cache-Control": _FOR_EVER if unchanging else "no-cache",
     }
-    if not app.packs:
+    if not page_app(request).packs:
         return Response(found.body, headers=headers)
     headers["Vary"] = "Accept-Encoding"
     if takes_gzip(request):

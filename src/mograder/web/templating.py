@@ -79,6 +79,11 @@ def load_pages() -> Pages:
     return Pages(environment, load_static(files("mograder.web") / "static"))
 
 
+def static_file(body: bytes, media_type: str) -> StaticFile:
+    """Return a static file, gzipped once for all requests."""
+    return StaticFile(body, media_type, gzip.compress(body, 9, mtime=0))
+
+
 def load_static(directory: Traversable) -> StaticFiles:
     """Read the known kinds of files of one directory and make their version."""
     found: dict[str, StaticFile] = {}
@@ -89,7 +94,7 @@ def load_static(directory: Traversable) -> StaticFiles:
             continue
         body = entry.read_bytes()
         digest.update(entry.name.encode() + b"\0" + body + b"\0")
-        found[entry.name] = StaticFile(body, media_type, gzip.compress(body, 9, mtime=0))
+        found[entry.name] = static_file(body, media_type)
     return StaticFiles(digest.hexdigest()[:16], found)
 
 

@@ -109,24 +109,6 @@ def test_an_apostrophe_in_a_name_is_one(sign_in: SignIn, moodle: Replay) -> None
     assert "Carol Nguyễn-Łukasz" in names
 
 
-def test_nobody_is_found_by_username_by_an_ordinary_teacher(sign_in: SignIn) -> None:
-    """050 and 051: an empty list, and the same person by email."""
-    client = sign_in("teach1")
-    assert client.users_by_field("username", ["alice", "carol"]) == ()
-    (alice,) = client.users_by_field("email", ["alice@example.edu"])
-    assert (alice.user_id, alice.username) == (4, "")
-
-
-def test_the_identity_setting_shows_id_numbers_and_still_no_usernames(
-    sign_in: SignIn, moodle: Replay
-) -> None:
-    moodle.begin(262, "identity-shown")
-    client = sign_in("teach1")
-    (alice,) = client.users_by_field("idnumber", ["s1001"])
-    assert (alice.user_id, alice.id_number, alice.username) == (4, "s1001", "")
-    assert client.users_by_field("username", ["alice"]) == ()
-
-
 def test_the_right_to_see_all_details_shows_usernames(sign_in: SignIn, moodle: Replay) -> None:
     moodle.begin(275, "details-shown")
     people = {each.person.user_id: each.person for each in sign_in("teach1").participants(1)}

@@ -46,7 +46,7 @@ def test_an_example_leaks_nothing(name: str) -> None:
 
 def test_a_release_says_what_was_taken_out() -> None:
     made = release(example("source", "A2-Cooling-Coffee"))
-    assert made.has_hidden_tests
+    assert "mograder-hidden-tests = true" in made.text
     assert made.solution_blocks == 4
     assert "best_rate = rates[np.argmin(misfits)]" in made.secrets
     assert not any(line in made.text for line in made.secrets if len(line) > 12)

@@ -10,8 +10,8 @@ import pytest
 
 from mograder.core.errors import InvalidInput, MograderError, RemoteFailed, TooLarge
 from mograder.core.names import ItemName
+from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.pep723 import Script
-from mograder.notebook.syntax import MAX_NOTEBOOK
 from mograder.publishing.publish import publish_release
 from mograder.store.releases import ItemKind, Release, Releases
 

@@ -6,7 +6,7 @@ import errno
 import shutil
 from pathlib import Path
 
-from mograder.store.disk import Disk, Place
+from mograder.core.disk import Disk, Place
 
 
 class Unplugged(OSError):

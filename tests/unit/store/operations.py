@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 
+from mograder.core.disk import DISK, Disk
 from mograder.core.errors import Busy
 from mograder.core.names import ItemName, Username
-from mograder.store.disk import DISK, Disk
 from mograder.store.releases import ItemKind, Release, Releases
 from mograder.store.roster import Roster
 from mograder.store.submissions import Submissions

@@ -15,10 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mograder.core.disk import Disk
 from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound, TooLarge
 from mograder.store.beneath import Beneath, NewFile
-from mograder.store.disk import Disk
-from mograder.store.files import open_below, read_below, stat_below, write_below
 from mograder.store.resolve import Resolver, best_resolver
 from tests.unit.store.disks import OldDisk
 
@@ -236,7 +235,7 @@ def test_removing_takes_the_name_and_not_what_it_leads_to(
 
 
 def test_opening_never_creates_or_truncates(beneath: Beneath, workspace: Path) -> None:
-    with pytest.raises(ValueError, match="write_below"):
+    with pytest.raises(ValueError, match="use write"):
         beneath.open("plain", os.O_WRONLY | os.O_TRUNC)
     os.close(beneath.open("plain", os.O_RDWR))
     assert (workspace / "plain").read_bytes() == b"plain"
@@ -260,15 +259,6 @@ def test_no_path_leads_out(tmp_path_factory: pytest.TempPathFactory, parts: list
             assert Beneath(base, resolver=resolver).read("/".join(parts), LIMIT) == b"fine"
         except MograderError:
             continue
-
-
-def test_the_four_functions_do_as_the_class_does(workspace: Path) -> None:
-    write_below(workspace, "new", b"new", staging=workspace.parent / ".staging", mode=0o600)
-    assert read_below(workspace, "new", LIMIT, os.geteuid()) == b"new"
-    assert stat_below(workspace, "new").size == 3
-    fd = open_below(workspace, "new")
-    assert os.read(fd, 10) == b"new"
-    os.close(fd)
 
 
 @pytest.mark.parametrize("disk", [Disk(), OldDisk()], ids=["exchange", "no exchange"])

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from mograder.core.disk import Disk
 from mograder.core.errors import Busy, Conflict, InvalidInput, MograderError, NotFound
 from mograder.core.names import ItemName, Username
 from mograder.store import workspaces as module
 from mograder.store.archives import MOST_ARCHIVES, archive_names, parse_archive
-from mograder.store.disk import Disk
 from mograder.store.releases import ItemKind, Release, Releases
 from mograder.store.workspaces import FileStatus, Workspaces
 from tests.unit.store.disks import FailingDisk, FullDisk, OldDisk, Unplugged, WatchedDisk

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from mograder.core.disk import Disk, Place
 from mograder.core.errors import Busy
-from mograder.store.disk import Disk, Place
 from mograder.store.files import atomic_write, exchange_or_rename, remove_tree
 from tests.unit.store.disks import FailingDisk, OldDisk, Unplugged
 

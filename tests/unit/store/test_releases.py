@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mograder.core.clock import SystemClock
+from mograder.core.disk import Disk
 from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound, TooLarge
 from mograder.core.names import ItemName
-from mograder.store.disk import Disk
 from mograder.store.manifest import parse_file
 from mograder.store.releases import ItemKind, Limits, Release, Releases
 from tests.support.clock import ManualClock

@@ -23,8 +23,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from mograder.core.disk import DISK, Disk
 from mograder.core.names import ItemName, Username
-from mograder.store.disk import DISK, Disk
 from mograder.store.grades import Entry, Grades
 from mograder.store.submissions import Kept, Submissions, Terms
 from tests.unit.store.disks import FailingDisk, Unplugged

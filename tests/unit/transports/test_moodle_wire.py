@@ -7,7 +7,6 @@ import logging
 import ssl
 from collections.abc import Callable
 from decimal import Decimal
-from urllib.parse import parse_qsl
 
 import httpx
 import pytest
@@ -195,21 +194,6 @@ def test_words_that_look_like_a_refusal_in_a_list_are_none() -> None:
     answer = [{"errorcode": "x", "exception": "y"}]
     assert call(Network(says(answer)), safe=True) == answer
     assert json.dumps(answer)
-
-
-def test_of_many_people_none_vanishes_past_phps_limit() -> None:
-    """353: PHP drops what is past ``max_input_vars`` (1000 by default) without a word."""
-
-    def php(request: httpx.Request) -> httpx.Response:
-        fields = parse_qsl(request.content.decode())[:1000]
-        found = [value for name, value in fields if name.startswith("values[")]
-        people = [{"id": int(value.partition("@")[0]), "fullname": "x"} for value in found]
-        return httpx.Response(200, json=people)
-
-    emails = [f"{number}@example.edu" for number in range(2500)]
-    with MoodleClient(URL, SECRET, transport=httpx.MockTransport(php)) as client:
-        people = client.users_by_field("email", emails)
-    assert [person.user_id for person in people] == list(range(2500))
 
 
 def test_an_answer_of_another_form_is_named_by_its_function() -> None:

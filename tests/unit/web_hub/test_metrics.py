@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-import stat
 from collections.abc import Iterable
-from pathlib import Path
 
-import httpx
 import pytest
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from mograder.auth.roles import Role
-from mograder.core.errors import Conflict, InvalidInput
 from mograder.sessions.endings import EndReason
 from mograder.sessions.tally import ItemMemory
 from mograder.web.hub.support.metrics import Metrics
-from mograder.web.hub.support.metrics_socket import metrics_app, metrics_listener
 from tests.conftest import REPOSITORY
-from tests.contract.proxy_rig import served
 from tests.support.clock import ManualClock
 from tests.unit.web_hub.hubkit import FakePool, Hub
 
@@ -121,40 +114,3 @@ def families_of(metrics: Metrics) -> Iterable[Metric]:
 
 def full_name(family: Metric) -> str:
     return f"{family.name}_total" if family.type == "counter" else family.name
-
-
-async def test_the_socket_answers_without_a_token_and_only_with_metrics(tmp_path: Path) -> None:
-    path = tmp_path / "m.sock"
-    with metrics_listener(path) as listener:
-        assert stat.S_IMODE(path.stat().st_mode) == 0o660
-        async with served(metrics_app(Metrics(eventful())), listener):
-            transport = httpx.AsyncHTTPTransport(uds=str(path))
-            async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
-                found = await client.get("/metrics")
-                others = [await client.get("/"), await client.post("/metrics")]
-    assert "mograder_sessions" in found.text
-    assert [answer.status_code for answer in others] == [404, 404]
-    assert not path.exists()
-
-
-async def test_a_socket_left_by_a_crash_is_replaced_and_a_file_is_not(tmp_path: Path) -> None:
-    path = tmp_path / "m.sock"
-    with metrics_listener(path):
-        path.rename(tmp_path / "left.sock")
-    with metrics_listener(tmp_path / "left.sock"):
-        _, writer = await asyncio.open_unix_connection(tmp_path / "left.sock")
-        writer.close()
-        await writer.wait_closed()
-    path.write_text("somebody's notes")
-    with pytest.raises(Conflict), metrics_listener(path):
-        pass
-    assert path.read_text() == "somebody's notes"
-
-
-@pytest.mark.parametrize("name", ["no/such/directory/m.sock", "x" * 200])
-def test_a_place_where_no_socket_can_be_is_refused_in_words(tmp_path: Path, name: str) -> None:
-    with (
-        pytest.raises(InvalidInput, match=r"metrics_socket|No socket"),
-        metrics_listener(tmp_path / name),
-    ):
-        pass

@@ -17,7 +17,6 @@ from pathlib import PurePosixPath
 from mograder.core.errors import InvalidInput, TooLarge
 
 FILE = "file"
-ONLINE_TEXT = "onlinetext"
 
 _ENTRY = re.compile(
     r"(?P<person>.+?)_(?P<number>\d{1,18})_assignsubmission_(?P<plugin>file|onlinetext)"

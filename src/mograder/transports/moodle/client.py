@@ -79,9 +79,6 @@ _GRADES = TypeAdapter(GradesModel)
 _REPORT = TypeAdapter(ReportModel)
 _FLAGS = TypeAdapter(FlagsModel)
 
-_AT_ONCE = 200
-"""Values in one request: past PHP's ``max_input_vars`` (1000 by default) the rest vanishes."""
-
 _HTML = 1
 """Moodle's number for the format that every comment is sent in."""
 
@@ -239,20 +236,6 @@ class MoodleClient(Closing):
             fields[f"options[{index}][value]"] = value
         found = self._ask.read(_PEOPLE, "core_enrol_get_enrolled_users", fields)
         return tuple(person.person() for person in found)
-
-    def users_by_field(self, field: str, values: Sequence[str]) -> tuple[Person, ...]:
-        """Return people by ``email``, ``idnumber``, ``id`` or ``username``.
-
-        Who is not found, or not to be seen by this account, is missing: most teachers find nobody
-        by username.
-        """
-        people: list[Person] = []
-        for start in range(0, len(values), _AT_ONCE):
-            some = values[start : start + _AT_ONCE]
-            fields = {"field": field, **listed("values", some)}
-            found = self._ask.read(_PEOPLE, "core_user_get_users_by_field", fields)
-            people += [person.person() for person in found]
-        return tuple(people)
 
     def blind_identities(self, assignment_id: int) -> Mapping[int, int]:
         """Return user ids by the number N of "Participant N"."""

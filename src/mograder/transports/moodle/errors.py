@@ -191,7 +191,6 @@ _DEEDS = {
     "mod_assign_save_submission": "hand work in",
     "mod_assign_submit_for_grading": "hand work in",
     "core_enrol_get_enrolled_users": "see who is in the course",
-    "core_user_get_users_by_field": "look people up",
 }
 """What a function does, in the words of who asked for it."""
 

@@ -46,7 +46,7 @@ from mograder.web.hub.support.hub_app import HubApp, copies_of
 from mograder.web.hub.support.login_throttle import LoginThrottle
 from mograder.web.hub.support.metrics import Metrics
 from mograder.web.hub.support.notifier import Notifier, Part
-from mograder.web.hub.support.reference import in_words
+from mograder.web.hub.support.openapi import summary_of
 from mograder.web.hub.support.responses import answer_problem
 from mograder.web.hub.support.services import Services
 from mograder.web.hub.support.validation_results import ValidationResults
@@ -189,7 +189,7 @@ def _install(router: APIRouter, route: Route) -> None:
         response_model=route.answer,
         response_class=JSONResponse if route.answer else FileResponse,
         responses={status: {"model": models.Problem} for status in sorted(statuses)},
-        summary=in_words(route.handler),
+        summary=summary_of(route.handler),
         description="",
         tags=[route.chapter] if route.chapter else None,
         include_in_schema=bool(route.chapter),

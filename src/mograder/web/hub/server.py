@@ -10,7 +10,6 @@ import secrets
 import socket
 import sys
 import webbrowser
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
@@ -25,7 +24,6 @@ from mograder.core.service import READY, STOPPING, Service
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.web.hub.app import create_app
 from mograder.web.hub.support.metrics import Metrics
-from mograder.web.hub.support.metrics_socket import metrics_app, metrics_listener
 from mograder.web.hub.support.notifier import Notifier
 from mograder.web.hub.support.services import Services, open_services
 from mograder.web.serving import Server, bind, configuration, until_signalled
@@ -33,7 +31,6 @@ from mograder.web.serving import Server, bind, configuration, until_signalled
 _log = get_logger(__name__)
 
 _GRACE_SECONDS = 3
-_SCRAPES_AT_ONCE = 16
 _SWITCH_SECONDS = 0.001
 """How long a thread that reads the disk or the database keeps the loop waiting: Python's own 5 ms
 are felt when a hundred arrive at once."""
@@ -91,7 +88,6 @@ async def _serve(options: HubOptions, secret: str, service: Service) -> None:
         _greet(services, url, first)
         stack.enter_context(until_signalled(server, lambda: _stop(service, notifier)))
         await stack.enter_async_context(service.kept_alive())
-        await stack.enter_async_context(_telling_numbers(loaded, metrics))
         if not options.headless:
             await asyncio.to_thread(webbrowser.open, first)
         # What is there by now stays, and to look through it for garbage takes 0.1 s each time, for
@@ -100,31 +96,6 @@ async def _serve(options: HubOptions, secret: str, service: Service) -> None:
         gc.freeze()
         gc.enable()  # it was off for the start (``cli/hub_run.py``)
         await server.serve(sockets=[listener])
-
-
-@contextlib.asynccontextmanager
-async def _telling_numbers(loaded: LoadedSettings, metrics: Metrics) -> AsyncIterator[None]:
-    """Serve the metrics on their own socket, if the settings name one."""
-    if not loaded.settings.hub.metrics_socket:
-        yield
-        return
-    with metrics_listener(loaded.path(loaded.settings.hub.metrics_socket)) as listener:
-        config = uvicorn.Config(
-            metrics_app(metrics),
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            limit_concurrency=_SCRAPES_AT_ONCE,
-            timeout_graceful_shutdown=_GRACE_SECONDS,
-        )
-        server = Server(config)
-        serving = asyncio.create_task(server.serve(sockets=[listener]))
-        try:
-            yield
-        finally:
-            server.should_exit = True
-            await serving
 
 
 def _configuration(services: Services, metrics: Metrics, notifier: Notifier) -> uvicorn.Config:

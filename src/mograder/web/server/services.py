@@ -10,11 +10,11 @@ from anyio import CapacityLimiter
 
 from mograder.auth.enrollment import parse_username
 from mograder.core.clock import Clock, SystemClock
+from mograder.core.disk import DISK, Disk
 from mograder.core.errors import InvalidInput
 from mograder.core.log import get_logger, register_secret
 from mograder.core.names import ItemName, Username
 from mograder.store.assignments import Catalogue
-from mograder.store.disk import DISK, Disk
 from mograder.store.grades import Grades
 from mograder.store.people import PEOPLE_FILE, People
 from mograder.store.roster import Roster

@@ -72,7 +72,7 @@ def test_revoking_ends_those_of_the_session_or_the_login_only() -> None:
     capabilities = Capabilities(table, ManualClock())
     mine = capabilities.issue("s1", who("alice"))
     other = capabilities.issue("s2", who("alice", "phone"))
-    capabilities.revoke_session("s1")
+    capabilities.forget_session("s1")
     assert capabilities.resolve(mine) is None
     assert capabilities.known("s1", who("alice")) is None
     assert capabilities.resolve(other) is not None
@@ -80,7 +80,7 @@ def test_revoking_ends_those_of_the_session_or_the_login_only() -> None:
     assert capabilities.resolve(other) is not None
     capabilities.revoke_login("phone")
     assert capabilities.resolve(other) is None
-    assert not table.rows
+    assert {row.session_id for row in table.rows} == {"s1"}, "these go with the session's own row"
 
 
 async def test_who_holds_something_open_is_told_from_any_thread() -> None:
@@ -91,7 +91,7 @@ async def test_who_holds_something_open_is_told_from_any_thread() -> None:
     capabilities.on_revoke(capability, told.set)
     undo = capabilities.on_revoke(capability, untold.set)
     undo()
-    await asyncio.to_thread(capabilities.revoke_session, "s1")
+    await asyncio.to_thread(capabilities.forget_session, "s1")
     await asyncio.wait_for(told.wait(), 5)
     assert not untold.is_set()
     late = asyncio.Event()

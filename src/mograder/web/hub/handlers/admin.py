@@ -108,7 +108,7 @@ def _text(form: FormData, field: str) -> str:
 
 
 async def held(name: str, app: CurrentApp, caller: Caller) -> Held:
-    """Tell what is published under a name, so that a publisher sees what would change (B99)."""
+    """Tell what is published under a name, so that a publisher sees what would change."""
     return await to_thread.run_sync(_held, app, _item_name(name))
 
 

@@ -64,7 +64,7 @@ _DO_WITHOUT = "Do without, or ask your instructor to allow it."
 
 
 async def status(user: str, a: str, app: CurrentApp, caller: Caller) -> CopyStatus:
-    """Tell how a copy stands; unknown items have no copy (B121)."""
+    """Tell how a copy stands; unknown items have no copy."""
     try:
         copy = _copy(user, a)
     except InvalidInput:
@@ -75,7 +75,7 @@ async def status(user: str, a: str, app: CurrentApp, caller: Caller) -> CopyStat
 
 
 async def upload(user: str, a: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
-    """Put the notebook in the field ``file`` in the copy's place, and keep the old one (B117)."""
+    """Put the notebook in the field ``file`` in the copy's place, and keep the old one."""
     copy = _copy(user, a)
     form = await receive(request, _UPLOAD, 1, field="file")
     async with closing(form):
@@ -96,7 +96,7 @@ async def upload(user: str, a: str, request: Request, app: CurrentApp, caller: C
 
 
 async def export(user: str, a: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
-    """Send the newest complete save, and remember that its owner took it along (B56, B118)."""
+    """Send the newest complete save, and remember that its owner took it along."""
     copy = known_copy(user, a)
     saved = await app.copies.export(copy)
     mark = app.services.workspaces.mark_exported
@@ -113,7 +113,7 @@ async def export(user: str, a: str, request: Request, app: CurrentApp, caller: C
 async def mark_exported(
     user: str, a: str, request: Request, app: CurrentApp, caller: Caller
 ) -> Response:
-    """Remember that the copy was exported some other way (B122)."""
+    """Remember that the copy was exported some other way."""
     copy = _copy(user, a)
 
     async def job(_: Report) -> Done:
@@ -125,7 +125,7 @@ async def mark_exported(
 
 
 async def reset(user: str, a: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
-    """Begin anew from the release; the work is kept beside it (B57, B120)."""
+    """Begin anew from the release; the work is kept beside it."""
     copy = known_copy(user, a)
 
     async def job(report: Report) -> Reset:

@@ -54,7 +54,7 @@ class _Rules(BaseModel):
 
 
 async def sync_users(request: Request, app: CurrentApp, caller: Caller) -> Response:
-    """Replace the list of those who may come in; who is off it loses access at once (B30, B35)."""
+    """Replace the list of those who may come in; who is off it loses access at once."""
     if is_form(request):
         fields = await read_form(request, _LONG_FORM)
         await _demand_unchanged(app, fields.get("stamp"))

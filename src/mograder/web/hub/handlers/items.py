@@ -99,13 +99,13 @@ def demand_visible(app: HubApp, identity: Identity, name: str) -> None:
 
 
 async def list_items(app: CurrentApp, caller: Caller) -> list[Entry]:
-    """List assignments, then lectures, as the caller sees them (B126)."""
+    """List assignments, then lectures, as the caller sees them."""
     views = await to_thread.run_sync(survey, app, caller)
     return [_entry(view) for view in views]
 
 
 async def release_file(name: str, filename: str, app: CurrentApp, caller: Caller) -> FileResponse:
-    """Send one file of a published release: what its manifest names and nothing else (B127).
+    """Send one file of a published release: what its manifest names and nothing else.
 
     Always as a download: a release may hold HTML, and this is the hub's own origin.
     """

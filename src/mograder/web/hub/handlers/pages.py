@@ -1,4 +1,4 @@
-"""The hub's pages for people, and its own small reference of the API."""
+"""The hub's pages for people, and the description of its API."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mograder.web.hub.handlers.sessions import page_of, spinner_of
 from mograder.web.hub.support.access import Caller
 from mograder.web.hub.support.hub_app import CurrentApp, go_to, hub_app
 from mograder.web.hub.support.models import Health, Ready, ServerStatus, Started
-from mograder.web.hub.support.reference import describe, read_schema
+from mograder.web.hub.support.openapi import describe, viewer_file, viewer_version
 from mograder.web.hub.support.responses import failure_page, kept_work
 from mograder.web.pages import page
 
@@ -53,7 +53,7 @@ async def ready(app: CurrentApp) -> Ready:
 
 
 async def status() -> ServerStatus:
-    """Tell 0.3.16's dashboard, which asks a marimo server, that it may go on (compat.md 2.3)."""
+    """Tell 0.3.16's dashboard, which asks a marimo server, that it may go on."""
     return ServerStatus()
 
 
@@ -69,13 +69,16 @@ async def openapi(request: Request, caller: Caller) -> Response:
 
 
 async def api_docs(request: Request, caller: Caller) -> Response:
-    """The description of this API for people, without anything from elsewhere."""
-    return page(request, "api.html", reference=read_schema(describe(request.app)))
+    """Show the description of this API to people, by Swagger UI from our own static path."""
+    return page(request, "api.html", version=viewer_version())
 
 
 async def static_file(version: str, name: str, request: Request) -> Response:
-    """Send a stylesheet, module or picture of our own."""
-    return pages.static_file(request, version, name)
+    """Send a stylesheet, module or picture of our own, or a file of Swagger UI."""
+    found = await asyncio.to_thread(viewer_file, name)
+    if found is None:
+        return pages.static_file(request, version, name)
+    return pages.send_static(request, found, unchanging=version == viewer_version())
 
 
 async def _spinner(request: Request, caller: Identity, name: str, mode: Mode) -> Response:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
+from mograder.core.disk import Space
 from mograder.core.errors import Conflict
 from mograder.sessions.endings import EndReason
-from mograder.store.disk import Space
 from mograder.store.hub_state import AuditRow, EndingRow
 from mograder.web.hub.support.hub_app import HubApp
 

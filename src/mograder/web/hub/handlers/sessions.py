@@ -40,7 +40,7 @@ async def list_sessions(app: CurrentApp, caller: Caller) -> list[SessionEntry]:
 
 
 async def start_edit_deep(a: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
-    """Copy the release if there is no copy yet, and start or find the caller's editor (B114)."""
+    """Copy the release if there is no copy yet, and start or find the caller's editor."""
 
     async def job(report: Report) -> Started:
         report("Getting your copy ready")
@@ -54,7 +54,7 @@ async def start_edit_deep(a: str, request: Request, app: CurrentApp, caller: Cal
 async def start_edit(
     user: str, a: str, request: Request, app: CurrentApp, caller: Caller
 ) -> Response:
-    """Start or find the editor of a copy that exists; an instructor may for a student (B115)."""
+    """Start or find the editor of a copy that exists; an instructor may for a student."""
 
     async def job(report: Report) -> Started:
         key = await to_thread.run_sync(_existing_copy, app, user, a)
@@ -66,7 +66,7 @@ async def start_edit(
 
 
 async def start_run(lecture: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
-    """Start or find the caller's own session of a lecture (B63, B124)."""
+    """Start or find the caller's own session of a lecture."""
 
     async def job(report: Report) -> Started:
         report("Opening the lecture")
@@ -79,7 +79,7 @@ async def start_run(lecture: str, request: Request, app: CurrentApp, caller: Cal
 async def stop_edit(
     user: str, a: str, request: Request, app: CurrentApp, caller: Caller, mode: Mode = Mode.EDIT
 ) -> Response:
-    """End a session; with ``mode=run`` a lecture's (B58, B116)."""
+    """End a session; with ``mode=run`` a lecture's."""
     key = SessionKey(Username.of_account(user), ItemName.parse(a), mode)
 
     async def job(report: Report) -> Stopped:

@@ -17,7 +17,7 @@ from mograder.core.names import ItemName, Username
 from mograder.grading.report_html import render_html
 from mograder.grading.report_json import ValidationAnswer, ValidationResult, answer_of
 from mograder.grading.validate import Submission
-from mograder.notebook.syntax import MAX_NOTEBOOK
+from mograder.notebook import MAX_NOTEBOOK
 from mograder.sessions.allowances import limited, script_of
 from mograder.sessions.spawner import limits_of
 from mograder.store.course import read_notebook
@@ -37,7 +37,7 @@ _SECONDS = 120.0
 async def validate(
     user: str, a: str, request: Request, app: CurrentApp, caller: Caller
 ) -> Response:
-    """Run a student's notebook against its checks, and tell what came of each (B119)."""
+    """Run a student's notebook against its checks, and tell what came of each."""
 
     async def job(report: Report) -> ValidationAnswer:
         copy = known_copy(user, a)

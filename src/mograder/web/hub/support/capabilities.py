@@ -37,7 +37,6 @@ class CapabilityStore(Protocol):
     def remove_capabilities(
         self,
         *,
-        session_id: str | None = None,
         login_id: str | None = None,
         username: str | None = None,
     ) -> object: ...
@@ -139,13 +138,8 @@ class Capabilities:
         # Looking up the hash, not the text, leaves nothing for a timing attack to learn.
         return self._by_hash.get(_hash(cap))
 
-    def revoke_session(self, session_id: str) -> None:
-        """End every capability of a session, and what is open under it (writes)."""
-        self.forget_session(session_id)
-        self._state.remove_capabilities(session_id=session_id)
-
     def forget_session(self, session_id: str) -> None:
-        """The same in memory only: for the end of a session, whose rows go with its own."""
+        """End every capability of a session, in memory only: its row's end removes theirs."""
         self._drop(lambda capability: capability.session_id == session_id)
 
     def revoke_login(self, login_id: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -12,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 from mograder.auth.identity import Authenticator, AuthPolicy, trusted_peers
+from mograder.core import file_lock
 from mograder.core.clock import Clock, SystemClock
 from mograder.core.errors import Conflict, MograderError
 from mograder.core.log import get_logger
@@ -249,13 +249,11 @@ async def _upkeep(
 
 def _lock(path: Path) -> int:
     """Two hubs on one course would fight over its sessions; the lock dies with the process."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    descriptor = file_lock.open_lock(path)
+    if not file_lock.acquire(descriptor):
         os.close(descriptor)
         raise Conflict(
             "Another hub is running on this course.",
             hint="Stop it first, or serve another course directory with -C.",
-        ) from error
+        )
     return descriptor

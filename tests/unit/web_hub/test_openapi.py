@@ -1,0 +1,43 @@
+"""The description of the API, and the page that shows it."""
+
+from __future__ import annotations
+
+import re
+
+from mograder.web.hub.routes import ROUTES
+from mograder.web.hub.support.openapi import summary_of
+from tests.unit.web_hub.hubkit import Hub
+
+
+def test_a_summary_holds_no_marks_for_readers_of_the_code() -> None:
+    summaries = [summary_of(door.handler) for door in ROUTES if door.chapter]
+    assert [
+        each for each in summaries if not each or re.search(r"\bB\d|\.md|`|:class:", each)
+    ] == []
+
+
+async def test_the_page_of_the_api_needs_no_other_host(hub: Hub) -> None:
+    async with hub.client("alice", browser=True) as client:
+        page = (await client.get("/api/docs")).text
+        schema = (await client.get("/api/openapi.json")).text
+        addresses = re.findall(r'(?:src|href|data-document)="([^"]+)"', page)
+        answers = [await client.get(address) for address in addresses]
+    assert "/start-edit-deep/{a}" in schema
+    assert any("swagger-ui-bundle" in address for address in addresses)
+    assert [answer.status_code for answer in answers] == [200] * len(addresses)
+    assert page.startswith("<!doctype html>")
+    assert all(re.match("/(?!/)", address) for address in addresses)
+    assert "<script>" not in page
+    assert "style=" not in page
+
+
+async def test_swagger_ui_may_be_kept_by_browsers_for_ever(hub: Hub) -> None:
+    async with hub.client("alice", browser=True) as client:
+        page = (await client.get("/api/docs")).text
+        (address,) = re.findall(r'"([^"]+swagger-ui\.css)"', page)
+        found = await client.get(address)
+        other = await client.get("/static/0/swagger-ui.css")
+        missing = await client.get(address.replace("swagger-ui.css", "redoc.standalone.js"))
+    assert "immutable" in found.headers["cache-control"]
+    assert other.headers["cache-control"] == "no-cache"
+    assert missing.status_code == 404
