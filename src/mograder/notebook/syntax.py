@@ -1,6 +1,6 @@
-"""Whether a text is a notebook that marimo can open, told with the line that is wrong.
+"""The check that a text is a notebook that marimo can open.
 
-The hub asks before it replaces a release, so that a broken notebook reaches no student.
+The hub runs it before it replaces a release, so that no broken notebook reaches students.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from mograder.notebook.parsing import HOW_TO_MAKE, NotPython, not_marimo, parse_
 from mograder.notebook.pep723 import read_script
 
 MAX_NOTEBOOK = 16_000_000
-"""Bytes of one notebook; larger ones are data that was pasted into code."""
+"""Largest size of a notebook in bytes; larger ones have data pasted into code."""
 
 _BYTE_ORDER_MARK = "\ufeff"
 _APP = re.compile(r"^\w+\s*=\s*\w+\.App\(", re.MULTILINE)
 
 
 def check_notebook(text: str, filename: str) -> None:
-    """Return when the text is a marimo notebook that parses.
+    """Check that the text is a marimo notebook that parses.
 
-    A notebook whose ``requires-python`` leaves out the interpreter that asks may use syntax that
-    it does not know; then only marimo's frame is looked for.
+    If ``requires-python`` excludes the running interpreter, the notebook may use syntax unknown to
+    it; then only the line ``app = marimo.App(`` is looked for.
 
     Raises:
-        InvalidInput: It is not, and the message is ``file:line: reason``.
+        InvalidInput: The text is not such a notebook; the message is ``file:line: reason``.
     """
     if text.startswith(_BYTE_ORDER_MARK):
         raise InvalidInput(

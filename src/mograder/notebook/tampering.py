@@ -1,7 +1,7 @@
-"""Which checks of a notebook are not those that were handed out (compat.md 2.3, submit).
+"""The checks of a notebook that differ from its release, by question (compat.md 2.3, submit).
 
-For whoever marks: by question, and whether the marks themselves were touched. What a validation
-says about the same, cell by cell, is ``notebook.integrity``.
+Markers get this, and whether the marks cell was changed. Validations get the same by cell from
+:mod:`mograder.notebook.integrity`.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from mograder.notebook.marks import is_marks_cell, key_of, labels_in
 
 @dataclass(frozen=True, slots=True)
 class Tampering:
-    """The questions whose checks were changed, removed or doubled, sorted; and the marks."""
+    """The keys of questions with changed checks, sorted, and whether the marks were changed."""
 
     checks: tuple[str, ...]
     marks: bool
 
 
 UNTOUCHED = Tampering((), marks=False)
-"""All is as it was handed out, or nobody can compare it."""
+"""Nothing was changed, or there is no release to compare with."""
 
 
 def find_tampering(student: str, release: str, filename: str) -> Tampering:
     """Compare the check cells of a notebook with those of its release, by their code.
 
     Raises:
-        InvalidInput: One of the texts is no notebook.
+        InvalidInput: One of the texts is not a notebook.
     """
     own = _guarded(parse_cells(student, filename))
     released = _guarded(parse_cells(release, filename))
@@ -41,7 +41,7 @@ def find_tampering(student: str, release: str, filename: str) -> Tampering:
 
 
 def _guarded(notebook: NotebookText) -> Counter[str]:
-    """The code of each check cell that is not the student's to write, and how often it stands."""
+    """Count the codes of the check cells that students must not change."""
     return Counter(each.code.strip() for each in notebook.cells if _checks(each))
 
 
