@@ -1,7 +1,7 @@
-"""Which cells of a release were changed, moved or taken out, told by their fingerprints.
+"""A comparison of released and submitted cells by hash: changed, moved and removed cells.
 
-A notebook's answers look new in every copy, so a cell that is not known is no news by itself.
-What counts is where a known cell is missing, and what stands there instead.
+Answer cells have new hashes in every copy, so an unknown hash alone is not reported. Reported are
+places where released cells are missing, with the cells found there instead.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from mograder.notebook.hashes import cell_hash, is_editable
 from mograder.notebook.marks import is_marks_cell, labels_in
 
 _MOST_COMPARED = 100_000
-"""Pairs of cells to align; a student may write as many hashes into the header as they like."""
+"""Largest number of hash pairs to align: students control the length of the header's list."""
 
 CHANGED = "this cell is not as it was released."
 MOVED = "this cell was moved."
@@ -26,7 +26,10 @@ TWICE = "this cell of the release stands here once more."
 
 @dataclass(frozen=True, slots=True)
 class _Gap:
-    """Released cells that are missing, and the cells that stand in their place, from this line."""
+    """Hashes of released cells that are missing, and the cells found in their place.
+
+    ``line`` is the gap's line, from 1. ``exact`` is false if there were too many cells to align.
+    """
 
     missing: tuple[str, ...]
     instead: tuple[Cell, ...]
@@ -35,9 +38,10 @@ class _Gap:
 
 
 def compare(expected: Sequence[str], cells: Sequence[Cell], filename: str) -> list[Finding]:
-    """Return what became of the released cells; ``cells`` are all of the student's, in order.
+    """Return findings about released cells that were changed, moved or removed.
 
-    Cells that are for students to change, and those that they added, are no finding.
+    ``expected`` holds the hashes of the released fixed cells, ``cells`` all cells of the student,
+    both in order. Editable and added cells are not reported.
     """
     fixed = [cell for cell in cells if not is_editable(cell)]
     hashes = [cell_hash(cell.code) for cell in fixed]
@@ -78,7 +82,7 @@ def _lost(number: int) -> str:
 
 
 def _take(missing: Counter[str], wanted: Sequence[str]) -> int:
-    """Take out of the missing ones those that are missing here; moved ones are not."""
+    """Remove the hashes ``wanted`` from ``missing`` and return how many of them were in it."""
     taken = 0
     for each in wanted:
         if missing[each] > 0:
@@ -88,7 +92,7 @@ def _take(missing: Counter[str], wanted: Sequence[str]) -> int:
 
 
 def _looks_released(cell: Cell) -> bool:
-    """Whether a cell looks like a teacher's and not like an answer."""
+    """Whether a cell looks released and not like an answer: hidden, or with checks or marks."""
     return cell.hidden or _is_check(cell)
 
 

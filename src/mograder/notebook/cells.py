@@ -1,8 +1,8 @@
-"""The cells of a notebook's text, and where each one stands in it.
+"""The cells of a notebook's text and their line ranges.
 
-marimo's own parser says what the code of a cell is, because cell hashes are taken of that
-(compat.md 7). Python's says where it stands, because whoever changes a line must leave every
-other one as it is, byte for byte.
+The code of a cell comes from marimo's parser, because cell hashes are computed from it
+(compat.md 7). The lines come from Python's parser, because an edit must leave all other lines
+unchanged, byte for byte.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ _DECORATORS = {
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One cell; all lines are the file's, from 1, both ends included.
+    """One cell; line numbers are the file's, from 1, both ends included.
 
-    ``first`` to ``last`` is all of it, with decorators and the comments at its end.
-    ``body_first`` to ``body_last`` is what the author wrote, without the ``def`` line and the last
-    ``return``; empty when ``body_last`` is the smaller one. ``return_first`` to ``return_last``
-    are the lines of that ``return``, 0 for none, and ``returns`` the names in it. ``code`` is what
-    marimo takes for the cell's code, and ``code_first`` the line where that begins.
+    ``first`` to ``last`` is the whole cell, with decorators and trailing comments. ``body_first``
+    to ``body_last`` is the author's code, without the ``def`` line and the last ``return``; it is
+    empty if ``body_last`` is smaller. ``return_first`` to ``return_last`` are the lines of that
+    ``return``, 0 if there is none, and ``returns`` the names in it. ``code`` is the cell's code as
+    marimo parses it, and ``code_first`` its first line.
     """
 
     index: int
@@ -73,7 +73,7 @@ class Cell:
     """Whether the editor hides the code."""
 
     def line_of(self, line: int) -> int:
-        """Return the file's line of a line (from 1) of the code."""
+        """Return the line in the file of a line in the code; both count from 1."""
         return self.code_first + line - 1
 
 
@@ -86,13 +86,13 @@ class NotebookText:
     cells: tuple[Cell, ...]
 
     def cell_at(self, line: int) -> Cell | None:
-        """Return the cell that a line (from 1) belongs to."""
+        """Return the cell that contains a line (from 1), or None."""
         return next((cell for cell in self.cells if cell.first <= line <= cell.last), None)
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class LineEdit:
-    """Lines to put in the place of others; with ``last < first``, before the line ``first``."""
+    """A replacement of lines ``first`` to ``last``; with ``last < first``, an insertion before."""
 
     first: int
     last: int
@@ -100,10 +100,10 @@ class LineEdit:
 
 
 def parse_cells(text: str, filename: str) -> NotebookText:
-    """Find the cells of a notebook.
+    """Return the cells of a notebook's text.
 
     Raises:
-        InvalidInput: It is no notebook, as ``file:line: reason``.
+        InvalidInput: The text is not a notebook; the message is ``file:line: reason``.
     """
     plain = plain_text(text)
     statements = list(_cell_statements(strictly_parsed(plain, filename), filename))
@@ -127,13 +127,13 @@ def parse_cells(text: str, filename: str) -> NotebookText:
 
 
 def plain_text(text: str) -> str:
-    """Return the text as Python reads it: each line ends with LF, and no byte order mark."""
+    """Return the text as Python reads it: with LF line ends and without a byte order mark."""
     plain = "".join(line.rstrip("\r\n") + "\n" for line in split_lines(text))
     return plain.removeprefix("\ufeff")
 
 
 def parse_python(source: str) -> ast.Module | None:
-    """Parse, without the warnings that an author's escapes may cause; None if it is no Python."""
+    """Return the syntax tree of Python code, or None if it cannot be parsed."""
     try:
         return strictly_parsed(source)
     except NotPython:
@@ -141,15 +141,15 @@ def parse_python(source: str) -> ast.Module | None:
 
 
 def split_lines(text: str) -> tuple[str, ...]:
-    """Split into lines with their ends, at the line ends that Python knows and no others."""
+    """Split into lines with their ends, which are LF, CRLF or CR only, as in Python."""
     return tuple(_LINE.findall(text))
 
 
 def replace_lines(lines: Sequence[str], edits: Sequence[LineEdit]) -> str:
     """Return the text with these lines replaced; every other byte stays as it is.
 
-    New lines are given without ends and get the end that is used there. A text whose last line
-    has no end keeps it so. Edits must not overlap.
+    New lines are given without line ends and get that of their neighbours. If the last line has no
+    end, it keeps none. Overlapping edits raise :class:`ValueError`.
     """
     ordered = sorted(edits)
     for before, after in pairwise(ordered):
@@ -171,7 +171,7 @@ def replace_lines(lines: Sequence[str], edits: Sequence[LineEdit]) -> str:
 
 
 def indent_of(line: str) -> str:
-    """Return the white space at the head of a line."""
+    """Return the spaces and tabs that a line begins with."""
     return line[: len(line) - len(line.lstrip(" \t"))]
 
 
@@ -185,10 +185,10 @@ def _end_of(line: str) -> str:
 
 
 def _cell_statements(tree: ast.Module, filename: str) -> Iterator[tuple[CellKind, ast.stmt]]:
-    """Yield the statements that are cells, and refuse those where marimo overlooks them.
+    """Yield the statements that are cells; raise InvalidInput for those that marimo ignores.
 
-    marimo takes cells between ``app = marimo.App()`` and ``if __name__ == "__main__"`` only,
-    and the setup cell only as the first; it drops the others when the notebook is saved.
+    marimo reads cells only between ``app = marimo.App()`` and ``if __name__ == "__main__"``, and
+    the setup cell only as the first one; it drops all others when it saves the notebook.
     """
     seen = False
     guarded = False
@@ -209,7 +209,7 @@ def _cell_statements(tree: ast.Module, filename: str) -> Iterator[tuple[CellKind
 
 
 def _kind(node: ast.stmt) -> CellKind | None:
-    """Tell which form of a cell a statement is, if it is one, by marimo's own rules."""
+    """Return the kind of cell that a statement is by marimo's rules, or None."""
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         decorator = get_valid_decorator(node)
         return None if decorator is None else _DECORATORS.get(_app_attribute(decorator))
@@ -219,7 +219,7 @@ def _kind(node: ast.stmt) -> CellKind | None:
 
 
 def _app_attribute(node: ast.expr) -> str:
-    """Return ``cell`` for ``app.cell`` and ``app.cell(...)``."""
+    """Return ``cell`` for ``app.cell`` and ``app.cell(...)``, "" for other expressions."""
     target = node.func if isinstance(node, ast.Call) else node
     if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name):
         return target.attr if target.value.id == "app" else ""
@@ -228,7 +228,7 @@ def _app_attribute(node: ast.expr) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A statement that is a cell: which one, and of what kind."""
+    """A statement that is a cell, with its index and kind."""
 
     index: int
     kind: CellKind
@@ -237,7 +237,7 @@ class _Place:
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """A text's lines, where its top-level headers end, and how many empty lines it begins with."""
+    """A text's lines, the lines where top-level headers end, the number of leading empty lines."""
 
     lines: Sequence[str]
     ends: Sequence[int]
@@ -245,7 +245,7 @@ class _Frame:
 
     @classmethod
     def of(cls, plain: str) -> _Frame:
-        """Read it off a text."""
+        """Return the frame of a text."""
         empty = len(plain) - len(plain.lstrip())
         return cls(plain.split("\n"), _signature_ends(plain), plain.count("\n", 0, empty))
 
@@ -281,9 +281,9 @@ def _cell(place: _Place, parsed: CellDef, frame: _Frame) -> Cell:
 
 
 def _with_comments(last: int, lines: Sequence[str]) -> int:
-    """Return the last line of a cell whose last statement ends in this one.
+    """Return the last line of a cell whose last statement ends in line ``last``.
 
-    Comments have no place in a syntax tree; the indented ones that follow belong to the cell.
+    A syntax tree has no comments; the indented ones that follow belong to the cell.
     """
     end = last
     for number, line in enumerate(lines[last:], start=last + 1):
@@ -307,7 +307,7 @@ def _names(node: ast.Return) -> Iterator[str]:
 
 
 def _literal_lines(node: ast.Expr) -> tuple[int, int]:
-    """Return the lines of the text that an unparsable cell is kept in."""
+    """Return the first and last line of the string that holds an unparsable cell's code."""
     call = node.value
     if isinstance(call, ast.Call) and call.args:
         literal = call.args[0]
@@ -316,7 +316,7 @@ def _literal_lines(node: ast.Expr) -> tuple[int, int]:
 
 
 def _code_first(place: _Place, parsed: CellDef, frame: _Frame, body: tuple[int, int]) -> int:
-    """Return the line in which the code begins, as marimo cuts it out for each kind."""
+    """Return the first line of the code that marimo extracts for each kind of cell."""
     node = place.node
     if place.kind is CellKind.SETUP:
         return node.lineno + 1
@@ -326,8 +326,8 @@ def _code_first(place: _Place, parsed: CellDef, frame: _Frame, body: tuple[int, 
             return node.lineno if decorator is None else (decorator.end_lineno or 0) + 1
         if node.body[0].lineno == node.lineno:
             return node.lineno
-        # Comments between decorator and def make marimo leave out as many lines of the body. It
-        # counts from the first line that is not empty.
+        # Comments between decorator and def make marimo skip as many lines of the body. It counts
+        # lines from the first that is not empty.
         return max(body[0], parsed.lineno + 1 + frame.empty)
     begin = parsed.code.split("\n", 1)[0].strip()
     numbers = range(body[0], body[1] + 1)
@@ -354,7 +354,7 @@ def _signature_ends(text: str) -> list[int]:
 
 
 def tokens_of(text: str) -> Iterator[tokenize.TokenInfo]:
-    """Yield a text's tokens, as far as it has some."""
-    # SystemError: the tokenizer of early releases of Python 3.12 forgets to raise its own.
+    """Yield a text's tokens, up to the first that cannot be read."""
+    # SystemError: early releases of Python 3.12 fail without setting a tokenizer exception.
     with contextlib.suppress(tokenize.TokenError, SyntaxError, UnicodeError, SystemError):
         yield from tokenize.generate_tokens(io.StringIO(text).readline)

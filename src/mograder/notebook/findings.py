@@ -1,4 +1,4 @@
-"""What is wrong with a text, and where: one line that an author can act on."""
+"""Findings in a notebook's text: one line each, with the place, the problem and the remedy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mograder.core.errors import InvalidInput
 
 @dataclass(frozen=True, slots=True, order=True)
 class Finding:
-    """A place in a file (``line`` from 1), what is wrong there, and the remedy if we know one."""
+    """A problem in a line (from 1) of a file; ``hint`` is the remedy, or empty."""
 
     filename: str
     line: int
@@ -23,10 +23,10 @@ class Finding:
 
 
 def refuse(findings: Iterable[Finding]) -> None:
-    """Return when there are none, and else tell them all at once, in the order of the file.
+    """Raise an error that lists all findings in the order of the file, if there are any.
 
     Raises:
-        InvalidInput: One line for each finding.
+        InvalidInput: There are findings; the message has one line for each.
     """
     if lines := [str(finding) for finding in sorted(findings)]:
         raise InvalidInput("\n".join(lines))

@@ -1,4 +1,4 @@
-"""Which cells are the student's to change, and the fingerprints of all others (compat.md 7)."""
+"""The cells that students may change, and the hashes of all others (compat.md 7)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _DIGITS = 8
 
 
 def is_editable(cell: Cell) -> bool:
-    """Whether the cell is for the student: it says so, or it holds a written answer."""
+    """Whether students may change a cell: it has the `TO_DO` comment or a written answer."""
     return TO_DO in cell.code or is_answer_name(cell.name)
 
 
@@ -24,10 +24,10 @@ def is_answer_name(name: str) -> bool:
 
 
 def cell_hash(code: str) -> str:
-    """Return the fingerprint of a cell's code, as 0.3.16 writes it."""
+    """Return the hash of a cell's code as in 0.3.16: the first 8 hex digits of SHA-256."""
     return hashlib.sha256(code.strip().encode("utf-8", "surrogatepass")).hexdigest()[:_DIGITS]
 
 
 def cell_hashes(cells: Iterable[Cell]) -> tuple[str, ...]:
-    """Return the fingerprints of the cells that are not for students to change, in order."""
+    """Return the hashes of the cells that students must not change, in order."""
     return tuple(cell_hash(cell.code) for cell in cells if not is_editable(cell))

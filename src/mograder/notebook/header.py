@@ -1,4 +1,4 @@
-"""Changing a notebook's PEP 723 block, and nothing else of it: comments and order stay."""
+"""Edits of a notebook's PEP 723 block, which keep its comments, its order and the other text."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _CODING = re.compile(r"#.*?coding[:=][ \t]*[-\w.]+")
 
 
 def set_keys(text: str, keys: Mapping[str, str | bool]) -> str:
-    """Write keys into the block: in the place that each has already, else before its end.
+    """Return the text with keys set in the block: replaced where they are, else added at its end.
 
-    0.3.16 looks for them by line, so each stands on one of its own (compat.md 7). Where tables
-    end the block they come before those: inside a ``[tool.uv.sources]`` they would be wrong. A
-    text without a block stays as it is.
+    0.3.16 searches the block by line, so each key has a line of its own (compat.md 7). New keys
+    come before the first table, since TOML would count them to a table above them. A text without a
+    block is returned unchanged.
     """
     lines = split_lines(text)
     block = _find_block(lines)
@@ -45,10 +45,10 @@ def set_keys(text: str, keys: Mapping[str, str | bool]) -> str:
 
 
 def check_header(text: str, filename: str) -> None:
-    """Return when no tool will stumble over the block.
+    """Check that the script block is well-formed.
 
     Raises:
-        InvalidInput: It is malformed, as ``file:line: reason``.
+        InvalidInput: The block is malformed; the message is ``file:line: reason``.
     """
     try:
         read_script(text)
@@ -63,7 +63,7 @@ def has_block(text: str) -> bool:
 
 
 def read_key(text: str, key: str) -> str:
-    """Return the text of a key in the block, read by its line as 0.3.16 does; "" for none."""
+    """Return the value of a key, found by its line as in 0.3.16, or "" without it."""
     lines = split_lines(text)
     block = _find_block(lines)
     if block is None:
@@ -76,10 +76,9 @@ def read_key(text: str, key: str) -> str:
 
 
 def ensure_kind(text: str, kind: str) -> str:
-    """Let the block say ``mograder-type``; one is made where there is none.
+    """Return the text with ``mograder-type`` set, in a new block if it has no block.
 
-    It is made at the head of the file, below a ``#!`` line and an encoding, where PEP 723 tools
-    and people look for it.
+    A new block goes to the top of the file, below a ``#!`` line and an encoding declaration.
     """
     lines = split_lines(text)
     if _find_block(lines) is not None:
@@ -98,7 +97,7 @@ def _stays_first(line: str, index: int) -> bool:
 
 
 def _find_block(lines: tuple[str, ...]) -> tuple[int, int] | None:
-    """Return the lines (from 1) that open and close the script block."""
+    """Return the first and last line (from 1) of the script block, or None."""
     plain = [line.rstrip("\r\n").removeprefix("\ufeff") for line in lines]
     for start, line in enumerate(plain):
         end = end_of_block(plain, start) if line == _START else None
@@ -108,9 +107,9 @@ def _find_block(lines: tuple[str, ...]) -> tuple[int, int] | None:
 
 
 def _before_tables(lines: tuple[str, ...], start: int, end: int) -> int:
-    """Return the line (from 1) that new keys come before: the end, or the first table.
+    """Return the line (from 1) before which new keys go: the end, or the first table.
 
-    A comment above a table belongs to the table.
+    Comments right above a table belong to it.
     """
     content = [line.rstrip("\r\n").removeprefix("#")[1:] for line in lines[start : end - 1]]
     for index, line in enumerate(content):
@@ -121,7 +120,7 @@ def _before_tables(lines: tuple[str, ...], start: int, end: int) -> int:
 
 
 def _is_whole(content: Sequence[str]) -> bool:
-    """Whether lines are complete TOML, so that what follows stands in no list."""
+    """Whether lines are complete TOML, so that the next line is not inside a list."""
     try:
         tomllib.loads("\n".join(content))
     except (tomllib.TOMLDecodeError, RecursionError):

@@ -1,7 +1,7 @@
-"""Packages that a notebook imports and that nothing in its header declares. Pure.
+"""Packages that a notebook imports and that its header does not declare. Pure.
 
-A session has no network, so what the environment lacks is missing for every student. It is known
-only of common packages which others they install, so this is advice.
+A session has no network, so a package that the environment lacks is missing for every student.
+Which packages bring others is known for common ones only, so the findings are advice.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _PACKAGES = {
     "sklearn": "scikit-learn",
     "yaml": "pyyaml",
 }
-"""The package of each module that has another name."""
+"""Package by module name, where the names differ."""
 
 _NUMERIC = ("pandas", "scipy", "matplotlib", "scikit-learn", "seaborn", "statsmodels", "xarray")
 _BROUGHT_BY = {
@@ -56,9 +56,9 @@ _ALWAYS = ("marimo", "mograder")
 def undeclared(text: str, filename: str, beside: Collection[str] = ()) -> tuple[Finding, ...]:
     """Return the imports of a notebook that no package in its header is known to provide.
 
-    ``beside`` are the modules that lie beside the notebook. Each package is reported once, at its
-    first import. For a text or header that cannot be parsed nothing is returned; other checks
-    report it.
+    ``beside`` holds the names of modules in the notebook's directory. Each package is reported
+    once, at its first import. For a text or header that cannot be parsed nothing is returned; other
+    checks report it.
     """
     try:
         script = read_script(text)
@@ -80,7 +80,7 @@ def undeclared(text: str, filename: str, beside: Collection[str] = ()) -> tuple[
 
 
 def _imports(tree: ast.Module) -> Iterator[tuple[int, str]]:
-    """Yield the first names of imported modules, except in ``try``, which expects a failure."""
+    """Yield line and top-level module of each import outside of ``try``, where it may fail."""
     tolerated = {
         id(inner)
         for node in ast.walk(tree)

@@ -1,17 +1,17 @@
-"""Whether a student's notebook still is the one that was released, but for the answers.
+"""The integrity check: differences between a student's notebook and its release, except answers.
 
-With the release at hand, cells are compared by what they check, and the rest by fingerprint;
-without it, all by the fingerprints in the notebook's own header (compat.md 7). What a student
-changed in a check, in the marks or in what brings the checks is never run:
-:attr:`IntegrityReport.restored` has it as it was released, and :attr:`IntegrityReport.counted`
-says which cells' checks are the teacher's.
+With the release, check cells are matched by label and other cells by hash; without it, all cells
+are matched by the hashes in the notebook's own header (compat.md 7). A changed check, a changed
+marks cell and a changed import of the checks are never run: :attr:`IntegrityReport.restored` is the
+text with the released cells, and :attr:`IntegrityReport.counted` names the cells whose checks
+count.
 
-What integrity cannot know, because it reads and does not run: an answer that replaces the
-runtime's functions from within (``mograder.runtime.check.__code__ = …``), that writes to the
-report, or that reads what a check compares with; and a check in the same cell as an answer, which
-is the student's to change. Another name for a check (``c = check; c("Q1", …)``) is not seen as a
-check, and its result does not count, because its cell is not among those counted. Without the
-release, whoever changes a check can change the header as well.
+The check reads the code and does not run it. It does not find an answer that replaces the runtime's
+functions (``mograder.runtime.check.__code__ = …``), writes to the report, or reads the values that
+a check compares with, nor changes to a check in the same cell as an answer, which students may
+edit. A check under another name (``c = check; c("Q1", …)``) is not recognised, and does not count
+because its cell does not. Without the release, a student who changes a check can change the header
+too.
 """
 
 from __future__ import annotations
@@ -47,21 +47,21 @@ _CHECKERS = frozenset(("check", "grader", "Grader"))
 
 
 class Level(StrEnum):
-    """What the notebook was compared with."""
+    """The reference that a notebook was compared with."""
 
     SOURCE = "source"
     """The release itself."""
     HASH = "hash"
-    """The hashes in the notebook's own header, which its owner could have changed as well."""
+    """The hashes in the notebook's own header, which students could have changed too."""
     NONE = "none"
 
 
 @dataclass(frozen=True, slots=True)
 class IntegrityReport:
-    """What was found.
+    """The result of an integrity check.
 
-    ``restored`` is the text to run, None when that is the text itself. ``counted`` are the
-    indexes of the cells in that text whose checks count; None when nobody can tell.
+    ``restored`` is the text to run, None if the student's text can run unchanged. ``counted`` holds
+    the indexes of the cells in that text whose checks count; None without the release.
     """
 
     level: Level
@@ -84,7 +84,7 @@ UNTOUCHED = Tampering((), marks=False)
 
 @dataclass(frozen=True, slots=True)
 class _Guarded:
-    """A cell that is not the student's to change, by the labels of its checks."""
+    """A cell with the labels of its checks, its lines without ends, and its public names."""
 
     labels: tuple[str, ...]
     cell: Cell
@@ -93,20 +93,20 @@ class _Guarded:
 
     @property
     def name(self) -> str:
-        """What to call it."""
+        """The first label of the cell, for messages."""
         return self.labels[0] if self.labels else "no check"
 
     @property
     def keys(self) -> frozenset[str]:
-        """The questions of its checks."""
+        """The question keys of its checks."""
         return frozenset(map(key_of, self.labels))
 
 
 def check_integrity(student: str, release: str | None, filename: str) -> IntegrityReport:
-    """Compare a student's notebook with its release, or with its own hashes if there is none.
+    """Compare a student's notebook with its release, or without one with its own hashes.
 
     Raises:
-        InvalidInput: The student's text, or the release, is no notebook.
+        InvalidInput: The student's text, or the release, is not a notebook.
     """
     if release is None:
         return _by_hashes(student, filename)
@@ -156,7 +156,7 @@ def _by_release(student: NotebookText, release: NotebookText, filename: str) -> 
         what = "there already" if copied else "not in the release"
         message = f"this check of {foreign.name!r} is {what}, and does not count."
         findings.append(Finding(filename, foreign.cell.first, message))
-        if copied or is_marks_cell(foreign.cell):  # what it defines would be defined twice
+        if copied or is_marks_cell(foreign.cell):  # its names would be defined twice
             edits.append(LineEdit(foreign.cell.first, foreign.cell.last))
     found = {id(ours) for _, ours in pairs}
     lost = [ours for ours in released if id(ours) not in found]
@@ -173,7 +173,7 @@ def _by_release(student: NotebookText, release: NotebookText, filename: str) -> 
 
 
 def _known(notebook: NotebookText) -> Iterator[_Guarded]:
-    """Yield all cells, with the labels of what they check; no labels for all that check nothing."""
+    """Yield all cells with the labels of their checks; marks and such imports have labels too."""
     for cell in notebook.cells:
         tree = parse_python(cell.code)
         labels = tuple(label for label, _ in labels_in(cell.code))
@@ -198,7 +198,7 @@ def _imports_runtime(node: ast.AST) -> bool:
 
 
 def _only_imports_more(own: _Guarded, ours: _Guarded) -> bool:
-    """Whether a student only added imports to the cell where others stand, as people do."""
+    """Whether the only change is added imports that rebind no released name: allowed."""
     alike = own.cell.kind is ours.cell.kind and is_marks_cell(own.cell) == is_marks_cell(ours.cell)
     if not alike or any(labels_in(own.cell.code)):
         return False
@@ -218,7 +218,7 @@ def _only_imports_more(own: _Guarded, ours: _Guarded) -> bool:
 
 
 def _match(theirs: list[_Guarded], released: list[_Guarded]) -> list[tuple[_Guarded, _Guarded]]:
-    """Say which cell is which: as it is first, then by label, question, and what it defines."""
+    """Pair cells with released ones: identical first, then by label, question and bound names."""
     pairs: list[tuple[_Guarded, _Guarded]] = []
     free = list(released)
     left = list(theirs)
@@ -263,7 +263,7 @@ _LIKENESSES: tuple[Callable[[_Guarded, _Guarded], bool], ...] = (
 def _foreign(
     theirs: Sequence[_Guarded], paired: set[int], release: NotebookText
 ) -> Iterator[_Guarded]:
-    """Yield the cells with checks that no released cell answers for."""
+    """Yield unpaired cells with checks or marks, except checks of the release's editable cells."""
     open_labels = _open_labels(release)
     for own in theirs:
         labels = set(own.labels) - {_SOURCE_LABEL}
@@ -272,7 +272,7 @@ def _foreign(
 
 
 def _open_labels(release: NotebookText) -> frozenset[str]:
-    """Return the labels of checks that stand in one cell with an answer."""
+    """Return the labels of the checks in the release's editable cells."""
     return frozenset[str]().union(*(_labels(each) for each in release.cells if is_editable(each)))
 
 
@@ -283,7 +283,7 @@ def _labels(cell: Cell) -> frozenset[str]:
 def _moved(
     pairs: Sequence[tuple[_Guarded, _Guarded]], released: Sequence[_Guarded], filename: str
 ) -> Iterator[Finding]:
-    """Tell of checks that stand in another order: marimo does not mind, a reader may."""
+    """Yield findings for check cells in another order, which marimo ignores."""
     places = {id(each): place for place, each in enumerate(released)}
     latest = -1
     for own, ours in pairs:
@@ -295,7 +295,7 @@ def _moved(
 def _others(
     student: NotebookText, release: NotebookText, paired: set[int], filename: str
 ) -> list[Finding]:
-    """Tell what became of the released cells without checks; they are not put back."""
+    """Return findings about released cells without checks; these are not restored."""
     known = [each for each in _known(release) if not each.labels]
     expected = [cell_hash(each.cell.code) for each in known if not is_editable(each.cell)]
     free = (cell for cell in student.cells if cell.index not in paired)
@@ -303,11 +303,11 @@ def _others(
 
 
 def _restored(student: NotebookText, edits: Sequence[LineEdit], lost: Sequence[_Guarded]) -> str:
-    """Return the text with the released cells; lost ones come before the last cell."""
+    """Return the text with the released cells; missing ones are put before the last cell."""
     start = student.cells[0].first if student.cells else _guard_line(student)
     end = student.cells[-1].first if student.cells else start
     added: dict[int, list[str]] = {}
-    for guarded in lost:  # a setup cell is one only where it comes first
+    for guarded in lost:  # a setup cell must be the first cell
         place = start if guarded.cell.kind is CellKind.SETUP else end
         added.setdefault(place, []).extend((*guarded.lines, "", ""))
     merged = [
@@ -318,14 +318,14 @@ def _restored(student: NotebookText, edits: Sequence[LineEdit], lost: Sequence[_
 
 
 def _guard_line(notebook: NotebookText) -> int:
-    """Return the line of ``if __name__``, below which marimo looks for no cells."""
+    """Return the line of ``if __name__``, below which marimo reads no cells."""
     lines = enumerate(notebook.lines, start=1)
     guards = (number for number, line in lines if line.startswith("if __name__"))
     return next(guards, len(notebook.lines) + 1)
 
 
 def _counted(notebook: NotebookText, release: NotebookText) -> frozenset[int]:
-    """Return the cells that are as released, and those where check and answer share one."""
+    """Return the indexes of unchanged cells, and of cells whose labels the release leaves open."""
     codes = {cell.code.strip() for cell in release.cells if not is_editable(cell)}
     open_labels = _open_labels(release)
     return frozenset(

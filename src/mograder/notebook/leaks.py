@@ -1,8 +1,8 @@
-"""What a finished release may still give away: a hidden test's value, the author's own folders.
+"""Leaks in a finished release: values of hidden tests, and absolute paths of the author's machine.
 
-The release is looked at as students get it, its text and what its cells print when it runs
-without the solutions. Lines of solutions are :mod:`mograder.notebook.leftovers`' task, because
-the source tells best where they come from.
+The release is checked as students get it: its text, and the output of its cells without the
+solutions. Solution lines are found by :mod:`mograder.notebook.leftovers` in the source, where their
+origin is known.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mograder.notebook.findings import Finding
 from mograder.notebook.markers import BlockKind, find_blocks
 
 _DIGITS = 4
-"""Significant digits of a number that nobody meets by chance."""
+"""Significant digits from which a number is unlikely to appear by chance."""
 _CHARACTERS = 6
 _LARGEST = 1e300
 _LONGEST_OUTPUT = 200_000
@@ -34,26 +34,27 @@ _PATH = re.compile(
 _ANYBODY = frozenset(
     ("user", "username", "you", "yourname", "your-name", "your_name", "name", "student", "me")
 )
-"""Who ``/home/…`` belongs to in an explanation."""
+"""User names in example paths (``/home/user``), which are not reported."""
 _RELATIVE = 'Write it relative to the notebook: `mo.notebook_dir() / "data.csv"`.'
 _COMPUTE = "Do not show in the release what only the hidden test should know."
 
 
 @dataclass(frozen=True, slots=True)
 class CellOutput:
-    """What one cell of the release shows when it runs: output and prints, as text."""
+    """The output and prints of one cell as text; ``index`` is the cell's in the release, from 0."""
 
     index: int
     text: str
 
 
 def hidden_values(source: str, release: str, filename: str) -> tuple[str, ...]:
-    """Return the literals of the hidden tests that the release does not hold anyway.
+    """Return the literals of the hidden tests that the release does not contain.
 
-    Numbers of four significant digits and texts of six characters, as they are written.
+    Only numbers of at least four significant digits, written as by ``repr``, and texts of at least
+    six characters are returned.
 
     Raises:
-        InvalidInput: The marks in the source are wrong.
+        InvalidInput: The markers in the source are wrong.
     """
     blocks = [b for b in find_blocks(source, filename) if b.kind is BlockKind.HIDDEN]
     tree = parse_python(plain_text(source))
@@ -73,13 +74,13 @@ def hidden_values(source: str, release: str, filename: str) -> tuple[str, ...]:
 def find_leaks(
     release: str, filename: str, *, outputs: Sequence[CellOutput] = (), hidden: Sequence[str] = ()
 ) -> tuple[Finding, ...]:
-    """Return what the release gives away, in the order of its lines.
+    """Return the leaks of a release, in the order of its lines.
 
-    ``hidden`` comes from :func:`hidden_values`. A number leaks when an output shows it, also with
+    ``hidden`` comes from :func:`hidden_values`. A number leaks if an output shows it, also with
     more digits than the test has.
 
     Raises:
-        InvalidInput: The release is no notebook.
+        InvalidInput: The release is not a notebook.
     """
     found = list(_paths(release, filename))
     cells = parse_cells(release, filename).cells
@@ -96,14 +97,14 @@ def find_leaks(
 
 
 def _constants(release: str) -> frozenset[str]:
-    """Return the numbers of a release as they are compared, however it writes them."""
+    """Return the literals of a release in the spelling of :func:`hidden_values`."""
     tree = parse_python(plain_text(release))
     nodes = () if tree is None else ast.walk(tree)
     return frozenset(_telling(node.value) for node in nodes if isinstance(node, ast.Constant))
 
 
 def _telling(value: object) -> str:
-    """Return a value as it would be shown; nothing for one that anybody may come across."""
+    """Return a value as text, or "" if it is too common to reveal a hidden test."""
     if isinstance(value, str):
         return value if len(value.strip()) >= _CHARACTERS else ""
     if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > _LARGEST:
@@ -125,7 +126,7 @@ def _shown(text: str, hidden: Sequence[str]) -> Iterator[str]:
 
 
 def _is_shown(number: float, value: str, expected: float) -> bool:
-    """Whether an output's number is the expected one, rounded as the test writes it."""
+    """Whether an output's number is the expected one, rounded to the digits of the test."""
     if abs(number) == abs(expected):
         return True
     mantissa, _, exponent = value.lower().partition("e")

@@ -1,8 +1,8 @@
-"""From a lecture's source to what the hub runs (B70, compat.md 7).
+"""The conversion of a lecture's source into the notebook that the hub runs (B70, compat.md 7).
 
-Links between notebooks become links between pages of the hub. They are relative, because a hub
-may live below a path prefix that no author knows: a lecture's page is at
-``{prefix}/run/user/<user>/<lecture>/``, so four steps up is the hub itself.
+Links between notebooks become links between pages of the hub. They are relative, because authors do
+not know the hub's path prefix: a lecture's page is at ``{prefix}/run/user/<user>/<lecture>/``, so
+four levels up is the hub itself.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _UP = "../../../../"
 _MARK = "\ufeff"
 _NO_BLOCKS = "It would be published. Make an assignment of it, or remove the block."
 _LAYOUT = ("layout_file", "html_head_file")
-"""Options that name files beside the source, which are not always published with it."""
+"""Options that name files beside the source, which may not be published with it."""
 
 
 def to_lecture(
@@ -37,16 +37,16 @@ def to_lecture(
     mode_of: Callable[[str], str | None],
     kept: Collection[str] = (),
 ) -> str:
-    """Return what is published of a lecture.
+    """Return the published text of a lecture.
 
-    ``kept`` are the files that are published with it. The options of ``marimo.App(...)`` that
-    name another layout or HTML head are taken out.
+    ``kept`` holds the names of the files that are published with it. Options of ``marimo.App(...)``
+    that name another layout or HTML head are removed.
 
-    ``mode_of`` tells for an item's name whether the hub edits or runs it (``"edit"``, ``"run"``);
-    a link to anything else stays as it is.
+    ``mode_of`` returns for an item's name whether the hub edits or runs it (``"edit"``, ``"run"``);
+    links to other names, for which it returns None, stay unchanged.
 
     Raises:
-        InvalidInput: It is no notebook, or one with marks around what students must not see.
+        InvalidInput: The text is not a notebook, or has solution or hidden-test markers.
     """
     notebook = parse_cells(text, filename)
     refuse(
@@ -65,7 +65,7 @@ def linked_items(text: str) -> tuple[str, ...]:
 
 
 def mode_by_initial(name: str) -> str | None:
-    """Tell by 0.3.16's rule what a name is: ``L…`` a lecture, ``A…`` an assignment."""
+    """Return the mode of a name by 0.3.16's rule: "run" for ``L…``, "edit" for ``A…``."""
     return {"L": "run", "A": "edit"}.get(name[:1])
 
 
@@ -83,14 +83,14 @@ def _links(lines: tuple[str, ...], mode_of: Callable[[str], str | None]) -> Iter
 
 
 def _without_layout(text: str, kept: Collection[str]) -> str:
-    """Take the options out of ``marimo.App(...)`` that name files which do not go along."""
+    """Return the text without ``marimo.App(...)`` options that name files not published."""
     while (place := _layout_option(text, kept)) is not None:
         text = text[: place[0]] + text[place[1] :]
     return text
 
 
 def _layout_option(text: str, kept: Collection[str]) -> tuple[int, int] | None:
-    """Return where an unwanted option begins and ends, with the comma that goes with it."""
+    """Return the begin and end offset of such an option, with its comma, or None."""
     call = app_call(text)
     if call is None:
         return None
@@ -116,7 +116,7 @@ def _layout_option(text: str, kept: Collection[str]) -> tuple[int, int] | None:
 
 
 def _offset(text: str, line: int | None, column: int | None) -> int:
-    """Return the place in the text of a line (from 1) and a column in UTF-8, as Python tells it."""
+    """Return the character offset of a line (from 1) and a column in UTF-8 bytes, as in ``ast``."""
     lines = split_lines(text)
     number = (line or 1) - 1
     mark = len(_MARK) if number == 0 and text.startswith(_MARK) else 0

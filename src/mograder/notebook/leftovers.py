@@ -1,8 +1,8 @@
-"""Solutions that an author left standing outside of their blocks.
+"""Solution lines that an author left outside of solution blocks too.
 
-What is written twice, once inside a block and once outside, would give the answer away. But
-``fig, ax = plt.subplots()`` gives nothing away, however often it stands there. So a line counts
-when it gives an answer its value, or when it comes with the line next to it.
+A line that is both inside and outside of a block gives the answer away, but a common line such as
+``fig, ax = plt.subplots()`` does not. So a line is reported only if it assigns an answer, or if it
+is repeated together with the next line.
 """
 
 from __future__ import annotations
@@ -17,13 +17,16 @@ from mograder.notebook.scopes import sentinels
 
 _HINT = "Change it, or put it into a block as well."
 _SHORTEST = 8
-"""Characters of a line that says something: brackets, ``else:`` and ``pass`` do not."""
+"""Characters of a line that is compared: brackets, ``else:`` and ``pass`` are shorter."""
 
 
 def left_over(
     text: str, blocks: Sequence[Block], secrets: Sequence[str], filename: str
 ) -> Iterator[Finding]:
-    """Find the lines outside of all blocks that are a solution's, in the order of the file."""
+    """Yield the lines of solutions that are outside of all blocks, in the order of the file.
+
+    ``secrets`` holds the stripped lines of all solutions.
+    """
     lines = [line.strip() for line in split_lines(text)]
     inside = {n for block in blocks for n in range(block.begin, block.end + 1)}
     answers = _answer_names(text, blocks)
@@ -53,7 +56,7 @@ def _neighbours(lines: Sequence[str], blocks: Sequence[Block]) -> set[tuple[str,
 
 
 def _gives_answer(line: str, answers: frozenset[str]) -> bool:
-    """Whether the line gives one of the answers a value that is not just a beginning."""
+    """Whether a line assigns an answer a value other than an initial one such as 0 or []."""
     tree = parse_python(line)
     statement = tree.body[0] if tree is not None and tree.body else None
     if not isinstance(statement, ast.Assign | ast.AnnAssign) or statement.value is None:

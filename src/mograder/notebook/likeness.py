@@ -1,6 +1,6 @@
-"""Whether a text is a student's notebook of an item, although its file has another name. Pure.
+"""Detection of a student's notebook of an item whose file has another name. Pure.
 
-Compared line by line and not parsed: the text is a student's, and may be anything.
+Texts are compared line by line and not parsed: a student's text is not trusted.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ _FRAME = re.compile(
 """Lines that any two marimo notebooks may have in common."""
 
 _ENOUGH = 0.25
-"""The share of a release's own lines that a notebook made of it still has, unless it was rewritten
-nearly whole."""
+"""Smallest share of a release's own lines in a notebook made from it, unless nearly all of it was
+rewritten."""
 
 _FEWEST = 4
-"""Own lines of a release that can be compared. A student may well change all of fewer, so then any
-notebook counts as made of it: work must not be missed."""
+"""Smallest number of own lines of a release for a comparison. A student may change all of fewer, so
+then any notebook counts as made from it, and no work is missed."""
 
 
 def names_item(text: str, item: str, release: str | None) -> bool | None:
-    """Tell whether a notebook that was made of an item's release names the item in its header.
+    """Return whether a notebook made from an item's release names the item in its header.
 
-    None if the text is not a notebook made of the release. ``release`` is None where the item
-    is not published: then any notebook may be made of it.
+    Return None if the text is not a notebook made from the release. ``release`` is None if the item
+    is not published: then any notebook counts as made from it.
     """
     if not _APP.search(text):
         return None
@@ -44,7 +44,7 @@ def names_item(text: str, item: str, release: str | None) -> bool | None:
 
 
 def is_rather(text: str, one: str, other: str) -> bool:
-    """Whether a text was made of ``one`` rather than of ``other``, by the lines it has of each."""
+    """Whether a text contains a larger share of the lines of ``one`` than of ``other``."""
     lines = _lines(text)
     return text != other and _part(_lines(one), lines) > _part(_lines(other), lines)
 
@@ -55,7 +55,7 @@ def _assignment(text: str) -> str:
 
 
 def _share(text: str, release: str | None) -> float:
-    """Return which part of a release's own lines a text has; 1 if the release has too few."""
+    """Return the share (0 to 1) of a release's own lines in a text; 1 if they are too few."""
     own = _lines(release or "")
     return _part(own, _lines(text)) if len(own) >= _FEWEST else 1.0
 

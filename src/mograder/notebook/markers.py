@@ -1,9 +1,8 @@
-"""The marks that authors put around what students must not see (compat.md 7).
+"""The markers that authors put around solutions and hidden tests (compat.md 7).
 
 ``### BEGIN SOLUTION`` … ``### END SOLUTION`` and ``### BEGIN HIDDEN TESTS`` … ``### END HIDDEN
-TESTS``, each on a line of its own. Lines count as 0.3.16 counts them: also in a string, such as
-the text of a Markdown cell. A mark that is nearly right would publish a solution, so whatever
-looks like one and is none is an error.
+TESTS``, each on a line of its own. As in 0.3.16, markers in strings count too, such as in the text
+of a Markdown cell. A misspelt marker would publish a solution, so near misses are errors.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from mograder.notebook.findings import Finding, refuse
 
 
 class BlockKind(StrEnum):
-    """What a block hides."""
+    """The kind of lines that a block hides."""
 
     SOLUTION = "SOLUTION"
     HIDDEN = "HIDDEN TESTS"
@@ -34,7 +33,7 @@ class BlockKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One block: the lines (from 1) of its two marks."""
+    """One block: the lines (from 1) of its two markers."""
 
     kind: BlockKind
     begin: int
@@ -60,15 +59,17 @@ _NEARLY = re.compile(
     r"|#\s*(?P<word3>BEGIN|END)[\s_-]+(?P<what3>SOLUTION|HIDDEN[\s_-]*TESTS)\b.*"
     r"|#\s*(?i:(?P<word4>BEGIN|END)\s+(?P<what4>SOLUTION|HIDDEN\s+TESTS?))"
 )
-"""Two marks and more in any spelling; a single one in capitals, or alone: that is no remark."""
+"""Near misses: with two or more ``#`` in any spelling; with one ``#`` only in capitals, or as the
+whole comment."""
 
 
 def find_blocks(text: str, filename: str) -> tuple[Block, ...]:
     """Return the blocks of a notebook, in order.
 
     Raises:
-        InvalidInput: Marks are nested, crossed, unmatched, unclosed, misspelt, or outside of a
-            cell; one line ``file:line: message`` for each mistake. Or it is no notebook.
+        InvalidInput: Markers are nested, crossed, unmatched, unclosed, misspelt, or outside of a
+            cell; the message has one line ``file:line: message`` for each mistake. Or the text is
+            not a notebook.
     """
     lines = split_lines(text)
     marks = list(_marks(lines))
@@ -95,7 +96,7 @@ def _misspelt(lines: tuple[str, ...], filename: str) -> Iterator[Finding]:
 
 
 def _behind_code(text: str, filename: str) -> Iterator[Finding]:
-    """Find marks that stand behind code, where nobody looks for them."""
+    """Yield findings for markers behind code on the same line, where they have no effect."""
     for token in tokens_of(plain_text(text)):
         if token.type != tokenize.COMMENT or not token.line[: token.start[1]].strip():
             continue
@@ -113,7 +114,7 @@ def _no_mark(found: re.Match[str], filename: str, line: int) -> Finding:
 
 
 def _pair(marks: list[_Mark], filename: str, findings: list[Finding]) -> Iterator[Block]:
-    """Yield the blocks; what does not fit goes to the findings."""
+    """Yield the blocks; append markers that do not match to ``findings``."""
     opened: _Mark | None = None
     for mark in marks:
         if mark.begins:

@@ -1,7 +1,7 @@
-"""What a notebook says about its questions: the marks, and the checks that earn them.
+"""The questions of a notebook: the marks available for each, and its checks.
 
-compat.md 7: ``_marks = {"Q1": 10}`` in the cell of the marks, ``check("Q1: …", …)`` in others;
-a question's key is the label up to its first colon.
+compat.md 7: ``_marks = {"Q1": 10}`` in the cell of the marks, ``check("Q1: …", …)`` in others; a
+question's key is the label up to its first colon.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mograder.notebook.cells import Cell, CellKind, NotebookText, parse_python
 
 MARKS = "# === MOGRADER: MARKS ==="
 _MOST_MARKS = 1_000_000
-# Bounded, because a student may write "check(#" as often as they like.
+# Bounded repetitions, because a student's text may repeat "check(#" without end.
 _CHECK = r"""\b(?:{names})\(\s{{0,500}}(?:\#[^\n]{{0,200}}\n\s{{0,500}}){{0,5}}
     (?P<prefix>[rRuUfF]{{0,2}})
     (?P<literal>"{{3}}[^"\\]*"{{3}} | '{{3}}[^'\\]*'{{3}}
@@ -27,7 +27,7 @@ _MOST_ALIASES = 20
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A ``check("label", …)`` in a notebook, and the cell and line where it stands."""
+    """A call ``check("label", …)`` in a notebook, with its cell and its line in the file."""
 
     label: str
     cell: Cell
@@ -35,7 +35,7 @@ class Check:
 
     @property
     def key(self) -> str:
-        """The question that it belongs to."""
+        """The key of the question that it belongs to."""
         return key_of(self.label)
 
 
@@ -47,8 +47,8 @@ def key_of(label: str) -> str:
 def checks_in(notebook: NotebookText, *, renamed: bool = False) -> tuple[Check, ...]:
     """Return the checks of a notebook, in order.
 
-    With ``renamed`` also those that are called by another name, as it was imported: ``from
-    mograder.runtime import check as plain_check``.
+    With ``renamed`` also those called by the name of their import: ``from mograder.runtime import
+    check as plain_check``.
     """
     found = (name for cell in notebook.cells for name in _ALIAS.findall(cell.code))
     names = tuple(dict.fromkeys(found))[:_MOST_ALIASES] if renamed else ()
@@ -61,7 +61,7 @@ def is_marks_cell(cell: Cell) -> bool:
 
 
 def marks_of(notebook: NotebookText) -> Mapping[str, float] | None:
-    """Return the marks available per question; None without a cell that says so."""
+    """Return the available marks by question key, or None if no cell states them."""
     for cell in notebook.cells:
         if is_marks_cell(cell) and (found := _marks_in(cell)) is not None:
             return found
@@ -71,8 +71,8 @@ def marks_of(notebook: NotebookText) -> Mapping[str, float] | None:
 def labels_in(code: str, renamed: tuple[str, ...] = ()) -> Iterator[tuple[str, int]]:
     """Yield the labels of the checks in a cell's code, with their lines (from 1) in it.
 
-    They are found by their look, as 0.3.16 finds them, so that code need not be Python.
-    ``renamed`` are further names of the function.
+    They are found by a regular expression, as in 0.3.16, so the code need not be valid Python.
+    ``renamed`` holds further names of the function.
     """
     line, counted = 1, 0
     for found in _calls_of(("check", *renamed)).finditer(code):
@@ -84,7 +84,7 @@ def labels_in(code: str, renamed: tuple[str, ...] = ()) -> Iterator[tuple[str, i
 
 
 def has_conditions(code: str, label: str) -> bool:
-    """Whether a check's call has conditions written out, as ``[(x == 1, "not one")]``."""
+    """Whether the check ``label`` is called with literal conditions, ``[(x == 1, "not one")]``."""
     tree = parse_python(code)
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)] if tree else []
     told = (call for call in calls if _is_text(call.args[:1], label))
@@ -102,7 +102,7 @@ def _holds_tuples(node: ast.AST) -> bool:
 
 
 def _label(prefix: str, literal: str) -> str | None:
-    """Return a label as it will be; None for one that is known only when it runs."""
+    """Return the value of a label's literal, or None if it is known only at run time."""
     if "f" in prefix:
         return None
     if "\\" not in literal and not literal.startswith(('"""', "'''")):
@@ -140,7 +140,7 @@ def assigns_marks(node: ast.Assign | ast.AnnAssign) -> bool:
 
 
 def numbers(node: ast.Dict) -> Mapping[str, float]:
-    """Return the entries that are a text and a number, written down."""
+    """Return the entries of a literal text and a literal number from 0 to `_MOST_MARKS`."""
     found: dict[str, float] = {}
     for key, value in zip(node.keys, node.values, strict=True):
         match key, value:

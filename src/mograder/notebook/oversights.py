@@ -1,4 +1,4 @@
-"""What an author of a source may have overlooked, though every mark in it is right."""
+"""Advice on mistakes that authors may overlook in a source whose markers are all correct."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _WRITE_MARKS = 'Write each with its number: `_marks = {"Q1": 10}`.'
 
 
 def without_mark(text: str) -> str:
-    """Return what is published of a text: marimo opens no file that begins with this mark."""
+    """Return a text without a byte order mark, since marimo cannot open a file with one."""
     return text.removeprefix(_MARK)
 
 
 def lost_names(source: NotebookText, blocks: Sequence[Block], filename: str) -> Iterator[Finding]:
-    """Find names that a cell returns and only its hidden tests bind: students get an error."""
+    """Yield findings for names that a cell returns but only its hidden tests bind."""
     tree = parse_python(plain_text(source.text))
     hidden = [(b.begin, b.end) for b in blocks if b.kind is BlockKind.HIDDEN]
     for block in hidden if tree is not None else ():
@@ -45,7 +45,7 @@ def lost_names(source: NotebookText, blocks: Sequence[Block], filename: str) -> 
 
 
 def advise(source: NotebookText, filename: str) -> Iterator[Finding]:
-    """Find what marimo cannot open or drops, labels given twice, and questions without marks."""
+    """Yield findings on text that marimo cannot open or drops, repeated labels, missing marks."""
     if source.text.startswith(_MARK):
         message = "the file begins with a byte order mark, which marimo cannot open."
         hint = "The release has none; save the source as UTF-8 without a byte order mark."
@@ -71,7 +71,7 @@ def advise(source: NotebookText, filename: str) -> Iterator[Finding]:
 
 
 def _about_marks(source: NotebookText, filename: str) -> Iterator[Finding]:
-    """Find marks that nobody reads: not marked as such, given again, or not written down."""
+    """Yield findings on marks that are not read: without marker, repeated, or not literal."""
     known = False
     for cell in source.cells:
         place = _marks_in(cell)
@@ -93,7 +93,7 @@ def _about_marks(source: NotebookText, filename: str) -> Iterator[Finding]:
 
 
 def _marks_in(cell: Cell) -> tuple[int, ast.expr | None] | None:
-    """Return the line of ``_marks = …`` in a cell, and its value."""
+    """Return the line in the file of ``_marks = …`` in a cell, and its value, or None."""
     tree = parse_python(cell.code)
     for node in tree.body if tree is not None else ():
         if isinstance(node, ast.Assign | ast.AnnAssign) and assigns_marks(node):

@@ -1,7 +1,7 @@
-"""The one way in which texts of authors and students are parsed, by Python and by marimo.
+"""The only wrappers of Python's and marimo's parsers for texts of authors and students.
 
-Both parsers fail in many ways on a text that is not what they expect. Each of them becomes
-:class:`~mograder.core.errors.InvalidInput` here, as ``file:line: reason``.
+Both parsers raise many kinds of exceptions for a text that they do not expect. Each becomes
+:class:`~mograder.core.errors.InvalidInput` here, with the message ``file:line: reason``.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ HOW_TO_MAKE = "Create notebooks with `marimo edit NAME.py`."
 
 _ALONE = threading.Lock()
 _PYTHON_FAILS = (ValueError, RecursionError, MemoryError, OverflowError, SystemError)
-"""Besides ``SyntaxError``: a null byte or half a character, nesting, an integer too long."""
+"""Besides ``SyntaxError``: for null bytes, lone surrogates, deep nesting and long integers."""
 
 _MARIMO_FAILS = (
     *(MarimoFileError, SyntaxError, tokenize.TokenError, *_PYTHON_FAILS),
     *(AssertionError, LookupError, TypeError, AttributeError, NotImplementedError),
 )
-"""marimo's parser states what it expects with ``assert``, and indexes what it has found."""
+"""marimo's parser checks its expectations with ``assert`` and indexes without bounds checks."""
 
 
 class NotPython(InvalidInput):
-    """A text that Python cannot parse: ``reason`` without the place, and the ``line`` from 1."""
+    """A text that Python cannot parse; ``reason`` omits the place, ``line`` counts from 1."""
 
     def __init__(self, filename: str, line: int, reason: str) -> None:
         hint = "Correct this line, or the one before it."
@@ -47,7 +47,7 @@ class NotPython(InvalidInput):
 
 
 def parse_python(text: str, filename: str = "<text>") -> ast.Module:
-    """Return a text's syntax tree, without the warnings that an author's escapes may cause.
+    """Return a text's syntax tree, without warnings about invalid escapes.
 
     Raises:
         NotPython: The text cannot be parsed as Python.
@@ -64,10 +64,10 @@ def parse_python(text: str, filename: str = "<text>") -> ast.Module:
 
 
 def parse_marimo(text: str, filename: str) -> NotebookSerialization:
-    """Return a notebook as marimo's own parser understands it.
+    """Return a notebook as parsed by marimo.
 
     Raises:
-        InvalidInput: It is not a marimo notebook, or not one that marimo can read.
+        InvalidInput: The text is not a marimo notebook, or marimo cannot read it.
     """
     try:
         with _quiet_parser():
@@ -88,12 +88,11 @@ def not_marimo(filename: str) -> InvalidInput:
 
 @contextmanager
 def _quiet_parser() -> Iterator[None]:
-    """Parse inside of this: one thread at a time, and without warnings of an author's escapes.
+    """Hold the parser lock, and silence warnings about invalid escapes.
 
-    Python 3.11 counts the depth of a tree that it builds for all threads together, and gives up
-    with a ``SystemError`` when another thread gets its turn meanwhile, which takes no more than a
-    collector of garbage that calls Python code, as hypothesis has it. To silence warnings is no
-    thread's own affair either.
+    CPython 3.11 keeps the recursion depth of AST conversion per interpreter; a thread switch during
+    parsing (for example in a garbage collection callback) can raise ``SystemError``. Warning
+    filters are process-wide too. Hence one lock for both.
     """
     with _ALONE, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -101,7 +100,7 @@ def _quiet_parser() -> Iterator[None]:
 
 
 def is_guard(node: ast.stmt) -> bool:
-    """Whether this is ``if __name__ == "__main__":`` by marimo's rule, which parses it again."""
+    """Whether a node is ``if __name__ == "__main__":`` by marimo's rule, which parses it again."""
     if not isinstance(node, ast.If):
         return False
     with _quiet_parser():

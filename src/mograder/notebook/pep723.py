@@ -1,7 +1,7 @@
-"""What a notebook's header asks for: its PEP 723 block and the ``mograder-*`` keys in it.
+"""The parser of a notebook's header: its PEP 723 block and the ``mograder-*`` keys in it.
 
-Text in, a model out. The hub reads a release's header at publish time, and the command line
-reads it to tell a lecture from an assignment (B90, compat.md 7).
+Pure. The hub reads a release's header at publish time, and the command line reads it to distinguish
+lectures from assignments (B90, compat.md 7).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _KIND_KEY = "mograder-type"
 _KIND_LINE = re.compile(r"#\s*mograder-type\s*=\s*([\"'])(?P<kind>[\w-]*)\1\s*")
 _OURS = "mograder-"
 _RUNTIME = "mograder"
-"""Our package's name, and that of the index which `mograder new` writes for it."""
+"""The name of our package, and of the index that `mograder new` writes for it."""
 
 _OUR_KEYS = frozenset({"allow", "limits"})
 _TOML_LINE = re.compile(r" \(at line (\d+), column \d+\)$")
@@ -51,13 +51,13 @@ _KINDS = frozenset(kind.value for kind in ItemKind)
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """What a notebook needs to run, and what kind of item it says it is.
+    """The requirements of a notebook, and the kind of item that its header states.
 
-    ``dependencies`` and ``requires_python`` are in packaging's own spelling, so that two
-    notebooks which ask for the same thing compare equal. ``tool_uv`` is the ``[tool.uv]`` table
-    as JSON with sorted keys, empty when there is none. ``kind`` is empty or an :class:`ItemKind`;
-    ``allow`` holds some of :data:`~mograder.core.features.FEATURES`, sorted; ``limits`` what the
-    item's sessions may use. None of these three changes the environment.
+    ``dependencies`` and ``requires_python`` are normalised by `packaging`, so that equal
+    requirements compare equal. ``tool_uv`` is the ``[tool.uv]`` table as JSON with sorted keys,
+    empty if there is none. ``kind`` is empty, or an :class:`ItemKind`; ``allow`` holds some of
+    :data:`~mograder.core.features.FEATURES`, sorted; ``limits`` holds the limits of the item's
+    sessions. These last three do not change the environment.
     """
 
     requires_python: str = ""
@@ -79,18 +79,18 @@ class _Block:
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """What ``mograder-type`` says, and where."""
+    """The value of ``mograder-type`` and its line, from 1."""
 
     name: str
     line: int
 
 
 def read_script(text: str) -> Script:
-    """Return what the notebook's ``# /// script`` block asks for; an empty `Script` without one.
+    """Return the content of the notebook's ``# /// script`` block; a default `Script` without one.
 
     Raises:
-        InvalidInput: The block is malformed, given twice or never closed, or asks for something
-            that no installer understands. The message names the line.
+        InvalidInput: The block is malformed, given twice or never closed, or a value in it is not
+            valid. The message names the line.
     """
     lines = _lines(text)
     blocks = [block for block in _blocks(lines) if block.type == "script"]
@@ -117,10 +117,10 @@ def read_script(text: str) -> Script:
 
 
 def read_kind(text: str) -> str:
-    """Return the item's kind, or an empty string, however broken the rest of the header is.
+    """Return the item's kind, or "" without one, even if the rest of the header is malformed.
 
-    0.3.16 finds ``mograder-type`` by its line, anywhere in the file; this does too, when the
-    block does not say it.
+    0.3.16 finds ``mograder-type`` by its line, anywhere in the file; so does this function if the
+    block does not state it.
     """
     lines = _lines(text)
     stated = (_readable_kind(block) for block in _blocks(lines) if block.type == "script")
@@ -129,7 +129,7 @@ def read_kind(text: str) -> str:
 
 
 def _lines(text: str) -> list[str]:
-    """Split as Python does, whatever the editor's line ends; a byte order mark is no content."""
+    """Split into lines at LF, CRLF and CR, without a byte order mark."""
     plain = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     return plain.split("\n")
 
@@ -137,8 +137,8 @@ def _lines(text: str) -> list[str]:
 def _blocks(lines: list[str]) -> Iterator[_Block]:
     """Yield the blocks that PEP 723's reference expression finds, in order.
 
-    A block runs to the last ``# ///`` of the comment lines that follow its start; a start that
-    is never closed is no block; what stands inside a block starts none.
+    A block ends at the last ``# ///`` of the comment lines that follow its start. A start without
+    an end is not a block, and a start inside a block is ignored.
     """
     position = 0
     while position < len(lines):
@@ -164,10 +164,10 @@ def end_of_block(lines: Sequence[str], start: int) -> int | None:
 
 
 def _refuse_unclosed(lines: list[str]) -> None:
-    """Refuse a script block at the head of the file that lacks its end.
+    """Raise InvalidInput if a script block at the top of the file is not closed.
 
-    The PEP lets tools ignore it, but then students would meet missing modules and nobody would
-    know why; uv refuses it too.
+    PEP 723 lets tools ignore it, but then modules would be missing without an explanation; uv
+    refuses it too.
     """
     for number, line in enumerate(lines, start=1):
         if line == "# /// script":
@@ -242,7 +242,7 @@ def _tool_uv(block: _Block, tool: object) -> str:
         return ""
     if not isinstance(table, dict):
         raise _problem(_line_of(block, "uv"), "[tool.uv] must be a table")
-    # 0.3.16 adds its keys as the block's last lines, where TOML counts them to the last table.
+    # 0.3.16 appends its keys to the block, where TOML assigns them to the last table.
     kept = {key: value for key, value in table.items() if not key.startswith(_OURS)}
     _forget_our_source(kept)
     if not kept:
@@ -251,9 +251,10 @@ def _tool_uv(block: _Block, tool: object) -> str:
 
 
 def _forget_our_source(table: dict[str, object]) -> None:
-    """Take out where an author's machine finds our runtime: whoever runs a notebook brings it.
+    """Remove the author's source and index of our runtime, which each runner provides itself.
 
-    The path would lead nowhere, and notebooks that differ in it alone share an environment.
+    The author's path does not exist elsewhere, and notebooks that differ only in it can share an
+    environment.
     """
     sources, indexes = table.get("sources"), table.get("index")
     if isinstance(sources, dict):
@@ -268,7 +269,7 @@ def _forget_our_source(table: dict[str, object]) -> None:
 
 
 def _tool_mograder(block: _Block, tool: object) -> dict[str, object]:
-    """Return our own table, without the keys that 0.3.16 appends to whichever table is last."""
+    """Return ``[tool.mograder]`` without the keys that 0.3.16 appends to the last table."""
     table = tool.get("mograder") if isinstance(tool, dict) else None
     if table is None:
         return {}
@@ -350,7 +351,7 @@ def _checked(kind: _Kind | None) -> str:
 
 
 def _line_of(block: _Block, text: str) -> int:
-    """Return the first line of the block that holds the text, or the line where it starts."""
+    """Return the first line of the block that contains the text, or the block's first line."""
     for offset, line in enumerate(block.content, start=1):
         if text in line:
             return block.line + offset
@@ -360,8 +361,8 @@ def _line_of(block: _Block, text: str) -> int:
 def _line_of_key(block: _Block, key: str) -> int:
     """Return the line that sets a key of our own table, or the first that mentions the key.
 
-    A dependency may have the same word in its name, so only lines below the first mention of us
-    count, if any does.
+    A dependency's name may contain the key, so the search starts at the first line with
+    ``mograder``, if there is one.
     """
     ours = next((n for n, line in enumerate(block.content) if "mograder" in line), 0)
     setting = re.compile(rf"(?<![\w-])[\"']?{re.escape(key)}[\"']?\s*(?:=|\]|\.)")

@@ -1,4 +1,4 @@
-"""Which files and folders beside it a notebook names. Pure."""
+"""The files and folders beside it that a notebook refers to. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _FILES_OF_APP = ("layout_file", "css_file", "html_head_file")
 
 
 def app_call(text: str) -> ast.Call | None:
-    """Return the call of ``marimo.App(...)`` in a notebook's text."""
+    """Return the call of ``marimo.App(...)`` in a notebook's text, or None."""
     tree = parse_python(plain_text(text))
     for node in tree.body if tree is not None else ():
         match node:
@@ -24,14 +24,14 @@ def app_call(text: str) -> ast.Call | None:
 
 
 def app_files(text: str) -> tuple[str, ...]:
-    """Return the paths that ``marimo.App(...)`` names: of its layout, style sheet and HTML head."""
+    """Return the paths in ``marimo.App(...)``: of layout, style sheet and HTML head."""
     call = app_call(text)
     found = (named_by(each) for each in (call.keywords if call is not None else ()))
     return tuple(path for path in found if path)
 
 
 def named_by(option: ast.keyword) -> str:
-    """Return the path that an option of ``marimo.App(...)`` names, relative to the notebook."""
+    """Return the path in an option of ``marimo.App(...)``, relative to the notebook, or ""."""
     match option:
         case ast.keyword(arg=str(name), value=ast.Constant(value=str(path))):
             return path.removeprefix("./") if name in _FILES_OF_APP else ""
@@ -39,13 +39,13 @@ def named_by(option: ast.keyword) -> str:
 
 
 _MAY_GIVE_AWAY = re.compile("solution|answer|hidden|secret|test", re.IGNORECASE)
-"""A folder with such a word in its name has to be named as a folder, beyond doubt."""
+"""A folder with such a word in its name counts only where it is used as a path or an import."""
 
 
 def names_folder(text: str, folder: str) -> bool:
-    """Whether a text names a folder beside it: in a path, in an import, or as a value in quotes.
+    """Whether a text refers to a folder beside it: in a path, an import, or a quoted value.
 
-    A key of a dictionary and an index in brackets name none.
+    A key of a dictionary and an index in brackets do not count.
     """
     name = re.escape(folder)
     quoted = rf"""["']{name}["']"""

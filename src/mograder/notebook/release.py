@@ -1,7 +1,7 @@
-"""From an author's source to what students get: solutions and hidden tests are gone.
+"""The conversion of an author's source into a release, without solutions and hidden tests.
 
-Every rule is 0.3.16's (compat.md 7), so that a course's old sources give the notebooks that its
-students know. Text in, text out; equal text in, equal text out.
+All rules are 0.3.16's (compat.md 7), so that a course's old sources give the same notebooks as
+before. Pure and deterministic.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from mograder.notebook.scopes import sentinels
 HIDDEN = "# HIDDEN TESTS"
 _PLACEHOLDER = re.compile(r"response_text = (?P<literal>.+)")
 _AWKWARD = re.compile(r'"""|["\\]\Z|[^\n\t -\x7e\xa0-\ud7ff\ue000-\U0010ffff]')
-"""What cannot stand in raw triple quotes, or not so that an editor shows it."""
+"""Text that raw triple quotes cannot hold, and characters that editors do not show."""
 _WHOLE = (
     "Let no block be all that an `if`, a loop or a function holds, and let each begin and end "
     "with whole statements."
@@ -48,8 +48,8 @@ _NAME_IT = (
 class ReleaseText:
     """A released notebook.
 
-    ``secrets`` are the lines, without indent, that were taken out; ``advice`` is what the author
-    should look at, though it is no reason to refuse.
+    ``secrets`` holds the removed solution lines, without indent; ``advice`` holds findings that do
+    not prevent the release.
     """
 
     text: str
@@ -60,11 +60,11 @@ class ReleaseText:
 
 
 def make_release(text: str, *, filename: str, assignment: str) -> ReleaseText | None:
-    """Return what students get of a source; None when it has no solution to take out.
+    """Return the release of a source; None if it has no solution block.
 
     Raises:
-        InvalidInput: Marks are wrong, what is left is no notebook, or a solution is still in it;
-            one line ``file:line: message`` for each mistake.
+        InvalidInput: Markers are wrong, the remaining text is not a notebook, or a solution is
+            still in it; the message has one line ``file:line: message`` for each mistake.
     """
     blocks = find_blocks(text, filename)
     solutions = [block for block in blocks if block.kind is BlockKind.SOLUTION]
@@ -109,7 +109,7 @@ def _strip(source: NotebookText, filename: str, blocks: Sequence[Block]) -> Note
 
 
 def _breaking(source: NotebookText, filename: str, edits: Sequence[LineEdit]) -> Iterator[Finding]:
-    """Find the blocks that cannot be taken out on their own."""
+    """Yield findings for blocks without which the text is not valid Python."""
     for edit in edits:
         if parse_python(plain_text(replace_lines(source.lines, [edit]))) is None:
             message = "without this block the notebook is no Python any more."
@@ -117,7 +117,7 @@ def _breaking(source: NotebookText, filename: str, edits: Sequence[LineEdit]) ->
 
 
 def _with_written_answers(notebook: NotebookText) -> str:
-    """Turn the four lines of a written answer into the Markdown that a student edits."""
+    """Return the text with the lines of each written answer replaced by Markdown."""
     edits: list[LineEdit] = []
     for cell in notebook.cells:
         edits += _written_answer(cell, notebook.lines)
@@ -139,7 +139,7 @@ def _written_answer(cell: Cell, lines: Sequence[str]) -> Iterator[LineEdit]:
 
 
 def _placeholder(lines: Sequence[str]) -> str | None:
-    """Return the placeholder when these are the four lines, and it can stand as it is."""
+    """Return the placeholder text if these are the four lines of a written answer, else None."""
     stripped = [line.strip() for line in lines]
     found = _PLACEHOLDER.fullmatch(stripped[0])
     if found is None or stripped[1:] != [TO_DO, "pass", "mo.md(response_text)"]:
@@ -152,7 +152,7 @@ def _placeholder(lines: Sequence[str]) -> str | None:
 
 
 def _without_response(cell: Cell, lines: Sequence[str]) -> Iterator[LineEdit]:
-    """Drop ``response_text`` from the cell's return."""
+    """Yield the edit that removes ``response_text`` from the cell's return."""
     if "response_text" not in cell.returns:
         return
     names = [name for name in cell.returns if name != "response_text"]
@@ -162,7 +162,7 @@ def _without_response(cell: Cell, lines: Sequence[str]) -> Iterator[LineEdit]:
 
 
 def _unnamed_answers(source: NotebookText, filename: str) -> Iterator[Finding]:
-    """Tell of written answers that a student may not change, for the want of the cell's name."""
+    """Yield findings for written answers that students may not edit due to the cell's name."""
     for cell in source.cells:
         lines = [line.strip() for line in source.lines[cell.first - 1 : cell.last]]
         if "mo.md(response_text)" in lines and not is_answer_name(cell.name):
@@ -171,6 +171,6 @@ def _unnamed_answers(source: NotebookText, filename: str) -> Iterator[Finding]:
 
 
 def _secrets(lines: Sequence[str], solutions: Sequence[Block]) -> tuple[str, ...]:
-    """Return the lines of the solutions; a hidden test may well repeat a visible one."""
+    """Return the stripped lines of the solutions; hidden tests may repeat visible ones."""
     inside = (line.strip() for b in solutions for line in lines[b.begin : b.end - 1])
     return tuple(dict.fromkeys(line for line in inside if line and not line.startswith("#")))

@@ -1,8 +1,7 @@
-"""Advice on code that a course would rather not see: files, network, processes, tricks.
+"""A static scan for code that a course denies: files, network, processes, dynamic code.
 
-It catches honest mistakes and tells their lines. It is no protection, which is the sandbox's task
-(security.md, "Input"): code that wants to hide from a reader can. The messages are 0.3.16's
-(compat.md 7).
+It finds honest mistakes and their lines. It does not protect the host, which is the sandbox's task
+(security.md, "Input"): code can be hidden from it. The messages are 0.3.16's (compat.md 7).
 """
 
 from __future__ import annotations
@@ -26,19 +25,19 @@ DENIED_CALLS = frozenset(
     ("eval", "exec", "compile", "__import__", "breakpoint", "exit", "quit", "open", "input")
 )
 UNCHECKED = "cannot be checked"
-"""How the message begins when it is not about something denied."""
+"""The beginning of a message about code that could not be scanned."""
 
 _BUILTINS = frozenset(("builtins", "__builtins__"))
 _GETTERS = frozenset(("getattr", "setattr", "delattr", "hasattr"))
 _IMPORTERS = frozenset(("__import__", "import_module"))
 _NAMESPACES = frozenset(("vars", "globals", "locals"))
 _DEEPEST = 40
-"""Levels of an expression to look into; a text of ten thousand ``+`` is no honest mistake."""
+"""Levels of an expression to look into, so that deep nesting does not exhaust the stack."""
 
 
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """What a course denies: top-level names of modules, and names of builtins."""
+    """The code that a course denies: top-level module names, and names of builtins."""
 
     imports: frozenset[str] = DENIED_IMPORTS
     calls: frozenset[str] = DENIED_CALLS
@@ -48,10 +47,9 @@ DEFAULT_DENIED = Denied()
 
 
 def scan(text: str, filename: str, denied: Denied = DEFAULT_DENIED) -> tuple[Finding, ...]:
-    """Return what is denied in a text, in the order of its lines.
+    """Return findings on denied code in a text, in the order of its lines.
 
-    What does not parse, the text or a cell of it, has a finding that says so, because nothing
-    else can be said of it.
+    A text or cell that cannot be parsed has a finding that begins with `UNCHECKED`.
     """
     try:
         tree = parse_python(text.removeprefix("\ufeff"), filename)
@@ -64,10 +62,11 @@ def scan(text: str, filename: str, denied: Denied = DEFAULT_DENIED) -> tuple[Fin
 
 @dataclass(frozen=True, slots=True)
 class _Names:
-    """What names stand for in a text.
+    """The meanings of names in a text.
 
-    ``builtins`` are further names of the builtins' module, ``calls`` those of denied builtins;
-    ``own`` are names that the text binds itself, and ``imported`` those of other modules.
+    ``builtins`` holds the names of the builtins' module, ``calls`` denied builtins by their other
+    names; ``own`` holds names that the text binds itself, ``imported`` names imported from other
+    modules.
     """
 
     builtins: frozenset[str]
@@ -76,7 +75,7 @@ class _Names:
     imported: frozenset[str]
 
     def call(self, name: str) -> str:
-        """Return the builtin's own name."""
+        """Return the builtin that a name stands for, or the name itself."""
         return self.calls.get(name, name)
 
 
@@ -117,7 +116,7 @@ class _Scanner:
     names: _Names
 
     def look_at(self, node: ast.AST) -> Iterator[Finding]:
-        """Yield what is wrong with one node, without going into it."""
+        """Yield the findings on one node, without its children."""
         match node:
             case ast.Import():
                 for alias in node.names:
@@ -150,7 +149,7 @@ class _Scanner:
         return next((_text_of(each.value) for each in node.keywords if each.arg == name), "")
 
     def _imports(self, function: ast.expr) -> bool:
-        """Whether a function imports: ``__import__``, ``importlib.import_module``, or got so."""
+        """Whether a function is ``__import__`` or ``import_module``, also via ``getattr``."""
         match function:
             case ast.Call(func=ast.Name(id=getter), args=[_, name, *_]) if getter in _GETTERS:
                 return _text_of(name) in _IMPORTERS
@@ -159,7 +158,7 @@ class _Scanner:
         return self.names.call(_name_of(function)) in _IMPORTERS
 
     def _is_builtins(self, node: ast.expr, depth: int = 0) -> bool:
-        """Whether an expression is the module of the builtins, or its namespace."""
+        """Whether an expression is the builtins' module, or its namespace."""
         if depth > _DEEPEST:
             return False
         match node:
@@ -196,7 +195,7 @@ def _name_of(function: ast.expr) -> str:
 
 
 def _text_of(node: ast.expr | None, depth: int = 0) -> str:
-    """Return a text that is written down, also one that is put together: ``"o" + "s"``."""
+    """Return the value of a literal text or a concatenation such as ``"o" + "s"``, else ""."""
     if depth > _DEEPEST:
         return ""
     match node:

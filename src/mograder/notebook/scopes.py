@@ -1,4 +1,4 @@
-"""Which names a scope binds where: what a released notebook must still be able to return."""
+"""The names that scopes bind, and those that a released notebook must keep bound to return."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
 def sentinels(tree: ast.Module, blocks: Sequence[Lines]) -> Mapping[Lines, tuple[str, ...]]:
-    """Return for each removed block the names that it must leave bound (compat.md 7).
+    """Return for each removed block the names that must stay bound in its place (compat.md 7).
 
-    They are the names in the next ``return`` of the block's function that are not bound before
-    it there; what an earlier block bound is gone, unless that block got the name as well. A name
-    that the function never binds belongs to a scope around it: to bind it here would hide that.
+    They are the names in the next ``return`` of the block's function that are not bound before the
+    block. A name bound in an earlier removed block counts as bound only if it is kept for that
+    block. A name that the function never binds belongs to an enclosing scope, which a binding would
+    hide.
     """
     found: dict[Lines, tuple[str, ...]] = {}
     given: dict[int, set[str]] = {}
@@ -40,7 +41,7 @@ def bound_names(statements: Iterable[ast.stmt]) -> frozenset[str]:
 
 
 def bound_between(tree: ast.Module, block: Lines, removed: Sequence[Lines]) -> frozenset[str]:
-    """Return the names that a cell binds in this block, and outside of all of these never."""
+    """Return the names that a cell binds in ``block`` and never outside of ``removed`` blocks."""
     scope = _innermost(tree, block)
     if not isinstance(scope, Scope) or scope not in tree.body:
         return frozenset()
@@ -66,7 +67,7 @@ def _within(line: int, blocks: Sequence[Lines]) -> bool:
 
 
 def _innermost(tree: ast.Module, block: Lines) -> _Owner | None:
-    """Return the scope that a block begins in; its last mark may stand below the last statement."""
+    """Return the scope where a block begins; its end marker may follow the last statement."""
     begin = block[0]
     owners = (node for node in ast.walk(tree) if isinstance(node, _Owner))
     around = (node for node in owners if node.lineno <= begin <= (node.end_lineno or 0))
@@ -84,9 +85,9 @@ def _returned_names(node: ast.Return) -> Iterator[str]:
 
 
 def _own_nodes(scope: ast.AST) -> Iterator[ast.AST]:
-    """Walk a scope without going into the scopes in it.
+    """Yield the nodes of a scope, without those of nested scopes.
 
-    A comprehension is a scope of its own, but what ``:=`` binds in it belongs to this one.
+    A comprehension is a nested scope, but a name bound by ``:=`` in it belongs to this one.
     """
     waiting = [(child, False) for child in ast.iter_child_nodes(scope)]
     while waiting:
@@ -102,13 +103,13 @@ def _own_nodes(scope: ast.AST) -> Iterator[ast.AST]:
 
 
 def _elsewhere(scope: Scope) -> frozenset[str]:
-    """Return the names that a scope assigns, but in a scope around it."""
+    """Return the names that a scope declares ``global`` or ``nonlocal``."""
     declared = (n for n in _own_nodes(scope) if isinstance(n, ast.Global | ast.Nonlocal))
     return frozenset(name for node in declared for name in node.names)
 
 
 def _bindings(scope: Scope) -> Iterator[tuple[str, int]]:
-    """Yield the names that a scope binds, with the lines."""
+    """Yield the names that a scope binds, with their lines."""
     arguments = scope.args
     every = (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)
     for argument in (*every, arguments.vararg, arguments.kwarg):

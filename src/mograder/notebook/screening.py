@@ -1,8 +1,8 @@
-"""What the scan for denied code says of a whole notebook: a student's, or the source of theirs.
+"""The scan for denied code in a whole notebook: a student's, or an author's source.
 
-A released notebook may hold what students should not write, such as the form that hands in and
-asks the environment (compat.md 7). So the cells that are as released are nobody's fault, and an
-author is told beforehand where an answer needs what students will be refused for.
+A release may contain code that students are denied, such as the submit form, which reads the
+environment (compat.md 7). So cells that are as released are skipped, and authors are warned of
+solutions with code that students are denied.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _HINT = "Allow it in [safety] of mograder.toml, or let the answer do without."
 
 @dataclass(frozen=True, slots=True)
 class Screening:
-    """What was found: code that the course ``denied``, and what could not be read at all.
+    """Findings on code that the course denies, and on code that could not be scanned.
 
-    The second is no offence: students hand in work that is half done.
+    The latter is no reason to refuse a submission: students submit unfinished work.
     """
 
     denied: tuple[Finding, ...] = ()
@@ -34,13 +34,13 @@ class Screening:
 
     @property
     def unsafe(self) -> str:
-        """0.3.16's sentence for a refused upload (compat.md 2.3), with lines; empty if none."""
+        """0.3.16's message for a refused upload (compat.md 2.3), with lines; empty if safe."""
         told = "; ".join(f"{each.message} (line {each.line})" for each in self.denied)
         return f"Unsafe code: {told}" if told else ""
 
 
 def denied_by(settings: SafetySettings) -> Denied:
-    """Return what a course denies: what we always do, less what it allows, and what it adds."""
+    """Return a course's denied code: the defaults without what it allows, plus what it denies."""
     return Denied(
         imports=DEFAULT_DENIED.imports.difference(settings.allow_imports)
         | frozenset(settings.deny_imports),
@@ -52,10 +52,9 @@ def denied_by(settings: SafetySettings) -> Denied:
 def screen_submission(
     text: str, filename: str, *, release: str | None, denied: Denied = DEFAULT_DENIED
 ) -> Screening:
-    """Scan a student's notebook, but for the cells that stand in its release word by word.
+    """Scan a student's notebook, except the cells that are identical in its release.
 
-    Without a release everything is scanned: what the student's own header says of its cells is
-    the student's word.
+    Without a release everything is scanned: hashes in the student's own header are not trusted.
     """
     findings = scan(text, filename, denied)
     if findings and release is not None:
@@ -66,7 +65,7 @@ def screen_submission(
 
 
 def screen_source(text: str, filename: str, denied: Denied = DEFAULT_DENIED) -> tuple[Finding, ...]:
-    """Tell an author which answers of a source need what students are denied."""
+    """Return advice on answers in a source that use code which students are denied."""
     try:
         findings = scan(text, filename, denied)
         if not findings:
@@ -75,7 +74,7 @@ def screen_source(text: str, filename: str, denied: Denied = DEFAULT_DENIED) -> 
         solved = {b.begin for b in blocks if b.kind is BlockKind.SOLUTION}
         cells = parse_cells(text, filename).cells
     except InvalidInput:
-        return ()  # told by whoever makes the release of it
+        return ()  # reported by make_release
     theirs = [c for c in cells if is_editable(c) or solved.intersection(range(c.first, c.last + 1))]
     lines = frozenset(n for cell in theirs for n in range(cell.first, cell.last + 1))
     hidden = [b for b in blocks if b.kind is BlockKind.HIDDEN]
@@ -87,7 +86,7 @@ def screen_source(text: str, filename: str, denied: Denied = DEFAULT_DENIED) -> 
 
 
 def _released_lines(text: str, release: str, filename: str) -> frozenset[int]:
-    """Return the lines of a notebook that hold the code of its release's own cells."""
+    """Return the code lines of a notebook's cells that are identical in its release."""
     try:
         cells = parse_cells(text, filename).cells
         released = parse_cells(release, filename).cells
@@ -99,7 +98,7 @@ def _released_lines(text: str, release: str, filename: str) -> frozenset[int]:
 
 
 def _code_lines(cell: Cell) -> Iterable[int]:
-    """The lines that the code itself fills: decorators and default values are in no hash."""
+    """Return the lines of a cell's code; decorators and default values are not in its hash."""
     if cell.kind is CellKind.CELL and cell.code_first < cell.body_first:
         return ()
     return range(cell.code_first, cell.code_first + len(cell.code.splitlines()))

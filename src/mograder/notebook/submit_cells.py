@@ -1,4 +1,4 @@
-"""The two cells that let students hand in from the notebook itself (compat.md 7)."""
+"""The two cells that let students submit from the notebook itself (compat.md 7)."""
 
 from __future__ import annotations
 
@@ -54,7 +54,8 @@ def _(mograder_submit_form):
 def with_submit_cells(text: str, *, url: str, assignment: str) -> str:
     """Return the notebook with a form that sends it to an assignment server.
 
-    The form hides when ``MOGRADER_DASHBOARD`` is 1. A notebook that has the cells stays as it is.
+    The form is hidden if ``MOGRADER_DASHBOARD`` is 1. A notebook with these cells is returned
+    unchanged.
     """
     lines = split_lines(text)
     if any(line.strip() == SUBMIT for line in lines):

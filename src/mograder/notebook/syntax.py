@@ -1,6 +1,6 @@
-"""Whether a text is a notebook that marimo can open, told with the line that is wrong.
+"""The check that a text is a notebook that marimo can open.
 
-The hub asks before it replaces a release, so that a broken notebook reaches no student.
+The hub runs it before it replaces a release, so that no broken notebook reaches students.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _APP = re.compile(r"^\w+\s*=\s*\w+\.App\(", re.MULTILINE)
 
 
 def check_notebook(text: str, filename: str) -> None:
-    """Return when the text is a marimo notebook that parses.
+    """Check that the text is a marimo notebook that parses.
 
-    A notebook whose ``requires-python`` leaves out the interpreter that asks may use syntax that
-    it does not know; then only marimo's frame is looked for.
+    If ``requires-python`` excludes the running interpreter, the notebook may use syntax unknown to
+    it; then only the line ``app = marimo.App(`` is looked for.
 
     Raises:
-        InvalidInput: It is not, and the message is ``file:line: reason``.
+        InvalidInput: The text is not such a notebook; the message is ``file:line: reason``.
     """
     if text.startswith(_BYTE_ORDER_MARK):
         raise InvalidInput(

@@ -1,7 +1,6 @@
-"""The notebooks that a new course begins with: they work, and their comments teach.
+"""The templates of a new course: notebooks that run as they are, with comments that explain.
 
-Plain text with a few words to fill in; the comments in a source are the author's alone, because
-they stand inside of solutions, or say something that students may read, too.
+Comments inside solutions are for the author only; students may read all others.
 """
 
 from __future__ import annotations
@@ -9,7 +8,8 @@ from __future__ import annotations
 import json
 
 RUNTIME = "../../.mograder/runtime"
-"""Our wheel for notebooks, in a course that has its directories where they are by default."""
+"""The directory of our wheel for notebooks, relative to a notebook's in a course with default
+directories."""
 
 _HEADER = """\
 # /// script
@@ -239,7 +239,7 @@ timeout = 120        # seconds that one notebook may run when it is checked
 def assignment_text(title: str, *, marimo: str, runtime: str = RUNTIME) -> str:
     """Return the source of an assignment with checks, a hidden test and a written answer.
 
-    ``runtime`` is the directory that holds our wheel for notebooks, as seen from this one.
+    ``runtime`` is the directory of our wheel for notebooks, relative to the notebook's.
     """
     head = _HEADER.format(more="", marimo=marimo, runtime=_quoted(runtime))
     return head + _ASSIGNMENT.format(title=_safe(title)) + _END
@@ -266,5 +266,5 @@ def _quoted(text: str) -> str:
 
 
 def _safe(title: str) -> str:
-    """Keep a title to its line, and inside of its quotes."""
+    """Return a title on one line, without triple quotes and backslashes."""
     return " ".join(title.replace('"""', "").replace("\\", "").split())

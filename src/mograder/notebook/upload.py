@@ -1,6 +1,6 @@
-"""Bytes that somebody sent, or that lie in a folder: are they a notebook's text, and all of it?
+"""The decoding of notebook files that were uploaded or lie in a folder.
 
-Looks at bytes only and parses nothing, since whoever sent them is not to be trusted with that.
+Bytes are checked but nothing is parsed, because the sender is not trusted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _FINISH = re.compile(rb"if __name__ == ['\"]__main__['\"]:\s+app\.run\(\)\s*\Z")
 
 
 def decode_notebook(data: bytes, filename: str) -> str:
-    """Return a notebook's text; a byte order mark of UTF-8, which marimo cannot open, is left out.
+    """Return a notebook's text without a UTF-8 byte order mark, which marimo cannot open.
 
     Raises: :class:`TooLarge`, :class:`InvalidInput` naming the encoding or the line.
     """
@@ -42,12 +42,12 @@ def decode_notebook(data: bytes, filename: str) -> str:
 
 
 def looks_whole(data: bytes) -> bool:
-    """Whether a save ends as marimo ends one: what does not may be only half written."""
+    """Whether a file ends as marimo ends it; otherwise it may be only half written."""
     return _FINISH.search(data[-500:]) is not None
 
 
 def _check_declared(data: bytes, filename: str) -> None:
-    """Refuse another declared encoding: marimo would read the text as UTF-8 all the same."""
+    """Raise InvalidInput for another declared encoding, since marimo always reads UTF-8."""
     for number, line in enumerate(data.split(b"\n", 2)[:2], 1):
         found = _DECLARED.match(line)
         if found is None:

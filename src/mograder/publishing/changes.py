@@ -1,4 +1,4 @@
-"""What publishing would change on a hub: new, changed, unchanged and removed files (B99)."""
+"""The changes that publishing would make on a hub: new, changed, unchanged, removed files (B99)."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from mograder.transports.upload import Upload
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """File names, sorted; ``kind_before`` is what the item was if it becomes something else.
+    """Sorted file names; ``kind_before`` is the item's kind on the hub if publishing changes it.
 
-    ``exact``: the hub told everything, so that nothing but this would change.
+    ``exact``: the hub listed all its files, so that nothing else would change.
     """
 
     new: tuple[str, ...]
@@ -32,7 +32,7 @@ class Changes:
 
 
 def changes(local: Mapping[str, str], kind: str, held: Held) -> Changes:
-    """Compare what is here with what the hub holds; pure."""
+    """Compare local files, SHA-256 by name, with the files on the hub; pure."""
     common = local.keys() & held.files.keys()
     same = {name for name in common if local[name] == held.files[name]}
     return Changes(
@@ -46,7 +46,7 @@ def changes(local: Mapping[str, str], kind: str, held: Held) -> Changes:
 
 
 def digests(files: Sequence[Upload]) -> dict[str, str]:
-    """Return the SHA-256 of each file by its name on the hub.
+    """Return the hexadecimal SHA-256 of each file by its name on the hub.
 
     Raises:
         InvalidInput: A file cannot be read.

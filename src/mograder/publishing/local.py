@@ -1,7 +1,6 @@
-"""What a directory on this machine would publish: which directory, which files, as what kind.
+"""The release that a local directory would publish: its files and its kind.
 
-Deciding is pure; listing looks at the disk once. The command line prints the decision, then
-sends it (B86-B95, compat.md 7 and 10).
+The command line prints it before the upload (B86-B95, compat.md 7 and 10).
 """
 
 from __future__ import annotations
@@ -26,11 +25,11 @@ from mograder.transports.upload import Upload
 
 @dataclass(frozen=True, slots=True)
 class LocalRelease:
-    """A release as it lies on this machine, ready to be sent.
+    """A release in a local directory, ready to upload.
 
-    ``detected`` is the kind that the notebook itself states, if any; ``left_out`` are the
-    files and folders that stay behind, with the reasons. ``python`` is the versions that the
-    notebook asks for, and ``advice`` lists possible mistakes in it.
+    ``detected`` is the kind that the notebook states, if any; ``left_out`` holds the files and
+    folders that are not uploaded, with the reasons. ``python`` is the notebook's
+    ``requires-python``, and ``advice`` lists possible mistakes in it.
     """
 
     name: ItemName
@@ -43,7 +42,7 @@ class LocalRelease:
 
     @property
     def size(self) -> int:
-        """The bytes of all files. Raises: InvalidInput when one is gone."""
+        """The size of all files in bytes. Raises: InvalidInput when one cannot be read."""
         try:
             return sum(each.path.stat().st_size for each in self.files)
         except OSError as error:
@@ -79,10 +78,11 @@ def find_release(argument: str, release_dir: Path) -> Path:
 
 
 def read_release(directory: Path) -> LocalRelease:
-    """List what the directory would publish.
+    """Return the release in a directory.
 
     Raises:
-        InvalidInput: It holds no notebook of its own name, or a name that no hub accepts.
+        InvalidInput: The directory has no notebook of its own name, or a name is not valid on a
+            hub.
     """
     name = ItemName.parse(directory.name)
     notebook = entry_named(directory, f"{name}.py")
@@ -132,7 +132,7 @@ def _detected_kind(text: str) -> ItemKind | None:
 
 
 def _python(text: str) -> str:
-    """Return the Python versions that a notebook asks for.
+    """Return the ``requires-python`` of a notebook.
 
     Empty if its header has a mistake, which the hub reports.
     """
@@ -145,7 +145,8 @@ def _python(text: str) -> str:
 def _released(release_dir: Path, asked: str) -> list[str]:
     """Return the names of the released items, and ``asked`` if a directory has that name.
 
-    A directory that is named in full is meant even if it holds no notebook: the command says so.
+    A directory that is named in full matches even without a notebook, which the command then
+    reports.
     """
     if not release_dir.is_dir():
         return []

@@ -1,7 +1,7 @@
-"""Is what would be published what Moodle hands out? (B86 to B89; compat.md 10)
+"""The comparison of a local release with the files on Moodle (B86 to B89; compat.md 10).
 
-Moodle is where students read the assignment, so the two must not differ. Every file is compared:
-previews (.html) do not count, a zip on Moodle counts by what is in it. Comparing is pure.
+Students read the assignment on Moodle, so both must agree. All files are compared except previews
+(.html); a zip on Moodle counts as the files in it. Comparing is pure.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from mograder.transports.interface import RemoteFile
 from mograder.transports.moodle.archives import read_entry
 
 Read = Callable[[RemoteFile], bytes]
-"""Brings a file's bytes from Moodle, verified."""
+"""A function that returns the verified bytes of a file on Moodle."""
 
 MOST_BYTES = 200_000_000
-"""Of one file on Moodle, packed or not."""
+"""Largest size of one file on Moodle in bytes, packed or unpacked."""
 
 _MOST_ENTRIES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Differences:
-    """How Moodle differs from what is here, by file name."""
+    """The names of files that differ between Moodle and a local release."""
 
     missing: tuple[str, ...] = ()
     differing: tuple[str, ...] = ()
@@ -42,7 +42,7 @@ class Differences:
         return not (self.missing or self.differing or self.extra)
 
     def lines(self) -> list[str]:
-        """Say each of them in the words of compat.md 10."""
+        """Return one line for each file, worded as in compat.md 10."""
         told = (
             ("missing on Moodle", self.missing),
             ("content differs", self.differing),
@@ -52,7 +52,7 @@ class Differences:
 
 
 def compare(local: Mapping[str, str], remote: Mapping[str, frozenset[str]]) -> Differences:
-    """Compare SHA-256 by name; a name that Moodle has twice (loose and zipped) must agree twice."""
+    """Compare SHA-256 by name; if Moodle has a name twice (loose and zipped), both must agree."""
     common = local.keys() & remote.keys()
     return Differences(
         missing=tuple(sorted(local.keys() - remote.keys())),
@@ -64,11 +64,12 @@ def compare(local: Mapping[str, str], remote: Mapping[str, frozenset[str]]) -> D
 def remote_digests(
     files: Iterable[RemoteFile], read: Read, item: str
 ) -> Mapping[str, frozenset[str]]:
-    """Return the SHA-256 of everything that Moodle hands out, zips opened, by name.
+    """Return the SHA-256 of all files on Moodle by name, with zips unpacked.
 
-    ``item`` is the name of a folder that a zip may wrap all its files in.
+    ``item`` is the name of the folder that a zip may wrap its files in.
 
-    Raises: :class:`~mograder.core.errors.MograderError` when a file cannot be had or opened.
+    Raises: :class:`~mograder.core.errors.MograderError` when a file cannot be downloaded or
+    unpacked.
     """
     found: dict[str, set[str]] = {}
     for file in files:

@@ -1,7 +1,7 @@
-"""What the hub does with an upload: check it, prepare its environment, then replace the release.
+"""Publishing on the hub: check an upload, prepare its environment, then replace the release.
 
-In this order, so that a notebook that does not parse or a requirement that cannot be installed
-leaves the old release as it was and its author with the reason (B96).
+In this order, so that a notebook that does not parse, or a requirement that cannot be installed,
+leaves the old release unchanged, and the author gets the reason (B96).
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from mograder.store.releases import ItemKind, Release
 
 
 class CurrentReleases(Protocol):
-    """What is published now."""
+    """The releases that are published now."""
 
     def get(self, name: ItemName, /) -> Release | None:
-        """Return the item's release, if it has one."""
+        """Return the item's release, or None."""
 
 
 class Preparer(Protocol):
-    """Builds environments, once per set of dependencies."""
+    """A builder of environments, once per set of dependencies."""
 
     async def prepare(self, script: Script, progress: Progress, /) -> object:
-        """Return when the environment is ready; raise with the installer's message if not."""
+        """Wait until the environment is ready; raise the installer's error if it fails."""
 
 
 class Staged(Protocol):
-    """An upload that nobody sees yet; what is not committed vanishes with its context."""
+    """An upload before publication, which is deleted with its context unless committed."""
 
     @property
     def path(self) -> Path:
@@ -53,14 +53,14 @@ async def publish_release(
     staged: Staged,
     progress: Progress,
 ) -> Release:
-    """Replace an item's release by a staged upload, if it is sound and its environment builds.
+    """Replace an item's release by a staged upload, if it is valid and its environment builds.
 
-    ``kind`` is what the publisher asked for; without it the notebook's ``mograder-type`` counts,
-    else it is an assignment (B90, B91).
+    ``kind`` is the kind that the publisher requested; None means the notebook's ``mograder-type``,
+    else an assignment (B90, B91).
 
     Raises:
         InvalidInput: The notebook is missing, does not parse, or its header is malformed.
-        MograderError: Whatever keeps the environment from being built, in the installer's words.
+        MograderError: The environment cannot be built; the message is the installer's.
     """
     script = await asyncio.to_thread(_checked_script, name, staged.path)
     kind = kind or (ItemKind(script.kind) if script.kind else ItemKind.ASSIGNMENT)

@@ -1,7 +1,7 @@
-"""A term's schedule: which items open when (compat.md 10, ``hub schedule``).
+"""A term's schedule: the opening times of items (compat.md 10, ``hub schedule``).
 
-Pure: a TOML text in, moments out. Keys: ``start`` (a date), ``time``, ``timezone``,
-``hide_unlisted``, ``[weeks]`` number = [names], ``[items]`` name = date.
+Pure: parses TOML. Keys: ``start`` (a date), ``time``, ``timezone``, ``hide_unlisted``, ``[weeks]``
+number = [names], ``[items]`` name = date.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MOST_WEEKS = 520
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """When each item opens, in the order of the moments; what else there is may be hidden."""
+    """Opening times by item, in order of time; ``hide_unlisted`` hides all other items."""
 
     opens: Mapping[str, datetime]
     hide_unlisted: bool
@@ -46,7 +46,7 @@ class _Words(BaseModel):
 def parse_zone(name: str) -> ZoneInfo:
     """Return a time zone by its name.
 
-    Raises: :class:`InvalidInput`.
+    Raises: :class:`InvalidInput` for an unknown name.
     """
     try:
         return ZoneInfo(name)
@@ -57,9 +57,9 @@ def parse_zone(name: str) -> ZoneInfo:
 
 
 def parse_moment(text: str, zone: ZoneInfo, at: daytime = daytime(0, 0)) -> datetime:
-    """Return the moment that a date, or a date and time, means in a zone.
+    """Return the time of an ISO 8601 date (at ``at``) or date and time, by default in ``zone``.
 
-    Raises: :class:`InvalidInput`.
+    Raises: :class:`InvalidInput` for any other text.
     """
     try:
         day = date.fromisoformat(text)
@@ -75,7 +75,7 @@ def parse_moment(text: str, zone: ZoneInfo, at: daytime = daytime(0, 0)) -> date
 
 
 def parse_schedule(text: str, filename: str) -> Schedule:
-    """Return what a schedule says.
+    """Return the schedule in a TOML text; ``filename`` is its name in messages.
 
     Raises: :class:`InvalidInput` naming the key that is wrong.
     """

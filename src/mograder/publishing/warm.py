@@ -1,4 +1,4 @@
-"""Prepare the environments of everything that is published, before a student waits for one."""
+"""Preparation of the environments of all published items, before a student waits for one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _log = get_logger(__name__)
 
 
 class Published(Protocol):
-    """What is published now."""
+    """The releases that are published now."""
 
     def all(self) -> list[Release]:
         """Return every item's release."""
@@ -27,17 +27,16 @@ class Published(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Warmth:
-    """Whose environments stand ready, and by item why others do not."""
+    """The items whose environments are ready, and the errors of the others by item."""
 
     ready: tuple[str, ...]
     failed: Mapping[str, str]
 
 
 async def warm_releases(releases: Published, environments: Preparer, progress: Progress) -> Warmth:
-    """Prepare every item's environment and tell which of them stand (B96, B129).
+    """Prepare every item's environment and return which of them are ready (B96, B129).
 
-    One that cannot be prepared keeps nobody else's from being: it is logged, and told to whoever
-    asked.
+    A failure is logged and returned, and does not stop the others.
     """
     warmed: list[str] = []
     failed: dict[str, str] = {}
@@ -56,10 +55,10 @@ async def warm_releases(releases: Published, environments: Preparer, progress: P
 
 
 def read_notebook_script(notebook: Path) -> Script:
-    """Read what a notebook asks for.
+    """Return the content of a notebook's header.
 
     Raises:
-        InvalidInput: There is no such file, it is no text, or its header is malformed.
+        InvalidInput: The file cannot be read, is not UTF-8 text, or its header is malformed.
     """
     try:
         return _script(notebook)

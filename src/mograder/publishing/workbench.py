@@ -1,7 +1,7 @@
-"""Environments as a hub builds them, for a command that runs while no hub does (B100-B104).
+"""Building of environments as on a hub, for a command that runs without one (B100-B104).
 
-They go where the course's hub looks for them, and what they download goes into its cache: a hub
-that is started afterwards, or is running, finds both.
+Environments and downloads go to the directories of the course's hub, so that a hub that runs, or is
+started later, finds both.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from mograder.sandbox.safety import supervisor_config
 async def local_environments(
     loaded: LoadedSettings, environ: Environ
 ) -> AsyncIterator[Environments]:
-    """Build in sandboxes of this command's own; they are gone with the context.
+    """Yield environments that are built in sandboxes of a temporary supervisor.
 
     Raises:
-        SandboxUnavailable: Nothing can be built here.
+        SandboxUnavailable: No sandbox can be started here.
     """
     async with momentary_supervisor(supervisor_config(loaded, environ)) as moment:
         environments = Environments(
