@@ -17,8 +17,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-REPOSITORY = Path(__file__).parent.parent
-EXAMPLE_COURSE = REPOSITORY / "examples" / "course"
+from bench.support.course import REPOSITORY, copy_example_course
+
 FAILED = pytest.StashKey[bool]()
 """Set on a test's node once one of its phases has failed."""
 
@@ -136,13 +136,6 @@ def _adopt_orphans() -> None:
 
 _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "w")
 _NUMBERS = itertools.count(1)
-
-
-def copy_example_course(target: Path) -> Path:
-    """Copy ``examples/course`` without what a hub that ran in it may have left."""
-    leavings = shutil.ignore_patterns(".mograder", "hub-notebooks", "hub-release", "__pycache__")
-    shutil.copytree(EXAMPLE_COURSE, target, ignore=leavings)
-    return target
 
 
 def _tools_directory() -> Path:

@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import Engine
 
 from mograder.store.database import database_url, open_engine, upgrade
-from tests.contract.postgres import PostgresServer, find_binaries, run_postgres
-from tests.contract.sandbox_fixtures import client, config, runtime, sessions, workshop
+from tests.support.postgres import PostgresServer, find_binaries, run_postgres
+from tests.support.sandbox_fixtures import client, config, runtime, sessions, workshop
 
 __all__ = ["client", "config", "runtime", "sessions", "workshop"]
 

@@ -33,8 +33,9 @@ from mograder.sessions.pool import SessionPool
 from mograder.sessions.spawner import Spawner
 from mograder.store.database import open_engine, upgrade
 from mograder.store.hub_state import HubState
-from tests.contract.launcher_rig import make_spec
-from tests.contract.sandbox_rig import (
+from tests.support.launchers import make_spec
+from tests.support.session_pools import terms, unheard
+from tests.support.supervisors import (
     Sessions,
     make_config,
     shell_environment,
@@ -42,7 +43,6 @@ from tests.contract.sandbox_rig import (
     supervisor_process,
     until,
 )
-from tests.unit.sessions.poolkit import terms, unheard
 
 SEED = 16
 ROUNDS = 12

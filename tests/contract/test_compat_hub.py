@@ -17,9 +17,9 @@ import pytest
 import websockets
 from websockets.asyncio.client import connect
 
-from tests.e2e.support.hub import HubProcess
-from tests.e2e.support.identity import from_proxy, instructor, student
-from tests.e2e.support.scene import TALK, TINY, Shared, module_hub, notebook, servers_of
+from bench.support.hub import HubProcess
+from bench.support.identity import from_proxy, instructor, student
+from tests.support.scene import TALK, TINY, Shared, module_hub, notebook, servers_of
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -17,7 +17,7 @@ from mograder.sandbox.environments import Environment, Environments
 from mograder.sandbox.link import SupervisorLink
 from mograder.sandbox.protocol import RunCommand
 from mograder.sandbox.record import read_record
-from tests.contract.sandbox_rig import (
+from tests.support.supervisors import (
     Sessions,
     make_config,
     real_config,

@@ -15,8 +15,8 @@ from mograder.auth.tokens import make_token
 from mograder.core.errors import Busy
 from mograder.web.hub import bell, events
 from mograder.web.hub.bell import Bell, Part
-from tests.contract.copies_rig import ask, begin
-from tests.unit.web_hub.hubkit import SECRET, Hub, hub, make_hub, running
+from tests.support.hub_app import SECRET, Hub, hub, make_hub, running
+from tests.support.hub_copies import ask, begin
 
 __all__ = ["hub"]
 

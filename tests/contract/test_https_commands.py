@@ -13,7 +13,7 @@ import pytest
 
 from mograder.cli.main import run
 from mograder.core.clock import ManualClock
-from tests.contract.course_rig import (
+from tests.support.served_course import (
     CODE,
     DATA,
     HOMEWORK,

@@ -23,7 +23,7 @@ from mograder.sandbox.safety import supervisor_config
 from mograder.store.database import open_engine, upgrade
 from mograder.store.gradebook import Gradebook
 from mograder.store.gradebook_uploads import Sent
-from tests.unit.transports.fake_hub import FakeHub, Reply, running_hub
+from tests.support.fake_hub import FakeHub, Reply, running_hub
 
 SECRET = "0123456789abcdef" * 4
 

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pytest
 
+from bench.support.marimo import open_editor
 from mograder.core.errors import Conflict
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.host import SupervisorConfig
 from mograder.sessions.launcher import Exit, Launcher, Mode
-from tests.contract.launcher_rig import (
+from tests.support.launchers import (
     Bench,
     InMemory,
     Local,
@@ -29,13 +30,12 @@ from tests.contract.launcher_rig import (
     shown,
     soon_healthy,
 )
-from tests.contract.sandbox_rig import (
+from tests.support.supervisors import (
     UID_BASE,
     real_config,
     real_environments,
     short_directory,
 )
-from tests.e2e.support.marimo import open_editor
 
 ENVIRONMENT = os.environ.get("MOGRADER_TEST_ENVIRONMENT", "")
 """A finished environment to use in place of one built here (``test_launcher_unprivileged``)."""

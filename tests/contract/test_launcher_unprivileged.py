@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 from uv import find_uv_bin
 
+from bench.support.course import REPOSITORY
+from bench.support.hub import outside
 from mograder.sandbox.record import RECORD, EnvironmentRecord
-from tests.conftest import REPOSITORY
-from tests.e2e.support.hub import outside
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user runs the contract itself"),

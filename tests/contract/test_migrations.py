@@ -32,8 +32,8 @@ from mograder.store.hub_state import (
     SessionState,
 )
 from mograder.store.tables import metadata
-from tests.contract.postgres import PostgresServer
-from tests.contract.threads import at_once
+from tests.support.postgres import PostgresServer
+from tests.support.threads import at_once
 
 AT = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 

@@ -16,7 +16,7 @@ import pytest
 from mograder.cli.main import run
 from mograder.transports.interface import WouldReplaceOnTime
 from mograder.transports.moodle.transport import MoodleTransport
-from tests.contract.moodle_desk import SUBMITTED, Desk, desk
+from tests.support.moodle.teacher import SUBMITTED, Desk, desk
 
 FETCH = ["moodle", "fetch-submissions"]
 MAP = ["--map", "students.csv"]

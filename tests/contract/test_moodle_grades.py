@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from mograder.cli.main import run
-from tests.contract.moodle_derive import (
+from tests.support.moodle.derive import (
     ALICE,
     BOB,
     C1,
@@ -31,9 +31,9 @@ from tests.contract.moodle_derive import (
     T3,
     derived,
 )
-from tests.contract.moodle_desk import Desk, desk
-from tests.contract.moodle_replay import Reply
-from tests.contract.moodle_tape import Recording, tape
+from tests.support.moodle.recordings import Recording, tape
+from tests.support.moodle.replay import Reply
+from tests.support.moodle.teacher import Desk, desk
 
 SAVE = "mod_assign_save_grade"
 

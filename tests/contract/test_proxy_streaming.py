@@ -14,8 +14,8 @@ import httpx
 import psutil
 import pytest
 
-from tests.contract.proxy_house import A1, House, open_house
-from tests.contract.proxy_rig import bearer
+from bench.support.session_proxy import bearer
+from tests.support.proxy_session import A1, House, open_house
 
 POLICY = (
     "sandbox allow-scripts allow-forms allow-modals allow-popups "

@@ -16,9 +16,9 @@ import pytest
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
+from bench.support.session_proxy import DOCUMENT, Rig, bearer, cookie, running_rig, served_on_unix
 from mograder.sessions.live import LiveSession
-from tests.contract.proxy_rig import DOCUMENT, Rig, bearer, cookie, running_rig, served_on_unix
-from tests.contract.proxy_upstream import Upstream
+from tests.support.proxy_upstream import Upstream
 
 A1 = "/edit/user/alice/A1"
 

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from bench.support.marimo import open_editor
 from mograder.notebook.pep723 import Script
 from mograder.sandbox import serve
 from mograder.sessions.launcher import Mode
-from tests.contract.launcher_rig import (
+from tests.support.launchers import (
     Local,
     address_of,
     make_spec,
@@ -26,8 +27,7 @@ from tests.contract.launcher_rig import (
     soon_healthy,
     zygotes_of,
 )
-from tests.contract.sandbox_rig import real_config, real_environments, short_directory
-from tests.e2e.support.marimo import open_editor
+from tests.support.supervisors import real_config, real_environments, short_directory
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -21,7 +21,7 @@ from mograder.sandbox.client import connect
 from mograder.sandbox.host import SupervisorConfig
 from mograder.sandbox.policy import ASSET_URL
 from mograder.sandbox.safety import open_sandbox, supervisor_config
-from tests.contract.sandbox_rig import make_config, short_directory
+from tests.support.supervisors import make_config, short_directory
 
 REFUSAL = "bwrap: No permissions to create new namespace, likely because the kernel does not allow"
 

@@ -16,13 +16,13 @@ from pathlib import Path
 import httpx
 import pytest
 
+from bench.support.course_server import CourseServer, make_served_course, notebook
+from bench.support.hub import run_mograder
 from mograder.cli.main import run
 from mograder.core.errors import RemoteFailed
 from mograder.transports.front_probe import look_at_front
 from mograder.transports.hub import HubClient
-from tests.contract.slow_body import refused_body
-from tests.e2e.support.course_server import CourseServer, make_served_course, notebook
-from tests.e2e.support.hub import run_mograder
+from tests.support.slow_body import refused_body
 
 SECRET = "0123456789abcdef" * 4
 

@@ -9,17 +9,17 @@ from pathlib import Path
 import psutil
 import pytest
 
+from bench.support.marimo import open_editor
 from mograder.notebook.pep723 import Script
 from mograder.sandbox import slices
 from mograder.sandbox.shares import CpuShares
-from tests.contract.launcher_rig import Local, address_of, make_spec, open_local, soon_healthy
-from tests.contract.sandbox_rig import (
+from tests.support.launchers import Local, address_of, make_spec, open_local, soon_healthy
+from tests.support.supervisors import (
     real_config,
     real_environments,
     short_directory,
     supervisor_process,
 )
-from tests.e2e.support.marimo import open_editor
 
 NOTEBOOK = "import marimo\n\napp = marimo.App()\n\n\n@app.cell\ndef _():\n    1\n    return\n"
 DESCRIPTORS = (

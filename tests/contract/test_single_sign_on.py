@@ -14,11 +14,11 @@ import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
 
+from bench.support.fronts import Place, running, two_ports
+from bench.support.session_proxy import DOCUMENT, served_on_unix
 from mograder.operations.caddy_config import caddy_config
 from mograder.operations.nginx_config import nginx_config
-from tests.contract.fronts import Place, running, two_ports
-from tests.contract.proxy_house import A1, House, open_house
-from tests.contract.proxy_rig import DOCUMENT, served_on_unix
+from tests.support.proxy_session import A1, House, open_house
 
 HOW_TO = Path(__file__).parents[2] / "docs/how-to/single-sign-on.md"
 FAST = pytest.mark.parametrize("fast", [False, True], ids=["plain", "fast"])

@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner
 
 from mograder.cli.main import root, run
-from tests.contract.slow_body import refused_body
-from tests.e2e.support.student import StudentProcess
+from tests.support.slow_body import refused_body
+from tests.support.student_dashboard import StudentProcess
 
 pytestmark = pytest.mark.timeout(60)
 

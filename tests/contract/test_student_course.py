@@ -17,7 +17,7 @@ from mograder.store.student_folder import StudentFolder
 from mograder.transports.https import HttpsTransport
 from mograder.transports.interface import WouldReplaceOnTime
 from mograder.transports.retrying import Patience
-from tests.contract.assignment_server import Course, Handler
+from tests.support.assignment_server import Course, Handler
 
 NOTEBOOK = b"import marimo\n\napp = marimo.App()\n"
 

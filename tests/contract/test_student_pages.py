@@ -18,8 +18,8 @@ from mograder.sandbox.execution import (
     Outcome,
 )
 from mograder.web.hub.copy_pages import extract
-from tests.contract.copies_rig import FORM, WORK, begin, folder, kept
-from tests.unit.web_hub.hubkit import NOTEBOOK, Hub, hub, make_hub, running
+from tests.support.hub_app import NOTEBOOK, Hub, hub, make_hub, running
+from tests.support.hub_copies import FORM, WORK, begin, folder, kept
 
 __all__ = ["hub"]
 

@@ -20,7 +20,7 @@ from mograder.sandbox.host import SupervisorConfig
 from mograder.sandbox.link import SupervisorLink
 from mograder.sandbox.protocol import ANSWER, PROTOCOL, Call, Done, Failed, encode
 from mograder.sandbox.pruning import ask_supervisor
-from tests.contract.sandbox_rig import (
+from tests.support.supervisors import (
     PATIENCE,
     UID_BASE,
     Sessions,

@@ -11,7 +11,7 @@ import pytest
 from mograder.core.errors import Conflict, NotFound, RemoteFailed, SandboxUnavailable
 from mograder.sandbox.client import SupervisorClient, connect_to
 from mograder.sandbox.host import SupervisorConfig
-from tests.contract.sandbox_rig import (
+from tests.support.supervisors import (
     PATIENCE,
     UID_BASE,
     Sessions,

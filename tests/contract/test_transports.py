@@ -25,12 +25,12 @@ from mograder.transports.interface import RemoteAssignment, RemoteFile, Transpor
 from mograder.transports.moodle.client import MoodleClient
 from mograder.transports.moodle.transport import MoodleTransport
 from mograder.transports.retrying import Patience
-from tests.contract.course_rig import DATA, HOMEWORK, make_course, serving_course, token_of
-from tests.contract.moodle_replay import Replay
-from tests.contract.moodle_replay import token_of as moodle_token
-from tests.contract.moodle_server import replaying
-from tests.contract.moodle_tape import recorded
-from tests.unit.exchange.fake_course import FakeCourse
+from tests.support.fake_course import FakeCourse
+from tests.support.moodle.recordings import recorded
+from tests.support.moodle.replay import Replay
+from tests.support.moodle.replay import token_of as moodle_token
+from tests.support.moodle.server import replaying
+from tests.support.served_course import DATA, HOMEWORK, make_course, serving_course, token_of
 
 ONCE = Patience(tries=1)
 

@@ -10,8 +10,8 @@ import pytest
 
 from mograder.notebook.release import make_release
 from mograder.notebook.submit_cells import with_submit_cells
-from tests.contract.copies_rig import WORK, ask, begin, folder, send
-from tests.unit.web_hub.hubkit import NOTEBOOK, Hub, hub, make_hub, running
+from tests.support.hub_app import NOTEBOOK, Hub, hub, make_hub, running
+from tests.support.hub_copies import WORK, ask, begin, folder, send
 
 __all__ = ["hub"]
 

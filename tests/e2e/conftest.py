@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.support.fixtures import people, start_front, start_hub, work_directory
+from tests.support.fixtures import people, start_front, start_hub, work_directory
 
 __all__ = ["people", "start_front", "start_hub", "work_directory"]
 

@@ -14,9 +14,9 @@ import pytest
 from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped]  # no stubs
 from playwright.async_api import Page, Route, expect
 
-from tests.e2e.support.browser import People, Person
-from tests.e2e.support.identity import from_proxy
-from tests.e2e.support.pages import course, live_through, serving
+from bench.support.browser import People, Person
+from bench.support.identity import from_proxy
+from tests.support.hub_pages import course, live_through, serving
 
 A1 = "alice/A1-Measuring-Pi"
 ALICE = {

@@ -19,10 +19,10 @@ import httpx
 import psutil
 import pytest
 
-from tests.e2e.support.hub import HubProcess
-from tests.e2e.support.identity import from_proxy, student
-from tests.e2e.support.marimo import MarimoClient, open_editor
-from tests.e2e.support.scene import (
+from bench.support.hub import HubProcess
+from bench.support.identity import from_proxy, student
+from bench.support.marimo import MarimoClient, open_editor
+from tests.support.scene import (
     TALK,
     TINY,
     Shared,

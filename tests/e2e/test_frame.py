@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, Route, expect
 
+from bench.support.browser import People, notebook
 from mograder.sessions.endings import EndReason
 from mograder.sessions.launcher import Mode
-from tests.e2e.support.browser import People, notebook
-from tests.e2e.support.framed import ITEM, LECTURE, Framed, Tab, framed
 from tests.e2e.test_accessibility import violations
+from tests.support.framed import ITEM, LECTURE, Framed, Tab, framed
 
 MOST_BYTES = 15_000
 _MATCHES = "id => document.activeElement.closest(`#${id}`)"

@@ -16,12 +16,12 @@ import httpx
 import pytest
 from playwright.async_api import Frame, expect
 
+from bench.support.browser import People, Person, notebook
+from bench.support.fronts import OWN_GROUP, Place, shipped
+from bench.support.hub import HubProcess
+from bench.support.identity import student, token
+from bench.support.process import ServerProcess, free_port
 from mograder.core.session_url import session_url
-from tests.contract.fronts import OWN_GROUP, Place, shipped
-from tests.e2e.support.browser import People, Person, notebook
-from tests.e2e.support.hub import HubProcess
-from tests.e2e.support.identity import student, token
-from tests.e2e.support.process import ServerProcess, free_port
 from tests.e2e.test_journey import (
     ASSIGNMENT,
     LECTURE,

@@ -13,11 +13,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.support.browser import People
-from tests.e2e.support.front import FrontConfig, PrefixProxy
-from tests.e2e.support.hub import outside, write_settings
-from tests.e2e.support.marimo import Address, open_editor
-from tests.e2e.support.process import ServerProcess, accepts, free_port
+from bench.support.browser import People
+from bench.support.hub import outside, write_settings
+from bench.support.marimo import Address, open_editor
+from bench.support.process import ServerProcess, accepts, free_port
+from tests.support.prefix_proxy import FrontConfig, PrefixProxy
 
 NOTEBOOK = """\
 import marimo

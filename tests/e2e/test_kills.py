@@ -17,17 +17,12 @@ import httpx
 import psutil
 import pytest
 
-from tests.e2e.support.hub import HubProcess
-from tests.e2e.support.remains import (
-    owned_by,
-    parts_of,
-    remains,
-    uid_of,
-    zygotes,
-)
-from tests.e2e.support.scene import Shared, module_hub
-from tests.e2e.support.workers import CUT, Worker, at_work, soon
+from bench.support.hub import HubProcess
+from bench.support.uids import owned_by, uid_of
 from tests.e2e.test_durability import supervisor_of
+from tests.support.remains import parts_of, remains, zygotes
+from tests.support.scene import TINY, Shared, module_hub
+from tests.support.workers import CUT, Worker, at_work, soon
 
 pytestmark = [
     pytest.mark.timeout(1800),
@@ -140,13 +135,13 @@ class Field:
 
     def _parts(self) -> dict[str, psutil.Process]:
         try:
-            return parts_of(uid_of(self._hub, self._victim.name))
+            return parts_of(uid_of(self._hub, self._victim.name, TINY))
         except FileNotFoundError:  # not even a workspace yet
             return {}
 
     async def _all_gone(self) -> None:
         """A supervisor takes everything along that it started; the next one starts anew."""
-        uids = [uid_of(self._hub, other.name) for other in self._others]
+        uids = [uid_of(self._hub, other.name, TINY) for other in self._others]
         await soon(
             lambda: not any(map(owned_by, uids)),
             lambda: f"what a killed supervisor started lives on: {list(map(owned_by, uids))}",
@@ -162,7 +157,7 @@ class Field:
         except CUT as cut:
             raise AssertionError(f"after killing a {kind}, the next start fails: {cut}") from cut
         await self._victim.stop()
-        uid = uid_of(self._hub, self._victim.name)
+        uid = uid_of(self._hub, self._victim.name, TINY)
         await soon(lambda: not owned_by(uid), lambda: f"left of a {kind}: {owned_by(uid)}")
 
     def _nothing_was_lost(self) -> None:

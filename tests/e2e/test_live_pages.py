@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from playwright.async_api import expect
 
-from tests.e2e.support.browser import People
-from tests.e2e.support.hub import HubProcess
-from tests.e2e.support.identity import from_proxy, instructor, student
-from tests.e2e.support.marimo import open_editor
-from tests.e2e.support.scene import TINY, Shared, editor, module_hub, start
+from bench.support.browser import People
+from bench.support.hub import HubProcess
+from bench.support.identity import from_proxy, instructor, student
+from bench.support.marimo import open_editor
+from tests.support.scene import TINY, Shared, editor, module_hub, start
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -14,10 +14,10 @@ import httpx
 import psutil
 import pytest
 
-from tests.e2e.support.hub import HubProcess
-from tests.e2e.support.identity import student
-from tests.e2e.support.marimo import open_editor
-from tests.e2e.support.scene import (
+from bench.support.hub import HubProcess
+from bench.support.identity import student
+from bench.support.marimo import open_editor
+from tests.support.scene import (
     TINY,
     Shared,
     editor,

@@ -14,14 +14,14 @@ from pathlib import Path
 import psutil
 import pytest
 
+from bench.support.hub import HubProcess
+from bench.support.identity import instructor
+from bench.support.process import ServerProcess
 from mograder.sandbox.hangup import hang_up
-from tests.e2e.support.hub import HubProcess
-from tests.e2e.support.identity import instructor
-from tests.e2e.support.process import ServerProcess
-from tests.e2e.support.scene import Shared, module_hub, servers_of
-from tests.e2e.support.service import shipped_hub
-from tests.e2e.support.workers import Worker, at_work, soon
 from tests.e2e.test_durability import supervisor_of
+from tests.support.scene import Shared, module_hub, servers_of
+from tests.support.shipped_hub import shipped_hub
+from tests.support.workers import Worker, at_work, soon
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.support.course_server import CourseServer, make_served_course, notebook
+from bench.support.course_server import CourseServer, make_served_course, notebook
 
 FILE = "/assignments/hw1/files/homework.py"
 _PATIENCE_SECONDS = 60.0

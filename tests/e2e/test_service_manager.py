@@ -19,8 +19,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.support.hub import MOGRADER, outside, run_mograder, write_settings
-from tests.e2e.support.identity import SECRET
+from bench.support.hub import MOGRADER, outside, run_mograder, write_settings
+from bench.support.identity import SECRET
 
 _BORN = """
 import os, sys

@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Locator, Page, expect
 
-from tests.e2e.support.browser import People, Person
-from tests.e2e.support.scene import Shared
-from tests.e2e.support.student import (
+from bench.support.browser import People, Person
+from tests.e2e.test_accessibility import violations
+from tests.e2e.test_journey import until
+from tests.support.scene import Shared
+from tests.support.student_dashboard import (
     CODE,
     COFFEE,
     PI,
@@ -24,8 +26,6 @@ from tests.e2e.support.student import (
     StudentProcess,
     served_course,
 )
-from tests.e2e.test_accessibility import violations
-from tests.e2e.test_journey import until
 
 pytestmark = pytest.mark.timeout(300)
 

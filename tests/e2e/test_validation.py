@@ -12,9 +12,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.support.hub import HubProcess
-from tests.e2e.support.identity import student
-from tests.e2e.support.scene import Shared, module_hub, notebook, put_release, start, workspace
+from bench.support.course import put_release
+from bench.support.hub import HubProcess
+from bench.support.identity import student
+from tests.support.scene import Shared, module_hub, notebook, start, workspace
 
 ITEM = "V1-Validate"
 CELLS = """from mograder.runtime import Grader

@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 from playwright.async_api import FilePayload, Page, Route, expect
 
+from bench.support.browser import People
+from bench.support.identity import from_proxy
+from bench.support.session_proxy import served
 from mograder.core.errors import Busy
 from mograder.sessions.admission import Obstacle, place_text
 from mograder.sessions.endings import EndReason
 from mograder.sessions.launcher import Mode
-from tests.contract.proxy_rig import served
-from tests.e2e.support.browser import People
-from tests.e2e.support.identity import from_proxy
-from tests.unit.web_hub.hubkit import Hub, hub
+from tests.support.hub_app import Hub, hub
 
 __all__ = ["hub"]
 

@@ -14,7 +14,7 @@ from mograder.auth.roles import Role
 from mograder.auth.tokens import make_metrics_token
 from mograder.web.hub.access import Access
 from mograder.web.hub.routes import ROUTES, Door
-from tests.unit.web_hub.hubkit import NOTEBOOK, ORIGIN, SECRET, Hub, hub
+from tests.support.hub_app import NOTEBOOK, ORIGIN, SECRET, Hub, hub
 
 __all__ = ["hub"]
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Request, expect
 
-from tests.e2e.support.browser import People
-from tests.e2e.support.framed import ITEM, PAGE, Framed, Tab, framed
+from bench.support.browser import People
+from tests.support.framed import ITEM, PAGE, Framed, Tab, framed
 
 _FORGED = """() => {
   const long = "x".repeat(100000), say = (message) => parent.postMessage(message, "*");

@@ -17,8 +17,9 @@ import pytest
 import websockets
 from websockets.asyncio.client import connect
 
-from tests.e2e.support.hub import HubProcess
-from tests.e2e.support.identity import (
+from bench.support.course import put_release
+from bench.support.hub import HubProcess
+from bench.support.identity import (
     SECRET,
     bearer,
     from_proxy,
@@ -26,8 +27,8 @@ from tests.e2e.support.identity import (
     student,
     token,
 )
-from tests.e2e.support.marimo import Address, open_editor
-from tests.e2e.support.scene import TINY, Shared, editor, module_hub, notebook, put_release, start
+from bench.support.marimo import Address, open_editor
+from tests.support.scene import TINY, Shared, editor, module_hub, notebook, start
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -14,11 +14,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.support.hub import HubProcess
-from tests.e2e.support.identity import SECRET, student, token
-from tests.e2e.support.scene import TINY, Shared, start, stop, workspace
+from bench.support.hub import HubProcess
+from bench.support.identity import SECRET, student, token
 from tests.security.attack import NEEDLE, Attack, memory_holds, sessions, staged, zygotes
 from tests.security.probes.attempts import ATTEMPTS, WORK_WITHOUT_A_SANDBOX
+from tests.support.scene import TINY, Shared, start, stop, workspace
 
 pytestmark = pytest.mark.timeout(300)
 

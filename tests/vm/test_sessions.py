@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from mograder.sandbox.client import SupervisorClient, connect
-from tests.contract.sandbox_rig import until
+from tests.support.supervisors import until
 from tests.vm.rig import ROOT, SERVICE, number_in, words_of
 from tests.vm.service import LIMITS, Service, UnitSessions, open_service
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import REPOSITORY
+from bench.support.course import REPOSITORY
 from tests.unit.deploy.test_deploy_script import deploy, step
 
 _METADATA = "Metadata-Version: 2.1\nName: of-the-mirror\nVersion: 1.0\n"

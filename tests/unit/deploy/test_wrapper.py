@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import REPOSITORY
+from bench.support.course import REPOSITORY
 
 SCRIPT = REPOSITORY / "scripts" / "deploy-hub-aws.sh"
 

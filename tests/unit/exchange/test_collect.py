@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mograder.exchange.collect import Collected, Fate, collect, problems
-from tests.unit.exchange.fake_course import FakeCourse
+from tests.support.fake_course import FakeCourse
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.exchange.feedback import batches, find_pages, read_feedback
-from tests.unit.exchange.fake_course import FakeCourse
+from tests.support.fake_course import FakeCourse
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from mograder.grading.validate import Submission, validate
 from mograder.sandbox.apart import Apart
 from mograder.sandbox.execution import CellResult, CellStatus, CheckResult, ExecutionResult, Outcome
 from mograder.sandbox.protocol import Limits
-from tests.unit.web_hub.hubkit import FakeRuns
+from tests.support.hub_app import FakeRuns
 
 pytestmark = pytest.mark.timeout(120)
 

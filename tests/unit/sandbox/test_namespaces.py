@@ -13,10 +13,10 @@ import time
 import psutil
 import pytest
 
+from bench.support.course import REPOSITORY
 from mograder.sandbox.namespaces import NESTED, Founded, Joined
 from mograder.sandbox.process import Child, Launch
-from tests.conftest import REPOSITORY
-from tests.contract.sandbox_rig import PATIENCE, until
+from tests.support.supervisors import PATIENCE, until
 
 HERE = Founded(os.geteuid(), os.getegid(), 1)
 STARTER = """

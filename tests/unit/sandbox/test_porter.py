@@ -13,11 +13,11 @@ from contextlib import closing
 import psutil
 import pytest
 
+from bench.support.course import REPOSITORY
 from mograder.sandbox.namespaces import CLONE_NEWUSER, Founded, Joined
 from mograder.sandbox.porter import Porter
 from mograder.sandbox.process import Child, Launch, begin_elsewhere
-from tests.conftest import REPOSITORY
-from tests.contract.sandbox_rig import PATIENCE, until
+from tests.support.supervisors import PATIENCE, until
 
 HERE = Founded(os.geteuid(), os.getegid(), 1)
 VARIABLES = {"PATH": "/usr/bin:/bin"}

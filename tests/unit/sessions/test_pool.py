@@ -15,7 +15,7 @@ from mograder.core.errors import Busy, NotFound, RemoteFailed, SandboxUnavailabl
 from mograder.sessions import pool as pool_module
 from mograder.sessions.endings import EndReason
 from mograder.sessions.launcher import Limit
-from tests.unit.sessions.poolkit import ALICE, BOB, LECTURE, Rig, gone, soon, unheard, until
+from tests.support.session_pools import ALICE, BOB, LECTURE, Rig, gone, soon, unheard, until
 
 # --- starting -------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from mograder.store.beneath import Beneath, NewFile
 from mograder.store.disk import Disk
 from mograder.store.files import open_below, read_below, stat_below, write_below
 from mograder.store.resolve import Resolver, best_resolver
-from tests.unit.store.disks import OldDisk
+from tests.support.disks import OldDisk
 
 LIMIT = 1 << 20
 HOSTILE = {

@@ -21,7 +21,7 @@ from mograder.core.names import ItemName
 from mograder.store.disk import Disk
 from mograder.store.manifest import parse_file
 from mograder.store.releases import ItemKind, Limits, Release, Releases
-from tests.unit.store.disks import FailingDisk, OldDisk, Unplugged, WatchedDisk
+from tests.support.disks import FailingDisk, OldDisk, Unplugged, WatchedDisk
 
 A1 = ItemName.parse("A1")
 NOTEBOOK = b"import marimo\n"

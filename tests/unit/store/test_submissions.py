@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from bench.support.course import REPOSITORY
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
 from mograder.store.submissions import Submissions, Terms
-from tests.conftest import REPOSITORY
-from tests.contract.threads import at_once
-from tests.unit.store.disks import FailingDisk, OldDisk, Unplugged, WatchedDisk
+from tests.support.disks import FailingDisk, OldDisk, Unplugged, WatchedDisk
+from tests.support.threads import at_once
 
 ALICE, BOB = Username.parse("alice"), Username.parse("bob")
 A1 = ItemName.parse("A1")

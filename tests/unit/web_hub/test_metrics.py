@@ -13,6 +13,8 @@ import pytest
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from bench.support.course import REPOSITORY
+from bench.support.session_proxy import served
 from mograder.auth.roles import Role
 from mograder.core.clock import ManualClock
 from mograder.core.errors import Conflict, InvalidInput
@@ -20,9 +22,7 @@ from mograder.sessions.endings import EndReason
 from mograder.sessions.tally import ItemMemory
 from mograder.web.hub.meter import Meter
 from mograder.web.hub.metrics_socket import metrics_app, metrics_listener
-from tests.conftest import REPOSITORY
-from tests.contract.proxy_rig import served
-from tests.unit.web_hub.hubkit import FakePool, Hub
+from tests.support.hub_app import FakePool, Hub
 
 _REFERENCE = REPOSITORY / "docs" / "reference" / "metrics.md"
 _ROW = re.compile(r"^\| `((?:mograder|process)_\w+)` \| (\w+) \|(.*)$", re.MULTILINE)

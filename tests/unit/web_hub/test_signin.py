@@ -13,7 +13,7 @@ from mograder.auth.tokens import make_token
 from mograder.core.clock import ManualClock
 from mograder.web.hub.attempts import Attempts
 from mograder.web.hub.signin import safe_next
-from tests.unit.web_hub.hubkit import ORIGIN, SECRET, Hub
+from tests.support.hub_app import ORIGIN, SECRET, Hub
 
 OURS = {"Origin": ORIGIN}
 

@@ -8,7 +8,7 @@ import pytest
 
 from mograder.sessions.endings import EndReason
 from mograder.sessions.launcher import Mode
-from tests.unit.web_hub.hubkit import Hub, hub, make_hub
+from tests.support.hub_app import Hub, hub, make_hub
 
 __all__ = ["hub"]
 

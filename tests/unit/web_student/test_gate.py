@@ -10,7 +10,7 @@ import pytest
 
 from mograder.core.clock import ManualClock
 from mograder.web.student.gate import Doorkeeper
-from tests.unit.web_student.studentkit import PORT, URL, dashboard
+from tests.support.dashboard_app import PORT, URL, dashboard
 
 FORBIDDEN, MISDIRECTED = httpx.codes.FORBIDDEN, httpx.codes.MISDIRECTED_REQUEST
 

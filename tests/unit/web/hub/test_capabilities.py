@@ -7,11 +7,11 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from bench.support.session_proxy import FakeCapabilityTable
 from mograder.auth.identity import Identity, Method
 from mograder.auth.roles import Role
 from mograder.core.clock import ManualClock
 from mograder.web.hub.capabilities import Capabilities
-from tests.contract.proxy_rig import FakeCapabilityTable
 
 
 def who(username: str, login_id: str = "login") -> Identity:

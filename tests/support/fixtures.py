@@ -1,0 +1,85 @@
+"""The fixtures of the end-to-end and security suites; their conftest files import them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from bench.support.browser import People, chromium
+from bench.support.course import copy_example_course
+from bench.support.hub import HubConfig, HubProcess
+from tests.conftest import FAILED
+from tests.support.prefix_proxy import FrontConfig, PrefixProxy
+
+
+@pytest.fixture
+def work_directory() -> Iterator[Path]:
+    """A private directory outside ``/tmp``, below which marimo refuses to save by itself."""
+    directory = Path(tempfile.mkdtemp(prefix=f"mograder-test-{os.getpid()}-", dir="/var/tmp"))
+    yield directory
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def start_hub(
+    work_directory: Path, artifacts: Path, uv_cache: Path, run_directory: Path
+) -> Iterator[Callable[..., HubProcess]]:
+    """Start real hubs: ``start_hub(dev=True, settings={…})``; all are stopped after the test.
+
+    Takes the fields of :class:`HubConfig`, and ``course`` for a course directory of one's own;
+    without it the hub gets a fresh copy of the example course. The hub's log is an artefact.
+    """
+    with ExitStack() as hubs:
+
+        def start(course: Path | None = None, **choices: object) -> HubProcess:
+            place = course or copy_example_course(Path(tempfile.mkdtemp(dir=work_directory)) / "c")
+            chosen = HubConfig(**choices)  # type: ignore[arg-type]
+            # Environments are the same for all tests: built once in a run.
+            config = _with_shared(chosen, uv_cache, run_directory / "environments")
+            number = len(list(artifacts.glob("hub-*.log")))
+            return hubs.enter_context(HubProcess(place, artifacts / f"hub-{number}.log", config))
+
+        yield start
+
+
+@pytest.fixture
+def start_front(work_directory: Path) -> Iterator[Callable[..., PrefixProxy]]:
+    """Start nginx in front of a hub: ``start_front(hub, prefix="/live/hub", strips=True)``."""
+    with ExitStack() as fronts:
+
+        def start(hub: HubProcess, **choices: object) -> PrefixProxy:
+            config = FrontConfig(hub_port=hub.port, **choices)  # type: ignore[arg-type]
+            return fronts.enter_context(PrefixProxy(work_directory, config))
+
+        yield start
+
+
+@pytest.fixture
+async def people(request: pytest.FixtureRequest, artifacts: Path) -> AsyncIterator[People]:
+    """Real Chromium with a fresh profile per person; screenshots are left when a test fails."""
+    async with chromium() as browser:
+        people = People(browser)
+        yield people
+        if request.node.stash.get(FAILED, False):
+            await people.leave_evidence(artifacts)
+        await people.close()
+
+
+def _with_shared(config: HubConfig, uv_cache: Path, environments: Path) -> HubConfig:
+    shared = {"hub.uv_cache_dir": str(uv_cache), "hub.environments_dir": str(environments)}
+    settings = {**shared, **config.settings}
+    return HubConfig(
+        secret=config.secret,
+        dev=config.dev,
+        host=config.host,
+        settings=settings,
+        options=config.options,
+        env=config.env,
+        start_seconds=config.start_seconds,
+    )
