@@ -23,7 +23,8 @@ from tests.support.student_dashboard import (
     COFFEE,
     PI,
     Scene,
-    StudentProcess,
+    fill_in,
+    register,
     served_course,
 )
 
@@ -231,21 +232,6 @@ def row(page: Page, item: str) -> Locator:
     """The line of an assignment in the list."""
     part = page.locator("#assignments")
     return part.get_by_role("listitem").filter(has=page.get_by_role("heading", name=item))
-
-
-async def register(person: Person, dashboard: StudentProcess, user: str) -> Page:
-    """Come by the link and join the course with its code."""
-    return await fill_in(await person.open(dashboard.link), user)
-
-
-async def fill_in(page: Page, user: str) -> Page:
-    """Fill in the form on the page."""
-    await page.get_by_label("User name").fill(user)
-    await page.get_by_label("Enrollment code").fill(CODE)
-    await page.get_by_role("button", name="Register").click()
-    await expect(page.get_by_role("heading", name="Your assignments")).to_be_visible()
-    await expect(page.get_by_role("heading", name=PI)).to_be_visible()
-    return page
 
 
 async def press(page: Page, name: str) -> None:

@@ -12,9 +12,8 @@ import pytest
 from playwright.async_api import expect
 
 from bench.support.browser import People
-from tests.e2e.test_student_dashboard import register
 from tests.support.scene import Shared
-from tests.support.student_dashboard import PI, Scene, served_course
+from tests.support.student_dashboard import PI, Scene, register, served_course
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -15,7 +15,7 @@ from mograder.sandbox.execution import Outcome
 from mograder.sandbox.executor import Executor
 from mograder.sandbox.protocol import Limits
 from mograder.store.files import remove_tree
-from tests.contract.test_validate import UNANSWERED, with_answer
+from tests.support.graded_notebook import UNANSWERED, with_answer
 from tests.support.launchers import open_local
 from tests.support.supervisors import real_config, real_environments, short_directory
 

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+from playwright.async_api import Page, expect
 
+from bench.support.browser import Person
 from bench.support.course import REPOSITORY
 from bench.support.course_server import CourseServer
 from bench.support.hub import MOGRADER, outside, run_mograder, write_settings
@@ -166,3 +168,18 @@ def served_course(name: str, shared: Shared) -> Iterator[Scene]:
         log.unlink(missing_ok=True)
         server = stack.enter_context(ServeProcess(root, log))
         yield Scene(server, place, logs, shared.settings())
+
+
+async def register(person: Person, dashboard: StudentProcess, user: str) -> Page:
+    """Come by the link and join the course with its code."""
+    return await fill_in(await person.open(dashboard.link), user)
+
+
+async def fill_in(page: Page, user: str) -> Page:
+    """Fill in the form on the page."""
+    await page.get_by_label("User name").fill(user)
+    await page.get_by_label("Enrollment code").fill(CODE)
+    await page.get_by_role("button", name="Register").click()
+    await expect(page.get_by_role("heading", name="Your assignments")).to_be_visible()
+    await expect(page.get_by_role("heading", name=PI)).to_be_visible()
+    return page
