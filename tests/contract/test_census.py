@@ -15,6 +15,8 @@ from mograder.sessions.probe import connections
 from tests.support.launchers import Local, address_of, make_spec, open_local, soon_healthy
 from tests.support.supervisors import real_config, real_environments, short_directory
 
+pytestmark = pytest.mark.full
+
 NOTEBOOK = """import marimo
 
 app = marimo.App()

@@ -27,7 +27,7 @@ from tests.support.supervisors import (
     supervised,
 )
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
 
 @pytest.fixture

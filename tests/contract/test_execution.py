@@ -22,7 +22,7 @@ from mograder.store.files import remove_tree
 from tests.support.launchers import Local, open_local
 from tests.support.supervisors import inside_of, real_config, real_environments, until
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
 LIMITS = Limits(processes=64, open_files=256, file_size_mb=64, tmp_mb=64, memory_mb=400)
 

@@ -21,6 +21,8 @@ from bench.support.fronts import running, two_ports
 from tests.contract.test_seed_fronts import CADDY, NGINX
 from tests.support.proxy_front import Standing, standing
 
+pytestmark = pytest.mark.full
+
 __all__ = ["standing"]
 
 _EDITOR = "/edit/user/alice/A1/ws?session_id=s_1"

@@ -36,6 +36,8 @@ from tests.support.proxy_front import Standing, house, raw, standing
 from tests.support.proxy_session import A1, House
 from tests.support.proxy_upstream import Upstream
 
+pytestmark = pytest.mark.full
+
 __all__ = [
     "house",
     "standing",

@@ -28,6 +28,8 @@ from tests.support.proxy_front import (
 from tests.support.proxy_session import A1, House
 from tests.support.slow_body import refused_body
 
+pytestmark = pytest.mark.full
+
 __all__ = ["house", "standing"]
 
 # ---- bodies and times ---------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from bench.support.hub import outside
 from mograder.sandbox.record import RECORD, EnvironmentRecord
 
 pytestmark = [
+    pytest.mark.full,
     pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user runs the contract itself"),
     pytest.mark.timeout(600),
 ]

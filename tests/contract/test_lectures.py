@@ -20,7 +20,7 @@ from mograder.sessions.launcher import LaunchSpec, Mode
 from tests.support.launchers import Local, address_of, make_spec, open_local, soon_healthy
 from tests.support.supervisors import real_config, real_environments, short_directory
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
 LECTURE = """import marimo
 

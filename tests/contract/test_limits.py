@@ -39,6 +39,8 @@ from tests.support.hostile_sessions import (
 )
 from tests.support.supervisors import inside_of, make_config, supervised, until, until_gone
 
+pytestmark = pytest.mark.full
+
 SLEEPER = "time.sleep(600)"
 READ_AT_MOST = 8 << 20
 """What a supervisor reads of a flood in the first seconds: the burst, and a few seconds' worth."""

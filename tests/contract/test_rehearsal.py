@@ -29,7 +29,7 @@ from tests.support.launchers import (
 )
 from tests.support.supervisors import real_config, real_environments, short_directory
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
 OLDEST = "marimo==0.23.9"
 SCRIPTS = Path(serve.__file__).parent

@@ -29,7 +29,7 @@ from tests.support import filter_probe, library_probe
 from tests.support.launchers import Local, address_of, make_spec, open_local, soon_healthy
 from tests.support.supervisors import real_config, real_environments, short_directory
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
 EMPTY = "import marimo\n\napp = marimo.App()\n\n\n@app.cell\ndef _():\n    return\n"
 PROCESSES, OPEN_FILES = 180, 333

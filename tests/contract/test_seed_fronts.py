@@ -18,6 +18,8 @@ from bench.support.session_proxy import DOCUMENT, bearer
 from tests.support.proxy_front import no_answer_is_lost
 from tests.support.proxy_session import A1, House, open_house
 
+pytestmark = pytest.mark.full
+
 CADDY = """\
 hub.example.com {
     reverse_proxy localhost:8080

@@ -24,6 +24,8 @@ from mograder.transports.front_probe import look_at_front
 from mograder.transports.hub import HubClient
 from tests.support.slow_body import refused_body
 
+pytestmark = pytest.mark.full
+
 SECRET = "0123456789abcdef" * 4
 
 

@@ -29,7 +29,7 @@ DESCRIPTORS = (
     "    except OSError: pass"
 )
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(params=[pytest.param("cold", marks=pytest.mark.long), "warm"])

@@ -33,6 +33,8 @@ from mograder.transports.upload import Upload
 from tests.support.hub_app import NOTEBOOK, SECRET, Hub, make_hub
 from tests.support.hub_app import running as running_app
 
+pytestmark = pytest.mark.full
+
 PASSWORD = httpx.BasicAuth("alice", "secret")
 
 

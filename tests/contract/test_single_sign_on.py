@@ -20,6 +20,8 @@ from mograder.operations.caddy_config import caddy_config
 from mograder.operations.nginx_config import nginx_config
 from tests.support.proxy_session import A1, House, open_house
 
+pytestmark = pytest.mark.full
+
 HOW_TO = Path(__file__).parents[2] / "docs/how-to/single-sign-on.md"
 FAST = pytest.mark.parametrize("fast", [False, True], ids=["plain", "fast"])
 

@@ -17,7 +17,7 @@ from tests.support.dashboard_app import Dashboard, dashboard
 from tests.support.scene import Shared
 from tests.support.student_dashboard import CODE, COFFEE, PI, RELEASED, Scene, served_course
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(120)]
 
 
 @pytest.fixture(scope="module")

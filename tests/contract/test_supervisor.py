@@ -35,6 +35,8 @@ from tests.support.supervisors import (
     until_gone,
 )
 
+pytestmark = pytest.mark.full
+
 IS_ROOT = os.geteuid() == 0
 HOST_NETWORK = str(Path("/proc/self/ns/net").readlink())
 SLEEPER = "touch up; exec sleep 600"

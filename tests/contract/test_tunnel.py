@@ -22,6 +22,8 @@ from mograder.sandbox.tunnel import ssh_tunnel
 from tests.support import forwarder
 from tests.support.fake_hub import FakeHub, running_hub
 
+pytestmark = pytest.mark.full
+
 
 @pytest.fixture
 def hub() -> Iterator[FakeHub]:

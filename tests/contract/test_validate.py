@@ -19,7 +19,7 @@ from tests.support.graded_notebook import UNANSWERED, with_answer
 from tests.support.launchers import open_local
 from tests.support.supervisors import real_config, real_environments
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
 LIMITS = Limits(processes=64, open_files=256, file_size_mb=64, tmp_mb=64, memory_mb=400)
 

@@ -42,7 +42,7 @@ from tests.support.supervisors import (
 )
 from tests.support.warm_notebooks import PLOT, SLIDER
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 LONG = pytest.mark.long
 NEWEST_FIRST = pytest.mark.parametrize(
     "environment", ["newest", pytest.param("oldest", marks=LONG)], indirect=True

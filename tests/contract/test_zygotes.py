@@ -31,7 +31,10 @@ from tests.support.supervisors import LIMITS, PATIENCE, shell_environment, until
 SCRIPTED = Path("/usr/bin/python3")
 """The only python that a sandbox sees without an environment."""
 
-pytestmark = pytest.mark.skipif(not SCRIPTED.exists(), reason="no system Python for the scripts")
+pytestmark = [
+    pytest.mark.full,
+    pytest.mark.skipif(not SCRIPTED.exists(), reason="no system Python for the scripts"),
+]
 
 TALK = """
 import json, os, socket, sys, time

@@ -25,6 +25,8 @@ from mograder import __version__
 from tests.deploy.machine import LOGIN, Machine, fresh_machine
 from tests.deploy.next_release import TABLE, VERSION, build_next_release
 
+pytestmark = pytest.mark.full
+
 DOMAIN, PORT = "hub.test", 8080
 URL = f"https://{DOMAIN}"
 SIGN_ON = "127.0.0.2"

@@ -18,6 +18,8 @@ from bench.support.browser import People, Person
 from bench.support.identity import from_proxy
 from tests.support.hub_pages import course, live_through, serving
 
+pytestmark = pytest.mark.full
+
 A1 = "alice/A1-Measuring-Pi"
 ALICE = {
     "home": "/",

@@ -19,7 +19,7 @@ from bench.support.hub import HubProcess
 from bench.support.traffic import Traffic
 from tests.support.scene import TALK, notebook
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("browser")]
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300), pytest.mark.xdist_group("browser")]
 
 
 BUILT_WITHIN = 200_000

@@ -19,7 +19,7 @@ from bench.support.hub import HubProcess, run_mograder
 from bench.support.identity import from_proxy, instructor_token
 from tests.support.scene import Shared, module_hub, until, workspace
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
 ITEM = "A1-First-Steps"
 SUM = "total = sum(range(1, 101))"

@@ -17,7 +17,7 @@ from tests.support.burst import asked_meanwhile, come, displacement
 from tests.support.scene import Shared, module_hub, servers_of, stop, until
 from tests.support.workers import Worker
 
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 
 FEW = 24
 MANY = 100

@@ -20,6 +20,8 @@ from bench.support.hub import HubProcess
 from bench.support.identity import from_proxy
 from tests.support.supervisors import until
 
+pytestmark = pytest.mark.full
+
 _ITEM = "A1-Measuring-Pi"
 
 

@@ -19,6 +19,8 @@ from bench.support.hub import Answer, HubProcess, run_mograder
 from bench.support.identity import SECRET, from_proxy, instructor
 from bench.support.process import free_port
 
+pytestmark = pytest.mark.full
+
 SIGNED = {"MOGRADER_HUB_SECRET": SECRET}
 FAKE_BWRAP = """\
 #!/bin/sh

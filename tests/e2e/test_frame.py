@@ -21,6 +21,8 @@ from mograder.sessions.launcher import Mode
 from tests.e2e.test_accessibility import violations
 from tests.support.framed import ITEM, LECTURE, Framed, Tab, framed
 
+pytestmark = pytest.mark.full
+
 MOST_BYTES = 15_000
 _MATCHES = "id => document.activeElement.closest(`#${id}`)"
 _SEEN = """state => {

@@ -34,7 +34,7 @@ from tests.e2e.test_journey import (
     until,
 )
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
 FRONTS = [
     pytest.param("nginx", True, id="nginx-fast"),

@@ -27,6 +27,7 @@ from tests.support.scene import TINY, Shared, editor, module_hub, servers_of, un
 from tests.support.workers import CUT, Worker, soon
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.timeout(900),
     pytest.mark.skipif(os.geteuid() != 0, reason="what is whose is told apart by uids"),
 ]

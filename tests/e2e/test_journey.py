@@ -18,7 +18,7 @@ from bench.support.hub import HubProcess, run_mograder
 from bench.support.identity import from_proxy, instructor_token
 from tests.support.prefix_proxy import PrefixProxy
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
 ASSIGNMENT = "A1-Measuring-Pi"
 LECTURE = "L01-Random-Numbers"

@@ -1,7 +1,7 @@
 """kill -9 of any part at any moment: nobody else notices, nothing is lost, nothing is left.
 
-`Done when` 3 of the sessions issue. The moments are random; the seed is printed, so that a round
-that fails can be run again with ``MOGRADER_TEST_SEED``.
+The moments are random; ``make test-long`` prints the seed, so that a round that fails can be run
+again with ``MOGRADER_TEST_SEED``.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from tests.support.scene import TINY, Shared, module_hub
 from tests.support.workers import CUT, Worker, at_work, soon
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.timeout(1800),
     pytest.mark.skipif(os.geteuid() != 0, reason="the parts are told apart by their uids"),
 ]
 
 PARTS = ("first process", "monitor", "server", "kernel")
 HUB, ZYGOTE, SUPERVISOR = "hub", "zygote", "supervisor"
-SEED = os.environ.get("MOGRADER_TEST_SEED", "")
 
 
 @pytest.fixture(params=[pytest.param("cold", marks=pytest.mark.long), "warm"])
@@ -48,11 +48,8 @@ def hub(
 
 @pytest.mark.parametrize("rounds", [20, pytest.param(200, marks=pytest.mark.long)])
 async def test_a_kill_of_any_part_at_any_moment_disturbs_and_loses_nothing(
-    hub: HubProcess, rounds: int
+    hub: HubProcess, chance: random.Random, rounds: int
 ) -> None:
-    seed = int(SEED) if SEED else random.SystemRandom().randrange(1 << 32)
-    print(f"MOGRADER_TEST_SEED={seed}")  # shown when the test fails
-    chance = random.Random(seed)
     others = [Worker(hub, "alice"), Worker(hub, "bob")]
     for other in others:
         await other.begin()

@@ -21,7 +21,7 @@ from bench.support.process import ServerProcess, accepts, free_port
 from mograder.sandbox.runtime_wheel import build_runtime_wheel
 from tests.support.legacy import NAME, NOBODY, SOLVED, SOURCE, STARTED, Student
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from bench.support.identity import from_proxy, instructor, student
 from bench.support.marimo import open_editor
 from tests.support.scene import TINY, Shared, editor, module_hub, start
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from bench.support.browser import People
 from bench.support.hub import HubProcess, run_mograder
 from bench.support.identity import SECRET, from_proxy, token
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
 ITEMS = ("A1-Measuring-Pi", "A2-Cooling-Coffee", "L01-Random-Numbers")
 

@@ -20,7 +20,7 @@ from bench.support.identity import instructor, instructor_token, student, token
 from bench.support.marimo import open_editor
 from tests.support.scene import HEADER, Shared, editor, module_hub, notebook, start, workspace
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
 NEW = "P0-New"
 IMPOSSIBLE = HEADER.replace('"numpy"', '"numpy>=2",\n#     "numpy<2"')

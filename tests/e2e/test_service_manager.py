@@ -22,6 +22,8 @@ import pytest
 from bench.support.hub import MOGRADER, outside, run_mograder, write_settings
 from bench.support.identity import SECRET
 
+pytestmark = pytest.mark.full
+
 _BORN = """
 import os, sys
 given = int(sys.argv[1])

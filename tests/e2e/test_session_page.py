@@ -28,6 +28,8 @@ from mograder.auth.cookies import COOKIE, Login, make_cookie
 from mograder.auth.roles import Role
 from mograder.sessions.launcher import Mode
 
+pytestmark = pytest.mark.full
+
 PREFIX = "/live/hub"
 _PIXEL = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010806000000"

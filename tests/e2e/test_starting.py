@@ -16,6 +16,8 @@ from bench.support.identity import SECRET, bearer, token
 from mograder.core.settings import load_settings
 from tests.support.scene import notebook, until
 
+pytestmark = pytest.mark.full
+
 _BROWSER = '#!/bin/sh\nprintf "%s" "$1" > "$(dirname "$0")/opened"\n'
 _SETTINGS = {
     "hub.release_dir": "published",

@@ -28,7 +28,7 @@ from tests.support.student_dashboard import (
     served_course,
 )
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
 
 CHECKED = {"notebook", "file_mtime", "checks", "export_ok", "export_error", "cell_errors"}

@@ -18,7 +18,7 @@ from bench.support.course import put_release
 from bench.support.hub import HubProcess
 from tests.support.scene import HEADER, notebook
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("browser")]
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300), pytest.mark.xdist_group("browser")]
 
 ALLOWING = HEADER.replace("# ///\n\n", '# [tool.mograder]\n# allow = ["ai", "terminal"]\n# ///\n\n')
 BUILT_WITHIN = 200_000

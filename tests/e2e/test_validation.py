@@ -17,6 +17,8 @@ from bench.support.hub import HubProcess
 from bench.support.identity import student
 from tests.support.scene import Shared, module_hub, notebook, start, workspace
 
+pytestmark = pytest.mark.full
+
 ITEM = "V1-Validate"
 CELLS = """from mograder.runtime import Grader
     import os

@@ -23,6 +23,8 @@ from mograder.sessions.endings import EndReason
 from mograder.sessions.launcher import Mode
 from tests.support.hub_app import Hub, hub
 
+pytestmark = pytest.mark.full
+
 __all__ = ["hub"]
 
 _VIEWS = ((1200, "light"), (1200, "dark"), (360, "light"), (360, "dark"))

@@ -21,7 +21,7 @@ from tests.support.hands import Hand, Keyboard, Mouse
 from tests.support.scene import Shared, module_hub, start, until
 from tests.support.scene import notebook as of_class
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
 
 A1, A2, L01 = "A1-Measuring-Pi", "A2-Cooling-Coffee", "L01-Random-Numbers"
 HANDS: dict[str, Callable[[], Hand]] = {"mouse": Mouse, "keyboard": Keyboard}

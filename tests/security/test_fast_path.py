@@ -25,7 +25,7 @@ from bench.support.identity import token
 from bench.support.process import free_port
 from tests.support.scene import TINY, Shared, module_hub, start
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
 NAVIGATION = {"Sec-Fetch-Dest": "document", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "none"}
 NULL = websockets.Origin("null")

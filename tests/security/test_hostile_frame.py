@@ -15,6 +15,8 @@ from playwright.async_api import Request, expect
 from bench.support.browser import People
 from tests.support.framed import ITEM, PAGE, Framed, Tab, framed
 
+pytestmark = pytest.mark.full
+
 _FORGED = """() => {
   const long = "x".repeat(100000), say = (message) => parent.postMessage(message, "*");
   for (const name of ["__proto__", "constructor", "toString", "get", "cell", "print", "stop"]) {

@@ -19,7 +19,7 @@ from bench.support.hub import HubProcess
 from bench.support.identity import from_proxy
 from tests.support.scene import TINY, notebook
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
 HOSTILE = """\
 <!doctype html><html><head><title>quiet</title>

@@ -30,7 +30,7 @@ from bench.support.identity import (
 from bench.support.marimo import Address, open_editor
 from tests.support.scene import TINY, Shared, editor, module_hub, notebook, start
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
 MIRROR = "M1-Mirror"
 REFLECT = """\

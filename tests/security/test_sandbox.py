@@ -20,7 +20,7 @@ from tests.security.attack import NEEDLE, Attack, memory_holds, sessions, staged
 from tests.security.probes.attempts import ATTEMPTS, WORK_WITHOUT_A_SANDBOX
 from tests.support.scene import TINY, Shared, start, stop, workspace
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may do all of it anyway")
 

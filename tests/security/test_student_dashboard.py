@@ -15,7 +15,7 @@ from bench.support.browser import People
 from tests.support.scene import Shared
 from tests.support.student_dashboard import PI, Scene, register, served_course
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(120)]
 
 ATTACK = """<!doctype html><title>attacking</title><iframe name="sink" hidden></iframe>
 <iframe src="{url}/" id="framed"></iframe>
