@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Page, Route, expect
 
 from bench.support.browser import People, notebook
@@ -33,7 +34,7 @@ _ASKED = "/standing/alice/A1?"
 _ECHO = "text => new Promise(done => { line.onmessage = done; line.send(text); }).then(() => 1)"
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def scene(tmp_path: Path, people: People) -> AsyncIterator[Framed]:
     async with framed(tmp_path, people) as opened:
         yield opened

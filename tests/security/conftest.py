@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.support.fixtures import people, start_front, start_hub, work_directory
+from tests.support.fixtures import browser, people, start_front, start_hub, work_directory
 
-__all__ = ["people", "start_front", "start_hub", "work_directory"]
+__all__ = ["browser", "people", "start_front", "start_hub", "work_directory"]

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Request, expect
 
 from bench.support.browser import People
@@ -63,7 +64,7 @@ _MOVES = """async (away) => {
 }"""
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def scene(tmp_path: Path, people: People) -> AsyncIterator[Framed]:
     async with framed(tmp_path, people) as opened:
         yield opened

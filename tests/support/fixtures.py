@@ -10,6 +10,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
+from playwright.async_api import Browser
 
 from bench.support.browser import People, chromium
 from bench.support.course import copy_example_course
@@ -60,15 +62,27 @@ def start_front(work_directory: Path) -> Iterator[Callable[..., PrefixProxy]]:
         yield start
 
 
-@pytest.fixture
-async def people(request: pytest.FixtureRequest, artifacts: Path) -> AsyncIterator[People]:
-    """Real Chromium with a fresh profile per person; screenshots are left when a test fails."""
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    """One Chromium for all tests of a worker. It belongs to one event loop, and so do its tests.
+
+    ``tests/conftest.py`` gives each test that uses it that loop; an asynchronous fixture of such a
+    test says so itself, by ``loop_scope``.
+    """
     async with chromium() as browser:
-        people = People(browser)
-        yield people
-        if request.node.stash.get(FAILED, False):
-            await people.leave_evidence(artifacts)
-        await people.close()
+        yield browser
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def people(
+    browser: Browser, request: pytest.FixtureRequest, artifacts: Path
+) -> AsyncIterator[People]:
+    """People with a fresh profile each; screenshots are left when a test fails."""
+    people = People(browser)
+    yield people
+    if request.node.stash.get(FAILED, False):
+        await people.leave_evidence(artifacts)
+    await people.close()
 
 
 def _with_shared(config: HubConfig, uv_cache: Path, environments: Path) -> HubConfig:

@@ -374,10 +374,10 @@ async def running(app: ASGIApp) -> AsyncIterator[None]:
     await serving
 
 
-@pytest.fixture
-async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
+@asynccontextmanager
+async def open_hub(course: Path) -> AsyncIterator[Hub]:
     """A hub with two assignments, a lecture and a demo; ``prof`` is an instructor."""
-    made = make_hub(tmp_path / "course", 'title = "Numerics"\n[hub]\ninstructors = ["prof"]\n')
+    made = make_hub(course, 'title = "Numerics"\n[hub]\ninstructors = ["prof"]\n')
     made.publish("A1", files={"data.csv": b"x,y\n1,2\n"})
     made.publish("A2")
     made.publish("L01", ItemKind.LECTURE)
@@ -385,6 +385,13 @@ async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
     async with running(made.app):
         yield made
     made.close()
+
+
+@pytest.fixture
+async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
+    """The hub of :func:`open_hub`, in a directory of its test."""
+    async with open_hub(tmp_path / "course") as hub:
+        yield hub
 
 
 def events(response: httpx.Response) -> list[dict[str, object]]:
