@@ -14,7 +14,7 @@ from tests.support.sandbox_fixtures import client, config, runtime, sessions, wo
 
 __all__ = ["client", "config", "runtime", "sessions", "workshop"]
 
-ENGINES = ["sqlite", "postgresql"]
+ENGINES = ["sqlite", pytest.param("postgresql", marks=pytest.mark.full)]
 
 
 @pytest.fixture(scope="session")
@@ -36,11 +36,8 @@ def postgres(installed_postgres: PostgresServer | None) -> PostgresServer:
     return installed_postgres
 
 
-# The server is asked for by both, or its start would count as a process that a test left behind.
 @pytest.fixture(params=ENGINES)
-def url(
-    request: pytest.FixtureRequest, tmp_path: Path, installed_postgres: PostgresServer | None
-) -> str:
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database on each engine."""
     if request.param == "sqlite":
         return database_url("", tmp_path)

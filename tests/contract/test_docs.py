@@ -30,6 +30,7 @@ def _page(path: str) -> str:
     return (DOCS / path).read_text("utf-8")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("page", ["cli", "settings"])
 def test_a_generated_page_is_what_the_code_says(page: str) -> None:
     """In a fresh interpreter: click keeps a command's help option from its first use on."""

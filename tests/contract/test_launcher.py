@@ -37,6 +37,8 @@ from tests.support.supervisors import (
     short_directory,
 )
 
+REAL = [pytest.param(start, marks=pytest.mark.full) for start in ("cold", "warm")]
+
 ENVIRONMENT = os.environ.get("MOGRADER_TEST_ENVIRONMENT", "")
 """A finished environment to use in place of one built here (``test_launcher_unprivileged``)."""
 
@@ -53,7 +55,7 @@ def config(runtime: Path, tmp_path: Path, uv_cache: Path) -> SupervisorConfig:
     return real_config(runtime, tmp_path, uv_cache)
 
 
-@pytest.fixture(params=["cold", "warm"])
+@pytest.fixture(params=REAL)
 async def local(
     request: pytest.FixtureRequest, config: SupervisorConfig, tmp_path: Path
 ) -> AsyncIterator[Local]:
@@ -61,7 +63,7 @@ async def local(
         yield local
 
 
-@pytest.fixture(params=["in memory", "cold", "warm"])
+@pytest.fixture(params=["in memory", *REAL])
 async def bench(
     request: pytest.FixtureRequest, config: SupervisorConfig, tmp_path: Path
 ) -> AsyncIterator[Bench]:

@@ -220,6 +220,7 @@ def test_a_database_locked_by_another_program_is_busy(tmp_path: Path) -> None:
     engine.dispose()
 
 
+@pytest.mark.full
 def test_a_restart_of_the_server_goes_unnoticed(postgres: PostgresServer) -> None:
     engine = open_engine(postgres.new_database())
     upgrade(engine)

@@ -111,6 +111,7 @@ async def test_many_connections_gain_a_flood_nothing() -> None:
                 each.close()
 
 
+@pytest.mark.full
 async def test_a_client_that_reads_nothing_does_not_fill_the_hubs_memory(house: House) -> None:
     connection = open_socket(house.address, _SOCKET, _ALICE)
     try:

@@ -176,6 +176,7 @@ async def test_every_request_counts_as_activity_and_leaves_nothing_behind(house:
     assert not [name for name in names if "_watch" in repr(name) or "write_bytes" in repr(name)]
 
 
+@pytest.mark.full
 async def test_a_large_answer_passes_with_flat_memory(house: House) -> None:
     async with aiohttp.ClientSession() as client:
         url = f"{house.rig.url}{A1}/forever"

@@ -74,6 +74,7 @@ async def test_where_it_works_sessions_are_sandboxed(config: SupervisorConfig) -
     assert not list(config.runtime.glob("proof-*"))
 
 
+@pytest.mark.full
 async def test_without_bubblewrap_there_is_no_supervisor_and_the_remedy_is_said(
     config: SupervisorConfig, tmp_path: Path
 ) -> None:
@@ -86,6 +87,7 @@ async def test_without_bubblewrap_there_is_no_supervisor_and_the_remedy_is_said(
     assert not list(config.runtime.glob("mograder-mounts-*"))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("use_bubblewrap", [None, True])
 async def test_where_the_kernel_refuses_it_the_hub_does_not_start(
     config: SupervisorConfig, refusing: Path, use_bubblewrap: bool | None
@@ -99,6 +101,7 @@ async def test_where_the_kernel_refuses_it_the_hub_does_not_start(
         assert process.wait(30) == 0, "the supervisor is not left behind"
 
 
+@pytest.mark.full
 async def test_development_goes_on_without_a_sandbox_and_says_so(
     config: SupervisorConfig, refusing: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -112,6 +115,7 @@ async def test_development_goes_on_without_a_sandbox_and_says_so(
     assert "without a sandbox" in caplog.text
 
 
+@pytest.mark.full
 async def test_development_that_demands_a_sandbox_gets_none_without(
     config: SupervisorConfig, refusing: Path
 ) -> None:
@@ -134,6 +138,7 @@ async def test_switched_off_it_runs_and_warns(
     await link.close()
 
 
+@pytest.mark.full
 async def test_a_kept_supervisor_without_a_sandbox_is_refused(
     runtime: Path, tmp_path: Path
 ) -> None:
@@ -150,6 +155,7 @@ async def test_a_kept_supervisor_without_a_sandbox_is_refused(
         await still.close()
 
 
+@pytest.mark.full
 async def test_a_kept_supervisor_may_live_elsewhere_than_this_hub_would(
     runtime: Path, tmp_path: Path
 ) -> None:

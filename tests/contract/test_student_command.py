@@ -19,6 +19,7 @@ from tests.support.student_dashboard import StudentProcess
 pytestmark = pytest.mark.timeout(60)
 
 
+@pytest.mark.full
 def test_it_listens_on_loopback_only_and_ends_at_ctrl_c(tmp_path: Path) -> None:
     folder = tmp_path / "work"
     folder.mkdir()

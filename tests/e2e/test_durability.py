@@ -76,6 +76,7 @@ def supervisor_of(hub: HubProcess) -> psutil.Process:
     raise AssertionError("there is no supervisor")
 
 
+@pytest.mark.journey
 async def test_a_hub_that_is_killed_finds_sessions_logins_and_pages_as_they_were(
     shared: Shared,
 ) -> None:

@@ -41,6 +41,7 @@ def scene(uv_cache: Path, run_directory: Path) -> Iterator[Scene]:
         yield scene
 
 
+@pytest.mark.journey
 async def test_b141_a_student_goes_from_the_code_to_the_grade_by_mouse(
     scene: Scene, people: People, artifacts: Path, tmp_path: Path
 ) -> None:

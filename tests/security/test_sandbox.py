@@ -39,6 +39,7 @@ def unsandboxed(attack: Attack) -> dict[str, str]:
     return attack.unsandboxed()
 
 
+@pytest.mark.journey
 @pytest.mark.parametrize("name", ATTEMPTS)
 def test_student_code_never(attack: Attack, name: str) -> None:
     assert attack.found[name] == "", f"student code of a {attack.kind} start {name}"

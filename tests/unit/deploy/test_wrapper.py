@@ -11,6 +11,8 @@ import pytest
 
 from bench.support.course import REPOSITORY
 
+pytestmark = pytest.mark.full
+
 SCRIPT = REPOSITORY / "scripts" / "deploy-hub-aws.sh"
 
 _SYSTEMD_RUN = """\

@@ -57,6 +57,7 @@ def test_a_python_that_the_hubs_user_cannot_execute_is_said_with_the_remedy(
     assert "Install mograder where that user" in refused.value.hint
 
 
+@pytest.mark.full
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_a_python_below_a_private_directory_of_roots_is_noticed(tmp_path: Path) -> None:
     """As one in the home of root is, for a hub that became another user after its start."""

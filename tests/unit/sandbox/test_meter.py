@@ -11,6 +11,8 @@ import pytest
 from mograder.sandbox import processes
 from mograder.sandbox.usage import ProcessMeter
 
+pytestmark = pytest.mark.full
+
 NO_LIMIT = 1 << 40
 GROWS = "print(flush=True); input(); kept = b'x' * (50 << 20); print(flush=True); input()"
 

@@ -74,6 +74,7 @@ async def test_namespaces_that_cannot_be_entered_are_an_error_at_once() -> None:
         os.close(own)
 
 
+@pytest.mark.full
 async def test_whenever_the_supervisor_is_killed_nothing_of_it_goes_on() -> None:
     """Also between the first fork and the program, where nobody has asked for it yet."""
     for step in range(6):

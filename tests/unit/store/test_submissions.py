@@ -56,6 +56,7 @@ def test_b157_two_in_one_second_are_both_kept_with_their_time(tmp_path: Path) ->
     assert (place / "alice.py").read_bytes() == b"c"
 
 
+@pytest.mark.full
 def test_b157_two_processes_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
     """Both to one person in one second, which is the worst that can be."""
     writers = [
@@ -77,6 +78,7 @@ def test_b157_two_processes_that_write_at_once_lose_nothing(tmp_path: Path) -> N
     assert (place / "alice.py").read_text() in {"x29", "y29"}
 
 
+@pytest.mark.full
 def test_b158_many_threads_share_the_wait_and_each_gets_its_own(tmp_path: Path) -> None:
     submissions = _open(tmp_path)
 

@@ -16,6 +16,8 @@ from bench.support.course import REPOSITORY
 from tests.unit.store.operations import OPERATIONS
 from tests.unit.store.write_points import FAULTS
 
+pytestmark = pytest.mark.full
+
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], dict[str, object]]:
