@@ -54,10 +54,9 @@ def shared(uv_cache: Path, run_directory: Path) -> Shared:
 
 
 @pytest.fixture(scope="module")
-def hub(shared: Shared) -> Iterator[HubProcess]:
-    with module_hub("proxy-hygiene", shared) as hub:
-        put_release(hub.course, MIRROR, notebook(REFLECT), "lecture")
-        yield hub
+def hub(shared_hub: HubProcess) -> HubProcess:
+    put_release(shared_hub.course, MIRROR, notebook(REFLECT), "lecture")
+    return shared_hub
 
 
 @pytest.fixture(scope="module")

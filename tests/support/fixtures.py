@@ -18,6 +18,7 @@ from bench.support.course import copy_example_course
 from bench.support.hub import HubConfig, HubProcess
 from tests.conftest import FAILED
 from tests.support.prefix_proxy import FrontConfig, PrefixProxy
+from tests.support.scene import Shared, module_hub
 
 
 @pytest.fixture
@@ -60,6 +61,17 @@ def start_front(work_directory: Path) -> Iterator[Callable[..., PrefixProxy]]:
             return fronts.enter_context(PrefixProxy(work_directory, config))
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def shared_hub(uv_cache: Path, run_directory: Path) -> Iterator[HubProcess]:
+    """One hub for all tests of a worker that do not care about its settings and add their items.
+
+    It stays as it is: no test kills it, changes its list of users, or changes an item of another.
+    """
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "w")
+    with module_hub(f"shared-{worker}", Shared(uv_cache, run_directory)) as hub:
+        yield hub
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
