@@ -44,6 +44,8 @@ from tests.support.supervisors import (
     until,
 )
 
+pytestmark = pytest.mark.full
+
 SEED = 16
 ROUNDS = 12
 COUNTER = """case "$1" in *zygote.py) exit 1;; esac

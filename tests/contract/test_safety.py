@@ -66,6 +66,7 @@ def refusing() -> Iterator[Path]:
         yield directory
 
 
+@pytest.mark.full
 async def test_where_it_works_sessions_are_sandboxed(config: SupervisorConfig) -> None:
     link, sandboxed = await open_sandbox(config, None, dev=False)
     assert sandboxed
@@ -127,6 +128,7 @@ async def test_development_that_demands_a_sandbox_gets_none_without(
             await open_sandbox(config, True, dev=True)
 
 
+@pytest.mark.full
 async def test_switched_off_it_runs_and_warns(
     runtime: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -38,6 +38,7 @@ def test_it_listens_on_loopback_only_and_ends_at_ctrl_c(tmp_path: Path) -> None:
         dashboard.stop()
 
 
+@pytest.mark.full
 async def test_the_connection_of_a_refused_form_is_closed(tmp_path: Path) -> None:
     """A page of another site posts 10 GB; next to nothing of them is read."""
     folder = tmp_path / "work"

@@ -217,6 +217,7 @@ async def test_a_message_of_a_link_is_text_and_unknown_ones_say_nothing(hub: Hub
     assert "note good" not in (await see(hub, "/?done=zz")).text
 
 
+@pytest.mark.full
 async def test_a_notebook_of_any_size_makes_a_small_page(hub: Hub) -> None:
     await begin(hub, NOTEBOOK + "x = 1\n" * 100_000)
     page = await see(hub, "/look/alice/A1")

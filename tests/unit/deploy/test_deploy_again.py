@@ -10,6 +10,8 @@ import pytest
 from bench.support.course import REPOSITORY
 from tests.unit.deploy.test_deploy_script import step, version
 
+pytestmark = pytest.mark.full
+
 _MACHINE = """\
 changed_program="" units={place}/units wrapper={place}/mograder-hub
 mkdir -p $units $settings

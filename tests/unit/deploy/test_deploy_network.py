@@ -21,6 +21,8 @@ import pytest
 from bench.support.course import REPOSITORY
 from tests.unit.deploy.test_deploy_script import deploy, step
 
+pytestmark = pytest.mark.full
+
 _METADATA = "Metadata-Version: 2.1\nName: of-the-mirror\nVersion: 1.0\n"
 _WHEEL = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 _AUTHORITY = """\

@@ -362,6 +362,7 @@ def test_shellcheck_has_nothing_to_say(script: Path) -> None:
     assert done.stdout == ""
 
 
+@pytest.mark.full
 def test_on_the_machine_itself_it_is_hub_install(capfd: pytest.CaptureFixture[str]) -> None:
     """A dry run says what it would do and does none of it."""
     status = run(["hub", "install", "--systemd", "--port", "8123", "--dry-run"])
@@ -373,6 +374,7 @@ def test_on_the_machine_itself_it_is_hub_install(capfd: pytest.CaptureFixture[st
     assert not re.search(r"^\[deploy\] (installing|writing|making)", out, re.MULTILINE)
 
 
+@pytest.mark.full
 def test_hub_uninstall_leaves_the_data(capfd: pytest.CaptureFixture[str]) -> None:
     assert run(["hub", "uninstall", "--dry-run"]) == 0
     out = capfd.readouterr().out

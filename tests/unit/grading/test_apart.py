@@ -14,7 +14,7 @@ from mograder.sandbox.execution import CellResult, CellStatus, CheckResult, Exec
 from mograder.sandbox.protocol import Limits
 from tests.support.hub_app import FakeRuns
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(120)]
 
 LIMITS = Limits(processes=8, open_files=64, file_size_mb=8, tmp_mb=8)
 NOTEBOOK = """import marimo

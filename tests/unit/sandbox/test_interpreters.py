@@ -27,6 +27,7 @@ async def test_the_program_lies_in_what_a_sandbox_sees() -> None:
     assert any(found.program.is_relative_to(place) for place in seen)
 
 
+@pytest.mark.full
 async def test_no_python_for_a_notebook_is_said_with_the_way_out() -> None:
     with pytest.raises(InvalidInput, match=r"'>=9'.*Relax requires-python"):
         await find_interpreter(">=9")

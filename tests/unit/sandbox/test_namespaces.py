@@ -18,6 +18,8 @@ from mograder.sandbox.namespaces import NESTED, Founded, Joined
 from mograder.sandbox.process import Child, Launch
 from tests.support.supervisors import PATIENCE, until
 
+pytestmark = pytest.mark.full
+
 HERE = Founded(os.geteuid(), os.getegid(), 1)
 STARTER = """
 import sys

@@ -19,6 +19,8 @@ from mograder.sandbox.porter import Porter
 from mograder.sandbox.process import Child, Launch, begin_elsewhere
 from tests.support.supervisors import PATIENCE, until
 
+pytestmark = pytest.mark.full
+
 HERE = Founded(os.geteuid(), os.getegid(), 1)
 VARIABLES = {"PATH": "/usr/bin:/bin"}
 STARTER = """

@@ -64,6 +64,7 @@ def test_the_machine_is_read() -> None:
         assert machine.tasks() > 1
 
 
+@pytest.mark.full
 def test_a_process_is_followed_to_its_end() -> None:
     code = "print('up', flush=True); input()"
     pipe = subprocess.PIPE
@@ -81,6 +82,7 @@ def test_a_process_is_followed_to_its_end() -> None:
         process.close()
 
 
+@pytest.mark.full
 def test_pages_that_were_copied_are_in_doubt() -> None:
     """A fork that writes to what it shares does not grow, and takes memory all the same."""
     code = (
