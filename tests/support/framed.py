@@ -1,6 +1,6 @@
 """A hub with one session whose page is the test's own, for what happens around that page.
 
-The app is the real one with its real stores, served by uvicorn (``hubkit``); the session's server
+The app is the real one with its real stores, served by uvicorn (``hub_app``); the session's server
 is the test's, so its page can be small, or hostile.
 """
 

@@ -1,7 +1,7 @@
 """The hub's own pages in a browser, in states that a real course takes a term to reach.
 
 The app is the real one with its real stores, served by uvicorn; only the sessions and the runs of
-notebooks are arranged (``hubkit``), so that every state is there at once.
+notebooks are arranged (``hub_app``), so that every state is there at once.
 """
 
 from __future__ import annotations

@@ -44,6 +44,8 @@ def pytest_fixture_setup(fixturedef: pytest.FixtureDef[object]) -> Iterator[None
 
 def main(path: Path) -> None:
     """Print the files and the fixtures that took longest, in seconds."""
+    if not path.exists():
+        raise SystemExit(f"{path} is not there yet: `make test` writes it")
     files: Counter[str] = Counter()
     tests: Counter[str] = Counter()
     fixtures: Counter[str] = Counter()

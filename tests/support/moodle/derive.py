@@ -29,7 +29,7 @@ NAMES = {
 ACTORS = {TEACHER: "teach1", TUTOR: "tutor", ALICE: "alice", BOB: "bob"}
 TEAM = (ALICE, BOB)
 DRAFT = 500000001
-"""A draft area with ``alice.html``: see ``moodle_drafts.py``."""
+"""A draft area with ``alice.html``: see ``drafts.py``."""
 
 T1, T2, E1, E2, C1, M1, R1, S1, F1, T3 = range(20, 30)
 """The assignments: two teams, two with empty cells, changed comments, an interrupted upload, a

@@ -1,7 +1,7 @@
 """A Moodle that answers from recordings, as a real HTTP server (issue 7).
 
 It answers what was recorded for the same person, door, function and parameters, and only in a state
-in which the recorded answer holds (``moodle_world.py``). There are no default answers: whatever was
+in which the recorded answer holds (``state.py``). There are no default answers: whatever was
 not recorded is answered 500 and noted in ``problems``, which a test must find empty. What it adds
 to the recordings is what they and their README prove:
 
@@ -14,7 +14,7 @@ to the recordings is what they and their README prove:
 - A4 has an active rubric (226): its module is that of 247 with another number and this method;
 - what was uploaded and saved is given back byte for byte (139 to 141, 238), where a recorded answer
   that holds names the file;
-- who has nothing on an assignment is told so in the words of 076 (``moodle_untouched.py``);
+- who has nothing on an assignment is told so in the words of 076 (``untouched.py``);
 - files have an ETag, the SHA-1 of their content, and may be had in ranges (153).
 """
 
