@@ -1,7 +1,7 @@
 # Every habit has one verb; each installs what it needs and may be run again at any time.
 # The verbs that do more than one line live in scripts/, which also work without make.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-long test-all test-newest test-vm test-deploy lint format bench bench-hall \
+.PHONY: help setup demo test test-fast test-full test-long test-times test-all test-newest test-vm test-deploy lint format bench bench-hall \
 	docs docs-serve reference clean
 
 PYTHON := .venv/bin/python
@@ -16,14 +16,20 @@ setup: ## install uv and the locked packages
 demo: ## start a hub on a copy of the example course and open it
 	@scripts/demo
 
-test: ## run all tests but the long ones (what CI runs)
+test: ## run the tests of minutes: no processes but chosen journeys (what CI runs)
 	@scripts/test
 
-test-fast: setup ## run the unit tests only
-	@$(PYTHON) -m pytest -n 2 -m "not long" tests/unit tests/test_house.py
+test-full: ## run all tests but load and chaos, or SHARD=1/3 of them
+	@scripts/test --full $(if $(SHARD),--shard $(SHARD))
 
-test-long: ## run all tests, the long load and fault runs included
+test-fast: setup ## run the unit tests that start no process
+	@$(PYTHON) -m pytest -n 2 -m "not long and not full" tests/unit tests/test_house.py
+
+test-long: ## run load and chaos, with random seeds that are printed
 	@scripts/test --long
+
+test-times: ## print the seconds of the last run by file, by fixture and by test
+	@$(PYTHON) -m tests.support.timings
 
 test-all: test-fast ## run the unit tests on every Python >= 3.11 that is present
 	@scripts/test-interpreters

@@ -16,9 +16,9 @@ from pathlib import Path
 from subprocess import PIPE
 
 from bench.stage import arrive
+from bench.support import bombs
 from bench.tab import Tab
 from bench.wire import Refused
-from tests.e2e.support import bombs
 
 _BROKEN = (Refused, OSError, EOFError, TimeoutError)
 """What a tab sees whose session is ended."""

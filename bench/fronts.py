@@ -20,10 +20,10 @@ from bench.options import Options
 from bench.proxy import capability_path, make_large_file
 from bench.report import Budget, Row
 from bench.stage import Stage
-from tests.contract.fronts import Place, shipped, two_ports
-from tests.contract.proxy_rig import DOCUMENT, cookie, running_rig, served_on_unix
-from tests.e2e.support.marimo import open_editor
-from tests.e2e.support.process import free_port
+from bench.support.fronts import Place, shipped, two_ports
+from bench.support.marimo import open_editor
+from bench.support.process import free_port
+from bench.support.session_proxy import DOCUMENT, cookie, running_rig, served_on_unix
 
 _CONNECTIONS = 8
 _SECONDS = 0.5

@@ -20,12 +20,12 @@ from bench.options import Options
 from bench.progress import say
 from bench.report import Budget, Row
 from bench.stage import ITEM, Stage
+from bench.support import bombs
+from bench.support.uids import owned_by, uid_of
 from bench.waits import Spent, spent, told, zygotes_below
 from bench.wire import Refused
 from mograder.sandbox.cgroups import SessionGroups
 from mograder.sandbox.cpu import put_first
-from tests.e2e.support import bombs
-from tests.e2e.support.remains import owned_by, uid_of
 
 _LEAST_ROUNDS = 12
 _FIRSTS = ("forker", "leaver", "waker")

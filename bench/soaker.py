@@ -21,8 +21,8 @@ import httpx
 import websockets
 
 from bench.stage import ITEM
-from tests.e2e.support.identity import student
-from tests.e2e.support.marimo import FRESH, Address, EditorFailed, MarimoClient, open_editor
+from bench.support.identity import student
+from bench.support.marimo import FRESH, Address, EditorFailed, MarimoClient, open_editor
 
 CELL = 9
 """Which cell of the benchmark's notebook the students write in: its last."""

@@ -21,14 +21,14 @@ from pathlib import Path
 
 from bench.load import Target
 from bench.progress import say
+from bench.support.fronts import OWN_GROUP
+from bench.support.hub import MOGRADER, HubConfig, HubProcess, run_mograder, write_settings
+from bench.support.identity import SECRET, instructor_token, student
+from bench.support.marimo import Address
+from bench.support.process import ServerProcess
 from bench.tab import Tab
 from bench.wire import Line
 from mograder.sandbox.protocol import ANSWER, Call, Done, Hello, encode
-from tests.contract.fronts import OWN_GROUP
-from tests.e2e.support.hub import MOGRADER, HubConfig, HubProcess, run_mograder, write_settings
-from tests.e2e.support.identity import SECRET, instructor_token, student
-from tests.e2e.support.marimo import Address
-from tests.e2e.support.process import ServerProcess
 
 ITEM = "bench"
 WARM_ENVIRONMENTS = 8

@@ -1,6 +1,6 @@
 """One student's tab, as cheap as it can be: page, WebSocket, and every cell run once.
 
-The protocol is that of ``tests/e2e/support/marimo.py``. Messages are told apart by their first
+The protocol is that of ``bench/support/marimo.py``. Messages are told apart by their first
 bytes and parsed only where a cell's name is needed.
 """
 

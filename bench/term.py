@@ -11,9 +11,9 @@ from pathlib import Path
 
 from sqlalchemy import insert
 
+from bench.support.identity import student
 from mograder.store.database import database_url, open_engine, upgrade, writing
 from mograder.store.tables import audit
-from tests.e2e.support.identity import student
 
 ITEMS = 30
 LINES_EACH = 100

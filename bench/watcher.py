@@ -18,7 +18,7 @@ from contextlib import asynccontextmanager
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
-from tests.e2e.support.identity import from_proxy
+from bench.support.identity import from_proxy
 
 _PAUSE_SECONDS = 0.05
 _PATIENCE_SECONDS = 30

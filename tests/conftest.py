@@ -1,24 +1,22 @@
-"""Fixtures that every suite may use: courses, names, artefacts, and the guard on processes."""
+"""Fixtures that every suite may use: courses, names, artefacts; shards of a run."""
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import itertools
 import logging
 import os
+import random
 import re
 import shutil
-import signal
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
 
-REPOSITORY = Path(__file__).parent.parent
-EXAMPLE_COURSE = REPOSITORY / "examples" / "course"
+from bench.support.course import REPOSITORY, copy_example_course
+
+pytest_plugins = ["tests.support.processes", "tests.support.timings"]
 FAILED = pytest.StashKey[bool]()
 """Set on a test's node once one of its phases has failed."""
 
@@ -27,13 +25,27 @@ collect_ignore = [place for place, asked in _ELSEWHERE.items() if asked not in o
 """``make test-vm`` runs those in a virtual machine, where there is cgroup v2; ``make test-deploy``
 deploys to a fresh system in a container."""
 
-_GRACE_SECONDS = 5.0
-_PR_SET_CHILD_SUBREAPER = 36
+# A shared machine stalls now and then: an example that takes long is not a failure.
+hypothesis.settings.register_profile("fixed", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("random", deadline=None, print_blob=True)
+hypothesis.settings.register_profile("long", deadline=None, print_blob=True, max_examples=10_000)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
-# A shared machine stalls now and then; a slow example is no wrong example.
-hypothesis.settings.register_profile("house", deadline=None)
-hypothesis.settings.register_profile("long", deadline=None, max_examples=10_000)
-hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "house"))
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--shard 2/3`` runs the tests of every third file, beginning with the second."""
+    parser.addoption("--shard", default="1/1", metavar="I/N", help="run one of N parts")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the files of other shards; tests that share a browser share its event loop."""
+    number, count = map(int, config.getoption("--shard").split("/"))
+    mine = set(sorted({item.path for item in items})[number - 1 :: count])
+    config.hook.pytest_deselected(items=[item for item in items if item.path not in mine])
+    items[:] = [item for item in items if item.path in mine]
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -62,6 +74,12 @@ def run_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory of this run that all of its workers share."""
     base = tmp_path_factory.getbasetemp()
     return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture
+def chance() -> random.Random:
+    """Random choices, the same in each run; ``make test-long`` chooses a seed and prints it."""
+    return random.Random(int(os.environ.get("MOGRADER_TEST_SEED", "1")))
 
 
 @pytest.fixture
@@ -111,38 +129,8 @@ def no_log_is_left_open() -> Iterator[None]:
     ours.setLevel(levels[1])
 
 
-@pytest.fixture(autouse=True)
-def no_process_is_left_behind() -> Iterator[None]:
-    """Fail a test whose processes outlive it, orphans included, and end them."""
-    before = _children()
-    yield
-    deadline = time.monotonic() + _GRACE_SECONDS
-    left = _children() - before
-    while left and time.monotonic() < deadline:
-        time.sleep(0.02)
-        left = _children() - before
-    if left:
-        described = [f"{pid}: {_command(pid)}" for pid in sorted(left)]
-        for pid in left:
-            _end(pid)
-        pytest.fail("this test left processes behind:\n" + "\n".join(described))
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _adopt_orphans() -> None:
-    """Make orphans of the tests children of this process, so that the guard sees them."""
-    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-
-
 _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "w")
 _NUMBERS = itertools.count(1)
-
-
-def copy_example_course(target: Path) -> Path:
-    """Copy ``examples/course`` without what a hub that ran in it may have left."""
-    leavings = shutil.ignore_patterns(".mograder", "hub-notebooks", "hub-release", "__pycache__")
-    shutil.copytree(EXAMPLE_COURSE, target, ignore=leavings)
-    return target
 
 
 def _tools_directory() -> Path:
@@ -150,42 +138,3 @@ def _tools_directory() -> Path:
     directory.mkdir(exist_ok=True)
     (directory / ".gitignore").write_text("*\n")
     return directory
-
-
-def _end(pid: int) -> None:
-    """Kill a process and collect its status, so that nothing of it stays in the table."""
-    with contextlib.suppress(ProcessLookupError, ChildProcessError):
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-
-
-def _children() -> set[int]:
-    """The living children of this process, of all its threads."""
-    pids: set[int] = set()
-    for task in Path("/proc/self/task").glob("*/children"):
-        try:
-            pids.update(map(int, task.read_text().split()))
-        except OSError:
-            continue  # the thread ended in between
-    return {pid for pid in pids if _is_running(pid) and not _is_pythons_own(pid)}
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state not in "ZX"
-
-
-def _is_pythons_own(pid: int) -> bool:
-    """multiprocessing keeps one helper per interpreter, which ends with it."""
-    return "multiprocessing.resource_tracker" in _command(pid)
-
-
-def _command(pid: int) -> str:
-    try:
-        raw = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return "(gone)"
-    return raw.replace(b"\0", b" ").decode("utf-8", "replace").strip()[:300]

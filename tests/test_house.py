@@ -242,5 +242,30 @@ def test_no_file_carries(what: str) -> None:
     assert not found, f"{what}: {found}"
 
 
+SUITES = ("unit", "contract", "security", "e2e", "vm", "deploy")
+
+
+def test_no_suite_imports_another_and_bench_imports_no_tests() -> None:
+    """Suites share ``tests/support``; bench and the tests share ``bench/support``."""
+    wrong = [
+        f"{_name(path)} imports {module}"
+        for path in _python_files()
+        for node in ast.walk(_parse(path))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for module in _imported(node)
+        if not _may_import(_name(path), module)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def _may_import(path: str, module: str) -> bool:
+    if module != "tests" and not module.startswith("tests."):
+        return True
+    if not path.startswith("tests/"):
+        return False
+    suite = module.split(".")[1:2]
+    return not suite or suite[0] not in SUITES or path.startswith(f"tests/{suite[0]}/")
+
+
 def _lines(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8", errors="replace").splitlines()

@@ -1,7 +1,8 @@
 """Every promise is named by a test that proves it: ``B42`` in the test's own name or docstring.
 
 The promises are listed in ``docs/reference/promises.md``. A number in a module's docstring does not
-count, because it names no test; nor does a range, or a test marked ``long``, which CI does not run.
+count, because it names no test; nor does a range, or a test marked ``long``, which
+``make test-full`` does not run.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ def promises() -> list[int]:
 
 def named_in(path: Path) -> Iterator[int]:
     """The numbers that the tests of one module name."""
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    tree = ast.parse(path.read_text("utf-8"))
+    if any(_marks_all_long(node) for node in tree.body):
+        return
+    for node in ast.walk(tree):
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             continue
         long = any("mark.long" in ast.unparse(each) for each in node.decorator_list)
@@ -34,8 +38,14 @@ def named_in(path: Path) -> Iterator[int]:
             yield from (int(number) for number in _NAMED.findall(text))
 
 
+def _marks_all_long(node: ast.stmt) -> bool:
+    """Whether it is a ``pytestmark`` that makes every test of its module a long one."""
+    text = ast.unparse(node)
+    return text.startswith("pytestmark = ") and "mark.long" in text
+
+
 def named() -> set[int]:
-    """The numbers that any test names which CI runs."""
+    """The numbers that the tests of ``make test-full`` name."""
     modules = [path for path in TESTS.rglob("test_*.py") if "vm" not in path.parts]
     return {number for path in modules for number in named_in(path)}
 

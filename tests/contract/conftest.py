@@ -9,12 +9,12 @@ import pytest
 from sqlalchemy import Engine
 
 from mograder.store.database import database_url, open_engine, upgrade
-from tests.contract.postgres import PostgresServer, find_binaries, run_postgres
-from tests.contract.sandbox_fixtures import client, config, runtime, sessions, workshop
+from tests.support.postgres import PostgresServer, find_binaries, run_postgres
+from tests.support.sandbox_fixtures import client, config, runtime, sessions, workshop
 
 __all__ = ["client", "config", "runtime", "sessions", "workshop"]
 
-ENGINES = ["sqlite", "postgresql"]
+ENGINES = ["sqlite", pytest.param("postgresql", marks=pytest.mark.full)]
 
 
 @pytest.fixture(scope="session")
@@ -36,11 +36,8 @@ def postgres(installed_postgres: PostgresServer | None) -> PostgresServer:
     return installed_postgres
 
 
-# The server is asked for by both, or its start would count as a process that a test left behind.
 @pytest.fixture(params=ENGINES)
-def url(
-    request: pytest.FixtureRequest, tmp_path: Path, installed_postgres: PostgresServer | None
-) -> str:
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database on each engine."""
     if request.param == "sqlite":
         return database_url("", tmp_path)

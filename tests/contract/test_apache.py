@@ -15,12 +15,12 @@ import httpx
 import pytest
 from websockets.asyncio.client import connect
 
-from tests.contract.fronts import two_ports
-from tests.contract.proxy_house import A1, House, open_house
-from tests.contract.proxy_rig import DOCUMENT
+from bench.support.fronts import two_ports
+from bench.support.hub import outside
+from bench.support.process import ServerProcess, accepts
+from bench.support.session_proxy import DOCUMENT
 from tests.contract.test_single_sign_on import how_to
-from tests.e2e.support.hub import outside
-from tests.e2e.support.process import ServerProcess, accepts
+from tests.support.proxy_session import A1, House, open_house
 
 pytestmark = pytest.mark.long
 

@@ -13,7 +13,7 @@ from uv import find_uv_bin
 
 from mograder.cli.main import run
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(120)]
 
 
 @pytest.mark.parametrize("place", ["source", "release"])

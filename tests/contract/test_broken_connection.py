@@ -32,8 +32,9 @@ from mograder.sessions.pool import SessionPool
 from mograder.sessions.spawner import Spawner
 from mograder.store.database import open_engine, upgrade
 from mograder.store.hub_state import HubState
-from tests.contract.launcher_rig import make_spec
-from tests.contract.sandbox_rig import (
+from tests.support.launchers import make_spec
+from tests.support.session_pools import terms, unheard
+from tests.support.supervisors import (
     Sessions,
     live_supervisor,
     make_config,
@@ -41,7 +42,8 @@ from tests.contract.sandbox_rig import (
     short_directory,
     until,
 )
-from tests.unit.sessions.poolkit import terms, unheard
+
+pytestmark = pytest.mark.full
 
 SEED = 16
 ROUNDS = 12

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from bench.support.marimo import open_editor
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.host import SupervisorConfig
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.probe import connections
-from tests.contract.launcher_rig import Local, address_of, make_spec, open_local, soon_healthy
-from tests.contract.sandbox_rig import real_config, real_environments, short_directory
-from tests.e2e.support.marimo import open_editor
+from tests.support.launchers import Local, address_of, make_spec, open_local, soon_healthy
+from tests.support.supervisors import real_config, real_environments, short_directory
+
+pytestmark = pytest.mark.full
 
 NOTEBOOK = """import marimo
 

@@ -19,6 +19,8 @@ from mograder.operations.front_checks import certificate_line
 from mograder.operations.report import Level
 from mograder.transports.certificate import trusting
 
+pytestmark = pytest.mark.full
+
 
 def openssl(place: Path, *arguments: str) -> None:
     subprocess.run(["openssl", *arguments], cwd=place, check=True, capture_output=True)

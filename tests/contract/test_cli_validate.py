@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from mograder.cli.main import root
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
 NOTEBOOK = """import marimo
 

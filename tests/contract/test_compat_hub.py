@@ -17,11 +17,11 @@ import pytest
 import websockets
 from websockets.asyncio.client import connect
 
-from tests.e2e.support.hub import HubProcess
-from tests.e2e.support.identity import from_proxy, instructor, student
-from tests.e2e.support.scene import TALK, TINY, Shared, module_hub, notebook, servers_of
+from bench.support.hub import HubProcess
+from bench.support.identity import from_proxy, instructor, student
+from tests.support.scene import TALK, TINY, Shared, module_hub, notebook, servers_of
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
 LATER, HIDDEN, BARE, DEMO, PLAIN = "B2-Later", "B3-Hidden", "L0-Bare", "D0-Demo", "B1-Plain"
 SENT = "C1-Sent"

@@ -17,8 +17,8 @@ from mograder.sandbox.protocol import Mode
 from mograder.sessions.live import SessionKey
 from mograder.store.workspaces import Workspaces
 from mograder.web.hub.app import create_app
-from tests.contract.copies_rig import OTHER, WORK, ask, begin, folder, kept, send
-from tests.unit.web_hub.hubkit import NOTEBOOK, Hub, hub, running
+from tests.support.hub_app import NOTEBOOK, Hub, hub, running
+from tests.support.hub_copies import OTHER, WORK, ask, begin, folder, kept, send
 
 __all__ = ["hub"]
 

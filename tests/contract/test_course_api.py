@@ -16,9 +16,9 @@ from mograder.sandbox.protocol import Mode
 from mograder.sessions.endings import EndReason
 from mograder.sessions.live import SessionKey
 from mograder.store.hub_state import SessionRow, SessionState
-from tests.contract.copies_rig import ask
-from tests.contract.sandbox_rig import until
-from tests.unit.web_hub.hubkit import ORIGIN, Hub, hub, make_hub, running
+from tests.support.hub_app import ORIGIN, Hub, hub, make_hub, running
+from tests.support.hub_copies import ask
+from tests.support.supervisors import until
 
 __all__ = ["hub"]
 

@@ -10,8 +10,8 @@ import pytest
 from mograder.auth.roles import Role
 from mograder.sessions.endings import EndReason
 from mograder.store.hub_state import EndingRow
-from tests.contract.copies_rig import FORM, WORK, begin
-from tests.unit.web_hub.hubkit import NOTEBOOK, Hub, hub
+from tests.support.hub_app import NOTEBOOK, Hub, hub
+from tests.support.hub_copies import FORM, WORK, begin
 
 __all__ = ["hub"]
 

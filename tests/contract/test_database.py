@@ -24,8 +24,8 @@ from mograder.store.hub_state import (
     UserEpoch,
 )
 from mograder.store.revocations import CachedRevocations
-from tests.contract.threads import at_once
 from tests.support.clock import ManualClock
+from tests.support.threads import at_once
 
 NOW = datetime(2026, 11, 20, 9, 30, 15, 123456, tzinfo=UTC)
 

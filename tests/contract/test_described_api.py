@@ -22,7 +22,7 @@ from schemathesis.specs.openapi.checks import (
 
 from mograder.auth.roles import Role
 from mograder.web.hub.routes import ROUTES, Route
-from tests.unit.web_hub.hubkit import ORIGIN, Hub, make_hub
+from tests.support.hub_app import ORIGIN, Hub, make_hub
 
 CHECKS = [
     not_a_server_error,

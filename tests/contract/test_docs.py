@@ -21,7 +21,7 @@ from mograder.core.settings_layers import KEYS, note_on
 from mograder.core.settings_model import NO_EFFECT
 from mograder.web.hub.routes import ROUTES
 from tests.contract.references import Documentation, prose
-from tests.contract.settings_reads import keys_read
+from tests.support.settings_reads import keys_read
 
 REPOSITORY = Path(__file__).parents[2]
 DOCS = REPOSITORY / "docs"
@@ -31,6 +31,7 @@ def _page(path: str) -> str:
     return (DOCS / path).read_text("utf-8")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("page", ["cli", "settings"])
 def test_a_generated_page_is_what_the_code_says(page: str) -> None:
     """In a fresh interpreter: click keeps a command's help option from its first use on."""

@@ -17,7 +17,7 @@ from mograder.sandbox.client import SupervisorClient
 from mograder.sandbox.environments import Environment, Environments
 from mograder.sandbox.protocol import RunCommand
 from mograder.sandbox.record import read_record
-from tests.contract.sandbox_rig import (
+from tests.support.supervisors import (
     Sessions,
     make_config,
     real_config,
@@ -27,7 +27,7 @@ from tests.contract.sandbox_rig import (
     supervised,
 )
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
 
 @pytest.fixture

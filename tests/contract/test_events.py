@@ -16,8 +16,8 @@ from mograder.core.errors import Busy
 from mograder.web.hub.handlers import events
 from mograder.web.hub.support import notifier
 from mograder.web.hub.support.notifier import Notifier, Part
-from tests.contract.copies_rig import ask, begin
-from tests.unit.web_hub.hubkit import SECRET, Hub, hub, make_hub, running
+from tests.support.hub_app import SECRET, Hub, hub, make_hub, running
+from tests.support.hub_copies import ask, begin
 
 __all__ = ["hub"]
 

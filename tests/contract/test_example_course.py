@@ -153,6 +153,7 @@ def item_copy(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     return Path(shutil.copytree(COURSE / folder / item, tmp_path / item))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("item_copy", [f"source/{item}" for item in ITEMS], indirect=True)
 def test_every_check_of_a_source_passes(runner: Runner, item_copy: Path) -> None:
     run = runner.run(item_copy)
@@ -162,6 +163,7 @@ def test_every_check_of_a_source_passes(runner: Runner, item_copy: Path) -> None
     assert [text for text in SHOWN[f"source/{item_copy.name}"] if text not in run.page] == []
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("item_copy", [f"release/{item}" for item in ITEMS], indirect=True)
 def test_every_check_of_a_release_waits(runner: Runner, item_copy: Path) -> None:
     run = runner.run(item_copy)
@@ -170,6 +172,7 @@ def test_every_check_of_a_release_waits(runner: Runner, item_copy: Path) -> None
     assert [text for text in SHOWN[f"release/{item_copy.name}"] if text not in run.page] == []
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("item_copy", ["release/A1-Measuring-Pi"], indirect=True)
 @pytest.mark.parametrize(
     ("answers", "reason"),
@@ -194,6 +197,7 @@ def test_whatever_a_student_writes_fails_checks_and_breaks_no_cell(
     assert any(reason in detail for check in run.checks for detail in check.details)
 
 
+@pytest.mark.full
 def test_the_environment_holds_our_runtime_whatever_the_notebooks_asked_for(
     runner: Runner,
 ) -> None:

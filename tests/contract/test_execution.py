@@ -19,10 +19,10 @@ from mograder.sandbox.execution import (
 from mograder.sandbox.executor import Executor
 from mograder.sandbox.protocol import Limits
 from mograder.store.files import remove_tree
-from tests.contract.launcher_rig import Local, open_local
-from tests.contract.sandbox_rig import inside_of, real_config, real_environments, until
+from tests.support.launchers import Local, open_local
+from tests.support.supervisors import inside_of, real_config, real_environments, until
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
 LIMITS = Limits(processes=64, open_files=256, file_size_mb=64, tmp_mb=64, memory_mb=400)
 

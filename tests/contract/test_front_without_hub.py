@@ -17,9 +17,11 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from tests.contract.fronts import running, two_ports
-from tests.contract.fronts_house import Standing, standing
+from bench.support.fronts import running, two_ports
 from tests.contract.test_seed_fronts import CADDY, NGINX
+from tests.support.proxy_front import Standing, standing
+
+pytestmark = pytest.mark.full
 
 __all__ = ["standing"]
 

@@ -12,13 +12,10 @@ import socket
 
 import pytest
 
+from bench.support.session_proxy import DOCUMENT, bearer, cookie, served_on_unix
 from mograder.auth.identity import Identity, Method
 from mograder.auth.roles import Role
 from mograder.core.session_headers import FROM_SESSION_NEVER
-from tests.contract.fronts_house import Standing, house, raw, standing
-from tests.contract.proxy_house import A1, House
-from tests.contract.proxy_rig import DOCUMENT, bearer, cookie, served_on_unix
-from tests.contract.proxy_upstream import Upstream
 from tests.contract.test_proxy import (
     POLICY,
     test_a_browser_gets_nothing_but_the_document_by_its_login,
@@ -35,6 +32,11 @@ from tests.contract.test_proxy import (
     test_the_hub_answers_preflights_and_the_probe_itself,
     test_the_session_sees_none_of_the_hubs_credentials,
 )
+from tests.support.proxy_front import Standing, house, raw, standing
+from tests.support.proxy_session import A1, House
+from tests.support.proxy_upstream import Upstream
+
+pytestmark = pytest.mark.full
 
 __all__ = [
     "house",

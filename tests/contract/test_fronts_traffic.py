@@ -15,7 +15,8 @@ import pytest
 import websockets
 from websockets.asyncio.client import ClientConnection
 
-from tests.contract.fronts_house import (
+from bench.support.session_proxy import bearer, cookie
+from tests.support.proxy_front import (
     SCRIPT,
     Standing,
     dial,
@@ -24,9 +25,10 @@ from tests.contract.fronts_house import (
     raw,
     standing,
 )
-from tests.contract.proxy_house import A1, House
-from tests.contract.proxy_rig import bearer, cookie
-from tests.contract.slow_body import refused_body
+from tests.support.proxy_session import A1, House
+from tests.support.slow_body import refused_body
+
+pytestmark = pytest.mark.full
 
 __all__ = ["house", "standing"]
 

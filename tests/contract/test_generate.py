@@ -19,7 +19,7 @@ from mograder.notebook.leaks import CellOutput
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.author_run import AuthorEnvironment, run_as_author
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 NOTEBOOK = """\
 import marimo
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from mograder.cli.main import run
-from tests.contract.course_rig import (
+from tests.support.clock import ManualClock
+from tests.support.served_course import (
     CODE,
     DATA,
     HOMEWORK,
@@ -21,7 +22,6 @@ from tests.contract.course_rig import (
     serving_course,
     token_of,
 )
-from tests.support.clock import ManualClock
 
 TEACHER = token_of("__instructor__")
 DUE = "2026-09-01T10:00:00+00:00"

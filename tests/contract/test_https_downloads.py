@@ -12,8 +12,8 @@ from mograder.core.errors import RemoteFailed
 from mograder.transports.http import RetryPolicy
 from mograder.transports.https import HttpsTransport
 from mograder.transports.interface import RemoteFile
-from tests.contract.course_rig import Course, make_course, serving_course, token_of
-from tests.contract.cutting_proxy import bad_network
+from tests.support.cutting_proxy import bad_network
+from tests.support.served_course import Course, make_course, serving_course, token_of
 
 BIG = random.Random(7).randbytes(3_000_000)
 AT_ONCE = RetryPolicy(tries=3, sleep=lambda _: None)

@@ -14,7 +14,7 @@ from mograder.core.errors import Busy, SandboxUnavailable, TimedOut
 from mograder.core.names import ItemName, Username
 from mograder.sandbox.protocol import Mode
 from mograder.web.hub.routes import ROUTES
-from tests.unit.web_hub.hubkit import NOTEBOOK, ORIGIN, Hub, events, hub
+from tests.support.hub_app import NOTEBOOK, ORIGIN, Hub, events, hub
 
 __all__ = ["hub"]
 

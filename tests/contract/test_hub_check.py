@@ -23,7 +23,7 @@ from mograder.sandbox.safety import supervisor_config
 from mograder.store.database import open_engine, upgrade
 from mograder.store.gradebook import Gradebook
 from mograder.store.gradebook_uploads import Sent
-from tests.unit.transports.fake_hub import FakeHub, Reply, running_hub
+from tests.support.fake_hub import FakeHub, Reply, running_hub
 
 SECRET = "0123456789abcdef" * 4
 
@@ -54,6 +54,7 @@ def settings(course: Path, text: str) -> None:
         file.write(text)
 
 
+@pytest.mark.full
 def test_b46_a_sound_course_is_all_good(course: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """B81, B82, B84, B85; compat.md 10: these lines in this order, and then our own."""
     port = load_settings(course).settings.hub.port
@@ -75,6 +76,7 @@ def test_b46_a_sound_course_is_all_good(course: Path, capfd: pytest.CaptureFixtu
     assert sorted(path.name for path in course.iterdir()) == before, "it leaves nothing behind"
 
 
+@pytest.mark.full
 def test_problems_are_counted_and_end_with_1(
     course: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -94,6 +96,7 @@ def test_problems_are_counted_and_end_with_1(
     assert out.endswith("\nHub check: 4 issue(s) found\n")
 
 
+@pytest.mark.full
 def test_json_is_for_programs(course: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run(["hub", "check", "-C", str(course), "--json"]) == 0
     answer = json.loads(capfd.readouterr().out)
@@ -102,6 +105,7 @@ def test_json_is_for_programs(course: Path, capfd: pytest.CaptureFixture[str]) -
     assert levels["sandbox"] == levels["uv"] == levels["database"] == "ok"
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("secret", ["secret", "a" * 64])
 def test_a_secret_that_can_be_guessed_is_a_problem(
     course: Path,
@@ -115,6 +119,7 @@ def test_a_secret_that_can_be_guessed_is_a_problem(
     assert "[!!] MOGRADER_HUB_SECRET can be guessed" in out
 
 
+@pytest.mark.full
 def test_b83_without_bubblewrap_there_is_a_note_and_the_sandbox_is_the_problem(
     course: Path,
     tmp_path: Path,
@@ -128,6 +133,7 @@ def test_b83_without_bubblewrap_there_is_a_note_and_the_sandbox_is_the_problem(
     assert "  [!!] sandbox: bubblewrap (bwrap) is not installed" in out
 
 
+@pytest.mark.full
 def test_a_sandbox_that_is_switched_off_is_a_problem(
     course: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -139,6 +145,7 @@ def test_a_sandbox_that_is_switched_off_is_a_problem(
     assert "  [!!] trusted_proxies: without a sandbox student code" in out
 
 
+@pytest.mark.full
 async def test_the_proof_sees_what_is_not_hidden(course: Path) -> None:
     """A proof that could not fail would prove nothing: without a sandbox it finds all of it."""
     config = supervisor_config(load_settings(course), read_environ())
@@ -150,6 +157,7 @@ async def test_the_proof_sees_what_is_not_hidden(course: Path) -> None:
     assert str(lock) in {each.which for each in found}
 
 
+@pytest.mark.full
 async def test_the_supervisor_of_a_moment_is_gone_after_it(course: Path) -> None:
     config = supervisor_config(load_settings(course), read_environ())
     async with momentary_supervisor(config, own_cache=True) as moment:
@@ -164,6 +172,7 @@ def test_a_session_that_says_nothing_proves_nothing() -> None:
         read_report("PROOF file /x\nsh: no such file\n")
 
 
+@pytest.mark.full
 def test_a_kept_supervisor_that_does_not_answer_is_a_problem(
     course: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -174,6 +183,7 @@ def test_a_kept_supervisor_that_does_not_answer_is_a_problem(
     assert "  [ok] sandbox: " in out
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("listed", ["0.0.0.0/0", "::/0", "8.0.0.0/8"])
 def test_a_proxy_list_that_trusts_everybody_is_a_problem(
     course: Path, listed: str, capfd: pytest.CaptureFixture[str]
@@ -183,6 +193,7 @@ def test_a_proxy_list_that_trusts_everybody_is_a_problem(
     assert f"  [!!] trusted_proxies: {listed} may name any user" in capfd.readouterr().out
 
 
+@pytest.mark.full
 def test_a_database_that_opens_is_fine_and_one_of_a_newer_mograder_is_not(
     course: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -200,6 +211,7 @@ def test_a_database_that_opens_is_fine_and_one_of_a_newer_mograder_is_not(
     assert "  [!!] database: The database was written by a newer mograder" in out
 
 
+@pytest.mark.full
 def test_d5_damaged_pages_of_the_database_and_the_marks_are_a_problem(
     course: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -238,6 +250,7 @@ def test_the_forged_header_is_tried_through_the_public_address(course: Path, hub
     assert examine_front(loaded.settings.hub, f"{hub.url}/live").level is Level.PROBLEM
 
 
+@pytest.mark.full
 def test_an_address_without_a_hub_is_a_problem(
     course: Path, hub: FakeHub, capfd: pytest.CaptureFixture[str]
 ) -> None:

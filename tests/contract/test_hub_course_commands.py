@@ -16,7 +16,7 @@ from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
 from mograder.cli.main import run
 from mograder.store.releases import ItemKind
-from tests.unit.web_hub.hubkit import SECRET, Hub, make_hub
+from tests.support.hub_app import SECRET, Hub, make_hub
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pytest
 
 from mograder.auth.roles import Role
 from mograder.core.names import INSTRUCTOR, ItemName
-from tests.unit.web_hub.hubkit import NOTEBOOK, Hub, events, hub
+from tests.support.hub_app import NOTEBOOK, Hub, events, hub
 
 __all__ = ["hub"]
 

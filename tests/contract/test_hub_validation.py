@@ -15,7 +15,7 @@ from mograder.auth.roles import Role
 from mograder.core.names import ItemName, Username
 from mograder.sandbox.execution import CellResult, CellStatus, CheckResult, ExecutionResult, Outcome
 from mograder.store.releases import ItemKind
-from tests.unit.web_hub.hubkit import Hub, hub
+from tests.support.hub_app import Hub, hub
 
 __all__ = ["hub"]
 

@@ -9,6 +9,8 @@ import pytest
 from mograder.cli.main import run
 from mograder.sandbox.record import RECORD
 
+pytestmark = pytest.mark.full
+
 HEADER = '# /// script\n# dependencies = ["{0}"]\n# ///\nimport marimo\n'
 
 

@@ -17,8 +17,7 @@ import pytest
 
 from mograder.cli.main import run
 from scripts.recording_server import make_course
-from tests.contract.course_rig import serving_course, token_of
-from tests.contract.recordings import (
+from tests.support.recordings import (
     Command,
     Replay,
     Spoken,
@@ -27,6 +26,7 @@ from tests.contract.recordings import (
     replaying,
     without_detail,
 )
+from tests.support.served_course import serving_course, token_of
 
 STUDENTS = ("login", "fetch", "submit", "feedback")
 TEACHERS = ("fetch-submissions", "upload-grades", "upload-feedback")

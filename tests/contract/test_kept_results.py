@@ -9,8 +9,8 @@ from sqlalchemy import Engine
 
 from mograder.sandbox.execution import CellResult, CellStatus, ExecutionResult, Outcome
 from mograder.store.kept_results import KeptResults, ResultRow
-from tests.contract.copies_rig import FORM, WORK, ask, begin, send
-from tests.unit.web_hub.hubkit import Hub, hub, make_hub, running
+from tests.support.hub_app import Hub, hub, make_hub, running
+from tests.support.hub_copies import FORM, WORK, ask, begin, send
 
 __all__ = ["hub"]
 

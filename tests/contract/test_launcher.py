@@ -15,12 +15,13 @@ from pathlib import Path
 
 import pytest
 
+from bench.support.marimo import open_editor
 from mograder.core.errors import Conflict
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.host import SupervisorConfig
 from mograder.sandbox.protocol import Ended, Mode
 from mograder.sessions.launcher import Launcher
-from tests.contract.launcher_rig import (
+from tests.support.launchers import (
     Bench,
     InMemory,
     Local,
@@ -30,13 +31,14 @@ from tests.contract.launcher_rig import (
     shown,
     soon_healthy,
 )
-from tests.contract.sandbox_rig import (
+from tests.support.supervisors import (
     UID_BASE,
     real_config,
     real_environments,
     short_directory,
 )
-from tests.e2e.support.marimo import open_editor
+
+REAL = [pytest.param(start, marks=pytest.mark.full) for start in ("cold", "warm")]
 
 ENVIRONMENT = os.environ.get("MOGRADER_TEST_ENVIRONMENT", "")
 """A finished environment to use in place of one built here (``test_launcher_unprivileged``)."""
@@ -54,7 +56,7 @@ def config(runtime: Path, tmp_path: Path, uv_cache: Path) -> SupervisorConfig:
     return real_config(runtime, tmp_path, uv_cache)
 
 
-@pytest.fixture(params=["cold", "warm"])
+@pytest.fixture(params=REAL)
 async def local(
     request: pytest.FixtureRequest, config: SupervisorConfig, tmp_path: Path
 ) -> AsyncIterator[Local]:
@@ -62,7 +64,7 @@ async def local(
         yield local
 
 
-@pytest.fixture(params=["in memory", "cold", "warm"])
+@pytest.fixture(params=["in memory", *REAL])
 async def bench(
     request: pytest.FixtureRequest, config: SupervisorConfig, tmp_path: Path
 ) -> AsyncIterator[Bench]:

@@ -17,11 +17,12 @@ from pathlib import Path
 import pytest
 from uv import find_uv_bin
 
+from bench.support.course import REPOSITORY
+from bench.support.hub import outside
 from mograder.sandbox.record import RECORD, EnvironmentRecord
-from tests.conftest import REPOSITORY
-from tests.e2e.support.hub import outside
 
 pytestmark = [
+    pytest.mark.full,
     pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user runs the contract itself"),
     pytest.mark.timeout(600),
 ]
@@ -36,14 +37,13 @@ TEST_PACKAGES = (
     "psutil",
     "matplotlib",
 )
-NEEDED_TESTS = (
-    "conftest.py",
-    "contract/sandbox_rig.py",
-    "contract/launcher_rig.py",
-    "contract/test_launcher.py",
-    "contract/test_warm_start.py",
-    "contract/warm_notebooks.py",
-    "e2e/support",
+NEEDED_FILES = (
+    "bench/__init__.py",
+    "bench/support",
+    "tests/conftest.py",
+    "tests/contract/test_launcher.py",
+    "tests/contract/test_warm_start.py",
+    "tests/support",
 )
 _OPTIONS = ("-p", "no:cacheprovider", "-m", "not long")
 CONTRACT = ("tests/contract/test_launcher.py",)
@@ -115,8 +115,8 @@ def _install(place: Path) -> Path:
 
 def _copy_suite(place: Path) -> Path:
     suite = place / "suite"
-    for name in NEEDED_TESTS:
-        source, target = REPOSITORY / "tests" / name, suite / "tests" / name
+    for name in NEEDED_FILES:
+        source, target = REPOSITORY / name, suite / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
             shutil.copytree(source, target)

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from bench.support.marimo import EditorFailed, MarimoClient, open_editor
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.host import SupervisorConfig
 from mograder.sandbox.protocol import Mode, StartSession
-from tests.contract.launcher_rig import Local, address_of, make_spec, open_local, soon_healthy
-from tests.contract.sandbox_rig import real_config, real_environments, short_directory
-from tests.e2e.support.marimo import EditorFailed, MarimoClient, open_editor
+from tests.support.launchers import Local, address_of, make_spec, open_local, soon_healthy
+from tests.support.supervisors import real_config, real_environments, short_directory
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
 LECTURE = """import marimo
 

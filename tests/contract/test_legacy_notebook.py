@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.full
+
 NOTEBOOK = Path(__file__).parents[1] / "data" / "legacy" / "A1-Everything" / "A1-Everything.py"
 SOLVED: Mapping[str, str] = {}
 STARTED: Mapping[str, str] = {

@@ -14,7 +14,7 @@ import pytest
 from mograder.sandbox.cgroups import SessionGroups
 from mograder.sandbox.client import SupervisorClient
 from mograder.sandbox.protocol import Limits
-from tests.contract.limits_rig import (
+from tests.support.hostile_sessions import (
     ANSWERER,
     BURST,
     COPIES,
@@ -36,7 +36,9 @@ from tests.contract.limits_rig import (
     answers,
     told_of,
 )
-from tests.contract.sandbox_rig import inside_of, make_config, supervised, until, until_gone
+from tests.support.supervisors import inside_of, make_config, supervised, until, until_gone
+
+pytestmark = pytest.mark.full
 
 SLEEPER = "time.sleep(600)"
 READ_AT_MOST = 8 << 20

@@ -16,7 +16,7 @@ import pytest
 
 from mograder.sandbox.local_editor import EditorFailed, LocalEditors
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(120)]
 
 NOTEBOOK = "import marimo\n\napp = marimo.App()\n"
 VARIABLES = {"PATH": os.defpath, "HOME": "/nonexistent"}

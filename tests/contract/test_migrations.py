@@ -32,8 +32,8 @@ from mograder.store.hub_state import (
     SessionState,
 )
 from mograder.store.tables import metadata
-from tests.contract.postgres import PostgresServer
-from tests.contract.threads import at_once
+from tests.support.postgres import PostgresServer
+from tests.support.threads import at_once
 
 AT = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 
@@ -220,6 +220,7 @@ def test_a_database_locked_by_another_program_is_busy(tmp_path: Path) -> None:
     engine.dispose()
 
 
+@pytest.mark.full
 def test_a_restart_of_the_server_goes_unnoticed(postgres: PostgresServer) -> None:
     engine = open_engine(postgres.new_database())
     upgrade(engine)

@@ -16,7 +16,7 @@ import pytest
 from mograder.cli.main import run
 from mograder.transports.interface import WouldReplaceOnTime
 from mograder.transports.moodle.transport import MoodleTransport
-from tests.contract.moodle_desk import SUBMITTED, Desk, desk
+from tests.support.moodle.teacher import SUBMITTED, Desk, desk
 
 FETCH = ["moodle", "fetch-submissions"]
 MAP = ["--map", "students.csv"]
@@ -150,6 +150,7 @@ def test_anonymous_work_gets_its_students_name_once_identities_are_revealed(
     assert "alice" in capfd.readouterr().out
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_killed_run_is_gone_on_with(teacher: Desk, number: signal.Signals) -> None:
     """Moodle.md L4: students' files stayed in .fetching-xxxx for ever, used by nobody."""

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from mograder.cli.main import run
-from tests.contract.moodle_derive import (
+from tests.support.moodle.derive import (
     ALICE,
     BOB,
     C1,
@@ -31,9 +31,9 @@ from tests.contract.moodle_derive import (
     T3,
     derived,
 )
-from tests.contract.moodle_desk import Desk, desk
-from tests.contract.moodle_replay import Reply
-from tests.contract.moodle_tape import Recording, tape
+from tests.support.moodle.recordings import Recording, tape
+from tests.support.moodle.replay import Reply
+from tests.support.moodle.teacher import Desk, desk
 
 SAVE = "mod_assign_save_grade"
 
@@ -320,6 +320,7 @@ def test_a_lost_answer_is_found_out_by_what_moodle_holds(
     assert upload(M1, THIRD) == 0
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("killed_at", [1, 2, 3])
 def test_a_killed_upload_goes_on(
     killed_at: int, teacher: Desk, capfd: pytest.CaptureFixture[str]
@@ -335,6 +336,7 @@ def test_a_killed_upload_goes_on(
     assert upload(M1, THIRD) == 0
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("killed_at", [1, 3])
 def test_other_marks_after_an_interrupted_upload_are_sent(killed_at: int, teacher: Desk) -> None:
     """M1, 4: Ctrl-C; what was being sent is on record, so that it is no stranger's change."""
@@ -344,6 +346,7 @@ def test_other_marks_after_an_interrupted_upload_are_sent(killed_at: int, teache
     assert len(sent(teacher)) == 6 + killed_at
 
 
+@pytest.mark.full
 def test_two_interruptions_in_a_row_lose_no_record(teacher: Desk) -> None:
     """M1: the second interrupted upload wrote over what the first had noted down."""
     assert upload(M1, FIRST) == 0

@@ -17,9 +17,9 @@ from typing import IO
 import pytest
 
 from mograder.cli.main import run
-from tests.contract.moodle_desk import ATTACHED, Desk, ServedHub, desk, served_hub
-from tests.contract.moodle_replay import token_of
-from tests.contract.moodle_tape import recorded
+from tests.support.moodle.recordings import recorded
+from tests.support.moodle.replay import token_of
+from tests.support.moodle.teacher import ATTACHED, Desk, ServedHub, desk, served_hub
 
 NOTEBOOK = "A1-Introduction.py"
 SOURCE = """\

@@ -17,7 +17,7 @@ import pytest
 from mograder.cli.main import run
 from mograder.store import gradebook
 from mograder.store.gradebook import Gradebook
-from tests.contract.moodle_desk import SUPPLIED, Desk, desk
+from tests.support.moodle.teacher import SUPPLIED, Desk, desk
 
 RAW = Path(__file__).parent.parent / "data" / "moodle" / "raw"
 GRADES = (

@@ -10,7 +10,7 @@ import pytest
 
 from mograder.cli.main import run
 from mograder.store.gradebook import Gradebook, Identity
-from tests.contract.moodle_desk import Desk, ServedHub, desk, served_hub
+from tests.support.moodle.teacher import Desk, ServedHub, desk, served_hub
 
 NAMES = {
     "alice": "Alice Ångström",

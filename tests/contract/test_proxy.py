@@ -12,11 +12,11 @@ import aiohttp
 import pytest
 from yarl import URL
 
+from bench.support.session_proxy import DOCUMENT, FRAME, bearer, cookie
 from mograder.auth.roles import Role
 from mograder.sandbox.protocol import Mode
 from mograder.web.hub.support.audit import Event
-from tests.contract.proxy_house import A1, House, open_house
-from tests.contract.proxy_rig import DOCUMENT, FRAME, bearer, cookie
+from tests.support.proxy_session import A1, House, open_house
 
 POLICY = (
     "sandbox allow-scripts allow-forms allow-modals allow-popups "

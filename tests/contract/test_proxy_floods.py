@@ -16,11 +16,11 @@ import httpx
 import psutil
 import pytest
 
+from bench.support.session_proxy import Rig, bearer, running_rig, served_on_unix
 from mograder.web.hub.proxy.rate_limit import Allowances, Rate
-from tests.contract.proxy_flood import Flood, draining, flooding, open_socket
-from tests.contract.proxy_rig import Rig, bearer, running_rig, served_on_unix
-from tests.contract.proxy_upstream import Upstream
-from tests.contract.sandbox_rig import until
+from tests.support.proxy_flood import Flood, draining, flooding, open_socket
+from tests.support.proxy_upstream import Upstream
+from tests.support.supervisors import until
 
 _UNBOUNDED = Rate(1e12, 1e12)
 _SOCKET = "/edit/user/alice/A1/ws"
@@ -111,6 +111,7 @@ async def test_many_connections_gain_a_flood_nothing() -> None:
                 each.close()
 
 
+@pytest.mark.full
 async def test_a_client_that_reads_nothing_does_not_fill_the_hubs_memory(house: House) -> None:
     connection = open_socket(house.address, _SOCKET, _ALICE)
     try:

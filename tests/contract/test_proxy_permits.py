@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
+from bench.support.session_proxy import bearer, cookie
 from mograder.auth.roles import Role
-from tests.contract.proxy_house import A1, House, open_house
-from tests.contract.proxy_rig import bearer, cookie
+from tests.support.proxy_session import A1, House, open_house
 
 
 @pytest.fixture

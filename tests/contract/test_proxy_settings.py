@@ -9,8 +9,7 @@ import pytest
 import websockets
 from websockets.asyncio.client import connect
 
-from mograder.auth.roles import Role
-from tests.contract.proxy_rig import (
+from bench.support.session_proxy import (
     DOCUMENT,
     FRAME,
     Rig,
@@ -19,7 +18,8 @@ from tests.contract.proxy_rig import (
     running_rig,
     served_on_unix,
 )
-from tests.contract.proxy_upstream import Upstream
+from mograder.auth.roles import Role
+from tests.support.proxy_upstream import Upstream
 
 A1 = "/edit/user/alice/A1"
 SAME_ORIGIN: dict[str, object] = {"hub.session_isolation": "same-origin"}

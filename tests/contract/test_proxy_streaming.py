@@ -14,8 +14,8 @@ import httpx
 import psutil
 import pytest
 
-from tests.contract.proxy_house import A1, House, open_house
-from tests.contract.proxy_rig import bearer
+from bench.support.session_proxy import bearer
+from tests.support.proxy_session import A1, House, open_house
 
 POLICY = (
     "sandbox allow-scripts allow-forms allow-modals allow-popups "
@@ -113,7 +113,7 @@ async def test_stopping_a_session_ends_what_is_open_in_it(house: House) -> None:
         asked = asyncio.create_task(
             client.get(house.rig.url + A1 + "/hang", headers=bearer("alice"))
         )
-        await asyncio.wait_for(house.upstream.asked.wait(), 5)
+        await asyncio.wait_for(house.upstream.asked.wait(), 60)
         house.rig.pool.stop(house.session)
         answer = await asyncio.wait_for(asked, 60)
         assert answer.status == 502
@@ -132,7 +132,7 @@ async def test_signing_out_ends_a_request_that_is_under_way(house: House) -> Non
     cap = await house.capability()
     async with aiohttp.ClientSession() as client:
         asked = asyncio.create_task(client.get(f"{house.rig.url}{cap}hang"))
-        await asyncio.wait_for(house.upstream.asked.wait(), 5)
+        await asyncio.wait_for(house.upstream.asked.wait(), 60)
         house.rig.services.capabilities.revoke_login(f"login-of-alice-{'x' * 12}")
         assert (await asyncio.wait_for(asked, 60)).status == 502
 
@@ -176,6 +176,7 @@ async def test_every_request_counts_as_activity_and_leaves_nothing_behind(house:
     assert not [name for name in names if "_watch" in repr(name) or "write_bytes" in repr(name)]
 
 
+@pytest.mark.full
 async def test_a_large_answer_passes_with_flat_memory(house: House) -> None:
     async with aiohttp.ClientSession() as client:
         url = f"{house.rig.url}{A1}/forever"

@@ -16,9 +16,9 @@ import pytest
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
+from bench.support.session_proxy import DOCUMENT, Rig, bearer, cookie, running_rig, served_on_unix
 from mograder.sessions.live import LiveSession
-from tests.contract.proxy_rig import DOCUMENT, Rig, bearer, cookie, running_rig, served_on_unix
-from tests.contract.proxy_upstream import Upstream
+from tests.support.proxy_upstream import Upstream
 
 A1 = "/edit/user/alice/A1"
 
@@ -96,14 +96,14 @@ async def test_the_servers_close_is_told_to_the_client(
 async def test_the_clients_close_is_told_to_the_server(house: House, sent: int, told: int) -> None:
     async with house.dial(A1 + "/ws", additional_headers=bearer("alice")) as socket:
         await socket.close(sent, "done")
-    await asyncio.wait_for(house.upstream.left.wait(), 5)
+    await asyncio.wait_for(house.upstream.left.wait(), 60)
     assert house.upstream.close_code == told
 
 
 async def test_a_client_that_vanishes_is_noticed_by_the_server(house: House) -> None:
     async with house.dial(A1 + "/ws", additional_headers=bearer("alice")) as socket:
         socket.transport.abort()
-        await asyncio.wait_for(house.upstream.left.wait(), 5)
+        await asyncio.wait_for(house.upstream.left.wait(), 60)
     assert house.session.connections == 0
 
 
@@ -169,7 +169,7 @@ async def test_a_server_that_refuses_or_is_silent_is_told(house: House) -> None:
 
 async def _ended(socket: ClientConnection) -> int | None:
     with pytest.raises(websockets.ConnectionClosed):
-        await asyncio.wait_for(socket.recv(), 5)
+        await asyncio.wait_for(socket.recv(), 60)
     return socket.close_code
 
 
@@ -199,7 +199,7 @@ async def test_sockets_are_counted_and_messages_but_no_pings_are_activity(house:
         await socket.send("b")
         await socket.recv()
         assert house.rig.pool.touches == before + 2  # one for each direction
-    await asyncio.wait_for(house.upstream.left.wait(), 5)
+    await asyncio.wait_for(house.upstream.left.wait(), 60)
 
 
 async def test_a_message_over_the_bound_ends_the_connection_not_the_hub(house: House) -> None:

@@ -17,10 +17,11 @@ from pathlib import Path
 
 import pytest
 
+from bench.support.marimo import open_editor
 from mograder.notebook.pep723 import Script
 from mograder.sandbox import serve
 from mograder.sandbox.protocol import Mode
-from tests.contract.launcher_rig import (
+from tests.support.launchers import (
     Local,
     address_of,
     make_spec,
@@ -29,10 +30,9 @@ from tests.contract.launcher_rig import (
     soon_healthy,
     zygotes_of,
 )
-from tests.contract.sandbox_rig import real_config, real_environments, short_directory
-from tests.e2e.support.marimo import open_editor
+from tests.support.supervisors import real_config, real_environments, short_directory
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
 OLDEST = "marimo==0.23.9"
 SCRIPTS = Path(serve.__file__).parent

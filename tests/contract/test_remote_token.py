@@ -14,9 +14,9 @@ import pytest
 from mograder.notebook.submit_cells import with_submit_cells
 from mograder.notebook.templates import assignment_text
 from mograder.remote import RemoteError, fetch, status, submit
-from tests.contract.assignment_server import Course as OldCourse
-from tests.contract.assignment_server import pretend_to_be_in_a_browser, reply, serving
-from tests.contract.course_rig import HOMEWORK, Course, make_course, serving_course, token_of
+from tests.support.assignment_server import Course as OldCourse
+from tests.support.assignment_server import pretend_to_be_in_a_browser, reply, serving
+from tests.support.served_course import HOMEWORK, Course, make_course, serving_course, token_of
 
 
 @pytest.fixture(scope="module")

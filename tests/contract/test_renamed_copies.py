@@ -6,8 +6,8 @@ from pathlib import Path
 
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.live import SessionKey
-from tests.contract.copies_rig import WORK, ask, begin, folder, send
-from tests.unit.web_hub.hubkit import Hub, hub
+from tests.support.hub_app import Hub, hub
+from tests.support.hub_copies import WORK, ask, begin, folder, send
 
 __all__ = ["hub"]
 

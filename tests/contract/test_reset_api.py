@@ -11,8 +11,8 @@ import pytest
 
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.live import SessionKey
-from tests.contract.copies_rig import FORM, OTHER, WORK, ask, begin, folder, kept, send
-from tests.unit.web_hub.hubkit import NOTEBOOK, Hub, hub, make_hub, running
+from tests.support.hub_app import NOTEBOOK, Hub, hub, make_hub, running
+from tests.support.hub_copies import FORM, OTHER, WORK, ask, begin, folder, kept, send
 
 __all__ = ["hub"]
 

@@ -17,7 +17,7 @@ import pytest
 
 from mograder import remote, runtime
 from mograder.remote import RemoteError, fetch, status, submit
-from tests.contract.assignment_server import (
+from tests.support.assignment_server import (
     Course,
     Listing,
     pretend_to_be_in_a_browser,

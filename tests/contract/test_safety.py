@@ -21,7 +21,7 @@ from mograder.sandbox.connection import connect
 from mograder.sandbox.host import SupervisorConfig
 from mograder.sandbox.policy import ASSET_URL
 from mograder.sandbox.safety import open_sandbox, supervisor_config
-from tests.contract.sandbox_rig import make_config, short_directory
+from tests.support.supervisors import make_config, short_directory
 
 REFUSAL = "bwrap: No permissions to create new namespace, likely because the kernel does not allow"
 
@@ -66,6 +66,7 @@ def refusing() -> Iterator[Path]:
         yield directory
 
 
+@pytest.mark.full
 async def test_where_it_works_sessions_are_sandboxed(config: SupervisorConfig) -> None:
     link, sandboxed = await open_sandbox(config, None, dev=False)
     assert sandboxed
@@ -74,6 +75,7 @@ async def test_where_it_works_sessions_are_sandboxed(config: SupervisorConfig) -
     assert not list(config.runtime.glob("proof-*"))
 
 
+@pytest.mark.full
 async def test_without_bubblewrap_there_is_no_supervisor_and_the_remedy_is_said(
     config: SupervisorConfig, tmp_path: Path
 ) -> None:
@@ -86,6 +88,7 @@ async def test_without_bubblewrap_there_is_no_supervisor_and_the_remedy_is_said(
     assert not list(config.runtime.glob("mograder-mounts-*"))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("use_bubblewrap", [None, True])
 async def test_where_the_kernel_refuses_it_the_hub_does_not_start(
     config: SupervisorConfig, refusing: Path, use_bubblewrap: bool | None
@@ -99,6 +102,7 @@ async def test_where_the_kernel_refuses_it_the_hub_does_not_start(
         assert process.wait(30) == 0, "the supervisor is not left behind"
 
 
+@pytest.mark.full
 async def test_development_goes_on_without_a_sandbox_and_says_so(
     config: SupervisorConfig, refusing: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -112,6 +116,7 @@ async def test_development_goes_on_without_a_sandbox_and_says_so(
     assert "without a sandbox" in caplog.text
 
 
+@pytest.mark.full
 async def test_development_that_demands_a_sandbox_gets_none_without(
     config: SupervisorConfig, refusing: Path
 ) -> None:
@@ -123,6 +128,7 @@ async def test_development_that_demands_a_sandbox_gets_none_without(
             await open_sandbox(config, True, dev=True)
 
 
+@pytest.mark.full
 async def test_switched_off_it_runs_and_warns(
     runtime: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -134,6 +140,7 @@ async def test_switched_off_it_runs_and_warns(
     await link.close()
 
 
+@pytest.mark.full
 async def test_a_kept_supervisor_without_a_sandbox_is_refused(
     runtime: Path, tmp_path: Path
 ) -> None:
@@ -150,6 +157,7 @@ async def test_a_kept_supervisor_without_a_sandbox_is_refused(
         await still.close()
 
 
+@pytest.mark.full
 async def test_a_kept_supervisor_may_live_elsewhere_than_this_hub_would(
     runtime: Path, tmp_path: Path
 ) -> None:

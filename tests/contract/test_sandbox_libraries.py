@@ -20,15 +20,15 @@ from pathlib import Path
 
 import pytest
 
+from bench.support.marimo import MarimoClient, open_editor
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.host import SupervisorConfig
 from mograder.sandbox.syscalls import CHECKED, FORBIDDEN
-from tests.contract import filter_probe, library_probe
-from tests.contract.launcher_rig import Local, address_of, make_spec, open_local, soon_healthy
-from tests.contract.sandbox_rig import real_config, real_environments, short_directory
-from tests.e2e.support.marimo import MarimoClient, open_editor
+from tests.support import filter_probe, library_probe
+from tests.support.launchers import Local, address_of, make_spec, open_local, soon_healthy
+from tests.support.supervisors import real_config, real_environments, short_directory
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
 EMPTY = "import marimo\n\napp = marimo.App()\n\n\n@app.cell\ndef _():\n    return\n"
 PROCESSES, OPEN_FILES = 180, 333

@@ -13,10 +13,12 @@ import httpx
 import pytest
 from websockets.asyncio.client import connect
 
-from tests.contract.fronts import running, two_ports
-from tests.contract.fronts_house import no_answer_is_lost
-from tests.contract.proxy_house import A1, House, open_house
-from tests.contract.proxy_rig import DOCUMENT, bearer
+from bench.support.fronts import running, two_ports
+from bench.support.session_proxy import DOCUMENT, bearer
+from tests.support.proxy_front import no_answer_is_lost
+from tests.support.proxy_session import A1, House, open_house
+
+pytestmark = pytest.mark.full
 
 CADDY = """\
 hub.example.com {

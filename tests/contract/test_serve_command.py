@@ -16,13 +16,15 @@ from pathlib import Path
 import httpx
 import pytest
 
+from bench.support.course_server import CourseServer, make_served_course, notebook
+from bench.support.hub import run_mograder
 from mograder.cli.main import run
 from mograder.core.errors import RemoteFailed
 from mograder.transports.front_probe import look_at_front
 from mograder.transports.hub import HubClient
-from tests.contract.slow_body import refused_body
-from tests.e2e.support.course_server import CourseServer, make_served_course, notebook
-from tests.e2e.support.hub import run_mograder
+from tests.support.slow_body import refused_body
+
+pytestmark = pytest.mark.full
 
 SECRET = "0123456789abcdef" * 4
 
@@ -72,6 +74,30 @@ def test_b135_serve_says_what_it_serves_and_stops_when_told(root: Path, tmp_path
         assert (root / "submitted" / "hw1" / "alice.py").read_bytes() == body
         assert " POST /assignments/hw1/submit 200 " in server.log_text()
         assert server.token("alice") not in server.log_text()
+
+
+@pytest.mark.journey
+def test_a_student_fetches_submits_and_keeps_a_receipt_by_the_commands(
+    root: Path, tmp_path: Path
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+
+    def https(*words: str) -> str:
+        done = run_mograder("https", *words, cwd=here)
+        assert done.status == 0, done.output + done.errors
+        return done.output
+
+    with CourseServer(root, tmp_path / "log") as server:
+        https("login", "--token", server.token("alice"), "--url", server.url)
+        https("fetch", "hw1", "--url", server.url)
+        with (here / "homework.py").open("a") as work:
+            work.write("# my answer\n")
+        https("submit", "hw1", "homework.py", "--url", server.url)
+        assert "submission 1 of alice" in https("receipt", "show", "hw1")
+    submitted = root / "submitted" / "hw1" / "alice.py"
+    assert submitted.read_text().endswith("# my answer\n")
+    assert submitted.read_bytes() == (here / "homework.py").read_bytes()
 
 
 def test_b140_the_code_comes_by_option_file_or_environment(root: Path, tmp_path: Path) -> None:

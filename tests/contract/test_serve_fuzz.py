@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mograder.web.server.routes import ROUTES
 from mograder.web.server.services import ServerOptions
-from tests.unit.web_server.serverkit import CODE, Course
+from tests.support.assignment_app import CODE, Course
 
 EXAMPLES = settings(
     max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), database=None

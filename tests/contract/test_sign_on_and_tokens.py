@@ -17,6 +17,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from bench.support.fronts import Place, running
+from bench.support.process import free_port
+from bench.support.session_proxy import served
 from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
 from mograder.core.settings import load_settings
@@ -27,11 +30,10 @@ from mograder.operations.report import Level
 from mograder.transports.front_probe import look_at_front
 from mograder.transports.hub import HubClient
 from mograder.transports.upload import Upload
-from tests.contract.fronts import Place, running
-from tests.contract.proxy_rig import served
-from tests.e2e.support.process import free_port
-from tests.unit.web_hub.hubkit import NOTEBOOK, SECRET, Hub, make_hub
-from tests.unit.web_hub.hubkit import running as running_app
+from tests.support.hub_app import NOTEBOOK, SECRET, Hub, make_hub
+from tests.support.hub_app import running as running_app
+
+pytestmark = pytest.mark.full
 
 PASSWORD = httpx.BasicAuth("alice", "secret")
 

@@ -14,11 +14,13 @@ import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
 
+from bench.support.fronts import Place, running, two_ports
+from bench.support.session_proxy import DOCUMENT, served_on_unix
 from mograder.operations.fronts.caddy import caddy_config
 from mograder.operations.fronts.nginx import nginx_config
-from tests.contract.fronts import Place, running, two_ports
-from tests.contract.proxy_house import A1, House, open_house
-from tests.contract.proxy_rig import DOCUMENT, served_on_unix
+from tests.support.proxy_session import A1, House, open_house
+
+pytestmark = pytest.mark.full
 
 HOW_TO = Path(__file__).parents[2] / "docs/how-to/single-sign-on.md"
 FAST = pytest.mark.parametrize("fast", [False, True], ids=["plain", "fast"])

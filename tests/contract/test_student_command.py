@@ -13,12 +13,13 @@ import pytest
 from click.testing import CliRunner
 
 from mograder.cli.main import root, run
-from tests.contract.slow_body import refused_body
-from tests.e2e.support.student import StudentProcess
+from tests.support.slow_body import refused_body
+from tests.support.student_dashboard import StudentProcess
 
 pytestmark = pytest.mark.timeout(60)
 
 
+@pytest.mark.full
 def test_it_listens_on_loopback_only_and_ends_at_ctrl_c(tmp_path: Path) -> None:
     folder = tmp_path / "work"
     folder.mkdir()
@@ -37,6 +38,7 @@ def test_it_listens_on_loopback_only_and_ends_at_ctrl_c(tmp_path: Path) -> None:
         dashboard.stop()
 
 
+@pytest.mark.full
 async def test_the_connection_of_a_refused_form_is_closed(tmp_path: Path) -> None:
     """A page of another site posts 10 GB; next to nothing of them is read."""
     folder = tmp_path / "work"

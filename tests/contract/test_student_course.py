@@ -16,7 +16,7 @@ from mograder.store.student_folder import StudentFolder
 from mograder.transports.http import RetryPolicy
 from mograder.transports.https import HttpsTransport
 from mograder.transports.interface import WouldReplaceOnTime
-from tests.contract.assignment_server import Course, Handler
+from tests.support.assignment_server import Course, Handler
 from tests.support.clock import ManualClock
 
 NOTEBOOK = b"import marimo\n\napp = marimo.App()\n"

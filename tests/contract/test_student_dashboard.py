@@ -13,11 +13,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.support.scene import Shared
-from tests.e2e.support.student import CODE, COFFEE, PI, RELEASED, Scene, served_course
-from tests.unit.web_student.studentkit import Dashboard, dashboard
+from tests.support.dashboard_app import Dashboard, dashboard
+from tests.support.scene import Shared
+from tests.support.student_dashboard import CODE, COFFEE, PI, RELEASED, Scene, served_course
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(120)]
 
 
 @pytest.fixture(scope="module")

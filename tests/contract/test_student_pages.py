@@ -18,8 +18,8 @@ from mograder.sandbox.execution import (
     Outcome,
 )
 from mograder.web.hub.handlers.copy_pages import extract
-from tests.contract.copies_rig import FORM, WORK, begin, folder, kept
-from tests.unit.web_hub.hubkit import NOTEBOOK, Hub, hub, make_hub, running
+from tests.support.hub_app import NOTEBOOK, Hub, hub, make_hub, running
+from tests.support.hub_copies import FORM, WORK, begin, folder, kept
 
 __all__ = ["hub"]
 
@@ -217,6 +217,7 @@ async def test_a_message_of_a_link_is_text_and_unknown_ones_say_nothing(hub: Hub
     assert "note good" not in (await see(hub, "/?done=zz")).text
 
 
+@pytest.mark.full
 async def test_a_notebook_of_any_size_makes_a_small_page(hub: Hub) -> None:
     await begin(hub, NOTEBOOK + "x = 1\n" * 100_000)
     page = await see(hub, "/look/alice/A1")

@@ -14,9 +14,9 @@ import pytest
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.names import ItemName, Username
 from mograder.store.submissions import Submissions
-from tests.contract.copies_rig import OTHER, WORK, ask, begin, folder
-from tests.unit.store.disks import FailingDisk, Unplugged
-from tests.unit.web_hub.hubkit import Hub, hub
+from tests.support.disks import FailingDisk, Unplugged
+from tests.support.hub_app import Hub, hub
+from tests.support.hub_copies import OTHER, WORK, ask, begin, folder
 
 __all__ = ["hub"]
 

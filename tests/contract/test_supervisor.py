@@ -20,7 +20,7 @@ from mograder.sandbox.connection import connect, connect_or_spawn, reap
 from mograder.sandbox.host import SupervisorConfig
 from mograder.sandbox.protocol import ANSWER, PROTOCOL, Call, Done, Failed, encode
 from mograder.sandbox.pruning import ask_supervisor
-from tests.contract.sandbox_rig import (
+from tests.support.supervisors import (
     PATIENCE,
     UID_BASE,
     Sessions,
@@ -36,6 +36,8 @@ from tests.contract.sandbox_rig import (
     until,
     until_gone,
 )
+
+pytestmark = pytest.mark.full
 
 IS_ROOT = os.geteuid() == 0
 HOST_NETWORK = str(Path("/proc/self/ns/net").readlink())

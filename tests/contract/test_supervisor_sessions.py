@@ -11,7 +11,7 @@ import pytest
 from mograder.core.errors import Conflict, NotFound, RemoteFailed, SandboxUnavailable
 from mograder.sandbox.client import SupervisorClient
 from mograder.sandbox.host import SupervisorConfig
-from tests.contract.sandbox_rig import (
+from tests.support.supervisors import (
     PATIENCE,
     UID_BASE,
     Sessions,
@@ -25,6 +25,8 @@ from tests.contract.sandbox_rig import (
     until,
     until_gone,
 )
+
+pytestmark = pytest.mark.full
 
 IS_ROOT = os.geteuid() == 0
 HOST_NETWORK = str(Path("/proc/self/ns/net").readlink())

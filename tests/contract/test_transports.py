@@ -24,13 +24,13 @@ from mograder.transports.https import GradeRow, HttpsTransport
 from mograder.transports.interface import RemoteAssignment, RemoteFile, Transport, WorkState
 from mograder.transports.moodle.client import MoodleClient
 from mograder.transports.moodle.transport import MoodleTransport
-from tests.contract.course_rig import DATA, HOMEWORK, make_course, serving_course, token_of
-from tests.contract.moodle_replay import Replay
-from tests.contract.moodle_replay import token_of as moodle_token
-from tests.contract.moodle_server import replaying
-from tests.contract.moodle_tape import recorded
 from tests.support.clock import ManualClock
-from tests.unit.exchange.fake_course import FakeCourse
+from tests.support.fake_course import FakeCourse
+from tests.support.moodle.recordings import recorded
+from tests.support.moodle.replay import Replay
+from tests.support.moodle.replay import token_of as moodle_token
+from tests.support.moodle.server import replaying
+from tests.support.served_course import DATA, HOMEWORK, make_course, serving_course, token_of
 
 ONCE = RetryPolicy(tries=1)
 

@@ -1,6 +1,6 @@
 """Hubs that only SSH reaches: the tunnel opens, serves one command and is gone (compat.md 10).
 
-``ssh`` is a stand-in on the PATH that forwards for real (``tests.contract.forwarder``).
+``ssh`` is a stand-in on the PATH that forwards for real (``tests.support.forwarder``).
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from mograder.cli.main import run
 from mograder.core.errors import InvalidInput, RemoteFailed, TimedOut
 from mograder.sandbox import tunnel
 from mograder.sandbox.tunnel import ssh_tunnel
-from tests.contract import forwarder
-from tests.unit.transports.fake_hub import FakeHub, running_hub
+from tests.support import forwarder
+from tests.support.fake_hub import FakeHub, running_hub
+
+pytestmark = pytest.mark.full
 
 
 @pytest.fixture

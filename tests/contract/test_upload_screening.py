@@ -10,8 +10,8 @@ import pytest
 
 from mograder.notebook.release import make_release
 from mograder.notebook.submit_cells import with_submit_cells
-from tests.contract.copies_rig import WORK, ask, begin, folder, send
-from tests.unit.web_hub.hubkit import NOTEBOOK, Hub, hub, make_hub, running
+from tests.support.hub_app import NOTEBOOK, Hub, hub, make_hub, running
+from tests.support.hub_copies import WORK, ask, begin, folder, send
 
 __all__ = ["hub"]
 
@@ -81,6 +81,7 @@ async def test_b133_the_form_that_was_handed_out_may_import_what_students_may_no
     assert (status, detail) == (400, f"Unsafe code: denied import: os (line {line})")
 
 
+@pytest.mark.full
 async def test_b133_a_large_notebook_is_screened_the_same_way(hub: Hub) -> None:
     """It is looked at in a process of its own, with the release and the settings at hand."""
     data = "# " + "x" * 40_000 + "\n"

@@ -15,70 +15,13 @@ from mograder.sandbox.execution import Outcome
 from mograder.sandbox.executor import Executor
 from mograder.sandbox.protocol import Limits
 from mograder.store.files import remove_tree
-from tests.contract.launcher_rig import open_local
-from tests.contract.sandbox_rig import real_config, real_environments
+from tests.support.graded_notebook import UNANSWERED, with_answer
+from tests.support.launchers import open_local
+from tests.support.supervisors import real_config, real_environments
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
 LIMITS = Limits(processes=64, open_files=256, file_size_mb=64, tmp_mb=64, memory_mb=400)
-
-RELEASE = """import marimo
-
-app = marimo.App()
-
-
-@app.cell
-def _():
-    import marimo as mo
-    from mograder.runtime import Grader
-    return Grader, mo
-
-
-@app.cell
-def _(Grader):
-    # === MOGRADER: MARKS ===
-    _marks = {"Q1": 10, "Q2": 5}
-    grader = Grader(_marks)
-    check = grader.check
-    return check, grader
-
-
-@app.cell
-def _():
-    # YOUR CODE HERE
-    ANSWER
-    return (x,)
-
-
-@app.cell
-def _(check, x):
-    check("Q1: one", [(x == 1, "not one")])
-    return
-
-
-@app.cell
-def _(check, x):
-    check("Q2: two", [(lambda: x + 1 == 2, "not two"), (x > 5, "small")])
-    return
-
-
-@app.cell
-def _(grader):
-    grader.scores()
-    return
-
-
-if __name__ == "__main__":
-    app.run()
-"""
-
-
-def with_answer(*lines: str) -> str:
-    """The release with these lines as the answer."""
-    return RELEASE.replace("    ANSWER\n", "".join(f"    {line}\n" for line in lines))
-
-
-UNANSWERED = with_answer("x = 0")
 
 FORGE = (
     "import json, os",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from mograder.auth.roles import Role
-from tests.contract.copies_rig import ask
-from tests.unit.web_hub.hubkit import Hub, hub
+from tests.support.hub_app import Hub, hub
+from tests.support.hub_copies import ask
 
 __all__ = ["hub"]
 

@@ -18,10 +18,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from bench.support.marimo import MarimoClient, open_editor
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.protocol import Mode
 from mograder.sandbox.record import RECORD
-from tests.contract.launcher_rig import (
+from tests.support.launchers import (
     Local,
     address_of,
     copy_of,
@@ -30,7 +31,7 @@ from tests.contract.launcher_rig import (
     soon_healthy,
     zygotes_of,
 )
-from tests.contract.sandbox_rig import (
+from tests.support.supervisors import (
     live_supervisor,
     names_below,
     real_config,
@@ -39,10 +40,9 @@ from tests.contract.sandbox_rig import (
     until,
     until_gone,
 )
-from tests.contract.warm_notebooks import PLOT, SLIDER
-from tests.e2e.support.marimo import MarimoClient, open_editor
+from tests.support.warm_notebooks import PLOT, SLIDER
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 LONG = pytest.mark.long
 NEWEST_FIRST = pytest.mark.parametrize(
     "environment", ["newest", pytest.param("oldest", marks=LONG)], indirect=True

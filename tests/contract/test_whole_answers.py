@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.contract.proxy_house import A1, House, open_house
-from tests.contract.proxy_rig import cookie
-from tests.contract.slow_body import refused_body
+from bench.support.session_proxy import cookie
+from tests.support.proxy_session import A1, House, open_house
+from tests.support.slow_body import refused_body
 
 _FORM = {**cookie("alice"), "Sec-Fetch-Site": "same-origin"}
 

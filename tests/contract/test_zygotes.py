@@ -26,12 +26,15 @@ from mograder.sandbox.policy import SANDBOXED_SESSION as INSIDE
 from mograder.sandbox.protocol import Mode, StartSession
 from mograder.sandbox.sandboxed import NotJoinedError
 from mograder.sandbox.zygotes import WarmStart, Zygotes
-from tests.contract.sandbox_rig import LIMITS, PATIENCE, shell_environment, until
+from tests.support.supervisors import LIMITS, PATIENCE, shell_environment, until
 
 SCRIPTED = Path("/usr/bin/python3")
 """The only python that a sandbox sees without an environment."""
 
-pytestmark = pytest.mark.skipif(not SCRIPTED.exists(), reason="no system Python for the scripts")
+pytestmark = [
+    pytest.mark.full,
+    pytest.mark.skipif(not SCRIPTED.exists(), reason="no system Python for the scripts"),
+]
 
 TALK = """
 import json, os, socket, sys, time

@@ -20,6 +20,8 @@ from tests.deploy.test_deployment import (
     wheel,
 )
 
+pytestmark = pytest.mark.full
+
 __all__ = ["deployed", "machine", "place", "wheel"]
 
 COURSE = "/srv/mograder/course"

@@ -11,12 +11,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped]  # no stubs
 from playwright.async_api import Page, Route, expect
 
-from tests.e2e.support.browser import People, Person
-from tests.e2e.support.identity import from_proxy
-from tests.e2e.support.pages import course, live_through, serving
+from bench.support.browser import People, Person
+from bench.support.identity import from_proxy
+from tests.support.hub_pages import course, live_through, serving
+
+pytestmark = pytest.mark.full
 
 A1 = "alice/A1-Measuring-Pi"
 ALICE = {
@@ -62,7 +65,7 @@ _SHIFT = """() => new Promise((done) => {
 })"""
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def address(tmp_path: Path) -> AsyncIterator[str]:
     """A course in mid-term."""
     hub = await course(tmp_path / "course")

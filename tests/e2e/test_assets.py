@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 from playwright.async_api import expect
 
-from tests.e2e.support.browser import ONE_PROCESS, People, Person, chromium
-from tests.e2e.support.browser import notebook as framed
-from tests.e2e.support.hub import HubProcess
-from tests.e2e.support.scene import TALK, notebook, put_release
-from tests.e2e.support.traffic import Traffic
+from bench.support.browser import ONE_PROCESS, People, Person, chromium
+from bench.support.browser import notebook as framed
+from bench.support.course import put_release
+from bench.support.hub import HubProcess
+from bench.support.traffic import Traffic
+from tests.support.scene import TALK, notebook
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("browser")]
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300), pytest.mark.xdist_group("browser")]
 
 
 BUILT_WITHIN = 200_000

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 from playwright.async_api import Frame, Locator, Page, expect
 
-from tests.e2e.support.browser import People, Person, insert, notebook
-from tests.e2e.support.hub import HubProcess, run_mograder
-from tests.e2e.support.identity import from_proxy, instructor_token
-from tests.e2e.support.scene import Shared, module_hub, until, workspace
+from bench.support.browser import People, Person, insert, notebook
+from bench.support.hub import HubProcess, run_mograder
+from bench.support.identity import from_proxy, instructor_token
+from tests.support.scene import Shared, module_hub, until, workspace
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
 ITEM = "A1-First-Steps"
 SUM = "total = sum(range(1, 101))"

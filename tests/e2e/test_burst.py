@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.support.burst import asked_meanwhile, come, displacement
-from tests.e2e.support.hub import HubProcess
-from tests.e2e.support.scene import Shared, module_hub, servers_of, stop, until
-from tests.e2e.support.workers import Worker
+from bench.support.hub import HubProcess
+from tests.support.burst import asked_meanwhile, come, displacement
+from tests.support.scene import Shared, module_hub, servers_of, stop, until
+from tests.support.workers import Worker
 
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 
 FEW = 24
 MANY = 100

@@ -16,13 +16,13 @@ import psutil
 import pytest
 import tomlkit
 
+from bench.support.hub import HubProcess, run_mograder
+from bench.support.identity import instructor, instructor_token, student
+from bench.support.marimo import Address, EditorFailed, open_editor
 from mograder.sandbox.environments import LOCK
 from mograder.sandbox.pruning import finished_environments
 from mograder.sandbox.record import RECORD
-from tests.e2e.support.hub import HubProcess, run_mograder
-from tests.e2e.support.identity import instructor, instructor_token, student
-from tests.e2e.support.marimo import Address, EditorFailed, open_editor
-from tests.e2e.support.scene import (
+from tests.support.scene import (
     TINY,
     Shared,
     editor,
@@ -34,7 +34,7 @@ from tests.e2e.support.scene import (
     workspace,
 )
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")

@@ -19,10 +19,10 @@ import httpx
 import psutil
 import pytest
 
-from tests.e2e.support.hub import HubProcess
-from tests.e2e.support.identity import from_proxy, student
-from tests.e2e.support.marimo import MarimoClient, open_editor
-from tests.e2e.support.scene import (
+from bench.support.hub import HubProcess
+from bench.support.identity import from_proxy, student
+from bench.support.marimo import MarimoClient, open_editor
+from tests.support.scene import (
     TALK,
     TINY,
     Shared,
@@ -34,7 +34,7 @@ from tests.e2e.support.scene import (
     workspace,
 )
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
 _NAVIGATION = {"Sec-Fetch-Dest": "document", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "none"}
 _TTL = 6
@@ -76,6 +76,7 @@ def supervisor_of(hub: HubProcess) -> psutil.Process:
     raise AssertionError("there is no supervisor")
 
 
+@pytest.mark.journey
 async def test_a_hub_that_is_killed_finds_sessions_logins_and_pages_as_they_were(
     shared: Shared,
 ) -> None:

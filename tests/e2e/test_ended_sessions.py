@@ -15,10 +15,12 @@ from pathlib import Path
 import pytest
 from playwright.async_api import WebSocket, expect
 
-from tests.contract.sandbox_rig import until
-from tests.e2e.support.browser import People, notebook
-from tests.e2e.support.hub import HubProcess
-from tests.e2e.support.identity import from_proxy
+from bench.support.browser import People, notebook
+from bench.support.hub import HubProcess
+from bench.support.identity import from_proxy
+from tests.support.supervisors import until
+
+pytestmark = pytest.mark.full
 
 _ITEM = "A1-Measuring-Pi"
 

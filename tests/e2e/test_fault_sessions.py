@@ -15,10 +15,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.support.hub import HubProcess
-from tests.e2e.support.identity import from_proxy, student
-from tests.e2e.support.marimo import EditorFailed, open_editor
-from tests.e2e.support.scene import (
+from bench.support.hub import HubProcess
+from bench.support.identity import from_proxy, student
+from bench.support.marimo import EditorFailed, open_editor
+from tests.support.scene import (
     TALK,
     TINY,
     Shared,
@@ -31,7 +31,7 @@ from tests.e2e.support.scene import (
     workspace,
 )
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
 _NAVIGATION = {"Sec-Fetch-Dest": "document", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "none"}
 

@@ -15,9 +15,11 @@ import httpx
 import psutil
 import pytest
 
-from tests.e2e.support.hub import Answer, HubProcess, run_mograder
-from tests.e2e.support.identity import SECRET, from_proxy, instructor
-from tests.e2e.support.process import free_port
+from bench.support.hub import Answer, HubProcess, run_mograder
+from bench.support.identity import SECRET, from_proxy, instructor
+from bench.support.process import free_port
+
+pytestmark = pytest.mark.full
 
 SIGNED = {"MOGRADER_HUB_SECRET": SECRET}
 FAKE_BWRAP = """\

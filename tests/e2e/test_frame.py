@@ -13,13 +13,16 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Page, Route, expect
 
+from bench.support.browser import People, notebook
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.endings import EndReason
-from tests.e2e.support.browser import People, notebook
-from tests.e2e.support.framed import ITEM, LECTURE, Framed, Tab, framed
 from tests.e2e.test_accessibility import violations
+from tests.support.framed import ITEM, LECTURE, Framed, Tab, framed
+
+pytestmark = pytest.mark.full
 
 MOST_BYTES = 15_000
 _MATCHES = "id => document.activeElement.closest(`#${id}`)"
@@ -31,7 +34,7 @@ _ASKED = "/standing/alice/A1?"
 _ECHO = "text => new Promise(done => { line.onmessage = done; line.send(text); }).then(() => 1)"
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def scene(tmp_path: Path, people: People) -> AsyncIterator[Framed]:
     async with framed(tmp_path, people) as opened:
         yield opened

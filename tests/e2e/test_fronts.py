@@ -16,12 +16,12 @@ import httpx
 import pytest
 from playwright.async_api import Frame, expect
 
+from bench.support.browser import People, Person, notebook
+from bench.support.fronts import OWN_GROUP, Place, shipped
+from bench.support.hub import HubProcess
+from bench.support.identity import student, token
+from bench.support.process import ServerProcess, free_port
 from mograder.core.session_url import session_url
-from tests.contract.fronts import OWN_GROUP, Place, shipped
-from tests.e2e.support.browser import People, Person, notebook
-from tests.e2e.support.hub import HubProcess
-from tests.e2e.support.identity import student, token
-from tests.e2e.support.process import ServerProcess, free_port
 from tests.e2e.test_journey import (
     ASSIGNMENT,
     LECTURE,
@@ -34,10 +34,10 @@ from tests.e2e.test_journey import (
     until,
 )
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
 FRONTS = [
-    pytest.param("nginx", True, id="nginx-fast"),
+    pytest.param("nginx", True, id="nginx-fast", marks=pytest.mark.journey),
     pytest.param("caddy", True, id="caddy-fast", marks=pytest.mark.long),
     pytest.param("nginx", False, id="nginx-plain", marks=pytest.mark.long),
     pytest.param("caddy", False, id="caddy-plain", marks=pytest.mark.long),
@@ -71,6 +71,14 @@ async def sign_in(person: Person, base: str) -> None:
     await page.close()
 
 
+async def submit(person: Person, base: str) -> None:
+    """Hand in the notebook on the hub's first page."""
+    page = await person.open(f"{base}/")
+    await page.get_by_role("button", name=f"Submit {ASSIGNMENT}", exact=True).click()
+    await expect(page.get_by_text(f"{ASSIGNMENT} was submitted")).to_be_visible()
+    await page.close()
+
+
 @pytest.mark.parametrize(("program", "fast"), FRONTS)
 async def test_b19_b20_a_student_edits_behind_a_front(
     start_hub: Callable[..., HubProcess],
@@ -79,13 +87,16 @@ async def test_b19_b20_a_student_edits_behind_a_front(
     program: str,
     fast: bool,
 ) -> None:
-    """B19, B20: the page, its WebSocket, saving and reloading, with and without the fast path."""
-    hub = start_hub(settings={"hub.front_group": OWN_GROUP} if fast else {})
+    """B19, B20: publish, deep link, edit, save, reload, submit; with and without the fast path."""
+    group = {"hub.front_group": OWN_GROUP} if fast else {}
+    hub = start_hub(settings={"hub.collect": True, **group})
     place, server = start_shipped(hub, program, fast=fast)
     publish(hub, hub.url, ASSIGNMENT, "--force")
     alice = await people.person("alice")
     await sign_in(alice, place.url)
     await edit_journey(alice, place.url, hub.course / "hub-notebooks" / "alice")
+    await submit(alice, place.url)
+    assert TYPED in (hub.course / "submitted" / ASSIGNMENT / "alice.py").read_text("utf-8")
     publish(hub, hub.url, LECTURE)
     await lecture_journey(alice, place.url)
     assert "crit" not in server.log_text(), server.tail()

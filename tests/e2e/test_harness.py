@@ -13,11 +13,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.support.browser import People
-from tests.e2e.support.front import FrontConfig, PrefixProxy
-from tests.e2e.support.hub import outside, write_settings
-from tests.e2e.support.marimo import Address, open_editor
-from tests.e2e.support.process import ServerProcess, accepts, free_port
+from bench.support.browser import People
+from bench.support.hub import outside, write_settings
+from bench.support.marimo import Address, open_editor
+from bench.support.process import ServerProcess, accepts, free_port
+from tests.support.prefix_proxy import FrontConfig, PrefixProxy
+
+pytestmark = pytest.mark.full
 
 NOTEBOOK = """\
 import marimo
@@ -119,22 +121,42 @@ def test_settings_are_added_to_the_courses_own(tmp_path: Path) -> None:
 
 
 def test_a_process_that_a_test_leaves_behind_is_named_and_ended(tmp_path: Path) -> None:
-    test, marker = tmp_path / "test_orphan.py", tmp_path / "pid"
-    test.write_text(
-        "import subprocess\n"
+    marker = tmp_path / "pid"
+    said = run_a_test(
+        tmp_path / "test_orphan.py",
+        "import pytest, subprocess\n"
+        "@pytest.mark.full\n"
         "def test_leaves_an_orphan():\n"
-        f"    subprocess.run(['sh', '-c', 'sleep 300 & echo $! > {marker}'])\n"
+        f"    subprocess.run(['sh', '-c', 'sleep 300 & echo $! > {marker}'])\n",
     )
+    orphan = marker.read_text().strip()
+    assert f"{orphan}: sleep 300" in said
+    assert not Path(f"/proc/{orphan}/cmdline").exists()
+
+
+@pytest.mark.parametrize(
+    "start",
+    ["subprocess.run(['true'])", "os.waitpid(os.posix_spawn('/bin/true', ['true'], {}), 0)"],
+)
+def test_a_test_without_a_marker_may_not_start_a_process(tmp_path: Path, start: str) -> None:
+    said = run_a_test(
+        tmp_path / "test_quick.py",
+        f"import os, subprocess\ndef test_starts_one():\n    {start}\n",
+    )
+    assert "not marked `full` started a process" in said
+
+
+def run_a_test(file: Path, text: str) -> str:
+    """What pytest says of a test under the conftest of these suites."""
+    file.write_text(text)
     repository = Path(__file__).parents[2]
     options = ["-p", "no:xdist", "-p", "no:cacheprovider", "-p", "tests.conftest"]
     where = ["--rootdir", str(repository), "-c", str(repository / "pyproject.toml")]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, *where, str(test)],
+        [sys.executable, "-m", "pytest", *options, *where, str(file)],
         stdout=subprocess.PIPE,
         text=True,
         check=False,
         cwd=repository,
     )
-    orphan = marker.read_text().strip()
-    assert f"{orphan}: sleep 300" in done.stdout, done.stdout
-    assert not Path(f"/proc/{orphan}/cmdline").exists()
+    return done.stdout

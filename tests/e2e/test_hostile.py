@@ -17,15 +17,17 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.e2e.support import bombs
-from tests.e2e.support.hub import HubProcess
-from tests.e2e.support.identity import from_proxy
-from tests.e2e.support.marimo import open_editor
-from tests.e2e.support.remains import owned_by, remains, uid_of
-from tests.e2e.support.scene import Shared, editor, module_hub, servers_of, until, workspace
-from tests.e2e.support.workers import CUT, Worker, soon
+from bench.support import bombs
+from bench.support.hub import HubProcess
+from bench.support.identity import from_proxy
+from bench.support.marimo import open_editor
+from bench.support.uids import owned_by, uid_of
+from tests.support.remains import remains
+from tests.support.scene import TINY, Shared, editor, module_hub, servers_of, until, workspace
+from tests.support.workers import CUT, Worker, soon
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.timeout(900),
     pytest.mark.skipif(os.geteuid() != 0, reason="what is whose is told apart by uids"),
 ]
@@ -128,7 +130,9 @@ async def _is_ended(user: str) -> None:
 
 
 async def _is_gone(hub: HubProcess, user: str) -> None:
-    await soon(lambda: not owned_by(uid_of(hub, user)), lambda: f"the bomb of {user} lives on")
+    await soon(
+        lambda: not owned_by(uid_of(hub, user, TINY)), lambda: f"the bomb of {user} lives on"
+    )
 
 
 async def _best_time(worker: Worker) -> float:
@@ -147,7 +151,7 @@ def _excess(hub: HubProcess) -> dict[str, str]:
     """Who has more than the limits grant, and how much."""
     found = {}
     for user in bombs.ALL:
-        processes = owned_by(uid_of(hub, user))
+        processes = owned_by(uid_of(hub, user, TINY))
         memory = sum(map(_memory, processes)) >> 20
         stored = _stored(workspace(hub, user)) >> 20
         bounds = (LIMITS["processes"], LIMITS["memory_mb"], LIMITS["workspace_mb"])

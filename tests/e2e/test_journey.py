@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.e2e.support.browser import People, Person, insert, notebook
-from tests.e2e.support.front import PrefixProxy
-from tests.e2e.support.hub import HubProcess, run_mograder
-from tests.e2e.support.identity import from_proxy, instructor_token
+from bench.support.browser import People, Person, insert, notebook
+from bench.support.hub import HubProcess, run_mograder
+from bench.support.identity import from_proxy, instructor_token
+from tests.support.prefix_proxy import PrefixProxy
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
 ASSIGNMENT = "A1-Measuring-Pi"
 LECTURE = "L01-Random-Numbers"

@@ -1,7 +1,7 @@
 """kill -9 of any part at any moment: nobody else notices, nothing is lost, nothing is left.
 
-`Done when` 3 of the sessions issue. The moments are random; the seed is printed, so that a round
-that fails can be run again with ``MOGRADER_TEST_SEED``.
+The moments are random; ``make test-long`` prints the seed, so that a round that fails can be run
+again with ``MOGRADER_TEST_SEED``.
 """
 
 from __future__ import annotations
@@ -17,26 +17,21 @@ import httpx
 import psutil
 import pytest
 
-from tests.e2e.support.hub import HubProcess
-from tests.e2e.support.remains import (
-    owned_by,
-    parts_of,
-    remains,
-    uid_of,
-    zygotes,
-)
-from tests.e2e.support.scene import Shared, module_hub
-from tests.e2e.support.workers import CUT, Worker, at_work, soon
+from bench.support.hub import HubProcess
+from bench.support.uids import owned_by, uid_of
 from tests.e2e.test_durability import supervisor_of
+from tests.support.remains import parts_of, remains, zygotes
+from tests.support.scene import TINY, Shared, module_hub
+from tests.support.workers import CUT, Worker, at_work, soon
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.timeout(1800),
     pytest.mark.skipif(os.geteuid() != 0, reason="the parts are told apart by their uids"),
 ]
 
 PARTS = ("first process", "monitor", "server", "kernel")
 HUB, ZYGOTE, SUPERVISOR = "hub", "zygote", "supervisor"
-SEED = os.environ.get("MOGRADER_TEST_SEED", "")
 
 
 @pytest.fixture(params=[pytest.param("cold", marks=pytest.mark.long), "warm"])
@@ -53,11 +48,8 @@ def hub(
 
 @pytest.mark.parametrize("rounds", [20, pytest.param(200, marks=pytest.mark.long)])
 async def test_a_kill_of_any_part_at_any_moment_disturbs_and_loses_nothing(
-    hub: HubProcess, rounds: int
+    hub: HubProcess, chance: random.Random, rounds: int
 ) -> None:
-    seed = int(SEED) if SEED else random.SystemRandom().randrange(1 << 32)
-    print(f"MOGRADER_TEST_SEED={seed}")  # shown when the test fails
-    chance = random.Random(seed)
     others = [Worker(hub, "alice"), Worker(hub, "bob")]
     for other in others:
         await other.begin()
@@ -140,13 +132,13 @@ class Field:
 
     def _parts(self) -> dict[str, psutil.Process]:
         try:
-            return parts_of(uid_of(self._hub, self._victim.name))
+            return parts_of(uid_of(self._hub, self._victim.name, TINY))
         except FileNotFoundError:  # not even a workspace yet
             return {}
 
     async def _all_gone(self) -> None:
         """A supervisor takes everything along that it started; the next one starts anew."""
-        uids = [uid_of(self._hub, other.name) for other in self._others]
+        uids = [uid_of(self._hub, other.name, TINY) for other in self._others]
         await soon(
             lambda: not any(map(owned_by, uids)),
             lambda: f"what a killed supervisor started lives on: {list(map(owned_by, uids))}",
@@ -162,7 +154,7 @@ class Field:
         except CUT as cut:
             raise AssertionError(f"after killing a {kind}, the next start fails: {cut}") from cut
         await self._victim.stop()
-        uid = uid_of(self._hub, self._victim.name)
+        uid = uid_of(self._hub, self._victim.name, TINY)
         await soon(lambda: not owned_by(uid), lambda: f"left of a {kind}: {owned_by(uid)}")
 
     def _nothing_was_lost(self) -> None:

@@ -15,13 +15,13 @@ import pytest
 from playwright.async_api import expect
 from uv import find_uv_bin
 
+from bench.support.browser import People
+from bench.support.hub import outside, run_mograder
+from bench.support.process import ServerProcess, accepts, free_port
 from mograder.sandbox.runtime_wheel import build_runtime_wheel
-from tests.e2e.support.browser import People
-from tests.e2e.support.hub import outside, run_mograder
-from tests.e2e.support.legacy import NAME, NOBODY, SOLVED, SOURCE, STARTED, Student
-from tests.e2e.support.process import ServerProcess, accepts, free_port
+from tests.support.legacy import NAME, NOBODY, SOLVED, SOURCE, STARTED, Student
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")

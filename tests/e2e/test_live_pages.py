@@ -7,25 +7,23 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 from playwright.async_api import expect
 
-from tests.e2e.support.browser import People
-from tests.e2e.support.hub import HubProcess
-from tests.e2e.support.identity import from_proxy, instructor, student
-from tests.e2e.support.marimo import open_editor
-from tests.e2e.support.scene import TINY, Shared, editor, module_hub, start
+from bench.support.browser import People
+from bench.support.hub import HubProcess
+from bench.support.identity import from_proxy, instructor, student
+from bench.support.marimo import open_editor
+from tests.support.scene import TINY, editor, start
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
-def hub(uv_cache: Path, run_directory: Path) -> Iterator[HubProcess]:
-    with module_hub("live", Shared(uv_cache, run_directory)) as hub:
-        yield hub
+def hub(shared_hub: HubProcess) -> HubProcess:
+    return shared_hub
 
 
 async def test_an_open_dashboard_shows_starts_saves_and_stops_without_a_reload(

@@ -14,10 +14,10 @@ import httpx
 import psutil
 import pytest
 
-from tests.e2e.support.hub import HubProcess
-from tests.e2e.support.identity import student
-from tests.e2e.support.marimo import open_editor
-from tests.e2e.support.scene import (
+from bench.support.hub import HubProcess
+from bench.support.identity import student
+from bench.support.marimo import open_editor
+from tests.support.scene import (
     TINY,
     Shared,
     editor,
@@ -43,16 +43,15 @@ def hub(uv_cache: Path, run_directory: Path) -> Iterator[HubProcess]:
 
 
 async def test_twenty_kills_of_the_hub_at_random_moments_lose_no_session_and_no_save(
-    hub: HubProcess,
+    hub: HubProcess, chance: random.Random
 ) -> None:
-    moments = random.Random(7)
     start(hub, "alice")
     kernel = [process.pid for process in servers_of("alice")]
     for number in range(_KILLS):
         async with open_editor(editor(hub, "alice")) as tab:
             await tab.edit(0, f"saved = {number}")
             await tab.save()
-        await asyncio.sleep(moments.uniform(0, 0.3))
+        await asyncio.sleep(chance.uniform(0, 0.3))
         hub.kill()
         saved = (workspace(hub, "alice") / f"{TINY}.py").read_text("utf-8")
         assert f"saved = {number}" in saved

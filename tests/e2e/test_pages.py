@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.e2e.support.browser import People
-from tests.e2e.support.hub import HubProcess, run_mograder
-from tests.e2e.support.identity import SECRET, from_proxy, token
+from bench.support.browser import People
+from bench.support.hub import HubProcess, run_mograder
+from bench.support.identity import SECRET, from_proxy, token
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
 ITEMS = ("A1-Measuring-Pi", "A2-Cooling-Coffee", "L01-Random-Numbers")
 

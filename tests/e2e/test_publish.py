@@ -14,21 +14,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.support.hub import Answer, HubProcess, run_mograder
-from tests.e2e.support.identity import instructor, instructor_token, student, token
-from tests.e2e.support.marimo import open_editor
-from tests.e2e.support.scene import (
-    HEADER,
-    Shared,
-    editor,
-    module_hub,
-    notebook,
-    put_release,
-    start,
-    workspace,
-)
+from bench.support.course import put_release
+from bench.support.hub import Answer, HubProcess, run_mograder
+from bench.support.identity import instructor, instructor_token, student, token
+from bench.support.marimo import open_editor
+from tests.support.scene import HEADER, Shared, editor, module_hub, notebook, start, workspace
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
 NEW = "P0-New"
 IMPOSSIBLE = HEADER.replace('"numpy"', '"numpy>=2",\n#     "numpy<2"')

@@ -20,8 +20,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.course_rig import HOMEWORK, Course, make_course, serving_course, token_of
-from tests.e2e.support.browser import People
+from bench.support.browser import People
+from tests.support.served_course import HOMEWORK, Course, make_course, serving_course, token_of
 
 VERSION = "314.0.7"
 REPOSITORY = Path(__file__).parents[2]

@@ -14,16 +14,16 @@ from pathlib import Path
 import psutil
 import pytest
 
+from bench.support.hub import HubProcess
+from bench.support.identity import instructor
+from bench.support.process import ServerProcess
 from mograder.sandbox.hangup import hang_up
-from tests.e2e.support.hub import HubProcess
-from tests.e2e.support.identity import instructor
-from tests.e2e.support.process import ServerProcess
-from tests.e2e.support.scene import Shared, module_hub, servers_of
-from tests.e2e.support.service import shipped_hub
-from tests.e2e.support.workers import Worker, at_work, soon
 from tests.e2e.test_durability import supervisor_of
+from tests.support.scene import Shared, module_hub, servers_of
+from tests.support.shipped_hub import shipped_hub
+from tests.support.workers import Worker, at_work, soon
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 _CLASS = 20
 _BREAKS = 12
@@ -82,10 +82,10 @@ async def test_a_class_at_work_loses_no_session_when_the_hub_restarts(
 
 @pytest.mark.long
 async def test_a_class_at_work_loses_no_session_when_the_supervisors_connection_breaks(
-    own_hub: HubProcess,
+    own_hub: HubProcess, chance: random.Random
 ) -> None:
-    """Cut, and cut while the supervisor is stopped, at random moments of a fixed seed."""
-    hub, chance = own_hub, random.Random(16)
+    """Cut, and cut while the supervisor is stopped, at random moments."""
+    hub = own_hub
     workers = [Worker(hub, f"student-{number}", breath=1.0) for number in range(_CLASS)]
     await _start_all(workers)
     supervisor = supervisor_of(hub)

@@ -15,7 +15,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.support.course_server import CourseServer, make_served_course, notebook
+from bench.support.course_server import CourseServer, make_served_course, notebook
+
+pytestmark = pytest.mark.full
 
 FILE = "/assignments/hw1/files/homework.py"
 _PATIENCE_SECONDS = 60.0
@@ -132,9 +134,10 @@ async def test_300_students_submit_200_kb_within_10_seconds_while_100_fetch(
     await _load(tmp_path, 300, 100, seconds)
 
 
-async def _load_with_kills(tmp_path: Path, students: int, each: int, kills: int) -> None:
+async def _load_with_kills(
+    tmp_path: Path, chance: random.Random, students: int, each: int, kills: int
+) -> None:
     root = make_served_course(tmp_path / "course")
-    chance = random.Random()
     client = _clients()
     with CourseServer(root, tmp_path / "log") as server:
         course = Class(server, client)
@@ -170,11 +173,15 @@ async def _load_with_kills(tmp_path: Path, students: int, each: int, kills: int)
         assert all(path.name.endswith(".tmp") for path in left)
 
 
-async def test_a_killed_server_loses_nothing_that_it_acknowledged(tmp_path: Path) -> None:
-    await _load_with_kills(tmp_path, students=8, each=6, kills=2)
+async def test_a_killed_server_loses_nothing_that_it_acknowledged(
+    tmp_path: Path, chance: random.Random
+) -> None:
+    await _load_with_kills(tmp_path, chance, students=8, each=6, kills=2)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
-async def test_a_server_that_is_killed_again_and_again_loses_nothing(tmp_path: Path) -> None:
-    await _load_with_kills(tmp_path, students=40, each=15, kills=15)
+async def test_a_server_that_is_killed_again_and_again_loses_nothing(
+    tmp_path: Path, chance: random.Random
+) -> None:
+    await _load_with_kills(tmp_path, chance, students=40, each=15, kills=15)

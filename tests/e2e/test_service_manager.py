@@ -19,8 +19,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.support.hub import MOGRADER, outside, run_mograder, write_settings
-from tests.e2e.support.identity import SECRET
+from bench.support.hub import MOGRADER, outside, run_mograder, write_settings
+from bench.support.identity import SECRET
+
+pytestmark = pytest.mark.full
 
 _BORN = """
 import os, sys

@@ -20,13 +20,15 @@ import pytest
 from playwright.async_api import Frame, Page, expect
 
 import mograder.sandbox
+from bench.support.browser import People, Person
+from bench.support.browser import notebook as framed
+from bench.support.marimo import Address, open_editor
+from bench.support.session_proxy import SECRET, Rig, bearer, running_rig
 from mograder.auth.cookies import COOKIE, Login, make_cookie
 from mograder.auth.roles import Role
 from mograder.sandbox.protocol import Mode
-from tests.contract.proxy_rig import SECRET, Rig, bearer, running_rig
-from tests.e2e.support.browser import People, Person
-from tests.e2e.support.browser import notebook as framed
-from tests.e2e.support.marimo import Address, open_editor
+
+pytestmark = pytest.mark.full
 
 PREFIX = "/live/hub"
 _PIXEL = bytes.fromhex(

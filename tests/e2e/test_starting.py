@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from bench.support.course import REPOSITORY
+from bench.support.hub import HubConfig, HubProcess
+from bench.support.identity import SECRET, bearer, token
 from mograder.core.settings import load_settings
-from tests.conftest import REPOSITORY
-from tests.e2e.support.hub import HubConfig, HubProcess
-from tests.e2e.support.identity import SECRET, bearer, token
-from tests.e2e.support.scene import notebook, until
+from tests.support.scene import notebook, until
+
+pytestmark = pytest.mark.full
 
 _BROWSER = '#!/bin/sh\nprintf "%s" "$1" > "$(dirname "$0")/opened"\n'
 _SETTINGS = {

@@ -14,20 +14,21 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Locator, Page, expect
 
-from tests.e2e.support.browser import People, Person
-from tests.e2e.support.scene import Shared
-from tests.e2e.support.student import (
+from bench.support.browser import People, Person
+from tests.e2e.test_accessibility import violations
+from tests.e2e.test_journey import until
+from tests.support.scene import Shared
+from tests.support.student_dashboard import (
     CODE,
     COFFEE,
     PI,
     Scene,
-    StudentProcess,
+    fill_in,
+    register,
     served_course,
 )
-from tests.e2e.test_accessibility import violations
-from tests.e2e.test_journey import until
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
 
 CHECKED = {"notebook", "file_mtime", "checks", "export_ok", "export_error", "cell_errors"}
@@ -40,6 +41,7 @@ def scene(uv_cache: Path, run_directory: Path) -> Iterator[Scene]:
         yield scene
 
 
+@pytest.mark.journey
 async def test_b141_a_student_goes_from_the_code_to_the_grade_by_mouse(
     scene: Scene, people: People, artifacts: Path, tmp_path: Path
 ) -> None:
@@ -231,21 +233,6 @@ def row(page: Page, item: str) -> Locator:
     """The line of an assignment in the list."""
     part = page.locator("#assignments")
     return part.get_by_role("listitem").filter(has=page.get_by_role("heading", name=item))
-
-
-async def register(person: Person, dashboard: StudentProcess, user: str) -> Page:
-    """Come by the link and join the course with its code."""
-    return await fill_in(await person.open(dashboard.link), user)
-
-
-async def fill_in(page: Page, user: str) -> Page:
-    """Fill in the form on the page."""
-    await page.get_by_label("User name").fill(user)
-    await page.get_by_label("Enrollment code").fill(CODE)
-    await page.get_by_role("button", name="Register").click()
-    await expect(page.get_by_role("heading", name="Your assignments")).to_be_visible()
-    await expect(page.get_by_role("heading", name=PI)).to_be_visible()
-    return page
 
 
 async def press(page: Page, name: str) -> None:

@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 from playwright.async_api import Frame, expect
 
-from tests.e2e.support.browser import People
-from tests.e2e.support.browser import notebook as notebook_of
-from tests.e2e.support.hub import HubProcess
-from tests.e2e.support.scene import HEADER, notebook, put_release
+from bench.support.browser import People
+from bench.support.browser import notebook as notebook_of
+from bench.support.course import put_release
+from bench.support.hub import HubProcess
+from tests.support.scene import HEADER, notebook
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("browser")]
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300), pytest.mark.xdist_group("browser")]
 
 ALLOWING = HEADER.replace("# ///\n\n", '# [tool.mograder]\n# allow = ["ai", "terminal"]\n# ///\n\n')
 BUILT_WITHIN = 200_000

@@ -5,16 +5,18 @@ Issue "Authoring"; B55, B119; compat.md 2.3 and 2.6.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.e2e.support.hub import HubProcess
-from tests.e2e.support.identity import student
-from tests.e2e.support.scene import Shared, module_hub, notebook, put_release, start, workspace
+from bench.support.course import put_release
+from bench.support.hub import HubProcess
+from bench.support.identity import student
+from tests.support.scene import notebook, start, workspace
+
+pytestmark = pytest.mark.full
 
 ITEM = "V1-Validate"
 CELLS = """from mograder.runtime import Grader
@@ -49,12 +51,9 @@ TEXT = notebook("").replace("    return\n", f"    {CELLS}", 1)
 
 
 @pytest.fixture(scope="module")
-def hub(uv_cache: Path, run_directory: Path) -> Iterator[HubProcess]:
-    def prepare(course: Path) -> None:
-        put_release(course, ITEM, TEXT)
-
-    with module_hub("validation", Shared(uv_cache, run_directory), prepare=prepare) as hub:
-        yield hub
+def hub(shared_hub: HubProcess) -> HubProcess:
+    put_release(shared_hub.course, ITEM, TEXT)
+    return shared_hub
 
 
 def validate(hub: HubProcess, user: str) -> Mapping[str, object]:

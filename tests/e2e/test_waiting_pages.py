@@ -12,23 +12,32 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import FilePayload, Page, Route, expect
 
+from bench.support.browser import People
+from bench.support.identity import from_proxy
+from bench.support.session_proxy import served
 from mograder.core.errors import Busy
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.admission import Obstacle, place_text
 from mograder.sessions.endings import EndReason
-from tests.contract.proxy_rig import served
-from tests.e2e.support.browser import People
-from tests.e2e.support.identity import from_proxy
-from tests.unit.web_hub.hubkit import Hub, hub
+from tests.support.hub_app import Hub, open_hub
 
-__all__ = ["hub"]
+pytestmark = pytest.mark.full
+
 
 _VIEWS = ((1200, "light"), (1200, "dark"), (360, "light"), (360, "dark"))
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
+async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
+    """A hub in this process, in the loop of its browser."""
+    async with open_hub(tmp_path / "course") as hub:
+        yield hub
+
+
+@pytest_asyncio.fixture(loop_scope="session")
 async def url(hub: Hub) -> AsyncIterator[str]:
     """Where the hub of these tests is served."""
     listening = socket.create_server(("127.0.0.1", 0))
@@ -36,7 +45,7 @@ async def url(hub: Hub) -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def page(people: People) -> Page:
     """A tab of alice's, on nothing yet."""
     alice = await people.person("alice", headers=from_proxy("alice"))

@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Locator, Page, Route, expect
 
-from tests.conftest import EXAMPLE_COURSE
-from tests.e2e.support.browser import People, Person
-from tests.e2e.support.browser import notebook as notebook_of
-from tests.e2e.support.hands import Hand, Keyboard, Mouse
-from tests.e2e.support.hub import HubProcess, run_mograder
-from tests.e2e.support.identity import from_proxy, instructor_token
-from tests.e2e.support.scene import Shared, module_hub, start, until
-from tests.e2e.support.scene import notebook as of_class
+from bench.support.browser import People, Person
+from bench.support.browser import notebook as notebook_of
+from bench.support.course import EXAMPLE_COURSE
+from bench.support.hub import HubProcess, run_mograder
+from bench.support.identity import from_proxy, instructor_token
+from tests.support.hands import Hand, Keyboard, Mouse
+from tests.support.scene import Shared, module_hub, start, until
+from tests.support.scene import notebook as of_class
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
 
 A1, A2, L01 = "A1-Measuring-Pi", "A2-Cooling-Coffee", "L01-Random-Numbers"
 HANDS: dict[str, Callable[[], Hand]] = {"mouse": Mouse, "keyboard": Keyboard}

@@ -18,11 +18,13 @@ from typing import Any
 
 import psutil
 
-from tests.e2e.support.hub import HubProcess
-from tests.e2e.support.identity import SECRET, instructor_token, token
-from tests.e2e.support.marimo import open_editor
-from tests.e2e.support.process import accepts
-from tests.e2e.support.scene import (
+from bench.support.hub import HubProcess
+from bench.support.identity import SECRET, instructor_token, token
+from bench.support.marimo import open_editor
+from bench.support.process import accepts
+from tests.security import probes
+from tests.security.probes.attempts import ATTEMPTS
+from tests.support.scene import (
     TINY,
     Shared,
     editor,
@@ -32,8 +34,6 @@ from tests.e2e.support.scene import (
     until,
     workspace,
 )
-from tests.security import probes
-from tests.security.probes.attempts import ATTEMPTS
 
 NEEDLE = "the-neighbours-own-words-8f1c"
 SOURCE_NEEDLE = "a-line-of-the-solution-2b7d"

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
-from tests.e2e.support.fixtures import people, start_front, start_hub, work_directory
+from tests.support.fixtures import (
+    browser,
+    people,
+    shared_hub,
+    start_front,
+    start_hub,
+    work_directory,
+)
 
-__all__ = ["people", "start_front", "start_hub", "work_directory"]
+__all__ = ["browser", "people", "shared_hub", "start_front", "start_hub", "work_directory"]

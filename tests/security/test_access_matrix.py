@@ -14,7 +14,7 @@ from mograder.auth.roles import Role
 from mograder.auth.tokens import make_metrics_token
 from mograder.web.hub.routes import ROUTES, Route
 from mograder.web.hub.support.access import Access
-from tests.unit.web_hub.hubkit import NOTEBOOK, ORIGIN, SECRET, Hub, hub
+from tests.support.hub_app import NOTEBOOK, ORIGIN, SECRET, Hub, hub
 
 __all__ = ["hub"]
 

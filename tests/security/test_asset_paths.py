@@ -11,7 +11,7 @@ import pytest
 from starlette.types import Message
 
 from mograder.sandbox.assets import ASSETS, keep_assets
-from tests.unit.web_hub.hubkit import Hub, hub
+from tests.support.hub_app import Hub, hub
 
 __all__ = ["hub"]
 

@@ -19,13 +19,13 @@ import pytest
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
-from tests.contract.fronts import OWN_GROUP, Place, shipped
-from tests.e2e.support.hub import HubProcess
-from tests.e2e.support.identity import token
-from tests.e2e.support.process import free_port
-from tests.e2e.support.scene import TINY, Shared, module_hub, start
+from bench.support.fronts import OWN_GROUP, Place, shipped
+from bench.support.hub import HubProcess
+from bench.support.identity import token
+from bench.support.process import free_port
+from tests.support.scene import TINY, Shared, module_hub, start
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
 NAVIGATION = {"Sec-Fetch-Dest": "document", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "none"}
 NULL = websockets.Origin("null")

@@ -10,10 +10,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Request, expect
 
-from tests.e2e.support.browser import People
-from tests.e2e.support.framed import ITEM, PAGE, Framed, Tab, framed
+from bench.support.browser import People
+from tests.support.framed import ITEM, PAGE, Framed, Tab, framed
+
+pytestmark = pytest.mark.full
 
 _FORGED = """() => {
   const long = "x".repeat(100000), say = (message) => parent.postMessage(message, "*");
@@ -61,7 +64,7 @@ _MOVES = """async (away) => {
 }"""
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def scene(tmp_path: Path, people: People) -> AsyncIterator[Framed]:
     async with framed(tmp_path, people) as opened:
         yield opened

@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 import pytest
 from playwright.async_api import expect
 
-from tests.e2e.support.browser import People, Person
-from tests.e2e.support.hub import HubProcess
-from tests.e2e.support.identity import from_proxy
-from tests.e2e.support.scene import TINY, notebook, put_release
+from bench.support.browser import People, Person
+from bench.support.course import put_release
+from bench.support.hub import HubProcess
+from bench.support.identity import from_proxy
+from tests.support.scene import TINY, notebook
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
 HOSTILE = """\
 <!doctype html><html><head><title>quiet</title>

@@ -17,8 +17,9 @@ import pytest
 import websockets
 from websockets.asyncio.client import connect
 
-from tests.e2e.support.hub import HubProcess
-from tests.e2e.support.identity import (
+from bench.support.course import put_release
+from bench.support.hub import HubProcess
+from bench.support.identity import (
     SECRET,
     bearer,
     from_proxy,
@@ -26,10 +27,10 @@ from tests.e2e.support.identity import (
     student,
     token,
 )
-from tests.e2e.support.marimo import Address, open_editor
-from tests.e2e.support.scene import TINY, Shared, editor, module_hub, notebook, put_release, start
+from bench.support.marimo import Address, open_editor
+from tests.support.scene import TINY, Shared, editor, module_hub, notebook, start
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
 MIRROR = "M1-Mirror"
 REFLECT = """\
@@ -53,10 +54,9 @@ def shared(uv_cache: Path, run_directory: Path) -> Shared:
 
 
 @pytest.fixture(scope="module")
-def hub(shared: Shared) -> Iterator[HubProcess]:
-    with module_hub("proxy-hygiene", shared) as hub:
-        put_release(hub.course, MIRROR, notebook(REFLECT), "lecture")
-        yield hub
+def hub(shared_hub: HubProcess) -> HubProcess:
+    put_release(shared_hub.course, MIRROR, notebook(REFLECT), "lecture")
+    return shared_hub
 
 
 @pytest.fixture(scope="module")

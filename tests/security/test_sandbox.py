@@ -14,13 +14,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.support.hub import HubProcess
-from tests.e2e.support.identity import SECRET, student, token
-from tests.e2e.support.scene import TINY, Shared, start, stop, workspace
+from bench.support.hub import HubProcess
+from bench.support.identity import SECRET, student, token
 from tests.security.attack import NEEDLE, Attack, memory_holds, sessions, staged, zygotes
 from tests.security.probes.attempts import ATTEMPTS, WORK_WITHOUT_A_SANDBOX
+from tests.support.scene import TINY, Shared, start, stop, workspace
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may do all of it anyway")
 
@@ -39,6 +39,7 @@ def unsandboxed(attack: Attack) -> dict[str, str]:
     return attack.unsandboxed()
 
 
+@pytest.mark.journey
 @pytest.mark.parametrize("name", ATTEMPTS)
 def test_student_code_never(attack: Attack, name: str) -> None:
     assert attack.found[name] == "", f"student code of a {attack.kind} start {name}"

@@ -14,7 +14,7 @@ from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
 from mograder.web.server.app import create_app
 from mograder.web.server.routes import ROUTES, Route
-from tests.unit.web_server.serverkit import Course, course
+from tests.support.assignment_app import Course, course
 
 __all__ = ["course"]
 

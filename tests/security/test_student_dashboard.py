@@ -11,12 +11,11 @@ from pathlib import Path
 import pytest
 from playwright.async_api import expect
 
-from tests.e2e.support.browser import People
-from tests.e2e.support.scene import Shared
-from tests.e2e.support.student import PI, Scene, served_course
-from tests.e2e.test_student_dashboard import register
+from bench.support.browser import People
+from tests.support.scene import Shared
+from tests.support.student_dashboard import PI, Scene, register, served_course
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(120)]
 
 ATTACK = """<!doctype html><title>attacking</title><iframe name="sink" hidden></iframe>
 <iframe src="{url}/" id="framed"></iframe>

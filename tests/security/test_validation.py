@@ -15,11 +15,11 @@ from mograder.sandbox.execution import Outcome
 from mograder.sandbox.executor import Executor
 from mograder.sandbox.protocol import Limits
 from mograder.store.files import remove_tree
-from tests.contract.launcher_rig import open_local
-from tests.contract.sandbox_rig import real_config, real_environments, short_directory
-from tests.contract.test_validate import UNANSWERED, with_answer
+from tests.support.graded_notebook import UNANSWERED, with_answer
+from tests.support.launchers import open_local
+from tests.support.supervisors import real_config, real_environments, short_directory
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
 LIMITS = Limits(processes=64, open_files=256, file_size_mb=64, tmp_mb=64, memory_mb=400)
 TRUE = "lambda self, label, checks: _old(self, label, [(True, '')])"

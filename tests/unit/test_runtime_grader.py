@@ -110,6 +110,7 @@ def _():
 """
 
 
+@pytest.mark.full
 def test_the_score_table_follows_the_checks_and_runs_no_check_again(tmp_path: Path) -> None:
     notebook = tmp_path / "A1.py"
     notebook.write_text(_REACTIVE)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mograder.sandbox.host import SupervisorConfig
 from mograder.sandbox.protocol import Limits, StartSession
-from tests.contract.sandbox_rig import Sessions, make_config, short_directory
+from tests.support.supervisors import Sessions, make_config, short_directory
 from tests.vm.rig import Unit, open_unit
 
 LIMITS = Limits(

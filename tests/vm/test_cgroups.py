@@ -36,6 +36,8 @@ from tests.vm.rig import (
     words_of,
 )
 
+pytestmark = pytest.mark.full
+
 SESSION = "session-one"
 MIB = 1 << 20
 LIMITS = Limits(processes=32, open_files=64, file_size_mb=16, tmp_mb=16, memory_mb=64)

@@ -10,9 +10,11 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from mograder.sandbox.client import SupervisorClient
-from tests.contract.sandbox_rig import until
+from tests.support.supervisors import until
 from tests.vm.rig import ROOT, SERVICE, number_in, words_of
 from tests.vm.service import LIMITS, Service, UnitSessions, open_service
+
+pytestmark = pytest.mark.full
 
 SLEEPER = "touch up; exec sleep 600"
 ON_A_SIGN = "touch up; while [ ! -e go ]; do sleep 0.2; done"

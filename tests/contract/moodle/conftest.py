@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from mograder.transports.moodle.client import MoodleClient
-from tests.contract.moodle_replay import Replay, token_of
-from tests.contract.moodle_server import serving
+from tests.support.moodle.replay import Replay, token_of
+from tests.support.moodle.server import serving
 
 SignIn = Callable[[str], MoodleClient]
 Sized = Callable[[str, int], Path]

@@ -16,8 +16,8 @@ from mograder.transports.moodle.records import (
     SubmissionState,
 )
 from tests.contract.moodle.conftest import SignIn
-from tests.contract.moodle_replay import Replay, token_of
-from tests.contract.moodle_tape import NUMBERS
+from tests.support.moodle.recordings import NUMBERS
+from tests.support.moodle.replay import Replay, token_of
 
 
 def test_the_site_says_who_we_are_and_what_the_service_offers(

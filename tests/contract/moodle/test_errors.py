@@ -24,9 +24,9 @@ from mograder.transports.moodle.errors import Door, Refusal, as_error, as_page_e
 from mograder.transports.moodle.functions import Functions, demand_course
 from mograder.transports.moodle.models import Warned
 from mograder.transports.moodle.wire import Form, Value, Wire
-from tests.contract.moodle_replay import INVALID, Replay, token_of
-from tests.contract.moodle_tape import ANYBODY, REST, Recording, recorded, tape
-from tests.contract.moodle_world import World
+from tests.support.moodle.recordings import ANYBODY, REST, Recording, recorded, tape
+from tests.support.moodle.replay import INVALID, Replay, token_of
+from tests.support.moodle.state import World
 
 EXPECTED: dict[str, type[MograderError]] = {
     "enablewsdescription": RemoteFailed,

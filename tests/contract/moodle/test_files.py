@@ -21,8 +21,8 @@ from mograder.core.errors import (
 from mograder.transports.interface import RemoteFile
 from mograder.transports.upload import Upload
 from tests.contract.moodle.conftest import SignIn, Sized
-from tests.contract.moodle_replay import Replay, Reply
-from tests.contract.moodle_tape import recorded
+from tests.support.moodle.recordings import recorded
+from tests.support.moodle.replay import Replay, Reply
 
 A1 = "/webservice/pluginfile.php/18/mod_assign/introattachment/0/A1-Introduction.py"
 CONTENT = recorded(137).body

@@ -27,8 +27,8 @@ from mograder.transports.moodle.records import (
 )
 from mograder.transports.upload import Upload
 from tests.contract.moodle.conftest import SignIn, Sized
-from tests.contract.moodle_replay import Replay, Reply
-from tests.contract.moodle_tape import recorded
+from tests.support.moodle.recordings import recorded
+from tests.support.moodle.replay import Replay, Reply
 
 ALICE, BOB, CAROL, DORA, TEACHER = 4, 5, 6, 7, 3
 PRAISE = "<p>Bien joué — <b>87.5</b> &amp; more</p>"

@@ -28,8 +28,8 @@ from mograder.transports.moodle.login import (
     token_of,
 )
 from mograder.transports.moodle.records import PublicConfig
-from tests.contract.moodle_replay import Replay
-from tests.contract.moodle_replay import token_of as known_token
+from tests.support.moodle.replay import Replay
+from tests.support.moodle.replay import token_of as known_token
 
 SSO = PublicConfig(
     url="https://moodle.example.edu",

@@ -7,9 +7,9 @@ import json
 import httpx
 import pytest
 
-from tests.contract.moodle_replay import Replay, Request, token_of
-from tests.contract.moodle_tape import ANYBODY, Recording, tape
-from tests.contract.moodle_world import World
+from tests.support.moodle.recordings import ANYBODY, Recording, tape
+from tests.support.moodle.replay import Replay, Request, token_of
+from tests.support.moodle.state import World
 
 RECORDED = [each for each in tape() if not each.by]
 SERVABLE = [each for each in RECORDED if each.is_servable]

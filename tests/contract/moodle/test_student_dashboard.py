@@ -11,9 +11,9 @@ import pytest
 
 from mograder.core.errors import InvalidInput
 from mograder.transports.token_store import MOODLE, TokenStore
-from tests.contract.moodle_replay import Replay, token_of
-from tests.contract.moodle_tape import recorded
-from tests.unit.web_student.studentkit import Dashboard, dashboard
+from tests.support.dashboard_app import Dashboard, dashboard
+from tests.support.moodle.recordings import recorded
+from tests.support.moodle.replay import Replay, token_of
 
 A1 = "A1. Introduction"
 

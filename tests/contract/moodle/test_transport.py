@@ -30,9 +30,9 @@ from mograder.transports.moodle.transport import (
 )
 from mograder.transports.upload import Upload
 from tests.contract.moodle.conftest import SignIn, Sized
-from tests.contract.moodle_replay import Replay
-from tests.contract.moodle_tape import recorded
 from tests.support.clock import ManualClock
+from tests.support.moodle.recordings import recorded
+from tests.support.moodle.replay import Replay
 
 RECORDED_AT = datetime(2026, 11, 20, 6, 40, tzinfo=UTC)
 AFTER_THE_DUE_DATE = datetime(2026, 12, 20, tzinfo=UTC)

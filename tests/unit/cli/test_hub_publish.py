@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mograder.cli.main import run
-from tests.unit.transports.fake_hub import FakeHub, Reply, running_hub
+from tests.support.fake_hub import FakeHub, Reply, running_hub
 
 TOKEN = "ann:0123"
 DONE = {"event": "done", "status": "ok", "files": ["A1-Intro.py"], "type": "assignment"}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mograder.cli.main import run
-from tests.unit.transports.fake_hub import FakeHub, running_hub
+from tests.support.fake_hub import FakeHub, running_hub
 
 HEADER = '# /// script\n# dependencies = ["numpy>=2", "marimo"]\n# ///\nimport marimo\n'
 

@@ -53,6 +53,7 @@ def mograder(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["-v"], ["hub", "--help"]])
 def test_help_and_version_load_no_framework(arguments: list[str]) -> None:
     """performance.md: `mograder --help`."""
@@ -67,6 +68,7 @@ def test_help_and_version_load_no_framework(arguments: list[str]) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.full
 def test_the_version_is_the_packages() -> None:
     done = mograder("--version")
     assert (done.returncode, done.stdout) == (0, f"mograder {__version__}\n")
@@ -170,6 +172,7 @@ def test_a_command_may_say_its_status_itself(error: BaseException, status: int) 
     assert run(["fail"], failing(error)) == status
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("arguments", [["nonsense"], ["--nonsense"], ["hub", "--port", "many"]])
 def test_a_command_line_that_cannot_be_read_is_a_usage_error(arguments: list[str]) -> None:
     done = mograder(*arguments)
@@ -178,12 +181,14 @@ def test_a_command_line_that_cannot_be_read_is_a_usage_error(arguments: list[str
     assert "Error: " in done.stderr
 
 
+@pytest.mark.full
 def test_no_arguments_show_the_help() -> None:
     done = mograder()
     assert "Commands:" in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("arguments", [["--help"], ["config", "show"]])
 def test_a_reader_that_leaves_early_is_no_failure_to_talk_about(
     arguments: list[str],
@@ -204,6 +209,7 @@ def test_a_reader_that_leaves_early_is_no_failure_to_talk_about(
     assert (done.returncode, done.stderr) == (141, "")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("system", "name"), [("win32", "Windows"), ("darwin", "macOS")])
 @pytest.mark.parametrize("command", ["https", "moodle", "student", "validate", "hub"])
 def test_another_system_is_refused_in_a_sentence(system: str, name: str, command: str) -> None:

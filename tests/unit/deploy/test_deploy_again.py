@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import REPOSITORY
+from bench.support.course import REPOSITORY
 from tests.unit.deploy.test_deploy_script import step, version
+
+pytestmark = pytest.mark.full
 
 _MACHINE = """\
 changed_program="" units={place}/units wrapper={place}/mograder-hub

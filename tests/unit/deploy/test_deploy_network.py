@@ -18,8 +18,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import REPOSITORY
+from bench.support.course import REPOSITORY
 from tests.unit.deploy.test_deploy_script import deploy, step
+
+pytestmark = pytest.mark.full
 
 _METADATA = "Metadata-Version: 2.1\nName: of-the-mirror\nVersion: 1.0\n"
 _WHEEL = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
@@ -84,6 +86,7 @@ uv pip install --target $top/out of-the-mirror \
 UV = REPOSITORY / ".tools" / "uv" / "bin" / "uv"
 
 
+@pytest.mark.full
 def test_uv_and_pip_ask_the_mirror_and_trust_the_sites_authority(
     tmp_path: Path, mirror: str, authority: Path
 ) -> None:
@@ -104,6 +107,7 @@ def test_uv_and_pip_ask_the_mirror_and_trust_the_sites_authority(
     assert (tmp_path / "top" / "out" / "of_the_mirror.py").exists()
 
 
+@pytest.mark.full
 def test_without_the_authority_the_remedy_is_said(tmp_path: Path, mirror: str) -> None:
     (tmp_path / "top").mkdir()
     fetch = _FETCH.format(uv=UV)
@@ -174,6 +178,7 @@ def test_a_sign_on_before_caddy_may_use_tokens_of_its_own(tmp_path: Path) -> Non
     assert "@mograder_token" in step(tmp_path, f"course={course}; front_text", **words).stdout
 
 
+@pytest.mark.full
 def test_an_authority_is_trusted_on_a_machine_without_the_package(
     tmp_path: Path, authority: Path
 ) -> None:

@@ -17,10 +17,10 @@ from pathlib import Path
 import packaging
 import pytest
 
+from bench.support.course import REPOSITORY
+from bench.support.hub import outside
 from mograder import __version__
 from mograder.cli.main import run
-from tests.conftest import REPOSITORY
-from tests.e2e.support.hub import outside
 
 SOURCES = REPOSITORY / "src"
 SCRIPT = REPOSITORY / "scripts" / "deploy-hub-aws.sh"
@@ -73,6 +73,7 @@ def key(tmp_path: Path) -> str:
     return str(tmp_path / "key.pem")
 
 
+@pytest.mark.full
 def test_b1_it_goes_to_the_host_with_the_key_and_runs_itself_there_as_root(
     ssh: Path, key: str
 ) -> None:
@@ -93,6 +94,7 @@ def test_b1_it_goes_to_the_host_with_the_key_and_runs_itself_there_as_root(
     assert calls[-1][-1] == f"rm -rf {PLACE}", "nothing of it stays there"
 
 
+@pytest.mark.full
 def test_b6_b7_the_volume_and_the_version_reach_the_machine(ssh: Path, key: str) -> None:
     """B6, B7, and the name that 0.3.16 gave the second."""
     reference = "git+https://example.org/mograder.git@v1.0"
@@ -106,6 +108,7 @@ def test_b6_b7_the_volume_and_the_version_reach_the_machine(ssh: Path, key: str)
         assert "admin@h" in asked(ssh)[0]
 
 
+@pytest.mark.full
 def test_b7_a_wheel_of_this_machine_is_taken_along(ssh: Path, key: str, tmp_path: Path) -> None:
     """B7."""
     wheel = tmp_path / "mograder-1.0-py3-none-any.whl"
@@ -117,6 +120,7 @@ def test_b7_a_wheel_of_this_machine_is_taken_along(ssh: Path, key: str, tmp_path
     assert f"{PLACE}/{wheel.name}" in asked(ssh)[-2][-1]
 
 
+@pytest.mark.full
 def test_without_a_version_the_wheel_of_the_checkout_is_taken_along(ssh: Path, key: str) -> None:
     """Never what a package index calls mograder, which is another program.
 
@@ -136,6 +140,7 @@ def test_without_a_version_the_wheel_of_the_checkout_is_taken_along(ssh: Path, k
     )
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "name", ["1.2.3", ">=1.0", "mograder", "mograder==1.0", "http://example.org/m-1-py3.whl", "git"]
 )
@@ -146,6 +151,7 @@ def test_a_name_that_an_index_would_be_asked_for_is_refused(name: str, ssh: Path
     assert "belongs to" in done.stderr
 
 
+@pytest.mark.full
 def test_a_copy_that_belongs_to_no_checkout_wants_a_wheel(tmp_path: Path) -> None:
     """The one inside an installed mograder, and the one that runs on the machine."""
     copy = tmp_path / SCRIPT.name
@@ -209,6 +215,7 @@ def version(place: Path, number: str, *, units: bool = True) -> Path:
     return home
 
 
+@pytest.mark.full
 def test_an_older_version_than_the_one_that_runs_is_refused(tmp_path: Path) -> None:
     """Going back is a decision: --downgrade, or --rollback with the database."""
     newer, older = version(tmp_path, "1.10.0"), version(tmp_path, "1.9.0")
@@ -221,6 +228,7 @@ def test_an_older_version_than_the_one_that_runs_is_refused(tmp_path: Path) -> N
     assert step(tmp_path, f"downgrade=yes; examine_version {older}").returncode == 0
 
 
+@pytest.mark.full
 def test_a_version_without_the_units_is_refused_before_anything_changes(tmp_path: Path) -> None:
     """As 0.3.16 is, which has no operations at all."""
     done = step(tmp_path, f"examine_version {version(tmp_path, '2.0', units=False)}")
@@ -230,6 +238,7 @@ def test_a_version_without_the_units_is_refused_before_anything_changes(tmp_path
     assert "holds no mograder" in step(tmp_path, f"examine_version {tmp_path}").stderr
 
 
+@pytest.mark.full
 def test_a_unit_that_systemd_does_not_accept_is_refused(tmp_path: Path) -> None:
     home = version(tmp_path, "2.0")
     units = tmp_path / "units"
@@ -242,6 +251,7 @@ def test_a_unit_that_systemd_does_not_accept_is_refused(tmp_path: Path) -> None:
     assert "does not accept the units" in done.stderr
 
 
+@pytest.mark.full
 def test_an_empty_file_is_never_written(tmp_path: Path) -> None:
     unit = tmp_path / "a.service"
     unit.write_text("[Unit]\n")
@@ -250,6 +260,7 @@ def test_an_empty_file_is_never_written(tmp_path: Path) -> None:
     assert unit.read_text() == "[Unit]\n"
 
 
+@pytest.mark.full
 def test_the_version_before_is_remembered_and_kept(tmp_path: Path) -> None:
     homes = [version(tmp_path, f"1.{number}") for number in range(7)]
     for home in (homes[0], homes[6]):
@@ -261,6 +272,7 @@ def test_the_version_before_is_remembered_and_kept(tmp_path: Path) -> None:
     assert len(list((tmp_path / "top" / "versions").iterdir())) < 7
 
 
+@pytest.mark.full
 def test_a_dry_run_explains_every_step_and_connects_to_nothing(ssh: Path) -> None:
     done = deploy("--host", "h", "--key", "none.pem", "--domain", "x.org", "--dry-run", path=ssh)
     assert done.returncode == 0, done.stderr
@@ -293,6 +305,7 @@ def test_b2_to_b5_the_steps_are_taken_in_the_order_in_which_they_need_each_other
     ]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -319,6 +332,7 @@ def test_what_cannot_be_used_is_refused_before_anything_is_done(
     assert said in done.stderr
 
 
+@pytest.mark.full
 def test_b6_b7_help_lists_the_options_that_are_promised() -> None:
     """B6, B7, compat.md 10, and what the issue adds."""
     text = deploy("--help").stdout
@@ -327,6 +341,7 @@ def test_b6_b7_help_lists_the_options_that_are_promised() -> None:
         assert f"--{name} " in text
 
 
+@pytest.mark.full
 def test_a_key_that_is_not_there_is_said_before_anything_is_done(ssh: Path) -> None:
     done = deploy("--host", "h", "--key", "/nowhere/key.pem", path=ssh)
     assert done.returncode == 1
@@ -344,6 +359,7 @@ def test_what_is_empty_is_formatted_and_nothing_else() -> None:
     assert "UUID=%s" in text
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("script", sorted((REPOSITORY / "scripts").glob("*deploy*")), ids=str)
 def test_shellcheck_has_nothing_to_say(script: Path) -> None:
     done = subprocess.run(
@@ -355,6 +371,7 @@ def test_shellcheck_has_nothing_to_say(script: Path) -> None:
     assert done.stdout == ""
 
 
+@pytest.mark.full
 def test_on_the_machine_itself_it_is_hub_install(capfd: pytest.CaptureFixture[str]) -> None:
     """A dry run says what it would do and does none of it."""
     status = run(["hub", "install", "--systemd", "--port", "8123", "--dry-run"])
@@ -366,6 +383,7 @@ def test_on_the_machine_itself_it_is_hub_install(capfd: pytest.CaptureFixture[st
     assert not re.search(r"^\[deploy\] (installing|writing|making)", out, re.MULTILINE)
 
 
+@pytest.mark.full
 def test_hub_uninstall_leaves_the_data(capfd: pytest.CaptureFixture[str]) -> None:
     assert run(["hub", "uninstall", "--dry-run"]) == 0
     out = capfd.readouterr().out

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.support.course import REPOSITORY
 from mograder.operations.shipped import DEPLOY_SCRIPT, shipped_file
-from tests.conftest import REPOSITORY
 
 HUB, SESSIONS, SOCKET = "mograder-hub.service", "mograder-sessions.service", "mograder-hub.socket"
 BACKUP, TIMER = "mograder-backup.service", "mograder-backup.timer"
@@ -137,6 +137,7 @@ def test_the_hub_listens_on_loopback_through_a_socket_of_systemds() -> None:
     assert found["DefaultDependencies"] == ["no"], "the machine's start must not wait for a volume"
 
 
+@pytest.mark.full
 def test_systemd_finds_nothing_to_say_about_them(tmp_path: Path) -> None:
     for name in ALL:
         text = (REPOSITORY / "deploy" / name).read_text("utf-8")

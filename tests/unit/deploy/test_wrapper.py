@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import REPOSITORY
+from bench.support.course import REPOSITORY
+
+pytestmark = pytest.mark.full
 
 SCRIPT = REPOSITORY / "scripts" / "deploy-hub-aws.sh"
 

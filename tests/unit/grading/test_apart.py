@@ -12,9 +12,9 @@ from mograder.grading.validate import Submission, validate
 from mograder.sandbox.apart import Apart
 from mograder.sandbox.execution import CellResult, CellStatus, CheckResult, ExecutionResult, Outcome
 from mograder.sandbox.protocol import Limits
-from tests.unit.web_hub.hubkit import FakeRuns
+from tests.support.hub_app import FakeRuns
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(120)]
 
 LIMITS = Limits(processes=8, open_files=64, file_size_mb=8, tmp_mb=8)
 NOTEBOOK = """import marimo

@@ -11,7 +11,7 @@ from mograder.core.errors import Busy
 from mograder.grading.validate import Submission
 from mograder.grading.workspace import Validations
 from mograder.sandbox.protocol import Limits
-from tests.unit.web_hub.hubkit import NOTEBOOK, FakeRuns
+from tests.support.hub_app import NOTEBOOK, FakeRuns
 
 LIMITS = Limits(processes=8, open_files=64, file_size_mb=8, tmp_mb=8)
 

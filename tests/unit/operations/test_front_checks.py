@@ -9,7 +9,7 @@ import pytest
 from mograder.operations.front_checks import front_lines
 from mograder.operations.report import Level
 from mograder.transports.front_probe import Answered, FrontSeen, look_at_front
-from tests.unit.transports.fake_hub import Reply, running_hub
+from tests.support.fake_hub import Reply, running_hub
 
 URL = "https://hub.example.org/live"
 SOUND = FrontSeen(

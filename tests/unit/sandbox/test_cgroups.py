@@ -162,6 +162,7 @@ def test_what_a_killed_supervisor_left_is_ended_and_removed(tree: Path) -> None:
     assert other.exists(), "another course's"
 
 
+@pytest.mark.full
 def test_what_is_left_in_a_leaf_is_killed(tmp_path: Path) -> None:
     leaf = tmp_path / "leaf"
     leaf.mkdir()

@@ -21,7 +21,7 @@ from mograder.sandbox.protocol import (
     RunCommand,
     encode,
 )
-from tests.contract.sandbox_rig import guest_of, make_config, short_directory
+from tests.support.supervisors import guest_of, make_config, short_directory
 
 COMMAND = RunCommand(argv=("true",), directory=Path("/"), timeout=1)
 

@@ -19,7 +19,7 @@ from mograder.core.errors import RemoteFailed, SandboxUnavailable
 from mograder.sandbox import connection as connection_module
 from mograder.sandbox.connection import Connection, ConnectionLost, connect, connect_or_spawn
 from mograder.sandbox.protocol import CALL, Arrived, Done, Ended, Hello, ListSessions, News, encode
-from tests.contract.sandbox_rig import PATIENCE, make_config, short_directory
+from tests.support.supervisors import PATIENCE, make_config, short_directory
 
 ENDED = Ended(session_id="session-a", status=0, log_tail="")
 ARRIVED = Arrived(session_id="session-a", warm=False)

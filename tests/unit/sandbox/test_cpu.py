@@ -9,7 +9,7 @@ import pytest
 
 from mograder.sandbox import cpu
 from mograder.sandbox.cpu import PERIOD, Processors, cpu_max
-from tests.contract.sandbox_rig import until
+from tests.support.supervisors import until
 
 MANY = 8.0
 

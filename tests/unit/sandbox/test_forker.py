@@ -16,6 +16,8 @@ from mograder.sandbox.policy import Plan
 from mograder.sandbox.process import Launch
 from mograder.sandbox.sandboxed import NotJoinedError, ZygoteGoneError
 
+pytestmark = pytest.mark.full
+
 TALK = """
 import array, json, os, socket, sys, time
 control = socket.socket(fileno=json.loads(sys.argv[1])["fd"])

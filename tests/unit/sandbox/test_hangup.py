@@ -10,11 +10,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from bench.support.fronts import OWN_GROUP
 from mograder.core.errors import SandboxUnavailable
 from mograder.sandbox import hangup
 from mograder.sandbox.hangup import hang_up
 from mograder.sandbox.host import group_of, prepare_runtime
-from tests.contract.fronts import OWN_GROUP
 
 
 def _listening(path: Path) -> socket.socket:

@@ -15,7 +15,9 @@ CHECK = 'check("Q1: one", [({}, "no")])'
 LONG = "# " + "x" * 40_000 + "\n"
 """Makes a text long enough for a process of its own."""
 
-here_and_apart = pytest.mark.parametrize("tail", ["", LONG], ids=["here", "apart"])
+here_and_apart = pytest.mark.parametrize(
+    "tail", [pytest.param("", id="here"), pytest.param(LONG, id="apart", marks=pytest.mark.full)]
+)
 
 
 def told(screening: Screening) -> list[tuple[str, int]]:
@@ -56,6 +58,7 @@ async def test_what_is_no_notebook_is_refused_with_its_line(tail: str) -> None:
         await inspector.compare(script, "A1.py", CELL)
 
 
+@pytest.mark.full
 async def test_a_text_that_takes_too_much_to_parse_is_refused() -> None:
     with pytest.raises(InvalidInput, match=r"too deeply|too complex"):
         await Inspector().check("x = [" + "[]," * 5_000_000 + "]\n", "A1.py")

@@ -27,6 +27,7 @@ async def test_the_program_lies_in_what_a_sandbox_sees() -> None:
     assert any(found.program.is_relative_to(place) for place in seen)
 
 
+@pytest.mark.full
 async def test_no_python_for_a_notebook_is_said_with_the_way_out() -> None:
     with pytest.raises(InvalidInput, match=r"'>=9'.*Relax requires-python"):
         await find_interpreter(">=9")
@@ -57,6 +58,7 @@ def test_a_python_that_the_hubs_user_cannot_execute_is_said_with_the_remedy(
     assert "Install mograder where that user" in refused.value.hint
 
 
+@pytest.mark.full
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_a_python_below_a_private_directory_of_roots_is_noticed(tmp_path: Path) -> None:
     """As one in the home of root is, for a hub that became another user after its start."""

@@ -16,7 +16,7 @@ from mograder.sandbox.cgroups import SessionGroup, SessionGroups
 from mograder.sandbox.lives import Bounds, Lives
 from mograder.sandbox.policy import Host
 from mograder.sandbox.protocol import Ended, Limits, Mode, News, StartSession
-from tests.contract.sandbox_rig import PATIENCE, shell_environment, short_directory, until
+from tests.support.supervisors import PATIENCE, shell_environment, short_directory, until
 
 
 class SlowGroups:

@@ -7,8 +7,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+
 from mograder.sandbox.usage import ProcessMeter, helpers_memory
 
+pytestmark = pytest.mark.full
 GROWS = "print(flush=True); input(); kept = b'x' * (50 << 20); print(flush=True); input()"
 COPIES = """
 import os

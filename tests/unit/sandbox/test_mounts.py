@@ -24,6 +24,7 @@ def walkable() -> Iterator[Path]:
         yield Path(directory)
 
 
+@pytest.mark.full
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts")
 @pytest.mark.parametrize("check", [check.__name__ for check in mount_probe.CHECKS])
 def test_a_mount_space(check: str, tmp_path: Path) -> None:

@@ -13,10 +13,12 @@ import time
 import psutil
 import pytest
 
+from bench.support.course import REPOSITORY
 from mograder.sandbox.namespaces import NESTED, Founded, Joined
 from mograder.sandbox.process import Child, Launch
-from tests.conftest import REPOSITORY
-from tests.contract.sandbox_rig import PATIENCE, until
+from tests.support.supervisors import PATIENCE, until
+
+pytestmark = pytest.mark.full
 
 HERE = Founded(os.geteuid(), os.getegid(), 1)
 STARTER = """
@@ -74,6 +76,7 @@ async def test_namespaces_that_cannot_be_entered_are_an_error_at_once() -> None:
         os.close(own)
 
 
+@pytest.mark.full
 async def test_whenever_the_supervisor_is_killed_nothing_of_it_goes_on() -> None:
     """Also between the first fork and the program, where nobody has asked for it yet."""
     for step in range(6):

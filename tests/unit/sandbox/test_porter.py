@@ -13,11 +13,13 @@ from contextlib import closing
 import psutil
 import pytest
 
+from bench.support.course import REPOSITORY
 from mograder.sandbox.namespaces import CLONE_NEWUSER, Founded, Joined
 from mograder.sandbox.porter import Porter
 from mograder.sandbox.process import Child, Launch, begin_elsewhere
-from tests.conftest import REPOSITORY
-from tests.contract.sandbox_rig import PATIENCE, until
+from tests.support.supervisors import PATIENCE, until
+
+pytestmark = pytest.mark.full
 
 HERE = Founded(os.geteuid(), os.getegid(), 1)
 VARIABLES = {"PATH": "/usr/bin:/bin"}
@@ -96,6 +98,7 @@ async def test_namespaces_that_cannot_be_entered_are_an_error_and_no_end(
     assert await _said(place, "echo on") == "on\n"
 
 
+@pytest.mark.full
 async def test_a_porter_that_was_killed_is_replaced(place: Joined) -> None:
     (first,) = _porters()
     first.kill()
@@ -105,6 +108,7 @@ async def test_a_porter_that_was_killed_is_replaced(place: Joined) -> None:
     assert second.pid != first.pid
 
 
+@pytest.mark.full
 async def test_a_killed_supervisor_takes_its_porter_along() -> None:
     starter = _starter()
     assert starter.stdout is not None
@@ -127,6 +131,7 @@ def _porters() -> list[psutil.Process]:
     return [each for each in living if "mograder.sandbox.porter" in " ".join(each.cmdline())]
 
 
+@pytest.mark.full
 async def test_the_loop_goes_on_while_the_porter_takes_its_time(
     place: Joined, porter: Porter
 ) -> None:

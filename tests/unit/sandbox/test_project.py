@@ -29,6 +29,7 @@ def test_the_python_and_uvs_own_settings_are_kept() -> None:
     assert project["tool"]["uv"]["override-dependencies"] == ["numpy==2.1"]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "asked",
     [

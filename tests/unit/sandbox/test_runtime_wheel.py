@@ -24,6 +24,7 @@ def _names(wheel: Path) -> list[str]:
         return archive.namelist()
 
 
+@pytest.mark.full
 def test_uv_installs_it_offline_and_the_runtime_imports_from_there(tmp_path: Path) -> None:
     wheel = build_runtime_wheel(tmp_path / "wheels")
     target = tmp_path / "site"
@@ -55,6 +56,7 @@ def test_uv_installs_it_offline_and_the_runtime_imports_from_there(tmp_path: Pat
     assert answer[4] == str(companions)
 
 
+@pytest.mark.full
 def test_uv_runs_a_notebook_with_it_when_the_header_says_where_it_is(tmp_path: Path) -> None:
     """Away from the hub a header's source keeps PyPI's project of that name out."""
     wheel = build_runtime_wheel(tmp_path / "wheels")

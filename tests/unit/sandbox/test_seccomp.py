@@ -219,6 +219,7 @@ def _run(program: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("call", "errno"),
     [
@@ -261,11 +262,13 @@ def test_it_refuses(found: dict[str, object], call: str, errno: int) -> None:
     assert found[call] == errno
 
 
+@pytest.mark.full
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="x32 is a door of x86-64 only")
 def test_the_x32_numbers_are_closed(found: dict[str, object]) -> None:
     assert found["x32 getpid"] == ENOSYS
 
 
+@pytest.mark.full
 def test_what_python_needs_goes_on_working(found: dict[str, object]) -> None:
     working = ("allowed AF_UNIX", "allowed AF_INET", "netlink", "pair", "thread", "reserving room")
     assert {name: found[name] for name in working} == dict.fromkeys(working, "worked")

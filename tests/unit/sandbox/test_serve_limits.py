@@ -7,7 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from mograder.sandbox import serve
+
+pytestmark = pytest.mark.full
 
 CODE = """
 import resource, sys

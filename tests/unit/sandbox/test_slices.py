@@ -27,6 +27,7 @@ print(slices.slice_of(0), flush=True)
 """
 
 
+@pytest.mark.full
 def test_what_is_forked_inherits_a_short_slice_and_keeps_its_niceness() -> None:
     """The file stands alone, as it does beside the zygote."""
     place = str(Path(slices.__file__).parent)

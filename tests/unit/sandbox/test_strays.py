@@ -31,6 +31,7 @@ def sleeper(*keep: socket.socket) -> subprocess.Popen[bytes]:
     return subprocess.Popen(["sleep", "600"], pass_fds=[each.fileno() for each in keep])
 
 
+@pytest.mark.full
 def test_only_what_holds_a_sessions_socket_is_ended(sockets: Path) -> None:
     (sockets / "s").mkdir()
     with listener(sockets / "s" / "a.sock") as ours, listener(sockets / "other.sock") as other:

@@ -8,7 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from mograder.sandbox import serve
+
+pytestmark = pytest.mark.full
 
 CHILD = """
 import gc, sys

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.sessions.poolkit import Rig, opened
+from tests.support.session_pools import Rig, opened
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from mograder.sessions.admission import (
     retry_after,
 )
 from mograder.sessions.capacity import MEGABYTE, Terms
+from tests.support.session_pools import soon, terms
 from tests.unit.sessions.linekit import Queue
-from tests.unit.sessions.poolkit import soon, terms
 
 # --- deciding -------------------------------------------------------------------------------
 

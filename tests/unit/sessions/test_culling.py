@@ -17,7 +17,7 @@ from mograder.sessions.culling import (
     relief,
 )
 from mograder.sessions.live import LiveSession, Usage
-from tests.unit.sessions.poolkit import ALICE
+from tests.support.session_pools import ALICE
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)

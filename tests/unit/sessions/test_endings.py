@@ -13,7 +13,7 @@ from mograder.sandbox.protocol import Ended, LimitReason
 from mograder.sessions.endings import Ending, EndReason, describe, last_words, reason_of
 from mograder.sessions.live import SessionKey
 from mograder.sessions.spawner import limits_of
-from tests.unit.sessions.poolkit import ALICE, BOB, LECTURE, Rig, gone, unheard
+from tests.support.session_pools import ALICE, BOB, LECTURE, Rig, gone, unheard
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 LIMITS = limits_of(LimitsSettings(memory_mb=1536, workspace_mb=512, processes=77))

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from mograder.sandbox.protocol import Endpoint, Mode
 from mograder.sessions.live import LiveSession, SessionKey
+from tests.support.session_pools import soon, terms
 from tests.unit.sessions.linekit import Queue, settle
-from tests.unit.sessions.poolkit import soon, terms
 
 ALMOST = 1.99
 """Seconds after which a session has waited almost as long as any does."""

@@ -13,7 +13,7 @@ import pytest
 from mograder.core.errors import Busy, NotFound, RemoteFailed, SandboxUnavailable, TimedOut
 from mograder.sessions import pool as pool_module
 from mograder.sessions.endings import EndReason
-from tests.unit.sessions.poolkit import ALICE, BOB, LECTURE, Rig, gone, soon, unheard, until
+from tests.support.session_pools import ALICE, BOB, LECTURE, Rig, gone, soon, unheard, until
 
 # --- starting -------------------------------------------------------------------------------
 

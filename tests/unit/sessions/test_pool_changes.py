@@ -8,7 +8,7 @@ import pytest
 
 from mograder.core.errors import Conflict
 from mograder.sessions.pool import SessionPool
-from tests.unit.sessions.poolkit import ALICE, BOB, Rig, soon, terms, unheard, until, waiting
+from tests.support.session_pools import ALICE, BOB, Rig, soon, terms, unheard, until, waiting
 
 
 class Change:

@@ -11,7 +11,7 @@ from mograder.sessions.adoption import has_answered, orphans
 from mograder.sessions.culling import idle
 from mograder.sessions.live import LiveSession
 from mograder.store.hub_state import SessionRow, SessionState
-from tests.unit.sessions.poolkit import ALICE, BOB, LECTURE, PATIENCE, TTL, Rig, gone, soon, unheard
+from tests.support.session_pools import ALICE, BOB, LECTURE, PATIENCE, TTL, Rig, gone, soon, unheard
 
 SHORT = 0.04
 """A time to live in seconds that makes the housekeeping look every 10 ms; the manual clock

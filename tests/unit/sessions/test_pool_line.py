@@ -11,7 +11,7 @@ from mograder.sandbox.protocol import Arrived, Mode, SessionInfo
 from mograder.sessions.capacity import MEGABYTE
 from mograder.sessions.live import SessionKey
 from mograder.sessions.measure import UNKNOWN, YOUNG_SECONDS
-from tests.unit.sessions.poolkit import (
+from tests.support.session_pools import (
     ALICE,
     BOB,
     CAROL,

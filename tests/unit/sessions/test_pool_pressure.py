@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from mograder.sessions.endings import EndReason
-from tests.unit.sessions.poolkit import (
+from tests.support.session_pools import (
     ALICE,
     BOB,
     CAROL,

@@ -19,7 +19,7 @@ from mograder.sessions.live import SessionKey
 from mograder.sessions.spawner import Spawner, limits_of
 from mograder.store.releases import ItemKind, Release, Releases
 from mograder.store.workspaces import Workspaces
-from tests.unit.sessions.poolkit import ALICE, unheard
+from tests.support.session_pools import ALICE, unheard
 
 NOTEBOOK = b"""# /// script
 # dependencies = ["numpy"]

@@ -19,7 +19,7 @@ from mograder.core.disk import Disk
 from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound, TooLarge
 from mograder.store.beneath import Beneath, NewFile
 from mograder.store.resolve import Resolver, best_resolver
-from tests.unit.store.disks import OldDisk
+from tests.support.disks import OldDisk
 
 LIMIT = 1 << 20
 HOSTILE = {

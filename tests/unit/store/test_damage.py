@@ -48,6 +48,7 @@ def on_a_disk_of_a_mebibyte(place: Path, code: str) -> str:
     return done.stdout
 
 
+@pytest.mark.full
 def test_d11_a_start_on_a_full_disk_says_so_with_the_path(tmp_path: Path) -> None:
     place = tmp_path / "full"
     place.mkdir()

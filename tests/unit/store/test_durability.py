@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
+from bench.support.course import REPOSITORY
 from mograder.store.database import open_engine, reading, upgrade, writing
 from mograder.store.hub_state import HubState
-from tests.conftest import REPOSITORY
 
 _FULL, _NORMAL = 2, 1  # as SQLite numbers them
 _WRITER = """
@@ -57,6 +57,7 @@ def test_the_disk_is_waited_for_unless_it_is_said_that_it_need_not_be(engine: En
     assert said == [_FULL, _NORMAL, _NORMAL, _FULL, _NORMAL]
 
 
+@pytest.mark.full
 def test_a_killed_hub_loses_nothing_that_is_fleeting(engine: Engine, url: str) -> None:
     command = [sys.executable, "-c", _WRITER, url]
     done = subprocess.run(command, cwd=REPOSITORY / "src", check=False)

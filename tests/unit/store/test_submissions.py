@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from bench.support.course import REPOSITORY
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
 from mograder.store.submissions import Submissions, Terms
-from tests.conftest import REPOSITORY
-from tests.contract.threads import at_once
-from tests.unit.store.disks import FailingDisk, OldDisk, Unplugged, WatchedDisk
+from tests.support.disks import FailingDisk, OldDisk, Unplugged, WatchedDisk
+from tests.support.threads import at_once
 
 ALICE, BOB = Username.parse("alice"), Username.parse("bob")
 A1 = ItemName.parse("A1")
@@ -56,6 +56,7 @@ def test_b157_two_in_one_second_are_both_kept_with_their_time(tmp_path: Path) ->
     assert (place / "alice.py").read_bytes() == b"c"
 
 
+@pytest.mark.full
 def test_b157_two_processes_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
     """Both to one person in one second, which is the worst that can be."""
     writers = [
@@ -77,6 +78,7 @@ def test_b157_two_processes_that_write_at_once_lose_nothing(tmp_path: Path) -> N
     assert (place / "alice.py").read_text() in {"x29", "y29"}
 
 
+@pytest.mark.full
 def test_b158_many_threads_share_the_wait_and_each_gets_its_own(tmp_path: Path) -> None:
     submissions = _open(tmp_path)
 

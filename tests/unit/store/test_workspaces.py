@@ -17,7 +17,7 @@ from mograder.core.names import ItemName, Username
 from mograder.store.releases import ItemKind, Release, Releases
 from mograder.store.resolve import Resolver
 from mograder.store.workspaces import FileStatus, Workspaces
-from tests.unit.store.disks import FailingDisk, Unplugged, WatchedDisk
+from tests.support.disks import FailingDisk, Unplugged, WatchedDisk
 
 ALICE = Username.parse("alice")
 A1 = ItemName.parse("A1")

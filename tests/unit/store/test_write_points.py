@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import REPOSITORY
+from bench.support.course import REPOSITORY
 from tests.unit.store.operations import OPERATIONS
 from tests.unit.store.write_points import FAULTS
+
+pytestmark = pytest.mark.full
 
 
 @pytest.fixture(scope="module")

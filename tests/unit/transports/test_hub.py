@@ -23,7 +23,7 @@ from mograder.core.errors import (
 from mograder.transports.hub import HubClient, Published, Warmed
 from mograder.transports.hub_url import is_loopback, parse_hub_url
 from mograder.transports.upload import Upload
-from tests.unit.transports.fake_hub import NDJSON, FakeHub, Reply, running_hub
+from tests.support.fake_hub import NDJSON, FakeHub, Reply, running_hub
 
 PUBLISH = "/publish/A1"
 DONE = {"event": "done", "status": "ok", "files": ["A1.py"], "type": "assignment"}

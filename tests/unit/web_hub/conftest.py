@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.unit.web_hub.hubkit import hub
+from tests.support.hub_app import hub
 
 __all__ = ["hub"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mograder.web.hub.support.audit import AuditTrail, Event
-from tests.unit.web_hub.hubkit import Hub
+from tests.support.hub_app import Hub
 
 EVENT = Event("alice", "access", "GET /x", "192.0.2.7")
 

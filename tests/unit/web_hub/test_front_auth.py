@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.support.session_proxy import FRAMES, RigServices, services
 from mograder.auth.identity import Identity, Method
 from mograder.auth.roles import Role
 from mograder.sandbox.protocol import Mode
@@ -27,7 +28,6 @@ from mograder.web.hub.app import Dispatcher
 from mograder.web.hub.proxy.front_auth import Cuts, FrontAuthorizer, open_to_its_group
 from mograder.web.hub.proxy.session_proxy import SessionProxy
 from mograder.web.hub.support.proxy_counters import ProxyCounters
-from tests.contract.proxy_rig import FRAMES, RigServices, services
 
 PREFIX = "/live/hub"
 ALICE = Identity("alice", Role.STUDENT, Method.COOKIE, "a-login-of-alices-1", None)

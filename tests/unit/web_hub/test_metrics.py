@@ -9,13 +9,13 @@ import pytest
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from bench.support.course import REPOSITORY
 from mograder.auth.roles import Role
 from mograder.sessions.endings import EndReason
 from mograder.sessions.tally import ItemMemory
 from mograder.web.hub.support.metrics import Metrics
-from tests.conftest import REPOSITORY
 from tests.support.clock import ManualClock
-from tests.unit.web_hub.hubkit import FakePool, Hub
+from tests.support.hub_app import FakePool, Hub
 
 _REFERENCE = REPOSITORY / "docs" / "reference" / "metrics.md"
 _ROW = re.compile(r"^\| `((?:mograder|process)_\w+)` \| (\w+) \|(.*)$", re.MULTILINE)

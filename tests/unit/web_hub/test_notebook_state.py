@@ -8,7 +8,7 @@ import pytest
 
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.endings import EndReason
-from tests.unit.web_hub.hubkit import Hub, hub, make_hub
+from tests.support.hub_app import Hub, hub, make_hub
 
 __all__ = ["hub"]
 

@@ -6,7 +6,7 @@ import re
 
 from mograder.web.hub.routes import ROUTES
 from mograder.web.hub.support.openapi import summary_of
-from tests.unit.web_hub.hubkit import Hub
+from tests.support.hub_app import Hub
 
 
 def test_a_summary_holds_no_marks_for_readers_of_the_code() -> None:

@@ -15,7 +15,7 @@ from mograder.core.names import INSTRUCTOR, ItemName, Username
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.endings import EndReason
 from mograder.web.hub.routes import ROUTES
-from tests.unit.web_hub.hubkit import ORIGIN, Hub, make_hub
+from tests.support.hub_app import ORIGIN, Hub, make_hub
 
 PAGES = ["/", "/edit/A1", "/run/L01", "/login", "/login/link?code=" + "x" * 30, "/api/docs", "/zz"]
 

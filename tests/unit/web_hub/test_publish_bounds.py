@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from mograder.auth.roles import Role
-from tests.unit.web_hub.hubkit import NOTEBOOK, Hub, make_hub
+from tests.support.hub_app import NOTEBOOK, Hub, make_hub
 
 LIMITS = "[limits]\nupload_mb = 1\nupload_files = 3\n"
 MEGABYTE = 1024 * 1024

@@ -7,7 +7,7 @@ import dataclasses
 import httpx
 
 from mograder.web.hub.app import create_app
-from tests.unit.web_hub.hubkit import Hub, running
+from tests.support.hub_app import Hub, running
 
 
 async def _nobody() -> bool:

@@ -19,16 +19,8 @@ import websockets
 from starlette.types import ASGIApp
 from websockets.asyncio.client import connect
 
-from mograder.core.session_url import SessionUrl
-from mograder.sessions.live import LiveSession
-from mograder.web.context import ContextMiddleware
-from mograder.web.hub.proxy.frame_page import FramePages
-from mograder.web.hub.proxy.session_origins import SessionOriginDispatcher, SessionOrigins
-from mograder.web.hub.proxy.session_proxy import SessionProxy
-from mograder.web.hub.support.proxy_counters import ProxyCounters
-from mograder.web.templating import load_pages
-from tests.contract import proxy_rig
-from tests.contract.proxy_rig import (
+from bench.support import session_proxy
+from bench.support.session_proxy import (
     DOCUMENT,
     FRAME,
     RigServices,
@@ -37,7 +29,15 @@ from tests.contract.proxy_rig import (
     served_on_unix,
     services,
 )
-from tests.contract.proxy_upstream import Upstream
+from mograder.core.session_url import SessionUrl
+from mograder.sessions.live import LiveSession
+from mograder.web.context import ContextMiddleware
+from mograder.web.hub.proxy.frame_page import FramePages
+from mograder.web.hub.proxy.session_origins import SessionOriginDispatcher, SessionOrigins
+from mograder.web.hub.proxy.session_proxy import SessionProxy
+from mograder.web.hub.support.proxy_counters import ProxyCounters
+from mograder.web.templating import load_pages
+from tests.support.proxy_upstream import Upstream
 
 HUB = "https://hub.uni.example"
 A1 = "/edit/user/alice/A1"
@@ -46,7 +46,7 @@ OWN = {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Dest": "empty"}
 
 def cookie(username: str) -> dict[str, str]:
     """Somebody's login, as it is called where the hub has https."""
-    plain = proxy_rig.cookie(username)["Cookie"]
+    plain = session_proxy.cookie(username)["Cookie"]
     return {"Cookie": plain.replace("mograder_session=", "__Host-mograder_session=")}
 
 

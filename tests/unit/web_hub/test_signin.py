@@ -13,7 +13,7 @@ from mograder.auth.tokens import make_token
 from mograder.web.hub.handlers.signin import safe_next
 from mograder.web.hub.support.login_throttle import LoginThrottle
 from tests.support.clock import ManualClock
-from tests.unit.web_hub.hubkit import ORIGIN, SECRET, Hub
+from tests.support.hub_app import ORIGIN, SECRET, Hub
 
 OURS = {"Origin": ORIGIN}
 

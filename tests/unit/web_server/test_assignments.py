@@ -13,7 +13,7 @@ import pytest
 
 from mograder.core.errors import InvalidInput
 from mograder.web.server.services import ServerOptions
-from tests.unit.web_server.serverkit import Course, course
+from tests.support.assignment_app import Course, course
 
 __all__ = ["course"]
 

@@ -9,8 +9,8 @@ import pytest
 
 from mograder.core.errors import Conflict
 from mograder.store.grades import Grades, parse_entries
-from tests.contract.threads import at_once
-from tests.unit.web_server.serverkit import Course, course
+from tests.support.assignment_app import Course, course
+from tests.support.threads import at_once
 
 __all__ = ["course"]
 

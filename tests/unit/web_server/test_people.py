@@ -14,8 +14,8 @@ from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.names import Username
 from mograder.store.people import How, People
 from mograder.store.secret import ensure_secret, read_secret
-from tests.contract.threads import at_once
-from tests.unit.web_server.serverkit import CODE, Course, course
+from tests.support.assignment_app import CODE, Course, course
+from tests.support.threads import at_once
 
 __all__ = ["course"]
 

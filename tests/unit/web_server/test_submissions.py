@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.store.disks import FullDisk
-from tests.unit.web_server.serverkit import Course, course
+from tests.support.assignment_app import Course, course
+from tests.support.disks import FullDisk
 
 __all__ = ["course"]
 

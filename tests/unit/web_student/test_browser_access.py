@@ -10,7 +10,7 @@ import pytest
 
 from mograder.web.student.browser_access import BrowserAccess
 from tests.support.clock import ManualClock
-from tests.unit.web_student.studentkit import PORT, URL, dashboard
+from tests.support.dashboard_app import PORT, URL, dashboard
 
 FORBIDDEN, MISDIRECTED = httpx.codes.FORBIDDEN, httpx.codes.MISDIRECTED_REQUEST
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mograder.store.student_folder import Notebook
-from tests.unit.web_student.studentkit import Dashboard, dashboard
+from tests.support.dashboard_app import Dashboard, dashboard
 
 OLD = {
     "notebook": "hw1.py",

@@ -11,7 +11,7 @@ import pytest
 
 from mograder.exchange.assignment_server.collect import Collected, collect, problems
 from mograder.exchange.collecting import Fate
-from tests.unit.exchange.fake_course import FakeCourse
+from tests.support.fake_course import FakeCourse
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 

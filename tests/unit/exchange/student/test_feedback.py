@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mograder.exchange.student.feedback import read_feedback
-from tests.unit.exchange.fake_course import FakeCourse
+from tests.support.fake_course import FakeCourse
 
 
 @pytest.fixture

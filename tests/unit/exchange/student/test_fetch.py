@@ -11,7 +11,7 @@ import pytest
 from mograder.core.errors import InvalidInput, MograderError, NotFound
 from mograder.exchange.student.fetch import Change, FetchedFile, fetch, release_dir
 from tests.support.clock import ManualClock
-from tests.unit.exchange.fake_course import FakeCourse
+from tests.support.fake_course import FakeCourse
 
 NOTEBOOK = b"import marimo\n"
 

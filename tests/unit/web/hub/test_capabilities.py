@@ -7,10 +7,10 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from bench.support.session_proxy import FakeCapabilityTable
 from mograder.auth.identity import Identity, Method
 from mograder.auth.roles import Role
 from mograder.web.hub.support.capabilities import Capabilities
-from tests.contract.proxy_rig import FakeCapabilityTable
 from tests.support.clock import ManualClock
 
 

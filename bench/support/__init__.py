@@ -1,0 +1,1 @@
+"""Real hubs, fronts, browsers and editor clients, for the benchmarks and for the tests."""

@@ -1,0 +1,414 @@
+"""A hub in one process for tests: real stores in a temporary course, a pool without processes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+from typing import cast
+from urllib.parse import quote
+
+import httpx
+import pytest
+from sqlalchemy import Engine
+from starlette.types import ASGIApp, Message
+
+from mograder.auth.identity import Authenticator, AuthPolicy, parse_networks
+from mograder.auth.roles import Role
+from mograder.auth.tokens import make_token
+from mograder.core.clock import Clock
+from mograder.core.errors import InvalidInput, MograderError
+from mograder.core.names import ItemName
+from mograder.core.settings import load_settings
+from mograder.grading.workspace import Validations
+from mograder.notebook.pep723 import Script
+from mograder.sandbox.environments import Environment, Environments
+from mograder.sandbox.execution import ExecutionRequest, ExecutionResult, Outcome
+from mograder.sandbox.protocol import Endpoint, Mode
+from mograder.sessions.allowances import Allowances
+from mograder.sessions.endings import Ending, EndReason
+from mograder.sessions.live import SessionKey
+from mograder.sessions.pool import SessionPool
+from mograder.sessions.tally import ItemMemory, Tally
+from mograder.store.database import open_engine, upgrade
+from mograder.store.hub_state import HubState
+from mograder.store.releases import ItemKind, Releases
+from mograder.store.revocations import CachedRevocations
+from mograder.store.roster import Roster
+from mograder.store.tables import SessionRow, SessionState
+from mograder.store.workspaces import Workspaces
+from mograder.web.hub.app import create_app
+from mograder.web.hub.support.capabilities import Capabilities
+from mograder.web.hub.support.services import Services
+from tests.support.clock import ManualClock
+
+SECRET = "s" * 32
+ORIGIN = "http://hub.test"
+NOTEBOOK = """import marimo
+
+app = marimo.App()
+
+
+@app.cell
+def _():
+    1 + 1
+    return
+
+
+if __name__ == "__main__":
+    app.run()
+"""
+
+
+@dataclass
+class FakeSession:
+    """What the hub reads of a live session; ``number`` tells one from the next of its key."""
+
+    key: SessionKey
+    last_seen: datetime
+    number: int = 1
+    endpoint: Endpoint = Endpoint(Path("/nowhere"))  # noqa: RUF009 - frozen
+    version: str = "1"
+    connections: int = 0
+    on_stop: list[Callable[[], None]] = field(default_factory=list)
+    base_url: str = ""
+    memory: int = 0
+    cpu: float = 0.0
+    busy: bool = False
+
+    @property
+    def started_at(self) -> datetime:
+        """When it began."""
+        return self.last_seen
+
+    @property
+    def id(self) -> str:
+        """The session's id."""
+        again = f"-{self.number}" if self.number > 1 else ""
+        return f"{self.key.user}-{self.key.item}{again}"
+
+    def __post_init__(self) -> None:
+        path = f"{quote(self.key.user, safe='')}/{quote(self.key.item, safe='')}"
+        self.base_url = f"/{self.key.mode.value}/user/{path}"
+
+
+@dataclass
+class FakePool:
+    """The pool's port towards the routes, in memory; ``hold`` makes starts wait."""
+
+    clock: Clock
+    running: dict[SessionKey, FakeSession] = field(default_factory=dict)
+    ended: dict[SessionKey, Ending] = field(default_factory=dict)
+    tally: Tally = field(default_factory=Tally)
+    memory: list[ItemMemory] = field(default_factory=list)
+    started: list[SessionKey] = field(default_factory=list)
+    failure: MograderError | None = None
+    hold: asyncio.Event | None = None
+    starting: Counter[SessionKey] = field(default_factory=Counter)
+    _changing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
+    say: Callable[[str], None] = lambda _: None
+    """Tells whoever waits what goes on, while a start is held."""
+    on_change: Callable[[SessionKey], None] = lambda _: None
+
+    async def get_or_start(self, key: SessionKey, progress: Callable[[str], None]) -> FakeSession:
+        progress("Starting the notebook")
+        self.say = progress
+        self.reached.set()
+        self.starting[key] += 1
+        try:
+            if self.hold is not None:
+                await self.hold.wait()
+        finally:
+            self.starting[key] -= 1
+        if self.failure is not None:
+            raise self.failure
+        if key not in self.running:
+            self.started.append(key)
+            self.running[key] = FakeSession(key, self.clock.now())
+            self.ended.pop(key, None)
+            self.on_change(key)
+        return self.running[key]
+
+    @asynccontextmanager
+    async def without_session(self, key: SessionKey) -> AsyncIterator[None]:
+        async with self._changing:
+            while self.starting[key]:  # noqa: ASYNC110 - nothing tells
+                await asyncio.sleep(0.005)
+            await self.stop(key)
+            yield
+
+    async def stop(self, key: SessionKey, reason: EndReason = EndReason.STOPPED) -> bool:
+        session = self.running.pop(key, None)
+        if session is not None:
+            self.ended[key] = Ending(key, session.id, reason, self.clock.now())
+            for callback in session.on_stop:
+                callback()
+            self.on_change(key)
+        return session is not None
+
+    def by_id(self, session_id: str) -> FakeSession | None:
+        return next((each for each in self.running.values() if each.id == session_id), None)
+
+    def ending(self, session_id: str) -> Ending | None:
+        found = (each for each in self.ended.values() if each.session_id == session_id)
+        return next(found, None)
+
+    def touch(self, session: FakeSession) -> None:
+        """Nothing is put away here."""
+
+    @contextmanager
+    def connected(self, session: FakeSession) -> Iterator[None]:
+        session.connections += 1
+        try:
+            yield
+        finally:
+            session.connections -= 1
+
+    async def pages_first(self, live: FakeSession, /) -> None:
+        """Here is no crowd."""
+
+    def find(self, key: SessionKey) -> FakeSession | None:
+        return self.running.get(key)
+
+    def all(self) -> list[FakeSession]:
+        return list(self.running.values())
+
+    def last_ending(self, key: SessionKey) -> Ending | None:
+        return self.ended.get(key)
+
+    def endings_of(self, user: str) -> list[Ending]:
+        return [ending for ending in self.ended.values() if ending.key.user == user]
+
+    def states(self) -> Counter[str]:
+        return Counter(running=len(self.running))
+
+    def memory_by_item(self) -> list[ItemMemory]:
+        return self.memory
+
+
+class FakeEnvironments:
+    """Builds nothing; a requirement called ``no-such-package`` fails like the installer does."""
+
+    def __init__(self) -> None:
+        self.problems: dict[Script, str] = {}
+        self.known: dict[Script, Environment] = {}
+
+    async def prepare(self, script: Script, progress: Callable[[str], None]) -> Environment:
+        progress("Resolving")
+        if any("no-such-package" in each for each in script.dependencies):
+            self.problems[script] = "No solution found: no-such-package was not found."
+            raise InvalidInput(self.problems[script])
+        self.known[script] = Environment("key", Path("/environment"), "3.11.9", "0.25.2")
+        return self.known[script]
+
+    def ready(self, script: Script) -> Environment | None:
+        return self.known.get(script)
+
+    def building(self, script: Script) -> bool:
+        return False
+
+    def trouble(self, script: Script) -> str:
+        return self.problems.get(script, "")
+
+
+@dataclass
+class FakeRuns:
+    """Runs no notebook, but answers as arranged; ``hold`` makes it wait."""
+
+    result: ExecutionResult = ExecutionResult(Outcome.FINISHED)  # noqa: RUF009  # frozen
+    asked: list[ExecutionRequest] = field(default_factory=list)
+    hold: asyncio.Event | None = None
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def execute(self, request: ExecutionRequest) -> ExecutionResult:
+        self.asked.append(request)
+        self.reached.set()
+        if self.hold is not None:
+            await self.hold.wait()
+        return self.result
+
+
+@dataclass
+class Hub:
+    """The app, and the parts that a test arranges or looks at."""
+
+    app: ASGIApp
+    services: Services
+    pool: FakePool
+    clock: ManualClock
+    course: Path
+    engine: Engine
+    runs: FakeRuns
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.engine.dispose()
+
+    @asynccontextmanager
+    async def client(
+        self, user: str = "", *, role: Role = Role.STUDENT, browser: bool = False
+    ) -> AsyncIterator[httpx.AsyncClient]:
+        """Someone at the door: signed in by a bearer token, or nobody."""
+        headers = {"Authorization": f"Bearer {make_token(SECRET, user, role)}"} if user else {}
+        if browser:
+            headers["Accept"] = "text/html,application/xhtml+xml"
+        transport = httpx.ASGITransport(self.app, client=("192.0.2.7", 5000))
+        async with httpx.AsyncClient(
+            transport=transport, base_url=ORIGIN, headers=headers
+        ) as client:
+            yield client
+
+    def publish(
+        self, name: str, kind: ItemKind = ItemKind.ASSIGNMENT, files: dict[str, bytes] | None = None
+    ) -> None:
+        """Put a release in place without asking the hub."""
+        with self.services.releases.stage(ItemName.parse(name)) as staged:
+            staged.add(f"{name}.py", BytesIO(NOTEBOOK.encode()))
+            for filename, content in (files or {}).items():
+                staged.add(filename, BytesIO(content))
+            staged.commit(kind)
+
+    def start(
+        self,
+        user: str,
+        item: str,
+        mode: Mode = Mode.EDIT,
+        *,
+        server: Path | None = None,
+        number: int = 1,
+    ) -> FakeSession:
+        """Have a session running; with the socket of its server its page can be opened."""
+        key, now = SessionKey(user, item, mode), self.clock.now()
+        session = self.pool.running[key] = FakeSession(key, now, number)
+        if server is not None:
+            session.endpoint = Endpoint(server)
+            place, running = str(server), SessionState.RUNNING
+            row = SessionRow(session.id, user, item, mode, running, place, "1", "", now, now)
+            self.services.state.add_session(row)
+        self.pool.on_change(key)
+        return session
+
+    def end(
+        self, user: str, item: str, reason: EndReason, mode: Mode = Mode.EDIT, detail: str = ""
+    ) -> None:
+        """Have a session end."""
+        key = SessionKey(user, item, mode)
+        session = self.pool.running.pop(key, None)
+        known = session.id if session else f"{user}-{item}"
+        self.pool.ended[key] = Ending(key, known, reason, self.clock.now(), detail)
+        if session is not None:
+            self.services.state.remove_session(session.id)
+        for callback in session.on_stop if session else ():
+            callback()
+        self.pool.on_change(key)
+
+    def audit(self) -> list[tuple[str, str, str, str]]:
+        """The audit log: who, action, what, outcome; the oldest first."""
+        rows = self.services.state.recent_audit(1000)
+        return [(row.who, row.action, row.what, row.outcome) for row in reversed(rows)]
+
+
+@cache
+def _new_database() -> bytes:
+    """Return a database as the migrations make it, which takes as long as most tests."""
+    with tempfile.TemporaryDirectory() as place:
+        engine = open_engine(f"sqlite:///{place}/hub.db")
+        upgrade(engine)
+        engine.dispose()
+        return Path(place, "hub.db").read_bytes()
+
+
+def make_hub(course: Path, toml: str = "", *, dev: bool = False) -> Hub:
+    """Build a hub on an empty course directory."""
+    course.mkdir(parents=True, exist_ok=True)
+    (course / "mograder.toml").write_text(toml or 'title = "Numerics"\n')
+    loaded = load_settings(course, environ={})
+    clock = ManualClock()
+    if not (course / "hub.db").exists():
+        (course / "hub.db").write_bytes(_new_database())
+    engine = open_engine(f"sqlite:///{course / 'hub.db'}")
+    state = HubState(engine)
+    revocations = CachedRevocations(state, clock)
+    policy = AuthPolicy(
+        secret=SECRET,
+        trusted_header=loaded.settings.hub.trusted_header,
+        trusted_proxies=parse_networks(["127.0.0.1"]).networks,
+        trust_unix_socket=False,
+        dev=dev,
+        instructors=frozenset(loaded.settings.hub.instructors),
+    )
+    pool, runs = FakePool(clock), FakeRuns()
+    releases = Releases(course / "hub-release")
+    services = Services(
+        loaded=loaded,
+        clock=clock,
+        secret=SECRET,
+        authenticator=Authenticator(policy, revocations, clock),
+        policy=policy,
+        roster=Roster(course / "allowed_users.txt"),
+        releases=releases,
+        workspaces=Workspaces(course / "hub-notebooks", released=releases.get),
+        state=state,
+        revocations=revocations,
+        environments=cast(Environments, FakeEnvironments()),
+        pool=cast(SessionPool, pool),
+        capabilities=Capabilities(state, clock),
+        allowances=Allowances(Releases(course / "hub-release")),
+        validations=Validations(runs),
+        hang_up=_hang_up,
+        sandboxed=True,
+        dev=dev,
+    )
+    return Hub(create_app(services), services, pool, clock, course, engine, runs)
+
+
+async def _hang_up(session_id: str) -> bool:
+    return False
+
+
+@asynccontextmanager
+async def running(app: ASGIApp) -> AsyncIterator[None]:
+    """Start and stop an app as a server does; it closes its connections at the stop."""
+    inbox: asyncio.Queue[Message] = asyncio.Queue()
+    outbox: asyncio.Queue[Message] = asyncio.Queue()
+    serving = asyncio.ensure_future(app({"type": "lifespan", "state": {}}, inbox.get, outbox.put))
+    await inbox.put({"type": "lifespan.startup"})
+    assert (await outbox.get())["type"] == "lifespan.startup.complete"
+    yield
+    await inbox.put({"type": "lifespan.shutdown"})
+    assert (await outbox.get())["type"] == "lifespan.shutdown.complete"
+    await serving
+
+
+@asynccontextmanager
+async def open_hub(course: Path) -> AsyncIterator[Hub]:
+    """A hub with two assignments, a lecture and a demo; ``prof`` is an instructor."""
+    made = make_hub(course, 'title = "Numerics"\n[hub]\ninstructors = ["prof"]\n')
+    made.publish("A1", files={"data.csv": b"x,y\n1,2\n"})
+    made.publish("A2")
+    made.publish("L01", ItemKind.LECTURE)
+    made.publish("D1", ItemKind.DEMO)
+    async with running(made.app):
+        yield made
+    made.close()
+
+
+@pytest.fixture
+async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
+    """The hub of :func:`open_hub`, in a directory of its test."""
+    async with open_hub(tmp_path / "course") as hub:
+        yield hub
+
+
+def events(response: httpx.Response) -> list[dict[str, object]]:
+    """The JSON lines of a progress stream."""
+    return [json.loads(line) for line in response.text.splitlines()]

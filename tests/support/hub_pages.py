@@ -1,0 +1,178 @@
+"""The hub's own pages in a browser, in states that a real course takes a term to reach.
+
+The app is the real one with its real stores, served by uvicorn; only the sessions and the runs of
+notebooks are arranged (``hub_app``), so that every state is there at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+import uvicorn
+
+from mograder.auth.roles import Role
+from mograder.auth.tokens import make_token
+from mograder.sandbox.execution import CellResult, CellStatus, CheckResult, ExecutionResult, Outcome
+from mograder.sandbox.protocol import Mode
+from mograder.sessions.endings import EndReason
+from mograder.store.hub_state import EndingRow
+from mograder.store.releases import ItemKind
+from tests.support.hub_app import NOTEBOOK, SECRET, Hub, make_hub
+
+SETTINGS = """title = "Numerical Experiments"
+[hub]
+instructors = ["prof"]
+collect = true
+[moodle]
+url = "https://moodle.test"
+course_id = 7
+[[assignments]]
+name = "Measuring Pi"
+dir = "A1-Measuring-Pi"
+cmid = 41
+duedate = 1700000000
+[[assignments]]
+name = "Cooling Coffee"
+dir = "A2-Cooling-Coffee"
+cmid = 42
+duedate = 4102444800
+"""
+GRADED = """import marimo
+
+app = marimo.App()
+
+
+@app.cell
+def _():
+    # === MOGRADER: MARKS ===
+    from mograder.runtime import Grader
+
+    _marks = {"Q1": 10, "Q2": 5, "Q3": 15}
+    grader = Grader(_marks)
+    check = grader.check
+    return (check,)
+
+
+@app.cell
+def area():
+    print("radius", 0)
+    1 / 0
+    return
+
+
+@app.cell
+def _(check):
+    check("Q1: the estimate", [(True, "sign")])
+    check("Q2: the error", [(True, "size")])
+    check("Q3: the plot", [(True, "plot")])
+    return
+
+
+if __name__ == "__main__":
+    app.run()
+"""
+PARTIAL = "The size is right, but the sign is not: an error is never negative."
+PRINTED = "radius 0\nTraceback (most recent call last):\n  line 2\n"
+FAILED = CellResult(
+    1, "area", CellStatus.ERROR, "ZeroDivisionError", "division by zero", 2, PRINTED
+)
+FOUND = ExecutionResult(
+    Outcome.FINISHED,
+    (CellResult(0, "_", CellStatus.OK), FAILED, CellResult(2, "_", CellStatus.OK)),
+    (
+        CheckResult("Q1: the estimate", "success", (), 1.0, 1.0, 2),
+        CheckResult("Q2: the error", "partial", (PARTIAL,), 1.0, 2.0, 2),
+        CheckResult("Q3: the plot", "danger", ("The axis has no label.",), 0.0, 1.0, 2),
+    ),
+)
+
+
+@asynccontextmanager
+async def serving(hub: Hub) -> AsyncIterator[str]:
+    """Serve a hub on a free port of this machine; yields its address."""
+    config = uvicorn.Config(
+        hub.app, log_config=None, lifespan="on", proxy_headers=False, timeout_graceful_shutdown=1
+    )
+    server = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        task = asyncio.create_task(server.serve(sockets=[listener]))
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        await _answers(address, task)
+        try:
+            yield address
+        finally:
+            server.should_exit = True
+            await task
+
+
+async def _answers(address: str, task: asyncio.Task[None]) -> None:
+    async with httpx.AsyncClient(trust_env=False) as client:
+        while not task.done():
+            try:
+                await client.get(f"{address}/health")
+            except httpx.TransportError:
+                await asyncio.sleep(0.02)
+            else:
+                return
+    await task
+
+
+async def course(place: Path) -> Hub:
+    """A course in mid-term: copies in every state, sessions, problems, and what was refused."""
+    hub = make_hub(place, SETTINGS)
+    hub.clock.advance(timedelta(days=1).total_seconds())
+    for name in ("A1-Measuring-Pi", "A2-Cooling-Coffee", "A3-Random-Walks", "A4-Exam"):
+        hub.publish(name, files={"data.csv": b"x\n"})
+    for name in ("L01-Random-Numbers", "L02-Monte-Carlo"):
+        hub.publish(name, ItemKind.LECTURE)
+    hub.publish("A5-Broken")
+    header = '# /// script\n# dependencies = ["no-such-package"]\n# ///\n'
+    releases = hub.course / "hub-release"
+    (releases / "A5-Broken" / "A5-Broken.py").write_text(header + NOTEBOOK)
+    (releases / "A1-Measuring-Pi" / "A1-Measuring-Pi.py").write_text(GRADED)
+    hub.runs.result = FOUND
+    (hub.course / "allowed_users.txt").write_text("".join(f"student{n:03}\n" for n in range(60)))
+    with (hub.course / "allowed_users.txt").open("a") as people:
+        people.write("alice\nbob\n")
+    return hub
+
+
+async def live_through(hub: Hub, address: str) -> None:
+    """Do what a class does, over HTTP."""
+    prof, alice = _client(address, "prof", Role.INSTRUCTOR), _client(address, "alice")
+    async with prof, alice:
+        for item in ("A1-Measuring-Pi", "A2-Cooling-Coffee", "A3-Random-Walks"):
+            await alice.post(f"/download/{item}")
+        workspace = hub.course / "hub-notebooks" / "alice"
+        (workspace / "A1-Measuring-Pi" / "A1-Measuring-Pi.py").write_text(GRADED + "# mine\n")
+        await alice.post("/validate/alice/A1-Measuring-Pi")
+        await alice.post("/submit/alice/A3-Random-Walks")
+        await alice.post("/reset/alice/A2-Cooling-Coffee")
+        await prof.post("/warm-cache")
+        rules = {"A4-Exam": {"visible_from": "2099-01-01T09:00:00+00:00"}}
+        await prof.post("/visibility", json={"items": rules})
+        await alice.post("/stop-edit/bob/A1-Measuring-Pi")
+        await prof.get("/course/students")
+    hub.start("alice", "A1-Measuring-Pi")
+    hub.start("alice", "L01-Random-Numbers", Mode.RUN)
+    for number in range(55):
+        hub.start(f"student{number:03}", "A2-Cooling-Coffee")
+    for number, session in enumerate(hub.pool.all()):
+        session.memory, session.cpu = 90_000_000 + 7_000_000 * number, 3.0 * number
+    hub.end("alice", "A3-Random-Walks", EndReason.MEMORY)
+    now = hub.clock.now()
+    for number, reason in enumerate((EndReason.MEMORY, EndReason.CRASHED, EndReason.DISK)):
+        name, detail = f"student{number:03}", "Killed" if reason is EndReason.CRASHED else ""
+        row = EndingRow(name, "A2-Cooling-Coffee", "edit", f"id{number}", reason, now, detail)
+        hub.services.state.save_ending(row, forget_before=now)
+
+
+def _client(address: str, user: str, role: Role = Role.STUDENT) -> httpx.AsyncClient:
+    headers = {"Authorization": f"Bearer {make_token(SECRET, user, role)}"}
+    return httpx.AsyncClient(base_url=address, headers=headers, trust_env=False, timeout=60)

@@ -1,0 +1,195 @@
+"""Launchers for tests, with the hands of the world around them, and real sessions to start."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import psutil
+
+from bench.support.marimo import Address, MarimoClient
+from mograder.core.settings_model import LimitsSettings
+from mograder.sandbox.client import SupervisorClient
+from mograder.sandbox.host import SupervisorConfig
+from mograder.sandbox.protocol import Ended, Endpoint, Mode, StartSession
+from mograder.sandbox.record import RECORD
+from mograder.sessions.launcher import Launcher
+from mograder.sessions.probe import answers
+from mograder.sessions.spawner import limits_of
+from tests.support.launcher import InMemoryLauncher
+from tests.support.supervisors import PATIENCE, live_supervisor, shell_environment
+
+OBEDIENT = """case "$1" in *zygote.py) exit 1;; esac
+while [ ! -e crash ]; do sleep 0.02; done; cat crash >&2; exit 3"""
+"""A session that dies with the words that its workspace's file ``crash`` holds; no zygote."""
+
+
+@dataclass
+class Ear:
+    """Hears what a launcher tells."""
+
+    exits: list[Ended] = field(default_factory=list)
+    lost: bool = False
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def ended(self, news: Ended) -> None:
+        self.exits.append(news)
+        self._news.set()
+
+    def lose(self) -> None:
+        self.lost = True
+        self._news.set()
+
+    async def hear(self, holds: Callable[[], bool]) -> None:
+        """Wait for news until the condition holds."""
+        async with asyncio.timeout(PATIENCE):
+            while not holds():
+                self._news.clear()
+                await self._news.wait()
+
+
+class Bench(Protocol):
+    """A launcher, and the hands of the world around it."""
+
+    @property
+    def launcher(self) -> Launcher: ...
+
+    @property
+    def ear(self) -> Ear: ...
+
+    def spec(self, name: str) -> StartSession: ...
+
+    async def crash(self, spec: StartSession, words: str) -> None:
+        """Let a session die by itself, with these last words and status 3."""
+        ...
+
+    async def lose(self) -> None:
+        """Take the launcher itself away."""
+        ...
+
+
+@dataclass
+class InMemory:
+    """Bench of the fake."""
+
+    place: Path
+    launcher: InMemoryLauncher = field(default_factory=InMemoryLauncher)
+    ear: Ear = field(default_factory=Ear)
+
+    def spec(self, name: str) -> StartSession:
+        return make_spec(name, self.place, self.place / "environment")
+
+    async def crash(self, spec: StartSession, words: str) -> None:
+        self.launcher.die(spec.session_id, status=3, log_tail=words)
+
+    async def lose(self) -> None:
+        self.launcher.requests.clear()
+        self.launcher.lose()
+
+
+@dataclass
+class Local:
+    """Bench of the real one."""
+
+    place: Path
+    launcher: SupervisorClient
+    kept: int = 0
+    """How many zygotes its supervisor keeps."""
+    ear: Ear = field(default_factory=Ear)
+
+    def spec(self, name: str) -> StartSession:
+        environment = shell_environment(self.place / f"environment-{name}", OBEDIENT)
+        return make_spec(name, self.place, environment)
+
+    async def crash(self, spec: StartSession, words: str) -> None:
+        (spec.directory / "said").write_text(words)
+        (spec.directory / "said").rename(spec.directory / "crash")
+
+    async def lose(self) -> None:
+        (await live_supervisor(self.launcher)).kill()
+
+    async def warm(self, environment: Path) -> None:
+        """Have the next session of an environment start warm."""
+        assert await self.launcher.warm(environment)
+
+    async def starts(self) -> dict[str, int]:
+        """How sessions started so far."""
+        counts = await self.counts()
+        return {kind: count for kind, count in counts.items() if kind != "unrehearsed"}
+
+    async def counts(self) -> dict[str, int]:
+        """The same, with the zygotes that did without a rehearsal."""
+        return (await self.launcher.hello()).starts
+
+
+@asynccontextmanager
+async def open_local(config: SupervisorConfig, place: Path) -> AsyncIterator[Local]:
+    """A launcher with a supervisor of its own, gone afterwards."""
+    client = SupervisorClient(config)
+    try:
+        yield Local(place, client, config.warm_environments)
+    finally:
+        await client.close()
+
+
+def make_spec(
+    name: str, place: Path, environment: Path, *, mode: Mode = Mode.EDIT, notebook: str = ""
+) -> StartSession:
+    """A session of a workspace with one notebook."""
+    workspace = place / f"workspace-{name}"
+    workspace.mkdir()
+    (workspace / "A1.py").write_text(notebook or "# a notebook\n")
+    return StartSession(
+        session_id=f"session-{name}",
+        mode=mode,
+        directory=workspace,
+        notebook="A1.py",
+        environment=environment,
+        base_url=f"/{mode.value}/user/{name}/A1",
+        uid_slot=7,
+        limits=limits_of(LimitsSettings()),
+    )
+
+
+async def soon_healthy(endpoint: Endpoint, spec: StartSession) -> None:
+    """The socket queues until the server is there; nobody has to ask twice."""
+    async with asyncio.timeout(120):
+        assert await answers(endpoint, spec.base_url)
+
+
+async def shown(editor: MarimoClient) -> str:
+    """What the first cell shows, once it does."""
+    cell = editor.cells.ids[0]
+    await editor.until(lambda: cell in editor.progress.outputs)
+    return editor.progress.outputs[cell].data
+
+
+def address_of(endpoint: Endpoint, spec: StartSession) -> Address:
+    """Where a session's editor is."""
+    url = f"http://session{spec.base_url}"
+    return Address(base_url=url, socket=endpoint.socket, timeout=100)
+
+
+def copy_of(environment: Path, other: Path, *, linked: bool) -> Path:
+    """Another environment with the same packages; ``linked``: the files are the same ones."""
+    copy = os.link if linked else shutil.copy2
+    shutil.copytree(environment / "caches", other / "caches", copy_function=copy)
+    shutil.copytree(environment / "env", other / "env", symlinks=True, copy_function=copy)
+    shutil.copyfile(environment / RECORD, other / RECORD)
+    return other
+
+
+async def zygotes_of(local: Local) -> list[psutil.Process]:
+    """The zygotes of its supervisor."""
+    supervisor = await live_supervisor(local.launcher)
+    return [
+        process
+        for process in supervisor.children(recursive=True)
+        if any(word.endswith("zygote.py") for word in process.cmdline()[1:2])
+    ]

@@ -1,0 +1,1 @@
+"""A Moodle that answers from recordings of a real one."""

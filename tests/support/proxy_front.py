@@ -1,0 +1,93 @@
+"""A front that runs before an empty port, and the house that a test puts there.
+
+The fixtures of the tests of fronts: a program is started once for a module, a hub for each test.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from websockets.asyncio.client import connect
+
+from bench.support.fronts import Place, shipped, two_ports
+from bench.support.session_proxy import cookie
+from mograder.sandbox.assets import keep_assets
+from tests.support.proxy_session import A1, House, open_house
+
+FRONTS = [("nginx", False), ("nginx", True), ("caddy", False), ("caddy", True)]
+NAMES = ["nginx-plain", "nginx-fast", "caddy-plain", "caddy-fast"]
+SCRIPT = b"export const answer = 42;" * 100
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A front that runs before an empty port, where a test then puts its hub."""
+
+    place: Place
+    program: str
+    assets: str
+    log: Path
+
+
+@pytest.fixture(scope="module", params=FRONTS, ids=NAMES)
+def standing(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Standing]:
+    program, fast = request.param
+    directory = tmp_path_factory.mktemp("front")
+    static = directory / "env/lib/python3.12/site-packages/marimo/_static/assets"
+    static.mkdir(parents=True)
+    (static / "index.js").write_bytes(SCRIPT)
+    (static / "dot.png").write_bytes(b"\x89PNG")
+    assets = keep_assets(directory / "env", "3.12.1", "0.25.2", directory / "assets")
+    port, hub_port = two_ports()
+    place = Place(port=port, hub_port=hub_port, fast=fast, assets=directory / "assets")
+    with shipped(program, place, directory / "run") as server:
+        yield Standing(place, program, assets, server.log)
+
+
+@pytest.fixture
+async def house(standing: Standing) -> AsyncIterator[House]:
+    place = standing.place
+    async with open_house(port=place.hub_port, url=place.url) as opened:
+        yield opened
+
+
+def dial(house: House, path: str, **options: object) -> connect:
+    url = house.rig.url.replace("http", "ws", 1) + path
+    return connect(url, max_size=None, proxy=None, **options)  # type: ignore[arg-type]
+
+
+async def no_answer_is_lost(house: House) -> None:
+    """Post again and again over one connection: what is refused early, and what a session answers.
+
+    Caddy lost some of the former while the hub answered before it had the body (golang/go 40747).
+    """
+    cap = await house.capability()
+    form = {**cookie("alice"), "Sec-Fetch-Site": "same-origin"}
+    for turn in range(150):
+        refused = await house.http.post(A1 + "/api/x", headers=form, content=b"x")
+        assert (refused.status_code, refused.text) == (
+            403,
+            "Open this address in a tab of its own.",
+        ), turn
+        answer = await house.http.post(cap + "api/x", content=b"12345")
+        assert answer.json()["length"] == 5, turn
+
+
+def raw(port: int, path: str, *more: str) -> tuple[int, str]:
+    """Status and body of a GET of exactly these bytes, which no client tidies up."""
+    lines = [f"GET {path} HTTP/1.1", f"Host: 127.0.0.1:{port}", "Connection: close", *more]
+    with socket.create_connection(("127.0.0.1", port), 10) as line:
+        line.sendall(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
+        answer = b""
+        while part := line.recv(65536):
+            answer += part
+    head, _, body = answer.partition(b"\r\n\r\n")
+    told = re.match(rb"(?:[0-9a-f]+\r\n)?(\{.*\})", body, re.DOTALL)  # JSON, out of its chunks
+    return int(head[9:12] or b"0"), (told[1] if told else body).decode("latin-1")

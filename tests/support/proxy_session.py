@@ -1,0 +1,52 @@
+"""A running proxy with one session of alice's, for the tests that ask it things over HTTP."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from bench.support.session_proxy import DOCUMENT, Rig, cookie, running_rig, served_on_unix
+from mograder.auth.roles import Role
+from mograder.sessions.live import LiveSession
+from tests.support.proxy_upstream import Upstream
+
+A1 = "/edit/user/alice/A1"
+
+
+@dataclass
+class House:
+    """A running proxy with one session of alice's, and a client."""
+
+    rig: Rig
+    upstream: Upstream
+    path: Path
+    session: LiveSession
+    http: httpx.AsyncClient
+
+    async def capability(self, user: str = "alice") -> str:
+        role = Role.INSTRUCTOR if user == "prof" else Role.STUDENT
+        page = await self.http.get(A1 + "/", headers={**cookie(user, role=role), **DOCUMENT})
+        found = re.search(r' src="(/s/[^/]+/)"', page.text)
+        assert found, page.text[:300]
+        return found.group(1)
+
+
+@asynccontextmanager
+async def open_house(*, port: int = 0, url: str = "") -> AsyncIterator[House]:
+    """Start it with short times and a small bound, and a client that follows nothing.
+
+    With a ``url``, that of a front, everything goes through there.
+    """
+    upstream = Upstream()
+    async with (
+        served_on_unix(upstream) as path,
+        running_rig(answer_seconds=2, overrides={"limits.request_mb": 3}, port=port) as rig,
+        httpx.AsyncClient(base_url=url or rig.url, trust_env=False, timeout=60) as http,
+    ):
+        rig.url = url or rig.url
+        yield House(rig, upstream, path, rig.session(path), http)

@@ -1,0 +1,52 @@
+"""The fixtures of the supervisor's suites; conftest imports them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from mograder.sandbox.client import SupervisorClient
+from mograder.sandbox.host import SupervisorConfig
+from tests.support.supervisors import (
+    Sessions,
+    make_config,
+    short_directory,
+    supervised,
+)
+
+IS_ROOT = os.geteuid() == 0
+HOST_NETWORK = str(Path("/proc/self/ns/net").readlink())
+SLEEPER = "touch up; exec sleep 600"
+SESSION_LOG_BYTES = 16_384
+
+
+@pytest.fixture
+def runtime() -> Iterator[Path]:
+    with short_directory() as directory:
+        yield directory
+
+
+@pytest.fixture
+def config(runtime: Path, tmp_path: Path) -> SupervisorConfig:
+    return make_config(runtime, tmp_path)
+
+
+@pytest.fixture
+async def client(config: SupervisorConfig) -> AsyncIterator[SupervisorClient]:
+    async with supervised(config) as client:
+        yield client
+
+
+@pytest.fixture
+def sessions(client: SupervisorClient, tmp_path: Path) -> Sessions:
+    return Sessions(client, tmp_path)
+
+
+@pytest.fixture
+def workshop(tmp_path: Path) -> Path:
+    directory = tmp_path / "workshop"
+    directory.mkdir()
+    return directory
