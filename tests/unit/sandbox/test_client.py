@@ -39,12 +39,16 @@ class Supervisor:
         with contextlib.closing(writer):
             while line := await reader.readline():
                 call = CALL.validate_json(line)
-                if not isinstance(call.operation, Hello):
-                    self.asked.append(call.operation)
-                    if self.breaks:
-                        self.breaks -= 1
-                        return
+                if self._breaks_at(call.operation):
+                    return
                 writer.write(encode(Done(id=call.id, version="0.1", status=3)))
+
+    def _breaks_at(self, operation: Operation) -> bool:
+        if isinstance(operation, Hello):
+            return False
+        self.asked.append(operation)
+        self.breaks -= 1
+        return self.breaks >= 0
 
 
 @pytest.fixture
