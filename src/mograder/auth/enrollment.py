@@ -23,7 +23,7 @@ def parse_username(text: str) -> Username:
     Only 0.3.16's alphabet is allowed, which is narrower than elsewhere, so that its servers and
     clients can take over the course again.
 
-    Raises: :class:`InvalidInput`, in 0.3.16's words where it has some.
+    Raises: :class:`InvalidInput`, with 0.3.16's message if it has one.
     """
     if not _ALPHABET.fullmatch(text):
         raise InvalidInput("Invalid username: must be alphanumeric, underscore, hyphen, or dot")

@@ -101,7 +101,9 @@ class DefaultsSettings(Section):
     """``[defaults]``: the defaults of the authoring and grading commands."""
 
     jobs: int = 4
+    """Notebooks that the hub validates at the same time."""
     timeout: int = 300
+    """Seconds that one notebook may run."""
     no_edit: Annotated[bool, NO_EFFECT] = False
     no_actions: Annotated[bool, NO_EFFECT] = False
     headless_edit: Annotated[bool, NO_EFFECT] = False
@@ -185,7 +187,7 @@ class HubSettings(Section):
     """Whether the dashboard has a Submit button, which puts submissions into [dirs] submitted."""
     environments_dir: Present = ".mograder/environments"
     """The directory for the packages of this hub's notebooks. Hubs must not share it: each removes
-    what it does not need itself."""
+    the environments that it does not need."""
     unused_environments_mb: Count = 4096
     """Disk space for environments that no item needs, in MiB. Above it the hub removes the least
     recently used ones; `mograder hub prune` removes all of them."""
