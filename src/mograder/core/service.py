@@ -65,7 +65,7 @@ class Service:
                 told.setblocking(False)  # a full queue must not block the event loop
                 told.sendall("\n".join(words).encode())
         except OSError as error:
-            _log.warning("the service manager cannot be told %s: %s", words[0], error)
+            _log.warning("cannot send %s to the service manager: %s", words[0], error)
 
     def listeners(self) -> tuple[socket.socket, ...]:
         """Return the sockets that the manager passed to us; they stay open when we restart."""
