@@ -1,8 +1,8 @@
-"""How a check is judged and recorded, apart from how it looks: for ``mograder.runtime`` alone.
+"""The evaluation and recording of checks, without their display; for ``mograder.runtime`` only.
 
-It runs beside student code (see ``mograder.runtime``), so it needs the standard library only and
-imports nothing of ours. Whatever a student's value does (raises, is NaN, is an array, refuses to
-be printed), a judgement comes of it.
+It runs in the process of student code (see ``mograder.runtime``), so it uses the standard library
+only and imports nothing of ours. Any value of a student gives a result, also one that raises, is
+NaN, is an array, or cannot be printed.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 Check: TypeAlias = tuple[object, str] | tuple[object, str, float]
-"""A condition (or a function without arguments that answers it), a message, and a weight."""
+"""A condition (or a function without arguments that returns it), a message, and a weight."""
 
 Status: TypeAlias = Literal["success", "partial", "danger", "warn"]
-"""What a check says, in the words of the sidecar (compat.md 8)."""
+"""The result of a check, in the words of the sidecar (compat.md 8)."""
 
 _SIDECAR = "MOGRADER_SIDECAR_PATH"
 _LONGEST_TEXT, _LONGEST_ERROR, _MOST_DETAILS = 2000, 300, 200
@@ -28,7 +28,7 @@ _LONGEST_TEXT, _LONGEST_ERROR, _MOST_DETAILS = 2000, 300, 200
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One condition, judged; ``reason`` says why it could not be evaluated."""
+    """The result of one condition; ``reason`` is the error that prevented its evaluation."""
 
     passed: bool
     message: str
@@ -38,7 +38,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """All conditions of one check, judged; ``key`` is the label up to its first colon."""
+    """The result of one check; ``key`` is the label up to its first colon."""
 
     label: str
     key: str
@@ -53,12 +53,12 @@ class Result:
         return [outcome for outcome in self.outcomes if not outcome.passed]
 
     def share(self, available: float, weight: float) -> float:
-        """The part of the available marks that a weight stands for, to one decimal."""
+        """Return the part of the available marks that a weight is worth, to one decimal."""
         return round(available * weight / self.total, 1) if self.total > 0 else 0.0
 
 
 def judge(label: str, checks: Sequence[Check]) -> Result:
-    """Evaluate every condition of a check; what one of them raises is an answer to show.
+    """Evaluate every condition of a check; an exception in one of them makes it fail.
 
     Raises:
         ValueError: an entry is not ``(condition, message[, weight])``: the author's mistake.
@@ -74,11 +74,11 @@ def judge(label: str, checks: Sequence[Check]) -> Result:
 
 
 def write_sidecar(result: Result) -> None:
-    """Append the result for the program that runs the notebook, if one asked for it.
+    """Append the result to the sidecar file, if the program that runs the notebook named one.
 
-    A sidecar that cannot be written is an error of the cell: silence would lose marks.
+    A sidecar that cannot be written raises an error in the cell: silence would lose marks.
     """
-    # The one setting of the runtime; core.settings is out of reach beside a notebook.
+    # The only setting of the runtime; core.settings is not installed beside a notebook.
     path = os.environ.get(_SIDECAR)  # noqa: TID251
     if not path:
         return
@@ -97,9 +97,9 @@ def write_sidecar(result: Result) -> None:
 
 
 def plain_text(value: object) -> str:
-    """``str(value)``, bounded and encodable, even when the value refuses to be shown."""
+    """Return ``str(value)``, shortened and encodable, even if the value's ``__str__`` raises."""
     try:
-        # Plain text also of what only claims to be some, with methods of its own.
+        # A plain str, also of a subclass that overrides methods.
         text = str.__getitem__(str(value), slice(_LONGEST_TEXT))
     except BaseException as error:  # noqa: BLE001  (a student's __str__)
         _let_pass(error)
@@ -108,7 +108,7 @@ def plain_text(value: object) -> str:
 
 
 def _let_pass(error: BaseException) -> None:
-    """Raise what is no answer: an interrupt, and marimo's own ``mo.stop``."""
+    """Raise an interrupt, or marimo's own ``mo.stop``, again: these are no results."""
     if isinstance(error, KeyboardInterrupt) or type(error).__module__.startswith("marimo."):
         raise error
 
@@ -125,14 +125,14 @@ def _outcome(label: str, number: int, entry: Check) -> Outcome:
     message = plain_text(entry[1])
     try:
         return Outcome(_holds(entry[0]), message, weight)
-    except BaseException as error:  # noqa: BLE001  (a student's code: it raises what it likes)
+    except BaseException as error:  # noqa: BLE001  (a student's code may raise anything)
         _let_pass(error)
         reason = f"{type(error).__name__}: {plain_text(error)}"[:_LONGEST_ERROR].removesuffix(": ")
         return Outcome(False, message, weight, reason)
 
 
 def _weight(value: float) -> float:
-    """The weight as a number; what is none becomes NaN, which is refused with a message."""
+    """Return the weight as a number, or NaN for a value that is not one, which is refused."""
     try:
         return float(value)
     except (TypeError, ValueError):
@@ -140,12 +140,12 @@ def _weight(value: float) -> float:
 
 
 def _holds(condition: Any) -> bool:
-    """Whether a condition is true; an array is when it has elements and all of them are."""
+    """Whether a condition is true; an array is true if it has elements and all of them are."""
     value = condition() if _is_lazy(condition) else condition
     if inspect.iscoroutine(value):
         value.close()
         raise TypeError("an async function was called without await")
-    if isinstance(value, type):  # its all() would be for its instances
+    if isinstance(value, type):  # its all() is a method of its instances
         return True
     if _has_gaps(value) or getattr(value, "size", 1) == 0:
         return False
@@ -155,10 +155,10 @@ def _holds(condition: Any) -> bool:
 
 
 def _has_gaps(value: Any) -> bool:
-    """Whether a value, or any element of an array, is not a number or missing.
+    """Whether a value, or any element of an array, is NaN or missing.
 
-    NaN is not equal to itself; pandas and polars say themselves what is missing, and their
-    ``all()`` would pass over it.
+    NaN is not equal to itself; pandas and polars have methods that report missing values, which
+    their ``all()`` would skip.
     """
     missing = getattr(value, "isna", None) or getattr(value, "is_null", None)
     return _any(value != value) or (callable(missing) and _any(missing()))  # noqa: PLR0124
@@ -173,7 +173,7 @@ def _any(value: Any) -> bool:
 def _is_lazy(condition: object) -> bool:
     """Whether a condition is to be called: a function that needs no argument.
 
-    Any other function stays a plain true value, as in ``(student_function, "define it")``.
+    Any other function counts as a true value, as in ``(student_function, "define it")``.
     """
     if isinstance(condition, type) or not callable(condition):
         return False

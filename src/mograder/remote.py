@@ -1,9 +1,9 @@
-"""What a notebook says to an assignment server: fetch files, hand work in, ask for the mark.
+"""The notebook's client of an assignment server: fetch files, submit work, ask for the mark.
 
-It runs beside student code, also in Pyodide, so it needs the standard library alone and imports
-nothing of ours (signatures: compat.md 8; routes: compat.md 4). 0.3.16 sends no token; here one may
-be given, and goes to that server only. The server is a stranger: what it names is checked before
-anything is written, what it sends is bounded.
+It runs in the process of student code, also in Pyodide, so it uses the standard library only and
+imports nothing of ours (signatures: compat.md 8; routes: compat.md 4). 0.3.16 sends no token; here
+one may be given, and is sent to that server only. The server is not trusted: file names are checked
+before anything is written, and sizes are limited.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _SILENCE_SECONDS, _ANSWER_SECONDS = 30.0, 300.0
 _LARGEST_LIST, _LARGEST_FILE, _LARGEST_ERROR = 4 * 2**20, 128 * 2**20, 64 * 2**10
 _MOST_FILES, _LONGEST_NAME, _CHUNK = 500, 255, 2**16
 _LONGEST_MESSAGE, _LONGEST_LIST_OF_NAMES = 300, 4000
-# Would leave the directory on some system, or cannot be written at all.
+# Names that leave the directory on some system, or cannot be written at all.
 _UNSAFE_NAME = re.compile(r"^\.+$|[/\\:\x00-\x1f\x7f\ud800-\udfff]")
 _SURROGATES_AND_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
 _ADVICE: Mapping[int, str] = {
@@ -44,10 +44,10 @@ _ADVICE: Mapping[int, str] = {
 
 
 class RemoteError(urllib.error.URLError):
-    """The server could not be reached, refused, or answered something else than it should.
+    """The server could not be reached, refused, or gave an unexpected answer.
 
-    A ``URLError``, because notebooks written for 0.3.16 catch that; ``code`` is the HTTP status
-    when there was one.
+    A ``URLError``, because notebooks written for 0.3.16 catch that; ``code`` is the HTTP status, or
+    None.
     """
 
     def __init__(self, message: str, code: int | None = None) -> None:
@@ -59,15 +59,15 @@ class RemoteError(urllib.error.URLError):
 
 
 def fetch(url: str, assignment: str, dest: str | Path = ".", token: str = "") -> list[Path]:
-    """Download the files of an assignment into a directory and return where they are.
+    """Download the files of an assignment into a directory and return their paths.
 
-    A file that is there already and differs is kept beside the new one, under its name with the
-    time, and a warning says so: a student's work is never overwritten. Nothing changes before
-    all files have arrived. Hidden files are left out.
+    An existing file that differs is kept under its name with the time, and a warning names it: a
+    student's work is never overwritten. Nothing changes before all files have arrived. Hidden files
+    are left out.
 
     Raises:
-        ValueError: there is no such assignment (the message names those that there are), the
-            address is none, or a token would travel in the clear.
+        ValueError: there is no such assignment (the message lists the others), the address is not
+            valid, or a token would be sent unencrypted.
         RemoteError: the server cannot be reached, refuses, or names a file that is not safe.
     """
     server, headers = _server(url), _credentials(url, token)
@@ -90,11 +90,12 @@ def fetch(url: str, assignment: str, dest: str | Path = ".", token: str = "") ->
 
 
 def submit(url: str, assignment: str, filepath: str | Path, user: str, token: str = "") -> str:
-    """Hand a file in for a user and return the server's word for it, "ok".
+    """Submit a file for a user and return the status in the server's answer, "ok".
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: the file is too large, the address is none, or a token would be in the clear.
+        ValueError: the file is too large, the address is not valid, or a token would be sent
+            unencrypted.
         RemoteError: the server cannot be reached or refuses.
     """
     path = Path(filepath)
@@ -112,13 +113,13 @@ def submit(url: str, assignment: str, filepath: str | Path, user: str, token: st
 
 
 def status(url: str, assignment: str, user: str, token: str = "") -> dict[str, object]:
-    """Ask whether a user's work was handed in and marked, as the server says it.
+    """Return the server's answer on whether a user's work was submitted and marked.
 
     The keys are ``status`` ("new" or "submitted"), ``graded``, ``grade``, ``feedback`` and
     ``feedback_available``.
 
     Raises:
-        ValueError: the address is none, or a token would travel in the clear.
+        ValueError: the address is not valid, or a token would be sent unencrypted.
         RemoteError: the server cannot be reached or refuses.
     """
     address = f"{_address(url, assignment)}/status?user={_encoded(user)}"
@@ -135,11 +136,11 @@ class _Request:
 
 
 _Answer = tuple[int, bytes]
-"""The status of what came back, and its body."""
+"""The HTTP status and the body of a response."""
 
 
 def _server(url: str) -> str:
-    """The address without its last slash; ``file:`` and the like are no servers."""
+    """Return the address without its last slash; raise ValueError if it is not http or https."""
     parts = urlsplit(url.strip())
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise ValueError(f"{url!r} is no address of a server: it begins with http:// or https://.")
@@ -147,7 +148,7 @@ def _server(url: str) -> str:
 
 
 def _credentials(url: str, token: str) -> dict[str, str]:
-    """The header with the token, never where anybody on the way could read it."""
+    """Return the header with the token; raise ValueError if it would be sent unencrypted."""
     host, plain = urlsplit(url.strip()).hostname or "", token.strip()
     here = host in {"localhost", "::1"} or re.fullmatch(r"127(\.\d+){3}", host)
     if plain and not here and not url.strip().lower().startswith("https:"):
@@ -162,10 +163,10 @@ def _address(url: str, assignment: str) -> str:
 
 
 def _encoded(name: str) -> str:
-    """Percent-encoded for one step of a path: no name reaches into another step.
+    """Return a name percent-encoded as a single segment of a path.
 
     Raises:
-        ValueError: it is empty, or dots that an address takes for directories.
+        ValueError: the name is empty, or one of ``.`` and ``..``.
     """
     if name in ("", ".", ".."):
         raise ValueError(f"{name!r} is no name of an assignment or a user.")
@@ -173,7 +174,7 @@ def _encoded(name: str) -> str:
 
 
 def _listing(body: bytes) -> dict[str, list[object]]:
-    """What the server says of the files of each assignment, still unchecked."""
+    """Return the server's entries of the files of each assignment, not checked yet."""
     entries = _json(body)
     if not isinstance(entries, list):
         raise _unlike_a_server()
@@ -187,7 +188,7 @@ def _listing(body: bytes) -> dict[str, list[object]]:
 
 
 def _files(assignment: str, entries: list[object]) -> dict[str, str]:
-    """The files to fetch, name → path on the server; every name is safe to write."""
+    """Return the files to fetch, name → path on the server; every name is safe to write."""
     files: dict[str, str] = {}
     for entry in entries:
         name = entry.get("filename") if isinstance(entry, dict) else None
@@ -208,7 +209,7 @@ def _is_safe(name: str) -> bool:
 
 
 def _path(assignment: str, name: str, given: object) -> str:
-    """Where a file is on the server: where it says, as long as that is on this server."""
+    """Return the path of a file on the server; raise RemoteError for one that is elsewhere."""
     usual = f"/assignments/{assignment}/files/{name}"
     if not isinstance(given, str) or given == usual:
         return f"/assignments/{quote(assignment, safe='')}/files/{quote(name, safe='')}"
@@ -218,7 +219,7 @@ def _path(assignment: str, name: str, given: object) -> str:
 
 
 def _install(new: Path, directory: Path) -> Path | None:
-    """Put a file in its place in one step; what differed there before moves aside.
+    """Put a file in its place in one step; rename one there that differs, and return its path.
 
     Renaming never follows a link, so that nothing outside the directory is written.
     """
@@ -234,7 +235,7 @@ def _install(new: Path, directory: Path) -> Path | None:
 
 
 def _free_name(target: Path) -> Path:
-    """A name with the time, as submissions have: commands do not take it for the notebook."""
+    """Return an unused name with the time, which commands do not take for a notebook's name."""
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
     copy, number = target.with_name(f"{target.stem}_{stamp}{target.suffix}"), 1
     while copy.is_symlink() or copy.exists():
@@ -244,7 +245,7 @@ def _free_name(target: Path) -> Path:
 
 
 def _multipart(filename: str, content: bytes) -> tuple[bytes, str]:
-    """The body of a form with one file, and its type; the boundary does not occur in the file."""
+    """Return a form with one file, and its content type; the boundary is not in the file."""
     boundary, number = _BOUNDARY, 0
     while boundary.encode() in content:
         number += 1
@@ -258,8 +259,8 @@ def _multipart(filename: str, content: bytes) -> tuple[bytes, str]:
 
 
 def _ask(request: _Request, limit: int) -> bytes:
-    """The body of a good answer, at most so many bytes of it; every other answer is an error."""
-    # A browser has no sockets; marimo runs notebooks there in a worker, which may wait.
+    """Return the body of a successful response, at most ``limit`` bytes; else raise RemoteError."""
+    # A browser has no sockets; marimo runs notebooks there in a worker, which may block.
     send = _through_the_browser if sys.platform == "emscripten" else _through_a_socket
     code, body = send(request, limit)
     if HTTPStatus.OK <= code < HTTPStatus.MULTIPLE_CHOICES:
@@ -268,7 +269,7 @@ def _ask(request: _Request, limit: int) -> bytes:
 
 
 class _FollowReading(urllib.request.HTTPRedirectHandler):
-    """Follows where a download has moved, not where a submission has: it would arrive empty."""
+    """A redirect handler for downloads only: a redirected submission would arrive empty."""
 
     def redirect_request(
         self,
@@ -288,7 +289,7 @@ def _through_a_socket(request: _Request, limit: int) -> _Answer:
     # The scheme is http or https: see _server.
     ready = urllib.request.Request(request.url, request.body)  # noqa: S310
     for name, value in request.headers.items():
-        ready.add_unredirected_header(name, value)  # where it leads to is another server
+        ready.add_unredirected_header(name, value)  # a redirect leads to another server
     end = time.monotonic() + _ANSWER_SECONDS
     try:
         opener = urllib.request.build_opener(_FollowReading)
@@ -299,7 +300,7 @@ def _through_a_socket(request: _Request, limit: int) -> _Answer:
         return error.code, _read_complaint(error)
     except RemoteError:
         raise
-    # InvalidURL and friends; what urllib makes of a strange answer is a ValueError.
+    # InvalidURL and the like; urllib raises a ValueError for some malformed answers.
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise _unreachable(request, error) from error
 
@@ -324,7 +325,7 @@ def _read(response: http.client.HTTPResponse, limit: int, end: float, announced:
 
 
 def _through_the_browser(request: _Request, limit: int) -> _Answer:
-    """By the XMLHttpRequest of the page's worker, the one request there that can be waited for."""
+    """Send a request by the worker's XMLHttpRequest, the only one there that can block."""
     javascript: Any = importlib.import_module("js")
     ffi: Any = importlib.import_module("pyodide.ffi")
     xhr = javascript.XMLHttpRequest.new()
@@ -337,7 +338,7 @@ def _through_the_browser(request: _Request, limit: int) -> _Answer:
         xhr.send(ffi.to_js(request.body) if request.body is not None else None)
     except ffi.JsException as error:
         raise _unreachable(request, error) from error
-    size = getattr(xhr.response, "byteLength", None)  # an absent one is None, or jsnull since 0.28
+    size = getattr(xhr.response, "byteLength", None)  # None if absent, or jsnull since Pyodide 0.28
     if size is None:
         raise _unreachable(request, OSError("no answer"))
     if size > limit:
@@ -346,7 +347,7 @@ def _through_the_browser(request: _Request, limit: int) -> _Answer:
 
 
 def _complaint(code: int, body: bytes) -> str:
-    """What the server says is wrong, made printable, and what may help."""
+    """Return the server's error message, made printable, and advice."""
     try:
         said = _object(body)
     except RemoteError:

@@ -1,16 +1,16 @@
-"""What a notebook imports from us: checks, marks, hints and word counts.
+"""The runtime library for notebooks: checks, marks, hints and word counts.
 
-It runs beside student code, in every notebook's own environment and in Pyodide, so it needs the
-standard library and marimo alone; of ours it imports only its two companions of the slim wheel,
-``mograder.judging`` and ``mograder.remote`` (architecture.md, "Rules that a linter keeps";
+It runs in the process of student code, in every notebook's own environment and in Pyodide, so it
+uses the standard library and marimo only; of ours it imports the two other modules of the slim
+wheel, ``mograder.judging`` and ``mograder.remote`` (architecture.md, "Rules that a linter keeps";
 signatures and sidecar lines: compat.md 8). Authors write::
 
     grader = Grader({"Q1": 10, "Q2": 15})
     check = grader.check
 
-and then ``check("Q1: the mean", [(mean == 4, "the mean should be 4")])``. Whatever a student's
-value does (raises, is NaN, is an array), a check answers; a condition that may raise is written
-lazily, ``(lambda: mean(data) == 4, "the mean should be 4")``.
+and then ``check("Q1: the mean", [(mean == 4, "the mean should be 4")])``. A check gives a result
+for any value of a student, also NaN or an array; a condition that may raise is written lazily,
+``(lambda: mean(data) == 4, "the mean should be 4")``.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from mograder.remote import fetch, status, submit
 
 try:
     from marimo._runtime.state import State
-except ImportError:  # a marimo that moved it: scores() counts, it only stops refreshing itself
+except ImportError:  # marimo moved it: scores() works, but is not refreshed
 
     class State:  # type: ignore[no-redef]
-        """A value that nobody watches."""
+        """A value without observers."""
 
         def __init__(self, value: object) -> None:
             self._value = value
@@ -43,27 +43,27 @@ except ImportError:  # a marimo that moved it: scores() counts, it only stops re
             self._value = value
 
 
-# What a star import brought in 0.3.16; the two word counters are imported by name (compat.md 8).
+# The names of a star import in 0.3.16; the two word counters are imported by name (compat.md 8).
 __all__ = ["Grader", "check", "fetch", "hint", "status", "submit"]
 
 _Kind: TypeAlias = Literal["success", "info", "danger", "warn"]
 
 _HIDDEN_TESTS = re.compile(rb"^#\s*mograder-hidden-tests\s*=\s*true\s*$", re.MULTILINE)
 _HEAD_BYTES, _MOST_SHOWN = 4096, 25
-# Per status: a sign, what the box says, what the score table says.
+# By status: a symbol, the text of the box, the text of the score table.
 _WORDS: Mapping[Status, tuple[str, str, str]] = {
     "success": ("✓", "all checks passed", "PASS"),
     "partial": ("◐", "some checks failed:", "PARTIAL"),
     "danger": ("✗", "some checks failed:", "FAIL"),
     "warn": ("…", "waiting for your code", "—"),
 }
-# As wide as the box, and a student's endless value wraps instead of pushing the page aside.
+# As wide as the box; a student's very long value wraps instead of widening the page.
 _PROSE = 'class="markdown prose dark:prose-invert" style="max-width:none;overflow-wrap:anywhere"'
-# The marks stand in the corner however far the label wraps, and are read out after it.
+# The marks are in the corner, even if the label wraps; screen readers read them after it.
 _ROW = 'style="display:flex;justify-content:space-between;align-items:baseline;gap:1em"'
 _TOGETHER = 'style="white-space:nowrap"'
 _LEFT = 'style="text-align:left"'
-# Our own few inline marks, instead of Markdown on text that may hold a student's value.
+# A small inline syntax instead of Markdown, since the text may contain a student's value.
 _INLINE = re.compile(
     r"(?P<ticks>`+)(?P<code>.+?)(?P=ticks)"
     r"|\*\*(?P<bold>\S(?:.*?\S)?)\*\*"
@@ -74,7 +74,7 @@ _NEAR_TARGET, _GREEN, _AMBER, _RED = 100, "#2e8b57", "#e08e0b", "#d9363e"
 
 
 def check(label: str, checks: Sequence[Check]) -> mo.Html:
-    """Show whether the conditions of one question hold, and record it for the grader.
+    """Show whether the conditions of one question hold, and record the result for the grader.
 
     An empty list means that there is nothing to judge yet ("waiting for your code").
 
@@ -87,16 +87,16 @@ def check(label: str, checks: Sequence[Check]) -> mo.Html:
 
 
 class Grader(State):  # type: ignore[type-arg,unused-ignore]
-    """Marks per question, and a score table that follows the checks.
+    """Marks per question, and a score table that is updated by the checks.
 
-    It is itself a marimo state: a cell that names the grader (``grader.scores()``) runs again
-    when a mark changes, while cells that only use ``check = grader.check`` do not.
+    It is itself a marimo state: a cell that names the grader (``grader.scores()``) runs again when
+    a mark changes, while cells that only use ``check = grader.check`` do not.
     """
 
     _value: Mapping[str, Result]
 
     def __init__(self, marks: Mapping[str, float]) -> None:
-        """Take the marks available per question key, the text before a label's first colon."""
+        """Store the marks available by question key, the text before a label's first colon."""
         super().__init__({})
         self.marks = marks
         self._hides_marks = _has_hidden_tests(sys._getframe(1).f_globals)
@@ -107,8 +107,8 @@ class Grader(State):  # type: ignore[type-arg,unused-ignore]
     def check(self, label: str, checks: Sequence[Check]) -> mo.Html:
         """Show a check like :func:`check`, with its marks, and count it in the score.
 
-        The last check of a question counts. Marks are not shown while hidden tests are still
-        to come: they would promise something.
+        The last check of a question counts. If the notebook has hidden tests, marks are not shown,
+        since they are not final.
         """
         result = judge(label, checks)
         write_sidecar(result)
@@ -133,14 +133,14 @@ class Grader(State):  # type: ignore[type-arg,unused-ignore]
         return mo.callout(mo.Html(_table(rows)), kind="success" if full else "neutral")
 
     def _remember(self, result: Result) -> None:
-        # Setting a state makes its readers run again, so only a difference is set: a score cell
-        # that also checks something would otherwise never come to rest.
+        # Setting a state makes its readers run again, so it is set only if it differs: otherwise
+        # a score cell that also checks something would run again without end.
         if self._value.get(result.key) != result:
             self._set_value({**self._value, result.key: result})
 
 
 def hint(*texts: str) -> mo.Html:
-    """Fold hints (Markdown) away, one below the other, so that a student opens what is needed."""
+    """Show hints (Markdown), collapsed and one below the other."""
     names = ["Hint"] if len(texts) == 1 else [f"Hint {n}" for n in range(1, len(texts) + 1)]
     return mo.accordion({name: mo.md(text) for name, text in zip(names, texts, strict=True)})
 
@@ -152,7 +152,7 @@ def count_response_words(source: str, cell: str = "written_analysis") -> int | N
     """
     try:
         tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError):  # half a file, while it is being saved
+    except (SyntaxError, ValueError, RecursionError):  # the file is being saved
         return None
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == cell:
@@ -171,9 +171,9 @@ def word_count(
     cell: str = "written_analysis",
     target: tuple[int, int] = (300, 500),
 ) -> mo.Html:
-    """Show how long a written answer is: green within the target, amber near it, red beyond.
+    """Show the length of a written answer: green within the target, amber near it, else red.
 
-    Give the notebook as ``mo.watch.file(__file__)``, so that the count follows every save.
+    Pass the notebook as ``mo.watch.file(__file__)``, so that the count is updated with every save.
     """
     count = count_response_words(_read(notebook_file), cell)
     if count is None:
@@ -182,7 +182,7 @@ def word_count(
     beyond = max(low - count, count - high, 0)
     colour = _GREEN if not beyond else _AMBER if beyond <= _NEAR_TARGET else _RED
     verdict = f"{beyond} too {'few' if count < low else 'many'}" if beyond else "within the target"
-    # The colour is an edge and the words say the same: readable in both themes and without it.
+    # The colour is only a border, and the text has the same meaning: readable in both themes.
     return mo.Html(
         f'<p role="status" style="border-left:0.4em solid {colour};padding-left:0.6em">'
         f"<strong>Word count: {count}</strong>, {verdict} "
@@ -209,20 +209,20 @@ def _box(result: Result, kind: _Kind, available: float | None = None) -> mo.Html
         count = len(result.outcomes)
         passed = f"{count - len(result.failures)} of {count} checks passed"
         body += f"<div>{passed}{_worth(result.earned, result, available)}.</div>"
-    # A status region: a screen reader tells the new result when a student's cell has run.
+    # A status region: screen readers announce the new result when a student's cell has run.
     return mo.callout(
         mo.Html(f'<div {_PROSE} role="status" aria-atomic="true">{body}</div>'), kind=kind
     )
 
 
 def _failure(failure: Outcome, result: Result, available: float | None) -> str:
-    # On a line of its own: a message often ends in code, too.
+    # On a line of its own, since a message often ends in code too.
     reason = f"<br /><code>{html.escape(failure.reason)}</code>" if failure.reason else ""
     return f"{_inline(failure.message)}{_worth(failure.weight, result, available)}{reason}"
 
 
 def _worth(weight: float, result: Result, available: float | None) -> str:
-    """Say what a weight stands for: where partial credit comes from, or what is missing."""
+    """Return the marks or the share that a weight is worth, as HTML; empty if all weights are 1."""
     if available is not None:
         told = f"{_number(result.share(available, weight))} of {_number(available)} marks"
     elif any(outcome.weight != 1 for outcome in result.outcomes):
@@ -246,7 +246,7 @@ def _table(rows: Sequence[tuple[str, str, str]]) -> str:
 
 
 def _cell(text: str) -> str:
-    # A dash alone is read out as nothing.
+    # Screen readers skip a dash.
     said = ' aria-label="waiting"' if text == _WORDS["warn"][2] else ""
     return f"<td {_LEFT}{said}>{text}</td>"
 
@@ -260,7 +260,7 @@ def _number(value: float) -> str:
 
 
 def _inline(text: str) -> str:
-    """Escaped HTML of a text in which `code`, **bold** and $maths$ may stand, and nothing else."""
+    """Return a text as escaped HTML, in which only `code`, **bold** and $maths$ are rendered."""
     return _INLINE.sub(_marked, html.escape(text)).replace("\n", "<br />")
 
 
@@ -269,7 +269,7 @@ def _marked(match: re.Match[str]) -> str:
         return f"<code>{match['code']}</code>"
     if match["bold"] is not None:
         return f"<strong>{match['bold']}</strong>"
-    # The element that mo.md makes of a formula.
+    # The element that mo.md renders for a formula.
     return f'<marimo-tex class="arithmatex">||({match["math"]}||)</marimo-tex>'
 
 
@@ -278,12 +278,12 @@ def _read(notebook_file: str | Path | _Readable) -> str:
         if isinstance(notebook_file, str | Path):
             return Path(notebook_file).read_text(encoding="utf-8")
         return notebook_file.read_text()
-    except (OSError, UnicodeDecodeError):  # not saved yet, or in the middle of a save
+    except (OSError, UnicodeDecodeError):  # not saved yet, or being saved
         return ""
 
 
 def _has_hidden_tests(notebook_globals: Mapping[str, object]) -> bool:
-    """Whether the notebook that made the grader says that hidden tests will come."""
+    """Whether the notebook that creates the grader states that it has hidden tests."""
     path = notebook_globals.get("__file__")
     if not isinstance(path, str):
         return False

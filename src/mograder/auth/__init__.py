@@ -1,1 +1,1 @@
-"""Who is asking: tokens, cookies, identities, roles. Pure functions, no frameworks."""
+"""Authentication: tokens, cookies, identities and roles. Pure functions, no frameworks."""

@@ -1,9 +1,9 @@
-"""The login cookie: who signed in, in which role, when, and by which login (B131).
+"""The login cookie, with the user, the role, the time and the id of a login (B131).
 
-``payload.mac``: the payload is URL-safe base64, the MAC is made with a key derived from the
-hub's secret, so that no token is ever a cookie or the reverse. The role in it is the role of
-the credential that was shown (a token); whether ``[hub] instructors`` lists the person is asked
-again on every request, so a name taken off the list loses its rights at once.
+``payload.mac``: the payload is URL-safe base64, the MAC is made with a key derived from the hub's
+secret, so that a token is never valid as a cookie or the reverse. The role in it is the role of the
+credential (a token); ``[hub] instructors`` is checked again on every request, so that a user who is
+removed from the list loses these rights at once.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _FIELDS = 5
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """One act of signing in; ``login_id`` is what sign-out revokes, ``issued`` is in seconds."""
+    """One login; signing out revokes ``login_id``, ``issued`` is Unix time in seconds."""
 
     username: str
     role: Role
@@ -47,14 +47,14 @@ class Login:
 
 
 def new_login_id() -> str:
-    """Return an id that nobody can guess, since capabilities and sign-out hang on it."""
+    """Return an id that cannot be guessed, since capabilities and sign-out depend on it."""
     return secrets.token_urlsafe(18)
 
 
 def cookie_name(*, secure: bool, prefix: str) -> str:
-    """Return the name in force: prefixed over HTTPS, so that no sibling host can plant one.
+    """Return the cookie's name, with a prefix over HTTPS, so that no sibling host can set it.
 
-    ``__Host-`` demands the path ``/``; under a path prefix ``__Secure-`` is what remains.
+    ``__Host-`` requires the path ``/``; under a path prefix ``__Secure-`` is used.
     """
     if not secure:
         return COOKIE
@@ -64,7 +64,7 @@ def cookie_name(*, secure: bool, prefix: str) -> str:
 def make_cookie(secret: str, login: Login) -> str:
     """Return the cookie's value for a login.
 
-    Raises: InvalidInput for a username or login id that is not in its grammar.
+    Raises: InvalidInput for a username or login id that is not valid.
     """
     name = Username.of_account(login.username)
     if not _LOGIN_ID.fullmatch(login.login_id):
@@ -75,9 +75,9 @@ def make_cookie(secret: str, login: Login) -> str:
 
 
 def read_cookie(secret: str, value: str, now: datetime) -> Login | None:
-    """Return the login that the cookie proves, or None: forged, damaged, too old, from the future.
+    """Return the cookie's login, or None if it is forged, damaged, too old or from the future.
 
-    Whether the login was revoked since is for the caller to ask.
+    The caller has to check whether the login was revoked.
     """
     payload, _, mac = value.partition(".")
     if len(value) > _MAX_VALUE or not value.isascii():
@@ -99,7 +99,7 @@ def set_cookie_header(name: str, value: str, *, path: str, secure: bool, max_age
 
 
 def clear_cookie_header(name: str, *, path: str, secure: bool) -> str:
-    """Return the ``Set-Cookie`` value that makes a browser forget the cookie."""
+    """Return the ``Set-Cookie`` value that makes a browser delete the cookie."""
     return set_cookie_header(name, "", path=path, secure=secure, max_age=0)
 
 
@@ -109,7 +109,7 @@ def _mac(secret: str, payload: str) -> str:
 
 @lru_cache(maxsize=8)
 def _key(secret: str) -> bytes:
-    """Derive the cookies' own key; cached, since every request needs it."""
+    """Return the key of cookies, derived from the secret; cached, since every request needs it."""
     if not secret:
         raise InvalidInput("The secret is empty.", hint="Anyone could make cookies with it.")
     return hmac.digest(secret.encode("utf-8", "surrogateescape"), _LABEL, "sha256")

@@ -1,7 +1,7 @@
-"""Enrollment: a code that a whole class knows, good for one new name each (B140, B141).
+"""Enrollment: a code for a whole class, with which each member registers one name (B140, B141).
 
-The code is apart from the secret: it makes nobody anybody in particular. What is said to who gets
-it wrong is in the words of 0.3.16, whose clients show them.
+The code is independent of the secret and proves no identity. Error messages are those of 0.3.16,
+whose clients show them.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ _RETRY_KEY_LENGTHS = range(16, 201)
 
 
 def parse_username(text: str) -> Username:
-    """Return the name if an assignment server may have a person of it (compat.md 4).
+    """Return the name if it is valid on an assignment server (compat.md 4).
 
-    Narrower than elsewhere: names of 0.3.16's alphabet only, so that its servers and clients can
-    take the course over again.
+    Only 0.3.16's alphabet is allowed, which is narrower than elsewhere, so that its servers and
+    clients can take over the course again.
 
-    Raises: :class:`InvalidInput`, in 0.3.16's words where it has some.
+    Raises: :class:`InvalidInput`, with 0.3.16's message if it has one.
     """
     if not _ALPHABET.fullmatch(text):
         raise InvalidInput("Invalid username: must be alphanumeric, underscore, hyphen, or dot")
@@ -39,18 +39,18 @@ def parse_username(text: str) -> Username:
 
 
 def check_code(expected: str, given: str) -> None:
-    """Let pass who knows the code; constant-time.
+    """Check an enrollment code in constant time.
 
-    Raises: :class:`Forbidden`.
+    Raises: :class:`Forbidden` if it is wrong, or if no code is expected.
     """
     if not expected or not hmac.compare_digest(_bytes(expected), _bytes(given)):
         raise Forbidden("Invalid enrollment code")
 
 
 def retry_mark(key: str) -> str:
-    """What is kept of a client's ``retry_key``: a hash that tells the same key again.
+    """Return the hash that is stored of a client's ``retry_key``, to recognise the key again.
 
-    Raises: :class:`InvalidInput` for a key that is guessed or stored too easily.
+    Raises: :class:`InvalidInput` for a key that is too short or too long.
     """
     if len(key) not in _RETRY_KEY_LENGTHS:
         raise InvalidInput("A 'retry_key' has 16 to 200 characters")

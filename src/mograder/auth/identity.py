@@ -1,15 +1,15 @@
-"""Who is asking: login cookie, trusted header, bearer token, dev mode, in this order (B130).
+"""The identity of a request: login cookie, trusted header, bearer token, dev mode, in this order.
 
-Pure: takes the headers of one request and answers at once, without SQL and without waiting.
+Pure: takes the headers of one request and returns at once, without SQL and without waiting (B130).
 
 - A cookie that contradicts the trusted header of the same request is stale (a shared computer)
-  and counts as no cookie.
+  and is ignored.
 - A request with an ``Authorization: Bearer`` header never gets its identity or role from a
-  cookie. So the order holds among credentials that count, and ``method`` says which one did:
-  the browser checks of ``auth.origin`` are waived only for ``Method.BEARER``, which no browser
-  adds by itself. A bearer token that is no good gives nobody, in dev mode too, unless a trusted
-  proxy vouches for the user (fronts that pass on their own OIDC tokens do that).
-- The header counts from trusted peers only, and never names a reserved user.
+  cookie. ``method`` is the credential that was used: the browser checks of ``auth.origin`` are
+  skipped only for ``Method.BEARER``, which no browser adds by itself. A bearer token that is not
+  valid gives no identity, in dev mode too, unless a trusted proxy names the user (some proxies
+  pass on their own OIDC tokens).
+- The header is read from trusted peers only, and never names a reserved user.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _DEV_LOGIN = "dev-"
-"""Marks logins that dev mode gave away: a hub with the same secret refuses them otherwise."""
+"""The prefix of login ids issued in dev mode; a hub with the same secret refuses them otherwise."""
 
 _MOST_PEERS = 4096
 _LOOPBACK = ("127.0.0.0/8", "::1/128")
 
 
 class Method(StrEnum):
-    """What made us believe it."""
+    """The credential that proved an identity."""
 
     COOKIE = "cookie"
     HEADER = "header"
@@ -50,7 +50,7 @@ class Method(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who asks. ``login_id`` is empty for bearer; ``fresh`` is a login to set as a cookie."""
+    """The user of a request. ``login_id`` is empty for bearer; ``fresh`` is for a new cookie."""
 
     username: str
     role: Role
@@ -60,20 +60,20 @@ class Identity:
 
 
 class Revocations(Protocol):
-    """What was taken back since a credential was made; answers from memory."""
+    """The revoked credentials, held in memory."""
 
     def epoch(self, username: str) -> int:
-        """Return how often the user's credentials were revoked; 0 for everyone else."""
+        """Return how often the user's credentials were revoked; 0 for unknown users."""
         ...
 
     def login_revoked(self, login_id: str) -> bool:
-        """Tell whether this login was signed out."""
+        """Return whether this login was signed out."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class TrustedPeers:
-    """Who may name a user in the trusted header."""
+    """The peers that may name a user in the trusted header."""
 
     networks: tuple[Network, ...]
     unix_socket: bool
@@ -81,7 +81,7 @@ class TrustedPeers:
 
 @dataclass(frozen=True, slots=True)
 class AuthPolicy:
-    """The rules of one hub; ``instructors`` are instructors however they sign in."""
+    """The rules of one hub; ``instructors`` have that role with any credential."""
 
     secret: str = field(repr=False)
     trusted_header: str
@@ -98,7 +98,7 @@ class AuthPolicy:
 def parse_networks(texts: Iterable[str]) -> TrustedPeers:
     """Return the peers of a list of addresses, networks and ``unix``.
 
-    Raises: InvalidInput naming the entry that is none of these.
+    Raises: InvalidInput naming the entry that is not valid.
     """
     networks = []
     unix_socket = False
@@ -117,10 +117,10 @@ def parse_networks(texts: Iterable[str]) -> TrustedPeers:
 
 
 def trusted_peers(listed: Sequence[str] | None, *, sandboxed: bool) -> TrustedPeers:
-    """Return who is trusted by ``[hub] trusted_proxies``, or by default where it is unset.
+    """Return the peers of ``[hub] trusted_proxies``, or the default if it is unset.
 
-    Loopback while sessions have no network; nobody without a sandbox, since a student's kernel
-    could then name anyone (security.md, "Identity").
+    The default is loopback if sessions are sandboxed and so have no network; without a sandbox no
+    peer, since a student's kernel could then name any user (security.md, "Identity").
     """
     if listed is None:
         return parse_networks(_LOOPBACK if sandboxed else ())
@@ -128,14 +128,14 @@ def trusted_peers(listed: Sequence[str] | None, *, sandboxed: bool) -> TrustedPe
 
 
 def is_trusted(policy: AuthPolicy, client: str | None) -> bool:
-    """Tell whether this peer may name a user; ``None`` is a peer on the hub's Unix socket."""
+    """Return whether a peer may name a user; ``None`` is a peer on the hub's Unix socket."""
     if client is None:
         return policy.trust_unix_socket
     return _within(client, policy.trusted_proxies)
 
 
 class Authenticator:
-    """Answers who is asking, by one policy."""
+    """The authentication of requests by one policy."""
 
     def __init__(self, policy: AuthPolicy, revocations: Revocations, clock: Clock) -> None:
         self._policy = policy
@@ -144,7 +144,9 @@ class Authenticator:
         self._header = policy.trusted_header.lower().encode("latin-1")
 
     def identify(self, headers: Headers, client: str | None, *, cookie: str) -> Identity | None:
-        """Return who is asking, or None for nobody; ``cookie`` is the cookie's name in force.
+        """Return the identity of a request, or None; ``cookie`` is the cookie's name.
+
+        ``client`` is the peer's address, None for the Unix socket.
 
         Raises: InvalidInput for a repeated credential or a malformed name in the header.
         """
@@ -157,7 +159,7 @@ class Authenticator:
             return self._identity(login.username, login.role, Method.COOKIE, login.login_id)
         if named:
             method = Method.HEADER if is_trusted(self._policy, client) else Method.DEV
-            # A login beside a foreign bearer token only continues: its role does not count.
+            # Beside a foreign bearer token a login keeps its id, but its role is not used.
             return self._by_login(named, method, login)
         if found.bearer is not None:
             return self._by_bearer(found.bearer)
@@ -166,7 +168,7 @@ class Authenticator:
         return None
 
     def reads_metrics(self, headers: Headers) -> bool:
-        """Tell whether a request brings a metrics token, which is no identity.
+        """Return whether a request has a valid metrics token, which gives no identity.
 
         Raises: InvalidInput for a repeated credential.
         """
@@ -177,7 +179,7 @@ class Authenticator:
         return verify_metrics_token(self._policy.secret, text, self._revocations.epoch)
 
     def _named(self, values: Sequence[bytes], client: str | None) -> str:
-        """Return the user named by the header where it counts, or ''."""
+        """Return the user in the header if it counts (trusted peer or dev mode), else ''."""
         if not values or not (self._policy.dev or is_trusted(self._policy, client)):
             return ""
         if len(values) > 1:
@@ -264,14 +266,14 @@ def _cookies(header: bytes, wanted: bytes) -> list[bytes]:
 
 
 def _bearer(value: bytes) -> bytes | None:
-    """Return the token, perhaps empty, or None for another scheme (a front's Basic login)."""
+    """Return the token, perhaps empty, or None for another scheme (a proxy's Basic login)."""
     scheme, _, token = value.strip().partition(b" ")
     return token.strip() if scheme.lower() == b"bearer" else None
 
 
 @lru_cache(maxsize=_MOST_PEERS)
 def _within(client: str, networks: tuple[Network, ...]) -> bool:
-    """Tell whether an address is in one of the networks; every request asks twice."""
+    """Return whether an address is in one of the networks; cached for use on every request."""
     try:
         address = ipaddress.ip_address(client)
     except ValueError:

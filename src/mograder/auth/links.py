@@ -1,4 +1,4 @@
-"""One-time sign-in links: a random code, of which the database keeps the hash only."""
+"""One-time sign-in links: a random code, of which the database stores only the hash."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 LINK_LIFE = timedelta(minutes=15)
-"""How long an unused link works."""
+"""The lifetime of an unused link."""
 
 
 @dataclass(frozen=True, slots=True)
 class LinkCode:
-    """A fresh code for a person, and what is stored of it."""
+    """A new code for a person, and the hash that is stored."""
 
     text: str
     hash: str
@@ -26,5 +26,5 @@ def make_code() -> LinkCode:
 
 
 def hash_code(text: str) -> str:
-    """Return what the database stores of a code; no salt, since a code is random already."""
+    """Return the hash of a code for the database; without a salt, since codes are random."""
     return hashlib.sha256(text.encode()).hexdigest()

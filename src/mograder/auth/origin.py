@@ -1,8 +1,8 @@
-"""May a browser do this from the page it is on? Pure checks of ``Origin`` and ``Sec-Fetch-*``.
+"""CSRF protection: pure checks of ``Origin`` and ``Sec-Fetch-*``.
 
-Session pages run student code in an opaque origin, whose requests say ``Origin: null``; so
+Session pages run student code in an opaque origin, whose requests have ``Origin: null``; so
 ``null`` is never accepted, and a page of ours that posts a form must not be served with
-``Referrer-Policy: no-referrer``, which makes a browser say ``null`` too (security.md).
+``Referrer-Policy: no-referrer``, which makes a browser send ``null`` too (security.md).
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from mograder.core.errors import Forbidden
 
 
 def browser_marks(headers: Headers) -> bool:
-    """Tell whether a browser sent this: ``Origin`` or any ``Sec-Fetch-*`` header is there."""
+    """Return whether a browser sent a request: it has ``Origin`` or a ``Sec-Fetch-*`` header."""
     return any(name == b"origin" or name.startswith(b"sec-fetch-") for name, _ in headers)
 
 
 def same_origin(headers: Headers, own_origins: frozenset[str]) -> bool:
-    """Tell whether a page of ours sent this; what the browser does not say counts as no.
+    """Return whether a page of ours sent the request; without these headers, it did not.
 
-    ``Sec-Fetch-Site`` helps where the hub does not know its own public name: no script can set
-    it, and a page in an opaque origin is never ``same-origin``.
+    ``Sec-Fetch-Site`` helps where the hub does not know its own public name: no script can set it,
+    and a page in an opaque origin is never ``same-origin``.
     """
     origins = _values(headers, b"origin")
     sites = _values(headers, b"sec-fetch-site")
@@ -32,10 +32,10 @@ def same_origin(headers: Headers, own_origins: frozenset[str]) -> bool:
 
 
 def check_unsafe(identity: Identity | None, headers: Headers, own_origins: frozenset[str]) -> None:
-    """Let an unsafe method pass only from our own pages or from a client that is no browser.
+    """Check that a request with an unsafe method is from our own pages or not from a browser.
 
-    A bearer identity is exempt, since no browser adds that header by itself. Without an
-    identity (the sign-in form) the check holds as well.
+    A bearer identity is exempt, since no browser adds that header by itself. Without an identity
+    (the sign-in form) the check applies as well.
 
     Raises: Forbidden for a request that another site's page caused.
     """
@@ -53,7 +53,7 @@ def _may(identity: Identity | None, headers: Headers, own_origins: frozenset[str
 
 
 def _typed_in(headers: Headers) -> bool:
-    """Tell whether the user, and no page, caused it (``Sec-Fetch-Site: none``)."""
+    """Return whether the user, not a page, caused the request (``Sec-Fetch-Site: none``)."""
     return not _values(headers, b"origin") and _values(headers, b"sec-fetch-site") == ["none"]
 
 

@@ -1,8 +1,8 @@
-"""Receipts: what an assignment server signs when a submission is on its disk.
+"""Receipts, which an assignment server signs when a submission is on its disk.
 
-Signed by HMAC with a key of its own, derived from the server's secret, so a receipt is no token
-and a token no receipt. Only the server (or whoever has its secret) tells whether one is genuine:
-a person who doubts asks it. The format is described in docs/reference/https-api.md.
+They are signed by HMAC with a separate key, derived from the server's secret, so that a receipt is
+never valid as a token or the reverse. Only the server, or another holder of its secret, can verify
+a receipt. The format is described in docs/reference/https-api.md.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _Name = Annotated[str, Field(min_length=1, max_length=400)]
 
 
 class Receipt(BaseModel):
-    """A receipt as it travels; ``signature`` covers all the rest.
+    """A receipt as it is sent; ``signature`` covers all other fields.
 
-    Nothing in it is to be believed before :func:`is_genuine` said so.
+    Its content is not to be trusted before :func:`is_genuine` has returned true.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -49,7 +49,7 @@ class Receipt(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a receipt says of a submission."""
+    """The facts about a submission that a receipt confirms; ``size`` is in bytes."""
 
     assignment: str
     user: str
@@ -62,7 +62,7 @@ class Facts:
 
 
 def make_receipt(secret: str, facts: Facts) -> Receipt:
-    """Sign what is on the disk.
+    """Return a signed receipt for a submission on the disk.
 
     Raises: :class:`InvalidInput` for an empty secret.
     """
@@ -81,9 +81,9 @@ def make_receipt(secret: str, facts: Facts) -> Receipt:
 
 
 def read_receipt(text: bytes | str) -> Receipt:
-    """Read a receipt that somebody kept, genuine or not.
+    """Return a receipt parsed from JSON, without verifying it.
 
-    Raises: :class:`InvalidInput`.
+    Raises: :class:`InvalidInput` for any other text.
     """
     if len(text) > _LIMIT:
         raise InvalidInput("This is not a receipt: it is longer than 16 KB.")
@@ -96,12 +96,12 @@ def read_receipt(text: bytes | str) -> Receipt:
 
 
 def is_genuine(secret: str, receipt: Receipt) -> bool:
-    """Tell whether this secret's owner signed exactly this; constant-time."""
+    """Return whether a receipt was signed with this secret; constant-time."""
     return hmac.compare_digest(_signature(secret, receipt), receipt.signature)
 
 
 def moment(when: datetime) -> str:
-    """A time as our answers write it: ISO 8601 in UTC, to the thousandth of a second."""
+    """Return a time as ISO 8601 in UTC, with milliseconds, as in all answers of the server."""
     utc = when.astimezone(UTC).replace(tzinfo=None)
     return f"{utc.isoformat(timespec='milliseconds')}Z"
 

@@ -1,4 +1,4 @@
-"""The two roles, and what each may do with another person's things."""
+"""The two roles and their rights."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Role(StrEnum):
-    """Student: own things only. Instructor: everything in the course, never the host."""
+    """A student has access to own files only, an instructor to the whole course, never the host."""
 
     STUDENT = "student"
     INSTRUCTOR = "instructor"

@@ -1,10 +1,9 @@
 """Tokens: ``username:hex(HMAC-SHA256(secret, message))`` (B105, compat.md 1, security.md).
 
-For a student the message is the username, as 0.3.16 has it, so its tokens verify here and ours
-there. A named instructor's message carries the role, and a revoked user's carries the epoch;
-both begin with a NUL byte, which no username may contain, so no message of one kind can ever
-be a message of another. A metrics token is of a third kind and no role: only the route that serves
-the metrics asks for it, and to everything else it is no token.
+A student's message is the username, as in 0.3.16, so that its tokens are valid here and ours there.
+A named instructor's message contains the role, and a revoked user's the epoch; both begin with a
+NUL byte, which no username may contain, so that no message of one kind can be a message of another.
+A metrics token is of a third kind and has no role: it is valid only for the route of the metrics.
 """
 
 from __future__ import annotations
@@ -23,18 +22,18 @@ _MAX_TOKEN = 300
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a good token says: who, and in which role."""
+    """The user and the role that a valid token proves."""
 
     username: str
     role: Role
 
 
 def make_token(secret: str, username: str, role: Role = Role.STUDENT, epoch: int = 0) -> str:
-    """Return the person's token; ``epoch`` is 0 until somebody revokes the person's tokens.
+    """Return the user's token; ``epoch`` counts the revocations of the user's tokens.
 
     ``__instructor__`` with the instructor role gives 0.3.16's shared instructor token.
 
-    Raises: InvalidInput for a name that is not in the grammar, or an empty secret.
+    Raises: InvalidInput for a name that is not valid, or an empty secret.
     """
     if username == INSTRUCTOR and role is Role.INSTRUCTOR:
         name = INSTRUCTOR
@@ -44,10 +43,10 @@ def make_token(secret: str, username: str, role: Role = Role.STUDENT, epoch: int
 
 
 def verify_token(secret: str, token: str, epoch_of: Callable[[str], int]) -> Claims | None:
-    """Return what the token proves at the user's present epoch, or None.
+    """Return the claims of a token that is valid at the user's present epoch, or None.
 
-    Both roles are always computed and compared in constant time, so that timing tells neither
-    who exists nor how much of a guess was right.
+    Both roles are always computed and compared in constant time, so that timing reveals neither
+    which users exist nor how much of a guess is right.
     """
     parsed = _parsed(token)
     if parsed is None:
@@ -62,7 +61,7 @@ def verify_token(secret: str, token: str, epoch_of: Callable[[str], int]) -> Cla
     )
     if as_instructor:
         return Claims(username, Role.INSTRUCTOR)
-    # The reserved name never is a student; its two messages agree at epoch 0.
+    # The reserved name is never a student; its two messages are equal at epoch 0.
     if as_student and username != INSTRUCTOR:
         return Claims(username, Role.STUDENT)
     return None
@@ -71,17 +70,17 @@ def verify_token(secret: str, token: str, epoch_of: Callable[[str], int]) -> Cla
 def make_metrics_token(secret: str, name: str, epoch: int = 0) -> str:
     """Return a token that reads the metrics and does nothing else.
 
-    ``name`` is a username of the program that reads them; the token ends like a person's, when the
-    name's tokens are revoked.
+    ``name`` is a username for the program that reads them; revoking the tokens of this name ends
+    the token.
 
-    Raises: InvalidInput for a name that is not in the grammar, or an empty secret.
+    Raises: InvalidInput for a name that is not valid, or an empty secret.
     """
     username = Username.parse(name)
     return f"{username}:{_mac(secret, _metrics_message(username, epoch))}"
 
 
 def verify_metrics_token(secret: str, token: str, epoch_of: Callable[[str], int]) -> bool:
-    """Tell whether this is a metrics token at its name's present epoch."""
+    """Return whether this is a valid metrics token at its name's present epoch."""
     parsed = _parsed(token)
     if parsed is None:
         return False
@@ -91,7 +90,7 @@ def verify_metrics_token(secret: str, token: str, epoch_of: Callable[[str], int]
 
 
 def _parsed(token: str) -> tuple[Username, bytes] | None:
-    """Return the name and the MAC of a token, None if it has not the form of one."""
+    """Return the name and the MAC of a token, or None if it is malformed."""
     name, separator, mac = token.partition(":")
     if not separator or len(token) > _MAX_TOKEN:
         return None

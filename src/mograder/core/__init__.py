@@ -1,1 +1,1 @@
-"""Names, errors, settings, clock, log: what every other room stands on."""
+"""Names, errors, settings, clock and log: modules that all other packages may import."""

@@ -1,4 +1,4 @@
-"""The only source of now. Time is aware and in UTC."""
+"""The only source of the current time, which is an aware datetime in UTC."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Tells the time of day, and a steady time in seconds for measuring spans."""
+    """The time of day, and a monotonic time in seconds for measuring durations."""
 
     def now(self) -> datetime: ...
 

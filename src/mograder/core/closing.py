@@ -1,4 +1,4 @@
-"""What is used in a ``with`` statement and closed at its end."""
+"""The base class of objects that a ``with`` statement closes at its end."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Self
 
 
 class Closing(ABC):
-    """Has a ``close`` that may be called more than once."""
+    """A context manager with a ``close`` method that may be called more than once."""
 
     def __enter__(self) -> Self:
         return self
@@ -17,4 +17,4 @@ class Closing(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of what is held."""
+        """Release all resources."""

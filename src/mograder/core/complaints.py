@@ -1,6 +1,6 @@
-"""What is wrong with a value, in the words of whoever wrote it and not of the library.
+"""Messages of validation errors in the terms of TOML files, not of pydantic.
 
-Settings and notebook headers are checked by the same models, so they complain alike.
+Settings and notebook headers are checked by the same models, and share these messages.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _EXPECTED = {
 def complaint(error: ErrorDetails, *, secret: bool = False) -> str:
     """Return a predicate such as "must be at least 1, not 0", without a full stop.
 
-    ``secret`` values are not shown. Not for unknown keys, of which only the reader of the whole
-    table can say which one was meant.
+    ``secret`` hides the value. Unknown keys are not handled here: only the caller knows the table's
+    other keys, of which one may have been meant.
     """
     kind = error["type"]
     context = error.get("ctx", {})
@@ -41,7 +41,7 @@ def complaint(error: ErrorDetails, *, secret: bool = False) -> str:
 
 
 def clipped(value: object) -> str:
-    """Return a value as its file writes it, or only its beginning."""
+    """Return a value as TOML writes it, cut off after 60 characters."""
     text = repr(value) if isinstance(value, str) else str(value)
     if isinstance(value, bool):
         text = text.lower()

@@ -1,7 +1,7 @@
-"""Every failure that we can explain, by family.
+"""The exceptions with a message for users, one class for each family of failures.
 
-A family decides the exit code (``cli.main``) and the HTTP status (``web.problems``); both
-look a class up by its ancestry, and a test demands every family in both tables
+The family determines the exit code (``cli.main``) and the HTTP status (``web.problems``). Both find
+a class by its base classes, and a test requires every family in both tables
 (architecture.md, "Errors").
 """
 
@@ -11,9 +11,9 @@ import errno
 
 
 class MograderError(Exception):
-    """A failure with a sentence that a teacher understands and a hint on what to do.
+    """A failure with a message that a teacher understands and a hint on what to do.
 
-    ``message`` is one sentence, shown to people as it is. ``hint`` is the remedy, or empty.
+    ``message`` is one sentence, shown to users unchanged. ``hint`` is the remedy, or empty.
     """
 
     def __init__(self, message: str, *, hint: str = "") -> None:
@@ -25,9 +25,9 @@ class MograderError(Exception):
         return f"{self.message} {self.hint}".strip()
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Support pickling for families whose constructor takes other arguments than a message.
+        """Support pickling, also of families whose constructor takes other arguments.
 
-        A parser that runs in a process of its own sends its failures back this way.
+        A parser in a separate process returns its failures this way.
         """
         return _unpickled, (type(self), self.args, self.__dict__)
 
@@ -41,27 +41,27 @@ def _unpickled(
 
 
 class InvalidInput(MograderError):
-    """What was given cannot be used: a name, a file, a setting, a request body."""
+    """An input that is not valid: a name, a file, a setting or a request body."""
 
 
 class TooLarge(InvalidInput):
-    """What was given exceeds a bound; the message names the bound."""
+    """An input that exceeds a limit; the message names the limit."""
 
 
 class NotAuthenticated(MograderError):
-    """Nobody is signed in, or the credentials are no good."""
+    """No user is signed in, or the credentials are not valid."""
 
 
 class Forbidden(MograderError):
-    """Somebody is signed in, but may not do this."""
+    """The signed-in user is not allowed to do this."""
 
 
 class NotFound(MograderError):
-    """The thing does not exist, or the asker may not know that it does."""
+    """The object does not exist, or the user is not allowed to know that it does."""
 
 
 class Conflict(MograderError):
-    """The thing changed, or is in use, so that this cannot be done now."""
+    """The object was changed, or is in use, so that this cannot be done now."""
 
 
 class Busy(MograderError):
@@ -73,7 +73,7 @@ class Busy(MograderError):
 
 
 class TimedOut(MograderError):
-    """Something of ours did not answer in its time (compat.md 2.3: 504 at session start)."""
+    """A process of ours did not answer in time (compat.md 2.3: 504 at session start)."""
 
 
 class RemoteFailed(MograderError):
@@ -81,9 +81,9 @@ class RemoteFailed(MograderError):
 
 
 class SandboxUnavailable(MograderError):
-    """No sandbox can be made here, so nothing of a student's is run."""
+    """No sandbox can be started here, so no student code is run."""
 
 
 def is_disk_full(error: OSError) -> bool:
-    """Tell whether a file could not be written because the disk or the quota is full."""
+    """Return whether a file could not be written because the disk or the quota is full."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)

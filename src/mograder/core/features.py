@@ -1,8 +1,9 @@
-"""The parts of marimo's page that are off until somebody in charge allows them."""
+"""The features of marimo's editor that are off unless the author or administrator allows them."""
 
 from __future__ import annotations
 
 from typing import Final
 
 FEATURES: Final = ("ai", "execute", "lsp", "packages", "secrets", "terminal")
-"""What ``[tool.mograder] allow`` and ``[items.NAME] allow`` may name (sessions.md, "Flags")."""
+"""The allowed values in ``[tool.mograder] allow`` and ``[items.NAME] allow``
+(sessions.md, "Flags")."""

@@ -1,9 +1,8 @@
-"""Structured logging: text for a terminal, with priorities for journald, or JSON lines; secrets
-masked in all of them.
+"""Structured logging: text for a terminal, with priorities for journald, or JSON lines.
 
-Every record is masked as it is formatted, message, extra fields and traceback alike, because
-the one place that nobody can forget is the last one (security.md, "Identity": secrets never in
-logs). The doors call :func:`configure_logging` once; everybody else calls :func:`get_logger`.
+Secrets are masked in the message, the extra fields and the traceback when a record is formatted,
+because all records pass through the formatter (security.md, "Identity": secrets never in logs).
+Entry points call :func:`configure_logging` once; all other modules call :func:`get_logger`.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from json import dumps
 from mograder.core.errors import InvalidInput
 
 request_id: ContextVar[str] = ContextVar("mograder_request_id", default="")
-"""The id of the request being served, on every record that it causes; empty outside one."""
+"""The id of the request being served, added to all its log records; empty outside of requests."""
 
 _ROOT = "mograder"
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
@@ -34,11 +33,11 @@ _PRIORITIES = (
     (logging.INFO, 6),
     (0, 7),
 )
-"""syslog's, by our levels."""
+"""The syslog priority of each level and those above it."""
 
 
 _MASKS: tuple[tuple[re.Pattern[str], str], ...] = (
-    # Whole header values first: what is left of them needs no closer look.
+    # Whole header values first, so that the patterns below need not match inside them.
     (re.compile(r"(?i)(\bauthorization['\"]?\s*[:=,]\s*b?['\"]?)[^\r\n'\"]+"), r"\1***"),
     (re.compile(r"(?i)(\bcookie\s*:\s*)[^\r\n'\"]+"), r"\1***"),
     (re.compile(r"(?i)(['\"](?:set-)?cookie['\"]\s*[:,]\s*b?['\"])[^\r\n'\"]+"), r"\1***"),
@@ -56,9 +55,9 @@ _registered: tuple[str, ...] = ()
 
 
 def register_secret(secret: str) -> None:
-    """Mask this exact text wherever it is logged; the hub's own secret has no telling shape.
+    """Mask this exact text in all logs, for secrets such as the hub's that no pattern matches.
 
-    Texts under 8 characters are left alone: masking them would hide ordinary words.
+    Texts under 8 characters are ignored: masking them would hide ordinary words.
     """
     global _registered  # noqa: PLW0603  - replaced whole, so that readers need no lock
     if len(secret) >= _SHORTEST_SECRET and secret not in _registered:
@@ -75,7 +74,7 @@ def mask(text: str) -> str:
 
 
 def get_logger(name: str) -> logging.Logger:
-    """Return the logger of a module of ours, below the one root that the level applies to."""
+    """Return the logger of a module, below the ``mograder`` logger, whose level applies."""
     below = name == _ROOT or name.startswith(f"{_ROOT}.")
     return logging.getLogger(name if below else f"{_ROOT}.{name}")
 
@@ -83,9 +82,9 @@ def get_logger(name: str) -> logging.Logger:
 def configure_logging(*, level: str = "info", json: bool = False, journal: bool = False) -> None:
     """Send every record, masked, to standard error; may be called again.
 
-    ``journal``: standard error is journald's, which keeps the time and takes a priority (B45).
-    Libraries are heard from ``warning`` up (from ``level`` up when that is ``debug``), ours
-    from ``level`` up.
+    ``journal``: standard error goes to journald, which adds the time and reads a priority (B45).
+    Our records are written from ``level`` up, those of libraries from ``warning`` up (from
+    ``level`` up if that is ``debug``).
 
     Raises: InvalidInput for a level that does not exist.
     """
@@ -106,10 +105,10 @@ def configure_logging(*, level: str = "info", json: bool = False, journal: bool 
 
 
 class TextFormatter(logging.Formatter):
-    """One line for a person, then the traceback, if any, on lines of its own."""
+    """A formatter of one readable line, followed by the traceback, if any."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Render the record; control characters are escaped, so nobody can forge a line."""
+        """Return the record as text; control characters are escaped, so no line can be forged."""
         head = f"{_when(record)} {record.levelname.lower().ljust(7)} {_sentence(record)}"
         trace = _trace(record)
         return head + (f"\n{trace}" if trace else "")
@@ -118,11 +117,11 @@ class TextFormatter(logging.Formatter):
 class JournalFormatter(logging.Formatter):
     """As :class:`TextFormatter`, for journald: a priority before each line, and no time.
 
-    `journalctl -u mograder-hub -p warning` then shows what is wrong and nothing else.
+    `journalctl -u mograder-hub -p warning` then shows warnings and errors only.
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        """Render the record; journald makes an entry of each line, so each has the priority."""
+        """Return the record as text; each line has the priority, since it becomes an entry."""
         priority = next(
             number for level, number in _PRIORITIES if record.levelno >= level or level == 0
         )
@@ -131,10 +130,10 @@ class JournalFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object per line, for journald and whatever collects it."""
+    """A formatter of one JSON object per line, for journald and log collectors."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Render the record; an extra field never replaces one of the fixed ones."""
+        """Return the record as JSON; an extra field never replaces one of the fixed ones."""
         fields = dict(_extra(record)) | {
             "time": _when(record),
             "level": record.levelname.lower(),

@@ -1,24 +1,24 @@
-"""The name that a person types for an assignment, and the one thing that it means; pure.
+"""The lookup of an assignment by the name that a user types; pure.
 
 Every command that takes the name of an assignment, a source, a release or a published item uses
 :func:`find`, so that ``A1`` means the same to all of them. All comparisons are made on
-NFC-normalised text. The first rule that anything satisfies decides:
+NFC-normalised text. The first rule that matches an entry decides:
 
 1. the name itself;
 2. the number on the server (a Moodle ID), or, if digits were typed, a name that begins with them as
    a whole word;
 3. the name in other capitals;
-4. a name that begins with what was typed as a whole word (``A1``: ``A1-Intro``, not ``A10``),
+4. a name that begins with the typed text as a whole word (``A1``: ``A1-Intro``, not ``A10``),
    first with these capitals, then in any;
 5. a name of the same letters and digits (``week1``: ``Week_1``);
-6. a name that begins with it, first with these capitals, then in any;
-7. a name that contains it, in any capitals.
+6. a name that begins with the typed text, first with these capitals, then in any;
+7. a name that contains the typed text, in any capitals.
 
-Digits are no part of a longer number in the rules 6 and 7 (``4``: ``hw4``, not ``A24``): they may
-be a mistyped Moodle ID.
+In the rules 6 and 7 digits match whole numbers only (``4``: ``hw4``, not ``A24``): they may be a
+mistyped Moodle ID.
 
 0.3.16 accepted a prefix up to a dash (generate), a plain prefix (hub publish), or the number and a
-part of the name (https, moodle); each of these still finds what it found.
+part of the name (https, moodle); names that worked there still work.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _Rule = Callable[["Entry", str], bool]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Something that can be named: ``name`` is shown in messages, ``aliases`` find it as well.
+    """An object with a name: ``name`` is shown in messages, ``aliases`` match as well.
 
     ``number`` is its number on the server, None where it has none.
     """
@@ -60,7 +60,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """The words of the messages: "There is no KIND 'x' WHERE."; ``empty`` if there is nothing."""
+    """Texts of messages: "There is no KIND 'x' WHERE."; ``empty`` is the hint without entries."""
 
     kind: str = "assignment"
     where: str = ""
@@ -71,7 +71,7 @@ def find(typed: str, entries: Sequence[Entry], words: Words | None = None) -> in
     """Return the index of the entry that ``typed`` means, by the rules of this module.
 
     Raises:
-        NotFound: No entry matches; the hint lists those that there are.
+        NotFound: No entry matches; the hint lists the entries.
         InvalidInput: Several match equally well; the message lists them.
     """
     words = words or Words()
@@ -118,10 +118,11 @@ def find_or_new(typed: str, names: Sequence[str]) -> str:
 
 
 def counterpart(name: str, names: Sequence[str]) -> str:
-    """Return the only one of ``names`` that another system's ``name`` stands for, else ``""``.
+    """Return the only one of ``names`` that matches another system's ``name``, else ``""``.
 
-    This pairs a title on Moodle with a directory here: they are equal, or have the same letters
-    and digits, or begin with the same label, a number with the word before it (``A1``, ``Week 1``).
+    This pairs a title on Moodle with a directory here: they match if they are equal, have the same
+    letters and digits, or begin with the same label, a number with the word before it (``A1``,
+    ``Week 1``).
     """
     wanted = nfc(name)
     rules: tuple[Callable[[str], bool], ...] = (
@@ -137,7 +138,7 @@ def counterpart(name: str, names: Sequence[str]) -> str:
 
 
 def is_label_of(text: str, name: str) -> bool:
-    """Tell whether a text is all of a name's label, a number with the word before it (``A1``)."""
+    """Return whether a text is exactly a name's label: a number and the word before it (``A1``)."""
     match = _LABEL.fullmatch(text.casefold())
     return match is not None and bool(match[1]) and _label(text) == _label(name)
 
@@ -169,7 +170,7 @@ def _by_digits(entry: Entry, text: str) -> bool:
 
 
 def _begins_with_word(name: str, text: str) -> bool:
-    """Tell whether a name begins with a text that ends where a word ends."""
+    """Return whether a name begins with a text that ends at the end of a word."""
     return name.startswith(text) and not name[len(text) : len(text) + 1].isalnum()
 
 
@@ -192,9 +193,9 @@ def _plain(name: str) -> str:
 
 
 def _label(name: str) -> str:
-    """Return "a1" for "A1. Intro", "week1" for "Week 1: Intro"; nothing without a number.
+    """Return "a1" for "A1. Intro", "week1" for "Week 1: Intro", and "" without a number.
 
-    A year alone is no label: it does not tell one assignment from another.
+    A year alone is not a label: it does not distinguish one assignment from another.
     """
     match = _LABEL.match(name.casefold())
     label = match[1] + match[2] if match else ""

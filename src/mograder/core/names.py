@@ -1,8 +1,8 @@
-"""One grammar for the names of users, items and files: parsed once, path-safe for ever.
+"""The grammars of the names of users, items and files, which are safe as parts of a path.
 
 A parsed name is a ``str`` of its own type, NFC-normalised, that can be joined to a directory
-without leaving it: no separator, no leading dot or dash, no ``..``, no control character,
-bounded length (security.md, "Input").
+without leaving it: no separator, no leading dot or dash, no ``..``, no control character, bounded
+length (security.md, "Input").
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class _Name(str):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Return the name, or raise :class:`InvalidInput` saying what is wrong with it."""
+        """Return the name, or raise :class:`InvalidInput` with the rule that it breaks."""
         name = unicodedata.normalize("NFC", text)
         problem = cls._problem(name)
         if problem:
@@ -58,7 +58,7 @@ class _Name(str):
 
 
 class Username(_Name):
-    """A person's login name; what starts with two underscores is the program's own."""
+    """A person's login name; names that begin with two underscores are the program's."""
 
     __slots__ = ()
     what = "username"
@@ -67,9 +67,9 @@ class Username(_Name):
 
     @classmethod
     def of_account(cls, text: str) -> Self:
-        """Return the name of whoever may hold credentials: a person, or 0.3.16's instructor.
+        """Return the name of an account with credentials: a person, or 0.3.16's instructor.
 
-        Raises: :class:`InvalidInput` as :meth:`parse` does. Never for a trusted header.
+        Raises: :class:`InvalidInput` as :meth:`parse` does. Not for names in a trusted header.
         """
         return cls(text) if text == INSTRUCTOR else cls.parse(text)
 

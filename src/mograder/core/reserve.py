@@ -1,4 +1,4 @@
-"""The free space that students' files leave on a disk: ``[limits] disk_reserve_mb`` of each."""
+"""The disk space that students' files must leave free: ``[limits] disk_reserve_mb``."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class DiskReserve:
-    """So many MiB, but never more than ``percent`` of the file system: a small one works too."""
+    """A reserve in MiB, but at most ``percent`` of the file system, so that small ones work too."""
 
     mb: int
     percent: int = 5
 
     def of(self, total: int) -> int:
-        """Return the bytes to leave free on a file system of so many bytes."""
+        """Return the bytes to leave free on a file system of ``total`` bytes."""
         return min(self.mb << 20, total * self.percent // 100)
 
 

@@ -1,7 +1,7 @@
-"""The service manager that started us: what systemd tells a service, and what it wants to hear.
+"""The service manager (systemd) that started this process: its variables and notifications.
 
 Every part is optional: a hub that is started by hand, or by the seed's plain unit (B13), has no
-manager to speak to, and everything here then does nothing.
+manager, and everything here then does nothing.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from dataclasses import dataclass
 _log = logging.getLogger(__name__)
 
 _FIRST_DESCRIPTOR = 3
-"""Where systemd puts the first socket that it listens on for us."""
+"""The file descriptor of the first socket that systemd passes to us."""
 
 _MICROSECONDS = 1_000_000
 _BEATS = 3
-"""Signs of life in the time after which the manager would give us up."""
+"""Watchdog notifications per watchdog timeout."""
 
 READY, STOPPING = "READY=1", "STOPPING=1"
 _ALIVE = "WATCHDOG=1"
@@ -30,10 +30,11 @@ _ALIVE = "WATCHDOG=1"
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What the environment says of the manager; the default is that there is none.
+    """The service manager, as the environment describes it; by default there is no manager.
 
-    ``watchdog_seconds``: after how long a silence it restarts us, 0 for never. ``sockets``: how
-    many it listens on for us. ``journal``: our standard error goes to its journal.
+    ``watchdog_seconds``: the time without a notification after which it restarts us, 0 for never.
+    ``sockets``: the number of sockets that it passes to us. ``journal``: standard error goes to its
+    journal.
     """
 
     notify_socket: str = ""
@@ -43,7 +44,7 @@ class Service:
 
     @classmethod
     def found_in(cls, environ: Mapping[str, str]) -> Service:
-        """Read systemd's variables; what is meant for another process counts as absent."""
+        """Return the service in systemd's variables; those for another process are ignored."""
         return cls(
             notify_socket=environ.get("NOTIFY_SOCKET", ""),
             watchdog_seconds=_number(environ, "WATCHDOG_USEC", "WATCHDOG_PID") / _MICROSECONDS,
@@ -52,22 +53,22 @@ class Service:
         )
 
     def tell(self, *words: str) -> None:
-        """Tell the manager ``READY=1``, ``STATUS=…`` and the like; a failure is only logged."""
+        """Send ``READY=1``, ``STATUS=…`` and the like to the manager; a failure is only logged."""
         if not self.notify_socket:
             return
         address = self.notify_socket
-        if address.startswith("@"):  # Linux's names without a file
+        if address.startswith("@"):  # an abstract socket address
             address = "\0" + address[1:]
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as told:
                 told.connect(address)
-                told.setblocking(False)  # one that does not read must not hold up the loop
+                told.setblocking(False)  # a full queue must not block the event loop
                 told.sendall("\n".join(words).encode())
         except OSError as error:
-            _log.warning("the service manager cannot be told %s: %s", words[0], error)
+            _log.warning("cannot send %s to the service manager: %s", words[0], error)
 
     def listeners(self) -> tuple[socket.socket, ...]:
-        """Take over the sockets that the manager listens on for us, which outlive our restarts."""
+        """Return the sockets that the manager passed to us; they stay open when we restart."""
         found = []
         for number in range(_FIRST_DESCRIPTOR, _FIRST_DESCRIPTOR + self.sockets):
             os.set_inheritable(number, False)
@@ -78,9 +79,10 @@ class Service:
 
     @asynccontextmanager
     async def kept_alive(self) -> AsyncIterator[None]:
-        """Show the manager during the block that the event loop turns.
+        """Send watchdog notifications during the block.
 
-        The signs come from the loop itself: one that stands still gives none, and is restarted.
+        The event loop itself sends them, so that the manager restarts a process whose loop is
+        blocked.
         """
         if not (self.notify_socket and self.watchdog_seconds):
             yield
@@ -99,7 +101,7 @@ class Service:
 
 
 def _number(environ: Mapping[str, str], name: str, whose: str) -> int:
-    """Return a count that is meant for this process, or 0."""
+    """Return a number from a variable, or 0 if it is for another process."""
     text, pid = environ.get(name, ""), environ.get(whose, "")
     if not text.isdecimal() or (pid and pid != str(os.getpid())):
         return 0
@@ -107,13 +109,13 @@ def _number(environ: Mapping[str, str], name: str, whose: str) -> int:
 
 
 def _is_stderr(stream: str) -> bool:
-    """Tell whether standard error is still the journal's: ``device:inode`` says which one was."""
+    """Return whether standard error is the journal's stream, given as ``device:inode``."""
     try:
         status = os.fstat(sys.stderr.fileno())
-    except (OSError, ValueError, AttributeError):  # closed, or a test's own
+    except (OSError, ValueError, AttributeError):  # closed, or replaced by a test
         return False
     return stream == f"{status.st_dev}:{status.st_ino}"
 
 
 NO_SERVICE = Service()
-"""What whoever is started by hand has."""
+"""No service manager: the process was started by hand."""

@@ -1,8 +1,10 @@
-"""Which headers may cross the border between browsers and student code: the lists alone.
+"""The headers that may pass between browsers and the servers of sessions.
+
+A "front" is a web server that forwards requests to the hub.
 
 The hub's own proxy (``web.hub.proxy.headers``) and the configurations that ``mograder hub
-proxy-config`` writes for a web server's fast path both go by them, so that neither lets pass what
-the other stops (security.md, "The session's server is enemy territory too").
+proxy-config`` writes for a web server's fast path both use these lists, so that they filter alike
+(security.md, "The session's server is enemy territory too").
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ SANDBOX_POLICY = (
     "sandbox allow-scripts allow-forms allow-modals allow-popups "
     "allow-popups-to-escape-sandbox allow-downloads"
 )
-"""The opaque origin; never with ``allow-same-origin`` (security.md)."""
+"""The policy that gives a page an opaque origin; never with ``allow-same-origin`` (security.md)."""
 
 TO_SESSION = _words(
     """accept accept-encoding accept-language cache-control content-encoding content-language
@@ -27,15 +29,15 @@ TO_SESSION = _words(
     last-event-id marimo-lsp-token marimo-server-token marimo-session-id marimo-stable-session-id
     pragma range user-agent"""
 )
-"""The allow-list towards a session's server, in lower case."""
+"""The allowlist of request headers to a session's server, in lower case."""
 
 FROM_SESSION_NEVER = frozenset(
-    _words(  # What security.md lists.
+    _words(  # Listed in security.md.
         """set-cookie clear-site-data service-worker-allowed strict-transport-security x-sendfile
         refresh alt-svc report-to nel content-security-policy"""
     )
-    # Kin of those: they set state for the origin, ask for a password in the hub's name, report
-    # to others, or contradict what the hub sets.
+    # Similar headers: they set state for the origin, ask for a password in the hub's name, report
+    # to other servers, or contradict the hub's own headers.
     + _words(
         """content-security-policy-report-only reporting-endpoints set-cookie2 set-login
         public-key-pins expect-ct www-authenticate authentication-info use-as-dictionary
@@ -45,13 +47,13 @@ FROM_SESSION_NEVER = frozenset(
         x-xss-protection x-permitted-cross-domain-policies referrer-policy x-lighttpd-send-file
         x-reproxy-url x-request-id x-dns-prefetch-control content-location"""
     )
-    # Hop-by-hop, and what the hub itself writes.
+    # Hop-by-hop headers, and those that the hub itself sets.
     + _words(
         """connection keep-alive proxy-authenticate proxy-authentication-info proxy-connection te
         trailer transfer-encoding upgrade date server via location content-length"""
     )
 )
-"""What no browser gets from a session, in lower case."""
+"""Response headers of a session that are not passed to a browser, in lower case."""
 
 FROM_SESSION_NEVER_PREFIXES = (
     "access-control-",
@@ -63,7 +65,7 @@ FROM_SESSION_NEVER_PREFIXES = (
     "x-sendfile-",
     "sec-",
 )
-"""Beginnings of what no browser gets from a session."""
+"""Prefixes of response headers of a session that are not passed to a browser."""
 
 FAMILIES_BY_NAME = _words(
     """access-control-allow-credentials access-control-allow-headers
@@ -79,38 +81,38 @@ FAMILIES_BY_NAME = _words(
     x-mograder-root x-mograder-session x-mograder-socket x-mograder-target x-remote-user
     x-sendfile-type"""
 )
-"""The known members of these families, for a front that can only name them."""
+"""The known headers with these prefixes, for a front that removes headers by name only."""
 
 FROM_FRONT = "x-mograder-"
-"""How the headers begin in which a front asks the hub, and is answered."""
+"""The prefix of the headers in a front's requests to the hub and in the hub's responses."""
 
 REMOVED_BY_FRONT = _words(
     """authorization cookie dnt expect forwarded from origin priority referer save-data te
     upgrade-insecure-requests via"""
 )
-"""What a front that knows no allow-list removes by name from a request to a session."""
+"""Request headers to a session that a front without an allowlist removes by name."""
 
 REMOVED_BY_FRONT_PREFIXES = _words(
     """access-control- b3- baggage cf- cloudfront- fastly- oidc proxy- remote- sec-ch-
     sec-fetch- sec-gpc sec-purpose shib ssl- trace true-client- x-"""
 )
-"""And by how it begins. A request with anything else than these and ``TO_SESSION`` goes by the hub,
-which has the allow-list."""
+"""Prefixes of such headers. A request with a header outside of these lists and ``TO_SESSION`` goes
+through the hub, which has the allowlist."""
 
 CARRIED_BY_FRONT = _words(
     """connection content-length host keep-alive sec-websocket-extensions sec-websocket-key
     sec-websocket-protocol sec-websocket-version transfer-encoding upgrade"""
 )
-"""What belongs to a connection, and a front writes anew for the next one."""
+"""Headers of a single connection, which a front sets anew for the next one."""
 
 FRONT_DOOR = "/_front/session"
-"""Below the hub's prefix: where a front asks whose a request is, once for each."""
+"""The path below the hub's prefix where a front asks, once per request, which session it is for."""
 
 FENCE = (("x-content-type-options", "nosniff"), ("referrer-policy", "no-referrer"))
-"""What every response from a session carries, errors included."""
+"""The headers of every response from a session, errors included."""
 
 SHARED = (("access-control-allow-origin", "*"), ("access-control-expose-headers", "*"))
-"""And those below a capability path besides, whose pages are of another origin."""
+"""Further headers below a capability path, whose pages have another origin."""
 
 ASSET_HEADERS = (
     ("access-control-allow-origin", "*"),
@@ -122,4 +124,4 @@ ASSET_HEADERS = (
     ("cache-control", "public, max-age=31536000, immutable"),
     ("vary", "accept-encoding"),
 )
-"""What marimo's static files are served with: they could not act even if opened as a page."""
+"""The headers of marimo's static files: opened as a page, they cannot run scripts."""

@@ -1,8 +1,8 @@
-"""``[hub] session_url``: an origin of its own for each viewer of each session.
+"""``[hub] session_url``: a separate origin for each viewer of each session.
 
-``https://{session}.example.net`` is a wildcard on a domain of its own. Forms that would only look
-like isolation are refused (security.md, "The session's page is enemy territory in the browser"):
-cookies do not respect ports, and a name that all sessions share keeps no student from another.
+``https://{session}.example.net`` is a wildcard on a separate domain. Values that only seem to
+isolate are refused (security.md, "The session's page is enemy territory in the browser"): cookies
+ignore ports, and a name that all sessions share does not separate students.
 """
 
 from __future__ import annotations
@@ -17,36 +17,36 @@ PLACE = "{session}"
 _LABEL = re.compile(r"[a-z0-9]{20,63}")
 _HINT = 'Give a wildcard on a domain that nothing else uses: "https://{session}.example.net".'
 _SHORT, _COUNTRY = 4, 2
-"""Lengths of labels in suffixes that are sold, such as ac.uk or com.au."""
+"""Label lengths in public suffixes such as ac.uk or com.au."""
 
 
 @dataclass(frozen=True, slots=True)
 class SessionUrl:
-    """Where sessions have their origins: ``domain`` is what comes after the label's dot."""
+    """The origins of sessions; ``domain`` is the part of the host after the label's dot."""
 
     scheme: str
     domain: str
     port: int | None
 
     def origin(self, label: str) -> str:
-        """Return the origin of one label as browsers write it."""
+        """Return the origin of one label, spelled as by browsers."""
         return f"{self.scheme}://{label}.{self.domain}{f':{self.port}' if self.port else ''}"
 
     def is_below(self, host: str) -> bool:
-        """Tell whether a Host header names an origin of sessions, however malformed."""
+        """Return whether a Host header is in the sessions' domain, even if it is malformed."""
         name = _without_port(host)
         return name == self.domain or name.endswith(f".{self.domain}")
 
     def label_of(self, host: str) -> str:
-        """Return the label that a Host header names, or ""."""
+        """Return the label in a Host header, or "" if it is not a session's."""
         label = _without_port(host).removesuffix(f".{self.domain}")
         return label if self.is_below(host) and _LABEL.fullmatch(label) else ""
 
 
 def session_url(text: str, public_url: str) -> SessionUrl | None:
-    """Return where sessions have their origins, or None for no text.
+    """Return the parsed setting, or None if the text is empty.
 
-    Raises: :class:`InvalidInput` for a form that isolates nothing.
+    Raises: :class:`InvalidInput` for a value that does not isolate sessions.
     """
     if not text:
         return None
@@ -82,10 +82,10 @@ def _refused(why: str) -> InvalidInput:
 
 
 def _related(one: str, other: str) -> bool:
-    """Tell whether two hosts share more than the suffix under which domains are sold.
+    """Return whether two hosts share more than a public suffix, and so may share cookies.
 
-    Without the public list of suffixes: a country's short second level (``ac.uk``) is taken for
-    one. What is unclear counts as related.
+    The public suffix list is not used: a country's short second level (``ac.uk``) is taken for a
+    suffix. Doubtful cases count as related.
     """
     mine, theirs = one.split(".")[::-1], other.split(".")[::-1]
     common = 0

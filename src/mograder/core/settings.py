@@ -1,8 +1,8 @@
-"""One typed tree of settings, and the only place that reads the environment.
+"""The typed settings, and the only module that reads the environment.
 
 Defaults < ``mograder.toml`` < ``MOGRADER_*`` < options. The file is found in ``-C``, in
-``MOGRADER_COURSE_DIR`` or in the working directory. Doors load it once and hand it on; no room
-below asks the environment again.
+``MOGRADER_COURSE_DIR`` or in the working directory. Entry points load the settings once and pass
+them on.
 """
 
 from __future__ import annotations
@@ -69,10 +69,10 @@ _CREDENTIAL, _MAX_SECRET = "hub-secret", 4096
 
 @dataclass(frozen=True, slots=True)
 class LoadedSettings:
-    """The tree, the course that it belongs to, and where each value came from.
+    """The settings, their course directory, and the origin of each value.
 
-    ``origins`` has every dotted key ("hub.port") as the file writes it; ``warnings`` are
-    sentences about what was ignored.
+    ``origins`` has every dotted key ("hub.port") as the file writes it; ``warnings`` are sentences
+    about ignored entries.
     """
 
     settings: Settings
@@ -100,7 +100,7 @@ class LoadedSettings:
 class SettingRow:
     """One line of ``mograder config show``: ``value`` is plain JSON data, secrets masked.
 
-    ``note`` says that a key has no effect, and is "" for the others.
+    ``note`` states that a key has no effect, and is "" for the others.
     """
 
     key: str
@@ -111,14 +111,14 @@ class SettingRow:
 
 @dataclass(frozen=True, slots=True)
 class Environ:
-    """What else we take from the environment: credentials, and what helpers must be given."""
+    """Further values of the environment: credentials, directories, variables of subprocesses."""
 
     hub_secret: SecretStr | None
     hub_url: str
     hub_instructor_token: SecretStr | None
     course_dir: Path | None
     runtime_directory: Path | None
-    """Made for us by systemd (``RuntimeDirectory=``)."""
+    """Created for us by systemd (``RuntimeDirectory=``)."""
     xdg_runtime_dir: Path | None
     build: Mapping[str, str]
     """The variables that a uv build needs: indexes, certificates, proxies."""
@@ -128,12 +128,12 @@ class Environ:
     hub_ssh_options: tuple[str, ...] = ()
     enrollment_code: SecretStr | None = None
     port: str = ""
-    """Where a hosting platform wants a server (compat.md 4)."""
+    """The port on which a hosting platform expects the server (compat.md 4)."""
     moodle_token: SecretStr | None = None
     service: Service = NO_SERVICE
-    """What started us."""
+    """The service manager that started this process."""
     authority: Path | None = None
-    """A certificate authority's file that systemd handed over (``LoadCredential=authority:…``)."""
+    """The file of a certificate authority that systemd passed (``LoadCredential=authority:…``)."""
 
 
 def load_settings(
@@ -142,11 +142,11 @@ def load_settings(
     overrides: Mapping[str, object] | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> LoadedSettings:
-    """Read the course's settings; ``overrides`` are options by dotted key, None = not given.
+    """Return the course's settings; ``overrides`` are options by dotted key, None = not given.
 
-    Raises: InvalidInput for a missing course directory, a file that cannot be read or parsed,
-    and any mistake in our own sections, in a variable or in an option; also for a
-    ``[hub] session_url`` that would isolate nothing.
+    Raises: InvalidInput for a missing course directory, a file that cannot be read or parsed, and
+    any mistake in our own sections, in a variable or in an option; also for a ``[hub] session_url``
+    that does not isolate sessions.
     """
     environ = os.environ if environ is None else environ
     directory = _course_dir(course_dir, environ)
@@ -159,12 +159,12 @@ def load_settings(
     layers.add_options(overrides or {})
     origins = MappingProxyType(layers.origins)
     hub = layers.settings.hub
-    session_url(hub.session_url, hub.public_url)  # two keys, perhaps of two layers
+    session_url(hub.session_url, hub.public_url)  # checked here: the keys may be of two layers
     return LoadedSettings(layers.settings, directory, origins, tuple(layers.warnings))
 
 
 def read_environ(environ: Mapping[str, str] | None = None) -> Environ:
-    """Return the rest of the environment that we use; empty variables count as absent."""
+    """Return the other variables that we use; empty ones count as absent."""
     environ = os.environ if environ is None else environ
     return Environ(
         hub_secret=_secret(environ.get("MOGRADER_HUB_SECRET", "") or _credential(environ)),
@@ -190,8 +190,9 @@ def read_environ(environ: Mapping[str, str] | None = None) -> Environ:
 def runtime_dir(loaded: LoadedSettings, environ: Environ) -> Path:
     """Return the directory for sockets: short, since a socket's path is limited to 107 bytes.
 
-    One per course, so that two hubs on a machine do not meet. It is not made here; whoever
-    makes it must check its owner and mode, since anyone may write below ``/tmp``.
+    Each course has its own, so that two hubs on a machine do not collide. It is not created here;
+    the caller that creates it must check its owner and mode, since every user may write below
+    ``/tmp``.
     """
     if configured := loaded.settings.hub.runtime_dir:
         return loaded.path(configured)
@@ -206,7 +207,7 @@ def runtime_dir(loaded: LoadedSettings, environ: Environ) -> Path:
 
 
 def describe(loaded: LoadedSettings) -> tuple[SettingRow, ...]:
-    """Return every setting with its value and origin, secrets masked, for people to read."""
+    """Return every setting with its value and origin, secrets masked, for display."""
     tree: Mapping[str, object] = loaded.settings.model_dump(mode="json", by_alias=True)
     origins = loaded.origins
     rows = [SettingRow(key, _displayed(key, tree), origins[key], note_on(key)) for key in KEYS]
@@ -222,7 +223,7 @@ def _displayed(key: str, tree: Mapping[str, object]) -> object:
     if key == "https.token":
         return "***" if value else ""
     if key == "database.url":
-        # Everything up to the last @: a password may hold a slash, unescaped.
+        # Everything up to the last @: a password may contain an unescaped slash.
         return mask(_URL_PASSWORD.sub(r"\1***@", str(value)))
     return _masked(value)
 
@@ -255,7 +256,7 @@ def _course_dir(given: Path | None, environ: Mapping[str, str]) -> Path:
 
 
 def _read_file(file: Path) -> bytes | None:
-    """Return the file's bytes, or None when there is none: never when it is merely unreadable."""
+    """Return the file's bytes, or None if it does not exist; raise InvalidInput if unreadable."""
     try:
         if not stat.S_ISREG(file.stat().st_mode):
             raise InvalidInput(f"{file} is not a regular file.")
@@ -322,9 +323,9 @@ def _words(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
 
 
 def _credential(environ: Mapping[str, str]) -> str:
-    """Return the secret that systemd hands over as a file (``LoadCredential=hub-secret:…``).
+    """Return the secret that systemd passes as a file (``LoadCredential=hub-secret:…``).
 
-    No other process of the user can read it there, as it could in an environment.
+    Unlike an environment variable, other processes of the user cannot read it there.
     """
     try:
         if (path := _credential_file(environ, _CREDENTIAL)) is None:

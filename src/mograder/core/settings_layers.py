@@ -1,7 +1,7 @@
-"""Lay file, environment and options over the defaults, and say who set what.
+"""The layers of settings (file, environment, options) over the defaults, and their origins.
 
-Private to ``core.settings``: every layer is checked by itself, so a complaint names the file,
-the variable or the option that is wrong, and never the merged result.
+Private to ``core.settings``: every layer is checked by itself, so a message names the file, the
+variable or the option that is wrong, and never the merged result.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SectionT = TypeVar("SectionT", bound=Section)
 
 _OUR_PREFIXES = tuple(f"MOGRADER_{each.upper()}_" for each in sorted(OUR_SECTIONS))
 ITEMS = "items"
-"""The table of tables: a section per item."""
+"""The table with a section per item."""
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _FILE_ONLY = frozenset({"assignments", "edit_links"})
@@ -44,11 +44,11 @@ _NOT_SETTINGS = frozenset(
     f"MOGRADER_HUB_{each}"
     for each in ("SECRET", "URL", "INSTRUCTOR_TOKEN", "SSH", "SSH_OPTIONS", "MODE")
 )
-"""Variables that look like a key of ours and are credentials or options instead (compat.md)."""
+"""Variables that look like a key of ours but are credentials or options (compat.md)."""
 
 
 class Origin(StrEnum):
-    """Where a setting's value came from; a later one wins over an earlier one."""
+    """The source of a setting's value; a later one overrides an earlier one."""
 
     DEFAULT = "default"
     FILE = "file"
@@ -58,7 +58,7 @@ class Origin(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class _Problem:
-    """One thing wrong with one table: where, and a predicate ("must be …")."""
+    """One mistake in one table: its path, and a predicate ("must be …")."""
 
     path: tuple[str | int, ...]
     unknown: bool
@@ -67,14 +67,14 @@ class _Problem:
 
 @dataclass(slots=True)
 class Layers:
-    """The tree as it grows, with the origin of every key and the warnings so far."""
+    """The settings merged so far, with the origin of every key and the warnings."""
 
     settings: Settings = field(default_factory=Settings)
     origins: dict[str, Origin] = field(default_factory=lambda: dict.fromkeys(KEYS, Origin.DEFAULT))
     warnings: list[str] = field(default_factory=list)
 
     def add_file(self, tree: Mapping[str, object], shown: str) -> None:
-        """Lay a parsed ``mograder.toml`` over the defaults.
+        """Merge a parsed ``mograder.toml`` over the defaults; ``shown`` is its path in messages.
 
         Raises: InvalidInput for a mistake in a section of ours.
         """
@@ -93,10 +93,10 @@ class Layers:
             self._add_items(tree[ITEMS], shown)
 
     def add_environment(self, environ: Mapping[str, str]) -> None:
-        """Lay ``MOGRADER_<SECTION>_<KEY>`` variables over the file; lists are comma-separated.
+        """Merge ``MOGRADER_<SECTION>_<KEY>`` variables over the file; lists are comma-separated.
 
-        A variable that matches nothing is a warning only: every default is the safe side, and
-        the environment is shared with other programs.
+        An unknown variable is a warning only: all defaults are safe, and the environment is shared
+        with other programs.
 
         Raises: InvalidInput naming the variable whose value cannot be used.
         """
@@ -113,7 +113,7 @@ class Layers:
                 self.warnings.append(f"The variable {name} is not a setting.{hint}")
 
     def add_options(self, overrides: Mapping[str, object]) -> None:
-        """Lay command-line options, by dotted key, over everything; ``None`` is "not given".
+        """Merge command-line options, by dotted key, over all else; ``None`` is "not given".
 
         Raises: InvalidInput naming the key whose value cannot be used.
         """
@@ -130,7 +130,7 @@ class Layers:
             self._merge(section, {last: plain}, Origin.OPTION, report)
 
     def _add_items(self, table: object, shown: str) -> None:
-        """Take over ``[items.NAME]``, a table per item; only the file has them."""
+        """Merge ``[items.NAME]``, a table per item; only the file has them."""
         if not isinstance(table, dict):
             self._mistake(
                 ITEMS, _Problem((), False, "must be a table, written [items.NAME]"), shown
@@ -152,7 +152,7 @@ class Layers:
         origin: Origin,
         report: Callable[[_Problem], None],
     ) -> None:
-        """Check a table, report what is wrong with it, and take over what is right."""
+        """Validate a table, report its mistakes, and merge its valid keys."""
         strict = origin is Origin.FILE and section in OUR_SECTIONS
         model = SECTIONS[section] if section else Settings
         checked = _checked(model, dict(table), strict=strict, report=report)
@@ -169,7 +169,7 @@ class Layers:
         return lambda problem: self._mistake(section, problem, shown)
 
     def _mistake(self, section: str, problem: _Problem, shown: str) -> None:
-        """Refuse a mistake in our own sections, warn about one anywhere else."""
+        """Raise InvalidInput for a mistake in our own sections; warn about one elsewhere."""
         parts = [str(each) for each in ((section,) if section else ()) + problem.path]
         key = ".".join(parts)
         nearest = _nearest(section, parts[-1]) if problem.unknown else ""
@@ -187,7 +187,7 @@ def _item_name(written: str, shown: str) -> str:
 
 
 def _item(name: str, table: object, shown: str) -> ItemSettings:
-    """Check one item's table; a mistake in it is refused as in every section of ours."""
+    """Return one item's settings; raise InvalidInput for a mistake, as in all our sections."""
     try:
         return ItemSettings.model_validate(table, strict=True)
     except ValidationError as error:
@@ -210,7 +210,7 @@ def _checked(
     strict: bool,
     report: Callable[[_Problem], None],
 ) -> SectionT:
-    """Validate a table; whatever is reported and survived that is left out of the result."""
+    """Validate a table; a reported part is left out of the result unless ``report`` raises."""
     while True:
         try:
             return model.model_validate(table, strict=strict)
@@ -221,7 +221,7 @@ def _checked(
 
 
 def _leave_out(table: dict[str, object], location: tuple[str | int, ...]) -> None:
-    """Remove the part at fault, copying what leads to it: the caller's tree stays as it was."""
+    """Remove the invalid part from ``table``; nested containers are copied, not changed."""
     holder: dict[str, object] = table
     name = str(location[0])
     inner = holder[name]
@@ -272,7 +272,7 @@ def item_key(name: str) -> str:
 
 
 def item_keys(name: str, item: ItemSettings) -> Mapping[str, object]:
-    """Return what is set of an item, by dotted key."""
+    """Return the values that are set for an item, by dotted key."""
     own = item.model_dump(exclude_unset=True, exclude_none=True, exclude={"limits"})
     limits = item.limits.model_dump(exclude_none=True)
     key = item_key(name)
@@ -298,12 +298,12 @@ def _dotted(section: str, name: str) -> str:
 
 
 KEYS: tuple[str, ...] = tuple(sorted(_keys(), key=lambda key: ("." in key, key)))
-"""Every key of the tree, dotted, as the file writes it; the top-level ones first. Those of items
-come beside, by :func:`item_keys`."""
+"""Every key of the settings, dotted, as the file writes it; the top-level ones first. Keys of items
+come from :func:`item_keys`."""
 
 
 def note_on(key: str) -> str:
-    """Return what people should know about a key of :data:`KEYS`: ``NO_EFFECT``, or ""."""
+    """Return the note on a key of :data:`KEYS`: ``NO_EFFECT``, or ""."""
     section, _, name = key.rpartition(".")
     fields = (SECTIONS[section] if section else Settings).model_fields
     marked = (NO_EFFECT in info.metadata for n, info in fields.items() if _written(n, info) == name)
@@ -330,7 +330,7 @@ def _is_secret(model: type[Section], path: tuple[str | int, ...]) -> bool:
 
 
 def _nearest(section: str, name: str) -> str:
-    """Say which key was probably meant: here first, then the same name in another section."""
+    """Return a hint with a similar key: first of this section, then the same name in another."""
     here = {key.rpartition(".")[2]: key for key in KEYS if key.rpartition(".")[0] == section}
     if not section:
         here |= {each: f"[{each}]" for each in (*SECTIONS, ITEMS)}

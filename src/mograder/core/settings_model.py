@@ -1,8 +1,8 @@
 """The sections and keys of ``mograder.toml``, their types, defaults and bounds.
 
-Only shapes live here; ``core.settings`` reads the file, the environment and the options into
-them. Section by section as compat.md 6 lists them, plus our own ``[hub]``, ``[security]``,
-``[safety]``, ``[limits]``, ``[database]`` and ``[backup]``. A key's docstring is its documentation.
+This module only defines types; ``core.settings`` loads the values. The sections are those of
+compat.md 6, plus our own ``[hub]``, ``[security]``, ``[safety]``, ``[limits]``, ``[database]`` and
+``[backup]``. A key's docstring is its documentation.
 """
 
 from __future__ import annotations
@@ -38,25 +38,25 @@ from mograder.core.settings_values import (
 OUR_SECTIONS: Final = frozenset(
     {"hub", "security", "safety", "limits", "items", "database", "backup"}
 )
-"""Sections where a mistake is refused; elsewhere it is a warning, since old files must open."""
+"""Sections where a mistake is an error; elsewhere it is a warning, since old files must load."""
 
 SECRET_KEYS: Final = frozenset({"https.token", "database.url"})
-"""Keys whose value is never printed as it is."""
+"""Keys whose value is masked in all output."""
 
 NO_EFFECT: Final = "accepted for 0.3.16, no effect yet"
-"""Marks a key, in its annotation, that course files of 0.3.16 have and that nothing reads."""
+"""The annotation of a key that course files of 0.3.16 have and that mograder does not read."""
 
 Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
 Megabytes = Annotated[int, Field(ge=1, le=16_777_216)]
-"""Up to 16 TiB: a slip of the keyboard must not become a number that the kernel cannot take."""
+"""MiB, at most 16 TiB, so that a typing error stays in the range that the kernel accepts."""
 Present = Annotated[str, AfterValidator(present)]
 Modules = Annotated[tuple[Annotated[str, AfterValidator(module)], ...], BeforeValidator(listed)]
 Builtins = Annotated[tuple[Annotated[str, AfterValidator(builtin)], ...], BeforeValidator(listed)]
 
 
 class Section(BaseModel):
-    """What all sections share: unknown keys are noticed, and nothing changes after loading."""
+    """The base of all sections: unknown keys are errors, and values do not change after loading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
@@ -81,7 +81,7 @@ class Assignment(Section):
 
 
 class MoodleSettings(Section):
-    """``[moodle]``: where the course lives in Moodle and how its exported lists are read."""
+    """``[moodle]``: the course on Moodle, and the columns of its exported lists."""
 
     url: str = ""
     course_id: int = 0
@@ -98,10 +98,12 @@ class HttpsSettings(Section):
 
 
 class DefaultsSettings(Section):
-    """``[defaults]``: what the authoring and grading commands do unless told otherwise."""
+    """``[defaults]``: the defaults of the authoring and grading commands."""
 
     jobs: int = 4
+    """Notebooks that the hub validates at the same time."""
     timeout: int = 300
+    """Seconds that one notebook may run."""
     no_edit: Annotated[bool, NO_EFFECT] = False
     no_actions: Annotated[bool, NO_EFFECT] = False
     headless_edit: Annotated[bool, NO_EFFECT] = False
@@ -144,7 +146,7 @@ class SyncSettings(Section):
 
 
 class PenaltiesSettings(Section):
-    """``[penalties]``: what a late submission costs, in per cent."""
+    """``[penalties]``: the deductions for a late submission, in per cent."""
 
     enabled: Annotated[bool, NO_EFFECT] = False
     grace_minutes: Annotated[float, NO_EFFECT] = 5
@@ -156,7 +158,7 @@ class HubSettings(Section):
     """``[hub]``: the shared server (B106-B111 and our own keys)."""
 
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
-    """0 takes a free port."""
+    """0: any free port."""
     host: Present = "0.0.0.0"  # noqa: S104  # B75
     notebooks_dir: Present = "hub-notebooks"
     release_dir: Present = "hub-release"
@@ -169,36 +171,37 @@ class HubSettings(Section):
     instructors: Annotated[
         tuple[Annotated[str, AfterValidator(user)], ...], BeforeValidator(listed)
     ] = ()
-    """Users who are instructors however they sign in."""
+    """Users who are instructors, regardless of how they sign in."""
     trusted_proxies: Annotated[
         tuple[Annotated[str, AfterValidator(peer)], ...] | None, BeforeValidator(listed)
     ] = None
-    """Who may name a user in the header: addresses, networks, or "unix" for the hub's own Unix
-    socket. Unset: loopback while sessions are sandboxed, nobody otherwise."""
+    """Peers that may name a user in the header: addresses, networks, or "unix" for the hub's own
+    Unix socket. Unset: loopback if sessions are sandboxed, no peer otherwise."""
     session_isolation: Literal["sandbox", "same-origin"] = "sandbox"
     """Where a session's page runs in the browser; "same-origin" is for debugging."""
     base_url: Annotated[str, AfterValidator(normalise_base_url)] = ""
     """The path prefix under which browsers find the hub, such as "/live/hub"."""
     public_url: Annotated[str, AfterValidator(normalise_public_url)] = ""
-    """Scheme and host that browsers use, where the proxy in front does not tell."""
+    """Scheme and host that browsers use, if the proxy in front does not pass them on."""
     collect: bool = False
-    """Whether the dashboard offers Submit, which hands in on the hub, into [dirs] submitted."""
+    """Whether the dashboard has a Submit button, which puts submissions into [dirs] submitted."""
     environments_dir: Present = ".mograder/environments"
-    """The packages of this hub's notebooks. Not to be shared with another course's hub: this one
-    removes what it does not need itself."""
+    """The directory for the packages of this hub's notebooks. Hubs must not share it: each removes
+    the environments that it does not need."""
     unused_environments_mb: Count = 4096
-    """Disk space of environments that nothing needs. Above it the hub removes those that were used
-    longest ago; `mograder hub prune` removes all of them."""
+    """Disk space for environments that no item needs, in MiB. Above it the hub removes the least
+    recently used ones; `mograder hub prune` removes all of them."""
     runtime_dir: str = ""
     """A short path for sockets; empty: chosen automatically."""
     supervisor_socket: str = ""
     """The socket of a supervisor that runs already; empty: the hub starts its own."""
     session_url: str = ""
-    """An origin of its own for each viewer of each session: "https://{session}.example.net", on a
-    domain that nothing else uses. Empty: session pages run in an opaque origin of the hub's."""
+    """A separate origin for each viewer of each session: "https://{session}.example.net", on a
+    domain that is used for nothing else. Empty: session pages run in an opaque origin of the
+    hub's."""
     front_group: Annotated[str, AfterValidator(group)] = ""
-    """The Unix group of a web server that carries session traffic by itself (the fast path): it may
-    connect to the sessions' sockets. Empty: all traffic goes by the hub."""
+    """The Unix group of a web server that forwards session traffic by itself (the fast path): it
+    may connect to the sessions' sockets. Empty: all traffic goes through the hub."""
 
 
 class SecuritySettings(Section):
@@ -207,85 +210,85 @@ class SecuritySettings(Section):
     use_bubblewrap: bool | None = None
     """Unset or true: sessions run in bubblewrap or not at all. False: no sandbox."""
     safety_scan: Literal["refuse", "warn", "off"] = "refuse"
-    """What becomes of a student's notebook in which the scan of [safety] finds something."""
+    """The reaction to a student's notebook with code that the scan of [safety] denies."""
     sandbox_uid_base: Annotated[int, Field(ge=1000, le=2_000_000_000)] = 600_000
-    """The first uid of students' sandboxes when the supervisor runs as root; bubblewrap takes none
-    from 2147483648 on."""
+    """The first uid of students' sandboxes when the supervisor runs as root; bubblewrap accepts
+    uids below 2147483648 only."""
 
 
 class SafetySettings(Section):
-    """``[safety]``: what a scan of students' notebooks denies, beside what it always does.
+    """``[safety]``: changes to the code that a scan of students' notebooks denies by default.
 
-    What is both denied and allowed here is denied.
+    A name that is both denied and allowed here is denied.
     """
 
     deny_imports: Modules = ()
     """Further modules that students should not import."""
     allow_imports: Modules = ()
-    """Modules that they may import after all, such as pathlib."""
+    """Modules, such as pathlib, that students may import although they are denied by default."""
     deny_calls: Builtins = ()
-    """Further builtins that they should not call."""
+    """Further builtins that students should not call."""
     allow_calls: Builtins = ()
-    """Builtins that they may call after all, such as open."""
+    """Builtins, such as open, that students may call although they are denied by default."""
 
 
 class LimitsSettings(Section):
-    """``[limits]``: bounds of one session, of all of them together, and of one upload.
+    """``[limits]``: limits of one session, of all of them together, and of one upload.
 
-    Those of one session may be set per item besides (`ItemLimits`).
+    Those of one session can also be set per item (`ItemLimits`).
     """
 
     memory_mb: Positive = 2048
-    """Memory of one session. One that needs more is ended."""
+    """Memory of one session. A session that needs more is ended."""
     memory_soft_mb: Count = 0
-    """Where cgroup v2 is delegated: memory above which a session is slowed down, nearly to a halt.
-    0: just below memory_mb."""
+    """Memory above which a session is slowed down almost to a halt, if cgroup v2 is delegated. 0:
+    just below memory_mb."""
     processes: Positive = 256
-    """Processes and threads of one session. One that starts more is ended."""
+    """Processes and threads of one session. A session that starts more is ended."""
     cpu_weight: Annotated[int, Field(ge=1, le=10_000)] = 100
-    """A session's share of busy processors, compared with the others'."""
+    """A session's share of busy processors, relative to other sessions."""
     open_files: Positive = 1024
     file_size_mb: Positive = 1024
-    """One file that a session writes."""
+    """The largest file that a session may write."""
     tmp_mb: Positive = 512
-    """A session's private /tmp, its home outside the workspace, and its shared memory, each."""
+    """The size of a session's private /tmp, of its home outside the workspace, and of its shared
+    memory, each."""
     workspace_mb: Positive = 1024
-    """All files of one workspace together. A session that writes more is ended."""
+    """The size of all files of one workspace. A session that writes more is ended."""
     disk_reserve_mb: Count = 1024
-    """Disk space that students' files leave free: below it the session that writes most is
-    ended. On a small file system disk_reserve_percent of it counts, if that is less."""
+    """Disk space that students' files must leave free: below it the session that writes most is
+    ended. On a small file system disk_reserve_percent of it applies, if that is less."""
     disk_reserve_percent: Annotated[int, Field(ge=0, le=100)] = 5
-    """The largest part of a file system that the reserve takes, in per cent."""
+    """The largest part of a file system for the reserve, in per cent."""
     total_memory_mb: Count = 0
-    """Memory of all sessions together. More starts wait in line. 0: what the machine has, less a
-    tenth."""
+    """Memory of all sessions together. Further starts wait in a queue. 0: the machine's memory,
+    less a tenth."""
     starts_at_once: Count = 0
-    """Sessions that start at the same time; the others wait in line. 0: two per processor."""
+    """Sessions that start at the same time; others wait in a queue. 0: two per processor."""
     line_length: Positive = 1000
-    """Starts that may wait in line; one more is refused."""
+    """Starts that may wait in the queue; further ones are refused."""
     warm_environments: Count = 8
-    """Environments of which a process is kept that sessions are forked from; 0: none, and every
-    session starts cold."""
+    """Environments with a process from which sessions are forked; 0: every session starts cold."""
     warm_memory_mb: Positive = 1024
-    """Memory of those processes together; the ones used longest ago are ended."""
+    """Memory of those processes together; above it the least recently used ones are ended."""
     upload_mb: Positive = 100
-    """A whole publish or upload body."""
+    """The largest body of a publish or upload request."""
     upload_files: Positive = 200
     request_mb: Positive = 256
-    """One request through the session proxy."""
+    """The largest request through the session proxy."""
     start_timeout: Positive = 120
-    """Seconds until a session must answer."""
+    """Seconds within which a new session must answer."""
     build_timeout: Positive = 900
     """Seconds for building an environment."""
 
     @property
     def disk_reserve(self) -> DiskReserve:
-        """The free space that students' files leave on a disk."""
+        """The disk space that students' files must leave free."""
         return DiskReserve(self.disk_reserve_mb, self.disk_reserve_percent)
 
 
 class ItemLimits(Section):
-    """The bounds of one session of one item; what is not set is as in ``[limits]``.
+    """The limits of one session of one item; unset ones are as in ``[limits]``.
 
     A notebook's header may set them too, in ``[tool.mograder.limits]``.
     """
@@ -293,34 +296,34 @@ class ItemLimits(Section):
     memory_mb: Megabytes | None = None
     """Memory of one session of this item."""
     memory_soft_mb: Annotated[int, Field(ge=0, le=16_777_216)] | None = None
-    """Memory above which it is slowed down. Unset where memory_mb is set, or 0: three quarters
-    of that."""
+    """Memory above which it is slowed down. 0, or unset where memory_mb is set: three quarters of
+    that."""
     processes: Annotated[int, Field(ge=1, le=4_194_304)] | None = None
     """Its processes and threads."""
     cpu_weight: Annotated[int, Field(ge=1, le=10_000)] | None = None
-    """Its share of busy processors."""
+    """Its share of busy processors, relative to other sessions."""
     open_files: Annotated[int, Field(ge=1, le=1_048_576)] | None = None
     """Its open files."""
     file_size_mb: Megabytes | None = None
-    """One file that it writes."""
+    """The largest file that it may write."""
     tmp_mb: Megabytes | None = None
-    """Its private /tmp, its home and its shared memory, each."""
+    """The size of its private /tmp, of its home and of its shared memory, each."""
     workspace_mb: Megabytes | None = None
-    """All files of one workspace together."""
+    """The size of all files of one workspace."""
 
 
 class ItemSettings(Section):
-    """``[items.NAME]``: what the administrator decides about one item.
+    """``[items.NAME]``: the administrator's settings for one item.
 
-    It beats the ``[tool.mograder]`` table of the item's own header, key by key.
+    Each key overrides that of the ``[tool.mograder]`` table in the item's own header.
     """
 
     allow: (
         Annotated[tuple[Annotated[str, AfterValidator(feature)], ...], BeforeValidator(listed)]
         | None
     ) = None
-    """The parts of marimo's page that are on, and no others: ai, execute, lsp, packages, secrets,
-    terminal. Unset: as the header says."""
+    """The only features of marimo's editor that are on: ai, execute, lsp, packages, secrets,
+    terminal. Unset: as in the header."""
     limits: ItemLimits = ItemLimits()
 
 
@@ -332,20 +335,21 @@ class DatabaseSettings(Section):
 
 
 class BackupSettings(Section):
-    """``[backup]``: where the scheduled backups go, and what `hub check` expects of them."""
+    """``[backup]``: the directory of scheduled backups, and the limits that `hub check` applies."""
 
     directory: str = ""
     """The directory of the backups; it must exist. Empty: no scheduled backups and no check."""
     keep: Positive = 14
-    """Backups that are kept, and the newest complete one; others are removed after a sound one."""
+    """Newest backups to keep, and always the newest complete one; a successful backup removes the
+    others."""
     max_age_hours: Positive = 26
-    """An older newest backup is a problem."""
+    """`hub check` reports a newest backup that is older than this."""
     least_percent: Annotated[int, Field(ge=0, le=100)] = 50
-    """Per cent of the largest earlier backup; a smaller newest backup is a problem."""
+    """`hub check` reports a newest backup below this percentage of the largest earlier one."""
 
 
 class Settings(Section):
-    """The whole tree, frozen; every section is there, filled with its defaults."""
+    """All settings, immutable; missing sections have their defaults."""
 
     title: str | None = None
     transport: Literal["moodle", "https"] = "moodle"

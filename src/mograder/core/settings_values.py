@@ -1,7 +1,7 @@
-"""Rules for single values of ``mograder.toml``: what is taken, and in which spelling it is kept.
+"""Validators of single values of ``mograder.toml``, which also normalise the spelling.
 
-Each raises :class:`ValueError` with a predicate ("must be …"), which becomes the complaint that
-names file and key.
+Each raises :class:`ValueError` with a predicate ("must be …") for the message that names file and
+key.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 def normalise_base_url(text: str) -> str:
     """Return a path prefix as ``/live/hub``, or ``""`` for the root.
 
-    Raises: ValueError for anything else than plain path segments.
+    Raises: ValueError for a text other than plain path segments.
     """
     path = text.strip().rstrip("/")
     if not path:
@@ -37,9 +37,9 @@ def normalise_base_url(text: str) -> str:
 
 
 def normalise_public_url(text: str) -> str:
-    """Return the origin that browsers use, as they write it in ``Origin``, or ``""``.
+    """Return the origin that browsers use, spelled as in ``Origin``, or ``""``.
 
-    Raises: ValueError when it is more or less than scheme, host and port.
+    Raises: ValueError for a text other than scheme, host and optional port.
     """
     if not text.strip():
         return ""
@@ -58,14 +58,14 @@ def normalise_public_url(text: str) -> str:
 
 
 def listed(value: object) -> object:
-    """Take a list, as files have it, for the tuple that the tree keeps."""
+    """Return a list, as in files, as a tuple, as in the settings; return other values unchanged."""
     return tuple(value) if isinstance(value, list) else value
 
 
 def user(text: str) -> str:
     """Return a username.
 
-    Raises: ValueError for what is none.
+    Raises: ValueError for a text that is not a valid username.
     """
     try:
         return Username.parse(text)
@@ -92,7 +92,7 @@ def peer(text: str) -> str:
 def header(text: str) -> str:
     """Return the name of an HTTP header, or ``""``.
 
-    Raises: ValueError for what no header can be called.
+    Raises: ValueError for a text that is not a valid header name.
     """
     if text and not _HEADER_NAME.fullmatch(text):
         raise ValueError("must be the name of an HTTP header, or empty to trust none")
@@ -102,7 +102,7 @@ def header(text: str) -> str:
 def group(text: str) -> str:
     """Return the name of a Unix group, or ``""``.
 
-    Raises: ValueError for what no group can be called.
+    Raises: ValueError for a text that is not a valid group name.
     """
     if text and not _GROUP.fullmatch(text):
         raise ValueError("must be the name of a Unix group, or empty")
@@ -110,9 +110,9 @@ def group(text: str) -> str:
 
 
 def feature(text: str) -> str:
-    """Return the name of a part of marimo's page.
+    """Return the name of a feature of marimo's editor.
 
-    Raises: ValueError for one that nobody knows.
+    Raises: ValueError for an unknown name.
     """
     if text not in FEATURES:
         raise ValueError(f"must list some of {', '.join(FEATURES)}, not {text[:40]!r}")
@@ -122,7 +122,7 @@ def feature(text: str) -> str:
 def module(text: str) -> str:
     """Return the top-level name of a module.
 
-    Raises: ValueError for what is none, such as ``os.path``.
+    Raises: ValueError for any other text, such as ``os.path``.
     """
     if not text.isidentifier():
         raise ValueError(f"must list modules by their first name, such as os, not {text[:40]!r}")
@@ -132,7 +132,7 @@ def module(text: str) -> str:
 def builtin(text: str) -> str:
     """Return the name of a builtin.
 
-    Raises: ValueError for one that Python does not have.
+    Raises: ValueError for a name that is not a builtin of Python.
     """
     if not hasattr(builtins, text):
         raise ValueError(f"must list builtins of Python, such as open, not {text[:40]!r}")
@@ -142,7 +142,8 @@ def builtin(text: str) -> str:
 def database_url(text: str) -> str:
     """Return a database's URL, or ``""``.
 
-    Raises: ValueError for what has no scheme; the URL is not shown, since it may hold a password.
+    Raises: ValueError for a text without a scheme, without showing it, since it may hold a
+    password.
     """
     if text and "://" not in text:
         raise ValueError("must be a URL such as postgresql://user:password@host/name, or empty")
@@ -152,7 +153,7 @@ def database_url(text: str) -> str:
 def present(text: str) -> str:
     """Return a text that is not blank.
 
-    Raises: ValueError for one that is.
+    Raises: ValueError for a blank text.
     """
     if not text.strip():
         raise ValueError("must not be empty")

@@ -1,4 +1,4 @@
-"""Work that many ask for at once and that is done once, with its progress told to all."""
+"""Single-flight: a task that several callers request is run once, with progress for all of them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 Progress = Callable[[str], None]
-"""Is told what goes on, in words for the person who waits."""
+"""A callback for progress messages, worded for the user who waits."""
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 
 class _Told:
-    """The progress of one piece of work, passed on to all who wait for it."""
+    """The progress of one task, passed on to all callers that wait for it."""
 
     def __init__(self) -> None:
         self.listeners: list[Progress] = []
@@ -34,10 +34,10 @@ class _Work(Generic[T]):
 
 
 class Shared(Generic[K, T]):
-    """One task per key; whoever asks meanwhile waits for the same one.
+    """One task per key; callers that ask for a key while its task runs wait for that task.
 
-    A caller that goes away does not stop the work for the others. :meth:`close` ends what is
-    under way; the owner calls it.
+    A cancelled caller does not stop the task for the others. The owner calls :meth:`close`, which
+    cancels all running tasks.
     """
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class Shared(Generic[K, T]):
     async def get(
         self, key: K, do: Callable[[Progress], Awaitable[T]], progress: Progress = lambda _: None
     ) -> T:
-        """Return what ``do`` returns or raise what it raises; joins the work if it is going on."""
+        """Return the result of ``do`` or raise its exception; join a running task of the key."""
         work = self._works.get(key)
         if work is None:
             told = _Told()
@@ -62,7 +62,7 @@ class Shared(Generic[K, T]):
             work.told.listeners.remove(progress)
 
     async def wait(self, key: K) -> None:
-        """Wait for the work that goes on for this key, if any does; raises what it raises."""
+        """Wait for the running task of a key, if there is one; raise its exception."""
         work = self._works.get(key)
         if work is not None:
             await asyncio.shield(work.task)
@@ -74,29 +74,29 @@ class Shared(Generic[K, T]):
             await asyncio.wait({work.task}, timeout=seconds)
 
     def __len__(self) -> int:
-        """How much is going on."""
+        """Return the number of running tasks."""
         return len(self._works)
 
     def busy(self, key: K) -> bool:
-        """Tell whether the work for this key is going on."""
+        """Return whether a task is running for this key."""
         return key in self._works
 
     async def settle(self) -> None:
-        """Wait until all that is under way has ended by itself."""
+        """Wait until all running tasks have ended by themselves."""
         await asyncio.gather(*(w.task for w in self._works.values()), return_exceptions=True)
 
     async def close(self) -> None:
-        """Cancel all that is under way and wait until it is gone."""
+        """Cancel all running tasks and wait until they have ended."""
         tasks = [work.task for work in self._works.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _finish(self, key: K, task: asyncio.Future[T]) -> None:
-        """Forget the work, also one that was cancelled before it began."""
+        """Remove a task that has ended, also one that was cancelled before it began."""
         del self._works[key]
         if not task.cancelled():
-            # Its failure is told to whoever still waits; that nobody does is no failure.
+            # Mark the exception as retrieved: without waiting callers it is ignored.
             task.exception()
 
 

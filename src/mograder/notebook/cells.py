@@ -53,7 +53,7 @@ class Cell:
     ``first`` to ``last`` is the whole cell, with decorators and trailing comments. ``body_first``
     to ``body_last`` is the author's code, without the ``def`` line and the last ``return``; it is
     empty if ``body_last`` is smaller. ``return_first`` to ``return_last`` are the lines of that
-    ``return``, 0 if there is none, and ``returns`` the names in it. ``code`` is the cell's code as
+    ``return``, 0 without one, and ``returns`` the names in it. ``code`` is the cell's code as
     marimo parses it, and ``code_first`` its first line.
     """
 

@@ -325,7 +325,7 @@ def _guard_line(notebook: NotebookText) -> int:
 
 
 def _counted(notebook: NotebookText, release: NotebookText) -> frozenset[int]:
-    """Return the indexes of unchanged cells, and of cells whose labels the release leaves open."""
+    """Return the indexes of cells that are unchanged, or have only labels of editable cells."""
     codes = {cell.code.strip() for cell in release.cells if not is_editable(cell)}
     open_labels = _open_labels(release)
     return frozenset(

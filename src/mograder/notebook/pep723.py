@@ -55,7 +55,7 @@ class Script:
 
     ``dependencies`` and ``requires_python`` are normalised by `packaging`, so that equal
     requirements compare equal. ``tool_uv`` is the ``[tool.uv]`` table as JSON with sorted keys,
-    empty if there is none. ``kind`` is empty, or an :class:`ItemKind`; ``allow`` holds some of
+    empty without one. ``kind`` is empty, or an :class:`ItemKind`; ``allow`` holds some of
     :data:`~mograder.core.features.FEATURES`, sorted; ``limits`` holds the limits of the item's
     sessions. These last three do not change the environment.
     """

@@ -103,7 +103,7 @@ def _strip(source: NotebookText, filename: str, blocks: Sequence[Block]) -> Note
     except InvalidInput as error:
         refuse(_breaking(source, filename, edits))
         raise InvalidInput(
-            f"{filename}:{blocks[0].begin}: without its blocks this is no notebook any more.",
+            f"{filename}:{blocks[0].begin}: without its blocks this is not a notebook any more.",
             hint=_WHOLE,
         ) from error
 

@@ -52,7 +52,7 @@ def parse_zone(name: str) -> ZoneInfo:
         return ZoneInfo(name)
     except (ValueError, OSError, ZoneInfoNotFoundError) as error:
         raise InvalidInput(
-            f"{name!r} is no time zone.", hint="Write it as in Europe/London."
+            f"{name!r} is not a time zone.", hint="Write it as in Europe/London."
         ) from error
 
 
@@ -68,7 +68,7 @@ def parse_moment(text: str, zone: ZoneInfo, at: daytime = daytime(0, 0)) -> date
             moment = datetime.fromisoformat(text)
         except ValueError as error:
             raise InvalidInput(
-                f"{text!r} is no date.", hint="Write it as 2026-10-05 or 2026-10-05T09:00."
+                f"{text!r} is not a date.", hint="Write it as 2026-10-05 or 2026-10-05T09:00."
             ) from error
         return _in_zone(moment, zone, at)
     return _in_zone(day, zone, at)
