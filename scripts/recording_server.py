@@ -23,7 +23,7 @@ _SECONDS = 60.0
 
 
 def token_of(user: str) -> str:
-    """Return a person's token (compat.md 1)."""
+    """Return a person's token (compatibility-0.3.16.md 1)."""
     return f"{user}:{hmac.digest(SECRET.encode(), user.encode(), 'sha256').hex()}"
 
 

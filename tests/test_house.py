@@ -199,7 +199,7 @@ def test_every_public_name_says_in_a_sentence_what_it_is_for() -> None:
 
 
 def test_imports_stand_at_the_top_of_a_file() -> None:
-    """Only the command line loads lazily; hidden imports hide cycles (style.md)."""
+    """Only the command line loads lazily; hidden imports hide cycles."""
     hidden = [
         f"{_name(path)}:{node.lineno}"
         for path in _python_files()

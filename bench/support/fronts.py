@@ -1,4 +1,4 @@
-"""Real nginx and Caddy on loopback, with the configurations that are shipped and the seed's own."""
+"""Real nginx and Caddy on loopback, with the shipped configurations and the guide's."""
 
 from __future__ import annotations
 

@@ -10,7 +10,10 @@ SECRET = "5f" * 32
 
 
 def token(name: str, secret: str = SECRET) -> str:
-    """A student's token as every client knows it (compat.md 1): ``name:hex(HMAC-SHA256)``."""
+    """A student's token as every client knows it: ``name:hex(HMAC-SHA256)``.
+
+    See compatibility-0.3.16.md 1.
+    """
     return f"{name}:{hmac.new(secret.encode(), name.encode(), hashlib.sha256).hexdigest()}"
 
 

@@ -1,7 +1,6 @@
 """A headless client of marimo's editor: the protocol of its page, without a browser.
 
-The facts are in sessions.md, "Protocol of the editor": the page carries a token, the WebSocket
-tells what the kernel does, plain POSTs ask it to do things.
+The page carries a token, the WebSocket tells what the kernel does, plain POSTs ask it to do things.
 """
 
 from __future__ import annotations

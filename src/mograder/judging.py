@@ -20,7 +20,7 @@ Check: TypeAlias = tuple[object, str] | tuple[object, str, float]
 """A condition (or a function without arguments that returns it), a message, and a weight."""
 
 Status: TypeAlias = Literal["success", "partial", "danger", "warn"]
-"""The result of a check, in the words of the sidecar (compat.md 8)."""
+"""The result of a check, in the words of the sidecar (compatibility-0.3.16.md 8)."""
 
 _SIDECAR = "MOGRADER_SIDECAR_PATH"
 _LONGEST_TEXT, _LONGEST_ERROR, _MOST_DETAILS = 2000, 300, 200

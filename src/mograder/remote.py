@@ -1,9 +1,9 @@
 """The notebook's client of an assignment server: fetch files, submit work, ask for the mark.
 
 It runs in the process of student code, also in Pyodide, so it uses the standard library only and
-imports nothing of ours (signatures: compat.md 8; routes: compat.md 4). 0.3.16 sends no token; here
-one may be given, and is sent to that server only. The server is not trusted: file names are checked
-before anything is written, and sizes are limited.
+imports nothing of ours (signatures: compatibility-0.3.16.md 8; routes: compatibility-0.3.16.md 4).
+0.3.16 sends no token; here one may be given, and is sent to that server only. The server is not
+trusted: file names are checked before anything is written, and sizes are limited.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 It runs in the process of student code, in every notebook's own environment and in Pyodide, so it
 uses the standard library and marimo only; of ours it imports the two other modules of the slim
-wheel, ``mograder.judging`` and ``mograder.remote`` (architecture.md, "Rules that a linter keeps";
-signatures and sidecar lines: compat.md 8). Authors write::
+wheel, ``mograder.judging`` and ``mograder.remote`` (decision 19; signatures and sidecar lines:
+compatibility-0.3.16.md 8). Authors write::
 
     grader = Grader({"Q1": 10, "Q2": 15})
     check = grader.check
@@ -43,7 +43,8 @@ except ImportError:  # marimo moved it: scores() works, but is not refreshed
             self._value = value
 
 
-# The names of a star import in 0.3.16; the two word counters are imported by name (compat.md 8).
+# The names of a star import in 0.3.16; the two word counters are imported by name
+# (compatibility-0.3.16.md 8).
 __all__ = ["Grader", "check", "fetch", "hint", "status", "submit"]
 
 _Kind: TypeAlias = Literal["success", "info", "danger", "warn"]

@@ -117,7 +117,7 @@ async def test_b51_who_signed_in_there_is_signed_in_here(house: House) -> None:
 
 
 async def test_nobody_comes_in_by_a_header_of_their_own(house: House) -> None:
-    """security.md, "Identity": a front that passes on a client's own header lets anyone in."""
+    """security.md, "Who is asking": a front that passes on a client's own header lets anyone in."""
     forged = {"X-Remote-User": "alice", "x-remote-user": "alice"}
     for path in (A1 + "/health", "/assignments", "/S/../assignments"):
         assert (await house.http.get(path, headers=forged)).status_code in (401, 403, 404)

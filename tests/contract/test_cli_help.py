@@ -1,4 +1,4 @@
-"""What `--help` offers is what the documents promise (B73-B105, compat-cli.md)."""
+"""What `--help` offers is what the documents promise (B73-B105, compatibility-0.3.16.md 11)."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ PROMISED = {
     "moodle upload-feedback": "--course-id -c --url --token --feedback-dir --grades-csv --dry-run "
     "--workflow-state",
 }
-"""Command → options that the seeds, or scripts written for 0.3.16, use of what exists now."""
+"""Command → options that the promises, or scripts written for 0.3.16, use of what exists now."""
 
 DEFAULTS = {
     "--course-dir": "default: .",

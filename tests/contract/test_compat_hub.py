@@ -1,4 +1,4 @@
-"""Clients and course folders of mograder 0.3.16 against this hub (compat.md 1, 2, 3).
+"""Clients and course folders of mograder 0.3.16 against this hub (compatibility-0.3.16.md 1, 2, 3).
 
 The client is plain httpx with tokens made by hand; the folder is laid out as 0.3.16 left it,
 with markers, archives, a ``.venv`` and keys. B37-B44, B69, B95, B105, B114-B116, B123-B128.
@@ -39,7 +39,10 @@ a_key_of_old = 1
 
 
 def lay_out(course: Path) -> None:
-    """Fill a course directory as 0.3.16 left it (compat.md 3), modification times included."""
+    """Fill a course directory as 0.3.16 left it, modification times included.
+
+    See compatibility-0.3.16.md 3.
+    """
     (course / "mograder.toml").write_text(TOML)
     (course / "session_mb.json").write_text('{"default": 200}')
     (course / "session_memory.json").write_text('{"B1-Plain": 180}')

@@ -1,4 +1,7 @@
-"""A student's copy over HTTP, sent and taken along (compat.md 2.3, 2.4; B55, B56, B117-B122)."""
+"""A student's copy over HTTP, sent and taken along.
+
+See compatibility-0.3.16.md 2.3, 2.4; B55, B56, B117-B122.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What instructors decide for the course (B30, B35-B44; compat.md 2.3)."""
+"""What instructors decide for the course (B30, B35-B44; compatibility-0.3.16.md 2.3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The instructors' pages and their forms, without scripts (issue 5, "Instructor pages")."""
+"""The instructors' pages and their forms, without scripts."""
 
 from __future__ import annotations
 

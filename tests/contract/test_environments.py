@@ -49,7 +49,7 @@ def environments(client: SupervisorClient, run_directory: Path, tmp_path: Path) 
 
 
 async def test_a_notebook_gets_marimo_and_our_own_runtime(environments: Environments) -> None:
-    """And not what the index has under our name (architecture.md, "Two wheels, one name")."""
+    """And not what the index has under our name (decision 5)."""
     built = await environments.prepare(Script(dependencies=("mograder",)), lambda _: None)
     code = "import mograder.runtime, importlib.metadata as m; print(m.version('mograder'))"
     assert "+runtime." in _python(built, code)

@@ -1,4 +1,4 @@
-"""Live news: who hears what, for how long, and how many may listen (issue 5, "live")."""
+"""Live news: who hears what, for how long, and how many may listen."""
 
 from __future__ import annotations
 

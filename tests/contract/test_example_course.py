@@ -1,7 +1,7 @@
 """The example course, run for real: what an author writes passes, what a student gets waits.
 
-One environment is made by uv from what the notebooks ask for, with our runtime forced into it
-by its path, as the hub does (architecture.md, "Two wheels, one name"; compat.md 7 and 8).
+One environment is made by uv from what the notebooks ask for, with our runtime forced into it by
+its path, as the hub does (decision 5; compatibility-0.3.16.md 7 and 8).
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The hub's HTTP interface as 0.3.16's clients know it (compat.md 2; B114-B116, B124-B128)."""
+"""The hub's HTTP interface as 0.3.16's clients know it.
+
+See compatibility-0.3.16.md 2; B114-B116, B124-B128.
+"""
 
 from __future__ import annotations
 
@@ -139,7 +142,10 @@ async def test_an_instructor_starts_a_students_session_and_the_log_tells(hub: Hu
 
 
 async def test_an_instructor_who_names_nonsense_is_told_so(hub: Hub) -> None:
-    """0.3.16 answered 500 to a user name that leaves the directory (compat.md 2.3, a bug)."""
+    """0.3.16 answered 500 to a user name that leaves the directory.
+
+    See compatibility-0.3.16.md 2.3.
+    """
     response = await ask(hub, "POST", "/start-edit/..%5C..%5Cetc/A1", user="prof")
     assert (response.status_code, response.json()["detail"]) == (404, "Notebook not found")
     response = await ask(hub, "POST", "/stop-edit/.bob/A1", user="prof")
@@ -260,7 +266,7 @@ async def test_b127_release_files_are_those_of_the_manifest(hub: Hub) -> None:
 
 @pytest.mark.parametrize("name", ["files.json", "keys_all.json", ".venv/bin/python", "nope.csv"])
 async def test_b127_no_other_file_leaves_the_release_directory(hub: Hub, name: str) -> None:
-    """0.3.16 served these too (compat.md 2.3, a bug)."""
+    """0.3.16 served these too (compatibility-0.3.16.md 2.3)."""
     directory = hub.course / "hub-release" / "A1"
     (directory / "keys_all.json").write_text("{}")
     (directory / ".venv" / "bin").mkdir(parents=True)

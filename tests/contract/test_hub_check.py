@@ -56,7 +56,10 @@ def settings(course: Path, text: str) -> None:
 
 @pytest.mark.full
 def test_b46_a_sound_course_is_all_good(course: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """B81, B82, B84, B85; compat.md 10: these lines in this order, and then our own."""
+    """These lines in this order, and then our own.
+
+    B81, B82, B84, B85; compatibility-0.3.16.md 10.
+    """
     port = load_settings(course).settings.hub.port
     before = sorted(path.name for path in course.iterdir())
     assert run(["hub", "check", str(course)]) == 0

@@ -1,4 +1,7 @@
-"""Commands about a whole course, against a hub that is served (B35, B36; compat.md 10)."""
+"""Commands about a whole course, against a hub that is served.
+
+B35, B36; compatibility-0.3.16.md 10.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Publishing to the hub as 0.3.16's clients do it (compat.md 2.3, 2.7; B95, B96, B128)."""
+"""Publishing to the hub as 0.3.16's clients do it.
+
+See compatibility-0.3.16.md 2.3, 2.7; B95, B96, B128.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Both ways with mograder 0.3.16: its commands and our server, our commands and its server.
 
-What was said is data, recorded by ``scripts/record_0316.py`` (issue 6, Done-when 1; B148-B155).
+What was said is data, recorded by ``scripts/record_0316.py`` (B148-B155).
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def taken_before(spoken: Spoken) -> bool:
 
 
 def test_b141_a_taken_name_is_not_handed_out_again_as_0_3_16_does(ours: httpx.Client) -> None:
-    """The one difference on purpose (security.md, "Identity"); its clients read the error."""
+    """The one difference on purpose (security.md, "Who is asking"); its clients read the error."""
     first, again = (each for each in answers() if each.status == 200 and each.path == "/register")
     assert ask(ours, first).status_code in (200, 409)
     refused = ask(ours, again)
@@ -228,7 +228,7 @@ def test_b149_the_list_has_their_columns(desk: Desk) -> None:
 def test_a_token_of_their_cache_is_good_for_our_commands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """compat.md 1: the file that 0.3.16 wrote at its login."""
+    """compatibility-0.3.16.md 1: the file that 0.3.16 wrote at its login."""
     at_home(monkeypatch, tmp_path, tmp_path)
     cached = tmp_path / ".config" / "mograder" / "https_token.json"
     cached.parent.mkdir(parents=True)

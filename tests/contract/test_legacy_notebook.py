@@ -1,4 +1,7 @@
-"""A notebook written for 0.3.16 runs with our runtime; its sidecar lines are compat.md 8's."""
+"""A notebook written for 0.3.16 runs with our runtime; its sidecar lines are the same.
+
+See compatibility-0.3.16.md 8.
+"""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def teacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
 def test_a_teacher_of_some_groups_collects_their_work(
     teacher: Desk, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Moodle.md M2: with separate groups, Moodle shows nobody unless asked for each group."""
+    """With separate groups, Moodle shows nobody unless asked for each group."""
     teacher.moodle.scene = "separate-groups"
     assert run([*FETCH, "A1", *MAP]) == 0
     told = capfd.readouterr()
@@ -53,7 +53,7 @@ def test_a_teacher_of_some_groups_collects_their_work(
 def test_an_empty_list_of_participants_is_a_failure(
     teacher: Desk, words: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Moodle.md M2: it ended with 0."""
+    """It ended with 0."""
     teacher.moodle.scene = "no-group"
     (teacher.course / "g.csv").write_text("student,mark\ncarol,55\n")
     assert run(words) == 3
@@ -78,7 +78,7 @@ def test_the_students_of_some_groups_never_replace_the_list_of_all(
 def test_late_work_is_told_with_extensions_counted(
     teacher: Desk, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Moodle.md L5: in the list, in --json and in a file beside the times of submission."""
+    """In the list, in --json and in a file beside the times of submission."""
     teacher.moodle.scene = "extension"
     assert run([*FETCH, "A1", *MAP]) == 0
     told = capfd.readouterr().out
@@ -102,7 +102,7 @@ def test_late_work_is_told_with_extensions_counted(
 def test_files_whose_names_begin_with_a_dot_are_kept_where_they_can_be_seen(
     teacher: Desk, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Moodle.md L2: they were fetched and then dropped without a word."""
+    """They were fetched and then dropped without a word."""
     teacher.moodle.scene = "dotted"
     folder = f"{SUBMITTED}/5"
     teacher.moodle.supplied |= {f"{folder}/..py": b"x", f"{folder}/.notes.txt": b"notes"}
@@ -120,7 +120,7 @@ def test_files_whose_names_begin_with_a_dot_are_kept_where_they_can_be_seen(
 def test_anonymous_work_gets_its_students_name_once_identities_are_revealed(
     teacher: Desk, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Moodle.md L10: it was fetched a second time, and feedback for Participant-1 was nobody's."""
+    """It was fetched a second time, and feedback for Participant-1 was nobody's."""
     teacher.moodle.supplied |= {
         f"/webservice/pluginfile.php/20/assignsubmission_file/submission_files/{row}/{name}": b"#"
         for row, name in ((6, "A3-Blind.py"), (7, "A3-Blind.py"))
@@ -153,7 +153,7 @@ def test_anonymous_work_gets_its_students_name_once_identities_are_revealed(
 @pytest.mark.full
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_killed_run_is_gone_on_with(teacher: Desk, number: signal.Signals) -> None:
-    """Moodle.md L4: students' files stayed in .fetching-xxxx for ever, used by nobody."""
+    """Students' files stayed in .fetching-xxxx for ever, used by nobody."""
     submitted = teacher.course / "submitted" / "A1-Introduction"
     (submitted / ".fetching-old").mkdir(parents=True)
     (submitted / ".fetching-old" / "0-0").write_text("of a run of an earlier version")
@@ -195,7 +195,7 @@ def test_two_runs_do_not_fetch_into_one_directory(
 def test_an_account_that_moodle_refuses_is_told_why(
     teacher: Desk, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Moodle.md L7: "You have no course number 2" for an incomplete profile."""
+    """It said "You have no course number 2" for an incomplete profile."""
     teacher.moodle.scene = "incomplete-profile"
     assert run([*FETCH, "A1"]) == 4
     assert "User not fully set-up" in capfd.readouterr().err
@@ -204,7 +204,7 @@ def test_an_account_that_moodle_refuses_is_told_why(
 def test_late_work_names_the_option_that_submits_it(
     teacher: Desk, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Moodle.md L7: "Agree to that if you mean it", and not how."""
+    """It said "Agree to that if you mean it", and not how."""
 
     def refuse(*_: object, **__: object) -> None:
         raise WouldReplaceOnTime("What you handed in was on time.", hint="Agree to that.")

@@ -1,4 +1,4 @@
-"""Sending marks to Moodle loses nothing and disturbs nobody (Moodle review; derived exchanges)."""
+"""Sending marks to Moodle loses nothing and disturbs nobody (derived exchanges)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Moodle, the hub and students: login, `hub publish`, `moodle upload`, fetch, submit, feedback.
 
-Against the recorded Moodle and a real hub (B86 to B89, B112; compat.md 4, 10).
+Against the recorded Moodle and a real hub (B86 to B89, B112; compatibility-0.3.16.md 4, 10).
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def release(student: Desk, content: bytes) -> Path:
 def test_login_keeps_a_token_that_the_other_commands_use(
     student: Desk, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """compat.md 1: the cache, its mode and its keys."""
+    """compatibility-0.3.16.md 1: the cache, its mode and its keys."""
     monkeypatch.delenv("MOGRADER_MOODLE_TOKEN")
     assert run(["moodle", "fetch", "--list"]) == 4
     told = capfd.readouterr().err
@@ -102,7 +102,7 @@ def test_login_keeps_a_token_that_the_other_commands_use(
 def test_a_password_does_not_travel_unencrypted(
     student: Desk, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Floors review 8.5: refused before anything is asked of the person or of Moodle."""
+    """Refused before anything is asked of the person or of Moodle."""
     typed = io.StringIO("PASSWORD\n")
     monkeypatch.setattr("sys.stdin", typed)
     assert run(["moodle", "login", "--url", "http://moodle.invalid", "--username", "alice"]) == 2
@@ -159,7 +159,7 @@ def test_login_refuses_a_token_that_moodle_does_not_know(
 def test_a_student_lists_fetches_and_reads(
     student: Desk, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """compat.md 4: the columns of the list."""
+    """compatibility-0.3.16.md 4: the columns of the list."""
     assert run(["moodle", "fetch", "--list"]) == 0
     first, *rows = capfd.readouterr().out.splitlines()
     assert first.split() == ["ID", "Name", "Due", "date", "Files"]
@@ -200,7 +200,7 @@ def test_b86_publish_sends_what_moodle_hands_out(
 def test_b86_publish_says_exactly_what_differs_and_how_to_fix_it(
     student: Desk, hub: ServedHub, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """B86; compat.md 10: on stderr, status 1, nothing sent."""
+    """B86; compatibility-0.3.16.md 10: on stderr, status 1, nothing sent."""
     directory = release(student, b"import marimo\n")
     (directory / "data.csv").write_text("1,2\n")
     assert run(["hub", "publish", "A1"]) == 1

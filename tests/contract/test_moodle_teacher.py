@@ -1,4 +1,4 @@
-"""``mograder moodle`` as an ordinary teacher uses it, against the recorded Moodle (issue 7)."""
+"""``mograder moodle`` as an ordinary teacher uses it, against the recorded Moodle."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def teacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
 def test_an_ordinary_teachers_way_from_sync_to_verified_grades(
     teacher: Desk, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Issue 7, Done when 2: sync, sync-users, fetch-submissions, upload-feedback, verify."""
+    """Sync, sync-users, fetch-submissions, upload-feedback, verify."""
     for name in ("A1-Introduction", "A2-Optimisation"):
         (teacher.course / "source" / name).mkdir(parents=True)
     assert run(["moodle", "sync"]) == 0
@@ -138,7 +138,7 @@ def test_sync_begins_a_course_that_has_no_file_yet(
 def test_sync_keeps_a_hidden_assignment_that_is_in_the_file_and_adds_it_if_asked(
     teacher: Desk,
 ) -> None:
-    """Moodle.md L8: the file is handed to students, who would read of A6."""
+    """The file is handed to students, who would read of A6."""
 
     def synced() -> dict[int, str]:
         read = tomllib.loads((teacher.course / "mograder.toml").read_text())
@@ -174,7 +174,7 @@ def test_fetching_again_fetches_what_has_changed_and_keeps_what_was_there(
 def test_without_usernames_files_are_called_by_email_and_a_note_says_so(
     teacher: Desk, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Issue 7: works for an ordinary teacher; grades find their way back by the same name."""
+    """Works for an ordinary teacher; grades find their way back by the same name."""
     assert run(["moodle", "fetch-submissions", "A1"]) == 0
     told = capfd.readouterr()
     assert "  alice@example.edu  fetched" in told.out
@@ -234,7 +234,7 @@ def test_a_mark_above_the_maximum_is_skipped_and_ends_with_1(
 
 
 def test_what_moodle_holds_already_is_not_sent_again(teacher: Desk) -> None:
-    """Issue 7: safe to repeat; what Moodle confirmed is remembered."""
+    """Safe to repeat; what Moodle confirmed is remembered."""
     write_feedback(teacher)
     upload = ["moodle", "upload-feedback", "A1", "--grades-csv", "grades.csv"]
     upload += ["--map", "students.csv"]
@@ -247,7 +247,7 @@ def test_what_moodle_holds_already_is_not_sent_again(teacher: Desk) -> None:
 def test_nothing_is_sent_before_it_can_be_noted_down(
     teacher: Desk, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Moodle review M1: without a note an interrupted upload is taken for somebody's change."""
+    """Without a note an interrupted upload is taken for somebody's change."""
     assert run(["moodle", "sync-users", "--map", "students.csv"]) == 0
     write_feedback(teacher)
     capfd.readouterr()
@@ -263,7 +263,10 @@ def test_nothing_is_sent_before_it_can_be_noted_down(
 def test_export_fills_the_worksheet_and_packs_the_feedback(
     teacher: Desk, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """compat.md 9: import/<a>.csv, Full name_PID_assignsubmission_file_/<student>.html."""
+    """import/<a>.csv, Full name_PID_assignsubmission_file_/<student>.html.
+
+    See compatibility-0.3.16.md 9.
+    """
     (teacher.course / "import").mkdir()
     worksheet = teacher.course / "import" / "A1.csv"
     assert run(["moodle", "export", "A1"]) == 3
@@ -288,7 +291,7 @@ def test_export_fills_the_worksheet_and_packs_the_feedback(
 def test_a_student_sees_the_earlier_mark_while_a_new_attempt_is_open(
     teacher: Desk, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """211; Moodle review M4: "No submission yet." hid the mark and the feedback."""
+    """211: "No submission yet." hid the mark and the feedback."""
     teacher.at(210)
     teacher.sign_in("bob")
     assert run(["moodle", "feedback", "A1"]) == 0
@@ -314,7 +317,7 @@ def test_a_student_sees_the_earlier_mark_while_a_new_attempt_is_open(
 def test_exported_files_are_called_as_the_item_or_its_label(
     typed: str, name: str, teacher: Desk
 ) -> None:
-    """Moodle review L3: what was typed named them, which failed with a slash in it."""
+    """What was typed named them, which failed with a slash in it."""
     config = teacher.course / "mograder.toml"
     more = '[[assignments]]\nname = "Week 1/2: intro"\nid = 9\n\n[moodle]'
     config.write_text(config.read_text().replace("[moodle]", more))
@@ -327,7 +330,7 @@ def test_exported_files_are_called_as_the_item_or_its_label(
 def test_export_leaves_and_erases_comments_as_upload_feedback_does(
     teacher: Desk, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Moodle review H2 and M3: an empty cell erased, and text in angle brackets was lost."""
+    """An empty cell erased, and text in angle brackets was lost."""
     worksheet = str(RAW / "worksheet-A1-identity.csv")
     (teacher.course / "g.csv").write_text(
         'student,mark,feedback\nalice,90.5,\nbob,12,"if a<b and c>d: x"\n'
@@ -361,7 +364,10 @@ def test_export_matches_by_whatever_column_names_the_students(
 def test_the_gradebook_gives_the_marks_where_no_file_does(
     teacher: Desk, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """compat.md 9: fractional marks are not cut to whole ones, and penalties count."""
+    """Fractional marks are not cut to whole ones, and penalties count.
+
+    See compatibility-0.3.16.md 9.
+    """
     with Gradebook(teacher.course / "gradebook.db"):
         pass
     with closing(sqlite3.connect(teacher.course / "gradebook.db")) as connection:

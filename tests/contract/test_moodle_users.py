@@ -55,7 +55,7 @@ def test_b28_b30_b31_the_participants_may_use_the_hub_and_graders_see_their_name
 def test_b28_the_hub_and_its_token_may_come_from_the_environment(
     teacher: Desk, hub: ServedHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """B28; compat.md 9: MOGRADER_HUB_URL and MOGRADER_HUB_INSTRUCTOR_TOKEN."""
+    """B28; compatibility-0.3.16.md 9: MOGRADER_HUB_URL and MOGRADER_HUB_INSTRUCTOR_TOKEN."""
     monkeypatch.setenv("MOGRADER_HUB_URL", hub.url)
     assert run(["moodle", "sync-users", *MAP]) == 1
     assert not (teacher.course / "gradebook.db").exists()
@@ -75,7 +75,7 @@ def test_b28_a_hub_that_refuses_is_told_as_such(
 
 
 def test_b29_the_first_configured_assignment_that_is_on_moodle_counts(teacher: Desk) -> None:
-    """B29; compat.md 9: the first with id > 0."""
+    """B29; compatibility-0.3.16.md 9: the first with id > 0."""
     assert run(["moodle", "sync-users", *MAP]) == 0
     (asked,) = teacher.asked("mod_assign_list_participants")
     assert (asked["assignid"], asked["groupid"], asked["filter"]) == ("1", "0", "")
@@ -84,7 +84,7 @@ def test_b29_the_first_configured_assignment_that_is_on_moodle_counts(teacher: D
 def test_an_anonymous_assignment_that_comes_first_is_passed_over(
     teacher: Desk, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Moodle.md L1: sync keeps Moodle's order, in which an anonymous one may be the first."""
+    """Sync keeps Moodle's order, in which an anonymous one may be the first."""
     anonymous = '[[assignments]]\nname = "A3"\nid = 3\n'
     config = teacher.course / "mograder.toml"
     config.write_text(f'{anonymous}[[assignments]]\nname = "A1"\nid = 1\n')
@@ -114,7 +114,7 @@ def test_b32_without_sync_there_is_no_assignment_to_ask_for(
 def test_b33_a_dry_run_shows_the_users_and_changes_nothing(
     teacher: Desk, hub: ServedHub, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """B33; compat.md 9: its lines."""
+    """B33; compatibility-0.3.16.md 9: its lines."""
     arguments = ["--hub-url", hub.url, "--dry-run", *MAP]
     assert run(["moodle", "sync-users", *arguments]) == 0
     lines = [f"  {user}  ({name})" for user, name in NAMES.items()]
@@ -129,7 +129,7 @@ def test_b33_a_dry_run_shows_the_users_and_changes_nothing(
 def test_b34_without_a_hub_the_list_is_written_into_the_course(
     teacher: Desk, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """B34; compat.md 9: the text and the heading."""
+    """B34; compatibility-0.3.16.md 9: the text and the heading."""
     (teacher.course / "allowed_users.txt").write_text("mallory\n")
     assert run(["moodle", "sync-users", *MAP]) == 0
     assert capfd.readouterr().out.endswith("Wrote 4 users to allowed_users.txt.\n")
@@ -141,7 +141,7 @@ def test_b34_without_a_hub_the_list_is_written_into_the_course(
 def test_a_teacher_who_sees_no_usernames_is_told_what_solves_it(
     teacher: Desk, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Issue 7: which right, or a mapping file; nothing has changed."""
+    """Which right, or a mapping file; nothing has changed."""
     assert run(["moodle", "sync-users"]) == 4
     told = capfd.readouterr()
     assert told.out == "Found 4 enrolled users on Moodle.\n"
@@ -153,7 +153,7 @@ def test_a_teacher_who_sees_no_usernames_is_told_what_solves_it(
 
 
 def test_who_was_matched_once_needs_no_mapping_again(teacher: Desk) -> None:
-    """Issue 7: the local mapping is kept in the gradebook."""
+    """The local mapping is kept in the gradebook."""
     assert run(["moodle", "sync-users", *MAP]) == 0
     (teacher.course / "allowed_users.txt").unlink()
     assert run(["moodle", "sync-users"]) == 0

@@ -1,6 +1,7 @@
 """The session proxy over real HTTP: who passes, what crosses the border, what streams.
 
-compat.md 2.1-2.3; security.md, "The session's server / page is enemy territory".
+compatibility-0.3.16.md 2.1-2.3; security.md, "The session's server is theirs too", "The page is
+theirs as well".
 """
 
 from __future__ import annotations

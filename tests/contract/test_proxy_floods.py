@@ -1,4 +1,6 @@
-"""A session that floods holds up only its own student (security.md, "streams for ever").
+"""A session that floods holds up only its own student.
+
+See security.md, "The session's server is theirs too".
 
 Everything is counted: how much of the flood passed while others were served, and how much is
 held when nobody reads.

@@ -1,6 +1,6 @@
 """What a session's page may not ask for is refused at the proxy, on either way in.
 
-sessions.md, "Flags and configuration".
+sessions.md, "What is switched off".
 """
 
 from __future__ import annotations

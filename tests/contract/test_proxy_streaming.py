@@ -1,6 +1,6 @@
 """The session proxy over real HTTP: what streams, what is bounded, who ends whom.
 
-compat.md 2.3; security.md, "The session's server is enemy territory too".
+compatibility-0.3.16.md 2.3; security.md, "The session's server is theirs too".
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The session proxy over real WebSockets: two clients' libraries, uvicorn on both sides.
 
-compat.md 2.3; security.md, "The session's page is enemy territory in the browser".
+compatibility-0.3.16.md 2.3; security.md, "The page is theirs as well".
 """
 
 from __future__ import annotations

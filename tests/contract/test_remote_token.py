@@ -1,4 +1,4 @@
-"""``mograder.remote`` with a token, against the real server: fetch, submit, status (issue 6).
+"""``mograder.remote`` with a token, against the real server: fetch, submit, status.
 
 Through a socket, and through the stand-in of the browser's XMLHttpRequest that Pyodide has.
 """
@@ -37,7 +37,7 @@ def here(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_notebook_elsewhere_fetches_submits_and_asks(
     served: Course, fresh_name: Callable[[str], str]
 ) -> None:
-    """The smoke test of issue 6."""
+    """One call of each kind, as in a notebook."""
     alice = fresh_name("alice")
     token = token_of(alice)
     assert fetch(served.url, "hw1", token=token) == [Path("data.csv"), Path("homework.py")]

@@ -1,4 +1,7 @@
-"""Beginning anew, earlier versions and reports, in hostile folders (compat.md 2.8; B57, B120)."""
+"""Beginning anew, earlier versions and reports, in hostile folders.
+
+See compatibility-0.3.16.md 2.8; B57, B120.
+"""
 
 from __future__ import annotations
 
@@ -218,7 +221,10 @@ async def test_a_form_is_answered_with_the_next_page(hub: Hub, path: str) -> Non
 
 
 async def test_a_copy_of_0316_opens_in_place(hub: Hub) -> None:
-    """Markers, archives, marimo's own folders: all as 0.3.16 left it (compat.md 3)."""
+    """Markers, archives, marimo's own folders: all as 0.3.16 left it.
+
+    See compatibility-0.3.16.md 3.
+    """
     place = folder(hub)
     (place / ".config" / "marimo").mkdir(parents=True)
     (place / "__marimo__").mkdir()

@@ -1,4 +1,6 @@
-"""What a notebook says to an assignment server (compat.md 8), against one that speaks compat.md 4.
+"""What a notebook says to an assignment server, against one that speaks compatibility-0.3.16.md 4.
+
+See compatibility-0.3.16.md 8.
 
 Every test runs through a socket and through a stand-in of the browser's XMLHttpRequest.
 """

@@ -1,4 +1,7 @@
-"""``mograder serve`` and ``mograder token`` as commands (B135, B140, B142-B145; compat.md 1, 4)."""
+"""``mograder serve`` and ``mograder token`` as commands.
+
+B135, B140, B142-B145; compatibility-0.3.16.md 1, 4.
+"""
 
 from __future__ import annotations
 
@@ -218,7 +221,7 @@ def test_b145_no_auth_keeps_to_this_machine_unless_forced(
 
 
 def test_b135_the_port_and_the_address_of_a_hosting_platform(root: Path, tmp_path: Path) -> None:
-    """compat.md 4: $PORT decides both, an option either."""
+    """compatibility-0.3.16.md 4: $PORT decides both, an option either."""
     with CourseServer(root, tmp_path / "log", env={"PORT": "1"}) as server:
         assert server.url == f"http://0.0.0.0:{server.port}"
     with CourseServer(root, tmp_path / "log2", ["--host", "localhost"], {"PORT": "1"}) as server:

@@ -1,4 +1,4 @@
-"""Whatever is sent to the assignment server, nothing ends in a 500 (issue 6, Done when 3)."""
+"""Whatever is sent to the assignment server, nothing ends in a 500."""
 
 from __future__ import annotations
 

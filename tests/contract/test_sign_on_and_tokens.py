@@ -1,6 +1,6 @@
 """A front that asks for passwords, and the product's own programs with their tokens behind it.
 
-B20, B130; security.md, "Identity". The written configurations of nginx and Caddy with basic
+B20, B130; security.md, "Who is asking". The written configurations of nginx and Caddy with basic
 authentication, before a hub; ``hub publish`` and ``hub check --url`` go through them.
 """
 

@@ -102,7 +102,7 @@ async def test_b51_who_signed_in_there_is_signed_in_here(house: House) -> None:
 
 @FAST
 async def test_nobody_comes_in_by_a_header_of_their_own(house: House) -> None:
-    """security.md, "Identity": a front that passes on a client's own header lets anyone in."""
+    """security.md, "Who is asking": a front that passes on a client's own header lets anyone in."""
     forged = dict.fromkeys(("X-Remote-User", "Remote-User", "X-Forwarded-User"), "alice")
     forged["X-Auth-Request-Preferred-Username"] = "alice"
     forged["Authorization"] = "Basic YWxpY2U6eA=="

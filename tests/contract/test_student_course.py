@@ -118,7 +118,7 @@ def test_a_submission_whose_answer_was_lost_waits_and_is_sent_again(
 def test_what_is_due_is_asked_about_though_the_server_would_not(
     server: tuple[Course, str], course: StudentCourse, alice: HttpsTransport, clock: ManualClock
 ) -> None:
-    """0.3.16 passes due dates on and takes everything (compat.md 4)."""
+    """0.3.16 passes due dates on and takes everything (compatibility-0.3.16.md 4)."""
     listing = server[0].assignments()
     listing[0]["duedate"] = int((clock.now() + timedelta(hours=1)).timestamp())
     server[0].listing = listing
@@ -139,7 +139,7 @@ def test_what_is_due_is_asked_about_though_the_server_would_not(
 def test_a_deadline_that_was_moved_since_the_last_look_counts(
     server: tuple[Course, str], course: StudentCourse, alice: HttpsTransport, clock: ManualClock
 ) -> None:
-    """Moodle.md N: with the old deadline, late work replaced work on time unasked."""
+    """With the old deadline, late work replaced work on time unasked."""
     listing = server[0].assignments()
     listing[0]["duedate"] = int((clock.now() + timedelta(hours=9)).timestamp())
     server[0].listing = listing

@@ -1,4 +1,4 @@
-"""Handing in on the hub (compat.md 2.3, 3; B59, B157): acknowledged means kept."""
+"""Handing in on the hub (compatibility-0.3.16.md 2.3, 3; B59, B157): acknowledged means kept."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The supervisor as a process: who may speak to it, what outlives it, what it ends and how.
 
-architecture.md, "A supervisor owns the sessions"; security.md, "The sandbox".
+decision 3; security.md, "The sandbox".
 """
 
 from __future__ import annotations

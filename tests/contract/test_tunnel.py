@@ -1,4 +1,6 @@
-"""Hubs that only SSH reaches: the tunnel opens, serves one command and is gone (compat.md 10).
+"""Hubs that only SSH reaches: the tunnel opens, serves one command and is gone.
+
+See compatibility-0.3.16.md 10.
 
 ``ssh`` is a stand-in on the PATH that forwards for real (``tests.support.forwarder``).
 """

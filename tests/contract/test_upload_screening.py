@@ -1,4 +1,4 @@
-"""What a hub refuses of a notebook that a student sends (B133; compat.md 2.3, 7)."""
+"""What a hub refuses of a notebook that a student sends (B133; compatibility-0.3.16.md 2.3, 7)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def put_release(hub: Hub, text: str) -> str:
 
 
 def released() -> str:
-    """A release with the form that hands in, which imports ``os`` (compat.md 7)."""
+    """A release with the form that hands in, which imports ``os`` (compatibility-0.3.16.md 7)."""
     source = with_submit_cells(SOURCE, url="https://example.org", assignment="A1")
     made = make_release(source, filename="A1.py", assignment="A1")
     assert made is not None

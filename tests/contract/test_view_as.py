@@ -1,4 +1,7 @@
-"""The preview by the address that instructors know from 0.3.16 (compat.md 2.3, ``/view-as``)."""
+"""The preview by the address that instructors know from 0.3.16.
+
+See compatibility-0.3.16.md 2.3, ``/view-as``.
+"""
 
 from __future__ import annotations
 

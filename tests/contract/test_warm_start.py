@@ -1,7 +1,7 @@
 """Sessions forked from a zygote: marimo works in them as in any other, and nothing is shared.
 
-sessions.md, "The zygote" and "What bites"; on the newest marimo and on the oldest that warm starts
-are supported for. Each test counts what started how: a cold start in disguise proves nothing.
+sessions.md, "Warm starts"; on the newest marimo and on the oldest that warm starts are supported
+for. Each test counts what started how: a cold start in disguise proves nothing.
 """
 
 from __future__ import annotations
@@ -220,7 +220,7 @@ async def test_threads_and_processes_work_inside(local: Local, environment: Path
 async def test_a_killed_zygote_takes_no_session_along_and_is_replaced(
     local: Local, environment: Path
 ) -> None:
-    """Done when 3 of the issue: kill -9 of a zygote."""
+    """SIGKILL to a zygote."""
     async with session(local, environment, "alice", EMPTY) as alice:
         (zygote,) = await zygotes_of(local)
         zygote.kill()

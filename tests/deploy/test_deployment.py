@@ -1,7 +1,7 @@
 """An administrator's afternoon on a fresh Debian, and a student's and a disaster after it.
 
-Done when 1 of the deployment issue; B1-B8, B12-B18, B45-B47 on a real system. The tests run in
-their order, on one machine: each goes on where the one before has ended.
+B1-B8, B12-B18, B45-B47 on a real system. The tests run in their order, on one machine: each goes on
+where the one before has ended.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ RestartSec=5
 [Install]
 WantedBy=multi-user.target
 """
-"""Seed 000, word for word, with a secret in its place."""
+"""The deployment guide's unit, word for word, with a secret in its place."""
 
 
 @pytest.fixture(scope="module")
@@ -317,7 +317,7 @@ async def test_a_student_works_through_https_and_the_trusted_header_while_the_hu
 def test_what_was_done_is_backed_up_wiped_and_found_again(
     machine: Machine, token: str, place: Path
 ) -> None:
-    """Done when 1: backs up, wipes, restores, and finds all work."""
+    """Backs up, wipes, restores, and finds all work."""
     with client(machine, "alice") as alice:
         assert alice.post(f"/submit/alice/{ITEM}").status_code == 200
         work = alice.get(f"/export/alice/{ITEM}").content

@@ -1,7 +1,6 @@
 """What goes wrong on a hub's machine, and what `mograder-hub check` says of it.
 
-The faults of the deployment's review, one after the other on one machine; each is mended before
-the next.
+Faults of a deployment, one after the other on one machine; each is mended before the next.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """marimo's static files come from one shared address: real Chromium, the whole hub.
 
-sessions.md, "Assets"; performance.md, "editor opened a second time".
+sessions.md, "The editor's files".
 """
 
 from __future__ import annotations

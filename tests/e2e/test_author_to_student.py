@@ -1,7 +1,7 @@
 """One notebook, from its author to a student's report: the whole of authoring in real Chromium.
 
-Issue "Authoring", done when 5: ``mograder new``, ``generate`` and ``hub publish`` by the real
-commands, a deep link, solving in the browser, validating on the hub, and the report that says why.
+``mograder new``, ``generate`` and ``hub publish`` by the real commands, a deep link, solving in the
+browser, validating on the hub, and the report that says why.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A class that comes at once: nobody is refused, nobody overtakes, the hub answers the others.
 
-`Done when` 2 of the sessions issue. How long it takes is measured in ``bench/``.
+How long it takes is measured in ``bench/``.
 """
 
 from __future__ import annotations

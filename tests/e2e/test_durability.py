@@ -1,7 +1,7 @@
 """What nothing may lose: hubs that crash, stop and start again, and sessions that are put away.
 
-security.md, "What nothing may lose"; architecture.md, "A supervisor owns the sessions"; B54, B65,
-B69, B72, B77, B109, B131. The hub, its supervisor, marimo and bubblewrap are real.
+files.md, "How files are written"; decision 3; B54, B65, B69, B72, B77, B109, B131. The hub, its
+supervisor, marimo and bubblewrap are real.
 """
 
 from __future__ import annotations

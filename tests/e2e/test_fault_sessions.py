@@ -1,7 +1,7 @@
 """Sessions that fail: at start, afterwards, never answering; workspaces that are no workspaces.
 
-Each has a clear message and the right status, harms nobody else, and loses nothing (issue: "Bad
-input and faults"; security.md, "enemy territory"; B66-B69, B72, B114-B116, B123, B124, B132).
+Each has a clear message and the right status, harms nobody else, and loses nothing (security.md,
+"The workspace is theirs"; B66-B69, B72, B114-B116, B123, B124, B132).
 """
 
 from __future__ import annotations

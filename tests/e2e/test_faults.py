@@ -1,6 +1,6 @@
-"""A hub that cannot start says why, with a remedy and an exit code (issue: "Bad input and faults").
+"""A hub that cannot start says why, with a remedy and an exit code.
 
-B22, B49, B50, B73-B79; compat.md 1; the exit codes of architecture.md, "Errors".
+B22, B49, B50, B73-B79; compatibility-0.3.16.md 1; the exit codes of decision 12.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Hostile students side by side, and one who just wants to work.
 
-`Done when` 4 of the sessions issue. That the last one's time stays within twice of what it is
-alone, is measured here and printed, and judged in ``bench/``.
+That the last one's time stays within twice of what it is alone, is measured here and printed, and
+judged in ``bench/``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The main path in real Chromium: publish, deep link, edit, autosave, reload, stop.
 
-`Done when` 2 of the house issue; B48, B53, B54, B58, B61-B72, B86-B99, B114-B125.
+B48, B53, B54, B58, B61-B72, B86-B99, B114-B125.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A notebook written for 0.3.16 generates, validates, and runs in the editor with our runtime.
 
-Issue "Authoring", done when 2; compat.md 7, 8. uv, marimo and Chromium are real; the environment
-is the one that any author has: the slim wheel and marimo.
+compatibility-0.3.16.md 7, 8. uv, marimo and Chromium are real; the environment is the one that any
+author has: the slim wheel and marimo.
 """
 
 from __future__ import annotations

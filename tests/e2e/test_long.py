@@ -1,4 +1,4 @@
-"""Load and faults for longer than a developer waits: `make test-long`, before an issue is resolved.
+"""Load and faults for longer than a developer waits: `make test-long`.
 
 Seeded, so that a run that fails can be run again.
 """

@@ -1,7 +1,7 @@
 """Publishing that fails: what the instructor reads, and that nobody loses the old release.
 
-Issue "Bad input and faults"; compat.md 2.3, 2.7; B86-B99, B128; security.md, "Input". The hub,
-uv, marimo and the command are real.
+compatibility-0.3.16.md 2.3, 2.7; B86-B99, B128; security.md, "Input". The hub, uv, marimo and the
+command are real.
 """
 
 from __future__ import annotations

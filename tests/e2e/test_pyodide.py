@@ -1,4 +1,4 @@
-"""`mograder.remote` in a real Pyodide, in Chromium, against the real assignment server (issue 6).
+"""`mograder.remote` in a real Pyodide, in Chromium, against the real assignment server.
 
 Pyodide comes from its npm package, which is fetched once into ``.tools/``; so this is a test of
 `make test-long`. The quick ones use a stand-in (``tests/contract/test_remote_token.py``).

@@ -1,6 +1,6 @@
 """A hub that restarts under a class at work, its supervisor a service of its own.
 
-`Done when` 5 of the sessions issue; sessions.md, "Durability".
+sessions.md, "Its life".
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A whole class hands in at once, and the server may be killed meanwhile (issue 6, Done when 2).
+"""A whole class hands in at once, and the server may be killed meanwhile.
 
 Nothing is refused, nothing is lost, every receipt verifies. Speed is for ``bench/intake.py``.
 """
@@ -130,7 +130,7 @@ async def test_many_students_submit_while_others_fetch(tmp_path: Path) -> None:
 async def test_300_students_submit_200_kb_within_10_seconds_while_100_fetch(
     tmp_path: Path, seconds: float
 ) -> None:
-    """Done when 2; and all of them in the same moment."""
+    """All of them in the same moment, too."""
     await _load(tmp_path, 300, 100, seconds)
 
 

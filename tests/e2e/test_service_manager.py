@@ -1,4 +1,4 @@
-"""A hub under a service manager: its socket, its credential, its watchdog (B12-B18, issue 3).
+"""A hub under a service manager: its socket, its credential, its watchdog (B12-B18).
 
 The tests play systemd with its real interfaces; systemd itself does in ``make test-deploy``.
 """

@@ -1,6 +1,6 @@
 """marimo's page in an opaque origin: real Chromium, real marimo, the proxy in between.
 
-sessions.md, "The editor in an opaque origin": what must work there, and the shim that makes it.
+sessions.md, "What a page can and cannot do": what must work there, and the shim that makes it.
 """
 
 from __future__ import annotations
@@ -244,7 +244,7 @@ async def _saved(page: Page, directory: Path, text: str) -> None:
 
 
 async def _check_fixes(page: Frame, rig: Rig) -> None:
-    """What sessions.md lists as broken unless fixed."""
+    """The fixes that sessions.md lists."""
     loaded = "() => document.querySelector('#picture')?.naturalWidth === 1"
     await page.wait_for_function(loaded)
     async with page.page.expect_download() as downloading:

@@ -1,7 +1,7 @@
 """The student's own dashboard in real Chromium, over a real assignment server.
 
-`Done when` 4 of the assignment server's issue: register → fetch → edit → validate → submit →
-receipt → grade and feedback appear (B139-B151); by mouse, by keyboard, and without scripts.
+Register → fetch → edit → validate → submit → receipt → grade and feedback appear (B139-B151); by
+mouse, by keyboard, and without scripts.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What marimo's page offers a student, and what it gets when it asks for more.
 
-sessions.md, "Flags and configuration": real Chromium, the whole hub, the sandbox.
+sessions.md, "What is switched off": real Chromium, the whole hub, the sandbox.
 """
 
 from __future__ import annotations

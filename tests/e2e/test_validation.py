@@ -1,6 +1,6 @@
 """Validating on a real hub: from a workspace, beside an open editor, into the old clients' answer.
 
-Issue "Authoring"; B55, B119; compat.md 2.3 and 2.6.
+B55, B119; compatibility-0.3.16.md 2.3 and 2.6.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The student's and the instructor's journey from end to end, by mouse and by keyboard alone.
 
-Issue 5, "Done when" 2. The hub, marimo, the sandbox and Chromium are real. Screenshots of every
-station, wide, at 360 px and in the dark, are left in ``artifacts`` for people to look at.
+The hub, marimo, the sandbox and Chromium are real. Screenshots of every station, wide, at 360 px
+and in the dark, are left in ``artifacts`` for people to look at.
 """
 
 from __future__ import annotations

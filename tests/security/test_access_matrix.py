@@ -1,6 +1,6 @@
 """Who may pass which route: generated from the route table, so that no route goes untested.
 
-A new route without an entry in ``EXPECTED`` fails here (architecture.md, "Tests").
+A new route without an entry in ``EXPECTED`` fails here (decision 18).
 """
 
 from __future__ import annotations
@@ -259,7 +259,7 @@ async def test_a_repeated_identity_is_refused_at_every_door(hub: Hub) -> None:
 
 
 async def test_sso_sets_the_login_cookie_on_errors_too(hub: Hub) -> None:
-    """compat.md 2.1: the cookie is set on the response of that same request."""
+    """compatibility-0.3.16.md 2.1: the cookie is set on the response of that same request."""
     transport = httpx.ASGITransport(hub.app, client=("127.0.0.1", 5000))
     headers = {"X-Remote-User": "alice"}
     async with httpx.AsyncClient(transport=transport, base_url=ORIGIN, headers=headers) as client:

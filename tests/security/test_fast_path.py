@@ -1,7 +1,7 @@
 """The fast path with real sandboxes: who gets to a session's socket, and for how long.
 
-security.md, "The session's page is enemy territory in the browser"; decision 0034. What nginx and
-Caddy let pass is in ``tests/contract/test_fronts.py``.
+security.md, "The page is theirs as well"; decision 0034. What nginx and Caddy let pass is in
+``tests/contract/test_fronts.py``.
 """
 
 from __future__ import annotations

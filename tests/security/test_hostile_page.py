@@ -1,8 +1,9 @@
-"""A hostile notebook opened by an instructor in real Chromium (security.md, "in the browser").
+"""A hostile notebook opened by an instructor in real Chromium.
 
-Its script runs in the middle of marimo's own page. It must read nothing from the hub and do
-nothing in it, whatever it tries, though the person who looks at it may do everything. Covers
-`Done when` 3 of the house issue.
+See security.md, "The page is theirs as well".
+
+Its script runs in the middle of marimo's own page. It must read nothing from the hub and do nothing
+in it, whatever it tries, though the person who looks at it may do everything.
 """
 
 from __future__ import annotations

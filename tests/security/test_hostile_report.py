@@ -1,6 +1,6 @@
 """A report in a student's folder that their own code wrote, opened by an instructor in Chromium.
 
-It may look like anything, but runs nothing and tells nobody (security.md, "in the browser").
+It may look like anything, but runs nothing and tells nobody (security.md, "Our own pages").
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What crosses the proxy with a real session behind it, and who gets through at all.
 
-security.md, "The session's server is enemy territory too", "Identity"; B78, B123-B125, B130,
-B134. The same over a recording server, header by header, is in ``tests/contract/test_proxy.py``.
+security.md, "The session's server is theirs too", "Who is asking"; B78, B123-B125, B130, B134. The
+same over a recording server, header by header, is in ``tests/contract/test_proxy.py``.
 """
 
 from __future__ import annotations

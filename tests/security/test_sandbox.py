@@ -1,8 +1,7 @@
 """Escape attempts from inside a real session's kernel (security.md, "The sandbox"; B22-B26).
 
-A neighbour, the hub and the host's own secrets stand around one hostile session; nothing of
-theirs may be seen, reached or changed by it, however it was started. Covers `Done when` 3 of the
-house issue and 6 of the sessions issue.
+A neighbour, the hub and the host's own secrets stand around one hostile session; nothing of theirs
+may be seen, reached or changed by it, however it was started.
 """
 
 from __future__ import annotations

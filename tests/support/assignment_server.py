@@ -1,4 +1,7 @@
-"""A small assignment server as compat.md 4 describes it, and a browser's way to ask it."""
+"""A small assignment server of 0.3.16, and a browser's way to ask it.
+
+See compatibility-0.3.16.md 4.
+"""
 
 from __future__ import annotations
 

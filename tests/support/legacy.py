@@ -25,7 +25,10 @@ Line = dict[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Student:
-    """What somebody wrote instead of each placeholder, and the sidecar's lines (compat.md 8)."""
+    """What somebody wrote instead of each placeholder, and the sidecar's lines.
+
+    See compatibility-0.3.16.md 8.
+    """
 
     answers: Mapping[str, str]
     lines: tuple[Line, ...]

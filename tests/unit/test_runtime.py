@@ -1,4 +1,4 @@
-"""What a notebook imports from us (compat.md 8), whatever a student's values do."""
+"""What a notebook imports from us (compatibility-0.3.16.md 8), whatever a student's values do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Marks, the score table and how it follows the checks (compat.md 8)."""
+"""Marks, the score table and how it follows the checks (compatibility-0.3.16.md 8)."""
 
 from __future__ import annotations
 

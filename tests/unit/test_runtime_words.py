@@ -1,4 +1,4 @@
-"""Counting the words of a written answer (compat.md 8)."""
+"""Counting the words of a written answer (compatibility-0.3.16.md 8)."""
 
 from __future__ import annotations
 

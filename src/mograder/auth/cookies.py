@@ -24,7 +24,7 @@ COOKIE = "mograder_session"
 """The cookie's name over plain HTTP; :func:`cookie_name` adds the browser's prefixes."""
 
 LIFETIME = 86_400
-"""Seconds that a login lasts (compat.md 2.1)."""
+"""Seconds that a login lasts (compatibility-0.3.16.md 2.1)."""
 
 _SKEW = 60
 """Seconds by which another machine's clock may be ahead of ours."""

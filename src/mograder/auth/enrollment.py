@@ -18,7 +18,7 @@ _RETRY_KEY_LENGTHS = range(16, 201)
 
 
 def parse_username(text: str) -> Username:
-    """Return the name if it is valid on an assignment server (compat.md 4).
+    """Return the name if it is valid on an assignment server (compatibility-0.3.16.md 4).
 
     Only 0.3.16's alphabet is allowed, which is narrower than elsewhere, so that its servers and
     clients can take over the course again.

@@ -120,7 +120,7 @@ def trusted_peers(listed: Sequence[str] | None, *, sandboxed: bool) -> TrustedPe
     """Return the peers of ``[hub] trusted_proxies``, or the default if it is unset.
 
     The default is loopback if sessions are sandboxed and so have no network; without a sandbox no
-    peer, since a student's kernel could then name any user (security.md, "Identity").
+    peer, since a student's kernel could then name any user (security.md, "Who is asking").
     """
     if listed is None:
         return parse_networks(_LOOPBACK if sandboxed else ())

@@ -1,4 +1,6 @@
-"""Tokens: ``username:hex(HMAC-SHA256(secret, message))`` (B105, compat.md 1, security.md).
+"""Tokens: ``username:hex(HMAC-SHA256(secret, message))``.
+
+B105, compatibility-0.3.16.md 1, security.md.
 
 A student's message is the username, as in 0.3.16, so that its tokens are valid here and ours there.
 A named instructor's message contains the role, and a revoked user's the epoch; both begin with a

@@ -111,7 +111,10 @@ def generate(  # noqa: PLR0913  # one argument per option
 
 @dataclass(frozen=True, slots=True)
 class _Talk:
-    """Tells what goes on: to a program as JSON lines (compat.md 9), or to a person."""
+    """Tells what goes on: to a program as JSON lines, or to a person.
+
+    See compatibility-0.3.16.md 9.
+    """
 
     events: bool
     report: Callable[[str], None]

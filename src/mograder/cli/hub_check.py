@@ -95,7 +95,7 @@ def _tried(hub: HubSettings, header: str | None) -> HubSettings:
 
 
 def _print(lines: tuple[Line, ...], found: int) -> None:
-    """Print the lines of compat.md 10, each remedy below its problem."""
+    """Print the lines of compatibility-0.3.16.md 10, each remedy below its problem."""
     for line in lines:
         click.echo(str(line))
         if line.hint:

@@ -1,4 +1,7 @@
-"""``mograder hub sync-users``, ``visibility`` and ``schedule`` (B35, B36; compat.md 10)."""
+"""``mograder hub sync-users``, ``visibility`` and ``schedule``.
+
+B35, B36; compatibility-0.3.16.md 10.
+"""
 
 from __future__ import annotations
 
@@ -131,7 +134,7 @@ def _list(client: HubClient, names: tuple[str, ...], zone: ZoneInfo, *, as_json:
 
 
 def _lines(published: Mapping[str, str], rules: Mapping[str, Rule], zone: ZoneInfo) -> list[str]:
-    """The lines of compat.md 10: name, type, state, and whether it is published at all."""
+    """The lines: name, type, state, and whether it is published (compatibility-0.3.16.md 10)."""
     kinds = {**published, **{name: "-" for name in rules if name not in published}}
     wide = max((len(name) for name in kinds), default=0)
     now = SystemClock().now()

@@ -133,7 +133,7 @@ def _announce(release: LocalRelease, kind: ItemKind, wishes: _Wishes) -> None:
 
 
 def _demand_same_on_moodle(release: LocalRelease, loaded: LoadedSettings, wishes: _Wishes) -> None:
-    """Compare every file with what Moodle hands out (B86, B89; compat.md 10).
+    """Compare every file with what Moodle hands out (B86, B89; compatibility-0.3.16.md 10).
 
     Raises:
         click.ClickException: Something differs, or Moodle cannot be asked; nothing was sent.

@@ -15,7 +15,7 @@ def run_hub(given: Given, *, dev: bool, headless: bool) -> None:
     """Serve until stopped.
 
     Raises:
-        click.ClickException: There is no secret and no ``--dev`` (compat.md 1).
+        click.ClickException: There is no secret and no ``--dev`` (compatibility-0.3.16.md 1).
         MograderError: The hub cannot start; the message says why.
     """
     if not dev and read_environ().hub_secret is None:

@@ -1,7 +1,6 @@
 """``mograder hub supervisor``: the process that owns sessions, as the shipped unit runs it.
 
-A hub that is started by hand starts its own; this one outlives hubs (architecture.md, "A
-supervisor owns the sessions").
+A hub that is started by hand starts its own; this one outlives hubs (decision 3).
 """
 
 from __future__ import annotations

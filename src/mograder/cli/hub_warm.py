@@ -154,7 +154,7 @@ async def _prepare(
 
 
 def _tell(outcome: _Outcome, tell: Report) -> None:
-    """Print the lines of compat.md 10."""
+    """Print the lines of compatibility-0.3.16.md 10."""
     if outcome.dependencies:
         tell(f"  {outcome.path}: {', '.join(outcome.dependencies)}")
     elif not outcome.error:

@@ -1,7 +1,7 @@
 """The console script: the root command, and the boundary where failures become exit codes.
 
-Nothing heavy is imported here; each group loads when it is asked for. Whatever happens below,
-a person sees a sentence and a remedy, never a traceback (architecture.md, "Errors").
+Nothing heavy is imported here; each group loads when it is asked for. Whatever happens below, a
+person sees a sentence and a remedy, never a traceback (decision 12).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``mograder moodle``: the commands around a course on Moodle (compat-cli.md)."""
+"""``mograder moodle``: the commands around a course on Moodle (compatibility-0.3.16.md 11)."""
 
 from __future__ import annotations
 

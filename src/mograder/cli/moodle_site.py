@@ -1,4 +1,6 @@
-"""The Moodle that a command speaks to: its address, a token and the course (compat.md 1).
+"""The Moodle that a command speaks to: its address, a token and the course.
+
+See compatibility-0.3.16.md 1.
 
 URL: --url, MOGRADER_MOODLE_URL, [moodle] url. Token: --token, MOGRADER_MOODLE_TOKEN, the one that
 `mograder moodle login` kept for that address.

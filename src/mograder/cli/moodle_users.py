@@ -28,7 +28,7 @@ from mograder.store.roster import Roster
 from mograder.transports import hub_course
 
 HEADING = "# Allowed users — synced from Moodle"
-"""First line of a list that is written here (compat.md 9)."""
+"""First line of a list that is written here (compatibility-0.3.16.md 9)."""
 
 _F = TypeVar("_F", bound=Callable[..., object])
 

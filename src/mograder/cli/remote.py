@@ -47,7 +47,8 @@ class Address:
         ``--url`` wins over a host in the environment, ``--ssh`` over a URL there.
 
         Raises:
-            click.ClickException: There is no token or no hub, in the words of compat.md 10.
+            click.ClickException: There is no token or no hub, in the words of
+            compatibility-0.3.16.md 10.
             MograderError: The tunnel cannot be opened, or the URL is none.
         """
         environ = read_environ()

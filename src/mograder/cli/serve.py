@@ -1,4 +1,4 @@
-"""``mograder serve``: a course over plain HTTPS (B135-B145, B156; compat.md 4)."""
+"""``mograder serve``: a course over plain HTTPS (B135-B145, B156; compatibility-0.3.16.md 4)."""
 
 from __future__ import annotations
 

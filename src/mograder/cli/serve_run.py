@@ -109,7 +109,7 @@ def _listening(given: _Given) -> Listening:
     if text and (not text.isascii() or not text.isdigit() or int(text[:9]) > _HIGHEST):
         raise click.UsageError(f"$PORT is no port: {text!r}")
     told = int(text) if text else _PORT
-    anywhere = "0.0.0.0"  # noqa: S104  # compat.md 4
+    anywhere = "0.0.0.0"  # noqa: S104  # compatibility-0.3.16.md 4
     return Listening(
         host=given.host or (anywhere if text else "127.0.0.1"),
         port=told if given.port is None else given.port,

@@ -1,4 +1,4 @@
-"""How tokens are printed, by whichever command makes them (compat.md 1)."""
+"""How tokens are printed, by whichever command makes them (compatibility-0.3.16.md 1)."""
 
 from __future__ import annotations
 

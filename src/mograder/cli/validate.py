@@ -122,7 +122,10 @@ def _notebooks(arguments: Sequence[str], loaded: LoadedSettings) -> tuple[Path, 
 
 
 def _releases(loaded: LoadedSettings) -> tuple[Path, ...]:
-    """Where a release may lie: made here, published here, or fetched by a student (compat.md 4)."""
+    """Where a release may lie: made here, published here, or fetched by a student.
+
+    See compatibility-0.3.16.md 4.
+    """
     settings = loaded.settings
     wanted = (settings.dirs.release, settings.hub.release_dir, ".mograder/release")
     return tuple(map(loaded.path, wanted))

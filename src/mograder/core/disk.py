@@ -1,7 +1,7 @@
 """The few system calls on which durability hangs: write, fsync, rename, exchange.
 
 They stand in one small object so that a test can fill the disk or cut the power at any of them
-(security.md, "What nothing may lose"). Everything that writes what must not be lost uses them.
+(files.md, "How files are written"). Everything that writes what must not be lost uses them.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The exceptions with a message for users, one class for each family of failures.
 
 The family determines the exit code (``cli.main``) and the HTTP status (``web.problems``). Both find
-a class by its base classes, and a test requires every family in both tables
-(architecture.md, "Errors").
+a class by its base classes, and a test requires every family in both tables (decision 12).
 """
 
 from __future__ import annotations
@@ -73,7 +72,10 @@ class Busy(MograderError):
 
 
 class TimedOut(MograderError):
-    """A process of ours did not answer in time (compat.md 2.3: 504 at session start)."""
+    """A process of ours did not answer in time.
+
+    See compatibility-0.3.16.md 2.3: 504 at session start.
+    """
 
 
 class RemoteFailed(MograderError):

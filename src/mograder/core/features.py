@@ -5,5 +5,5 @@ from __future__ import annotations
 from typing import Final
 
 FEATURES: Final = ("ai", "execute", "lsp", "packages", "secrets", "terminal")
-"""The allowed values in ``[tool.mograder] allow`` and ``[items.NAME] allow``
-(sessions.md, "Flags")."""
+"""The allowed values in ``[tool.mograder] allow`` and ``[items.NAME] allow`` (sessions.md, "What is
+switched off")."""

@@ -1,8 +1,8 @@
 """Structured logging: text for a terminal, with priorities for journald, or JSON lines.
 
 Secrets are masked in the message, the extra fields and the traceback when a record is formatted,
-because all records pass through the formatter (security.md, "Identity": secrets never in logs).
-Entry points call :func:`configure_logging` once; all other modules call :func:`get_logger`.
+because all records pass through the formatter (security.md, "Who is asking": secrets never in
+logs). Entry points call :func:`configure_logging` once; all other modules call :func:`get_logger`.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from typing import ClassVar, Self
 from mograder.core.errors import InvalidInput
 
 INSTRUCTOR = "__instructor__"
-"""The reserved user of 0.3.16's instructor tokens (compat.md 1)."""
+"""The reserved user of 0.3.16's instructor tokens (compatibility-0.3.16.md 1)."""
 
 _MAX_CHARACTERS = 100
 _MAX_BYTES = 200

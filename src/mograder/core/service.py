@@ -1,7 +1,7 @@
 """The service manager (systemd) that started this process: its variables and notifications.
 
-Every part is optional: a hub that is started by hand, or by the seed's plain unit (B13), has no
-manager, and everything here then does nothing.
+Every part is optional: a hub that is started by hand, or by a plain unit (B13), has no manager, and
+everything here then does nothing.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ A "front" is a web server that forwards requests to the hub.
 
 The hub's own proxy (``web.hub.proxy.headers``) and the configurations that ``mograder hub
 proxy-config`` writes for a web server's fast path both use these lists, so that they filter alike
-(security.md, "The session's server is enemy territory too").
+(security.md, "The session's server is theirs too").
 """
 
 from __future__ import annotations

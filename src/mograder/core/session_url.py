@@ -1,8 +1,8 @@
 """``[hub] session_url``: a separate origin for each viewer of each session.
 
 ``https://{session}.example.net`` is a wildcard on a separate domain. Values that only seem to
-isolate are refused (security.md, "The session's page is enemy territory in the browser"): cookies
-ignore ports, and a name that all sessions share does not separate students.
+isolate are refused (security.md, "The page is theirs as well"): cookies ignore ports, and a name
+that all sessions share does not separate students.
 """
 
 from __future__ import annotations

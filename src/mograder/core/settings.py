@@ -128,7 +128,7 @@ class Environ:
     hub_ssh_options: tuple[str, ...] = ()
     enrollment_code: SecretStr | None = None
     port: str = ""
-    """The port on which a hosting platform expects the server (compat.md 4)."""
+    """The port on which a hosting platform expects the server (compatibility-0.3.16.md 4)."""
     moodle_token: SecretStr | None = None
     service: Service = NO_SERVICE
     """The service manager that started this process."""
@@ -297,7 +297,10 @@ def _parse_toml(data: bytes, file: Path) -> Mapping[str, object]:
 
 
 def _with_old_assignments(tree: Mapping[str, object]) -> Mapping[str, object]:
-    """Move ``[[moodle.assignments]]``, where older files have them, to the top (compat.md 6)."""
+    """Move ``[[moodle.assignments]]``, where older files have them, to the top.
+
+    See compatibility-0.3.16.md 6.
+    """
     moodle = tree.get("moodle")
     if not isinstance(moodle, dict) or "assignments" not in moodle:
         return tree

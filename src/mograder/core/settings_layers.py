@@ -44,7 +44,10 @@ _NOT_SETTINGS = frozenset(
     f"MOGRADER_HUB_{each}"
     for each in ("SECRET", "URL", "INSTRUCTOR_TOKEN", "SSH", "SSH_OPTIONS", "MODE")
 )
-"""Variables that look like a key of ours but are credentials or options (compat.md)."""
+"""Variables that look like a key of ours but are credentials or options.
+
+See compatibility-0.3.16.md.
+"""
 
 
 class Origin(StrEnum):

@@ -1,8 +1,8 @@
 """The sections and keys of ``mograder.toml``, their types, defaults and bounds.
 
 This module only defines types; ``core.settings`` loads the values. The sections are those of
-compat.md 6, plus our own ``[hub]``, ``[security]``, ``[safety]``, ``[limits]``, ``[database]`` and
-``[backup]``. A key's docstring is its documentation.
+compatibility-0.3.16.md 6, plus our own ``[hub]``, ``[security]``, ``[safety]``, ``[limits]``,
+``[database]`` and ``[backup]``. A key's docstring is its documentation.
 """
 
 from __future__ import annotations

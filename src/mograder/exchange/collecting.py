@@ -1,8 +1,8 @@
 """A directory of collected submissions, whichever server they come from.
 
 ``<user>.py`` is the latest notebook of each person, named as 0.3.16 names it. The one that it
-replaces goes to ``.replaced/<time of the run>/``. ``.fetch_metadata.json`` says when each
-was handed in, which is what penalties count from (compat.md 4, 9).
+replaces goes to ``.replaced/<time of the run>/``. ``.fetch_metadata.json`` says when each was
+handed in, which is what penalties count from (compatibility-0.3.16.md 4, 9).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The CSV that grading writes and that uploads read: who, which mark, what to say; pure.
 
-Columns as `mograder feedback --grades-csv` of 0.3.16 writes them (compat.md 9: student, mark,
-auto_mark, feedback, penalty_pct, penalised_mark); username, userid and grade are understood too.
+Columns as `mograder feedback --grades-csv` of 0.3.16 writes them (compatibility-0.3.16.md 9:
+student, mark, auto_mark, feedback, penalty_pct, penalised_mark); username, userid and grade are
+understood too.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """``mograder generate``: a source that works becomes a release that runs and gives nothing away.
 
-The new release is made beside the old one. Source and release run at the same time; only when
-both came out well does the new release take the old one's place, in one step. So every mistake
-is told before a student can meet it, and nothing is ever half written (compat.md 7).
+The new release is made beside the old one. Source and release run at the same time; only when both
+came out well does the new release take the old one's place, in one step. So every mistake is told
+before a student can meet it, and nothing is ever half written (compatibility-0.3.16.md 7).
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""``generate --lecture``: a lecture's links lead to the hub's pages (B70, B113, compat.md 7)."""
+"""``generate --lecture``: a lecture's links lead to the hub's pages.
+
+B70, B113, compatibility-0.3.16.md 7.
+"""
 
 from __future__ import annotations
 

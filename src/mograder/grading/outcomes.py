@@ -12,7 +12,7 @@ from mograder.notebook.safety import Denied
 
 
 class Step(StrEnum):
-    """The subject of a line (compat.md 7); ``ADVICE`` and ``LEFT-OUT`` are ours."""
+    """The subject of a line (compatibility-0.3.16.md 7); ``ADVICE`` and ``LEFT-OUT`` are ours."""
 
     VALIDATE = "VALIDATE"
     VALID = "VALID"

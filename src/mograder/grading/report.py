@@ -11,7 +11,7 @@ from mograder.sandbox.execution import Outcome
 
 
 class CheckStatus(StrEnum):
-    """What a check says; the first four are the sidecar's words (compat.md 8)."""
+    """What a check says; the first four are the sidecar's words (compatibility-0.3.16.md 8)."""
 
     SUCCESS = "success"
     PARTIAL = "partial"

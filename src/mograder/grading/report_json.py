@@ -1,4 +1,7 @@
-"""A validation report as JSON: the keys of 0.3.16 (compat.md 2.3), and ours beside them."""
+"""A validation report as JSON: the keys of 0.3.16, and ours beside them.
+
+See compatibility-0.3.16.md 2.3.
+"""
 
 from __future__ import annotations
 

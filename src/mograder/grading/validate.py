@@ -322,7 +322,7 @@ def _line_of(code: str, number: int) -> str:
 
 
 def _earned(result: CheckResult, status: CheckStatus, available: float) -> float:
-    """Marks to one decimal, as the notebook itself shows them (compat.md 8)."""
+    """Marks to one decimal, as the notebook itself shows them (compatibility-0.3.16.md 8)."""
     if status is CheckStatus.SUCCESS:
         return available
     if status is not CheckStatus.PARTIAL or not 0 < result.earned_weight < result.total_weight:

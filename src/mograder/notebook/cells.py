@@ -1,8 +1,8 @@
 """The cells of a notebook's text and their line ranges.
 
 The code of a cell comes from marimo's parser, because cell hashes are computed from it
-(compat.md 7). The lines come from Python's parser, because an edit must leave all other lines
-unchanged, byte for byte.
+(compatibility-0.3.16.md 7). The lines come from Python's parser, because an edit must leave all
+other lines unchanged, byte for byte.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The cells that students may change, and the hashes of all others (compat.md 7)."""
+"""The cells that students may change, and the hashes of all others (compatibility-0.3.16.md 7)."""
 
 from __future__ import annotations
 

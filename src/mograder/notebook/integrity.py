@@ -1,10 +1,10 @@
 """The integrity check: differences between a student's notebook and its release, except answers.
 
 With the release, check cells are matched by label and other cells by hash; without it, all cells
-are matched by the hashes in the notebook's own header (compat.md 7). A changed check, a changed
-marks cell and a changed import of the checks are never run: :attr:`IntegrityReport.restored` is the
-text with the released cells, and :attr:`IntegrityReport.counted` names the cells whose checks
-count.
+are matched by the hashes in the notebook's own header (compatibility-0.3.16.md 7). A changed check,
+a changed marks cell and a changed import of the checks are never run:
+:attr:`IntegrityReport.restored` is the text with the released cells, and
+:attr:`IntegrityReport.counted` names the cells whose checks count.
 
 The check reads the code and does not run it. It does not find an answer that replaces the runtime's
 functions (``mograder.runtime.check.__code__ = …``), writes to the report, or reads the values that
@@ -116,8 +116,8 @@ def check_integrity(student: str, release: str | None, filename: str) -> Integri
 def find_tampering(student: str, release: str, filename: str) -> Tampering:
     """Compare the check cells of a notebook with those of its release, by their code.
 
-    For graders: by question, and whether the marks were touched (compat.md 2.3, submit). What a
-    validation tells its student, cell by cell, is :func:`check_integrity`.
+    For graders: by question, and whether the marks were touched (compatibility-0.3.16.md 2.3,
+    submit). What a validation tells its student, cell by cell, is :func:`check_integrity`.
 
     Raises:
         InvalidInput: One of the texts is no notebook.

@@ -1,4 +1,6 @@
-"""The conversion of a lecture's source into the notebook that the hub runs (B70, compat.md 7).
+"""The conversion of a lecture's source into the notebook that the hub runs.
+
+B70, compatibility-0.3.16.md 7.
 
 Links between notebooks become links between pages of the hub. They are relative, because authors do
 not know the hub's path prefix: a lecture's page is at ``{prefix}/run/user/<user>/<lecture>/``, so

@@ -1,4 +1,4 @@
-"""The markers that authors put around solutions and hidden tests (compat.md 7).
+"""The markers that authors put around solutions and hidden tests (compatibility-0.3.16.md 7).
 
 ``### BEGIN SOLUTION`` … ``### END SOLUTION`` and ``### BEGIN HIDDEN TESTS`` … ``### END HIDDEN
 TESTS``, each on a line of its own. As in 0.3.16, markers in strings count too, such as in the text

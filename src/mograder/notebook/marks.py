@@ -1,7 +1,7 @@
 """The questions of a notebook: the marks available for each, and its checks.
 
-compat.md 7: ``_marks = {"Q1": 10}`` in the cell of the marks, ``check("Q1: …", …)`` in others; a
-question's key is the label up to its first colon.
+compatibility-0.3.16.md 7: ``_marks = {"Q1": 10}`` in the cell of the marks, ``check("Q1: …", …)``
+in others; a question's key is the label up to its first colon.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The parser of a notebook's header: its PEP 723 block and the ``mograder-*`` keys in it.
 
 Pure. The hub reads a release's header at publish time, and the command line reads it to distinguish
-lectures from assignments (B90, compat.md 7).
+lectures from assignments (B90, compatibility-0.3.16.md 7).
 """
 
 from __future__ import annotations

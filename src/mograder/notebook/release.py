@@ -1,7 +1,7 @@
 """The conversion of an author's source into a release, without solutions and hidden tests.
 
-All rules are 0.3.16's (compat.md 7), so that a course's old sources give the same notebooks as
-before. Pure and deterministic.
+All rules are 0.3.16's (compatibility-0.3.16.md 7), so that a course's old sources give the same
+notebooks as before. Pure and deterministic.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """A static scan for code that a course denies: files, network, processes, dynamic code.
 
 It finds honest mistakes and their lines. It does not protect the host, which is the sandbox's task
-(security.md, "Input"): code can be hidden from it. The messages are 0.3.16's (compat.md 7).
+(security.md, "Input"): code can be hidden from it. The messages are 0.3.16's
+(compatibility-0.3.16.md 7).
 """
 
 from __future__ import annotations

@@ -14,7 +14,9 @@ _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
 def sentinels(tree: ast.Module, blocks: Sequence[Lines]) -> Mapping[Lines, tuple[str, ...]]:
-    """Return for each removed block the names that must stay bound in its place (compat.md 7).
+    """Return for each removed block the names that must stay bound in its place.
+
+    See compatibility-0.3.16.md 7.
 
     They are the names in the next ``return`` of the block's function that are not bound before the
     block. A name bound in an earlier removed block counts as bound only if it is kept for that

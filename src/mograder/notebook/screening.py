@@ -1,8 +1,8 @@
 """The scan for denied code in a whole notebook: a student's, or an author's source.
 
 A release may contain code that students are denied, such as the submit form, which reads the
-environment (compat.md 7). So cells that are as released are skipped, and authors are warned of
-solutions with code that students are denied.
+environment (compatibility-0.3.16.md 7). So cells that are as released are skipped, and authors are
+warned of solutions with code that students are denied.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ class Screening:
 
     @property
     def unsafe(self) -> str:
-        """0.3.16's message for a refused upload (compat.md 2.3), with lines; empty if safe."""
+        """0.3.16's message for a refused upload, with lines; empty if safe.
+
+        See compatibility-0.3.16.md 2.3.
+        """
         told = "; ".join(f"{each.message} (line {each.line})" for each in self.denied)
         return f"Unsafe code: {told}" if told else ""
 

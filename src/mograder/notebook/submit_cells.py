@@ -1,4 +1,4 @@
-"""The two cells that let students submit from the notebook itself (compat.md 7)."""
+"""The two cells that let students submit from the notebook itself (compatibility-0.3.16.md 7)."""
 
 from __future__ import annotations
 

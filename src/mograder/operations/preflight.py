@@ -1,7 +1,7 @@
 """``mograder hub check``: can a hub run here, and would it be safe? (B46, B81-B85, security.md).
 
-The first lines are those of 0.3.16, in its order (compat.md 10); the others follow. What can be
-proved is tried and not inferred: the sandbox by a session that looks around in it.
+The first lines are those of 0.3.16, in its order (compatibility-0.3.16.md 10); the others follow.
+What can be proved is tried and not inferred: the sandbox by a session that looks around in it.
 """
 
 from __future__ import annotations

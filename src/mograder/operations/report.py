@@ -1,4 +1,7 @@
-"""What a check says: one line each, as `mograder hub check` prints them (compat.md 10)."""
+"""What a check says: one line each, as `mograder hub check` prints them.
+
+See compatibility-0.3.16.md 10.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The release that a local directory would publish: its files and its kind.
 
-The command line prints it before the upload (B86-B95, compat.md 7 and 10).
+The command line prints it before the upload (B86-B95, compatibility-0.3.16.md 7 and 10).
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The comparison of a local release with the files on Moodle (B86 to B89; compat.md 10).
+"""The comparison of a local release with the files on Moodle.
+
+B86 to B89; compatibility-0.3.16.md 10.
 
 Students read the assignment on Moodle, so both must agree. All files are compared except previews
 (.html); a zip on Moodle counts as the files in it. Comparing is pure.
@@ -42,7 +44,7 @@ class Differences:
         return not (self.missing or self.differing or self.extra)
 
     def lines(self) -> list[str]:
-        """Return one line for each file, worded as in compat.md 10."""
+        """Return one line for each file, worded as in compatibility-0.3.16.md 10."""
         told = (
             ("missing on Moodle", self.missing),
             ("content differs", self.differing),

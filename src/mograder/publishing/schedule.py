@@ -1,4 +1,4 @@
-"""A term's schedule: the opening times of items (compat.md 10, ``hub schedule``).
+"""A term's schedule: the opening times of items (compatibility-0.3.16.md 10, ``hub schedule``).
 
 Pure: parses TOML. Keys: ``start`` (a date), ``time``, ``timezone``, ``hide_unlisted``, ``[weeks]``
 number = [names], ``[items]`` name = date.

@@ -1,10 +1,10 @@
 """marimo's static files, taken out of a finished environment once and kept for all sessions.
 
-Every editor page loads hundreds of them, the same for every notebook with the same marimo. The
-hub serves them from here, compressed once instead of at each request (sessions.md, "Assets").
-What a build leaves is hostile: only regular files with plain names of known kinds are taken,
-never through a link, and not without end. The name of a set tells its content, so an environment
-that brings other files of the same version gets a set of its own.
+Every editor page loads hundreds of them, the same for every notebook with the same marimo. The hub
+serves them from here, compressed once instead of at each request (sessions.md, "The editor's
+files"). What a build leaves is hostile: only regular files with plain names of known kinds are
+taken, never through a link, and not without end. The name of a set tells its content, so an
+environment that brings other files of the same version gets a set of its own.
 
 Layout below the root: ``<version>-<digest>/manifest.json`` and ``files/<path>``, with
 ``<path>.br`` and ``<path>.gz`` beside those that get smaller; in place only when complete.

@@ -7,9 +7,10 @@ in marimo's own order; one that fails takes only those along that need it, as in
 Usage: ``python cellrun.py JSON -- NOTEBOOK`` with JSON ``{"fd": 7, "rlimits": {"RLIMIT_NPROC":
 256}, "caches": "/path", "outputs": false}``, where ``caches`` may be empty. Lines of JSON go to
 ``fd``, each when it is known, so that the cell of an endless loop is known when the run is ended:
-``{"kind": "start", "index": 0}``, ``"cell"``, ``"check"`` (a line of the sidecar, compat.md 8, with
-the cell that was running), with ``outputs`` also ``"output"`` (what the cell shows, in pieces), and
-at last ``{"kind": "end"}``; without that one the notebook left early. All of it is untrusted.
+``{"kind": "start", "index": 0}``, ``"cell"``, ``"check"`` (a line of the sidecar,
+compatibility-0.3.16.md 8, with the cell that was running), with ``outputs`` also ``"output"`` (what
+the cell shows, in pieces), and at last ``{"kind": "end"}``; without that one the notebook left
+early. All of it is untrusted.
 
 It stands beside ``cellguard.py`` and ``celloutput.py``, and needs internals of marimo (tried on
 0.14.17, 0.18.4 and 0.25.2). Where they are not as expected, the whole notebook runs at once: its
@@ -86,7 +87,7 @@ def _copy_caches(directory: str) -> None:
 
 
 class _Sidecar:
-    """A private file for the runtime's lines (compat.md 8), read after each cell."""
+    """A private file for the runtime's lines (compatibility-0.3.16.md 8), read after each cell."""
 
     def __init__(self) -> None:
         self._file, path = tempfile.mkstemp(prefix="checks-")

@@ -1,9 +1,9 @@
 """Cut the connections to a session's server without its help, and without ending the session.
 
-A web server on the fast path holds a WebSocket to the session that the hub has no part in. When
-its viewer signs out it has to end (security.md: "sign-out and stop revoke it and close its
-sockets"), and only the session's own process holds the other end, which student code may own.
-So the supervisor borrows that end and shuts it down. Pages of other viewers connect again.
+A web server on the fast path holds a WebSocket to the session that the hub has no part in. When its
+viewer signs out it has to end (security.md), and only the session's own process holds the other
+end, which student code may own. So the supervisor borrows that end and shuts it down. Pages of
+other viewers connect again.
 """
 
 from __future__ import annotations

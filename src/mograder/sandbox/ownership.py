@@ -10,9 +10,9 @@ from pathlib import Path
 def give_to(directory: Path, uid: int) -> None:
     """Make ``uid`` the owner of a tree that is about to be bound writable.
 
-    Done once: a tree whose root already has the owner is left alone. Works on descriptors and
-    never follows a link, since the tree may hold a student's files (security.md, "enemy
-    territory"); a file with other names (hard links) is left to its owner.
+    Done once: a tree whose root already has the owner is left alone. Works on descriptors and never
+    follows a link, since the tree may hold a student's files (security.md, "The workspace is
+    theirs"); a file with other names (hard links) is left to its owner.
     """
     top = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:

@@ -228,7 +228,7 @@ def first_configuration(allow: Sequence[str]) -> str:
     """Return marimo's settings for a workspace that has none yet: what it offers works here.
 
     A convenience only: the file is the student's from then on, and the hub refuses at the proxy
-    what is not allowed (sessions.md, "Flags and configuration").
+    what is not allowed (sessions.md, "What is switched off").
     """
     return _FIRST_CONFIGURATION + ("" if "ai" in allow else _WITHOUT_AI)
 

@@ -13,9 +13,8 @@ from mograder.notebook.pep723 import Script
 NO_MOGRADER = "mograder ; python_version < '0'\n"
 """An override that takes ``mograder`` out wherever it is asked for.
 
-On the index that name is another project's; ours is installed from its own wheel
-(architecture.md, "Two wheels, one name"). It is for the lock alone: in the project's own settings
-it would keep our wheel out as well.
+On the index that name is another project's; ours is installed from its own wheel (decision 5). It
+is for the lock alone: in the project's own settings it would keep our wheel out as well.
 """
 
 

@@ -1,9 +1,8 @@
 """The slim wheel that puts *our* ``mograder.runtime`` beside a notebook.
 
-On PyPI the name ``mograder`` belongs to another project, so an environment never takes it from
-an index: it is given this wheel by its exact path, whatever version a notebook asks for
-(architecture.md, "Two wheels, one name"; B96). For ``sandbox.environments``, and for the
-commands that run a notebook.
+On PyPI the name ``mograder`` belongs to another project, so an environment never takes it from an
+index: it is given this wheel by its exact path, whatever version a notebook asks for (decision 5;
+B96). For ``sandbox.environments``, and for the commands that run a notebook.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A sandbox that runs, as seen from the supervisor: bubblewrap outside, the rest inside.
 
-It ends by SIGKILL to its first process through a pidfd: student code can stop everything else,
-but not that (sessions.md, "What bites").
+It ends by SIGKILL to its first process through a pidfd: student code can stop everything else, but
+not that.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Put marimo's unmodified command line on a listening socket that it was given.
 
-Runs inside the sandbox, as the environment's own python, so it stands alone: the standard
-library, uvicorn and marimo, nothing of ours. marimo has no option for a Unix socket; uvicorn's
-public ``Server.run(sockets=...)`` is the seam (sessions.md, "Serving on a socket the hub made";
-tried on marimo 0.14.17 to 0.25.2). Connections queue in the socket until the server accepts, so
-nobody has to poll for readiness.
+Runs inside the sandbox, as the environment's own python, so it stands alone: the standard library,
+uvicorn and marimo, nothing of ours. marimo has no option for a Unix socket; uvicorn's public
+``Server.run(sockets=...)`` is the seam (sessions.md, "What is replaced in marimo"; tried on marimo
+0.14.17 to 0.25.2). Connections queue in the socket until the server accepts, so nobody has to poll
+for readiness.
 
 Usage: ``python serve.py JSON -- MARIMO-ARGUMENTS...`` with JSON
 ``{"fd": 7, "rlimits": {"RLIMIT_NPROC": 256}, "config": "...", "caches": "/path"}``.

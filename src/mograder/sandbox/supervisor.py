@@ -2,7 +2,7 @@
 
 It outlives the hub: a hub that is restarted or upgraded finds every session as it was. Sandboxes
 die with the supervisor. One that a hub started for itself ends when told to, or when no hub has
-been there for a while (architecture.md, "A supervisor owns the sessions").
+been there for a while (decision 3).
 
 Run as ``python -m mograder.sandbox.supervisor CONFIG`` with CONFIG the JSON of
 :class:`~mograder.sandbox.host.SupervisorConfig`. It prints ``ready`` when it answers.

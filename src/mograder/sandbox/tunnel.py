@@ -1,7 +1,8 @@
 """A way to a hub that only SSH reaches: ``ssh -N -L``, for as long as one command runs.
 
-The hub is then an address of this machine (compat.md 10). The user's own ``ssh`` does the work,
-with its configuration, its agent and its known hosts; a password is asked on the terminal.
+The hub is then an address of this machine (compatibility-0.3.16.md 10). The user's own ``ssh`` does
+the work, with its configuration, its agent and its known hosts; a password is asked on the
+terminal.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What one item may do and use beyond the ordinary (sessions.md, "Flags and configuration").
+"""What one item may do and use beyond the ordinary (sessions.md, "What is switched off").
 
 Its instructor says it in the header of the release, the administrator in ``[items.NAME]`` of
 ``mograder.toml``; the administrator's word beats the header's, key by key. A student's copy has

@@ -21,7 +21,10 @@ class SessionKey:
 
     @property
     def url(self) -> str:
-        """The session page below the hub's prefix, without a slash in front (compat.md 2.3)."""
+        """The session page below the hub's prefix, without a slash in front.
+
+        See compatibility-0.3.16.md 2.3.
+        """
         return f"{self.mode.value}/user/{quote(self.user)}/{quote(self.item)}/"
 
 

@@ -1,4 +1,6 @@
-"""The names of earlier versions: ``<item>.bak.<time>.py`` beside the notebook (compat.md 2.8).
+"""The names of earlier versions: ``<item>.bak.<time>.py`` beside the notebook.
+
+See compatibility-0.3.16.md 2.8.
 
 They lie in the student's own folder, so that the editor's file browser shows them too. Pure;
 ``store.workspaces`` keeps and reads them.

@@ -1,10 +1,10 @@
 """Files below a directory whose contents belong to somebody hostile.
 
-A student's code owns every name in a workspace: links to the host's files, pipes that block
-whoever opens them, devices, files of ten gigabytes, names that change between two looks. So a
-path is resolved by the kernel in one step (``openat2``, or a walk that opens component by
-component), opened without blocking, looked at through its descriptor, and read up to a bound
-(security.md, "The hub treats a workspace as enemy territory"; B132).
+A student's code owns every name in a workspace: links to the host's files, pipes that block whoever
+opens them, devices, files of ten gigabytes, names that change between two looks. So a path is
+resolved by the kernel in one step (``openat2``, or a walk that opens component by component),
+opened without blocking, looked at through its descriptor, and read up to a bound (security.md, "The
+workspace is theirs"; B132).
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ _MOST_ITEMS = 200
 
 
 class CopyState(StrEnum):
-    """What became of a copy, in the words of the page (compat.md 2.4)."""
+    """What became of a copy, in the words of the page (compatibility-0.3.16.md 2.4)."""
 
     DOWNLOADED = "downloaded"
     EDITED = "edited"

@@ -1,7 +1,7 @@
 """Where a course's sources and releases lie, and how a release takes the place of an old one.
 
-Names are resolved as 0.3.16 does (compat.md 7). A release is made beside the old one and swapped
-in when it is complete: whatever goes wrong before, the old one stays as it was.
+Names are resolved as 0.3.16 does (compatibility-0.3.16.md 7). A release is made beside the old one
+and swapped in when it is complete: whatever goes wrong before, the old one stays as it was.
 """
 
 from __future__ import annotations
@@ -180,7 +180,10 @@ class StagedRelease:
         return True
 
     def take(self, source: Path, name: str) -> bool:
-        """Copy a file that the release does not have, or has an older one of (compat.md 7)."""
+        """Copy a file that the release does not have, or has an older one of.
+
+        See compatibility-0.3.16.md 7.
+        """
         place = self.path / name
         if place.is_file() and place.stat().st_mtime >= source.stat().st_mtime:
             return False

@@ -1,8 +1,7 @@
 """The database: opening an engine, short transactions, and bringing its tables up to date.
 
-SQLite (WAL) inside the course is the default; a PostgreSQL URL runs the same code
-(architecture.md, "SQLAlchemy 2 + Alembic"). Every other module of the program asks
-``store.hub_state``.
+SQLite (WAL) inside the course is the default; a PostgreSQL URL runs the same code (decision 8).
+Every other module of the program asks ``store.hub_state``.
 """
 
 from __future__ import annotations

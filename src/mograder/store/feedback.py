@@ -1,4 +1,4 @@
-"""Feedback documents, ``<root>/<assignment>/feedback/<user>.html`` (compat.md 4)."""
+"""Feedback documents, ``<root>/<assignment>/feedback/<user>.html`` (compatibility-0.3.16.md 4)."""
 
 from __future__ import annotations
 

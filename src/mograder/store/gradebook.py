@@ -1,8 +1,8 @@
 """The gradebook, ``gradebook.db``: students' names, their marks, and who they are on Moodle.
 
-compat.md 9: a database that 0.3.16 made opens in place, after a copy of it was put beside, and
-stays readable for it. Writers take turns by the file ``gradebook.db.lock`` as it does, and a row
-that somebody changed meanwhile is not overwritten.
+compatibility-0.3.16.md 9: a database that 0.3.16 made opens in place, after a copy of it was put
+beside, and stays readable for it. Writers take turns by the file ``gradebook.db.lock`` as it does,
+and a row that somebody changed meanwhile is not overwritten.
 """
 
 from __future__ import annotations

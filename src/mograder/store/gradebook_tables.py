@@ -1,7 +1,7 @@
 """The tables of ``gradebook.db``: those of 0.3.16 as it makes them, and ours beside them.
 
-The first three are compat.md 9 exactly, so that an old program reads what a new one wrote.
-``gradebook_migrations/versions`` makes them; a contract test holds the two together.
+The first three are compatibility-0.3.16.md 9 exactly, so that an old program reads what a new one
+wrote. ``gradebook_migrations/versions`` makes them; a contract test holds the two together.
 """
 
 from __future__ import annotations

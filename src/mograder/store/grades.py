@@ -1,4 +1,6 @@
-"""``grades.json``: a list of what people got, as an instructor uploads it (compat.md 4; B147).
+"""``grades.json``: a list of what people got, as an instructor uploads it.
+
+See compatibility-0.3.16.md 4; B147.
 
 Entries keep whatever keys they came with. They are merged under a lock, and the file is replaced
 in one step: whoever reads sees the old grades or the new.

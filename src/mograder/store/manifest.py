@@ -1,8 +1,8 @@
 """What a release consists of: its file names, its manifest ``files.json``, its kind, its version.
 
 Everything is read through one opened directory, so that a reader sees one release even while
-another takes its place. Course directories that 0.3.16 wrote must open: without a manifest, with
-a ``.venv`` or workshop keys inside (compat.md 2.7, 2.8, 3).
+another takes its place. Course directories that 0.3.16 wrote must open: without a manifest, with a
+``.venv`` or workshop keys inside (compatibility-0.3.16.md 2.7, 2.8, 3).
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ MOST_LEVELS = 3
 
 _BY_PRODUCTS = (".html", ".zip")
 """What `mograder generate` and exports leave beside a notebook: previews, and the bundle for
-Moodle. They do not go to students from there (compat.md 2.8); from a folder they do."""
+Moodle. They do not go to students from there (compatibility-0.3.16.md 2.8); from a folder they
+do."""
 
 _KEYS = frozenset({"keys.json", "keys_all.json"})
 _MANIFEST_LIMIT = 1 << 20
@@ -85,7 +86,7 @@ def may_be_read(path: str) -> bool:
 
 
 def is_support(release: Release, path: str) -> bool:
-    """Whether a file is copied beside a student's notebook (compat.md 2.8)."""
+    """Whether a file is copied beside a student's notebook (compatibility-0.3.16.md 2.8)."""
     if path == release.notebook.name:
         return False
     return "/" in path or not is_by_product(path)

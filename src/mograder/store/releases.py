@@ -1,4 +1,4 @@
-"""Releases: what is published, ``hub-release/<item>/`` (compat.md 2.7, 3).
+"""Releases: what is published, ``hub-release/<item>/`` (compatibility-0.3.16.md 2.7, 3).
 
 A release is replaced as a whole: it grows in ``.staging``, is synced, and is exchanged with the
 old one, so that readers and crashes see the old or the new. The old one stays in ``.staging``
@@ -81,7 +81,8 @@ class Releases:
     def readable(self, name: ItemName, filename: str) -> Path:
         """Return the path of a file that people may download: what the manifest names, no more.
 
-        Raises: :class:`NotFound`; :class:`InvalidInput` for a name with ``..`` (compat.md 2.3).
+        Raises: :class:`NotFound`; :class:`InvalidInput` for a name with ``..``
+        (compatibility-0.3.16.md 2.3).
         """
         if ".." in filename:
             raise InvalidInput("Invalid filename")

@@ -1,4 +1,7 @@
-"""The secret of an assignment server, ``.mograder-secret`` (B139, B142, B143; compat.md 1)."""
+"""The secret of an assignment server, ``.mograder-secret``.
+
+B139, B142, B143; compatibility-0.3.16.md 1.
+"""
 
 from __future__ import annotations
 

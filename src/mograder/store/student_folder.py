@@ -1,9 +1,10 @@
 """A student's own folder: a directory for each assignment, and what ``.mograder`` remembers.
 
-The layout is 0.3.16's where it has one (compat.md 5): ``.mograder/check_cache/<nb>.json`` and
-``.mograder/submissions/<nb>.json``. Beside them lie what is ours: receipts with what they were
-given for, notebooks that wait to be sent, feedback, and what the server last said. All of it is the
-student's own; what is written here survives a power cut before anybody is told that it is kept.
+The layout is 0.3.16's where it has one (compatibility-0.3.16.md 5):
+``.mograder/check_cache/<nb>.json`` and ``.mograder/submissions/<nb>.json``. Beside them lie what is
+ours: receipts with what they were given for, notebooks that wait to be sent, feedback, and what the
+server last said. All of it is the student's own; what is written here survives a power cut before
+anybody is told that it is kept.
 """
 
 from __future__ import annotations
@@ -126,7 +127,7 @@ class StudentFolder:
         return data
 
     def released(self, notebook: Notebook) -> Path | None:
-        """The notebook as it was handed out, where fetching kept it (compat.md 4)."""
+        """The notebook as it was handed out, where fetching kept it (compatibility-0.3.16.md 4)."""
         found = self._releases(notebook.folder)
         return next((path for path in found if path.name == notebook.path.name), None)
 

@@ -1,4 +1,6 @@
-"""What was handed in: ``submitted/<item>/<user>_<time>.py`` (compat.md 2.3, 3, 4; B156-B158).
+"""What was handed in: ``submitted/<item>/<user>_<time>.py``.
+
+See compatibility-0.3.16.md 2.3, 3, 4; B156-B158.
 
 Every submission is kept; ``<user>.py`` is a link to the one that counts, the latest. What is
 acknowledged is on the disk: the file, its name and the link are synced before the reply. Several

@@ -1,4 +1,6 @@
-"""Which published items students may see, and from when (compat.md 2.3, ``.visibility.json``).
+"""Which published items students may see, and from when.
+
+See compatibility-0.3.16.md 2.3, ``.visibility.json``.
 
 What cannot be read hides everything, since an exam that shows early cannot be taken back.
 """
@@ -46,7 +48,10 @@ class Visibility:
         return not self.hidden and (self.visible_from is None or self.visible_from <= now)
 
     def refusal(self, now: datetime) -> NotFound:
-        """What a student reads who asks for a hidden item (compat.md 2.3, start-edit-deep)."""
+        """What a student reads who asks for a hidden item.
+
+        See compatibility-0.3.16.md 2.3, start-edit-deep.
+        """
         if not self.hidden and self.visible_from is not None and self.visible_from > now:
             return NotFound(f"Not available until {self.visible_from:%a %d %b %Y, %H:%M}")
         return NotFound("Not available")

@@ -1,4 +1,6 @@
-"""Workspaces: a student's copies, ``hub-notebooks/<user>/<item>/`` (compat.md 2.4, 2.8, 3).
+"""Workspaces: a student's copies, ``hub-notebooks/<user>/<item>/``.
+
+See compatibility-0.3.16.md 2.4, 2.8, 3.
 
 Everything below the root may have been made by the student's code, and the hub may be root: so
 every look and every write goes through :class:`~mograder.store.beneath.Beneath`. Nothing that
@@ -49,7 +51,7 @@ _STEADY_LOOKS = 8
 
 
 class FileStatus(StrEnum):
-    """What became of a student's copy (compat.md 2.4)."""
+    """What became of a student's copy (compatibility-0.3.16.md 2.4)."""
 
     NOT_STARTED = "not_started"
     UPLOADED = "uploaded"
@@ -147,7 +149,7 @@ class Workspaces:
             ) from error
 
     def put_report(self, user: Username, item: ItemName, page: str) -> bool:
-        """Leave the last validation's page beside the notebook (compat.md 2.6).
+        """Leave the last validation's page beside the notebook (compatibility-0.3.16.md 2.6).
 
         False where something else has its place, or the disk is full: a page is no great loss.
         """
@@ -175,7 +177,10 @@ class Workspaces:
         return self.directory(user, item)
 
     def file_status(self, user: Username, item: ItemName) -> FileStatus:
-        """What became of the student's copy, told by the markers' times (compat.md 2.4)."""
+        """What became of the student's copy, told by the markers' times.
+
+        See compatibility-0.3.16.md 2.4.
+        """
         notebook = self._renamed.look(user, item)
         uploaded = self._look(user, item, _UPLOADED)
         exported = self._look(user, item, _EXPORTED)
@@ -188,7 +193,10 @@ class Workspaces:
         return FileStatus.MODIFIED
 
     def updated(self, user: Username, release: Release) -> bool:
-        """Whether the release is newer than what the student was given (compat.md 2.4)."""
+        """Whether the release is newer than what the student was given.
+
+        See compatibility-0.3.16.md 2.4.
+        """
         if not self.has_copy(user, release.name):
             return False
         marker = self._look(user, release.name, _FETCHED) or self._look(
@@ -250,7 +258,8 @@ class Workspaces:
         """Begin anew from the release, keep the copy before and return its name (B57).
 
         The student's support files stay as they are; those that are missing come back. With
-        ``only_replace`` nothing is copied where there is no copy (compat.md 2.3, reset).
+        ``only_replace`` nothing is copied where there is no copy (compatibility-0.3.16.md 2.3,
+        reset).
 
         Raises: as :meth:`upload`, and :class:`NotFound` when the release is gone.
         """

@@ -1,7 +1,8 @@
 """An assignment server as one person sees it: `mograder serve`, ours or that of 0.3.16.
 
-The port's methods are what students do; below them is what only instructors may, and what only
-this kind of server knows: submissions, grades, feedback, registration (compat.md 4, B135-B158).
+The port's methods are what students do; below them is what only instructors may, and what only this
+kind of server knows: submissions, grades, feedback, registration (compatibility-0.3.16.md 4,
+B135-B158).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """What assignment servers answer, and what it means to us: pydantic in, our own types out.
 
 0.3.16 leaves out what our server adds, and passes on an ``assignments.json`` as its teacher wrote
-it (compat.md 4); so what is absent is unknown, and what is of another type is ignored.
+it (compatibility-0.3.16.md 4); so what is absent is unknown, and what is of another type is
+ignored.
 """
 
 from __future__ import annotations

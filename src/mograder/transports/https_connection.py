@@ -1,7 +1,7 @@
 """Requests to an assignment server, which are tried again, and answers, which are checked.
 
-Our server and that of 0.3.16 speak the same protocol (compat.md 4). Refusals of the server become
-our own errors here.
+Our server and that of 0.3.16 speak the same protocol (compatibility-0.3.16.md 4). Refusals of the
+server become our own errors here.
 """
 
 from __future__ import annotations

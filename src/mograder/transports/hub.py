@@ -1,7 +1,8 @@
 """A running hub, as the command line sees it: a typed client for its HTTP interface.
 
 It speaks to our hub, which streams its progress, and to a hub of 0.3.16, which answers once
-(compat.md 2.3). Failures of the network and refusals of the hub become our own errors here.
+(compatibility-0.3.16.md 2.3). Failures of the network and refusals of the hub become our own errors
+here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""What instructors ask a hub about the course: its list, its items, what shows (compat.md 2.3)."""
+"""What instructors ask a hub about the course: its list, its items, what shows.
+
+See compatibility-0.3.16.md 2.3.
+"""
 
 from __future__ import annotations
 

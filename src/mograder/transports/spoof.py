@@ -16,7 +16,7 @@ from mograder.transports.hub_url import parse_hub_url
 
 _SECONDS = 20.0
 _LIST = "assignments"
-"""The hub answers this only to a signed-in user (compat.md 2.3)."""
+"""The hub answers this only to a signed-in user (compatibility-0.3.16.md 2.3)."""
 
 
 class Spoof(Enum):

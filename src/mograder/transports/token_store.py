@@ -1,7 +1,7 @@
 """The tokens that a person has signed in with, kept between commands, one for each server (B148).
 
 0.3.16 keeps one token of each kind, of the server signed in to last, in ``https_token.json`` and
-``token.json`` (compat.md 1). We keep all of a kind in ``https_tokens.json`` and
+``token.json`` (compatibility-0.3.16.md 1). We keep all of a kind in ``https_tokens.json`` and
 ``moodle_tokens.json`` beside them, and go on writing the old files, so that both programs can be
 used by turns: what an old file says of its server is never older than ours (decision 30).
 """
@@ -95,7 +95,10 @@ def server_key(url: str) -> str:
 
 
 def user_of(token: str) -> str:
-    """Return the name before the colon of an assignment server's token (compat.md 1), or ""."""
+    """Return the name before the colon of an assignment server's token, or "".
+
+    See compatibility-0.3.16.md 1.
+    """
     name, colon, _ = token.partition(":")
     return name if colon else ""
 

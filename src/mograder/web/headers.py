@@ -1,4 +1,4 @@
-"""The security headers of our own pages and answers (security.md, "in the browser").
+"""The security headers of our own pages and answers (security.md, "Our own pages").
 
 Session pages have other ones, which the proxy sets.
 """

@@ -1,7 +1,7 @@
 """How a failure looks on the wire: the HTTP table of the error families, and who wants what.
 
 A failure is looked up by its class ancestry, so a new family without an entry of its own answers
-like its parent (architecture.md, "Errors"). The apps share this; each adds its own words.
+like its parent (decision 12). The apps share this; each adds its own words.
 """
 
 from __future__ import annotations
@@ -50,7 +50,10 @@ HTTP_STATUS: Mapping[type[MograderError], int] = MappingProxyType(
 HUB_STATUS: Mapping[type[MograderError], int] = MappingProxyType(
     {**HTTP_STATUS, NotAuthenticated: 403}
 )
-"""The hub's own table: its clients read 403 when nobody is signed in (compat.md 2.1)."""
+"""The hub's own table: its clients read 403 when nobody is signed in.
+
+See compatibility-0.3.16.md 2.1.
+"""
 
 TITLES: Mapping[int, str] = MappingProxyType(
     {
@@ -107,5 +110,5 @@ def headers_of(error: MograderError) -> dict[str, str]:
 def problem_json(
     error: MograderError, table: Mapping[type[MograderError], int] = HTTP_STATUS
 ) -> JSONResponse:
-    """The failure for a program: ``{"detail": sentence and hint}`` (compat.md 2)."""
+    """The failure for a program: ``{"detail": sentence and hint}`` (compatibility-0.3.16.md 2)."""
     return JSONResponse({"detail": str(error)}, status_of(error, table), headers_of(error))

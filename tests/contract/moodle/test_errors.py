@@ -1,4 +1,4 @@
-"""Every recorded refusal becomes the right error with a remedy (issue 7, "Done when" 1)."""
+"""Every recorded refusal becomes the right error with a remedy."""
 
 from __future__ import annotations
 
@@ -243,7 +243,7 @@ def test_an_empty_list_with_a_warning_is_no_empty_list(moodle: Replay) -> None:
     ],
 )
 def test_the_reason_why_moodle_refuses_a_course_is_told(told: str, message: str) -> None:
-    """Moodle review L7; some versions append a stack, and some refusals are empty."""
+    """Some versions append a stack, and some refusals are empty."""
     refused = Warned(item="course", itemid=3, warningcode="1", message=told)
     with pytest.raises(Forbidden, match=message) if message else nullcontext():
         demand_course([refused], 3)

@@ -57,7 +57,7 @@ def test_a_password_gives_a_token_that_works(moodle: Replay) -> None:
 
 
 def test_a_password_goes_over_plain_http_to_no_other_machine() -> None:
-    """Floors review 8.5; nothing is sent."""
+    """Nothing is sent."""
     asked: list[httpx.Request] = []
 
     def answer(request: httpx.Request) -> httpx.Response:

@@ -1,4 +1,4 @@
-"""A student's own dashboard over Moodle: the same pages and the same port (issue 7)."""
+"""A student's own dashboard over Moodle: the same pages and the same port."""
 
 from __future__ import annotations
 

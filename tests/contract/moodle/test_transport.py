@@ -243,14 +243,14 @@ def test_a_file_above_the_limit_is_refused_before_it_is_sent(
     ],
 )
 def test_sizes_are_told_so_that_they_differ(size: int, limit: int, told: str, sized: Sized) -> None:
-    """Moodle.md L7: "big.py has 0.0 MB; A20. Small takes 0 MB."."""
+    """It said "big.py has 0.0 MB; A20. Small takes 0 MB."."""
     small = Assignment(20, 22, 2, "A20", accepts=Accepts(files=True, max_bytes=limit))
     with pytest.raises(TooLarge, match=told):
         demand_acceptable(small, sized("big.py", size))
 
 
 def test_a_teacher_is_told_that_only_students_hand_in(enter: Enter, moodle: Replay) -> None:
-    """Moodle.md L7: "Submissions are switched off", which they were not."""
+    """It said "Submissions are switched off", which they were not."""
     a1 = Assignment(1, 3, 2, "A1", accepts=Accepts(files=True))
     status = StatusModel.model_validate({"warnings": []}).record()
     assert why_not(a1, status, RECORDED_AT) == "Your account does not take part in it as a student."
@@ -342,7 +342,7 @@ def test_a_released_mark_is_shown(enter: Enter, moodle: Replay) -> None:
 
 
 def test_a_reopened_attempt_is_new_work(enter: Enter, moodle: Replay) -> None:
-    """211: the mark and feedback shown are those of the attempt before (Moodle review M4)."""
+    """211: the mark and feedback shown are those of the attempt before."""
     moodle.begin(210)
     transport = enter("bob")
     standing = transport.standing(listed(transport, 1))
@@ -353,7 +353,7 @@ def test_a_reopened_attempt_is_new_work(enter: Enter, moodle: Replay) -> None:
 
 
 def test_a_teacher_who_submits_is_told_why_not(enter: Enter) -> None:
-    """081; Moodle review L7: it said that submissions are switched off."""
+    """081: it said that submissions are switched off."""
     transport = enter("teach1")
     standing = transport.standing(listed(transport, 1))
     assert not standing.can_submit
@@ -383,7 +383,7 @@ def test_a_file_that_is_gone_is_said(enter: Enter, tmp_path: Path) -> None:
 
 
 _INDENTED = "def f():\n    if x:\n        y\n    end  here"
-"""Moodle review M3: ``comment_html`` keeps the indentation, and the student's view lost it."""
+"""``comment_html`` keeps the indentation, and the student's view lost it."""
 
 
 @pytest.mark.parametrize(

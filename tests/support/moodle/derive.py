@@ -1,9 +1,9 @@
 """Exchanges with Moodle that were not recorded, derived from the description of a trial.
 
-Issue 16 asks for them: the trial of mograder against a Moodle 5.1 tells what was sent and what
-Moodle held afterwards, without its traffic. The forms of requests and answers are those of the
-recordings; names, numbers and times are made here. ``python -m tests.support.moodle.derive``
-writes ``tests/data/moodle/derived-grades.jsonl``, and a test compares the two.
+The trial of mograder against a Moodle 5.1 tells what was sent and what Moodle held afterwards,
+without its traffic. The forms of requests and answers are those of the recordings; names, numbers
+and times are made here. ``python -m tests.support.moodle.derive`` writes
+``tests/data/moodle/derived-grades.jsonl``, and a test compares the two.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A Moodle that answers from recordings, as a real HTTP server (issue 7).
+"""A Moodle that answers from recordings, as a real HTTP server.
 
 It answers what was recorded for the same person, door, function and parameters, and only in a state
 in which the recorded answer holds (``state.py``). There are no default answers: whatever was

@@ -1,4 +1,4 @@
-"""The login cookie: B131, compat.md 2.1, security.md "Identity"."""
+"""The login cookie: B131, compatibility-0.3.16.md 2.1, security.md, "Who is asking"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is asking: B130, B131, B134, compat.md 2.1, security.md "Identity"."""
+"""Who is asking: B130, B131, B134, compatibility-0.3.16.md 2.1, security.md, "Who is asking"."""
 
 from __future__ import annotations
 

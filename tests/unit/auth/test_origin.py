@@ -1,4 +1,4 @@
-"""Browser checks: security.md "Identity" and "The session's page is enemy territory"."""
+"""Browser checks: security.md, "Who is asking", "The page is theirs as well"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tokens: B105, B130, compat.md 1, security.md "Identity"."""
+"""Tokens: B105, B130, compatibility-0.3.16.md 1, security.md, "Who is asking"."""
 
 from __future__ import annotations
 

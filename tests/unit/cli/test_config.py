@@ -1,4 +1,4 @@
-"""``mograder config show``: the issue's "Core"."""
+"""``mograder config show``: every setting with its value and origin."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def test_a_dry_run_writes_nothing(course: Path, capfd: pytest.CaptureFixture[str
 def test_a_name_without_a_source_is_a_mistake_of_the_command_line(
     course: Path, name: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """compat.md 7: 2."""
+    """compatibility-0.3.16.md 7: 2."""
     assert run(["generate", name]) == 2
     assert "There is no" in capfd.readouterr().err
     assert not (course / "release").exists()
@@ -107,7 +107,7 @@ def test_a_form_is_added_for_an_assignment_server(course: Path) -> None:
 
 
 def test_progress_is_json_lines_on_stderr(course: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """As compat.md 9 has it for autograding."""
+    """As compatibility-0.3.16.md 9 has it for autograding."""
     assert run(["generate", "A1", "A2", "--no-validate", "--progress"]) == 0
     events = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
     assert events[0] == {"event": "start", "assignments": ["A1-Sums", "A2-Means"]}

@@ -107,7 +107,7 @@ def test_what_the_settings_ignore_is_told(
 def test_a_hub_without_a_secret_says_so_and_ends_with_1(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """B49, compat.md 1: the message is fixed."""
+    """B49, compatibility-0.3.16.md 1: the message is fixed."""
     assert run(["hub"]) == 1
     assert capfd.readouterr().err == (
         "Error: MOGRADER_HUB_SECRET must be set (or use --dev for ephemeral secret)\n"

@@ -1,4 +1,7 @@
-"""``mograder hub publish`` against a hub that a test scripts (B86-B99, compat.md 10)."""
+"""``mograder hub publish`` against a hub that a test scripts.
+
+B86-B99, compatibility-0.3.16.md 10.
+"""
 
 from __future__ import annotations
 
@@ -147,7 +150,7 @@ def test_without_a_hub_or_a_token_nothing_is_sent(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """compat.md 10: the messages are fixed."""
+    """compatibility-0.3.16.md 10: the messages are fixed."""
     monkeypatch.delenv(variable)
     assert run(["hub", "publish", "A1", "--force"]) == 1
     assert capfd.readouterr().err == message
@@ -169,7 +172,7 @@ def test_options_win_over_variables(hub: FakeHub, monkeypatch: pytest.MonkeyPatc
 def test_a_hub_of_0_3_16_is_asked_to_warm_its_cache(
     hub: FakeHub, more: list[str], warms: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """B96, compat.md 10."""
+    """B96, compatibility-0.3.16.md 10."""
     hub.answers("/publish/A1-Intro", status="ok", files=["A1-Intro.py"], type="assignment")
     hub.answers("/warm-cache", status="ok", warmed=["A1-Intro", "L01-Lines"])
     assert run(["hub", "publish", "A1", "--force", *more]) == 0
@@ -190,7 +193,7 @@ def test_a_hub_of_0_3_16_is_asked_to_warm_its_cache(
 def test_what_cannot_be_found_ends_with_1(
     argument: str, message: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """compat.md 7: `hub publish` errors are rc 1."""
+    """compatibility-0.3.16.md 7: `hub publish` errors are rc 1."""
     assert run(["hub", "publish", argument, "--force"]) == 1
     assert message in capfd.readouterr().err
 
@@ -357,7 +360,7 @@ def test_a_hub_of_0_3_16_is_asked_for_each_file(
 
 
 def test_a_demo_is_published_as_one(hub: FakeHub, capfd: pytest.CaptureFixture[str]) -> None:
-    """compat-cli.md."""
+    """compatibility-0.3.16.md 11."""
     hub.streams("/publish/A1-Intro", {**DONE, "type": "demo"})
     assert run(["hub", "publish", "A1", "--demo"]) == 0
     assert capfd.readouterr().out.startswith("Demo: A1-Intro\n")

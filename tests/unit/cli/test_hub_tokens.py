@@ -1,4 +1,4 @@
-"""``hub generate-token`` and ``hub login-link`` (B47, B105, compat.md 1)."""
+"""``hub generate-token`` and ``hub login-link`` (B47, B105, compatibility-0.3.16.md 1)."""
 
 from __future__ import annotations
 

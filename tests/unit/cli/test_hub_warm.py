@@ -1,4 +1,4 @@
-"""``mograder hub warm-cache`` without building anything (B100-B103, compat.md 10)."""
+"""``mograder hub warm-cache`` without building anything (B100-B103, compatibility-0.3.16.md 10)."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_b101_all_means_what_is_published(course: Path, capfd: pytest.CaptureFix
 
 
 def test_without_notebooks_it_says_how_to_name_them(capfd: pytest.CaptureFixture[str]) -> None:
-    """compat.md 10."""
+    """compatibility-0.3.16.md 10."""
     assert run(["hub", "warm-cache"]) == 0
     expected = "No notebooks specified. Use --all or pass notebook paths.\n"
     assert capfd.readouterr().out == expected

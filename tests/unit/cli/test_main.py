@@ -75,7 +75,7 @@ def test_the_version_is_the_packages() -> None:
 
 
 def test_every_family_of_errors_has_an_exit_status() -> None:
-    """architecture.md, "Errors"."""
+    """Decision 12."""
     assert {family for family in families() if exit_code(family) == EXIT_BUG} == set()
     assert set(EXIT_CODES) <= set(families())
 

@@ -1,4 +1,4 @@
-"""Logging: security.md "Identity" (secrets never in logs), architecture.md "core"."""
+"""Logging: security.md, "Who is asking" (secrets never in logs), architecture.md, "The rooms"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One table of names for every command that takes the name of an assignment (issue 16)."""
+"""One table of names for every command that takes the name of an assignment."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ def test_a_title_on_moodle_and_a_directory_here_are_paired(title: str, directory
 
 @pytest.mark.parametrize("typed", ["24", "Week", "Week 1/2: intro", "week 1/2"])
 def test_the_directory_is_never_named_by_the_typed_text(typed: str) -> None:
-    """Moodle.md L3: three directories for one assignment, one of them nested."""
+    """Three directories for one assignment, one of them nested."""
     there = [Assignment(24, 1, 2, "Week 1/2: intro"), Assignment(30, 1, 2, "A2")]
     chosen = choose_assignment(typed, there)
     assert local_name(typed, (), (), chosen) == "Week 1_2_ intro"

@@ -1,4 +1,4 @@
-"""What a service manager tells us and hears from us (issue "Deploy it", the units)."""
+"""What a service manager tells us and hears from us."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings: B73-B80, B106-B111, compat.md 6, the issue's "Core"."""
+"""Settings: B73-B80, B106-B111, compatibility-0.3.16.md 6."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where settings are found and what else the environment gives: B73, compat.md 6."""
+"""Where settings are found and what else the environment gives: B73, compatibility-0.3.16.md 6."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``scripts/deploy-hub-aws.sh``: B1-B8, compat.md 10, as far as no machine is needed for it.
+"""``scripts/deploy-hub-aws.sh`` as far as no machine is needed (B1-B8, compatibility-0.3.16.md 10).
 
 The machine's side runs in ``make test-deploy``.
 """
@@ -334,7 +334,7 @@ def test_what_cannot_be_used_is_refused_before_anything_is_done(
 
 @pytest.mark.full
 def test_b6_b7_help_lists_the_options_that_are_promised() -> None:
-    """B6, B7, compat.md 10, and what the issue adds."""
+    """B6, B7, compatibility-0.3.16.md 10, and options of our own."""
     text = deploy("--help").stdout
     promised = "host key user volume mograder-version domain sso-header dry-run port"
     for name in promised.split():

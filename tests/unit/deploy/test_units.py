@@ -1,4 +1,4 @@
-"""The units that are shipped: B12-B18 and what the issue asks of them beside."""
+"""The units that are shipped: B12-B18, and what is ours beside them."""
 
 from __future__ import annotations
 

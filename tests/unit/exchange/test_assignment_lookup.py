@@ -45,7 +45,7 @@ CAROL = Person(6, "Carol Nguyễn-Łukasz", email="carol@example.edu")
     ],
 )
 def test_an_assignment_is_found_by_name_number_beginning_or_part(argument: str, name: str) -> None:
-    """B89, compat.md 4: exact, number, unique part; "A1" is not "A10"."""
+    """B89, compatibility-0.3.16.md 4: exact, number, unique part; "A1" is not "A10"."""
     configured = [Configured(name="A3. Blind & hidden", id=3, dir="lab3")]
     directories = ["A1-Intro-to-SciML", "A1-Old", "lab3", "other"]
     assert choose_assignment(argument, COURSE, configured, directories).name == name
@@ -120,7 +120,7 @@ def test_what_moodle_does_not_show_is_made_only_when_asked(
 
 
 def test_missing_usernames_are_told_with_the_right_and_the_file_that_solve_it() -> None:
-    """Issue 7: a clear message saying which right or mapping file."""
+    """A clear message saying which right or mapping file."""
     problem = need_names([ALICE, BOB], total=2)
     assert "does not show you any usernames" in problem.message
     for remedy in ("moodle/user:viewalldetails", "--map FILE", "--username-from"):

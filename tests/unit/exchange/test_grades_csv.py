@@ -11,7 +11,10 @@ from mograder.exchange.grades_csv import parse_grades, server_rows
 
 
 def test_grades_are_read_as_feedback_writes_them() -> None:
-    """compat.md 9: student, mark, auto_mark, feedback, penalty_pct, penalised_mark."""
+    """Student, mark, auto_mark, feedback, penalty_pct, penalised_mark.
+
+    See compatibility-0.3.16.md 9.
+    """
     data = (
         b"student,mark,auto_mark,feedback,penalty_pct,penalised_mark\n"
         b'alice,87.5,60,"good, really",10,78.75\n'
@@ -75,7 +78,7 @@ def test_b154_a_file_from_a_spreadsheet_is_read_too() -> None:
 def test_the_columns_of_the_feedback_command_become_those_of_the_server(
     penalised: str, grade: str
 ) -> None:
-    """compat.md 9: student, mark, feedback, penalised_mark."""
+    """compatibility-0.3.16.md 9: student, mark, feedback, penalised_mark."""
     data = f"student,mark,feedback,penalised_mark\nalice,9,Fine,{penalised}\n".encode()
     (row,) = server_rows(data, "g.csv")
     assert (row.values["username"], row.values["grade"]) == ("alice", grade)

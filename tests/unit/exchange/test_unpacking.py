@@ -1,4 +1,4 @@
-"""Zips from another server, unpacked safely (issue 6; security.md, "Input")."""
+"""Zips from another server, unpacked safely (security.md, "Input")."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_a_safe_path_stays_below_its_directory(name: str) -> None:
     ],
 )
 def test_a_students_file_name_is_made_visible_and_safe(name: str, path: str) -> None:
-    """Moodle.md L2: it is kept, and a .git or .envrc of a student does nothing here."""
+    """It is kept, and a .git or .envrc of a student does nothing here."""
     assert visible_path(name) == path
     assert safe_path(visible_path(name)) == path
     assert not is_hidden(path)

@@ -131,7 +131,7 @@ async def test_making_it_twice_gives_the_same_bytes_and_touches_nothing(example:
 
 
 async def test_the_lines_have_the_prefixes_that_scripts_look_for(course: Path) -> None:
-    """compat.md 7."""
+    """compatibility-0.3.16.md 7."""
     (course / "source/A1/data.csv").write_text("1")
     (outcome,) = await make(course, Script())
     assert outcome.ok
@@ -306,7 +306,10 @@ async def test_a_form_to_submit_is_a_part_of_what_is_fingerprinted(course: Path)
 
 
 async def test_a_lecture_is_written_below_its_own_name(course: Path) -> None:
-    """compat.md 7: files go along only where the directory has the notebook's name."""
+    """Files go along only where the directory has the notebook's name.
+
+    See compatibility-0.3.16.md 7.
+    """
     source = (EXAMPLE / "source/L01-Random-Numbers/L01-Random-Numbers.py").read_text()
     for place in ("source/L1/L1.py", "source/L1/data.csv", "source/All/L2.py", "source/All/x.csv"):
         (course / place).parent.mkdir(exist_ok=True)

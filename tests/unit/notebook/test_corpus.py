@@ -1,4 +1,7 @@
-"""What becomes of each small notebook of the corpus (compat.md 7): one mistake or form each."""
+"""What becomes of each small notebook of the corpus: one mistake or form each.
+
+See compatibility-0.3.16.md 7.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writing keys into the PEP 723 block, and nothing else (compat.md 7, B70, B90)."""
+"""Writing keys into the PEP 723 block, and nothing else (compatibility-0.3.16.md 7, B70, B90)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What a student may have done to a released notebook, and what is run of it (compat.md 7)."""
+"""What a student may have done to a released notebook, and what is run of it.
+
+See compatibility-0.3.16.md 7.
+"""
 
 from __future__ import annotations
 

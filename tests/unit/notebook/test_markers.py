@@ -1,4 +1,7 @@
-"""The marks around what students must not see (compat.md 7); more of them are in the corpus."""
+"""The marks around what students must not see; more of them are in the corpus.
+
+See compatibility-0.3.16.md 7.
+"""
 
 from __future__ import annotations
 

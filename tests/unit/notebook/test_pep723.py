@@ -1,4 +1,7 @@
-"""The header of a notebook: PEP 723 and the ``mograder-*`` keys (B90, compat.md 7)."""
+"""The header of a notebook: PEP 723 and the ``mograder-*`` keys.
+
+B90, compatibility-0.3.16.md 7.
+"""
 
 from __future__ import annotations
 

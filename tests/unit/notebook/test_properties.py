@@ -1,4 +1,4 @@
-"""What holds for every text (issue "Authoring", done when 1): nothing untouched ever changes.
+"""What holds for every text: nothing untouched ever changes.
 
 A few examples by default; ``HYPOTHESIS_PROFILE=long`` runs each property for thousands.
 """

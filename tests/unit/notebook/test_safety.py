@@ -1,4 +1,7 @@
-"""The scan for denied imports and calls (compat.md 7): honest code passes, disguises do not."""
+"""The scan for denied imports and calls: honest code passes, disguises do not.
+
+See compatibility-0.3.16.md 7.
+"""
 
 from __future__ import annotations
 

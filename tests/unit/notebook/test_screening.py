@@ -67,7 +67,10 @@ def line_of(text: str, wanted: str) -> int:
 
 
 def test_what_stands_as_released_is_nobodys_fault() -> None:
-    """The form that hands in imports os (compat.md 7), and the author's cell pathlib."""
+    """The form that hands in imports os, and the author's cell pathlib.
+
+    See compatibility-0.3.16.md 7.
+    """
     release = released()
     assert "import os as _os" in release
     assert screen_submission(release, "A1.py", release=release) == Screening()

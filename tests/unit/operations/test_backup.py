@@ -1,4 +1,4 @@
-"""Backup and restore: a used course goes into one file and comes out as it was (issue, 1)."""
+"""Backup and restore: a used course goes into one file and comes out as it was."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_a_notebook_that_is_saved_all_the_time_is_never_half(course: Path, tmp_p
 
 
 def test_what_students_make_of_their_files_harms_nobody(course: Path, tmp_path: Path) -> None:
-    """security.md, "The hub treats a workspace as enemy territory"."""
+    """security.md, "The workspace is theirs"."""
     home = course / "hub-notebooks/alice/A1"
     (tmp_path / "secret").write_text("of the host")
     (home / "stolen").symlink_to(tmp_path / "secret")

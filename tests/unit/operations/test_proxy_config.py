@@ -42,7 +42,7 @@ def test_the_fast_path_is_there_only_with_its_group(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("group", ["", "hall"])
 def test_the_trusted_header_is_deleted_unless_somebody_signs_in(tmp_path: Path, group: str) -> None:
-    """security.md, "Identity": shipped configurations delete what a client sends in it."""
+    """security.md, "Who is asking": shipped configurations delete what a client sends in it."""
     nobody = front(tmp_path, front_group=group, trusted_header="Remote-Name")
     assert 'proxy_set_header Remote-Name "";' in nginx_config(nobody)
     assert "$remote_user" not in nginx_config(nobody)

@@ -1,4 +1,7 @@
-"""What a directory would publish, and which directory a name means (B92-B94, compat.md 7)."""
+"""What a directory would publish, and which directory a name means.
+
+B92-B94, compatibility-0.3.16.md 7.
+"""
 
 from __future__ import annotations
 
@@ -102,7 +105,7 @@ def test_a_path_that_is_no_directory_is_refused(release: Path, argument: str) ->
 
 
 def test_the_notebook_and_what_stands_beside_it_are_sent(release: Path) -> None:
-    """B94; compat.md 2.8 for what stays."""
+    """B94; compatibility-0.3.16.md 2.8 for what stays."""
     directory = release / "A1-Intro"
     for name in ("data.csv", "helper.py", "files.json", ".env", "A1-Intro.html", "A1-Intro.ZIP"):
         (directory / name).write_text("x")

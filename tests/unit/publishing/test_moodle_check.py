@@ -51,12 +51,12 @@ def found(remote: Mapping[str, bytes]) -> Differences:
 def test_b86_the_same_files_are_the_same_however_moodle_has_them(
     remote: Mapping[str, bytes],
 ) -> None:
-    """B86, compat.md 10: previews do not count, zips are compared by content."""
+    """B86, compatibility-0.3.16.md 10: previews do not count, zips are compared by content."""
     assert found(remote).none
 
 
 def test_b86_every_difference_is_said_by_name() -> None:
-    """B86, compat.md 10: the three kinds, in its words."""
+    """B86, compatibility-0.3.16.md 10: the three kinds, in its words."""
     differing = found({"A1.py": b"old", "old.py": b""})
     assert differing.lines() == [
         "  missing on Moodle: data.csv",

@@ -1,6 +1,6 @@
 """Taking marimo's static files out of an environment that packages have had their hands in.
 
-sessions.md, "Assets"; security.md, "Zygotes and environment builds".
+sessions.md, "The editor's files"; security.md, "The sandbox".
 """
 
 from __future__ import annotations

@@ -257,7 +257,10 @@ def test_the_first_settings_offer_only_what_works() -> None:
 
 @pytest.mark.parametrize("mode", ["edit", "run"])
 def test_the_page_loads_its_files_from_the_shared_set(mode: str) -> None:
-    """Relative, since the public prefix is known per request only (sessions.md, "Assets")."""
+    """Relative, since the public prefix is known per request only.
+
+    See sessions.md, "The editor's files".
+    """
     own = session_plan(session(mode), (), HOST, SANDBOXED_SESSION, fd=9)
     assert "--asset-url" not in own.argv
     name = "0.25.2-0123456789abcdef"

@@ -40,7 +40,7 @@ def test_the_python_and_uvs_own_settings_are_kept() -> None:
     ],
 )
 def test_mograder_is_taken_out_however_it_is_asked_for(asked: str, tmp_path: Path) -> None:
-    """On the index the name is another project's (architecture.md, "Two wheels, one name")."""
+    """On the index the name is another project's (decision 5)."""
     lock = _lock(Script(dependencies=(asked, "needs-mograder")), tmp_path)
     assert lock == ["marimo==1.0", "needs-mograder==1.0"]
 

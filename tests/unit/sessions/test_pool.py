@@ -1,6 +1,6 @@
 """One session per user, item and mode: started once, shared, stopped, culled, adopted.
 
-B65, B72, B77; architecture.md, "A supervisor owns the sessions"; compat.md 2.3.
+B65, B72, B77; decision 3; compatibility-0.3.16.md 2.3.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""What takes a copy's place, and what is kept of the one before (compat.md 2.4, 2.8; B57, B117)."""
+"""What takes a copy's place, and what is kept of the one before.
+
+See compatibility-0.3.16.md 2.4, 2.8; B57, B117.
+"""
 
 from __future__ import annotations
 

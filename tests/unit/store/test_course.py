@@ -38,7 +38,7 @@ def make(base: Path, *files: str) -> Path:
 def test_a_name_is_a_directory_or_the_only_one_that_begins_so(
     tmp_path: Path, argument: str, found: list[str]
 ) -> None:
-    """compat.md 7."""
+    """compatibility-0.3.16.md 7."""
     make(tmp_path, "A1/A1.py", "A1/helper.py", "A2-Sorting/A2-Sorting.py", "A1-Old/A1-Old.py")
     make(tmp_path, "Parts/one.py", "Parts/two.py", "Parts/one_20260310T200800.py")
     item = find_source(argument, tmp_path)
@@ -179,7 +179,7 @@ def test_equal_content_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_a_file_is_taken_when_it_is_newer(tmp_path: Path) -> None:
-    """compat.md 7."""
+    """compatibility-0.3.16.md 7."""
     source = make(tmp_path, "data.csv") / "data.csv"
     make(tmp_path / "A1", "A1.py", "data.csv")
     old = tmp_path / "A1" / "data.csv"

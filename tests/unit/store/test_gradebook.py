@@ -1,4 +1,7 @@
-"""The gradebook: opened where 0.3.16 left it, and safe for two who write at once (compat.md 9)."""
+"""The gradebook: opened where 0.3.16 left it, and safe for two who write at once.
+
+See compatibility-0.3.16.md 9.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,10 @@ INSERT INTO submissions VALUES ('A1', 'alice', 12.5, 20, 32.5, 'good', 1, '["Q2"
     '2026-01-01T09:00:00', '2026-01-01T10:00:00', 10, 29, '2026-01-01T08:00:00');
 INSERT INTO submissions (assignment, student) VALUES ('A1', 'bob');
 """
-"""A database as compat.md 9 describes it, with a row that is full and one that is empty."""
+"""A database of 0.3.16, with a row that is full and one that is empty.
+
+See compatibility-0.3.16.md 9.
+"""
 
 
 @pytest.fixture
@@ -201,7 +207,7 @@ def test_what_moodle_was_given_last_is_remembered(book: Gradebook) -> None:
 
 
 def test_an_intent_is_on_record_until_it_is_confirmed(book: Gradebook) -> None:
-    """Moodle review M1: a killed upload leaves its intents to the next one."""
+    """A killed upload leaves its intents to the next one."""
     rows = [Sent(4, "33.00", modified=7), Sent(5, "52.00")]
     book.record_intents(SITE, 1, rows, AT)
     book.record_intents(SITE, 2, rows[:1], AT)

@@ -1,4 +1,7 @@
-"""Releases: replaced as a whole, listed, and read by their manifest only (compat.md 2.7, 3)."""
+"""Releases: replaced as a whole, listed, and read by their manifest only.
+
+See compatibility-0.3.16.md 2.7, 3.
+"""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def test_the_state_is_told_in_the_words_of_the_hubs_page(folder: StudentFolder) 
 
 
 def test_a_submission_that_0_3_16_remembered_counts(folder: StudentFolder) -> None:
-    """compat.md 5: `.mograder/submissions/<nb>.json` is `{file_mtime}`."""
+    """compatibility-0.3.16.md 5: `.mograder/submissions/<nb>.json` is `{file_mtime}`."""
     path = put(folder, "hw1", "homework.py", TEXT + b"x = 1\n")
     place = folder.state / "submissions"
     place.mkdir(parents=True)
@@ -103,7 +103,10 @@ def test_a_submission_that_0_3_16_remembered_counts(folder: StudentFolder) -> No
 def test_what_is_remembered_lies_where_0_3_16_looks_and_never_mixes_two_notebooks(
     folder: StudentFolder,
 ) -> None:
-    """compat.md 5: the file is named by the notebook alone, which two assignments may share."""
+    """The file is named by the notebook alone, which two assignments may share.
+
+    See compatibility-0.3.16.md 5.
+    """
     for item in ("week1", "week2"):
         put(folder, item, "notebook.py")
         notebook = the(folder, item)

@@ -1,4 +1,4 @@
-"""The storage against a model: submit, resubmit, crash, list, grade (issue 6, Done when 3).
+"""The storage against a model: submit, resubmit, crash, list, grade.
 
 The model knows what was acknowledged. Whatever fails in between, and whoever else writes, that is
 on the disk, counts as it should, and its number only grows.

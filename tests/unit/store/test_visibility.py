@@ -1,4 +1,7 @@
-"""Who may see an item, from when (compat.md 2.3): read from 0.3.16's file, closed when in doubt."""
+"""Who may see an item, from when: read from 0.3.16's file, closed when in doubt.
+
+See compatibility-0.3.16.md 2.3.
+"""
 
 from __future__ import annotations
 

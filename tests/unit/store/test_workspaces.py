@@ -1,4 +1,7 @@
-"""Workspaces: made once, never overwritten, whatever their owner put there (compat.md 2.4, 2.8)."""
+"""Workspaces: made once, never overwritten, whatever their owner put there.
+
+See compatibility-0.3.16.md 2.4, 2.8.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A kill -9 or a full disk at every write of every operation leaves the old or the new state.
 
-Issue 5, "Done when" 4; security.md, "What nothing may lose". ``write_points`` does it.
+files.md, "How files are written". ``write_points`` does it.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ def test_the_token_and_the_person_travel_with_every_question() -> None:
 
 
 def test_the_shapes_of_0_3_16_are_enough() -> None:
-    """compat.md 4: no sizes, no times, no receipts."""
+    """compatibility-0.3.16.md 4: no sizes, no times, no receipts."""
     listing = [
         {
             "name": "hw1",

@@ -1,4 +1,7 @@
-"""The client of a hub, against a real HTTP server that says what the test wants (compat.md 2)."""
+"""The client of a hub, against a real HTTP server that says what the test wants.
+
+See compatibility-0.3.16.md 2.
+"""
 
 from __future__ import annotations
 
@@ -82,7 +85,7 @@ def test_progress_is_told_as_it_comes_and_the_last_word_counts(
 def test_a_hub_of_0_3_16_answers_once_and_is_asked_to_warm(
     hub: FakeHub, files: list[Upload]
 ) -> None:
-    """B103, compat.md 2.3."""
+    """B103, compatibility-0.3.16.md 2.3."""
     hub.answers(PUBLISH, status="ok", files=["A1.py", "x.png"], type="lecture")
     hub.answers("/warm-cache", status="ok", warmed=["A1", "L1"])
     published, told = publish(hub, files)

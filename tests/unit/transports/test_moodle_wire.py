@@ -109,7 +109,7 @@ def test_a_lost_answer_to_a_change_says_that_it_may_have_been_done() -> None:
 
 
 def test_the_words_of_a_broken_connection_end_in_one_full_stop() -> None:
-    """Moodle review L7."""
+    """What httpx says may end in a full stop of its own."""
     gone = httpx.RemoteProtocolError("Server disconnected without sending a response.")
     with pytest.raises(RemoteFailed) as caught:
         call(Network(fails(gone)), safe=True)
@@ -117,7 +117,7 @@ def test_the_words_of_a_broken_connection_end_in_one_full_stop() -> None:
 
 
 def test_a_refused_course_is_told_in_moodles_words() -> None:
-    """Moodle review L7: an incomplete profile was told as "You have no course number 4"."""
+    """An incomplete profile was told as "You have no course number 4"."""
     refused = "No access rights in course context User not fully set-up"
     warning = {"item": "course", "itemid": 4, "warningcode": "1", "message": refused}
     network = Network(says({"courses": [], "warnings": [warning]}))

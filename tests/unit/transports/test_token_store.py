@@ -1,4 +1,4 @@
-"""Tokens kept between commands, beside the file of 0.3.16 (B148, compat.md 1)."""
+"""Tokens kept between commands, beside the file of 0.3.16 (B148, compatibility-0.3.16.md 1)."""
 
 from __future__ import annotations
 

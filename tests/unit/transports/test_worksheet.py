@@ -1,4 +1,7 @@
-"""Moodle's grading worksheet and zips, with files that a real Moodle made (compat.md 9)."""
+"""Moodle's grading worksheet and zips, with files that a real Moodle made.
+
+See compatibility-0.3.16.md 9.
+"""
 
 from __future__ import annotations
 
@@ -226,7 +229,10 @@ def test_a_bomb_does_not_go_off(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_feedback_goes_back_under_the_participants_number() -> None:
-    """Recordings 342 to 347: Moodle goes by the number; compat.md 9 has the underscore."""
+    """Recordings 342 to 347: Moodle goes by the number, 0.3.16 by the underscore.
+
+    See compatibility-0.3.16.md 9.
+    """
     files = [
         FeedbackFile(12, "Dora O'Connor", "dora.html", b"d"),
         FeedbackFile(8, "Alice Ångström", "alice.html", b"a"),

@@ -1,4 +1,4 @@
-"""Our own pages' Content-Security-Policy (security.md, "in the browser")."""
+"""Our own pages' Content-Security-Policy (security.md, "Our own pages")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The HTTP table of the error families (architecture.md, "Errors")."""
+"""The HTTP table of the error families (decision 12)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The origins of sessions, in one process: who gets in, by what, and to nothing else.
 
-security.md, "Stronger, optional"; decision 0034.
+security.md, "Our own pages"; decision 0034.
 """
 
 from __future__ import annotations

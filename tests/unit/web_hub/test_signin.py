@@ -1,4 +1,4 @@
-"""Signing in without SSO and signing out (security.md, "Identity")."""
+"""Signing in without SSO and signing out (security.md, "Who is asking")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the course hands out (B136-B138, B146; compat.md 4)."""
+"""What the course hands out (B136-B138, B146; compatibility-0.3.16.md 4)."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ async def test_a_file_that_changed_is_not_resumed_and_one_that_did_not_is_not_re
 
 
 async def test_names_are_percent_decoded_step_by_step(course: Course) -> None:
-    """compat.md 4 [BUG]: names with spaces could not be reached."""
+    """compatibility-0.3.16.md 4: in 0.3.16 names with spaces could not be reached."""
     course.add("week 1 (é)", {"my file.py": b"ok"})
     found = (await course.ask("GET", "/assignments", "alice")).json()
     (file,) = next(each["files"] for each in found if each["name"] == "week 1 (é)")

@@ -1,4 +1,4 @@
-"""Grades and feedback over the wire (B147; compat.md 4)."""
+"""Grades and feedback over the wire (B147; compatibility-0.3.16.md 4)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def test_b147_the_instructor_uploads_grades(course: Course) -> None:
 
 
 async def test_a_bare_list_of_grades_is_taken(course: Course) -> None:
-    """compat.md 4 [BUG]: documented by 0.3.16, and crashed its connection."""
+    """compatibility-0.3.16.md 4: documented by 0.3.16, and crashed its connection."""
     answer = await course.ask("POST", GRADES, "prof", json=[{"username": "alice", "grade": 1}])
     assert answer.json() == {"status": "ok", "count": 1}
 

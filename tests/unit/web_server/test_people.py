@@ -1,4 +1,7 @@
-"""Who may be who on an assignment server (B139-B141, B145; security.md, "Enrollment")."""
+"""Who may be who on an assignment server.
+
+B139-B141, B145; security.md, "The assignment server".
+"""
 
 from __future__ import annotations
 
@@ -99,7 +102,7 @@ async def test_without_a_code_nobody_registers(course: Course) -> None:
 
 
 async def test_a_name_is_given_out_once(course: Course) -> None:
-    """compat.md 4: anybody with the code got anybody's token."""
+    """compatibility-0.3.16.md 4: anybody with the code got anybody's token."""
     token = (await _register(course, "alice")).json()["token"]
     for name in ("alice", "Alice", "ALICE"):
         answer = await _register(course, name)

@@ -1,4 +1,4 @@
-"""Handing in on an assignment server (B146, B147, B157, B158; compat.md 4)."""
+"""Handing in on an assignment server (B146, B147, B157, B158; compatibility-0.3.16.md 4)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ DAY = timedelta(days=1).total_seconds()
 
 
 async def test_b157_a_submission_has_its_time_in_its_name(course: Course) -> None:
-    """B157, B158: atomic, with its history, and a link to the latest; compat.md 4's answer."""
+    """Atomic, with its history, and a link to the latest; compatibility-0.3.16.md 4's answer.
+
+    B157, B158.
+    """
     answer = await course.submit("alice", b"one")
     assert answer.status_code == 200
     told = answer.json()
@@ -144,7 +147,7 @@ async def test_nothing_is_no_submission(course: Course, more: dict[str, object])
 
 
 async def test_an_assignment_that_there_is_not_takes_nothing(course: Course) -> None:
-    """compat.md 4: 0.3.16 made one of any name."""
+    """compatibility-0.3.16.md 4: 0.3.16 made one of any name."""
     assert (await course.submit("alice", b"x", "zz")).status_code == 404
     assert not course.place("zz").exists()
 
@@ -284,7 +287,10 @@ async def test_an_extension_that_comes_later_makes_late_work_on_time(course: Cou
 
 
 async def test_a_course_of_0316_opens_in_place(course: Course) -> None:
-    """compat.md 4: its submissions lie in ``<root>/<N>/``, beside files/ and grades.json."""
+    """Its submissions lie in ``<root>/<N>/``, beside files/ and grades.json.
+
+    See compatibility-0.3.16.md 4.
+    """
     place = course.root / "hw1"
     (place / "alice_20260310T200800.py").write_bytes(b"first")
     (place / "alice_20260311T200800.py").write_bytes(b"second")

@@ -1,4 +1,7 @@
-"""What is remembered of validations: in the file and with the keys of 0.3.16 (compat.md 5)."""
+"""What is remembered of validations: in the file and with the keys of 0.3.16.
+
+See compatibility-0.3.16.md 5.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """``mograder moodle sync`` in the file: assignments and [moodle] go into ``mograder.toml``.
 
 Pure but for one atomic write. What a teacher wrote there stays: comments, order, other sections,
-their own keys of an assignment (B32; compat.md 9 has it that 0.3.16 loses the comments).
+their own keys of an assignment (B32; compatibility-0.3.16.md 9 has it that 0.3.16 loses the
+comments).
 """
 
 from __future__ import annotations
@@ -146,7 +147,10 @@ def _section(document: TOMLDocument) -> MutableMapping[str, object] | None:
 
 
 def _tables(document: TOMLDocument) -> AoT:
-    """Return [[assignments]]; [[moodle.assignments]] of old files moves there (compat.md 6)."""
+    """Return [[assignments]]; [[moodle.assignments]] of old files moves there.
+
+    See compatibility-0.3.16.md 6.
+    """
     moodle = _section(document)
     old = moodle.get("assignments") if moodle is not None else None
     if moodle is not None and old is not None:

@@ -1,7 +1,8 @@
 """``mograder moodle export``: the files that a person uploads to Moodle by hand.
 
 Pure: the grading worksheet that Moodle gave comes back with marks and comments in it, and the
-feedback files go into one zip (compat.md 9). For courses where web services are off, too.
+feedback files go into one zip (compatibility-0.3.16.md 9). For courses where web services are off,
+too.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Submissions that a person downloaded from Moodle as one zip, where web services are off.
 
 The zip names people by the number that they have for this assignment; the grading worksheet says
-who that is, and the gradebook remembers (compat.md 9).
+who that is, and the gradebook remembers (compatibility-0.3.16.md 9).
 """
 
 from __future__ import annotations

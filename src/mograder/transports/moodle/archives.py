@@ -1,4 +1,6 @@
-"""Moodle's zips of submissions and of feedback files (compat.md 9): who, and which file.
+"""Moodle's zips of submissions and of feedback files: who, and which file.
+
+See compatibility-0.3.16.md 9.
 
 Pure: bytes in, bytes out. Nothing is written under a name from a zip here; whoever does so parses
 the name first.

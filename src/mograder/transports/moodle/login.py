@@ -26,7 +26,7 @@ from mograder.transports.moodle.records import PublicConfig
 from mograder.transports.moodle.wire import Form, Wire, check_token
 
 SERVICE = "moodle_mobile_app"
-"""The service that almost every site offers to everybody (compat.md 9)."""
+"""The service that almost every site offers to everybody (compatibility-0.3.16.md 9)."""
 
 _SCHEME = "moodlemobile"
 _AJAX = "/lib/ajax/service-nologin.php"

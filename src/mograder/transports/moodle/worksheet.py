@@ -1,4 +1,6 @@
-"""Moodle's offline grading worksheet: read it, fill marks in, write it back (compat.md 9).
+"""Moodle's offline grading worksheet: read it, fill marks in, write it back.
+
+See compatibility-0.3.16.md 9.
 
 Pure: bytes in, bytes out. Which columns there are depends on the site and on the assignment, so
 all but Identifier, Grade and "Last modified (grade)", which Moodle's import needs, may be missing.

@@ -1,1 +1,4 @@
-"""The assignment server, ``mograder serve``: a course over plain HTTPS (seed 002, compat.md 4)."""
+"""The assignment server, ``mograder serve``: a course over plain HTTPS.
+
+See compatibility-0.3.16.md 4.
+"""

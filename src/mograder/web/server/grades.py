@@ -1,4 +1,4 @@
-"""Grades and feedback, from the instructor to each person (B147; compat.md 4)."""
+"""Grades and feedback, from the instructor to each person (B147; compatibility-0.3.16.md 4)."""
 
 from __future__ import annotations
 

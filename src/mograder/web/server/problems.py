@@ -1,4 +1,7 @@
-"""How a failure looks on this server's wire: ``{"error": sentence}`` (compat.md 4)."""
+"""How a failure looks on this server's wire: ``{"error": sentence}``.
+
+See compatibility-0.3.16.md 4.
+"""
 
 from __future__ import annotations
 

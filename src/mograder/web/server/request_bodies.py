@@ -76,7 +76,9 @@ def is_multipart(request: Request) -> bool:
 
 
 def submitted_bytes(content_type: str, body: bytes) -> bytes:
-    """What is handed in: the first part that has a file name, or the body itself (compat.md 4).
+    """What is handed in: the first part that has a file name, or the body itself.
+
+    See compatibility-0.3.16.md 4.
 
     Raises: :class:`InvalidInput` in 0.3.16's words when there is nothing.
     """

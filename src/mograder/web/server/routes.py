@@ -1,6 +1,6 @@
 """The table of all the assignment server's routes: read it as a map.
 
-The same as docs/reference/https-api.md; the first part is 0.3.16's (compat.md 4).
+The same as docs/reference/https-api.md; the first part is 0.3.16's (compatibility-0.3.16.md 4).
 """
 
 from __future__ import annotations

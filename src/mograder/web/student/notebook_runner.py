@@ -44,7 +44,10 @@ class _OldCheck(BaseModel):
 
 
 class Checked(BaseModel):
-    """``.mograder/check_cache/<nb>.json``: 0.3.16's keys (compat.md 5), and ours beside them."""
+    """``.mograder/check_cache/<nb>.json``: 0.3.16's keys, and ours beside them.
+
+    See compatibility-0.3.16.md 5.
+    """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 

@@ -1,4 +1,4 @@
-"""Collecting what was handed in (B147, B153, compat.md 4)."""
+"""Collecting what was handed in (B147, B153, compatibility-0.3.16.md 4)."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_b153_everybodys_latest_is_there_with_its_time(course: FakeCourse, out: 
 
 
 def test_leavings_of_killed_runs_are_removed(course: FakeCourse, out: Path) -> None:
-    """Moodle.md L4, for assignment servers: students' files stayed in hidden directories."""
+    """Students' files stayed in hidden directories."""
     for name in (".collecting-abc", ".fetching"):
         (out / name).mkdir(parents=True)
         (out / name / "alice.py").write_text("half")

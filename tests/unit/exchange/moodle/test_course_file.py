@@ -1,4 +1,7 @@
-"""``mograder moodle sync`` in the file: what the teacher wrote there stays (compat.md 6, 9)."""
+"""``mograder moodle sync`` in the file: what the teacher wrote there stays.
+
+See compatibility-0.3.16.md 6, 9.
+"""
 
 from __future__ import annotations
 
@@ -84,7 +87,7 @@ def test_an_empty_course_gets_its_file() -> None:
 
 
 def test_the_list_of_older_files_moves_to_the_top() -> None:
-    """compat.md 6: `[[moodle.assignments]]` is read where there is no other."""
+    """compatibility-0.3.16.md 6: `[[moodle.assignments]]` is read where there is no other."""
     old = '[moodle]\nurl = "https://x.example"\n[[moodle.assignments]]\nname = "A1"\nid = 1\n'
     read = tomllib.loads(merge(old, COURSE).text)
     assert [each["name"] for each in read["assignments"]] == [

@@ -1,4 +1,4 @@
-"""What would be fetched and sent, decided before anything happens (issue 7)."""
+"""What would be fetched and sent, decided before anything happens."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_a_teams_work_is_every_members(tmp_path: Path) -> None:
 
 
 def test_the_list_names_the_team_and_the_members(tmp_path: Path) -> None:
-    """Moodle.md L5, issue 16 section 4: which mates are affected."""
+    """Which mates are affected."""
     people = tuple(replace(each, team="Red" if each.group else "") for each in PEOPLE)
     participants = Participants(people, PARTICIPANTS.known)
     rows = [handed_in(0, "A1.py", group=1)]
@@ -157,7 +157,7 @@ def test_an_assignment_that_takes_no_files_is_refused(tmp_path: Path) -> None:
 
 
 def test_feedback_is_found_by_file_and_by_folder(tmp_path: Path) -> None:
-    """compat.md 9: feedback/<a>/<student>.html."""
+    """compatibility-0.3.16.md 9: feedback/<a>/<student>.html."""
     for name in ("alice.html", "bob.pdf", ".hidden.html", "notes.csv"):
         (tmp_path / name).write_text("x")
     (tmp_path / "alice").mkdir()
@@ -184,7 +184,7 @@ def test_grades_find_their_people_and_strangers_are_named(tmp_path: Path) -> Non
 
 
 def test_an_empty_cell_leaves_the_comment_and_erases_it_only_if_asked() -> None:
-    """Moodle review H2: upload-feedback used to erase it without a word."""
+    """Upload-feedback used to erase it without a word."""
     lines = [
         GradeLine(2, "alice", Decimal(5), " "),
         GradeLine(3, "bob", None, ""),
@@ -199,7 +199,7 @@ def test_an_empty_cell_leaves_the_comment_and_erases_it_only_if_asked() -> None:
 
 
 def test_a_comment_is_text_unless_it_is_marked_as_html() -> None:
-    """Moodle review M3: text in angle brackets was taken for HTML and lost."""
+    """Text in angle brackets was taken for HTML and lost."""
     lines = [
         GradeLine(2, "alice", None, "if a<b and c>d: x"),
         GradeLine(3, "bob", None, "<p>x</p>", is_html=True),

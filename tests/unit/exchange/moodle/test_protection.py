@@ -1,4 +1,4 @@
-"""Which marks are sent over what Moodle holds (Moodle review H2, H3, M1, M4, L6)."""
+"""Which marks are sent over what Moodle holds."""
 
 from __future__ import annotations
 

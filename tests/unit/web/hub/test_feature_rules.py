@@ -1,4 +1,7 @@
-"""Which requests of marimo's page need an instructor's leave (sessions.md, "Flags")."""
+"""Which requests of marimo's page need an instructor's leave.
+
+See sessions.md, "What is switched off".
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """marimo's static files over HTTP: cached for ever, compressed, harmless, and nothing else.
 
-sessions.md, "Assets"; security.md, "Who may do what".
+sessions.md, "The editor's files"; security.md.
 """
 
 from __future__ import annotations

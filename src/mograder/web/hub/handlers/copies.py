@@ -1,4 +1,6 @@
-"""A student's copy of an item over HTTP (B117, B118, B120-B122; compat.md 2.3, 2.4, 2.8).
+"""A student's copy of an item over HTTP.
+
+B117, B118, B120-B122; compatibility-0.3.16.md 2.3, 2.4, 2.8.
 
 ``sessions.copies`` does the work; these handlers check who may, find the item and word the
 answers.
@@ -242,7 +244,10 @@ def _may_know(app: HubApp, identity: Identity, copy: CopyOf) -> bool:
 
 
 def _known(app: HubApp, identity: Identity, copy: CopyOf) -> Release | None:
-    """The release of an item that somebody uploads to; there need not be one (compat.md 2.3)."""
+    """The release of an item that somebody uploads to; there need not be one.
+
+    See compatibility-0.3.16.md 2.3.
+    """
     release = find_release(app, copy.item)
     if release is not None and release.kind is ItemKind.DEMO:
         raise InvalidInput("Demos can only be run")

@@ -1,6 +1,6 @@
 """What instructors decide for the whole course: who is in it, what shows, whose tokens end.
 
-B35-B44, compat.md 2.3. Each change is in the audit log before it is answered.
+B35-B44, compatibility-0.3.16.md 2.3. Each change is in the audit log before it is answered.
 """
 
 from __future__ import annotations

@@ -108,7 +108,9 @@ async def first_page(request: Request, app: CurrentApp, visitor: Visitor) -> Res
 
 
 async def view_as(request: Request, caller: Caller) -> Response:
-    """Lead to the preview, by the address that instructors know from 0.3.16 (compat.md 2.3).
+    """Lead to the preview, by the address that instructors know from 0.3.16.
+
+    See compatibility-0.3.16.md 2.3.
 
     It sets no cookie, unlike there: a link must not change what other pages show. ``role=``
     leads back.

@@ -1,7 +1,7 @@
 """Assignments and lectures: listing them, their files, and a first copy of one.
 
 What a student may know of an item is decided here: demos are never listed, hidden items are left
-out unless the student already works on one (compat.md 2.3).
+out unless the student already works on one (compatibility-0.3.16.md 2.3).
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def find_release(app: HubApp, name: str) -> Release | None:
 def demand_visible(app: HubApp, identity: Identity, name: str) -> None:
     """Refuse a student an item that is hidden or not open yet.
 
-    Raises: NotFound with the words of compat.md 2.3.
+    Raises: NotFound with the words of compatibility-0.3.16.md 2.3.
     """
     rule, now = app.visibility.of(name), app.services.clock.now()
     if identity.role is not Role.INSTRUCTOR and not rule.visible(now):

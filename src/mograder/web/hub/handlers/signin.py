@@ -1,4 +1,4 @@
-"""Signing in without SSO, and signing out (security.md, "Identity").
+"""Signing in without SSO, and signing out (security.md, "Who is asking").
 
 A token or a one-time link is exchanged for the login cookie. Nothing here tells whether a name
 exists: every token that does not verify gets the same words. Following a link only shows a

@@ -1,4 +1,4 @@
-"""Validating a student's notebook on the hub (B55, B119, compat.md 2.3 and 2.6).
+"""Validating a student's notebook on the hub (B55, B119, compatibility-0.3.16.md 2.3 and 2.6).
 
 The notebook is read from the workspace, which is enemy territory, and runs elsewhere, as a copy:
 an editor that is open on it goes on undisturbed, and the student's file is never changed.

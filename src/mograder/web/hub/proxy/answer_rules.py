@@ -91,7 +91,7 @@ class Visit:
 
     @property
     def noun(self) -> str:
-        """What compat.md calls this kind of session in an error."""
+        """The name of this kind of session in an error (compatibility-0.3.16.md 2.3)."""
         return "Session" if self.session.key.mode is Mode.EDIT else "Lecture session"
 
     def own_headers(self) -> HeaderList:

@@ -1,8 +1,8 @@
 """Which requests of a session's page need an instructor's leave. Pure.
 
 marimo's own settings could switch these things off, but a workspace's configuration is the
-student's, so the proxy decides (sessions.md, "Flags and configuration"). It is a rule about what
-a page may ask for, no wall: what a notebook's code may do is decided by the sandbox.
+student's, so the proxy decides (sessions.md, "What is switched off"). It is a rule about what a
+page may ask for, no wall: what a notebook's code may do is decided by the sandbox.
 
 Not here: ``save_user_config``. It writes nothing but the student's own settings in their own
 workspace, which their code can write anyway; refusing it would greet each change of the theme

@@ -1,8 +1,8 @@
 """Which headers cross the border between browsers and student code, in either direction.
 
-Towards the session: an allow-list, so that no credential of the hub's can slip through. Towards
-the browser: everything but what would act on the hub's origin, on a front, or on the connection
-(security.md, "The session's server is enemy territory too").
+Towards the session: an allow-list, so that no credential of the hub's can slip through. Towards the
+browser: everything but what would act on the hub's origin, on a front, or on the connection
+(security.md, "The session's server is theirs too").
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from mograder.web.hub.proxy.upstream import Body, Upstream, UpstreamRequest
 from mograder.web.hub.support.proxy_counters import ProxyCounters
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-"""What a session may be asked with (compat.md 2.3)."""
+"""What a session may be asked with (compatibility-0.3.16.md 2.3)."""
 
 _DOCTYPE_WITHIN = 1024
 """How far into a frame's HTML its document type may reach."""

@@ -1,7 +1,7 @@
 """What the hub adds to a session's page: how to live in an opaque origin, and within a frame.
 
 The document's ``<base>`` points to the viewer's capability path, and the shim stands in for what
-such an origin lacks (sessions.md, "The editor in an opaque origin"). Another script, in every kind
+such an origin lacks (sessions.md, "What a page can and cannot do"). Another script, in every kind
 of origin, speaks with the page around the frame. Pure: bytes in, bytes out.
 """
 

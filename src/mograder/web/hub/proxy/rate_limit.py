@@ -1,9 +1,9 @@
 """How fast one session may go through the hub, so that a flood holds up only its own student.
 
 A kernel that prints without end fills a WebSocket as fast as the hub can pass it on. So each
-session has an allowance that ordinary use never exhausts; beyond it the hub reads more slowly,
-and the socket's own backpressure holds up the session's server (security.md, "streams for ever
-holds up only its own student").
+session has an allowance that ordinary use never exhausts; beyond it the hub reads more slowly, and
+the socket's own backpressure holds up the session's server (security.md, "The session's server is
+theirs too").
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The way to every session: who may pass, and as whom; then HTTP or WebSocket is relayed.
 
-A bare ASGI app, since it is the hub's hot path. ``/edit/user/…`` and ``/run/user/…`` are decided
-by the login, ``/s/<capability>/…`` by the capability alone (security.md, "The session's page is
-enemy territory in the browser"; compat.md 2.3).
+A bare ASGI app, since it is the hub's hot path. ``/edit/user/…`` and ``/run/user/…`` are decided by
+the login, ``/s/<capability>/…`` by the capability alone (security.md, "The page is theirs as well";
+compatibility-0.3.16.md 2.3).
 """
 
 from __future__ import annotations
@@ -67,9 +67,9 @@ class SessionProxy(Generic[S]):
     """The ASGI app for session paths, HTTP and WebSocket.
 
     ``answer_seconds`` bounds how long a session's server may take until its headers are there
-    (compat.md 2.3: 60), ``on_save`` is told whose notebook was saved, ``on_visit`` who looks into
-    another person's session; ``frames`` makes the page around a session's own. Mutable state:
-    ``_upstreams``, the clients of live sessions.
+    (compatibility-0.3.16.md 2.3: 60), ``on_save`` is told whose notebook was saved, ``on_visit``
+    who looks into another person's session; ``frames`` makes the page around a session's own.
+    Mutable state: ``_upstreams``, the clients of live sessions.
     """
 
     def __init__(

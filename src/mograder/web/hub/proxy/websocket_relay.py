@@ -25,7 +25,7 @@ from mograder.web.hub.proxy.upstream import Upgraded, Upstream
 from mograder.web.hub.support.proxy_counters import ProxyCounters, size_of
 
 POLICY = 1008
-"""Close code of a refusal (compat.md 2.3)."""
+"""Close code of a refusal (compatibility-0.3.16.md 2.3)."""
 
 _GOING_AWAY = 1001
 _NORMAL = 1000

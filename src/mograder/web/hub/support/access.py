@@ -1,6 +1,6 @@
 """Who asks, and who may pass a route: the guards that the route table names.
 
-security.md, "Who may do what", has the same in words.
+security.md, has the same in words.
 
 Every entry of the table names one, so a new route cannot forget to ask.
 """
@@ -73,7 +73,7 @@ async def member(request: Request) -> Identity:
 
 
 async def owner(request: Request, identity: Annotated[Identity, Depends(member)]) -> Identity:
-    """Let pass the user whom the path names, and instructors (compat.md 2.2).
+    """Let pass the user whom the path names, and instructors (compatibility-0.3.16.md 2.2).
 
     Raises: Forbidden.
     """
@@ -84,7 +84,7 @@ async def owner(request: Request, identity: Annotated[Identity, Depends(member)]
 
 
 async def instructor(identity: Annotated[Identity, Depends(member)]) -> Identity:
-    """Let instructors pass (compat.md 2.2).
+    """Let instructors pass (compatibility-0.3.16.md 2.2).
 
     Raises: Forbidden.
     """

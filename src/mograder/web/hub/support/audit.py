@@ -1,4 +1,4 @@
-"""Writes the audit log: every grant, refusal and privileged action (security.md, "Identity").
+"""Writes the audit log: every grant, refusal and privileged action (security.md, "Who is asking").
 
 Refusals repeat: a page that polls, a script that tries. One entry a minute tells the same story
 as a thousand, and nobody can fill the disk by being refused.

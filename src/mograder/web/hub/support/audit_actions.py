@@ -1,4 +1,4 @@
-"""Records what instructors do to other people's things (security.md, "Identity")."""
+"""Records what instructors do to other people's things (security.md, "Who is asking")."""
 
 from __future__ import annotations
 

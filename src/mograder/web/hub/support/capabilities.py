@@ -1,10 +1,9 @@
 """Capabilities: the unguessable names under which session pages load everything they need.
 
 A session's page runs in an opaque origin, so it has no cookie; its authority is the path
-``/s/<capability>/`` (security.md, "The session's page is enemy territory"). There is one per
-viewer, login and session. Resolving is a look into memory, since every request of a page does
-it; the database holds only SHA-256 hashes, so that pages survive a restart of the hub and a
-stolen database opens nothing.
+``/s/<capability>/`` (security.md, "The page is theirs as well"). There is one per viewer, login and
+session. Resolving is a look into memory, since every request of a page does it; the database holds
+only SHA-256 hashes, so that pages survive a restart of the hub and a stolen database opens nothing.
 """
 
 from __future__ import annotations

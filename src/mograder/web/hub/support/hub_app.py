@@ -1,7 +1,7 @@
 """What every handler of the hub works with.
 
 The middleware puts one frozen object into the request's scope; handlers get it as an argument or by
-:func:`hub_app`, never from globals (style.md, "Wiring").
+:func:`hub_app`, never from globals.
 """
 
 from __future__ import annotations

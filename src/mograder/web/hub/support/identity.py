@@ -1,7 +1,7 @@
 """Who is asking: the one way from an ASGI scope to an identity, for the proxy and the routes.
 
-The rules live in ``auth.identity`` (pure); here they meet the request's context, the roster and
-the response (B37-B44, security.md "Identity").
+The rules live in ``auth.identity`` (pure); here they meet the request's context, the roster and the
+response (B37-B44, security.md, "Who is asking").
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ from mograder.auth.roles import Role
 from mograder.web.context import RequestContext, context_of
 
 COOKIE_SECONDS = 86400
-"""A login's life: a day from when it was issued (compat.md 2.1)."""
+"""A login's life: a day from when it was issued (compatibility-0.3.16.md 2.1)."""
 
 RESTRICTED_PAGE = files("mograder.web.hub").joinpath("static/restricted.html").read_bytes()
-"""What a signed-in person who is not on the roster sees (compat.md 2.1), with status 403."""
+"""What a signed-in person who is not on the roster sees, with status 403.
+
+See compatibility-0.3.16.md 2.1.
+"""
 
 
 class Roster(Protocol):
@@ -62,7 +65,8 @@ def login_headers(
 ) -> list[tuple[bytes, bytes]]:
     """Return the Set-Cookie of a login that is new with this request, or nothing.
 
-    It belongs on the response whatever its status (compat.md 2.1); bearer clients never get one.
+    It belongs on the response whatever its status (compatibility-0.3.16.md 2.1); bearer clients
+    never get one.
     """
     if identity is None or identity.fresh is None:
         return []

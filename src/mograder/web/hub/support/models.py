@@ -1,4 +1,4 @@
-"""The JSON that the hub speaks, with the shapes of compat.md 2.3.
+"""The JSON that the hub speaks, with the shapes of compatibility-0.3.16.md 2.3.
 
 These are the edge: inside the hub nobody passes them on. What a client sends is refused when it
 has unknown fields; what we answer is written down here so that OpenAPI can tell it.

@@ -145,7 +145,7 @@ def _name(request: Request, spinner: str) -> str:
 
 
 def _ask_to_sign_in(request: Request) -> Response:
-    """Send a browser to the login page; tell an API client 403 (compat.md 2.1)."""
+    """Send a browser to the login page; tell an API client 403 (compatibility-0.3.16.md 2.1)."""
     where = request_context(request)
     if wanted(request) is not Wants.PAGE:
         return PlainTextResponse("403 Forbidden", 403)
