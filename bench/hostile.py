@@ -24,8 +24,8 @@ from bench.support import bombs
 from bench.support.uids import owned_by, uid_of
 from bench.waits import Spent, spent, told, zygotes_below
 from bench.wire import Refused
-from mograder.sandbox.cgroups import SessionGroups
-from mograder.sandbox.cpu import put_first
+from mograder.sandbox.limits.cgroup2 import SessionGroups
+from mograder.sandbox.limits.cpu import put_first
 
 _LEAST_ROUNDS = 12
 _FIRSTS = ("forker", "leaver", "waker")

@@ -30,7 +30,7 @@ DEEP_FUNCTIONS: dict[str, str] = {}
 
 LAZY_IMPORTS: dict[str, str] = {
     "src/mograder/cli/": "the command line loads a command's group when it is asked for",
-    "src/mograder/sandbox/serve.py": "runs as the environment's python and imports marimo last",
+    "src/mograder/sandbox/inside/serve.py": "runs as the environment's python, imports marimo last",
 }
 """Where imports may stand inside functions: path prefix → reason."""
 
@@ -38,16 +38,16 @@ STAND_ALONE = (
     "src/mograder/judging.py",
     "src/mograder/remote.py",
     "src/mograder/runtime.py",
-    "src/mograder/sandbox/serve.py",
-    "src/mograder/sandbox/zygote.py",
-    "src/mograder/sandbox/joiner.py",
-    "src/mograder/sandbox/rights.py",
-    "src/mograder/sandbox/cellrun.py",
-    "src/mograder/sandbox/cellguard.py",
-    "src/mograder/sandbox/celloutput.py",
-    "src/mograder/sandbox/rehearsal.py",
-    "src/mograder/sandbox/memento.py",
-    "src/mograder/sandbox/slices.py",
+    "src/mograder/sandbox/inside/serve.py",
+    "src/mograder/sandbox/inside/zygote.py",
+    "src/mograder/sandbox/inside/enter_sandbox.py",
+    "src/mograder/sandbox/inside/rights.py",
+    "src/mograder/sandbox/inside/cell_runner.py",
+    "src/mograder/sandbox/inside/check_guard.py",
+    "src/mograder/sandbox/inside/cell_output.py",
+    "src/mograder/sandbox/inside/warmup_run.py",
+    "src/mograder/sandbox/inside/module_snapshot.py",
+    "src/mograder/sandbox/inside/sched_slice.py",
 )
 """Files that run as a notebook's own python, where mograder is not installed."""
 

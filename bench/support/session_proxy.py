@@ -28,8 +28,8 @@ from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
 from mograder.core.clock import SystemClock
 from mograder.core.settings import LoadedSettings, load_settings
-from mograder.sandbox.hangup import hang_up
 from mograder.sandbox.protocol import Endpoint, Mode
+from mograder.sandbox.supervisor.disconnect import hang_up
 from mograder.sessions.endings import Ending, EndReason
 from mograder.sessions.live import LiveSession, SessionKey
 from mograder.store.tables import CapabilityRow

@@ -22,11 +22,11 @@ import pytest
 from mograder.core.clock import SystemClock
 from mograder.core.errors import RemoteFailed
 from mograder.core.shared import Progress
-from mograder.sandbox.client import SupervisorClient
-from mograder.sandbox.connection import ConnectionLost
-from mograder.sandbox.hangup import hang_up
-from mograder.sandbox.host import SupervisorConfig
+from mograder.sandbox.client.connection import ConnectionLost
+from mograder.sandbox.client.supervisor_client import SupervisorClient
 from mograder.sandbox.protocol import Endpoint, Mode, StartSession
+from mograder.sandbox.supervisor.config import SupervisorConfig
+from mograder.sandbox.supervisor.disconnect import hang_up
 from mograder.sessions.live import LiveSession, SessionKey
 from mograder.sessions.pool import SessionPool
 from mograder.sessions.spawner import Spawner

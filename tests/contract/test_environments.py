@@ -12,11 +12,11 @@ import pytest
 
 from mograder.core.errors import InvalidInput
 from mograder.notebook.pep723 import Script
-from mograder.sandbox.assets import ASSETS, read_assets
-from mograder.sandbox.client import SupervisorClient
-from mograder.sandbox.environments import Environment, Environments
+from mograder.sandbox.client.supervisor_client import SupervisorClient
+from mograder.sandbox.environments.builder import Environment, Environments
+from mograder.sandbox.environments.record import read_record
+from mograder.sandbox.environments.static_assets import ASSETS, read_assets
 from mograder.sandbox.protocol import RunCommand
-from mograder.sandbox.record import read_record
 from tests.support.supervisors import (
     Sessions,
     make_config,

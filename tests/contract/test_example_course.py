@@ -22,7 +22,7 @@ from uv import find_uv_bin
 
 from mograder.core.settings import load_settings
 from mograder.notebook.pep723 import read_script
-from mograder.sandbox.runtime_wheel import build_runtime_wheel
+from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
 
 COURSE = Path(__file__).parents[2] / "examples" / "course"
 ASSIGNMENTS = ("A1-Measuring-Pi", "A2-Cooling-Coffee")

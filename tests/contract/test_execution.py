@@ -10,13 +10,13 @@ import psutil
 import pytest
 
 from mograder.notebook.pep723 import Script
-from mograder.sandbox.execution import (
+from mograder.sandbox.execution.report import (
     CellStatus,
     ExecutionRequest,
     ExecutionResult,
     Outcome,
 )
-from mograder.sandbox.executor import Executor
+from mograder.sandbox.execution.runner import Executor
 from mograder.sandbox.protocol import Limits
 from mograder.store.files import remove_tree
 from tests.support.launchers import Local, open_local

@@ -17,7 +17,7 @@ from mograder.grading.report import CheckStatus
 from mograder.grading.running import CheckOutcome, How, Runs, TrustedRuns, open_runs
 from mograder.notebook.leaks import CellOutput
 from mograder.notebook.pep723 import Script
-from mograder.sandbox.author_run import AuthorEnvironment, run_as_author
+from mograder.sandbox.execution.unsandboxed import AuthorEnvironment, run_as_author
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 NOTEBOOK = """\

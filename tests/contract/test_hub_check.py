@@ -17,9 +17,9 @@ from mograder.core.errors import RemoteFailed
 from mograder.core.settings import load_settings, read_environ
 from mograder.operations.front_checks import examine_front
 from mograder.operations.report import Level
-from mograder.sandbox.momentary import momentary_supervisor
-from mograder.sandbox.proof import look_from_inside, read_report
-from mograder.sandbox.safety import supervisor_config
+from mograder.sandbox.client.bootstrap import supervisor_config
+from mograder.sandbox.client.selftest import look_from_inside, read_report
+from mograder.sandbox.client.temporary import momentary_supervisor
 from mograder.store.database import open_engine, upgrade
 from mograder.store.gradebook import Gradebook
 from mograder.store.gradebook_uploads import Sent

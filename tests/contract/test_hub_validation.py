@@ -13,7 +13,13 @@ import pytest
 
 from mograder.auth.roles import Role
 from mograder.core.names import ItemName, Username
-from mograder.sandbox.execution import CellResult, CellStatus, CheckResult, ExecutionResult, Outcome
+from mograder.sandbox.execution.report import (
+    CellResult,
+    CellStatus,
+    CheckResult,
+    ExecutionResult,
+    Outcome,
+)
 from mograder.store.releases import ItemKind
 from tests.support.hub_app import Hub, hub
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mograder.cli.main import run
-from mograder.sandbox.record import RECORD
+from mograder.sandbox.environments.record import RECORD
 
 pytestmark = pytest.mark.full
 

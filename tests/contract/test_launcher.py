@@ -18,8 +18,8 @@ import pytest
 from bench.support.marimo import open_editor
 from mograder.core.errors import Conflict
 from mograder.notebook.pep723 import Script
-from mograder.sandbox.host import SupervisorConfig
 from mograder.sandbox.protocol import Ended, Mode
+from mograder.sandbox.supervisor.config import SupervisorConfig
 from mograder.sessions.launcher import Launcher
 from tests.support.launchers import (
     Bench,

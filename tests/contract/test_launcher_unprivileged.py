@@ -19,7 +19,7 @@ from uv import find_uv_bin
 
 from bench.support.course import REPOSITORY
 from bench.support.hub import outside
-from mograder.sandbox.record import RECORD, EnvironmentRecord
+from mograder.sandbox.environments.record import RECORD, EnvironmentRecord
 
 pytestmark = [
     pytest.mark.full,

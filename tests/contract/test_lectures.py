@@ -14,8 +14,8 @@ import pytest
 
 from bench.support.marimo import EditorFailed, MarimoClient, open_editor
 from mograder.notebook.pep723 import Script
-from mograder.sandbox.host import SupervisorConfig
 from mograder.sandbox.protocol import Mode, StartSession
+from mograder.sandbox.supervisor.config import SupervisorConfig
 from tests.support.launchers import Local, address_of, make_spec, open_local, soon_healthy
 from tests.support.supervisors import real_config, real_environments, short_directory
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from mograder.sandbox.cgroups import SessionGroups
-from mograder.sandbox.client import SupervisorClient
+from mograder.sandbox.client.supervisor_client import SupervisorClient
+from mograder.sandbox.limits.cgroup2 import SessionGroups
 from mograder.sandbox.protocol import Limits
 from tests.support.hostile_sessions import (
     ANSWERER,

@@ -14,7 +14,7 @@ import httpx
 import psutil
 import pytest
 
-from mograder.sandbox.local_editor import EditorFailed, LocalEditors
+from mograder.processes.local_editor import EditorFailed, LocalEditors
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(120)]
 
@@ -23,7 +23,7 @@ VARIABLES = {"PATH": os.defpath, "HOME": "/nonexistent"}
 DASHBOARD = """\
 import asyncio, sys
 from pathlib import Path
-from mograder.sandbox.local_editor import LocalEditors
+from mograder.processes.local_editor import LocalEditors
 
 async def main():
     editors = LocalEditors(Path(sys.argv[1]), {"PATH": "/usr/bin:/bin", "HOME": sys.argv[1]})

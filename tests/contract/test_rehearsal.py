@@ -1,8 +1,8 @@
 """What a rehearsal leaves in a zygote: nothing that a session would find, or there is none.
 
-``memento.py`` puts back what it knows, and what stays is told, so that the zygote begins again
-without a rehearsal. In the environments' own pythons, on each marimo that sessions are rehearsed
-with, and on the oldest that warm starts are supported for.
+``module_snapshot.py`` puts back what it knows, and what stays is told, so that the zygote begins
+again without a rehearsal. In the environments' own pythons, on each marimo that sessions are
+rehearsed with, and on the oldest that warm starts are supported for.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pytest
 
 from bench.support.marimo import open_editor
 from mograder.notebook.pep723 import Script
-from mograder.sandbox import serve
+from mograder.sandbox.inside import serve
 from mograder.sandbox.protocol import Mode
 from tests.support.launchers import (
     Local,
@@ -37,7 +37,7 @@ pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 OLDEST = "marimo==0.23.9"
 SCRIPTS = Path(serve.__file__).parent
 VERSIONS: tuple[str, ...] = ast.literal_eval(
-    re.findall(r"^VERSIONS = (.+)", (SCRIPTS / "rehearsal.py").read_text(), re.MULTILINE)[0]
+    re.findall(r"^VERSIONS = (.+)", (SCRIPTS / "warmup_run.py").read_text(), re.MULTILINE)[0]
 )
 NOTEBOOK = "import marimo\n\napp = marimo.App()\n\n\n@app.cell\ndef _():\n    6 * 7\n    return\n"
 

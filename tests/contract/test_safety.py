@@ -17,10 +17,10 @@ import pytest
 
 from mograder.core.errors import SandboxUnavailable
 from mograder.core.settings import load_settings, read_environ
-from mograder.sandbox.connection import connect
-from mograder.sandbox.host import SupervisorConfig
-from mograder.sandbox.policy import ASSET_URL
-from mograder.sandbox.safety import open_sandbox, supervisor_config
+from mograder.sandbox.client.bootstrap import open_sandbox, supervisor_config
+from mograder.sandbox.client.connection import connect
+from mograder.sandbox.isolation.policy import ASSET_URL
+from mograder.sandbox.supervisor.config import SupervisorConfig
 from tests.support.supervisors import make_config, short_directory
 
 REFUSAL = "bwrap: No permissions to create new namespace, likely because the kernel does not allow"
@@ -41,7 +41,7 @@ def config(runtime: Path, tmp_path: Path) -> SupervisorConfig:
 def supervisor_with(config: SupervisorConfig, path: Path) -> Iterator[subprocess.Popen[str]]:
     """A supervisor whose PATH is one directory; the hub finds it there already."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "mograder.sandbox.supervisor", config.model_dump_json()],
+        [sys.executable, "-m", "mograder.sandbox.supervisor.server", config.model_dump_json()],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         env={"PATH": str(path)},

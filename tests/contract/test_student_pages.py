@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from mograder.auth.roles import Role
-from mograder.sandbox.execution import (
+from mograder.sandbox.execution.report import (
     CellResult,
     CellStatus,
     CheckResult,

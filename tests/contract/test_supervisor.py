@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import Conflict, RemoteFailed, SandboxUnavailable
-from mograder.sandbox.client import SupervisorClient
-from mograder.sandbox.connection import connect, connect_or_spawn, reap
-from mograder.sandbox.host import SupervisorConfig
+from mograder.sandbox.client.connection import connect, connect_or_spawn, reap
+from mograder.sandbox.client.environment_pruning import ask_supervisor
+from mograder.sandbox.client.supervisor_client import SupervisorClient
 from mograder.sandbox.protocol import ANSWER, PROTOCOL, Call, Done, Failed, encode
-from mograder.sandbox.pruning import ask_supervisor
+from mograder.sandbox.supervisor.config import SupervisorConfig
 from tests.support.supervisors import (
     PATIENCE,
     UID_BASE,

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import Conflict, NotFound, RemoteFailed, SandboxUnavailable
-from mograder.sandbox.client import SupervisorClient
-from mograder.sandbox.host import SupervisorConfig
+from mograder.sandbox.client.supervisor_client import SupervisorClient
+from mograder.sandbox.supervisor.config import SupervisorConfig
 from tests.support.supervisors import (
     PATIENCE,
     UID_BASE,

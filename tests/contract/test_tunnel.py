@@ -19,8 +19,8 @@ import pytest
 
 from mograder.cli.main import run
 from mograder.core.errors import InvalidInput, RemoteFailed, TimedOut
-from mograder.sandbox import tunnel
-from mograder.sandbox.tunnel import ssh_tunnel
+from mograder.processes import ssh_tunnel as tunnel
+from mograder.processes.ssh_tunnel import ssh_tunnel
 from tests.support import forwarder
 from tests.support.fake_hub import FakeHub, running_hub
 

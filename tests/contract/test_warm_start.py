@@ -20,8 +20,8 @@ import pytest
 
 from bench.support.marimo import MarimoClient, open_editor
 from mograder.notebook.pep723 import Script
+from mograder.sandbox.environments.record import RECORD
 from mograder.sandbox.protocol import Mode
-from mograder.sandbox.record import RECORD
 from tests.support.launchers import (
     Local,
     address_of,

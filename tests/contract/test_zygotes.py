@@ -16,16 +16,16 @@ import psutil
 import pytest
 from uv import find_uv_bin
 
-from mograder.sandbox import serve
-from mograder.sandbox.bubblewrap import BubblewrapRunner, find_bubblewrap, system_links
-from mograder.sandbox.etc import write_etc
-from mograder.sandbox.inhabited import Inhabited
-from mograder.sandbox.mounts import PlainSources
-from mograder.sandbox.policy import BESIDE, Host, Plan, session_plan
-from mograder.sandbox.policy import SANDBOXED_SESSION as INSIDE
+from mograder.sandbox.inside import serve
+from mograder.sandbox.isolation.bwrap import BubblewrapRunner, find_bubblewrap, system_links
+from mograder.sandbox.isolation.bwrap_process import NotJoinedError
+from mograder.sandbox.isolation.etc_files import write_etc
+from mograder.sandbox.isolation.mounts import PlainSources
+from mograder.sandbox.isolation.policy import BESIDE, Host, Plan, session_plan
+from mograder.sandbox.isolation.policy import SANDBOXED_SESSION as INSIDE
 from mograder.sandbox.protocol import Mode, StartSession
-from mograder.sandbox.sandboxed import NotJoinedError
-from mograder.sandbox.zygotes import WarmStart, Zygotes
+from mograder.sandbox.warm.pool import WarmStart, Zygotes
+from mograder.sandbox.warm.sessions import Inhabited
 from tests.support.supervisors import LIMITS, PATIENCE, shell_environment, until
 
 SCRIPTED = Path("/usr/bin/python3")
@@ -122,7 +122,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Host:
         uv_cache=tmp_path / "cache",
         serve=scripts,
         zygote=scripts.with_name("zygote.py"),
-        joiner=scripts.with_name("joiner.py"),
+        joiner=scripts.with_name("enter_sandbox.py"),
         beside=tuple(scripts.with_name(name) for name in BESIDE),
         links=links,
         directories=directories,

@@ -71,7 +71,7 @@ def supervisor_of(hub: HubProcess) -> psutil.Process:
     mark = str(hub.course)
     for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or []
-        if "mograder.sandbox.supervisor" in words and any(mark in word for word in words):
+        if "mograder.sandbox.supervisor.server" in words and any(mark in word for word in words):
             return process
     raise AssertionError("there is no supervisor")
 

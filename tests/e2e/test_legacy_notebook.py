@@ -18,7 +18,7 @@ from uv import find_uv_bin
 from bench.support.browser import People
 from bench.support.hub import outside, run_mograder
 from bench.support.process import ServerProcess, accepts, free_port
-from mograder.sandbox.runtime_wheel import build_runtime_wheel
+from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
 from tests.support.legacy import NAME, NOBODY, SOLVED, SOURCE, STARTED, Student
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]

@@ -17,7 +17,7 @@ import pytest
 from bench.support.hub import HubProcess
 from bench.support.identity import instructor
 from bench.support.process import ServerProcess
-from mograder.sandbox.hangup import hang_up
+from mograder.sandbox.supervisor.disconnect import hang_up
 from tests.e2e.test_durability import supervisor_of
 from tests.support.scene import Shared, module_hub, servers_of
 from tests.support.shipped_hub import shipped_hub

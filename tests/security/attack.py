@@ -111,7 +111,7 @@ def supervisor_log(hub: HubProcess) -> str:
 def supervisor_pid(hub: HubProcess) -> int:
     """The supervisor of a hub that started its own."""
     for child in psutil.Process(hub.pid).children():
-        if "mograder.sandbox.supervisor" in child.cmdline():
+        if "mograder.sandbox.supervisor.server" in child.cmdline():
             return child.pid
     raise AssertionError("there is no supervisor")
 

@@ -10,7 +10,7 @@ from itertools import product
 import pytest
 from starlette.types import Message
 
-from mograder.sandbox.assets import ASSETS, keep_assets
+from mograder.sandbox.environments.static_assets import ASSETS, keep_assets
 from tests.support.hub_app import Hub, hub
 
 __all__ = ["hub"]

@@ -11,8 +11,8 @@ import pytest
 from mograder.grading.report import CheckStatus, ValidationReport
 from mograder.grading.validate import Submission, validate
 from mograder.notebook.pep723 import Script
-from mograder.sandbox.execution import Outcome
-from mograder.sandbox.executor import Executor
+from mograder.sandbox.execution.report import Outcome
+from mograder.sandbox.execution.runner import Executor
 from mograder.sandbox.protocol import Limits
 from mograder.store.files import remove_tree
 from tests.support.graded_notebook import UNANSWERED, with_answer

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from mograder.sandbox.client import SupervisorClient
+from mograder.sandbox.client.supervisor_client import SupervisorClient
 from mograder.sandbox.protocol import (
     Ended,
     Limits,

@@ -30,8 +30,8 @@ from mograder.core.names import ItemName
 from mograder.core.settings import load_settings
 from mograder.grading.workspace import Validations
 from mograder.notebook.pep723 import Script
-from mograder.sandbox.environments import Environment, Environments
-from mograder.sandbox.execution import ExecutionRequest, ExecutionResult, Outcome
+from mograder.sandbox.environments.builder import Environment, Environments
+from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult, Outcome
 from mograder.sandbox.protocol import Endpoint, Mode
 from mograder.sessions.allowances import Allowances
 from mograder.sessions.endings import Ending, EndReason

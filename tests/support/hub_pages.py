@@ -18,7 +18,13 @@ import uvicorn
 
 from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
-from mograder.sandbox.execution import CellResult, CellStatus, CheckResult, ExecutionResult, Outcome
+from mograder.sandbox.execution.report import (
+    CellResult,
+    CellStatus,
+    CheckResult,
+    ExecutionResult,
+    Outcome,
+)
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.endings import EndReason
 from mograder.store.hub_state import EndingRow

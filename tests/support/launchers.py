@@ -15,10 +15,10 @@ import psutil
 
 from bench.support.marimo import Address, MarimoClient
 from mograder.core.settings_model import LimitsSettings
-from mograder.sandbox.client import SupervisorClient
-from mograder.sandbox.host import SupervisorConfig
+from mograder.sandbox.client.supervisor_client import SupervisorClient
+from mograder.sandbox.environments.record import RECORD
 from mograder.sandbox.protocol import Ended, Endpoint, Mode, StartSession
-from mograder.sandbox.record import RECORD
+from mograder.sandbox.supervisor.config import SupervisorConfig
 from mograder.sessions.launcher import Launcher
 from mograder.sessions.probe import answers
 from mograder.sessions.spawner import limits_of

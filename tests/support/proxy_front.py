@@ -16,7 +16,7 @@ from websockets.asyncio.client import connect
 
 from bench.support.fronts import Place, shipped, two_ports
 from bench.support.session_proxy import cookie
-from mograder.sandbox.assets import keep_assets
+from mograder.sandbox.environments.static_assets import keep_assets
 from tests.support.proxy_session import A1, House, open_house
 
 FRONTS = [("nginx", False), ("nginx", True), ("caddy", False), ("caddy", True)]

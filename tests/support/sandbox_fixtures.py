@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mograder.sandbox.client import SupervisorClient
-from mograder.sandbox.host import SupervisorConfig
+from mograder.sandbox.client.supervisor_client import SupervisorClient
+from mograder.sandbox.supervisor.config import SupervisorConfig
 from tests.support.supervisors import (
     Sessions,
     make_config,

@@ -20,13 +20,13 @@ from pathlib import Path
 import psutil
 
 from mograder.core.settings import load_settings, read_environ
-from mograder.sandbox.client import SupervisorClient
-from mograder.sandbox.environments import CommandRunner, Environments
-from mograder.sandbox.host import SupervisorConfig
+from mograder.sandbox.client.bootstrap import supervisor_config
+from mograder.sandbox.client.supervisor_client import SupervisorClient
+from mograder.sandbox.environments.builder import CommandRunner, Environments
+from mograder.sandbox.environments.record import RECORD, EnvironmentRecord
+from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
 from mograder.sandbox.protocol import Ended, Limits, RunCommand, SessionInfo, StartSession
-from mograder.sandbox.record import RECORD, EnvironmentRecord
-from mograder.sandbox.runtime_wheel import build_runtime_wheel
-from mograder.sandbox.safety import supervisor_config
+from mograder.sandbox.supervisor.config import SupervisorConfig
 
 UID_BASE = 600_000
 LIMITS = Limits(processes=64, open_files=256, file_size_mb=16, tmp_mb=32)

@@ -7,7 +7,7 @@ import os
 import signal
 from collections.abc import Callable
 
-from mograder.sandbox.cgroups import SessionGroup
+from mograder.sandbox.limits.cgroup2 import SessionGroup
 from tests.vm.rig import child, sleep_forever, status_of, wait_for_events
 
 _TELL = 100

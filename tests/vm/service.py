@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mograder.sandbox.host import SupervisorConfig
 from mograder.sandbox.protocol import Limits, StartSession
+from mograder.sandbox.supervisor.config import SupervisorConfig
 from tests.support.supervisors import Sessions, make_config, short_directory
 from tests.vm.rig import Unit, open_unit
 
@@ -49,7 +49,12 @@ class Service:
         config = self.config
         user = str(self.unit.uid)
         become = ("setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--")
-        program = (sys.executable, "-m", "mograder.sandbox.supervisor", config.model_dump_json())
+        program = (
+            sys.executable,
+            "-m",
+            "mograder.sandbox.supervisor.server",
+            config.model_dump_json(),
+        )
         self._process = subprocess.Popen(
             ["/bin/sh", "-c", _BORN_IN, self.unit.entrance, *become, *program],
             stdout=subprocess.PIPE,

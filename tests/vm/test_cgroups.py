@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from mograder.sandbox.cgroups import SessionGroup, SessionGroups
-from mograder.sandbox.cpu import cpu_max, for_all_sessions
+from mograder.sandbox.limits.cgroup2 import SessionGroup, SessionGroups
+from mograder.sandbox.limits.cpu import cpu_max, for_all_sessions
 from mograder.sandbox.protocol import Limits
 from tests.vm.members import close, enter, entered, hold_memory, joined, spin, stay
 from tests.vm.rig import (

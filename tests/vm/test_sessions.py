@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from mograder.sandbox.client import SupervisorClient
+from mograder.sandbox.client.supervisor_client import SupervisorClient
 from tests.support.supervisors import until
 from tests.vm.rig import ROOT, SERVICE, number_in, words_of
 from tests.vm.service import LIMITS, Service, UnitSessions, open_service

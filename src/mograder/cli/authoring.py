@@ -8,7 +8,7 @@ from __future__ import annotations
 from mograder.core.settings import LoadedSettings
 from mograder.notebook.safety import Denied
 from mograder.notebook.screening import denied_by
-from mograder.sandbox.runtime_wheel import offer_runtime
+from mograder.sandbox.environments.runtime_wheel import offer_runtime
 
 
 def denied_code(loaded: LoadedSettings) -> Denied | None:

@@ -13,7 +13,7 @@ from mograder.cli.course import load_course
 from mograder.cli.options import Given, course_dir_option, json_option
 from mograder.core.settings import read_environ
 from mograder.operations.pruning import prune as prune_course
-from mograder.sandbox.pruning import Pruned
+from mograder.sandbox.client.environment_pruning import Pruned
 
 
 @click.command("prune")

@@ -8,7 +8,7 @@ import click
 
 from mograder.cli.options import Given
 from mograder.core.settings import load_settings, read_environ
-from mograder.sandbox.cpu import put_first
+from mograder.sandbox.limits.cpu import put_first
 
 
 def run_hub(given: Given, *, dev: bool, headless: bool) -> None:

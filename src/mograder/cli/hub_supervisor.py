@@ -13,8 +13,8 @@ from mograder.cli.course import load_course
 from mograder.cli.options import Given, course_dir_option
 from mograder.core.log import configure_logging
 from mograder.core.settings import read_environ
-from mograder.sandbox.safety import supervisor_config
-from mograder.sandbox.supervisor import serve_supervisor
+from mograder.sandbox.client.bootstrap import supervisor_config
+from mograder.sandbox.supervisor.server import serve_supervisor
 
 
 @click.command("supervisor")

@@ -58,7 +58,7 @@ class Address:
         host = self.ssh or ("" if self.url else environ.hub_ssh)
         if host:
             # Processes are not every command's to pay for.
-            from mograder.sandbox.tunnel import ssh_tunnel  # noqa: PLC0415
+            from mograder.processes.ssh_tunnel import ssh_tunnel  # noqa: PLC0415
 
             with (
                 ssh_tunnel(host, port=self.ssh_port, options=environ.hub_ssh_options) as url,

@@ -23,7 +23,7 @@ from mograder.grading.report_text import render_text
 from mograder.grading.validate import Submission, validate
 from mograder.grading.workbench import Workbench, open_workbench
 from mograder.notebook.header import read_key
-from mograder.sandbox.execution import Outcome
+from mograder.sandbox.execution.report import Outcome
 from mograder.store.course import find_notebooks, find_release, read_notebook, shown
 from mograder.store.files import atomic_write
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from mograder.notebook.findings import Finding
 from mograder.notebook.integrity import Level
-from mograder.sandbox.execution import Outcome
+from mograder.sandbox.execution.report import Outcome
 
 
 class CheckStatus(StrEnum):

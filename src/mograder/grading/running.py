@@ -20,8 +20,8 @@ from mograder.notebook.cells import Cell, parse_cells
 from mograder.notebook.findings import Finding
 from mograder.notebook.leaks import CellOutput
 from mograder.notebook.pep723 import read_script
-from mograder.sandbox.author_run import AuthorEnvironment, run_as_author
-from mograder.sandbox.execution import CellStatus, ExecutionRequest, ExecutionResult, Outcome
+from mograder.sandbox.execution.report import CellStatus, ExecutionRequest, ExecutionResult, Outcome
+from mograder.sandbox.execution.unsandboxed import AuthorEnvironment, run_as_author
 from mograder.store.course import read_notebook
 
 _LONGEST = 3600.0

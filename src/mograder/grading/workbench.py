@@ -19,13 +19,13 @@ from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
 from mograder.core.settings import FILE_NAME, Environ, LoadedSettings
 from mograder.notebook.pep723 import read_script
-from mograder.sandbox.client import SupervisorClient
-from mograder.sandbox.environments import Environments
-from mograder.sandbox.executor import Bounds, Executor
-from mograder.sandbox.host import SupervisorConfig
+from mograder.sandbox.client.bootstrap import open_sandbox, supervisor_config
+from mograder.sandbox.client.supervisor_client import SupervisorClient
+from mograder.sandbox.environments.builder import Environments
+from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
+from mograder.sandbox.execution.runner import Bounds, Executor
 from mograder.sandbox.protocol import Limits
-from mograder.sandbox.runtime_wheel import build_runtime_wheel
-from mograder.sandbox.safety import open_sandbox, supervisor_config
+from mograder.sandbox.supervisor.config import SupervisorConfig
 from mograder.store.files import remove_tree
 
 _log = get_logger(__name__)

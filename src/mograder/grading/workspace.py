@@ -12,8 +12,8 @@ from mograder.core.errors import Busy
 from mograder.core.shared import Progress, Shared
 from mograder.grading.report import ValidationReport
 from mograder.grading.validate import Submission, validate
-from mograder.sandbox.apart import Apart
-from mograder.sandbox.execution import Executes
+from mograder.processes.isolated_call import Apart
+from mograder.sandbox.execution.report import Executes
 
 _MOST_WAITING = 200
 _RETRY_SECONDS = 5

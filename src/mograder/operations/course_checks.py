@@ -12,8 +12,8 @@ from mograder.core.errors import MograderError
 from mograder.core.settings import FILE_NAME, LoadedSettings
 from mograder.operations.pruning import needed_here
 from mograder.operations.report import Line, note, ok, problem
-from mograder.sandbox.pruning import finished_environments, unneeded_environments
-from mograder.sandbox.record import read_record
+from mograder.sandbox.client.environment_pruning import finished_environments, unneeded_environments
+from mograder.sandbox.environments.record import read_record
 
 SECRET_FILE = Path("/etc/mograder/hub-secret")
 """Where a deployment keeps the hub's secret (B11)."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from mograder.core.disk import space_of
 from mograder.core.settings import LoadedSettings
 from mograder.operations.report import Line, note, ok, problem
-from mograder.sandbox.cgroups import SessionGroups
+from mograder.sandbox.limits.cgroup2 import SessionGroups
 
 _INOTIFY_INSTANCES = 1024
 """marimo watches its file: each editor has an instance, and all may share one uid."""

@@ -41,11 +41,11 @@ from mograder.operations.service_checks import (
     unit_lines,
     volume_line,
 )
-from mograder.sandbox.bubblewrap import find_bubblewrap
-from mograder.sandbox.connection import connect_to
-from mograder.sandbox.momentary import Moment, momentary_supervisor
-from mograder.sandbox.proof import Seen, look_from_inside, uv_version
-from mograder.sandbox.safety import supervisor_config
+from mograder.sandbox.client.bootstrap import supervisor_config
+from mograder.sandbox.client.connection import connect_to
+from mograder.sandbox.client.selftest import Seen, look_from_inside, uv_version
+from mograder.sandbox.client.temporary import Moment, momentary_supervisor
+from mograder.sandbox.isolation.bwrap import find_bubblewrap
 from mograder.store.database import awaits_upgrade, database_url, open_engine, sqlite_damage
 from mograder.store.roster import parse_users
 from mograder.transports.front_probe import is_hub

@@ -13,14 +13,14 @@ from mograder.core.errors import Conflict, Forbidden, MograderError
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.notebook.pep723 import Script, read_script
 from mograder.operations.trial import NOTEBOOK
-from mograder.sandbox.host import SupervisorConfig
-from mograder.sandbox.pruning import (
+from mograder.sandbox.client.bootstrap import supervisor_config
+from mograder.sandbox.client.environment_pruning import (
     Pruned,
     ask_supervisor,
     needed_environments,
     prune_environments,
 )
-from mograder.sandbox.safety import supervisor_config
+from mograder.sandbox.supervisor.config import SupervisorConfig
 
 
 async def prune(loaded: LoadedSettings, environ: Environ, *, dry_run: bool) -> Pruned:

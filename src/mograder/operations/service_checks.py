@@ -12,8 +12,8 @@ from pathlib import Path
 from mograder.core.settings import LoadedSettings
 from mograder.operations.machine_checks import user_name
 from mograder.operations.report import Line, note, ok, problem
-from mograder.sandbox.administration import ask_systemd
-from mograder.sandbox.tunnel import listeners
+from mograder.processes.admin_script import ask_systemd
+from mograder.processes.ssh_tunnel import listeners
 
 HUB, SOCKET, SESSIONS = "mograder-hub.service", "mograder-hub.socket", "mograder-sessions.service"
 BACKUP = "mograder-backup.service"

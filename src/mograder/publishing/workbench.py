@@ -11,10 +11,10 @@ from contextlib import asynccontextmanager
 from importlib import metadata
 
 from mograder.core.settings import Environ, LoadedSettings
-from mograder.sandbox.environments import Environments
-from mograder.sandbox.momentary import momentary_supervisor
-from mograder.sandbox.runtime_wheel import build_runtime_wheel
-from mograder.sandbox.safety import supervisor_config
+from mograder.sandbox.client.bootstrap import supervisor_config
+from mograder.sandbox.client.temporary import momentary_supervisor
+from mograder.sandbox.environments.builder import Environments
+from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
 
 
 @asynccontextmanager

@@ -21,7 +21,7 @@ from mograder.notebook.integrity import Tampering
 from mograder.notebook.safety import Denied
 from mograder.notebook.screening import Screening
 from mograder.notebook.upload import decode_notebook, looks_whole
-from mograder.sandbox.inspection import Inspector
+from mograder.processes.notebook_inspection import Inspector
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.live import SessionKey
 from mograder.store.archives import parse_archive

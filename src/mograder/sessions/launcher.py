@@ -1,8 +1,9 @@
 """The port through which the pool starts and stops sessions.
 
-:class:`~mograder.sandbox.client.SupervisorClient` is the adapter for one supervisor. The pool
-does not assume that there is only one: an adapter may choose among supervisors for each start, as
-long as it knows sessions by their id alone and its :class:`Endpoint` can be reached from here.
+:class:`~mograder.sandbox.client.supervisor_client.SupervisorClient` is the adapter for one
+supervisor. The pool does not assume that there is only one: an adapter may choose among supervisors
+for each start, as long as it knows sessions by their id alone and its :class:`Endpoint` can be
+reached from here.
 """
 
 from __future__ import annotations

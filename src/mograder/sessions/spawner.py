@@ -13,7 +13,7 @@ from mograder.core.settings import LimitsSettings
 from mograder.core.shared import Progress
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.pep723 import Script
-from mograder.sandbox.environments import Environment
+from mograder.sandbox.environments.builder import Environment
 from mograder.sandbox.protocol import Limits, Mode, StartSession
 from mograder.sessions.allowances import (
     NOTHING_DECIDED,
@@ -28,7 +28,7 @@ from mograder.store.workspaces import Workspaces
 
 
 class EnvironmentSource(Protocol):
-    """Prepares environments; :class:`~mograder.sandbox.environments.Environments` does."""
+    """Prepares environments; :class:`~mograder.sandbox.environments.builder.Environments` does."""
 
     async def prepare(self, script: Script, progress: Progress) -> Environment: ...
 

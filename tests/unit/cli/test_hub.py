@@ -12,7 +12,7 @@ from mograder.cli.hub import hub, overrides_of
 from mograder.cli.main import run
 from mograder.cli.options import Given
 from mograder.core.settings import LoadedSettings, load_settings, read_environ
-from mograder.sandbox.safety import supervisor_config
+from mograder.sandbox.client.bootstrap import supervisor_config
 
 
 @pytest.fixture(autouse=True)

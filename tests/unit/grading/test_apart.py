@@ -9,8 +9,14 @@ import pytest
 
 from mograder.core.errors import InvalidInput
 from mograder.grading.validate import Submission, validate
-from mograder.sandbox.apart import Apart
-from mograder.sandbox.execution import CellResult, CellStatus, CheckResult, ExecutionResult, Outcome
+from mograder.processes.isolated_call import Apart
+from mograder.sandbox.execution.report import (
+    CellResult,
+    CellStatus,
+    CheckResult,
+    ExecutionResult,
+    Outcome,
+)
 from mograder.sandbox.protocol import Limits
 from tests.support.hub_app import FakeRuns
 

@@ -14,7 +14,7 @@ from mograder.grading.report_html import render_html
 from mograder.grading.report_json import answer_of
 from mograder.grading.report_text import render_text
 from mograder.grading.validate import Submission, validate
-from mograder.sandbox.execution import (
+from mograder.sandbox.execution.report import (
     CellResult,
     CellStatus,
     CheckResult,

@@ -10,9 +10,9 @@ from mograder.core.settings import load_settings
 from mograder.notebook.pep723 import read_script
 from mograder.operations.course_checks import environment_lines, secret_lines
 from mograder.operations.report import Level
-from mograder.sandbox.environments import REQUESTS, request_name
-from mograder.sandbox.interpreters import find_interpreter
-from mograder.sandbox.record import EnvironmentRecord
+from mograder.sandbox.environments.builder import REQUESTS, request_name
+from mograder.sandbox.environments.interpreters import find_interpreter
+from mograder.sandbox.environments.record import EnvironmentRecord
 
 NOTEBOOK = '# /// script\n# dependencies = ["marimo"]\n# ///\nimport marimo\n'
 

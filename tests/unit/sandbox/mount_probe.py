@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mograder.core.errors import SandboxUnavailable
-from mograder.sandbox.mounts import MountSpace, PrivateSources
+from mograder.sandbox.isolation.mounts import MountSpace, PrivateSources
 
 
 def every_uid_finds_it(space: MountSpace, place: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mograder.sandbox.supervisor import Lines
+from mograder.sandbox.supervisor.server import Lines
 
 
 def test_lines_are_told_when_they_are_whole() -> None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from mograder.sandbox.usage import ProcessMeter, helpers_memory
+from mograder.sandbox.limits.process_meter import ProcessMeter, helpers_memory
 
 pytestmark = pytest.mark.full
 GROWS = "print(flush=True); input(); kept = b'x' * (50 << 20); print(flush=True); input()"

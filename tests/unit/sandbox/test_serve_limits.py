@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mograder.sandbox import serve
+from mograder.sandbox.inside import serve
 
 pytestmark = pytest.mark.full
 

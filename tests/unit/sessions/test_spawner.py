@@ -13,7 +13,7 @@ from mograder.core.names import ItemName, Username
 from mograder.core.settings_model import ItemLimits, ItemSettings, LimitsSettings
 from mograder.core.shared import Progress
 from mograder.notebook.pep723 import Script
-from mograder.sandbox.environments import Environment
+from mograder.sandbox.environments.builder import Environment
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.live import SessionKey
 from mograder.sessions.spawner import Spawner, limits_of

@@ -26,7 +26,7 @@ from mograder.operations.fronts.front import (
     Front,
 )
 from mograder.operations.fronts.templates import render
-from mograder.sandbox.assets import ASSET_TYPES
+from mograder.sandbox.environments.static_assets import ASSET_TYPES
 
 _OWN = r"(?:https?://session\.invalid)?/(?:edit|run)/user/[^/]+/[^/]+/"
 _KEPT = frozenset({"sec-"})

@@ -21,7 +21,7 @@ from mograder.core.session_headers import (
 from mograder.core.session_url import SessionUrl, session_url
 from mograder.core.settings import LoadedSettings
 from mograder.core.settings_values import normalise_public_url
-from mograder.sandbox.assets import ASSET_TYPES, ASSETS, SET_NAME
+from mograder.sandbox.environments.static_assets import ASSET_TYPES, ASSETS, SET_NAME
 
 CAPABILITY = "[A-Za-z0-9_-]{16,64}"
 _PART = "[0-9A-Za-z_@~+-][0-9A-Za-z._@~+-]{0,119}"

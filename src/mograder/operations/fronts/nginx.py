@@ -23,7 +23,7 @@ from mograder.operations.fronts.front import (
     Front,
 )
 from mograder.operations.fronts.templates import render
-from mograder.sandbox.assets import ASSET_TYPES
+from mograder.sandbox.environments.static_assets import ASSET_TYPES
 
 _BY_ITSELF = frozenset({"date", "server"})
 """Hidden by nginx unasked; it writes its own."""

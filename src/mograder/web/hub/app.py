@@ -21,7 +21,7 @@ from mograder.auth.identity import is_trusted
 from mograder.core.errors import InvalidInput
 from mograder.core.session_headers import FRONT_DOOR
 from mograder.core.session_url import session_url
-from mograder.sandbox.assets import ASSETS
+from mograder.sandbox.environments.static_assets import ASSETS
 from mograder.sessions.live import LiveSession
 from mograder.store.copy_facts import CopyListing
 from mograder.store.kept_results import KeptResults

@@ -24,8 +24,8 @@ from mograder.grading.report import ValidationReport
 from mograder.grading.report_json import CheckAnswer, ValidationAnswer, ValidationResult, answer_of
 from mograder.grading.validate import Submission, validate
 from mograder.grading.workbench import Workbench, open_workbench
-from mograder.sandbox.execution import Outcome
-from mograder.sandbox.local_editor import Editor, LocalEditors
+from mograder.processes.local_editor import Editor, LocalEditors
+from mograder.sandbox.execution.report import Outcome
 from mograder.store.course import read_notebook
 from mograder.store.student_folder import Notebook, StudentFolder
 

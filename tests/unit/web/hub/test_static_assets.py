@@ -13,7 +13,7 @@ import httpx
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from mograder.sandbox.assets import keep_assets
+from mograder.sandbox.environments.static_assets import keep_assets
 from mograder.web.context import ContextMiddleware
 from mograder.web.hub.proxy.static_assets import AssetServer, is_asset_path
 

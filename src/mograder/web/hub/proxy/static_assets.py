@@ -19,7 +19,13 @@ from starlette.types import Receive, Scope, Send
 
 from mograder.core.errors import NotFound
 from mograder.core.session_headers import ASSET_HEADERS
-from mograder.sandbox.assets import ASSET_TYPES, SET_NAME, AssetFile, AssetSet, read_assets
+from mograder.sandbox.environments.static_assets import (
+    ASSET_TYPES,
+    SET_NAME,
+    AssetFile,
+    AssetSet,
+    read_assets,
+)
 from mograder.web.context import context_of
 from mograder.web.hub.proxy.headers import HeaderList, header
 

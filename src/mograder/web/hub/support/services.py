@@ -19,12 +19,12 @@ from mograder.core.settings import Environ, LoadedSettings
 from mograder.grading.workspace import Validations
 from mograder.operations.pruning import needed_here
 from mograder.publishing.warm import warm_releases
-from mograder.sandbox.client import SupervisorClient
-from mograder.sandbox.environments import Environments
-from mograder.sandbox.executor import Executor
-from mograder.sandbox.pruning import prune_environments
-from mograder.sandbox.runtime_wheel import build_runtime_wheel
-from mograder.sandbox.safety import open_sandbox, supervisor_config
+from mograder.sandbox.client.bootstrap import open_sandbox, supervisor_config
+from mograder.sandbox.client.environment_pruning import prune_environments
+from mograder.sandbox.client.supervisor_client import SupervisorClient
+from mograder.sandbox.environments.builder import Environments
+from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
+from mograder.sandbox.execution.runner import Executor
 from mograder.sessions.allowances import Allowances
 from mograder.sessions.capacity import terms_of
 from mograder.sessions.pool import SessionPool

@@ -1,0 +1,150 @@
+"""Sandboxed or not: decided once at the hub's start, by proof, and never silently.
+
+``[security] use_bubblewrap``: unset means required wherever bubblewrap works, and a refusal to
+start where it does not; true means required; false means off, with a warning (B22,
+security.md). ``--dev`` without a working bubblewrap runs unsandboxed, on loopback only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import secrets
+import shutil
+from pathlib import Path
+
+from mograder.core.errors import MograderError, SandboxUnavailable
+from mograder.core.settings import Environ, HubSettings, LoadedSettings, runtime_dir
+from mograder.sandbox.client.supervisor_client import SupervisorClient
+from mograder.sandbox.isolation.policy import ASSET_URL
+from mograder.sandbox.protocol import RunCommand
+from mograder.sandbox.supervisor.config import SupervisorConfig
+
+_log = logging.getLogger(__name__)
+
+_PROOF_SECONDS = 20.0
+_COURSE_LENGTH = 12
+_REMEDY = (
+    "On Ubuntu 24.04 and later, AppArmor keeps bubblewrap from making user namespaces: allow it "
+    "with a profile for /usr/bin/bwrap. In a container, allow unprivileged user namespaces."
+)
+_NOT_FOUND = "Can't find source path"
+_MISSING = (
+    "A file or directory that the sandbox needs is missing on this machine. Restart the "
+    "supervisor: it makes it again."
+)
+
+
+def supervisor_config(
+    loaded: LoadedSettings, environ: Environ, *, lone: bool = False
+) -> SupervisorConfig:
+    """Return how this course's supervisor is to run, or where the running one is found.
+
+    ``lone``: it is started by a service manager and not by a hub, which then must not end it;
+    ``[hub] supervisor_socket`` says that there is such a one.
+    As root, environments are built by an unprivileged uid, which could not write to root's own
+    cache and should not: the default is then a cache of the course's (B111).
+    """
+    hub, security = loaded.settings.hub, loaded.settings.security
+    runtime = runtime_dir(loaded, environ)
+    own_cache = loaded.state_dir / "uv-cache" if os.geteuid() == 0 else environ.home / ".cache/uv"
+    build = dict(environ.build)
+    uv_config = environ.home / ".config/uv/uv.toml"
+    if uv_config.is_file():
+        build.setdefault("UV_CONFIG_FILE", str(uv_config))
+    return SupervisorConfig(
+        runtime=runtime,
+        socket=loaded.path(hub.supervisor_socket or str(runtime / "supervisor.sock")),
+        # Resolved: it may be a link to a volume, and is handed to another uid by its own path.
+        uv_cache=loaded.path(hub.uv_cache_dir or str(own_cache)).resolve(),
+        sandbox="none" if security.use_bubblewrap is False else "bubblewrap",
+        uid_base=security.sandbox_uid_base,
+        owned=not (lone or hub.supervisor_socket),
+        log=None if lone else loaded.state_dir / "supervisor.log",
+        path=environ.path,
+        build_variables=build,
+        build_readable=tuple(sorted(set(_named_files(build)))),
+        warm_environments=loaded.settings.limits.warm_environments,
+        disk_reserve_mb=loaded.settings.limits.disk_reserve_mb,
+        disk_reserve_percent=loaded.settings.limits.disk_reserve_percent,
+        warm_memory_mb=loaded.settings.limits.warm_memory_mb,
+        front_group=hub.front_group,
+        asset_url=_asset_url(hub),
+        course=hashlib.sha256(os.fsencode(loaded.course_dir)).hexdigest()[:_COURSE_LENGTH],
+    )
+
+
+def _asset_url(hub: HubSettings) -> str:
+    """Return where pages find marimo's static files.
+
+    Sessions that have an origin each (``session_url``) load them from the hub's own, so that the
+    browser keeps them once for all of these origins, which are of one site.
+    """
+    if not hub.session_url:
+        return ASSET_URL
+    return f"{hub.public_url}{hub.base_url}/s/_marimo"
+
+
+async def open_sandbox(
+    config: SupervisorConfig, use_bubblewrap: bool | None, *, dev: bool
+) -> tuple[SupervisorClient, bool]:
+    """Return the supervisor's client, and whether what it starts is sandboxed.
+
+    Raises: :class:`SandboxUnavailable` where a sandbox is wanted and none can be made.
+    """
+    if use_bubblewrap is False:
+        _log.warning(
+            "[security] use_bubblewrap is false: student code runs without a sandbox and can "
+            "read and write whatever this user can"
+        )
+        return await _open(config), False
+    try:
+        client = await _open(config)
+    except SandboxUnavailable as error:
+        if not (dev and use_bubblewrap is None):
+            raise
+        _log.warning("--dev: student code runs without a sandbox, on loopback only: %s", error)
+        return await _open(config.model_copy(update={"sandbox": "none"})), False
+    return client, True
+
+
+async def _open(config: SupervisorConfig) -> SupervisorClient:
+    client = SupervisorClient(config)
+    connection = await client.open()
+    if config.sandbox == "bubblewrap":
+        try:
+            if connection.hello.sandbox != "bubblewrap":
+                raise SandboxUnavailable("The running session supervisor makes no sandboxes.")
+            await _prove(client, config)
+        except MograderError:
+            await client.close()
+            raise
+    return client
+
+
+async def _prove(client: SupervisorClient, config: SupervisorConfig) -> None:
+    """Run one sandbox: only that shows that the kernel allows it."""
+    said: list[str] = []
+    # Beside its socket: a supervisor that a service manager keeps may have another runtime
+    # directory than this hub would give it.
+    directory = config.socket.parent / f"proof-{secrets.token_hex(8)}"
+    directory.mkdir(mode=0o700)
+    command = RunCommand(argv=("/usr/bin/true",), directory=directory, timeout=_PROOF_SECONDS)
+    try:
+        status = await client.run(command, said.append)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+    if status != 0:
+        reason = " ".join(line for line in said if line)
+        raise SandboxUnavailable(
+            f"bubblewrap does not work here, and student code runs only in a sandbox: {reason}",
+            hint=_MISSING if _NOT_FOUND in reason else _REMEDY,
+        )
+
+
+def _named_files(variables: dict[str, str]) -> list[Path]:
+    """Files that the variables name and that a build would not see otherwise."""
+    paths = [Path(value) for value in variables.values() if value.startswith("/")]
+    known = (Path("/usr"), Path("/etc"))
+    return [p for p in paths if p.exists() and not any(p.is_relative_to(k) for k in known)]

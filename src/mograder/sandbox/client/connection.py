@@ -1,0 +1,388 @@
+"""One connection between a hub and a supervisor, and how a hub starts a supervisor of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import os
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import ParamSpec
+
+from pydantic import ValidationError
+
+from mograder.core import errors
+from mograder.core.errors import Conflict, MograderError, RemoteFailed, SandboxUnavailable
+from mograder.sandbox.environments.interpreters import demand_own_interpreter
+from mograder.sandbox.protocol import (
+    LINE_LIMIT,
+    PROTOCOL,
+    Arrived,
+    Call,
+    Done,
+    Ended,
+    Failed,
+    Hello,
+    Measured,
+    News,
+    Operation,
+    Output,
+    Shutdown,
+    UnknownAnswer,
+    decode_answer,
+    encode,
+)
+from mograder.sandbox.supervisor.config import SupervisorConfig
+
+_log = logging.getLogger(__name__)
+
+ANSWER_SECONDS = 30.0
+"""How long the answer to an ordinary call may take."""
+_END_SECONDS = 30.0
+"""How long a supervisor may take to end before it is killed."""
+_SPAWN_SECONDS = 120.0
+"""How long a supervisor may prepare the host (directories, mounts, strays) before it is ready."""
+
+_READ_BYTES = 4096
+_ATTEMPTS = 3
+
+_P = ParamSpec("_P")
+
+
+class Connection:
+    """Carries many calls at a time. Made by :func:`connect`; call :meth:`close` at the end."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._ids = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[Done]] = {}
+        self._listeners: dict[int, Callable[[str], None]] = {}
+        self._on_ended: Callable[[Ended], None] = lambda _: None
+        self._on_lost: Callable[[], None] = lambda: None
+        self._on_news: Callable[[News], None] = lambda _: None
+        self._listening = asyncio.create_task(self._listen())
+        self.hello = Done(id=0)
+        """The supervisor's answer to the greeting."""
+
+    def watch(
+        self,
+        on_ended: Callable[[Ended], None],
+        on_lost: Callable[[], None],
+        on_news: Callable[[News], None] = lambda _: None,
+    ) -> None:
+        """Set the callbacks for sessions' ends, for the loss of this connection, and for news.
+
+        News come after the call :class:`~mograder.sandbox.protocol.Subscribe`.
+        """
+        self._on_ended = on_ended
+        self._on_lost = on_lost
+        self._on_news = on_news
+
+    @property
+    def alive(self) -> bool:
+        """Whether neither side has closed the connection."""
+        return not self._listening.done()
+
+    async def close(self) -> None:
+        """Close the connection; the supervisor goes on."""
+        self._on_lost = lambda: None
+        self._writer.close()
+        self._listening.cancel()
+        await asyncio.wait({self._listening})
+
+    async def greet(self) -> None:
+        """Check that both speak the same protocol. Raises: :class:`SandboxUnavailable`."""
+        self.hello = await self.call(Hello())
+        if self.hello.protocol != PROTOCOL:
+            raise SandboxUnavailable(
+                f"The running session supervisor (mograder {self.hello.version}) is of another "
+                "release than this hub.",
+                hint="Restart it (its service, or the process) when no student is at work, since "
+                f"that ends the sessions; until then run the hub of mograder {self.hello.version}.",
+            )
+
+    async def shutdown(self) -> None:
+        """End the supervisor and all that it runs; it may have ended already."""
+        with contextlib.suppress(ConnectionLost):
+            await self.call(Shutdown())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await asyncio.wait({self._listening})
+
+    async def call(
+        self,
+        operation: Operation,
+        on_line: Callable[[str], None] | None = None,
+        seconds: float = ANSWER_SECONDS,
+    ) -> Done:
+        """Return the answer to an operation; ``on_line`` is called with each line of its output.
+
+        Raises: what the supervisor raised; :class:`ConnectionLost` when the connection is or gets
+        broken; :class:`RemoteFailed` when no answer came within ``seconds``.
+        """
+        if not self.alive:
+            raise _gone()
+        call = Call(id=next(self._ids), operation=operation)
+        future: asyncio.Future[Done] = asyncio.get_running_loop().create_future()
+        self._waiting[call.id] = future
+        if on_line is not None:
+            self._listeners[call.id] = on_line
+        try:
+            async with asyncio.timeout(seconds):
+                self._writer.write(encode(call))
+                await self._writer.drain()
+                return await future
+        except ConnectionError as error:
+            raise _gone() from error
+        except TimeoutError as error:
+            raise RemoteFailed("The session supervisor does not answer.") from error
+        finally:
+            self._waiting.pop(call.id, None)
+            self._listeners.pop(call.id, None)
+
+    async def _listen(self) -> None:
+        try:
+            while line := await self._reader.readline():
+                if not self._hear(line):
+                    break
+        except ConnectionError as error:
+            _log.debug("the connection to the supervisor broke: %r", error)
+        except ValueError:
+            _log.exception("the supervisor sent a line that is too long; the connection is closed")
+        finally:
+            self._writer.close()
+            for future in self._waiting.values():
+                if not future.done():
+                    future.set_exception(_gone())
+            _isolated(self._on_lost)
+
+    def _hear(self, line: bytes) -> bool:
+        """Pass on one message; false for one that cannot be read, which costs the connection."""
+        try:
+            answer = decode_answer(line)
+        except ValidationError:
+            _log.exception("the supervisor sent an unreadable message; the connection is closed")
+            return False
+        match answer:
+            case UnknownAnswer():
+                _log.warning(
+                    "a message of the kind %.50r cannot be read and is ignored: the supervisor may "
+                    "be of another release",
+                    answer.kind,
+                )
+            case Ended():
+                _isolated(self._on_ended, answer)
+            case Arrived() | Measured():
+                _isolated(self._on_news, answer)
+            case Output():
+                if listener := self._listeners.get(answer.id):
+                    _isolated(listener, answer.line)
+            case Done() | Failed():
+                self._settle(answer)
+        return True
+
+    def _settle(self, answer: Done | Failed) -> None:
+        future = self._waiting.get(answer.id)
+        if future is None or future.done():
+            return
+        if isinstance(answer, Done):
+            future.set_result(answer)
+        else:
+            future.set_exception(_as_error(answer))
+
+
+def _isolated(callback: Callable[_P, object], *args: _P.args, **kwargs: _P.kwargs) -> None:
+    """Call back; an exception is logged and ends neither the connection nor the next call."""
+    try:
+        callback(*args, **kwargs)
+    except Exception:  # noqa: BLE001 - a bug in what one message causes must not cost the others
+        _log.exception("a message of the supervisor could not be processed")
+
+
+class ConnectionLost(RemoteFailed):
+    """The connection broke before the answer came; whether the call was carried out is unknown.
+
+    The supervisor may live: connect again and ask it.
+    """
+
+
+class NobodyListens(RemoteFailed):
+    """No process accepts connections at the supervisor's socket."""
+
+
+def _gone() -> ConnectionLost:
+    return ConnectionLost(
+        "The connection to the session supervisor was lost.",
+        hint="Try again. If this persists, the logs of the hub and the supervisor tell why.",
+    )
+
+
+def _as_error(failed: Failed) -> MograderError:
+    family = getattr(errors, failed.family, None)
+    if not (isinstance(family, type) and issubclass(family, MograderError)):
+        family = SandboxUnavailable
+    return family(failed.message, hint=failed.hint)
+
+
+async def connect(socket: Path) -> Connection:
+    """Connect to a running supervisor.
+
+    Raises: :class:`NobodyListens` when there is none, :class:`RemoteFailed` when it is silent or
+    cannot be reached for a reason of this process (no descriptor is left, a full backlog).
+    """
+    try:
+        reader, writer = await asyncio.open_unix_connection(socket, limit=LINE_LIMIT)
+    except OSError as error:
+        absent = isinstance(error, FileNotFoundError | ConnectionRefusedError)
+        if absent or error.errno is None:  # None: nothing can listen at so long a path
+            raise NobodyListens(
+                f"No session supervisor answers at {socket}.",
+                hint="Start it (mograder hub supervisor), or leave [hub] supervisor_socket empty.",
+            ) from error
+        raise RemoteFailed(
+            f"The session supervisor at {socket} cannot be reached: {error.strerror}.",
+            hint="It may be running: look at its log and at the permissions of its socket.",
+        ) from error
+    connection = Connection(reader, writer)
+    try:
+        await connection.greet()
+    except BaseException:
+        await connection.close()
+        raise
+    return connection
+
+
+async def connect_to(config: SupervisorConfig) -> Connection:
+    """Connect to the supervisor of this course; a connection that breaks at once is made again.
+
+    Raises: as :func:`connect`; :class:`Conflict` when it serves another course, whose sessions
+    this hub would take for orphans and end.
+    """
+    for _ in range(_ATTEMPTS - 1):
+        with contextlib.suppress(ConnectionLost):
+            return await _connect_once(config)
+    return await _connect_once(config)
+
+
+async def _connect_once(config: SupervisorConfig) -> Connection:
+    connection = await connect(config.socket)
+    if connection.hello.course == config.course:
+        return connection
+    await connection.close()
+    raise Conflict(
+        f"The session supervisor at {config.socket} serves another course.",
+        hint="Give each course its own [hub] runtime_dir, or supervisor_socket.",
+    )
+
+
+Child = subprocess.Popen[str] | None
+"""The process of a supervisor that this process started, or None for any other."""
+
+
+async def connect_or_spawn(
+    config: SupervisorConfig, child: Child = None
+) -> tuple[Connection, Child]:
+    """Connect to the supervisor that is there from before, or to a new one.
+
+    A hub that was killed leaves its supervisor, with every session, for the next one. ``child`` is
+    the supervisor that this hub started earlier, if it did: as long as it accepts connections it
+    is kept, and a new one is started only after it has ended.
+
+    Returns: the connection, and the supervisor's process if this hub started it.
+    Raises: :class:`SandboxUnavailable` with the supervisor's own words when it cannot start.
+    """
+    try:
+        connection = await connect_to(config)
+    except NobodyListens:
+        await reap(child)
+        return await _connect_to_new(config)
+    if connection.hello.sandbox == config.sandbox:
+        return connection, child
+    # The administrator switched the sandbox on or off since: nothing runs on under the old rule.
+    await connection.shutdown()
+    await reap(child)
+    await connection.close()
+    return await _connect_to_new(config)
+
+
+async def reap(child: Child) -> None:
+    """Wait for the end of a supervisor that this hub started; kill it if it does not end."""
+    if child is not None:
+        await asyncio.to_thread(_collect, child)
+
+
+def _collect(child: subprocess.Popen[str]) -> None:
+    try:
+        child.wait(_END_SECONDS)
+    except subprocess.TimeoutExpired:
+        _log.error(
+            "the supervisor (process %d) did not end within %.0f s; it and its sessions are killed",
+            child.pid,
+            _END_SECONDS,
+        )
+        child.kill()
+        child.wait()
+
+
+async def _connect_to_new(config: SupervisorConfig) -> tuple[Connection, Child]:
+    child = await asyncio.to_thread(_spawn, config)
+    return await connect_to(config), child
+
+
+def _spawn(config: SupervisorConfig) -> subprocess.Popen[str]:
+    """Start a supervisor in a session of its own and wait for its word.
+
+    It gets no secret: neither in its environment nor on its command line.
+    Raises: :class:`SandboxUnavailable` when it says that it cannot start, or nothing in time.
+    """
+    demand_own_interpreter()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mograder.sandbox.supervisor.server", config.model_dump_json()],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        env={"PATH": config.path},
+        cwd="/",
+        start_new_session=True,
+        text=True,
+    )
+    if process.stdout is None:  # for the type checker: it is a pipe
+        raise AssertionError
+    with process.stdout as words:
+        first = _first_line(words.fileno(), _SPAWN_SECONDS)
+    if first is None:
+        process.kill()
+        process.wait()
+        raise SandboxUnavailable(
+            f"The session supervisor was not ready after {_SPAWN_SECONDS:.0f} seconds; it was "
+            "ended.",
+            hint=f"Its log tells how far it came ({config.log}); then start the hub again.",
+        )
+    if first == "ready":
+        return process
+    message, _, hint = first.removeprefix("failed ").partition("\t")
+    _collect(process)
+    raise SandboxUnavailable(message or "The session supervisor did not start.", hint=hint)
+
+
+def _first_line(descriptor: int, seconds: float) -> str | None:
+    """Return what is written to a pipe up to the end of the line, or None if that takes longer."""
+    deadline = time.monotonic() + seconds
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    said = b""
+    while b"\n" not in said:
+        left = deadline - time.monotonic()
+        if left <= 0 or not poll.poll(left * 1000):
+            return None
+        data = os.read(descriptor, _READ_BYTES)
+        if not data:
+            break
+        said += data
+    return said.partition(b"\n")[0].decode("utf-8", "replace")

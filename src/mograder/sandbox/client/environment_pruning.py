@@ -1,0 +1,207 @@
+"""Removing environments that nothing needs: no published item, no session, no prepared process.
+
+An environment is left alone for an hour after it was prepared for somebody, so that a start has
+time to reach the supervisor, which then says that it is in use. One that is to go is renamed
+first and looked at once more: if it was used just before, it gets its name back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import shutil
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from mograder.core.errors import MograderError
+from mograder.notebook.pep723 import Script
+from mograder.sandbox.client.connection import NobodyListens
+from mograder.sandbox.client.supervisor_client import SupervisorClient
+from mograder.sandbox.environments.builder import LOCK, REQUESTS, request_name
+from mograder.sandbox.environments.interpreters import find_interpreter
+from mograder.sandbox.environments.record import RECORD, read_record
+from mograder.sandbox.environments.static_assets import ASSETS, SET_NAME
+from mograder.sandbox.limits.disk_usage import tree_size
+from mograder.sandbox.supervisor.config import SupervisorConfig
+
+GRACE_SECONDS = 3600.0
+"""How long after its last use an environment is left alone."""
+
+_PRUNED = ".pruned-"
+_NO_BOUND = 1 << 60
+
+InUse = Callable[[], Awaitable[frozenset[str]]]
+"""Asks for the names of the environments that sessions and prepared processes use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unneeded:
+    """An environment that nothing needs; ``used`` is when it was prepared last, in seconds."""
+
+    path: Path
+    size: int
+    used: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What was removed, or would be; and the names of those that are unneeded and in use."""
+
+    removed: tuple[Unneeded, ...]
+    in_use: tuple[str, ...]
+    freed: int
+    """Bytes, those of the editor's files that no environment names any more included."""
+
+
+async def needed_environments(root: Path, wheel: str, scripts: Iterable[Script]) -> frozenset[str]:
+    """Return the names of the environments that these headers have here.
+
+    ``wheel`` is the file's name of the hub's runtime, which is a part of each.
+    """
+    needed = set()
+    for script in scripts:
+        try:
+            interpreter = await find_interpreter(script.requires_python)
+            request = root / REQUESTS / request_name(script, interpreter.version, wheel)
+            needed.add(request.read_text())
+        except (MograderError, OSError):
+            continue  # not built yet, or never
+    return frozenset(needed)
+
+
+def finished_environments(root: Path) -> list[Path]:
+    """Return the environments that are there, by name."""
+    try:
+        found = [path for path in root.iterdir() if (path / RECORD).is_file()]
+    except OSError:
+        return []
+    return sorted(path for path in found if not path.name.startswith(".") and path.name != ASSETS)
+
+
+def unneeded_environments(root: Path, needed: frozenset[str]) -> list[Unneeded]:
+    """Return those that nothing needs, the one used longest ago first."""
+    found = [
+        Unneeded(path, tree_size(path, _NO_BOUND), _used(path))
+        for path in finished_environments(root)
+        if path.name not in needed
+    ]
+    return sorted(found, key=lambda each: each.used)
+
+
+async def prune_environments(
+    root: Path, needed: frozenset[str], in_use: InUse, *, keep: int = 0, dry_run: bool = False
+) -> Pruned:
+    """Remove what nothing needs, the longest unused first, until ``keep`` bytes of it are left.
+
+    Raises: what ``in_use`` raises; nothing was removed then.
+    """
+    unneeded = await asyncio.to_thread(unneeded_environments, root, needed)
+    used = await in_use()
+    left = sum(each.size for each in unneeded)
+    removed: list[Unneeded] = []
+    for each in unneeded:
+        if left <= keep:
+            break
+        if each.path.name in used or time.time() - each.used < GRACE_SECONDS:
+            continue
+        if dry_run or await _remove(each, in_use):
+            removed.append(each)
+            left -= each.size
+    freed = sum(each.size for each in removed)
+    if not dry_run:
+        freed += await asyncio.to_thread(_sweep, root)
+    in_them = tuple(each.path.name for each in unneeded if each.path.name in used)
+    return Pruned(tuple(removed), in_them, freed)
+
+
+async def _remove(unneeded: Unneeded, in_use: InUse) -> bool:
+    """Remove an environment unless it was used meanwhile."""
+    aside = unneeded.path.with_name(f"{_PRUNED}{secrets.token_hex(8)}")
+    try:
+        unneeded.path.rename(aside)
+    except OSError:
+        return False  # another process was quicker
+    try:
+        free = _used(aside) <= unneeded.used and unneeded.path.name not in await in_use()
+    except BaseException:
+        _give_back(aside, unneeded.path)
+        raise
+    if not free:
+        _give_back(aside, unneeded.path)
+        return False
+    await asyncio.to_thread(shutil.rmtree, aside, ignore_errors=True)
+    return True
+
+
+def _give_back(aside: Path, path: Path) -> None:
+    try:
+        aside.rename(path)
+    except OSError:  # it was built again meanwhile: equal names are equal environments
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _used(environment: Path) -> float:
+    try:
+        return (environment / LOCK).stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _sweep(root: Path) -> int:
+    """Remove what a killed prune left, and what names environments that are gone."""
+    freed = 0
+    for left in root.glob(f"{_PRUNED}*"):
+        if _since(left, "st_ctime") > GRACE_SECONDS:
+            freed += tree_size(left, _NO_BOUND)
+            shutil.rmtree(left, ignore_errors=True)
+    requests = tuple((root / REQUESTS).glob("[!.]*"))
+    remaining = finished_environments(root)
+    names = {path.name for path in remaining}
+    for request in requests:
+        with suppress(OSError):  # another process was quicker
+            if request.read_text() not in names:
+                request.unlink()
+    return freed + _sweep_assets(root / ASSETS, remaining)
+
+
+def _sweep_assets(assets: Path, remaining: list[Path]) -> int:
+    """Remove the editor's files that no environment names, not within an hour of their making."""
+    named, freed = set(), 0
+    for path in remaining:
+        try:
+            named.add(read_record(path).assets)
+        except MograderError:
+            return 0
+    for path in assets.glob("[!.]*"):
+        old = _since(path, "st_mtime") > GRACE_SECONDS
+        if SET_NAME.fullmatch(path.name) and path.name not in named and old:
+            freed += tree_size(path, _NO_BOUND)
+            shutil.rmtree(path, ignore_errors=True)
+    return freed
+
+
+def _since(path: Path, what: str) -> float:
+    """Return the seconds since a time of a directory's, 0 if it is gone."""
+    try:
+        return time.time() - float(getattr(path.lstat(), what))
+    except OSError:
+        return 0.0
+
+
+async def ask_supervisor(config: SupervisorConfig) -> frozenset[str]:
+    """Return the names of the environments that the course's supervisor uses, if there is one.
+
+    Raises: :class:`~mograder.core.errors.Conflict` from one of an earlier release, which cannot
+    tell; :class:`~mograder.core.errors.RemoteFailed` from one that does not answer.
+    """
+    # Not owned: none is started where none answers, and the one that does is not ended.
+    client = SupervisorClient(config.model_copy(update={"owned": False}))
+    try:
+        return await client.in_use()
+    except NobodyListens:
+        return frozenset()  # no supervisor: its sandboxes have ended with it
+    finally:
+        await client.close()

@@ -1,0 +1,144 @@
+"""Proof that a session is confined on this machine, by running one that looks around.
+
+A session's sandbox is made by the same code as a student's, with a shell in the place of marimo,
+which says what it sees. Words about kernels and profiles prove nothing (security.md, "The
+sandbox").
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mograder.core.errors import RemoteFailed
+from mograder.sandbox.client.supervisor_client import SupervisorClient
+from mograder.sandbox.environments.record import RECORD, EnvironmentRecord
+from mograder.sandbox.protocol import Ended, Limits, Mode, RunCommand, StartSession
+
+_SECONDS = 30.0
+_LIMITS = Limits(processes=64, open_files=256, file_size_mb=16, tmp_mb=16)
+_NOTEBOOK = "proof.py"
+_SAYS, _END = "PROOF ", "PROOF end"
+_LOOK = """\
+#!/bin/sh
+for path in {hidden}; do
+    if [ -e "$path" ]; then echo "PROOF file $path"; fi
+done
+while read -r name rest; do
+    case "$name" in
+        Inter-*|face*|lo:*) ;;
+        *) echo "PROOF network $name" ;;
+    esac
+done < /proc/net/dev
+for process in /proc/[0-9]*; do
+    if [ "$process" != "/proc/$$" ]; then
+        read -r name < "$process/comm" && echo "PROOF process $name"
+    fi
+done
+if (echo x > /usr/{token}) 2> /dev/null; then echo "PROOF write /usr"; fi
+if env | grep -q MOGRADER_HUB; then echo "PROOF secret MOGRADER_HUB"; fi
+echo "PROOF end"
+"""
+_OWN_PROCESSES = frozenset({"bwrap", "python", "sh"})
+"""What belongs to the sandbox itself: its first process, and the one that looks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Something of the host that a session could see or touch, in words."""
+
+    what: str
+    which: str
+
+
+async def look_from_inside(
+    client: SupervisorClient, place: Path, hidden: Sequence[Path]
+) -> tuple[Seen, ...]:
+    """Run a session that looks for ``hidden`` files, a network and others' processes.
+
+    ``place`` is a directory for what the session needs. Nothing is returned where all of it is
+    out of reach. The caller's ends of other sessions are not told meanwhile.
+
+    Raises:
+        RemoteFailed: The session did not say all that it should.
+        SandboxUnavailable: It cannot be started.
+    """
+    ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
+    request = await asyncio.to_thread(_prepare, place, hidden)
+
+    def hear(news: Ended) -> None:
+        if news.session_id == request.session_id and not ended.done():
+            ended.set_result(news)
+
+    client.watch(hear, lambda: None)
+    await client.start(request)
+    try:
+        async with asyncio.timeout(_SECONDS):
+            log = (await ended).log_tail
+    except TimeoutError as error:
+        raise RemoteFailed("A session that only looks around did not end.") from error
+    finally:
+        await client.stop(request.session_id)
+    return read_report(log)
+
+
+def read_report(log: str) -> tuple[Seen, ...]:
+    """Return what a session saw.
+
+    Raises:
+        RemoteFailed: It did not come to its end.
+    """
+    lines = [line for line in log.splitlines() if line.startswith(_SAYS)]
+    if _END not in lines:
+        said = " ".join(log.split())[-500:]
+        raise RemoteFailed(f"A session that only looks around broke off: {said or 'it is silent'}")
+    found = (line.removeprefix(_SAYS).partition(" ") for line in lines if line != _END)
+    return tuple(
+        Seen(what, which)
+        for what, _, which in found
+        if not (what == "process" and which in _OWN_PROCESSES)
+    )
+
+
+async def uv_version(client: SupervisorClient, place: Path) -> str:
+    """Return what uv says of itself in the sandbox in which environments are built.
+
+    Raises:
+        RemoteFailed: It does not run.
+    """
+    said: list[str] = []
+    await asyncio.to_thread(place.mkdir, 0o700)
+    command = RunCommand(argv=("uv", "--version"), directory=place, timeout=_SECONDS)
+    status = await client.run(command, said.append)
+    words = " ".join(line.strip() for line in said if line.strip())
+    if status != 0:
+        raise RemoteFailed(f"uv does not run in a sandbox: {words or f'exit status {status}'}")
+    return words
+
+
+def _prepare(place: Path, hidden: Sequence[Path]) -> StartSession:
+    """Make a workspace, and an environment whose python is the shell script that looks."""
+    workspace, environment = place / "workspace", place / "environment"
+    program = environment / "env" / "bin" / "python"
+    for directory in (workspace, program.parent, environment / "caches"):
+        directory.mkdir(parents=True)
+    (workspace / _NOTEBOOK).write_text("")
+    names = " ".join(shlex.quote(str(path)) for path in hidden) or "/nothing"
+    program.write_text(_LOOK.format(hidden=names, token=secrets.token_hex(8)))
+    program.chmod(0o755)
+    record = EnvironmentRecord(key="proof", python="", marimo="", interpreter_roots=())
+    (environment / RECORD).write_text(record.model_dump_json())
+    return StartSession(
+        session_id=f"proof-{secrets.token_hex(8)}"[:16],
+        mode=Mode.EDIT,
+        directory=workspace,
+        notebook=_NOTEBOOK,
+        environment=environment,
+        base_url="/proof",
+        uid_slot=1,
+        limits=_LIMITS,
+    )

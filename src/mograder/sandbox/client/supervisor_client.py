@@ -1,0 +1,253 @@
+"""What a hub, or a command, asks of the supervisor of its course; reconnects where it must."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+
+from mograder.core.errors import Conflict, MograderError, RemoteFailed, SandboxUnavailable
+from mograder.core.shared import Progress
+from mograder.sandbox.client.connection import (
+    ANSWER_SECONDS,
+    Child,
+    Connection,
+    ConnectionLost,
+    connect_or_spawn,
+    connect_to,
+    reap,
+)
+from mograder.sandbox.protocol import (
+    Answered,
+    Done,
+    Ended,
+    Execute,
+    Executed,
+    HangUp,
+    Hello,
+    InUse,
+    ListSessions,
+    News,
+    Operation,
+    RunCommand,
+    SessionInfo,
+    StartSession,
+    StopSession,
+    Subscribe,
+    Warm,
+)
+from mograder.sandbox.supervisor.config import SupervisorConfig
+
+_log = logging.getLogger(__name__)
+
+_WARM_SECONDS = 90.0
+_RUN_SECONDS = 30.0
+"""Added to a notebook's own time: how long its sandbox may take to start and to end."""
+_ATTEMPTS = 5
+_RESTART = "Restart it when no student is at work, since that ends the sessions."
+
+
+class SupervisorClient:
+    """Speaks to the supervisor of a course, whichever process that is at the moment.
+
+    The connection is made at the first call, and again at the first one after it was lost. With
+    ``config.owned`` a supervisor is started where none answers; its sessions died with the one
+    before. A call that is under way when the connection breaks raises
+    :class:`~mograder.sandbox.client.connection.ConnectionLost`, unless it may safely be made
+    twice: then it is repeated.
+    """
+
+    def __init__(self, config: SupervisorConfig) -> None:
+        self._config = config
+        self._connection: Connection | None = None
+        self._opening: asyncio.Task[Connection] | None = None
+        self._on_ended: Callable[[Ended], None] = lambda _: None
+        self._on_lost: Callable[[], None] = lambda: None
+        self._on_news: Callable[[News], None] = lambda _: None
+        self._background: set[asyncio.Task[None]] = set()
+        self.child: Child = None
+
+    async def open(self) -> Connection:
+        """Return a live connection.
+
+        Raises: as :func:`~mograder.sandbox.client.connection.connect_to`.
+
+        All callers meanwhile share one attempt. It goes on when they are cancelled, since a
+        supervisor that was just started would otherwise be left without an owner.
+        """
+        if self._opening is None:
+            if self._connection is not None and self._connection.alive:
+                return self._connection
+            self._opening = asyncio.create_task(self._connect())
+            self._opening.add_done_callback(self._opened)
+        return await asyncio.shield(self._opening)
+
+    async def _connect(self) -> Connection:
+        if self._connection is not None:
+            lost, self._connection = self._connection, None
+            await lost.close()
+        if self._config.owned:
+            connection, self.child = await connect_or_spawn(self._config, self.child)
+        else:
+            connection = await connect_to(self._config)
+        self._connection = connection
+        connection.watch(self._on_ended, self._on_lost, self._on_news)
+        if "subscribe" in connection.hello.operations:
+            await connection.call(Subscribe())
+        return connection
+
+    def _opened(self, task: asyncio.Task[Connection]) -> None:
+        self._opening = None
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.debug("no supervisor was reached: %s", error)  # the callers raise it, if any wait
+
+    async def answers(self) -> bool:
+        """Whether the supervisor can be reached; tries to reconnect."""
+        try:
+            await self.open()
+        except MograderError:
+            return False
+        return True
+
+    def watch(
+        self,
+        on_ended: Callable[[Ended], None],
+        on_lost: Callable[[], None],
+        on_news: Callable[[News], None] = lambda _: None,
+    ) -> None:
+        """Set the callbacks for sessions' ends, for a lost connection, and for news."""
+        self._on_ended, self._on_lost, self._on_news = on_ended, on_lost, on_news
+        if self._connection is not None:
+            self._connection.watch(on_ended, on_lost, on_news)
+
+    async def start(self, request: StartSession) -> SessionInfo:
+        """Start a session. A supervisor whose hub goes away meanwhile ends it again."""
+        return (await self._once(request)).sessions[0]
+
+    async def stop(self, session_id: str) -> bool:
+        """End a session; returns false if there was none."""
+        return (await self._repeated(StopSession(session_id=session_id))).stopped
+
+    async def sessions(self) -> tuple[SessionInfo, ...]:
+        """Return the live sessions."""
+        return (await self._repeated(ListSessions())).sessions
+
+    async def hang_up(self, session_id: str) -> bool:
+        """Cut every connection to a session's server; returns false if that could not be done."""
+        if "hang up" not in (await self.hello()).operations:
+            return False
+        return (await self._repeated(HangUp(session_id=session_id))).stopped
+
+    async def run(self, command: RunCommand, on_line: Progress) -> int:
+        """Run a build command, reporting each line that it prints; returns its exit status."""
+        return (await self._once(command, on_line, command.timeout + ANSWER_SECONDS)).status
+
+    async def execute(self, request: Execute, on_line: Callable[[str], None]) -> Executed:
+        """Run a notebook, passing on each line of its report; returns how it ended.
+
+        Raises: what the supervisor raised; :class:`SandboxUnavailable` when it is of an older
+        release, which cannot.
+        """
+        hello = await self.hello()
+        if "execute" not in hello.operations:
+            raise SandboxUnavailable(
+                f"The running session supervisor (mograder {hello.version}) cannot validate.",
+                hint=_RESTART,
+            )
+        done = await self._once(request, on_line, request.seconds + _RUN_SECONDS)
+        if done.executed is None:
+            raise RemoteFailed("The session supervisor does not say how a notebook ended.")
+        return done.executed
+
+    async def in_use(self) -> frozenset[str]:
+        """Return the names of the environments that sessions and prepared processes use.
+
+        Raises: :class:`Conflict` when the supervisor is of an older release, which cannot tell.
+        """
+        hello = await self.hello()
+        if "in use" not in hello.operations:
+            raise Conflict(
+                f"The running session supervisor (mograder {hello.version}) cannot tell which "
+                "environments it uses.",
+                hint=_RESTART,
+            )
+        return frozenset(path.name for path in (await self._once(InUse())).environments)
+
+    async def hello(self) -> Done:
+        """Return what the supervisor says of itself: its release, its operations, its starts."""
+        return await self._repeated(Hello())
+
+    async def warm(self, environment: Path) -> bool:
+        """Have sessions of an environment start warm; returns whether they will.
+
+        A supervisor of an older release, which cannot, is not asked.
+        """
+        if "warm" not in (await self.hello()).operations:
+            return False
+        return (await self._repeated(Warm(environment=environment), _WARM_SECONDS)).warm
+
+    def warm_later(self, environment: Path) -> None:
+        """Do as :meth:`warm` in a background task; a failure is logged."""
+        self._in_background(self._warm(environment))
+
+    def answered(self, session_id: str) -> None:
+        """Tell the supervisor, in a background task, that a session's server has answered."""
+        self._in_background(self._tell_answered(session_id))
+
+    def _in_background(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def _tell_answered(self, session_id: str) -> None:
+        try:
+            if "answered" in (await self.open()).hello.operations:
+                await self._once(Answered(session_id=session_id))
+        except MograderError as error:
+            _log.debug("the supervisor was not told that a session has answered: %s", error)
+
+    async def _warm(self, environment: Path) -> None:
+        try:
+            await self.warm(environment)
+        except MograderError as error:
+            _log.warning("sessions of %s start cold: %s", environment.name, error)
+
+    async def shutdown(self) -> None:
+        """End the supervisor and all that it runs; one that this process started is reaped."""
+        if self._connection is not None:
+            await self._connection.shutdown()
+        await reap(self.child)
+
+    async def close(self) -> None:
+        """Disconnect, and end a supervisor of the hub's own with all that it runs."""
+        for task in tuple(self._background):
+            task.cancel()
+        if self._opening is not None:
+            await asyncio.wait({self._opening})
+        self.watch(lambda _: None, lambda: None)
+        connection = self._connection
+        if connection is None:
+            return
+        if self._config.owned and connection.hello.owned and connection.alive:
+            try:
+                await self.shutdown()
+            except MograderError as error:
+                _log.warning("the supervisor may run on: %s", error)
+        await connection.close()
+
+    async def _once(
+        self,
+        operation: Operation,
+        on_line: Callable[[str], None] | None = None,
+        seconds: float = ANSWER_SECONDS,
+    ) -> Done:
+        return await (await self.open()).call(operation, on_line, seconds)
+
+    async def _repeated(self, operation: Operation, seconds: float = ANSWER_SECONDS) -> Done:
+        """Make a call that may safely be made twice: again when the connection breaks."""
+        for _ in range(_ATTEMPTS - 1):
+            with contextlib.suppress(ConnectionLost):
+                return await self._once(operation, seconds=seconds)
+        return await self._once(operation, seconds=seconds)

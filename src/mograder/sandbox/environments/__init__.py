@@ -1,0 +1,1 @@
+"""Environments of notebooks: locking, building, static files, removal."""

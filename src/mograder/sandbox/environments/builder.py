@@ -1,0 +1,451 @@
+"""Environments of notebooks: locked and built with uv, once per distinct set of dependencies.
+
+Two keys. A *request* is what a header asks for; it is locked once. A *lock* is what that comes
+to; requests with equal locks share one environment. An environment is read-only to all its
+users and never changes: other dependencies make another one (B96, sessions.md).
+
+Layout below the root: ``requests/<request>`` holds the key of an environment;
+``<key>/`` holds ``env/``, ``caches/``, ``lock.txt`` and ``environment.json``, in place only when
+complete; ``assets/`` holds marimo's static files
+(:mod:`mograder.sandbox.environments.static_assets`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import stat
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Protocol
+
+from mograder.core.atomic_file import write_file
+from mograder.core.errors import (
+    InvalidInput,
+    MograderError,
+    NotFound,
+    SandboxUnavailable,
+    is_disk_full,
+)
+from mograder.core.shared import Progress, Shared
+from mograder.notebook.pep723 import Script
+from mograder.sandbox.environments.interpreters import Interpreter, find_interpreter
+from mograder.sandbox.environments.lock_project import NO_MOGRADER, lock_project
+from mograder.sandbox.environments.record import RECORD, EnvironmentRecord, read_record
+from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
+from mograder.sandbox.environments.static_assets import ASSETS, keep_assets, read_assets
+from mograder.sandbox.protocol import RunCommand
+
+_BUILD_VARIABLES = {
+    "NO_COLOR": "1",
+    "UV_NO_PROGRESS": "1",
+    "UV_LINK_MODE": "copy",  # cache and environment are different mounts in there
+    "UV_COMPILE_BYTECODE": "1",
+    "UV_PYTHON_DOWNLOADS": "never",
+    "XDG_CACHE_HOME": "caches",
+}
+_WARM = """\
+import importlib.util, marimo, mograder.runtime
+importlib.util.find_spec('matplotlib') and __import__('matplotlib.font_manager')
+print('MARIMO', marimo.__version__)
+try:
+    from marimo._cli.cli import main
+    options = [{each.name for each in main.commands[mode].params} for mode in ('edit', 'run')]
+except Exception:
+    options = [set()]
+print('ASSET-URL', 'yes' if all('asset_url' in names for names in options) else 'no')
+"""
+"""Also asks whether marimo can load its page's files from elsewhere; its help hides the option."""
+REQUESTS = "requests"
+_EXPLANATION = ("\N{MULTIPLICATION SIGN}", "error:")
+"""How uv begins to say why it failed."""
+LOCK = "lock.txt"
+_OUTPUT_LINES = 60
+_KEY_LENGTH = 20
+_STALE_SECONDS = 86_400
+_MOST_TROUBLES = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """A finished environment; ``directory`` is what sessions are shown.
+
+    ``assets`` names the set of its editor's files, "" where they are not shared.
+    """
+
+    key: str
+    directory: Path
+    python: str
+    marimo: str
+    assets: str = field(default="", compare=False)
+
+
+class CommandRunner(Protocol):
+    """Runs one build command in a sandbox (the supervisor's client)."""
+
+    async def run(self, command: RunCommand, on_line: Progress) -> int: ...
+
+
+class Environments:
+    """Finds, locks and builds environments; one build per request, whoever asks.
+
+    ``marimo`` is the version to prefer where a notebook leaves it open, so that environments
+    get what this release was tested with.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        runner: CommandRunner,
+        *,
+        wheel: Path,
+        marimo: str,
+        timeout: float,
+        on_ready: Callable[[Path], None] = lambda _: None,
+    ) -> None:
+        """``on_ready`` is told the directory of each environment that comes into use."""
+        self._on_ready = on_ready
+        self._root = root
+        self._runner = runner
+        self._wheel = wheel
+        self._marimo = marimo
+        self._timeout = timeout
+        self._known: dict[Script, Environment] = {}
+        self._builds: Shared[Script, Environment] = Shared()
+        self._troubles: dict[Script, str] = {}
+        self._one_key: dict[str, asyncio.Lock] = {}
+        self._built = asyncio.Event()
+        self._built.set()  # the first call of next_build returns at once
+
+    async def prepare(self, script: Script, progress: Progress) -> Environment:
+        """Return the environment for a header, building it first if need be.
+
+        A caller that goes away does not stop the build for the others.
+        Raises: :class:`InvalidInput` with uv's own message when the requirements cannot be met,
+        :class:`SandboxUnavailable` when nothing can be built here.
+        """
+        known = self.ready(script)
+        if known is not None and mark_used(known.directory):
+            return known
+        try:
+            found = await self._builds.get(
+                script, lambda tell: self._obtain(script, tell), progress
+            )
+        except MograderError as error:
+            if len(self._troubles) >= _MOST_TROUBLES:
+                self._troubles.clear()
+            self._troubles[script] = str(error)
+            raise
+        self._troubles.pop(script, None)
+        return found
+
+    def building(self, script: Script) -> bool:
+        """Whether the environment is being prepared at the moment."""
+        return self._builds.busy(script)
+
+    def trouble(self, script: Script) -> str:
+        """Why the environment could not be prepared the last time, in uv's words, or ""."""
+        return self._troubles.get(script, "")
+
+    def ready(self, script: Script) -> Environment | None:
+        """Return the environment if it is known to be finished, without waiting."""
+        known = self._known.get(script)
+        if known is None or not _is_whole(known.directory):
+            return None
+        if known.assets and not (self._root / ASSETS / known.assets).is_dir():
+            return None
+        return known
+
+    async def next_build(self) -> None:
+        """Wait until an environment was built since the last call.
+
+        The first call returns at once.
+        """
+        await self._built.wait()
+        self._built.clear()
+
+    async def close(self) -> None:
+        """Give up the builds under way."""
+        await self._builds.close()
+
+    async def _obtain(self, script: Script, tell: Progress) -> Environment:
+        interpreter = await find_interpreter(script.requires_python)
+        wanted = request_name(script, interpreter.version, self._wheel.name)
+        request = self._root / REQUESTS / wanted
+        environment = await asyncio.to_thread(self._recall, request)
+        if environment is None:
+            environment = await self._lock_and_build(script, interpreter, tell)
+            await asyncio.to_thread(_keep_key, request, environment.key)
+        self._known[script] = environment
+        self._on_ready(environment.directory)
+        return environment
+
+    def _recall(self, request: Path) -> Environment | None:
+        try:
+            return self._load(request.read_text())
+        except (OSError, NotFound):
+            return None
+
+    def _load(self, key: str) -> Environment:
+        directory = self._root / key
+        record = read_record(directory)
+        if not (_is_whole(directory) and mark_used(directory)):
+            raise NotFound(f"The environment {key} is not whole, or its Python is gone.")
+        assets = self._keep_held(directory, record) if record.assets else ""
+        return Environment(key, directory, record.python, record.marimo, assets)
+
+    def _keep_held(self, directory: Path, record: EnvironmentRecord) -> str:
+        """Take the static files out again if their set was lost; return the set's name."""
+        try:
+            read_assets(self._root / ASSETS, record.assets)
+        except NotFound:
+            assets = self._keep_assets(directory / "env", record.python, record.marimo)
+            if assets != record.assets:  # this release takes others than the one that built it
+                changed = record.model_copy(update={"assets": assets})
+                write_file(directory / RECORD, changed.model_dump_json(indent=2).encode())
+            return assets
+        return record.assets
+
+    def _keep_assets(self, env: Path, python: str, marimo: str) -> str:
+        root = self._root / ASSETS
+        root.mkdir(parents=True, exist_ok=True)
+        return keep_assets(env, python, marimo, root)
+
+    async def _lock_and_build(
+        self, script: Script, interpreter: Interpreter, tell: Progress
+    ) -> Environment:
+        workshop = self._root / f".building-{secrets.token_hex(8)}"
+        try:
+            try:
+                await asyncio.to_thread(self._furnish, workshop, script)
+            except OSError as error:
+                raise self._unwritable(error) from error
+            job = _Job(self._runner, workshop, interpreter, self._timeout, tell)
+            tell("Resolving the notebook's requirements")
+            lock = await job.lock()
+            key = _digest(lock, interpreter.version, str(interpreter.program), self._wheel.name)
+            async with self._one_key.setdefault(key, asyncio.Lock()):
+                try:
+                    return await asyncio.to_thread(self._load, key)
+                except NotFound:
+                    return await self._build(job, key, lock)
+        finally:
+            await asyncio.to_thread(shutil.rmtree, workshop, ignore_errors=True)
+
+    def _sweep(self) -> None:
+        """Remove what a hub that was killed in the middle of a build left behind."""
+        lefts = (".building-*", ".finished-*", f"{ASSETS}/.collecting-*")
+        for left in chain.from_iterable(map(self._root.glob, lefts)):
+            # Another process may be building on the same directory: no build takes that long.
+            if time.time() - left.lstat().st_mtime > _STALE_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
+
+    def _unwritable(self, error: OSError) -> MograderError:
+        remedy = f"Give it to the hub's user: install -d -o USER -m 755 {self._root}"
+        return SandboxUnavailable(
+            f"The directory of environments {self._root} cannot be written: {error.strerror}.",
+            hint="Free some space on its disk: mograder hub prune"
+            if is_disk_full(error)
+            else remedy,
+        )
+
+    def _furnish(self, workshop: Path, script: Script) -> None:
+        self._sweep()
+        (workshop / "caches").mkdir(parents=True)
+        (workshop / "pyproject.toml").write_text(lock_project(script))
+        (workshop / "overrides.txt").write_text(NO_MOGRADER)
+        # uv keeps the versions of an existing lock file where they fit.
+        (workshop / LOCK).write_text(f"marimo=={self._marimo}\n")
+        if not self._wheel.is_file():  # it was deleted since the start
+            build_runtime_wheel(self._wheel.parent)
+        shutil.copyfile(self._wheel, workshop / self._wheel.name)
+
+    async def _build(self, job: _Job, key: str, lock: str) -> Environment:
+        await job.install(self._wheel.name)
+        marimo = await job.warm()
+        assets, python = "", job.interpreter.version
+        if marimo.asset_url:
+            job.tell("Preparing the editor's files")
+            env = job.workshop / "env"
+            assets = await asyncio.to_thread(self._keep_assets, env, python, marimo.version)
+        record = EnvironmentRecord(
+            key=key,
+            python=python,
+            marimo=marimo.version,
+            interpreter_roots=job.interpreter.roots,
+            assets=assets,
+        )
+        await asyncio.to_thread(self._put_in_place, job.workshop, record, lock)
+        self._built.set()
+        return await asyncio.to_thread(self._load, key)
+
+    def _put_in_place(self, workshop: Path, record: EnvironmentRecord, lock: str) -> None:
+        """Only now does it get its name: a build that was cut off never looks finished."""
+        finished = self._root / f".finished-{secrets.token_hex(8)}"
+        finished.mkdir()
+        for part in ("env", "caches"):
+            (workshop / part).rename(finished / part)
+        (finished / LOCK).write_text(lock)
+        (finished / RECORD).write_text(record.model_dump_json(indent=2))
+        _let_all_read(finished)
+        try:
+            self._name(finished, record.key)
+        finally:
+            shutil.rmtree(finished, ignore_errors=True)
+
+    def _name(self, finished: Path, key: str) -> None:
+        try:
+            finished.rename(self._root / key)
+        except OSError:
+            try:  # another process on the same directory was quicker; equal keys are equal
+                self._load(key)
+            except NotFound:  # a power cut left it without its record, and nobody ever used it
+                broken = self._root / f".broken-{secrets.token_hex(8)}"
+                (self._root / key).rename(broken)
+                finished.rename(self._root / key)
+                shutil.rmtree(broken, ignore_errors=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Marimo:
+    """What an environment says of its marimo; ``asset_url``: it has ``--asset-url``."""
+
+    version: str
+    asset_url: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """The commands of one build, each in a sandbox that sees the workshop and the cache."""
+
+    runner: CommandRunner
+    workshop: Path
+    interpreter: Interpreter
+    timeout: float
+    tell: Progress
+
+    async def lock(self) -> str:
+        """Resolve the requirements and return the lock's text."""
+        python = ("--python", str(self.interpreter.program))
+        command = ("uv", "pip", "compile", "pyproject.toml", "-o", LOCK, "--no-header")
+        quietly = ("--no-annotate", "--quiet", "--override", "overrides.txt")
+        await self._run("The notebook's requirements cannot be met", *command, *python, *quietly)
+        # Read from inside: what a build leaves lying about may be a link to anywhere.
+        lines = await self._run("The lock cannot be read", "/usr/bin/cat", LOCK)
+        return "\n".join(lines) + "\n"
+
+    async def install(self, wheel: str) -> None:
+        python = str(self.interpreter.program)
+        failed = "The notebook's environment cannot be built"
+        into = ("uv", "pip", "install", "--python", "env/bin/python", "--no-deps")
+        await self._run(failed, "uv", "venv", "--relocatable", "--python", python, "env")
+        self.tell("Downloading and installing packages")
+        await self._run(failed, *into, "-r", LOCK)
+        await self._run(failed, *into, f"./{wheel}")
+
+    async def warm(self) -> _Marimo:
+        """Import once what is slow to import first, and return what marimo it is."""
+        self.tell("Warming up")
+        lines = await self._run(
+            "The notebook's environment does not start", "env/bin/python", "-c", _WARM
+        )
+        versions = [line.split()[1] for line in lines if line.startswith("MARIMO ")]
+        if not versions:
+            raise InvalidInput("The notebook's environment has no working marimo.")
+        return _Marimo(versions[-1][:40], "ASSET-URL yes" in lines)
+
+    async def _run(self, failed: str, *argv: str) -> list[str]:
+        lines: list[str] = []
+
+        explained = False
+
+        def hear(line: str) -> None:
+            nonlocal explained
+            if len(lines) < 100_000:
+                lines.append(line)
+            # From here on uv explains a failure, which the error says as well.
+            explained = explained or line.strip().startswith(_EXPLANATION)
+            if line.strip() and argv[0] == "uv" and not explained:
+                self.tell(line.strip())
+
+        status = await self.runner.run(
+            RunCommand(
+                argv=argv,
+                directory=self.workshop,
+                readable=self.interpreter.roots,
+                variables=_BUILD_VARIABLES,
+                timeout=self.timeout,
+            ),
+            hear,
+        )
+        if status != 0:
+            said = "\n".join(line for line in lines[-_OUTPUT_LINES:] if line.strip())
+            raise InvalidInput(
+                f"{failed}:\n{said}" if said else f"{failed} (exit status {status}).",
+                hint="" if said else "The supervisor's log may tell why.",
+            )
+        return lines
+
+
+def mark_used(environment: Path) -> bool:
+    """Note that an environment is about to be used; false when it is gone.
+
+    :mod:`mograder.sandbox.client.environment_pruning` leaves alone what was used within the last
+    hour. The time is that of the lock file: a zygote tells an environment from another one by the
+    record's.
+    """
+    try:
+        os.utime(environment / LOCK)
+    except FileNotFoundError:
+        return False
+    except OSError:  # a read-only disk: nothing can be removed there either
+        return True
+    return True
+
+
+def _is_whole(environment: Path) -> bool:
+    """Whether it has its record, and an interpreter that can be run; cheap, for each start."""
+    return (environment / RECORD).is_file() and os.access(
+        environment / "env" / "bin" / "python", os.X_OK
+    )
+
+
+def request_name(script: Script, python: str, wheel: str) -> str:
+    """Return the name of the file below ``requests`` that says which environment a header has."""
+    return _digest(*script.dependencies, script.requires_python, script.tool_uv, python, wheel)
+
+
+def _digest(*parts: str) -> str:
+    """A name for a set of texts; their borders count, so the parts cannot run together."""
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:_KEY_LENGTH]
+
+
+def _keep_key(request: Path, key: str) -> None:
+    """Write which environment a header has; a crash must not leave an empty file."""
+    request.parent.mkdir(parents=True, exist_ok=True)
+    write_file(request, key.encode())
+
+
+def _let_all_read(top: Path) -> None:
+    """Some packages ship files that only their owner may read, or anybody may write."""
+    try:
+        top.chmod(0o755)
+        for _, directories, files, descriptor in os.fwalk(top, follow_symlinks=False):
+            for name in (*directories, *files):
+                _let_read(name, descriptor)
+    except OSError as error:
+        raise SandboxUnavailable(f"The environment cannot be put in place: {error}.") from error
+
+
+def _let_read(name: str, descriptor: int) -> None:
+    mode = os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mode
+    if not stat.S_ISLNK(mode):
+        wanted = mode | (0o555 if mode & stat.S_IXUSR else 0o444)
+        os.chmod(name, stat.S_IMODE(wanted) & ~0o022, dir_fd=descriptor)

@@ -1,0 +1,276 @@
+"""What came of running a notebook, made of a report that its own student could have written.
+
+Every line is checked and bounded; one that is no line of a report makes the whole unreadable,
+because who can write one odd line can write the others too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from mograder.sandbox.protocol import Executed, Limits
+
+_MOST_CELLS = 2000
+_Index = Annotated[int, Field(ge=0, lt=_MOST_CELLS)]
+_Line = Annotated[int, Field(ge=1, le=1_000_000)]
+_Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_Name = Annotated[str, Field(max_length=200)]
+_Text = Annotated[str, Field(max_length=5000)]
+_Label = Annotated[str, Field(max_length=500)]
+_Detail = Annotated[str, Field(max_length=600)]
+
+
+class Outcome(StrEnum):
+    """How a run ended."""
+
+    FINISHED = "finished"
+    TIMED_OUT = "timed_out"
+    OUT_OF_MEMORY = "out_of_memory"
+    KILLED = "killed"
+    """For another limit, or by a signal."""
+    EXITED = "exited"
+    """The notebook left before its end (``os._exit``), or crashed its own python."""
+    UNREADABLE = "unreadable"
+
+
+class CellStatus(StrEnum):
+    """What became of one cell."""
+
+    OK = "ok"
+    ERROR = "error"
+    SKIPPED = "skipped"
+    """Disabled, stopped by ``mo.stop``, or what it needs did not run."""
+    INTERRUPTED = "interrupted"
+    """It was running when the notebook was ended, or ended itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionRequest:
+    """A notebook's text to run, in an environment, as the student of a slot.
+
+    ``folder`` holds the files beside it, which are copied along, notebooks only with
+    ``notebooks``: a student's may lie beside another's. ``name`` is the notebook's own file name.
+    ``outputs`` asks for what its cells show, too.
+    """
+
+    text: str
+    name: str
+    environment: Path
+    limits: Limits
+    seconds: float
+    folder: Path | None = None
+    uid_slot: int = 1
+    notebooks: bool = False
+    outputs: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CellResult:
+    """One cell; ``line`` is one of its own code, from 1, ``shown`` what it showed, if asked."""
+
+    index: int
+    name: str
+    status: CellStatus
+    error_type: str = ""
+    message: str = ""
+    line: int | None = None
+    output_tail: str = ""
+    seconds: float = 0.0
+    shown: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """One line of the sidecar; ``cell_index`` is None where nobody knows which cell wrote it."""
+
+    label: str
+    status: Literal["success", "partial", "danger", "warn"]
+    details: tuple[str, ...]
+    earned_weight: float
+    total_weight: float
+    cell_index: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionResult:
+    """All that is known of a run; ``problem`` is what kept the whole notebook from running."""
+
+    outcome: Outcome
+    cells: tuple[CellResult, ...] = ()
+    checks: tuple[CheckResult, ...] = ()
+    problem: str = ""
+    reason: str = ""
+    """The limit for which it was ended, as in :class:`~mograder.sandbox.protocol.Ended`."""
+    log_tail: str = ""
+    seconds: float = 0.0
+
+
+class Executes(Protocol):
+    """Runs the text of a notebook (:class:`~mograder.sandbox.execution.runner.Executor`)."""
+
+    async def execute(self, request: ExecutionRequest) -> ExecutionResult:
+        """Run it to its end, or to the end of its time."""
+
+
+class _Words(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class _Start(_Words):
+    kind: Literal["start"]
+    index: _Index
+
+
+class _Cell(_Words):
+    kind: Literal["cell"]
+    index: _Index
+    name: _Name
+    status: Literal["ok", "error", "skipped"]
+    error_type: _Name
+    message: _Text
+    line: _Line | None
+    output_tail: _Text
+    seconds: _Weight
+
+
+class _Check(_Words):
+    kind: Literal["check"]
+    index: _Index | None
+    label: _Label
+    status: Literal["success", "partial", "danger", "warn"]
+    details: list[_Detail] = Field(max_length=25)
+    earned_weight: _Weight
+    total_weight: _Weight
+
+
+class _Output(_Words):
+    kind: Literal["output"]
+    index: _Index
+    text: Annotated[str, Field(max_length=10_000)]
+
+
+class _Failure(_Words):
+    kind: Literal["failure"]
+    error_type: _Name
+    message: _Text
+    line: _Line | None
+
+
+class _End(_Words):
+    kind: Literal["end"]
+
+
+_LINE: TypeAdapter[_Start | _Cell | _Check | _Output | _Failure | _End] = TypeAdapter(
+    Annotated[_Start | _Cell | _Check | _Output | _Failure | _End, Field(discriminator="kind")]
+)
+
+
+@dataclass(slots=True)
+class _Reading:
+    cells: dict[int, CellResult] = field(default_factory=dict)
+    checks: list[CheckResult] = field(default_factory=list)
+    shown: list[str] = field(default_factory=list)
+    running: int | None = None
+    problem: str = ""
+    ended: bool = False
+
+    def take(self, line: str) -> None:
+        """Take one line. Raises: :class:`ValueError` for what no honest report says."""
+        if self.ended:
+            raise ValueError("something follows the end")
+        told = _LINE.validate_json(line)
+        match told:
+            case _Start():
+                self._start(told.index)
+            case _Cell():
+                self._finish(told)
+            case _Check():
+                if told.index != self.running:
+                    raise ValueError("a check of a cell that does not run")
+                self.checks.append(_check_result(told))
+            case _Output():
+                if told.index != self.running:
+                    raise ValueError("an output of a cell that does not run")
+                self.shown.append(told.text)
+            case _Failure():
+                place = f" (line {told.line})" if told.line else ""
+                self.problem = f"{told.error_type}: {told.message}{place}"
+            case _End():
+                self.ended = True
+
+    def _start(self, index: int) -> None:
+        if self.running is not None or index in self.cells:
+            raise ValueError("a cell that starts twice, or within another")
+        self.running = index
+
+    def _finish(self, told: _Cell) -> None:
+        ran = self.running == told.index
+        if told.index in self.cells or (told.status == "ok" and not ran):
+            raise ValueError("a cell that ends twice, or never started")
+        self.cells[told.index] = CellResult(
+            told.index,
+            told.name,
+            CellStatus(told.status),
+            told.error_type,
+            told.message,
+            told.line,
+            told.output_tail,
+            told.seconds,
+            "".join(self.shown),
+        )
+        if ran:
+            self.running = None
+            self.shown.clear()
+
+
+def _check_result(told: _Check) -> CheckResult:
+    return CheckResult(
+        told.label,
+        told.status,
+        tuple(told.details),
+        told.earned_weight,
+        told.total_weight,
+        told.index,
+    )
+
+
+def read_report(lines: Iterable[str], executed: Executed) -> ExecutionResult:
+    """Return what a report says of a run that ended like this."""
+    reading = _Reading()
+    readable = not executed.overflow
+    try:
+        for line in lines:
+            reading.take(line)
+    except (ValidationError, ValueError):
+        readable = False
+    if not readable:
+        reading = _Reading()
+    if reading.running is not None:
+        index = reading.running
+        reading.cells[index] = CellResult(index, "", CellStatus.INTERRUPTED)
+    return ExecutionResult(
+        _outcome(executed, readable=readable, ended=reading.ended),
+        tuple(reading.cells[index] for index in sorted(reading.cells)),
+        tuple(reading.checks),
+        problem=reading.problem,
+        reason=executed.reason,
+        log_tail=executed.log_tail,
+        seconds=executed.seconds,
+    )
+
+
+def _outcome(executed: Executed, *, readable: bool, ended: bool) -> Outcome:
+    """What ended it says more than what it said before."""
+    if executed.reason:
+        return Outcome.OUT_OF_MEMORY if executed.reason == "memory" else Outcome.KILLED
+    if executed.timed_out:
+        return Outcome.TIMED_OUT
+    if not readable:
+        return Outcome.UNREADABLE
+    return Outcome.FINISHED if ended else Outcome.EXITED

@@ -1,0 +1,164 @@
+"""Run a notebook through the supervisor, on a private copy that is gone afterwards.
+
+The student's own folder is never shown to the run: it may be at work in a session, and what a
+check leaves behind is not the student's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from mograder.core.errors import InvalidInput, TooLarge
+from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult, read_report
+from mograder.sandbox.protocol import Execute, Executed
+
+_ID_BYTES = 12
+_DEEPEST = 6
+_COPY_BYTES = 1 << 20
+_NOTEBOOK, _HEAD_BYTES = b"marimo.App(", 1 << 16
+_SKIPPED = frozenset(("__pycache__", "__marimo__", "node_modules"))
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much may lie beside a notebook that is to run."""
+
+    files: int = 500
+    mb: int = 256
+
+
+class Hands(Protocol):
+    """Runs notebooks; :class:`~mograder.sandbox.client.supervisor_client.SupervisorClient` does."""
+
+    async def execute(self, request: Execute, on_line: Callable[[str], None]) -> Executed: ...
+
+
+class Executor:
+    """Runs notebooks, a few at a time; the others wait their turn."""
+
+    def __init__(
+        self,
+        hands: Hands,
+        place: Path,
+        remove: Callable[[Path], None],
+        *,
+        at_once: int = 2,
+        bounds: Bounds | None = None,
+    ) -> None:
+        """Keep copies below ``place``, which is ours alone.
+
+        ``remove`` removes a tree that a student may have filled
+        (:func:`mograder.store.files.remove_tree`).
+        """
+        self._bounds = bounds or Bounds()
+        self._remove = remove
+        self._hands = hands
+        self._place = place
+        self._turn = asyncio.Semaphore(at_once)
+
+    async def execute(self, request: ExecutionRequest) -> ExecutionResult:
+        """Run a notebook to its end, or to the end of its time.
+
+        Raises: :class:`~mograder.core.errors.MograderError` where it could not be run at all:
+            no supervisor, no environment, files that are too many or too large.
+        """
+        if Path(request.name).name != request.name or not request.name:
+            raise InvalidInput(f"{request.name!r} is no file name.")
+        name = secrets.token_hex(_ID_BYTES)
+        directory = self._place / name
+        lines: list[str] = []
+        async with self._turn:
+            try:
+                await asyncio.to_thread(_copy, request, directory, self._bounds)
+                executed = await self._hands.execute(_asked(request, name, directory), lines.append)
+            finally:
+                await asyncio.to_thread(self._remove, directory)
+        return await asyncio.to_thread(read_report, lines, executed)
+
+
+def _asked(request: ExecutionRequest, name: str, directory: Path) -> Execute:
+    return Execute(
+        session_id=f"check-{name}",
+        directory=directory,
+        notebook=request.name,
+        environment=request.environment,
+        uid_slot=request.uid_slot,
+        limits=request.limits,
+        seconds=request.seconds,
+        outputs=request.outputs,
+    )
+
+
+def _copy(request: ExecutionRequest, directory: Path, bounds: Bounds) -> None:
+    directory.mkdir(mode=0o700, parents=True)
+    if request.folder is not None:
+        _Copying(directory, bounds, notebooks=request.notebooks).copy(request.folder)
+    target = directory / request.name
+    target.unlink(missing_ok=True)
+    # Exactly as it is: a text that is checked by its bytes must not change its line ends here.
+    target.write_text(request.text, encoding="utf-8", newline="", errors="surrogatepass")
+
+
+class _Copying:
+    """Copies plain files; a student may exchange a folder for a link meanwhile."""
+
+    def __init__(self, target: Path, bounds: Bounds, *, notebooks: bool) -> None:
+        self._target = target
+        self._notebooks = notebooks
+        self._bounds = bounds
+        self._files, self._bytes = bounds.files, bounds.mb << 20
+
+    def copy(self, folder: Path) -> None:
+        """Raises: :class:`TooLarge`."""
+        for top, directories, files, descriptor in os.fwalk(folder, follow_symlinks=False):
+            below = Path(top).relative_to(folder)
+            directories[:] = [name for name in sorted(directories) if is_needed(name)]
+            if len(below.parts) >= _DEEPEST:
+                directories.clear()
+            for name in sorted(filter(is_needed, files)):
+                self._copy_file(descriptor, name, self._target / below / name)
+
+    def _copy_file(self, directory: int, name: str, target: Path) -> None:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            source = os.open(name, flags, dir_fd=directory)
+        except OSError:  # a link, or gone meanwhile
+            return
+        with os.fdopen(source, "rb") as opened:
+            if not stat.S_ISREG(os.fstat(source).st_mode):
+                return
+            if self._is_left_out(name, opened):
+                return  # another student's, where submissions lie side by side
+            opened.seek(0)
+            self._files -= 1
+            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with target.open("wb") as copy:
+                while data := opened.read(_COPY_BYTES):
+                    self._bytes -= len(data)
+                    self._check_bounds()
+                    copy.write(data)
+
+    def _is_left_out(self, name: str, opened: BinaryIO) -> bool:
+        if self._notebooks or not name.endswith(".py"):
+            return False
+        return _NOTEBOOK in opened.read(_HEAD_BYTES)
+
+    def _check_bounds(self) -> None:
+        if self._files < 0 or self._bytes < 0:
+            raise TooLarge(
+                f"The notebook's folder holds more than {self._bounds.files} files or "
+                f"{self._bounds.mb} MB.",
+                hint="Remove what the notebook does not need.",
+            )
+
+
+def is_needed(name: str) -> bool:
+    """Whether a notebook may need a file or folder of this name: not hidden, not a tool's."""
+    return not name.startswith(".") and name not in _SKIPPED

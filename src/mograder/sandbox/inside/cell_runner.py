@@ -1,0 +1,393 @@
+"""Run one notebook, cell by cell, and report each cell and each check as it ends.
+
+Runs inside the sandbox as the environment's own python, cold or as a zygote's child, so it stands
+alone: the standard library and marimo, nothing of ours. The cells are marimo's own compiled ones
+in marimo's own order; one that fails takes only those along that need it, as in the editor.
+
+Usage: ``python cell_runner.py JSON -- NOTEBOOK`` with JSON ``{"fd": 7, "rlimits": {"RLIMIT_NPROC":
+256}, "caches": "/path", "outputs": false}``, where ``caches`` may be empty. Lines of JSON go to
+``fd``, each when it is known, so that the cell of an endless loop is known when the run is ended:
+``{"kind": "start", "index": 0}``, ``"cell"``, ``"check"`` (a line of the sidecar,
+compatibility-0.3.16.md 8, with the cell that was running), with ``outputs`` also ``"output"`` (what
+the cell shows, in pieces), and at last ``{"kind": "end"}``; without that one the notebook left
+early. All of it is untrusted.
+
+It stands beside ``check_guard.py`` and ``cell_output.py``, and needs internals of marimo (tried on
+0.14.17, 0.18.4 and 0.25.2). Where they are not as expected, the whole notebook runs at once: its
+checks belong to no cell then, and nobody counts them.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import contextlib
+import importlib
+import importlib.util
+import inspect
+import json
+import os
+import pathlib
+import resource
+import runpy
+import shutil
+import sys
+import tempfile
+import time
+import types
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import cell_output  # type: ignore[import-not-found]
+import check_guard  # type: ignore[import-not-found]  # these lie beside this file, wherever it runs
+
+_MOST_CELLS = 2000
+_MESSAGE, _NAME = 2000, 200
+_PIECE, _MOST_SHOWN = 8000, 2 << 20
+_DETAILS, _DETAIL = 20, 500
+_SIDECAR_BYTES = 1 << 20
+_MOST_CHECKS = 500
+"""Bounds of what one notebook may say; the supervisor has its own."""
+
+_BROKEN = (ImportError, AttributeError, TypeError, KeyError, AssertionError)
+"""What a marimo whose internals are others raises before any cell has run."""
+
+
+def main(argv: list[str]) -> None:
+    """Limit this process, run the notebook, report, and leave without a look back."""
+    options = json.loads(argv[0])
+    for name, value in options["rlimits"].items():
+        _limit(getattr(resource, name), value)
+    if options["caches"]:
+        _copy_caches(options["caches"])
+    os.set_inheritable(options["fd"], False)
+    shown = cell_output.Shown() if options["outputs"] else None
+    report = _Report(options["fd"], _Sidecar(), cell_output.Tail(whole=shown is not None), shown)
+    cell_output.quiet_figures()
+    # Modules beside the notebook can be imported, as in the editor; what is installed comes first,
+    # so that no file of a student's takes the place of the checks.
+    sys.path.append(str(pathlib.Path(argv[2]).resolve().parent))
+    _run(argv[2], report)
+    report.say({"kind": "end"})
+    # Threads and exit handlers of a student's have nothing more to say.
+    os._exit(0)
+
+
+def _limit(kind: int, wanted: int) -> None:
+    hard = resource.getrlimit(kind)[1]
+    value = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(kind, (value, value))
+
+
+def _copy_caches(directory: str) -> None:
+    with contextlib.suppress(OSError, shutil.Error):  # only slower
+        shutil.copytree(directory, os.environ["XDG_CACHE_HOME"], dirs_exist_ok=True)
+
+
+class _Sidecar:
+    """A private file for the runtime's lines (compatibility-0.3.16.md 8), read after each cell."""
+
+    def __init__(self) -> None:
+        self._file, path = tempfile.mkstemp(prefix="checks-")
+        os.environ["MOGRADER_SIDECAR_PATH"] = path
+        self._read = 0
+
+    def take(self) -> list[dict[str, Any]]:
+        """Return the results written since the last time, as far as they are any."""
+        data = os.pread(self._file, _SIDECAR_BYTES, self._read)
+        self._read += len(data)
+        found = (_check(line) for line in data.splitlines())
+        return [check for check in found if check is not None]
+
+
+def _check(line: bytes) -> dict[str, Any] | None:
+    try:
+        told = json.loads(line)
+        details = [str(each)[:_DETAIL] for each in told["details"]]
+        if len(details) > _DETAILS:
+            details[_DETAILS:] = [f"… and {len(details) - _DETAILS} more"]
+        return {
+            "label": str(told["label"])[:_DETAIL],
+            "status": str(told["status"])[:_NAME],
+            "details": details,
+            "earned_weight": float(told["earned_weight"]),
+            "total_weight": float(told["total_weight"]),
+        }
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+
+
+@dataclass
+class _Report:
+    """What was found, told line by line; a descriptor that nobody reads any more is no matter."""
+
+    _fd: int
+    sidecar: _Sidecar
+    tail: Any
+    shown: Any
+    _checks: int = 0
+    _told: int = 0
+
+    def say(self, words: dict[str, Any]) -> None:
+        """Tell one line."""
+        data = json.dumps(words).encode() + b"\n"
+        with contextlib.suppress(OSError):
+            while data:
+                data = data[os.write(self._fd, data) :]
+
+    def tell_checks(self, index: int | None) -> None:
+        """Tell what was checked since the last time, in the cell that was running."""
+        for check in self.sidecar.take():
+            self._checks += 1
+            if self._checks <= _MOST_CHECKS:
+                self.say({"kind": "check", "index": index, **check})
+
+    def tell_output(self, index: int, text: str) -> None:
+        """Tell what a cell shows, as far as anybody wants to read it."""
+        for start in range(0, len(text), _PIECE):
+            piece = text[start : start + _PIECE]
+            self._told += len(json.dumps(piece))
+            if self._told <= _MOST_SHOWN:
+                self.say({"kind": "output", "index": index, "text": piece})
+
+    def tell_cell(self, index: int, name: str, status: str, **more: Any) -> None:
+        """Tell how a cell ended."""
+        known = {"error_type": "", "message": "", "line": None, "output_tail": "", "seconds": 0.0}
+        cell = {"kind": "cell", "index": index, "name": name[:_NAME], "status": status}
+        self.say({**cell, **known, **more})
+
+
+@dataclass
+class _Notebook:
+    """marimo's view of a notebook: its cells in the order of the file, and its graph."""
+
+    app: Any
+    graph: Any
+    order: list[Any]
+    cells: dict[Any, Any]
+    indexes: dict[Any, int]
+    names: dict[Any, str]
+    failed: dict[Any, tuple[str, str, int | None]] = field(default_factory=dict)
+    skipped: set[Any] = field(default_factory=set)
+
+
+def _run(path: str, report: _Report) -> None:
+    with contextlib.ExitStack() as stack:
+        try:
+            notebook = _load(path)
+            module = stack.enter_context(_context(notebook, path))
+        except _BROKEN as error:
+            os.write(2, f"the cells cannot be run one by one: {error!r}\n".encode())
+            _run_whole(path, report)
+            return
+        except (SyntaxError, ValueError, RecursionError) as error:
+            _tell_failure(report, error, getattr(error, "lineno", None))
+            return
+        _tell_broken(notebook, report)
+        _Runner(notebook, report, module.__dict__).run()
+    for cell_id in notebook.skipped:
+        index, name = notebook.indexes[cell_id], notebook.names[cell_id]
+        report.tell_cell(index, name, "skipped", message="a cell that it needs did not run")
+
+
+def _load(path: str) -> _Notebook:
+    load = importlib.import_module("marimo._ast.load").load_app
+    internal = importlib.import_module("marimo._ast.app").InternalApp
+    dataflow = importlib.import_module("marimo._runtime.dataflow")
+    raw = load(path)
+    if raw is None:
+        raise SyntaxError("there is no notebook in this file")
+    raw._unparsable = False  # it is told per cell
+    app = internal(raw)
+    data = list(app.cell_manager.cell_data())[:_MOST_CELLS]
+    graph = raw._graph
+    if not raw._initialized:  # what marimo does itself, but that refuses cycles and redefinitions
+        for cell_id, cell in app.cell_manager.valid_cells():
+            graph.register_cell(cell_id, cell._cell)
+        raw._defs = graph.definitions.keys()
+        raw._execution_order = dataflow.topological_sort(graph, list(graph.cells))
+        raw._initialized = True
+    notebook = _Notebook(
+        app=app,
+        graph=graph,
+        order=list(raw._execution_order),
+        cells={each.cell_id: graph.cells.get(each.cell_id) for each in data},
+        indexes={each.cell_id: index for index, each in enumerate(data)},
+        names={each.cell_id: str(each.name).lstrip("*") for each in data},
+    )
+    for each in data:
+        if each.cell is None:
+            notebook.failed[each.cell_id] = _syntax_error(each.code)
+    for cell_id, errors in _graph_errors(graph).items():
+        error = next(iter(errors))
+        notebook.failed[cell_id] = (type(error).__name__, str(error.describe()), None)
+    return notebook
+
+
+def _graph_errors(graph: Any) -> dict[Any, Any]:
+    """Cycles and redefinitions; the module moved between marimo's releases."""
+    place = "_lint" if importlib.util.find_spec("marimo._lint") else "_runtime"
+    check: Any = importlib.import_module(f"marimo.{place}.validate_graph")
+    return dict(check.check_for_errors(graph))
+
+
+def _syntax_error(code: str) -> tuple[str, str, int | None]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ast.parse(code)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        return "SyntaxError", getattr(error, "msg", str(error)), getattr(error, "lineno", None)
+    return "SyntaxError", "marimo cannot read this cell", None
+
+
+@contextlib.contextmanager
+def _context(notebook: _Notebook, path: str) -> Iterator[types.ModuleType]:
+    """Yield the module of the notebook's names, with what marimo's own functions look for."""
+    script = importlib.import_module("marimo._runtime.context.script_context")
+    types_ = importlib.import_module("marimo._runtime.context.types")
+    stream = importlib.import_module("marimo._messaging.types").NoopStream()
+    module = types.ModuleType("__main__")
+    module.__file__ = path
+    script.initialize_script_context(app=notebook.app, stream=stream, filename=path)
+    ours, sys.modules["__main__"] = sys.modules["__main__"], module
+    yield module
+    sys.modules["__main__"] = ours
+    types_.teardown_context()
+
+
+def _tell_broken(notebook: _Notebook, report: _Report) -> None:
+    """Tell of cells that cannot run at all, and let nothing run that needs them."""
+    for cell_id, (kind, message, line) in notebook.failed.items():
+        report.tell_cell(
+            notebook.indexes[cell_id],
+            notebook.names[cell_id],
+            "error",
+            error_type=kind[:_NAME],
+            message=message[:_MESSAGE],
+            line=line,
+        )
+    for cell_id in notebook.failed:
+        _skip_after(notebook, cell_id)
+
+
+def _skip_after(notebook: _Notebook, cell_id: Any) -> None:
+    """Mark all that needs a cell, directly or not."""
+    waiting = [cell_id]
+    while waiting:
+        for child in notebook.graph.children.get(waiting.pop(), ()):
+            if child not in notebook.skipped and child not in notebook.failed:
+                notebook.skipped.add(child)
+                waiting.append(child)
+
+
+class _Runner:
+    """Runs the cells that can run."""
+
+    def __init__(self, notebook: _Notebook, report: _Report, names: dict[str, Any]) -> None:
+        self._notebook = notebook
+        self._report = report
+        self._names = names
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._guard = check_guard.Guard()
+        self._with_cell = getattr(_marimo_context(), "with_cell_id", None)
+
+    def run(self) -> None:
+        """Run them in marimo's order; what a disabled cell needs is nobody's loss."""
+        notebook = self._notebook
+        for cell_id in notebook.order:
+            passed_over = notebook.failed.keys() | notebook.skipped
+            if cell_id in passed_over or cell_id not in notebook.indexes:
+                continue
+            if notebook.graph.is_disabled(cell_id):
+                notebook.skipped.add(cell_id)
+                continue
+            self._run_cell(cell_id)
+
+    def _run_cell(self, cell_id: Any) -> None:
+        notebook, report = self._notebook, self._report
+        index, name = notebook.indexes[cell_id], notebook.names[cell_id]
+        report.say({"kind": "start", "index": index})
+        self._guard.put_back(self._names)
+        started = time.perf_counter()
+        with self._with_cell(cell_id) if self._with_cell else contextlib.nullcontext():
+            status, more, shown = self._attempt(cell_id)
+        self._guard.put_back(self._names)  # what follows is done with the same means
+        report.tell_checks(index)
+        printed = report.tail.take()
+        if report.shown is not None:
+            report.tell_output(index, f"{shown}\n{printed}".strip())
+        more["output_tail"] = printed[-cell_output.TAIL :]
+        more["seconds"] = round(time.perf_counter() - started, 4)
+        report.tell_cell(index, name, status, **more)
+
+    def _attempt(self, cell_id: Any) -> tuple[str, dict[str, Any], str]:
+        """Run a cell; returns how it ended, and what it shows if anybody asks for that."""
+        cell, shown = self._notebook.cells[cell_id], self._report.shown
+        status, value = "ok", None
+        more: dict[str, Any] = {}
+        try:
+            value = self._execute(cell)
+        except BaseException as error:  # noqa: BLE001 - whatever a student's cell raises
+            status, more = _failure(error, cell)
+            _skip_after(self._notebook, cell_id)
+            if status == "skipped":
+                value = getattr(error, "output", None)
+        return status, more, "" if shown is None else shown.text(value, _marimo_context())
+
+    def _execute(self, cell: Any) -> Any:
+        value = None
+        for code in (cell.body, cell.last_expr):
+            if code is None:
+                continue
+            value = eval(code, self._names)  # noqa: S307 - this is what the sandbox is for
+            if code.co_flags & inspect.CO_COROUTINE:
+                self._loop = self._loop or asyncio.new_event_loop()
+                value = self._loop.run_until_complete(value)
+        return value
+
+
+def _marimo_context() -> Any:
+    return importlib.import_module("marimo._runtime.context.types").get_context()
+
+
+def _failure(error: BaseException, cell: Any) -> tuple[str, dict[str, Any]]:
+    kind = type(error).__name__[:_NAME]
+    if kind == "MarimoStopError":
+        return "skipped", {"message": "stopped by mo.stop"}
+    line, trace = None, error.__traceback__
+    places = {code.co_filename for code in (cell.body, cell.last_expr) if code is not None}
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename in places:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return "error", {"error_type": kind, "message": _words(error), "line": line}
+
+
+def _words(error: BaseException) -> str:
+    try:
+        return str(error)[:_MESSAGE]
+    except BaseException:  # noqa: BLE001 - a student's __str__
+        return "(its message cannot be shown)"
+
+
+def _run_whole(path: str, report: _Report) -> None:
+    """The way that every marimo knows: the file as a program, with no word on single cells."""
+    try:
+        runpy.run_path(path, run_name="__main__")
+    except BaseException as error:  # noqa: BLE001 - whatever a student's cell raises
+        _tell_failure(report, error, None)
+    report.tell_checks(None)
+
+
+def _tell_failure(report: _Report, error: BaseException, line: int | None) -> None:
+    kind = type(error).__name__[:_NAME]
+    report.say({"kind": "failure", "error_type": kind, "message": _words(error), "line": line})
+
+
+if __name__ == "__main__":
+    # The script's own directory is not a place to import from.
+    sys.path[:] = [entry for entry in sys.path if entry != str(pathlib.Path(__file__).parent)]
+    main(sys.argv[1:])

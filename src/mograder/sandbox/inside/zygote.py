@@ -1,0 +1,385 @@
+"""A warm process that forks sessions: marimo is imported once for each environment, not once each.
+
+Runs as the environment's own python in a yard (``policy.yard_plan``), so it stands alone: the
+standard library, marimo and the programs beside it, nothing of ours. It has one thread, no secret
+and no file of the hub's, and never runs a line of a student's: a child of it joins a fresh
+sandbox first, gives up every right, and then is what a cold start is from its first line on.
+
+Usage: ``python zygote.py JSON`` with JSON ``{"fd": 7, "caches": "/path", "heavy": true}``; ``fd``
+is a SOCK_SEQPACKET socket, on which it says ``{"ready": true, "threads": 1, "problem": "",
+"unrehearsed": ""}``, the last of which tells why it did not rehearse.
+Each request ``{"id": 1, "program": "serve", "uid": 3, "arguments": [...], "variables": {...},
+"directory": "/...", "filter": "base64"}`` comes with four descriptors (the listening socket of
+``serve`` or the report of ``cellrun``, the output, a pidfd of
+the sandbox's holder, and a pipe), and a fifth where the session has a cgroup: it enters that by
+writing 0 there. It is answered by ``{"id": 1, "problem": ""}`` with a pidfd of the session's first
+process. That does nothing until a ``g`` comes through the pipe. Of its end the
+zygote says ``{"ended": 1, "status": 0}``.
+"""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import contextvars
+import ctypes
+import functools
+import gc
+import importlib
+import importlib.util
+import inspect
+import json
+import logging
+import mimetypes
+import multiprocessing
+import multiprocessing.process
+import os
+import pathlib
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import cell_runner  # type: ignore[import-not-found]  # these lie beside this file, wherever it runs
+import enter_sandbox  # type: ignore[import-not-found]
+import sched_slice  # type: ignore[import-not-found]
+import serve  # type: ignore[import-not-found]
+import warmup_run  # type: ignore[import-not-found]
+
+_HEAVY = ("numpy", "pandas", "matplotlib.pyplot", "scipy", "altair", "plotly")
+"""Imported where the environment has them: what notebooks import and what takes long."""
+
+_MARIMO = (
+    "marimo._cli.cli marimo._server.start marimo._server.api.router marimo._runtime.runtime "
+    "marimo._runtime.kernel_lifecycle marimo._runtime.utils.set_ui_element_request_manager "
+    "marimo._runtime.runner.hooks_lens marimo._runtime.runner.hooks_on_finish "
+    "marimo._runtime.runner.hooks_post_execution marimo._runtime.runner.hooks_pre_execution "
+    "marimo._runtime.runner.hooks_preparation "
+    "marimo._plugins.ui._impl.anywidget.comm_provider marimo._save.manifest "
+    "marimo._save.signing_policy marimo._data._external_storage.get_storage "
+    "marimo._cli.files.cloudflare anyio._backends._asyncio anyio.streams.memory "
+    "anyio.streams.tls markdown.extensions.footnotes markdown.extensions.sane_lists "
+    "markdown.extensions.tables markdown.extensions.toc narwhals._interchange.dataframe "
+    "packaging.version multiprocessing.connection multiprocessing.popen_fork "
+    "multiprocessing.popen_spawn_posix multiprocessing.queues multiprocessing.synchronize "
+    "pygments.formatters.html pygments.lexers pygments.styles pymdownx.arithmatex "
+    "pymdownx.blocks.admonition pymdownx.blocks.details pymdownx.blocks.html "
+    "pymdownx.blocks.tab pymdownx.caret pymdownx.critic pymdownx.emoji1_db pymdownx.highlight "
+    "pymdownx.keys pymdownx.magiclink uvicorn.lifespan.on uvicorn.loops.auto "
+    "uvicorn.protocols.http.auto uvicorn.protocols.websockets.auto "
+    "tomlkit readline uvicorn.loops.asyncio "
+    "marimo._ast.load marimo._ast.app marimo._lint.validate_graph marimo._runtime.dataflow "
+    "marimo._runtime.context.script_context"
+)
+"""What marimo imports on the way to the first output; one that is missing costs time only."""
+
+_LAUNCH = ("control_queue", "set_ui_element_queue", "completion_queue", "input_queue")
+"""The first parameters of marimo's ``launch_kernel``, whose pipes a kernel goes on with."""
+
+_SELDOM, _OFTEN = 10_000, gc.get_threshold()
+"""How much a server, and what runs a student's cells, may make before garbage is collected."""
+
+
+def _run_cells(argv: list[str]) -> None:
+    gc.set_threshold(*_OFTEN)  # what a cell drops is gone as soon as anywhere else
+    cell_runner.main(argv)
+
+
+_PROGRAMS: dict[str, Callable[[list[str]], None]] = {"serve": serve.main, "cellrun": _run_cells}
+"""What a child may become: nothing else, whatever is asked."""
+
+_MODE_INDEX = 6
+_WORDS = 400
+_TEXTS = 256
+_PR_SET_CHILD_SUBREAPER = 36
+_REQUEST_BYTES = 65_536
+_JOIN_SECONDS = 4.0
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def main(argv: list[str]) -> None:
+    """Import, say what came of it, then fork whenever asked to."""
+    options = json.loads(argv[0])
+    sched_slice.shorten()  # its sessions inherit that
+    control = socket.socket(fileno=options["fd"])
+    control.set_inheritable(False)
+    # The script's own directory is not a place to import from.
+    sys.path[:] = [entry for entry in sys.path if entry != str(pathlib.Path(__file__).parent)]
+    # What asks for the main program's file, to start it again, must find one in a session.
+    sys.modules["__main__"].__file__ = serve.__file__
+    serve.copy_caches(options["caches"])
+    problem = _warm_up(_HEAVY if options["heavy"] else ()) or _fork_kernels()
+    unrehearsed = options.get("unrehearsed", "") or warmup_run.untested()
+    if not problem and not unrehearsed:
+        problem = _render()
+        _rehearse_whole(control, options)
+    _close_log_files()
+    gc.collect()
+    gc.freeze()
+    # A server that has just started makes much and drops little: there is nothing to collect.
+    gc.set_threshold(_SELDOM)
+    _Zygote(control).run(problem, unrehearsed)
+
+
+def _warm_up(heavy: tuple[str, ...]) -> str:
+    """Import everything; returns why this process cannot serve, or nothing."""
+    importlib.import_module("marimo")
+    importlib.import_module("uvicorn")
+    for name in _MARIMO.split():
+        _import(name)
+    if problem := _threads("marimo"):
+        return problem
+    for name in heavy:
+        if importlib.util.find_spec(name.partition(".")[0]) is not None:
+            _import(name)
+        if problem := _threads(name):
+            return problem
+    if "matplotlib.pyplot" in sys.modules:
+        # marimo chooses its backend when a session imports pyplot, which happened already.
+        sys.modules["matplotlib"].use("module://marimo._output.mpl")
+    return ""
+
+
+def _import(name: str) -> None:
+    try:
+        importlib.import_module(name)
+    except Exception as error:  # noqa: BLE001 - whatever a package does; a session will meet it
+        sys.stderr.write(f"{name} was not imported: {error!r}\n")
+
+
+def _threads(culprit: str) -> str:
+    """Only a process with one thread can fork and go on as if nothing had happened."""
+    count = _thread_count()
+    return "" if count == 1 else f"threads: {culprit} started {count - 1}"
+
+
+def _thread_count() -> int:
+    return sum(1 for _ in pathlib.Path("/proc/self/task").iterdir())
+
+
+def _render() -> str:
+    """Fill the caches of parsers and templates that the first output of a session needs.
+
+    Returns why this process cannot serve, or nothing.
+    """
+    try:
+        marimo = importlib.import_module("marimo")
+        marimo.md("# a\n\n- *b* `c` $x$\n\n```python\nx = 1\n```")
+        marimo.as_html([1, {"a": 2}])
+        importlib.import_module("marimo._server.api.router").build_routes("/x")
+        mimetypes.init()
+        _remember()
+    except Exception as error:  # noqa: BLE001 - only slower
+        sys.stderr.write(f"the rehearsal failed: {error!r}\n")
+    return _threads("a rehearsal")
+
+
+def _rehearse_whole(control: socket.socket, options: dict[str, Any]) -> None:
+    """Rehearse a session; if that leaves anything, begin again and do without."""
+    problem = warmup_run.rehearse(_close_log_files)
+    if not problem:
+        return
+    sys.stderr.flush()
+    control.set_inheritable(True)
+    words = json.dumps({**options, "unrehearsed": problem[-_WORDS:]}).ljust(len(sys.argv[-1]))
+    os.execv(sys.executable, [*sys.orig_argv[:-1], words])  # noqa: S606 - no shell
+
+
+def _remember() -> None:
+    """Look for plugins once, since the environment does not change under its sessions.
+
+    And let a text that was dedented not be dedented again: marimo parses a notebook three times
+    on the way to its first output, and takes longest over that.
+    """
+    registry: Any = importlib.import_module("marimo._entrypoints.registry")
+    registry.entry_points = functools.cache(registry.entry_points)
+    registry.entry_points()
+    parse: Any = importlib.import_module("marimo._ast.parse")
+    if callable(getattr(parse, "fixed_dedent", None)):
+        parse.fixed_dedent = functools.lru_cache(_TEXTS)(parse.fixed_dedent)
+    tables: Any = importlib.import_module("marimo._utils.narwhals_utils")
+    tables.can_narwhalify(object())
+
+
+def _fork_kernels() -> str:
+    """Let marimo fork its kernels where it spawns them; returns what is not as expected."""
+    try:
+        runtime: Any = importlib.import_module("marimo._runtime.runtime")
+        kernels: Any = importlib.import_module("marimo._session.managers.kernel")
+        queues: Any = importlib.import_module("marimo._session.managers.queue")
+        launch = runtime.launch_kernel
+        parameters = list(inspect.signature(launch).parameters)
+        known = tuple(parameters[:4]) == _LAUNCH and parameters[_MODE_INDEX] == "is_edit_mode"
+        known = known and callable(kernels.get_context) and callable(queues.get_context)
+    except (ImportError, AttributeError, IndexError, ValueError) as error:
+        return f"internals: {error}"
+    if not known or kernels.runtime is not runtime:
+        return "internals: marimo starts its kernels in another way"
+    fork = multiprocessing.get_context("fork")
+    kernels.get_context = lambda _method=None: fork
+    queues.get_context = lambda _method=None: fork
+    runtime.launch_kernel = _launched_afresh(launch)
+    # The probe would start multiprocessing's resource tracker, a python of its own.
+    checks: Any = importlib.import_module("marimo._utils.platform")
+    if hasattr(checks, "check_shared_memory_available"):
+        checks.check_shared_memory_available = lambda: (True, "")
+    return ""
+
+
+def _launched_afresh(launch: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(launch)
+    def launch_kernel(*args: Any, **kwargs: Any) -> None:
+        if not args[_MODE_INDEX]:  # run mode: a thread of the server, as ever
+            launch(*args, **kwargs)
+            return
+        _leave_the_server(args[: len(_LAUNCH)])
+        contextvars.Context().run(launch, *args, **kwargs)
+
+    return launch_kernel
+
+
+def _leave_the_server(queues: tuple[Any, ...]) -> None:
+    """Undo what a forked kernel has of the server: signals, its loop, its descriptors."""
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    asyncio._set_running_loop(None)  # there is no other way to leave one
+    gc.freeze()  # what is the server's is never collected: it would close what is ours by then
+    gc.set_threshold(*_OFTEN)
+    keep = {0, 1, 2}
+    for queue in queues:
+        keep |= {queue._reader.fileno(), queue._writer.fileno()}
+    parent = multiprocessing.process.parent_process()
+    if parent is not None:
+        keep.add(parent.sentinel)
+    enter_sandbox.close_all_but(keep)
+    enter_sandbox.draw_new_random_numbers()
+
+
+def _close_log_files() -> None:
+    """A log file that all sessions write to would be a way from one to another."""
+    named = [logging.getLogger(name) for name in logging.root.manager.loggerDict]
+    for logger in (logging.root, *named):
+        for handler in tuple(logger.handlers):
+            if isinstance(handler, logging.FileHandler):
+                logger.removeHandler(handler)
+                handler.close()
+
+
+class _Zygote:
+    """Forks on request, one at a time, and collects what has ended at once.
+
+    A sandbox's first process waits in the kernel until its last one is collected.
+    """
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self._sessions: dict[int, int] = {}
+        self._forgets = enter_sandbox.remembered_files()
+
+    def run(self, problem: str, unrehearsed: str) -> None:
+        """Answer until the supervisor hangs up."""
+        _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        wake, woken = os.pipe()
+        os.set_blocking(wake, False)
+        os.set_blocking(woken, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
+        words = {"threads": _thread_count(), "problem": problem, "unrehearsed": unrehearsed}
+        self._say({"ready": True, **words})
+        while True:
+            self._collect()
+            waiting: list[Any] = [self._control, wake]
+            readable = select.select(waiting, [], [])[0]
+            if wake in readable:
+                os.read(wake, 4096)
+            if self._control in readable and not self._hear():
+                return
+
+    def _say(self, words: dict[str, object], pidfd: int | None = None) -> None:
+        carried = [] if pidfd is None else [_rights([pidfd])]
+        self._control.sendmsg([json.dumps(words).encode()], carried)
+
+    def _collect(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            session = self._sessions.pop(pid, None)
+            if session is not None:
+                self._say({"ended": session, "status": os.waitstatus_to_exitcode(status)})
+
+    def _hear(self) -> bool:
+        data, carried, _, _ = self._control.recvmsg(_REQUEST_BYTES, socket.CMSG_SPACE(64))
+        if not data:
+            return False
+        descriptors = array.array("i")
+        for level, kind, payload in carried:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                descriptors.frombytes(payload[: len(payload) - len(payload) % 4])
+        request = json.loads(data)
+        try:
+            pid, problem = self._fork(request, list(descriptors))
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        if pid is None:
+            self._say({"id": request["id"], "problem": problem})
+            return True
+        self._sessions[pid] = request["id"]
+        pidfd = os.pidfd_open(pid)  # it is not collected yet, whatever became of it
+        self._say({"id": request["id"], "problem": problem}, pidfd)
+        os.close(pidfd)
+        return True
+
+    def _fork(self, request: dict[str, Any], descriptors: list[int]) -> tuple[int | None, str]:
+        """Fork; returns the session's pid, as seen from here, once it is inside and harmless."""
+        program = _PROGRAMS.get(request.get("program", "serve"))
+        if program is None:
+            return None, "failed: an unknown program"
+        read_end, write_end = os.pipe()
+        entering = os.fork()
+        if entering == 0:
+            os.close(read_end)
+            enter_sandbox.Session(
+                request, descriptors, write_end, self._control, self._forgets
+            ).enter(program)
+        os.close(write_end)
+        try:
+            words = _read_to_end(read_end)
+        finally:
+            os.close(read_end)
+        os.waitpid(entering, 0)
+        pid = next((int(word[4:]) for word in words if word.startswith("pid ")), None)
+        if "inside" in words:
+            return pid, ""
+        return pid, next((word for word in words if word.startswith("failed ")), "failed silently")
+
+
+def _read_to_end(descriptor: int) -> list[str]:
+    """The lines that a child on its way says, until it goes on or goes."""
+    deadline = time.monotonic() + _JOIN_SECONDS
+    data = b""
+    while (left := deadline - time.monotonic()) > 0:
+        if not select.select([descriptor], [], [], left)[0]:
+            break
+        part = os.read(descriptor, 4096)
+        if not part:
+            break
+        data += part
+    return data.decode("utf-8", "replace").splitlines()
+
+
+def _rights(descriptors: list[int]) -> tuple[int, int, bytes]:
+    return socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors).tobytes()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

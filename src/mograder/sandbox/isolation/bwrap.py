@@ -1,0 +1,430 @@
+"""Run a plan in bubblewrap, or plainly where the administrator switched the sandbox off.
+
+Only the supervisor calls this.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import errno
+import logging
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from mograder.core.errors import SandboxUnavailable
+from mograder.sandbox.inside import rights
+from mograder.sandbox.isolation.bwrap_process import Bubblewrapped, Echo, Held
+from mograder.sandbox.isolation.child_process import Begun, Child, Launch, begin_elsewhere
+from mograder.sandbox.isolation.mounts import MountSpace, Sources
+from mograder.sandbox.isolation.namespace_helper import Porter
+from mograder.sandbox.isolation.namespaces import NESTED, SETFCAP, Founded, Joined, Place
+from mograder.sandbox.isolation.ownership import give_to
+from mograder.sandbox.isolation.policy import Bind, Host, Plan, bubblewrap_arguments, held
+from mograder.sandbox.isolation.seccomp import filter_program
+
+_PR_SET_CHILD_SUBREAPER = 36
+
+YARD_UIDS = 65_536
+"""How many slots a yard knows; the sessions of later ones start cold."""
+
+_log = logging.getLogger("mograder.supervisor")
+
+
+def unsettled(_: int) -> None:
+    """Let a first process be as it is."""
+
+
+class Sandboxed(Protocol):
+    """A running plan: ``exited`` resolves to its status."""
+
+    exited: asyncio.Future[int]
+
+    def end_gently(self) -> None:
+        """Ask the program to finish what it is writing and stop."""
+        ...
+
+    def end(self) -> None:
+        """Kill everything in it, at once and whatever it does."""
+        ...
+
+
+class Runner(Protocol):
+    """Starts plans; ``kind`` is what ``hello`` answers."""
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def uid_base(self) -> int | None:
+        """The host uid of slot 0, which builds; None where sandboxes have this process's uid."""
+        ...
+
+    def start(
+        self,
+        plan: Plan,
+        *,
+        uid_slot: int,
+        keep: int | None,
+        on_output: Callable[[bytes], None],
+        settle: Callable[[int], None] = unsettled,
+        entry: int | None = None,
+    ) -> Sandboxed: ...
+
+    def reach(self, path: Path) -> None:
+        """Bring a path of the hub's into sight, should this process have covered it."""
+        ...
+
+    def give(self, directory: Path, uid_slot: int) -> None:
+        """Hand a directory to the user of a slot, who will write in it; blocks while it walks.
+
+        Raises: :class:`OSError`.
+        """
+        ...
+
+    def close(self) -> None:
+        """Put away what was made on the host; nothing runs any more."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """One sandbox to start: a plan, whose uid on the host, and where."""
+
+    plan: Plan
+    uid: int | None = None
+    keep: tuple[int, ...] = ()
+    place: Place | None = None
+    stdin: int | None = None
+    info: int | None = None
+    gate: int | None = None
+    entry: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BubblewrapRunner:
+    """Every plan in a sandbox of its own.
+
+    ``uid_base`` is the host uid of slot 0 (builds) when the supervisor is root, else None: then
+    all sandboxes share its uid and rely on their namespaces. ``porter`` starts those in a yard,
+    or nobody but the supervisor itself does.
+    """
+
+    program: str
+    host: Host
+    sources: Sources
+    uid_base: int | None
+    porter: Porter | None = None
+    kind: str = "bubblewrap"
+
+    def start(
+        self,
+        plan: Plan,
+        *,
+        uid_slot: int,
+        keep: int | None,
+        on_output: Callable[[bytes], None],
+        settle: Callable[[int], None] = unsettled,
+        entry: int | None = None,
+    ) -> Sandboxed:
+        """Start the plan as the student of this slot; ``keep`` is a descriptor to hand in.
+
+        ``settle`` is called with the sandbox's first process before the program runs; where it
+        raises OSError, the program never does. ``entry`` is where it enters its cgroup.
+        Raises: :class:`SandboxUnavailable` when bubblewrap cannot be executed.
+        """
+        kept = () if keep is None else (keep,)
+        info_read, info_write = os.pipe()
+        gate_read, gate_write = os.pipe()
+        start = _Start(
+            plan, self._uid(uid_slot), kept, info=info_write, gate=gate_read, entry=entry
+        )
+        try:
+            with self._prepared(start) as (launch, release):
+                child = Child(launch, on_output)
+        except BaseException:
+            os.close(info_read)
+            os.close(gate_write)
+            raise
+        finally:
+            os.close(info_write)
+            os.close(gate_read)
+        sandbox = Bubblewrapped(child, info_read, settle, gate_write)
+        sandbox.exited.add_done_callback(lambda _: release())
+        return sandbox
+
+    def found(self, plan: Plan, on_output: Callable[[bytes], None]) -> Held:
+        """Found a yard: a held sandbox in whose namespaces others can nest.
+
+        Raises: :class:`SandboxUnavailable` when the kernel refuses that.
+        """
+        place = Founded(os.geteuid(), os.getegid(), 1)
+        if self.uid_base is not None:
+            place = Founded(self.uid_base, self.uid_base, YARD_UIDS)
+        start = _Start(held(plan), place=place)
+        with self._holding(start, on_output) as (_, finish):
+            return finish(None)
+
+    async def hold(
+        self,
+        plan: Plan,
+        *,
+        uid_slot: int,
+        yard: int,
+        on_output: Callable[[bytes], None],
+        entry: int | None = None,
+    ) -> Held:
+        """Make a plan's sandbox in the yard of this pidfd, with only its holder in it.
+
+        ``entry`` is where it enters its cgroup, which is all that is seen of cgroups inside. Not
+        to be cancelled: the sandbox would stay.
+
+        Raises: :class:`SandboxUnavailable` when the kernel refuses that.
+        """
+        kept = (SETFCAP,) if self.uid_base is None else ()
+        place = Joined(yard, NESTED, self.uid_inside(uid_slot), kept, guide=self.porter)
+        start = _Start(held(plan), self._uid(uid_slot), place=place, entry=entry)
+        with self._holding(start, on_output) as (launch, finish):
+            return finish(await begin_elsewhere(launch))
+
+    def uid_inside(self, uid_slot: int) -> int:
+        """Return what the uid of a slot is called in a yard."""
+        return 0 if self.uid_base is None else uid_slot
+
+    def reach(self, path: Path) -> None:
+        return None
+
+    def give(self, directory: Path, uid_slot: int) -> None:
+        if (uid := self._uid(uid_slot)) is not None:
+            give_to(directory, uid)
+
+    def close(self) -> None:
+        if self.porter is not None:
+            self.porter.close()
+        self.sources.close()
+
+    def _uid(self, uid_slot: int) -> int | None:
+        return None if self.uid_base is None else self.uid_base + uid_slot
+
+    @contextlib.contextmanager
+    def _holding(
+        self, start: _Start, on_output: Callable[[bytes], None]
+    ) -> Iterator[tuple[Launch, Callable[[Begun | None], Held]]]:
+        """Prepare a sandbox with a holder: what to execute, and what makes the sandbox of it.
+
+        That starts the process, unless it is given one that was begun elsewhere.
+        """
+        stdin, told = os.pipe()
+        echo = Echo(on_output)
+        try:
+            with self._prepared(replace(start, stdin=stdin)) as (launch, release):
+
+                def finish(begun: Begun | None) -> Held:
+                    sandbox = Held(Child(launch, echo.hear, begun), told, echo)
+                    sandbox.exited.add_done_callback(lambda _: release())
+                    return sandbox
+
+                yield launch, finish
+        except BaseException:
+            os.close(told)
+            raise
+        finally:
+            os.close(stdin)
+
+    @contextlib.contextmanager
+    def _prepared(self, start: _Start) -> Iterator[tuple[Launch, Callable[[], None]]]:
+        """Prepare bubblewrap's start, which the block makes; yields the launch and the clean-up.
+
+        Raises: :class:`SandboxUnavailable` where the start in the block fails.
+        """
+        # A supervisor lives for months: whatever fails on the way, nothing stays open or mounted.
+        with contextlib.ExitStack() as failed, contextlib.ExitStack() as handed_in:
+            binds = tuple(self._usable(bind, start.uid, failed) for bind in start.plan.binds)
+            filter_fd = _memory_file(filter_program())
+            handed_in.callback(os.close, filter_fd)
+            arguments = bubblewrap_arguments(
+                replace(start.plan, binds=binds),
+                self._shared_host(),
+                info_fd=start.info,
+                seccomp_fd=filter_fd,
+                yard=isinstance(start.place, Founded),
+                block_fd=start.gate,
+            )
+            launch = Launch(
+                (self.program, *arguments),
+                uid=start.uid,
+                descriptors=(
+                    filter_fd,
+                    *start.keep,
+                    *(fd for fd in (start.info, start.gate) if fd is not None),
+                ),
+                place=start.place,
+                stdin=start.stdin,
+                lend_output=start.place is not None,
+                output_rate=start.plan.output_rate,
+                entry=start.entry,
+            )
+            borrowed = [bind.source for bind in binds if bind.writable]
+            try:
+                yield launch, lambda: self._release(borrowed)
+            except (OSError, subprocess.SubprocessError) as error:
+                raise SandboxUnavailable(f"bubblewrap cannot be started: {error}.") from error
+            failed.pop_all()
+
+    def _usable(self, bind: Bind, uid: int | None, failed: contextlib.ExitStack) -> Bind:
+        if not bind.writable:
+            return replace(bind, source=self.sources.shared(bind.source))
+        if uid is not None:
+            give_to(bind.source, uid)
+        source = self.sources.own(bind.source)
+        failed.callback(self.sources.release, source)
+        return replace(bind, source=source)
+
+    def _shared_host(self) -> Host:
+        return replace(
+            self.host,
+            etc=self.sources.shared(self.host.etc),
+            build_etc=self.sources.shared(self.host.build_etc),
+        )
+
+    def _release(self, borrowed: list[Path]) -> None:
+        for source in borrowed:
+            self.sources.release(source)
+
+
+@dataclass(frozen=True, slots=True)
+class PlainRunner:
+    """No sandbox: ``[security] use_bubblewrap = false``, or ``--dev`` without bubblewrap.
+
+    Even then student code never runs as root: a supervisor that is root gives each student a
+    uid of their own, counted from ``uid_base``, and ``space`` lets those uids walk to what they
+    need below private directories. Both are None for a service user.
+    """
+
+    uid_base: int | None
+    space: MountSpace | None
+    kind: str = "none"
+
+    def start(
+        self,
+        plan: Plan,
+        *,
+        uid_slot: int,
+        keep: int | None,
+        on_output: Callable[[bytes], None],
+        settle: Callable[[int], None] = unsettled,
+        entry: int | None = None,
+    ) -> Sandboxed:
+        """Start the plan as it is, in a process group of its own; settled a moment later.
+
+        Raises: :class:`SandboxUnavailable` when the program cannot be executed.
+        """
+        uid = None if self.uid_base is None else self.uid_base + uid_slot
+        for bind in plan.binds:
+            self.reach(bind.source)
+            if bind.writable and uid is not None:
+                give_to(bind.source, uid)
+        launch = Launch(
+            plan.argv,
+            dict(plan.variables),
+            str(plan.directory),
+            uid=uid,
+            descriptors=() if keep is None else (keep,),
+            output_rate=plan.output_rate,
+            entry=entry,
+        )
+        try:
+            child = Child(launch, on_output)
+        except OSError as error:
+            raise SandboxUnavailable(f"{plan.argv[0]} cannot be started: {error}.") from error
+        sandbox = _Plain(child)
+        try:
+            settle(child.pid)
+        except OSError as error:
+            sandbox.end()
+            raise SandboxUnavailable(f"A session cannot be given its limits: {error}.") from error
+        return sandbox
+
+    def reach(self, path: Path) -> None:
+        if self.space is not None:
+            self.space.open_way(path)
+
+    def give(self, directory: Path, uid_slot: int) -> None:
+        if self.uid_base is not None:
+            give_to(directory, self.uid_base + uid_slot)
+
+    def close(self) -> None:
+        if self.space is not None:
+            self.space.close()
+
+
+class _Plain:
+    def __init__(self, child: Child) -> None:
+        self.exited = child.exited
+        self._child = child
+
+    def end_gently(self) -> None:
+        self._child.signal(signal.SIGTERM)
+
+    def end(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            if not self.exited.done():
+                os.killpg(self._child.pid, signal.SIGKILL)
+
+
+def find_bubblewrap() -> str:
+    """Return bwrap's path. Raises: :class:`SandboxUnavailable` with the remedy."""
+    program = shutil.which("bwrap")
+    if program is None:
+        raise SandboxUnavailable(
+            "bubblewrap (bwrap) is not installed, and student code runs only in a sandbox.",
+            hint="Install it (apt install bubblewrap), or set [security] use_bubblewrap = false "
+            "to run without any protection.",
+        )
+    return program
+
+
+def system_links() -> tuple[tuple[tuple[str, str], ...], tuple[Path, ...]]:
+    """Return the top-level links into ``/usr`` and, on an unmerged system, the directories."""
+    links: list[tuple[str, str]] = []
+    directories: list[Path] = []
+    for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32"):
+        path = Path("/") / name
+        if path.is_symlink():
+            links.append((f"/{name}", str(path.readlink())))
+        elif path.is_dir():
+            directories.append(path)
+    return tuple(links), tuple(directories)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of what a sandbox's monitor leaves behind, to reap it."""
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def leave_the_keyring() -> None:
+    """Join a fresh session keyring, so that no sandbox descends from the login's own.
+
+    Raises: :class:`OSError` where that fails, unless this machine has no keyrings for us: a
+    container often refuses all use of them, to what runs in our sandboxes as well.
+    """
+    try:
+        rights.leave_keyring()
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOSYS):
+            raise
+        _log.warning("there is no keyring to leave: %s", error)
+
+
+def _memory_file(data: bytes) -> int:
+    descriptor = os.memfd_create("seccomp")
+    os.write(descriptor, data)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor

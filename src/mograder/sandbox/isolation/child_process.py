@@ -1,0 +1,257 @@
+"""One child process of the supervisor: its output, its end, nothing else.
+
+Started from the main thread, since the kernel ties ``--die-with-parent`` to the thread that
+forked; watched by a pidfd, since a thread for every child would not scale.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from mograder.sandbox.isolation.namespaces import Joined, Place, Standard, Started, start_in
+
+_READ_BYTES = 65_536
+_LAST_READS = 16
+"""Together as much as a pipe can hold at most (1 MiB, ``/proc/sys/fs/pipe-max-size``)."""
+
+_GROUP_LOOKS, _GROUP_SECONDS = 40, 0.05
+_BURST_SECONDS = 4
+"""What somebody may print at once who was silent before: so many seconds' worth."""
+
+
+_ENTER = ("/bin/sh", "-c", 'echo 0 >&0 && exec "$@" </dev/null', "enter")
+"""Enters the cgroup of standard input, then becomes its arguments, or nothing where that fails.
+
+A program of its own, since entering may wait for the kernel, and we wait for our children up to
+the moment that they execute something.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What to execute: absolute program, whole environment, and the descriptors to keep.
+
+    ``uid`` is the host uid to become (and the gid of the same number), or None to stay. With a
+    ``place`` the program starts there instead, as whom the place says. ``stdin`` is a descriptor,
+    or None for nothing; ``lend_output`` keeps our end of the output open in ``Child.lent``, for
+    who writes to it later. ``output_rate`` is how many bytes a second are read of it. ``entry``
+    is where the child enters its cgroup before it becomes the program, or none.
+    """
+
+    argv: Sequence[str]
+    variables: Mapping[str, str] = field(default_factory=dict)
+    directory: str = "/"
+    uid: int | None = None
+    descriptors: Sequence[int] = ()
+    umask: int = 0o022
+    place: Place | None = None
+    stdin: int | None = None
+    lend_output: bool = False
+    output_rate: int = 1 << 20
+    entry: int | None = None
+
+
+class _Process(Protocol):
+    pid: int
+
+    def send_signal(self, number: signal.Signals, /) -> None: ...
+
+    def wait(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A process that was started, and both ends of its output."""
+
+    process: _Process
+    read_end: int
+    write_end: int
+
+
+class Child:
+    """A running child; ``exited`` resolves to its status once it is gone and its output read."""
+
+    def __init__(
+        self, launch: Launch, on_output: Callable[[bytes], None], begun: Begun | None = None
+    ) -> None:
+        """Start the process; ``on_output`` gets standard output and error as they come.
+
+        ``begun`` is the process where :func:`begin_elsewhere` has started it.
+
+        Raises: :class:`OSError` when the program cannot be executed.
+        """
+        loop = asyncio.get_running_loop()
+        self.exited: asyncio.Future[int] = loop.create_future()
+        begun = _begin(launch) if begun is None else begun
+        self._process, read_end, self.lent = begun.process, begun.read_end, begun.write_end
+        if not launch.lend_output:
+            self.end_loan()
+        self.pid = self._process.pid
+        self._output = read_end
+        self._on_output = on_output
+        self._rate = launch.output_rate
+        self._allowance = float(self._rate * _BURST_SECONDS)
+        self._read_at = loop.time()
+        self._pause: asyncio.TimerHandle | None = None
+        self._ours = True
+        """Whether this process is its parent, and nobody else reuses its number meanwhile."""
+        if isinstance(self._process, Started):
+            self._pidfd, self._ours = self._process.pidfd, self._process.ours
+        else:
+            self._pidfd = os.pidfd_open(self.pid)
+        os.set_blocking(read_end, False)
+        loop.add_reader(read_end, self._read_output)
+        loop.add_reader(self._pidfd, self._reap)
+
+    def end_loan(self) -> None:
+        """Close our writing end of the output, if it is still open."""
+        if self.lent >= 0:
+            os.close(self.lent)
+            self.lent = -1
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal; a process that is gone already is no error."""
+        if not self.exited.done():
+            self._process.send_signal(number)
+
+    def _read_output(self) -> None:
+        try:
+            data = os.read(self._output, _READ_BYTES)
+        except BlockingIOError:
+            return
+        if data:
+            self._on_output(data)
+            self._pace(len(data))
+        else:
+            self._close_output()
+
+    def _pace(self, size: int) -> None:
+        """Read no more for a while of one that floods: it waits then, and nobody else does."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        earned = self._allowance + (now - self._read_at) * self._rate
+        self._allowance = min(earned, self._rate * _BURST_SECONDS) - size
+        self._read_at = now
+        if self._allowance < 0 and self._pause is None:
+            loop.remove_reader(self._output)
+            self._pause = loop.call_later(-self._allowance / self._rate, self._read_on)
+
+    def _read_on(self) -> None:
+        self._pause = None
+        if self._output >= 0:
+            asyncio.get_running_loop().add_reader(self._output, self._read_output)
+
+    def _reap(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._pidfd)
+        os.close(self._pidfd)
+        # What is left of its group goes with it. Before it is reaped, so that the number is still
+        # its own.
+        if self._ours:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
+        status = self._process.wait()
+        # What it printed last explains its death: read that before saying so. A grandchild may
+        # hold the pipe open and fill it faster than we read, so wait neither for an end nor
+        # for silence.
+        for _ in range(_LAST_READS):
+            if self._output >= 0:
+                self._read_output()
+        self._close_output()
+        if self._ours:
+            self._reap_group(_GROUP_LOOKS)
+        self.exited.set_result(status)
+
+    def _reap_group(self, looks: int) -> None:
+        """Collect what of its group became ours when it died (the supervisor adopts orphans)."""
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-self.pid, os.WNOHANG)[0]:
+                pass
+            if looks:  # killed, but not dead yet
+                loop = asyncio.get_running_loop()
+                loop.call_later(_GROUP_SECONDS, self._reap_group, looks - 1)
+
+    def _close_output(self) -> None:
+        self.end_loan()
+        if self._pause is not None:
+            self._pause.cancel()
+        if self._output >= 0:
+            asyncio.get_running_loop().remove_reader(self._output)
+            os.close(self._output)
+            self._output = -1
+
+
+async def begin_elsewhere(launch: Launch) -> Begun:
+    """Start a process by the guide of its place, without blocking the loop.
+
+    Raises: :class:`OSError` when the program cannot be executed.
+    """
+    place = launch.place
+    if not isinstance(place, Joined) or place.guide is None:
+        return _begin(launch)
+    read_end, write_end = os.pipe()
+    try:
+        with _standard(launch, write_end) as streams:
+            pidfd = await place.guide.enter(place, launch, dict(launch.variables), streams)
+    except BaseException:
+        os.close(read_end)
+        os.close(write_end)
+        raise
+    return Begun(Started(pidfd, ours=False), read_end, write_end)
+
+
+@contextlib.contextmanager
+def _standard(launch: Launch, output: int) -> Iterator[Standard]:
+    if launch.stdin is not None:
+        yield Standard(launch.stdin, output)
+        return
+    nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield Standard(nothing, output)
+    finally:
+        os.close(nothing)
+
+
+def _begin(launch: Launch) -> Begun:
+    read_end, write_end = os.pipe()
+    try:
+        return Begun(_start(launch, write_end), read_end, write_end)
+    except BaseException:
+        os.close(read_end)
+        os.close(write_end)
+        raise
+
+
+def _start(launch: Launch, output: int) -> _Process:
+    if launch.place is None:
+        return _popen(launch, output)
+    with _standard(launch, output) as streams:
+        return start_in(launch.place, launch, dict(launch.variables), streams)
+
+
+def _popen(launch: Launch, output: int) -> subprocess.Popen[bytes]:
+    as_other = launch.uid is not None
+    argv, stdin = list(launch.argv), subprocess.DEVNULL
+    if launch.entry is not None:
+        argv, stdin = [*_ENTER, *argv], launch.entry
+    return subprocess.Popen(
+        argv,
+        stdin=stdin,
+        stdout=output,
+        stderr=output,
+        env=dict(launch.variables),
+        cwd=launch.directory,
+        pass_fds=tuple(launch.descriptors),
+        start_new_session=True,
+        umask=launch.umask,
+        user=launch.uid,
+        group=launch.uid,
+        extra_groups=[] if as_other else None,
+    )

@@ -1,0 +1,406 @@
+"""What a sandbox may see, as bubblewrap arguments. Pure: this file is the whole policy.
+
+An allow-list of mounts on an empty root, never the host's root (security.md, "The sandbox"):
+the system's ``/usr``, a synthetic ``/etc``, the environment and its interpreter, the uv cache
+and the programs of ours that run inside, all read-only; the workspace; private ``/tmp``,
+``/dev/shm``, ``/proc``, ``/dev``. What is not named here does not exist inside.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from mograder.sandbox.protocol import Execute, Limits, Mode, RunCommand, StartSession
+
+HOME = PurePosixPath("/home/student")
+WORK = HOME / "work"
+"""The workspace inside. Not below ``/tmp``: marimo never autosaves there (sessions.md)."""
+
+ENVIRONMENT = PurePosixPath("/opt/mograder/environment")
+BUILD = PurePosixPath("/opt/mograder/build")
+UV_CACHE = PurePosixPath("/opt/mograder/uv-cache")
+UV = PurePosixPath("/opt/mograder/uv")
+SERVE = PurePosixPath("/opt/mograder/serve.py")
+CELLRUN = ("cell_runner.py", "check_guard.py", "cell_output.py")
+"""What runs notebooks cell by cell: beside ``serve.py``, inside as on the host."""
+
+ZYGOTE = PurePosixPath("/opt/mograder/zygote.py")
+"""Beside the programs that it becomes, ``enter_sandbox.py`` and these, which it imports from
+there."""
+BESIDE = ("rights.py", "warmup_run.py", "module_snapshot.py", "sched_slice.py")
+HOLDER = "/usr/bin/cat"
+"""What stands in a sandbox until somebody joins it: it answers a byte, and so tells that the
+mounts stand."""
+
+ASSET_URL = "../_marimo"
+"""Where a session's page finds marimo's static files, relative to the page.
+
+The public prefix is known per request only, so no absolute path would do. The page's base is
+``{prefix}/s/<capability>/``, or its own address ``{prefix}/edit/user/<user>/<item>/`` where the
+hub leaves it alone; the hub serves both (``web.hub.proxy.static_assets``). With ``[hub]
+session_url`` it is an address of the hub's own origin instead (``sandbox.safety``), the same for
+every session's origin.
+"""
+
+_UID = 1000
+"""The only uid inside; on the host it is the service user's or the student's own sub-uid."""
+
+_FIRST_CONFIGURATION = """\
+[runtime]
+auto_instantiate = true
+
+[save]
+autosave = "after_delay"
+autosave_delay = 1000
+
+[completion]
+copilot = false
+"""
+_WITHOUT_AI = """
+[ai]
+enabled = false
+allow_provider_config = false
+inline_tooltip = false
+"""
+_YARD_TMP_MB = 64
+_DATA_SLACK_MB = 512
+_SESSION_OUTPUT, _BUILD_OUTPUT = 256 << 10, 32 << 20
+_SINGLE_THREADED = (
+    "OPENBLAS_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_MAX_THREADS",
+    "POLARS_MAX_THREADS",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """One directory or file of the host that appears inside."""
+
+    source: Path
+    target: PurePosixPath
+    writable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """The paths that a process finds inside, or the host's own where there is no sandbox."""
+
+    home: PurePosixPath
+    work: PurePosixPath
+    environment: PurePosixPath
+    uv: PurePosixPath
+    uv_cache: PurePosixPath
+    serve: PurePosixPath
+    tmp: PurePosixPath
+
+
+SANDBOXED_SESSION = Inside(
+    HOME,
+    WORK,
+    ENVIRONMENT,
+    UV,
+    UV_CACHE,
+    SERVE,
+    PurePosixPath("/tmp"),  # noqa: S108
+)
+SANDBOXED_BUILD = replace(SANDBOXED_SESSION, work=BUILD)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One process to run: what it sees, where it stands, what it is."""
+
+    argv: tuple[str, ...]
+    variables: tuple[tuple[str, str], ...]
+    binds: tuple[Bind, ...]
+    directory: PurePosixPath
+    network: bool
+    tmp_mb: int
+    output_rate: int = _SESSION_OUTPUT
+    """Bytes per second that are read of what it prints; who prints more has to wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """Where the host keeps what every sandbox gets.
+
+    ``links`` are the top-level names beside ``/usr``, as (name, link target) on a merged system.
+    """
+
+    etc: Path
+    build_etc: Path
+    uv: Path
+    uv_cache: Path
+    serve: Path
+    zygote: Path
+    joiner: Path
+    beside: tuple[Path, ...]
+    links: tuple[tuple[str, str], ...]
+    directories: tuple[Path, ...] = ()
+    build_variables: tuple[tuple[str, str], ...] = ()
+    build_readable: tuple[Path, ...] = ()
+    asset_url: str = ASSET_URL
+
+
+def session_plan(
+    request: StartSession,
+    roots: Sequence[Path],
+    host: Host,
+    inside: Inside,
+    fd: int,
+    *,
+    assets: str = "",
+) -> Plan:
+    """Return how to run one marimo session that listens on descriptor ``fd``.
+
+    ``roots`` are the directories of the interpreter that the environment belongs to, bound at
+    their own paths because the environment's links lead there. ``assets`` names the set of
+    static files that the hub serves for this environment, "" if the session serves its own.
+    """
+    edit = request.mode is Mode.EDIT
+    options = json.dumps(
+        {
+            "fd": fd,
+            "rlimits": rlimits(request.limits),
+            "config": first_configuration(request.allow),
+            "caches": str(inside.environment / "caches"),
+        }
+    )
+    flags = ("--skip-update-check",) if edit else ("--include-code",)
+    where = ("--asset-url", f"{host.asset_url}/{assets}") if assets else ()
+    return Plan(
+        argv=(
+            str(inside.environment / "env/bin/python"),
+            str(inside.serve),
+            options,
+            "--",
+            *("-q", request.mode, "--headless", "--no-token", "--no-sandbox", *flags, *where),
+            *("--base-url", request.base_url, "-p", "1", "--host", "127.0.0.1"),
+            request.notebook,
+        ),
+        variables=_session_variables(inside, edit=edit),
+        binds=(
+            *(Bind(root, PurePosixPath(root)) for root in roots),
+            Bind(request.environment, inside.environment),
+            Bind(host.uv_cache, inside.uv_cache),
+            Bind(host.serve, inside.serve),
+            Bind(request.directory, inside.work, writable=edit),
+        ),
+        directory=inside.work,
+        network=False,
+        tmp_mb=request.limits.tmp_mb,
+    )
+
+
+def execution_plan(
+    request: Execute, roots: Sequence[Path], host: Host, inside: Inside, fd: int
+) -> Plan:
+    """Return how to run one notebook that reports to descriptor ``fd``: a session's world."""
+    caches, limits = str(inside.environment / "caches"), rlimits(request.limits)
+    told = {"fd": fd, "rlimits": limits, "caches": caches, "outputs": request.outputs}
+    program = inside.serve.with_name(CELLRUN[0])
+    python = str(inside.environment / "env/bin/python")
+    return Plan(
+        argv=(python, str(program), json.dumps(told), "--", request.notebook),
+        variables=_session_variables(inside, edit=True),
+        binds=(
+            *(Bind(root, PurePosixPath(root)) for root in roots),
+            Bind(request.environment, inside.environment),
+            *_cellrun(host, inside),
+            Bind(request.directory, inside.work, writable=True),
+        ),
+        directory=inside.work,
+        network=False,
+        tmp_mb=request.limits.tmp_mb,
+    )
+
+
+def _cellrun(host: Host, inside: Inside) -> tuple[Bind, ...]:
+    serve = inside.serve
+    return tuple(Bind(host.serve.with_name(n), serve.with_name(n)) for n in CELLRUN)
+
+
+def first_configuration(allow: Sequence[str]) -> str:
+    """Return marimo's settings for a workspace that has none yet: what it offers works here.
+
+    A convenience only: the file is the student's from then on, and the hub refuses at the proxy
+    what is not allowed (sessions.md, "What is switched off").
+    """
+    return _FIRST_CONFIGURATION + ("" if "ai" in allow else _WITHOUT_AI)
+
+
+def yard_plan(environment: Path, roots: Sequence[Path], host: Host) -> Plan:
+    """Return what the zygote of an environment sees: that, its interpreter and our scripts.
+
+    No workspace, no network, no uv cache; everything at the paths where a session finds it, since
+    what is imported here is what a session goes on with.
+    """
+    inside = SANDBOXED_SESSION
+    return Plan(
+        argv=(str(inside.environment / "env/bin/python"), str(ZYGOTE)),
+        # What a package reads from its environment when it is imported must be what it would find
+        # in a session; and it must start no threads, since only a process without them may fork.
+        variables=(
+            *_session_variables(inside, edit=True),
+            *((name, "1") for name in _SINGLE_THREADED),
+        ),
+        binds=(
+            *(Bind(root, PurePosixPath(root)) for root in roots),
+            Bind(environment, inside.environment),
+            Bind(host.serve, inside.serve),
+            *_cellrun(host, inside),
+            Bind(host.zygote, ZYGOTE),
+            Bind(host.joiner, ZYGOTE.with_name("enter_sandbox.py")),
+            *(Bind(each, ZYGOTE.with_name(each.name)) for each in host.beside),
+        ),
+        directory=inside.home,
+        network=False,
+        tmp_mb=_YARD_TMP_MB,
+    )
+
+
+def held(plan: Plan) -> Plan:
+    """Return the same world with nothing in it but the one that holds it open."""
+    return replace(plan, argv=(HOLDER,))
+
+
+def unconfined(host: Host, *, work: Path, environment: Path) -> Inside:
+    """Return the host's own paths, for a plan that runs without a sandbox.
+
+    Its home is the workspace, the one place that it is sure to own.
+    """
+    return Inside(
+        home=PurePosixPath(work),
+        work=PurePosixPath(work),
+        environment=PurePosixPath(environment),
+        uv=PurePosixPath(host.uv),
+        uv_cache=PurePosixPath(host.uv_cache),
+        serve=PurePosixPath(host.serve),
+        tmp=PurePosixPath(work / ".tmp"),
+    )
+
+
+def build_plan(request: RunCommand, host: Host, inside: Inside) -> Plan:
+    """Return how to run one build command: packages that an instructor chose, with network.
+
+    It sees its own directory, the cache and the interpreters, and nothing of the course.
+    """
+    return Plan(
+        argv=tuple(str(inside.uv) if word == "uv" else word for word in request.argv),
+        variables=(
+            ("HOME", str(inside.home)),
+            ("PATH", "/usr/local/bin:/usr/bin:/bin"),
+            ("LANG", "C.UTF-8"),
+            ("UV_CACHE_DIR", str(inside.uv_cache)),
+            *host.build_variables,
+            *request.variables.items(),
+        ),
+        binds=(
+            *(Bind(path, PurePosixPath(path)) for path in host.build_readable),
+            *(Bind(path, PurePosixPath(path)) for path in request.readable),
+            Bind(host.uv, inside.uv),
+            Bind(host.uv_cache, inside.uv_cache, writable=True),
+            Bind(request.directory, inside.work, writable=True),
+        ),
+        directory=inside.work,
+        network=True,
+        tmp_mb=4096,
+        output_rate=_BUILD_OUTPUT,
+    )
+
+
+def rlimits(limits: Limits) -> dict[str, int]:
+    """Return the rlimits of a session by their names in :mod:`resource`.
+
+    With the one for data, a single array that is too large is a ``MemoryError`` in its cell and
+    not the end of the session. It counts what is reserved and not what is used, the stacks of
+    threads and buffers of libraries too, so it is wider than the limit of memory.
+    """
+    data = {"RLIMIT_DATA": (limits.memory_mb + _DATA_SLACK_MB) << 20} if limits.memory_mb else {}
+    return {
+        "RLIMIT_NPROC": limits.processes,
+        "RLIMIT_NOFILE": limits.open_files,
+        "RLIMIT_FSIZE": limits.file_size_mb << 20,
+        "RLIMIT_CORE": 0,
+        **data,
+    }
+
+
+def tmp_bytes(tmp_mb: int) -> int:
+    """Return the size of each of a sandbox's file systems in memory."""
+    return tmp_mb << 20
+
+
+def bubblewrap_arguments(
+    plan: Plan,
+    host: Host,
+    *,
+    info_fd: int | None,
+    seccomp_fd: int,
+    yard: bool = False,
+    block_fd: int | None = None,
+) -> list[str]:
+    """Return the arguments of ``bwrap`` for a plan, without the program's own name.
+
+    A ``yard`` has its user namespace already (:mod:`~mograder.sandbox.isolation.namespaces`), and
+    sessions' sandboxes make theirs below it. The program starts once something can be read of
+    ``block_fd``.
+    """
+    size = str(tmp_bytes(plan.tmp_mb))
+    own_users = ("--unshare-user", "--uid", str(_UID), "--gid", str(_UID), "--disable-userns")
+    arguments = [
+        *(() if yard else own_users),
+        *("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"),
+        *("--hostname", "notebook", "--new-session", "--die-with-parent", "--cap-drop", "ALL"),
+        *(() if info_fd is None else ("--info-fd", str(info_fd))),
+        *(() if block_fd is None else ("--block-fd", str(block_fd))),
+        *("--seccomp", str(seccomp_fd), "--clearenv"),
+        *("--ro-bind", "/usr", "/usr"),
+    ]
+    if not plan.network:
+        arguments.append("--unshare-net")
+    for name, target in host.links:
+        arguments += ["--symlink", target, name]
+    for directory in host.directories:
+        arguments += ["--ro-bind", str(directory), str(directory)]
+    arguments += ["--ro-bind", str(host.build_etc if plan.network else host.etc), "/etc"]
+    arguments += ["--proc", "/proc", "--dev", "/dev", "--size", size, "--tmpfs", "/dev/shm"]  # noqa: S108
+    arguments += ["--size", size, "--tmpfs", "/tmp", "--size", size, "--tmpfs", str(HOME)]  # noqa: S108
+    for bind in plan.binds:
+        kind = "--bind" if bind.writable else "--ro-bind"
+        arguments += [kind, str(bind.source), str(bind.target)]
+    # Some settings below /proc/sys are the namespace's own, and so the student's to change.
+    arguments += ["--remount-ro", "/proc", "--remount-ro", "/", "--chdir", str(plan.directory)]
+    for name, value in plan.variables:
+        arguments += ["--setenv", name, value]
+    return [*arguments, "--", *plan.argv]
+
+
+def _session_variables(inside: Inside, *, edit: bool) -> tuple[tuple[str, str], ...]:
+    """No secret ever enters here; the student's own settings live in the workspace."""
+    own = inside.work if edit else inside.home
+    path = f"{inside.environment / 'env/bin'}:/usr/local/bin:/usr/bin:/bin"
+    return (
+        ("HOME", str(inside.home)),
+        ("USER", "student"),
+        ("PATH", path),
+        ("LANG", "C.UTF-8"),
+        ("TMPDIR", str(inside.tmp)),
+        ("VIRTUAL_ENV", str(inside.environment / "env")),
+        ("XDG_CONFIG_HOME", str(own / ".config")),
+        ("XDG_DATA_HOME", str(own / ".local/share")),
+        ("XDG_STATE_HOME", str(inside.home / ".local/state")),
+        ("XDG_CACHE_HOME", str(inside.tmp / "cache")),
+        ("UV_CACHE_DIR", str(inside.uv_cache)),
+        ("UV_OFFLINE", "1"),
+        # pyarrow's allocator reserves a gigabyte at once, which would count as data (`rlimits`).
+        ("MIMALLOC_ARENA_EAGER_COMMIT", "0"),
+        ("MARIMO_SKIP_UPDATE_CHECK", "1"),
+        ("MARIMO_RESTRICT_SHARING", "true"),  # no buttons that upload the notebook elsewhere
+        ("MOGRADER_DASHBOARD", "1"),
+    )

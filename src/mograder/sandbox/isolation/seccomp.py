@@ -1,0 +1,185 @@
+"""The system-call filter of every sandbox, as a classic BPF program in plain Python.
+
+It is an allow-list (``syscalls.py``). What is not on it is answered with ENOSYS, as by a kernel
+that does not have the call, so that libraries fall back; calls that need rights get EPERM.
+
+The same bytes serve ``bwrap --seccomp`` (cold start) and ``prctl`` in a process that joins a
+sandbox (a zygote's child, which bwrap's own filter would not cover). Without it ``AF_VSOCK``
+opens inside an unshared network and ``keyctl`` reaches the host's keyrings (security.md, "The
+sandbox"). An architecture without a table gets no filter and so no sandbox: fail closed.
+"""
+
+from __future__ import annotations
+
+import platform
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from mograder.core.errors import SandboxUnavailable
+from mograder.sandbox.isolation.syscalls import ALLOWED, CHECKED, FORBIDDEN, Numbers
+
+_LOAD, _JUMP_EQ, _JUMP_GE, _JUMP_SET, _AND, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06
+_ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
+_EPERM, _ENOSYS, _EOPNOTSUPP, _EAFNOSUPPORT = 1, 38, 95, 97
+_NUMBER, _ARCHITECTURE, _ARG0, _ARG1 = 0, 4, 16, 24  # offsets in struct seccomp_data
+
+_NEW_NAMESPACES = 0x7E020080
+"""CLONE_NEW{NS,CGROUP,UTS,IPC,USER,PID,NET,TIME}, as ``clone`` takes them."""
+
+_FAMILIES = (1, 2, 10, 16)
+"""AF_UNIX, AF_INET, AF_INET6 and AF_NETLINK (the C library enumerates interfaces by it)."""
+
+_TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
+
+_JOINING = ("setns", "keyctl")
+
+
+@dataclass(frozen=True, slots=True)
+class _Architecture:
+    """``column`` is its place in the tables of system calls."""
+
+    audit: int
+    column: int
+
+
+_ARCHITECTURES = {
+    "x86_64": _Architecture(audit=0xC000003E, column=0),
+    "aarch64": _Architecture(audit=0xC00000B7, column=1),
+}
+
+
+def filter_program(machine: str | None = None, *, joining: bool = False) -> bytes:
+    """Return the filter for this machine's architecture as packed ``sock_filter`` records.
+
+    ``joining``: for a zygote, whose children enter a sandbox and a keyring of their own before
+    they take the whole filter on.
+    Raises: :class:`SandboxUnavailable` on an architecture that has no table.
+    """
+    architecture = _architecture(machine)
+    return b"".join(_program(architecture, _JOINING if joining else ()))
+
+
+def _architecture(machine: str | None) -> _Architecture:
+    name = machine or platform.machine()
+    found = _ARCHITECTURES.get(name)
+    if found is None:
+        raise SandboxUnavailable(
+            f"There is no system-call filter for the architecture {name!r}.",
+            hint="Run the hub on x86-64 or 64-bit ARM.",
+        )
+    return found
+
+
+def _program(architecture: _Architecture, joining: tuple[str, ...]) -> Iterable[bytes]:
+    column = architecture.column
+    yield _op(_LOAD, _ARCHITECTURE)
+    yield _op(_JUMP_EQ, architecture.audit, 1, 0)
+    yield _op(_RETURN, _KILL)
+    yield _op(_LOAD, _NUMBER)
+    for name, check in _CHECKS.items():
+        number = CHECKED[name][column]
+        if number is not None:
+            body = check()
+            yield _op(_JUMP_EQ, number, 0, len(body))
+            yield from body
+    actions = dict.fromkeys(_numbers(FORBIDDEN, column), _ERRNO | _EPERM)
+    actions |= dict.fromkeys(_numbers(ALLOWED, column), _ALLOW)
+    actions |= {number: _ALLOW for name in joining if (number := FORBIDDEN[name][column])}
+    yield from _decision(_ranges(actions))
+
+
+def _numbers(calls: Numbers, column: int) -> Iterable[int]:
+    return (number for pair in calls.values() if (number := pair[column]) is not None)
+
+
+def _ranges(actions: Mapping[int, int]) -> list[tuple[int, int]]:
+    """Return where each run of numbers with the same action begins, and that action.
+
+    A number without an action is answered with ENOSYS, also one of x32 or above the last one.
+    """
+    ranges = [(0, actions.get(0, _ERRNO | _ENOSYS))]
+    for number in range(1, max(actions) + 2):
+        action = actions.get(number, _ERRNO | _ENOSYS)
+        if action != ranges[-1][1]:
+            ranges.append((number, action))
+    return ranges
+
+
+def _decision(ranges: list[tuple[int, int]]) -> list[bytes]:
+    """Return instructions that find the range of the loaded number by bisection."""
+    if len(ranges) == 1:
+        return [_op(_RETURN, ranges[0][1])]
+    middle = len(ranges) // 2
+    low, high = _decision(ranges[:middle]), _decision(ranges[middle:])
+    return [_op(_JUMP_GE, ranges[middle][0], len(low), 0), *low, *high]
+
+
+def _clone_without_namespaces() -> list[bytes]:
+    return [
+        _op(_LOAD, _ARG0),
+        _op(_JUMP_SET, _NEW_NAMESPACES, 0, 1),
+        _op(_RETURN, _ERRNO | _EPERM),
+        _op(_RETURN, _ALLOW),
+    ]
+
+
+def _sockets_of_known_families() -> list[bytes]:
+    """Allow the four families, and no raw or packet socket but netlink's."""
+    unix, inet, inet6, netlink = _FAMILIES
+    return [
+        _op(_LOAD, _ARG0),
+        _op(_JUMP_EQ, unix, 9, 0),
+        _op(_JUMP_EQ, netlink, 8, 0),
+        _op(_JUMP_EQ, inet, 2, 0),
+        _op(_JUMP_EQ, inet6, 1, 0),
+        _op(_RETURN, _ERRNO | _EAFNOSUPPORT),
+        _op(_LOAD, _ARG1),
+        _op(_AND, 0xF),
+        _op(_JUMP_EQ, 3, 1, 0),  # SOCK_RAW
+        _op(_JUMP_EQ, 10, 0, 1),  # SOCK_PACKET
+        _op(_RETURN, _ERRNO | _EPERM),
+        _op(_RETURN, _ALLOW),
+    ]
+
+
+def _pairs_of_unix_sockets() -> list[bytes]:
+    """No other family that a notebook needs has pairs, and asking would load the family's code."""
+    unix, *_ = _FAMILIES
+    return [
+        _op(_LOAD, _ARG0),
+        _op(_JUMP_EQ, unix, 1, 0),
+        _op(_RETURN, _ERRNO | _EAFNOSUPPORT),
+        _op(_RETURN, _ALLOW),
+    ]
+
+
+def _no_terminal_injection() -> list[bytes]:
+    return [
+        _op(_LOAD, _ARG1),
+        _op(_JUMP_EQ, _TIOCSTI, 1, 0),
+        _op(_JUMP_EQ, _TIOCLINUX, 0, 1),
+        _op(_RETURN, _ERRNO | _EPERM),
+        _op(_RETURN, _ALLOW),
+    ]
+
+
+def _no_reserved_room() -> list[bytes]:
+    """Refuse ``fallocate``, which fills a disk faster than we can notice.
+
+    With this error libc writes the blocks itself; with ENOSYS it would not.
+    """
+    return [_op(_RETURN, _ERRNO | _EOPNOTSUPP)]
+
+
+_CHECKS = {
+    "clone": _clone_without_namespaces,
+    "socket": _sockets_of_known_families,
+    "socketpair": _pairs_of_unix_sockets,
+    "ioctl": _no_terminal_injection,
+    "fallocate": _no_reserved_room,
+}
+
+
+def _op(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
+    return struct.pack("HBBI", code, if_true, if_false, value)

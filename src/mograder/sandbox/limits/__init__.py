@@ -1,0 +1,1 @@
+"""Measuring and bounding what sandboxes use: memory, processes, disk and CPU."""

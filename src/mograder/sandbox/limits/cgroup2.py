@@ -1,0 +1,397 @@
+"""One cgroup v2 leaf for each session, where a part of the tree is ours to divide.
+
+The kernel then bounds a session's memory and processes and shares out the processor by itself,
+whatever a session forks and however fast (security.md, "The sandbox"). Ours it is under systemd
+with ``Delegate=yes``, and as root where no systemd manages the tree. Everybody else has the
+watchdog alone (:mod:`mograder.sandbox.limits.rules`).
+
+The part looks like this afterwards; a cgroup that divides its resources holds no process itself::
+
+    <ours>/supervisor           whoever was there before: the supervisor, perhaps the hub
+    <ours>/zygotes              warm processes and their yards
+    <ours>/sessions-<name>/<id> one for each session
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mograder.sandbox.limits.cpu import cpu_max, for_all_sessions
+from mograder.sandbox.protocol import Limits
+
+_log = logging.getLogger("mograder.supervisor")
+
+CONTROLLERS = ("cpu", "memory", "pids")
+_OWN, _ZYGOTES, _SESSIONS = "supervisor", "zygotes", "sessions-"
+_MANAGED = Path("/run/systemd/system")
+_DELEGATED = ("user.delegate", "trusted.delegate")
+"""Marks that systemd puts on a cgroup that it will not touch."""
+
+_FIRST = 1000
+"""The weight of the supervisor, of the hub that started it, and of what forks sessions."""
+
+_ALL = 100 * (os.cpu_count() or 1)
+"""The weight of all sessions together: of one busy process on every processor."""
+
+_ROUNDS = 5
+"""How often to look for processes that were born while their parents were moved."""
+
+_MICROSECONDS = 1_000_000
+_SOFT = (31, 32)
+"""The soft limit as a part of the hard one, where none is set.
+
+Sessions have no swap, so beyond it the kernel slows them nearly to a halt, a MiB a second: a wide
+gap would freeze a notebook for minutes before it is ended and its student is told why.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupUse:
+    """What a session uses: bytes without what the kernel can drop at once, seconds, tasks."""
+
+    memory: int
+    cpu: float
+    processes: int
+
+
+@dataclass(frozen=True, slots=True)
+class GroupEvents:
+    """How often the kernel killed for memory, and how often it refused one more task."""
+
+    oom_kills: int
+    refused: int
+
+
+class SessionGroup:
+    """The leaf of one session."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._last = GroupEvents(0, 0)
+
+    def entry(self) -> int:
+        """Return a descriptor: whoever writes 0 to it is here, with what it forks from then on.
+
+        The kernel asks for the rights of who opened it, so a process may enter that could not
+        even see this directory. It may wait there for forks that are under way elsewhere; a
+        supervisor that moved others would stand still for as long. Raises: :class:`OSError`.
+        """
+        return os.open(self.path / "cgroup.procs", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+    def pids(self) -> list[int]:
+        """Return the processes that are here now."""
+        return _pids(self.path)
+
+    def use(self) -> GroupUse:
+        """Return what is used now. Raises: :class:`OSError` when the leaf is gone."""
+        dropped = _keyed(self.path / "memory.stat").get("inactive_file", 0)
+        return GroupUse(
+            memory=max(0, int(_read(self.path / "memory.current")) - dropped),
+            cpu=self.cpu(),
+            processes=int(_read(self.path / "pids.current")),
+        )
+
+    def cpu(self) -> float:
+        """Return the processor seconds used so far. Raises: :class:`OSError`."""
+        return _keyed(self.path / "cpu.stat").get("usage_usec", 0) / _MICROSECONDS
+
+    def events(self) -> GroupEvents:
+        """Return what happened so far; after :meth:`close`, what had happened by then."""
+        with contextlib.suppress(OSError):
+            self._last = GroupEvents(
+                oom_kills=_keyed(self.path / "memory.events").get("oom_kill", 0),
+                refused=_keyed(self.path / "pids.events").get("max", 0),
+            )
+        return self._last
+
+    def weigh(self, weight: int) -> None:
+        """Set its share of busy processors."""
+        if self.path.exists():
+            with contextlib.suppress(OSError):  # it has ended
+                _write(self.path / "cpu.weight", str(weight))
+
+    def cap(self, processors: float | None) -> None:
+        """Let it use at most so many processors, or as many as it gets."""
+        if self.path.exists():
+            _cap(self.path, processors)
+
+    def close(self) -> bool:
+        """Kill what is left here and remove the leaf; false while the dead are not collected."""
+        self.events()
+        return _remove(self.path)
+
+
+class SessionGroups:
+    """Our part of the tree, divided."""
+
+    def __init__(self, root: Path, name: str) -> None:
+        """``root`` is the part that is ours, ``name`` this supervisor's own and always the same."""
+        self.root = root
+        self._sessions = root / f"{_SESSIONS}{name}"
+        self._zygotes = root / _ZYGOTES
+        self._lingering: list[Path] = []
+        self._lock = threading.Lock()
+        """Guards ``_lingering``: the methods that block are called in threads."""
+
+    @classmethod
+    def find(
+        cls, name: str = "course", *, proc: Path = Path("/proc"), managed: Path = _MANAGED
+    ) -> SessionGroups | None:
+        """Take over our own cgroup, if it is ours to divide; call once, at the start.
+
+        Moves this process and whoever shares its cgroup into a leaf, and ends what a supervisor
+        of the same name that was killed has left. None, and a line in the log, where there is no
+        cgroup v2 with these controllers or it is not delegated to us.
+        """
+        root = _divisible(proc, managed)
+        if isinstance(root, str):
+            return cls._without(root)
+        groups = cls(root, name)
+        try:
+            groups.divide()
+        except OSError as error:
+            return cls._without(f"{root} cannot be divided: {error}")
+        _log.info("sessions are limited by cgroups below %s", root)
+        return groups
+
+    @staticmethod
+    def refusal(*, proc: Path = Path("/proc"), managed: Path = _MANAGED) -> str:
+        """Return why the part of the tree in which we are is not ours to divide, or nothing.
+
+        Changes nothing, so anybody may ask.
+        """
+        root = _divisible(proc, managed)
+        return root if isinstance(root, str) else ""
+
+    @classmethod
+    def _without(cls, reason: str) -> SessionGroups | None:
+        _log.info("sessions are limited by rlimits and the watchdog alone: %s", reason)
+        return None
+
+    def divide(self) -> None:
+        """Make the branches and hand the controllers down. Raises: :class:`OSError`."""
+        own = self.root / _OWN
+        own.mkdir(exist_ok=True)
+        for _ in range(_ROUNDS):
+            for pid in _pids(self.root):
+                with contextlib.suppress(ProcessLookupError):
+                    _write(own / "cgroup.procs", str(pid))
+            try:
+                _hand_down(self.root)
+                break
+            except OSError as error:
+                refusal = error
+        else:
+            raise refusal
+        self._zygotes.mkdir(exist_ok=True)
+        self._sessions.mkdir(exist_ok=True)
+        for branch, weight in ((own, _FIRST), (self._zygotes, _FIRST), (self._sessions, _ALL)):
+            _write(branch / "cpu.weight", str(weight))
+        _cap(self._sessions, for_all_sessions())
+        _hand_down(self._sessions)
+        for stale in _branches(self._sessions):
+            _log.warning("a killed supervisor left the cgroup %s", stale.name)
+            self._put_away(stale)
+
+    def make(self, session_id: str, limits: Limits) -> SessionGroup:
+        """Make a session's leaf with its limits; blocks. Raises: :class:`OSError`."""
+        path = self._sessions / session_id
+        self._sweep()
+        path.mkdir()
+        try:
+            for file, value in _settings(limits):
+                _write(path / file, value)
+            if (path / "memory.swap.max").exists():
+                _write(path / "memory.swap.max", "0")
+        except OSError:
+            _remove(path)
+            raise
+        return SessionGroup(path)
+
+    def put_away(self, group: SessionGroup) -> None:
+        """Close a leaf, now or as soon as what was killed in it has been collected; blocks."""
+        if not group.close():
+            self._linger(group.path)
+
+    def shelter(self, pid: int) -> None:
+        """Move a zygote out of the supervisor's leaf; it may take a while, so in a thread.
+
+        Raises: :class:`OSError`.
+        """
+        _write(self._zygotes / "cgroup.procs", str(pid))
+
+    def overhead(self) -> int:
+        """Return the memory of the supervisor's leaf and the zygotes' in bytes."""
+        return sum(_resident(self.root / name) for name in (_OWN, _ZYGOTES))
+
+    def close(self) -> bool:
+        """Remove the sessions' branch; false while the kernel is not done with what ended in it.
+
+        Where we are ourselves stays, since we are still there.
+        """
+        for path in (*_branches(self._sessions), self._sessions, self._zygotes):
+            self._put_away(path)
+        return not self._sessions.exists()
+
+    def _put_away(self, path: Path) -> None:
+        if not _remove(path):
+            self._linger(path)
+
+    def _linger(self, path: Path) -> None:
+        with self._lock:
+            self._lingering.append(path)
+
+    def _sweep(self) -> None:
+        with self._lock:
+            waiting, self._lingering = self._lingering, []
+        left = [path for path in waiting if not _remove(path)]
+        with self._lock:
+            self._lingering += left
+
+
+def _settings(limits: Limits) -> Iterator[tuple[str, str]]:
+    hard = limits.memory_mb << 20
+    part, whole = _SOFT
+    soft = (limits.memory_soft_mb << 20) or hard * part // whole
+    yield "memory.max", str(hard) if hard else "max"
+    yield "memory.high", str(min(soft, hard) if hard else soft) if soft else "max"
+    # A kernel without its server, or the other way round, helps nobody: all of it goes at once.
+    yield "memory.oom.group", "1"
+    yield "pids.max", str(limits.processes)
+    yield "cpu.weight", str(limits.cpu_weight)
+
+
+def _divisible(proc: Path, managed: Path) -> Path | str:
+    """Return the part that is ours, or why there is none."""
+    root = _own_cgroup(proc)
+    if root is None:
+        return "this process is in no cgroup v2"
+    if root.name == _OWN and _is_divided(root.parent) and _is_ours(root.parent, managed):
+        root = root.parent  # started by a hub whose earlier supervisor moved it
+    missing = set(CONTROLLERS) - set(_words(root / "cgroup.controllers"))
+    if missing:
+        return f"{root} has no {', '.join(sorted(missing))} controller"
+    if not _is_ours(root, managed):
+        return f"{root} is not delegated (systemd: Delegate=yes)"
+    return root
+
+
+def _own_cgroup(proc: Path) -> Path | None:
+    """Where our own v2 cgroup is to be seen, if it is."""
+    own = next((w[3:] for w in _lines(proc / "self/cgroup") if w.startswith("0::/")), None)
+    if own is None or own.startswith("/.."):
+        return None
+    for line in _lines(proc / "self/mountinfo"):
+        before, _, after = line.partition(" - ")
+        fields = before.split()
+        if after.split()[:1] == ["cgroup2"] and Path(own).is_relative_to(fields[3]):
+            return Path(fields[4]) / Path(own).relative_to(fields[3])
+    return None
+
+
+def _is_divided(root: Path) -> bool:
+    """Whether it hands our controllers down; the branches themselves go with their supervisor."""
+    return set(CONTROLLERS) <= set(_words(root / "cgroup.subtree_control"))
+
+
+def _is_ours(root: Path, managed: Path) -> bool:
+    needed = (root, root / "cgroup.procs", root / "cgroup.subtree_control")
+    if not all(os.access(path, os.W_OK) for path in needed):
+        return False
+    if os.geteuid() != 0 or not managed.exists():
+        return True
+    return any(_mark(root, name) == b"1" for name in _DELEGATED)
+
+
+def _mark(path: Path, name: str) -> bytes:
+    try:
+        return os.getxattr(path, name)
+    except OSError:
+        return b""
+
+
+def _hand_down(path: Path) -> None:
+    _write(path / "cgroup.subtree_control", " ".join(f"+{name}" for name in CONTROLLERS))
+
+
+def _cap(path: Path, processors: float | None) -> None:
+    with contextlib.suppress(OSError):  # it has ended, or the kernel has no quotas
+        _write(path / "cpu.max", cpu_max(processors))
+
+
+def _remove(path: Path) -> bool:
+    """Kill what is in a cgroup and remove it; false when the kernel is not done with it yet."""
+    try:
+        if _pids(path):
+            _kill_all(path)
+        path.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def _kill_all(path: Path) -> None:
+    if (path / "cgroup.kill").exists():
+        _write(path / "cgroup.kill", "1")
+        return
+    for pid in _pids(path):  # before Linux 5.14
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _branches(path: Path) -> list[Path]:
+    return [entry for entry in path.iterdir() if entry.is_dir()] if path.is_dir() else []
+
+
+def _resident(path: Path) -> int:
+    with contextlib.suppress(OSError, ValueError):
+        dropped = _keyed(path / "memory.stat").get("inactive_file", 0)
+        return max(0, int(_read(path / "memory.current")) - dropped)
+    return 0
+
+
+def _pids(path: Path) -> list[int]:
+    """Without those that a container outside ours has here: they are called 0."""
+    return [pid for word in _words(path / "cgroup.procs") if (pid := int(word)) > 0]
+
+
+def _keyed(path: Path) -> dict[str, int]:
+    pairs = (line.split() for line in _read(path).splitlines())
+    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2}
+
+
+def _words(path: Path) -> list[str]:
+    return _optional(path, lambda text: text.split())
+
+
+def _lines(path: Path) -> list[str]:
+    return _optional(path, lambda text: text.splitlines())
+
+
+def _optional(path: Path, split: Callable[[str], list[str]]) -> list[str]:
+    try:
+        return split(_read(path))
+    except OSError:
+        return []
+
+
+def _read(path: Path) -> str:
+    return path.read_text("utf-8", "replace")
+
+
+def _write(path: Path, text: str) -> None:
+    """Write in one call, as these files want it."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    try:
+        os.write(descriptor, text.encode())
+    finally:
+        os.close(descriptor)

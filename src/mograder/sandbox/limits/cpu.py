@@ -1,0 +1,207 @@
+"""Processor time: a boost for a session that starts, and a cap on others meanwhile.
+
+On cgroup v2 each session has a ``cpu.weight``. A session that starts has a higher one until it has
+answered, and until then other sessions that use more than their share of the processors are capped
+by ``cpu.max``. The cap is needed because weights alone do not keep hundreds of processes that wake
+each other all the time from delaying others. Without cgroup v2, sessions are started with a higher
+niceness, and nothing else is done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from mograder.sandbox.inside import sched_slice
+
+_log = logging.getLogger("mograder.supervisor")
+
+PERIOD = 20_000
+"""Microseconds, the period of ``cpu.max``. The kernel's usual 100 ms are as long as a start."""
+
+FOR_SESSIONS = 0.95
+"""The part of all processors that all sessions together may use."""
+
+_BESIDE_A_START = 0.25
+"""The part of all processors that is divided among the sessions that compute while one starts."""
+
+_LEAST = 0.1
+"""Processors. A session that uses less is never capped, and no cap is lower."""
+
+_BOOST, _MOST_WEIGHT = 32, 10_000
+"""The weight of a session that starts is multiplied by the first, up to the second."""
+
+_START_SECONDS = 15.0
+"""A start ends after this, should the hub never say that the session has answered."""
+
+_FIRST_CELLS_SECONDS = 1.0
+"""From the first answer to the end of the start: the kernel and the first cells start then."""
+
+_LOOK_SECONDS = 0.1
+_SHORTEST_SECONDS = 0.5
+"""The shortest time over which use is averaged, so that a short cell run is never too much."""
+
+_SESSION_NICENESS, _OWN_NICENESS = 5, -10
+
+
+class Leaf(Protocol):
+    """A session's cgroup."""
+
+    def cpu(self) -> float:
+        """Return the processor seconds used so far. Raises: :class:`OSError`."""
+        ...
+
+    def weigh(self, weight: int) -> None:
+        """Set ``cpu.weight``."""
+        ...
+
+    def cap(self, processors: float | None) -> None:
+        """Set ``cpu.max`` to so many processors, or to no limit."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class _Session:
+    leaf: Leaf
+    weight: int
+    cpu: float
+    at: float
+    """When ``cpu``, the processor seconds so far, was noted."""
+    end_of_start: asyncio.TimerHandle | None = None
+    cap: float | None = None
+
+    def note(self, cpu: float) -> None:
+        self.cpu, self.at = cpu, time.monotonic()
+
+    def used(self) -> float:
+        """Return the processors used since the last note, on average; 0 if it has ended."""
+        with contextlib.suppress(OSError):
+            passed = time.monotonic() - self.at
+            return (self.leaf.cpu() - self.cpu) / max(passed, _SHORTEST_SECONDS)
+        return 0.0
+
+
+class Processors:
+    """Divides processor time among the sessions that have a cgroup."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[str, _Session] = {}
+        self._watching: asyncio.Task[None] | None = None
+
+    def add(self, session_id: str, leaf: Leaf, weight: int, *, boost: bool) -> None:
+        """Know a session; with ``boost`` it starts now, and a user waits for it."""
+        session = self._sessions[session_id] = _Session(leaf, weight, 0.0, time.monotonic())
+        if not boost:
+            return
+        leaf.weigh(min(_MOST_WEIGHT, weight * _BOOST))
+        self._end_start_in(_START_SECONDS, session)
+        if self._watching is None or self._watching.done():
+            self._watching = asyncio.create_task(self._watch())
+
+    def answered(self, session_id: str) -> None:
+        """End a session's start soon: its server has answered."""
+        session = self._sessions.get(session_id)
+        if session is not None and session.end_of_start is not None:
+            session.end_of_start.cancel()
+            self._end_start_in(_FIRST_CELLS_SECONDS, session)
+
+    def note(self, session_id: str, cpu: float) -> None:
+        """Take the processor seconds that a session has used so far; from any thread."""
+        session = self._sessions.get(session_id)
+        if session is not None and session.cap is None:
+            session.note(cpu)
+
+    def forget(self, session_id: str) -> None:
+        """Forget a session that ends, without its cap: ending takes processor time as well."""
+        session = self._sessions.pop(session_id, None)
+        if session is None:
+            return
+        if session.end_of_start is not None:
+            session.end_of_start.cancel()
+        _lift(session)
+
+    async def close(self) -> None:
+        """Stop watching."""
+        for session_id in tuple(self._sessions):
+            self.forget(session_id)
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.wait({self._watching})
+
+    def _end_start_in(self, seconds: float, session: _Session) -> None:
+        loop = asyncio.get_running_loop()
+        session.end_of_start = loop.call_later(seconds, _end_start, session)
+
+    async def _watch(self) -> None:
+        """Cap while a session starts, then lift all caps."""
+        while any(each.end_of_start is not None for each in self._sessions.values()):
+            try:
+                await asyncio.to_thread(_cap, tuple(self._sessions.values()))
+            except Exception:  # noqa: BLE001 - the next look may succeed
+                _log.exception("sessions could not be capped")
+            await asyncio.sleep(_LOOK_SECONDS)
+        for session in self._sessions.values():
+            _lift(session)
+
+
+def _end_start(session: _Session) -> None:
+    session.end_of_start = None
+    session.leaf.weigh(session.weight)
+    with contextlib.suppress(OSError):
+        session.note(session.leaf.cpu())
+
+
+def _cap(sessions: Collection[_Session]) -> None:
+    """Cap the sessions over their share; a cap stays until :meth:`Processors._watch` lifts it."""
+    use = {each: each.used() for each in sessions if each.end_of_start is None}
+    busy = [each for each, used in use.items() if each.cap is not None or used > _LEAST]
+    whole = _BESIDE_A_START * (os.cpu_count() or 1) / (sum(each.weight for each in busy) or 1)
+    for session in busy:
+        share = max(_LEAST, whole * session.weight)
+        if session.cap is not None or use[session] > share:
+            if session.cap != share:
+                session.leaf.cap(share)
+            session.cap = share
+
+
+def _lift(session: _Session) -> None:
+    if session.cap is not None:
+        session.leaf.cap(None)
+        session.cap = None
+
+
+def cpu_max(processors: float | None) -> str:
+    """Return what ``cpu.max`` is set to for so many processors, or for no limit."""
+    quota = "max" if processors is None else str(int(processors * PERIOD))
+    return f"{quota} {PERIOD}"
+
+
+def for_all_sessions() -> float:
+    """Return the processors that all sessions together may use."""
+    return FOR_SESSIONS * (os.cpu_count() or 1)
+
+
+def put_back(pid: int) -> None:
+    """Make a session's first process, and what it forks, nicer, where it has no cgroup."""
+    with contextlib.suppress(OSError):  # it has ended, or has changed its user
+        niceness = os.getpriority(os.PRIO_PROCESS, pid) + _SESSION_NICENESS
+        os.setpriority(os.PRIO_PROCESS, pid, niceness)
+
+
+def put_first() -> None:
+    """Let this thread go before sessions, as root; any user gets short slices.
+
+    What it starts has the usual niceness again.
+    """
+    with contextlib.suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_OTHER | os.SCHED_RESET_ON_FORK, os.sched_param(0))
+        os.setpriority(os.PRIO_PROCESS, 0, _OWN_NICENESS)
+        Path("/proc/self/autogroup").write_text(str(_OWN_NICENESS))
+    sched_slice.shorten()

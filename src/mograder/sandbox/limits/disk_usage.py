@@ -1,0 +1,237 @@
+"""The disk that sessions use: each workspace has a size, and the disk keeps a reserve.
+
+A workspace is walked every few seconds while its session writes, and at once when the disk fills
+fast, never following a link, no further than the limit. Files that are deleted but still open
+count with it. What the walk misses meets the reserve: it ends the session that wrote most lately.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import stat
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+
+from mograder.core.reserve import DiskReserve
+from mograder.sandbox.limits.procfs import deleted_files, written_by
+from mograder.sandbox.limits.rules import End
+
+_BLOCK = 512
+_LEAST = 4096
+"""What any file costs, were it empty: there is an end to names as well."""
+
+_DEEPEST = 64
+"""Directories in each other; nobody's course has more, and more count as a full workspace."""
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_UNLIMITED = 1 << 40
+_MOST_FILES = 4096
+_WALK_SECONDS, _WALK_PART = 3.0, 20
+"""A walk is followed by a pause so long, and at least so many times as long as the walk took."""
+
+_SOON_SECONDS, _SOON_PART = 0.2, 4
+"""The same while the disk fills fast."""
+
+_LOOK_SECONDS, _GLANCE_SECONDS = 1.0, 0.1
+"""Between two looks at what sessions write, and between two at the free space alone."""
+
+_FELL = 16 << 20
+"""Free space that goes after one look and makes the next one come at once."""
+
+_WROTE = 8 << 20
+"""Lately written bytes that make a session one that fills the disk."""
+
+_FORGET_SECONDS = 30.0
+"""What was written so long ago counts half."""
+
+
+@dataclass(slots=True)
+class _Space:
+    """One workspace."""
+
+    directory: Path
+    device: int
+    limit: int
+    size: int = 0
+    walked_at: float = -math.inf
+    cost: float = 0.0
+    """Seconds that the last walk took."""
+    changed: bool = True
+    """Whether its session may have written since the last walk."""
+    written: int = 0
+    lately: float = 0.0
+    """Bytes written, of which those of long ago count less."""
+
+
+class DiskWatch:
+    """Measures workspaces and free space; one thread at a time."""
+
+    def __init__(self, reserve: DiskReserve, pids: Callable[[str], list[int]]) -> None:
+        """``pids`` returns a session's processes."""
+        self._reserve = reserve
+        self._pids = pids
+        self._spaces: dict[str, _Space] = {}
+        self._free: dict[int, int] = {}
+        self._totals: dict[int, int] = {}
+        self._looked = time.monotonic()
+        self._next_look = -math.inf
+
+    def add(self, session_id: str, directory: Path, limit: int) -> None:
+        """Watch a workspace; ``limit`` in bytes, 0 for none."""
+        with contextlib.suppress(OSError):
+            device = directory.stat().st_dev
+            self._spaces[session_id] = _Space(directory, device, limit)
+
+    def remove(self, session_id: str) -> None:
+        """Watch it no more."""
+        self._spaces.pop(session_id, None)
+
+    def size(self, session_id: str) -> int:
+        """Return the bytes of a workspace as measured last."""
+        space = self._spaces.get(session_id)
+        return 0 if space is None else space.size
+
+    def watch(self, stopped: Event, moving: Callable[[], Collection[str]]) -> list[End]:
+        """Wait until it is time to look, the disk fills fast, or it is stopped; then look."""
+        while not stopped.wait(_GLANCE_SECONDS):
+            if time.monotonic() >= self._next_look or self._fills(self._read_free()):
+                return self.look(moving())
+        return []
+
+    def look(self, moving: Collection[str]) -> list[End]:
+        """Measure where something moves, if it is time; return which sessions must end."""
+        now = time.monotonic()
+        free = self._read_free()
+        fills = self._fills(free)
+        if not fills and now < self._next_look:
+            return []
+        forget = 0.5 ** ((now - self._looked) / _FORGET_SECONDS)
+        self._free, self._looked, self._next_look = free, now, now + _LOOK_SECONDS
+        ends = []
+        for session_id, space in tuple(self._spaces.items()):
+            space.lately *= forget
+            if fills or space.changed or session_id in moving:
+                self._count_written(session_id, space)
+                self._walk_if_due(session_id, space, now, soon=fills)
+            if space.limit and space.size > space.limit:
+                ends.append(End(session_id, "workspace"))
+        return ends or self._keep_reserve(free)
+
+    def _read_free(self) -> dict[int, int]:
+        """Return the free bytes of each file system."""
+        free: dict[int, int] = {}
+        for space in tuple(self._spaces.values()):
+            if space.device not in free:
+                with contextlib.suppress(OSError):
+                    found = os.statvfs(space.directory)
+                    free[space.device] = found.f_bavail * found.f_frsize
+                    self._totals[space.device] = found.f_blocks * found.f_frsize
+        return free
+
+    def _fills(self, free: dict[int, int]) -> bool:
+        """Whether a file system has filled much since the last look."""
+        return any(self._free.get(device, 0) - now > _FELL for device, now in free.items())
+
+    def _count_written(self, session_id: str, space: _Space) -> None:
+        total = written_by(self._pids(session_id))
+        wrote = max(0, total - space.written)
+        space.written = total
+        space.lately += wrote
+        space.changed = space.changed or wrote > 0
+
+    def _walk_if_due(self, session_id: str, space: _Space, now: float, *, soon: bool) -> None:
+        least, part = (_SOON_SECONDS, _SOON_PART) if soon else (_WALK_SECONDS, _WALK_PART)
+        if not space.changed or now - space.walked_at < max(least, space.cost * part):
+            return
+        begun = time.monotonic()
+        enough = space.limit or _UNLIMITED
+        size = tree_size(space.directory, enough)
+        if size <= enough:
+            size += deleted_files(self._pids(session_id), space.device, _MOST_FILES)
+        space.size, space.changed = size, False
+        space.walked_at = time.monotonic()
+        space.cost = space.walked_at - begun
+
+    def _keep_reserve(self, free: dict[int, int]) -> list[End]:
+        totals = self._totals
+        short = {at for at, left in free.items() if left < self._reserve.of(totals.get(at, 0))}
+        writers = {
+            session_id: space
+            for session_id, space in tuple(self._spaces.items())
+            if space.device in short and space.lately >= _WROTE
+        }
+        if not writers:
+            return []
+        heaviest = max(writers, key=lambda session_id: writers[session_id].lately)
+        writers[heaviest].lately = 0.0
+        return [End(heaviest, "disk")]
+
+
+def tree_size(top: Path, enough: int) -> int:
+    """Return the bytes that a tree takes on its disk, or something above ``enough``.
+
+    Never follows a link nor leaves the file system; a file with several names counts once. The
+    owner may change the tree meanwhile: what cannot be read counts as one file.
+    """
+    levels: list[_Level] = []
+    linked: set[int] = set()
+    total = 0
+    try:
+        levels.append(_Level(os.open(top, _DIRECTORY)))
+        device = os.fstat(levels[0].descriptor).st_dev
+        while levels and total <= enough:
+            entry = next(levels[-1].entries, None)
+            if entry is None:
+                levels.pop().close()
+                continue
+            size, is_directory = _measure(entry, device, linked)
+            total += size
+            if is_directory and len(levels) == _DEEPEST:
+                return enough + 1
+            if is_directory:
+                _descend(levels, entry.name)
+    except OSError:
+        return total
+    finally:
+        for level in levels:
+            level.close()
+    return total
+
+
+class _Level:
+    """One directory on the way down."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self.entries = os.scandir(descriptor)
+
+    def close(self) -> None:
+        self.entries.close()
+        os.close(self.descriptor)
+
+
+def _descend(levels: list[_Level], name: str) -> None:
+    with contextlib.suppress(OSError):
+        levels.append(_Level(os.open(name, _DIRECTORY, dir_fd=levels[-1].descriptor)))
+
+
+def _measure(entry: os.DirEntry[str], device: int, linked: set[int]) -> tuple[int, bool]:
+    """What an entry takes, and whether it is a directory to go into."""
+    try:
+        found = entry.stat(follow_symlinks=False)
+    except OSError:
+        return _LEAST, False
+    if found.st_dev != device:
+        return _LEAST, False
+    if stat.S_ISDIR(found.st_mode):
+        return max(_LEAST, found.st_blocks * _BLOCK), True
+    if found.st_nlink > 1:
+        if found.st_ino in linked:
+            return _LEAST, False
+        linked.add(found.st_ino)
+    return max(_LEAST, found.st_blocks * _BLOCK), False

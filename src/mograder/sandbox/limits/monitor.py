@@ -1,0 +1,310 @@
+"""Watches over the live sessions: measures, tells what they use, and acts on the watchdog's word.
+
+Measuring happens in a thread, so that the supervisor answers meanwhile, once a second, and ten
+times a second while something grows. Between two passes a glance at the machine's memory costs
+microseconds and notices a session that begins to grow. Without sessions nothing happens at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from mograder.core.reserve import DiskReserve
+from mograder.sandbox.isolation.policy import tmp_bytes
+from mograder.sandbox.limits.cgroup2 import SessionGroup
+from mograder.sandbox.limits.cpu import Processors, put_first
+from mograder.sandbox.limits.disk_usage import DiskWatch
+from mograder.sandbox.limits.process_meter import Meter, Reading
+from mograder.sandbox.limits.rules import (
+    End,
+    View,
+    decide,
+    is_full,
+    is_short,
+)
+from mograder.sandbox.limits.system_load import Machine, Memory
+from mograder.sandbox.protocol import LimitReason, Limits, Measured, SessionUse
+
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
+
+_log = logging.getLogger("mograder.supervisor")
+
+_PASS_SECONDS, _NEWS_SECONDS = 1.0, 0.9
+_GLANCE_SECONDS, _GROWING_SECONDS = 0.25, 0.1
+_IDLE_PASSES = 4
+"""A session that does not move is measured every so many passes."""
+
+_MOVING_SECONDS = 3.0
+"""For so long after it moved a session may have written what nobody has walked through yet."""
+
+_DROP = 48 << 20
+"""Memory of the machine's that goes between two passes and calls for another at once."""
+
+_BORN = 48
+"""Processes of the machine's that are born between two passes and do the same."""
+
+_GROWS = 24 << 20
+"""Growth of a session from one pass to the next that makes the next one come soon."""
+
+_OVERHEAD_SECONDS = 10.0
+_MEMORY_STEP, _CPU_STEP = 1 << 20, 0.05
+"""Changes that are worth telling."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A session to watch over; ``workspace`` is None where it cannot write."""
+
+    session_id: str
+    limits: Limits
+    workspace: Path | None
+    group: SessionGroup | None = None
+
+
+@dataclass(slots=True)
+class _Watch:
+    watched: Watched
+    limit: int
+    reading: Reading = field(default=Reading(0, 0.0, 0))
+    read: bool = False
+    counted: float = 0.0
+    """The processors' time when it was last seen at work, however short a time ago."""
+    told: SessionUse | None = None
+    considered: tuple[Reading, int] | None = None
+    """The reading and the workspace's size that were compared last with what was told."""
+    grown: int = 0
+    refused: int = 0
+    full_since: float = math.inf
+    still: int = 0
+    """Passes in which nothing moved."""
+    moved_at: float = field(default_factory=time.monotonic)
+
+
+class Guard:
+    """All watches of a supervisor, and the tasks that keep them."""
+
+    def __init__(
+        self,
+        meter: Meter,
+        processors: Processors,
+        *,
+        disk_reserve: DiskReserve,
+        end: Callable[[str, LimitReason], None],
+        tell: Callable[[Measured], None],
+        overhead: Callable[[], int],
+    ) -> None:
+        """``end`` ends a session, ``tell`` passes on news, ``overhead`` measures all the rest."""
+        self._meter, self._processors = meter, processors
+        self._disk = DiskWatch(disk_reserve, meter.pids)
+        self._end, self._tell, self._overhead = end, tell, overhead
+        self._machine = Machine()
+        self._threads = ThreadPoolExecutor(2, "guard", put_first)
+        self._watches: dict[str, _Watch] = {}
+        self._some, self._closed = asyncio.Event(), threading.Event()
+        self._memory, self._task_count = self._machine.memory(), self._machine.tasks()
+        self._next_pass = 0.0
+        self._growing = False
+        self._told_overhead = 0
+        self._next_overhead = self._next_news = 0.0
+        keepers = (self._keep_use(), self._keep_disk())
+        self._tasks = [asyncio.create_task(keeper) for keeper in keepers]
+
+    def add(self, watched: Watched, first_pid: int) -> None:
+        """Watch a session from now on; its first process is all that there is of it."""
+        session_id, limits = watched.session_id, watched.limits
+        self._watches[session_id] = _Watch(watched, limits.memory_mb << 20)
+        self._meter.add(session_id, first_pid, tmp_bytes(limits.tmp_mb), watched.group)
+        if watched.workspace is not None:
+            self._disk.add(session_id, watched.workspace, limits.workspace_mb << 20)
+        self._some.set()
+
+    def forget(self, session_id: str) -> None:
+        """Watch a session no more: it is being ended, or has ended."""
+        self._processors.forget(session_id)
+        if self._watches.pop(session_id, None) is None:
+            return
+        self._meter.remove(session_id)
+        self._disk.remove(session_id)
+
+    async def close(self) -> None:
+        """Stop watching."""
+        self._closed.set()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks)
+        self._threads.shutdown()
+        self._machine.close()
+
+    async def _keep_use(self) -> None:
+        while True:
+            if not self._watches:
+                self._some.clear()
+                await self._some.wait()
+            await asyncio.sleep(_GROWING_SECONDS if self._growing else _GLANCE_SECONDS)
+            try:
+                await self._look()
+            except Exception:  # noqa: BLE001 - a loop that must outlive whatever /proc shows
+                _log.exception("the sessions could not be measured")
+
+    async def _look(self) -> None:
+        """Glance, and measure if there is reason to or the time has come."""
+        memory = self._machine.memory()
+        tasks = self._machine.tasks()
+        alarmed = (
+            self._memory.available - memory.available > _DROP
+            or is_short(memory)
+            or tasks - self._task_count > _BORN
+        )
+        regular = time.monotonic() >= self._next_pass
+        if not (alarmed or regular or self._growing):
+            return
+        self._memory, self._task_count = memory, tasks
+        due = self._due(everybody=alarmed, regular=regular)
+        await self._in_thread(self._measure, due)
+        self._act(memory, time.monotonic())
+        if regular:
+            self._tell_changes()
+            self._next_pass = time.monotonic() + _PASS_SECONDS - _GLANCE_SECONDS / 2
+
+    async def _keep_disk(self) -> None:
+        while True:
+            await self._some.wait()
+            try:
+                ends = await self._in_thread(self._disk.watch, self._closed, self._moving)
+            except Exception:  # noqa: BLE001 - as above
+                _log.exception("the workspaces could not be measured")
+            else:
+                self._carry_out(ends)
+
+    def _moving(self) -> set[str]:
+        """In a thread: who may have written what nobody has walked through yet."""
+        since = time.monotonic() - _MOVING_SECONDS
+        return {name for name, watch in tuple(self._watches.items()) if watch.moved_at > since}
+
+    async def _in_thread(
+        self, work: Callable[Given, Result], *given: Given.args, **named: Given.kwargs
+    ) -> Result:
+        call = functools.partial(work, *given, **named)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+
+    def _due(self, *, everybody: bool, regular: bool) -> Collection[str]:
+        """Those that move, in every pass; the others now and then."""
+        if everybody:
+            return tuple(self._watches)
+        return [
+            name
+            for name, watch in self._watches.items()
+            if watch.grown > _GROWS
+            or watch.full_since < math.inf
+            or (regular and watch.still % _IDLE_PASSES == 0)
+        ]
+
+    def _measure(self, due: Collection[str]) -> None:
+        """In a thread: one pass."""
+        now = time.monotonic()
+        self._meter.find()
+        for name, watch in tuple(self._watches.items()):
+            if name in due:
+                self._read(watch, now)
+            else:
+                watch.still += 1
+        if now >= self._next_overhead:
+            self._next_overhead = now + _OVERHEAD_SECONDS
+            self._told_overhead = self._overhead()
+
+    def _read(self, watch: _Watch, now: float) -> None:
+        before, name = watch.reading, watch.watched.session_id
+        reading = self._meter.read(name)
+        self._processors.note(name, reading.cpu)
+        worked = reading.cpu - watch.counted >= _CPU_STEP
+        if worked:
+            watch.counted = reading.cpu
+        moved = worked or abs(reading.memory - before.memory) > _MEMORY_STEP
+        if moved or reading.tasks != before.tasks:
+            watch.still, watch.moved_at = 0, now
+        else:
+            watch.still += 1
+        watch.grown = reading.memory - before.memory if watch.read else 0
+        watch.reading, watch.read = reading, True
+        full = is_full(reading.tasks, watch.watched.limits.processes) or self._refused(watch)
+        watch.full_since = min(watch.full_since, now) if full else math.inf
+
+    def _refused(self, watch: _Watch) -> bool:
+        """Whether the kernel has refused it a process since the last look."""
+        if watch.watched.group is None:
+            return False
+        before, watch.refused = watch.refused, watch.watched.group.events().refused
+        return watch.refused > before
+
+    def _act(self, memory: Memory, now: float) -> None:
+        views = [
+            View(name, watch.reading.memory, watch.limit, watch.grown, watch.full_since)
+            for name, watch in self._watches.items()
+        ]
+        self._growing = any(
+            watch.grown > _GROWS or watch.full_since < math.inf for watch in self._watches.values()
+        )
+        self._carry_out(decide(views, memory, now))
+
+    def _carry_out(self, ends: Collection[End]) -> None:
+        for end in ends:
+            if end.session_id in self._watches:
+                self.forget(end.session_id)
+                self._end(end.session_id, end.reason)
+
+    def tell_all(self) -> None:
+        """Tell the use of every session with the next news: there is a new listener."""
+        for watch in self._watches.values():
+            watch.told = watch.considered = None
+
+    def _tell_changes(self) -> None:
+        if time.monotonic() < self._next_news:
+            return
+        self._next_news = time.monotonic() + _NEWS_SECONDS
+        changed = [
+            use
+            for name, watch in self._watches.items()
+            if watch.read and (use := self._news_of(name, watch)) is not None
+        ]
+        if changed:
+            self._tell(Measured(sessions=tuple(changed), overhead=self._told_overhead))
+
+    def _news_of(self, name: str, watch: _Watch) -> SessionUse | None:
+        """What a session uses, if that is another than was told last."""
+        now = watch.reading, self._disk.size(name)
+        if watch.considered == now:  # it was not even read since: most are at rest
+            return None
+        watch.considered = now
+        use = SessionUse(
+            session_id=name,
+            memory=watch.reading.memory,
+            cpu=round(watch.reading.cpu, 2),
+            processes=watch.reading.tasks,
+            workspace=now[1],
+        )
+        if not _differs(watch.told, use):
+            return None
+        watch.told = use
+        return use
+
+
+def _differs(before: SessionUse | None, now: SessionUse) -> bool:
+    """Whether a change is worth a word."""
+    if before is None:
+        return True
+    return (
+        abs(now.memory - before.memory) >= _MEMORY_STEP
+        or now.cpu - before.cpu >= _CPU_STEP
+        or (now.processes, now.workspace) != (before.processes, before.workspace)
+    )

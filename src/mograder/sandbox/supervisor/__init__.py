@@ -1,0 +1,1 @@
+"""The supervisor: the process that starts, watches and ends sandboxes, and answers the hub."""

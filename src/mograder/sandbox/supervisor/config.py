@@ -1,0 +1,240 @@
+"""What a supervisor is told at its start, and the places it prepares on the host from that."""
+
+from __future__ import annotations
+
+import asyncio
+import grp
+import hashlib
+import logging
+import os
+import shutil
+import stat
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+from uv import find_uv_bin
+
+from mograder.core import file_lock
+from mograder.core.errors import SandboxUnavailable
+from mograder.sandbox.inside import serve
+from mograder.sandbox.isolation.bwrap import (
+    BubblewrapRunner,
+    PlainRunner,
+    Runner,
+    find_bubblewrap,
+    system_links,
+)
+from mograder.sandbox.isolation.etc_files import write_etc
+from mograder.sandbox.isolation.mounts import MountSpace, PlainSources, PrivateSources
+from mograder.sandbox.isolation.namespace_helper import Porter
+from mograder.sandbox.isolation.ownership import give_to
+from mograder.sandbox.isolation.policy import ASSET_URL, BESIDE, CELLRUN, Host
+from mograder.sandbox.supervisor.orphans import end_strays
+
+_log = logging.getLogger("mograder.supervisor")
+
+SESSIONS = "s"
+"""The directory of listening sockets below the runtime directory; no sandbox sees it."""
+
+_SESSION_ID = 16
+"""Characters of the ids that the pool gives."""
+
+_SOCKET_PATH_BYTES = 107
+_HOLD_SECONDS = 5.0
+"""How long to wait for one that is just ending."""
+
+
+class SupervisorConfig(BaseModel):
+    """One supervisor's settings, handed over as JSON on its command line (no secret in them).
+
+    ``runtime`` holds the sessions' sockets; ``socket`` is where the supervisor answers.
+    ``owned``: started by a hub, which ends it; it ends itself after ``linger`` seconds without
+    any hub. ``build_variables`` go into environment builds (proxies, indexes, certificates).
+    ``warm_environments`` is how many zygotes are kept, within ``warm_memory_mb`` together; none:
+    every session starts cold. ``disk_reserve_mb`` is the free space that sessions leave on a
+    disk, ``disk_reserve_percent`` the most of it; 0: none is kept.
+    ``front_group`` may connect to sessions: a web server's fast path; "": nobody else may.
+    ``divide_cgroups``: false for a command's own, which leaves the tree to the hub's supervisor.
+    ``path`` is the hub's own ``PATH``: bubblewrap is where the administrator's shell finds it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    runtime: Path
+    socket: Path
+    uv_cache: Path
+    sandbox: Literal["bubblewrap", "none"]
+    uid_base: int
+    owned: bool
+    linger: float = 300.0
+    log: Path | None = None
+    path: str = os.defpath
+    build_variables: dict[str, str] = {}
+    build_readable: tuple[Path, ...] = ()
+    warm_environments: int = 0
+    disk_reserve_mb: int = 0
+    disk_reserve_percent: int = 5
+    warm_memory_mb: int = 1024
+    front_group: str = ""
+    divide_cgroups: bool = True
+    course: str = ""
+    """Names the course, so that the hub of another one does not take its sessions for stray."""
+    asset_url: str = ASSET_URL
+    """Where a session's page finds the sets of marimo's static files."""
+
+
+def group_of(name: str) -> int | None:
+    """Return a group's gid, or None for no name.
+
+    Raises: :class:`SandboxUnavailable` for a group that this machine does not have.
+    """
+    try:
+        return grp.getgrnam(name).gr_gid if name else None
+    except KeyError:
+        raise SandboxUnavailable(
+            f"There is no group {name!r}, to which [hub] front_group gives the sessions' sockets.",
+            hint=f"Make it: groupadd --system {name}",
+        ) from None
+
+
+def prepare_runtime(runtime: Path, front: int | None = None) -> int:
+    """Make the runtime directory, and hold it for as long as the returned descriptor is open.
+
+    The group ``front`` may pass through it to the sessions' sockets, and list nothing.
+
+    Raises: :class:`SandboxUnavailable` for a directory that is somebody else's (``/tmp`` is
+    shared), that another supervisor works in, or whose name is too long for a socket's path, or
+    for a group that this user is not in.
+    """
+    longest = runtime / SESSIONS / ("x" * _SESSION_ID + ".sock")
+    if len(os.fsencode(longest)) > _SOCKET_PATH_BYTES:
+        raise SandboxUnavailable(
+            f"The path of the runtime directory {runtime} is too long for the sockets in it.",
+            hint="Set [hub] runtime_dir to a shorter one, for example below /run.",
+        )
+    runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = runtime.lstat()
+    if runtime.is_symlink() or status.st_uid != os.geteuid():
+        raise SandboxUnavailable(
+            f"The runtime directory {runtime} belongs to somebody else.",
+            hint="Remove it, or set [hub] runtime_dir to a directory of your own.",
+        )
+    # Root's sandboxes, of other uids, walk through to what root bound for them below.
+    runtime.chmod(0o711 if os.geteuid() == 0 else 0o700)
+    if front is not None:
+        _let_through(runtime, front)
+    held = _hold(runtime)
+    sessions = runtime / SESSIONS
+    sessions.mkdir(mode=0o700, exist_ok=True)
+    sessions.chmod(0o700)
+    if front is not None:
+        _let_through(sessions, front)
+    if strays := end_strays(sessions):
+        _log.warning("ended %d processes that a killed supervisor had left behind", strays)
+    for stale in sessions.iterdir():
+        stale.unlink()
+    return held
+
+
+def _let_through(directory: Path, front: int) -> None:
+    try:
+        os.chown(directory, -1, front)
+    except PermissionError:
+        raise SandboxUnavailable(
+            "This user cannot give the sessions' sockets to the group of [hub] front_group.",
+            hint="Put the hub's user into that group, and start the hub again.",
+        ) from None
+    directory.chmod(stat.S_IMODE(directory.stat().st_mode) | 0o010)
+
+
+def _hold(runtime: Path) -> int:
+    """Lock the directory: another supervisor in it would unlink this one's sockets."""
+    lock = file_lock.open_lock(runtime / "lock")
+    if not file_lock.acquire(lock, seconds=_HOLD_SECONDS):
+        os.close(lock)
+        raise SandboxUnavailable(
+            f"Another session supervisor is at work in {runtime}.",
+            hint="Stop it, or set [hub] runtime_dir to a directory of this course's own.",
+        )
+    return lock
+
+
+def runtime_name(runtime: Path) -> str:
+    """Return what names a supervisor among others: one at a time holds a runtime directory."""
+    return hashlib.sha256(os.fsencode(runtime)).hexdigest()[:12]
+
+
+def prepare_runner(config: SupervisorConfig) -> tuple[Runner, Host]:
+    """Return what starts plans, with everything on disk that they share.
+
+    Raises: :class:`SandboxUnavailable` where the sandbox is wanted and cannot be made.
+    """
+    program = "" if config.sandbox == "none" else find_bubblewrap()
+    uid_base: int | None = None
+    space: MountSpace | None = None
+    place = config.runtime
+    if os.geteuid() == 0:
+        uid_base = config.uid_base
+        own = runtime_name(config.runtime)
+        space = MountSpace((config.runtime, Path("/run"), Path("/tmp")), own)  # noqa: S108
+        place = space.place
+    keep_cache(config.uv_cache, uid_base)
+    host = _host(config, place)
+    if config.sandbox == "none":
+        return PlainRunner(uid_base, space), host
+    sources = PlainSources() if space is None else PrivateSources(space)
+    # Last of all: it is to see the mounts that were made.
+    porter = Porter() if config.warm_environments else None
+    return BubblewrapRunner(program, host, sources, uid_base, porter), host
+
+
+def keep_cache(cache: Path, uid: int | None) -> None:
+    """Make uv's cache if it is not there, and give it to the uid that builds environments.
+
+    ``uid`` is None where builds have this process's own.
+    Raises: :class:`SandboxUnavailable`.
+    """
+    try:
+        cache.mkdir(mode=0o755, parents=True, exist_ok=True)
+        if uid is not None:
+            give_to(cache, uid)
+    except OSError as error:
+        raise SandboxUnavailable(
+            f"uv's cache {cache} cannot be made: {error.strerror}.",
+            hint="Let the hub's user write there, or name another place by [hub] uv_cache_dir.",
+        ) from error
+
+
+async def restore_cache(cache: Path, uid: int | None) -> None:
+    """Make uv's cache again where it was deleted, which may be at any time.
+
+    Builds write into it, and every session has it below its environment.
+    Raises: :class:`SandboxUnavailable`.
+    """
+    if not cache.is_dir():  # noqa: ASYNC240 - one stat, and the order of calls stays
+        await asyncio.to_thread(keep_cache, cache, uid)
+
+
+def _host(config: SupervisorConfig, place: Path) -> Host:
+    links, directories = system_links()
+    scripts = place / "scripts"
+    scripts.mkdir(mode=0o755, exist_ok=True)
+    # A copy of its own: the package may be upgraded while this supervisor goes on.
+    for name in ("serve.py", *CELLRUN, "zygote.py", "enter_sandbox.py", *BESIDE):
+        shutil.copyfile(Path(serve.__file__).with_name(name), scripts / name)
+    return Host(
+        etc=write_etc(place / "etc", network=False),
+        build_etc=write_etc(place / "etc-build", network=True),
+        uv=Path(find_uv_bin()),
+        uv_cache=config.uv_cache,
+        serve=scripts / "serve.py",
+        zygote=scripts / "zygote.py",
+        joiner=scripts / "enter_sandbox.py",
+        beside=tuple(scripts / name for name in BESIDE),
+        links=links,
+        directories=directories,
+        build_variables=tuple(config.build_variables.items()),
+        build_readable=config.build_readable,
+        asset_url=config.asset_url,
+    )

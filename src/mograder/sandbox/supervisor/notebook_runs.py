@@ -1,0 +1,105 @@
+"""The run of one notebook, as the supervisor sees it: start, read its report, end it in time.
+
+The report is a student's words. It is read no further than :data:`REPORT_BYTES`, and passed on
+to whoever asked, who judges it (:mod:`mograder.sandbox.execution.report`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import Any
+
+from mograder.sandbox.protocol import Ended, Execute, Executed
+from mograder.sandbox.supervisor.sessions import Lives
+
+REPORT_BYTES = 4 << 20
+LINE_BYTES = 128 << 10
+_READ_BYTES = 65_536
+
+
+class Report:
+    """Reads a pipe as it fills, and stops for good where it is too much."""
+
+    def __init__(self, descriptor: int) -> None:
+        """``descriptor`` is the reading end, and ours to close."""
+        self.overflow: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when it was too much."""
+        self._descriptor = descriptor
+        self._rest = bytearray()
+        self._lines: list[str] = []
+        self._left = REPORT_BYTES
+        os.set_blocking(descriptor, False)
+        asyncio.get_running_loop().add_reader(descriptor, self._read)
+
+    def take(self) -> list[str]:
+        """Return the whole lines that came since the last time."""
+        lines, self._lines = self._lines, []
+        return lines
+
+    def close(self) -> None:
+        """Read what is there still, and stop; its writers are gone by now, or must not matter."""
+        while self._descriptor >= 0 and self._read():
+            pass
+        self._stop()
+
+    def _read(self) -> bool:
+        """Read once; returns whether there may be more."""
+        try:
+            data = os.read(self._descriptor, _READ_BYTES)
+        except BlockingIOError:
+            return False
+        self._left -= len(data)
+        *lines, rest = (bytes(self._rest) + data).split(b"\n")
+        self._rest[:] = rest
+        self._lines += [line.decode("utf-8", "replace") for line in lines]
+        longest = max(map(len, (*lines, rest)))
+        if self._left < 0 or longest > LINE_BYTES:
+            self._lines.clear()
+            self.overflow.set_result(None)
+        if not data or self.overflow.done():
+            self._stop()
+            return False
+        return True
+
+    def _stop(self) -> None:
+        if self._descriptor >= 0:
+            asyncio.get_running_loop().remove_reader(self._descriptor)
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+async def execute(lives: Lives, request: Execute) -> tuple[Executed, list[str]]:
+    """Run a notebook to its end, or to the end of its time; nothing of it is left afterwards.
+
+    Returns how it ended, and the lines of its report.
+
+    Raises: as :meth:`~mograder.sandbox.supervisor.sessions.Lives.start`.
+    """
+    loop = asyncio.get_running_loop()
+    read_end, write_end = os.pipe()
+    report = Report(read_end)
+    ended: asyncio.Future[Ended] = loop.create_future()
+    try:
+        await lives.execute(request, write_end, ended.set_result)
+        await lives.arrived(request.session_id)
+        started = loop.time()
+        either: set[asyncio.Future[Any]] = {ended, report.overflow}
+        done, _ = await asyncio.wait(
+            either, timeout=request.seconds, return_when=asyncio.FIRST_COMPLETED
+        )
+        seconds = loop.time() - started
+        await lives.end(request.session_id)
+        end = await ended
+    finally:
+        await lives.end(request.session_id)
+        report.close()
+    executed = Executed(
+        status=end.status,
+        log_tail=end.log_tail,
+        seconds=seconds,
+        reason=end.reason,
+        timed_out=not done,
+        overflow=report.overflow.done(),
+    )
+    return executed, report.take()

@@ -1,0 +1,426 @@
+"""The process that owns sandboxes; the hub talks to it over a Unix socket.
+
+It outlives the hub: a hub that is restarted or upgraded finds every session as it was. Sandboxes
+die with the supervisor. One that a hub started for itself ends when told to, or when no hub has
+been there for a while (decision 3).
+
+Run as ``python -m mograder.sandbox.supervisor.server CONFIG`` with CONFIG the JSON of
+:class:`~mograder.sandbox.supervisor.config.SupervisorConfig`. It prints ``ready`` when it answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import resource
+import signal
+import socket
+import struct
+import sys
+
+from pydantic import ValidationError
+
+from mograder import __version__
+from mograder.core.errors import MograderError, NotFound
+from mograder.core.log import configure_logging
+from mograder.core.reserve import DiskReserve
+from mograder.core.service import NO_SERVICE, READY, STOPPING, Service
+from mograder.sandbox.environments.interpreters import demand_own_interpreter
+from mograder.sandbox.isolation.bwrap import (
+    BubblewrapRunner,
+    Runner,
+    adopt_orphans,
+    leave_the_keyring,
+)
+from mograder.sandbox.isolation.etc_files import refresh_resolver
+from mograder.sandbox.isolation.policy import SANDBOXED_BUILD, Host, build_plan, unconfined
+from mograder.sandbox.limits.cgroup2 import SessionGroups
+from mograder.sandbox.limits.cpu import put_first
+from mograder.sandbox.protocol import (
+    CALL,
+    LINE_LIMIT,
+    PROTOCOL,
+    Answered,
+    Arrived,
+    Call,
+    CallId,
+    Done,
+    Ended,
+    Execute,
+    Failed,
+    HangUp,
+    Hello,
+    InUse,
+    ListSessions,
+    News,
+    Output,
+    RunCommand,
+    SessionInfo,
+    Shutdown,
+    StartSession,
+    StopSession,
+    Subscribe,
+    Warm,
+    encode,
+)
+from mograder.sandbox.supervisor.config import (
+    SupervisorConfig,
+    group_of,
+    prepare_runner,
+    prepare_runtime,
+    restore_cache,
+    runtime_name,
+)
+from mograder.sandbox.supervisor.log_file import LogFile
+from mograder.sandbox.supervisor.notebook_runs import execute
+from mograder.sandbox.supervisor.sessions import Bounds, Lives
+from mograder.sandbox.warm.pool import Zygotes
+
+_log = logging.getLogger("mograder.supervisor")
+
+_FAREWELL_SECONDS = 2.0
+_REPORT_SECONDS = 0.2
+_TIMED_OUT = 124
+_UNREAD_BYTES = 1 << 20
+"""A hub that reads so slowly is not told what sessions use."""
+
+_OPEN_FILES = 65_536
+_SWITCH_SECONDS = 0.001
+"""How long a thread that measures keeps the loop waiting. A start takes a dozen steps, and with
+Python's own 5 ms each of them could wait for so long."""
+
+
+class Supervisor:
+    """Answers hubs; all state is the live sessions and the connected hubs."""
+
+    def __init__(
+        self, config: SupervisorConfig, runner: Runner, host: Host, service: Service = NO_SERVICE
+    ) -> None:
+        self._config = config
+        self._service = service
+        self._runner = runner
+        self._host = host
+        name = runtime_name(config.runtime)
+        groups = SessionGroups.find(name) if config.divide_cgroups else None
+        self._zygotes: Zygotes | None = None
+        kept, memory_mb = config.warm_environments, config.warm_memory_mb
+        if kept and isinstance(runner, BubblewrapRunner):
+            shelter = None if groups is None else groups.shelter
+            self._zygotes = Zygotes(runner, host, kept, memory_mb, shelter)
+        front = group_of(config.front_group)
+        reserve = DiskReserve(config.disk_reserve_mb, config.disk_reserve_percent)
+        self._lives = Lives(
+            runner,
+            host,
+            config.runtime,
+            self._tell_ended,
+            self._tell_news,
+            self._zygotes,
+            Bounds(groups, reserve, front),
+        )
+        self._hubs: set[asyncio.StreamWriter] = set()
+        self._subscribers: set[asyncio.StreamWriter] = set()
+        self._conversations: set[asyncio.Task[None]] = set()
+        self._stopping = asyncio.Event()
+        self._deadline: asyncio.TimerHandle | None = None
+
+    async def serve(self) -> None:
+        """Answer until told to shut down, or until nobody has asked for long."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        path = self._config.socket
+        path.unlink(missing_ok=True)
+        server = await asyncio.start_unix_server(self._greet, path, limit=LINE_LIMIT)
+        path.chmod(0o600)
+        self._expect_a_hub()
+        _log.info("supervisor %s answers at %s", __version__, path)
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        self._service.tell(READY, f"STATUS=Answering at {path}")
+        async with server:
+            await self._stopping.wait()
+            self._service.tell(STOPPING)
+            path.unlink(missing_ok=True)
+            await self._lives.end_all()
+            if self._zygotes is not None:
+                await self._zygotes.close()
+            for hub in tuple(self._hubs):
+                hub.close()
+            if self._conversations:
+                await asyncio.wait(self._conversations, timeout=_FAREWELL_SECONDS)
+            for hub in tuple(self._hubs):
+                hub.transport.abort()  # one that does not read must not keep us
+        _log.info("supervisor ended")
+
+    def _expect_a_hub(self) -> None:
+        if self._config.owned and not self._hubs:
+            loop = asyncio.get_running_loop()
+            self._deadline = loop.call_later(self._config.linger, self._stopping.set)
+
+    def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        conversation = asyncio.create_task(self._converse(reader, writer))
+        self._conversations.add(conversation)
+        conversation.add_done_callback(self._conversations.discard)
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not _is_ours(writer):
+            writer.close()
+            return
+        self._hubs.add(writer)
+        if self._deadline is not None:
+            self._deadline.cancel()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                while line := await reader.readline():
+                    tasks.create_task(self._answer(line, writer))
+                # What the hub asked for and did not wait for is of no use to anybody.
+                raise _HubGoneError
+        except* (_HubGoneError, ConnectionError, ValueError):
+            _log.debug("a hub has gone")
+        finally:
+            self._hubs.discard(writer)
+            self._subscribers.discard(writer)
+            writer.close()
+            self._expect_a_hub()
+
+    async def _answer(self, line: bytes, writer: asyncio.StreamWriter) -> None:
+        try:
+            call = CALL.validate_json(line)
+        except ValidationError as error:
+            _log.error("unreadable call: %s", error)
+            await _send(writer, encode(_unreadable(line)))
+            return
+        try:
+            answer: Done | Failed = await self._do(call, writer)
+        except MograderError as error:
+            answer = Failed(
+                id=call.id, family=type(error).__name__, message=error.message, hint=error.hint
+            )
+        except Exception:  # noqa: BLE001 - a supervisor loop: one bad call must not end 200 sessions
+            _log.exception("call %s failed", call.operation.op)
+            answer = Failed(
+                id=call.id,
+                family="SandboxUnavailable",
+                message="The session supervisor failed.",
+                hint="Its log tells why.",
+            )
+        await _send(writer, encode(answer))
+
+    async def _do(self, call: Call, writer: asyncio.StreamWriter) -> Done:
+        operation = call.operation
+        match operation:
+            case Hello():
+                return Done(
+                    id=call.id,
+                    version=__version__,
+                    protocol=PROTOCOL,
+                    sandbox=self._runner.kind,
+                    owned=self._config.owned,
+                    course=self._config.course,
+                    operations=("warm", "subscribe", "execute", "hang up", "in use", "answered"),
+                    starts=dict(self._zygotes.counts) if self._zygotes else {},
+                )
+            case StartSession():
+                return Done(id=call.id, sessions=(await self._start(operation),))
+            case StopSession() | HangUp() | Answered():
+                lives = self._lives
+                acts = {"stop": lives.stop, "hang up": lives.hang_up, "answered": lives.answered}
+                return Done(id=call.id, stopped=await acts[operation.op](operation.session_id))
+            case ListSessions() | InUse():
+                lives, zygotes = self._lives, self._zygotes
+                kept = () if zygotes is None else zygotes.environments
+                used = (*kept, *lives.environments())
+                return Done(id=call.id, sessions=lives.all(), environments=tuple(set(used)))
+            case RunCommand():
+                return Done(id=call.id, status=await self._run(call.id, operation, writer))
+            case Execute():
+                executed, lines = await execute(self._lives, operation)
+                await _send_lines(writer, call.id, lines)
+                return Done(id=call.id, executed=executed)
+            case Warm():
+                await self._restore_cache()
+                self._runner.reach(operation.environment)
+                zygotes = self._zygotes
+                warm = zygotes is not None and await zygotes.warm(operation.environment)
+                return Done(id=call.id, warm=warm)
+            case Subscribe():
+                self._subscribers.add(writer)
+                self._lives.tell_all()
+                return Done(id=call.id)
+            case Shutdown():
+                self._stopping.set()
+                return Done(id=call.id, stopped=True)
+
+    async def _start(self, request: StartSession) -> SessionInfo:
+        """Start a session; without a hub that hears of it, it ends again."""
+        await self._restore_cache()
+        try:
+            info = await self._lives.start(request)
+            await self._lives.arrived(info.session_id)
+        except asyncio.CancelledError:  # the connection of the hub that asked has broken
+            await self._lives.end(request.session_id)
+            raise
+        return info
+
+    async def _restore_cache(self) -> None:
+        await restore_cache(self._config.uv_cache, self._runner.uid_base)
+
+    async def _run(self, call_id: int, command: RunCommand, writer: asyncio.StreamWriter) -> int:
+        self._runner.reach(command.directory)
+        if not command.directory.is_dir():
+            raise NotFound(f"There is no build directory {command.directory}.")
+        await self._restore_cache()
+        refresh_resolver(self._host.build_etc)
+        inside = SANDBOXED_BUILD
+        if self._runner.kind == "none":
+            directory = command.directory
+            inside = unconfined(self._host, work=directory, environment=directory)
+        lines = Lines()
+        sandbox = self._runner.start(
+            build_plan(command, self._host, inside), uid_slot=0, keep=None, on_output=lines.feed
+        )
+        try:
+            async with asyncio.timeout(command.timeout):
+                while not sandbox.exited.done():
+                    await asyncio.wait({sandbox.exited}, timeout=_REPORT_SECONDS)
+                    await _send_lines(writer, call_id, lines.take())
+        except TimeoutError:
+            await _send_lines(writer, call_id, ["It took too long and was ended."])
+            return _TIMED_OUT
+        finally:
+            if not sandbox.exited.done():
+                sandbox.end()
+        await _send_lines(writer, call_id, lines.take(last=True))
+        return sandbox.exited.result()
+
+    def _tell_ended(self, news: Ended) -> None:
+        for hub in self._hubs:
+            hub.write(encode(news))
+
+    def _tell_news(self, news: News) -> None:
+        for hub in self._subscribers:
+            if hub.transport.get_write_buffer_size() < _UNREAD_BYTES or isinstance(news, Arrived):
+                hub.write(encode(news))
+
+
+class _HubGoneError(Exception):
+    """Ends the tasks that work for a hub whose connection ended."""
+
+
+class Lines:
+    """Splits a program's output into lines, bounded whatever it prints."""
+
+    _LIMIT = 4000
+    _LINES = 5000
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> None:
+        self._rest = (self._rest + data)[-262_144:]
+
+    def take(self, *, last: bool = False) -> list[str]:
+        *lines, rest = self._rest.split(b"\n")
+        self._rest = rest
+        if last and rest:
+            lines.append(rest)
+            self._rest = b""
+        del lines[: -self._LINES]
+        return [line[: self._LIMIT].decode("utf-8", "replace").rstrip() for line in lines]
+
+
+def _unreadable(line: bytes) -> Failed:
+    """Return the answer to a call that cannot be read; its id is 0 where even that cannot."""
+    try:
+        number = CallId.model_validate_json(line).id
+    except ValidationError:
+        number = 0
+    return Failed(
+        id=number,
+        family="RemoteFailed",
+        message=f"The session supervisor (mograder {__version__}) cannot read this request.",
+        hint="Hub and supervisor may be of different releases: restart the supervisor when no "
+        "student is at work, since that ends the sessions.",
+    )
+
+
+def _is_ours(writer: asyncio.StreamWriter) -> bool:
+    """Only the supervisor's own user and root may ask (the directory is 0700 besides)."""
+    peer = writer.get_extra_info("socket")
+    credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    uid: int = struct.unpack("3i", credentials)[1]
+    return uid in (0, os.geteuid())
+
+
+async def _send_lines(writer: asyncio.StreamWriter, call_id: int, lines: list[str]) -> None:
+    for line in lines:
+        await _send(writer, encode(Output(id=call_id, line=line)))
+
+
+async def _send(writer: asyncio.StreamWriter, data: bytes) -> None:
+    with contextlib.suppress(ConnectionError):
+        writer.write(data)
+        await writer.drain()
+
+
+def serve_supervisor(
+    config: SupervisorConfig, log: LogFile | None = None, service: Service = NO_SERVICE
+) -> None:
+    """Prepare the host and answer hubs until the end; blocks.
+
+    Raises: :class:`~mograder.core.errors.SandboxUnavailable` where no sandbox can be made.
+    """
+    demand_own_interpreter()  # its helper runs in it, too
+    os.umask(0o022)  # other uids read what is prepared for them
+    leave_the_keyring()
+    adopt_orphans()
+    _allow_open_files()
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    put_first()
+    held = prepare_runtime(config.runtime, group_of(config.front_group))
+    runner, host = prepare_runner(config)
+    gc.collect()
+    gc.freeze()  # what is there by now stays: nobody is to wait while it is searched for garbage
+
+    async def run() -> None:
+        small = None if log is None else asyncio.create_task(log.keep_small())
+        async with service.kept_alive():
+            await Supervisor(config, runner, host, service).serve()
+        if small is not None:
+            small.cancel()
+
+    try:
+        asyncio.run(run())
+    finally:
+        runner.close()
+        os.close(held)
+
+
+def _allow_open_files() -> None:
+    """It holds several descriptors for each session, and one for each process in it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, _OPEN_FILES)), hard))
+
+
+def main(argv: list[str]) -> int:
+    """The program that a hub starts; failures are told on standard output, one line."""
+    config = SupervisorConfig.model_validate_json(argv[0])
+    configure_logging()
+    log = None if config.log is None else LogFile(config.log)
+    try:
+        serve_supervisor(config, log)
+    except MograderError as error:
+        sys.stdout.write(f"failed {error.message}\t{error.hint}\n")
+        return 78
+    except OSError as error:  # a directory that cannot be made, a socket that cannot be bound
+        sys.stdout.write(f"failed The session supervisor cannot start: {error}.\t\n")
+        return 78
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,466 @@
+"""The live sessions of a supervisor: start one, end one, tell of its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from mograder.core.errors import Conflict, NotFound, SandboxUnavailable
+from mograder.core.reserve import NO_RESERVE, DiskReserve
+from mograder.sandbox.environments.record import RECORD, read_record
+from mograder.sandbox.isolation.bwrap import Runner, Sandboxed
+from mograder.sandbox.isolation.policy import (
+    SANDBOXED_SESSION,
+    Host,
+    Plan,
+    execution_plan,
+    session_plan,
+    unconfined,
+)
+from mograder.sandbox.limits.cgroup2 import SessionGroup, SessionGroups
+from mograder.sandbox.limits.cpu import Processors, put_back
+from mograder.sandbox.limits.monitor import Guard, Watched
+from mograder.sandbox.limits.process_meter import GroupMeter, Meter, ProcessMeter, helpers_memory
+from mograder.sandbox.limits.procfs import prefer_to_end
+from mograder.sandbox.protocol import (
+    Arrived,
+    Ended,
+    Execute,
+    LimitReason,
+    Mode,
+    News,
+    SessionInfo,
+    StartSession,
+)
+from mograder.sandbox.supervisor.config import SESSIONS
+from mograder.sandbox.supervisor.disconnect import hang_up
+from mograder.sandbox.warm.pool import WarmStart, Zygotes
+from mograder.sandbox.warm.sessions import Arriving
+
+_log = logging.getLogger("mograder.supervisor")
+
+_GENTLY_SECONDS = 1.5
+"""How long marimo may finish a save: it writes in place, and half a file is a lost file."""
+
+_LOG_BYTES = 16_384
+_CLOSE_LOOKS, _CLOSE_SECONDS = 40, 0.05
+"""How long the kernel may take to be done with what was killed in a cgroup."""
+
+_BACKLOG = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How sessions are kept within their limits; ``groups`` is None without cgroup v2."""
+
+    groups: SessionGroups | None = None
+    disk_reserve: DiskReserve = NO_RESERVE
+    front: int | None = None
+    """The gid of those who may connect to sessions besides this process's user."""
+
+
+@dataclass(slots=True)
+class _Life:
+    info: SessionInfo
+    sandbox: Sandboxed
+    log: bytearray
+    group: SessionGroup | None
+    on_end: Callable[[Ended], None]
+    listed: bool
+    environment: Path
+    reason: LimitReason | Literal[""] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    request: StartSession | Execute
+    on_output: Callable[[bytes], None]
+    settle: Callable[[int], None]
+    open_entry: Callable[[], int | None]
+
+
+class Lives:
+    """Sessions by id; all of it is memory, since they die with this process."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        host: Host,
+        runtime: Path,
+        on_end: Callable[[Ended], None],
+        on_news: Callable[[News], None],
+        zygotes: Zygotes | None = None,
+        bounds: Bounds = Bounds(),
+    ) -> None:
+        """With ``zygotes``, sessions start warm where they can."""
+        self._runner = runner
+        self._zygotes = zygotes
+        self._host = host
+        self._sockets = runtime / SESSIONS
+        self._on_end = on_end
+        self._on_news = on_news
+        self._lives: dict[str, _Life] = {}
+        self._beginning: dict[str, asyncio.Task[_Life]] = {}
+        self._closing: dict[str, asyncio.Task[None]] = {}
+        self._groups = bounds.groups
+        self._front = bounds.front
+        self._meter: Meter = ProcessMeter(confined=runner.kind != "none")
+        if bounds.groups is not None:
+            self._meter = GroupMeter()
+        self._processors = Processors()
+        self._guard = Guard(
+            self._meter,
+            self._processors,
+            disk_reserve=bounds.disk_reserve,
+            end=self._end_for,
+            tell=on_news,
+            overhead=self._overhead,
+        )
+
+    def all(self) -> tuple[SessionInfo, ...]:
+        """Return what lives now."""
+        return tuple(life.info for life in self._lives.values() if life.listed)
+
+    def environments(self) -> tuple[Path, ...]:
+        """Return the environments of what lives now, the runs of notebooks included."""
+        return tuple(life.environment for life in self._lives.values())
+
+    async def start(self, request: StartSession) -> SessionInfo:
+        """Start a session on a listening socket made here, so nothing inside chooses it.
+
+        It starts even if the caller is cancelled; :meth:`end` ends it then.
+
+        Raises: :class:`Conflict` for an id in use, :class:`NotFound` for a missing directory,
+        :class:`~mograder.core.errors.SandboxUnavailable`.
+        """
+        path = self._sockets / f"{request.session_id}.sock"
+        self._look(request)
+        listener = _listen(path, self._front).detach()
+        return (await self._begin(request, listener, path, self._on_end)).info
+
+    async def execute(self, request: Execute, report: int, on_end: Callable[[Ended], None]) -> None:
+        """Run a notebook that reports to this descriptor, which is ours to close.
+
+        It has a session's limits and ends as one does, but no hub hears of it: only ``on_end``.
+
+        Raises: as :meth:`start`.
+        """
+        path = self._sockets / f"{request.session_id}.none"
+        try:
+            self._look(request)
+        except BaseException:
+            os.close(report)
+            raise
+        await self._begin(request, report, path, on_end)
+
+    def _look(self, request: StartSession | Execute) -> None:
+        if request.session_id in self._lives or request.session_id in self._beginning:
+            raise Conflict(f"Session {request.session_id} is running already.")
+        for path in (request.directory / request.notebook, request.environment / RECORD):
+            self._runner.reach(path)
+        if not (request.directory / request.notebook).is_file():
+            raise NotFound(f"There is no notebook {request.notebook!r} to open.")
+
+    async def _begin(
+        self,
+        request: StartSession | Execute,
+        descriptor: int,
+        path: Path,
+        on_end: Callable[[Ended], None],
+    ) -> _Life:
+        """Start what goes on with a descriptor, a listening socket or a report."""
+        beginning = asyncio.create_task(self._make(request, descriptor, path, on_end))
+        self._beginning[request.session_id] = beginning
+        beginning.add_done_callback(lambda _: self._beginning.pop(request.session_id))
+        return await asyncio.shield(beginning)
+
+    async def _make(
+        self,
+        request: StartSession | Execute,
+        descriptor: int,
+        path: Path,
+        on_end: Callable[[Ended], None],
+    ) -> _Life:
+        log = bytearray()
+        group: SessionGroup | None = None
+        try:
+            group = await self._make_group(request)
+            if _writes(request):
+                give = self._runner.give  # it may be a large tree, and a slow disk
+                await asyncio.to_thread(give, request.directory, request.uid_slot)
+            if group is not None:
+                waited_for = isinstance(request, StartSession)  # not an author's or a check's run
+                weight = request.limits.cpu_weight
+                self._processors.add(request.session_id, group, weight, boost=waited_for)
+        except BaseException:
+            os.close(descriptor)
+            _remove(path)
+            await self._put_away(request.session_id, group)
+            raise
+        try:
+            start = _Start(
+                request,
+                lambda data: _keep_tail(log, data),
+                self._settler(request, group),
+                lambda: _open_entry(group),
+            )
+            sandbox = self._open(start, descriptor)
+        except BaseException:
+            _remove(path)
+            await self._put_away(request.session_id, group)
+            raise
+        info = SessionInfo(session_id=request.session_id, socket=path)
+        listed = isinstance(request, StartSession)
+        life = _Life(info, sandbox, log, group, on_end, listed, request.environment)
+        self._lives[request.session_id] = life
+        sandbox.exited.add_done_callback(lambda done: self._ended(life, done.result()))
+        _log.info("session %s started", request.session_id)
+        return life
+
+    async def _make_group(self, request: StartSession | Execute) -> SessionGroup | None:
+        if self._groups is None:
+            return None
+        try:
+            make = self._groups.make  # the kernel may let a mkdir wait in there
+            return await asyncio.to_thread(make, request.session_id, request.limits)
+        except OSError as error:
+            raise SandboxUnavailable(f"A session cannot be given its limits: {error}.") from error
+
+    def _settler(
+        self, request: StartSession | Execute, group: SessionGroup | None
+    ) -> Callable[[int], None]:
+        """What is done with a session's first process before any code of a student's runs."""
+        workspace = request.directory if _writes(request) else None
+        watched = Watched(request.session_id, request.limits, workspace, group)
+
+        def settle(pid: int) -> None:
+            prefer_to_end(pid)
+            if group is None:
+                put_back(pid)
+            self._guard.add(watched, pid)
+
+        return settle
+
+    def _open(self, start: _Start, descriptor: int) -> Sandboxed:
+        """Start it; the descriptor is closed once it was handed in, or cannot be."""
+        request, zygotes = start.request, self._zygotes
+        if zygotes is None:
+            try:
+                sandbox = self._open_cold(start, descriptor)
+            finally:
+                os.close(descriptor)
+            self._on_news(Arrived(session_id=request.session_id, warm=False))
+            return sandbox
+        try:
+            plan = self._plan(request, descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
+
+        def start_cold(reason: str) -> Sandboxed:
+            zygotes.fell_back(reason)
+            sandbox = self._open_cold(start, descriptor)
+            self._on_news(Arrived(session_id=request.session_id, warm=False, fallback=reason))
+            return sandbox
+
+        async def join() -> Sandboxed:
+            session = await zygotes.join(warm)
+            self._on_news(Arrived(session_id=request.session_id, warm=True))
+            return session
+
+        warm = WarmStart(
+            plan,
+            request.environment,
+            request.uid_slot,
+            descriptor,
+            start.on_output,
+            settle=start.settle,
+            open_entry=start.open_entry,
+        )
+        return Arriving(join, start_cold, descriptor, start.on_output)
+
+    def _open_cold(self, start: _Start, listener: int) -> Sandboxed:
+        request = start.request
+        entry = start.open_entry()
+        try:
+            return self._runner.start(
+                self._plan(request, listener),
+                uid_slot=request.uid_slot,
+                keep=listener,
+                on_output=start.on_output,
+                settle=start.settle,
+                entry=entry,
+            )
+        finally:
+            if entry is not None:
+                os.close(entry)
+
+    def _plan(self, request: StartSession | Execute, fd: int) -> Plan:
+        record = read_record(request.environment)
+        inside = SANDBOXED_SESSION
+        if self._runner.kind == "none":
+            inside = unconfined(self._host, work=request.directory, environment=request.environment)
+        roots = record.interpreter_roots
+        if isinstance(request, Execute):
+            return execution_plan(request, roots, self._host, inside, fd)
+        return session_plan(request, roots, self._host, inside, fd, assets=record.assets)
+
+    async def arrived(self, session_id: str) -> None:
+        """Wait until a session that was just started is in its sandbox, or over.
+
+        Raises: the reason, where it could not be started at all.
+        """
+        life = self._lives.get(session_id)
+        if life is not None and isinstance(life.sandbox, Arriving):
+            await life.sandbox.arrived()
+
+    async def answered(self, session_id: str) -> bool:
+        """End a session's boost: its server has answered the hub; false when there is none."""
+        self._processors.answered(session_id)
+        return session_id in self._lives
+
+    async def stop(self, session_id: str) -> bool:
+        """End a session, gently first; false when there is none."""
+        life = await self._life(session_id)
+        if life is None:
+            if closing := self._closing.get(session_id):  # so that the news of its end comes first
+                await asyncio.wait({closing})
+            return False
+        life.sandbox.end_gently()
+        await asyncio.wait({life.sandbox.exited}, timeout=_GENTLY_SECONDS)
+        if not life.sandbox.exited.done():
+            self._guard.forget(session_id)
+            life.sandbox.end()
+        await self._gone(life)
+        return True
+
+    async def _life(self, session_id: str) -> _Life | None:
+        """Return a session, also one of which the start has just begun."""
+        if beginning := self._beginning.get(session_id):
+            await asyncio.wait({beginning})
+        return self._lives.get(session_id)
+
+    async def _gone(self, life: _Life) -> None:
+        """Wait until a session's last process is gone, and the news of it is told."""
+        await asyncio.wait({life.sandbox.exited})
+        if closing := self._closing.get(life.info.session_id):
+            await asyncio.wait({closing})
+
+    async def hang_up(self, session_id: str) -> bool:
+        """Cut every connection to a session's server; false if there is none, or it failed."""
+        life = self._lives.get(session_id)
+        if life is None:
+            return False
+        return await asyncio.to_thread(hang_up, self._meter.pids(session_id), str(life.info.socket))
+
+    async def end(self, session_id: str) -> None:
+        """End it at once, should it still be there, and wait until it is gone."""
+        life = await self._life(session_id)
+        if life is not None:
+            self._guard.forget(session_id)
+            life.sandbox.end()
+            await self._gone(life)
+
+    def tell_all(self) -> None:
+        """Tell what every session uses soon, whether or not it has changed."""
+        self._guard.tell_all()
+
+    async def end_all(self) -> None:
+        """End every session at the supervisor's own end."""
+        sessions = {*self._lives, *self._beginning}
+        await asyncio.gather(*(self.stop(session_id) for session_id in sessions))
+        if self._closing:
+            await asyncio.wait(self._closing.values())
+        await self._guard.close()
+        await self._processors.close()
+        if self._groups is not None:
+            for _ in range(_CLOSE_LOOKS):
+                if await asyncio.to_thread(self._groups.close):
+                    break
+                await asyncio.sleep(_CLOSE_SECONDS)
+
+    def _end_for(self, session_id: str, reason: LimitReason) -> None:
+        """End a session that went over a limit, at once: it would only go on."""
+        life = self._lives.get(session_id)
+        if life is None:
+            return
+        _log.warning("session %s is ended for its limit of %s", session_id, reason)
+        life.reason = reason
+        life.sandbox.end()
+
+    def _overhead(self) -> int:
+        """In the guard's thread."""
+        if self._groups is not None:
+            return self._groups.overhead()
+        return helpers_memory(
+            {pid for name in tuple(self._lives) for pid in self._meter.pids(name)}
+        )
+
+    async def _put_away(self, session_id: str, group: SessionGroup | None) -> bool:
+        """Forget a session and remove its cgroup; tells whether the kernel killed for memory."""
+        self._guard.forget(session_id)
+        if group is None or self._groups is None:
+            return False
+        await asyncio.to_thread(self._groups.put_away, group)
+        return group.events().oom_kills > 0
+
+    def _ended(self, life: _Life, status: int) -> None:
+        session_id = life.info.session_id
+        life.info.socket.unlink(missing_ok=True)
+        self._lives.pop(session_id, None)
+        closing = asyncio.create_task(self._close(life, status))
+        self._closing[session_id] = closing
+        closing.add_done_callback(lambda _: self._closing.pop(session_id, None))
+
+    async def _close(self, life: _Life, status: int) -> None:
+        session_id = life.info.session_id
+        killed = await self._put_away(session_id, life.group)
+        if killed and not life.reason:
+            life.reason = "memory"
+        _log.info("session %s ended with status %s", session_id, status)
+        if isinstance(life.sandbox, Arriving) and life.sandbox.failure:
+            return  # told to whoever asked for it: it never was
+        tail = life.log.decode("utf-8", "replace")
+        life.on_end(Ended(session_id=session_id, status=status, log_tail=tail, reason=life.reason))
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
+
+
+def _open_entry(group: SessionGroup | None) -> int | None:
+    """Return where a session's first process enters its cgroup by itself, if it has one.
+
+    Raises: :class:`~mograder.core.errors.SandboxUnavailable`.
+    """
+    try:
+        return None if group is None else group.entry()
+    except OSError as error:
+        raise SandboxUnavailable(f"A session cannot be given its limits: {error}.") from error
+
+
+def _writes(request: StartSession | Execute) -> bool:
+    """Whether its directory is bound writable: a lecture's is not."""
+    return isinstance(request, Execute) or request.mode is Mode.EDIT
+
+
+def _keep_tail(log: bytearray, data: bytes) -> None:
+    log += data
+    del log[:-_LOG_BYTES]
+
+
+def _listen(path: Path, front: int | None) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    path.unlink(missing_ok=True)
+    listener.bind(str(path))
+    if front is not None:
+        os.chown(path, -1, front)
+    path.chmod(0o600 if front is None else 0o660)
+    listener.listen(_BACKLOG)
+    return listener

@@ -1,0 +1,270 @@
+"""The supervisor's end of the conversation with one zygote (``zygote.py`` says the words).
+
+A zygote runs packages that an instructor chose: what it says is read as a stranger's words are,
+and one that says nonsense is ended.
+"""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import base64
+import contextlib
+import fcntl
+import itertools
+import json
+import logging
+import os
+import signal
+import socket
+import termios
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from mograder.sandbox.isolation.bwrap_process import NotJoinedError, ZygoteGoneError
+from mograder.sandbox.isolation.child_process import Child, Launch
+from mograder.sandbox.isolation.namespaces import pid_behind
+from mograder.sandbox.isolation.policy import Plan
+from mograder.sandbox.isolation.seccomp import filter_program
+from mograder.sandbox.limits.procfs import share_of
+
+_log = logging.getLogger("mograder.supervisor")
+
+_WORDS_BYTES = 4096
+_HEED_SECONDS = 1.0
+"""How long a request may lie unread: a stopped zygote, or one that is stuck, reads none."""
+
+_FORK_SECONDS = 5.0
+"""How long one that is at work on a request may take, on a machine that has no time for it."""
+
+_LOG_BYTES = 4096
+_TITLE_BYTES = 2048
+"""Room in which a session writes its own arguments, for whoever looks at the machine."""
+
+
+class _Words(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+    ready: bool = False
+    threads: int = 0
+    problem: str = ""
+    unrehearsed: str = ""
+    id: int = 0
+    ended: int = 0
+    status: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Forked:
+    """A session's first process: a pidfd, and its status once it has ended and been collected."""
+
+    pidfd: int
+    ended: asyncio.Future[int]
+
+    @property
+    def pid(self) -> int:
+        """The host's pid. Raises: :class:`ProcessLookupError` when it has ended already."""
+        pid = pid_behind(self.pidfd)
+        if pid <= 0:
+            raise ProcessLookupError("it has ended already")
+        return pid
+
+    def forget(self) -> None:
+        """Let go of it."""
+        os.close(self.pidfd)
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Where a fork goes: as whom, onto which socket and output, into whose sandbox.
+
+    It waits there for a ``g`` from the pipe ``go``. ``entry`` is where it enters its cgroup, first
+    of all.
+    """
+
+    uid: int
+    listener: int
+    output: int
+    holder: int
+    go: int
+    entry: int | None = None
+
+
+class Forker:
+    """One zygote, from its start to its end. ``ready`` tells why it cannot serve, or nothing."""
+
+    def __init__(self, launch: Launch, caches: str, *, heavy: bool) -> None:
+        """Start it. Raises: :class:`OSError` when it cannot be."""
+        loop = asyncio.get_running_loop()
+        self.ready: asyncio.Future[str] = loop.create_future()
+        self.unrehearsed = ""
+        """Why sessions come without a rehearsal before them, when they do."""
+        self._killed = False
+        self._tail = b""
+        self._ids = itertools.count(1)
+        self._answers: dict[int, asyncio.Future[int]] = {}
+        self._ends: dict[int, asyncio.Future[int]] = {}
+        self._turn = asyncio.Lock()
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            options = json.dumps({"fd": theirs.fileno(), "caches": caches, "heavy": heavy})
+            argv = (*launch.argv, options.ljust(_TITLE_BYTES))
+            whole = replace(launch, argv=argv, descriptors=(theirs.fileno(),))
+            try:
+                self._child = Child(whole, self._keep_tail)
+            except BaseException:
+                self._control.close()
+                raise
+        self._control.setblocking(False)
+        loop.add_reader(self._control, self._hear)
+        self.exited = self._child.exited
+        self.exited.add_done_callback(lambda _: self._gone())
+
+    @property
+    def said(self) -> str:
+        """Its last output, for the log."""
+        return self._tail.decode("utf-8", "replace").strip()
+
+    @property
+    def pid(self) -> int:
+        """The host's pid of the zygote."""
+        return self._child.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can be asked to fork."""
+        return self.served and not self.exited.done() and not self._killed
+
+    @property
+    def served(self) -> bool:
+        """Whether it could be asked once."""
+        return self.ready.done() and not self.ready.result()
+
+    def memory(self) -> int:
+        """Bytes of its own, and its share of what it shares with its sessions; 0 when it ended."""
+        if not self.exited.done():
+            with contextlib.suppress(OSError, ValueError):
+                return share_of(self._child.pid).total
+        return 0
+
+    def kill(self) -> None:
+        """End it, whatever it does; its sessions go on."""
+        self._killed = True
+        self._child.signal(signal.SIGKILL)
+
+    async def fork(self, plan: Plan, way: Way) -> Forked:
+        """Fork a session into a sandbox. Raises: :class:`NotJoinedError`.
+
+        One at a time: each has its full time, and what waits here can still start cold, or, by
+        :class:`ZygoteGoneError`, from another zygote.
+        """
+        async with self._turn:
+            if not self.alive:
+                raise ZygoteGoneError(asked=False)
+            number = next(self._ids)
+            loop = asyncio.get_running_loop()
+            answer = self._answers[number] = loop.create_future()
+            end = self._ends[number] = loop.create_future()
+            try:
+                descriptors = [way.listener, way.output, way.holder, way.go]
+                if way.entry is not None:
+                    descriptors.append(way.entry)
+                socket.send_fds(self._control, [_request(number, plan, way)], descriptors)
+                await asyncio.wait({answer}, timeout=_HEED_SECONDS)
+                if not answer.done() and not _unread(self._control):
+                    await asyncio.wait({answer}, timeout=_FORK_SECONDS)
+                if not answer.done():
+                    raise TimeoutError
+                return Forked(answer.result(), end)
+            except (OSError, TimeoutError) as error:
+                self._ends.pop(number, None)
+                self.kill()  # whatever is half done in it must not go on
+                raise NotJoinedError("zygote silent") from error
+            except NotJoinedError:  # nothing was forked, so nothing tells of an end
+                self._ends.pop(number, None)
+                raise
+            except asyncio.CancelledError:
+                if answer.done() and answer.exception() is None:
+                    os.close(answer.result())  # its process ends by itself: it is told nothing
+                elif answer.done():
+                    self._ends.pop(number, None)
+                raise
+            finally:
+                answer.cancel()
+                del self._answers[number]
+
+    def _hear(self) -> None:
+        try:
+            data, descriptors, _, _ = socket.recv_fds(self._control, _WORDS_BYTES, 1)
+        except BlockingIOError:
+            return
+        except OSError:
+            data, descriptors = b"", []
+        try:
+            if not data:
+                asyncio.get_running_loop().remove_reader(self._control)
+                self.kill()
+            else:
+                self._heed(_Words.model_validate_json(data), descriptors)
+        except ValidationError:
+            _log.error("a zygote talks nonsense and is ended")
+            self.kill()
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+    def _heed(self, words: _Words, descriptors: list[int]) -> None:
+        if words.ready and not self.ready.done():
+            several = f"threads: {words.threads}" if words.threads != 1 else ""
+            self.unrehearsed = words.unrehearsed
+            self.ready.set_result(words.problem or several)
+        elif words.ended:
+            end = self._ends.pop(words.ended, None)
+            if end is not None and not end.done():
+                end.set_result(words.status)
+        elif (answer := self._answers.get(words.id)) is not None and not answer.done():
+            if words.problem or not descriptors:
+                _log.warning("a zygote could not start a session: %s", words.problem[:500])
+                answer.set_exception(NotJoinedError("join failed"))
+            else:
+                answer.set_result(descriptors.pop())
+
+    def _gone(self) -> None:
+        with contextlib.suppress(ValueError):  # hung up before
+            asyncio.get_running_loop().remove_reader(self._control)
+        self._control.close()
+        if not self.ready.done():
+            self.ready.set_result("boot: it ended before it was ready")
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(ZygoteGoneError(asked=True))
+        for end in self._ends.values():
+            end.cancel()
+
+    def _keep_tail(self, data: bytes) -> None:
+        self._tail = (self._tail + data)[-_LOG_BYTES:]
+
+
+def _unread(control: socket.socket) -> bool:
+    """Whether the other side has not taken all that we said."""
+    count = array.array("i", [0])
+    fcntl.ioctl(control, termios.TIOCOUTQ, count)  # SIOCOUTQ, of a socket
+    return count[0] > 0
+
+
+def _request(number: int, plan: Plan, way: Way) -> bytes:
+    """A plan's arguments after the python and the script, which the zygote is already."""
+    options, _, *arguments = plan.argv[2:]
+    return json.dumps(
+        {
+            "id": number,
+            "program": PurePosixPath(plan.argv[1]).stem,
+            "uid": way.uid,
+            "arguments": [options, "--", *arguments],
+            "variables": dict(plan.variables),
+            "directory": str(plan.directory),
+            "filter": base64.b64encode(filter_program()).decode(),
+        }
+    ).encode()

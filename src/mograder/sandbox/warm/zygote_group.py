@@ -1,0 +1,372 @@
+"""One environment's yard: its namespaces, and the zygote in them, as often as that is started.
+
+``zygotes.py`` says what a yard is for, and keeps the ones in use.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mograder.core.errors import MograderError, SandboxUnavailable
+from mograder.sandbox.environments.record import RECORD, read_record
+from mograder.sandbox.isolation.bwrap import BubblewrapRunner
+from mograder.sandbox.isolation.bwrap_process import Held, NotJoinedError, ZygoteGoneError
+from mograder.sandbox.isolation.child_process import Launch
+from mograder.sandbox.isolation.namespaces import EVERYTHING, SETGID, SETUID, Joined
+from mograder.sandbox.isolation.policy import SANDBOXED_SESSION, Host, Plan, yard_plan
+from mograder.sandbox.isolation.seccomp import filter_program
+from mograder.sandbox.warm.sessions import Inhabited
+from mograder.sandbox.warm.zygote_client import Forked, Forker, Way
+
+_log = logging.getLogger("mograder.supervisor")
+
+_PATIENCE_SECONDS, _PATIENCE_EACH, _PATIENCE_MOST = 2.0, 1.0, 15.0
+"""How long after its start a zygote is waited for: by one session, and more for each other one
+that waits too. A crowd that starts cold takes a second of a processor each."""
+
+BOOT_SECONDS = 60.0
+_ATTEMPTS = 3
+"""Starts of a zygote, and requests to it, that may fail one after the other until it rests."""
+
+_REST_SECONDS = 300.0
+_LIFE_SECONDS = 5.0
+"""A zygote that dies is replaced at once if it has lived so long, else when it is asked for."""
+
+_END_SECONDS = 1.0
+_MEASURE_SECONDS = 10.0
+"""How old a measurement of memory may be: the kernel walks all of a process's pages for one."""
+
+_GO = b"g"
+
+
+@dataclass(frozen=True, slots=True)
+class WarmStart:
+    """A session to start: a cold start's plan, its environment and its listening socket.
+
+    ``settle`` is called with the host's pid of the session's first process, once that is in its
+    sandbox and before it does anything; its :class:`OSError` ends the process, and the start
+    falls back to a cold one. ``open_entry`` opens where it enters its cgroup by itself; its
+    failure is the start's.
+    """
+
+    plan: Plan
+    environment: Path
+    uid_slot: int
+    listener: int
+    on_output: Callable[[bytes], None]
+    settle: Callable[[int], None] = lambda _: None
+    open_entry: Callable[[], int | None] = lambda: None
+
+
+class Yard:
+    """A zygote is started when it is asked for, replaced when it dies, and left alone for a while
+    when it fails again and again."""
+
+    def __init__(
+        self,
+        runner: BubblewrapRunner,
+        host: Host,
+        environment: Path,
+        on_ready: Callable[[str], None] = lambda _: None,
+        shelter: Callable[[int], None] | None = None,
+    ) -> None:
+        """``on_ready`` hears of each zygote, and why it did not rehearse, if it did not.
+
+        ``shelter`` puts a zygote into its cgroup, and takes a while.
+
+        Raises: :class:`~mograder.core.errors.NotFound` for what is no environment.
+        """
+        self.environment = environment
+        self.starting = 0
+        """Starts under way here."""
+        self._runner = runner
+        self._on_ready = on_ready
+        self._shelter = shelter
+        self._identity = identity_of(environment)
+        roots = read_record(environment).interpreter_roots
+        self._plan = yard_plan(environment, roots, host)
+        self._held: Held | None = None
+        self._forker: Forker | None = None
+        self._waking: asyncio.Task[None] | None = None
+        self._woken_at = -math.inf
+        self._heavy = True
+        self._failures = 0
+        self._hopeless = ""
+        self._hopeless_until = math.inf
+        self._sessions = 0
+        self._on_end: Callable[[], None] | None = None
+        self._memory, self._measured_at = 0, -math.inf
+
+    def is_of(self, identity: tuple[int, int]) -> bool:
+        """Whether the environment is still the one that the zygote imported."""
+        return self._identity == identity
+
+    def memory(self) -> int:
+        """Return what the zygote takes of the machine's memory in bytes, as measured lately."""
+        now = asyncio.get_running_loop().time()
+        if self._forker is None or not self._forker.alive:
+            return 0
+        if now - self._measured_at > _MEASURE_SECONDS:
+            self._memory, self._measured_at = self._forker.memory(), now
+        return self._memory
+
+    def wake(self) -> None:
+        """Start the zygote if it is not there, nor hopeless, nor on its way."""
+        now = asyncio.get_running_loop().time()
+        if self._hopeless and now > self._hopeless_until:
+            self._hopeless, self._hopeless_until = "", math.inf
+        idle = self._waking is None or self._waking.done()
+        if idle and not self._hopeless and not (self._forker and self._forker.alive):
+            self._woken_at = now
+            self._waking = asyncio.create_task(self._wake())
+
+    @contextlib.contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Keep the yard for as long as something starts in it."""
+        self.starting += 1
+        try:
+            yield
+        finally:
+            self.starting -= 1
+            self._end_if_idle()
+
+    async def join(self, start: WarmStart, gate: asyncio.Semaphore) -> Inhabited:
+        """Start a session here, when its turn comes. Raises: :class:`NotJoinedError`."""
+        await self.arrival()
+        async with gate:
+            warm = self._warm()
+            if warm is not None:
+                return await self._join(start, *warm)
+            if not self._hopeless and self._forker is not None and self._forker.served:
+                raise ZygoteGoneError(asked=False)  # while this one was in line
+            raise NotJoinedError(self._hopeless or "zygote not ready")
+
+    async def _join(self, start: WarmStart, forker: Forker, pidfd: int) -> Inhabited:
+        entry = start.open_entry()
+        try:
+            held = await self._hold(start, forker, pidfd, entry)
+        except BaseException:
+            _close(entry)
+            raise
+        go, say_go = os.pipe()
+        try:
+            await held.stand()
+            uid = self._runner.uid_inside(start.uid_slot)
+            way = Way(uid, start.listener, held.output, held.holder, go, entry)
+            forked = await self._fork(forker, start, way)
+            _settle(start, forked)
+            os.write(say_go, _GO)
+        except BaseException:
+            await _emptied(held, forker)  # the workspace is free again
+            raise
+        finally:
+            held.let_go()
+            os.close(go)
+            os.close(say_go)
+            _close(entry)
+        self._sessions += 1
+        held.exited.add_done_callback(lambda _: self._leave())
+        return Inhabited(held, forked, forker.kill)
+
+    async def _hold(self, start: WarmStart, forker: Forker, pidfd: int, entry: int | None) -> Held:
+        """Make the sandbox; one that is not wanted any more once it is there is ended."""
+        holding = asyncio.create_task(
+            self._runner.hold(
+                start.plan,
+                uid_slot=start.uid_slot,
+                yard=pidfd,
+                on_output=start.on_output,
+                entry=entry,
+            )
+        )
+        try:
+            return await asyncio.shield(holding)
+        except asyncio.CancelledError:
+            await asyncio.wait({holding})
+            if holding.exception() is None:
+                await _emptied(holding.result(), forker)
+            raise
+
+    async def _fork(self, forker: Forker, start: WarmStart, way: Way) -> Forked:
+        """Have it forked; a zygote that keeps failing to answer is not asked for a while."""
+        try:
+            forked = await forker.fork(start.plan, way)
+        except NotJoinedError as error:
+            asked = not isinstance(error, ZygoteGoneError) or error.asked
+            if asked and not forker.alive:
+                self._failed(str(error))
+            raise
+        self._failures = 0
+        return forked
+
+    async def arrival(self, seconds: float | None = None) -> None:
+        """Wait for the zygote, should it be on its way: for so long, or as long as is worth it."""
+        self.wake()
+        loop = asyncio.get_running_loop()
+        asked_at = loop.time()
+        while self._waking is not None and not self._waking.done():
+            until = self._woken_at + self._patience() if seconds is None else asked_at + seconds
+            if loop.time() >= until:
+                return
+            await asyncio.wait({self._waking}, timeout=until - loop.time())
+
+    async def ready(self) -> bool:
+        """Wait for the zygote for as long as it may take; returns whether it serves."""
+        await self.arrival(BOOT_SECONDS)
+        return self._warm() is not None
+
+    def _patience(self) -> float:
+        others = max(0, self.starting - 1)
+        crowd = others * _PATIENCE_EACH / (os.cpu_count() or 1)
+        return min(_PATIENCE_SECONDS + crowd, _PATIENCE_MOST)
+
+    def _warm(self) -> tuple[Forker, int] | None:
+        """The zygote and a pidfd of its yard, if both are there."""
+        if self._hopeless or self._held is None or self._held.exited.done():
+            return None
+        if self._forker is None or not self._forker.alive:
+            return None
+        return self._forker, self._held.holder
+
+    async def _wake(self) -> None:
+        try:
+            problem = await self._start_zygote()
+        except (NotJoinedError, MograderError, OSError) as error:
+            problem = f"boot: {error}"
+        if not problem:
+            self._measured_at = -math.inf
+            self._expect_its_end()
+            _log.info("the zygote of %s is ready", self.environment.name)
+            self._on_ready("" if self._forker is None else self._forker.unrehearsed)
+            return
+        said = self._forker.said if self._forker is not None else ""
+        _log.warning("the zygote of %s: %s %s", self.environment.name, problem, said)
+        if self._forker is not None:
+            self._forker.kill()
+        if problem.startswith("threads") and self._heavy:
+            self._heavy = False  # marimo alone has none
+            await self._wake()
+        elif not problem.startswith("boot"):
+            self._hopeless = problem.partition(":")[0]
+        else:
+            self._failed("boot")
+
+    def _failed(self, reason: str) -> None:
+        """Count a failure that may have been the machine's; too many, and it is left alone."""
+        self._failures += 1
+        if self._failures >= _ATTEMPTS and not self._hopeless:
+            self._failures = 0
+            self._hopeless = reason
+            self._hopeless_until = asyncio.get_running_loop().time() + _REST_SECONDS
+            _log.error("the zygote of %s fails again and again: %s", self.environment.name, reason)
+
+    def _expect_its_end(self) -> None:
+        """Replace a zygote that somebody killed before the next student waits for it."""
+        loop = asyncio.get_running_loop()
+        born = loop.time()
+
+        def died() -> None:
+            if not self._hopeless and loop.time() - born > _LIFE_SECONDS:
+                self.wake()
+
+        if self._forker is not None:
+            self._forker.exited.add_done_callback(lambda _: died())
+
+    async def _start_zygote(self) -> str:
+        if self._held is None or self._held.exited.done():
+            self._held = self._runner.found(self._plan, lambda _: None)
+            await self._held.stand()
+        rights = () if self._runner.uid_base is None else (SETGID, SETUID)
+        program = filter_program(joining=True)
+        launch = Launch(
+            self._plan.argv,
+            dict(self._plan.variables),
+            str(self._plan.directory),
+            place=Joined(self._held.holder, EVERYTHING, 0, rights, program),
+        )
+        caches = str(SANDBOXED_SESSION.environment / "caches")
+        self._forker = Forker(launch, caches, heavy=self._heavy)
+        try:
+            async with asyncio.timeout(BOOT_SECONDS):
+                if self._shelter is not None:
+                    await asyncio.to_thread(self._shelter, self._forker.pid)
+                return await asyncio.shield(self._forker.ready)
+        except TimeoutError:
+            return "boot: it took too long"
+
+    def _leave(self) -> None:
+        self._sessions -= 1
+        self._end_if_idle()
+
+    def retire(self, on_end: Callable[[], None]) -> None:
+        """End the zygote now, and the yard with the last session in it."""
+        self._on_end = on_end
+        self._hopeless, self._hopeless_until = "retired", math.inf
+        if self._waking is not None:
+            self._waking.cancel()
+        if self._forker is not None:
+            self._forker.kill()
+        self._end_if_idle()
+
+    def _end_if_idle(self) -> None:
+        """A yard that no session is in and that none will start in is of no use."""
+        if self.starting or self._sessions or not (self._on_end or self._hopeless):
+            return
+        if self._held is None or self._held.exited.done():
+            self._tell_end()
+        else:
+            self._held.end()
+            self._held.exited.add_done_callback(lambda _: self._tell_end())
+
+    def _tell_end(self) -> None:
+        if self._on_end is not None:
+            self._on_end()
+
+    async def ended(self) -> None:
+        """Wait for the end of a retired yard, for a while."""
+        waited = [f.exited for f in (self._held, self._forker) if f is not None]
+        if waited:
+            await asyncio.wait(waited, timeout=_END_SECONDS)
+
+
+def identity_of(environment: Path) -> tuple[int, int]:
+    """Return what tells an environment from another one in its place.
+
+    Raises: :class:`SandboxUnavailable` for what is no finished environment.
+    """
+    try:
+        status = (environment / RECORD).stat()
+    except OSError as error:
+        raise SandboxUnavailable(f"{environment.name} is no finished environment.") from error
+    return status.st_ino, status.st_mtime_ns
+
+
+async def _emptied(held: Held, forker: Forker) -> None:
+    """End a sandbox that nothing came of; a zygote that keeps it from ending goes as well."""
+    held.end()
+    await asyncio.wait({held.exited}, timeout=_END_SECONDS)
+    if not held.exited.done():
+        forker.kill()
+        await asyncio.wait({held.exited}, timeout=_END_SECONDS)
+
+
+def _close(descriptor: int | None) -> None:
+    if descriptor is not None:
+        os.close(descriptor)
+
+
+def _settle(start: WarmStart, forked: Forked) -> None:
+    """Raises: :class:`NotJoinedError` when the session cannot be put where it belongs."""
+    try:
+        start.settle(forked.pid)
+    except OSError as error:
+        forked.forget()
+        _log.warning("a forked session cannot be settled: %s", error)
+        raise NotJoinedError("settle") from error

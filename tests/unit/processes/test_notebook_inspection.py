@@ -1,0 +1,64 @@
+"""A stranger's notebook is parsed where it can only harm itself (B133)."""
+
+from __future__ import annotations
+
+import pytest
+
+from mograder.core.errors import InvalidInput
+from mograder.notebook.integrity import Tampering
+from mograder.notebook.safety import Denied
+from mograder.notebook.screening import Screening
+from mograder.processes.notebook_inspection import Inspector
+
+CELL = "import marimo\n\napp = marimo.App()\n\n\n@app.cell\ndef _():\n    {}\n    return\n"
+CHECK = 'check("Q1: one", [({}, "no")])'
+LONG = "# " + "x" * 40_000 + "\n"
+"""Makes a text long enough for a process of its own."""
+
+here_and_apart = pytest.mark.parametrize(
+    "tail", [pytest.param("", id="here"), pytest.param(LONG, id="apart", marks=pytest.mark.full)]
+)
+
+
+def told(screening: Screening) -> list[tuple[str, int]]:
+    return [(each.message, each.line) for each in screening.denied]
+
+
+@here_and_apart
+async def test_b133_what_is_denied_is_found_with_its_line(tail: str) -> None:
+    text = CELL.format("import os; eval('1')") + tail
+    found = await Inspector().screen(text, "A1.py", release=None)
+    assert told(found) == [("denied builtin call: eval", 8), ("denied import: os", 8)]
+
+
+@here_and_apart
+async def test_b133_the_course_and_its_release_have_a_say(tail: str) -> None:
+    text = CELL.format("import os; eval('1')") + tail
+    denied = Denied(imports=frozenset({"os"}), calls=frozenset())
+    found = await Inspector().screen(text, "A1.py", release=None, denied=denied)
+    assert told(found) == [("denied import: os", 8)]
+    assert await Inspector().screen(text, "A1.py", release=text) == Screening()
+
+
+@here_and_apart
+async def test_a_changed_check_is_named(tail: str) -> None:
+    release, own = (CELL.format(CHECK.format(each)) + tail for each in ("x", "True"))
+    assert await Inspector().compare(own, "A1.py", release) == Tampering(("Q1",), marks=False)
+
+
+@here_and_apart
+async def test_what_is_no_notebook_is_refused_with_its_line(tail: str) -> None:
+    inspector = Inspector()
+    broken, script = CELL.format("import os =") + tail, "x = 1\n" + tail
+    with pytest.raises(InvalidInput, match=r"A1\.py:8: invalid syntax"):
+        await inspector.check(broken, "A1.py")
+    with pytest.raises(InvalidInput, match="not a marimo notebook"):
+        await inspector.screen(script, "A1.py", release=None)
+    with pytest.raises(InvalidInput, match="not a marimo notebook"):
+        await inspector.compare(script, "A1.py", CELL)
+
+
+@pytest.mark.full
+async def test_a_text_that_takes_too_much_to_parse_is_refused() -> None:
+    with pytest.raises(InvalidInput, match=r"too deeply|too complex"):
+        await Inspector().check("x = [" + "[]," * 5_000_000 + "]\n", "A1.py")

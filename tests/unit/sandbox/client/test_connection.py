@@ -1,0 +1,166 @@
+"""The hub's end of the conversation: what a supervisor says badly costs the connection at most."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from mograder.core.errors import RemoteFailed, SandboxUnavailable
+from mograder.sandbox.client import connection as connection_module
+from mograder.sandbox.client.connection import Connection, ConnectionLost, connect, connect_or_spawn
+from mograder.sandbox.protocol import CALL, Arrived, Done, Ended, Hello, ListSessions, News, encode
+from tests.support.supervisors import PATIENCE, make_config, short_directory
+
+ENDED = Ended(session_id="session-a", status=0, log_tail="")
+ARRIVED = Arrived(session_id="session-a", warm=False)
+
+
+class Supervisor:
+    """Answers every greeting, leaves every other call open, and says what a test wants."""
+
+    def __init__(self) -> None:
+        self._writer: asyncio.StreamWriter | None = None
+
+    async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer
+        with contextlib.closing(writer):
+            while line := await reader.readline():
+                call = CALL.validate_json(line)
+                if isinstance(call.operation, Hello):
+                    writer.write(encode(Done(id=call.id, course="c")))
+
+    def say(self, words: bytes) -> None:
+        assert self._writer is not None
+        self._writer.write(words)
+
+
+class Ear:
+    """Hears what a connection passes on."""
+
+    def __init__(self) -> None:
+        self.ends: asyncio.Queue[Ended] = asyncio.Queue()
+        self.news: asyncio.Queue[News] = asyncio.Queue()
+        self.lost = asyncio.Event()
+
+
+@pytest.fixture
+async def supervisor() -> Supervisor:
+    return Supervisor()
+
+
+@pytest.fixture
+async def connection(supervisor: Supervisor) -> AsyncIterator[Connection]:
+    with short_directory() as directory:
+        path = directory / "s"
+        async with await asyncio.start_unix_server(supervisor.converse, path):
+            connection = await connect(path)
+            yield connection
+            await connection.close()
+
+
+@pytest.fixture
+def ear(connection: Connection) -> Ear:
+    ear = Ear()
+    connection.watch(ear.ends.put_nowait, ear.lost.set, ear.news.put_nowait)
+    return ear
+
+
+@pytest.mark.parametrize(
+    "words", [b'{"kind": "sunspots", "id": 1}', b'{"kind": "measured", "overhead": "much"}']
+)
+async def test_news_that_cannot_be_read_is_ignored_with_a_line_in_the_log(
+    connection: Connection,
+    supervisor: Supervisor,
+    ear: Ear,
+    caplog: pytest.LogCaptureFixture,
+    words: bytes,
+) -> None:
+    supervisor.say(words + b"\n" + encode(ENDED))
+    assert await asyncio.wait_for(ear.ends.get(), PATIENCE) == ENDED
+    assert connection.alive
+    assert json.loads(words)["kind"] in caplog.text
+
+
+@pytest.fixture
+def child() -> Iterator[subprocess.Popen[str]]:
+    """A process in the place of a supervisor that this hub started."""
+    with subprocess.Popen(("sleep", "60"), text=True) as process:
+        yield process
+        process.kill()
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EAGAIN, errno.EACCES])
+async def test_a_supervisor_that_cannot_be_reached_for_now_is_not_killed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, child: subprocess.Popen[str], number: int
+) -> None:
+    """Every session would end with it."""
+
+    async def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(asyncio, "open_unix_connection", refuse)
+    monkeypatch.setattr(connection_module, "_END_SECONDS", 0.1)
+    with short_directory() as runtime, pytest.raises(RemoteFailed, match="cannot be reached"):
+        await connect_or_spawn(make_config(runtime, tmp_path), child)
+    assert child.poll() is None
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(b"no json at all\n", id="no JSON"),
+        pytest.param(b'{"kind": "ended", "session_id": 5}\n', id="a known kind, malformed"),
+        pytest.param(b'["kind"]\n', id="no object"),
+        pytest.param(b"x" * (2 << 20), id="an endless line"),
+    ],
+)
+async def test_an_unreadable_message_costs_the_connection_and_is_told_as_its_loss(
+    connection: Connection, supervisor: Supervisor, ear: Ear, words: bytes
+) -> None:
+    asking = asyncio.create_task(connection.call(ListSessions()))
+    await asyncio.sleep(0)
+    supervisor.say(words)
+    await asyncio.wait_for(ear.lost.wait(), PATIENCE)
+    with pytest.raises(ConnectionLost, match="was lost"):
+        await asking
+    assert not connection.alive
+    with pytest.raises(ConnectionLost):
+        await connection.call(ListSessions())
+
+
+async def test_an_exception_in_a_callback_costs_neither_the_connection_nor_the_next_message(
+    connection: Connection, supervisor: Supervisor, ear: Ear, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_: object) -> None:
+        raise KeyError("a bug in the bookkeeping")
+
+    connection.watch(ear.ends.put_nowait, ear.lost.set, fail)
+    supervisor.say(encode(ARRIVED) + encode(ENDED))
+    assert await asyncio.wait_for(ear.ends.get(), PATIENCE) == ENDED
+    assert connection.alive
+    assert "a bug in the bookkeeping" in caplog.text
+
+
+async def test_a_supervisor_that_never_becomes_ready_is_ended_and_said_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = tmp_path / "python"
+    silent.write_text("#!/bin/sh\nexec sleep 600\n")
+    silent.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(silent))
+    monkeypatch.setattr(connection_module, "_SPAWN_SECONDS", 0.5)
+    expected = pytest.raises(SandboxUnavailable, match="not ready after")
+    before = psutil.Process().children()
+    with short_directory() as runtime, expected:
+        await connect_or_spawn(make_config(runtime, tmp_path))
+    assert psutil.Process().children() == before

@@ -1,0 +1,397 @@
+"""Environments: locked once, built once, shared, complete or not there (B96, B111).
+
+The commands run in a fake that does what uv would, without uv; the real build is in
+``tests/contract/test_environments.py``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from mograder.core.errors import InvalidInput, SandboxUnavailable
+from mograder.core.shared import Progress
+from mograder.notebook.pep723 import Script
+from mograder.sandbox.environments.builder import Environment, Environments
+from mograder.sandbox.environments.record import RECORD, read_record
+from mograder.sandbox.environments.static_assets import ASSETS, read_assets
+from mograder.sandbox.protocol import RunCommand
+
+UV_SAYS = ("  × No solution found when resolving dependencies:", "  ╰─▶ Because nope was not found")
+NUMPY = Script(dependencies=("numpy",))
+
+
+@dataclass
+class Uv:
+    """Plays the commands of a build; ``lock`` is what any requirements come to."""
+
+    lock: str = "marimo==0.25.2\nnumpy==2.1\n"
+    fails_at: str = ""
+    asset_url: bool = True
+    commands: list[str] = field(default_factory=list)
+    hold: asyncio.Event | None = None
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self, command: RunCommand, on_line: Progress) -> int:
+        what = _verb(command.argv)
+        self.commands.append(what)
+        self.begun.set()
+        if self.hold is not None:
+            await self.hold.wait()
+        if what == self.fails_at:
+            for line in UV_SAYS:
+                on_line(line)
+            return 1
+        for line in self._do(what, command.directory):
+            on_line(line)
+        return 0
+
+    def builds(self) -> int:
+        """How many environments were made."""
+        return self.commands.count("venv")
+
+    def _do(self, what: str, directory: Path) -> list[str]:
+        if what == "compile":
+            assert (directory / "pyproject.toml").is_file()
+            (directory / "lock.txt").write_text(self.lock)
+        elif what == "cat":
+            return (directory / "lock.txt").read_text().splitlines()
+        elif what == "venv":
+            python = directory / "env" / "bin" / "python"
+            python.parent.mkdir(parents=True)
+            python.write_text("#!/bin/sh\n")
+            python.chmod(0o700)
+            (directory / "env" / "secret.py").touch(0o600)
+            static = _static_files(directory / "env")
+            static.mkdir(parents=True)
+            (static / "index.js").write_text("42")
+        elif what == "warm":
+            return ["a warning", "MARIMO 0.25.2", f"ASSET-URL {'yes' if self.asset_url else 'no'}"]
+        return []
+
+
+def _static_files(env: Path) -> Path:
+    """Where marimo keeps its page's files; the interpreter of a build is the tests' own."""
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    return env / "lib" / version / "site-packages/marimo/_static"
+
+
+def _verb(argv: tuple[str, ...]) -> str:
+    if argv[0].endswith("/cat"):
+        return "cat"
+    if argv[0] != "uv":
+        return "warm"
+    return argv[2] if argv[1] == "pip" else argv[1]
+
+
+@pytest.fixture
+def uv() -> Uv:
+    return Uv()
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "environments"
+
+
+@pytest.fixture
+def environments(root: Path, uv: Uv, tmp_path: Path) -> Environments:
+    return make(root, uv, tmp_path)
+
+
+def make(
+    root: Path, uv: Uv, place: Path, wheel: str = "mograder-1-py3-none-any.whl"
+) -> Environments:
+    """Environments below ``root``, as the next hub's would be."""
+    (place / wheel).touch()
+    return Environments(root, uv, wheel=place / wheel, marimo="0.25.2", timeout=60)
+
+
+def unheard(_: str) -> None:
+    """Nobody listens."""
+
+
+async def test_it_is_built_once_and_known_from_then_on(
+    environments: Environments, uv: Uv, root: Path
+) -> None:
+    assert environments.ready(NUMPY) is None
+    first = await environments.prepare(NUMPY, unheard)
+    assert await environments.prepare(NUMPY, unheard) == first == environments.ready(NUMPY)
+    assert first.directory == root / first.key
+    assert (first.directory / "env/bin/python").exists()
+    assert (first.directory / "lock.txt").read_text() == uv.lock
+    assert first.marimo == "0.25.2"
+    assert uv.builds() == 1
+
+
+async def test_all_who_ask_at_once_share_one_build_and_hear_of_it(
+    environments: Environments, uv: Uv
+) -> None:
+    told: list[str] = []
+    built = await asyncio.gather(*(environments.prepare(NUMPY, told.append) for _ in range(3)))
+    assert len(set(built)) == 1
+    assert uv.builds() == 1
+    assert told.count("Downloading and installing packages") == 3
+
+
+async def test_requests_that_come_to_the_same_lock_share_one_environment(
+    environments: Environments, uv: Uv
+) -> None:
+    """``numpy`` and ``numpy>=2`` are two requests and, today, one environment."""
+    scripts = (NUMPY, Script(dependencies=("numpy>=2",)))
+    built = await asyncio.gather(*(environments.prepare(script, unheard) for script in scripts))
+    assert built[0] == built[1]
+    assert uv.commands.count("compile") == 2
+    assert uv.builds() == 1
+
+
+async def test_another_lock_is_another_environment(environments: Environments, uv: Uv) -> None:
+    first = await environments.prepare(NUMPY, unheard)
+    uv.lock = "marimo==0.25.2\npandas==2\n"
+    second = await environments.prepare(Script(dependencies=("pandas",)), unheard)
+    assert second.key != first.key
+    assert first.directory.is_dir(), "those who use it go on using it"
+
+
+async def test_the_next_hub_finds_it_without_locking_again(
+    environments: Environments, uv: Uv, root: Path, tmp_path: Path
+) -> None:
+    first = await environments.prepare(NUMPY, unheard)
+    uv.commands.clear()
+    assert await make(root, uv, tmp_path).prepare(NUMPY, unheard) == first
+    assert uv.commands == []
+
+
+async def test_our_own_wheel_is_a_part_of_what_was_asked_for(
+    environments: Environments, uv: Uv, root: Path, tmp_path: Path
+) -> None:
+    """A hub that was upgraded builds with its new runtime."""
+    first = await environments.prepare(NUMPY, unheard)
+    upgraded = make(root, uv, tmp_path, "mograder-2-py3-none-any.whl")
+    assert (await upgraded.prepare(NUMPY, unheard)).key != first.key
+
+
+async def test_one_that_was_removed_is_built_again(environments: Environments, uv: Uv) -> None:
+    first = await environments.prepare(NUMPY, unheard)
+    shutil.rmtree(first.directory)
+    assert environments.ready(NUMPY) is None
+    assert await environments.prepare(NUMPY, unheard) == first
+    assert uv.builds() == 2
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize(
+    "lost",
+    [
+        "environments",
+        "environments/requests",
+        "environments/assets",
+        "environments/KEY",
+        "environments/KEY/env",
+        "environments/KEY/env/bin/python",
+        "environments/KEY/environment.json",
+        "mograder-1-py3-none-any.whl",
+    ],
+)
+async def test_d3_every_derived_file_may_be_deleted_at_any_time(
+    environments: Environments,
+    uv: Uv,
+    root: Path,
+    tmp_path: Path,
+    lost: str,
+    restarted: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """At the next use and at the next start: built again, or taken out again."""
+    monkeypatch.setattr(
+        "mograder.sandbox.environments.builder.build_runtime_wheel",
+        lambda place: (place / "mograder-1-py3-none-any.whl").touch(),
+    )
+    first = await environments.prepare(NUMPY, unheard)
+    path = tmp_path / lost.replace("KEY", first.key)
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+    hub = make(root, uv, tmp_path) if restarted else environments
+    again = await hub.prepare(NUMPY, unheard)
+    assert again == first
+    assert (again.directory / "env/bin/python").exists()
+    assert read_assets(root / ASSETS, read_record(again.directory).assets).files
+    if lost.endswith(".whl"):  # and what needs it can be built
+        uv.lock = "marimo==0.25.2\npandas==2\n"
+        await hub.prepare(Script(dependencies=("pandas",)), unheard)
+
+
+async def test_d11_a_directory_that_cannot_be_made_is_named_with_its_remedy(
+    environments: Environments, root: Path
+) -> None:
+    await asyncio.to_thread(root.write_text, "a file in its place")
+    with pytest.raises(SandboxUnavailable, match=rf"{root} cannot be written") as failure:
+        await environments.prepare(NUMPY, unheard)
+    assert f"install -d -o USER -m 755 {root}" in failure.value.hint
+
+
+async def test_one_that_lost_its_record_is_replaced(
+    environments: Environments, uv: Uv, root: Path, tmp_path: Path
+) -> None:
+    """A power cut may leave the directory and not what was written in it last."""
+    first = await environments.prepare(NUMPY, unheard)
+    (first.directory / RECORD).write_text("")
+    again = await make(root, uv, tmp_path).prepare(NUMPY, unheard)
+    assert again == first
+    assert (first.directory / RECORD).stat().st_size > 0
+    assert _leavings(root) == []
+
+
+async def test_a_directory_that_another_process_finished_first_wins(
+    environments: Environments, uv: Uv, root: Path, tmp_path: Path
+) -> None:
+    uv.hold = asyncio.Event()
+    slow = asyncio.create_task(environments.prepare(NUMPY, unheard))
+    await uv.begun.wait()
+    quick = await make(root, Uv(), tmp_path).prepare(NUMPY, unheard)
+    (quick.directory / "in use").touch()
+    uv.hold.set()
+    assert await slow == quick
+    assert (quick.directory / "in use").exists()
+    assert _leavings(root) == []
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        ("compile", "requirements cannot be met"),
+        ("venv", "cannot be built"),
+        ("install", "cannot be built"),
+        ("warm", "does not start"),
+    ],
+)
+async def test_a_failure_gives_the_tools_own_words_and_keeps_nothing(
+    environments: Environments, uv: Uv, root: Path, step: str, words: str
+) -> None:
+    uv.fails_at = step
+    told: list[str] = []
+    with pytest.raises(InvalidInput, match=words) as failure:
+        await environments.prepare(NUMPY, told.append)
+    for line in UV_SAYS:
+        assert line in failure.value.message
+        assert line.strip() not in told, "the error says it, and once is enough"
+    assert environments.ready(NUMPY) is None
+    assert _leavings(root) == []
+    assert _finished(root) == []
+    uv.fails_at = ""
+    await environments.prepare(NUMPY, unheard)
+
+
+async def test_one_who_gives_up_does_not_stop_the_build(environments: Environments, uv: Uv) -> None:
+    uv.hold = asyncio.Event()
+    impatient = asyncio.create_task(environments.prepare(NUMPY, unheard))
+    await uv.begun.wait()
+    impatient.cancel()
+    await asyncio.wait({impatient})
+    uv.hold.set()
+    await environments.prepare(NUMPY, unheard)
+    assert uv.builds() == 1
+
+
+async def test_a_hub_that_ends_leaves_no_half_build(
+    environments: Environments, uv: Uv, root: Path
+) -> None:
+    uv.hold = asyncio.Event()
+    waiting = asyncio.create_task(environments.prepare(NUMPY, unheard))
+    await uv.begun.wait()
+    await environments.close()
+    await asyncio.wait({waiting})
+    assert _leavings(root) == []
+    assert _finished(root) == []
+
+
+async def test_sessions_of_other_uids_can_read_it_whatever_our_umask_is(
+    environments: Environments,
+) -> None:
+    before = os.umask(0o077)
+    try:
+        built = await environments.prepare(NUMPY, unheard)
+    finally:
+        os.umask(before)
+    for path in (built.directory, *built.directory.rglob("*")):
+        mode = path.stat().st_mode
+        assert mode & 0o004, path
+        assert not path.is_dir() or mode & 0o001, path
+    assert (built.directory / "env/bin/python").stat().st_mode & 0o111 == 0o111
+    assert _is_closed(built)
+
+
+def _is_closed(built: Environment) -> bool:
+    """Nobody but the owner may write."""
+    return not any(p.stat().st_mode & 0o022 for p in built.directory.rglob("*"))
+
+
+def _leavings(root: Path) -> list[str]:
+    return [path.name for path in root.glob(".*")] if root.is_dir() else []
+
+
+async def test_what_a_killed_build_left_is_swept_a_day_later(
+    environments: Environments, root: Path
+) -> None:
+    old, young = root / ".building-old", root / ".building-young"
+    files = root / ASSETS / ".collecting-old"
+    for left in (old, young, files):
+        left.mkdir(parents=True)
+    for left in (old, files):
+        os.utime(left, (0, 0))
+    await environments.prepare(NUMPY, unheard)
+    assert not old.exists()
+    assert not files.exists()
+    assert young.exists(), "another process may be at it"
+
+
+def _finished(root: Path) -> list[str]:
+    return [path.parent.name for path in root.glob(f"*/{RECORD}")]
+
+
+async def test_the_editors_files_are_kept_once_for_all_environments(
+    environments: Environments, uv: Uv, root: Path
+) -> None:
+    first = await environments.prepare(NUMPY, unheard)
+    uv.lock = "marimo==0.25.2\npandas==2\n"
+    second = await environments.prepare(Script(dependencies=("pandas",)), unheard)
+    kept = {read_record(each.directory).assets for each in (first, second)}
+    assert kept == {each.name for each in (root / ASSETS).iterdir()}
+    assert read_assets(root / ASSETS, *kept).read("index.js") == b"42"
+
+
+async def test_a_marimo_that_cannot_load_them_from_elsewhere_serves_its_own(
+    environments: Environments, uv: Uv, root: Path
+) -> None:
+    uv.asset_url = False
+    built = await environments.prepare(NUMPY, unheard)
+    assert read_record(built.directory).assets == ""
+    assert not (root / ASSETS).exists()
+
+
+async def test_files_that_were_lost_are_taken_out_again(
+    environments: Environments, uv: Uv, root: Path, tmp_path: Path
+) -> None:
+    built = await environments.prepare(NUMPY, unheard)
+    shutil.rmtree(root / ASSETS)
+    await make(root, uv, tmp_path).prepare(NUMPY, unheard)
+    assert uv.builds() == 1
+    assert read_assets(root / ASSETS, read_record(built.directory).assets).files
+
+
+async def test_files_that_are_lost_for_good_are_no_longer_promised(
+    environments: Environments, uv: Uv, root: Path, tmp_path: Path
+) -> None:
+    built = await environments.prepare(NUMPY, unheard)
+    shutil.rmtree(root / ASSETS)
+    shutil.rmtree(_static_files(built.directory / "env"))
+    assert await make(root, uv, tmp_path).prepare(NUMPY, unheard) == built
+    assert read_record(built.directory).assets == ""

@@ -1,0 +1,107 @@
+"""Reading ``/proc``: lines as kernels write them, and processes of the test's own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from mograder.core.reserve import NO_RESERVE
+from mograder.sandbox.limits.disk_usage import DiskWatch, tree_size
+from mograder.sandbox.limits.procfs import (
+    PAGE,
+    deleted_files,
+    parse_page_tables,
+    parse_rollup,
+    parse_stat,
+    parse_written,
+)
+from mograder.sandbox.limits.system_load import Machine, parse_meminfo, parse_tasks
+
+LINE = (
+    b"42 (evil) R 1 (2) S 7 42 9 0 -1 4194560 11 12 13 14 100 20 3 4 20 0 5 0 1 2 6 " + b"0 " * 28
+)
+NO_LIMIT = 1 << 40
+
+
+def test_a_name_that_looks_like_fields_deceives_nobody() -> None:
+    stat = parse_stat(LINE)
+    assert (stat.faults, stat.ticks, stat.threads, stat.resident) == (11, 127, 5, 6 * PAGE)
+
+
+@pytest.mark.parametrize("line", [b"", b"42 (sh", b"42 (sh) R 1 2"])
+def test_half_a_line_is_an_error(line: bytes) -> None:
+    with pytest.raises(ValueError):
+        parse_stat(line)
+
+
+def test_shares_and_totals_are_read() -> None:
+    share = parse_rollup(b"a-b ---p 0 [rollup]\nRss: 9 kB\nPss:  7 kB\nPss_Shmem:   2 kB\n")
+    assert (share.private, share.shared, share.total) == (5 << 10, 2 << 10, 7 << 10)
+    assert parse_page_tables(b"VmLib:\t 3 kB\nVmPTE:\t     420 kB\nVmSwap:\t 0 kB\n") == 420 << 10
+    assert parse_page_tables(b"Name:\tVmPTE: 9 kB\n") == 0, "a name may look like anything"
+    assert parse_written(b"rchar: 1\nwrite_bytes: 4096\ncancelled_write_bytes: 1\n") == 4096
+    memory = parse_meminfo(b"MemTotal: 8 kB\nMemAvailable:   4 kB\nHugePages_Total: 0")
+    assert (memory.total, memory.available) == (8 << 10, 4 << 10)
+    assert parse_tasks(b"0.1 0.2 0.3 2/451 977\n") == 451
+
+
+def test_the_machine_is_read() -> None:
+    with Machine() as machine:
+        assert 0 < machine.memory().available <= machine.memory().total
+        assert machine.tasks() > 1
+
+
+def test_open_files_without_a_name_are_found(tmp_path: Path) -> None:
+    with (tmp_path / "ghost").open("wb") as ghost, (tmp_path / "named").open("wb") as named:
+        ghost.write(b"x" * 100_000)
+        named.write(b"x" * 100_000)
+        ghost.flush()
+        named.flush()
+        device = tmp_path.stat().st_dev
+        before = deleted_files([os.getpid()], device, 4096)
+        (tmp_path / "ghost").unlink()
+        after = deleted_files([os.getpid()], device, 4096)
+    assert 100_000 <= after - before < 200_000
+
+
+def test_a_tree_is_measured_without_following_links(tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/large").write_bytes(b"x" * (1 << 20))
+    top = tmp_path / "top"
+    (top / "deep/deeper").mkdir(parents=True)
+    (top / "deep/deeper/file").write_bytes(b"x" * (200 << 10))
+    (top / "deep/again").hardlink_to(top / "deep/deeper/file")
+    (top / "link").symlink_to(tmp_path / "outside")
+    with (top / "hole").open("wb") as hole:
+        hole.truncate(1 << 30)
+    os.mkfifo(top / "pipe")
+    assert 200 << 10 <= tree_size(top, NO_LIMIT) < 300 << 10
+
+
+def test_measuring_stops_at_enough(tmp_path: Path) -> None:
+    for number in range(50):
+        (tmp_path / str(number)).touch()
+    assert 40_000 < tree_size(tmp_path, 40_000) < 60_000
+    assert tree_size(tmp_path / "nowhere", NO_LIMIT) == 0
+
+
+def test_a_tree_without_end_counts_as_full(tmp_path: Path) -> None:
+    here = tmp_path
+    for _ in range(70):
+        here = here / "d"
+    here.mkdir(parents=True)
+    assert tree_size(tmp_path, NO_LIMIT) == NO_LIMIT + 1
+
+
+def test_a_workspace_that_does_not_move_is_measured_once(tmp_path: Path) -> None:
+    watch = DiskWatch(NO_RESERVE, lambda _: [])
+    watch.add("s", tmp_path, 1 << 20)
+    (tmp_path / "before").write_bytes(b"x" * (100 << 10))
+    assert watch.look(()) == []
+    assert watch.size("s") >= 100 << 10
+    (tmp_path / "after").write_bytes(b"x" * (2 << 20))
+    assert watch.look(()) == []
+    watch.remove("s")
+    assert watch.size("s") == 0
