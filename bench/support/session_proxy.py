@@ -30,8 +30,8 @@ from mograder.core.clock import SystemClock
 from mograder.core.settings import LoadedSettings, load_settings
 from mograder.sandbox.protocol import Endpoint, Mode
 from mograder.sandbox.supervisor.disconnect import hang_up
-from mograder.sessions.endings import Ending, EndReason
-from mograder.sessions.live import LiveSession, SessionKey
+from mograder.sessions.end_reasons import Ending, EndReason
+from mograder.sessions.session import LiveSession, SessionKey
 from mograder.store.tables import CapabilityRow
 from mograder.web.context import ContextMiddleware
 from mograder.web.hub.app import Dispatcher

@@ -27,9 +27,9 @@ from mograder.sandbox.client.supervisor_client import SupervisorClient
 from mograder.sandbox.protocol import Endpoint, Mode, StartSession
 from mograder.sandbox.supervisor.config import SupervisorConfig
 from mograder.sandbox.supervisor.disconnect import hang_up
-from mograder.sessions.live import LiveSession, SessionKey
-from mograder.sessions.pool import SessionPool
-from mograder.sessions.spawner import Spawner
+from mograder.sessions.launch_spec import Spawner
+from mograder.sessions.manager import SessionManager
+from mograder.sessions.session import LiveSession, SessionKey
 from mograder.store.database import open_engine, upgrade
 from mograder.store.hub_state import HubState
 from tests.support.launchers import make_spec
@@ -56,7 +56,7 @@ touch ended"""
 class Place:
     """A pool on a real supervisor, and hands on the connection between them."""
 
-    pool: SessionPool
+    pool: SessionManager
     client: SupervisorClient
     config: SupervisorConfig
     spawner: ShellSpawner
@@ -117,7 +117,7 @@ async def opened(config: SupervisorConfig, place: Path) -> AsyncIterator[Place]:
     engine = open_engine(f"sqlite:///{place / 'hub.db'}")
     await asyncio.to_thread(upgrade, engine)
     spawner = ShellSpawner(place)
-    pool = SessionPool(
+    pool = SessionManager(
         launcher=client,
         spawner=cast(Spawner, spawner),
         rows=HubState(engine),
@@ -161,7 +161,7 @@ async def test_sessions_outlive_breaks_at_random_moments(runtime: Path, tmp_path
         await _agreed(place, kept)
 
 
-async def _start_and_stop(pool: SessionPool, key: SessionKey) -> None:
+async def _start_and_stop(pool: SessionManager, key: SessionKey) -> None:
     """A start that was cut off says so; a stop is carried out all the same."""
     with contextlib.suppress(RemoteFailed):
         await pool.get_or_start(key, unheard)

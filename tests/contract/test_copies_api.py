@@ -17,7 +17,7 @@ import pytest
 
 from mograder.core.disk import Disk, Place
 from mograder.sandbox.protocol import Mode
-from mograder.sessions.live import SessionKey
+from mograder.sessions.session import SessionKey
 from mograder.store.workspaces import Workspaces
 from mograder.web.hub.app import create_app
 from tests.support.hub_app import NOTEBOOK, Hub, hub, running

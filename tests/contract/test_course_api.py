@@ -13,8 +13,8 @@ import pytest
 from mograder.auth.identity import Identity, Method
 from mograder.auth.roles import Role
 from mograder.sandbox.protocol import Mode
-from mograder.sessions.endings import EndReason
-from mograder.sessions.live import SessionKey
+from mograder.sessions.end_reasons import EndReason
+from mograder.sessions.session import SessionKey
 from mograder.store.hub_state import SessionRow, SessionState
 from tests.support.hub_app import ORIGIN, Hub, hub, make_hub, running
 from tests.support.hub_copies import ask

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from mograder.auth.roles import Role
-from mograder.sessions.endings import EndReason
+from mograder.sessions.end_reasons import EndReason
 from mograder.store.hub_state import EndingRow
 from tests.support.hub_app import NOTEBOOK, Hub, hub
 from tests.support.hub_copies import FORM, WORK, begin

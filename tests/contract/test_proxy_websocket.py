@@ -17,7 +17,7 @@ import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
 from bench.support.session_proxy import DOCUMENT, Rig, bearer, cookie, running_rig, served_on_unix
-from mograder.sessions.live import LiveSession
+from mograder.sessions.session import LiveSession
 from tests.support.proxy_upstream import Upstream
 
 A1 = "/edit/user/alice/A1"

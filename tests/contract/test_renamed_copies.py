@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mograder.sandbox.protocol import Mode
-from mograder.sessions.live import SessionKey
+from mograder.sessions.session import SessionKey
 from tests.support.hub_app import Hub, hub
 from tests.support.hub_copies import WORK, ask, begin, folder, send
 

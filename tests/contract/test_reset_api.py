@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from mograder.sandbox.protocol import Mode
-from mograder.sessions.live import SessionKey
+from mograder.sessions.session import SessionKey
 from tests.support.hub_app import NOTEBOOK, Hub, hub, make_hub, running
 from tests.support.hub_copies import FORM, OTHER, WORK, ask, begin, folder, kept, send
 

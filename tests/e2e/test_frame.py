@@ -18,7 +18,7 @@ from playwright.async_api import Page, Route, expect
 
 from bench.support.browser import People, notebook
 from mograder.sandbox.protocol import Mode
-from mograder.sessions.endings import EndReason
+from mograder.sessions.end_reasons import EndReason
 from tests.e2e.test_accessibility import violations
 from tests.support.framed import ITEM, LECTURE, Framed, Tab, framed
 

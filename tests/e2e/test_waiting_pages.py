@@ -20,8 +20,8 @@ from bench.support.identity import from_proxy
 from bench.support.session_proxy import served
 from mograder.core.errors import Busy
 from mograder.sandbox.protocol import Mode
-from mograder.sessions.admission import Obstacle, place_text
-from mograder.sessions.endings import EndReason
+from mograder.sessions.end_reasons import EndReason
+from mograder.sessions.start_queue import Obstacle, place_text
 from tests.support.hub_app import Hub, open_hub
 
 pytestmark = pytest.mark.full

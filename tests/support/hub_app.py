@@ -33,11 +33,11 @@ from mograder.notebook.pep723 import Script
 from mograder.sandbox.environments.builder import Environment, Environments
 from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult, Outcome
 from mograder.sandbox.protocol import Endpoint, Mode
-from mograder.sessions.allowances import Allowances
-from mograder.sessions.endings import Ending, EndReason
-from mograder.sessions.live import SessionKey
-from mograder.sessions.pool import SessionPool
-from mograder.sessions.tally import ItemMemory, Tally
+from mograder.sessions.counters import ItemMemory, Tally
+from mograder.sessions.end_reasons import Ending, EndReason
+from mograder.sessions.item_policy import Allowances
+from mograder.sessions.manager import SessionManager
+from mograder.sessions.session import SessionKey
 from mograder.store.database import open_engine, upgrade
 from mograder.store.hub_state import HubState
 from mograder.store.releases import ItemKind, Releases
@@ -360,7 +360,7 @@ def make_hub(course: Path, toml: str = "", *, dev: bool = False) -> Hub:
         state=state,
         revocations=revocations,
         environments=cast(Environments, FakeEnvironments()),
-        pool=cast(SessionPool, pool),
+        pool=cast(SessionManager, pool),
         capabilities=Capabilities(state, clock),
         allowances=Allowances(Releases(course / "hub-release")),
         validations=Validations(runs),

@@ -26,7 +26,7 @@ from mograder.sandbox.execution.report import (
     Outcome,
 )
 from mograder.sandbox.protocol import Mode
-from mograder.sessions.endings import EndReason
+from mograder.sessions.end_reasons import EndReason
 from mograder.store.hub_state import EndingRow
 from mograder.store.releases import ItemKind
 from tests.support.hub_app import NOTEBOOK, SECRET, Hub, make_hub

@@ -19,9 +19,9 @@ from mograder.sandbox.client.supervisor_client import SupervisorClient
 from mograder.sandbox.environments.record import RECORD
 from mograder.sandbox.protocol import Ended, Endpoint, Mode, StartSession
 from mograder.sandbox.supervisor.config import SupervisorConfig
+from mograder.sessions.launch_spec import limits_of
 from mograder.sessions.launcher import Launcher
 from mograder.sessions.probe import answers
-from mograder.sessions.spawner import limits_of
 from tests.support.launcher import InMemoryLauncher
 from tests.support.supervisors import PATIENCE, live_supervisor, shell_environment
 

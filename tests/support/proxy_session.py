@@ -12,7 +12,7 @@ import httpx
 
 from bench.support.session_proxy import DOCUMENT, Rig, cookie, running_rig, served_on_unix
 from mograder.auth.roles import Role
-from mograder.sessions.live import LiveSession
+from mograder.sessions.session import LiveSession
 from tests.support.proxy_upstream import Upstream
 
 A1 = "/edit/user/alice/A1"

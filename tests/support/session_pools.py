@@ -24,10 +24,10 @@ from mograder.sandbox.protocol import (
     StartSession,
 )
 from mograder.sessions.capacity import MEGABYTE, Terms
-from mograder.sessions.live import LiveSession, SessionKey
-from mograder.sessions.measure import UNKNOWN
-from mograder.sessions.pool import SessionPool
-from mograder.sessions.spawner import Spawner, limits_of
+from mograder.sessions.launch_spec import Spawner, limits_of
+from mograder.sessions.manager import SessionManager
+from mograder.sessions.memory_estimate import UNKNOWN
+from mograder.sessions.session import LiveSession, SessionKey
 from mograder.store.database import open_engine, upgrade
 from mograder.store.hub_state import HubState, SessionState
 from tests.support.clock import ManualClock
@@ -213,9 +213,9 @@ class Rig:
     @asynccontextmanager
     async def pool(
         self, on: Terms | None = None, *, ttl: float = TTL, start_timeout: float = PATIENCE
-    ) -> AsyncIterator[SessionPool]:
+    ) -> AsyncIterator[SessionManager]:
         """Open a pool; at the end it is put away, as at a hub's end, and sessions go on."""
-        pool = SessionPool(
+        pool = SessionManager(
             launcher=self.launcher,
             spawner=cast(Spawner, self.spawner),
             rows=self.state,
@@ -281,6 +281,6 @@ def owner(request: StartSession) -> str:
     return request.directory.parent.name
 
 
-def waiting(pool: SessionPool) -> int:
+def waiting(pool: SessionManager) -> int:
     """How many stand in line."""
     return pool.states()["waiting"]

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from mograder.sandbox.protocol import Endpoint, Mode
-from mograder.sessions.live import LiveSession, SessionKey, Usage
+from mograder.sessions.session import LiveSession, SessionKey, Usage
 from mograder.store.hub_state import SessionRow, SessionState
 
 

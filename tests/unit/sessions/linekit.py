@@ -6,11 +6,11 @@ import asyncio
 from dataclasses import dataclass, field
 
 from mograder.sandbox.protocol import Mode
-from mograder.sessions.admission import Line, Place, Ticket
 from mograder.sessions.capacity import MEGABYTE, Terms
-from mograder.sessions.live import SessionKey, Usage
-from mograder.sessions.measure import Ledger
-from mograder.sessions.tally import Tally
+from mograder.sessions.counters import Tally
+from mograder.sessions.memory_estimate import Ledger
+from mograder.sessions.session import SessionKey, Usage
+from mograder.sessions.start_queue import Line, Place, Ticket
 from tests.support.clock import ManualClock
 
 FEW_STEPS = 8

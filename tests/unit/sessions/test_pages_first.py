@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from mograder.sandbox.protocol import Endpoint, Mode
-from mograder.sessions.live import LiveSession, SessionKey
+from mograder.sessions.session import LiveSession, SessionKey
 from tests.support.session_pools import soon, terms
 from tests.unit.sessions.linekit import Queue, settle
 

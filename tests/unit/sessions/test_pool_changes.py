@@ -7,14 +7,14 @@ import asyncio
 import pytest
 
 from mograder.core.errors import Conflict
-from mograder.sessions.pool import SessionPool
+from mograder.sessions.manager import SessionManager
 from tests.support.session_pools import ALICE, BOB, Rig, soon, terms, unheard, until, waiting
 
 
 class Change:
     """A change of alice's copy that lasts until it is let go."""
 
-    def __init__(self, pool: SessionPool) -> None:
+    def __init__(self, pool: SessionManager) -> None:
         self._pool = pool
         self.begun, self.go_on = asyncio.Event(), asyncio.Event()
         self.task = asyncio.create_task(self._run())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from mograder.sessions.endings import EndReason
+from mograder.sessions.end_reasons import EndReason
 from tests.support.session_pools import (
     ALICE,
     BOB,

@@ -22,7 +22,7 @@ from bench.support.session_proxy import FRAMES, RigServices, services
 from mograder.auth.identity import Identity, Method
 from mograder.auth.roles import Role
 from mograder.sandbox.protocol import Mode
-from mograder.sessions.live import LiveSession
+from mograder.sessions.session import LiveSession
 from mograder.web.context import ContextMiddleware
 from mograder.web.hub.app import Dispatcher
 from mograder.web.hub.proxy.front_auth import Cuts, FrontAuthorizer, open_to_its_group

@@ -11,8 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bench.support.course import REPOSITORY
 from mograder.auth.roles import Role
-from mograder.sessions.endings import EndReason
-from mograder.sessions.tally import ItemMemory
+from mograder.sessions.counters import ItemMemory
+from mograder.sessions.end_reasons import EndReason
 from mograder.web.hub.support.metrics import Metrics
 from tests.support.clock import ManualClock
 from tests.support.hub_app import FakePool, Hub

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mograder.sandbox.protocol import Mode
-from mograder.sessions.endings import EndReason
+from mograder.sessions.end_reasons import EndReason
 from tests.support.hub_app import Hub, hub, make_hub
 
 __all__ = ["hub"]

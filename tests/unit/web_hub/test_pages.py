@@ -13,7 +13,7 @@ from mograder.auth.roles import Role
 from mograder.core.errors import Busy
 from mograder.core.names import INSTRUCTOR, ItemName, Username
 from mograder.sandbox.protocol import Mode
-from mograder.sessions.endings import EndReason
+from mograder.sessions.end_reasons import EndReason
 from mograder.web.hub.routes import ROUTES
 from tests.support.hub_app import ORIGIN, Hub, make_hub
 

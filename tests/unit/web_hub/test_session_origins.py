@@ -30,7 +30,7 @@ from bench.support.session_proxy import (
     services,
 )
 from mograder.core.session_url import SessionUrl
-from mograder.sessions.live import LiveSession
+from mograder.sessions.session import LiveSession
 from mograder.web.context import ContextMiddleware
 from mograder.web.hub.proxy.frame_page import FramePages
 from mograder.web.hub.proxy.session_origins import SessionOriginDispatcher, SessionOrigins

@@ -22,7 +22,7 @@ from mograder.core.errors import InvalidInput
 from mograder.core.session_headers import FRONT_DOOR
 from mograder.core.session_url import session_url
 from mograder.sandbox.environments.static_assets import ASSETS
-from mograder.sessions.live import LiveSession
+from mograder.sessions.session import LiveSession
 from mograder.store.copy_facts import CopyListing
 from mograder.store.kept_results import KeptResults
 from mograder.store.submissions import Submissions

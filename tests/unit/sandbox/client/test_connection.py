@@ -99,6 +99,7 @@ def child() -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.EAGAIN, errno.EACCES])
 async def test_a_supervisor_that_cannot_be_reached_for_now_is_not_killed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, child: subprocess.Popen[str], number: int
@@ -151,6 +152,7 @@ async def test_an_exception_in_a_callback_costs_neither_the_connection_nor_the_n
     assert "a bug in the bookkeeping" in caplog.text
 
 
+@pytest.mark.full
 async def test_a_supervisor_that_never_becomes_ready_is_ended_and_said_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,7 @@ from fastapi import Request
 from starlette.responses import Response
 
 from mograder.core.errors import MograderError, NotFound
-from mograder.sessions.copies import CopyOf
+from mograder.sessions.student_copies import CopyOf
 from mograder.store.releases import Release
 from mograder.store.workspaces import Saved
 from mograder.web.hub.handlers.copies import known_copy

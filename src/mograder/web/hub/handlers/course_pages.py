@@ -23,7 +23,7 @@ from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.names import INSTRUCTOR, Username
 from mograder.grading.report_json import ValidationResult
 from mograder.notebook.pep723 import Script, read_script
-from mograder.sessions.live import LiveSession
+from mograder.sessions.session import LiveSession
 from mograder.store.copy_facts import CopyFacts
 from mograder.store.releases import Release
 from mograder.store.visibility import Visibility

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from mograder.core.settings_model import Settings
 from mograder.sandbox.protocol import Limits
-from mograder.sessions.endings import Ending, EndReason, Explanation, describe
-from mograder.sessions.spawner import limits_of
+from mograder.sessions.end_reasons import Ending, EndReason, Explanation, describe
+from mograder.sessions.launch_spec import limits_of
 from mograder.web.hub.proxy.replies import ENDED
 
 _WANTED = frozenset({EndReason.STOPPED, EndReason.REPLACED})

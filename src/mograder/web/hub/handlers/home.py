@@ -20,7 +20,7 @@ from mograder.auth.roles import Role
 from mograder.core.errors import Forbidden, InvalidInput
 from mograder.grading.report_json import ValidationResult
 from mograder.publishing.schedule import DEFAULT_ZONE, parse_moment, parse_zone
-from mograder.sessions.endings import Explanation
+from mograder.sessions.end_reasons import Explanation
 from mograder.store.copy_facts import CopyFacts
 from mograder.store.releases import ItemKind
 from mograder.web.context import request_context

@@ -19,8 +19,8 @@ from mograder.auth.roles import Role
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
 from mograder.sandbox.protocol import Mode
-from mograder.sessions.copies import CopyOf
-from mograder.sessions.live import SessionKey
+from mograder.sessions.session import SessionKey
+from mograder.sessions.student_copies import CopyOf
 from mograder.store.releases import ItemKind, Release
 from mograder.store.renamed import printable
 from mograder.store.visibility import Visibility

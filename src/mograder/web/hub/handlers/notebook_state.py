@@ -8,9 +8,9 @@ from __future__ import annotations
 from anyio import to_thread
 
 from mograder.sandbox.protocol import Mode
-from mograder.sessions.copies import CopyOf
-from mograder.sessions.endings import Explanation
-from mograder.sessions.live import SessionKey
+from mograder.sessions.end_reasons import Explanation
+from mograder.sessions.session import SessionKey
+from mograder.sessions.student_copies import CopyOf
 from mograder.web.hub.handlers.copies import known_copy
 from mograder.web.hub.handlers.end_messages import UNKNOWN, explain
 from mograder.web.hub.support.access import Caller

@@ -11,7 +11,7 @@ from mograder.auth.identity import Identity
 from mograder.core.errors import Busy, InvalidInput, MograderError, NotFound
 from mograder.core.names import ItemName
 from mograder.sandbox.protocol import Mode
-from mograder.sessions.live import SessionKey
+from mograder.sessions.session import SessionKey
 from mograder.web import pages
 from mograder.web.background import Running
 from mograder.web.context import request_context

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from mograder.core.disk import Space
 from mograder.core.errors import Conflict
-from mograder.sessions.endings import EndReason
+from mograder.sessions.end_reasons import EndReason
 from mograder.store.hub_state import AuditRow, EndingRow
 from mograder.web.hub.support.hub_app import HubApp
 

@@ -15,8 +15,8 @@ from anyio import to_thread
 from mograder.auth.roles import Role
 from mograder.core.log import get_logger
 from mograder.core.names import INSTRUCTOR
-from mograder.sessions.endings import EndReason
-from mograder.sessions.live import LiveSession
+from mograder.sessions.end_reasons import EndReason
+from mograder.sessions.session import LiveSession
 from mograder.web.hub.support.hub_app import HubApp
 
 _LOOK_SECONDS = 2.0

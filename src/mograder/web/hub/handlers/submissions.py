@@ -9,7 +9,7 @@ from starlette.responses import Response
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
 from mograder.notebook.integrity import UNTOUCHED, Tampering
-from mograder.sessions.copies import CopyOf
+from mograder.sessions.student_copies import CopyOf
 from mograder.store.releases import Release
 from mograder.web.background import Report
 from mograder.web.hub.handlers.items import find_release

@@ -21,7 +21,7 @@ from starlette.types import Receive, Scope, Send
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
 from mograder.core.session_headers import FROM_FRONT
-from mograder.sessions.live import LiveSession
+from mograder.sessions.session import LiveSession
 from mograder.web.context import CONTEXT, RequestContext, context_of
 from mograder.web.hub.proxy.fast_path import FastPath
 from mograder.web.hub.proxy.headers import HeaderList

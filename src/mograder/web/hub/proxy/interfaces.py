@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 
 from mograder.auth.identity import Revocations
 from mograder.core.settings import LoadedSettings
-from mograder.sessions.live import SessionKey
+from mograder.sessions.session import SessionKey
 from mograder.web.hub.proxy.upstream import Session
 from mograder.web.hub.support.capabilities import Capabilities
 from mograder.web.hub.support.identity import IdentityServices
@@ -30,7 +30,8 @@ class Pool(Protocol[S]):
 
 
 class FeatureRules(Protocol):
-    """Knows what an item's instructor allows; :class:`~mograder.sessions.allowances.Allowances`."""
+    """Knows what an item's instructor allows;
+    :class:`~mograder.sessions.item_policy.Allowances`."""
 
     async def allows(self, item: str, feature: str) -> bool: ...
 

@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote_to_bytes
 from mograder.core.errors import InvalidInput
 from mograder.core.names import ItemName, Username
 from mograder.sandbox.protocol import Mode
-from mograder.sessions.live import SessionKey
+from mograder.sessions.session import SessionKey
 
 _CAPABILITY = re.compile(r"[A-Za-z0-9_-]{16,64}")
 _ENCODED_SEPARATOR = re.compile(r"%(?:2f|5c|00)", re.IGNORECASE)

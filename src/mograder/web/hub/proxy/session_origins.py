@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mograder.core.errors import MograderError
 from mograder.core.session_url import SessionUrl
-from mograder.sessions.live import LiveSession
+from mograder.sessions.session import LiveSession
 from mograder.web.context import RequestContext, context_of
 from mograder.web.hub.proxy.answer_rules import Visit
 from mograder.web.hub.proxy.headers import RawHeaders, header

@@ -14,7 +14,7 @@ from starlette.responses import RedirectResponse
 
 from mograder.auth.identity import Identity, Method
 from mograder.auth.roles import Role
-from mograder.sessions.copies import Copies
+from mograder.sessions.student_copies import Copies
 from mograder.store.copy_facts import CopyListing
 from mograder.store.submissions import Submissions
 from mograder.store.visibility import VisibilityRules

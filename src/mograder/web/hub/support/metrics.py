@@ -22,8 +22,8 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 from starlette.responses import Response
 
-from mograder.sessions.endings import EndReason
-from mograder.sessions.tally import ItemMemory, Kind, Outcome, Tally
+from mograder.sessions.counters import ItemMemory, Kind, Outcome, Tally
+from mograder.sessions.end_reasons import EndReason
 from mograder.web.hub.support.proxy_counters import ProxyCounters
 
 STATES = ("waiting", "starting", "running", "ending")
@@ -32,7 +32,7 @@ _OUTCOMES: tuple[Outcome, ...] = ("ok", "failed", "refused")
 
 
 class Counted(Protocol):
-    """The part of the session pool that counts; :class:`~mograder.sessions.pool.SessionPool`."""
+    """The part of the session pool that counts; :class:`~mograder.sessions.manager.SessionPool`."""
 
     @property
     def tally(self) -> Tally: ...

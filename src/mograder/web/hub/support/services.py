@@ -25,11 +25,11 @@ from mograder.sandbox.client.supervisor_client import SupervisorClient
 from mograder.sandbox.environments.builder import Environments
 from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
 from mograder.sandbox.execution.runner import Executor
-from mograder.sessions.allowances import Allowances
 from mograder.sessions.capacity import terms_of
-from mograder.sessions.pool import SessionPool
+from mograder.sessions.item_policy import Allowances
+from mograder.sessions.launch_spec import Spawner, limits_of
+from mograder.sessions.manager import SessionManager
 from mograder.sessions.probe import answers
-from mograder.sessions.spawner import Spawner, limits_of
 from mograder.store.database import database_url, open_engine, upgrade
 from mograder.store.files import remove_tree
 from mograder.store.hub_state import HubState
@@ -65,7 +65,7 @@ class Services:
     state: HubState
     revocations: CachedRevocations
     environments: Environments
-    pool: SessionPool
+    pool: SessionManager
     capabilities: Capabilities
     allowances: Allowances
     validations: Validations
@@ -162,7 +162,7 @@ def _validations(loaded: LoadedSettings, supervisor: SupervisorClient) -> Valida
     return Validations(Executor(supervisor, copies, remove_tree, at_once=jobs))
 
 
-async def _capabilities(state: HubState, clock: Clock, pool: SessionPool) -> Capabilities:
+async def _capabilities(state: HubState, clock: Clock, pool: SessionManager) -> Capabilities:
     """Return what earlier hubs issued, of the sessions that were adopted."""
     capabilities = Capabilities(state, clock)
     await asyncio.to_thread(capabilities.load)
@@ -176,9 +176,9 @@ def _pool(
     supervisor: SupervisorClient,
     spawner: Spawner,
     state: HubState,
-) -> SessionPool:
+) -> SessionManager:
     settings = loaded.settings
-    return SessionPool(
+    return SessionManager(
         launcher=supervisor,
         spawner=spawner,
         rows=state,

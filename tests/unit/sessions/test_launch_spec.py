@@ -15,8 +15,8 @@ from mograder.core.shared import Progress
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.environments.builder import Environment
 from mograder.sandbox.protocol import Mode
-from mograder.sessions.live import SessionKey
-from mograder.sessions.spawner import Spawner, limits_of
+from mograder.sessions.launch_spec import Spawner, limits_of
+from mograder.sessions.session import SessionKey
 from mograder.store.releases import ItemKind, Release, Releases
 from mograder.store.workspaces import Workspaces
 from tests.support.session_pools import ALICE, unheard

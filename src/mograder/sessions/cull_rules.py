@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from mograder.sessions.live import LiveSession
+from mograder.sessions.session import LiveSession
 
 FORGOTTEN = 4
 """So many idle times may a page stay open, or a kernel compute, without a request or a message.

@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mograder.core.errors import Busy, Conflict
-from mograder.sessions.admission import (
+from mograder.sessions.capacity import MEGABYTE, Terms
+from mograder.sessions.start_queue import (
     Obstacle,
     obstacle,
     place_text,
     retry_after,
 )
-from mograder.sessions.capacity import MEGABYTE, Terms
 from tests.support.session_pools import soon, terms
 from tests.unit.sessions.linekit import Queue
 

@@ -15,14 +15,14 @@ from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.environments.builder import Environment
 from mograder.sandbox.protocol import Limits, Mode, StartSession
-from mograder.sessions.allowances import (
+from mograder.sessions.item_policy import (
     NOTHING_DECIDED,
     Decisions,
     allowed,
     limited,
     script_of,
 )
-from mograder.sessions.live import SessionKey
+from mograder.sessions.session import SessionKey
 from mograder.store.releases import Release, Releases
 from mograder.store.workspaces import Workspaces
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mograder.sessions.endings import EndReason
+from mograder.sessions.end_reasons import EndReason
 
 Kind = Literal["warm", "cold", "unknown"]
 """How a session started; unknown until its launcher says, which an old supervisor never does."""

@@ -12,8 +12,8 @@ from statistics import median
 from mograder.core.clock import Clock
 from mograder.sandbox.protocol import Arrived, SessionUse
 from mograder.sessions.capacity import MEGABYTE
-from mograder.sessions.live import LiveSession, SessionKey, Usage
-from mograder.sessions.tally import ItemMemory
+from mograder.sessions.counters import ItemMemory
+from mograder.sessions.session import LiveSession, SessionKey, Usage
 
 UNKNOWN = 150 * MEGABYTE
 """What a session of an unknown item is taken to need: marimo with pandas, started cold (160), or

@@ -11,8 +11,8 @@ import aiohttp
 import pytest
 
 from mograder.core.errors import Busy, NotFound, RemoteFailed, SandboxUnavailable, TimedOut
-from mograder.sessions import pool as pool_module
-from mograder.sessions.endings import EndReason
+from mograder.sessions import manager as pool_module
+from mograder.sessions.end_reasons import EndReason
 from tests.support.session_pools import ALICE, BOB, LECTURE, Rig, gone, soon, unheard, until
 
 # --- starting -------------------------------------------------------------------------------

@@ -14,18 +14,18 @@ from typing import Protocol
 
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
-from mograder.sessions.admission import Line
-from mograder.sessions.culling import (
+from mograder.sessions.cull_rules import (
     attend,
     idle,
     page_known,
     pressed,
     relief,
 )
-from mograder.sessions.endings import EndReason
-from mograder.sessions.live import LiveSession
-from mograder.sessions.measure import rest
+from mograder.sessions.end_reasons import EndReason
+from mograder.sessions.memory_estimate import rest
 from mograder.sessions.probe import Census
+from mograder.sessions.session import LiveSession
+from mograder.sessions.start_queue import Line
 
 _log = logging.getLogger(__name__)
 

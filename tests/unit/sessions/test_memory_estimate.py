@@ -7,8 +7,8 @@ from pathlib import Path
 
 from mograder.sandbox.protocol import Arrived, Endpoint, Mode, SessionUse
 from mograder.sessions.capacity import MEGABYTE
-from mograder.sessions.live import LiveSession, SessionKey, Usage
-from mograder.sessions.measure import (
+from mograder.sessions.counters import ItemMemory
+from mograder.sessions.memory_estimate import (
     UNKNOWN,
     YOUNG_SECONDS,
     Ledger,
@@ -17,7 +17,7 @@ from mograder.sessions.measure import (
     note_use,
     rest,
 )
-from mograder.sessions.tally import ItemMemory
+from mograder.sessions.session import LiveSession, SessionKey, Usage
 from tests.support.clock import ManualClock
 
 GIGABYTE = 1024 * MEGABYTE

@@ -23,19 +23,19 @@ from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
 from mograder.core.shared import Progress, Shared
 from mograder.sandbox.protocol import Arrived, Ended, Endpoint, News, StartSession
-from mograder.sessions.admission import Line, Place, Ticket
 from mograder.sessions.adoption import has_answered, key_of, orphans, revived
 from mograder.sessions.capacity import Terms
-from mograder.sessions.endings import Ending, EndReason, last_words, reason_of
-from mograder.sessions.history import EndingRows, History
-from mograder.sessions.keeper import Keeper
+from mograder.sessions.counters import ItemMemory, Tally, kind_of
+from mograder.sessions.culler import Keeper
+from mograder.sessions.end_history import EndingRows, History
+from mograder.sessions.end_reasons import Ending, EndReason, last_words, reason_of
+from mograder.sessions.launch_spec import Spawner
 from mograder.sessions.launcher import Launcher
-from mograder.sessions.live import LiveSession, SessionKey, ended
-from mograder.sessions.measure import Ledger, by_item, expected_memory
+from mograder.sessions.memory_estimate import Ledger, by_item, expected_memory
 from mograder.sessions.probe import Census, Probe, connections, listens_no_more
-from mograder.sessions.spawner import Spawner
-from mograder.sessions.starter import Starter, StartRows
-from mograder.sessions.tally import ItemMemory, Tally, kind_of
+from mograder.sessions.session import LiveSession, SessionKey, ended
+from mograder.sessions.start_queue import Line, Place, Ticket
+from mograder.sessions.startup import Starter, StartRows
 from mograder.store.hub_state import SessionRow
 
 _log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class SessionRows(StartRows, EndingRows, Protocol):
     def sessions(self) -> tuple[SessionRow, ...]: ...
 
 
-class SessionPool:
+class SessionManager:
     """One session per user, item and mode. Call :meth:`open` first and :meth:`close` last.
 
     ``tally`` is what it has counted since then; ``on_change`` is told whose session came or went.
@@ -126,7 +126,7 @@ class SessionPool:
 
         Raises: :class:`~mograder.core.errors.NotFound` when there is nothing to open,
         :class:`~mograder.core.errors.Busy` when the line is full, what
-        :meth:`~mograder.sessions.starter.Starter.start` raises, and what preparing an
+        :meth:`~mograder.sessions.startup.Starter.start` raises, and what preparing an
         environment does.
         """
         while True:

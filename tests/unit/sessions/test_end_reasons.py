@@ -10,9 +10,9 @@ import pytest
 
 from mograder.core.settings_model import LimitsSettings
 from mograder.sandbox.protocol import Ended, LimitReason
-from mograder.sessions.endings import Ending, EndReason, describe, last_words, reason_of
-from mograder.sessions.live import SessionKey
-from mograder.sessions.spawner import limits_of
+from mograder.sessions.end_reasons import Ending, EndReason, describe, last_words, reason_of
+from mograder.sessions.launch_spec import limits_of
+from mograder.sessions.session import SessionKey
 from tests.support.session_pools import ALICE, BOB, LECTURE, Rig, gone, unheard
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

@@ -21,9 +21,9 @@ from mograder.core.errors import Busy, Conflict
 from mograder.core.shared import Progress
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.capacity import Terms
-from mograder.sessions.live import LiveSession, SessionKey, Usage
-from mograder.sessions.measure import Ledger
-from mograder.sessions.tally import Tally
+from mograder.sessions.counters import Tally
+from mograder.sessions.memory_estimate import Ledger
+from mograder.sessions.session import LiveSession, SessionKey, Usage
 
 _PLACE_SECONDS = 15.0
 """For how long a start that does not answer keeps others out. A cold one on a busy machine takes

@@ -12,10 +12,10 @@ import aiohttp
 
 from mograder.core.errors import MograderError, SandboxUnavailable, TimedOut
 from mograder.sandbox.protocol import Ended, Endpoint, StartSession
-from mograder.sessions.endings import last_words
+from mograder.sessions.end_reasons import last_words
 from mograder.sessions.launcher import Launcher
-from mograder.sessions.live import SessionKey
 from mograder.sessions.probe import Probe
+from mograder.sessions.session import SessionKey
 from mograder.store.hub_state import SessionRow, SessionState
 
 _NEWS_SECONDS = 1.0

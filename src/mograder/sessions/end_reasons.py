@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import get_args
 
 from mograder.sandbox.protocol import Ended, LimitReason, Limits, Mode
-from mograder.sessions.live import SessionKey
+from mograder.sessions.session import SessionKey
 
 _DETAIL_LENGTH = 500
 _LIMITS = frozenset(get_args(LimitReason))

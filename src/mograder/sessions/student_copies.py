@@ -23,7 +23,7 @@ from mograder.notebook.screening import Screening
 from mograder.notebook.upload import decode_notebook, looks_whole
 from mograder.processes.notebook_inspection import Inspector
 from mograder.sandbox.protocol import Mode
-from mograder.sessions.live import SessionKey
+from mograder.sessions.session import SessionKey
 from mograder.store.archives import parse_archive
 from mograder.store.manifest import Release
 from mograder.store.renamed import printable
@@ -40,7 +40,7 @@ _SAVING_LOOKS = 6
 
 
 class Sessions(Protocol):
-    """Keeps sessions away; :class:`~mograder.sessions.pool.SessionPool` does."""
+    """Keeps sessions away; :class:`~mograder.sessions.manager.SessionPool` does."""
 
     def without_session(self, key: SessionKey) -> AbstractAsyncContextManager[None]: ...
 

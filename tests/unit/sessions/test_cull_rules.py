@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from mograder.sandbox.protocol import Endpoint
-from mograder.sessions.culling import (
+from mograder.sessions.cull_rules import (
     FORGOTTEN,
     IN_SIGHT,
     QUIET,
@@ -16,7 +16,7 @@ from mograder.sessions.culling import (
     pressed,
     relief,
 )
-from mograder.sessions.live import LiveSession, Usage
+from mograder.sessions.session import LiveSession, Usage
 from tests.support.session_pools import ALICE
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

@@ -10,8 +10,8 @@ import pytest
 from mograder.core.names import ItemName
 from mograder.core.settings_model import ItemLimits, ItemSettings, LimitsSettings
 from mograder.notebook.pep723 import Script
-from mograder.sessions.allowances import Allowances, limited
-from mograder.sessions.spawner import limits_of
+from mograder.sessions.item_policy import Allowances, limited
+from mograder.sessions.launch_spec import limits_of
 from mograder.store.releases import ItemKind, Releases
 
 ALLOWING = b"""# /// script

@@ -11,8 +11,8 @@ from typing import Protocol
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
 from mograder.sandbox.protocol import Mode
-from mograder.sessions.endings import Ending, EndReason
-from mograder.sessions.live import LiveSession, SessionKey
+from mograder.sessions.end_reasons import Ending, EndReason
+from mograder.sessions.session import LiveSession, SessionKey
 from mograder.store.hub_state import EndingRow
 
 _log = logging.getLogger(__name__)
