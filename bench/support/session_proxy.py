@@ -32,7 +32,7 @@ from mograder.sandbox.protocol import Endpoint, Mode
 from mograder.sandbox.supervisor.disconnect import hang_up
 from mograder.sessions.end_reasons import Ending, EndReason
 from mograder.sessions.session import LiveSession, SessionKey
-from mograder.store.tables import CapabilityRow
+from mograder.store.hub_tables import CapabilityRow
 from mograder.web.context import ContextMiddleware
 from mograder.web.hub.app import Dispatcher
 from mograder.web.hub.proxy.frame_page import FramePages

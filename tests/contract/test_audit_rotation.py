@@ -13,7 +13,7 @@ from mograder.core.errors import MograderError
 from mograder.store.audit_rotation import rotate_audit
 from mograder.store.database import writing
 from mograder.store.hub_state import HubState
-from mograder.store.tables import AuditRow, audit
+from mograder.store.hub_tables import AuditRow, audit
 
 NOW = datetime.now(UTC)
 

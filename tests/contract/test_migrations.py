@@ -31,7 +31,7 @@ from mograder.store.hub_state import (
     SessionRow,
     SessionState,
 )
-from mograder.store.tables import metadata
+from mograder.store.hub_tables import metadata
 from tests.support.postgres import PostgresServer
 from tests.support.threads import at_once
 

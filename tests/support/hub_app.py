@@ -38,12 +38,12 @@ from mograder.sessions.end_reasons import Ending, EndReason
 from mograder.sessions.item_policy import Allowances
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.session import SessionKey
+from mograder.store.allowlist import Roster
 from mograder.store.database import open_engine, upgrade
 from mograder.store.hub_state import HubState
+from mograder.store.hub_tables import SessionRow, SessionState
 from mograder.store.releases import ItemKind, Releases
 from mograder.store.revocations import CachedRevocations
-from mograder.store.roster import Roster
-from mograder.store.tables import SessionRow, SessionState
 from mograder.store.workspaces import Workspaces
 from mograder.web.hub.app import create_app
 from mograder.web.hub.support.capabilities import Capabilities

@@ -18,7 +18,7 @@ from mograder.core.clock import SystemClock
 from mograder.core.errors import Conflict, NotFound
 from mograder.store.audit_rotation import rotate_audit as rotate
 from mograder.store.database import database_url, open_engine, schema_version
-from mograder.store.tables import AuditRow
+from mograder.store.hub_tables import AuditRow
 
 
 @click.command("rotate-audit")

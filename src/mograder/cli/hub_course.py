@@ -19,7 +19,7 @@ from mograder.core.clock import SystemClock
 from mograder.core.errors import InvalidInput
 from mograder.core.lookup import find_or_new
 from mograder.publishing.schedule import DEFAULT_ZONE, parse_moment, parse_schedule, parse_zone
-from mograder.store.roster import parse_users
+from mograder.store.allowlist import parse_users
 from mograder.transports import hub_course
 from mograder.transports.hub import HubClient
 from mograder.transports.hub_course import Rule

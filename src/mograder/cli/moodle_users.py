@@ -23,8 +23,8 @@ from mograder.exchange.moodle.participants import (
     remember,
     remembered_people,
 )
+from mograder.store.allowlist import Roster
 from mograder.store.gradebook import Gradebook
-from mograder.store.roster import Roster
 from mograder.transports import hub_course
 
 HEADING = "# Allowed users — synced from Moodle"

@@ -12,7 +12,7 @@ from mograder.cli.tokens import print_lines
 from mograder.core.clock import SystemClock
 from mograder.core.errors import InvalidInput
 from mograder.core.settings import read_environ
-from mograder.store.people import PEOPLE_FILE, How, People
+from mograder.store.name_registry import PEOPLE_FILE, How, People
 from mograder.store.secret import SECRET_FILE, ensure_secret
 from mograder.web.server.run import Listening, serve_course
 from mograder.web.server.services import ServerOptions, read_names

@@ -13,7 +13,7 @@ from mograder.cli.tokens import print_lines
 from mograder.core.clock import SystemClock
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.names import INSTRUCTOR, Username
-from mograder.store.people import PEOPLE_FILE, How, People
+from mograder.store.name_registry import PEOPLE_FILE, How, People
 from mograder.store.secret import SECRET_FILE, read_secret
 
 _LIMIT = 4096

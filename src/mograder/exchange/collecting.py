@@ -19,7 +19,7 @@ from pathlib import Path
 
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.exchange.arrivals import Arrivals
-from mograder.store.beneath import Beneath, NewFile
+from mograder.store.untrusted_dir import NewFile, UntrustedDir
 
 METADATA = ".fetch_metadata.json"
 """Unix time of submission by username."""
@@ -62,7 +62,7 @@ class CollectedFolder:
     def __init__(self, directory: Path, held: Arrivals, now: datetime) -> None:
         """``now`` is when the run began, and names the directory for what it replaces."""
         self._directory = directory
-        self._beneath = Beneath(directory, staging=held.growing)
+        self._beneath = UntrustedDir(directory, staging=held.growing)
         self._stamp = _free(directory / REPLACED, f"{now.astimezone():%Y%m%dT%H%M%S}")
 
     def put(self, name: str, content: bytes, modified: datetime | None = None) -> Placed:

@@ -18,7 +18,7 @@ from mograder.notebook.pep723 import read_kind, read_script
 from mograder.store.belongings import LeftBehind, belongings, modules_beside
 from mograder.store.course import named_directory
 from mograder.store.files import entry_named
-from mograder.store.manifest import parse_file
+from mograder.store.published_release import parse_file
 from mograder.store.releases import ItemKind
 from mograder.transports.upload import Upload
 

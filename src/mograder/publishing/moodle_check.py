@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from mograder.core.errors import InvalidInput, TooLarge
-from mograder.store.manifest import is_by_product
+from mograder.store.published_release import is_by_product
 from mograder.transports.interface import RemoteFile
 from mograder.transports.moodle.archives import read_entry
 

@@ -24,8 +24,8 @@ from mograder.notebook.upload import decode_notebook, looks_whole
 from mograder.processes.notebook_inspection import Inspector
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import SessionKey
-from mograder.store.archives import parse_archive
-from mograder.store.manifest import Release
+from mograder.store.earlier_versions import parse_archive
+from mograder.store.published_release import Release
 from mograder.store.renamed import printable
 from mograder.store.workspaces import Saved, Workspaces
 

@@ -13,7 +13,7 @@ from datetime import datetime
 from sqlalchemy import Connection, Engine, delete, select, text
 
 from mograder.store.database import writing
-from mograder.store.tables import AuditRow, audit
+from mograder.store.hub_tables import AuditRow, audit
 
 _BATCH = 10_000
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mograder.core.errors import InvalidInput, TooLarge
-from mograder.store.manifest import MANIFEST, MOST_LEVELS, is_by_product, parse_file
+from mograder.store.published_release import MANIFEST, MOST_LEVELS, is_by_product, parse_file
 
 SERVED = "public"
 """The folder that marimo serves to a notebook's page; it always belongs to the item."""

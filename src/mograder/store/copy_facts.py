@@ -13,8 +13,8 @@ from pathlib import Path
 
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
-from mograder.store.beneath import Beneath, FileInfo
 from mograder.store.renamed import Released, Renamed
+from mograder.store.untrusted_dir import FileInfo, UntrustedDir
 
 _MOST_PEOPLE = 20_000
 _MOST_ITEMS = 200
@@ -47,7 +47,7 @@ class CopyListing:
     def __init__(self, root: Path, released: Released = lambda _: None) -> None:
         """``released`` returns an item's release, with which a renamed notebook is compared."""
         self._root = root.resolve()
-        self._below = Beneath(self._root)
+        self._below = UntrustedDir(self._root)
         self._renamed = Renamed(self._below, released)
 
     def people(self) -> tuple[Username, ...]:

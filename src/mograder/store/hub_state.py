@@ -26,7 +26,7 @@ from sqlalchemy import (
 from mograder.auth.roles import Role
 from mograder.core.errors import Conflict, NotFound
 from mograder.store.database import reading, writing
-from mograder.store.tables import (
+from mograder.store.hub_tables import (
     AuditRow,
     CapabilityRow,
     EndingRow,

@@ -21,13 +21,13 @@ from mograder.core.log import get_logger
 from mograder.core.names import ItemName
 from mograder.notebook.pep723 import ItemKind
 from mograder.store.files import PARKED, exchange_or_rename, remove_tree
-from mograder.store.manifest import (
+from mograder.store.published_release import (
     Release,
     open_release,
     release_at,
     version_at,
 )
-from mograder.store.staging import Limits, StagedRelease
+from mograder.store.release_upload import Limits, StagedRelease
 
 __all__ = ["ItemKind", "Limits", "Release", "Releases", "StagedRelease"]
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from mograder.core.errors import InvalidInput, MograderError, NotFound
 from mograder.core.names import ItemName, Username
 from mograder.notebook.likeness import is_rather, names_item
-from mograder.store.archives import archive_of
-from mograder.store.beneath import Beneath, FileInfo
-from mograder.store.manifest import Release
+from mograder.store.earlier_versions import archive_of
+from mograder.store.published_release import Release
+from mograder.store.untrusted_dir import FileInfo, UntrustedDir
 
 Released = Callable[[ItemName], Release | None]
 """Returns what is published under a name."""
@@ -40,7 +40,7 @@ class _Candidate:
 class Renamed:
     """Looks for renamed notebooks below the directory of all workspaces; of any thread."""
 
-    def __init__(self, below: Beneath, released: Released) -> None:
+    def __init__(self, below: UntrustedDir, released: Released) -> None:
         self._below = below
         self._released = released
 

@@ -26,11 +26,11 @@ from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName, Username
 from mograder.store.history import History, Person, Submission, reads_as_a_submission
+from mograder.store.item_submissions import Kept as Kept
+from mograder.store.item_submissions import Room, Work
+from mograder.store.item_submissions import Terms as Terms
 from mograder.store.records import Records, make_directories
-from mograder.store.submission_room import Kept as Kept
-from mograder.store.submission_room import Room, Work
-from mograder.store.submission_room import Terms as Terms
-from mograder.store.unnamed import written
+from mograder.store.tmpfile import written
 
 _PLAIN = Terms()
 _LEFT_BEHIND = re.compile(r"\.[0-9a-f]{16}\.tmp")

@@ -3,7 +3,7 @@
 See compatibility-0.3.16.md 2.4, 2.8, 3.
 
 Everything below the root may have been made by the student's code, and the hub may be root: so
-every look and every write goes through :class:`~mograder.store.beneath.Beneath`. Nothing that
+every look and every write goes through :class:`~mograder.store.untrusted_dir.Beneath`. Nothing that
 exists is ever overwritten: what a new copy replaces is kept beside it (``store.archives``).
 """
 
@@ -23,17 +23,23 @@ from typing import BinaryIO
 from mograder.core.disk import DISK, Disk, Space, space_of
 from mograder.core.errors import Busy, Conflict, InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
-from mograder.store.archives import (
+from mograder.store.earlier_versions import (
     MOST_ARCHIVED,
     MOST_ARCHIVES,
     Archive,
     archive_names,
     archive_of,
 )
-from mograder.store.beneath import Beneath, FileInfo, NewFile, moment_of
-from mograder.store.manifest import Release, is_support, open_release, release_at, version_at
+from mograder.store.openat2 import Resolver
+from mograder.store.published_release import (
+    Release,
+    is_support,
+    open_release,
+    release_at,
+    version_at,
+)
 from mograder.store.renamed import Released, Renamed
-from mograder.store.resolve import Resolver
+from mograder.store.untrusted_dir import FileInfo, NewFile, UntrustedDir, moment_of
 
 _STAGING = ".staging"
 _UPLOADED = ".uploaded"
@@ -91,7 +97,7 @@ class Workspaces:
         """``released`` returns an item's release, with which a renamed notebook is compared."""
         # The root itself is ours and may be a link to a mounted volume (B21).
         self._root = root.resolve()
-        self._below = Beneath(
+        self._below = UntrustedDir(
             self._root, staging=self._root / _STAGING, resolver=resolver, disk=disk
         )
         self._renamed = Renamed(self._below, released)

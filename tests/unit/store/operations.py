@@ -12,8 +12,8 @@ from pathlib import Path
 from mograder.core.disk import DISK, Disk
 from mograder.core.errors import Busy
 from mograder.core.names import ItemName, Username
+from mograder.store.allowlist import Roster
 from mograder.store.releases import ItemKind, Release, Releases
-from mograder.store.roster import Roster
 from mograder.store.submissions import Submissions
 from mograder.store.visibility import Visibility, VisibilityRules
 from mograder.store.workspaces import Workspaces

@@ -16,7 +16,7 @@ from mograder.core.disk import Disk
 from mograder.core.errors import Busy, Conflict, InvalidInput, MograderError, NotFound
 from mograder.core.names import ItemName, Username
 from mograder.store import workspaces as module
-from mograder.store.archives import MOST_ARCHIVES, archive_names, parse_archive
+from mograder.store.earlier_versions import MOST_ARCHIVES, archive_names, parse_archive
 from mograder.store.releases import ItemKind, Release, Releases
 from mograder.store.workspaces import FileStatus, Workspaces
 from tests.support.disks import FailingDisk, FullDisk, OldDisk, Unplugged, WatchedDisk

@@ -22,7 +22,7 @@ from mograder.core.clock import SystemClock
 from mograder.core.disk import Disk
 from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound, TooLarge
 from mograder.core.names import ItemName
-from mograder.store.manifest import parse_file
+from mograder.store.published_release import parse_file
 from mograder.store.releases import ItemKind, Limits, Release, Releases
 from tests.support.clock import ManualClock
 from tests.support.disks import FailingDisk, OldDisk, Unplugged, WatchedDisk

@@ -17,8 +17,8 @@ import pytest
 
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
+from mograder.store.openat2 import Resolver
 from mograder.store.releases import ItemKind, Release, Releases
-from mograder.store.resolve import Resolver
 from mograder.store.workspaces import FileStatus, Workspaces
 from tests.support.disks import FailingDisk, Unplugged, WatchedDisk
 

@@ -15,7 +15,7 @@ import pytest
 
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.names import Username
-from mograder.store.people import How, People
+from mograder.store.name_registry import How, People
 from mograder.store.secret import ensure_secret, read_secret
 from tests.support.assignment_app import CODE, Course, course
 from tests.support.threads import at_once

@@ -23,8 +23,8 @@ from mograder.core.errors import InvalidInput, MograderError, NotFound, TooLarge
 from mograder.core.shared import Progress
 from mograder.exchange.assignment_lookup import folder_of
 from mograder.exchange.unpacking import is_hidden, safe_path, unpack
-from mograder.store.beneath import Beneath
 from mograder.store.files import remove_tree
+from mograder.store.untrusted_dir import UntrustedDir
 from mograder.transports.interface import RemoteAssignment, RemoteFile, Transport
 
 OURS = ".mograder"
@@ -165,7 +165,7 @@ class _Place:
     def __init__(self, out: Path, assignment: RemoteAssignment, now: datetime) -> None:
         self._out = out
         self._stamp = f"{now.astimezone():%Y%m%dT%H%M%S}"
-        self._beneath = Beneath(out, staging=out / OURS / "staging")
+        self._beneath = UntrustedDir(out, staging=out / OURS / "staging")
         self._release = f"{OURS}/release/{folder_of(assignment)}"
         self._beneath.make_directory(self._release, mode=0o755)
         self._record = self._read_record()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
+from mograder.store.hub_tables import metadata
 from mograder.store.migrating import run
-from mograder.store.tables import metadata
 
 run(metadata)

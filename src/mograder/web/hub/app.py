@@ -24,8 +24,8 @@ from mograder.core.session_url import session_url
 from mograder.sandbox.environments.static_assets import ASSETS
 from mograder.sessions.session import LiveSession
 from mograder.store.copy_facts import CopyListing
-from mograder.store.kept_results import KeptResults
 from mograder.store.submissions import Submissions
+from mograder.store.validation_results import KeptResults
 from mograder.store.visibility import VisibilityRules
 from mograder.web.app import AppMiddleware, exception_handlers
 from mograder.web.background import Work

@@ -14,10 +14,10 @@ from mograder.core.disk import DISK, Disk
 from mograder.core.errors import InvalidInput
 from mograder.core.log import get_logger, register_secret
 from mograder.core.names import ItemName, Username
+from mograder.store.allowlist import Roster
 from mograder.store.assignments import Catalogue
 from mograder.store.grades import Grades
-from mograder.store.people import PEOPLE_FILE, People
-from mograder.store.roster import Roster
+from mograder.store.name_registry import PEOPLE_FILE, People
 from mograder.store.secret import SECRET_FILE, ensure_secret
 from mograder.store.submissions import Submissions
 from mograder.web.server.body_budget import Budget

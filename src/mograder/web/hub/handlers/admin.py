@@ -21,7 +21,7 @@ from mograder.core.errors import InvalidInput
 from mograder.core.names import ItemName
 from mograder.publishing.publish import publish_release
 from mograder.publishing.warm import warm_releases
-from mograder.store.manifest import parse_file
+from mograder.store.published_release import parse_file
 from mograder.store.releases import ItemKind, Release, StagedRelease
 from mograder.web.background import Report
 from mograder.web.context import request_context

@@ -24,7 +24,7 @@ from mograder.core.names import ItemName, Username
 from mograder.grading.report_html import has_our_elements_only
 from mograder.notebook.screening import denied_by
 from mograder.sessions.student_copies import CopyOf
-from mograder.store.archives import Archive
+from mograder.store.earlier_versions import Archive
 from mograder.store.releases import ItemKind, Release
 from mograder.store.renamed import printable
 from mograder.store.workspaces import FileStatus, Saved

@@ -22,7 +22,7 @@ from typing import Protocol
 from mograder.auth.identity import Identity
 from mograder.auth.roles import Role
 from mograder.core.clock import Clock
-from mograder.store.tables import CapabilityRow
+from mograder.store.hub_tables import CapabilityRow
 
 _RANDOM_BYTES = 24  # 192 bits; 32 url-safe characters
 _LONGEST = 64

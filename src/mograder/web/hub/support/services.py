@@ -30,12 +30,12 @@ from mograder.sessions.item_policy import Allowances
 from mograder.sessions.launch_spec import Spawner, limits_of
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.probe import answers
+from mograder.store.allowlist import Roster
 from mograder.store.database import database_url, open_engine, upgrade
 from mograder.store.files import remove_tree
 from mograder.store.hub_state import HubState
 from mograder.store.releases import Limits, Releases
 from mograder.store.revocations import CachedRevocations
-from mograder.store.roster import Roster
 from mograder.store.workspaces import Workspaces
 from mograder.web.hub.support.capabilities import Capabilities
 

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
 from mograder.grading.report_json import ValidationAnswer, ValidationResult
-from mograder.store.kept_results import KeptResults, ResultRow
+from mograder.store.validation_results import KeptResults, ResultRow
 
 _MOST = 1000
 _LONGEST = 64_000

@@ -15,7 +15,7 @@ from datetime import datetime
 
 from mograder.core.errors import NotFound
 from mograder.core.names import ItemName
-from mograder.store.beneath import FileInfo
+from mograder.store.untrusted_dir import FileInfo
 
 MOST_ARCHIVES = 200
 """Earlier versions of one item that the hub keeps; a student's script must not fill the disk."""

@@ -22,10 +22,10 @@ from mograder.core.disk import Disk, Place
 from mograder.core.errors import Conflict, MograderError
 from mograder.core.log import get_logger
 from mograder.core.names import Username
+from mograder.store.group_commit import GroupCommit
 from mograder.store.history import History, Person, Record, Submission, names_for
 from mograder.store.records import Records, locked
-from mograder.store.together import Together
-from mograder.store.unnamed import Unnamed
+from mograder.store.tmpfile import Unnamed
 
 _MOST = 5000
 """Submissions of one person to one item."""
@@ -94,7 +94,7 @@ class Room:
         self._disk = disk
         self._lock = threading.Lock()
         self._busy = False
-        self._together: Together[Work] = Together(self._commit)
+        self._together: GroupCommit[Work] = GroupCommit(self._commit)
 
     def keep(self, work: Work) -> Kept:
         """Keep one submission, with all others that come now; its bytes are synced already.

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from mograder.core.disk import Disk
 from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound, TooLarge
-from mograder.store.beneath import Beneath, NewFile
-from mograder.store.resolve import Resolver, best_resolver
+from mograder.store.openat2 import Resolver, best_resolver
+from mograder.store.untrusted_dir import NewFile, UntrustedDir
 from tests.support.disks import OldDisk
 
 LIMIT = 1 << 20
@@ -75,16 +75,16 @@ def workspace(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(params=list(Resolver))
-def beneath(request: pytest.FixtureRequest, workspace: Path) -> Beneath:
+def beneath(request: pytest.FixtureRequest, workspace: Path) -> UntrustedDir:
     """The workspace through each of the two resolvers, which must agree in everything."""
     if request.param is Resolver.KERNEL and best_resolver() is not Resolver.KERNEL:
         pytest.skip("this kernel has no openat2, or a filter forbids it")
-    return Beneath(workspace, staging=workspace.parent / ".staging", resolver=request.param)
+    return UntrustedDir(workspace, staging=workspace.parent / ".staging", resolver=request.param)
 
 
 @pytest.mark.parametrize(("name", "family"), HOSTILE.items())
 def test_reading_anything_but_a_plain_file_is_refused_in_words(
-    beneath: Beneath, name: str, family: type[MograderError]
+    beneath: UntrustedDir, name: str, family: type[MograderError]
 ) -> None:
     with pytest.raises(family) as refused:
         beneath.read(name, LIMIT)
@@ -93,17 +93,19 @@ def test_reading_anything_but_a_plain_file_is_refused_in_words(
 
 
 @pytest.mark.parametrize("name", ["plain", "directory/inner"])
-def test_a_plain_file_is_read(beneath: Beneath, name: str) -> None:
+def test_a_plain_file_is_read(beneath: UntrustedDir, name: str) -> None:
     assert beneath.read(name, LIMIT) == name.rpartition("/")[2].encode()
 
 
-def test_a_file_of_exactly_the_limit_is_read_and_one_byte_more_is_not(beneath: Beneath) -> None:
+def test_a_file_of_exactly_the_limit_is_read_and_one_byte_more_is_not(
+    beneath: UntrustedDir,
+) -> None:
     assert beneath.read("plain", 5) == b"plain"
     with pytest.raises(TooLarge, match="4 bytes"):
         beneath.read("plain", 4)
 
 
-def test_a_device_is_refused(beneath: Beneath, workspace: Path) -> None:
+def test_a_device_is_refused(beneath: UntrustedDir, workspace: Path) -> None:
     try:
         os.mknod(workspace / "device", 0o600 | stat.S_IFCHR, os.makedev(1, 5))
     except PermissionError:
@@ -114,7 +116,7 @@ def test_a_device_is_refused(beneath: Beneath, workspace: Path) -> None:
         beneath.stat("device")
 
 
-def test_a_file_of_another_account_is_refused(beneath: Beneath) -> None:
+def test_a_file_of_another_account_is_refused(beneath: UntrustedDir) -> None:
     assert beneath.read("plain", LIMIT, owner=os.geteuid()) == b"plain"
     with pytest.raises(InvalidInput, match="another account"):
         beneath.read("plain", LIMIT, owner=os.geteuid() + 1)
@@ -134,19 +136,19 @@ def leased(workspace: Path) -> Iterator[str]:
 
 
 @pytest.mark.timeout(10)
-def test_a_lease_on_a_file_delays_nobody(beneath: Beneath, leased: str) -> None:
+def test_a_lease_on_a_file_delays_nobody(beneath: UntrustedDir, leased: str) -> None:
     with pytest.raises(Conflict, match="running program"):
         beneath.read(leased, LIMIT)
     assert beneath.stat(leased).size == 5
 
 
 @pytest.mark.parametrize("name", ["absolute-link", "pipe", "socket", "directory"])
-def test_looking_names_what_is_there_instead_of_a_file(beneath: Beneath, name: str) -> None:
+def test_looking_names_what_is_there_instead_of_a_file(beneath: UntrustedDir, name: str) -> None:
     with pytest.raises(InvalidInput):
         beneath.stat(name)
 
 
-def test_looking_tells_size_time_owner_and_links(beneath: Beneath, workspace: Path) -> None:
+def test_looking_tells_size_time_owner_and_links(beneath: UntrustedDir, workspace: Path) -> None:
     os.utime(workspace / "plain", ns=(1, 2_000_000_000))
     info = beneath.stat("plain")
     assert (info.size, info.modified_ns, info.owner, info.links) == (
@@ -160,7 +162,7 @@ def test_looking_tells_size_time_owner_and_links(beneath: Beneath, workspace: Pa
 
 @pytest.mark.parametrize("name", ["absolute-link", "relative-link", "dangling-link", "pipe"])
 def test_writing_replaces_a_trap_without_following_it(
-    beneath: Beneath, workspace: Path, name: str
+    beneath: UntrustedDir, workspace: Path, name: str
 ) -> None:
     assert beneath.write(name, b"new")
     assert beneath.read(name, LIMIT) == b"new"
@@ -179,7 +181,7 @@ def test_writing_replaces_a_trap_without_following_it(
     ],
 )
 def test_writing_where_it_cannot_be_harms_nobody(
-    beneath: Beneath, workspace: Path, name: str, family: type[MograderError]
+    beneath: UntrustedDir, workspace: Path, name: str, family: type[MograderError]
 ) -> None:
     with pytest.raises(family):
         beneath.write(name, b"new")
@@ -189,13 +191,15 @@ def test_writing_where_it_cannot_be_harms_nobody(
 
 
 @pytest.mark.parametrize("name", ["plain", "pipe", "absolute-link", "directory"])
-def test_what_must_not_be_replaced_is_left(beneath: Beneath, workspace: Path, name: str) -> None:
+def test_what_must_not_be_replaced_is_left(
+    beneath: UntrustedDir, workspace: Path, name: str
+) -> None:
     before = (workspace / name).lstat()
     assert not beneath.write(name, b"new", NewFile(replace=False))
     assert (workspace / name).lstat().st_ino == before.st_ino
 
 
-def test_a_written_file_has_its_mode_and_time(beneath: Beneath, workspace: Path) -> None:
+def test_a_written_file_has_its_mode_and_time(beneath: UntrustedDir, workspace: Path) -> None:
     beneath.write("directory/new", b"new", NewFile(mode=0o640, modified_ns=3_000_000_000))
     info = (workspace / "directory" / "new").stat()
     assert (stat.S_IMODE(info.st_mode), info.st_mtime_ns) == (0o640, 3_000_000_000)
@@ -203,7 +207,7 @@ def test_a_written_file_has_its_mode_and_time(beneath: Beneath, workspace: Path)
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 def test_a_root_hub_gives_a_file_to_whoever_owns_its_directory(
-    beneath: Beneath, workspace: Path
+    beneath: UntrustedDir, workspace: Path
 ) -> None:
     os.chown(workspace / "directory", 4711, 4712)
     beneath.write("directory/new", b"new")
@@ -212,7 +216,7 @@ def test_a_root_hub_gives_a_file_to_whoever_owns_its_directory(
 
 
 def test_directories_are_made_once_and_never_through_a_link(
-    beneath: Beneath, workspace: Path
+    beneath: UntrustedDir, workspace: Path
 ) -> None:
     beneath.make_directory("one/two")
     beneath.make_directory("one/two")
@@ -224,7 +228,7 @@ def test_directories_are_made_once_and_never_through_a_link(
 
 
 def test_removing_takes_the_name_and_not_what_it_leads_to(
-    beneath: Beneath, workspace: Path
+    beneath: UntrustedDir, workspace: Path
 ) -> None:
     beneath.remove("relative-link")
     beneath.remove("missing")
@@ -234,7 +238,7 @@ def test_removing_takes_the_name_and_not_what_it_leads_to(
     assert not (workspace / "relative-link").is_symlink()
 
 
-def test_opening_never_creates_or_truncates(beneath: Beneath, workspace: Path) -> None:
+def test_opening_never_creates_or_truncates(beneath: UntrustedDir, workspace: Path) -> None:
     with pytest.raises(ValueError, match="use write"):
         beneath.open("plain", os.O_WRONLY | os.O_TRUNC)
     os.close(beneath.open("plain", os.O_RDWR))
@@ -243,7 +247,7 @@ def test_opening_never_creates_or_truncates(beneath: Beneath, workspace: Path) -
 
 def test_a_base_that_is_missing_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(NotFound):
-        Beneath(tmp_path / "nowhere").read("plain", LIMIT)
+        UntrustedDir(tmp_path / "nowhere").read("plain", LIMIT)
 
 
 @given(st.lists(st.sampled_from(["..", ".", "", "a", "link", "sub", "out"]), max_size=6))
@@ -256,7 +260,7 @@ def test_no_path_leads_out(tmp_path_factory: pytest.TempPathFactory, parts: list
         (base / "sub" / "a").write_bytes(b"fine")
     for resolver in Resolver:
         try:
-            assert Beneath(base, resolver=resolver).read("/".join(parts), LIMIT) == b"fine"
+            assert UntrustedDir(base, resolver=resolver).read("/".join(parts), LIMIT) == b"fine"
         except MograderError:
             continue
 
@@ -268,7 +272,7 @@ def test_what_a_new_file_replaces_is_kept_beside_it_at_every_depth(
 ) -> None:
     """NFS, where many students' homes are, has no RENAME_EXCHANGE."""
     before = (workspace / name).read_bytes()
-    beneath = Beneath(workspace, staging=workspace.parent / ".staging", disk=disk)
+    beneath = UntrustedDir(workspace, staging=workspace.parent / ".staging", disk=disk)
     kept = beneath.replace_keeping(name, iter(("kept", "kept-1")), io.BytesIO(b"new"))
     assert kept is not None
     assert (workspace / name).read_bytes() == b"new"

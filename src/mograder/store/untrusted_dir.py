@@ -27,7 +27,8 @@ from mograder.core.disk import (
     explained_when_full,
 )
 from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound
-from mograder.store.refusals import (
+from mograder.store.openat2 import Resolver, best_resolver, resolve
+from mograder.store.path_errors import (
     REMEDY,
     check_regular,
     check_sole,
@@ -35,7 +36,6 @@ from mograder.store.refusals import (
     explained,
     too_large,
 )
-from mograder.store.resolve import Resolver, best_resolver, resolve
 
 _ALLOWED_FLAGS = os.O_ACCMODE | os.O_APPEND
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
@@ -83,7 +83,7 @@ def moment_of(modified_ns: int) -> datetime:
     return datetime.fromtimestamp(min(max(modified_ns, 0), _LATEST_NS) / 1e9, UTC)
 
 
-class Beneath:
+class UntrustedDir:
     """The files below one trusted directory.
 
     ``base`` itself is trusted; nothing below it is. ``staging`` is a directory of the hub's own

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from mograder.store.together import Together
+from mograder.store.group_commit import GroupCommit
 
 
 def test_everything_is_done_once_and_never_by_two_at_once() -> None:
@@ -20,7 +20,7 @@ def test_everything_is_done_once_and_never_by_two_at_once() -> None:
         batches.append(list(batch))
         busy.release()
 
-    together = Together(do)
+    together = GroupCommit(do)
     with ThreadPoolExecutor(16) as threads:
         list(threads.map(together.add, range(2000)))
     assert sorted(each for batch in batches for each in batch) == list(range(2000))
@@ -35,7 +35,7 @@ def test_who_comes_meanwhile_waits_for_one_batch_together() -> None:
         first.set()
         assert goes_on.wait(60)
 
-    together = Together(do)
+    together = GroupCommit(do)
     with ThreadPoolExecutor(8) as threads:
         done = [threads.submit(together.add, 0)]
         assert first.wait(60)
@@ -57,7 +57,7 @@ def test_a_batch_that_fails_is_told_and_the_next_one_is_done() -> None:
             raise OSError("no space left")
         done.extend(batch)
 
-    together = Together(do)
+    together = GroupCommit(do)
     with pytest.raises(OSError, match="no space"):
         together.add(13)
     together.add(14)

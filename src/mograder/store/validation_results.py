@@ -9,7 +9,7 @@ from __future__ import annotations
 from sqlalchemy import Delete, Engine, delete, insert, select
 
 from mograder.store.database import reading, writing
-from mograder.store.tables import ResultRow, results
+from mograder.store.hub_tables import ResultRow, results
 
 __all__ = ["KeptResults", "ResultRow"]
 

@@ -25,7 +25,7 @@ class _Turn(Generic[T]):
         self.woken.acquire()
 
 
-class Together(Generic[T]):
+class GroupCommit(Generic[T]):
     """Does what several threads want in batches; ``do`` is never called by two at once.
 
     Mutable state, guarded by ``_gate``: ``_waiting``, and ``_taken``, whether somebody leads. Who

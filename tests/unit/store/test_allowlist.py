@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mograder.auth.roles import Role
-from mograder.store.roster import Roster
+from mograder.store.allowlist import Roster
 
 STUDENT, INSTRUCTOR = Role.STUDENT, Role.INSTRUCTOR
 

@@ -23,7 +23,7 @@ from mograder.core.log import get_logger
 from mograder.core.names import FileName, ItemName
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.pep723 import ItemKind, read_kind
-from mograder.store.beneath import moment_of
+from mograder.store.untrusted_dir import moment_of
 
 MANIFEST = "files.json"
 MOST_LEVELS = 3

@@ -18,7 +18,7 @@ from mograder.core.disk import Disk, explained_when_full
 from mograder.core.errors import Conflict, InvalidInput, TooLarge
 from mograder.core.names import ItemName
 from mograder.notebook.pep723 import ItemKind
-from mograder.store.manifest import (
+from mograder.store.published_release import (
     MANIFEST,
     Release,
     listed_at,
