@@ -894,7 +894,7 @@ END
 
 # Where a file is that comes with a version of mograder, the one that runs unless another is named.
 shipped() { "${2:-$top/current}/bin/python" -I -c \
-  'import sys; from mograder.operations.shipped import shipped_file; print(shipped_file(sys.argv[1]))' \
+  'import sys; from mograder.operations.deploy_files import shipped_file; print(shipped_file(sys.argv[1]))' \
   "$1" 2>/dev/null; }
 
 # Its unit of that name, for this port.

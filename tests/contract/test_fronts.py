@@ -15,7 +15,7 @@ import pytest
 from bench.support.session_proxy import DOCUMENT, bearer, cookie, served_on_unix
 from mograder.auth.identity import Identity, Method
 from mograder.auth.roles import Role
-from mograder.core.session_headers import FROM_SESSION_NEVER
+from mograder.core.session_header_policy import FROM_SESSION_NEVER
 from tests.contract.test_proxy import (
     POLICY,
     test_a_browser_gets_nothing_but_the_document_by_its_login,

@@ -18,7 +18,7 @@ from typing import Protocol
 import pytest
 
 from mograder.core.errors import InvalidInput, MograderError, NotAuthenticated, RemoteFailed
-from mograder.core.shared import Progress
+from mograder.core.single_flight import Progress
 from mograder.transports.http import RetryPolicy
 from mograder.transports.https import GradeRow, HttpsTransport
 from mograder.transports.interface import RemoteAssignment, RemoteFile, Transport, WorkState

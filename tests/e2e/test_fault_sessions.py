@@ -21,7 +21,7 @@ from bench.support.marimo import EditorFailed, open_editor
 from tests.support.scene import (
     TALK,
     TINY,
-    Shared,
+    SingleFlight,
     editor,
     module_hub,
     servers_of,
@@ -39,7 +39,9 @@ _NAVIGATION = {"Sec-Fetch-Dest": "document", "Sec-Fetch-Mode": "navigate", "Sec-
 @pytest.fixture(scope="module")
 def hub(uv_cache: Path, run_directory: Path) -> Iterator[HubProcess]:
     settings = {"limits.start_timeout": 15}
-    with module_hub("fault-sessions", Shared(uv_cache, run_directory), settings=settings) as hub:
+    with module_hub(
+        "fault-sessions", SingleFlight(uv_cache, run_directory), settings=settings
+    ) as hub:
         yield hub
 
 

@@ -19,7 +19,7 @@ from bench.support.identity import student
 from bench.support.marimo import open_editor
 from tests.support.scene import (
     TINY,
-    Shared,
+    SingleFlight,
     editor,
     module_hub,
     servers_of,
@@ -38,7 +38,7 @@ _ROUNDS = 40
 
 @pytest.fixture
 def hub(uv_cache: Path, run_directory: Path) -> Iterator[HubProcess]:
-    with module_hub("long", Shared(uv_cache, run_directory)) as hub:
+    with module_hub("long", SingleFlight(uv_cache, run_directory)) as hub:
         yield hub
 
 

@@ -18,7 +18,7 @@ from bench.support.course import put_release
 from bench.support.hub import Answer, HubProcess, run_mograder
 from bench.support.identity import instructor, instructor_token, student, token
 from bench.support.marimo import open_editor
-from tests.support.scene import HEADER, Shared, editor, module_hub, notebook, start, workspace
+from tests.support.scene import HEADER, SingleFlight, editor, module_hub, notebook, start, workspace
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
@@ -32,12 +32,12 @@ NDJSON = {"Accept": "application/x-ndjson"}
 
 
 @pytest.fixture(scope="module")
-def shared(uv_cache: Path, run_directory: Path) -> Shared:
-    return Shared(uv_cache, run_directory)
+def shared(uv_cache: Path, run_directory: Path) -> SingleFlight:
+    return SingleFlight(uv_cache, run_directory)
 
 
 @pytest.fixture(scope="module")
-def hub(shared: Shared) -> Iterator[HubProcess]:
+def hub(shared: SingleFlight) -> Iterator[HubProcess]:
     settings = {"limits.upload_mb": 2, "limits.upload_files": 5}
     with module_hub("publish", shared, settings=settings) as hub:
         yield hub
@@ -271,7 +271,9 @@ def test_publishing_at_once_leaves_one_of_the_versions_and_no_mixture(
     assert leavings(hub) == []
 
 
-def test_a_hub_that_is_killed_while_it_publishes_keeps_the_old_release(shared: Shared) -> None:
+def test_a_hub_that_is_killed_while_it_publishes_keeps_the_old_release(
+    shared: SingleFlight,
+) -> None:
     with module_hub("publish-killed", shared) as hub:
         put_release(hub.course, NEW, notebook("'the old one'"))
         before = release_of(hub, NEW)

@@ -19,7 +19,7 @@ from bench.support.identity import instructor
 from bench.support.process import ServerProcess
 from mograder.sandbox.supervisor.disconnect import hang_up
 from tests.e2e.test_durability import supervisor_of
-from tests.support.scene import Shared, module_hub, servers_of
+from tests.support.scene import SingleFlight, module_hub, servers_of
 from tests.support.shipped_hub import shipped_hub
 from tests.support.workers import Worker, at_work, soon
 
@@ -36,7 +36,10 @@ def hub(
     request: pytest.FixtureRequest, uv_cache: Path, run_directory: Path
 ) -> Iterator[HubProcess]:
     kept = {"limits.warm_environments": 8 if request.param == "warm" else 0}
-    with shipped_hub(f"restart-{request.param}", Shared(uv_cache, run_directory), kept) as (hub, _):
+    with shipped_hub(f"restart-{request.param}", SingleFlight(uv_cache, run_directory), kept) as (
+        hub,
+        _,
+    ):
         yield hub
 
 
@@ -44,7 +47,9 @@ def hub(
 def own_hub(uv_cache: Path, run_directory: Path) -> Iterator[HubProcess]:
     """A hub that started its supervisor itself."""
     settings = {"limits.warm_environments": 8}
-    with module_hub("broken-connection", Shared(uv_cache, run_directory), settings=settings) as hub:
+    with module_hub(
+        "broken-connection", SingleFlight(uv_cache, run_directory), settings=settings
+    ) as hub:
         yield hub
 
 

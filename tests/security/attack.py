@@ -26,7 +26,7 @@ from tests.security import probes
 from tests.security.probes.attempts import ATTEMPTS
 from tests.support.scene import (
     TINY,
-    Shared,
+    SingleFlight,
     editor,
     module_hub,
     servers_of,
@@ -81,7 +81,7 @@ class Attack:
 
 
 @contextlib.contextmanager
-def staged(kind: str, shared: Shared) -> Iterator[Attack]:
+def staged(kind: str, shared: SingleFlight) -> Iterator[Attack]:
     """Start a hub whose sessions start in this way, and let one of them try everything."""
     settings: dict[str, object] = {f"limits.{name}": value for name, value in LIMITS.items()}
     settings["limits.warm_environments"] = 8 if kind == "warm" else 0

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from mograder.core.errors import InvalidInput, NotFound
-from mograder.core.shared import Progress
+from mograder.core.single_flight import Progress
 from mograder.transports.https_answers import RemoteSubmission
 from mograder.transports.interface import (
     Document,

@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 
 from mograder.core.errors import Busy, MograderError
 from mograder.core.settings_model import LimitsSettings
-from mograder.core.shared import Progress
+from mograder.core.single_flight import Progress
 from mograder.sandbox.protocol import (
     Endpoint,
     Measured,

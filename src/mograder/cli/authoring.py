@@ -6,7 +6,7 @@ Apart from ``cli.course``, which commands need that load no parser.
 from __future__ import annotations
 
 from mograder.core.settings import LoadedSettings
-from mograder.notebook.safety import Denied
+from mograder.notebook.denied_code import Denied
 from mograder.notebook.screening import denied_by
 from mograder.sandbox.environments.runtime_wheel import offer_runtime
 

@@ -15,9 +15,9 @@ from mograder.cli.course import load_course
 from mograder.cli.options import Given, course_dir_option
 from mograder.cli.output import reporting
 from mograder.core.settings import LoadedSettings, read_environ
+from mograder.grading.author_runs import CheckOutcome, How, open_runs
 from mograder.grading.generate import generate as generate_items
-from mograder.grading.outcomes import Generated, Watch, Wishes
-from mograder.grading.running import CheckOutcome, How, open_runs
+from mograder.grading.generate_output import Generated, Watch, Wishes
 from mograder.store.course import SourceItem, find_source
 
 _LONGEST_JOBS = 64

@@ -13,7 +13,7 @@ from mograder.cli.course_words import closed, fetched_json, iso, plain, standing
 from mograder.cli.https_server import Server, server_options, wanted
 from mograder.cli.options import json_option, what_to_fetch
 from mograder.core.clock import SystemClock
-from mograder.core.shared import Progress
+from mograder.core.single_flight import Progress
 from mograder.exchange.assignment_lookup import choose_remote
 from mograder.exchange.student.feedback import Returned, read_feedback
 from mograder.exchange.student.fetch import Change, FetchedFile, fetch

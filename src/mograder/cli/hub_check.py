@@ -15,7 +15,7 @@ from mograder.core.settings import HubSettings, read_environ
 from mograder.operations.front_checks import examine_public
 from mograder.operations.preflight import examine
 from mograder.operations.report import Level, Line, problems
-from mograder.operations.trial import examine_session
+from mograder.operations.trial_session import examine_session
 
 _LEVELS = {
     Level.OK: "ok",

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from mograder.core.errors import InvalidInput
-from mograder.operations.shipped import DEPLOY_SCRIPT, shipped_file
+from mograder.operations.deploy_files import DEPLOY_SCRIPT, shipped_file
 from mograder.processes.admin_script import run_script
 
 _PROGRAM = Path("bin") / "mograder"

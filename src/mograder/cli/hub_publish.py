@@ -15,9 +15,9 @@ from mograder.cli.output import reporting
 from mograder.cli.remote import Address, hub_address_options
 from mograder.core.errors import InvalidInput, MograderError, NotFound
 from mograder.core.settings import LoadedSettings
-from mograder.publishing.changes import Changes, changes, digests
-from mograder.publishing.local import LocalRelease, find_release, read_release
+from mograder.publishing.local_release import LocalRelease, find_release, read_release
 from mograder.publishing.moodle_check import Differences
+from mograder.publishing.release_diff import Changes, changes, digests
 from mograder.store.releases import ItemKind
 from mograder.transports.hub import HubClient
 

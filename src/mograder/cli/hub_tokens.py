@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from mograder.auth.links import LINK_LIFE, make_code
+from mograder.auth.login_links import LINK_LIFE, make_code
 from mograder.auth.roles import Role
 from mograder.auth.tokens import make_metrics_token, make_token
 from mograder.cli.course import load_course

@@ -23,7 +23,7 @@ from mograder.cli.options import Given, course_dir_option, json_option, what_to_
 from mograder.cli.output import reporting
 from mograder.core.clock import SystemClock
 from mograder.core.errors import Conflict
-from mograder.core.shared import Progress
+from mograder.core.single_flight import Progress
 from mograder.exchange.assignment_lookup import choose_remote
 from mograder.exchange.student.feedback import Returned, read_feedback
 from mograder.exchange.student.fetch import Change, FetchedFile

@@ -22,7 +22,7 @@ from mograder.cli.moodle_site import Site, item_name, site_options
 from mograder.cli.options import Given, course_dir_option, json_option
 from mograder.core.errors import NotFound
 from mograder.core.settings import LoadedSettings
-from mograder.publishing.local import find_release, read_release
+from mograder.publishing.local_release import find_release, read_release
 from mograder.publishing.moodle_check import Differences
 from mograder.store.course import zip_bytes
 from mograder.store.files import atomic_write

@@ -22,7 +22,6 @@ from pydantic import SecretStr
 
 from mograder.core.errors import InvalidInput
 from mograder.core.log import mask
-from mograder.core.service import NO_SERVICE, Service
 from mograder.core.session_url import session_url
 from mograder.core.settings_layers import KEYS, Layers, Origin, item_keys, note_on
 from mograder.core.settings_model import (
@@ -34,6 +33,7 @@ from mograder.core.settings_model import (
     SecuritySettings,
     Settings,
 )
+from mograder.core.systemd import NO_SERVICE, Service
 
 __all__ = [
     "FILE_NAME",

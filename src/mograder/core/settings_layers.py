@@ -19,7 +19,6 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from mograder.core.complaints import complaint
 from mograder.core.errors import InvalidInput
 from mograder.core.names import ItemName
 from mograder.core.settings_model import (
@@ -31,6 +30,7 @@ from mograder.core.settings_model import (
     Section,
     Settings,
 )
+from mograder.core.validation_messages import complaint
 
 SectionT = TypeVar("SectionT", bound=Section)
 

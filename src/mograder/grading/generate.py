@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mograder.core.errors import MograderError
-from mograder.grading.judge import advise_release, in_source, judge_release, judge_source
+from mograder.grading.author_runs import RunReport, Runs
+from mograder.grading.generate_output import Generated, Line, Step, Watch, Wishes
 from mograder.grading.lecture import (
     copy_support,
     generate_lecture,
@@ -22,12 +23,11 @@ from mograder.grading.lecture import (
     missing_files,
     packages,
 )
-from mograder.grading.outcomes import Generated, Line, Step, Watch, Wishes
+from mograder.grading.release_checks import advise_release, in_source, judge_release, judge_source
 from mograder.grading.report import CheckStatus
-from mograder.grading.running import RunReport, Runs
+from mograder.notebook.author_advice import without_mark
 from mograder.notebook.findings import Finding, refuse
 from mograder.notebook.leaks import find_leaks
-from mograder.notebook.oversights import without_mark
 from mograder.notebook.pep723 import read_kind
 from mograder.notebook.release import ReleaseText, make_release
 from mograder.notebook.screening import screen_source

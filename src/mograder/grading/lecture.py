@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mograder.core.errors import InvalidInput
-from mograder.grading.outcomes import Line, Step, Wishes
+from mograder.grading.generate_output import Line, Step, Wishes
 from mograder.notebook.findings import refuse
-from mograder.notebook.header import has_block
+from mograder.notebook.header_edit import has_block
 from mograder.notebook.imports import undeclared
 from mograder.notebook.leaks import find_leaks
 from mograder.notebook.lectures import linked_items, mode_by_initial, to_lecture

@@ -23,7 +23,7 @@ from mograder.grading.report import (
 )
 from mograder.notebook.cells import Cell, NotebookText, parse_cells
 from mograder.notebook.integrity import IntegrityReport, check_integrity
-from mograder.notebook.marks import checks_in, has_conditions, key_of, labels_in, marks_of
+from mograder.notebook.points import checks_in, has_conditions, key_of, labels_in, marks_of
 from mograder.processes.isolated_call import Apart
 from mograder.sandbox.execution.report import (
     CellResult,

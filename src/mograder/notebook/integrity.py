@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mograder.notebook.alignment import compare
+from mograder.notebook.cell_diff import compare
 from mograder.notebook.cells import (
     Cell,
     CellKind,
@@ -34,10 +34,10 @@ from mograder.notebook.cells import (
 )
 from mograder.notebook.findings import Finding
 from mograder.notebook.hashes import cell_hash, is_editable
-from mograder.notebook.header import read_key
-from mograder.notebook.marks import is_marks_cell, key_of, labels_in
+from mograder.notebook.header_edit import read_key
+from mograder.notebook.outside_cells import strays
+from mograder.notebook.points import is_marks_cell, key_of, labels_in
 from mograder.notebook.scopes import bound_names
-from mograder.notebook.strays import strays
 
 _MARKS_LABEL = "the marks"
 _SOURCE_LABEL = "the import of the checks"

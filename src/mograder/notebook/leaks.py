@@ -1,8 +1,8 @@
 """Leaks in a finished release: values of hidden tests, and absolute paths of the author's machine.
 
 The release is checked as students get it: its text, and the output of its cells without the
-solutions. Solution lines are found by :mod:`mograder.notebook.leftovers` in the source, where their
-origin is known.
+solutions. Solution lines are found by :mod:`mograder.notebook.solution_leftovers` in the source,
+where their origin is known.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from mograder.notebook.cells import parse_cells, parse_python, plain_text, split_lines
 from mograder.notebook.findings import Finding
-from mograder.notebook.markers import BlockKind, find_blocks
+from mograder.notebook.solution_markers import BlockKind, find_blocks
 
 _DIGITS = 4
 """Significant digits from which a number is unlikely to appear by chance."""

@@ -13,12 +13,12 @@ import ast
 import re
 from collections.abc import Callable, Collection, Iterator
 
+from mograder.notebook.author_advice import without_mark
 from mograder.notebook.cells import LineEdit, parse_cells, replace_lines, split_lines
 from mograder.notebook.findings import Finding, refuse
-from mograder.notebook.header import check_header, ensure_kind
-from mograder.notebook.markers import find_blocks
-from mograder.notebook.oversights import without_mark
+from mograder.notebook.header_edit import check_header, ensure_kind
 from mograder.notebook.references import app_call, named_by
+from mograder.notebook.solution_markers import find_blocks
 
 _LINK = re.compile(
     r"""(?P<before>\]\([ ]?<?|\]:[ ]<?|\bhref=\\?["'])(?:\.\./|\./)?"""

@@ -19,10 +19,10 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from pydantic import ValidationError
 
-from mograder.core.complaints import complaint
 from mograder.core.errors import InvalidInput
 from mograder.core.features import FEATURES
 from mograder.core.settings_model import ItemLimits
+from mograder.core.validation_messages import complaint
 
 _HOW_TO_WRITE = 'Write it like `# dependencies = ["marimo", "numpy"]`.'
 _START = re.compile(r"# /// (?P<type>[a-zA-Z0-9-]+)")

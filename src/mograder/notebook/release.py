@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from mograder.core.errors import InvalidInput
+from mograder.notebook.author_advice import advise, lost_names, without_mark
 from mograder.notebook.cells import (
     Cell,
     LineEdit,
@@ -24,11 +25,10 @@ from mograder.notebook.cells import (
 )
 from mograder.notebook.findings import Finding, refuse
 from mograder.notebook.hashes import TO_DO, cell_hashes, is_answer_name
-from mograder.notebook.header import check_header, set_keys
-from mograder.notebook.leftovers import left_over
-from mograder.notebook.markers import Block, BlockKind, find_blocks
-from mograder.notebook.oversights import advise, lost_names, without_mark
+from mograder.notebook.header_edit import check_header, set_keys
 from mograder.notebook.scopes import sentinels
+from mograder.notebook.solution_leftovers import left_over
+from mograder.notebook.solution_markers import Block, BlockKind, find_blocks
 
 HIDDEN = "# HIDDEN TESTS"
 _PLACEHOLDER = re.compile(r"response_text = (?P<literal>.+)")

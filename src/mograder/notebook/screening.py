@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from mograder.core.errors import InvalidInput
 from mograder.core.settings_model import SafetySettings
 from mograder.notebook.cells import Cell, CellKind, parse_cells
+from mograder.notebook.denied_code import DEFAULT_DENIED, UNCHECKED, Denied, scan
 from mograder.notebook.findings import Finding
 from mograder.notebook.hashes import cell_hash, is_editable
-from mograder.notebook.markers import BlockKind, find_blocks
-from mograder.notebook.safety import DEFAULT_DENIED, UNCHECKED, Denied, scan
+from mograder.notebook.solution_markers import BlockKind, find_blocks
 
 _OBJECTION = "students may be refused for an answer like this one ({})."
 _HINT = "Allow it in [safety] of mograder.toml, or let the answer do without."

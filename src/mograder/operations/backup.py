@@ -27,7 +27,7 @@ from mograder.core.atomic_file import move_file
 from mograder.core.disk import explained_when_full
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.settings import LoadedSettings
-from mograder.core.shared import Progress
+from mograder.core.single_flight import Progress
 from mograder.operations.archive import (
     COURSE,
     DEEPEST,

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.settings import LoadedSettings
-from mograder.core.shared import Progress
+from mograder.core.single_flight import Progress
 from mograder.operations.backup import Made, back_up
 from mograder.operations.report import Line, note, ok, problem
 from mograder.operations.verify import verify

@@ -12,7 +12,7 @@ from mograder.core import file_lock
 from mograder.core.errors import Conflict, Forbidden, MograderError
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.notebook.pep723 import Script, read_script
-from mograder.operations.trial import NOTEBOOK
+from mograder.operations.trial_session import NOTEBOOK
 from mograder.sandbox.client.bootstrap import supervisor_config
 from mograder.sandbox.client.environment_pruning import (
     Pruned,

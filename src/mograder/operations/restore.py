@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mograder.core.disk import DISK, Place, explained_when_full
 from mograder.core.errors import Conflict, InvalidInput
-from mograder.core.shared import Progress
+from mograder.core.single_flight import Progress
 from mograder.operations.archive import (
     COURSE,
     HEADER,

@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from mograder.core.disk import explained_when_full
-from mograder.core.shared import Progress
+from mograder.core.single_flight import Progress
 from mograder.operations.archive import (
     HEADER,
     MANIFEST,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mograder.notebook.denied_code import DEFAULT_DENIED, Denied
 from mograder.notebook.integrity import Tampering, find_tampering
-from mograder.notebook.safety import DEFAULT_DENIED, Denied
 from mograder.notebook.screening import Screening, screen_submission
 from mograder.notebook.syntax import check_notebook
 from mograder.processes.isolated_call import Apart

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from mograder.core.errors import InvalidInput, TooLarge
 from mograder.core.names import ItemName
-from mograder.core.shared import Progress
+from mograder.core.single_flight import Progress
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.pep723 import Script, read_script
 from mograder.notebook.syntax import check_notebook

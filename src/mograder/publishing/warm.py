@@ -10,7 +10,7 @@ from typing import Protocol
 
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.log import get_logger
-from mograder.core.shared import Progress
+from mograder.core.single_flight import Progress
 from mograder.notebook.pep723 import Script, read_script
 from mograder.publishing.publish import Preparer
 from mograder.store.releases import Release

@@ -10,7 +10,7 @@ from typing import Protocol
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
 from mograder.core.settings import LimitsSettings
-from mograder.core.shared import Progress
+from mograder.core.single_flight import Progress
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.environments.builder import Environment

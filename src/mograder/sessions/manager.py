@@ -21,7 +21,7 @@ from weakref import WeakValueDictionary
 
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
-from mograder.core.shared import Progress, Shared
+from mograder.core.single_flight import Progress, SingleFlight
 from mograder.sandbox.protocol import Arrived, Ended, Endpoint, News, StartSession
 from mograder.sessions.adoption import has_answered, key_of, orphans, revived
 from mograder.sessions.capacity import Terms
@@ -89,8 +89,8 @@ class SessionManager:
         self._keeper = Keeper(self, line, clock, census, terms.ttl)
         self._live: dict[SessionKey, LiveSession] = {}
         self._by_id: dict[str, LiveSession] = {}
-        self._starts: Shared[SessionKey, LiveSession] = Shared()
-        self._ends: Shared[SessionKey, None] = Shared()
+        self._starts: SingleFlight[SessionKey, LiveSession] = SingleFlight()
+        self._ends: SingleFlight[SessionKey, None] = SingleFlight()
         self._askers: Counter[SessionKey] = Counter()
         self._changes: WeakValueDictionary[SessionKey, asyncio.Lock] = WeakValueDictionary()
         self._numbers = itertools.count(1)

@@ -18,7 +18,7 @@ from enum import Enum
 
 from mograder.core.clock import Clock
 from mograder.core.errors import Busy, Conflict
-from mograder.core.shared import Progress
+from mograder.core.single_flight import Progress
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.capacity import Terms
 from mograder.sessions.counters import Tally

@@ -17,8 +17,8 @@ from mograder.core.errors import Busy, Conflict, InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
 from mograder.core.reserve import DiskReserve
 from mograder.notebook import MAX_NOTEBOOK
+from mograder.notebook.denied_code import Denied
 from mograder.notebook.integrity import Tampering
-from mograder.notebook.safety import Denied
 from mograder.notebook.screening import Screening
 from mograder.notebook.upload import decode_notebook, looks_whole
 from mograder.processes.notebook_inspection import Inspector

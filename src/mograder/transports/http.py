@@ -19,7 +19,7 @@ import httpx
 
 from mograder.core.clock import SystemClock
 from mograder.core.errors import InvalidInput, MograderError, RemoteFailed
-from mograder.core.shared import Progress
+from mograder.core.single_flight import Progress
 from mograder.transports.hub_url import is_loopback
 from mograder.transports.unreachable import is_untrusted, remedy
 

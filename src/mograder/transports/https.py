@@ -21,7 +21,7 @@ import httpx
 
 from mograder.core.closing import Closing
 from mograder.core.errors import InvalidInput, NotAuthenticated, NotFound, TooLarge
-from mograder.core.shared import Progress
+from mograder.core.single_flight import Progress
 from mograder.transports import https_answers as answers
 from mograder.transports.http import RetryPolicy
 from mograder.transports.https_answers import (

@@ -26,7 +26,7 @@ from mograder.core.errors import (
     RemoteFailed,
     TooLarge,
 )
-from mograder.core.shared import Progress
+from mograder.core.single_flight import Progress
 from mograder.transports.http import (
     RetryPolicy,
     Server,

@@ -29,7 +29,7 @@ from mograder.core.errors import (
     TimedOut,
     TooLarge,
 )
-from mograder.core.shared import Progress
+from mograder.core.single_flight import Progress
 from mograder.transports.http import Server, bounded_body, check_token, make_client
 from mograder.transports.hub_url import parse_hub_url
 from mograder.transports.upload import Upload, opened

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from mograder.core.errors import Conflict
-from mograder.core.shared import Progress
+from mograder.core.single_flight import Progress
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from mograder.core import file_lock
 from mograder.core.atomic_file import move_file
 from mograder.core.errors import Conflict, InvalidInput, RemoteFailed, TooLarge
-from mograder.core.shared import Progress
+from mograder.core.single_flight import Progress
 from mograder.transports.http import RetryPolicy
 from mograder.transports.interface import RemoteFile
 

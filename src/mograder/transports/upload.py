@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mograder.core.errors import InvalidInput
-from mograder.core.shared import Progress
+from mograder.core.single_flight import Progress
 
 _LARGE = 4 << 20
 """What is smaller has gone before anybody reads how far it is."""

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import InvalidInput
-from mograder.core.shared import Progress
+from mograder.core.single_flight import Progress
+from mograder.grading.author_runs import CheckOutcome, RunReport
 from mograder.grading.generate import generate
-from mograder.grading.outcomes import Generated, Watch, Wishes
+from mograder.grading.generate_output import Generated, Watch, Wishes
 from mograder.grading.report import CheckStatus
-from mograder.grading.running import CheckOutcome, RunReport
+from mograder.notebook.denied_code import DEFAULT_DENIED
 from mograder.notebook.findings import Finding
 from mograder.notebook.leaks import CellOutput
-from mograder.notebook.safety import DEFAULT_DENIED
 from mograder.notebook.templates import assignment_text
 from mograder.store.course import find_source
 

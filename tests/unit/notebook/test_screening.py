@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from mograder.core.settings_model import SafetySettings
+from mograder.notebook.denied_code import DEFAULT_DENIED
 from mograder.notebook.release import make_release
-from mograder.notebook.safety import DEFAULT_DENIED
 from mograder.notebook.screening import Screening, denied_by, screen_source, screen_submission
 from mograder.notebook.submit_cells import with_submit_cells
 

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from mograder.cli.main import root
 from mograder.core.errors import InvalidInput
-from mograder.core.session_headers import FROM_SESSION_NEVER, TO_SESSION
+from mograder.core.session_header_policy import FROM_SESSION_NEVER, TO_SESSION
 from mograder.core.settings import load_settings
 from mograder.operations.fronts.caddy import caddy_config
 from mograder.operations.fronts.front import Front, FrontOptions, front_of

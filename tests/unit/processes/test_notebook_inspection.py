@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from mograder.core.errors import InvalidInput
+from mograder.notebook.denied_code import Denied
 from mograder.notebook.integrity import Tampering
-from mograder.notebook.safety import Denied
 from mograder.notebook.screening import Screening
 from mograder.processes.notebook_inspection import Inspector
 

@@ -11,7 +11,7 @@ import pytest
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
 from mograder.core.settings_model import ItemLimits, ItemSettings, LimitsSettings
-from mograder.core.shared import Progress
+from mograder.core.single_flight import Progress
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.environments.builder import Environment
 from mograder.sandbox.protocol import Mode

@@ -7,7 +7,7 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from mograder.auth.links import make_code
+from mograder.auth.login_links import make_code
 from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
 from mograder.web.hub.handlers.signin import safe_next

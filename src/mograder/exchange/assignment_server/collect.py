@@ -10,7 +10,7 @@ from typing import Protocol
 
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.names import Username
-from mograder.core.shared import Progress
+from mograder.core.single_flight import Progress
 from mograder.exchange.arrivals import Arrivals, arrivals
 from mograder.exchange.collecting import METADATA, CollectedFolder, Fate, read_numbers
 from mograder.transports.https_answers import RemoteSubmission

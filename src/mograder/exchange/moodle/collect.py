@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from mograder.core.errors import InvalidInput, MograderError
-from mograder.core.shared import Progress
+from mograder.core.single_flight import Progress
 from mograder.exchange.arrivals import Arrivals, arrivals, clean
 from mograder.exchange.collecting import METADATA, CollectedFolder, Fate, read_numbers
 from mograder.exchange.moodle.identities import Participants, Person, participant_name

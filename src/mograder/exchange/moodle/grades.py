@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from mograder.core.errors import Busy, Conflict, Forbidden, InvalidInput, NotFound
-from mograder.core.shared import Progress
+from mograder.core.single_flight import Progress
 from mograder.exchange.grades_csv import GradeLine, line_html
 from mograder.exchange.moodle.identities import Participants
 from mograder.exchange.moodle.protection import (

@@ -29,7 +29,7 @@ from mograder.core.errors import (
     RemoteFailed,
     TimedOut,
 )
-from mograder.core.shared import Progress
+from mograder.core.single_flight import Progress
 from mograder.exchange.assignment_lookup import folder_of
 from mograder.exchange.student.fetch import FetchedFile, fetch
 from mograder.exchange.student.receipts import keep, open_receipt

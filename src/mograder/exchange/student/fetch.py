@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mograder.core.errors import InvalidInput, MograderError, NotFound, TooLarge
-from mograder.core.shared import Progress
+from mograder.core.single_flight import Progress
 from mograder.exchange.assignment_lookup import folder_of
 from mograder.exchange.unpacking import is_hidden, safe_path, unpack
 from mograder.store.files import remove_tree

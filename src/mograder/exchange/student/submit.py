@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mograder.core.errors import InvalidInput
-from mograder.core.shared import Progress
+from mograder.core.single_flight import Progress
 from mograder.exchange.student.receipts import KeptReceipt, keep
 from mograder.transports.interface import Handed, RemoteAssignment, Transport
 

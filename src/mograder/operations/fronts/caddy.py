@@ -7,7 +7,7 @@ when nothing else is in it (``core.session_headers``).
 
 from __future__ import annotations
 
-from mograder.core.session_headers import (
+from mograder.core.session_header_policy import (
     ASSET_HEADERS,
     FROM_SESSION_NEVER_PREFIXES,
     FRONT_DOOR,

@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from mograder.core.errors import InvalidInput
-from mograder.core.session_headers import (
+from mograder.core.session_header_policy import (
     FENCE,
     FROM_SESSION_NEVER,
     SANDBOX_POLICY,

@@ -6,7 +6,7 @@ spelled out. The hub says where a request goes; its own reading of the address d
 
 from __future__ import annotations
 
-from mograder.core.session_headers import (
+from mograder.core.session_header_policy import (
     ASSET_HEADERS,
     FAMILIES_BY_NAME,
     FRONT_DOOR,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 
 from mograder.core.errors import Conflict, MograderError, RemoteFailed, SandboxUnavailable
-from mograder.core.shared import Progress
+from mograder.core.single_flight import Progress
 from mograder.sandbox.client.connection import (
     ANSWER_SECONDS,
     Child,

@@ -34,7 +34,7 @@ from mograder.core.errors import (
     SandboxUnavailable,
     is_disk_full,
 )
-from mograder.core.shared import Progress, Shared
+from mograder.core.single_flight import Progress, SingleFlight
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.environments.interpreters import Interpreter, find_interpreter
 from mograder.sandbox.environments.lock_project import NO_MOGRADER, lock_project
@@ -118,7 +118,7 @@ class Environments:
         self._marimo = marimo
         self._timeout = timeout
         self._known: dict[Script, Environment] = {}
-        self._builds: Shared[Script, Environment] = Shared()
+        self._builds: SingleFlight[Script, Environment] = SingleFlight()
         self._troubles: dict[Script, str] = {}
         self._one_key: dict[str, asyncio.Lock] = {}
         self._built = asyncio.Event()

@@ -22,7 +22,7 @@ from packaging.utils import canonicalize_name
 from uv import find_uv_bin
 
 from mograder.core.errors import InvalidInput
-from mograder.core.shared import Progress
+from mograder.core.single_flight import Progress
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
 from mograder.sandbox.execution.report import ExecutionResult, read_report

@@ -27,7 +27,7 @@ from mograder import __version__
 from mograder.core.errors import MograderError, NotFound
 from mograder.core.log import configure_logging
 from mograder.core.reserve import DiskReserve
-from mograder.core.service import NO_SERVICE, READY, STOPPING, Service
+from mograder.core.systemd import NO_SERVICE, READY, STOPPING, Service
 from mograder.sandbox.environments.interpreters import demand_own_interpreter
 from mograder.sandbox.isolation.bwrap import (
     BubblewrapRunner,

@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 
 from mograder.core.closing import Closing
 from mograder.core.errors import Forbidden, InvalidInput, NotFound
-from mograder.core.shared import Progress
+from mograder.core.single_flight import Progress
 from mograder.transports.interface import RemoteFile
 from mograder.transports.moodle.files import Files
 from mograder.transports.moodle.functions import Functions, demand_access, demand_course

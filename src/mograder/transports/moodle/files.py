@@ -21,7 +21,7 @@ import httpx
 from pydantic import TypeAdapter, ValidationError
 
 from mograder.core.errors import Conflict, InvalidInput, RemoteFailed, TooLarge
-from mograder.core.shared import Progress
+from mograder.core.single_flight import Progress
 from mograder.transports.http import bounded_body
 from mograder.transports.interface import RemoteFile
 from mograder.transports.moodle.errors import Door, Refusal, as_error

@@ -24,7 +24,7 @@ from mograder.core.errors import (
     RemoteFailed,
     TimedOut,
 )
-from mograder.core.shared import Progress
+from mograder.core.single_flight import Progress
 from mograder.transports.moodle.client import MoodleClient
 from mograder.transports.moodle.models import short
 from mograder.transports.moodle.records import (

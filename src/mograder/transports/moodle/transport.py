@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mograder.core.clock import Clock, SystemClock
 from mograder.core.errors import Conflict, InvalidInput, NotFound, TooLarge
-from mograder.core.shared import Progress
+from mograder.core.single_flight import Progress
 from mograder.transports.interface import (
     Document,
     Handed,

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from mograder import __version__
 from mograder.auth.identity import is_trusted
 from mograder.core.errors import InvalidInput
-from mograder.core.session_headers import FRONT_DOOR
+from mograder.core.session_header_policy import FRONT_DOOR
 from mograder.core.session_url import session_url
 from mograder.sandbox.environments.static_assets import ASSETS
 from mograder.sessions.session import LiveSession

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 import uvicorn
 import uvloop
 
-from mograder.auth.links import LINK_LIFE, make_code
+from mograder.auth.login_links import LINK_LIFE, make_code
 from mograder.auth.roles import Role
 from mograder.core.errors import InvalidInput
 from mograder.core.log import configure_logging, get_logger, register_secret
-from mograder.core.service import READY, STOPPING, Service
 from mograder.core.settings import LoadedSettings, read_environ
+from mograder.core.systemd import READY, STOPPING, Service
 from mograder.web.hub.app import create_app
 from mograder.web.hub.support.metrics import Metrics
 from mograder.web.hub.support.notifier import Notifier

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import InvalidInput, SandboxUnavailable
-from mograder.core.shared import Progress
+from mograder.core.single_flight import Progress
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.environments.builder import Environment, Environments
 from mograder.sandbox.environments.record import RECORD, read_record

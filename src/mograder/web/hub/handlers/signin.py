@@ -23,7 +23,7 @@ from mograder.auth.cookies import (
     new_login_id,
     set_cookie_header,
 )
-from mograder.auth.links import hash_code
+from mograder.auth.login_links import hash_code
 from mograder.auth.tokens import Claims, verify_token
 from mograder.web.context import RequestContext, request_context
 from mograder.web.hub.support.access import Visitor

@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 
 from starlette.types import Scope
 
-from mograder.core.session_headers import (
+from mograder.core.session_header_policy import (
     CARRIED_BY_FRONT,
     REMOVED_BY_FRONT,
     REMOVED_BY_FRONT_PREFIXES,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
 from mograder.auth.identity import Identity
-from mograder.core.session_headers import SANDBOX_POLICY
+from mograder.core.session_header_policy import SANDBOX_POLICY
 from mograder.core.session_url import SessionUrl
 from mograder.sandbox.protocol import Mode
 from mograder.web.context import RequestContext

@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
-from mograder.core.session_headers import FROM_FRONT
+from mograder.core.session_header_policy import FROM_FRONT
 from mograder.sessions.session import LiveSession
 from mograder.web.context import CONTEXT, RequestContext, context_of
 from mograder.web.hub.proxy.fast_path import FastPath
@@ -102,7 +102,7 @@ class Cuts:
 
 
 class FrontAuthorizer:
-    """The ASGI app at :data:`~mograder.core.session_headers.FRONT_DOOR`.
+    """The ASGI app at :data:`~mograder.core.session_header_policy.FRONT_DOOR`.
 
     ``cuts`` ends the WebSockets that pass here, of which the hub sees nothing again; ``reaches``
     tells whether a front can connect to a session's socket.

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from multidict import CIMultiDict, istr
 
-from mograder.core.session_headers import (
+from mograder.core.session_header_policy import (
     FENCE,
     FROM_SESSION_NEVER,
     FROM_SESSION_NEVER_PREFIXES,

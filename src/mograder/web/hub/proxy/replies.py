@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from starlette.types import Scope
 
-from mograder.auth.origin import browser_marks, same_origin
+from mograder.auth.csrf import browser_marks, same_origin
 from mograder.web.context import RequestContext
 from mograder.web.headers import nameable
 from mograder.web.hub.proxy.answer_rules import Visit

@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from starlette.types import Receive, Scope, Send
 
 from mograder.core.errors import NotFound
-from mograder.core.session_headers import ASSET_HEADERS
+from mograder.core.session_header_policy import ASSET_HEADERS
 from mograder.sandbox.environments.static_assets import (
     ASSET_TYPES,
     SET_NAME,

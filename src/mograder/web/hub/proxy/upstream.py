@@ -17,7 +17,7 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
-from mograder.core.session_headers import UPSTREAM_HOST
+from mograder.core.session_header_policy import UPSTREAM_HOST
 from mograder.sandbox.protocol import Endpoint, Mode
 from mograder.web.hub.proxy.rate_limit import Allowances, RateLimits
 

@@ -16,8 +16,8 @@ from typing import Annotated
 from fastapi import Depends, Request
 from starlette.responses import Response
 
+from mograder.auth.csrf import check_unsafe
 from mograder.auth.identity import Identity
-from mograder.auth.origin import check_unsafe
 from mograder.auth.roles import Role
 from mograder.core.errors import Forbidden, MograderError, NotAuthenticated
 from mograder.web.app import SAFE_METHODS, Header

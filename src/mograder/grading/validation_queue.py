@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 
 from mograder.core.errors import Busy
-from mograder.core.shared import Progress, Shared
+from mograder.core.single_flight import Progress, SingleFlight
 from mograder.grading.report import ValidationReport
 from mograder.grading.validate import Submission, validate
 from mograder.processes.isolated_call import Apart
@@ -30,7 +30,7 @@ class Validations:
         self._runs = runs
         self._apart = Apart()
         self._last: dict[str, str] = {}
-        self._shared: Shared[str, ValidationReport] = Shared()
+        self._shared: SingleFlight[str, ValidationReport] = SingleFlight()
 
     async def validate(
         self, student: str, submission: Submission, progress: Progress

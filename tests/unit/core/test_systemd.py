@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from mograder.core.service import NO_SERVICE, READY, Service
 from mograder.core.settings import read_environ
+from mograder.core.systemd import NO_SERVICE, READY, Service
 
 
 @pytest.fixture

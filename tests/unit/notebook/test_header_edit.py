@@ -7,7 +7,7 @@ import tomllib
 import pytest
 
 from mograder.core.errors import InvalidInput
-from mograder.notebook.header import check_header, ensure_kind, read_key, set_keys
+from mograder.notebook.header_edit import check_header, ensure_kind, read_key, set_keys
 from mograder.notebook.pep723 import read_kind, read_script
 
 BLOCK = "# /// script\n# dependencies = []  # none\n# # mine\n# ///\n\nimport marimo\n"

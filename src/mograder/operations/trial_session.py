@@ -17,7 +17,7 @@ from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
 from mograder.core.errors import MograderError, RemoteFailed
 from mograder.core.settings import Environ, LoadedSettings
-from mograder.core.shared import Progress
+from mograder.core.single_flight import Progress
 from mograder.operations.report import Line, note, ok, problem
 from mograder.store.files import remove_tree
 from mograder.transports.certificate import trusting

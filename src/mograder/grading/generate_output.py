@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from mograder.grading.running import CheckOutcome
-from mograder.notebook.safety import Denied
+from mograder.grading.author_runs import CheckOutcome
+from mograder.notebook.denied_code import Denied
 
 
 class Step(StrEnum):

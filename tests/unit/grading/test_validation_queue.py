@@ -9,7 +9,7 @@ import pytest
 
 from mograder.core.errors import Busy
 from mograder.grading.validate import Submission
-from mograder.grading.workspace import Validations
+from mograder.grading.validation_queue import Validations
 from mograder.sandbox.protocol import Limits
 from tests.support.hub_app import NOTEBOOK, FakeRuns
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 
 from mograder.notebook.cells import Cell, NotebookText, parse_python, plain_text
 from mograder.notebook.findings import Finding
-from mograder.notebook.header import has_block
-from mograder.notebook.markers import Block, BlockKind
-from mograder.notebook.marks import (
+from mograder.notebook.header_edit import has_block
+from mograder.notebook.outside_cells import strays
+from mograder.notebook.points import (
     MARKS,
     assigns_marks,
     checks_in,
@@ -18,7 +18,7 @@ from mograder.notebook.marks import (
     numbers,
 )
 from mograder.notebook.scopes import bound_between
-from mograder.notebook.strays import strays
+from mograder.notebook.solution_markers import Block, BlockKind
 
 _MARK = "\ufeff"
 _WRITE_MARKS = 'Write each with its number: `_marks = {"Q1": 10}`.'

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 
 from mograder.notebook.cells import parse_python, plain_text, split_lines
 from mograder.notebook.findings import Finding
-from mograder.notebook.markers import Block, BlockKind
 from mograder.notebook.scopes import sentinels
+from mograder.notebook.solution_markers import Block, BlockKind
 
 _HINT = "Change it, or put it into a block as well."
 _SHORTEST = 8

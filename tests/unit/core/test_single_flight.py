@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from mograder.core.errors import InvalidInput
-from mograder.core.shared import Progress, Shared
+from mograder.core.single_flight import Progress, SingleFlight
 
 
 class Job:
@@ -36,7 +36,7 @@ def unheard(_: str) -> None:
 
 
 async def test_all_who_ask_at_once_get_the_one_result() -> None:
-    shared: Shared[str, int] = Shared()
+    shared: SingleFlight[str, int] = SingleFlight()
     job = Job()
     asking = [asyncio.create_task(shared.get("key", job, unheard)) for _ in range(3)]
     await job.started.wait()
@@ -47,7 +47,7 @@ async def test_all_who_ask_at_once_get_the_one_result() -> None:
 
 
 async def test_another_key_is_other_work_and_a_later_call_begins_anew() -> None:
-    shared: Shared[str, int] = Shared()
+    shared: SingleFlight[str, int] = SingleFlight()
     job = Job()
     job.go_on.set()
     assert await asyncio.gather(*(shared.get(key, job, unheard) for key in "ab")) == [1, 2]
@@ -55,7 +55,7 @@ async def test_another_key_is_other_work_and_a_later_call_begins_anew() -> None:
 
 
 async def test_progress_is_told_to_all_and_late_comers_hear_the_last_of_it() -> None:
-    shared: Shared[str, int] = Shared()
+    shared: SingleFlight[str, int] = SingleFlight()
     job = Job()
     early: list[str] = []
     late: list[str] = []
@@ -71,7 +71,7 @@ async def test_progress_is_told_to_all_and_late_comers_hear_the_last_of_it() -> 
 
 
 async def test_one_who_leaves_neither_stops_the_work_nor_hears_more_of_it() -> None:
-    shared: Shared[str, int] = Shared()
+    shared: SingleFlight[str, int] = SingleFlight()
     job = Job()
     heard: list[str] = []
     leaving = asyncio.create_task(shared.get("key", job, heard.append))
@@ -87,7 +87,7 @@ async def test_one_who_leaves_neither_stops_the_work_nor_hears_more_of_it() -> N
 
 async def test_the_work_goes_on_when_nobody_waits_any_more() -> None:
     """A build that a student gave up waiting for is there for the next one."""
-    shared: Shared[str, int] = Shared()
+    shared: SingleFlight[str, int] = SingleFlight()
     job = Job()
     leaving = asyncio.create_task(shared.get("key", job, unheard))
     await job.started.wait()
@@ -100,7 +100,7 @@ async def test_the_work_goes_on_when_nobody_waits_any_more() -> None:
 
 
 async def test_a_failure_is_told_to_all_and_the_next_call_tries_again() -> None:
-    shared: Shared[str, int] = Shared()
+    shared: SingleFlight[str, int] = SingleFlight()
     job = Job()
     job.failure = InvalidInput("no such package")
     job.go_on.set()
@@ -113,7 +113,7 @@ async def test_a_failure_is_told_to_all_and_the_next_call_tries_again() -> None:
 
 
 async def test_a_failure_that_nobody_waits_for_is_no_noise() -> None:
-    shared: Shared[str, int] = Shared()
+    shared: SingleFlight[str, int] = SingleFlight()
     job = Job()
     job.failure = InvalidInput("no such package")
     leaving = asyncio.create_task(shared.get("key", job, unheard))
@@ -125,7 +125,7 @@ async def test_a_failure_that_nobody_waits_for_is_no_noise() -> None:
 
 
 async def test_close_ends_what_is_under_way() -> None:
-    shared: Shared[str, int] = Shared()
+    shared: SingleFlight[str, int] = SingleFlight()
     job = Job()
     waiting = asyncio.create_task(shared.get("key", job, unheard))
     await job.started.wait()
@@ -136,7 +136,7 @@ async def test_close_ends_what_is_under_way() -> None:
 
 
 async def test_close_also_ends_what_has_not_begun() -> None:
-    shared: Shared[str, int] = Shared()
+    shared: SingleFlight[str, int] = SingleFlight()
     job = Job()
     waiting = asyncio.create_task(shared.get("key", job, unheard))
     await asyncio.sleep(0)  # the caller ran, its work did not yet

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import InvalidInput, NotFound
-from mograder.publishing.local import find_release, read_release
+from mograder.publishing.local_release import find_release, read_release
 from mograder.store.releases import ItemKind
 
 

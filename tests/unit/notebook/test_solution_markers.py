@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from mograder.core.errors import InvalidInput
-from mograder.notebook.markers import Block, BlockKind, find_blocks
+from mograder.notebook.solution_markers import Block, BlockKind, find_blocks
 
 HEAD = "import marimo\n\napp = marimo.App()\n\n\n@app.cell\ndef _():\n"
 

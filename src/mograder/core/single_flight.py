@@ -33,7 +33,7 @@ class _Work(Generic[T]):
     told: _Told
 
 
-class Shared(Generic[K, T]):
+class SingleFlight(Generic[K, T]):
     """One task per key; callers that ask for a key while its task runs wait for that task.
 
     A cancelled caller does not stop the task for the others. The owner calls :meth:`close`, which

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mograder.notebook.cells import NotebookText, parse_cells
-from mograder.notebook.marks import checks_in, has_conditions, key_of, labels_in, marks_of
+from mograder.notebook.points import checks_in, has_conditions, key_of, labels_in, marks_of
 
 HEAD = "import marimo\n\napp = marimo.App()\n\n\n@app.cell\ndef _(check):\n"
 

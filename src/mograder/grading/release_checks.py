@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from difflib import SequenceMatcher
 
+from mograder.grading.author_runs import RunReport
 from mograder.grading.report import CheckStatus
-from mograder.grading.running import RunReport
 from mograder.notebook.cells import parse_cells, split_lines
 from mograder.notebook.findings import Finding
 from mograder.notebook.leaks import find_leaks, hidden_values
-from mograder.notebook.marks import checks_in, key_of, marks_of
+from mograder.notebook.points import checks_in, key_of, marks_of
 
 _PASSES_TOO_SOON = (
     "Let it wait for an answer: give the check an empty list while the student's name is `...`."

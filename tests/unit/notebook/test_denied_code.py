@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from mograder.notebook.safety import DEFAULT_DENIED, Denied, scan
+from mograder.notebook.denied_code import DEFAULT_DENIED, Denied, scan
 
 
 def found(text: str) -> list[str]:

@@ -13,9 +13,9 @@ from typing import Protocol
 
 from mograder.core.errors import SandboxUnavailable
 from mograder.core.settings import Environ, LoadedSettings
-from mograder.core.shared import Progress
+from mograder.core.single_flight import Progress
+from mograder.grading.local_runner import Workbench, open_workbench
 from mograder.grading.report import CheckStatus
-from mograder.grading.workbench import Workbench, open_workbench
 from mograder.notebook.cells import Cell, parse_cells
 from mograder.notebook.findings import Finding
 from mograder.notebook.leaks import CellOutput
