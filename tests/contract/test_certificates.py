@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from mograder.cli.main import run
+from mograder.clients.certificate import trusting
 from mograder.core.errors import InvalidInput
 from mograder.operations.front_checks import certificate_line
 from mograder.operations.report import Level
-from mograder.transports.certificate import trusting
 
 pytestmark = pytest.mark.full
 

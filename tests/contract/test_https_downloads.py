@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from mograder.clients.assignment_server.client import HttpsTransport
+from mograder.clients.course_server import RemoteFile
+from mograder.clients.http import RetryPolicy
 from mograder.core.errors import RemoteFailed
-from mograder.transports.http import RetryPolicy
-from mograder.transports.https import HttpsTransport
-from mograder.transports.interface import RemoteFile
 from tests.support.cutting_proxy import bad_network
 from tests.support.served_course import Course, make_course, serving_course, token_of
 

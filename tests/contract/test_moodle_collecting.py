@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from mograder.cli.main import run
-from mograder.transports.interface import WouldReplaceOnTime
-from mograder.transports.moodle.transport import MoodleTransport
+from mograder.clients.course_server import WouldReplaceOnTime
+from mograder.clients.moodle.transport import MoodleTransport
 from tests.support.moodle.teacher import SUBMITTED, Desk, desk
 
 FETCH = ["moodle", "fetch-submissions"]

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from mograder.clients.assignment_server.client import HttpsTransport
+from mograder.clients.course_server import WouldReplaceOnTime
+from mograder.clients.http import RetryPolicy
 from mograder.core.errors import NotFound
 from mograder.exchange.student.course import StudentCourse
 from mograder.store.student_folder import StudentFolder
-from mograder.transports.http import RetryPolicy
-from mograder.transports.https import HttpsTransport
-from mograder.transports.interface import WouldReplaceOnTime
 from tests.support.assignment_server import Course, Handler
 from tests.support.clock import ManualClock
 

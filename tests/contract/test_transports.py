@@ -1,4 +1,4 @@
-"""What every transport keeps, whatever is behind it (transports/interface.py).
+"""What every transport keeps, whatever is behind it (clients/course_server.py).
 
 A course that students reach over a transport is a rig: `RIGS` lists them, each a context that
 yields a `Rig`. The fake of the unit tests is held to the same suite as the real ones.
@@ -17,13 +17,13 @@ from typing import Protocol
 
 import pytest
 
+from mograder.clients.assignment_server.client import GradeRow, HttpsTransport
+from mograder.clients.course_server import RemoteAssignment, RemoteFile, Transport, WorkState
+from mograder.clients.http import RetryPolicy
+from mograder.clients.moodle.client import MoodleClient
+from mograder.clients.moodle.transport import MoodleTransport
 from mograder.core.errors import InvalidInput, MograderError, NotAuthenticated, RemoteFailed
 from mograder.core.single_flight import Progress
-from mograder.transports.http import RetryPolicy
-from mograder.transports.https import GradeRow, HttpsTransport
-from mograder.transports.interface import RemoteAssignment, RemoteFile, Transport, WorkState
-from mograder.transports.moodle.client import MoodleClient
-from mograder.transports.moodle.transport import MoodleTransport
 from tests.support.clock import ManualClock
 from tests.support.fake_course import FakeCourse
 from tests.support.moodle.recordings import recorded

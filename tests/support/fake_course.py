@@ -7,10 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from mograder.core.errors import InvalidInput, NotFound
-from mograder.core.single_flight import Progress
-from mograder.transports.https_answers import RemoteSubmission
-from mograder.transports.interface import (
+from mograder.clients.assignment_server.answers import RemoteSubmission
+from mograder.clients.course_server import (
     Document,
     Handed,
     RemoteAssignment,
@@ -18,6 +16,8 @@ from mograder.transports.interface import (
     Standing,
     WorkState,
 )
+from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.single_flight import Progress
 
 START = datetime(2026, 3, 10, 20, 8, tzinfo=UTC)
 

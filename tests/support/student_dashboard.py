@@ -19,8 +19,8 @@ from bench.support.course import REPOSITORY
 from bench.support.course_server import CourseServer
 from bench.support.hub import MOGRADER, outside, run_mograder, write_settings
 from bench.support.process import StartedServer, free_port
-from mograder.transports.https import GradeRow, HttpsTransport
-from mograder.transports.interface import RemoteAssignment
+from mograder.clients.assignment_server.client import GradeRow, HttpsTransport
+from mograder.clients.course_server import RemoteAssignment
 from tests.support.scene import HEADER, SingleFlight
 
 CODE = "open-sesame-2026"

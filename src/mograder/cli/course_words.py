@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+from mograder.clients.course_server import RemoteAssignment, Standing
 from mograder.exchange.student.feedback import Returned
 from mograder.exchange.student.fetch import FetchedFile
-from mograder.transports.interface import RemoteAssignment, Standing
 
 _MOMENT = "%a %d %b %Y, %H:%M"
 

@@ -13,12 +13,12 @@ import click
 from mograder.cli.https_server import Server, server_options
 from mograder.cli.lazy import Lazy, LazyGroup
 from mograder.cli.options import json_option
+from mograder.clients.assignment_server.answers import Identity
+from mograder.clients.assignment_server.client import HttpsTransport, register
+from mograder.clients.http import RetryPolicy
+from mograder.clients.token_store import user_of
 from mograder.core.errors import InvalidInput, RemoteFailed
 from mograder.core.settings import read_environ
-from mograder.transports.http import RetryPolicy
-from mograder.transports.https import HttpsTransport, register
-from mograder.transports.https_answers import Identity
-from mograder.transports.token_store import user_of
 
 _STUDENT, _TEACHER = "mograder.cli.https_student", "mograder.cli.https_instructor"
 

@@ -12,6 +12,8 @@ import click
 from mograder.cli.files import read_bytes
 from mograder.cli.https_server import Server, server_options, wanted
 from mograder.cli.options import json_option
+from mograder.clients.assignment_server.client import GradeRow
+from mograder.clients.course_server import RemoteAssignment
 from mograder.core.clock import SystemClock
 from mograder.core.errors import RemoteFailed
 from mograder.core.names import Username
@@ -21,8 +23,6 @@ from mograder.exchange.assignment_server.feedback_pages import batches, find_pag
 from mograder.exchange.collecting import Fate
 from mograder.exchange.grades_csv import server_rows
 from mograder.store.course import shown
-from mograder.transports.https import GradeRow
-from mograder.transports.interface import RemoteAssignment
 
 _Directory = click.Path(file_okay=False, path_type=Path)
 _File = click.Path(exists=True, dir_okay=False, path_type=Path)

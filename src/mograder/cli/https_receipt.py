@@ -13,6 +13,8 @@ import click
 from mograder.cli.https_server import Server, server_options
 from mograder.cli.lazy import Lazy, LazyGroup
 from mograder.cli.options import json_option
+from mograder.clients.assignment_server.answers import Verification
+from mograder.clients.assignment_server.client import HttpsTransport
 from mograder.core.errors import NotFound
 from mograder.exchange.student.receipts import (
     KeptReceipt,
@@ -22,8 +24,6 @@ from mograder.exchange.student.receipts import (
     receipts_of,
 )
 from mograder.store.course import shown
-from mograder.transports.https import HttpsTransport
-from mograder.transports.https_answers import Verification
 
 _HERE = "mograder.cli.https_receipt"
 _MOMENT = "%a %d %b %Y, %H:%M:%S"

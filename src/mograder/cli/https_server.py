@@ -17,12 +17,12 @@ import click
 from mograder.cli.course import load_course
 from mograder.cli.options import Given, course_dir_option
 from mograder.cli.transfers import Transfers, transferring
+from mograder.clients.assignment_server.client import HttpsTransport
+from mograder.clients.course_server import RemoteAssignment
+from mograder.clients.token_store import HTTPS, TokenStore, server_key
 from mograder.core.errors import RemoteFailed
 from mograder.core.settings import LoadedSettings, Origin, read_environ
 from mograder.exchange.assignment_lookup import choose_remote
-from mograder.transports.https import HttpsTransport
-from mograder.transports.interface import RemoteAssignment
-from mograder.transports.token_store import HTTPS, TokenStore, server_key
 
 _NO_URL = "No HTTPS URL configured. Provide --url or set [https] url in mograder.toml"
 

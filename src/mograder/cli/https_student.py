@@ -12,6 +12,12 @@ import click
 from mograder.cli.course_words import closed, fetched_json, iso, plain, standing_json, when
 from mograder.cli.https_server import Server, server_options, wanted
 from mograder.cli.options import json_option, what_to_fetch
+from mograder.clients.assignment_server.client import HttpsTransport
+from mograder.clients.course_server import (
+    RemoteAssignment,
+    WorkState,
+    WouldReplaceOnTime,
+)
 from mograder.core.clock import SystemClock
 from mograder.core.single_flight import Progress
 from mograder.exchange.assignment_lookup import choose_remote
@@ -20,12 +26,6 @@ from mograder.exchange.student.fetch import Change, FetchedFile, fetch
 from mograder.exchange.student.receipts import keep
 from mograder.exchange.student.submit import Submission, check_notebook, submit
 from mograder.store.course import shown
-from mograder.transports.https import HttpsTransport
-from mograder.transports.interface import (
-    RemoteAssignment,
-    WorkState,
-    WouldReplaceOnTime,
-)
 
 _Directory = click.Path(file_okay=False, path_type=Path)
 

@@ -15,14 +15,14 @@ import click
 
 from mograder.cli.options import json_option
 from mograder.cli.remote import Address, hub_address_options
+from mograder.clients import hub_course
+from mograder.clients.hub import HubClient
+from mograder.clients.hub_course import Rule
 from mograder.core.clock import SystemClock
 from mograder.core.errors import InvalidInput
 from mograder.core.lookup import find_or_new
 from mograder.publishing.schedule import DEFAULT_ZONE, parse_moment, parse_schedule, parse_zone
 from mograder.store.allowlist import parse_users
-from mograder.transports import hub_course
-from mograder.transports.hub import HubClient
-from mograder.transports.hub_course import Rule
 
 _MOMENT = "%a %d %b %Y, %H:%M"
 _Path = click.Path(exists=True, dir_okay=False, path_type=Path)

@@ -13,13 +13,13 @@ from mograder.cli.course import load_course
 from mograder.cli.options import Given, course_dir_option, json_option
 from mograder.cli.output import reporting
 from mograder.cli.remote import Address, hub_address_options
+from mograder.clients.hub import HubClient
 from mograder.core.errors import InvalidInput, MograderError, NotFound
 from mograder.core.settings import LoadedSettings
 from mograder.publishing.local_release import LocalRelease, find_release, read_release
 from mograder.publishing.moodle_check import Differences
 from mograder.publishing.release_diff import Changes, changes, digests
 from mograder.store.releases import ItemKind
-from mograder.transports.hub import HubClient
 
 _NO_MOODLE = """\
 No Moodle URL configured, so the release cannot be compared with what Moodle hands out.

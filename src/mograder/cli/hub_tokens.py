@@ -15,14 +15,14 @@ from mograder.auth.tokens import make_metrics_token, make_token
 from mograder.cli.course import load_course
 from mograder.cli.options import Given, course_dir_option
 from mograder.cli.remote import Address, hub_address_options
+from mograder.clients import hub_course
+from mograder.clients.server_url import parse_hub_url
 from mograder.core.clock import SystemClock
 from mograder.core.errors import NotFound
 from mograder.core.names import Username
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.store.database import database_url, open_engine, schema_version
 from mograder.store.hub_state import HubState
-from mograder.transports import hub_course
-from mograder.transports.hub_url import parse_hub_url
 
 _HERE = "command line"
 _METRICS = "metrics"

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mograder.cli.moodle_site import Site
+from mograder.clients.course_server import RemoteFile
+from mograder.clients.moodle.client import MoodleClient
+from mograder.clients.moodle.records import Assignment
+from mograder.clients.upload import Upload
 from mograder.core.errors import NotFound
 from mograder.core.settings import LoadedSettings
 from mograder.publishing.moodle_check import MOST_BYTES, Differences, compare, remote_digests
-from mograder.transports.interface import RemoteFile
-from mograder.transports.moodle.client import MoodleClient
-from mograder.transports.moodle.records import Assignment
-from mograder.transports.upload import Upload
 
 
 def differences(

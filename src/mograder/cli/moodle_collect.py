@@ -18,6 +18,9 @@ from mograder.cli.moodle_site import Site, item_name, site_options
 from mograder.cli.moodle_users import naming_of, naming_options
 from mograder.cli.options import Given, course_dir_option, json_option
 from mograder.cli.output import reporting
+from mograder.clients.moodle.client import MoodleClient
+from mograder.clients.moodle.records import Assignment
+from mograder.clients.moodle.zips import read_submissions
 from mograder.core.clock import SystemClock
 from mograder.core.errors import Forbidden, NotFound
 from mograder.core.lookup import listed
@@ -34,9 +37,6 @@ from mograder.exchange.moodle.participants import (
 from mograder.exchange.moodle.submissions_zip import plan_zip, unpack_zip
 from mograder.exchange.moodle.work import Target, Work
 from mograder.store.gradebook import Gradebook
-from mograder.transports.moodle.archives import read_submissions
-from mograder.transports.moodle.client import MoodleClient
-from mograder.transports.moodle.records import Assignment
 
 _MOST_BYTES = 2_000_000_000
 """Of a zip with everybody's work."""

@@ -12,11 +12,11 @@ import click
 from mograder.cli.course import load_course
 from mograder.cli.moodle_site import Site, items_of, site_options
 from mograder.cli.options import Given, course_dir_option, json_option
+from mograder.clients.moodle.client import MoodleClient
+from mograder.clients.moodle.records import Assignment
 from mograder.core.errors import Forbidden, NotFound
 from mograder.core.settings import FILE_NAME
 from mograder.exchange.moodle.course_file import CourseOnMoodle, Merged, merge, replace_course_file
-from mograder.transports.moodle.client import MoodleClient
-from mograder.transports.moodle.records import Assignment
 
 
 @click.command("sync")

@@ -15,13 +15,13 @@ from mograder.cli.moodle_grades import Comments, comment_options, grade_lines
 from mograder.cli.moodle_sheets import find_worksheet, people_in
 from mograder.cli.moodle_site import feedback_dir_of, item_name
 from mograder.cli.options import Given, course_dir_option, json_option
+from mograder.clients.moodle.worksheet import parse_worksheet, render_worksheet
 from mograder.core.clock import SystemClock
 from mograder.core.lookup import is_label_of
 from mograder.exchange.moodle.export import Exported
 from mograder.exchange.moodle.export import export as fill_worksheet
 from mograder.exchange.moodle.grades import feedback_files
 from mograder.store.files import atomic_write
-from mograder.transports.moodle.worksheet import parse_worksheet, render_worksheet
 
 
 @click.command("export")

@@ -19,6 +19,9 @@ from mograder.cli.moodle_site import Site, feedback_dir_of, item_name, site_opti
 from mograder.cli.moodle_users import naming_of, naming_options
 from mograder.cli.options import Given, course_dir_option, json_option
 from mograder.cli.output import reporting
+from mograder.clients.moodle.grade_text import Scale
+from mograder.clients.moodle.grading import Result
+from mograder.clients.moodle.records import WorkflowState
 from mograder.core.clock import SystemClock
 from mograder.exchange.grades_csv import GradeLine, from_gradebook, parse_grades
 from mograder.exchange.moodle.grades import (
@@ -34,9 +37,6 @@ from mograder.exchange.moodle.protection import Remembered
 from mograder.exchange.moodle.scale import scale_of
 from mograder.exchange.moodle.summary import Told, summary
 from mograder.store.gradebook import Gradebook, existing_gradebook
-from mograder.transports.moodle.grading import Result
-from mograder.transports.moodle.marks import Scale
-from mograder.transports.moodle.records import WorkflowState
 
 _STATES = [state.value for state in WorkflowState]
 

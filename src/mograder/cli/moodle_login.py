@@ -11,16 +11,16 @@ import click
 from mograder.cli.course import load_course
 from mograder.cli.moodle_site import moodle_url, token_store
 from mograder.cli.options import Given, course_dir_option
-from mograder.core.errors import RemoteFailed
-from mograder.transports.moodle.address import refuse_password
-from mograder.transports.moodle.client import MoodleClient
-from mograder.transports.moodle.login import (
+from mograder.clients.moodle.address import refuse_password
+from mograder.clients.moodle.client import MoodleClient
+from mograder.clients.moodle.login import (
     launch,
     login_with_password,
     public_config,
     token_of,
 )
-from mograder.transports.moodle.records import PublicConfig
+from mograder.clients.moodle.records import PublicConfig
+from mograder.core.errors import RemoteFailed
 
 
 @click.command("login")

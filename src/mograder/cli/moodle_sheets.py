@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mograder.cli.files import read_bytes
+from mograder.clients.moodle.address import parse_moodle_url
+from mograder.clients.moodle.worksheet import Worksheet, parse_worksheet
 from mograder.core.errors import NotFound
 from mograder.core.names import Username
 from mograder.core.settings import LoadedSettings
 from mograder.exchange.moodle.identities import Columns, Person, people_of
 from mograder.store.gradebook import Identity, existing_gradebook
-from mograder.transports.moodle.address import parse_moodle_url
-from mograder.transports.moodle.worksheet import Worksheet, parse_worksheet
 
 
 def find_worksheet(loaded: LoadedSettings, *names: str) -> Path:

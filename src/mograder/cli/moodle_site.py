@@ -16,13 +16,13 @@ from pathlib import Path
 
 import click
 
+from mograder.clients.moodle.address import is_insecure, parse_moodle_url
+from mograder.clients.moodle.client import MoodleClient
+from mograder.clients.moodle.records import Assignment
+from mograder.clients.token_store import MOODLE, TokenStore
 from mograder.core.errors import NotAuthenticated
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.exchange.assignment_lookup import choose_assignment, choose_course, local_name
-from mograder.transports.moodle.address import is_insecure, parse_moodle_url
-from mograder.transports.moodle.client import MoodleClient
-from mograder.transports.moodle.records import Assignment
-from mograder.transports.token_store import MOODLE, TokenStore
 
 _NO_URL = "No Moodle URL configured. Provide --url or set [moodle] url in mograder.toml"
 

@@ -21,6 +21,14 @@ from mograder.cli.course_words import closed, fetched_json, iso, plain, standing
 from mograder.cli.moodle_site import Site, site_options
 from mograder.cli.options import Given, course_dir_option, json_option, what_to_fetch
 from mograder.cli.output import reporting
+from mograder.clients.course_server import (
+    Handed,
+    RemoteAssignment,
+    Standing,
+    WorkState,
+    WouldReplaceOnTime,
+)
+from mograder.clients.moodle.transport import MoodleTransport
 from mograder.core.clock import SystemClock
 from mograder.core.errors import Conflict
 from mograder.core.single_flight import Progress
@@ -29,14 +37,6 @@ from mograder.exchange.student.feedback import Returned, read_feedback
 from mograder.exchange.student.fetch import Change, FetchedFile
 from mograder.exchange.student.fetch import fetch as fetch_files
 from mograder.exchange.student.submit import check_notebook
-from mograder.transports.interface import (
-    Handed,
-    RemoteAssignment,
-    Standing,
-    WorkState,
-    WouldReplaceOnTime,
-)
-from mograder.transports.moodle.transport import MoodleTransport
 
 _Directory = click.Path(file_okay=False, path_type=Path)
 

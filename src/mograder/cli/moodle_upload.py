@@ -20,14 +20,14 @@ from mograder.cli.course import load_course
 from mograder.cli.moodle_check import differences, local_digests
 from mograder.cli.moodle_site import Site, item_name, site_options
 from mograder.cli.options import Given, course_dir_option, json_option
+from mograder.clients.moodle.records import Assignment
+from mograder.clients.upload import Upload
 from mograder.core.errors import NotFound
 from mograder.core.settings import LoadedSettings
 from mograder.publishing.local_release import find_release, read_release
 from mograder.publishing.moodle_check import Differences
 from mograder.store.course import zip_bytes
 from mograder.store.files import atomic_write
-from mograder.transports.moodle.records import Assignment
-from mograder.transports.upload import Upload
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from mograder.cli.files import read_bytes
 from mograder.cli.moodle_site import Site, site_options
 from mograder.cli.options import Given, course_dir_option, insecure_option, json_option
 from mograder.cli.remote import Address
+from mograder.clients import hub_course
 from mograder.core.errors import NotFound
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.exchange.moodle.identities import NamedBy, Naming, Participants, parse_mapping
@@ -25,7 +26,6 @@ from mograder.exchange.moodle.participants import (
 )
 from mograder.store.allowlist import Roster
 from mograder.store.gradebook import Gradebook
-from mograder.transports import hub_course
 
 HEADING = "# Allowed users — synced from Moodle"
 """First line of a list that is written here (compatibility-0.3.16.md 9)."""

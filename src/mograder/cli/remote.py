@@ -10,8 +10,8 @@ from functools import wraps
 import click
 
 from mograder.cli.options import hub_token_option, hub_url_option, insecure_option
+from mograder.clients.hub import HubClient
 from mograder.core.settings import read_environ
-from mograder.transports.hub import HubClient
 
 
 @dataclass(frozen=True, slots=True)

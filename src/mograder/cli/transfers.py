@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
 
-from mograder.transports.resuming import Meter
+from mograder.clients.downloads import Meter
 
 _WORTH_A_BAR = 1 << 17
 """Bytes: what is smaller has come before anybody looks."""

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from mograder.clients.course_server import RemoteFile
 from mograder.core import file_lock
 from mograder.core.errors import Busy, InvalidInput
 from mograder.store.files import remove_tree
-from mograder.transports.interface import RemoteFile
 
 _FETCHING = ".fetching"
 _GROWING = "new"

@@ -10,12 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from mograder.clients.course_server import RemoteAssignment
+from mograder.clients.moodle.records import Assignment, Course
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.lookup import Entry, Words, counterpart, find, nfc
 from mograder.core.names import ItemName
 from mograder.core.settings_model import Assignment as Configured
-from mograder.transports.interface import RemoteAssignment
-from mograder.transports.moodle.records import Assignment, Course
 
 _NOT_IN_A_NAME = re.compile(r"[^\w.@+ (),'&-]")
 _ON_MOODLE = Words(where="on Moodle", empty="The course has no assignments yet.")

@@ -11,11 +11,11 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from mograder.clients.assignment_server.client import GradeRow
+from mograder.clients.moodle.grade_text import Scale, comment_html, parse_mark
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.exchange.csv_table import Row, read_table
 from mograder.store.gradebook import Marks
-from mograder.transports.https import GradeRow
-from mograder.transports.moodle.marks import Scale, comment_html, parse_mark
 
 _PERSON = (
     "student",

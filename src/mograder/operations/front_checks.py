@@ -12,13 +12,13 @@ from pathlib import Path
 
 import httpx
 
+from mograder.clients.certificate import look_at_certificate, trusting
+from mograder.clients.front_probe import FrontSeen, look_at_front
+from mograder.clients.header_spoofing import Spoof, try_spoof
+from mograder.clients.server_url import parse_hub_url
 from mograder.core.errors import MograderError, RemoteFailed
 from mograder.core.settings import HubSettings
 from mograder.operations.report import Level, Line, note, ok, problem
-from mograder.transports.certificate import look_at_certificate, trusting
-from mograder.transports.front_probe import FrontSeen, look_at_front
-from mograder.transports.hub_url import parse_hub_url
-from mograder.transports.spoof import Spoof, try_spoof
 
 _HTTPS = 443
 _SHOWN = 3

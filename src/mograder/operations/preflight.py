@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mograder.auth.identity import Network, trusted_peers
+from mograder.clients.front_probe import is_hub
 from mograder.core.errors import MograderError
 from mograder.core.settings import FILE_NAME, Environ, LoadedSettings
 from mograder.operations.course_checks import environment_lines, secret_lines
@@ -48,7 +49,6 @@ from mograder.sandbox.client.temporary import Moment, momentary_supervisor
 from mograder.sandbox.isolation.bwrap import find_bubblewrap
 from mograder.store.allowlist import parse_users
 from mograder.store.database import awaits_upgrade, database_url, open_engine, sqlite_damage
-from mograder.transports.front_probe import is_hub
 
 _SECRET_LENGTH = 32
 _DIFFERENT = 10

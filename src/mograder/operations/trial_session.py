@@ -15,14 +15,14 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
+from mograder.clients.certificate import trusting
+from mograder.clients.hub import HubClient
+from mograder.clients.upload import Upload
 from mograder.core.errors import MograderError, RemoteFailed
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.core.single_flight import Progress
 from mograder.operations.report import Line, note, ok, problem
 from mograder.store.files import remove_tree
-from mograder.transports.certificate import trusting
-from mograder.transports.hub import HubClient
-from mograder.transports.upload import Upload
 
 NAME = "mograder-check"
 """The item, and whoever runs it."""

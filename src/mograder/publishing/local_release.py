@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from mograder.clients.upload import Upload
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.lookup import Words, find_name, nfc
 from mograder.core.names import ItemName
@@ -20,7 +21,6 @@ from mograder.store.course import named_directory
 from mograder.store.files import entry_named
 from mograder.store.published_release import parse_file
 from mograder.store.releases import ItemKind
-from mograder.transports.upload import Upload
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from mograder.clients.course_server import RemoteFile
+from mograder.clients.moodle.zips import read_entry
 from mograder.core.errors import InvalidInput, TooLarge
 from mograder.store.published_release import is_by_product
-from mograder.transports.interface import RemoteFile
-from mograder.transports.moodle.archives import read_entry
 
 Read = Callable[[RemoteFile], bytes]
 """A function that returns the verified bytes of a file on Moodle."""

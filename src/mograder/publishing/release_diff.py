@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from mograder.clients.hub import Held
+from mograder.clients.upload import Upload
 from mograder.core.errors import InvalidInput
-from mograder.transports.hub import Held
-from mograder.transports.upload import Upload
 
 
 @dataclass(frozen=True, slots=True)

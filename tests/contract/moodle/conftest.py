@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mograder.transports.moodle.client import MoodleClient
+from mograder.clients.moodle.client import MoodleClient
 from tests.support.moodle.replay import Replay, token_of
 from tests.support.moodle.server import serving
 

@@ -7,14 +7,14 @@ from decimal import Decimal
 
 import pytest
 
-from mograder.core.errors import Conflict, InvalidInput, NotFound
-from mograder.transports.moodle.client import MoodleClient
-from mograder.transports.moodle.records import (
+from mograder.clients.moodle.client import MoodleClient
+from mograder.clients.moodle.records import (
     Accepts,
     FeedbackTypes,
     GradingMethod,
     SubmissionState,
 )
+from mograder.core.errors import Conflict, InvalidInput, NotFound
 from tests.contract.moodle.conftest import SignIn
 from tests.support.moodle.recordings import NUMBERS
 from tests.support.moodle.replay import Replay, token_of

@@ -7,6 +7,12 @@ from contextlib import nullcontext
 
 import pytest
 
+from mograder.clients.course_server import RemoteFile
+from mograder.clients.moodle.client import MoodleClient
+from mograder.clients.moodle.errors import Door, Refusal, as_error, as_page_error
+from mograder.clients.moodle.http import Form, Value, Wire
+from mograder.clients.moodle.models import Warned
+from mograder.clients.moodle.webservice import Functions, demand_course
 from mograder.core.errors import (
     Busy,
     Conflict,
@@ -18,12 +24,6 @@ from mograder.core.errors import (
     RemoteFailed,
     TooLarge,
 )
-from mograder.transports.interface import RemoteFile
-from mograder.transports.moodle.client import MoodleClient
-from mograder.transports.moodle.errors import Door, Refusal, as_error, as_page_error
-from mograder.transports.moodle.functions import Functions, demand_course
-from mograder.transports.moodle.models import Warned
-from mograder.transports.moodle.wire import Form, Value, Wire
 from tests.support.moodle.recordings import ANYBODY, REST, Recording, recorded, tape
 from tests.support.moodle.replay import INVALID, Replay, token_of
 from tests.support.moodle.state import World

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from mograder.clients.course_server import RemoteFile
+from mograder.clients.upload import Upload
 from mograder.core.errors import (
     Conflict,
     Forbidden,
@@ -18,8 +20,6 @@ from mograder.core.errors import (
     RemoteFailed,
     TooLarge,
 )
-from mograder.transports.interface import RemoteFile
-from mograder.transports.upload import Upload
 from tests.contract.moodle.conftest import SignIn, Sized
 from tests.support.moodle.recordings import recorded
 from tests.support.moodle.replay import Replay, Reply

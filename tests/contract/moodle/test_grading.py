@@ -9,23 +9,23 @@ from pathlib import Path
 
 import pytest
 
-from mograder.core.errors import Conflict, Forbidden, InvalidInput
-from mograder.transports.moodle.client import MoodleClient
-from mograder.transports.moodle.grading import (
+from mograder.clients.moodle.client import MoodleClient
+from mograder.clients.moodle.grading import (
     Outcome,
     Plan,
     Result,
     plan_marks,
     send_marks,
 )
-from mograder.transports.moodle.records import (
+from mograder.clients.moodle.records import (
     Assignment,
     GradingMethod,
     Mark,
     RubricChoice,
     WorkflowState,
 )
-from mograder.transports.upload import Upload
+from mograder.clients.upload import Upload
+from mograder.core.errors import Conflict, Forbidden, InvalidInput
 from tests.contract.moodle.conftest import SignIn, Sized
 from tests.support.moodle.recordings import recorded
 from tests.support.moodle.replay import Replay, Reply

@@ -10,6 +10,15 @@ from urllib.parse import parse_qs, quote, urlsplit
 import httpx
 import pytest
 
+from mograder.clients.moodle.client import MoodleClient
+from mograder.clients.moodle.login import (
+    Launch,
+    launch,
+    login_with_password,
+    public_config,
+    token_of,
+)
+from mograder.clients.moodle.records import PublicConfig
 from mograder.core.errors import (
     Busy,
     Forbidden,
@@ -19,15 +28,6 @@ from mograder.core.errors import (
     NotFound,
     RemoteFailed,
 )
-from mograder.transports.moodle.client import MoodleClient
-from mograder.transports.moodle.login import (
-    Launch,
-    launch,
-    login_with_password,
-    public_config,
-    token_of,
-)
-from mograder.transports.moodle.records import PublicConfig
 from tests.support.moodle.replay import Replay
 from tests.support.moodle.replay import token_of as known_token
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from mograder.clients.token_store import MOODLE, TokenStore
 from mograder.core.errors import InvalidInput
-from mograder.transports.token_store import MOODLE, TokenStore
 from tests.support.dashboard_app import Dashboard, dashboard
 from tests.support.moodle.recordings import recorded
 from tests.support.moodle.replay import Replay, token_of

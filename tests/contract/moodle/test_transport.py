@@ -9,26 +9,26 @@ from pathlib import Path
 
 import pytest
 
-from mograder.core.errors import Conflict, InvalidInput, NotFound, TooLarge
-from mograder.transports.interface import RemoteAssignment, RemoteFile, Transport, WorkState
-from mograder.transports.moodle.html_text import as_text
-from mograder.transports.moodle.marks import comment_html
-from mograder.transports.moodle.models_work import StatusModel
-from mograder.transports.moodle.records import (
+from mograder.clients.course_server import RemoteAssignment, RemoteFile, Transport, WorkState
+from mograder.clients.moodle.grade_text import comment_html
+from mograder.clients.moodle.html_text import as_text
+from mograder.clients.moodle.models_work import StatusModel
+from mograder.clients.moodle.records import (
     Accepts,
     Assignment,
     Status,
     Submission,
     SubmissionState,
 )
-from mograder.transports.moodle.transport import (
+from mograder.clients.moodle.transport import (
     MoodleTransport,
     demand_acceptable,
     demand_kept,
     tell_what_goes,
     why_not,
 )
-from mograder.transports.upload import Upload
+from mograder.clients.upload import Upload
+from mograder.core.errors import Conflict, InvalidInput, NotFound, TooLarge
 from tests.contract.moodle.conftest import SignIn, Sized
 from tests.support.clock import ManualClock
 from tests.support.moodle.recordings import recorded

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from mograder.cli import https_student, moodle_student
+from mograder.clients.course_server import RemoteAssignment, Standing, WorkState
 from mograder.exchange.student.feedback import Returned
-from mograder.transports.interface import RemoteAssignment, Standing, WorkState
 
 CLEARS_THE_SCREEN = "Well\x1b[2J done\nand \x07more\x9b31m"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from mograder.clients.moodle.records import Assignment, Course
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import Username
 from mograder.core.settings_model import Assignment as Configured
@@ -17,7 +18,6 @@ from mograder.exchange.moodle.identities import (
     parse_mapping,
 )
 from mograder.store.gradebook import Identity
-from mograder.transports.moodle.records import Assignment, Course
 
 NAMES = (
     *("A1. Introduction", "A2. Optimisation", "A3. Blind & hidden", "A10. Team", "A11. Later"),

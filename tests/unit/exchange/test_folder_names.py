@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from mograder.clients.course_server import RemoteAssignment
 from mograder.core.names import ItemName
 from mograder.exchange.assignment_lookup import folder_of
-from mograder.transports.interface import RemoteAssignment
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ import dataclasses
 
 import pytest
 
+from mograder.clients.front_probe import Answered, FrontSeen, look_at_front
 from mograder.operations.front_checks import front_lines
 from mograder.operations.report import Level
-from mograder.transports.front_probe import Answered, FrontSeen, look_at_front
 from tests.support.fake_hub import Reply, running_hub
 
 URL = "https://hub.example.org/live"

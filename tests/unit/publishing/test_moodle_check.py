@@ -9,10 +9,10 @@ from collections.abc import Mapping
 
 import pytest
 
+from mograder.clients.course_server import RemoteFile
 from mograder.core.errors import InvalidInput, TooLarge
 from mograder.publishing import moodle_check
 from mograder.publishing.moodle_check import Differences, compare, remote_digests
-from mograder.transports.interface import RemoteFile
 
 NOTEBOOK, DATA = b"import marimo\n", b"1,2\n"
 LOCAL = {

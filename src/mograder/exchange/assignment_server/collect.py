@@ -8,13 +8,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from mograder.clients.assignment_server.answers import RemoteSubmission
+from mograder.clients.course_server import RemoteAssignment, RemoteFile
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.names import Username
 from mograder.core.single_flight import Progress
 from mograder.exchange.arrivals import Arrivals, arrivals
 from mograder.exchange.collecting import METADATA, CollectedFolder, Fate, read_numbers
-from mograder.transports.https_answers import RemoteSubmission
-from mograder.transports.interface import RemoteAssignment, RemoteFile
 
 
 class Source(Protocol):

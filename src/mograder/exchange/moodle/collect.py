@@ -12,15 +12,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from mograder.clients.course_server import RemoteFile
+from mograder.clients.moodle.client import MoodleClient
+from mograder.clients.moodle.records import Assignment, Submission, SubmissionState
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.single_flight import Progress
 from mograder.exchange.arrivals import Arrivals, arrivals, clean
 from mograder.exchange.collecting import METADATA, CollectedFolder, Fate, read_numbers
 from mograder.exchange.moodle.identities import Participants, Person, participant_name
 from mograder.exchange.moodle.work import Target, Work, choose_notebook, put_work
-from mograder.transports.interface import RemoteFile
-from mograder.transports.moodle.client import MoodleClient
-from mograder.transports.moodle.records import Assignment, Submission, SubmissionState
 
 LATE = ".fetch_late.json"
 """Seconds after the deadline by username, extensions included, of those who were late."""

@@ -18,10 +18,10 @@ from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import AoT, Table
 from tomlkit.toml_document import TOMLDocument
 
+from mograder.clients.moodle.records import Assignment
 from mograder.core.errors import InvalidInput
 from mograder.core.lookup import counterpart
 from mograder.store.files import atomic_write
-from mograder.transports.moodle.records import Assignment
 
 EDIT_LINK = "https://molab.marimo.io/new/#code/{content_lz}"
 """marimo's own online editor, as `wasm-edit-links` has it too."""

@@ -1,7 +1,7 @@
 """``mograder moodle upload-feedback``: marks, comments and feedback files to Moodle.
 
 First everything is matched and decided, which changes nothing and is what ``--dry-run`` prints;
-then each mark is sent and read back (``transports.moodle.grading``). What is to be sent is written
+then each mark is sent and read back (``clients.moodle.grading``). What is to be sent is written
 into the gradebook before, and what Moodle confirmed afterwards, so that the same command again
 changes nothing, and goes on where an interrupted one ended.
 """
@@ -13,6 +13,18 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
+from mograder.clients.moodle.client import MoodleClient
+from mograder.clients.moodle.grade_text import Scale
+from mograder.clients.moodle.grading import (
+    Outcome,
+    Plan,
+    Result,
+    plan_marks,
+    read_feedback,
+    send_marks,
+)
+from mograder.clients.moodle.records import Assignment, Mark, WorkflowState
+from mograder.clients.upload import Upload
 from mograder.core.errors import Busy, Conflict, Forbidden, InvalidInput, NotFound
 from mograder.core.single_flight import Progress
 from mograder.exchange.grades_csv import GradeLine, line_html
@@ -27,18 +39,6 @@ from mograder.exchange.moodle.protection import (
 )
 from mograder.exchange.moodle.teams import Teams, for_teams
 from mograder.store.gradebook import Gradebook, Sent
-from mograder.transports.moodle.client import MoodleClient
-from mograder.transports.moodle.grading import (
-    Outcome,
-    Plan,
-    Result,
-    plan_marks,
-    read_feedback,
-    send_marks,
-)
-from mograder.transports.moodle.marks import Scale
-from mograder.transports.moodle.records import Assignment, Mark, WorkflowState
-from mograder.transports.upload import Upload
 
 _KINDS = frozenset({".html", ".pdf", ".txt", ".md"})
 _ORDER = tuple(WorkflowState)
@@ -152,7 +152,7 @@ def draft(
     """Decide what sending would do; changes nothing.
 
     Raises: :class:`NotFound` when there is nothing to send, and as
-    :func:`~mograder.transports.moodle.grading.plan_marks` for what Moodle would lose or spoil.
+    :func:`~mograder.clients.moodle.grading.plan_marks` for what Moodle would lose or spoil.
     """
     if not gathered.marks:
         listed = ", ".join(gathered.unmatched[:5])

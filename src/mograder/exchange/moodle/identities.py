@@ -13,12 +13,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from mograder.clients.moodle.records import Participant
+from mograder.clients.moodle.worksheet import IDENTIFIER, Worksheet, WorksheetRow
 from mograder.core.errors import Forbidden, InvalidInput, MograderError
 from mograder.core.names import Username
 from mograder.exchange.csv_table import Row, read_table
 from mograder.store.gradebook import Identity
-from mograder.transports.moodle.records import Participant
-from mograder.transports.moodle.worksheet import IDENTIFIER, Worksheet, WorksheetRow
 
 USERNAME_COLUMNS = ("username", "user", "hub username", "login")
 KEY_COLUMNS: Mapping[str, str] = {

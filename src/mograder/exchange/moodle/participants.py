@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from mograder.clients.moodle.client import MoodleClient
+from mograder.clients.moodle.records import Assignment, Participant
 from mograder.core.errors import Conflict, Forbidden, InvalidInput, NotFound
 from mograder.core.lookup import listed as listed_names
 from mograder.core.settings_model import Assignment as Configured
@@ -19,8 +21,6 @@ from mograder.exchange.moodle.identities import (
     with_memory,
 )
 from mograder.store.gradebook import Gradebook, Identity, existing_gradebook
-from mograder.transports.moodle.client import MoodleClient
-from mograder.transports.moodle.records import Assignment, Participant
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from mograder.store.gradebook import UNKNOWN_ATTEMPT, Sent, SentFile
-from mograder.transports.interface import RemoteFile
-from mograder.transports.moodle.client import MoodleClient
-from mograder.transports.moodle.grading import (
+from mograder.clients.course_server import RemoteFile
+from mograder.clients.moodle.client import MoodleClient
+from mograder.clients.moodle.grade_text import mark_text
+from mograder.clients.moodle.grading import (
     HIDDEN,
     Outcome,
     Plan,
@@ -23,10 +23,10 @@ from mograder.transports.moodle.grading import (
     hides_comment,
     kept_state,
 )
-from mograder.transports.moodle.html_text import same_comment
-from mograder.transports.moodle.marks import mark_text
-from mograder.transports.moodle.records import Assignment, Feedback, Held, Mark
-from mograder.transports.upload import Upload
+from mograder.clients.moodle.html_text import same_comment
+from mograder.clients.moodle.records import Assignment, Feedback, Held, Mark
+from mograder.clients.upload import Upload
+from mograder.store.gradebook import UNKNOWN_ATTEMPT, Sent, SentFile
 
 _MOST_COMPARED = 64 << 20
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from mograder.clients.moodle.client import MoodleClient
+from mograder.clients.moodle.grade_text import Scale
+from mograder.clients.moodle.records import Assignment
 from mograder.core.errors import Forbidden
 from mograder.exchange.moodle.identities import Participants
-from mograder.transports.moodle.client import MoodleClient
-from mograder.transports.moodle.marks import Scale
-from mograder.transports.moodle.records import Assignment
 
 
 def scale_of(

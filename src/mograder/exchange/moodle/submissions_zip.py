@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from mograder.clients.course_server import RemoteFile
+from mograder.clients.moodle.zips import FILE, Submitted
 from mograder.core.names import Username
 from mograder.exchange.arrivals import arrivals
 from mograder.exchange.collecting import CollectedFolder, Fate
 from mograder.exchange.moodle.identities import Person, participant_name
 from mograder.exchange.moodle.work import Target, Work, choose_notebook, put_work
-from mograder.transports.interface import RemoteFile
-from mograder.transports.moodle.archives import FILE, Submitted
 
 
 def plan_zip(

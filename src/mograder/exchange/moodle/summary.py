@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from mograder.clients.moodle.grading import Outcome, Result
 from mograder.exchange.moodle.grades import Draft
 from mograder.exchange.moodle.identities import Participants, Person
 from mograder.exchange.moodle.protection import erased_comment, grade_text, replaced_files
-from mograder.transports.moodle.grading import Outcome, Result
 
 _MOST_SHOWN = 60
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from mograder.clients.moodle.client import MoodleClient
+from mograder.clients.moodle.grading import Outcome, Result, plan_marks, read_feedback
+from mograder.clients.moodle.records import Assignment, Mark
 from mograder.core.errors import InvalidInput
 from mograder.exchange.moodle.identities import Person
 from mograder.exchange.moodle.protection import Remembered, judge
-from mograder.transports.moodle.client import MoodleClient
-from mograder.transports.moodle.grading import Outcome, Result, plan_marks, read_feedback
-from mograder.transports.moodle.records import Assignment, Mark
 
 
 @dataclass(frozen=True, slots=True)

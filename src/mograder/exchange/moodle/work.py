@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
 
+from mograder.clients.course_server import RemoteFile
 from mograder.core.errors import MograderError
 from mograder.core.lookup import nfc
 from mograder.exchange.collecting import CollectedFolder, Fate
 from mograder.exchange.unpacking import visible_path
-from mograder.transports.interface import RemoteFile
 
 
 @dataclass(frozen=True, slots=True)

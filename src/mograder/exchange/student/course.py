@@ -17,6 +17,16 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from mograder.clients.course_server import (
+    Document,
+    Handed,
+    RemoteAssignment,
+    RemoteFile,
+    Standing,
+    Transport,
+    WorkState,
+    WouldReplaceOnTime,
+)
 from mograder.core.clock import Clock
 from mograder.core.errors import (
     Busy,
@@ -35,16 +45,6 @@ from mograder.exchange.student.fetch import FetchedFile, fetch
 from mograder.exchange.student.receipts import keep, open_receipt
 from mograder.exchange.student.submit import check_notebook
 from mograder.store.student_folder import Notebook, Sent, StudentFolder, Waiting
-from mograder.transports.interface import (
-    Document,
-    Handed,
-    RemoteAssignment,
-    RemoteFile,
-    Standing,
-    Transport,
-    WorkState,
-    WouldReplaceOnTime,
-)
 
 T = TypeVar("T")
 

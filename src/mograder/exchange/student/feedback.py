@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from mograder.clients.course_server import RemoteAssignment, Standing, Transport
 from mograder.core.errors import InvalidInput
 from mograder.exchange.unpacking import safe_path
 from mograder.store.files import atomic_write
-from mograder.transports.interface import RemoteAssignment, Standing, Transport
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,13 +19,13 @@ from pathlib import Path, PurePosixPath
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from mograder.clients.course_server import RemoteAssignment, RemoteFile, Transport
 from mograder.core.errors import InvalidInput, MograderError, NotFound, TooLarge
 from mograder.core.single_flight import Progress
 from mograder.exchange.assignment_lookup import folder_of
 from mograder.exchange.unpacking import is_hidden, safe_path, unpack
 from mograder.store.files import remove_tree
 from mograder.store.untrusted_dir import UntrustedDir
-from mograder.transports.interface import RemoteAssignment, RemoteFile, Transport
 
 OURS = ".mograder"
 """The program's own directory in a student's."""

@@ -16,12 +16,12 @@ from pathlib import Path
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
+from mograder.clients.course_server import RemoteAssignment
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.lookup import Entry, Words, find
 from mograder.exchange.assignment_lookup import folder_of
 from mograder.exchange.student.fetch import OURS
 from mograder.store.files import atomic_write
-from mograder.transports.interface import RemoteAssignment
 
 _FOLDER = "receipts"
 _LARGEST = 64_000

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from mograder.clients.course_server import Handed, RemoteAssignment, Transport
 from mograder.core.errors import InvalidInput
 from mograder.core.single_flight import Progress
 from mograder.exchange.student.receipts import KeptReceipt, keep
-from mograder.transports.interface import Handed, RemoteAssignment, Transport
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def submit(
     """Hand a notebook in; the receipt is kept below the notebook's directory.
 
     Raises:
-        MograderError: As :class:`~mograder.transports.interface.Transport` says;
+        MograderError: As :class:`~mograder.clients.course_server.Transport` says;
             ``WouldReplaceOnTime`` until ``late`` agrees.
     """
     handed = transport.submit(assignment, check_notebook(file), progress, late=late)

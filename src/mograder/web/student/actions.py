@@ -10,10 +10,10 @@ from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from mograder.clients.course_server import Transport, WouldReplaceOnTime
 from mograder.core.errors import MograderError, NotAuthenticated, NotFound
 from mograder.exchange.student.course import Submitted
 from mograder.store.student_folder import Notebook
-from mograder.transports.interface import Transport, WouldReplaceOnTime
 from mograder.web.background import Report
 from mograder.web.problems import Wants, status_of, wanted
 from mograder.web.request_body import read_form

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from mograder.clients.course_server import WorkState
 from mograder.exchange.student.course import Known, KnownItem
 from mograder.grading.report_json import ValidationResult
 from mograder.store.copy_facts import CopyState
 from mograder.store.student_folder import Notebook, Sent, Waiting
-from mograder.transports.interface import WorkState
 from mograder.web.student.student_app import StudentApp
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from mograder.clients.token_store import HTTPS, MOODLE, TokenStore
 from mograder.core.settings import Environ, LoadedSettings, Origin
 from mograder.exchange.student.course import Known
 from mograder.store.student_folder import StudentFolder
-from mograder.transports.token_store import HTTPS, MOODLE, TokenStore
 from mograder.web.student.connector import Connector, HttpsConnector
 from mograder.web.student.moodle_connector import MoodleConnector
 

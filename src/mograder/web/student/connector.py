@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+from mograder.clients.assignment_server.client import HttpsTransport, register
+from mograder.clients.course_server import Transport
+from mograder.clients.http import RetryPolicy
+from mograder.clients.server_url import parse_hub_url
+from mograder.clients.token_store import TokenStore, user_of
 from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound
-from mograder.transports.http import RetryPolicy
-from mograder.transports.https import HttpsTransport, register
-from mograder.transports.hub_url import parse_hub_url
-from mograder.transports.interface import Transport
-from mograder.transports.token_store import TokenStore, user_of
 
 _RETRY = RetryPolicy(tries=3, first_pause=0.3, longest=5.0)
 """Somebody looks at the page meanwhile; what cannot be sent now waits here anyway."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from mograder.clients.course_server import Transport
+from mograder.clients.moodle.address import parse_moodle_url, refuse_password
+from mograder.clients.moodle.client import MoodleClient
+from mograder.clients.moodle.login import login_with_password
+from mograder.clients.moodle.transport import MoodleTransport
+from mograder.clients.token_store import TokenStore
 from mograder.core.errors import InvalidInput, MograderError, NotFound
-from mograder.transports.interface import Transport
-from mograder.transports.moodle.address import parse_moodle_url, refuse_password
-from mograder.transports.moodle.client import MoodleClient
-from mograder.transports.moodle.login import login_with_password
-from mograder.transports.moodle.transport import MoodleTransport
-from mograder.transports.token_store import TokenStore
 from mograder.web.student.connector import demand_owner
 
 

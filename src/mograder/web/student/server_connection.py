@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from anyio import to_thread
 
+from mograder.clients.course_server import Transport
 from mograder.core.errors import (
     Busy,
     MograderError,
@@ -15,7 +16,6 @@ from mograder.core.errors import (
     RemoteFailed,
     TimedOut,
 )
-from mograder.transports.interface import Transport
 from mograder.web.student.connector import Connector, demand_owner
 
 T = TypeVar("T")

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from mograder.clients.course_server import RemoteFile
+from mograder.clients.moodle.records import Assignment
 from mograder.core.errors import InvalidInput
 from mograder.core.settings import load_settings
 from mograder.exchange.moodle.course_file import CourseOnMoodle, merge, replace_course_file
-from mograder.transports.interface import RemoteFile
-from mograder.transports.moodle.records import Assignment
 
 DUE = datetime(2026, 12, 18, 23, 59, tzinfo=UTC)
 FILE = RemoteFile("A1.py", "https://moodle.example.edu/webservice/pluginfile.php/18/A1.py")

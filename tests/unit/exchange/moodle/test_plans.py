@@ -10,6 +10,18 @@ from pathlib import Path
 
 import pytest
 
+from mograder.clients.course_server import RemoteFile
+from mograder.clients.moodle.client import MoodleClient
+from mograder.clients.moodle.records import (
+    Accepts,
+    Assignment,
+    FeedbackTypes,
+    Mark,
+    Submission,
+    SubmissionState,
+    WorkflowState,
+)
+from mograder.clients.upload import Upload
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.names import Username
 from mograder.exchange.collecting import METADATA, Fate
@@ -25,18 +37,6 @@ from mograder.exchange.moodle.grades import (
 from mograder.exchange.moodle.identities import Known, Participants, Person
 from mograder.exchange.moodle.protection import Remembered
 from mograder.exchange.moodle.work import Target, Work, choose_notebook
-from mograder.transports.interface import RemoteFile
-from mograder.transports.moodle.client import MoodleClient
-from mograder.transports.moodle.records import (
-    Accepts,
-    Assignment,
-    FeedbackTypes,
-    Mark,
-    Submission,
-    SubmissionState,
-    WorkflowState,
-)
-from mograder.transports.upload import Upload
 
 AT = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 A1 = Assignment(1, 3, 2, "A1", accepts=Accepts(files=True))

@@ -10,6 +10,18 @@ from pathlib import Path
 
 import pytest
 
+from mograder.clients.course_server import RemoteFile
+from mograder.clients.moodle.client import MoodleClient
+from mograder.clients.moodle.grading import Outcome, Result
+from mograder.clients.moodle.records import (
+    Assignment,
+    Feedback,
+    FeedbackTypes,
+    Grade,
+    Held,
+    Mark,
+)
+from mograder.clients.upload import Upload
 from mograder.exchange.moodle.protection import (
     Remembered,
     Verdict,
@@ -21,18 +33,6 @@ from mograder.exchange.moodle.protection import (
     to_remember,
 )
 from mograder.store.gradebook import UNKNOWN_ATTEMPT, Sent, SentFile
-from mograder.transports.interface import RemoteFile
-from mograder.transports.moodle.client import MoodleClient
-from mograder.transports.moodle.grading import Outcome, Result
-from mograder.transports.moodle.records import (
-    Assignment,
-    Feedback,
-    FeedbackTypes,
-    Grade,
-    Held,
-    Mark,
-)
-from mograder.transports.upload import Upload
 
 AT = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 LATER = datetime(2026, 11, 20, 9, 40, tzinfo=UTC)

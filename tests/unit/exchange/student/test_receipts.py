@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from mograder.clients.course_server import RemoteAssignment
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.exchange.student.receipts import (
     is_of,
@@ -18,7 +19,6 @@ from mograder.exchange.student.receipts import (
     parse_receipt,
     receipts_of,
 )
-from mograder.transports.interface import RemoteAssignment
 
 WORK = b"import marimo\n"
 SERVER = "https://one.example.org"

@@ -1,0 +1,1 @@
+"""Clients of hubs, assignment servers and Moodle, over HTTP."""

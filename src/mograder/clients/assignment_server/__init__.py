@@ -1,0 +1,1 @@
+"""The client of an assignment server (`mograder serve`)."""

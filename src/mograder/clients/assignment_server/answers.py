@@ -1,0 +1,299 @@
+"""What assignment servers answer, and what it means to us: pydantic in, our own types out.
+
+0.3.16 leaves out what our server adds, and passes on an ``assignments.json`` as its teacher wrote
+it (compatibility-0.3.16.md 4); so what is absent is unknown, and what is of another type is
+ignored.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Annotated, TypeVar
+from urllib.parse import quote, unquote
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, TypeAdapter
+
+from mograder.clients.course_server import (
+    Handed,
+    RemoteAssignment,
+    RemoteFile,
+    Standing,
+    WorkState,
+)
+from mograder.core.errors import RemoteFailed
+
+T = TypeVar("T")
+
+_LATEST = 32_503_680_000
+"""The end of the year 2999, in unix seconds."""
+
+_YEARS = range(1970, 3000)
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteSubmission:
+    """What an instructor sees of one person's latest submission; None and "" where untold."""
+
+    username: str
+    file: RemoteFile
+    submitted_at: datetime | None = None
+    late: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whom a server takes us for; ``role`` is empty where it does not tell (0.3.16)."""
+
+    user: str
+    role: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What a server says of a receipt: that it signed it, still holds the file, and counts it."""
+
+    valid: bool
+    stored: bool
+    counts: bool
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A new member of the course."""
+
+    user: str
+    token: str = field(repr=False)
+
+
+def _moment(value: object) -> datetime | None:
+    """Read unix seconds or ISO text; 0 and nonsense are "none", as 0.3.16 has them."""
+    if isinstance(value, str) and value:
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            return None
+        aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        # Where a calendar ends, no time zone can be reckoned with.
+        return aware if aware.year in _YEARS else None
+    if isinstance(value, int | float) and 0 < value <= _LATEST:
+        return datetime.fromtimestamp(value, UTC)
+    return None
+
+
+def _number(value: object) -> int | None:
+    if isinstance(value, str) and value.isdecimal():
+        return int(value[:18])
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _text(value: object) -> str:
+    if value is None or isinstance(value, bool):
+        return ""
+    return str(value) if isinstance(value, str | int | float) else ""
+
+
+Moment = Annotated[datetime | None, BeforeValidator(_moment)]
+Number = Annotated[int | None, BeforeValidator(_number)]
+Text = Annotated[str, BeforeValidator(_text)]
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+
+class File(_Answer):
+    """One file of an assignment."""
+
+    filename: str
+    url: Text = ""
+    size: Number = None
+    sha256: Text = ""
+
+
+class Entry(_Answer):
+    """One assignment of the list; ``duedate`` is 0.3.16's word for ``due``."""
+
+    name: str
+    id: Number = None
+    files: tuple[File, ...] = ()
+    duedate: Moment = None
+    opens: Moment = None
+    due: Moment = None
+    cutoff: Moment = None
+
+
+class Receipt(_Answer):
+    """What we read of a receipt; it is kept whole as it came."""
+
+    received: Moment = None
+    sha256: Text = ""
+    size: Number = None
+    late: bool = False
+
+
+class Status(_Answer):
+    """One person's work on one assignment."""
+
+    status: str
+    graded: bool = False
+    grade: Text = ""
+    feedback: Text = ""
+    feedback_available: bool = False
+    receipt: Receipt | None = None
+    late: bool = False
+    can_submit: bool = True
+    why_not: Text = ""
+
+
+class Submitted(_Answer):
+    """The acknowledgement of a submission; the receipt is kept as it came."""
+
+    status: str
+    filename: Text = ""
+    late: bool = False
+    repeated: bool = False
+    receipt: dict[str, object] | None = None
+
+
+class Submission(_Answer):
+    """One line of the instructor's list of submissions."""
+
+    username: str
+    filename: str
+    url: Text = ""
+    size: Number = None
+    sha256: Text = ""
+    received: Moment = None
+    late: bool = False
+
+
+class Counted(_Answer):
+    """How many grades the server holds of an assignment now."""
+
+    status: Text = ""
+    count: int
+
+
+class Stored(_Answer):
+    """Which files of feedback the server has stored."""
+
+    status: Text = ""
+    files: tuple[str, ...]
+
+
+class Token(_Answer):
+    """What a registration gives."""
+
+    token: str
+    user: str
+
+
+class Me(_Answer):
+    """Whom the server takes a token for."""
+
+    user: Text = ""
+    role: Text = ""
+
+
+class Verdict(_Answer):
+    """What the server says of a receipt."""
+
+    valid: bool
+    stored: bool = False
+    counts: bool = False
+    message: Text = ""
+
+
+LISTING = TypeAdapter(tuple[Entry, ...])
+STATUS = TypeAdapter(Status)
+SUBMITTED = TypeAdapter(Submitted)
+SUBMISSIONS = TypeAdapter(tuple[Submission, ...])
+COUNTED = TypeAdapter(Counted)
+STORED = TypeAdapter(Stored)
+TOKEN = TypeAdapter(Token)
+ME = TypeAdapter(Me)
+VERDICT = TypeAdapter(Verdict)
+ANYTHING: TypeAdapter[object] = TypeAdapter(object)
+
+
+def assignment_of(entry: Entry) -> RemoteAssignment:
+    """Return an assignment as the port knows it.
+
+    Raises:
+        RemoteFailed: A file of it lies on another server.
+    """
+    return RemoteAssignment(
+        key=entry.name,
+        name=entry.name,
+        files=tuple(_file_of(entry.name, file) for file in entry.files),
+        number=entry.id,
+        opens=entry.opens,
+        due=entry.due or entry.duedate,
+        cutoff=entry.cutoff,
+    )
+
+
+def submission_of(assignment: str, answer: Submission) -> RemoteSubmission:
+    """Return a submission as an instructor's journey knows it."""
+    usual = path_of(assignment, "submissions", answer.filename)
+    place = _address(answer.url, usual, f"/assignments/{assignment}/submissions/{answer.filename}")
+    file = RemoteFile(answer.filename, place, answer.size, answer.sha256 or None)
+    return RemoteSubmission(answer.username, file, answer.received, answer.late)
+
+
+def standing_of(status: Status) -> Standing:
+    """Return one person's standing; whatever is not ``submitted`` is new work."""
+    state = WorkState.SUBMITTED if status.status == "submitted" else WorkState.NEW
+    return Standing(
+        state=state,
+        graded=status.graded,
+        grade=status.grade or None,
+        feedback=status.feedback,
+        feedback_available=status.feedback_available,
+        submitted_at=status.receipt.received if status.receipt else None,
+        late=status.late,
+        can_submit=status.can_submit,
+        why_not=status.why_not,
+    )
+
+
+def handed_of(answer: Submitted) -> Handed:
+    """Return an acknowledgement; the receipt becomes JSON text that can be kept as it is."""
+    when = Receipt.model_validate(answer.receipt).received if answer.receipt else None
+    return Handed(answer.filename, when, answer.late, answer.repeated, receipt_text(answer.receipt))
+
+
+def receipt_text(receipt: Mapping[str, object] | None) -> str:
+    """Return a receipt as JSON text, or nothing."""
+    return json.dumps(receipt, indent=2, ensure_ascii=False) if receipt else ""
+
+
+def path_of(assignment: str, *steps: str) -> str:
+    """Return the path of something of an assignment, each step encoded on its own."""
+    return "/".join(["/assignments", *(quote(step, safe="") for step in (assignment, *steps))])
+
+
+def _file_of(assignment: str, file: File) -> RemoteFile:
+    usual = path_of(assignment, "files", *file.filename.split("/"))
+    place = _address(file.url, usual, f"/assignments/{assignment}/files/{file.filename}")
+    return RemoteFile(file.filename, place, file.size, file.sha256 or None)
+
+
+def _address(given: str, usual: str, plain: str) -> str:
+    """Return where to ask: where the server says, as long as that is on this server.
+
+    0.3.16 does not encode the addresses it gives, so what it calls ``plain`` is the ``usual``.
+    """
+    if not given or given == plain:
+        return usual
+    steps = unquote(given).split("/")
+    if not given.startswith("/") or given.startswith("//") or {".", ".."} & set(steps):
+        raise RemoteFailed(
+            f"The server names a file that lies elsewhere: {given[:100]!r}.",
+            hint="Tell your teacher; a token must not go to another server.",
+        )
+    return quote(given, safe="/%?=&")

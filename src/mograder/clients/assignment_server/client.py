@@ -1,0 +1,293 @@
+"""An assignment server as one person sees it: `mograder serve`, ours or that of 0.3.16.
+
+The port's methods are what students do; below them is what only instructors may, and what only this
+kind of server knows: submissions, grades, feedback, registration (compatibility-0.3.16.md 4,
+B135-B158).
+"""
+
+from __future__ import annotations
+
+import io
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import quote
+
+import httpx
+
+from mograder.clients.assignment_server import answers
+from mograder.clients.assignment_server.answers import (
+    Identity,
+    Registered,
+    RemoteSubmission,
+    Verification,
+    path_of,
+)
+from mograder.clients.assignment_server.http import SIGN_IN, Call, Connection, Parts
+from mograder.clients.course_server import (
+    Document,
+    Handed,
+    RemoteAssignment,
+    RemoteFile,
+    Standing,
+)
+from mograder.clients.downloads import Downloader, Meter, no_meter
+from mograder.clients.http import RetryPolicy
+from mograder.clients.server_url import parse_hub_url
+from mograder.clients.token_store import user_of
+from mograder.core.closing import Closing
+from mograder.core.errors import InvalidInput, NotAuthenticated, NotFound, TooLarge
+from mograder.core.single_flight import Progress
+
+LARGEST_SUBMISSION = 100_000_000
+"""Bytes of a notebook that is handed in; servers take less."""
+
+_LARGEST_FEEDBACK = 64_000_000
+_DETAIL = {"detail": "1"}
+"""Asks for what 0.3.16 does not have; its server takes no notice."""
+
+_RETRY_KEY_BYTES = 24
+_PYTHON, _HTML = "text/x-python", "text/html"
+
+
+@dataclass(frozen=True, slots=True)
+class GradeRow:
+    """One person's row of a grades file: a value for each column, as the teacher wrote it."""
+
+    values: Mapping[str, str]
+
+    @property
+    def who(self) -> str:
+        """The person of the row, by either of the columns that servers merge by."""
+        return self.values.get("username") or self.values.get("userid") or ""
+
+
+class HttpsTransport(Closing):
+    """One person's connection to an assignment server; use it as a context manager.
+
+    It implements :class:`~mograder.clients.course_server.Transport`. Without a token it speaks to
+    a server that asks for none, as the ``user`` it is told.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        user: str = "",
+        insecure: bool = False,
+        meter: Meter = no_meter,
+        retry: RetryPolicy | None = None,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        """Check the address before the token goes anywhere.
+
+        Raises:
+            InvalidInput: The URL is not valid or would send the token in the clear to another
+                host; or the token is not valid.
+        """
+        self._connection = Connection(
+            url, token, insecure=insecure, retry=retry, transport=transport
+        )
+        self._user = user or user_of(token)
+        self._meter = meter
+
+    @property
+    def url(self) -> str:
+        """The server's address, without a slash at its end."""
+        return self._connection.url
+
+    @property
+    def user(self) -> str:
+        """The name in the token; empty without a token."""
+        return self._user
+
+    def list_assignments(self) -> tuple[RemoteAssignment, ...]:
+        """Return what the server offers, in its order (B149)."""
+        listing = self._connection.ask(Call("GET", "/assignments", params=_DETAIL), answers.LISTING)
+        return tuple(answers.assignment_of(entry) for entry in listing)
+
+    def download(self, file: RemoteFile, to: Path, progress: Progress = lambda _: None) -> None:
+        """Write a file's bytes to ``to``, whole and verified or not at all; resumes."""
+
+        @contextmanager
+        def ask(headers: Mapping[str, str]) -> Iterator[httpx.Response]:
+            good = [HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT]
+            if "Range" in headers:
+                good.append(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
+            with self._connection.sent(Call("GET", file.address, headers=headers), progress) as got:
+                self._connection.demand(got, *good)
+                yield got
+
+        progress(f"Fetching {file.name}")
+        Downloader(self._connection.retry).download(ask, file, to, progress, self._meter)
+
+    def standing(self, assignment: RemoteAssignment) -> Standing:
+        """Return where this person's work stands (B151)."""
+        call = Call(
+            "GET", path_of(assignment.key, "status"), params={"user": self._who()} | _DETAIL
+        )
+        return answers.standing_of(self._connection.ask(call, answers.STATUS))
+
+    def submit(
+        self,
+        assignment: RemoteAssignment,
+        file: Path,
+        progress: Progress = lambda _: None,
+        *,
+        late: bool = False,
+    ) -> Handed:
+        """Hand a notebook in; ``late`` agrees to replace an on-time submission by a late one.
+
+        A connection that breaks is tried again: our server knows the same bytes again, and that
+        of 0.3.16 keeps them twice.
+        """
+        data = _read(file)
+        progress(f"Submitting {file.name}")
+        params = {"user": self._who()} | ({"late": "replace"} if late else {})
+        call = Call(
+            "POST",
+            path_of(assignment.key, "submit"),
+            params=params,
+            files=lambda: [("file", (file.name, self._metered(file.name, data), _PYTHON))],
+        )
+        return answers.handed_of(self._connection.ask(call, answers.SUBMITTED, progress))
+
+    def feedback(self, assignment: RemoteAssignment) -> tuple[Document, ...]:
+        """Return the page of feedback on this person's work; empty when there is none."""
+        path = path_of(assignment.key, "feedback", self._who())
+        try:
+            content = self._connection.read(Call("GET", path), _LARGEST_FEEDBACK)
+        except NotFound:
+            return ()
+        return (Document(f"{self._who()}.html", content),)
+
+    def submissions(self, assignment: RemoteAssignment) -> tuple[RemoteSubmission, ...]:
+        """Return everybody's latest submission (instructors; B147, B153)."""
+        call = Call("GET", path_of(assignment.key, "submissions"), params=_DETAIL)
+        listed = self._connection.ask(call, answers.SUBMISSIONS)
+        return tuple(answers.submission_of(assignment.key, each) for each in listed)
+
+    def upload_grades(
+        self, assignment: RemoteAssignment, rows: Sequence[GradeRow], workflow_state: str = ""
+    ) -> int:
+        """Merge grades into the server's; return how many it holds then (instructors; B154)."""
+        body: dict[str, object] = {"grades": [dict(row.values) for row in rows]}
+        if workflow_state:
+            body["workflow_state"] = workflow_state
+        call = Call("POST", path_of(assignment.key, "grades"), json=body)
+        return self._connection.ask(call, answers.COUNTED).count
+
+    def upload_feedback(
+        self, assignment: RemoteAssignment, pages: Sequence[Path], progress: Progress
+    ) -> tuple[str, ...]:
+        """Store pages of feedback, one ``<user>.html`` each; return their names (instructors)."""
+        contents = [(page.name, _read(page)) for page in pages]
+        progress(f"Sending {len(contents)} pages of feedback")
+
+        def parts() -> Parts:
+            return [("files", (name, self._metered(name, data), _HTML)) for name, data in contents]
+
+        call = Call("POST", path_of(assignment.key, "feedback"), files=parts)
+        return self._connection.ask(call, answers.STORED, progress).files
+
+    def who_am_i(self) -> Identity:
+        """Return whom the server takes us for; one of 0.3.16 says only whether the token is good.
+
+        Raises:
+            NotAuthenticated: The token is not one of this server's.
+        """
+        try:
+            me = self._connection.ask(Call("GET", "/me"), answers.ME)
+        except NotFound:
+            self.list_assignments()
+            return Identity(self._user)
+        return Identity(me.user or self._user, me.role)
+
+    def verify_receipt(self, receipt: str) -> Verification:
+        """Ask the server whether it signed a receipt and holds what it says; anybody may.
+
+        Raises:
+            InvalidInput: That is no receipt.
+            NotFound: The server gives none (0.3.16).
+        """
+        call = Call("POST", "/receipts/verify", content=receipt.encode())
+        said = self._connection.ask(call, answers.VERDICT)
+        return Verification(said.valid, said.stored, said.counts, said.message)
+
+    def reset_registration(self, user: str) -> None:
+        """End a name's tokens and give it free, for who has lost theirs (instructors)."""
+        call = Call("POST", f"/people/{quote(user, safe='')}/reset")
+        self._connection.ask(call, answers.ANYTHING)
+
+    def close(self) -> None:
+        """Let the connections go."""
+        self._connection.close()
+
+    def _who(self) -> str:
+        if not self._user:
+            raise NotAuthenticated("Nobody is signed in to the server.", hint=SIGN_IN)
+        return self._user
+
+    def _metered(self, name: str, data: bytes) -> BinaryIO:
+        return _Metered(name, data, self._meter)
+
+
+class _Metered(io.BytesIO):
+    """A file in memory that tells how much of it has gone."""
+
+    def __init__(self, name: str, data: bytes, meter: Meter) -> None:
+        super().__init__(data)
+        self._name, self._size, self._meter = name, len(data), meter
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        self._meter(self._name, self.tell(), self._size)
+        return data
+
+
+def register(
+    url: str,
+    user: str,
+    enrollment_code: str,
+    *,
+    token: str = "",
+    insecure: bool = False,
+    retry: RetryPolicy | None = None,
+    transport: httpx.BaseTransport | None = None,
+) -> Registered:
+    """Join a course with the code that its teacher gave out; return the personal token (B141).
+
+    A name is given out once; the key of our own that goes along lets us ask again when the
+    answer was lost, and so does the name's own ``token``.
+
+    Raises:
+        MograderError: The code or the name is refused, the name is taken, or the server cannot
+            be reached.
+    """
+    # The code is worth protecting as much as a token.
+    parse_hub_url(url, insecure=insecure, what="server")
+    connection = Connection(url, token, insecure=True, retry=retry, transport=transport)
+    try:
+        key = secrets.token_urlsafe(_RETRY_KEY_BYTES)
+        body = {"user": user, "enrollment_code": enrollment_code, "retry_key": key}
+        call = Call("POST", "/register", json=body)
+        given = connection.ask(call, answers.TOKEN)
+        return Registered(given.user, given.token)
+    finally:
+        connection.close()
+
+
+def _read(file: Path) -> bytes:
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(LARGEST_SUBMISSION + 1)
+    except OSError as error:
+        raise InvalidInput(f"{file} cannot be read: {error.strerror}.") from error
+    if len(data) > LARGEST_SUBMISSION:
+        raise TooLarge(f"{file} is larger than {LARGEST_SUBMISSION // 10**6} MB.")
+    return data

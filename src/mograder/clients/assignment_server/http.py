@@ -1,0 +1,213 @@
+"""Requests to an assignment server, which are tried again, and answers, which are checked.
+
+Our server and that of 0.3.16 speak the same protocol (compatibility-0.3.16.md 4). Refusals of the
+server become our own errors here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import BinaryIO, TypeVar
+
+import httpx
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from mograder.clients.assignment_server.answers import receipt_text
+from mograder.clients.course_server import WouldReplaceOnTime
+from mograder.clients.http import (
+    RetryPolicy,
+    Server,
+    bounded_body,
+    check_token,
+    make_client,
+    one_line,
+    retry_after,
+    send,
+)
+from mograder.clients.server_url import parse_hub_url
+from mograder.core.errors import (
+    Busy,
+    Conflict,
+    Forbidden,
+    InvalidInput,
+    MograderError,
+    NotAuthenticated,
+    NotFound,
+    RemoteFailed,
+    TooLarge,
+)
+from mograder.core.single_flight import Progress
+
+T = TypeVar("T")
+Parts = Sequence[tuple[str, tuple[str, BinaryIO, str]]]
+"""A form's files: field name, then file name, content and type."""
+
+_SILENCE_SECONDS, _ANSWER_SECONDS = 60.0, 600.0
+_LARGEST_ANSWER, _LARGEST_REFUSAL = 16_000_000, 64_000
+_LATE, _CLOSED = "late-would-replace", "closed"
+SIGN_IN = "Sign in with `mograder https login` or `mograder https register`."
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request; ``path`` begins with a slash and is encoded already."""
+
+    method: str
+    path: str
+    params: Mapping[str, str] | None = None
+    headers: Mapping[str, str] | None = None
+    json: object = None
+    content: bytes | None = None
+    files: Callable[[], Parts] | None = None
+
+
+class Connection:
+    """One person's connection to one server."""
+
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        insecure: bool = False,
+        transport: httpx.BaseTransport | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> None:
+        """Check the address before anything secret goes anywhere.
+
+        Raises:
+            InvalidInput: The URL is not valid or would send the token in the clear to another
+                host; or the token is not valid.
+        """
+        # Where nothing secret is sent, nothing can be overheard.
+        self.url = parse_hub_url(url, insecure=insecure or not token, what="server")
+        if token:
+            check_token(token, SIGN_IN)
+        self.retry = retry or RetryPolicy()
+        self._server = Server("the server", self.url)
+        self._client = make_client(
+            self.url, read=_SILENCE_SECONDS, token=token, transport=transport
+        )
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._client.close()
+
+    @contextmanager
+    def sent(self, call: Call, progress: Progress = lambda _: None) -> Iterator[httpx.Response]:
+        """Yield the answer to a call, good or not, its body unread.
+
+        Raises:
+            RemoteFailed: The server cannot be reached or does not answer.
+        """
+        with self._server.errors():
+            response = send(self._client, lambda: self._request(call), self.retry, progress)
+        try:
+            yield response
+        finally:
+            response.close()
+
+    def ask(self, call: Call, shape: TypeAdapter[T], progress: Progress = lambda _: None) -> T:
+        """Return what the server answers, in the shape that it must have.
+
+        Raises:
+            MograderError: It refused, cannot be reached, or is no assignment server.
+        """
+        body = self.read(call, _LARGEST_ANSWER, progress)
+        try:
+            return shape.validate_json(body)
+        except ValidationError as error:
+            raise self.no_server() from error
+
+    def read(self, call: Call, limit: int, progress: Progress = lambda _: None) -> bytes:
+        """Return the body of a good answer, at most ``limit`` bytes of it.
+
+        Raises:
+            MograderError: As :meth:`ask`.
+        """
+        with self.sent(call, progress) as response, self._server.errors():
+            self.demand(response, HTTPStatus.OK)
+            return bounded_body(response, limit, _ANSWER_SECONDS)
+
+    def demand(self, response: httpx.Response, *wanted: HTTPStatus) -> None:
+        """Raise the error that an answer means, unless its status is one of ``wanted``."""
+        if response.status_code in wanted:
+            return
+        status = response.status_code
+        self._server.refuse_redirect(response)
+        with self._server.errors():
+            body = bounded_body(response, _LARGEST_REFUSAL, _ANSWER_SECONDS, cut=True)
+        raise _refusal(status, _said(body), int(retry_after(response)))
+
+    def no_server(self) -> RemoteFailed:
+        """The failure of something that answers, but not as an assignment server does."""
+        return RemoteFailed(
+            f"What answers at {self.url} is not a mograder assignment server.",
+            hint="Check the address.",
+        )
+
+    def _request(self, call: Call) -> httpx.Request:
+        return self._client.build_request(
+            call.method,
+            f"{self.url}{call.path}",
+            params=call.params,
+            headers=call.headers,
+            content=call.content,
+            json=call.json,
+            files=call.files() if call.files else None,
+        )
+
+
+class _Refusal(BaseModel):
+    """The body of a refusal: ``error``, or ``detail`` where a hub answers."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    error: str = ""
+    detail: str = ""
+    hint: str = ""
+    reason: str = ""
+    receipt: dict[str, object] | None = None
+
+
+def _refusal(status: int, said: _Refusal, wait: int) -> MograderError:
+    """Name a refusal by its status; the server's words stay as they are."""
+    words = _sentence(said.error or said.detail) or f"The server answered {status}."
+    hint = one_line(said.hint)
+    match status:
+        case 401:
+            return NotAuthenticated(words, hint=hint or SIGN_IN)
+        case 403 if said.reason == _CLOSED:
+            return Conflict(words, hint=hint)
+        case 403:
+            return Forbidden(words, hint=hint)
+        case 404 | 405 | 501:
+            return NotFound(words, hint=hint)
+        case 409 if said.reason == _LATE:
+            receipt = receipt_text(said.receipt)
+            return WouldReplaceOnTime(words, hint=hint, receipt=receipt)
+        case 409:
+            return Conflict(words, hint=hint)
+        case 413:
+            return TooLarge(words, hint=hint)
+        case 400 | 411 | 415 | 422:
+            return InvalidInput(words, hint=hint)
+        case 429 | 503:
+            again = f"Try again in {wait} seconds." if wait else "Try again in a moment."
+            return Busy(words, hint=hint or again, retry_after=wait or 10)
+    return RemoteFailed(words, hint=hint or "The server's own log says more.")
+
+
+def _said(body: bytes) -> _Refusal:
+    try:
+        return _Refusal.model_validate_json(body)
+    except ValidationError:
+        return _Refusal()
+
+
+def _sentence(text: str) -> str:
+    words = one_line(text)
+    return words if not words or words.endswith((".", "!", "?")) else f"{words}."

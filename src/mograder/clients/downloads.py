@@ -1,0 +1,309 @@
+"""Downloads that continue after a broken connection, and are verified before they are used.
+
+A file grows beside its place as ``.<name>.part``, with the ETag that it belongs to. The next try,
+also one of a later command, asks for the rest only (``Range`` with ``If-Range``, RFC 9110) and
+accepts it only with the same ETag and the right ``Content-Range``; a server without ranges, such as
+0.3.16, sends the whole again. Only a complete file whose digest, or else size, is what the server
+announced takes its place (decision 30).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import os
+import re
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+import httpx
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from mograder.clients.course_server import RemoteFile
+from mograder.clients.http import RetryPolicy
+from mograder.core import file_lock
+from mograder.core.atomic_file import move_file
+from mograder.core.errors import Conflict, InvalidInput, RemoteFailed, TooLarge
+from mograder.core.single_flight import Progress
+
+MAX_FILE = 1_000_000_000
+"""Bytes of one file: what a release may hold altogether."""
+
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+_STRONG = re.compile(r'"[^"\x00-\x20]+"')
+_REPR_DIGEST = re.compile(r"(?:^|,)\s*sha-256=:([A-Za-z0-9+/]{43}=):")
+
+IDENTITY = {"Accept-Encoding": "identity"}
+"""The header for bytes that are not compressed: a range of compressed bytes cannot be appended."""
+
+Ask = Callable[[Mapping[str, str]], AbstractContextManager[httpx.Response]]
+"""Sends a request for a file with these headers and yields the answer, its body unread.
+
+The status is 200 or, after a ``Range``, 206 or 416; the error of any other is raised. Errors of
+httpx while the body is read are not translated.
+"""
+
+
+class Meter(Protocol):
+    """Is told how many bytes of how many have arrived; ``total`` is None where it is not known."""
+
+    def __call__(self, name: str, done: int, total: int | None, /) -> None: ...
+
+
+def no_meter(name: str, done: int, total: int | None, /) -> None:
+    """Show nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class DigestCheck:
+    """How a server announces what a file must be: hashlib's ``algorithm``, and where to read it.
+
+    ``announced`` returns the digest of the whole file that an answer tells, in hex, or "".
+    """
+
+    algorithm: str
+    announced: Callable[[httpx.Response], str]
+
+    def of(self, stream: io.BufferedReader | io.BytesIO) -> str:
+        """Return the digest of what a stream holds, in hex."""
+        return hashlib.file_digest(stream, self._new).hexdigest()
+
+    def is_digest(self, text: str) -> bool:
+        """Whether a text has the form of such a digest."""
+        return len(text) == 2 * self._new().digest_size and set(text) <= set("0123456789abcdef")
+
+    def _new(self) -> hashlib._Hash:
+        return hashlib.new(self.algorithm, usedforsecurity=False)
+
+
+def _repr_digest(response: httpx.Response) -> str:
+    found = _REPR_DIGEST.search(str(response.headers.get("repr-digest", "")))
+    return base64.b64decode(found[1]).hex() if found else ""
+
+
+SHA256 = DigestCheck("sha256", _repr_digest)
+"""SHA-256 as a list of files or the header ``Repr-Digest`` (RFC 9530) tells it."""
+
+
+class _Memory(BaseModel):
+    """What a part on disk belongs to."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    address: str
+    etag: str
+
+
+class _Part:
+    """A file as far as it has arrived, locked: only one process at a time may add to it."""
+
+    def __init__(self, to: Path, address: str) -> None:
+        self.path = to.with_name(f".{to.name}.part")
+        self._memory = self.path.with_name(f"{self.path.name}.json")
+        self._address = address
+        self._file = self._locked()
+        self.announced = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is not None and not self.size() and _is_still(self.path, self._file):
+            self.drop()
+        self._file.close()
+
+    def headers(self) -> dict[str, str]:
+        """Return headers that ask for the rest, or for the whole if nothing can be continued."""
+        etag, size = self._etag(), self.size()
+        if not etag or not size:
+            return dict(IDENTITY)
+        return IDENTITY | {"Range": f"bytes={size}-", "If-Range": etag}
+
+    def size(self) -> int:
+        return os.fstat(self._file.fileno()).st_size
+
+    def begin(self, etag: str = "") -> None:
+        """Empty the part; remember the ETag only if it is strong, so that it means equal bytes."""
+        self._memory.unlink(missing_ok=True)
+        self._file.truncate(0)
+        if _STRONG.fullmatch(etag):
+            memory = _Memory(address=self._address, etag=etag)
+            self._memory.write_text(memory.model_dump_json(), "utf-8")
+
+    def append(self, chunk: bytes) -> None:
+        view = memoryview(chunk)
+        while view:
+            view = view[self._file.write(view) :]
+
+    def digest(self, check: DigestCheck) -> str:
+        with self.path.open("rb") as stream:
+            return check.of(stream)
+
+    def drop(self) -> None:
+        """Leave nothing behind."""
+        self._memory.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
+
+    def move(self, to: Path) -> None:
+        """Let the complete file take its place."""
+        self._memory.unlink(missing_ok=True)
+        move_file(self.path, to)
+
+    def _etag(self) -> str:
+        with suppress(OSError, ValidationError, UnicodeDecodeError):
+            memory = _Memory.model_validate_json(self._memory.read_text("utf-8"))
+            if memory.address == self._address and _STRONG.fullmatch(memory.etag):
+                return memory.etag
+        return ""
+
+    def _locked(self) -> io.FileIO:
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        while True:
+            file = io.FileIO(os.open(self.path, flags, 0o666), "a+")
+            if not file_lock.acquire(file.fileno()):
+                file.close()
+                raise Conflict(
+                    f"Somebody else is fetching {self.path.name[1:-5]} here at the moment.",
+                    hint="Wait until it is done.",
+                )
+            # Another may have moved it to its place between our two calls.
+            if _is_still(self.path, file):
+                return file
+            file.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Downloader:
+    """Downloads from one kind of server; no file may have more than ``largest`` bytes."""
+
+    retry: RetryPolicy
+    check: DigestCheck = SHA256
+    largest: int = MAX_FILE
+
+    def download(
+        self, ask: Ask, file: RemoteFile, to: Path, progress: Progress, meter: Meter = no_meter
+    ) -> None:
+        """Write a file to ``to``, whole and verified or not at all.
+
+        Raises:
+            RemoteFailed: The connection broke too often, or what arrived is not what the server
+                announced.
+            InvalidInput: The file cannot be written; :class:`TooLarge` above ``largest``.
+            Conflict: Another process downloads it to the same place.
+            MograderError: What ``ask`` raises.
+        """
+        try:
+            to.parent.mkdir(parents=True, exist_ok=True)
+            with _Part(to, file.address) as part:
+                resumed = "Range" in part.headers()
+                self._complete(ask, file, part, progress, meter)
+                if resumed and self._problem(part, file):
+                    # The beginning was of another file, whatever the ETag said.
+                    part.begin()
+                    self._complete(ask, file, part, progress, meter)
+                if problem := self._problem(part, file):
+                    part.drop()
+                    raise damaged(problem)
+                part.move(to)
+        except OSError as error:
+            raise InvalidInput(f"{to} cannot be written: {error.strerror}.") from error
+
+    def _complete(
+        self, ask: Ask, file: RemoteFile, part: _Part, progress: Progress, meter: Meter
+    ) -> None:
+        """Receive all that is missing, over as many connections as it needs."""
+        failures = 0
+        while failures < self.retry.tries:
+            before = part.size()
+            with suppress(httpx.HTTPError):
+                if self._receive(ask, file, part, meter):
+                    return
+            # As long as every connection brings something, it will end.
+            failures = 1 if part.size() > before else failures + 1
+            if failures < self.retry.tries:
+                progress(f"{file.name} is not complete, going on")
+                self.retry.pause(failures)
+        raise RemoteFailed(
+            f"The connection broke while {file.name} was coming.",
+            hint="Run the same again: it goes on from here.",
+        )
+
+    def _receive(self, ask: Ask, file: RemoteFile, part: _Part, meter: Meter) -> bool:
+        """Append what one answer brings; return whether the file is complete."""
+        headers = part.headers()
+        with ask(headers) as response:
+            etag = str(response.headers.get("etag", ""))
+            part.announced = self.check.announced(response)
+            if response.status_code == HTTPStatus.OK:
+                part.begin(etag)
+                return self._append(response, file, part, meter)
+            told = str(response.headers.get("content-range", ""))
+            if headers.get("If-Range") == etag:
+                found = _CONTENT_RANGE.fullmatch(told)
+                if found is not None and int(found[1]) == part.size():
+                    return self._append(response, file, part, meter)
+                if told == f"bytes */{part.size()}":
+                    return True  # 416: nothing is missing.
+        part.begin()
+        return False
+
+    def _append(
+        self, response: httpx.Response, file: RemoteFile, part: _Part, meter: Meter
+    ) -> bool:
+        done = part.size()
+        length = str(response.headers.get("content-length", ""))
+        total = done + int(length) if length.isdecimal() else file.size
+        if total is not None and total > self.largest:
+            raise self._too_large(file)
+        for chunk in response.iter_bytes():
+            done += len(chunk)
+            if done > self.largest:
+                raise self._too_large(file)
+            part.append(chunk)
+            meter(file.name, done, total)
+        return total is None or done >= total
+
+    def _problem(self, part: _Part, file: RemoteFile) -> str:
+        """Say what is wrong with a complete file; "" if nothing is."""
+        told = ((file.digest or "").lower(), part.announced)
+        digest = next(filter(self.check.is_digest, told), "")
+        if digest and part.digest(self.check) == digest:
+            return ""
+        size = part.size()
+        if file.size is not None and size != file.size:
+            return f"{file.name} arrived with {size} bytes instead of {file.size}."
+        return other_bytes(file.name) if digest else ""
+
+    def _too_large(self, file: RemoteFile) -> TooLarge:
+        return TooLarge(f"{file.name} is larger than {self.largest // 10**9} GB.")
+
+
+def other_bytes(name: str) -> str:
+    """Return the sentence for a file whose digest is not the announced one."""
+    return f"{name} arrived with other bytes than the server announced."
+
+
+def damaged(problem: str) -> RemoteFailed:
+    """Return the error for a file that is not what the server announced."""
+    return RemoteFailed(
+        problem,
+        hint="It may be changing right now, or something on the way alters files. Try again.",
+    )
+
+
+def _is_still(path: Path, file: io.FileIO) -> bool:
+    try:
+        return os.path.samestat(path.lstat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,112 @@
+"""Probe what a web server in front of a hub does with requests (`hub check --url`).
+
+No request needs a sign-in, so that any hub can be probed at any time.
+"""
+
+from __future__ import annotations
+
+import secrets
+import ssl
+from dataclasses import dataclass
+from typing import Literal
+
+import httpx
+from websockets.exceptions import InvalidHandshake, InvalidStatus, WebSocketException
+from websockets.sync.client import connect
+
+from mograder.clients.http import Server, make_client
+from mograder.clients.server_url import is_loopback, parse_hub_url
+
+_SECONDS, _SHORT_SECONDS = 20.0, 3.0
+_PASSED = 0
+"""No status: the handshake itself was answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """One answer: its status, the headers that matter here, and where it led."""
+
+    status: int
+    policy: str
+    nosniff: bool
+    location: str
+
+
+@dataclass(frozen=True, slots=True)
+class FrontSeen:
+    """The answers: ``own`` from a page of the hub's, ``session`` from below ``/s/``.
+
+    ``websocket`` is the status with which a WebSocket was refused, ``websocket_trouble`` why
+    there was none.
+    """
+
+    origin: str
+    static: str
+    own: Answered
+    session: Answered
+    websocket: int
+    websocket_trouble: str = ""
+
+
+def look_at_front(
+    url: str,
+    *,
+    transport: httpx.BaseTransport | None = None,
+    trust: ssl.SSLContext | None = None,
+) -> FrontSeen:
+    """Ask the public address for a page, a session path and a WebSocket.
+
+    ``trust`` decides which certificates a WebSocket accepts; for the others ``transport`` does.
+
+    Raises:
+        InvalidInput: ``url`` is not valid.
+        RemoteFailed: The hub cannot be reached or its certificate is not accepted.
+    """
+    base = parse_hub_url(url, insecure=True)
+    parsed = httpx.URL(base)
+    origin = f"{parsed.scheme}://{parsed.netloc.decode('ascii')}"
+    hub = Server("the hub", base, "Check the address, and that the hub is running.")
+    with hub.errors(), make_client(base, read=_SECONDS, transport=transport) as client:
+        own = _answered(client.get(f"{base}/health"))
+        session = _answered(client.get(f"{base}/s/{secrets.token_urlsafe(24)}/health"))
+    status, trouble = _try_websocket(base, trust)
+    return FrontSeen(origin, f"{base}/static/", own, session, status, trouble)
+
+
+def is_hub(url: str) -> bool:
+    """Whether a hub answers at an address of this machine; False if nothing or another program."""
+    try:
+        with make_client(url, read=_SHORT_SECONDS) as client:
+            answer = client.get(f"{url}/health")
+        return answer.status_code == httpx.codes.OK and answer.json() == {"status": "ok"}
+    except (httpx.HTTPError, ValueError):
+        return False
+
+
+def _answered(response: httpx.Response) -> Answered:
+    headers = response.headers
+    return Answered(
+        status=response.status_code,
+        policy=headers.get("content-security-policy", ""),
+        nosniff=headers.get("x-content-type-options", "").lower() == "nosniff",
+        location=headers.get("location", "")[:200],
+    )
+
+
+def _try_websocket(base: str, trust: ssl.SSLContext | None) -> tuple[int, str]:
+    """Ask for a WebSocket where the hub has none: it refuses, if the question reaches it.
+
+    A front that drops the upgrade asks the hub for the page of that name, which there is.
+    """
+    address = "ws" + base.removeprefix("http") + "/health"
+    proxy: Literal[True] | None = None if is_loopback(httpx.URL(base).host) else True
+    try:
+        secured = trust if address.startswith("wss:") else None
+        with connect(
+            address, ssl=secured, open_timeout=_SECONDS, close_timeout=_SECONDS, proxy=proxy
+        ):
+            return _PASSED, ""
+    except InvalidStatus as error:
+        return error.response.status_code, ""
+    except (InvalidHandshake, WebSocketException, OSError, TimeoutError) as error:
+        return _PASSED, str(error) or type(error).__name__

@@ -1,0 +1,244 @@
+"""What all HTTP clients of this package share: connections, failures, bodies, retries.
+
+No client follows a redirect: a token must not reach another server, and a POST that is followed
+loses its body.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+
+import httpx
+
+from mograder.clients.server_url import is_loopback
+from mograder.clients.tls_errors import is_untrusted, remedy
+from mograder.core.clock import SystemClock
+from mograder.core.errors import InvalidInput, MograderError, RemoteFailed
+from mograder.core.single_flight import Progress
+
+_CONNECT_SECONDS = 10.0
+_LONGEST_TEXT = 500
+_LONGEST_ADDRESS = 200
+_RETRY_AFTER = "retry-after"
+
+
+def make_client(
+    url: str,
+    *,
+    read: float,
+    write: float | None = None,
+    token: str = "",
+    transport: httpx.BaseTransport | None = None,
+) -> httpx.Client:
+    """Return a client for the server at ``url``, which sends ``token`` with every request.
+
+    ``read`` and ``write`` are the longest silences in seconds; ``write`` is ``read`` by default.
+    """
+    return httpx.Client(
+        headers={"Authorization": f"Bearer {token}"} if token else {},
+        timeout=httpx.Timeout(read, connect=min(read, _CONNECT_SECONDS), write=write or read),
+        follow_redirects=False,
+        # A session cookie beside a token would mix up accounts.
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        # A proxy from the environment must not carry a token that is meant for this machine.
+        trust_env=not is_loopback(httpx.URL(url).host),
+        transport=transport,
+    )
+
+
+def check_token(token: str, hint: str) -> str:
+    """Return the token if a header can carry it; ``hint`` says how to get one.
+
+    Raises:
+        InvalidInput: The token is empty or holds a space, a control or a non-ASCII character.
+    """
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise InvalidInput("The token is empty or holds characters that no token has.", hint=hint)
+    return token
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server as error messages name it: "The hub at https://… cannot be reached".
+
+    ``unreachable``, ``silent`` and ``broken`` are the hints for a failed connection, for an answer
+    that does not come in time, and for a connection that ends early. ``timeout`` is the error
+    family of the second one.
+    """
+
+    name: str
+    url: str
+    unreachable: str = "Check the address and your network."
+    silent: str = "Try again in a moment."
+    broken: str = "Try again."
+    timeout: type[MograderError] = RemoteFailed
+
+    @contextmanager
+    def errors(self, asked: str = "", note: str = "") -> Iterator[None]:
+        """Translate what httpx raises; the messages never hold the request's headers or body.
+
+        ``asked`` names the request; ``note`` is added to the hint where the request may have
+        reached the server.
+
+        Raises:
+            RemoteFailed: The server cannot be reached, or the connection ended early.
+            MograderError: The server did not answer in time (``timeout``).
+        """
+        name = self.name[0].upper() + self.name[1:]
+        about = f" ({asked})" if asked else ""
+        try:
+            yield
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise RemoteFailed(
+                f"{name} at {self.url} cannot be reached: {one_line(error) or 'no answer'}.",
+                hint=remedy(error, self.unreachable),
+            ) from error
+        except httpx.TimeoutException as error:
+            raise self.timeout(
+                f"{name} at {self.url} did not answer in time{about}.",
+                hint=f"{self.silent} {note}".strip(),
+            ) from error
+        except httpx.HTTPError as error:
+            raise RemoteFailed(
+                f"The connection to {self.name} at {self.url} broke{about}: "
+                f"{one_line(error) or 'closed'}.",
+                hint=f"{self.broken} {note}".strip(),
+            ) from error
+
+    def refuse_redirect(self, response: httpx.Response) -> None:
+        """Raise RemoteFailed if an answer is a redirect."""
+        target = redirect_target(response)
+        if target:
+            raise RemoteFailed(
+                f"{self.url} redirects to {target}.",
+                hint=f"Give {self.name}'s own address, not that of a sign-in page in front of it.",
+            )
+
+
+def redirect_target(response: httpx.Response) -> str:
+    """Return the address that a redirect leads to, empty for any other answer.
+
+    The query is left out: it may hold a secret.
+    """
+    if not 300 <= response.status_code < 400:
+        return ""
+    location = str(response.headers.get("location", "")).partition("?")[0]
+    return location[:_LONGEST_ADDRESS] or "another address"
+
+
+def bounded_body(
+    response: httpx.Response, limit: int, seconds: float, *, cut: bool = False
+) -> bytes:
+    """Return the body of an answer, at most ``limit`` bytes that arrive within ``seconds``.
+
+    With ``cut``, the first ``limit`` bytes of a longer body are returned.
+
+    Raises:
+        RemoteFailed: The body is longer, or takes longer.
+    """
+    body = bytearray()
+    end = time.monotonic() + seconds
+    for chunk in response.iter_bytes():
+        body += chunk
+        if len(body) > limit and cut:
+            return bytes(body[:limit])
+        if len(body) > limit:
+            raise RemoteFailed(
+                f"The server sends more than {limit // 10**6} MB.", hint="Check the address."
+            )
+        if time.monotonic() > end:
+            raise RemoteFailed("The server's answer does not end.", hint="Try again later.")
+    return bytes(body)
+
+
+def one_line(text: object) -> str:
+    """Return a text of another program as one line without control characters or final stop."""
+    printable = "".join(each if each.isprintable() else " " for each in str(text))
+    return " ".join(printable.split())[:_LONGEST_TEXT].rstrip(". ")
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """Which requests are sent again, how often, and after how long; all times in seconds.
+
+    ``failures`` and ``statuses`` are what is tried again; a certificate that is not accepted never
+    is. Pauses grow by ``factor`` up to ``longest``, and each is shorter by a random part of up to
+    ``spread``, so that clients which were refused together do not come back together. A server
+    that asks for a pause above ``longest`` (Retry-After) is not asked again.
+    """
+
+    tries: int = 5
+    first_pause: float = 0.5
+    factor: float = 2.0
+    longest: float = 30.0
+    spread: float = 0.5
+    failures: tuple[type[httpx.TransportError], ...] = (
+        httpx.NetworkError,
+        httpx.RemoteProtocolError,
+        httpx.ConnectTimeout,
+    )
+    statuses: frozenset[int] = frozenset({503})
+    sleep: Callable[[float], None] = time.sleep
+
+    def pause(self, failures: int, asked_for: float = 0.0) -> None:
+        """Wait after so many failures, for at least the seconds that the server asked for."""
+        backoff = min(self.first_pause * self.factor ** (failures - 1), self.longest)
+        share = random.uniform(1 - self.spread, 1.0)  # noqa: S311  # no secret
+        self.sleep(max(backoff * share, asked_for * (1.5 - share / 2)))
+
+    def may_pass(self, error: httpx.TransportError) -> bool:
+        """Whether the same request may succeed later."""
+        return isinstance(error, self.failures) and not is_untrusted(error)
+
+
+def send(
+    client: httpx.Client,
+    build: Callable[[], httpx.Request],
+    retry: RetryPolicy,
+    progress: Progress = lambda _: None,
+) -> httpx.Response:
+    """Send a request until it is answered, and return the answer, its body unread.
+
+    ``build`` makes the request anew for each try. An answer whose status is tried again is
+    returned after the last try.
+
+    Raises:
+        httpx.HTTPError: The last try failed, or a failure that is not tried again.
+    """
+    for failures in range(1, retry.tries + 1):
+        last = failures == retry.tries
+        try:
+            response = client.send(build(), stream=True)
+        except httpx.TransportError as error:
+            if last or not retry.may_pass(error):
+                raise
+            progress("The server cannot be reached; trying again…")
+            retry.pause(failures)
+            continue
+        asked_for = retry_after(response)
+        if last or response.status_code not in retry.statuses or asked_for > retry.longest:
+            return response
+        response.close()
+        progress("The server is busy; trying again…")
+        retry.pause(failures, asked_for)
+    raise ValueError("a retry policy must allow one try at least")
+
+
+def retry_after(response: httpx.Response) -> float:
+    """Return the seconds for which a server wants to be left alone, 0 where it does not say."""
+    text = str(response.headers.get(_RETRY_AFTER, "")).strip()
+    if text.isdecimal():
+        return float(text[:9])
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return 0.0
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max(0.0, (aware - SystemClock().now()).total_seconds())

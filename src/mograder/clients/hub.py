@@ -1,0 +1,356 @@
+"""A running hub, as the command line sees it: a typed client for its HTTP interface.
+
+It speaks to our hub, which streams its progress, and to a hub of 0.3.16, which answers once
+(compatibility-0.3.16.md 2.3). Failures of the network and refusals of the hub become our own errors
+here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from urllib.parse import quote
+
+import httpx
+
+from mograder.clients.http import Server, bounded_body, check_token, make_client
+from mograder.clients.server_url import parse_hub_url
+from mograder.clients.upload import Upload, opened
+from mograder.core.closing import Closing
+from mograder.core.errors import (
+    Busy,
+    Conflict,
+    Forbidden,
+    InvalidInput,
+    MograderError,
+    NotFound,
+    RemoteFailed,
+    TimedOut,
+    TooLarge,
+)
+from mograder.core.single_flight import Progress
+
+_STREAM = "application/x-ndjson"
+_WRITE_SECONDS = 120.0
+_READ_SECONDS = 960.0
+"""Longer than a hub gives one environment build ([limits] build_timeout): uv may be silent."""
+_ANSWER_SECONDS = 60.0
+"""How long an answer may take once it has begun; progress is no answer and may take longer."""
+_MAX_ANSWER = 1_000_000
+_NO_SUCH_ROUTE = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
+_MAX_DETAIL = 20_000
+_HOW_TO_GET_ONE = (
+    "Make an instructor token where the hub runs: "
+    "`mograder hub generate-token --role instructor NAME`."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The release on the hub; ``warmed`` tells whether its environment is prepared as well."""
+
+    files: tuple[str, ...]
+    kind: str
+    warmed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Warmed:
+    """Whose environments stand ready on the hub, and by item why others do not."""
+
+    ready: tuple[str, ...]
+    failed: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The files that the hub holds of an item, with their SHA-256.
+
+    ``kind`` is empty where the hub does not tell (0.3.16), or holds nothing; ``complete``: there
+    is nothing on the hub that ``files`` does not name. ``most_mb`` (of 2**20 bytes) and
+    ``most_files`` are the most that the hub takes in one release, 0 where it does not tell.
+    """
+
+    files: Mapping[str, str]
+    kind: str
+    complete: bool
+    most_mb: int = 0
+    most_files: int = 0
+
+    def check(self, size: int, count: int) -> None:
+        """Check that the hub takes a release of so many bytes and files.
+
+        Raises:
+            TooLarge: It does not, so that nothing need be sent.
+        """
+        if self.most_mb and size > self.most_mb * 2**20:
+            raise TooLarge(
+                f"The release has {size / 2**20:.1f} MB, and the hub takes {self.most_mb} MB.",
+                hint="Nothing was sent. Leave files out, or raise [limits] upload_mb on the hub.",
+            )
+        if self.most_files and count > self.most_files:
+            raise TooLarge(
+                f"The release has {count} files, and the hub takes {self.most_files}.",
+                hint="Nothing was sent. Put them into one archive in a folder, or raise [limits] "
+                "upload_files on the hub.",
+            )
+
+
+class HubClient(Closing):
+    """A connection to one hub as one person; use it as a context manager.
+
+    ``url`` is what the browser shows, path prefix included (``https://host/live/hub/``).
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        insecure: bool = False,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        """Check the address before the token goes anywhere.
+
+        Raises:
+            InvalidInput: The URL is not valid or would send the token in the clear to another
+                host; or the token is not valid.
+        """
+        self.url = parse_hub_url(url, insecure=insecure)
+        check_token(token, _HOW_TO_GET_ONE)
+        self._server = Server(
+            "the hub",
+            self.url,
+            unreachable="Check the address, and that the hub is running.",
+            silent="Look at the hub's log; it may still be building. Then publish again.",
+            broken="A proxy in front may limit the size of an upload. Publish again.",
+        )
+        self._client = make_client(
+            self.url, read=_READ_SECONDS, write=_WRITE_SECONDS, token=token, transport=transport
+        )
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._client.close()
+
+    def publish(
+        self, name: str, kind: str, files: Sequence[Upload], progress: Progress
+    ) -> Published:
+        """Replace the hub's release of an item, telling progress while its environment is built.
+
+        Raises:
+            MograderError: The hub refused or could not be reached; the old release stays.
+        """
+        with opened(files, progress) as parts, self._server.errors():
+            request = self._client.build_request(
+                "POST",
+                f"{self.url}/publish/{quote(name, safe='')}",
+                params={"type": kind},
+                headers={"Accept": _STREAM},
+                files=[("files", part) for part in parts],
+            )
+            with self._sent(request) as response:
+                return self._published(response, progress)
+
+    def warm_cache(self, progress: Progress = lambda _: None) -> Warmed:
+        """Have the hub prepare all items' environments; a hub of 0.3.16 fetches their packages.
+
+        Raises:
+            MograderError: The hub refused or could not be reached.
+        """
+        headers = {"Accept": _STREAM}
+        with self._server.errors():
+            request = self._client.build_request("POST", f"{self.url}/warm-cache", headers=headers)
+            with self._sent(request) as response:
+                answer = self._result(response, progress)
+        return Warmed(_texts(answer.get("warmed")), _words_by_name(answer.get("failed")))
+
+    def held(self, name: str, files: Sequence[str]) -> Held:
+        """Return what the hub holds of an item; of a hub of 0.3.16, these files are asked for.
+
+        Raises:
+            MograderError: The hub refused or could not be reached.
+        """
+        url = f"{self.url}/release/{quote(name, safe='')}"
+        with self._server.errors():
+            with self._sent(self._client.build_request("GET", url)) as response:
+                if response.status_code not in _NO_SUCH_ROUTE:
+                    answer = self._answer(response)
+                    digests = _words_by_name(answer.get("files"))
+                    most = (_count(answer.get(name)) for name in ("most_mb", "most_files"))
+                    return Held(digests, str(answer.get("type") or ""), True, *most)
+            found = ((file, self._digest(f"{url}/{quote(file)}")) for file in files)
+            return Held({file: digest for file, digest in found if digest}, "", complete=False)
+
+    def ask(self, method: str, path: str, body: object = None) -> bytes:
+        """Return the JSON that the hub answers to a short question; ``path`` begins with a slash.
+
+        Raises:
+            MograderError: The hub refused or could not be reached.
+        """
+        with self._server.errors():
+            request = self._client.build_request(method, f"{self.url}{path}", json=body)
+            with self._sent(request) as response:
+                if response.status_code == HTTPStatus.OK:
+                    return bounded_body(response, _MAX_ANSWER, _ANSWER_SECONDS)
+                self._answer(response)
+        raise RemoteFailed(f"{self.url} gave an answer that no hub gives.")
+
+    def _digest(self, url: str) -> str:
+        """Return the SHA-256 of what is there, or nothing."""
+        digest = hashlib.sha256()
+        with self._sent(self._client.build_request("GET", url)) as response:
+            if response.status_code == HTTPStatus.NOT_FOUND:
+                return ""
+            if response.status_code != HTTPStatus.OK:
+                self._answer(response)
+            for chunk in response.iter_bytes():
+                digest.update(chunk)
+        return digest.hexdigest()
+
+    @contextmanager
+    def _sent(self, request: httpx.Request) -> Iterator[httpx.Response]:
+        response = self._client.send(request, stream=True)
+        try:
+            yield response
+        finally:
+            response.close()
+
+    def _published(self, response: httpx.Response, progress: Progress) -> Published:
+        answer = self._result(response, progress)
+        warmed = _media_type(response) == _STREAM
+        return Published(_texts(answer.get("files")), str(answer.get("type", "")), warmed)
+
+    def _result(self, response: httpx.Response, progress: Progress) -> dict[str, object]:
+        """Return the answer, from the end of a stream of progress or as it came."""
+        if _media_type(response) != _STREAM:
+            return self._answer(response)
+        for line in _bounded_lines(response.iter_bytes()):
+            answer = _object(line, self.url)
+            event = answer.get("event")
+            if event == "progress":
+                progress(str(answer.get("message", "")))
+            elif event == "done":
+                return answer
+            elif event == "error":
+                raise _refusal(_status(answer.get("status")), _detail(answer), self.url)
+        raise RemoteFailed(
+            "The hub closed the connection before it was done.",
+            hint="What was published before is still there. Look at the hub's log and try again.",
+        )
+
+    def _answer(self, response: httpx.Response) -> dict[str, object]:
+        """Return the JSON object of a plain answer, or raise what a refusal means."""
+        status = response.status_code
+        body = bounded_body(response, _MAX_ANSWER, _ANSWER_SECONDS)
+        if status == HTTPStatus.OK:
+            return _object(body, self.url)
+        self._server.refuse_redirect(response)
+        raise _refusal(status, _said(_media_type(response), body), self.url)
+
+
+def _refusal(status: int, detail: str, url: str) -> MograderError:
+    """Name the hub's refusal; pure. uv's own words arrive in ``detail`` and stay whole."""
+    said = detail or f"The hub answered {status} {_phrase(status)}."
+    match status:
+        case 401 | 403:
+            return _forbidden(detail)
+        case 404:
+            hint = f"Is {url} the hub's address, with its path prefix?"
+            return NotFound(f"There is no hub at {url}, or it is too old: {said}", hint=hint)
+        case 409:
+            return Conflict(said, hint="Publish again in a moment.")
+        case 413:
+            return TooLarge(said)
+        case 503:
+            return Busy(said)
+        case 504:
+            return TimedOut(said, hint="Look at the hub's log, then publish again.")
+        case _ if 400 <= status < 500:
+            return InvalidInput(said)
+        case _:
+            return RemoteFailed(said)
+
+
+def _forbidden(detail: str) -> Forbidden:
+    if detail == "Instructor access required":
+        return Forbidden(
+            "This token is a student's; publishing needs an instructor.", hint=_HOW_TO_GET_ONE
+        )
+    if not detail or detail == "403 Forbidden":
+        return Forbidden("The hub does not accept this token.", hint=_HOW_TO_GET_ONE)
+    return Forbidden(detail)
+
+
+def _said(media_type: str, body: bytes) -> str:
+    """Return what an error answer says: JSON ``detail``, or plain text; never a page."""
+    if media_type == "application/json":
+        try:
+            return _detail(_object(body, ""))
+        except RemoteFailed:
+            return ""
+    if media_type == "text/plain":
+        return body.decode("utf-8", "replace").strip()[:_MAX_DETAIL]
+    return ""
+
+
+def _detail(answer: dict[str, object]) -> str:
+    detail = answer.get("detail", "")
+    return (detail if isinstance(detail, str) else json.dumps(detail))[:_MAX_DETAIL].strip()
+
+
+def _object(content: bytes, url: str) -> dict[str, object]:
+    try:
+        answer = json.loads(content)
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        raise RemoteFailed(
+            f"What answers at {url} is not a mograder hub.",
+            hint="Give the hub's own address, not that of a sign-in page in front of it.",
+        )
+    return answer
+
+
+def _bounded_lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    rest = b""
+    for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        if len(rest) > _MAX_ANSWER:
+            raise RemoteFailed("The hub sent a line of progress that never ends.")
+        yield from (line for line in lines if line.strip())
+    if rest.strip():
+        yield rest
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(str(each) for each in value) if isinstance(value, list) else ()
+
+
+def _words_by_name(value: object) -> dict[str, str]:
+    if not isinstance(value, dict):
+        return {}
+    return {str(name): str(text)[:_MAX_DETAIL] for name, text in value.items()}
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and value > 0 else 0
+
+
+def _status(value: object) -> int:
+    return value if isinstance(value, int) else HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""
+
+
+def _media_type(response: httpx.Response) -> str:
+    return str(response.headers.get("content-type", "")).partition(";")[0].strip().lower()

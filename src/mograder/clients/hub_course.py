@@ -1,0 +1,102 @@
+"""What instructors ask a hub about the course: its list, its items, what shows.
+
+See compatibility-0.3.16.md 2.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+from urllib.parse import quote
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from mograder.clients.hub import HubClient
+from mograder.core.errors import RemoteFailed
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What students see of an item: all, nothing, or all from a time on."""
+
+    hidden: bool = False
+    visible_from: datetime | None = None
+
+
+class _Rule(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    hidden: bool = False
+    visible_from: AwareDatetime | None = None
+
+
+class _Item(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    name: str
+    type: str
+
+
+class _Count(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    count: int
+
+
+_ITEMS = TypeAdapter(list[_Item])
+_RULES = TypeAdapter(dict[str, _Rule])
+_COUNT = TypeAdapter(_Count)
+
+
+def sync_users(client: HubClient, users: Sequence[str]) -> int:
+    """Replace the hub's list of those who may come in; return how many are on it.
+
+    Raises: :class:`~mograder.core.errors.MograderError` as all of these do.
+    """
+    answer = client.ask("POST", "/sync-users", {"users": list(users)})
+    return _read(_COUNT, answer, client).count
+
+
+def items(client: HubClient) -> Mapping[str, str]:
+    """Return the kind of every published assignment and lecture, by name, in the hub's order."""
+    answer = client.ask("GET", "/assignments")
+    return {item.name: item.type for item in _read(_ITEMS, answer, client)}
+
+
+def rules(client: HubClient) -> Mapping[str, Rule]:
+    """Return what students see, of the items that have a rule."""
+    answer = client.ask("GET", "/visibility")
+    found = _read(_RULES, answer, client)
+    return {name: Rule(each.hidden, each.visible_from) for name, each in found.items()}
+
+
+def set_rules(client: HubClient, changes: Mapping[str, Rule], *, replace: bool = False) -> None:
+    """Set rules, with ``replace`` instead of all others."""
+    body = {"items": {name: _words(rule) for name, rule in changes.items()}, "replace": replace}
+    client.ask("POST", "/visibility", body)
+
+
+def revoke_token(client: HubClient, username: str) -> None:
+    """End all tokens, logins and open pages of a person."""
+    client.ask("POST", f"/revoke-token/{quote(username, safe='')}")
+
+
+def _words(rule: Rule) -> dict[str, object]:
+    words: dict[str, object] = {"hidden": True} if rule.hidden else {}
+    if rule.visible_from is not None:
+        words["visible_from"] = rule.visible_from.isoformat()
+    return words
+
+
+def _read(shape: TypeAdapter[T], answer: bytes, client: HubClient) -> T:
+    try:
+        return shape.validate_json(answer)
+    except ValidationError as error:
+        raise RemoteFailed(
+            f"What answers at {client.url} is not a mograder hub.",
+            hint="Give the hub's own address, not that of a sign-in page in front of it.",
+        ) from error

@@ -1,0 +1,413 @@
+"""A Moodle site as one person: one method for each web-service function in use.
+
+Whoever changes something uses ``grading.py`` (marks) or ``transport.py`` (submissions), which read
+back what Moodle made of it; the methods here send one request each and raise
+:class:`~mograder.core.errors.MograderError` with what to do, as all of this room.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import TypeVar
+
+import httpx
+from pydantic import TypeAdapter
+
+from mograder.clients.course_server import RemoteFile
+from mograder.clients.moodle.files import Files
+from mograder.clients.moodle.http import Pause, Value, Wire, check_token, listed
+from mograder.clients.moodle.models import (
+    AssignmentsModel,
+    CourseModel,
+    CourseModuleModel,
+    GroupsModel,
+    ParticipantModel,
+    PersonModel,
+    SectionModel,
+    SiteModel,
+    moment,
+)
+from mograder.clients.moodle.models_work import (
+    FlagModel,
+    FlagsModel,
+    GradesModel,
+    MappingsModel,
+    ReportModel,
+    StatusModel,
+    SubmissionsModel,
+)
+from mograder.clients.moodle.records import (
+    Assignment,
+    Course,
+    CourseModule,
+    Draft,
+    Feedback,
+    Grade,
+    GradingMethod,
+    Group,
+    Mark,
+    Participant,
+    Person,
+    Site,
+    Status,
+    Submission,
+)
+from mograder.clients.moodle.webservice import Functions, demand_access, demand_course
+from mograder.clients.upload import Upload
+from mograder.core.closing import Closing
+from mograder.core.errors import Forbidden, InvalidInput, NotFound
+from mograder.core.single_flight import Progress
+
+T = TypeVar("T")
+
+_COURSES = TypeAdapter(list[CourseModel])
+_SECTIONS = TypeAdapter(list[SectionModel])
+_PARTICIPANTS = TypeAdapter(list[ParticipantModel])
+_GROUPS = TypeAdapter(GroupsModel)
+_PEOPLE = TypeAdapter(list[PersonModel])
+_SITE = TypeAdapter(SiteModel)
+_ASSIGNMENTS = TypeAdapter(AssignmentsModel)
+_MODULE = TypeAdapter(CourseModuleModel)
+_MAPPINGS = TypeAdapter(MappingsModel)
+_SUBMISSIONS = TypeAdapter(SubmissionsModel)
+_STATUS = TypeAdapter(StatusModel)
+_GRADES = TypeAdapter(GradesModel)
+_REPORT = TypeAdapter(ReportModel)
+_FLAGS = TypeAdapter(FlagsModel)
+
+_HTML = 1
+"""Moodle's number for the format that every comment is sent in."""
+
+
+class MoodleClient(Closing):
+    """A connection to one Moodle as the owner of a token; use it as a context manager."""
+
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        transport: httpx.BaseTransport | None = None,
+        pause: Pause = time.sleep,
+    ) -> None:
+        """Check address and token before anything is sent; http is for the caller to warn of.
+
+        Raises:
+            InvalidInput: The address or the token is not valid.
+        """
+        check_token(token)
+        self._wire = Wire(url, transport=transport, pause=pause)
+        self._ask = Functions(self._wire, token)
+        self._files = Files(self._wire, token)
+        self._site: Site | None = None
+
+    @property
+    def url(self) -> str:
+        """The site's address without a trailing slash."""
+        return self._wire.url
+
+    def close(self) -> None:
+        """Let the connections go."""
+        self._wire.close()
+
+    # The site and the course.
+
+    def site(self) -> Site:
+        """Return the site and who we are on it; asked once and kept."""
+        if self._site is None:
+            self._site = self._ask.read(_SITE, "core_webservice_get_site_info", {}).record()
+            self._ask.offered = self._site.functions
+        return self._site
+
+    def courses(self) -> tuple[Course, ...]:
+        """Return the courses that this account is enrolled in."""
+        found = self._ask.read(
+            _COURSES, "core_enrol_get_users_courses", {"userid": self.site().user_id}
+        )
+        return tuple(course.record() for course in found)
+
+    def assignments(self, course_id: int) -> tuple[Assignment, ...]:
+        """Return a course's assignments; a student's list has no hidden ones.
+
+        Raises:
+            NotFound: There is no such course for this account: Moodle says so in a warning only.
+            Forbidden: Moodle refuses this account the course, and the warning says why.
+        """
+        found = self._ask.read(
+            _ASSIGNMENTS, "mod_assign_get_assignments", listed("courseids", [course_id])
+        )
+        courses = [course for course in found.courses if course.id == course_id]
+        if not courses:
+            demand_course(found.warnings, course_id)
+            raise NotFound(
+                f"You have no course number {course_id} on {self.url}.",
+                hint="Check the number: it is the id= in the course page's address. --course-id, "
+                "or [moodle] course_id in mograder.toml. Your enrolment may also be suspended.",
+            )
+        return tuple(assignment.record() for assignment in courses[0].assignments)
+
+    def contents(self, course_id: int) -> tuple[CourseModule, ...]:
+        """Return a course's activities in the order of its page."""
+        found = self._ask.read(_SECTIONS, "core_course_get_contents", {"courseid": course_id})
+        return tuple(module for section in found for module in section.records())
+
+    def grading_method(self, assignment: Assignment) -> GradingMethod:
+        """Return how an assignment wants to be graded.
+
+        Moodle offers the grading worksheet only where no rubric or guide is active, so that most
+        assignments need no question. UNKNOWN where the service or the role does not tell.
+        """
+        if assignment.feedback.worksheet:
+            return GradingMethod.SIMPLE
+        fields: dict[str, Value] = {"cmid": assignment.cmid}
+        module = self._optional(_MODULE, "core_course_get_course_module", fields)
+        if module is None:
+            return GradingMethod.UNKNOWN
+        method = module.method()
+        known = {each.value: each for each in GradingMethod} | {"": GradingMethod.SIMPLE}
+        return known.get("unknown" if method is None else method, GradingMethod.UNKNOWN)
+
+    def scale_items(self, assignment: Assignment) -> tuple[str, ...]:
+        """Return the names of the items of an assignment's scale, the lowest first.
+
+        Empty where the service or the role does not tell: Moodle tells those who may edit the
+        assignment.
+        """
+        fields: dict[str, Value] = {"cmid": assignment.cmid}
+        module = self._optional(_MODULE, "core_course_get_course_module", fields)
+        return () if module is None else module.scale_items()
+
+    def scale_size(self, assignment: Assignment, user_id: int) -> int:
+        """Return how many items an assignment's scale has, 0 where Moodle does not tell.
+
+        Moodle's report on any one participant of the course says so.
+        """
+        fields: dict[str, Value] = {"courseid": assignment.course_id, "userid": user_id}
+        report = self._optional(_REPORT, "gradereport_user_get_grade_items", fields)
+        return 0 if report is None else report.largest(assignment.id)
+
+    def _optional(
+        self, shape: TypeAdapter[T], function: str, fields: Mapping[str, Value]
+    ) -> T | None:
+        """Return an answer, None where the service lacks the function or Moodle refuses it."""
+        if function not in self.site().functions:
+            return None
+        try:
+            return self._ask.read(shape, function, fields)
+        except (Forbidden, InvalidInput, NotFound):
+            return None
+
+    # People.
+
+    def participants(self, assignment_id: int, group: int = 0) -> tuple[Participant, ...]:
+        """Return the participants: no teachers, no suspended accounts.
+
+        With separate groups Moodle gives an empty list for ``group`` 0 to a teacher who may not see
+        all groups; such a teacher asks for each of :meth:`allowed_groups`.
+        """
+        fields: dict[str, Value] = {"assignid": assignment_id, "groupid": group, "filter": ""}
+        found = self._ask.read(_PARTICIPANTS, "mod_assign_list_participants", fields)
+        return tuple(participant.record() for participant in found)
+
+    def allowed_groups(self, cmid: int) -> tuple[Group, ...]:
+        """Return the groups of an activity that this account may see."""
+        function = "core_group_get_activity_allowed_groups"
+        return self._ask.read(_GROUPS, function, {"cmid": cmid}).records()
+
+    def enrolled(
+        self, course_id: int, *, capability: str = "", only_active: bool = False
+    ) -> tuple[Person, ...]:
+        """Return who is in a course: teachers and suspended users too, unless restricted.
+
+        ``capability`` such as ``mod/assign:submit`` leaves those who have it.
+        """
+        options: list[tuple[str, Value]] = []
+        if capability:
+            options.append(("withcapability", capability))
+        if only_active:
+            options.append(("onlyactive", 1))
+        fields: dict[str, Value] = {"courseid": course_id}
+        for index, (name, value) in enumerate(options):
+            fields[f"options[{index}][name]"] = name
+            fields[f"options[{index}][value]"] = value
+        found = self._ask.read(_PEOPLE, "core_enrol_get_enrolled_users", fields)
+        return tuple(person.person() for person in found)
+
+    def blind_identities(self, assignment_id: int) -> Mapping[int, int]:
+        """Return user ids by the number N of "Participant N"."""
+        found = self._ask.read(
+            _MAPPINGS, "mod_assign_get_user_mappings", listed("assignmentids", [assignment_id])
+        )
+        return {m.id: m.userid for each in found.assignments for m in each.mappings}
+
+    # Work.
+
+    def submissions(self, assignment_id: int) -> tuple[Submission, ...]:
+        """Return the latest attempts, among them rows that hold no work and the teacher's own.
+
+        Raises:
+            Forbidden: This account may not see them: Moodle answers an empty list and a warning.
+        """
+        function = "mod_assign_get_submissions"
+        found = self._ask.read(_SUBMISSIONS, function, listed("assignmentids", [assignment_id]))
+        demand_access(found.warnings, function)
+        rows = (s for each in found.assignments for s in each.submissions)
+        return tuple(row.record() for row in rows)
+
+    def submission_status(self, assignment_id: int, user_id: int | None = None) -> Status:
+        """Return where our own work stands, or somebody's.
+
+        With ``user_id`` Moodle makes an empty row for who has none: prefer :meth:`submissions`.
+        """
+        fields: dict[str, Value] = {"assignid": assignment_id}
+        if user_id is not None:
+            fields["userid"] = user_id
+        return self._ask.read(_STATUS, "mod_assign_get_submission_status", fields).record()
+
+    def held_feedback(self, assignment_id: int, user_id: int) -> Feedback | None:
+        """Return the comment and files of a person's latest grade as Moodle keeps them.
+
+        The text comes as it is in Moodle's database (``moodlewssettingraw``), so that it can be
+        sent back unchanged. Ask only about people who have a grade: Moodle makes an empty
+        submission for others. None: there is nothing, or the marking workflow hides it.
+        """
+        fields: dict[str, Value] = {
+            "assignid": assignment_id,
+            "userid": user_id,
+            "moodlewssettingraw": True,
+            "moodlewssettingfileurl": False,
+        }
+        return self._ask.read(_STATUS, "mod_assign_get_submission_status", fields).record().feedback
+
+    def save_submission(
+        self, assignment_id: int, *, draft: int | None = None, text: str | None = None
+    ) -> None:
+        """Save our work; the files of ``draft`` replace all that were there.
+
+        Moodle drops what is too large or too many and still says yes: read back.
+
+        Raises:
+            Conflict: It was not saved.
+        """
+        fields: dict[str, Value] = {"assignmentid": assignment_id}
+        if draft is not None:
+            fields["plugindata[files_filemanager]"] = draft
+        if text is not None:
+            fields["plugindata[onlinetext_editor][text]"] = text
+            fields["plugindata[onlinetext_editor][format]"] = _HTML
+            fields["plugindata[onlinetext_editor][itemid]"] = 0
+        self._ask.warned("mod_assign_save_submission", fields)
+
+    def submit_for_grading(self, assignment_id: int, *, accept_statement: bool) -> None:
+        """Hand a draft in; where saving hands in already, Moodle refuses this.
+
+        Raises:
+            Conflict: It was not handed in.
+        """
+        fields: dict[str, Value] = {
+            "assignmentid": assignment_id,
+            "acceptsubmissionstatement": accept_statement,
+        }
+        self._ask.warned("mod_assign_submit_for_grading", fields)
+
+    # Grades.
+
+    def grades(self, assignment_id: int) -> tuple[Grade, ...]:
+        """Return the grades of the latest attempts.
+
+        Raises:
+            Forbidden: This account may not see them: Moodle answers an empty list and a warning.
+        """
+        function = "mod_assign_get_grades"
+        found = self._ask.read(_GRADES, function, listed("assignmentids", [assignment_id]))
+        demand_access(found.warnings, function)
+        return tuple(g.record() for each in found.assignments for g in each.grades)
+
+    def save_grade(
+        self,
+        assignment_id: int,
+        mark: Mark,
+        *,
+        grade: Decimal,
+        state: str,
+        draft: int | None,
+        comment_format: int = _HTML,
+    ) -> None:
+        """Save one grade of the latest attempt, unchecked: use :mod:`.grading`.
+
+        The comment goes along always, None as an empty one: Moodle's database refuses a grade
+        without a comment where there was one before.
+        """
+        fields: dict[str, Value] = {
+            "assignmentid": assignment_id,
+            "userid": mark.user_id,
+            "grade": grade,
+            "attemptnumber": -1,
+            "addattempt": 0,
+            "workflowstate": state,
+            "applytoall": False,
+            "plugindata[assignfeedbackcomments_editor][text]": mark.comment or "",
+            "plugindata[assignfeedbackcomments_editor][format]": comment_format,
+        }
+        if draft is not None:
+            fields["plugindata[files_filemanager]"] = draft
+        for index, choice in enumerate(mark.choices):
+            criterion = f"advancedgradingdata[rubric][criteria][{index}]"
+            fields[f"{criterion}[criterionid]"] = choice.criterion
+            fields[f"{criterion}[fillings][0][criterionid]"] = choice.criterion
+            fields[f"{criterion}[fillings][0][levelid]"] = choice.level
+            fields[f"{criterion}[fillings][0][remark]"] = choice.remark
+            fields[f"{criterion}[fillings][0][remarkformat]"] = _HTML
+        self._ask.change("mod_assign_save_grade", fields)
+
+    def workflow_states(self, assignment_id: int) -> Mapping[int, str]:
+        """Return the marking workflow states by user id; who has none is missing.
+
+        Raises:
+            Forbidden: This account may not see them: Moodle answers an empty list and a warning.
+        """
+        flags = self._flags(assignment_id)
+        return {flag.userid: flag.workflowstate for flag in flags if flag.workflowstate}
+
+    def extensions(self, assignment_id: int) -> Mapping[int, datetime]:
+        """Return until when the deadline was extended, by user id, for those who have more time.
+
+        Raises:
+            Forbidden: As :meth:`workflow_states`.
+        """
+        dates = {flag.userid: moment(flag.extensionduedate) for flag in self._flags(assignment_id)}
+        return {user: date for user, date in dates.items() if date is not None}
+
+    def _flags(self, assignment_id: int) -> list[FlagModel]:
+        function = "mod_assign_get_user_flags"
+        found = self._ask.read(_FLAGS, function, listed("assignmentids", [assignment_id]))
+        demand_access(found.warnings, function)
+        return [flag for each in found.assignments for flag in each.userflags]
+
+    # Files.
+
+    def upload(self, files: Sequence[Upload], progress: Progress = lambda _: None) -> Draft:
+        """Upload into one new draft area; every file arrived whole, or this raises."""
+        return self._files.upload(files, progress)
+
+    def download(self, file: RemoteFile, to: Path, progress: Progress = lambda _: None) -> None:
+        """Write a file to ``to``, verified by its SHA-1, whole or not at all; resumes."""
+        self._files.download(file, to, progress)
+
+    def download_all(
+        self,
+        files: Sequence[tuple[RemoteFile, Path]],
+        progress: Progress = lambda _: None,
+        *,
+        workers: int = 4,
+    ) -> None:
+        """Download a few at a time; the first failure stops it and what is whole stays."""
+        self._files.download_all(files, progress, workers)
+
+    def read(self, file: RemoteFile, limit: int) -> bytes:
+        """Return the verified bytes of a small file; TooLarge above ``limit``."""
+        return self._files.read(file, limit)

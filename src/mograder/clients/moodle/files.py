@@ -1,0 +1,237 @@
+"""Files to and from Moodle: drafts that arrived whole, downloads that are what Moodle holds.
+
+Moodle drops an upload that is too large and goes on; a download with a bad token is HTTP 200. Its
+ETag is the SHA-1 of the content, and with that every byte is checked.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import parse_qsl
+
+import httpx
+from pydantic import TypeAdapter, ValidationError
+
+from mograder.clients.course_server import RemoteFile
+from mograder.clients.downloads import IDENTITY, DigestCheck, Downloader, damaged, other_bytes
+from mograder.clients.http import bounded_body
+from mograder.clients.moodle.errors import Door, Refusal, as_error
+from mograder.clients.moodle.http import ANSWER_SECONDS, Form, Wire, refusal_in
+from mograder.clients.moodle.models_work import UploadedModel
+from mograder.clients.moodle.records import Draft
+from mograder.clients.upload import Upload, opened
+from mograder.core.errors import Conflict, InvalidInput, RemoteFailed, TooLarge
+from mograder.core.single_flight import Progress
+
+_UPLOAD = "/webservice/upload.php"
+_TOGETHER = 10
+"""Files in one upload; PHP drops those past ``max_file_uploads`` (20 by default)."""
+
+_LARGEST = 4 << 30
+_LARGE = 4 << 20
+_STEPS = 4
+_MAX_REFUSAL = 1_000_000
+_SHA1 = re.compile(r'^(?:W/)?"?([0-9a-f]{40})(?:-gzip)?"?$')
+_PLUGINFILE = re.compile(r"^(?P<base>.*?)/(?:webservice/)?pluginfile\.php(?P<rest>/.+)?$")
+_UPLOADED = TypeAdapter(list[UploadedModel])
+
+
+@dataclass(slots=True)
+class _Quarters:
+    """Tells how far a large download is, in quarters."""
+
+    progress: Progress
+    step: int = 0
+
+    def __call__(self, name: str, done: int, total: int | None, /) -> None:
+        total = total or 0
+        step = done * _STEPS // total if total >= _LARGE else 0
+        if self.step < step < _STEPS:
+            self.progress(f"{name}: {step * 100 // _STEPS} % of {total >> 20} MB")
+        self.step = max(step, self.step)
+
+
+def _content_hash(response: httpx.Response) -> str:
+    """Return the SHA-1 of the content, which is Moodle's ETag; a proxy may have marked it weak."""
+    match = _SHA1.match(response.headers.get("etag", ""))
+    return match[1] if match else ""
+
+
+_CHECK = DigestCheck("sha1", _content_hash)
+
+
+class Files:
+    """Uploads and downloads of the owner of a token."""
+
+    def __init__(self, wire: Wire, token: str) -> None:
+        self._wire = wire
+        self._token = token
+        self._downloader = Downloader(wire.retry, _CHECK, _LARGEST)
+
+    def upload(self, files: Sequence[Upload], progress: Progress) -> Draft:
+        """Upload into one new draft area and check each name and size that comes back.
+
+        Raises:
+            InvalidInput: A file cannot be read, there is none, or two have one name.
+            TooLarge: One is larger than the site takes.
+        """
+        names = [file.name for file in files]
+        if not files or len(set(names)) < len(names):
+            raise InvalidInput(
+                "Nothing to upload, or two files of the same name.",
+                hint="Give one file of each name.",
+            )
+        item, arrived = 0, []
+        with opened(files, progress) as parts:
+            for start in range(0, len(parts), _TOGETHER):
+                uploaded = self._send(parts[start : start + _TOGETHER], item)
+                item = uploaded[0].itemid or 0
+                arrived += [each.filename for each in uploaded]
+        return Draft(item, tuple(arrived))
+
+    def download(self, file: RemoteFile, to: Path, progress: Progress) -> None:
+        """Write a file to ``to``, verified, whole or not at all.
+
+        What arrived before a connection broke is kept beside ``to`` and continued later.
+
+        Raises:
+            NotFound: It is gone, or not for this account.
+            RemoteFailed: What came is not what Moodle holds.
+        """
+        form = self._form(file)
+        progress(f"Fetching {file.name}")
+        self._downloader.download(
+            lambda headers: self._asked(form, headers), file, to, progress, _Quarters(progress)
+        )
+
+    def download_all(
+        self, files: Sequence[tuple[RemoteFile, Path]], progress: Progress, workers: int
+    ) -> None:
+        """Download a few at a time; ``progress`` is called from this thread only.
+
+        Raises:
+            MograderError: One failed; those that had arrived stay.
+        """
+        with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
+            waiting = {
+                pool.submit(self.download, file, to, lambda _: None): file for file, to in files
+            }
+            try:
+                for count, done in enumerate(as_completed(waiting), 1):
+                    done.result()
+                    progress(f"{count} of {len(files)}: {waiting[done].name}")
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+    def read(self, file: RemoteFile, limit: int) -> bytes:
+        """Return the verified bytes of a small file.
+
+        Raises:
+            TooLarge: It is larger than ``limit``.
+        """
+        if file.size is not None and file.size > limit:
+            raise _too_large(file, limit)
+        form = self._form(file)
+        with self._asked(form, IDENTITY) as response, self._wire.errors(form):
+            body = bounded_body(response, limit + 1, ANSWER_SECONDS, cut=True)
+        if len(body) > limit:
+            raise _too_large(file, limit)
+        digest = _content_hash(response)
+        if digest and digest != _CHECK.of(io.BytesIO(body)):
+            raise damaged(other_bytes(file.name))
+        if not digest and file.size not in {None, len(body)}:
+            raise damaged(f"{file.name} arrived with {len(body)} bytes instead of {file.size}.")
+        return body
+
+    def _send(self, parts: Sequence[tuple[str, BinaryIO]], item: int) -> list[UploadedModel]:
+        form = Form(
+            _UPLOAD,
+            {"token": self._token, "itemid": item, "filearea": "draft"},
+            Door.UPLOAD,
+            ", ".join(name for name, _ in parts),
+            # A draft that nobody saves vanishes by itself.
+            safe=item == 0,
+            files=parts,
+        )
+        try:
+            uploaded = _UPLOADED.validate_python(self._wire.ask(form))
+        except ValidationError as error:
+            raise RemoteFailed("Moodle's answer to an upload has another form than we know.") from (
+                error
+            )
+        for each in uploaded:
+            if each.errortype or each.itemid is None:
+                refusal = Refusal(each.errortype, each.error, Door.UPLOAD, each.filename)
+                raise as_error(refusal)
+        if not uploaded:
+            raise as_error(Refusal("fileoversized", "", Door.UPLOAD, form.asked))
+        sizes = [os.fstat(stream.fileno()).st_size for _, stream in parts]
+        if [each.filesize for each in uploaded] != sizes:
+            raise Conflict(
+                f"Not all of {form.asked} arrived at Moodle.", hint="Try again; nothing was saved."
+            )
+        return uploaded
+
+    def _form(self, file: RemoteFile) -> Form:
+        """Return the request for a file of this very site: a token goes nowhere else."""
+        try:
+            address = httpx.URL(file.address)
+        except httpx.InvalidURL as error:
+            raise RemoteFailed(f"Moodle gave no address for {file.name}.") from error
+        site = httpx.URL(self._wire.url)
+        match = _PLUGINFILE.match(address.raw_path.decode("ascii").partition("?")[0])
+        own = (address.scheme, address.host, address.port) == (site.scheme, site.host, site.port)
+        if match is None or not own or match["base"] != site.path.rstrip("/"):
+            raise RemoteFailed(
+                f"{file.name} is kept on another server, where your token must not go.",
+                hint="Download it in Moodle with your browser.",
+            )
+        fields = dict(parse_qsl(address.query.decode("ascii"), keep_blank_values=True))
+        # Sites without "slash arguments" name the file in the query; in the body it is as good.
+        path = f"/webservice/pluginfile.php{match['rest'] or ''}"
+        return Form(path, {**fields, "token": self._token}, Door.DOWNLOAD, file.name, safe=True)
+
+    @contextmanager
+    def _asked(self, form: Form, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
+        """Ask for a file and yield the answer, its body unread; raise a refusal."""
+        good = {httpx.codes.OK}
+        if "Range" in headers:
+            good |= {httpx.codes.PARTIAL_CONTENT, httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE}
+        with self._wire.sent(form, headers) as response:
+            if response.status_code not in good:
+                self._wire.refuse(response, form)
+            if response.status_code == httpx.codes.OK and not _content_hash(response):
+                self._demand_file(response, form)
+            yield response
+
+    def _demand_file(self, response: httpx.Response, form: Form) -> None:
+        """Raise the refusal that came instead of a file; all files of Moodle have an ETag."""
+        kind = str(response.headers.get("content-type", ""))
+        if kind.startswith("application/json"):
+            with self._wire.errors(form):
+                body = bounded_body(response, _MAX_REFUSAL, ANSWER_SECONDS)
+            raise refusal_in(body, form) or _nothing_verified(form.asked)
+        if kind.startswith("text/html"):
+            raise _nothing_verified(form.asked)
+
+
+def _nothing_verified(name: str) -> RemoteFailed:
+    return RemoteFailed(
+        f"Moodle gave a page instead of {name}.",
+        hint="The token may be expired (`mograder moodle login`), or a sign-in page stands in "
+        "front of Moodle.",
+    )
+
+
+def _too_large(file: RemoteFile, limit: int) -> TooLarge:
+    return TooLarge(
+        f"{file.name} is larger than {limit >> 20} MB.", hint="Download it with your browser."
+    )

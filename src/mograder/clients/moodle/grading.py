@@ -1,0 +1,470 @@
+"""A teacher's marks: planned without a change, sent, and read back.
+
+Moodle says "null" to a grade it drops, to a user that does not exist, to a rubric that it resets
+and to a word that is no workflow state. So everything that it would get wrong is refused before
+anything is sent, and afterwards we ask what it holds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence, Set
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from enum import StrEnum
+
+from mograder.clients.moodle.client import MoodleClient
+from mograder.clients.moodle.models import short
+from mograder.clients.moodle.records import (
+    Assignment,
+    Feedback,
+    Grade,
+    GradingMethod,
+    Held,
+    Mark,
+    Submission,
+    SubmissionState,
+    WorkflowState,
+)
+from mograder.core.errors import (
+    Busy,
+    Conflict,
+    Forbidden,
+    InvalidInput,
+    MograderError,
+    NotAuthenticated,
+    RemoteFailed,
+    TimedOut,
+)
+from mograder.core.single_flight import Progress
+
+_NO_GRADE = Decimal(-1)
+"""What Moodle writes where there is none."""
+
+_KEPT = Decimal("0.00001")
+"""Moodle keeps five decimals."""
+
+_AT_ONCE = 4
+"""Questions on their way at the same time."""
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+_HOPELESS = (NotAuthenticated, Forbidden, Busy, TimedOut)
+"""Failures that the next mark would meet as well."""
+
+_NO_WORK = {SubmissionState.NEW, SubmissionState.REOPENED}
+
+
+class Result(StrEnum):
+    """What became of one mark."""
+
+    CHANGED = "changed"
+    UNCHANGED = "unchanged"
+    """Moodle holds this grade already, and there is no comment, file or state to send."""
+    SKIPPED = "skipped"
+    """Refused before anything was sent: ``why`` tells."""
+    FAILED = "failed"
+    """Sent, and Moodle did not keep it: ``why`` tells."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became, or (of a plan) would become, of one mark. Grades before and after.
+
+    ``state`` is the workflow state to send, empty where the assignment has no workflow. ``held`` is
+    what Moodle held before; ``kept`` is the grade that it holds after sending, and ``names`` are
+    Moodle's names of the files that were sent.
+    """
+
+    mark: Mark
+    result: Result
+    before: Decimal | None = None
+    after: Decimal | None = None
+    why: str = ""
+    state: str = ""
+    held: Held = field(default_factory=Held)
+    kept: Grade | None = None
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What sending would do; ``outcomes`` in the order of the marks, for --dry-run."""
+
+    assignment: Assignment
+    outcomes: tuple[Outcome, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What Moodle holds for the whole assignment before anything is sent."""
+
+    people: frozenset[int]
+    grades: Mapping[int, Grade]
+    work: Mapping[int, Submission]
+    states: Mapping[int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Sending:
+    """One mark on its way: the names of its files on Moodle, or why it failed.
+
+    ``unsure``: Moodle may have saved it all the same.
+    """
+
+    names: tuple[str, ...] = ()
+    failure: MograderError | None = None
+
+    @property
+    def unsure(self) -> bool:
+        return isinstance(self.failure, TimedOut | RemoteFailed)
+
+
+def plan_marks(
+    client: MoodleClient,
+    assignment: Assignment,
+    marks: Sequence[Mark],
+    people: Set[int],
+) -> Plan:
+    """Decide from what Moodle holds now what to do with each mark; changes nothing.
+
+    ``people`` are the user ids of the participants.
+
+    Raises:
+        Conflict: The assignment cannot take such marks at all: a rubric without choices, feedback
+            of a type that is switched off.
+        InvalidInput: Two marks are for one person, or there are no points to give.
+        Forbidden: This account may not grade here.
+    """
+    _demand_possible(assignment, marks)
+    _demand_method(client, assignment, marks)
+    held = _held(client, assignment, marks, people)
+    return Plan(assignment, tuple(_planned(assignment, mark, held) for mark in marks))
+
+
+def read_feedback(client: MoodleClient, plan: Plan) -> Plan:
+    """Read the comments and files that Moodle holds for the marks that are to be sent.
+
+    Only for people with a grade on Moodle: others have no feedback, and asking would create an
+    empty submission.
+    """
+
+    def read(outcome: Outcome) -> Outcome:
+        held = outcome.held
+        if outcome.result is not Result.CHANGED or not held.grade or held.is_read:
+            return outcome
+        return _with_feedback(client, plan.assignment, outcome)
+
+    with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+        return replace(plan, outcomes=tuple(pool.map(read, plan.outcomes)))
+
+
+def _with_feedback(client: MoodleClient, assignment: Assignment, outcome: Outcome) -> Outcome:
+    feedback = client.held_feedback(assignment.id, outcome.mark.user_id)
+    hidden = feedback is None and assignment.workflow and outcome.held.state != "released"
+    held = replace(outcome.held, is_read=True, feedback=None if hidden else feedback or Feedback())
+    return replace(outcome, held=held)
+
+
+HIDDEN = (
+    "Moodle does not show the comment that it holds before the grade is released, and a grade "
+    "alone would erase it. Without --grades-only, add a column feedback with the comment (empty, "
+    "with --clear-comments, to erase it)."
+)
+"""Why a grade without a comment is not sent."""
+
+
+def hides_comment(assignment: Assignment, outcome: Outcome) -> bool:
+    """Tell whether a mark without a comment could erase one that this account cannot read."""
+    held = outcome.held
+    may_hold = assignment.feedback.comments and held.grade is not None and held.is_read
+    return bool(may_hold) and held.feedback is None and outcome.mark.comment is None
+
+
+def send_marks(
+    client: MoodleClient, plan: Plan, progress: Progress = lambda _: None
+) -> tuple[Outcome, ...]:
+    """Save the marks that are CHANGED, then read back grades and states and return the results.
+
+    Saving one mark twice leaves the same, so that the whole may be repeated after a failure. A mark
+    whose answer was lost is CHANGED where Moodle holds it. Where Moodle cannot be asked afterwards,
+    what was sent is FAILED, and ``why`` says that Moodle may hold it.
+    """
+    plan = read_feedback(client, plan)
+    sent = _send_all(client, plan, progress)
+    outcomes = tuple(_after_sending(each, sent.get(each.mark.user_id)) for each in plan.outcomes)
+    asked = {user for user, each in sent.items() if each.failure is None or each.unsure}
+    if not asked:
+        return outcomes
+    try:
+        return _read_back(client, plan.assignment, outcomes, asked)
+    except MograderError as error:
+        why = f"Sent, but Moodle could not be asked what it holds: {error.message} Run it again."
+        return tuple(
+            _failed(each, why)
+            if each.mark.user_id in asked and each.result is Result.CHANGED
+            else each
+            for each in outcomes
+        )
+
+
+def _send_all(client: MoodleClient, plan: Plan, progress: Progress) -> dict[int, _Sending]:
+    """Send one mark after the other; after a failure that the next would meet too, no more."""
+    todo = [each for each in plan.outcomes if each.result is Result.CHANGED]
+    sent: dict[int, _Sending] = {}
+    for count, outcome in enumerate(todo, 1):
+        progress(f"{count} of {len(todo)}")
+        try:
+            names = _send(client, plan.assignment, outcome)
+        except MograderError as error:
+            sent[outcome.mark.user_id] = _Sending(failure=error)
+            if not isinstance(error, _HOPELESS):
+                continue
+            for rest in todo[count:]:
+                why = Conflict(f"Not saved: {error.message}")
+                sent[rest.mark.user_id] = _Sending(failure=why)
+            break
+        sent[outcome.mark.user_id] = _Sending(names)
+    return sent
+
+
+def _after_sending(outcome: Outcome, sending: _Sending | None) -> Outcome:
+    if sending is None:
+        return outcome
+    if sending.failure:
+        return _failed(outcome, str(sending.failure))
+    return replace(outcome, names=sending.names)
+
+
+def _demand_possible(assignment: Assignment, marks: Sequence[Mark]) -> None:
+    users = [mark.user_id for mark in marks]
+    if len(set(users)) < len(users):
+        raise InvalidInput(
+            f"Two marks for one person are given for {assignment.name}.",
+            hint="Keep one row for each person.",
+        )
+    pointless = assignment.maximum is None and not assignment.scale
+    if pointless and any(mark.grade is not None for mark in marks):
+        raise InvalidInput(
+            f"{assignment.name} has no points to give in Moodle: it is not graded.",
+            hint="Set Grade > Type to Point in the assignment's settings.",
+        )
+    off = [
+        name
+        for name, on, used in (
+            ("Feedback comments", assignment.feedback.comments, any(m.comment for m in marks)),
+            ("Feedback files", assignment.feedback.files, any(m.files for m in marks)),
+        )
+        if used and not on
+    ]
+    if off:
+        raise Conflict(
+            f"{' and '.join(off)} are switched off for {assignment.name}: Moodle would drop them "
+            "without a word.",
+            hint="Switch them on in the assignment's settings, under Feedback types.",
+        )
+
+
+def _demand_method(client: MoodleClient, assignment: Assignment, marks: Sequence[Mark]) -> None:
+    chosen = [bool(mark.choices) for mark in marks]
+    if not chosen:
+        return
+    method = client.grading_method(assignment)
+    if all(chosen) and method in {GradingMethod.RUBRIC, GradingMethod.UNKNOWN}:
+        return
+    if method is GradingMethod.SIMPLE and not any(chosen):
+        return
+    if method is GradingMethod.SIMPLE:
+        raise InvalidInput(
+            f"{assignment.name} has no rubric to choose from.", hint="Give plain grades."
+        )
+    if method is GradingMethod.UNKNOWN:
+        raise Conflict(
+            f"Moodle does not tell whether {assignment.name} has a rubric, and a plain grade would "
+            "erase what a rubric holds. Nothing was changed.",
+            hint="Switch on 'Offline grading worksheet' under Feedback types (Moodle offers it "
+            "only without a rubric), or grade this assignment in Moodle.",
+        )
+    raise Conflict(
+        f"{assignment.name} is graded with a {method.value}: a plain grade would reset it to "
+        "nothing. Nothing was changed.",
+        hint="Grade it in Moodle, or set Grading method to Simple direct grading.",
+    )
+
+
+def _held(
+    client: MoodleClient, assignment: Assignment, marks: Sequence[Mark], people: Set[int]
+) -> _State:
+    grades = {grade.user_id: grade for grade in client.grades(assignment.id)}
+    work = {row.user_id: row for row in client.submissions(assignment.id) if row.user_id}
+    # An empty row proves nothing: a teacher who looks at an assignment gets one too.
+    working = {user for user, row in work.items() if row.state not in _NO_WORK or row.attempt}
+    known = frozenset(people | working)
+    states: Mapping[int, str] = {}
+    if assignment.workflow:
+        states = {user: row.grading_status for user, row in work.items()}
+        if {mark.user_id for mark in marks} & known - set(states):
+            # A state may stand without any row of work.
+            states = {**client.workflow_states(assignment.id), **states}
+    return _State(known, grades, work, states)
+
+
+def _planned(assignment: Assignment, mark: Mark, held: _State) -> Outcome:
+    grade, row = held.grades.get(mark.user_id), held.work.get(mark.user_id)
+    attempt = max(grade.attempt if grade else 0, row.attempt if row else 0)
+    found = Held(attempt, grade, held.states.get(mark.user_id, ""))
+    before = grade.grade if grade else None
+    after = before if mark.grade is None or mark.choices else _rounded(mark.grade)
+    why = _objection(assignment, mark, held)
+    if why:
+        return Outcome(mark, Result.SKIPPED, before, before, why, held=found)
+    now = kept_state(held.states.get(mark.user_id, ""))
+    state = str(mark.workflow or now) if assignment.workflow else ""
+    same = after == before and state == (now if assignment.workflow else "")
+    if same and mark.comment is None and not (mark.files or mark.choices):
+        return Outcome(mark, Result.UNCHANGED, before, before, state=state, held=found)
+    return Outcome(mark, Result.CHANGED, before, after, state=state, held=found)
+
+
+def kept_state(state: str) -> str:
+    """Return what keeps a state: Moodle shows none as "not marked", and none must stay none."""
+    return "" if state == WorkflowState.NOT_MARKED else state
+
+
+def _objection(assignment: Assignment, mark: Mark, held: _State) -> str:
+    """Return why a mark must not be sent, or nothing."""
+    if mark.user_id not in held.people:
+        return (
+            "Not a participant of this assignment (a teacher, suspended, or unknown): Moodle "
+            "would make up a grade for nobody."
+        )
+    row = held.work.get(mark.user_id)
+    if row and row.state in _NO_WORK and row.attempt > 0:
+        return (
+            f"Attempt {row.attempt + 1} is open and nothing is handed in yet: the mark would "
+            "count for the empty attempt."
+        )
+    if _CONTROL.search(mark.comment or ""):
+        return "The comment holds a control character, which Moodle refuses."
+    if mark.grade is None or mark.choices:
+        return ""
+    if not mark.grade.is_finite() or mark.grade < 0:
+        return f"{mark.grade} is not a grade."
+    if assignment.scale and (mark.grade < 1 or mark.grade != mark.grade.to_integral_value()):
+        return f"{mark.grade:f} is not the number of an item of the scale."
+    if assignment.maximum is not None and _rounded(mark.grade) > assignment.maximum:
+        return (
+            f"{mark.grade:f} is above the maximum of {assignment.maximum:f}: Moodle would drop it."
+        )
+    return ""
+
+
+def _send(client: MoodleClient, assignment: Assignment, outcome: Outcome) -> tuple[str, ...]:
+    """Send one mark, with the comment that Moodle holds where the mark has none.
+
+    Returns the names of its files on Moodle.
+    """
+    mark, held, kind = outcome.mark, outcome.held.feedback, {}
+    if hides_comment(assignment, outcome):
+        raise Conflict(HIDDEN)
+    if mark.comment is None and held is not None and held.comment:
+        mark = replace(mark, comment=held.comment)
+        kind = {"comment_format": held.comment_format}
+    draft = client.upload(mark.files) if mark.files else None
+    grade = _NO_GRADE if outcome.after is None else outcome.after
+    client.save_grade(
+        assignment.id,
+        mark,
+        grade=Decimal(0) if mark.choices else grade,
+        state=outcome.state,
+        draft=draft.item if draft else None,
+        **kind,
+    )
+    return draft.names if draft else ()
+
+
+def _read_back(
+    client: MoodleClient, assignment: Assignment, outcomes: Sequence[Outcome], asked: Set[int]
+) -> tuple[Outcome, ...]:
+    """Return the outcomes with what Moodle really holds."""
+    grades = {grade.user_id: grade for grade in client.grades(assignment.id)}
+    sent = [each for each in outcomes if each.mark.user_id in asked]
+    states = _states(client, assignment) if any(each.state for each in sent) else {}
+    return tuple(
+        _checked(assignment, outcome, grades.get(outcome.mark.user_id), states)
+        if outcome.mark.user_id in asked
+        else outcome
+        for outcome in outcomes
+    )
+
+
+def _states(client: MoodleClient, assignment: Assignment) -> Mapping[int, str]:
+    """Return the workflow states as they are written, or where that is not offered, as shown."""
+    if "mod_assign_get_user_flags" in client.site().functions:
+        return client.workflow_states(assignment.id)
+    return {row.user_id: row.grading_status for row in client.submissions(assignment.id)}
+
+
+def _checked(
+    assignment: Assignment, outcome: Outcome, grade: Grade | None, states: Mapping[int, str]
+) -> Outcome:
+    outcome = replace(outcome, kept=grade)
+    if outcome.result is Result.FAILED:
+        return _after_failure(outcome, grade, states)
+    actual = grade.grade if grade else None
+    state = states.get(outcome.mark.user_id, outcome.state)
+    if grade is None and assignment.reopens == "untilpass":
+        return replace(
+            outcome, why="Moodle opened another attempt, so that it no longer lists this grade."
+        )
+    if outcome.mark.choices:
+        if actual is None:
+            return _failed(outcome, "Moodle did not take the choices of the rubric.")
+        return replace(outcome, after=actual)
+    if actual != outcome.after:
+        return replace(
+            _failed(
+                outcome,
+                f"Moodle holds {_words(actual)} instead of {_words(outcome.after)}. It drops "
+                "grades that are locked or overridden in the gradebook, or that a rubric gives; "
+                "the comment may be saved. Look at this person in Moodle.",
+            ),
+            after=actual,
+        )
+    if state != outcome.state:
+        return _failed(outcome, f"Moodle holds the state {state!r} instead of {outcome.state!r}.")
+    return replace(outcome, after=actual)
+
+
+def _after_failure(outcome: Outcome, grade: Grade | None, states: Mapping[int, str]) -> Outcome:
+    """Return what became of a mark whose answer was lost, by the grade that Moodle holds now."""
+    actual, wanted = grade.grade if grade else None, _wanted(outcome)
+    before = outcome.held.grade
+    saved = grade is not None and (before is None or grade.modified != before.modified)
+    state = states.get(outcome.mark.user_id, outcome.state)
+    if saved and actual == wanted and state == outcome.state and not outcome.mark.choices:
+        return replace(
+            outcome,
+            result=Result.CHANGED,
+            after=actual,
+            why="the answer was lost, and Moodle has saved it",
+        )
+    return replace(outcome, after=actual, why=f"{outcome.why} Moodle holds {_words(actual)}.")
+
+
+def _wanted(outcome: Outcome) -> Decimal | None:
+    """Return the grade that a mark leaves on Moodle."""
+    before = outcome.held.grade.grade if outcome.held.grade else None
+    return before if outcome.mark.grade is None else _rounded(outcome.mark.grade)
+
+
+def _failed(outcome: Outcome, why: str) -> Outcome:
+    return replace(outcome, result=Result.FAILED, after=outcome.before, why=why)
+
+
+def _words(grade: Decimal | None) -> str:
+    return "no grade" if grade is None else f"{grade:f}"
+
+
+def _rounded(grade: Decimal) -> Decimal:
+    return short(grade.quantize(_KEPT)) if grade.is_finite() else grade

@@ -1,0 +1,231 @@
+"""One request to a Moodle and its answer: forms out, JSON in, refusals as our errors.
+
+A token goes into the body only: addresses end up in logs, of proxies too. A request that only reads
+is tried again when the network fails, one that changes something only if nothing was sent.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import BinaryIO
+
+import httpx
+from pydantic import ValidationError
+
+from mograder.clients import http
+from mograder.clients.http import (
+    RetryPolicy,
+    Server,
+    bounded_body,
+    make_client,
+    redirect_target,
+    send,
+)
+from mograder.clients.moodle.address import parse_moodle_url
+from mograder.clients.moodle.errors import Door, Refusal, as_error, as_page_error
+from mograder.clients.moodle.models import Refused
+from mograder.core.errors import MograderError, TimedOut
+
+Value = str | int | bool | Decimal
+"""The value of a form field; booleans are sent as 0 and 1, Moodle refuses "True"."""
+
+Pause = Callable[[float], None]
+
+_SILENCE_SECONDS, ANSWER_SECONDS = 120.0, 600.0
+_MAX_ANSWER = 64_000_000
+_REST = "/webservice/rest/server.php"
+
+_READING = RetryPolicy(
+    tries=3,
+    factor=4.0,
+    spread=0.0,
+    failures=(httpx.TransportError,),
+    # A proxy's, or those of a server that failed or is busy. Maintenance (503) takes longer.
+    statuses=frozenset({429, 500, 502, 504}),
+)
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout)
+"""Failures before the request was sent, so that it may be sent again whatever it does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A request to one of Moodle's doors: ``asked`` names it in messages.
+
+    ``safe``: repeating it changes nothing, so that it may be tried again.
+    """
+
+    path: str
+    fields: Mapping[str, Value]
+    door: Door
+    asked: str
+    safe: bool = False
+    files: Sequence[tuple[str, BinaryIO]] = ()
+    document: str = ""
+    """The whole body instead of fields."""
+
+
+class Wire:
+    """The connections to one site; several threads may ask at once."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        transport: httpx.BaseTransport | None = None,
+        pause: Pause = time.sleep,
+    ) -> None:
+        """Check the address before anything goes there.
+
+        Raises:
+            InvalidInput: The address is not valid.
+        """
+        self.url = parse_moodle_url(url)
+        self.retry = replace(_READING, sleep=pause)
+        self._server = Server(
+            "Moodle",
+            self.url,
+            unreachable="Check the address and your network (some sites need a VPN).",
+            silent="Try again in a minute.",
+            timeout=TimedOut,
+        )
+        self._client = make_client(self.url, read=_SILENCE_SECONDS, transport=transport)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._client.close()
+
+    def call(self, function: str, token: str, fields: Mapping[str, Value], *, safe: bool) -> object:
+        """Return what a web-service function answers; ``None`` is a success too.
+
+        Raises:
+            MograderError: Moodle refused, or could not be reached.
+        """
+        head = {"wstoken": token, "wsfunction": function, "moodlewsrestformat": "json"}
+        return self.ask(Form(_REST, {**head, **fields}, Door.FUNCTION, function, safe=safe))
+
+    def ask(self, form: Form) -> object:
+        """Send a form and return the JSON of the answer.
+
+        Raises:
+            MograderError: Moodle refused, or could not be reached.
+        """
+        with self.sent(form) as response, self.errors(form):
+            if response.status_code != httpx.codes.OK:
+                self.refuse(response, form)
+            body = bounded_body(response, _MAX_ANSWER, ANSWER_SECONDS)
+        return self._parsed(body, response, form)
+
+    def ask_json(self, path: str, body: str, asked: str) -> object:
+        """Send JSON to the one door that reads it: what a site tells before a sign-in.
+
+        Raises:
+            MograderError: Moodle refused, or could not be reached.
+        """
+        return self.ask(Form(path, {}, Door.LOGIN, asked, safe=True, document=body))
+
+    @contextmanager
+    def sent(
+        self, form: Form, headers: Mapping[str, str] | None = None
+    ) -> Iterator[httpx.Response]:
+        """Send a form and yield the answer before its body is read.
+
+        Raises:
+            MograderError: Moodle could not be reached, or closed the connection.
+        """
+        retry = self.retry
+        if not form.safe:
+            retry = replace(retry, failures=_NOT_SENT, statuses=frozenset())
+        with self.errors(form):
+            response = send(self._client, lambda: self._request(form, headers or {}), retry)
+        try:
+            yield response
+        finally:
+            response.close()
+
+    def errors(self, form: Form) -> AbstractContextManager[None]:
+        """Translate what httpx raises while the body of an answer to ``form`` is read."""
+        unsure = "" if form.safe else "It may have been done all the same: look in Moodle first."
+        return self._server.errors(form.asked, unsure)
+
+    def refuse(self, response: httpx.Response, form: Form) -> None:
+        """Raise the error that an answer other than 200 means."""
+        with self.errors(form):
+            body = bounded_body(response, _MAX_ANSWER, ANSWER_SECONDS)
+        refused = _refusal(body)
+        if refused is not None:
+            raise _translated(refused, form)
+        raise as_page_error(response.status_code, redirect_target(response), self.url)
+
+    def _parsed(self, body: bytes, response: httpx.Response, form: Form) -> object:
+        try:
+            answer: object = json.loads(body)
+        except (ValueError, RecursionError) as error:
+            raise as_page_error(response.status_code, "", self.url) from error
+        refused = _refusal(body) if isinstance(answer, dict) else None
+        if refused is not None:
+            raise _translated(refused, form)
+        return answer
+
+    def _request(self, form: Form, headers: Mapping[str, str]) -> httpx.Request:
+        for _, stream in form.files:
+            stream.seek(0)
+        if form.document:
+            headers = {**headers, "content-type": "application/json"}
+        return self._client.build_request(
+            "POST",
+            f"{self.url}{form.path}",
+            content=form.document or None,
+            data=None
+            if form.document
+            else {name: written(value) for name, value in form.fields.items()},
+            files=[(f"file_{n}", file) for n, file in enumerate(form.files, 1)] or None,
+            headers=headers,
+        )
+
+
+def written(value: Value) -> str:
+    """Return a form field as Moodle reads it: 0 and 1 for booleans, a point in numbers."""
+    if isinstance(value, bool):
+        return "1" if value else "0"
+    return format(value, "f") if isinstance(value, Decimal) else str(value)
+
+
+def listed(name: str, values: Sequence[Value]) -> dict[str, Value]:
+    """Return a list as Moodle's form fields: ``name[0]``, ``name[1]``."""
+    return {f"{name}[{index}]": value for index, value in enumerate(values)}
+
+
+def check_token(token: str) -> str:
+    """Return the token if it can be one.
+
+    Raises:
+        InvalidInput: The token is empty or holds characters that no token has.
+    """
+    return http.check_token(token, "Get one: `mograder moodle login`.")
+
+
+def refusal_in(body: bytes, form: Form) -> MograderError | None:
+    """Return the error in a body that should have been a file, or nothing."""
+    refused = _refusal(body)
+    return None if refused is None else _translated(refused, form)
+
+
+def _refusal(body: bytes) -> Refused | None:
+    """Return a refusal if this is one: all doors give ``errorcode``, with either word."""
+    try:
+        refused = Refused.model_validate_json(body)
+    except ValidationError:
+        return None
+    told = refused.exception or refused.error
+    return refused if refused.errorcode and told else None
+
+
+def _translated(refused: Refused, form: Form) -> MograderError:
+    message = refused.message or (refused.error if isinstance(refused.error, str) else "")
+    detail = refused.debuginfo
+    return as_error(Refusal(refused.errorcode, message, form.door, form.asked, detail))

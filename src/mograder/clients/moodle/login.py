@@ -1,0 +1,172 @@
+"""The three ways to a token: a password, a token that one has, the browser.
+
+A site with single sign-on accepts no passwords here: its users sign in with the browser, and Moodle
+hands the token over in a link of its app, signed with a number that we chose.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import secrets
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+import httpx
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from mograder.clients.moodle.address import refuse_password
+from mograder.clients.moodle.errors import Door
+from mograder.clients.moodle.http import Form, Wire, check_token
+from mograder.clients.moodle.models import PublicConfigModel, TokenModel
+from mograder.clients.moodle.records import PublicConfig
+from mograder.core.errors import InvalidInput, NotAuthenticated, RemoteFailed
+
+SERVICE = "moodle_mobile_app"
+"""The service that almost every site offers to everybody (compatibility-0.3.16.md 9)."""
+
+_SCHEME = "moodlemobile"
+_AJAX = "/lib/ajax/service-nologin.php"
+_MAX_LINK = 4096
+
+
+class _Call(BaseModel):
+    index: int = 0
+    methodname: str
+    args: dict[str, str] = {}
+
+
+_CONFIGS = TypeAdapter(list[PublicConfigModel])
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """A sign-in that goes on in the browser: open ``url``, bring back the link it ends in.
+
+    ``site`` and ``passport`` are what that link must be signed with.
+    """
+
+    url: str
+    passport: str
+    site: str
+
+
+def public_config(url: str, *, transport: httpx.BaseTransport | None = None) -> PublicConfig:
+    """Return what a site tells before anybody signs in.
+
+    Raises:
+        RemoteFailed: It cannot be reached, is no Moodle, or is too old to tell.
+        InvalidInput: The address is none, or not the site's own.
+    """
+    call = _Call(methodname="tool_mobile_get_public_config")
+    wire = Wire(url, transport=transport)
+    try:
+        answer = wire.ask_json(
+            f"{_AJAX}?info={call.methodname}", json.dumps([call.model_dump()]), call.methodname
+        )
+    finally:
+        wire.close()
+    try:
+        configs = _CONFIGS.validate_python(answer)
+    except ValidationError as error:
+        raise _no_moodle(wire.url) from error
+    config = configs[0].record() if configs else None
+    if config is None:
+        raise _no_moodle(wire.url)
+    return config
+
+
+def login_with_password(
+    url: str,
+    username: str,
+    password: str,
+    *,
+    service: str = SERVICE,
+    insecure: bool = False,
+    transport: httpx.BaseTransport | None = None,
+) -> str:
+    """Return a token for a name and a password; Moodle gives the same one each time.
+
+    Raises:
+        InvalidInput: The password would travel unencrypted, and ``insecure`` does not allow that.
+        NotAuthenticated: Name or password are wrong, or the site wants the browser.
+        Forbidden: The account may not have a token.
+        RemoteFailed: Web services are off, or the site cannot be reached.
+    """
+    fields = {"username": username.strip(), "password": password, "service": service}
+    wire = Wire(url, transport=transport)
+    try:
+        refuse_password(wire.url, insecure=insecure)
+        answer = wire.ask(Form("/login/token.php", fields, Door.LOGIN, "the login", safe=True))
+    finally:
+        wire.close()
+    try:
+        return check_token(TokenModel.model_validate(answer).token)
+    except ValidationError as error:
+        raise _no_moodle(wire.url) from error
+
+
+def launch(config: PublicConfig) -> Launch:
+    """Begin a sign-in in the browser (``mograder moodle login --sso``).
+
+    Raises:
+        RemoteFailed: The site does not let the browser hand out tokens.
+    """
+    if not config.browser_login or not config.launch_url:
+        raise RemoteFailed(
+            f"{config.url} does not hand out tokens through the browser.",
+            hint="Use `mograder moodle login` with your password, or ask the Moodle administrator "
+            "to set the app's type of login to 'Via a browser window'.",
+        )
+    passport = str(secrets.randbelow(10**15))
+    asked = httpx.URL(config.launch_url).copy_merge_params(
+        {"service": SERVICE, "passport": passport, "urlscheme": _SCHEME}
+    )
+    return Launch(str(asked), passport, config.url)
+
+
+def token_of(link: str, started: Launch) -> str:
+    """Return the token in the link that the sign-in ended in.
+
+    The signature binds it to this sign-in: a link from elsewhere would sign one in as somebody
+    else.
+
+    Raises:
+        InvalidInput: It is no such link.
+        NotAuthenticated: It is of another sign-in, or of another site.
+    """
+    text = unquote(link.strip()[:_MAX_LINK])
+    scheme, _, coded = text.partition("token=")
+    try:
+        if not scheme.startswith(f"{_SCHEME}://"):
+            raise ValueError(scheme)
+        padded = coded.rstrip("/") + "=" * (-len(coded.rstrip("/")) % 4)
+        signature, token = base64.b64decode(padded).decode("ascii").split(":::")[:2]
+    except (ValueError, binascii.Error) as error:
+        raise InvalidInput(
+            "This is not the link that Moodle's sign-in ends in.",
+            hint=f"It begins with {_SCHEME}://token= . Copy it whole, from the address bar or from "
+            "the link on the page.",
+        ) from error
+    if not hmac.compare_digest(signature, _signature(started)):
+        raise NotAuthenticated(
+            "This link belongs to another sign-in.",
+            hint="Use the link of the page that was opened last: `mograder moodle login --sso`.",
+        )
+    return check_token(token)
+
+
+def _signature(started: Launch) -> str:
+    """Return Moodle's own signature; MD5 is its choice, and the number is ours and random."""
+    text = f"{started.site}{started.passport}".encode()
+    return hashlib.md5(text, usedforsecurity=False).hexdigest()
+
+
+def _no_moodle(url: str) -> RemoteFailed:
+    return RemoteFailed(
+        f"What answers at {url} is not a Moodle that we know.",
+        hint="Give the address of Moodle's front page; Moodle 4.1 or newer is needed.",
+    )

@@ -1,0 +1,248 @@
+"""Moodle's offline grading worksheet: read it, fill marks in, write it back.
+
+See compatibility-0.3.16.md 9.
+
+Pure: bytes in, bytes out. Which columns there are depends on the site and on the assignment, so
+all but Identifier, Grade and "Last modified (grade)", which Moodle's import needs, may be missing.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+
+from mograder.clients.moodle.grade_text import mark_text, parse_mark
+from mograder.clients.moodle.html_text import same_comment
+from mograder.core.errors import InvalidInput, MograderError, TooLarge
+
+IDENTIFIER = "Identifier"
+GRADE = "Grade"
+MAXIMUM = "Maximum grade"
+GRADED = "Last modified (grade)"
+COMMENTS = "Feedback comments"
+NEEDED = (IDENTIFIER, GRADE, GRADED)
+"""Without one of these, Moodle says that it cannot read the worksheet."""
+
+_LOCKED = "Grade can be changed"
+_PARTICIPANT = re.compile(r"(?:.*\D)?(\d{1,18})")
+_DELIMITERS = ",;\t"
+_MOST_BYTES = 50_000_000
+_MOST_ROWS = 100_000
+_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_MONTHS = (
+    *("January", "February", "March", "April", "May", "June", "July"),
+    *("August", "September", "October", "November", "December"),
+)
+_HINT = (
+    "Download it again from the assignment's page in Moodle (Submissions, Actions, Download "
+    "grading worksheet), with English as your language there, and do not reorder its columns."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class WorksheetRow:
+    """One student's line; ``participant`` is the number of this assignment's own identifier.
+
+    ``cells`` are all columns as they stand, in the order of the sheet.
+    """
+
+    participant: int
+    cells: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Worksheet:
+    """A whole worksheet; ``columns`` as the site wrote them."""
+
+    columns: tuple[str, ...]
+    rows: tuple[WorksheetRow, ...]
+    delimiter: str = ","
+
+    def cell(self, row: WorksheetRow, column: str) -> str:
+        """Return what a row has in a column, nothing where the sheet has no such column."""
+        return row.cells[self.columns.index(column)] if column in self.columns else ""
+
+    def mark(self, row: WorksheetRow) -> Decimal | None:
+        """Return the mark that stands in the sheet, if there is one.
+
+        Raises: :class:`InvalidInput` when somebody typed what is no number.
+        """
+        try:
+            return parse_mark(self.cell(row, GRADE))
+        except InvalidInput as error:
+            raise InvalidInput(f"{self.cell(row, IDENTIFIER)}: {error.message}") from error
+
+    def maximum(self, row: WorksheetRow) -> Decimal | None:
+        """Return the most that the assignment gives, where the sheet tells."""
+        return parse_mark(self.cell(row, MAXIMUM))
+
+    def changeable(self, row: WorksheetRow) -> bool:
+        """Whether Moodle takes a new grade for this row."""
+        return self.cell(row, _LOCKED).strip().lower() not in {"no", "non", "nein", "0"}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """The new values of a row; None leaves the old one. The comment is HTML."""
+
+    mark: Decimal | None = None
+    comment: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """The worksheet with marks in it: which rows changed, and which could not and why."""
+
+    sheet: Worksheet
+    changed: tuple[int, ...]
+    unchanged: tuple[int, ...]
+    skipped: Mapping[int, str]
+    erased: Mapping[int, str]
+    """The comments that stood in the sheet and are empty now."""
+
+
+def parse_worksheet(data: bytes) -> Worksheet:
+    """Read a worksheet: UTF-8 with or without BOM, separated by commas, semicolons or tabs.
+
+    Raises: :class:`InvalidInput` saying which column or row is wrong, :class:`TooLarge`.
+    """
+    if len(data) > _MOST_BYTES:
+        raise TooLarge(f"The worksheet is larger than {_MOST_BYTES // 1_000_000} MB.")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InvalidInput(
+            "The worksheet is not UTF-8 text.", hint="Save it as CSV UTF-8, or download it again."
+        ) from error
+    delimiter = _delimiter(text)
+    try:
+        table = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
+    except csv.Error as error:
+        raise InvalidInput(f"The worksheet is no CSV: {error}.", hint=_HINT) from error
+    columns = tuple(name.strip() for name in table[0]) if table else ()
+    missing = [name for name in NEEDED if name not in columns]
+    if missing:
+        raise InvalidInput(f"The worksheet has no column {missing[0]!r}.", hint=_HINT)
+    if len(set(columns)) != len(columns):
+        raise InvalidInput("The worksheet has two columns of one name.", hint=_HINT)
+    if len(table) > _MOST_ROWS:
+        raise TooLarge(f"The worksheet has more than {_MOST_ROWS} rows.")
+    lines = enumerate(table[1:], start=2)
+    rows = tuple(_row(number, line, columns) for number, line in lines if any(line))
+    _refuse_twice(rows)
+    return Worksheet(columns, rows, delimiter)
+
+
+def render_worksheet(sheet: Worksheet) -> bytes:
+    """Write a worksheet as Moodle does: UTF-8 with BOM, every column that there was."""
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer, delimiter=sheet.delimiter, lineterminator="\n")
+    writer.writerow(sheet.columns)
+    writer.writerows(row.cells for row in sheet.rows)
+    return buffer.getvalue().encode("utf-8-sig")
+
+
+def fill(sheet: Worksheet, entries: Mapping[int, Entry], now: datetime) -> Filled:
+    """Put marks and comments into the rows of these participants.
+
+    A row that changes gets ``now`` as its date, in the reader's own time: Moodle skips a row whose
+    date is older than the grade that it holds, so the same sheet could not be corrected twice.
+    Rows that stay as they are keep their date.
+
+    Raises: :class:`InvalidInput` for a mark above the maximum, before anything is written: Moodle
+    would skip that row without a word.
+    """
+    rows: list[WorksheetRow] = []
+    changed: list[int] = []
+    unchanged: list[int] = []
+    skipped: dict[int, str] = {}
+    for row in sheet.rows:
+        entry = entries.get(row.participant)
+        filled = row
+        if entry is not None and not sheet.changeable(row):
+            skipped[row.participant] = "Moodle says that its grade cannot be changed"
+        elif entry is not None:
+            filled = _filled(sheet, row, entry, now)
+            (unchanged if filled == row else changed).append(row.participant)
+        rows.append(filled)
+    for participant in entries.keys() - {row.participant for row in sheet.rows}:
+        skipped[participant] = "not in the worksheet"
+    erased = {
+        row.participant: sheet.cell(row, COMMENTS)
+        for row, filled in zip(sheet.rows, rows, strict=True)
+        if sheet.cell(row, COMMENTS) and not sheet.cell(filled, COMMENTS)
+    }
+    filled_sheet = replace(sheet, rows=tuple(rows))
+    return Filled(filled_sheet, tuple(changed), tuple(unchanged), skipped, erased)
+
+
+def moodle_date(moment: datetime) -> str:
+    """Return a time as Moodle's worksheet writes it, in whatever language this machine speaks."""
+    day, month = _DAYS[moment.weekday()], _MONTHS[moment.month - 1]
+    hour = moment.hour % 12 or 12
+    half = "AM" if moment.hour < 12 else "PM"
+    return f"{day}, {moment.day} {month} {moment.year}, {hour}:{moment.minute:02} {half}"
+
+
+def _filled(sheet: Worksheet, row: WorksheetRow, entry: Entry, now: datetime) -> WorksheetRow:
+    news: dict[str, str] = {}
+    if entry.mark is not None and entry.mark != _mark_or_none(sheet, row):
+        maximum = sheet.maximum(row)
+        if maximum is not None and entry.mark > maximum:
+            raise InvalidInput(
+                f"{sheet.cell(row, IDENTIFIER)}: {mark_text(entry.mark)} is more than the maximum "
+                f"of {mark_text(maximum)}.",
+                hint="Correct the mark, or the maximum grade in Moodle.",
+            )
+        news[GRADE] = mark_text(entry.mark)
+    held = sheet.cell(row, COMMENTS)
+    comment = None if COMMENTS not in sheet.columns else entry.comment
+    if comment is not None and not same_comment(comment, held):
+        news[COMMENTS] = comment
+    if not news:
+        return row
+    news[GRADED] = moodle_date(now)
+    cells = (news.get(name, cell) for name, cell in zip(sheet.columns, row.cells, strict=True))
+    return replace(row, cells=tuple(cells))
+
+
+def _mark_or_none(sheet: Worksheet, row: WorksheetRow) -> Decimal | None:
+    """What stands there is replaced, so that it need not be a number."""
+    try:
+        return sheet.mark(row)
+    except MograderError:
+        return None
+
+
+def _delimiter(text: str) -> str:
+    heading = text.partition("\n")[0]
+    return max(_DELIMITERS, key=heading.count)
+
+
+def _row(number: int, line: Sequence[str], columns: tuple[str, ...]) -> WorksheetRow:
+    if len(line) != len(columns):
+        raise InvalidInput(
+            f"Row {number} of the worksheet has {len(line)} cells for {len(columns)} columns.",
+            hint=_HINT,
+        )
+    identifier = line[columns.index(IDENTIFIER)]
+    found = _PARTICIPANT.fullmatch(identifier.strip())
+    if found is None:
+        raise InvalidInput(
+            f"Row {number} of the worksheet has the identifier {identifier[:40]!r}.",
+            hint="It should read like “Participant 8”. " + _HINT,
+        )
+    return WorksheetRow(int(found[1]), tuple(line))
+
+
+def _refuse_twice(rows: Sequence[WorksheetRow]) -> None:
+    seen: set[int] = set()
+    for row in rows:
+        if row.participant in seen:
+            raise InvalidInput(f"Participant {row.participant} is in the worksheet twice.")
+        seen.add(row.participant)

@@ -1,0 +1,245 @@
+"""The tokens that a person has signed in with, kept between commands, one for each server (B148).
+
+0.3.16 keeps one token of each kind, of the server signed in to last, in ``https_token.json`` and
+``token.json`` (compatibility-0.3.16.md 1). We keep all of a kind in ``https_tokens.json`` and
+``moodle_tokens.json`` beside them, and go on writing the old files, so that both programs can be
+used by turns: what an old file says of its server is never older than ours (decision 30).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import httpx
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from mograder.clients.moodle.address import parse_moodle_url
+from mograder.core import file_lock
+from mograder.core.atomic_file import write_file
+from mograder.core.errors import InvalidInput
+
+T = TypeVar("T", bound=BaseModel)
+
+_WHERE = Path(".config", "mograder")
+"""Below the home directory, wherever XDG_CONFIG_HOME points: 0.3.16 looks nowhere else."""
+
+_LARGEST = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class CachedToken:
+    """A token for one server; ``user`` and ``full_name`` are empty where they are not known.
+
+    ``url`` has no slash at its end.
+    """
+
+    url: str
+    token: str = field(repr=False)
+    user: str = ""
+    full_name: str = ""
+
+
+class _Entry(BaseModel):
+    """A token as the files hold it; each kind writes the fields it needs."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    token: str
+    user: str = ""
+    username: str = ""
+    fullname: str = ""
+
+
+class _Old(_Entry):
+    url: str
+
+
+class _Ours(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    servers: dict[str, _Entry] = {}
+    sites: dict[str, _Entry] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """The files of one kind of server, below ``~/.config/mograder``, and their fields.
+
+    ``ours`` holds the tokens under the key ``group``, with the fields ``fields``; ``old`` is the
+    file of 0.3.16, with the fields ``old_fields``. ``key`` returns one spelling for all addresses
+    of one server, or raises InvalidInput.
+    """
+
+    ours: str
+    old: str
+    lock: str
+    group: str
+    fields: frozenset[str]
+    old_fields: frozenset[str]
+    key: Callable[[str], str]
+
+
+def server_key(url: str) -> str:
+    """Return one spelling for all addresses of one server: host in small letters, no last slash."""
+    try:
+        # Twice: a default port is dropped only behind a scheme in small letters.
+        return str(httpx.URL(str(httpx.URL(url.strip())))).rstrip("/")
+    except httpx.InvalidURL:
+        return url.strip().rstrip("/")
+
+
+def user_of(token: str) -> str:
+    """Return the name before the colon of an assignment server's token, or "".
+
+    See compatibility-0.3.16.md 1.
+    """
+    name, colon, _ = token.partition(":")
+    return name if colon else ""
+
+
+HTTPS = Kind(
+    ours="https_tokens.json",
+    old="https_token.json",
+    lock=".https_tokens.lock",
+    group="servers",
+    fields=frozenset({"token", "user"}),
+    old_fields=frozenset({"url", "token", "user"}),
+    key=server_key,
+)
+MOODLE = Kind(
+    ours="moodle_tokens.json",
+    old="token.json",
+    lock=".moodle_tokens.lock",
+    group="sites",
+    fields=frozenset({"token", "fullname", "username"}),
+    old_fields=frozenset({"url", "token", "fullname"}),
+    key=parse_moodle_url,
+)
+
+
+class TokenStore:
+    """The tokens of one kind below one home directory; several processes may use it at once."""
+
+    def __init__(self, home: Path, kind: Kind) -> None:
+        self._directory = home / _WHERE
+        self._kind = kind
+
+    @property
+    def path(self) -> Path:
+        """The file that holds the tokens of all servers."""
+        return self._directory / self._kind.ours
+
+    def find(self, url: str) -> CachedToken | None:
+        """Return the token for a server, whichever program kept it.
+
+        A damaged file counts as empty: signing in again mends it.
+        """
+        key = self._kind.key(url)
+        entry = self._all().get(key)
+        return None if entry is None else _cached(key, entry)
+
+    def save(self, url: str, token: str, user: str = "", full_name: str = "") -> CachedToken:
+        """Keep a token for a server, readable by its owner only, beside those of all others.
+
+        Raises:
+            InvalidInput: The directory cannot be written.
+        """
+        key = self._kind.key(url)
+        old = _Old(
+            url=url.strip().rstrip("/"), token=token, user=user, username=user, fullname=full_name
+        )
+        with self._changing():
+            entries = self._all()
+            # First what only the old file knows, then that file: it is believed, so a crash in
+            # between leaves the new token.
+            self._write(entries)
+            _replace(self._old_path, old.model_dump(include=set(self._kind.old_fields)))
+            entries[key] = old
+            self._write(entries)
+        return _cached(key, old)
+
+    def forget(self, url: str) -> bool:
+        """Drop the token for a server from both files; return whether there was one.
+
+        Raises:
+            InvalidInput: The directory cannot be written.
+        """
+        key = self._kind.key(url)
+        if key not in self._all():
+            return False
+        with self._changing():
+            entries = self._all()
+            entries.pop(key, None)
+            self._write(entries)
+            if key in self._old():
+                self._old_path.unlink(missing_ok=True)
+        return True
+
+    @property
+    def _old_path(self) -> Path:
+        return self._directory / self._kind.old
+
+    def _all(self) -> dict[str, _Entry]:
+        """Return the entries of both files by server; what the old one says counts."""
+        ours = _read(_Ours, self.path) or _Ours()
+        entries = {**ours.servers, **ours.sites}
+        for key, old in self._old().items():
+            known = entries.get(key)
+            # 0.3.16 keeps no user name of a Moodle.
+            same = known if known is not None and known.token == old.token else old
+            entries[key] = old.model_copy(update={"username": same.username})
+        return entries
+
+    def _old(self) -> dict[str, _Entry]:
+        """Return the entry of the old file by server, or nothing."""
+        found = _read(_Old, self._old_path)
+        with suppress(InvalidInput):
+            return {} if found is None else {self._kind.key(found.url): found}
+        return {}
+
+    def _write(self, entries: Mapping[str, _Entry]) -> None:
+        fields = set(self._kind.fields)
+        rows = {key: entry.model_dump(include=fields) for key, entry in entries.items()}
+        _replace(self.path, {self._kind.group: rows})
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Let one process at a time change the files, so that of two sign-ins at once both stay.
+
+        Raises:
+            InvalidInput: The directory cannot be written.
+        """
+        try:
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with os.fdopen(file_lock.open_lock(self._directory / self._kind.lock)) as lock:
+                file_lock.acquire(lock.fileno(), seconds=None)
+                yield
+        except OSError as error:
+            raise InvalidInput(
+                f"The token cannot be kept in {self._directory}: {error.strerror}.",
+                hint="Check the directory's owner and permissions, or give --token each time.",
+            ) from error
+
+
+def _read(shape: type[T], path: Path) -> T | None:
+    """Return what a file of tokens holds; None if it is missing, damaged or something else."""
+    try:
+        with path.open("rb") as stream:
+            return shape.model_validate_json(stream.read(_LARGEST))
+    except (OSError, ValidationError):
+        return None
+
+
+def _replace(path: Path, content: object) -> None:
+    write_file(path, f"{json.dumps(content, indent=2, ensure_ascii=False)}\n".encode(), 0o600)
+
+
+def _cached(url: str, entry: _Entry) -> CachedToken:
+    user = entry.user or entry.username or user_of(entry.token)
+    return CachedToken(url, entry.token, user, entry.fullname)

@@ -1,1 +1,0 @@
-"""Other servers, seen from our commands."""
