@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import click
 import pytest
 
-from mograder.cli.lazy import LazyGroup
 from mograder.cli.main import root
+from mograder.cli.shared.lazy import LazyGroup
 
 PROMISED = {
     "": "-v --version",

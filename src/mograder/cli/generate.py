@@ -10,10 +10,10 @@ from pathlib import Path
 
 import click
 
-from mograder.cli.authoring import denied_code, keep_runtime
-from mograder.cli.course import load_course
-from mograder.cli.options import Given, course_dir_option
-from mograder.cli.output import reporting
+from mograder.cli.shared.authoring import denied_code, keep_runtime
+from mograder.cli.shared.course_settings import load_course
+from mograder.cli.shared.options import Given, course_dir_option
+from mograder.cli.shared.output import reporting
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.grading.author_runs import CheckOutcome, How, open_runs
 from mograder.grading.generate import generate as generate_items

@@ -16,7 +16,7 @@ from typing import ClassVar, NoReturn
 import click
 
 from mograder import __version__
-from mograder.cli.lazy import Lazy, LazyGroup
+from mograder.cli.shared.lazy import Lazy, LazyGroup
 from mograder.core.errors import (
     Busy,
     Conflict,
@@ -77,14 +77,16 @@ class _Root(LazyGroup):
             "validate": Lazy(
                 "mograder.cli.validate:validate_command", "Run notebooks against their checks."
             ),
-            "hub": Lazy("mograder.cli.hub:hub", "Run the shared hub, and look after it."),
+            "hub": Lazy("mograder.cli.hub.group:hub", "Run the shared hub, and look after it."),
             "serve": Lazy("mograder.cli.serve:serve", "Serve a course over HTTPS, without Moodle."),
             "token": Lazy("mograder.cli.token:token", "Make the tokens of a served course."),
             "moodle": Lazy(
-                "mograder.cli.moodle:moodle", "Hand out, collect and grade with a Moodle course."
+                "mograder.cli.moodle.group:moodle",
+                "Hand out, collect and grade with a Moodle course.",
             ),
             "https": Lazy(
-                "mograder.cli.https:https", "Fetch, submit and grade over an assignment server."
+                "mograder.cli.https.group:https",
+                "Fetch, submit and grade over an assignment server.",
             ),
             "student": Lazy(
                 "mograder.cli.student:student", "Open your own dashboard of a course, as a student."
@@ -166,7 +168,7 @@ def _show_version(ctx: click.Context) -> NoReturn:
 
 
 def _tell(error: Exception, *, debug: bool) -> None:
-    from mograder.cli.failures import tell  # noqa: PLC0415  # a success does not pay for it
+    from mograder.cli.shared.failures import tell  # noqa: PLC0415  # a success does not pay for it
 
     tell(error, debug=debug)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from mograder.cli.course import load_course
-from mograder.cli.options import Given, course_dir_option
+from mograder.cli.shared.course_settings import load_course
+from mograder.cli.shared.options import Given, course_dir_option
 from mograder.core.names import ItemName
 from mograder.grading.scaffold import (
     FIRST_ASSIGNMENT,

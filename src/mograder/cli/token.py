@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from mograder.auth.enrollment import parse_username
-from mograder.cli.tokens import print_lines
+from mograder.cli.shared.token_output import print_lines
 from mograder.core.clock import SystemClock
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.names import INSTRUCTOR, Username

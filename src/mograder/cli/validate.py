@@ -11,9 +11,9 @@ from pathlib import Path
 
 import click
 
-from mograder.cli.course import load_course
-from mograder.cli.options import Given, course_dir_option, json_option
-from mograder.cli.output import reporting
+from mograder.cli.shared.course_settings import load_course
+from mograder.cli.shared.options import Given, course_dir_option, json_option
+from mograder.cli.shared.output import reporting
 from mograder.core.errors import InvalidInput, MograderError, SandboxUnavailable
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.grading.local_runner import Workbench, open_workbench

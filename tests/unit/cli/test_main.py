@@ -12,8 +12,8 @@ import click
 import pytest
 
 from mograder import __version__
-from mograder.cli.failures import reference
 from mograder.cli.main import EXIT_BUG, EXIT_CODES, exit_code, root, run
+from mograder.cli.shared.failures import reference
 from mograder.core import errors
 from mograder.core.errors import MograderError
 

@@ -94,7 +94,7 @@ async def _serve(options: HubOptions, secret: str, service: Service) -> None:
         # which nobody is answered.
         gc.collect()
         gc.freeze()
-        gc.enable()  # it was off for the start (``cli/hub_run.py``)
+        gc.enable()  # it was off for the start (``cli/hub/run.py``)
         await server.serve(sockets=[listener])
 
 

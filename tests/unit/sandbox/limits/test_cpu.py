@@ -112,6 +112,7 @@ def test_limits_are_written_in_short_periods() -> None:
     assert cpu_max(None) == f"max {PERIOD}"
 
 
+@pytest.mark.full
 def test_a_session_without_a_cgroup_is_nicer() -> None:
     with subprocess.Popen(["sleep", "600"]) as process:
         before = os.getpriority(os.PRIO_PROCESS, process.pid)

@@ -1,0 +1,233 @@
+"""``mograder https`` for instructors: collecting, grades, feedback, names (B147, B153, B154)."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from mograder.cli.files import read_bytes
+from mograder.cli.https.server import Server, server_options, wanted
+from mograder.cli.shared.options import json_option
+from mograder.clients.assignment_server.client import GradeRow
+from mograder.clients.course_server import RemoteAssignment
+from mograder.core.clock import SystemClock
+from mograder.core.errors import RemoteFailed
+from mograder.core.names import Username
+from mograder.exchange.assignment_lookup import choose_remote, folder_of
+from mograder.exchange.assignment_server.collect import Collected, collect, problems
+from mograder.exchange.assignment_server.feedback_pages import batches, find_pages
+from mograder.exchange.collecting import Fate
+from mograder.exchange.grades_csv import server_rows
+from mograder.store.course import shown
+
+_Directory = click.Path(file_okay=False, path_type=Path)
+_File = click.Path(exists=True, dir_okay=False, path_type=Path)
+_dry_run_option = click.option(
+    "--dry-run", is_flag=True, help="Say what would be sent, and send nothing."
+)
+
+
+@click.command("fetch-submissions")
+@click.argument("assignment")
+@click.option(
+    "-o", "--output-dir", type=_Directory, help="Where they go.  [default: submitted/ASSIGNMENT]"
+)
+@click.option("--force", is_flag=True, help="Download again what is here already.")
+@json_option
+@server_options
+def fetch_submissions(
+    *, server: Server, assignment: str, output_dir: Path | None, force: bool, as_json: bool
+) -> None:
+    """Download what was handed in (instructors).
+
+    The latest of each person becomes USER.py; one that it replaces is kept in .replaced/. When
+    each was handed in is in .fetch_metadata.json.
+    """
+    with server.connected(quiet=as_json) as (transport, transfers):
+        found = choose_remote(assignment, transport.list_assignments())
+        submitted = server.loaded.path(server.loaded.settings.dirs.submitted)
+        out = output_dir or submitted / folder_of(found)
+        now = SystemClock().now()
+        collected = collect(transport, found, out, transfers.say, now, force=force)
+    _print_collected(found, out, collected, as_json=as_json)
+    if failed := problems(collected):
+        names = ", ".join(each.username for each in failed[:20])
+        raise RemoteFailed(
+            f"{len(failed)} submissions could not be downloaded: {names}.",
+            hint=failed[0].problem,
+        )
+
+
+@click.command("upload-grades")
+@click.argument("assignment")
+@click.option(
+    "--grades-csv",
+    type=_File,
+    required=True,
+    help="A CSV file with the columns username, grade and feedback.",
+)
+@_dry_run_option
+@json_option
+@server_options
+def upload_grades(
+    *, server: Server, assignment: str, grades_csv: Path, dry_run: bool, as_json: bool
+) -> None:
+    """Upload grades from a CSV file (instructors).
+
+    They are merged into those that the server holds: one row for each person. Further columns
+    are kept there as they are.
+    """
+    rows = server_rows(read_bytes(grades_csv), str(grades_csv))
+    with server.connected(quiet=as_json) as (transport, _):
+        found = wanted(transport, assignment, dry_run=dry_run)
+        total = None if dry_run else transport.upload_grades(found, rows)
+    _print_grades(found, rows, total, as_json=as_json)
+
+
+@click.command("upload-feedback")
+@click.argument("assignment")
+@click.option(
+    "--feedback-dir",
+    type=_Directory,
+    help="The directory with USER.html files.  [default: feedback/ASSIGNMENT]",
+)
+@click.option("--grades-csv", type=_File, help="Upload these grades too.")
+@_dry_run_option
+@json_option
+@server_options
+def upload_feedback(
+    *,
+    server: Server,
+    assignment: str,
+    feedback_dir: Path | None,
+    grades_csv: Path | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Upload pages of feedback (instructors)."""
+    rows = server_rows(read_bytes(grades_csv), str(grades_csv)) if grades_csv else ()
+    with server.connected(quiet=as_json) as (transport, transfers):
+        found = wanted(transport, assignment, dry_run=dry_run)
+        base = server.loaded.path(server.loaded.settings.dirs.feedback)
+        pages = find_pages(feedback_dir or base / folder_of(found))
+        stored: list[str] = []
+        total = None
+        if not dry_run:
+            total = transport.upload_grades(found, rows) if rows else None
+            for batch in batches(pages):
+                stored += transport.upload_feedback(found, batch, transfers.say)
+    _print_feedback(found, pages, rows, total, dry_run=dry_run, as_json=as_json)
+
+
+@click.command("reset")
+@click.argument("username")
+@json_option
+@server_options
+def reset(*, server: Server, username: str, as_json: bool) -> None:
+    """Let a name register again (instructors).
+
+    Its tokens end, and whoever registers the name next gets a new one. What was handed in under
+    it stays.
+    """
+    user = Username.parse(username)
+    with server.connected(quiet=as_json) as (transport, _):
+        transport.reset_registration(user)
+    if as_json:
+        click.echo(json.dumps({"user": user, "reset": True}, ensure_ascii=False))
+        return
+    click.echo(f"{user} may register again; all tokens of that name have ended.")
+
+
+def _print_collected(
+    assignment: RemoteAssignment, out: Path, collected: Sequence[Collected], *, as_json: bool
+) -> None:
+    counts = Counter(each.fate for each in collected)
+    if as_json:
+        listed = [_collected_json(each) for each in collected]
+        answer = {"assignment": assignment.name, "directory": str(out), "submissions": listed}
+        click.echo(json.dumps(answer, ensure_ascii=False))
+        return
+    if not collected:
+        click.echo(f"No submissions to {assignment.name} yet.")
+        return
+    for each in collected:
+        before = "" if each.kept is None else each.kept.relative_to(out)
+        kept = f"  (the one before is kept as {before})" if before else ""
+        if each.fate in (Fate.NEW, Fate.UPDATED):
+            click.echo(f"  {each.path.name}{kept}")
+    held = len(collected) - counts[Fate.SKIPPED]
+    told = ", ".join(f"{counts[fate]} {fate}" for fate in Fate if counts[fate])
+    click.echo(f"Downloaded {held} submission(s) in {shown(out.absolute())} ({told})")
+
+
+def _collected_json(each: Collected) -> dict[str, object]:
+    return {
+        "username": each.username,
+        "path": None if each.problem else str(each.path),
+        "change": each.fate,
+        "submitted_at": each.submitted_at.isoformat() if each.submitted_at else None,
+        "late": each.late,
+        "kept": None if each.kept is None else str(each.kept),
+        "problem": each.problem or None,
+    }
+
+
+def _print_grades(
+    assignment: RemoteAssignment, rows: Sequence[GradeRow], total: int | None, *, as_json: bool
+) -> None:
+    if as_json:
+        answer = {
+            "assignment": assignment.name,
+            "grades": len(rows),
+            "uploaded": total is not None,
+            "count": total,
+        }
+        click.echo(json.dumps(answer, ensure_ascii=False))
+        return
+    if total is None:
+        click.echo(f"Would upload {len(rows)} grade(s) to '{assignment.name}'")
+        for row in rows:
+            click.echo(f"  {row.who}: {row.values.get('grade') or '-'}")
+        return
+    _tell_total(assignment, rows, total)
+
+
+def _tell_total(assignment: RemoteAssignment, rows: Sequence[GradeRow], total: int) -> None:
+    click.echo(f"Uploaded {len(rows)} grade(s) to '{assignment.name}'; the server holds {total}.")
+
+
+def _print_feedback(
+    assignment: RemoteAssignment,
+    pages: Sequence[Path],
+    rows: Sequence[GradeRow],
+    total: int | None,
+    *,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    if as_json:
+        answer = {
+            "assignment": assignment.name,
+            "pages": [page.name for page in pages],
+            "grades": len(rows),
+            "uploaded": not dry_run,
+            "count": total,
+        }
+        click.echo(json.dumps(answer, ensure_ascii=False))
+        return
+    if dry_run:
+        click.echo(f"Would upload {len(pages)} feedback file(s) to '{assignment.name}'")
+        for page in pages:
+            click.echo(f"  {page.name}")
+        return
+    if total is not None:
+        click.echo(
+            f"Uploaded {len(rows)} grade(s) to '{assignment.name}'; the server holds {total}."
+        )
+    for page in pages:
+        click.echo(f"  {page.name}")
+    click.echo(f"Uploaded {len(pages)} feedback file(s) to '{assignment.name}'")

@@ -1,0 +1,163 @@
+"""``mograder https receipt``: what a student has in hand after submitting."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import ClassVar
+
+import click
+
+from mograder.cli.https.server import Server, server_options
+from mograder.cli.shared.lazy import Lazy, LazyGroup
+from mograder.cli.shared.options import json_option
+from mograder.clients.assignment_server.answers import Verification
+from mograder.clients.assignment_server.client import HttpsTransport
+from mograder.core.errors import NotFound
+from mograder.exchange.student.receipts import (
+    KeptReceipt,
+    is_of,
+    kept_receipts,
+    open_receipt,
+    receipts_of,
+)
+from mograder.store.course import shown
+
+_HERE = "mograder.cli.https.receipt"
+_MOMENT = "%a %d %b %Y, %H:%M:%S"
+_directory_option = click.option(
+    "--dir",
+    "directory",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=Path(),
+    show_default=True,
+    help="Where the notebooks are: the receipts are in .mograder/ there, or one level below.",
+)
+
+
+class _Receipt(LazyGroup):
+    table: ClassVar[Mapping[str, Lazy]] = MappingProxyType(
+        {
+            "show": Lazy(f"{_HERE}:show", "Show the receipts for an assignment."),
+            "verify": Lazy(f"{_HERE}:verify", "Ask the server whether a receipt is genuine."),
+        }
+    )
+
+
+@click.group("receipt", cls=_Receipt)
+def receipt() -> None:
+    """Look at receipts."""
+
+
+@click.command("show")
+@click.argument("assignment")
+@_directory_option
+@json_option
+def show(*, assignment: str, directory: Path, as_json: bool) -> None:
+    """Show the receipts for an assignment.
+
+    The latest comes first.
+    """
+    kept = _find(assignment, directory)
+    if as_json:
+        click.echo(json.dumps([_as_json(each) for each in kept], ensure_ascii=False))
+        return
+    for each in kept:
+        click.echo("\n".join(_lines(each)))
+
+
+@click.command("verify")
+@click.argument("receipt_or_assignment")
+@click.option(
+    "--file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A notebook that it should be for.",
+)
+@_directory_option
+@json_option
+@server_options
+def verify(
+    *,
+    server: Server,
+    receipt_or_assignment: str,
+    file: Path | None,
+    directory: Path,
+    as_json: bool,
+) -> None:
+    """Ask the server whether a receipt is genuine.
+
+    RECEIPT_OR_ASSIGNMENT is a receipt's file, or an assignment's name for the latest one here.
+    Nobody needs a token for it. Exits with 1 if the server did not sign it, no longer holds what
+    it is for, or --file has other bytes.
+    """
+    path = Path(receipt_or_assignment)
+    kept = open_receipt(path) if path.is_file() else _find(receipt_or_assignment, directory)[0]
+    # The file may be anybody's: the server that we know is asked first, and none gets our token.
+    url = kept.server if kept.server and not server.knows_url else server.url
+    with HttpsTransport(url, "") as transport:
+        verdict = transport.verify_receipt(kept.receipt.text)
+    matches = None if file is None else is_of(kept.receipt, file)
+    _print_verdict(kept, verdict, file, matches, as_json=as_json)
+    if not (verdict.valid and verdict.stored) or matches is False:
+        raise SystemExit(1)
+
+
+def _find(assignment: str, directory: Path) -> tuple[KeptReceipt, ...]:
+    """Return the receipts here and one level below; one level, since each has its own directory."""
+    below = sorted(path for path in directory.iterdir() if path.is_dir())
+    found = [kept for each in (directory, *below) for kept in kept_receipts(each)]
+    try:
+        return receipts_of(assignment, found)
+    except NotFound as error:
+        raise NotFound(
+            f"There is no receipt for '{assignment}' in {shown(directory.absolute())}.",
+            hint=f"{error.hint} Or give the directory of the notebook by --dir.",
+        ) from error
+
+
+def _print_verdict(
+    kept: KeptReceipt,
+    verdict: Verification,
+    file: Path | None,
+    matches: bool | None,
+    *,
+    as_json: bool,
+) -> None:
+    if as_json:
+        answer = {
+            **_as_json(kept),
+            "valid": verdict.valid,
+            "stored": verdict.stored,
+            "counts": verdict.counts,
+            "message": verdict.message,
+            "matches_file": matches,
+        }
+        click.echo(json.dumps(answer, ensure_ascii=False))
+        return
+    click.echo("\n".join(_lines(kept)))
+    click.echo(verdict.message or ("It is genuine." if verdict.valid else "It is not genuine."))
+    if matches is not None:
+        click.echo(f"{file} is {'exactly' if matches else 'NOT'} what it is for.")
+
+
+def _lines(kept: KeptReceipt) -> list[str]:
+    receipt = kept.receipt
+    late = " (late)" if receipt.late else ""
+    return [
+        f"{receipt.assignment}, submission {receipt.sequence} of {receipt.user}",
+        f"  Received: {receipt.received.astimezone():{_MOMENT}}{late}",
+        f"  File:     {receipt.filename}, {receipt.size} bytes",
+        f"  SHA-256:  {receipt.sha256}",
+        f"  Server:   {kept.server or '-'}",
+        f"  Receipt:  {shown(kept.path.absolute())}",
+    ]
+
+
+def _as_json(kept: KeptReceipt) -> dict[str, object]:
+    return {
+        "server": kept.server or None,
+        "path": str(kept.path),
+        "receipt": json.loads(kept.receipt.text),
+    }

@@ -1,0 +1,142 @@
+"""The assignment server that a command speaks to: which, as whom, and how it is found (B152, B155).
+
+The token is looked for where the address leads: 0.3.16 looked for that of the configured server
+whatever ``--url`` said, so that `login --url X` was of no use to `fetch --url X`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+
+import click
+
+from mograder.cli.shared.course_settings import load_course
+from mograder.cli.shared.options import Given, course_dir_option
+from mograder.cli.shared.progress_bars import Transfers, transferring
+from mograder.clients.assignment_server.client import HttpsTransport
+from mograder.clients.course_server import RemoteAssignment
+from mograder.clients.token_store import HTTPS, TokenStore, server_key
+from mograder.core.errors import RemoteFailed
+from mograder.core.settings import LoadedSettings, Origin, read_environ
+from mograder.exchange.assignment_lookup import choose_remote
+
+_NO_URL = "No HTTPS URL configured. Provide --url or set [https] url in mograder.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What stood on the command line, over what the course's settings say."""
+
+    loaded: LoadedSettings
+    given_url: str | None
+    given_token: str | None
+    insecure: bool
+
+    @property
+    def knows_url(self) -> bool:
+        """Whether anybody named a server."""
+        return bool((self.given_url or self.loaded.settings.https.url).strip())
+
+    @property
+    def url(self) -> str:
+        """The server's address.
+
+        Raises:
+            click.UsageError: Nobody named one.
+        """
+        if not self.knows_url:
+            raise click.UsageError(_NO_URL)
+        return (self.given_url or self.loaded.settings.https.url).strip().rstrip("/")
+
+    @property
+    def token(self) -> str:
+        """The token: from the option, the environment, the cache for this address, the settings.
+
+        The one in ``mograder.toml`` is for the server named there, and goes to no other.
+        """
+        if self.given_token and self.given_token.strip():
+            return self.given_token.strip()
+        https = self.loaded.settings.https
+        written = https.token.get_secret_value().strip()
+        if written and self.loaded.origins["https.token"] is Origin.ENVIRONMENT:
+            return written
+        cached = self.tokens.find(self.url)
+        if cached is not None:
+            return cached.token
+        its_own = not https.url or server_key(https.url) == server_key(self.url)
+        return written if its_own else ""
+
+    @property
+    def tokens(self) -> TokenStore:
+        """Where tokens are kept."""
+        return TokenStore(read_environ().home, HTTPS)
+
+    @contextmanager
+    def connected(self, *, quiet: bool = False) -> Iterator[tuple[HttpsTransport, Transfers]]:
+        """Yield a connection, and what shows its transfers.
+
+        Raises:
+            MograderError: The address is none, or the token would travel in the clear.
+        """
+        with (
+            transferring(quiet=quiet) as transfers,
+            HttpsTransport(
+                self.url, self.token, insecure=self.insecure, meter=transfers.meter
+            ) as transport,
+        ):
+            yield transport, transfers
+
+
+def server_options(command: Callable[..., object]) -> Callable[..., object]:
+    """Add ``--url --token --insecure -C``; the command gets them as ``server``."""
+
+    @wraps(command)
+    def with_server(
+        *args: object,
+        url: str | None,
+        token: str | None,
+        insecure: bool,
+        course_dir: Path | None,
+        **others: object,
+    ) -> object:
+        loaded = load_course(Given(), course_dir)
+        return command(*args, server=Server(loaded, url, token, insecure), **others)
+
+    options = (
+        click.option(
+            "--url", help="Server base URL.  [env var: MOGRADER_HTTPS_URL; default: [https] url]"
+        ),
+        click.option(
+            "--token",
+            help="Your token.  [env var: MOGRADER_HTTPS_TOKEN; default: as `login` kept it]",
+        ),
+        click.option(
+            "--insecure", is_flag=True, help="Send the token over plain http to another machine."
+        ),
+        course_dir_option,
+    )
+    decorated: Callable[..., object] = with_server
+    for option in reversed(options):
+        decorated = option(decorated)
+    return decorated
+
+
+def wanted(transport: HttpsTransport, name: str, *, dry_run: bool = False) -> RemoteAssignment:
+    """Return the assignment that a name means on the server.
+
+    A dry run changes nothing there, so it takes the name as it is where the server is away.
+
+    Raises:
+        MograderError: There is none, several fit, or the server refuses or cannot be reached.
+    """
+    try:
+        return choose_remote(name, transport.list_assignments())
+    except RemoteFailed:
+        if not dry_run:
+            raise
+        click.echo("The server cannot be reached, so the name was not looked up.", err=True)
+        return RemoteAssignment(name, name)

@@ -1,0 +1,250 @@
+"""``mograder https fetch``, ``submit`` and ``feedback`` (B149-B151)."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from mograder.cli.https.server import Server, server_options, wanted
+from mograder.cli.shared.formatting import closed, fetched_json, iso, plain, standing_json, when
+from mograder.cli.shared.options import json_option, what_to_fetch
+from mograder.clients.assignment_server.client import HttpsTransport
+from mograder.clients.course_server import (
+    RemoteAssignment,
+    WorkState,
+    WouldReplaceOnTime,
+)
+from mograder.core.clock import SystemClock
+from mograder.core.single_flight import Progress
+from mograder.exchange.assignment_lookup import choose_remote
+from mograder.exchange.student.feedback import Returned, read_feedback
+from mograder.exchange.student.fetch import Change, FetchedFile, fetch
+from mograder.exchange.student.receipts import keep
+from mograder.exchange.student.submit import Submission, check_notebook, submit
+from mograder.store.course import shown
+
+_Directory = click.Path(file_okay=False, path_type=Path)
+
+
+@click.command("fetch")
+@what_to_fetch
+@json_option
+@server_options
+def fetch_command(
+    *, server: Server, assignment: str | None, listed: bool, output_dir: Path, as_json: bool
+) -> None:
+    """Download an assignment, or list them all.
+
+    ASSIGNMENT is a name, a number of the list, or a part of a name that only one has. Zips are
+    unpacked. A file that you have edited is kept under another name, which is told. What broke
+    off goes on when the command is run again.
+    """
+    if not assignment and not listed:
+        raise click.UsageError("Name an assignment, or use --list.")
+    with server.connected(quiet=as_json) as (transport, transfers):
+        offered = transport.list_assignments()
+        if listed or not assignment:
+            _print_list(offered, as_json=as_json)
+            return
+        found = choose_remote(assignment, offered)
+        files = fetch(transport, found, output_dir, transfers.say, SystemClock().now())
+    _print_fetched(found, output_dir, files, as_json=as_json)
+
+
+@click.command("submit")
+@click.argument("assignment")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--late", is_flag=True, help="Let it replace one that was on time, without asking.")
+@click.option("--dry-run", is_flag=True, help="Say what would be sent, and send nothing.")
+@json_option
+@server_options
+def submit_command(
+    *, server: Server, assignment: str, file: Path, late: bool, dry_run: bool, as_json: bool
+) -> None:
+    """Hand a notebook in.
+
+    Every submission is kept, and the latest counts. The server's receipt is kept beside the
+    notebook, in .mograder/receipts/. A late one takes the place of one that was on time only if
+    you agree.
+    """
+    check_notebook(file)
+    with server.connected(quiet=as_json) as (transport, transfers):
+        found = wanted(transport, assignment, dry_run=dry_run)
+        if dry_run:
+            _print_dry_run(found, file, transport, as_json=as_json)
+            return
+        done = _submit(transport, found, file, transfers.say, late=late)
+    _print_submission(found, file, transport, done, as_json=as_json)
+
+
+@click.command("feedback")
+@click.argument("assignment")
+@click.option(
+    "-o", "--output-dir", type=_Directory, help="Write the page of feedback into this directory."
+)
+@json_option
+@server_options
+def feedback_command(
+    *, server: Server, assignment: str, output_dir: Path | None, as_json: bool
+) -> None:
+    """Show your status, grade and feedback."""
+    with server.connected(quiet=as_json) as (transport, _):
+        found = wanted(transport, assignment)
+        returned = read_feedback(transport, found, output_dir)
+    if as_json:
+        click.echo(json.dumps(standing_json(found, returned, saved_as="pages"), ensure_ascii=False))
+        return
+    for line in _standing_lines(found, returned):
+        click.echo(line)
+
+
+def _submit(
+    transport: HttpsTransport,
+    assignment: RemoteAssignment,
+    file: Path,
+    say: Progress,
+    *,
+    late: bool,
+) -> Submission:
+    """Submit; where it is late and would replace what was on time, ask whoever sits there."""
+    try:
+        return submit(transport, assignment, file, say, server=transport.url, late=late)
+    except WouldReplaceOnTime as problem:
+        keep(problem.receipt, assignment, transport.url, file.parent)
+        if not _agrees(problem):
+            hint = "Run it again with --late to let the late one count."
+            raise WouldReplaceOnTime(problem.message, hint=hint) from problem
+    return submit(transport, assignment, file, say, server=transport.url, late=True)
+
+
+def _agrees(problem: WouldReplaceOnTime) -> bool:
+    if not sys.stdin.isatty():
+        return False
+    click.echo(problem.message, err=True)
+    return click.confirm("Let the late one count?", err=True)
+
+
+def _print_list(offered: Sequence[RemoteAssignment], *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps([_assignment_json(each) for each in offered], ensure_ascii=False))
+        return
+    if not offered:
+        click.echo("No assignments found.")
+        return
+    rows = [("ID", "Name", "Due date", "Files"), *(_row(each) for each in offered)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())
+
+
+def _row(assignment: RemoteAssignment) -> tuple[str, str, str, str]:
+    number = assignment.key if assignment.number is None else str(assignment.number)
+    names = ", ".join(file.name for file in assignment.files)
+    files = f"{len(assignment.files)} ({names})" if names else "0"
+    return plain(number), plain(assignment.name), when(assignment.due), plain(files)
+
+
+def _print_fetched(
+    assignment: RemoteAssignment, out: Path, files: Sequence[FetchedFile], *, as_json: bool
+) -> None:
+    if as_json:
+        click.echo(json.dumps(fetched_json(assignment, out, files), ensure_ascii=False))
+        return
+    for file in files:
+        click.echo(f"  {_fate(file)}")
+    count = sum(1 for file in files if not file.archive)
+    click.echo(f"Fetched {count} file(s) for '{plain(assignment.name)}'")
+
+
+def _fate(file: FetchedFile) -> str:
+    """Say what became of a file, in the words of 0.3.16 where it has some."""
+    arrived = "Extracted" if file.archive else "Downloaded"
+    words = {Change.NEW: arrived, Change.UPDATED: "Updated", Change.UNCHANGED: "Unchanged"}
+    kept = "" if file.kept is None else f"  (what you had is kept as {file.kept.name})"
+    return f"{words[file.change]}: {shown(file.path.absolute())}{kept}"
+
+
+def _print_dry_run(
+    assignment: RemoteAssignment, file: Path, transport: HttpsTransport, *, as_json: bool
+) -> None:
+    if as_json:
+        answer = {
+            "assignment": assignment.name,
+            "file": str(file),
+            "user": transport.user,
+            "url": transport.url,
+            "submitted": False,
+        }
+        click.echo(json.dumps(answer, ensure_ascii=False))
+        return
+    click.echo(f"Would submit: {file}")
+    click.echo(f"  Assignment: {plain(assignment.name)}")
+    click.echo(f"  Server: {transport.url}")
+    click.echo(f"  User: {transport.user or '(there is no token)'}")
+
+
+def _print_submission(
+    assignment: RemoteAssignment,
+    file: Path,
+    transport: HttpsTransport,
+    done: Submission,
+    *,
+    as_json: bool,
+) -> None:
+    handed, receipt = done.handed, done.receipt
+    if as_json:
+        answer = {
+            "assignment": assignment.name,
+            "file": str(file),
+            "user": transport.user,
+            "submitted": True,
+            "filename": handed.filename,
+            "submitted_at": iso(handed.submitted_at),
+            "late": handed.late,
+            "repeated": handed.repeated,
+            "receipt": json.loads(handed.receipt) if handed.receipt else None,
+            "receipt_path": None if receipt is None else str(receipt.path),
+        }
+        click.echo(json.dumps(answer, ensure_ascii=False))
+        return
+    click.echo(f"Submitted '{file.name}' to '{plain(assignment.name)}'")
+    if handed.repeated:
+        click.echo("  The server held exactly this already; nothing has changed.")
+    if handed.submitted_at is not None:
+        click.echo(f"  Received: {when(handed.submitted_at)}{' (late)' if handed.late else ''}")
+    if receipt is not None:
+        click.echo(f"  Receipt:  {shown(receipt.path.absolute())}")
+
+
+def _standing_lines(assignment: RemoteAssignment, returned: Returned) -> list[str]:
+    """Say how the work stands; the first lines are those of 0.3.16."""
+    standing = returned.standing
+    lines = [f"Assignment: {plain(assignment.name)}", f"Status: {standing.state}"]
+    if standing.submitted_at is not None:
+        late = " (late)" if standing.late else ""
+        lines.append(f"Received: {when(standing.submitted_at)}{late}")
+    if standing.graded:
+        lines += [f"Grade: {plain(standing.grade or '-')}", "Feedback:"]
+        lines += [f"  {plain(line)}" for line in standing.feedback.splitlines()]
+    else:
+        new = standing.state is WorkState.NEW
+        lines.append("No submission yet." if new else "Not yet graded.")
+    lines += [f"Page: {shown(page.absolute())}" for page in returned.pages]
+    if standing.feedback_available and not returned.pages:
+        lines.append("There is a page of feedback: -o DIRECTORY saves it.")
+    return lines + closed(standing)
+
+
+def _assignment_json(assignment: RemoteAssignment) -> dict[str, object]:
+    return {
+        "id": assignment.key if assignment.number is None else assignment.number,
+        "name": assignment.name,
+        "due": iso(assignment.due),
+        "cutoff": iso(assignment.cutoff),
+        "files": [file.name for file in assignment.files],
+    }

@@ -1,0 +1,205 @@
+"""``mograder hub backup`` and ``restore``: a course in one file, and back.
+
+``backup`` ends with :data:`EXIT_INCOMPLETE` when it has written a file and left something out.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from mograder.cli.shared.course_settings import load_course
+from mograder.cli.shared.options import Given, course_dir_option, json_option
+from mograder.cli.shared.output import Report, reporting
+from mograder.core.errors import InvalidInput
+from mograder.core.settings import LoadedSettings
+from mograder.operations.backup import Made, back_up, write_backup
+from mograder.operations.kept_backups import back_up_scheduled
+from mograder.operations.restore import restore as put_back
+from mograder.operations.verify import verify
+
+_SHOWN = 20
+
+
+EXIT_INCOMPLETE = 6
+"""A backup was written, and something is not in it or is wrong with it."""
+
+
+@click.command("backup")
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.option("--verify", "verifying", is_flag=True, help="Read the backup FILE back instead.")
+@click.option(
+    "--scheduled",
+    is_flag=True,
+    help="Write into [backup] directory, read it back, and remove the oldest there.",
+)
+@json_option
+@course_dir_option
+@click.pass_obj
+def backup(
+    given: Given,
+    /,
+    file: Path | None,
+    verifying: bool,
+    scheduled: bool,
+    as_json: bool,
+    course_dir: Path | None,
+) -> None:
+    """Put the whole course into one file, while the hub runs.
+
+    FILE is new; "-" writes to standard output, for another machine to keep. It holds all that
+    students and instructors made, and the settings with their secrets: keep it where only you
+    can read it. The hub's own secret is not in it.
+
+    What cannot be read is listed and left out, and the command then ends with 6. --verify reads
+    a backup back: every file is compared with its checksum, every database looked through.
+    """
+    if (file is None) != scheduled or (verifying and scheduled):
+        raise click.UsageError("Give FILE, or --scheduled without it.")
+    if verifying and file is not None:
+        _verify(file, as_json=as_json)
+        return
+    loaded = load_course(given, course_dir)
+    if file is None:
+        faults = _scheduled(loaded, as_json=as_json)
+    else:
+        faults = _to_file(loaded, file, as_json=as_json)
+    if faults:
+        click.get_current_context().exit(EXIT_INCOMPLETE)
+
+
+def _verify(file: Path, *, as_json: bool) -> None:
+    with reporting(quiet=as_json) as report:
+        verified = verify(file, report)
+    if as_json:
+        answer = asdict(verified) | {"made": verified.made.isoformat()}
+        click.echo(json.dumps(answer, indent=2))
+        return
+    _tell_left_out(verified.left_out)
+    click.echo(
+        f"Whole: {verified.files} files with {verified.size} bytes, "
+        f"{verified.databases} databases without damage; made {verified.made:%Y-%m-%d %H:%M} UTC"
+    )
+
+
+def _scheduled(loaded: LoadedSettings, *, as_json: bool) -> bool:
+    with reporting(quiet=as_json) as report:
+        done = back_up_scheduled(loaded, report)
+    if as_json:
+        more = {"path": str(done.path), "faults": list(done.faults)}
+        click.echo(json.dumps(_as_json(done.made) | more, indent=2))
+        return bool(done.faults)
+    click.echo(f"Wrote {done.path}")
+    _tell(done.made, aside=False, missing=0)
+    if done.made.by_students:
+        text = f"{done.made.by_students} left out were made by students; this is not an error."
+        click.echo(f"Note: {text}", err=True)
+    for path in done.removed:
+        click.echo(f"Removed {path}")
+    for fault in done.faults:
+        click.echo(f"Error: {done.path.name}: {fault}", err=True)
+    return bool(done.faults)
+
+
+def _to_file(loaded: LoadedSettings, file: Path, *, as_json: bool) -> bool:
+    aside = str(file) == "-"
+    with reporting(quiet=as_json) as report:
+        made = _to_stdout(loaded, report) if aside else back_up(loaded, file, report)
+    if as_json:
+        click.echo(json.dumps(_as_json(made), indent=2), err=aside)
+    else:
+        _tell(made, aside=aside, missing=len(made.left_out))
+    return bool(made.left_out)
+
+
+def _tell(made: Made, *, aside: bool, missing: int) -> None:
+    """Say what was made; ``aside``, on stderr, where the backup itself is on stdout.
+
+    With something ``missing`` that is an error.
+    """
+    _tell_left_out(made.left_out)
+    for line in made.unsettled[:_SHOWN]:
+        click.echo(f"Note: {line}", err=True)
+    if made.external_database:
+        click.echo("Not in it: the database server of [database] url; use pg_dump.", err=True)
+    size = f"{made.size / 1_000_000:.1f} MB"
+    click.echo(f"Backed up {made.files} files: {size}, SHA-256 {made.sha256}", err=aside)
+    if missing:
+        text = f"Error: the backup is incomplete: {missing} left out, named above."
+        click.echo(text, err=True)
+
+
+def _tell_left_out(left_out: tuple[str, ...]) -> None:
+    for line in left_out[:_SHOWN]:
+        click.echo(f"Left out: {line}", err=True)
+    if len(left_out) > _SHOWN:
+        click.echo(f"Left out: {len(left_out) - _SHOWN} more (--json lists all)", err=True)
+
+
+def _to_stdout(loaded: LoadedSettings, report: Report) -> Made:
+    if sys.stdout.isatty():
+        raise InvalidInput("A backup is no text for a terminal.", hint="Redirect it to a file.")
+    made = write_backup(loaded, sys.stdout.buffer, report)
+    sys.stdout.buffer.flush()
+    return made
+
+
+def _as_json(made: Made) -> dict[str, object]:
+    return {
+        "files": made.files,
+        "bytes": made.size,
+        "sha256": made.sha256,
+        "left_out": list(made.left_out),
+        "by_students": made.by_students,
+        "unsettled": list(made.unsettled),
+        "external_database": made.external_database,
+    }
+
+
+@click.command("restore")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("directory", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--place",
+    "places",
+    multiple=True,
+    metavar="KEY=PATH",
+    help="Where something goes that stood outside the course, such as hub.notebooks_dir=/data.",
+)
+@course_dir_option
+@click.pass_obj
+def restore(
+    given: Given,
+    /,
+    file: Path,
+    directory: Path | None,
+    places: tuple[str, ...],
+    course_dir: Path | None,
+) -> None:
+    """Put a backup back, into a directory that is empty or not there.
+
+    DIRECTORY is the course; by default where it stood. All of it is checked before any of it is
+    put in place, and nothing that is there is overwritten. Stop the hub before.
+    """
+    target = directory or course_dir or given.course_dir
+    with reporting() as report:
+        restored = put_back(file, target, _places(places), report)
+    _tell_left_out(restored.left_out)
+    click.echo(f"Restored {restored.files} files:")
+    for place in restored.places:
+        click.echo(f"  {place}")
+    if restored.external_database:
+        click.echo("The hub's state was on a database server: restore that by its own means.")
+    click.echo("Start the hub with the secret that it had, or all tokens have to be made anew.")
+
+
+def _places(words: tuple[str, ...]) -> dict[str, Path]:
+    split = [word.partition("=") for word in words]
+    for key, sign, path in split:
+        if not (key and sign and path):
+            raise InvalidInput("--place wants KEY=PATH.")
+    return {key: Path(path) for key, _, path in split}

@@ -1,0 +1,117 @@
+"""``mograder hub check``: what keeps a hub from running here (B46, B81-B85)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import click
+
+from mograder.cli.shared.course_settings import load_course
+from mograder.cli.shared.options import Given, course_dir_option, json_option
+from mograder.cli.shared.output import reporting
+from mograder.core.settings import HubSettings, read_environ
+from mograder.operations.front_checks import examine_public
+from mograder.operations.preflight import examine
+from mograder.operations.report import Level, Line, problems
+from mograder.operations.trial_session import examine_session
+
+_LEVELS = {
+    Level.OK: "ok",
+    Level.NOTE: "warning",
+    Level.PROBLEM: "problem",
+    Level.PLAIN: "told",
+}
+"""What programs read."""
+
+
+@click.command("check")
+@click.argument("directory", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--url",
+    help="The address that browsers use: also try what the web server in front does there.",
+)
+@click.option(
+    "--ca",
+    type=click.Path(path_type=Path),
+    help="A certificate authority's file that is trusted for --url besides the usual ones.",
+)
+@click.option(
+    "--trusted-header",
+    metavar="NAME",
+    help="The header in which the web server in front names the user, for --url.",
+)
+@click.option(
+    "--session", is_flag=True, help="Also open a session on the running hub, and close it."
+)
+@json_option
+@course_dir_option
+@click.pass_obj
+def check(
+    given: Given,
+    /,
+    directory: Path | None,
+    url: str | None,
+    ca: Path | None,
+    trusted_header: str | None,
+    session: bool,
+    as_json: bool,
+    course_dir: Path | None,
+) -> None:
+    """Check that a hub can run here.
+
+    DIRECTORY is the course, if it is not the working directory. Run it as the hub's user, with
+    the hub's environment. It ends with 1 if there is a problem.
+
+    With --url and no course named (by DIRECTORY, -C or MOGRADER_COURSE_DIR) only what can be seen
+    through that address is checked, from any machine. The sign-on's header is X-Remote-User then,
+    unless --trusted-header or a mograder.toml in the working directory names another.
+    """
+    environ = read_environ()
+    authority = ca or environ.authority
+    named = directory or course_dir or given.course_dir or environ.course_dir
+    from_afar = url and not named
+    if from_afar and session:
+        raise click.UsageError("--session needs the hub's secret: name the course, too.")
+    loaded = load_course(given, directory or course_dir)
+    lines = () if from_afar else asyncio.run(examine(loaded, environ))
+    if url:
+        lines += examine_public(_tried(loaded.settings.hub, trusted_header), url, authority)
+    if session:
+        with reporting(quiet=as_json) as report:
+            lines = (*lines, examine_session(loaded, environ, url, report, authority))
+    found = problems(lines)
+    if as_json:
+        click.echo(json.dumps(_as_json(lines), indent=2, ensure_ascii=False))
+    else:
+        _print(lines, found)
+    if found:
+        click.get_current_context().exit(1)
+
+
+def _tried(hub: HubSettings, header: str | None) -> HubSettings:
+    return hub.model_copy(update={"trusted_header": header}) if header else hub
+
+
+def _print(lines: tuple[Line, ...], found: int) -> None:
+    """Print the lines of compatibility-0.3.16.md 10, each remedy below its problem."""
+    for line in lines:
+        click.echo(str(line))
+        if line.hint:
+            click.echo(f"       {line.hint}")
+    click.echo()
+    click.echo(f"Hub check: {f'{found} issue(s) found' if found else 'all good'}")
+
+
+def _as_json(lines: tuple[Line, ...]) -> dict[str, object]:
+    listed = [
+        {
+            "check": line.check,
+            "level": _LEVELS[line.level],
+            "text": line.text,
+            "hint": line.hint,
+        }
+        for line in lines
+    ]
+    return {"ok": problems(lines) == 0, "problems": problems(lines), "checks": listed}

@@ -1,0 +1,47 @@
+"""``mograder hub proxy-config``: write the web server's part of a deployment (B19, B20)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+import click
+
+from mograder.cli.shared.course_settings import load_course
+from mograder.cli.shared.options import Given, course_dir_option
+from mograder.operations.fronts.caddy import caddy_config
+from mograder.operations.fronts.front import Front, FrontOptions, front_of
+from mograder.operations.fronts.nginx import nginx_config
+
+_WRITERS: Mapping[str, Callable[[Front], str]] = MappingProxyType(
+    {"caddy": caddy_config, "nginx": nginx_config}
+)
+
+
+@click.command("proxy-config")
+@click.argument("program", type=click.Choice(sorted(_WRITERS)))
+@click.option("--domain", default="", help="The hub's name for browsers.  [default: public_url]")
+@click.option(
+    "--remote-user",
+    "user",
+    default="",
+    metavar="VARIABLE",
+    help="The program's variable with who signed in there, such as $remote_user.",
+)
+@click.option("--certificate", default="", help="The certificate's file.")
+@click.option("--certificate-key", "key", default="", help="Its key's file.")
+@click.option(
+    "--session-certificate", default="", help="The wildcard certificate's file, for session_url."
+)
+@click.option("--session-certificate-key", "session_key", default="", help="Its key's file.")
+@course_dir_option
+@click.pass_obj
+def proxy_config(given: Given, /, program: str, course_dir: Path | None, **options: str) -> None:
+    """Print the configuration of the web server in front of the hub.
+
+    It follows the settings: prefix, name, port, trusted header, limits. With [hub] front_group
+    it has the fast path, on which session traffic does not pass through the hub.
+    """
+    front = front_of(load_course(given, course_dir), FrontOptions(**options))
+    click.echo(_WRITERS[program](front), nl=False)

@@ -1,0 +1,59 @@
+"""``mograder hub prune``: removes the environments that nothing needs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from mograder.cli.shared.course_settings import load_course
+from mograder.cli.shared.options import Given, course_dir_option, json_option
+from mograder.core.settings import read_environ
+from mograder.operations.pruning import prune as prune_course
+from mograder.sandbox.client.environment_pruning import Pruned
+
+
+@click.command("prune")
+@click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
+@json_option
+@course_dir_option
+@click.pass_obj
+def prune(given: Given, /, dry_run: bool, as_json: bool, course_dir: Path | None) -> None:
+    """Remove the environments that nothing needs.
+
+    The hub may run. Those of published items stay, and those that a session or a process prepared
+    for one uses, and those that were used within the last hour. What is removed and needed again
+    later is built again. Run it as the hub's user, with the hub's environment.
+    """
+    loaded = load_course(given, course_dir)
+    pruned = asyncio.run(prune_course(loaded, read_environ(), dry_run=dry_run))
+    if as_json:
+        click.echo(json.dumps(_as_json(pruned, dry_run=dry_run), indent=2))
+        return
+    for each in pruned.removed:
+        last = datetime.fromtimestamp(each.used).astimezone()
+        click.echo(f"  {each.path.name}: {_megabytes(each.size)}, used last {last:%Y-%m-%d}")
+    if pruned.in_use:
+        click.echo(f"Kept, since sessions use them: {', '.join(pruned.in_use)}")
+    verb = "Would free" if dry_run else "Freed"
+    click.echo(f"{verb} {_megabytes(pruned.freed)}: {len(pruned.removed)} environments")
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1_000_000:.1f} MB"
+
+
+def _as_json(pruned: Pruned, *, dry_run: bool) -> dict[str, object]:
+    removed = [
+        {"name": each.path.name, "bytes": each.size, "used": round(each.used)}
+        for each in pruned.removed
+    ]
+    return {
+        "dry_run": dry_run,
+        "removed": removed,
+        "in_use": list(pruned.in_use),
+        "freed": pruned.freed,
+    }

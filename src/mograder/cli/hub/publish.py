@@ -1,0 +1,258 @@
+"""``mograder hub publish``: send a release to a hub and follow its environment being built."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from mograder.cli.shared.course_settings import load_course
+from mograder.cli.shared.options import Given, course_dir_option, json_option
+from mograder.cli.shared.output import reporting
+from mograder.cli.shared.remote import Address, hub_address_options
+from mograder.clients.hub import HubClient
+from mograder.core.errors import InvalidInput, MograderError, NotFound
+from mograder.core.settings import LoadedSettings
+from mograder.publishing.local_release import LocalRelease, find_release, read_release
+from mograder.publishing.moodle_check import Differences
+from mograder.publishing.release_diff import Changes, changes, digests
+from mograder.store.releases import ItemKind
+
+_NO_MOODLE = """\
+No Moodle URL configured, so the release cannot be compared with what Moodle hands out.
+Nothing was sent. Use --force to publish without comparing with Moodle, or set [moodle] url in
+mograder.toml or MOGRADER_MOODLE_URL. (--url is the hub's address.)"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Wishes:
+    """What the command line asks for, beside the assignment and the hub.
+
+    ``kind`` is what the item is to be published as, None for what its notebook says;
+    ``on_moodle`` the assignment's name there, empty for the item's own.
+    """
+
+    kind: ItemKind | None
+    on_moodle: str
+    force: bool
+    again: bool
+    dry_run: bool
+    no_warm: bool
+    as_json: bool
+
+    @property
+    def say(self) -> Callable[[str], None]:
+        """Print for people, unless a program reads."""
+        return (lambda _: None) if self.as_json else click.echo
+
+
+@click.command("publish")
+@click.argument("assignment")
+@hub_address_options
+@click.option("--force", is_flag=True, help="Skip the verification against Moodle.")
+@click.option("--lecture", is_flag=True, help="Publish as a lecture (implies --force).")
+@click.option("--demo", is_flag=True, help="Publish as a demo, which no list shows.")
+@click.option("--dry-run", is_flag=True, help="Tell what would change, and change nothing.")
+@click.option("--again", is_flag=True, help="Send it even if the hub holds exactly this.")
+@click.option(
+    "--moodle-assignment",
+    default="",
+    help="Moodle assignment name, for the verification.  [default: as ASSIGNMENT]",
+)
+@click.option("--no-warm", is_flag=True, help="Do not ask a hub of 0.3.16 to warm its cache.")
+@json_option
+@course_dir_option
+@click.pass_obj
+def publish(  # noqa: PLR0913  # one argument per option
+    given: Given,
+    /,
+    assignment: str,
+    *,
+    address: Address,
+    force: bool,
+    lecture: bool,
+    demo: bool,
+    dry_run: bool,
+    again: bool,
+    moodle_assignment: str,
+    no_warm: bool,
+    as_json: bool,
+    course_dir: Path | None,
+) -> None:
+    """Publish an assignment or a lecture to a hub.
+
+    An assignment is first compared with what Moodle hands out, unless --force is given; the address
+    and your sign-in are those of `mograder moodle`.
+
+    ASSIGNMENT is a released item's name, a unique part of it, or a directory. The notebook, the
+    files and folders beside it are sent; hidden files and what exports leave beside it (.html,
+    .zip) are not, and whatever stays behind is named. The old release stays until the hub has
+    checked the new one and built its environment. Where the hub holds exactly this already,
+    nothing is sent.
+    """
+    if lecture and demo:
+        raise click.UsageError("An item is a lecture or a demo, not both.")
+    loaded = load_course(given, course_dir)
+    stated = ItemKind.LECTURE if lecture else ItemKind.DEMO if demo else None
+    skip = force or lecture or demo
+    wishes = _Wishes(stated, moodle_assignment, skip, again, dry_run, no_warm, as_json)
+    release = _find(assignment, loaded.path(loaded.settings.dirs.release))
+    kind = wishes.kind or release.detected or ItemKind.ASSIGNMENT
+    _announce(release, kind, wishes)
+    if kind is ItemKind.ASSIGNMENT and not wishes.force:
+        _demand_same_on_moodle(release, loaded, wishes)
+    if dry_run:
+        _preview(release, kind, address, wishes)
+        return
+    with address.client() as client:
+        _send(release, kind, client, wishes)
+
+
+def _find(assignment: str, release_dir: Path) -> LocalRelease:
+    """Find and list the release; what is wrong here ends with 1, as it always did."""
+    try:
+        return read_release(find_release(assignment, release_dir))
+    except (NotFound, InvalidInput) as error:
+        raise click.ClickException("\n".join(filter(None, (error.message, error.hint)))) from error
+
+
+def _announce(release: LocalRelease, kind: ItemKind, wishes: _Wishes) -> None:
+    wishes.say(f"{kind.value.capitalize()}: {release.name}")
+    wishes.say(f"Local files: {', '.join(file.name for file in release.files)}")
+    if release.left_out:
+        wishes.say(f"Left out: {', '.join(map(str, release.left_out))}")
+    if release.python:
+        wishes.say(f"Python: {release.python}")
+    for finding in release.advice:
+        click.echo(f"Warning: {finding}", err=True)
+    if release.detected is ItemKind.LECTURE and wishes.kind is None:
+        wishes.say("Auto-detected lecture from mograder-type metadata.")
+
+
+def _demand_same_on_moodle(release: LocalRelease, loaded: LoadedSettings, wishes: _Wishes) -> None:
+    """Compare every file with what Moodle hands out (B86, B89; compatibility-0.3.16.md 10).
+
+    Raises:
+        click.ClickException: Something differs, or Moodle cannot be asked; nothing was sent.
+    """
+    # Courses without Moodle do not pay for its client.
+    from mograder.cli.moodle.check import local_digests, verify  # noqa: PLC0415
+    from mograder.cli.moodle.site import Site  # noqa: PLC0415
+
+    if loaded.settings.transport == "https" and not loaded.settings.moodle.url:
+        wishes.say("This course is not on Moodle (transport), so there is nothing to compare.")
+        return
+    local = local_digests(release.files, release.name)
+    named = wishes.on_moodle or release.name
+    try:
+        chosen, found = verify(Site(None, None, None), loaded, named, local, release.name)
+    except click.UsageError as error:
+        raise click.ClickException(_NO_MOODLE) from error
+    except MograderError as error:
+        hint = "Use --force to publish without comparing with Moodle."
+        told = filter(None, (error.message, error.hint, f"Nothing was sent. {hint}"))
+        raise click.ClickException("\n".join(told)) from error
+    if found.none:
+        wishes.say("Moodle verification: OK")
+        return
+    lines = [f"Moodle verification: FAILED ({chosen.name})", *found.lines()]
+    raise click.ClickException("\n".join([*lines, *_remedy(release, found)]))
+
+
+def _remedy(release: LocalRelease, found: Differences) -> list[str]:
+    """Say how the two come together again."""
+    lines = ["Nothing was sent. To fix it:"]
+    if found.missing or found.differing:
+        lines.append(f"  - `mograder moodle upload {release.name}` puts what is here on Moodle;")
+    if found.differing or found.extra:
+        lines.append(
+            f"  - or bring what Moodle has into {release.directory}, by `mograder generate` or by "
+            "`mograder moodle fetch`;"
+        )
+    if found.extra:
+        lines.append("  - or remove on Moodle what is extra;")
+    lines.append("  - or --force publishes without comparing.")
+    return lines
+
+
+def _preview(release: LocalRelease, kind: ItemKind, address: Address, wishes: _Wishes) -> None:
+    """Tell what would change on the hub; without a hub, what would be sent was told already."""
+    found: Changes | None = None
+    if address.complete:
+        with address.client() as client:
+            found = _compare(release, kind, client)
+        _tell_changes(found, kind, wishes)
+    wishes.say("Dry run — not publishing.")
+    _print_json(release, kind, found, published=False, wishes=wishes)
+
+
+def _compare(release: LocalRelease, kind: ItemKind, client: HubClient) -> Changes:
+    local = digests(release.files)
+    held = client.held(release.name, tuple(local))
+    held.check(release.size, len(release.files))
+    return changes(local, kind.value, held)
+
+
+def _tell_changes(found: Changes, kind: ItemKind, wishes: _Wishes) -> None:
+    if found.none:
+        wishes.say("Unchanged: the hub holds exactly this.")
+        return
+    if found.kind_before:
+        wishes.say(f"  type: {found.kind_before} becomes {kind.value}")
+    named = {
+        "new": found.new,
+        "changed": found.changed,
+        "unchanged": found.unchanged,
+        "removed": found.removed,
+    }
+    for word, names in named.items():
+        for name in names:
+            wishes.say(f"  {word}: {name}")
+    if not found.exact:
+        wishes.say("  (This hub does not tell which of its files would be removed.)")
+
+
+def _send(release: LocalRelease, kind: ItemKind, client: HubClient, wishes: _Wishes) -> None:
+    found = _compare(release, kind, client)
+    if found.none and not wishes.again:
+        wishes.say("Unchanged; nothing to do.")
+        _print_json(release, kind, found, published=False, wishes=wishes)
+        return
+    with reporting(quiet=wishes.as_json) as report:
+        report("Sending the files…")
+        published = client.publish(release.name, kind.value, release.files, report)
+    wishes.say(f"Published {len(release.files)} files to hub.")
+    if not published.warmed and not wishes.no_warm:
+        wishes.say("Warming uv cache...")
+        ready = client.warm_cache().ready
+        wishes.say(f"Warmed {len(ready)} notebooks: {', '.join(ready)}")
+    _print_json(release, kind, found, published=True, wishes=wishes)
+
+
+def _print_json(
+    release: LocalRelease,
+    kind: ItemKind,
+    found: Changes | None,
+    *,
+    published: bool,
+    wishes: _Wishes,
+) -> None:
+    if not wishes.as_json:
+        return
+    answer: dict[str, object] = {
+        "name": release.name,
+        "type": kind.value,
+        "files": [file.name for file in release.files],
+        "left_out": [each.name for each in release.left_out],
+        "left_out_reasons": {each.name: each.reason for each in release.left_out},
+        "python": release.python,
+        "advice": [str(finding) for finding in release.advice],
+        "published": published,
+    }
+    if found is not None:
+        answer["new"], answer["changed"] = found.new, found.changed
+        answer["unchanged"], answer["removed"] = found.unchanged, found.removed
+    click.echo(json.dumps(answer, ensure_ascii=False))

@@ -1,0 +1,37 @@
+"""Starting the hub's own processes: the server, and the supervisor of a shipped deployment."""
+
+from __future__ import annotations
+
+import gc
+
+import click
+
+from mograder.cli.shared.options import Given
+from mograder.core.settings import load_settings, read_environ
+from mograder.sandbox.limits.cpu import put_first
+
+
+def run_hub(given: Given, *, dev: bool, headless: bool) -> None:
+    """Serve until stopped.
+
+    Raises:
+        click.ClickException: There is no secret and no ``--dev`` (compatibility-0.3.16.md 1).
+        MograderError: The hub cannot start; the message says why.
+    """
+    if not dev and read_environ().hub_secret is None:
+        raise click.ClickException(
+            "MOGRADER_HUB_SECRET must be set (or use --dev for ephemeral secret)"
+        )
+    loaded = load_settings(given.course_dir, overrides=given.overrides)
+    # Nothing is garbage until the hub serves, and to search for some takes 0.2 s: the server
+    # enables it then.
+    gc.disable()
+    try:
+        # Mistakes so far are told at once; only a hub that may start pays for the framework. The
+        # server tells the settings' warnings itself, in its log.
+        from mograder.web.hub.server import HubOptions, serve_hub  # noqa: PLC0415
+
+        put_first()
+        serve_hub(HubOptions(loaded=loaded, dev=dev, headless=headless))
+    finally:
+        gc.enable()

@@ -1,0 +1,167 @@
+"""Tokens and sign-in links, made where the hub's secret or its database is (B47, B105)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from mograder.auth.login_links import LINK_LIFE, make_code
+from mograder.auth.roles import Role
+from mograder.auth.tokens import make_metrics_token, make_token
+from mograder.cli.shared.course_settings import load_course
+from mograder.cli.shared.options import Given, course_dir_option
+from mograder.cli.shared.remote import Address, hub_address_options
+from mograder.clients import hub_course
+from mograder.clients.server_url import parse_hub_url
+from mograder.core.clock import SystemClock
+from mograder.core.errors import NotFound
+from mograder.core.names import Username
+from mograder.core.settings import LoadedSettings, read_environ
+from mograder.store.database import database_url, open_engine, schema_version
+from mograder.store.hub_state import HubState
+
+_HERE = "command line"
+_METRICS = "metrics"
+_role_option = click.option(
+    "--role",
+    type=click.Choice([role.value for role in Role]),
+    default=Role.STUDENT.value,
+    show_default=True,
+    help="What the person may do.",
+)
+
+
+@click.command("generate-token")
+@click.argument("username")
+@click.option(
+    "--role",
+    type=click.Choice([*(role.value for role in Role), _METRICS]),
+    default=Role.STUDENT.value,
+    show_default=True,
+    help="What the person may do; metrics: a program that reads /metrics and nothing else.",
+)
+@course_dir_option
+@click.pass_obj
+def generate_token(given: Given, username: str, role: str, course_dir: Path | None) -> None:
+    """Print a person's token.
+
+    It is for the API and for the sign-in page. MOGRADER_HUB_SECRET must be set to the hub's
+    secret. Where the hub's database is at hand, the token is one that is valid after earlier ones
+    were revoked.
+    """
+    user = Username.parse(username)
+    secret = read_environ().hub_secret
+    if secret is None:
+        raise click.ClickException(
+            "MOGRADER_HUB_SECRET must be set to the hub's secret; "
+            "on a server it is in /etc/mograder/hub-secret."
+        )
+    epoch = 0
+    with _state_of(load_course(given, course_dir)) as state:
+        if state is not None:
+            epoch = state.epoch(user)
+            state.record(_now(), "", f"make {role} token", user, _HERE, "ok")
+    key = secret.get_secret_value()
+    if role == _METRICS:
+        click.echo(make_metrics_token(key, user, epoch))
+    else:
+        click.echo(make_token(key, user, Role(role), epoch))
+
+
+@click.command("revoke-token")
+@click.argument("username")
+@hub_address_options
+@course_dir_option
+@click.pass_obj
+def revoke_token(
+    given: Given,
+    /,
+    username: str,
+    *,
+    address: Address,
+    course_dir: Path | None,
+) -> None:
+    """End all tokens and logins of a person.
+
+    With --url or --ssh the hub there does it; else the database of the course here is changed,
+    and a hub that runs on it notices within seconds. generate-token then makes a new one, where
+    the hub's database is at hand.
+    """
+    user = Username.of_account(username)
+    if address.given:
+        with address.client() as client:
+            hub_course.revoke_token(client, user)
+    else:
+        loaded = load_course(given, course_dir)
+        with _state_of(loaded) as state:
+            if state is None:
+                raise _no_hub(loaded)
+            state.bump_epoch(user)
+            state.record(_now(), "", "revoke token", user, _HERE, "ok")
+    click.echo(f"All tokens and logins of {user} are void.")
+
+
+@click.command("login-link")
+@click.argument("username")
+@_role_option
+@click.option("--url", help="Hub base URL.  [env var: MOGRADER_HUB_URL; default: as configured]")
+@course_dir_option
+@click.pass_obj
+def login_link(
+    given: Given, username: str, role: str, url: str | None, course_dir: Path | None
+) -> None:
+    """Print a link that signs a person in once.
+
+    It is good for 15 minutes. Run it on the hub's machine, as the hub's user: the link is kept
+    in the hub's database.
+    """
+    user = Username.parse(username)
+    loaded = load_course(given, course_dir)
+    base = _base_url(loaded, url)
+    code = make_code()
+    with _state_of(loaded) as state:
+        if state is None:
+            raise _no_hub(loaded)
+        now = _now()
+        state.add_link(code.hash, user, Role(role), now + LINK_LIFE)
+        state.record(now, "", f"make {role} sign-in link", user, _HERE, "ok")
+    click.echo(f"{base}/login/link?code={code.text}")
+
+
+@contextmanager
+def _state_of(loaded: LoadedSettings) -> Iterator[HubState | None]:
+    """Open the hub's database, but never make one: it would be of the wrong owner or place."""
+    url = database_url(loaded.settings.database.url, loaded.course_dir)
+    file = Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:") else None
+    if file is not None and not file.exists():
+        yield None
+        return
+    engine = open_engine(url)
+    try:
+        yield None if schema_version(engine) is None else HubState(engine)
+    finally:
+        engine.dispose()
+
+
+def _no_hub(loaded: LoadedSettings) -> NotFound:
+    return NotFound(
+        f"No hub has run in {loaded.course_dir} yet, so nothing can be kept for it.",
+        hint="Give the hub's course by -C, or start the hub once.",
+    )
+
+
+def _now() -> datetime:
+    return SystemClock().now()
+
+
+def _base_url(loaded: LoadedSettings, url: str | None) -> str:
+    """Return where browsers find the hub: as told, else as configured, else on this machine."""
+    told = url or read_environ().hub_url
+    if told:
+        return parse_hub_url(told, insecure=True)
+    hub = loaded.settings.hub
+    return f"{hub.public_url or f'http://127.0.0.1:{hub.port}'}{hub.base_url}"

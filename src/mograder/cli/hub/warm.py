@@ -1,0 +1,174 @@
+"""``mograder hub warm-cache``: packages are there before the first student comes (B100-B104)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from mograder.cli.shared.course_settings import load_course
+from mograder.cli.shared.options import Given, course_dir_option, json_option
+from mograder.cli.shared.output import Report, reporting
+from mograder.cli.shared.remote import Address, hub_address_options
+from mograder.core.errors import InvalidInput, MograderError
+from mograder.core.settings import LoadedSettings, read_environ
+from mograder.notebook.pep723 import Script
+from mograder.publishing.local_environments import local_environments
+from mograder.publishing.publish import Preparer
+from mograder.publishing.warm import read_notebook_script
+
+_NOTHING = "No notebooks specified. Use --all or pass notebook paths."
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What became of one notebook; ``dependencies`` as its header has them."""
+
+    path: str
+    dependencies: tuple[str, ...] = ()
+    status: str = ""
+    """``ok``, ``failed``, or nothing where there was nothing to do."""
+    error: str = ""
+
+
+@click.command("warm-cache")
+@click.argument("notebooks", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--all", "every", is_flag=True, help="All notebooks that are published here.")
+@click.option("--dry-run", is_flag=True, help="Show the dependencies only.")
+@hub_address_options
+@json_option
+@course_dir_option
+@click.pass_obj
+def warm_cache(
+    given: Given,
+    /,
+    notebooks: tuple[Path, ...],
+    *,
+    every: bool,
+    dry_run: bool,
+    address: Address,
+    as_json: bool,
+    course_dir: Path | None,
+) -> None:
+    """Prepare the environments of notebooks.
+
+    NOTEBOOKS are prepared on this machine, for the hub of this course. With --url or --ssh the
+    hub there prepares all that is published on it. It ends with 1 if one could not be prepared.
+    """
+    local = bool(notebooks) or dry_run
+    if address.given and local:
+        raise click.UsageError("A hub warms all that it holds: give no notebooks and no --dry-run.")
+    if address.known and not local:
+        _warm_remote(address, as_json=as_json)
+        return
+    loaded = load_course(given, course_dir)
+    paths = [*notebooks, *(_published(loaded) if every else ())]
+    if not paths and not as_json:
+        click.echo(
+            f"{loaded.path(loaded.settings.hub.release_dir)} holds no notebooks."
+            if every
+            else _NOTHING
+        )
+        return
+    outcomes = asyncio.run(_warm(loaded, paths, dry_run=dry_run, as_json=as_json))
+    if as_json:
+        click.echo(json.dumps([_as_json(each) for each in outcomes], ensure_ascii=False))
+    if any(each.status == "failed" for each in outcomes):
+        click.get_current_context().exit(1)
+
+
+def _warm_remote(address: Address, *, as_json: bool) -> None:
+    """Have the hub do it (B103)."""
+    with address.client() as client, reporting(quiet=as_json) as report:
+        warmed = client.warm_cache(report)
+    if as_json:
+        answer = {"warmed": list(warmed.ready), "failed": dict(warmed.failed)}
+        click.echo(json.dumps(answer, ensure_ascii=False))
+    else:
+        click.echo(f"Warmed {len(warmed.ready)} notebooks: {', '.join(warmed.ready)}")
+        for name, error in warmed.failed.items():
+            click.echo(f"  {name}")
+            click.echo(f"    failed: {error}")
+    if warmed.failed:
+        click.get_current_context().exit(1)
+
+
+def _published(loaded: LoadedSettings) -> list[Path]:
+    """Return every notebook of every release, without what the hub is just staging (B101)."""
+    root = loaded.path(loaded.settings.hub.release_dir)
+    found = (path for path in root.glob("*/*.py") if path.is_file())
+    return sorted(path for path in found if not path.parent.name.startswith("."))
+
+
+async def _warm(
+    loaded: LoadedSettings, paths: Sequence[Path], *, dry_run: bool, as_json: bool
+) -> list[_Outcome]:
+    """Prepare one notebook after the other, each told as it comes."""
+    tell = (lambda _: None) if as_json else click.echo
+    scripts, unreadable = _read_all(paths)
+    needed = any(script.dependencies for script in scripts.values())
+    outcomes = []
+    async with AsyncExitStack() as stack:
+        environments: Preparer | None = None
+        if needed and not dry_run:
+            opening = local_environments(loaded, read_environ())
+            environments = await stack.enter_async_context(opening)
+        for path in paths:
+            outcome = unreadable.get(path)
+            if outcome is None:
+                outcome = await _prepare(path, scripts[path], environments, quiet=as_json)
+            _tell(outcome, tell)
+            outcomes.append(outcome)
+    return outcomes
+
+
+def _read_all(paths: Sequence[Path]) -> tuple[Mapping[Path, Script], dict[Path, _Outcome]]:
+    """Return what the notebooks ask for, and the outcome of those that cannot be read."""
+    scripts: dict[Path, Script] = {}
+    unreadable: dict[Path, _Outcome] = {}
+    for path in paths:
+        try:
+            scripts[path] = read_notebook_script(path)
+        except InvalidInput as error:
+            unreadable[path] = _Outcome(str(path), status="failed", error=str(error))
+    return scripts, unreadable
+
+
+async def _prepare(
+    path: Path, script: Script, environments: Preparer | None, *, quiet: bool
+) -> _Outcome:
+    """Prepare one notebook; without ``environments`` only say what it needs."""
+    if environments is None or not script.dependencies:
+        return _Outcome(str(path), script.dependencies)
+    try:
+        with reporting(quiet=quiet) as report:
+            await environments.prepare(script, report)
+    except (MograderError, OSError) as error:
+        return _Outcome(str(path), script.dependencies, "failed", str(error))
+    return _Outcome(str(path), script.dependencies, "ok")
+
+
+def _tell(outcome: _Outcome, tell: Report) -> None:
+    """Print the lines of compatibility-0.3.16.md 10."""
+    if outcome.dependencies:
+        tell(f"  {outcome.path}: {', '.join(outcome.dependencies)}")
+    elif not outcome.error:
+        tell(f"  {outcome.path}: no PEP 723 deps")
+    else:
+        tell(f"  {outcome.path}")
+    if outcome.status:
+        tell(f"    {outcome.status}{f': {outcome.error}' if outcome.error else ''}")
+
+
+def _as_json(outcome: _Outcome) -> dict[str, object]:
+    return {
+        "path": outcome.path,
+        "dependencies": list(outcome.dependencies),
+        "status": outcome.status,
+        "error": outcome.error,
+    }

@@ -1,0 +1,54 @@
+"""Compare what is here with what Moodle hands out, for `hub publish` and `moodle upload`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mograder.cli.moodle.site import Site
+from mograder.clients.course_server import RemoteFile
+from mograder.clients.moodle.client import MoodleClient
+from mograder.clients.moodle.records import Assignment
+from mograder.clients.upload import Upload
+from mograder.core.errors import NotFound
+from mograder.core.settings import LoadedSettings
+from mograder.publishing.moodle_check import MOST_BYTES, Differences, compare, remote_digests
+
+
+def differences(
+    client: MoodleClient, chosen: Assignment, local: Mapping[str, str], item: str
+) -> Differences:
+    """Return how an assignment's attachments differ from these SHA-256 by name.
+
+    Raises:
+        MograderError: A file on Moodle cannot be had.
+    """
+    held = remote_digests(chosen.attachments, lambda file: client.read(file, MOST_BYTES), item)
+    return compare(local, held)
+
+
+def local_digests(files: Sequence[Upload], item: str) -> Mapping[str, str]:
+    """Return the SHA-256 of what students would get of these files: a zip counts by its content.
+
+    Raises:
+        MograderError: A file cannot be read or opened.
+    """
+    here = [RemoteFile(file.name, str(file.path), file.path.stat().st_size) for file in files]
+    found = remote_digests(here, lambda file: Path(file.address).read_bytes(), item)
+    return {name: min(digests) for name, digests in found.items()}
+
+
+def verify(
+    site: Site, loaded: LoadedSettings, named: str, local: Mapping[str, str], item: str
+) -> tuple[Assignment, Differences]:
+    """Find the assignment on Moodle and compare it with what is here.
+
+    Raises:
+        NotFound: Moodle has no such assignment.
+        MograderError: Nobody is signed in, or Moodle fails.
+    """
+    with site.client(loaded) as client:
+        chosen = site.assignment(client, loaded, named)
+        if not (chosen.attachments or local):
+            raise NotFound(f"{chosen.name} has no files on Moodle, and there are none here.")
+        return chosen, differences(client, chosen, local, item)

@@ -1,0 +1,240 @@
+"""``mograder moodle fetch-submissions``: what students handed in, one notebook each."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path, PurePosixPath
+
+import click
+
+from mograder.cli.files import read_bytes
+from mograder.cli.moodle.sheets import worksheet_people
+from mograder.cli.moodle.site import Site, item_name, site_options
+from mograder.cli.moodle.users import naming_of, naming_options
+from mograder.cli.shared.course_settings import load_course
+from mograder.cli.shared.formatting import plain
+from mograder.cli.shared.options import Given, course_dir_option, json_option
+from mograder.cli.shared.output import reporting
+from mograder.clients.moodle.client import MoodleClient
+from mograder.clients.moodle.records import Assignment
+from mograder.clients.moodle.zips import read_submissions
+from mograder.core.clock import SystemClock
+from mograder.core.errors import Forbidden, NotFound
+from mograder.core.lookup import listed
+from mograder.core.settings import LoadedSettings
+from mograder.exchange.collecting import Fate
+from mograder.exchange.moodle.collect import collect, plan_collection
+from mograder.exchange.moodle.identities import Participants
+from mograder.exchange.moodle.participants import (
+    OnMoodle,
+    list_participants,
+    remember,
+    remembered_people,
+)
+from mograder.exchange.moodle.submissions_zip import plan_zip, unpack_zip
+from mograder.exchange.moodle.work import Target, Work
+from mograder.store.gradebook import Gradebook
+
+_MOST_BYTES = 2_000_000_000
+"""Of a zip with everybody's work."""
+
+
+@click.command("fetch-submissions")
+@click.argument("assignment")
+@site_options
+@click.option(
+    "-o",
+    "--output-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where they go.  [default: submitted/ASSIGNMENT]",
+)
+@click.option("--force", is_flag=True, help="Fetch again what is here already.")
+@click.option(
+    "--zip",
+    "archive",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Take them from Moodle's “Download all submissions” instead of asking Moodle.",
+)
+@click.option(
+    "--worksheet",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Grading worksheet that says who is who in the zip.  [default: import/ASSIGNMENT.csv]",
+)
+@naming_options
+@click.option("--dry-run", is_flag=True, help="Tell what would be fetched, and fetch nothing.")
+@json_option
+@course_dir_option
+def fetch_submissions(  # noqa: PLR0913  # one argument per option
+    *,
+    assignment: str,
+    site: Site,
+    output_dir: Path | None,
+    force: bool,
+    archive: Path | None,
+    worksheet: Path | None,
+    map_file: Path | None,
+    username_from: str | None,
+    dry_run: bool,
+    as_json: bool,
+    course_dir: Path | None,
+) -> None:
+    """Fetch what students handed in.
+
+    ASSIGNMENT is its name, a part of it that is unique, or its number. Each student's notebook
+    becomes USERNAME.py; other files that were handed in go to USERNAME.files/. A notebook that is
+    here and has changed is kept in .replaced/. Late work is marked. Run it again after an
+    interruption: it goes on with what is missing.
+    """
+    loaded = load_course(Given(), course_dir)
+    if archive is not None:
+        target, works = _from_zip(archive, worksheet, loaded, assignment, output_dir, dry_run)
+        _finish(works, target.directory, dry_run=dry_run, as_json=as_json)
+        return
+    naming = naming_of(map_file, username_from)
+    book = loaded.path(loaded.settings.gradebook.path)
+    with site.client(loaded) as client:
+        chosen = site.assignment(client, loaded, assignment)
+        known = remembered_people(book, client.url)
+        participants = list_participants(client, OnMoodle.of(chosen), known, naming)
+        name = item_name(assignment, loaded, chosen)
+        directory = output_dir or loaded.path(loaded.settings.dirs.submitted) / name
+        target = Target(directory, _notebooks(chosen, name), force)
+        later = _extensions(client, chosen, participants)
+        works = plan_collection(chosen, client.submissions(chosen.id), participants, target, later)
+        if not dry_run:
+            with reporting(quiet=as_json) as report:
+                works = collect(client, works, target, report, SystemClock().now())
+            _remember(loaded, client.url, participants)
+    if not as_json:
+        _note_names(participants)
+    _finish(works, directory, dry_run=dry_run, as_json=as_json)
+
+
+def _from_zip(
+    archive: Path,
+    worksheet: Path | None,
+    loaded: LoadedSettings,
+    assignment: str,
+    output_dir: Path | None,
+    dry_run: bool,
+) -> tuple[Target, tuple[Work, ...]]:
+    """Read the zip, and the worksheet that says who is who in it, where there is one."""
+    name = item_name(assignment, loaded)
+    directory = output_dir or loaded.path(loaded.settings.dirs.submitted) / name
+    handed_out = [
+        file.name for each in loaded.settings.assignments if each.dir == name for file in each.files
+    ]
+    target = Target(directory, (f"{name}.py", *(each for each in handed_out if ".py" in each)))
+    submitted = read_submissions(read_bytes(archive, _MOST_BYTES))
+    people, usernames = worksheet_people(loaded, worksheet, assignment, name)
+    works = plan_zip(submitted, people, usernames, target)
+    if not works:
+        raise NotFound("The zip holds no submissions.", hint="Is it the zip of this assignment?")
+    if not dry_run:
+        works = unpack_zip(submitted, works, target, SystemClock().now())
+    return target, works
+
+
+def _finish(works: Sequence[Work], directory: Path, *, dry_run: bool, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps([_as_json(work) for work in works], ensure_ascii=False))
+    else:
+        _tell(works, directory, dry_run=dry_run)
+    if any(work.fate is Fate.FAILED for work in works):
+        raise click.exceptions.Exit(1)
+
+
+def _notebooks(chosen: Assignment, name: str) -> tuple[str, ...]:
+    """Name the notebooks that were handed out, among which a student's is to be found."""
+    handed_out = (PurePosixPath(file.name).name for file in chosen.attachments)
+    return (f"{name}.py", *(each for each in handed_out if each.endswith(".py")))
+
+
+def _extensions(
+    client: MoodleClient, chosen: Assignment, participants: Participants
+) -> Mapping[int, datetime] | None:
+    """Return the extended deadlines, None where Moodle does not tell this account."""
+    if chosen.due is None or not any(person.extended for person in participants.people):
+        return {}
+    try:
+        return client.extensions(chosen.id)
+    except Forbidden:
+        return None
+
+
+def _remember(loaded: LoadedSettings, url: str, participants: Participants) -> None:
+    """Keep the names for the graders; under anonymous marking there is nothing to keep."""
+    if any(user for user in participants.known.usernames) and not any(
+        p.participant for p in participants.people
+    ):
+        with Gradebook(loaded.path(loaded.settings.gradebook.path)) as gradebook:
+            remember(gradebook, url, participants)
+
+
+def _tell(works: Sequence[Work], directory: Path, *, dry_run: bool) -> None:
+    wide = max((len(work.name) for work in works), default=0)
+    for work in works:
+        click.echo(f"  {work.name:<{wide}}  {work.fate.value:<9}  {_remarks(work)}".rstrip())
+        for name, path in work.renamed() if work.fate is not Fate.SKIPPED else ():
+            click.echo(f"  {'':<{wide}}  {plain(name)} is kept as {plain(path)}")
+    counted = Counter(work.fate for work in works)
+    told = ", ".join(f"{counted[fate]} {fate.value}" for fate in Fate if counted[fate])
+    late = sum(work.late is not None for work in works)
+    click.echo(f"{told}{f' ({late} late)' if late else ''}: {directory}")
+    if dry_run:
+        click.echo("Dry run — nothing was fetched.")
+
+
+def _remarks(work: Work) -> str:
+    """Return what is said of one student's work beside what became of it."""
+    when = f"{work.modified.astimezone():%Y-%m-%d %H:%M}" if work.modified else ""
+    late = f"late by {_duration(work.late)}" if work.late else ""
+    team = f"team {work.team}".rstrip() if work.team or work.mates else ""
+    mates = f"{team}, with {', '.join(work.mates)}" if work.mates else team
+    before = f"was {work.before}" if work.before else ""
+    return plain("; ".join(filter(None, (work.why or when, late, mates, before))))
+
+
+def _duration(late: timedelta) -> str:
+    """Return a duration in its two largest units, at least a minute."""
+    minutes = max(1, int(late.total_seconds()) // 60)
+    days, hours, minutes = minutes // 1440, minutes // 60 % 24, minutes % 60
+    parts = [(days, "d"), (hours, "h"), (minutes, "min")]
+    return " ".join([f"{number} {unit}" for number, unit in parts if number][:2])
+
+
+def _note_names(participants: Participants) -> None:
+    """Say once why files are not called by usernames, and what changes that."""
+    if participants.groups:
+        click.echo(
+            f"Note: Moodle shows you only the students of {listed(participants.groups)}.", err=True
+        )
+    if any(person.participant for person in participants.people):
+        click.echo("Marking is anonymous: files are called by participant.", err=True)
+    elif participants.known.unnamed:
+        click.echo(
+            f"Note: Moodle does not show you the usernames of {len(participants.known.unnamed)} "
+            "students, so their files are called by email address. To have usernames, give "
+            "--map FILE once (columns username, email), or ask for the capability "
+            "moodle/user:viewalldetails.",
+            err=True,
+        )
+
+
+def _as_json(work: Work) -> dict[str, object]:
+    return {
+        "student": work.name,
+        "full_name": work.full_name,
+        "result": work.fate.value,
+        "why": work.why,
+        "submitted_at": work.modified.isoformat() if work.modified else None,
+        "late": work.late is not None,
+        "late_by_seconds": int(work.late.total_seconds()) if work.late else 0,
+        "team": work.team,
+        "team_mates": list(work.mates),
+        "files": [{"name": file.name, "path": path} for file, path in work.places()],
+        "previous_name": work.before,
+    }

@@ -1,0 +1,160 @@
+"""``mograder moodle sync``: the course's assignments, written into ``mograder.toml``."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from mograder.cli.moodle.site import Site, items_of, site_options
+from mograder.cli.shared.course_settings import load_course
+from mograder.cli.shared.options import Given, course_dir_option, json_option
+from mograder.clients.moodle.client import MoodleClient
+from mograder.clients.moodle.records import Assignment
+from mograder.core.errors import Forbidden, NotFound
+from mograder.core.settings import FILE_NAME
+from mograder.exchange.moodle.course_file import CourseOnMoodle, Merged, merge, replace_course_file
+
+
+@click.command("sync")
+@site_options
+@click.option(
+    "-i",
+    "--include",
+    multiple=True,
+    metavar="NAME,NAME…",
+    help="Only assignments whose name holds this, or matches it with * and ?.",
+)
+@click.option(
+    "--edit-links", is_flag=True, help="Add a link to an online editor, for clients of 0.3.16."
+)
+@click.option(
+    "--hidden",
+    "with_hidden",
+    is_flag=True,
+    help="Add assignments too that are hidden from students on Moodle.",
+)
+@click.option("--dry-run", is_flag=True, help="Tell what would change, and change nothing.")
+@json_option
+@course_dir_option
+def sync(
+    *,
+    site: Site,
+    include: tuple[str, ...],
+    edit_links: bool,
+    with_hidden: bool,
+    dry_run: bool,
+    as_json: bool,
+    course_dir: Path | None,
+) -> None:
+    """Write the course's assignments into mograder.toml.
+
+    Names, numbers, due dates and files of the assignments go into [[assignments]], the course into
+    [moodle]. Comments, order and everything else in the file stay as they are. Assignments that are
+    hidden from students are not added: the file is often handed to students.
+    """
+    loaded = load_course(Given(), course_dir)
+    with site.client(loaded) as client:
+        number = site.course(client, loaded)
+        there = client.assignments(number)
+        wanted = _included(there, include)
+        hidden = frozenset() if with_hidden else _hidden(client, number)
+        course = CourseOnMoodle(client.url, number, wanted, not include, edit_links, hidden)
+    file = loaded.course_dir / FILE_NAME
+    text = file.read_text("utf-8-sig") if file.is_file() else ""
+    merged = merge(text, course, items_of(loaded))
+    changed = merged.text != text
+    if changed and not dry_run:
+        replace_course_file(file, merged.text)
+    if as_json:
+        click.echo(json.dumps(_as_json(course, merged), ensure_ascii=False))
+        return
+    count = len(wanted) - len(merged.hidden)
+    _tell(merged, count, changed=changed, dry_run=dry_run)
+
+
+def _hidden(client: MoodleClient, course: int) -> frozenset[int]:
+    """Return the numbers of the assignments that students do not see.
+
+    Raises:
+        Forbidden: Moodle does not tell this account; nothing is written then.
+    """
+    try:
+        modules = client.contents(course)
+    except Forbidden as error:
+        raise Forbidden(
+            "Moodle does not say which assignments are hidden from students.",
+            hint="--hidden adds all of them. Otherwise ask the Moodle administrator to add "
+            "core_course_get_contents to the service.",
+        ) from error
+    return frozenset(
+        each.instance for each in modules if each.kind == "assign" and not each.visible
+    )
+
+
+def _included(there: Sequence[Assignment], include: Sequence[str]) -> tuple[Assignment, ...]:
+    if not there:
+        raise NotFound(
+            "The course on Moodle has no assignments that you may see; nothing was changed.",
+            hint="Is it the right course? --course-id names another.",
+        )
+    patterns = [each.strip().casefold() for text in include for each in text.split(",")]
+    patterns = [each for each in patterns if each]
+    if not patterns:
+        return tuple(there)
+    found = tuple(
+        each
+        for each in there
+        if any(
+            pattern in each.name.casefold() or fnmatch.fnmatchcase(each.name.casefold(), pattern)
+            for pattern in patterns
+        )
+    )
+    if not found:
+        listed = ", ".join(each.name for each in there[:20])
+        raise NotFound(
+            f"No assignment on Moodle matches {', '.join(include)}.", hint=f"There are: {listed}."
+        )
+    return found
+
+
+def _tell(merged: Merged, count: int, *, changed: bool, dry_run: bool) -> None:
+    for word, names in (
+        ("new", merged.added),
+        ("updated", merged.updated),
+        ("unchanged", merged.unchanged),
+        ("no longer on Moodle", merged.removed),
+        ("hidden from students, not added", merged.hidden),
+    ):
+        for name in names:
+            click.echo(f"  {word}: {name}")
+    if dry_run:
+        click.echo("Dry run — nothing was changed.")
+    elif changed:
+        click.echo(f"Synced {count} assignments to {FILE_NAME}.")
+    else:
+        click.echo(f"{FILE_NAME} is up to date ({count} assignments).")
+
+
+def _as_json(course: CourseOnMoodle, merged: Merged) -> dict[str, object]:
+    return {
+        "url": course.url,
+        "course_id": course.course_id,
+        "assignments": [
+            {
+                "name": each.name,
+                "id": each.id,
+                "cmid": each.cmid,
+                "duedate": int(each.due.timestamp()) if each.due else 0,
+                "files": [file.name for file in each.attachments],
+            }
+            for each in course.assignments
+        ],
+        "new": merged.added,
+        "updated": merged.updated,
+        "removed": merged.removed,
+        "hidden": merged.hidden,
+    }

@@ -1,0 +1,139 @@
+"""``mograder moodle export``: the worksheet and the zip that a person uploads to Moodle by hand."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from mograder.cli.files import read_bytes
+from mograder.cli.moodle.grades import Comments, comment_options, grade_lines
+from mograder.cli.moodle.sheets import find_worksheet, people_in
+from mograder.cli.moodle.site import feedback_dir_of, item_name
+from mograder.cli.shared.course_settings import load_course
+from mograder.cli.shared.formatting import plain
+from mograder.cli.shared.options import Given, course_dir_option, json_option
+from mograder.clients.moodle.worksheet import parse_worksheet, render_worksheet
+from mograder.core.clock import SystemClock
+from mograder.core.lookup import is_label_of
+from mograder.exchange.moodle.export import Exported
+from mograder.exchange.moodle.export import export as fill_worksheet
+from mograder.exchange.moodle.grades import feedback_files
+from mograder.store.files import atomic_write
+
+
+@click.command("export")
+@click.argument("assignment")
+@click.option(
+    "--worksheet",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Grading worksheet from Moodle.  [default: import/ASSIGNMENT.csv, or [moodle] csv]",
+)
+@click.option(
+    "--grades-csv",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="CSV with student, mark, feedback.  [default: the gradebook]",
+)
+@click.option(
+    "--feedback-dir",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Feedback files, USERNAME.html.  [default: feedback/ASSIGNMENT]",
+)
+@click.option(
+    "-o",
+    "--output-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("export"),
+    show_default=True,
+    help="Where the two files go.",
+)
+@click.option(
+    "--match-column",
+    default="Username",
+    show_default=True,
+    help="Column of the worksheet that your grades name students by.",
+)
+@comment_options
+@json_option
+@course_dir_option
+@click.pass_context
+def export(  # noqa: PLR0913  # one argument per option
+    ctx: click.Context,
+    /,
+    *,
+    assignment: str,
+    worksheet: Path | None,
+    grades_csv: Path | None,
+    feedback_dir: Path | None,
+    output_dir: Path,
+    match_column: str,
+    comments: Comments,
+    as_json: bool,
+    course_dir: Path | None,
+) -> None:
+    """Fill Moodle's grading worksheet, to be uploaded by hand.
+
+    The feedback files are packed into a zip for Moodle. This needs no connection to Moodle.
+    Download the worksheet from the assignment's page there (Submissions, Actions, Download grading
+    worksheet) into import/ASSIGNMENT.csv first.
+    """
+    loaded = load_course(Given(), course_dir)
+    settings = loaded.settings
+    if ctx.get_parameter_source("match_column") is not click.core.ParameterSource.COMMANDLINE:
+        match_column = settings.moodle.match_column
+    item = item_name(assignment, loaded)
+    name = _file_name(assignment, item)
+    sheet = parse_worksheet(read_bytes(worksheet or find_worksheet(loaded, name, item, assignment)))
+    known, usernames = people_in(loaded, sheet, match_column)
+    book = loaded.path(settings.gradebook.path)
+    lines = grade_lines(grades_csv, book, item, html_comments=comments.html)
+    files = feedback_files(feedback_dir or feedback_dir_of(loaded, assignment, item))
+    now: datetime = SystemClock().now().astimezone()
+    made = fill_worksheet(sheet, lines, files, known, usernames, now, clear_comments=comments.clear)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    filled = output_dir / f"{name}.csv"
+    atomic_write(filled, render_worksheet(made.filled.sheet), 0o600)
+    archive = output_dir / f"{name}-feedback.zip"
+    if made.archive:
+        atomic_write(archive, made.archive, 0o600)
+    if as_json:
+        click.echo(json.dumps(_as_json(made, filled, archive), ensure_ascii=False))
+        return
+    _tell(made, filled, archive)
+
+
+def _file_name(typed: str, item: str) -> str:
+    """Return what the files are called: as the item, or by its label (A1) where that was typed."""
+    return typed if item.startswith(typed) and is_label_of(typed, item) else item
+
+
+def _tell(made: Exported, filled: Path, archive: Path) -> None:
+    for participant, why in made.filled.skipped.items():
+        click.echo(plain(f"  skipped: {made.people.get(participant, participant)}: {why}"))
+    for who in made.unmatched:
+        click.echo(plain(f"  skipped: {who}: not in the worksheet"))
+    for participant, comment in made.filled.erased.items():
+        click.echo(plain(f"  erases the comment of {made.people[participant]}: “{comment}”"))
+    changed, same = len(made.filled.changed), len(made.filled.unchanged)
+    click.echo(f"Wrote {filled}: {changed} rows changed, {same} unchanged.")
+    click.echo("In Moodle: the assignment, Submissions, Actions, Upload grading worksheet.")
+    if made.archive:
+        click.echo(f"Wrote {archive}: {made.files} feedback files.")
+        click.echo("In Moodle: the assignment, Submissions, Actions, Upload multiple feedback")
+        click.echo("files in a zip.")
+
+
+def _as_json(made: Exported, filled: Path, archive: Path) -> dict[str, object]:
+    skipped = {str(made.people.get(who, who)): why for who, why in made.filled.skipped.items()}
+    return {
+        "worksheet": str(filled),
+        "feedback": str(archive) if made.archive else None,
+        "changed": [made.people.get(who, str(who)) for who in made.filled.changed],
+        "unchanged": [made.people.get(who, str(who)) for who in made.filled.unchanged],
+        "erased_comments": {
+            made.people[participant]: comment for participant, comment in made.filled.erased.items()
+        },
+        "skipped": skipped | dict.fromkeys(made.unmatched, "not in the worksheet"),
+    }

@@ -1,0 +1,231 @@
+"""``mograder moodle upload-feedback``: grades, comments and feedback files to Moodle."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+
+import click
+from click.core import ParameterSource
+
+from mograder.cli.files import read_bytes
+from mograder.cli.moodle.site import Site, feedback_dir_of, item_name, site_options
+from mograder.cli.moodle.users import naming_of, naming_options
+from mograder.cli.shared.course_settings import load_course
+from mograder.cli.shared.formatting import plain
+from mograder.cli.shared.options import Given, course_dir_option, json_option
+from mograder.cli.shared.output import reporting
+from mograder.clients.moodle.grade_text import Scale
+from mograder.clients.moodle.grading import Result
+from mograder.clients.moodle.records import WorkflowState
+from mograder.core.clock import SystemClock
+from mograder.exchange.grades_csv import GradeLine, from_gradebook, parse_grades
+from mograder.exchange.moodle.grades import (
+    Draft,
+    Wishes,
+    draft,
+    feedback_files,
+    gather,
+    send,
+)
+from mograder.exchange.moodle.participants import OnMoodle, list_participants, remembered_people
+from mograder.exchange.moodle.protection import Remembered
+from mograder.exchange.moodle.scale import scale_of
+from mograder.exchange.moodle.summary import Told, summary
+from mograder.store.gradebook import Gradebook, existing_gradebook
+
+_STATES = [state.value for state in WorkflowState]
+
+
+@dataclass(frozen=True, slots=True)
+class Comments:
+    """``clear``: empty feedback erases the comment on Moodle; ``html``: feedback is HTML."""
+
+    clear: bool
+    html: bool
+
+
+def comment_options(command: Callable[..., object]) -> Callable[..., object]:
+    """Add ``--clear-comments --html-comments``; the command gets them as ``comments``."""
+    clear = click.option(
+        "--clear-comments",
+        is_flag=True,
+        help="Erase the comment on Moodle where the feedback here is empty.",
+    )
+    html = click.option(
+        "--html-comments",
+        is_flag=True,
+        help="The feedback in the CSV is HTML.  [default: text, or as feedback_format says]",
+    )
+
+    @wraps(command)
+    def with_comments(
+        *args: object, clear_comments: bool, html_comments: bool, **others: object
+    ) -> object:
+        return command(*args, comments=Comments(clear_comments, html_comments), **others)
+
+    return clear(html(with_comments))
+
+
+@click.command("upload-feedback")
+@click.argument("assignment")
+@site_options
+@click.option(
+    "--feedback-dir",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Feedback files, USERNAME.html.  [default: feedback/ASSIGNMENT]",
+)
+@click.option(
+    "--grades-csv",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="CSV with student, mark, feedback.  [default: the gradebook]",
+)
+@click.option("--grades-only", is_flag=True, help="Send neither comments nor files.")
+@click.option(
+    "--workflow-state",
+    type=click.Choice(_STATES),
+    default=WorkflowState.READY_FOR_RELEASE.value,
+    show_default=True,
+    help="Where the assignment uses marking workflow: how far the marking is then.",
+)
+@click.option("--force", is_flag=True, help="Overwrite what was changed on Moodle meanwhile.")
+@comment_options
+@naming_options
+@click.option("--dry-run", is_flag=True, help="Tell what would change, and change nothing.")
+@json_option
+@course_dir_option
+@click.pass_context
+def upload_feedback(  # noqa: PLR0913  # one argument per option
+    ctx: click.Context,
+    /,
+    *,
+    assignment: str,
+    site: Site,
+    feedback_dir: Path | None,
+    grades_csv: Path | None,
+    grades_only: bool,
+    workflow_state: str,
+    force: bool,
+    comments: Comments,
+    map_file: Path | None,
+    username_from: str | None,
+    dry_run: bool,
+    as_json: bool,
+    course_dir: Path | None,
+) -> None:
+    """Send grades and feedback to Moodle.
+
+    ASSIGNMENT is its name, a part of it that is unique, or its number. Everything is checked
+    before anything is sent. What Moodle holds already is not sent again, so the command may be
+    repeated. A grade that has been released stays released, unless --workflow-state is given.
+    A comment on Moodle stays where there is no feedback here, unless --clear-comments is given.
+    """
+    loaded = load_course(Given(), course_dir)
+    naming = naming_of(map_file, username_from)
+    exact = ctx.get_parameter_source("workflow_state") is ParameterSource.COMMANDLINE
+    wishes = Wishes(WorkflowState(workflow_state), exact, force)
+    book = loaded.path(loaded.settings.gradebook.path)
+    if not dry_run and book.is_file():
+        Gradebook(book).close()  # Brings one of an older version up to date before it is read.
+    with site.client(loaded) as client:
+        chosen = site.assignment(client, loaded, assignment)
+        name = item_name(assignment, loaded, chosen)
+        files = feedback_files(feedback_dir or feedback_dir_of(loaded, assignment, name))
+        known = remembered_people(book, client.url)
+        participants = list_participants(client, OnMoodle.of(chosen), known, naming)
+        scale = scale_of(client, chosen, participants)
+        lines = grade_lines(grades_csv, book, name, scale=scale, html_comments=comments.html)
+        gathered = gather(
+            lines, files, participants, grades_only=grades_only, clear_comments=comments.clear
+        )
+        remembered = _remembered(book, client.url, chosen.id)
+        drafted = draft(client, chosen, participants, gathered, remembered, wishes, scale)
+        outcomes = drafted.plan.outcomes
+        if not dry_run:
+            with Gradebook(book) as gradebook, reporting(quiet=as_json) as report:
+                outcomes = send(client, drafted, gradebook, report, SystemClock().now())
+    _report(summary(outcomes, participants, drafted), drafted, as_json=as_json, dry_run=dry_run)
+
+
+def _report(told: Sequence[Told], drafted: Draft, *, as_json: bool, dry_run: bool) -> None:
+    """Print the summary; the exit code is 1 where a mark was skipped or failed."""
+    if as_json:
+        click.echo(json.dumps([_as_json(line) for line in told], ensure_ascii=False))
+    else:
+        _tell(told, drafted, dry_run=dry_run)
+    if any(line.result in (Result.FAILED, Result.SKIPPED) for line in told):
+        raise click.exceptions.Exit(1)
+
+
+def grade_lines(
+    grades_csv: Path | None,
+    book: Path,
+    name: str,
+    *,
+    scale: Scale | None = None,
+    html_comments: bool = False,
+) -> tuple[GradeLine, ...]:
+    """Return the grades of the file, else those of the gradebook."""
+    if grades_csv is not None:
+        return parse_grades(
+            read_bytes(grades_csv), str(grades_csv), scale=scale, html_comments=html_comments
+        )
+    gradebook = existing_gradebook(book)
+    if gradebook is None:
+        return ()
+    with gradebook:
+        return from_gradebook(gradebook.marks(name), scale=scale)
+
+
+def _remembered(book: Path, site: str, assignment_id: int) -> Remembered:
+    gradebook = existing_gradebook(book)
+    if gradebook is None:
+        return Remembered({}, {})
+    with gradebook:
+        return Remembered(
+            gradebook.sent(site, assignment_id), gradebook.intended(site, assignment_id)
+        )
+
+
+def _tell(told: Sequence[Told], drafted: Draft, *, dry_run: bool) -> None:
+    wide = max((len(line.name) for line in told), default=0)
+    for line in told:
+        text = f"  {line.name:<{wide}}  {line.result.value:<9}  {_grades(line)}"
+        click.echo(plain(text).rstrip())
+    counted = Counter(line.result for line in told)
+    told_counts = ", ".join(f"{counted[each]} {each.value}" for each in Result if counted[each])
+    click.echo(f"{drafted.plan.assignment.name}: {told_counts}.")
+    if dry_run:
+        click.echo("Dry run — nothing was sent.")
+    elif counted[Result.CHANGED]:
+        click.echo("Moodle was asked again: it holds what is listed as changed.")
+
+
+def _grades(line: Told) -> str:
+    changed = line.result is Result.CHANGED and line.before != line.after
+    grade = f"{line.before or '-'} -> {line.after or '-'}" if changed else line.before
+    return ", ".join(filter(None, (grade, line.along, line.why)))
+
+
+def _as_json(line: Told) -> dict[str, object]:
+    return {
+        "student": line.name,
+        "full_name": line.full_name,
+        "result": line.result.value,
+        "before": line.before or None,
+        "after": line.after or None,
+        "sent": line.along,
+        "why": line.why,
+        "changed_on_moodle": list(line.changed),
+        "changed_by": line.grader or None,
+        "changed_at": line.changed_at or None,
+        "erased_comment": line.erased or None,
+        "removed_files": list(line.replaced),
+        "team_of": line.team_of or None,
+        "not_for": list(line.not_for),
+        "attempt": line.attempt or None,
+    }

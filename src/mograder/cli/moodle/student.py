@@ -1,0 +1,276 @@
+"""``mograder moodle fetch``, ``submit`` and ``feedback``: a course on Moodle as a student sees it.
+
+The journeys are those of `mograder https`: only the transport differs.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from mograder.cli.moodle.site import Site, site_options
+from mograder.cli.shared.course_settings import load_course
+from mograder.cli.shared.formatting import closed, fetched_json, iso, plain, standing_json, when
+from mograder.cli.shared.options import Given, course_dir_option, json_option, what_to_fetch
+from mograder.cli.shared.output import reporting
+from mograder.clients.course_server import (
+    Handed,
+    RemoteAssignment,
+    Standing,
+    WorkState,
+    WouldReplaceOnTime,
+)
+from mograder.clients.moodle.transport import MoodleTransport
+from mograder.core.clock import SystemClock
+from mograder.core.errors import Conflict
+from mograder.core.single_flight import Progress
+from mograder.exchange.assignment_lookup import choose_remote
+from mograder.exchange.student.feedback import Returned, read_feedback
+from mograder.exchange.student.fetch import Change, FetchedFile
+from mograder.exchange.student.fetch import fetch as fetch_files
+from mograder.exchange.student.submit import check_notebook
+
+_Directory = click.Path(file_okay=False, path_type=Path)
+
+
+@dataclass(frozen=True, slots=True)
+class _Desk:
+    """One person's connection to one course, and how it finds an assignment there."""
+
+    transport: MoodleTransport
+    find: Callable[[str], RemoteAssignment]
+    say: Progress
+
+
+@contextmanager
+def _desk(site: Site, course_dir: Path | None, *, quiet: bool) -> Iterator[_Desk]:
+    loaded = load_course(Given(), course_dir)
+    with site.client(loaded) as client, reporting(quiet=quiet) as report:
+        transport = MoodleTransport(client, site.course(client, loaded))
+
+        def find(named: str) -> RemoteAssignment:
+            return choose_remote(named, transport.list_assignments(), loaded.settings.assignments)
+
+        yield _Desk(transport, find, report)
+
+
+@click.command("fetch")
+@what_to_fetch
+@site_options
+@json_option
+@course_dir_option
+def fetch(
+    *,
+    assignment: str | None,
+    listed: bool,
+    output_dir: Path,
+    site: Site,
+    as_json: bool,
+    course_dir: Path | None,
+) -> None:
+    """Fetch an assignment's files.
+
+    ASSIGNMENT is its name, a part of it that is unique, or its number. Zips are unpacked. A file
+    that you have edited is kept under another name, which is told.
+    """
+    if not assignment and not listed:
+        raise click.UsageError("Name an assignment, or use --list.")
+    with _desk(site, course_dir, quiet=as_json) as desk:
+        if listed or not assignment:
+            _print_list(desk.transport.list_assignments(), as_json=as_json)
+            return
+        found = desk.find(assignment)
+        now = SystemClock().now()
+        files = fetch_files(desk.transport, found, output_dir, desk.say, now)
+    _print_fetched(found, output_dir, files, as_json=as_json)
+
+
+@click.command("submit")
+@click.argument("assignment")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@site_options
+@click.option(
+    "--no-finalize",
+    is_flag=True,
+    help="Save it as a draft only, where the assignment has drafts.",
+)
+@click.option("--late", is_flag=True, help="Let it replace one that was on time.")
+@click.option("--dry-run", is_flag=True, help="Say what would be sent, and send nothing.")
+@json_option
+@course_dir_option
+def submit(
+    *,
+    assignment: str,
+    file: Path,
+    site: Site,
+    no_finalize: bool,
+    late: bool,
+    dry_run: bool,
+    as_json: bool,
+    course_dir: Path | None,
+) -> None:
+    """Hand in a notebook.
+
+    Afterwards Moodle is asked whether it keeps it. It takes the place of the files that you handed
+    in before.
+    """
+    check_notebook(file)
+    with _desk(site, course_dir, quiet=as_json) as desk:
+        found = desk.find(assignment)
+        if dry_run:
+            _preview(desk, found, file, as_json=as_json)
+            return
+        hand_in = desk.transport.save_draft if no_finalize else desk.transport.submit
+        try:
+            handed = hand_in(found, file, desk.say, late=late)
+        except WouldReplaceOnTime as error:
+            hint = "--late submits it all the same; without it nothing is changed."
+            raise Conflict(error.message, hint=hint) from error
+        standing = desk.transport.standing(found) if no_finalize else None
+    draft = standing is not None and standing.state is WorkState.DRAFT
+    _print_handed(found, file, handed, draft=draft, as_json=as_json)
+
+
+@click.command("feedback")
+@click.argument("assignment")
+@site_options
+@click.option("-o", "--output-dir", type=_Directory, help="Save the feedback files there.")
+@json_option
+@course_dir_option
+def feedback(
+    *,
+    assignment: str,
+    site: Site,
+    output_dir: Path | None,
+    as_json: bool,
+    course_dir: Path | None,
+) -> None:
+    """Show your status, grade and feedback."""
+    with _desk(site, course_dir, quiet=as_json) as desk:
+        found = desk.find(assignment)
+        returned = read_feedback(desk.transport, found, output_dir)
+    if as_json:
+        click.echo(json.dumps(standing_json(found, returned, saved_as="files"), ensure_ascii=False))
+        return
+    for line in _standing_lines(found, returned):
+        click.echo(line)
+
+
+def _preview(desk: _Desk, found: RemoteAssignment, file: Path, *, as_json: bool) -> None:
+    """Say what would be sent, and refuse what Moodle would refuse.
+
+    Raises:
+        Conflict: It cannot be handed in now.
+    """
+    standing = desk.transport.standing(found)
+    if not standing.can_submit:
+        raise Conflict(f"{found.name} cannot be handed in now: {standing.why_not}")
+    if as_json:
+        told = {"assignment": found.name, "file": str(file), "submitted": False}
+        click.echo(json.dumps(told, ensure_ascii=False))
+        return
+    click.echo(f"Would submit {file} to {found.name} as {desk.transport.user}.")
+    click.echo("Dry run — nothing was sent.")
+
+
+def _print_list(offered: Sequence[RemoteAssignment], *, as_json: bool) -> None:
+    if as_json:
+        listed = [
+            {
+                "id": each.number,
+                "name": each.name,
+                "due": iso(each.due),
+                "cutoff": iso(each.cutoff),
+                "files": [file.name for file in each.files],
+            }
+            for each in offered
+        ]
+        click.echo(json.dumps(listed, ensure_ascii=False))
+        return
+    if not offered:
+        click.echo("No assignments found.")
+        return
+    table = Table("ID", "Name", "Due date", "Files", box=None, pad_edge=False)
+    for each in offered:
+        names = ", ".join(file.name for file in each.files)
+        table.add_row(str(each.number or ""), plain(each.name), when(each.due), plain(names))
+    # As wide as it needs to be: a cut name could not be copied.
+    width = Console(width=10_000).measure(table).maximum
+    console = Console(file=sys.stdout, width=max(width, 40), highlight=False, markup=False)
+    console.print(table)
+
+
+def _print_fetched(
+    found: RemoteAssignment, out: Path, files: Sequence[FetchedFile], *, as_json: bool
+) -> None:
+    if as_json:
+        click.echo(json.dumps(fetched_json(found, out, files), ensure_ascii=False))
+        return
+    click.echo(f"Fetched {plain(found.name)} to {out}")
+    for file in files:
+        kept = f"  (what you had is kept as {file.kept.name})" if file.kept else ""
+        word = "" if file.change is Change.NEW or kept else f"  ({file.change.value})"
+        click.echo(f"  {file.name}{kept or word}")
+
+
+def _print_handed(
+    found: RemoteAssignment, file: Path, handed: Handed, *, draft: bool, as_json: bool
+) -> None:
+    if as_json:
+        told = {
+            "assignment": found.name,
+            "file": str(file),
+            "filename": handed.filename,
+            "submitted": not draft,
+            "submitted_at": iso(handed.submitted_at),
+            "late": handed.late,
+            "repeated": handed.repeated,
+        }
+        click.echo(json.dumps(told, ensure_ascii=False))
+        return
+    if draft:
+        click.echo(f"Saved {file} as a draft of {plain(found.name)}; it is not handed in yet.")
+        click.echo("Run the command again without --no-finalize to hand it in.")
+        return
+    click.echo(f"Submitted {file} to {plain(found.name)}.")
+    if handed.filename != file.name:
+        click.echo(f"  Moodle calls it {plain(handed.filename)}.")
+    if handed.repeated:
+        click.echo("  Moodle held exactly this already; nothing has changed.")
+    if handed.submitted_at is not None:
+        click.echo(f"  Received: {when(handed.submitted_at)}{' (late)' if handed.late else ''}")
+
+
+def _standing_lines(found: RemoteAssignment, returned: Returned) -> list[str]:
+    standing = returned.standing
+    lines = [f"Assignment: {plain(found.name)}"]
+    if standing.state is WorkState.NEW and not standing.graded:
+        return [*lines, "No submission yet.", *closed(standing)]
+    lines.append(f"Status:     {_status(standing)}")
+    if standing.graded:
+        earlier = f" (attempt {standing.graded_attempt})" if standing.graded_attempt else ""
+        lines.append(f"Grade:      {plain(standing.grade or '-')}{earlier}")
+        lines.append(f"Feedback:   {_below_each_other(standing.feedback) or '-'}")
+    else:
+        lines.append("Not yet graded.")
+    lines += [f"File:       {plain(str(path))}" for path in returned.pages]
+    if standing.feedback_available and not returned.pages:
+        lines.append("There are feedback files: use -o DIRECTORY to save them.")
+    return [*lines, *closed(standing)]
+
+
+def _below_each_other(text: str) -> str:
+    return "\n            ".join(plain(line) for line in text.splitlines())
+
+
+def _status(standing: Standing) -> str:
+    moment = f", {when(standing.submitted_at)}" if standing.submitted_at else ""
+    return f"{standing.state.value}{moment}{' (late)' if standing.late else ''}"

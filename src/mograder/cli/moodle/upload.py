@@ -1,0 +1,181 @@
+"""``mograder moodle upload``: an assignment's files become its attachments on Moodle (B112).
+
+Moodle's web services can attach nothing to an assignment that exists: `core_course_edit_module`
+only shows, hides, copies and deletes. So we build the exact files, open the page on which a person
+attaches them, wait, and then check that Moodle hands out what we built.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import webbrowser
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from mograder.cli.moodle.check import differences, local_digests
+from mograder.cli.moodle.site import Site, item_name, site_options
+from mograder.cli.shared.course_settings import load_course
+from mograder.cli.shared.options import Given, course_dir_option, json_option
+from mograder.clients.moodle.records import Assignment
+from mograder.clients.upload import Upload
+from mograder.core.errors import NotFound
+from mograder.core.settings import LoadedSettings
+from mograder.publishing.local_release import find_release, read_release
+from mograder.publishing.moodle_check import Differences
+from mograder.store.course import zip_bytes
+from mograder.store.files import atomic_write
+
+
+@dataclass(frozen=True, slots=True)
+class _Parcel:
+    """What Moodle is to hand out, by SHA-256, and the files that a person attaches for it."""
+
+    item: str
+    digests: Mapping[str, str]
+    attach: tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """One look at Moodle."""
+
+    assignment: Assignment
+    page: str
+    differences: Differences
+
+
+@click.command("upload")
+@click.argument("assignment")
+@click.argument("files", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@site_options
+@click.option("--dry-run", is_flag=True, help="Tell what is to be attached, and open nothing.")
+@click.option(
+    "--open/--no-open",
+    "opens",
+    default=True,
+    show_default=True,
+    help="Open Moodle's page in the browser.",
+)
+@json_option
+@course_dir_option
+def upload(
+    *,
+    assignment: str,
+    files: tuple[Path, ...],
+    site: Site,
+    dry_run: bool,
+    opens: bool,
+    as_json: bool,
+    course_dir: Path | None,
+) -> None:
+    """Attach an assignment's files on Moodle.
+
+    ASSIGNMENT is a released item, a part of its name, or the assignment's name on Moodle. FILES are
+    attached instead of the release's. Moodle lets only a person attach files, so this opens the
+    page for it, says which files to choose, waits, and checks that Moodle then hands out exactly
+    these.
+    """
+    loaded = load_course(Given(), course_dir)
+    parcel = _parcel(assignment, files, loaded, write=not dry_run)
+    with site.client(loaded) as client:
+
+        def look() -> _Found:
+            chosen = site.assignment(client, loaded, assignment if files else parcel.item)
+            page = f"{client.url}/course/modedit.php?update={chosen.cmid}"
+            return _Found(chosen, page, differences(client, chosen, parcel.digests, parcel.item))
+
+        found = look()
+        if not (found.differences.none or dry_run or as_json):
+            found = _attach(parcel, found, look, opens=opens)
+    if as_json:
+        click.echo(json.dumps(_as_json(parcel, found), ensure_ascii=False))
+    elif found.differences.none:
+        click.echo(f"Moodle hands out exactly these files for {found.assignment.name}.")
+    elif dry_run:
+        _explain(parcel, found)
+        click.echo("Dry run — nothing was opened.")
+    if not (found.differences.none or dry_run):
+        raise click.exceptions.Exit(1)
+
+
+def _parcel(
+    assignment: str, files: tuple[Path, ...], loaded: LoadedSettings, *, write: bool
+) -> _Parcel:
+    """Decide which files go to Moodle: those named, else the notebook, or all of it as one zip."""
+    if files:
+        given = tuple(Upload(path.name, path) for path in files)
+        return _Parcel(assignment, local_digests(given, assignment), files)
+    release = read_release(_release(assignment, loaded))
+    if release.left_out:
+        click.echo(f"Left out: {', '.join(map(str, release.left_out))}", err=True)
+    digests = local_digests(release.files, release.name)
+    if len(release.files) == 1:
+        return _Parcel(release.name, digests, (release.files[0].path,))
+    archive = release.directory / f"{release.name}.zip"
+    data = zip_bytes({file.name: file.path.read_bytes() for file in release.files})
+    if write and not (archive.is_file() and archive.read_bytes() == data):
+        atomic_write(archive, data)
+    return _Parcel(release.name, digests, (archive,))
+
+
+def _release(assignment: str, loaded: LoadedSettings) -> Path:
+    """Find the release by its name here, or by the assignment's name on Moodle."""
+    base = loaded.path(loaded.settings.dirs.release)
+    try:
+        return find_release(assignment, base)
+    except NotFound:
+        named = item_name(assignment, loaded)
+        if (base / named).is_dir():
+            return find_release(named, base)
+        raise
+
+
+def _attach(parcel: _Parcel, found: _Found, look: Callable[[], _Found], *, opens: bool) -> _Found:
+    """Say what to do on which page, and look again whenever the person says that it is done."""
+    _explain(parcel, found)
+    if opens:
+        webbrowser.open(found.page)
+    while not found.differences.none and sys.stdin.isatty():
+        answer: str = click.prompt(
+            "Press Enter when the page is saved, or q to stop",
+            default="",
+            show_default=False,
+            type=str,
+        )
+        if answer.strip().lower() == "q":
+            break
+        found = look()
+        for line in found.differences.lines():
+            click.echo(line)
+    return found
+
+
+def _explain(parcel: _Parcel, found: _Found) -> None:
+    click.echo(f"{found.assignment.name} on Moodle does not hand out what is here:")
+    for line in found.differences.lines():
+        click.echo(line)
+    click.echo("Only a person can attach files to an assignment on Moodle:")
+    click.echo(f"  1. Open {found.page}")
+    click.echo("  2. Under “Additional files”, remove what is there and add:")
+    for path in parcel.attach:
+        click.echo(f"       {path}")
+    click.echo("  3. Save the page.")
+    click.echo("Then run this command again, which checks it.")
+
+
+def _as_json(parcel: _Parcel, found: _Found) -> dict[str, object]:
+    return {
+        "assignment": found.assignment.name,
+        "id": found.assignment.id,
+        "page": found.page,
+        "attach": [str(path) for path in parcel.attach],
+        "files": sorted(parcel.digests),
+        "verified": found.differences.none,
+        "missing": found.differences.missing,
+        "differing": found.differences.differing,
+        "extra": found.differences.extra,
+    }

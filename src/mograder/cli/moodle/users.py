@@ -1,0 +1,140 @@
+"""``mograder moodle sync-users``: the course's students may use the hub (B28 to B34)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from mograder.cli.files import read_bytes
+from mograder.cli.moodle.site import Site, site_options
+from mograder.cli.shared.course_settings import load_course
+from mograder.cli.shared.options import Given, course_dir_option, insecure_option, json_option
+from mograder.cli.shared.remote import Address
+from mograder.clients import hub_course
+from mograder.core.errors import NotFound
+from mograder.core.settings import LoadedSettings, read_environ
+from mograder.exchange.moodle.identities import NamedBy, Naming, Participants, parse_mapping
+from mograder.exchange.moodle.participants import (
+    configured_on_moodle,
+    list_first_participants,
+    remember,
+    remembered_people,
+)
+from mograder.store.allowlist import Roster
+from mograder.store.gradebook import Gradebook
+
+HEADING = "# Allowed users — synced from Moodle"
+"""First line of a list that is written here (compatibility-0.3.16.md 9)."""
+
+_F = TypeVar("_F", bound=Callable[..., object])
+
+
+def naming_options(command: _F) -> _F:
+    """Add ``--map`` and ``--username-from``, for sites that show teachers no usernames."""
+    mapping = click.option(
+        "--map",
+        "map_file",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="CSV that says who is who: username, and email, idnumber or user_id.",
+    )
+    derived = click.option(
+        "--username-from",
+        type=click.Choice([each.value for each in NamedBy]),
+        help="What usernames are made of where Moodle shows none.",
+    )
+    return mapping(derived(command))
+
+
+def naming_of(map_file: Path | None, username_from: str | None) -> Naming:
+    """Read what the options of :func:`naming_options` say.
+
+    Raises:
+        InvalidInput: The file cannot be read or used.
+    """
+    rows = parse_mapping(read_bytes(map_file), str(map_file)) if map_file else ()
+    return Naming(rows, NamedBy(username_from) if username_from else None)
+
+
+@click.command("sync-users")
+@site_options
+@click.option("--hub-url", help="Hub base URL.  [env var: MOGRADER_HUB_URL]")
+@click.option(
+    "--hub-token", help="Instructor token of the hub.  [env var: MOGRADER_HUB_INSTRUCTOR_TOKEN]"
+)
+@naming_options
+@click.option("--dry-run", is_flag=True, help="Show the users only.")
+@insecure_option
+@json_option
+@course_dir_option
+def sync_users(  # noqa: PLR0913  # one argument per option
+    *,
+    site: Site,
+    hub_url: str | None,
+    hub_token: str | None,
+    map_file: Path | None,
+    username_from: str | None,
+    dry_run: bool,
+    insecure: bool,
+    as_json: bool,
+    course_dir: Path | None,
+) -> None:
+    """Let the course's students use the hub.
+
+    The participants of the first assignment in mograder.toml that is not marked anonymously replace
+    the hub's list of people with access; without a hub's URL they are written to allowed_users.txt
+    in the course. Their full names go into the gradebook. People who are not on the list lose
+    access at once; instructors always have it.
+    """
+    loaded = load_course(Given(), course_dir)
+    on_moodle = configured_on_moodle(loaded.settings.assignments)
+    naming = naming_of(map_file, username_from)
+    address = Address(hub_url, hub_token, None, 8080, insecure)
+    to_hub = bool(hub_url or read_environ().hub_url)
+    if to_hub and not dry_run and not address.complete:
+        raise click.ClickException("--hub-token required (or set MOGRADER_HUB_INSTRUCTOR_TOKEN)")
+    book = loaded.path(loaded.settings.gradebook.path)
+    with site.client(loaded) as client:
+        known = remembered_people(book, client.url)
+        participants = list_first_participants(client, on_moodle, known, naming)
+        url = client.url
+    say: Callable[[str], None] = (lambda _: None) if as_json else click.echo
+    say(f"Found {len(participants.people)} enrolled users on Moodle.")
+    users = participants.users()
+    if dry_run:
+        for user, name in users.items():
+            say(f"  {user}  ({name})")
+    else:
+        _write(loaded, book, url, participants, address if to_hub else None, say)
+    if as_json:
+        listed = [{"username": user, "full_name": name} for user, name in users.items()]
+        told = {"users": listed, "synced": not dry_run, "to": "hub" if to_hub else "file"}
+        click.echo(json.dumps(told, ensure_ascii=False))
+
+
+def _write(
+    loaded: LoadedSettings,
+    book: Path,
+    url: str,
+    participants: Participants,
+    address: Address | None,
+    say: Callable[[str], None],
+) -> None:
+    """Keep the names, then replace the list of those who may come in."""
+    users = participants.users()
+    if not users:
+        raise NotFound(
+            "Moodle names nobody in this assignment, so the list was left as it is.",
+            hint="An empty list would lock every student out. See whether students are enrolled.",
+        )
+    with Gradebook(book) as gradebook:
+        remember(gradebook, url, participants)
+    if address is None:
+        written = Roster(loaded.course_dir / "allowed_users.txt").replace(users, HEADING)
+        say(f"Wrote {len(written)} users to allowed_users.txt.")
+        return
+    with address.client() as client:
+        say(f"Synced {hub_course.sync_users(client, list(users))} users to hub.")

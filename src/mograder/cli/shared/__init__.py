@@ -1,0 +1,1 @@
+"""What several commands share: settings, options, output, progress."""

@@ -1,0 +1,108 @@
+"""The hub that a command speaks to: its address, or a tunnel to it, and a token (B97, B98)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import wraps
+
+import click
+
+from mograder.cli.shared.options import hub_token_option, hub_url_option, insecure_option
+from mograder.clients.hub import HubClient
+from mograder.core.settings import read_environ
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """What stood on the command line; what did not comes from the environment."""
+
+    url: str | None
+    token: str | None
+    ssh: str | None
+    ssh_port: int
+    insecure: bool
+
+    @property
+    def given(self) -> bool:
+        """Whether the command line itself names a hub."""
+        return bool(self.url or self.ssh)
+
+    @property
+    def known(self) -> bool:
+        """Whether the command line or the environment names a hub."""
+        environ = read_environ()
+        return self.given or bool(environ.hub_ssh or environ.hub_url)
+
+    @property
+    def complete(self) -> bool:
+        """Whether there is a hub and a token for it."""
+        return self.known and bool(self._token())
+
+    @contextmanager
+    def client(self) -> Iterator[HubClient]:
+        """Yield a connection, through an SSH tunnel where one is asked for.
+
+        ``--url`` wins over a host in the environment, ``--ssh`` over a URL there.
+
+        Raises:
+            click.ClickException: There is no token or no hub, in the words of
+            compatibility-0.3.16.md 10.
+            MograderError: The tunnel cannot be opened, or the URL is none.
+        """
+        environ = read_environ()
+        token = self._token()
+        if not token:
+            raise click.ClickException("--token required (or set MOGRADER_HUB_INSTRUCTOR_TOKEN)")
+        host = self.ssh or ("" if self.url else environ.hub_ssh)
+        if host:
+            # Processes are not every command's to pay for.
+            from mograder.processes.ssh_tunnel import ssh_tunnel  # noqa: PLC0415
+
+            with (
+                ssh_tunnel(host, port=self.ssh_port, options=environ.hub_ssh_options) as url,
+                HubClient(url, token) as client,
+            ):
+                yield client
+            return
+        url = self.url or environ.hub_url
+        if not url:
+            raise click.ClickException("--url or --ssh required (or set MOGRADER_HUB_URL)")
+        with HubClient(url, token, insecure=self.insecure) as client:
+            yield client
+
+    def _token(self) -> str:
+        secret = read_environ().hub_instructor_token
+        return (self.token or (secret.get_secret_value() if secret else "")).strip()
+
+
+def hub_address_options(command: Callable[..., object]) -> Callable[..., object]:
+    """Add ``--url --token --ssh --ssh-port --insecure``; the command gets them as ``address``."""
+    port = click.option(
+        "--ssh-port",
+        type=click.IntRange(1, 65535),
+        default=8080,
+        show_default=True,
+        help="The hub's port on the SSH host.",
+    )
+    ssh = click.option(
+        "--ssh",
+        metavar="HOST",
+        help="Reach the hub by an SSH tunnel to this host.  [env var: MOGRADER_HUB_SSH]",
+    )
+
+    @wraps(command)
+    def with_address(
+        *args: object,
+        url: str | None,
+        token: str | None,
+        ssh: str | None,
+        ssh_port: int,
+        insecure: bool,
+        **others: object,
+    ) -> object:
+        address = Address(url, token, ssh, ssh_port, insecure)
+        return command(*args, address=address, **others)
+
+    return hub_url_option(hub_token_option(ssh(port(insecure_option(with_address)))))

@@ -1,0 +1,169 @@
+"""``mograder hub``: options override settings only when they are given (B73-B80, B14-B17)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import pytest
+
+from mograder.cli.hub.group import hub, overrides_of
+from mograder.cli.main import run
+from mograder.cli.shared.course_settings import load_course
+from mograder.cli.shared.options import Given
+from mograder.core.settings import LoadedSettings, load_settings, read_environ
+from mograder.sandbox.client.bootstrap import supervisor_config
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No settings from outside; the working directory is an empty course."""
+    for name in ("MOGRADER_HUB_SECRET", "MOGRADER_COURSE_DIR", "MOGRADER_HUB_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def given(*arguments: str) -> Given:
+    """What the group makes of a command line."""
+    params = hub.make_context("hub", [*arguments, "publish"]).params
+    course_dir = params.pop("course_dir")
+    return Given(course_dir, overrides_of(**params))
+
+
+def loaded(*arguments: str) -> LoadedSettings:
+    return load_course(given(*arguments))
+
+
+def test_without_options_the_documented_defaults_hold(tmp_path: Path) -> None:
+    """B73, B74, B75, B76, B77, B78."""
+    found = loaded()
+    section = found.settings.hub
+    assert found.course_dir == tmp_path
+    assert (section.port, section.host, section.session_ttl) == (8080, "0.0.0.0", 3600)
+    assert (section.notebooks_dir, section.trusted_header) == ("hub-notebooks", "X-Remote-User")
+    assert (section.instructors, section.base_url) == ((), "")
+
+
+def test_every_option_takes_effect(tmp_path: Path) -> None:
+    """B73, B74, B75, B76, B77, B78; 0.3.16 ignores several of them."""
+    (tmp_path / "course").mkdir()
+    found = loaded(
+        *("-C", "course", "--port", "9001", "--host", "127.0.0.1", "--notebooks-dir", "nb"),
+        *("--session-ttl", "60", "--trusted-header", "X-User", "--base-url", "/live/hub/"),
+        *("--instructors", "ann, bob,"),
+    )
+    section = found.settings.hub
+    assert found.course_dir == tmp_path / "course"
+    assert (section.port, section.host, section.session_ttl) == (9001, "127.0.0.1", 60)
+    assert (section.notebooks_dir, section.trusted_header) == ("nb", "X-User")
+    assert (section.instructors, section.base_url) == (("ann", "bob"), "/live/hub")
+
+
+def test_a_hub_asks_for_sign_in_and_opens_a_browser_unless_told_otherwise() -> None:
+    """B79, B80."""
+    plain = hub.make_context("hub", ["publish"]).params
+    told = hub.make_context("hub", ["--dev", "--headless", "publish"]).params
+    assert (plain["dev"], plain["headless"]) == (False, False)
+    assert (told["dev"], told["headless"]) == (True, True)
+
+
+def test_the_course_decides_what_no_option_says(tmp_path: Path) -> None:
+    """B106: `[hub] port` configures the port; an option still wins."""
+    (tmp_path / "mograder.toml").write_text('[hub]\nport = 9100\ninstructors = ["eve"]\n')
+    assert loaded().settings.hub.port == 9100
+    assert loaded().settings.hub.instructors == ("eve",)
+    assert loaded("--port", "9200").settings.hub.port == 9200
+    assert loaded("--instructors", "").settings.hub.instructors == ()
+
+
+def test_the_units_variable_names_the_course_unless_the_option_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B16, B17: 0.3.16 overwrites it by the option's default."""
+    for name in ("unit", "option"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setenv("MOGRADER_COURSE_DIR", str(tmp_path / "unit"))
+    units = ("--port", "8080", "--host", "127.0.0.1", "--session-ttl", "3600")
+    assert loaded(*units).course_dir == tmp_path / "unit"
+    assert loaded("-C", "option").course_dir == tmp_path / "option"
+
+
+def test_a_subcommands_own_course_is_nearer_than_the_groups(tmp_path: Path) -> None:
+    for name in ("group", "own"):
+        (tmp_path / name).mkdir()
+    of_group = given("-C", "group")
+    assert load_course(of_group).course_dir == tmp_path / "group"
+    assert load_course(of_group, Path("own")).course_dir == tmp_path / "own"
+
+
+def test_what_the_settings_ignore_is_told(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mograder.toml").write_text("[moodle]\nnonsense = 1\n")
+    load_course(Given())
+    assert capfd.readouterr().err.startswith("Warning: ")
+
+
+def test_a_hub_without_a_secret_says_so_and_ends_with_1(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """B49, compatibility-0.3.16.md 1: the message is fixed."""
+    assert run(["hub"]) == 1
+    assert capfd.readouterr().err == (
+        "Error: MOGRADER_HUB_SECRET must be set (or use --dev for ephemeral secret)\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--port", "70000"],
+        ["--session-ttl", "0"],
+        ["--trusted-header", "a b"],
+        ["--base-url", "../x"],
+        ["--instructors", "__instructor__"],
+        ["-C", "missing"],
+    ],
+)
+def test_an_option_that_no_setting_accepts_ends_with_2(
+    arguments: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["hub", "--dev", "--headless", *arguments]) == 2
+    assert capfd.readouterr().err.startswith("Error: ")
+
+
+def test_a_broken_settings_file_is_told_with_its_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mograder.toml").write_text("[hub]\nport = \n")
+    assert run(["hub", "--dev", "--headless"]) == 2
+    assert "mograder.toml:2" in capfd.readouterr().err
+
+
+def test_the_group_starts_no_server_for_a_subcommand() -> None:
+    context = hub.make_context("hub", ["publish", "--help"])
+    with context, pytest.raises(click.exceptions.Exit) as left:
+        hub.invoke(context)
+    assert left.value.exit_code == 0
+
+
+def test_a_supervisor_of_its_own_follows_the_settings(tmp_path: Path) -> None:
+    (tmp_path / "mograder.toml").write_text(
+        "[hub]\nsupervisor_socket = 'run/supervisor.sock'\nuv_cache_dir = 'cache'\n"
+        "[security]\nuse_bubblewrap = false\nsandbox_uid_base = 70000\n"
+    )
+    environ = read_environ({"HOME": str(tmp_path), "UV_INDEX_URL": "https://e.org", "OTHER": "1"})
+    config = supervisor_config(load_settings(tmp_path, environ={}), environ, lone=True)
+    assert config.socket == tmp_path / "run" / "supervisor.sock"
+    assert (config.sandbox, config.uid_base, config.owned) == ("none", 70000, False)
+    assert config.uv_cache == tmp_path / "cache"
+    assert config.build_variables == {"UV_INDEX_URL": "https://e.org"}
+
+
+def test_a_supervisor_sandboxes_and_answers_in_the_units_directory_unless_told_otherwise(
+    tmp_path: Path,
+) -> None:
+    environ = read_environ({"HOME": str(tmp_path), "RUNTIME_DIRECTORY": "/run/mograder"})
+    config = supervisor_config(load_settings(tmp_path, environ={}), environ, lone=True)
+    assert (config.sandbox, config.owned) == ("bubblewrap", False)
+    assert config.socket == Path("/run/mograder/supervisor.sock")
