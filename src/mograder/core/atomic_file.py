@@ -1,4 +1,4 @@
-"""Replacing a file so that every reader and every crash sees the old content or the new.
+"""Atomic replacement of files: readers see the old content or the new, also after a crash.
 
 New content goes to a temporary file beside the target, is synced, and takes the target's name in
 one step; the directory is synced last, so that a power cut cannot undo the rename.
@@ -13,13 +13,14 @@ from pathlib import Path
 from mograder.core.disk import DISK, Disk, Place
 
 _LONGEST_NAME = 80
-"""Characters of the target's name in the temporary one: a name has 255 bytes at most."""
+"""Characters of the target's name that the temporary name contains; a name has 255 bytes at
+most."""
 
 
 def write_file(path: Path, data: bytes, mode: int = 0o644, *, disk: Disk = DISK) -> None:
-    """Replace a file by ``data`` with exactly this mode; it is private until it is complete.
+    """Replace a file by ``data`` with this mode; only its owner can read it until it is complete.
 
-    Raises: ``OSError``; nothing was changed then, and no temporary file is left.
+    Raises: ``OSError``; then nothing was changed, and no temporary file is left.
     """
     temporary = path.with_name(f".{path.name[:_LONGEST_NAME]}.{secrets.token_hex(6)}.tmp")
     create = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -49,7 +50,7 @@ def move_file(finished: Path, target: Path) -> None:
 
 
 def fsync_directory(path: Path, *, disk: Disk = DISK) -> None:
-    """Return when the names in a directory survive a power cut."""
+    """Sync a directory, so that the names in it survive a power cut."""
     _fsync(path, os.O_RDONLY | os.O_DIRECTORY, disk)
 
 

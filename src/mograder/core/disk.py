@@ -1,7 +1,7 @@
-"""The few system calls on which durability hangs: write, fsync, rename, exchange.
+"""The few system calls that make writes durable: write, fsync, rename, exchange.
 
-They stand in one small object so that a test can fill the disk or cut the power at any of them
-(files.md, "How files are written"). Everything that writes what must not be lost uses them.
+They are methods of one small object, so that a test can fill the disk or cut the power at any of
+them (files.md, "How files are written"). All code that writes durable files uses them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mograder.core.errors import Busy, is_disk_full
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 UNSUPPORTED = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP})
-"""What a kernel or a file system answers that lacks a flag of ``renameat2``."""
+"""Error numbers of a kernel or a file system without a flag of ``renameat2``."""
 
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
@@ -28,26 +28,26 @@ _RENAME_EXCHANGE = 2
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A name in an opened directory, or (without one) a path."""
+    """A name in an opened directory, or a path if ``directory`` is None."""
 
     name: str
     directory: int | None = None
 
     @classmethod
     def of(cls, path: Path) -> Place:
-        """The place that a path names."""
+        """Return the place of a path."""
         return cls(str(path))
 
 
 class Disk:
-    """The machine's own disk; tests give one that fails at a chosen call."""
+    """The machine's own disk; tests pass one that fails at a chosen call."""
 
     def write(self, fd: int, data: bytes) -> None:
-        """Write all of it."""
+        """Write all of ``data``."""
         write_all(fd, data)
 
     def fsync(self, fd: int) -> None:
-        """Return when what was written through ``fd`` survives a power cut."""
+        """Wait until all data written through ``fd`` survives a power cut."""
         os.fsync(fd)
 
     def rename(self, source: Place, target: Place) -> None:
@@ -59,8 +59,8 @@ class Disk:
     def place(self, source: Place, target: Place) -> None:
         """Move ``source`` to ``target`` only if nothing is there.
 
-        Without ``RENAME_NOREPLACE`` a file is linked and then unlinked, and a directory renamed,
-        which replaces an empty directory at most.
+        Without ``RENAME_NOREPLACE`` a file is linked and then unlinked, and a directory is renamed,
+        which can only replace an empty directory.
 
         Raises: ``FileExistsError``.
         """
@@ -72,15 +72,15 @@ class Disk:
             self._place_by_link(source, target)
 
     def has_unnamed(self) -> bool:
-        """Whether to try files that have no name (``O_TMPFILE``)."""
+        """Whether to try files without a name (``O_TMPFILE``)."""
         return True
 
     def name(self, fd: int, target: Place) -> None:
-        """Give a file that has no name one in an opened directory, only if nothing is there.
+        """Give a file without a name one in an opened directory, only if nothing is there.
 
         Raises: ``FileExistsError``.
         """
-        # With a directory's descriptor it is linkat(AT_SYMLINK_FOLLOW), as /proc needs it.
+        # With a directory's descriptor Python calls linkat(AT_SYMLINK_FOLLOW), which /proc needs.
         source = f"/proc/self/fd/{fd}"
         os.link(source, target.name, dst_dir_fd=target.directory, follow_symlinks=True)
 
@@ -88,7 +88,7 @@ class Disk:
         """Swap two existing names in one step.
 
         Raises: ``FileNotFoundError`` when one is missing; ``OSError`` with an errno of
-        ``UNSUPPORTED`` where the file system cannot.
+        ``UNSUPPORTED`` where the file system does not support it.
         """
         _renameat2(one, other, _RENAME_EXCHANGE)
 
@@ -116,7 +116,7 @@ DISK = Disk()
 
 
 def write_all(fd: int, data: bytes) -> None:
-    """Write every byte, however the kernel splits it."""
+    """Write every byte, also if the kernel accepts only a part at a time."""
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
@@ -124,7 +124,7 @@ def write_all(fd: int, data: bytes) -> None:
 
 @contextlib.contextmanager
 def explained_when_full() -> Iterator[None]:
-    """Turn "no space left" and "read-only" into words, since both are the operator's to mend.
+    """Turn "no space left" and "read-only" into errors that tell the operator the remedy.
 
     Raises: :class:`~mograder.core.errors.Busy`.
     """
@@ -148,14 +148,14 @@ def explained_when_full() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """The bytes of a file system, and those of them that this user may still fill."""
+    """The bytes of a file system in total, and those that this user may still write."""
 
     free: int
     total: int
 
 
 def space_of(path: Path) -> Space:
-    """Return the space of the file system of a path, or of what will hold it once it is made."""
+    """Return the space of a path's file system; the path need not exist yet."""
     nearest = next(each for each in (path, *path.parents) if each.is_dir())
     found = os.statvfs(nearest)
     return Space(found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize)

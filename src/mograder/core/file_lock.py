@@ -1,4 +1,4 @@
-"""Locks between processes, by ``flock``: the kernel gives one back when its holder is gone."""
+"""Locks between processes by ``flock``, which the kernel releases when the holder ends."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _BETWEEN_TRIES = 0.05
 
 
 def open_lock(path: Path) -> int:
-    """Open a lock file, which only its owner may read; return the descriptor.
+    """Open a lock file that only its owner may read, and return the descriptor.
 
     Raises: ``OSError``.
     """
@@ -21,8 +21,8 @@ def open_lock(path: Path) -> int:
 def acquire(fd: int, *, seconds: float | None = 0, shared: bool = False) -> bool:
     """Lock an open file or directory until it is released or its descriptor closed.
 
-    ``seconds`` is how long to wait for another holder, None for any time; a shared lock keeps out
-    exclusive ones only. Returns False when another one held the lock to the end of that time.
+    Wait at most ``seconds`` for another holder, without limit if None. A shared lock excludes
+    exclusive ones only. Return False if another holder still has the lock after that time.
 
     Raises: ``OSError`` where the file system has no locks.
     """
@@ -33,7 +33,7 @@ def acquire(fd: int, *, seconds: float | None = 0, shared: bool = False) -> bool
     deadline = time.monotonic() + seconds
     while True:
         try:
-            # There is no flock with a timeout.
+            # flock has no timeout.
             fcntl.flock(fd, operation | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() >= deadline:
@@ -44,5 +44,5 @@ def acquire(fd: int, *, seconds: float | None = 0, shared: bool = False) -> bool
 
 
 def release(fd: int) -> None:
-    """Give a lock back while the descriptor stays open."""
+    """Release a lock while the descriptor stays open."""
     fcntl.flock(fd, fcntl.LOCK_UN)

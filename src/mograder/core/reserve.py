@@ -1,4 +1,4 @@
-"""The disk space that students' files must leave free: ``[limits] disk_reserve_mb``."""
+"""The space that students' files must leave free on each disk: ``[limits] disk_reserve_mb``."""
 
 from __future__ import annotations
 

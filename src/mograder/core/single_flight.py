@@ -68,7 +68,7 @@ class SingleFlight(Generic[K, T]):
             await asyncio.shield(work.task)
 
     async def ended(self, key: K, seconds: float) -> None:
-        """Wait at most so long for the end of this key's work, whatever comes of it."""
+        """Wait at most ``seconds`` until a key's task has ended, with or without an exception."""
         work = self._works.get(key)
         if work is not None:
             await asyncio.wait({work.task}, timeout=seconds)

@@ -24,9 +24,9 @@ _CODING = re.compile(r"#.*?coding[:=][ \t]*[-\w.]+")
 def set_keys(text: str, keys: Mapping[str, str | bool]) -> str:
     """Return the text with keys set in the block: replaced where they are, else added at its end.
 
-    0.3.16 searches the block by line, so each key has a line of its own (compatibility-0.3.16.md
-    7). New keys come before the first table, since TOML would count them to a table above them. A
-    text without a block is returned unchanged.
+    0.3.16 searches the block by line, so each key has a line of its own
+    (compatibility-0.3.16.md 7). New keys come before the first table, since TOML would count them
+    to a table above them. A text without a block is returned unchanged.
     """
     lines = split_lines(text)
     block = _find_block(lines)

@@ -72,14 +72,14 @@ class IntegrityReport:
 
 @dataclass(frozen=True, slots=True)
 class Tampering:
-    """The questions whose checks were changed, removed or doubled, sorted; and the marks."""
+    """The keys of questions with changed checks, sorted, and whether the marks were changed."""
 
     checks: tuple[str, ...]
     marks: bool
 
 
 UNTOUCHED = Tampering((), marks=False)
-"""All is as it was handed out, or nobody can compare it."""
+"""Nothing was changed, or there is no release to compare with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +116,11 @@ def check_integrity(student: str, release: str | None, filename: str) -> Integri
 def find_tampering(student: str, release: str, filename: str) -> Tampering:
     """Compare the check cells of a notebook with those of its release, by their code.
 
-    For graders: by question, and whether the marks were touched (compatibility-0.3.16.md 2.3,
-    submit). What a validation tells its student, cell by cell, is :func:`check_integrity`.
+    The result is for graders: by question, and whether the marks were changed
+    (compatibility-0.3.16.md 2.3, submit). :func:`check_integrity` reports to students, by cell.
 
     Raises:
-        InvalidInput: One of the texts is no notebook.
+        InvalidInput: One of the texts is not a notebook.
     """
     own, released = parse_cells(student, filename), parse_cells(release, filename)
     ours, theirs = _check_codes(released), _check_codes(own)
@@ -336,7 +336,7 @@ def _counted(notebook: NotebookText, release: NotebookText) -> frozenset[int]:
 
 
 def _check_codes(notebook: NotebookText) -> Counter[str]:
-    """Return the code of each check cell that is not the student's, and how often it stands."""
+    """Count the codes of the check cells that students must not change."""
     return Counter(
         cell.code.strip()
         for cell in notebook.cells

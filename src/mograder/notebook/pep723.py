@@ -39,7 +39,7 @@ _TOML_END = " (at end of document)"
 
 
 class ItemKind(StrEnum):
-    """What an item is for, in the order in which items are listed; ``mograder-type`` says it."""
+    """The kind of an item, stated by ``mograder-type``; items are listed in this order of kinds."""
 
     ASSIGNMENT = "assignment"
     LECTURE = "lecture"
@@ -152,7 +152,7 @@ def _blocks(lines: list[str]) -> Iterator[_Block]:
 
 
 def end_of_block(lines: Sequence[str], start: int) -> int | None:
-    """Return the index of the last end among the comments after ``start``, as PEP 723 has it."""
+    """Return the index of the last end marker in the comments after ``start``, as in PEP 723."""
     end = None
     for index in range(start + 1, len(lines)):
         line = lines[index]
