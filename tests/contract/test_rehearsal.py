@@ -46,7 +46,7 @@ import functools, gc, json, logging, os, pathlib, sys, types
 import atexit, asyncio, contextvars, random, signal, tempfile, threading
 scripts, act = sys.argv[1:]
 sys.path.insert(0, scripts)
-import rehearsal, zygote
+import warmup_run, zygote
 sys.path.remove(scripts)
 assert zygote._warm_up(()) == zygote._fork_kernels() == zygote._render() == ""
 import marimo
@@ -101,14 +101,14 @@ def loops():
 
 code = pathlib.Path(act).read_text()
 if code:
-    perform = rehearsal._visit
+    perform = warmup_run._visit
     async def visit(*args, **kwargs):
         await perform(*args, **kwargs)
         exec(code, {"marimo": marimo, **globals()})
-    rehearsal._visit = visit
+    warmup_run._visit = visit
 zygote._close_log_files()
 before = state()
-problem = rehearsal.rehearse(zygote._close_log_files)
+problem = warmup_run.rehearse(zygote._close_log_files)
 after = state()
 changed = sorted(k for k in {*before, *after} if before.get(k) != after.get(k))
 print("TOLD" + json.dumps({"problem": problem, "changed": changed, "loops": loops()}))
@@ -221,7 +221,7 @@ async def test_what_cannot_be_put_back_is_told(newest: Path, tmp_path: Path) -> 
     assert [kind for kind in KINDS if f"{kind}: " not in said] == []
 
 
-HANGS = "import rehearsal, time; rehearsal.signal.setitimer(0, 0.01, 1); time.sleep(60)"
+HANGS = "import warmup_run, time; warmup_run.signal.setitimer(0, 0.01, 1); time.sleep(60)"
 
 
 @pytest.mark.parametrize(

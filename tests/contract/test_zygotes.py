@@ -122,7 +122,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Host:
         uv_cache=tmp_path / "cache",
         serve=scripts,
         zygote=scripts.with_name("zygote.py"),
-        joiner=scripts.with_name("enter_sandbox.py"),
+        enter_sandbox=scripts.with_name("enter_sandbox.py"),
         beside=tuple(scripts.with_name(name) for name in BESIDE),
         links=links,
         directories=directories,

@@ -10,7 +10,7 @@ is a SOCK_SEQPACKET socket, on which it says ``{"ready": true, "threads": 1, "pr
 "unrehearsed": ""}``, the last of which tells why it did not rehearse.
 Each request ``{"id": 1, "program": "serve", "uid": 3, "arguments": [...], "variables": {...},
 "directory": "/...", "filter": "base64"}`` comes with four descriptors (the listening socket of
-``serve`` or the report of ``cellrun``, the output, a pidfd of
+``serve`` or the report of ``cell_runner``, the output, a pidfd of
 the sandbox's holder, and a pipe), and a fifth where the session has a cgroup: it enters that by
 writing 0 there. It is answered by ``{"id": 1, "problem": ""}`` with a pidfd of the session's first
 process. That does nothing until a ``g`` comes through the pipe. Of its end the
@@ -88,7 +88,7 @@ def _run_cells(argv: list[str]) -> None:
     cell_runner.main(argv)
 
 
-_PROGRAMS: dict[str, Callable[[list[str]], None]] = {"serve": serve.main, "cellrun": _run_cells}
+_PROGRAMS: dict[str, Callable[[list[str]], None]] = {"serve": serve.main, "cell_runner": _run_cells}
 """What a child may become: nothing else, whatever is asked."""
 
 _MODE_INDEX = 6

@@ -2,7 +2,7 @@
 
 To enter takes three forks, and each copies the page tables of who forks: 7 ms of processor time
 for one session where the supervisor does it, and its loop stands still meanwhile; 2 ms here, where
-little is in memory. This is the supervisor's end; ``porter_process.py`` is the process.
+little is in memory. This is the supervisor's end; ``namespace_helper_process.py`` is the process.
 """
 
 from __future__ import annotations

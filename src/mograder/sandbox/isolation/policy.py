@@ -138,7 +138,7 @@ class Host:
     uv_cache: Path
     serve: Path
     zygote: Path
-    joiner: Path
+    enter_sandbox: Path
     beside: tuple[Path, ...]
     links: tuple[tuple[str, str], ...]
     directories: tuple[Path, ...] = ()
@@ -255,7 +255,7 @@ def yard_plan(environment: Path, roots: Sequence[Path], host: Host) -> Plan:
             Bind(host.serve, inside.serve),
             *_cellrun(host, inside),
             Bind(host.zygote, ZYGOTE),
-            Bind(host.joiner, ZYGOTE.with_name("enter_sandbox.py")),
+            Bind(host.enter_sandbox, ZYGOTE.with_name("enter_sandbox.py")),
             *(Bind(each, ZYGOTE.with_name(each.name)) for each in host.beside),
         ),
         directory=inside.home,

@@ -230,7 +230,7 @@ def _host(config: SupervisorConfig, place: Path) -> Host:
         uv_cache=config.uv_cache,
         serve=scripts / "serve.py",
         zygote=scripts / "zygote.py",
-        joiner=scripts / "enter_sandbox.py",
+        enter_sandbox=scripts / "enter_sandbox.py",
         beside=tuple(scripts / name for name in BESIDE),
         links=links,
         directories=directories,

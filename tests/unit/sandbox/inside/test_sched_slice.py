@@ -16,14 +16,14 @@ _HEEDED = tuple(int(part) for part in platform.release().split("-")[0].split("."
 _SCRIPT = """
 import os, sys
 sys.path.insert(0, sys.argv[1])
-import slices
+import sched_slice
 os.setpriority(os.PRIO_PROCESS, 0, 3)
-assert slices.shorten()
+assert sched_slice.shorten()
 if os.fork() == 0:
-    print(slices.slice_of(0), os.getpriority(os.PRIO_PROCESS, 0), flush=True)
+    print(sched_slice.slice_of(0), os.getpriority(os.PRIO_PROCESS, 0), flush=True)
     os._exit(0)
 os.wait()
-print(slices.slice_of(0), flush=True)
+print(sched_slice.slice_of(0), flush=True)
 """
 
 

@@ -20,7 +20,7 @@ sys.path.insert(0, sys.argv[1])
 import zygote
 del sys.path[0]
 gc.set_threshold(zygote._SELDOM)  # as in every zygote
-zygote._PROGRAMS["cellrun"](sys.argv[2:])
+zygote._PROGRAMS["cell_runner"](sys.argv[2:])
 """
 FRESH = "import gc; print(gc.get_threshold())"
 NOTEBOOK = f"""import marimo
