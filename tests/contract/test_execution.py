@@ -127,7 +127,9 @@ async def test_an_endless_loop_names_its_cell(rig: Rig) -> None:
     assert result.cells[-1].status is CellStatus.INTERRUPTED
     assert result.cells[-1].index == 2
     spinning = [p for p in inside_of(rig.local.launcher) if p.status() == psutil.STATUS_RUNNING]
-    await until(lambda: not any(p.is_running() and "cell_runner" in str(p.cmdline()) for p in spinning))
+    await until(
+        lambda: not any(p.is_running() and "cell_runner" in str(p.cmdline()) for p in spinning)
+    )
 
 
 async def test_one_that_leaves_early_is_not_finished(rig: Rig) -> None:

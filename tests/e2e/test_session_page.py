@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Frame, Page, expect
 
-import mograder.sandbox
+import mograder.sandbox.inside
 from bench.support.browser import People, Person
 from bench.support.browser import notebook as framed
 from bench.support.marimo import Address, open_editor
@@ -163,7 +163,7 @@ def marimo_on(directory: Path, base_url: str, mode: Mode = Mode.EDIT) -> Iterato
             "config": _CONFIG,
             "caches": f"{home}/none",
         }
-        serve = Path(mograder.sandbox.__file__).with_name("serve.py")
+        serve = Path(mograder.sandbox.inside.__file__).with_name("serve.py")
         flags = ["--headless", "--no-token", "-p", "1", "--host", "127.0.0.1"]
         where = ["--base-url", base_url, "A1.py"]
         with (directory / "marimo.log").open("wb") as log:
