@@ -24,7 +24,7 @@ from bench.options import Options
 from bench.report import Budget, Row
 from bench.stage import Stage
 from bench.support.course_server import CourseServer, make_served_course, notebook
-from mograder.store.name_registry import PEOPLE_FILE, How, People
+from mograder.store.name_registry import PEOPLE_FILE, How, NameRegistry
 
 SIZE = 200_000
 SUBMISSIONS = 300
@@ -152,7 +152,7 @@ def _body(number: int) -> bytes:
 
 def _register(root: Path, users: list[str]) -> None:
     """Give out the names beforehand, as a class has them when it hands in."""
-    People(root / PEOPLE_FILE).note(users, How.ISSUED, datetime.now(UTC))
+    NameRegistry(root / PEOPLE_FILE).note(users, How.ISSUED, datetime.now(UTC))
 
 
 def _make_history(place: Path) -> None:

@@ -244,7 +244,8 @@ def _seen_of(pid: int) -> tuple[list[str], set[str]]:
 async def test_a_session_after_a_rehearsal_is_no_other_than_the_first(
     local: Local, newest: Path
 ) -> None:
-    """The zygote in its yard has one thread, no child, no file of marimo's, and no loop's."""
+    """The zygote in its zygote group has one thread, no child, no file of marimo's, and no
+    loop's."""
     await local.warm(newest)
     (zygote_process,) = await zygotes_of(local)
     assert zygote_process.num_threads() == 1

@@ -283,7 +283,13 @@ async def test_many_at_once_are_all_warm_and_leave_nothing(local: Local, environ
     assert await local.starts() == {"warm": 8}
     await asyncio.gather(*(local.launcher.stop(spec.session_id) for spec in specs))
     supervisor = await live_supervisor(local.launcher)
-    left = ["bwrap", "bwrap", "cat", "python", "python"]  # the porter, the yard and its zygote
+    left = [
+        "bwrap",
+        "bwrap",
+        "cat",
+        "python",
+        "python",
+    ]  # the namespace helper, the zygote group and its zygote
     await until(lambda: names_below(supervisor) == left)
 
 
@@ -291,7 +297,7 @@ async def test_many_at_once_are_all_warm_and_leave_nothing(local: Local, environ
 async def test_the_least_used_zygote_makes_room(
     local: Local, environment: Path, tmp_path: Path
 ) -> None:
-    """Its yard stays while a session is in it."""
+    """Its zygote group stays while a session is in it."""
     other = _copy_of(environment, tmp_path)
     async with session(local, environment, "alice", EMPTY) as alice:
         (first,) = await zygotes_of(local)

@@ -17,15 +17,15 @@ import pytest
 from uv import find_uv_bin
 
 from mograder.sandbox.inside import serve
-from mograder.sandbox.isolation.bwrap import BubblewrapRunner, find_bubblewrap, system_links
+from mograder.sandbox.isolation.bwrap import BwrapRunner, find_bubblewrap, system_links
 from mograder.sandbox.isolation.bwrap_process import NotJoinedError
 from mograder.sandbox.isolation.etc_files import write_etc
 from mograder.sandbox.isolation.mounts import PlainSources
 from mograder.sandbox.isolation.policy import BESIDE, Host, Plan, session_plan
 from mograder.sandbox.isolation.policy import SANDBOXED_SESSION as INSIDE
 from mograder.sandbox.protocol import Mode, StartSession
-from mograder.sandbox.warm.pool import WarmStart, Zygotes
-from mograder.sandbox.warm.sessions import Inhabited
+from mograder.sandbox.warm.pool import WarmStart, ZygotePool
+from mograder.sandbox.warm.sessions import WarmSession
 from tests.support.supervisors import LIMITS, PATIENCE, shell_environment, until
 
 SCRIPTED = Path("/usr/bin/python3")
@@ -60,9 +60,9 @@ class House:
 
     place: Path
     host: Host
-    runner: BubblewrapRunner
-    zygotes: Zygotes
-    joined: list[Inhabited] = field(default_factory=list)
+    runner: BwrapRunner
+    zygotes: ZygotePool
+    joined: list[WarmSession] = field(default_factory=list)
     open: ExitStack = field(default_factory=ExitStack)
 
     def environment(self, name: str, script: str) -> Path:
@@ -74,7 +74,7 @@ class House:
 
     async def join(
         self, environment: Path, name: str, settle: Callable[[int], None] = lambda _: None
-    ) -> Inhabited:
+    ) -> WarmSession:
         """Start a session there."""
         listener = os.open(os.devnull, os.O_RDONLY)
         self.open.callback(os.close, listener)
@@ -135,8 +135,8 @@ async def make_house(host: Host, tmp_path: Path) -> AsyncIterator[Callable[[int,
     made: list[House] = []
 
     def make(kept: int, memory_mb: int) -> House:
-        runner = BubblewrapRunner(find_bubblewrap(), host, PlainSources(), None)
-        made.append(House(tmp_path, host, runner, Zygotes(runner, host, kept, memory_mb)))
+        runner = BwrapRunner(find_bubblewrap(), host, PlainSources(), None)
+        made.append(House(tmp_path, host, runner, ZygotePool(runner, host, kept, memory_mb)))
         return made[-1]
 
     yield make

@@ -33,12 +33,12 @@ from mograder.notebook.pep723 import Script
 from mograder.sandbox.environments.builder import Environment, Environments
 from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult, Outcome
 from mograder.sandbox.protocol import Endpoint, Mode
-from mograder.sessions.counters import ItemMemory, Tally
+from mograder.sessions.counters import Counters, ItemMemory
 from mograder.sessions.end_reasons import Ending, EndReason
 from mograder.sessions.item_policy import Allowances
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.session import SessionKey
-from mograder.store.allowlist import Roster
+from mograder.store.allowlist import Allowlist
 from mograder.store.database import open_engine, upgrade
 from mograder.store.hub_state import HubState
 from mograder.store.hub_tables import SessionRow, SessionState
@@ -107,7 +107,7 @@ class FakePool:
     clock: Clock
     running: dict[SessionKey, FakeSession] = field(default_factory=dict)
     ended: dict[SessionKey, Ending] = field(default_factory=dict)
-    tally: Tally = field(default_factory=Tally)
+    tally: Counters = field(default_factory=Counters)
     memory: list[ItemMemory] = field(default_factory=list)
     started: list[SessionKey] = field(default_factory=list)
     failure: MograderError | None = None
@@ -354,7 +354,7 @@ def make_hub(course: Path, toml: str = "", *, dev: bool = False) -> Hub:
         secret=SECRET,
         authenticator=Authenticator(policy, revocations, clock),
         policy=policy,
-        roster=Roster(course / "allowed_users.txt"),
+        roster=Allowlist(course / "allowed_users.txt"),
         releases=releases,
         workspaces=Workspaces(course / "hub-notebooks", released=releases.get),
         state=state,

@@ -17,7 +17,7 @@ from mograder.cli.shared.output import reporting
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.grading.author_runs import CheckOutcome, How, open_runs
 from mograder.grading.generate import generate as generate_items
-from mograder.grading.generate_output import Generated, Watch, Wishes
+from mograder.grading.generate_output import Generated, UploadOptions, Watch
 from mograder.store.course import SourceItem, find_source
 
 _LONGEST_JOBS = 64
@@ -85,7 +85,7 @@ def generate(  # noqa: PLR0913  # one argument per option
     dirs = loaded.settings.dirs
     sources, releases = loaded.path(dirs.source), loaded.path(dirs.release)
     items = _items(assignments, sources)
-    wishes = Wishes(
+    wishes = UploadOptions(
         sources=sources,
         releases=releases,
         output=output_dir or releases,
@@ -161,7 +161,7 @@ def _items(arguments: Sequence[str], sources: Path) -> list[SourceItem]:
 
 async def _generate(
     items: Sequence[SourceItem],
-    wishes: Wishes,
+    wishes: UploadOptions,
     loaded: LoadedSettings,
     talk: _Talk,
     how: How,

@@ -12,7 +12,7 @@ from mograder.cli.shared.token_output import print_lines
 from mograder.core.clock import SystemClock
 from mograder.core.errors import InvalidInput
 from mograder.core.settings import read_environ
-from mograder.store.name_registry import PEOPLE_FILE, How, People
+from mograder.store.name_registry import PEOPLE_FILE, How, NameRegistry
 from mograder.store.secret import SECRET_FILE, ensure_secret
 from mograder.web.server.run import Listening, serve_course
 from mograder.web.server.services import ServerOptions, read_names
@@ -75,7 +75,7 @@ def print_tokens(root: Path, file: Path) -> None:
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"{file} cannot be read: {error}.") from error
     secret = ensure_secret(root / SECRET_FILE)
-    people = People(root / PEOPLE_FILE)
+    people = NameRegistry(root / PEOPLE_FILE)
     people.note(names, How.ISSUED, SystemClock().now())
     print_lines(secret, names, people.epoch)
 

@@ -13,7 +13,7 @@ from mograder.cli.shared.token_output import print_lines
 from mograder.core.clock import SystemClock
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.names import INSTRUCTOR, Username
-from mograder.store.name_registry import PEOPLE_FILE, How, People
+from mograder.store.name_registry import PEOPLE_FILE, How, NameRegistry
 from mograder.store.secret import SECRET_FILE, read_secret
 
 _LIMIT = 4096
@@ -49,11 +49,11 @@ class Source:
         """The secret's file, where it comes from one."""
         return self.file or Path(SECRET_FILE)
 
-    def people(self) -> People | None:
+    def people(self) -> NameRegistry | None:
         """The names of the server whose secret it is, where that is here."""
         if self.stdin or self.text is not None or self.path.name != SECRET_FILE:
             return None
-        return People(self.path.parent / PEOPLE_FILE)
+        return NameRegistry(self.path.parent / PEOPLE_FILE)
 
 
 @click.command("token")
@@ -100,7 +100,7 @@ def _parse(name: str, *, instructor: bool) -> Username:
     return Username.of_account(name) if instructor and name == INSTRUCTOR else parse_username(name)
 
 
-def _end(people: People | None, names: tuple[Username, ...], how: How) -> None:
+def _end(people: NameRegistry | None, names: tuple[Username, ...], how: How) -> None:
     if people is None:
         raise click.UsageError(
             f"Run this on the server, where its {SECRET_FILE} is: what is ended is noted beside it."
@@ -110,7 +110,7 @@ def _end(people: People | None, names: tuple[Username, ...], how: How) -> None:
         click.echo(f"All tokens of {name} are void.")
 
 
-def _note(people: People, names: tuple[Username, ...]) -> None:
+def _note(people: NameRegistry, names: tuple[Username, ...]) -> None:
     """Note that the names are given out; who may only read the secret still gets the tokens."""
     try:
         people.note(names, How.ISSUED, SystemClock().now())

@@ -36,7 +36,7 @@ _OF_HISTORY = re.compile(r"(?P<stem>.+)_\d{8}T\d{6}(-\d+)?\.py")
 """A submission that a hub or an assignment server keeps, as ``<user>_<time>.py``."""
 
 
-class Fate(StrEnum):
+class CollectOutcome(StrEnum):
     """What becomes of one person's submission here."""
 
     NEW = "new"
@@ -52,7 +52,7 @@ class Fate(StrEnum):
 class Placed:
     """A file in its place: new, updated or unchanged; ``kept`` is what was there before."""
 
-    fate: Fate
+    fate: CollectOutcome
     kept: Path | None = None
 
 
@@ -81,14 +81,14 @@ class CollectedFolder:
             before = self._beneath.read(linked or name, _LARGEST)
         except NotFound:
             self._beneath.write(name, content, how)
-            return Placed(Fate.NEW)
+            return Placed(CollectOutcome.NEW)
         except InvalidInput:
-            return Placed(Fate.UPDATED, self._put_beside(name, content, how))
+            return Placed(CollectOutcome.UPDATED, self._put_beside(name, content, how))
         if before == content:
-            return Placed(Fate.UNCHANGED)
+            return Placed(CollectOutcome.UNCHANGED)
         kept = None if linked else self._keep(name, before)
         self._beneath.write(name, content, how)
-        return Placed(Fate.UPDATED, kept)
+        return Placed(CollectOutcome.UPDATED, kept)
 
     def write_numbers(self, name: str, numbers: Mapping[str, float]) -> None:
         """Write a JSON file of numbers by username; nothing is kept of the one before."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mograder.core.errors import MograderError
 from mograder.grading.author_runs import RunReport, Runs
-from mograder.grading.generate_output import Generated, Line, Step, Watch, Wishes
+from mograder.grading.generate_output import Generated, Line, Step, UploadOptions, Watch
 from mograder.grading.lecture import (
     copy_support,
     generate_lecture,
@@ -64,7 +64,7 @@ class _Run:
 
 
 async def generate(
-    items: Sequence[SourceItem], runs: Runs, wishes: Wishes, watch: Watch
+    items: Sequence[SourceItem], runs: Runs, wishes: UploadOptions, watch: Watch
 ) -> tuple[Generated, ...]:
     """Make the releases of several items at a time; the outcomes are in the items' order.
 
@@ -84,7 +84,7 @@ class _Generator:
         self,
         item: SourceItem,
         runs: Runs,
-        wishes: Wishes,
+        wishes: UploadOptions,
         watch: Watch,
         room: asyncio.Semaphore,
     ) -> None:

@@ -38,7 +38,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class UploadOptions:
     """What is to be made of the sources, and where.
 
     ``sources`` and ``releases`` are the course's own directories, which tell what a lecture's

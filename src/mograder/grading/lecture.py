@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mograder.core.errors import InvalidInput
-from mograder.grading.generate_output import Line, Step, Wishes
+from mograder.grading.generate_output import Line, Step, UploadOptions
 from mograder.notebook.findings import refuse
 from mograder.notebook.header_edit import has_block
 from mograder.notebook.imports import undeclared
@@ -30,7 +30,7 @@ from mograder.store.course import (
 _MODES = {"lecture": "run", "demo": "run", "assignment": "edit"}
 
 
-def generate_lecture(item: SourceItem, wishes: Wishes) -> list[Line]:
+def generate_lecture(item: SourceItem, wishes: UploadOptions) -> list[Line]:
     """Write a lecture's release, without running it; return what to tell of it.
 
     Raises:
@@ -118,7 +118,7 @@ def copy_support(
     return lines
 
 
-def _mode(name: str, wishes: Wishes) -> str | None:
+def _mode(name: str, wishes: UploadOptions) -> str | None:
     """Tell how the hub opens an item: as its release says, else its source, else its name."""
     there = False
     for base in (wishes.output, wishes.releases, wishes.sources):

@@ -24,7 +24,7 @@ from mograder.grading.report import (
 from mograder.notebook.cells import Cell, NotebookText, parse_cells
 from mograder.notebook.integrity import IntegrityReport, check_integrity
 from mograder.notebook.points import checks_in, has_conditions, key_of, labels_in, marks_of
-from mograder.processes.isolated_call import Apart
+from mograder.processes.isolated_call import IsolatedCall
 from mograder.sandbox.execution.report import (
     CellResult,
     CellStatus,
@@ -71,7 +71,7 @@ class Submission:
 
 
 async def validate(
-    submission: Submission, runs: Executes, apart: Apart | None = None
+    submission: Submission, runs: Executes, apart: IsolatedCall | None = None
 ) -> ValidationReport:
     """Check the integrity of a notebook, run it, and judge what it says.
 
@@ -82,7 +82,7 @@ async def validate(
         InvalidInput: The release is no notebook.
         MograderError: It could not be run at all, which is no fault of the notebook's.
     """
-    apart = apart or Apart()
+    apart = apart or IsolatedCall()
     size = len(submission.text) + len(submission.release or "")
     prepared = await apart.call(_prepare, submission, size=size)
     if isinstance(prepared, ValidationReport):

@@ -12,7 +12,7 @@ from mograder.core.errors import Busy
 from mograder.core.single_flight import Progress, SingleFlight
 from mograder.grading.report import ValidationReport
 from mograder.grading.validate import Submission, validate
-from mograder.processes.isolated_call import Apart
+from mograder.processes.isolated_call import IsolatedCall
 from mograder.sandbox.execution.report import Executes
 
 _MOST_WAITING = 200
@@ -28,7 +28,7 @@ class Validations:
     def __init__(self, runs: Executes) -> None:
         """``runs`` bounds how many run at a time."""
         self._runs = runs
-        self._apart = Apart()
+        self._apart = IsolatedCall()
         self._last: dict[str, str] = {}
         self._shared: SingleFlight[str, ValidationReport] = SingleFlight()
 

@@ -45,7 +45,7 @@ from mograder.operations.service_checks import (
 from mograder.sandbox.client.bootstrap import supervisor_config
 from mograder.sandbox.client.connection import connect_to
 from mograder.sandbox.client.selftest import Seen, look_from_inside, uv_version
-from mograder.sandbox.client.temporary import Moment, momentary_supervisor
+from mograder.sandbox.client.temporary import TemporarySupervisor, momentary_supervisor
 from mograder.sandbox.isolation.bwrap import find_bubblewrap
 from mograder.store.allowlist import parse_users
 from mograder.store.database import awaits_upgrade, database_url, open_engine, sqlite_damage
@@ -289,7 +289,7 @@ def _files_to_hide(loaded: LoadedSettings) -> tuple[Path, ...]:
     )
 
 
-async def _uv(moment: Moment) -> Line:
+async def _uv(moment: TemporarySupervisor) -> Line:
     try:
         version = await uv_version(moment.client, moment.place / "uv")
     except MograderError as error:

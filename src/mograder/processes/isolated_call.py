@@ -33,7 +33,7 @@ A = TypeVar("A")
 R = TypeVar("R")
 
 
-class Apart:
+class IsolatedCall:
     """Calls functions for large texts, a few at a time; the others wait for their turn."""
 
     def __init__(self) -> None:

@@ -8,7 +8,7 @@ from mograder.notebook.denied_code import DEFAULT_DENIED, Denied
 from mograder.notebook.integrity import Tampering, find_tampering
 from mograder.notebook.screening import Screening, screen_submission
 from mograder.notebook.syntax import check_notebook
-from mograder.processes.isolated_call import Apart
+from mograder.processes.isolated_call import IsolatedCall
 
 _MOST_FINDINGS = 50
 
@@ -21,7 +21,7 @@ class Inspector:
     """
 
     def __init__(self) -> None:
-        self._apart = Apart()
+        self._apart = IsolatedCall()
 
     async def check(self, text: str, filename: str) -> None:
         """Return when it is a notebook that marimo can open."""

@@ -47,7 +47,7 @@ class Histogram:
 
 
 @dataclass(slots=True)
-class Tally:
+class Counters:
     """Counters; sessions that an earlier hub started are not in them.
 
     ``start_seconds`` is from a student's request until the server answers, the wait in line

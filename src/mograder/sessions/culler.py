@@ -25,7 +25,7 @@ from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.memory_estimate import rest
 from mograder.sessions.probe import Census
 from mograder.sessions.session import LiveSession
-from mograder.sessions.start_queue import Line
+from mograder.sessions.start_queue import StartQueue
 
 _log = logging.getLogger(__name__)
 
@@ -48,11 +48,11 @@ class Sessions(Protocol):
         ...
 
 
-class Keeper:
+class IdleCuller:
     """The two loops of a pool that end sessions unasked; the pool owns their tasks."""
 
     def __init__(
-        self, sessions: Sessions, line: Line, clock: Clock, census: Census, ttl: float
+        self, sessions: Sessions, line: StartQueue, clock: Clock, census: Census, ttl: float
     ) -> None:
         self._sessions = sessions
         self._line = line

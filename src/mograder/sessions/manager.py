@@ -25,16 +25,16 @@ from mograder.core.single_flight import Progress, SingleFlight
 from mograder.sandbox.protocol import Arrived, Ended, Endpoint, News, StartSession
 from mograder.sessions.adoption import has_answered, key_of, orphans, revived
 from mograder.sessions.capacity import Terms
-from mograder.sessions.counters import ItemMemory, Tally, kind_of
-from mograder.sessions.culler import Keeper
+from mograder.sessions.counters import Counters, ItemMemory, kind_of
+from mograder.sessions.culler import IdleCuller
 from mograder.sessions.end_history import EndingRows, History
 from mograder.sessions.end_reasons import Ending, EndReason, last_words, reason_of
 from mograder.sessions.launch_spec import Spawner
 from mograder.sessions.launcher import Launcher
-from mograder.sessions.memory_estimate import Ledger, by_item, expected_memory
+from mograder.sessions.memory_estimate import MemoryLedger, by_item, expected_memory
 from mograder.sessions.probe import Census, Probe, connections, listens_no_more
 from mograder.sessions.session import LiveSession, SessionKey, ended
-from mograder.sessions.start_queue import Line, Place, Ticket
+from mograder.sessions.start_queue import Place, StartQueue, Ticket
 from mograder.sessions.startup import Starter, StartRows
 from mograder.store.hub_state import SessionRow
 
@@ -78,15 +78,15 @@ class SessionManager:
         self._rows = rows
         self._clock = clock
         self._terms = terms
-        self.tally = Tally()
+        self.tally = Counters()
         self.on_change: Callable[[SessionKey], None] = lambda _: None
         self._is_dead = is_dead
         self._starter = Starter(launcher, rows, probe, terms.start_timeout)
         self._history = History(rows, clock)
-        self._ledger = Ledger(clock)
-        self._line = line = Line(terms, self._ledger, self.tally, clock)
+        self._ledger = MemoryLedger(clock)
+        self._line = line = StartQueue(terms, self._ledger, self.tally, clock)
         self.pages_first = line.pages_first
-        self._keeper = Keeper(self, line, clock, census, terms.ttl)
+        self._keeper = IdleCuller(self, line, clock, census, terms.ttl)
         self._live: dict[SessionKey, LiveSession] = {}
         self._by_id: dict[str, LiveSession] = {}
         self._starts: SingleFlight[SessionKey, LiveSession] = SingleFlight()

@@ -37,7 +37,7 @@ _MARGIN = 1.5
 """What the sessions of an item may still grow by."""
 
 
-class Ledger:
+class MemoryLedger:
     """The memory of all sessions that start, run or end, by session id.
 
     Mutable state: ``_usages``, and ``_overhead``, what is used besides (zygotes).

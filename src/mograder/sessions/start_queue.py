@@ -2,7 +2,7 @@
 
 The first in line is let in when fewer than ``starts`` others are starting and its memory fits
 (decision 25). Nobody overtakes, also not with something smaller: else the large one would never
-have its turn. Deciding (:func:`obstacle`) is separate from doing (:class:`Line`).
+have its turn. Deciding (:func:`obstacle`) is separate from doing (:class:`StartQueue`).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from mograder.core.errors import Busy, Conflict
 from mograder.core.single_flight import Progress
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.capacity import Terms
-from mograder.sessions.counters import Tally
-from mograder.sessions.memory_estimate import Ledger
+from mograder.sessions.counters import Counters
+from mograder.sessions.memory_estimate import MemoryLedger
 from mograder.sessions.session import LiveSession, SessionKey, Usage
 
 _PLACE_SECONDS = 15.0
@@ -94,7 +94,7 @@ def place_text(place: int, why: Obstacle) -> str:
 class Place:
     """A start that was let in; others are kept out until it answers, or has had its seconds."""
 
-    def __init__(self, line: Line, usage: Usage, seconds: float) -> None:
+    def __init__(self, line: StartQueue, usage: Usage, seconds: float) -> None:
         self._line = line
         self.usage = usage
         self._timer = asyncio.get_running_loop().call_later(seconds, self.leave)
@@ -108,7 +108,7 @@ class Place:
             self._line.left()
 
 
-class Line:
+class StartQueue:
     """Who waits and who is starting; on the event loop only.
 
     Mutable state: ``_waiting``, in the order of their numbers, and ``_starting``, a count.
@@ -120,8 +120,8 @@ class Line:
     def __init__(
         self,
         terms: Terms,
-        ledger: Ledger,
-        tally: Tally,
+        ledger: MemoryLedger,
+        tally: Counters,
         clock: Clock,
         *,
         place_seconds: float = _PLACE_SECONDS,

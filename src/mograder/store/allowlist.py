@@ -32,7 +32,7 @@ class _Look:
     users: frozenset[str]
 
 
-class Roster:
+class Allowlist:
     """Who is on the list; looked at on every call, parsed when it changed. Any thread may ask.
 
     Mutable state: ``_last``, the last reading, replaced as a whole.

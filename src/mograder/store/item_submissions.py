@@ -81,7 +81,7 @@ class Work:
         return self.terms.due is not None and self.received > self.terms.due
 
 
-class Room:
+class ItemSubmissions:
     """One item's submissions; may be used from any thread.
 
     Mutable state: the history and ``_busy``, both guarded by ``_lock``.

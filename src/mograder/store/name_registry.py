@@ -60,7 +60,7 @@ class _Event(BaseModel):
     retry: str = ""
 
 
-class People:
+class NameRegistry:
     """The names of one server; may be used from any thread.
 
     Mutable state: ``_known``, replaced as a whole, so that readers need no lock.

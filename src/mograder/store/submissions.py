@@ -26,8 +26,8 @@ from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName, Username
 from mograder.store.history import History, Person, Submission, reads_as_a_submission
+from mograder.store.item_submissions import ItemSubmissions, Work
 from mograder.store.item_submissions import Kept as Kept
-from mograder.store.item_submissions import Room, Work
 from mograder.store.item_submissions import Terms as Terms
 from mograder.store.records import Records, make_directories
 from mograder.store.tmpfile import written
@@ -70,7 +70,7 @@ class Submissions:
         self._mixed = mixed
         self._disk = disk
         self._gate = threading.Lock()
-        self._rooms: dict[str, Room] = {}
+        self._rooms: dict[str, ItemSubmissions] = {}
 
     def add(
         self, user: Username, item: ItemName, data: bytes, now: datetime, terms: Terms = _PLAIN
@@ -146,14 +146,14 @@ class Submissions:
         places = (place for root in roots for place in root.iterdir())
         return any(os.path.lexists(place / f"{user}.py") for place in places)
 
-    def _room(self, item: ItemName) -> Room:
+    def _room(self, item: ItemName) -> ItemSubmissions:
         with self._gate:
             room = self._rooms.get(item)
             if room is None:
                 room = self._rooms[item] = self._open(item)
             return room
 
-    def _open(self, item: ItemName) -> Room:
+    def _open(self, item: ItemName) -> ItemSubmissions:
         directory, strict = self._root / item, self._mixed
         if self._older is not None and _holds_history(self._older / item):
             if _holds_history(directory):
@@ -161,7 +161,7 @@ class Submissions:
             directory, strict = self._older / item, True
         records = Records(self._records / f"{item}.jsonl") if self._records else None
         _sweep(directory)
-        return Room(History(directory, records, strict=strict), records, self._disk)
+        return ItemSubmissions(History(directory, records, strict=strict), records, self._disk)
 
 
 def _holds_history(directory: Path) -> bool:

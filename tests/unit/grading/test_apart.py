@@ -9,7 +9,7 @@ import pytest
 
 from mograder.core.errors import InvalidInput
 from mograder.grading.validate import Submission, validate
-from mograder.processes.isolated_call import Apart
+from mograder.processes.isolated_call import IsolatedCall
 from mograder.sandbox.execution.report import (
     CellResult,
     CellStatus,
@@ -53,25 +53,25 @@ def submission(text: str, release: str | None = None) -> Submission:
 async def test_a_large_notebook_is_judged_as_a_small_one() -> None:
     large = NOTEBOOK + "# " + "x" * 100_000 + "\n"
     runs = FakeRuns(RAN)
-    small = await validate(submission(NOTEBOOK), runs, Apart())
-    assert await validate(submission(large), runs, Apart()) == small
+    small = await validate(submission(NOTEBOOK), runs, IsolatedCall())
+    assert await validate(submission(large), runs, IsolatedCall()) == small
     assert small.ok
     assert runs.asked[1].text == large
 
 
 async def test_one_that_the_parser_dies_of_is_refused_in_words() -> None:
     with pytest.raises(InvalidInput, match="too large or too complex"):
-        await Apart().call(os._exit, 3, size=1_000_000)
+        await IsolatedCall().call(os._exit, 3, size=1_000_000)
 
 
 async def test_one_that_takes_all_memory_is_a_report_of_its_own() -> None:
     bomb = NOTEBOOK.replace("True", "[" + "[]," * 4_000_000 + "]")
     runs = FakeRuns(RAN)
-    report = await validate(submission(bomb), runs, Apart())
+    report = await validate(submission(bomb), runs, IsolatedCall())
     assert (report.outcome, runs.asked) == (Outcome.UNREADABLE, [])
 
 
 async def test_a_release_that_is_no_notebook_is_told_with_its_hint() -> None:
     with pytest.raises(InvalidInput) as caught:
-        await validate(submission(NOTEBOOK, "x = (" + " " * 40_000), FakeRuns(RAN), Apart())
+        await validate(submission(NOTEBOOK, "x = (" + " " * 40_000), FakeRuns(RAN), IsolatedCall())
     assert "A1.py:1" in caught.value.message

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.capacity import MEGABYTE, Terms
-from mograder.sessions.counters import Tally
-from mograder.sessions.memory_estimate import Ledger
+from mograder.sessions.counters import Counters
+from mograder.sessions.memory_estimate import MemoryLedger
 from mograder.sessions.session import SessionKey, Usage
-from mograder.sessions.start_queue import Line, Place, Ticket
+from mograder.sessions.start_queue import Place, StartQueue, Ticket
 from tests.support.clock import ManualClock
 
 FEW_STEPS = 8
@@ -24,15 +24,17 @@ class Queue:
     on: Terms
     seconds: float = 60.0
     clock: ManualClock = field(default_factory=ManualClock)
-    tally: Tally = field(default_factory=Tally)
+    tally: Counters = field(default_factory=Counters)
     tickets: dict[int, Ticket] = field(default_factory=dict)
     tasks: dict[int, asyncio.Task[Place]] = field(default_factory=dict)
     told: dict[int, list[str]] = field(default_factory=dict)
     order: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.ledger = Ledger(self.clock)
-        self.line = Line(self.on, self.ledger, self.tally, self.clock, place_seconds=self.seconds)
+        self.ledger = MemoryLedger(self.clock)
+        self.line = StartQueue(
+            self.on, self.ledger, self.tally, self.clock, place_seconds=self.seconds
+        )
 
     async def come(self, number: int, expected: int = 100) -> None:
         """Have somebody ask for a start that needs this many megabytes."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mograder.sessions.counters import BUCKETS, Histogram, Tally
+from mograder.sessions.counters import BUCKETS, Counters, Histogram
 
 
 def test_a_value_counts_in_the_first_bucket_that_holds_it_and_in_all_above() -> None:
@@ -18,7 +18,7 @@ def test_a_value_counts_in_the_first_bucket_that_holds_it_and_in_all_above() -> 
 
 
 def test_starts_are_counted_by_how_they_started() -> None:
-    tally = Tally()
+    tally = Counters()
     for warm in (True, True, False, None):
         tally.started(warm, 1.0)
     assert tally.starts == {("warm", "ok"): 2, ("cold", "ok"): 1, ("unknown", "ok"): 1}

@@ -11,7 +11,7 @@ from mograder.sessions.counters import ItemMemory
 from mograder.sessions.memory_estimate import (
     UNKNOWN,
     YOUNG_SECONDS,
-    Ledger,
+    MemoryLedger,
     by_item,
     expected_memory,
     note_use,
@@ -43,7 +43,7 @@ def running(item: str, memory: int, mode: Mode = EDIT) -> LiveSession:
 
 def test_a_young_session_counts_with_what_is_expected_until_it_uses_more() -> None:
     clock = ManualClock()
-    ledger = Ledger(clock)
+    ledger = MemoryLedger(clock)
     ledger.open("a", 100)
     assert ledger.used() == 100
     ledger.measured([use(memory=40)], overhead=0)
@@ -60,21 +60,21 @@ def test_a_young_session_counts_with_what_is_expected_until_it_uses_more() -> No
 def test_a_session_that_was_never_measured_counts_with_what_is_expected_for_ever() -> None:
     """An older supervisor measures nothing."""
     clock = ManualClock()
-    ledger = Ledger(clock)
+    ledger = MemoryLedger(clock)
     ledger.open("a", 100)
     clock.advance(10 * YOUNG_SECONDS)
     assert ledger.used() == 100
 
 
 def test_news_of_sessions_that_nobody_knows_are_no_use() -> None:
-    ledger = Ledger(ManualClock())
+    ledger = MemoryLedger(ManualClock())
     ledger.measured([use("stranger", memory=100)], overhead=0)
     ledger.arrived(Arrived(session_id="stranger", warm=True))
     assert ledger.used() == 0
 
 
 def test_how_it_started_is_known_once_it_arrived() -> None:
-    ledger = Ledger(ManualClock())
+    ledger = MemoryLedger(ManualClock())
     usage = ledger.open("a", 100)
     known = [usage.warm]
     ledger.arrived(Arrived(session_id="a", warm=False, fallback="no zygote"))

@@ -12,7 +12,7 @@ from pathlib import Path
 from mograder.core.disk import DISK, Disk
 from mograder.core.errors import Busy
 from mograder.core.names import ItemName, Username
-from mograder.store.allowlist import Roster
+from mograder.store.allowlist import Allowlist
 from mograder.store.releases import ItemKind, Release, Releases
 from mograder.store.submissions import Submissions
 from mograder.store.visibility import Visibility, VisibilityRules
@@ -165,11 +165,11 @@ def _hidden(home: Path) -> str:
 
 
 def _listed_first(home: Path) -> None:
-    Roster(home / "allowed_users.txt").replace(["alice"])
+    Allowlist(home / "allowed_users.txt").replace(["alice"])
 
 
 def _listed(home: Path) -> str:
-    listed = Roster(home / "allowed_users.txt").listed()
+    listed = Allowlist(home / "allowed_users.txt").listed()
     assert listed in (("alice",), ("alice", "bob")), f"half a list: {listed}"
     return "old" if listed == ("alice",) else "new"
 
@@ -230,7 +230,7 @@ OPERATIONS = (
         "sync-users",
         _listed_first,
         lambda home, disk: _ignore(
-            Roster(home / "allowed_users.txt", disk=disk).replace(["bob", "alice"])
+            Allowlist(home / "allowed_users.txt", disk=disk).replace(["bob", "alice"])
         ),
         _listed,
     ),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mograder.auth.roles import Role
-from mograder.store.allowlist import Roster
+from mograder.store.allowlist import Allowlist
 
 STUDENT, INSTRUCTOR = Role.STUDENT, Role.INSTRUCTOR
 
@@ -20,17 +20,17 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def roster(path: Path) -> Roster:
+def roster(path: Path) -> Allowlist:
     """A roster that was made before there was any list."""
-    return Roster(path)
+    return Allowlist(path)
 
 
-def test_without_a_list_everybody_may_come_in_b40(roster: Roster) -> None:
+def test_without_a_list_everybody_may_come_in_b40(roster: Allowlist) -> None:
     """B27: the default."""
     assert roster.allows("alice", STUDENT)
 
 
-def test_only_listed_users_may_come_in_b36_b38(roster: Roster, path: Path) -> None:
+def test_only_listed_users_may_come_in_b36_b38(roster: Allowlist, path: Path) -> None:
     path.write_text("# a comment\n\n  alice \r\nBob\n")
     assert roster.allows("alice", STUDENT)
     assert roster.allows("Bob", STUDENT)
@@ -39,13 +39,13 @@ def test_only_listed_users_may_come_in_b36_b38(roster: Roster, path: Path) -> No
     assert not roster.allows("", STUDENT)
 
 
-def test_an_empty_list_lets_in_instructors_only_b41_b42(roster: Roster, path: Path) -> None:
+def test_an_empty_list_lets_in_instructors_only_b41_b42(roster: Allowlist, path: Path) -> None:
     path.write_text("")
     assert not roster.allows("alice", STUDENT)
     assert roster.allows("alice", INSTRUCTOR)
 
 
-def test_a_changed_list_counts_at_once_b37_b43(roster: Roster, path: Path) -> None:
+def test_a_changed_list_counts_at_once_b37_b43(roster: Allowlist, path: Path) -> None:
     path.write_text("alice\n")
     assert not roster.allows("carol", STUDENT)
     path.write_text("carol\n")
@@ -54,7 +54,7 @@ def test_a_changed_list_counts_at_once_b37_b43(roster: Roster, path: Path) -> No
 
 
 def test_a_list_that_was_replaced_by_one_of_the_same_size_and_time_counts(
-    roster: Roster, path: Path
+    roster: Allowlist, path: Path
 ) -> None:
     path.write_text("alice\n")
     os.utime(path, ns=(0, 0))
@@ -66,7 +66,7 @@ def test_a_list_that_was_replaced_by_one_of_the_same_size_and_time_counts(
     assert not roster.allows("alice", STUDENT)
 
 
-def test_deleting_the_list_lifts_the_restriction_b44(roster: Roster, path: Path) -> None:
+def test_deleting_the_list_lifts_the_restriction_b44(roster: Allowlist, path: Path) -> None:
     path.write_text("alice\n")
     assert not roster.allows("bob", STUDENT)
     path.unlink()
@@ -74,7 +74,7 @@ def test_deleting_the_list_lifts_the_restriction_b44(roster: Roster, path: Path)
 
 
 def test_names_are_compared_in_one_normal_form_whatever_the_editor_wrote(
-    roster: Roster, path: Path
+    roster: Allowlist, path: Path
 ) -> None:
     path.write_bytes(b"\xef\xbb\xbf" + "Zoe\u0308\n".encode())
     assert roster.allows("Zo\u00eb", STUDENT)
@@ -82,7 +82,7 @@ def test_names_are_compared_in_one_normal_form_whatever_the_editor_wrote(
 
 @pytest.mark.parametrize("trap", ["directory", "pipe", "dangling", "loop", "binary"])
 def test_a_list_that_cannot_be_read_lets_no_student_in(
-    roster: Roster, path: Path, trap: str
+    roster: Allowlist, path: Path, trap: str
 ) -> None:
     match trap:
         case "directory":

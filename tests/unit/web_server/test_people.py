@@ -15,7 +15,7 @@ import pytest
 
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.names import Username
-from mograder.store.name_registry import How, People
+from mograder.store.name_registry import How, NameRegistry
 from mograder.store.secret import ensure_secret, read_secret
 from tests.support.assignment_app import CODE, Course, course
 from tests.support.threads import at_once
@@ -162,7 +162,9 @@ async def test_a_revoked_persons_name_stays_taken(course: Course) -> None:
 async def test_what_the_command_line_ends_a_running_server_notices(course: Course) -> None:
     headers = {"Authorization": f"Bearer {course.token('alice')}"}
     assert (await course.ask("GET", "/me", headers=headers)).status_code == 200
-    People(course.root / ".mograder" / "people.jsonl").end("alice", How.REVOKED, course.clock.now())
+    NameRegistry(course.root / ".mograder" / "people.jsonl").end(
+        "alice", How.REVOKED, course.clock.now()
+    )
     course.clock.advance(1)
     assert (await course.ask("GET", "/me", headers=headers)).status_code == 401
 
@@ -228,16 +230,16 @@ def test_a_name_is_given_to_one_of_many_servers_askers(course: Course) -> None:
     """Several processes may serve one course: here several registers of one file."""
     path = course.root / ".mograder" / "people.jsonl"
     alice, now = Username.parse("alice"), course.clock.now()
-    results = at_once(8, lambda _: People(path).register(alice, "", now))
+    results = at_once(8, lambda _: NameRegistry(path).register(alice, "", now))
     assert sum(isinstance(each, Conflict) for each in results) == 7
 
 
 def test_a_torn_line_of_the_register_is_passed_over(course: Course) -> None:
     path = course.root / ".mograder" / "people.jsonl"
     now = course.clock.now()
-    people = People(path)
+    people = NameRegistry(path)
     people.note(["alice"], How.ISSUED, now)
     with path.open("ab") as file:
         file.write(b'{"user": "bo')
     people.note(["carol"], How.ISSUED, now)
-    assert [each.user for each in People(path).taken()] == ["alice", "carol"]
+    assert [each.user for each in NameRegistry(path).taken()] == ["alice", "carol"]

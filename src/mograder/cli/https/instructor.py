@@ -20,7 +20,7 @@ from mograder.core.names import Username
 from mograder.exchange.assignment_lookup import choose_remote, folder_of
 from mograder.exchange.assignment_server.collect import Collected, collect, problems
 from mograder.exchange.assignment_server.feedback_pages import batches, find_pages
-from mograder.exchange.collecting import Fate
+from mograder.exchange.collecting import CollectOutcome
 from mograder.exchange.grades_csv import server_rows
 from mograder.store.course import shown
 
@@ -157,10 +157,10 @@ def _print_collected(
     for each in collected:
         before = "" if each.kept is None else each.kept.relative_to(out)
         kept = f"  (the one before is kept as {before})" if before else ""
-        if each.fate in (Fate.NEW, Fate.UPDATED):
+        if each.fate in (CollectOutcome.NEW, CollectOutcome.UPDATED):
             click.echo(f"  {each.path.name}{kept}")
-    held = len(collected) - counts[Fate.SKIPPED]
-    told = ", ".join(f"{counts[fate]} {fate}" for fate in Fate if counts[fate])
+    held = len(collected) - counts[CollectOutcome.SKIPPED]
+    told = ", ".join(f"{counts[fate]} {fate}" for fate in CollectOutcome if counts[fate])
     click.echo(f"Downloaded {held} submission(s) in {shown(out.absolute())} ({told})")
 
 

@@ -25,7 +25,7 @@ from mograder.core.clock import SystemClock
 from mograder.core.errors import Forbidden, NotFound
 from mograder.core.lookup import listed
 from mograder.core.settings import LoadedSettings
-from mograder.exchange.collecting import Fate
+from mograder.exchange.collecting import CollectOutcome
 from mograder.exchange.moodle.collect import collect, plan_collection
 from mograder.exchange.moodle.identities import Participants
 from mograder.exchange.moodle.participants import (
@@ -143,7 +143,7 @@ def _finish(works: Sequence[Work], directory: Path, *, dry_run: bool, as_json: b
         click.echo(json.dumps([_as_json(work) for work in works], ensure_ascii=False))
     else:
         _tell(works, directory, dry_run=dry_run)
-    if any(work.fate is Fate.FAILED for work in works):
+    if any(work.fate is CollectOutcome.FAILED for work in works):
         raise click.exceptions.Exit(1)
 
 
@@ -178,10 +178,10 @@ def _tell(works: Sequence[Work], directory: Path, *, dry_run: bool) -> None:
     wide = max((len(work.name) for work in works), default=0)
     for work in works:
         click.echo(f"  {work.name:<{wide}}  {work.fate.value:<9}  {_remarks(work)}".rstrip())
-        for name, path in work.renamed() if work.fate is not Fate.SKIPPED else ():
+        for name, path in work.renamed() if work.fate is not CollectOutcome.SKIPPED else ():
             click.echo(f"  {'':<{wide}}  {plain(name)} is kept as {plain(path)}")
     counted = Counter(work.fate for work in works)
-    told = ", ".join(f"{counted[fate]} {fate.value}" for fate in Fate if counted[fate])
+    told = ", ".join(f"{counted[fate]} {fate.value}" for fate in CollectOutcome if counted[fate])
     late = sum(work.late is not None for work in works)
     click.echo(f"{told}{f' ({late} late)' if late else ''}: {directory}")
     if dry_run:

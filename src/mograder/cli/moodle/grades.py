@@ -26,7 +26,7 @@ from mograder.core.clock import SystemClock
 from mograder.exchange.grades_csv import GradeLine, from_gradebook, parse_grades
 from mograder.exchange.moodle.grades import (
     Draft,
-    Wishes,
+    UploadOptions,
     draft,
     feedback_files,
     gather,
@@ -35,7 +35,7 @@ from mograder.exchange.moodle.grades import (
 from mograder.exchange.moodle.participants import OnMoodle, list_participants, remembered_people
 from mograder.exchange.moodle.protection import Remembered
 from mograder.exchange.moodle.scale import scale_of
-from mograder.exchange.moodle.summary import Told, summary
+from mograder.exchange.moodle.summary import SummaryRow, summary
 from mograder.store.gradebook import Gradebook, existing_gradebook
 
 _STATES = [state.value for state in WorkflowState]
@@ -127,7 +127,7 @@ def upload_feedback(  # noqa: PLR0913  # one argument per option
     loaded = load_course(Given(), course_dir)
     naming = naming_of(map_file, username_from)
     exact = ctx.get_parameter_source("workflow_state") is ParameterSource.COMMANDLINE
-    wishes = Wishes(WorkflowState(workflow_state), exact, force)
+    wishes = UploadOptions(WorkflowState(workflow_state), exact, force)
     book = loaded.path(loaded.settings.gradebook.path)
     if not dry_run and book.is_file():
         Gradebook(book).close()  # Brings one of an older version up to date before it is read.
@@ -151,7 +151,7 @@ def upload_feedback(  # noqa: PLR0913  # one argument per option
     _report(summary(outcomes, participants, drafted), drafted, as_json=as_json, dry_run=dry_run)
 
 
-def _report(told: Sequence[Told], drafted: Draft, *, as_json: bool, dry_run: bool) -> None:
+def _report(told: Sequence[SummaryRow], drafted: Draft, *, as_json: bool, dry_run: bool) -> None:
     """Print the summary; the exit code is 1 where a mark was skipped or failed."""
     if as_json:
         click.echo(json.dumps([_as_json(line) for line in told], ensure_ascii=False))
@@ -191,7 +191,7 @@ def _remembered(book: Path, site: str, assignment_id: int) -> Remembered:
         )
 
 
-def _tell(told: Sequence[Told], drafted: Draft, *, dry_run: bool) -> None:
+def _tell(told: Sequence[SummaryRow], drafted: Draft, *, dry_run: bool) -> None:
     wide = max((len(line.name) for line in told), default=0)
     for line in told:
         text = f"  {line.name:<{wide}}  {line.result.value:<9}  {_grades(line)}"
@@ -205,13 +205,13 @@ def _tell(told: Sequence[Told], drafted: Draft, *, dry_run: bool) -> None:
         click.echo("Moodle was asked again: it holds what is listed as changed.")
 
 
-def _grades(line: Told) -> str:
+def _grades(line: SummaryRow) -> str:
     changed = line.result is Result.CHANGED and line.before != line.after
     grade = f"{line.before or '-'} -> {line.after or '-'}" if changed else line.before
     return ", ".join(filter(None, (grade, line.along, line.why)))
 
 
-def _as_json(line: Told) -> dict[str, object]:
+def _as_json(line: SummaryRow) -> dict[str, object]:
     return {
         "student": line.name,
         "full_name": line.full_name,

@@ -24,7 +24,7 @@ from mograder.exchange.moodle.participants import (
     remember,
     remembered_people,
 )
-from mograder.store.allowlist import Roster
+from mograder.store.allowlist import Allowlist
 from mograder.store.gradebook import Gradebook
 
 HEADING = "# Allowed users — synced from Moodle"
@@ -133,7 +133,7 @@ def _write(
     with Gradebook(book) as gradebook:
         remember(gradebook, url, participants)
     if address is None:
-        written = Roster(loaded.course_dir / "allowed_users.txt").replace(users, HEADING)
+        written = Allowlist(loaded.course_dir / "allowed_users.txt").replace(users, HEADING)
         say(f"Wrote {len(written)} users to allowed_users.txt.")
         return
     with address.client() as client:

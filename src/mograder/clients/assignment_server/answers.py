@@ -96,7 +96,7 @@ def _text(value: object) -> str:
     return str(value) if isinstance(value, str | int | float) else ""
 
 
-Moment = Annotated[datetime | None, BeforeValidator(_moment)]
+TemporarySupervisor = Annotated[datetime | None, BeforeValidator(_moment)]
 Number = Annotated[int | None, BeforeValidator(_number)]
 Text = Annotated[str, BeforeValidator(_text)]
 
@@ -120,16 +120,16 @@ class Entry(_Answer):
     name: str
     id: Number = None
     files: tuple[File, ...] = ()
-    duedate: Moment = None
-    opens: Moment = None
-    due: Moment = None
-    cutoff: Moment = None
+    duedate: TemporarySupervisor = None
+    opens: TemporarySupervisor = None
+    due: TemporarySupervisor = None
+    cutoff: TemporarySupervisor = None
 
 
 class Receipt(_Answer):
     """What we read of a receipt; it is kept whole as it came."""
 
-    received: Moment = None
+    received: TemporarySupervisor = None
     sha256: Text = ""
     size: Number = None
     late: bool = False
@@ -167,7 +167,7 @@ class Submission(_Answer):
     url: Text = ""
     size: Number = None
     sha256: Text = ""
-    received: Moment = None
+    received: TemporarySupervisor = None
     late: bool = False
 
 

@@ -14,7 +14,7 @@ from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.names import Username
 from mograder.core.single_flight import Progress
 from mograder.exchange.arrivals import Arrivals, arrivals
-from mograder.exchange.collecting import METADATA, CollectedFolder, Fate, read_numbers
+from mograder.exchange.collecting import METADATA, CollectedFolder, CollectOutcome, read_numbers
 
 
 class Source(Protocol):
@@ -31,7 +31,7 @@ class Collected:
 
     username: str
     path: Path
-    fate: Fate
+    fate: CollectOutcome
     submitted_at: datetime | None = None
     late: bool = False
     kept: Path | None = None
@@ -93,12 +93,14 @@ class _Collecting:
             name = Username.parse(one.username)
             path = self._out / f"{name}.py"
             if not force and self._is_current(name, at, path):
-                return Collected(one.username, path, Fate.UNCHANGED, at, one.late)
+                return Collected(one.username, path, CollectOutcome.UNCHANGED, at, one.late)
             arrived = self._held.path / path.name
             self._source.download(one.file, arrived, progress)
             placed = self._folder.put(path.name, arrived.read_bytes(), at)
         except MograderError as error:
-            return Collected(one.username, self._out / "?", Fate.SKIPPED, problem=str(error))
+            return Collected(
+                one.username, self._out / "?", CollectOutcome.SKIPPED, problem=str(error)
+            )
         if at is None:  # a server of 0.3.16: the file's own time has to do
             self._times.pop(name, None)
         else:

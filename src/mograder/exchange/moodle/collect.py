@@ -18,7 +18,7 @@ from mograder.clients.moodle.records import Assignment, Submission, SubmissionSt
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.single_flight import Progress
 from mograder.exchange.arrivals import Arrivals, arrivals, clean
-from mograder.exchange.collecting import METADATA, CollectedFolder, Fate, read_numbers
+from mograder.exchange.collecting import METADATA, CollectedFolder, CollectOutcome, read_numbers
 from mograder.exchange.moodle.identities import Participants, Person, participant_name
 from mograder.exchange.moodle.work import Target, Work, choose_notebook, put_work
 
@@ -74,8 +74,8 @@ def collect(
         Busy: Another command fetches into the same directory.
         MograderError: Nothing arrives.
     """
-    wanted = [work for work in works if work.fate is Fate.FETCHED]
-    if not wanted and not any(work.fate is Fate.UNCHANGED for work in works):
+    wanted = [work for work in works if work.fate is CollectOutcome.FETCHED]
+    if not wanted and not any(work.fate is CollectOutcome.UNCHANGED for work in works):
         clean(target.directory)
         return tuple(works)
     with arrivals(target.directory) as held:
@@ -85,7 +85,7 @@ def collect(
             _take_over(work, folder, times)
         done = _fetch(client, wanted, held, folder, progress)
         for work in wanted:
-            if work.modified is not None and done[work.name].fate is Fate.FETCHED:
+            if work.modified is not None and done[work.name].fate is CollectOutcome.FETCHED:
                 times[work.name] = int(work.modified.timestamp())
         finished = tuple(done.get(work.name, work) for work in works)
         folder.write_numbers(METADATA, times)
@@ -115,7 +115,7 @@ def _fetch(
         arrived = places[work.name]
         absent = [place for _, place in arrived if not place.is_file()]
         if absent:
-            done[work.name] = replace(work, fate=Fate.FAILED, why=problem)
+            done[work.name] = replace(work, fate=CollectOutcome.FAILED, why=problem)
             missing += [place for _, place in arrived]
         else:
             done[work.name] = put_work(work, (place.read_bytes() for _, place in arrived), folder)
@@ -183,7 +183,7 @@ def _work(
     here: _Here,
 ) -> Work:
     name = participants.local_name(person)
-    work = Work(name, person.full_name, Fate.SKIPPED)
+    work = Work(name, person.full_name, CollectOutcome.SKIPPED)
     if submission is None or submission.state in (SubmissionState.NEW, SubmissionState.REOPENED):
         return replace(work, why="nothing handed in")
     if submission.state is SubmissionState.DRAFT:
@@ -195,7 +195,7 @@ def _work(
     notebook = choose_notebook(submission.files, target.notebooks)
     work = replace(
         work,
-        fate=Fate.FETCHED,
+        fate=CollectOutcome.FETCHED,
         why="" if notebook else f"no notebook that stands out; look into {name}.files/",
         modified=submission.modified,
         notebook=notebook,
@@ -205,7 +205,7 @@ def _work(
     if person.formerly and here.has(former):
         work = replace(work, before=former)
     if here.holds(name, work) or (work.before and here.holds(former, work)):
-        return replace(work, fate=Fate.UNCHANGED)
+        return replace(work, fate=CollectOutcome.UNCHANGED)
     return work
 
 
@@ -237,7 +237,9 @@ def _apart(works: Sequence[Work]) -> list[Work]:
     counted = Counter(work.name.casefold() for work in works)
     why = "another student has the same name here: give each a username by --map"
     return [
-        replace(work, fate=Fate.SKIPPED, why=why) if counted[work.name.casefold()] > 1 else work
+        replace(work, fate=CollectOutcome.SKIPPED, why=why)
+        if counted[work.name.casefold()] > 1
+        else work
         for work in works
     ]
 

@@ -45,7 +45,7 @@ _ORDER = tuple(WorkflowState)
 
 
 @dataclass(frozen=True, slots=True)
-class Gathered:
+class GradeInput:
     """The marks to send, by person, and the rows and files that match no person on Moodle."""
 
     marks: Mapping[int, Mark]
@@ -53,7 +53,7 @@ class Gathered:
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class UploadOptions:
     """How marks are to be sent.
 
     ``state`` None leaves the marking workflow alone; ``exact`` is a state that the teacher asked
@@ -110,7 +110,7 @@ def gather(
     *,
     grades_only: bool = False,
     clear_comments: bool = False,
-) -> Gathered:
+) -> GradeInput:
     """Match grades and feedback files with the people of an assignment.
 
     An empty comment leaves the one on Moodle as it is, unless ``clear_comments`` is given.
@@ -137,16 +137,16 @@ def gather(
             marks[person.user_id] = replace(mark, files=uploads)
     # Drop people without a mark, a comment or a file.
     kept = {user: mark for user, mark in marks.items() if mark.grade is not None or _says(mark)}
-    return Gathered(kept, tuple(dict.fromkeys(unmatched)))
+    return GradeInput(kept, tuple(dict.fromkeys(unmatched)))
 
 
 def draft(
     client: MoodleClient,
     assignment: Assignment,
     participants: Participants,
-    gathered: Gathered,
+    gathered: GradeInput,
     remembered: Remembered,
-    wishes: Wishes,
+    wishes: UploadOptions,
     scale: Scale | None = None,
 ) -> Draft:
     """Decide what sending would do; changes nothing.
@@ -299,7 +299,7 @@ def _states(client: MoodleClient, assignment: Assignment, users: Set[int]) -> Ma
     )
 
 
-def with_state(mark: Mark, held: str, assignment: Assignment, wishes: Wishes) -> Mark:
+def with_state(mark: Mark, held: str, assignment: Assignment, wishes: UploadOptions) -> Mark:
     """Set the workflow state; what is further along stays, unless it was asked for by name."""
     if not assignment.workflow or wishes.state is None:
         return mark

@@ -13,7 +13,7 @@ from mograder.clients.course_server import RemoteFile
 from mograder.clients.moodle.zips import FILE, Submitted
 from mograder.core.names import Username
 from mograder.exchange.arrivals import arrivals
-from mograder.exchange.collecting import CollectedFolder, Fate
+from mograder.exchange.collecting import CollectedFolder, CollectOutcome
 from mograder.exchange.moodle.identities import Person, participant_name
 from mograder.exchange.moodle.work import Target, Work, choose_notebook, put_work
 
@@ -41,7 +41,7 @@ def plan_zip(
             Work(
                 name=name,
                 full_name=person.full_name if person else "",
-                fate=Fate.FETCHED if files else Fate.SKIPPED,
+                fate=CollectOutcome.FETCHED if files else CollectOutcome.SKIPPED,
                 why=_why(files, notebook, name),
                 notebook=notebook,
                 others=tuple(file for file in files if file != notebook),
@@ -63,7 +63,7 @@ def unpack_zip(
         folder = CollectedFolder(target.directory, held, now)
         done = tuple(
             put_work(work, (contents[file] for file, _ in work.places()), folder)
-            if work.fate is Fate.FETCHED
+            if work.fate is CollectOutcome.FETCHED
             else work
             for work in works
         )

@@ -15,7 +15,7 @@ _MOST_SHOWN = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class SummaryRow:
     """One line of the summary: the person, the result, the grade before and after, and why.
 
     ``along`` names what is sent beside a grade. ``changed`` names what somebody changed on Moodle
@@ -43,14 +43,16 @@ class Told:
     attempt: int = 0
 
 
-def summary(outcomes: Sequence[Outcome], participants: Participants, drafted: Draft) -> list[Told]:
+def summary(
+    outcomes: Sequence[Outcome], participants: Participants, drafted: Draft
+) -> list[SummaryRow]:
     """Return one line per marked person, by name, then one per name that matches no person."""
     people = {person.user_id: person for person in participants.people}
     names = {user: participants.local_name(person) for user, person in people.items()}
     lines = [_line(each, people, names, drafted) for each in outcomes]
     lines.sort(key=lambda line: line.name.casefold())
     strangers = [
-        Told(name, "", Result.SKIPPED, why="takes no part in this assignment on Moodle")
+        SummaryRow(name, "", Result.SKIPPED, why="takes no part in this assignment on Moodle")
         for name in drafted.unmatched
     ]
     return [*lines, *strangers]
@@ -58,7 +60,7 @@ def summary(outcomes: Sequence[Outcome], participants: Participants, drafted: Dr
 
 def _line(
     outcome: Outcome, people: Mapping[int, Person], names: Mapping[int, str], drafted: Draft
-) -> Told:
+) -> SummaryRow:
     user, teams = outcome.mark.user_id, drafted.teams
     verdict = drafted.verdicts[user]
     grader, at = _changed_by(outcome, drafted) if verdict.changed else ("", "")
@@ -73,7 +75,7 @@ def _line(
         _changed_words(verdict.changed, grader, at, outcome.result),
         _team_words(team_of, not_for, because),
     )
-    return Told(
+    return SummaryRow(
         name=names[user],
         full_name=people[user].full_name,
         result=outcome.result,

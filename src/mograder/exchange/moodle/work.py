@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from mograder.clients.course_server import RemoteFile
 from mograder.core.errors import MograderError
 from mograder.core.lookup import nfc
-from mograder.exchange.collecting import CollectedFolder, Fate
+from mograder.exchange.collecting import CollectedFolder, CollectOutcome
 from mograder.exchange.unpacking import visible_path
 
 
@@ -25,7 +25,7 @@ class Work:
 
     name: str
     full_name: str
-    fate: Fate
+    fate: CollectOutcome
     why: str = ""
     modified: datetime | None = None
     notebook: RemoteFile | None = None
@@ -91,5 +91,5 @@ def put_work(work: Work, contents: Iterable[bytes], folder: CollectedFolder) -> 
         for (_, path), content in zip(work.places(), contents, strict=True):
             folder.put(path, content)
     except (OSError, MograderError) as error:
-        return replace(work, fate=Fate.FAILED, why=str(error))
+        return replace(work, fate=CollectOutcome.FAILED, why=str(error))
     return work

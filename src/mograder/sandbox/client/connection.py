@@ -213,7 +213,7 @@ class ConnectionLost(RemoteFailed):
     """
 
 
-class NobodyListens(RemoteFailed):
+class NoSupervisor(RemoteFailed):
     """No process accepts connections at the supervisor's socket."""
 
 
@@ -234,7 +234,7 @@ def _as_error(failed: Failed) -> MograderError:
 async def connect(socket: Path) -> Connection:
     """Connect to a running supervisor.
 
-    Raises: :class:`NobodyListens` when there is none, :class:`RemoteFailed` when it is silent or
+    Raises: :class:`NoSupervisor` when there is none, :class:`RemoteFailed` when it is silent or
     cannot be reached for a reason of this process (no descriptor is left, a full backlog).
     """
     try:
@@ -242,7 +242,7 @@ async def connect(socket: Path) -> Connection:
     except OSError as error:
         absent = isinstance(error, FileNotFoundError | ConnectionRefusedError)
         if absent or error.errno is None:  # None: nothing can listen at so long a path
-            raise NobodyListens(
+            raise NoSupervisor(
                 f"No session supervisor answers at {socket}.",
                 hint="Start it (mograder hub supervisor), or leave [hub] supervisor_socket empty.",
             ) from error
@@ -300,7 +300,7 @@ async def connect_or_spawn(
     """
     try:
         connection = await connect_to(config)
-    except NobodyListens:
+    except NoSupervisor:
         await reap(child)
         return await _connect_to_new(config)
     if connection.hello.sandbox == config.sandbox:

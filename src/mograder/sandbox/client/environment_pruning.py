@@ -18,7 +18,7 @@ from pathlib import Path
 
 from mograder.core.errors import MograderError
 from mograder.notebook.pep723 import Script
-from mograder.sandbox.client.connection import NobodyListens
+from mograder.sandbox.client.connection import NoSupervisor
 from mograder.sandbox.client.supervisor_client import SupervisorClient
 from mograder.sandbox.environments.builder import LOCK, REQUESTS, request_name
 from mograder.sandbox.environments.interpreters import find_interpreter
@@ -201,7 +201,7 @@ async def ask_supervisor(config: SupervisorConfig) -> frozenset[str]:
     client = SupervisorClient(config.model_copy(update={"owned": False}))
     try:
         return await client.in_use()
-    except NobodyListens:
+    except NoSupervisor:
         return frozenset()  # no supervisor: its sandboxes have ended with it
     finally:
         await client.close()

@@ -21,7 +21,7 @@ _LINGER_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class TemporarySupervisor:
     """A supervisor and a private directory, in which it can be given things to work on."""
 
     client: SupervisorClient
@@ -31,7 +31,7 @@ class Moment:
 @asynccontextmanager
 async def momentary_supervisor(
     config: SupervisorConfig, *, own_cache: bool = False
-) -> AsyncIterator[Moment]:
+) -> AsyncIterator[TemporarySupervisor]:
     """Run a supervisor as ``config`` says, but for its place; it is gone with the context.
 
     It divides no cgroups and keeps no warm processes: those may be the hub's. With ``own_cache``
@@ -58,7 +58,7 @@ async def momentary_supervisor(
         client = SupervisorClient(own)
         await client.open()
         try:
-            yield Moment(client, place)
+            yield TemporarySupervisor(client, place)
         finally:
             await client.shutdown()
             await client.close()

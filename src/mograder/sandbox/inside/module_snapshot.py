@@ -33,7 +33,7 @@ _OF_ENVIRONMENT = (
 _SYSTEM = ("argv", "stdin", "stdout", "stderr", "displayhook", "excepthook")
 
 
-class Memento:
+class ModuleSnapshot:
     """The state of this process at one moment."""
 
     def __init__(self) -> None:

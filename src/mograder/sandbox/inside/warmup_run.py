@@ -110,7 +110,7 @@ def rehearse(tidy: Callable[[], None]) -> str:
     gc.collect()
     before = module_snapshot.traces()
     try:
-        kept = module_snapshot.Memento()
+        kept = module_snapshot.ModuleSnapshot()
         try:
             contextvars.copy_context().run(_perform)
         finally:

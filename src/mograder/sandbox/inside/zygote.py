@@ -1,9 +1,9 @@
 """A warm process that forks sessions: marimo is imported once for each environment, not once each.
 
-Runs as the environment's own python in a yard (``policy.yard_plan``), so it stands alone: the
-standard library, marimo and the programs beside it, nothing of ours. It has one thread, no secret
-and no file of the hub's, and never runs a line of a student's: a child of it joins a fresh
-sandbox first, gives up every right, and then is what a cold start is from its first line on.
+Runs as the environment's own python in a zygote group (``policy.zygote_group_plan``), so it stands
+alone: the standard library, marimo and the programs beside it, nothing of ours. It has one thread,
+no secret and no file of the hub's, and never runs a line of a student's: a child of it joins a
+fresh sandbox first, gives up every right, and then is what a cold start is from its first line on.
 
 Usage: ``python zygote.py JSON`` with JSON ``{"fd": 7, "caches": "/path", "heavy": true}``; ``fd``
 is a SOCK_SEQPACKET socket, on which it says ``{"ready": true, "threads": 1, "problem": "",

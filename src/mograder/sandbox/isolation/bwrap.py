@@ -21,10 +21,10 @@ from typing import Protocol
 
 from mograder.core.errors import SandboxUnavailable
 from mograder.sandbox.inside import rights
-from mograder.sandbox.isolation.bwrap_process import Bubblewrapped, Echo, Held
+from mograder.sandbox.isolation.bwrap_process import BwrapProcess, Echo, Held
 from mograder.sandbox.isolation.child_process import Begun, Child, Launch, begin_elsewhere
 from mograder.sandbox.isolation.mounts import MountSpace, Sources
-from mograder.sandbox.isolation.namespace_helper import Porter
+from mograder.sandbox.isolation.namespace_helper import NamespaceHelper
 from mograder.sandbox.isolation.namespaces import NESTED, SETFCAP, Founded, Joined, Place
 from mograder.sandbox.isolation.ownership import give_to
 from mograder.sandbox.isolation.policy import Bind, Host, Plan, bubblewrap_arguments, held
@@ -33,7 +33,7 @@ from mograder.sandbox.isolation.seccomp import filter_program
 _PR_SET_CHILD_SUBREAPER = 36
 
 YARD_UIDS = 65_536
-"""How many slots a yard knows; the sessions of later ones start cold."""
+"""How many slots a zygote group knows; the sessions of later ones start cold."""
 
 _log = logging.getLogger("mograder.supervisor")
 
@@ -109,19 +109,19 @@ class _Start:
 
 
 @dataclass(frozen=True, slots=True)
-class BubblewrapRunner:
+class BwrapRunner:
     """Every plan in a sandbox of its own.
 
     ``uid_base`` is the host uid of slot 0 (builds) when the supervisor is root, else None: then
-    all sandboxes share its uid and rely on their namespaces. ``porter`` starts those in a yard,
-    or nobody but the supervisor itself does.
+    all sandboxes share its uid and rely on their namespaces. ``helper`` starts those in a
+    zygote group, or nobody but the supervisor itself does.
     """
 
     program: str
     host: Host
     sources: Sources
     uid_base: int | None
-    porter: Porter | None = None
+    helper: NamespaceHelper | None = None
     kind: str = "bubblewrap"
 
     def start(
@@ -156,12 +156,12 @@ class BubblewrapRunner:
         finally:
             os.close(info_write)
             os.close(gate_read)
-        sandbox = Bubblewrapped(child, info_read, settle, gate_write)
+        sandbox = BwrapProcess(child, info_read, settle, gate_write)
         sandbox.exited.add_done_callback(lambda _: release())
         return sandbox
 
     def found(self, plan: Plan, on_output: Callable[[bytes], None]) -> Held:
-        """Found a yard: a held sandbox in whose namespaces others can nest.
+        """Found a zygote group: a held sandbox in whose namespaces others can nest.
 
         Raises: :class:`SandboxUnavailable` when the kernel refuses that.
         """
@@ -177,11 +177,11 @@ class BubblewrapRunner:
         plan: Plan,
         *,
         uid_slot: int,
-        yard: int,
+        zygote_group: int,
         on_output: Callable[[bytes], None],
         entry: int | None = None,
     ) -> Held:
-        """Make a plan's sandbox in the yard of this pidfd, with only its holder in it.
+        """Make a plan's sandbox in the zygote group of this pidfd, with only its holder in it.
 
         ``entry`` is where it enters its cgroup, which is all that is seen of cgroups inside. Not
         to be cancelled: the sandbox would stay.
@@ -189,13 +189,13 @@ class BubblewrapRunner:
         Raises: :class:`SandboxUnavailable` when the kernel refuses that.
         """
         kept = (SETFCAP,) if self.uid_base is None else ()
-        place = Joined(yard, NESTED, self.uid_inside(uid_slot), kept, guide=self.porter)
+        place = Joined(zygote_group, NESTED, self.uid_inside(uid_slot), kept, guide=self.helper)
         start = _Start(held(plan), self._uid(uid_slot), place=place, entry=entry)
         with self._holding(start, on_output) as (launch, finish):
             return finish(await begin_elsewhere(launch))
 
     def uid_inside(self, uid_slot: int) -> int:
-        """Return what the uid of a slot is called in a yard."""
+        """Return what the uid of a slot is called in a zygote group."""
         return 0 if self.uid_base is None else uid_slot
 
     def reach(self, path: Path) -> None:
@@ -206,8 +206,8 @@ class BubblewrapRunner:
             give_to(directory, uid)
 
     def close(self) -> None:
-        if self.porter is not None:
-            self.porter.close()
+        if self.helper is not None:
+            self.helper.close()
         self.sources.close()
 
     def _uid(self, uid_slot: int) -> int | None:
@@ -254,7 +254,7 @@ class BubblewrapRunner:
                 self._shared_host(),
                 info_fd=start.info,
                 seccomp_fd=filter_fd,
-                yard=isinstance(start.place, Founded),
+                zygote_group=isinstance(start.place, Founded),
                 block_fd=start.gate,
             )
             launch = Launch(

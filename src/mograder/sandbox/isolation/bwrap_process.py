@@ -41,7 +41,7 @@ class ZygoteGoneError(NotJoinedError):
         self.asked = asked
 
 
-class Bubblewrapped:
+class BwrapProcess:
     """bwrap's monitor outside, its first process inside, the program below that.
 
     It has ended when the first process is gone, and with it, by the kernel's rule for pid
@@ -178,7 +178,7 @@ class Echo:
             self._on_output(data)
 
 
-class Held(Bubblewrapped):
+class Held(BwrapProcess):
     """A sandbox with a holder in it, which waits to be joined.
 
     The holder echoes a byte once all is mounted. Nobody relies on it once student code runs
@@ -229,7 +229,7 @@ class Held(Bubblewrapped):
         os.close(self._told_holder)
 
     def _look_inside(self) -> None:
-        """Find the first process: in a yard, bubblewrap does not know what we call it.
+        """Find the first process: in a zygote group, bubblewrap does not know what we call it.
 
         It is the monitor's only child, and the monitor lives until the sandbox has ended.
         """

@@ -30,7 +30,7 @@ _SECONDS = 10.0
 """How long one request may take: the supervisor waits for it."""
 
 
-class Porter:
+class NamespaceHelper:
     """The supervisor's end. A process that died is replaced at the next request.
 
     Mutable state: ``_control``, the line to the process, and ``_process``; ``_turn`` lets one

@@ -1,6 +1,6 @@
 """Start a process in a user namespace of its own, or in the namespaces of another process.
 
-bubblewrap makes every sandbox; these two ways stand around it. A *yard* (one for each
+bubblewrap makes every sandbox; these two ways stand around it. A *zygote group* (one for each
 environment with a zygote) is a user and a pid namespace: it is *founded* by a bubblewrap that is
 root in there and nowhere else, and the sandboxes of its sessions and its zygote are then started
 *in* it, since the kernel lets a process join only a sandbox below its own namespaces.
@@ -97,7 +97,7 @@ class Executable(Protocol):
 class Guide(Protocol):
     """Enters namespaces for a process whose own fork would be slow.
 
-    :class:`~mograder.sandbox.isolation.namespace_helper.Porter` is one.
+    :class:`~mograder.sandbox.isolation.namespace_helper.NamespaceHelper` is one.
     """
 
     async def enter(
@@ -118,7 +118,7 @@ class Standard:
 class Started:
     """A process by its pidfd, with the words of ``subprocess`` that its watcher needs.
 
-    One in a yard is a child of the yard's first process, which collects it.
+    One in a zygote group is a child of the zygote group's first process, which collects it.
     """
 
     def __init__(self, pidfd: int, *, ours: bool) -> None:

@@ -234,7 +234,7 @@ def first_configuration(allow: Sequence[str]) -> str:
     return _FIRST_CONFIGURATION + ("" if "ai" in allow else _WITHOUT_AI)
 
 
-def yard_plan(environment: Path, roots: Sequence[Path], host: Host) -> Plan:
+def zygote_group_plan(environment: Path, roots: Sequence[Path], host: Host) -> Plan:
     """Return what the zygote of an environment sees: that, its interpreter and our scripts.
 
     No workspace, no network, no uv cache; everything at the paths where a session finds it, since
@@ -342,19 +342,19 @@ def bubblewrap_arguments(
     *,
     info_fd: int | None,
     seccomp_fd: int,
-    yard: bool = False,
+    zygote_group: bool = False,
     block_fd: int | None = None,
 ) -> list[str]:
     """Return the arguments of ``bwrap`` for a plan, without the program's own name.
 
-    A ``yard`` has its user namespace already (:mod:`~mograder.sandbox.isolation.namespaces`), and
-    sessions' sandboxes make theirs below it. The program starts once something can be read of
-    ``block_fd``.
+    A ``zygote_group`` has its user namespace already
+    (:mod:`~mograder.sandbox.isolation.namespaces`), and sessions' sandboxes make theirs below it.
+    The program starts once something can be read of ``block_fd``.
     """
     size = str(tmp_bytes(plan.tmp_mb))
     own_users = ("--unshare-user", "--uid", str(_UID), "--gid", str(_UID), "--disable-userns")
     arguments = [
-        *(() if yard else own_users),
+        *(() if zygote_group else own_users),
         *("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"),
         *("--hostname", "notebook", "--new-session", "--die-with-parent", "--cap-drop", "ALL"),
         *(() if info_fd is None else ("--info-fd", str(info_fd))),

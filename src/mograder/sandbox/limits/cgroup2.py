@@ -8,7 +8,7 @@ watchdog alone (:mod:`mograder.sandbox.limits.rules`).
 The part looks like this afterwards; a cgroup that divides its resources holds no process itself::
 
     <ours>/supervisor           whoever was there before: the supervisor, perhaps the hub
-    <ours>/zygotes              warm processes and their yards
+    <ours>/zygotes              warm processes and their zygote groups
     <ours>/sessions-<name>/<id> one for each session
 """
 

@@ -19,7 +19,7 @@ from mograder.core import file_lock
 from mograder.core.errors import SandboxUnavailable
 from mograder.sandbox.inside import serve
 from mograder.sandbox.isolation.bwrap import (
-    BubblewrapRunner,
+    BwrapRunner,
     PlainRunner,
     Runner,
     find_bubblewrap,
@@ -27,7 +27,7 @@ from mograder.sandbox.isolation.bwrap import (
 )
 from mograder.sandbox.isolation.etc_files import write_etc
 from mograder.sandbox.isolation.mounts import MountSpace, PlainSources, PrivateSources
-from mograder.sandbox.isolation.namespace_helper import Porter
+from mograder.sandbox.isolation.namespace_helper import NamespaceHelper
 from mograder.sandbox.isolation.ownership import give_to
 from mograder.sandbox.isolation.policy import ASSET_URL, BESIDE, CELLRUN, Host
 from mograder.sandbox.supervisor.orphans import end_strays
@@ -185,8 +185,8 @@ def prepare_runner(config: SupervisorConfig) -> tuple[Runner, Host]:
         return PlainRunner(uid_base, space), host
     sources = PlainSources() if space is None else PrivateSources(space)
     # Last of all: it is to see the mounts that were made.
-    porter = Porter() if config.warm_environments else None
-    return BubblewrapRunner(program, host, sources, uid_base, porter), host
+    helper = NamespaceHelper() if config.warm_environments else None
+    return BwrapRunner(program, host, sources, uid_base, helper), host
 
 
 def keep_cache(cache: Path, uid: int | None) -> None:

@@ -11,7 +11,7 @@ import os
 from typing import Any
 
 from mograder.sandbox.protocol import Ended, Execute, Executed
-from mograder.sandbox.supervisor.sessions import Lives
+from mograder.sandbox.supervisor.sessions import SessionTable
 
 REPORT_BYTES = 4 << 20
 LINE_BYTES = 128 << 10
@@ -69,30 +69,30 @@ class Report:
             self._descriptor = -1
 
 
-async def execute(lives: Lives, request: Execute) -> tuple[Executed, list[str]]:
+async def execute(session_table: SessionTable, request: Execute) -> tuple[Executed, list[str]]:
     """Run a notebook to its end, or to the end of its time; nothing of it is left afterwards.
 
     Returns how it ended, and the lines of its report.
 
-    Raises: as :meth:`~mograder.sandbox.supervisor.sessions.Lives.start`.
+    Raises: as :meth:`~mograder.sandbox.supervisor.sessions.SessionTable.start`.
     """
     loop = asyncio.get_running_loop()
     read_end, write_end = os.pipe()
     report = Report(read_end)
     ended: asyncio.Future[Ended] = loop.create_future()
     try:
-        await lives.execute(request, write_end, ended.set_result)
-        await lives.arrived(request.session_id)
+        await session_table.execute(request, write_end, ended.set_result)
+        await session_table.arrived(request.session_id)
         started = loop.time()
         either: set[asyncio.Future[Any]] = {ended, report.overflow}
         done, _ = await asyncio.wait(
             either, timeout=request.seconds, return_when=asyncio.FIRST_COMPLETED
         )
         seconds = loop.time() - started
-        await lives.end(request.session_id)
+        await session_table.end(request.session_id)
         end = await ended
     finally:
-        await lives.end(request.session_id)
+        await session_table.end(request.session_id)
         report.close()
     executed = Executed(
         status=end.status,

@@ -30,7 +30,7 @@ from mograder.core.reserve import DiskReserve
 from mograder.core.systemd import NO_SERVICE, READY, STOPPING, Service
 from mograder.sandbox.environments.interpreters import demand_own_interpreter
 from mograder.sandbox.isolation.bwrap import (
-    BubblewrapRunner,
+    BwrapRunner,
     Runner,
     adopt_orphans,
     leave_the_keyring,
@@ -76,8 +76,8 @@ from mograder.sandbox.supervisor.config import (
 )
 from mograder.sandbox.supervisor.log_file import LogFile
 from mograder.sandbox.supervisor.notebook_runs import execute
-from mograder.sandbox.supervisor.sessions import Bounds, Lives
-from mograder.sandbox.warm.pool import Zygotes
+from mograder.sandbox.supervisor.sessions import Bounds, SessionTable
+from mograder.sandbox.warm.pool import ZygotePool
 
 _log = logging.getLogger("mograder.supervisor")
 
@@ -105,14 +105,14 @@ class Supervisor:
         self._host = host
         name = runtime_name(config.runtime)
         groups = SessionGroups.find(name) if config.divide_cgroups else None
-        self._zygotes: Zygotes | None = None
+        self._zygotes: ZygotePool | None = None
         kept, memory_mb = config.warm_environments, config.warm_memory_mb
-        if kept and isinstance(runner, BubblewrapRunner):
+        if kept and isinstance(runner, BwrapRunner):
             shelter = None if groups is None else groups.shelter
-            self._zygotes = Zygotes(runner, host, kept, memory_mb, shelter)
+            self._zygotes = ZygotePool(runner, host, kept, memory_mb, shelter)
         front = group_of(config.front_group)
         reserve = DiskReserve(config.disk_reserve_mb, config.disk_reserve_percent)
-        self._lives = Lives(
+        self._session_table = SessionTable(
             runner,
             host,
             config.runtime,
@@ -145,7 +145,7 @@ class Supervisor:
             await self._stopping.wait()
             self._service.tell(STOPPING)
             path.unlink(missing_ok=True)
-            await self._lives.end_all()
+            await self._session_table.end_all()
             if self._zygotes is not None:
                 await self._zygotes.close()
             for hub in tuple(self._hubs):
@@ -227,18 +227,22 @@ class Supervisor:
             case StartSession():
                 return Done(id=call.id, sessions=(await self._start(operation),))
             case StopSession() | HangUp() | Answered():
-                lives = self._lives
-                acts = {"stop": lives.stop, "hang up": lives.hang_up, "answered": lives.answered}
+                session_table = self._session_table
+                acts = {
+                    "stop": session_table.stop,
+                    "hang up": session_table.hang_up,
+                    "answered": session_table.answered,
+                }
                 return Done(id=call.id, stopped=await acts[operation.op](operation.session_id))
             case ListSessions() | InUse():
-                lives, zygotes = self._lives, self._zygotes
+                session_table, zygotes = self._session_table, self._zygotes
                 kept = () if zygotes is None else zygotes.environments
-                used = (*kept, *lives.environments())
-                return Done(id=call.id, sessions=lives.all(), environments=tuple(set(used)))
+                used = (*kept, *session_table.environments())
+                return Done(id=call.id, sessions=session_table.all(), environments=tuple(set(used)))
             case RunCommand():
                 return Done(id=call.id, status=await self._run(call.id, operation, writer))
             case Execute():
-                executed, lines = await execute(self._lives, operation)
+                executed, lines = await execute(self._session_table, operation)
                 await _send_lines(writer, call.id, lines)
                 return Done(id=call.id, executed=executed)
             case Warm():
@@ -249,7 +253,7 @@ class Supervisor:
                 return Done(id=call.id, warm=warm)
             case Subscribe():
                 self._subscribers.add(writer)
-                self._lives.tell_all()
+                self._session_table.tell_all()
                 return Done(id=call.id)
             case Shutdown():
                 self._stopping.set()
@@ -259,10 +263,10 @@ class Supervisor:
         """Start a session; without a hub that hears of it, it ends again."""
         await self._restore_cache()
         try:
-            info = await self._lives.start(request)
-            await self._lives.arrived(info.session_id)
+            info = await self._session_table.start(request)
+            await self._session_table.arrived(info.session_id)
         except asyncio.CancelledError:  # the connection of the hub that asked has broken
-            await self._lives.end(request.session_id)
+            await self._session_table.end(request.session_id)
             raise
         return info
 

@@ -40,8 +40,8 @@ from mograder.sandbox.protocol import (
 )
 from mograder.sandbox.supervisor.config import SESSIONS
 from mograder.sandbox.supervisor.disconnect import hang_up
-from mograder.sandbox.warm.pool import WarmStart, Zygotes
-from mograder.sandbox.warm.sessions import Arriving
+from mograder.sandbox.warm.pool import WarmStart, ZygotePool
+from mograder.sandbox.warm.sessions import PendingSession
 
 _log = logging.getLogger("mograder.supervisor")
 
@@ -66,7 +66,7 @@ class Bounds:
 
 
 @dataclass(slots=True)
-class _Life:
+class _Session:
     info: SessionInfo
     sandbox: Sandboxed
     log: bytearray
@@ -85,7 +85,7 @@ class _Start:
     open_entry: Callable[[], int | None]
 
 
-class Lives:
+class SessionTable:
     """Sessions by id; all of it is memory, since they die with this process."""
 
     def __init__(
@@ -95,7 +95,7 @@ class Lives:
         runtime: Path,
         on_end: Callable[[Ended], None],
         on_news: Callable[[News], None],
-        zygotes: Zygotes | None = None,
+        zygotes: ZygotePool | None = None,
         bounds: Bounds = Bounds(),
     ) -> None:
         """With ``zygotes``, sessions start warm where they can."""
@@ -105,8 +105,8 @@ class Lives:
         self._sockets = runtime / SESSIONS
         self._on_end = on_end
         self._on_news = on_news
-        self._lives: dict[str, _Life] = {}
-        self._beginning: dict[str, asyncio.Task[_Life]] = {}
+        self._session_table: dict[str, _Session] = {}
+        self._beginning: dict[str, asyncio.Task[_Session]] = {}
         self._closing: dict[str, asyncio.Task[None]] = {}
         self._groups = bounds.groups
         self._front = bounds.front
@@ -125,11 +125,11 @@ class Lives:
 
     def all(self) -> tuple[SessionInfo, ...]:
         """Return what lives now."""
-        return tuple(life.info for life in self._lives.values() if life.listed)
+        return tuple(life.info for life in self._session_table.values() if life.listed)
 
     def environments(self) -> tuple[Path, ...]:
         """Return the environments of what lives now, the runs of notebooks included."""
-        return tuple(life.environment for life in self._lives.values())
+        return tuple(life.environment for life in self._session_table.values())
 
     async def start(self, request: StartSession) -> SessionInfo:
         """Start a session on a listening socket made here, so nothing inside chooses it.
@@ -160,7 +160,7 @@ class Lives:
         await self._begin(request, report, path, on_end)
 
     def _look(self, request: StartSession | Execute) -> None:
-        if request.session_id in self._lives or request.session_id in self._beginning:
+        if request.session_id in self._session_table or request.session_id in self._beginning:
             raise Conflict(f"Session {request.session_id} is running already.")
         for path in (request.directory / request.notebook, request.environment / RECORD):
             self._runner.reach(path)
@@ -173,7 +173,7 @@ class Lives:
         descriptor: int,
         path: Path,
         on_end: Callable[[Ended], None],
-    ) -> _Life:
+    ) -> _Session:
         """Start what goes on with a descriptor, a listening socket or a report."""
         beginning = asyncio.create_task(self._make(request, descriptor, path, on_end))
         self._beginning[request.session_id] = beginning
@@ -186,7 +186,7 @@ class Lives:
         descriptor: int,
         path: Path,
         on_end: Callable[[Ended], None],
-    ) -> _Life:
+    ) -> _Session:
         log = bytearray()
         group: SessionGroup | None = None
         try:
@@ -217,8 +217,8 @@ class Lives:
             raise
         info = SessionInfo(session_id=request.session_id, socket=path)
         listed = isinstance(request, StartSession)
-        life = _Life(info, sandbox, log, group, on_end, listed, request.environment)
-        self._lives[request.session_id] = life
+        life = _Session(info, sandbox, log, group, on_end, listed, request.environment)
+        self._session_table[request.session_id] = life
         sandbox.exited.add_done_callback(lambda done: self._ended(life, done.result()))
         _log.info("session %s started", request.session_id)
         return life
@@ -283,7 +283,7 @@ class Lives:
             settle=start.settle,
             open_entry=start.open_entry,
         )
-        return Arriving(join, start_cold, descriptor, start.on_output)
+        return PendingSession(join, start_cold, descriptor, start.on_output)
 
     def _open_cold(self, start: _Start, listener: int) -> Sandboxed:
         request = start.request
@@ -316,14 +316,14 @@ class Lives:
 
         Raises: the reason, where it could not be started at all.
         """
-        life = self._lives.get(session_id)
-        if life is not None and isinstance(life.sandbox, Arriving):
+        life = self._session_table.get(session_id)
+        if life is not None and isinstance(life.sandbox, PendingSession):
             await life.sandbox.arrived()
 
     async def answered(self, session_id: str) -> bool:
         """End a session's boost: its server has answered the hub; false when there is none."""
         self._processors.answered(session_id)
-        return session_id in self._lives
+        return session_id in self._session_table
 
     async def stop(self, session_id: str) -> bool:
         """End a session, gently first; false when there is none."""
@@ -340,13 +340,13 @@ class Lives:
         await self._gone(life)
         return True
 
-    async def _life(self, session_id: str) -> _Life | None:
+    async def _life(self, session_id: str) -> _Session | None:
         """Return a session, also one of which the start has just begun."""
         if beginning := self._beginning.get(session_id):
             await asyncio.wait({beginning})
-        return self._lives.get(session_id)
+        return self._session_table.get(session_id)
 
-    async def _gone(self, life: _Life) -> None:
+    async def _gone(self, life: _Session) -> None:
         """Wait until a session's last process is gone, and the news of it is told."""
         await asyncio.wait({life.sandbox.exited})
         if closing := self._closing.get(life.info.session_id):
@@ -354,7 +354,7 @@ class Lives:
 
     async def hang_up(self, session_id: str) -> bool:
         """Cut every connection to a session's server; false if there is none, or it failed."""
-        life = self._lives.get(session_id)
+        life = self._session_table.get(session_id)
         if life is None:
             return False
         return await asyncio.to_thread(hang_up, self._meter.pids(session_id), str(life.info.socket))
@@ -373,7 +373,7 @@ class Lives:
 
     async def end_all(self) -> None:
         """End every session at the supervisor's own end."""
-        sessions = {*self._lives, *self._beginning}
+        sessions = {*self._session_table, *self._beginning}
         await asyncio.gather(*(self.stop(session_id) for session_id in sessions))
         if self._closing:
             await asyncio.wait(self._closing.values())
@@ -387,7 +387,7 @@ class Lives:
 
     def _end_for(self, session_id: str, reason: LimitReason) -> None:
         """End a session that went over a limit, at once: it would only go on."""
-        life = self._lives.get(session_id)
+        life = self._session_table.get(session_id)
         if life is None:
             return
         _log.warning("session %s is ended for its limit of %s", session_id, reason)
@@ -399,7 +399,7 @@ class Lives:
         if self._groups is not None:
             return self._groups.overhead()
         return helpers_memory(
-            {pid for name in tuple(self._lives) for pid in self._meter.pids(name)}
+            {pid for name in tuple(self._session_table) for pid in self._meter.pids(name)}
         )
 
     async def _put_away(self, session_id: str, group: SessionGroup | None) -> bool:
@@ -410,21 +410,21 @@ class Lives:
         await asyncio.to_thread(self._groups.put_away, group)
         return group.events().oom_kills > 0
 
-    def _ended(self, life: _Life, status: int) -> None:
+    def _ended(self, life: _Session, status: int) -> None:
         session_id = life.info.session_id
         life.info.socket.unlink(missing_ok=True)
-        self._lives.pop(session_id, None)
+        self._session_table.pop(session_id, None)
         closing = asyncio.create_task(self._close(life, status))
         self._closing[session_id] = closing
         closing.add_done_callback(lambda _: self._closing.pop(session_id, None))
 
-    async def _close(self, life: _Life, status: int) -> None:
+    async def _close(self, life: _Session, status: int) -> None:
         session_id = life.info.session_id
         killed = await self._put_away(session_id, life.group)
         if killed and not life.reason:
             life.reason = "memory"
         _log.info("session %s ended with status %s", session_id, status)
-        if isinstance(life.sandbox, Arriving) and life.sandbox.failure:
+        if isinstance(life.sandbox, PendingSession) and life.sandbox.failure:
             return  # told to whoever asked for it: it never was
         tail = life.log.decode("utf-8", "replace")
         life.on_end(Ended(session_id=session_id, status=status, log_tail=tail, reason=life.reason))

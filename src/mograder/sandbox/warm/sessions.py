@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 
 from mograder.core.errors import MograderError, SandboxUnavailable
 from mograder.sandbox.isolation.bwrap import Sandboxed
-from mograder.sandbox.isolation.bwrap_process import Bubblewrapped, Held, NotJoinedError
+from mograder.sandbox.isolation.bwrap_process import BwrapProcess, Held, NotJoinedError
 from mograder.sandbox.warm.zygote_client import Forked
 
 _log = logging.getLogger("mograder.supervisor")
@@ -27,7 +27,7 @@ _SIGNALLED = 128
 _UNKNOWN = 255
 
 
-class Inhabited:
+class WarmSession:
     """A held sandbox with a session in it; the session's end is the sandbox's."""
 
     def __init__(self, held: Held, forked: Forked, kill_zygote: Callable[[], None]) -> None:
@@ -84,7 +84,7 @@ class Inhabited:
         self.exited.set_result(_SIGNALLED - status if status < 0 else status)
 
 
-class Arriving:
+class PendingSession:
     """A session on its way: warm if that works, else cold; it may be unwanted before either."""
 
     def __init__(
@@ -110,7 +110,7 @@ class Arriving:
     def first_pid(self) -> int:
         """The host's pid of the sandbox's first process, 0 while there is none."""
         session = self._session
-        return session.first_pid if isinstance(session, Inhabited | Bubblewrapped) else 0
+        return session.first_pid if isinstance(session, WarmSession | BwrapProcess) else 0
 
     def end_gently(self) -> None:
         if self._session is None:

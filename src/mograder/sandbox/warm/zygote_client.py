@@ -92,7 +92,7 @@ class Way:
     entry: int | None = None
 
 
-class Forker:
+class ZygoteClient:
     """One zygote, from its start to its end. ``ready`` tells why it cannot serve, or nothing."""
 
     def __init__(self, launch: Launch, caches: str, *, heavy: bool) -> None:

@@ -1,6 +1,7 @@
-"""One environment's yard: its namespaces, and the zygote in them, as often as that is started.
+"""The zygote group of one environment: its namespaces, and the zygote in them.
 
-``zygotes.py`` says what a yard is for, and keeps the ones in use.
+A zygote is started again when it has ended. ``pool.py`` explains zygote groups and keeps those in
+use.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from pathlib import Path
 
 from mograder.core.errors import MograderError, SandboxUnavailable
 from mograder.sandbox.environments.record import RECORD, read_record
-from mograder.sandbox.isolation.bwrap import BubblewrapRunner
+from mograder.sandbox.isolation.bwrap import BwrapRunner
 from mograder.sandbox.isolation.bwrap_process import Held, NotJoinedError, ZygoteGoneError
 from mograder.sandbox.isolation.child_process import Launch
 from mograder.sandbox.isolation.namespaces import EVERYTHING, SETGID, SETUID, Joined
-from mograder.sandbox.isolation.policy import SANDBOXED_SESSION, Host, Plan, yard_plan
+from mograder.sandbox.isolation.policy import SANDBOXED_SESSION, Host, Plan, zygote_group_plan
 from mograder.sandbox.isolation.seccomp import filter_program
-from mograder.sandbox.warm.sessions import Inhabited
-from mograder.sandbox.warm.zygote_client import Forked, Forker, Way
+from mograder.sandbox.warm.sessions import WarmSession
+from mograder.sandbox.warm.zygote_client import Forked, Way, ZygoteClient
 
 _log = logging.getLogger("mograder.supervisor")
 
@@ -65,13 +66,13 @@ class WarmStart:
     open_entry: Callable[[], int | None] = lambda: None
 
 
-class Yard:
+class ZygoteGroup:
     """A zygote is started when it is asked for, replaced when it dies, and left alone for a while
     when it fails again and again."""
 
     def __init__(
         self,
-        runner: BubblewrapRunner,
+        runner: BwrapRunner,
         host: Host,
         environment: Path,
         on_ready: Callable[[str], None] = lambda _: None,
@@ -91,9 +92,9 @@ class Yard:
         self._shelter = shelter
         self._identity = identity_of(environment)
         roots = read_record(environment).interpreter_roots
-        self._plan = yard_plan(environment, roots, host)
+        self._plan = zygote_group_plan(environment, roots, host)
         self._held: Held | None = None
-        self._forker: Forker | None = None
+        self._zygote_client: ZygoteClient | None = None
         self._waking: asyncio.Task[None] | None = None
         self._woken_at = -math.inf
         self._heavy = True
@@ -111,10 +112,10 @@ class Yard:
     def memory(self) -> int:
         """Return what the zygote takes of the machine's memory in bytes, as measured lately."""
         now = asyncio.get_running_loop().time()
-        if self._forker is None or not self._forker.alive:
+        if self._zygote_client is None or not self._zygote_client.alive:
             return 0
         if now - self._measured_at > _MEASURE_SECONDS:
-            self._memory, self._measured_at = self._forker.memory(), now
+            self._memory, self._measured_at = self._zygote_client.memory(), now
         return self._memory
 
     def wake(self) -> None:
@@ -123,13 +124,13 @@ class Yard:
         if self._hopeless and now > self._hopeless_until:
             self._hopeless, self._hopeless_until = "", math.inf
         idle = self._waking is None or self._waking.done()
-        if idle and not self._hopeless and not (self._forker and self._forker.alive):
+        if idle and not self._hopeless and not (self._zygote_client and self._zygote_client.alive):
             self._woken_at = now
             self._waking = asyncio.create_task(self._wake())
 
     @contextlib.contextmanager
     def in_use(self) -> Iterator[None]:
-        """Keep the yard for as long as something starts in it."""
+        """Keep the zygote group for as long as something starts in it."""
         self.starting += 1
         try:
             yield
@@ -137,21 +138,25 @@ class Yard:
             self.starting -= 1
             self._end_if_idle()
 
-    async def join(self, start: WarmStart, gate: asyncio.Semaphore) -> Inhabited:
+    async def join(self, start: WarmStart, gate: asyncio.Semaphore) -> WarmSession:
         """Start a session here, when its turn comes. Raises: :class:`NotJoinedError`."""
         await self.arrival()
         async with gate:
             warm = self._warm()
             if warm is not None:
                 return await self._join(start, *warm)
-            if not self._hopeless and self._forker is not None and self._forker.served:
+            if (
+                not self._hopeless
+                and self._zygote_client is not None
+                and self._zygote_client.served
+            ):
                 raise ZygoteGoneError(asked=False)  # while this one was in line
             raise NotJoinedError(self._hopeless or "zygote not ready")
 
-    async def _join(self, start: WarmStart, forker: Forker, pidfd: int) -> Inhabited:
+    async def _join(self, start: WarmStart, zygote_client: ZygoteClient, pidfd: int) -> WarmSession:
         entry = start.open_entry()
         try:
-            held = await self._hold(start, forker, pidfd, entry)
+            held = await self._hold(start, zygote_client, pidfd, entry)
         except BaseException:
             _close(entry)
             raise
@@ -160,11 +165,11 @@ class Yard:
             await held.stand()
             uid = self._runner.uid_inside(start.uid_slot)
             way = Way(uid, start.listener, held.output, held.holder, go, entry)
-            forked = await self._fork(forker, start, way)
+            forked = await self._fork(zygote_client, start, way)
             _settle(start, forked)
             os.write(say_go, _GO)
         except BaseException:
-            await _emptied(held, forker)  # the workspace is free again
+            await _emptied(held, zygote_client)  # the workspace is free again
             raise
         finally:
             held.let_go()
@@ -173,15 +178,17 @@ class Yard:
             _close(entry)
         self._sessions += 1
         held.exited.add_done_callback(lambda _: self._leave())
-        return Inhabited(held, forked, forker.kill)
+        return WarmSession(held, forked, zygote_client.kill)
 
-    async def _hold(self, start: WarmStart, forker: Forker, pidfd: int, entry: int | None) -> Held:
+    async def _hold(
+        self, start: WarmStart, zygote_client: ZygoteClient, pidfd: int, entry: int | None
+    ) -> Held:
         """Make the sandbox; one that is not wanted any more once it is there is ended."""
         holding = asyncio.create_task(
             self._runner.hold(
                 start.plan,
                 uid_slot=start.uid_slot,
-                yard=pidfd,
+                zygote_group=pidfd,
                 on_output=start.on_output,
                 entry=entry,
             )
@@ -191,16 +198,16 @@ class Yard:
         except asyncio.CancelledError:
             await asyncio.wait({holding})
             if holding.exception() is None:
-                await _emptied(holding.result(), forker)
+                await _emptied(holding.result(), zygote_client)
             raise
 
-    async def _fork(self, forker: Forker, start: WarmStart, way: Way) -> Forked:
+    async def _fork(self, zygote_client: ZygoteClient, start: WarmStart, way: Way) -> Forked:
         """Have it forked; a zygote that keeps failing to answer is not asked for a while."""
         try:
-            forked = await forker.fork(start.plan, way)
+            forked = await zygote_client.fork(start.plan, way)
         except NotJoinedError as error:
             asked = not isinstance(error, ZygoteGoneError) or error.asked
-            if asked and not forker.alive:
+            if asked and not zygote_client.alive:
                 self._failed(str(error))
             raise
         self._failures = 0
@@ -227,13 +234,13 @@ class Yard:
         crowd = others * _PATIENCE_EACH / (os.cpu_count() or 1)
         return min(_PATIENCE_SECONDS + crowd, _PATIENCE_MOST)
 
-    def _warm(self) -> tuple[Forker, int] | None:
-        """The zygote and a pidfd of its yard, if both are there."""
+    def _warm(self) -> tuple[ZygoteClient, int] | None:
+        """The zygote and a pidfd of its zygote group, if both are there."""
         if self._hopeless or self._held is None or self._held.exited.done():
             return None
-        if self._forker is None or not self._forker.alive:
+        if self._zygote_client is None or not self._zygote_client.alive:
             return None
-        return self._forker, self._held.holder
+        return self._zygote_client, self._held.holder
 
     async def _wake(self) -> None:
         try:
@@ -244,12 +251,12 @@ class Yard:
             self._measured_at = -math.inf
             self._expect_its_end()
             _log.info("the zygote of %s is ready", self.environment.name)
-            self._on_ready("" if self._forker is None else self._forker.unrehearsed)
+            self._on_ready("" if self._zygote_client is None else self._zygote_client.unrehearsed)
             return
-        said = self._forker.said if self._forker is not None else ""
+        said = self._zygote_client.said if self._zygote_client is not None else ""
         _log.warning("the zygote of %s: %s %s", self.environment.name, problem, said)
-        if self._forker is not None:
-            self._forker.kill()
+        if self._zygote_client is not None:
+            self._zygote_client.kill()
         if problem.startswith("threads") and self._heavy:
             self._heavy = False  # marimo alone has none
             await self._wake()
@@ -276,8 +283,8 @@ class Yard:
             if not self._hopeless and loop.time() - born > _LIFE_SECONDS:
                 self.wake()
 
-        if self._forker is not None:
-            self._forker.exited.add_done_callback(lambda _: died())
+        if self._zygote_client is not None:
+            self._zygote_client.exited.add_done_callback(lambda _: died())
 
     async def _start_zygote(self) -> str:
         if self._held is None or self._held.exited.done():
@@ -292,12 +299,12 @@ class Yard:
             place=Joined(self._held.holder, EVERYTHING, 0, rights, program),
         )
         caches = str(SANDBOXED_SESSION.environment / "caches")
-        self._forker = Forker(launch, caches, heavy=self._heavy)
+        self._zygote_client = ZygoteClient(launch, caches, heavy=self._heavy)
         try:
             async with asyncio.timeout(BOOT_SECONDS):
                 if self._shelter is not None:
-                    await asyncio.to_thread(self._shelter, self._forker.pid)
-                return await asyncio.shield(self._forker.ready)
+                    await asyncio.to_thread(self._shelter, self._zygote_client.pid)
+                return await asyncio.shield(self._zygote_client.ready)
         except TimeoutError:
             return "boot: it took too long"
 
@@ -306,17 +313,17 @@ class Yard:
         self._end_if_idle()
 
     def retire(self, on_end: Callable[[], None]) -> None:
-        """End the zygote now, and the yard with the last session in it."""
+        """End the zygote now, and the zygote group with the last session in it."""
         self._on_end = on_end
         self._hopeless, self._hopeless_until = "retired", math.inf
         if self._waking is not None:
             self._waking.cancel()
-        if self._forker is not None:
-            self._forker.kill()
+        if self._zygote_client is not None:
+            self._zygote_client.kill()
         self._end_if_idle()
 
     def _end_if_idle(self) -> None:
-        """A yard that no session is in and that none will start in is of no use."""
+        """A zygote group that no session is in and that none will start in is of no use."""
         if self.starting or self._sessions or not (self._on_end or self._hopeless):
             return
         if self._held is None or self._held.exited.done():
@@ -330,8 +337,8 @@ class Yard:
             self._on_end()
 
     async def ended(self) -> None:
-        """Wait for the end of a retired yard, for a while."""
-        waited = [f.exited for f in (self._held, self._forker) if f is not None]
+        """Wait for the end of a retired zygote group, for a while."""
+        waited = [f.exited for f in (self._held, self._zygote_client) if f is not None]
         if waited:
             await asyncio.wait(waited, timeout=_END_SECONDS)
 
@@ -348,12 +355,12 @@ def identity_of(environment: Path) -> tuple[int, int]:
     return status.st_ino, status.st_mtime_ns
 
 
-async def _emptied(held: Held, forker: Forker) -> None:
+async def _emptied(held: Held, zygote_client: ZygoteClient) -> None:
     """End a sandbox that nothing came of; a zygote that keeps it from ending goes as well."""
     held.end()
     await asyncio.wait({held.exited}, timeout=_END_SECONDS)
     if not held.exited.done():
-        forker.kill()
+        zygote_client.kill()
         await asyncio.wait({held.exited}, timeout=_END_SECONDS)
 
 

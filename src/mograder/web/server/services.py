@@ -14,10 +14,10 @@ from mograder.core.disk import DISK, Disk
 from mograder.core.errors import InvalidInput
 from mograder.core.log import get_logger, register_secret
 from mograder.core.names import ItemName, Username
-from mograder.store.allowlist import Roster
+from mograder.store.allowlist import Allowlist
 from mograder.store.assignments import Catalogue
 from mograder.store.grades import Grades
-from mograder.store.name_registry import PEOPLE_FILE, People
+from mograder.store.name_registry import PEOPLE_FILE, NameRegistry
 from mograder.store.secret import SECRET_FILE, ensure_secret
 from mograder.store.submissions import Submissions
 from mograder.web.server.body_budget import Budget
@@ -76,8 +76,8 @@ class Services:
     catalogue: Catalogue
     submissions: Submissions
     grades: GradeBooks
-    people: People
-    roster: Roster | None
+    people: NameRegistry
+    roster: Allowlist | None
     registration_limits: RegistrationLimits
     clock: Clock
     disk: Disk
@@ -127,7 +127,7 @@ def open_services(
             submitted, records=root / RECORDS, older=older, mixed=mixed, disk=disk
         ),
         grades=GradeBooks(root, disk),
-        people=People(root / PEOPLE_FILE, disk=disk),
+        people=NameRegistry(root / PEOPLE_FILE, disk=disk),
         roster=_roster_of(options),
         registration_limits=RegistrationLimits(clock),
         clock=clock,
@@ -166,9 +166,9 @@ def _release_of(options: ServerOptions) -> Path | None:
     return found if found.is_dir() and not (found / "files").is_dir() else None
 
 
-def _roster_of(options: ServerOptions) -> Roster | None:
+def _roster_of(options: ServerOptions) -> Allowlist | None:
     if options.roster is None:
         return None
     if not options.roster.is_file():
         raise InvalidInput(f"There is no roster {options.roster}.")
-    return Roster(options.roster)
+    return Allowlist(options.roster)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mograder.exchange.assignment_server.collect import Collected, collect, problems
-from mograder.exchange.collecting import Fate
+from mograder.exchange.collecting import CollectOutcome
 from tests.support.fake_course import FakeCourse
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -43,7 +43,7 @@ def test_b153_everybodys_latest_is_there_with_its_time(course: FakeCourse, out: 
     found = gather(course, out)
     assert (out / "alice.py").read_bytes() == b"# a"
     assert (out / "bob.py").read_bytes() == b"# bb"
-    assert {each.fate for each in found.values()} == {Fate.NEW}
+    assert {each.fate for each in found.values()} == {CollectOutcome.NEW}
     assert times(out) == {user: course.times["hw1", user].timestamp() for user in ("alice", "bob")}
     assert (out / "alice.py").stat().st_mtime == course.times["hw1", "alice"].timestamp()
     assert stat.S_IMODE((out / "alice.py").stat().st_mode) == 0o600
@@ -63,7 +63,7 @@ def test_leavings_of_killed_runs_are_removed(course: FakeCourse, out: Path) -> N
 def test_b153_what_is_here_already_is_not_downloaded_again(course: FakeCourse, out: Path) -> None:
     gather(course, out)
     course.downloads.clear()
-    assert {each.fate for each in gather(course, out).values()} == {Fate.UNCHANGED}
+    assert {each.fate for each in gather(course, out).values()} == {CollectOutcome.UNCHANGED}
     assert course.downloads == []
     gather(course, out, force=True)
     assert sorted(course.downloads) == ["alice.py", "bob.py"]
@@ -76,14 +76,14 @@ def test_b153_a_newer_one_takes_its_place_and_the_older_keeps_its_time(
     before = course.times["hw1", "alice"].timestamp()
     course.take("hw1", "alice", b"# newer")
     found = gather(course, out)
-    assert found["alice"].fate is Fate.UPDATED
+    assert found["alice"].fate is CollectOutcome.UPDATED
     (kept,) = (out / ".replaced").glob("*/alice.py")
     assert found["alice"].kept == kept
     assert (kept.read_bytes(), kept.stat().st_mtime) == (b"# a", before)
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
     assert (out / "alice.py").read_bytes() == b"# newer"
     assert times(out)["alice"] == course.times["hw1", "alice"].timestamp()
-    assert found["bob"].fate is Fate.UNCHANGED
+    assert found["bob"].fate is CollectOutcome.UNCHANGED
 
 
 def test_a_server_of_0_3_16_tells_no_time_so_that_of_the_file_has_to_do(
@@ -96,7 +96,10 @@ def test_a_server_of_0_3_16_tells_no_time_so_that_of_the_file_has_to_do(
     first = (out / "bob.py").stat().st_mtime_ns
     course.take("hw1", "alice", b"# newer")
     found = gather(course, out)
-    assert (found["alice"].fate, found["bob"].fate) == (Fate.UPDATED, Fate.UNCHANGED)
+    assert (found["alice"].fate, found["bob"].fate) == (
+        CollectOutcome.UPDATED,
+        CollectOutcome.UNCHANGED,
+    )
     assert found["alice"].kept is not None
     assert found["alice"].kept.read_bytes() == b"# a"
     assert (out / "bob.py").stat().st_mtime_ns == first
@@ -118,7 +121,7 @@ def test_what_an_earlier_version_kept_beside_stays(course: FakeCourse, out: Path
     (out / "alice.py").write_bytes(b"# a")
     at = course.times["hw1", "alice"].timestamp()
     (out / ".fetch_metadata.json").write_text(json.dumps({"alice": at, "gone": 1.5}))
-    assert gather(course, out)["alice"].fate is Fate.UNCHANGED
+    assert gather(course, out)["alice"].fate is CollectOutcome.UNCHANGED
     assert (out / "alice_20260101T000000.py").read_text() == "# first"
     assert times(out)["gone"] == 1.5
 

@@ -24,11 +24,11 @@ from mograder.clients.moodle.records import (
 from mograder.clients.upload import Upload
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.names import Username
-from mograder.exchange.collecting import METADATA, Fate
+from mograder.exchange.collecting import METADATA, CollectOutcome
 from mograder.exchange.grades_csv import GradeLine
 from mograder.exchange.moodle.collect import plan_collection
 from mograder.exchange.moodle.grades import (
-    Wishes,
+    UploadOptions,
     draft,
     feedback_files,
     gather,
@@ -73,9 +73,9 @@ def test_only_what_was_handed_in_is_fetched_and_the_rest_says_why(tmp_path: Path
         handed_in(5, "A1.py", state=STATE.REOPENED),
     )
     assert {name: (work.fate, work.why) for name, work in works.items()} == {
-        "alice": (Fate.SKIPPED, "a draft, not handed in yet"),
-        "bob": (Fate.SKIPPED, "nothing handed in"),
-        "carol@example.edu": (Fate.SKIPPED, "nothing handed in"),
+        "alice": (CollectOutcome.SKIPPED, "a draft, not handed in yet"),
+        "bob": (CollectOutcome.SKIPPED, "nothing handed in"),
+        "carol@example.edu": (CollectOutcome.SKIPPED, "nothing handed in"),
     }
 
 
@@ -85,7 +85,7 @@ def test_a_teams_work_is_every_members(tmp_path: Path) -> None:
     rows = (handed_in(0, "A1.py", group=1), handed_in(4, group=0), handed_in(5, group=0))
     works = plan(tmp_path, *rows, assignment=team)
     assert works["alice"].notebook == works["bob"].notebook == file("A1.py")
-    assert works["carol@example.edu"].fate is Fate.SKIPPED
+    assert works["carol@example.edu"].fate is CollectOutcome.SKIPPED
 
 
 def test_the_list_names_the_team_and_the_members(tmp_path: Path) -> None:
@@ -112,10 +112,10 @@ def test_what_is_here_with_the_same_time_is_not_fetched_again(tmp_path: Path) ->
     (tmp_path / "alice.py").write_text("x")
     (tmp_path / METADATA).write_text(json.dumps({"alice": AT.timestamp(), "bob": AT.timestamp()}))
     works = plan(tmp_path, handed_in(4, "A1.py"), handed_in(5, "A1.py"))
-    assert works["alice"].fate is Fate.UNCHANGED
-    assert works["bob"].fate is Fate.FETCHED, "its file has gone"
+    assert works["alice"].fate is CollectOutcome.UNCHANGED
+    assert works["bob"].fate is CollectOutcome.FETCHED, "its file has gone"
     (tmp_path / METADATA).write_text("not json")
-    assert plan(tmp_path, handed_in(4, "A1.py"))["alice"].fate is Fate.FETCHED
+    assert plan(tmp_path, handed_in(4, "A1.py"))["alice"].fate is CollectOutcome.FETCHED
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_the_notebook_is_the_released_name_or_the_only_one(
 
 def test_work_without_a_notebook_is_fetched_for_a_person_to_look_at(tmp_path: Path) -> None:
     work = plan(tmp_path, handed_in(4, "a.py", "b.py"))["alice"]
-    assert (work.fate, work.notebook, len(work.others)) == (Fate.FETCHED, None, 2)
+    assert (work.fate, work.notebook, len(work.others)) == (CollectOutcome.FETCHED, None, 2)
     assert "alice.files/" in work.why
     assert plan(tmp_path, handed_in(4))["alice"].why == "handed in without a file"
 
@@ -147,7 +147,7 @@ def test_two_students_of_one_name_here_are_not_mixed_up(tmp_path: Path) -> None:
     participants = Participants(twins, Known({}, twins))
     rows = [handed_in(7, "A1.py"), handed_in(8, "A1.py")]
     works = plan_collection(A1, rows, participants, Target(tmp_path))
-    assert [work.fate for work in works] == [Fate.SKIPPED, Fate.SKIPPED]
+    assert [work.fate for work in works] == [CollectOutcome.SKIPPED, CollectOutcome.SKIPPED]
     assert "--map" in works[0].why
 
 
@@ -230,7 +230,7 @@ def test_a_released_grade_stays_released_unless_it_was_asked_for(
     held: str, asked: str, exact: bool, sent: str | None
 ) -> None:
     """README, Grades: a workflow state that is sent may take a release back."""
-    wishes = Wishes(WorkflowState(asked), exact)
+    wishes = UploadOptions(WorkflowState(asked), exact)
     mark = with_state(Mark(4), held, replace(A1, workflow=True), wishes)
     assert mark.workflow == sent
     assert with_state(Mark(4), held, A1, wishes).workflow is None, "no workflow, no state"
@@ -258,5 +258,5 @@ def test_feedback_that_the_assignment_would_drop_is_refused_before_moodle_is_ask
         MoodleClient("http://127.0.0.1:9", "0" * 32) as client,
         pytest.raises(Conflict, match=refused) as problem,
     ):
-        draft(client, assignment, PARTICIPANTS, found, Remembered({}, {}), Wishes(None))
+        draft(client, assignment, PARTICIPANTS, found, Remembered({}, {}), UploadOptions(None))
     assert "--grades-only" in problem.value.hint

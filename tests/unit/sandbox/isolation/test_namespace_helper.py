@@ -1,4 +1,4 @@
-"""The porter starts programs with what they were given and nothing else, and outlives nobody."""
+"""The namespace helper starts programs with what they were given and nothing else."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 
 from bench.support.course import REPOSITORY
 from mograder.sandbox.isolation.child_process import Child, Launch, begin_elsewhere
-from mograder.sandbox.isolation.namespace_helper import Porter
+from mograder.sandbox.isolation.namespace_helper import NamespaceHelper
 from mograder.sandbox.isolation.namespaces import CLONE_NEWUSER, Founded, Joined
 from tests.support.supervisors import PATIENCE, until
 
@@ -25,25 +25,25 @@ HERE = Founded(os.geteuid(), os.getegid(), 1)
 VARIABLES = {"PATH": "/usr/bin:/bin"}
 STARTER = """
 import signal
-from mograder.sandbox.isolation.namespace_helper import Porter
-porter = Porter()
+from mograder.sandbox.isolation.namespace_helper import NamespaceHelper
+helper = NamespaceHelper()
 print("begun", flush=True)
 signal.pause()
 """
 
 
 @pytest.fixture
-def porter() -> Iterator[Porter]:
-    with closing(Porter()) as porter:
-        yield porter
+def helper() -> Iterator[NamespaceHelper]:
+    with closing(NamespaceHelper()) as helper:
+        yield helper
 
 
 @pytest.fixture
-async def place(porter: Porter) -> AsyncIterator[Joined]:
-    """A user namespace that the porter enters, for as long as somebody is in it."""
+async def place(helper: NamespaceHelper) -> AsyncIterator[Joined]:
+    """A user namespace that the namespace helper enters, for as long as somebody is in it."""
     sleeper = Child(Launch(("/bin/sleep", "600"), VARIABLES, place=HERE), lambda _: None)
     pidfd = os.pidfd_open(sleeper.pid)
-    yield Joined(pidfd, CLONE_NEWUSER, 0, guide=porter)
+    yield Joined(pidfd, CLONE_NEWUSER, 0, guide=helper)
     os.close(pidfd)
     sleeper.signal(signal.SIGKILL)
     await asyncio.wait_for(sleeper.exited, PATIENCE)
@@ -60,7 +60,7 @@ async def _said(place: Joined, script: str, descriptors: tuple[int, ...] = ()) -
 async def test_a_program_has_what_it_was_given_at_the_numbers_that_it_was_told(
     place: Joined,
 ) -> None:
-    """Also at the lowest ones, which the porter itself has other things at."""
+    """Also at the lowest ones, which the namespace helper itself has other things at."""
     ends = [os.pipe() for _ in range(4)]
     for number, (_, write) in enumerate(ends):
         os.write(write, f"word {number}".encode())
@@ -87,12 +87,12 @@ async def test_a_program_is_whom_its_place_says_and_can_do_nothing(place: Joined
 
 
 async def test_namespaces_that_cannot_be_entered_are_an_error_and_no_end(
-    porter: Porter, place: Joined
+    helper: NamespaceHelper, place: Joined
 ) -> None:
     own = os.pidfd_open(os.getpid())
     try:
         with pytest.raises(PermissionError, match="refuses"):
-            await _said(Joined(own, CLONE_NEWUSER, 0, guide=porter), "true")
+            await _said(Joined(own, CLONE_NEWUSER, 0, guide=helper), "true")
     finally:
         os.close(own)
     assert await _said(place, "echo on") == "on\n"
@@ -114,10 +114,10 @@ async def test_a_killed_supervisor_takes_its_porter_along() -> None:
     assert starter.stdout is not None
     with starter.stdout as words:
         assert words.readline() == b"begun\n"
-    (porter,) = psutil.Process(starter.pid).children()
+    (helper,) = psutil.Process(starter.pid).children()
     starter.kill()
     starter.wait()
-    await until(lambda: not porter.is_running() or porter.status() == psutil.STATUS_ZOMBIE)
+    await until(lambda: not helper.is_running() or helper.status() == psutil.STATUS_ZOMBIE)
 
 
 def _starter() -> subprocess.Popen[bytes]:
@@ -137,9 +137,9 @@ def _porters() -> list[psutil.Process]:
 
 @pytest.mark.full
 async def test_the_loop_goes_on_while_the_porter_takes_its_time(
-    place: Joined, porter: Porter
+    place: Joined, helper: NamespaceHelper
 ) -> None:
-    process = psutil.Process(porter.pid)
+    process = psutil.Process(helper.pid)
     process.suspend()
     try:
         asking = asyncio.create_task(_said(place, "echo here"))

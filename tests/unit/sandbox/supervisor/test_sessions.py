@@ -15,7 +15,7 @@ from mograder.sandbox.isolation.bwrap import PlainRunner
 from mograder.sandbox.isolation.policy import Host
 from mograder.sandbox.limits.cgroup2 import SessionGroup, SessionGroups
 from mograder.sandbox.protocol import Ended, Limits, Mode, News, StartSession
-from mograder.sandbox.supervisor.sessions import Bounds, Lives
+from mograder.sandbox.supervisor.sessions import Bounds, SessionTable
 from tests.support.supervisors import PATIENCE, shell_environment, short_directory, until
 
 
@@ -48,7 +48,7 @@ async def test_a_cgroup_that_is_slow_to_make_blocks_nobody_else(
     runtime: Path, tmp_path: Path
 ) -> None:
     groups = SlowGroups()
-    lives = Lives(
+    session_table = SessionTable(
         PlainRunner(None, None),
         cast(Host, None),  # no plan is ever made
         runtime,
@@ -67,11 +67,11 @@ async def test_a_cgroup_that_is_slow_to_make_blocks_nobody_else(
         uid_slot=1,
         limits=Limits(processes=64, open_files=256, file_size_mb=16, tmp_mb=32),
     )
-    starting = asyncio.create_task(lives.start(request))
+    starting = asyncio.create_task(session_table.start(request))
     await until(groups.asked.is_set)  # the loop goes on meanwhile
     with pytest.raises(Conflict):
-        await lives.start(request)
-    stopping = asyncio.create_task(lives.stop(request.session_id))
+        await session_table.start(request)
+    stopping = asyncio.create_task(session_table.stop(request.session_id))
     groups.answer.set()
     with pytest.raises(SandboxUnavailable, match="no room in the tree"):
         await starting

@@ -14,7 +14,7 @@ import pytest
 from mograder.sandbox.isolation.bwrap_process import NotJoinedError, ZygoteGoneError
 from mograder.sandbox.isolation.child_process import Launch
 from mograder.sandbox.isolation.policy import Plan
-from mograder.sandbox.warm.zygote_client import Forker, Way
+from mograder.sandbox.warm.zygote_client import Way, ZygoteClient
 
 pytestmark = pytest.mark.full
 
@@ -46,30 +46,30 @@ PLAN = Plan(
 
 
 @asynccontextmanager
-async def zygote(script: str) -> AsyncIterator[Forker]:
+async def zygote(script: str) -> AsyncIterator[ZygoteClient]:
     """One that follows a script."""
     launch = Launch((sys.executable, "-c", TALK + script))
-    forker = Forker(launch, "/caches", heavy=True)
+    zygote_client = ZygoteClient(launch, "/caches", heavy=True)
     try:
-        yield forker
+        yield zygote_client
     finally:
-        forker.kill()
-        await asyncio.wait_for(forker.exited, 60)
+        zygote_client.kill()
+        await asyncio.wait_for(zygote_client.exited, 60)
 
 
-async def fork(forker: Forker) -> None:
+async def fork(zygote_client: ZygoteClient) -> None:
     """Ask for one session; its pidfd is put away at once."""
     descriptors = [os.open(os.devnull, os.O_RDONLY) for _ in range(4)]
     try:
-        (await forker.fork(PLAN, Way(0, *descriptors))).forget()
+        (await zygote_client.fork(PLAN, Way(0, *descriptors))).forget()
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
 
 
-async def serving(forker: Forker) -> None:
-    assert await asyncio.wait_for(forker.ready, 60) == ""
-    assert forker.alive
+async def serving(zygote_client: ZygoteClient) -> None:
+    assert await asyncio.wait_for(zygote_client.ready, 60) == ""
+    assert zygote_client.alive
 
 
 @pytest.mark.parametrize(
@@ -84,31 +84,31 @@ async def serving(forker: Forker) -> None:
     ],
 )
 async def test_one_that_cannot_serve_says_why_or_is_ended(words: str, problem: str) -> None:
-    async with zygote(words) as forker:
-        assert await asyncio.wait_for(forker.ready, 60) == problem
-        assert not forker.alive
+    async with zygote(words) as zygote_client:
+        assert await asyncio.wait_for(zygote_client.ready, 60) == problem
+        assert not zygote_client.alive
 
 
 async def test_its_last_words_are_kept_for_the_log() -> None:
-    async with zygote("print('no marimo here', flush=True)") as forker:
-        await asyncio.wait_for(forker.exited, 60)
-        assert "no marimo here" in forker.said
+    async with zygote("print('no marimo here', flush=True)") as zygote_client:
+        await asyncio.wait_for(zygote_client.exited, 60)
+        assert "no marimo here" in zygote_client.said
 
 
 async def test_a_session_is_handed_over_with_its_end() -> None:
     script = READY + "number = hear(); pid = answer(number); hear()\n"
     script += "os.kill(pid, 9); os.waitpid(pid, 0); say(ended=number, status=-9); hear()"
-    async with zygote(script) as forker:
-        await serving(forker)
+    async with zygote(script) as zygote_client:
+        await serving(zygote_client)
         way = [os.open(os.devnull, os.O_RDONLY) for _ in range(4)]
-        session = await forker.fork(PLAN, Way(0, *way))
+        session = await zygote_client.fork(PLAN, Way(0, *way))
         assert session.pid > 0
-        asking = asyncio.create_task(forker.fork(PLAN, Way(0, *way)))
+        asking = asyncio.create_task(zygote_client.fork(PLAN, Way(0, *way)))
         assert await asyncio.wait_for(session.ended, 60) == -9
         with pytest.raises(ProcessLookupError):
             session.pid  # noqa: B018 - it is asked for the error
         session.forget()
-        forker.kill()
+        zygote_client.kill()
         with pytest.raises(ZygoteGoneError):
             await asking
         for descriptor in way:
@@ -117,12 +117,12 @@ async def test_a_session_is_handed_over_with_its_end() -> None:
 
 async def test_refused_forks_leave_nothing_to_wait_for() -> None:
     words = "for _ in range(20): say(id=hear(), problem='failed OSError()')\nhear()"
-    async with zygote(READY + words) as forker:
-        await serving(forker)
+    async with zygote(READY + words) as zygote_client:
+        await serving(zygote_client)
         for _ in range(20):
             with pytest.raises(NotJoinedError):
-                await fork(forker)
-        assert not forker._ends
+                await fork(zygote_client)
+        assert not zygote_client._ends
 
 
 @pytest.mark.parametrize(
@@ -133,11 +133,11 @@ async def test_refused_forks_leave_nothing_to_wait_for() -> None:
     ],
 )
 async def test_a_refused_fork_leaves_it_at_work(words: str, kind: str) -> None:
-    async with zygote(f"{READY}{words}\nanswer(hear())\nhear()") as forker:
-        await serving(forker)
+    async with zygote(f"{READY}{words}\nanswer(hear())\nhear()") as zygote_client:
+        await serving(zygote_client)
         with pytest.raises(NotJoinedError, match=kind):
-            await fork(forker)
-        await fork(forker)
+            await fork(zygote_client)
+        await fork(zygote_client)
 
 
 @pytest.mark.parametrize(
@@ -149,19 +149,19 @@ async def test_a_refused_fork_leaves_it_at_work(words: str, kind: str) -> None:
     ],
 )
 async def test_one_that_breaks_off_over_a_request_is_ended(words: str) -> None:
-    async with zygote(READY + words) as forker:
-        await serving(forker)
+    async with zygote(READY + words) as zygote_client:
+        await serving(zygote_client)
         with pytest.raises(ZygoteGoneError) as gone:
-            await fork(forker)
+            await fork(zygote_client)
         assert gone.value.asked
-        assert not forker.alive
+        assert not zygote_client.alive
 
 
 async def test_one_that_reads_nothing_is_ended_and_those_in_line_go_elsewhere() -> None:
-    async with zygote(READY + "time.sleep(600)") as forker:
-        await serving(forker)
+    async with zygote(READY + "time.sleep(600)") as zygote_client:
+        await serving(zygote_client)
         first, *others = await asyncio.gather(
-            *(fork(forker) for _ in range(3)), return_exceptions=True
+            *(fork(zygote_client) for _ in range(3)), return_exceptions=True
         )
         assert isinstance(first, NotJoinedError)
         assert str(first) == "zygote silent"
@@ -172,26 +172,28 @@ async def test_one_that_reads_nothing_is_ended_and_those_in_line_go_elsewhere() 
 
 async def test_one_that_is_slow_over_a_request_is_waited_for() -> None:
     """Longer than a request may lie unread: a machine that is busy is no reason to start cold."""
-    async with zygote(READY + "number = hear(); time.sleep(1.5); answer(number); hear()") as forker:
-        await serving(forker)
-        await fork(forker)
+    async with zygote(
+        READY + "number = hear(); time.sleep(1.5); answer(number); hear()"
+    ) as zygote_client:
+        await serving(zygote_client)
+        await fork(zygote_client)
 
 
 async def test_answers_that_nobody_asked_for_are_put_away() -> None:
     strange = "answer(77); say(ended=78, status=0); say(ready=True, threads=9)\n"
-    async with zygote(f"{READY}{strange}answer(hear())\nhear()") as forker:
-        await serving(forker)
+    async with zygote(f"{READY}{strange}answer(hear())\nhear()") as zygote_client:
+        await serving(zygote_client)
         before = _open_descriptors()
-        await fork(forker)
-        assert forker.alive
+        await fork(zygote_client)
+        assert zygote_client.alive
         assert _open_descriptors() <= before
 
 
 async def test_a_start_that_is_called_off_in_line_disturbs_no_other() -> None:
     script = READY + "number = hear(); time.sleep(0.3); answer(number); answer(hear()); hear()"
-    async with zygote(script) as forker:
-        await serving(forker)
-        first, second, third = (asyncio.create_task(fork(forker)) for _ in range(3))
+    async with zygote(script) as zygote_client:
+        await serving(zygote_client)
+        first, second, third = (asyncio.create_task(fork(zygote_client)) for _ in range(3))
         await asyncio.sleep(0)  # each stands where it waits
         second.cancel()
         await asyncio.gather(first, third)

@@ -26,7 +26,7 @@ See compatibility-0.3.16.md 2.1.
 """
 
 
-class Roster(Protocol):
+class Allowlist(Protocol):
     """The list of who is enrolled; instructors always are."""
 
     def allows(self, username: str, role: Role) -> bool: ...
@@ -39,7 +39,7 @@ class IdentityServices(Protocol):
     def authenticator(self) -> Authenticator: ...
 
     @property
-    def roster(self) -> Roster: ...
+    def roster(self) -> Allowlist: ...
 
     @property
     def secret(self) -> str: ...

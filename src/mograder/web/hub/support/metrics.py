@@ -22,7 +22,7 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 from starlette.responses import Response
 
-from mograder.sessions.counters import ItemMemory, Kind, Outcome, Tally
+from mograder.sessions.counters import Counters, ItemMemory, Kind, Outcome
 from mograder.sessions.end_reasons import EndReason
 from mograder.web.hub.support.proxy_counters import ProxyCounters
 
@@ -35,7 +35,7 @@ class Counted(Protocol):
     """The part of the session pool that counts; :class:`~mograder.sessions.manager.SessionPool`."""
 
     @property
-    def tally(self) -> Tally: ...
+    def tally(self) -> Counters: ...
 
     def states(self) -> Counter[str]: ...
 
@@ -77,7 +77,7 @@ class _HubCollector(Collector):
         yield from _proxied(self._traffic)
 
 
-def _starts(tally: Tally) -> Iterator[Metric]:
+def _starts(tally: Counters) -> Iterator[Metric]:
     starts = CounterMetricFamily(
         "mograder_session_starts", "Sessions asked for that were not running.", labels=_START
     )

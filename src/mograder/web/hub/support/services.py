@@ -30,7 +30,7 @@ from mograder.sessions.item_policy import Allowances
 from mograder.sessions.launch_spec import Spawner, limits_of
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.probe import answers
-from mograder.store.allowlist import Roster
+from mograder.store.allowlist import Allowlist
 from mograder.store.database import database_url, open_engine, upgrade
 from mograder.store.files import remove_tree
 from mograder.store.hub_state import HubState
@@ -59,7 +59,7 @@ class Services:
     secret: str
     authenticator: Authenticator
     policy: AuthPolicy
-    roster: Roster
+    roster: Allowlist
     releases: Releases
     workspaces: Workspaces
     state: HubState
@@ -111,7 +111,7 @@ async def open_services(
             secret=secret,
             authenticator=Authenticator(policy, revocations, clock),
             policy=policy,
-            roster=Roster(loaded.course_dir / "allowed_users.txt"),
+            roster=Allowlist(loaded.course_dir / "allowed_users.txt"),
             releases=releases,
             workspaces=workspaces,
             state=state,
