@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from importlib import resources
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -188,8 +189,9 @@ def _is_unwanted(path: Path) -> bool:
 def _copy_program(place: Path) -> None:
     """Copy the program that runs cells to a directory without modules that it could mistake."""
     place.mkdir()
+    programs = resources.files("mograder.sandbox.inside")
     for name in CELLRUN:
-        shutil.copyfile(Path(__file__).with_name(name), place / name)
+        (place / name).write_bytes((programs / name).read_bytes())
 
 
 def _tail(told: bytes) -> str:
