@@ -209,7 +209,7 @@ def version(place: Path, number: str, *, units: bool = True) -> Path:
         operations.mkdir(parents=True)
         (packages / "mograder" / "__init__.py").write_text("")
         (operations / "__init__.py").write_text("")
-        (operations / "shipped.py").write_text(
+        (operations / "deploy_files.py").write_text(
             f"def shipped_file(name):\n    return '{REPOSITORY}/deploy/' + name\n"
         )
     return home
@@ -244,7 +244,7 @@ def test_a_unit_that_systemd_does_not_accept_is_refused(tmp_path: Path) -> None:
     units = tmp_path / "units"
     shutil.copytree(REPOSITORY / "deploy", units)
     (units / "mograder-hub.service").write_text("[Service]\nType=nonsense\n")
-    (shipped,) = home.glob("lib/python3*/site-packages/mograder/operations/shipped.py")
+    (shipped,) = home.glob("lib/python3*/site-packages/mograder/operations/deploy_files.py")
     shipped.write_text(f"def shipped_file(name):\n    return '{units}/' + name\n")
     done = step(tmp_path, f"examine_version {home}")
     assert done.returncode == 1
