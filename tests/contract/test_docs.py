@@ -144,6 +144,7 @@ def _is_command(words: list[str]) -> bool:
 _DOCUMENTATION = Documentation.of(REPOSITORY)
 _CODE = ("src", "tests", "bench", "scripts", "deploy")
 _SKIPPED = ("data", "__pycache__")
+_ROLE = re.compile(r":(?:mod|class|func|meth|data|attr|exc):`~?(mograder[.\w]*|\.[.\w]+)`")
 
 
 def test_every_reference_in_a_comment_or_docstring_leads_somewhere() -> None:
@@ -176,3 +177,22 @@ def test_every_reference_in_a_comment_or_docstring_leads_somewhere() -> None:
 )
 def test_a_reference_that_leads_nowhere_is_found(text: str, missing: list[str]) -> None:
     assert list(_DOCUMENTATION.nowhere(text)) == missing
+
+
+def test_every_module_named_in_a_docstring_exists() -> None:
+    """For references such as ``:mod:`.idle_rules```, which outlive a renamed module otherwise."""
+    lost = [
+        f"{path.relative_to(REPOSITORY)}: {name}"
+        for path in sorted((REPOSITORY / "src").rglob("*.py"))
+        for name in _ROLE.findall(path.read_text("utf-8"))
+        if not _names_a_module(path, name)
+    ]
+    assert lost == []
+
+
+def _names_a_module(path: Path, name: str) -> bool:
+    """Whether a dotted name is of a module or in one; a dot before it means the file's package."""
+    here = path.parent if name.startswith(".") else REPOSITORY / "src"
+    place = here.joinpath(*name.removeprefix(".").split("."))
+    inside = (each.with_suffix(".py") for each in (place, *place.parents) if here in each.parents)
+    return place.is_dir() or any(each.is_file() for each in inside)

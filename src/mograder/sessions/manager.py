@@ -26,9 +26,9 @@ from mograder.sandbox.protocol import Arrived, Ended, Endpoint, News, StartSessi
 from mograder.sessions.adoption import has_answered, key_of, orphans, revived
 from mograder.sessions.capacity import Terms
 from mograder.sessions.counters import Counters, ItemMemory, kind_of
-from mograder.sessions.culler import IdleCuller
 from mograder.sessions.end_history import EndingRows, History
 from mograder.sessions.end_reasons import Ending, EndReason, last_words, reason_of
+from mograder.sessions.idle_culler import IdleCuller
 from mograder.sessions.launch_spec import Spawner
 from mograder.sessions.launcher import Launcher
 from mograder.sessions.memory_estimate import MemoryLedger, by_item, expected_memory

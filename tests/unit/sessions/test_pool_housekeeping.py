@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mograder.sandbox.protocol import Endpoint
 from mograder.sessions.adoption import has_answered, orphans
-from mograder.sessions.cull_rules import idle
+from mograder.sessions.idle_rules import idle
 from mograder.sessions.session import LiveSession
 from mograder.store.hub_state import SessionRow, SessionState
 from tests.support.session_pools import ALICE, BOB, LECTURE, PATIENCE, TTL, Rig, gone, soon, unheard

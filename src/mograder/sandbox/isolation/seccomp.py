@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from mograder.core.errors import SandboxUnavailable
-from mograder.sandbox.isolation.syscalls import ALLOWED, CHECKED, FORBIDDEN, Numbers
+from mograder.sandbox.isolation.allowed_syscalls import ALLOWED, CHECKED, FORBIDDEN, Numbers
 
 _LOAD, _JUMP_EQ, _JUMP_GE, _JUMP_SET, _AND, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000

@@ -15,7 +15,6 @@ from typing import Generic
 from starlette.types import Receive, Scope, Send
 
 from mograder.auth.identity import Identity, Method
-from mograder.auth.roles import Role
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
 from mograder.sandbox.protocol import Mode
@@ -145,7 +144,7 @@ class SessionProxy(Generic[S]):
         if restricted(identity, self._services):
             raise ProxyReply(403, RESTRICTED_PAGE.decode(), [_HTML])
         owner = identity.username == path.user
-        if not owner and identity.role is not Role.INSTRUCTOR:
+        if not identity.may_open(path.user):
             _log.warning("%s was refused the session of %s", identity.username, path.user)
             raise ProxyReply(403, "403 Forbidden")
         if identity.method is not Method.BEARER:

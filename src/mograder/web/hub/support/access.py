@@ -1,8 +1,7 @@
 """Who asks, and who may pass a route: the guards that the route table names.
 
-security.md, has the same in words.
-
-Every entry of the table names one, so a new route cannot forget to ask.
+Every entry of the table names one, so a new route cannot forget to ask. The addresses of sessions
+are not in the table: ``web/hub/proxy/session_proxy.py`` guards those.
 """
 
 from __future__ import annotations
@@ -78,7 +77,7 @@ async def owner(request: Request, identity: Annotated[Identity, Depends(member)]
     Raises: Forbidden.
     """
     named = unicodedata.normalize("NFC", request.path_params["user"])
-    if identity.role is not Role.INSTRUCTOR and identity.username != named:
+    if not identity.may_open(named):
         raise Forbidden("Cannot access another user's resources")
     return identity
 

@@ -14,14 +14,14 @@ from typing import Protocol
 
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
-from mograder.sessions.cull_rules import (
+from mograder.sessions.end_reasons import EndReason
+from mograder.sessions.idle_rules import (
     attend,
     idle,
     page_known,
     pressed,
     relief,
 )
-from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.memory_estimate import rest
 from mograder.sessions.probe import Census
 from mograder.sessions.session import LiveSession
