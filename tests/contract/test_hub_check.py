@@ -22,7 +22,7 @@ from mograder.sandbox.client.selftest import look_from_inside, read_report
 from mograder.sandbox.client.temporary import momentary_supervisor
 from mograder.store.database import open_engine, upgrade
 from mograder.store.gradebook import Gradebook
-from mograder.store.gradebook_uploads import Sent
+from mograder.store.gradebook_uploads import SentGrade
 from tests.support.fake_hub import FakeHub, Reply, running_hub
 
 SECRET = "0123456789abcdef" * 4
@@ -224,7 +224,7 @@ def test_d5_damaged_pages_of_the_database_and_the_marks_are_a_problem(
     upgrade(engine)
     engine.dispose()
     with Gradebook(course / "gradebook.db") as book:
-        rows = [Sent(number, "1.00", comment="x" * 50) for number in range(3000)]
+        rows = [SentGrade(number, "1.00", comment="x" * 50) for number in range(3000)]
         book.record_sent("https://moodle.test", 1, rows, datetime(2026, 9, 1, tzinfo=UTC))
     assert run(["hub", "check", str(course)]) == 0
     for path in (file, course / "gradebook.db"):

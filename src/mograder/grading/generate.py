@@ -33,8 +33,8 @@ from mograder.notebook.release import ReleaseText, make_release
 from mograder.notebook.screening import screen_source
 from mograder.notebook.submit_cells import with_submit_cells
 from mograder.store.course import (
+    ReleaseBuild,
     SourceItem,
-    StagedRelease,
     read_notebook,
     shown,
     staged_release,
@@ -120,7 +120,7 @@ class _Generator:
         finally:
             await asyncio.to_thread(stack.close)
 
-    async def _release(self, made: Sequence[_Made], stage: StagedRelease) -> Sequence[str]:
+    async def _release(self, made: Sequence[_Made], stage: ReleaseBuild) -> Sequence[str]:
         written = await asyncio.to_thread(self._fill, made, stage)
         checked: list[Line] = []
         if self._wishes.validate:
@@ -180,7 +180,7 @@ class _Generator:
             self._tell(Step.DRY_RUN, f"would copy {name}, if it is newer")
         self._lines += left_out(self._item, support)
 
-    def _fill(self, made: Sequence[_Made], stage: StagedRelease) -> list[Line]:
+    def _fill(self, made: Sequence[_Made], stage: ReleaseBuild) -> list[Line]:
         """Write all that the release consists of into the stage; return what to tell of it."""
         lines = []
         for each in made:
@@ -201,7 +201,7 @@ class _Generator:
         return lines
 
     async def _check(
-        self, made: Sequence[_Made], stage: StagedRelease, lines: list[Line]
+        self, made: Sequence[_Made], stage: ReleaseBuild, lines: list[Line]
     ) -> list[str]:
         """Run sources and releases side by side; return what is wrong with either."""
         wanted = []
@@ -248,7 +248,7 @@ class _Generator:
         self._lines.append(Line(step, text))
 
 
-def _that_opens(made: _Made, stage: StagedRelease) -> Path:
+def _that_opens(made: _Made, stage: ReleaseBuild) -> Path:
     """Return the source, or a copy without the mark at its beginning that marimo cannot open."""
     plain = without_mark(made.text)
     if plain == made.text:

@@ -19,8 +19,8 @@ from mograder.notebook.pep723 import read_kind
 from mograder.notebook.references import app_files
 from mograder.store.belongings import Belongings, modules_beside
 from mograder.store.course import (
+    ReleaseBuild,
     SourceItem,
-    StagedRelease,
     read_notebook,
     shown,
     staged_release,
@@ -104,7 +104,7 @@ def _support(item: SourceItem, source: Path, text: str) -> Belongings:
 
 
 def copy_support(
-    item: SourceItem, names: Sequence[str], stage: StagedRelease, target: str
+    item: SourceItem, names: Sequence[str], stage: ReleaseBuild, target: str
 ) -> list[Line]:
     """Copy what lies beside a notebook and is newer than the release's; return what to tell."""
     lines = []

@@ -23,7 +23,7 @@ from mograder.sandbox.client.bootstrap import open_sandbox, supervisor_config
 from mograder.sandbox.client.supervisor_client import SupervisorClient
 from mograder.sandbox.environments.builder import Environments
 from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
-from mograder.sandbox.execution.runner import Bounds, Executor
+from mograder.sandbox.execution.runner import CopyBounds, Executor
 from mograder.sandbox.protocol import Limits
 from mograder.sandbox.supervisor.config import SupervisorConfig
 from mograder.store.files import remove_tree
@@ -33,7 +33,7 @@ _log = get_logger(__name__)
 _WARM_FROM = 2
 """Runs for which it pays to import marimo once for all of them."""
 _WARM_ENVIRONMENTS = 4
-_AUTHORS = Bounds(files=10_000, mb=1000)
+_AUTHORS = CopyBounds(files=10_000, mb=1000)
 """As much as a release may hold beside its notebooks."""
 
 
@@ -96,7 +96,7 @@ async def open_workbench(
         )
         # What a session may use, by the names that the settings have for it.
         limits = loaded.settings.limits.model_dump(include=set(Limits.model_fields))
-        bounds = _AUTHORS if trusted else Bounds()
+        bounds = _AUTHORS if trusted else CopyBounds()
         copies = runtime / "copies"
         executor = Executor(client, copies, remove_tree, at_once=jobs, bounds=bounds)
         try:

@@ -36,7 +36,7 @@ _AT_ONCE = 8
 """Sessions asked and ended at a time: what they save must not end all the others' turns."""
 
 
-class Sessions(Protocol):
+class CullableSessions(Protocol):
     """What the keeper asks of the pool."""
 
     def all(self) -> list[LiveSession]: ...
@@ -52,7 +52,7 @@ class IdleCuller:
     """The two loops of a pool that end sessions unasked; the pool owns their tasks."""
 
     def __init__(
-        self, sessions: Sessions, line: StartQueue, clock: Clock, census: Census, ttl: float
+        self, sessions: CullableSessions, line: StartQueue, clock: Clock, census: Census, ttl: float
     ) -> None:
         self._sessions = sessions
         self._line = line

@@ -39,7 +39,7 @@ _SAVING_LOOKS = 6
 """How long a notebook that ends in the middle may take until the rest of it is there."""
 
 
-class Sessions(Protocol):
+class LockableSessions(Protocol):
     """Keeps sessions away; :class:`~mograder.sessions.manager.SessionPool` does."""
 
     def without_session(self, key: SessionKey) -> AbstractAsyncContextManager[None]: ...
@@ -70,7 +70,7 @@ class Copies:
     """
 
     def __init__(
-        self, pool: Sessions, workspaces: Workspaces, clock: Clock, *, reserve: DiskReserve
+        self, pool: LockableSessions, workspaces: Workspaces, clock: Clock, *, reserve: DiskReserve
     ) -> None:
         self._pool = pool
         self._workspaces = workspaces

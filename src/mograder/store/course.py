@@ -158,7 +158,7 @@ def support_files(item: SourceItem, texts: Sequence[str]) -> Belongings:
     return Belongings(files, kept.left)
 
 
-class StagedRelease:
+class ReleaseBuild:
     """A release in the making, beside the old one; :meth:`commit` puts it in its place.
 
     It begins as a copy of the old release, so that what was laid there by hand stays.
@@ -225,7 +225,7 @@ class StagedRelease:
 
 
 @contextmanager
-def staged_release(target: Path) -> Iterator[StagedRelease]:
+def staged_release(target: Path) -> Iterator[ReleaseBuild]:
     """Make a release for ``target`` beside it; what is not committed vanishes.
 
     Raises:
@@ -243,7 +243,7 @@ def staged_release(target: Path) -> Iterator[StagedRelease]:
             shutil.copytree(target, place, symlinks=True, copy_function=_link_or_copy)
         else:
             place.mkdir(mode=0o755)
-        yield StagedRelease(place, target)
+        yield ReleaseBuild(place, target)
     finally:
         remove_tree(workshop)
 

@@ -33,8 +33,8 @@ from mograder.store.gradebook_tables import (
 )
 from mograder.store.gradebook_uploads import (
     UNKNOWN_ATTEMPT,
-    Sent,
     SentFile,
+    SentGrade,
     read_sent,
     remove_sent,
     write_sent,
@@ -46,8 +46,8 @@ __all__ = [
     "Gradebook",
     "Identity",
     "Marks",
-    "Sent",
     "SentFile",
+    "SentGrade",
     "existing_gradebook",
 ]
 
@@ -149,18 +149,18 @@ class Gradebook(Closing):
         with reading(self._engine) as connection:
             return tuple(from_row(row) for row in connection.execute(wanted).mappings())
 
-    def sent(self, site: str, assignment_id: int) -> Mapping[int, Sent]:
+    def sent(self, site: str, assignment_id: int) -> Mapping[int, SentGrade]:
         """Return what Moodle held after our last upload for an assignment, by user id."""
         with reading(self._engine) as connection:
             return read_sent(connection, uploads, site, assignment_id)
 
-    def intended(self, site: str, assignment_id: int) -> Mapping[int, Sent]:
+    def intended(self, site: str, assignment_id: int) -> Mapping[int, SentGrade]:
         """Return what an upload that was not confirmed was about to send, by user id."""
         with reading(self._engine) as connection:
             return read_sent(connection, upload_intents, site, assignment_id)
 
     def record_intents(
-        self, site: str, assignment_id: int, rows: Iterable[Sent], now: datetime
+        self, site: str, assignment_id: int, rows: Iterable[SentGrade], now: datetime
     ) -> None:
         """Write down what is about to be sent, before it is sent.
 
@@ -170,7 +170,7 @@ class Gradebook(Closing):
             write_sent(connection, upload_intents, site, assignment_id, rows, now)
 
     def record_sent(
-        self, site: str, assignment_id: int, rows: Sequence[Sent], now: datetime
+        self, site: str, assignment_id: int, rows: Sequence[SentGrade], now: datetime
     ) -> None:
         """Write down what Moodle has confirmed; these intents are settled.
 

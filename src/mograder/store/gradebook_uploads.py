@@ -33,7 +33,7 @@ class SentFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class SentGrade:
     """What Moodle holds for one person after an upload of ours.
 
     ``grade`` is the grade as text, empty for none. ``attempt`` counts from 0, and is
@@ -53,7 +53,7 @@ class Sent:
 
 def read_sent(
     connection: Connection, table: Table, site: str, assignment_id: int
-) -> Mapping[int, Sent]:
+) -> Mapping[int, SentGrade]:
     """Return the rows of an assignment by user id."""
     where = (table.c.site == site) & (table.c.assignment_id == assignment_id)
     rows = connection.execute(select(table).where(where)).mappings()
@@ -65,7 +65,7 @@ def write_sent(
     table: Table,
     site: str,
     assignment_id: int,
-    rows: Iterable[Sent],
+    rows: Iterable[SentGrade],
     now: datetime,
 ) -> None:
     """Write rows over those that are there."""
@@ -84,7 +84,7 @@ def remove_sent(
     connection.execute(delete(table).where(where & table.c.user_id.in_(list(users))))
 
 
-def _values(sent: Sent) -> dict[str, Any]:
+def _values(sent: SentGrade) -> dict[str, Any]:
     files = (
         None
         if sent.files is None
@@ -103,9 +103,9 @@ def _values(sent: Sent) -> dict[str, Any]:
     }
 
 
-def _from_row(row: RowMapping) -> Sent:
+def _from_row(row: RowMapping) -> SentGrade:
     files = None if row["files"] is None else json.loads(row["files"])
-    return Sent(
+    return SentGrade(
         user_id=row["user_id"],
         grade=row["grade"],
         attempt=row["attempt"],

@@ -53,7 +53,7 @@ class Shelf(Protocol):
         """End the staging."""
 
 
-class StagedRelease:
+class ReleaseUpload:
     """An upload that nobody sees yet; a context manager that discards what is not committed."""
 
     def __init__(

@@ -27,9 +27,9 @@ from mograder.store.published_release import (
     release_at,
     version_at,
 )
-from mograder.store.release_upload import Limits, StagedRelease
+from mograder.store.release_upload import Limits, ReleaseUpload
 
-__all__ = ["ItemKind", "Limits", "Release", "Releases", "StagedRelease"]
+__all__ = ["ItemKind", "Limits", "Release", "ReleaseUpload", "Releases"]
 
 _STAGING = ".staging"
 _KEPT_SECONDS = 3600
@@ -95,7 +95,7 @@ class Releases:
             raise NotFound("File not found")
         return path
 
-    def stage(self, name: ItemName) -> StagedRelease:
+    def stage(self, name: ItemName) -> ReleaseUpload:
         """Begin a new release of an item, seen by nobody until it is committed."""
         self._sweep()
         token = secrets.token_hex(8)
@@ -106,13 +106,13 @@ class Releases:
                 self._growing.add(token)
             try:
                 home.mkdir(mode=0o700)
-                return StagedRelease(name, home / name, self._limits, self._disk, self)
+                return ReleaseUpload(name, home / name, self._limits, self._disk, self)
             except BaseException:
                 self.forget(home, discard=True)
                 raise
 
     def put_in_place(self, name: ItemName, staged: Path) -> Release:
-        """Exchange a synced directory with an item's release; for :class:`StagedRelease`."""
+        """Exchange a synced directory with an item's release; for :class:`ReleaseUpload`."""
         with explained_when_full():
             exchange_or_rename(staged, self._root / name, disk=self._disk)
         release = self._read(name)

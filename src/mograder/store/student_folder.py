@@ -55,7 +55,7 @@ class Notebook:
         return datetime.fromtimestamp(self.mtime, UTC)
 
 
-class Sent(BaseModel):
+class SentNotebook(BaseModel):
     """The last submission that the server acknowledged; 0.3.16 knows ``file_mtime`` only."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -158,9 +158,9 @@ class StudentFolder:
         path = self._record_path(kind, notebook)
         self._write(path, record.model_dump_json(indent=2).encode())
 
-    def sent(self, notebook: Notebook) -> Sent | None:
+    def sent(self, notebook: Notebook) -> SentNotebook | None:
         """The last submission of a notebook that was acknowledged."""
-        return self.record("submissions", notebook, Sent)
+        return self.record("submissions", notebook, SentNotebook)
 
     def name_of(self, notebook: Notebook) -> str:
         """How a record names its notebook: from the course's folder."""
@@ -210,7 +210,7 @@ class StudentFolder:
             self._move(self.waiting_file(folder, waiting), target)
         self.forget_waiting(folder)
 
-    def acknowledged(self, notebook: Notebook, sent: Sent, now: datetime) -> None:
+    def acknowledged(self, notebook: Notebook, sent: SentNotebook, now: datetime) -> None:
         """Remember a submission, and keep the very bytes that the server has acknowledged."""
         self.put_record("submissions", notebook, sent)
         # Last: until here it would be sent again after a crash, which the server knows to be the
@@ -306,7 +306,7 @@ def _notebooks(directory: Path) -> list[Path]:
     return [path for path in plain if not _EARLIER.search(path.stem)]
 
 
-def _same(sent: Sent, notebook: Notebook) -> bool:
+def _same(sent: SentNotebook, notebook: Notebook) -> bool:
     return abs(sent.file_mtime - notebook.mtime) < 1e-3
 
 

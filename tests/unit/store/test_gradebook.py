@@ -24,8 +24,8 @@ from mograder.store.gradebook import (
     UNKNOWN_ATTEMPT,
     Gradebook,
     Identity,
-    Sent,
     SentFile,
+    SentGrade,
     existing_gradebook,
 )
 from mograder.store.gradebook_tables import metadata
@@ -198,22 +198,24 @@ def test_who_is_who_is_remembered_by_site(book: Gradebook) -> None:
 
 
 def test_what_moodle_was_given_last_is_remembered(book: Gradebook) -> None:
-    first = Sent(4, "87.50", 1, 1_800_000_000, "<p>é</p>", (SentFile("a.html", "b.html", 3, "x"),))
-    book.record_sent(SITE, 1, [first, Sent(5, "", comment="")], AT)
-    assert book.sent(SITE, 1) == {4: first, 5: Sent(5, "", comment="")}
-    book.record_sent(SITE, 1, [Sent(4, "90.00", team=True)], AT)
-    assert book.sent(SITE, 1)[4] == Sent(4, "90.00", team=True)
+    first = SentGrade(
+        4, "87.50", 1, 1_800_000_000, "<p>é</p>", (SentFile("a.html", "b.html", 3, "x"),)
+    )
+    book.record_sent(SITE, 1, [first, SentGrade(5, "", comment="")], AT)
+    assert book.sent(SITE, 1) == {4: first, 5: SentGrade(5, "", comment="")}
+    book.record_sent(SITE, 1, [SentGrade(4, "90.00", team=True)], AT)
+    assert book.sent(SITE, 1)[4] == SentGrade(4, "90.00", team=True)
     assert book.sent(SITE, 2) == {}
 
 
 def test_an_intent_is_on_record_until_it_is_confirmed(book: Gradebook) -> None:
     """A killed upload leaves its intents to the next one."""
-    rows = [Sent(4, "33.00", modified=7), Sent(5, "52.00")]
+    rows = [SentGrade(4, "33.00", modified=7), SentGrade(5, "52.00")]
     book.record_intents(SITE, 1, rows, AT)
     book.record_intents(SITE, 2, rows[:1], AT)
     assert book.intended(SITE, 1) == {4: rows[0], 5: rows[1]}
     assert book.sent(SITE, 1) == {}
-    book.record_sent(SITE, 1, [Sent(4, "33.00", modified=9)], AT)
+    book.record_sent(SITE, 1, [SentGrade(4, "33.00", modified=9)], AT)
     assert book.intended(SITE, 1) == {5: rows[1]}
     assert book.intended(SITE, 2) == {4: rows[0]}
 
@@ -232,7 +234,7 @@ def test_records_of_an_older_version_keep_their_grades(tmp_path: Path) -> None:
             "UPDATE alembic_version SET version_num = 'g0002';"
         )
     with Gradebook(path) as book:
-        assert book.sent(SITE, 1) == {4: Sent(4, "87.50", UNKNOWN_ATTEMPT)}
+        assert book.sent(SITE, 1) == {4: SentGrade(4, "87.50", UNKNOWN_ATTEMPT)}
 
 
 def test_looking_makes_and_changes_nothing(old: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.store.copy_facts import CopyState
-from mograder.store.student_folder import Notebook, Sent, StudentFolder
+from mograder.store.student_folder import Notebook, SentNotebook, StudentFolder
 
 NOW = datetime(2026, 3, 10, 20, 8, tzinfo=UTC)
 TEXT = b"import marimo\n"
@@ -81,7 +81,7 @@ def test_the_state_is_told_in_the_words_of_the_hubs_page(folder: StudentFolder) 
     notebook = the(folder, "hw1")
     folder.keep(notebook, late=False, now=NOW)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    folder.acknowledged(notebook, Sent(file_mtime=notebook.mtime, digest=digest), NOW)
+    folder.acknowledged(notebook, SentNotebook(file_mtime=notebook.mtime, digest=digest), NOW)
     assert folder.state_of(the(folder, "hw1")) is CopyState.SUBMITTED
     os.utime(path)
     assert folder.state_of(the(folder, "hw1")) is CopyState.SUBMITTED, "the same bytes"
@@ -146,7 +146,7 @@ def test_what_was_acknowledged_waits_no_more_and_its_bytes_are_kept(folder: Stud
     notebook = the(folder, "hw1")
     for number in range(2):
         folder.keep(notebook, late=False, now=NOW)
-        sent = Sent(file_mtime=notebook.mtime, notebook=folder.name_of(notebook))
+        sent = SentNotebook(file_mtime=notebook.mtime, notebook=folder.name_of(notebook))
         folder.acknowledged(notebook, sent, NOW)
         assert folder.waiting("hw1") is None
         assert folder.sent(notebook) == sent

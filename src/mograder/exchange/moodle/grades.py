@@ -38,7 +38,7 @@ from mograder.exchange.moodle.protection import (
     to_remember,
 )
 from mograder.exchange.moodle.teams import Teams, for_teams
-from mograder.store.gradebook import Gradebook, Sent
+from mograder.store.gradebook import Gradebook, SentGrade
 
 _KINDS = frozenset({".html", ".pdf", ".txt", ".md"})
 _ORDER = tuple(WorkflowState)
@@ -260,7 +260,7 @@ def _is_confirmed(drafted: Draft, outcome: Outcome) -> bool:
     return planned.result is Result.UNCHANGED and planned.held.is_read
 
 
-def _record(drafted: Draft, outcome: Outcome, me: int = 0) -> Sent:
+def _record(drafted: Draft, outcome: Outcome, me: int = 0) -> SentGrade:
     user = outcome.mark.user_id
     verdict = replace(drafted.verdicts[user], outcome=outcome)
     team = user in drafted.teams.of or user in drafted.teams.of.values()

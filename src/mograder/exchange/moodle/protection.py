@@ -1,6 +1,6 @@
 """Decides which marks are sent: not those that Moodle holds already, nor over changes made there.
 
-What Moodle holds is compared with what our last upload left there (``Sent``), and with what an
+What Moodle holds is compared with what our last upload left there (``SentGrade``), and with what an
 upload that was interrupted was about to send (the intent). Each of grade, comment and files is
 ours if it equals one of the two.
 """
@@ -26,7 +26,7 @@ from mograder.clients.moodle.grading import (
 from mograder.clients.moodle.html_text import same_comment
 from mograder.clients.moodle.records import Assignment, Feedback, Held, Mark
 from mograder.clients.upload import Upload
-from mograder.store.gradebook import UNKNOWN_ATTEMPT, Sent, SentFile
+from mograder.store.gradebook import UNKNOWN_ATTEMPT, SentFile, SentGrade
 
 _MOST_COMPARED = 64 << 20
 
@@ -35,8 +35,8 @@ _MOST_COMPARED = 64 << 20
 class Remembered:
     """The uploads on record for an assignment: confirmed ones, and interrupted ones."""
 
-    sent: Mapping[int, Sent]
-    intended: Mapping[int, Sent]
+    sent: Mapping[int, SentGrade]
+    intended: Mapping[int, SentGrade]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def _fingerprint(file: Upload) -> SentFile:
     return SentFile(file.name, file.name, file.path.stat().st_size, digest)
 
 
-def known_unchanged(outcome: Outcome, sent: Sent | None) -> Outcome:
+def known_unchanged(outcome: Outcome, sent: SentGrade | None) -> Outcome:
     """Mark as UNCHANGED, without asking Moodle, a mark that equals our last upload.
 
     Moodle's time of the grade shows that it was not saved again since.
@@ -80,7 +80,7 @@ def known_unchanged(outcome: Outcome, sent: Sent | None) -> Outcome:
 
 
 def complete(
-    outcome: Outcome, sent: Sent | None, intent: Sent | None = None, me: int = 0
+    outcome: Outcome, sent: SentGrade | None, intent: SentGrade | None = None, me: int = 0
 ) -> Outcome:
     """Fill in the comment that the marking workflow hides, if our record is still valid.
 
@@ -102,7 +102,7 @@ def complete(
 
 
 def _comment_of_interrupted(
-    outcome: Outcome, sent: Sent | None, intent: Sent | None, me: int
+    outcome: Outcome, sent: SentGrade | None, intent: SentGrade | None, me: int
 ) -> str | None:
     """Return the comment that an interrupted upload of this account left, None if not known.
 
@@ -150,14 +150,14 @@ def judge(
     return Verdict(outcome, changed, files)
 
 
-def _of_attempt(sent: Sent | None, outcome: Outcome) -> Sent | None:
+def _of_attempt(sent: SentGrade | None, outcome: Outcome) -> SentGrade | None:
     """Return a record; with a grade on Moodle, an unknown attempt becomes the latest one."""
     if sent and sent.attempt == UNKNOWN_ATTEMPT and outcome.held.grade:
         return replace(sent, attempt=outcome.held.attempt)
     return sent
 
 
-def _mark_of_earlier(outcome: Outcome, known: Sequence[Sent]) -> str:
+def _mark_of_earlier(outcome: Outcome, known: Sequence[SentGrade]) -> str:
     """Return the reason if a mark equals that of an earlier attempt and the latest has no grade.
 
     Empty otherwise.
@@ -182,8 +182,8 @@ def _mark_of_earlier(outcome: Outcome, known: Sequence[Sent]) -> str:
 def changes(
     outcome: Outcome,
     files: tuple[SentFile, ...] | None,
-    sent: Sent | None,
-    intent: Sent | None,
+    sent: SentGrade | None,
+    intent: SentGrade | None,
 ) -> tuple[str, ...]:
     """Name the fields changed on Moodle since our upload that the mark would overwrite."""
     held = outcome.held
@@ -199,7 +199,7 @@ def changes(
     return found
 
 
-def to_remember(verdict: Verdict, sent: Sent | None, *, team: bool, me: int = 0) -> Sent:
+def to_remember(verdict: Verdict, sent: SentGrade | None, *, team: bool, me: int = 0) -> SentGrade:
     """Return the record to keep after Moodle has confirmed an outcome.
 
     A comment or files of another person that the mark does not replace are not recorded as ours.
@@ -229,10 +229,12 @@ def to_remember(verdict: Verdict, sent: Sent | None, *, team: bool, me: int = 0)
             comment, modified = sent.comment, 0
         if not mark.files and sent.files is not None:
             files = sent.files
-    return Sent(mark.user_id, grade_text(outcome.after), attempt, modified, comment, files, team)
+    return SentGrade(
+        mark.user_id, grade_text(outcome.after), attempt, modified, comment, files, team
+    )
 
 
-def settled(verdict: Verdict, sent: Sent | None, intent: Sent | None) -> Sent | None:
+def settled(verdict: Verdict, sent: SentGrade | None, intent: SentGrade | None) -> SentGrade | None:
     """Return what Moodle holds after an interrupted upload, None where that upload saved nothing.
 
     It is recorded before a new intent replaces ``intent``. Changes by another person are not
@@ -253,7 +255,7 @@ def settled(verdict: Verdict, sent: Sent | None, intent: Sent | None) -> Sent | 
         files = before.files if before else None
     team = all(each.team for each in known)
     grade = grade_text(held.grade.grade)
-    return Sent(mark.user_id, grade, held.attempt, modified, comment, files, team)
+    return SentGrade(mark.user_id, grade, held.attempt, modified, comment, files, team)
 
 
 def erased_comment(outcome: Outcome) -> str:
@@ -289,7 +291,7 @@ def settle_plan(
 
 
 def _changes_without_record(
-    outcome: Outcome, files: tuple[SentFile, ...] | None, intent: Sent | None, *, is_new: bool
+    outcome: Outcome, files: tuple[SentFile, ...] | None, intent: SentGrade | None, *, is_new: bool
 ) -> tuple[str, ...]:
     """Name what was changed on a newer attempt, or after an interrupted first upload."""
     held = outcome.held
@@ -307,8 +309,8 @@ def _changes_without_record(
 def _overwritten(
     outcome: Outcome,
     files: tuple[SentFile, ...] | None,
-    known: Sequence[Sent],
-    ours: Sent,
+    known: Sequence[SentGrade],
+    ours: SentGrade,
     *,
     saved: bool,
 ) -> tuple[str, ...]:
@@ -342,7 +344,7 @@ def _holds(mark: Mark, comment: str | None, files: tuple[SentFile, ...] | None) 
 
 
 def _held_files(
-    client: MoodleClient, outcome: Outcome, known: Sequence[Sent]
+    client: MoodleClient, outcome: Outcome, known: Sequence[SentGrade]
 ) -> tuple[SentFile, ...] | None:
     """Return Moodle's files; hashed where one of ours has the same name and size."""
     held = outcome.held
@@ -353,7 +355,7 @@ def _held_files(
     return tuple(_held_file(client, file, _files_of(left), ours) for file in held.feedback.files)
 
 
-def _files_of(records: Sequence[Sent]) -> list[SentFile]:
+def _files_of(records: Sequence[SentGrade]) -> list[SentFile]:
     return [file for each in records for file in each.files or ()]
 
 
@@ -381,7 +383,7 @@ def _same_content(wanted: tuple[SentFile, ...], held: tuple[SentFile, ...] | Non
     )
 
 
-def _are_one(files: tuple[SentFile, ...] | None, known: Sequence[Sent]) -> bool:
+def _are_one(files: tuple[SentFile, ...] | None, known: Sequence[SentGrade]) -> bool:
     """Tell whether the files are those of one of the records, or cannot be compared."""
     recorded = [each.files for each in known if each.files is not None]
     if files is None or not recorded:
@@ -397,7 +399,7 @@ def _matches(held: tuple[SentFile, ...], recorded: tuple[SentFile, ...]) -> bool
     )
 
 
-def _loses_comment(outcome: Outcome, known: Sequence[Sent], *, saved: bool) -> bool:
+def _loses_comment(outcome: Outcome, known: Sequence[SentGrade], *, saved: bool) -> bool:
     """Tell whether the mark replaces a comment on Moodle that is not among the recorded ones.
 
     ``saved``: the grade on Moodle has another time than our upload. If not, only a different text
@@ -413,11 +415,11 @@ def _loses_comment(outcome: Outcome, known: Sequence[Sent], *, saved: bool) -> b
     return bool(recorded) and feedback.comment not in recorded
 
 
-def _comments(known: Sequence[Sent]) -> list[str]:
+def _comments(known: Sequence[SentGrade]) -> list[str]:
     return [each.comment for each in known if each.comment is not None]
 
 
-def _is_as_we_left_it(outcome: Outcome, sent: Sent | None) -> bool:
+def _is_as_we_left_it(outcome: Outcome, sent: SentGrade | None) -> bool:
     held = outcome.held
     return (
         sent is not None

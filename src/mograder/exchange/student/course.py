@@ -44,7 +44,7 @@ from mograder.exchange.assignment_lookup import folder_of
 from mograder.exchange.student.fetch import FetchedFile, fetch
 from mograder.exchange.student.receipts import keep, open_receipt
 from mograder.exchange.student.submit import check_notebook
-from mograder.store.student_folder import Notebook, Sent, StudentFolder, Waiting
+from mograder.store.student_folder import Notebook, SentNotebook, StudentFolder, Waiting
 
 T = TypeVar("T")
 
@@ -256,7 +256,7 @@ class StudentCourse:
             self._look_before(transport, assignment, self.folder.sent(notebook))
         file = self.folder.waiting_file(folder, waiting)
         handed = transport.submit(assignment, file, progress, late=waiting.late)
-        sent = Sent(
+        sent = SentNotebook(
             file_mtime=waiting.file_mtime,
             notebook=self.folder.name_of(notebook),
             digest=waiting.digest,
@@ -271,7 +271,7 @@ class StudentCourse:
             self.refresh(transport, folder)
         return Submitted(folder, handed)
 
-    def receipt(self, sent: Sent) -> str:
+    def receipt(self, sent: SentNotebook) -> str:
         """The receipt of a submission as the server gave it; empty where there is none."""
         with suppress(MograderError):
             if sent.receipt:
@@ -296,7 +296,7 @@ class StudentCourse:
         return found
 
     def _look_before(
-        self, transport: Transport, assignment: RemoteAssignment, sent: Sent | None
+        self, transport: Transport, assignment: RemoteAssignment, sent: SentNotebook | None
     ) -> None:
         """Ask the student first where the server might not: 0.3.16 only passes due dates on."""
         due = assignment.due

@@ -27,7 +27,7 @@ _SKIPPED = frozenset(("__pycache__", "__marimo__", "node_modules"))
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class CopyBounds:
     """How much may lie beside a notebook that is to run."""
 
     files: int = 500
@@ -50,14 +50,14 @@ class Executor:
         remove: Callable[[Path], None],
         *,
         at_once: int = 2,
-        bounds: Bounds | None = None,
+        bounds: CopyBounds | None = None,
     ) -> None:
         """Keep copies below ``place``, which is ours alone.
 
         ``remove`` removes a tree that a student may have filled
         (:func:`mograder.store.files.remove_tree`).
         """
-        self._bounds = bounds or Bounds()
+        self._bounds = bounds or CopyBounds()
         self._remove = remove
         self._hands = hands
         self._place = place
@@ -96,7 +96,7 @@ def _asked(request: ExecutionRequest, name: str, directory: Path) -> Execute:
     )
 
 
-def _copy(request: ExecutionRequest, directory: Path, bounds: Bounds) -> None:
+def _copy(request: ExecutionRequest, directory: Path, bounds: CopyBounds) -> None:
     directory.mkdir(mode=0o700, parents=True)
     if request.folder is not None:
         _Copying(directory, bounds, notebooks=request.notebooks).copy(request.folder)
@@ -109,7 +109,7 @@ def _copy(request: ExecutionRequest, directory: Path, bounds: Bounds) -> None:
 class _Copying:
     """Copies plain files; a student may exchange a folder for a link meanwhile."""
 
-    def __init__(self, target: Path, bounds: Bounds, *, notebooks: bool) -> None:
+    def __init__(self, target: Path, bounds: CopyBounds, *, notebooks: bool) -> None:
         self._target = target
         self._notebooks = notebooks
         self._bounds = bounds

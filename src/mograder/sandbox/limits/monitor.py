@@ -91,7 +91,7 @@ class _Watch:
     moved_at: float = field(default_factory=time.monotonic)
 
 
-class Guard:
+class Monitor:
     """All watches of a supervisor, and the tasks that keep them."""
 
     def __init__(

@@ -76,7 +76,7 @@ from mograder.sandbox.supervisor.config import (
 )
 from mograder.sandbox.supervisor.log_file import LogFile
 from mograder.sandbox.supervisor.notebook_runs import execute
-from mograder.sandbox.supervisor.sessions import Bounds, SessionTable
+from mograder.sandbox.supervisor.sessions import HostLimits, SessionTable
 from mograder.sandbox.warm.pool import ZygotePool
 
 _log = logging.getLogger("mograder.supervisor")
@@ -119,7 +119,7 @@ class Supervisor:
             self._tell_ended,
             self._tell_news,
             self._zygotes,
-            Bounds(groups, reserve, front),
+            HostLimits(groups, reserve, front),
         )
         self._hubs: set[asyncio.StreamWriter] = set()
         self._subscribers: set[asyncio.StreamWriter] = set()

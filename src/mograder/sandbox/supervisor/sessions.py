@@ -25,7 +25,7 @@ from mograder.sandbox.isolation.policy import (
 )
 from mograder.sandbox.limits.cgroup2 import SessionGroup, SessionGroups
 from mograder.sandbox.limits.cpu import Processors, put_back
-from mograder.sandbox.limits.monitor import Guard, Watched
+from mograder.sandbox.limits.monitor import Monitor, Watched
 from mograder.sandbox.limits.process_meter import GroupMeter, Meter, ProcessMeter, helpers_memory
 from mograder.sandbox.limits.procfs import prefer_to_end
 from mograder.sandbox.protocol import (
@@ -56,7 +56,7 @@ _BACKLOG = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class HostLimits:
     """How sessions are kept within their limits; ``groups`` is None without cgroup v2."""
 
     groups: SessionGroups | None = None
@@ -96,7 +96,7 @@ class SessionTable:
         on_end: Callable[[Ended], None],
         on_news: Callable[[News], None],
         zygotes: ZygotePool | None = None,
-        bounds: Bounds = Bounds(),
+        bounds: HostLimits = HostLimits(),
     ) -> None:
         """With ``zygotes``, sessions start warm where they can."""
         self._runner = runner
@@ -114,7 +114,7 @@ class SessionTable:
         if bounds.groups is not None:
             self._meter = GroupMeter()
         self._processors = Processors()
-        self._guard = Guard(
+        self._monitor = Monitor(
             self._meter,
             self._processors,
             disk_reserve=bounds.disk_reserve,
@@ -243,7 +243,7 @@ class SessionTable:
             prefer_to_end(pid)
             if group is None:
                 put_back(pid)
-            self._guard.add(watched, pid)
+            self._monitor.add(watched, pid)
 
         return settle
 
@@ -335,7 +335,7 @@ class SessionTable:
         life.sandbox.end_gently()
         await asyncio.wait({life.sandbox.exited}, timeout=_GENTLY_SECONDS)
         if not life.sandbox.exited.done():
-            self._guard.forget(session_id)
+            self._monitor.forget(session_id)
             life.sandbox.end()
         await self._gone(life)
         return True
@@ -363,13 +363,13 @@ class SessionTable:
         """End it at once, should it still be there, and wait until it is gone."""
         life = await self._life(session_id)
         if life is not None:
-            self._guard.forget(session_id)
+            self._monitor.forget(session_id)
             life.sandbox.end()
             await self._gone(life)
 
     def tell_all(self) -> None:
         """Tell what every session uses soon, whether or not it has changed."""
-        self._guard.tell_all()
+        self._monitor.tell_all()
 
     async def end_all(self) -> None:
         """End every session at the supervisor's own end."""
@@ -377,7 +377,7 @@ class SessionTable:
         await asyncio.gather(*(self.stop(session_id) for session_id in sessions))
         if self._closing:
             await asyncio.wait(self._closing.values())
-        await self._guard.close()
+        await self._monitor.close()
         await self._processors.close()
         if self._groups is not None:
             for _ in range(_CLOSE_LOOKS):
@@ -404,7 +404,7 @@ class SessionTable:
 
     async def _put_away(self, session_id: str, group: SessionGroup | None) -> bool:
         """Forget a session and remove its cgroup; tells whether the kernel killed for memory."""
-        self._guard.forget(session_id)
+        self._monitor.forget(session_id)
         if group is None or self._groups is None:
             return False
         await asyncio.to_thread(self._groups.put_away, group)

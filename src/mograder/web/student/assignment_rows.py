@@ -10,7 +10,7 @@ from mograder.clients.course_server import WorkState
 from mograder.exchange.student.course import Known, KnownItem
 from mograder.grading.report_json import ValidationResult
 from mograder.store.copy_facts import CopyState
-from mograder.store.student_folder import Notebook, Sent, Waiting
+from mograder.store.student_folder import Notebook, SentNotebook, Waiting
 from mograder.web.student.student_app import StudentApp
 
 
@@ -22,7 +22,7 @@ class AssignmentRow:
     notebook: Notebook | None
     state: str
     overdue: bool
-    sent: Sent | None
+    sent: SentNotebook | None
     waiting: Waiting | None
     result: ValidationResult | None
     stale: bool

@@ -32,13 +32,13 @@ from mograder.exchange.moodle.protection import (
     replaced_files,
     to_remember,
 )
-from mograder.store.gradebook import UNKNOWN_ATTEMPT, Sent, SentFile
+from mograder.store.gradebook import UNKNOWN_ATTEMPT, SentFile, SentGrade
 
 AT = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 LATER = datetime(2026, 11, 20, 9, 40, tzinfo=UTC)
 UNIX = int(AT.timestamp())
 A1 = Assignment(1, 3, 2, "A1", feedback=FeedbackTypes(comments=True, files=True))
-OURS = Sent(4, "45.00", 0, UNIX, "mine", ())
+OURS = SentGrade(4, "45.00", 0, UNIX, "mine", ())
 
 
 def planned(
@@ -54,8 +54,8 @@ def planned(
 
 def judged(
     outcome: Outcome,
-    sent: Sent | None = None,
-    intent: Sent | None = None,
+    sent: SentGrade | None = None,
+    intent: SentGrade | None = None,
     *,
     force: bool = False,
     assignment: Assignment = A1,
@@ -96,7 +96,7 @@ def test_only_what_would_be_overwritten_counts() -> None:
     found = judged(planned(Mark(4, Decimal(70)), "45", "better words"), OURS)
     assert (found.outcome.result, found.changed) == (Result.CHANGED, ())
     kept = to_remember(found, OURS, team=False)
-    assert kept == Sent(4, "70.00", 0, 0, "mine", ()), "their comment does not become ours"
+    assert kept == SentGrade(4, "70.00", 0, 0, "mine", ()), "their comment does not become ours"
     again = judged(planned(Mark(4, Decimal(70), "two"), "70", "better words"), kept)
     assert again.changed == ("comment",)
 
@@ -140,7 +140,7 @@ def test_the_mark_of_an_earlier_attempt_is_not_sent_for_the_next_one() -> None:
 
 
 def test_a_record_of_an_earlier_version_counts_for_any_attempt() -> None:
-    record = Sent(4, "45.00", UNKNOWN_ATTEMPT)
+    record = SentGrade(4, "45.00", UNKNOWN_ATTEMPT)
     held = planned(NEW, "45", "mine")
     second = replace(held, held=replace(held.held, attempt=1))
     assert judged(second, record).changed == ()
@@ -198,7 +198,7 @@ def test_an_interrupted_upload_counts_as_ours(
     grade: str, comment: str, changed: tuple[str, ...]
 ) -> None:
     """M1: each part is ours if it is what was there before, or what was being sent."""
-    intent = Sent(4, "33.00", 0, UNIX, "new", ())
+    intent = SentGrade(4, "33.00", 0, UNIX, "new", ())
     assert judged(planned(NEW, grade, comment), OURS, intent).changed == changed
 
 
@@ -213,7 +213,7 @@ def test_an_interrupted_upload_counts_as_ours(
 def test_an_interrupted_first_upload_protects_what_came_after_it(
     grade: str, at: datetime, changed: tuple[str, ...]
 ) -> None:
-    intent = Sent(4, "33.00", 0, UNIX, "new", ())
+    intent = SentGrade(4, "33.00", 0, UNIX, "new", ())
     outcome = planned(NEW, grade, "new" if grade == "33" else "", at=at)
     assert judged(outcome, None, intent).changed == ((*changed, "comment") if changed else changed)
 

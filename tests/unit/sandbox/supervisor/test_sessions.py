@@ -15,7 +15,7 @@ from mograder.sandbox.isolation.bwrap import PlainRunner
 from mograder.sandbox.isolation.policy import Host
 from mograder.sandbox.limits.cgroup2 import SessionGroup, SessionGroups
 from mograder.sandbox.protocol import Ended, Limits, Mode, News, StartSession
-from mograder.sandbox.supervisor.sessions import Bounds, SessionTable
+from mograder.sandbox.supervisor.sessions import HostLimits, SessionTable
 from tests.support.supervisors import PATIENCE, shell_environment, short_directory, until
 
 
@@ -54,7 +54,7 @@ async def test_a_cgroup_that_is_slow_to_make_blocks_nobody_else(
         runtime,
         _unheard,
         _unheard,
-        bounds=Bounds(groups=cast(SessionGroups, groups)),
+        bounds=HostLimits(groups=cast(SessionGroups, groups)),
     )
     (tmp_path / "A1.py").write_text("# a notebook\n")
     request = StartSession(

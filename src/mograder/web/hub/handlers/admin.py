@@ -22,7 +22,7 @@ from mograder.core.names import ItemName
 from mograder.publishing.publish import publish_release
 from mograder.publishing.warm import warm_releases
 from mograder.store.published_release import parse_file
-from mograder.store.releases import ItemKind, Release, StagedRelease
+from mograder.store.releases import ItemKind, Release, ReleaseUpload
 from mograder.web.background import Report
 from mograder.web.context import request_context
 from mograder.web.hub.handlers.course_pages import PREPARING, publishing_page
@@ -143,7 +143,7 @@ async def _replace(app: HubApp, order: Order, uploads: list[Upload], report: Rep
 
 
 @asynccontextmanager
-async def _staging(app: HubApp, name: ItemName) -> AsyncIterator[StagedRelease]:
+async def _staging(app: HubApp, name: ItemName) -> AsyncIterator[ReleaseUpload]:
     """Hold a new release that vanishes unless it is committed; the disk is touched in threads."""
     staged = await to_thread.run_sync(app.services.releases.stage, name)
     stack = ExitStack()
