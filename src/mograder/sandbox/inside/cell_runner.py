@@ -82,7 +82,7 @@ def _limit(kind: int, wanted: int) -> None:
 
 
 def _copy_caches(directory: str) -> None:
-    with contextlib.suppress(OSError, shutil.Error):  # only slower
+    with contextlib.suppress(OSError, shutil.Error):  # only a slower start
         shutil.copytree(directory, os.environ["XDG_CACHE_HOME"], dirs_exist_ok=True)
 
 
@@ -284,7 +284,7 @@ def _skip_after(notebook: _Notebook, cell_id: Any) -> None:
 
 
 class _Runner:
-    """Runs the cells that can run."""
+    """Runs all cells of a notebook but failed, skipped and disabled ones."""
 
     def __init__(self, notebook: _Notebook, report: _Report, names: dict[str, Any]) -> None:
         self._notebook = notebook

@@ -70,7 +70,7 @@ def copy_caches(directory: str) -> None:
     try:
         shutil.copytree(directory, os.environ["XDG_CACHE_HOME"], dirs_exist_ok=True)
     except (OSError, shutil.Error):
-        return  # only slower
+        return  # the session only starts more slowly
 
 
 def _serve_on(listener: socket.socket) -> None:

@@ -164,7 +164,7 @@ def _thread_count() -> int:
 def _render() -> str:
     """Fill the caches of parsers and templates that the first output of a session needs.
 
-    Returns why this process cannot serve, "" if it can.
+    Return why this process cannot serve, "" if it can.
     """
     try:
         marimo = importlib.import_module("marimo")
@@ -173,7 +173,7 @@ def _render() -> str:
         importlib.import_module("marimo._server.api.router").build_routes("/x")
         mimetypes.init()
         _remember()
-    except Exception as error:  # noqa: BLE001 - only slower
+    except Exception as error:  # noqa: BLE001 - sessions only start more slowly
         sys.stderr.write(f"the rehearsal failed: {error!r}\n")
     return _threads("a rehearsal")
 

@@ -43,7 +43,7 @@ def unsettled(_: int) -> None:
 
 
 class Sandboxed(Protocol):
-    """A running plan: ``exited`` resolves to its status."""
+    """A running plan; ``exited`` resolves to its exit status."""
 
     exited: asyncio.Future[int]
 
@@ -420,7 +420,7 @@ def leave_the_keyring() -> None:
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.ENOSYS):
             raise
-        _log.warning("there is no keyring to leave: %s", error)
+        _log.warning("a new session keyring could not be joined: %s", error)
 
 
 def _memory_file(data: bytes) -> int:

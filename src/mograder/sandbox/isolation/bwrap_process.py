@@ -204,7 +204,7 @@ class Held(BwrapProcess):
         super().end()
 
     async def stand(self) -> None:
-        """Wait until the sandbox can be joined. Raises: :class:`NotJoinedError`."""
+        """Wait up to 5 s until the sandbox can be joined. Raises: :class:`NotJoinedError`."""
         with contextlib.suppress(BrokenPipeError):
             os.write(self._told_holder, _ECHO)
         either: tuple[asyncio.Future[Any], ...] = (self._echo.heard, self.exited)

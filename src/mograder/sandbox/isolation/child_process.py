@@ -152,8 +152,7 @@ class Child:
         loop = asyncio.get_running_loop()
         loop.remove_reader(self._pidfd)
         os.close(self._pidfd)
-        # Kill the rest of its process group, before it is reaped, so that the number is still
-        # its own.
+        # Kill the rest of its process group before the reaping, while the number cannot be reused.
         if self._ours:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGKILL)
@@ -174,7 +173,7 @@ class Child:
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-self.pid, os.WNOHANG)[0]:
                 pass
-            if looks:  # killed, but not dead yet
+            if looks:  # killed, but not ended yet
                 loop = asyncio.get_running_loop()
                 loop.call_later(_GROUP_SECONDS, self._reap_group, looks - 1)
 

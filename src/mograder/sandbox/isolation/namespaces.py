@@ -1,4 +1,4 @@
-"""Start a process in a user namespace of its own, or in the namespaces of another process.
+"""The start of a process in a new user namespace, or in the namespaces of another process.
 
 bubblewrap makes every sandbox; the two ways here prepare for it. A *zygote group* (one for each
 environment with a zygote) is a user and a pid namespace. It is *founded* by a bubblewrap that is

@@ -172,7 +172,7 @@ class SessionGroups:
 
     @classmethod
     def _without(cls, reason: str) -> SessionGroups | None:
-        _log.info("sessions are limited by rlimits and the watchdog alone: %s", reason)
+        _log.info("sessions are limited by rlimits and the monitor alone: %s", reason)
         return None
 
     def divide(self) -> None:
@@ -297,7 +297,7 @@ def _own_cgroup(proc: Path) -> Path | None:
 
 
 def _is_divided(root: Path) -> bool:
-    """Return whether our controllers are enabled for its children."""
+    """Return whether our controllers are enabled for its children (branches may be gone)."""
     return set(CONTROLLERS) <= set(_words(root / "cgroup.subtree_control"))
 
 

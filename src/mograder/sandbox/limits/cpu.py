@@ -1,4 +1,4 @@
-"""Processor time: a boost for a session that starts, and a cap on others meanwhile.
+"""CPU time: a boost for a session that starts, and a cap on others meanwhile.
 
 On cgroup v2 each session has a ``cpu.weight``. A starting session has a higher one until it has
 answered, and until then other sessions that use more than their share of the CPUs are capped by
@@ -52,7 +52,7 @@ _SESSION_NICENESS, _OWN_NICENESS = 5, -10
 
 
 class Leaf(Protocol):
-    """A session's cgroup."""
+    """The CPU settings of a session's cgroup."""
 
     def cpu(self) -> float:
         """Return the CPU seconds used so far. Raises: :class:`OSError`."""
@@ -106,7 +106,7 @@ class Processors:
             self._watching = asyncio.create_task(self._watch())
 
     def answered(self, session_id: str) -> None:
-        """End a session's start soon: its server has answered."""
+        """End a session's start in a second, since its server has answered."""
         session = self._sessions.get(session_id)
         if session is not None and session.end_of_start is not None:
             session.end_of_start.cancel()

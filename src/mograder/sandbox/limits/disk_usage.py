@@ -69,7 +69,7 @@ class _Space:
 
 
 class DiskWatch:
-    """The measurement of workspaces and free space; not thread-safe."""
+    """Measures workspaces and free space, in one thread at a time."""
 
     def __init__(self, reserve: DiskReserve, pids: Callable[[str], list[int]]) -> None:
         """``pids`` returns the pids of a session."""

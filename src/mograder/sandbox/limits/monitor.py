@@ -199,7 +199,7 @@ class Guard:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
     def _due(self, *, everybody: bool, regular: bool) -> Collection[str]:
-        """Return the sessions to measure: growing ones in every pass, idle ones in some."""
+        """Return the sessions to measure: active ones in every pass, idle ones in some."""
         if everybody:
             return tuple(self._watches)
         return [

@@ -17,7 +17,7 @@ FULL_SECONDS = 1.0
 """Seconds at the limit of processes after which a session counts as stuck."""
 
 FEW = 4
-"""Distance from the limit in tasks: our count includes bwrap's processes, RLIMIT_NPROC does not."""
+"""Distance from the limit in tasks: our count includes bwrap and pid 1, RLIMIT_NPROC does not."""
 
 _RESERVE_PART, _RESERVE_MOST = 20, 256 << 20
 """The machine is short of memory below 1/20 of its total, or 256 MiB if that is less."""

@@ -253,7 +253,7 @@ class ZygoteGroup:
             self._on_ready("" if self._zygote_client is None else self._zygote_client.unrehearsed)
             return
         said = self._zygote_client.said if self._zygote_client is not None else ""
-        _log.warning("the zygote of %s: %s %s", self.environment.name, problem, said)
+        _log.warning("the zygote of %s did not start: %s %s", self.environment.name, problem, said)
         if self._zygote_client is not None:
             self._zygote_client.kill()
         if problem.startswith("threads") and self._heavy:
