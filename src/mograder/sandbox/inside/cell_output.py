@@ -1,6 +1,6 @@
-"""What a notebook's cells print and show, kept small: for ``cell_runner.py``, beside which it lies.
+"""Size-limited capture of the output of a notebook's cells, for ``cell_runner.py``.
 
-Runs inside the sandbox like that, and stands alone: the standard library and marimo.
+Runs inside the sandbox in the same directory, and imports only the standard library and marimo.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ import sys
 from typing import Any
 
 TAIL = 4000
-"""Characters of what a cell printed that go with its result."""
+"""Characters of a cell's printed output that are sent with its result."""
 
 _WHOLE = 200_000
 _EMBEDDED = re.compile(r"data:[\w/+.-]+;base64,[\w+/=]+")
 _PICTURES = ("matplotlib.", "PIL.")
-"""Whose values are shown as pictures, which hold no text."""
+"""Modules whose values are shown as images, which contain no text."""
 
 
 def quiet_figures() -> None:
-    """Nobody looks at figures here, and marimo's backend wants an editor."""
+    """Select matplotlib's Agg backend: no figure is shown here, and marimo's needs an editor."""
     os.environ["MPLBACKEND"] = "Agg"
     if "matplotlib" in sys.modules:
         sys.modules["matplotlib"].use("Agg")
 
 
 class Tail(io.RawIOBase):
-    """Standard output that keeps its end only: a gigabyte of prints costs a few kilobytes."""
+    """Standard output of which only the end is kept: a gigabyte of prints costs a few kilobytes."""
 
     def __init__(self, *, whole: bool = False) -> None:
-        """With ``whole``, keep all that anybody wants to read and not just what goes with a
-        result."""
+        """With ``whole``, keep up to 200 000 characters for display, else ``TAIL`` characters for
+        the result."""
         self._kept = bytearray()
         self._lost = False
         self._most = _WHOLE if whole else TAIL
@@ -60,7 +60,7 @@ class Tail(io.RawIOBase):
         return len(view)
 
     def take(self) -> str:
-        """Return what was printed since the last time, or the end of it."""
+        """Return the output since the last call, or the end of it."""
         with contextlib.suppress(Exception):  # a student may have closed it
             self._text.flush()
         text = self._kept.decode("utf-8", "replace")
@@ -70,14 +70,14 @@ class Tail(io.RawIOBase):
 
 
 class Shown:
-    """What marimo would show below a cell, as HTML or text without its pictures.
+    """The output that marimo would show below a cell, as HTML or text without images.
 
-    An author wants to know what a release gives away. A marimo that formats in another way shows
-    nothing here, and the notebook runs all the same.
+    An author reviews with it what a release reveals. With a marimo that formats differently this
+    returns "", and the notebook still runs.
     """
 
     def __init__(self) -> None:
-        """Teach marimo's formatters about libraries, as its kernel does."""
+        """Register marimo's formatters for libraries, as its kernel does."""
         self._format: Any = None
         with contextlib.suppress(ImportError, AttributeError, TypeError):
             formatters = importlib.import_module("marimo._output.formatters.formatters")
@@ -85,9 +85,9 @@ class Shown:
             self._format = importlib.import_module("marimo._output.formatting").try_format
 
     def text(self, value: Any, context: Any) -> str:
-        """Return what a cell shows that ended with ``value``, in marimo's context of it."""
+        """Return the output of a cell whose last value is ``value``; ``context`` is marimo's."""
         said = getattr(getattr(context, "execution_context", None), "output", None)
-        with contextlib.suppress(Exception):  # whatever a notebook's own ``__repr__`` raises
+        with contextlib.suppress(Exception):  # a notebook's ``__repr__`` may raise anything
             stacked = said.stack() if said else None
             return "\n".join(self._one(each) for each in (stacked, value) if each is not None)
         return ""

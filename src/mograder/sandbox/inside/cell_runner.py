@@ -1,20 +1,20 @@
-"""Run one notebook, cell by cell, and report each cell and each check as it ends.
+"""Runs one notebook, cell by cell, and reports each cell and each check as it ends.
 
-Runs inside the sandbox as the environment's own python, cold or as a zygote's child, so it stands
-alone: the standard library and marimo, nothing of ours. The cells are marimo's own compiled ones
-in marimo's own order; one that fails takes only those along that need it, as in the editor.
+Runs inside the sandbox with the environment's own python, cold or as a zygote's child, and imports
+only the standard library and marimo, nothing of mograder's package. The cells are compiled and
+ordered by marimo; a failed cell skips only the cells that depend on it, as in the editor.
 
 Usage: ``python cell_runner.py JSON -- NOTEBOOK`` with JSON ``{"fd": 7, "rlimits": {"RLIMIT_NPROC":
-256}, "caches": "/path", "outputs": false}``, where ``caches`` may be empty. Lines of JSON go to
-``fd``, each when it is known, so that the cell of an endless loop is known when the run is ended:
+256}, "caches": "/path", "outputs": false}``, where ``caches`` may be empty. Lines of JSON are
+written to ``fd`` at once, so that the cell of an endless loop is known when the run is killed:
 ``{"kind": "start", "index": 0}``, ``"cell"``, ``"check"`` (a line of the sidecar,
-compatibility-0.3.16.md 8, with the cell that was running), with ``outputs`` also ``"output"`` (what
-the cell shows, in pieces), and at last ``{"kind": "end"}``; without that one the notebook left
-early. All of it is untrusted.
+compatibility-0.3.16.md 8, with the cell that was running), with ``outputs`` also ``"output"`` (the
+cell's output, in pieces), and at last ``{"kind": "end"}``; without that line the notebook exited
+early. All lines are untrusted.
 
-It stands beside ``check_guard.py`` and ``cell_output.py``, and needs internals of marimo (tried on
-0.14.17, 0.18.4 and 0.25.2). Where they are not as expected, the whole notebook runs at once: its
-checks belong to no cell then, and nobody counts them.
+It needs ``check_guard.py`` and ``cell_output.py`` beside it, and internals of marimo (tested with
+0.14.17, 0.18.4 and 0.25.2). If those have changed, the whole notebook runs at once: its checks
+belong to no cell then, and are not counted.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import cell_output  # type: ignore[import-not-found]
-import check_guard  # type: ignore[import-not-found]  # these lie beside this file, wherever it runs
+import check_guard  # type: ignore[import-not-found]  # in this file's directory, wherever it runs
 
 _MOST_CELLS = 2000
 _MESSAGE, _NAME = 2000, 200
@@ -49,14 +49,14 @@ _PIECE, _MOST_SHOWN = 8000, 2 << 20
 _DETAILS, _DETAIL = 20, 500
 _SIDECAR_BYTES = 1 << 20
 _MOST_CHECKS = 500
-"""Bounds of what one notebook may say; the supervisor has its own."""
+"""Limits of one notebook's report (characters, bytes, items); the supervisor has its own."""
 
 _BROKEN = (ImportError, AttributeError, TypeError, KeyError, AssertionError)
-"""What a marimo whose internals are others raises before any cell has run."""
+"""Exceptions of a marimo with changed internals, raised before any cell has run."""
 
 
 def main(argv: list[str]) -> None:
-    """Limit this process, run the notebook, report, and leave without a look back."""
+    """Set the rlimits, run the notebook, report, and exit at once."""
     options = json.loads(argv[0])
     for name, value in options["rlimits"].items():
         _limit(getattr(resource, name), value)
@@ -66,12 +66,12 @@ def main(argv: list[str]) -> None:
     shown = cell_output.Shown() if options["outputs"] else None
     report = _Report(options["fd"], _Sidecar(), cell_output.Tail(whole=shown is not None), shown)
     cell_output.quiet_figures()
-    # Modules beside the notebook can be imported, as in the editor; what is installed comes first,
-    # so that no file of a student's takes the place of the checks.
+    # Modules beside the notebook can be imported, as in the editor; installed ones take
+    # precedence, so that no file of a student's replaces the checks.
     sys.path.append(str(pathlib.Path(argv[2]).resolve().parent))
     _run(argv[2], report)
     report.say({"kind": "end"})
-    # Threads and exit handlers of a student's have nothing more to say.
+    # Do not run the student's threads and exit handlers.
     os._exit(0)
 
 
@@ -82,7 +82,7 @@ def _limit(kind: int, wanted: int) -> None:
 
 
 def _copy_caches(directory: str) -> None:
-    with contextlib.suppress(OSError, shutil.Error):  # only slower
+    with contextlib.suppress(OSError, shutil.Error):  # only a slower start
         shutil.copytree(directory, os.environ["XDG_CACHE_HOME"], dirs_exist_ok=True)
 
 
@@ -95,7 +95,7 @@ class _Sidecar:
         self._read = 0
 
     def take(self) -> list[dict[str, Any]]:
-        """Return the results written since the last time, as far as they are any."""
+        """Return the valid results written since the last call."""
         data = os.pread(self._file, _SIDECAR_BYTES, self._read)
         self._read += len(data)
         found = (_check(line) for line in data.splitlines())
@@ -121,7 +121,7 @@ def _check(line: bytes) -> dict[str, Any] | None:
 
 @dataclass
 class _Report:
-    """What was found, told line by line; a descriptor that nobody reads any more is no matter."""
+    """The report, written line by line; errors of writing are ignored."""
 
     _fd: int
     sidecar: _Sidecar
@@ -131,21 +131,21 @@ class _Report:
     _told: int = 0
 
     def say(self, words: dict[str, Any]) -> None:
-        """Tell one line."""
+        """Write one line."""
         data = json.dumps(words).encode() + b"\n"
         with contextlib.suppress(OSError):
             while data:
                 data = data[os.write(self._fd, data) :]
 
     def tell_checks(self, index: int | None) -> None:
-        """Tell what was checked since the last time, in the cell that was running."""
+        """Report the checks since the last call, with the cell that was running."""
         for check in self.sidecar.take():
             self._checks += 1
             if self._checks <= _MOST_CHECKS:
                 self.say({"kind": "check", "index": index, **check})
 
     def tell_output(self, index: int, text: str) -> None:
-        """Tell what a cell shows, as far as anybody wants to read it."""
+        """Report a cell's output in pieces, up to a total of ``_MOST_SHOWN`` bytes."""
         for start in range(0, len(text), _PIECE):
             piece = text[start : start + _PIECE]
             self._told += len(json.dumps(piece))
@@ -153,7 +153,7 @@ class _Report:
                 self.say({"kind": "output", "index": index, "text": piece})
 
     def tell_cell(self, index: int, name: str, status: str, **more: Any) -> None:
-        """Tell how a cell ended."""
+        """Report how a cell ended."""
         known = {"error_type": "", "message": "", "line": None, "output_tail": "", "seconds": 0.0}
         cell = {"kind": "cell", "index": index, "name": name[:_NAME], "status": status}
         self.say({**cell, **known, **more})
@@ -161,7 +161,7 @@ class _Report:
 
 @dataclass
 class _Notebook:
-    """marimo's view of a notebook: its cells in the order of the file, and its graph."""
+    """marimo's data of a notebook: its cells in the order of the file, and its graph."""
 
     app: Any
     graph: Any
@@ -199,11 +199,11 @@ def _load(path: str) -> _Notebook:
     raw = load(path)
     if raw is None:
         raise SyntaxError("there is no notebook in this file")
-    raw._unparsable = False  # it is told per cell
+    raw._unparsable = False  # reported per cell below
     app = internal(raw)
     data = list(app.cell_manager.cell_data())[:_MOST_CELLS]
     graph = raw._graph
-    if not raw._initialized:  # what marimo does itself, but that refuses cycles and redefinitions
+    if not raw._initialized:  # as marimo does, but without refusing cycles and redefinitions
         for cell_id, cell in app.cell_manager.valid_cells():
             graph.register_cell(cell_id, cell._cell)
         raw._defs = graph.definitions.keys()
@@ -227,7 +227,7 @@ def _load(path: str) -> _Notebook:
 
 
 def _graph_errors(graph: Any) -> dict[Any, Any]:
-    """Cycles and redefinitions; the module moved between marimo's releases."""
+    """Return cycles and redefinitions by cell; the module's path depends on marimo's release."""
     place = "_lint" if importlib.util.find_spec("marimo._lint") else "_runtime"
     check: Any = importlib.import_module(f"marimo.{place}.validate_graph")
     return dict(check.check_for_errors(graph))
@@ -245,7 +245,7 @@ def _syntax_error(code: str) -> tuple[str, str, int | None]:
 
 @contextlib.contextmanager
 def _context(notebook: _Notebook, path: str) -> Iterator[types.ModuleType]:
-    """Yield the module of the notebook's names, with what marimo's own functions look for."""
+    """Yield the module of the notebook's names, with the context that marimo's functions need."""
     script = importlib.import_module("marimo._runtime.context.script_context")
     types_ = importlib.import_module("marimo._runtime.context.types")
     stream = importlib.import_module("marimo._messaging.types").NoopStream()
@@ -259,7 +259,7 @@ def _context(notebook: _Notebook, path: str) -> Iterator[types.ModuleType]:
 
 
 def _tell_broken(notebook: _Notebook, report: _Report) -> None:
-    """Tell of cells that cannot run at all, and let nothing run that needs them."""
+    """Report the cells that cannot run at all, and skip the cells that depend on them."""
     for cell_id, (kind, message, line) in notebook.failed.items():
         report.tell_cell(
             notebook.indexes[cell_id],
@@ -274,7 +274,7 @@ def _tell_broken(notebook: _Notebook, report: _Report) -> None:
 
 
 def _skip_after(notebook: _Notebook, cell_id: Any) -> None:
-    """Mark all that needs a cell, directly or not."""
+    """Mark all cells that depend on a cell, directly or not, as skipped."""
     waiting = [cell_id]
     while waiting:
         for child in notebook.graph.children.get(waiting.pop(), ()):
@@ -284,7 +284,7 @@ def _skip_after(notebook: _Notebook, cell_id: Any) -> None:
 
 
 class _Runner:
-    """Runs the cells that can run."""
+    """Runs all cells of a notebook but failed, skipped and disabled ones."""
 
     def __init__(self, notebook: _Notebook, report: _Report, names: dict[str, Any]) -> None:
         self._notebook = notebook
@@ -295,7 +295,7 @@ class _Runner:
         self._with_cell = getattr(_marimo_context(), "with_cell_id", None)
 
     def run(self) -> None:
-        """Run them in marimo's order; what a disabled cell needs is nobody's loss."""
+        """Run the cells in marimo's order; disabled ones are marked as skipped."""
         notebook = self._notebook
         for cell_id in notebook.order:
             passed_over = notebook.failed.keys() | notebook.skipped
@@ -314,7 +314,7 @@ class _Runner:
         started = time.perf_counter()
         with self._with_cell(cell_id) if self._with_cell else contextlib.nullcontext():
             status, more, shown = self._attempt(cell_id)
-        self._guard.put_back(self._names)  # what follows is done with the same means
+        self._guard.put_back(self._names)  # the code below uses the same functions
         report.tell_checks(index)
         printed = report.tail.take()
         if report.shown is not None:
@@ -324,13 +324,13 @@ class _Runner:
         report.tell_cell(index, name, status, **more)
 
     def _attempt(self, cell_id: Any) -> tuple[str, dict[str, Any], str]:
-        """Run a cell; returns how it ended, and what it shows if anybody asks for that."""
+        """Run a cell; return its status, details, and its output if outputs are reported."""
         cell, shown = self._notebook.cells[cell_id], self._report.shown
         status, value = "ok", None
         more: dict[str, Any] = {}
         try:
             value = self._execute(cell)
-        except BaseException as error:  # noqa: BLE001 - whatever a student's cell raises
+        except BaseException as error:  # noqa: BLE001 - a student's cell may raise anything
             status, more = _failure(error, cell)
             _skip_after(self._notebook, cell_id)
             if status == "skipped":
@@ -342,7 +342,7 @@ class _Runner:
         for code in (cell.body, cell.last_expr):
             if code is None:
                 continue
-            value = eval(code, self._names)  # noqa: S307 - this is what the sandbox is for
+            value = eval(code, self._names)  # noqa: S307 - runs in the sandbox
             if code.co_flags & inspect.CO_COROUTINE:
                 self._loop = self._loop or asyncio.new_event_loop()
                 value = self._loop.run_until_complete(value)
@@ -374,10 +374,10 @@ def _words(error: BaseException) -> str:
 
 
 def _run_whole(path: str, report: _Report) -> None:
-    """The way that every marimo knows: the file as a program, with no word on single cells."""
+    """Run the file as a program, which works with every marimo; single cells are not reported."""
     try:
         runpy.run_path(path, run_name="__main__")
-    except BaseException as error:  # noqa: BLE001 - whatever a student's cell raises
+    except BaseException as error:  # noqa: BLE001 - a student's cell may raise anything
         _tell_failure(report, error, None)
     report.tell_checks(None)
 
@@ -388,6 +388,6 @@ def _tell_failure(report: _Report, error: BaseException, line: int | None) -> No
 
 
 if __name__ == "__main__":
-    # The script's own directory is not a place to import from.
+    # Do not import from the script's own directory.
     sys.path[:] = [entry for entry in sys.path if entry != str(pathlib.Path(__file__).parent)]
     main(sys.argv[1:])

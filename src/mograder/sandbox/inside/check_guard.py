@@ -1,10 +1,10 @@
-"""Puts back what the checks are made of, around each cell; lies beside ``cell_runner.py``.
+"""Restores the checks' functions around each cell; in the same directory as ``cell_runner.py``.
 
-Checks run in one process with the answer, so nothing here is a boundary (docs/explanation/
-validation.md): whoever looks for it finds a way around. But an answer that replaces ``check`` or
-``all``, which is what people try and what happens by mistake, gains nothing.
+Checks run in one process with the answer, so this is not a security boundary
+(docs/explanation/validation.md): a determined student finds a way around it. But an answer that
+replaces ``check`` or ``all``, deliberately or by mistake, gains nothing.
 
-Runs inside the sandbox, and stands alone: the standard library, marimo and our runtime.
+Runs inside the sandbox, and imports only the standard library, marimo and mograder's runtime.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from typing import Any
 
 _OURS = ("mograder.judging", "mograder.runtime")
 _BENEATH = ("builtins", "json", "json.encoder", "math", "os")
-"""What a check is judged and told with."""
+"""Modules with which a check is evaluated and reported."""
 
 _NOT_KEPT = frozenset(("__import__", "_", "display", "exit", "help", "input", "print", "quit"))
-"""Builtins that libraries and notebooks replace for good reasons, and that judge nothing."""
+"""Builtins that libraries and notebooks replace legitimately, and that no check uses."""
 
 _FIXED = frozenset(("__dict__", "__doc__", "__weakref__"))
 
 
 class Guard:
-    """Remembers our runtime, and what it is made with, as they were before any cell ran."""
+    """A copy of our runtime's modules, and of those it uses, from before any cell ran."""
 
     def __init__(self) -> None:
-        """Import what is kept; where our runtime is missing, there is nothing to keep."""
+        """Import and copy the modules; a module that cannot be imported is left out."""
         self._modules: dict[str, tuple[ModuleType, dict[str, Any], dict[str, Any]]] = {}
         self._functions: list[tuple[FunctionType, Any, Any, Any]] = []
         self._classes: list[tuple[type, dict[str, Any]]] = []
@@ -56,9 +56,9 @@ class Guard:
                 self._keep_value(getattr(each, "fget", each))
 
     def put_back(self, names: dict[str, Any]) -> None:
-        """Undo what a cell did to them; ``names`` are the notebook's own."""
+        """Undo a cell's changes to the modules; ``names`` are the notebook's globals."""
         for _, own, kept in self._modules.values():
-            own.update(kept)  # the builtins first: the rest is done with them
+            own.update(kept)  # the builtins first, since the code below uses them
         for name, (module, own, kept) in self._modules.items():
             sys.modules[name] = module
             if name in _OURS:

@@ -1,8 +1,8 @@
-"""The way of a zygote's child into a sandbox: join it, give up every right, become a program.
+"""The entry of a zygote's child into a sandbox: join it, drop all privileges, become a program.
 
-Runs inside, beside ``zygote.py`` and the programs, and stands alone like them. A sandbox that is
-joined holds nothing yet but its holder, so nobody can meet a process that is half way; what
-follows ``inside`` on the pipe is as confined as what bubblewrap starts itself.
+Runs inside, beside ``zygote.py`` and the programs, and imports nothing else of mograder. A sandbox
+to be joined contains only its placeholder, so no student process can interfere with a half-done
+entry; after the ``inside`` message the process is as confined as one that bubblewrap started.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-import rights  # type: ignore[import-not-found]  # it lies beside this file, wherever it runs
+import rights  # type: ignore[import-not-found]  # in this directory, wherever it is
 
 _SANDBOX = 0x7E020000
 """CLONE_NEW{NS,CGROUP,UTS,IPC,USER,PID,NET}"""
@@ -32,11 +32,11 @@ _PR_SET_DUMPABLE, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 4, 47, 4
 _FAILED = 71
 _OF_FILES = "marimo._config"
 _ARG_START = 45
-"""Where the line of ``/proc/self/stat`` tells it, counted from behind the program's name."""
+"""Index of the field in ``/proc/self/stat``, counted from after the program's name."""
 
 
 class Session:
-    """A child on its way: into the sandbox, then out of every right, then a program."""
+    """A forked child that enters the sandbox, drops its privileges and runs a program."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Session:
         control: socket.socket,
         forgets: list[functools._lru_cache_wrapper[Any]],
     ) -> None:
-        """``forgets`` is what :func:`remembered_files` returned to the zygote."""
+        """``told`` is the pipe to the zygote, ``forgets`` the :func:`remembered_files`."""
         self._forgets = forgets
         self._request = request
         self._descriptors = descriptors
@@ -54,11 +54,11 @@ class Session:
         self._control = control
 
     def enter(self, program: Callable[[list[str]], None]) -> NoReturn:
-        """Join the sandbox; the pid namespace holds for a child, which is the session."""
+        """Join the sandbox, fork (only a child is in its pid namespace) and run ``program``."""
         try:
             listener, output, holder, go, *entries = self._descriptors
             signal.set_wakeup_fd(-1)
-            for entry in entries:  # before anything of a student's: what it forks is in there too
+            for entry in entries:  # before any student code, so that its forks are in it too
                 os.write(entry, b"0")
                 os.close(entry)
             os.setsid()
@@ -73,17 +73,17 @@ class Session:
                 os.write(self._told, b"pid %d\n" % pid)
                 os._exit(0)
             self._give_up(listener, output, go)
-        except BaseException as error:  # noqa: BLE001 - told to the supervisor, then it is over
+        except BaseException as error:  # noqa: BLE001 - reported to the supervisor before the exit
             os.write(self._told, f"failed {error!r}"[:500].replace("\n", " ").encode() + b"\n")
             os._exit(_FAILED)
-        if os.read(go, 1) != b"g":  # it was not settled in, or the supervisor is gone
+        if os.read(go, 1) != b"g":  # its setup failed, or the supervisor has ended
             os._exit(_FAILED)
         os.close(go)
         try:
             program(self._arguments(listener))
         except SystemExit as ending:
             _leave(ending.code)
-        except BaseException:  # noqa: BLE001 - the zygote's own frames are none of its business
+        except BaseException:  # noqa: BLE001 - must not reach the zygote's own frames
             traceback.print_exc()
             _leave(1)
         _leave(0)
@@ -119,7 +119,7 @@ class Session:
 
 
 def _show_arguments(arguments: list[str]) -> None:
-    """Let ``ps`` tell this session from the zygote and from another's."""
+    """Overwrite the process title, so that ``ps`` distinguishes sessions and zygote."""
     fields = pathlib.Path("/proc/self/stat").read_text().rpartition(")")[2].split()
     start, end = int(fields[_ARG_START]), int(fields[_ARG_START + 1])
     if 0 < start < end:
@@ -128,21 +128,21 @@ def _show_arguments(arguments: list[str]) -> None:
 
 
 def _give_up_rights(program: bytes) -> None:
-    """Become what bubblewrap would have made: it confines its own children only."""
+    """Apply the restrictions that bubblewrap applies only to its own children."""
     rights.leave_keyring()
     rights.forbid_new_privileges()
     cleared = rights.libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
     rights.check(cleared, "ambient")
     rights.bound_capabilities()
     rights.keep_capabilities()
-    # As after an execve: joining made it unreadable to its own uid, its kernel included.
+    # As execve does: joining made /proc/PID unreadable to its uid, also to marimo's kernel.
     rights.check(rights.libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0), "dumpable")
     rights.filter_calls(program)
     _check_rights()
 
 
 def _check_rights() -> None:
-    """Believe the kernel, not our own code."""
+    """Verify the privileges in ``/proc/self/status``, not by our own calls' results."""
     lines = pathlib.Path("/proc/self/status").read_text().splitlines()
     status = {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
     empty = all(int(status[name], 16) == 0 for name in ("CapPrm", "CapEff", "CapBnd", "CapAmb"))
@@ -151,9 +151,9 @@ def _check_rights() -> None:
 
 
 def remembered_files() -> list[functools._lru_cache_wrapper[Any]]:
-    """Where marimo remembers what it found in files: to be forgotten in every session.
+    """Return marimo's caches of file contents, which every session must clear.
 
-    Looked for once, in the zygote: whoever looks writes to a page of every module.
+    Called once, in the zygote: the search writes to a memory page of every module (refcounts).
     """
     modules = [m for name, m in tuple(sys.modules.items()) if name.startswith(_OF_FILES)]
     values = [value for module in modules for value in vars(module).values()]
@@ -161,21 +161,21 @@ def remembered_files() -> list[functools._lru_cache_wrapper[Any]]:
 
 
 def draw_new_random_numbers() -> None:
-    """A fork goes on with its parent's sequence; ``random`` itself sees to that."""
+    """Reseed numpy, as a fork continues its parent's sequence; ``random`` reseeds itself."""
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed()
 
 
 def close_all_but(keep: set[int]) -> None:
-    """Close every other descriptor of this process."""
+    """Close all descriptors of this process but those in ``keep``."""
     for descriptor in [int(entry.name) for entry in pathlib.Path("/proc/self/fd").iterdir()]:
         if descriptor not in keep:
-            with contextlib.suppress(OSError):  # the one that listed them is closed already
+            with contextlib.suppress(OSError):  # that of the listing is closed already
                 os.close(descriptor)
 
 
 def _leave(code: object) -> NoReturn:
-    """End as a program does, without unwinding the zygote's own frames."""
+    """Exit as a program does, without unwinding the zygote's own frames."""
     if isinstance(code, str):
         sys.stderr.write(f"{code}\n")
     importlib.import_module("atexit")._run_exitfuncs()

@@ -1,7 +1,7 @@
-"""What a rehearsal may change in its own process, kept before it and put back after it.
+"""A snapshot of the process state that a warm-up run changes, to restore it afterwards.
 
-A session must not find another one's app, files or settings in marimo's memory, and without a
-rehearsal it would find what is kept here. Runs beside ``warmup_run.py``, and stands alone like it.
+A session must not find another session's app, files or settings in marimo's modules. Runs inside
+beside ``warmup_run.py``, and imports only the standard library.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _OF_ENVIRONMENT = (
     "marimo._output.md",
     "marimo._ast.",
 )
-"""Whose answers depend on the environment or on their arguments alone, and stay."""
+"""Modules whose caches depend on the environment or the arguments alone, and are kept."""
 
 _SYSTEM = ("argv", "stdin", "stdout", "stderr", "displayhook", "excepthook")
 
 
 class ModuleSnapshot:
-    """The state of this process at one moment."""
+    """The state of this process at one moment: module attributes, ``sys``, environment, signals."""
 
     def __init__(self) -> None:
         self._spaces: list[tuple[Any, dict[str, object]]] = []
@@ -52,10 +52,10 @@ class ModuleSnapshot:
         self._directory = pathlib.Path.cwd()
         self._handlers = {number: signal.getsignal(number) for number in _SIGNALS}
         self._register, self._registered = atexit.register, list[Any]()
-        atexit.register = self._remember  # type: ignore[assignment]  # it takes what that takes
+        atexit.register = self._remember  # type: ignore[assignment]  # same signature
 
     def _remember(self, function: Any, *args: Any, **kwargs: Any) -> Any:
-        if getattr(function, "__self__", None) is not weakref.finalize:  # that does so but once
+        if getattr(function, "__self__", None) is not weakref.finalize:  # registers only once
             self._registered.append(function)
         return self._register(function, *args, **kwargs)
 
@@ -72,7 +72,7 @@ class ModuleSnapshot:
                 self._keep(value, depth + 1)
 
     def put_back(self) -> None:
-        """Make everything as it was, as far as it can be."""
+        """Restore the state as far as possible."""
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         atexit.register = self._register
@@ -92,7 +92,7 @@ class ModuleSnapshot:
         os.chdir(self._directory)
 
     def _put_back_finders(self) -> None:
-        """An app's server hooks into imports; an editor's kernel does so itself."""
+        """Restore the import finders: an app's server hooks into imports, as a kernel does."""
         sys.meta_path[:] = [finder for finder, _ in self._finders]
         for finder, find_spec in self._finders:
             if find_spec is not None:
@@ -102,7 +102,7 @@ class ModuleSnapshot:
 
 
 def traces() -> dict[str, object]:
-    """What would follow a session from here, whatever else was put back."""
+    """Return the state that a forked session would inherit and that must equal the one before."""
     own = pathlib.Path("/proc/self")
     mask = os.umask(0o022)
     os.umask(mask)
@@ -124,7 +124,7 @@ def traces() -> dict[str, object]:
 
 
 def _descriptors() -> dict[int, str]:
-    """The open ones, without the one that lists them."""
+    """Return the target of each open descriptor, except for that of the listing itself."""
     held = {}
     for entry in pathlib.Path("/proc/self/fd").iterdir():
         try:
@@ -149,7 +149,10 @@ def _loggers() -> Iterable[logging.Logger]:
 
 
 def _rebind(owner: Any, names: dict[str, object]) -> None:
-    """What a class knows of itself (``__msgspec_cache__``) is no state, and saves the most."""
+    """Restore an object's attributes, except for dunder names such as ``__msgspec_cache__``.
+
+    Those are caches and not state, and keeping them saves the most time.
+    """
     now = dict(vars(owner))
     for name in [n for n in (*names, *now) if not n.startswith("__")]:
         if name in names and now.get(name, _Missing) is not names[name]:
@@ -159,7 +162,7 @@ def _rebind(owner: Any, names: dict[str, object]) -> None:
 
 
 class _Missing:
-    """Stands for what is not there."""
+    """Marks an attribute that does not exist."""
 
 
 def _set(owner: Any, name: str, value: object) -> None:
@@ -187,7 +190,7 @@ def _refill(container: Any, content: Any) -> None:
 
 
 def _forget_files() -> None:
-    """Drop what marimo remembers of files: a session has others in their places."""
+    """Clear marimo's caches of file contents: a session has other files at the same paths."""
     linecache.clearcache()
     for each in gc.get_objects():
         if isinstance(each, functools._lru_cache_wrapper):

@@ -1,9 +1,9 @@
-"""Give up rights for good, and verify with the kernel that they are gone.
+"""Irrevocable dropping of privileges, verified with the kernel.
 
-Each function raises :class:`OSError` where the kernel refuses, or where a right is still there
-afterwards: a process that keeps a right by mistake must not go on. Stands alone, like the
-programs that run inside a sandbox: ``enter_sandbox.py`` imports it from beside itself,
-``namespaces.py`` as a module of the supervisor.
+Each function raises :class:`OSError` where the kernel refuses, or where a privilege is still
+present afterwards: a process that keeps one by mistake must not continue. Imports nothing of
+mograder, like all programs inside a sandbox: ``enter_sandbox.py`` imports it from its own
+directory, ``namespaces.py`` as a module of the supervisor.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 
 def check(result: int, what: str) -> None:
-    """Raises: :class:`OSError` for the negative result of a call of the C library's."""
+    """Raise :class:`OSError` if ``result``, of a C library call named ``what``, is negative."""
     if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, f"{what}: {os.strerror(number)}")
 
 
 def leave_keyring() -> None:
-    """Join a new session keyring, so that the keys of the one before are out of reach."""
+    """Join a new session keyring, so that the keys of the previous one are inaccessible."""
     number = _KEYCTL_NUMBERS.get(platform.machine())
     if number is None:
         raise OSError(errno.ENOSYS, f"no system-call numbers for {platform.machine()}")
@@ -43,7 +43,7 @@ def leave_keyring() -> None:
 
 
 def bound_capabilities(kept: Collection[int] = ()) -> None:
-    """Drop all capabilities but these from the bounding set: no program brings them back."""
+    """Drop all capabilities but ``kept`` from the bounding set: no exec can regain them."""
     for capability in _held():
         if capability not in kept:
             check(libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0), "the bounding set")
@@ -52,17 +52,17 @@ def bound_capabilities(kept: Collection[int] = ()) -> None:
 
 
 def _held() -> Iterator[int]:
-    """Return the capabilities of the bounding set; the kernel knows fewer than 64."""
+    """Yield the capabilities in the bounding set; the kernel defines fewer than 64."""
     for capability in range(_MOST_CAPABILITIES):
         if libc.prctl(_PR_CAPBSET_READ, capability, 0, 0, 0) == 1:
             yield capability
 
 
 def keep_capabilities(kept: Collection[int] = ()) -> None:
-    """Give up all capabilities of this process but these."""
+    """Drop all capabilities of this process but ``kept``."""
     mask = sum(1 << capability for capability in kept)
     header = struct.pack("Ii", _CAPABILITY_VERSION, 0)
-    # Effective, permitted and inheritable; first their lower 32 bits, then the upper ones.
+    # Effective, permitted and inheritable; first the lower 32 bits of each, then the upper ones.
     wanted = struct.pack("6I", mask, mask, 0, 0, 0, 0)
     check(libc.capset(header, wanted), "capset")
     found = ctypes.create_string_buffer(len(wanted))
@@ -72,14 +72,14 @@ def keep_capabilities(kept: Collection[int] = ()) -> None:
 
 
 def forbid_new_privileges() -> None:
-    """Let no program that is executed from now on have more rights than this process."""
+    """Set no_new_privs: no program executed from now on gains privileges."""
     check(libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
     if libc.prctl(_PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1:
         raise PermissionError("no_new_privs is not set")
 
 
 def filter_calls(program: bytes) -> None:
-    """Take a system-call filter on, packed as ``sock_filter`` records; after the one above."""
+    """Install a system-call filter (packed ``sock_filter`` records); needs no_new_privs."""
     code = ctypes.create_string_buffer(program, len(program))
     record = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(code))
     check(libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, record, 0, 0), "seccomp")

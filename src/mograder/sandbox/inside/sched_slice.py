@@ -1,9 +1,9 @@
-"""Short scheduling slices: a process that wakes up waits less for processes that compute.
+"""Short scheduler slices: a process that wakes up waits less for processes that compute.
 
-Since Linux 6.12 a process may set the length of its slices by ``sched_setattr``. Its share of the
-processor stays the same. A start wakes up some dozen times, and on a busy processor would else
-wait each time for the rest of a slice of a few ms. Runs in the hub, the supervisor and beside
-``zygote.py``, and imports nothing of mograder.
+Since Linux 6.12 a process can set the length of its slices by ``sched_setattr``. Its share of the
+CPU stays the same. A start wakes up some dozen times, and on a busy CPU would otherwise wait each
+time for the rest of a slice of a few ms. Used in the hub, in the supervisor and beside
+``zygote.py``; imports nothing of mograder.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import platform
 import struct
 
 SLICE = 100_000
-"""Nanoseconds, the shortest there is. Forks inherit it; an older kernel ignores it."""
+"""Nanoseconds, the minimum. Inherited by forks; ignored by older kernels."""
 
 _NUMBERS = {"x86_64": (314, 315), "aarch64": (274, 275)}
 _ATTR = struct.Struct("=IIQiIQQQ")  # struct sched_attr: size, policy, flags, nice, priority, …
@@ -23,7 +23,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def shorten() -> bool:
-    """Make this thread's slices short; false where that is not possible."""
+    """Set this thread's slices to ``SLICE``; return whether that worked."""
     set_number, _ = _NUMBERS.get(platform.machine(), (0, 0))
     known = _read(0)
     if known is None or known[1] != _NORMAL:
@@ -34,7 +34,7 @@ def shorten() -> bool:
 
 
 def slice_of(pid: int) -> int:
-    """Nanoseconds of a process's slice; 0 where the kernel does not tell."""
+    """Return a process's slice in nanoseconds; 0 where the kernel does not report it."""
     known = _read(pid)
     return known[5] if known is not None else 0
 

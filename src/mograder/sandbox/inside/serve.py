@@ -1,10 +1,10 @@
-"""Put marimo's unmodified command line on a listening socket that it was given.
+"""Runs marimo's unmodified command line on an inherited listening socket.
 
-Runs inside the sandbox, as the environment's own python, so it stands alone: the standard library,
-uvicorn and marimo, nothing of ours. marimo has no option for a Unix socket; uvicorn's public
-``Server.run(sockets=...)`` is the seam (sessions.md, "What is replaced in marimo"; tried on marimo
-0.14.17 to 0.25.2). Connections queue in the socket until the server accepts, so nobody has to poll
-for readiness.
+Runs inside the sandbox, with the environment's own python, and imports only the standard library,
+uvicorn and marimo. marimo has no option for a Unix socket, so uvicorn's public
+``Server.run(sockets=...)`` is used (sessions.md, "What is replaced in marimo"; tested with marimo
+0.14.17 to 0.25.2). Connections queue in the socket until the server accepts, so readiness need not
+be polled.
 
 Usage: ``python serve.py JSON -- MARIMO-ARGUMENTS...`` with JSON
 ``{"fd": 7, "rlimits": {"RLIMIT_NPROC": 256}, "config": "...", "caches": "/path"}``.
@@ -29,14 +29,14 @@ from typing import Any
 
 
 def main(argv: list[str]) -> None:
-    """Limit this process, prepare its home, then become marimo."""
+    """Set the rlimits, prepare the home directory, then run marimo."""
     options = json.loads(argv[0])
     for name, value in options["rlimits"].items():
         _limit(getattr(resource, name), value)
     _write_first_configuration(options["config"])
     copy_caches(options["caches"])
     listener = socket.socket(fileno=options["fd"])
-    # The kernel and whatever it starts must not hold the door open.
+    # The kernel and its children must not keep the listening socket open.
     listener.set_inheritable(False)
     _serve_on(listener)
     _save_whole()
@@ -44,7 +44,7 @@ def main(argv: list[str]) -> None:
 
 
 def _limit(kind: int, wanted: int) -> None:
-    """No more than the machine grants the supervisor: who runs here could not raise that."""
+    """Set an rlimit, or the supervisor's hard limit if that is lower: it cannot be raised here."""
     hard = resource.getrlimit(kind)[1]
     value = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     resource.setrlimit(kind, (value, value))
@@ -53,8 +53,8 @@ def _limit(kind: int, wanted: int) -> None:
 def _write_first_configuration(text: str) -> None:
     """Write marimo's user configuration unless the student already has one.
 
-    Written in here, not by the hub: the directory is the student's, and what is done in it on
-    their behalf is done with their rights.
+    Written here and not by the hub: the directory is the student's, and must be changed with the
+    student's permissions only.
     """
     folder = pathlib.Path(os.environ["XDG_CONFIG_HOME"]) / "marimo"
     try:
@@ -62,15 +62,15 @@ def _write_first_configuration(text: str) -> None:
         with (folder / "marimo.toml").open("x") as file:
             file.write(text)
     except OSError:
-        return  # there already, or the student put something odd there: marimo copes
+        return  # it exists, or the path is not usable: marimo handles both
 
 
 def copy_caches(directory: str) -> None:
-    """Hand the environment's warm caches (matplotlib's font list) to this session."""
+    """Copy the environment's warm caches (matplotlib's font list) to this session."""
     try:
         shutil.copytree(directory, os.environ["XDG_CACHE_HOME"], dirs_exist_ok=True)
     except (OSError, shutil.Error):
-        return  # only slower
+        return  # the session only starts more slowly
 
 
 def _serve_on(listener: socket.socket) -> None:
@@ -85,15 +85,15 @@ def _serve_on(listener: socket.socket) -> None:
 
 
 def _save_whole() -> None:
-    """Let a save put the new notebook in the old one's place at once.
+    """Make marimo save a notebook atomically, by a rename.
 
-    marimo writes over the old text. A session that is killed in the middle, or a full disk,
-    would leave half a notebook and nothing of what had been saved before.
+    marimo overwrites the file. A session killed while it writes, or a full disk, would leave
+    half a notebook and lose the previous version.
     """
     try:
         storage: Any = importlib.import_module("marimo._session.notebook.storage")
         write = storage.FilesystemStorage.write
-    except (ImportError, AttributeError):  # a marimo that saves elsewhere: as it does
+    except (ImportError, AttributeError):  # a marimo that saves elsewhere is left unchanged
         return
 
     @functools.wraps(write)
@@ -111,7 +111,7 @@ def _save_whole() -> None:
             beside.replace(target)
         except BaseException:
             with contextlib.suppress(OSError):
-                beside.unlink()  # half a notebook, on a disk that may be full
+                beside.unlink()  # incomplete, on a disk that may be full
             raise
 
     storage.FilesystemStorage.write = write_whole
@@ -125,15 +125,15 @@ def _run_marimo(arguments: list[str]) -> None:
 
 
 class _Forks(threading.local):
-    """Lets processes that a notebook forks end by SIGTERM, as any process does.
+    """Lets processes that a notebook forks end on SIGTERM, as any process does.
 
-    They inherit the kernel's handler, which is one in Python: of a signal that arrives before the
-    new process has begun to run, Python forgets it, and one that comes just before a wait does
-    not end the wait. ``Pool.terminate`` sends one signal and then waits for ever.
+    They inherit the kernel's handler, which is a Python function: Python drops a signal that
+    arrives before the new process runs, and one that arrives just before a wait does not
+    interrupt it. ``Pool.terminate`` sends one signal and then waits without a timeout.
     """
 
     _mask: set[int] | None = None
-    """Which signals this thread blocked before it began to fork."""
+    """The signals that this thread had blocked before the fork; None outside a fork."""
 
     def before(self) -> None:
         of = getattr(signal.getsignal(signal.SIGTERM), "__module__", None)
@@ -152,7 +152,7 @@ class _Forks(threading.local):
 
 
 _forks = _Forks()
-# Here, since the process of a cold kernel is spawned, and imports no more of ours than this.
+# At import, since a cold kernel is a spawned process, which imports only this module of ours.
 os.register_at_fork(
     before=_forks.before,
     after_in_parent=_forks.after_in_parent,
@@ -160,6 +160,6 @@ os.register_at_fork(
 )
 
 if __name__ == "__main__":
-    # The script's own directory is not a place to import from.
+    # Do not import from the script's own directory.
     sys.path[:] = [entry for entry in sys.path if entry != str(pathlib.Path(__file__).parent)]
     main(sys.argv[1:])

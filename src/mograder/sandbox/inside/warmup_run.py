@@ -1,9 +1,9 @@
-"""A zygote's dress rehearsal: marimo serves a notebook of ours, so that sessions start warmed up.
+"""A zygote's warm-up run: marimo serves a built-in notebook, so that sessions start faster.
 
-What a server does for the first time takes a third of a start's processor time: parsers compile
-their expressions, messages their types, and the interpreter settles on the code that runs. The
-zygote does it all once before it forks, as an editor and as an app, whose kernel is a thread: so
-much of a kernel as leaves nothing behind. Runs beside ``zygote.py``, and stands alone like it.
+First-time work of a server takes a third of a start's CPU time: compiling regular expressions and
+message types, and specialising bytecode. The zygote does it once before it forks, as an editor and
+as an app, whose kernel is a thread, so far as that can be undone. Runs beside ``zygote.py``, and
+imports nothing else of mograder.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-import module_snapshot  # type: ignore[import-not-found]  # it lies beside this file, wherever it runs
+import module_snapshot  # type: ignore[import-not-found]  # in this directory, wherever it is
 
 VERSIONS = ("0.25.2",)
-"""The versions of marimo that a rehearsal leaves nothing of, as the tests have shown for each."""
+"""Versions of marimo for which tests have shown that a warm-up run can be undone completely."""
 
 _SECONDS = 20
-"""How long a rehearsal may take, on a machine that has no time for it."""
+"""Timeout of a warm-up run, on a busy machine."""
 
 _AGAIN_SECONDS = 2.0
-"""After that, whoever did not heed the first time is told again."""
+"""Interval at which SIGALRM is repeated, should marimo have swallowed the first."""
 
 _SETTLE_SECONDS = 1.0
 _EDIT, _RUN = ("edit", "--skip-update-check"), ("run", "--include-code")
@@ -45,7 +45,7 @@ _BASE = "/rehearsal"
 _SESSION = "s_first1"
 _KEY = "AAAAAAAAAAAAAAAAAAAAAA=="
 _GOING = b"\x88\x82\0\0\0\0\x03\xe9"
-"""The WebSocket's frame of a tab that is closed."""
+"""The WebSocket close frame that a closed tab sends (code 1001)."""
 
 _TOKEN = re.compile(rb'"serverToken":\s*"([^"]*)"')
 _NOTEBOOK = """# /// script
@@ -96,13 +96,13 @@ if __name__ == "__main__":
 
 
 def untested() -> str:
-    """Return why no rehearsal is to be held with the environment's marimo, or nothing."""
+    """Return why the environment's marimo must not get a warm-up run, "" if it may."""
     version: str = importlib.import_module("marimo").__version__
     return "" if version in VERSIONS else f"marimo {version} is not one of {', '.join(VERSIONS)}"
 
 
 def rehearse(tidy: Callable[[], None]) -> str:
-    """Serve the notebook and put everything back; returns why sessions must not come after it.
+    """Do a warm-up run and undo it; return why sessions must not be forked after it, or "".
 
     ``tidy`` closes the log files that marimo opens.
     """
@@ -114,10 +114,10 @@ def rehearse(tidy: Callable[[], None]) -> str:
         try:
             contextvars.copy_context().run(_perform)
         finally:
-            _settle(before)  # a thread that is about to end would change again what is put back
+            _settle(before)  # a thread still ending could change the restored state again
             tidy()
             kept.put_back()
-    except BaseException:  # noqa: BLE001 - whatever marimo does, leaving the program among it
+    except BaseException:  # noqa: BLE001 - marimo may raise anything, also SystemExit
         return traceback.format_exc()
     gc.collect()
     now = module_snapshot.traces()
@@ -125,7 +125,7 @@ def rehearse(tidy: Callable[[], None]) -> str:
 
 
 def _perform() -> None:
-    """As an editor and as an app, each from a directory that is gone afterwards."""
+    """Run marimo as an editor and as an app in a temporary directory."""
     signal.signal(signal.SIGALRM, _too_long)
     signal.setitimer(signal.ITIMER_REAL, _SECONDS, _AGAIN_SECONDS)
     here, directory = pathlib.Path.cwd(), pathlib.Path(tempfile.mkdtemp())
@@ -140,7 +140,7 @@ def _perform() -> None:
 
 
 def _serve(door: pathlib.Path, mode: tuple[str, ...]) -> None:
-    """Be marimo's command line until its one visitor has gone."""
+    """Run marimo's command line on a Unix socket at ``door`` until one client has disconnected."""
     uvicorn: Any = importlib.import_module("uvicorn")
     command: Any = importlib.import_module("marimo._cli.cli")
     run = uvicorn.Server.run
@@ -162,7 +162,7 @@ def _serve(door: pathlib.Path, mode: tuple[str, ...]) -> None:
 
 
 async def _visit(door: str, *, instantiates: bool) -> None:
-    """Do what a page does: load, connect, have every cell run."""
+    """Act as a browser page: load, connect, and have every cell run."""
     await _ask(door, _request("GET", "/health"))
     page = await _ask(door, _request("GET", "/"))
     found = _TOKEN.search(page)
@@ -211,7 +211,7 @@ async def _until(reader: asyncio.StreamReader, word: bytes) -> None:
 
 
 class _TooLongError(SystemExit):
-    """Of the kind that an event loop does not keep to itself."""
+    """A timeout; derived from SystemExit, which an event loop does not catch."""
 
 
 def _too_long(_: int, __: FrameType | None) -> None:
@@ -219,7 +219,7 @@ def _too_long(_: int, __: FrameType | None) -> None:
 
 
 def _settle(before: dict[str, object]) -> None:
-    """Wait for the end of threads, and for what they and the loops hold, but not for ever."""
+    """Wait up to ``_SETTLE_SECONDS`` for threads, children and descriptors as in ``before``."""
     signal.setitimer(signal.ITIMER_REAL, 0)
     for child in multiprocessing.active_children():
         child.kill()

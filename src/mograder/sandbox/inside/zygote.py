@@ -1,20 +1,20 @@
-"""A warm process that forks sessions: marimo is imported once for each environment, not once each.
+"""A warm process that forks sessions: marimo is imported once per environment, not per session.
 
-Runs as the environment's own python in a zygote group (``policy.zygote_group_plan``), so it stands
-alone: the standard library, marimo and the programs beside it, nothing of ours. It has one thread,
-no secret and no file of the hub's, and never runs a line of a student's: a child of it joins a
-fresh sandbox first, gives up every right, and then is what a cold start is from its first line on.
+Runs with the environment's own python in a zygote group (``policy.zygote_group_plan``) and imports
+only the standard library, marimo and the programs beside it. It has one thread, no secret and no
+file of the hub, and never runs student code: its forked child first joins a new sandbox, drops all
+privileges, and then behaves as a cold start does from its first line on.
 
 Usage: ``python zygote.py JSON`` with JSON ``{"fd": 7, "caches": "/path", "heavy": true}``; ``fd``
-is a SOCK_SEQPACKET socket, on which it says ``{"ready": true, "threads": 1, "problem": "",
-"unrehearsed": ""}``, the last of which tells why it did not rehearse.
+is a SOCK_SEQPACKET socket, on which it sends ``{"ready": true, "threads": 1, "problem": "",
+"unrehearsed": ""}``; ``unrehearsed`` is the reason why there was no warm-up run.
 Each request ``{"id": 1, "program": "serve", "uid": 3, "arguments": [...], "variables": {...},
-"directory": "/...", "filter": "base64"}`` comes with four descriptors (the listening socket of
+"directory": "/...", "filter": "base64"}`` is sent with four descriptors (the listening socket of
 ``serve`` or the report of ``cell_runner``, the output, a pidfd of
-the sandbox's holder, and a pipe), and a fifth where the session has a cgroup: it enters that by
-writing 0 there. It is answered by ``{"id": 1, "problem": ""}`` with a pidfd of the session's first
-process. That does nothing until a ``g`` comes through the pipe. Of its end the
-zygote says ``{"ended": 1, "status": 0}``.
+the sandbox's placeholder, and a pipe), and a fifth if the session has a cgroup: the child enters it
+by writing 0 there. The answer is ``{"id": 1, "problem": ""}`` with a pidfd of the session's first
+process. That process waits for a ``g`` on the pipe. When it has ended, the
+zygote sends ``{"ended": 1, "status": 0}``.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import cell_runner  # type: ignore[import-not-found]  # these lie beside this file, wherever it runs
+import cell_runner  # type: ignore[import-not-found]  # in this file's directory, wherever it runs
 import enter_sandbox  # type: ignore[import-not-found]
 import sched_slice  # type: ignore[import-not-found]
 import serve  # type: ignore[import-not-found]
 import warmup_run  # type: ignore[import-not-found]
 
 _HEAVY = ("numpy", "pandas", "matplotlib.pyplot", "scipy", "altair", "plotly")
-"""Imported where the environment has them: what notebooks import and what takes long."""
+"""Slow imports common in notebooks; skipped where the environment does not have them."""
 
 _MARIMO = (
     "marimo._cli.cli marimo._server.start marimo._server.api.router marimo._runtime.runtime "
@@ -74,22 +74,22 @@ _MARIMO = (
     "marimo._ast.load marimo._ast.app marimo._lint.validate_graph marimo._runtime.dataflow "
     "marimo._runtime.context.script_context"
 )
-"""What marimo imports on the way to the first output; one that is missing costs time only."""
+"""Modules that marimo imports before its first output; a missing one only costs time."""
 
 _LAUNCH = ("control_queue", "set_ui_element_queue", "completion_queue", "input_queue")
-"""The first parameters of marimo's ``launch_kernel``, whose pipes a kernel goes on with."""
+"""The first parameters of marimo's ``launch_kernel``: queues whose pipes a kernel needs."""
 
 _SELDOM, _OFTEN = 10_000, gc.get_threshold()
-"""How much a server, and what runs a student's cells, may make before garbage is collected."""
+"""Thresholds of the garbage collector in a server, and in a process that runs cells."""
 
 
 def _run_cells(argv: list[str]) -> None:
-    gc.set_threshold(*_OFTEN)  # what a cell drops is gone as soon as anywhere else
+    gc.set_threshold(*_OFTEN)  # so that a cell's objects are freed as early as elsewhere
     cell_runner.main(argv)
 
 
 _PROGRAMS: dict[str, Callable[[list[str]], None]] = {"serve": serve.main, "cell_runner": _run_cells}
-"""What a child may become: nothing else, whatever is asked."""
+"""The programs that a child can run; any other name in a request is refused."""
 
 _MODE_INDEX = 6
 _WORDS = 400
@@ -102,14 +102,14 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def main(argv: list[str]) -> None:
-    """Import, say what came of it, then fork whenever asked to."""
+    """Import and warm up, report the result, then fork on request."""
     options = json.loads(argv[0])
-    sched_slice.shorten()  # its sessions inherit that
+    sched_slice.shorten()  # inherited by the sessions
     control = socket.socket(fileno=options["fd"])
     control.set_inheritable(False)
-    # The script's own directory is not a place to import from.
+    # Do not import from the script's own directory.
     sys.path[:] = [entry for entry in sys.path if entry != str(pathlib.Path(__file__).parent)]
-    # What asks for the main program's file, to start it again, must find one in a session.
+    # A library that starts the main program again needs a file that exists in a session.
     sys.modules["__main__"].__file__ = serve.__file__
     serve.copy_caches(options["caches"])
     problem = _warm_up(_HEAVY if options["heavy"] else ()) or _fork_kernels()
@@ -120,13 +120,13 @@ def main(argv: list[str]) -> None:
     _close_log_files()
     gc.collect()
     gc.freeze()
-    # A server that has just started makes much and drops little: there is nothing to collect.
+    # A server that has just started allocates much and frees little: collecting is wasted time.
     gc.set_threshold(_SELDOM)
     _Zygote(control).run(problem, unrehearsed)
 
 
 def _warm_up(heavy: tuple[str, ...]) -> str:
-    """Import everything; returns why this process cannot serve, or nothing."""
+    """Import everything; return why this process cannot serve, "" if it can."""
     importlib.import_module("marimo")
     importlib.import_module("uvicorn")
     for name in _MARIMO.split():
@@ -139,7 +139,7 @@ def _warm_up(heavy: tuple[str, ...]) -> str:
         if problem := _threads(name):
             return problem
     if "matplotlib.pyplot" in sys.modules:
-        # marimo chooses its backend when a session imports pyplot, which happened already.
+        # marimo selects its backend when a session imports pyplot, which has already happened.
         sys.modules["matplotlib"].use("module://marimo._output.mpl")
     return ""
 
@@ -147,12 +147,12 @@ def _warm_up(heavy: tuple[str, ...]) -> str:
 def _import(name: str) -> None:
     try:
         importlib.import_module(name)
-    except Exception as error:  # noqa: BLE001 - whatever a package does; a session will meet it
+    except Exception as error:  # noqa: BLE001 - a package may raise anything; a session will too
         sys.stderr.write(f"{name} was not imported: {error!r}\n")
 
 
 def _threads(culprit: str) -> str:
-    """Only a process with one thread can fork and go on as if nothing had happened."""
+    """Return a problem if there is a second thread: a fork would be unsafe; else ""."""
     count = _thread_count()
     return "" if count == 1 else f"threads: {culprit} started {count - 1}"
 
@@ -164,7 +164,7 @@ def _thread_count() -> int:
 def _render() -> str:
     """Fill the caches of parsers and templates that the first output of a session needs.
 
-    Returns why this process cannot serve, or nothing.
+    Return why this process cannot serve, "" if it can.
     """
     try:
         marimo = importlib.import_module("marimo")
@@ -173,13 +173,13 @@ def _render() -> str:
         importlib.import_module("marimo._server.api.router").build_routes("/x")
         mimetypes.init()
         _remember()
-    except Exception as error:  # noqa: BLE001 - only slower
+    except Exception as error:  # noqa: BLE001 - sessions only start more slowly
         sys.stderr.write(f"the rehearsal failed: {error!r}\n")
     return _threads("a rehearsal")
 
 
 def _rehearse_whole(control: socket.socket, options: dict[str, Any]) -> None:
-    """Rehearse a session; if that leaves anything, begin again and do without."""
+    """Do a warm-up run; if it changes the process state, restart the zygote without one."""
     problem = warmup_run.rehearse(_close_log_files)
     if not problem:
         return
@@ -190,10 +190,10 @@ def _rehearse_whole(control: socket.socket, options: dict[str, Any]) -> None:
 
 
 def _remember() -> None:
-    """Look for plugins once, since the environment does not change under its sessions.
+    """Cache the plugins, since the environment does not change under its sessions.
 
-    And let a text that was dedented not be dedented again: marimo parses a notebook three times
-    on the way to its first output, and takes longest over that.
+    Also cache dedented texts: marimo parses a notebook three times before its first output, and
+    dedenting takes most of that time.
     """
     registry: Any = importlib.import_module("marimo._entrypoints.registry")
     registry.entry_points = functools.cache(registry.entry_points)
@@ -206,7 +206,7 @@ def _remember() -> None:
 
 
 def _fork_kernels() -> str:
-    """Let marimo fork its kernels where it spawns them; returns what is not as expected."""
+    """Let marimo fork its kernels instead of spawning them; return "" or the mismatch found."""
     try:
         runtime: Any = importlib.import_module("marimo._runtime.runtime")
         kernels: Any = importlib.import_module("marimo._session.managers.kernel")
@@ -223,7 +223,7 @@ def _fork_kernels() -> str:
     kernels.get_context = lambda _method=None: fork
     queues.get_context = lambda _method=None: fork
     runtime.launch_kernel = _launched_afresh(launch)
-    # The probe would start multiprocessing's resource tracker, a python of its own.
+    # The check would start multiprocessing's resource tracker, a separate python process.
     checks: Any = importlib.import_module("marimo._utils.platform")
     if hasattr(checks, "check_shared_memory_available"):
         checks.check_shared_memory_available = lambda: (True, "")
@@ -233,7 +233,7 @@ def _fork_kernels() -> str:
 def _launched_afresh(launch: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(launch)
     def launch_kernel(*args: Any, **kwargs: Any) -> None:
-        if not args[_MODE_INDEX]:  # run mode: a thread of the server, as ever
+        if not args[_MODE_INDEX]:  # run mode: a thread of the server, not a process
             launch(*args, **kwargs)
             return
         _leave_the_server(args[: len(_LAUNCH)])
@@ -243,12 +243,12 @@ def _launched_afresh(launch: Callable[..., None]) -> Callable[..., None]:
 
 
 def _leave_the_server(queues: tuple[Any, ...]) -> None:
-    """Undo what a forked kernel has of the server: signals, its loop, its descriptors."""
+    """Reset a forked kernel's inherited server state: signals, event loop, descriptors."""
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
-    asyncio._set_running_loop(None)  # there is no other way to leave one
-    gc.freeze()  # what is the server's is never collected: it would close what is ours by then
+    asyncio._set_running_loop(None)  # there is no public function for this
+    gc.freeze()  # never collect the server's objects: closing them could close our descriptors
     gc.set_threshold(*_OFTEN)
     keep = {0, 1, 2}
     for queue in queues:
@@ -261,7 +261,7 @@ def _leave_the_server(queues: tuple[Any, ...]) -> None:
 
 
 def _close_log_files() -> None:
-    """A log file that all sessions write to would be a way from one to another."""
+    """Close log files: one that all sessions write to would be a channel between them."""
     named = [logging.getLogger(name) for name in logging.root.manager.loggerDict]
     for logger in (logging.root, *named):
         for handler in tuple(logger.handlers):
@@ -271,9 +271,9 @@ def _close_log_files() -> None:
 
 
 class _Zygote:
-    """Forks on request, one at a time, and collects what has ended at once.
+    """The loop that forks on request, one at a time, and reaps ended sessions at once.
 
-    A sandbox's first process waits in the kernel until its last one is collected.
+    The first process of a sandbox remains in the kernel until its last process is reaped.
     """
 
     def __init__(self, control: socket.socket) -> None:
@@ -282,7 +282,7 @@ class _Zygote:
         self._forgets = enter_sandbox.remembered_files()
 
     def run(self, problem: str, unrehearsed: str) -> None:
-        """Answer until the supervisor hangs up."""
+        """Serve requests until the supervisor closes the socket."""
         _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         wake, woken = os.pipe()
         os.set_blocking(wake, False)
@@ -334,13 +334,13 @@ class _Zygote:
             self._say({"id": request["id"], "problem": problem})
             return True
         self._sessions[pid] = request["id"]
-        pidfd = os.pidfd_open(pid)  # it is not collected yet, whatever became of it
+        pidfd = os.pidfd_open(pid)  # not reaped yet, even if it has ended
         self._say({"id": request["id"], "problem": problem}, pidfd)
         os.close(pidfd)
         return True
 
     def _fork(self, request: dict[str, Any], descriptors: list[int]) -> tuple[int | None, str]:
-        """Fork; returns the session's pid, as seen from here, once it is inside and harmless."""
+        """Fork; return the session's pid (ours) once it is confined, and a problem or ""."""
         program = _PROGRAMS.get(request.get("program", "serve"))
         if program is None:
             return None, "failed: an unknown program"
@@ -364,7 +364,7 @@ class _Zygote:
 
 
 def _read_to_end(descriptor: int) -> list[str]:
-    """The lines that a child on its way says, until it goes on or goes."""
+    """Return a child's report, one message per line, up to end of file or the timeout."""
     deadline = time.monotonic() + _JOIN_SECONDS
     data = b""
     while (left := deadline - time.monotonic()) > 0:

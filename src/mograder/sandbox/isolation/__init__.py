@@ -1,1 +1,1 @@
-"""What a sandbox is (policy, system calls, mounts) and how bubblewrap is started with it."""
+"""The definition of a sandbox (policy, system calls, mounts) and the start of bubblewrap."""

@@ -1,12 +1,12 @@
 """The system calls of a sandbox by name: which are allowed, checked, or refused as forbidden.
 
 The one table of system-call numbers, for x86-64 and 64-bit ARM. ``ALLOWED`` follows the default
-profile of Docker (moby/profiles, ``seccomp/default.json``), which decades of Linux programs run
-under, without what no notebook needs: nameless memory (``memfd_create``, ``memfd_secret``), System
-V and POSIX message queues, shared memory and semaphores of System V, the clock's adjustment,
+profile of Docker (moby/profiles, ``seccomp/default.json``), under which most Linux programs run,
+without calls that no notebook needs: anonymous memory files (``memfd_create``, ``memfd_secret``),
+System V and POSIX message queues, shared memory and semaphores of System V, the clock's adjustment,
 ``fanotify``, file handles, ``landlock``, ``seccomp``, ``vmsplice``, ``sync`` and ``syncfs`` (which
-write out everybody's files), the mount table, and other processes' memory. What is in no group is
-answered as if the kernel did not have it, so libraries fall back; so are calls of later kernels.
+write out all users' files), the mount table, and other processes' memory. A call in no group, also
+one of a later kernel, is answered with ENOSYS, so that libraries fall back.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 Numbers = Mapping[str, tuple[int | None, int | None]]
-"""By name, the numbers on x86-64 and on aarch64; None where the architecture has no such call."""
+"""Pairs (number on x86-64, number on aarch64) by name; None where the call does not exist."""
 
 ALLOWED: Numbers = {
     "accept": (43, 202),
@@ -287,7 +287,7 @@ CHECKED: Numbers = {
     "socket": (41, 198),
     "socketpair": (53, 199),
 }
-"""Allowed or refused by their arguments; ``fallocate`` is refused in a way of its own."""
+"""Allowed or refused by their arguments; ``fallocate`` is refused with EOPNOTSUPP."""
 
 FORBIDDEN: Numbers = {
     "acct": (163, 89),
@@ -337,4 +337,4 @@ FORBIDDEN: Numbers = {
     "userfaultfd": (323, 282),
     "vhangup": (153, 58),
 }
-"""Answered with EPERM, as by a kernel that has them and asks for rights."""
+"""Refused with EPERM, as by a kernel for a process without the needed privilege."""

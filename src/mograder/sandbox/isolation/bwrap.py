@@ -1,6 +1,6 @@
-"""Run a plan in bubblewrap, or plainly where the administrator switched the sandbox off.
+"""Runs a plan in bubblewrap, or directly where the administrator switched the sandbox off.
 
-Only the supervisor calls this.
+Only the supervisor uses this module.
 """
 
 from __future__ import annotations
@@ -33,38 +33,38 @@ from mograder.sandbox.isolation.seccomp import filter_program
 _PR_SET_CHILD_SUBREAPER = 36
 
 YARD_UIDS = 65_536
-"""How many slots a zygote group knows; the sessions of later ones start cold."""
+"""Number of uid slots in a zygote group; sessions of higher slots start cold."""
 
 _log = logging.getLogger("mograder.supervisor")
 
 
 def unsettled(_: int) -> None:
-    """Let a first process be as it is."""
+    """Do nothing with a sandbox's first process (the default of ``settle``)."""
 
 
 class Sandboxed(Protocol):
-    """A running plan: ``exited`` resolves to its status."""
+    """A running plan; ``exited`` resolves to its exit status."""
 
     exited: asyncio.Future[int]
 
     def end_gently(self) -> None:
-        """Ask the program to finish what it is writing and stop."""
+        """Send SIGTERM to the program, so that it can save and stop."""
         ...
 
     def end(self) -> None:
-        """Kill everything in it, at once and whatever it does."""
+        """Kill every process in it at once."""
         ...
 
 
 class Runner(Protocol):
-    """Starts plans; ``kind`` is what ``hello`` answers."""
+    """Starts plans; ``kind`` is reported in the answer to ``hello``."""
 
     @property
     def kind(self) -> str: ...
 
     @property
     def uid_base(self) -> int | None:
-        """The host uid of slot 0, which builds; None where sandboxes have this process's uid."""
+        """The host uid of slot 0 (builds); None where sandboxes have this process's uid."""
         ...
 
     def start(
@@ -79,24 +79,24 @@ class Runner(Protocol):
     ) -> Sandboxed: ...
 
     def reach(self, path: Path) -> None:
-        """Bring a path of the hub's into sight, should this process have covered it."""
+        """Make a path of the hub's visible again, if this process has covered it."""
         ...
 
     def give(self, directory: Path, uid_slot: int) -> None:
-        """Hand a directory to the user of a slot, who will write in it; blocks while it walks.
+        """Make the user of a slot the owner of a directory; blocks while it walks the tree.
 
         Raises: :class:`OSError`.
         """
         ...
 
     def close(self) -> None:
-        """Put away what was made on the host; nothing runs any more."""
+        """Remove mounts and directories made on the host; call when no sandbox runs."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class _Start:
-    """One sandbox to start: a plan, whose uid on the host, and where."""
+    """One sandbox to start: a plan, its host uid, its namespaces and its descriptors."""
 
     plan: Plan
     uid: int | None = None
@@ -110,11 +110,11 @@ class _Start:
 
 @dataclass(frozen=True, slots=True)
 class BwrapRunner:
-    """Every plan in a sandbox of its own.
+    """Runs every plan in its own sandbox.
 
     ``uid_base`` is the host uid of slot 0 (builds) when the supervisor is root, else None: then
     all sandboxes share its uid and rely on their namespaces. ``helper`` starts those in a
-    zygote group, or nobody but the supervisor itself does.
+    zygote group; if None, the supervisor itself forks.
     """
 
     program: str
@@ -134,10 +134,10 @@ class BwrapRunner:
         settle: Callable[[int], None] = unsettled,
         entry: int | None = None,
     ) -> Sandboxed:
-        """Start the plan as the student of this slot; ``keep`` is a descriptor to hand in.
+        """Start the plan as the student of this slot; ``keep`` is a descriptor to pass on.
 
-        ``settle`` is called with the sandbox's first process before the program runs; where it
-        raises OSError, the program never does. ``entry`` is where it enters its cgroup.
+        ``settle`` is called with the pid of the sandbox's first process before the program runs;
+        if it raises OSError, the program is not run. ``entry`` is an open ``cgroup.procs``.
         Raises: :class:`SandboxUnavailable` when bubblewrap cannot be executed.
         """
         kept = () if keep is None else (keep,)
@@ -161,9 +161,9 @@ class BwrapRunner:
         return sandbox
 
     def found(self, plan: Plan, on_output: Callable[[bytes], None]) -> Held:
-        """Found a zygote group: a held sandbox in whose namespaces others can nest.
+        """Start a zygote group: a sandbox with a placeholder, in whose namespaces others nest.
 
-        Raises: :class:`SandboxUnavailable` when the kernel refuses that.
+        Raises: :class:`SandboxUnavailable` when the kernel refuses.
         """
         place = Founded(os.geteuid(), os.getegid(), 1)
         if self.uid_base is not None:
@@ -181,12 +181,12 @@ class BwrapRunner:
         on_output: Callable[[bytes], None],
         entry: int | None = None,
     ) -> Held:
-        """Make a plan's sandbox in the zygote group of this pidfd, with only its holder in it.
+        """Make a plan's sandbox in the zygote group of this pidfd, with only a placeholder in it.
 
-        ``entry`` is where it enters its cgroup, which is all that is seen of cgroups inside. Not
-        to be cancelled: the sandbox would stay.
+        ``entry`` is an open ``cgroup.procs``; that cgroup is the root of the cgroups seen inside.
+        Must not be cancelled: the sandbox would remain.
 
-        Raises: :class:`SandboxUnavailable` when the kernel refuses that.
+        Raises: :class:`SandboxUnavailable` when the kernel refuses.
         """
         kept = (SETFCAP,) if self.uid_base is None else ()
         place = Joined(zygote_group, NESTED, self.uid_inside(uid_slot), kept, guide=self.helper)
@@ -195,7 +195,7 @@ class BwrapRunner:
             return finish(await begin_elsewhere(launch))
 
     def uid_inside(self, uid_slot: int) -> int:
-        """Return what the uid of a slot is called in a zygote group."""
+        """Return the uid of a slot as seen inside a zygote group."""
         return 0 if self.uid_base is None else uid_slot
 
     def reach(self, path: Path) -> None:
@@ -217,9 +217,9 @@ class BwrapRunner:
     def _holding(
         self, start: _Start, on_output: Callable[[bytes], None]
     ) -> Iterator[tuple[Launch, Callable[[Begun | None], Held]]]:
-        """Prepare a sandbox with a holder: what to execute, and what makes the sandbox of it.
+        """Prepare a sandbox with a placeholder; yield the launch and a function that finishes it.
 
-        That starts the process, unless it is given one that was begun elsewhere.
+        The function starts the process, unless it gets one that was already started.
         """
         stdin, told = os.pipe()
         echo = Echo(on_output)
@@ -240,11 +240,11 @@ class BwrapRunner:
 
     @contextlib.contextmanager
     def _prepared(self, start: _Start) -> Iterator[tuple[Launch, Callable[[], None]]]:
-        """Prepare bubblewrap's start, which the block makes; yields the launch and the clean-up.
+        """Prepare a start of bubblewrap by the ``with`` block; yield the launch and the clean-up.
 
         Raises: :class:`SandboxUnavailable` where the start in the block fails.
         """
-        # A supervisor lives for months: whatever fails on the way, nothing stays open or mounted.
+        # A supervisor runs for months: a failed start must leave nothing open or mounted.
         with contextlib.ExitStack() as failed, contextlib.ExitStack() as handed_in:
             binds = tuple(self._usable(bind, start.uid, failed) for bind in start.plan.binds)
             filter_fd = _memory_file(filter_program())
@@ -301,11 +301,11 @@ class BwrapRunner:
 
 @dataclass(frozen=True, slots=True)
 class PlainRunner:
-    """No sandbox: ``[security] use_bubblewrap = false``, or ``--dev`` without bubblewrap.
+    """Runs plans without a sandbox: ``use_bubblewrap = false``, or ``--dev`` without bubblewrap.
 
     Even then student code never runs as root: a supervisor that is root gives each student a
-    uid of their own, counted from ``uid_base``, and ``space`` lets those uids walk to what they
-    need below private directories. Both are None for a service user.
+    separate uid, counted from ``uid_base``, and ``space`` lets those uids reach the files that
+    they need below private directories. Both are None for a service user.
     """
 
     uid_base: int | None
@@ -322,7 +322,7 @@ class PlainRunner:
         settle: Callable[[int], None] = unsettled,
         entry: int | None = None,
     ) -> Sandboxed:
-        """Start the plan as it is, in a process group of its own; settled a moment later.
+        """Start the plan directly, in its own process group; ``settle`` is called after the start.
 
         Raises: :class:`SandboxUnavailable` when the program cannot be executed.
         """
@@ -380,7 +380,7 @@ class _Plain:
 
 
 def find_bubblewrap() -> str:
-    """Return bwrap's path. Raises: :class:`SandboxUnavailable` with the remedy."""
+    """Return bwrap's path. Raises: :class:`SandboxUnavailable` with a hint how to install it."""
     program = shutil.which("bwrap")
     if program is None:
         raise SandboxUnavailable(
@@ -405,22 +405,22 @@ def system_links() -> tuple[tuple[tuple[str, str], ...], tuple[Path, ...]]:
 
 
 def adopt_orphans() -> None:
-    """Become the parent of what a sandbox's monitor leaves behind, to reap it."""
+    """Become the subreaper, the parent of processes that a sandbox's monitor leaves behind."""
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def leave_the_keyring() -> None:
-    """Join a fresh session keyring, so that no sandbox descends from the login's own.
+    """Join a new session keyring, so that sandboxes do not share that of the login.
 
-    Raises: :class:`OSError` where that fails, unless this machine has no keyrings for us: a
-    container often refuses all use of them, to what runs in our sandboxes as well.
+    Raises: :class:`OSError` where that fails, unless with EPERM or ENOSYS: a container often
+    forbids keyrings, for the processes in our sandboxes as well.
     """
     try:
         rights.leave_keyring()
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.ENOSYS):
             raise
-        _log.warning("there is no keyring to leave: %s", error)
+        _log.warning("a new session keyring could not be joined: %s", error)
 
 
 def _memory_file(data: bytes) -> int:

@@ -1,7 +1,7 @@
-"""A sandbox that runs, as seen from the supervisor: bubblewrap outside, the rest inside.
+"""A running sandbox, as seen from the supervisor: bubblewrap outside, its processes inside.
 
-It ends by SIGKILL to its first process through a pidfd: student code can stop everything else, but
-not that.
+It is ended by SIGKILL to its first process through a pidfd: student code can stop every other
+process, but not that one.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _ECHO = b"\n"
 
 
 class NotJoinedError(Exception):
-    """A warm start failed on the way; its words name the step. Whoever asked starts cold."""
+    """A warm start failed; the message names the step. The caller starts the session cold."""
 
 
 class ZygoteGoneError(NotJoinedError):
-    """The zygote died before it answered; the next one may do better.
+    """The zygote died before it answered; a retry with the next one may work.
 
-    ``asked`` tells whether it did so over this very request.
+    ``asked`` is whether it died while it handled this request.
     """
 
     def __init__(self, *, asked: bool) -> None:
@@ -44,8 +44,8 @@ class ZygoteGoneError(NotJoinedError):
 class BwrapProcess:
     """bwrap's monitor outside, its first process inside, the program below that.
 
-    It has ended when the first process is gone, and with it, by the kernel's rule for pid
-    namespaces, everything that was in there; the monitor's end alone promises nothing.
+    It has ended when the first process has ended: the kernel then kills every process in its pid
+    namespace. The monitor's exit alone does not guarantee that.
     """
 
     def __init__(
@@ -55,9 +55,10 @@ class BwrapProcess:
         settle: Callable[[int], None] = lambda _: None,
         gate: int = -1,
     ) -> None:
-        """``settle`` gets the first process's pid before the program runs.
+        """``settle`` is called with the first process's pid before the program runs.
 
-        The program waits for ``gate`` to be closed. Whoever could not be settled is ended first.
+        The program waits until ``gate`` is closed. If ``settle`` raises OSError, the sandbox is
+        killed first. ``info`` is the read end of bwrap's ``--info-fd``.
         """
         loop = asyncio.get_running_loop()
         self._settle = settle
@@ -76,13 +77,13 @@ class BwrapProcess:
 
     @property
     def first_pid(self) -> int:
-        """The host's pid of the sandbox's first process, 0 while it is not known."""
+        """The host pid of the sandbox's first process, 0 while it is not known."""
         return self._first_pid
 
     def _read_info(self) -> None:
-        """bwrap tells the pid of the sandbox's first process as soon as it exists.
+        """Read the first process's pid, which bwrap writes as soon as that process exists.
 
-        It goes on writing after that, so the pipe is read to its end.
+        bwrap writes more after that, so the pipe is read to its end.
         """
         try:
             data = os.read(self._info, _INFO_LIMIT)
@@ -120,8 +121,8 @@ class BwrapProcess:
             self._info = -1
 
     def end_gently(self) -> None:
-        # A pid may have been reused between looking and signalling: the pidfd is taken first,
-        # and what it names must still be the first process's child.
+        # A pid may be reused between lookup and signal: open the pidfd first, then check that
+        # the pid is still a child of the first process.
         programs = children_of(self._first_pid) if self._first >= 0 else []
         for pid in programs:
             with contextlib.suppress(ProcessLookupError):
@@ -130,21 +131,21 @@ class BwrapProcess:
                     signal.pidfd_send_signal(descriptor, signal.SIGTERM)
                 os.close(descriptor)
         if self._first < 0:
-            # Not by its monitor's death: a first process that nobody knows yet would stay.
+            # Do not kill the monitor: a first process not known yet would survive it.
             self._unwanted = True
-        elif not programs:  # nothing runs in there that could have something to save
+        elif not programs:  # no program runs inside that could save its state
             self.end()
 
     def end(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             if self._first >= 0:
                 signal.pidfd_send_signal(self._first, signal.SIGKILL)
-            else:  # it never came up; its monitor takes what there is of it along
+            else:  # no first process was reported; killing the monitor ends the rest
                 self._child.signal(signal.SIGKILL)
 
     def _monitor_gone(self) -> None:
         if self._info >= 0:
-            self._read_info()  # the last words, if the loop has not come to them yet
+            self._read_info()  # the rest of the pipe, if the loop has not read it yet
             self._stop_reading()
         self._open_gate()
         if self._first < 0:
@@ -157,20 +158,20 @@ class BwrapProcess:
         asyncio.get_running_loop().remove_reader(self._first)
         os.close(self._first)
         self._first = -1
-        with contextlib.suppress(ChildProcessError):  # ours since its monitor is gone
+        with contextlib.suppress(ChildProcessError):  # adopted from the monitor
             os.waitpid(self._first_pid, os.WNOHANG)
         self.exited.set_result(self._child.exited.result())
 
 
 class Echo:
-    """Takes the holder's answer out of what a sandbox prints, and passes on the rest."""
+    """Removes the placeholder's echoed byte from a sandbox's output and passes the rest on."""
 
     def __init__(self, on_output: Callable[[bytes], None]) -> None:
         self.heard: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._on_output = on_output
 
     def hear(self, data: bytes) -> None:
-        """Take what was printed."""
+        """Process a chunk of output."""
         if not self.heard.done() and data.startswith(_ECHO):
             self.heard.set_result(None)
             data = data[len(_ECHO) :]
@@ -179,10 +180,10 @@ class Echo:
 
 
 class Held(BwrapProcess):
-    """A sandbox with a holder in it, which waits to be joined.
+    """A sandbox with only a placeholder process, which a session can join.
 
-    The holder echoes a byte once all is mounted. Nobody relies on it once student code runs
-    beside it.
+    The placeholder echoes a byte once all is mounted. The echo is not trusted once student code
+    runs beside it.
     """
 
     def __init__(self, child: Child, told: int, echo: Echo) -> None:
@@ -190,12 +191,12 @@ class Held(BwrapProcess):
         self._told_holder = told
         self._echo = echo
         self.holder = -1
-        """A pidfd of the holder, from :meth:`stand` to :meth:`let_go`."""
+        """A pidfd of the placeholder, between :meth:`stand` and :meth:`let_go`; else -1."""
         self.exited.add_done_callback(lambda _: self._put_away())
 
     @property
     def output(self) -> int:
-        """Where what joins writes its output; open until :meth:`let_go`."""
+        """The descriptor for a joining process's output; open until :meth:`let_go`."""
         return self._child.lent
 
     def end(self) -> None:
@@ -203,7 +204,7 @@ class Held(BwrapProcess):
         super().end()
 
     async def stand(self) -> None:
-        """Wait until the sandbox can be joined. Raises: :class:`NotJoinedError`."""
+        """Wait up to 5 s until the sandbox can be joined. Raises: :class:`NotJoinedError`."""
         with contextlib.suppress(BrokenPipeError):
             os.write(self._told_holder, _ECHO)
         either: tuple[asyncio.Future[Any], ...] = (self._echo.heard, self.exited)
@@ -214,11 +215,11 @@ class Held(BwrapProcess):
         holders = children_of(self._first_pid) if self._first >= 0 else []
         if not holders:
             raise NotJoinedError("holder")
-        # Nothing else is in there yet, so the number is still its own.
+        # No other process is inside yet, so the pid has not been reused.
         self.holder = os.pidfd_open(holders[0])
 
     def let_go(self) -> None:
-        """Close what only the joining needed; the holder stays where it is."""
+        """Close the descriptors needed only for joining; the placeholder keeps running."""
         self._child.end_loan()
         if self.holder >= 0:
             os.close(self.holder)
@@ -229,7 +230,7 @@ class Held(BwrapProcess):
         os.close(self._told_holder)
 
     def _look_inside(self) -> None:
-        """Find the first process: in a zygote group, bubblewrap does not know what we call it.
+        """Find the first process: bubblewrap in a zygote group does not know its host pid.
 
         It is the monitor's only child, and the monitor lives until the sandbox has ended.
         """
@@ -241,7 +242,7 @@ class Held(BwrapProcess):
 
 
 def children_of(pid: int) -> list[int]:
-    """Return the pids of a process's children; none if it is gone."""
+    """Return the pids of a process's children; an empty list if it has ended."""
     try:
         return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:

@@ -1,7 +1,7 @@
-"""One child process of the supervisor: its output, its end, nothing else.
+"""One child process of the supervisor: its start, its output and its exit status.
 
-Started from the main thread, since the kernel ties ``--die-with-parent`` to the thread that
-forked; watched by a pidfd, since a thread for every child would not scale.
+It is started from the main thread, since the kernel ties ``--die-with-parent`` to the thread that
+forked, and watched through a pidfd, since one thread per child would not scale.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ from mograder.sandbox.isolation.namespaces import Joined, Place, Standard, Start
 
 _READ_BYTES = 65_536
 _LAST_READS = 16
-"""Together as much as a pipe can hold at most (1 MiB, ``/proc/sys/fs/pipe-max-size``)."""
+"""Reads after the exit: 16 reads of 64 KiB cover a full pipe (1 MiB, fs.pipe-max-size)."""
 
 _GROUP_LOOKS, _GROUP_SECONDS = 40, 0.05
 _BURST_SECONDS = 4
-"""What somebody may print at once who was silent before: so many seconds' worth."""
+"""Seconds' worth of ``output_rate`` that a child may print at once after a silence."""
 
 
 _ENTER = ("/bin/sh", "-c", 'echo 0 >&0 && exec "$@" </dev/null', "enter")
-"""Enters the cgroup of standard input, then becomes its arguments, or nothing where that fails.
+"""Shell command that enters the cgroup of standard input, then executes its arguments.
 
-A program of its own, since entering may wait for the kernel, and we wait for our children up to
-the moment that they execute something.
+It fails if the cgroup cannot be entered. A separate program, since entering may block in the
+kernel, and the supervisor blocks until its child has called exec.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What to execute: absolute program, whole environment, and the descriptors to keep.
+    """A program to execute: absolute path, whole environment, and the descriptors to keep.
 
-    ``uid`` is the host uid to become (and the gid of the same number), or None to stay. With a
-    ``place`` the program starts there instead, as whom the place says. ``stdin`` is a descriptor,
-    or None for nothing; ``lend_output`` keeps our end of the output open in ``Child.lent``, for
-    who writes to it later. ``output_rate`` is how many bytes a second are read of it. ``entry``
-    is where the child enters its cgroup before it becomes the program, or none.
+    ``uid`` is the host uid to switch to (and the gid of the same number), or None to keep ours.
+    With a ``place`` the program starts there, with that place's uid. ``stdin`` is a descriptor,
+    or None for /dev/null; ``lend_output`` keeps our write end of the output open in
+    ``Child.lent``, for a later writer. ``output_rate`` is in bytes read per second. ``entry`` is
+    an open ``cgroup.procs`` that the child writes to before it executes the program, or None.
     """
 
     argv: Sequence[str]
@@ -68,7 +68,7 @@ class _Process(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A process that was started, and both ends of its output."""
+    """A process that was started, and both ends of its output pipe."""
 
     process: _Process
     read_end: int
@@ -76,14 +76,14 @@ class Begun:
 
 
 class Child:
-    """A running child; ``exited`` resolves to its status once it is gone and its output read."""
+    """A running child; ``exited`` resolves to its status once it ended and its output was read."""
 
     def __init__(
         self, launch: Launch, on_output: Callable[[bytes], None], begun: Begun | None = None
     ) -> None:
-        """Start the process; ``on_output`` gets standard output and error as they come.
+        """Start the process; ``on_output`` receives standard output and error as they are read.
 
-        ``begun`` is the process where :func:`begin_elsewhere` has started it.
+        ``begun`` is the process if :func:`begin_elsewhere` has already started it.
 
         Raises: :class:`OSError` when the program cannot be executed.
         """
@@ -101,7 +101,7 @@ class Child:
         self._read_at = loop.time()
         self._pause: asyncio.TimerHandle | None = None
         self._ours = True
-        """Whether this process is its parent, and nobody else reuses its number meanwhile."""
+        """Whether we are its parent, so that its pid is not reused before we reap it."""
         if isinstance(self._process, Started):
             self._pidfd, self._ours = self._process.pidfd, self._process.ours
         else:
@@ -111,13 +111,13 @@ class Child:
         loop.add_reader(self._pidfd, self._reap)
 
     def end_loan(self) -> None:
-        """Close our writing end of the output, if it is still open."""
+        """Close our write end of the output, if it is still open."""
         if self.lent >= 0:
             os.close(self.lent)
             self.lent = -1
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal; a process that is gone already is no error."""
+        """Send a signal; ignored if the process has ended."""
         if not self.exited.done():
             self._process.send_signal(number)
 
@@ -133,7 +133,7 @@ class Child:
             self._close_output()
 
     def _pace(self, size: int) -> None:
-        """Read no more for a while of one that floods: it waits then, and nobody else does."""
+        """Stop reading for a while after too much output: only the writer blocks then."""
         loop = asyncio.get_running_loop()
         now = loop.time()
         earned = self._allowance + (now - self._read_at) * self._rate
@@ -152,15 +152,14 @@ class Child:
         loop = asyncio.get_running_loop()
         loop.remove_reader(self._pidfd)
         os.close(self._pidfd)
-        # What is left of its group goes with it. Before it is reaped, so that the number is still
-        # its own.
+        # Kill the rest of its process group before the reaping, while the number cannot be reused.
         if self._ours:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGKILL)
         status = self._process.wait()
-        # What it printed last explains its death: read that before saying so. A grandchild may
-        # hold the pipe open and fill it faster than we read, so wait neither for an end nor
-        # for silence.
+        # The last output often explains the exit: read it before resolving `exited`. A grandchild
+        # may keep the pipe open and fill it faster than we read, so do not wait for the end of
+        # the output or for a pause.
         for _ in range(_LAST_READS):
             if self._output >= 0:
                 self._read_output()
@@ -170,11 +169,11 @@ class Child:
         self.exited.set_result(status)
 
     def _reap_group(self, looks: int) -> None:
-        """Collect what of its group became ours when it died (the supervisor adopts orphans)."""
+        """Reap processes of its group that became our children (the supervisor adopts orphans)."""
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-self.pid, os.WNOHANG)[0]:
                 pass
-            if looks:  # killed, but not dead yet
+            if looks:  # killed, but not ended yet
                 loop = asyncio.get_running_loop()
                 loop.call_later(_GROUP_SECONDS, self._reap_group, looks - 1)
 
@@ -189,7 +188,7 @@ class Child:
 
 
 async def begin_elsewhere(launch: Launch) -> Begun:
-    """Start a process by the guide of its place, without blocking the loop.
+    """Start a process through the helper of its place, without blocking the loop.
 
     Raises: :class:`OSError` when the program cannot be executed.
     """

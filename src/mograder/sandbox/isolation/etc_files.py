@@ -1,4 +1,4 @@
-"""The synthetic ``/etc`` of a sandbox: enough to resolve a name and link a library."""
+"""The synthetic ``/etc`` of a sandbox: enough to resolve names and load shared libraries."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _FILES = {
     "passwd": "root:x:0:0:root:/root:/usr/sbin/nologin\n"
     "student:x:1000:1000:student:/home/student:/bin/bash\n",
     "group": "root:x:0:\nstudent:x:1000:\n",
-    # The kernel of marimo listens on localhost and looks the name up.
+    # marimo's kernel listens on localhost and resolves that name.
     "hosts": "127.0.0.1 localhost notebook\n::1 localhost\n",
     "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
 }
@@ -22,10 +22,11 @@ _ALL_ENTER = 0o005
 
 
 def write_etc(directory: Path, *, network: bool, host: Path = Path("/etc")) -> Path:
-    """Write a fresh synthetic ``/etc`` to ``directory`` and return it.
+    """Write a new synthetic ``/etc`` to ``directory`` and return it.
 
-    Builds (``network``) also see how to reach and trust the package index. Of the ``host``'s
-    own, only what every user of the machine may read is copied.
+    Builds (``network``) also get the resolver configuration and the CA certificates for the
+    package index. Of ``host``'s files, only those that every user of the machine may read are
+    copied.
     """
     if directory.exists():
         shutil.rmtree(directory)
@@ -39,7 +40,7 @@ def write_etc(directory: Path, *, network: bool, host: Path = Path("/etc")) -> P
 
 
 def refresh_resolver(directory: Path) -> None:
-    """Copy ``resolv.conf`` again: a machine changes networks while a supervisor goes on."""
+    """Copy ``resolv.conf`` again: the host may change networks while the supervisor runs."""
     _copy(Path("/etc/resolv.conf"), directory / "resolv.conf")
 
 
@@ -47,9 +48,9 @@ def _copy(source: Path, target: Path) -> None:
     if _unreadable(str(source.parent), [source.name]):
         return
     if source.is_dir():
-        # What only root may read (private keys below /etc/ssl) stays out.
+        # Files that only root may read (private keys below /etc/ssl) are not copied.
         shutil.copytree(source, target, symlinks=True, ignore=_unreadable, dirs_exist_ok=True)
-    elif source.is_file():  # resolv.conf is often a link to /run, which is not there inside
+    elif source.is_file():  # resolv.conf is often a link to /run, which a sandbox does not have
         shutil.copyfile(source, target)
 
 
@@ -58,10 +59,13 @@ def _unreadable(directory: str, names: list[str]) -> list[str]:
 
 
 def _is_public(path: Path) -> bool:
-    """Links are copied as links, and lead nowhere inside if their target is not public."""
+    """Return whether all users may read the path; true for a link, which is copied as a link.
+
+    Inside, a link whose target is not public is dangling.
+    """
     try:
         mode = path.lstat().st_mode
-    except OSError:  # it went away meanwhile, or never was
+    except OSError:  # removed meanwhile, or it never existed
         return False
     if stat.S_ISDIR(mode):
         return mode & _ALL_ENTER == _ALL_ENTER

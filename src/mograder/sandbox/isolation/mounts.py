@@ -1,10 +1,10 @@
-"""Where bubblewrap finds what it binds.
+"""Host paths that bubblewrap can bind.
 
-bubblewrap resolves the source of a bind as the sandbox's own uid. A supervisor that is not root
-shares that uid, and paths are used as they are. A supervisor started as root gives each student
-another uid, and that uid cannot walk into a 0700 home or a private course directory; so root
-binds every source into a place of its own first, in a mount namespace of its own that dies with
-it and that nobody else sees.
+bubblewrap resolves the source of a bind mount as the sandbox's own uid. A supervisor that is not
+root shares that uid, and paths are used as they are. A supervisor started as root gives each
+student another uid, and that uid cannot traverse a 0700 home or a private course directory;
+therefore root first binds every source to a path that all uids can reach, in a private mount
+namespace that ends with the supervisor.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ _EXECUTE_BY_OTHERS = 0o001
 
 
 class Sources(Protocol):
-    """Turns a host path into one that a sandbox's uid can bind."""
+    """Turns a host path into a path that a sandbox's uid can bind."""
 
     def shared(self, path: Path) -> Path:
-        """For what many sandboxes see: environments, interpreters, the cache."""
+        """Return a path for a source that many sandboxes bind, such as environments."""
         ...
 
     def own(self, path: Path) -> Path:
-        """For one sandbox's workspace; give it back with :meth:`release`."""
+        """Return a path for one sandbox's workspace; undo it with :meth:`release`."""
         ...
 
     def release(self, path: Path) -> None: ...
 
     def close(self) -> None:
-        """Leave nothing on the host."""
+        """Remove every mount and directory that was made on the host."""
         ...
 
 
 class PlainSources:
-    """Paths as they are, for a supervisor whose sandboxes share its uid."""
+    """Unchanged paths, for a supervisor whose sandboxes share its uid."""
 
     def shared(self, path: Path) -> Path:
         return path
@@ -62,18 +62,18 @@ class PlainSources:
 
 
 class MountSpace:
-    """A mount namespace of the supervisor's own, which nobody else sees and which dies with it.
+    """A private mount namespace of the supervisor, which ends with it.
 
-    ``place`` is a directory on a file system that exists only there and that every uid can walk
-    to.
+    ``place`` is a directory on a tmpfs that exists only in this namespace and that every uid can
+    reach.
     """
 
     def __init__(self, candidates: tuple[Path, ...], name: str) -> None:
         """Leave the host's mount namespace; call once, before any thread exists.
 
-        ``candidates`` are directories to make the place in; the first one that every uid can
-        walk to is taken. ``name`` is the supervisor's own and always the same, so that one that
-        was killed leaves nothing that the next one does not use and take away.
+        ``candidates`` are the possible parents of ``place``; the first one that every uid can
+        traverse is taken. ``name`` identifies the supervisor and is the same at each start, so
+        that the next supervisor reuses and removes the directory that a killed one left.
         Raises: :class:`SandboxUnavailable`.
         """
         self._libc = ctypes.CDLL(None, use_errno=True)
@@ -87,19 +87,19 @@ class MountSpace:
             )
         self.place = _own_directory(base / f"mograder-mounts-{name}")
         self._check(self._libc.unshare(_CLONE_NEWNS), "leave the mount namespace")
-        # Slave: a volume that the administrator mounts later still appears, ours never leave.
+        # Slave: later mounts on the host still propagate to us, ours never to the host.
         self._mount("none", "/", None, _MS_REC | _MS_SLAVE)
         self._mount("tmpfs", self.place, "tmpfs", _MS_NOSUID | _MS_NODEV)
         self.place.chmod(0o711)
 
     def bind(self, path: Path) -> Path:
-        """Show a directory or file at a fresh path in the place as well, and return that."""
+        """Bind a directory or file to a new path below ``place`` and return that path."""
         target = self.place / str(next(self._numbers))
         self._bind_at(path, target)
         return target
 
     def unbind(self, target: Path) -> None:
-        """Take away what :meth:`bind` made; whoever has it mounted keeps it."""
+        """Unmount a path that :meth:`bind` returned; binds of it elsewhere remain."""
         self._check(self._libc.umount2(os.fsencode(target), _MNT_DETACH), f"unmount {target}")
         if target.is_dir():
             target.rmdir()
@@ -107,10 +107,11 @@ class MountSpace:
             target.unlink()
 
     def open_way(self, path: Path) -> None:
-        """Let every uid walk to ``path``, here only: no right on the host changes.
+        """Let every uid reach ``path`` in this namespace; no permission on the host changes.
 
-        A private directory on the way is covered by a copy of its first level that others may
-        pass but not list; what is in it keeps its own rights. What does not exist stays so.
+        A private directory on the path is covered by a tmpfs with a bind of each of its entries;
+        others may traverse but not list it, and the entries keep their permissions. A path that
+        does not exist is left alone.
         """
         steps = (*reversed(path.resolve().parents), path.resolve())
         for ancestor, step in pairwise(steps):
@@ -120,7 +121,7 @@ class MountSpace:
                 self._cover(ancestor)
 
     def close(self) -> None:
-        """Unmount the place with all that is in it, and remove the directory below."""
+        """Unmount ``place`` with everything below it, and remove the directory."""
         self._check(self._libc.umount2(os.fsencode(self.place), _MNT_DETACH), "unmount")
         self.place.rmdir()
 
@@ -139,7 +140,7 @@ class MountSpace:
         copy.rmdir()
 
     def _reveal(self, covered: Path, name: str) -> None:
-        """Show also what was made below a covered directory since."""
+        """Bind an entry that was made in a covered directory after it was covered."""
         below = Path(f"/proc/self/fd/{self._covered[covered]}") / name
         if below.exists() and not (covered / name).exists():
             self._bind_at(below, covered / name)
@@ -168,7 +169,7 @@ class MountSpace:
 
 
 class PrivateSources:
-    """Bind mounts in a mount space, for a supervisor that is root."""
+    """Bind mounts in a private mount namespace, for a supervisor that is root."""
 
     def __init__(self, space: MountSpace) -> None:
         self._space = space
@@ -186,7 +187,7 @@ class PrivateSources:
         return target
 
     def _forget_removed(self) -> None:
-        """Unmount what was deleted on disk: a mount would keep a removed environment's place."""
+        """Unmount deleted sources: a mount would keep a removed environment's disk space in use."""
         for path, (identity, target) in tuple(self._known.items()):
             try:
                 there = _identity(path) == identity
@@ -208,7 +209,7 @@ class PrivateSources:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[int, bool]]:
-    """A descriptor of the path itself, never of what a link there points to."""
+    """Yield an O_PATH descriptor of ``path`` and whether it is a directory; follow no link."""
     descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         mode = os.fstat(descriptor).st_mode
@@ -225,7 +226,7 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 def _own_directory(path: Path) -> Path:
-    """Make a directory, or use one that is there if nobody else made it (``/tmp`` is shared)."""
+    """Make a directory, or take an existing one that we own (``/tmp`` is shared)."""
     path.mkdir(mode=0o711, exist_ok=True)
     status = path.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
@@ -237,7 +238,7 @@ def _own_directory(path: Path) -> Path:
 
 
 def _passable(directory: Path) -> bool:
-    """Whether every uid may walk through, or nobody, since there is nothing."""
+    """Return whether every uid may traverse the directory; true if there is none."""
     return not directory.is_dir() or bool(directory.stat().st_mode & _EXECUTE_BY_OTHERS)
 
 

@@ -1,8 +1,8 @@
-"""A small process that leads programs into namespaces on behalf of the supervisor.
+"""A small process that starts programs in namespaces on behalf of the supervisor.
 
-To enter takes three forks, and each copies the page tables of who forks: 7 ms of processor time
-for one session where the supervisor does it, and its loop stands still meanwhile; 2 ms here, where
-little is in memory. This is the supervisor's end; ``namespace_helper_process.py`` is the process.
+Entering takes three forks, and each copies the page tables of the forking process: 7 ms of CPU
+time for one session in the supervisor, whose loop blocks meanwhile; 2 ms in a process with little
+memory. This is the supervisor's end; ``namespace_helper_process.py`` is the process.
 """
 
 from __future__ import annotations
@@ -27,35 +27,35 @@ _BOOT = (
 )
 _PACKAGES = Path(__file__).parents[3]
 _SECONDS = 10.0
-"""How long one request may take: the supervisor waits for it."""
+"""Timeout of one request, for which the supervisor waits."""
 
 
 class NamespaceHelper:
     """The supervisor's end. A process that died is replaced at the next request.
 
-    Mutable state: ``_control``, the line to the process, and ``_process``; ``_turn`` lets one
-    request use them at a time.
+    Mutable state: ``_control``, the socket to the process, and ``_process``; ``_turn`` serialises
+    the requests.
     """
 
     def __init__(self) -> None:
-        """Start it. Raises: :class:`OSError`."""
+        """Start the process. Raises: :class:`OSError`."""
         self._control, self._process = _start()
         self._turn = asyncio.Lock()
 
     @property
     def pid(self) -> int:
-        """The process that enters."""
+        """The pid of the helper process."""
         return self._process.pid
 
     async def enter(
         self, place: Joined, launch: Executable, variables: Mapping[str, str], streams: Standard
     ) -> int:
-        """Start a program in its place; returns a pidfd of it. Not to be cancelled.
+        """Start a program in its place; return a pidfd of it. Must not be cancelled.
 
-        A thread waits for the answer. The process itself is only ever started by the loop's own
-        thread, whose end is what the kernel tells it as its parent's.
+        A thread waits for the answer. The process itself is only started from the loop's thread,
+        since its PDEATHSIG is sent when the thread that forked it ends.
 
-        Raises: :class:`OSError` when the kernel refuses that, or no answer comes.
+        Raises: :class:`OSError` when the kernel refuses, or no answer arrives.
         """
         entry = () if launch.entry is None else (launch.entry,)
         handed = [place.pidfd, streams.stdin, streams.output, *launch.descriptors, *entry]
@@ -63,13 +63,13 @@ class NamespaceHelper:
         async with self._turn:
             try:
                 await asyncio.to_thread(socket.send_fds, self._control, [words], handed)
-            except (BrokenPipeError, ConnectionError):  # it was killed; nothing was begun
+            except (BrokenPipeError, ConnectionError):  # it was killed; nothing was started
                 self._renew()
                 await asyncio.to_thread(socket.send_fds, self._control, [words], handed)
             try:
                 said, found = await asyncio.to_thread(_hear, self._control)
             except OSError:
-                self._renew()  # whatever it is still at must not be taken for the next answer
+                self._renew()  # a late answer must not be taken for the next request's
                 raise
             if said[:1] == DONE and found:
                 return found[0]
@@ -78,7 +78,7 @@ class NamespaceHelper:
         raise PermissionError(said[1:].decode("utf-8", "replace") or "the porter has gone")
 
     def close(self) -> None:
-        """End it."""
+        """Kill the process and wait for it."""
         self._control.close()
         self._process.kill()
         self._process.wait()

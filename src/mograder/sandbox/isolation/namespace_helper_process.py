@@ -1,7 +1,7 @@
 """The process that enters namespaces for the supervisor (``namespace_helper``).
 
-It decides nothing and holds nothing between two requests, and it ends with the supervisor. What is
-imported here is copied at each fork, so only a little of the standard library is.
+It keeps no state between two requests, and it ends with the supervisor. Imported modules cost
+time at each fork (page tables), so it imports only a little of the standard library.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Request(TypedDict):
-    """What to start and where; the descriptors come beside it."""
+    """A program to start and its namespaces; the descriptors are passed with the message."""
 
     flags: int
     uid: int
@@ -44,7 +44,7 @@ class Request(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class _Errand:
-    """What to execute, as :class:`~mograder.sandbox.isolation.namespaces.Executable` has it."""
+    """A program to execute (:class:`~mograder.sandbox.isolation.namespaces.Executable`)."""
 
     argv: Sequence[str]
     directory: str
@@ -54,9 +54,9 @@ class _Errand:
 
 
 def main(control: int, supervisor: int) -> None:
-    """Do what is asked, one after the other, until the supervisor hangs up or dies."""
+    """Serve requests one after the other until the supervisor closes the socket or dies."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != supervisor:  # it has died before we asked for that
+    if os.getppid() != supervisor:  # it died before PDEATHSIG was set
         return
     line = socket.socket(fileno=control)
     line.set_inheritable(False)
@@ -73,7 +73,7 @@ def main(control: int, supervisor: int) -> None:
 
 
 def _above(line: socket.socket, floor: int) -> socket.socket:
-    """Keep our own line away from the numbers that a program expects."""
+    """Move our socket above the descriptor numbers that a program expects."""
     if line.fileno() >= floor:
         return line
     return socket.socket(fileno=_lifted(line.detach(), floor))
@@ -86,7 +86,7 @@ def _lifted(descriptor: int, floor: int) -> int:
 
 
 def _serve(line: socket.socket, request: Request, held: list[int]) -> None:
-    """The arguments name descriptors by the supervisor's numbers, so they get those here."""
+    """Start the program and answer; dup its descriptors to the numbers its arguments name."""
     pidfd, stdin, output, *rest = held
     numbers = request["numbers"]
     entry = rest[-1] if request["entry"] else None
@@ -115,5 +115,5 @@ def _serve(line: socket.socket, request: Request, held: list[int]) -> None:
 
 
 def _answer(line: socket.socket, words: bytes, descriptors: list[int]) -> None:
-    with contextlib.suppress(ConnectionError):  # it has hung up, as the next request will tell
+    with contextlib.suppress(ConnectionError):  # closed: the next receive returns nothing
         socket.send_fds(line, [words[:ANSWER_BYTES]], descriptors)

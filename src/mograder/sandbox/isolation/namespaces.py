@@ -1,10 +1,10 @@
-"""Start a process in a user namespace of its own, or in the namespaces of another process.
+"""The start of a process in a new user namespace, or in the namespaces of another process.
 
-bubblewrap makes every sandbox; these two ways stand around it. A *zygote group* (one for each
-environment with a zygote) is a user and a pid namespace: it is *founded* by a bubblewrap that is
-root in there and nowhere else, and the sandboxes of its sessions and its zygote are then started
-*in* it, since the kernel lets a process join only a sandbox below its own namespaces.
-Nothing here decides what a sandbox may see: that is ``policy.py``.
+bubblewrap makes every sandbox; the two ways here prepare for it. A *zygote group* (one for each
+environment with a zygote) is a user and a pid namespace. It is *founded* by a bubblewrap that is
+root only inside it; the zygote and the sandboxes of its sessions are then started *in* it, since
+the kernel lets a process join only a sandbox below its own namespaces.
+The view of a sandbox is not defined here but in ``policy.py``.
 """
 
 from __future__ import annotations
@@ -26,32 +26,32 @@ CLONE_NEWUSER, CLONE_NEWPID = 0x10000000, 0x20000000
 _CLONE_NEWNS, _CLONE_NEWCGROUP, _CLONE_NEWUTS = 0x00020000, 0x02000000, 0x04000000
 _CLONE_NEWIPC, _CLONE_NEWNET = 0x08000000, 0x40000000
 NESTED = CLONE_NEWUSER | CLONE_NEWPID
-"""What a session's bubblewrap takes over: it makes all the rest itself."""
+"""The namespaces that a session's bubblewrap joins; it makes all others itself."""
 
 EVERYTHING = (
     NESTED | _CLONE_NEWNS | _CLONE_NEWCGROUP | _CLONE_NEWUTS | _CLONE_NEWIPC | _CLONE_NEWNET
 )
 SETGID, SETUID, SETFCAP = 6, 7, 31
-"""The first two are what a zygote keeps where it forks for students of different uids; the kernel
-asks for the last one of whoever gives a new user namespace the 0 of its own."""
+"""A zygote that forks for students of different uids keeps the first two; the kernel requires the
+last one to map the parent's uid 0 into a new user namespace."""
 
 _MS_REC, _MS_SLAVE = 1 << 14, 1 << 19
 _MS_NOTHING_SPECIAL = 2 | 4 | 8
-"""MS_NOSUID, MS_NODEV and MS_NOEXEC, as every /proc has."""
+"""MS_NOSUID, MS_NODEV and MS_NOEXEC, the usual flags of /proc."""
 
 _PR_SET_PDEATHSIG = 1
 _CANNOT_EXECUTE = 127
 _CLOSE_RANGE = 436
-"""The same on every machine; Python's own ``closerange`` may be a loop over a million numbers."""
+"""The same number on all architectures; ``os.closerange`` may loop over a million numbers."""
 
 _ALL_DESCRIPTORS = 1 << 31
 
 
 @dataclass(frozen=True, slots=True)
 class Founded:
-    """A new user namespace with ``count`` ids from ``first`` on the host; the process is 0 in it.
+    """A new user namespace that maps ``count`` ids from ``first_*`` on; the process is 0 in it.
 
-    A service user has one id to give, its own; root gives the range of its sandboxes.
+    A service user can map only its own id; root maps the range of its sandboxes.
     """
 
     first_uid: int
@@ -61,11 +61,11 @@ class Founded:
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """The namespaces ``flags`` of the process behind ``pidfd``, as ``uid`` in there.
+    """The namespaces ``flags`` (CLONE_NEW*) of the process of ``pidfd``, entered as ``uid``.
 
-    Of all capabilities only ``capabilities`` are kept; ``program`` is a system-call filter that
-    the process has from its first instruction on, or none. If there is a ``guide``, it enters the
-    namespaces; otherwise the starting process does.
+    ``uid`` is as seen inside. Only the given ``capabilities`` are kept. ``program`` is a
+    system-call filter (BPF bytes) installed before the program is executed; empty for no filter.
+    A ``guide`` enters the namespaces if there is one, else the calling process forks for it.
     """
 
     pidfd: int
@@ -80,7 +80,7 @@ Place = Founded | Joined
 
 
 class Executable(Protocol):
-    """What to execute (:class:`~mograder.sandbox.isolation.child_process.Launch`)."""
+    """A program to execute (:class:`~mograder.sandbox.isolation.child_process.Launch`)."""
 
     @property
     def argv(self) -> Sequence[str]: ...
@@ -95,7 +95,7 @@ class Executable(Protocol):
 
 
 class Guide(Protocol):
-    """Enters namespaces for a process whose own fork would be slow.
+    """Enters namespaces for a process whose own fork would be slow, like the supervisor's.
 
     :class:`~mograder.sandbox.isolation.namespace_helper.NamespaceHelper` is one.
     """
@@ -103,22 +103,22 @@ class Guide(Protocol):
     async def enter(
         self, place: Joined, launch: Executable, variables: Mapping[str, str], streams: Standard
     ) -> int:
-        """As :func:`enter`, without blocking the loop."""
+        """Do the same as :func:`enter`, without blocking the loop."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Standard:
-    """Standard input and output of what is started; errors go to the output."""
+    """Descriptors for standard input and output of a program; standard error is the output."""
 
     stdin: int
     output: int
 
 
 class Started:
-    """A process by its pidfd, with the words of ``subprocess`` that its watcher needs.
+    """A process by its pidfd, with the methods of ``subprocess.Popen`` that its watcher needs.
 
-    One in a zygote group is a child of the zygote group's first process, which collects it.
+    ``ours`` is false in a zygote group: there the group's first process reaps it.
     """
 
     def __init__(self, pidfd: int, *, ours: bool) -> None:
@@ -132,12 +132,12 @@ class Started:
 
     def wait(self) -> int:
         if not self.ours:
-            return 0  # nobody outside is told
+            return 0  # its status is known only inside the zygote group
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
 
 def pid_behind(pidfd: int) -> int:
-    """Return the pid of a process as it is called here; -1 when it is gone."""
+    """Return the pid of a process in our pid namespace; -1 when it has ended."""
     lines = Path(f"/proc/self/fdinfo/{pidfd}").read_text().splitlines()
     return next((int(line.split()[1]) for line in lines if line.startswith("Pid:")), -1)
 
@@ -145,7 +145,7 @@ def pid_behind(pidfd: int) -> int:
 def start_in(
     place: Place, launch: Executable, variables: Mapping[str, str], streams: Standard
 ) -> Started:
-    """Start a program in its place. Raises: :class:`OSError` when the kernel refuses that."""
+    """Start a program in its place. Raises: :class:`OSError` when the kernel refuses."""
     if isinstance(place, Founded):
         return _found(place, launch, variables, streams)
     return Started(enter(place, launch, variables, streams), ours=False)
@@ -154,7 +154,7 @@ def start_in(
 def _found(
     place: Founded, launch: Executable, variables: Mapping[str, str], streams: Standard
 ) -> Started:
-    """The child leaves its user namespace, we say who is who in the new one, it goes on."""
+    """Fork a child that makes a user namespace, write its id maps, and let it execute."""
     left_read, left_write = os.pipe()
     named_read, named_write = os.pipe()
     us = os.pidfd_open(os.getpid())
@@ -181,7 +181,7 @@ def _found(
         _name_ids(pid, place)
         os.write(named_write, b"x")
     except OSError:
-        os.close(named_write)  # the child reads its end, and goes
+        os.close(named_write)  # the child reads end of file and exits
         named_write = -1
         os.waitpid(pid, 0)
         raise
@@ -193,10 +193,10 @@ def _found(
 
 
 def _hold_only(own: set[int], launch: Executable, streams: Standard) -> None:
-    """Close all else that the fork has of the supervisor's, and the other ends of its own pipes.
+    """Close all descriptors inherited from the supervisor but those that the child needs.
 
-    A child that waits for us with both ends of a pipe would wait for ever if we are killed, and
-    keep the hub's connection and the runtime directory's lock for as long.
+    With both ends of a pipe open, a child waiting on it would block forever after the supervisor
+    was killed, and keep the hub's connection and the runtime directory's lock open.
     """
     entry = () if launch.entry is None else (launch.entry,)
     bounds = sorted({2, *own, streams.stdin, streams.output, *launch.descriptors, *entry})
@@ -208,7 +208,7 @@ def _hold_only(own: set[int], launch: Executable, streams: Standard) -> None:
 
 def _name_ids(pid: int, place: Founded) -> None:
     process = Path(f"/proc/{pid}")
-    if place.count == 1:  # the rule for who is not root: groups cannot be given up unseen
+    if place.count == 1:  # required of a process that is not root: it may not drop groups
         (process / "setgroups").write_text("deny")
     (process / "uid_map").write_text(f"0 {place.first_uid} {place.count}")
     (process / "gid_map").write_text(f"0 {place.first_gid} {place.count}")
@@ -217,15 +217,16 @@ def _name_ids(pid: int, place: Founded) -> None:
 def enter(
     place: Joined, launch: Executable, variables: Mapping[str, str], streams: Standard
 ) -> int:
-    """Start a program in the namespaces of a process; returns a pidfd of it.
+    """Start a program in the namespaces of a process; return a pidfd of it.
 
-    A first child enters the namespaces, its child lives there, and that one's is the program.
+    Forks three times: the first child enters the namespaces, the second is its child in there,
+    the third becomes the program.
 
-    The pid namespace holds only for what is made after entering it. The one in the middle goes at
-    once, so that the program belongs to the first process in there, which collects it: a dead
-    process that waits for a parent outside would keep the whole namespace from ending, should
-    the supervisor be killed.
-    Raises: :class:`OSError` when the kernel refuses that.
+    A pid namespace applies only to children made after entering it. The second child exits at
+    once, so that the program is adopted and reaped by the first process inside: an unreaped
+    process whose parent is outside would keep the whole namespace from ending if the supervisor
+    was killed.
+    Raises: :class:`OSError` when the kernel refuses.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours:
@@ -277,7 +278,7 @@ def _go_on_inside(
     if launch.entry is not None:  # before the sandbox's cgroup namespace is made
         os.write(launch.entry, b"0")
     _settle(place)
-    # bubblewrap dies with its parent: with the right one.
+    # bubblewrap asks to die with its parent: wait until that is the group's first process.
     poll = select.poll()
     poll.register(parent, select.POLLIN)
     poll.poll()
@@ -285,10 +286,10 @@ def _go_on_inside(
 
 
 def _settle(place: Joined) -> None:
-    rights.leave_keyring()  # never the supervisor's own
+    rights.leave_keyring()  # do not inherit the supervisor's
     if place.flags == NESTED:
         _show_its_processes()
-    rights.bound_capabilities(place.capabilities)  # while the right to do so is there
+    rights.bound_capabilities(place.capabilities)  # needs CAP_SETPCAP, which is dropped below
     _become(place.uid, single=place.uid == 0)
     rights.keep_capabilities(place.capabilities)
     if place.program:
@@ -297,9 +298,9 @@ def _settle(place: Joined) -> None:
 
 
 def _show_its_processes() -> None:
-    """Put the joined namespace's ``/proc`` in the place of ours, in a mount namespace of its own.
+    """Mount the joined pid namespace's ``/proc`` over ours, in a private mount namespace.
 
-    bubblewrap looks up its own child in there.
+    bubblewrap looks up its own child there.
     """
     rights.check(rights.libc.unshare(_CLONE_NEWNS), "unshare")
     rights.check(rights.libc.mount(b"none", b"/", None, _MS_REC | _MS_SLAVE, None), "mount")
@@ -313,14 +314,16 @@ def _become(uid: int, *, single: bool) -> None:
         os.setgroups([])
     except PermissionError:
         if not single:
-            raise  # where there is but one id, there is no group to give up either
+            raise  # a namespace with a single id forbids setgroups
     os.setresgid(uid, uid, uid)
     os.setresuid(uid, uid, uid)
 
 
 def _die_with(us: int) -> None:
-    """Ask for it now and not only when bubblewrap does: the supervisor may be killed till then."""
-    # Last of all that changes who this is: the kernel forgets the wish then.
+    """Set PDEATHSIG before bwrap sets its own, since the supervisor may die in between.
+
+    Must follow the uid change, which clears it.
+    """
     rights.check(rights.libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "pdeathsig")
     poll = select.poll()
     poll.register(us, select.POLLIN)
@@ -330,7 +333,7 @@ def _die_with(us: int) -> None:
 
 def _execute(launch: Executable, variables: Mapping[str, str], streams: Standard) -> NoReturn:
     os.setsid()
-    # Python ignores these, and what is ignored stays so for the next program.
+    # Python ignores these, and an ignored signal stays ignored after exec.
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
     os.dup2(streams.stdin, 0)
@@ -344,5 +347,5 @@ def _execute(launch: Executable, variables: Mapping[str, str], streams: Standard
 
 
 def _say(streams: Standard, error: OSError) -> None:
-    """What the program would have printed goes to the same log."""
+    """Write the error to the program's output, and so to its log."""
     os.write(streams.output, f"{error}\n".encode())

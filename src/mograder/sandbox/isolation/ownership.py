@@ -1,4 +1,4 @@
-"""Hand a directory to the uid whose sandbox will write in it (a supervisor that is root)."""
+"""Change of ownership of a directory that a sandbox writes to, by a supervisor that is root."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 
 
 def give_to(directory: Path, uid: int) -> None:
-    """Make ``uid`` the owner of a tree that is about to be bound writable.
+    """Make ``uid`` the owner of a tree that will be bound writable.
 
-    Done once: a tree whose root already has the owner is left alone. Works on descriptors and never
-    follows a link, since the tree may hold a student's files (security.md, "The workspace is
-    theirs"); a file with other names (hard links) is left to its owner.
+    A tree whose root already has that owner is left alone. Works on descriptors and follows no
+    link, since the tree may hold a student's files (security.md, "The workspace is
+    theirs"); a file with several hard links keeps its owner.
     """
     top = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:

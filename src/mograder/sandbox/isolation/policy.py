@@ -1,9 +1,9 @@
-"""What a sandbox may see, as bubblewrap arguments. Pure: this file is the whole policy.
+"""The view of a sandbox, as bubblewrap arguments. Pure: this file is the whole policy.
 
 An allow-list of mounts on an empty root, never the host's root (security.md, "The sandbox"):
 the system's ``/usr``, a synthetic ``/etc``, the environment and its interpreter, the uv cache
-and the programs of ours that run inside, all read-only; the workspace; private ``/tmp``,
-``/dev/shm``, ``/proc``, ``/dev``. What is not named here does not exist inside.
+and our programs that run inside, all read-only; the workspace; private ``/tmp``,
+``/dev/shm``, ``/proc``, ``/dev``. A path that is not named here does not exist inside.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from mograder.sandbox.protocol import Execute, Limits, Mode, RunCommand, StartSe
 
 HOME = PurePosixPath("/home/student")
 WORK = HOME / "work"
-"""The workspace inside. Not below ``/tmp``: marimo never autosaves there (sessions.md)."""
+"""The workspace inside. Not below ``/tmp``, where marimo never autosaves (sessions.md)."""
 
 ENVIRONMENT = PurePosixPath("/opt/mograder/environment")
 BUILD = PurePosixPath("/opt/mograder/build")
@@ -25,28 +25,28 @@ UV_CACHE = PurePosixPath("/opt/mograder/uv-cache")
 UV = PurePosixPath("/opt/mograder/uv")
 SERVE = PurePosixPath("/opt/mograder/serve.py")
 CELLRUN = ("cell_runner.py", "check_guard.py", "cell_output.py")
-"""What runs notebooks cell by cell: beside ``serve.py``, inside as on the host."""
+"""The programs that run notebooks cell by cell, in the directory of ``serve.py`` on both sides."""
 
 ZYGOTE = PurePosixPath("/opt/mograder/zygote.py")
-"""Beside the programs that it becomes, ``enter_sandbox.py`` and these, which it imports from
-there."""
+"""The zygote's program, in one directory with the modules that it imports: ``enter_sandbox.py``
+and those of ``BESIDE``."""
 BESIDE = ("rights.py", "warmup_run.py", "module_snapshot.py", "sched_slice.py")
 HOLDER = "/usr/bin/cat"
-"""What stands in a sandbox until somebody joins it: it answers a byte, and so tells that the
-mounts stand."""
+"""The placeholder process of a sandbox until a session joins it. It echoes a byte, which shows
+that all mounts are done."""
 
 ASSET_URL = "../_marimo"
-"""Where a session's page finds marimo's static files, relative to the page.
+"""The URL of marimo's static files, relative to a session's page.
 
-The public prefix is known per request only, so no absolute path would do. The page's base is
-``{prefix}/s/<capability>/``, or its own address ``{prefix}/edit/user/<user>/<item>/`` where the
-hub leaves it alone; the hub serves both (``web.hub.proxy.static_assets``). With ``[hub]
-session_url`` it is an address of the hub's own origin instead (``sandbox.safety``), the same for
-every session's origin.
+The public prefix is known per request only, so an absolute path is not possible. The page's base
+is ``{prefix}/s/<capability>/``, or ``{prefix}/edit/user/<user>/<item>/`` where the hub does not
+rewrite it; the hub serves both (``web.hub.proxy.static_assets``). With ``[hub]
+session_url`` it is an absolute URL on the hub's own origin instead (``sandbox.safety``), the same
+for every session's origin.
 """
 
 _UID = 1000
-"""The only uid inside; on the host it is the service user's or the student's own sub-uid."""
+"""The only uid inside; on the host it is the service user's uid or the student's sub-uid."""
 
 _FIRST_CONFIGURATION = """\
 [runtime]
@@ -79,7 +79,7 @@ _SINGLE_THREADED = (
 
 @dataclass(frozen=True, slots=True)
 class Bind:
-    """One directory or file of the host that appears inside."""
+    """A directory or file of the host and its path inside."""
 
     source: Path
     target: PurePosixPath
@@ -88,7 +88,7 @@ class Bind:
 
 @dataclass(frozen=True, slots=True)
 class Inside:
-    """The paths that a process finds inside, or the host's own where there is no sandbox."""
+    """The paths inside a sandbox, or the host's own where there is no sandbox."""
 
     home: PurePosixPath
     work: PurePosixPath
@@ -113,7 +113,7 @@ SANDBOXED_BUILD = replace(SANDBOXED_SESSION, work=BUILD)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One process to run: what it sees, where it stands, what it is."""
+    """One process to run: its command, environment, mounts, directory and limits."""
 
     argv: tuple[str, ...]
     variables: tuple[tuple[str, str], ...]
@@ -122,14 +122,14 @@ class Plan:
     network: bool
     tmp_mb: int
     output_rate: int = _SESSION_OUTPUT
-    """Bytes per second that are read of what it prints; who prints more has to wait."""
+    """Bytes read per second of its output; beyond that its writes block."""
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """Where the host keeps what every sandbox gets.
+    """Host paths of the files that every sandbox gets.
 
-    ``links`` are the top-level names beside ``/usr``, as (name, link target) on a merged system.
+    ``links`` are the top-level links beside ``/usr`` on a merged system, as (name, link target).
     """
 
     etc: Path
@@ -156,11 +156,11 @@ def session_plan(
     *,
     assets: str = "",
 ) -> Plan:
-    """Return how to run one marimo session that listens on descriptor ``fd``.
+    """Return the plan of one marimo session that listens on descriptor ``fd``.
 
-    ``roots`` are the directories of the interpreter that the environment belongs to, bound at
-    their own paths because the environment's links lead there. ``assets`` names the set of
-    static files that the hub serves for this environment, "" if the session serves its own.
+    ``roots`` are the directories of the environment's interpreter, bound at their own paths
+    because the environment's links point there. ``assets`` names the set of static files that
+    the hub serves for this environment, "" if the session serves its own.
     """
     edit = request.mode is Mode.EDIT
     options = json.dumps(
@@ -200,7 +200,7 @@ def session_plan(
 def execution_plan(
     request: Execute, roots: Sequence[Path], host: Host, inside: Inside, fd: int
 ) -> Plan:
-    """Return how to run one notebook that reports to descriptor ``fd``: a session's world."""
+    """Return the plan of one notebook run: a session's view, and a report to descriptor ``fd``."""
     caches, limits = str(inside.environment / "caches"), rlimits(request.limits)
     told = {"fd": fd, "rlimits": limits, "caches": caches, "outputs": request.outputs}
     program = inside.serve.with_name(CELLRUN[0])
@@ -226,25 +226,25 @@ def _cellrun(host: Host, inside: Inside) -> tuple[Bind, ...]:
 
 
 def first_configuration(allow: Sequence[str]) -> str:
-    """Return marimo's settings for a workspace that has none yet: what it offers works here.
+    """Return marimo's configuration (TOML) for a workspace without one, by features in ``allow``.
 
-    A convenience only: the file is the student's from then on, and the hub refuses at the proxy
-    what is not allowed (sessions.md, "What is switched off").
+    A convenience only: the student may change the file, and the hub refuses disallowed requests
+    at the proxy (sessions.md, "What is switched off").
     """
     return _FIRST_CONFIGURATION + ("" if "ai" in allow else _WITHOUT_AI)
 
 
 def zygote_group_plan(environment: Path, roots: Sequence[Path], host: Host) -> Plan:
-    """Return what the zygote of an environment sees: that, its interpreter and our scripts.
+    """Return the plan of an environment's zygote: environment, interpreter and our programs.
 
-    No workspace, no network, no uv cache; everything at the paths where a session finds it, since
-    what is imported here is what a session goes on with.
+    No workspace, no network, no uv cache; every path is the same as in a session, since forked
+    sessions keep the modules that the zygote imported.
     """
     inside = SANDBOXED_SESSION
     return Plan(
         argv=(str(inside.environment / "env/bin/python"), str(ZYGOTE)),
-        # What a package reads from its environment when it is imported must be what it would find
-        # in a session; and it must start no threads, since only a process without them may fork.
+        # A package that reads variables at import must see the values of a session; and it must
+        # start no threads, since only a single-threaded process can fork safely.
         variables=(
             *_session_variables(inside, edit=True),
             *((name, "1") for name in _SINGLE_THREADED),
@@ -265,14 +265,14 @@ def zygote_group_plan(environment: Path, roots: Sequence[Path], host: Host) -> P
 
 
 def held(plan: Plan) -> Plan:
-    """Return the same world with nothing in it but the one that holds it open."""
+    """Return the same plan with the placeholder process (``HOLDER``) as its program."""
     return replace(plan, argv=(HOLDER,))
 
 
 def unconfined(host: Host, *, work: Path, environment: Path) -> Inside:
     """Return the host's own paths, for a plan that runs without a sandbox.
 
-    Its home is the workspace, the one place that it is sure to own.
+    HOME is the workspace, the one directory that the process certainly owns.
     """
     return Inside(
         home=PurePosixPath(work),
@@ -286,9 +286,9 @@ def unconfined(host: Host, *, work: Path, environment: Path) -> Inside:
 
 
 def build_plan(request: RunCommand, host: Host, inside: Inside) -> Plan:
-    """Return how to run one build command: packages that an instructor chose, with network.
+    """Return the plan of one build command: it installs an instructor's packages, with network.
 
-    It sees its own directory, the cache and the interpreters, and nothing of the course.
+    It sees its own directory, the cache and the interpreters, and no course files.
     """
     return Plan(
         argv=tuple(str(inside.uv) if word == "uv" else word for word in request.argv),
@@ -317,9 +317,9 @@ def build_plan(request: RunCommand, host: Host, inside: Inside) -> Plan:
 def rlimits(limits: Limits) -> dict[str, int]:
     """Return the rlimits of a session by their names in :mod:`resource`.
 
-    With the one for data, a single array that is too large is a ``MemoryError`` in its cell and
-    not the end of the session. It counts what is reserved and not what is used, the stacks of
-    threads and buffers of libraries too, so it is wider than the limit of memory.
+    RLIMIT_DATA makes a single array that is too large a ``MemoryError`` in its cell instead of
+    the end of the session. It counts reserved, not used memory, including thread stacks and
+    library buffers, so it is larger than the memory limit.
     """
     data = {"RLIMIT_DATA": (limits.memory_mb + _DATA_SLACK_MB) << 20} if limits.memory_mb else {}
     return {
@@ -332,7 +332,7 @@ def rlimits(limits: Limits) -> dict[str, int]:
 
 
 def tmp_bytes(tmp_mb: int) -> int:
-    """Return the size of each of a sandbox's file systems in memory."""
+    """Return the size in bytes of each tmpfs of a sandbox."""
     return tmp_mb << 20
 
 
@@ -347,9 +347,9 @@ def bubblewrap_arguments(
 ) -> list[str]:
     """Return the arguments of ``bwrap`` for a plan, without the program's own name.
 
-    A ``zygote_group`` has its user namespace already
+    A ``zygote_group`` already has its user namespace
     (:mod:`~mograder.sandbox.isolation.namespaces`), and sessions' sandboxes make theirs below it.
-    The program starts once something can be read of ``block_fd``.
+    The ``*_fd`` are inherited descriptors; the program starts once ``block_fd`` is readable.
     """
     size = str(tmp_bytes(plan.tmp_mb))
     own_users = ("--unshare-user", "--uid", str(_UID), "--gid", str(_UID), "--disable-userns")
@@ -374,7 +374,7 @@ def bubblewrap_arguments(
     for bind in plan.binds:
         kind = "--bind" if bind.writable else "--ro-bind"
         arguments += [kind, str(bind.source), str(bind.target)]
-    # Some settings below /proc/sys are the namespace's own, and so the student's to change.
+    # Some settings below /proc/sys belong to the namespace: the student could change them.
     arguments += ["--remount-ro", "/proc", "--remount-ro", "/", "--chdir", str(plan.directory)]
     for name, value in plan.variables:
         arguments += ["--setenv", name, value]
@@ -382,7 +382,7 @@ def bubblewrap_arguments(
 
 
 def _session_variables(inside: Inside, *, edit: bool) -> tuple[tuple[str, str], ...]:
-    """No secret ever enters here; the student's own settings live in the workspace."""
+    """Return a session's whole environment; no secret, and settings go to the workspace (edit)."""
     own = inside.work if edit else inside.home
     path = f"{inside.environment / 'env/bin'}:/usr/local/bin:/usr/bin:/bin"
     return (

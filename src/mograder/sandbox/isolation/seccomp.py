@@ -1,12 +1,13 @@
 """The system-call filter of every sandbox, as a classic BPF program in plain Python.
 
-It is an allow-list (``syscalls.py``). What is not on it is answered with ENOSYS, as by a kernel
-that does not have the call, so that libraries fall back; calls that need rights get EPERM.
+It is an allow-list (``syscalls.py``). A call that is not on it is answered with ENOSYS, as by a
+kernel that does not have the call, so that libraries fall back; privileged calls get EPERM.
 
-The same bytes serve ``bwrap --seccomp`` (cold start) and ``prctl`` in a process that joins a
-sandbox (a zygote's child, which bwrap's own filter would not cover). Without it ``AF_VSOCK``
-opens inside an unshared network and ``keyctl`` reaches the host's keyrings (security.md, "The
-sandbox"). An architecture without a table gets no filter and so no sandbox: fail closed.
+The same bytes are given to ``bwrap --seccomp`` (cold start) and to ``prctl`` in a process that
+joins a sandbox (a zygote's child, which bwrap's own filter would not cover). Without the filter
+``AF_VSOCK`` sockets work inside an unshared network namespace and ``keyctl`` reaches the host's
+keyrings (security.md, "The sandbox"). An architecture without a table has no filter, and the
+sandbox is refused.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ _EPERM, _ENOSYS, _EOPNOTSUPP, _EAFNOSUPPORT = 1, 38, 95, 97
 _NUMBER, _ARCHITECTURE, _ARG0, _ARG1 = 0, 4, 16, 24  # offsets in struct seccomp_data
 
 _NEW_NAMESPACES = 0x7E020080
-"""CLONE_NEW{NS,CGROUP,UTS,IPC,USER,PID,NET,TIME}, as ``clone`` takes them."""
+"""CLONE_NEW{NS,CGROUP,UTS,IPC,USER,PID,NET,TIME}, as in the flags of ``clone``."""
 
 _FAMILIES = (1, 2, 10, 16)
-"""AF_UNIX, AF_INET, AF_INET6 and AF_NETLINK (the C library enumerates interfaces by it)."""
+"""AF_UNIX, AF_INET, AF_INET6 and AF_NETLINK (libc lists the network interfaces with it)."""
 
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 
@@ -37,7 +38,7 @@ _JOINING = ("setns", "keyctl")
 
 @dataclass(frozen=True, slots=True)
 class _Architecture:
-    """``column`` is its place in the tables of system calls."""
+    """Audit number and ``column``, the index into the pairs of ``syscalls.py``."""
 
     audit: int
     column: int
@@ -52,8 +53,8 @@ _ARCHITECTURES = {
 def filter_program(machine: str | None = None, *, joining: bool = False) -> bytes:
     """Return the filter for this machine's architecture as packed ``sock_filter`` records.
 
-    ``joining``: for a zygote, whose children enter a sandbox and a keyring of their own before
-    they take the whole filter on.
+    ``joining`` also allows ``setns`` and ``keyctl``, for a zygote: its children enter a sandbox
+    and a new keyring before they install the full filter.
     Raises: :class:`SandboxUnavailable` on an architecture that has no table.
     """
     architecture = _architecture(machine)
@@ -94,9 +95,9 @@ def _numbers(calls: Numbers, column: int) -> Iterable[int]:
 
 
 def _ranges(actions: Mapping[int, int]) -> list[tuple[int, int]]:
-    """Return where each run of numbers with the same action begins, and that action.
+    """Return (first number, action) for each run of numbers with the same action.
 
-    A number without an action is answered with ENOSYS, also one of x32 or above the last one.
+    A number without an action gets ENOSYS, also an x32 number or one above the last.
     """
     ranges = [(0, actions.get(0, _ERRNO | _ENOSYS))]
     for number in range(1, max(actions) + 2):
@@ -107,7 +108,7 @@ def _ranges(actions: Mapping[int, int]) -> list[tuple[int, int]]:
 
 
 def _decision(ranges: list[tuple[int, int]]) -> list[bytes]:
-    """Return instructions that find the range of the loaded number by bisection."""
+    """Return instructions that find the action for the loaded number by bisection."""
     if len(ranges) == 1:
         return [_op(_RETURN, ranges[0][1])]
     middle = len(ranges) // 2
@@ -125,7 +126,7 @@ def _clone_without_namespaces() -> list[bytes]:
 
 
 def _sockets_of_known_families() -> list[bytes]:
-    """Allow the four families, and no raw or packet socket but netlink's."""
+    """Allow the four families; refuse raw and packet sockets, except for netlink."""
     unix, inet, inet6, netlink = _FAMILIES
     return [
         _op(_LOAD, _ARG0),
@@ -144,7 +145,7 @@ def _sockets_of_known_families() -> list[bytes]:
 
 
 def _pairs_of_unix_sockets() -> list[bytes]:
-    """No other family that a notebook needs has pairs, and asking would load the family's code."""
+    """Allow AF_UNIX only: others need no pairs, and a request would load the family's module."""
     unix, *_ = _FAMILIES
     return [
         _op(_LOAD, _ARG0),
@@ -165,9 +166,9 @@ def _no_terminal_injection() -> list[bytes]:
 
 
 def _no_reserved_room() -> list[bytes]:
-    """Refuse ``fallocate``, which fills a disk faster than we can notice.
+    """Refuse ``fallocate``, which fills a disk faster than the monitor can notice.
 
-    With this error libc writes the blocks itself; with ENOSYS it would not.
+    On EOPNOTSUPP, unlike ENOSYS, libc falls back to writing the blocks itself.
     """
     return [_op(_RETURN, _ERRNO | _EOPNOTSUPP)]
 

@@ -1,1 +1,1 @@
-"""Measuring and bounding what sandboxes use: memory, processes, disk and CPU."""
+"""Measurement and limits of the resources of sandboxes: memory, processes, disk and CPU."""

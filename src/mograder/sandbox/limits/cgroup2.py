@@ -1,14 +1,14 @@
-"""One cgroup v2 leaf for each session, where a part of the tree is ours to divide.
+"""One cgroup v2 leaf for each session, where a part of the tree is delegated to us.
 
-The kernel then bounds a session's memory and processes and shares out the processor by itself,
-whatever a session forks and however fast (security.md, "The sandbox"). Ours it is under systemd
-with ``Delegate=yes``, and as root where no systemd manages the tree. Everybody else has the
-watchdog alone (:mod:`mograder.sandbox.limits.rules`).
+The kernel then limits a session's memory and processes and divides CPU time, whatever a session
+forks and however fast (security.md, "The sandbox"). The part is delegated under systemd
+with ``Delegate=yes``, and as root where no systemd manages the tree. Otherwise only the monitor
+enforces limits (:mod:`mograder.sandbox.limits.rules`).
 
-The part looks like this afterwards; a cgroup that divides its resources holds no process itself::
+The resulting layout; a cgroup that distributes resources may hold no process itself::
 
-    <ours>/supervisor           whoever was there before: the supervisor, perhaps the hub
-    <ours>/zygotes              warm processes and their zygote groups
+    <ours>/supervisor           all previous members: the supervisor, perhaps the hub
+    <ours>/zygotes              zygotes and their zygote groups
     <ours>/sessions-<name>/<id> one for each session
 """
 
@@ -32,29 +32,29 @@ CONTROLLERS = ("cpu", "memory", "pids")
 _OWN, _ZYGOTES, _SESSIONS = "supervisor", "zygotes", "sessions-"
 _MANAGED = Path("/run/systemd/system")
 _DELEGATED = ("user.delegate", "trusted.delegate")
-"""Marks that systemd puts on a cgroup that it will not touch."""
+"""Extended attributes with which systemd marks a delegated cgroup."""
 
 _FIRST = 1000
-"""The weight of the supervisor, of the hub that started it, and of what forks sessions."""
+"""The weight of the supervisor, of the hub that started it, and of the zygotes."""
 
 _ALL = 100 * (os.cpu_count() or 1)
-"""The weight of all sessions together: of one busy process on every processor."""
+"""The weight of all sessions together: that of one busy process on every CPU."""
 
 _ROUNDS = 5
-"""How often to look for processes that were born while their parents were moved."""
+"""Number of attempts to move processes that were forked while their parents were moved."""
 
 _MICROSECONDS = 1_000_000
 _SOFT = (31, 32)
-"""The soft limit as a part of the hard one, where none is set.
+"""The default soft limit as a fraction (31/32) of the hard limit.
 
-Sessions have no swap, so beyond it the kernel slows them nearly to a halt, a MiB a second: a wide
-gap would freeze a notebook for minutes before it is ended and its student is told why.
+Sessions have no swap, so above the soft limit the kernel slows them to about a MiB a second: a
+wide gap would freeze a notebook for minutes before it is ended and its student is told why.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class GroupUse:
-    """What a session uses: bytes without what the kernel can drop at once, seconds, tasks."""
+    """Resource use of a session: bytes without inactive file cache, CPU seconds, tasks."""
 
     memory: int
     cpu: float
@@ -63,7 +63,7 @@ class GroupUse:
 
 @dataclass(frozen=True, slots=True)
 class GroupEvents:
-    """How often the kernel killed for memory, and how often it refused one more task."""
+    """Number of OOM kills, and of forks refused at the limit of tasks."""
 
     oom_kills: int
     refused: int
@@ -77,20 +77,20 @@ class SessionGroup:
         self._last = GroupEvents(0, 0)
 
     def entry(self) -> int:
-        """Return a descriptor: whoever writes 0 to it is here, with what it forks from then on.
+        """Return a descriptor of ``cgroup.procs``: a process that writes 0 to it is moved here.
 
-        The kernel asks for the rights of who opened it, so a process may enter that could not
-        even see this directory. It may wait there for forks that are under way elsewhere; a
-        supervisor that moved others would stand still for as long. Raises: :class:`OSError`.
+        The kernel checks the permissions of the opener, so a process may enter that could not
+        see this directory. The write may block on forks under way elsewhere; a supervisor that
+        moved processes itself would block for as long. Raises: :class:`OSError`.
         """
         return os.open(self.path / "cgroup.procs", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
     def pids(self) -> list[int]:
-        """Return the processes that are here now."""
+        """Return the pids of the current processes."""
         return _pids(self.path)
 
     def use(self) -> GroupUse:
-        """Return what is used now. Raises: :class:`OSError` when the leaf is gone."""
+        """Return the current use. Raises: :class:`OSError` when the leaf is gone."""
         dropped = _keyed(self.path / "memory.stat").get("inactive_file", 0)
         return GroupUse(
             memory=max(0, int(_read(self.path / "memory.current")) - dropped),
@@ -99,11 +99,11 @@ class SessionGroup:
         )
 
     def cpu(self) -> float:
-        """Return the processor seconds used so far. Raises: :class:`OSError`."""
+        """Return the CPU seconds used so far. Raises: :class:`OSError`."""
         return _keyed(self.path / "cpu.stat").get("usage_usec", 0) / _MICROSECONDS
 
     def events(self) -> GroupEvents:
-        """Return what happened so far; after :meth:`close`, what had happened by then."""
+        """Return the events so far; after :meth:`close`, those up to then."""
         with contextlib.suppress(OSError):
             self._last = GroupEvents(
                 oom_kills=_keyed(self.path / "memory.events").get("oom_kill", 0),
@@ -112,27 +112,27 @@ class SessionGroup:
         return self._last
 
     def weigh(self, weight: int) -> None:
-        """Set its share of busy processors."""
+        """Set ``cpu.weight``."""
         if self.path.exists():
-            with contextlib.suppress(OSError):  # it has ended
+            with contextlib.suppress(OSError):  # the session has ended
                 _write(self.path / "cpu.weight", str(weight))
 
     def cap(self, processors: float | None) -> None:
-        """Let it use at most so many processors, or as many as it gets."""
+        """Set ``cpu.max`` to this number of CPUs, or to no limit (None)."""
         if self.path.exists():
             _cap(self.path, processors)
 
     def close(self) -> bool:
-        """Kill what is left here and remove the leaf; false while the dead are not collected."""
+        """Kill the remaining processes and remove the leaf; false if that must be retried."""
         self.events()
         return _remove(self.path)
 
 
 class SessionGroups:
-    """Our part of the tree, divided."""
+    """The delegated part of the tree, and the leaves in it."""
 
     def __init__(self, root: Path, name: str) -> None:
-        """``root`` is the part that is ours, ``name`` this supervisor's own and always the same."""
+        """``root`` is the delegated cgroup; ``name`` the supervisor's, the same at each start."""
         self.root = root
         self._sessions = root / f"{_SESSIONS}{name}"
         self._zygotes = root / _ZYGOTES
@@ -144,11 +144,11 @@ class SessionGroups:
     def find(
         cls, name: str = "course", *, proc: Path = Path("/proc"), managed: Path = _MANAGED
     ) -> SessionGroups | None:
-        """Take over our own cgroup, if it is ours to divide; call once, at the start.
+        """Set up our own cgroup if it is delegated to us; call once, at the start.
 
-        Moves this process and whoever shares its cgroup into a leaf, and ends what a supervisor
-        of the same name that was killed has left. None, and a line in the log, where there is no
-        cgroup v2 with these controllers or it is not delegated to us.
+        Moves this process and the others in its cgroup into a leaf, and kills the sessions left
+        by a killed supervisor of the same name. Returns None, and logs the reason, where there is
+        no cgroup v2 with these controllers or it is not delegated to us.
         """
         root = _divisible(proc, managed)
         if isinstance(root, str):
@@ -163,20 +163,20 @@ class SessionGroups:
 
     @staticmethod
     def refusal(*, proc: Path = Path("/proc"), managed: Path = _MANAGED) -> str:
-        """Return why the part of the tree in which we are is not ours to divide, or nothing.
+        """Return why our own cgroup is not delegated to us, "" if it is.
 
-        Changes nothing, so anybody may ask.
+        Changes nothing.
         """
         root = _divisible(proc, managed)
         return root if isinstance(root, str) else ""
 
     @classmethod
     def _without(cls, reason: str) -> SessionGroups | None:
-        _log.info("sessions are limited by rlimits and the watchdog alone: %s", reason)
+        _log.info("sessions are limited by rlimits and the monitor alone: %s", reason)
         return None
 
     def divide(self) -> None:
-        """Make the branches and hand the controllers down. Raises: :class:`OSError`."""
+        """Make the branches and enable the controllers in them. Raises: :class:`OSError`."""
         own = self.root / _OWN
         own.mkdir(exist_ok=True)
         for _ in range(_ROUNDS):
@@ -216,25 +216,25 @@ class SessionGroups:
         return SessionGroup(path)
 
     def put_away(self, group: SessionGroup) -> None:
-        """Close a leaf, now or as soon as what was killed in it has been collected; blocks."""
+        """Close a leaf, now or as soon as its killed processes have been reaped; blocks."""
         if not group.close():
             self._linger(group.path)
 
     def shelter(self, pid: int) -> None:
-        """Move a zygote out of the supervisor's leaf; it may take a while, so in a thread.
+        """Move a zygote out of the supervisor's leaf; may block, so call it in a thread.
 
         Raises: :class:`OSError`.
         """
         _write(self._zygotes / "cgroup.procs", str(pid))
 
     def overhead(self) -> int:
-        """Return the memory of the supervisor's leaf and the zygotes' in bytes."""
+        """Return the memory of the supervisor's leaf and of the zygotes in bytes."""
         return sum(_resident(self.root / name) for name in (_OWN, _ZYGOTES))
 
     def close(self) -> bool:
-        """Remove the sessions' branch; false while the kernel is not done with what ended in it.
+        """Remove the sessions' branch; false while the kernel still has dead processes in it.
 
-        Where we are ourselves stays, since we are still there.
+        The supervisor's own leaf remains, since this process is in it.
         """
         for path in (*_branches(self._sessions), self._sessions, self._zygotes):
             self._put_away(path)
@@ -262,19 +262,19 @@ def _settings(limits: Limits) -> Iterator[tuple[str, str]]:
     soft = (limits.memory_soft_mb << 20) or hard * part // whole
     yield "memory.max", str(hard) if hard else "max"
     yield "memory.high", str(min(soft, hard) if hard else soft) if soft else "max"
-    # A kernel without its server, or the other way round, helps nobody: all of it goes at once.
+    # A kernel without its server, or the reverse, is useless: kill all processes at once.
     yield "memory.oom.group", "1"
     yield "pids.max", str(limits.processes)
     yield "cpu.weight", str(limits.cpu_weight)
 
 
 def _divisible(proc: Path, managed: Path) -> Path | str:
-    """Return the part that is ours, or why there is none."""
+    """Return the delegated cgroup, or the reason why there is none."""
     root = _own_cgroup(proc)
     if root is None:
         return "this process is in no cgroup v2"
     if root.name == _OWN and _is_divided(root.parent) and _is_ours(root.parent, managed):
-        root = root.parent  # started by a hub whose earlier supervisor moved it
+        root = root.parent  # started by a hub that an earlier supervisor moved into that leaf
     missing = set(CONTROLLERS) - set(_words(root / "cgroup.controllers"))
     if missing:
         return f"{root} has no {', '.join(sorted(missing))} controller"
@@ -284,7 +284,7 @@ def _divisible(proc: Path, managed: Path) -> Path | str:
 
 
 def _own_cgroup(proc: Path) -> Path | None:
-    """Where our own v2 cgroup is to be seen, if it is."""
+    """Return the directory of our own v2 cgroup, None if it is not mounted."""
     own = next((w[3:] for w in _lines(proc / "self/cgroup") if w.startswith("0::/")), None)
     if own is None or own.startswith("/.."):
         return None
@@ -297,7 +297,7 @@ def _own_cgroup(proc: Path) -> Path | None:
 
 
 def _is_divided(root: Path) -> bool:
-    """Whether it hands our controllers down; the branches themselves go with their supervisor."""
+    """Return whether our controllers are enabled for its children (branches may be gone)."""
     return set(CONTROLLERS) <= set(_words(root / "cgroup.subtree_control"))
 
 
@@ -322,12 +322,12 @@ def _hand_down(path: Path) -> None:
 
 
 def _cap(path: Path, processors: float | None) -> None:
-    with contextlib.suppress(OSError):  # it has ended, or the kernel has no quotas
+    with contextlib.suppress(OSError):  # the session has ended, or the kernel has no quotas
         _write(path / "cpu.max", cpu_max(processors))
 
 
 def _remove(path: Path) -> bool:
-    """Kill what is in a cgroup and remove it; false when the kernel is not done with it yet."""
+    """Kill the processes of a cgroup and remove it; false if the kernel does not allow that yet."""
     try:
         if _pids(path):
             _kill_all(path)
@@ -360,7 +360,7 @@ def _resident(path: Path) -> int:
 
 
 def _pids(path: Path) -> list[int]:
-    """Without those that a container outside ours has here: they are called 0."""
+    """Return the pids in a cgroup, without 0, which stands for an outer pid namespace's process."""
     return [pid for word in _words(path / "cgroup.procs") if (pid := int(word)) > 0]
 
 
@@ -389,7 +389,7 @@ def _read(path: Path) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write in one call, as these files want it."""
+    """Write in a single system call, as the kernel requires for these files."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
     try:
         os.write(descriptor, text.encode())

@@ -1,10 +1,10 @@
-"""Processor time: a boost for a session that starts, and a cap on others meanwhile.
+"""CPU time: a boost for a session that starts, and a cap on others meanwhile.
 
-On cgroup v2 each session has a ``cpu.weight``. A session that starts has a higher one until it has
-answered, and until then other sessions that use more than their share of the processors are capped
-by ``cpu.max``. The cap is needed because weights alone do not keep hundreds of processes that wake
-each other all the time from delaying others. Without cgroup v2, sessions are started with a higher
-niceness, and nothing else is done.
+On cgroup v2 each session has a ``cpu.weight``. A starting session has a higher one until it has
+answered, and until then other sessions that use more than their share of the CPUs are capped by
+``cpu.max``. The cap is needed because weights alone do not keep hundreds of processes that wake
+each other continuously from delaying others. Without cgroup v2, sessions only get a higher
+niceness.
 """
 
 from __future__ import annotations
@@ -24,38 +24,38 @@ from mograder.sandbox.inside import sched_slice
 _log = logging.getLogger("mograder.supervisor")
 
 PERIOD = 20_000
-"""Microseconds, the period of ``cpu.max``. The kernel's usual 100 ms are as long as a start."""
+"""Period of ``cpu.max`` in microseconds. The usual 100 ms are as long as a whole start."""
 
 FOR_SESSIONS = 0.95
-"""The part of all processors that all sessions together may use."""
+"""The fraction of all CPUs that all sessions together may use."""
 
 _BESIDE_A_START = 0.25
-"""The part of all processors that is divided among the sessions that compute while one starts."""
+"""The fraction of all CPUs that computing sessions share while another one starts."""
 
 _LEAST = 0.1
-"""Processors. A session that uses less is never capped, and no cap is lower."""
+"""CPUs. A session that uses less is never capped, and no cap is lower."""
 
 _BOOST, _MOST_WEIGHT = 32, 10_000
-"""The weight of a session that starts is multiplied by the first, up to the second."""
+"""A starting session's weight is multiplied by the first, up to the second."""
 
 _START_SECONDS = 15.0
-"""A start ends after this, should the hub never say that the session has answered."""
+"""Seconds after which a start ends if the hub does not report that the session has answered."""
 
 _FIRST_CELLS_SECONDS = 1.0
-"""From the first answer to the end of the start: the kernel and the first cells start then."""
+"""Seconds from the first answer to the end of the start, for the kernel and the first cells."""
 
 _LOOK_SECONDS = 0.1
 _SHORTEST_SECONDS = 0.5
-"""The shortest time over which use is averaged, so that a short cell run is never too much."""
+"""Shortest time over which use is averaged, so that a short cell run does not lead to a cap."""
 
 _SESSION_NICENESS, _OWN_NICENESS = 5, -10
 
 
 class Leaf(Protocol):
-    """A session's cgroup."""
+    """The CPU settings of a session's cgroup."""
 
     def cpu(self) -> float:
-        """Return the processor seconds used so far. Raises: :class:`OSError`."""
+        """Return the CPU seconds used so far. Raises: :class:`OSError`."""
         ...
 
     def weigh(self, weight: int) -> None:
@@ -63,7 +63,7 @@ class Leaf(Protocol):
         ...
 
     def cap(self, processors: float | None) -> None:
-        """Set ``cpu.max`` to so many processors, or to no limit."""
+        """Set ``cpu.max`` to this number of CPUs, or to no limit (None)."""
         ...
 
 
@@ -73,7 +73,7 @@ class _Session:
     weight: int
     cpu: float
     at: float
-    """When ``cpu``, the processor seconds so far, was noted."""
+    """Time (monotonic) at which ``cpu``, the CPU seconds so far, was noted."""
     end_of_start: asyncio.TimerHandle | None = None
     cap: float | None = None
 
@@ -81,7 +81,7 @@ class _Session:
         self.cpu, self.at = cpu, time.monotonic()
 
     def used(self) -> float:
-        """Return the processors used since the last note, on average; 0 if it has ended."""
+        """Return the average number of CPUs used since the last note; 0 if it has ended."""
         with contextlib.suppress(OSError):
             passed = time.monotonic() - self.at
             return (self.leaf.cpu() - self.cpu) / max(passed, _SHORTEST_SECONDS)
@@ -89,14 +89,14 @@ class _Session:
 
 
 class Processors:
-    """Divides processor time among the sessions that have a cgroup."""
+    """The division of CPU time among the sessions that have a cgroup."""
 
     def __init__(self) -> None:
         self._sessions: dict[str, _Session] = {}
         self._watching: asyncio.Task[None] | None = None
 
     def add(self, session_id: str, leaf: Leaf, weight: int, *, boost: bool) -> None:
-        """Know a session; with ``boost`` it starts now, and a user waits for it."""
+        """Add a session; with ``boost`` it starts now, and a user waits for it."""
         session = self._sessions[session_id] = _Session(leaf, weight, 0.0, time.monotonic())
         if not boost:
             return
@@ -106,20 +106,20 @@ class Processors:
             self._watching = asyncio.create_task(self._watch())
 
     def answered(self, session_id: str) -> None:
-        """End a session's start soon: its server has answered."""
+        """End a session's start in a second, since its server has answered."""
         session = self._sessions.get(session_id)
         if session is not None and session.end_of_start is not None:
             session.end_of_start.cancel()
             self._end_start_in(_FIRST_CELLS_SECONDS, session)
 
     def note(self, session_id: str, cpu: float) -> None:
-        """Take the processor seconds that a session has used so far; from any thread."""
+        """Note the CPU seconds that a session has used so far; callable from any thread."""
         session = self._sessions.get(session_id)
         if session is not None and session.cap is None:
             session.note(cpu)
 
     def forget(self, session_id: str) -> None:
-        """Forget a session that ends, without its cap: ending takes processor time as well."""
+        """Remove a session that ends, and its cap: ending takes CPU time as well."""
         session = self._sessions.pop(session_id, None)
         if session is None:
             return
@@ -128,7 +128,7 @@ class Processors:
         _lift(session)
 
     async def close(self) -> None:
-        """Stop watching."""
+        """Remove all sessions and stop capping."""
         for session_id in tuple(self._sessions):
             self.forget(session_id)
         if self._watching is not None:
@@ -140,11 +140,11 @@ class Processors:
         session.end_of_start = loop.call_later(seconds, _end_start, session)
 
     async def _watch(self) -> None:
-        """Cap while a session starts, then lift all caps."""
+        """Cap sessions while another one starts, then lift all caps."""
         while any(each.end_of_start is not None for each in self._sessions.values()):
             try:
                 await asyncio.to_thread(_cap, tuple(self._sessions.values()))
-            except Exception:  # noqa: BLE001 - the next look may succeed
+            except Exception:  # noqa: BLE001 - the next attempt may succeed
                 _log.exception("sessions could not be capped")
             await asyncio.sleep(_LOOK_SECONDS)
         for session in self._sessions.values():
@@ -159,7 +159,7 @@ def _end_start(session: _Session) -> None:
 
 
 def _cap(sessions: Collection[_Session]) -> None:
-    """Cap the sessions over their share; a cap stays until :meth:`Processors._watch` lifts it."""
+    """Cap sessions above their share; :meth:`Processors._watch` lifts the caps."""
     use = {each: each.used() for each in sessions if each.end_of_start is None}
     busy = [each for each, used in use.items() if each.cap is not None or used > _LEAST]
     whole = _BESIDE_A_START * (os.cpu_count() or 1) / (sum(each.weight for each in busy) or 1)
@@ -178,27 +178,27 @@ def _lift(session: _Session) -> None:
 
 
 def cpu_max(processors: float | None) -> str:
-    """Return what ``cpu.max`` is set to for so many processors, or for no limit."""
+    """Return the text for ``cpu.max`` for this number of CPUs, or for no limit (None)."""
     quota = "max" if processors is None else str(int(processors * PERIOD))
     return f"{quota} {PERIOD}"
 
 
 def for_all_sessions() -> float:
-    """Return the processors that all sessions together may use."""
+    """Return the number of CPUs that all sessions together may use."""
     return FOR_SESSIONS * (os.cpu_count() or 1)
 
 
 def put_back(pid: int) -> None:
-    """Make a session's first process, and what it forks, nicer, where it has no cgroup."""
+    """Raise the niceness of a session's first process, and so of its forks (without a cgroup)."""
     with contextlib.suppress(OSError):  # it has ended, or has changed its user
         niceness = os.getpriority(os.PRIO_PROCESS, pid) + _SESSION_NICENESS
         os.setpriority(os.PRIO_PROCESS, pid, niceness)
 
 
 def put_first() -> None:
-    """Let this thread go before sessions, as root; any user gets short slices.
+    """Prefer this thread to sessions: a lower niceness as root, and short slices for any user.
 
-    What it starts has the usual niceness again.
+    Child processes get the default niceness.
     """
     with contextlib.suppress(OSError):
         os.sched_setscheduler(0, os.SCHED_OTHER | os.SCHED_RESET_ON_FORK, os.sched_param(0))

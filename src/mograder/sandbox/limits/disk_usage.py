@@ -1,8 +1,8 @@
-"""The disk that sessions use: each workspace has a size, and the disk keeps a reserve.
+"""Disk use of sessions: each workspace has a maximum size, and each disk keeps a reserve.
 
 A workspace is walked every few seconds while its session writes, and at once when the disk fills
-fast, never following a link, no further than the limit. Files that are deleted but still open
-count with it. What the walk misses meets the reserve: it ends the session that wrote most lately.
+fast; the walk follows no link and stops at the limit. Deleted files that are still open are
+counted. If the free space falls below the reserve, the session with the most recent writes ends.
 """
 
 from __future__ import annotations
@@ -23,36 +23,36 @@ from mograder.sandbox.limits.rules import End
 
 _BLOCK = 512
 _LEAST = 4096
-"""What any file costs, were it empty: there is an end to names as well."""
+"""Minimum bytes counted for any file, since the number of files (inodes) is limited as well."""
 
 _DEEPEST = 64
-"""Directories in each other; nobody's course has more, and more count as a full workspace."""
+"""Maximum depth of directories; a deeper tree counts as a full workspace."""
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _UNLIMITED = 1 << 40
 _MOST_FILES = 4096
 _WALK_SECONDS, _WALK_PART = 3.0, 20
-"""A walk is followed by a pause so long, and at least so many times as long as the walk took."""
+"""Pause after a walk: at least so many seconds, and so many times the duration of the walk."""
 
 _SOON_SECONDS, _SOON_PART = 0.2, 4
-"""The same while the disk fills fast."""
+"""The same pause while the disk fills fast."""
 
 _LOOK_SECONDS, _GLANCE_SECONDS = 1.0, 0.1
-"""Between two looks at what sessions write, and between two at the free space alone."""
+"""Seconds between measurements of written bytes, and between reads of the free space."""
 
 _FELL = 16 << 20
-"""Free space that goes after one look and makes the next one come at once."""
+"""Bytes of free space lost since the last measurement that start the next one at once."""
 
 _WROTE = 8 << 20
-"""Lately written bytes that make a session one that fills the disk."""
+"""Recently written bytes from which on a session counts as filling the disk."""
 
 _FORGET_SECONDS = 30.0
-"""What was written so long ago counts half."""
+"""Half-life in seconds of the count of recently written bytes."""
 
 
 @dataclass(slots=True)
 class _Space:
-    """One workspace."""
+    """One workspace; sizes in bytes, times in monotonic seconds."""
 
     directory: Path
     device: int
@@ -60,19 +60,19 @@ class _Space:
     size: int = 0
     walked_at: float = -math.inf
     cost: float = 0.0
-    """Seconds that the last walk took."""
+    """Duration of the last walk in seconds."""
     changed: bool = True
     """Whether its session may have written since the last walk."""
     written: int = 0
     lately: float = 0.0
-    """Bytes written, of which those of long ago count less."""
+    """Recently written bytes, with exponential decay."""
 
 
 class DiskWatch:
-    """Measures workspaces and free space; one thread at a time."""
+    """Measures workspaces and free space, in one thread at a time."""
 
     def __init__(self, reserve: DiskReserve, pids: Callable[[str], list[int]]) -> None:
-        """``pids`` returns a session's processes."""
+        """``pids`` returns the pids of a session."""
         self._reserve = reserve
         self._pids = pids
         self._spaces: dict[str, _Space] = {}
@@ -82,29 +82,29 @@ class DiskWatch:
         self._next_look = -math.inf
 
     def add(self, session_id: str, directory: Path, limit: int) -> None:
-        """Watch a workspace; ``limit`` in bytes, 0 for none."""
+        """Monitor a workspace; ``limit`` is in bytes, 0 for no limit."""
         with contextlib.suppress(OSError):
             device = directory.stat().st_dev
             self._spaces[session_id] = _Space(directory, device, limit)
 
     def remove(self, session_id: str) -> None:
-        """Watch it no more."""
+        """Stop monitoring a workspace."""
         self._spaces.pop(session_id, None)
 
     def size(self, session_id: str) -> int:
-        """Return the bytes of a workspace as measured last."""
+        """Return the bytes of a workspace as last measured; 0 if it is not known."""
         space = self._spaces.get(session_id)
         return 0 if space is None else space.size
 
     def watch(self, stopped: Event, moving: Callable[[], Collection[str]]) -> list[End]:
-        """Wait until it is time to look, the disk fills fast, or it is stopped; then look."""
+        """Block until a measurement is due, the disk fills fast, or ``stopped``; then measure."""
         while not stopped.wait(_GLANCE_SECONDS):
             if time.monotonic() >= self._next_look or self._fills(self._read_free()):
                 return self.look(moving())
         return []
 
     def look(self, moving: Collection[str]) -> list[End]:
-        """Measure where something moves, if it is time; return which sessions must end."""
+        """Measure if due, workspaces in ``moving`` or changed ones; return sessions to end."""
         now = time.monotonic()
         free = self._read_free()
         fills = self._fills(free)
@@ -123,7 +123,7 @@ class DiskWatch:
         return ends or self._keep_reserve(free)
 
     def _read_free(self) -> dict[int, int]:
-        """Return the free bytes of each file system."""
+        """Return the free bytes by device number."""
         free: dict[int, int] = {}
         for space in tuple(self._spaces.values()):
             if space.device not in free:
@@ -134,7 +134,7 @@ class DiskWatch:
         return free
 
     def _fills(self, free: dict[int, int]) -> bool:
-        """Whether a file system has filled much since the last look."""
+        """Return whether a file system lost more than ``_FELL`` bytes since the last look."""
         return any(self._free.get(device, 0) - now > _FELL for device, now in free.items())
 
     def _count_written(self, session_id: str, space: _Space) -> None:
@@ -173,10 +173,10 @@ class DiskWatch:
 
 
 def tree_size(top: Path, enough: int) -> int:
-    """Return the bytes that a tree takes on its disk, or something above ``enough``.
+    """Return the bytes that a tree takes on its disk, or a number above ``enough``.
 
-    Never follows a link nor leaves the file system; a file with several names counts once. The
-    owner may change the tree meanwhile: what cannot be read counts as one file.
+    Never follows a link nor leaves the file system; a file with several hard links counts once.
+    The owner may change the tree meanwhile: an unreadable entry counts as one small file.
     """
     levels: list[_Level] = []
     linked: set[int] = set()
@@ -204,7 +204,7 @@ def tree_size(top: Path, enough: int) -> int:
 
 
 class _Level:
-    """One directory on the way down."""
+    """An open directory of the walk."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
@@ -221,7 +221,7 @@ def _descend(levels: list[_Level], name: str) -> None:
 
 
 def _measure(entry: os.DirEntry[str], device: int, linked: set[int]) -> tuple[int, bool]:
-    """What an entry takes, and whether it is a directory to go into."""
+    """Return the bytes of an entry, and whether it is a directory to descend into."""
     try:
         found = entry.stat(follow_symlinks=False)
     except OSError:

@@ -1,8 +1,8 @@
-"""Watches over the live sessions: measures, tells what they use, and acts on the watchdog's word.
+"""The resource monitor: measures live sessions, reports their use, and ends those over a limit.
 
-Measuring happens in a thread, so that the supervisor answers meanwhile, once a second, and ten
-times a second while something grows. Between two passes a glance at the machine's memory costs
-microseconds and notices a session that begins to grow. Without sessions nothing happens at all.
+It measures in a thread, so that the supervisor's loop is not blocked, once a second, and ten times
+a second while a session grows. Between two passes it reads the machine's free memory and task
+count, which costs microseconds, to notice growth early. Without sessions it sleeps.
 """
 
 from __future__ import annotations
@@ -43,28 +43,28 @@ _log = logging.getLogger("mograder.supervisor")
 _PASS_SECONDS, _NEWS_SECONDS = 1.0, 0.9
 _GLANCE_SECONDS, _GROWING_SECONDS = 0.25, 0.1
 _IDLE_PASSES = 4
-"""A session that does not move is measured every so many passes."""
+"""An idle session is measured in every so many passes."""
 
 _MOVING_SECONDS = 3.0
-"""For so long after it moved a session may have written what nobody has walked through yet."""
+"""Seconds after its last activity in which a session may have written files not yet measured."""
 
 _DROP = 48 << 20
-"""Memory of the machine's that goes between two passes and calls for another at once."""
+"""Bytes of available memory lost since the last pass that start a pass early."""
 
 _BORN = 48
-"""Processes of the machine's that are born between two passes and do the same."""
+"""Additional tasks on the host since the last pass that start a pass early."""
 
 _GROWS = 24 << 20
-"""Growth of a session from one pass to the next that makes the next one come soon."""
+"""Bytes by which a session grows from one pass to the next that start the next pass early."""
 
 _OVERHEAD_SECONDS = 10.0
 _MEMORY_STEP, _CPU_STEP = 1 << 20, 0.05
-"""Changes that are worth telling."""
+"""Smallest changes that are reported: bytes, CPU seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """A session to watch over; ``workspace`` is None where it cannot write."""
+    """A session to monitor; ``workspace`` is None if it has no write access to one."""
 
     session_id: str
     limits: Limits
@@ -79,20 +79,20 @@ class _Watch:
     reading: Reading = field(default=Reading(0, 0.0, 0))
     read: bool = False
     counted: float = 0.0
-    """The processors' time when it was last seen at work, however short a time ago."""
+    """CPU seconds when it was last found active, so that slow use adds up to activity."""
     told: SessionUse | None = None
     considered: tuple[Reading, int] | None = None
-    """The reading and the workspace's size that were compared last with what was told."""
+    """(reading, workspace bytes) that were last compared with ``told``."""
     grown: int = 0
     refused: int = 0
     full_since: float = math.inf
     still: int = 0
-    """Passes in which nothing moved."""
+    """Passes without activity."""
     moved_at: float = field(default_factory=time.monotonic)
 
 
 class Monitor:
-    """All watches of a supervisor, and the tasks that keep them."""
+    """All monitored sessions of a supervisor, and the tasks that measure them."""
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class Monitor:
         tell: Callable[[Measured], None],
         overhead: Callable[[], int],
     ) -> None:
-        """``end`` ends a session, ``tell`` passes on news, ``overhead`` measures all the rest."""
+        """``end`` ends a session, ``tell`` reports use, ``overhead`` measures all other bytes."""
         self._meter, self._processors = meter, processors
         self._disk = DiskWatch(disk_reserve, meter.pids)
         self._end, self._tell, self._overhead = end, tell, overhead
@@ -121,7 +121,7 @@ class Monitor:
         self._tasks = [asyncio.create_task(keeper) for keeper in keepers]
 
     def add(self, watched: Watched, first_pid: int) -> None:
-        """Watch a session from now on; its first process is all that there is of it."""
+        """Monitor a session from now on; ``first_pid`` is its only process so far."""
         session_id, limits = watched.session_id, watched.limits
         self._watches[session_id] = _Watch(watched, limits.memory_mb << 20)
         self._meter.add(session_id, first_pid, tmp_bytes(limits.tmp_mb), watched.group)
@@ -130,7 +130,7 @@ class Monitor:
         self._some.set()
 
     def forget(self, session_id: str) -> None:
-        """Watch a session no more: it is being ended, or has ended."""
+        """Stop monitoring a session that is being ended or has ended."""
         self._processors.forget(session_id)
         if self._watches.pop(session_id, None) is None:
             return
@@ -138,7 +138,7 @@ class Monitor:
         self._disk.remove(session_id)
 
     async def close(self) -> None:
-        """Stop watching."""
+        """Stop all monitoring."""
         self._closed.set()
         for task in self._tasks:
             task.cancel()
@@ -154,11 +154,11 @@ class Monitor:
             await asyncio.sleep(_GROWING_SECONDS if self._growing else _GLANCE_SECONDS)
             try:
                 await self._look()
-            except Exception:  # noqa: BLE001 - a loop that must outlive whatever /proc shows
+            except Exception:  # noqa: BLE001 - the loop must survive any content of /proc
                 _log.exception("the sessions could not be measured")
 
     async def _look(self) -> None:
-        """Glance, and measure if there is reason to or the time has come."""
+        """Read the machine's load, and run a pass if one is due or a threshold is exceeded."""
         memory = self._machine.memory()
         tasks = self._machine.tasks()
         alarmed = (
@@ -188,7 +188,7 @@ class Monitor:
                 self._carry_out(ends)
 
     def _moving(self) -> set[str]:
-        """In a thread: who may have written what nobody has walked through yet."""
+        """Return the sessions that may have written files not yet measured. Runs in a thread."""
         since = time.monotonic() - _MOVING_SECONDS
         return {name for name, watch in tuple(self._watches.items()) if watch.moved_at > since}
 
@@ -199,7 +199,7 @@ class Monitor:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
     def _due(self, *, everybody: bool, regular: bool) -> Collection[str]:
-        """Those that move, in every pass; the others now and then."""
+        """Return the sessions to measure: active ones in every pass, idle ones in some."""
         if everybody:
             return tuple(self._watches)
         return [
@@ -211,7 +211,7 @@ class Monitor:
         ]
 
     def _measure(self, due: Collection[str]) -> None:
-        """In a thread: one pass."""
+        """Run one pass. Runs in a thread."""
         now = time.monotonic()
         self._meter.find()
         for name, watch in tuple(self._watches.items()):
@@ -241,7 +241,7 @@ class Monitor:
         watch.full_since = min(watch.full_since, now) if full else math.inf
 
     def _refused(self, watch: _Watch) -> bool:
-        """Whether the kernel has refused it a process since the last look."""
+        """Return whether the kernel has refused it a process since the last pass."""
         if watch.watched.group is None:
             return False
         before, watch.refused = watch.refused, watch.watched.group.events().refused
@@ -264,7 +264,7 @@ class Monitor:
                 self._end(end.session_id, end.reason)
 
     def tell_all(self) -> None:
-        """Tell the use of every session with the next news: there is a new listener."""
+        """Report the use of every session in the next message, for a new subscriber."""
         for watch in self._watches.values():
             watch.told = watch.considered = None
 
@@ -281,9 +281,9 @@ class Monitor:
             self._tell(Measured(sessions=tuple(changed), overhead=self._told_overhead))
 
     def _news_of(self, name: str, watch: _Watch) -> SessionUse | None:
-        """What a session uses, if that is another than was told last."""
+        """Return a session's use if it differs from the last report, else None."""
         now = watch.reading, self._disk.size(name)
-        if watch.considered == now:  # it was not even read since: most are at rest
+        if watch.considered == now:  # not read since, as most sessions are idle
             return None
         watch.considered = now
         use = SessionUse(
@@ -300,7 +300,7 @@ class Monitor:
 
 
 def _differs(before: SessionUse | None, now: SessionUse) -> bool:
-    """Whether a change is worth a word."""
+    """Return whether a change is large enough to report."""
     if before is None:
         return True
     return (

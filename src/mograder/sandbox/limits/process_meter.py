@@ -1,9 +1,9 @@
-"""What each session uses: by its cgroup v2, or measured from ``/proc`` where there is none.
+"""Resource use of each session, from its cgroup v2 or, where there is none, from ``/proc``.
 
-In ``/proc`` a process belongs to a session by its pid namespace: a session has one of its own and
-can make no other, so forking twice, ``setsid`` and adoption hide nothing. The memory of a process
-is its proportional share (PSS), since forks of one zygote share most of their pages. To read it
-takes the kernel up to a millisecond, so it is read again only when the process has moved.
+In ``/proc`` a process belongs to a session by its pid namespace: each session has its own and can
+make no other, so double forks, ``setsid`` and adoption hide nothing. The memory of a process is
+its proportional share (PSS), since forks of one zygote share most of their pages. The kernel needs
+up to a millisecond to compute it, so it is read again only after the process changed its memory.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mograder.sandbox.limits.cgroup2 import SessionGroup
 from mograder.sandbox.limits.procfs import PAGE, TICKS, Share, Stat, namespace_of, share_of, stat_of
 
 _MOVED = 1 << 20
-"""Bytes of resident memory, or of pages faulted in, after which a share is read again."""
+"""Change in bytes, resident or faulted in, after which a share is read again."""
 
 _MOST_PROCESSES = 10_000
 _MEMORY_MOUNTS = ("tmp", "dev/shm", str(HOME).lstrip("/"))
@@ -28,7 +28,7 @@ _MEMORY_MOUNTS = ("tmp", "dev/shm", str(HOME).lstrip("/"))
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a session uses now: bytes, processor seconds since its start, processes and threads."""
+    """Current use of a session: bytes, CPU seconds since its start, processes and threads."""
 
     memory: int
     cpu: float
@@ -36,36 +36,36 @@ class Reading:
 
 
 class Meter(Protocol):
-    """Measures sessions: ``find`` and ``read`` in one thread, all else from any thread."""
+    """Measures sessions; call ``find`` and ``read`` in one thread, the rest in any thread."""
 
     def add(
         self, session_id: str, first_pid: int, tmp_bytes: int, group: SessionGroup | None
     ) -> None:
         """Measure a session from now on, by its cgroup or the first process of its sandbox.
 
-        ``tmp_bytes`` is the size with which its file systems in memory were made.
+        ``tmp_bytes`` is the size limit of each tmpfs in it.
         """
         ...
 
     def remove(self, session_id: str) -> None:
-        """Measure it no more."""
+        """Stop measuring a session."""
         ...
 
     def find(self) -> None:
-        """Find the sessions' new processes."""
+        """Update the sets of the sessions' processes."""
         ...
 
     def read(self, session_id: str) -> Reading:
-        """Measure one session; zeros for one that is not known."""
+        """Measure one session; zeros if it is not known."""
         ...
 
     def pids(self, session_id: str) -> list[int]:
-        """Return its processes as they were found last."""
+        """Return the pids of a session as of the last :meth:`find`."""
         ...
 
 
 class GroupMeter:
-    """Measures sessions by their cgroups; the kernel counts."""
+    """Measures sessions by the kernel's accounting of their cgroups."""
 
     def __init__(self) -> None:
         self._groups: dict[str, SessionGroup] = {}
@@ -82,7 +82,7 @@ class GroupMeter:
         self._readings.pop(session_id, None)
 
     def find(self) -> None:
-        """Nothing: a cgroup knows its processes."""
+        """Do nothing: the kernel lists the processes of a cgroup."""
 
     def read(self, session_id: str) -> Reading:
         with contextlib.suppress(OSError, ValueError, KeyError):
@@ -99,21 +99,21 @@ class GroupMeter:
 class _Session:
     first_pid: int
     namespace: str
-    """Of its processes; "" where it is not confined."""
+    """Pid namespace of its processes; "" where it is not confined."""
     tmp_bytes: int
     pids: list[int]
     shares: dict[int, tuple[Stat, Share]] = field(default_factory=dict)
-    """Of each process: its share of memory, and what it had used when that was read."""
+    """By pid: its share of memory, and its stat when that was read."""
     ticks: int = 0
     ended_ticks: int = 0
-    """Of processes that ended and whose parent did not wait for them: the total never falls."""
+    """CPU ticks of ended processes that were not waited for; keeps the total monotonic."""
 
 
 class ProcessMeter:
-    """Measures sessions by their processes."""
+    """Measures sessions by their processes in ``/proc``."""
 
     def __init__(self, *, confined: bool = True) -> None:
-        """Unconfined, a session is the first process with what descends from it."""
+        """Unless ``confined``, a session is its first process and the descendants of that."""
         self._confined = confined
         self._sessions: dict[str, _Session] = {}
         self._last_pid = b""
@@ -165,7 +165,7 @@ class ProcessMeter:
 
 
 def helpers_memory(sessions: Collection[int]) -> int:
-    """Return the bytes of this process and what it has started, without these processes."""
+    """Return the bytes of this process and its descendants, without ``sessions`` (pids)."""
     total = 0
     for pid in descendants(os.getpid(), without=sessions):
         with contextlib.suppress(OSError, ValueError):
@@ -174,16 +174,16 @@ def helpers_memory(sessions: Collection[int]) -> int:
 
 
 def descendants(first: int, without: Collection[int] = ()) -> list[int]:
-    """Return a process and all that descend from it, except some with what descends from these."""
+    """Return a process and its descendants, except those in ``without`` and below them."""
     found = [first]
-    for pid in found:  # grows meanwhile
+    for pid in found:  # the list grows during the loop
         if len(found) < _MOST_PROCESSES:
             found += [child for child in children_of(pid) if child not in without]
     return found
 
 
 def _memory(session: _Session, stats: dict[int, Stat]) -> int:
-    """Add up the bytes; shared memory that is mapped and lies in a file as well counts once."""
+    """Add up the bytes; mapped shared memory that is also a file in a tmpfs counts once."""
     shares: dict[int, tuple[Stat, Share]] = {}
     for pid, stat in stats.items():
         known = session.shares.get(pid)
@@ -199,16 +199,16 @@ def _memory(session: _Session, stats: dict[int, Stat]) -> int:
 
 
 def _moved(before: Stat, now: Stat) -> bool:
-    """Whether a process has taken, freed or copied memory; a copied page is a page fault."""
+    """Return whether a process has taken, freed or copied memory; a copied page is a page fault."""
     grown = abs(now.resident - before.resident)
     return grown + abs(now.faults - before.faults) * PAGE > _MOVED
 
 
 def _in_memory_mounts(session: _Session) -> int:
-    """Return what the sandbox's own file systems in memory hold, seen through a process of it.
+    """Return the bytes in the sandbox's tmpfs mounts, read through one of its processes.
 
-    A process that still sees the host's file systems is known by their size: the sandbox's are
-    made with theirs.
+    A process that has not pivoted yet still sees the host's mounts: larger file systems than
+    ``tmp_bytes`` are ignored.
     """
     for pid in session.pids:
         try:
@@ -221,6 +221,6 @@ def _in_memory_mounts(session: _Session) -> int:
 
 
 def _last_pid() -> bytes:
-    """Return the number that was given last: while it is the same, no process is new."""
+    """Return the last pid given by the kernel: while it is the same, no process has started."""
     with open("/proc/loadavg", "rb") as file:  # noqa: PTH123 - a Path costs more
         return file.read().split()[-1]

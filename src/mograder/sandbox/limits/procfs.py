@@ -1,6 +1,6 @@
-"""Reading one process from ``/proc``: what it uses, and deleted files that it holds open.
+"""Readers for one process in ``/proc``: its resource use, and the deleted files it holds open.
 
-Pure parsers first, so that they can be tested.
+The parsers are pure functions, so that they can be tested.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 _STAT_BYTES, _ROLLUP_BYTES, _IO_BYTES, _STATUS_BYTES = 1024, 4096, 1024, 4096
 _BLOCK = 512
-"""What ``st_blocks`` counts, whatever the file system's own blocks are."""
+"""Unit of ``st_blocks`` in bytes, whatever the file system's block size."""
 
 _PAGE_TABLES = re.compile(rb"^VmPTE:\s*(\d+) kB", re.MULTILINE)
 _OOM_SCORE = b"600"
@@ -26,9 +26,9 @@ _OOM_SCORE = b"600"
 
 @dataclass(frozen=True, slots=True)
 class Stat:
-    """The fields of ``/proc/PID/stat`` that we need; ``resident`` is in bytes.
+    """The used fields of ``/proc/PID/stat``; ``resident`` is in bytes.
 
-    ``ticks`` of processor time and page ``faults`` so far; ticks include those of children that
+    ``ticks`` (CPU time) and page ``faults`` are totals; ticks include those of children that
     were waited for.
     """
 
@@ -40,19 +40,19 @@ class Stat:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A process's proportional share of memory in bytes, shared memory told apart."""
+    """A process's proportional share of memory (PSS) in bytes, private and shared."""
 
     private: int
     shared: int
 
     @property
     def total(self) -> int:
-        """All of it."""
+        """The sum of both, in bytes."""
         return self.private + self.shared
 
 
 def parse_stat(data: bytes) -> Stat:
-    """Read one line of ``stat``; the name in it may hold anything. Raises: ValueError."""
+    """Parse ``/proc/PID/stat``; the name in it may hold any bytes. Raises: ValueError."""
     fields = data[data.rindex(b")") + 2 :].split()
     try:
         return Stat(
@@ -66,7 +66,7 @@ def parse_stat(data: bytes) -> Stat:
 
 
 def parse_rollup(data: bytes) -> Share:
-    """Read ``smaps_rollup``; an older kernel does not tell shared memory apart."""
+    """Parse ``smaps_rollup``; an older kernel has no field for shared memory (then 0)."""
     found = {b"Pss:": 0, b"Pss_Shmem:": 0}
     for line in data.splitlines():
         words = line.split()
@@ -77,16 +77,16 @@ def parse_rollup(data: bytes) -> Share:
 
 
 def parse_page_tables(data: bytes) -> int:
-    """Read from ``/proc/PID/status`` how many bytes the page tables take; 0 if it is not told.
+    """Return the bytes of page tables in ``/proc/PID/status``; 0 if the field is missing.
 
-    They belong to one process alone, whoever shares the pages themselves.
+    Page tables belong to one process, even if the pages are shared.
     """
     found = _PAGE_TABLES.search(data)
     return int(found[1]) << 10 if found else 0
 
 
 def parse_written(data: bytes) -> int:
-    """Read from ``/proc/PID/io`` how many bytes were sent on their way to a disk."""
+    """Return the field ``write_bytes`` of ``/proc/PID/io``: bytes written to disks."""
     for line in data.splitlines():
         name, _, value = line.partition(b":")
         if name == b"write_bytes":
@@ -95,7 +95,7 @@ def parse_written(data: bytes) -> int:
 
 
 def stat_of(pid: int) -> Stat | None:
-    """Return what a process uses; None if it has ended."""
+    """Return a process's resource use; None if it has ended."""
     try:
         return parse_stat(_read(f"/proc/{pid}/stat", _STAT_BYTES))
     except (OSError, ValueError):
@@ -103,16 +103,16 @@ def stat_of(pid: int) -> Stat | None:
 
 
 def share_of(pid: int) -> Share:
-    """Return a process's share of memory, its page tables among it. Raises: OSError."""
+    """Return a process's share of memory, including its page tables. Raises: OSError."""
     share = parse_rollup(_read(f"/proc/{pid}/smaps_rollup", _ROLLUP_BYTES))
     tables = parse_page_tables(_read(f"/proc/{pid}/status", _STATUS_BYTES))
     return Share(share.private + tables, share.shared)
 
 
 def deleted_files(pids: Iterable[int], device: int, most: int) -> int:
-    """Return the bytes of deleted files on a device that these processes hold open.
+    """Return the bytes of deleted files on ``device`` (``st_dev``) that these processes hold open.
 
-    Looks at no more than ``most`` descriptors, and opens none.
+    Inspects at most ``most`` descriptors, and opens no file.
     """
     sizes: dict[int, int] = {}
     paths = (f"/proc/{pid}/fd/{name}" for pid in pids for name in _descriptors(pid))
@@ -125,7 +125,7 @@ def deleted_files(pids: Iterable[int], device: int, most: int) -> int:
 
 
 def written_by(pids: Iterable[int]) -> int:
-    """Return how many bytes these processes have written to disks; what is unreadable is 0."""
+    """Return how many bytes these processes have written to disks; unreadable ones count 0."""
     total = 0
     for pid in pids:
         try:
@@ -136,11 +136,11 @@ def written_by(pids: Iterable[int]) -> int:
 
 
 def prefer_to_end(pid: int) -> None:
-    """Let the kernel, when it runs out of memory, choose this process and what it forks first.
+    """Raise ``oom_score_adj`` so that the kernel kills this process or its forks first.
 
-    Never the hub or the supervisor. Set by root it cannot be taken back by a session.
+    This protects the hub and the supervisor. A session cannot lower a value set by root.
     """
-    with contextlib.suppress(OSError):  # gone; or not allowed, and then no worse than before
+    with contextlib.suppress(OSError):  # it has ended, or we may not: then nothing changes
         descriptor = os.open(f"/proc/{pid}/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
         try:
             os.write(descriptor, _OOM_SCORE)
@@ -149,7 +149,7 @@ def prefer_to_end(pid: int) -> None:
 
 
 def namespace_of(pid: int) -> str:
-    """Return what names a process's pid namespace, "" if it is none of ours or gone."""
+    """Return the name of a process's pid namespace, "" if it is not readable or it has ended."""
     try:
         return os.readlink(f"/proc/{pid}/ns/pid")  # noqa: PTH115 - a Path costs more
     except OSError:

@@ -1,7 +1,7 @@
-"""Decides what becomes of sessions that use too much. Pure: measuring and acting are elsewhere.
+"""The limit rules: which sessions must end. Pure: measuring and ending are done elsewhere.
 
-Memory and processes end a session; the processor never does. Where the kernel enforces cgroup
-limits by itself this only notices what it did.
+Memory and processes can end a session, CPU use cannot. Where the kernel enforces cgroup limits,
+these rules only detect that it did.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from mograder.sandbox.limits.system_load import Memory
 from mograder.sandbox.protocol import LimitReason
 
 FULL_SECONDS = 1.0
-"""How long a session may have as many processes as it can before it counts as stuck there."""
+"""Seconds at the limit of processes after which a session counts as stuck."""
 
 FEW = 4
-"""How near the limit is at it: a sandbox's own processes count here and not there."""
+"""Distance from the limit in tasks: our count includes bwrap and pid 1, RLIMIT_NPROC does not."""
 
 _RESERVE_PART, _RESERVE_MOST = 20, 256 << 20
-"""The machine runs out of memory below a twentieth, or this."""
+"""The machine is short of memory below 1/20 of its total, or 256 MiB if that is less."""
 
 _GROWN = 32 << 20
-"""Growth since the last look that makes a session one that the machine's shortage is due to."""
+"""Growth in bytes since the last pass that makes a session the cause of a shortage."""
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A session as the watchdog sees it; ``limit`` and ``task_limit`` 0 for none.
+    """A session's measured state, in bytes; ``limit`` is 0 for no limit.
 
-    ``full_since`` is when it was first seen at its limit of processes, since when it has been.
+    ``full_since`` is the monotonic time since which it has been at its limit of processes.
     """
 
     session_id: str
@@ -42,19 +42,19 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """A session is to be ended."""
+    """The decision to end a session."""
 
     session_id: str
     reason: LimitReason
 
 
 def is_full(tasks: int, limit: int) -> bool:
-    """Whether a session has all the processes that it may have."""
+    """Return whether a session has (nearly) as many tasks as its limit; false without a limit."""
     return limit > 0 and tasks >= max(limit - FEW, 1)
 
 
 def decide(views: Sequence[View], memory: Memory, now: float) -> list[End]:
-    """Return which sessions must end: those over a limit, and one when the machine runs out."""
+    """Return the sessions that must end: those over a limit, or one if the machine is short."""
     ends: dict[str, End] = {}
     for view in views:
         if view.limit and view.memory > view.limit:
@@ -67,14 +67,15 @@ def decide(views: Sequence[View], memory: Memory, now: float) -> list[End]:
 
 
 def is_short(memory: Memory) -> bool:
-    """Whether the machine itself runs out."""
+    """Return whether the machine is short of memory."""
     return memory.available < _reserve(memory)
 
 
 def _culprit(views: Sequence[View], memory: Memory) -> View | None:
-    """Before the kernel's own choice, which could be the hub: whoever grew most, or is largest.
+    """Return the session to end when memory is short: the fastest growing, else the largest.
 
-    A session whose end would not help is not ended: then the memory is somebody else's.
+    This precedes the OOM killer, which could choose the hub. None if ending a session would not
+    free enough, since then other processes use the memory.
     """
     if not views or not is_short(memory):
         return None

@@ -1,4 +1,4 @@
-"""The memory that the whole machine has left, and its processes, read often and cheaply."""
+"""Available memory and task count of the whole machine, cheap enough to read often."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _MEMINFO_BYTES, _LOAD_BYTES = 4096, 512
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Bytes: what could still be had without swapping, and of how much."""
+    """Bytes that are available without swapping, and in total."""
 
     available: int
     total: int
 
 
 def parse_meminfo(data: bytes) -> Memory:
-    """Read ``/proc/meminfo``."""
+    """Parse ``/proc/meminfo``."""
     found: dict[bytes, int] = {}
     for line in data.splitlines():
         words = line.split()
@@ -31,12 +31,12 @@ def parse_meminfo(data: bytes) -> Memory:
 
 
 def parse_tasks(data: bytes) -> int:
-    """Read from ``/proc/loadavg`` how many processes and threads there are."""
+    """Return the number of processes and threads from ``/proc/loadavg``."""
     return int(data.split()[3].partition(b"/")[2])
 
 
 class Machine:
-    """The machine's memory and processes; close it in the end."""
+    """The machine's memory and task count; must be closed."""
 
     def __init__(self) -> None:
         self._meminfo = os.open("/proc/meminfo", os.O_RDONLY | os.O_CLOEXEC)
@@ -49,14 +49,14 @@ class Machine:
         self.close()
 
     def close(self) -> None:
-        """Look no more."""
+        """Close the files in ``/proc``."""
         os.close(self._meminfo)
         os.close(self._load)
 
     def memory(self) -> Memory:
-        """Return what is left now."""
+        """Return the current memory."""
         return parse_meminfo(os.pread(self._meminfo, _MEMINFO_BYTES, 0))
 
     def tasks(self) -> int:
-        """Return how many processes and threads there are."""
+        """Return the current number of processes and threads."""
         return parse_tasks(os.pread(self._load, _LOAD_BYTES, 0))

@@ -1,10 +1,10 @@
 """Warm starts: a zygote for each environment in use, and sessions forked from them.
 
-Each zygote lives in a *zygote group* of its own: a user and pid namespace, and a sandbox that shows
-it the environment and nothing of anybody's. The sandboxes of the sessions that it forks nest in the
-zygote group's two namespaces, so it can join those and no others. A zygote group lasts as long as a
-session in it; a zygote that dies is replaced, and takes no session along. Whatever fails on the way
-ends in a cold start of the same plan: a warm start saves time, and decides nothing.
+Each zygote runs in a separate *zygote group*: a user and pid namespace, and a sandbox that contains
+the environment and no user's files. The sandboxes of the sessions that it forks nest in the zygote
+group's two namespaces, so it can join those and no others. A zygote group lasts as long as a
+session in it; a zygote that dies is replaced, and its sessions continue. If any step fails, the
+same plan is started cold: a warm start only saves time.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from mograder.sandbox.warm.zygote_group import ZygoteGroup, identity_of
 _log = logging.getLogger("mograder.supervisor")
 
 _AT_ONCE = 4
-"""Sandboxes that are made for forks at the same time: more would only make each one slower, and
-out of order. First come, first served."""
+"""Sandboxes that are made for forks at the same time, in order of arrival: more would make each
+one slower."""
 
 
 class ZygotePool:
-    """The zygote groups in use, the latest last; ``counts`` tells what became of the starts."""
+    """The zygote groups in use, the last used at the end; ``counts`` counts starts by outcome."""
 
     def __init__(
         self,
@@ -41,9 +41,9 @@ class ZygotePool:
         memory_mb: int,
         shelter: Callable[[int], None] | None = None,
     ) -> None:
-        """Keep at most ``kept`` zygotes, and of those as many as the memory allows.
+        """Keep at most ``kept`` zygotes, and at most ``memory_mb`` MiB of them.
 
-        ``shelter`` puts a new one into its cgroup.
+        ``shelter`` moves the zygote of a pid into its cgroup.
         """
         self._shelter = shelter
         self._runner = runner
@@ -57,23 +57,23 @@ class ZygotePool:
 
     @property
     def kept(self) -> tuple[Path, ...]:
-        """The environments of the zygotes, the one used last at the end."""
+        """The environments of the zygotes, the last used at the end."""
         return tuple(self._zygote_groups)
 
     @property
     def environments(self) -> tuple[Path, ...]:
-        """The environments of all zygote groups, those included whose last session has not ended
-        yet."""
+        """The environments of all zygote groups, including retired ones whose last session has not
+        ended."""
         return (*self._zygote_groups, *(zygote_group.environment for zygote_group in self._retired))
 
     def memory(self) -> int:
-        """Return what the zygotes take of the machine's memory in bytes, as measured lately."""
+        """Return the zygotes' memory in bytes, as last measured."""
         return sum(zygote_group.memory() for zygote_group in self._zygote_groups.values())
 
     async def warm(self, environment: Path) -> bool:
-        """Have a zygote for an environment; returns whether there is one.
+        """Start a zygote for an environment if needed; return whether it can fork.
 
-        Raises: :class:`~mograder.core.errors.NotFound` for what is no environment.
+        Raises: :class:`~mograder.core.errors.NotFound` if there is no such environment.
         """
         zygote_group = self._zygote_group(environment)
         with zygote_group.in_use():
@@ -86,14 +86,14 @@ class ZygotePool:
         try:
             session = await self._join(start)
         except (MograderError, OSError) as error:
-            _log.warning("no warm start: %s", error)
+            _log.warning("a warm start failed: %s", error)
             raise NotJoinedError("refused") from error
         self.counts["warm"] += 1
         _log.info("a session of %s started warm", start.environment.name)
         return session
 
     async def _join(self, start: WarmStart) -> WarmSession:
-        """One whose zygote dies while it stands in line stands in line once more."""
+        """Join, and retry once if the zygote dies while the request is queued."""
         try:
             return await self._try(start)
         except ZygoteGoneError:
@@ -105,13 +105,13 @@ class ZygotePool:
             return await zygote_group.join(start, self._gate)
 
     def fell_back(self, reason: str) -> None:
-        """Count a cold start that should have been warm."""
+        """Count a session that is started cold because its warm start failed with ``reason``."""
         self.counts["cold"] += 1
         self.counts[f"fallback: {reason}"] += 1
         _log.warning("a session starts cold: %s", reason)
 
     async def close(self) -> None:
-        """End every zygote and zygote group; no session is left."""
+        """End every zygote and zygote group; call when no session is left."""
         for zygote_group in tuple(self._zygote_groups.values()):
             self._retire(zygote_group)
         await asyncio.gather(*(zygote_group.ended() for zygote_group in tuple(self._retired)))
@@ -119,7 +119,7 @@ class ZygotePool:
     def _zygote_group(self, environment: Path) -> ZygoteGroup:
         zygote_group = self._zygote_groups.pop(environment, None)
         if zygote_group is not None and not zygote_group.is_of(identity_of(environment)):
-            self._retire(zygote_group)  # another environment in the place of the one that it knows
+            self._retire(zygote_group)  # the environment at this path has been replaced
             zygote_group = None
         if zygote_group is None:
             zygote_group = ZygoteGroup(
@@ -136,9 +136,9 @@ class ZygotePool:
         self._make_room()
 
     def _make_room(self) -> None:
-        """End the zygotes used longest ago, beyond the number and the memory that may be kept.
+        """Retire the least recently used zygotes beyond the number and memory that may be kept.
 
-        The one used last stays, however large, and so does one that is just being asked.
+        The last used one stays, however large, and so do those with starts under way.
         """
         number, used = len(self._zygote_groups), self.memory()
         for zygote_group in tuple(self._zygote_groups.values())[:-1]:

@@ -1,4 +1,4 @@
-"""Sessions that a zygote forked, as seen from the supervisor."""
+"""Sessions that a zygote forked or will fork, as seen from the supervisor."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from mograder.sandbox.warm.zygote_client import Forked
 _log = logging.getLogger("mograder.supervisor")
 
 _STATUS_SECONDS = 1.0
-"""How long a zygote may take to tell how a session ended; one that was killed never does."""
+"""Timeout for a zygote's report of a session's exit status; a killed zygote never sends it."""
 
 _END_SECONDS = 3.0
-"""How long a zygote may take to collect a session's first process that is dead, before it is taken
-for stuck. Not how long a sandbox takes to die: a fork bomb of many processes may need as long."""
+"""Timeout for a zygote to reap a session's dead first process, before the zygote is killed as
+stuck. Not a limit on the sandbox's end: a fork bomb of many processes may take as long."""
 
 _SIGNALLED = 128
 _UNKNOWN = 255
 
 
 class WarmSession:
-    """A held sandbox with a session in it; the session's end is the sandbox's."""
+    """A session in a sandbox that had only a placeholder; it has ended when the sandbox has."""
 
     def __init__(self, held: Held, forked: Forked, kill_zygote: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
@@ -42,7 +42,7 @@ class WarmSession:
 
     @property
     def first_pid(self) -> int:
-        """The host's pid of the sandbox's first process."""
+        """The host pid of the sandbox's first process."""
         return self._held.first_pid
 
     def end_gently(self) -> None:
@@ -61,7 +61,7 @@ class WarmSession:
             self._kill_zygote()
 
     def _program_gone(self) -> None:
-        """It is dead, and its zygote's to collect; what else is in there may take longer to die."""
+        """End the sandbox: its program is dead, but other processes in it may still run."""
         self._forget_program()
         self.end()
         loop = asyncio.get_running_loop()
@@ -85,7 +85,7 @@ class WarmSession:
 
 
 class PendingSession:
-    """A session on its way: warm if that works, else cold; it may be unwanted before either."""
+    """A session being started: warm if that works, else cold; it can be cancelled before either."""
 
     def __init__(
         self,
@@ -94,11 +94,11 @@ class PendingSession:
         listener: int,
         on_output: Callable[[bytes], None],
     ) -> None:
-        """``listener`` is ours to close once it was handed in."""
+        """``listener`` is a descriptor that is closed here once it was passed on."""
         self._on_output = on_output
         self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.failure: MograderError | None = None
-        """Why neither way worked."""
+        """Why the session could not be started, warm or cold."""
         self._start_cold = start_cold
         self._listener = listener
         self._session: Sandboxed | None = None
@@ -108,7 +108,7 @@ class PendingSession:
 
     @property
     def first_pid(self) -> int:
-        """The host's pid of the sandbox's first process, 0 while there is none."""
+        """The host pid of the sandbox's first process, 0 while there is none."""
         session = self._session
         return session.first_pid if isinstance(session, WarmSession | BwrapProcess) else 0
 
@@ -125,9 +125,9 @@ class PendingSession:
             self._session.end()
 
     async def arrived(self) -> None:
-        """Wait until the session is in its sandbox, or over.
+        """Wait until the session is in its sandbox, or has ended.
 
-        Raises: the reason, where it could not be started at all.
+        Raises: the ``failure``, if it could not be started at all.
         """
         await asyncio.wait({self._arriving})
         if self.failure is not None:
@@ -141,7 +141,7 @@ class PendingSession:
     async def _arrive(self) -> None:
         try:
             session = await self._start()
-        except Exception as error:  # noqa: BLE001 - a door: who waits for its end must hear of it
+        except Exception as error:  # noqa: BLE001 - a waiter on `exited` must get a result
             _log.error("a session could not be started", exc_info=error)
             self.failure = SandboxUnavailable(f"It cannot be started: {error}.")
             if isinstance(error, MograderError):
@@ -170,5 +170,5 @@ class PendingSession:
             return None
         if isinstance(error, NotJoinedError):
             return self._start_cold(str(error))
-        _log.error("a warm start failed in a way that nobody thought of", exc_info=error)
+        _log.error("a warm start failed unexpectedly", exc_info=error)
         return self._start_cold("unexpected")

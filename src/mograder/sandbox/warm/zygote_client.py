@@ -1,7 +1,7 @@
-"""The supervisor's end of the conversation with one zygote (``zygote.py`` says the words).
+"""The supervisor's end of the socket to one zygote (protocol: see ``zygote.py``).
 
-A zygote runs packages that an instructor chose: what it says is read as a stranger's words are,
-and one that says nonsense is ended.
+A zygote runs packages that an instructor chose: its messages are untrusted input, and a zygote
+that sends invalid ones is killed.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ _log = logging.getLogger("mograder.supervisor")
 
 _WORDS_BYTES = 4096
 _HEED_SECONDS = 1.0
-"""How long a request may lie unread: a stopped zygote, or one that is stuck, reads none."""
+"""Timeout for a request to be read; a stopped or stuck zygote does not read it."""
 
 _FORK_SECONDS = 5.0
-"""How long one that is at work on a request may take, on a machine that has no time for it."""
+"""Timeout for the answer to a request that was read, on a busy machine."""
 
 _LOG_BYTES = 4096
 _TITLE_BYTES = 2048
-"""Room in which a session writes its own arguments, for whoever looks at the machine."""
+"""Bytes reserved in the zygote's arguments, where a session writes its own for ``ps``."""
 
 
 class _Words(BaseModel):
@@ -58,30 +58,30 @@ class _Words(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Forked:
-    """A session's first process: a pidfd, and its status once it has ended and been collected."""
+    """A session's first process: a pidfd, and its status once it has ended and was reaped."""
 
     pidfd: int
     ended: asyncio.Future[int]
 
     @property
     def pid(self) -> int:
-        """The host's pid. Raises: :class:`ProcessLookupError` when it has ended already."""
+        """The host pid. Raises: :class:`ProcessLookupError` when it has ended already."""
         pid = pid_behind(self.pidfd)
         if pid <= 0:
             raise ProcessLookupError("it has ended already")
         return pid
 
     def forget(self) -> None:
-        """Let go of it."""
+        """Close the pidfd."""
         os.close(self.pidfd)
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """Where a fork goes: as whom, onto which socket and output, into whose sandbox.
+    """The target of a fork: uid inside, and descriptors of socket, output and sandbox.
 
-    It waits there for a ``g`` from the pipe ``go``. ``entry`` is where it enters its cgroup, first
-    of all.
+    ``holder`` is a pidfd in the sandbox. The fork waits there for a ``g`` from the pipe ``go``.
+    ``entry`` is the ``cgroup.procs`` that it writes to first.
     """
 
     uid: int
@@ -93,14 +93,14 @@ class Way:
 
 
 class ZygoteClient:
-    """One zygote, from its start to its end. ``ready`` tells why it cannot serve, or nothing."""
+    """One zygote, from start to end. ``ready`` resolves to why it cannot serve, "" if it can."""
 
     def __init__(self, launch: Launch, caches: str, *, heavy: bool) -> None:
-        """Start it. Raises: :class:`OSError` when it cannot be."""
+        """Start the zygote. Raises: :class:`OSError` when that fails."""
         loop = asyncio.get_running_loop()
         self.ready: asyncio.Future[str] = loop.create_future()
         self.unrehearsed = ""
-        """Why sessions come without a rehearsal before them, when they do."""
+        """Why no warm-up run preceded the forks, "" if one did."""
         self._killed = False
         self._tail = b""
         self._ids = itertools.count(1)
@@ -124,41 +124,41 @@ class ZygoteClient:
 
     @property
     def said(self) -> str:
-        """Its last output, for the log."""
+        """The end of its output, for the log."""
         return self._tail.decode("utf-8", "replace").strip()
 
     @property
     def pid(self) -> int:
-        """The host's pid of the zygote."""
+        """The host pid of the zygote."""
         return self._child.pid
 
     @property
     def alive(self) -> bool:
-        """Whether it can be asked to fork."""
+        """Whether the zygote can be asked to fork."""
         return self.served and not self.exited.done() and not self._killed
 
     @property
     def served(self) -> bool:
-        """Whether it could be asked once."""
+        """Whether the zygote became ready at some time."""
         return self.ready.done() and not self.ready.result()
 
     def memory(self) -> int:
-        """Bytes of its own, and its share of what it shares with its sessions; 0 when it ended."""
+        """Return its bytes, including a share of pages shared with sessions; 0 when it ended."""
         if not self.exited.done():
             with contextlib.suppress(OSError, ValueError):
                 return share_of(self._child.pid).total
         return 0
 
     def kill(self) -> None:
-        """End it, whatever it does; its sessions go on."""
+        """Kill the zygote; its sessions continue."""
         self._killed = True
         self._child.signal(signal.SIGKILL)
 
     async def fork(self, plan: Plan, way: Way) -> Forked:
         """Fork a session into a sandbox. Raises: :class:`NotJoinedError`.
 
-        One at a time: each has its full time, and what waits here can still start cold, or, by
-        :class:`ZygoteGoneError`, from another zygote.
+        One request at a time, so that each has its full timeout; a queued one can still start
+        cold, or, on :class:`ZygoteGoneError`, from the next zygote.
         """
         async with self._turn:
             if not self.alive:
@@ -180,14 +180,14 @@ class ZygoteClient:
                 return Forked(answer.result(), end)
             except (OSError, TimeoutError) as error:
                 self._ends.pop(number, None)
-                self.kill()  # whatever is half done in it must not go on
+                self.kill()  # a half-done fork must not continue
                 raise NotJoinedError("zygote silent") from error
-            except NotJoinedError:  # nothing was forked, so nothing tells of an end
+            except NotJoinedError:  # nothing was forked, so no end will be reported
                 self._ends.pop(number, None)
                 raise
             except asyncio.CancelledError:
                 if answer.done() and answer.exception() is None:
-                    os.close(answer.result())  # its process ends by itself: it is told nothing
+                    os.close(answer.result())  # its process exits when `go` is closed
                 elif answer.done():
                     self._ends.pop(number, None)
                 raise
@@ -209,7 +209,7 @@ class ZygoteClient:
             else:
                 self._heed(_Words.model_validate_json(data), descriptors)
         except ValidationError:
-            _log.error("a zygote talks nonsense and is ended")
+            _log.error("a zygote sent an invalid message and is killed")
             self.kill()
         finally:
             for descriptor in descriptors:
@@ -226,13 +226,13 @@ class ZygoteClient:
                 end.set_result(words.status)
         elif (answer := self._answers.get(words.id)) is not None and not answer.done():
             if words.problem or not descriptors:
-                _log.warning("a zygote could not start a session: %s", words.problem[:500])
+                _log.warning("a zygote could not fork a session: %s", words.problem[:500])
                 answer.set_exception(NotJoinedError("join failed"))
             else:
                 answer.set_result(descriptors.pop())
 
     def _gone(self) -> None:
-        with contextlib.suppress(ValueError):  # hung up before
+        with contextlib.suppress(ValueError):  # closed before
             asyncio.get_running_loop().remove_reader(self._control)
         self._control.close()
         if not self.ready.done():
@@ -248,14 +248,14 @@ class ZygoteClient:
 
 
 def _unread(control: socket.socket) -> bool:
-    """Whether the other side has not taken all that we said."""
+    """Return whether the other side has not yet read all that we sent."""
     count = array.array("i", [0])
     fcntl.ioctl(control, termios.TIOCOUTQ, count)  # SIOCOUTQ, of a socket
     return count[0] > 0
 
 
 def _request(number: int, plan: Plan, way: Way) -> bytes:
-    """A plan's arguments after the python and the script, which the zygote is already."""
+    """Return a fork request: the plan's arguments without the python and the script."""
     options, _, *arguments = plan.argv[2:]
     return json.dumps(
         {

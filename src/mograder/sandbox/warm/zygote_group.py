@@ -1,7 +1,6 @@
 """The zygote group of one environment: its namespaces, and the zygote in them.
 
-A zygote is started again when it has ended. ``pool.py`` explains zygote groups and keeps those in
-use.
+A zygote that has ended is restarted. ``pool.py`` explains zygote groups and keeps those in use.
 """
 
 from __future__ import annotations
@@ -29,20 +28,20 @@ from mograder.sandbox.warm.zygote_client import Forked, Way, ZygoteClient
 _log = logging.getLogger("mograder.supervisor")
 
 _PATIENCE_SECONDS, _PATIENCE_EACH, _PATIENCE_MOST = 2.0, 1.0, 15.0
-"""How long after its start a zygote is waited for: by one session, and more for each other one
-that waits too. A crowd that starts cold takes a second of a processor each."""
+"""Seconds after its start for which sessions wait for a zygote: for one session, more for each
+other waiting one (divided by the CPUs), at most. A cold start takes about one CPU second."""
 
 BOOT_SECONDS = 60.0
 _ATTEMPTS = 3
-"""Starts of a zygote, and requests to it, that may fail one after the other until it rests."""
+"""Failed starts of a zygote, or requests to it, in a row before it is not tried for a while."""
 
 _REST_SECONDS = 300.0
 _LIFE_SECONDS = 5.0
-"""A zygote that dies is replaced at once if it has lived so long, else when it is asked for."""
+"""A zygote that dies after so many seconds is replaced at once, an earlier one at the next use."""
 
 _END_SECONDS = 1.0
 _MEASURE_SECONDS = 10.0
-"""How old a measurement of memory may be: the kernel walks all of a process's pages for one."""
+"""Maximum age of a memory measurement, for which the kernel walks all pages of the process."""
 
 _GO = b"g"
 
@@ -51,10 +50,10 @@ _GO = b"g"
 class WarmStart:
     """A session to start: a cold start's plan, its environment and its listening socket.
 
-    ``settle`` is called with the host's pid of the session's first process, once that is in its
-    sandbox and before it does anything; its :class:`OSError` ends the process, and the start
-    falls back to a cold one. ``open_entry`` opens where it enters its cgroup by itself; its
-    failure is the start's.
+    ``settle`` is called with the host pid of the session's first process, once that is in its
+    sandbox and before it runs any code; if it raises :class:`OSError`, the process is ended and
+    the session starts cold. ``open_entry`` opens the ``cgroup.procs`` that the process writes to;
+    its errors are raised by the start.
     """
 
     plan: Plan
@@ -67,8 +66,8 @@ class WarmStart:
 
 
 class ZygoteGroup:
-    """A zygote is started when it is asked for, replaced when it dies, and left alone for a while
-    when it fails again and again."""
+    """A zygote group and its zygote, which is started on demand, replaced when it dies, and not
+    tried for a while after repeated failures."""
 
     def __init__(
         self,
@@ -78,15 +77,15 @@ class ZygoteGroup:
         on_ready: Callable[[str], None] = lambda _: None,
         shelter: Callable[[int], None] | None = None,
     ) -> None:
-        """``on_ready`` hears of each zygote, and why it did not rehearse, if it did not.
+        """``on_ready`` is called per ready zygote with the reason for no warm-up run, or "".
 
-        ``shelter`` puts a zygote into its cgroup, and takes a while.
+        ``shelter`` moves the zygote of a pid into its cgroup; it blocks, so it runs in a thread.
 
-        Raises: :class:`~mograder.core.errors.NotFound` for what is no environment.
+        Raises: :class:`~mograder.core.errors.NotFound` if there is no such environment.
         """
         self.environment = environment
         self.starting = 0
-        """Starts under way here."""
+        """Number of starts under way in this group."""
         self._runner = runner
         self._on_ready = on_ready
         self._shelter = shelter
@@ -106,11 +105,11 @@ class ZygoteGroup:
         self._memory, self._measured_at = 0, -math.inf
 
     def is_of(self, identity: tuple[int, int]) -> bool:
-        """Whether the environment is still the one that the zygote imported."""
+        """Return whether the environment is still the one that the zygote imported."""
         return self._identity == identity
 
     def memory(self) -> int:
-        """Return what the zygote takes of the machine's memory in bytes, as measured lately."""
+        """Return the zygote's memory in bytes, as last measured; 0 if there is no zygote."""
         now = asyncio.get_running_loop().time()
         if self._zygote_client is None or not self._zygote_client.alive:
             return 0
@@ -119,7 +118,7 @@ class ZygoteGroup:
         return self._memory
 
     def wake(self) -> None:
-        """Start the zygote if it is not there, nor hopeless, nor on its way."""
+        """Start the zygote unless it runs, is being started, or has been given up for now."""
         now = asyncio.get_running_loop().time()
         if self._hopeless and now > self._hopeless_until:
             self._hopeless, self._hopeless_until = "", math.inf
@@ -130,7 +129,7 @@ class ZygoteGroup:
 
     @contextlib.contextmanager
     def in_use(self) -> Iterator[None]:
-        """Keep the zygote group for as long as something starts in it."""
+        """Keep the zygote group alive during a start in it."""
         self.starting += 1
         try:
             yield
@@ -139,7 +138,7 @@ class ZygoteGroup:
             self._end_if_idle()
 
     async def join(self, start: WarmStart, gate: asyncio.Semaphore) -> WarmSession:
-        """Start a session here, when its turn comes. Raises: :class:`NotJoinedError`."""
+        """Start a session here, in the order of ``gate``. Raises: :class:`NotJoinedError`."""
         await self.arrival()
         async with gate:
             warm = self._warm()
@@ -150,7 +149,7 @@ class ZygoteGroup:
                 and self._zygote_client is not None
                 and self._zygote_client.served
             ):
-                raise ZygoteGoneError(asked=False)  # while this one was in line
+                raise ZygoteGoneError(asked=False)  # it died while this start was queued
             raise NotJoinedError(self._hopeless or "zygote not ready")
 
     async def _join(self, start: WarmStart, zygote_client: ZygoteClient, pidfd: int) -> WarmSession:
@@ -169,7 +168,7 @@ class ZygoteGroup:
             _settle(start, forked)
             os.write(say_go, _GO)
         except BaseException:
-            await _emptied(held, zygote_client)  # the workspace is free again
+            await _emptied(held, zygote_client)  # frees the workspace
             raise
         finally:
             held.let_go()
@@ -183,7 +182,7 @@ class ZygoteGroup:
     async def _hold(
         self, start: WarmStart, zygote_client: ZygoteClient, pidfd: int, entry: int | None
     ) -> Held:
-        """Make the sandbox; one that is not wanted any more once it is there is ended."""
+        """Make the sandbox; if cancelled, wait until it exists and end it."""
         holding = asyncio.create_task(
             self._runner.hold(
                 start.plan,
@@ -202,7 +201,7 @@ class ZygoteGroup:
             raise
 
     async def _fork(self, zygote_client: ZygoteClient, start: WarmStart, way: Way) -> Forked:
-        """Have it forked; a zygote that keeps failing to answer is not asked for a while."""
+        """Request a fork; count a failure, so that a zygote that keeps failing is left alone."""
         try:
             forked = await zygote_client.fork(start.plan, way)
         except NotJoinedError as error:
@@ -214,7 +213,7 @@ class ZygoteGroup:
         return forked
 
     async def arrival(self, seconds: float | None = None) -> None:
-        """Wait for the zygote, should it be on its way: for so long, or as long as is worth it."""
+        """Wait for a zygote being started, ``seconds`` or as long as waiting pays off."""
         self.wake()
         loop = asyncio.get_running_loop()
         asked_at = loop.time()
@@ -225,7 +224,7 @@ class ZygoteGroup:
             await asyncio.wait({self._waking}, timeout=until - loop.time())
 
     async def ready(self) -> bool:
-        """Wait for the zygote for as long as it may take; returns whether it serves."""
+        """Wait up to ``BOOT_SECONDS`` for the zygote; return whether it can fork."""
         await self.arrival(BOOT_SECONDS)
         return self._warm() is not None
 
@@ -235,7 +234,7 @@ class ZygoteGroup:
         return min(_PATIENCE_SECONDS + crowd, _PATIENCE_MOST)
 
     def _warm(self) -> tuple[ZygoteClient, int] | None:
-        """The zygote and a pidfd of its zygote group, if both are there."""
+        """Return the zygote and a pidfd of its zygote group, if both are alive."""
         if self._hopeless or self._held is None or self._held.exited.done():
             return None
         if self._zygote_client is None or not self._zygote_client.alive:
@@ -254,11 +253,11 @@ class ZygoteGroup:
             self._on_ready("" if self._zygote_client is None else self._zygote_client.unrehearsed)
             return
         said = self._zygote_client.said if self._zygote_client is not None else ""
-        _log.warning("the zygote of %s: %s %s", self.environment.name, problem, said)
+        _log.warning("the zygote of %s did not start: %s %s", self.environment.name, problem, said)
         if self._zygote_client is not None:
             self._zygote_client.kill()
         if problem.startswith("threads") and self._heavy:
-            self._heavy = False  # marimo alone has none
+            self._heavy = False  # marimo alone starts no threads
             await self._wake()
         elif not problem.startswith("boot"):
             self._hopeless = problem.partition(":")[0]
@@ -266,16 +265,16 @@ class ZygoteGroup:
             self._failed("boot")
 
     def _failed(self, reason: str) -> None:
-        """Count a failure that may have been the machine's; too many, and it is left alone."""
+        """Count a failure that may be temporary; after ``_ATTEMPTS`` pause ``_REST_SECONDS``."""
         self._failures += 1
         if self._failures >= _ATTEMPTS and not self._hopeless:
             self._failures = 0
             self._hopeless = reason
             self._hopeless_until = asyncio.get_running_loop().time() + _REST_SECONDS
-            _log.error("the zygote of %s fails again and again: %s", self.environment.name, reason)
+            _log.error("the zygote of %s is not retried for now: %s", self.environment.name, reason)
 
     def _expect_its_end(self) -> None:
-        """Replace a zygote that somebody killed before the next student waits for it."""
+        """Replace the zygote as soon as it is killed, before the next session waits for it."""
         loop = asyncio.get_running_loop()
         born = loop.time()
 
@@ -313,7 +312,7 @@ class ZygoteGroup:
         self._end_if_idle()
 
     def retire(self, on_end: Callable[[], None]) -> None:
-        """End the zygote now, and the zygote group with the last session in it."""
+        """End the zygote now, and the zygote group after its last session."""
         self._on_end = on_end
         self._hopeless, self._hopeless_until = "retired", math.inf
         if self._waking is not None:
@@ -323,7 +322,7 @@ class ZygoteGroup:
         self._end_if_idle()
 
     def _end_if_idle(self) -> None:
-        """A zygote group that no session is in and that none will start in is of no use."""
+        """End a retired or failed zygote group in which no session runs or starts."""
         if self.starting or self._sessions or not (self._on_end or self._hopeless):
             return
         if self._held is None or self._held.exited.done():
@@ -337,16 +336,16 @@ class ZygoteGroup:
             self._on_end()
 
     async def ended(self) -> None:
-        """Wait for the end of a retired zygote group, for a while."""
+        """Wait up to ``_END_SECONDS`` for the end of a retired zygote group."""
         waited = [f.exited for f in (self._held, self._zygote_client) if f is not None]
         if waited:
             await asyncio.wait(waited, timeout=_END_SECONDS)
 
 
 def identity_of(environment: Path) -> tuple[int, int]:
-    """Return what tells an environment from another one in its place.
+    """Return (inode, mtime in ns) of the record, which differs for a replaced environment.
 
-    Raises: :class:`SandboxUnavailable` for what is no finished environment.
+    Raises: :class:`SandboxUnavailable` if the environment is not finished.
     """
     try:
         status = (environment / RECORD).stat()
@@ -356,7 +355,7 @@ def identity_of(environment: Path) -> tuple[int, int]:
 
 
 async def _emptied(held: Held, zygote_client: ZygoteClient) -> None:
-    """End a sandbox that nothing came of; a zygote that keeps it from ending goes as well."""
+    """End an unused sandbox, and kill the zygote if that keeps the sandbox from ending."""
     held.end()
     await asyncio.wait({held.exited}, timeout=_END_SECONDS)
     if not held.exited.done():
@@ -370,10 +369,10 @@ def _close(descriptor: int | None) -> None:
 
 
 def _settle(start: WarmStart, forked: Forked) -> None:
-    """Raises: :class:`NotJoinedError` when the session cannot be put where it belongs."""
+    """Call ``settle``. Raises: :class:`NotJoinedError` when that fails."""
     try:
         start.settle(forked.pid)
     except OSError as error:
         forked.forget()
-        _log.warning("a forked session cannot be settled: %s", error)
+        _log.warning("a forked session could not be given its limits: %s", error)
         raise NotJoinedError("settle") from error
