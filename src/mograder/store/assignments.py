@@ -167,7 +167,7 @@ class Catalogue:
         except (OSError, MograderError) as error:
             if last is None:
                 raise InvalidInput(f"{MANIFEST_FILE} cannot be used: {error}") from error
-            _log.error("%s cannot be used, it counts as it was before: %s", MANIFEST_FILE, error)
+            _log.error("%s is invalid, its last valid version is used: %s", MANIFEST_FILE, error)
         return last.listed if last else None
 
     def _load(self, path: Path) -> dict[str, Assignment]:
