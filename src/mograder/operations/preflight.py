@@ -1,4 +1,4 @@
-"""``mograder hub check``: can a hub run here, and would it be safe? (B46, B81-B85, security.md).
+"""``mograder hub check``: tests if a hub can run here safely (B46, B81-B85, security.md).
 
 The first lines are those of 0.3.16, in its order (compatibility-0.3.16.md 10); the others follow.
 Checks try things out where possible: a session in a sandbox tests its isolation.
