@@ -1,1 +1,1 @@
-"""Looking after a hub: checks before it runs."""
+"""Operating a hub: checks, backups, pruning and the configuration of a web server in front."""

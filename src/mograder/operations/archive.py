@@ -1,7 +1,7 @@
-"""What a backup file looks like: a compressed tar that says what it is, and what it held.
+"""The format of a backup file: a gzip-compressed tar with a header and a manifest.
 
-The first member is the header, the last the manifest with the SHA-256 of every file. So a file
-that was cut off has no manifest, and one that was changed does not fit it (`backup`, `restore`).
+The first member is the header, the last the manifest with the SHA-256 of every file. So a
+truncated archive has no manifest, and a changed one does not match it (`backup`, `restore`).
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from mograder.core.errors import InvalidInput
 
 HEADER, MANIFEST = "mograder-backup.json", "mograder-manifest.json"
 COURSE = "course"
-"""The root that is always there."""
+"""The name of the course's root, which every backup has."""
 
 FORMAT = 1
 DEEPEST = 64
-"""Directories within one another; what lies deeper is nobody's work, but an attack."""
+"""Most nested directories; deeper trees are assumed to be an attack and are left out."""
 
 _MOST_TEXT = 256 << 20
-"""Bytes of the header or the manifest: of a million files."""
+"""Most bytes of the header or the manifest: enough for a million files."""
 
 _CHUNK = 1 << 20
 _DAMAGED = "Take another backup: this one was cut off or changed since it was made."
@@ -42,49 +42,49 @@ class _Strict(BaseModel):
 
 
 class Root(_Strict):
-    """One tree of the backup: its name in the archive, and where it stood."""
+    """One tree of the backup: its name in the archive, and its original path."""
 
     name: str
     path: str
     key: str = ""
-    """The setting that names it; empty for the course itself."""
+    """The setting with its path; empty for the course itself."""
 
     kind: Literal["directory", "file"] = "directory"
 
 
 class Header(_Strict):
-    """What the archive says of itself before anything else."""
+    """The first member of the archive, which describes it."""
 
     format: int
     version: str
-    """Of the mograder that made it."""
+    """The version of the mograder that made the backup."""
 
     made: datetime
     owner: int
-    """The uid that the course belonged to."""
+    """The uid of the course's owner."""
 
     roots: tuple[Root, ...]
     databases: tuple[str, ...] = ()
     """Members that are SQLite files."""
 
     external_database: bool = False
-    """The hub's state was on a database server, and is not in here."""
+    """Whether the hub's state was on a database server, and so is not in the backup."""
 
 
 class Held(_Strict):
-    """One file as it was put in."""
+    """One file of the archive, with its size in bytes."""
 
     path: str
-    """As :func:`written` has it."""
+    """The member's name as returned by :func:`written`."""
 
     sha256: str
     size: int
 
 
 class Manifest(_Strict):
-    """Every file of the archive, and what was left out of it, in words.
+    """Every file of the archive, and messages about files that were left out.
 
-    ``unsettled`` names what is in it although it changed while it was read.
+    ``unsettled`` has messages about files that are included but changed while they were read.
     """
 
     files: tuple[Held, ...]
@@ -94,10 +94,10 @@ class Manifest(_Strict):
 
 @contextlib.contextmanager
 def opened(archive: Path, *, whole: bool = False) -> Iterator[tarfile.TarFile]:
-    """Open an archive to be read from its beginning to its end.
+    """Open an archive for sequential reading.
 
-    With ``whole`` what the block leaves is read too: gzip has a checksum at its very end.
-    Raises: :class:`InvalidInput` where there is no such file, or no archive in it.
+    With ``whole`` the rest is read at the end of the block, to verify gzip's final checksum.
+    Raises: :class:`InvalidInput` if the file does not exist or is not an archive.
     """
     with contextlib.ExitStack() as stack:
         try:
@@ -117,7 +117,7 @@ def opened(archive: Path, *, whole: bool = False) -> Iterator[tarfile.TarFile]:
 
 @contextlib.contextmanager
 def explained() -> Iterator[None]:
-    """Turn what the unpacking itself raises into :class:`InvalidInput`."""
+    """Convert the errors of tarfile, gzip and zlib to :class:`InvalidInput`."""
     try:
         yield
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -127,7 +127,7 @@ def explained() -> Iterator[None]:
 def read_first(tar: tarfile.TarFile) -> Header:
     """Read the header, which is the first member.
 
-    Raises: :class:`InvalidInput` for what is no backup, or one of a newer mograder.
+    Raises: :class:`InvalidInput` if it is not a backup, or one of a newer mograder.
     """
     first = tar.next()
     if first is None or first.name != HEADER:
@@ -165,9 +165,9 @@ def _read_text(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
 def unpack(
     tar: tarfile.TarFile, member: tarfile.TarInfo, target: IO[bytes] | None = None
 ) -> tuple[str, int]:
-    """Read a file of the archive, and write it to ``target``; return its SHA-256 and its size.
+    """Read a file of the archive, and write it to ``target``; return SHA-256 and size in bytes.
 
-    Raises: :class:`InvalidInput`.
+    Raises: :class:`InvalidInput` if the archive is damaged.
     """
     stream = tar.extractfile(member)
     if stream is None:
@@ -182,9 +182,10 @@ def unpack(
 
 
 def compared(manifest: Manifest | None, sums: Mapping[str, tuple[str, int]]) -> Manifest:
-    """Return the manifest if what came out of the archive is all that it lists, unchanged.
+    """Return the manifest after comparing it with the files that were read.
 
-    ``sums`` has SHA-256 and size by member. Raises: :class:`InvalidInput`.
+    ``sums`` has SHA-256 and size in bytes by member.
+    Raises: :class:`InvalidInput` if there is no manifest, or a file differs from it.
     """
     if manifest is None:
         raise damaged("it ends too early")
@@ -196,17 +197,17 @@ def compared(manifest: Manifest | None, sums: Mapping[str, tuple[str, int]]) -> 
 
 
 def damaged(why: str) -> InvalidInput:
-    """Return the error for an archive that is not what it was."""
+    """Return the error for a damaged archive."""
     return InvalidInput(f"The backup is damaged: {why}.", hint=_DAMAGED)
 
 
 def written(name: str) -> str:
-    """Return a member's name as the manifest has it: a file's name may be any bytes, text not."""
+    """Return a member's name percent-encoded, as in the manifest: file names may be any bytes."""
     return quote(os.fsencode(name), safe="/ ")
 
 
 def member_parts(name: str) -> tuple[str, ...]:
-    """Return the parts of a member's name, the root's first.
+    """Return the components of a member's name; the first is the root's name.
 
     Raises: :class:`InvalidInput` for a name that would lead out of its root.
     """

@@ -1,8 +1,8 @@
-"""``mograder hub backup``: everything that a course cannot do again, in one file, while it runs.
+"""``mograder hub backup``: writes all data that cannot be recreated to one file; a hub may run.
 
-A database is copied by SQLite's own means, as it is at one moment. A file is read whole and
-compared with itself, so that no half of one gets in; what students made is read as enemy
-territory (security.md). What builds itself again (environments, caches) stays out.
+Databases are copied by SQLite's backup API, which gives a consistent snapshot. A file that changes
+while it is read is read again, to avoid partial contents; students' files are not trusted
+(security.md). Directories that can be rebuilt (environments, caches) are left out.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ _TRIES = 3
 _CHUNK = 1 << 20
 _IN_MEMORY = 8 << 20
 _SPARSE_BYTES, _SPARSE_TIMES = 16 << 20, 64
-"""A file that is large and nearly all hole holds no work, and would take for ever to read."""
+"""Sparse files larger than this, with less than 1/64 allocated, are skipped: slow to read."""
 
 _LEVEL = 6
 _AGAIN = frozenset({".venv", "__pycache__", "node_modules"})
-"""Directories in an instructor's tree that tools make again."""
+"""Directories outside students' work that tools recreate."""
 
 _STATE_AGAIN = frozenset(
     {"environments", "uv-cache", "copies", "wheels", "runtime", "hub.lock", "supervisor.log"}
@@ -65,11 +65,11 @@ _STAGING = ".staging"
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A finished backup. ``left_out`` tells what is not in it, in words; it is incomplete then.
+    """A finished backup, ``size`` in bytes. ``left_out`` has messages about omitted files.
 
     The last ``by_students`` of these can be caused by students in their own workspaces, for
-    instance by a file without read permission. ``unsettled`` tells what is in it although it
-    changed while it was read.
+    instance by a file without read permission. ``unsettled`` has messages about files that are
+    included but changed while they were read.
     """
 
     files: int
@@ -83,7 +83,7 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """Where to look, and what not to take."""
+    """The trees and databases to back up, and the paths to skip."""
 
     roots: tuple[Root, ...]
     databases: tuple[Path, ...]
@@ -95,14 +95,14 @@ class _Plan:
     def students_member(self) -> str:
         """The name in the archive of the directory with students' work."""
         if not _within(self.students, self.roots):
-            return "nowhere"  # it does not exist
+            return "nowhere"  # the directory does not exist
         return _member_of(self.students, self.roots).removesuffix("/.")
 
 
 @dataclass(slots=True)
 class _Record:
     students: str
-    """The member that students' workspaces are below, as STUDENT/ITEM."""
+    """The name of the member with students' workspaces, which are STUDENT/ITEM in it."""
 
     held: list[Held] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
@@ -110,7 +110,10 @@ class _Record:
     unsettled: list[str] = field(default_factory=list)
 
     def leave_out(self, member: str, why: str, *, students_doing: bool) -> None:
-        """Record what is not in the backup; a file's name may be any bytes."""
+        """Record a member that is not in the backup, and why.
+
+        ``students_doing``: a student can cause this; it counts so only below a workspace.
+        """
         below = member.removeprefix(f"{self.students}/")
         within = below != member and len(Path(below).parts) > 1
         found = self.by_students if students_doing and within else self.left_out
@@ -123,7 +126,7 @@ class _Record:
             self.leave_out(member, error.strerror or str(error), students_doing=doing)
 
     def note_unsettled(self, member: str) -> None:
-        """Record a file that changed while it was read, so that its parts may not be consistent."""
+        """Record a file that changed while it was read, and so may be inconsistent."""
         self.unsettled.append(_printable(f"{member}: changed while it was read (it is in)"))
 
 
@@ -132,10 +135,10 @@ def _printable(text: str) -> str:
 
 
 def back_up(loaded: LoadedSettings, target: Path, report: Progress) -> Made:
-    """Write a backup of the course to a new file, which only its owner may read.
+    """Write a backup of the course to a new file (mode 0600).
 
-    Raises: :class:`Conflict` when there is a file of that name, :class:`InvalidInput` when it
-    would lie in the course itself, :class:`Busy` when the disk is full.
+    Raises: :class:`Conflict` when the file exists, :class:`InvalidInput` when it would be inside
+    the course or its directory is missing, :class:`Busy` when the disk is full.
     """
     target = target.absolute()
     if target.exists():
@@ -162,9 +165,9 @@ def back_up(loaded: LoadedSettings, target: Path, report: Progress) -> Made:
 
 
 def write_backup(loaded: LoadedSettings, stream: IO[bytes], report: Progress) -> Made:
-    """Stream a backup, for another machine to keep; nothing but it is written to ``stream``.
+    """Write a backup to ``stream``, for instance to send it to another machine.
 
-    A database that is damaged goes in as the file that it is, and counts as left out.
+    A damaged database is included as a plain file, and reported as left out.
     Raises: :class:`Busy` when a database is locked.
     """
     plan = _plan(loaded)
@@ -172,7 +175,7 @@ def write_backup(loaded: LoadedSettings, stream: IO[bytes], report: Progress) ->
     record = _Record(plan.students_member)
     with (
         tempfile.TemporaryDirectory(prefix="mograder-backup-") as scratch,
-        # Files are the state's past or present, never its future: the databases come first.
+        # Databases first: files may then be newer than the rows about them, but never older.
         tarfile.open(fileobj=cast(IO[bytes], packed), mode="w|", format=tarfile.PAX_FORMAT) as tar,
     ):
         copies = _copy_databases(plan, Path(scratch), record, report)
@@ -209,7 +212,10 @@ def write_backup(loaded: LoadedSettings, stream: IO[bytes], report: Progress) ->
 def _copy_databases(
     plan: _Plan, scratch: Path, record: _Record, report: Progress
 ) -> dict[Path, Path]:
-    """Copy each database as it is at one moment; return the copies of those that could be."""
+    """Copy a snapshot of each database; return the copies by original path, without damaged ones.
+
+    Damaged ones are recorded.
+    """
     copies = {}
     for number, path in enumerate(plan.databases):
         report(f"Copying the database {path.name}")
@@ -225,7 +231,7 @@ def _copy_databases(
 
 
 def _add_damaged(tar: tarfile.TarFile, path: Path, plan: _Plan, record: _Record) -> None:
-    """Add a damaged database as a plain file under another name: it may be the last copy."""
+    """Add a damaged database as a regular file under another name: it may be the last copy."""
     member = f"{_member_of(path, plan.roots)}.damaged"
     try:
         directory = os.open(path.parent, DIRECTORY)
@@ -239,10 +245,10 @@ def _add_damaged(tar: tarfile.TarFile, path: Path, plan: _Plan, record: _Record)
 
 
 class _Packed:
-    """Compresses what is written and passes it on, and keeps its length and its checksum.
+    """A gzip compressor in front of a stream; computes the size in bytes and SHA-256 of its output.
 
-    ``gzip.GzipFile`` would do, but from Python 3.12 on it writes once more when it is collected
-    after a failure.
+    ``gzip.GzipFile`` is not used, since from Python 3.12 on it writes to the stream once more when
+    it is garbage-collected after a failure.
     """
 
     def __init__(self, stream: IO[bytes]) -> None:
@@ -257,7 +263,7 @@ class _Packed:
         return len(data)
 
     def finish(self) -> None:
-        """Pass on what the compressor still holds."""
+        """Write the rest of the compressed data."""
         self._pass_on(self._compressor.flush())
 
     def _pass_on(self, data: bytes) -> None:
@@ -280,7 +286,7 @@ def _plan(loaded: LoadedSettings) -> _Plan:
         "dirs.import": loaded.path(dirs.import_),
     }
     roots = [Root(name=COURSE, path=str(course.resolve()))]
-    # What a link or an absolute path puts elsewhere, as on a volume, is a root of its own.
+    # A directory outside the course (by a link or an absolute path) is a separate root.
     for key, path in named.items():
         real = path.resolve()
         if real.is_dir() and not _within(real, roots):
@@ -307,7 +313,7 @@ def _plan(loaded: LoadedSettings) -> _Plan:
 
 
 def _databases(loaded: LoadedSettings) -> tuple[dict[str, Path], bool]:
-    """Return the SQLite files that exist, by setting; and whether the hub's state is elsewhere."""
+    """Return the existing SQLite files by setting, and whether the hub uses a database server."""
     url = database_url(loaded.settings.database.url, loaded.course_dir)
     own = url.startswith("sqlite:///")
     found = {"gradebook.path": loaded.path(loaded.settings.gradebook.path)}
@@ -406,7 +412,10 @@ def _is_hole(status: os.stat_result) -> bool:
 
 @contextlib.contextmanager
 def _settled(name: str, directory: int) -> Iterator[tuple[IO[bytes], os.stat_result, bool]]:
-    """Copy a file until it stays the same while it is read, a few times at most."""
+    """Yield a copy of a file, its status, and whether it was unchanged while it was read.
+
+    Copy it again if it changed, ``_TRIES`` times at most.
+    """
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as copy:
         for _ in range(_TRIES):
@@ -424,7 +433,7 @@ def _settled(name: str, directory: int) -> Iterator[tuple[IO[bytes], os.stat_res
 
 
 def _pour(source: IO[bytes], target: IO[bytes], most: int) -> None:
-    """Copy no more than the file held at first: one that grows for ever is not followed."""
+    """Copy at most ``most`` bytes, since a file may grow without end while it is read."""
     while most and (data := source.read(min(most, _CHUNK))):
         target.write(data)
         most -= len(data)
@@ -441,7 +450,7 @@ def _add_copy(
     status: os.stat_result,
     record: _Record,
 ) -> None:
-    """Add a file that nobody else writes to."""
+    """Add a private copy of a file, which no other process writes to."""
     size = copy.seek(0, os.SEEK_END)
     copy.seek(0)
     digest = hashlib.sha256()
@@ -461,7 +470,7 @@ def _add_special(tar: tarfile.TarFile, member: str, status: os.stat_result) -> N
 
 
 def _add_link(tar: tarfile.TarFile, member: str, target: str, status: os.stat_result) -> None:
-    """Add a link as it is; it is never followed."""
+    """Add a symbolic link itself, without following it."""
     info = _info(member, status)
     info.linkname = target
     info.type = tarfile.SYMTYPE

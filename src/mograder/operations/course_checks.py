@@ -1,4 +1,4 @@
-"""Checks of a course's own files: secrets that others could read, environments nobody needs."""
+"""Checks of a course's own files: secrets that other users can read, unneeded environments."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mograder.sandbox.client.environment_pruning import finished_environments, u
 from mograder.sandbox.environments.record import read_record
 
 SECRET_FILE = Path("/etc/mograder/hub-secret")
-"""Where a deployment keeps the hub's secret (B11)."""
+"""The file in which a deployment stores the hub's secret (B11)."""
 
 _ENVIRONMENT_FILE = Path("/etc/mograder/env")
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -26,7 +26,7 @@ _SHOWN = 3
 def secret_lines(
     loaded: LoadedSettings, *, kept: tuple[Path, ...] = (SECRET_FILE, _ENVIRONMENT_FILE)
 ) -> Iterator[Line]:
-    """Yield a line for every file with a secret that others than its owner may read."""
+    """Yield a line for every file with a secret that users other than its owner may read."""
     private = [*kept, loaded.course_dir / ".mograder-secret", loaded.state_dir / "hub.db"]
     if _has_secret(loaded):
         private.append(loaded.course_dir / FILE_NAME)
@@ -51,7 +51,7 @@ def _is_open(path: Path) -> bool:
 
 
 async def environment_lines(loaded: LoadedSettings) -> tuple[Line, ...]:
-    """Say which environments cannot run any more, and what those take that nothing needs."""
+    """Report environments that can no longer run, and the disk space of unneeded ones."""
     root = loaded.path(loaded.settings.hub.environments_dir)
     built = finished_environments(root)
     if not built:

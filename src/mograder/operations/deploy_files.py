@@ -1,6 +1,6 @@
-"""Where the files are that come with the program for an administrator: units, scripts, fronts.
+"""Finding the files for administrators: systemd units, scripts, web server configurations.
 
-A wheel carries them inside the package; a checkout has them in ``deploy`` and ``scripts``.
+A wheel has them inside the package; a checkout has them in ``deploy`` and ``scripts``.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import mograder
 from mograder.core.errors import NotFound
 
 DEPLOY_SCRIPT = "deploy-hub-aws.sh"
-"""The steps of a deployment, from afar or on the machine itself."""
+"""The script that deploys a hub, from another machine or on the machine itself."""
 
 
 def shipped_file(name: str) -> Path:
-    """Return the file of that name.
+    """Return the path of the file of this name.
 
     Raises: :class:`NotFound` when this installation lacks it.
     """

@@ -1,6 +1,6 @@
-"""``mograder hub check --url``: what the web server in front does to the hub (security.md).
+"""``mograder hub check --url``: tests of the web server in front of the hub (security.md).
 
-Each line tries one thing through the public address, as a browser would.
+Each test sends requests to the public address, as a browser would.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from mograder.operations.report import Level, Line, note, ok, problem
 _HTTPS = 443
 _SHOWN = 3
 _LATE = 0.2
-"""The last part of a certificate's life, which one that is renewed by itself does not see."""
+"""The last fraction of a certificate's lifetime, before which automatic renewal should happen."""
 
 _REFUSED = 403
 _OK = 200
 _SESSION_POLICY = "sandbox"
-"""Every answer below a session's path says so first, the refusals too."""
+"""The first directive of the policy of every response below ``/s/``, including errors."""
 
 _SEE = (
     'See "Run the hub behind nginx or Caddy" in the documentation, or `mograder hub proxy-config`.'
@@ -36,10 +36,10 @@ _SEE = (
 
 
 def examine_front(hub: HubSettings, url: str, transport: httpx.BaseTransport | None = None) -> Line:
-    """Try through the public address to come in by naming oneself in the trusted header.
+    """Send a request with a forged trusted header to the public address; report the result.
 
     Raises:
-        MograderError: The address is none, or does not answer.
+        MograderError: The address is not valid, or does not answer.
     """
     user = hub.instructors[0] if hub.instructors else "mograder-check"
     match try_spoof(url, hub.trusted_header, user, transport=transport):
@@ -62,16 +62,15 @@ def examine_front(hub: HubSettings, url: str, transport: httpx.BaseTransport | N
 
 
 def examine_public(hub: HubSettings, url: str, authority: Path | None = None) -> tuple[Line, ...]:
-    """Try everything that needs no sign-in through the public address.
+    """Run all tests of the public address that need no sign-in.
 
-    ``authority`` is a file with the certificate of one that is trusted besides those that
-    programs here trust.
+    ``authority`` is a file with the certificate of an additional authority to trust.
     """
     try:
         trust = trusting(authority)
         certificate = certificate_line(url, trust)
         if certificate is not None and certificate.level is Level.PROBLEM:
-            return (certificate,)  # nothing else can be asked there
+            return (certificate,)  # no further request would succeed
         spoof = examine_front(hub, url, _transport(authority, trust))
         seen = look_at_front(url, transport=_transport(authority, trust), trust=trust)
     except MograderError as error:
@@ -84,9 +83,9 @@ def _transport(authority: Path | None, trust: ssl.SSLContext) -> httpx.BaseTrans
 
 
 def certificate_line(url: str, trust: ssl.SSLContext, now: datetime | None = None) -> Line | None:
-    """Say what is wrong with the front's certificate, or how long it lasts.
+    """Return the fault of the front's certificate, or its expiry date.
 
-    Returns None where there is none, or the front is only reached through a proxy.
+    Return None without HTTPS, or if the front cannot be reached directly (behind a proxy).
     """
     parsed = httpx.URL(parse_hub_url(url, insecure=True))
     if parsed.scheme != "https":
@@ -113,7 +112,7 @@ def certificate_line(url: str, trust: ssl.SSLContext, now: datetime | None = Non
 def front_lines(
     seen: FrontSeen, public_url: str = "", certificate: Line | None = None
 ) -> Iterator[Line]:
-    """Yield what an answer says about the front: pure."""
+    """Yield the results derived from the front's responses, without sending requests."""
     yield certificate or _encrypted(seen.origin)
     yield from _headers(seen)
     yield _session_path(seen)
@@ -134,7 +133,7 @@ def _encrypted(origin: str) -> Line:
 
 
 def _headers(seen: FrontSeen) -> Iterator[Line]:
-    """The hub names its own address in its policy: so one sees what the front has told it."""
+    """Check the hub's policy header, which shows the address that the front has passed to it."""
     own = seen.own
     if own.status != _OK:
         yield problem(

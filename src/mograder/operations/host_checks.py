@@ -1,4 +1,4 @@
-"""Checks of the host: clock, memory, inodes, namespaces, versions. Each looks, changes nothing."""
+"""Checks of the host: clock, memory, inodes, namespaces, versions. They change nothing."""
 
 from __future__ import annotations
 
@@ -16,18 +16,21 @@ from mograder.operations.report import Line, note, ok, problem
 from mograder.sandbox.limits.system_load import parse_meminfo
 
 _TIMEX_BYTES = 512
-"""More than any kernel's struct timex."""
+"""Bytes of a buffer larger than any kernel's ``struct timex``."""
 
 _UNSYNCHRONISED = 5
 _BUILT = datetime(2026, 1, 1, tzinfo=UTC)
-"""No clock that is right says an earlier time than the program was written."""
+"""A clock that shows an earlier time is wrong: the program was written later."""
 
 _LEAST_MEMORY = 256
 _FEW_INODES, _NO_INODES = 0.05, 1000
 
 
 def clock_line(*, now: datetime | None = None, state: int | None = None) -> Line:
-    """Say whether the clock can be believed: deadlines, logins and certificates hang on it."""
+    """Report whether the clock is set correctly: deadlines, logins and certificates depend on it.
+
+    ``state`` is the result of ``adjtimex``, by default asked of the kernel.
+    """
     at = now or datetime.now(UTC)
     remedy = "timedatectl set-ntp true (Debian: apt install systemd-timesyncd)"
     if at < _BUILT:
@@ -40,7 +43,7 @@ def clock_line(*, now: datetime | None = None, state: int | None = None) -> Line
 
 
 def _clock_state() -> int:
-    """Ask the kernel (adjtimex); below 0 where it does not tell."""
+    """Return the clock's state from the kernel (adjtimex); negative if it is not available."""
     call = getattr(ctypes.CDLL(None, use_errno=True), "adjtimex", None)
     if call is None:
         return -1
@@ -49,7 +52,7 @@ def _clock_state() -> int:
 
 
 def memory_line(loaded: LoadedSettings, *, meminfo: Path = Path("/proc/meminfo")) -> Line:
-    """Say how many sessions have room, each as large as it may get."""
+    """Report whether there is memory for sessions of up to ``[limits] memory_mb`` each."""
     try:
         found = parse_meminfo(meminfo.read_bytes())
     except OSError:
@@ -70,10 +73,10 @@ def memory_line(loaded: LoadedSettings, *, meminfo: Path = Path("/proc/meminfo")
 
 
 def inode_line(path: Path) -> Line:
-    """Say how many more files the disk of students' work takes."""
+    """Report the number of free inodes on the file system of ``path``."""
     nearest = next(each for each in (path, *path.parents) if each.is_dir())
     found = os.statvfs(nearest)
-    if not found.f_files:  # btrfs and others have no such bound
+    if not found.f_files:  # btrfs and others have no such limit
         return ok("inodes", "inodes: no limit")
     text = f"inodes: {found.f_favail} of {found.f_files} free for {path.name}"
     hint = "Remove what has many small files, or move the data to a larger file system."
@@ -85,9 +88,9 @@ def inode_line(path: Path) -> Line:
 
 
 def namespace_lines(*, sys: Path = Path("/proc/sys")) -> Iterator[Line]:
-    """Yield what the kernel says of user namespaces, of which sandboxes are made.
+    """Yield the kernel's settings for user namespaces, which sandboxes need.
 
-    Root's may be allowed where other users' are not; the sandbox's own line has the proof.
+    They may be allowed for root only; the sandbox's own check runs one.
     """
     most = _number(sys / "user/max_user_namespaces")
     if most == 0:
@@ -118,7 +121,7 @@ def _number(path: Path) -> int | None:
 
 
 def version_line() -> Line:
-    """Say what runs here, for whoever is asked about a problem."""
+    """Report the versions of the programs and of the kernel, for problem reports."""
     names = ("marimo", "uv")
     parts = [f"mograder {__version__}", *(f"{name} {metadata.version(name)}" for name in names)]
     parts += [f"Python {platform.python_version()}", f"Linux {platform.release()}"]

@@ -1,9 +1,9 @@
-"""The backups in ``[backup] directory``: writing the next one, and what ``hub check`` says of them.
+"""The backups in ``[backup] directory``: writing the next one, and the lines of ``hub check``.
 
 ``mograder hub backup --scheduled`` runs every night by a timer (``deploy/mograder-backup.timer``).
-It reads back what it wrote, and removes old backups only after a new one that is not suddenly
-much smaller. An incomplete backup has "-incomplete" in its name, and the newest complete one is
-always kept. Files that students made unreadable are listed and do not make a backup incomplete.
+It reads back the new backup, and removes old ones only if the new one is not much smaller. An
+incomplete backup has "-incomplete" in its name, and the newest complete one is always kept. Files
+that students made unreadable are listed and do not make a backup incomplete.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ _UNFINISHED_DAYS = 1
 """Days without a write after which an unfinished backup counts as left by a killed run."""
 
 _COMPARED = 7
-"""The backups before the newest with which its size is compared."""
+"""The number of previous backups with which the newest one's size is compared."""
 
 _READ_BACK = 256 << 20
-"""The largest backup that a check reads back; the job that wrote it has read it back anyway."""
+"""Most bytes of a backup that a check reads back; the scheduled job reads back every one."""
 
 _SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """One backup file."""
+    """One backup file, ``size`` in bytes, with its modification time."""
 
     path: Path
     size: int
@@ -46,13 +46,13 @@ class Kept:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is missing except what students made unreadable themselves."""
+        """Whether no file is missing except those that students made unreadable."""
         return not self.path.name.endswith(_INCOMPLETE)
 
 
 @dataclass(frozen=True, slots=True)
 class Scheduled:
-    """What one run of the job did. ``faults`` are sentences about what is wrong with it."""
+    """The result of one run of the job. ``faults`` are sentences about faults of the backup."""
 
     path: Path
     made: Made
@@ -63,8 +63,8 @@ class Scheduled:
 def back_up_scheduled(loaded: LoadedSettings, report: Progress) -> Scheduled:
     """Write a backup into ``[backup] directory``, read it back, and remove the oldest.
 
-    Raises: :class:`InvalidInput` where the settings name no directory, or one that is not there,
-    and what :func:`back_up` and :func:`verify` raise.
+    Raises: :class:`InvalidInput` if the settings name no directory, or a missing one; and as
+    :func:`back_up` and :func:`verify`.
     """
     directory = _directory(loaded)
     if directory is None:
@@ -90,13 +90,13 @@ def back_up_scheduled(loaded: LoadedSettings, report: Progress) -> Scheduled:
 
 
 def _superfluous(kept: list[Kept], keep: int) -> Iterator[Path]:
-    """Yield what is beyond the newest ``keep``, but never the newest that is complete."""
+    """Yield all but the newest ``keep`` backups, except the newest complete one."""
     complete = next((each for each in kept if each.complete), None)
     return (each.path for each in kept[keep:] if each is not complete)
 
 
 def _remove_unfinished(directory: Path, now: datetime) -> None:
-    """Remove what killed runs have left, each as large as a backup. Raises: ``OSError``."""
+    """Remove partial backups of killed runs, which may be large. Raises: ``OSError``."""
     before = (now - timedelta(days=_UNFINISHED_DAYS)).timestamp()
     for path in directory.glob(_UNFINISHED):
         with contextlib.suppress(FileNotFoundError):
@@ -116,7 +116,7 @@ def list_backups(directory: Path) -> list[Kept]:
 
 
 def backup_lines(loaded: LoadedSettings, now: datetime | None = None) -> Iterator[Line]:
-    """Yield what is wrong with the newest backup, or that nothing is."""
+    """Yield the faults of the newest backup, or one line that it is good."""
     directory = _directory(loaded)
     if directory is None:
         text = "backups: [backup] directory is not set, so no backups are checked"
@@ -155,7 +155,7 @@ def _faults(kept: list[Kept], loaded: LoadedSettings, now: datetime) -> Iterator
 
 
 def _too_small(kept: list[Kept], percent: int) -> list[str]:
-    """Return a fault if the newest is much smaller than the largest of those before it."""
+    """Return a fault if the newest has less than ``percent`` of the largest previous one's size."""
     newest, *before = kept[: _COMPARED + 1]
     if newest.size == 0:
         return ["It is empty."]

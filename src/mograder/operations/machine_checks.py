@@ -1,6 +1,6 @@
 """Checks of the machine: directories, disk, port, kernel limits, cgroups (B84, B85, security.md).
 
-Each looks and changes nothing.
+They change nothing.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from mograder.operations.report import Line, note, ok, problem
 from mograder.sandbox.limits.cgroup2 import SessionGroups
 
 _INOTIFY_INSTANCES = 1024
-"""marimo watches its file: each editor has an instance, and all may share one uid."""
+"""Instances needed: each editor uses one to watch its file, and all may share one uid."""
 
 _PIPE_PAGES = 16_384
-"""The kernel's own default; beyond it new pipes of that uid shrink to a page."""
+"""The kernel's default; beyond it new pipes of the uid have only one page."""
 
 _DESCRIPTORS_PER_SESSION = 16
-"""What the hub and its supervisor hold for one: sockets both ways, pipes, a cgroup."""
+"""Descriptors of the hub and its supervisor for each session: sockets, pipes, a cgroup."""
 
 _SESSIONS = 300
 _MOST_FILES = 4
-"""How many times a session's own limit the hub's should be at least."""
+"""The least factor between the hub's limit of open files and that of a session."""
 
 IN_USE = "is in use"
-"""The words about a port that another program has."""
+"""The words in the result of :func:`port_line` for a port that another program uses."""
 
 
 def directory_lines(check: str, path: Path) -> Iterator[Line]:
-    """Yield what keeps the hub from writing to a directory, which it makes if need be."""
+    """Yield a problem if the hub cannot write to a directory, or cannot create a missing one."""
     nearest = next(each for each in (path, *path.parents) if each.exists() or each.is_symlink())
     if not nearest.is_dir():
         yield problem(check, f"{nearest} is not a directory", "Move it away, or name another.")
@@ -54,7 +54,7 @@ def directory_lines(check: str, path: Path) -> Iterator[Line]:
 
 
 def user_name(uid: int) -> str:
-    """Return the name of a user id, or the id itself if it has no name."""
+    """Return the name of a user id, or the number as text if it has no name."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -62,7 +62,7 @@ def user_name(uid: int) -> str:
 
 
 def disk_line(loaded: LoadedSettings, path: Path) -> Line:
-    """Say how much room there is where students' files go."""
+    """Report the free space of the file system of ``path``."""
     space = space_of(path)
     reserve = loaded.settings.limits.disk_reserve.of(space.total) >> 20
     free = space.free >> 20
@@ -77,12 +77,12 @@ def disk_line(loaded: LoadedSettings, path: Path) -> Line:
 
 
 def port_line(host: str, port: int) -> Line:
-    """Say whether the hub could listen there (B84)."""
+    """Report whether the hub can listen on this address and TCP port (B84)."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except socket.gaierror:
         return problem("port", f"{host} is not an address of this machine", "Correct [hub] host.")
-    # As the hub chooses: "localhost" may come as ::1 first, where most clients look last.
+    # IPv4 first, as the hub does: "localhost" may resolve to ::1, which most clients try last.
     found.sort(key=lambda entry: entry[0] != socket.AF_INET)
     family, kind, protocol, _, address = found[0]
     with socket.socket(family, kind, protocol) as listener:
@@ -98,7 +98,7 @@ def port_line(host: str, port: int) -> Line:
 
 
 def kernel_lines(loaded: LoadedSettings, *, sys: Path = Path("/proc/sys")) -> Iterator[Line]:
-    """Yield the limits of the kernel that many sessions of one uid meet (security.md)."""
+    """Yield the kernel's limits that many sessions of one uid can reach (security.md)."""
     yield _counted(
         "inotify",
         "inotify instances per user",
@@ -145,7 +145,10 @@ def _descriptors(per_session: int) -> Line:
 
 
 def limits_line() -> Line:
-    """Say who keeps sessions within their limits, as seen from where this command runs."""
+    """Report how sessions' limits are enforced: by cgroups, or by rlimits and the watchdog.
+
+    This is determined for the process that runs this check, not for the hub's service.
+    """
     refusal = SessionGroups.refusal()
     if not refusal:
         return ok("limits", "limits: cgroup v2 is delegated here, the kernel enforces them")

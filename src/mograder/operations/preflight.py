@@ -1,7 +1,7 @@
-"""``mograder hub check``: can a hub run here, and would it be safe? (B46, B81-B85, security.md).
+"""``mograder hub check``: tests if a hub can run here safely (B46, B81-B85, security.md).
 
 The first lines are those of 0.3.16, in its order (compatibility-0.3.16.md 10); the others follow.
-What can be proved is tried and not inferred: the sandbox by a session that looks around in it.
+Checks try things out where possible: a session in a sandbox tests its isolation.
 """
 
 from __future__ import annotations
@@ -52,22 +52,22 @@ from mograder.store.database import awaits_upgrade, database_url, open_engine, s
 
 _SECRET_LENGTH = 32
 _DIFFERENT = 10
-"""A random secret of that length has at least so many different characters."""
+"""Different characters that a random secret of that length has at least."""
 
 _MAX_USERS = 10_000_000
 _WIDEST_V4, _WIDEST_V6 = 16, 48
-"""Prefixes of networks that hold a whole campus: fewer bits are hardly one front's."""
+"""Prefix lengths of a campus network: a shorter prefix is unlikely to be that of a front."""
 
 _SHOWN = 3
 _LOOK_SECONDS = 10.0
-"""The longest time for checking a database for damage."""
+"""Most seconds for checking a database for damage."""
 
 _USERS = "allowed_users.txt"
 _REMEDY = "Make one: openssl rand -hex 32"
 
 
 async def examine(loaded: LoadedSettings, environ: Environ) -> tuple[Line, ...]:
-    """Look at everything that a hub on this course needs; changes nothing that lasts."""
+    """Run all checks of a hub on this course; make no lasting changes."""
     hub = loaded.settings.hub
     units = await asyncio.to_thread(ask_units, loaded)
     volume = volume_line(loaded.course_dir)
@@ -100,7 +100,7 @@ async def examine(loaded: LoadedSettings, environ: Environ) -> tuple[Line, ...]:
 
 
 def secret_of(environ: Environ) -> Iterator[Line]:
-    """Say whether there is a secret, and whether anybody could guess it (B81, B10)."""
+    """Report whether there is a secret, and whether it is too weak (B81, B10)."""
     if environ.hub_secret is None:
         text = "MOGRADER_HUB_SECRET not set (use --dev or set env var)"
         yield problem("secret", text, _REMEDY)
@@ -113,14 +113,14 @@ def secret_of(environ: Environ) -> Iterator[Line]:
 
 
 def _marimo() -> Line:
-    """B82."""
+    """Report whether marimo is installed (B82)."""
     if importlib.util.find_spec("marimo") is None:
         return problem("marimo", "marimo not found", "Install mograder again.")
     return ok("marimo", "marimo available")
 
 
 def _bubblewrap() -> Line:
-    """B83; whether it may be missing is the sandbox's line to say."""
+    """Report whether bubblewrap is installed (B83); the sandbox's check says if it is needed."""
     try:
         find_bubblewrap()
     except MograderError as error:
@@ -129,7 +129,7 @@ def _bubblewrap() -> Line:
 
 
 def _directories(loaded: LoadedSettings) -> Iterator[Line]:
-    """B85."""
+    """Yield the paths of the hub's directories, and those that it cannot write to (B85)."""
     hub = loaded.settings.hub
     named = {
         "notebooks_dir": loaded.path(hub.notebooks_dir),
@@ -143,7 +143,7 @@ def _directories(loaded: LoadedSettings) -> Iterator[Line]:
 
 
 def _port(loaded: LoadedSettings, units: Units) -> Line:
-    """B84; a port held by this course's hub, or by systemd for it, is no problem."""
+    """Report whether the port is free, or used by this course's hub or its systemd socket (B84)."""
     hub = loaded.settings.hub
     line = port_line(hub.host, hub.port)
     if line.level is not Level.PROBLEM or IN_USE not in line.text:
@@ -169,7 +169,7 @@ def _databases(loaded: LoadedSettings) -> Iterator[Line]:
 
 
 def _integrity(check: str, file: Path, whole: str) -> Line:
-    """Look through an SQLite file for damaged pages, for a few seconds at most."""
+    """Check an SQLite file for damaged pages, for ``_LOOK_SECONDS`` at most."""
     found = sqlite_damage(file, _LOOK_SECONDS)
     if found is None:
         return ok(check, f"{whole}; no damage found in the first {_LOOK_SECONDS:.0f} seconds")
@@ -184,7 +184,7 @@ def _database(loaded: LoadedSettings) -> Line:
     try:
         url = database_url(loaded.settings.database.url, loaded.course_dir)
         file = Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:") else None
-        # One that the check made would be of the wrong owner.
+        # Do not create the database here: it would have the wrong owner.
         if file is not None and not file.exists():
             return ok("database", "database: new, made at the hub's first start")
         engine = open_engine(url)
@@ -199,7 +199,7 @@ def _database(loaded: LoadedSettings) -> Line:
 
 
 def _users(path: Path) -> Line:
-    """B37-B44, as the hub will read it."""
+    """Report the allowlist as the hub would read it (B37-B44)."""
     try:
         content = _content(path)
     except FileNotFoundError:
@@ -242,7 +242,7 @@ def _proxies(loaded: LoadedSettings) -> Iterator[Line]:
 
 
 def _is_wide(network: Network) -> bool:
-    """Everybody, or more of the public internet than a front's own addresses."""
+    """Whether a network is the whole internet, or a public one larger than a campus network."""
     if network.prefixlen == 0:
         return True
     public = not network.is_private
@@ -250,7 +250,7 @@ def _is_wide(network: Network) -> bool:
 
 
 async def _sandbox(loaded: LoadedSettings, environ: Environ) -> list[Line]:
-    """Run a session that looks around, and uv, in a supervisor of the check's own."""
+    """Run uv and a session that tests its isolation, with a temporary supervisor."""
     config = supervisor_config(loaded, environ)
     try:
         async with momentary_supervisor(config, own_cache=True) as moment:
@@ -266,7 +266,7 @@ async def _sandbox(loaded: LoadedSettings, environ: Environ) -> list[Line]:
 
 
 async def _kept_supervisor(loaded: LoadedSettings, environ: Environ) -> list[Line]:
-    """Greet the supervisor that a service manager keeps, where the settings name one."""
+    """Connect to the supervisor that a service manager runs, if the settings name its socket."""
     if not loaded.settings.hub.supervisor_socket:
         return []
     try:
@@ -279,7 +279,7 @@ async def _kept_supervisor(loaded: LoadedSettings, environ: Environ) -> list[Lin
 
 
 def _files_to_hide(loaded: LoadedSettings) -> tuple[Path, ...]:
-    """Files and no directories: one of the same name may rightly be in a sandbox, as /tmp is."""
+    """Return files that a sandbox must not see; no directories: a sandbox may have its own."""
     course = loaded.course_dir
     return (
         course / FILE_NAME,

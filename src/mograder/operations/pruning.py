@@ -1,4 +1,4 @@
-"""``mograder hub prune`` and its line in ``hub check``: which environments nothing needs here."""
+"""``mograder hub prune`` and its line in ``hub check``: removing environments not in use."""
 
 from __future__ import annotations
 
@@ -26,8 +26,10 @@ from mograder.sandbox.supervisor.config import SupervisorConfig
 async def prune(loaded: LoadedSettings, environ: Environ, *, dry_run: bool) -> Pruned:
     """Remove every environment that no published item, session or prepared process needs.
 
-    Raises: :class:`Conflict` where it cannot be told what is needed or in use,
-    :class:`Forbidden` for a user to whom the environments do not belong.
+    With ``dry_run`` nothing is removed.
+
+    Raises: :class:`Conflict` if it cannot be determined which environments are in use,
+    :class:`Forbidden` if they belong to another user.
     """
     root = loaded.path(loaded.settings.hub.environments_dir)
     if not root.is_dir():
@@ -49,7 +51,7 @@ async def prune(loaded: LoadedSettings, environ: Environ, *, dry_run: bool) -> P
 
 
 def _demand_its_supervisor(loaded: LoadedSettings, config: SupervisorConfig) -> None:
-    """A hub that runs has a supervisor: where it is not found, its sessions are not seen."""
+    """Raise Conflict if a hub runs without its supervisor's socket: its sessions are unknown."""
     if is_running(loaded) and not config.socket.exists():
         raise Conflict(
             f"A hub runs on this course, and its session supervisor is not at {config.socket}.",
@@ -58,7 +60,7 @@ def _demand_its_supervisor(loaded: LoadedSettings, config: SupervisorConfig) -> 
 
 
 def is_running(loaded: LoadedSettings) -> bool:
-    """Whether a hub holds its lock on the course."""
+    """Return whether a hub holds its lock on the course."""
     try:
         with (loaded.state_dir / "hub.lock").open("rb") as lock:
             return not file_lock.acquire(lock.fileno(), shared=True)
@@ -67,7 +69,7 @@ def is_running(loaded: LoadedSettings) -> bool:
 
 
 async def needed_here(loaded: LoadedSettings) -> frozenset[str] | None:
-    """Return the environments of what is published now; None where that cannot be told."""
+    """Return the environments of the published items; None if no hub has run on this course."""
     wheel = await asyncio.to_thread(_wheel_in_use, loaded.state_dir / "wheels")
     if not wheel:
         return None
@@ -77,16 +79,16 @@ async def needed_here(loaded: LoadedSettings) -> frozenset[str] | None:
 
 
 def _wheel_in_use(wheels: Path) -> str:
-    """Return the newest wheel's file name; a hub renews the time of its own at each start."""
+    """Return the newest wheel's name, "" without; a hub updates its wheel's time at each start."""
     found = sorted(wheels.glob("*.whl"), key=lambda path: path.stat().st_mtime)
     return found[-1].name if found else ""
 
 
 def _scripts(releases: Path) -> frozenset[Script]:
-    """Return the headers of the notebooks that sessions may be started with.
+    """Return the headers of the notebooks that sessions can be started with.
 
-    The empty header is that of copies whose item is no longer published; the trial session's is
-    kept for its next run.
+    The empty header is for copies whose item is no longer published; that of the trial session
+    is included so that its environment is kept for the next run.
     """
     scripts = {Script()}
     for text in (NOTEBOOK, *_published(releases)):

@@ -1,4 +1,4 @@
-"""What a check says: one line each, as `mograder hub check` prints them.
+"""The results of checks: one line each, as `mograder hub check` prints them.
 
 See compatibility-0.3.16.md 10.
 """
@@ -10,18 +10,18 @@ from enum import StrEnum
 
 
 class Level(StrEnum):
-    """How a check came out; the text is what stands in its brackets."""
+    """The outcome of a check; the value is printed in brackets before the text."""
 
     OK = "ok"
     PROBLEM = "!!"
     NOTE = "--"
     PLAIN = ""
-    """Told for orientation: neither good nor bad."""
+    """Information only, without an outcome."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One finding; ``hint`` is the remedy, or empty. ``check`` is its name for programs."""
+    """One result; ``hint`` is the remedy, or empty. ``check`` identifies the check for programs."""
 
     check: str
     level: Level
@@ -34,20 +34,20 @@ class Line:
 
 
 def ok(check: str, text: str) -> Line:
-    """Say that something is as it should be."""
+    """Return a line for a check that passed."""
     return Line(check, Level.OK, text)
 
 
 def problem(check: str, text: str, hint: str = "") -> Line:
-    """Say that something keeps a hub from running safely."""
+    """Return a line for a fault that prevents a hub from running safely."""
     return Line(check, Level.PROBLEM, text, hint)
 
 
 def note(check: str, text: str, hint: str = "") -> Line:
-    """Say something worth knowing that is no problem."""
+    """Return a line for a remark that is not a problem."""
     return Line(check, Level.NOTE, text, hint)
 
 
 def problems(lines: tuple[Line, ...]) -> int:
-    """Count the problems."""
+    """Return the number of problems."""
     return sum(line.level is Level.PROBLEM for line in lines)

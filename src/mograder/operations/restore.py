@@ -1,7 +1,7 @@
-"""``mograder hub restore``: puts a backup back, all of it or nothing of it.
+"""``mograder hub restore``: restores a backup completely or not at all.
 
-Everything is unpacked beside its place and compared with the backup's own list of checksums;
-only then does it go where it belongs. Nothing that is there is ever overwritten.
+All files are unpacked to temporary directories and compared with the backup's checksums before
+they are moved to their places. Existing files are never overwritten.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ from mograder.store.files import remove_tree
 
 _STAGED = ".restoring-"
 _HARMLESS = frozenset({"lost+found"})
-"""What a new file system has."""
+"""The entries of a new, empty file system."""
 
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What was put back. ``left_out`` tells what the backup itself had left out."""
+    """The result of a restore. ``left_out`` has the backup's messages about omitted files."""
 
     files: int
     places: tuple[Path, ...]
@@ -59,7 +59,7 @@ class Restored:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where one root goes, and where it grows before."""
+    """The target of one root, and the directory where it is unpacked first."""
 
     root: Root
     target: Path
@@ -68,7 +68,10 @@ class _Place:
 
 @dataclass(slots=True)
 class _Unpacked:
-    """What came out so far: checksums by member, and what is set when all is there."""
+    """The members unpacked so far: SHA-256 and size by file, and links and directories.
+
+    Links are created, and owners and times of directories set, after all files are written.
+    """
 
     sums: dict[str, tuple[str, int]] = field(default_factory=dict)
     links: list[tuple[Path, tarfile.TarInfo]] = field(default_factory=list)
@@ -79,11 +82,12 @@ class _Unpacked:
 def restore(
     archive: Path, directory: Path | None, places: Mapping[str, Path], report: Progress
 ) -> Restored:
-    """Put a backup into an empty directory, the course's old one if none is named.
+    """Restore a backup into an empty directory, by default the course's original one.
 
-    What stood outside the course goes where it stood, or where ``places`` says, by setting.
-    Raises: :class:`Conflict` where something is already, :class:`InvalidInput` for a backup that
-    is none, or damaged, :class:`Busy` when the disk is full.
+    Directories outside the course are restored to their original paths, or to those in
+    ``places``, by setting.
+    Raises: :class:`Conflict` if a target is not empty, :class:`InvalidInput` if the file is not a
+    backup or is damaged, :class:`Busy` when the disk is full.
     """
     with opened(archive) as tar:
         header = read_first(tar)
@@ -105,7 +109,7 @@ def restore(
 def _carry_out(
     tar: tarfile.TarFile, header: Header, chosen: tuple[_Place, ...], report: Progress
 ) -> Manifest:
-    """Unpack, compare, and put in place what is as it was."""
+    """Unpack the archive, compare it with its manifest, and move the files to their places."""
     with explained_when_full(), explained():
         report(f"Unpacking the backup of {header.made:%Y-%m-%d %H:%M} UTC")
         unpacked = _unpack(tar, chosen, header)
@@ -123,7 +127,7 @@ def _carry_out(
 def _places(
     header: Header, directory: Path | None, places: Mapping[str, Path]
 ) -> tuple[_Place, ...]:
-    """Choose where everything goes, and see that nothing is there."""
+    """Choose each root's target, check that it is empty, and create its staging directory."""
     unknown = sorted(places.keys() - {root.key for root in header.roots if root.key})
     if unknown:
         raise InvalidInput(f"The backup has nothing for {', '.join(unknown)}.")
@@ -132,7 +136,7 @@ def _places(
         wanted = directory if root.name == COURSE else places.get(root.key)
         target = Path(root.path) if wanted is None else wanted.absolute()
         _demand_empty(target, root)
-        # In a directory it grows inside, since that may be a volume's top.
+        # Stage inside a target directory, since it may be the root of a volume.
         inside = target if root.kind == "directory" else target.parent
         chosen.append(_Place(root, target, inside / f"{_STAGED}{secrets.token_hex(6)}"))
     for place in chosen:
@@ -142,7 +146,7 @@ def _places(
 
 
 def _ensure_directory(path: Path) -> None:
-    """Make it with what leads to it, as whoever owns what is there."""
+    """Create a directory and its missing parents, each with the owner of its parent."""
     if path.is_dir():
         return
     _ensure_directory(path.parent)
@@ -166,11 +170,11 @@ def _demand_empty(target: Path, root: Root) -> None:
 
 
 def _unpack(tar: tarfile.TarFile, places: tuple[_Place, ...], header: Header) -> _Unpacked:
-    """Write every file below its staged root. Links come last, so nothing is written by one."""
+    """Write every file below its staged root. Links are made later, so no write follows one."""
     staged = {place.root.name: place.staged / "root" for place in places}
     unpacked = _Unpacked()
     for member in tar:
-        if member.name == HEADER:  # read already, and a stream tells it again
+        if member.name == HEADER:  # read already; iterating a stream yields it again
             continue
         if member.name == MANIFEST:
             unpacked.manifest = read_manifest(tar, member)
@@ -206,7 +210,7 @@ def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> tuple[s
 
 
 def _owned(member: tarfile.TarInfo, header: Header) -> tarfile.TarInfo:
-    """Say whose it shall be: the course's owner has another uid on another machine."""
+    """Set the ids of the course's owner to -1: the owner may have another uid on this machine."""
     if member.uid == header.owner:
         member.uid = member.gid = -1
     return member
@@ -217,7 +221,7 @@ def _give(path: Path, member: tarfile.TarInfo, header: Header) -> None:
 
 
 def _set(path: Path, member: tarfile.TarInfo) -> None:
-    """Set mode and owner; only root can give away, everybody else keeps what it makes."""
+    """Set mode, time and owner; the owner only as root."""
     if not path.is_symlink():
         path.chmod(member.mode & 0o777)
     if os.geteuid() == 0:
@@ -227,7 +231,10 @@ def _set(path: Path, member: tarfile.TarInfo) -> None:
 
 
 def _check_databases(header: Header, places: tuple[_Place, ...]) -> None:
-    """See that the databases are whole, and that this mograder knows their tables."""
+    """Check that the databases are undamaged, and that this mograder can read the hub's tables.
+
+    Raises: :class:`InvalidInput` for a damaged one, :class:`Conflict` for a newer one.
+    """
     staged = {place.root.name: place.staged / "root" for place in places}
     for member in header.databases:
         top, *rest = member_parts(member)
@@ -257,7 +264,7 @@ def _finish(unpacked: _Unpacked, places: tuple[_Place, ...]) -> None:
 
 
 def _give_to_the_places_owner(place: _Place) -> None:
-    """What belonged to the course's owner belongs to whoever owns the place where it goes."""
+    """Give files that root has created here to the owner of the target's directory."""
     owner = place.staged.parent.stat()
     os.chown(place.staged, owner.st_uid, owner.st_gid)
     for directory, directories, files, descriptor in os.fwalk(place.staged, follow_symlinks=False):
@@ -280,9 +287,9 @@ def _put_in_place(place: _Place) -> None:
 
 
 def _move_in(path: Path, target: Path) -> None:
-    """Give a restored file or directory its place, where nothing is.
+    """Move a restored file or directory to its target.
 
-    Raises: :class:`Conflict` when something has come there since it was looked at.
+    Raises: :class:`Conflict` when the target was created since it was checked.
     """
     try:
         DISK.place(Place.of(path), Place.of(target))

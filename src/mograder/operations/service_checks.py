@@ -1,6 +1,6 @@
 """Checks of the deployment: systemd's units, the volume, and the user that listens on the port.
 
-Nothing is said where no systemd runs, or where its units serve another course.
+They return nothing where systemd does not run, or where its units serve another course.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ class Units:
     found: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def get(self, unit: str, key: str) -> str:
-        """Return one property, "" where it is not known."""
+        """Return one property of a unit, "" if it is unknown."""
         return self.found.get(unit, {}).get(key, "")
 
     def listens(self, port: int) -> bool:
-        """Whether systemd itself holds this port for the hub."""
+        """Return whether systemd listens on this port for the hub."""
         listed = self.get(SOCKET, "Listen").split()
         active = self.get(SOCKET, "ActiveState") == "active"
         return active and any(address.endswith(f":{port}") for address in listed)
@@ -48,7 +48,7 @@ def ask_units(loaded: LoadedSettings) -> Units:
 
 
 def read_units(text: str, course: Path) -> Units:
-    """Read systemd's answer: pure. Units that serve another course count as none."""
+    """Parse the output of ``systemctl show``; empty if the units serve another course."""
     blocks = [dict(_pairs(block)) for block in text.split("\n\n")]
     found = {block["Id"]: block for block in blocks if "Id" in block}
     states = {found.get(unit, {}).get("LoadState", "not-found") for unit in (HUB, SESSIONS)}
@@ -56,7 +56,7 @@ def read_units(text: str, course: Path) -> Units:
         return Units()
     named = " ".join(found.get(unit, {}).get("Environment", "") for unit in (HUB, SESSIONS)).split()
     courses = {word.removeprefix(_COURSE) for word in named if word.startswith(_COURSE)}
-    # A unit that is masked or empty names no course: it is looked at if no other one does.
+    # A masked or empty unit names no course: it is included unless another unit names another.
     if courses and str(course) not in courses:
         return Units()
     return Units(found)
@@ -70,7 +70,7 @@ def _pairs(block: str) -> Iterator[tuple[str, str]]:
 
 
 def unit_lines(units: Units) -> Iterator[Line]:
-    """Yield which of the hub's units do not run, and why: pure."""
+    """Yield the hub's units that do not run, with the reason, or a line that all are active."""
     if not units.found:
         return
     wrong = [line for unit in (HUB, SOCKET, SESSIONS) if (line := _unit_line(units, unit))]
@@ -109,7 +109,7 @@ def _unit_line(units: Units, unit: str) -> Line | None:
 
 
 def _comes_again(units: Units, unit: str) -> bool:
-    """Whether an earlier start failed: between two tries, or in the middle of another one."""
+    """Whether an earlier start failed: systemd waits for the next attempt or is in one."""
     between = units.get(unit, "SubState") == "auto-restart"
     return between or units.get(unit, "NRestarts") not in ("", "0")
 

@@ -1,4 +1,4 @@
-"""Walks through a tree that others write to, by descriptors, so that no link leads out of it."""
+"""Walking a directory tree that students control, by descriptors, without following links."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ def walk(
 ) -> Iterator[Walked]:
     """Yield each directory from the top with the names in it, as ``os.fwalk`` does.
 
-    Errors in opening or listing one are passed to ``unread``; the names listed before are still
+    ``parent`` is the descriptor of the directory above, None at the top. Errors in opening or
+    listing a directory are passed to ``unread``; the names listed before an error are still
     yielded. A link to a directory counts as a file.
     """
     name = str(place) if parent is None else place.name
@@ -36,7 +37,7 @@ def walk(
 
 
 def _names_in(descriptor: int) -> tuple[list[str], list[str], OSError | None]:
-    """Return the directories, all else, and what kept the list from being complete."""
+    """Return the names of directories, all other names, and the error that ended the listing."""
     directories: list[str] = []
     files: list[str] = []
     failure = None

@@ -1,7 +1,6 @@
-"""``mograder hub check --session``: a session opened and closed, by the same doors as a student's.
+"""``mograder hub check --session``: opens and closes a session through the hub's HTTP interface.
 
-A demo of one cell is published, which no student is shown, run through the hub's HTTP interface,
-and taken away again.
+It publishes a demo with one cell, which students do not see, runs it, and removes it again.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from mograder.operations.report import Line, note, ok, problem
 from mograder.store.files import remove_tree
 
 NAME = "mograder-check"
-"""The item, and whoever runs it."""
+"""The name of the item, and of the user that runs it."""
 
 NOTEBOOK = """\
 # /// script
@@ -63,7 +62,11 @@ def examine_session(
     progress: Progress,
     authority: Path | None = None,
 ) -> Line:
-    """Open a session on the running hub, ask its server for the page, and close it."""
+    """Open a session on the running hub, request its page, and close it.
+
+    ``url`` is the hub's address, by default the local one; ``authority`` is a file with the
+    certificate of an additional authority to trust.
+    """
     if environ.hub_secret is None:
         return note("session", "session: not tried, since the hub's secret is not at hand")
     hub = loaded.settings.hub

@@ -1,7 +1,7 @@
-"""``mograder hub backup --verify``: reads a backup back, without putting any of it anywhere.
+"""``mograder hub backup --verify``: reads a backup without restoring it.
 
 Every member is unpacked and compared with the backup's own list of checksums, and every database
-in it is looked through for damage.
+is checked for damage.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from mograder.store.database import check_sqlite
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """The contents of a complete backup. ``left_out`` names what the backup omitted, in words."""
+    """The contents of a verified backup. ``left_out`` has messages about omitted files."""
 
     files: int
     databases: int
@@ -47,10 +47,10 @@ class Verified:
 
 
 def verify(archive: Path, report: Progress) -> Verified:
-    """Read a backup from its beginning to its end.
+    """Read and verify a whole backup.
 
-    Raises: :class:`~mograder.core.errors.InvalidInput` for a file that is no backup, or is
-    damaged, with the first member that is not as it was.
+    Raises: :class:`~mograder.core.errors.InvalidInput` if the file is not a backup or is damaged;
+    the message names the first member that differs.
     """
     with opened(archive, whole=True) as tar, explained_when_full(), explained():
         header = read_first(tar)

@@ -1,1 +1,1 @@
-"""Disk and SQL: the only rooms that write what people made or the program knows."""
+"""Files and SQL: the only package that writes people's work and the program's own state."""

@@ -1,7 +1,7 @@
 """The allowlist ``allowed_users.txt``: who may use the hub besides instructors (B37 to B44).
 
-An instructor edits the file and it counts from the next request on. What cannot be read lets
-no student in, since an open door is the worse mistake.
+An instructor edits the file, and the change applies from the next request on. A file that cannot
+be read lets no student in: admitting everybody would be the worse error.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """One reading of the file, good for as long as its inode says the same."""
+    """The parsed file; valid while ``stamp`` equals that of the file on disk."""
 
     stamp: tuple[int, int, int, int]
     users: frozenset[str]
 
 
 class Allowlist:
-    """Who is on the list; looked at on every call, parsed when it changed. Any thread may ask.
+    """The names on the list: checked for changes on every call, parsed when changed; thread-safe.
 
-    Mutable state: ``_last``, the last reading, replaced as a whole.
+    Mutable state: ``_last``, the last parsed file, replaced as a whole.
     """
 
     def __init__(self, path: Path, *, disk: Disk = DISK) -> None:
@@ -45,9 +45,9 @@ class Allowlist:
         self._last: _Look | None = None
 
     def allows(self, username: str, role: Role) -> bool:
-        """Whether this person may come in: instructors always, others if listed or unlisted.
+        """Return whether the user may enter: instructors always, others if they are listed.
 
-        Without the file everybody is allowed (B40, B44), with an empty one instructors (B41).
+        Without the file everybody may enter (B40, B44), with an empty one only instructors (B41).
         """
         if role is Role.INSTRUCTOR:
             return True
@@ -55,37 +55,37 @@ class Allowlist:
         return users is None or unicodedata.normalize("NFC", username) in users
 
     def replace(self, users: Iterable[str], heading: str = _HEADING) -> tuple[Username, ...]:
-        """Write a new list: each name once, sorted; it counts from now on (B30, B35).
+        """Write and return a new list: each name once, sorted; it applies at once (B30, B35).
 
-        ``heading`` is the first line, a comment that says where the list is from.
+        ``heading`` is the first line, a comment that names the origin of the list.
 
-        Raises: :class:`InvalidInput` for a name that nobody can sign in with,
+        Raises: :class:`InvalidInput` for a name that is not a valid username,
         :class:`~mograder.core.errors.Busy` when the disk is full.
         """
         listed = sorted({Username.parse(name) for name in map(str.strip, users) if name})
         text = "".join(f"{line}\n" for line in (heading, *listed))
-        # A link that the administrator made stays one.
+        # Write to the target of a symbolic link, so that an administrator's link stays.
         atomic_write(self._path.resolve(), text.encode(), disk=self._disk)
         return tuple(listed)
 
     def stamp(self) -> tuple[int, int, int, int] | None:
-        """What differs after every change of the file; none without one."""
+        """Return a value that differs after every change of the file; None without a file."""
         try:
             return _stamp(self._path.stat())
         except OSError:
             return None
 
     def listed(self) -> tuple[str, ...] | None:
-        """The names on the list, sorted; none when there is no list."""
+        """Return the names on the list, sorted; None without a file."""
         users = self._users()
         return None if users is None else tuple(sorted(users))
 
     def _users(self) -> frozenset[str] | None:
-        """The names on the list, or none when there is no list."""
+        """Return the names on the list; None without a file, empty if it cannot be read."""
         try:
-            status = os.stat(self._name)  # noqa: PTH116 - every request asks; a Path costs more
+            status = os.stat(self._name)  # noqa: PTH116 - called for every request; Path.stat is slower
         except FileNotFoundError:
-            # A link that leads nowhere is a list that cannot be read, not a missing one.
+            # A dangling symbolic link counts as an unreadable list, not as a missing one.
             return frozenset() if self._path.is_symlink() else None
         except OSError as error:
             return self._closed(error.strerror or str(error))
@@ -119,7 +119,7 @@ class Allowlist:
 
 
 def parse_users(text: str) -> frozenset[str]:
-    """Return the names in a list: one a line, blank lines and ``#`` lines left out (B36)."""
+    """Return the names in a list, one per line, without blank lines and ``#`` lines (B36)."""
     lines = (unicodedata.normalize("NFC", line.strip()) for line in text.splitlines())
     return frozenset(line for line in lines if line and not line.startswith("#"))
 

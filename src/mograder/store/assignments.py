@@ -1,8 +1,8 @@
-"""The assignments of an assignment server: what lies in its directory, or its manifest says.
+"""The assignments of an assignment server, found in its directory or listed in its manifest.
 
-Every directory with ``files/`` is one (B136); or ``assignments.json`` lists them (B137); with a
-release directory the files are flat in ``release/<assignment>/`` (B138). The manifest may also
-hold due dates, cut-offs and extensions (docs/reference/https-api.md).
+Every directory with ``files/`` is an assignment (B136), unless ``assignments.json`` lists them
+(B137); with a release directory the files are flat in ``release/<assignment>/`` (B138). The
+manifest may also hold due dates, cut-offs and extensions (docs/reference/https-api.md).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """When work is due and when no more is taken; None is never."""
+    """The due date and the time after which work is refused; None means no such time."""
 
     due: datetime | None = None
     cutoff: datetime | None = None
@@ -46,9 +46,10 @@ class Deadline:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """One assignment; ``entry`` is its part of the manifest as it stands there, empty without.
+    """One assignment; ``entry`` is its unchanged entry in the manifest, empty without one.
 
-    ``files`` are the names of those that lie in ``directory``, where they were asked for.
+    ``files`` are the names of the files in ``directory`` for students; only :meth:`Catalogue.all`
+    fills them in. ``extensions`` maps usernames to their deadlines.
     """
 
     name: ItemName
@@ -59,7 +60,7 @@ class Assignment:
     extensions: Mapping[str, Deadline] = field(default_factory=dict)
 
     def deadline_of(self, user: str) -> Deadline:
-        """The person's own: an extension moves the due date, and the cut-off at least as far."""
+        """Return a user's deadline: an extension moves the cut-off at least to its due date."""
         extension = self.extensions.get(user)
         if extension is None:
             return self.deadline
@@ -102,18 +103,18 @@ _RAW = TypeAdapter(list[dict[str, JsonValue]])
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """One reading of the manifest, good for as long as its inode says the same."""
+    """The parsed manifest; valid while ``stamp`` equals that of the file on disk."""
 
     stamp: tuple[int, int, int]
     listed: Mapping[str, Assignment]
 
 
 class Catalogue:
-    """The assignments of one server; may be asked from any thread.
+    """The assignments of one server; thread-safe.
 
     ``release`` is a directory with the files of each assignment, flat. ``hidden`` are directories
-    that are no assignments whatever they hold, such as that of the submissions. Mutable state:
-    ``_last``, the last good reading of the manifest, replaced as a whole.
+    that are never assignments, such as that of the submissions. Mutable state: ``_last``, the last
+    valid manifest, replaced as a whole.
     """
 
     def __init__(self, root: Path, release: Path | None, hidden: tuple[Path, ...] = ()) -> None:
@@ -126,7 +127,7 @@ class Catalogue:
     def all(self) -> tuple[Assignment, ...]:
         """Return every assignment, in the manifest's order, else by name.
 
-        Raises: :class:`InvalidInput` for a manifest that was never good.
+        Raises: :class:`InvalidInput` if the manifest is invalid and was never valid before.
         """
         listed = self._manifest()
         if listed is not None:
@@ -136,7 +137,7 @@ class Catalogue:
     def find(self, name: str) -> Assignment:
         """Return one assignment, without its list of files.
 
-        Raises: :class:`NotFound`, and as :meth:`all`.
+        Raises: :class:`NotFound` if there is none of this name, and as :meth:`all`.
         """
         listed = self._manifest()
         try:
@@ -149,10 +150,10 @@ class Catalogue:
         return found
 
     def _manifest(self) -> Mapping[str, Assignment] | None:
-        """The manifest's assignments by name, none without one.
+        """Return the manifest's assignments by name; None without a manifest.
 
-        One that was spoilt while the server runs is as it was before, since nobody should miss a
-        deadline by somebody else's slip.
+        If an edit makes it invalid while the server runs, the last valid version stays in use, so
+        that students do not miss a deadline because of the error.
         """
         path = self.root / MANIFEST_FILE
         last = self._last
@@ -166,7 +167,7 @@ class Catalogue:
         except (OSError, MograderError) as error:
             if last is None:
                 raise InvalidInput(f"{MANIFEST_FILE} cannot be used: {error}") from error
-            _log.error("%s cannot be used, it counts as it was before: %s", MANIFEST_FILE, error)
+            _log.error("%s is invalid, its last valid version is used: %s", MANIFEST_FILE, error)
         return last.listed if last else None
 
     def _load(self, path: Path) -> dict[str, Assignment]:
@@ -196,7 +197,7 @@ class Catalogue:
         return listed
 
     def _discovered(self) -> Iterator[Assignment]:
-        """What lies in the directory, by name."""
+        """Yield the assignments found in the directory, by name."""
         try:
             names = sorted(os.listdir(self.release or self.root))  # noqa: PTH208 - names only
         except OSError as error:
@@ -208,7 +209,7 @@ class Catalogue:
                 yield self._with_files(found)
 
     def _one(self, name: str) -> Assignment | None:
-        """The assignment of this name, if the directory has it."""
+        """Return the assignment of this name; None if the directory does not have it."""
         try:
             parsed = ItemName.parse(name)
         except InvalidInput:
@@ -221,7 +222,7 @@ class Catalogue:
         return Assignment(name=parsed, directory=directory)
 
     def _is_hidden(self, name: ItemName) -> bool:
-        # Asked for every submission: only what is a link itself is worth following.
+        # Called for every submission: resolve the path only if it is a symbolic link itself.
         place = self._base / name
         return (place.resolve() if place.is_symlink() else place) in self._hidden
 
@@ -236,12 +237,12 @@ class Catalogue:
 
 
 def may_be_served(name: str) -> bool:
-    """Whether a file beside an assignment's own may be given to students."""
+    """Whether students may download a file of this name from an assignment's directory."""
     return name not in _NEVER_SERVED and not reads_as_a_submission(name.removesuffix(".py"))
 
 
 def _served(directory: Path) -> tuple[FileName, ...]:
-    """The plain files in a directory that students may have, sorted."""
+    """Return the names of the regular files in a directory for students, sorted."""
     found = []
     try:
         with os.scandir(directory) as entries:

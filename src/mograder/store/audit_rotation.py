@@ -1,7 +1,7 @@
-"""Taking old lines out of the audit log, into a file: the one way in which it ever gets shorter.
+"""Rotation of the audit log: moves old lines to a file. Nothing else ever removes lines.
 
-The database refuses to change a line (migration 0003). Here that guard is lifted for the length of
-one transaction, in which the lines go to the disk first and out of the table then.
+Triggers in the database refuse to change or remove a line (migration 0003). They are disabled
+within one transaction, which writes the lines to the file before it deletes them from the table.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _BATCH = 10_000
 def rotate_audit(
     engine: Engine, before: datetime, keep: Callable[[Sequence[AuditRow]], None]
 ) -> int:
-    """Hand lines older than ``before`` to ``keep``, and remove them once it has returned.
+    """Pass lines older than ``before`` to ``keep``, then remove them; return their number.
 
-    At most some thousands in one transaction: call again until it returns 0. If ``keep`` raises,
-    all lines stay.
+    A call handles at most 10,000 lines: call again until it returns 0. If ``keep`` raises, all
+    lines stay.
     """
     with writing(engine) as connection:
         wanted = select(audit).where(audit.c.at < before).order_by(audit.c.number).limit(_BATCH)
@@ -44,7 +44,7 @@ def rotate_audit(
 
 @contextmanager
 def _unguarded(connection: Connection) -> Iterator[None]:
-    """Lift the guard in this transaction only: nobody else ever sees the table without it."""
+    """Disable the triggers in this transaction only; other connections never see them missing."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("ALTER TABLE audit DISABLE TRIGGER audit_only_grows"))
         yield

@@ -1,7 +1,7 @@
-"""What lies beside an item's notebook and belongs to the item: what generating and publishing take.
+"""The files of an item besides its notebook, which ``generate`` and ``publish`` include.
 
-Files and folders of the author's own directory. What does not go along is told with its reason,
-except what is hidden and what Python and marimo leave beside a notebook.
+They are taken from the author's directory. Files and folders that are left out are listed with the
+reason, except hidden ones and those that Python and marimo create beside a notebook.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _MADE_BY_TOOLS = frozenset({MANIFEST, "__pycache__", "__marimo__"})
 
 @dataclass(frozen=True, slots=True, order=True)
 class LeftBehind:
-    """A file or folder that does not go along, and why; folders end in a slash."""
+    """A file or folder that is left out, and the reason; names of folders end in a slash."""
 
     name: str
     reason: str
@@ -34,23 +34,24 @@ class LeftBehind:
 
 @dataclass(frozen=True, slots=True)
 class Belongings:
-    """The files that belong to an item, sorted by path, and what else lies beside them."""
+    """The files that belong to an item, sorted by path, and those that were left out."""
 
     files: tuple[str, ...]
     left: tuple[LeftBehind, ...]
 
     def without(self, names: Collection[str], reason: str) -> Belongings:
-        """Return these without some of the files, which stay for a reason."""
+        """Return a copy in which the files ``names`` are left out for ``reason``."""
         files = tuple(name for name in self.files if name not in names)
         left = (LeftBehind(name, reason) for name in names)
         return Belongings(files, tuple(sorted((*self.left, *left))))
 
 
 def belongings(directory: Path, takes_folder: Callable[[str], bool] = lambda _: True) -> Belongings:
-    """Return what lies in an item's directory and belongs to it, its notebook included.
+    """Return the files in an item's directory that belong to it, its notebook included.
 
-    ``takes_folder`` decides about a folder by its name; ``public`` always goes along. The names
-    of the files in folders are such that a hub accepts them; the others are not looked at.
+    ``takes_folder`` returns whether to include a folder, given its name; ``public`` is always
+    included. Files in folders are left out if a hub would refuse their name; the names of files
+    directly in the directory are not checked.
 
     Raises:
         TooLarge: There are more than ten thousand files.
@@ -82,14 +83,14 @@ def belongings(directory: Path, takes_folder: Callable[[str], bool] = lambda _: 
 
 
 def modules_beside(directory: Path) -> frozenset[str]:
-    """Return what a notebook in a directory can import from there, by name."""
+    """Return the names of the modules and packages that a notebook in a directory can import."""
     return frozenset(
         path.stem for path in directory.iterdir() if path.suffix == ".py" or path.is_dir()
     )
 
 
 def is_private(name: str) -> bool:
-    """Whether a name is hidden, or a tool's or the hub's own; pure."""
+    """Whether a file of this name is hidden, or made by Python, marimo or the hub."""
     return name.startswith(".") or name in _MADE_BY_TOOLS
 
 
@@ -110,7 +111,7 @@ def _against_folder(path: Path, takes_folder: Callable[[str], bool]) -> str:
 
 
 def _inside(directory: Path, relative: str) -> Iterator[str | LeftBehind]:
-    """Yield the files of a folder, or why they stay."""
+    """Yield the relative paths of a folder's files, or a :class:`LeftBehind` for each omitted."""
     for path in sorted(directory.iterdir()):
         if is_private(path.name):
             continue

@@ -1,7 +1,7 @@
-"""What the files of students' copies tell at a glance: who has which, saved when, handed in or not.
+"""Facts about students' copies for lists: which exist, when each was saved, whether submitted.
 
-For lists of people and copies. Only inodes are read, below a directory whose contents belong to
-somebody hostile (``store.beneath``); every time is what the owner of the file says it is.
+Only inodes are read, not contents, in a directory that students control (``store.untrusted_dir``);
+students can set every file time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _MOST_ITEMS = 200
 
 
 class CopyState(StrEnum):
-    """What became of a copy, in the words of the page (compatibility-0.3.16.md 2.4)."""
+    """The state of a copy, in the words of the page (compatibility-0.3.16.md 2.4)."""
 
     DOWNLOADED = "downloaded"
     EDITED = "edited"
@@ -31,7 +31,7 @@ class CopyState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CopyFacts:
-    """One copy; ``validated`` is when its last report was left, ``submitted`` when it was sent."""
+    """One copy: ``size`` in bytes; ``validated`` is the time of its last validation report."""
 
     item: ItemName
     state: CopyState
@@ -42,16 +42,16 @@ class CopyFacts:
 
 
 class CopyListing:
-    """Looks at the copies below one directory; may be used from any thread."""
+    """A listing of the copies below one directory; thread-safe."""
 
     def __init__(self, root: Path, released: Released = lambda _: None) -> None:
-        """``released`` returns an item's release, with which a renamed notebook is compared."""
+        """Take ``released``, which returns the release to compare a renamed notebook with."""
         self._root = root.resolve()
         self._below = UntrustedDir(self._root)
         self._renamed = Renamed(self._below, released)
 
     def people(self) -> tuple[Username, ...]:
-        """Everybody who has a folder, sorted; what is no person's name is left out."""
+        """Return the names of all users who have a folder, sorted; other names are skipped."""
         try:
             names = [path.name for path in self._root.iterdir() if path.is_dir()]
         except (FileNotFoundError, NotADirectoryError):
@@ -60,7 +60,7 @@ class CopyListing:
         return tuple(sorted(name for name in found if name is not None))
 
     def of(self, user: Username) -> tuple[CopyFacts, ...]:
-        """The copies of one person, by name."""
+        """Return the copies of one user, sorted by item."""
         try:
             names = self._below.names(user, _MOST_ITEMS)
         except (NotFound, InvalidInput):
@@ -69,7 +69,7 @@ class CopyListing:
         return tuple(sorted((each for each in found if each), key=lambda each: each.item))
 
     def facts(self, user: Username, item: ItemName) -> CopyFacts | None:
-        """One copy, or none: a link or a pipe in the notebook's place is none."""
+        """Return one copy; None without a notebook that is a regular file."""
         notebook = self._renamed.look(user, item)
         if notebook is None:
             return None

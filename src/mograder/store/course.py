@@ -1,7 +1,7 @@
-"""Where a course's sources and releases lie, and how a release takes the place of an old one.
+"""Finding a course's sources and releases, and replacing a release by a new one.
 
-Names are resolved as 0.3.16 does (compatibility-0.3.16.md 7). A release is made beside the old one
-and swapped in when it is complete: whatever goes wrong before, the old one stays as it was.
+Names are resolved as 0.3.16 does (compatibility-0.3.16.md 7). A release is built beside the old
+one and exchanged with it when it is complete; after an error the old one is unchanged.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from mograder.store.files import atomic_write, entry_named, exchange_or_rename, 
 
 _MAX_SUPPORT = 1_000_000_000
 _TIMESTAMPED = re.compile(r"[-_. ]\d{4}-?\d{2}-?\d{2}([-_T ]?\d{2}[-:]?\d{2}([-:]?\d{2})?)?Z?\Z")
-"""What editors and 0.3.16's collecting put behind the name of a copy."""
+"""The time that editors and 0.3.16's ``collect`` append to the name of a copy."""
 _ZIPPED = (2025, 1, 1, 0, 0, 0)
 _STAGING = ".mograder-staging-"
 
 
 @dataclass(frozen=True, slots=True)
 class SourceItem:
-    """A directory of sources: its name is the item's, its notebooks are what is released."""
+    """A directory of sources, named like the item, and its notebooks, which are released."""
 
     name: ItemName
     directory: Path
@@ -43,14 +43,14 @@ class SourceItem:
 
 
 def find_source(argument: str, base: Path) -> SourceItem:
-    """Return what a command line's name means: a directory below ``base``, or a path.
+    """Return the source that a command-line argument names: a directory in ``base``, or a path.
 
     A name without a slash that does not end in ``.py`` is looked up among the directories of
     ``base`` (:mod:`mograder.core.lookup`). A path is a notebook, or a directory with notebooks.
 
     Raises:
-        InvalidInput: No directory or several match, which the message lists; or the path is no
-            notebook.
+        InvalidInput: No directory matches, or several do (the message lists them); or the path
+            is not a notebook.
     """
     if "/" in argument or argument.endswith(".py"):
         return _at(Path(argument).expanduser().absolute())
@@ -58,10 +58,10 @@ def find_source(argument: str, base: Path) -> SourceItem:
 
 
 def find_notebooks(argument: str, bases: Sequence[Path]) -> tuple[Path, ...]:
-    """Return the notebooks that a command line's name means, in the first base that holds it.
+    """Return the notebooks that a command-line argument names, in the first base that has it.
 
-    The name is looked up among the directories of all bases together, so that it means the same
-    wherever an item lies. A path may have any name, since a student's file lies anywhere.
+    The name is looked up among the directories of all bases together, so that it selects the same
+    item in each of them. A path may lead anywhere, since a student's file may be anywhere.
 
     Raises:
         InvalidInput: As :func:`find_source`.
@@ -79,10 +79,10 @@ def find_notebooks(argument: str, bases: Sequence[Path]) -> tuple[Path, ...]:
 
 
 def _meant(argument: str, names: Sequence[str], base: Path) -> str:
-    """Return the name that an argument means.
+    """Return the name among ``names`` that an argument selects.
 
     Raises:
-        InvalidInput: None or several; 0.3.16 calls both a mistake of the command line.
+        InvalidInput: It selects no name or several; 0.3.16 treats both as a usage error.
     """
     words = Words("source", f"in {shown(base)}", f"{shown(base)} holds no sources.")
     try:
@@ -92,9 +92,9 @@ def _meant(argument: str, names: Sequence[str], base: Path) -> str:
 
 
 def find_release(notebook: Path, assignment: str, bases: Sequence[Path]) -> Path | None:
-    """Return the release that a student's notebook was made from, if one of the bases has it.
+    """Return the released notebook that a student's notebook was made from; None if not found.
 
-    ``assignment`` is what its header says; without a word there, its directory's name.
+    ``assignment`` is the name in the notebook's header; if empty, its directory's name is used.
     """
     try:
         name = ItemName.parse(assignment or notebook.parent.name)
@@ -107,10 +107,11 @@ def find_release(notebook: Path, assignment: str, bases: Sequence[Path]) -> Path
 
 
 def read_notebook(path: Path) -> str:
-    """Return a notebook's text, line ends as they are.
+    """Return a notebook's text with its line endings unchanged.
 
     Raises:
-        InvalidInput: It is no UTF-8 text, or cannot be read; :class:`TooLarge` beyond 16 MB.
+        InvalidInput: It is not UTF-8 text, or cannot be read.
+        TooLarge: It is larger than 16 MB.
     """
     try:
         with path.open("rb") as file:
@@ -128,17 +129,17 @@ def read_notebook(path: Path) -> str:
 
 
 def support_files(item: SourceItem, texts: Sequence[str]) -> Belongings:
-    """Return what goes with the notebooks: plain files beside them, ``public/``, and the folders
-    that they or the Python files that go along name.
+    """Return the files released with the notebooks: regular files beside them, ``public/``, and
+    the folders named in the notebooks or in released Python modules.
 
-    ``texts`` are the notebooks as they are handed out: a folder that only a solution or a hidden
-    test names is part of it.
+    ``texts`` are the notebooks as students receive them, so a folder that is named only in a
+    solution or a hidden test is left out.
 
-    Never what is hidden, previews and archives beside the notebook, another notebook's text that
-    may be a copy with solutions, or a folder that nothing names, which may hold solutions too.
+    Left out are hidden files, previews and archives, timestamped copies of a notebook, and folders
+    that are not named: the last two may contain solutions.
 
     Raises:
-        TooLarge: There are more than ten thousand, or a gigabyte of them.
+        TooLarge: There are more than 10,000 files, or more than 1 GB.
     """
     own = {notebook.name for notebook in item.notebooks}
     modules = (
@@ -159,9 +160,9 @@ def support_files(item: SourceItem, texts: Sequence[str]) -> Belongings:
 
 
 class ReleaseBuild:
-    """A release in the making, beside the old one; :meth:`commit` puts it in its place.
+    """A release under construction beside the old one, which :meth:`commit` replaces by it.
 
-    It begins as a copy of the old release, so that what was laid there by hand stays.
+    It starts as a copy of the old release, so that files added there by hand are kept.
     """
 
     def __init__(self, path: Path, target: Path) -> None:
@@ -170,7 +171,7 @@ class ReleaseBuild:
         self._changed = not target.is_dir()
 
     def write(self, name: str, data: bytes) -> bool:
-        """Write a file; false if it has these bytes already, and so keeps its time."""
+        """Write a file; return False if it has these bytes already, and leave it as it is."""
         place = self.path / name
         if place.is_file() and place.read_bytes() == data:
             return False
@@ -180,7 +181,7 @@ class ReleaseBuild:
         return True
 
     def take(self, source: Path, name: str) -> bool:
-        """Copy a file that the release does not have, or has an older one of.
+        """Copy a file with its time if the release's is missing or older; return whether it was.
 
         See compatibility-0.3.16.md 7.
         """
@@ -196,7 +197,7 @@ class ReleaseBuild:
         return True
 
     def aside(self, name: str, data: bytes) -> Path:
-        """Write a file that vanishes with the stage, beside the release and no part of it."""
+        """Write a temporary file that is not part of the release; return its path."""
         place = Path(tempfile.mkdtemp(dir=self.path.parent)) / name
         place.write_bytes(data)
         return place
@@ -206,19 +207,19 @@ class ReleaseBuild:
         return (self.path / name).read_bytes() != source.read_bytes()
 
     def zip(self, names: Sequence[str]) -> bool:
-        """Bundle files as ``<item>.zip``; false if there was just this one."""
+        """Write files into ``<item>.zip``; return False if it has the same bytes already."""
         files = {name: (self.path / name).read_bytes() for name in names}
         return self.write(f"{self._target.name}.zip", zip_bytes(files))
 
     def drop(self, name: str) -> None:
-        """Remove a file that belongs to the old release only."""
+        """Remove a file, if it exists, that was copied from the old release."""
         place = self.path / name
         if place.is_file():
             place.unlink()
             self._changed = True
 
     def commit(self) -> bool:
-        """Take the old release's place in one step; false if nothing has changed."""
+        """Replace the old release atomically; return False if nothing has changed."""
         if self._changed:
             exchange_or_rename(self.path, self._target)
         return self._changed
@@ -226,10 +227,10 @@ class ReleaseBuild:
 
 @contextmanager
 def staged_release(target: Path) -> Iterator[ReleaseBuild]:
-    """Make a release for ``target`` beside it; what is not committed vanishes.
+    """Yield a new release for ``target``, built beside it; discard it if it is not committed.
 
     Raises:
-        InvalidInput: Nothing can be written there.
+        InvalidInput: The parent of ``target`` is not writable.
     """
     target = target.resolve()
     try:
@@ -249,7 +250,7 @@ def staged_release(target: Path) -> Iterator[ReleaseBuild]:
 
 
 def zip_bytes(files: Mapping[str, bytes]) -> bytes:
-    """Return an archive that depends on names and contents alone: no times, no modes, no order."""
+    """Return a ZIP archive whose bytes depend only on the names and contents of ``files``."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name in sorted(files):
@@ -262,11 +263,11 @@ def zip_bytes(files: Mapping[str, bytes]) -> bytes:
 
 
 def write_new(files: Mapping[Path, str]) -> tuple[Path, ...]:
-    """Write files that do not exist yet, all of them or none; return them.
+    """Write new files, given as text by path, all of them or none; return their paths.
 
     Raises:
-        Conflict: One is there already.
-        InvalidInput: One cannot be written.
+        Conflict: One of them exists already.
+        InvalidInput: One of them cannot be written.
     """
     if there := [shown(path) for path in files if path.exists() or path.is_symlink()]:
         raise Conflict(
@@ -277,7 +278,7 @@ def write_new(files: Mapping[Path, str]) -> tuple[Path, ...]:
     try:
         for path, text in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
-            # Exclusively: whoever made it since the look above keeps theirs.
+            # Mode "x" fails if another program has created the file since the check above.
             with path.open("x", encoding="utf-8", newline="\n") as file:
                 written.append(path)
                 file.write(text)
@@ -290,7 +291,7 @@ def write_new(files: Mapping[Path, str]) -> tuple[Path, ...]:
 
 
 def shown(path: Path) -> str:
-    """Return a path as people name it: from where they are, if it lies below."""
+    """Return a path for messages: relative to the working directory if it is below it."""
     here = Path.cwd()
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
@@ -330,7 +331,7 @@ def _no_notebook(directory: Path, main: Path) -> NoReturn:
 
 
 def named_directory(directory: Path) -> Path:
-    """Return a path that ends in the directory's name; a link keeps the name of the link."""
+    """Return a path that ends in the directory's name; a symbolic link keeps its own name."""
     return directory if directory.name not in ("", "..") else directory.resolve()
 
 
@@ -341,7 +342,7 @@ def _directories(base: Path) -> list[str]:
 
 
 def _text_or_nothing(path: Path) -> str:
-    """Return a module's text, "" if it cannot be read."""
+    """Return a module's text; "" if it cannot be read."""
     try:
         return read_notebook(path) if path.is_file() else ""
     except InvalidInput:
@@ -358,7 +359,7 @@ def _is_copy_of_a_notebook(name: str, item: SourceItem) -> bool:
 
 
 def _link_or_copy(source: str, target: str) -> None:
-    """Give a file a second name where the file system can: we only ever replace files."""
+    """Hard-link a file, or copy it where that fails. Safe, since files are only ever replaced."""
     try:
         os.link(source, target, follow_symlinks=False)
     except OSError:

@@ -1,7 +1,7 @@
-"""The database: opening an engine, short transactions, and bringing its tables up to date.
+"""The database: opening an engine, short transactions, and upgrading the tables.
 
 SQLite (WAL) inside the course is the default; a PostgreSQL URL runs the same code (decision 8).
-Every other module of the program asks ``store.hub_state``.
+Modules outside this package use ``store.hub_state``.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ _SYNCHRONOUS = "mograder_synchronous"
 _BUSY_MS = 5000
 _PRIVATE = 0o600
 _INSTRUCTIONS = 10_000
-"""SQLite's own, between two looks at the time."""
+"""SQLite virtual-machine instructions between two checks of the deadline."""
 
 _MOST_FINDINGS = 5
 _FULL_BYTES = 1 << 20
-"""With less free space than this an I/O error is one of a full disk."""
+"""With less free space than this, in bytes, an I/O error is reported as a full disk."""
 
 _ADVISORY_LOCK = 0x6D6F_6772
-"""The number under which programs of ours take turns at upgrading a PostgreSQL database."""
+"""The key of the PostgreSQL advisory lock that serialises upgrades."""
 
 _log = get_logger(__name__)
 
@@ -63,7 +63,7 @@ _log = get_logger(__name__)
 def database_url(url: str, course_dir: Path) -> str:
     """Return the URL to open: the configured one, or the SQLite file of the course.
 
-    Raises: :class:`InvalidInput` for what is neither SQLite nor PostgreSQL.
+    Raises: :class:`InvalidInput` if the URL names neither SQLite nor PostgreSQL.
     """
     if not url:
         path = course_dir / ".mograder" / "hub.db"
@@ -77,10 +77,10 @@ def database_url(url: str, course_dir: Path) -> str:
 
 
 def open_engine(url: str, *, private: bool = True) -> Engine:
-    """Open a database: an SQLite file is made if need be, a server is not yet asked.
+    """Return an engine; create a missing SQLite file, but do not yet connect to a server.
 
-    ``private`` also takes an existing file away from others; the gradebook of a team stays as the
-    team made it.
+    With ``private`` an existing file's mode is also set to 0600; the gradebook of a team keeps
+    its mode.
 
     Raises: :class:`InvalidInput` for an unusable URL or file, :class:`Busy` for a locked one.
     """
@@ -104,7 +104,7 @@ def open_engine(url: str, *, private: bool = True) -> Engine:
 
 @contextlib.contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
-    """A short transaction that only reads, so that it never waits for a writer.
+    """Run a short transaction that only reads, and so never waits for a writer.
 
     Raises: :class:`Busy` when the database does not answer.
     """
@@ -116,12 +116,11 @@ def reading(engine: Engine) -> Iterator[Connection]:
 
 @contextlib.contextmanager
 def writing(engine: Engine, *, fleeting: bool = False) -> Iterator[Connection]:
-    """A short transaction that writes; SQLite takes its lock at once, or two would deadlock.
+    """Run a short transaction that writes; SQLite locks at its start, or two could deadlock.
 
-    What is ``fleeting`` means nothing once the machine has lost power, since what it tells of has
-    gone as well. SQLite then does not wait for the disk: a killed program still loses nothing, a
-    power cut may lose the last of it, and what is written later without the word brings all that
-    was before to the disk.
+    ``fleeting``: commit with ``synchronous=NORMAL``, without waiting for the disk. It survives a
+    killed process, but a power cut may lose it. For rows about live processes, which a power cut
+    ends too. The next commit without ``fleeting`` makes it durable.
 
     Raises: :class:`Conflict` when a row that must be unique exists, :class:`Busy` when the
     database does not answer.
@@ -135,9 +134,9 @@ def writing(engine: Engine, *, fleeting: bool = False) -> Iterator[Connection]:
 
 @contextlib.contextmanager
 def _turn(engine: Engine) -> Iterator[None]:
-    """Write one at a time: SQLite would have the others look again and again, in no order."""
+    """Serialise writers by a lock: SQLite lets waiting writers poll, in no particular order."""
     lock: threading.Lock | None = engine.get_execution_options().get(_TURN)
-    if lock is None:  # a server, which has a line of its own
+    if lock is None:  # a database server, which queues writers itself
         yield
         return
     if not lock.acquire(timeout=_BUSY_MS / 1000):
@@ -149,10 +148,10 @@ def _turn(engine: Engine) -> Iterator[None]:
 
 
 def upgrade(engine: Engine, *, migrations: Path = MIGRATIONS) -> None:
-    """Bring the tables up to date, all or nothing; an SQLite file is copied first if it changes.
+    """Upgrade the tables in one transaction; copy an SQLite file first if they will change.
 
     Raises: :class:`Conflict` when a newer mograder wrote the database, :class:`InvalidInput`
-    when it is no database, :class:`Busy` when it cannot be reached.
+    when the file is not a database, :class:`Busy` when the database cannot be reached.
     """
     config = _alembic_config(migrations)
     head = head_version(migrations)
@@ -172,10 +171,10 @@ def upgrade(engine: Engine, *, migrations: Path = MIGRATIONS) -> None:
 
 
 def copy_sqlite(path: Path, target: Path) -> None:
-    """Copy an SQLite file as it is at one moment, whoever writes to it meanwhile.
+    """Copy a consistent snapshot of an SQLite file; other processes may write to it meanwhile.
 
-    The copy is whole and on the disk when this returns; there is none at ``target`` before.
-    Raises: :class:`InvalidInput` for what is no database, :class:`Busy` for a locked one.
+    The copy is complete and synced when this returns; ``target`` must not exist before.
+    Raises: :class:`InvalidInput` if the file is not a database, :class:`Busy` if it is locked.
     """
     _make_private(target)
     try:
@@ -184,7 +183,7 @@ def copy_sqlite(path: Path, target: Path) -> None:
             contextlib.closing(sqlite3.connect(target)) as copy,
         ):
             source.backup(copy)
-            # One file, which nobody has to open for writing to read it.
+            # No -wal and -shm files, so that the copy can be read without write permission.
             copy.execute("PRAGMA journal_mode = DELETE")
     except sqlite3.Error as error:
         raise _in_words(error, path) from error
@@ -195,7 +194,7 @@ def copy_sqlite(path: Path, target: Path) -> None:
 def check_sqlite(path: Path) -> None:
     """Check an SQLite file for damage without changing it; no other process may write to it.
 
-    Raises: :class:`InvalidInput` for a damaged one.
+    Raises: :class:`InvalidInput` if it is damaged.
     """
     found = _integrity(path, None)
     if found:
@@ -203,18 +202,18 @@ def check_sqlite(path: Path) -> None:
 
 
 def sqlite_damage(path: Path, seconds: float) -> tuple[str, ...] | None:
-    """Look through an SQLite file, also one that a hub has open, for damage; it is not changed.
+    """Check an SQLite file for damage without changing it; a hub may have it open.
 
-    Returns what SQLite says of the damaged pages, at most a few lines, or None where that took
-    longer than so many seconds.
-    Raises: :class:`InvalidInput` for what is no database, :class:`Busy` for one that is locked or
+    Return SQLite's messages about damaged pages, about five lines at most; None if the check
+    took longer than ``seconds``.
+    Raises: :class:`InvalidInput` if the file is not a database, :class:`Busy` if it is locked or
     cannot be read.
     """
     return _integrity(path, seconds)
 
 
 def _integrity(path: Path, seconds: float | None) -> tuple[str, ...] | None:
-    """Check a file in use within some seconds; without them one that is not in use, quickly."""
+    """Run ``integrity_check`` for at most ``seconds``; with None ``quick_check`` without locks."""
     uri, check = f"{path.absolute().as_uri()}?mode=ro", "integrity_check"
     deadline = None
     if seconds is None:
@@ -242,7 +241,7 @@ def _findings(opened: sqlite3.Connection, check: str) -> Iterator[str]:
     except sqlite3.DatabaseError as error:
         if "malformed" not in str(error):
             raise
-        # So damaged that the check itself stops: then at least where.
+        # The damage stops the check itself: report at least which tables are unreadable.
         yield str(error)
         yield from _unreadable_tables(opened)
 
@@ -258,9 +257,9 @@ def _unreadable_tables(opened: sqlite3.Connection) -> Iterator[str]:
 
 
 def schema_version(engine: Engine) -> str | None:
-    """Return the revision of the database's tables; none for a new database.
+    """Return the revision of the database's tables; None for a new database.
 
-    Raises: :class:`Conflict` when the tables are somebody else's.
+    Raises: :class:`Conflict` when another program made the tables.
     """
     with reading(engine) as connection:
         revision = MigrationContext.configure(connection).get_current_revision()
@@ -273,7 +272,7 @@ def schema_version(engine: Engine) -> str | None:
 
 
 def awaits_upgrade(engine: Engine, *, migrations: Path = MIGRATIONS) -> bool:
-    """Tell whether :func:`upgrade` would change the tables; it changes nothing itself.
+    """Return whether :func:`upgrade` would change the tables; change nothing.
 
     Raises: :class:`Conflict` when a newer mograder wrote the database, and as
     :func:`schema_version`.
@@ -284,7 +283,7 @@ def awaits_upgrade(engine: Engine, *, migrations: Path = MIGRATIONS) -> bool:
 
 
 def known_versions(migrations: Path = MIGRATIONS) -> frozenset[str]:
-    """Return the revisions of databases that this program can read or bring up to date."""
+    """Return the revisions of databases that this program can read or upgrade."""
     return _known(_alembic_config(migrations))
 
 
@@ -316,10 +315,10 @@ def _parse(url: str) -> URL:
 
 
 def _make_private(path: Path, *, mend: bool = True) -> None:
-    """Make the file before SQLite does, so that it is never open to others for a moment.
+    """Create the file with mode 0600 before SQLite does, so that others can never open it.
 
-    An existing one is not opened here: closing it would drop the locks that SQLite holds on it
-    elsewhere in this process.
+    An existing file gets this mode with ``mend``, but is not opened: closing it would drop the
+    locks that SQLite holds on it elsewhere in this process.
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -335,10 +334,10 @@ def _make_private(path: Path, *, mend: bool = True) -> None:
 
 
 def _make_wal(path: Path) -> None:
-    """Switch the file to WAL, which lasts, before anybody works with it.
+    """Switch the file to WAL permanently, before any other use of it.
 
-    One program at a time: two that switch a new file at once do not wait for each other, and one
-    of them would fail as locked.
+    A file lock serialises this: if two programs switch a new file at once, SQLite does not wait,
+    and one of them fails with "database is locked".
     """
     turn = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -352,7 +351,7 @@ def _make_wal(path: Path) -> None:
 
 
 def _prepare_sqlite(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
-    # Python's sqlite3 begins transactions late and in its own way: _begin_sqlite does it.
+    # Disable sqlite3's implicit transactions, which begin too late: see _begin_sqlite.
     connection.isolation_level = None
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
@@ -363,7 +362,7 @@ def _prepare_sqlite(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> 
 
 
 _FULL, _NORMAL = "FULL", "NORMAL"
-"""A slot or a revocation that was answered must survive a power cut; what is fleeting need not."""
+"""``synchronous`` modes: FULL survives a power cut, NORMAL (``fleeting``) may lose a commit."""
 
 
 def _begin_sqlite(connection: Connection) -> None:
@@ -380,7 +379,7 @@ def _begin_sqlite(connection: Connection) -> None:
 
 @contextlib.contextmanager
 def _translated(engine: Engine) -> Iterator[None]:
-    """Turn the driver's errors into ours where they enter."""
+    """Convert the database driver's errors to :class:`MograderError`."""
     try:
         yield
     except (DBAPIError, PoolTimeout) as error:
@@ -389,7 +388,7 @@ def _translated(engine: Engine) -> Iterator[None]:
 
 
 def _in_words(error: DBAPIError | PoolTimeout | sqlite3.Error, path: Path | None) -> MograderError:
-    """``path`` is the SQLite file, None for a server."""
+    """Return the error for users; ``path`` is the SQLite file, None for a server."""
     cause = str(error.orig if isinstance(error, DBAPIError) else error)
     if isinstance(error, IntegrityError):
         return Conflict("This is recorded already, or what it belongs to is gone.")
@@ -411,7 +410,10 @@ def _in_words(error: DBAPIError | PoolTimeout | sqlite3.Error, path: Path | None
 
 
 def _disk_trouble(cause: str, path: Path) -> Busy:
-    """SQLite calls a full disk an I/O error where it cannot make the files beside the database."""
+    """Return the error for a full or failing disk.
+
+    SQLite reports a full disk as an I/O error when it cannot create its -wal and -shm files.
+    """
     _log.error("The database %s cannot be written: %s", path, cause)
     if "is full" in cause or space_of(path.parent).free < _FULL_BYTES:
         return Busy(
@@ -455,13 +457,13 @@ def _refuse_newer(current: str | None, config: Config) -> None:
 
 
 def _has_tables(engine: Engine) -> bool:
-    """Whether somebody filled the database before we number its tables: 0.3.16's gradebook."""
+    """Whether a database without a revision has tables: a gradebook that 0.3.16 made."""
     with reading(engine) as connection:
         return bool(inspect(connection).get_table_names())
 
 
 def _back_up(engine: Engine, current: str, head: str) -> None:
-    """Copy an SQLite file beside itself; PostgreSQL's backups are its administrator's."""
+    """Copy an SQLite file beside itself; a PostgreSQL server's administrator makes its backups."""
     if engine.dialect.name != "sqlite":
         return
     path = Path(engine.url.database or "")

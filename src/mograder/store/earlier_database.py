@@ -1,4 +1,4 @@
-"""Putting back the SQLite database of before an upgrade, for an older version of the program.
+"""Restoring the SQLite database from before an upgrade, for an older version of the program.
 
 ``database.upgrade`` makes a copy ``hub.db.before-REVISION`` before it changes the tables.
 """
@@ -25,17 +25,17 @@ from mograder.store.database import (
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """The newest ``copy`` that this program can read, of the database ``path`` that it cannot."""
+    """The newest readable ``copy`` of the database ``path``, which is too new for this program."""
 
     path: Path
     copy: Path
     version: str
-    """Of the newer database's tables."""
+    """The revision of the newer database's tables."""
 
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """``copy`` was put back, ``made`` (UTC) is its age; the newer database is at ``kept``."""
+    """The restored ``copy``, made at ``made`` (UTC); ``kept`` is a copy of the newer database."""
 
     copy: Path
     made: datetime
@@ -45,11 +45,11 @@ class Returned:
 def find_earlier(
     url: str, *, migrations: Path = MIGRATIONS, private: bool = True
 ) -> Earlier | None:
-    """Return what to put back, or None if this program can read the database as it is.
+    """Return the copy to restore; None if this program can read the database as it is.
 
     ``private`` as in :func:`~mograder.store.database.open_engine`.
 
-    Raises: :class:`Conflict` for a database on a server, :class:`NotFound` if there is no such
+    Raises: :class:`Conflict` for a database on a server, :class:`NotFound` if there is no readable
     copy, :class:`Busy` while a program has the database open.
     """
     known = known_versions(migrations)
@@ -69,11 +69,11 @@ def find_earlier(
 
 
 def put_back(earlier: Earlier) -> Returned:
-    """Put the copy in the place of the newer database, which is copied beside itself first.
+    """Replace the newer database by the copy, after copying the newer one beside itself.
 
-    The change of the files is atomic. No program may have the database open.
+    The replacement is atomic.
 
-    Raises: :class:`Busy` while one has.
+    Raises: :class:`Busy` while a program has the database open.
     """
     path, copy, version = earlier.path, earlier.copy, earlier.version
     made = datetime.fromtimestamp(copy.stat().st_mtime, UTC)
@@ -108,7 +108,7 @@ def _newest_copy(path: Path, known: frozenset[str]) -> Path:
 
 
 def _version_of_copy(copy: Path) -> str | None:
-    """Look into a duplicate, since opening a database changes its journal's mode."""
+    """Return the revision of a copy; read from a duplicate, since opening changes journal mode."""
     duplicate = copy.with_name(f"{copy.name}.tmp")
     duplicate.unlink(missing_ok=True)
     try:
@@ -120,7 +120,7 @@ def _version_of_copy(copy: Path) -> str | None:
 
 
 def _demand_unused(path: Path) -> None:
-    """The last program that closes a database removes its journal."""
+    """Raise Busy if a -wal file exists: the last program to close a database removes it."""
     if path.with_name(f"{path.name}-wal").exists():
         raise Busy(
             f"A program still has {path.name} open.",

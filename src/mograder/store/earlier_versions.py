@@ -2,8 +2,8 @@
 
 See compatibility-0.3.16.md 2.8.
 
-They lie in the student's own folder, so that the editor's file browser shows them too. Pure;
-``store.workspaces`` keeps and reads them.
+They are in the student's folder, so that the editor's file browser shows them too. This module
+only handles names; ``store.workspaces`` writes and reads the files.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from mograder.core.names import ItemName
 from mograder.store.untrusted_dir import FileInfo
 
 MOST_ARCHIVES = 200
-"""Earlier versions of one item that the hub keeps; a student's script must not fill the disk."""
+"""Most earlier versions of one item; a student's script must not fill the disk."""
 
 MOST_ARCHIVED = 256_000_000
-"""Bytes of all earlier versions of one item."""
+"""Most bytes of all earlier versions of one item."""
 
 _ENDING = re.compile(r"(?P<when>20\d{6}T\d{6})(?:-(?P<number>[1-9]\d{0,3}))?\.py")
 _SAME_SECOND = 1000
@@ -29,7 +29,10 @@ _SAME_SECOND = 1000
 
 @dataclass(frozen=True, slots=True, order=True)
 class Archive:
-    """One earlier version, ordered by when it was kept; ``modified`` is its last edit."""
+    """One earlier version: ``kept`` is when it was replaced, ``modified`` its last edit.
+
+    ``number`` orders versions that were replaced in one second; ``size`` is in bytes.
+    """
 
     kept: datetime
     number: int
@@ -39,7 +42,7 @@ class Archive:
 
 
 def archive_names(item: ItemName, now: datetime) -> Iterator[str]:
-    """Yield the names under which something is kept at this moment, best first; in local time."""
+    """Yield file names for a version kept at ``now``, in local time, preferred ones first."""
     stem = f"{item}.bak.{now.astimezone():%Y%m%dT%H%M%S}"
     yield f"{stem}.py"
     for number in range(1, _SAME_SECOND):
@@ -47,9 +50,9 @@ def archive_names(item: ItemName, now: datetime) -> Iterator[str]:
 
 
 def parse_archive(name: str, item: ItemName) -> str:
-    """Return the name if it is one of an archive of this item.
+    """Return the name if it is that of an earlier version of this item.
 
-    Raises: :class:`NotFound`.
+    Raises: :class:`NotFound` for any other name.
     """
     if not _match(name, item):
         raise NotFound("There is no such earlier version.")
@@ -57,12 +60,12 @@ def parse_archive(name: str, item: ItemName) -> str:
 
 
 def archive_of(name: str, item: ItemName, info: FileInfo | None) -> Archive | None:
-    """Return what a directory's entry is as an archive; none if it is none."""
+    """Return a directory entry as an earlier version; None if its name is not that of one."""
     found = _match(name, item)
     if found is None or info is None:
         return None
     try:
-        # The name holds local time, as 0.3.16 wrote it; anybody may have made it up.
+        # The name holds local time, as in 0.3.16. A student may have made a name with a bad time.
         kept = datetime.strptime(found["when"], "%Y%m%dT%H%M%S").astimezone()
     except ValueError:
         return None

@@ -16,9 +16,9 @@ from mograder.store.records import make_directories
 
 
 class FeedbackUpload:
-    """Documents on their way: each grows beside its place, and all appear when all have come.
+    """An upload of documents to temporary files, which :meth:`finish` renames when all are there.
 
-    Mutable state: ``_grown``; its owner calls from one thread at a time.
+    Mutable state: ``_grown``, the temporary file of each name; not thread-safe.
     """
 
     def __init__(self, directory: Path, *, disk: Disk = DISK) -> None:
@@ -27,7 +27,7 @@ class FeedbackUpload:
         self._grown: dict[FileName, Path] = {}
 
     def open(self, name: FileName) -> BinaryIO:
-        """Open a file to write a document to; the last one of a name counts.
+        """Open a file to write a document to; it replaces an earlier one of this name.
 
         Raises: :class:`~mograder.core.errors.Busy` when the disk is full.
         """
@@ -41,7 +41,7 @@ class FeedbackUpload:
         return os.fdopen(fd, "wb")
 
     def finish(self) -> tuple[FileName, ...]:
-        """Put every document in its place; they are on the disk then. Return their names, sorted.
+        """Sync every document and rename it to its final name; return the names, sorted.
 
         Raises: :class:`~mograder.core.errors.Busy` when the disk is full.
         """
@@ -56,14 +56,14 @@ class FeedbackUpload:
         return tuple(sorted(self._grown))
 
     def abandon(self) -> None:
-        """Remove what did not get to its place."""
+        """Remove the temporary files that were not renamed."""
         for path in self._grown.values():
             path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def receiving(directory: Path, *, disk: Disk = DISK) -> Iterator[FeedbackUpload]:
-    """Receive documents; whatever goes wrong, nothing half written stays."""
+    """Yield an upload into ``directory``; remove its temporary files at the end."""
     upload = FeedbackUpload(directory, disk=disk)
     try:
         yield upload

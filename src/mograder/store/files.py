@@ -1,6 +1,6 @@
-"""Replace files and directories so that a crash leaves the old or the new, and remove trees safely.
+"""Atomic replacement of files and directories, and safe removal of directory trees.
 
-``store.beneath`` opens files in directories whose names a student chose.
+``store.untrusted_dir`` opens files in directories that students control.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from mograder.core.errors import Conflict
 from mograder.core.lookup import nfc
 
 PARKED = ".replaced-"
-"""What :func:`exchange_or_rename` puts before the name of an old thing it could not swap."""
+"""The prefix that :func:`exchange_or_rename` gives to an old directory it could not exchange."""
 
 _TRIES = 16
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def atomic_write(path: Path, data: bytes, mode: int = 0o644, *, disk: Disk = DISK) -> None:
-    """Replace a file by ``data``, so that every reader and every crash sees the old or the new.
+    """Replace a file by ``data`` atomically: readers see the old or the new, also after a crash.
 
     Raises: :class:`~mograder.core.errors.Busy` when the disk is full.
     """
@@ -41,10 +41,10 @@ def atomic_write(path: Path, data: bytes, mode: int = 0o644, *, disk: Disk = DIS
 
 
 def entry_named(directory: Path, name: str) -> Path:
-    """Return the path of the entry of that name, however its accents are stored on the disk.
+    """Return the path of a directory's entry, comparing names in Unicode form NFC.
 
-    macOS and some archives store ``ü`` as ``u`` and a combining mark. Without such an entry it is
-    the path that an entry of this name would have.
+    macOS and some archives store ``ü`` as ``u`` and a combining mark. Without such an entry, return
+    ``directory / name``.
     """
     path = directory / name
     if name.isascii() or path.exists() or not directory.is_dir():
@@ -54,12 +54,12 @@ def entry_named(directory: Path, name: str) -> Path:
 
 
 def exchange_or_rename(staged: Path, target: Path, *, disk: Disk = DISK) -> Path | None:
-    """Put ``staged`` where ``target`` is, and tell where the old one went, if there was one.
+    """Move ``staged`` to ``target``; return the path of the old one, None if there was none.
 
-    With ``RENAME_EXCHANGE`` there is no moment without a target. Where the file system has none
-    (some network and FUSE ones), the old is first parked beside ``staged`` under the name
-    ``.replaced-<name>``; whoever owns the directory puts it back if a crash fell between the two
-    renames. Both must be on one file system, and what ``staged`` holds must be synced already.
+    With ``RENAME_EXCHANGE`` ``target`` exists at every moment. Where the file system lacks it
+    (some network and FUSE ones), the old one is first renamed to ``.replaced-<name>`` beside
+    ``staged``; after a crash between the two renames the caller must rename it back. Both must be
+    on one file system, and the contents of ``staged`` must be synced already.
     """
     old = _exchange_or_rename(staged, target, disk)
     fsync_directory(target.parent, disk=disk)
@@ -68,13 +68,13 @@ def exchange_or_rename(staged: Path, target: Path, *, disk: Disk = DISK) -> Path
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a file or a tree that somebody hostile may have made; nothing happens if it is gone.
+    """Remove a file or a tree that an attacker may control; do nothing if it does not exist.
 
     No link is followed. Directories are emptied one level at a time and their subdirectories
-    hoisted to the top, so that neither depth nor path length matters; directories without
+    moved to the top, so that neither depth nor path length matters; directories without
     permissions get them first.
 
-    Raises: :class:`Conflict` when somebody keeps adding to it.
+    Raises: :class:`Conflict` when another process keeps adding files to it.
     """
     try:
         parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -95,7 +95,7 @@ def _exchange_or_rename(staged: Path, target: Path, disk: Disk) -> Path | None:
             try:
                 disk.place(Place.of(staged), Place.of(target))
             except FileExistsError:
-                continue  # Somebody else's came first: exchange with that one.
+                continue  # Another process has made one in between: exchange with that one.
             return None
         except OSError as error:
             if error.errno not in UNSUPPORTED:
@@ -117,22 +117,22 @@ def _park_and_rename(staged: Path, target: Path, disk: Disk) -> Path | None:
     except OSError:
         disk.rename(Place.of(parked), Place.of(target))
         raise
-    # Under its mark only while it may have to be put back.
+    # Keep the prefix only while a crash would require renaming it back.
     disk.rename(Place.of(parked), Place.of(staged))
     return staged
 
 
 def _gone(name: str, parent: int) -> bool:
-    """Try to remove a name with all that is in it; false if somebody was quicker."""
+    """Try to remove a file or a tree; return False if its contents changed meanwhile."""
     try:
         return _unlinked(name, parent) or _emptied(name, parent)
     except FileNotFoundError:
-        # What vanished under our hands may have been a part of it: look again.
+        # The missing file may have been an entry of the tree: check whether the tree is gone.
         return name not in _names(parent)
 
 
 def _emptied(name: str, parent: int) -> bool:
-    """Empty a directory and remove it; false if something was added meanwhile."""
+    """Empty a directory and remove it; return False if an entry was added meanwhile."""
     top = _enter(name, parent)
     try:
         mark = secrets.token_hex(6)
@@ -169,18 +169,18 @@ def _enter(name: str, parent: int) -> int:
 
 
 def _permit(name: str, parent: int) -> None:
-    """Give a directory its permissions back; by descriptor, so that no link is followed."""
+    """Set a directory's mode to 0700 if necessary; by descriptor, so that no link is followed."""
     fd = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
     try:
         if stat.S_IMODE(os.fstat(fd).st_mode) & 0o700 != 0o700:
-            # fchmod refuses an O_PATH descriptor, and a directory without r opens no other way.
+            # fchmod refuses O_PATH descriptors; a directory without r cannot be opened otherwise.
             Path(f"/proc/self/fd/{fd}").chmod(0o700)
     finally:
         os.close(fd)
 
 
 def _unlinked(name: str, parent: int) -> bool:
-    """Unlink what is not a directory; false for a directory."""
+    """Unlink an entry that is not a directory; return False for a directory."""
     info = os.stat(name, dir_fd=parent, follow_symlinks=False)
     if stat.S_ISDIR(info.st_mode):
         return False

@@ -1,8 +1,7 @@
-"""The gradebook, ``gradebook.db``: students' names, their marks, and who they are on Moodle.
+"""The gradebook, ``gradebook.db``: students' names, their marks, and their Moodle users.
 
-compatibility-0.3.16.md 9: a database that 0.3.16 made opens in place, after a copy of it was put
-beside, and stays readable for it. Writers take turns by the file ``gradebook.db.lock`` as it does,
-and a row that somebody changed meanwhile is not overwritten.
+compatibility-0.3.16.md 9: a database that 0.3.16 made is copied and then upgraded in place, and
+stays readable for 0.3.16. Writers lock the file ``gradebook.db.lock``, as 0.3.16 does.
 """
 
 from __future__ import annotations
@@ -59,7 +58,10 @@ _WAIT_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who a user of a Moodle site is here; ``username`` is the one on the hub and in our files."""
+    """A user of a Moodle site; ``username`` is the name on the hub and in our files.
+
+    ``user_id`` is Moodle's number of the user.
+    """
 
     user_id: int
     username: str
@@ -69,13 +71,13 @@ class Identity:
 
 
 class Gradebook(Closing):
-    """One course's marks; open it in a ``with`` block. Any thread may ask."""
+    """One course's marks; open it in a ``with`` block. Thread-safe."""
 
     def __init__(self, path: Path) -> None:
-        """Open or make the file, and bring its tables up to date.
+        """Open or create the file, and upgrade its tables.
 
-        Raises: :class:`InvalidInput` when it is no database, :class:`Conflict` when a newer
-        mograder wrote it, :class:`Busy` when somebody holds it for too long.
+        Raises: :class:`InvalidInput` when it is not a database, :class:`Conflict` when a newer
+        mograder wrote it, :class:`Busy` when another program locks it for over ten seconds.
         """
         if path.is_dir():
             raise InvalidInput(f"{path} is a directory.", hint="See [gradebook] path.")
@@ -91,19 +93,21 @@ class Gradebook(Closing):
             raise
 
     def close(self) -> None:
-        """Let the file go."""
+        """Close the database's connections."""
         self._engine.dispose()
 
     def students(self) -> Mapping[str, str]:
-        """Return everybody's full name by username; empty where nobody told it."""
+        """Return the students' full names by username; "" where the name is unknown."""
         with reading(self._engine) as connection:
             rows = connection.execute(select(students).order_by(students.c.username))
             return {row.username: row.full_name or "" for row in rows}
 
     def put_students(self, names: Mapping[str, str]) -> None:
-        """Add students or correct their full names (B31); an empty name erases none.
+        """Add students, or update their full names (B31); an empty name does not replace one.
 
-        Raises: :class:`InvalidInput` for what is no username.
+        ``names`` has full names by username.
+
+        Raises: :class:`InvalidInput` for an invalid username.
         """
         rows = [{"username": Username.parse(user), "full_name": names[user]} for user in names]
         with self._writing() as connection:
@@ -111,16 +115,16 @@ class Gradebook(Closing):
                 connection.execute(_student_upsert(row))
 
     def identities(self, site: str) -> tuple[Identity, ...]:
-        """Return whom of a Moodle site we know, by their id there."""
+        """Return the known users of a Moodle site, ordered by their Moodle user id."""
         columns = (column for column in identities.c if column.name != "site")
         wanted = select(*columns).where(identities.c.site == site).order_by(identities.c.user_id)
         with reading(self._engine) as connection:
             return tuple(Identity(**row) for row in connection.execute(wanted).mappings())
 
     def put_identities(self, site: str, people: Iterable[Identity]) -> None:
-        """Remember who users of a Moodle site are.
+        """Add or update users of a Moodle site; an empty field does not replace a known value.
 
-        Raises: :class:`Conflict` when two of them would be one person here.
+        Raises: :class:`Conflict` when two of them would have the same username.
         """
         news = {person.user_id: person for person in people}
         with self._writing() as connection:
@@ -140,7 +144,7 @@ class Gradebook(Closing):
                 connection.execute(_identity_upsert(site, person))
 
     def marks(self, assignment: str) -> tuple[Marks, ...]:
-        """Return everybody's marks for an assignment, by username."""
+        """Return all students' marks for an assignment, ordered by username."""
         wanted = (
             select(submissions)
             .where(submissions.c.assignment == assignment)
@@ -150,21 +154,21 @@ class Gradebook(Closing):
             return tuple(from_row(row) for row in connection.execute(wanted).mappings())
 
     def sent(self, site: str, assignment_id: int) -> Mapping[int, SentGrade]:
-        """Return what Moodle held after our last upload for an assignment, by user id."""
+        """Return the values in Moodle after our last upload for an assignment, by user id."""
         with reading(self._engine) as connection:
             return read_sent(connection, uploads, site, assignment_id)
 
     def intended(self, site: str, assignment_id: int) -> Mapping[int, SentGrade]:
-        """Return what an upload that was not confirmed was about to send, by user id."""
+        """Return the values of an upload that Moodle has not confirmed, by user id."""
         with reading(self._engine) as connection:
             return read_sent(connection, upload_intents, site, assignment_id)
 
     def record_intents(
         self, site: str, assignment_id: int, rows: Iterable[SentGrade], now: datetime
     ) -> None:
-        """Write down what is about to be sent, before it is sent.
+        """Record the values of an upload before the first request to Moodle.
 
-        Raises: :class:`Busy` when another program holds the gradebook for too long.
+        Raises: :class:`Busy` when another program locks the gradebook for over ten seconds.
         """
         with self._writing() as connection:
             write_sent(connection, upload_intents, site, assignment_id, rows, now)
@@ -172,9 +176,9 @@ class Gradebook(Closing):
     def record_sent(
         self, site: str, assignment_id: int, rows: Sequence[SentGrade], now: datetime
     ) -> None:
-        """Write down what Moodle has confirmed; these intents are settled.
+        """Record the values that Moodle has confirmed, and remove the rows' intents.
 
-        Raises: :class:`Busy` when another program holds the gradebook for too long.
+        Raises: :class:`Busy` when another program locks the gradebook for over ten seconds.
         """
         with self._writing() as connection:
             write_sent(connection, uploads, site, assignment_id, rows, now)
@@ -188,9 +192,9 @@ class Gradebook(Closing):
 
 
 def existing_gradebook(path: Path) -> Gradebook | None:
-    """Open a gradebook for looking only: None where there is none, or one not yet brought up.
+    """Open a gradebook; None if the file does not exist or its tables need an upgrade.
 
-    For what must change nothing, such as ``--dry-run``.
+    For commands that must change nothing, such as those with ``--dry-run``.
     """
     if not path.is_file():
         return None
@@ -209,9 +213,9 @@ def _engine(path: Path) -> Engine:
 
 @contextlib.contextmanager
 def _turn(lock: Path) -> Iterator[None]:
-    """Hold the lock file that 0.3.16 holds too while it writes.
+    """Lock the file that 0.3.16 also locks while it writes.
 
-    Raises: :class:`Busy` when another program holds it for long.
+    Raises: :class:`Busy` when another program holds the lock for over ten seconds.
     """
     fd = _open_lock(lock)
     try:
@@ -226,7 +230,7 @@ def _turn(lock: Path) -> Iterator[None]:
 
 
 def _open_lock(lock: Path) -> int:
-    """Open the lock file; a new one is for those who may open the gradebook."""
+    """Open the lock file; a new one gets the read and write permissions of the gradebook."""
     with contextlib.suppress(FileExistsError):
         fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         os.fchmod(fd, lock.with_suffix("").stat().st_mode & 0o666)
@@ -246,7 +250,7 @@ def _identity_upsert(site: str, person: Identity) -> Insert:
     news = insert(identities).values(
         site=site, user_id=person.user_id, username=person.username, **told
     )
-    # What Moodle did not show this time is no reason to forget it.
+    # A field that Moodle did not show this time keeps its known value.
     kept = {name: value for name, value in told.items() if value}
     return news.on_conflict_do_update(
         ["site", "user_id"], set_={"username": person.username, **kept}

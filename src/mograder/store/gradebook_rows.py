@@ -1,7 +1,7 @@
-"""One person's marks for one assignment, as a row of ``gradebook.db`` and as we use it.
+"""One student's marks for one assignment: a row of ``gradebook.db`` converted to a dataclass.
 
-Private to ``store.gradebook``. 0.3.16 keeps lists as JSON text and times as ISO text; what it left
-empty, or wrote in another way, must not keep a gradebook from opening.
+Private to ``store.gradebook``. 0.3.16 stores lists as JSON text and times as ISO text. A value that
+is empty or malformed must not prevent a gradebook from being opened.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from sqlalchemy import RowMapping
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """How one check of a notebook went; ``hidden`` ones are not shown to students."""
+    """The result of one check of a notebook; ``hidden`` ones are not shown to students."""
 
     label: str
     status: str
@@ -23,7 +23,7 @@ class CheckResult:
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """One person's marks for one assignment; None where there is none yet."""
+    """One student's marks for one assignment; None for a mark not yet given. Times are ISO text."""
 
     assignment: str
     student: str
@@ -43,12 +43,12 @@ class Marks:
 
     @property
     def final(self) -> float | None:
-        """The mark that counts: after the penalty for lateness where there was one."""
+        """The mark that counts: after the penalty for lateness if there is one, else the total."""
         return self.total_mark if self.penalised_mark is None else self.penalised_mark
 
 
 def from_row(row: RowMapping) -> Marks:
-    """Return the marks that a row holds."""
+    """Return a row of the table ``submissions`` as marks."""
     return Marks(
         assignment=str(row["assignment"]),
         student=str(row["student"]),
@@ -88,7 +88,7 @@ def _text(value: object) -> str:
 
 
 def _list(value: object) -> list[object]:
-    """Return a list kept as JSON text; what is none counts as empty."""
+    """Return a list stored as JSON text; empty if the text is not a JSON list."""
     try:
         found = json.loads(str(value)) if value else []
     except ValueError:

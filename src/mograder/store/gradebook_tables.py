@@ -1,7 +1,7 @@
-"""The tables of ``gradebook.db``: those of 0.3.16 as it makes them, and ours beside them.
+"""The tables of ``gradebook.db``: those of 0.3.16, unchanged, and additional ones.
 
-The first three are compatibility-0.3.16.md 9 exactly, so that an old program reads what a new one
-wrote. ``gradebook_migrations/versions`` makes them; a contract test holds the two together.
+The first three are compatibility-0.3.16.md 9 exactly, so that 0.3.16 can read them.
+``gradebook_migrations/versions`` creates the tables; a contract test compares the two.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ identities = Table(
     Column("idnumber", Text, nullable=False, server_default=""),
     PrimaryKeyConstraint("site", "user_id", name="pk_identities"),
 )
-"""Who a Moodle user is on the hub and in our files; Moodle shows most teachers no usernames."""
+"""The username on the hub of each Moodle user; Moodle does not show usernames to most teachers."""
 
 
 def _uploads(name: str) -> Table:
@@ -92,10 +92,10 @@ def _uploads(name: str) -> Table:
 
 
 uploads = _uploads("uploads")
-"""What Moodle held for each person after our last upload."""
+"""The values in Moodle for each user after our last upload."""
 
 upload_intents = _uploads("upload_intents")
-"""What is being sent: written before the first request, removed when Moodle has confirmed it.
+"""The values being uploaded: written before the first request, removed when Moodle confirms them.
 
-``modified`` is the time of Moodle's grade before the upload.
+``modified`` is the Unix time of Moodle's grade before the upload.
 """

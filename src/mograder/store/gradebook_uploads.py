@@ -1,4 +1,4 @@
-"""What was sent to Moodle for each person, and what is being sent: two tables of ``gradebook.db``.
+"""The values uploaded to Moodle, and those being uploaded: two tables of ``gradebook.db``.
 
 Private to ``store.gradebook``. A row of ``upload_intents`` is written before an upload and removed
 when the upload is confirmed, so that an interrupted upload is recognised by the next one.
@@ -16,7 +16,7 @@ from sqlalchemy import Connection, RowMapping, Table, delete, select
 from sqlalchemy.dialects.sqlite import insert
 
 UNKNOWN_ATTEMPT = -1
-"""The attempt of a record that an earlier version made."""
+"""The attempt number of a row that an earlier version of the program wrote."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class SentFile:
 
 @dataclass(frozen=True, slots=True)
 class SentGrade:
-    """What Moodle holds for one person after an upload of ours.
+    """The values in Moodle for one user after our upload.
 
     ``grade`` is the grade as text, empty for none. ``attempt`` counts from 0, and is
     ``UNKNOWN_ATTEMPT`` where it is not known. ``modified`` is
@@ -54,7 +54,7 @@ class SentGrade:
 def read_sent(
     connection: Connection, table: Table, site: str, assignment_id: int
 ) -> Mapping[int, SentGrade]:
-    """Return the rows of an assignment by user id."""
+    """Return the rows of an assignment by Moodle user id."""
     where = (table.c.site == site) & (table.c.assignment_id == assignment_id)
     rows = connection.execute(select(table).where(where)).mappings()
     return {row["user_id"]: _from_row(row) for row in rows}
@@ -68,7 +68,7 @@ def write_sent(
     rows: Iterable[SentGrade],
     now: datetime,
 ) -> None:
-    """Write rows over those that are there."""
+    """Insert rows, or replace existing ones, with ``now`` as their time of upload."""
     for sent in rows:
         values = {**_values(sent), "uploaded_at": now.isoformat()}
         key = {"site": site, "assignment_id": assignment_id, "user_id": sent.user_id}
@@ -79,7 +79,7 @@ def write_sent(
 def remove_sent(
     connection: Connection, table: Table, site: str, assignment_id: int, users: Iterable[int]
 ) -> None:
-    """Remove the rows of some people."""
+    """Remove the rows of the given Moodle user ids."""
     where = (table.c.site == site) & (table.c.assignment_id == assignment_id)
     connection.execute(delete(table).where(where & table.c.user_id.in_(list(users))))
 

@@ -1,9 +1,9 @@
-"""``grades.json``: a list of what people got, as an instructor uploads it.
+"""``grades.json``: the list of grades that an instructor uploads for an assignment.
 
 See compatibility-0.3.16.md 4; B147.
 
-Entries keep whatever keys they came with. They are merged under a lock, and the file is replaced
-in one step: whoever reads sees the old grades or the new.
+Entries keep all keys of the upload. They are merged under a lock, and the file is replaced
+atomically: readers see the old grades or the new ones.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _LARGEST_NUMBER = 2**63
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What a person sees of their grade; ``grade`` is None where there is none yet."""
+    """The grade and feedback shown to a student; ``grade`` is None if not yet graded."""
 
     grade: str | None
     feedback: str
@@ -39,7 +39,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of the list: whose, and all that it says, as JSON."""
+    """One entry of the list: its user id or username as ``key``, and its JSON object."""
 
     key: str
     values: Mapping[str, JsonValue]
@@ -47,16 +47,16 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """One reading of the file, good for as long as its inode says the same."""
+    """The parsed file; valid while ``stamp`` equals that of the file on disk."""
 
     stamp: tuple[int, int, int]
     marks: Mapping[str, Mark]
 
 
 def parse_entries(body: bytes) -> tuple[Entry, ...]:
-    """Read an upload: ``{"grades": [...]}``, or the list alone.
+    """Parse an upload: ``{"grades": [...]}``, or the list alone.
 
-    Raises: :class:`InvalidInput`; nothing of a bad upload is used.
+    Raises: :class:`InvalidInput` if any part of it is invalid.
     """
     try:
         data = from_json(body, allow_inf_nan=False)
@@ -73,7 +73,7 @@ def parse_entries(body: bytes) -> tuple[Entry, ...]:
 class Grades:
     """The grades of one assignment; may be used from any thread and several processes.
 
-    Mutable state: ``_last``, the last reading, replaced as a whole.
+    Mutable state: ``_last``, the last parsed file, replaced as a whole.
     """
 
     def __init__(self, directory: Path, *, disk: Disk = DISK) -> None:
@@ -83,9 +83,9 @@ class Grades:
         self._disk = disk
 
     def merge(self, entries: Sequence[Entry]) -> int:
-        """Put entries in the place of earlier ones of the same people; return how many there are.
+        """Add entries, or update those with the same key; return the number of all entries.
 
-        Raises: :class:`Conflict` when the file there cannot be understood,
+        Raises: :class:`Conflict` when the existing file cannot be parsed,
         :class:`~mograder.core.errors.Busy` when the disk is full.
         """
         make_directories(self._directory, mode=0o755, disk=self._disk)
@@ -102,14 +102,14 @@ class Grades:
             os.close(fd)
 
     def of(self, user: str) -> Mark | None:
-        """Return a person's grade; none where there is no entry of theirs.
+        """Return the grade of a user id or username; None without an entry.
 
-        Raises: :class:`Conflict` when the file cannot be understood.
+        Raises: :class:`Conflict` when the file cannot be parsed.
         """
         return self._reading().marks.get(user)
 
     def _reading(self) -> _Reading:
-        """The marks by every name that a person goes by; parsed when the file changed."""
+        """Return the marks by key and by username; parse the file again if it changed."""
         try:
             status = self._path.stat()
         except FileNotFoundError:
@@ -148,7 +148,7 @@ class Grades:
         )
 
     def _mode(self) -> int:
-        """As the file is, so that what an instructor allowed stays so; else ours alone."""
+        """Return the file's mode, which an instructor may have changed; 0600 for a new file."""
         try:
             return self._path.stat().st_mode & 0o777
         except FileNotFoundError:
@@ -174,7 +174,7 @@ def _mark(entry: Entry) -> Mark:
 
 
 def _is_plain(value: object, depth: int) -> bool:
-    """Whether a value can be written and read again."""
+    """Whether a value is at most ``depth`` levels deep, with numbers that fit 64 bits."""
     if depth == 0:
         return False
     if isinstance(value, dict):

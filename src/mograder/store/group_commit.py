@@ -1,7 +1,7 @@
-"""Work of many threads that is done for all of them at once, since a disk makes each wait.
+"""Group commit: work of many threads done in one batch, to share the cost of syncing the disk.
 
-To sync a directory for one new name takes as long as for a hundred. So whoever comes while a
-batch is being written waits, and the first of them then does the work of all who wait.
+Syncing a directory takes as long for one new name as for a hundred. So threads that arrive while a
+batch is being written wait, and the first of them then does the work of all that wait.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class _Turn(Generic[T]):
-    """One thread's work; ``woken`` is held until its thread has something to do."""
+    """One thread's work; ``woken`` is locked until its work is done or the thread must lead."""
 
     __slots__ = ("done", "woken", "work")
 
@@ -26,11 +26,11 @@ class _Turn(Generic[T]):
 
 
 class GroupCommit(Generic[T]):
-    """Does what several threads want in batches; ``do`` is never called by two at once.
+    """Passes the work of several threads to ``do`` in batches; calls of ``do`` never overlap.
 
-    Mutable state, guarded by ``_gate``: ``_waiting``, and ``_taken``, whether somebody leads. Who
-    has led names the next leader before it wakes those whose work is done: would they queue for
-    a lock, each had to wait for the processor of all before it.
+    Mutable state, guarded by ``_gate``: ``_waiting``, and ``_taken``, whether a thread leads. A
+    leader wakes the next leader before the threads whose work is done. With one shared lock each
+    thread would have to be scheduled before the next could continue.
     """
 
     def __init__(self, do: Callable[[Sequence[T]], None]) -> None:
@@ -40,10 +40,10 @@ class GroupCommit(Generic[T]):
         self._waiting: list[_Turn[T]] = []
 
     def add(self, work: T) -> None:
-        """Return when the work was done, by this thread or another.
+        """Return when the work is done, by this thread or another.
 
-        What fails for one piece of work is for ``do`` to note in it; what ``do`` raises itself
-        reaches only the thread in which it happens.
+        ``do`` must record the failure of one piece of work in that piece; an exception that ``do``
+        raises reaches only the thread that called it.
         """
         turn = _Turn(work)
         with self._gate:

@@ -1,8 +1,8 @@
-"""What a directory of submissions holds, in memory: whose, which, and the one that counts.
+"""The contents of a directory of submissions, in memory: each user's, and the one that counts.
 
-The files are the truth: ``<user>_<UTC time>.py`` each, and ``<user>.py``, a link to the one that
-counts (B157, B158). The records beside them know more of each (its digest, the thousandth of a
-second, its number), but a directory that 0.3.16 left, or records that a power cut took, do as well.
+The files are authoritative: ``<user>_<UTC time>.py`` each, and ``<user>.py``, a link to the one
+that counts (B157, B158). The records beside them add the digest, the milliseconds and the number
+of each; they may be missing, for submissions of 0.3.16 or after a power cut.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _SAME_SECOND = 1000
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """One submission; ``size`` and ``sha256`` are None where nobody has looked yet.
+    """One submission; ``size`` (bytes) and ``sha256`` are None if the file was not yet read.
 
-    ``sequence`` counts this person's submissions to this item, from 1; ``late`` is what was true
-    when it came.
+    ``sequence`` counts this user's submissions to this item, from 1; ``late`` is relative to the
+    due date at the time of submission.
     """
 
     user: str
@@ -44,7 +44,7 @@ class Submission:
 
 
 class Record(BaseModel):
-    """A submission as its line in the records has it."""
+    """A submission as stored in one line of the records."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -58,7 +58,7 @@ class Record(BaseModel):
 
     @classmethod
     def of(cls, submission: Submission) -> Record:
-        """The line of a submission that was just kept."""
+        """Return the record of a new submission, whose size and digest are known."""
         return cls(
             user=submission.user,
             filename=submission.filename,
@@ -70,15 +70,15 @@ class Record(BaseModel):
         )
 
     def submission(self) -> Submission:
-        """The same for the rest of the program."""
+        """Return the record as a :class:`Submission`."""
         return Submission(**dict(self))
 
 
 @dataclass(slots=True)
 class Person:
-    """All submissions of one person, in the order in which they came, and the one that counts.
+    """All submissions of one user, in the order of arrival, and the one that counts.
 
-    ``last`` is the highest number that was ever given, of files that are gone too.
+    ``last`` is the highest sequence number ever given, also to files that no longer exist.
     """
 
     submissions: list[Submission] = field(default_factory=list)
@@ -86,14 +86,14 @@ class Person:
     last: int = 0
 
     def add(self, submission: Submission, *, counts: bool) -> None:
-        """Note one more."""
+        """Append a submission; with ``counts`` it becomes the one that counts."""
         self.submissions.append(submission)
         self.last = max(self.last, submission.sequence)
         if counts:
             self.counting = submission
 
     def put(self, known: Submission) -> None:
-        """Put what is known now in the place of what was known of the same file."""
+        """Replace the entry of the same file, after its size and digest became known."""
         names = [each.filename for each in self.submissions]
         if known.filename in names:
             self.submissions[names.index(known.filename)] = known
@@ -102,15 +102,16 @@ class Person:
 
     @property
     def next_sequence(self) -> int:
-        """The number of the next one."""
+        """The sequence number of the next submission."""
         return max(self.last, len(self.submissions)) + 1
 
 
 class History:
-    """The submissions in one directory; its owner calls from one thread at a time.
+    """The submissions in one directory; not thread-safe.
 
-    ``strict``: a plain ``<user>.py`` counts only beside a submission with a time, since other
-    files lie here too. Mutable state: all of it, replaced when the directory changed.
+    ``strict``: a regular file ``<user>.py`` counts only beside a submission with a time in its
+    name, since the directory has other files too. Mutable state: all attributes, read again when
+    the directory changed.
     """
 
     def __init__(self, directory: Path, records: Records | None, *, strict: bool = False) -> None:
@@ -123,32 +124,32 @@ class History:
         self.people: dict[str, Person] = {}
 
     def refresh(self) -> None:
-        """Look again if anything changed."""
+        """Read the directory again if it or the records changed."""
         stamp = self._stamp()
         if stamp is None or stamp != self._seen:
             self._look()
-            # The stamp of before the look: what changed meanwhile is looked at the next time.
+            # The stamp from before reading: a change meanwhile is then read the next time.
             self._seen = stamp
 
     def forget(self) -> None:
-        """Look again at the next opportunity, whatever the times say."""
+        """Make the next :meth:`refresh` read the directory, even if its times are unchanged."""
         self._seen = None
 
     def trust(self) -> None:
-        """Believe that what is in memory is what is on the disk, after a change of our own."""
+        """Mark memory as equal to the disk after our own change, without reading the directory."""
         if self._records is not None:
             self._read_records()
         self._seen = self._stamp()
 
     def person(self, user: str) -> Person:
-        """Return the person's entry, a new one if there is none."""
+        """Return the user's entry; add a new one if there is none."""
         found = self.people.get(user)
         if found is None:
             found = self.people[user] = Person(last=self._last.get(user, 0))
         return found
 
     def find(self, filename: str) -> Submission | None:
-        """Return a submission by its own name, or by ``<user>.py`` the one that counts."""
+        """Return a submission by its file name; ``<user>.py`` names the one that counts."""
         stamped = _STAMPED.fullmatch(filename)
         user = stamped["user"] if stamped else filename.removesuffix(".py")
         person = self.people.get(user)
@@ -160,14 +161,14 @@ class History:
         return next(found, None)
 
     def leads_elsewhere(self, user: str) -> bool:
-        """Tell whether the person's link disagrees with what is in memory."""
+        """Return whether the target of the user's link differs from the one in memory."""
         person = self.people.get(user)
         counting = person.counting.filename if person and person.counting else None
         return self._link(user) != counting
 
     def _stamp(self) -> tuple[int, ...] | None:
         try:
-            status = os.stat(self.directory)  # noqa: PTH116 - asked for every submission
+            status = os.stat(self.directory)  # noqa: PTH116 - called for every submission
         except FileNotFoundError:
             return None
         records = self._records.stamp() if self._records else ()
@@ -188,7 +189,7 @@ class History:
             self._count(user)
         for person in self.people.values():
             if person.counting is None and person.submissions:
-                # Without its link the newest one counts: nothing that came may be lost.
+                # Without its link the newest one counts, so that no submission is ignored.
                 person.counting = person.submissions[-1]
 
     def _add(self, user: str, filename: str, received: tuple[datetime, int]) -> None:
@@ -201,7 +202,7 @@ class History:
         person.add(Submission(user, filename, received[0], above + 1), counts=False)
 
     def _count(self, user: str) -> None:
-        """Let count where ``<user>.py`` leads, or the file itself where somebody put one."""
+        """Set the submission that counts: the target of ``<user>.py``, or that file itself."""
         target = self._link(user)
         person = self.people.get(user)
         if person is not None:
@@ -215,7 +216,7 @@ class History:
         person.counting = Submission(user, target, received, person.next_sequence)
 
     def _link(self, user: str) -> str | None:
-        """Where a person's link leads; its own name where a file is in its place."""
+        """Return the target of a user's link; its own name if it is a regular file."""
         path = self.directory / f"{user}.py"
         try:
             return os.readlink(path)  # noqa: PTH115 - a Path would hide a slash
@@ -229,18 +230,18 @@ class History:
             try:
                 record = Record.model_validate_json(line)
             except ValidationError:
-                continue  # Torn by a crash.
+                continue  # An incomplete line, left by a crash.
             self._known[record.filename] = record
             self._last[record.user] = max(self._last.get(record.user, 0), record.sequence)
 
 
 def reads_as_a_submission(user: str) -> bool:
-    """Tell whether this name's own file would be taken for somebody's submission."""
+    """Return whether ``<user>.py`` has the form of a submission's file name, with a time."""
     return _STAMPED.fullmatch(f"{user}.py") is not None
 
 
 def names_for(user: str, when: datetime) -> Iterator[str]:
-    """The names that a submission of this second may have, the plainest first."""
+    """Yield the file names that a submission of this second may have, unnumbered first."""
     stem = f"{user}_{when.astimezone(UTC):%Y%m%dT%H%M%S}"
     yield f"{stem}.py"
     for number in range(1, _SAME_SECOND):
@@ -248,7 +249,7 @@ def names_for(user: str, when: datetime) -> Iterator[str]:
 
 
 def _stamped(names: Iterable[str]) -> Iterator[tuple[str, tuple[datetime, int], str]]:
-    """Those of the names that are submissions, as what sorts into their order."""
+    """Yield user, (time, number) and name of each submission among the file names."""
     for name in names:
         if (found := _STAMPED.fullmatch(name)) is None:
             continue

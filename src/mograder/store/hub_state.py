@@ -1,8 +1,8 @@
-"""All SQL of the hub's own state: what the program knows and must know again after a restart.
+"""All SQL of the hub's own state, which must survive a restart of the hub.
 
-Synchronous, thread-safe, one short transaction a call; callers on the event loop use their
-executor. Rows leave as frozen dataclasses, times as aware UTC. Sessions and their capabilities
-end when the machine loses power, so the disk is not waited for over them (``fleeting``).
+Synchronous, thread-safe, one short transaction per call; callers on the event loop use an
+executor. Rows are returned as frozen dataclasses, times as aware UTC. A power cut ends sessions
+and their capabilities, so their rows are written without waiting for the disk (``fleeting``).
 """
 
 from __future__ import annotations
@@ -68,13 +68,13 @@ class HubState:
 
     @property
     def engine(self) -> Engine:
-        """The database, for those who keep tables of their own in it."""
+        """The database, for modules with further tables in it."""
         return self._engine
 
     def slot_of(self, username: str) -> int:
-        """Return the user's number, given once, from 1 on, and never to anybody else.
+        """Return the user's number, from 1 on; assign one if there is none. Never reused.
 
-        A sandbox's uid is made of it, so two users with one number would share their files.
+        A sandbox's uid is derived from it, so two users with one number would share their files.
         """
         with reading(self._engine) as connection:
             slot = _slot(connection, username)
@@ -93,14 +93,14 @@ class HubState:
         return following
 
     def epoch(self, username: str) -> int:
-        """Return how often the user's tokens were revoked; 0 for somebody unknown."""
+        """Return how often the user's tokens were revoked; 0 for an unknown user."""
         wanted = select(users.c.epoch).where(users.c.username == username)
         with reading(self._engine) as connection:
             epoch: int | None = connection.execute(wanted).scalar_one_or_none()
         return epoch or 0
 
     def epochs(self) -> tuple[UserEpoch, ...]:
-        """Return every user whose tokens were ever revoked."""
+        """Return every user whose tokens were ever revoked, with the number of times."""
         wanted = select(users.c.username, users.c.epoch).where(users.c.epoch > 0)
         with reading(self._engine) as connection:
             return tuple(UserEpoch(name, epoch) for name, epoch in connection.execute(wanted))
@@ -120,34 +120,34 @@ class HubState:
             return epoch
 
     def revoke_login(self, login_id: str, until: datetime) -> None:
-        """Refuse a login from now on; it is remembered ``until`` its cookie expires anyway."""
-        # Revoking twice is no error: a person may sign out in two tabs at once.
+        """Revoke a login; the row is kept ``until`` the login's cookie expires."""
+        # Revoking twice is not an error: a user may sign out in two tabs at once.
         with contextlib.suppress(Conflict), writing(self._engine) as connection:
             connection.execute(insert(revoked_logins).values(login_id=login_id, until=until))
 
     def revoked_logins(self, now: datetime) -> frozenset[str]:
-        """Return the logins that are revoked and would still be good."""
+        """Return the ids of revoked logins whose cookies have not yet expired."""
         wanted = select(revoked_logins.c.login_id).where(revoked_logins.c.until > now)
         with reading(self._engine) as connection:
             return frozenset(connection.execute(wanted).scalars())
 
     def forget_expired(self, now: datetime) -> None:
-        """Remove revoked logins and one-time links whose time is over."""
+        """Remove revoked logins and one-time links that expired before ``now``."""
         with writing(self._engine) as connection:
             connection.execute(delete(revoked_logins).where(revoked_logins.c.until <= now))
             connection.execute(delete(links).where(links.c.expires <= now))
 
     def add_link(self, code_hash: str, username: str, role: Role, expires: datetime) -> None:
-        """Remember a one-time link by the hash of its code.
+        """Store a one-time link by the hash of its code.
 
-        Raises: :class:`Conflict` when the code was used for another.
+        Raises: :class:`Conflict` when a link with this hash exists.
         """
         row = {"code_hash": code_hash, "username": username, "role": role.value}
         with writing(self._engine) as connection:
             connection.execute(insert(links).values(**row, expires=expires))
 
     def use_link(self, code_hash: str, now: datetime) -> LinkRow | None:
-        """Use a link up and say whose it was; none if it was used, has expired or never was."""
+        """Remove a link and return its user; None if it is unknown, already used or expired."""
         used = (
             delete(links)
             .where(links.c.code_hash == code_hash)
@@ -160,9 +160,9 @@ class HubState:
         return LinkRow(row.username, Role(row.role))
 
     def add_session(self, row: SessionRow) -> None:
-        """Record a session.
+        """Add a session.
 
-        Raises: :class:`Conflict` when the user has one of this item and mode.
+        Raises: :class:`Conflict` when the user has a session of this item and mode.
         """
         values = {
             "session_id": row.session_id,
@@ -189,7 +189,7 @@ class HubState:
         environment: str | None = None,
         last_seen: datetime | None = None,
     ) -> bool:
-        """Change what is given of a session; false if it is not recorded any more."""
+        """Update the fields that are not None; return False if there is no such session."""
         given = {
             "state": None if state is None else state.value,
             "socket": socket,
@@ -206,7 +206,7 @@ class HubState:
             )
 
     def saw_sessions(self, seen: Mapping[str, datetime]) -> None:
-        """Record the last activity of sessions, by their ids, in one transaction."""
+        """Update the time of last activity of sessions, given by session id."""
         if not seen:
             return
         rows = [{"which": session_id, "last_seen": at} for session_id, at in seen.items()]
@@ -214,7 +214,7 @@ class HubState:
             connection.execute(_CHANGE_SESSION, rows)
 
     def remove_session(self, session_id: str) -> bool:
-        """Forget a session and its capabilities; false if it was not recorded."""
+        """Remove a session and its capabilities; return False if there is no such session."""
         with writing(self._engine, fleeting=True) as connection:
             return connection.execute(_REMOVE_SESSION, {"which": session_id}).rowcount > 0
 
@@ -225,7 +225,7 @@ class HubState:
             return tuple(_session(row) for row in connection.execute(wanted).mappings())
 
     def save_ending(self, row: EndingRow, *, forget_before: datetime) -> None:
-        """Record how a session ended, in place of the one before; the oldest are forgotten."""
+        """Replace the ending of this user, item and mode; remove those before ``forget_before``."""
         values = {
             "username": row.username,
             "item": row.item,
@@ -241,18 +241,18 @@ class HubState:
             connection.execute(insert(endings).values(**values))
 
     def forget_ending(self, username: str, item: str, mode: str) -> None:
-        """Forget how the last session ended, since there is a new one."""
+        """Remove the ending of this user, item and mode, since a new session has started."""
         with writing(self._engine, fleeting=True) as connection:
             connection.execute(_ending_of(username, item, mode))
 
     def endings(self, since: datetime) -> tuple[EndingRow, ...]:
-        """Return how sessions ended since then, the oldest first."""
+        """Return the endings at or after ``since``, the oldest first."""
         wanted = select(endings).where(endings.c.ended_at >= since).order_by(endings.c.ended_at)
         with reading(self._engine) as connection:
             return tuple(EndingRow(**row) for row in connection.execute(wanted).mappings())
 
     def add_capability(self, row: CapabilityRow) -> None:
-        """Record a capability.
+        """Add a capability.
 
         Raises: :class:`NotFound` when its session has ended.
         """
@@ -276,10 +276,13 @@ class HubState:
         login_id: str | None = None,
         username: str | None = None,
     ) -> int:
-        """Remove the capabilities of a login or of a person, or of both; return how many."""
+        """Remove the capabilities of a login, of a user, or of both combined; return the number.
+
+        Raises: ``ValueError`` if neither is given.
+        """
         gone = delete(capabilities)
         if not login_id and not username:
-            # An empty login_id is every bearer client's: that would end them all.
+            # All bearer clients have an empty login_id: it would match all of them.
             raise ValueError("remove_capabilities needs a login or a person")
         if login_id:
             gone = gone.where(capabilities.c.login_id == login_id)
@@ -297,7 +300,7 @@ class HubState:
     def record(
         self, at: datetime, who: str, action: str, what: str, where: str, outcome: str
     ) -> None:
-        """Add a line to the audit log; texts are cut to a bound, since strangers write them."""
+        """Add a line to the audit log; texts are truncated, since clients choose them."""
         values = {
             "who": _bounded(who, _NAME_LENGTH),
             "action": _bounded(action, _NAME_LENGTH),
@@ -309,7 +312,7 @@ class HubState:
             connection.execute(insert(audit).values(at=at, **values))
 
     def recent_audit(self, limit: int, *, before: int | None = None) -> tuple[AuditRow, ...]:
-        """Return lines of the audit log, the newest first; ``before`` is a line's number."""
+        """Return up to ``limit`` lines, the newest first, with numbers below ``before``."""
         wanted = select(audit).order_by(audit.c.number.desc()).limit(limit)
         if before is not None:
             wanted = wanted.where(audit.c.number < before)
@@ -320,7 +323,7 @@ class HubState:
             )
 
 
-# Made once: to put a statement together takes as long as to run it.
+# Built once: building a statement takes as long as executing it.
 _ADD_SESSION = insert(sessions)
 _CHANGE_SESSION = update(sessions).where(sessions.c.session_id == bindparam("which"))
 _REMOVE_SESSION = delete(sessions).where(sessions.c.session_id == bindparam("which"))
@@ -333,7 +336,10 @@ def _slot(connection: Connection, username: str) -> int | None:
 
 
 def _lock_users(connection: Connection) -> int:
-    """Take turns at changing users; whoever waited looks again. Returns the last slot given."""
+    """Serialise changes of users by locking the counter's row; return the highest slot assigned.
+
+    The caller must read the user's row again, since another writer may have changed it.
+    """
     locked = select(counters.c.value).where(counters.c.name == _SLOTS).with_for_update()
     last: int = connection.execute(locked).scalar_one()
     return last
@@ -359,6 +365,6 @@ def _capability(row: RowMapping) -> CapabilityRow:
 
 
 def _bounded(text: str, length: int) -> str:
-    """Make any text storable: no lone surrogates, no NUL (PostgreSQL refuses both), no novel."""
+    """Return a text without lone surrogates and NUL (PostgreSQL refuses both), truncated."""
     clean = text.encode("utf-8", "replace").decode().replace("\0", "�")
     return clean if len(clean) <= length else clean[: length - 1] + "…"

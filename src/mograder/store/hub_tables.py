@@ -1,6 +1,6 @@
-"""The tables of the hub's own state, and the rows that leave this floor.
+"""The tables of the hub's own state, and the dataclasses of their rows.
 
-``migrations/versions`` makes them in a real database; a contract test holds the two together.
+``migrations/versions`` creates the tables; a contract test compares the two.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ _WORD = String(20)
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """Aware UTC times on every engine; SQLite itself keeps no zone."""
+    """Aware UTC times on every engine; SQLite itself stores no time zone."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Refuse a time without a zone, since nobody could tell which one was meant."""
+        """Convert to UTC. Raises: ``ValueError`` for a time without a zone."""
         if value is None:
             return None
         if value.tzinfo is None:
@@ -163,7 +163,7 @@ results = Table(
 
 
 class SessionState(StrEnum):
-    """How far a session is."""
+    """The state of a session."""
 
     STARTING = "starting"
     RUNNING = "running"
@@ -171,7 +171,7 @@ class SessionState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SessionRow:
-    """A session as the database knows it; ``mode`` is ``edit`` or ``run``."""
+    """A row of the table ``sessions``; ``mode`` is ``edit`` or ``run``."""
 
     session_id: str
     username: str
@@ -187,7 +187,7 @@ class SessionRow:
 
 @dataclass(frozen=True, slots=True)
 class EndingRow:
-    """How the last session of a user, item and mode ended; ``reason`` is a word of the pool's."""
+    """The end of the last session of a user, item and mode; the session pool sets ``reason``."""
 
     username: str
     item: str
@@ -200,7 +200,7 @@ class EndingRow:
 
 @dataclass(frozen=True, slots=True)
 class ResultRow:
-    """What the last validation of a copy found; ``answer`` is the hub's own JSON."""
+    """The result of the last validation of a copy; ``answer`` is the hub's own JSON."""
 
     username: str
     item: str
@@ -210,7 +210,7 @@ class ResultRow:
 
 @dataclass(frozen=True, slots=True)
 class CapabilityRow:
-    """A capability by its hash, and whom and what it stands for."""
+    """A capability, by its hash, with its session, user, role and login."""
 
     cap_hash: str
     session_id: str
@@ -222,7 +222,7 @@ class CapabilityRow:
 
 @dataclass(frozen=True, slots=True)
 class LinkRow:
-    """Who comes in by a one-time link."""
+    """The user that a one-time link signs in, and the role."""
 
     username: str
     role: Role
@@ -230,7 +230,7 @@ class LinkRow:
 
 @dataclass(frozen=True, slots=True)
 class UserEpoch:
-    """A user whose tokens were revoked, and how often."""
+    """A user whose tokens were revoked ``epoch`` times."""
 
     username: str
     epoch: int
@@ -238,9 +238,9 @@ class UserEpoch:
 
 @dataclass(frozen=True, slots=True)
 class AuditRow:
-    """One line of the audit log: who did what to what, from where, and how it ended.
+    """One line of the audit log: user, action, object, origin and outcome.
 
-    ``number`` is the database's, by which older lines are asked for.
+    ``number`` is the primary key; :meth:`HubState.recent_audit` pages by it.
     """
 
     at: datetime

@@ -1,7 +1,7 @@
-"""One item's directory of submissions: how what comes gets its name, its link and its number.
+"""One item's directory of submissions: gives new ones their file name, link and number.
 
-Bytes are on the disk before they get here. A batch of them is named and linked while other
-processes are kept out, and the directory is synced once for all of it; then they are told.
+The bytes of a submission are synced before. A batch of submissions is named and linked under a
+lock against other processes, and the directory is synced once for all; then the calls return.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from mograder.store.records import Records, locked
 from mograder.store.tmpfile import Unnamed
 
 _MOST = 5000
-"""Submissions of one person to one item."""
+"""Most submissions of one user to one item."""
 
 _MOST_BYTES = 1024 * 1024 * 1024
-"""All of them together: nobody fills the disk that the others need."""
+"""Most bytes of one user's submissions to one item, so that one user cannot fill the disk."""
 
 _log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """On which terms a submission is taken.
+    """The conditions under which a submission is accepted.
 
-    ``due``: what comes later is late, and does not count in the place of one that was on time,
-    unless ``replace``. ``once``: the same bytes again are no second submission.
+    ``due``: a submission after it is late, and does not replace one that was on time as the one
+    that counts, unless ``replace``. ``once``: the same bytes again are not a new submission.
     """
 
     due: datetime | None = None
@@ -51,9 +51,9 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A submission that is on the disk.
+    """A submission that is synced to disk.
 
-    ``repeated``: it was there before. ``counts``: the person's link leads to it.
+    ``repeated``: it was there before. ``counts``: the user's link points to it.
     """
 
     submission: Submission
@@ -64,7 +64,10 @@ class Kept:
 
 @dataclass(slots=True)
 class Work:
-    """One submission on its way: already on the disk, but without its name."""
+    """One submission in progress: its bytes are synced, but the file has no name yet.
+
+    :meth:`ItemSubmissions.keep` sets ``kept`` or ``error``.
+    """
 
     user: Username
     data: bytes
@@ -77,14 +80,15 @@ class Work:
 
     @property
     def late(self) -> bool:
-        """Whether it came after it was due."""
+        """Whether it was received after the due date."""
         return self.terms.due is not None and self.received > self.terms.due
 
 
 class ItemSubmissions:
-    """One item's submissions; may be used from any thread.
+    """One item's submissions; thread-safe.
 
-    Mutable state: the history and ``_busy``, both guarded by ``_lock``.
+    Mutable state, guarded by ``_lock``: the history, and ``_busy``, whether a batch is being
+    written.
     """
 
     def __init__(self, history: History, records: Records | None, disk: Disk) -> None:
@@ -97,9 +101,9 @@ class ItemSubmissions:
         self._together: GroupCommit[Work] = GroupCommit(self._commit)
 
     def keep(self, work: Work) -> Kept:
-        """Keep one submission, with all others that come now; its bytes are synced already.
+        """Name and link one submission, in a batch with those of other threads.
 
-        Raises: :class:`Conflict`, and ``OSError`` as the disk does.
+        Raises: :class:`Conflict` when there are too many submissions, ``OSError`` from the disk.
         """
         self._together.add(work)
         if work.error is not None:
@@ -110,14 +114,17 @@ class ItemSubmissions:
 
     @contextlib.contextmanager
     def looking(self) -> Iterator[History]:
-        """Hold the history still, as new as it is; a batch under way will tell of itself."""
+        """Yield the history, refreshed, under the lock.
+
+        While a batch is being written it is not refreshed: the batch updates it itself.
+        """
         with self._lock:
             if not self._busy:
                 self._history.refresh()
             yield self._history
 
     def known(self, person: Person, submission: Submission) -> Submission:
-        """The submission with its size and digest, worked out where no record has them."""
+        """Return the submission with size and digest, read from the file if no record has them."""
         if submission.sha256 is not None:
             return submission
         try:
@@ -131,7 +138,7 @@ class ItemSubmissions:
         return known
 
     def _commit(self, batch: Sequence[Work]) -> None:
-        """Give a batch its names and links, and sync the directory once for all of it."""
+        """Name and link a batch of submissions, and sync the directory once for all of them."""
         failure: Exception | None = RuntimeError("a batch was not finished")
         try:
             with self._directory() as directory, locked(directory):
@@ -172,13 +179,13 @@ class ItemSubmissions:
             return
         lines = [Record.of(each).model_dump_json().encode() for each in new]
         try:
-            # What a power cut takes of these can be worked out from the files.
+            # Lines that a power cut loses can be reconstructed from the files.
             self._records.add(lines, durable=False)
         except (OSError, MograderError) as error:
             _log.warning("records of submissions cannot be written: %s", error)
 
     def _settle(self, work: Work, directory: int) -> Kept:
-        """Decide what becomes of one submission, and do it but for the syncing."""
+        """Name one submission and link it if it counts, without syncing; or find a repetition."""
         person = self._person(work.user)
         before = person.counting
         if work.terms.once and before and self._same(before, work):
@@ -213,7 +220,7 @@ class ItemSubmissions:
         return self._kept(kept, counts=counts)
 
     def _check_room(self, person: Person, work: Work) -> None:
-        """Raises: :class:`Conflict` when the person has handed in too often, or too much."""
+        """Raise :class:`Conflict` if the user has too many submissions or bytes."""
         hint = "Tell your instructor, who can remove some of them."
         name = self.directory.name
         if len(person.submissions) >= _MOST:
@@ -223,7 +230,7 @@ class ItemSubmissions:
             raise Conflict(f"Your submissions to {name} have {bound}, and that is all.", hint=hint)
 
     def _person(self, user: Username) -> Person:
-        """The person's entry, looked at again where the disk says something else."""
+        """Return the user's entry, read again if the link on disk differs from it."""
         history = self._history
         if history.leads_elsewhere(user):
             history.forget()
@@ -239,7 +246,7 @@ class ItemSubmissions:
         return person
 
     def _aside(self, person: Person, work: Work) -> Submission | None:
-        """The same bytes, kept since the one that counts came, but not counting."""
+        """Return an earlier submission of the same bytes that is newer than the counting one."""
         if not work.terms.once or person.counting is None:
             return None
         above = person.counting.sequence
@@ -247,7 +254,7 @@ class ItemSubmissions:
         return next((each for each in newer if self._same(each, work)), None)
 
     def _same(self, submission: Submission, work: Work) -> bool:
-        """Whether the very bytes are on the disk already; records alone would be hearsay."""
+        """Whether the submission's file has the same bytes; a record's digest is not enough."""
         path = self.directory / submission.filename
         try:
             if path.stat().st_size != len(work.data):
@@ -267,7 +274,7 @@ class ItemSubmissions:
         raise Conflict("There were too many submissions in this second.", hint="Try again.")
 
     def _keep_plain(self, directory: Path, user: Username) -> None:
-        """Turn a file where the link belongs (a fetched submission) into one of the history."""
+        """Rename a regular file ``<user>.py`` (a fetched submission) to a name with its time."""
         latest = directory / f"{user}.py"
         with contextlib.suppress(FileNotFoundError):
             info = latest.lstat()

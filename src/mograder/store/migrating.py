@@ -1,6 +1,7 @@
-"""What an ``env.py`` of Alembic's does: ``store.database.upgrade`` hands over an open transaction.
+"""The code of both Alembic ``env.py`` files.
 
-The whole upgrade runs in it, so that a crash or an error leaves the old tables.
+The whole upgrade runs in one transaction that ``store.database.upgrade`` opens, so that a crash or
+an error leaves the old tables.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ from sqlalchemy import Connection, MetaData
 
 
 def run(metadata: MetaData) -> None:
-    """Run the migrations of these tables on the connection of the caller."""
+    """Run the migrations of these tables on the connection that the caller has opened."""
     connection = context.config.attributes["connection"]
     if not isinstance(connection, Connection):
         raise TypeError("migrations run from mograder.store.database only")
-    # SQLite can roll tables back too, once the driver's own transactions are out of the way.
+    # SQLite can roll back DDL too, as the driver's implicit transactions are disabled.
     context.configure(connection=connection, target_metadata=metadata, transactional_ddl=True)
     with context.begin_transaction():
         context.run_migrations()

@@ -1,9 +1,9 @@
-"""Whose names an assignment server has given away, and whose tokens it has ended (B141).
+"""The names taken on an assignment server, and the names whose tokens it has revoked (B141).
 
-A name is taken once somebody registered it, was issued a token for it, or used one. Only an
-instructor gives it free again; then its earlier tokens are void. Kept as lines that are only
-added, ``.mograder/people.jsonl`` beside the secret, so that the command line and several servers
-may all write.
+A name is taken once it was registered, or a token for it was issued or used. Only an instructor
+can reset it, which also revokes its earlier tokens. Stored as lines that are only appended, in
+``.mograder/people.jsonl`` beside the secret, so that the command line and several servers can
+write at once.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _MOST = 20_000
 
 
 class How(StrEnum):
-    """What happened to a name last."""
+    """The last event of a name."""
 
     REGISTERED = "registered"
     ISSUED = "issued"
@@ -37,7 +37,10 @@ class How(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A name and how it stands; ``retry`` is the mark of the client that registered it."""
+    """A name and its state; ``retry`` is the random mark of the client that registered it.
+
+    ``epoch`` counts how often the name's tokens were revoked.
+    """
 
     user: str
     how: How
@@ -47,7 +50,7 @@ class Known:
 
     @property
     def taken(self) -> bool:
-        """Whether nobody else may have it."""
+        """Whether the name cannot be registered by another client."""
         return self.how is not How.RESET
 
 
@@ -61,7 +64,7 @@ class _Event(BaseModel):
 
 
 class NameRegistry:
-    """The names of one server; may be used from any thread.
+    """The names of one server; thread-safe.
 
     Mutable state: ``_known``, replaced as a whole, so that readers need no lock.
     """
@@ -73,13 +76,13 @@ class NameRegistry:
         self.refresh()
 
     def epoch(self, username: str) -> int:
-        """Return how often the tokens of this very name were ended; from memory."""
+        """Return how often the tokens of this name were revoked; from memory."""
         known = self._known.get(_key(username))
-        # One spelling's tokens end with the other's: they are one name here.
+        # Spellings that differ in case are one name: their tokens are revoked together.
         return known.epoch if known else 0
 
     def find(self, username: str) -> Known | None:
-        """Return what is known of a name in any upper or lower case; from memory."""
+        """Return the state of a name, ignoring case; None if it is unknown; from memory."""
         return self._known.get(_key(username))
 
     def taken(self) -> tuple[Known, ...]:
@@ -88,16 +91,17 @@ class NameRegistry:
         return tuple(sorted(known, key=lambda each: each.user))
 
     def refresh(self) -> None:
-        """Read what other processes have added."""
+        """Read the lines that other processes have added."""
         with self._lock:
             self._read()
 
     def register(self, user: str, retry: str, now: datetime) -> Known:
-        """Give a name to who asks; it is on the disk then.
+        """Register a name, synced to disk on return.
 
-        The same ``retry`` mark again, where there is one, gets the same name again.
+        A client that repeats its request with the same ``retry`` mark gets the same name again.
 
-        Raises: :class:`Conflict` when it is taken, :class:`~mograder.core.errors.Busy`.
+        Raises: :class:`Conflict` when the name is taken, or there are too many names,
+        :class:`~mograder.core.errors.Busy` when the disk is full.
         """
         with self._lock, self._records.alone() as add:
             self._read()
@@ -117,9 +121,9 @@ class NameRegistry:
             return self._known[_key(user)]
 
     def note(self, users: Iterable[str], how: How, now: datetime) -> None:
-        """Note that tokens were issued or used; names that are taken already stay as they are.
+        """Record that tokens were issued or used; names that are taken already are unchanged.
 
-        Raises: ``OSError``, :class:`~mograder.core.errors.Busy`.
+        Raises: ``OSError``, :class:`~mograder.core.errors.Busy` when the disk is full.
         """
         with self._lock, self._records.alone() as add:
             self._read()
@@ -131,9 +135,9 @@ class NameRegistry:
             self._read()
 
     def end(self, user: str, how: How, now: datetime) -> None:
-        """End all tokens of a name: ``REVOKED`` keeps the name taken, ``RESET`` gives it free.
+        """Revoke all tokens of a name: ``REVOKED`` keeps the name taken, ``RESET`` releases it.
 
-        Raises: ``OSError``, :class:`~mograder.core.errors.Busy`.
+        Raises: ``OSError``, :class:`~mograder.core.errors.Busy` when the disk is full.
         """
         with self._lock, self._records.alone() as add:
             event = _Event(user=user, how=how, at=now)
@@ -149,14 +153,14 @@ class NameRegistry:
             try:
                 event = _Event.model_validate_json(line)
             except ValidationError:
-                continue  # Torn by a crash.
+                continue  # An incomplete line, left by a crash.
             key = _key(event.user)
             known[key] = _after(known.get(key), event)
         self._known = known
 
 
 def taken(user: str) -> Conflict:
-    """What is said to who wants a name that somebody has."""
+    """Return the error for an attempt to register a taken name."""
     return Conflict(
         f"The name {user} is taken on this server.",
         hint="If it is yours, use the token that you were given for it, "
@@ -165,12 +169,12 @@ def taken(user: str) -> Conflict:
 
 
 def _after(known: Known | None, event: _Event) -> Known:
-    """How a name stands after an event."""
+    """Return the state of a name after an event."""
     epoch = known.epoch if known else 0
     if event.how in (How.REVOKED, How.RESET):
         return Known(event.user, event.how, event.at, epoch + 1)
     if known is not None and known.taken:
-        # A token issued after a revocation; the name keeps its story otherwise.
+        # A token issued or used after a revocation ends that state; otherwise keep the state.
         return replace(known, how=event.how) if known.how is How.REVOKED else known
     return Known(event.user, event.how, event.at, epoch, event.retry)
 

@@ -1,7 +1,7 @@
-"""Resolving a path below a directory, so that no name in it can lead anywhere else.
+"""Opening a path below a directory, so that no link or mount in it leads out of the directory.
 
-For ``store.beneath`` only: ``openat2`` where the kernel has it and no filter forbids it, else a
-walk that opens one component at a time.
+For ``store.untrusted_dir`` only: by ``openat2`` where the kernel has it and no seccomp filter
+forbids it, else component by component.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _TRIES = 8
 
 
 class Resolver(Enum):
-    """Who resolves a path: the kernel in one call, or we, one component at a time."""
+    """The way to resolve a path: by ``openat2`` in one call, or one component at a time."""
 
     KERNEL = "openat2"
     WALK = "walk"
@@ -30,6 +30,8 @@ class Resolver(Enum):
 
 def resolve(resolver: Resolver, base: int, relative: str, flags: int) -> int:
     """Open ``relative`` below the directory ``base`` and return its descriptor.
+
+    ``flags`` are those of ``os.open``.
 
     Raises: ``OSError``; ``EAGAIN`` when a program holds a lease on the file.
     """
@@ -40,7 +42,7 @@ def resolve(resolver: Resolver, base: int, relative: str, flags: int) -> int:
 
 @functools.cache
 def best_resolver() -> Resolver:
-    """The kernel where it has ``openat2`` and no filter forbids it, else our own walk."""
+    """Return ``KERNEL`` if ``openat2`` works and no filter forbids it, else ``WALK``."""
     if sys.platform != "linux":
         return Resolver.WALK
     root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -56,7 +58,7 @@ def best_resolver() -> Resolver:
 def _openat2(base: int, relative: str, flags: int) -> int:
     how = struct.pack("QQQ", flags, 0, _RESOLVE)
     code = errno.EAGAIN
-    # EAGAIN also means a lease, which its owner may hold for 45 s: never wait for that long.
+    # EAGAIN also means a lease, which its owner may hold for 45 s: do not wait for that.
     for _ in range(_TRIES):
         fd: int = LIBC.syscall(
             ctypes.c_long(_SYS_OPENAT2),
@@ -74,7 +76,7 @@ def _openat2(base: int, relative: str, flags: int) -> int:
 
 
 def _walk(base: int, relative: str, flags: int) -> int:
-    """Open component by component; a mount is noticed by its device number only."""
+    """Open component by component; detect a mount by its device number."""
     *parents, last = relative.split("/")
     device = os.fstat(base).st_dev
     current = os.dup(base)

@@ -1,6 +1,6 @@
-"""What is wrong with a name or a file below a hostile directory, in words and with a remedy.
+"""Checks of names and files in a directory that students control, and their error messages.
 
-For ``store.beneath`` only.
+For ``store.untrusted_dir`` only.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound, TooLarge
 
 REMEDY = "Rename or remove it in the workspace, then try again."
-"""What helps against most of it."""
+"""The hint of most of these errors."""
 
 _KINDS = (
     (stat.S_ISDIR, "a directory"),
@@ -25,7 +25,7 @@ _KINDS = (
 
 
 def checked(relative: str) -> str:
-    """Return a relative path that names nothing outside. Raises: :class:`InvalidInput`."""
+    """Return a relative path unchanged. Raises: :class:`InvalidInput` if it may lead outside."""
     parts = relative.split("/")
     if "\0" in relative or any(part in ("", ".", "..") for part in parts):
         raise InvalidInput(f"The path {relative!r} does not stay below its directory.")
@@ -37,7 +37,7 @@ def checked(relative: str) -> str:
 
 
 def check_regular(fd: int, relative: str) -> os.stat_result:
-    """Return the status of an opened regular file. Raises: :class:`InvalidInput`."""
+    """Return an open file's status. Raises: :class:`InvalidInput` if it is not a regular file."""
     info = os.fstat(fd)
     if not stat.S_ISREG(info.st_mode):
         kind = next((words for test, words in _KINDS if test(info.st_mode)), "a device")
@@ -46,7 +46,7 @@ def check_regular(fd: int, relative: str) -> os.stat_result:
 
 
 def check_sole(info: os.stat_result, relative: str, owner: int | None) -> None:
-    """Refuse a file with other names, or of another owner. Raises: :class:`InvalidInput`."""
+    """Raise :class:`InvalidInput` for a file with several hard links, or of another owner."""
     if info.st_nlink != 1:
         raise InvalidInput(f"{relative!r} is a hard link, not a file of its own.", hint=REMEDY)
     if owner is not None and info.st_uid != owner:
@@ -54,13 +54,13 @@ def check_sole(info: os.stat_result, relative: str, owner: int | None) -> None:
 
 
 def too_large(relative: str, limit: int) -> TooLarge:
-    """The refusal of a file that is larger than anybody wants to read."""
+    """Return the error for a file of more than ``limit`` bytes."""
     return TooLarge(f"{relative!r} is larger than the {limit} bytes allowed.")
 
 
 @contextlib.contextmanager
 def explained(relative: str) -> Iterator[None]:
-    """Say in words what a hostile name does; anything else stays what it was."""
+    """Convert an ``OSError`` that a student's file can cause; other errors are raised unchanged."""
     try:
         yield
     except OSError as error:

@@ -1,8 +1,8 @@
-"""What a release consists of: its file names, its manifest ``files.json``, its kind, its version.
+"""Reading a release: its file names, its manifest ``files.json``, its kind and its version.
 
-Everything is read through one opened directory, so that a reader sees one release even while
-another takes its place. Course directories that 0.3.16 wrote must open: without a manifest, with a
-``.venv`` or workshop keys inside (compatibility-0.3.16.md 2.7, 2.8, 3).
+All files are read through one directory descriptor, so that a reader sees one release even while
+it is replaced. Course directories of 0.3.16 must be readable: without a manifest, with a ``.venv``
+or workshop keys inside (compatibility-0.3.16.md 2.7, 2.8, 3).
 """
 
 from __future__ import annotations
@@ -27,12 +27,11 @@ from mograder.store.untrusted_dir import moment_of
 
 MANIFEST = "files.json"
 MOST_LEVELS = 3
-"""Components of a release file's path."""
+"""Most components of a release file's path."""
 
 _BY_PRODUCTS = (".html", ".zip")
-"""What `mograder generate` and exports leave beside a notebook: previews, and the bundle for
-Moodle. They do not go to students from there (compatibility-0.3.16.md 2.8); from a folder they
-do."""
+"""Endings of previews and of the bundle for Moodle, which `mograder generate` and exports write
+beside a notebook. Students do not get them (compatibility-0.3.16.md 2.8), except from a folder."""
 
 _KEYS = frozenset({"keys.json", "keys_all.json"})
 _MANIFEST_LIMIT = 1 << 20
@@ -42,11 +41,11 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """One published item as it was when it was looked at.
+    """One published item as it was when it was read.
 
-    ``files`` are the names that people may have, the notebook among them, relative to
+    ``files`` are the names of the files that users may read, including the notebook, relative to
     ``directory``; ``version`` differs after every replacement; ``updated`` is the notebook's
-    time.
+    modification time.
     """
 
     name: ItemName
@@ -66,9 +65,9 @@ class _Manifest(BaseModel):
 
 
 def parse_file(text: str) -> str:
-    """Return a release file's path, each component in the one grammar, at most three of them.
+    """Return a release file's path: at most three components, each a valid :class:`FileName`.
 
-    Raises: :class:`InvalidInput`; dotfiles, ``..``, absolute paths and ``files.json`` included.
+    Raises: :class:`InvalidInput`, also for dotfiles, ``..``, absolute paths and ``files.json``.
     """
     parts = [FileName.parse(part) for part in text.split("/")]
     if len(parts) > MOST_LEVELS:
@@ -81,7 +80,7 @@ def parse_file(text: str) -> str:
 
 
 def may_be_read(path: str) -> bool:
-    """Whether a file may ever leave the hub: never a workshop's keys, whatever lists them."""
+    """Whether the hub may serve a file: never a workshop's keys, even if a manifest lists them."""
     return path.rpartition("/")[2] not in _KEYS
 
 
@@ -93,18 +92,18 @@ def is_support(release: Release, path: str) -> bool:
 
 
 def is_by_product(name: str) -> bool:
-    """Whether a file beside a notebook is a preview or an archive of it, by its name; pure."""
+    """Whether a file's name is that of a preview or an archive beside a notebook."""
     return name.lower().endswith(_BY_PRODUCTS)
 
 
 def render_manifest(files: Iterable[str], kind: ItemKind) -> bytes:
-    """Return ``files.json`` as 0.3.16 writes it."""
+    """Return the content of ``files.json`` as 0.3.16 writes it."""
     listed = {"files": sorted(path for path in files if may_be_read(path)), "type": kind.value}
     return (json.dumps(listed, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def open_release(directory: Path) -> int | None:
-    """Open an item's directory, never through a link; none if there is no such directory."""
+    """Open an item's directory; None if it does not exist, is a link or cannot be opened."""
     try:
         return os.open(directory, _DIRECTORY)
     except (FileNotFoundError, NotADirectoryError):
@@ -115,9 +114,9 @@ def open_release(directory: Path) -> int | None:
 
 
 def version_at(fd: int, name: ItemName) -> str | None:
-    """Return the version of the release in an opened directory, none if it holds no notebook.
+    """Return the version of the release in an open directory; None if it has no notebook.
 
-    Made of inodes and times: a replacement has new ones, and looking costs three system calls.
+    It is a hash of inodes, times and sizes, which a replacement changes; a few system calls.
     """
     if _regular(f"{name}.py", fd) is None:
         return None
@@ -127,7 +126,7 @@ def version_at(fd: int, name: ItemName) -> str | None:
 
 
 def release_at(fd: int, directory: Path, name: ItemName) -> Release | None:
-    """Read the release in an opened directory; none if it holds no notebook of its name."""
+    """Return the release in an open directory; None if it has no notebook of the item's name."""
     version = version_at(fd, name)
     notebook = _regular(f"{name}.py", fd)
     if version is None or notebook is None:
@@ -150,13 +149,13 @@ def release_at(fd: int, directory: Path, name: ItemName) -> Release | None:
 
 
 def listed_at(fd: int, name: ItemName) -> frozenset[str]:
-    """Return what a manifest names: everything that a publisher wrote, not what came by hand."""
+    """Return the file names in the manifest: the published files, not those added by hand."""
     manifest = _manifest_at(fd, name)
     return frozenset(manifest.files) if manifest else frozenset()
 
 
 def _manifest_at(fd: int, name: ItemName) -> _Manifest | None:
-    """The manifest; one that cannot be understood lists the notebook only: fail closed."""
+    """Return the manifest, None if there is none; an invalid one counts as empty (fail closed)."""
     content = _read(MANIFEST, fd, _MANIFEST_LIMIT)
     if content is None:
         return None
@@ -188,7 +187,7 @@ def _canonical(path: str) -> bool:
 
 
 def _is_file(path: str, fd: int) -> bool:
-    """Whether each component is what it seems, links excluded."""
+    """Whether a path is a regular file in real directories; links do not count."""
     parts = path.split("/")
     for count in range(1, len(parts)):
         above = _stat("/".join(parts[:count]), fd)
@@ -210,7 +209,7 @@ def _stat(path: str, fd: int) -> os.stat_result | None:
 
 
 def _read(path: str, directory: int, limit: int) -> bytes | None:
-    """Read a small file; one that is larger reads as empty."""
+    """Return a regular file's bytes: None without one, empty if larger than ``limit`` bytes."""
     if _regular(path, directory) is None:
         return None
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

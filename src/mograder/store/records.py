@@ -1,8 +1,7 @@
-"""Files to which lines are only ever added, by several processes at once.
+"""Append-only files of JSON lines, written by several processes at once.
 
-Each line is one JSON object. A crash may leave the last one torn: it is passed over by whoever
-reads, and the next one begins on a line of its own. Nobody rewrites such a file, so what was read
-once stays true and only the new end has to be read again.
+A crash may leave the last line incomplete: readers skip it, and the next write starts a new line.
+Lines are never changed, so a reader only has to read those added since its last call.
 """
 
 from __future__ import annotations
@@ -22,9 +21,9 @@ _log = get_logger(__name__)
 
 
 class Records:
-    """One such file; its owner calls from one thread at a time.
+    """One append-only file; not thread-safe.
 
-    Mutable state: ``_seen``, how much of which file was read.
+    Mutable state: ``_seen``, the inode of the file and the number of bytes read.
     """
 
     def __init__(self, path: Path, *, disk: Disk = DISK) -> None:
@@ -33,17 +32,17 @@ class Records:
         self._seen = (0, 0)
 
     def stamp(self) -> tuple[int, int]:
-        """What differs after every addition: the inode and the size."""
+        """Return the inode and the size in bytes, which change with every addition."""
         try:
-            status = os.stat(self._path)  # noqa: PTH116 - every request asks; a Path costs more
+            status = os.stat(self._path)  # noqa: PTH116 - called for every request; Path.stat is slower
         except FileNotFoundError:
             return (0, 0)
         return (status.st_ino, status.st_size)
 
     def fresh(self) -> tuple[bytes, ...]:
-        """Return the whole lines that were added since the last call, or since the beginning.
+        """Return the complete lines added since the last call, all lines at the first call.
 
-        A file that was replaced or cut by hand is read again from its beginning.
+        A file that was replaced or truncated by hand is read again from its beginning.
         """
         inode, size = self.stamp()
         known, offset = self._seen
@@ -72,7 +71,7 @@ class Records:
             os.close(fd)
 
     def add(self, lines: Sequence[bytes], *, durable: bool) -> None:
-        """Add lines, all in one write; ``durable`` ones survive a power cut when it returns.
+        """Append lines in one write; with ``durable`` they are synced to disk on return.
 
         Raises: :class:`~mograder.core.errors.Busy` when the disk is full.
         """
@@ -81,7 +80,9 @@ class Records:
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[Callable[[Sequence[bytes], bool], None]]:
-        """Keep other processes from adding, and return what adds; for who looks before it writes.
+        """Lock the file against other processes; yield a function that adds lines, as :meth:`add`.
+
+        For callers that must read before they write.
 
         Raises: as :meth:`add`.
         """
@@ -113,7 +114,7 @@ class Records:
 
 
 def make_directories(path: Path, *, mode: int = 0o700, disk: Disk = DISK) -> None:
-    """Make a directory and those above it where they are missing, for good; ours alone."""
+    """Create a directory and its missing parents, with ``mode`` each, synced to disk."""
     missing = []
     while not path.is_dir():
         missing.append(path)
@@ -125,12 +126,12 @@ def make_directories(path: Path, *, mode: int = 0o700, disk: Disk = DISK) -> Non
 
 @contextlib.contextmanager
 def locked(fd: int) -> Iterator[None]:
-    """Keep other processes out of what ``fd`` stands for, where the file system can do that."""
+    """Lock the file or directory ``fd`` against other processes, if the file system can."""
     try:
         file_lock.acquire(fd, seconds=None)
     except OSError as error:
-        # Some network file systems lock no directories; then only what is atomic by itself helps.
-        _log.debug("no lock here: %s", error)
+        # Some network file systems cannot lock directories; go on without a lock then.
+        _log.debug("The file system cannot lock this file or directory: %s", error)
         yield
         return
     try:

@@ -1,6 +1,6 @@
-"""A release that is growing: filled file by file within its limits, then committed or discarded.
+"""A release being uploaded: filled file by file within limits, then committed or discarded.
 
-``store.releases`` makes it and puts it in place.
+``store.releases`` creates it and puts it in place.
 """
 
 from __future__ import annotations
@@ -29,32 +29,32 @@ from mograder.store.published_release import (
 
 _CHUNK = 1 << 18
 _LEFT_BEHIND = frozenset({".venv", "__pycache__", "__marimo__"})
-"""What 0.3.16 kept in a release directory and nobody needs: environments live elsewhere now."""
+"""Directories of 0.3.16 in a release that are not kept: environments are stored elsewhere now."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much one release may hold (``[limits] upload_files``, ``upload_mb``)."""
+    """The limits of one release (``[limits] upload_files``, ``upload_mb``)."""
 
     files: int = 200
     megabytes: int = 100
 
 
 class Shelf(Protocol):
-    """Where a finished release goes (:class:`~mograder.store.releases.Releases`)."""
+    """The owner of uploads (:class:`~mograder.store.releases.Releases`)."""
 
     def current(self, name: ItemName) -> Path:
-        """Where the item's release is, or would be."""
+        """Return the directory of the item's release, which may not exist."""
 
     def put_in_place(self, name: ItemName, staged: Path) -> Release:
         """Exchange the staged directory with the item's release."""
 
     def forget(self, home: Path, *, discard: bool) -> None:
-        """End the staging."""
+        """End the upload with the staging directory ``home``; remove it with ``discard``."""
 
 
 class ReleaseUpload:
-    """An upload that nobody sees yet; a context manager that discards what is not committed."""
+    """An upload that is not yet published; a context manager that discards it unless committed."""
 
     def __init__(
         self, name: ItemName, path: Path, limits: Limits, disk: Disk, shelf: Shelf
@@ -71,7 +71,7 @@ class ReleaseUpload:
 
     @property
     def path(self) -> Path:
-        """The directory that holds the files so far."""
+        """The directory with the files added so far."""
         return self._path
 
     @property
@@ -80,9 +80,10 @@ class ReleaseUpload:
         return tuple(sorted(self._files))
 
     def add(self, filename: str, source: BinaryIO) -> None:
-        """Copy one file in; its name may have up to three components, as in ``public/a.png``.
+        """Add a copy of one file; its name may have up to three components: ``public/a.png``.
 
-        Raises: :class:`InvalidInput` for a bad name or one given twice, :class:`TooLarge`.
+        Raises: :class:`InvalidInput` for an invalid name or one given twice, :class:`TooLarge`
+        beyond the limits, :class:`Conflict` after the end of the upload.
         """
         path = parse_file(filename)
         self._check_open()
@@ -96,7 +97,7 @@ class ReleaseUpload:
         self._files.append(path)
 
     def commit(self, kind: ItemKind) -> Release:
-        """Replace the item's release by what was added, in one step.
+        """Replace the item's release by the added files, atomically.
 
         Raises: :class:`InvalidInput` when the notebook is missing; the old release stays.
         """
@@ -148,7 +149,7 @@ class ReleaseUpload:
         try:
             self._write_file(target, iter(lambda: source.read(_CHUNK), b""))
         except BaseException:
-            # Half a file must not be committed by somebody who caught this.
+            # A caller that catches this error must not commit an incomplete file.
             target.unlink(missing_ok=True)
             raise
 
@@ -165,10 +166,10 @@ class ReleaseUpload:
             os.close(fd)
 
     def _carry_over(self) -> None:
-        """Keep what somebody put beside the published files by hand, as 0.3.16 did (2.7).
+        """Keep files added to the old release by hand, as 0.3.16 did (2.7).
 
-        That is: subdirectories that no manifest names, and dotfiles. What an upload brought, the
-        next upload replaces, so that a file that was published by mistake can be taken back.
+        These are subdirectories that the manifest does not name, and dotfiles. Published files are
+        not kept, so that a file that was published by mistake can be withdrawn.
         """
         current = self._shelf.current(self._name)
         fd = open_release(current)
@@ -185,7 +186,7 @@ class ReleaseUpload:
 
 
 def _link_tree(source: Path, target: Path) -> None:
-    """Copy a tree of plain files by hard links, since course data may be large; links are left."""
+    """Copy a tree of regular files by hard links, since data may be large; skip symbolic links."""
     if source.is_symlink():
         return
     if source.is_dir():
@@ -200,13 +201,13 @@ def _link_tree(source: Path, target: Path) -> None:
 
 
 def _clash(path: str, other: str) -> bool:
-    """Whether two names cannot both be files: the same, or one the other's directory."""
+    """Whether two names cannot both be files: they are equal, or one is the other's directory."""
     return path == other or path.startswith(other + "/") or other.startswith(path + "/")
 
 
 def _make(directory: Path) -> None:
     directory.mkdir()
-    # A sandbox's uid reads releases, whatever our umask says.
+    # A sandbox's uid reads releases: set the mode regardless of the umask.
     directory.chmod(0o755)
 
 

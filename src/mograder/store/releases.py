@@ -1,8 +1,8 @@
-"""Releases: what is published, ``hub-release/<item>/`` (compatibility-0.3.16.md 2.7, 3).
+"""Releases: the published items, ``hub-release/<item>/`` (compatibility-0.3.16.md 2.7, 3).
 
-A release is replaced as a whole: it grows in ``.staging``, is synced, and is exchanged with the
-old one, so that readers and crashes see the old or the new. The old one stays in ``.staging``
-for an hour for those who still read it, and is swept then.
+A release is replaced as a whole: it is written in ``.staging``, synced, and exchanged with the old
+one, so that readers see the old or the new, also after a crash. The old one stays in ``.staging``
+for at least an hour, for requests that still read it, and is then removed.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ _log = get_logger(__name__)
 
 
 class Releases:
-    """The published items of one course; may be used from any thread.
+    """The published items of one course; thread-safe.
 
-    Mutable state: ``_known`` (the last look at each item, valid while its version is) and
-    ``_growing`` (what is being staged now, which no sweep touches).
+    Mutable state: ``_known`` (the last release read of each item, valid while its version is
+    current) and ``_growing`` (the uploads in progress, which :meth:`_sweep` skips).
     """
 
     def __init__(
@@ -75,13 +75,13 @@ class Releases:
         )
 
     def get(self, name: ItemName) -> Release | None:
-        """Return an item's release, if it has one: a notebook of its own name."""
+        """Return an item's release; None if it has no notebook of the item's name."""
         return self._read(name)
 
     def readable(self, name: ItemName, filename: str) -> Path:
-        """Return the path of a file that people may download: what the manifest names, no more.
+        """Return the path of a file that users may download: one of :attr:`Release.files`.
 
-        Raises: :class:`NotFound`; :class:`InvalidInput` for a name with ``..``
+        Raises: :class:`NotFound` for any other; :class:`InvalidInput` for a name with ``..``
         (compatibility-0.3.16.md 2.3).
         """
         if ".." in filename:
@@ -90,13 +90,13 @@ class Releases:
         if release is None or filename not in release.files:
             raise NotFound("File not found")
         path = release.directory / filename
-        # The list may be older than a file that was removed by hand.
+        # The cached list may name a file that was removed by hand.
         if path.is_symlink() or not path.is_file():
             raise NotFound("File not found")
         return path
 
     def stage(self, name: ItemName) -> ReleaseUpload:
-        """Begin a new release of an item, seen by nobody until it is committed."""
+        """Return an upload for a new release of an item, published only by its ``commit``."""
         self._sweep()
         token = secrets.token_hex(8)
         home = self._root / _STAGING / token
@@ -112,7 +112,10 @@ class Releases:
                 raise
 
     def put_in_place(self, name: ItemName, staged: Path) -> Release:
-        """Exchange a synced directory with an item's release; for :class:`ReleaseUpload`."""
+        """Exchange a synced directory with an item's release; for :class:`ReleaseUpload`.
+
+        Raises: :class:`NotFound` if the release was removed at the same time.
+        """
         with explained_when_full():
             exchange_or_rename(staged, self._root / name, disk=self._disk)
         release = self._read(name)
@@ -121,11 +124,11 @@ class Releases:
         return release
 
     def current(self, name: ItemName) -> Path:
-        """Where an item's release is, or would be."""
+        """Return the directory of an item's release, which may not exist."""
         return self._root / name
 
     def forget(self, home: Path, *, discard: bool) -> None:
-        """End a staging: what was discarded goes now, an old release when nobody reads it."""
+        """End an upload; with ``discard`` remove its directory at once, else by a later sweep."""
         if discard:
             remove_tree(home)
         with self._lock:
@@ -151,7 +154,7 @@ class Releases:
     def _make_root(self) -> None:
         if not self._root.is_dir():
             self._root.mkdir(parents=True, exist_ok=True)
-            # A sandbox's uid reads releases, whatever our umask says.
+            # A sandbox's uid reads releases: set the mode regardless of the umask.
             self._root.chmod(0o755)
         (self._root / _STAGING).mkdir(mode=0o700, exist_ok=True)
 
@@ -162,7 +165,7 @@ class Releases:
             return []
 
     def _put_back(self) -> None:
-        """Undo a replacement that a crash cut in two on a file system without exchange."""
+        """Undo a replacement that a crash interrupted on a file system without exchange."""
         for parked in (path for home in self._homes() for path in home.glob(PARKED + "*")):
             target = self._root / parked.name.removeprefix(PARKED)
             if not target.exists():
@@ -171,7 +174,7 @@ class Releases:
                 fsync_directory(self._root, disk=self._disk)
 
     def _sweep(self) -> None:
-        """Remove what crashes and replacements left, once it is old."""
+        """Remove staging directories that are over an hour old and belong to no current upload."""
         now = self._clock.now()
         for home in self._homes():
             with self._lock:

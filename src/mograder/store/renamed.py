@@ -1,7 +1,7 @@
-"""A student's notebook that lies in its folder under another name than the item's.
+"""Finding a student's notebook that has another name than the item's.
 
-A student may rename it in the editor's file browser or by code. The hub finds work by its name, so
-without a search it would take such a folder for one without work, and copy the release into it.
+A student may rename it in the editor's file browser or by code. The hub finds notebooks by name, so
+without a search it would treat such a folder as one without work and copy the release into it.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from mograder.store.published_release import Release
 from mograder.store.untrusted_dir import FileInfo, UntrustedDir
 
 Released = Callable[[ItemName], Release | None]
-"""Returns what is published under a name."""
+"""A function that returns an item's release, None if it is not published."""
 
 _HEAD = 1 << 18
-"""Bytes of a file that are compared; a folder may hold many files, and all of them large."""
+"""Bytes of each file that are compared, since a folder may have many large files."""
 
 _DEPTH = 3
 _MOST_NAMES = 2_000
@@ -38,16 +38,16 @@ class _Candidate:
 
 
 class Renamed:
-    """Looks for renamed notebooks below the directory of all workspaces; of any thread."""
+    """A search for renamed notebooks in the directory of all workspaces; thread-safe."""
 
     def __init__(self, below: UntrustedDir, released: Released) -> None:
         self._below = below
         self._released = released
 
     def look(self, user: Username, item: ItemName) -> FileInfo | None:
-        """Return the state of the notebook: of the one with the item's name, or of a renamed one.
+        """Return the inode facts of the notebook with the item's name, else of a renamed one.
 
-        None if there is neither.
+        Return None if there is neither.
         """
         found = self._stat(f"{user}/{item}/{item}{_SUFFIX}")
         if found is None and (renamed := self.find(user, item)):
@@ -55,11 +55,11 @@ class Renamed:
         return found
 
     def find(self, user: Username, item: ItemName) -> str | None:
-        """Return the path, in the item's folder, of a notebook that is not called as its item.
+        """Return the path, in the item's folder, of a notebook with another name than the item's.
 
-        None where the folder has a notebook of the item's name, or anything else of this name,
-        and where nothing in it was made of the item's release. Of several the one that was saved
-        last counts, those that name the assignment in their header first.
+        Return None if the folder has anything with the notebook's regular name, or no file made
+        from the item's release. Of several, prefer those that name the assignment in their
+        header, then the one that was saved last.
         """
         folder = f"{user}/{item}"
         try:
@@ -90,7 +90,7 @@ class Renamed:
             return None
 
     def _candidates(self, folder: str, item: ItemName) -> Iterator[_Candidate]:
-        """Yield the files that may be a notebook, without earlier versions and hidden ones."""
+        """Yield the files that may be the notebook, without earlier versions and hidden files."""
         left = _MOST_NAMES
         pending = [("", 0)]
         while pending and left > 0:
@@ -106,7 +106,7 @@ class Renamed:
                     yield _Candidate(path, info)
 
     def _names(self, directory: str, limit: int) -> list[str]:
-        """Return the names in a directory; nothing for what is not one."""
+        """Return the names in a directory, without hidden ones; empty if it is not a directory."""
         try:
             names = self._below.names(directory, limit)
         except MograderError:
@@ -133,7 +133,7 @@ class Renamed:
 
 
 def printable(path: str) -> str:
-    """Return a path as it may be shown and sent: a student's file name may hold any bytes."""
+    """Return a path as valid printable text: a student's file name may contain any bytes."""
     text = os.fsencode(path).decode("utf-8", "replace")
     return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
 
@@ -150,13 +150,13 @@ def _names_item(
     found = names_item(text, item, notebook)
     if found is None or release is None or path not in release.files:
         return found
-    # A support file may be a notebook itself: is it still that one?
+    # A support file may be a notebook itself: check that it is not just that one, edited.
     support = _released_text(release, path)
     return found if is_rather(text, notebook or "", support or "") else None
 
 
 def _released_text(release: Release, path: str) -> str | None:
-    """The beginning of a published file; None if it was removed in this moment."""
+    """Return the first ``_HEAD`` bytes of a published file as text; None if it is unreadable."""
     try:
         with (release.directory / path).open("rb") as file:
             return file.read(_HEAD).decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""What was revoked, in memory: every request asks, so no request may wait for SQL.
+"""Revoked tokens and logins, cached in memory: every request checks them, without SQL.
 
 Implements :class:`mograder.auth.identity.Revocations` over the hub's state.
 """
@@ -13,10 +13,10 @@ from mograder.store.hub_state import HubState
 
 
 class CachedRevocations:
-    """Epochs and revoked logins; asked from any thread, loaded when made.
+    """Epochs and revoked logins; thread-safe, loaded by the constructor.
 
     Mutable state: ``_epochs`` and ``_logins``, each replaced as a whole after the database has
-    the change, so that readers need no lock and nothing is forgotten by a crash.
+    the change, so that readers need no lock and a crash loses no change.
     """
 
     def __init__(self, state: HubState, clock: Clock | None = None) -> None:
@@ -32,24 +32,24 @@ class CachedRevocations:
         return self._epochs.get(username, 0)
 
     def login_revoked(self, login_id: str) -> bool:
-        """Whether somebody signed out of this login; from memory."""
+        """Return whether this login was revoked; from memory."""
         return login_id in self._logins
 
     def revoke_login(self, login_id: str, until: datetime) -> None:
-        """End a login, here and in the database; ``until`` is when its cookie expires anyway."""
+        """Revoke a login, here and in the database; ``until`` is when its cookie expires."""
         with self._lock:
             self._state.revoke_login(login_id, until)
             self._logins = self._state.revoked_logins(self._clock.now()) | {login_id}
 
     def bump_epoch(self, username: str) -> int:
-        """End all tokens and logins of a user, here and in the database."""
+        """Revoke all tokens and logins of a user, here and in the database; return the epoch."""
         with self._lock:
             epoch = self._state.bump_epoch(username)
             self._epochs = {**self._epochs, username: epoch}
             return epoch
 
     def refresh(self) -> tuple[str, ...]:
-        """Look what another process revoked (the command line); return whose tokens."""
+        """Load revocations by other processes (the command line); return the affected users."""
         with self._lock:
             known = self._epochs
             self._epochs = {row.username: row.epoch for row in self._state.epochs()}
@@ -57,7 +57,7 @@ class CachedRevocations:
             return tuple(name for name, epoch in self._epochs.items() if known.get(name) != epoch)
 
     def reload(self) -> None:
-        """Read everything again, as when another process revoked something; prune the expired."""
+        """Load all revocations again, and remove expired ones from the database."""
         with self._lock:
             now = self._clock.now()
             self._state.forget_expired(now)

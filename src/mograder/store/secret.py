@@ -21,9 +21,9 @@ _log = get_logger(__name__)
 
 
 def read_secret(path: Path) -> str:
-    """Return what a secret file holds.
+    """Return the secret in a file, without surrounding white space.
 
-    Raises: :class:`InvalidInput` when there is none, or none worth the name.
+    Raises: :class:`InvalidInput` when the file is missing, unreadable, empty or too long.
     """
     try:
         with path.open("rb") as file:
@@ -42,9 +42,9 @@ def read_secret(path: Path) -> str:
 
 
 def ensure_secret(path: Path, *, disk: Disk = DISK) -> str:
-    """Return the secret, made of 32 random bytes where there is none; 0600.
+    """Return the secret; if there is none, create a file (mode 0600) of 32 random bytes in hex.
 
-    It appears whole: of two servers that begin at once, both get the same.
+    The file is created atomically, so two servers that start at once get the same secret.
 
     Raises: as :func:`read_secret`, :class:`~mograder.core.errors.Busy` when the disk is full.
     """

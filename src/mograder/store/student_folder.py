@@ -1,10 +1,9 @@
-"""A student's own folder: a directory for each assignment, and what ``.mograder`` remembers.
+"""A student's own folder: a directory for each assignment, and the state in ``.mograder``.
 
 The layout is 0.3.16's where it has one (compatibility-0.3.16.md 5):
-``.mograder/check_cache/<nb>.json`` and ``.mograder/submissions/<nb>.json``. Beside them lie what is
-ours: receipts with what they were given for, notebooks that wait to be sent, feedback, and what the
-server last said. All of it is the student's own; what is written here survives a power cut before
-anybody is told that it is kept.
+``.mograder/check_cache/<nb>.json`` and ``.mograder/submissions/<nb>.json``. New since then are
+receipts with the notebooks they are for, notebooks waiting to be sent, feedback, and the server's
+last answer. Every write is synced to disk before its method returns.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ _MOST_LOOKED_AT = 200
 
 @dataclass(frozen=True, slots=True)
 class Notebook:
-    """A notebook in the student's folder, as it was saved last."""
+    """A notebook in the student's folder; ``mtime`` is the Unix time of its last save."""
 
     folder: str
     path: Path
@@ -51,12 +50,12 @@ class Notebook:
 
     @property
     def saved(self) -> datetime:
-        """When it was saved last."""
+        """The time of the last save, in UTC."""
         return datetime.fromtimestamp(self.mtime, UTC)
 
 
 class SentNotebook(BaseModel):
-    """The last submission that the server acknowledged; 0.3.16 knows ``file_mtime`` only."""
+    """The last submission that the server acknowledged; 0.3.16 has only ``file_mtime``."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -68,11 +67,11 @@ class SentNotebook(BaseModel):
     late: bool = False
     repeated: bool = False
     receipt: str = ""
-    """The receipt's file, from the course's folder, or nothing where the server gave none."""
+    """The receipt's file, relative to the course's folder; empty if the server gave none."""
 
 
 class Waiting(BaseModel):
-    """A notebook that was to be submitted and that no server has acknowledged."""
+    """A notebook to be submitted that the server has not yet acknowledged."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -82,11 +81,11 @@ class Waiting(BaseModel):
     kept_at: datetime
     late: bool = False
     why: str = ""
-    """What kept it from being sent, in words for the student; empty while it is being sent."""
+    """Why it could not be sent, in words for the student; empty while it is being sent."""
 
 
 class _Named(BaseModel):
-    """What every record of a notebook says, or 0.3.16's does not."""
+    """The field common to all records of a notebook; empty in those of 0.3.16."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -94,21 +93,21 @@ class _Named(BaseModel):
 
 
 class StudentFolder:
-    """The files of one student's course; may be used from any thread."""
+    """The files of one student's course; thread-safe."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.state = root / STATE
 
     def directory(self, folder: str) -> Path:
-        """Where an assignment's files lie. Raises: InvalidInput for what is no such name."""
+        """Return an assignment's directory. Raises: InvalidInput for an invalid name."""
         return self.root / ItemName.parse(folder)
 
     def notebook(self, folder: str) -> Notebook | None:
-        """The notebook of an assignment, or none before it is fetched.
+        """Return the notebook of an assignment; None before it is fetched.
 
-        The one named like its folder; else one of those that were handed out, else the first by
-        name. Never an earlier version that fetching or a student kept beside it.
+        It is the one named like its folder; else one of the released ones, else the first by
+        name. Earlier versions kept beside it are ignored.
         """
         directory = self.directory(folder)
         handed_out = {path.name for path in self._releases(folder)}
@@ -127,16 +126,16 @@ class StudentFolder:
         return data
 
     def released(self, notebook: Notebook) -> Path | None:
-        """The notebook as it was handed out, where fetching kept it (compatibility-0.3.16.md 4)."""
+        """Return the path of the notebook as released, None without (compatibility-0.3.16.md 4)."""
         found = self._releases(notebook.folder)
         return next((path for path in found if path.name == notebook.path.name), None)
 
     def state_of(self, notebook: Notebook | None) -> CopyState | None:
-        """What became of a notebook, in the words of the page; None before it is fetched."""
+        """Return the state of a notebook, in the words of the page; None before it is fetched."""
         if notebook is None:
             return None
         data: bytes | None = None
-        with suppress(InvalidInput):  # a list of assignments shows the others all the same
+        with suppress(InvalidInput):  # one unreadable notebook must not break the whole list
             data = _bytes(notebook.path, MAX_NOTEBOOK)
         sent = self.sent(notebook)
         if sent is not None and (
@@ -150,26 +149,26 @@ class StudentFolder:
         return CopyState.EDITED
 
     def record(self, kind: str, notebook: Notebook, shape: type[M]) -> M | None:
-        """What is remembered of a notebook under this kind; what cannot be read counts as none."""
+        """Return the record of a notebook in ``.mograder/<kind>``; None if missing or invalid."""
         return _read(self._record_path(kind, notebook), shape)
 
     def put_record(self, kind: str, notebook: Notebook, record: BaseModel) -> None:
-        """Remember something of a notebook, in the file that 0.3.16 looks for."""
+        """Write a record of a notebook to the file that 0.3.16 reads."""
         path = self._record_path(kind, notebook)
         self._write(path, record.model_dump_json(indent=2).encode())
 
     def sent(self, notebook: Notebook) -> SentNotebook | None:
-        """The last submission of a notebook that was acknowledged."""
+        """Return the last acknowledged submission of a notebook; None if there is none."""
         return self.record("submissions", notebook, SentNotebook)
 
     def name_of(self, notebook: Notebook) -> str:
-        """How a record names its notebook: from the course's folder."""
+        """Return the notebook's path relative to the course's folder, as used in records."""
         return notebook.path.relative_to(self.root).as_posix()
 
     def keep(self, notebook: Notebook, *, late: bool, now: datetime) -> Waiting:
-        """Keep a notebook as it is now until it is acknowledged.
+        """Copy a notebook to the outbox, where it stays until it is acknowledged.
 
-        Another one that waited is set aside, not lost.
+        A different notebook that was waiting there is kept by :meth:`set_aside`.
         """
         data = self.read(notebook)
         FileName.parse(notebook.path.name)
@@ -188,22 +187,22 @@ class StudentFolder:
         return waiting
 
     def waiting(self, folder: str) -> Waiting | None:
-        """The notebook of an assignment that waits to be sent."""
+        """Return the notebook of an assignment that waits to be sent; None if there is none."""
         place = self._outbox(folder)
         found = _read(place / "about.json", Waiting)
         return found if found is not None and (place / found.file).is_file() else None
 
     def put_waiting(self, folder: str, waiting: Waiting) -> None:
-        """Remember anew what is said of a notebook that waits."""
+        """Replace the record of the notebook that waits to be sent."""
         path = self._outbox(folder) / "about.json"
         self._write(path, waiting.model_dump_json(indent=2).encode())
 
     def waiting_file(self, folder: str, waiting: Waiting) -> Path:
-        """Where the notebook that waits is."""
+        """Return the path of the waiting notebook."""
         return self._outbox(folder) / FileName.parse(waiting.file)
 
     def set_aside(self, folder: str, now: datetime) -> None:
-        """Let a notebook wait no longer, but keep it."""
+        """Move the waiting notebook, if any, from the outbox to ``.mograder/set-aside``."""
         waiting = self.waiting(folder)
         if waiting is not None:
             target = self._free(self.state / "set-aside", folder, now)
@@ -211,10 +210,10 @@ class StudentFolder:
         self.forget_waiting(folder)
 
     def acknowledged(self, notebook: Notebook, sent: SentNotebook, now: datetime) -> None:
-        """Remember a submission, and keep the very bytes that the server has acknowledged."""
+        """Record a submission, and keep the bytes that the server has acknowledged."""
         self.put_record("submissions", notebook, sent)
-        # Last: until here it would be sent again after a crash, which the server knows to be the
-        # same.
+        # Last: after a crash before this it is sent again, and the server recognises the same
+        # bytes.
         waiting = self.waiting(notebook.folder)
         if waiting is not None:
             target = self._free(self.state / "submitted", notebook.folder, now)
@@ -222,7 +221,7 @@ class StudentFolder:
         self.forget_waiting(notebook.folder)
 
     def put_feedback(self, folder: str, documents: tuple[tuple[str, bytes], ...]) -> None:
-        """Replace the feedback on an assignment that can be read without the server."""
+        """Replace the local copy of an assignment's feedback: pairs of file name and content."""
         place = self._feedback(folder)
         staged = place.with_name(f".{secrets.token_hex(6)}")
         self._make(staged)
@@ -233,27 +232,27 @@ class StudentFolder:
             remove_tree(old)
 
     def feedback(self, folder: str) -> tuple[Path, ...]:
-        """The documents of feedback that were fetched, in the server's order."""
+        """Return the paths of the fetched feedback documents, in the server's order."""
         place = self._feedback(folder)
         return tuple(sorted(path for path in place.glob("*/*") if path.is_file()))
 
     def known(self, shape: type[M]) -> M | None:
-        """What the server last said of this course."""
+        """Return the server's last answer about this course; None if missing or invalid."""
         return _read(self.state / "student.json", shape)
 
     def put_known(self, known: BaseModel) -> None:
-        """Remember what the server said, for when it cannot be asked."""
+        """Store the server's answer, for use while it cannot be reached."""
         self._write(self.state / "student.json", known.model_dump_json(indent=2).encode())
 
     def _releases(self, folder: str) -> list[Path]:
-        """All notebooks that were handed out for an assignment."""
+        """Return the kept copies of all notebooks that were released for an assignment."""
         top = self.state / "release" / ItemName.parse(folder)
         return sorted(
             [*(self.directory(folder) / STATE / "release").glob("*/*.py"), *top.glob("*.py")]
         )
 
     def _record_path(self, kind: str, notebook: Notebook) -> Path:
-        """The record's file: named by the notebook alone, unless another one has that name."""
+        """Return the record's file, named like the notebook, unless another notebook uses it."""
         plain = self.state / kind / f"{notebook.path.stem}.json"
         there = _read(plain, _Named)
         names = ("", self.name_of(notebook), notebook.path.name, notebook.path.stem)
@@ -268,13 +267,13 @@ class StudentFolder:
         return self.state / "feedback" / ItemName.parse(folder)
 
     def forget_waiting(self, folder: str) -> None:
-        """Let nothing wait of an assignment."""
+        """Remove an assignment's outbox with the notebook in it."""
         place = self._outbox(folder)
         (place / "about.json").unlink(missing_ok=True)
         shutil.rmtree(place, ignore_errors=True)
 
     def _free(self, place: Path, folder: str, now: datetime) -> Path:
-        """A path that nothing has yet, named by the assignment and the time."""
+        """Return an unused path in ``place``, named by the assignment and the time."""
         self._make(place)
         stem = f"{folder}_{now.astimezone(UTC):%Y%m%dT%H%M%S}"
         names = (f"{stem}-{number}.py" if number else f"{stem}.py" for number in count())
@@ -290,7 +289,8 @@ class StudentFolder:
 
     def _make(self, directory: Path) -> None:
         try:
-            # Environments are built below the top one by somebody else, where we are root.
+            # When run as root, another user builds environments below ``.mograder``: it needs
+            # access.
             mode = 0o755 if directory == self.state else 0o700
             directory.mkdir(mode=mode, parents=True, exist_ok=True)
         except OSError as error:
@@ -315,7 +315,7 @@ def _digest(data: bytes) -> str:
 
 
 def _plain(name: str) -> str:
-    """A file's name that a server chose, as a plain one."""
+    """Return a file name chosen by a server if it is valid, else a fixed name."""
     with suppress(InvalidInput):
         return FileName.parse(name)
     return "feedback.html" if name.lower().endswith((".html", ".htm")) else "feedback.txt"

@@ -1,11 +1,11 @@
-"""What was handed in: ``submitted/<item>/<user>_<time>.py``.
+"""Submissions: ``submitted/<item>/<user>_<time>.py``.
 
 See compatibility-0.3.16.md 2.3, 3, 4; B156-B158.
 
-Every submission is kept; ``<user>.py`` is a link to the one that counts, the latest. What is
-acknowledged is on the disk: the file, its name and the link are synced before the reply. Several
-processes may write at once (a hub and an assignment server): names are placed, never replaced,
-and the directory is locked while links move. Students reach nothing here.
+Every submission is kept; ``<user>.py`` is a link to the one that counts, normally the latest. The
+file, its name and the link are synced before a submission is acknowledged. Several processes may
+write at once (a hub and an assignment server): a submission's file is never replaced, and the
+directory is locked while links change. Students have no access to these directories.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """Where a submission's bytes are: a plain file's name in a directory."""
+    """The location of a submission: the name of a regular file in a directory."""
 
     directory: Path
     name: str
 
 
 class Submissions:
-    """All submissions of one course; may be used from any thread.
+    """All submissions of one course; thread-safe.
 
-    ``records`` is a directory for what the files' names do not tell. ``older`` is the root of a
-    server of 0.3.16, which kept an item's submissions in ``<root>/<item>/``: where there are some,
-    they stay there, and so do the new ones. ``mixed``: other files lie in the same directories.
-    Mutable state: ``_rooms``, guarded by ``_gate``.
+    ``records`` is a directory for the data that file names cannot hold. ``older`` is the root of a
+    server of 0.3.16, which stored an item's submissions in ``<root>/<item>/``: if there are any,
+    new ones are stored there too. ``mixed``: the directories have other files too. Mutable state:
+    ``_rooms``, guarded by ``_gate``.
     """
 
     def __init__(
@@ -75,11 +75,11 @@ class Submissions:
     def add(
         self, user: Username, item: ItemName, data: bytes, now: datetime, terms: Terms = _PLAIN
     ) -> Kept:
-        """Keep a submission and let the person's link lead to it; it is on the disk then.
+        """Store a submission, synced to disk, and link it if it counts.
 
-        Raises: :class:`InvalidInput` for a name that would read as a submission's,
+        Raises: :class:`InvalidInput` for a username with the form of a submission's file name,
         :class:`~mograder.core.errors.Conflict` when there are too many,
-        :class:`~mograder.core.errors.Busy` (disk full).
+        :class:`~mograder.core.errors.Busy` when the disk is full.
         """
         if reads_as_a_submission(user):
             raise InvalidInput(f"Bad username for a submission: {user}")
@@ -92,7 +92,7 @@ class Submissions:
                 return room.keep(Work(user, data, digest, unnamed, moment, terms))
 
     def counting(self, user: str, item: ItemName) -> Submission | None:
-        """Return the person's submission that counts, with its size and digest; none if none."""
+        """Return the user's submission that counts, with size and digest; None without one."""
         room = self._room(item)
         with room.looking() as history:
             person = history.people.get(user)
@@ -100,7 +100,7 @@ class Submissions:
             return None if person is None or found is None else room.known(person, found)
 
     def repeated(self, user: Username, item: ItemName, data: bytes) -> Kept | None:
-        """Return the person's submission that counts if it has these very bytes; none otherwise."""
+        """Return the user's submission that counts if it has the same bytes; None otherwise."""
         counting = self.counting(user, item)
         if counting is None or counting.sha256 != hashlib.sha256(data).hexdigest():
             return None
@@ -109,7 +109,10 @@ class Submissions:
         return Kept(counting, path, repeated=True) if held else None
 
     def people(self, item: ItemName) -> Mapping[str, Person]:
-        """Return everybody who has handed in, by name, sorted; what counts has its digest."""
+        """Return the users with a counting submission, by username, sorted.
+
+        The submission that counts has its size and digest.
+        """
         room = self._room(item)
         with room.looking() as history:
             found: dict[str, Person] = {}
@@ -120,9 +123,9 @@ class Submissions:
             return found
 
     def locate(self, item: ItemName, filename: str) -> Located:
-        """Find a submission by its own name, or by ``<user>.py`` the one that counts.
+        """Find a submission by its file name; ``<user>.py`` names the one that counts.
 
-        Raises: :class:`NotFound`.
+        Raises: :class:`NotFound` if there is no such submission.
         """
         room = self._room(item)
         with room.looking() as history:
@@ -132,7 +135,7 @@ class Submissions:
         return Located(room.directory, found.filename)
 
     def holds(self, item: ItemName, filename: str, sha256: str) -> bool:
-        """Tell whether a submission's file is there and has this digest, by reading it."""
+        """Return whether a submission's file exists and has this digest, by reading it."""
         try:
             found = self.locate(item, filename)
             data = (found.directory / found.name).read_bytes()
@@ -141,7 +144,7 @@ class Submissions:
         return hashlib.sha256(data).hexdigest() == sha256
 
     def anything_of(self, user: str) -> bool:
-        """Tell whether anything was ever handed in under this name, for any item."""
+        """Return whether this user has a submission to any item."""
         roots = [root for root in (self._root, self._older) if root is not None and root.is_dir()]
         places = (place for root in roots for place in root.iterdir())
         return any(os.path.lexists(place / f"{user}.py") for place in places)
@@ -157,7 +160,7 @@ class Submissions:
         directory, strict = self._root / item, self._mixed
         if self._older is not None and _holds_history(self._older / item):
             if _holds_history(directory):
-                _log.warning("%s is not looked at: those in %s count", directory, self._older)
+                _log.warning("Submissions in %s are ignored: %s has some", directory, self._older)
             directory, strict = self._older / item, True
         records = Records(self._records / f"{item}.jsonl") if self._records else None
         _sweep(directory)
@@ -165,7 +168,7 @@ class Submissions:
 
 
 def _holds_history(directory: Path) -> bool:
-    """Whether there is a submission of 0.3.16's in it."""
+    """Whether a directory has a submission with a time in its name."""
     try:
         with os.scandir(directory) as entries:
             return any(reads_as_a_submission(entry.name.removesuffix(".py")) for entry in entries)
@@ -174,7 +177,7 @@ def _holds_history(directory: Path) -> bool:
 
 
 def _sweep(directory: Path) -> None:
-    """Remove what a killed server left half written; never what another one writes now."""
+    """Remove temporary files of killed servers: those over an hour old."""
     old = time.time() - _LEFT_FOR_SECONDS
     for path in directory.glob(".*.tmp"):
         with contextlib.suppress(FileNotFoundError):

@@ -1,7 +1,7 @@
-"""New files that have no name until they are whole, so that a crash leaves nothing of them.
+"""New files that get their name when they are complete, so that a crash leaves no partial file.
 
-Where the file system has such files (``O_TMPFILE``), the directory does not even change before a
-file gets its name. Elsewhere it grows under a name that nobody looks for.
+Where the file system supports it (``O_TMPFILE``), the directory does not change before a file gets
+its name. Elsewhere the file is written under a random hidden name.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from pathlib import Path
 from mograder.core.disk import UNSUPPORTED, Disk, Place
 
 _NONE = UNSUPPORTED | {errno.EISDIR, errno.ENOENT}
-"""What kernels and file systems say that have no unnamed files."""
+"""The errors of kernels and file systems without unnamed files."""
 
 
 class Unnamed:
-    """Bytes that are on the disk and wait for their name; made by :func:`written`."""
+    """A synced file without its final name; made by :func:`written`."""
 
     def __init__(self, fd: int, temporary: Path | None, disk: Disk) -> None:
         self._fd = fd
@@ -28,9 +28,9 @@ class Unnamed:
         self._disk = disk
 
     def place(self, name: str, directory: int) -> None:
-        """Give it a name in its directory, which is open as ``directory``, if nothing has it.
+        """Give the file a name in its directory, which is open as descriptor ``directory``.
 
-        Raises: ``FileExistsError``.
+        Raises: ``FileExistsError`` if the name is in use.
         """
         target = Place(name, directory)
         if self._temporary is None:
@@ -41,7 +41,7 @@ class Unnamed:
 
 @contextlib.contextmanager
 def written(directory: Path, data: bytes, disk: Disk, *, mode: int = 0o600) -> Iterator[Unnamed]:
-    """Put bytes on the disk, synced, in the directory where their name will be."""
+    """Write ``data``, synced, to a file in ``directory``; yield it to get its name."""
     fd, temporary = _opened(directory, mode, disk)
     try:
         disk.write(fd, data)

@@ -1,9 +1,9 @@
-"""Files below a directory whose contents belong to somebody hostile.
+"""Safe access to files in a directory that an attacker controls.
 
-A student's code owns every name in a workspace: links to the host's files, pipes that block whoever
-opens them, devices, files of ten gigabytes, names that change between two looks. So a path is
-resolved by the kernel in one step (``openat2``, or a walk that opens component by component),
-opened without blocking, looked at through its descriptor, and read up to a bound (security.md, "The
+A student's code can put anything into a workspace: links to the host's files, pipes that block on
+opening, devices, files of ten gigabytes, names that change between two system calls. So a path is
+resolved in one step (``openat2``, or component by component), opened without blocking, checked
+through its descriptor, and read up to a limit (security.md, "The
 workspace is theirs"; B132).
 """
 
@@ -46,7 +46,7 @@ _NO_NAME = "There is no free name left for what was there."
 
 @dataclass(frozen=True, slots=True)
 class FileInfo:
-    """What a regular file's inode says."""
+    """Facts from a regular file's inode: ``size`` in bytes, ``owner`` a uid, ``links`` a count."""
 
     size: int
     modified_ns: int
@@ -55,17 +55,17 @@ class FileInfo:
 
     @property
     def modified(self) -> datetime:
-        """When it was changed, as its owner says."""
+        """The time of the last change, which the file's owner can set."""
         return moment_of(self.modified_ns)
 
 
 @dataclass(frozen=True, slots=True)
 class NewFile:
-    """How a file is made.
+    """The properties of a new file.
 
-    ``owner``: a uid, or ``None`` for whoever owns the directory it lands in, so that a hub that
-    runs as root does not leave files that the student cannot write. ``replace``: whether it may
-    take the place of another. ``durable``: whether it must survive a power cut.
+    ``owner``: a uid, or ``None`` for the owner of its directory, so that a hub that runs as root
+    does not leave files that the student cannot write. ``modified_ns``: its time, None for now.
+    ``replace``: whether it may replace another file. ``durable``: whether to sync it to disk.
     """
 
     mode: int = 0o644
@@ -79,16 +79,16 @@ _PLAIN = NewFile()
 
 
 def moment_of(modified_ns: int) -> datetime:
-    """Return a file's time; its owner may have set it to a year that no calendar has."""
+    """Return a file's time in UTC, limited to a range that ``datetime`` can represent."""
     return datetime.fromtimestamp(min(max(modified_ns, 0), _LATEST_NS) / 1e9, UTC)
 
 
 class UntrustedDir:
     """The files below one trusted directory.
 
-    ``base`` itself is trusted; nothing below it is. ``staging`` is a directory of the hub's own
-    on the same file system where new files grow before they are moved in; without it the object
-    only reads.
+    ``base`` itself is trusted; nothing below it is. ``staging`` is a directory of the hub on the
+    same file system where new files are written before they are renamed; without it the object
+    can only read. Paths are relative to ``base``.
     """
 
     def __init__(
@@ -105,10 +105,12 @@ class UntrustedDir:
         self._disk = disk
 
     def open(self, relative: str, flags: int = os.O_RDONLY, *, owner: int | None = None) -> int:
-        """Open an existing regular file with one link, never blocking, and return its descriptor.
+        """Open an existing regular file with one link, without blocking; return its descriptor.
+
+        With ``owner`` (a uid) the file must belong to this user.
 
         Raises: :class:`NotFound`, :class:`InvalidInput` (not such a file), :class:`Conflict`
-        (somebody holds a lease on it).
+        (a program holds a lease on it).
         """
         if flags & ~_ALLOWED_FLAGS:
             raise ValueError("open neither creates nor truncates; use write")
@@ -122,16 +124,16 @@ class UntrustedDir:
         return fd
 
     def read(self, relative: str, limit: int, *, owner: int | None = None) -> bytes:
-        """Return a file's bytes, at most ``limit`` of them.
+        """Return a file's bytes.
 
-        Raises: as :meth:`open`, and :class:`TooLarge`.
+        Raises: as :meth:`open`, and :class:`TooLarge` beyond ``limit`` bytes.
         """
         fd = self.open(relative, owner=owner)
         try:
             if os.fstat(fd).st_size > limit:
                 raise too_large(relative, limit)
             data = bytearray()
-            # Counted again: the file may grow while it is read.
+            # Check again: the file may grow while it is read.
             while chunk := os.read(fd, min(_CHUNK, limit + 1 - len(data))):
                 data += chunk
                 if len(data) > limit:
@@ -141,7 +143,7 @@ class UntrustedDir:
             os.close(fd)
 
     def stat(self, relative: str) -> FileInfo:
-        """Look at a regular file without opening it for reading.
+        """Return facts about a regular file without opening it for reading.
 
         Raises: :class:`NotFound`, :class:`InvalidInput`.
         """
@@ -153,14 +155,14 @@ class UntrustedDir:
         return FileInfo(info.st_size, info.st_mtime_ns, info.st_uid, info.st_nlink)
 
     def write(self, relative: str, data: bytes, how: NewFile = _PLAIN) -> bool:
-        """Put a file there in one step; see :meth:`copy`."""
+        """Write ``data`` to a file atomically; see :meth:`copy`."""
         return self.copy(relative, io.BytesIO(data), how)
 
     def copy(self, relative: str, source: BinaryIO, how: NewFile = _PLAIN) -> bool:
-        """Copy ``source`` to a file, complete or not at all; false if one was there already.
+        """Copy ``source`` to a file atomically; return False if one existed and was not replaced.
 
-        It grows in the staging directory, where no student can touch it, and is renamed into
-        its directory's descriptor: a link in its place is replaced, not followed.
+        It is written in the staging directory, which students cannot access, and then renamed
+        into its directory's descriptor: a link in its place is replaced, not followed.
 
         Raises: :class:`NotFound` (no such directory), :class:`InvalidInput`.
         """
@@ -179,12 +181,12 @@ class UntrustedDir:
     def replace_keeping(
         self, relative: str, kept: Iterable[str], source: BinaryIO, how: NewFile = _PLAIN
     ) -> str | None:
-        """Put a file there, and keep whatever had the name beside it, under the first free name.
+        """Replace a file, and keep the old one beside it under the first free name of ``kept``.
 
-        The new file is first placed under the name of the old, then both are exchanged in one
-        step: every crash leaves the old or the new one in its place, and the old one is never
-        without a name. A link, a pipe or a directory in the way is kept like a file. Returns the
-        name of what is kept, or none if there was nothing.
+        The new file first gets the name for the old one, then both are exchanged atomically: a
+        crash leaves the old or the new one in its place, and the old one always has a name. A
+        link, a pipe or a directory is kept like a file. Return the name of the kept one, None if
+        there was none.
 
         Raises: as :meth:`copy`, and :class:`Conflict` when all names in ``kept`` are taken.
         """
@@ -202,7 +204,7 @@ class UntrustedDir:
             os.close(directory)
 
     def names(self, relative: str, limit: int) -> tuple[str, ...]:
-        """Return the names in a directory, no more than ``limit`` of them, in no order.
+        """Return at most ``limit`` names in a directory, unordered.
 
         Raises: :class:`NotFound` (no such directory), :class:`InvalidInput`.
         """
@@ -215,12 +217,12 @@ class UntrustedDir:
             os.close(directory)
 
     def make_base(self) -> None:
-        """Make the base itself, which is ours, unless it exists."""
+        """Create the base directory, unless it exists."""
         with explained_when_full():
             self._base.mkdir(parents=True, exist_ok=True)
 
     def make_directory(self, relative: str, *, mode: int = 0o700, owner: int | None = None) -> None:
-        """Make a directory and those above it, unless they exist; the last may get an ``owner``.
+        """Create a directory and its missing parents; with ``owner`` (a uid) give it to that user.
 
         Raises: :class:`InvalidInput` when something else has the name.
         """
@@ -230,7 +232,7 @@ class UntrustedDir:
             self._make_one(parts[:count], mode, owner if last else None)
 
     def move(self, relative: str, target: str) -> bool:
-        """Give a file another name in one step; false if something has that name already.
+        """Rename a file atomically; return False if ``target`` exists already.
 
         Raises: :class:`NotFound` when there is no such file or directory, :class:`InvalidInput`.
         """
@@ -251,9 +253,9 @@ class UntrustedDir:
         return True
 
     def remove(self, relative: str) -> None:
-        """Unlink a name that is not a directory, whatever it is; nothing happens if it is gone.
+        """Unlink a file, link, pipe or device; do nothing if it does not exist.
 
-        Raises: :class:`InvalidInput`.
+        Raises: :class:`InvalidInput` for a directory.
         """
         parent, _, name = checked(relative).rpartition("/")
         directory = self._resolve(parent, _DIRECTORY)
@@ -336,7 +338,7 @@ class UntrustedDir:
         raise Conflict(_NO_NAME, hint=REMEDY)
 
     def _exchange(self, relative: str, new: Place, old: Place, names: Iterator[str]) -> str | None:
-        """Let two names change places; the new one's is where the old one is kept."""
+        """Exchange two names; return the old file's name then, None if there was no old file."""
         try:
             with explained(old.name):
                 self._disk.exchange(new, old)
@@ -353,9 +355,9 @@ class UntrustedDir:
     def _keep_by_copy(
         self, relative: str, new: Place, old: Place, names: Iterator[str]
     ) -> str | None:
-        """The same where the file system cannot exchange: a copy is kept, then the old replaced.
+        """Keep a copy of the old file, then replace it, where the file system cannot exchange.
 
-        What is no file is moved instead: it is no notebook that a crash could lose.
+        Anything but a regular file is renamed instead: a crash in between loses no notebook.
         """
         assert old.directory is not None
         try:
@@ -391,13 +393,13 @@ class UntrustedDir:
 
 
 def _opened(place: Place) -> int:
-    """The descriptor of the directory that a name of ours is in."""
+    """Return the descriptor of a place's directory, which must be open."""
     assert place.directory is not None
     return place.directory
 
 
 def _give(fd: int, directory: int, owner: int | None) -> None:
-    """Only root can give a file away; anybody else's files are their own already."""
+    """Set a file's owner to ``owner``, or to that of its directory; do nothing unless root."""
     if os.geteuid() != 0:
         return
     above = os.fstat(directory)

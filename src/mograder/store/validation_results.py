@@ -1,7 +1,7 @@
-"""What validations found, in the hub's database: the newest of each copy (B55).
+"""The newest validation result of each copy, in the hub's database (B55).
 
-The report in a student's folder is the student's to change, so the hub never reads it back; what
-it found itself outlives a restart here.
+A student can change the report in their folder, so the hub does not read it back; it stores its own
+results here, to have them after a restart.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ __all__ = ["KeptResults", "ResultRow"]
 class KeptResults:
     """The table of results; every method may raise :class:`~mograder.core.errors.Busy`.
 
-    A result is told again by one more validation, so the disk is not waited for (``fleeting``).
+    A lost result can be recomputed, so writes do not wait for the disk (``fleeting``).
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def save(self, row: ResultRow) -> None:
-        """Keep a result in place of the copy's last one."""
+        """Store a result in place of the copy's last one."""
         values = {
             "username": row.username,
             "item": row.item,
@@ -36,12 +36,12 @@ class KeptResults:
             connection.execute(insert(results).values(**values))
 
     def remove(self, username: str, item: str) -> None:
-        """Forget a copy's result."""
+        """Remove a copy's result."""
         with writing(self._engine, fleeting=True) as connection:
             connection.execute(_of(username, item))
 
     def newest(self, limit: int) -> tuple[ResultRow, ...]:
-        """Return so many results, the oldest of them first; what is older is forgotten."""
+        """Return the newest ``limit`` results, the oldest of them first; delete older ones."""
         wanted = select(results).order_by(results.c.at.desc()).limit(limit)
         with reading(self._engine) as connection:
             rows = [ResultRow(**row) for row in connection.execute(wanted).mappings()]

@@ -1,8 +1,8 @@
-"""Which published items students may see, and from when.
+"""Visibility of published items to students, and from which time on.
 
 See compatibility-0.3.16.md 2.3, ``.visibility.json``.
 
-What cannot be read hides everything, since an exam that shows early cannot be taken back.
+An unreadable file hides every item, since an exam that is shown too early cannot be withdrawn.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ class Visibility:
     visible_from: datetime | None = None
 
     def visible(self, now: datetime) -> bool:
-        """Whether a student may see the item at this moment."""
+        """Return whether students may see the item at ``now``."""
         return not self.hidden and (self.visible_from is None or self.visible_from <= now)
 
     def refusal(self, now: datetime) -> NotFound:
-        """What a student reads who asks for a hidden item.
+        """Return the error for a student's request for a hidden item.
 
         See compatibility-0.3.16.md 2.3, start-edit-deep.
         """
@@ -58,12 +58,12 @@ class Visibility:
 
     @classmethod
     def nothing(cls) -> Self:
-        """The rule that hides an item from every student."""
+        """Return the rule that hides an item from every student."""
         return cls(hidden=True)
 
 
 class VisibilityRules:
-    """The rules of a course, read again when their file changed."""
+    """The visibility rules of a course, read again when their file changed."""
 
     def __init__(self, path: Path, *, disk: Disk = DISK) -> None:
         self._path = path
@@ -73,14 +73,14 @@ class VisibilityRules:
         self._rules: dict[str, Visibility] | None = {}
 
     def of(self, name: str) -> Visibility:
-        """The rule of one item; an item without an entry is visible."""
+        """Return the rule of one item; an item without an entry is visible."""
         rules = self._current()
         return Visibility.nothing() if rules is None else rules.get(name, Visibility())
 
     def all(self) -> Mapping[str, Visibility]:
-        """Every rule that is set, by item.
+        """Return every rule that is set, by item.
 
-        Raises: :class:`Conflict` when the file cannot be understood.
+        Raises: :class:`Conflict` when the file cannot be parsed.
         """
         rules = self._current()
         if rules is None:
@@ -93,7 +93,7 @@ class VisibilityRules:
     def change(
         self, changes: Mapping[str, Visibility], *, replace: bool = False
     ) -> Mapping[str, Visibility]:
-        """Set rules, with ``replace`` instead of all others; return every rule that is set now.
+        """Set rules, given by item; with ``replace`` remove all others. Return all rules by item.
 
         Raises: as :meth:`all`, :class:`~mograder.core.errors.Busy` when the disk is full.
         """
@@ -107,7 +107,7 @@ class VisibilityRules:
             return kept
 
     def _current(self) -> dict[str, Visibility] | None:
-        """The rules by item, or none when the file cannot be understood."""
+        """Return the rules by item; None when the file cannot be parsed."""
         try:
             status = self._path.stat()
         except FileNotFoundError:
@@ -132,7 +132,7 @@ class VisibilityRules:
 
 
 def _words(rule: Visibility) -> dict[str, object]:
-    """A rule as 0.3.16 writes it."""
+    """Return a rule as JSON values, as 0.3.16 writes it."""
     words: dict[str, object] = {"hidden": True} if rule.hidden else {}
     if rule.visible_from is not None:
         words["visible_from"] = rule.visible_from.isoformat()

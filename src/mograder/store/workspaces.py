@@ -1,10 +1,10 @@
-"""Workspaces: a student's copies, ``hub-notebooks/<user>/<item>/``.
+"""Workspaces: students' copies of items, ``hub-notebooks/<user>/<item>/``.
 
 See compatibility-0.3.16.md 2.4, 2.8, 3.
 
-Everything below the root may have been made by the student's code, and the hub may be root: so
-every look and every write goes through :class:`~mograder.store.untrusted_dir.Beneath`. Nothing that
-exists is ever overwritten: what a new copy replaces is kept beside it (``store.archives``).
+A student's code may have made anything below the root, and the hub may run as root: so every access
+uses :class:`~mograder.store.untrusted_dir.UntrustedDir`. No notebook is ever overwritten: one that
+a new copy replaces is kept beside it (``store.earlier_versions``).
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ _MARKER = NewFile(durable=False)
 _STRIPES = 64
 _MOST_NAMES = 20_000
 _MOST_ITEMS = 200
-"""Directories of one student; the hub makes one for a name that nothing is published under."""
+"""Most directories of one student, since uploads create one even for an unpublished name."""
 
 _STEADY_LOOKS = 8
 
 
 class FileStatus(StrEnum):
-    """What became of a student's copy (compatibility-0.3.16.md 2.4)."""
+    """The state of a student's copy (compatibility-0.3.16.md 2.4)."""
 
     NOT_STARTED = "not_started"
     UPLOADED = "uploaded"
@@ -67,24 +67,24 @@ class FileStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """A file of a student's as it was at one moment, read in one piece."""
+    """The content of a student's file at one moment, and its time in nanoseconds."""
 
     data: bytes
     modified_ns: int
 
     @property
     def modified(self) -> datetime:
-        """When it was changed, as its owner says."""
+        """The time of the last change, which the file's owner can set."""
         return moment_of(self.modified_ns)
 
     @property
     def digest(self) -> str:
-        """What tells it from another: an ETag."""
+        """The ETag: the first 32 hexadecimal digits of the SHA-256."""
         return hashlib.sha256(self.data).hexdigest()[:32]
 
 
 class Workspaces:
-    """All workspaces of one course; may be used from any thread."""
+    """All workspaces of one course; thread-safe."""
 
     def __init__(
         self,
@@ -94,8 +94,8 @@ class Workspaces:
         resolver: Resolver | None = None,
         disk: Disk = DISK,
     ) -> None:
-        """``released`` returns an item's release, with which a renamed notebook is compared."""
-        # The root itself is ours and may be a link to a mounted volume (B21).
+        """Take ``released``, which returns the release to compare a renamed notebook with."""
+        # The root itself is trusted and may be a link to a mounted volume (B21).
         self._root = root.resolve()
         self._below = UntrustedDir(
             self._root, staging=self._root / _STAGING, resolver=resolver, disk=disk
@@ -104,31 +104,31 @@ class Workspaces:
         self._locks = tuple(threading.Lock() for _ in range(_STRIPES))
 
     def directory(self, user: Username, item: ItemName) -> Path:
-        """Where a student's copy of an item is, or would be."""
+        """Return the directory of a student's copy of an item, which may not exist."""
         return self._root / user / item
 
     def notebook(self, user: Username, item: ItemName) -> Path:
-        """The student's notebook: the student may have put anything there, see ``beneath``."""
+        """Return the notebook's regular path; not trusted, see ``store.untrusted_dir``."""
         return self.directory(user, item) / f"{item}.py"
 
     def has_copy(self, user: Username, item: ItemName) -> bool:
-        """Whether the student has a notebook of this item, also a renamed one.
+        """Return whether the student has a notebook of this item, possibly renamed.
 
         A link or a pipe is not a notebook.
         """
         return self._renamed.look(user, item) is not None
 
     def renamed(self, user: Username, item: ItemName) -> str | None:
-        """Return the path, in the item's folder, of a notebook that has another name than the item.
+        """Return the path of a renamed notebook, relative to the item's folder.
 
-        None where the notebook has its name, and where there is no notebook.
+        Return None if the notebook has the item's name, or if there is no notebook.
         """
         return self._renamed.find(user, item)
 
     def take_back(self, user: Username, item: ItemName) -> str | None:
-        """Give a renamed notebook the item's name again; return the path that it had, if any.
+        """Rename a renamed notebook back; return the path that it had, None if not renamed.
 
-        No session may have it open: it would save to the other name, and there would be two.
+        No session may have it open: it would save under the other name, and make a second file.
 
         Raises: :class:`Busy` (disk full or read-only), :class:`Conflict` (renamed meanwhile).
         """
@@ -136,15 +136,15 @@ class Workspaces:
             return self._take_back(user, item)
 
     def notebook_size(self, user: Username, item: ItemName) -> int | None:
-        """How many bytes the notebook of the item's name claims to have; ``None`` without one."""
+        """Return the size in bytes of the notebook with the item's name; None without one."""
         found = self._look(user, item, f"{item}.py")
         return None if found is None else found.size
 
     def text(self, user: Username, item: ItemName, limit: int) -> str:
         """Return the text of the student's notebook as it is now.
 
-        Raises: :class:`NotFound` where there is none, :class:`InvalidInput` for what is no plain
-        file or no text in UTF-8, :class:`TooLarge` beyond ``limit`` bytes.
+        Raises: :class:`NotFound` where there is none, :class:`InvalidInput` if it is not a regular
+        file or not UTF-8 text, :class:`TooLarge` beyond ``limit`` bytes.
         """
         data = self._below.read(_path(user, item, self._name(user, item)), limit)
         try:
@@ -155,9 +155,10 @@ class Workspaces:
             ) from error
 
     def put_report(self, user: Username, item: ItemName, page: str) -> bool:
-        """Leave the last validation's page beside the notebook (compatibility-0.3.16.md 2.6).
+        """Write the last validation's page beside the notebook (compatibility-0.3.16.md 2.6).
 
-        False where something else has its place, or the disk is full: a page is no great loss.
+        Return False, without an error, if something else has its name or the disk is full: the
+        page is not essential.
         """
         try:
             return self._below.write(_path(user, item, f"{item}.html"), page.encode(), _MARKER)
@@ -167,12 +168,12 @@ class Workspaces:
     def ensure(self, user: Username, release: Release, *, owner: int | None = None) -> Path:
         """Return the student's directory, with a copy of the release if there was no notebook.
 
-        A notebook that was renamed gets its name back (:meth:`take_back`). The notebook comes
-        last, so that a crash before it is repaired by the next call; then nothing is ever copied
-        again. ``owner`` is the uid that a new directory is given to, by a hub that runs as root.
+        A notebook that was renamed gets its name back (:meth:`take_back`). The notebook is copied
+        last, so that after a crash the next call copies the missing files; once it exists nothing
+        is copied again. ``owner`` is the uid of a new directory, if the hub runs as root.
 
-        Raises: :class:`InvalidInput` when something else than files and directories is in the
-        way, :class:`NotFound` when the release is gone.
+        Raises: :class:`InvalidInput` when a link, pipe or the like has the name of a file or
+        directory, :class:`NotFound` when the release is gone.
         """
         item = release.name
         with self._lock(user, item):
@@ -183,7 +184,7 @@ class Workspaces:
         return self.directory(user, item)
 
     def file_status(self, user: Username, item: ItemName) -> FileStatus:
-        """What became of the student's copy, told by the markers' times.
+        """Return the state of the student's copy, derived from the markers' times.
 
         See compatibility-0.3.16.md 2.4.
         """
@@ -199,7 +200,7 @@ class Workspaces:
         return FileStatus.MODIFIED
 
     def updated(self, user: Username, release: Release) -> bool:
-        """Whether the release is newer than what the student was given.
+        """Return whether the release is newer than the student's copy of it.
 
         See compatibility-0.3.16.md 2.4.
         """
@@ -213,12 +214,12 @@ class Workspaces:
         return release.updated > marker.modified
 
     def read(self, user: Username, item: ItemName, name: str, limit: int) -> Saved:
-        """Read a file of the workspace, at most ``limit`` bytes, as it was at one moment.
+        """Return a file of the workspace, at most ``limit`` bytes, as it was at one moment.
 
         ``<item>.py`` is the student's notebook, also where it was renamed.
 
         Raises: :class:`NotFound`, :class:`InvalidInput`, :class:`~mograder.core.errors.TooLarge`,
-        :class:`Conflict` when it is being written over and over.
+        :class:`Conflict` when it changes during each of several attempts.
         """
         path = _path(user, item, self._name(user, item) if name == f"{item}.py" else name)
         for _ in range(_STEADY_LOOKS):
@@ -229,11 +230,11 @@ class Workspaces:
         raise Conflict(f"{name!r} is being written at the moment.", hint="Try again in a minute.")
 
     def space(self) -> Space:
-        """How much the disk of the workspaces holds, and still takes."""
+        """Return the total and free space of the workspaces' file system."""
         return space_of(self._root)
 
     def upload(self, user: Username, item: ItemName, data: bytes, now: datetime) -> str | None:
-        """Put a notebook into the workspace, keep the one before; return its new name, if any.
+        """Replace the notebook; keep the old one and return its new name, None without one.
 
         Raises: :class:`Conflict` (too many archives or items), :class:`InvalidInput`,
         :class:`~mograder.core.errors.Busy` (disk full).
@@ -247,7 +248,7 @@ class Workspaces:
         return kept
 
     def restore(self, user: Username, item: ItemName, data: bytes, now: datetime) -> str | None:
-        """Put an earlier version back, as an edit; keep what it replaces and return its name.
+        """Restore an earlier version, as an edit; keep the replaced one and return its name.
 
         Raises: as :meth:`upload`.
         """
@@ -261,9 +262,9 @@ class Workspaces:
     def renew(
         self, user: Username, release: Release, now: datetime, *, only_replace: bool = False
     ) -> str | None:
-        """Begin anew from the release, keep the copy before and return its name (B57).
+        """Replace the notebook by the release's; keep the old one and return its name (B57).
 
-        The student's support files stay as they are; those that are missing come back. With
+        The student's support files are unchanged; missing ones are copied again. With
         ``only_replace`` nothing is copied where there is no copy (compatibility-0.3.16.md 2.3,
         reset).
 
@@ -283,7 +284,7 @@ class Workspaces:
                 os.close(fd)
 
     def mark_exported(self, user: Username, item: ItemName, modified_ns: int | None = None) -> None:
-        """Note that the student took the notebook along: now, or the one of that time (B122).
+        """Record an export of the notebook: as of now, or of its version ``modified_ns`` (B122).
 
         Raises: :class:`InvalidInput`, :class:`Conflict`.
         """
@@ -292,12 +293,12 @@ class Workspaces:
             self._mark(user, item, _EXPORTED, modified_ns=modified_ns, needed=True)
 
     def mark_submitted(self, user: Username, item: ItemName) -> None:
-        """Note that the student handed the notebook in on the hub."""
+        """Record that the student submitted the notebook on the hub."""
         with self._lock(user, item):
             self._mark(user, item, _SUBMITTED)
 
     def archives(self, user: Username, item: ItemName) -> tuple[Archive, ...]:
-        """Return the earlier versions that are kept in the workspace, the newest first."""
+        """Return the earlier versions in the workspace, the newest first."""
         try:
             names = self._below.names(_path(user, item), _MOST_NAMES)
         except (NotFound, InvalidInput):
@@ -314,7 +315,7 @@ class Workspaces:
             how = NewFile(modified_ns=modified)
             kept = self._replace(user, release.name, source, now, how)
         self._drop_marker(user, release.name, _EXPORTED)
-        # Never before the notebook's own time, which would say that it was edited.
+        # Not earlier than the notebook's time, which would mean that it was edited.
         marked = max(int(now.timestamp() * 1e9), modified)
         for marker in (_UPLOADED, _FETCHED):
             self._mark(user, release.name, marker, modified_ns=marked)
@@ -338,7 +339,7 @@ class Workspaces:
         return self._below.replace_keeping(path, archive_names(item, now), source, how)
 
     def _make(self, user: Username, item: ItemName) -> None:
-        """Make the student's directory of an item, unless the student has too many."""
+        """Create the student's directory of an item. Raises: Conflict if there are too many."""
         self._below.make_base()
         with suppress(NotFound):
             present = self._below.names(user, _MOST_ITEMS)
@@ -355,7 +356,10 @@ class Workspaces:
         modified_ns: int | None = None,
         needed: bool = False,
     ) -> None:
-        """Leave a marker; unless ``needed``, what was done already counts without one too."""
+        """Write a marker file; ignore a full disk unless ``needed``.
+
+        ``modified_ns`` is its time, None for now.
+        """
         how = NewFile(durable=False, modified_ns=modified_ns)
         with suppress(InvalidInput, *(() if needed else (Busy,))):
             self._below.write(_path(user, item, marker), b"", how)
@@ -368,7 +372,7 @@ class Workspaces:
         return self._locks[hash((user, item)) % _STRIPES]
 
     def _name(self, user: Username, item: ItemName) -> str:
-        """The path of the notebook in its folder: by the item's name, unless it was renamed."""
+        """Return the path of the notebook in its folder: the item's name, unless renamed."""
         return self._renamed.find(user, item) or f"{item}.py"
 
     def _take_back(self, user: Username, item: ItemName) -> str | None:
@@ -384,7 +388,7 @@ class Workspaces:
         return found if moved else None
 
     def _anything(self, user: Username, item: ItemName) -> bool:
-        """Whether something has the notebook's name, be it a link or a directory."""
+        """Return whether the notebook's name exists, even as a link or a directory."""
         try:
             return self._has_notebook(user, item)
         except InvalidInput:
@@ -415,7 +419,7 @@ class Workspaces:
                 if is_support(current, path):
                     self._copy_support(user, current.name, path, fd)
             with _open_at(fd, current.notebook.name) as source:
-                # The release's time, as ever, but none after the markers: that says "edited".
+                # The release's time, but not later than the markers', which would mean "edited".
                 modified = min(os.fstat(source.fileno()).st_mtime_ns, marked)
                 how = NewFile(modified_ns=modified, replace=False)
                 self._below.copy(_path(user, current.name, current.notebook.name), source, how)
@@ -442,7 +446,10 @@ def _open_at(directory: int, path: str) -> BinaryIO:
 
 
 def _pinned(release: Release) -> tuple[int, Release]:
-    """Open the release's directory and read it there, so that a replacement cannot mix two."""
+    """Open the release's directory and return the release in it, read again if it was replaced.
+
+    Reading through the descriptor never mixes files of two releases.
+    """
     fd = open_release(release.directory)
     if fd is None:
         raise _gone(release)

@@ -1,5 +1,5 @@
-"""Configurations of the web server in front of a hub: what they need to know, and their templates.
+"""Configurations of the web server in front of a hub: their values and templates.
 
-``front`` works out and validates the values, ``nginx`` and ``caddy`` prepare them for a language,
-``nginx.conf.j2`` and ``Caddyfile.j2`` are the texts.
+``front`` derives and validates the values, ``nginx`` and ``caddy`` prepare them for one server,
+``nginx.conf.j2`` and ``Caddyfile.j2`` are the templates.
 """

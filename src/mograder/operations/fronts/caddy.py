@@ -1,8 +1,8 @@
 """The configuration of Caddy in front of a hub (Caddy 2.6, as Debian has it, and later).
 
-Caddy knows no allow-list for headers. So it removes by name and by beginning what may come with a
-request, and the hub, which sees all of them when it is asked, lets a request pass this way only
-when nothing else is in it (``core.session_headers``).
+Caddy has no allow-list for headers. So it removes request headers by name and by prefix, and the
+hub, which receives all of them in Caddy's subrequest, permits the fast path only for requests
+without other headers (``core.session_header_policy``).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _FAMILIES = ("sec-session-",)
 
 
 def caddy_config(front: Front) -> str:
-    """Return the site's block: the fast path where the settings name its group, else plain."""
+    """Return the site's block; with the fast path if the settings name its group."""
     families = [name for name in FROM_SESSION_NEVER_PREFIXES if name not in _KEPT]
     return render(
         "Caddyfile.j2",
@@ -61,9 +61,9 @@ def caddy_config(front: Front) -> str:
 
 
 def _signs_in_here(front: Front) -> bool:
-    """Tell whether Caddy itself asks people to sign in.
+    """Return whether Caddy itself asks users to sign in.
 
-    A variable of ``vars`` holds the name that a sign-on in front of Caddy has set. Such a sign-on
-    may add bearer tokens of its own; those requests must keep the name.
+    A variable of ``vars`` has the username from a single sign-on in front of Caddy. Such a sign-on
+    may add its own bearer tokens; these requests must keep the username.
     """
     return bool(front.user) and not front.user.startswith("{http.vars.")

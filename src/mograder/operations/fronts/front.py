@@ -1,7 +1,7 @@
-"""What the web server in front of a hub has to be told, from the hub's own settings.
+"""The values of a web server's configuration, derived from the hub's settings.
 
-Decision 0034 says what is secured here and why. The header lists are the ones of the hub's own
-proxy (``core.session_headers``).
+Decision 0034 explains the security measures. The header lists are those of the hub's own proxy
+(``core.session_header_policy``).
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ CAPABILITY = "[A-Za-z0-9_-]{16,64}"
 _PART = "[0-9A-Za-z_@~+-][0-9A-Za-z._@~+-]{0,119}"
 _KINDS = "|".join(suffix[1:] for suffix in ASSET_TYPES)
 ASSET_PATH = rf"/s/_marimo/({SET_NAME.pattern})/((?:{_PART}/)*{_PART}\.(?:{_KINDS}))"
-"""An address of one of marimo's static files below the prefix; nothing in it is a dot segment."""
+"""A pattern for paths of marimo's static files below the prefix; it matches no dot segments."""
 
 RELATIVE = r"[A-Za-z0-9._~%?=&@-][!-9;-\[\]-~]*"
-"""A redirect to a neighbouring address: no scheme, no host, no backslash."""
+"""A pattern for relative redirects: no scheme, no host, no backslash."""
 
 FENCED = (*SHARED, *FENCE, ("content-security-policy", SANDBOX_POLICY))
-"""What every answer of a session carries on the fast path, errors included."""
+"""The headers added to every session response on the fast path, including errors."""
 
 _WRITTEN_ANEW = frozenset(
     {"connection", "content-length", "keep-alive", "location", "transfer-encoding", "upgrade"}
 )
 NEVER = sorted(FROM_SESSION_NEVER - _WRITTEN_ANEW)
-"""What is taken off an answer by name; the rest of that list is the connection's own."""
+"""Response headers removed by name; the front itself writes the others of that list."""
 
 HUB_IS_DOWN = (
     "<!doctype html><html lang=en><meta charset=utf-8>"
@@ -51,7 +51,7 @@ HUB_IS_DOWN = (
     "<p>It is being restarted, or it has a fault. Saved work is safe.</p>"
     "<p>This page tries again every ten seconds.</p></main></html>"
 )
-"""The page that a front shows while no hub answers; without quotes, so that both can write it."""
+"""The page shown while no hub answers; without quotes, so that both configurations can hold it."""
 
 RETRY_SECONDS = 10
 
@@ -61,13 +61,13 @@ _FILE = re.compile(r"/[A-Za-z0-9._/@+-]+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Front:
-    """One web server's place before one hub.
+    """The values for one web server in front of one hub.
 
-    ``scheme``, ``host`` and ``port`` (0: the scheme's own) are what browsers see, ``upstream`` is
-    where the hub listens. ``user`` is the front's own expression for who signed in there; empty:
-    nobody does, and people sign in at the hub. ``group`` is empty without the fast path.
-    ``sessions`` is where sessions have origins of their own, if they do; empty files of its
-    certificate stand for the program's usual ones.
+    ``scheme``, ``host`` and ``port`` (0: the scheme's default) are the public address,
+    ``upstream`` is host and port of the hub. ``user`` is the front's expression for the signed-in
+    user; empty if users sign in at the hub. ``group`` is empty without the fast path.
+    ``sessions`` is the address of sessions' own origins, if configured; empty paths of its
+    certificate and key stand for the web server's defaults.
     """
 
     scheme: str
@@ -88,13 +88,13 @@ class Front:
 
     @property
     def address(self) -> str:
-        """Scheme, host and port as browsers write them."""
+        """The public URL without path; the port only if it is not the scheme's default."""
         return f"{self.scheme}://{self.host}{f':{self.port}' if self.port else ''}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontOptions:
-    """What a command's options say of a front that the settings do not; empty: as usual."""
+    """The values from command-line options that are not in the settings; empty for defaults."""
 
     domain: str = ""
     user: str = ""
@@ -105,10 +105,10 @@ class FrontOptions:
 
 
 def front_of(loaded: LoadedSettings, options: FrontOptions) -> Front:
-    """Work out a front from the settings.
+    """Return a front's values from the settings and the options.
 
-    Raises: :class:`InvalidInput` for a hub whose address nobody could know, and for words that
-    would end a line of a configuration.
+    Raises: :class:`InvalidInput` if the public name or the hub's port is unknown, and for values
+    that cannot be written into a configuration safely.
     """
     settings = loaded.settings
     hub = settings.hub
@@ -141,7 +141,7 @@ def front_of(loaded: LoadedSettings, options: FrontOptions) -> Front:
 
 
 def _address(public_url: str, domain: str) -> tuple[str, str, int]:
-    """Scheme, host, and the port where it is not the scheme's own."""
+    """Return scheme, host and port; the port is 0 if it is the scheme's default."""
     if not (public_url or domain):
         raise InvalidInput(
             "Under which name do browsers find the hub?",
@@ -157,7 +157,7 @@ def _address(public_url: str, domain: str) -> tuple[str, str, int]:
 
 
 def _reachable(host: str) -> str:
-    """Where a hub that listens there is found from its own machine."""
+    """Return the address by which the same machine reaches a hub that listens on ``host``."""
     if host in ("0.0.0.0", "localhost"):  # noqa: S104
         return "127.0.0.1"
     bare = "::1" if host == "::" else host

@@ -1,7 +1,8 @@
 """The configuration of nginx in front of a hub (nginx 1.18 and later, Debian's own modules).
 
-nginx has an allow-list for requests. For answers it hides by name only, so families of headers are
-spelled out. The hub says where a request goes; its own reading of the address decides nothing.
+nginx has an allow-list for request headers. It can remove response headers only by full name, so
+families of headers are listed in full. The hub decides where a request is sent; nginx's own parsing
+of the address is not used for this.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from mograder.operations.fronts.templates import render
 from mograder.sandbox.environments.static_assets import ASSET_TYPES
 
 _BY_ITSELF = frozenset({"date", "server"})
-"""Hidden by nginx unasked; it writes its own."""
+"""Headers that nginx always removes, and writes itself."""
 
 _HEADERS_IGNORED = (
     "X-Accel-Redirect X-Accel-Expires X-Accel-Limit-Rate X-Accel-Buffering X-Accel-Charset"
@@ -37,7 +38,7 @@ _WEBSOCKET = ("key", "version", "protocol", "extensions")
 
 
 def nginx_config(front: Front) -> str:
-    """Return the site's file: the fast path where the settings name its group, else plain."""
+    """Return the site's file; with the fast path if the settings name its group."""
     live = f"/etc/letsencrypt/live/{front.sessions.domain}" if front.sessions else ""
     return render(
         "nginx.conf.j2",

@@ -1,4 +1,4 @@
-"""Renders the configurations' templates."""
+"""Rendering of the configurations' templates."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ def render(template: str, **values: object) -> str:
 
 
 def quoted(value: str) -> str:
-    """A value of an nginx directive, in quotation marks where nginx needs them."""
+    """Return a value of an nginx directive, in quotation marks where nginx needs them."""
     return f'"{value}"' if set(value) - set("abcdefghijklmnopqrstuvwxyz0123456789*/-=") else value
 
 
 @cache
 def _environment() -> Environment:
-    """The languages are nginx's and Caddy's, not HTML: ``front.front_of`` validates the values."""
+    """Return the environment, without HTML escaping: ``front.front_of`` validates the values."""
     environment = Environment(
         loader=PackageLoader("mograder.operations.fronts", "."),
         autoescape=False,  # noqa: S701

@@ -1,4 +1,4 @@
-"""Alembic's way in, for the gradebook."""
+"""The environment script that Alembic runs for the gradebook."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Alembic's way in, for the hub's own database."""
+"""The environment script that Alembic runs for the hub's own database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables of 0.3.16, made where there are none; columns that an older one lacks are added."""
+"""Create the tables of 0.3.16 where they are missing; add columns that older versions lack."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Make or complete the three tables; rows and unknown columns stay as they are."""
+    """Create or complete the three tables; rows and unknown columns are unchanged."""
     _ensure(
         "assignments",
         sa.Column("name", sa.Text(), nullable=False),

@@ -1,4 +1,4 @@
-"""Who a Moodle user is here, and what was sent to Moodle last."""
+"""Add the usernames of Moodle users, and the values last sent to Moodle."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Make both tables; those of 0.3.16 are not touched."""
+    """Create both tables; those of 0.3.16 are unchanged."""
     op.create_table(
         "identities",
         sa.Column("site", sa.String(500), nullable=False),

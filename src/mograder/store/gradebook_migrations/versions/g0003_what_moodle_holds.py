@@ -1,4 +1,4 @@
-"""What Moodle held after an upload, so that a change made on Moodle is seen; uploads under way."""
+"""Store the values in Moodle after an upload, to detect changes there, and unfinished uploads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Replace the digest by the values themselves; of rows that exist only the grade is known."""
+    """Replace the digest by the values themselves; existing rows have only the grade."""
     op.rename_table("uploads", "old_uploads")
     for name in ("uploads", "upload_intents"):
         op.create_table(name, *_columns(), sa.PrimaryKeyConstraint(*_KEY, name=f"pk_{name}_values"))

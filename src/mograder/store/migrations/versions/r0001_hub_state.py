@@ -14,7 +14,7 @@ _TIME = sa.DateTime(timezone=True)
 
 
 def upgrade() -> None:
-    """Make every table, and the counter that numbers users."""
+    """Create all tables, and the counter for users' numbers."""
     _people()
     _sessions()
     _audit()

@@ -1,4 +1,4 @@
-"""Why sessions ended, for their students, and what sessions of an item need, for the line."""
+"""Add the reasons why sessions ended, and the memory that sessions of each item need."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TIME = sa.DateTime(timezone=True)
 
 
 def upgrade() -> None:
-    """Add both tables; nothing that is there changes."""
+    """Add both tables; existing tables are unchanged."""
     op.create_table(
         "endings",
         sa.Column("username", sa.String(200), nullable=False),

@@ -1,4 +1,4 @@
-"""The audit log only grows: the database itself refuses to change or remove a line of it."""
+"""Add triggers by which the database refuses to change or remove lines of the audit log."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _REFUSAL = "the audit log only grows"
 
 
 def upgrade() -> None:
-    """Add the triggers; nothing that is there changes."""
+    """Add the triggers; existing rows are unchanged."""
     if op.get_bind().dialect.name == "postgresql":
         _for_postgresql()
         return

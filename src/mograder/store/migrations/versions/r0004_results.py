@@ -1,4 +1,4 @@
-"""What the last validation of each copy found, so that a restart of the hub forgets nothing."""
+"""Add the last validation result of each copy, so that it survives a restart of the hub."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the table; nothing that is there changes."""
+    """Add the table; existing tables are unchanged."""
     op.create_table(
         "results",
         sa.Column("username", sa.String(200), nullable=False),

@@ -1,4 +1,4 @@
-"""Drop the memory that sessions of each item needed: running sessions tell it now."""
+"""Drop the memory that sessions of each item needed: it is measured from running sessions now."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Remove the table; nothing reads it any more."""
+    """Remove the table, which is no longer read."""
     op.drop_table("item_memory")
