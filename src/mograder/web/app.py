@@ -63,7 +63,7 @@ class AppMiddleware:
         try:
             await self._routes(scope, receive, answer)
         except Exception:  # the response was 500 with a reference; the log has the traceback
-            _log.exception("A request failed by a bug of ours")
+            _log.exception("A request failed with an unexpected error")
             if not answer.begun:
                 raise
 

@@ -89,7 +89,7 @@ class Running(Generic[T]):
         self._stirred.set()
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, MograderError):
-            _log.error("Work ended by a bug of ours", exc_info=error)
+            _log.error("Background work failed with an unexpected error", exc_info=error)
 
 
 class Work:

@@ -93,7 +93,7 @@ class AssignmentServerApp:
         try:
             await to_thread.run_sync(self._services.people.refresh, limiter=self._services.readers)
         except OSError as error:
-            _log.error("the register of people cannot be read, it counts as it was: %s", error)
+            _log.error("the register of people cannot be read, its last version is used: %s", error)
 
 
 def _steps(scope: Scope) -> tuple[str, ...]:

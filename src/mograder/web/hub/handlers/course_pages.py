@@ -42,7 +42,7 @@ _DIGITS = 6
 
 @dataclass(frozen=True, slots=True)
 class ItemLine:
-    """One item; ``environment`` is ready, building, failed or waiting, ``said`` is uv's error."""
+    """One item; ``environment`` is ready, building, failed or waiting, ``said`` is the error."""
 
     release: Release
     visibility: Visibility

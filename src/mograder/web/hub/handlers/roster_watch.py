@@ -34,7 +34,7 @@ async def end_removed(app: HubApp) -> int:
 
     gone = await to_thread.run_sync(removed) if sessions else []
     for live in gone:
-        _log.info("%s is not on the list any more: a session ends", live.key.user)
+        _log.info("ending a session of %s, who was removed from the roster", live.key.user)
         await app.services.pool.stop(live.key, EndReason.REMOVED)
     return len(gone)
 

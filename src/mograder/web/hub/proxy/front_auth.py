@@ -99,7 +99,7 @@ class Cuts:
             cut = False
         if not cut and self._lives(capability.session_id):
             self._able = False
-            _log.error("WebSockets of the fast path cannot be cut here: they go by the hub now")
+            _log.error("fast-path WebSockets cannot be cut here: new ones go through the hub")
 
 
 class FrontAuthorizer:

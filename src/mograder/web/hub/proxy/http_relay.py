@@ -197,7 +197,7 @@ async def _run(relay: _Relay) -> None:
             await _unavailable(relay)
     except (aiohttp.ClientError, OSError, MograderError) as error:
         # Half a response must not look complete, so it is left unfinished.
-        _log.info("session %s broke off its answer: %r", visit.session.id, error)
+        _log.info("session %s ended its response early: %r", visit.session.id, error)
         if not relay.answer.started:
             await _unavailable(relay)
     finally:

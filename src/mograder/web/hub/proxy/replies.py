@@ -121,7 +121,7 @@ def check_page(visit: Visit, scope: Scope, context: RequestContext) -> None:
 
 
 def check_browser(scope: Scope, context: RequestContext, *, sandbox: bool) -> None:
-    """Allow a browser only the document by login, whoever is signed in.
+    """Allow a browser only the document by login, for every user.
 
     Otherwise a page in an opaque origin could act with the cookie that the browser adds (tried:
     frames, forms and fetches of a hostile notebook).

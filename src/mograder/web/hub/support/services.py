@@ -217,7 +217,7 @@ async def _keep_up(
         try:
             await _prune(loaded, supervisor)
         except (MograderError, OSError) as error:
-            _log.warning("environments that nothing needs are not removed: %s", error)
+            _log.warning("unused environments could not be removed: %s", error)
 
 
 async def _prune(loaded: LoadedSettings, supervisor: SupervisorClient) -> None:
@@ -228,7 +228,7 @@ async def _prune(loaded: LoadedSettings, supervisor: SupervisorClient) -> None:
     root, keep = loaded.path(hub.environments_dir), hub.unused_environments_mb << 20
     pruned = await prune_environments(root, needed, supervisor.in_use, keep=keep)
     if pruned.removed:
-        _log.info("removed %d environments that nothing needs", len(pruned.removed))
+        _log.info("removed %d unused environments", len(pruned.removed))
 
 
 @asynccontextmanager

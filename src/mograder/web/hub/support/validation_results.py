@@ -60,7 +60,7 @@ class ValidationResults:
         await self._write(lambda: self._kept.save(row))
 
     def of(self, user: str, item: str) -> ValidationResult | None:
-        """Return the last result of a copy, or None if there is none that is still valid."""
+        """Return the last result of a copy that is still valid, or None."""
         return self._known.get((user, item))
 
     async def forget(self, user: str, item: str) -> None:
