@@ -120,9 +120,7 @@ class Work:
             del self._kept[next(iter(self._kept))]
 
     def kept(self, name: str) -> Running[object] | None:
-        """Return the work of this name, or None if it was cancelled; ended work is returned only
-        once.
-        """
+        """Return the work of this name, None if it was cancelled; ended work is returned once."""
         running = self._kept.get(name)
         if running is not None and running.task.done():
             del self._kept[name]

@@ -167,9 +167,7 @@ class ContextMiddleware:
 
 
 def _forwarded(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, str]:
-    """Return a trusted proxy's headers. Raises: InvalidInput for one that is sent twice
-    (ambiguous).
-    """
+    """Return a trusted proxy's headers. Raises: InvalidInput for one that is sent twice."""
     found: dict[bytes, str] = {}
     for name, value in headers:
         if name not in _FORWARDED:

@@ -43,9 +43,7 @@ class StaticFiles:
     by_name: Mapping[str, StaticFile]
 
     def url(self, prefix: str, name: str) -> str:
-        """Return the address of a file below the app's prefix. Raises: KeyError for an unknown
-        name.
-        """
+        """Return the address of a file below the app's prefix. Raises: KeyError."""
         if name not in self.by_name:
             raise KeyError(name)
         return f"{prefix}/static/{self.version}/{name}"

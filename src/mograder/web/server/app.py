@@ -83,9 +83,7 @@ class AssignmentServerApp:
         return answer
 
     async def _refresh_people(self) -> None:
-        """Reload the register of people, at most once a second, for tokens ended on the command
-        line.
-        """
+        """Reload the register of people once a second, for tokens ended on the command line."""
         now = self._services.clock.steady()
         if now - self._read_at < _REFRESH_SECONDS:
             return

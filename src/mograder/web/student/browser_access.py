@@ -54,9 +54,7 @@ class BrowserAccess:
         return f"/open?code={code.text}"
 
     def use(self, code: str) -> str | None:
-        """Return a cookie's value for a link's code, which is then used up, or None for a wrong
-        one.
-        """
+        """Return a cookie's value for a link's code and use it up; None for a wrong code."""
         if not code or len(code) > _LONGEST_CODE or not self._code:
             return None
         if not secrets.compare_digest(hash_code(code), self._code):

@@ -36,9 +36,7 @@ _LONGEST_LINE = 2000
 
 @dataclass(frozen=True, slots=True)
 class Extract:
-    """Lines ``first`` to ``last`` of a notebook, from 1; ``before``/``following`` are 0 at the
-    ends.
-    """
+    """Some lines of a notebook, counted from 1; ``before`` and ``following`` are 0 at the ends."""
 
     text: str
     first: int

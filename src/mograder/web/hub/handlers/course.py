@@ -185,8 +185,9 @@ def _visibility(name: str, rule: _Rule) -> Visibility:
 
 
 def _form_rules(fields: Mapping[str, str]) -> _Rules:
-    """Return a form's rules: ``name``, ``state`` (show, hide, from), ``visible_from``,
-    ``timezone``.
+    """Return the rules of a form.
+
+    Its fields: ``name``, ``state`` (show, hide or from), ``visible_from``, ``timezone``.
     """
     name, state = fields.get("name", ""), fields.get("state", "")
     if state == "from":

@@ -1,7 +1,7 @@
 """The instructors' pages: items, sessions, people, recent problems, and the audit log.
 
 All are read from memory, from database rows or from the last count (``copy_counts``), a page at a
-time, so that their cost does not grow with the number of students. Their changes go through the
+time, so that they stay fast with five hundred students. Their changes go through the
 same handlers as the API's (``course``, ``admin``, ``sessions``).
 """
 

@@ -30,9 +30,7 @@ class Pool(Protocol[S]):
 
 
 class FeatureRules(Protocol):
-    """Returns whether an item's instructor allows a feature;
-    :class:`~mograder.sessions.item_policy.Allowances`.
-    """
+    """The features that an item allows; :class:`~mograder.sessions.item_policy.Allowances`."""
 
     async def allows(self, item: str, feature: str) -> bool: ...
 

@@ -296,9 +296,7 @@ class SessionProxy(Generic[S]):
         return self.resolve(path.cap)
 
     def resolve(self, cap: str) -> Capability | None:
-        """Return a capability's record while its login and its viewer's access are valid, else
-        None.
-        """
+        """Return a capability's record, None once its login or its viewer's access has ended."""
         services = self._services
         capability = services.capabilities.resolve(cap)
         if capability is None or services.revocations.login_revoked(capability.login_id):

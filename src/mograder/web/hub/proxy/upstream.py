@@ -111,8 +111,7 @@ class Upstream:
     async def websocket(
         self, target: str, headers: CIMultiDict[str], protocols: tuple[str, ...], limit: int
     ) -> Upgraded:
-        """Open a WebSocket; ``limit`` bounds one message in bytes, since it is held in memory
-        whole.
+        """Open a WebSocket; ``limit`` is the largest message in bytes, which is held in memory.
 
         Raises: as :meth:`request`.
         """

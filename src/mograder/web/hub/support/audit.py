@@ -63,8 +63,10 @@ class AuditTrail:
         return True
 
     async def _record(self, event: Event, outcome: str) -> None:
-        """Write the line. The action has happened already, so a failure here must not change the
-        response: the event is then written to the program's log.
+        """Write the line.
+
+        The action has happened already, so a failure here must not change the response: the
+        event is then written to the program's log.
         """
         record = partial(
             self._state.record,

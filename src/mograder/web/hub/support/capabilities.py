@@ -89,9 +89,7 @@ class Capabilities:
         self._watchers: defaultdict[str, dict[object, Callable[[], None]]] = defaultdict(dict)
 
     def load(self) -> None:
-        """Read the capabilities that an earlier hub issued, so that open pages go on working (at
-        start).
-        """
+        """Read the capabilities that an earlier hub issued, so that open pages go on working."""
         rows = {row.cap_hash: _capability(row) for row in self._state.capabilities()}
         with self._lock:
             self._by_hash.update(rows)
@@ -163,8 +161,7 @@ class Capabilities:
             return frozenset(each.session_id for each in found if each.role is Role.INSTRUCTOR)
 
     def on_revoke(self, capability: Capability, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call back on the running event loop when the capability ends; return a function to undo
-        it.
+        """Call back on the event loop when the capability ends; return a function to undo it.
 
         If the capability ended between its resolution and this call, the callback runs at once.
         """

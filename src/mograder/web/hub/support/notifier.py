@@ -105,9 +105,7 @@ class Notifier:
 
     @contextmanager
     def listening(self, identity: Identity) -> Iterator[Subscriber]:
-        """Yield the subscriber of a newly opened page; ends the person's oldest one beyond the
-        limit.
-        """
+        """Yield a new page's subscriber; beyond the limit, end the person's oldest one."""
         subscribers = self._subscribers[identity.username]
         subscriber = Subscriber(identity)
         subscribers.append(subscriber)
