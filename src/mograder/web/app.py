@@ -1,4 +1,4 @@
-"""The skeleton of the apps with pages: what stands before their routes, and how failures answer."""
+"""The skeleton of the apps with pages: middleware before the routes, and error handlers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 """Requests that change nothing."""
 
 WAS_HEAD = "mograder.head"
-"""In the scope of a request that was a HEAD, which takes no body along."""
+"""Scope key, set to True for a request that was a HEAD; its response has no body."""
 
 Header: TypeAlias = tuple[bytes, bytes]
 Admit: TypeAlias = Callable[[Request, list[Header]], Awaitable[Response | None]]
@@ -29,11 +29,11 @@ _log = get_logger(__name__)
 
 
 class AppMiddleware:
-    """Stands before an app's routes: admits a request or refuses it, and completes every answer.
+    """Admits or refuses each request before an app's routes and adds headers to every response.
 
-    ``admit`` returns the answer to a request that is refused, None for one that is admitted; it
-    may add headers to the list that it is given. An answer has those headers, ``headers``, the
-    security headers and ``Cache-Control: no-store``, each unless it brings one of that name.
+    ``admit`` returns the response to a refused request and None for an admitted one; it may add
+    headers to the list that it is given. A response gets those headers, ``headers``, the security
+    headers and ``Cache-Control: no-store``, each unless it already has one of that name.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class AppMiddleware:
         self._headers = headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request; a failure that the routes have answered with 500 is only logged."""
+        """Answer a request; an exception that the routes have answered with 500 is only logged."""
         if scope["type"] == "lifespan":
             await self._routes(scope, receive, send)
             return
@@ -53,7 +53,7 @@ class AppMiddleware:
             await send({"type": "websocket.close", "code": 1008, "reason": "Not here."})
             return
         scope = {**scope, APP: self._app}
-        if scope["method"] == "HEAD":  # health checks ask so; the server drops the body
+        if scope["method"] == "HEAD":  # health checks use HEAD; the server drops the body
             scope.update({"method": "GET", WAS_HEAD: True})
         answer = _Answer(send, context_of(scope), self._headers)
         refusal = await self._admit(Request(scope, receive), answer.more)
@@ -62,8 +62,8 @@ class AppMiddleware:
             return
         try:
             await self._routes(scope, receive, answer)
-        except Exception:  # the answer was 500 with a reference, the log has the rest
-            _log.exception("A request failed by a bug of ours")
+        except Exception:  # the response was 500 with a reference; the log has the traceback
+            _log.exception("A request failed with an unexpected error")
             if not answer.begun:
                 raise
 
@@ -98,7 +98,7 @@ class _Answer:
 def exception_handlers(
     answer: Callable[[Request, MograderError], Awaitable[Response]],
 ) -> dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]]:
-    """Return an app's handlers of failures; ``answer`` handles those of our own families."""
+    """Return an app's exception handlers; ``answer`` handles the subclasses of MograderError."""
 
     async def of_family(request: Request, error: Exception) -> Response:
         assert isinstance(error, MograderError)

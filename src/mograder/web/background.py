@@ -1,9 +1,9 @@
-"""Work in the background with progress messages: starting a session, publishing a release.
+"""Background work with progress messages: starting a session, publishing a release.
 
-The work is a task of the app and not of the request: a browser that goes away neither ends a
-session's start for the others who wait for it nor leaves a release half published. But no place in
-line is held for a browser that has left: see :meth:`Running.abandon`. A client that asks for
-progress (``Accept: application/x-ndjson``) gets it as JSON lines.
+The work is a task of the app and not of the request: when one browser disconnects, a session still
+starts for the others that wait for it, and a release is still published completely. A queued start
+that no browser waits for is cancelled: see :meth:`Running.abandon`. A client that asks for progress
+(``Accept: application/x-ndjson``) gets it as JSON lines.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mograder.core.log import get_logger
 from mograder.web.problems import HTTP_STATUS, status_of
 
 Report = Callable[[str], None]
-"""Tells the person who waits what is being done; callable from any thread."""
+"""Reports progress to the clients that wait; may be called from any thread."""
 
 T = TypeVar("T")
 _KEPT_MESSAGES = 200
@@ -28,14 +28,14 @@ _log = get_logger(__name__)
 
 
 class Running(Generic[T]):
-    """One piece of work under way: its news, and in the end its result."""
+    """One piece of background work: its progress messages and its result."""
 
     def __init__(self, job: Callable[[Report], Awaitable[T]], heartbeat: float) -> None:
         self._heartbeat = heartbeat
         self._loop = asyncio.get_running_loop()
         self._news: deque[str] = deque(maxlen=_KEPT_MESSAGES)
         self.latest = ""
-        """What was reported last."""
+        """The last message reported."""
         self._stirred = asyncio.Event()
         self._ended = False
         self._abandoning: asyncio.TimerHandle | None = None
@@ -43,21 +43,21 @@ class Running(Generic[T]):
         self.task.add_done_callback(self._end)
 
     async def result(self) -> T:
-        """Wait for the end; being cancelled oneself leaves the work alone."""
+        """Wait for the end; cancelling the caller does not cancel the work."""
         return await asyncio.shield(self.task)
 
     def abandon(self, seconds: float) -> None:
-        """Give the work up unless somebody takes an interest in it within so many seconds."""
+        """Cancel the work in that many seconds unless :meth:`keep_up` is called before."""
         self.keep_up()
         self._abandoning = self._loop.call_later(seconds, self.task.cancel)
 
     def keep_up(self) -> None:
-        """Go on: somebody waits for it."""
+        """Revoke a pending :meth:`abandon`."""
         if self._abandoning is not None:
             self._abandoning.cancel()
 
     async def news(self) -> AsyncIterator[str]:
-        """Yield what is reported until the work has ended, and the last news when it is quiet."""
+        """Yield messages until the work ends; repeat the last one after each silent heartbeat."""
         last = ""
         while True:
             while self._news:
@@ -89,14 +89,14 @@ class Running(Generic[T]):
         self._stirred.set()
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, MograderError):
-            _log.error("Work ended by a bug of ours", exc_info=error)
+            _log.error("Background work failed with an unexpected error", exc_info=error)
 
 
 class Work:
-    """All work under way in one app; ends it when the app ends.
+    """All work under way in one app; cancels it when the app ends.
 
-    ``heartbeat`` is after how many seconds of silence the last news is said again, so that no
-    front hangs up on a client that waits.
+    ``heartbeat``: seconds of silence after which the last message is repeated, so that no reverse
+    proxy closes the connection of a waiting client.
     """
 
     def __init__(self, heartbeat: float = 10.0) -> None:
@@ -105,7 +105,7 @@ class Work:
         self._kept: dict[str, Running[object]] = {}
 
     def begin(self, job: Callable[[Report], Awaitable[T]]) -> Running[T]:
-        """Start a job that outlives the request which asked for it."""
+        """Start a job that outlives the request that asked for it."""
         running = Running(job, self._heartbeat)
         task: asyncio.Task[object] = running.task
         self._tasks.add(task)
@@ -113,14 +113,14 @@ class Work:
         return running
 
     def keep(self, name: str, running: Running[T]) -> None:
-        """Remember work for somebody who will ask about it by name, a page without scripts."""
+        """Keep work under a name, so that a page without scripts can ask about it later."""
         self._kept.pop(name, None)
         self._kept[name] = cast(Running[object], running)
         if len(self._kept) > _KEPT_WORKS:
             del self._kept[next(iter(self._kept))]
 
     def kept(self, name: str) -> Running[object] | None:
-        """Return the work of this name, unless it was given up; what has ended is told once."""
+        """Return the work of this name, None if it was cancelled; ended work is returned once."""
         running = self._kept.get(name)
         if running is not None and running.task.done():
             del self._kept[name]
@@ -128,7 +128,7 @@ class Work:
         return running
 
     async def close(self) -> None:
-        """Cancel what still runs and wait until it is gone."""
+        """Cancel the remaining work and wait until it has ended."""
         tasks = tuple(self._tasks)
         for task in tasks:
             task.cancel()
@@ -143,11 +143,11 @@ async def progress_lines(
     statuses: Mapping[type[MograderError], int] = HTTP_STATUS,
     absent: float | None = None,
 ) -> AsyncGenerator[bytes, None]:
-    """Yield the lines of the progress protocol, the result or the failure being the last.
+    """Yield the lines of the progress protocol; the last one is the result or the error.
 
-    ``shown`` gives the last line's fields for a result. When the client leaves before that, the
-    work is given up after ``absent`` seconds: a page that is loaded again has asked again by then.
-    None: the work goes on whether or not a client waits.
+    ``shown`` returns the last line's fields for a result. When the client disconnects before that,
+    the work is cancelled after ``absent`` seconds; a reloaded page has asked again by then. None:
+    the work continues without a client.
     """
     try:
         async for message in running.news():
@@ -167,5 +167,5 @@ async def progress_lines(
 
 
 def _line(event: str, **values: object) -> bytes:
-    """One event of the progress protocol."""
+    """Return one event of the progress protocol as a line of JSON."""
     return json.dumps({"event": event, **values}, ensure_ascii=False).encode() + b"\n"

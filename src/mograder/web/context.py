@@ -1,8 +1,8 @@
-"""Where a request came from and where the hub seems to live, worked out once per request.
+"""The client's address and the hub's public address, worked out once per request.
 
-A front may serve the hub under a path prefix and over HTTPS, strip the prefix or not, and tell
-so in ``X-Forwarded-*`` headers; those count from trusted peers only. Everything behind this
-middleware reads one frozen :class:`RequestContext` and never these headers again.
+A reverse proxy may serve the hub under a path prefix and over HTTPS, strip the prefix or not, and
+report this in ``X-Forwarded-*`` headers; they count from trusted peers only. All code behind this
+middleware uses one frozen :class:`RequestContext` and never reads these headers again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from mograder.core.log import get_logger, request_id
 from mograder.web.drain_before_reply import DrainBeforeReply, brings_body
 
 CONTEXT = "mograder.context"
-"""Where a scope keeps its context."""
+"""Scope key of the request's context."""
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9_.~-]+)+")
 _HOST = re.compile(r"(?:[A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -43,10 +43,10 @@ _access = get_logger("mograder.access")
 
 @dataclass(frozen=True, slots=True)
 class RequestContext:
-    """What a handler needs to know about a request's way in.
+    """The client's address, the public origin and the path of a request.
 
     ``prefix`` is "" or like "/live/hub"; ``client`` the peer's address, None on a Unix socket;
-    ``path`` is decoded and below the prefix, ``raw_path`` the same as it came over the wire.
+    ``path`` is decoded and below the prefix, ``raw_path`` the same in the bytes received.
     """
 
     prefix: str
@@ -60,7 +60,7 @@ class RequestContext:
 
     @property
     def secure(self) -> bool:
-        """Whether the browser came over HTTPS, so that cookies may be ``Secure``."""
+        """Whether the browser used HTTPS, so that cookies may be ``Secure``."""
         return self.scheme == "https"
 
 
@@ -70,16 +70,16 @@ def context_of(scope: Scope) -> RequestContext:
 
 
 def request_context(request: Request) -> RequestContext:
-    """The same of a request."""
+    """Return the context of a request."""
     return context_of(request.scope)
 
 
 class ContextMiddleware:
-    """The outermost layer: context, request id, header bounds, access log.
+    """The outermost layer: context, request id, limits on headers, access log.
 
-    ``base_url`` is the prefix the hub was configured with, ``public_url`` the scheme and host
-    that browsers use; where they are empty, a trusted front's headers decide. ``trusts`` tells by
-    an address whether that is such a front; without it none is.
+    ``base_url`` is the prefix the hub was configured with, ``public_url`` the scheme and host that
+    browsers use; where they are empty, a trusted proxy's headers decide. ``trusts`` returns whether
+    an address is a trusted proxy's; by default no address is.
     """
 
     def __init__(
@@ -167,7 +167,7 @@ class ContextMiddleware:
 
 
 def _forwarded(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, str]:
-    """Collect a trusted front's headers; one that comes twice is ambiguous, so refused."""
+    """Return a trusted proxy's headers. Raises: InvalidInput for one that is sent twice."""
     found: dict[bytes, str] = {}
     for name, value in headers:
         if name not in _FORWARDED:
@@ -202,7 +202,7 @@ def _raw_path(scope: Scope) -> bytes:
 
 
 def _checked_prefix(prefix: str) -> str:
-    """Accept "" or an absolute path without dot segments, without its trailing slash.
+    """Return "" or an absolute path without dot segments and without its trailing slash.
 
     Raises: :class:`InvalidInput` for anything else; the prefix ends up in pages and redirects.
     """
@@ -230,13 +230,13 @@ def _public_origin(public_url: str) -> tuple[str, str] | None:
 
 @lru_cache(maxsize=256)
 def _own_origins(scheme: str, host: str) -> frozenset[str]:
-    """Spell our origin as browsers do: without the scheme's default port."""
+    """Return our origin as browsers spell it: without the scheme's default port."""
     default = ":443" if scheme == "https" else ":80"
     return frozenset({f"{scheme}://{host.removesuffix(default)}"}) if host else frozenset()
 
 
 def _headers_too_large(scope: Scope) -> bool:
-    # httptools has no bound of its own on the headers' total.
+    # httptools does not limit the total size of the headers.
     headers = scope["headers"]
     if len(headers) > _MAX_HEADERS:
         return True
@@ -258,7 +258,7 @@ async def _refuse(scope: Scope, send: Send, status: int, text: str) -> None:
 
 
 def _log_access(scope: Scope, context: RequestContext, status: int, seconds: float) -> None:
-    # A page of a session loads hundreds of files: only its failures are news.
+    # A page of a session loads hundreds of files, so only its failures are logged at INFO.
     routine = context.raw_path.startswith(_FRONT) or (
         status < 400 and context.raw_path.startswith(_SESSIONS)
     )

@@ -1,14 +1,14 @@
-"""Answers to requests with a body: not before it has come, and head and body in one piece.
+"""Delays responses until the request's body has arrived, and sends head and body in one write.
 
-A front that is written in Go (Caddy) closes its connection to us when it has passed the head of an
-answer on before it has read the request's body to its end; of the answer, what it has not read by
-then is lost, and a client sees 200 and nothing (golang/go issue 40747). So a request that is
-refused early gets its answer only when its body has come, and a short answer leaves as one write. A
-long one, such as the progress of a publication, waits a moment: the front may have sent us the last
-of the body and not have looked yet whether more follows.
+A reverse proxy written in Go (Caddy) closes its connection to us when it has forwarded the head of
+a response before it has read the request's body to its end; the rest of the response is lost, and a
+client sees 200 with an empty body (golang/go issue 40747). So a request that is refused early gets
+its response only after its body has arrived, and a short response is sent in one write. A long one,
+such as the progress of a publication, waits 0.25 s: the proxy may have sent the last of the body
+without having checked yet whether more follows.
 
-Of a large or slow body only a little is waited for. The refusal then says ``Connection: close``,
-and ``web.uvicorn_protocol`` closes the connection.
+Of a large or slow body only the first part is read. The refusal then has ``Connection: close``, and
+``web.uvicorn_protocol`` closes the connection.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from contextlib import suppress
 from starlette.types import Message, Receive, Scope, Send
 
 _DRAINED_BYTES = 2**20
-"""More than this is not worth its transfer only to be refused."""
+"""Bytes read of a body that is refused; transferring more would be a waste."""
 _DRAIN_SECONDS = 2.0
 _SHORT_BYTES = 2**16
 _FRONT_SECONDS = 0.25
-"""For a front to note the end of a body; measured under a load of 12 on two processors."""
+"""Time for a proxy to notice the end of a body; measured at a load of 12 on two processors."""
 _REFUSED = 400
 _CLOSE = (b"connection", b"close")
 _BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def brings_body(scope: Scope) -> bool:
-    """Whether a body comes with this request."""
+    """Whether this request has a body."""
     if scope["type"] != "http" or scope["method"] in _BODILESS:
         return False
     return any(
@@ -42,9 +42,9 @@ def brings_body(scope: Scope) -> bool:
 class DrainBeforeReply:
     """The ``receive`` and ``send`` of one request that :func:`brings_body`.
 
-    Mutable state: whether the app has asked for the body, whether it is asking at the moment (a
+    Mutable state: whether the app has read from the body, whether it is reading at the moment (a
     proxy does, while it answers), whether the body has ended, and the head that is held back until
-    the body of the answer follows (in the same turn of the loop, so in one write).
+    the body of the response follows (in the same turn of the loop, so in one write).
     """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,11 +54,11 @@ class DrainBeforeReply:
         self._asking = False
         self._ended = False
         self._head: Message | None = None
-        # A client that waits for 100-continue is not told to send a body that nothing reads.
+        # A client that waits for 100-continue is not asked to send a body that is not read.
         self._waits = any(name == b"expect" for name, _ in scope["headers"])
 
     async def receive(self) -> Message:
-        """Give the app a piece of the body."""
+        """Return the next message of the request's body."""
         self._asked = self._asking = True
         try:
             message = await self._receive()
@@ -68,7 +68,7 @@ class DrainBeforeReply:
         return message
 
     async def send(self, message: Message) -> None:
-        """Pass the answer on: its head once the body has come, or with its own body."""
+        """Send a message of the response; its head waits for the request's body or its own body."""
         if message["type"] == "http.response.start":
             if not self._ended and self._refuses(message):
                 await self._drain()
@@ -86,7 +86,7 @@ class DrainBeforeReply:
         await self._send(message)
 
     def _refuses(self, start: Message) -> bool:
-        """Whether this is an answer after which the app reads no more of the body."""
+        """Whether this is a response after which the app reads no more of the body."""
         if not self._asked:
             return not self._waits
         return not self._asking and start["status"] >= _REFUSED
@@ -100,7 +100,7 @@ class DrainBeforeReply:
         left = _DRAINED_BYTES
         while left > 0:
             message = await self._receive()
-            if not message.get("more_body", False):  # its end, or nobody is there any more
+            if not message.get("more_body", False):  # the body's end or a disconnect
                 self._ended = True
                 return
             left -= len(message["body"])

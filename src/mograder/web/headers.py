@@ -1,6 +1,6 @@
-"""The security headers of our own pages and answers (security.md, "Our own pages").
+"""The security headers of our own pages and responses (security.md, "Our own pages").
 
-Session pages have other ones, which the proxy sets.
+The proxy sets different ones on session pages.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from mograder.web.context import RequestContext
 
 _NAMEABLE_HOST = re.compile(r"[A-Za-z0-9.-]+(:[0-9]{1,5})?")
-"""What a Content-Security-Policy can name: not an IPv6 literal, nothing that ends a directive."""
+"""Hosts that a Content-Security-Policy can name: no IPv6 literals, no ``;`` or space."""
 
 _UNCHANGING = (
     (b"x-content-type-options", b"nosniff"),
@@ -22,21 +22,21 @@ _UNCHANGING = (
 
 
 def security_headers(context: RequestContext) -> tuple[tuple[bytes, bytes], ...]:
-    """The headers that every answer of our own carries, an error's too."""
+    """Return the security headers of every response of our own, errors included."""
     return (*_UNCHANGING, (b"content-security-policy", content_security_policy(context).encode()))
 
 
 def nameable(context: RequestContext) -> bool:
-    """Tell whether a policy can name the host of this request."""
+    """Return whether a policy can name the host of this request."""
     return _NAMEABLE_HOST.fullmatch(context.host) is not None
 
 
 def content_security_policy(context: RequestContext) -> str:
-    """Our policy: scripts and styles from the static path only, nothing inline, no framing.
+    """Return our policy: scripts and styles from the static path only, nothing inline, no framing.
 
-    ``'self'`` would include the session paths, where student code chooses the bytes, so the
-    static path is named with the host in full. A host that a policy cannot name (an IPv6
-    literal) gets no scripts at all: the pages work without, and the policy stays closed.
+    ``'self'`` would include the session paths, where student code chooses the bytes, so the static
+    path is named with the host in full. With a host that a policy cannot name (an IPv6 literal) no
+    scripts are allowed; the pages work without them.
     """
     if nameable(context):
         static = f"{context.scheme}://{context.host}{context.prefix}/static/"

@@ -1,7 +1,7 @@
-"""Pages for people: what those of the hub and of the student's dashboard have in common.
+"""Pages for people: the common part of the hub's and the student dashboard's.
 
-Each app puts an object of its own into the scope of every request (``web.app``); a page takes its
-templates, its course and its viewer from there.
+Each app puts its own object into the scope of every request (``web.app``); a page gets its
+templates, its course and its viewer from that object.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mograder.web.problems import TITLES
 from mograder.web.templating import Pages, StaticFile
 
 APP = "mograder.app"
-"""Where a scope keeps its app's object."""
+"""Scope key of the app's object."""
 
 _MIN_PACKED_BYTES = 1400
 _LEVEL = 5
@@ -28,10 +28,10 @@ _FOR_EVER = "public, max-age=31536000, immutable"
 
 
 class PageApp(Protocol):
-    """What the pages of an app need of it.
+    """The part of an app that its pages need.
 
-    ``title`` is the course's, ``program`` what the app is called in a sentence; ``packs`` tells
-    whether its answers are gzipped for clients that read that.
+    ``title`` is the course's, ``program`` the app's name in a sentence; ``packs`` is whether its
+    responses are gzipped for clients that accept that.
     """
 
     @property
@@ -47,15 +47,15 @@ class PageApp(Protocol):
     def packs(self) -> bool: ...
 
     def page_values(self, request: Request) -> Mapping[str, object]:
-        """Return what the templates of all pages take besides: ``viewer``, a Viewer or None."""
+        """Return further values for the templates of all pages: ``viewer``, a Viewer or None."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """The person who looks at a page, as templates know people.
+    """The person who views a page, for templates.
 
-    ``by_front`` tells whether the web server in front has signed the person in.
+    ``by_front`` is whether the reverse proxy has signed the person in.
     """
 
     username: str
@@ -71,7 +71,7 @@ def page_app(request: Request) -> PageApp:
 
 
 def page(request: Request, template: str, status: int = 200, **values: object) -> HTMLResponse:
-    """Answer with a page that knows the course and who is looking at it."""
+    """Return a rendered page, with the course and the viewer among its values."""
     app = page_app(request)
     context = request_context(request)
     html = app.pages.render(
@@ -95,10 +95,10 @@ def problem_page(
     again: str = "",
     retry_after: int = 0,
 ) -> Response:
-    """A failure for a person: what it is, what helps, and the number to quote.
+    """Return a page about a failure: the message, a hint, and the request's reference number.
 
-    ``again`` is a path below the prefix where it can be tried once more, after ``retry_after``
-    seconds (0: unknown).
+    ``again`` is a path below the prefix for another try, after ``retry_after`` seconds (0:
+    unknown).
     """
     response = page(
         request,
@@ -117,7 +117,7 @@ def problem_page(
 
 
 def static_file(request: Request, version: str, name: str) -> Response:
-    """Answer with a stylesheet, module or picture of our own.
+    """Return a stylesheet, module or image of our own.
 
     Raises: NotFound.
     """
@@ -129,7 +129,7 @@ def static_file(request: Request, version: str, name: str) -> Response:
 
 
 def send_static(request: Request, found: StaticFile, *, unchanging: bool) -> Response:
-    """Answer with a file, which the browser may keep for ever if its address names its version."""
+    """Return a file, cacheable for a year if its address contains its version."""
     headers = {
         "Content-Type": found.media_type,
         "Cache-Control": _FOR_EVER if unchanging else "no-cache",
@@ -143,15 +143,15 @@ def send_static(request: Request, found: StaticFile, *, unchanging: bool) -> Res
 
 
 def takes_gzip(request: Request) -> bool:
-    """Whether this client reads gzip."""
+    """Return whether this client accepts gzip."""
     offers = request.headers.get("accept-encoding", "").split(",")
     return any(offer.strip() in ("gzip", "x-gzip") for offer in offers)
 
 
 def _packed(request: Request, answer: HTMLResponse) -> HTMLResponse:
-    """The answer gzipped where that helps: lists repeat themselves, and phones pay by the byte.
+    """Return the page gzipped if it is long enough and the client accepts it.
 
-    No page of ours holds a secret that a stranger's text beside it could guess by the length.
+    No page of ours holds a secret next to text of another person, which compression could reveal.
     """
     answer.headers["Vary"] = "Accept-Encoding"
     body = bytes(answer.body)

@@ -1,7 +1,7 @@
-"""How a failure looks on the wire: the HTTP table of the error families, and who wants what.
+"""Failures over HTTP: the status of each error family, and the format that a client accepts.
 
-A failure is looked up by its class ancestry, so a new family without an entry of its own answers
-like its parent (decision 12). The apps share this; each adds its own words.
+A failure is looked up by its class ancestry, so a new family without its own entry gets its
+parent's status (decision 12). The apps share this; each adds its own texts.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from mograder.core.errors import (
 )
 
 NDJSON = "application/x-ndjson"
-"""The media type in which a client asks for progress, one JSON object per line."""
+"""The media type by which a client asks for progress, one JSON object per line."""
 
 HTTP_STATUS: Mapping[type[MograderError], int] = MappingProxyType(
     {
@@ -45,12 +45,12 @@ HTTP_STATUS: Mapping[type[MograderError], int] = MappingProxyType(
         SandboxUnavailable: 503,
     }
 )
-"""Family of failure → HTTP status; an app overrides what its clients expect otherwise."""
+"""Error family → HTTP status; an app overrides entries where its clients expect others."""
 
 HUB_STATUS: Mapping[type[MograderError], int] = MappingProxyType(
     {**HTTP_STATUS, NotAuthenticated: 403}
 )
-"""The hub's own table: its clients read 403 when nobody is signed in.
+"""The hub's own table: its clients expect 403 instead of 401 without a login.
 
 See compatibility-0.3.16.md 2.1.
 """
@@ -71,11 +71,11 @@ TITLES: Mapping[int, str] = MappingProxyType(
         504: "That took too long",
     }
 )
-"""Status → the heading of a page that tells about it."""
+"""Status → the heading of the page about it."""
 
 
 class Wants(StrEnum):
-    """What a client takes for an answer: JSON, a page, or JSON lines while it waits."""
+    """The format that a client accepts: JSON, a page, or JSON lines while it waits."""
 
     JSON = "json"
     PAGE = "page"
@@ -83,19 +83,19 @@ class Wants(StrEnum):
 
 
 def wants(accept: str) -> Wants:
-    """Read the ``Accept`` header the way browsers and API clients really send it."""
+    """Return the format for an ``Accept`` header, as browsers and API clients really send it."""
     if NDJSON in accept:
         return Wants.PROGRESS
     return Wants.PAGE if "text/html" in accept else Wants.JSON
 
 
 def wanted(request: Request) -> Wants:
-    """What the client of this request takes for an answer."""
+    """Return the format that the client of this request accepts."""
     return wants(request.headers.get("accept", ""))
 
 
 def status_of(error: MograderError, table: Mapping[type[MograderError], int] = HTTP_STATUS) -> int:
-    """The HTTP status of a failure, by its class ancestry."""
+    """Return the HTTP status of a failure, by its class ancestry."""
     for family in type(error).__mro__:
         if family in table:
             return table[family]
@@ -103,12 +103,12 @@ def status_of(error: MograderError, table: Mapping[type[MograderError], int] = H
 
 
 def headers_of(error: MograderError) -> dict[str, str]:
-    """What a failure adds to its answer's headers: when to come back, if it is a matter of time."""
+    """Return the headers that a failure adds: ``Retry-After`` for :class:`Busy`."""
     return {"Retry-After": str(error.retry_after)} if isinstance(error, Busy) else {}
 
 
 def problem_json(
     error: MograderError, table: Mapping[type[MograderError], int] = HTTP_STATUS
 ) -> JSONResponse:
-    """The failure for a program: ``{"detail": sentence and hint}`` (compatibility-0.3.16.md 2)."""
+    """Return a failure as ``{"detail": sentence and hint}`` (compatibility-0.3.16.md 2)."""
     return JSONResponse({"detail": str(error)}, status_of(error, table), headers_of(error))

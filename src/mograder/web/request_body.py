@@ -1,4 +1,4 @@
-"""What clients send, read within bounds: uploads to disk, forms and JSON into memory."""
+"""Request bodies, read within limits: uploads to disk, forms and JSON into memory."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _FORM_LIMIT = 16 * 1024
 
 
 def is_form(request: Request) -> bool:
-    """Whether a page of ours sent this, and not a program."""
+    """Whether this is a form sent by a page of ours, and not a program's request."""
     kind = request.headers.get("content-type", "")
     return kind.startswith("application/x-www-form-urlencoded")
 
 
 async def read_form(request: Request, limit: int = _FORM_LIMIT) -> dict[str, str]:
-    """The fields of a small form, one value each.
+    """Return the fields of a form of at most ``limit`` bytes, one value each.
 
     Raises: TooLarge, InvalidInput.
     """
@@ -39,9 +39,9 @@ async def read_form(request: Request, limit: int = _FORM_LIMIT) -> dict[str, str
 
 
 async def read_json(request: Request, shape: type[B], limit: int) -> B:
-    """A JSON body of this shape.
+    """Return a JSON body of this shape and of at most ``limit`` bytes.
 
-    Raises: TooLarge; InvalidInput naming the first field that is wrong.
+    Raises: TooLarge; InvalidInput naming the first invalid field.
     """
     body = await _read(request, limit)
     try:
@@ -65,9 +65,9 @@ async def _read(request: Request, limit: int) -> bytes:
 
 
 async def receive(request: Request, max_bytes: int, max_files: int, *, field: str) -> FormData:
-    """Read a multipart body to disk, never more than allowed of it.
+    """Read a multipart body to disk, within the limits.
 
-    Raises: TooLarge naming the bound, InvalidInput when it is not a multipart form.
+    Raises: TooLarge naming the limit, InvalidInput when it is not a multipart form.
     """
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         raise InvalidInput(f"Send the upload as a multipart form, in the field {field!r}.")
@@ -87,10 +87,12 @@ async def receive(request: Request, max_bytes: int, max_files: int, *, field: st
 
 
 async def _bounded(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:
-    """Pass the body on up to the bound.
+    """Yield the body up to the limit.
 
-    What an honest client sends beyond it is read and dropped for as much again, since a client
-    that is still sending does not see an answer.
+    As many bytes again beyond it are read and dropped, since a client that is still sending does
+    not read a response.
+
+    Raises: TooLarge.
     """
     received = 0
     async for chunk in request.stream():
@@ -109,7 +111,7 @@ def _too_large(max_bytes: int) -> TooLarge:
 
 @asynccontextmanager
 async def closing(form: FormData) -> AsyncIterator[None]:
-    """Let go of what an upload left on the disk."""
+    """Close a form, which deletes its temporary files."""
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""What every server of ours needs of uvicorn and the operating system: a socket, the signals."""
+"""Common to our servers: the socket, the uvicorn configuration, the signals."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ from mograder.web.uvicorn_protocol import HttpProtocol
 _BACKLOG = 2048
 _LAST_PORT = 65535
 KEPT_SECONDS = 130
-"""How long a quiet connection stays. A front keeps its own for one minute (nginx) or two (Caddy);
-one that hangs up first meets the next request on its way, and a front asks for no POST twice."""
+"""Seconds that an idle connection stays open. A proxy keeps its own for one minute (nginx) or two
+(Caddy); if the server closes first, the next request fails, and proxies do not repeat a POST.
+"""
 
 
 class Server(uvicorn.Server):
-    """uvicorn without its signal handlers: it would raise the signal again when it has served,
+    """uvicorn without its signal handlers.
 
-    and the process would die before what it holds is put away. ``on_ready`` is called when it
-    answers.
+    It would raise the signal again after serving, and the process would end before the services are
+    closed. ``on_ready`` is called when the server accepts requests.
     """
 
     def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None] = lambda: None) -> None:
@@ -35,7 +36,7 @@ class Server(uvicorn.Server):
         self._on_ready = on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to answer, and tell."""
+        """Start to accept requests, then call ``on_ready``."""
         await super().startup(sockets)
         if self.started:
             self._on_ready()
@@ -47,10 +48,10 @@ class Server(uvicorn.Server):
 
 
 def configuration(app: ASGIApp, *, grace_seconds: int, **options: Any) -> uvicorn.Config:
-    """How uvicorn serves an app of ours: ``options`` are further arguments of its Config.
+    """Return uvicorn's configuration for an app; ``options`` are further arguments of its Config.
 
-    Forwarded headers are ours to judge (``web.context``), so uvicorn leaves them alone. When the
-    server stops, requests under way have ``grace_seconds`` to end.
+    ``web.context`` evaluates forwarded headers, so uvicorn ignores them. When the server stops,
+    requests under way have ``grace_seconds`` to end.
     """
     return uvicorn.Config(
         app,
@@ -74,7 +75,7 @@ def until_signalled(
 ) -> Iterator[None]:
     """Stop gracefully at the first of the signals, at once at the second.
 
-    ``on_stop`` ends what would else be waited for.
+    ``on_stop`` ends connections that the graceful stop would wait for.
     """
 
     def stop() -> None:
@@ -105,7 +106,7 @@ def bind(host: str, port: int) -> socket.socket:
         raise InvalidInput(
             f"{host!r} is not an address of this machine.", hint="Correct the address (--host)."
         ) from error
-    # "localhost" may come as ::1 first, where most clients look last.
+    # "localhost" may resolve to ::1 first, which most clients try last.
     found.sort(key=lambda entry: entry[0] != socket.AF_INET)
     family, kind, protocol, _, address = found[0]
     listener = socket.socket(family, kind, protocol)

@@ -1,9 +1,9 @@
 """Pages and their static files: Jinja2 with autoescape, and a version in every static path.
 
 Static files are few and small: they are read once at the start and served from memory, so no
-request ever turns a path into a file. Their common version is part of the path
-(``/static/<version>/app.css``), which is why browsers may keep them for ever, and why one module
-finds the next one by a relative import.
+request opens a file by its path. Their common version is part of the path
+(``/static/<version>/app.css``), so browsers may cache them indefinitely, and one module imports the
+next one by a relative path.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MEDIA_TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class StaticFile:
-    """One stylesheet, module or picture of our own, in memory, as it is and gzipped."""
+    """One stylesheet, module or image of our own, in memory, plain and gzipped."""
 
     body: bytes
     media_type: str
@@ -43,7 +43,7 @@ class StaticFiles:
     by_name: Mapping[str, StaticFile]
 
     def url(self, prefix: str, name: str) -> str:
-        """The address of a file below the app's prefix; an unknown name is a bug of ours."""
+        """Return the address of a file below the app's prefix. Raises: KeyError."""
         if name not in self.by_name:
             raise KeyError(name)
         return f"{prefix}/static/{self.version}/{name}"
@@ -51,13 +51,13 @@ class StaticFiles:
 
 @dataclass(frozen=True, slots=True)
 class Pages:
-    """Renders the templates of ``web/templates``; page text lives there and nowhere else."""
+    """Renders the templates of ``web/templates``; page text is there and nowhere else."""
 
     environment: Environment
     static: StaticFiles
 
     def render(self, template: str, prefix: str, **values: object) -> str:
-        """Return a page's HTML; ``prefix`` is the path below which this app lives."""
+        """Return a page's HTML; ``prefix`` is the path below which this app is served."""
 
         def asset(name: str) -> str:
             return self.static.url(prefix, name)
@@ -85,7 +85,7 @@ def static_file(body: bytes, media_type: str) -> StaticFile:
 
 
 def load_static(directory: Traversable) -> StaticFiles:
-    """Read the known kinds of files of one directory and make their version."""
+    """Read a directory's files of the known types, and hash them into their version."""
     found: dict[str, StaticFile] = {}
     digest = hashlib.sha256()
     for entry in sorted(directory.iterdir(), key=lambda entry: entry.name):
@@ -99,7 +99,7 @@ def load_static(directory: Traversable) -> StaticFiles:
 
 
 def in_utc(moment: datetime) -> datetime:
-    """The same moment in UTC, which pages show where no script tells the reader's own time."""
+    """Return the same moment in UTC, which pages show where no script converts it to local time."""
     return moment.astimezone(UTC)
 
 

@@ -1,13 +1,13 @@
-"""HTTP connections that write the head of an answer together with what follows it.
+"""HTTP connections that write the head of a response together with the data after it.
 
 uvicorn writes each in a system call of its own, and the loop sends each at once. Together they are
-one segment: cheaper for both sides, and what a front needs that may close its connection when it
+one segment: cheaper for both sides, and needed for a proxy that may close its connection when it
 has seen the head (``web.drain_before_reply``).
 
-A connection whose request was answered before its body had come, because it was refused, is closed:
-uvicorn would read and drop all that was announced. It is kept for a moment, in which a little of
-what is on its way is still read: closing a socket with unread data resets the connection, and a
-client that is still writing then (Go's transport, so Caddy) gives up before it reads the answer.
+A connection whose request was refused before its body had arrived is closed: uvicorn would read and
+drop all of the announced body. It stays open for 2 s, in which up to 1 MB is still read: closing a
+socket with unread data resets the connection, and a client that is still writing (Go's transport,
+so Caddy) then gives up before it reads the response.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LINGER_BYTES = 2**20
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """uvicorn's protocol; ``uvicorn.Config(http=HttpLine)``.
+    """uvicorn's protocol with these changes; ``uvicorn.Config(http=HttpProtocol)``.
 
     Mutable state: ``_unread``, how many bytes of a refused body are still read and dropped; None
     while the connection is in use.
@@ -33,12 +33,12 @@ class HttpProtocol(HttpToolsProtocol):
     _unread: int | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take a new connection."""
+        """Wrap the transport of a new connection."""
         holder = _HeadHolder(transport, self.loop, self._linger)
         super().connection_made(cast(asyncio.Transport, holder))
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came, or drop it when its request has been answered without it."""
+        """Parse the data, or drop it when its request has already been answered."""
         if self._unread is None:
             super().data_received(data)
             return
@@ -47,20 +47,20 @@ class HttpProtocol(HttpToolsProtocol):
             self.flow.pause_reading()
 
     def eof_received(self) -> None:
-        """Note that the client sends no more."""
+        """Handle the end of the client's data."""
         if self._unread is None:
             super().eof_received()
         else:
             self.transport.close()
 
     def on_response_complete(self) -> None:
-        """Go on with the next request, or close the connection if a body is still to come."""
+        """Continue with the next request, or close the connection if the body is incomplete."""
         if self.cycle.more_body and self._unread is None:
             self.transport.close()
         super().on_response_complete()
 
     def _linger(self) -> bool:
-        """Tell the client that nothing more comes, and read on for a moment.
+        """Send EOF to the client, and read on for up to 2 s.
 
         Returns False if the connection may be closed at once.
         """
@@ -76,13 +76,13 @@ class HttpProtocol(HttpToolsProtocol):
         return True
 
     def handle_websocket_upgrade(self) -> None:
-        """Give the bare connection to the WebSocket, which writes whole messages."""
+        """Pass the bare connection to the WebSocket, which writes whole messages."""
         self.transport = cast(_HeadHolder, self.transport).bare
         super().handle_websocket_upgrade()
 
 
 class _HeadHolder:
-    """A transport that holds an answer's head until more is written, or the loop's turn ends."""
+    """A transport that holds a response's head until more is written, or the loop's turn ends."""
 
     def __init__(
         self,

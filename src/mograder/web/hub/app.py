@@ -1,6 +1,7 @@
-"""The hub's web application: what stands around the table of its routes (``web.hub.routes``).
+"""The hub's web application: the dispatcher and middleware around the route table.
 
-Session traffic goes to the proxy, everything else through ``AppMiddleware`` to the table.
+Session traffic goes to the proxy, everything else through ``AppMiddleware`` to the table
+(``web.hub.routes``).
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ _FRONT_DOOR = FRONT_DOOR.encode()
 def create_app(
     services: Services, metrics: Metrics | None = None, notifier: Notifier | None = None
 ) -> ASGIApp:
-    """Build the hub: context, then the session proxy or the route table."""
+    """Build the hub: context middleware, then the session proxy or the route table."""
     metrics, notifier = metrics or Metrics(services.pool), notifier or Notifier()
     hub = services.loaded.settings.hub
     release_dir = services.loaded.path(hub.release_dir)
@@ -113,9 +114,9 @@ def _front_door(
 
 
 class Dispatcher:
-    """Sends session paths to the proxy, but for marimo's static files; the rest to our own app.
+    """Sends session paths to the proxy, marimo's static files to ``assets``, the rest to ``own``.
 
-    What a web server in front asks goes to ``front``.
+    ``front`` answers the authorization requests of a reverse proxy.
     """
 
     def __init__(self, proxy: ASGIApp, assets: ASGIApp, own: ASGIApp, front: ASGIApp) -> None:
@@ -125,7 +126,7 @@ class Dispatcher:
         self._front = front
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on; we have no WebSockets of our own."""
+        """Pass the request on; the hub itself has no WebSockets."""
         if scope["type"] == "lifespan":
             await self._own(scope, receive, send)
         elif is_asset_path(context_of(scope).raw_path):
@@ -139,7 +140,7 @@ class Dispatcher:
 
 
 def build_routes(app: HubApp, proxy: SessionProxy[LiveSession]) -> FastAPI:
-    """Turn the table into an app; FastAPI's own pages, which need a CDN, stay off."""
+    """Build the app from the table, without FastAPI's own pages, which load from a CDN."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -172,7 +173,7 @@ def build_routes(app: HubApp, proxy: SessionProxy[LiveSession]) -> FastAPI:
 
 @cache
 def _installed() -> tuple[BaseRoute, ...]:
-    """Return the table's routes, which are the same for every hub of a process."""
+    """Return the table's routes; they are the same for every hub in a process."""
     router = APIRouter()
     for route in ROUTES:
         _install(router, route)

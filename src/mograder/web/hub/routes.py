@@ -1,6 +1,6 @@
-"""The table of all the hub's routes: read it as a map.
+"""The table of all the hub's routes.
 
-Method, path, who answers, who may pass; then how it stands in the described API.
+Each row: method, path, handler, access; then its entry in the API's description.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from mograder.web.hub.support.access import Access
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One route: who answers, whom it lets pass, and under which chapter it is documented.
+    """One route: its handler, the access that it demands, and its chapter in the documentation.
 
     A route without a chapter is a page for people and not part of the described API.
     """
@@ -97,7 +97,7 @@ _FILE = MappingProxyType(
 
 
 def _body(properties: Mapping[str, object]) -> Mapping[str, object]:
-    """How a JSON body stands in the description; its handler reads it within bounds."""
+    """Return the description of a JSON body; the handler itself reads it within limits."""
     schema = {"type": "object", "properties": dict(properties)}
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
@@ -131,7 +131,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/course/people", course_pages.people, Access.INSTRUCTOR),
     Route("GET", "/course/problems", course_pages.problems, Access.INSTRUCTOR),
     Route("GET", "/course/log", course_pages.log, Access.INSTRUCTOR),
-    # What every page loads
+    # Loaded by every page
     Route("GET", "/static/{version}/{name}", pages.static_file, Access.ANYONE),
     # Signing in and out
     Route("GET", "/login", signin.login_page, Access.ANYONE),

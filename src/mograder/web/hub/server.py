@@ -1,4 +1,4 @@
-"""Running the hub: the socket, the event loop, the signals, the words on the terminal."""
+"""Running the hub: the socket, the event loop, the signals, the messages on the terminal."""
 
 from __future__ import annotations
 
@@ -32,17 +32,18 @@ _log = get_logger(__name__)
 
 _GRACE_SECONDS = 3
 _SWITCH_SECONDS = 0.001
-"""How long a thread that reads the disk or the database keeps the loop waiting: Python's own 5 ms
-are felt when a hundred arrive at once."""
+"""Seconds until a thread that reads the disk or the database yields to the loop; Python's default
+of 5 ms is noticeable when a hundred requests arrive at once.
+"""
 _PING_SECONDS = 20
 _PONG_SECONDS = 120
-"""One large output on a slow link delays the answer to a ping; that is no reason to hang up."""
+"""One large output on a slow link delays the pong; the connection must survive that."""
 _LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
 class HubOptions:
-    """How ``mograder hub`` was called; the settings already hold its options."""
+    """The options of ``mograder hub``; the settings already include them."""
 
     loaded: LoadedSettings
     dev: bool
@@ -53,7 +54,7 @@ def serve_hub(options: HubOptions) -> None:
     """Serve until SIGTERM or Ctrl-C.
 
     Raises: :class:`InvalidInput` for a missing secret or a bad address, :class:`Conflict` for a
-    port in use, and what :func:`~mograder.web.hub.support.services.open_services` raises.
+    port in use, and the errors of :func:`~mograder.web.hub.support.services.open_services`.
     """
     environ = read_environ()
     configure_logging(journal=environ.service.journal)
@@ -74,7 +75,7 @@ def serve_hub(options: HubOptions) -> None:
 async def _serve(options: HubOptions, secret: str, service: Service) -> None:
     loaded = options.loaded
     async with AsyncExitStack() as stack:
-        # The port first: a hub that cannot be reached must not touch a running one's sessions.
+        # The port first: a hub that cannot listen must not touch a running one's sessions.
         listener = stack.enter_context(contextlib.closing(_listener(loaded, service)))
         opening = open_services(loaded, read_environ(), secret=secret, dev=options.dev)
         services = await stack.enter_async_context(opening)
@@ -90,8 +91,8 @@ async def _serve(options: HubOptions, secret: str, service: Service) -> None:
         await stack.enter_async_context(service.kept_alive())
         if not options.headless:
             await asyncio.to_thread(webbrowser.open, first)
-        # What is there by now stays, and to look through it for garbage takes 0.1 s each time, for
-        # which nobody is answered.
+        # Objects that exist by now stay; a garbage collection over them would block the loop for
+        # 0.1 s each time.
         gc.collect()
         gc.freeze()
         gc.enable()  # it was off for the start (``cli/hub/run.py``)
@@ -99,10 +100,10 @@ async def _serve(options: HubOptions, secret: str, service: Service) -> None:
 
 
 def _configuration(services: Services, metrics: Metrics, notifier: Notifier) -> uvicorn.Config:
-    """How the hub is served.
+    """Return the hub's uvicorn configuration.
 
-    ``websockets-sansio`` passes binary frames, close codes and messages of any size; marimo
-    sends whole outputs as one message, so there is no limit but the request's own.
+    ``websockets-sansio`` supports binary frames, close codes and messages of any size; marimo sends
+    whole outputs as one message, so the only limit is that on requests.
     """
     return configuration(
         create_app(services, metrics, notifier),
@@ -118,11 +119,11 @@ def _configuration(services: Services, metrics: Metrics, notifier: Notifier) -> 
 
 def _stop(service: Service, notifier: Notifier) -> None:
     service.tell(STOPPING)
-    notifier.close()  # pages that listen for news would else be waited for
+    notifier.close()  # otherwise the shutdown would wait for pages with an event stream
 
 
 def _listener(loaded: LoadedSettings, service: Service) -> socket.socket:
-    """Take the service manager's socket, where connections wait while we restart, or make ours."""
+    """Return the service manager's socket, which queues connections while we restart, or ours."""
     given = service.listeners()
     usable = [each for each in given if each.family in (socket.AF_INET, socket.AF_INET6)]
     for other in given:
@@ -137,7 +138,7 @@ def _listener(loaded: LoadedSettings, service: Service) -> socket.socket:
 
 
 def _on_loopback(listener: socket.socket) -> socket.socket:
-    """Without a sandbox and without sign-in nobody else may come in, whatever --host says."""
+    """Return a listener on loopback only: without a sandbox and sign-in --host must not count."""
     host, port = listener.getsockname()[:2]
     if host in (_LOOPBACK, "::1"):
         return listener
@@ -146,7 +147,7 @@ def _on_loopback(listener: socket.socket) -> socket.socket:
 
 
 def _url(loaded: LoadedSettings, listener: socket.socket) -> str:
-    """Where a browser on this machine finds the hub."""
+    """Return the hub's address for a browser on this machine."""
     hub = loaded.settings.hub
     host, port = listener.getsockname()[:2]
     shown = _LOOPBACK if host == "0.0.0.0" else "[::1]" if ":" in host else host  # noqa: S104
@@ -159,11 +160,11 @@ def _greet(services: Services, url: str, first: str) -> None:
     sys.stdout.write(
         f"Hub for {title}: {url}\nStudent code runs {confined}. Press Ctrl+C to stop.\n"
     )
-    sys.stdout.flush()  # into a journal or a file it would else be told at the end only
+    sys.stdout.flush()  # output to a journal or a file is buffered
 
 
 async def _first_page(services: Services, url: str) -> str:
-    """Return what to open: in development, a link that signs in as an instructor, once."""
+    """Return the page to open: in development, a one-time link that signs in as an instructor."""
     if not services.dev:
         return url
     code = make_code()

@@ -1,4 +1,4 @@
-"""Who may pass which route of the assignment server (B139, B145-B147)."""
+"""Access to the routes of the assignment server (B139, B145-B147)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _log = get_logger(__name__)
 
 
 class Access(StrEnum):
-    """Whom a route lets pass."""
+    """The access that a route demands."""
 
     ANYONE = "anyone"
     SIGNED_IN = "signed in"
@@ -35,7 +35,7 @@ class Access(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who is asking; with ``--no-auth`` nobody in particular, who may do everything."""
+    """The caller; with ``--no-auth`` an unnamed one with an instructor's rights."""
 
     user: str
     instructor: bool
@@ -43,10 +43,10 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class RequestInfo:
-    """One request as its handler sees it.
+    """One request, as its handler gets it.
 
-    ``names`` are the named steps of its path, decoded; ``query`` its fields, one value each;
-    ``user`` is whose things it is about, where the route demands one.
+    ``names`` are the named segments of its path, decoded; ``query`` its fields, one value each;
+    ``user`` is the person whose data it concerns, where the route demands one.
     """
 
     request: Request
@@ -57,33 +57,33 @@ class RequestInfo:
     user: Username | None = None
 
     def about(self, user: Username | None) -> RequestInfo:
-        """The same request, about this person's things."""
+        """Return the same request with this ``user``."""
         return replace(self, user=user)
 
     @property
     def whose(self) -> Username:
-        """The person whose things it is about."""
+        """The person whose data it concerns. Raises: RuntimeError for a route without an owner."""
         if self.user is None:
             raise RuntimeError("a route without an owner asked for one")
         return self.user
 
     @property
     def asker(self) -> Caller:
-        """Who is asking, where the route demands somebody."""
+        """The caller. Raises: RuntimeError for a route that admits anyone."""
         if self.caller is None:
             raise RuntimeError("a route for anyone asked who is there")
         return self.caller
 
     @property
     def detailed(self) -> bool:
-        """Whether the client knows more than 0.3.16 did."""
+        """Whether the client asks for the fields that 0.3.16 did not have."""
         return self.query.get("detail", "") not in ("", "0")
 
 
 def read_query(request: Request) -> dict[str, str]:
-    """The fields of the query.
+    """Return the fields of the query.
 
-    Raises: :class:`InvalidInput` when one comes twice, since nobody could say which counts.
+    Raises: :class:`InvalidInput` when a field is repeated, since its value would be ambiguous.
     """
     text = request.scope["query_string"].decode("latin-1")
     try:
@@ -97,7 +97,7 @@ def read_query(request: Request) -> dict[str, str]:
 
 
 async def identify(request: Request, services: Services) -> Caller | None:
-    """Return who is asking by the token, None for nobody or a token that is no good.
+    """Return the caller that the token names, or None without a valid token.
 
     Raises: :class:`InvalidInput` for two of them.
     """
@@ -122,7 +122,7 @@ async def identify(request: Request, services: Services) -> Caller | None:
 
 
 async def admit(info: RequestInfo, access: Access) -> Username | None:
-    """Let pass whom the route admits; return whose things it is about, if anybody's.
+    """Check the route's access; return the person whose data it concerns, or None.
 
     Raises: :class:`NotAuthenticated`, :class:`Forbidden`, :class:`InvalidInput`.
     """
@@ -150,14 +150,15 @@ def _check_instructor(info: RequestInfo, caller: Caller) -> None:
         raise Forbidden("Instructor access required")
     if not info.services.options.no_auth:
         return
-    # Without tokens any page in this machine's browser could ask: ours and programs only.
+    # Without tokens any page in this machine's browser could send this: allow only our own pages
+    # and programs.
     origin = info.request.headers.get("origin")
     if origin is not None and origin not in context_of(info.request.scope).own_origins:
         raise Forbidden("With --no-auth, pages from elsewhere have no instructor access")
 
 
 async def _note_use(claims: Claims, services: Services) -> None:
-    """Note a name whose token is used for the first time: it is taken from now on."""
+    """Register a name whose token is used for the first time: it is taken from now on."""
     if services.people.find(claims.username) is not None:
         return
     note, now = services.people.note, services.clock.now()

@@ -1,6 +1,6 @@
-"""The assignment server's web application: the way in, the routes, the way out.
+"""The assignment server's web application: access checks, routes, error responses.
 
-Around it stands ``web.context``: request ids, bounded headers, the access log.
+``web.context`` surrounds it: request ids, limits on headers, the access log.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ def create_app(services: Services) -> ASGIApp:
 
 
 class AssignmentServerApp:
-    """Finds the route of each request, lets pass whom it admits, and tells what went wrong.
+    """Finds the route of each request, checks access, and converts errors to responses.
 
-    Mutable state: when the register of people was read last.
+    Mutable state: the time at which the register of people was read last.
     """
 
     def __init__(self, services: Services) -> None:
@@ -48,7 +48,7 @@ class AssignmentServerApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
-            # Nothing here speaks WebSocket; the lifespan is that of whoever runs us.
+            # This server has no WebSockets; uvicorn handles the lifespan.
             if scope["type"] == "websocket":
                 await send({"type": "websocket.close", "code": 1000})
             return
@@ -73,7 +73,7 @@ class AssignmentServerApp:
         except MograderError as error:
             answer = answer_problem(error)
             opened = True
-        except Exception:  # noqa: BLE001  # it is logged, and no client is shown a traceback
+        except Exception:  # noqa: BLE001 - it is logged, and no client gets a traceback
             reference = context_of(request.scope).request_id
             _log.exception("a request failed")
             answer = JSONResponse({"error": f"Something broke. Reference: {reference}"}, 500)
@@ -83,7 +83,7 @@ class AssignmentServerApp:
         return answer
 
     async def _refresh_people(self) -> None:
-        """Notice within a second whose tokens the command line has ended."""
+        """Reload the register of people once a second, for tokens ended on the command line."""
         now = self._services.clock.steady()
         if now - self._read_at < _REFRESH_SECONDS:
             return
@@ -91,13 +91,13 @@ class AssignmentServerApp:
         try:
             await to_thread.run_sync(self._services.people.refresh, limiter=self._services.readers)
         except OSError as error:
-            _log.error("the register of people cannot be read, it counts as it was: %s", error)
+            _log.error("the register of people cannot be read, its last version is used: %s", error)
 
 
 def _steps(scope: Scope) -> tuple[str, ...]:
-    """The steps of the path, each decoded by itself: no name reaches into another step.
+    """Return the segments of the path, each decoded separately, so that %2F does not split one.
 
-    Raises: :class:`InvalidInput` for what is not UTF-8.
+    Raises: :class:`InvalidInput` for a path that is not UTF-8.
     """
     raw = context_of(scope).raw_path.decode("latin-1").strip("/")
     try:
@@ -107,7 +107,7 @@ def _steps(scope: Scope) -> tuple[str, ...]:
 
 
 def _without_body(answer: Response) -> Response:
-    """The same headers, and nothing after them."""
+    """Return a response with the same status and headers and no body."""
     bare = Response(None, answer.status_code)
     bare.raw_headers = answer.raw_headers
     return bare

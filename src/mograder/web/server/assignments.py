@@ -1,4 +1,4 @@
-"""What the course hands out: the list and the files (B136-B138, B146)."""
+"""The course's assignments: the list and the files (B136-B138, B146)."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from mograder.web.server.files import answer_file, look
 
 
 async def health(_: RequestInfo) -> Response:
-    """Say that the server answers."""
+    """Return a constant answer, for health checks."""
     return JSONResponse({"status": "ok"})
 
 
 async def list_all(info: RequestInfo) -> Response:
-    """Tell the assignments, each person with their own dates."""
+    """List the assignments, with the caller's own dates."""
 
     def told() -> list[dict[str, JsonValue]]:
         return [_told(each, info) for each in info.services.catalogue.all()]
@@ -50,7 +50,7 @@ async def send_file(info: RequestInfo) -> Response:
 
 
 async def find(info: RequestInfo) -> Assignment:
-    """The assignment that the path names.
+    """Return the assignment that the path names.
 
     Raises: :class:`NotFound`.
     """
@@ -60,7 +60,7 @@ async def find(info: RequestInfo) -> Assignment:
 
 
 def shown(when: datetime | None) -> str | None:
-    """A date as our answers write it, null where there is none."""
+    """Return a date in the format of our responses, None for none."""
     return None if when is None else moment(when)
 
 
@@ -83,7 +83,7 @@ def _told(assignment: Assignment, info: RequestInfo) -> dict[str, JsonValue]:
 
 
 def _extend(entry: dict[str, JsonValue], assignment: Assignment, user: str) -> None:
-    """Tell a person who has an extension their own dates."""
+    """Replace the dates of an entry by those of the user's extension, if there is one."""
     if user not in assignment.extensions:
         return
     own = assignment.deadline_of(user)
@@ -103,7 +103,7 @@ def _file(assignment: Assignment, name: str) -> dict[str, JsonValue]:
 
 
 def _with_sizes(files: JsonValue, assignment: Assignment, info: RequestInfo) -> JsonValue:
-    """The listed files with size and digest, of those that lie here."""
+    """Return the listed files, with size and SHA-256 for those in the assignment's directory."""
     if not isinstance(files, list):
         return files
     return [_with_size(each, assignment, info) for each in files]

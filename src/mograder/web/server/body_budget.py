@@ -1,7 +1,7 @@
-"""Memory for bodies under way: who comes when it is taken waits in line, and no class is refused.
+"""A byte budget for request bodies in memory.
 
-Only one person who sends much at once is: slow bodies cost nothing but memory, and nobody should
-hold all of it.
+When it is spent, requests wait in order of arrival and are not refused. Only a person with too many
+uploads under way is refused, since slow bodies of one person could hold the whole budget.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from contextlib import asynccontextmanager, contextmanager
 from mograder.web.server.problems import TooManyAttempts
 
 _SMALL = 1024 * 1024
-"""Up to here nobody waits for anybody."""
+"""Bodies up to this many bytes do not count."""
 
 _AT_ONCE = 4
-"""Bodies for one person."""
+"""Maximum number of bodies under way for one person."""
 
 
 class Budget:
-    """So many bytes, lent and given back in the order of asking; for one event loop.
+    """A number of bytes, lent in the order of requests; for one event loop.
 
     Mutable state: ``_left``, ``_line`` and ``_sending``.
     """
@@ -34,9 +34,9 @@ class Budget:
 
     @contextmanager
     def sending(self, user: str) -> Iterator[None]:
-        """Note that a body comes for this person.
+        """Count a body under way for this person.
 
-        Raises: :class:`TooManyAttempts` when many do already.
+        Raises: :class:`TooManyAttempts` when there are too many already.
         """
         if self._sending[user] >= _AT_ONCE:
             raise TooManyAttempts(
@@ -52,7 +52,7 @@ class Budget:
 
     @asynccontextmanager
     async def lend(self, size: int) -> AsyncIterator[None]:
-        """Hold so many bytes; more than there ever are counts as all of them, little as none."""
+        """Hold so many bytes; a size above the total counts as the total, a small one as 0."""
         size = 0 if size <= _SMALL else min(size, self._total)
         await self._take(size)
         try:

@@ -1,4 +1,4 @@
-"""Files as answers: whole or in ranges, with what a client needs to resume and to check them."""
+"""Files as responses, whole or in ranges, with the headers for resuming and checking a download."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A file that was looked at; a small one comes with its bytes."""
+    """A file's metadata; ``content`` is its bytes if it is small, else None."""
 
     path: Path
     size: int
@@ -37,19 +37,19 @@ class Opened:
 
     @property
     def etag(self) -> str:
-        """Strong: made of the content."""
+        """A strong ETag: made of the content."""
         return f'"{self.sha256.hex()[:32]}"'
 
 
 class Digests:
-    """The SHA-256 of files, worked out once each. Mutable state: ``_known``, under its lock."""
+    """The SHA-256 of files, computed once each. Mutable state: ``_known``, under its lock."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._known: dict[tuple[int, int, int, int], bytes] = {}
 
     def of(self, fd: int, status: os.stat_result) -> bytes:
-        """The digest of an opened file."""
+        """Return the digest of an opened file."""
         key = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
         with self._lock:
             known = self._known.get(key)
@@ -68,9 +68,9 @@ class Digests:
 
 
 def look(directory: Path, name: str, digests: Digests) -> Opened:
-    """Look at a plain file in a directory; ``name`` is one parsed component.
+    """Read a regular file in a directory; ``name`` is one parsed path component.
 
-    Raises: :class:`NotFound`, also for what is no plain file.
+    Raises: :class:`NotFound`, also for a file that is not regular.
     """
     fd = _open(directory / name)
     try:
@@ -89,7 +89,7 @@ def answer_file(
     limiter: CapacityLimiter,
     media_type: str = "application/octet-stream",
 ) -> Response:
-    """Answer with a file, or the part of it that was asked for."""
+    """Return a response with a file, or the range of it that was requested."""
     about = {
         "Accept-Ranges": "bytes",
         "Cache-Control": "private, no-cache",
@@ -132,9 +132,9 @@ def _is_current(condition: str, etag: str) -> bool:
 
 
 def _wanted(headers: Headers, opened: Opened, modified: str) -> tuple[int, int] | None:
-    """The bytes to send, from and up to; none where the range lies outside the file.
+    """Return the bytes to send, as [start, end); None where the range lies outside the file.
 
-    A range that cannot be read, several of them, or one of another version mean the whole file.
+    An invalid range, several of them, or one of another version mean the whole file.
     """
     whole = (0, opened.size)
     found = _RANGE.fullmatch(headers.get("range", "").replace(" ", ""))
@@ -157,12 +157,12 @@ def _wanted(headers: Headers, opened: Opened, modified: str) -> tuple[int, int] 
 async def _stream(
     opened: Opened, start: int, end: int, limiter: CapacityLimiter
 ) -> AsyncIterator[bytes]:
-    # Opened here: an answer that nobody takes any more would leave it open.
+    # Opened here: a response that is never sent would leave it open.
     fd = await to_thread.run_sync(_open, opened.path, limiter=limiter)
     try:
         status = os.fstat(fd)
         if (status.st_size, status.st_mtime) != (opened.size, opened.modified):
-            return  # Replaced meanwhile: the client sees that bytes are missing.
+            return  # Replaced meanwhile: the client notices the missing bytes.
         while start < end:
             size = min(_CHUNK, end - start)
             chunk = await to_thread.run_sync(os.pread, fd, size, start, limiter=limiter)

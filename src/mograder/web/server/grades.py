@@ -27,7 +27,7 @@ _GRADES_LIMIT = 16 * MEGABYTE
 _FEEDBACK_LIMIT = 2048 * MEGABYTE
 _FEEDBACK_SECONDS = 3600.0
 _AT_ONCE = 1 * MEGABYTE
-# A document is a marimo export: scripts, some from elsewhere. It gets an origin of its own.
+# A document is a marimo export: scripts, some from other sites. It gets an opaque origin.
 _SANDBOX = "sandbox allow-scripts allow-popups allow-popups-to-escape-sandbox allow-downloads"
 
 
@@ -46,7 +46,7 @@ async def upload_grades(info: RequestInfo) -> Response:
 
 
 async def upload_feedback(info: RequestInfo) -> Response:
-    """Keep feedback documents: all of them, or none."""
+    """Store feedback documents: all of them, or none."""
     services, request = info.services, info.request
     assignment = await find(info)
     if not is_multipart(request):
@@ -76,7 +76,7 @@ async def send_feedback(info: RequestInfo) -> Response:
 
 
 async def _receive(info: RequestInfo, upload: FeedbackUpload) -> list[str]:
-    """Write the form to the disk as it comes, by no more memory than a piece of it."""
+    """Write the form to disk as it arrives, with at most 1 MB in memory; return the file names."""
     limiter = info.services.writers
 
     def begin(filename: str) -> BinaryIO:
@@ -98,7 +98,7 @@ async def _receive(info: RequestInfo, upload: FeedbackUpload) -> list[str]:
 
 
 def _document(filename: str) -> FileName:
-    """The document's own name; some clients send the path that they had it under."""
+    """Return the document's file name; some clients send a whole path."""
     name = FileName.parse(filename.replace("\\", "/").rpartition("/")[2])
     ItemName.parse(name)
     return name

@@ -1,4 +1,4 @@
-"""Who is who: registration by the class's code, names that are taken, and giving them free."""
+"""Registration by the class's enrollment code, the names that are taken, and their release."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class _Wish(BaseModel):
 
 
 async def register(info: RequestInfo) -> Response:
-    """Give a new name and its token to who knows the enrollment code (B141)."""
+    """Register a name and return its token, given the enrollment code (B141)."""
     services = info.services
     options = services.options
     if not options.enrollment_code:
@@ -59,7 +59,7 @@ async def register(info: RequestInfo) -> Response:
 
 
 async def me(info: RequestInfo) -> Response:
-    """Tell who the token is."""
+    """Return the token's user and role."""
     caller = info.asker
     role = Role.INSTRUCTOR if caller.instructor else Role.STUDENT
     now = moment(info.services.clock.now())
@@ -67,7 +67,7 @@ async def me(info: RequestInfo) -> Response:
 
 
 async def list_all(info: RequestInfo) -> Response:
-    """Tell which names are taken."""
+    """List the names that are taken."""
     people = [
         {"user": each.user, "since": moment(each.since), "how": each.how.value}
         for each in info.services.people.taken()
@@ -76,7 +76,7 @@ async def list_all(info: RequestInfo) -> Response:
 
 
 async def reset(info: RequestInfo) -> Response:
-    """End a name's tokens and give it free."""
+    """End a name's tokens and make the name available again."""
     return await _end(info, How.RESET)
 
 
@@ -94,7 +94,7 @@ async def _end(info: RequestInfo, how: How) -> Response:
 
 
 def _address(info: RequestInfo) -> str:
-    """Where a request came from; behind a front of this machine, where that says it came from."""
+    """Return the client's address; behind a proxy on this machine, the one that it reports."""
     client = context_of(info.request.scope).client or ""
     told = info.request.headers.get("x-forwarded-for", "")
     return told.rpartition(",")[2].strip()[:64] if told and client in _LOOPBACK else client
@@ -107,7 +107,7 @@ def _register(info: RequestInfo, user: Username, mark: str) -> None:
             f"The name {user} is not on this course's list.",
             hint="Register with the name that your instructor has for you, or ask them.",
         )
-    # Work that came under the name before there was a register of names.
+    # Submissions under the name from before there was a register of names.
     if services.people.find(user) is None and services.submissions.anything_of(user):
         raise taken(user)
     services.people.register(user, mark, services.clock.now())

@@ -1,4 +1,4 @@
-"""How a failure looks on this server's wire: ``{"error": sentence}``.
+"""Failures in this server's format: ``{"error": sentence}``.
 
 See compatibility-0.3.16.md 4.
 """
@@ -15,15 +15,15 @@ from mograder.web.problems import HTTP_STATUS, headers_of, status_of
 
 
 class TooManyAttempts(Busy):
-    """Somebody guesses, or asks more often than people do."""
+    """Raised when codes are guessed, or requests are more frequent than a person's."""
 
 
 class TooSlow(InvalidInput):
-    """A body of which nothing more came."""
+    """Raised when the rest of a body does not arrive in time."""
 
 
 class WrongMethod(InvalidInput):
-    """There is something at this address, but not for this verb."""
+    """Raised when there is a route at this address, but not for this method."""
 
     def __init__(self, allowed: frozenset[str]) -> None:
         super().__init__("Method not allowed")
@@ -33,11 +33,11 @@ class WrongMethod(InvalidInput):
 STATUS: Mapping[type[MograderError], int] = MappingProxyType(
     {**HTTP_STATUS, TooManyAttempts: 429, TooSlow: 408, WrongMethod: 405}
 )
-"""Family of failure → HTTP status."""
+"""Error family → HTTP status."""
 
 
 def answer_problem(error: MograderError) -> JSONResponse:
-    """Tell a failure in the shape that 0.3.16's clients read."""
+    """Return the response to a failure, in the format of 0.3.16's clients."""
     headers = headers_of(error)
     if isinstance(error, NotAuthenticated):
         headers["WWW-Authenticate"] = "Bearer"

@@ -1,4 +1,4 @@
-"""Is this receipt genuine? Anybody who has one may ask."""
+"""Verification of receipts, open to anyone who has one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LIMIT = 16 * 1024
 
 @dataclass(frozen=True, slots=True)
 class _Verdict:
-    """What is left of what a receipt says."""
+    """The current state of a receipt's submission."""
 
     stored: bool
     counts: bool
@@ -34,7 +34,7 @@ class _Verdict:
 
 
 async def verify(info: RequestInfo) -> Response:
-    """Tell whether this server signed a receipt, and what became of the submission."""
+    """Return whether this server signed a receipt, and the state of its submission."""
     receipt = read_receipt(await read_body(info.request, _LIMIT))
     services = info.services
     if not is_genuine(services.secret, receipt):

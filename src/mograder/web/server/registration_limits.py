@@ -1,4 +1,4 @@
-"""Bounds guessing the enrollment code, and taking names in bulk."""
+"""Limits guessing of the enrollment code, and registering names in bulk."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class RegistrationLimits:
         self._failed_in_all: deque[float] = deque(maxlen=_FAILURES_OF_ALL)
 
     def check(self, address: str) -> None:
-        """Let pass who has not tried too often in the last minute.
+        """Refuse an address with too many attempts in the last minute.
 
         Raises: :class:`TooManyAttempts`.
         """
@@ -47,19 +47,19 @@ class RegistrationLimits:
                 )
 
     def failed(self, address: str) -> None:
-        """Note a wrong code."""
+        """Count a wrong code."""
         self._note(self._failed, address)
         self._failed_in_all.append(self._clock.steady())
 
     def made(self, address: str) -> None:
-        """Note a name that was given away."""
+        """Count a registered name."""
         self._note(self._made, address)
 
     def _note(self, counted: dict[str, deque[float]], address: str) -> None:
-        """Note an attempt, and forget the addresses without one in the last minute.
+        """Count an attempt, and drop the addresses without one in the last minute.
 
         The addresses are in the order of their last attempts. Where there are too many, the one
-        whose last attempt is the oldest is forgotten.
+        whose last attempt is the oldest is dropped.
         """
         times = counted.pop(address, deque())
         times.append(self._clock.steady())

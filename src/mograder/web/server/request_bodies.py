@@ -1,4 +1,4 @@
-"""What clients send, read within bounds: JSON, a notebook, a form of many files."""
+"""Request bodies, read within limits: JSON, a notebook, a form of many files."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _MOST_PARTS = 20_000
 async def chunks(
     request: Request, limit: int, seconds: float = _BODY_SECONDS
 ) -> AsyncIterator[bytes]:
-    """Pass a body on, never more than the limit of it, and never for longer.
+    """Yield a body of at most ``limit`` bytes that arrives within so many seconds.
 
-    Raises: :class:`TooLarge` naming the bound, :class:`TooSlow`, :class:`InvalidInput` when the
-    client hangs up.
+    Raises: :class:`TooLarge` naming the limit, :class:`TooSlow`, :class:`InvalidInput` when the
+    client disconnects.
     """
     announced = request.headers.get("content-length", "")
     if announced.isascii() and announced.isdigit() and int(announced[:20]) > limit:
@@ -54,7 +54,7 @@ async def chunks(
 
 
 async def read_body(request: Request, limit: int) -> bytes:
-    """The whole body.
+    """Return the whole body.
 
     Raises: as :func:`chunks`.
     """
@@ -65,7 +65,7 @@ async def read_body(request: Request, limit: int) -> bytes:
 
 
 def announced_size(request: Request, limit: int) -> int:
-    """How much memory a body will need: as announced, or the limit where nothing is."""
+    """Return how many bytes a body will need: as announced, else the limit."""
     text = request.headers.get("content-length", "")
     return min(int(text[:20]), limit) if text.isascii() and text.isdigit() else limit
 
@@ -76,11 +76,11 @@ def is_multipart(request: Request) -> bool:
 
 
 def submitted_bytes(content_type: str, body: bytes) -> bytes:
-    """What is handed in: the first part that has a file name, or the body itself.
+    """Return the submitted file: the first part that has a file name, or the body itself.
 
     See compatibility-0.3.16.md 4.
 
-    Raises: :class:`InvalidInput` in 0.3.16's words when there is nothing.
+    Raises: :class:`InvalidInput` with 0.3.16's message when it is empty.
     """
     if not content_type.lower().startswith("multipart/form-data"):
         data = body
@@ -103,17 +103,17 @@ def submitted_bytes(content_type: str, body: bytes) -> bytes:
 
 
 class _Kept(io.BytesIO):
-    """A buffer that can still be read when whoever filled it has closed it."""
+    """A buffer that can still be read after it was closed."""
 
     def close(self) -> None:
-        """Stay open: it is only memory."""
+        """Do nothing: it is only memory."""
 
 
 class FileParts:
-    """Takes a multipart form apart as it comes, and writes each file where ``begin`` says.
+    """Parses a multipart form as it arrives, and writes each file where ``begin`` says.
 
-    ``begin`` gets the file's name as the client wrote it and returns where to write, or None to
-    pass the part over. Mutable state: the part at hand.
+    ``begin`` gets the file's name as the client wrote it and returns the file to write to, or None
+    to skip the part. Mutable state: the current part.
     """
 
     def __init__(self, content_type: str, begin: Callable[[str], BinaryIO | None]) -> None:
@@ -149,9 +149,9 @@ class FileParts:
         )
 
     def feed(self, data: bytes) -> None:
-        """Take the next piece.
+        """Parse the next piece.
 
-        Raises: :class:`InvalidInput` when it is no form, and whatever ``begin`` raises.
+        Raises: :class:`InvalidInput` when it is not a valid form, and whatever ``begin`` raises.
         """
         try:
             self._parser.write(data)
@@ -159,16 +159,16 @@ class FileParts:
             raise InvalidInput(f"The form cannot be read: {error}") from error
 
     def finish(self) -> None:
-        """Note that all has come.
+        """Check that the form is complete.
 
-        Raises: :class:`InvalidInput` when it broke off in the middle.
+        Raises: :class:`InvalidInput` when it is not.
         """
         if not self._ended:
             self.close()
             raise InvalidInput("The form cannot be read: it breaks off before its end")
 
     def close(self) -> None:
-        """Let go of the file at hand."""
+        """Close the current file."""
         if self._target is not None:
             self._target.close()
             self._target = None

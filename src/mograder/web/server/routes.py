@@ -1,4 +1,4 @@
-"""The table of all the assignment server's routes: read it as a map.
+"""The table of all the assignment server's routes.
 
 The same as docs/reference/https-api.md; the first part is 0.3.16's (compatibility-0.3.16.md 4).
 """
@@ -20,9 +20,9 @@ Handler = Callable[[RequestInfo], Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One route: its verb, its path, who answers, and whom it lets pass.
+    """One route: its method, its path, its handler, and the access that it demands.
 
-    ``open`` answers may be read by pages of any origin (CORS).
+    Responses of ``open`` routes may be read by pages of any origin (CORS).
     """
 
     method: str
@@ -38,7 +38,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """The route that a request takes, and the names in its path."""
+    """The route of a request, and the values of the names in its path."""
 
     route: Route
     names: dict[str, str]
@@ -66,7 +66,7 @@ ROUTES: tuple[Route, ...] = (
         Access.OWNER,
         open=False,
     ),
-    # Ours
+    # Not in 0.3.16
     Route("GET", "/me", people.me, Access.SIGNED_IN),
     Route("POST", "/receipts/verify", receipts.verify, Access.ANYONE),
     Route("GET", "/people", people.list_all, Access.INSTRUCTOR),
@@ -76,7 +76,7 @@ ROUTES: tuple[Route, ...] = (
 
 
 def find_route(method: str, steps: tuple[str, ...]) -> Match:
-    """Return the route for a verb and the decoded steps of a path; ``HEAD`` has ``GET``'s.
+    """Return the route for a method and the decoded segments of a path; ``HEAD`` uses ``GET``'s.
 
     Raises: :class:`NotFound`, :class:`WrongMethod`.
     """

@@ -1,4 +1,4 @@
-"""Running the assignment server: the socket, the event loop, the words on the terminal."""
+"""Running the assignment server: the socket, the event loop, the messages on the terminal."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from mograder.web.server.services import ServerOptions, open_services
 from mograder.web.serving import Server, bind, configuration, until_signalled
 
 _GRACE_SECONDS = 30
-"""What is being handed in when the server stops is taken; the client has the answer."""
+"""Seconds in which submissions under way are completed and acknowledged when the server stops."""
 
 _OPEN_FILES = 65_536
 
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """Where the server listens; ``forced`` lets strangers in where nobody signs in."""
+    """Where the server listens; ``forced`` allows ``--no-auth`` beyond loopback."""
 
     host: str
     port: int
@@ -40,8 +40,9 @@ class Listening:
 def serve_course(options: ServerOptions, listening: Listening) -> None:
     """Serve until SIGTERM or Ctrl-C.
 
-    Raises: :class:`InvalidInput` for what cannot be served, and for ``--no-auth`` where others can
-    come in; :class:`~mograder.core.errors.Conflict` for a port in use.
+    Raises: :class:`InvalidInput` for a course or certificate that cannot be served, and for
+    ``--no-auth`` on an address that others can reach; :class:`~mograder.core.errors.Conflict` for a
+    port in use.
     """
     configure_logging()
     if options.no_auth and not listening.forced and not _is_loopback(listening.host):
@@ -72,7 +73,7 @@ async def _serve(options: ServerOptions, listening: Listening) -> None:
 
 
 def _loaded(config: uvicorn.Config) -> uvicorn.Config:
-    """Read the certificate now, so that a mistake in it is told in words."""
+    """Load the certificate now, so that an error in it gets a clear message."""
     try:
         config.load()
     except OSError as error:
@@ -95,7 +96,7 @@ def _greet(options: ServerOptions, listening: Listening, listener: socket.socket
     if options.enrollment_code and not options.no_auth:
         lines.append("  Registration: enabled")
     sys.stdout.write("\n".join([*lines, "Press Ctrl+C to stop.", ""]))
-    sys.stdout.flush()  # into a journal or a file it would else be told at the end only
+    sys.stdout.flush()  # output to a journal or a file is buffered
 
 
 def _is_loopback(host: str) -> bool:
@@ -108,7 +109,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _allow_many_files() -> None:
-    """A class that hands in at once is a few hundred connections and as many files."""
+    """Raise the limit on open files: a class submitting at once needs several hundred."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     allowed = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
     if soft != resource.RLIM_INFINITY:

@@ -1,4 +1,4 @@
-"""What every handler of the assignment server works with, built in one place."""
+"""The services of the assignment server's handlers, created in one place."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from mograder.web.server.request_bodies import MEGABYTE
 RECORDS = Path(".mograder") / "receipts"
 _BODIES = 256 * MEGABYTE
 _WRITERS = 32
-"""They wait for the disk, and the more of them do, the more of their work it takes at once."""
+"""They wait for fsync; the more of them wait, the more writes one flush to disk covers."""
 
 _READERS = 16
 
@@ -37,7 +37,7 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ServerOptions:
-    """How ``mograder serve`` was called (B135-B145)."""
+    """The options of ``mograder serve`` (B135-B145)."""
 
     root: Path
     release_dir: Path | None = None
@@ -57,7 +57,7 @@ class GradeBooks:
         self._open: dict[str, Grades] = {}
 
     def of(self, name: ItemName) -> Grades:
-        """The grades of one assignment, ``<root>/<assignment>/grades.json``."""
+        """Return the grades of one assignment, ``<root>/<assignment>/grades.json``."""
         with self._lock:
             if name not in self._open:
                 self._open[name] = Grades(self._root / name, disk=self._disk)
@@ -66,9 +66,9 @@ class GradeBooks:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The rooms that the handlers use; ``writers`` and ``readers`` bound their threads.
+    """The services that the handlers use; ``writers`` and ``readers`` bound their threads.
 
-    A submission waits for the disk, a download does not, so each has threads of its own.
+    A submission waits for the disk, a download does not, so each has its own threads.
     """
 
     options: ServerOptions
@@ -87,14 +87,14 @@ class Services:
     readers: CapacityLimiter
 
     def feedback_directory(self, name: ItemName) -> Path:
-        """Where the feedback documents of an assignment lie."""
+        """Return the directory of an assignment's feedback documents."""
         return self.options.root / name / "feedback"
 
 
 def open_services(
     options: ServerOptions, *, clock: Clock | None = None, disk: Disk = DISK
 ) -> Services:
-    """Open a course's directory for serving; it is looked through once, so mistakes show here.
+    """Open a course's directory for serving, and check it once, so that errors show at the start.
 
     Raises: :class:`InvalidInput` for a directory, a secret, a manifest or a roster that cannot be
     used.
@@ -107,9 +107,9 @@ def open_services(
     register_secret(options.enrollment_code)
     release = _release_of(options)
     submitted = options.submissions_dir or root / "submitted"
-    # Beside files/ and grades.json, where 0.3.16 had them, if somebody wants just that.
+    # Submissions next to files/ and grades.json, as in 0.3.16, if the options say so.
     mixed = submitted.resolve() == root.resolve()
-    # In 0.3.16's place only where no release lies in it too, and nobody chose another.
+    # Read 0.3.16's place too, unless releases are there or another directory was chosen.
     flat_in_root = release is not None and release.resolve() == root.resolve()
     older = None if options.submissions_dir or flat_in_root else root
     catalogue = Catalogue(root, release, hidden=(submitted, *((release,) if release else ())))
@@ -140,7 +140,7 @@ def open_services(
 
 
 def read_names(text: str) -> tuple[Username, ...]:
-    """The user names in a file of ours, one a line; blank lines and ``#`` lines are passed over.
+    """Return the user names in a file of ours, one a line; blank and ``#`` lines are skipped.
 
     Raises: :class:`InvalidInput` naming the line.
     """

@@ -1,4 +1,4 @@
-"""Handing in, how it stands, and what the instructor collects (B146, B147, B157, B158)."""
+"""Submitting, the status of work, and the instructor's downloads (B146, B147, B157, B158)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _DAY = "%a %d %b %Y, %H:%M UTC"
 
 
 async def submit(info: RequestInfo) -> Response:
-    """Take a notebook; it is on the disk before this answers."""
+    """Store a submitted notebook; it is on disk before the response is sent."""
     services, request = info.services, info.request
     if reads_as_a_submission(info.whose):
         raise InvalidInput("Invalid username: it reads as the name of a submission")
@@ -56,7 +56,7 @@ async def submit(info: RequestInfo) -> Response:
 
 
 async def status(info: RequestInfo) -> Response:
-    """Tell how one person's work stands."""
+    """Return the status of one person's work."""
     assignment = await find(info)
 
     def told() -> dict[str, JsonValue]:
@@ -77,7 +77,7 @@ async def status(info: RequestInfo) -> Response:
 
 
 async def list_all(info: RequestInfo) -> Response:
-    """Tell whose submissions there are."""
+    """List the people with submissions."""
     assignment = await find(info)
 
     def told() -> list[dict[str, JsonValue]]:
@@ -118,7 +118,7 @@ async def send(info: RequestInfo) -> Response:
 
 
 async def _receive(info: RequestInfo, size: int) -> tuple[Assignment, Kept | None]:
-    """Read a notebook and keep it; None when the time is over."""
+    """Read a notebook and store it; None after the cutoff."""
     services, request = info.services, info.request
     async with services.bodies.lend(size):
         body = await read_body(request, SUBMISSION_LIMIT)
@@ -126,7 +126,7 @@ async def _receive(info: RequestInfo, size: int) -> tuple[Assignment, Kept | Non
         kind = request.headers.get("content-type", "")
 
         def keep() -> tuple[Assignment, Kept | None]:
-            # Looked up here and not before: each way to a thread and back costs time.
+            # Looked up here and not before: each switch to a thread costs time.
             assignment = services.catalogue.find(info.names["name"])
             return assignment, _keep(info, assignment, submitted_bytes(kind, body), now)
 
@@ -134,12 +134,12 @@ async def _receive(info: RequestInfo, size: int) -> tuple[Assignment, Kept | Non
 
 
 def _keep(info: RequestInfo, assignment: Assignment, data: bytes, now: datetime) -> Kept | None:
-    """Keep a submission; None when the time is over, unless it is what was in time anyway."""
+    """Store a submission; after the cutoff return None, or the equal one stored in time."""
     services, user = info.services, info.whose
     deadline = assignment.deadline_of(user)
     over = deadline.cutoff is not None and now > deadline.cutoff
     if over and not info.asker.instructor:
-        # The answer to the first try may have been lost.
+        # The response to the first try may have been lost.
         return services.submissions.repeated(user, assignment.name, data)
     terms = Terms(due=deadline.due, replace=info.query.get("late") == "replace", once=True)
     return services.submissions.add(user, assignment.name, data, now, terms)
@@ -189,7 +189,7 @@ def _details(counting: Submission, due: datetime | None) -> dict[str, JsonValue]
 
 
 def _is_late(submission: Submission, due: datetime | None) -> bool:
-    """By the due date as it is now: an extension that came later counts."""
+    """Return whether it is late by the current due date: a later extension counts."""
     return due is not None and submission.received > due
 
 

@@ -1,4 +1,4 @@
-"""What the buttons of the dashboard do: each is a form that posts and leads to a page."""
+"""The handlers of the dashboard's buttons: each is a form whose POST redirects to a page."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from mograder.web.student.views import FIRST_LOOK, requested_row, sign_in_form
 
 
 async def sign_in(request: Request) -> Response:
-    """Sign in by one of the connector's forms, then ask for everything."""
+    """Sign in by one of the connector's forms, then sync with the server."""
     app = student_app(request)
     fields = await read_form(request)
     try:
@@ -40,13 +40,13 @@ async def sign_in(request: Request) -> Response:
 
 
 async def sign_out(request: Request) -> Response:
-    """Forget who was signed in; the work in the folder stays."""
+    """Forget the login; the work in the folder stays."""
     await student_app(request).connection.sign_out()
     return go_to("/sign-in")
 
 
 async def sync(request: Request) -> Response:
-    """Send what waits, then ask the server for everything."""
+    """Send submissions that are waiting, then sync with the server."""
     app = student_app(request)
 
     async def job(report: Report) -> str:
@@ -60,7 +60,7 @@ async def sync(request: Request) -> Response:
 
 
 async def look(app: StudentApp, report: Report) -> str:
-    """Ask the server for everything; a server that is away is told on the page."""
+    """Sync with the server; an error is shown on the page. Raises: NotAuthenticated."""
     server = app.connection.connector.server
     try:
         await app.connection.use(lambda transport: app.course.sync(transport, server, report))
@@ -72,7 +72,7 @@ async def look(app: StudentApp, report: Report) -> str:
 
 
 async def fetch(request: Request) -> Response:
-    """Bring an assignment into its folder; an edited file is kept beside the new one."""
+    """Download an assignment into its folder; an edited file is kept next to the new one."""
     app, line = student_app(request), await requested_row(request)
 
     async def job(report: Report) -> str:
@@ -87,12 +87,12 @@ async def fetch(request: Request) -> Response:
 
 
 async def edit(request: Request) -> Response:
-    """Start the editor of a notebook, then lead to it."""
+    """Start the editor of a notebook, then redirect to it."""
     return await _run_notebook(request, "edit", student_app(request).runner.edit, "editor")
 
 
 async def stop(request: Request) -> Response:
-    """End an editor; what was saved is safe."""
+    """Stop an editor; saved changes are kept."""
     app, line = student_app(request), await requested_row(request)
     await app.runner.editors.stop(line.folder)
     if wanted(request) is Wants.PAGE:
@@ -121,7 +121,7 @@ async def _run_notebook(
 
 
 async def submit(request: Request) -> Response:
-    """Hand in the notebook as it was saved last; keep it where the server is away."""
+    """Submit the notebook as last saved; if the server cannot be reached, keep it for later."""
     app, line = student_app(request), await requested_row(request)
     late = (await read_form(request)).get("late") == "yes"
 
@@ -136,7 +136,7 @@ async def submit(request: Request) -> Response:
 
 
 async def send(request: Request) -> Response:
-    """Send the notebook that waits."""
+    """Send the submission that is waiting."""
     app, line = student_app(request), await requested_row(request)
     late = (await read_form(request)).get("late") == "yes"
 
@@ -150,7 +150,7 @@ async def send(request: Request) -> Response:
 async def _handed_over(
     app: StudentApp, line: AssignmentRow, work: Callable[[Transport], Submitted]
 ) -> str:
-    """Let the server have it; where that takes a decision of the student's, lead to it."""
+    """Send a submission; redirect to a question if it would replace one that was on time."""
     try:
         return _after(app, await app.connection.use(work), line.name)
     except WouldReplaceOnTime:
@@ -158,14 +158,14 @@ async def _handed_over(
 
 
 async def give_up(request: Request) -> Response:
-    """Do not send the notebook that waits; it is set aside."""
+    """Cancel the submission that is waiting; its file is set aside."""
     app, line = student_app(request), await requested_row(request)
     await to_thread.run_sync(app.course.give_up, line.folder)
     return go_to(_told("given-up", line.name))
 
 
 def _after(app: StudentApp, done: Submitted, name: str) -> str:
-    """Where to go after a submission: to the receipt only if the server acknowledged it."""
+    """Return the page after a submission: the receipt only if the server acknowledged it."""
     if done.handed is None:
         app.connection.trouble = done.why
         return _told("waits", name)
@@ -179,5 +179,5 @@ def _notebook_of(line: AssignmentRow) -> Notebook:
 
 
 def _told(done: str, item: str) -> str:
-    """The list, which says what was done."""
+    """Return the address of the list, with a message about what was done."""
     return f"/?{urlencode({'done': done, 'item': item})}"

@@ -1,4 +1,4 @@
-"""The dashboard's web application: the table of its routes, and what stands around it."""
+"""The dashboard's web application: the table of its routes, and its middleware."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lines of the dashboard: each assignment as its student sees it, online or not."""
+"""The rows of the dashboard: each assignment as its student sees it, online or not."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mograder.web.student.student_app import StudentApp
 
 @dataclass(frozen=True, slots=True)
 class AssignmentRow:
-    """One assignment; ``state`` is in the words of the hub's pages."""
+    """One assignment; ``state`` uses the terms of the hub's pages."""
 
     item: KnownItem
     notebook: Notebook | None
@@ -31,17 +31,17 @@ class AssignmentRow:
 
     @property
     def folder(self) -> str:
-        """The folder that it lies in, which is its name here."""
+        """The folder of its files, which identifies it here."""
         return self.item.folder
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """The name that pages show."""
         return self.item.assignment.name
 
     @property
     def handed_in(self) -> datetime | None:
-        """When the server got what counts, as far as anybody knows."""
+        """The time at which the server received the submission that counts, if known."""
         standing = self.item.standing
         if standing is not None and standing.submitted_at is not None:
             return standing.submitted_at
@@ -57,14 +57,14 @@ class AssignmentRow:
 
     @property
     def has_feedback(self) -> bool:
-        """Whether there is something to read about one's work."""
+        """Whether there is feedback on the student's work."""
         standing = self.item.standing
         told = standing is not None and bool(standing.feedback or standing.feedback_available)
         return told or bool(self.documents)
 
 
 def row_of(app: StudentApp, item: KnownItem) -> AssignmentRow:
-    """Look at one assignment on the disk."""
+    """Return the row of one assignment; reads the disk."""
     folder = app.course.folder
     notebook = folder.notebook(item.folder)
     state = folder.state_of(notebook)
@@ -84,5 +84,5 @@ def row_of(app: StudentApp, item: KnownItem) -> AssignmentRow:
 
 
 def rows_of(app: StudentApp, known: Known | None) -> tuple[AssignmentRow, ...]:
-    """Look at all of them, in the server's order."""
+    """Return the rows of all assignments, in the server's order; reads the disk."""
     return tuple(row_of(app, item) for item in known.items) if known else ()

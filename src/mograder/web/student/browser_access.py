@@ -1,8 +1,8 @@
-"""Who may use the dashboard: the browser that brought the one-time link, and pages of our own.
+"""Access to the dashboard: only a browser that used the one-time link, and pages of our own.
 
-It listens on loopback, which every page of the web and every user of the machine can reach. So a
-request must name this server (a foreign name would be DNS rebinding), must carry the cookie that
-the link was exchanged for, and to change anything must come from a page of this very origin.
+It listens on loopback, which every web page and every user of the machine can reach. So a request
+must name this server (another name would be DNS rebinding), must carry the cookie that the link was
+exchanged for, and to change anything must be sent by a page of this origin.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from mograder.web.pages import page
 from mograder.web.problems import Wants, wanted
 
 HEADERS: tuple[Header, ...] = ((b"cross-origin-resource-policy", b"same-origin"),)
-"""What every answer of the dashboard carries besides our usual headers."""
+"""Headers of every response of the dashboard besides the security headers."""
 
 _OPEN = ("/open", "/health", "/static/")
 _LONGEST_CODE = 200
@@ -31,11 +31,10 @@ _MOST_BROWSERS = 100
 
 
 class BrowserAccess:
-    """Gives out one-time links, and knows the browsers that came with one.
+    """Issues one-time links, and remembers the browsers that used one.
 
-    ``link`` is told every new link as it is made: the first at the start, and the next one when
-    it was used. With ``everybody`` no cookie is asked for. In memory only: a restart makes new
-    links.
+    ``tell`` is called with every new link: the first at the start, and the next one when it was
+    used. With ``everybody`` no cookie is demanded. In memory only: a restart makes new links.
     """
 
     def __init__(self, port: int, clock: Clock, *, everybody: bool = False) -> None:
@@ -49,13 +48,13 @@ class BrowserAccess:
         self._known: list[str] = []
 
     def new_link(self) -> str:
-        """Return the path of a fresh link; the one before works no more."""
+        """Return the path of a new link; the previous one becomes invalid."""
         code = make_code()
         self._code, self._made = code.hash, self._clock.now()
         return f"/open?code={code.text}"
 
     def use(self, code: str) -> str | None:
-        """Return a cookie's value for a link's code, used up by that, or None for a wrong one."""
+        """Return a cookie's value for a link's code and use it up; None for a wrong code."""
         if not code or len(code) > _LONGEST_CODE or not self._code:
             return None
         if not secrets.compare_digest(hash_code(code), self._code):
@@ -69,18 +68,18 @@ class BrowserAccess:
         return key
 
     def names_us(self, context: RequestContext) -> bool:
-        """Whether a request was meant for this server, by the name that it used."""
+        """Whether the request's Host is a name of this server."""
         return context.host in self._hosts
 
     def admits(self, scope: Scope) -> bool:
-        """Whether this browser came by a link of ours."""
+        """Whether this browser has used a link."""
         if self.everybody:
             return True
         values = _cookies(scope, self.cookie)
         return len(values) == 1 and hash_code(values[0]) in self._known
 
     async def admit(self, request: Request, _: list[Header]) -> Response | None:
-        """Return why a request is refused, None for one that is let in."""
+        """Return the refusal of a request, None for one that is admitted."""
         context = request_context(request)
         if not self.names_us(context):
             return PlainTextResponse("This server has another name.", 421)
@@ -94,7 +93,7 @@ class BrowserAccess:
 
 
 def _from_here(scope: Scope, context: RequestContext) -> bool:
-    """Whether one of our own pages sent it, or no browser at all."""
+    """Whether the request was sent by one of our own pages, or not by a browser."""
     headers = scope["headers"]
     return not browser_marks(headers) or same_origin(headers, context.own_origins)
 
@@ -116,5 +115,5 @@ def _cookies(scope: Scope, name: str) -> list[str]:
 
 
 def cookie_header(name: str, value: str) -> str:
-    """Return the ``Set-Cookie`` of a browser that came by a link; it lasts until that is closed."""
+    """Return the ``Set-Cookie`` of a browser that used a link; a session cookie."""
     return f"{name}={value}; Path=/; HttpOnly; SameSite=Lax"

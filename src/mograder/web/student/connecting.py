@@ -1,4 +1,4 @@
-"""Which connector a course wants: the one place that knows all kinds of servers."""
+"""The choice of a course's connector: the one place that knows all kinds of servers."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from mograder.web.student.moodle_connector import MoodleConnector
 
 
 def connector_of(loaded: LoadedSettings, environ: Environ) -> Connector:
-    """Return the way to this course's server.
+    """Return the connector to this course's server.
 
-    ``transport`` says which; where it says nothing, the address that there is does. A folder
-    without settings goes on with the server that it was used with last, or asks for one.
+    ``transport`` selects it; where that is not set, the configured address does. A folder without
+    settings uses its last server again, or asks for one.
 
-    Raises: InvalidInput for an address that is none, or a Moodle course without its number.
+    Raises: InvalidInput for an invalid address, or a Moodle course without its number.
     """
     settings = loaded.settings
     chosen = loaded.origins["transport"] is not Origin.DEFAULT

@@ -1,7 +1,7 @@
-"""How a student gets to their course: one connector for each kind of server.
+"""The student's connection to their course: one connector for each kind of server.
 
-The pages ask a connector for the ways in that it has, show one form for each
-(``templates/student/way_<name>.html``), and hand the filled-in form back. So another kind of server
+The pages show one form for each of the connector's ways to sign in
+(``templates/student/way_<name>.html``), and pass the filled-in form back. So another kind of server
 is one class here and its forms, and no page changes.
 """
 
@@ -18,15 +18,15 @@ from mograder.clients.token_store import TokenStore, user_of
 from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound
 
 _RETRY = RetryPolicy(tries=3, first_pause=0.3, longest=5.0)
-"""Somebody looks at the page meanwhile; what cannot be sent now waits here anyway."""
+"""Short, since a person waits for the page; an unsent submission is kept anyway."""
 
 
 class Connector(Protocol):
-    """The way from this machine to one course."""
+    """The connection from this machine to one course."""
 
     @property
     def server(self) -> str:
-        """The server's address as people read it; empty until a form tells it."""
+        """The server's address for display; empty until a form names it."""
         ...
 
     @property
@@ -36,37 +36,37 @@ class Connector(Protocol):
 
     @property
     def ways(self) -> tuple[str, ...]:
-        """The forms for signing in, the usual one first."""
+        """The names of the forms for signing in, the usual one first."""
         ...
 
     def resume(self) -> Transport | None:
-        """Return the connection of whoever signed in last time, without asking the server."""
+        """Return the connection of the last login without a request to the server, or None."""
         ...
 
     def sign_in(self, way: str, fields: Mapping[str, str], owner: str) -> Transport:
-        """Sign in by one of the forms, and remember it for the next time.
+        """Sign in by one of the forms, and store the login for the next time.
 
-        ``owner`` is whose work lies in the folder, empty for nobody's yet.
+        ``owner`` is the user whose work is in the folder, empty if there is none yet.
 
-        Raises: Conflict for somebody else, before anything is remembered; MograderError in words
+        Raises: Conflict for another user, before anything is stored; MograderError with a message
         for the student.
         """
         ...
 
     def sign_out(self) -> None:
-        """Forget who was signed in, on this machine."""
+        """Delete the stored login on this machine."""
         ...
 
 
 class HttpsConnector:
-    """The server of ``mograder serve``: a code to register with, or a token (B141, B148)."""
+    """The server of ``mograder serve``: an enrollment code, or a token (B141, B148)."""
 
     def __init__(
         self, server: str, tokens: TokenStore, *, settled: bool = True, token: str = ""
     ) -> None:
-        """``token`` is one from the settings, which counts before what was cached.
+        """Check the address; ``token`` is one from the settings, preferred to a cached one.
 
-        Raises: InvalidInput when the course's own address is none.
+        Raises: InvalidInput when the course's own address is not valid.
         """
         if settled and server:
             parse_hub_url(server, insecure=True, what="server")
@@ -87,11 +87,11 @@ class HttpsConnector:
 
     @property
     def ways(self) -> tuple[str, ...]:
-        """With the enrollment code, or with a token that one has."""
+        """With the enrollment code, or with an existing token."""
         return ("register", "token")
 
     def resume(self) -> Transport | None:
-        """Return the connection of the token that is kept for this server."""
+        """Return the connection with the token stored for this server, or None."""
         if not self._server:
             return None
         if self._token:
@@ -100,7 +100,7 @@ class HttpsConnector:
         return None if found is None else _connected(self._server, found.token, found.user)
 
     def sign_in(self, way: str, fields: Mapping[str, str], owner: str) -> Transport:
-        """Register, or take a token; see :class:`Connector`."""
+        """Register, or use a token; see :class:`Connector`."""
         server = self._server if self._settled else fields.get("server", "").strip()
         if not server:
             raise InvalidInput("The server's address is missing.", hint="Your course page has it.")
@@ -115,7 +115,7 @@ class HttpsConnector:
         return transport
 
     def sign_out(self) -> None:
-        """Drop the token."""
+        """Delete the token."""
         self._token = ""
         if self._server:
             self._tokens.forget(self._server)
@@ -128,7 +128,7 @@ class HttpsConnector:
         cached = self._tokens.find(server)
         own = cached.token if cached is not None and cached.user == user else ""
         given = register(server, user, code, token=own, retry=_RETRY)
-        # At once: a name is given out only one time.
+        # Stored at once: a name is given out only once.
         self._tokens.save(server, given.token, given.user)
         return _connected(server, given.token, given.user)
 
@@ -147,7 +147,7 @@ class HttpsConnector:
 
 
 def demand_owner(owner: str, user: str) -> None:
-    """Let nobody sign in over another's work: it would be sent as theirs. Raises: Conflict."""
+    """Refuse another user than the owner: work would be sent as theirs. Raises: Conflict."""
     if owner not in ("", user):
         raise Conflict(
             f"This folder holds the work of {owner}, and you signed in as {user}.",

@@ -1,4 +1,4 @@
-"""The way to a course on Moodle: its password, or a token, as the commands keep it."""
+"""The connector to a course on Moodle: by password, or by a token stored by the commands."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from mograder.web.student.connector import demand_owner
 
 
 class MoodleConnector:
-    """A course on Moodle, whose address and number the course's settings name.
+    """A course on Moodle, whose address and number are in the course's settings.
 
-    Who signs in to Moodle in the browser only (single sign-on) signs in once with
-    ``mograder moodle login --sso``, whose token is taken up here.
+    A student whose Moodle uses single sign-on signs in once with ``mograder moodle login --sso``,
+    whose token is used here.
     """
 
     def __init__(self, server: str, course_id: int, tokens: TokenStore) -> None:
-        """Check what the settings say.
+        """Check the settings.
 
         Raises:
-            InvalidInput: The address is none, or the course's number is missing.
+            InvalidInput: The address is not valid, or the course's number is missing.
         """
         self._server = parse_moodle_url(server)
         if course_id <= 0:
@@ -44,19 +44,19 @@ class MoodleConnector:
 
     @property
     def settled(self) -> bool:
-        """Always: the settings named it."""
+        """Whether the address is the course's own: always True."""
         return True
 
     @property
     def ways(self) -> tuple[str, ...]:
-        """With the password of Moodle, or with a token that one has."""
+        """With the Moodle password, or with an existing token."""
         return ("moodle_password", "moodle_token")
 
     def resume(self) -> Transport | None:
-        """Return the connection of the token that is kept for this site.
+        """Return the connection with the token stored for this site, or None.
 
         Raises:
-            MograderError: 0.3.16 kept it without the user name, and the site cannot be asked.
+            MograderError: 0.3.16 stored it without the user name, and the site cannot be asked.
         """
         found = self._tokens.find(self._server)
         if found is None:
@@ -70,10 +70,10 @@ class MoodleConnector:
         return transport
 
     def sign_in(self, way: str, fields: Mapping[str, str], owner: str) -> Transport:
-        """Sign in and see that this account is in the course, and the folder's ``owner``.
+        """Sign in, and check that the account is in the course and is the folder's ``owner``.
 
         Raises:
-            MograderError: In words for the student.
+            MograderError: With a message for the student.
         """
         match way:
             case "moodle_password":
@@ -95,7 +95,7 @@ class MoodleConnector:
         return transport
 
     def sign_out(self) -> None:
-        """Drop the token, on this machine."""
+        """Delete the token on this machine."""
         self._tokens.forget(self._server)
 
     def _token_for(self, fields: Mapping[str, str]) -> str:

@@ -1,8 +1,8 @@
-"""Where the student's notebooks run on their own machine: editors, and validations.
+"""Running the student's notebooks on their own machine: editors, and validations.
 
-Both use the environment that the notebook's release asks for, so that what runs in the editor runs
-in the validation. A validation runs in a sandbox where this machine can make one; where it cannot,
-it runs as the editor does, since the code is the student's own.
+Both use the environment of the notebook's release, so that editor and validation have the same
+packages. A validation runs in a sandbox where this machine supports one; elsewhere it runs without,
+as the editor does, since the code is the student's own.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Checked(BaseModel):
 
 
 class NotebookRunner:
-    """Runs the notebooks of one student; of one event loop."""
+    """Runs the notebooks of one student; for one event loop."""
 
     def __init__(
         self, loaded: LoadedSettings, environ: Environ, folder: StudentFolder, clock: Clock
@@ -83,9 +83,9 @@ class NotebookRunner:
         self._opening = asyncio.Lock()
 
     async def edit(self, notebook: Notebook, report: Report) -> Editor:
-        """Open a notebook in an editor, or find the one that is open.
+        """Open a notebook in an editor, or return the one that is open.
 
-        Raises: MograderError when its environment or the editor cannot be had.
+        Raises: MograderError when its environment or the editor cannot be prepared.
         """
         found = self.editors.find(notebook.folder)
         if found is not None:
@@ -98,7 +98,7 @@ class NotebookRunner:
         return await self.editors.open(notebook.folder, notebook.path, directory)
 
     async def validate(self, notebook: Notebook, report: Report) -> ValidationAnswer:
-        """Run a copy of a notebook against its checks, and remember what came of it.
+        """Run a copy of a notebook against its checks, and store the result.
 
         Raises: MograderError when it cannot be run at all.
         """
@@ -111,7 +111,7 @@ class NotebookRunner:
         return answer
 
     def result(self, notebook: Notebook) -> ValidationResult | None:
-        """What the last validation of a notebook found, 0.3.16's too."""
+        """Return the result of a notebook's last validation, by 0.3.16 too, or None."""
         found = self._folder.record(_KIND, notebook, Checked)
         if found is None:
             return None
@@ -119,12 +119,12 @@ class NotebookRunner:
         return ValidationResult(at, found.answer or _of_old(found))
 
     def stale(self, notebook: Notebook) -> bool:
-        """Whether a notebook was saved after it was validated."""
+        """Return whether a notebook was saved after its validation."""
         found = self._folder.record(_KIND, notebook, Checked)
         return found is not None and abs(found.file_mtime - notebook.mtime) > 1e-3
 
     async def close(self) -> None:
-        """End all that runs."""
+        """Stop all editors and validations."""
         await self.editors.close()
         async with self._opening:
             await self._stack.aclose()
@@ -164,7 +164,7 @@ class NotebookRunner:
         self._folder.put_record(_KIND, notebook, record)
 
     async def _open(self, report: Report) -> Workbench:
-        """Open the workbench at its first use: looking at the list needs none."""
+        """Open the workbench at its first use; the list does not need it."""
         async with self._opening:
             if self._workbench is None:
                 report("Preparing this machine")

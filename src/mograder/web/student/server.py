@@ -1,4 +1,4 @@
-"""Running the dashboard: the socket on loopback, the signals, the words on the terminal."""
+"""Running the dashboard: the socket on loopback, the signals, the messages on the terminal."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ _USUAL_PORT = 2718
 _PORTS_TRIED = 20
 _GRACE_SECONDS = 2
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-"""Closing the terminal stops the dashboard too, and its editors with it."""
+"""Closing the terminal (SIGHUP) stops the dashboard and its editors too."""
 
 
 @dataclass(frozen=True, slots=True)
 class StudentOptions:
-    """How ``mograder student`` was called."""
+    """The options of ``mograder student``."""
 
     loaded: LoadedSettings
     environ: Environ
@@ -49,9 +49,9 @@ class StudentOptions:
 
 
 def serve_student(options: StudentOptions) -> None:
-    """Serve until SIGTERM or Ctrl-C; the editors end with it.
+    """Serve until SIGTERM or Ctrl-C; the editors stop with it.
 
-    Raises: Conflict for a port in use, InvalidInput for one that cannot be had.
+    Raises: Conflict for a port in use, InvalidInput for one that cannot be used.
     """
     configure_logging(level="warning")
     for warning in options.loaded.warnings:
@@ -60,7 +60,7 @@ def serve_student(options: StudentOptions) -> None:
 
 
 def open_app(options: StudentOptions, port: int) -> StudentApp:
-    """Put together what the pages need, for a dashboard on this port."""
+    """Create the services of a dashboard on this port."""
     loaded, clock = options.loaded, SystemClock()
     folder = StudentFolder(loaded.course_dir)
     course = StudentCourse(folder, clock, _chosen_folders(loaded))
@@ -82,7 +82,7 @@ def open_app(options: StudentOptions, port: int) -> StudentApp:
 
 
 def _chosen_folders(loaded: LoadedSettings) -> dict[str, str]:
-    """The folders that ``[[assignments]]`` names, by the assignment's name and number."""
+    """Return the folders set in ``[[assignments]]``, by the assignment's name and number."""
     listed = [each for each in loaded.settings.assignments if each.dir]
     return {str(key): each.dir for each in listed for key in (each.id, each.name) if key}
 
@@ -106,7 +106,7 @@ async def _serve(options: StudentOptions) -> None:
 
 
 def _listen(port: int | None) -> socket.socket:
-    """Bind to loopback and nothing else: the port that was asked for, or the first free one."""
+    """Bind to loopback only: the given port, or the first free one."""
     if port is not None:
         return bind(_LOOPBACK, port)
     for each in range(_USUAL_PORT, _USUAL_PORT + _PORTS_TRIED):

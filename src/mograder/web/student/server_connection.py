@@ -1,4 +1,4 @@
-"""The one connection to the server: by one thread at a time, and with its last trouble."""
+"""The one connection to the server: used by one thread at a time, with its last error."""
 
 from __future__ import annotations
 
@@ -24,53 +24,53 @@ _AWAY = (RemoteFailed, Busy, TimedOut)
 
 
 class ServerConnection:
-    """Who is signed in, and whether the server could be reached when it was asked last."""
+    """The login, and whether the server could be reached at the last request."""
 
     def __init__(self, connector: Connector, owner: Callable[[], str]) -> None:
-        """``owner`` tells whose work lies in the folder; empty for nobody's yet."""
+        """Store the connector; ``owner`` returns the user whose work is in the folder, or ""."""
         self.connector = connector
         self._owner = owner
         self.trouble = ""
-        """Why the server cannot be asked at the moment; empty when it can."""
+        """Why the server cannot be used at the moment; empty when it can."""
         self._transport: Transport | None = None
         self._turn = asyncio.Lock()
 
     @property
     def user(self) -> str:
-        """Who is signed in; empty for nobody."""
+        """The user who is signed in, or ""."""
         return "" if self._transport is None else self._transport.user
 
     async def resume(self) -> None:
-        """Take up the connection of last time, if its credentials are still here."""
+        """Restore the last connection, if its credentials are still stored."""
         async with self._turn:
             try:
                 self._transport = await to_thread.run_sync(self._resumed)
-            except MograderError as error:  # a cached address that will not do is no reason to stop
+            except MograderError as error:  # an invalid stored address must not stop the dashboard
                 self.trouble = str(error)
 
     async def sign_in(self, way: str, fields: Mapping[str, str]) -> None:
-        """Sign in by a filled-in form. Raises: MograderError in words for the student."""
+        """Sign in by a filled-in form. Raises: MograderError with a message for the student."""
         async with self._turn:
             fresh = await to_thread.run_sync(self._signed_in, way, fields)
             self._hang_up()
             self._transport, self.trouble = fresh, ""
 
     async def sign_out(self) -> None:
-        """Forget who was signed in."""
+        """Delete the login."""
         async with self._turn:
             self._hang_up()
             await to_thread.run_sync(self.connector.sign_out)
 
     async def use(self, do: Callable[[Transport], T]) -> T:
-        """Return what ``do`` makes of the connection.
+        """Return the result of ``do`` with the connection.
 
-        Raises: NotAuthenticated when nobody is signed in; what ``do`` raises.
+        Raises: NotAuthenticated without a login; what ``do`` raises.
         """
         async with self._turn:
             if self._transport is None:
                 raise NotAuthenticated("Nobody is signed in.", hint="Sign in first.")
             try:
-                # Not left behind when we are cancelled: the port allows one thread at a time.
+                # Cancellation waits for the thread: the transport allows one thread at a time.
                 result = await to_thread.run_sync(do, self._transport)
             except (*_AWAY, NotAuthenticated) as error:
                 signed_out = isinstance(error, NotAuthenticated)
@@ -80,7 +80,7 @@ class ServerConnection:
             return result
 
     async def close(self) -> None:
-        """Let the connection go; who was signed in stays remembered."""
+        """Close the connection; the login stays stored."""
         async with self._turn:
             self._hang_up()
 

@@ -1,4 +1,4 @@
-"""What every handler of the dashboard works with, and how it answers."""
+"""The object that every handler of the dashboard works with, and its responses."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from mograder.web.student.server_connection import ServerConnection
 from mograder.web.templating import Pages
 
 _PATIENCE_SECONDS = 4.0
-"""How long a form waits for its answer; then a page that looks again takes its place."""
+"""Seconds that a form waits for its response; then it is redirected to a page that polls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,29 +49,29 @@ class StudentApp:
     packs: ClassVar[bool] = False
 
     def page_values(self, _: Request) -> dict[str, object]:
-        """The person who is signed in and the server, for every page."""
+        """Return the values for every page: the person who is signed in, and the server."""
         user = self.connection.user
         viewer = Viewer(user) if user else None
         return {"viewer": viewer, "local": True, "server": self.connection.connector.server}
 
 
 def student_app(request: Request) -> StudentApp:
-    """The object that the middleware put into the request."""
+    """Return the object that the middleware put into the request."""
     app: StudentApp = request.scope[APP]
     return app
 
 
 def go_to(path: str) -> RedirectResponse:
-    """Send the browser on with a GET."""
+    """Return a redirect that the browser follows with GET."""
     return RedirectResponse(path, 303)
 
 
 async def deliver(
     request: Request, spinner: str, job: Callable[[Report], Awaitable[str]]
 ) -> Response:
-    """Do what takes a while, and lead to the page that the job names when it is done.
+    """Run a job, and redirect to the page that it returns.
 
-    A form that would wait too long is led to the page that waits, at ``/working/<spinner>``.
+    A form that would wait too long is redirected to the page at ``/working/<spinner>``.
 
     Raises: what the job raises, unless progress was asked for; then it is the last line.
     """
@@ -92,7 +92,7 @@ def _leading_to(path: str) -> dict[str, object]:
 
 
 async def answer_problem(request: Request, error: MograderError) -> Response:
-    """Say what went wrong in the client's own form; who has to sign in is led there."""
+    """Return the response to a failure in the client's format; without a login, the login page."""
     page_wanted = wanted(request) is Wants.PAGE
     if page_wanted and isinstance(error, NotAuthenticated):
         return go_to("/sign-in?again=1")

@@ -1,4 +1,4 @@
-"""The pages of the dashboard: they look at what is there, and change nothing."""
+"""The pages of the dashboard, which only read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mograder.web.student.student_app import StudentApp, go_to, student_app
 
 _FIRST_LOOK_SECONDS = 3.0
 FIRST_LOOK = "sync"
-"""The work that asks the server for everything."""
+"""The name of the work that syncs with the server."""
 
 _NO_SCRIPTS = (
     "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:"
@@ -33,22 +33,22 @@ _OWN_SCRIPTS = (
 _PAGE, _TEXT = ("text/html; charset=utf-8", "text/plain; charset=utf-8")
 _LARGEST_DOCUMENT = 64_000_000
 MARKUP, PLAIN = (".html", ".htm"), (".txt", ".md", ".csv")
-"""Feedback that a page shows, by the ends of its names; what is neither can be downloaded."""
+"""File name endings of feedback that a page shows; other files can only be downloaded."""
 
 
 async def health(request: Request) -> Response:
-    """Tell whoever asks that the dashboard answers."""
+    """Return a constant answer, for health checks."""
     return JSONResponse({"status": "ok"})
 
 
 async def static_file(request: Request) -> Response:
-    """Send a stylesheet, module or picture of our own."""
+    """Send a stylesheet, module or image of our own."""
     named = request.path_params
     return pages.static_file(request, named["version"], named["name"])
 
 
 async def use_link(request: Request) -> Response:
-    """Let the browser in that brings the one-time link."""
+    """Exchange the one-time link for the browser's cookie."""
     access = student_app(request).access
     if access.admits(request.scope):
         return go_to("/")
@@ -61,7 +61,7 @@ async def use_link(request: Request) -> Response:
 
 
 async def home(request: Request) -> Response:
-    """The list of assignments, as the server told it last and as the folder is now."""
+    """Show the assignments, as last received from the server and as now in the folder."""
     app = student_app(request)
     looking = app.work.kept(FIRST_LOOK)
     if looking is not None and not looking.task.done():
@@ -83,7 +83,7 @@ async def home(request: Request) -> Response:
 
 
 async def sign_in_page(request: Request) -> Response:
-    """The forms for signing in."""
+    """Show the forms for signing in."""
     again = "again" in request.query_params
     return sign_in_form(request, message=student_app(request).connection.trouble if again else "")
 
@@ -91,7 +91,7 @@ async def sign_in_page(request: Request) -> Response:
 def sign_in_form(
     request: Request, status: int = 200, *, message: str = "", hint: str = "", user: str = ""
 ) -> Response:
-    """The forms once more, with what was wrong; a code or a token is never shown again."""
+    """Show the forms again, with the error; a code or a token is never shown again."""
     connector = student_app(request).connection.connector
     return page(
         request,
@@ -106,20 +106,20 @@ def sign_in_form(
 
 
 async def validation(request: Request) -> Response:
-    """What the last validation of a notebook found."""
+    """Show the result of a notebook's last validation."""
     line = await requested_row(request)
     return page(request, "student/validation.html", line=line)
 
 
 async def editor(request: Request) -> Response:
-    """The page that leads to a running editor."""
+    """Show the page that opens a running editor."""
     line = await requested_row(request)
     found = student_app(request).runner.editors.find(line.folder)
     return page(request, "student/editor.html", line=line, url=found.url if found else "")
 
 
 async def replace(request: Request) -> Response:
-    """Ask before files are fetched over those that are there."""
+    """Ask before files are fetched over existing ones."""
     return page(request, "student/replace.html", line=await requested_row(request))
 
 
@@ -129,7 +129,7 @@ async def late(request: Request) -> Response:
 
 
 async def receipt(request: Request) -> Response:
-    """What the server acknowledged."""
+    """Show the submission that the server acknowledged."""
     line = await requested_row(request)
     if line.sent is None:
         raise NotFound("Nothing was submitted from this computer.")
@@ -138,7 +138,7 @@ async def receipt(request: Request) -> Response:
 
 
 async def receipt_file(request: Request) -> Response:
-    """The receipt, to keep."""
+    """Send the receipt as a download."""
     line = await requested_row(request)
     text = ""
     if line.sent is not None:
@@ -149,7 +149,7 @@ async def receipt_file(request: Request) -> Response:
 
 
 async def feedback(request: Request) -> Response:
-    """The grade, and what was written about one's work."""
+    """Show the grade and the feedback."""
     line = await requested_row(request)
     if not line.has_feedback:
         raise NotFound("There is no feedback yet.")
@@ -164,10 +164,10 @@ async def feedback(request: Request) -> Response:
 
 
 async def document(request: Request) -> Response:
-    """A piece of feedback in a page that may do nothing, or only within itself.
+    """Show a feedback document in a page without scripts, or with scripts but an opaque origin.
 
-    The server's words are a stranger's: the page has an opaque origin, so that it can neither read
-    the dashboard nor send it anything.
+    The server's documents are not trusted: with an opaque origin they can neither read the
+    dashboard nor send it anything.
     """
     found, content = await _document(request)
     markup = found.suffix.lower() in MARKUP
@@ -185,13 +185,13 @@ async def document(request: Request) -> Response:
 
 
 async def document_file(request: Request) -> Response:
-    """A piece of feedback, to keep."""
+    """Send a feedback document as a download."""
     found, content = await _document(request)
     return _attached(content, found.name, "application/octet-stream")
 
 
 async def working(request: Request) -> Response:
-    """The page that waits, for browsers without scripts; it leads on when the work is done."""
+    """Show the waiting page for browsers without scripts; redirect when the work is done."""
     what = request.path_params["what"]
     running = student_app(request).work.kept(what)
     if running is None:
@@ -204,7 +204,7 @@ async def working(request: Request) -> Response:
 
 
 async def requested_row(request: Request) -> AssignmentRow:
-    """The assignment that the path names. Raises: NotFound."""
+    """Return the assignment that the path names. Raises: NotFound."""
     app = student_app(request)
     return await to_thread.run_sync(_find, app, request.path_params["folder"])
 

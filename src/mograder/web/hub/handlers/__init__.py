@@ -1,1 +1,1 @@
-"""The handlers of the routes that ``routes`` lists. They may use ``proxy`` and ``support``."""
+"""The handlers of the routes in ``routes``. They may import ``proxy`` and ``support``."""

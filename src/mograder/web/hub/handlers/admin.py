@@ -1,7 +1,7 @@
-"""What instructors do to the course: publish a release (B128), warm the environments (B129).
+"""Instructors' changes to the course: publish a release (B128), prepare environments (B129).
 
-An upload is bounded in bytes and files, and spooled to disk while it arrives; nothing of the old
-release is touched before the new one is complete and its environment stands (B95, B96).
+An upload is limited in bytes and files, and spooled to disk while it arrives; the old release is
+not touched before the new one is complete and its environment is ready (B95, B96).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from mograder.web.request_body import MEGABYTE, closing, receive
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is to be published, as the request's path and query say."""
+    """The item to publish, from the request's path and query."""
 
     name: ItemName
     kind: ItemKind | None
@@ -45,7 +45,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One uploaded file, already on disk when it is large."""
+    """One uploaded file; a large one is on disk."""
 
     name: str
     part: UploadFile
@@ -60,7 +60,7 @@ async def publish(name: str, request: Request, app: CurrentApp, caller: Caller) 
 
 
 async def publish_form(request: Request, app: CurrentApp, caller: Caller) -> Response:
-    """The same from the page's form: the name is a field, or else the only notebook's own."""
+    """Replace a release from the page's form; its ``name`` field or its only notebook names it."""
     limits = app.services.loaded.settings.limits
     form = await receive(request, limits.upload_mb * MEGABYTE, limits.upload_files, field="files")
     try:
@@ -86,7 +86,7 @@ async def _publish(request: Request, caller: Identity, order: Order, form: FormD
 
 
 def _name_in(form: FormData) -> str:
-    """The item's name as the form says it, or of the one notebook among its files.
+    """Return the item's name from the form's field, else from the only notebook among its files.
 
     Raises: InvalidInput.
     """
@@ -108,12 +108,12 @@ def _text(form: FormData, field: str) -> str:
 
 
 async def held(name: str, app: CurrentApp, caller: Caller) -> Held:
-    """Tell what is published under a name, so that a publisher sees what would change."""
+    """Return the files published under a name, so that a publisher sees what would change."""
     return await to_thread.run_sync(_held, app, _item_name(name))
 
 
 async def warm_cache(request: Request, app: CurrentApp, caller: Caller) -> Response:
-    """Prepare the environments of all published items; 0.3.16's clients ask after publishing."""
+    """Prepare the environments of all published items; 0.3.16's clients do so after publishing."""
     services = app.services
     where = request_context(request).client or ""
 
@@ -144,7 +144,7 @@ async def _replace(app: HubApp, order: Order, uploads: list[Upload], report: Rep
 
 @asynccontextmanager
 async def _staging(app: HubApp, name: ItemName) -> AsyncIterator[ReleaseUpload]:
-    """Hold a new release that vanishes unless it is committed; the disk is touched in threads."""
+    """Yield a new release that is deleted unless it is committed; disk access runs in threads."""
     staged = await to_thread.run_sync(app.services.releases.stage, name)
     stack = ExitStack()
     stack.push(staged)

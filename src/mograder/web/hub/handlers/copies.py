@@ -2,8 +2,8 @@
 
 B117, B118, B120-B122; compatibility-0.3.16.md 2.3, 2.4, 2.8.
 
-``sessions.copies`` does the work; these handlers check who may, find the item and word the
-answers.
+``sessions.copies`` does the work; these handlers check permissions, find the item and build the
+responses.
 """
 
 from __future__ import annotations
@@ -49,15 +49,15 @@ from mograder.web.hub.support.responses import deliver
 from mograder.web.request_body import MEGABYTE, closing, receive
 
 _UPLOAD = 16 * MEGABYTE
-"""A form with one notebook of the largest size that marimo is given."""
+"""Bytes of a form with one notebook of the largest size that marimo accepts."""
 
 _REPORT_POLICY = (
     "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; "
     "form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
 )
-"""For a page that the student's own code may have written: it shows itself, and can do nothing.
+"""For a page that student code may have written: it can be displayed, and do nothing else.
 
-No policy keeps a browser from connecting to the host of an ``<iframe>`` or of a ``<link
+No policy stops a browser from connecting to the host of an ``<iframe>`` or of a ``<link
 rel="preconnect">``, so a page with other elements than ours is not shown at all.
 """
 
@@ -66,7 +66,7 @@ _DO_WITHOUT = "Do without, or ask your instructor to allow it."
 
 
 async def status(user: str, a: str, app: CurrentApp, caller: Caller) -> CopyStatus:
-    """Tell how a copy stands; unknown items have no copy."""
+    """Return the state of a copy; an unknown item has no copy."""
     try:
         copy = _copy(user, a)
     except InvalidInput:
@@ -77,7 +77,7 @@ async def status(user: str, a: str, app: CurrentApp, caller: Caller) -> CopyStat
 
 
 async def upload(user: str, a: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
-    """Put the notebook in the field ``file`` in the copy's place, and keep the old one."""
+    """Replace the copy by the notebook in the field ``file``, and archive the old one."""
     copy = _copy(user, a)
     form = await receive(request, _UPLOAD, 1, field="file")
     async with closing(form):
@@ -98,14 +98,14 @@ async def upload(user: str, a: str, request: Request, app: CurrentApp, caller: C
 
 
 async def export(user: str, a: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
-    """Send the newest complete save, and remember that its owner took it along."""
+    """Send the newest complete save, and record that its owner exported it."""
     copy = known_copy(user, a)
     saved = await app.copies.export(copy)
     mark = app.services.workspaces.mark_exported
-    # Another site's link may lead here, but must not change anything; nor may a HEAD.
+    # A link on another site may lead here but must not change anything; nor may a HEAD.
     foreign = request.headers.get("sec-fetch-site") == "cross-site" or WAS_HEAD in request.scope
     if caller.username == copy.user and not foreign:
-        with suppress(Busy):  # on a full disk the work can be taken home all the same
+        with suppress(Busy):  # on a full disk the work can still be exported
             await to_thread.run_sync(mark, copy.user, copy.item, saved.modified_ns)
         app.notifier.notify(copy.user, Part.COPIES)
     await record_foreign(request, caller, copy.user, Action("export", _what(copy)))
@@ -115,7 +115,7 @@ async def export(user: str, a: str, request: Request, app: CurrentApp, caller: C
 async def mark_exported(
     user: str, a: str, request: Request, app: CurrentApp, caller: Caller
 ) -> Response:
-    """Remember that the copy was exported some other way."""
+    """Record that the copy was exported by other means."""
     copy = _copy(user, a)
 
     async def job(_: Report) -> Done:
@@ -127,7 +127,7 @@ async def mark_exported(
 
 
 async def reset(user: str, a: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
-    """Begin anew from the release; the work is kept beside it."""
+    """Replace the copy by the release; the student's work is archived."""
     copy = known_copy(user, a)
 
     async def job(report: Report) -> Reset:
@@ -145,7 +145,7 @@ async def reset(user: str, a: str, request: Request, app: CurrentApp, caller: Ca
 async def download_release(
     user: str, a: str, request: Request, app: CurrentApp, caller: Caller
 ) -> Response:
-    """Copy the release, also over a copy that is there, which is kept beside it."""
+    """Copy the release; an existing copy is replaced and archived."""
     copy = known_copy(user, a)
 
     async def job(report: Report) -> Taken:
@@ -180,7 +180,7 @@ async def archive(
 async def restore(
     user: str, a: str, archive: str, request: Request, app: CurrentApp, caller: Caller
 ) -> Response:
-    """Put an earlier version back; what it replaces is kept in turn."""
+    """Restore an earlier version; the version that it replaces is archived."""
     copy = known_copy(user, a)
 
     async def job(report: Report) -> Restored:
@@ -199,7 +199,7 @@ async def restore(
 async def validate_report(
     user: str, a: str, request: Request, app: CurrentApp, caller: Caller
 ) -> Response:
-    """Show the last validation, confined: it lies where the student's code could change it."""
+    """Show the last validation report, under a strict policy: student code could write to it."""
     try:
         copy = _copy(user, a)
     except InvalidInput as error:
@@ -244,9 +244,9 @@ def _may_know(app: HubApp, identity: Identity, copy: CopyOf) -> bool:
 
 
 def _known(app: HubApp, identity: Identity, copy: CopyOf) -> Release | None:
-    """The release of an item that somebody uploads to; there need not be one.
+    """Return the release of an item that a student uploads to, or None if there is no release.
 
-    See compatibility-0.3.16.md 2.3.
+    See compatibility-0.3.16.md 2.3. Raises: NotFound, InvalidInput (a demo).
     """
     release = find_release(app, copy.item)
     if release is not None and release.kind is ItemKind.DEMO:
@@ -257,7 +257,7 @@ def _known(app: HubApp, identity: Identity, copy: CopyOf) -> Release | None:
 
 
 def _obtainable(app: HubApp, identity: Identity, copy: CopyOf) -> Release:
-    """The release that a person may have a copy of, also one who has worked on it already."""
+    """Return the release that a person may copy, even if they have worked on it already."""
     release = find_release(app, copy.item)
     if release is None:
         raise NotFound("Assignment not found")
@@ -270,9 +270,10 @@ def _obtainable(app: HubApp, identity: Identity, copy: CopyOf) -> Release:
 async def _screen(
     app: HubApp, copy: CopyOf, data: bytes, release: Release | None, report: Report
 ) -> None:
-    """Refuse what the course denies (B133), but for cells that stand as they were handed out.
+    """Refuse constructs that the course denies (B133), except in cells unchanged from the release.
 
-    What cannot be read is told only: half a solution may be broken, and can be taken home.
+    A notebook that cannot be parsed is only reported: unfinished work may be broken, and must
+    remain exportable.
     """
     settings = app.services.loaded.settings
     released = None if release is None else await to_thread.run_sync(_text_of, release)
@@ -288,7 +289,7 @@ async def _screen(
 
 
 def _text_of(release: Release) -> bytes | None:
-    """The release's notebook, if nobody is just replacing it."""
+    """Return the release's notebook, or None while it is being replaced."""
     try:
         return release.notebook.read_bytes()
     except FileNotFoundError:
@@ -310,7 +311,7 @@ async def _file_status(app: HubApp, copy: CopyOf) -> FileStatus:
 
 
 def _attachment(saved: Saved, filename: str) -> Response:
-    """A file of a student's, always as a download and never as a page."""
+    """Return a student's file, always as a download and never as a page."""
     quoted = quote(filename)
     shown = f'filename="{filename}"' if quoted == filename else f"filename*=utf-8''{quoted}"
     headers = {

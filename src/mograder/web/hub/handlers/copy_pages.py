@@ -1,8 +1,8 @@
-"""Pages about one copy: before it is begun anew, its earlier versions, its text, its result.
+"""Pages about one copy: resetting it, its earlier versions, its text, its validation result.
 
-Each works without scripts. For an owner and for instructors alike; what an instructor reads of
-somebody else's is in the audit log. A notebook is shown as text and nothing else: no code of it
-runs, no markup of it counts, so it may be looked at on the hub's own origin (security.md).
+Each works without scripts, for the owner and for instructors; an instructor's access to another
+person's copy is in the audit log. A notebook is shown as plain text: none of its code runs and its
+markup is escaped, so it may be shown on the hub's own origin (security.md).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from mograder.web.pages import page
 
 _LINES = 400
 _CHARACTERS = 24_000
-"""Of a notebook on one page, which stays small whatever a student wrote."""
+"""Maximum of a notebook on one page, which bounds the page's size."""
 
 _LONGEST_LINE = 2000
 
@@ -49,7 +49,7 @@ class Extract:
 async def reset_page(
     user: str, a: str, request: Request, app: CurrentApp, caller: Caller
 ) -> Response:
-    """Ask before a copy is begun anew, and say what is kept and where (B57)."""
+    """Ask for confirmation before a reset, and show what is archived and where (B57)."""
     copy = known_copy(user, a)
     facts = await to_thread.run_sync(app.listing.facts, copy.user, copy.item)
     release = await to_thread.run_sync(find_release, app, copy.item)
@@ -73,7 +73,7 @@ async def reset_page(
 async def versions(
     user: str, a: str, request: Request, app: CurrentApp, caller: Caller
 ) -> Response:
-    """List a copy's earlier versions: look at one, take it along, put it back."""
+    """List a copy's earlier versions, to view, download or restore one."""
     copy = known_copy(user, a)
     found = await to_thread.run_sync(app.services.workspaces.archives, copy.user, copy.item)
     facts = await to_thread.run_sync(app.listing.facts, copy.user, copy.item)
@@ -91,7 +91,7 @@ async def versions(
 
 
 async def look(user: str, a: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
-    """Show a copy's text as it was saved last."""
+    """Show a copy's text as last saved."""
     copy = known_copy(user, a)
     saved = await app.copies.export(copy)
     await record_foreign(request, caller, copy.user, Action("read", f"{copy.user}/{copy.item}"))
@@ -111,7 +111,7 @@ async def look_back(
 async def validation(
     user: str, a: str, request: Request, app: CurrentApp, caller: Caller
 ) -> Response:
-    """Show what the last validation found, or how far the one under way is (B55)."""
+    """Show the result of the last validation, or the progress of a running one (B55)."""
     copy = known_copy(user, a)
     spinner = page_of(copy.user, copy.item)
     running = (
@@ -140,7 +140,7 @@ async def validation(
 
 
 def extract(text: str, first: int) -> Extract:
-    """Return as many lines from ``first`` on as one page takes."""
+    """Return as many lines from ``first`` on as fit on one page."""
     lines = text.splitlines()
     start = min(max(first, 1), max(len(lines), 1))
     shown: list[str] = []

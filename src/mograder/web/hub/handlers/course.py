@@ -1,4 +1,4 @@
-"""What instructors decide for the whole course: who is in it, what shows, whose tokens end.
+"""Instructors' settings for the whole course: its people, visibility of items, revoked tokens.
 
 B35-B44, compatibility-0.3.16.md 2.3. Each change is in the audit log before it is answered.
 """
@@ -54,7 +54,7 @@ class _Rules(BaseModel):
 
 
 async def sync_users(request: Request, app: CurrentApp, caller: Caller) -> Response:
-    """Replace the list of those who may come in; who is off it loses access at once."""
+    """Replace the list of enrolled users; a removed user loses access at once."""
     if is_form(request):
         fields = await read_form(request, _LONG_FORM)
         await _demand_unchanged(app, fields.get("stamp"))
@@ -76,12 +76,12 @@ async def sync_users(request: Request, app: CurrentApp, caller: Caller) -> Respo
 
 
 async def visibility(app: CurrentApp, caller: Caller) -> dict[str, VisibilityEntry]:
-    """Tell every rule of what students see, by item; what has none is visible."""
+    """Return every visibility rule, by item; an item without a rule is visible."""
     return _entries(await to_thread.run_sync(app.visibility.all))
 
 
 async def set_visibility(request: Request, app: CurrentApp, caller: Caller) -> Response:
-    """Hide items, show them, or open them at a time; an empty rule shows."""
+    """Hide items, show them, or show them from a time on; an empty rule shows."""
     if is_form(request):
         rules = _form_rules(await read_form(request))
     else:
@@ -103,7 +103,7 @@ async def set_visibility(request: Request, app: CurrentApp, caller: Caller) -> R
 
 
 async def revoke_token(user: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
-    """End all tokens, logins and open pages of a person; new ones can be made."""
+    """End all tokens, logins and open pages of a person; new tokens can be made."""
     name, services = Username.of_account(user), app.services
 
     async def job(_: Report) -> Revoked:
@@ -119,7 +119,7 @@ async def revoke_token(user: str, request: Request, app: CurrentApp, caller: Cal
 async def audit_log(
     app: CurrentApp, caller: Caller, limit: int = 100, before: int | None = None
 ) -> list[AuditEntry]:
-    """Tell what was done and refused, the newest first; ``before`` is a line's number."""
+    """Return the entries of the audit log, the newest first; ``before`` is an entry's number."""
     if not 1 <= limit <= 1000 or (before is not None and not 1 <= before < 2**31):
         raise InvalidInput("Ask for 1 to 1000 lines, before the number of one.")
 
@@ -142,7 +142,10 @@ async def audit_log(
 
 
 async def _demand_unchanged(app: HubApp, stamp: str | None) -> None:
-    """Refuse a page's list that somebody else has changed since the page was opened."""
+    """Refuse a page's list if the roster was changed since the page was opened.
+
+    Raises: Conflict.
+    """
     if stamp is not None and stamp != str(await to_thread.run_sync(app.services.roster.stamp)):
         raise Conflict(
             "The list was changed since you opened it, so nothing was saved.",
@@ -182,7 +185,10 @@ def _visibility(name: str, rule: _Rule) -> Visibility:
 
 
 def _form_rules(fields: Mapping[str, str]) -> _Rules:
-    """A page's form: ``name``, ``state`` (show, hide or from), ``visible_from``, ``timezone``."""
+    """Return the rules of a form.
+
+    Its fields: ``name``, ``state`` (show, hide or from), ``visible_from``, ``timezone``.
+    """
     name, state = fields.get("name", ""), fields.get("state", "")
     if state == "from":
         moment = _local(fields.get("visible_from", ""), fields.get("timezone") or "UTC")

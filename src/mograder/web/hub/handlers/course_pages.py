@@ -1,7 +1,7 @@
-"""The instructors' pages: items, sessions, people, what went wrong, and the log.
+"""The instructors' pages: items, sessions, people, recent problems, and the audit log.
 
-All are read from memory, from rows or from the last count (``copy_counts``), a page at a time, so
-that they cost the same for fifty students and for five hundred. What they change goes through the
+All are read from memory, from database rows or from the last count (``copy_counts``), a page at a
+time, so that they stay fast with five hundred students. Their changes go through the
 same handlers as the API's (``course``, ``admin``, ``sessions``).
 """
 
@@ -42,7 +42,7 @@ _DIGITS = 6
 
 @dataclass(frozen=True, slots=True)
 class ItemLine:
-    """One item; ``environment`` is ready, building, failed or waiting, ``said`` what uv said."""
+    """One item; ``environment`` is ready, building, failed or waiting, ``said`` is the error."""
 
     release: Release
     visibility: Visibility
@@ -54,7 +54,7 @@ class ItemLine:
 
 @dataclass(frozen=True, slots=True)
 class PersonLine:
-    """One person; ``saved`` is the copy that was saved last, ``checked`` when one was validated."""
+    """One person; ``saved`` is the copy saved last, ``checked`` the time of the last validation."""
 
     name: str
     here: bool
@@ -66,7 +66,7 @@ class PersonLine:
 
 @dataclass(frozen=True, slots=True)
 class CopyLine:
-    """One copy of one person, and what its last validation found."""
+    """One copy of one person, and the result of its last validation."""
 
     facts: CopyFacts
     result: ValidationResult | None
@@ -85,7 +85,7 @@ class Sheet(Generic[T]):
 
 
 async def items(request: Request, app: CurrentApp, caller: Caller) -> Response:
-    """Show what is published, who sees it, and whether its environment stands."""
+    """Show the published items, their visibility, and whether their environments are ready."""
     count = await app.copy_counts.look()
     lines = await to_thread.run_sync(_item_lines, app, count)
     done, item = outcome(request)
@@ -102,7 +102,7 @@ async def items(request: Request, app: CurrentApp, caller: Caller) -> Response:
 
 
 async def working(request: Request, app: CurrentApp, caller: Caller, name: str = "") -> Response:
-    """Tell a browser without scripts how far publishing or preparing is, then lead on."""
+    """Show a browser without scripts the progress of publishing or preparing, then redirect it."""
     spinner = publishing_page(name) if name else PREPARING
     running = kept_work(request, spinner, lasting=True)
     if running is None:
@@ -122,12 +122,12 @@ PREPARING = "/course/preparing"
 
 
 def publishing_page(name: str) -> str:
-    """The page that waits until an item is published."""
+    """Return the address of the page that waits until an item is published."""
     return f"/course/publishing/{quote(name, safe='')}"
 
 
 async def sessions(request: Request, app: CurrentApp, caller: Caller) -> Response:
-    """Show what runs, with its memory, and let it be stopped."""
+    """Show the running sessions with their memory, and offer to stop them."""
     by_memory = request.query_params.get("order") == "memory"
     live = sorted(app.services.pool.all(), key=_by_memory if by_memory else _by_name)
     done, item = outcome(request)
@@ -146,7 +146,7 @@ async def sessions(request: Request, app: CurrentApp, caller: Caller) -> Respons
 
 
 async def students(request: Request, app: CurrentApp, caller: Caller) -> Response:
-    """Show who is in the course and who is here."""
+    """Show the people of the course, those present first."""
     wanted = request.query_params.get("q", "").strip()[:100]
     count = await app.copy_counts.look()
     listed = await to_thread.run_sync(app.services.roster.listed)
@@ -170,7 +170,7 @@ async def students(request: Request, app: CurrentApp, caller: Caller) -> Respons
 
 
 async def student(user: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
-    """Show one person's copies and sessions; this folder alone is read."""
+    """Show one person's copies and sessions; only this person's folder is read."""
     name = Username.of_account(user)
     copies = await to_thread.run_sync(app.listing.of, name)
     live = [each for each in app.services.pool.all() if each.key.user == name]
@@ -193,7 +193,7 @@ async def student(user: str, request: Request, app: CurrentApp, caller: Caller) 
 
 
 async def people(request: Request, app: CurrentApp, caller: Caller) -> Response:
-    """Show the list of those who may come in, to be changed."""
+    """Show the list of enrolled users, for editing."""
     roster = app.services.roster
     listed = await to_thread.run_sync(roster.listed)
     done, item = outcome(request)
@@ -210,7 +210,7 @@ async def people(request: Request, app: CurrentApp, caller: Caller) -> Response:
 
 
 async def problems(request: Request, app: CurrentApp, caller: Caller) -> Response:
-    """Show what went wrong lately, in plain words."""
+    """Show recent problems."""
     problems = await to_thread.run_sync(gather, app)
     lines = await to_thread.run_sync(_item_lines, app, Count())
     failed = [line for line in lines if line.environment == "failed"]
@@ -218,7 +218,7 @@ async def problems(request: Request, app: CurrentApp, caller: Caller) -> Respons
 
 
 async def log(request: Request, app: CurrentApp, caller: Caller) -> Response:
-    """Show what was done and refused, the newest first, a page at a time."""
+    """Show the audit log, the newest entries first, a page at a time."""
     before = _number(request, "before") or None
     read = app.services.state.recent_audit
     rows = await to_thread.run_sync(lambda: read(_PAGE + 1, before=before))
@@ -257,7 +257,7 @@ def _environment(app: HubApp, release: Release) -> tuple[str, str]:
 
 @lru_cache(maxsize=512)
 def _script(notebook: Path, version: str) -> Script:
-    """A release's header; ``version`` differs after every replacement."""
+    """Return a release's script header; ``version`` (cache key) differs after every replacement."""
     return read_script(notebook.read_text("utf-8"))
 
 
@@ -291,7 +291,7 @@ def _by_memory(live: LiveSession) -> tuple[int, str, str]:
 
 
 def _sheet(lines: Sequence[T], request: Request) -> Sheet[T]:
-    """The page of a list that the request names, ``?page=2``."""
+    """Return the page of a list that the request names, ``?page=2``."""
     last = max(1, -(-len(lines) // _PAGE))
     number = min(max(1, _number(request, "page")), last)
     start = (number - 1) * _PAGE

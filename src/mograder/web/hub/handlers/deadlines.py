@@ -1,4 +1,4 @@
-"""What the course's settings know of an assignment in Moodle: when it is due, and where it is."""
+"""An assignment's due date and page in Moodle, from the course's settings."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from mograder.core.settings_model import Assignment, Settings
 
 @dataclass(frozen=True, slots=True)
 class HandIn:
-    """When an assignment is due, if ever, and its page in Moodle, "" where none is known."""
+    """An assignment's due date, or None, and its page in Moodle, "" where it is not known."""
 
     due: datetime | None = None
     url: str = ""
 
     def late(self, now: datetime) -> bool:
-        """Whether it was due before this moment."""
+        """Return whether it was due before this moment."""
         return self.due is not None and self.due < now
 
 
 NOWHERE = HandIn()
-"""Of an assignment that the settings do not name."""
+"""The value for an assignment that is not in the settings."""
 
 
 def hand_ins(settings: Settings) -> Mapping[str, HandIn]:
-    """Return what is known, by the item's name: ``dir`` of its table, else ``name``."""
+    """Return due date and page by the item's name: ``dir`` of its table, else ``name``."""
     base = moodle_base(settings)
     return {
         (each.dir.rstrip("/").rpartition("/")[2] or each.name): _hand_in(each, base)
@@ -35,13 +35,13 @@ def hand_ins(settings: Settings) -> Mapping[str, HandIn]:
 
 
 def course_page(settings: Settings) -> str:
-    """The course's page in Moodle, or ""."""
+    """Return the address of the course's page in Moodle, or ""."""
     base, course = moodle_base(settings), settings.moodle.course_id
     return f"{base}/course/view.php?id={course}" if base and course else base
 
 
 def moodle_base(settings: Settings) -> str:
-    """Where Moodle is, if it can be linked to."""
+    """Return Moodle's address if it is an HTTP one, else ""."""
     url = settings.moodle.url.rstrip("/")
     return url if url.startswith(("https://", "http://")) else ""
 

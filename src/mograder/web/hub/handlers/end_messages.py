@@ -1,4 +1,4 @@
-"""What pages say about a session that has ended; ``sessions.endings`` has the words."""
+"""Messages about ended sessions for the pages; ``sessions.endings`` has the texts."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ UNKNOWN = Explanation(ENDED, "Open it again to go on.")
 
 
 def news_of(ending: Ending | None, settings: Settings) -> Explanation | None:
-    """Explain an ending that its student did not ask for; none for the others."""
+    """Return the explanation of an ending that the student did not cause; None for the others."""
     if ending is None or ending.reason in _WANTED:
         return None
     return explain(ending, settings)
 
 
 def explain(ending: Ending, settings: Settings) -> Explanation:
-    """Say what happened and what to do, with the bounds of the item as they are set now."""
+    """Return what happened and what to do, with the item's current limits."""
     return describe(ending, _limits_now(settings, ending.key.item))
 
 
 def _limits_now(settings: Settings, item: str) -> Limits:
-    """The general bounds, and what the administrator set for this item."""
+    """Return the general limits, overridden by those that the administrator set for this item."""
     general = limits_of(settings.limits)
     own = settings.items.get(item)
     if own is None:

@@ -1,7 +1,7 @@
-"""Live pages: the stream of server-sent events that tells a page when to look again.
+"""Live pages: the stream of server-sent events on which a page reloads its data.
 
-``GET /events`` is one request that stays open: no page polls, and the loop waits for all of them
-at once. The notifier (``notifier``) knows what there is to tell.
+``GET /events`` is one request that stays open: no page polls, and one event loop serves all of
+them. The ``notifier`` collects the changes to send.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from mograder.web.hub.support.identity import identify, restricted
 EVENT_STREAM = "text/event-stream"
 KEEP_ALIVE_SECONDS = 20.0
 _PAUSE_SECONDS = {Role.STUDENT: 1.0, Role.INSTRUCTOR: 3.0}
-"""At least so long between two news: an instructor hears of the whole class."""
+"""Minimum time between two events; longer for instructors, who get those of the whole class."""
 
 _RETRY_MS = (3000, 9000)
 
 
 async def stream(request: Request, app: CurrentApp, caller: Caller) -> Response:
-    """Tell a page what of it has changed, for as long as its login is good."""
+    """Send a page the names of its parts that changed, as long as its login is valid."""
     if EVENT_STREAM not in request.headers.get("accept", ""):
         raise InvalidInput("This address is for pages.", hint=f"Accept {EVENT_STREAM}.")
     app.notifier.demand_room()
@@ -39,12 +39,12 @@ async def stream(request: Request, app: CurrentApp, caller: Caller) -> Response:
 
 
 async def lines(request: Request, caller: Identity) -> AsyncGenerator[bytes, None]:
-    """Yield the stream: news, and now and then a sign of life, which also finds out who left.
+    """Yield the stream: changes, and keep-alives, which also detect a disconnected client.
 
-    Whether the login still counts is asked before each, as a request of the page would be.
+    The login is checked again before each, as for a request of the page.
     """
     with hub_app(request).notifier.listening(caller) as subscriber:
-        # Whoever is cut off by a restart must not come back in the same moment as all others.
+        # A random delay keeps all pages from reconnecting at the same moment after a restart.
         yield f"retry: {random.randint(*_RETRY_MS)}\n\n".encode()  # noqa: S311 - no secret
         while not subscriber.closed:
             news = await subscriber.news(KEEP_ALIVE_SECONDS)
@@ -55,12 +55,12 @@ async def lines(request: Request, caller: Identity) -> AsyncGenerator[bytes, Non
                 continue
             yield f"event: change\ndata: {json.dumps(sorted(news))}\n\n".encode()
             await asyncio.sleep(_PAUSE_SECONDS[caller.role])
-        if subscriber.replaced:  # else it comes back, to the next hub or to be told to sign in
+        if subscriber.replaced:  # else it reconnects, to the next hub or to the login page
             yield b"event: end\ndata: -\n\n"
 
 
 def _still(request: Request, caller: Identity) -> bool:
-    """Whether this request would be let in now: signed out, revoked or expired it is not."""
+    """Return whether this request would be admitted now: not if signed out, revoked or expired."""
     services = hub_app(request).services
     try:
         now = identify(request.scope, services)

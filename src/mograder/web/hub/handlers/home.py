@@ -1,6 +1,6 @@
-"""The first page: a member's assignments, lectures and sessions (B52-B61), live with scripts.
+"""The first page: a member's assignments, lectures and sessions (B52-B61); scripts keep it current.
 
-An instructor may look at it as a student would who has not begun, now or at a later time.
+An instructor may preview it as a student who has not begun, now or at a later time.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from mograder.web.hub.support.redirects import outcome
 from mograder.web.pages import page
 
 _LONGEST = 40
-"""Characters of a moment in an address."""
+"""Maximum number of characters of a time in an address."""
 
 
 @dataclass(frozen=True, slots=True)
 class SessionLine:
-    """One line of the panel of active editors."""
+    """One line of the list of active editors."""
 
     item: str
     mode: str
@@ -49,7 +49,7 @@ class SessionLine:
 
 @dataclass(frozen=True, slots=True)
 class EndedLine:
-    """One session that ended unasked; ``again`` is the page that starts it, "" if none does."""
+    """One session that ended unexpectedly; ``again`` is the page that restarts it, or ""."""
 
     item: str
     mode: str
@@ -59,7 +59,7 @@ class EndedLine:
 
 @dataclass(frozen=True, slots=True)
 class AssignmentLine:
-    """One assignment; ``copy`` and ``result`` are none before there are any."""
+    """One assignment; ``copy`` and ``result`` are None before they exist."""
 
     view: ItemView
     copy: CopyFacts | None
@@ -70,14 +70,14 @@ class AssignmentLine:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """As whom an instructor looks: a student, perhaps at another time."""
+    """The student identity and the time of an instructor's preview."""
 
     identity: Identity
     at: datetime | None
 
 
 async def first_page(request: Request, app: CurrentApp, visitor: Visitor) -> Response:
-    """Show a member's assignments, lectures and sessions, and others how to sign in."""
+    """Show a member's assignments, lectures and sessions; show others how to sign in."""
     if visitor is None:
         return page(request, "welcome.html")
     await member(request)
@@ -108,12 +108,12 @@ async def first_page(request: Request, app: CurrentApp, visitor: Visitor) -> Res
 
 
 async def view_as(request: Request, caller: Caller) -> Response:
-    """Lead to the preview, by the address that instructors know from 0.3.16.
+    """Redirect to the preview, at the address that instructors know from 0.3.16.
 
     See compatibility-0.3.16.md 2.3.
 
-    It sets no cookie, unlike there: a link must not change what other pages show. ``role=``
-    leads back.
+    Unlike 0.3.16 it sets no cookie: a link must not change other pages. An empty ``role`` redirects
+    to the normal first page.
 
     Raises: Forbidden, InvalidInput.
     """
@@ -134,10 +134,10 @@ async def view_as(request: Request, caller: Caller) -> Response:
 def _look(
     app: HubApp, identity: Identity, preview: Preview | None
 ) -> tuple[list[ItemView], list[AssignmentLine]]:
-    """Read the disk: a person's items, and of those with a copy what became of it."""
+    """Read the disk: return a person's items, and for each assignment its copy and result."""
     known = hand_ins(app.services.loaded.settings)
     views = survey(app, identity, preview.at if preview else None)
-    if preview:  # of what the instructor has begun, a student knows nothing
+    if preview:  # a preview does not show the instructor's own copies
         views = [
             dataclasses.replace(view, has_copy=False, renamed=None)
             for view in views
@@ -158,7 +158,7 @@ def _line(
 
 
 def _preview(request: Request, visitor: Identity) -> Preview | None:
-    """What an instructor asks to see, ``?as=student&at=2026-10-05T09:00&timezone=UTC``.
+    """Return the preview that is asked for, ``?as=student&at=2026-10-05T09:00&timezone=UTC``.
 
     Raises: InvalidInput.
     """

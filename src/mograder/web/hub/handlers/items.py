@@ -1,7 +1,7 @@
 """Assignments and lectures: listing them, their files, and a first copy of one.
 
-What a student may know of an item is decided here: demos are never listed, hidden items are left
-out unless the student already works on one (compatibility-0.3.16.md 2.3).
+The rules for what a student may see of an item are here: demos are never listed, and hidden items
+only if the student already has a copy (compatibility-0.3.16.md 2.3).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class ItemView:
     updated: bool
     active: bool
     renamed: str | None = None
-    """The path, in its folder, of a notebook that was renamed; Edit gives it its name back."""
+    """The path, in the copy's folder, of a renamed notebook; opening it in Edit renames it back."""
 
     @property
     def name(self) -> str:
@@ -59,28 +59,25 @@ class ItemView:
 
 
 def person(identity: Identity) -> Username:
-    """The directory name of whoever asks; the old instructor token's user is the one exception."""
+    """Return the directory name of the caller."""
     name = identity.username
     return Username.of_account(name)
 
 
 def mode_of(kind: ItemKind) -> Mode:
-    """How items of a kind are opened: assignments to edit, the others to run."""
+    """Return how items of a kind are opened: assignments to edit, the others to run."""
     return Mode.EDIT if kind is ItemKind.ASSIGNMENT else Mode.RUN
 
 
 def survey(app: HubApp, identity: Identity, at: datetime | None = None) -> list[ItemView]:
-    """All items that a person may know of, now or ``at`` a time, in the order of the list.
-
-    Reads the disk.
-    """
+    """Return all items that a person may see, now or at a time, in list order. Reads the disk."""
     moment = at or app.services.clock.now()
     views = (_view(app, identity, release, moment) for release in app.services.releases.all())
     return [view for view in views if _listed(view, identity)]
 
 
 def find_release(app: HubApp, name: str) -> Release | None:
-    """The release of that name, or none; a name outside the grammar is just unknown."""
+    """Return the release of that name, or None; an invalid name is treated as unknown."""
     try:
         item = ItemName.parse(name)
     except InvalidInput:
@@ -91,7 +88,7 @@ def find_release(app: HubApp, name: str) -> Release | None:
 def demand_visible(app: HubApp, identity: Identity, name: str) -> None:
     """Refuse a student an item that is hidden or not open yet.
 
-    Raises: NotFound with the words of compatibility-0.3.16.md 2.3.
+    Raises: NotFound with the message of compatibility-0.3.16.md 2.3.
     """
     rule, now = app.visibility.of(name), app.services.clock.now()
     if identity.role is not Role.INSTRUCTOR and not rule.visible(now):
@@ -105,9 +102,9 @@ async def list_items(app: CurrentApp, caller: Caller) -> list[Entry]:
 
 
 async def release_file(name: str, filename: str, app: CurrentApp, caller: Caller) -> FileResponse:
-    """Send one file of a published release: what its manifest names and nothing else.
+    """Send one file of a published release; only files in its manifest exist.
 
-    Always as a download: a release may hold HTML, and this is the hub's own origin.
+    Always as a download: a release may contain HTML, and this is the hub's own origin.
     """
     path = await to_thread.run_sync(_find_file, app, caller, name, filename)
     return FileResponse(
@@ -128,10 +125,10 @@ async def download(a: str, request: Request, app: CurrentApp, caller: Caller) ->
 
 
 async def take_copy(app: HubApp, identity: Identity, name: str) -> tuple[Release, str | None]:
-    """Make sure that a person has a copy of an item, and never overwrite one (B66, B69).
+    """Create a person's copy of an item if there is none; never overwrite one (B66, B69).
 
-    Returns the release, and the name that the notebook had if it was renamed and has the item's
-    name again.
+    Returns the release, and the notebook's former name if it was renamed and has now been renamed
+    back to the item's name.
 
     Raises: NotFound (unknown or not available), InvalidInput (a demo).
     """
@@ -145,7 +142,7 @@ async def take_copy(app: HubApp, identity: Identity, name: str) -> tuple[Release
 
 
 def _begin(app: HubApp, identity: Identity, name: str) -> tuple[Release, bool]:
-    """Return the release, and whether a copy of it lies ready; a renamed one does not yet."""
+    """Return the release, and whether a copy is ready; a copy with a renamed notebook is not."""
     release = find_release(app, name)
     if release is None:
         raise NotFound("Assignment not found")

@@ -1,6 +1,6 @@
 """The state of an open notebook, for the bar above it (``frame_page``).
 
-The bar asks when something has changed, and nothing polls. Only memory and a few inodes are read.
+The bar asks after a change event and does not poll. Only memory and a few inodes are read.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from mograder.web.hub.support.models import Standing
 async def standing(
     user: str, a: str, app: CurrentApp, caller: Caller, mode: Mode = Mode.EDIT, session: str = ""
 ) -> Standing:
-    """Tell whether a session runs, or why it ended, and when the notebook was saved and submitted.
+    """Return whether a session runs or why it ended, and when the notebook was saved and submitted.
 
-    ``session`` is the session that the page shows. A session that another one took the place of
-    counts as replaced.
+    ``session`` is the session that the page shows. If another session has taken its place, its
+    state is "replaced".
     """
     copy = known_copy(user, a)
     key = SessionKey(copy.user, copy.item, mode)
@@ -50,7 +50,7 @@ def _words(app: HubApp, key: SessionKey, session: str) -> Explanation:
 
 
 def _times(app: HubApp, copy: CopyOf) -> tuple[float | None, float | None]:
-    """Look when the copy was saved and, where the course collects, handed in."""
+    """Return when the copy was saved and, where the course collects, submitted (Unix times)."""
     facts = app.listing.facts(copy.user, copy.item)
     collects = app.services.loaded.settings.hub.collect
     kept = app.submissions.counting(copy.user, copy.item) if collects else None

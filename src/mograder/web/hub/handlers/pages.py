@@ -27,24 +27,24 @@ from mograder.web.pages import page
 
 
 async def edit_spinner(a: str, request: Request, caller: Caller) -> Response:
-    """Show the page that starts an editor and then leads to it (B66, B68)."""
+    """Show the page that starts an editor and then redirects to it (B66, B68)."""
     return await _spinner(request, caller, a, Mode.EDIT)
 
 
 async def run_spinner(lecture: str, request: Request, caller: Caller) -> Response:
-    """Show the page that starts a lecture and then leads to it (B67, B68)."""
+    """Show the page that starts a lecture and then redirects to it (B67, B68)."""
     return await _spinner(request, caller, lecture, Mode.RUN)
 
 
 async def health() -> Health:
-    """Tell whoever asks that the hub answers."""
+    """Return a constant answer, for health checks."""
     return Health()
 
 
 async def ready(app: CurrentApp) -> Ready:
-    """Tell monitoring whether students can work: the database and the supervisor answer.
+    """Check for monitoring that students can work: the database and the supervisor answer.
 
-    Raises: :class:`Busy` when they cannot, which ``/health`` does not look at.
+    Raises: :class:`Busy` when they do not; ``/health`` does not check this.
     """
     await asyncio.to_thread(app.services.state.epoch, "")
     if not await app.services.attended():
@@ -53,28 +53,28 @@ async def ready(app: CurrentApp) -> Ready:
 
 
 async def status() -> ServerStatus:
-    """Tell 0.3.16's dashboard, which asks a marimo server, that it may go on."""
+    """Answer 0.3.16's dashboard, which asks for a marimo server's status."""
     return ServerStatus()
 
 
 async def metrics(app: CurrentApp) -> Response:
-    """Numbers about the hub and its sessions, for Prometheus."""
+    """Return metrics of the hub and its sessions, for Prometheus."""
     return app.metrics.response()
 
 
 async def openapi(request: Request, caller: Caller) -> Response:
-    """The machine-readable description of this API."""
+    """Return the machine-readable description of this API."""
     schema = {**describe(request.app), "servers": [{"url": request_context(request).prefix or "/"}]}
     return JSONResponse(schema)
 
 
 async def api_docs(request: Request, caller: Caller) -> Response:
-    """Show the description of this API to people, by Swagger UI from our own static path."""
+    """Show the description of this API in Swagger UI, served from our own static path."""
     return page(request, "api.html", version=viewer_version())
 
 
 async def static_file(version: str, name: str, request: Request) -> Response:
-    """Send a stylesheet, module or picture of our own, or a file of Swagger UI."""
+    """Send a stylesheet, module or image of our own, or a file of Swagger UI."""
     found = await asyncio.to_thread(viewer_file, name)
     if found is None:
         return pages.static_file(request, version, name)
@@ -82,7 +82,7 @@ async def static_file(version: str, name: str, request: Request) -> Response:
 
 
 async def _spinner(request: Request, caller: Identity, name: str, mode: Mode) -> Response:
-    """The same page for known and unknown names, since it is the start that tells."""
+    """Show the same page for known and unknown names; the start itself reports an unknown one."""
     what = "editor" if mode is Mode.EDIT else "lecture"
     try:
         item = ItemName.parse(name)
@@ -108,7 +108,7 @@ async def _spinner(request: Request, caller: Identity, name: str, mode: Mode) ->
 async def _waiting(
     request: Request, running: Running[object], item: ItemName, spinner: str
 ) -> Response:
-    """Tell a browser without scripts how far its start is, and send it on when it is through."""
+    """Show a browser without scripts the progress of its start, then redirect it to the session."""
     if not running.task.done():
         return page(request, "waiting.html", name=item, news=running.latest)
     try:

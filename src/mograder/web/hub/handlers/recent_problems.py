@@ -1,4 +1,4 @@
-"""What went wrong lately, gathered for the instructors' page; the template has the words."""
+"""Recent problems, gathered for the instructors' page; the template has the texts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NO_TROUBLE = frozenset({EndReason.STOPPED, EndReason.IDLE, EndReason.REPLACED, 
 
 
 class CurrentProblem(StrEnum):
-    """What is wrong now, until it is repaired."""
+    """A problem that lasts until it is repaired."""
 
     UNSANDBOXED = "unsandboxed"
     DEV = "dev"
@@ -31,7 +31,7 @@ class CurrentProblem(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RecentProblems:
-    """``current`` lasts, the others are of the last day, the newest first."""
+    """``current`` problems, and those of the last day, the newest first; ``free`` is in bytes."""
 
     current: tuple[CurrentProblem, ...]
     endings: tuple[EndingRow, ...]
@@ -40,7 +40,7 @@ class RecentProblems:
 
 
 def gather(app: HubApp) -> RecentProblems:
-    """Look at the machine, the sessions that ended badly, and who was refused; reads the disk."""
+    """Return the machine's state, sessions that ended badly and refused actions; reads the disk."""
     services = app.services
     since = services.clock.now() - _LATELY
     endings = [row for row in services.state.endings(since) if row.reason not in _NO_TROUBLE]

@@ -1,8 +1,8 @@
-"""Who is taken off the list in mid-session loses access at once (B37, B43).
+"""Ends the sessions of people who are removed from the roster (B37, B43).
 
-Every request asks the list, so only what is open already has to be closed: sessions, and with
-them their pages' WebSockets. The list may be edited by hand and tokens revoked from the command
-line, so one task looks at both every other second.
+Every request checks the roster, so only open sessions, and with them their pages' WebSockets, have
+to be closed. The list may be edited by hand and tokens revoked from the command line, so one task
+checks both every two seconds.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _log = get_logger(__name__)
 
 
 async def end_removed(app: HubApp) -> int:
-    """End the sessions of those who may not come in any more; return how many."""
+    """End the sessions of people who are no longer enrolled; return how many."""
     roster = app.services.roster
     seen = app.services.capabilities.instructed()
     sessions = [(live, _role(app, live, seen)) for live in app.services.pool.all()]
@@ -34,18 +34,18 @@ async def end_removed(app: HubApp) -> int:
 
     gone = await to_thread.run_sync(removed) if sessions else []
     for live in gone:
-        _log.info("%s is not on the list any more: a session ends", live.key.user)
+        _log.info("ending a session of %s, who was removed from the roster", live.key.user)
         await app.services.pool.stop(live.key, EndReason.REMOVED)
     return len(gone)
 
 
 async def keep_watch(app: HubApp, stop: asyncio.Event, seconds: float = _LOOK_SECONDS) -> None:
-    """Look at the list and at what was revoked until told to stop.
+    """Check the roster and the revocations until ``stop`` is set.
 
-    Not until cancelled: a look at the database in a thread would outlive that, and then the
-    database would be closed beneath it.
+    It is not cancelled: a database query in a thread would outlive the cancellation, and the
+    database would be closed during it.
     """
-    seen: object = object()  # at first everything is news: sessions were adopted
+    seen: object = object()  # differs from any stamp, so that adopted sessions are checked first
     while not stop.is_set():
         try:
             stamp = await to_thread.run_sync(app.services.roster.stamp)
@@ -54,14 +54,14 @@ async def keep_watch(app: HubApp, stop: asyncio.Event, seconds: float = _LOOK_SE
                 await end_removed(app)
             for user in await to_thread.run_sync(app.services.revocations.refresh):
                 await to_thread.run_sync(app.services.capabilities.revoke_user, user)
-        except Exception:  # noqa: BLE001 - a loop: the next change must be noticed too
+        except Exception:  # noqa: BLE001 - the loop must go on after an error
             _log.exception("the list of users could not be watched")
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), seconds)
 
 
 def _role(app: HubApp, live: LiveSession, seen: frozenset[str]) -> Role:
-    """The role that lets a session go on: an instructor's, if one is named or looks at it."""
+    """Return the role under which a session may go on: INSTRUCTOR if its user or a viewer is."""
     user = live.key.user
     named = user == INSTRUCTOR or user in app.services.policy.instructors
     return Role.INSTRUCTOR if named or live.id in seen else Role.STUDENT

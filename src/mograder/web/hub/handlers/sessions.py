@@ -1,7 +1,7 @@
 """Sessions: listing, starting and stopping them (B114-B116, B124, B126).
 
-A start is one piece of work shared by all who ask for it; the pool decides whether a session is
-reused or made, these handlers say for whom, and word the failures.
+Concurrent requests for a session share one start; the pool decides whether a session is reused or
+made, these handlers decide for whom, and build the error messages.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from mograder.web.hub.support.responses import deliver
 
 
 async def list_sessions(app: CurrentApp, caller: Caller) -> list[SessionEntry]:
-    """List running sessions: one's own; for instructors, all."""
+    """List running sessions: the caller's own; for instructors, all."""
     sessions = visible_sessions(app, caller)
     kinds = await to_thread.run_sync(_kinds, app)
     return [_entry(session, kinds) for session in sessions]
@@ -54,7 +54,7 @@ async def start_edit_deep(a: str, request: Request, app: CurrentApp, caller: Cal
 async def start_edit(
     user: str, a: str, request: Request, app: CurrentApp, caller: Caller
 ) -> Response:
-    """Start or find the editor of a copy that exists; an instructor may for a student."""
+    """Start or find the editor of an existing copy; an instructor may for a student."""
 
     async def job(report: Report) -> Started:
         key = await to_thread.run_sync(_existing_copy, app, user, a)
@@ -91,7 +91,7 @@ async def stop_edit(
 
 
 def visible_sessions(app: HubApp, identity: Identity) -> list[LiveSession]:
-    """The sessions that a person may know of, in a steady order."""
+    """Return the sessions that a person may see, sorted by user and item."""
     everything = identity.role is Role.INSTRUCTOR
     sessions = [
         session
@@ -102,7 +102,7 @@ def visible_sessions(app: HubApp, identity: Identity) -> list[LiveSession]:
 
 
 def spinner_of(mode: Mode, item: str) -> str:
-    """The page that waits for a session of one's own, below the prefix."""
+    """Return the page, below the prefix, that waits for the caller's own session."""
     return f"/{mode.value}/{quote(item, safe='')}"
 
 
@@ -116,7 +116,7 @@ async def _start(
 
 
 def page_of(started: Started) -> str:
-    """Where a session that was started is, below the prefix."""
+    """Return the address of a started session, below the prefix."""
     return f"/{started.url}"
 
 

@@ -1,8 +1,8 @@
 """Signing in without SSO, and signing out (security.md, "Who is asking").
 
-A token or a one-time link is exchanged for the login cookie. Nothing here tells whether a name
-exists: every token that does not verify gets the same words. Following a link only shows a
-button, since mail scanners follow links too.
+A token or a one-time link is exchanged for the login cookie. No response reveals whether a name
+exists: every invalid token gets the same message. Following a link only shows a button, since mail
+scanners follow links too.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _CODE = re.compile(r"[A-Za-z0-9_-]{16,200}")
 
 
 async def login_page(request: Request, app: CurrentApp, visitor: Visitor) -> Response:
-    """Show the page where a token is pasted."""
+    """Show the page with the form for a token."""
     target = safe_next(request.query_params.get("next", ""), request_context(request).prefix)
     return page(
         request, "login.html", next=target, message="", signed_out="bye" in request.query_params
@@ -57,7 +57,7 @@ async def login(request: Request, app: CurrentApp, visitor: Visitor) -> Response
 
 
 async def link_page(request: Request, app: CurrentApp, visitor: Visitor) -> Response:
-    """Show the button that uses up a one-time link; looking at it uses up nothing."""
+    """Show the button that uses up a one-time link; showing it does not use it up."""
     code = request.query_params.get("code", "")
     return page(request, "link.html", code=code if _CODE.fullmatch(code) else "", message="")
 
@@ -91,10 +91,10 @@ async def logout(request: Request, app: CurrentApp, visitor: Visitor) -> Respons
 
 
 def safe_next(text: str, prefix: str) -> str:
-    """Where to go after signing in, if it is a path of this hub; else nothing.
+    """Return where to go after signing in, if it is a path of this hub; else "".
 
     ``//host``, a backslash, which browsers read as a slash, and control characters, which they
-    drop, would lead somewhere else.
+    drop, would lead to another site.
     """
     if len(text) > 2000 or not text.startswith(f"{prefix}/"):
         return ""
@@ -124,7 +124,7 @@ async def _signed_in(request: Request, app: HubApp, claims: Claims, target: str)
 
 
 async def _turned_away(request: Request, app: HubApp, template: str, **values: object) -> Response:
-    """The same page again, in the same words whatever was wrong."""
+    """Return the same page again, with the same message for every kind of failure."""
     client = request_context(request).client or ""
     if not app.login_throttle.failed(client):
         response = page(request, template, 429, message="too many", **values)
@@ -150,6 +150,6 @@ def _revoke(app: HubApp, login_id: str) -> None:
 
 
 def _cookie_place(where: RequestContext) -> tuple[str, str, bool]:
-    """The login cookie's name, path and whether it is for https only."""
+    """Return the login cookie's name, its path, and whether it is ``Secure``."""
     name = cookie_name(secure=where.secure, prefix=where.prefix)
     return name, where.prefix or "/", where.secure

@@ -1,4 +1,4 @@
-"""Handing in on the hub, into the course's own ``submitted/``; never to Moodle (B59)."""
+"""Submitting on the hub, into the course's own ``submitted/``; never to Moodle (B59)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mograder.web.hub.support.responses import deliver
 
 
 async def submit(user: str, a: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
-    """Hand in the newest complete save; it is on the disk before this answers."""
+    """Submit the newest complete save; it is on disk before the answer is sent."""
     copy = CopyOf(Username.of_account(user), _item(a))
 
     async def job(report: Report) -> Submitted:
@@ -55,7 +55,7 @@ def _item(name: str) -> ItemName:
 
 
 async def _tampering(app: HubApp, copy: CopyOf, data: bytes, release: Release | None) -> Tampering:
-    """What is not as it was handed out; a notebook that cannot be compared is handed in too."""
+    """Return the differences from the release; one that cannot be compared is accepted too."""
     if release is None:
         return UNTOUCHED
     released = await to_thread.run_sync(release.notebook.read_bytes)

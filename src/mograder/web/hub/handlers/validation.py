@@ -1,7 +1,7 @@
 """Validating a student's notebook on the hub (B55, B119, compatibility-0.3.16.md 2.3 and 2.6).
 
-The notebook is read from the workspace, which is enemy territory, and runs elsewhere, as a copy:
-an editor that is open on it goes on undisturbed, and the student's file is never changed.
+The notebook is read from the workspace, whose content is not trusted, and a copy of it runs
+elsewhere: an open editor is not disturbed, and the student's file is never changed.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from mograder.web.hub.support.hub_app import CurrentApp, HubApp
 from mograder.web.hub.support.responses import deliver
 
 _SECONDS = 120.0
-"""As long as 0.3.16 lets a notebook run; the course's own limit may be shorter."""
+"""0.3.16's limit on a notebook's run; the course's own limit may be shorter."""
 
 
 async def validate(
     user: str, a: str, request: Request, app: CurrentApp, caller: Caller
 ) -> Response:
-    """Run a student's notebook against its checks, and tell what came of each."""
+    """Run a student's notebook against its checks, and return the result of each."""
 
     async def job(report: Report) -> ValidationAnswer:
         copy = known_copy(user, a)
@@ -59,7 +59,7 @@ async def validate(
 
 
 def page_of(user: str, name: str) -> str:
-    """The page with the result of the last validation, below the prefix."""
+    """Return the page with the result of the last validation, below the prefix."""
     return f"/validation/{quote(user, safe='')}/{quote(name, safe='')}"
 
 
@@ -73,7 +73,7 @@ def _text(app: HubApp, user: Username, item: ItemName) -> str:
 async def _submission(
     app: HubApp, user: Username, item: ItemName, text: str, report: Report
 ) -> Submission:
-    """Gather what a validation needs: packages and limits are the release's, as in a session."""
+    """Return the input of a validation; packages and limits are the release's, as in a session."""
     services = app.services
     settings = services.loaded.settings
     release = await to_thread.run_sync(services.releases.get, item)

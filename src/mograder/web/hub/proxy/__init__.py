@@ -1,4 +1,4 @@
-"""The way to the sessions: a bare ASGI app that relays HTTP and WebSockets.
+"""The session proxy: a bare ASGI app that relays HTTP and WebSockets to the sessions.
 
 It may use ``support``, not ``handlers``.
 """

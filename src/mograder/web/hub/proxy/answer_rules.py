@@ -1,8 +1,7 @@
-"""Decides what becomes of an answer from a session's server before a browser gets it. Pure.
+"""Rules for changing a response of a session's server before a browser gets it. Pure.
 
-Nearly every answer is streamed through with its headers filtered. The exceptions are the ones
-that an opaque origin needs (sessions.md): the document, frames, PDFs, and documents asked for
-under a capability.
+Nearly every response is streamed with its headers filtered. The exceptions are those that an opaque
+origin needs (sessions.md): the document, frames, PDFs, and documents requested by capability.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from mograder.web.hub.proxy.headers import (
 from mograder.web.hub.proxy.upstream import Session
 
 FRAMES = frozenset({"iframe", "frame", "embed", "object"})
-"""Destinations of a request that is shown within a page."""
+"""Sec-Fetch-Dest values of a request whose response is shown within a page."""
 _OF_ANOTHER_BODY = frozenset(
     b"""accept-ranges cache-control content-digest content-md5 digest etag expires last-modified
     repr-digest""".split()
@@ -35,13 +34,13 @@ _PDF = "application/pdf"
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """One authorised request to a session: what is asked for, and as whom.
+    """One authorised request to a session.
 
-    ``rest`` is the encoded path below the session's ``base_url``; ``public_base`` is where this
-    client sees that; ``page`` finds out what documents are told about where they live (a
-    capability may have to be issued first), None when they pass untouched. ``cookies`` go onto
-    the answer. ``on_revoke`` registers a cut. ``ancestors`` is the source, for a policy, of pages
-    that may frame this one.
+    ``rest`` is the encoded path below the session's ``base_url``; ``public_base`` is the address of
+    that base for this client; ``page`` returns the addresses that are written into documents (it
+    may issue a capability first), None when they are not changed. ``cookies`` are Set-Cookie
+    headers for the response. ``on_revoke`` registers a callback for the capability's end.
+    ``ancestors`` is the policy source of pages that may frame this one.
     """
 
     session: Session
@@ -59,33 +58,33 @@ class Visit:
 
     @property
     def target(self) -> str:
-        """The path and query that the session's server is asked for."""
+        """The path and query to request from the session's server."""
         return f"{self.session.base_url}/{self.rest}{self.query}"
 
     @property
     def document_url(self) -> str:
-        """The address under which the login, not a capability, decides about this page."""
+        """The address of this page that is authorised by login, not by capability."""
         return f"{self.edit_base}/{self.rest}{self.query}"
 
     @property
     def as_document(self) -> bool:
-        """Whether the browser navigates here, rather than loading a part of a page."""
+        """Whether the browser navigates to this request, rather than loading a part of a page."""
         return self.destination == "document"
 
     @property
     def fenced(self) -> bool:
-        """Whether the page is of an opaque origin, below a capability."""
+        """Whether the page has an opaque origin, below a capability."""
         return self.by_capability and self.sandbox
 
     @property
     def is_file(self) -> bool:
-        """Whether the path is that of a cell's file or of a PDF, which a tab may ask for."""
+        """Whether the path is that of a cell's file or of a PDF, which may be opened in a tab."""
         path = self.rest.lower()
         return path.startswith("@file/") or path.endswith(".pdf")
 
     @property
     def whole(self) -> bool:
-        """Whether the answer may be a page to write into, so must come complete and plain."""
+        """Whether the hub may write into the response, so it must be complete and unencoded."""
         frame = self.fenced and self.destination in FRAMES
         return frame or (self.page is not None and (self.as_document or not self.rest))
 
@@ -95,11 +94,11 @@ class Visit:
         return "Session" if self.session.key.mode is Mode.EDIT else "Lecture session"
 
     def own_headers(self) -> HeaderList:
-        """What the answer carries whatever the session's server says."""
+        """Return the headers that the response gets, whatever the session's server sends."""
         return session_headers(sandbox=self.sandbox, shared=self.fenced) + self.cookies
 
     def notebook_id(self) -> str | None:
-        """The notebook whose ``public/`` folder is meant; marimo's service worker would tell."""
+        """Return the notebook whose ``public/`` folder is meant, as the service worker would."""
         if not self.rest.startswith("public/"):
             return None
         return quote(f"{self.session.key.item}.py", safe="")
@@ -107,9 +106,12 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """An answer as it will be sent: ``body`` instead of the upstream's, or the upstream's own
-    with the shim in its ``<head>`` if ``based``, ``prepend`` at its beginning (after a document
-    type), and ``append`` at its end."""
+    """A response as it will be sent.
+
+    ``body`` replaces the upstream's body if it is not None. Otherwise the upstream's is sent with
+    the shim in its ``<head>`` if ``based``, ``prepend`` at its beginning (after a document type),
+    and ``append`` at its end.
+    """
 
     status: int
     headers: HeaderList
@@ -121,7 +123,7 @@ class Shape:
 
 
 def shape_answer(visit: Visit, method: str, status: int, headers: RawHeaders) -> Shape:
-    """Decide about an answer from its status and headers alone."""
+    """Return how a response is sent, from its status and headers alone."""
     media = header(headers, b"content-type").split(";")[0].strip().lower()
     if visit.by_capability and visit.as_document:
         return _document_by_capability(visit, status, headers, media)
@@ -157,17 +159,17 @@ _HTML = (b"content-type", b"text/html; charset=utf-8")
 
 def _of_a_page(visit: Visit) -> HeaderList:
     headers = [(b"cache-control", b"no-store")]
-    if visit.ancestors:  # beside the policy that the answer has: a browser obeys both
+    if visit.ancestors:  # in addition to the response's own policy: browsers apply both
         policy = f"frame-ancestors {visit.ancestors}"
         headers.append((b"content-security-policy", policy.encode("ascii")))
     return headers
 
 
 def _document_by_capability(visit: Visit, status: int, headers: RawHeaders, media: str) -> Shape:
-    """A tab must not live under ``/s/``: it gets a PDF, a download, or the page's real address."""
+    """Return a PDF, a download, or a redirect: a tab must not show a page under ``/s/``."""
     plain = _streamed(visit, status, headers)
     if media == _PDF and status in (200, 206):
-        # A PDF viewer has no origin of the hub's, and none works in a sandbox.
+        # A PDF viewer does not use the hub's origin, and does not work in a sandbox.
         kept = _without(plain.headers, {b"content-type", b"content-security-policy"})
         return Shape(status, [*kept, (b"content-type", _PDF.encode())], plain.length)
     if visit.rest.startswith("@file/"):

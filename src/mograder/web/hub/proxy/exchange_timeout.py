@@ -1,4 +1,4 @@
-"""The ways in which an exchange through the proxy is ended from outside, and how it is told."""
+"""Ending an exchange through the proxy early, and the reasons for it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _UNWATCHED_SECONDS = 0.25
 
 
 class End(Enum):
-    """Why an exchange was ended before it was complete."""
+    """The reason why an exchange was ended before it was complete."""
 
     GONE = auto()
-    """The client went away."""
+    """The client disconnected."""
     CUT = auto()
     """The session stopped, or the capability was revoked."""
     TOO_LARGE = auto()
-    """The request's body exceeds the bound."""
+    """The request's body exceeds the limit."""
     NO_ANSWER = auto()
     """The session's server did not answer in time."""
     NO_REQUEST = auto()
@@ -28,11 +28,11 @@ class End(Enum):
 
 
 class ExchangeTimeout:
-    """Surrounds one HTTP exchange; leaving it early raises nothing, ``ended`` tells why.
+    """Surrounds one HTTP exchange; an early end raises nothing and sets ``ended`` to the reason.
 
-    It is one timer of the task itself (``asyncio.timeout``) that everybody may pull at, so a
-    quick exchange, which nearly all are, costs no second task. Only when one takes longer than
-    a quarter of a second is the client watched, because reading is how ASGI tells that it left.
+    It is one timer of the task itself (``asyncio.timeout``) that any callback may trigger, so a
+    quick exchange, as nearly all are, needs no second task. Only when one takes longer than a
+    quarter of a second does a task watch the client, since ASGI reports a disconnect on reading.
     """
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class ExchangeTimeout:
         return swallowed
 
     def expect_within(self, seconds: float | None, otherwise: End = End.NO_ANSWER) -> None:
-        """End the exchange unless this is called again in time; None: wait for ever."""
+        """End the exchange unless this is called again within so many seconds; None: no limit."""
         if not self._pullable():
             return
         self._on_expiry = otherwise
@@ -83,11 +83,11 @@ class ExchangeTimeout:
         return self._open and self.ended is None and not self._timeout.expired()
 
     def cut(self) -> None:
-        """End the exchange because its session or capability did."""
+        """End the exchange because its session or capability ended."""
         self.end(End.CUT)
 
     def watch(self, receive: Receive) -> None:
-        """Notice from now on that the client leaves; its request has been read completely."""
+        """End the exchange when the client disconnects; its request has been read completely."""
         if not self._open or self._later is not None:
             return
         loop = asyncio.get_running_loop()

@@ -1,8 +1,8 @@
-"""Which requests of a session's page a web server in front may carry by itself. Pure.
+"""The requests of a session's page that a reverse proxy may carry by itself. Pure.
 
-Only those that the built-in proxy would stream through as they are. Whatever it would answer
-itself, write into, note, or read twice goes by the hub: documents, frames, files of ``public/``,
-saves, and every address or header that is out of the ordinary.
+Only those that the built-in proxy would stream unchanged. Requests that it would answer itself,
+write into, record, or read twice go through the hub: documents, frames, files of ``public/``,
+saves, and every unusual address or header.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from mograder.web.hub.support.capabilities import Capability
 S = TypeVar("S", bound=Session)
 
 SAVE = "api/kernel/save"
-"""The dashboard is told of each, so the hub must know when it is done."""
+"""The dashboard is notified of each save, so the hub must see its end."""
 
 _PUBLIC = "public/"
 _LONGEST = 2000
-"""Bytes of a target; a front keeps the hub's answer in a page of memory."""
+"""Maximum bytes of a target; a proxy keeps the hub's response in a memory page."""
 
 _SEGMENT = r"[A-Za-z0-9_@~+=,:-][A-Za-z0-9._@~+=,:-]*"
 _PLAIN = re.compile(rf"{_SEGMENT}(?:/{_SEGMENT})*/?")
-"""No percent sign, no dot segment, no double slash: nothing that two programs read differently."""
+"""No percent sign, dot segment or double slash, which two programs might read differently."""
 
 _QUERY = re.compile(r"(?:\?[!-~]*)?")
 _SOCKET = re.compile(r"/[A-Za-z0-9._/-]+")
@@ -48,7 +48,7 @@ _KNOWN_PREFIXES = tuple(name.encode() for name in REMOVED_BY_FRONT_PREFIXES)
 
 @dataclass(frozen=True, slots=True)
 class FastPath(Generic[S]):
-    """One request that was authorised, and where to take it."""
+    """One authorised request, and the session that it goes to."""
 
     visit: Visit
     session: S
@@ -56,7 +56,7 @@ class FastPath(Generic[S]):
 
 
 def may_use_fast_path(visit: Visit, scope: Scope, request_bytes: int) -> bool:
-    """Tell whether a front may carry this request, which the hub has authorised, by itself."""
+    """Return whether a reverse proxy may carry this request, which the hub has authorised."""
     plain = _PLAIN.fullmatch(visit.rest) and _QUERY.fullmatch(visit.query)
     socket = _SOCKET.fullmatch(str(visit.session.endpoint.socket))
     if not plain or not socket or len(visit.target) > _LONGEST:

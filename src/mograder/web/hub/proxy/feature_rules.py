@@ -1,12 +1,12 @@
-"""Which requests of a session's page need an instructor's leave. Pure.
+"""The requests of a session's page that need an instructor's permission. Pure.
 
-marimo's own settings could switch these things off, but a workspace's configuration is the
-student's, so the proxy decides (sessions.md, "What is switched off"). It is a rule about what a
-page may ask for, no wall: what a notebook's code may do is decided by the sandbox.
+marimo's own settings could switch these features off, but a workspace's configuration belongs to
+the student, so the proxy decides (sessions.md, "What is switched off"). The rule is about the
+page's requests and no security boundary: the sandbox bounds what a notebook's code can do.
 
-Not here: ``save_user_config``. It writes nothing but the student's own settings in their own
-workspace, which their code can write anyway; refusing it would greet each change of the theme
-with an error. Nor the questions that only read: which packages there are.
+Not here: ``save_user_config``. It writes only the student's own settings in their own workspace,
+which their code can write anyway; refusing it would show an error at each change of the theme. Nor
+the read-only requests for the list of packages.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import re
 from urllib.parse import unquote
 
 BY_ITSELF = frozenset({"api/lsp/health", "api/usage"})
-"""What an open page asks again and again without anybody at it: no sign that it is used."""
+"""Requests that an open page repeats without user action, so no sign that it is in use."""
 
 _END = r"(?![\w-])"
 _GUARDED = re.compile(
@@ -45,7 +45,7 @@ _KEEPS_ITS_NAME = (
     "The notebook keeps its name, because the hub finds your work by it. "
     "To have it under another name, export it and rename the file that you get."
 )
-"""Said of ``rename``, which is not among the features that an instructor can allow."""
+"""The message for ``rename``, which is not among the features that an instructor can allow."""
 
 
 def guarded_feature(rest: str) -> str:
@@ -58,7 +58,7 @@ def guarded_feature(rest: str) -> str:
 
 
 def denial(feature: str) -> str:
-    """Return what a page is told that asks for a feature without leave."""
+    """Return the message for a page that requests a feature without permission."""
     if feature == "rename":
         return _KEEPS_ITS_NAME
     return f"{_NAMES[feature]} is switched off for this notebook. Your instructor can allow it."

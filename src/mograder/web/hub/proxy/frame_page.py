@@ -1,9 +1,9 @@
 """The page around a session's page: a bar of the hub's own origin, and marimo's page in a frame.
 
-A notebook's page runs its author's JavaScript, so it is in a sandboxed frame, of an opaque origin
-or of one of ``[hub] session_url``. The bar's page is the hub's: its policy lets it show that one
-frame and load our own files, and nothing else. What the frame may ask of it is in
-``static/frame.js`` (security.md, "The page around the notebook").
+A notebook's page runs its author's JavaScript, so it is in a sandboxed frame, with an opaque origin
+or one of ``[hub] session_url``. The page with the bar is the hub's: its policy allows that one
+frame and our own files, and nothing else. ``static/frame.js`` defines what the frame may ask of it
+(security.md, "The page around the notebook").
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ _FLAGS = SANDBOX_POLICY.removeprefix("sandbox ")
 _FEATURES = "clipboard-write; fullscreen"
 _FEATURES_OF_OWNERS = f"{_FEATURES}; clipboard-read; camera; microphone"
 """Permissions that the frame may ask the browser for. The last three are for owners only, since the
-browser remembers a permission for the whole hub."""
+browser remembers a permission for the hub's whole origin.
+"""
 
 _OWN_HEADERS = {
-    # A popup of a notebook's keeps its opener, as it did before the notebook was in a frame.
+    # A popup of a notebook keeps its opener, as it did before the notebook was in a frame.
     b"cross-origin-opener-policy": b"same-origin-allow-popups",
     b"permissions-policy": b"geolocation=(), payment=(), usb=()",
 }
@@ -39,7 +40,7 @@ _OWN_HEADERS = {
 class Framed:
     """A session, its viewer, and the address of its page.
 
-    ``root`` is the address of marimo's page; ``opaque`` whether its origin is opaque.
+    ``root`` is the address of marimo's page; ``opaque`` is whether its origin is opaque.
     """
 
     key: Key
@@ -51,10 +52,10 @@ class Framed:
 
 @dataclass(frozen=True, slots=True)
 class FramePages:
-    """Makes the pages around sessions.
+    """Renders the pages around sessions.
 
-    ``collects`` is whether notebooks are handed in here, ``offline`` whether sessions have no
-    network; ``url`` says where sessions have origins of their own, if they do.
+    ``collects`` is whether notebooks are submitted on this hub, ``offline`` whether sessions have
+    no network; ``url`` builds the sessions' own origins, None if they have none.
     """
 
     pages: Pages
@@ -64,12 +65,12 @@ class FramePages:
     url: SessionUrl | None = None
 
     def root(self, cap: str, capability: Capability, context: RequestContext) -> str:
-        """Return where marimo's page is for a capability, with a slash at its end."""
+        """Return the address of marimo's page for a capability, with a slash at its end."""
         origin = self.url.origin(label_of(capability)) if self.url else ""
         return f"{origin}{context.prefix}/s/{cap}/"
 
     def render(self, framed: Framed, query: str, context: RequestContext) -> tuple[str, HeaderList]:
-        """Return the page with its headers."""
+        """Return the page's HTML and its headers."""
         key, prefix = framed.key, context.prefix
         copy = f"{quote(key.user, safe='')}/{quote(key.item, safe='')}"
         mine = framed.viewer.username == key.user
@@ -97,7 +98,7 @@ class FramePages:
 
 
 def _policy(ours: bytes, framed: Framed, context: RequestContext) -> bytes:
-    """Return our own pages' policy with the one frame; a path bounds it to this session."""
+    """Return our own pages' policy plus the frame's address; its path limits it to this session."""
     if "://" in framed.root:
         frame = framed.root
     elif nameable(context):

@@ -1,9 +1,9 @@
-"""Tells a web server in front whose a request is, once for each: the hub's end of the fast path.
+"""Authorization of a reverse proxy's requests to sessions: the hub's part of the fast path.
 
-The front sends the request's own address and method beside its headers, and trusts nothing but
-the answer: 200 with the session's socket and the address to ask there, or 403, "let the hub answer
-it". So the address is parsed once, here, and no mistake of a front's reaches another session; at
-worst the request goes by the hub, which decides again (security.md, decision 0034).
+The proxy sends the request's own address and method next to its headers, and trusts only the
+response: 200 with the session's socket and the address to request there, or 403, "let the hub
+answer it". So the address is parsed once, here, and no mistake of a proxy leads to another session;
+at worst the request goes to the hub, which decides again (security.md, decision 0034).
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ _LENGTH_NAME = b"content-length"
 _ON_THE_WAY_SECONDS = 2.0
 _GROUP = stat.S_IRGRP | stat.S_IWGRP
 _PLAIN = re.compile(r"[A-Za-z0-9/._-]+")
-"""A socket that every front keeps apart from others: to Caddy, what follows a colon is a port."""
+"""Socket paths that every proxy reads alike: in Caddy a colon starts a port."""
 _log = get_logger(__name__)
 
 
 class Ends(Protocol):
-    """Knows when capabilities end; :class:`~mograder.web.hub.support.capabilities.Capabilities`."""
+    """Reports ended capabilities; :class:`~mograder.web.hub.support.capabilities.Capabilities`."""
 
     def on_revoke(
         self, capability: Capability, callback: Callable[[], None]
@@ -48,16 +48,17 @@ class Ends(Protocol):
 
 
 class FastPaths(Protocol):
-    """Decides where requests may go; :class:`~.session_proxy.SessionProxy`."""
+    """Decides which requests may use the fast path; :class:`~.session_proxy.SessionProxy`."""
 
     async def fast_path(self, scope: Scope) -> FastPath[LiveSession] | None: ...
 
 
 class Cuts:
-    """Has the connections to a session cut when a capability ends by which one was opened.
+    """Cuts the connections to a session when a capability ends under which one was opened.
 
-    A supervisor that cannot gets no more of them: from then on WebSockets go by the hub. Mutable
-    state: ``_watched``, the capabilities that have such a connection, and ``_cutting``.
+    With a supervisor that cannot do this, WebSockets go through the hub after the first failure.
+    Mutable state: ``_watched``, hashes of the capabilities with such a connection, and
+    ``_cutting``.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class Cuts:
         hang_up: Callable[[str], Awaitable[bool]],
         lives: Callable[[str], bool],
     ) -> None:
-        """``lives`` tells whether a session is still there."""
+        """Store the callbacks; ``lives`` returns whether a session still runs."""
         self._ends = ends
         self._lives = lives
         self._hang_up = hang_up
@@ -75,7 +76,7 @@ class Cuts:
         self._cutting: set[asyncio.Task[None]] = set()
 
     def watch(self, capability: Capability) -> bool:
-        """Take note of one more connection; false when its end could not be brought about."""
+        """Register a connection; return False if it could not be cut when the capability ends."""
         if self._able and capability.hash not in self._watched:
             self._watched.add(capability.hash)
             self._ends.on_revoke(capability, lambda: self._revoked(capability))
@@ -90,7 +91,7 @@ class Cuts:
     async def _cut(self, capability: Capability) -> None:
         try:
             cut = await self._hang_up(capability.session_id)
-            # Once more: a front may have been told the way just before, and be on it still.
+            # Again, for a proxy that got the session's address just before and connects only now.
             await asyncio.sleep(_ON_THE_WAY_SECONDS)
             cut = await self._hang_up(capability.session_id) and cut
         except MograderError as error:
@@ -98,14 +99,14 @@ class Cuts:
             cut = False
         if not cut and self._lives(capability.session_id):
             self._able = False
-            _log.error("WebSockets of the fast path cannot be cut here: they go by the hub now")
+            _log.error("fast-path WebSockets cannot be cut here: new ones go through the hub")
 
 
 class FrontAuthorizer:
     """The ASGI app at :data:`~mograder.core.session_header_policy.FRONT_DOOR`.
 
-    ``cuts`` ends the WebSockets that pass here, of which the hub sees nothing again; ``reaches``
-    tells whether a front can connect to a session's socket.
+    ``cuts`` ends the WebSockets that are allowed here, which bypass the hub; ``reaches`` returns
+    whether a proxy can connect to a session's socket.
     """
 
     def __init__(
@@ -122,7 +123,7 @@ class FrontAuthorizer:
         self._reaches = reaches
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one question of a front's."""
+        """Answer one authorization request of a reverse proxy."""
         headers: HeaderList = [(b"content-length", b"0"), (b"cache-control", b"no-store")]
         context = context_of(scope)
         asked = asked_for(scope, context) if self._trusts(context.client) else None
@@ -143,7 +144,7 @@ class FrontAuthorizer:
 
 
 def open_to_its_group(socket: Path) -> bool:
-    """Tell whether a socket was made for a front: one of an older supervisor was not."""
+    """Return whether a socket has group access for a proxy; an older supervisor's has not."""
     try:
         return socket.stat().st_mode & _GROUP == _GROUP
     except OSError:
@@ -151,7 +152,7 @@ def open_to_its_group(socket: Path) -> bool:
 
 
 def asked_for(scope: Scope, context: RequestContext) -> Scope | None:
-    """Return the request that a front asks about, as if it had come here; None if it is none."""
+    """Return the request that a proxy asks about, as if sent here; None if it is malformed."""
     told: dict[bytes, bytes] = {}
     headers: HeaderList = []
     for name, value in scope["headers"]:

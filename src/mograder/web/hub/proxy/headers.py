@@ -1,7 +1,7 @@
-"""Which headers cross the border between browsers and student code, in either direction.
+"""The headers that are passed between browsers and student code, in either direction.
 
-Towards the session: an allow-list, so that no credential of the hub's can slip through. Towards the
-browser: everything but what would act on the hub's origin, on a front, or on the connection
+Towards the session: an allow-list, so that no credential of the hub's is passed on. Towards the
+browser: all but those that would act on the hub's origin, on a proxy, or on the connection
 (security.md, "The session's server is theirs too").
 """
 
@@ -50,7 +50,7 @@ def header(headers: RawHeaders, name: bytes) -> str:
 
 
 def upstream_headers(headers: RawHeaders, *, whole: bool) -> CIMultiDict[str]:
-    """Return what a session's server may see of a request's headers.
+    """Return the request headers to send to a session's server.
 
     ``whole`` asks for the complete, unencoded body, since the hub is going to write into it.
     """
@@ -63,14 +63,14 @@ def upstream_headers(headers: RawHeaders, *, whole: bool) -> CIMultiDict[str]:
         try:
             passed.add(known, value.decode("utf-8"))
         except UnicodeDecodeError:
-            continue  # not text: no header that marimo reads has such a value
+            continue  # not text: marimo reads no header with such a value
     if whole:
         passed["Accept-Encoding"] = "identity"
     return passed
 
 
 def response_headers(headers: RawHeaders) -> HeaderList:
-    """Return what a browser may see of a session's headers; length and location come apart."""
+    """Return the session's headers to send to a browser, without length and location."""
     hop = _named_by_connection(headers)
     return [
         (name, value)
@@ -87,7 +87,7 @@ def _may_pass(name: bytes) -> bool:
 
 
 def content_length(headers: RawHeaders, status: int) -> int | None:
-    """Return the announced length if it can be passed on: one number, on a body that exists."""
+    """Return the announced length, or None unless it is one number and the body exists."""
     values = [value for name, value in headers if name == b"content-length"]
     if len(values) != 1 or status in (204, 304) or header(headers, b"transfer-encoding"):
         return None
@@ -100,17 +100,17 @@ _SHARED = tuple((name.encode(), value.encode()) for name, value in SHARED)
 
 
 def session_headers(*, sandbox: bool, shared: bool) -> HeaderList:
-    """Return what every response from a session carries, errors included.
+    """Return the headers of every response from a session, errors included.
 
-    ``sandbox`` makes the origin opaque; ``shared`` is for capability paths, whose pages are of
-    another origin by that and must read the answers. Never with credentials.
+    ``sandbox`` makes the origin opaque; ``shared`` is for capability paths, whose pages therefore
+    have another origin and must read the responses. Never with credentials.
     """
     policy = [(b"content-security-policy", _POLICY)] if sandbox else []
     return [*_ALWAYS, *policy, *(_SHARED if shared else ())]
 
 
 def public_location(location: str, base_url: str, public_base: str) -> str | None:
-    """Translate an upstream redirect to the hub's path, or None when it leads elsewhere.
+    """Translate an upstream redirect to the hub's path; None when it leads elsewhere.
 
     marimo builds absolute ones from Host (``/b`` → 307); the host never reaches the browser.
     """

@@ -1,7 +1,7 @@
 """Relays one HTTP exchange between a client and a session, streaming both ways.
 
-No body is ever held whole: a page's start is, up to its ``<head>``. Whoever ends first ends the
-other: client, server, session, capability.
+No body is held in memory as a whole; only a page's start is, up to its ``<head>``. The end of the
+client, the server, the session or the capability ends the exchange.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from mograder.web.hub.proxy.upstream import Body, Upstream, UpstreamRequest
 from mograder.web.hub.support.proxy_counters import ProxyCounters
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-"""What a session may be asked with (compatibility-0.3.16.md 2.3)."""
+"""The methods that are passed on to a session (compatibility-0.3.16.md 2.3)."""
 
 _DOCTYPE_WITHIN = 1024
-"""How far into a frame's HTML its document type may reach."""
+"""Bytes of a frame's HTML within which its document type must end."""
 
 _log = get_logger("mograder.web.hub.proxy.http_relay")
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The bounds of an exchange; ``answer_seconds`` is how long a server may think."""
+    """The limits of an exchange; ``answer_seconds`` is how long a server may take to answer."""
 
     request_bytes: int
     answer_seconds: float = 60.0
@@ -40,7 +40,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """The three things that ASGI hands over for one request or WebSocket."""
+    """The three ASGI arguments of one request or WebSocket."""
 
     scope: Scope
     receive: Receive
@@ -48,7 +48,7 @@ class Exchange:
 
 
 async def send_text(send: Send, status: int, text: str, headers: HeaderList) -> None:
-    """Answer with a text (plain unless the headers say otherwise), or, for 204, with nothing."""
+    """Send a text (plain unless the headers say otherwise), or, for 204, no body."""
     body = text.encode()
     own = [(b"cache-control", b"no-store")]
     if status != 204:
@@ -62,7 +62,7 @@ async def send_text(send: Send, status: int, text: str, headers: HeaderList) -> 
 async def relay_http(
     visit: Visit, exchange: Exchange, upstream: Upstream, limits: Limits, traffic: ProxyCounters
 ) -> None:
-    """Ask the session's server and pass its answer on; every failure becomes an answer too."""
+    """Request from the session's server and relay its response; every failure is answered too."""
     upload = _Upload(exchange, limits, traffic)
     if upload.declared is not None and upload.declared > limits.request_bytes:
         await _refuse(visit, exchange.send, End.TOO_LARGE, limits)
@@ -80,7 +80,7 @@ async def relay_http(
 
 
 class _Answer:
-    """The answer on its way to the client; knows whether it has begun."""
+    """The response being sent to the client; records whether it has begun."""
 
     def __init__(self, send: Send, traffic: ProxyCounters) -> None:
         self._send = send
@@ -102,7 +102,7 @@ class _Answer:
 
 
 class _Upload:
-    """The request's body on its way to the server, bounded in size and in time."""
+    """The request's body being sent to the server, limited in size and in time."""
 
     def __init__(self, exchange: Exchange, limits: Limits, traffic: ProxyCounters) -> None:
         headers = exchange.scope["headers"]
@@ -116,7 +116,7 @@ class _Upload:
         self.writing = False
 
     async def body(self, line: ExchangeTimeout) -> Body:
-        """Return nothing, a small body whole, or a stream."""
+        """Return None for no body, a small body as bytes, or a stream."""
         if not self.declared and not self.chunked:
             line.watch(self._receive)
             return None
@@ -142,7 +142,7 @@ class _Upload:
                 if total > self._limits.request_bytes:
                     line.end(End.TOO_LARGE)
                     raise ConnectionAbortedError
-                # A server that does not read is as good as one that does not answer.
+                # A server that does not read is treated as one that does not answer.
                 self._wait(line, End.NO_ANSWER, always=True)
                 self.writing = True
                 if chunk:
@@ -162,7 +162,7 @@ class _Upload:
         line.expect_within(None if unbounded else self._limits.answer_seconds, otherwise)
 
     def note_answered(self, line: ExchangeTimeout) -> None:
-        """The headers are there: from now on only writing is bounded in time."""
+        """Note that the headers have arrived: from now on only writing is limited in time."""
         self.answered = True
         if not self.writing:
             line.expect_within(None)
@@ -184,7 +184,7 @@ async def _run(relay: _Relay) -> None:
     try:
         response = await _ask(relay)
     except (aiohttp.ClientError, OSError, ValueError, RuntimeError) as error:
-        # RuntimeError is aiohttp's for a client that was closed in this very moment.
+        # aiohttp raises RuntimeError for a client that was closed at this very moment.
         if line.ended is None:
             _log.info("session %s did not answer properly: %r", visit.session.id, error)
             await _unavailable(relay)
@@ -196,8 +196,8 @@ async def _run(relay: _Relay) -> None:
         else:
             await _unavailable(relay)
     except (aiohttp.ClientError, OSError, MograderError) as error:
-        # Half an answer must not look like a whole one: it stays unfinished.
-        _log.info("session %s broke off its answer: %r", visit.session.id, error)
+        # Half a response must not look complete, so it is left unfinished.
+        _log.info("session %s ended its response early: %r", visit.session.id, error)
         if not relay.answer.started:
             await _unavailable(relay)
     finally:
@@ -252,7 +252,7 @@ async def _pass_on(relay: _Relay, response: aiohttp.ClientResponse) -> None:
 
 
 async def _start_of_page(content: aiohttp.StreamReader, insert: bytes) -> tuple[bytes, int]:
-    """Read up to the page's ``<head>`` and write into it; a page without one stays as it is."""
+    """Read up to the page's ``<head>`` and insert there; a page without one is not changed."""
     start = b""
     while len(start) < page_injection.HEAD_WITHIN:
         changed = page_injection.insert_after_head(start, insert)
@@ -266,7 +266,7 @@ async def _start_of_page(content: aiohttp.StreamReader, insert: bytes) -> tuple[
 
 
 async def _start_of_frame(content: aiohttp.StreamReader, insert: bytes) -> bytes:
-    """Read as much as a document type may be long, and write after it."""
+    """Read as many bytes as a document type may have, and insert after it."""
     start = b""
     while len(start) < _DOCTYPE_WITHIN and not content.at_eof():
         start += await content.readany()

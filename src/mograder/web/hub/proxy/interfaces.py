@@ -1,4 +1,4 @@
-"""What the session proxy asks of the rest of the hub, and no more."""
+"""The part of the hub's services that the session proxy uses."""
 
 from __future__ import annotations
 
@@ -30,8 +30,7 @@ class Pool(Protocol[S]):
 
 
 class FeatureRules(Protocol):
-    """Knows what an item's instructor allows;
-    :class:`~mograder.sessions.item_policy.Allowances`."""
+    """The features that an item allows; :class:`~mograder.sessions.item_policy.Allowances`."""
 
     async def allows(self, item: str, feature: str) -> bool: ...
 

@@ -1,8 +1,8 @@
-"""What the hub adds to a session's page: how to live in an opaque origin, and within a frame.
+"""The hub's additions to a session's page, for an opaque origin and for a frame.
 
-The document's ``<base>`` points to the viewer's capability path, and the shim stands in for what
-such an origin lacks (sessions.md, "What a page can and cannot do"). Another script, in every kind
-of origin, speaks with the page around the frame. Pure: bytes in, bytes out.
+The document's ``<base>`` points to the viewer's capability path, and the shim replaces what such an
+origin lacks (sessions.md, "What a page can and cannot do"). Another script, in every kind of
+origin, exchanges messages with the page around the frame. Pure: bytes in, bytes out.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from html import escape
 from importlib.resources import files
 
 FRAMED = "_mograder/page"
-"""Below a session's own address: its page for the frame, where all is of the hub's own origin."""
+"""Path of the page for the frame, below a session's address, when all is of one origin."""
 
 HEAD_WITHIN = 256 * 1024
-"""How far into a page its ``<head>`` is looked for; marimo's starts within 60 bytes."""
+"""Bytes of a page in which its ``<head>`` is searched; marimo's starts within 60 bytes."""
 
 _BEGINNING = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<!doctype[^>]*>)?", re.IGNORECASE)
 _HEAD = re.compile(rb"<head(?:\s[^>]*)?>", re.IGNORECASE)
@@ -36,21 +36,21 @@ def _script(source: bytes, **data: str) -> bytes:
 
 
 STORAGE = _script(_source("storage-shim.js"))
-"""Goes to the beginning of a page and of its frames' HTML: stand-ins for storage that is denied."""
+"""Inserted at the beginning of a page and of its frames' HTML: substitutes for denied storage."""
 _SHIM = _source("session-shim.js")
 _FRAMED = _source("session-frame.js")
 FRAME_REPORTER = _script(_source("frame-height.js"))
-"""Goes to the end of a frame's HTML: tells the page how high it is, which it may not measure."""
+"""Appended to a frame's HTML: reports its height to the page, which may not measure it."""
 _PDF_PAGE = _STATIC.joinpath("pdf-link.html").read_text("utf-8")
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Where a session's page lives: all it loads is below ``root``, without a slash at its end.
+    """The addresses of a session's page; it loads everything below ``root`` (no final slash).
 
-    ``address`` is what a tab that shows it has in its address bar; relative links are meant from
-    there. ``opaque`` is whether the page is in an origin of its own that has no storage, ``based``
-    whether its root has to be told to it.
+    ``address`` is the address that a tab shows for it; relative links are resolved from there.
+    ``opaque`` is whether the page has an opaque origin without storage, ``based`` whether it needs
+    a ``<base>``.
     """
 
     root: str
@@ -60,11 +60,11 @@ class Page:
 
 
 def page_insert(page: Page, rest: str) -> bytes:
-    """Return what goes right after ``<head>`` of the page at ``rest`` below the root."""
+    """Return the insert that follows ``<head>`` of the page at ``rest`` below the root."""
     insert = b""
     if page.based:
         insert += b'<base href="' + escape(base_for(page.root, rest)).encode("utf-8") + b'">'
-    # The shims first: the rest of the page, our own other script too, finds their stand-ins.
+    # The shims first, so that the page's other scripts, ours too, use the substitutes.
     insert += STORAGE
     if page.opaque:
         insert += _script(_SHIM, page=page.address)
@@ -72,10 +72,10 @@ def page_insert(page: Page, rest: str) -> bytes:
 
 
 def base_for(public_base: str, rest: str) -> str:
-    """Return the base of the page at ``rest`` below a capability path.
+    """Return the ``<base>`` of the page at ``rest`` below a capability path.
 
-    It keeps the page's own directory, so that relative links of a deeper page resolve as they
-    would without the hub.
+    It keeps the page's own directory, so that relative links of a deeper page resolve as they would
+    without the hub.
     """
     directory, slash, _ = rest.rpartition("/")
     return f"{public_base}/{directory}{slash}"
@@ -95,5 +95,5 @@ def insert_at_beginning(start: bytes, insert: bytes) -> bytes:
 
 
 def pdf_page(url: str) -> bytes:
-    """Return the page that stands where a frame would show a PDF, which no sandbox may."""
+    """Return the page that replaces a PDF in a frame, since a sandbox may not show PDFs."""
     return _PDF_PAGE.replace("{{ url }}", escape(url)).encode("utf-8")

@@ -1,8 +1,8 @@
-"""The addresses of session pages, parsed once from the bytes that came over the wire.
+"""The addresses of session pages, parsed once from the bytes received.
 
 ``/edit/user/<u>/<a>/…`` and ``/run/user/<u>/<l>/…`` are authorised by login, ``/s/<cap>/…`` by
-capability. The decoded path is never used: what a front, the hub and marimo decode differently
-is how requests are smuggled past a check.
+capability. The decoded path is never used: differences in decoding between a proxy, the hub and
+marimo would let requests bypass a check.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _UNCLEAN = re.compile(r"[\x00-\x20\x7f\\]|[^\x00-\x7f]")
 
 @dataclass(frozen=True, slots=True)
 class UserPath:
-    """A session addressed by its owner, item and mode; ``rest`` None lacks the final slash."""
+    """A session addressed by its owner, item and mode; ``rest`` is None without the final slash."""
 
     mode: Mode
     user: Username
@@ -34,7 +34,7 @@ class UserPath:
 
     @property
     def key(self) -> SessionKey:
-        """The session that is meant."""
+        """The key of the addressed session."""
         return SessionKey(self.user, self.item, self.mode)
 
     @property
@@ -53,22 +53,22 @@ class CapabilityPath:
 
 @dataclass(frozen=True, slots=True)
 class ProbePath:
-    """``/s/probe``: the spinner page asks whether a front lets ``/s/`` through."""
+    """``/s/probe``: the spinner page tests whether a reverse proxy forwards ``/s/``."""
 
 
 SessionPath = UserPath | CapabilityPath | ProbePath
 
 
 def is_session_path(raw_path: bytes) -> bool:
-    """Tell the dispatcher whether a path below the prefix belongs to the session proxy."""
+    """Return whether a path below the prefix belongs to the session proxy."""
     return raw_path.startswith((b"/s/", b"/edit/user/", b"/run/user/"))
 
 
 def parse_session_path(raw_path: bytes) -> SessionPath | None:
-    """Parse a raw path below the prefix; None when it is none of the proxy's.
+    """Parse a raw path below the prefix; return None for one that is not the proxy's.
 
-    Raises: :class:`InvalidInput` for a malformed one: encoded separators in the part that the
-    hub routes by, dot segments, control characters, names outside the grammar.
+    Raises: :class:`InvalidInput` for a malformed one: encoded separators in the part that the hub
+    routes by, dot segments, control characters, invalid names.
     """
     text = raw_path.decode("latin-1")
     if _UNCLEAN.search(text) or _DOTS.search(text):
@@ -98,7 +98,7 @@ def _user_path(mode: Mode, tail: str) -> UserPath | None:
 
 @lru_cache(maxsize=4096)
 def _names(user: str, item: str) -> tuple[Username, ItemName]:
-    """Parse the two names; cached, since every file of a page asks again."""
+    """Parse the two names; cached, since every file of a page repeats them."""
     return Username.of_account(_decoded(user)), ItemName.parse(_decoded(item))
 
 

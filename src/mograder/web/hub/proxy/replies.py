@@ -1,4 +1,4 @@
-"""The answers that the session proxy gives by itself, before any session's server is asked."""
+"""The session proxy's own responses, sent without a request to any session's server."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mograder.web.hub.proxy.headers import Header, header
 from mograder.web.hub.proxy.http_relay import METHODS
 
 GONE: Header = (b"x-mograder-session", b"gone")
-"""Tells a page's script that there is no session any more, or none that it may use."""
+"""Reports to a page's script that the session has ended or may not be used."""
 
 ENDED = "What was saved is safe. This session has ended."
 
@@ -26,7 +26,7 @@ ONLY_OWNERS = (
 
 
 class ProxyReply(Exception):
-    """An answer of the proxy's own."""
+    """A response of the proxy's own."""
 
     def __init__(self, status: int, text: str = "", headers: Sequence[Header] = ()) -> None:
         super().__init__(status, text)
@@ -36,24 +36,24 @@ class ProxyReply(Exception):
 
 
 def ended() -> ProxyReply:
-    """Tell a page that its session has ended."""
+    """Return the response for a page whose session has ended."""
     return ProxyReply(404, ENDED, (GONE,))
 
 
 def see_other(location: str) -> ProxyReply:
-    """Send a browser on with a GET."""
+    """Return a redirect that the browser follows with GET."""
     return ProxyReply(303, "", ((b"location", location.encode("ascii")),))
 
 
 def to_slash(scope: Scope, context: RequestContext) -> ProxyReply:
-    """Send on to the same address with its final slash, as the page's relative links need it."""
+    """Return a redirect to the address with a final slash, which the page's relative links need."""
     raw = context.raw_path.decode("latin-1")
     location = f"{context.prefix}{raw}/{query_of(scope)}"
     return ProxyReply(307, "", ((b"location", location.encode("latin-1")),))
 
 
 def preflight() -> ProxyReply:
-    """Let a page in an opaque origin ask in whatever way a session understands."""
+    """Return the CORS preflight response that allows a page in an opaque origin all methods."""
     return ProxyReply(
         204,
         "",
@@ -66,7 +66,7 @@ def preflight() -> ProxyReply:
 
 
 def navigates(scope: Scope) -> bool:
-    """Tell whether a browser's tab is asking, so that a redirect helps more than a status."""
+    """Return whether a browser's tab is navigating, so that a redirect helps more than a status."""
     if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD"):
         return False
     headers = scope["headers"]
@@ -77,9 +77,9 @@ def navigates(scope: Scope) -> bool:
 
 
 def show_code(scope: Scope, context: RequestContext) -> None:
-    """Open a lecture with its code in sight (B62); marimo hides it unless the address asks.
+    """Open a lecture with its code visible (B62); marimo hides it unless the query asks for it.
 
-    Raises: :class:`ProxyReply`, when it does not ask.
+    Raises: :class:`ProxyReply`, when it does not.
     """
     query = scope["query_string"].decode("latin-1")
     if "show-code" not in query:
@@ -88,23 +88,23 @@ def show_code(scope: Scope, context: RequestContext) -> None:
 
 
 def here(scope: Scope, context: RequestContext) -> str:
-    """The address asked for, as the browser has it, without scheme and host."""
+    """Return the requested address, as the browser has it, without scheme and host."""
     return context.prefix + context.raw_path.decode("latin-1") + query_of(scope)
 
 
 def whose_frame(context: RequestContext) -> str:
-    """Return the source for ``frame-ancestors`` that stands for the hub's own pages."""
+    """Return the ``frame-ancestors`` source that matches the hub's own pages."""
     return f"{context.scheme}://{context.host}" if nameable(context) else "'self'"
 
 
 def query_of(scope: Scope) -> str:
-    """The query with its question mark, or ""."""
+    """Return the query with its question mark, or ""."""
     query = scope["query_string"].decode("latin-1")
     return f"?{query}" if query else ""
 
 
 def check_page(visit: Visit, scope: Scope, context: RequestContext) -> None:
-    """Keep tabs and other sites' sockets away from a capability path.
+    """Refuse tabs and other sites' WebSockets on a capability path.
 
     Raises: :class:`ProxyReply`.
     """
@@ -116,14 +116,14 @@ def check_page(visit: Visit, scope: Scope, context: RequestContext) -> None:
     if not visit.as_document:
         return
     if scope["method"] == "GET" and visit.is_file:
-        return  # decided by what the server answers
+        return  # decided by the server's response
     raise see_other(visit.document_url)
 
 
 def check_browser(scope: Scope, context: RequestContext, *, sandbox: bool) -> None:
-    """Give a browser the document by its login and nothing else, whoever is signed in.
+    """Allow a browser only the document by login, for every user.
 
-    A page in an opaque origin would otherwise act by the cookie that came along (tried:
+    Otherwise a page in an opaque origin could act with the cookie that the browser adds (tried:
     frames, forms and fetches of a hostile notebook).
 
     Raises: :class:`ProxyReply`.
@@ -141,7 +141,7 @@ def check_browser(scope: Scope, context: RequestContext, *, sandbox: bool) -> No
 
 
 def nobody(scope: Scope, context: RequestContext) -> ProxyReply:
-    """Send a tab that nobody is signed in at to the login page; refuse everything else."""
+    """Return a redirect to the login page for a tab without a login; refuse all else."""
     if not navigates(scope):
         return ProxyReply(403, "403 Forbidden")
     target = quote(here(scope, context), safe="/")

@@ -1,8 +1,8 @@
-"""The origins of sessions (``[hub] session_url``): one session, one viewer, and nothing else.
+"""The origins of sessions (``[hub] session_url``): each is for one session and one viewer.
 
-None of the hub's own routes exists here, and neither the hub's login nor a front's header counts:
-only a capability, below ``/s/``, at the one label that belongs to it. A page of the hub's shows the
-session's page in a frame. Siblings are of the same site, hence the checks of ``Origin`` and
+None of the hub's own routes exists here, and neither the hub's login nor a proxy's header counts:
+only a capability, below ``/s/``, at the one label that belongs to it. A page of the hub shows the
+session's page in a frame. Sibling origins are of the same site, hence the checks of ``Origin`` and
 ``Sec-Fetch-Site`` on everything but a navigation.
 """
 
@@ -38,7 +38,7 @@ class SessionOrigins:
         self._capabilities = capabilities
 
     def serves(self, scope: Scope) -> bool:
-        """Tell whether a request is for an origin of sessions, so for nothing else of the hub."""
+        """Return whether a request is for an origin of sessions, not for the hub's own routes."""
         return any(self._url.is_below(host) for host in hosts_of(scope["headers"]))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -95,7 +95,7 @@ class SessionOrigins:
             sandbox=False,
             destination=header(scope["headers"], b"sec-fetch-dest"),
             cookies=[
-                # Its own pages too: they may hold others of them in frames.
+                # 'self' too: a session's pages may frame each other.
                 (b"content-security-policy", f"frame-ancestors 'self' {around}".encode("ascii")),
                 (b"cross-origin-resource-policy", b"same-origin"),
             ],
@@ -114,9 +114,9 @@ def hosts_of(headers: RawHeaders) -> set[str]:
 
 
 def _check_source(scope: Scope, own: str) -> None:
-    """Refuse what a page of another origin causes, a sibling's too, but for a navigation.
+    """Refuse requests caused by a page of another origin, even of a sibling, but for a navigation.
 
-    The page of the hub's that shows the frame is of another site.
+    The hub's page that shows the frame is of another site.
 
     Raises: :class:`ProxyReply`.
     """
@@ -136,7 +136,7 @@ def _nothing() -> ProxyReply:
 
 
 class SessionOriginDispatcher:
-    """Keeps the hosts of sessions and the hub's own routes apart."""
+    """Sends the hosts of sessions to their app, and all other requests to the hub."""
 
     def __init__(self, origins: SessionOrigins, assets: ASGIApp, hub: ASGIApp) -> None:
         self._origins = origins
@@ -144,7 +144,7 @@ class SessionOriginDispatcher:
         self._hub = hub
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on; of the hub's own only marimo's static files are there too."""
+        """Pass the request on; of the hub's paths only marimo's static files exist here too."""
         if scope["type"] == "lifespan" or not self._origins.serves(scope):
             await self._hub(scope, receive, send)
         elif is_asset_path(context_of(scope).raw_path):

@@ -1,4 +1,4 @@
-"""The way to every session: who may pass, and as whom; then HTTP or WebSocket is relayed.
+"""The session proxy: authorises requests to sessions, then relays HTTP or WebSocket.
 
 A bare ASGI app, since it is the hub's hot path. ``/edit/user/…`` and ``/run/user/…`` are decided by
 the login, ``/s/<capability>/…`` by the capability alone (security.md, "The page is theirs as well";
@@ -65,9 +65,11 @@ _log = get_logger("mograder.web.hub.proxy.session_proxy")
 class SessionProxy(Generic[S]):
     """The ASGI app for session paths, HTTP and WebSocket.
 
-    ``answer_seconds`` bounds how long a session's server may take until its headers are there
-    (compatibility-0.3.16.md 2.3: 60), ``on_save`` is told whose notebook was saved, ``on_visit``
-    who looks into another person's session; ``frames`` makes the page around a session's own.
+    ``answer_seconds`` limits how long a session's server may take until its headers arrive
+    (compatibility-0.3.16.md 2.3: 60). ``on_save`` is called with the owner of a saved notebook,
+    ``on_visit`` when a person opens another person's session; ``frames`` renders the page around a
+    session's own.
+
     Mutable state: ``_upstreams``, the clients of live sessions.
     """
 
@@ -138,7 +140,7 @@ class SessionProxy(Generic[S]):
     def _admit(
         self, path: UserPath, identity: Identity | None, scope: Scope, context: RequestContext
     ) -> Identity:
-        """Decide who may ask for this session at all, and whether a browser may so."""
+        """Return the viewer if they, and their kind of client, may request this session."""
         if identity is None:
             raise nobody(scope, context)
         if restricted(identity, self._services):
@@ -167,7 +169,7 @@ class SessionProxy(Generic[S]):
         raise ProxyReply(404, f"No active {noun}", (GONE,))
 
     async def _note_visit(self, viewer: Identity, session: S, context: RequestContext) -> None:
-        """Record who looks into another person's session; one's own is nobody's business."""
+        """Record access to another person's session; access to one's own is not recorded."""
         owner = session.key.user
         if viewer.username != owner:
             what = f"{owner}/{session.key.item} ({session.key.mode})"
@@ -194,12 +196,12 @@ class SessionProxy(Generic[S]):
         )
 
     async def _page(self, session: S, viewer: Identity, context: RequestContext) -> Page:
-        """Say where a page lives that is about to be shown."""
+        """Return the addresses of a page that is about to be shown."""
         own = context.prefix + session.base_url
         if not self._sandbox:
             return Page(own, f"{own}/", opaque=False, based=True)
-        # Only now that a page is there: a client that brings a trusted header and no cookie is
-        # a new login at each of its requests.
+        # Only when a page is shown: a client with a trusted header and without cookies makes a new
+        # login with each request.
         cap = await self._issued(session, viewer)
         return Page(f"{context.prefix}/s/{cap}", f"{own}/", opaque=True, based=True)
 
@@ -213,7 +215,7 @@ class SessionProxy(Generic[S]):
     async def _show(
         self, session: S, viewer: Identity, exchange: Exchange, cookies: HeaderList
     ) -> None:
-        """Give a tab the hub's own page, in which the session's page is a frame."""
+        """Send a tab the hub's own page, with the session's page in a frame."""
         self._traffic.http += 1
         self._pool.touch(session)
         context = context_of(exchange.scope)
@@ -221,7 +223,7 @@ class SessionProxy(Generic[S]):
         if self._sandbox:
             cap = await self._issued(session, viewer)
             capability = self._services.capabilities.resolve(cap)
-            if capability is None:  # ended in this very moment
+            if capability is None:  # ended at this very moment
                 raise ended()
             root = self._frames.root(cap, capability, context)
         opaque = self._sandbox and self._frames.url is None
@@ -244,7 +246,7 @@ class SessionProxy(Generic[S]):
     def _enter(
         self, path: SessionPath | None, scope: Scope, context: RequestContext
     ) -> tuple[Visit, S, Capability]:
-        """Decide by the capability alone. Raises: :class:`ProxyReply`, the proxy's own answer."""
+        """Authorise by the capability alone. Raises: :class:`ProxyReply`, the response to send."""
         if scope["type"] == "http" and scope["method"] == "OPTIONS":
             raise preflight()
         if isinstance(path, ProbePath):
@@ -258,9 +260,9 @@ class SessionProxy(Generic[S]):
         return visit, session, capability
 
     async def fast_path(self, scope: Scope) -> FastPath[S] | None:
-        """Where a front may take this request by itself; None: only the hub can answer it.
+        """Return the session that a proxy may send this request to; None: only the hub can answer.
 
-        Decided as if the request had come here, and noted as if it had.
+        The request is authorised and counted as if it had been sent to the hub.
         """
         context = context_of(scope)
         try:
@@ -273,7 +275,7 @@ class SessionProxy(Generic[S]):
         feature = guarded_feature(visit.rest)
         if feature and not await self._services.allowances.allows(session.key.item, feature):
             return None
-        self._upstreams.of(session)  # hears of the session's end
+        self._upstreams.of(session)  # registers for the session's end
         await self._note(visit, session, scope)
         return FastPath(visit, session, capability)
 
@@ -293,16 +295,16 @@ class SessionProxy(Generic[S]):
         return self.resolve(path.cap)
 
     def resolve(self, cap: str) -> Capability | None:
-        """Return what a capability stands for, while its login and its viewer's access last."""
+        """Return a capability's record, None once its login or its viewer's access has ended."""
         services = self._services
         capability = services.capabilities.resolve(cap)
         if capability is None or services.revocations.login_revoked(capability.login_id):
             return None
-        # Taken off the roster in the middle of a session: the page ends with the access (B43).
+        # Removed from the roster during a session: the page ends with the access (B43).
         return capability if services.roster.allows(capability.username, capability.role) else None
 
     def session_of(self, capability: Capability | None) -> S | None:
-        """Return the session that a capability opens, if it is still there."""
+        """Return the session that a capability is for, or None if it has ended."""
         return self._pool.by_id(capability.session_id) if capability else None
 
     def _visit_by_capability(
@@ -336,7 +338,7 @@ class SessionProxy(Generic[S]):
     # ---- both ----
 
     async def relay(self, visit: Visit, session: S, exchange: Exchange) -> None:
-        """Pass an authorised request or WebSocket on to its session."""
+        """Relay an authorised request or WebSocket to its session."""
         feature = guarded_feature(visit.rest)
         if feature and not await self._services.allowances.allows(session.key.item, feature):
             refusal = ProxyReply(403, denial(feature))
@@ -369,7 +371,7 @@ class SessionProxy(Generic[S]):
         shared: bool,
         cookies: HeaderList | None = None,
     ) -> None:
-        """Give an answer of the proxy's own."""
+        """Send a response of the proxy's own."""
         self._traffic.refused += 1
         if exchange.scope["type"] == "websocket":
             status = 403 if refusal.status < 500 else refusal.status
@@ -384,7 +386,7 @@ _HTML = (b"content-type", b"text/html; charset=utf-8")
 
 
 async def _unheeded(event: Event) -> None:
-    """Nobody wants to know."""
+    """Ignore the event."""
 
 
 def _never(cut: Callable[[], None]) -> Callable[[], None]:

@@ -1,10 +1,10 @@
-"""Serves marimo's static files once for all sessions, from one immutable address per version.
+"""Serves marimo's static files once for all sessions, at one immutable address per version.
 
-``{prefix}/s/_marimo/<set>/<path>``: beside the capability paths, since a front lets everything
-below ``/s/`` through without a sign-in, and these requests bring none (an opaque origin has no
-cookie). What is not in a set's manifest does not exist here; names are looked up, never joined
-to a path. The files come from packages that an instructor chose, and this is the hub's own
-origin: they are served as what they are, and could not act even if opened as a page.
+``{prefix}/s/_marimo/<set>/<path>``: next to the capability paths, since a reverse proxy forwards
+everything below ``/s/`` without a sign-in, and these requests have no credentials (an opaque origin
+has no cookie). Only files in a set's manifest exist here; names are looked up, never joined to a
+path. The files are from packages that an instructor chose, and this is the hub's own origin: they
+are served with their own media type, and could not act even if opened as a page.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from mograder.web.hub.proxy.headers import HeaderList, header
 _PATH = re.compile(
     rf"/(?:s|(?:edit|run)/user/[^/]+)/_marimo/(?P<set>{SET_NAME.pattern})/(?P<file>[^?#]+)"
 )
-"""The second form is for pages that the hub leaves alone: bearer clients, "same-origin"."""
+"""The second form is for pages that the hub does not change: bearer clients, "same-origin"."""
 
 _HELD_BYTES = 64 << 20
 _FOUND: HeaderList = [(name.encode(), value.encode()) for name, value in ASSET_HEADERS]
@@ -52,13 +52,13 @@ _REFUSED: HeaderList = [
 
 
 def is_asset_path(raw_path: bytes) -> bool:
-    """Tell the dispatcher whether a path below the prefix is one of marimo's static files."""
+    """Return whether a path below the prefix is one of marimo's static files."""
     return b"/_marimo/" in raw_path and _PATH.fullmatch(raw_path.decode("latin-1")) is not None
 
 
 @dataclass(frozen=True, slots=True)
 class _Variant:
-    """One file in the encoding that a client understands."""
+    """One file in the encoding chosen for a client."""
 
     file: AssetFile
     encoding: str
@@ -76,9 +76,9 @@ class _Variant:
 class AssetServer:
     """The bare ASGI app for these paths.
 
-    Mutable state: ``_sets`` that were asked for, and ``_held``, the bodies sent last, together
-    ``held_size`` bytes; one editor page is some 4 MB in 350 of them, and a class opens it at the
-    same time.
+    Mutable state: ``_sets``, those requested so far, and ``_held``, the bodies sent last, together
+    ``held_size`` bytes; one editor page loads some 4 MB in 350 of them, and a whole class opens it
+    at the same time.
     """
 
     def __init__(self, root: Path, *, held_bytes: int = _HELD_BYTES) -> None:
@@ -90,7 +90,7 @@ class AssetServer:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "OPTIONS":
-            # Asked only where something adds headers of its own: an extension, a test's browser.
+            # Sent only where a client adds headers: a browser extension, a test's browser.
             await send({"type": "http.response.start", "status": 204, "headers": _PREFLIGHT})
             await send({"type": "http.response.body", "body": b""})
             return
@@ -127,7 +127,7 @@ class AssetServer:
         if scope["method"] == "GET":
             try:
                 body = await self._body(assets, name, variant)
-            except OSError:  # somebody tidied up below a running hub
+            except OSError:  # the set was deleted under a running hub
                 self._sets.pop(assets.directory.name, None)
                 await _refuse(scope, send, 404, "There is no such file.")
                 return
@@ -160,7 +160,7 @@ class AssetServer:
 
 
 def _choose(file: AssetFile, accepted: str) -> _Variant:
-    """Return the smallest form that the client says it can read."""
+    """Return the smallest variant that the client accepts."""
     offers = {"br": (file.br, ".br"), "gzip": (file.gzip, ".gz")}
     readable = _accepted(accepted)
     sizes = [(size, name) for name, (size, _) in offers.items() if size and name in readable]

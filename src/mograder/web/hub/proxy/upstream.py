@@ -1,8 +1,8 @@
-"""Connections to the servers of sessions: one small set of clients per session, over its socket.
+"""Connections to the servers of sessions: a few clients per session, over its Unix socket.
 
-Student code owns the server at the other end. So answers are bounded in headers and in time,
-nothing that one session does can use up what another one needs, and when a session ends, or the
-viewer's capability does, everything that is open there is cut.
+Student code controls the server at the other end. So responses are limited in headers and in time,
+one session cannot use up what another one needs, and when a session ends, or the viewer's
+capability does, all its open exchanges are cut.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mograder.sandbox.protocol import Endpoint, Mode
 from mograder.web.hub.proxy.rate_limit import Allowances, RateLimits
 
 READ_BYTES = 256 * 1024
-"""How much of a body is read at once; at 64 KB a 10 MB answer costs a third more time."""
+"""Bytes of a body that are read at once; with 64 KB a 10 MB response takes a third more time."""
 
 _CONNECTIONS = 1000  # per session; a lecture's process has one WebSocket per student
 _IDLE_SECONDS = 60.0  # marimo itself keeps idle connections for 300 s
@@ -36,7 +36,7 @@ Upgraded = aiohttp.ClientWebSocketResponse[Literal[True]]
 
 
 class Key(Protocol):
-    """Whose session it is, of which item, in which mode."""
+    """The user, item and mode of a session."""
 
     @property
     def user(self) -> str: ...
@@ -49,7 +49,7 @@ class Key(Protocol):
 
 
 class Session(Protocol):
-    """What the proxy knows of a live session (``sessions.pool.LiveSession``)."""
+    """The part of a live session that the proxy uses (``sessions.pool.LiveSession``)."""
 
     @property
     def id(self) -> str: ...
@@ -69,7 +69,7 @@ class Session(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class UpstreamRequest:
-    """One request as the session's server will see it; ``target`` is path and query, encoded."""
+    """One request to the session's server; ``target`` is the encoded path and query."""
 
     method: str
     target: str
@@ -78,11 +78,11 @@ class UpstreamRequest:
 
 
 class Upstream:
-    """The clients of one session's server, and what to cut when it ends.
+    """The HTTP clients of one session's server, and the callbacks that cut its exchanges.
 
-    ``paces`` is shared by all that is open there, so that many connections gain nothing.
-    Mutable state: ``_cuts``, the ends of everything open. ``GET`` and ``HEAD`` reuse
-    connections (aiohttp repeats them once on a stale one); everything else opens its own, since
+    ``rate_limits`` are shared by all exchanges, so that more connections do not raise the rate.
+    Mutable state: ``_cuts``, the callbacks of everything open. ``GET`` and ``HEAD`` reuse
+    connections (aiohttp repeats them once on a stale one); all other methods open their own, since
     marimo closes a connection after a 500 and a ``POST`` must not be sent twice.
     """
 
@@ -93,10 +93,10 @@ class Upstream:
         self._cuts: set[Callable[[], None]] = set()
 
     async def request(self, request: UpstreamRequest) -> aiohttp.ClientResponse:
-        """Send a request and return as soon as the headers of its answer are there.
+        """Send a request and return as soon as the headers of its response have arrived.
 
-        Raises: :class:`aiohttp.ClientError`, :class:`OSError` or :class:`ValueError` when there
-        is no proper answer.
+        Raises: :class:`aiohttp.ClientError`, :class:`OSError` or :class:`ValueError` when there is
+        no proper response.
         """
         reusable = request.method in _POOLED and request.body is None
         client = self._pooled if reusable else self._single
@@ -111,7 +111,7 @@ class Upstream:
     async def websocket(
         self, target: str, headers: CIMultiDict[str], protocols: tuple[str, ...], limit: int
     ) -> Upgraded:
-        """Open a WebSocket; ``limit`` bounds one message, since it is held in memory whole.
+        """Open a WebSocket; ``limit`` is the largest message in bytes, which is held in memory.
 
         Raises: as :meth:`request`.
         """
@@ -125,12 +125,12 @@ class Upstream:
         )
 
     def on_close(self, cut: Callable[[], None]) -> Callable[[], None]:
-        """Call back when the session ends; returns the undoing."""
+        """Register a callback for the session's end; return a function that removes it."""
         self._cuts.add(cut)
         return lambda: self._cuts.discard(cut)
 
     def cut(self) -> None:
-        """End everything that is open; on the event loop only."""
+        """Call the callbacks of all open exchanges; on the event loop only."""
         for cut in tuple(self._cuts):
             cut()
 
@@ -141,10 +141,10 @@ class Upstream:
 
 
 class Upstreams:
-    """Finds the clients of a session, makes them at its first request, drops them at its end.
+    """Makes the clients of a session at its first request, and drops them at its end.
 
-    ``ended`` is told the id of a session that ended. Mutable state: ``_by_session``, and
-    ``_closing``, those on their way out.
+    ``ended`` is called with the id of a session that ended. Mutable state: ``_by_session``, and
+    ``_closing``, the tasks that close dropped clients.
     """
 
     def __init__(self, ended: Callable[[str], None], allowances: Allowances) -> None:
@@ -208,5 +208,5 @@ def _client(endpoint: Endpoint, *, reuse: bool) -> aiohttp.ClientSession:
 
 
 def _url(target: str) -> URL:
-    # Already encoded, and to stay as it is: marimo gets the bytes that the browser sent.
+    # Already encoded, and kept so: marimo gets the bytes that the browser sent.
     return URL(f"http://{UPSTREAM_HOST}{target}", encoded=True)

@@ -1,8 +1,8 @@
 """Relays one WebSocket between a client and a session: text and binary, both ways, until one ends.
 
-There is no idle limit, and no bound on a message but the one that keeps a single sender from
-filling the hub's memory (a message is held whole while it passes). One message is read when the
-one before has been passed on, so a reader that is slow, or reads nothing, slows the sender down.
+There is no idle limit, and a message is limited only in size, since it is held in the hub's memory
+while it is passed on. A message is read when the one before has been passed on, so a slow reader
+slows the sender down.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _log = get_logger("mograder.web.hub.proxy.websocket_relay")
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """How a connection ended: a code that may be sent, and a reason that fits a close frame."""
+    """The end of a connection: a valid close code, and a reason that fits into a close frame."""
 
     code: int
     reason: str = ""
@@ -47,7 +47,7 @@ class Close:
 
 @dataclass(frozen=True, slots=True)
 class Attendance:
-    """Who is told that somebody is there: the pool, of messages and not of pings; the counters."""
+    """Callbacks that record use: ``touch`` for messages (not pings), and the traffic counters."""
 
     traffic: ProxyCounters
     touch: Callable[[], None]
@@ -55,7 +55,7 @@ class Attendance:
 
 
 def legal_close(code: int | None, reason: str = "", *, otherwise: int) -> Close:
-    """Return a close that may go over the wire; 1005 and 1006 only ever mean "none was sent"."""
+    """Return a close that may be sent; 1005 and 1006 only mean that no code was received."""
     sendable = code is not None and (
         1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999
     )
@@ -66,7 +66,7 @@ def legal_close(code: int | None, reason: str = "", *, otherwise: int) -> Close:
 
 
 async def refuse_websocket(exchange: Exchange, status: int, text: str) -> None:
-    """Refuse a WebSocket before it is accepted, with a status where the server can tell one.
+    """Refuse a WebSocket before it is accepted, with a status where the server supports one.
 
     Without the extension, and for 403, it is a close with 1008, which servers turn into 403.
     """
@@ -86,7 +86,7 @@ async def refuse_websocket(exchange: Exchange, status: int, text: str) -> None:
 async def relay_websocket(
     visit: Visit, exchange: Exchange, upstream: Upstream, limits: Limits, attendance: Attendance
 ) -> None:
-    """Open the session's WebSocket, then the client's, and pass messages until one side ends."""
+    """Open the session's WebSocket, then the client's, and relay messages until one side ends."""
     protocols = tuple(exchange.scope.get("subprotocols") or ())
     headers = upstream_headers(exchange.scope["headers"], whole=False)
     try:
@@ -147,7 +147,7 @@ async def _race(
     to_client: Coroutine[None, None, Close],
     cut: asyncio.Future[Close],
 ) -> tuple[bool, Close]:
-    """Run both directions until the first ends, or the cut; tell whether the client left."""
+    """Run both directions until one ends or the cut is set; return whether the client left."""
     async with asyncio.TaskGroup() as group:
         inward, outward = group.create_task(to_session), group.create_task(to_client)
         ends: set[asyncio.Future[Close]] = {inward, outward, cut}
@@ -177,7 +177,7 @@ async def _to_session(
             else:
                 await socket.send_bytes(message["bytes"])
         except (aiohttp.ClientError, OSError, UnicodeEncodeError):
-            # The other direction tells how the server closed; this one only stops.
+            # The other direction returns how the server closed; this one only waits.
             return await asyncio.Future()
         await rate_limit.passed(size)
 
@@ -199,7 +199,7 @@ async def _to_client(
         try:
             await exchange.send({"type": "websocket.send", kind: message.data})
         except OSError:
-            # The server's way to say that the client has gone.
+            # The ASGI server raises this after the client has disconnected.
             return Close(_GOING_AWAY)
         size = size_of(message.data)
         traffic.messages_out += 1
@@ -209,14 +209,14 @@ async def _to_client(
 
 def _closed_by_server(message: aiohttp.WSMessage, socket: Upgraded) -> Close:
     if message.type is aiohttp.WSMsgType.CLOSE:
-        # No code at all is a normal end (1005); a lost connection (1006) is none.
+        # No code at all is a normal end (1005); a lost connection (1006) is not.
         code = message.data or None
         return legal_close(code, message.extra or "", otherwise=_NORMAL)
     return legal_close(socket.close_code, otherwise=_FAILED)
 
 
 async def _close_client(exchange: Exchange, close: Close) -> None:
-    # A client that reads no more would hold us up here for as long as it likes.
+    # A client that does not read could block this indefinitely.
     try:
         async with asyncio.timeout(_CLOSE_SECONDS):
             await exchange.send(

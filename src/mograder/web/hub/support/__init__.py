@@ -1,4 +1,4 @@
-"""What handlers and the proxy need: services, who may do what, answers, the audit log, metrics.
+"""Used by the handlers and the proxy: services, access, responses, the audit log, metrics.
 
-It uses neither of them.
+It imports neither of them.
 """

@@ -1,6 +1,6 @@
-"""Who asks, and who may pass a route: the guards that the route table names.
+"""Identity and access: the guards that the route table names.
 
-Every entry of the table names one, so a new route cannot forget to ask. The addresses of sessions
+Every entry of the table names a guard, so no new route is without a check. The addresses of sessions
 are not in the table: ``web/hub/proxy/session_proxy.py`` guards those.
 """
 
@@ -27,9 +27,9 @@ from mograder.web.hub.support.responses import NotEnrolled, answer_problem
 
 
 async def admit(request: Request, headers: list[Header]) -> Response | None:
-    """Find out who asks; refuse a changing request that another site made a browser send.
+    """Identify the caller; refuse a changing request that another site made a browser send.
 
-    The cookie of a login that is new with this request goes into ``headers``.
+    The cookie of a login that is new with this request is added to ``headers``.
     """
     services, context = hub_app(request).services, request_context(request)
     try:
@@ -44,7 +44,7 @@ async def admit(request: Request, headers: list[Header]) -> Response | None:
 
 
 class Access(StrEnum):
-    """Whom a route lets pass."""
+    """The access that a route demands."""
 
     ANYONE = "anyone"
     MEMBER = "member"
@@ -54,12 +54,12 @@ class Access(StrEnum):
 
 
 async def anyone(request: Request) -> Identity | None:
-    """Let everybody pass, signed in or not."""
+    """Admit everyone, signed in or not."""
     return identity_of(request)
 
 
 async def member(request: Request) -> Identity:
-    """Let pass who is signed in and on the course's list.
+    """Admit people who are signed in and on the course's list.
 
     Raises: NotAuthenticated, NotEnrolled (B38, B39).
     """
@@ -72,7 +72,7 @@ async def member(request: Request) -> Identity:
 
 
 async def owner(request: Request, identity: Annotated[Identity, Depends(member)]) -> Identity:
-    """Let pass the user whom the path names, and instructors (compatibility-0.3.16.md 2.2).
+    """Admit the user named in the path, and instructors (compatibility-0.3.16.md 2.2).
 
     Raises: Forbidden.
     """
@@ -83,7 +83,7 @@ async def owner(request: Request, identity: Annotated[Identity, Depends(member)]
 
 
 async def instructor(identity: Annotated[Identity, Depends(member)]) -> Identity:
-    """Let instructors pass (compatibility-0.3.16.md 2.2).
+    """Admit instructors (compatibility-0.3.16.md 2.2).
 
     Raises: Forbidden.
     """
@@ -93,7 +93,7 @@ async def instructor(identity: Annotated[Identity, Depends(member)]) -> Identity
 
 
 async def metrics_reader(request: Request) -> Identity | None:
-    """Let pass a metrics token, which opens nothing else, and instructors.
+    """Admit a metrics token, which is valid for nothing else, and instructors.
 
     Raises: NotAuthenticated, NotEnrolled, Forbidden.
     """
@@ -111,10 +111,10 @@ GUARDS: Mapping[Access, Callable[..., Awaitable[Identity | None]]] = MappingProx
         Access.METRICS: metrics_reader,
     }
 )
-"""Access → the dependency that grants it."""
+"""The dependency that checks each kind of access."""
 
 Visitor = Annotated[Identity | None, Depends(anyone)]
-"""A handler's parameter: who asks, or none."""
+"""A handler's parameter: the caller's identity, or None."""
 
 Caller = Annotated[Identity, Depends(member)]
-"""A handler's parameter: who asks, surely signed in and enrolled."""
+"""A handler's parameter: the caller's identity, signed in and enrolled."""

@@ -1,7 +1,7 @@
 """Writes the audit log: every grant, refusal and privileged action (security.md, "Who is asking").
 
-Refusals repeat: a page that polls, a script that tries. One entry a minute tells the same story
-as a thousand, and nobody can fill the disk by being refused.
+Refusals repeat: a page that polls, a script that tries. They are recorded once a minute, so that
+refused requests cannot fill the disk.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One line of the audit log: who did what to what, from where."""
+    """One line of the audit log: user, action, object, and the client's address."""
 
     who: str
     action: str
@@ -32,7 +32,7 @@ class Event:
 
 
 class AuditTrail:
-    """The log's writer; SQL is done in a thread."""
+    """The writer of the log; SQL runs in a thread."""
 
     def __init__(self, state: HubState, clock: Clock) -> None:
         self._state = state
@@ -40,16 +40,16 @@ class AuditTrail:
         self._lately: dict[Event, float] = {}
 
     async def granted(self, event: Event) -> None:
-        """Record that something was done."""
+        """Record that an action was done."""
         await self._record(event, "ok")
 
     async def visited(self, event: Event) -> None:
-        """Record that somebody looked into something, once a minute for the same."""
+        """Record access to another person's data, once a minute for equal events."""
         if self._is_news(event):
             await self._record(event, "ok")
 
     async def refused(self, event: Event) -> None:
-        """Record that something was refused, once a minute for the same person and thing."""
+        """Record a refusal, once a minute for equal events."""
         if self._is_news(event):
             await self._record(event, "refused")
 
@@ -63,8 +63,10 @@ class AuditTrail:
         return True
 
     async def _record(self, event: Event, outcome: str) -> None:
-        """Write the line. What it tells has happened already, so failing here must not undo the
-        answer: the log keeps what the database could not.
+        """Write the line.
+
+        The action has happened already, so a failure here must not change the response: the
+        event is then written to the program's log.
         """
         record = partial(
             self._state.record,

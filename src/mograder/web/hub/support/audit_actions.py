@@ -1,4 +1,4 @@
-"""Records what instructors do to other people's things (security.md, "Who is asking")."""
+"""Records instructors' actions on other people's data (security.md, "Who is asking")."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from mograder.web.hub.support.hub_app import hub_app
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What was done, and to what."""
+    """An action and its object."""
 
     action: str
     what: str
 
 
 async def record_action(request: Request, caller: Identity, done: Action) -> None:
-    """Record what the caller did."""
+    """Record an action of the caller."""
     where = request_context(request).client or ""
     event = Event(caller.username, done.action, done.what, where)
     await hub_app(request).audit.granted(event)
 
 
 async def record_foreign(request: Request, caller: Identity, owner: str, done: Action) -> None:
-    """Record what was done to another person's things; what people do to their own is not."""
+    """Record an action on another person's data; actions on one's own are not recorded."""
     if owner != caller.username:
         await record_action(request, caller, done)

@@ -1,9 +1,10 @@
-"""Capabilities: the unguessable names under which session pages load everything they need.
+"""Capabilities: unguessable path names under which session pages load all their files.
 
-A session's page runs in an opaque origin, so it has no cookie; its authority is the path
+A session's page has an opaque origin, so it has no cookie; it is authorised by the path
 ``/s/<capability>/`` (security.md, "The page is theirs as well"). There is one per viewer, login and
-session. Resolving is a look into memory, since every request of a page does it; the database holds
-only SHA-256 hashes, so that pages survive a restart of the hub and a stolen database opens nothing.
+session. Capabilities are resolved in memory, since every request of a page does it; the database
+holds only SHA-256 hashes, so that pages survive a restart of the hub and a stolen database gives no
+access.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class CapabilityStore(Protocol):
 
 
 class Ending(Protocol):
-    """A session that tells of its end (``sessions.live.LiveSession``)."""
+    """A session that calls back when it ends (``sessions.live.LiveSession``)."""
 
     @property
     def id(self) -> str: ...
@@ -55,7 +56,7 @@ class Ending(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Capability:
-    """What a capability stands for: this viewer, by this login, in this session."""
+    """The meaning of a capability: this viewer, by this login, in this session."""
 
     hash: str
     session_id: str
@@ -74,8 +75,8 @@ class _Viewer:
 class Capabilities:
     """Issues, resolves and revokes capabilities; may be called from any thread.
 
-    Mutable state: ``_by_hash`` (the truth in memory), ``_issued`` (the plain text, known only
-    to the process that issued it), ``_watchers`` (who closes what when one is revoked).
+    Mutable state: ``_by_hash`` (all valid ones), ``_issued`` (the plain text, known only to the
+    process that issued it), ``_watchers`` (callbacks for the revocation of each).
     """
 
     def __init__(self, state: CapabilityStore, clock: Clock) -> None:
@@ -88,15 +89,15 @@ class Capabilities:
         self._watchers: defaultdict[str, dict[object, Callable[[], None]]] = defaultdict(dict)
 
     def load(self) -> None:
-        """Read what an earlier hub issued, so that open pages go on working (at start)."""
+        """Read the capabilities that an earlier hub issued, so that open pages go on working."""
         rows = {row.cap_hash: _capability(row) for row in self._state.capabilities()}
         with self._lock:
             self._by_hash.update(rows)
 
     def end_with(self, sessions: Iterable[Ending]) -> None:
-        """Forget what an earlier hub issued when its session ends; at once where that is gone.
+        """End an earlier hub's capabilities with their sessions; at once where a session has ended.
 
-        The proxy does this for each session that is visited; an adopted one may end without a
+        The proxy registers this for each session that is visited; an adopted one may end without a
         visit.
         """
         live = {session.id: session for session in sessions}
@@ -105,7 +106,7 @@ class Capabilities:
             session.on_stop.append(functools.partial(self.forget_session, session.id))
 
     def known(self, session_id: str, identity: Identity) -> str | None:
-        """Return the viewer's capability if this process has issued it; no I/O."""
+        """Return the viewer's capability if this process has issued it, else None; no I/O."""
         return self._issued.get(_Viewer(session_id, identity.username, identity.login_id))
 
     def issue(self, session_id: str, identity: Identity) -> str:
@@ -123,7 +124,7 @@ class Capabilities:
                 login_id=identity.login_id,
                 created=self._clock.now(),
             )
-            # Stored before it is handed out: a page that holds it must survive a restart.
+            # Stored before it is returned: a page that uses it must survive a restart.
             self._state.add_capability(row)
             with self._lock:
                 self._by_hash[row.cap_hash] = _capability(row)
@@ -131,18 +132,18 @@ class Capabilities:
             return cap
 
     def resolve(self, cap: str) -> Capability | None:
-        """Tell what a capability stands for, from memory only; None if it was never or is gone."""
+        """Return a capability's record, from memory only; None if it never existed or has ended."""
         if len(cap) > _LONGEST:
             return None
-        # Looking up the hash, not the text, leaves nothing for a timing attack to learn.
+        # Looking up the hash, not the text, makes timing attacks useless.
         return self._by_hash.get(_hash(cap))
 
     def forget_session(self, session_id: str) -> None:
-        """End every capability of a session, in memory only: its row's end removes theirs."""
+        """End every capability of a session, in memory only: the session's row deletes theirs."""
         self._drop(lambda capability: capability.session_id == session_id)
 
     def revoke_login(self, login_id: str) -> None:
-        """End every capability of a login that signed out, and what is open under it."""
+        """End every capability of a login that signed out, and the connections under it."""
         if not login_id:
             return
         self._drop(lambda capability: capability.login_id == login_id)
@@ -154,15 +155,15 @@ class Capabilities:
         self._state.remove_capabilities(username=username)
 
     def instructed(self) -> frozenset[str]:
-        """The sessions of which an instructor has a page; memory only."""
+        """Return the ids of the sessions that an instructor has a page of; memory only."""
         with self._lock:
             found = self._by_hash.values()
             return frozenset(each.session_id for each in found if each.role is Role.INSTRUCTOR)
 
     def on_revoke(self, capability: Capability, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call back, on the running event loop, when the capability ends; returns the undoing.
+        """Call back on the event loop when the capability ends; return a function to undo it.
 
-        A capability that ended between its resolution and this call is told at once.
+        If the capability ended between its resolution and this call, the callback runs at once.
         """
         loop = asyncio.get_running_loop()
         key = object()
@@ -205,9 +206,9 @@ class Capabilities:
 
 
 def label_of(capability: Capability) -> str:
-    """Return a capability's label: as random as the capability, and no help in guessing it.
+    """Return a capability's label: as random as the capability, but not usable to derive it.
 
-    It is seen by name servers and on the wire, so it opens nothing by itself.
+    Name servers and the network see it, so it gives no access by itself.
     """
     digest = hashlib.sha256(b"label of " + capability.hash.encode()).digest()
     return base64.b32encode(digest[:20]).decode().lower()

@@ -1,8 +1,8 @@
-"""Who has which copies, counted now and then, so that no page reads every student's folder.
+"""Counts every student's copies now and then, so that no page reads every student's folder.
 
-Five hundred students with thirty items are fifteen thousand folders. They are walked in the
+Five hundred students with thirty items are fifteen thousand folders. They are read in the
 background, one person at a time, at most once a minute and only while an instructor looks; pages
-show the last count and say when it was.
+show the last count and its time.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """All copies as they were ``at`` a time; none while they were never counted to the end.
+    """All copies as they were ``at`` a time; empty until a first count is complete.
 
     ``begun`` is how many people have a copy of each item.
     """
@@ -36,7 +36,7 @@ class Count:
 
 
 class CopyCounts:
-    """Counts copies for one event loop; :meth:`close` ends a count under way."""
+    """Counts copies for one event loop; :meth:`close` ends a running count."""
 
     def __init__(self, listing: CopyListing, clock: Clock) -> None:
         self._listing = listing
@@ -46,7 +46,7 @@ class CopyCounts:
         self._counting: asyncio.Task[None] | None = None
 
     async def look(self) -> Count:
-        """Return the last count, and begin another if it is old; the first is waited for a bit."""
+        """Return the last count; start another if it is old. Waits up to 2 s for the first one."""
         if self._counting is None and self._clock.steady() - self._ended >= _FRESH_SECONDS:
             self._counting = asyncio.create_task(self._count())
         if self._counting is not None and self._last.at is None:
@@ -54,7 +54,7 @@ class CopyCounts:
         return self._last
 
     async def close(self) -> None:
-        """Give up a count under way."""
+        """Cancel a running count."""
         if self._counting is not None:
             self._counting.cancel()
             await asyncio.gather(self._counting, return_exceptions=True)

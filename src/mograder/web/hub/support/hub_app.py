@@ -1,4 +1,4 @@
-"""What every handler of the hub works with.
+"""The object that every handler of the hub works with.
 
 The middleware puts one frozen object into the request's scope; handlers get it as an argument or by
 :func:`hub_app`, never from globals.
@@ -35,7 +35,7 @@ IDENTITY = "mograder.identity"
 
 @dataclass(frozen=True, slots=True)
 class HubApp:
-    """The hub's services, and what only its own pages need."""
+    """The hub's services, and the objects that only its own pages need."""
 
     services: Services
     pages: Pages
@@ -55,11 +55,11 @@ class HubApp:
 
     @property
     def title(self) -> str:
-        """The course's title, for the head of every page."""
+        """The course's title, for the header of every page."""
         return self.services.loaded.settings.title or "Course notebooks"
 
     def page_values(self, request: Request) -> dict[str, object]:
-        """The person who is signed in, for every page."""
+        """Return the values for every page: the person who is signed in."""
         who = identity_of(request)
         return {"viewer": None if who is None else _viewer(who)}
 
@@ -74,32 +74,32 @@ def _viewer(who: Identity) -> Viewer:
 
 
 def copies_of(services: Services) -> Copies:
-    """What changes students' copies, with the settings' bound on the disk."""
+    """Return the object that changes students' copies, with the configured disk reserve."""
     reserve = services.loaded.settings.limits.disk_reserve
     return Copies(services.pool, services.workspaces, services.clock, reserve=reserve)
 
 
 def hub_app(request: Request) -> HubApp:
-    """The object that the middleware put into the request."""
+    """Return the object that the middleware put into the request."""
     app: HubApp = request.scope[APP]
     return app
 
 
 def identity_of(request: Request) -> Identity | None:
-    """Who asks, as ``access.admit`` found out; None when nobody is signed in."""
+    """Return the identity found by ``access.admit``; None for a request without a login."""
     identity: Identity | None = request.scope.get(IDENTITY)
     return identity
 
 
 async def _current_app(request: Request) -> HubApp:
-    # Not desk_of itself: FastAPI has a thread do whatever is not async.
+    # Not hub_app itself: FastAPI runs every dependency that is not async in a thread.
     return hub_app(request)
 
 
 CurrentApp = Annotated[HubApp, Depends(_current_app)]
-"""A handler's parameter that is the hub's object."""
+"""A handler's parameter: the hub's object."""
 
 
 def go_to(request: Request, path: str) -> RedirectResponse:
-    """Send the browser on with a GET to a path below the hub's prefix."""
+    """Return a redirect to a path below the hub's prefix, which the browser follows with GET."""
     return RedirectResponse(f"{request_context(request).prefix}{path}", 303)

@@ -1,7 +1,7 @@
-"""Who is asking: the one way from an ASGI scope to an identity, for the proxy and the routes.
+"""From an ASGI scope to an identity, for the proxy and the routes.
 
-The rules live in ``auth.identity`` (pure); here they meet the request's context, the roster and the
-response (B37-B44, security.md, "Who is asking").
+The rules are in ``auth.identity`` (pure); this module applies them to the request's context, the
+roster and the response (B37-B44, security.md, "Who is asking").
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from mograder.auth.roles import Role
 from mograder.web.context import RequestContext, context_of
 
 COOKIE_SECONDS = 86400
-"""A login's life: a day from when it was issued (compatibility-0.3.16.md 2.1)."""
+"""The lifetime of a login: a day from its issue (compatibility-0.3.16.md 2.1)."""
 
 RESTRICTED_PAGE = files("mograder.web.hub").joinpath("static/restricted.html").read_bytes()
-"""What a signed-in person who is not on the roster sees, with status 403.
+"""The page for a signed-in person who is not on the roster, sent with status 403.
 
 See compatibility-0.3.16.md 2.1.
 """
 
 
 class Allowlist(Protocol):
-    """The list of who is enrolled; instructors always are."""
+    """The list of enrolled users; instructors are always allowed."""
 
     def allows(self, username: str, role: Role) -> bool: ...
 
@@ -46,7 +46,7 @@ class IdentityServices(Protocol):
 
 
 def identify(scope: Scope, services: IdentityServices) -> Identity | None:
-    """Tell who is asking; None is nobody.
+    """Return the caller's identity, None without a login.
 
     Raises: :class:`~mograder.core.errors.InvalidInput` for repeated or malformed credentials.
     """
@@ -56,14 +56,14 @@ def identify(scope: Scope, services: IdentityServices) -> Identity | None:
 
 
 def restricted(identity: Identity, services: IdentityServices) -> bool:
-    """Tell whether the allowlist keeps this person out (B41-B44)."""
+    """Return whether the roster excludes this person (B41-B44)."""
     return not services.roster.allows(identity.username, identity.role)
 
 
 def login_headers(
     identity: Identity | None, context: RequestContext, secret: str
 ) -> list[tuple[bytes, bytes]]:
-    """Return the Set-Cookie of a login that is new with this request, or nothing.
+    """Return the Set-Cookie of a login that is new with this request, or an empty list.
 
     It belongs on the response whatever its status (compatibility-0.3.16.md 2.1); bearer clients
     never get one.

@@ -1,4 +1,4 @@
-"""Bounds failed sign-ins."""
+"""Limits failed sign-ins."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from mograder.core.clock import Clock
 class LoginThrottle:
     """Counts failed sign-ins by address, so that guessing does not flood the audit log.
 
-    A token has 256 bits, so no limit is needed to keep it from being guessed, and a right one
-    always works: behind one proxy a whole class shares an address and must not lock itself out.
+    A token has 256 bits, so guessing needs no limit, and a valid one always works: behind one proxy
+    a whole class shares an address and must not be locked out.
     """
 
     def __init__(self, clock: Clock, allowed: int = 20, seconds: float = 60.0) -> None:
@@ -19,7 +19,7 @@ class LoginThrottle:
         self._failures: dict[str, list[float]] = {}
 
     def failed(self, client: str) -> bool:
-        """Count a failure; false when there were too many lately."""
+        """Count a failure; return False when there were too many lately."""
         now = self._clock.steady()
         recent = [at for at in self._failures.pop(client, []) if now - at < self._seconds]
         if len(self._failures) > 1000:

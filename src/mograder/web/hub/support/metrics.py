@@ -1,8 +1,8 @@
-"""What a monitoring system may know of the hub, in the text format of Prometheus.
+"""The hub's metrics, in the text format of Prometheus.
 
-Everything is read at the moment of a scrape, from numbers that are kept anyway, so counting costs
-the hot path an addition. Labels are items, reasons and states, never people. The page
-``reference/metrics.md`` lists them all, and a test compares.
+Everything is read at a scrape, from counters that exist anyway, so the hot path pays only an
+addition. Labels are items, reasons and states, never people. The page ``reference/metrics.md``
+lists them all, and a test compares.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class Counted(Protocol):
 
 
 class Metrics:
-    """The hub's numbers, in a registry of their own; ``traffic`` is for the proxy to write to.
+    """The hub's metrics, in their own registry; the proxy writes to ``traffic``.
 
-    Make it when the pool is open: the sessions that run by then were adopted.
+    Create it when the pool is open: sessions that run by then count as adopted.
     """
 
     def __init__(self, pool: Counted) -> None:

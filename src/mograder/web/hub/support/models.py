@@ -1,7 +1,7 @@
-"""The JSON that the hub speaks, with the shapes of compatibility-0.3.16.md 2.3.
+"""The JSON of the hub's API, with the shapes of compatibility-0.3.16.md 2.3.
 
-These are the edge: inside the hub nobody passes them on. What a client sends is refused when it
-has unknown fields; what we answer is written down here so that OpenAPI can tell it.
+These models are used at the HTTP interface only, not inside the hub. A client's input with unknown
+fields is refused; the models of responses are declared so that OpenAPI can describe them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class _Body(BaseModel):
 
 
 class Problem(_Body):
-    """Every failure: one sentence that tells what is wrong, and what helps."""
+    """Every failure: one sentence with the reason, and a hint."""
 
     detail: str
 
@@ -45,7 +45,7 @@ class Ready(_Body):
 
 
 class ServerStatus(_Body):
-    """What a marimo server in run mode says of itself; the hub has no session of its own."""
+    """The status of a marimo server in run mode; the hub has no session of its own."""
 
     status: Literal["ok"] = "ok"
     mode: Literal["run"] = "run"
@@ -53,14 +53,15 @@ class ServerStatus(_Body):
 
 
 class Done(_Body):
-    """It was done."""
+    """The request was successful."""
 
     status: Literal["ok"] = "ok"
 
 
 Renamed = Annotated[str | None, Field(exclude_if=lambda name: name is None)]
-"""The path of a renamed notebook in its folder. Left out where it has its name, since 0.3.16 does
-not know the field."""
+"""The path of a renamed notebook in its folder. Left out for one that is not renamed, since 0.3.16
+does not have the field.
+"""
 
 
 class AssignmentEntry(_Body):
@@ -78,7 +79,7 @@ class AssignmentEntry(_Body):
 
 
 class LectureEntry(_Body):
-    """A lecture in a person's list; there is no copy of it to be in any state."""
+    """A lecture in a person's list; its copy has no status."""
 
     name: str
     type: Literal[ItemKind.LECTURE] = ItemKind.LECTURE
@@ -108,7 +109,7 @@ class SessionEntry(_Body):
 
 
 class CopyStatus(_Body):
-    """How a copy stands; of an unknown item all is as if nothing had happened."""
+    """The state of a copy; an unknown item is reported like one that was not started."""
 
     file_status: FileStatus
     session_active: bool
@@ -117,14 +118,14 @@ class CopyStatus(_Body):
 
 
 class Uploaded(_Body):
-    """The notebook took the copy's place; ``path`` is where the hub keeps it."""
+    """The notebook replaced the copy; ``path`` is where the hub stores it."""
 
     status: Literal["ok"] = "ok"
     path: str
 
 
 class Reset(_Body):
-    """The copy is the release again; ``archive`` is the file that holds what was there."""
+    """The copy is the release again; ``archive`` is the file with the previous copy."""
 
     status: Literal["ok"] = "ok"
     file_status: FileStatus
@@ -132,7 +133,7 @@ class Reset(_Body):
 
 
 class Taken(_Body):
-    """The release was copied; ``archive`` is the file that holds what was there."""
+    """The release was copied; ``archive`` is the file with the previous copy."""
 
     status: Literal["ok"] = "ok"
     path: str
@@ -140,7 +141,7 @@ class Taken(_Body):
 
 
 class Submitted(_Body):
-    """It was handed in; the rest tells which checks and marks are not as they were handed out."""
+    """It was submitted; the other fields name checks and marks that differ from the release."""
 
     status: Literal["ok"] = "ok"
     submitted_path: str
@@ -158,7 +159,7 @@ class ArchiveEntry(_Body):
 
 
 class Restored(_Body):
-    """An earlier version is the copy again; ``archive`` holds what it replaced."""
+    """An earlier version is the copy again; ``archive`` is the file with the previous copy."""
 
     status: Literal["ok"] = "ok"
     file_status: FileStatus
@@ -166,21 +167,21 @@ class Restored(_Body):
 
 
 class Synced(_Body):
-    """The list was replaced; ``count`` names are on it."""
+    """The list was replaced; it has ``count`` names."""
 
     status: Literal["ok"] = "ok"
     count: int
 
 
 class VisibilityEntry(_Body):
-    """Whether students see an item: not at all while ``hidden``, else from a time on."""
+    """Whether students see an item: never while ``hidden``, else from a time on."""
 
     hidden: bool = False
     visible_from: str | None = None
 
     @model_serializer(mode="wrap")
     def _as_0316_writes_it(self, serialize: SerializerFunctionWrapHandler) -> dict[str, object]:
-        """Leave out what is not set, as the file has it."""
+        """Leave out fields that are not set, as in 0.3.16's file."""
         return {name: value for name, value in serialize(self).items() if value}
 
 
@@ -189,14 +190,14 @@ class Rules(RootModel[dict[str, VisibilityEntry]]):
 
 
 class Revoked(_Body):
-    """All earlier tokens and logins are void; ``epoch`` counts how often that was done."""
+    """All earlier tokens and logins are void; ``epoch`` counts the revocations."""
 
     status: Literal["ok"] = "ok"
     epoch: int
 
 
 class AuditEntry(_Body):
-    """One line of the audit log; ``at`` is Unix time, ``where`` the address that it came from."""
+    """One line of the audit log; ``at`` is Unix time, ``where`` the client's address."""
 
     number: int
     at: float
@@ -214,11 +215,11 @@ class Started(_Body):
     url: str
     port: int = 0
     renamed: Renamed = None
-    """Until this start, which gave it the item's name again."""
+    """The notebook's former path, if this start renamed it back to the item's name."""
 
 
 class Stopped(_Body):
-    """No session is left; ``terminated`` tells whether there was one."""
+    """The session has ended; ``terminated`` is whether there was one."""
 
     status: Literal["ok"] = "ok"
     terminated: bool
@@ -227,9 +228,9 @@ class Stopped(_Body):
 class Standing(_Body):
     """The state of an open page's session and notebook; the times are Unix times.
 
-    ``state`` is "replaced" where another session of the same notebook runs by now. ``title`` and
-    ``text`` say why a session has ended. ``saved`` and ``submitted`` are null where there is
-    nothing of the kind.
+    ``state`` is "replaced" if another session of the same notebook runs now. ``title`` and ``text``
+    say why a session has ended. ``saved`` and ``submitted`` are null before the first save or
+    submission.
     """
 
     state: Literal["running", "replaced", "ended"]
@@ -240,7 +241,7 @@ class Standing(_Body):
 
 
 class Warmed(_Body):
-    """The environments that stand ready, by item, and why others do not."""
+    """The environments that are ready, by item, and the errors of the others."""
 
     status: Literal["ok"] = "ok"
     warmed: list[str]
@@ -248,9 +249,9 @@ class Warmed(_Body):
 
 
 class Held(_Body):
-    """What is published under a name: SHA-256 by file; ``type`` is null where nothing is.
+    """The files published under a name, with their SHA-256; ``type`` is null for an unused name.
 
-    ``most_mb`` (of 2**20 bytes) and ``most_files`` are the most that a release may have.
+    ``most_mb`` (of 2**20 bytes) and ``most_files`` are the limits of a release.
     """
 
     status: Literal["ok"] = "ok"

@@ -1,8 +1,8 @@
-"""Notifies the pages that are open when something that they show has changed.
+"""Notifies open pages when something that they show has changed.
 
-An event carries no content, only which part of a page is out of date: the page asks for that as
-it always does, with its own rights. So what is told can leak nothing, news that come faster than
-a page can follow melt into one, and 500 open pages cost a set and a timer each.
+An event has no content and only names the part of a page that is out of date: the page requests
+that part as always, with its own rights. So an event discloses nothing, several changes before a
+page reloads become one event, and 500 open pages cost a set and a timer each.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from mograder.auth.roles import Role
 from mograder.core.errors import Busy
 
 MOST_OF_ONE = 8
-"""Pages of one person that are kept up to date; the one opened first makes room for another."""
+"""Pages of one person that are notified; one more replaces the page opened first."""
 
 MOST = 5000
 
 
 class Part(StrEnum):
-    """What has changed."""
+    """The part of a page that has changed."""
 
     SESSIONS = "sessions"
     COPIES = "copies"
     COURSE = "course"
-    """Items, their visibility, or the list of people: everybody's page."""
+    """Items, their visibility, or the list of people, which concern every page."""
 
 
 class Subscriber:
-    """One open page: what it has not been told yet."""
+    """One open page, and the changes not yet sent to it."""
 
     def __init__(self, identity: Identity) -> None:
         self.identity = identity
@@ -43,17 +43,17 @@ class Subscriber:
         self.replaced = False
 
     def note(self, part: Part) -> None:
-        """Note a change."""
+        """Add a change."""
         self._parts.add(part)
         self._changed.set()
 
     def close(self) -> None:
-        """End the stream that listens here."""
+        """End the stream of this page."""
         self.closed = True
         self._changed.set()
 
     async def news(self, seconds: float) -> frozenset[Part]:
-        """Wait for changes, at most so long, and return them."""
+        """Wait for changes, at most so many seconds, and return them."""
         try:
             async with asyncio.timeout(seconds):
                 await self._changed.wait()
@@ -66,7 +66,7 @@ class Subscriber:
 
 
 class Notifier:
-    """Notifies the pages that are open; of one event loop.
+    """Notifies the open pages; for one event loop.
 
     Mutable state: ``_subscribers``, by user, the oldest first, and those of instructors, which are
     notified of every user's changes.
@@ -79,20 +79,20 @@ class Notifier:
         self._closed = False
 
     def notify(self, user: str, part: Part) -> None:
-        """Tell a person's pages, and the instructors', of a change of that person's."""
+        """Notify a person's pages, and the instructors', of a change in that person's data."""
         for subscriber in self._subscribers.get(user, ()):
             subscriber.note(part)
         for subscriber in self._instructors:
             subscriber.note(part)
 
     def notify_all(self) -> None:
-        """Tell everybody that the course has changed."""
+        """Notify all pages that the course has changed."""
         for subscribers in self._subscribers.values():
             for subscriber in subscribers:
                 subscriber.note(Part.COURSE)
 
     def demand_room(self) -> None:
-        """Refuse one page too many.
+        """Refuse a page beyond the limit.
 
         Raises: Busy.
         """
@@ -100,12 +100,12 @@ class Notifier:
             raise Busy("Too many pages are open.", hint="Reload this one to see news.")
 
     def present(self) -> frozenset[str]:
-        """Who has a page of the hub's open."""
+        """Return the users who have a page of the hub open."""
         return frozenset(user for user, subscribers in self._subscribers.items() if subscribers)
 
     @contextmanager
     def listening(self, identity: Identity) -> Iterator[Subscriber]:
-        """Count an open page; the first of too many has to go."""
+        """Yield a new page's subscriber; beyond the limit, end the person's oldest one."""
         subscribers = self._subscribers[identity.username]
         subscriber = Subscriber(identity)
         subscribers.append(subscriber)
@@ -125,7 +125,7 @@ class Notifier:
                 self._subscribers.pop(identity.username, None)
 
     def close(self) -> None:
-        """End all streams, since the hub ends; there will be no others."""
+        """End all streams and refuse new ones, since the hub stops."""
         self._closed = True
         for subscribers in self._subscribers.values():
             for subscriber in subscribers:

@@ -26,10 +26,10 @@ def summary_of(handler: Callable[..., object]) -> str:
 
 
 def describe(app: FastAPI) -> Mapping[str, object]:
-    """The schema as our routes really answer: malformed requests get 400, never FastAPI's 422."""
+    """Return the schema as our routes answer: malformed requests get 400, not FastAPI's 422."""
     schema = app.openapi()
     for operation in (each for path in schema["paths"].values() for each in path.values()):
-        operation.pop("description", None)  # the whole docstring, for readers of the code
+        operation.pop("description", None)  # the whole docstring, meant for readers of the code
         if operation["responses"].pop("422", None):
             problem = {"$ref": "#/components/schemas/Problem"}
             content = {"application/json": {"schema": problem}}
@@ -52,7 +52,7 @@ def viewer_version() -> str:
 
 @cache
 def viewer_file(name: str) -> StaticFile | None:
-    """Return a file of Swagger UI, read when it is first asked for; None for other names."""
+    """Return a file of Swagger UI, read at its first request; None for other names."""
     media_type = _VIEWER_FILES.get(name)
     if media_type is None:
         return None

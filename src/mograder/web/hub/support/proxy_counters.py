@@ -1,4 +1,4 @@
-"""What the session proxy has passed on, as plain numbers: its hot path only ever adds to them."""
+"""Counters of the session proxy, as plain numbers that its hot path only adds to."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class ProxyCounters:
     http: int = 0
     websockets: int = 0
     refused: int = 0
-    """Requests that no session's server was asked for."""
+    """Requests that the proxy answered without a session's server."""
     open_websockets: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
@@ -21,7 +21,7 @@ class ProxyCounters:
 
 
 def size_of(data: str | bytes) -> int:
-    """Return how many bytes a message has on the wire, without encoding one that is ASCII."""
+    """Return a message's size on the wire in bytes, without encoding one that is ASCII."""
     if isinstance(data, bytes) or data.isascii():
         return len(data)
     return len(data.encode("utf-8", "replace"))

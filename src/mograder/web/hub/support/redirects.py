@@ -1,7 +1,7 @@
-"""Where a form leads when it is done, and what the page there says about it.
+"""Redirects after a form, and the message that the next page shows.
 
-A form that was posted without scripts is answered by a redirect to a page which tells in words
-what happened: ``?done=<word>&item=<name>``. Pages have the words; an unknown one says nothing.
+A form that is posted without scripts is answered by a redirect to a page that shows what happened:
+``?done=<word>&item=<name>``. The page has the texts; for an unknown word it shows none.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ _LONGEST = 200
 
 
 def told(path: str, done: str, item: str = "") -> str:
-    """A path below the prefix whose page says what was done."""
+    """Return a path below the prefix whose page shows what was done."""
     query = {"done": done} | ({"item": item} if item else {})
     return f"{path}?{urlencode(query)}"
 
 
 def back_from(request: Request, caller: Identity, user: str, done: str, item: str) -> NextPage:
-    """Lead back to where a form about somebody's copy or session stood.
+    """Return the page to go back to after a form about a copy or session.
 
-    One's own lead to the first page, another person's to that person's, and a page that the
-    form names in its query (``back``) to that one.
+    The form may name the page in its query (``back``); else it is the first page for the caller's
+    own copy or session, and the person's page for another person's.
     """
     named = _COURSE_PAGES.get(request.query_params.get("back", ""))
     if named is None:
@@ -44,9 +44,9 @@ def back_from(request: Request, caller: Identity, user: str, done: str, item: st
 
 
 def outcome(request: Request) -> tuple[str, str]:
-    """What the form before this page did, and to which item; texts that a stranger may have sent.
+    """Return what the form before this page did, and to which item, from untrusted parameters.
 
-    They choose among the page's own words, and a name in them is shown as text.
+    The first only selects one of the page's own texts, and the second is shown as plain text.
     """
     query = request.query_params
     return query.get("done", "")[:_LONGEST], query.get("item", "")[:_LONGEST]

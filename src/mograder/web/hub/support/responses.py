@@ -1,4 +1,4 @@
-"""How the hub answers: problems in words, and the result of long work in the form asked for."""
+"""The hub's responses: problems, and the result of long work in the form asked for."""
 
 from __future__ import annotations
 
@@ -35,19 +35,20 @@ from mograder.web.problems import (
 
 M = TypeVar("M", bound=BaseModel)
 ABSENT_SECONDS = 30.0
-"""How long a place in line is held for somebody whose browser has gone."""
+"""Seconds for which a queued start is kept after its browser has disconnected."""
 
 _PATIENCE_SECONDS = 5.0
-"""How long a form waits for its answer; then a page that asks again takes its place, since fronts
-and browsers give up on what takes minutes."""
+"""Seconds that a form waits for its response; then it is redirected to a page that polls, since
+proxies and browsers give up on requests that take minutes.
+"""
 
 
 class NotEnrolled(Forbidden):
-    """Somebody is signed in who is not on the course's list (B38, B39)."""
+    """Raised for a signed-in person who is not on the course's list (B38, B39)."""
 
 
 async def answer_problem(request: Request, error: MograderError) -> Response:
-    """Say what went wrong in the client's own form; refusals go into the audit log."""
+    """Return the response to a failure in the client's format; refusals go into the audit log."""
     if isinstance(error, NotAuthenticated):
         return _ask_to_sign_in(request)
     if isinstance(error, Forbidden):
@@ -60,7 +61,7 @@ async def answer_problem(request: Request, error: MograderError) -> Response:
 
 
 def failure_page(request: Request, error: MograderError, *, again: str = "") -> Response:
-    """A failure for a person; ``again`` is a path below the prefix where to try once more."""
+    """Return a page about a failure; ``again`` is a path below the prefix for another try."""
     later = error.retry_after if isinstance(error, Busy) else 0
     status = status_of(error, HUB_STATUS)
     return problem_page(request, status, error.message, error.hint, again=again, retry_after=later)
@@ -74,10 +75,10 @@ async def deliver(
     *,
     lasting: bool = False,
 ) -> Response:
-    """Run a job and answer as asked: JSON lines, the plain JSON, or for a form the next page.
+    """Run a job and answer as asked: JSON lines, plain JSON, or for a form the next page.
 
-    ``spinner`` is the path of the page that waits for this job, if there is one. What is
-    ``lasting`` goes on though nobody waits.
+    ``spinner`` is the path of the page that waits for this job, if there is one. A ``lasting`` job
+    goes on when its client has disconnected.
 
     Raises: what the job raises, unless progress was asked for; then it is the last line.
     """
@@ -117,17 +118,17 @@ def _in_json(result: BaseModel) -> dict[str, object]:
 
 
 def kept_work(request: Request, spinner: str, *, lasting: bool = False) -> Running[object] | None:
-    """Return what the page at this path waits for, started by a form of the same person."""
+    """Return the work that the page at this path waits for, started by the same person."""
     running = hub_app(request).work.kept(_name(request, spinner))
     if running is not None and not running.task.done() and not lasting:
-        running.abandon(ABSENT_SECONDS)  # unless the page looks again until then
+        running.abandon(ABSENT_SECONDS)  # unless the page reloads before
     return running
 
 
 def _announced(
     request: Request, job: Callable[[Report], Awaitable[M]]
 ) -> Callable[[Report], Awaitable[M]]:
-    """The same job, after which the pages of the copy's or session's user are notified."""
+    """Return the job, followed by a notification of the pages of the copy's or session's user."""
     notifier, who = hub_app(request).notifier, identity_of(request)
     user = request.path_params.get("user") or (who.username if who else "")
 
@@ -145,7 +146,7 @@ def _name(request: Request, spinner: str) -> str:
 
 
 def _ask_to_sign_in(request: Request) -> Response:
-    """Send a browser to the login page; tell an API client 403 (compatibility-0.3.16.md 2.1)."""
+    """Redirect a browser to the login page; send others 403 (compatibility-0.3.16.md 2.1)."""
     where = request_context(request)
     if wanted(request) is not Wants.PAGE:
         return PlainTextResponse("403 Forbidden", 403)

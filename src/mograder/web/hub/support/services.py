@@ -1,4 +1,4 @@
-"""All that the hub's handlers need, made in one place and handed on as one frozen object."""
+"""The services of the hub's handlers, created in one place as one frozen object."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def _attended() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What a handler may use.
+    """The services that handlers use.
 
     ``sandboxed`` is false where sessions run without bubblewrap. ``hang_up`` cuts all connections
     to the server of the session with this id.
@@ -73,17 +73,17 @@ class Services:
     sandboxed: bool
     dev: bool
     attended: Callable[[], Awaitable[bool]] = _attended
-    """Whether whoever starts sessions is there."""
+    """Returns whether the supervisor, which starts sessions, answers."""
 
 
 @asynccontextmanager
 async def open_services(
     loaded: LoadedSettings, environ: Environ, *, secret: str, dev: bool
 ) -> AsyncIterator[Services]:
-    """Prepare everything, and put it away in reverse order at the end.
+    """Open all services, and close them in reverse order at the end.
 
     Raises: :class:`~mograder.core.errors.SandboxUnavailable` where student code could not be
-    confined, :class:`Conflict` when another hub runs on this course, and what the database says.
+    confined, :class:`Conflict` when another hub runs on this course, and errors of the database.
     """
     async with AsyncExitStack() as stack:
         clock, state = SystemClock(), await _open_state(loaded, stack)
@@ -157,13 +157,13 @@ def _environments(loaded: LoadedSettings, supervisor: SupervisorClient) -> Envir
 
 def _validations(loaded: LoadedSettings, supervisor: SupervisorClient) -> Validations:
     copies = loaded.state_dir / "copies"
-    remove_tree(copies)  # of a hub that was killed meanwhile
+    remove_tree(copies)  # left by a hub that was killed
     jobs = loaded.settings.defaults.jobs
     return Validations(Executor(supervisor, copies, remove_tree, at_once=jobs))
 
 
 async def _capabilities(state: HubState, clock: Clock, pool: SessionManager) -> Capabilities:
-    """Return what earlier hubs issued, of the sessions that were adopted."""
+    """Return the capabilities that earlier hubs issued for the adopted sessions."""
     capabilities = Capabilities(state, clock)
     await asyncio.to_thread(capabilities.load)
     capabilities.end_with(pool.all())
@@ -207,9 +207,9 @@ async def _keep_up(
     environments: Environments,
     supervisor: SupervisorClient,
 ) -> None:
-    """Prepare every published item's environment before the first student comes (B96).
+    """Prepare every published item's environment before students need it (B96).
 
-    Then, and after each build, remove what nothing needs where it takes too much space.
+    Then, and after each build, remove unused environments that exceed the size limit.
     """
     await warm_releases(releases, environments, lambda _: None)
     while True:
@@ -217,7 +217,7 @@ async def _keep_up(
         try:
             await _prune(loaded, supervisor)
         except (MograderError, OSError) as error:
-            _log.warning("environments that nothing needs are not removed: %s", error)
+            _log.warning("unused environments could not be removed: %s", error)
 
 
 async def _prune(loaded: LoadedSettings, supervisor: SupervisorClient) -> None:
@@ -228,7 +228,7 @@ async def _prune(loaded: LoadedSettings, supervisor: SupervisorClient) -> None:
     root, keep = loaded.path(hub.environments_dir), hub.unused_environments_mb << 20
     pruned = await prune_environments(root, needed, supervisor.in_use, keep=keep)
     if pruned.removed:
-        _log.info("removed %d environments that nothing needs", len(pruned.removed))
+        _log.info("removed %d unused environments", len(pruned.removed))
 
 
 @asynccontextmanager
@@ -238,7 +238,7 @@ async def _upkeep(
     environments: Environments,
     supervisor: SupervisorClient,
 ) -> AsyncIterator[None]:
-    """Look after the environments during the block."""
+    """Maintain the environments during the block."""
     task = asyncio.create_task(_keep_up(loaded, releases, environments, supervisor))
     try:
         yield
@@ -248,7 +248,10 @@ async def _upkeep(
 
 
 def _lock(path: Path) -> int:
-    """Two hubs on one course would fight over its sessions; the lock dies with the process."""
+    """Lock the course, since two hubs would conflict over its sessions; return the descriptor.
+
+    The lock ends with the process. Raises: Conflict.
+    """
     descriptor = file_lock.open_lock(path)
     if not file_lock.acquire(descriptor):
         os.close(descriptor)

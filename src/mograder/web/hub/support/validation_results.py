@@ -1,8 +1,8 @@
 """The last validation of each copy, for the pages that show it (B55).
 
-The report that lies beside the notebook is the student's to change, so it is shown confined and
-never read back. What the hub itself found is remembered here, bounded, and in the database for
-the hub that comes after a restart.
+The student can change the report next to the notebook, so it is shown under a strict policy and
+never parsed. The hub's own results are kept here, limited in number, and in the database for the
+hub after a restart.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from mograder.store.validation_results import KeptResults, ResultRow
 
 _MOST = 1000
 _LONGEST = 64_000
-"""Characters of one answer: a page shows no more anyway."""
+"""Maximum characters of one answer; pages do not show more."""
 
 _log = get_logger(__name__)
 
 
 class ValidationResults:
-    """The newest results, by user and item; of one event loop, read from any thread.
+    """The newest results, by user and item; for one event loop, readable from any thread.
 
-    Mutable state: ``_known``, which answers at once; the database follows in the same order
-    (``_turn``), and one that fails costs a result after the next restart and nothing before.
+    Mutable state: ``_known``, which serves all reads; the database is written in the same order
+    (``_turn``), and a failed write loses a result only at the next restart.
     """
 
     def __init__(self, kept: KeptResults) -> None:
@@ -38,16 +38,16 @@ class ValidationResults:
         self._turn = asyncio.Lock()
 
     def load(self) -> None:
-        """Remember what the hub before this one found (at start)."""
+        """Read the results of the previous hub (at start)."""
         for row in self._kept.newest(_MOST):
             try:
                 answer = ValidationAnswer.model_validate_json(row.answer)
-            except ValidationError:  # of another version of the program
+            except ValidationError:  # written by another version of the program
                 continue
             self._known[row.username, row.item] = ValidationResult(row.at, answer)
 
     async def put(self, user: str, item: str, result: ValidationResult) -> None:
-        """Remember the newest result of a copy."""
+        """Store the newest result of a copy."""
         text = result.answer.model_dump_json()
         if len(text) > _LONGEST:
             result = ValidationResult(result.at, _shortened(result.answer))
@@ -60,11 +60,11 @@ class ValidationResults:
         await self._write(lambda: self._kept.save(row))
 
     def of(self, user: str, item: str) -> ValidationResult | None:
-        """The last result of a copy, if there is one and it still counts."""
+        """Return the last result of a copy that is still valid, or None."""
         return self._known.get((user, item))
 
     async def forget(self, user: str, item: str) -> None:
-        """Another notebook took the copy's place."""
+        """Remove a copy's result, since its notebook was replaced."""
         if self._known.pop((user, item), None) is not None:
             await self._write(lambda: self._kept.remove(user, item))
 
@@ -77,7 +77,7 @@ class ValidationResults:
 
 
 def _shortened(answer: ValidationAnswer) -> ValidationAnswer:
-    """Without what cells printed, which is what grows; the whole is in the report."""
+    """Return the answer without the cells' output, which can be long; the report has all of it."""
     errors = tuple(
         each.model_copy(update={"output": "", "message": each.message[:500]})
         for each in answer.errors[:50]
