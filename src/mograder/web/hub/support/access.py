@@ -1,7 +1,7 @@
 """Identity and access: the guards that the route table names.
 
-Every entry of the table names a guard, so no new route is without a check. The addresses of sessions
-are not in the table: ``web/hub/proxy/session_proxy.py`` guards those.
+Every entry of the table names a guard, so no new route is without a check. The addresses of
+sessions are not in the table: ``web/hub/proxy/session_proxy.py`` guards those.
 """
 
 from __future__ import annotations
