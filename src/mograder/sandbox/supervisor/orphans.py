@@ -1,6 +1,6 @@
 """Killing processes left by a supervisor that was killed while a session was starting.
 
-``--die-with-parent`` takes effect only some milliseconds after bubblewrap was started. Exactly the
+``--die-with-parent`` takes effect only some milliseconds after bubblewrap was started. Only
 processes that belong to a session have its listening socket open, whatever their parents are.
 """
 
