@@ -55,7 +55,7 @@ class IsolatedCall:
             # Pickled by our own code, which has parsed the text but not executed it.
             result: tuple[MograderError | None, R] = pickle.loads(said)  # noqa: S301
         except (pickle.UnpicklingError, EOFError) as error:
-            _log.warning("%s exceeded its limits on %d characters", function.__name__, size)
+            _log.warning("%s returned no result for %d characters", function.__name__, size)
             raise InvalidInput(
                 "The notebook is too large or too complex to be checked.",
                 hint="Move data in it to a file of its own.",

@@ -28,7 +28,7 @@ class Histogram:
         self.total = 0.0
 
     def observe(self, seconds: float) -> None:
-        """Count one value."""
+        """Count one value, in seconds."""
         index = next((i for i, bound in enumerate(BUCKETS) if seconds <= bound), len(BUCKETS))
         self.counts[index] += 1
         self.total += seconds
@@ -66,7 +66,7 @@ class Counters:
         self.start_seconds.observe(seconds)
 
     def fell_back(self, reason: str) -> None:
-        """Count a cold start that should have been warm; the number of reasons is bounded."""
+        """Count a cold start that should have been warm, by at most 50 different reasons."""
         known = reason in self.fallbacks or len(self.fallbacks) < _REASONS
         self.fallbacks[reason if known else "other"] += 1
 

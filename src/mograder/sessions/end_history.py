@@ -97,7 +97,7 @@ class History:
 
 def _ending(row: EndingRow) -> Ending:
     key = SessionKey(row.username, row.item, Mode(row.mode))
-    # A newer mograder may have known reasons that this one does not.
+    # The row may be from a newer mograder with reasons that this one does not know.
     known = row.reason in set(EndReason)
     reason = EndReason(row.reason) if known else EndReason.CRASHED
     return Ending(key, row.session_id, reason, row.ended_at, row.detail)

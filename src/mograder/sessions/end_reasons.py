@@ -19,7 +19,7 @@ _LIMITS = frozenset(get_args(LimitReason))
 
 
 class EndReason(StrEnum):
-    """Why a session ended; every :data:`~mograder.sandbox.protocol.LimitReason` is one."""
+    """The reasons of ends; they include every :data:`~mograder.sandbox.protocol.LimitReason`."""
 
     STOPPED = "stopped"
     """A person stopped it."""
@@ -96,7 +96,7 @@ def describe(ending: Ending, limits: Limits) -> Explanation:
         detail=f" Its last words were: {ending.detail}" if ending.detail else "",
     )
     title = told.title.format(notebook=notebook)
-    if ending.key.mode is Mode.EDIT:  # a lecture holds no work
+    if ending.key.mode is Mode.EDIT:  # a lecture has no work to save
         title = f"{_PERHAPS_SAVED if ending.reason in _FULL else _SAVED} {title}"
     return Explanation(title, " ".join(text.split()))
 

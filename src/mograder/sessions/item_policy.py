@@ -43,7 +43,7 @@ def script_of(release: Release | None) -> Script:
 
 
 def allowed(script: Script, decided: ItemSettings | None) -> tuple[str, ...]:
-    """Return the features that an item's page may offer."""
+    """Return the features that an item's page may offer (the administrator's, or the header's)."""
     return script.allow if decided is None or decided.allow is None else decided.allow
 
 

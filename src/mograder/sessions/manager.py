@@ -43,7 +43,7 @@ _log = logging.getLogger(__name__)
 _NEWS_SECONDS = 5.0  # how long to wait for the launcher to report a server that is dead
 _STOP_SECONDS = 0.5  # the pause between two attempts to stop a session that is starting
 _RETRY_SECONDS = 0.5
-"""The pause between two attempts to reach a launcher that cannot be reached."""
+"""The pause between two attempts to reach an unreachable launcher."""
 
 
 class SessionRows(StartRows, EndingRows, Protocol):
@@ -248,7 +248,7 @@ class SessionManager:
     async def _cannot_be_had(self, live: LiveSession) -> EndReason | None:
         """Return why a session that was found cannot be used, or None if it can."""
         if await self._spawner.version(live.key) != live.version:
-            return EndReason.REPLACED  # a lecture that was published again since
+            return EndReason.REPLACED  # the lecture was published again after the session's start
         if self._by_id.get(live.id) is live:
             if not self._is_dead(live.endpoint):
                 return None

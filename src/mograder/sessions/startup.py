@@ -107,7 +107,7 @@ class Starter:
         return endpoint
 
     async def give_up(self, session_id: str) -> None:
-        """End a process, if it still runs, and remove its row."""
+        """Stop a session's process, if it still runs, and remove its row."""
         with suppress(MograderError):
             await self._launcher.stop(session_id)
         await asyncio.to_thread(self._rows.remove_session, session_id)

@@ -166,7 +166,7 @@ class Copies:
         return saved
 
     async def archive(self, copy: CopyOf, name: str) -> Saved:
-        """Return an earlier version. Raises: :class:`NotFound`, :class:`InvalidInput`."""
+        """Return the earlier version ``name``. Raises: :class:`NotFound`, :class:`InvalidInput`."""
         return await asyncio.to_thread(self._read, copy, parse_archive(name, copy.item))
 
     async def report(self, copy: CopyOf) -> Saved:

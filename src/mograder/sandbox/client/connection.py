@@ -87,7 +87,7 @@ class Connection:
 
     @property
     def alive(self) -> bool:
-        """Whether neither side has closed the connection."""
+        """Whether the connection is open on both sides."""
         return not self._listening.done()
 
     async def close(self) -> None:

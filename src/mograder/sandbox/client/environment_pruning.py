@@ -123,7 +123,7 @@ async def _remove(unneeded: Unneeded, in_use: InUse) -> bool:
     try:
         unneeded.path.rename(aside)
     except OSError:
-        return False  # another process was quicker
+        return False  # another process has removed it
     try:
         free = _used(aside) <= unneeded.used and unneeded.path.name not in await in_use()
     except BaseException:
@@ -164,7 +164,7 @@ def _sweep(root: Path) -> int:
     remaining = finished_environments(root)
     names = {path.name for path in remaining}
     for request in requests:
-        with suppress(OSError):  # another process was quicker
+        with suppress(OSError):  # another process has removed it
             if request.read_text() not in names:
                 request.unlink()
     return freed + _sweep_assets(root / ASSETS, remaining)
@@ -208,6 +208,6 @@ async def ask_supervisor(config: SupervisorConfig) -> frozenset[str]:
     try:
         return await client.in_use()
     except NoSupervisor:
-        return frozenset()  # no supervisor: its sandboxes have ended with it
+        return frozenset()  # sandboxes end with their supervisor, so none is running
     finally:
         await client.close()

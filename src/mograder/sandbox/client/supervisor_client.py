@@ -44,7 +44,7 @@ _log = logging.getLogger(__name__)
 
 _WARM_SECONDS = 90.0
 _RUN_SECONDS = 30.0
-"""Added to a notebook's own time: how long its sandbox may take to start and to end."""
+"""Added to a notebook's time limit: the time for its sandbox to start and to end."""
 _ATTEMPTS = 5
 _RESTART = "Restart it when no student is at work, since that ends the sessions."
 
@@ -189,7 +189,7 @@ class SupervisorClient:
         return (await self._repeated(Warm(environment=environment), _WARM_SECONDS)).warm
 
     def warm_later(self, environment: Path) -> None:
-        """Do as :meth:`warm` in a background task; a failure is logged."""
+        """Call :meth:`warm` in a background task; a failure is logged."""
         self._in_background(self._warm(environment))
 
     def answered(self, session_id: str) -> None:

@@ -167,10 +167,7 @@ class Environments:
         return known
 
     async def next_build(self) -> None:
-        """Wait until an environment was built since the last call.
-
-        The first call returns at once.
-        """
+        """Wait until an environment was built since the last call; the first returns at once."""
         await self._built.wait()
         self._built.clear()
 
@@ -408,7 +405,7 @@ def mark_used(environment: Path) -> bool:
         os.utime(environment / LOCK)
     except FileNotFoundError:
         return False
-    except OSError:  # a read-only disk: nothing can be removed there either
+    except OSError:  # a read-only disk: the environment cannot be removed from it either
         return True
     return True
 

@@ -27,7 +27,7 @@ _Detail = Annotated[str, Field(max_length=600)]
 
 
 class Outcome(StrEnum):
-    """How a run ended."""
+    """The way in which a run ended."""
 
     FINISHED = "finished"
     TIMED_OUT = "timed_out"

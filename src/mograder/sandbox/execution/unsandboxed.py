@@ -181,7 +181,7 @@ def _copy(notebook: Path, support: Path, place: Path) -> None:
 
 
 def _is_unwanted(path: Path) -> bool:
-    """Return whether to omit a path: hidden, a tool's, a virtual environment, a folder's link."""
+    """Return whether to omit a path: hidden, a tool's, a virtual environment, a linked folder."""
     if not is_needed(path.name):
         return True
     return path.is_dir() and (path.is_symlink() or (path / "pyvenv.cfg").exists())

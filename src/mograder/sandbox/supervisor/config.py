@@ -216,7 +216,7 @@ async def restore_cache(cache: Path, uid: int | None) -> None:
     Builds write to it, and it is mounted in every session.
     Raises: :class:`SandboxUnavailable`.
     """
-    if not cache.is_dir():  # noqa: ASYNC240 - one stat, and the order of calls stays
+    if not cache.is_dir():  # noqa: ASYNC240 - a single stat, which keeps the order of calls
         await asyncio.to_thread(keep_cache, cache, uid)
 
 

@@ -201,7 +201,7 @@ class Supervisor:
             answer = Failed(
                 id=call.id, family=type(error).__name__, message=error.message, hint=error.hint
             )
-        except Exception:  # noqa: BLE001 - a supervisor loop: one bad call must not end 200 sessions
+        except Exception:  # noqa: BLE001 - one failed call must not end the supervisor and its sessions
             _log.exception("call %s failed", call.operation.op)
             answer = Failed(
                 id=call.id,

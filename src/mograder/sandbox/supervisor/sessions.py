@@ -393,7 +393,7 @@ class SessionTable:
         life = self._session_table.get(session_id)
         if life is None:
             return
-        _log.warning("session %s exceeded its %s limit and is killed", session_id, reason)
+        _log.warning("session %s is killed: %s limit exceeded", session_id, reason)
         life.reason = reason
         life.sandbox.end()
 
