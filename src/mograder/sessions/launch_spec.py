@@ -142,9 +142,10 @@ def limits_of(settings: LimitsSettings) -> Limits:
 
 
 def _check_size(size: int | None) -> None:
-    """Refuse large notebooks, which marimo would read whole; a sparse file of 10 GB is free.
+    """Refuse large notebooks, which marimo would read whole; a sparse 10 GB file is easy to make.
 
-    ``size`` is in bytes, None where there is no notebook.
+    ``size`` is in bytes, or None without a notebook. Raises: :class:`NotFound`,
+    :class:`InvalidInput`.
     """
     if size is None:
         raise NotFound("Notebook not found")

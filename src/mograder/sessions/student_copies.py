@@ -81,7 +81,7 @@ class Copies:
     async def screen(
         self, data: bytes, filename: str, release: bytes | None, denied: Denied
     ) -> Screening:
-        """Return the denied code in an uploaded notebook, except what its release contains (B133).
+        """Return the denied code in an uploaded notebook, except code of its release (B133).
 
         Raises: :class:`InvalidInput` when it is not a marimo notebook in UTF-8.
         """

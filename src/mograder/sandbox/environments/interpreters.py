@@ -60,7 +60,7 @@ async def find_interpreter(requires_python: str) -> Interpreter:
     """
     own = platform.python_version()
     if not requires_python or SpecifierSet(requires_python).contains(own, prereleases=True):
-        # In a virtual environment `sys.executable` is a link; its target is what uv links to.
+        # In a virtual environment `sys.executable` is a link; uv needs its target.
         program = Path(getattr(sys, "_base_executable", sys.executable))
         return _interpreter(program, own, sys.base_prefix, sys.base_exec_prefix)
     command = ("python", "find", "--no-project", "--no-python-downloads", "--system")

@@ -266,7 +266,7 @@ class Supervisor:
         try:
             info = await self._session_table.start(request)
             await self._session_table.arrived(info.session_id)
-        except asyncio.CancelledError:  # the connection of the hub that asked has broken
+        except asyncio.CancelledError:  # the calling hub's connection has broken
             await self._session_table.end(request.session_id)
             raise
         return info
@@ -421,7 +421,7 @@ def main(argv: list[str]) -> int:
     except MograderError as error:
         sys.stdout.write(f"failed {error.message}\t{error.hint}\n")
         return 78
-    except OSError as error:  # a directory that cannot be made, a socket that cannot be bound
+    except OSError as error:  # a directory cannot be created, or a socket cannot be bound
         sys.stdout.write(f"failed The session supervisor cannot start: {error}.\t\n")
         return 78
     return 0
