@@ -1,1 +1,1 @@
-"""Child processes that are no sandboxes."""
+"""Child processes that run without a sandbox."""

@@ -1,6 +1,6 @@
-"""Running an administrator's script, which shows what it does and asks nothing of us.
+"""Running an administrator's script on the terminal, and querying systemd.
 
-Here, since this is the room where processes start; no student code is near.
+No student code is involved.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ _ANSWER_SECONDS = 10.0
 
 
 def run_script(script: Path, arguments: Sequence[str]) -> int:
-    """Run a bash script with our terminal as its own, and return its exit status.
+    """Run a bash script on this process's terminal, and return its exit status.
 
-    Raises: :class:`NotFound` where there is no bash.
+    Raises: :class:`NotFound` if bash is not installed.
     """
     bash = shutil.which("bash")
     if bash is None:
@@ -28,15 +28,15 @@ def run_script(script: Path, arguments: Sequence[str]) -> int:
         try:
             return process.wait()
         except KeyboardInterrupt:
-            # The terminal has told it too; it ends what it was at.
+            # The terminal has sent SIGINT to the script as well: let it finish its clean-up.
             process.wait()
             return _INTERRUPTED
 
 
 def ask_systemd(units: Sequence[str], properties: Sequence[str]) -> str:
-    """Return what systemd says of units, a block of ``Key=value`` lines each; "" where it is not.
+    """Return properties of systemd units, a block of ``Key=value`` lines each; "" without systemd.
 
-    Any user may ask; nothing is changed.
+    It works for any user and changes nothing.
     """
     systemctl = shutil.which("systemctl")
     if systemctl is None or not Path("/run/systemd/system").is_dir():

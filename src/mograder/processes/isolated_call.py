@@ -1,9 +1,8 @@
-"""Call one of our own functions in a process of its own, which may die of what it is given.
+"""Calls of our own functions in a child process with limits on time and memory.
 
-Python's parser holds the interpreter's lock while it works: a megabyte of brackets would keep a hub
-from answering anybody for seconds, and take hundreds of megabytes. What parses a student's text is
-called here, with an end to its time and memory. A short one is parsed in a thread, which takes less
-time than starting a process.
+Python's parser holds the GIL while it works: a megabyte of brackets would block a hub for seconds,
+and take hundreds of megabytes. Functions that parse a student's text are called in such a process.
+For a short text they are called in a thread, which is faster than starting a process.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.log import get_logger
 
 _SHORT = 32_000
-"""Characters: parsed in some milliseconds, whatever they are."""
+"""Characters up to which any text is parsed within some milliseconds."""
 
 _SECONDS = 20
 _MEMORY = 2 << 30
@@ -34,29 +33,29 @@ R = TypeVar("R")
 
 
 class IsolatedCall:
-    """Calls functions for large texts, a few at a time; the others wait for their turn."""
+    """Calls functions on large texts, at most two at the same time; further calls wait."""
 
     def __init__(self) -> None:
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
     async def call(self, function: Callable[[A], R], argument: A, *, size: int) -> R:
-        """Return ``function(argument)``, for a text of so many characters.
+        """Return ``function(argument)``, for a text of ``size`` characters.
 
-        The function stands at the top of a module of ours, and its argument and what it returns
-        are plain data of ours.
+        The function must be defined at the top level of one of our modules; its argument and its
+        result are pickled.
 
-        Raises: what the function raises of our own errors; :class:`InvalidInput` when it takes
-        more time or memory than any notebook needs.
+        Raises: the :class:`MograderError` that the function raises; :class:`InvalidInput` when it
+        exceeds the limits on time or memory.
         """
         if size <= _SHORT:
             return await asyncio.to_thread(function, argument)
         async with self._turns:
             said = await _ask(pickle.dumps((function, argument)))
         try:
-            # Said by our own code, which has parsed the text and run nothing of it.
+            # Pickled by our own code, which has parsed the text but not executed it.
             result: tuple[MograderError | None, R] = pickle.loads(said)  # noqa: S301
         except (pickle.UnpicklingError, EOFError) as error:
-            _log.warning("%s did not end on %d characters", function.__name__, size)
+            _log.warning("%s returned no result for %d characters", function.__name__, size)
             raise InvalidInput(
                 "The notebook is too large or too complex to be checked.",
                 hint="Move data in it to a file of its own.",
@@ -89,7 +88,7 @@ async def _ask(request: bytes) -> bytes:
 
 
 def main() -> None:
-    """Read function and argument from the standard input, and write what came of it."""
+    """Read a function and its argument from standard input, and write the error and the result."""
     resource.setrlimit(resource.RLIMIT_CPU, (_SECONDS, _SECONDS))
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -1,8 +1,8 @@
 """Editors on a student's own machine: marimo on loopback, with the student's own rights.
 
-No sandbox: it is what ``marimo edit`` in a terminal does, and what runs is one's own work. But
-nobody else on the machine gets in: each editor has a token of its own, which is never an argument
-that others could read. They end with whoever started them.
+There is no sandbox, as with ``marimo edit`` in a terminal: the student runs the student's own work.
+Other users of the machine have no access: each editor has its own token, which is not passed as a
+command-line argument. Editors end with the process that started them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ auto_instantiate = true
 autosave = "after_delay"
 autosave_delay = 1000
 """
-"""As on a hub: what is typed is saved, and the notebook has run when it is opened."""
+"""marimo's settings as on a hub: edits are saved, and the notebook runs when it is opened."""
 
 
 class EditorFailed(TimedOut):
@@ -45,18 +45,17 @@ class EditorFailed(TimedOut):
 
 @dataclass(frozen=True, slots=True)
 class Editor:
-    """A running editor; ``url`` has the token in it, and is for its student's browser only."""
+    """A running editor; ``url`` contains the token, and is for the student's browser only."""
 
     name: str
     url: str = field(repr=False)
 
 
 class _Process:
-    """An editor's first process, and its group, which has the same number.
+    """An editor's first process, and its process group, which has the same id.
 
-    ``ended`` resolves once nothing of the group is left. The first process is collected here and
-    nowhere else: as long as a dead one is not, no other process can get its number, so the group
-    that is killed by that number is its own.
+    ``ended`` resolves once the group was killed and the process was reaped. The process is reaped
+    only here: until then its id cannot be reused, so :meth:`kill_group` kills the right group.
     """
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
@@ -67,18 +66,18 @@ class _Process:
         loop.add_reader(self._pidfd, self._collect)
 
     def hand_over(self, words: bytes) -> None:
-        """Write to its standard input, less than a pipe holds, and close that."""
+        """Write ``words``, less than a pipe's buffer, to its standard input, and close that."""
         assert self._process.stdin is not None
         with self._process.stdin as stdin:
             stdin.write(words)
 
     def terminate(self) -> None:
-        """Ask it to end."""
+        """Send SIGTERM to the first process."""
         if not self.ended.done():
             signal.pidfd_send_signal(self._pidfd, signal.SIGTERM)
 
     def kill_group(self) -> None:
-        """End it with all that its notebook started."""
+        """Kill the process group, with the processes that the notebook started."""
         if not self.ended.done():
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
@@ -99,10 +98,10 @@ class _Running:
 
 
 class LocalEditors:
-    """All editors of one dashboard, one per notebook; of one event loop.
+    """All editors of one dashboard, one per notebook; for one event loop.
 
-    ``place`` is where their logs, settings and caches lie; ``variables`` is all that they find in
-    their environment, beside what marimo itself needs.
+    ``place`` is the directory for their logs, settings and caches; ``variables`` are their
+    environment variables, besides those that marimo itself needs.
     """
 
     def __init__(self, place: Path, variables: Mapping[str, str]) -> None:
@@ -112,22 +111,22 @@ class LocalEditors:
         self._turns: dict[str, asyncio.Lock] = {}
 
     def find(self, name: str) -> Editor | None:
-        """The editor that runs under this name, if one does."""
+        """Return the running editor with this name, or None."""
         found = self._running.get(name)
         return None if found is None else found.editor
 
     async def open(self, name: str, notebook: Path, environment: Path) -> Editor:
-        """Return the editor of a notebook, started with an environment's python if need be.
+        """Return the editor of a notebook; if none runs, start one with the environment's Python.
 
         Raises:
-            EditorFailed: It does not start; the message has its own words.
+            EditorFailed: It does not start; the message contains the end of its log.
         """
         async with self._turns.setdefault(name, asyncio.Lock()):
             found = self.find(name)
             return found if found is not None else await self._start(name, notebook, environment)
 
     async def stop(self, name: str) -> bool:
-        """End an editor and all that its notebook started; false if none was running."""
+        """End an editor and the processes of its notebook; return false if none was running."""
         found = self._running.get(name)
         if found is None:
             return False
@@ -136,7 +135,7 @@ class LocalEditors:
         return True
 
     async def close(self) -> None:
-        """End all of them."""
+        """End all editors."""
         await asyncio.gather(*(self.stop(name) for name in tuple(self._running)))
 
     async def _start(self, name: str, notebook: Path, environment: Path) -> Editor:
@@ -148,7 +147,7 @@ class LocalEditors:
             process = self._spawn(notebook, environment, listener, log)
             running = _Process(process)
         try:
-            running.hand_over(token.encode() + b"\n")  # where no list of processes shows it
+            running.hand_over(token.encode() + b"\n")  # as an argument it would be visible to ps
             await _answers(running, port)
         except BaseException as error:
             await _end(running)
@@ -163,7 +162,7 @@ class LocalEditors:
     def _spawn(
         self, notebook: Path, environment: Path, listener: socket.socket, log: Path
     ) -> subprocess.Popen[bytes]:
-        """Start marimo on our socket: connections wait in it, so that nobody asks in vain."""
+        """Start marimo on our listening socket, which queues connections until marimo accepts."""
         caches = str(environment / "caches")
         options = {"fd": listener.fileno(), "rlimits": {}, "config": _SETTINGS, "caches": caches}
         serve = str(resources.files("mograder.sandbox.inside") / "serve.py")
@@ -191,19 +190,19 @@ class LocalEditors:
             "XDG_CACHE_HOME": str(self._place / "cache"),
             "XDG_STATE_HOME": str(self._place / "state"),
             "MARIMO_SKIP_UPDATE_CHECK": "1",
-            # It looks whether we live, and ends itself when we were killed.
+            # marimo checks whether this process lives, and ends itself when it was killed.
             "MARIMO_ANCESTOR_PID": str(os.getpid()),
             "MOGRADER_DASHBOARD": "1",
         }
 
     async def _watch(self, name: str, process: _Process) -> None:
-        """Forget an editor once it has ended, by us or by itself (its own Shut down button)."""
+        """Forget an editor once it has ended, for any reason (such as its Shut down button)."""
         await asyncio.wait({process.ended})
         del self._running[name]
 
 
 async def _answers(process: _Process, port: int) -> None:
-    """Return once it answers. Raises: OSError when it has ended, TimeoutError."""
+    """Wait until the editor answers. Raises: OSError when it has ended, TimeoutError."""
     async with asyncio.timeout(_START_SECONDS):
         asking = asyncio.create_task(_ask(port))
         try:
@@ -228,7 +227,7 @@ async def _ask(port: int) -> None:
 
 
 async def _end(process: _Process) -> None:
-    """Ask it to end, then see to it that neither it nor what its notebook started stays."""
+    """End an editor: send SIGTERM, and kill its process group after three seconds."""
     process.terminate()
     await asyncio.wait({process.ended}, timeout=_GRACE_SECONDS)
     process.kill_group()

@@ -1,4 +1,4 @@
-"""What a stranger's notebook is, found out where that can harm only itself (``sandbox.apart``)."""
+"""Inspection of untrusted notebooks, in an isolated process (:mod:`.isolated_call`)."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ _MOST_FINDINGS = 50
 
 
 class Inspector:
-    """Looks at texts, a few large ones at a time; the others wait for their turn.
+    """Inspects notebooks' texts, at most two large ones at the same time; further calls wait.
 
-    Each method raises :class:`InvalidInput` when the text is no marimo notebook, with the line,
-    or when looking at it takes more time or memory than any notebook needs.
+    Each method raises :class:`InvalidInput` when the text is not a marimo notebook, with the line,
+    or when inspecting it exceeds the limits on time or memory.
     """
 
     def __init__(self) -> None:
         self._apart = IsolatedCall()
 
     async def check(self, text: str, filename: str) -> None:
-        """Return when it is a notebook that marimo can open."""
+        """Check that the text is a notebook that marimo can open."""
         await self._apart.call(_check, _Question(text, filename), size=len(text))
 
     async def screen(
         self, text: str, filename: str, *, release: str | None, denied: Denied = DEFAULT_DENIED
     ) -> Screening:
-        """Return what a course denies in it, but for the cells that stand in its release (B133)."""
+        """Return the denied code in a notebook, except in cells of its release (B133)."""
         question = _Question(text, filename, release, denied)
         return await self._apart.call(_screen, question, size=question.size)
 
     async def compare(self, text: str, filename: str, release: str) -> Tampering:
-        """Return which of the release's checks are not as they were handed out."""
+        """Return which of the release's checks are changed in a notebook."""
         question = _Question(text, filename, release)
         return await self._apart.call(_compare, question, size=question.size)
 
@@ -49,7 +49,7 @@ class _Question:
 
     @property
     def size(self) -> int:
-        """All the characters that are to be parsed."""
+        """The number of characters to parse."""
         return len(self.text) + len(self.release or "")
 
 

@@ -1,8 +1,8 @@
-"""A way to a hub that only SSH reaches: ``ssh -N -L``, for as long as one command runs.
+"""An SSH tunnel (``ssh -N -L``) to a hub, for the duration of one command.
 
-The hub is then an address of this machine (compatibility-0.3.16.md 10). The user's own ``ssh`` does
-the work, with its configuration, its agent and its known hosts; a password is asked on the
-terminal.
+The hub is then reached at a loopback address of this machine (compatibility-0.3.16.md 10). The
+user's own ``ssh`` is run, with its configuration, agent and known hosts; it asks for a password on
+the terminal.
 """
 
 from __future__ import annotations
@@ -20,32 +20,32 @@ from mograder.core.errors import InvalidInput, RemoteFailed, TimedOut
 
 _LOOPBACK = "127.0.0.1"
 _OPEN_SECONDS = 90.0
-"""How long ssh may take, a person who types a password included."""
+"""How long ssh may take, including the time to type a password."""
 
 _STEP_SECONDS = 0.1
 _END_SECONDS = 5.0
 _MAX_WORDS = 4000
 _LISTENING = "0A"
-"""The kernel's number of that state, in ``/proc/net/tcp``."""
+"""The state of a listening socket in ``/proc/net/tcp``."""
 
 _FIXED = (
-    # A port that is taken must end it: what listens there is not the hub.
+    # End if the local port is taken: another program listens on it, not the hub.
     *("-o", "ExitOnForwardFailure=yes", "-o", "ServerAliveInterval=15"),
-    # A shared connection would outlive this command, and the forwarding with it.
+    # A shared connection, and its port forwarding, would outlive this command.
     *("-o", "ControlMaster=no", "-o", "ControlPath=none"),
 )
 
 
 @contextlib.contextmanager
 def ssh_tunnel(host: str, *, port: int, options: Sequence[str] = ()) -> Iterator[str]:
-    """Yield the URL at which the hub on ``host`` answers here; the tunnel ends with the context.
+    """Yield the local URL of the hub on ``host``; the tunnel is closed with the context.
 
-    ``port`` is the hub's on its own machine; ``options`` are further words for ssh.
+    ``port`` is the hub's port on its own machine; ``options`` are further arguments of ssh.
 
     Raises:
-        InvalidInput: The host is no host's name.
-        RemoteFailed: ssh is missing, or ended; the message has its own words.
-        TimedOut: It did not open the tunnel in time.
+        InvalidInput: The host's name is not valid.
+        RemoteFailed: ssh is missing, or ended; the message contains its output.
+        TimedOut: It did not open the tunnel within 90 seconds.
     """
     if not host or host.startswith("-") or not host.isprintable():
         raise InvalidInput(
@@ -112,9 +112,9 @@ def _answers(port: int) -> bool:
 
 
 def _is_ours(port: int) -> bool:
-    """Tell whether this user listens there: a token must not go to whoever was quicker.
+    """Return whether only this user listens on the port: no other user may receive the token.
 
-    Where the kernel does not tell (not Linux), ssh's own end on a taken port has to do.
+    Without ``/proc/net/tcp`` (not Linux) return true: ssh ends if the port is taken.
     """
     try:
         return set(listeners(Path("/proc/net/tcp"), port)) == {os.geteuid()}
@@ -123,7 +123,7 @@ def _is_ours(port: int) -> bool:
 
 
 def listeners(table: Path, port: int) -> list[int]:
-    """Return the uids that listen on a TCP port, by a table of ``/proc/net``.
+    """Return the uids that listen on a TCP port, from a table such as ``/proc/net/tcp``.
 
     Raises: ``OSError``.
     """

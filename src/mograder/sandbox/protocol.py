@@ -1,9 +1,9 @@
-"""The words between hub and supervisor: JSON lines over a Unix socket, checked on both sides.
+"""The protocol of hub and supervisor: JSON lines over a Unix socket, validated on both sides.
 
 The hub sends a :class:`Call`; the supervisor answers each with :class:`Output` lines while it
-works and exactly one :class:`Done` or :class:`Failed`, tells every connected hub of each
-session's end by :class:`Ended`, and those that subscribed of more. A hub and a supervisor of
-different releases speak together as long as ``PROTOCOL`` is the same.
+works and exactly one :class:`Done` or :class:`Failed`. It sends :class:`Ended` to every connected
+hub at each session's end, and news to those that subscribed. A hub and a supervisor of different
+releases are compatible as long as ``PROTOCOL`` is the same.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 PROTOCOL = 1
 LINE_LIMIT = 1 << 20
-"""Longest message in bytes, either way."""
+"""Maximum size of a message in bytes, in both directions."""
 
 
 class Mode(StrEnum):
@@ -28,7 +28,7 @@ class Mode(StrEnum):
 
 
 LimitReason = Literal["memory", "processes", "workspace", "disk", "output"]
-"""The limits for which a session is ended; ``disk`` is the host's reserve."""
+"""The limits whose excess ends a session; ``disk`` is the disk space that must stay free."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +43,9 @@ class _Message(BaseModel):
 
 
 class Limits(_Message):
-    """What one session, or one run of a notebook, may use; megabytes are 2**20 bytes.
+    """The limits of one session, or one run of a notebook; megabytes are 2**20 bytes.
 
-    The fields with a default are not sent by hubs of the first release; 0 is no limit.
+    The fields with a default are not sent by hubs of the first release; 0 means no limit.
     """
 
     processes: int
@@ -62,9 +62,9 @@ class StartSession(_Message):
     """Start marimo on one notebook.
 
     ``directory`` is the student's workspace (edit, writable) or the release (run, read-only);
-    ``notebook`` is a file name in it. ``uid_slot`` is the student's number, the same as long as
-    the course lives, from which a supervisor with sub-uids derives the session's uid. ``allow``
-    are the features (:data:`~mograder.core.features.FEATURES`) that the page may offer.
+    ``notebook`` is a file name in it. ``uid_slot`` is a number that a student keeps for the whole
+    course, from which a supervisor with sub-uids derives the session's uid. ``allow`` are the
+    features (:data:`~mograder.core.features.FEATURES`) that the page may offer.
     """
 
     op: Literal["start"] = "start"
@@ -80,20 +80,23 @@ class StartSession(_Message):
 
 
 class StopSession(_Message):
-    """End a session with everything in it."""
+    """End a session and all its processes."""
 
     op: Literal["stop"] = "stop"
     session_id: str
 
 
 class ListSessions(_Message):
-    """Ask which sessions live."""
+    """List the live sessions."""
 
     op: Literal["list"] = "list"
 
 
 class RunCommand(_Message):
-    """Run one build command in ``directory`` (bound writable, the working directory)."""
+    """Run one build command in ``directory`` (bound writable, the working directory).
+
+    ``readable`` are bound read-only; ``timeout`` is in seconds.
+    """
 
     op: Literal["run"] = "run"
     argv: tuple[str, ...]
@@ -104,18 +107,18 @@ class RunCommand(_Message):
 
 
 class Warm(_Message):
-    """Have sessions of an environment start warm; answered when they would, or will not."""
+    """Prepare warm starts of an environment's sessions; the answer says whether they will be."""
 
     op: Literal["warm"] = "warm"
     environment: Path
 
 
 class Execute(_Message):
-    """Run one notebook, cell by cell, in a sandbox of its own that ends with it.
+    """Run one notebook, cell by cell, in a sandbox that ends with it.
 
-    ``directory`` is a private copy, writable inside. The lines of the report come as
-    :class:`Output`, and how it ended as :attr:`Done.executed`. With ``outputs`` it also reports
-    what its cells show.
+    ``directory`` is a private copy, writable inside. The lines of the report are sent as
+    :class:`Output`, and its end as :attr:`Done.executed`. With ``outputs`` the report contains the
+    cells' outputs.
     """
 
     op: Literal["execute"] = "execute"
@@ -130,33 +133,33 @@ class Execute(_Message):
 
 
 class HangUp(_Message):
-    """Cut every connection to a session's server; the session goes on."""
+    """Close every connection to a session's server; the session goes on."""
 
     op: Literal["hang up"] = "hang up"
     session_id: str
 
 
 class Answered(_Message):
-    """Say that a session's server has answered, which ends the boost of its start."""
+    """Report that a session's server has answered, which ends the CPU boost of its start."""
 
     op: Literal["answered"] = "answered"
     session_id: str
 
 
 class Subscribe(_Message):
-    """Ask to be told :class:`Arrived` and :class:`Measured` on this connection from now on."""
+    """Request :class:`Arrived` and :class:`Measured` messages on this connection from now on."""
 
     op: Literal["subscribe"] = "subscribe"
 
 
 class Hello(_Message):
-    """Ask who is there."""
+    """Request the supervisor's release, protocol, operations and configuration."""
 
     op: Literal["hello"] = "hello"
 
 
 class InUse(_Message):
-    """Ask for the environments of live sessions and of what is kept to start them warm."""
+    """Request the environments of live sessions and of zygotes."""
 
     op: Literal["in use"] = "in use"
 
@@ -185,7 +188,7 @@ Operation = Annotated[
 
 
 class Call(_Message):
-    """One request; ``id`` ties the answers to it."""
+    """One request; its answers have the same ``id``."""
 
     kind: Literal["call"] = "call"
     id: int
@@ -208,15 +211,15 @@ class SessionInfo(_Message):
 
     @property
     def endpoint(self) -> Endpoint:
-        """Where the session's server listens."""
+        """The address of the session's server."""
         return Endpoint(self.socket)
 
 
 class Executed(_Message):
-    """How the run of a notebook ended; its report came line by line.
+    """The end of a notebook's run; its report was sent line by line.
 
-    ``reason`` is the limit for which it was ended, as in :class:`Ended`; ``overflow`` says that
-    it reported more than anybody wants to read, and was ended.
+    ``reason`` is the limit for which it was ended, as in :class:`Ended`; ``overflow`` is whether
+    it was ended because its report was too long.
     """
 
     status: int
@@ -228,7 +231,7 @@ class Executed(_Message):
 
 
 class Done(_Message):
-    """The answer: only the fields of the operation asked for are set."""
+    """The answer to a call: only the fields of its operation are set."""
 
     kind: Literal["done"] = "done"
     id: int
@@ -242,11 +245,11 @@ class Done(_Message):
     sessions: tuple[SessionInfo, ...] = ()
     warm: bool = False
     operations: tuple[str, ...] = ()
-    """In the answer to ``hello``: what this supervisor knows beyond the first release's."""
+    """In the answer to ``hello``: the operations that were added after the first release."""
     environments: tuple[Path, ...] = ()
     executed: Executed | None = None
     starts: dict[str, int] = {}
-    """How many sessions started warm, how many cold that should have been warm, and why."""
+    """Numbers of warm starts, and of cold ones that should have been warm, by reason."""
 
 
 class Failed(_Message):
@@ -260,10 +263,10 @@ class Failed(_Message):
 
 
 class Ended(_Message):
-    """A session's last process is gone; ``log_tail`` is its last output, bounded.
+    """A session's last process has ended; ``log_tail`` is the end of its output.
 
     ``reason`` is the :data:`LimitReason` for which the supervisor ended it, "" for every other end.
-    It is any string, since a newer supervisor may know limits that this hub does not.
+    It may be any string, since a newer supervisor may have limits that this hub does not know.
     """
 
     kind: Literal["ended"] = "ended"
@@ -274,7 +277,7 @@ class Ended(_Message):
 
 
 class Arrived(_Message):
-    """A session's first process is in its sandbox; ``fallback`` is why it is not a warm one."""
+    """A session's first process is in its sandbox; ``fallback`` is why it was not a warm start."""
 
     kind: Literal["arrived"] = "arrived"
     session_id: str
@@ -283,9 +286,9 @@ class Arrived(_Message):
 
 
 class SessionUse(_Message):
-    """What a session uses now.
+    """The current use of a session.
 
-    ``memory`` and ``workspace`` are bytes (of shared memory its share), ``cpu`` is processor
+    ``memory`` and ``workspace`` are in bytes (shared memory counts by share), ``cpu`` is processor
     seconds since its start, ``processes`` a count.
     """
 
@@ -297,9 +300,9 @@ class SessionUse(_Message):
 
 
 class Measured(_Message):
-    """The sessions whose use has changed, told about once a second.
+    """The sessions whose use has changed, sent about once a second.
 
-    ``overhead`` is the memory of the supervisor's own and the zygotes'.
+    ``overhead`` is the memory of the supervisor and the zygotes in bytes.
     """
 
     kind: Literal["measured"] = "measured"
@@ -315,33 +318,32 @@ ANSWER: TypeAdapter[Output | Done | Failed | Ended | Arrived | Measured] = TypeA
 
 
 def encode(message: BaseModel) -> bytes:
-    """Return the message as one line."""
+    """Return the message as one line of JSON."""
     return message.model_dump_json().encode() + b"\n"
 
 
 class CallId(_Message):
-    """The id of a call whose operation is unreadable: enough to answer it with an error."""
+    """The id of a call whose operation is not valid, for the answer with an error."""
 
     id: int
 
 
 class UnknownAnswer(_Message):
-    """A message of a kind that this release does not know, or news that it cannot read."""
+    """A message of a kind that is unknown to this release, or news that it cannot parse."""
 
     kind: str
 
 
-# Nothing waits for the news (Arrived, Measured), and a new connection would bring the same again.
+# No call waits for news (Arrived, Measured), and reconnecting would only bring the same message.
 _WAITED_FOR = frozenset(each.model_fields["kind"].default for each in (Output, Done, Failed, Ended))
 
 
 def decode_answer(
     line: bytes,
 ) -> Output | Done | Failed | Ended | Arrived | Measured | UnknownAnswer:
-    """Read a supervisor's message.
+    """Return a supervisor's message, :class:`UnknownAnswer` for an unknown kind or invalid news.
 
-    Raises: :class:`pydantic.ValidationError` for one that is not of the form that its kind has,
-    unless it is news.
+    Raises: :class:`pydantic.ValidationError` for any other message that is not valid.
     """
     try:
         return ANSWER.validate_json(line)

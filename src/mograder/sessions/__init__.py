@@ -1,1 +1,1 @@
-"""Live marimo sessions: which exist, which start, which stop."""
+"""Live marimo sessions: starting, queueing, culling, and the history of their ends."""

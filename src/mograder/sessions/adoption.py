@@ -1,4 +1,4 @@
-"""What becomes of the sessions of the hub before, decided from its rows and from what runs."""
+"""Adoption of the previous hub's sessions, from its database rows and the running sessions."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from mograder.store.hub_state import SessionRow, SessionState
 
 
 def has_answered(row: SessionRow) -> bool:
-    """Tell whether a recorded session was ever seen to answer; else nobody has its address."""
+    """Return whether a recorded session has ever answered; until then no page has its address."""
     return row.state is SessionState.RUNNING
 
 
 def key_of(row: SessionRow) -> SessionKey:
-    """Return whose session a row is."""
+    """Return the user, item and mode of a row."""
     return SessionKey(row.username, row.item, Mode(row.mode))
 
 
 def revived(row: SessionRow, usage: Usage, now: datetime) -> LiveSession:
-    """Return the session of a row; ``now`` is its last activity.
+    """Return the session of a row, with ``now`` as its last activity.
 
-    The hub was away, not the student.
+    While the hub was down it could not record any activity, so the idle time starts anew.
     """
     key = key_of(row)
     return LiveSession(
@@ -40,5 +40,5 @@ def revived(row: SessionRow, usage: Usage, now: datetime) -> LiveSession:
 
 
 def orphans(known: Container[str], running: Iterable[str]) -> list[str]:
-    """Return the ids of running sessions that the hub has no record of and cannot reach."""
+    """Return the ids of running sessions that are not ``known``: the hub cannot reach them."""
     return [session_id for session_id in running if session_id not in known]

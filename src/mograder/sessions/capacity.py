@@ -1,4 +1,4 @@
-"""How much the machine has for sessions, and on what terms they live."""
+"""The memory that this machine has for sessions, and the limits on starts and idle time."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _STARTS_PER_PROCESSOR = 2
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a pool holds its sessions to; times in seconds, memory in bytes.
+    """Limits for all sessions of a hub; times in seconds, memory in bytes.
 
-    ``ttl`` is the idle time after which a session is ended (B77), ``start_timeout`` how long a
-    server may take from the moment its start is let in. ``memory`` is for all sessions together,
-    ``starts`` how many start at a time, ``line`` how many may wait.
+    ``ttl`` is the idle time after which a session is ended (B77), ``start_timeout`` the time that
+    a server has to answer after its start was admitted. ``memory`` is for all sessions together,
+    ``starts`` the number of concurrent starts, ``line`` the length of the start queue.
     """
 
     ttl: float
@@ -32,7 +32,7 @@ class Terms:
 
 
 def terms_of(ttl: float, limits: LimitsSettings) -> Terms:
-    """Return the terms that the settings mean on this machine."""
+    """Return the limits on this machine; ``ttl`` in seconds. A setting of 0 means a default."""
     return Terms(
         ttl=ttl,
         start_timeout=limits.start_timeout,
@@ -43,10 +43,10 @@ def terms_of(ttl: float, limits: LimitsSettings) -> Terms:
 
 
 def usable_memory(proc: Path = _PROC, cgroups: Path = _CGROUPS) -> int:
-    """Return the memory that there is for sessions if nobody says: all but a tenth.
+    """Return the default memory for all sessions, in bytes: nine tenths of the machine's.
 
-    A bound on the hub's own cgroup counts where it is smaller: the hub is in a container then,
-    and its sessions with it.
+    A smaller limit of the hub's own cgroup takes precedence: the hub is then in a container, and
+    its sessions are in the same one.
     """
     total = _total_of((proc / "meminfo").read_text())
     bounds = [total, *_cgroup_bounds(proc, cgroups)]
@@ -62,7 +62,7 @@ def _total_of(meminfo: str) -> int:
 
 
 def _cgroup_bounds(proc: Path, cgroups: Path) -> list[int]:
-    """Return every bound of version 2 from the hub's cgroup up; one above counts as well."""
+    """Return the cgroup v2 memory limits, in bytes, of the hub's cgroup and its ancestors."""
     try:
         lines = (proc / "self" / "cgroup").read_text().splitlines()
     except OSError:

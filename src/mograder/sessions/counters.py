@@ -1,4 +1,4 @@
-"""What the pool has counted since the hub started, as plain numbers; ``/metrics`` renders them."""
+"""Counters of session starts and ends since the hub started; ``/metrics`` renders them."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from typing import Literal
 from mograder.sessions.end_reasons import EndReason
 
 Kind = Literal["warm", "cold", "unknown"]
-"""How a session started; unknown until its launcher says, which an old supervisor never does."""
+"""How a session started; "unknown" until the launcher reports it (old supervisors never do)."""
 Outcome = Literal["ok", "failed", "refused"]
 
 BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
-"""Upper bounds in seconds; a warm start takes a tenth of one, a wait in line can take minutes."""
+"""Upper bounds in seconds; a warm start takes about 0.1, waiting in the queue up to minutes."""
 
 _REASONS = 50
 
 
 class Histogram:
-    """How many values there were up to each bound of ``BUCKETS``, and beyond."""
+    """A histogram of durations with the bounds of ``BUCKETS``."""
 
     def __init__(self) -> None:
         self.counts = [0] * (len(BUCKETS) + 1)
-        """Per bucket, not cumulative; the last one is what exceeds every bound."""
+        """Per bucket, not cumulative; the last bucket is for values above every bound."""
         self.total = 0.0
 
     def observe(self, seconds: float) -> None:
-        """Count one value."""
+        """Count one value, in seconds."""
         index = next((i for i, bound in enumerate(BUCKETS) if seconds <= bound), len(BUCKETS))
         self.counts[index] += 1
         self.total += seconds
 
     @property
     def count(self) -> int:
-        """How many values there were."""
+        """The number of values."""
         return sum(self.counts)
 
     def cumulative(self) -> Iterator[tuple[float, int]]:
-        """Yield each bound, and infinity, with how many values did not exceed it."""
+        """Yield each bound, then infinity, with the number of values that do not exceed it."""
         so_far = 0
         for bound, count in zip((*BUCKETS, float("inf")), self.counts, strict=True):
             so_far += count
@@ -48,10 +48,10 @@ class Histogram:
 
 @dataclass(slots=True)
 class Counters:
-    """Counters; sessions that an earlier hub started are not in them.
+    """Counters; sessions that an earlier hub started are not included.
 
-    ``start_seconds`` is from a student's request until the server answers, the wait in line
-    included. ``fallbacks`` are the reasons for which sessions that should have been warm are not.
+    ``start_seconds`` is the time from a student's request until the server answers, including the
+    wait in the queue. ``fallbacks`` counts cold starts that should have been warm, by reason.
     """
 
     starts: Counter[tuple[Kind, Outcome]] = field(default_factory=Counter)
@@ -61,19 +61,19 @@ class Counters:
     queue_length: int = 0
 
     def started(self, warm: bool | None, seconds: float) -> None:
-        """Count a session that answers."""
+        """Count a successful start that took ``seconds``."""
         self.starts[kind_of(warm), "ok"] += 1
         self.start_seconds.observe(seconds)
 
     def fell_back(self, reason: str) -> None:
-        """Count a cold start that should have been warm; the number of reasons is bounded."""
+        """Count a cold start that should have been warm, by at most 50 different reasons."""
         known = reason in self.fallbacks or len(self.fallbacks) < _REASONS
         self.fallbacks[reason if known else "other"] += 1
 
 
 @dataclass(frozen=True, slots=True)
 class ItemMemory:
-    """What the sessions of one item and mode use together now, in bytes."""
+    """The current memory use of all sessions of one item and mode together, in bytes."""
 
     item: str
     mode: str
@@ -82,7 +82,7 @@ class ItemMemory:
 
 
 def kind_of(warm: bool | None) -> Kind:
-    """Name how a session started."""
+    """Return the label of a start; ``warm`` is None while the launcher has not reported it."""
     if warm is None:
         return "unknown"
     return "warm" if warm else "cold"

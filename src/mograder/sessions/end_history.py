@@ -1,4 +1,4 @@
-"""Remembers how sessions ended: in memory for the pages, in the database for the next hub."""
+"""The history of sessions' endings: in memory for the pages, in the database for the next hub."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _log = logging.getLogger(__name__)
 
 _KEPT = timedelta(days=30)
 _KEPT_IN_MEMORY = 5000
-"""Sessions, the newest ones: a page that was open asks for its own soon."""
+"""Number of endings, the newest; a page that was open asks for its session's ending soon."""
 
 
 class EndingRows(Protocol):
-    """The rows of endings; :class:`~mograder.store.hub_state.HubState` keeps them."""
+    """The database rows of endings (:class:`~mograder.store.hub_state.HubState`)."""
 
     def save_ending(self, row: EndingRow, *, forget_before: datetime) -> None: ...
 
@@ -33,7 +33,7 @@ class EndingRows(Protocol):
 
 
 class History:
-    """Endings by session and by key. Only what may be lost fails here: that never is an error."""
+    """Endings by session id and by key. A failed write is logged and not raised."""
 
     def __init__(self, rows: EndingRows, clock: Clock) -> None:
         self._rows = rows
@@ -42,48 +42,48 @@ class History:
         self._by_key: OrderedDict[SessionKey, Ending] = OrderedDict()
 
     async def load(self) -> None:
-        """Read what the hub before knew."""
+        """Read the endings of the last 30 days from the database."""
         for row in await asyncio.to_thread(self._rows.endings, self._clock.now() - _KEPT):
             self._remember(_ending(row))
 
     def note(self, live: LiveSession, reason: EndReason, detail: str = "") -> Ending:
-        """Remember an ending; :meth:`save` writes it down."""
+        """Record an ending in memory and return it; :meth:`save` writes it to the database."""
         ending = Ending(live.key, live.id, reason, self._clock.now(), detail, live.limits)
         self._remember(ending)
         return ending
 
     async def save(self, ending: Ending) -> None:
-        """Write an ending down, unless its key has had another fate since."""
+        """Write an ending to the database, unless it was forgotten or replaced since."""
         if self._by_key.get(ending.key) is not ending:
             return
         before = self._clock.now() - _KEPT
         try:
             await asyncio.to_thread(self._rows.save_ending, _row(ending), forget_before=before)
         except MograderError as error:
-            _log.warning("why session %s ended is not written down: %s", ending.session_id, error)
+            _log.warning("the ending of session %s was not saved: %s", ending.session_id, error)
 
     async def forget(self, key: SessionKey) -> None:
-        """Forget how the last session of a key ended, since a new one runs.
+        """Remove the last ending of a key, because a new session of it runs.
 
-        A page of the old one, open somewhere, may still ask for its own.
+        :meth:`of_session` still returns it, for pages of the old session that are open.
         """
         if self._by_key.pop(key, None) is None:
             return
         try:
             await asyncio.to_thread(self._rows.forget_ending, key.user, key.item, key.mode.value)
         except MograderError as error:
-            _log.warning("an ending of %s stays written down: %s", key.url, error)
+            _log.warning("the saved ending of %s was not deleted: %s", key.url, error)
 
     def of_session(self, session_id: str) -> Ending | None:
-        """Return how a session ended, if it did and not too many have since."""
+        """Return a session's ending, or None if it runs or its ending is no longer kept."""
         return self._by_id.get(session_id)
 
     def of_key(self, key: SessionKey) -> Ending | None:
-        """Return how the last session ended, unless another was started since."""
+        """Return the ending of the last session, or None if another was started since."""
         return self._by_key.get(key)
 
     def of_user(self, user: str) -> list[Ending]:
-        """Return how the last session of each item and mode ended, the newest first."""
+        """Return the last ending of each item and mode of a user, newest first."""
         return [each for each in reversed(self._by_key.values()) if each.key.user == user]
 
     def _remember(self, ending: Ending) -> None:
@@ -97,7 +97,7 @@ class History:
 
 def _ending(row: EndingRow) -> Ending:
     key = SessionKey(row.username, row.item, Mode(row.mode))
-    # A newer mograder may have known reasons that this one does not.
+    # The row may be from a newer mograder with reasons that this one does not know.
     known = row.reason in set(EndReason)
     reason = EndReason(row.reason) if known else EndReason.CRASHED
     return Ending(key, row.session_id, reason, row.ended_at, row.detail)

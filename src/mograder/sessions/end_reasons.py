@@ -1,6 +1,6 @@
-"""Why a session ended, and what is said about it: here and nowhere else.
+"""The reasons for which sessions end, and the explanation that students read for each.
 
-The pages and the API ask :func:`describe`; so a student reads the same words on the dashboard, on
+The pages and the API call :func:`describe`, so a student reads the same text on the dashboard, on
 the spinner page and in the page that was open.
 """
 
@@ -19,34 +19,34 @@ _LIMITS = frozenset(get_args(LimitReason))
 
 
 class EndReason(StrEnum):
-    """Why a session ended; every :data:`~mograder.sandbox.protocol.LimitReason` is one."""
+    """The reasons of ends; they include every :data:`~mograder.sandbox.protocol.LimitReason`."""
 
     STOPPED = "stopped"
-    """By a person."""
+    """A person stopped it."""
     IDLE = "idle"
     PRESSURE = "pressure"
-    """It was idle, though not for long, and others waited for its memory."""
+    """It was idle for less than the timeout, and others waited for its memory."""
     REPLACED = "replaced"
     """The lecture was published again."""
     REMOVED = "removed"
-    """Its student is not on the course's list any more."""
+    """Its student was removed from the course's list."""
     MEMORY = "memory"
     PROCESSES = "processes"
     WORKSPACE = "workspace"
     DISK = "disk"
     OUTPUT = "output"
     CRASHED = "crashed"
-    """Its process ended by itself."""
+    """Its process ended unexpectedly."""
     LOST = "lost"
-    """The supervisor does not have it any more: it ended, or was restarted, while no hub heard."""
+    """The supervisor no longer has it: it, or the supervisor, ended while no hub was connected."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How one session ended; ``detail`` is the log's last words, of a crash only, and bounded.
+    """The end of one session; ``detail`` is the last line of its log, only after a crash.
 
-    The words are the student's own program's: show them as text, never as markup. ``limits`` are
-    those that it ran under, as long as the hub that started it knows.
+    The line was printed by the student's program: show it as text, never as markup. ``limits`` are
+    those that the session ran under, or None if an earlier hub started it.
     """
 
     key: SessionKey
@@ -59,31 +59,31 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The words for a student: the work is saved, what happened, then what to do."""
+    """The text for a student: that the work is saved, what happened, then what to do."""
 
     title: str
     text: str
 
 
 def reason_of(gone: Ended) -> EndReason:
-    """Return why a session ended that nobody asked to end."""
+    """Return the reason of an end that the hub did not request."""
     if gone.reason in _LIMITS:
         return EndReason(gone.reason)
-    # It ended well: somebody used marimo's own "shut down".
+    # Status 0: the student used marimo's own "shut down".
     return EndReason.STOPPED if gone.status == 0 else EndReason.CRASHED
 
 
 def last_words(log_tail: str) -> str:
-    """Return the last line of a log that says something, bounded."""
+    """Return the last line of a log that is not blank, without control characters and cut."""
     last = next((line for line in reversed(log_tail.splitlines()) if line.strip()), "")
     return "".join(each for each in last if each.isprintable()).strip()[:_DETAIL_LENGTH]
 
 
 def describe(ending: Ending, limits: Limits) -> Explanation:
-    """Explain an ending to the student whose session it was.
+    """Return the explanation of an ending for the student whose session it was.
 
-    Of an editor it says first that the work is saved, since that is what a student fears for.
-    ``limits`` are told where the ending does not know its own.
+    For an editor it begins with "Your work is saved", which students worry about most.
+    ``limits`` are used where the ending has none of its own.
     """
     limits = ending.limits or limits
     notebook = "lecture" if ending.key.mode is Mode.RUN else "notebook"
@@ -96,7 +96,7 @@ def describe(ending: Ending, limits: Limits) -> Explanation:
         detail=f" Its last words were: {ending.detail}" if ending.detail else "",
     )
     title = told.title.format(notebook=notebook)
-    if ending.key.mode is Mode.EDIT:  # a lecture holds no work
+    if ending.key.mode is Mode.EDIT:  # a lecture has no work to save
         title = f"{_PERHAPS_SAVED if ending.reason in _FULL else _SAVED} {title}"
     return Explanation(title, " ".join(text.split()))
 
@@ -104,7 +104,7 @@ def describe(ending: Ending, limits: Limits) -> Explanation:
 _SAVED = "Your work is saved."
 _PERHAPS_SAVED = "What was saved is safe."
 _FULL = frozenset({EndReason.WORKSPACE, EndReason.DISK})
-"""Where the last save may not have fitted on the disk."""
+"""Reasons for which the last save may have failed, because the disk or the folder was full."""
 
 _TOLD = {
     EndReason.STOPPED: Explanation(

@@ -1,7 +1,7 @@
-"""Puts away what nobody uses, on time, and sooner when others wait for the memory.
+"""Ending of idle sessions after the idle timeout, and sooner when others wait for memory.
 
-:mod:`.culling` decides; this acts. A round costs a look at what is in memory: a session's server
-is asked only when it is about to end, and the database only told what changed.
+:mod:`.idle_rules` selects the sessions. A round reads only values in memory: a session's server
+is asked for its open pages only before it is ended, and only changes are written to the database.
 """
 
 from __future__ import annotations
@@ -31,25 +31,28 @@ _log = logging.getLogger(__name__)
 
 _HOUSEKEEPING_SECONDS = 15.0
 _PRESSED_SECONDS = 5.0
-"""How long until the next look for sessions that may go, while some wait and none does."""
+"""Seconds until the next attempt to free memory, after one that found no session to end."""
 _AT_ONCE = 8
-"""Sessions asked and ended at a time: what they save must not end all the others' turns."""
+"""Sessions ended at the same time: many that save at once would slow down all others."""
 
 
 class CullableSessions(Protocol):
-    """What the keeper asks of the pool."""
+    """The part of the session manager that the culler uses."""
 
     def all(self) -> list[LiveSession]: ...
 
     async def end(self, live: LiveSession, reason: EndReason) -> None: ...
 
     def note_down(self) -> None:
-        """Write down what changed; blocks."""
+        """Write changed activity times to the database; blocks."""
         ...
 
 
 class IdleCuller:
-    """The two loops of a pool that end sessions unasked; the pool owns their tasks."""
+    """The two loops that end idle sessions; the session manager owns their tasks.
+
+    ``ttl`` is the idle timeout in seconds.
+    """
 
     def __init__(
         self, sessions: CullableSessions, line: StartQueue, clock: Clock, census: Census, ttl: float
@@ -62,26 +65,26 @@ class IdleCuller:
         self._asking = asyncio.Semaphore(_AT_ONCE)
 
     async def keep_house(self) -> None:
-        """Look after all sessions every few seconds; ends by being cancelled."""
+        """End idle sessions and save activity times every few seconds, until cancelled."""
         while True:
             await asyncio.sleep(min(_HOUSEKEEPING_SECONDS, self._ttl.total_seconds() / 4))
             try:
                 self._take_stock()
                 await self._cull()
-                self._line.pump()  # those that were young count with less by now
+                self._line.pump()  # sessions that are no longer young count with less memory
                 await asyncio.to_thread(self._sessions.note_down)
-            except Exception:  # noqa: BLE001 - a loop: what failed now is tried again
-                _log.exception("the housekeeping failed")
+            except Exception:  # noqa: BLE001 - the loop tries again in the next round
+                _log.exception("looking for idle sessions failed; the next round tries again")
 
     async def relieve(self) -> None:
-        """Make room whenever somebody waits for memory; ends by being cancelled."""
+        """End sessions whenever a start waits for memory, until cancelled."""
         while True:
             await self._line.pressed.wait()
             try:
                 if await self._make_room():
                     continue
-            except Exception:  # noqa: BLE001 - a loop: those who wait still do
-                _log.exception("no room could be made for those who wait")
+            except Exception:  # noqa: BLE001 - the loop tries again: starts still wait
+                _log.exception("ending sessions to free memory for waiting starts failed")
             await asyncio.sleep(min(_PRESSED_SECONDS, self._ttl.total_seconds() / 4))
             self._line.pump()
 
@@ -95,7 +98,7 @@ class IdleCuller:
         await self._end_all(found, EndReason.IDLE, self._stays_idle)
 
     async def _make_room(self) -> bool:
-        """End sessions for those who wait; false when there is none that may go."""
+        """End sessions to free memory for waiting starts; return whether any could be ended."""
         self._take_stock()
         may_go = pressed(self._sessions.all(), self._clock.now())
         chosen = relief(may_go, self._line.shortage())
@@ -128,13 +131,14 @@ class IdleCuller:
             try:
                 await self._sessions.end(live, reason)
             except MograderError as error:
-                _log.warning("the end of session %s is not complete: %s", live.id, error)
+                _log.warning("session %s was not ended completely: %s", live.id, error)
 
     async def _ask(self, live: LiveSession, reason: EndReason) -> None:
-        """Ask a server about its pages: on a front's fast path the hub sees none of them.
+        """Ask a session's server for its open pages, and set ``paged`` if it has any.
 
-        No sensible answer is no page after an idle hour. When others wait it is one: a server
-        that is short of processor time must not cost its student the page.
+        On a web server's fast path the hub does not see the pages' connections. Without a valid
+        answer an idle session is taken to have no page. Under memory pressure it is taken to have
+        one: a server that is short of processor time must not lose its student's page.
         """
         under_pressure = reason is EndReason.PRESSURE
         if live.connections or (under_pressure and page_known(live, self._clock.now())):

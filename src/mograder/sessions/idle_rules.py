@@ -1,8 +1,8 @@
-"""Which sessions are put away, decided from what is known of each; :mod:`.keeper` does it.
+"""The rules that select the sessions to end; :mod:`.idle_culler` ends them.
 
-A session is in use when a request or a message comes (``last_seen``), and also, without any, while
-a page of it is open (``paged``) or its kernel computes (``computed``). All are needed: behind a
-web server's fast path the hub sees no message at all, only that requests are authorised.
+A session counts as used at each request or message (``last_seen``), and also while one of its
+pages is open (``paged``) or its kernel computes (``computed``). All three are needed: behind a
+web server's fast path the hub sees no messages, only requests for authorisation.
 """
 
 from __future__ import annotations
@@ -13,19 +13,21 @@ from datetime import datetime, timedelta
 from mograder.sessions.session import LiveSession
 
 FORGOTTEN = 4
-"""So many idle times may a page stay open, or a kernel compute, without a request or a message.
-Else an endless loop, or a tab left open over the holidays, would keep its memory for ever."""
+"""Multiple of the idle timeout after which a session without any request or message is idle even
+if a page is open or its kernel computes. Otherwise an endless loop or a forgotten tab would keep
+its memory without end."""
 
 SETTLED = timedelta(seconds=5)
-"""No session ends sooner after a request: marimo saves a second after each change."""
+"""Minimum time between a request and the session's end: marimo saves 1 s after each change."""
 
 QUIET = timedelta(seconds=60)
-"""After so long without a page, a session may go when others wait: a page that reloads, or a
-laptop that changes networks, is back by then."""
+"""Time without an open page after which a session may be ended when others wait for memory: a
+page that reloads, or a laptop that changes networks, has reconnected by then."""
 
 IN_SIGHT = timedelta(minutes=10)
-"""After so long with a page open or a kernel computing (not both), it may go when others wait.
-Whatever was typed is saved since long, unless its student switched marimo's autosave off."""
+"""Time since the last request after which a session with an open page or a computing kernel (not
+both) may be ended when others wait for memory. All edits have long been saved by then, unless the
+student switched marimo's autosave off."""
 
 
 def idle(sessions: Iterable[LiveSession], now: datetime, ttl: timedelta) -> list[LiveSession]:
@@ -34,20 +36,21 @@ def idle(sessions: Iterable[LiveSession], now: datetime, ttl: timedelta) -> list
 
 
 def forgotten(session: LiveSession, now: datetime, ttl: timedelta) -> bool:
-    """Tell whether nobody has asked anything of it for so long that an open page counts no more."""
+    """Return whether the last request is so old that an open page no longer counts as use."""
     return now - session.last_seen > max(ttl, SETTLED) * FORGOTTEN
 
 
 def pressed(sessions: Iterable[LiveSession], now: datetime) -> list[LiveSession]:
-    """Return the sessions that may go when others wait for memory, oldest activity first.
+    """Return the sessions that may end when others wait for memory, oldest activity first.
 
-    Never one with a page open and a kernel that computes, and none within seconds of a change.
+    A session with an open page and a computing kernel is never returned, nor one whose last
+    request is less than :data:`QUIET` ago.
     """
     return _oldest_first(each for each in sessions if _may_go(each, now))
 
 
 def relief(candidates: Iterable[LiveSession], shortage: int) -> list[LiveSession]:
-    """Return the first of them whose memory together makes up for the shortage, or all."""
+    """Return the first candidates whose memory adds up to ``shortage`` bytes, or all of them."""
     chosen: list[LiveSession] = []
     for live in candidates:
         if shortage <= 0:
@@ -58,7 +61,7 @@ def relief(candidates: Iterable[LiveSession], shortage: int) -> list[LiveSession
 
 
 def attend(sessions: Iterable[LiveSession], now: datetime) -> None:
-    """Note which sessions are in use without a request: a page is open, or they compute."""
+    """Set ``paged`` and ``computed`` of sessions with an open page or a computing kernel."""
     for live in sessions:
         if live.connections:
             live.paged = now
@@ -67,7 +70,7 @@ def attend(sessions: Iterable[LiveSession], now: datetime) -> None:
 
 
 def page_known(live: LiveSession, now: datetime) -> bool:
-    """Tell whether a page is open, or was a moment ago: its server need not be asked."""
+    """Return whether a page is open or was within :data:`QUIET`; the server is not asked then."""
     return live.connections > 0 or (live.paged is not None and now - live.paged <= QUIET)
 
 

@@ -1,8 +1,8 @@
-"""What one item may do and use beyond the ordinary (sessions.md, "What is switched off").
+"""The features and limits of one item (sessions.md, "What is switched off").
 
-Its instructor says it in the header of the release, the administrator in ``[items.NAME]`` of
-``mograder.toml``; the administrator's word beats the header's, key by key. A student's copy has
-no say.
+The instructor sets them in the header of the release, the administrator in ``[items.NAME]`` of
+``mograder.toml``; the administrator's values override the header's, key by key. The header of a
+student's copy is ignored.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mograder.sandbox.protocol import Limits
 from mograder.store.releases import Release
 
 Decisions = Mapping[str, ItemSettings]
-"""What the administrator decided, by item."""
+"""The ``[items.NAME]`` settings, by item name."""
 
 NOTHING_DECIDED: Decisions = MappingProxyType({})
 
@@ -29,29 +29,29 @@ _log = get_logger(__name__)
 
 
 class ReleaseSource(Protocol):
-    """Finds what is published; :class:`~mograder.store.releases.Releases` does."""
+    """Finds published releases (:class:`~mograder.store.releases.Releases`)."""
 
     def get(self, name: ItemName) -> Release | None: ...
 
 
 def script_of(release: Release | None) -> Script:
-    """Return a release's header; an old copy whose release is gone asks for nothing.
+    """Return a release's header; an empty one for None, a copy whose release was withdrawn.
 
-    Raises: :class:`InvalidInput` when the header cannot be read.
+    Raises: :class:`InvalidInput` when the header cannot be parsed.
     """
     return Script() if release is None else read_script(release.notebook.read_text("utf-8"))
 
 
 def allowed(script: Script, decided: ItemSettings | None) -> tuple[str, ...]:
-    """Return the features that an item's page may offer."""
+    """Return the features that an item's page may offer (the administrator's, or the header's)."""
     return script.allow if decided is None or decided.allow is None else decided.allow
 
 
 def limited(ordinary: Limits, script: Script, decided: ItemSettings | None) -> Limits:
-    """Return the bounds of an item's sessions: ``[limits]``, the header, ``[items.NAME.limits]``.
+    """Return the limits of an item's sessions: ``[limits]``, the header, ``[items.NAME.limits]``.
 
-    The header may ask for more than ``[limits]``: who may publish is trusted with the machine's
-    time already, and the sum of all sessions has a bound of its own.
+    Later sources override earlier ones. The header may exceed ``[limits]``: instructors are
+    trusted with the machine's resources, and the memory of all sessions is limited separately.
     """
     limits = _overlaid(ordinary, script.limits)
     return limits if decided is None else _overlaid(limits, decided.limits)
@@ -66,10 +66,10 @@ def _overlaid(below: Limits, above: ItemLimits) -> Limits:
 
 
 class Allowances:
-    """Answers from the release and the settings, never from a student's copy.
+    """The features that items allow, from the release and the settings.
 
-    It is asked only when a page wants what is off by default, so it remembers nothing, and a
-    release that is published again counts at once.
+    They are needed only when a page requests a feature that is off by default, so nothing is
+    cached, and a release that is published again takes effect at once.
     """
 
     def __init__(self, releases: ReleaseSource, decisions: Decisions = NOTHING_DECIDED) -> None:
@@ -77,14 +77,14 @@ class Allowances:
         self._decisions = decisions
 
     async def allows(self, item: str, feature: str) -> bool:
-        """Tell whether the administrator, or else the release's header, allows the feature."""
+        """Return whether the administrator, or else the release's header, allows the feature."""
         decided = self._decisions.get(item)
         if decided is not None and decided.allow is not None:
             return feature in decided.allow
         try:
             return feature in await asyncio.to_thread(self._in_header, item)
         except (InvalidInput, OSError, UnicodeDecodeError) as error:
-            _log.warning("what %s allows cannot be read, so nothing: %s", item, error)
+            _log.warning("the header of %s cannot be read; no feature is allowed: %s", item, error)
             return False
 
     def _in_header(self, item: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Gathers what the request to start a session says: workspace, environment, limits, uid."""
+"""The request to start a session: workspace, environment, limits, uid slot."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ from mograder.store.workspaces import Workspaces
 
 
 class EnvironmentSource(Protocol):
-    """Prepares environments; :class:`~mograder.sandbox.environments.builder.Environments` does."""
+    """Prepares environments (:class:`~mograder.sandbox.environments.builder.Environments`)."""
 
     async def prepare(self, script: Script, progress: Progress) -> Environment: ...
 
 
 class Slots(Protocol):
-    """Numbers users; :class:`~mograder.store.hub_state.HubState` does."""
+    """Assigns uid slots to users (:class:`~mograder.store.hub_state.HubState`)."""
 
     def slot_of(self, username: str) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What the disk and the database know of a session that is to start."""
+    """The values for a start that are read from the disk and the database."""
 
     directory: Path
     script: Script
@@ -49,9 +49,9 @@ class _Found:
 
 
 class Spawner:
-    """Gathers what a session needs; changes nothing but preparing its environment.
+    """Builds requests to start sessions, and prepares their environments.
 
-    Mutable state: ``_scripts``, the headers read last, by item, each with its release's version.
+    Mutable state: ``_scripts``, the last header that was read of each item, with its version.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Spawner:
         limits: Limits,
         decisions: Decisions = NOTHING_DECIDED,
     ) -> None:
-        """``limits`` are those of a session of which neither header nor ``decisions`` say more."""
+        """``limits`` apply where neither the header nor ``decisions`` set others."""
         self._releases = releases
         self._workspaces = workspaces
         self._environments = environments
@@ -75,12 +75,12 @@ class Spawner:
     async def request(self, key: SessionKey, session_id: str, progress: Progress) -> StartSession:
         """Return the request that starts a session.
 
-        The environment, the limits and the features are the release's, not what a student wrote
-        into a copy's header.
+        The environment, the limits and the features are those of the release; the header of the
+        student's copy is ignored.
         Raises: :class:`NotFound` when there is no notebook to open, :class:`InvalidInput` when it
-        is too large, and what preparing an environment raises.
+        is too large, and the errors of preparing an environment.
         """
-        # One hop: each costs as much as all that is looked up in it.
+        # One switch to a thread for all lookups: the switch costs as much as they do.
         found = await asyncio.to_thread(self._find, key)
         environment = await self._environments.prepare(found.script, progress)
         decided = self._decisions.get(key.item)
@@ -97,14 +97,14 @@ class Spawner:
         )
 
     async def version(self, key: SessionKey) -> str:
-        """Return the release's version, which a running lecture must match; "" for edits."""
+        """Return the release's version, which a running lecture must match; "" for an editor."""
         if key.mode is Mode.EDIT:
             return ""
         release = await asyncio.to_thread(self._releases.get, ItemName(key.item))
         return "" if release is None else release.version
 
     def _find(self, key: SessionKey) -> _Found:
-        """In a thread."""
+        """Look up a session's directory, header and uid slot; blocks."""
         release = self._releases.get(ItemName(key.item))
         user, item = Username(key.user), ItemName(key.item)
         if key.mode is Mode.RUN:
@@ -117,7 +117,7 @@ class Spawner:
         return _Found(directory, self._script_of(release), self._slots.slot_of(key.user))
 
     def _script_of(self, release: Release | None) -> Script:
-        """Read the header only where the release is another one than the last time."""
+        """Return the release's header; read it only if the version has changed."""
         if release is None:
             return script_of(release)
         version, script = self._scripts.get(release.name, ("", Script()))
@@ -128,7 +128,7 @@ class Spawner:
 
 
 def limits_of(settings: LimitsSettings) -> Limits:
-    """Return the bounds of a session of which nothing else is said."""
+    """Return the default limits of a session, from ``[limits]``."""
     return Limits(
         processes=settings.processes,
         open_files=settings.open_files,
@@ -142,7 +142,11 @@ def limits_of(settings: LimitsSettings) -> Limits:
 
 
 def _check_size(size: int | None) -> None:
-    """Refuse what marimo would read whole: a sparse file of 10 GB costs its maker nothing."""
+    """Refuse large notebooks, which marimo would read whole; a sparse 10 GB file is easy to make.
+
+    ``size`` is in bytes, or None without a notebook. Raises: :class:`NotFound`,
+    :class:`InvalidInput`.
+    """
     if size is None:
         raise NotFound("Notebook not found")
     if size > MAX_NOTEBOOK:

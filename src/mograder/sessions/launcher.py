@@ -1,9 +1,9 @@
-"""The port through which the pool starts and stops sessions.
+"""The interface through which the session manager starts and stops sessions.
 
-:class:`~mograder.sandbox.client.supervisor_client.SupervisorClient` is the adapter for one
-supervisor. The pool does not assume that there is only one: an adapter may choose among supervisors
-for each start, as long as it knows sessions by their id alone and its :class:`Endpoint` can be
-reached from here.
+:class:`~mograder.sandbox.client.supervisor_client.SupervisorClient` implements it for one
+supervisor. The session manager does not assume that there is only one: an implementation may
+choose a supervisor for each start, as long as it finds sessions by their id alone and the hub can
+connect to their endpoints.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ class Launcher(Protocol):
     """Starts, stops and lists sessions.
 
     Each operation raises :class:`~mograder.core.errors.SandboxUnavailable` when no sandbox can be
-    made, and :class:`~mograder.core.errors.RemoteFailed` when a supervisor cannot be reached.
+    created, and :class:`~mograder.core.errors.RemoteFailed` when a supervisor cannot be reached.
     """
 
     async def start(self, request: StartSession) -> SessionInfo: ...
 
     async def stop(self, session_id: str) -> bool:
-        """End a session and all its processes; returns false if there was none."""
+        """End a session and all its processes; return false if there was no such session."""
         ...
 
     def answered(self, session_id: str) -> None:
-        """Tell the supervisor that a session's server has answered: its start is over."""
+        """Notify the supervisor that a session's server has answered: its start is complete."""
         ...
 
     async def sessions(self) -> Sequence[SessionInfo]:
-        """Return the running sessions, also those that an earlier hub started.
+        """Return the running sessions, including those that an earlier hub started.
 
-        A session that is missing here is taken for lost: raise unless every supervisor answered.
+        Sessions missing from the result count as lost, so raise unless every supervisor answered.
         """
         ...
 
@@ -48,9 +48,9 @@ class Launcher(Protocol):
         on_lost: Callable[[], None],
         on_news: Callable[[News], None] = ignore,
     ) -> None:
-        """Set the callbacks for every end of a session, whatever its cause, and for news.
+        """Set the callbacks for every end of a session, for lost connections, and for news.
 
-        ``on_lost`` is called when a connection to a supervisor broke. Its sessions may run on, and
-        their ends may have been missed: :meth:`sessions` says what is still there.
+        ``on_lost`` is called when a connection to a supervisor broke. Its sessions may go on, and
+        their ends may have been missed: :meth:`sessions` returns those that still run.
         """
         ...

@@ -1,9 +1,9 @@
-"""Which sessions exist: start one or find it, stop, adopt.
+"""The session manager: starts, finds, stops and adopts sessions.
 
-The rows in the hub's database are the truth and outlive the hub; the memory here is a cache of
-them for the hot path. All mutable state is ``_live`` (sessions that answer), ``_starts`` (those
-on their way, also those who wait in line) and ``_ends`` (those on their way out); what they use
-is in the ledger. Whose turn it is decides :mod:`.admission`, who has to go :mod:`.culling`.
+The rows in the hub's database are authoritative and outlive the hub; the state here is a cache of
+them for the hot path. All mutable state is ``_live`` (sessions that answer), ``_starts`` (sessions
+that are starting or queued) and ``_ends`` (sessions that are ending); their memory use is in the
+ledger. :mod:`.start_queue` admits starts, :mod:`.idle_rules` selects the sessions to end.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ from mograder.store.hub_state import SessionRow
 
 _log = logging.getLogger(__name__)
 
-_NEWS_SECONDS = 5.0  # so long is waited to be told of an end that shows already
+_NEWS_SECONDS = 5.0  # how long to wait for the launcher to report a server that is dead
 _STOP_SECONDS = 0.5  # the pause between two attempts to stop a session that is starting
 _RETRY_SECONDS = 0.5
-"""The pause between two attempts to reach a launcher that cannot be reached."""
+"""The pause between two attempts to reach an unreachable launcher."""
 
 
 class SessionRows(StartRows, EndingRows, Protocol):
-    """The rows of sessions; :class:`~mograder.store.hub_state.HubState` keeps them."""
+    """The database rows of sessions (:class:`~mograder.store.hub_state.HubState`)."""
 
     def saw_sessions(self, seen: Mapping[str, datetime]) -> None: ...
 
@@ -57,7 +57,8 @@ class SessionRows(StartRows, EndingRows, Protocol):
 class SessionManager:
     """One session per user, item and mode. Call :meth:`open` first and :meth:`close` last.
 
-    ``tally`` is what it has counted since then; ``on_change`` is told whose session came or went.
+    ``tally`` counts starts and ends; ``on_change`` is called with the key of each session that
+    started or ended.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class SessionManager:
         census: Census = connections,
         is_dead: Callable[[Endpoint], bool] = listens_no_more,
     ) -> None:
-        """``probe`` and ``census`` ask a session's server whether it answers, and its pages."""
+        """``probe`` waits for a session's server to answer; ``census`` counts its open pages."""
         self._launcher = launcher
         self._spawner = spawner
         self._rows = rows
@@ -99,7 +100,7 @@ class SessionManager:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def open(self) -> None:
-        """Adopt what runs from before, then watch for ends, idleness and those who wait."""
+        """Adopt running sessions of the previous hub, then start the background tasks."""
         await self._history.load()
         self._launcher.watch(
             self._exits.put_nowait, lambda: self._exits.put_nowait(None), self._hear_news
@@ -109,25 +110,24 @@ class SessionManager:
             self._tasks.append(asyncio.create_task(watch))
 
     async def close(self) -> None:
-        """Stop watching; the sessions go on in the launcher."""
+        """Stop the background tasks; the sessions go on in the launcher."""
         await self._starts.close()
         self._line.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._ends.settle()  # a session that is half stopped must not be adopted
+        await self._ends.settle()  # the next hub must not adopt a session that is half stopped
         await asyncio.to_thread(self.note_down)
 
     async def get_or_start(self, key: SessionKey, progress: Progress) -> LiveSession:
         """Return the session that runs, or the one being started, or a new one (B72).
 
-        A new one may have to wait in line; ``progress`` is told its place. If all who ask for it
-        go away, it leaves the line.
+        A new one may have to wait in the start queue; ``progress`` is called with its place. It
+        leaves the queue when all callers that wait for it are cancelled.
 
         Raises: :class:`~mograder.core.errors.NotFound` when there is nothing to open,
-        :class:`~mograder.core.errors.Busy` when the line is full, what
-        :meth:`~mograder.sessions.startup.Starter.start` raises, and what preparing an
-        environment does.
+        :class:`~mograder.core.errors.Busy` when the queue is full, and the errors of
+        :meth:`~mograder.sessions.startup.Starter.start` and of preparing an environment.
         """
         while True:
             await self._until_changed(key)
@@ -149,7 +149,7 @@ class SessionManager:
                 self._line.dismiss(key)
 
     async def stop(self, key: SessionKey, reason: EndReason = EndReason.STOPPED) -> bool:
-        """End a session, or have it leave the line; false if there was none."""
+        """End a session, or remove it from the start queue; return false if there was none."""
         live = self._live.get(key)
         if live is None:
             return self._line.dismiss(key)
@@ -158,10 +158,10 @@ class SessionManager:
 
     @asynccontextmanager
     async def without_session(self, key: SessionKey) -> AsyncIterator[None]:
-        """End the session of a key, and let none start until the block ends; one block at a time.
+        """End the session of a key, and start none until the block ends; one block at a time.
 
-        It is for replacing the files that a session has open: one that runs on would save its old
-        text over the new. A start that is under way is stopped as soon as it can be.
+        It is for replacing the files that a session has open: a running session would overwrite
+        the new text with its old one. A start in progress is stopped as soon as possible.
         """
         lock = self._changes.setdefault(key, asyncio.Lock())
         async with lock:
@@ -173,17 +173,17 @@ class SessionManager:
             yield
 
     async def _until_changed(self, key: SessionKey) -> None:
-        """Wait while :meth:`without_session` keeps the sessions of this key away."""
+        """Wait until no :meth:`without_session` block of this key is active."""
         while (lock := self._changes.get(key)) is not None and lock.locked():
             async with lock:
                 pass
 
     async def end(self, live: LiveSession, reason: EndReason) -> None:
-        """End this one session, if it has not ended yet."""
+        """End this session unless it has ended already."""
         if self._by_id.get(live.id) is not live:
             return
         ending = self._bury(live, reason)
-        # On its own, so that who asked may go away; and a new start of the key waits for it.
+        # A task of its own: it goes on if the caller is cancelled; new starts of the key await it.
         await self._ends.get(live.key, lambda _: self._conclude(ending, alive=True))
 
     def find(self, key: SessionKey) -> LiveSession | None:
@@ -199,15 +199,15 @@ class SessionManager:
         return list(self._live.values())
 
     def ending(self, session_id: str) -> Ending | None:
-        """Return how a session ended, also one of the hub before; memory only."""
+        """Return a session's ending, also one of the previous hub's; memory only."""
         return self._history.of_session(session_id)
 
     def last_ending(self, key: SessionKey) -> Ending | None:
-        """Return how the last session of a key ended, unless it was started again since."""
+        """Return the ending of a key's last session, or None if it was started again since."""
         return self._history.of_key(key)
 
     def endings_of(self, user: str) -> list[Ending]:
-        """Return how a user's last session of each item and mode ended, the newest first."""
+        """Return the endings of a user's last session of each item and mode, newest first."""
         return self._history.of_user(user)
 
     def states(self) -> Counter[str]:
@@ -220,16 +220,16 @@ class SessionManager:
         )
 
     def memory_by_item(self) -> list[ItemMemory]:
-        """Return what the running sessions of each item and mode use together."""
+        """Return the memory that the running sessions of each item and mode use together."""
         return by_item(self.all())
 
     def touch(self, session: LiveSession) -> None:
-        """Note activity, by HTTP or by WebSocket."""
+        """Set the time of the last activity to now, for HTTP and WebSocket."""
         session.last_seen = self._clock.now()
 
     @contextmanager
     def connected(self, session: LiveSession) -> Iterator[None]:
-        """Count a WebSocket for as long as it is open."""
+        """Count an open WebSocket until the block ends."""
         session.connections += 1
         self.touch(session)
         try:
@@ -239,20 +239,20 @@ class SessionManager:
             self.touch(session)
 
     def note_down(self) -> None:
-        """Write down the last activity of sessions where it changed; blocks."""
+        """Write the changed times of last activity to the database; blocks."""
         seen = {live.id: live.last_seen for live in self.all()}
         new = {each: at for each, at in seen.items() if self._written.get(each) != at}
         self._rows.saw_sessions(new)
         self._written = seen
 
     async def _cannot_be_had(self, live: LiveSession) -> EndReason | None:
-        """Tell why one that was there when it was asked for is none to be given, if it is not."""
+        """Return why a session that was found cannot be used, or None if it can."""
         if await self._spawner.version(live.key) != live.version:
-            return EndReason.REPLACED  # a lecture that was published again since
+            return EndReason.REPLACED  # the lecture was published again after the session's start
         if self._by_id.get(live.id) is live:
             if not self._is_dead(live.endpoint):
                 return None
-            await ended(live, _NEWS_SECONDS)  # the launcher tells of it soon, and why
+            await ended(live, _NEWS_SECONDS)  # the launcher reports the end and its reason soon
         return EndReason.CRASHED
 
     async def _start(self, key: SessionKey, tell: Progress) -> LiveSession:
@@ -260,15 +260,15 @@ class SessionManager:
         self._line.demand_room()
         session_id = secrets.token_urlsafe(12)
         tell("Preparing the software that this notebook needs")
-        # Before the rest: one that is published meanwhile makes this session out of date.
+        # Read first: a release that is published after this makes this session out of date.
         version = await self._spawner.version(key)
         request = await self._spawner.request(key, session_id, tell)
-        # The one before, if it is still ending, holds the row and the workspace.
+        # The previous session, if it is still ending, uses the row and the workspace.
         await self._ends.wait(key)
         ticket = Ticket(number, key, session_id, self._expected(key), tell)
         place = await self._line.enter(ticket)
         try:
-            if ticket.told:  # it may have been published, or withdrawn, in the meantime
+            if ticket.told:  # it waited: the item may have been published or withdrawn since
                 version = await self._spawner.version(key)
                 request = await self._spawner.request(key, session_id, tell)
             tell("Starting the notebook")
@@ -305,15 +305,15 @@ class SessionManager:
         return live
 
     def _expected(self, key: SessionKey) -> int:
-        # One that is taken to need the whole machine would wait until nothing else runs.
+        # At most half: a start that needs all memory would wait until nothing else runs.
         now, most = self._clock.steady(), self._terms.memory // 2
         return min(expected_memory(key, self.all(), now), most)
 
     async def _adopt(self) -> None:
-        """Match the rows of the hub before with what the launcher still has."""
+        """Match the previous hub's rows with the sessions that the launcher still runs."""
         rows = await asyncio.to_thread(self._rows.sessions)
         found = {row.session_id: self._revived(row) for row in rows if has_answered(row)}
-        # They count before the launcher is asked: from then on it tells only of changes.
+        # Add them to the ledger before asking the launcher, which then reports only changes.
         running = {info.session_id: info for info in await self._launcher.sessions()}
         for row in rows:
             live, info = found.get(row.session_id), running.get(row.session_id)
@@ -349,18 +349,18 @@ class SessionManager:
             gone = await self._exits.get()
             try:
                 await (self._reconcile() if gone is None else self._note_exit(gone))
-            except Exception:  # noqa: BLE001 - a loop: the next exit must be noticed too
-                _log.exception("the end of a session could not be noted")
+            except Exception:  # noqa: BLE001 - the loop must go on with the next exit
+                _log.exception("the end of a session could not be processed")
 
     async def _reconcile(self) -> None:
-        """Match what is known here with what the launcher has, after a break in the connection.
+        """Match the sessions known here with the launcher's, after the connection broke.
 
-        A session that the launcher still has goes on. One that it lacks is noted as lost. One that
-        runs there and is unknown here is stopped: its start or stop was under way at the break.
+        Sessions that the launcher still runs are kept. Those that it lacks have ended as lost.
+        Those that are unknown here are stopped: their start or stop was in progress at the break.
         """
-        _log.warning("the connection to the supervisor broke; sessions that run on are kept")
+        _log.warning("the connection to the supervisor broke; running sessions are kept")
         while True:
-            # Before it is asked: what starts meanwhile may not be in its answer.
+            # Collected before the call: its answer may lack sessions that start meanwhile.
             known = {*self._by_id, *self._starter.launched()}
             try:
                 running = {each.session_id for each in await self._launcher.sessions()}
@@ -374,10 +374,10 @@ class SessionManager:
         ours = {*self._by_id, *self._starter.ids()}
         with suppress(MograderError):
             await self._stop_all(orphans(ours, running))
-        _log.info("the supervisor is back, with %d sessions", len(running))
+        _log.info("reconnected to the supervisor, which runs %d sessions", len(running))
 
     async def _note_dead(self) -> None:
-        """Note as lost what takes no connections any more, while the launcher cannot be asked."""
+        """Record sessions whose server is dead as lost, while the launcher is unreachable."""
         for live in self.all():
             if self._is_dead(live.endpoint):
                 await self._note_exit(_lost(live.id), EndReason.LOST)
@@ -405,14 +405,14 @@ class SessionManager:
         await self._ends.get(live.key, lambda _: self._conclude(ending, alive=False))
 
     def _bury(self, live: LiveSession, reason: EndReason, detail: str = "") -> Ending:
-        """Take a session that ends, or has ended, out of everybody's sight."""
+        """Remove a session from the live ones, record its ending and return that."""
         ending = self._history.note(live, reason, detail)
         self.tally.endings[reason] += 1
         self._forget(live)
         return ending
 
     async def _conclude(self, ending: Ending, *, alive: bool) -> None:
-        """End what is still ``alive``, and leave nothing of it but why."""
+        """Stop the session if ``alive``, free its memory, delete its row and save its ending."""
         try:
             if alive:
                 with suppress(MograderError):
@@ -439,5 +439,5 @@ class SessionManager:
 
 
 def _lost(session_id: str) -> Ended:
-    """Return the end of a session of which the launcher told none."""
+    """Return the end of a session whose end the launcher did not report."""
     return Ended(session_id=session_id, status=-1, log_tail="")

@@ -1,7 +1,7 @@
-"""What sessions use, as the supervisor measures it, and what the next one will probably need.
+"""The memory of sessions as the supervisor measures it, and an estimate for the next session.
 
-A start is let in by the memory that is *expected* of it, since it has used nothing yet; a session
-that runs counts with what was *measured*.
+A start is admitted by its *expected* memory, since it has used nothing yet; a running session
+counts with its *measured* memory.
 """
 
 from __future__ import annotations
@@ -16,31 +16,31 @@ from mograder.sessions.counters import ItemMemory
 from mograder.sessions.session import LiveSession, SessionKey, Usage
 
 UNKNOWN = 150 * MEGABYTE
-"""What a session of an unknown item is taken to need: marimo with pandas, started cold (160), or
-three warm ones (48 each, sessions.md)."""
+"""Expected bytes of a session of an unknown item: marimo with pandas takes 160 MB started cold,
+and 48 MB started warm (sessions.md)."""
 
 YOUNG_SECONDS = 20.0
-"""For so long a session counts with what is expected if it uses less: its page has yet to open,
-its kernel to start, its cells to run. Three hundred who come within a minute must fit: longer, and
-half of them would wait for memory that nobody uses."""
+"""For this time a session that uses less counts with its expected memory: its page has yet to
+open, its kernel to start, its cells to run. Three hundred starts within a minute must fit: with a
+longer time, half of them would wait for memory that is not in use."""
 
 BUSY_SHARE = 0.05
-"""Of one processor; an open editor at rest takes less than a hundredth."""
+"""Share of one processor above which a session is busy; an idle editor takes less than 0.01."""
 
 _BUSY_WINDOW = 5.0
-"""Seconds over which a share of a processor is judged."""
+"""Seconds over which the processor share is averaged."""
 _STALE_WINDOW = 3 * _BUSY_WINDOW
 
 _ENOUGH = 4
-"""How many sessions of an item tell what the next one needs."""
+"""Minimum number of sessions of an item from which the next one's memory is estimated."""
 _MARGIN = 1.5
-"""What the sessions of an item may still grow by."""
+"""Factor by which the sessions of an item may still grow."""
 
 
 class MemoryLedger:
     """The memory of all sessions that start, run or end, by session id.
 
-    Mutable state: ``_usages``, and ``_overhead``, what is used besides (zygotes).
+    Mutable state: ``_usages``, and ``_overhead``, the bytes used besides sessions (zygotes).
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -49,22 +49,22 @@ class MemoryLedger:
         self._overhead = 0
 
     def open(self, session_id: str, expected: int) -> Usage:
-        """Count a session from now on."""
+        """Add a session with its ``expected`` bytes."""
         usage = Usage(expected=expected, born=self._clock.steady())
         self._usages[session_id] = usage
         return usage
 
     def close(self, session_id: str) -> None:
-        """Count a session no more: its last process is gone."""
+        """Remove a session, whose last process is gone."""
         self._usages.pop(session_id, None)
 
     def used(self) -> int:
-        """Return what all of it together counts with, in bytes."""
+        """Return the sum of all sessions' weights and the overhead, in bytes."""
         now = self._clock.steady()
         return self._overhead + sum(weight(usage, now) for usage in self._usages.values())
 
     def measured(self, uses: Iterable[SessionUse], overhead: int) -> None:
-        """Note what was measured; sessions that nobody knows any more are left out."""
+        """Store measurements; sessions that are no longer in the ledger are ignored."""
         self._overhead = overhead
         now = self._clock.steady()
         for use in uses:
@@ -73,21 +73,22 @@ class MemoryLedger:
                 note_use(usage, use, now)
 
     def arrived(self, news: Arrived) -> None:
-        """Note how a session started."""
+        """Store whether a session started warm."""
         usage = self._usages.get(news.session_id)
         if usage is not None:
             usage.warm = news.warm
 
     def __len__(self) -> int:
-        """How many sessions count."""
+        """Return the number of sessions."""
         return len(self._usages)
 
 
 def expected_memory(key: SessionKey, running: Iterable[LiveSession], now: float) -> int:
     """Return the bytes that a new session of an item and mode will probably use.
 
-    That is half as much again as the median of those that run for 20 seconds or more, which does
-    not follow a single student's memory bomb; :data:`UNKNOWN` while there are fewer than four.
+    That is 1.5 times the median of those that have run for 20 seconds or more, which one student's
+    memory bomb does not change; :data:`UNKNOWN` while there are fewer than four. ``now`` is the
+    steady time in seconds, here and below.
     """
     same = (live for live in running if (live.key.item, live.key.mode) == (key.item, key.mode))
     grown = [live.memory for live in same if live.memory and not young(live.usage, now)]
@@ -95,24 +96,24 @@ def expected_memory(key: SessionKey, running: Iterable[LiveSession], now: float)
 
 
 def weight(usage: Usage, now: float) -> int:
-    """Return the bytes that a session counts with."""
+    """Return the bytes with which a session counts: measured, expected, or the larger of both."""
     if not usage.memory:
         return usage.expected
     return max(usage.memory, usage.expected) if young(usage, now) else usage.memory
 
 
 def young(usage: Usage, now: float) -> bool:
-    """Tell whether a session has probably not yet used what it needs."""
+    """Return whether a session has started so recently that its memory is still growing."""
     return now - usage.born < YOUNG_SECONDS
 
 
 def note_use(usage: Usage, use: SessionUse, now: float) -> None:
-    """Take over a measurement; whether it computes is judged over some seconds."""
+    """Store a measurement, and update ``busy`` every few seconds."""
     usage.memory = use.memory
     usage.cpu = use.cpu
     usage.processes = use.processes
     if usage.marked is None or now - usage.marked > _STALE_WINDOW:
-        # News come of what changes only: over a long silence the mean says nothing of now.
+        # Only changes are reported: a mean over a long gap does not describe the present.
         usage.mark, usage.marked = use.cpu, now
         return
     span = now - usage.marked
@@ -122,13 +123,13 @@ def note_use(usage: Usage, use: SessionUse, now: float) -> None:
 
 
 def rest(usage: Usage, now: float) -> None:
-    """Take a session of which nothing was heard for a while for one that does not compute."""
+    """Set a session to not busy if it has not been measured for a while."""
     if usage.busy and (usage.marked is None or now - usage.marked > _STALE_WINDOW):
         usage.busy = False
 
 
 def by_item(sessions: Iterable[LiveSession]) -> list[ItemMemory]:
-    """Add up what sessions use, per item and mode."""
+    """Return the sums of sessions' memory per item and mode, sorted."""
     sums: dict[tuple[str, str], tuple[int, int]] = {}
     for live in sessions:
         name = (live.key.item, live.key.mode.value)

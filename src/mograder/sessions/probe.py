@@ -1,7 +1,7 @@
-"""What a session's server is asked: whether it answers, and how many pages of it are open.
+"""Requests to a session's server: whether it answers, and how many of its pages are open.
 
-Student code may be what answers: answers are bounded in size and time, and nothing they name is
-asked for.
+Student code may send the answers: they are limited in size and time, and redirects are not
+followed.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ class _Connections(BaseModel):
 
 
 async def answers(endpoint: Endpoint, base_url: str) -> bool:
-    """Wait for the server's ``/health``; false when it answers, but not well.
+    """Wait for the server's ``/health``; return whether its status is 200.
 
-    Asked once at start; its socket queues until it does, and the pool bounds the time.
+    One request at start is enough: the socket queues it until the server listens. The caller
+    limits the time.
     """
     async with (
         _client(endpoint, None) as client,
@@ -41,14 +42,14 @@ async def answers(endpoint: Endpoint, base_url: str) -> bool:
 
 
 def listens_no_more(endpoint: Endpoint) -> bool:
-    """Whether nobody takes connections any more: the server is dead. Does not wait."""
+    """Return whether the socket refuses connections: the server is dead. Does not block."""
     with socket.socket(socket.AF_UNIX) as line:
         line.setblocking(False)
         try:
             line.connect(str(endpoint.socket))
         except (ConnectionRefusedError, FileNotFoundError):
             return True
-        except OSError:  # it has too many connections, or we have too many files
+        except OSError:  # its backlog is full, or this process has too many open files
             pass
     return False
 
@@ -56,9 +57,9 @@ def listens_no_more(endpoint: Endpoint) -> bool:
 async def connections(
     endpoint: Endpoint, base_url: str, *, seconds: float = _CENSUS_SECONDS
 ) -> int | None:
-    """Return how many pages the server says are open; none when it says nothing sensible.
+    """Return the number of open pages, as reported by the server; None without a valid answer.
 
-    It may lie, but only to live as long as a page that somebody forgot.
+    A false report can only keep the session alive as long as a forgotten page would.
     """
     url = f"http://session{base_url}/api/status/connections"
     try:
@@ -78,12 +79,12 @@ def _client(endpoint: Endpoint, seconds: float | None) -> aiohttp.ClientSession:
         connector=aiohttp.UnixConnector(str(endpoint.socket)),
         timeout=aiohttp.ClientTimeout(total=seconds),
         cookie_jar=aiohttp.DummyCookieJar(),
-        auto_decompress=False,  # a thousand bytes can hold a million
+        auto_decompress=False,  # a thousand compressed bytes can expand to a million
     )
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
-    """Read a short body; of a longer one, nothing."""
+    """Return a body of at most 1024 bytes, and b"" for a longer one."""
     body = b""
     async for chunk in response.content.iter_chunked(_CENSUS_BYTES):
         body += chunk

@@ -1,4 +1,4 @@
-"""What the pool keeps in memory of a session; the rows in the database are the truth."""
+"""The in-memory record of a session; the rows in the database are authoritative."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mograder.sandbox.protocol import Endpoint, Limits, Mode
 
 @dataclass(frozen=True, slots=True)
 class SessionKey:
-    """There is at most one session per user, item and mode (B72)."""
+    """The key of a session: there is at most one per user, item and mode (B72)."""
 
     user: str
     item: str
@@ -21,7 +21,7 @@ class SessionKey:
 
     @property
     def url(self) -> str:
-        """The session page below the hub's prefix, without a slash in front.
+        """The path of the session's page below the hub's prefix, without a leading slash.
 
         See compatibility-0.3.16.md 2.3.
         """
@@ -30,11 +30,11 @@ class SessionKey:
 
 @dataclass(slots=True, eq=False)
 class Usage:
-    """What a session uses, as far as it was measured; 0 and none until then.
+    """The measured use of a session; 0 and None until it is measured.
 
-    ``expected`` is the memory that it counts with while it is young or was never measured, and
-    ``born`` the steady time from which it is. ``mark`` and ``marked`` are the processor seconds
-    and the steady time from which ``busy`` is judged next.
+    ``memory`` is in bytes, ``cpu`` in processor seconds. ``expected`` is the memory with which it
+    counts while it is young or was never measured, ``born`` the steady time of its start. ``mark``
+    and ``marked`` are the processor seconds and the steady time from which ``busy`` is next judged.
     """
 
     expected: int
@@ -52,10 +52,10 @@ class Usage:
 class LiveSession:
     """A session that answers; ``version`` is the release's, for lectures.
 
-    ``last_seen`` is its last request or message; ``paged`` and ``computed`` are when a page of it
-    was last known to be open, and its kernel to compute, without any. ``on_stop`` callbacks run
-    once when it is gone, whatever ended it; by then its ending can be asked for. ``limits`` are
-    none of one that was adopted.
+    ``last_seen`` is the time of its last request or message; ``paged`` and ``computed`` are the
+    times when a page was last seen open and its kernel computing. ``connections`` counts open
+    WebSockets. ``on_stop`` callbacks run once when it has ended, after its ending was recorded.
+    ``limits`` is None for a session that was adopted.
     """
 
     id: str
@@ -74,7 +74,7 @@ class LiveSession:
 
     @property
     def memory(self) -> int:
-        """Bytes; 0 while it was never measured."""
+        """Memory in bytes; 0 until it is measured."""
         return self.usage.memory
 
     @property
@@ -84,22 +84,22 @@ class LiveSession:
 
     @property
     def processes(self) -> int:
-        """How many processes it has; 0 while they were never counted."""
+        """The number of its processes; 0 until they are counted."""
         return self.usage.processes
 
     @property
     def warm(self) -> bool | None:
-        """Whether it was forked from a warm process; none if nobody said."""
+        """Whether it was forked from a zygote; None if that was not reported."""
         return self.usage.warm
 
     @property
     def busy(self) -> bool:
-        """Whether it computes at the moment."""
+        """Whether its kernel is computing."""
         return self.usage.busy
 
 
 async def ended(live: LiveSession, seconds: float) -> None:
-    """Wait until a session that has not ended yet has, but no longer than that."""
+    """Wait until a running session has ended, at most ``seconds``; a timeout is no error."""
     over = asyncio.Event()
     live.on_stop.append(over.set)
     try:
@@ -107,5 +107,5 @@ async def ended(live: LiveSession, seconds: float) -> None:
             await over.wait()
     except TimeoutError:
         pass
-    finally:  # also when whoever waits goes away
+    finally:  # also when the caller is cancelled
         live.on_stop.remove(over.set)

@@ -1,8 +1,8 @@
-"""The line of those who want to start a session: strictly first come, first served.
+"""The queue of session starts: strictly first come, first served.
 
-The first in line is let in when fewer than ``starts`` others are starting and its memory fits
-(decision 25). Nobody overtakes, also not with something smaller: else the large one would never
-have its turn. Deciding (:func:`obstacle`) is separate from doing (:class:`StartQueue`).
+The first start is admitted when fewer than ``starts`` others are in progress and its memory fits
+(decision 25). A smaller start does not overtake a larger one, which otherwise might never be
+admitted. The rule (:func:`obstacle`) is separate from the state (:class:`StartQueue`).
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from mograder.sessions.memory_estimate import MemoryLedger
 from mograder.sessions.session import LiveSession, SessionKey, Usage
 
 _PLACE_SECONDS = 15.0
-"""For how long a start that does not answer keeps others out. A cold one on a busy machine takes
-five; a student can make a server that hangs, and a few of those must not stop everybody."""
+"""How long an unanswered start counts against the concurrent starts. A cold start on a busy
+machine takes 5 s; a few servers that students made to hang must not block all other starts."""
 
 _CROWD_SECONDS = 2.0
-"""For no longer, from its start, a new session waits with its kernel for others' pages."""
+"""How long, from its start, a new session delays its kernel until others' pages are served."""
 
 _TELL_SECONDS = 0.25
-"""News of places are gathered for so long: a hundred who wait hear of a hundred steps."""
+"""Interval at which changed places are reported: each step changes the place of all that wait."""
 
 _PACES = 20
 _SOONEST, _LATEST, _UNKNOWN = 10, 300, 60
 
 
 class Obstacle(Enum):
-    """Why the first in line has to wait, in words that complete "You are number 3 in line"."""
+    """The reason why the first start waits; the text completes "You are number 3 in line"."""
 
     PLACES = "many notebooks are starting at the moment."
     MEMORY = "the server's memory is in use, and places get free as others finish."
@@ -48,9 +48,10 @@ class Obstacle(Enum):
 
 @dataclass(slots=True, eq=False)
 class Ticket:
-    """One start that waits or is let in; ``number`` says who asked first.
+    """One start that waits or was admitted; tickets are ordered by ``number``.
 
-    ``usage`` is what it counts with from the moment that it is let in.
+    ``expected`` is in bytes. ``admitted`` resolves to the start's entry in the ledger. ``told`` is
+    the last text that was passed to ``tell``.
     """
 
     number: int
@@ -67,9 +68,9 @@ class Ticket:
 def obstacle(
     expected: int, *, used: int, sessions: int, starting: int, terms: Terms
 ) -> Obstacle | None:
-    """Say what keeps a start out; where nothing runs at all, its memory never does.
+    """Return why a start must wait, or None; without other sessions, memory is no obstacle.
 
-    ``used`` is the memory of all ``sessions``, those that are starting among them.
+    ``used`` is the memory of all ``sessions`` in bytes, including those that are starting.
     """
     if starting >= terms.starts:
         return Obstacle.PLACES
@@ -79,7 +80,7 @@ def obstacle(
 
 
 def retry_after(admissions: Sequence[float], waiting: int) -> int:
-    """Return in how many seconds it is worth to ask again, from the pace of the line."""
+    """Return after how many seconds to try again, from the steady times of past admissions."""
     if len(admissions) < 2:
         return _UNKNOWN
     pace = (admissions[-1] - admissions[0]) / (len(admissions) - 1)
@@ -87,12 +88,12 @@ def retry_after(admissions: Sequence[float], waiting: int) -> int:
 
 
 def place_text(place: int, why: Obstacle) -> str:
-    """Tell a person the place in line; ``place`` counts from 1."""
+    """Return the text that tells a student the place in the queue; ``place`` counts from 1."""
     return f"You are number {place} in line: {why.value} Your notebook opens by itself."
 
 
 class Place:
-    """A start that was let in; others are kept out until it answers, or has had its seconds."""
+    """An admitted start; it counts as in progress until :meth:`leave`, or for ``seconds``."""
 
     def __init__(self, line: StartQueue, usage: Usage, seconds: float) -> None:
         self._line = line
@@ -101,7 +102,7 @@ class Place:
         self._left = False
 
     def leave(self) -> None:
-        """Let the next one in; the second time this does nothing."""
+        """Admit the next start; a second call has no effect."""
         self._timer.cancel()
         if not self._left:
             self._left = True
@@ -109,12 +110,12 @@ class Place:
 
 
 class StartQueue:
-    """Who waits and who is starting; on the event loop only.
+    """The starts that wait or are in progress; for use on the event loop only.
 
     Mutable state: ``_waiting``, in the order of their numbers, and ``_starting``, a count.
-    ``pressed`` is set while the first one waits for memory, ``_calm`` unless somebody waited for
-    a place and starts are still going on. :meth:`pump` is to be called when memory may have
-    become free.
+    ``pressed`` is set while the first one waits for memory. ``_calm`` is cleared when starts wait
+    for a place, and set again once none is waiting or in progress. Call :meth:`pump` when memory
+    may have become free.
     """
 
     def __init__(
@@ -126,7 +127,7 @@ class StartQueue:
         *,
         place_seconds: float = _PLACE_SECONDS,
     ) -> None:
-        """``place_seconds`` is for how long a start may keep others out."""
+        """``place_seconds`` is how long an unanswered start counts as in progress."""
         self._terms = terms
         self._ledger = ledger
         self._tally = tally
@@ -141,13 +142,13 @@ class StartQueue:
         self._calm.set()
 
     def __len__(self) -> int:
-        """How many wait."""
+        """Return the number of waiting starts."""
         return len(self._waiting)
 
     def demand_room(self) -> None:
-        """Refuse one more if the line is full.
+        """Check that the queue is not full.
 
-        Raises: :class:`Busy` with the seconds after which to ask again.
+        Raises: :class:`Busy` with the seconds after which to try again.
         """
         if len(self._waiting) >= self._terms.line:
             self._tally.starts["unknown", "refused"] += 1
@@ -158,14 +159,14 @@ class StartQueue:
             )
 
     async def enter(self, ticket: Ticket) -> Place:
-        """Wait until it is this one's turn; being cancelled leaves the line.
+        """Wait until this start is admitted; cancellation removes it from the queue.
 
-        Raises: :class:`Busy` when the line is full, :class:`Conflict` when it was told to leave.
+        Raises: :class:`Busy` when the queue is full, :class:`Conflict` after :meth:`dismiss`.
         """
         self.demand_room()
         bisect.insort(self._waiting, ticket, key=lambda each: each.number)
         self.pump()
-        if ticket in self._waiting:  # and hears at once where; of each step, a moment later
+        if ticket in self._waiting:  # the first place is reported at once, later ones in batches
             self._tell(self._waiting.index(ticket) + 1, ticket, self._obstacle())
         try:
             usage = await ticket.admitted
@@ -175,7 +176,7 @@ class StartQueue:
         return Place(self, usage, self._place_seconds)
 
     def dismiss(self, key: SessionKey) -> bool:
-        """Send a start away that waits; false if none of this key does."""
+        """Remove the waiting start of a key; return false if there is none."""
         ticket = next((each for each in self._waiting if each.key == key), None)
         if ticket is None or ticket.admitted.done():
             return False
@@ -187,7 +188,10 @@ class StartQueue:
     def reconsider(
         self, running: Iterable[LiveSession], expected: Callable[[SessionKey], int]
     ) -> None:
-        """Have who waits, and what is young, count with what is known by now, and let in."""
+        """Update the expected memory of waiting starts and running sessions, then admit starts.
+
+        ``expected`` returns the bytes that a session of a key will probably use.
+        """
         known: dict[tuple[str, Mode], int] = {}
 
         def by_now(key: SessionKey) -> int:
@@ -202,7 +206,7 @@ class StartQueue:
         self.pump()
 
     def pump(self) -> None:
-        """Let in whose turn it is, and tell the others where they are."""
+        """Admit the starts that can be, and report the new places to the others."""
         while self._waiting and self._obstacle() is None:
             self._admit(self._waiting.pop(0))
         if self._waiting and self._obstacle() is Obstacle.MEMORY:
@@ -212,10 +216,10 @@ class StartQueue:
         self._changed()
 
     async def pages_first(self, live: LiveSession) -> None:
-        """Hold a new session back from its kernel while a crowd waits for pages, for a moment.
+        """Delay a new session's kernel while other starts wait, by at most two seconds.
 
-        A page is half the work of a start. When thirty come at once, everybody has theirs before
-        the first kernels run, instead of the last when all others are done.
+        Serving the page is half the work of a start. When thirty start at once, all pages are
+        served before the first kernels run; otherwise the last page would wait for all kernels.
         """
         age = (self._clock.now() - live.started_at).total_seconds()
         if age < _CROWD_SECONDS:
@@ -224,17 +228,17 @@ class StartQueue:
                     await self._calm.wait()
 
     def shortage(self) -> int:
-        """Return how much memory the next few in line lack, in bytes."""
+        """Return the memory in bytes that the next ``starts`` waiting starts lack."""
         wanted = sum(each.expected for each in self._waiting[: self._terms.starts])
         return max(0, self._ledger.used() + wanted - self._terms.memory) if wanted else 0
 
     def left(self) -> None:
-        """Note that one who was let in keeps nobody out any more."""
+        """Count one start less as in progress, and admit the next."""
         self._starting -= 1
         self.pump()
 
     def close(self) -> None:
-        """Tell nobody anything any more; those who wait are cancelled by their owner."""
+        """Stop reporting places; the owner cancels the waiting starts."""
         if self._telling is not None:
             self._telling.cancel()
 
@@ -248,7 +252,7 @@ class StartQueue:
         )
 
     def _admit(self, ticket: Ticket) -> None:
-        if ticket.admitted.done():  # sent away, and yet to notice it
+        if ticket.admitted.done():  # dismissed, and its task has not run since
             return
         self._starting += 1
         self._admissions.append(self._clock.steady())
@@ -258,7 +262,7 @@ class StartQueue:
         if ticket in self._waiting:
             self._waiting.remove(ticket)
             self.pump()
-        elif _let_in(ticket.admitted):  # and cancelled before it heard of it
+        elif _let_in(ticket.admitted):  # cancelled after its admission, before its task ran
             self._ledger.close(ticket.session_id)
             self.left()
 

@@ -1,4 +1,4 @@
-"""Sees one start through: the row, the process, the server's first answer. Or leaves nothing."""
+"""One session start: the row, the process, the server's first answer; undone if any step fails."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _P = ParamSpec("_P")
 
 
 class StartRows(Protocol):
-    """The rows of sessions; :class:`~mograder.store.hub_state.HubState` keeps them."""
+    """The database rows of sessions (:class:`~mograder.store.hub_state.HubState`)."""
 
     def add_session(self, row: SessionRow) -> None: ...
 
@@ -39,10 +39,10 @@ class StartRows(Protocol):
 
 
 class Starter:
-    """Starts processes by the launcher.
+    """Starts sessions with the launcher; ``start_timeout`` is in seconds.
 
-    Mutable state: ``_deaths``, one for each on its way, and ``_launched``, the ids of those among
-    them that the launcher has said it runs.
+    Mutable state: ``_deaths``, a future for each session that is starting, which resolves if its
+    process ends, and ``_launched``, the ids of those that the launcher has confirmed.
     """
 
     def __init__(
@@ -56,19 +56,19 @@ class Starter:
         self._launched: set[str] = set()
 
     def ids(self) -> Iterable[str]:
-        """Return the sessions that are on their way."""
+        """Return the ids of the sessions that are starting."""
         return tuple(self._deaths)
 
     def launched(self) -> Iterable[str]:
-        """Return those on their way that the launcher runs."""
+        """Return the ids of the starting sessions that the launcher has confirmed."""
         return tuple(self._launched)
 
     def __len__(self) -> int:
-        """How many are on their way."""
+        """Return the number of sessions that are starting."""
         return len(self._deaths)
 
     def note_exit(self, gone: Ended) -> None:
-        """Note a death: if it was on its way, its start fails."""
+        """Record the end of a process: if its session was starting, the start fails."""
         death = self._deaths.get(gone.session_id)
         if death is not None and not death.done():
             death.set_result(gone)
@@ -78,8 +78,9 @@ class Starter:
     ) -> Endpoint:
         """Start the process and write its row, or leave neither; ``version`` is the release's.
 
-        Raises: :class:`TimedOut` when the server never answers, :class:`SandboxUnavailable` when
-        it dies or talks nonsense, and what the launcher and the database say.
+        Raises: :class:`TimedOut` when the server does not answer in time,
+        :class:`SandboxUnavailable` when it ends or its answer is not valid, and the errors of the
+        launcher and the database.
         """
         death: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
         self._deaths[request.session_id] = death
@@ -95,7 +96,7 @@ class Starter:
                 state=SessionState.RUNNING,
                 socket=str(endpoint.socket),
             )
-            if death.done():  # while that was written
+            if death.done():  # it ended while the row was written
                 raise _died(death.result())
         except BaseException:
             await self.give_up(request.session_id)
@@ -106,7 +107,7 @@ class Starter:
         return endpoint
 
     async def give_up(self, session_id: str) -> None:
-        """End a process, if it still runs, and remove its row."""
+        """Stop a session's process, if it still runs, and remove its row."""
         with suppress(MograderError):
             await self._launcher.stop(session_id)
         await asyncio.to_thread(self._rows.remove_session, session_id)
@@ -114,7 +115,7 @@ class Starter:
     async def _expect(
         self, endpoint: Endpoint, base_url: str, death: asyncio.Future[Ended]
     ) -> None:
-        """Wait until the server answers, dies, or has had its time."""
+        """Wait until the server answers. Raises: as :meth:`start`."""
         probe = asyncio.ensure_future(self._probe(endpoint, base_url))
         try:
             either: tuple[asyncio.Future[Any], ...] = (death, probe)
@@ -132,7 +133,7 @@ class Starter:
                 healthy = probe.result()
             except (aiohttp.ClientError, OSError):
                 healthy = False
-                # The line breaks a moment before the news comes of why it did.
+                # The connection breaks shortly before the launcher reports the end's cause.
                 await asyncio.wait((death,), timeout=_NEWS_SECONDS)
             if death.done():
                 raise _died(death.result())
@@ -147,7 +148,7 @@ class Starter:
 
 
 async def _to_its_end(write: Callable[_P, object], *args: _P.args, **kwargs: _P.kwargs) -> None:
-    """Write in a thread, and be cancelled only when that is done.
+    """Call ``write`` in a thread; a cancellation takes effect only when it has returned.
 
     A thread cannot be stopped: it would write the row of a start that was given up meanwhile.
     """

@@ -1,7 +1,7 @@
-"""A student's copy of an item: what takes its place, and what the student takes along.
+"""A student's copy of an item: replacing it, and reading it for export.
 
-Whatever replaces a copy first ends its session, then exchanges the files, and keeps the one
-before (B57, B117). The hub treats the folder as enemy territory; ``store.workspaces`` does.
+Each replacement first ends the copy's session, then exchanges the files, and keeps the previous
+version (B57, B117). The contents of the folder are untrusted; ``store.workspaces`` handles that.
 """
 
 from __future__ import annotations
@@ -32,29 +32,29 @@ from mograder.store.workspaces import Saved, Workspaces
 T = TypeVar("T")
 
 MAX_REPORT = 8_000_000
-"""Bytes of the last validation's report."""
+"""Largest validation report that is read, in bytes."""
 
 _SAVING_SECONDS = 0.25
 _SAVING_LOOKS = 6
-"""How long a notebook that ends in the middle may take until the rest of it is there."""
+"""Interval and number of attempts to read a notebook that is being saved."""
 
 
 class LockableSessions(Protocol):
-    """Keeps sessions away; :class:`~mograder.sessions.manager.SessionPool` does."""
+    """Ends and blocks sessions (:class:`~mograder.sessions.manager.SessionManager`)."""
 
     def without_session(self, key: SessionKey) -> AbstractAsyncContextManager[None]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class CopyOf:
-    """Whose copy of which item."""
+    """The address of a copy: its user and its item."""
 
     user: Username
     item: ItemName
 
     @property
     def key(self) -> SessionKey:
-        """The session that edits it."""
+        """The key of the session that edits it."""
         return SessionKey(self.user, self.item, Mode.EDIT)
 
     @property
@@ -64,9 +64,9 @@ class CopyOf:
 
 
 class Copies:
-    """Changes and reads copies; of one event loop. The disk is touched in threads.
+    """Changes and reads copies; for one event loop. Files are accessed in threads.
 
-    ``reserve`` is what stays free on the disk, whatever students send.
+    ``reserve`` is the disk space that uploads must leave free.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Copies:
     async def screen(
         self, data: bytes, filename: str, release: bytes | None, denied: Denied
     ) -> Screening:
-        """Return what a course denies in a notebook that somebody sent (B133).
+        """Return the denied code in an uploaded notebook, except code of its release (B133).
 
         Raises: :class:`InvalidInput` when it is not a marimo notebook in UTF-8.
         """
@@ -90,7 +90,7 @@ class Copies:
         return await self._inspector.screen(text, filename, release=released, denied=denied)
 
     async def compare(self, data: bytes, filename: str, release: bytes) -> Tampering:
-        """Return which of the release's checks were changed in a notebook.
+        """Return which of the release's checks are changed in a notebook.
 
         Raises: :class:`InvalidInput` when one of them is not a marimo notebook in UTF-8.
         """
@@ -98,9 +98,9 @@ class Copies:
         return await self._inspector.compare(text, filename, released)
 
     async def upload(self, copy: CopyOf, data: bytes) -> str | None:
-        """Put an inspected notebook in the copy's place; return the name of what is kept (B117).
+        """Replace the copy with an inspected notebook; return the name of the kept version (B117).
 
-        Raises: what :meth:`~mograder.store.workspaces.Workspaces.upload` does.
+        Raises: as :meth:`~mograder.store.workspaces.Workspaces.upload`.
         """
         text = decode_notebook(data, copy.notebook)
         now, user, item = self._clock.now(), copy.user, copy.item
@@ -109,17 +109,17 @@ class Copies:
         )
 
     async def reset(self, copy: CopyOf, release: Release) -> str | None:
-        """Put the release in the copy's place, if there is a copy; return what is kept (B57)."""
+        """Replace an existing copy with the release; return the name of the kept version (B57)."""
         return await self._renew(copy, release, only_replace=True)
 
     async def take_release(self, copy: CopyOf, release: Release) -> str | None:
-        """Put the release in the copy's place, or where none is yet; return what is kept."""
+        """Replace or create the copy from the release; return the name of the kept version."""
         return await self._renew(copy, release, only_replace=False)
 
     async def restore(self, copy: CopyOf, archive: str) -> str | None:
-        """Put an earlier version back; return under which name the present one is kept.
+        """Restore an earlier version; return the name under which the present one is kept.
 
-        Raises: :class:`NotFound` when there is no such version, and as :meth:`upload`.
+        Raises: :class:`NotFound` when there is no such version, else as :meth:`upload`.
         """
         user, item, now = copy.user, copy.item, self._clock.now()
 
@@ -130,25 +130,25 @@ class Copies:
         return await self._change(copy, put_back)
 
     async def take_back(self, copy: CopyOf) -> str | None:
-        """Give a renamed notebook the item's name again; return the name it had, if it had another.
+        """Rename a renamed notebook back to the item's name; return its old name, or None.
 
-        Its session is ended first, since that may have the notebook open under the other name and
-        would save to it.
+        Its session is ended first: it may have the notebook open under the other name, and would
+        save to it.
 
-        Raises: what :meth:`~mograder.store.workspaces.Workspaces.take_back` does.
+        Raises: as :meth:`~mograder.store.workspaces.Workspaces.take_back`.
         """
         user, item = copy.user, copy.item
         if await asyncio.to_thread(self._workspaces.renamed, user, item) is None:
             return None
-        # Renaming takes no room, so it is done on a full disk too.
+        # Renaming takes no space, so it is done on a full disk too.
         found = await self._alone(copy, lambda: self._workspaces.take_back(user, item))
         return None if found is None else printable(found)
 
     async def export(self, copy: CopyOf) -> Saved:
-        """Return the newest complete save: never half of one that is being written (B118).
+        """Return the newest complete save, never a partly written one (B118).
 
-        Raises: :class:`NotFound`, :class:`InvalidInput` for what is no file,
-        :class:`Conflict` when it stays incomplete.
+        Raises: :class:`NotFound`, :class:`InvalidInput` where the path is not a regular file,
+        :class:`Conflict` when the notebook stays incomplete.
         """
         for _ in range(_SAVING_LOOKS):
             saved = await asyncio.to_thread(self._read, copy, copy.notebook)
@@ -166,11 +166,11 @@ class Copies:
         return saved
 
     async def archive(self, copy: CopyOf, name: str) -> Saved:
-        """Return an earlier version. Raises: :class:`NotFound`, :class:`InvalidInput`."""
+        """Return the earlier version ``name``. Raises: :class:`NotFound`, :class:`InvalidInput`."""
         return await asyncio.to_thread(self._read, copy, parse_archive(name, copy.item))
 
     async def report(self, copy: CopyOf) -> Saved:
-        """Return the page of the last validation, which lies in the student's folder.
+        """Return the HTML report of the last validation, which is in the student's folder.
 
         Raises: :class:`NotFound`, :class:`InvalidInput`.
         """
@@ -193,11 +193,11 @@ class Copies:
         )
 
     async def _change(self, copy: CopyOf, do: Callable[[], T]) -> T:
-        """Change the files while no session has them open, if the disk has room."""
+        """Call ``do`` while no session has the files open, if the disk has enough space."""
         return await self._alone(copy, lambda: self._with_room(do))
 
     async def _alone(self, copy: CopyOf, do: Callable[[], T]) -> T:
-        """Call this with no session of the copy; once begun it is done to its end."""
+        """Call ``do`` in a thread while the copy has no session; once begun, it is completed."""
         async with self._pool.without_session(copy.key):
             changing = asyncio.ensure_future(asyncio.to_thread(do))
             try:
@@ -218,7 +218,10 @@ class Copies:
 
 
 def _text_of(release: bytes, filename: str) -> str | None:
-    """A release that cannot be read excuses nothing, and is not the student's fault either."""
+    """Return a release's text, or None if it cannot be decoded, which is no error here.
+
+    The submission is then screened without it, so nothing is excepted.
+    """
     try:
         return decode_notebook(release, filename)
     except InvalidInput:

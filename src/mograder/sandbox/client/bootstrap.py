@@ -1,8 +1,8 @@
-"""Sandboxed or not: decided once at the hub's start, by proof, and never silently.
+"""The supervisor's configuration, and the choice of sandboxed or not, tested at the hub's start.
 
-``[security] use_bubblewrap``: unset means required wherever bubblewrap works, and a refusal to
-start where it does not; true means required; false means off, with a warning (B22,
-security.md). ``--dev`` without a working bubblewrap runs unsandboxed, on loopback only.
+``[security] use_bubblewrap``: if unset or true, the sandbox is required, and the hub refuses to
+start where bubblewrap does not work; false means no sandbox, with a warning (B22, security.md).
+``--dev`` with the setting unset and no working bubblewrap runs unsandboxed, on loopback only.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ _MISSING = (
 def supervisor_config(
     loaded: LoadedSettings, environ: Environ, *, lone: bool = False
 ) -> SupervisorConfig:
-    """Return how this course's supervisor is to run, or where the running one is found.
+    """Return the configuration of this course's supervisor, started here or running already.
 
     ``lone``: it is started by a service manager and not by a hub, which then must not end it;
-    ``[hub] supervisor_socket`` says that there is such a one.
-    As root, environments are built by an unprivileged uid, which could not write to root's own
-    cache and should not: the default is then a cache of the course's (B111).
+    with ``[hub] supervisor_socket`` the hub expects such a supervisor.
+    As root, environments are built by an unprivileged uid, which cannot and should not write to
+    root's own cache: the default is then a cache in the course's state directory (B111).
     """
     hub, security = loaded.settings.hub, loaded.settings.security
     runtime = runtime_dir(loaded, environ)
@@ -56,7 +56,7 @@ def supervisor_config(
     return SupervisorConfig(
         runtime=runtime,
         socket=loaded.path(hub.supervisor_socket or str(runtime / "supervisor.sock")),
-        # Resolved: it may be a link to a volume, and is handed to another uid by its own path.
+        # Resolved: it may be a link to a volume, and its owner is changed by its real path.
         uv_cache=loaded.path(hub.uv_cache_dir or str(own_cache)).resolve(),
         sandbox="none" if security.use_bubblewrap is False else "bubblewrap",
         uid_base=security.sandbox_uid_base,
@@ -76,10 +76,10 @@ def supervisor_config(
 
 
 def _asset_url(hub: HubSettings) -> str:
-    """Return where pages find marimo's static files.
+    """Return the URL below which pages load marimo's static files.
 
-    Sessions that have an origin each (``session_url``) load them from the hub's own, so that the
-    browser keeps them once for all of these origins, which are of one site.
+    With one origin per session (``session_url``) they are loaded from the hub's origin, so that the
+    browser caches them once for all of these origins, which belong to one site.
     """
     if not hub.session_url:
         return ASSET_URL
@@ -89,9 +89,9 @@ def _asset_url(hub: HubSettings) -> str:
 async def open_sandbox(
     config: SupervisorConfig, use_bubblewrap: bool | None, *, dev: bool
 ) -> tuple[SupervisorClient, bool]:
-    """Return the supervisor's client, and whether what it starts is sandboxed.
+    """Return the supervisor's client, and whether its sessions are sandboxed.
 
-    Raises: :class:`SandboxUnavailable` where a sandbox is wanted and none can be made.
+    Raises: :class:`SandboxUnavailable` if a sandbox is required and cannot be created.
     """
     if use_bubblewrap is False:
         _log.warning(
@@ -124,10 +124,13 @@ async def _open(config: SupervisorConfig) -> SupervisorClient:
 
 
 async def _prove(client: SupervisorClient, config: SupervisorConfig) -> None:
-    """Run one sandbox: only that shows that the kernel allows it."""
+    """Run a command in a sandbox, since only that shows whether the kernel allows it.
+
+    Raises: :class:`SandboxUnavailable` when it fails.
+    """
     said: list[str] = []
-    # Beside its socket: a supervisor that a service manager keeps may have another runtime
-    # directory than this hub would give it.
+    # Beside its socket: a supervisor that a service manager started may have another runtime
+    # directory than this hub's configuration.
     directory = config.socket.parent / f"proof-{secrets.token_hex(8)}"
     directory.mkdir(mode=0o700)
     command = RunCommand(argv=("/usr/bin/true",), directory=directory, timeout=_PROOF_SECONDS)
@@ -144,7 +147,7 @@ async def _prove(client: SupervisorClient, config: SupervisorConfig) -> None:
 
 
 def _named_files(variables: dict[str, str]) -> list[Path]:
-    """Files that the variables name and that a build would not see otherwise."""
+    """Return the files that the variables name and that builds cannot read otherwise."""
     paths = [Path(value) for value in variables.values() if value.startswith("/")]
     known = (Path("/usr"), Path("/etc"))
     return [p for p in paths if p.exists() and not any(p.is_relative_to(k) for k in known)]

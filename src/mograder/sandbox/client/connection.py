@@ -1,4 +1,4 @@
-"""One connection between a hub and a supervisor, and how a hub starts a supervisor of its own."""
+"""A connection between a hub and a supervisor, and the start of a supervisor by a hub."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ ANSWER_SECONDS = 30.0
 _END_SECONDS = 30.0
 """How long a supervisor may take to end before it is killed."""
 _SPAWN_SECONDS = 120.0
-"""How long a supervisor may prepare the host (directories, mounts, strays) before it is ready."""
+"""How long a supervisor may take to prepare the host (directories, mounts, orphans)."""
 
 _READ_BYTES = 4096
 _ATTEMPTS = 3
@@ -56,7 +56,7 @@ _P = ParamSpec("_P")
 
 
 class Connection:
-    """Carries many calls at a time. Made by :func:`connect`; call :meth:`close` at the end."""
+    """A connection for concurrent calls. Made by :func:`connect`; call :meth:`close` at the end."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -69,7 +69,7 @@ class Connection:
         self._on_news: Callable[[News], None] = lambda _: None
         self._listening = asyncio.create_task(self._listen())
         self.hello = Done(id=0)
-        """The supervisor's answer to the greeting."""
+        """The supervisor's answer to ``hello``."""
 
     def watch(
         self,
@@ -79,7 +79,7 @@ class Connection:
     ) -> None:
         """Set the callbacks for sessions' ends, for the loss of this connection, and for news.
 
-        News come after the call :class:`~mograder.sandbox.protocol.Subscribe`.
+        News are sent only after the call :class:`~mograder.sandbox.protocol.Subscribe`.
         """
         self._on_ended = on_ended
         self._on_lost = on_lost
@@ -87,7 +87,7 @@ class Connection:
 
     @property
     def alive(self) -> bool:
-        """Whether neither side has closed the connection."""
+        """Whether the connection is open on both sides."""
         return not self._listening.done()
 
     async def close(self) -> None:
@@ -98,7 +98,7 @@ class Connection:
         await asyncio.wait({self._listening})
 
     async def greet(self) -> None:
-        """Check that both speak the same protocol. Raises: :class:`SandboxUnavailable`."""
+        """Check that both use the same protocol version. Raises: :class:`SandboxUnavailable`."""
         self.hello = await self.call(Hello())
         if self.hello.protocol != PROTOCOL:
             raise SandboxUnavailable(
@@ -109,7 +109,7 @@ class Connection:
             )
 
     async def shutdown(self) -> None:
-        """End the supervisor and all that it runs; it may have ended already."""
+        """End the supervisor and all its sandboxes; it may have ended already."""
         with contextlib.suppress(ConnectionLost):
             await self.call(Shutdown())
         with contextlib.suppress(TimeoutError):
@@ -124,8 +124,8 @@ class Connection:
     ) -> Done:
         """Return the answer to an operation; ``on_line`` is called with each line of its output.
 
-        Raises: what the supervisor raised; :class:`ConnectionLost` when the connection is or gets
-        broken; :class:`RemoteFailed` when no answer came within ``seconds``.
+        Raises: the error that the supervisor reports; :class:`ConnectionLost` when the connection
+        is or gets broken; :class:`RemoteFailed` without an answer within ``seconds``.
         """
         if not self.alive:
             raise _gone()
@@ -164,7 +164,7 @@ class Connection:
             _isolated(self._on_lost)
 
     def _hear(self, line: bytes) -> bool:
-        """Pass on one message; false for one that cannot be read, which costs the connection."""
+        """Dispatch one message; return false, to close the connection, if it cannot be parsed."""
         try:
             answer = decode_answer(line)
         except ValidationError:
@@ -199,17 +199,17 @@ class Connection:
 
 
 def _isolated(callback: Callable[_P, object], *args: _P.args, **kwargs: _P.kwargs) -> None:
-    """Call back; an exception is logged and ends neither the connection nor the next call."""
+    """Call a callback and log its exception, which must not close the connection."""
     try:
         callback(*args, **kwargs)
-    except Exception:  # noqa: BLE001 - a bug in what one message causes must not cost the others
+    except Exception:  # noqa: BLE001 - a bug in one callback must not affect other messages
         _log.exception("a message of the supervisor could not be processed")
 
 
 class ConnectionLost(RemoteFailed):
-    """The connection broke before the answer came; whether the call was carried out is unknown.
+    """The connection broke before the answer arrived; the call may have been carried out or not.
 
-    The supervisor may live: connect again and ask it.
+    The supervisor may still run: reconnect and ask it.
     """
 
 
@@ -234,14 +234,14 @@ def _as_error(failed: Failed) -> MograderError:
 async def connect(socket: Path) -> Connection:
     """Connect to a running supervisor.
 
-    Raises: :class:`NoSupervisor` when there is none, :class:`RemoteFailed` when it is silent or
-    cannot be reached for a reason of this process (no descriptor is left, a full backlog).
+    Raises: :class:`NoSupervisor` when there is none, :class:`RemoteFailed` when it does not answer
+    or the connection fails for another reason (no descriptor left, a full backlog).
     """
     try:
         reader, writer = await asyncio.open_unix_connection(socket, limit=LINE_LIMIT)
     except OSError as error:
         absent = isinstance(error, FileNotFoundError | ConnectionRefusedError)
-        if absent or error.errno is None:  # None: nothing can listen at so long a path
+        if absent or error.errno is None:  # None: the path is too long for a socket
             raise NoSupervisor(
                 f"No session supervisor answers at {socket}.",
                 hint="Start it (mograder hub supervisor), or leave [hub] supervisor_socket empty.",
@@ -260,10 +260,10 @@ async def connect(socket: Path) -> Connection:
 
 
 async def connect_to(config: SupervisorConfig) -> Connection:
-    """Connect to the supervisor of this course; a connection that breaks at once is made again.
+    """Connect to the supervisor of this course; retry if the connection breaks at once.
 
     Raises: as :func:`connect`; :class:`Conflict` when it serves another course, whose sessions
-    this hub would take for orphans and end.
+    this hub would otherwise end as orphans.
     """
     for _ in range(_ATTEMPTS - 1):
         with contextlib.suppress(ConnectionLost):
@@ -283,20 +283,20 @@ async def _connect_once(config: SupervisorConfig) -> Connection:
 
 
 Child = subprocess.Popen[str] | None
-"""The process of a supervisor that this process started, or None for any other."""
+"""The process of a supervisor that this process started, or None if another one started it."""
 
 
 async def connect_or_spawn(
     config: SupervisorConfig, child: Child = None
 ) -> tuple[Connection, Child]:
-    """Connect to the supervisor that is there from before, or to a new one.
+    """Connect to the running supervisor, or start one and connect to it.
 
-    A hub that was killed leaves its supervisor, with every session, for the next one. ``child`` is
-    the supervisor that this hub started earlier, if it did: as long as it accepts connections it
-    is kept, and a new one is started only after it has ended.
+    The supervisor of a hub that was killed goes on, with all sessions, for the next hub. ``child``
+    is the supervisor that this hub started earlier, or None: it is kept while it accepts
+    connections, and a new one is started only after it has ended.
 
     Returns: the connection, and the supervisor's process if this hub started it.
-    Raises: :class:`SandboxUnavailable` with the supervisor's own words when it cannot start.
+    Raises: :class:`SandboxUnavailable` with the supervisor's message when it cannot start.
     """
     try:
         connection = await connect_to(config)
@@ -305,7 +305,7 @@ async def connect_or_spawn(
         return await _connect_to_new(config)
     if connection.hello.sandbox == config.sandbox:
         return connection, child
-    # The administrator switched the sandbox on or off since: nothing runs on under the old rule.
+    # The sandbox setting has changed: end the sessions that run under the old one.
     await connection.shutdown()
     await reap(child)
     await connection.close()
@@ -313,7 +313,7 @@ async def connect_or_spawn(
 
 
 async def reap(child: Child) -> None:
-    """Wait for the end of a supervisor that this hub started; kill it if it does not end."""
+    """Wait until a supervisor that this hub started has ended; kill it after 30 seconds."""
     if child is not None:
         await asyncio.to_thread(_collect, child)
 
@@ -337,10 +337,10 @@ async def _connect_to_new(config: SupervisorConfig) -> tuple[Connection, Child]:
 
 
 def _spawn(config: SupervisorConfig) -> subprocess.Popen[str]:
-    """Start a supervisor in a session of its own and wait for its word.
+    """Start a supervisor in a new process session and wait until it prints ``ready``.
 
-    It gets no secret: neither in its environment nor on its command line.
-    Raises: :class:`SandboxUnavailable` when it says that it cannot start, or nothing in time.
+    No secret is passed to it, neither in its environment nor on its command line.
+    Raises: :class:`SandboxUnavailable` when it reports a failure, or is not ready in time.
     """
     demand_own_interpreter()
     process = subprocess.Popen(
@@ -372,7 +372,7 @@ def _spawn(config: SupervisorConfig) -> subprocess.Popen[str]:
 
 
 def _first_line(descriptor: int, seconds: float) -> str | None:
-    """Return what is written to a pipe up to the end of the line, or None if that takes longer."""
+    """Return the first line that is written to a pipe, or None if that takes over ``seconds``."""
     deadline = time.monotonic() + seconds
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)

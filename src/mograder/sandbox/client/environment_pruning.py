@@ -1,8 +1,8 @@
-"""Removing environments that nothing needs: no published item, no session, no prepared process.
+"""Removal of environments that no published item, session or zygote uses.
 
-An environment is left alone for an hour after it was prepared for somebody, so that a start has
-time to reach the supervisor, which then says that it is in use. One that is to go is renamed
-first and looked at once more: if it was used just before, it gets its name back.
+An environment is kept for an hour after its last preparation, so that a start has time to reach
+the supervisor, which then reports it as in use. An environment is renamed before it is removed,
+and checked again: if it was used just before, it gets its name back.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from mograder.sandbox.limits.disk_usage import tree_size
 from mograder.sandbox.supervisor.config import SupervisorConfig
 
 GRACE_SECONDS = 3600.0
-"""How long after its last use an environment is left alone."""
+"""How long after its last use an environment is kept."""
 
 _PRUNED = ".pruned-"
 _NO_BOUND = 1 << 60
 
 InUse = Callable[[], Awaitable[frozenset[str]]]
-"""Asks for the names of the environments that sessions and prepared processes use."""
+"""Returns the names of the environments that sessions and zygotes use."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unneeded:
-    """An environment that nothing needs; ``used`` is when it was prepared last, in seconds."""
+    """An unneeded environment; ``size`` in bytes, ``used`` its last preparation in Unix seconds."""
 
     path: Path
     size: int
@@ -48,18 +48,18 @@ class Unneeded:
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What was removed, or would be; and the names of those that are unneeded and in use."""
+    """The removed environments (in a dry run, to be removed), and the unneeded ones in use."""
 
     removed: tuple[Unneeded, ...]
     in_use: tuple[str, ...]
     freed: int
-    """Bytes, those of the editor's files that no environment names any more included."""
+    """Bytes, including those of static files that no environment uses any more."""
 
 
 async def needed_environments(root: Path, wheel: str, scripts: Iterable[Script]) -> frozenset[str]:
-    """Return the names of the environments that these headers have here.
+    """Return the names of the environments that were built for these headers.
 
-    ``wheel`` is the file's name of the hub's runtime, which is a part of each.
+    ``wheel`` is the file name of the hub's runtime wheel, which is a part of each environment.
     """
     needed = set()
     for script in scripts:
@@ -68,12 +68,12 @@ async def needed_environments(root: Path, wheel: str, scripts: Iterable[Script])
             request = root / REQUESTS / request_name(script, interpreter.version, wheel)
             needed.add(request.read_text())
         except (MograderError, OSError):
-            continue  # not built yet, or never
+            continue  # it was not built
     return frozenset(needed)
 
 
 def finished_environments(root: Path) -> list[Path]:
-    """Return the environments that are there, by name."""
+    """Return the directories of finished environments, sorted by name."""
     try:
         found = [path for path in root.iterdir() if (path / RECORD).is_file()]
     except OSError:
@@ -82,7 +82,7 @@ def finished_environments(root: Path) -> list[Path]:
 
 
 def unneeded_environments(root: Path, needed: frozenset[str]) -> list[Unneeded]:
-    """Return those that nothing needs, the one used longest ago first."""
+    """Return the environments that are not ``needed``, least recently used first."""
     found = [
         Unneeded(path, tree_size(path, _NO_BOUND), _used(path))
         for path in finished_environments(root)
@@ -94,9 +94,9 @@ def unneeded_environments(root: Path, needed: frozenset[str]) -> list[Unneeded]:
 async def prune_environments(
     root: Path, needed: frozenset[str], in_use: InUse, *, keep: int = 0, dry_run: bool = False
 ) -> Pruned:
-    """Remove what nothing needs, the longest unused first, until ``keep`` bytes of it are left.
+    """Remove unneeded environments, least recently used first, until ``keep`` bytes are left.
 
-    Raises: what ``in_use`` raises; nothing was removed then.
+    Raises: the errors of ``in_use``.
     """
     unneeded = await asyncio.to_thread(unneeded_environments, root, needed)
     used = await in_use()
@@ -118,12 +118,12 @@ async def prune_environments(
 
 
 async def _remove(unneeded: Unneeded, in_use: InUse) -> bool:
-    """Remove an environment unless it was used meanwhile."""
+    """Remove an environment unless it was used meanwhile; return whether it was removed."""
     aside = unneeded.path.with_name(f"{_PRUNED}{secrets.token_hex(8)}")
     try:
         unneeded.path.rename(aside)
     except OSError:
-        return False  # another process was quicker
+        return False  # another process has removed it
     try:
         free = _used(aside) <= unneeded.used and unneeded.path.name not in await in_use()
     except BaseException:
@@ -151,7 +151,10 @@ def _used(environment: Path) -> float:
 
 
 def _sweep(root: Path) -> int:
-    """Remove what a killed prune left, and what names environments that are gone."""
+    """Remove leftovers of killed prunes, and files that refer to removed environments.
+
+    Return the freed bytes.
+    """
     freed = 0
     for left in root.glob(f"{_PRUNED}*"):
         if _since(left, "st_ctime") > GRACE_SECONDS:
@@ -161,14 +164,17 @@ def _sweep(root: Path) -> int:
     remaining = finished_environments(root)
     names = {path.name for path in remaining}
     for request in requests:
-        with suppress(OSError):  # another process was quicker
+        with suppress(OSError):  # another process has removed it
             if request.read_text() not in names:
                 request.unlink()
     return freed + _sweep_assets(root / ASSETS, remaining)
 
 
 def _sweep_assets(assets: Path, remaining: list[Path]) -> int:
-    """Remove the editor's files that no environment names, not within an hour of their making."""
+    """Remove sets of static files that no environment uses, if they are older than an hour.
+
+    Return the freed bytes.
+    """
     named, freed = set(), 0
     for path in remaining:
         try:
@@ -184,7 +190,7 @@ def _sweep_assets(assets: Path, remaining: list[Path]) -> int:
 
 
 def _since(path: Path, what: str) -> float:
-    """Return the seconds since a time of a directory's, 0 if it is gone."""
+    """Return the seconds since a directory's time ``what`` (a stat field), or 0 if it is gone."""
     try:
         return time.time() - float(getattr(path.lstat(), what))
     except OSError:
@@ -192,16 +198,16 @@ def _since(path: Path, what: str) -> float:
 
 
 async def ask_supervisor(config: SupervisorConfig) -> frozenset[str]:
-    """Return the names of the environments that the course's supervisor uses, if there is one.
+    """Return the names of the environments that the course's supervisor uses, if one runs.
 
-    Raises: :class:`~mograder.core.errors.Conflict` from one of an earlier release, which cannot
-    tell; :class:`~mograder.core.errors.RemoteFailed` from one that does not answer.
+    Raises: :class:`~mograder.core.errors.Conflict` if it is of an earlier release without this
+    operation; :class:`~mograder.core.errors.RemoteFailed` if it does not answer.
     """
-    # Not owned: none is started where none answers, and the one that does is not ended.
+    # Not owned: so the client starts no supervisor, and does not end the running one.
     client = SupervisorClient(config.model_copy(update={"owned": False}))
     try:
         return await client.in_use()
     except NoSupervisor:
-        return frozenset()  # no supervisor: its sandboxes have ended with it
+        return frozenset()  # sandboxes end with their supervisor, so none is running
     finally:
         await client.close()

@@ -1,7 +1,7 @@
-"""Proof that a session is confined on this machine, by running one that looks around.
+"""Self-test of the sandbox: a session that reports which parts of the host it can reach.
 
-A session's sandbox is made by the same code as a student's, with a shell in the place of marimo,
-which says what it sees. Words about kernels and profiles prove nothing (security.md, "The
+Its sandbox is created by the same code as a student's, with a shell script in the place of
+marimo. Inspecting the kernel's version and profiles would prove nothing (security.md, "The
 sandbox").
 """
 
@@ -44,12 +44,12 @@ if env | grep -q MOGRADER_HUB; then echo "PROOF secret MOGRADER_HUB"; fi
 echo "PROOF end"
 """
 _OWN_PROCESSES = frozenset({"bwrap", "python", "sh"})
-"""What belongs to the sandbox itself: its first process, and the one that looks."""
+"""The names of the sandbox's own processes: its first one and the script's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Something of the host that a session could see or touch, in words."""
+    """A part of the host that a session could reach: its kind and its name."""
 
     what: str
     which: str
@@ -60,11 +60,11 @@ async def look_from_inside(
 ) -> tuple[Seen, ...]:
     """Run a session that looks for ``hidden`` files, a network and others' processes.
 
-    ``place`` is a directory for what the session needs. Nothing is returned where all of it is
-    out of reach. The caller's ends of other sessions are not told meanwhile.
+    Return what it could reach; an empty tuple is a pass. ``place`` is a directory for the session's
+    files. The client's callbacks are replaced: ends of other sessions are not reported.
 
     Raises:
-        RemoteFailed: The session did not say all that it should.
+        RemoteFailed: The session's report is not complete.
         SandboxUnavailable: It cannot be started.
     """
     ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
@@ -87,10 +87,10 @@ async def look_from_inside(
 
 
 def read_report(log: str) -> tuple[Seen, ...]:
-    """Return what a session saw.
+    """Return the parts of the host that a session could reach, from its log.
 
     Raises:
-        RemoteFailed: It did not come to its end.
+        RemoteFailed: The report has no end line.
     """
     lines = [line for line in log.splitlines() if line.startswith(_SAYS)]
     if _END not in lines:
@@ -105,10 +105,10 @@ def read_report(log: str) -> tuple[Seen, ...]:
 
 
 async def uv_version(client: SupervisorClient, place: Path) -> str:
-    """Return what uv says of itself in the sandbox in which environments are built.
+    """Return the output of ``uv --version`` in the sandbox in which environments are built.
 
     Raises:
-        RemoteFailed: It does not run.
+        RemoteFailed: uv does not run.
     """
     said: list[str] = []
     await asyncio.to_thread(place.mkdir, 0o700)
@@ -121,7 +121,7 @@ async def uv_version(client: SupervisorClient, place: Path) -> str:
 
 
 def _prepare(place: Path, hidden: Sequence[Path]) -> StartSession:
-    """Make a workspace, and an environment whose python is the shell script that looks."""
+    """Make a workspace, and an environment whose python is the shell script that reports."""
     workspace, environment = place / "workspace", place / "environment"
     program = environment / "env" / "bin" / "python"
     for directory in (workspace, program.parent, environment / "caches"):

@@ -1,4 +1,4 @@
-"""What a hub, or a command, asks of the supervisor of its course; reconnects where it must."""
+"""The supervisor's client for a hub or a command; it reconnects after a lost connection."""
 
 from __future__ import annotations
 
@@ -44,19 +44,19 @@ _log = logging.getLogger(__name__)
 
 _WARM_SECONDS = 90.0
 _RUN_SECONDS = 30.0
-"""Added to a notebook's own time: how long its sandbox may take to start and to end."""
+"""Added to a notebook's time limit: the time for its sandbox to start and to end."""
 _ATTEMPTS = 5
 _RESTART = "Restart it when no student is at work, since that ends the sessions."
 
 
 class SupervisorClient:
-    """Speaks to the supervisor of a course, whichever process that is at the moment.
+    """A client of the course's supervisor, also after that process was replaced.
 
-    The connection is made at the first call, and again at the first one after it was lost. With
-    ``config.owned`` a supervisor is started where none answers; its sessions died with the one
-    before. A call that is under way when the connection breaks raises
-    :class:`~mograder.sandbox.client.connection.ConnectionLost`, unless it may safely be made
-    twice: then it is repeated.
+    The connection is made at the first call, and again at the first call after it was lost. With
+    ``config.owned`` a supervisor is started if none answers; the sessions of the previous one have
+    ended with it. A call in progress when the connection breaks raises
+    :class:`~mograder.sandbox.client.connection.ConnectionLost`, unless it is idempotent: then it
+    is repeated.
     """
 
     def __init__(self, config: SupervisorConfig) -> None:
@@ -72,10 +72,10 @@ class SupervisorClient:
     async def open(self) -> Connection:
         """Return a live connection.
 
-        Raises: as :func:`~mograder.sandbox.client.connection.connect_to`.
-
-        All callers meanwhile share one attempt. It goes on when they are cancelled, since a
+        Concurrent callers share one attempt. It goes on when they are cancelled, since a
         supervisor that was just started would otherwise be left without an owner.
+
+        Raises: as :func:`~mograder.sandbox.client.connection.connect_to`.
         """
         if self._opening is None:
             if self._connection is not None and self._connection.alive:
@@ -101,10 +101,10 @@ class SupervisorClient:
     def _opened(self, task: asyncio.Task[Connection]) -> None:
         self._opening = None
         if not task.cancelled() and (error := task.exception()) is not None:
-            _log.debug("no supervisor was reached: %s", error)  # the callers raise it, if any wait
+            _log.debug("no supervisor was reached: %s", error)  # waiting callers raise the error
 
     async def answers(self) -> bool:
-        """Whether the supervisor can be reached; tries to reconnect."""
+        """Return whether the supervisor can be reached; reconnect if necessary."""
         try:
             await self.open()
         except MograderError:
@@ -123,11 +123,11 @@ class SupervisorClient:
             self._connection.watch(on_ended, on_lost, on_news)
 
     async def start(self, request: StartSession) -> SessionInfo:
-        """Start a session. A supervisor whose hub goes away meanwhile ends it again."""
+        """Start a session. The supervisor ends it again if its hub disconnects meanwhile."""
         return (await self._once(request)).sessions[0]
 
     async def stop(self, session_id: str) -> bool:
-        """End a session; returns false if there was none."""
+        """End a session; return false if there was none."""
         return (await self._repeated(StopSession(session_id=session_id))).stopped
 
     async def sessions(self) -> tuple[SessionInfo, ...]:
@@ -135,20 +135,20 @@ class SupervisorClient:
         return (await self._repeated(ListSessions())).sessions
 
     async def hang_up(self, session_id: str) -> bool:
-        """Cut every connection to a session's server; returns false if that could not be done."""
+        """Close every connection to a session's server; return false if that is not possible."""
         if "hang up" not in (await self.hello()).operations:
             return False
         return (await self._repeated(HangUp(session_id=session_id))).stopped
 
     async def run(self, command: RunCommand, on_line: Progress) -> int:
-        """Run a build command, reporting each line that it prints; returns its exit status."""
+        """Run a build command, call ``on_line`` with each line of output; return its status."""
         return (await self._once(command, on_line, command.timeout + ANSWER_SECONDS)).status
 
     async def execute(self, request: Execute, on_line: Callable[[str], None]) -> Executed:
-        """Run a notebook, passing on each line of its report; returns how it ended.
+        """Run a notebook, call ``on_line`` with each line of its report; return how it ended.
 
-        Raises: what the supervisor raised; :class:`SandboxUnavailable` when it is of an older
-        release, which cannot.
+        Raises: the error that the supervisor reports; :class:`SandboxUnavailable` when it is of an
+        older release without this operation.
         """
         hello = await self.hello()
         if "execute" not in hello.operations:
@@ -162,9 +162,9 @@ class SupervisorClient:
         return done.executed
 
     async def in_use(self) -> frozenset[str]:
-        """Return the names of the environments that sessions and prepared processes use.
+        """Return the names of the environments that sessions and zygotes use.
 
-        Raises: :class:`Conflict` when the supervisor is of an older release, which cannot tell.
+        Raises: :class:`Conflict` when the supervisor is of an older release without this operation.
         """
         hello = await self.hello()
         if "in use" not in hello.operations:
@@ -176,24 +176,24 @@ class SupervisorClient:
         return frozenset(path.name for path in (await self._once(InUse())).environments)
 
     async def hello(self) -> Done:
-        """Return what the supervisor says of itself: its release, its operations, its starts."""
+        """Return the supervisor's description: its release, its operations, counts of starts."""
         return await self._repeated(Hello())
 
     async def warm(self, environment: Path) -> bool:
-        """Have sessions of an environment start warm; returns whether they will.
+        """Prepare warm starts of an environment's sessions; return whether they will be warm.
 
-        A supervisor of an older release, which cannot, is not asked.
+        Return false for a supervisor of an older release without this operation.
         """
         if "warm" not in (await self.hello()).operations:
             return False
         return (await self._repeated(Warm(environment=environment), _WARM_SECONDS)).warm
 
     def warm_later(self, environment: Path) -> None:
-        """Do as :meth:`warm` in a background task; a failure is logged."""
+        """Call :meth:`warm` in a background task; a failure is logged."""
         self._in_background(self._warm(environment))
 
     def answered(self, session_id: str) -> None:
-        """Tell the supervisor, in a background task, that a session's server has answered."""
+        """Notify the supervisor, in a background task, that a session's server has answered."""
         self._in_background(self._tell_answered(session_id))
 
     def _in_background(self, work: Coroutine[None, None, None]) -> None:
@@ -206,7 +206,7 @@ class SupervisorClient:
             if "answered" in (await self.open()).hello.operations:
                 await self._once(Answered(session_id=session_id))
         except MograderError as error:
-            _log.debug("the supervisor was not told that a session has answered: %s", error)
+            _log.debug("notifying the supervisor that a session answered failed: %s", error)
 
     async def _warm(self, environment: Path) -> None:
         try:
@@ -215,13 +215,13 @@ class SupervisorClient:
             _log.warning("sessions of %s start cold: %s", environment.name, error)
 
     async def shutdown(self) -> None:
-        """End the supervisor and all that it runs; one that this process started is reaped."""
+        """End the supervisor and all its sandboxes; reap it if this process started it."""
         if self._connection is not None:
             await self._connection.shutdown()
         await reap(self.child)
 
     async def close(self) -> None:
-        """Disconnect, and end a supervisor of the hub's own with all that it runs."""
+        """Disconnect; end the supervisor and its sandboxes if it is owned by the hub."""
         for task in tuple(self._background):
             task.cancel()
         if self._opening is not None:
@@ -234,7 +234,7 @@ class SupervisorClient:
             try:
                 await self.shutdown()
             except MograderError as error:
-                _log.warning("the supervisor may run on: %s", error)
+                _log.warning("the supervisor could not be ended and may still run: %s", error)
         await connection.close()
 
     async def _once(
@@ -246,7 +246,7 @@ class SupervisorClient:
         return await (await self.open()).call(operation, on_line, seconds)
 
     async def _repeated(self, operation: Operation, seconds: float = ANSWER_SECONDS) -> Done:
-        """Make a call that may safely be made twice: again when the connection breaks."""
+        """Make an idempotent call; repeat it when the connection breaks."""
         for _ in range(_ATTEMPTS - 1):
             with contextlib.suppress(ConnectionLost):
                 return await self._once(operation, seconds=seconds)

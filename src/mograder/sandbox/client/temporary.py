@@ -1,7 +1,7 @@
-"""A supervisor for one command, beside whichever one serves the hub.
+"""A temporary supervisor for one command, beside the one that serves the hub.
 
-`mograder hub check` and `mograder hub warm-cache` run things in sandboxes as a hub does, and must
-not disturb a running hub: they never speak to its supervisor, whose sessions are students' work.
+`mograder hub check` and `mograder hub warm-cache` run sandboxes as a hub does, and must not disturb
+a running hub: they do not connect to its supervisor, which runs the students' sessions.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from mograder.sandbox.client.supervisor_client import SupervisorClient
 from mograder.sandbox.supervisor.config import SupervisorConfig
 
 _LINGER_SECONDS = 30.0
-"""It ends by itself soon after a command that was killed."""
+"""How long the supervisor outlives a command that was killed."""
 
 
 @dataclass(frozen=True, slots=True)
 class TemporarySupervisor:
-    """A supervisor and a private directory, in which it can be given things to work on."""
+    """A supervisor's client and a private directory for the files that it works on."""
 
     client: SupervisorClient
     place: Path
@@ -32,15 +32,15 @@ class TemporarySupervisor:
 async def momentary_supervisor(
     config: SupervisorConfig, *, own_cache: bool = False
 ) -> AsyncIterator[TemporarySupervisor]:
-    """Run a supervisor as ``config`` says, but for its place; it is gone with the context.
+    """Run a supervisor with ``config`` in a temporary runtime directory until the context ends.
 
-    It divides no cgroups and keeps no warm processes: those may be the hub's. With ``own_cache``
-    it leaves the hub's package cache alone too, which as another user it could spoil.
+    It creates no cgroups, which may be the hub's, and no zygotes. With ``own_cache`` it does not
+    use the hub's package cache either, in which it could create files of another owner.
 
     Raises:
-        SandboxUnavailable: It cannot start; the message has its own words.
+        SandboxUnavailable: It cannot start; the message is the supervisor's.
     """
-    # Short, since the path of a socket is, and so not below TMPDIR.
+    # Not below TMPDIR: the path of a socket is limited to 107 bytes.
     place = Path(tempfile.mkdtemp(prefix="mograder-", dir="/tmp"))
     own = config.model_copy(
         update={

@@ -1,12 +1,13 @@
 """Environments of notebooks: locked and built with uv, once per distinct set of dependencies.
 
-Two keys. A *request* is what a header asks for; it is locked once. A *lock* is what that comes
-to; requests with equal locks share one environment. An environment is read-only to all its
-users and never changes: other dependencies make another one (B96, sessions.md).
+There are two keys. A *request* is the digest of a header's requirements, which are locked once.
+The *key* of an environment is the digest of the resulting lock; requests with equal locks share
+one environment. An environment is read-only for all its users and never changes: other
+dependencies get another one (B96, sessions.md).
 
 Layout below the root: ``requests/<request>`` holds the key of an environment;
-``<key>/`` holds ``env/``, ``caches/``, ``lock.txt`` and ``environment.json``, in place only when
-complete; ``assets/`` holds marimo's static files
+``<key>/`` holds ``env/``, ``caches/``, ``lock.txt`` and ``environment.json``, and is renamed to
+this name only when complete; ``assets/`` holds marimo's static files
 (:mod:`mograder.sandbox.environments.static_assets`).
 """
 
@@ -46,7 +47,7 @@ from mograder.sandbox.protocol import RunCommand
 _BUILD_VARIABLES = {
     "NO_COLOR": "1",
     "UV_NO_PROGRESS": "1",
-    "UV_LINK_MODE": "copy",  # cache and environment are different mounts in there
+    "UV_LINK_MODE": "copy",  # cache and environment are different mounts in the sandbox
     "UV_COMPILE_BYTECODE": "1",
     "UV_PYTHON_DOWNLOADS": "never",
     "XDG_CACHE_HOME": "caches",
@@ -62,10 +63,11 @@ except Exception:
     options = [set()]
 print('ASSET-URL', 'yes' if all('asset_url' in names for names in options) else 'no')
 """
-"""Also asks whether marimo can load its page's files from elsewhere; its help hides the option."""
+"""Imports the slow modules; prints marimo's version and whether it has ``--asset-url``, an option
+that its help hides."""
 REQUESTS = "requests"
 _EXPLANATION = ("\N{MULTIPLICATION SIGN}", "error:")
-"""How uv begins to say why it failed."""
+"""The beginnings of the line from which on uv explains a failure."""
 LOCK = "lock.txt"
 _OUTPUT_LINES = 60
 _KEY_LENGTH = 20
@@ -75,9 +77,10 @@ _MOST_TROUBLES = 500
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """A finished environment; ``directory`` is what sessions are shown.
+    """A finished environment; ``directory`` is mounted in sessions.
 
-    ``assets`` names the set of its editor's files, "" where they are not shared.
+    ``python`` and ``marimo`` are versions. ``assets`` is the name of its set of marimo's static
+    files, or "" if they are not shared.
     """
 
     key: str
@@ -94,10 +97,10 @@ class CommandRunner(Protocol):
 
 
 class Environments:
-    """Finds, locks and builds environments; one build per request, whoever asks.
+    """Finds, locks and builds environments; concurrent callers share one build per request.
 
-    ``marimo`` is the version to prefer where a notebook leaves it open, so that environments
-    get what this release was tested with.
+    ``marimo`` is the preferred version where a notebook's header does not pin one: the version
+    with which this release was tested. ``timeout`` is the limit of each build command in seconds.
     """
 
     def __init__(
@@ -110,7 +113,7 @@ class Environments:
         timeout: float,
         on_ready: Callable[[Path], None] = lambda _: None,
     ) -> None:
-        """``on_ready`` is told the directory of each environment that comes into use."""
+        """``on_ready`` is called with the directory of each environment that becomes ready."""
         self._on_ready = on_ready
         self._root = root
         self._runner = runner
@@ -125,11 +128,11 @@ class Environments:
         self._built.set()  # the first call of next_build returns at once
 
     async def prepare(self, script: Script, progress: Progress) -> Environment:
-        """Return the environment for a header, building it first if need be.
+        """Return the environment for a header; build it first if necessary.
 
-        A caller that goes away does not stop the build for the others.
+        The cancellation of one caller does not stop the build for the others.
         Raises: :class:`InvalidInput` with uv's own message when the requirements cannot be met,
-        :class:`SandboxUnavailable` when nothing can be built here.
+        :class:`SandboxUnavailable` when builds are not possible on this machine.
         """
         known = self.ready(script)
         if known is not None and mark_used(known.directory):
@@ -147,15 +150,15 @@ class Environments:
         return found
 
     def building(self, script: Script) -> bool:
-        """Whether the environment is being prepared at the moment."""
+        """Return whether the environment is being prepared."""
         return self._builds.busy(script)
 
     def trouble(self, script: Script) -> str:
-        """Why the environment could not be prepared the last time, in uv's words, or ""."""
+        """Return the error message of the last failed preparation, or "" if it succeeded."""
         return self._troubles.get(script, "")
 
     def ready(self, script: Script) -> Environment | None:
-        """Return the environment if it is known to be finished, without waiting."""
+        """Return the environment if it is known to be finished, else None; start no build."""
         known = self._known.get(script)
         if known is None or not _is_whole(known.directory):
             return None
@@ -164,15 +167,12 @@ class Environments:
         return known
 
     async def next_build(self) -> None:
-        """Wait until an environment was built since the last call.
-
-        The first call returns at once.
-        """
+        """Wait until an environment was built since the last call; the first returns at once."""
         await self._built.wait()
         self._built.clear()
 
     async def close(self) -> None:
-        """Give up the builds under way."""
+        """Cancel the builds in progress."""
         await self._builds.close()
 
     async def _obtain(self, script: Script, tell: Progress) -> Environment:
@@ -202,12 +202,12 @@ class Environments:
         return Environment(key, directory, record.python, record.marimo, assets)
 
     def _keep_held(self, directory: Path, record: EnvironmentRecord) -> str:
-        """Take the static files out again if their set was lost; return the set's name."""
+        """Collect the static files again if their set is missing; return the set's name."""
         try:
             read_assets(self._root / ASSETS, record.assets)
         except NotFound:
             assets = self._keep_assets(directory / "env", record.python, record.marimo)
-            if assets != record.assets:  # this release takes others than the one that built it
+            if assets != record.assets:  # this release selects other files
                 changed = record.model_copy(update={"assets": assets})
                 write_file(directory / RECORD, changed.model_dump_json(indent=2).encode())
             return assets
@@ -240,10 +240,10 @@ class Environments:
             await asyncio.to_thread(shutil.rmtree, workshop, ignore_errors=True)
 
     def _sweep(self) -> None:
-        """Remove what a hub that was killed in the middle of a build left behind."""
+        """Remove directories that were left by builds of killed hubs."""
         lefts = (".building-*", ".finished-*", f"{ASSETS}/.collecting-*")
         for left in chain.from_iterable(map(self._root.glob, lefts)):
-            # Another process may be building on the same directory: no build takes that long.
+            # Younger ones may belong to a build of another process; no build takes a day.
             if time.time() - left.lstat().st_mtime > _STALE_SECONDS:
                 shutil.rmtree(left, ignore_errors=True)
 
@@ -263,7 +263,7 @@ class Environments:
         (workshop / "overrides.txt").write_text(NO_MOGRADER)
         # uv keeps the versions of an existing lock file where they fit.
         (workshop / LOCK).write_text(f"marimo=={self._marimo}\n")
-        if not self._wheel.is_file():  # it was deleted since the start
+        if not self._wheel.is_file():  # it was deleted after the hub's start
             build_runtime_wheel(self._wheel.parent)
         shutil.copyfile(self._wheel, workshop / self._wheel.name)
 
@@ -287,7 +287,7 @@ class Environments:
         return await asyncio.to_thread(self._load, key)
 
     def _put_in_place(self, workshop: Path, record: EnvironmentRecord, lock: str) -> None:
-        """Only now does it get its name: a build that was cut off never looks finished."""
+        """Rename a complete build to its key, so that an interrupted build never looks finished."""
         finished = self._root / f".finished-{secrets.token_hex(8)}"
         finished.mkdir()
         for part in ("env", "caches"):
@@ -304,9 +304,9 @@ class Environments:
         try:
             finished.rename(self._root / key)
         except OSError:
-            try:  # another process on the same directory was quicker; equal keys are equal
+            try:  # another process has built it meanwhile; equal keys are equal environments
                 self._load(key)
-            except NotFound:  # a power cut left it without its record, and nobody ever used it
+            except NotFound:  # after a power cut it has no record, so no session has used it
                 broken = self._root / f".broken-{secrets.token_hex(8)}"
                 (self._root / key).rename(broken)
                 finished.rename(self._root / key)
@@ -315,7 +315,7 @@ class Environments:
 
 @dataclass(frozen=True, slots=True)
 class _Marimo:
-    """What an environment says of its marimo; ``asset_url``: it has ``--asset-url``."""
+    """The marimo of an environment; ``asset_url`` is whether it has ``--asset-url``."""
 
     version: str
     asset_url: bool
@@ -323,7 +323,7 @@ class _Marimo:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """The commands of one build, each in a sandbox that sees the workshop and the cache."""
+    """The commands of one build, each in a sandbox with the build directory and uv's cache."""
 
     runner: CommandRunner
     workshop: Path
@@ -337,7 +337,7 @@ class _Job:
         command = ("uv", "pip", "compile", "pyproject.toml", "-o", LOCK, "--no-header")
         quietly = ("--no-annotate", "--quiet", "--override", "overrides.txt")
         await self._run("The notebook's requirements cannot be met", *command, *python, *quietly)
-        # Read from inside: what a build leaves lying about may be a link to anywhere.
+        # Read inside the sandbox: the build may have replaced the file by a link to any path.
         lines = await self._run("The lock cannot be read", "/usr/bin/cat", LOCK)
         return "\n".join(lines) + "\n"
 
@@ -351,7 +351,7 @@ class _Job:
         await self._run(failed, *into, f"./{wheel}")
 
     async def warm(self) -> _Marimo:
-        """Import once what is slow to import first, and return what marimo it is."""
+        """Import slow modules once, which fills their caches; return marimo's version."""
         self.tell("Warming up")
         lines = await self._run(
             "The notebook's environment does not start", "env/bin/python", "-c", _WARM
@@ -370,7 +370,7 @@ class _Job:
             nonlocal explained
             if len(lines) < 100_000:
                 lines.append(line)
-            # From here on uv explains a failure, which the error says as well.
+            # From here on uv explains a failure, which the error message repeats.
             explained = explained or line.strip().startswith(_EXPLANATION)
             if line.strip() and argv[0] == "uv" and not explained:
                 self.tell(line.strip())
@@ -395,46 +395,49 @@ class _Job:
 
 
 def mark_used(environment: Path) -> bool:
-    """Note that an environment is about to be used; false when it is gone.
+    """Record that an environment is about to be used; return false if it does not exist.
 
-    :mod:`mograder.sandbox.client.environment_pruning` leaves alone what was used within the last
-    hour. The time is that of the lock file: a zygote tells an environment from another one by the
-    record's.
+    :mod:`mograder.sandbox.client.environment_pruning` keeps environments that were used within the
+    last hour. The time is the lock file's, since a zygote identifies its environment by the
+    record's time.
     """
     try:
         os.utime(environment / LOCK)
     except FileNotFoundError:
         return False
-    except OSError:  # a read-only disk: nothing can be removed there either
+    except OSError:  # a read-only disk: the environment cannot be removed from it either
         return True
     return True
 
 
 def _is_whole(environment: Path) -> bool:
-    """Whether it has its record, and an interpreter that can be run; cheap, for each start."""
+    """Return whether it has its record and an executable interpreter; cheap: called per start."""
     return (environment / RECORD).is_file() and os.access(
         environment / "env" / "bin" / "python", os.X_OK
     )
 
 
 def request_name(script: Script, python: str, wheel: str) -> str:
-    """Return the name of the file below ``requests`` that says which environment a header has."""
+    """Return the file name below ``requests`` for a header, a Python version and a wheel's name."""
     return _digest(*script.dependencies, script.requires_python, script.tool_uv, python, wheel)
 
 
 def _digest(*parts: str) -> str:
-    """A name for a set of texts; their borders count, so the parts cannot run together."""
+    """Return a digest of texts; ``("ab", "c")`` and ``("a", "bc")`` have different ones."""
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:_KEY_LENGTH]
 
 
 def _keep_key(request: Path, key: str) -> None:
-    """Write which environment a header has; a crash must not leave an empty file."""
+    """Write the environment's key to a request's file, atomically."""
     request.parent.mkdir(parents=True, exist_ok=True)
     write_file(request, key.encode())
 
 
 def _let_all_read(top: Path) -> None:
-    """Some packages ship files that only their owner may read, or anybody may write."""
+    """Make files readable for all and writable only for their owner; packages vary in that.
+
+    Raises: :class:`SandboxUnavailable`.
+    """
     try:
         top.chmod(0o755)
         for _, directories, files, descriptor in os.fwalk(top, follow_symlinks=False):

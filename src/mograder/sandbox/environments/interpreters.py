@@ -1,4 +1,4 @@
-"""Which python an environment is made with, and which directories it needs to be seen."""
+"""The Python interpreter of an environment, and the directories that must be mounted for it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _QUERY = (
 
 @dataclass(frozen=True, slots=True)
 class Interpreter:
-    """A python of the host: its program, its version, the directories that it lives in."""
+    """A Python of the host: its program, its version, the directories that it needs."""
 
     program: Path
     version: str
@@ -35,8 +35,8 @@ class Interpreter:
 def demand_own_interpreter() -> None:
     """Check that this user may execute the Python that this process runs in.
 
-    A process that was root when it started may run in one that it cannot start again: a virtual
-    environment below ``/root``, for example.
+    A process that was started as root may run in an interpreter that it cannot start again, for
+    example in a virtual environment below ``/root``.
     Raises: :class:`SandboxUnavailable` with the remedy.
     """
     if os.access(sys.executable, os.X_OK, effective_ids=True):
@@ -54,13 +54,13 @@ def demand_own_interpreter() -> None:
 
 
 async def find_interpreter(requires_python: str) -> Interpreter:
-    """Return the hub's own python where it satisfies the notebook, else another that is here.
+    """Return the hub's own Python if it satisfies the specifier, else another installed one.
 
-    Raises: :class:`InvalidInput` when no installed python satisfies ``requires_python``.
+    Raises: :class:`InvalidInput` when no installed Python satisfies ``requires_python``.
     """
     own = platform.python_version()
     if not requires_python or SpecifierSet(requires_python).contains(own, prereleases=True):
-        # In a virtual environment `sys.executable` is a link; its target is what uv links to.
+        # In a virtual environment `sys.executable` is a link; uv needs its target.
         program = Path(getattr(sys, "_base_executable", sys.executable))
         return _interpreter(program, own, sys.base_prefix, sys.base_exec_prefix)
     command = ("python", "find", "--no-project", "--no-python-downloads", "--system")
@@ -80,7 +80,7 @@ async def find_interpreter(requires_python: str) -> Interpreter:
 
 
 def _interpreter(program: Path, version: str, *prefixes: str) -> Interpreter:
-    """A sandbox sees the prefixes and ``/usr``: the program must be named where it lies there."""
+    """Return an interpreter whose program is below a prefix or ``/usr``, as sandboxes see these."""
     roots = roots_of(*prefixes)
     visible = (Path("/usr"), *roots)
     if not any(program.is_relative_to(place) for place in visible):
@@ -89,9 +89,9 @@ def _interpreter(program: Path, version: str, *prefixes: str) -> Interpreter:
 
 
 def roots_of(*prefixes: str) -> tuple[Path, ...]:
-    """Return the directories outside ``/usr``, which every sandbox has, under both their names."""
+    """Return the prefixes outside ``/usr`` (which every sandbox has), as given and resolved."""
     paths = {Path(prefix) for prefix in prefixes} | {Path(prefix).resolve() for prefix in prefixes}
-    # `/bin/python3` of a merged system may call `/` its prefix; what it means lies below /usr.
+    # `/bin/python3` with a merged /usr may report the prefix `/`; its files are below /usr.
     return tuple(sorted(p for p in paths if p != Path("/") and not p.is_relative_to("/usr")))
 
 

@@ -11,15 +11,15 @@ from packaging.utils import canonicalize_name
 from mograder.notebook.pep723 import Script
 
 NO_MOGRADER = "mograder ; python_version < '0'\n"
-"""An override that takes ``mograder`` out wherever it is asked for.
+"""A uv override that removes ``mograder`` from all requirements.
 
 On the index that name is another project's; ours is installed from its own wheel (decision 5). It
-is for the lock alone: in the project's own settings it would keep our wheel out as well.
+is used only for the lock: in the project's settings it would exclude our wheel as well.
 """
 
 
 def lock_project(script: Script) -> str:
-    """Return a ``pyproject.toml`` with what the notebook asks for, and marimo."""
+    """Return a ``pyproject.toml`` with the notebook's requirements, and marimo."""
     names = {canonicalize_name(Requirement(text).name) for text in script.dependencies}
     wanted = [*script.dependencies, *([] if "marimo" in names else ["marimo"])]
     project = {"name": "notebook", "version": "0", "dependencies": wanted}

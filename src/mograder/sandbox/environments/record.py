@@ -1,7 +1,7 @@
-"""The record beside an environment: what it is made of and which interpreter it needs.
+"""The record of an environment: its versions, and the interpreter that it needs.
 
-It lies outside the part that a build can write, so that no package can name directories of the
-host to be shown to sessions.
+Builds cannot write to it: otherwise a package could name directories of the host to be mounted in
+sessions.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ RECORD = "environment.json"
 
 
 class EnvironmentRecord(BaseModel):
-    """What was built; ``interpreter_roots`` are host directories that sessions see read-only.
+    """The record; ``interpreter_roots`` are host directories mounted read-only in sessions.
 
-    ``assets`` names the shared set of its marimo's static files
-    (:mod:`mograder.sandbox.environments.static_assets`), "" where each session's own server must
-    serve them: an old marimo without ``--asset-url``, or files that could not be taken.
+    ``assets`` is the name of the shared set of marimo's static files
+    (:mod:`mograder.sandbox.environments.static_assets`), or "" if each session's own server must
+    serve them: an old marimo without ``--asset-url``, or files that could not be collected.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")

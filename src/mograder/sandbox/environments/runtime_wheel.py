@@ -1,8 +1,8 @@
-"""The slim wheel that puts *our* ``mograder.runtime`` beside a notebook.
+"""The small wheel that installs *our* ``mograder.runtime`` in notebooks' environments.
 
-On PyPI the name ``mograder`` belongs to another project, so an environment never takes it from an
-index: it is given this wheel by its exact path, whatever version a notebook asks for (decision 5;
-B96). For ``sandbox.environments``, and for the commands that run a notebook.
+On PyPI the name ``mograder`` belongs to another project, so environments never install it from an
+index: they get this wheel by its exact path, regardless of the version that a notebook requires
+(decision 5; B96). For ``sandbox.environments``, and for the commands that run a notebook.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from mograder.core.errors import SandboxUnavailable
 _MODULES = ("runtime.py", "judging.py", "remote.py")
 _INIT = b'"""mograder, as far as a notebook needs it: see mograder.runtime."""\n'
 _WHEEL = b"Wheel-Version: 1.0\nGenerator: mograder\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-# Zip can date nothing earlier; a fixed date makes equal content equal bytes.
+# The earliest date of the zip format; a fixed date makes equal content equal bytes.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def build_runtime_wheel(directory: Path) -> Path:
-    """Write the wheel below the directory, unless it is there already, and return its path.
+    """Write the wheel to the directory, unless it exists already, and return its path.
 
     Equal content has equal bytes and the same name; a changed runtime changes the name, so
-    that an environment made with an older one is not mistaken for up to date.
+    that an environment with an older one is not taken to be up to date.
 
     Raises:
-        SandboxUnavailable: the wheel cannot be written there.
+        SandboxUnavailable: The wheel cannot be written there.
     """
     modules = _own_modules()
     version = _version(modules)
@@ -45,9 +45,9 @@ def build_runtime_wheel(directory: Path) -> Path:
     try:
         directory.mkdir(parents=True, exist_ok=True)
         if wheel.is_file() and wheel.read_bytes() == content:
-            os.utime(wheel)  # the newest of several is the one in use, after a rollback too
+            os.utime(wheel)  # the newest of several wheels is the one in use, also after a rollback
         else:
-            write_file(wheel, content)  # its mode: sandboxes of another uid install from it
+            write_file(wheel, content)  # readable for all: sandboxes of another uid install it
     except OSError as error:
         raise SandboxUnavailable(
             f"The notebooks' runtime cannot be written to {directory}: {error.strerror}.",
@@ -57,23 +57,23 @@ def build_runtime_wheel(directory: Path) -> Path:
 
 
 def offer_runtime(directory: Path) -> Path:
-    """Write the wheel, and remove those of other versions: uv takes the highest it finds there.
+    """Write the wheel, remove those of other versions (uv would take the highest), return its path.
 
-    For the directory that a course's notebooks name in their headers; the hub keeps one of its
-    own, whose older wheels a hub that still runs may need.
+    For the directory that a course's notebooks name in their headers. The hub has another
+    directory, in which older wheels are kept for a hub that still runs.
 
     Raises: as :func:`build_runtime_wheel`.
     """
     wheel = build_runtime_wheel(directory)
     for other in directory.glob("mograder-*.whl"):
         if other != wheel:
-            with suppress(OSError):  # somebody else was faster
+            with suppress(OSError):  # another process has removed it
                 other.unlink()
     return wheel
 
 
 def _own_modules() -> Mapping[str, bytes]:
-    """What the wheel carries, by path; read from a checkout or an installed wheel alike."""
+    """Return the wheel's modules by path, read from a checkout or an installed wheel."""
     package = resources.files("mograder")
     present = [name for name in _MODULES if package.joinpath(name).is_file()]
     own = {f"mograder/{name}": package.joinpath(name).read_bytes() for name in present}
@@ -81,7 +81,7 @@ def _own_modules() -> Mapping[str, bytes]:
 
 
 def _version(modules: Mapping[str, bytes]) -> str:
-    """Our version with a local label that tells the content."""
+    """Return our version with a local label that is a digest of the modules."""
     try:
         installed = Version(metadata.version("mograder"))
     except metadata.PackageNotFoundError:  # a checkout on PYTHONPATH
@@ -89,7 +89,7 @@ def _version(modules: Mapping[str, bytes]) -> str:
     parts = (part for name, data in modules.items() for part in (name.encode(), data))
     digest = hashlib.sha256(b"\0".join(parts)).hexdigest()
     windows = (digest[start : start + 8] for start in range(len(digest) - 7))
-    # Digits alone would be a number to PEP 440, and lose their leading zeros in the name.
+    # PEP 440 reads a label of digits only as a number, and drops its leading zeros.
     label = next(window for window in windows if not window.isdecimal())
     local = f"{installed.local}." if installed.local else ""
     return f"{installed.public}+{local}runtime.{label}"

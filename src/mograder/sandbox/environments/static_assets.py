@@ -1,13 +1,13 @@
-"""marimo's static files, taken out of a finished environment once and kept for all sessions.
+"""marimo's static files, copied from a finished environment once and shared by all sessions.
 
 Every editor page loads hundreds of them, the same for every notebook with the same marimo. The hub
-serves them from here, compressed once instead of at each request (sessions.md, "The editor's
-files"). What a build leaves is hostile: only regular files with plain names of known kinds are
-taken, never through a link, and not without end. The name of a set tells its content, so an
-environment that brings other files of the same version gets a set of its own.
+serves these copies, compressed once instead of at each request (sessions.md, "The editor's
+files"). The files of a build are untrusted: only regular files with plain names and known suffixes
+are copied, links are not followed, and number and sizes are limited. The name of a set contains a
+digest, so an environment with other files of the same version gets another set.
 
 Layout below the root: ``<version>-<digest>/manifest.json`` and ``files/<path>``, with
-``<path>.br`` and ``<path>.gz`` beside those that get smaller; in place only when complete.
+``<path>.br`` and ``<path>.gz`` beside files that compress well; renamed into place when complete.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ ASSET_TYPES: Mapping[str, str] = {
     ".woff": "font/woff",
     ".woff2": "font/woff2",
 }
-"""What is taken, and as what it is served; HTML is not: it would be a page of the hub's origin."""
+"""Content types by suffix; other files are not copied. HTML would be a page of the hub's origin."""
 
 SET_NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_]{0,39}-[0-9a-f]{16}")
-"""How a set is called."""
+"""The name of a set: marimo's version and a digest."""
 
 _PART = re.compile(r"[0-9A-Za-z_@~+-][0-9A-Za-z._@~+-]{0,119}")
 _MANIFEST = "manifest.json"
@@ -63,9 +63,9 @@ _MAX_FILES = 5000
 _MAX_DEPTH = 8
 _MAX_FILE = 32 << 20
 _MAX_TOTAL = 192 << 20
-_BROTLI_QUALITY = 9  # 11 takes nine times as long for 8 % less
+_BROTLI_QUALITY = 9  # 11 takes nine times as long, and saves another 8 %
 _WORTH = 0.95
-"""A compressed sibling must be this much smaller: pictures and fonts mostly are not."""
+"""Largest ratio of compressed to original size; most images and fonts exceed it."""
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -73,7 +73,7 @@ _log = logging.getLogger(__name__)
 
 
 class AssetFile(BaseModel):
-    """One file: its size and digest, and the sizes of its compressed siblings, 0 without one."""
+    """One file: its size, its digest and its compressed versions' sizes (0: none), in bytes."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -91,26 +91,27 @@ class _Manifest(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class AssetSet:
-    """A complete set; only what ``files`` names exists in it."""
+    """A complete set; ``files`` lists all its files by path."""
 
     directory: Path
     files: Mapping[str, AssetFile]
 
     def read(self, name: str, suffix: str = "") -> bytes:
-        """Return a listed file, or with ``.br`` or ``.gz`` its sibling."""
+        """Return a listed file's content, compressed if ``suffix`` is ``.br`` or ``.gz``."""
         assert name in self.files
         return (self.directory / _FILES / f"{name}{suffix}").read_bytes()
 
 
 class _UnusableError(Exception):
-    """The files cannot be shared; the sentence says why."""
+    """The files cannot be shared; the message is the reason."""
 
 
 def keep_assets(environment: Path, python: str, marimo: str, root: Path) -> str:
-    """Keep the static files of an environment's marimo below ``root``; return the set's name.
+    """Copy the static files of an environment's marimo below ``root``; return the set's name.
 
-    ``environment`` is the directory made by ``uv venv``, which nothing writes any more. Returns
-    "" where they cannot be shared: each session's own server then serves them, only slower.
+    ``environment`` is the directory made by ``uv venv``, which no build writes to any more;
+    ``python`` and ``marimo`` are versions. Return "" if the files cannot be shared: each session's
+    own server then serves them, which is slower.
     """
     minor = ".".join(python.split(".")[:2])
     place = ("lib", f"python{minor}", "site-packages", "marimo", "_static")
@@ -123,7 +124,7 @@ def keep_assets(environment: Path, python: str, marimo: str, root: Path) -> str:
 
 
 def read_assets(root: Path, name: str) -> AssetSet:
-    """Return a complete set. Raises: :class:`NotFound`, also when a power cut left half of it."""
+    """Return a complete set. Raises: :class:`NotFound`, also for one that a power cut truncated."""
     directory = root / name
     try:
         if not SET_NAME.fullmatch(name):
@@ -157,7 +158,10 @@ def _keep(top: int, marimo: str, root: Path) -> str:
 
 
 def _digests(top: int) -> Iterator[tuple[str, str]]:
-    """Yield path and digest of each file that may be served, within bounds."""
+    """Yield path and digest of each file that may be served.
+
+    Raises: :class:`_UnusableError` when there are too many files or bytes.
+    """
     count = total = 0
     for path in _walk(top, PurePosixPath()):
         content = _read_below(top, path)
@@ -199,7 +203,7 @@ def _read_below(top: int, path: PurePosixPath) -> bytes:
 
 @contextmanager
 def _directory_below(top: Path | int, parts: tuple[str, ...]) -> Iterator[int]:
-    """Open a directory component by component, so that no link on the way is followed."""
+    """Yield a directory's descriptor, opened part by part, so that no link is followed."""
     descriptor = os.open(".", _DIRECTORY, dir_fd=top) if isinstance(top, int) else -1
     if isinstance(top, Path):
         descriptor = os.open(top, _DIRECTORY)
@@ -248,9 +252,9 @@ def _name_set(staged: Path, root: Path, name: str) -> None:
     try:
         staged.rename(root / name)
     except OSError:
-        try:  # another build was quicker; equal names are equal sets
+        try:  # another build has written it meanwhile; equal names are equal sets
             read_assets(root, name)
-        except NotFound:  # a power cut left half of it
+        except NotFound:  # it is incomplete after a power cut
             broken = root / f".broken-{secrets.token_hex(8)}"
             (root / name).rename(broken)
             staged.rename(root / name)

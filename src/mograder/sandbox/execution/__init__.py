@@ -1,1 +1,1 @@
-"""Running one notebook from its first cell to its last, for its results."""
+"""Running all cells of a notebook and reading the results."""

@@ -1,7 +1,7 @@
-"""What came of running a notebook, made of a report that its own student could have written.
+"""The result of running a notebook, parsed from its report, which student code may have forged.
 
-Every line is checked and bounded; one that is no line of a report makes the whole unreadable,
-because who can write one odd line can write the others too.
+Every line is validated and limited in size. One invalid line makes the whole report unreadable,
+because the code that wrote it could have written the other lines too.
 """
 
 from __future__ import annotations
@@ -27,36 +27,36 @@ _Detail = Annotated[str, Field(max_length=600)]
 
 
 class Outcome(StrEnum):
-    """How a run ended."""
+    """The way in which a run ended."""
 
     FINISHED = "finished"
     TIMED_OUT = "timed_out"
     OUT_OF_MEMORY = "out_of_memory"
     KILLED = "killed"
-    """For another limit, or by a signal."""
+    """It exceeded a limit other than memory or time."""
     EXITED = "exited"
-    """The notebook left before its end (``os._exit``), or crashed its own python."""
+    """Its process ended before the report did (``os._exit``, or a crash of Python)."""
     UNREADABLE = "unreadable"
 
 
 class CellStatus(StrEnum):
-    """What became of one cell."""
+    """The result of one cell."""
 
     OK = "ok"
     ERROR = "error"
     SKIPPED = "skipped"
-    """Disabled, stopped by ``mo.stop``, or what it needs did not run."""
+    """It is disabled, was stopped by ``mo.stop``, or a cell that it depends on did not run."""
     INTERRUPTED = "interrupted"
-    """It was running when the notebook was ended, or ended itself."""
+    """It was running when the notebook's process ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExecutionRequest:
-    """A notebook's text to run, in an environment, as the student of a slot.
+    """A notebook to run: its text, its environment, its limits and the uid slot of the run.
 
-    ``folder`` holds the files beside it, which are copied along, notebooks only with
-    ``notebooks``: a student's may lie beside another's. ``name`` is the notebook's own file name.
-    ``outputs`` asks for what its cells show, too.
+    ``folder`` holds its support files, which are copied; other notebooks in it are copied only with
+    ``notebooks``, since they may be other students' submissions. ``name`` is the notebook's file
+    name, ``seconds`` the time limit. With ``outputs`` the report contains the cells' outputs.
     """
 
     text: str
@@ -72,7 +72,7 @@ class ExecutionRequest:
 
 @dataclass(frozen=True, slots=True)
 class CellResult:
-    """One cell; ``line`` is one of its own code, from 1, ``shown`` what it showed, if asked."""
+    """One cell; ``line`` counts from 1 in its code, ``shown`` is its output, if requested."""
 
     index: int
     name: str
@@ -87,7 +87,7 @@ class CellResult:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """One line of the sidecar; ``cell_index`` is None where nobody knows which cell wrote it."""
+    """The result of one check; ``cell_index`` is None if the cell that ran it is unknown."""
 
     label: str
     status: Literal["success", "partial", "danger", "warn"]
@@ -99,7 +99,7 @@ class CheckResult:
 
 @dataclass(frozen=True, slots=True)
 class ExecutionResult:
-    """All that is known of a run; ``problem`` is what kept the whole notebook from running."""
+    """The result of a run; ``problem`` is the error that kept the whole notebook from running."""
 
     outcome: Outcome
     cells: tuple[CellResult, ...] = ()
@@ -115,7 +115,7 @@ class Executes(Protocol):
     """Runs the text of a notebook (:class:`~mograder.sandbox.execution.runner.Executor`)."""
 
     async def execute(self, request: ExecutionRequest) -> ExecutionResult:
-        """Run it to its end, or to the end of its time."""
+        """Run a notebook until it ends or its time is over, and return the result."""
 
 
 class _Words(BaseModel):
@@ -181,7 +181,7 @@ class _Reading:
     ended: bool = False
 
     def take(self, line: str) -> None:
-        """Take one line. Raises: :class:`ValueError` for what no honest report says."""
+        """Process one line. Raises: :class:`ValueError` if it is not valid in this place."""
         if self.ended:
             raise ValueError("something follows the end")
         told = _LINE.validate_json(line)
@@ -241,7 +241,7 @@ def _check_result(told: _Check) -> CheckResult:
 
 
 def read_report(lines: Iterable[str], executed: Executed) -> ExecutionResult:
-    """Return what a report says of a run that ended like this."""
+    """Return the result of a run from its report and the supervisor's account of its end."""
     reading = _Reading()
     readable = not executed.overflow
     try:
@@ -266,7 +266,7 @@ def read_report(lines: Iterable[str], executed: Executed) -> ExecutionResult:
 
 
 def _outcome(executed: Executed, *, readable: bool, ended: bool) -> Outcome:
-    """What ended it says more than what it said before."""
+    """Return the outcome; the supervisor's account takes precedence over the report."""
     if executed.reason:
         return Outcome.OUT_OF_MEMORY if executed.reason == "memory" else Outcome.KILLED
     if executed.timed_out:

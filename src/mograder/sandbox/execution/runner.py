@@ -1,7 +1,7 @@
-"""Run a notebook through the supervisor, on a private copy that is gone afterwards.
+"""Running a notebook with the supervisor, in a private copy that is removed afterwards.
 
-The student's own folder is never shown to the run: it may be at work in a session, and what a
-check leaves behind is not the student's.
+The student's own folder is never mounted: a session may be using it, and files that the run
+writes do not belong in it.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ _SKIPPED = frozenset(("__pycache__", "__marimo__", "node_modules"))
 
 @dataclass(frozen=True, slots=True)
 class CopyBounds:
-    """How much may lie beside a notebook that is to run."""
+    """Limits for a notebook's support files: their number and their sum in megabytes."""
 
     files: int = 500
     mb: int = 256
 
 
 class Hands(Protocol):
-    """Runs notebooks; :class:`~mograder.sandbox.client.supervisor_client.SupervisorClient` does."""
+    """Runs notebooks (:class:`~mograder.sandbox.client.supervisor_client.SupervisorClient`)."""
 
     async def execute(self, request: Execute, on_line: Callable[[str], None]) -> Executed: ...
 
 
 class Executor:
-    """Runs notebooks, a few at a time; the others wait their turn."""
+    """Runs notebooks, at most ``at_once`` at the same time; further calls wait."""
 
     def __init__(
         self,
@@ -52,9 +52,9 @@ class Executor:
         at_once: int = 2,
         bounds: CopyBounds | None = None,
     ) -> None:
-        """Keep copies below ``place``, which is ours alone.
+        """Keep copies below ``place``, a directory that only this process writes to.
 
-        ``remove`` removes a tree that a student may have filled
+        ``remove`` removes a tree with untrusted contents
         (:func:`mograder.store.files.remove_tree`).
         """
         self._bounds = bounds or CopyBounds()
@@ -64,10 +64,10 @@ class Executor:
         self._turn = asyncio.Semaphore(at_once)
 
     async def execute(self, request: ExecutionRequest) -> ExecutionResult:
-        """Run a notebook to its end, or to the end of its time.
+        """Run a notebook until it ends or its time is over, and return the result.
 
-        Raises: :class:`~mograder.core.errors.MograderError` where it could not be run at all:
-            no supervisor, no environment, files that are too many or too large.
+        Raises: :class:`~mograder.core.errors.MograderError` if it could not be run at all:
+            no supervisor, no environment, too many or too large support files.
         """
         if Path(request.name).name != request.name or not request.name:
             raise InvalidInput(f"{request.name!r} is no file name.")
@@ -102,12 +102,12 @@ def _copy(request: ExecutionRequest, directory: Path, bounds: CopyBounds) -> Non
         _Copying(directory, bounds, notebooks=request.notebooks).copy(request.folder)
     target = directory / request.name
     target.unlink(missing_ok=True)
-    # Exactly as it is: a text that is checked by its bytes must not change its line ends here.
+    # Unchanged, including line ends: checks may compare its bytes.
     target.write_text(request.text, encoding="utf-8", newline="", errors="surrogatepass")
 
 
 class _Copying:
-    """Copies plain files; a student may exchange a folder for a link meanwhile."""
+    """A copy of a folder's regular files; links are not followed, also if created meanwhile."""
 
     def __init__(self, target: Path, bounds: CopyBounds, *, notebooks: bool) -> None:
         self._target = target
@@ -116,7 +116,7 @@ class _Copying:
         self._files, self._bytes = bounds.files, bounds.mb << 20
 
     def copy(self, folder: Path) -> None:
-        """Raises: :class:`TooLarge`."""
+        """Copy the needed files of a folder. Raises: :class:`TooLarge`."""
         for top, directories, files, descriptor in os.fwalk(folder, follow_symlinks=False):
             below = Path(top).relative_to(folder)
             directories[:] = [name for name in sorted(directories) if is_needed(name)]
@@ -129,13 +129,13 @@ class _Copying:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
             source = os.open(name, flags, dir_fd=directory)
-        except OSError:  # a link, or gone meanwhile
+        except OSError:  # a link, or removed meanwhile
             return
         with os.fdopen(source, "rb") as opened:
             if not stat.S_ISREG(os.fstat(source).st_mode):
                 return
             if self._is_left_out(name, opened):
-                return  # another student's, where submissions lie side by side
+                return  # it may be another student's submission in the same folder
             opened.seek(0)
             self._files -= 1
             target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -160,5 +160,5 @@ class _Copying:
 
 
 def is_needed(name: str) -> bool:
-    """Whether a notebook may need a file or folder of this name: not hidden, not a tool's."""
+    """Return whether a notebook may need a file or folder: not hidden, not a tool's cache."""
     return not name.startswith(".") and name not in _SKIPPED

@@ -1,7 +1,7 @@
-"""Running an author's own notebook on their own machine: trusted, so without a sandbox.
+"""Running an author's notebook on the author's machine: it is trusted, so without a sandbox.
 
-The cells run by ``cell_runner.py``, as they do in a sandbox, but with the author's python, files
-and network, and without limits. They run on a copy, because a notebook may write beside itself.
+``cell_runner.py`` runs the cells, as in a sandbox, but with the author's files and network, and
+without limits other than time. It runs a copy, because a notebook may write files beside itself.
 """
 
 from __future__ import annotations
@@ -36,25 +36,25 @@ _MOST_BYTES = 64 << 20
 
 
 class AuthorEnvironment:
-    """Which python runs a notebook: one with what its header asks for, and our runtime.
+    """The Python for running notebooks: one with the header's requirements, and our runtime.
 
-    uv makes and keeps them. ``own`` uses the python that runs mograder instead. ``variables`` are
-    all that uv and the notebook find in their environment.
+    uv creates and caches it. With ``own`` it is the Python that runs mograder instead.
+    ``variables`` are the only environment variables of uv and the notebook.
     """
 
     def __init__(self, wheels: Path, variables: Mapping[str, str], *, own: bool = False) -> None:
-        """``wheels`` is where our runtime is kept; it is made when it is needed."""
+        """``wheels`` is the directory of our runtime wheel, which is built when it is needed."""
         self._wheels = wheels
         self.variables = {**variables, "MPLBACKEND": "agg", "NO_COLOR": "1"}
         self._own = own
         self._made: dict[Script, asyncio.Task[tuple[str, ...]]] = {}
 
     async def command(self, script: Script, progress: Progress) -> tuple[str, ...]:
-        """Return how to start that python; it is made at the first call for these packages.
+        """Return the command that starts Python; the first call for a header prepares it.
 
         Raises:
-            InvalidInput: uv cannot find the packages; the message is uv's.
-            SandboxUnavailable: Our runtime cannot be written.
+            InvalidInput: uv cannot install the packages; the message is uv's.
+            SandboxUnavailable: Our runtime wheel cannot be written.
         """
         if self._own:
             return (sys.executable,)
@@ -64,7 +64,7 @@ class AuthorEnvironment:
         return await asyncio.shield(self._made[script])
 
     async def close(self) -> None:
-        """Give up what is still being made."""
+        """Cancel preparations in progress."""
         for task in self._made.values():
             task.cancel()
         await asyncio.gather(*self._made.values(), return_exceptions=True)
@@ -105,9 +105,10 @@ async def run_as_author(
     *,
     seconds: float,
 ) -> ExecutionResult:
-    """Run a copy of a notebook, with a copy of the files beside it; return what came of each cell.
+    """Run a copy of a notebook and of the folder ``support``; return the results of its cells.
 
-    ``seconds`` is how long it may take before it is ended.
+    ``python`` is the command of :meth:`AuthorEnvironment.command`. The run is killed after
+    ``seconds``.
     """
     workshop = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="mograder-run-"))
     try:
@@ -124,7 +125,7 @@ async def run_as_author(
             data = report.read(_MOST_BYTES + 1)
         if len(data) > _MOST_BYTES:
             executed = executed.model_copy(update={"overflow": True})
-        # A run that was ended may have left half a line.
+        # A run that was killed may have written a part of a line.
         lines = data.rpartition(b"\n")[0].decode("utf-8", "replace").split("\n")
         return await asyncio.to_thread(read_report, filter(None, lines), executed)
     finally:
@@ -138,7 +139,7 @@ async def _execute(
     report: int,
     seconds: float,
 ) -> Executed:
-    """Run a program that reports to a descriptor, and end it if the time is not enough."""
+    """Run a program that inherits the descriptor ``report``, and kill it after ``seconds``."""
     started = time.monotonic()
     process = await asyncio.create_subprocess_exec(
         *command,
@@ -162,7 +163,7 @@ async def _execute(
 
 
 async def _finished(process: asyncio.subprocess.Process) -> tuple[bytes, bytes]:
-    """Wait for a process; whatever happens, it and its children do not stay."""
+    """Wait for a process and return its output; on an exception kill its process group."""
     try:
         return await process.communicate()
     finally:
@@ -180,14 +181,14 @@ def _copy(notebook: Path, support: Path, place: Path) -> None:
 
 
 def _is_unwanted(path: Path) -> bool:
-    """Whether a run does without it: hidden, a tool's, installed packages, a link to a folder."""
+    """Return whether to omit a path: hidden, a tool's, a virtual environment, a linked folder."""
     if not is_needed(path.name):
         return True
     return path.is_dir() and (path.is_symlink() or (path / "pyvenv.cfg").exists())
 
 
 def _copy_program(place: Path) -> None:
-    """Copy the program that runs cells to a directory without modules that it could mistake."""
+    """Copy the program that runs cells to an empty directory, since Python imports from there."""
     place.mkdir()
     programs = resources.files("mograder.sandbox.inside")
     for name in CELLRUN:

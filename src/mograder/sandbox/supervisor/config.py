@@ -1,4 +1,4 @@
-"""What a supervisor is told at its start, and the places it prepares on the host from that."""
+"""A supervisor's configuration, and the directories and files that it prepares on the host."""
 
 from __future__ import annotations
 
@@ -35,28 +35,29 @@ from mograder.sandbox.supervisor.orphans import end_strays
 _log = logging.getLogger("mograder.supervisor")
 
 SESSIONS = "s"
-"""The directory of listening sockets below the runtime directory; no sandbox sees it."""
+"""The directory of listening sockets below the runtime directory; not mounted in any sandbox."""
 
 _SESSION_ID = 16
-"""Characters of the ids that the pool gives."""
+"""Length in characters of the session manager's ids."""
 
 _SOCKET_PATH_BYTES = 107
 _HOLD_SECONDS = 5.0
-"""How long to wait for one that is just ending."""
+"""How long to wait for the lock of a supervisor that is ending."""
 
 
 class SupervisorConfig(BaseModel):
-    """One supervisor's settings, handed over as JSON on its command line (no secret in them).
+    """A supervisor's settings, passed as JSON on its command line (they hold no secrets).
 
-    ``runtime`` holds the sessions' sockets; ``socket`` is where the supervisor answers.
+    ``runtime`` is the directory of the sessions' sockets, ``socket`` the supervisor's own.
     ``owned``: started by a hub, which ends it; it ends itself after ``linger`` seconds without
-    any hub. ``build_variables`` go into environment builds (proxies, indexes, certificates).
-    ``warm_environments`` is how many zygotes are kept, within ``warm_memory_mb`` together; none:
-    every session starts cold. ``disk_reserve_mb`` is the free space that sessions leave on a
-    disk, ``disk_reserve_percent`` the most of it; 0: none is kept.
-    ``front_group`` may connect to sessions: a web server's fast path; "": nobody else may.
-    ``divide_cgroups``: false for a command's own, which leaves the tree to the hub's supervisor.
-    ``path`` is the hub's own ``PATH``: bubblewrap is where the administrator's shell finds it.
+    any hub. ``build_variables`` are set in environment builds (proxies, indexes, certificates);
+    ``build_readable`` are files that builds may read.
+    ``warm_environments`` is the number of zygotes, which together use up to ``warm_memory_mb``;
+    with 0 every session starts cold. ``disk_reserve_mb`` is the space that sessions leave free on
+    a disk, at most ``disk_reserve_percent`` of it; 0 means no reserve.
+    ``front_group`` is the group of a web server that connects to sessions (fast path), or "".
+    ``divide_cgroups`` is false for a command's own supervisor: the tree is the hub supervisor's.
+    ``path`` is the hub's own ``PATH``, in which bubblewrap is searched.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -79,15 +80,15 @@ class SupervisorConfig(BaseModel):
     front_group: str = ""
     divide_cgroups: bool = True
     course: str = ""
-    """Names the course, so that the hub of another one does not take its sessions for stray."""
+    """Identifies the course, so that another course's hub does not end its sessions as orphans."""
     asset_url: str = ASSET_URL
-    """Where a session's page finds the sets of marimo's static files."""
+    """The URL below which pages load the sets of marimo's static files."""
 
 
 def group_of(name: str) -> int | None:
-    """Return a group's gid, or None for no name.
+    """Return a group's gid, or None for an empty name.
 
-    Raises: :class:`SandboxUnavailable` for a group that this machine does not have.
+    Raises: :class:`SandboxUnavailable` if there is no such group.
     """
     try:
         return grp.getgrnam(name).gr_gid if name else None
@@ -99,13 +100,13 @@ def group_of(name: str) -> int | None:
 
 
 def prepare_runtime(runtime: Path, front: int | None = None) -> int:
-    """Make the runtime directory, and hold it for as long as the returned descriptor is open.
+    """Create and lock the runtime directory; return the lock's file descriptor.
 
-    The group ``front`` may pass through it to the sessions' sockets, and list nothing.
+    The group with the gid ``front`` may traverse it to the sessions' sockets, but not list it.
 
-    Raises: :class:`SandboxUnavailable` for a directory that is somebody else's (``/tmp`` is
-    shared), that another supervisor works in, or whose name is too long for a socket's path, or
-    for a group that this user is not in.
+    Raises: :class:`SandboxUnavailable` if another user owns the directory (``/tmp`` is shared),
+    another supervisor has locked it, its path is too long for a socket's, or this user is not in
+    the group.
     """
     longest = runtime / SESSIONS / ("x" * _SESSION_ID + ".sock")
     if len(os.fsencode(longest)) > _SOCKET_PATH_BYTES:
@@ -120,7 +121,7 @@ def prepare_runtime(runtime: Path, front: int | None = None) -> int:
             f"The runtime directory {runtime} belongs to somebody else.",
             hint="Remove it, or set [hub] runtime_dir to a directory of your own.",
         )
-    # Root's sandboxes, of other uids, walk through to what root bound for them below.
+    # Sandboxes that root starts run as other uids, and traverse it to reach their bind mounts.
     runtime.chmod(0o711 if os.geteuid() == 0 else 0o700)
     if front is not None:
         _let_through(runtime, front)
@@ -131,7 +132,7 @@ def prepare_runtime(runtime: Path, front: int | None = None) -> int:
     if front is not None:
         _let_through(sessions, front)
     if strays := end_strays(sessions):
-        _log.warning("ended %d processes that a killed supervisor had left behind", strays)
+        _log.warning("killed %d processes that an earlier, killed supervisor had left", strays)
     for stale in sessions.iterdir():
         stale.unlink()
     return held
@@ -149,7 +150,10 @@ def _let_through(directory: Path, front: int) -> None:
 
 
 def _hold(runtime: Path) -> int:
-    """Lock the directory: another supervisor in it would unlink this one's sockets."""
+    """Lock the directory, since a second supervisor would unlink this one's sockets; return the fd.
+
+    Raises: :class:`SandboxUnavailable` if another supervisor holds the lock.
+    """
     lock = file_lock.open_lock(runtime / "lock")
     if not file_lock.acquire(lock, seconds=_HOLD_SECONDS):
         os.close(lock)
@@ -161,14 +165,14 @@ def _hold(runtime: Path) -> int:
 
 
 def runtime_name(runtime: Path) -> str:
-    """Return what names a supervisor among others: one at a time holds a runtime directory."""
+    """Return a name that identifies a supervisor by its runtime directory."""
     return hashlib.sha256(os.fsencode(runtime)).hexdigest()[:12]
 
 
 def prepare_runner(config: SupervisorConfig) -> tuple[Runner, Host]:
-    """Return what starts plans, with everything on disk that they share.
+    """Return the runner that starts plans, and the host's paths that plans share.
 
-    Raises: :class:`SandboxUnavailable` where the sandbox is wanted and cannot be made.
+    Raises: :class:`SandboxUnavailable` if sandboxes are required and cannot be created.
     """
     program = "" if config.sandbox == "none" else find_bubblewrap()
     uid_base: int | None = None
@@ -184,15 +188,15 @@ def prepare_runner(config: SupervisorConfig) -> tuple[Runner, Host]:
     if config.sandbox == "none":
         return PlainRunner(uid_base, space), host
     sources = PlainSources() if space is None else PrivateSources(space)
-    # Last of all: it is to see the mounts that were made.
+    # Started last, so that its mount namespace has the mounts made above.
     helper = NamespaceHelper() if config.warm_environments else None
     return BwrapRunner(program, host, sources, uid_base, helper), host
 
 
 def keep_cache(cache: Path, uid: int | None) -> None:
-    """Make uv's cache if it is not there, and give it to the uid that builds environments.
+    """Create uv's cache if it is missing, and change its owner to the uid that runs builds.
 
-    ``uid`` is None where builds have this process's own.
+    ``uid`` is None where builds run as this process's user.
     Raises: :class:`SandboxUnavailable`.
     """
     try:
@@ -207,12 +211,12 @@ def keep_cache(cache: Path, uid: int | None) -> None:
 
 
 async def restore_cache(cache: Path, uid: int | None) -> None:
-    """Make uv's cache again where it was deleted, which may be at any time.
+    """Create uv's cache again if it was deleted, which may happen at any time.
 
-    Builds write into it, and every session has it below its environment.
+    Builds write to it, and it is mounted in every session.
     Raises: :class:`SandboxUnavailable`.
     """
-    if not cache.is_dir():  # noqa: ASYNC240 - one stat, and the order of calls stays
+    if not cache.is_dir():  # noqa: ASYNC240 - a single stat, which keeps the order of calls
         await asyncio.to_thread(keep_cache, cache, uid)
 
 
@@ -220,7 +224,7 @@ def _host(config: SupervisorConfig, place: Path) -> Host:
     links, directories = system_links()
     scripts = place / "scripts"
     scripts.mkdir(mode=0o755, exist_ok=True)
-    # A copy of its own: the package may be upgraded while this supervisor goes on.
+    # Copied, since the package may be upgraded while this supervisor runs.
     for name in ("serve.py", *CELLRUN, "zygote.py", "enter_sandbox.py", *BESIDE):
         shutil.copyfile(Path(serve.__file__).with_name(name), scripts / name)
     return Host(

@@ -1,9 +1,9 @@
-"""Cut the connections to a session's server without its help, and without ending the session.
+"""Closing the connections to a session's server without its help; the session goes on.
 
-A web server on the fast path holds a WebSocket to the session that the hub has no part in. When its
-viewer signs out it has to end (security.md), and only the session's own process holds the other
-end, which student code may own. So the supervisor borrows that end and shuts it down. Pages of
-other viewers connect again.
+On the fast path a web server holds a WebSocket to the session that does not pass through the hub.
+It must close when its viewer signs out (security.md), but the other end is in the session's
+process, which student code may control. So the supervisor duplicates that process's descriptor
+(``pidfd_getfd``) and shuts the socket down. Pages of other viewers reconnect.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from pathlib import Path
 _log = logging.getLogger("mograder.supervisor")
 _libc = ctypes.CDLL(None, use_errno=True)
 _PIDFD_GETFD = 438
-"""The same number on every architecture that Linux has had since it exists."""
+"""The system call's number, the same on all architectures."""
 
 
 def hang_up(pids: Iterable[int], path: str) -> bool:
     """Shut down every connection that these processes have accepted at a Unix socket's path.
 
-    Returns whether each process could be looked into. Blocks for some milliseconds.
+    Return whether the descriptors of each process could be read. Blocks for some milliseconds.
     """
     done = [_hang_up(pid, path) for pid in pids]
     return all(done)
@@ -43,7 +43,7 @@ def _hang_up(pid: int, path: str) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return True
     except OSError as error:
-        _log.error("the connections of process %d cannot be cut: %s", pid, error)
+        _log.error("the connections of process %d cannot be shut down: %s", pid, error)
         return False
     finally:
         os.close(process)
@@ -60,7 +60,10 @@ def _sockets_of(pid: int) -> list[int]:
 
 
 def _borrow(process: int, number: int) -> int | None:
-    """Return our own descriptor of another process's socket; None if it was closed meanwhile."""
+    """Return a duplicate of another process's descriptor, or None if it was closed meanwhile.
+
+    ``process`` is a pidfd. Raises: :class:`OSError`.
+    """
     descriptor: int = _libc.syscall(_PIDFD_GETFD, process, number, 0)
     if descriptor >= 0:
         return descriptor
@@ -71,16 +74,16 @@ def _borrow(process: int, number: int) -> int | None:
 
 
 def _cut(descriptor: int | None, path: str) -> None:
-    """Shut down a socket if it is a connection accepted at this path, whoever holds it by now."""
+    """Shut down a socket if it is a connection that was accepted at this path; close ours."""
     if descriptor is None:
         return
     try:
         borrowed = socket.socket(fileno=descriptor)
-    except OSError:  # its number is another file by now, and no socket
+    except OSError:  # the descriptor was reused for a file that is not a socket
         os.close(descriptor)
         return
     with suppress(OSError), borrowed:
-        # One that listens has no peer, and any other socket another name.
+        # getpeername fails on the listening socket; other sockets have another name.
         if borrowed.family == socket.AF_UNIX and borrowed.getsockname() == path:
             borrowed.getpeername()
             borrowed.shutdown(socket.SHUT_RDWR)

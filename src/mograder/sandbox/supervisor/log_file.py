@@ -1,4 +1,4 @@
-"""The supervisor's log, a file of ours that never grows without end."""
+"""The supervisor's log file, which is rotated at a maximum size."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import os
 from pathlib import Path
 
 LARGEST = 1 << 20
-"""Bytes; there is one older file of that size beside it."""
+"""Size in bytes at which the file is rotated; one older file is kept."""
 
 _LOOK_SECONDS = 30.0
 _STANDARD_ERROR = 2
 
 
 class LogFile:
-    """Standard error as a file: the hub's terminal may be gone by then."""
+    """A log file in place of standard error, since the supervisor outlives the hub's terminal."""
 
     def __init__(self, path: Path) -> None:
-        """Send standard error there from now on. Raises: :class:`OSError`."""
+        """Redirect standard error to ``path``. Raises: :class:`OSError`."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         if path.exists() and path.stat().st_size > LARGEST:
@@ -25,7 +25,7 @@ class LogFile:
         self._open()
 
     def roll(self) -> bool:
-        """Begin a new file when this one is large; returns whether it was."""
+        """Begin a new file if this one exceeds the maximum; return whether it did."""
         if os.fstat(_STANDARD_ERROR).st_size <= LARGEST:
             return False
         self._put_aside()
@@ -33,7 +33,7 @@ class LogFile:
         return True
 
     async def keep_small(self) -> None:
-        """Look now and then, until cancelled."""
+        """Call :meth:`roll` every 30 seconds, until cancelled."""
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
             self.roll()

@@ -1,7 +1,7 @@
-"""The run of one notebook, as the supervisor sees it: start, read its report, end it in time.
+"""The run of one notebook on the supervisor's side: start it, read its report, end it in time.
 
-The report is a student's words. It is read no further than :data:`REPORT_BYTES`, and passed on
-to whoever asked, who judges it (:mod:`mograder.sandbox.execution.report`).
+The report is untrusted: student code may write it. At most :data:`REPORT_BYTES` are read and
+returned to the caller, which validates them (:mod:`mograder.sandbox.execution.report`).
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _READ_BYTES = 65_536
 
 
 class Report:
-    """Reads a pipe as it fills, and stops for good where it is too much."""
+    """Reads lines from a pipe as they are written, up to a maximum size."""
 
     def __init__(self, descriptor: int) -> None:
-        """``descriptor`` is the reading end, and ours to close."""
+        """``descriptor`` is the pipe's reading end; :meth:`close` closes it."""
         self.overflow: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Done when it was too much."""
+        """Done when the report or one of its lines was too long; the lines are then discarded."""
         self._descriptor = descriptor
         self._rest = bytearray()
         self._lines: list[str] = []
@@ -33,18 +33,18 @@ class Report:
         asyncio.get_running_loop().add_reader(descriptor, self._read)
 
     def take(self) -> list[str]:
-        """Return the whole lines that came since the last time."""
+        """Return the complete lines that were read since the last call."""
         lines, self._lines = self._lines, []
         return lines
 
     def close(self) -> None:
-        """Read what is there still, and stop; its writers are gone by now, or must not matter."""
+        """Read the data left in the pipe, then close it; later writes are ignored."""
         while self._descriptor >= 0 and self._read():
             pass
         self._stop()
 
     def _read(self) -> bool:
-        """Read once; returns whether there may be more."""
+        """Read once; return whether there may be more."""
         try:
             data = os.read(self._descriptor, _READ_BYTES)
         except BlockingIOError:
@@ -70,9 +70,9 @@ class Report:
 
 
 async def execute(session_table: SessionTable, request: Execute) -> tuple[Executed, list[str]]:
-    """Run a notebook to its end, or to the end of its time; nothing of it is left afterwards.
+    """Run a notebook until it ends or its time is over; all its processes have ended afterwards.
 
-    Returns how it ended, and the lines of its report.
+    Return how it ended, and the lines of its report.
 
     Raises: as :meth:`~mograder.sandbox.supervisor.sessions.SessionTable.start`.
     """

@@ -1,8 +1,7 @@
-"""End what a supervisor left behind that was killed while a session of its was starting.
+"""Killing processes left by a supervisor that was killed while a session was starting.
 
-``--die-with-parent`` holds from the moment that bubblewrap has asked for it, some milliseconds
-after it was started. What has a session's listening socket is of a session, whatever became of
-its parents, and nothing else ever has it.
+``--die-with-parent`` takes effect only some milliseconds after bubblewrap was started. Only
+processes that belong to a session have its listening socket open, whatever their parents are.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ _SOCKET = re.compile(r"socket:\[(\d+)\]")
 
 
 def end_strays(sockets: Path) -> int:
-    """Kill every process that has a socket below ``sockets`` open; returns how many."""
+    """Kill every process that has a socket below ``sockets`` open; return their number."""
     inodes = set(_inodes(f"{sockets}/"))
     if not inodes:
         return 0
@@ -27,10 +26,10 @@ def end_strays(sockets: Path) -> int:
 
 
 def _end(pid: int, inodes: set[str]) -> bool:
-    """Kill a process if it has one of these sockets open; tells whether it had.
+    """Kill a process if it has one of these sockets open; return whether it had.
 
-    The descriptor is opened before the look: a number may be given to another process, and the
-    descriptor goes on naming the one that was looked at, or none.
+    The pidfd is opened before the check: the pid may be reused for another process, but the pidfd
+    refers to the process that was checked, or to none.
     """
     try:
         process = os.pidfd_open(pid)
@@ -65,5 +64,5 @@ def _sockets_of(pid: int) -> Iterator[str]:
         for link in Path(f"/proc/{pid}/fd").iterdir():
             if found := _SOCKET.fullmatch(str(link.readlink())):
                 yield found[1]
-    except OSError:  # it ended meanwhile, or is somebody else's
+    except OSError:  # it ended meanwhile, or belongs to another user
         return

@@ -1,11 +1,12 @@
-"""The process that owns sandboxes; the hub talks to it over a Unix socket.
+"""The supervisor: the process that owns sandboxes and answers hubs over a Unix socket.
 
-It outlives the hub: a hub that is restarted or upgraded finds every session as it was. Sandboxes
-die with the supervisor. One that a hub started for itself ends when told to, or when no hub has
-been there for a while (decision 3).
+It outlives the hub, so sessions go on while a hub is restarted or upgraded. Sandboxes end with the
+supervisor. A supervisor that a hub started ends on request, or when no hub has been connected for
+a while (decision 3).
 
 Run as ``python -m mograder.sandbox.supervisor.server CONFIG`` with CONFIG the JSON of
-:class:`~mograder.sandbox.supervisor.config.SupervisorConfig`. It prints ``ready`` when it answers.
+:class:`~mograder.sandbox.supervisor.config.SupervisorConfig`. It prints ``ready`` once it accepts
+connections.
 """
 
 from __future__ import annotations
@@ -85,16 +86,16 @@ _FAREWELL_SECONDS = 2.0
 _REPORT_SECONDS = 0.2
 _TIMED_OUT = 124
 _UNREAD_BYTES = 1 << 20
-"""A hub that reads so slowly is not told what sessions use."""
+"""Unsent bytes above which a hub that reads slowly receives no more measurements."""
 
 _OPEN_FILES = 65_536
 _SWITCH_SECONDS = 0.001
-"""How long a thread that measures keeps the loop waiting. A start takes a dozen steps, and with
-Python's own 5 ms each of them could wait for so long."""
+"""Thread switch interval: how long a measuring thread may delay the event loop. A start takes a
+dozen steps, each of which could wait for Python's default of 5 ms."""
 
 
 class Supervisor:
-    """Answers hubs; all state is the live sessions and the connected hubs."""
+    """The server that answers hubs; its state is the live sessions and the connected hubs."""
 
     def __init__(
         self, config: SupervisorConfig, runner: Runner, host: Host, service: Service = NO_SERVICE
@@ -128,7 +129,7 @@ class Supervisor:
         self._deadline: asyncio.TimerHandle | None = None
 
     async def serve(self) -> None:
-        """Answer until told to shut down, or until nobody has asked for long."""
+        """Answer hubs until a shutdown call or signal, or until none has connected for long."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
@@ -153,7 +154,7 @@ class Supervisor:
             if self._conversations:
                 await asyncio.wait(self._conversations, timeout=_FAREWELL_SECONDS)
             for hub in tuple(self._hubs):
-                hub.transport.abort()  # one that does not read must not keep us
+                hub.transport.abort()  # a hub that does not read must not delay the end
         _log.info("supervisor ended")
 
     def _expect_a_hub(self) -> None:
@@ -177,10 +178,10 @@ class Supervisor:
             async with asyncio.TaskGroup() as tasks:
                 while line := await reader.readline():
                     tasks.create_task(self._answer(line, writer))
-                # What the hub asked for and did not wait for is of no use to anybody.
+                # Cancel the calls in progress: the hub cannot receive their answers.
                 raise _HubGoneError
         except* (_HubGoneError, ConnectionError, ValueError):
-            _log.debug("a hub has gone")
+            _log.debug("a hub has disconnected")
         finally:
             self._hubs.discard(writer)
             self._subscribers.discard(writer)
@@ -200,7 +201,7 @@ class Supervisor:
             answer = Failed(
                 id=call.id, family=type(error).__name__, message=error.message, hint=error.hint
             )
-        except Exception:  # noqa: BLE001 - a supervisor loop: one bad call must not end 200 sessions
+        except Exception:  # noqa: BLE001 - one failed call must not end the supervisor and its sessions
             _log.exception("call %s failed", call.operation.op)
             answer = Failed(
                 id=call.id,
@@ -260,12 +261,12 @@ class Supervisor:
                 return Done(id=call.id, stopped=True)
 
     async def _start(self, request: StartSession) -> SessionInfo:
-        """Start a session; without a hub that hears of it, it ends again."""
+        """Start a session; end it again if the hub disconnects before it is in its sandbox."""
         await self._restore_cache()
         try:
             info = await self._session_table.start(request)
             await self._session_table.arrived(info.session_id)
-        except asyncio.CancelledError:  # the connection of the hub that asked has broken
+        except asyncio.CancelledError:  # the calling hub's connection has broken
             await self._session_table.end(request.session_id)
             raise
         return info
@@ -312,11 +313,11 @@ class Supervisor:
 
 
 class _HubGoneError(Exception):
-    """Ends the tasks that work for a hub whose connection ended."""
+    """Raised to cancel the tasks of a hub whose connection has ended."""
 
 
 class Lines:
-    """Splits a program's output into lines, bounded whatever it prints."""
+    """Splits a program's output into lines, of limited length and number."""
 
     _LIMIT = 4000
     _LINES = 5000
@@ -338,7 +339,7 @@ class Lines:
 
 
 def _unreadable(line: bytes) -> Failed:
-    """Return the answer to a call that cannot be read; its id is 0 where even that cannot."""
+    """Return the answer to a call that cannot be parsed; its id is 0 if that cannot either."""
     try:
         number = CallId.model_validate_json(line).id
     except ValidationError:
@@ -353,7 +354,7 @@ def _unreadable(line: bytes) -> Failed:
 
 
 def _is_ours(writer: asyncio.StreamWriter) -> bool:
-    """Only the supervisor's own user and root may ask (the directory is 0700 besides)."""
+    """Return whether the peer is the supervisor's user or root (the directory is 0700 as well)."""
     peer = writer.get_extra_info("socket")
     credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     uid: int = struct.unpack("3i", credentials)[1]
@@ -374,12 +375,12 @@ async def _send(writer: asyncio.StreamWriter, data: bytes) -> None:
 def serve_supervisor(
     config: SupervisorConfig, log: LogFile | None = None, service: Service = NO_SERVICE
 ) -> None:
-    """Prepare the host and answer hubs until the end; blocks.
+    """Prepare the host and answer hubs until the supervisor ends; blocks.
 
-    Raises: :class:`~mograder.core.errors.SandboxUnavailable` where no sandbox can be made.
+    Raises: :class:`~mograder.core.errors.SandboxUnavailable` if no sandbox can be created.
     """
-    demand_own_interpreter()  # its helper runs in it, too
-    os.umask(0o022)  # other uids read what is prepared for them
+    demand_own_interpreter()  # the namespace helper runs with it too
+    os.umask(0o022)  # sandboxes of other uids read the prepared files
     leave_the_keyring()
     adopt_orphans()
     _allow_open_files()
@@ -388,7 +389,7 @@ def serve_supervisor(
     held = prepare_runtime(config.runtime, group_of(config.front_group))
     runner, host = prepare_runner(config)
     gc.collect()
-    gc.freeze()  # what is there by now stays: nobody is to wait while it is searched for garbage
+    gc.freeze()  # excludes long-lived objects from later garbage collections, which block the loop
 
     async def run() -> None:
         small = None if log is None else asyncio.create_task(log.keep_small())
@@ -405,13 +406,13 @@ def serve_supervisor(
 
 
 def _allow_open_files() -> None:
-    """It holds several descriptors for each session, and one for each process in it."""
+    """Raise the soft limit of open files: each session needs several, each process in it one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, _OPEN_FILES)), hard))
 
 
 def main(argv: list[str]) -> int:
-    """The program that a hub starts; failures are told on standard output, one line."""
+    """Run the program that a hub starts; a failure is printed as one line on standard output."""
     config = SupervisorConfig.model_validate_json(argv[0])
     configure_logging()
     log = None if config.log is None else LogFile(config.log)
@@ -420,7 +421,7 @@ def main(argv: list[str]) -> int:
     except MograderError as error:
         sys.stdout.write(f"failed {error.message}\t{error.hint}\n")
         return 78
-    except OSError as error:  # a directory that cannot be made, a socket that cannot be bound
+    except OSError as error:  # a directory cannot be created, or a socket cannot be bound
         sys.stdout.write(f"failed The session supervisor cannot start: {error}.\t\n")
         return 78
     return 0

@@ -1,4 +1,4 @@
-"""The live sessions of a supervisor: start one, end one, tell of its end."""
+"""The live sessions of a supervisor: starting them, ending them, reporting their ends."""
 
 from __future__ import annotations
 
@@ -46,23 +46,23 @@ from mograder.sandbox.warm.sessions import PendingSession
 _log = logging.getLogger("mograder.supervisor")
 
 _GENTLY_SECONDS = 1.5
-"""How long marimo may finish a save: it writes in place, and half a file is a lost file."""
+"""How long marimo may finish a save: it writes in place, so a partial write loses the file."""
 
 _LOG_BYTES = 16_384
 _CLOSE_LOOKS, _CLOSE_SECONDS = 40, 0.05
-"""How long the kernel may take to be done with what was killed in a cgroup."""
+"""Attempts, and seconds between them, to remove a cgroup whose processes were killed."""
 
 _BACKLOG = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class HostLimits:
-    """How sessions are kept within their limits; ``groups`` is None without cgroup v2."""
+    """The means to enforce sessions' limits; ``groups`` is None without cgroup v2."""
 
     groups: SessionGroups | None = None
     disk_reserve: DiskReserve = NO_RESERVE
     front: int | None = None
-    """The gid of those who may connect to sessions besides this process's user."""
+    """The gid of the group that may connect to sessions besides this process's user."""
 
 
 @dataclass(slots=True)
@@ -86,7 +86,7 @@ class _Start:
 
 
 class SessionTable:
-    """Sessions by id; all of it is memory, since they die with this process."""
+    """Sessions by id; only in memory, since they end with this process."""
 
     def __init__(
         self,
@@ -98,7 +98,7 @@ class SessionTable:
         zygotes: ZygotePool | None = None,
         bounds: HostLimits = HostLimits(),
     ) -> None:
-        """With ``zygotes``, sessions start warm where they can."""
+        """``runtime`` is the directory for sockets; with ``zygotes`` sessions can start warm."""
         self._runner = runner
         self._zygotes = zygotes
         self._host = host
@@ -124,17 +124,17 @@ class SessionTable:
         )
 
     def all(self) -> tuple[SessionInfo, ...]:
-        """Return what lives now."""
+        """Return the live sessions, without the runs of notebooks."""
         return tuple(life.info for life in self._session_table.values() if life.listed)
 
     def environments(self) -> tuple[Path, ...]:
-        """Return the environments of what lives now, the runs of notebooks included."""
+        """Return the environments of live sessions, including the runs of notebooks."""
         return tuple(life.environment for life in self._session_table.values())
 
     async def start(self, request: StartSession) -> SessionInfo:
-        """Start a session on a listening socket made here, so nothing inside chooses it.
+        """Start a session on a listening socket made here, so code inside cannot choose it.
 
-        It starts even if the caller is cancelled; :meth:`end` ends it then.
+        The start continues if the caller is cancelled; call :meth:`end` then.
 
         Raises: :class:`Conflict` for an id in use, :class:`NotFound` for a missing directory,
         :class:`~mograder.core.errors.SandboxUnavailable`.
@@ -145,9 +145,9 @@ class SessionTable:
         return (await self._begin(request, listener, path, self._on_end)).info
 
     async def execute(self, request: Execute, report: int, on_end: Callable[[Ended], None]) -> None:
-        """Run a notebook that reports to this descriptor, which is ours to close.
+        """Run a notebook that writes its report to the descriptor ``report``, which is closed here.
 
-        It has a session's limits and ends as one does, but no hub hears of it: only ``on_end``.
+        It has the limits of a session, but its end is reported only to ``on_end``, not to hubs.
 
         Raises: as :meth:`start`.
         """
@@ -174,7 +174,7 @@ class SessionTable:
         path: Path,
         on_end: Callable[[Ended], None],
     ) -> _Session:
-        """Start what goes on with a descriptor, a listening socket or a report."""
+        """Start a session with its listening socket, or a run with its report's descriptor."""
         beginning = asyncio.create_task(self._make(request, descriptor, path, on_end))
         self._beginning[request.session_id] = beginning
         beginning.add_done_callback(lambda _: self._beginning.pop(request.session_id))
@@ -192,10 +192,10 @@ class SessionTable:
         try:
             group = await self._make_group(request)
             if _writes(request):
-                give = self._runner.give  # it may be a large tree, and a slow disk
+                give = self._runner.give  # slow for a large tree on a slow disk
                 await asyncio.to_thread(give, request.directory, request.uid_slot)
             if group is not None:
-                waited_for = isinstance(request, StartSession)  # not an author's or a check's run
+                waited_for = isinstance(request, StartSession)  # no student waits for a run
                 weight = request.limits.cpu_weight
                 self._processors.add(request.session_id, group, weight, boost=waited_for)
         except BaseException:
@@ -227,7 +227,7 @@ class SessionTable:
         if self._groups is None:
             return None
         try:
-            make = self._groups.make  # the kernel may let a mkdir wait in there
+            make = self._groups.make  # mkdir may block in the kernel
             return await asyncio.to_thread(make, request.session_id, request.limits)
         except OSError as error:
             raise SandboxUnavailable(f"A session cannot be given its limits: {error}.") from error
@@ -235,7 +235,10 @@ class SessionTable:
     def _settler(
         self, request: StartSession | Execute, group: SessionGroup | None
     ) -> Callable[[int], None]:
-        """What is done with a session's first process before any code of a student's runs."""
+        """Return the function that sets limits on a session's first process.
+
+        It is called before any student code runs.
+        """
         workspace = request.directory if _writes(request) else None
         watched = Watched(request.session_id, request.limits, workspace, group)
 
@@ -248,7 +251,7 @@ class SessionTable:
         return settle
 
     def _open(self, start: _Start, descriptor: int) -> Sandboxed:
-        """Start it; the descriptor is closed once it was handed in, or cannot be."""
+        """Start the sandbox, warm if possible; ``descriptor`` is closed after use or failure."""
         request, zygotes = start.request, self._zygotes
         if zygotes is None:
             try:
@@ -312,24 +315,24 @@ class SessionTable:
         return session_plan(request, roots, self._host, inside, fd, assets=record.assets)
 
     async def arrived(self, session_id: str) -> None:
-        """Wait until a session that was just started is in its sandbox, or over.
+        """Wait until a session that was just started is in its sandbox, or has ended.
 
-        Raises: the reason, where it could not be started at all.
+        Raises: the error of its start, if that failed.
         """
         life = self._session_table.get(session_id)
         if life is not None and isinstance(life.sandbox, PendingSession):
             await life.sandbox.arrived()
 
     async def answered(self, session_id: str) -> bool:
-        """End a session's boost: its server has answered the hub; false when there is none."""
+        """End a session's CPU boost, because its server has answered; return whether it exists."""
         self._processors.answered(session_id)
         return session_id in self._session_table
 
     async def stop(self, session_id: str) -> bool:
-        """End a session, gently first; false when there is none."""
+        """End a session, at first by a signal that lets it save; return false if there is none."""
         life = await self._life(session_id)
         if life is None:
-            if closing := self._closing.get(session_id):  # so that the news of its end comes first
+            if closing := self._closing.get(session_id):  # its end is reported before this returns
                 await asyncio.wait({closing})
             return False
         life.sandbox.end_gently()
@@ -341,26 +344,26 @@ class SessionTable:
         return True
 
     async def _life(self, session_id: str) -> _Session | None:
-        """Return a session, also one of which the start has just begun."""
+        """Return a session or None; wait for its start if that is in progress."""
         if beginning := self._beginning.get(session_id):
             await asyncio.wait({beginning})
         return self._session_table.get(session_id)
 
     async def _gone(self, life: _Session) -> None:
-        """Wait until a session's last process is gone, and the news of it is told."""
+        """Wait until a session's last process has ended and its end was reported."""
         await asyncio.wait({life.sandbox.exited})
         if closing := self._closing.get(life.info.session_id):
             await asyncio.wait({closing})
 
     async def hang_up(self, session_id: str) -> bool:
-        """Cut every connection to a session's server; false if there is none, or it failed."""
+        """Close all connections to a session's server; return false if that is not possible."""
         life = self._session_table.get(session_id)
         if life is None:
             return False
         return await asyncio.to_thread(hang_up, self._meter.pids(session_id), str(life.info.socket))
 
     async def end(self, session_id: str) -> None:
-        """End it at once, should it still be there, and wait until it is gone."""
+        """Kill a session, if it exists, and wait until it has ended."""
         life = await self._life(session_id)
         if life is not None:
             self._monitor.forget(session_id)
@@ -368,11 +371,11 @@ class SessionTable:
             await self._gone(life)
 
     def tell_all(self) -> None:
-        """Tell what every session uses soon, whether or not it has changed."""
+        """Report every session's use soon, also where it has not changed."""
         self._monitor.tell_all()
 
     async def end_all(self) -> None:
-        """End every session at the supervisor's own end."""
+        """End every session and remove the cgroups; called when the supervisor ends."""
         sessions = {*self._session_table, *self._beginning}
         await asyncio.gather(*(self.stop(session_id) for session_id in sessions))
         if self._closing:
@@ -386,16 +389,16 @@ class SessionTable:
                 await asyncio.sleep(_CLOSE_SECONDS)
 
     def _end_for(self, session_id: str, reason: LimitReason) -> None:
-        """End a session that went over a limit, at once: it would only go on."""
+        """Kill a session that exceeded a limit."""
         life = self._session_table.get(session_id)
         if life is None:
             return
-        _log.warning("session %s is ended for its limit of %s", session_id, reason)
+        _log.warning("session %s is killed: %s limit exceeded", session_id, reason)
         life.reason = reason
         life.sandbox.end()
 
     def _overhead(self) -> int:
-        """In the guard's thread."""
+        """Return the bytes used by the supervisor and its helpers; runs in the guard's thread."""
         if self._groups is not None:
             return self._groups.overhead()
         return helpers_memory(
@@ -403,7 +406,7 @@ class SessionTable:
         )
 
     async def _put_away(self, session_id: str, group: SessionGroup | None) -> bool:
-        """Forget a session and remove its cgroup; tells whether the kernel killed for memory."""
+        """Forget a session and remove its cgroup; return whether the kernel's OOM killer acted."""
         self._monitor.forget(session_id)
         if group is None or self._groups is None:
             return False
@@ -425,7 +428,7 @@ class SessionTable:
             life.reason = "memory"
         _log.info("session %s ended with status %s", session_id, status)
         if isinstance(life.sandbox, PendingSession) and life.sandbox.failure:
-            return  # told to whoever asked for it: it never was
+            return  # it never started; its caller received the error
         tail = life.log.decode("utf-8", "replace")
         life.on_end(Ended(session_id=session_id, status=status, log_tail=tail, reason=life.reason))
 
@@ -435,7 +438,7 @@ def _remove(path: Path) -> None:
 
 
 def _open_entry(group: SessionGroup | None) -> int | None:
-    """Return where a session's first process enters its cgroup by itself, if it has one.
+    """Return a descriptor by which a first process enters its cgroup, or None without a group.
 
     Raises: :class:`~mograder.core.errors.SandboxUnavailable`.
     """
@@ -446,7 +449,7 @@ def _open_entry(group: SessionGroup | None) -> int | None:
 
 
 def _writes(request: StartSession | Execute) -> bool:
-    """Whether its directory is bound writable: a lecture's is not."""
+    """Return whether its directory is bound writable: a lecture's is not."""
     return isinstance(request, Execute) or request.mode is Mode.EDIT
 
 
