@@ -1,8 +1,8 @@
-"""``mograder generate``: a source that works becomes a release that runs and gives nothing away.
+"""``mograder generate``: make a release without solutions of a source, and run both.
 
-The new release is made beside the old one. Source and release run at the same time; only when both
-came out well does the new release take the old one's place, in one step. So every mistake is told
-before a student can meet it, and nothing is ever half written (compatibility-0.3.16.md 7).
+The new release is made beside the old one. Source and release run at the same time; only if both
+succeed does the new release replace the old one, in one step. So mistakes are reported before a
+student can meet them, and no release is ever half written (compatibility-0.3.16.md 7).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from mograder.store.files import entry_named
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """One notebook on its way: the source's text and the release's."""
+    """One notebook of an item: the text of the source and that of the release."""
 
     source: Path
     text: str
@@ -54,7 +54,7 @@ class _Made:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """One of the runs that an item needs, under the name that people know the file by."""
+    """One of the runs that an item needs; its name is the file name shown to people."""
 
     made: _Made
     notebook: Path
@@ -66,9 +66,9 @@ class _Run:
 async def generate(
     items: Sequence[SourceItem], runs: Runs, wishes: UploadOptions, watch: Watch
 ) -> tuple[Generated, ...]:
-    """Make the releases of several items at a time; the outcomes are in the items' order.
+    """Make the releases of several items, some in parallel; outcomes are in the items' order.
 
-    One item's failure is its own outcome and stops no other.
+    A failure of one item is reported in its own outcome and does not stop the others.
     """
     room = asyncio.Semaphore(max(1, wishes.jobs))
     generators = [_Generator(item, runs, wishes, watch, room) for item in items]
@@ -78,7 +78,7 @@ async def generate(
 
 
 class _Generator:
-    """Makes one item's release, and keeps the lines that tell of it."""
+    """Makes one item's release and collects the lines of its report."""
 
     def __init__(
         self,
@@ -162,7 +162,7 @@ class _Generator:
         return release
 
     def _objections(self, text: str, filename: str) -> Sequence[Finding]:
-        """What a hub would say to students who solve it as the author did."""
+        """Return what a hub would object to if students wrote the author's solution."""
         denied = self._wishes.denied
         return () if denied is None else screen_source(text, filename, denied)
 
@@ -181,7 +181,7 @@ class _Generator:
         self._lines += left_out(self._item, support)
 
     def _fill(self, made: Sequence[_Made], stage: StagedRelease) -> list[Line]:
-        """Write all that the release consists of into the stage; return what to tell of it."""
+        """Write all files of the release into the stage; return the lines to report."""
         lines = []
         for each in made:
             stage.write(each.source.name, each.release.text.encode("utf-8", "surrogatepass"))
@@ -203,7 +203,7 @@ class _Generator:
     async def _check(
         self, made: Sequence[_Made], stage: StagedRelease, lines: list[Line]
     ) -> list[str]:
-        """Run sources and releases side by side; return what is wrong with either."""
+        """Run sources and releases in parallel; return what is wrong with either."""
         wanted = []
         for each in made:
             source, name = each.source, each.source.name
@@ -230,7 +230,7 @@ class _Generator:
         return tuple(task.result() for task in tasks)
 
     async def _run(self, run: _Run) -> RunReport:
-        """Run a notebook when there is room; what keeps it from running is a problem of its own."""
+        """Run a notebook when a slot is free; an error that prevents it is its problem."""
         name = self._item.name
         async with self._room:
             self._watch.progress(name, f"Running {run.filename}")
@@ -249,7 +249,7 @@ class _Generator:
 
 
 def _that_opens(made: _Made, stage: StagedRelease) -> Path:
-    """Return the source, or a copy without the mark at its beginning that marimo cannot open."""
+    """Return the source, or a copy without the byte order mark, which marimo cannot open."""
     plain = without_mark(made.text)
     if plain == made.text:
         return made.source

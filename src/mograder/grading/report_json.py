@@ -82,7 +82,7 @@ class ValidationResult:
 
 
 def answer_of(report: ValidationReport, *, html_available: bool) -> ValidationAnswer:
-    """Return the report as both sides of the wire know it."""
+    """Return the report in the form of the JSON answer."""
     errors = tuple(
         ErrorAnswer(
             cell=each.cell,
