@@ -68,9 +68,8 @@ def check_token(token: str, hint: str) -> str:
 class Server:
     """A server as error messages name it: "The hub at https://… cannot be reached".
 
-    ``unreachable``, ``silent`` and ``broken`` are the hints for a failed connection, for an answer
-    that does not come in time, and for a connection that ends early. ``timeout`` is the error
-    family of the second one.
+    ``unreachable``, ``silent`` and ``broken`` are the hints for a failed connection, for a timeout,
+    and for a connection that ends early. ``timeout`` is the exception class for a timeout.
     """
 
     name: str

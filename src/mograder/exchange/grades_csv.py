@@ -45,9 +45,9 @@ _FILL_IN = "Fill in its username."
 
 @dataclass(frozen=True, slots=True)
 class GradeLine:
-    """The mark and comment for one person; ``comment`` is None where the file has no such column.
+    """The mark and comment for one person; ``comment`` is None if the file has no such column.
 
-    The comment is text, or HTML where ``is_html``.
+    The comment is text, or HTML if ``is_html``.
     """
 
     line: int

@@ -94,7 +94,7 @@ def verify(
     """
     path = Path(receipt_or_assignment)
     kept = open_receipt(path) if path.is_file() else _find(receipt_or_assignment, directory)[0]
-    # The receipt may be forged: prefer the server that we know, and send neither our token.
+    # The receipt may be forged: prefer the server that we know, and send no token to either.
     url = kept.server if kept.server and not server.knows_url else server.url
     with HttpsTransport(url, "") as transport:
         verdict = transport.verify_receipt(kept.receipt.text)

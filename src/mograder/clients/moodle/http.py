@@ -148,7 +148,7 @@ class Wire:
             response.close()
 
     def errors(self, form: Form) -> AbstractContextManager[None]:
-        """Translate what httpx raises while the body of an answer to ``form`` is read."""
+        """Translate exceptions of httpx while the body of an answer to ``form`` is read."""
         unsure = "" if form.safe else "It may have been done all the same: look in Moodle first."
         return self._server.errors(form.asked, unsure)
 

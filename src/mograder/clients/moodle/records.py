@@ -170,8 +170,8 @@ class SubmissionState(StrEnum):
 class Submission:
     """One attempt of one person, or of a team: then ``user_id`` is 0 and ``group_id`` is not.
 
-    ``grading_status`` is the marking workflow state where the assignment has one, otherwise
-    ``graded`` or ``notgraded``. ``text`` is online text as HTML.
+    ``grading_status`` is the marking workflow state if the assignment has one, otherwise ``graded``
+    or ``notgraded``. ``text`` is online text as HTML.
     """
 
     id: int

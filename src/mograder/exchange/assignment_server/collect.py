@@ -101,7 +101,7 @@ class _Collecting:
             return Collected(
                 one.username, self._out / "?", CollectOutcome.SKIPPED, problem=str(error)
             )
-        if at is None:  # 0.3.16 sends no time; use the file's
+        if at is None:  # 0.3.16 sends no time; the one of the file is used
             self._times.pop(name, None)
         else:
             self._times[name] = at.timestamp()

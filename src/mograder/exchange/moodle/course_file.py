@@ -141,7 +141,7 @@ def _set_site(document: TOMLDocument, course: CourseOnMoodle) -> None:
 
 
 def _section(document: TOMLDocument) -> MutableMapping[str, object] | None:
-    """Return [moodle], also where it is written inline, with dots, or in several places."""
+    """Return [moodle], also if it is written inline, with dots, or in several places."""
     moodle = document.get("moodle")
     return moodle if isinstance(moodle, MutableMapping) else None
 

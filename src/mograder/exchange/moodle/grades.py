@@ -199,7 +199,7 @@ def _without_known(plan: Plan, remembered: Remembered) -> Plan:
 def _graders(
     client: MoodleClient, assignment: Assignment, verdicts: Sequence[Verdict]
 ) -> Mapping[int, str]:
-    """Return the names of those who changed something, as far as this account may see them."""
+    """Return full names by user id; empty if nothing changed on Moodle, or Moodle refuses them."""
     if not any(each.changed for each in verdicts):
         return {}
     try:

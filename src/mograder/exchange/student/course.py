@@ -64,7 +64,7 @@ class KnownItem(BaseModel):
     assignment: RemoteAssignment
     standing: Standing | None = None
     fetched: tuple[RemoteFile, ...] = ()
-    """The server's file list at the time they were fetched."""
+    """The server's files at the time of the last fetch."""
 
     @property
     def updated(self) -> bool:
